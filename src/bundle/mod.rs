@@ -1,0 +1,1 @@
+//! The bundle: one restorable file of database and exact config.

@@ -1,0 +1,1 @@
+//! The Kubernetes cluster: objects, helper pods, and streams that cannot lie.

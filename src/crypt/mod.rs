@@ -1,0 +1,1 @@
+//! Sealing (age) and signing (SSH signatures).

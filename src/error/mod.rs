@@ -1,0 +1,140 @@
+//! What a command fails with: a kind (which is the exit code), a message, and hints.
+//!
+//! The modules below have small error enums of their own, without hints. The files in this folder map each of them to
+//! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
+
+pub mod exit;
+
+use std::error::Error as StdError;
+use std::fmt;
+
+pub use exit::Exit;
+
+/// The failure of a command, ready to be shown.
+///
+/// The message is lower-case, names the object, and has no final stop. Hints name the next command or the thing to
+/// look at. The sources below `error` are shown as causes, those that the message already ends with left out.
+pub struct CommandError {
+    exit: Exit,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    hints: Vec<String>,
+}
+
+/// The result of a command or of an operation.
+pub type Result<T, E = CommandError> = std::result::Result<T, E>;
+
+impl CommandError {
+    /// Creates an error with the given exit code and message.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), source: None, hints: Vec::new() }
+    }
+
+    /// Adds the cause.
+    pub fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// Adds a hint: a whole sentence that names the next command or the thing to look at.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Puts the act that failed before the message: `deploy release opschain: no answer`.
+    pub fn context(mut self, act: impl fmt::Display) -> Self {
+        self.message = format!("{act}: {}", self.message);
+        self
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The first line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The ways out.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
+    /// The causes, outermost first, each text once: several libraries repeat their source in their own text.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes: Vec<String> = Vec::new();
+        let mut above = self.message.clone();
+        let mut next = self.source.as_deref().map(|e| e as &dyn StdError);
+        while let Some(error) = next {
+            let text = error.to_string();
+            if !text.is_empty() && !above.ends_with(&text) {
+                // A parent that quotes this cause at its end says nothing more than what stands before it.
+                causes.push(text.clone());
+            }
+            above = text;
+            next = error.source();
+        }
+        causes
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for cause in self.causes() {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} (exit {})", self.exit.code())?;
+        for hint in &self.hints {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for CommandError {}
+
+/// The text of an error and of all its causes on one line, each said once.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer: {0}")]
+    struct Doubled(#[source] std::io::Error);
+
+    #[test]
+    fn a_cause_that_its_parent_already_quotes_is_said_once() {
+        let error = CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
+        assert_eq!(error.to_string(), "read the store: outer: disk on fire");
+    }
+
+    #[test]
+    fn context_comes_first_and_hints_stay() {
+        let error = CommandError::new(Exit::Store, "no room").hint("free some").context("write bundle x");
+        assert_eq!(error.message(), "write bundle x: no room");
+        assert_eq!(error.hints(), ["free some"]);
+    }
+}

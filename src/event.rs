@@ -1,0 +1,149 @@
+//! The only thing that work says to output.
+//!
+//! Operations emit [`Event`]s; `ui` draws them for people or writes them as NDJSON. Nothing below `cli` prints.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// One thing that happened while work was done. Texts are for people and hold no secret.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A journalled run began (or goes on, when `resumed`).
+    RunStarted {
+        /// The run's id, as `dr run show` takes it.
+        run: String,
+        /// The verb, such as `bundle create`.
+        verb: String,
+        /// The titles of all steps, in order.
+        steps: Vec<String>,
+        /// Whether an earlier process began this run.
+        resumed: bool,
+    },
+    /// A step began. `number` counts from 1.
+    StepStarted {
+        /// The step's name in the journal.
+        step: String,
+        /// What it does, for people.
+        title: String,
+        /// Its place in the list.
+        number: usize,
+        /// How many steps there are.
+        of: usize,
+    },
+    /// What the current step waits for. Sent again when the answer changes.
+    Waiting {
+        /// What is waited for, such as `pod opschain-db-1 to be ready`.
+        what: String,
+        /// The newest thing seen of it, such as `ContainerCreating`.
+        seen: Option<String>,
+    },
+    /// Bytes moved or things done so far by the current step.
+    Progress {
+        /// What is counted, such as `database` or `verified`.
+        what: String,
+        /// Done so far.
+        done: u64,
+        /// All there is, where it is known.
+        total: Option<u64>,
+        /// `bytes` or the plural name of the things.
+        unit: String,
+    },
+    /// A step ended well. `summary` is one line of what was seen.
+    StepDone {
+        /// The step's name in the journal.
+        step: String,
+        /// What was seen, in a line.
+        summary: String,
+        /// How long it took.
+        milliseconds: u64,
+    },
+    /// A step was found done by an earlier process, and is not done again.
+    StepSkipped {
+        /// The step's name in the journal.
+        step: String,
+        /// Its title.
+        title: String,
+    },
+    /// A step failed; the run's error follows from the verb itself.
+    StepFailed {
+        /// The step's name in the journal.
+        step: String,
+        /// The error's first line.
+        error: String,
+    },
+    /// A step is being undone.
+    Undoing {
+        /// The step's name in the journal.
+        step: String,
+        /// What is put back.
+        title: String,
+    },
+    /// A line of another program (helm, a pod's log), scrubbed.
+    Log {
+        /// Who said it.
+        source: String,
+        /// The line.
+        line: String,
+    },
+    /// Something worth knowing, in passing.
+    Note {
+        /// The text.
+        message: String,
+    },
+    /// Something that may hurt later.
+    Warning {
+        /// The text: lower-case cause.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// A cheap, cloneable handle to whoever listens.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+
+impl Events {
+    /// Sends every event to `listener`, which must not block for long.
+    pub fn to(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(listener))
+    }
+
+    /// Nobody listens.
+    pub fn none() -> Self {
+        Self::to(|_| {})
+    }
+
+    /// Emits one event.
+    pub fn emit(&self, event: Event) {
+        (self.0)(event);
+    }
+
+    /// Says what the current step waits for.
+    pub fn waiting(&self, what: impl Into<String>, seen: Option<String>) {
+        self.emit(Event::Waiting { what: what.into(), seen });
+    }
+
+    /// Says how many bytes have moved.
+    pub fn bytes(&self, what: impl Into<String>, done: u64, total: Option<u64>) {
+        self.emit(Event::Progress { what: what.into(), done, total, unit: "bytes".into() });
+    }
+
+    /// Says something in passing.
+    pub fn note(&self, message: impl Into<String>) {
+        self.emit(Event::Note { message: message.into() });
+    }
+
+    /// Warns, with the way out where there is one.
+    pub fn warn(&self, message: impl Into<String>, hint: Option<String>) {
+        self.emit(Event::Warning { message: message.into(), hint });
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}

@@ -1,0 +1,1 @@
+//! The operations: each a visible list of steps.

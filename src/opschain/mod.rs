@@ -1,0 +1,1 @@
+//! What OpsChain is: its versions, workloads, values and secrets.

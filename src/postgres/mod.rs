@@ -1,0 +1,1 @@
+//! Pure facts about PostgreSQL: manifests, control data, WAL positions, command lines.

@@ -1,0 +1,1 @@
+//! values.yaml, read exactly as Helm reads it.

@@ -1,0 +1,1 @@
+//! The config vault: the git repository with every deployed values.yaml, encrypted.

@@ -1,0 +1,1 @@
+//! The frames that the transport and the agent speak.
