@@ -1,1 +1,5 @@
 //! Sealing (age) and signing (SSH signatures).
+
+pub mod seal;
+
+pub use seal::{Identities, Recipients};

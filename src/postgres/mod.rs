@@ -1,1 +1,5 @@
-//! Pure facts about PostgreSQL: manifests, control data, WAL positions, command lines.
+//! Pure facts about PostgreSQL: WAL positions, backup manifests, control data, command lines. No I/O.
+
+pub mod lsn;
+
+pub use lsn::Lsn;

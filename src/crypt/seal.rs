@@ -1,0 +1,271 @@
+//! Sealing with age to several recipients, and opening again.
+//!
+//! The sealing side holds public keys only. What is sealed is always one whole age file, so the `age` program opens it.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use age::secrecy::{ExposeSecret, SecretString};
+use age::x25519;
+use zeroize::Zeroizing;
+
+/// The largest scrypt work factor that an identity file may ask for: what the Go implementation accepts.
+const MAX_SCRYPT_WORK_FACTOR: u8 = 22;
+/// The work factor for identity files that we write. Pinned: the library would measure this host, and a slower host
+/// would then refuse the file (seen in age 0.12).
+const SCRYPT_WORK_FACTOR: u8 = 18;
+
+/// Why sealing or opening failed. No variant holds key material.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The text is not an age X25519 recipient.
+    #[error("`{0}` is not an age recipient (age1...)")]
+    BadRecipient(String),
+    /// Nothing to seal to.
+    #[error("no recipient to seal to")]
+    NoRecipient,
+    /// The identity file cannot be read.
+    #[error("read identity file {path}")]
+    ReadIdentity {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The identity file holds no age identity. Its lines are not quoted.
+    #[error("identity file {path} holds no age identity (AGE-SECRET-KEY-1...): {reason}")]
+    BadIdentity {
+        /// The file.
+        path: String,
+        /// What is wrong, without quoting the file.
+        reason: String,
+    },
+    /// The identity file is protected by a passphrase, and none or the wrong one was given.
+    #[error("identity file {path} needs its passphrase")]
+    Passphrase {
+        /// The file.
+        path: String,
+    },
+    /// None of the identities opens it.
+    #[error("none of the identities at hand opens it")]
+    NoMatch,
+    /// The sealed bytes are damaged or cut off.
+    #[error("sealed bytes are damaged: {0}")]
+    Damaged(String),
+    /// The sealing itself failed.
+    #[error("seal")]
+    Seal(#[source] io::Error),
+}
+
+/// Whom to seal to.
+#[derive(Clone)]
+pub struct Recipients(Vec<x25519::Recipient>);
+
+impl Recipients {
+    /// Parses `age1...` texts; the same one twice counts once.
+    ///
+    /// # Errors
+    /// `BadRecipient` names the text that is none; `NoRecipient` when the list is empty.
+    pub fn parse<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Result<Self, SealError> {
+        let mut names: Vec<String> = Vec::new();
+        let mut recipients = Vec::new();
+        for text in texts {
+            let text = text.as_ref().trim();
+            let recipient = x25519::Recipient::from_str(text).map_err(|_| SealError::BadRecipient(text.to_owned()))?;
+            if !names.contains(&recipient.to_string()) {
+                names.push(recipient.to_string());
+                recipients.push(recipient);
+            }
+        }
+        if recipients.is_empty() { Err(SealError::NoRecipient) } else { Ok(Self(recipients)) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The public keys as texts, in the order given.
+    pub fn to_strings(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
+    /// Seals `plaintext` into one whole age file.
+    ///
+    /// # Errors
+    /// `Seal` when the library refuses.
+    pub fn seal(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+        // Header and stanzas take about 100 bytes a recipient; every 64 KiB gets a 16-byte tag.
+        let mut sealed = Vec::with_capacity(plaintext.len() + plaintext.len() / 4096 + 256 + 128 * self.0.len());
+        let mut writer = self.seal_to(&mut sealed)?;
+        writer.write_all(plaintext).map_err(SealError::Seal)?;
+        writer.finish().map_err(SealError::Seal)?;
+        Ok(sealed)
+    }
+
+    /// A writer that seals into `output`. `finish` must be called on it, or the file is cut off and will be refused.
+    ///
+    /// # Errors
+    /// `Seal` when `output` refuses the header.
+    pub fn seal_to<W: Write>(&self, output: W) -> Result<age::stream::StreamWriter<W>, SealError> {
+        age::Encryptor::with_recipients(self.0.iter().map(|r| r as &dyn age::Recipient))
+            .map_err(|e| SealError::Seal(io::Error::other(e)))?
+            .wrap_output(output)
+            .map_err(SealError::Seal)
+    }
+}
+
+/// The private keys at hand.
+pub struct Identities(Vec<x25519::Identity>);
+
+impl Identities {
+    /// Makes a new identity.
+    pub fn generate() -> Self {
+        Self(vec![x25519::Identity::generate()])
+    }
+
+    /// Reads an identity file as `age-keygen` writes it (comments allowed), or one that `age -p` has protected;
+    /// `passphrase` is asked only for the latter.
+    ///
+    /// # Errors
+    /// See [`SealError`]; no line of the file is ever quoted.
+    pub fn load(path: &Path, passphrase: impl FnOnce() -> Option<SecretString>) -> Result<Self, SealError> {
+        let name = path.display().to_string();
+        let bytes = std::fs::read(path)
+            .map(Zeroizing::new)
+            .map_err(|source| SealError::ReadIdentity { path: name.clone(), source })?;
+        if !bytes.starts_with(b"age-encryption.org/") {
+            return Self::parse(&bytes, &name);
+        }
+        let phrase = passphrase().ok_or_else(|| SealError::Passphrase { path: name.clone() })?;
+        let mut key = age::scrypt::Identity::new(phrase);
+        key.set_max_work_factor(MAX_SCRYPT_WORK_FACTOR);
+        let text = open_with(std::iter::once(&key as &dyn age::Identity), &bytes).map_err(|error| match error {
+            SealError::NoMatch => SealError::Passphrase { path: name.clone() },
+            other => other,
+        })?;
+        Self::parse(&text, &name)
+    }
+
+    fn parse(bytes: &[u8], path: &str) -> Result<Self, SealError> {
+        let bad = |reason: String| SealError::BadIdentity { path: path.to_owned(), reason };
+        let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not text".into()))?;
+        let mut identities = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            identities.push(x25519::Identity::from_str(line).map_err(|_| bad(format!("line {} is none", index + 1)))?);
+        }
+        if identities.is_empty() { Err(bad("it has no key line".into())) } else { Ok(Self(identities)) }
+    }
+
+    /// The text of an identity file, in the form that `age-keygen` writes.
+    pub fn to_file_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::new());
+        for identity in &self.0 {
+            text.push_str(&format!("# public key: {}\n", identity.to_public()));
+            text.push_str(identity.to_string().expose_secret());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The same, protected by `passphrase` (scrypt, work factor 18).
+    ///
+    /// # Errors
+    /// `Seal` when the library refuses.
+    pub fn to_protected_file(&self, passphrase: SecretString) -> Result<Vec<u8>, SealError> {
+        let mut recipient = age::scrypt::Recipient::new(passphrase);
+        recipient.set_work_factor(SCRYPT_WORK_FACTOR);
+        age::encrypt(&recipient, self.to_file_text().as_bytes()).map_err(|e| SealError::Seal(io::Error::other(e)))
+    }
+
+    /// The public keys that belong to them.
+    pub fn recipients(&self) -> Vec<String> {
+        self.0.iter().map(|identity| identity.to_public().to_string()).collect()
+    }
+
+    /// Opens one whole age file. The plaintext is wiped when dropped.
+    ///
+    /// # Errors
+    /// `NoMatch` when no identity fits, `Damaged` when a byte was changed or the end is missing.
+    pub fn open(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        open_with(self.0.iter().map(|identity| identity as &dyn age::Identity), sealed)
+    }
+}
+
+fn open_with<'a>(
+    identities: impl Iterator<Item = &'a dyn age::Identity>,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let decryptor = age::Decryptor::new_buffered(sealed).map_err(refusal)?;
+    let mut reader = decryptor.decrypt(identities).map_err(refusal)?;
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(sealed.len()));
+    reader.read_to_end(&mut plaintext).map_err(|e| SealError::Damaged(e.to_string()))?;
+    Ok(plaintext)
+}
+
+fn refusal(error: age::DecryptError) -> SealError {
+    match error {
+        age::DecryptError::NoMatchingKeys | age::DecryptError::KeyDecryptionFailed => SealError::NoMatch,
+        age::DecryptError::DecryptionFailed => SealError::NoMatch,
+        other => SealError::Damaged(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one() -> (Identities, Recipients) {
+        let identities = Identities::generate();
+        let recipients = Recipients::parse(identities.recipients()).unwrap();
+        (identities, recipients)
+    }
+
+    #[test]
+    fn each_of_several_recipients_opens_what_was_sealed() {
+        let (a, b) = (Identities::generate(), Identities::generate());
+        let both = Recipients::parse([a.recipients(), b.recipients()].concat()).unwrap();
+        let sealed = both.seal(b"values").unwrap();
+        assert_eq!(a.open(&sealed).unwrap().as_slice(), b"values");
+        assert_eq!(b.open(&sealed).unwrap().as_slice(), b"values");
+    }
+
+    #[test]
+    fn a_stranger_and_a_cut_and_a_flipped_bit_are_refused() {
+        let (owner, recipients) = one();
+        let sealed = recipients.seal(&[7; 200_000]).unwrap();
+        assert!(matches!(Identities::generate().open(&sealed), Err(SealError::NoMatch)));
+        for cut in [0, 10, 150, sealed.len() / 2, sealed.len() - 1] {
+            assert!(owner.open(&sealed[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut flipped = sealed.clone();
+        let last = flipped.len() - 1;
+        flipped[last] ^= 1;
+        assert!(matches!(owner.open(&flipped), Err(SealError::Damaged(_))));
+    }
+
+    #[test]
+    fn an_identity_file_is_read_back_and_never_quoted_when_bad() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.txt");
+        let identities = Identities::generate();
+        std::fs::write(&path, identities.to_file_text().as_bytes()).unwrap();
+        assert_eq!(Identities::load(&path, || None).unwrap().recipients(), identities.recipients());
+        std::fs::write(&path, "AGE-SECRET-KEY-1QQQ").unwrap();
+        let error = Identities::load(&path, || None).err().unwrap().to_string();
+        assert!(error.contains("line 1") && !error.contains("1QQQ"), "{error}");
+    }
+
+    #[test]
+    fn a_duplicate_recipient_counts_once_and_none_is_an_error() {
+        let name = Identities::generate().recipients().remove(0);
+        assert_eq!(Recipients::parse([&name, &name]).unwrap().count(), 1);
+        assert!(matches!(Recipients::parse(Vec::<String>::new()), Err(SealError::NoRecipient)));
+    }
+}
