@@ -48,6 +48,12 @@ impl CommandError {
         self
     }
 
+    /// Puts a cause, already a text, behind the message: `read x: permission denied`.
+    pub fn context_after(mut self, cause: impl fmt::Display) -> Self {
+        self.message = format!("{}: {cause}", self.message);
+        self
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
