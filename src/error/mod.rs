@@ -4,6 +4,7 @@
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
 pub mod exit;
+mod journal;
 
 use std::error::Error as StdError;
 use std::fmt;
