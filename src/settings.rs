@@ -314,14 +314,16 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_line_and_column() {
-        let error = Settings::parse("[install]\nnamespace = \"x\"\n  relase = \"y\"\n", Path::new("/etc/dr.toml")).unwrap_err();
+        let error =
+            Settings::parse("[install]\nnamespace = \"x\"\n  relase = \"y\"\n", Path::new("/etc/dr.toml")).unwrap_err();
         assert!(error.message().starts_with("/etc/dr.toml:3:3: unknown field `relase`"), "{}", error.message());
         assert_eq!(error.exit(), Exit::Settings);
     }
 
     #[test]
     fn paths_start_at_the_file_and_at_home() {
-        let mut settings = Settings::parse("[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\n", Path::new("x")).unwrap();
+        let mut settings =
+            Settings::parse("[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\n", Path::new("x")).unwrap();
         settings.resolve(Path::new("/etc/dr"), Some(Path::new("/home/op")));
         assert_eq!(settings.vault.path.unwrap(), Path::new("/etc/dr/v"));
         assert_eq!(settings.store.path.unwrap(), Path::new("/home/op/s"));

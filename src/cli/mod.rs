@@ -148,7 +148,10 @@ fn context(ui: &Ui, global: Global) -> Result<Ctx> {
     let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = env("HOME");
     let under_home = |variable: &str, folder: &str| {
-        env(variable).or_else(|| home.as_ref().map(|home| home.join(folder))).unwrap_or_else(|| PathBuf::from(".")).join("dr")
+        env(variable)
+            .or_else(|| home.as_ref().map(|home| home.join(folder)))
+            .unwrap_or_else(|| PathBuf::from("."))
+            .join("dr")
     };
     let settings_path = global.settings.unwrap_or_else(|| under_home("XDG_CONFIG_HOME", ".config").join("dr.toml"));
     let settings = Settings::read(&settings_path, home.as_deref()).map(|mut settings| {

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_cause_that_its_parent_already_quotes_is_said_once() {
-        let error = CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
+        let error =
+            CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
         assert_eq!(error.to_string(), "read the store: outer: disk on fire");
     }
 

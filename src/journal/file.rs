@@ -110,9 +110,15 @@ impl Journal {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error("create", &folder))?;
         let lock = hold(&folder, &begun.run)?;
         let path = folder.join(JOURNAL);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(io_error("create", &path))?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error("create", &path))?;
         let record = Record::Begun(begun);
-        let replay = Replay::begin(record.clone()).map_err(|source| JournalError::Illegal { path: path.clone(), source })?;
+        let replay =
+            Replay::begin(record.clone()).map_err(|source| JournalError::Illegal { path: path.clone(), source })?;
         let mut journal = Self { path, file, replay, _lock: lock };
         journal.write(&record)?;
         for folder in [&folder, runs] {
@@ -164,8 +170,11 @@ impl Journal {
     }
 }
 
+/// A run's id, and the run if it could be read.
+pub type Listed = (String, Result<Run, JournalError>);
+
 /// All runs below `runs`, oldest first by their first record. A run that cannot be read is given with its error.
-pub fn list(runs: &Path) -> Result<Vec<(String, Result<Run, JournalError>)>, JournalError> {
+pub fn list(runs: &Path) -> Result<Vec<Listed>, JournalError> {
     let entries = match fs::read_dir(runs) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -253,16 +262,12 @@ fn refuse_newer(line: &[u8], path: &Path) -> Result<(), JournalError> {
 
 fn hold(folder: &Path, id: &str) -> Result<File, JournalError> {
     let path = folder.join(LOCK);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| match error.kind() {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(
+        |error| match error.kind() {
             io::ErrorKind::NotFound => JournalError::NotFound(id.to_owned()),
             _ => io_error("open", &path)(error),
-        })?;
+        },
+    )?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Held(id.to_owned())),
@@ -323,7 +328,12 @@ pub(super) mod tests {
         journal.append(started("a")).unwrap();
         let output = json!({"replicas": 3});
         journal
-            .append(Record::Succeeded { step: "a".into(), output: output.clone(), summary: "ok".into(), at: Timestamp::UNIX_EPOCH })
+            .append(Record::Succeeded {
+                step: "a".into(),
+                output: output.clone(),
+                summary: "ok".into(),
+                at: Timestamp::UNIX_EPOCH,
+            })
             .unwrap();
         let (_, run) = open_run(runs.path(), "r").unwrap();
         assert!(run.held && !run.is_open());

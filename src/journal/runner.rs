@@ -118,7 +118,13 @@ pub enum Policy {
 /// # Errors
 /// The failing step's error. With [`Policy::PutBack`] all has then been undone, unless the error says that it could
 /// not be; with [`Policy::Stop`] the journal stays open.
-pub async fn execute<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], work: &W, policy: Policy) -> Result<Outputs> {
+pub async fn execute<W>(
+    ctx: &Ctx,
+    journal: &mut Journal,
+    steps: &[Step<W>],
+    work: &W,
+    policy: Policy,
+) -> Result<Outputs> {
     let replay = journal.replay();
     ctx.events.emit(Event::RunStarted {
         run: replay.begun.run.clone(),
@@ -143,7 +149,9 @@ pub async fn execute<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], wor
             if policy == Policy::PutBack {
                 return Err(match put_back(ctx, journal, steps, work).await {
                     Ok(()) => error,
-                    Err(undoing) => error.hint(format!("Putting things back failed too ({undoing}); any later `dr` command tries again.")),
+                    Err(undoing) => error.hint(format!(
+                        "Putting things back failed too ({undoing}); any later `dr` command tries again."
+                    )),
                 });
             }
             return Err(error);
@@ -169,7 +177,11 @@ async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outp
     let done = match acted.await {
         Ok(done) => done,
         Err(error) => {
-            journal.append(Record::Failed { step: step.name.into(), error: error.to_string(), at: Timestamp::now() })?;
+            journal.append(Record::Failed {
+                step: step.name.into(),
+                error: error.to_string(),
+                at: Timestamp::now(),
+            })?;
             return Err(error);
         }
     };
@@ -207,7 +219,8 @@ pub async fn put_back<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], wo
         match undone.await {
             Ok(()) => journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?,
             Err(error) => {
-                let failed = Record::UndoFailed { step: step.name.into(), error: error.to_string(), at: Timestamp::now() };
+                let failed =
+                    Record::UndoFailed { step: step.name.into(), error: error.to_string(), at: Timestamp::now() };
                 journal.append(failed)?;
                 return Err(error.context(format!("undo `{}`", step.title)));
             }

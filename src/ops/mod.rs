@@ -3,6 +3,8 @@
 //! Nothing here prints, asks the terminal, or knows JSON: an operation takes a [`Ctx`] and typed arguments, emits
 //! events, and returns a report value.
 
+pub mod runs;
+
 use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,13 @@ pub struct Ctx {
 
 impl Ctx {
     /// Puts a context together.
-    pub fn new(settings_path: PathBuf, settings: Result<Settings>, runs: PathBuf, home: Option<PathBuf>, who: String) -> Self {
+    pub fn new(
+        settings_path: PathBuf,
+        settings: Result<Settings>,
+        runs: PathBuf,
+        home: Option<PathBuf>,
+        who: String,
+    ) -> Self {
         Self {
             settings_path,
             settings: settings.map_err(std::sync::Arc::new),

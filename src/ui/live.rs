@@ -90,7 +90,9 @@ impl Live {
                 let text = format!("{} {}  {summary}  {took}", state.head, paint(GREEN, "ok"));
                 self.end(&mut state, &text);
             }
-            Event::StepSkipped { title, .. } => self.print(&mut state, &format!("        {title}  {}", paint(DIM, "already done"))),
+            Event::StepSkipped { title, .. } => {
+                self.print(&mut state, &format!("        {title}  {}", paint(DIM, "already done")))
+            }
             Event::StepFailed { error, .. } => {
                 let text = format!("{} {}  {error}", state.head, paint(RED, "failed"));
                 self.end(&mut state, &text);

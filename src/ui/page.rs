@@ -206,7 +206,11 @@ pub fn bytes(count: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 || value >= 100.0 { format!("{value:.0} {}", UNITS[unit]) } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 || value >= 100.0 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// A length of time for people: `0.4 s`, `12 s`, `3 min 5 s`.
@@ -251,10 +255,15 @@ mod tests {
 
     #[test]
     fn an_error_shows_cause_and_hint_and_wraps_at_words() {
-        let error = CommandError::new(Exit::Failure, "read bundle x").because(std::io::Error::other("no such file")).hint("Look at `dr bundle list`.");
+        let error = CommandError::new(Exit::Failure, "read bundle x")
+            .because(std::io::Error::other("no such file"))
+            .hint("Look at `dr bundle list`.");
         let mut page = Page::new(24);
         page.error(&error);
-        assert_eq!(plain(&page), "error: read bundle x\n  caused by: no such\n             file\nhint: Look at `dr bundle\n      list`.\n");
+        assert_eq!(
+            plain(&page),
+            "error: read bundle x\n  caused by: no such\n             file\nhint: Look at `dr bundle\n      list`.\n"
+        );
     }
 
     #[test]
