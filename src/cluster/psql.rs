@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cnpg::POSTGRES_CONTAINER;
+use super::database::POSTGRES_CONTAINER;
 use super::error::{ClusterError, Result};
 use super::exec::{Stdin, last_words};
 use super::kube::Cluster;

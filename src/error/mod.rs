@@ -5,6 +5,7 @@
 
 mod cluster;
 pub mod exit;
+mod journal;
 mod opschain;
 
 use std::error::Error as StdError;
@@ -47,6 +48,12 @@ impl CommandError {
     /// Puts the act that failed before the message: `deploy release opschain: no answer`.
     pub fn context(mut self, act: impl fmt::Display) -> Self {
         self.message = format!("{act}: {}", self.message);
+        self
+    }
+
+    /// Puts a cause, already a text, behind the message: `read x: permission denied`.
+    pub fn context_after(mut self, cause: impl fmt::Display) -> Self {
+        self.message = format!("{}: {cause}", self.message);
         self
     }
 

@@ -71,7 +71,7 @@ pub const PRESERVED: &[Preserved] = &[
         true,
         "the key of encrypted properties, settings and secrets",
     ),
-    secret("opschain-db-credentials", Chart::Renders, false, "the database owner's password"),
+    secret("opschain-db-credentials", Chart::LooksUp, false, "the database owner's password"),
     secret("opschain-build-env", Chart::LooksUp, false, "environment of builds, filled by users"),
     secret("opschain-runner-env", Chart::LooksUp, false, "environment of runners, filled by users"),
     secret("mintpress-licence", Chart::Renders, false, "the licence"),
