@@ -94,21 +94,33 @@ impl Conduit {
         Ok(last)
     }
 
-    /// Sends the totals of this direction.
+    /// Queues a short control message without regard to the window: for a line of a log, which must not make its
+    /// teller wait.
     ///
     /// # Errors
     /// Why the link is at an end.
-    pub async fn send_trailer(&self) -> Result<(), LinkError> {
-        {
+    pub fn post_control(&self, json: Vec<u8>) -> Result<u64, LinkError> {
+        self.post(|link| link.send(Kind::Control, Bytes::from(json)))
+    }
+
+    /// Queues the totals of this direction, without regard to the window: they are 40 bytes.
+    ///
+    /// # Errors
+    /// Why the link is at an end.
+    pub fn send_trailer(&self) -> Result<u64, LinkError> {
+        self.post(Link::send_trailer)
+    }
+
+    fn post(&self, send: impl FnOnce(&mut Link) -> Result<u64, LinkError>) -> Result<u64, LinkError> {
+        let sequence = {
             let mut state = self.state();
-            if let Some(error) = &state.closed {
-                return Err(error.clone());
+            match &state.closed {
+                Some(error) => return Err(error.clone()),
+                None => send(&mut state.link)?,
             }
-            // A trailer is 40 bytes: it may pass a full window.
-            state.link.send_trailer()?;
-        }
+        };
         self.0.changed.notify_waiters();
-        Ok(())
+        Ok(sequence)
     }
 
     /// The next message of the far side.
@@ -318,7 +330,7 @@ mod tests {
             for piece in bytes.chunks(10_000) {
                 sender.send_data(Bytes::copy_from_slice(piece)).await.unwrap();
             }
-            sender.send_trailer().await.unwrap();
+            sender.send_trailer().unwrap();
             sender.all_durable().await.unwrap();
             sender.close(LinkError::Ended("done".into()));
         });
