@@ -52,7 +52,7 @@ lab_status() {
         "$(cat "$STATE/pgversion")"
     for name in $DAEMONS; do
         if pid=$(pid_of "$name"); then
-            printf '%-24s pid %-8s %5d MiB\n' "$name" "$pid" "$(awk '/^VmRSS/ { print $2 / 1024 }' "/proc/$pid/status")"
+            printf '%-24s pid %-8s %5d MiB\n' "$name" "$pid" "$(awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$pid/status")"
         else
             printf '%-24s DOWN (%s)\n' "$name" "$LOGS/$name.log"
             down=1

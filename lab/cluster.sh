@@ -6,7 +6,7 @@ admin() {
 
 cluster_up() {
     local operator=deployment/cnpg-controller-manager
-    envsubst '$DNS_IP $NODE_IP' <"$LAB_DIR/manifests/base.yaml" | admin apply -f - >/dev/null
+    render manifests/base.yaml | admin apply -f - >/dev/null
     # Upstream's manifest with two changes: where volumes lie, and that this class is the default one.
     sed -e "s,/opt/local-path-provisioner,$STATE/volumes," \
         -e '/^kind: StorageClass/,/^provisioner/ s,^  name: local-path$,&\n  annotations: {storageclass.kubernetes.io/is-default-class: "true"},' \

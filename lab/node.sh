@@ -23,7 +23,7 @@ certificate() {
 # kubeconfig NAME FILE: certificates inside, so that the file stands alone.
 kubeconfig() {
     USER_NAME=$1 CA=$(base64 -w0 "$PKI/ca.crt") CERTIFICATE=$(base64 -w0 "$PKI/$1.crt") KEY=$(base64 -w0 "$PKI/$1.key") \
-        render kubeconfig '$USER_NAME $CA $CERTIFICATE $KEY $NODE_IP $SITE' | put "$2"
+        render conf/kubeconfig '$USER_NAME $CA $CERTIFICATE $KEY $NODE_IP $SITE' | put "$2"
 }
 
 make_pki() {
@@ -57,22 +57,22 @@ make_pki() {
 
 # --- configuration ---------------------------------------------------------------------------------------
 
-# render NAME [VARIABLES]: conf/NAME with its ${VARIABLES} filled in.
+# render FILE [VARIABLES]: FILE of this folder with its ${VARIABLES} filled in.
 render() {
     export STATE RUN CONF PKI LOGS CGROUP NODE NODE_IP POD_CIDR DNS_IP REGISTRY_ADDRESS PAUSE SITE
     # shellcheck disable=SC2016
     envsubst "${2:-\$STATE \$RUN \$CONF \$PKI \$LOGS \$CGROUP \$NODE \$NODE_IP \$POD_CIDR \$DNS_IP \$REGISTRY_ADDRESS \$PAUSE \$SITE}" \
-        <"$LAB_DIR/conf/$1"
+        <"$LAB_DIR/$1"
 }
 
 make_configuration() {
     local name
     mkdir -p "$CONF/cni" "$CONF/registries/_default" "$LOGS" "$RUN"
     for name in containerd.toml kubelet.yaml kube-proxy.yaml Corefile registry.yaml; do
-        render $name | put "$CONF/$name"
+        render "conf/$name" | put "$CONF/$name"
     done
-    render cni.conflist | put "$CONF/cni/10-dr-lab.conflist"
-    render registries.toml | put "$CONF/registries/_default/hosts.toml"
+    render conf/cni.conflist | put "$CONF/cni/10-dr-lab.conflist"
+    render conf/registries.toml | put "$CONF/registries/_default/hosts.toml"
     : | put "$CONF/resolv.conf"
 }
 
@@ -201,10 +201,11 @@ end_daemon() {
     local pid
     pid=$(pid_of "$1") || return 0
     kill "$pid" 2>/dev/null || true
-    until_true 20 "$1 has ended" gone "$pid"
+    until_true 20 "$1 has ended" daemon_is_gone "$1"
 }
 
-gone() { ! kill -0 "$1" 2>/dev/null; }
+# Asked by name, not by pid: an ended process may wait long to be reaped, but it has left the namespace.
+daemon_is_gone() { ! pid_of "$1" >/dev/null; }
 
 # Databases are told to stop and get ten seconds; pods are not deleted, they come back with the next `up`.
 stop_pods() {
@@ -239,8 +240,9 @@ site_pids() {
 no_site_pids() { [ -z "$(site_pids)" ]; }
 
 end_processes() {
+    # The API server would wait ten seconds for its watchers; all that lasts is etcd's, which ends in one.
     site_pids | xargs -r kill 2>/dev/null || true
-    poll 10 no_site_pids || site_pids | xargs -r kill -KILL 2>/dev/null || true
+    poll 3 no_site_pids || site_pids | xargs -r kill -KILL 2>/dev/null || true
     until_true 20 "every process of the site has ended" no_site_pids
 }
 
