@@ -25,21 +25,25 @@ registry_call() {
     in_netns curl --silent --show-error --fail --cacert "$PKI/ca.crt" "${arguments[@]}" "https://$REGISTRY_ADDRESS/v2/${*: -1}"
 }
 
-has_blob() { registry_call --head -o /dev/null "$1/blobs/$2" 2>/dev/null; }
-
-# upload_url REPOSITORY QUERY: where to send a blob; empty when the registry has taken it from another repository.
-upload_url() {
-    registry_call -o /dev/null -X POST -w '%{http_code} %header{location}' "$1/blobs/uploads/$2" | sed -n 's/^202 //p'
+# upload REPOSITORY QUERY DIGEST FILE: sends a blob, unless the registry has it already from the repository of QUERY.
+upload() {
+    local url
+    url=$(registry_call -o /dev/null -X POST -w '%{http_code} %header{location}' "$1/blobs/uploads/$2" | sed -n 's/^202 //p')
+    [ -z "$url" ] || in_netns curl --silent --show-error --fail --cacert "$PKI/ca.crt" -o /dev/null \
+        -H 'Content-Type: application/octet-stream' -T "$4" "$url&digest=$3"
 }
 
-# push_blob REPOSITORY DIGEST FILE
-push_blob() {
-    local url
-    ! has_blob "$1" "$2" || return 0
-    # Layers go to the repository `lab/layers` first, and from there to all others without being sent again.
-    url=$(upload_url "$1" "?mount=$2&from=lab/layers")
-    [ -z "$url" ] || in_netns curl --silent --show-error --fail --cacert "$PKI/ca.crt" -o /dev/null \
-        -H 'Content-Type: application/octet-stream' -T "$3" "$url&digest=$2"
+# push_layer REPOSITORY FOLDER: by way of the repository `lab/layers`, so that each layer is sent once.
+declare -A LAYERS_SERVED
+push_layer() {
+    local digest
+    digest=$(jq -r .digest "$2/descriptor.json")
+    if [ -z "${LAYERS_SERVED[$digest]:-}" ]; then
+        registry_call --head -o /dev/null "lab/layers/blobs/$digest" 2>/dev/null ||
+            upload lab/layers "" "$digest" "$2/layer.tar.zst"
+        LAYERS_SERVED[$digest]=yes
+    fi
+    upload "$1" "?mount=$digest&from=lab/layers" "$digest" "$2/layer.tar.zst"
 }
 
 # push_image REPOSITORY:TAG CONFIG LAYER...: CONFIG is the JSON of the image's `config` object, LAYER a layer's folder.
@@ -62,12 +66,14 @@ push_image() {
         -H 'Accept: application/vnd.oci.image.manifest.v1+json' "$repository/manifests/$tag" 2>/dev/null) || served=
     [ "$served" != "sha256:$(sha256sum "$scratch/manifest.json" | cut -d' ' -f1)" ] || return 0
     for folder; do
-        push_blob lab/layers "$(jq -r .digest "$folder/descriptor.json")" "$folder/layer.tar.zst"
-        push_blob "$repository" "$(jq -r .digest "$folder/descriptor.json")" "$folder/layer.tar.zst"
+        push_layer "$repository" "$folder"
     done
-    push_blob "$repository" "$digest" "$scratch/config.json"
+    upload "$repository" "" "$digest" "$scratch/config.json"
     registry_call -o /dev/null -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
         -T "$scratch/manifest.json" "$repository/manifests/$tag"
+    # A tag that has moved must be pulled anew, also by a pod that pulls only what is not present.
+    [ -z "$served" ] || in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io images rm \
+        "docker.io/$repository:$tag" >/dev/null
 }
 
 # image_config USER ENTRYPOINT [NAME=VALUE...]
