@@ -1,1 +1,342 @@
-//! `dr.toml`.
+//! `dr.toml`: where the install, the keys, the vault and the store are.
+//!
+//! Precedence, highest first: a flag on the command line, the file, the default. The file is the one given by
+//! `--settings` or `DR_SETTINGS`, else `dr.toml` in the user's configuration folder. Unknown keys are refused with
+//! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CommandError, Exit, Result};
+
+/// All settings, defaults filled in and paths made absolute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The install that this host looks after.
+    pub install: Install,
+    /// Its database.
+    pub database: Database,
+    /// Who can open, who signs, whom to trust.
+    pub keys: Keys,
+    /// The config vault.
+    pub vault: Folder,
+    /// Where bundles are kept.
+    pub store: Folder,
+    /// How bundles are made.
+    pub bundle: BundleSettings,
+    /// How helm is run.
+    pub helm: HelmSettings,
+}
+
+/// One OpsChain: kube context, namespace, Helm release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Install {
+    /// The kubeconfig context; the current one when absent.
+    pub context: Option<String>,
+    /// The namespace.
+    pub namespace: String,
+    /// The Helm release.
+    pub release: String,
+    /// The chart: an `oci://` reference, a folder, or a `.tgz`.
+    pub chart: String,
+}
+
+impl Default for Install {
+    fn default() -> Self {
+        Self {
+            context: None,
+            namespace: "opschain".into(),
+            release: "opschain".into(),
+            chart: "oci://docker.io/limepoint/opschain".into(),
+        }
+    }
+}
+
+/// The CloudNativePG cluster of the install. The defaults are those of the manual guide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// The name of the Cluster object.
+    pub cluster: String,
+    /// The Secret with the replication user's certificate; `<cluster>-replication` when absent.
+    pub replication_secret: Option<String>,
+    /// The Secret with the server's CA certificate; `<cluster>-ca` when absent.
+    pub ca_secret: Option<String>,
+    /// The database of the application.
+    pub name: String,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { cluster: "opschain-db".into(), replication_secret: None, ca_secret: None, name: "opschain".into() }
+    }
+}
+
+impl Database {
+    /// The Secret with `tls.crt` and `tls.key` of the replication user.
+    pub fn replication_secret(&self) -> String {
+        self.replication_secret.clone().unwrap_or_else(|| format!("{}-replication", self.cluster))
+    }
+
+    /// The Secret with `ca.crt`.
+    pub fn ca_secret(&self) -> String {
+        self.ca_secret.clone().unwrap_or_else(|| format!("{}-ca", self.cluster))
+    }
+
+    /// The Service of the writable instance.
+    pub fn service(&self) -> String {
+        format!("{}-rw", self.cluster)
+    }
+}
+
+/// Keys and trust.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// The age identity file of this host. A host that only records needs none.
+    pub identity: Option<PathBuf>,
+    /// Public keys that everything is sealed to, the escrow key among them.
+    pub recipients: Vec<String>,
+    /// The SSH private key (ed25519) that signs bundles and the vault's commits.
+    pub signing_key: Option<PathBuf>,
+    /// Whose signatures are believed: a file in the form of ssh-keygen's allowed signers.
+    pub trusted_signers: Option<PathBuf>,
+}
+
+/// A folder of ours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Folder {
+    /// Where it is.
+    pub path: Option<PathBuf>,
+}
+
+/// When the application is held still while a bundle is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quiesce {
+    /// Stopped for the last moment only: seconds, whatever the size.
+    #[default]
+    Brief,
+    /// Stopped for the whole backup, as the manual guide does.
+    Full,
+    /// Never stopped: what was at work is in the bundle as it stood, and the bundle says so.
+    None,
+}
+
+impl Quiesce {
+    /// The word that settings, plans and bundles use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Brief => "brief",
+            Self::Full => "full",
+            Self::None => "none",
+        }
+    }
+}
+
+/// How bundles are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BundleSettings {
+    /// How the application is held still.
+    pub quiesce: Quiesce,
+    /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
+    pub max_rate: Option<String>,
+    /// How long the workers may take to drain.
+    pub drain_timeout: Span,
+    /// How many bytes of the database make a chunk, in MiB.
+    pub chunk_mib: u32,
+    /// The zstd level.
+    pub zstd_level: i32,
+}
+
+impl Default for BundleSettings {
+    fn default() -> Self {
+        Self {
+            quiesce: Quiesce::Brief,
+            max_rate: None,
+            drain_timeout: Span(Duration::from_secs(3600)),
+            chunk_mib: 32,
+            zstd_level: 1,
+        }
+    }
+}
+
+/// How helm is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HelmSettings {
+    /// The program: a name found on PATH, or a path.
+    pub binary: PathBuf,
+    /// How long a deployment may take.
+    pub timeout: Span,
+    /// Passed to helm as `--insecure-skip-tls-verify`.
+    pub insecure_skip_tls_verify: bool,
+    /// Passed to helm as `--plain-http`.
+    pub plain_http: bool,
+}
+
+impl Default for HelmSettings {
+    fn default() -> Self {
+        Self {
+            binary: "helm".into(),
+            timeout: Span(Duration::from_secs(1800)),
+            insecure_skip_tls_verify: false,
+            plain_http: false,
+        }
+    }
+}
+
+/// A length of time, written `90s`, `30m` or `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is not a length of time such as 90s, 30m or 1h");
+        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+        let count: u64 = text[..split].parse().map_err(|_| bad())?;
+        let unit = match &text[split..] {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return Err(bad()),
+        };
+        count.checked_mul(unit).map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(bad)
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        span.to_string()
+    }
+}
+
+impl std::fmt::Display for Span {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_secs() {
+            s if s > 0 && s % 3600 == 0 => write!(f, "{}h", s / 3600),
+            s if s > 0 && s % 60 == 0 => write!(f, "{}m", s / 60),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file. Relative paths in it are taken from its own folder, `~/` from `home`.
+    ///
+    /// # Errors
+    /// [`Exit::Settings`], naming the file, and line and column where it is not as it should be.
+    pub fn read(path: &Path, home: Option<&Path>) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let message = if missing { "there is no settings file" } else { "read settings file" };
+            let wrapped = CommandError::new(Exit::Settings, format!("{message} {}", path.display()));
+            if missing {
+                wrapped.hint("Run `dr init` to make one, or name another with --settings.")
+            } else {
+                wrapped.because(error)
+            }
+        })?;
+        let mut settings = Self::parse(&text, path)?;
+        settings.resolve(path.parent().unwrap_or(Path::new(".")), home);
+        Ok(settings)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let place = error.span().map_or(String::new(), |span| {
+                let before = &text[..span.start.min(text.len())];
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+                format!(":{line}:{column}")
+            });
+            CommandError::new(Exit::Settings, format!("{}{place}: {}", path.display(), error.message().trim_end()))
+                .hint("`dr init --print` shows a settings file with every key.")
+        })
+    }
+
+    fn resolve(&mut self, base: &Path, home: Option<&Path>) {
+        let paths = [
+            &mut self.keys.identity,
+            &mut self.keys.signing_key,
+            &mut self.keys.trusted_signers,
+            &mut self.vault.path,
+            &mut self.store.path,
+        ];
+        for path in paths.into_iter().flatten() {
+            *path = match (path.strip_prefix("~"), home) {
+                (Ok(rest), Some(home)) => home.join(rest),
+                _ => base.join(&*path),
+            };
+        }
+    }
+
+    /// The file's path if `key` is set.
+    ///
+    /// # Errors
+    /// [`Exit::Settings`], naming the key.
+    pub fn required<'a>(&self, value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
+        value.as_deref().ok_or_else(|| {
+            CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
+                .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_gives_the_guides_names() {
+        let settings = Settings::parse("", Path::new("dr.toml")).unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.database.replication_secret(), "opschain-db-replication");
+        assert_eq!(settings.database.ca_secret(), "opschain-db-ca");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_line_and_column() {
+        let error =
+            Settings::parse("[install]\nnamespace = \"x\"\n  relase = \"y\"\n", Path::new("/etc/dr.toml")).unwrap_err();
+        assert!(error.message().starts_with("/etc/dr.toml:3:3: unknown field `relase`"), "{}", error.message());
+        assert_eq!(error.exit(), Exit::Settings);
+    }
+
+    #[test]
+    fn paths_start_at_the_file_and_at_home() {
+        let mut settings =
+            Settings::parse("[vault]\npath='v'\n[store]\npath='~/s'\n[keys]\nidentity='/k'\n", Path::new("x")).unwrap();
+        settings.resolve(Path::new("/etc/dr"), Some(Path::new("/home/op")));
+        assert_eq!(settings.vault.path.unwrap(), Path::new("/etc/dr/v"));
+        assert_eq!(settings.store.path.unwrap(), Path::new("/home/op/s"));
+        assert_eq!(settings.keys.identity.unwrap(), Path::new("/k"));
+    }
+
+    #[test]
+    fn lengths_of_time_read_back_as_written() {
+        for text in ["90s", "30m", "1h", "0s"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
+        for text in ["", "5", "m", "1d", "-1s", "99999999999999999999h", "1 h"] {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+}

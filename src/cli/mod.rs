@@ -1,1 +1,209 @@
 //! The command line: one thin file a verb group; arguments in, one operation called, one report out.
+
+mod run;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
+use crate::settings::Settings;
+use crate::ui::{Color, Manner, Output, Ui};
+
+const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
+const AFTER: &str = "\
+First time?   dr init      makes settings, keys, vault and store
+              dr doctor    says what is missing, with the command that mends it
+Worst day?    dr bundle list, then dr bundle restore --version V";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "dr", version, about = ABOUT, after_help = AFTER, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// The namespace of the install
+    #[arg(short, long, global = true, env = "DR_NAMESPACE", help_heading = "Global")]
+    namespace: Option<String>,
+    /// The kubeconfig context
+    #[arg(long, global = true, env = "DR_CONTEXT", help_heading = "Global")]
+    context: Option<String>,
+    /// The Helm release
+    #[arg(long, global = true, env = "DR_RELEASE", help_heading = "Global")]
+    release: Option<String>,
+    /// The settings file
+    #[arg(long, global = true, env = "DR_SETTINGS", value_name = "FILE", help_heading = "Global")]
+    settings: Option<PathBuf>,
+    /// Results for people or as JSON
+    #[arg(short, long, global = true, value_enum, default_value_t, help_heading = "Global")]
+    output: Output,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global")]
+    color: Color,
+    /// Only results, warnings and errors
+    #[arg(short, long, global = true, help_heading = "Global")]
+    quiet: bool,
+    /// Also what helm and the pods say (can be repeated)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global")]
+    verbose: u8,
+    /// Never ask; refuse where a question would be needed
+    #[arg(long, global = true, help_heading = "Global")]
+    no_input: bool,
+    /// Answer plain questions with yes
+    #[arg(short, long, global = true, help_heading = "Global")]
+    yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Look at journalled runs and take them up again
+    Run(run::RunArgs),
+}
+
+async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
+    match verb {
+        Verb::Run(args) => run::run(ctx, ui, args).await,
+    }
+}
+
+/// The command line's definition: for completions, man pages and the reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The whole program: parses `argv`, runs the verb, shows its error, and returns why it ended.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
+    let mut argv: Vec<OsString> = argv.into_iter().collect();
+    // `kubectl dr` finds the same file under the name kubectl-dr.
+    let plugin = argv.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|n| n == "kubectl-dr"));
+    let mut command = Cli::command();
+    if plugin {
+        command = command.bin_name("kubectl dr");
+        if let Some(name) = argv.first_mut() {
+            *name = "kubectl dr".into();
+        }
+    }
+    let parsed = command.try_get_matches_from_mut(argv).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data; anything else is a wrong use, told on stderr by clap itself.
+            let asked = !error.use_stderr();
+            let _ = error.print();
+            return if asked { Exit::Success } else { Exit::Usage };
+        }
+    };
+    let global = cli.global.clone();
+    let ui = Ui::new(Manner {
+        output: global.output,
+        color: global.color,
+        quiet: global.quiet,
+        verbose: global.verbose,
+        no_input: global.no_input,
+        yes: global.yes,
+    });
+    let Some(verb) = cli.verb else {
+        return match ui.data(Cli::command().render_help().to_string().as_bytes()) {
+            Ok(()) => Exit::Success,
+            Err(error) => error.exit(),
+        };
+    };
+    match work(&ui, global, verb) {
+        Ok(exit) => exit,
+        Err(error) => {
+            ui.error(&error);
+            error.exit()
+        }
+    }
+}
+
+fn work(ui: &Ui, global: Global, verb: Verb) -> Result<Exit> {
+    trace_to_stderr(global.verbose)?;
+    let ctx = context(ui, global)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CommandError::new(Exit::Failure, "start the runtime").because(e))?;
+    let result = runtime.block_on(async {
+        let listening = listen_for_signals(&ctx, ui.clone())?;
+        let result = dispatch(&ctx, ui, verb).await;
+        listening.abort();
+        result
+    });
+    // Threads that still wait for input of a dead child must not hold the program open.
+    runtime.shutdown_background();
+    result
+}
+
+fn context(ui: &Ui, global: Global) -> Result<Ctx> {
+    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = env("HOME");
+    let under_home = |variable: &str, folder: &str| {
+        env(variable)
+            .or_else(|| home.as_ref().map(|home| home.join(folder)))
+            .unwrap_or_else(|| PathBuf::from("."))
+            .join("dr")
+    };
+    let settings_path = global.settings.unwrap_or_else(|| under_home("XDG_CONFIG_HOME", ".config").join("dr.toml"));
+    let settings = Settings::read(&settings_path, home.as_deref()).map(|mut settings| {
+        let install = &mut settings.install;
+        install.namespace = global.namespace.unwrap_or_else(|| install.namespace.clone());
+        install.release = global.release.unwrap_or_else(|| install.release.clone());
+        install.context = global.context.or_else(|| install.context.clone());
+        settings
+    });
+    let runs = under_home("XDG_STATE_HOME", ".local/state").join("runs");
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut ctx = Ctx::new(settings_path, settings, runs, home, format!("{user}@{host}"));
+    ctx.events = ui.events();
+    Ok(ctx)
+}
+
+/// The first Ctrl-C or TERM asks the work to stop and put back what must be; what a second one does is said before.
+fn listen_for_signals(ctx: &Ctx, ui: Ui) -> Result<tokio::task::JoinHandle<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let failed = |e: std::io::Error| CommandError::new(Exit::Failure, "listen for signals").because(e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let cancel = ctx.cancel.clone();
+    Ok(tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        cancel.cancel();
+        ui.talk("Stopping. What was changed is put back or kept to be resumed; press Ctrl-C again to end at once and leave that to the next `dr`.");
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        let me = rustix::process::getpid();
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    }))
+}
+
+fn trace_to_stderr(verbose: u8) -> Result<()> {
+    let level = match verbose {
+        0 | 1 => return Ok(()),
+        2 => "dr=debug",
+        _ => "dr=trace,kube=debug",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .try_init()
+        .map_err(|e| CommandError::new(Exit::Failure, format!("start tracing: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
+}

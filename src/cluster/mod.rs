@@ -1,1 +1,48 @@
 //! The Kubernetes cluster: objects, helper pods, and streams that cannot lie.
+//!
+//! [`Cluster`] is one cluster through one kubeconfig context, looking at one namespace. Its calls are spread over the
+//! files here by subject; each makes few requests, has a bound, and fails with a [`ClusterError`] that names what was
+//! asked of which object. Waits tell what they see through [`crate::event::Events`].
+
+pub mod access;
+pub mod cnpg;
+pub mod database;
+pub mod error;
+pub mod exec;
+pub mod keep;
+pub mod kube;
+pub mod lease;
+pub mod namespace;
+pub mod operator;
+pub mod pods;
+pub mod podstate;
+pub mod psql;
+pub mod volumes;
+pub mod wait;
+pub mod workloads;
+
+pub use access::Permission;
+pub use database::Database;
+pub use error::{Ask, ClusterError, Result};
+pub use exec::ExecOutput;
+pub use keep::{Kept, PutBack};
+pub use kube::Cluster;
+pub use lease::LeaseGuard;
+pub use namespace::{NamespaceState, ObjectRef};
+pub use operator::Operator;
+pub use podstate::PodState;
+pub use psql::{DatabaseFacts, Session};
+pub use volumes::Volume;
+pub use wait::Wait;
+pub use workloads::{RunningImage, Workload, WorkloadKind};
+
+/// The label that says who looks after an object, and `dr`'s name in it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// `dr`'s name in [`MANAGED_BY`].
+pub const MANAGER: &str = "dr";
+/// The label with the id of the run that made an object.
+pub const RUN_LABEL: &str = "dr.opschain/run";
+/// The annotation with the number of replicas that a workload had before a run scaled it to 0.
+pub const REPLICAS: &str = "dr.opschain/replicas";
+/// The annotation with the id of the run that scaled a workload to 0.
+pub const STOPPED_BY: &str = "dr.opschain/stopped-by";

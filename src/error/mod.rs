@@ -3,7 +3,10 @@
 //! The modules below have small error enums of their own, without hints. The files in this folder map each of them to
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
+mod cluster;
 pub mod exit;
+mod journal;
+mod opschain;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -45,6 +48,12 @@ impl CommandError {
     /// Puts the act that failed before the message: `deploy release opschain: no answer`.
     pub fn context(mut self, act: impl fmt::Display) -> Self {
         self.message = format!("{act}: {}", self.message);
+        self
+    }
+
+    /// Puts a cause, already a text, behind the message: `read x: permission denied`.
+    pub fn context_after(mut self, cause: impl fmt::Display) -> Self {
+        self.message = format!("{}: {cause}", self.message);
         self
     }
 
@@ -127,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_cause_that_its_parent_already_quotes_is_said_once() {
-        let error = CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
+        let error =
+            CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
         assert_eq!(error.to_string(), "read the store: outer: disk on fire");
     }
 

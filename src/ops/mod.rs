@@ -1,1 +1,84 @@
-//! The operations: each a visible list of steps.
+//! The operations: each a visible list of steps over the ports below.
+//!
+//! Nothing here prints, asks the terminal, or knows JSON: an operation takes a [`Ctx`] and typed arguments, emits
+//! events, and returns a report value.
+
+pub mod runs;
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::event::Events;
+use crate::settings::Settings;
+
+/// What every operation works with: settings, where to keep state, who is asking, who listens.
+///
+/// It deliberately holds no connection and no key: an operation opens what it needs and drops it.
+#[derive(Debug, Clone)]
+pub struct Ctx {
+    /// The settings file's path, whether or not it exists.
+    pub settings_path: PathBuf,
+    /// The settings, if the file could be read; flags are already laid over them.
+    settings: std::result::Result<Settings, std::sync::Arc<CommandError>>,
+    /// Where runs are journalled: one folder a run.
+    pub runs: PathBuf,
+    /// The user's home folder, if there is one.
+    pub home: Option<PathBuf>,
+    /// Who asks, as records name it: `user@host`.
+    pub who: String,
+    /// Who listens.
+    pub events: Events,
+    /// Cancelled by the first Ctrl-C or TERM: finish or put back, then end.
+    pub cancel: CancellationToken,
+}
+
+impl Ctx {
+    /// Puts a context together.
+    pub fn new(
+        settings_path: PathBuf,
+        settings: Result<Settings>,
+        runs: PathBuf,
+        home: Option<PathBuf>,
+        who: String,
+    ) -> Self {
+        Self {
+            settings_path,
+            settings: settings.map_err(std::sync::Arc::new),
+            runs,
+            home,
+            who,
+            events: Events::none(),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// The settings.
+    ///
+    /// # Errors
+    /// What was wrong when the file was read; said by each verb that needs settings, so that `init` and `doctor` can
+    /// work without them.
+    pub fn settings(&self) -> Result<&Settings> {
+        self.settings.as_ref().map_err(|error| {
+            let mut copy = CommandError::new(error.exit(), error.message());
+            for cause in error.causes() {
+                copy = copy.context_after(&cause);
+            }
+            error.hints().iter().fold(copy, |copy, hint| copy.hint(hint))
+        })
+    }
+
+    /// An error if the user has asked to stop.
+    ///
+    /// # Errors
+    /// [`Exit::Interrupted`].
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }
+    }
+}
+
+/// The error of work that was stopped by the user.
+pub fn interrupted() -> CommandError {
+    CommandError::new(Exit::Interrupted, "interrupted")
+}

@@ -1,1 +1,18 @@
 //! values.yaml, read exactly as Helm reads it.
+//!
+//! The bytes are the record: nothing here writes YAML. [`tree`] reads, [`redact`] knows what is secret and masks it
+//! wherever it might show, [`diff`] compares, [`lint`] finds the traps.
+
+mod build;
+pub mod diff;
+pub mod lint;
+pub mod path;
+pub mod redact;
+mod resolve;
+pub mod secret;
+pub mod tree;
+
+pub use path::{Path, Segment};
+pub use redact::{FingerprintKey, Scrubber};
+pub use resolve::Value;
+pub use tree::{Tree, YamlError};

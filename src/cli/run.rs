@@ -1,0 +1,76 @@
+//! `dr run list | show`.
+
+use clap::{Args, Subcommand};
+
+use crate::error::{Exit, Result};
+use crate::ops::{Ctx, runs};
+use crate::ui::{Page, Report, Ui, short_time};
+
+/// Look at journalled runs and take them up again
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dr run list\n  dr run show restore-20260820")]
+pub struct RunArgs {
+    #[command(subcommand)]
+    verb: RunVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunVerb {
+    /// List all runs, newest first
+    List,
+    /// Show one run, step by step
+    Show {
+        /// The run's id, or its beginning
+        run: String,
+    },
+}
+
+/// Runs the verb.
+pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
+    match args.verb {
+        RunVerb::List => ui.report(&runs::list(ctx)?)?,
+        RunVerb::Show { run } => ui.report(&runs::show(ctx, &run)?)?,
+    }
+    Ok(Exit::Success)
+}
+
+impl Report for runs::RunList {
+    fn human(&self, page: &mut Page) {
+        if self.runs.is_empty() {
+            page.line("There are no runs yet.");
+            return page.next("dr bundle create");
+        }
+        let rows: Vec<Vec<String>> = self
+            .runs
+            .iter()
+            .map(|run| {
+                vec![
+                    run.run.clone(),
+                    run.begun.map_or(String::new(), short_time),
+                    run.state.clone(),
+                    run.detail.clone(),
+                ]
+            })
+            .collect();
+        page.table(&["run", "begun", "state", "where it stands"], &rows);
+    }
+}
+
+impl Report for runs::RunShown {
+    fn human(&self, page: &mut Page) {
+        page.fields(&[
+            ("run", self.run.clone()),
+            ("verb", self.verb.clone()),
+            ("install", self.install.clone()),
+            ("begun by", format!("{} with dr {}", self.who, self.dr_version)),
+            ("state", self.state.clone()),
+        ]);
+        page.gap();
+        let rows: Vec<Vec<String>> = self
+            .records
+            .iter()
+            .map(|line| vec![short_time(line.at), line.step.clone().unwrap_or_default(), line.what.clone()])
+            .collect();
+        page.table(&["at", "step", "what"], &rows);
+    }
+}

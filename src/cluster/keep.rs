@@ -1,0 +1,294 @@
+//! Secrets and config maps that are carried from one install to another: read, stripped, put back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ClusterError, Result};
+use super::kube::Cluster;
+use super::namespace::ObjectRef;
+
+/// What kubectl notes in an annotation holds the whole object in clear, secrets included.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Helm takes over an object that it did not make only when these name its own release.
+const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+const HELM_RELEASE: &str = "meta.helm.sh/release-name";
+
+/// A Secret or ConfigMap as it is carried: name, labels, annotations, type and content; nothing that belongs to one
+/// cluster only (uid, versions, owners, managed fields, times).
+///
+/// Its `Debug` shows no content.
+#[derive(Clone, PartialEq)]
+pub enum Kept {
+    /// A Secret.
+    Secret(Secret),
+    /// A ConfigMap. OpsChain keeps keys in clear in one.
+    ConfigMap(ConfigMap),
+}
+
+/// What came of putting an object back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PutBack {
+    /// It was not there and was made.
+    Created,
+    /// It was there with the same content.
+    Same,
+    /// It was there with other content, which was replaced.
+    Replaced,
+    /// It is there with other content, and was left alone.
+    Differs,
+}
+
+impl Kept {
+    /// Its kind and name.
+    pub fn object(&self) -> ObjectRef {
+        match self {
+            Self::Secret(secret) => ObjectRef::new("Secret", secret.metadata.name.clone().unwrap_or_default()),
+            Self::ConfigMap(map) => ObjectRef::new("ConfigMap", map.metadata.name.clone().unwrap_or_default()),
+        }
+    }
+
+    /// The keys of its content, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.content().into_keys().collect()
+    }
+
+    /// The value of one key, as bytes.
+    pub fn value(&self, key: &str) -> Option<Vec<u8>> {
+        self.content().remove(key)
+    }
+
+    /// Every value, as bytes: what must never be shown.
+    pub fn values(&self) -> Vec<Vec<u8>> {
+        self.content().into_values().collect()
+    }
+
+    /// The same object for an install of another name or namespace: Helm's marks are made to name that one.
+    #[must_use]
+    pub fn for_install(mut self, namespace: &str, release: &str) -> Self {
+        let meta = self.meta_mut();
+        if let Some(annotations) = &mut meta.annotations {
+            for (key, value) in [(HELM_NAMESPACE, namespace), (HELM_RELEASE, release)] {
+                if let Some(mark) = annotations.get_mut(key) {
+                    *mark = value.to_owned();
+                }
+            }
+        }
+        self
+    }
+
+    fn strip(mut self) -> Self {
+        let meta = self.meta_mut();
+        let mut annotations = meta.annotations.take().unwrap_or_default();
+        annotations.remove(LAST_APPLIED);
+        *meta = ObjectMeta {
+            name: meta.name.take(),
+            labels: meta.labels.take(),
+            annotations: (!annotations.is_empty()).then_some(annotations),
+            ..ObjectMeta::default()
+        };
+        self
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Secret(secret) => &mut secret.metadata,
+            Self::ConfigMap(map) => &mut map.metadata,
+        }
+    }
+
+    fn content(&self) -> BTreeMap<String, Vec<u8>> {
+        let texts = |map: &Option<BTreeMap<String, String>>| -> Vec<(String, Vec<u8>)> {
+            map.iter().flatten().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect()
+        };
+        let blobs = |map: &Option<BTreeMap<String, k8s_openapi::ByteString>>| -> Vec<(String, Vec<u8>)> {
+            map.iter().flatten().map(|(key, blob)| (key.clone(), blob.0.clone())).collect()
+        };
+        let (blobs, texts) = match self {
+            Self::Secret(secret) => (blobs(&secret.data), texts(&secret.string_data)),
+            Self::ConfigMap(map) => (blobs(&map.binary_data), texts(&map.data)),
+        };
+        blobs.into_iter().chain(texts).collect()
+    }
+}
+
+impl Serialize for Kept {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        // Kind and API version are the objects' own fields.
+        match self {
+            Self::Secret(secret) => secret.serialize(serializer),
+            Self::ConfigMap(map) => map.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        use serde::de::Error;
+        let value = serde_json::Value::deserialize(deserializer)?;
+        // The causes below would quote the content, so none is passed on.
+        match value["kind"].as_str() {
+            Some("Secret") => {
+                serde_json::from_value(value).map(Self::Secret).map_err(|_| D::Error::custom("not a Secret"))
+            }
+            Some("ConfigMap") => {
+                serde_json::from_value(value).map(Self::ConfigMap).map_err(|_| D::Error::custom("not a ConfigMap"))
+            }
+            _ => Err(D::Error::custom("neither a Secret nor a ConfigMap")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} with {}", self.object(), self.keys().join(", "))
+    }
+}
+
+impl Cluster {
+    /// Reads a Secret, stripped; `None` where there is none of the name.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn secret(&self, name: &str) -> Result<Option<Kept>> {
+        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| Kept::Secret(secret).strip()))
+    }
+
+    /// Reads a ConfigMap, stripped; `None` where there is none of the name.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn config_map(&self, name: &str) -> Result<Option<Kept>> {
+        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| Kept::ConfigMap(map).strip()))
+    }
+
+    /// Reads those of the named Secrets and ConfigMaps that exist, stripped, in the order named.
+    ///
+    /// # Errors
+    /// One of them may not be read, or its kind is neither.
+    pub async fn kept(&self, names: &[ObjectRef]) -> Result<Vec<Kept>> {
+        let mut found = Vec::new();
+        for object in names {
+            found.extend(match object.kind.as_str() {
+                "Secret" => self.secret(&object.name).await?,
+                "ConfigMap" => self.config_map(&object.name).await?,
+                _ => {
+                    return Err(ClusterError::Unexpected {
+                        act: format!("keep {object}"),
+                        cause: "only Secrets and ConfigMaps are kept".into(),
+                    });
+                }
+            });
+        }
+        Ok(found)
+    }
+
+    /// Puts an object into the namespace. Safe to repeat. One that is there with other content is replaced only with
+    /// `replace`; its own labels and annotations stay, with the carried ones over them.
+    ///
+    /// # Errors
+    /// It may not be read or written, or it is marked immutable there with other content.
+    pub async fn put_back(&self, kept: &Kept, replace: bool) -> Result<PutBack> {
+        let object = kept.object();
+        let there = match kept {
+            Kept::Secret(_) => self.here::<Secret>().get_opt(&object.name).await?.map(Kept::Secret),
+            Kept::ConfigMap(_) => self.here::<ConfigMap>().get_opt(&object.name).await?.map(Kept::ConfigMap),
+        };
+        let Some(mut there) = there else {
+            return match kept {
+                Kept::Secret(secret) => self.here::<Secret>().create(secret).await.map(drop),
+                Kept::ConfigMap(map) => self.here::<ConfigMap>().create(map).await.map(drop),
+            }
+            .map(|()| PutBack::Created);
+        };
+        if there.content() == kept.content() {
+            return Ok(PutBack::Same);
+        }
+        if !replace {
+            return Ok(PutBack::Differs);
+        }
+        let mut meta = there.meta_mut().clone();
+        merge(&mut meta.labels, kept.clone().meta_mut().labels.take());
+        merge(&mut meta.annotations, kept.clone().meta_mut().annotations.take());
+        match kept.clone() {
+            Kept::Secret(secret) => self.here::<Secret>().replace(&Secret { metadata: meta, ..secret }).await.map(drop),
+            Kept::ConfigMap(map) => {
+                self.here::<ConfigMap>().replace(&ConfigMap { metadata: meta, ..map }).await.map(drop)
+            }
+        }
+        .map(|()| PutBack::Replaced)
+    }
+}
+
+fn merge(there: &mut Option<BTreeMap<String, String>>, carried: Option<BTreeMap<String, String>>) {
+    if let Some(carried) = carried {
+        there.get_or_insert_default().extend(carried);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vault() -> Secret {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "Opaque",
+            "data": {"OPSCHAIN_VAULT_TOKEN": "aHVudGVyMg=="},
+            "metadata": {
+                "name": "opschain-vault-config",
+                "namespace": "opschain",
+                "uid": "u",
+                "resourceVersion": "7",
+                "creationTimestamp": "2026-08-20T00:00:00Z",
+                "labels": {"app.kubernetes.io/managed-by": "Helm"},
+                "annotations": {
+                    LAST_APPLIED: "{}",
+                    HELM_RELEASE: "opschain",
+                    HELM_NAMESPACE: "opschain",
+                    "helm.sh/resource-policy": "keep",
+                },
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "x"}],
+                "managedFields": [{"manager": "helm"}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_belongs_to_one_cluster_is_stripped_and_the_rest_stays() {
+        let kept = Kept::Secret(vault()).strip();
+        let value = serde_json::to_value(&kept).unwrap();
+        let meta = value["metadata"].as_object().unwrap();
+        assert_eq!(meta.keys().collect::<Vec<_>>(), ["annotations", "labels", "name"]);
+        assert!(!meta["annotations"].as_object().unwrap().contains_key(LAST_APPLIED));
+        assert_eq!(meta["annotations"]["helm.sh/resource-policy"], "keep");
+        assert_eq!(kept.value("OPSCHAIN_VAULT_TOKEN").unwrap(), b"hunter2");
+    }
+
+    #[test]
+    fn what_is_carried_is_written_as_kubectl_would_apply_it_and_read_back() {
+        let kept = Kept::Secret(vault()).strip();
+        let text = serde_json::to_string(&kept).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&value["kind"], &value["apiVersion"]), (&"Secret".into(), &"v1".into()));
+        assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), kept);
+    }
+
+    #[test]
+    fn helm_finds_its_own_marks_in_another_namespace() {
+        let kept = Kept::Secret(vault()).strip().for_install("other", "opschain");
+        let value = serde_json::to_value(&kept).unwrap();
+        assert_eq!(value["metadata"]["annotations"][HELM_NAMESPACE], "other");
+    }
+
+    #[test]
+    fn debug_text_shows_no_content() {
+        let text = format!("{:?}", Kept::Secret(vault()));
+        assert_eq!(text, "Secret opschain-vault-config with OPSCHAIN_VAULT_TOKEN");
+    }
+}

@@ -1,0 +1,275 @@
+//! The connection to one cluster, and the few typed calls that everything else here is made of.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::{Ask, ClusterError, Result, innermost};
+
+/// How long the API server may take to accept a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long one answer may take. Sessions into pods have limits of their own.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// The name under which changes are recorded in an object's managed fields.
+pub(super) const FIELD_MANAGER: &str = "dr";
+
+/// One Kubernetes cluster, seen through one context of the kubeconfig, and one namespace of it.
+///
+/// Cheap to clone: all clones share one connection pool.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    context: String,
+    server: String,
+    namespace: String,
+    version: String,
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cluster({} {} {})", self.context, self.server, self.namespace)
+    }
+}
+
+impl Cluster {
+    /// Reaches the cluster and asks for its version, so that a dead or strange address fails here and not later.
+    ///
+    /// Without `context` the kubeconfig's current one is used; without any kubeconfig, the pod's own service account.
+    /// `KUBECONFIG` is honoured as kubectl does.
+    ///
+    /// # Errors
+    /// No kubeconfig, no such context, no answer in 10 s, or credentials that are not accepted.
+    pub async fn connect(context: Option<&str>, namespace: &str) -> Result<Self> {
+        let (name, mut config) = load(context).await?;
+        config.connect_timeout = Some(CONNECT_LIMIT);
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let client = Client::try_from(config)
+            .map_err(|error| ClusterError::Kubeconfig { cause: format!("context `{name}`: {}", innermost(&error)) })?;
+        let mut cluster =
+            Self { client, context: name, server, namespace: namespace.to_owned(), version: String::new() };
+        let ask = Ask {
+            verb: "get",
+            kind: "version".into(),
+            resource: "/version".into(),
+            name: Some("of the cluster".into()),
+            namespace: None,
+        };
+        cluster.version = cluster.ask(ask, cluster.client.apiserver_version()).await?.git_version;
+        Ok(cluster)
+    }
+
+    /// The same cluster, looking at another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// The namespace that calls without one of their own go to.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The kubeconfig context in use.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The API server's address.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The API server's version, such as `v1.34.4`.
+    pub fn server_version(&self) -> &str {
+        &self.version
+    }
+
+    /// The library's client, for streams into pods.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The cluster's identity: the uid of its namespace `kube-system`, which lives as long as the cluster does.
+    ///
+    /// # Errors
+    /// The namespace may not be read.
+    pub async fn identity(&self) -> Result<String> {
+        let namespace = self.wide::<Namespace>().get("kube-system").await?;
+        uid_of(&namespace, "kube-system")
+    }
+
+    /// The uid of the namespace, or `None` where there is no such namespace.
+    ///
+    /// # Errors
+    /// The namespace may not be read.
+    pub async fn namespace_uid(&self) -> Result<Option<String>> {
+        match self.wide::<Namespace>().get_opt(&self.namespace).await? {
+            Some(namespace) => uid_of(&namespace, &self.namespace).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Objects of a kind in the namespace.
+    pub(super) fn here<K>(&self) -> Objects<'_, K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.within(&self.namespace)
+    }
+
+    /// Objects of a kind in a namespace.
+    pub(super) fn within<K>(&self, namespace: &str) -> Objects<'_, K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let api = Api::namespaced(self.client.clone(), namespace);
+        Objects { cluster: self, api, types: (), namespace: Some(namespace.to_owned()) }
+    }
+
+    /// Objects of a kind in the whole cluster.
+    pub(super) fn wide<K: Resource<DynamicType = ()>>(&self) -> Objects<'_, K> {
+        Objects { cluster: self, api: Api::all(self.client.clone()), types: (), namespace: None }
+    }
+
+    /// Objects of a kind that is known by name only, in the namespace.
+    pub(super) fn dynamic(&self, types: ApiResource) -> Objects<'_, DynamicObject> {
+        let api = Api::namespaced_with(self.client.clone(), &self.namespace, &types);
+        Objects { cluster: self, api, types, namespace: Some(self.namespace.clone()) }
+    }
+
+    /// Waits for one answer, with a bound, and words its failure.
+    pub(super) async fn ask<T>(&self, ask: Ask, answer: impl Future<Output = kube::Result<T>>) -> Result<T> {
+        match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(ClusterError::from_kube(ask, error, &self.server, &self.context)),
+            Err(_) => Err(ClusterError::Unreachable {
+                act: ask.to_string(),
+                server: self.server.clone(),
+                cause: format!("silent for {} s", ANSWER_LIMIT.as_secs()),
+            }),
+        }
+    }
+}
+
+/// The calls on objects of one kind in one scope.
+pub(super) struct Objects<'a, K: Resource> {
+    cluster: &'a Cluster,
+    pub(super) api: Api<K>,
+    types: K::DynamicType,
+    namespace: Option<String>,
+}
+
+impl<K> Objects<'_, K>
+where
+    K: Resource + Clone + DeserializeOwned + Serialize + Debug,
+{
+    pub(super) fn ask(&self, verb: &'static str, name: Option<&str>) -> Ask {
+        Ask::of::<K>(&self.types, verb, name, self.namespace.as_deref())
+    }
+
+    pub(super) async fn get(&self, name: &str) -> Result<K> {
+        self.cluster.ask(self.ask("get", Some(name)), self.api.get(name)).await
+    }
+
+    pub(super) async fn get_opt(&self, name: &str) -> Result<Option<K>> {
+        self.cluster.ask(self.ask("get", Some(name)), self.api.get_opt(name)).await
+    }
+
+    pub(super) async fn list(&self, labels: Option<&str>) -> Result<Vec<K>> {
+        let params = labels.map_or_else(ListParams::default, |labels| ListParams::default().labels(labels));
+        Ok(self.cluster.ask(self.ask("list", None), self.api.list(&params)).await?.items)
+    }
+
+    pub(super) async fn create(&self, object: &K) -> Result<K> {
+        let name = object.meta().name.clone();
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        self.cluster.ask(self.ask("create", name.as_deref()), self.api.create(&params, object)).await
+    }
+
+    /// Has the API server check the object as if it were made, webhooks included, and keeps nothing.
+    pub(super) async fn create_dry(&self, object: &K) -> Result<K> {
+        let name = object.meta().name.clone();
+        let params = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.into()) };
+        self.cluster.ask(self.ask("create", name.as_deref()), self.api.create(&params, object)).await
+    }
+
+    /// Replaces the object, which must carry the resource version that it was read with.
+    pub(super) async fn replace(&self, object: &K) -> Result<K> {
+        let name = object.meta().name.clone().unwrap_or_default();
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        self.cluster.ask(self.ask("update", Some(&name)), self.api.replace(&name, &params, object)).await
+    }
+
+    /// Merges `change` into the object; a null takes a field away.
+    pub(super) async fn merge(&self, name: &str, change: &serde_json::Value) -> Result<K> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        self.cluster.ask(self.ask("patch", Some(name)), self.api.patch(name, &params, &Patch::Merge(change))).await
+    }
+
+    /// Sets the number of replicas through the scale subresource.
+    pub(super) async fn scale(&self, name: &str, replicas: i32) -> Result<()> {
+        let change = serde_json::json!({"spec": {"replicas": replicas}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let ask = self.ask("patch", Some(name)).of_part("scale");
+        self.cluster.ask(ask, self.api.patch_scale(name, &params, &Patch::Merge(&change))).await.map(drop)
+    }
+
+    /// Deletes the object. `false`: there was none.
+    pub(super) async fn delete(&self, name: &str, params: &DeleteParams) -> Result<bool> {
+        match self.cluster.ask(self.ask("delete", Some(name)), self.api.delete(name, params)).await {
+            Ok(_) => Ok(true),
+            Err(ClusterError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn uid_of(namespace: &Namespace, name: &str) -> Result<String> {
+    namespace.metadata.uid.clone().ok_or_else(|| ClusterError::Unexpected {
+        act: format!("read namespace {name}"),
+        cause: "it has no uid".into(),
+    })
+}
+
+async fn load(context: Option<&str>) -> Result<(String, Config)> {
+    let broken = |error: &KubeconfigError| ClusterError::Kubeconfig { cause: kubeconfig_words(error) };
+    let file = match Kubeconfig::read() {
+        Ok(file) => file,
+        Err(error) => {
+            // In a pod there is no kubeconfig but a service account; that is tried only when nothing was asked for.
+            return match Config::incluster() {
+                Ok(config) if context.is_none() => Ok(("in-cluster".into(), config)),
+                _ => Err(broken(&error)),
+            };
+        }
+    };
+    let known: Vec<String> = file.contexts.iter().map(|named| named.name.clone()).collect();
+    let name = match context.map(str::to_owned).or_else(|| file.current_context.clone()) {
+        Some(name) if known.contains(&name) => name,
+        Some(name) => return Err(ClusterError::NoContext { context: name, known }),
+        None if known.is_empty() => {
+            return Err(ClusterError::Kubeconfig { cause: "it is empty: it names no cluster".into() });
+        }
+        None => return Err(ClusterError::Kubeconfig { cause: "it sets no current context".into() }),
+    };
+    let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(file, &options).await.map_err(|error| broken(&error))?;
+    Ok((name, config))
+}
+
+/// The library quotes paths as Rust does; people read them plain.
+fn kubeconfig_words(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(cause, path) => format!("{}: {cause}", path.display()),
+        KubeconfigError::FindPath => "there is none: KUBECONFIG is not set and there is no home folder".into(),
+        KubeconfigError::Parse(cause) => format!("it is not valid YAML: {cause}"),
+        other => other.to_string(),
+    }
+}

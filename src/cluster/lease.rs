@@ -1,0 +1,242 @@
+//! The lease that keeps two runs off one install.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{DeleteParams, ObjectMeta, Preconditions};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::error::{ClusterError, Result};
+use super::kube::Cluster;
+use super::{MANAGED_BY, MANAGER};
+
+/// The annotation that names the host of the holder.
+const HOST: &str = "dr.opschain/host";
+/// How often a holder may find the lease changed under its hands before it gives up.
+const TRIES: usize = 5;
+
+/// A lease that is held, and renewed in the background until it is released or dropped.
+///
+/// A dropped guard stops renewing and leaves the lease to run out, as a killed process does.
+#[derive(Debug)]
+pub struct LeaseGuard {
+    cluster: Cluster,
+    name: String,
+    run: String,
+    lost: watch::Receiver<Option<String>>,
+    task: JoinHandle<()>,
+}
+
+impl Cluster {
+    /// Takes the lease `name` for a run, or goes on holding it when the run holds it already (a resumed run takes over
+    /// its own at once). A lease that has run out is taken over.
+    ///
+    /// It is renewed three times in each `ttl` (whole seconds). Whether another's has run out is judged by this
+    /// host's clock: clocks that are further apart than `ttl` break the promise.
+    ///
+    /// # Errors
+    /// [`ClusterError::Held`] names the run, its host and since when; or the lease may not be read or written. The
+    /// namespace must exist.
+    pub async fn acquire_lease(&self, name: &str, run: &str, host: &str, ttl: Duration) -> Result<LeaseGuard> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.take(name, run, host, ttl).await {
+                Ok(()) => break,
+                // Somebody else wrote it between our look and our write: look again.
+                Err(ClusterError::Conflict { .. }) if tries < TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let (lose, lost) = watch::channel(None);
+        let (cluster, own_name, own_run) = (self.clone(), name.to_owned(), run.to_owned());
+        let task = tokio::spawn(async move {
+            if let Err(why) = cluster.keep_renewing(&own_name, &own_run, ttl).await {
+                // Nobody may be listening any more, which is as well.
+                let _ = lose.send(Some(why.to_string()));
+            }
+        });
+        Ok(LeaseGuard { cluster: self.clone(), name: name.to_owned(), run: run.to_owned(), lost, task })
+    }
+
+    /// Says who holds the lease, as the error that taking it would give; `None` when it is free or has run out.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn lease_holder(&self, name: &str) -> Result<Option<ClusterError>> {
+        let lease = self.here::<Lease>().get_opt(name).await?;
+        Ok(lease.as_ref().filter(|lease| !is_over(lease, Timestamp::now())).and_then(held))
+    }
+
+    async fn take(&self, name: &str, run: &str, host: &str, ttl: Duration) -> Result<()> {
+        let now = Timestamp::now();
+        let leases = self.here::<Lease>();
+        let Some(mut lease) = leases.get_opt(name).await? else {
+            return leases.create(&fresh(name, run, host, ttl, now)).await.map(drop);
+        };
+        let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(run);
+        if !ours
+            && !is_over(&lease, now)
+            && let Some(error) = held(&lease)
+        {
+            return Err(error);
+        }
+        let since = lease.spec.as_ref().and_then(|spec| spec.acquire_time.clone()).filter(|_| ours);
+        let moves = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0) + i32::from(!ours);
+        let new = fresh(name, run, host, ttl, now);
+        lease.metadata.annotations.get_or_insert_default().extend(new.metadata.annotations.unwrap_or_default());
+        lease.spec = new.spec.map(|spec| LeaseSpec {
+            acquire_time: since.or(spec.acquire_time),
+            lease_transitions: Some(moves),
+            ..spec
+        });
+        leases.replace(&lease).await.map(drop)
+    }
+
+    /// Renews until the lease is lost, and says how.
+    async fn keep_renewing(&self, name: &str, run: &str, ttl: Duration) -> Result<()> {
+        let mut renewed = std::time::Instant::now();
+        let mut tick = tokio::time::interval(ttl / 3);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.tick().await;
+        loop {
+            tick.tick().await;
+            match self.renew(name, run).await {
+                Ok(()) => renewed = std::time::Instant::now(),
+                Err(error) if error.is_conflict() || error.is_passing() => {
+                    if renewed.elapsed() >= ttl {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn renew(&self, name: &str, run: &str) -> Result<()> {
+        let leases = self.here::<Lease>();
+        let mut lease = leases.get(name).await?;
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(run) {
+            return Err(
+                held(&lease).unwrap_or_else(|| ClusterError::NotFound { ask: Box::new(leases.ask("get", Some(name))) })
+            );
+        }
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        leases.replace(&lease).await.map(drop)
+    }
+}
+
+impl LeaseGuard {
+    /// Why the lease was lost, if it was: before each irreversible act a run must find `None` here.
+    pub fn lost(&self) -> Option<String> {
+        self.lost.borrow().clone()
+    }
+
+    /// Gives the lease up, so that the next run need not wait. A lease that is no longer ours is left alone.
+    ///
+    /// # Errors
+    /// It may not be read or deleted; it then runs out by itself.
+    pub async fn release(self) -> Result<()> {
+        self.task.abort();
+        let leases = self.cluster.here::<Lease>();
+        let Some(lease) = leases.get_opt(&self.name).await? else { return Ok(()) };
+        if lease.spec.and_then(|spec| spec.holder_identity).as_deref() != Some(&self.run) {
+            return Ok(());
+        }
+        // Only the version that we saw is deleted: never one that somebody has taken over since.
+        let preconditions =
+            Preconditions { resource_version: lease.metadata.resource_version, uid: lease.metadata.uid };
+        match leases.delete(&self.name, &DeleteParams::default().preconditions(preconditions)).await {
+            Ok(_) | Err(ClusterError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn fresh(name: &str, run: &str, host: &str, ttl: Duration, now: Timestamp) -> Lease {
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(MANAGED_BY.to_owned(), MANAGER.to_owned())].into()),
+            annotations: Some([(HOST.to_owned(), host.to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(run.to_owned()),
+            lease_duration_seconds: Some(i32::try_from(ttl.as_secs().max(1)).unwrap_or(i32::MAX)),
+            acquire_time: Some(MicroTime(now)),
+            renew_time: Some(MicroTime(now)),
+            lease_transitions: Some(0),
+            ..LeaseSpec::default()
+        }),
+    }
+}
+
+/// When the lease runs out unless it is renewed; `None` when it is held by nobody.
+fn end_of(lease: &Lease) -> Option<Timestamp> {
+    let spec = lease.spec.as_ref()?;
+    spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())?;
+    let from = spec.renew_time.as_ref().or(spec.acquire_time.as_ref())?.0;
+    from.checked_add(jiff::SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(0).into())).ok()
+}
+
+fn is_over(lease: &Lease, now: Timestamp) -> bool {
+    end_of(lease).is_none_or(|end| end <= now)
+}
+
+fn held(lease: &Lease) -> Option<ClusterError> {
+    let until = end_of(lease)?;
+    let spec = lease.spec.as_ref()?;
+    let host = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(HOST));
+    let since = spec.acquire_time.as_ref().or(spec.renew_time.as_ref())?.0;
+    Some(ClusterError::Held {
+        lease: format!("lease {}", lease.metadata.name.as_deref().unwrap_or_default()),
+        holder: spec.holder_identity.clone().unwrap_or_default(),
+        host: host.cloned().unwrap_or_else(|| "an unknown host".into()),
+        since,
+        until,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn lease() -> Lease {
+        fresh("dr-opschain", "20261123-080000-ab12", "ops1", Duration::from_secs(60), at("2026-11-23T08:00:00Z"))
+    }
+
+    #[test]
+    fn a_lease_is_over_when_it_was_not_renewed_in_time() {
+        assert!(!is_over(&lease(), at("2026-11-23T08:00:59Z")));
+        assert!(is_over(&lease(), at("2026-11-23T08:01:00Z")));
+    }
+
+    #[test]
+    fn a_lease_that_nobody_holds_is_over() {
+        let mut lease = lease();
+        lease.spec.as_mut().unwrap().holder_identity = Some(String::new());
+        assert!(is_over(&lease, at("2026-11-23T08:00:00Z")));
+        assert!(is_over(&Lease::default(), at("2026-11-23T08:00:00Z")));
+    }
+
+    #[test]
+    fn a_held_lease_names_run_host_and_since_when() {
+        let text = held(&lease()).unwrap().to_string();
+        assert_eq!(text, "run 20261123-080000-ab12 on ops1 holds lease dr-opschain since 2026-11-23T08:00:00Z");
+    }
+}

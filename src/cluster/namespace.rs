@@ -1,0 +1,190 @@
+//! A namespace: whether it is there, and what stands in it.
+
+use std::fmt;
+
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::core::GroupVersionKind;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ClusterError, Result};
+use super::kube::Cluster;
+
+/// The kinds that make a namespace not empty: group, version, kind, plural.
+///
+/// A fixed list rather than discovery: it is the same on every cluster, needs no permission beyond its own, and holds
+/// everything that an OpsChain install consists of. What only follows from these (endpoints, events, replica sets'
+/// pods) is counted with its owner.
+const KINDS: &[(&str, &str, &str, &str)] = &[
+    ("postgresql.cnpg.io", "v1", "Cluster", "clusters"),
+    ("postgresql.cnpg.io", "v1", "Pooler", "poolers"),
+    ("postgresql.cnpg.io", "v1", "ScheduledBackup", "scheduledbackups"),
+    ("apps", "v1", "Deployment", "deployments"),
+    ("apps", "v1", "StatefulSet", "statefulsets"),
+    ("apps", "v1", "DaemonSet", "daemonsets"),
+    ("apps", "v1", "ReplicaSet", "replicasets"),
+    ("batch", "v1", "CronJob", "cronjobs"),
+    ("batch", "v1", "Job", "jobs"),
+    ("", "v1", "Pod", "pods"),
+    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    ("", "v1", "Service", "services"),
+    ("networking.k8s.io", "v1", "Ingress", "ingresses"),
+    ("", "v1", "Secret", "secrets"),
+    ("", "v1", "ConfigMap", "configmaps"),
+    ("", "v1", "ServiceAccount", "serviceaccounts"),
+    ("rbac.authorization.k8s.io", "v1", "Role", "roles"),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+];
+
+/// What Kubernetes and widespread add-ons put into every namespace by themselves.
+const EVERYWHERE: &[(&str, &str)] = &[
+    ("ServiceAccount", "default"),
+    ("ConfigMap", "kube-root-ca.crt"),
+    ("ConfigMap", "istio-ca-root-cert"),
+    ("ConfigMap", "openshift-service-ca.crt"),
+];
+
+/// An object of the namespace by kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Such as `PersistentVolumeClaim`.
+    pub kind: String,
+    /// The object's name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// Names an object.
+    pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind: kind.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// What is known of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum NamespaceState {
+    /// There is no such namespace.
+    Absent,
+    /// It is being deleted: nothing can be made in it until it is gone.
+    Terminating,
+    /// Nothing stands in it, `kept` left out.
+    Empty {
+        /// Leftovers that were expected.
+        kept: Vec<ObjectRef>,
+    },
+    /// Something stands in it.
+    Occupied {
+        /// What makes it not empty.
+        objects: Vec<ObjectRef>,
+        /// Leftovers that were expected.
+        kept: Vec<ObjectRef>,
+    },
+}
+
+impl Cluster {
+    /// Looks at the namespace. `may_stay` names what does not count against it, such as the Secrets that an uninstall
+    /// leaves behind on purpose. Objects labelled as `dr`'s own do not count either.
+    ///
+    /// # Errors
+    /// Objects of some kind may not be listed. Kinds unknown to the cluster are no error.
+    pub async fn namespace_state(&self, may_stay: &[ObjectRef]) -> Result<NamespaceState> {
+        let Some(namespace) = self.wide::<Namespace>().get_opt(self.namespace()).await? else {
+            return Ok(NamespaceState::Absent);
+        };
+        if namespace.metadata.deletion_timestamp.is_some() {
+            return Ok(NamespaceState::Terminating);
+        }
+        let lists = try_join_all(KINDS.iter().map(|kind| self.objects_of(kind))).await?;
+        let (kept, objects): (Vec<_>, Vec<_>) =
+            lists.into_iter().flatten().partition(|object| may_stay.contains(object));
+        Ok(if objects.is_empty() { NamespaceState::Empty { kept } } else { NamespaceState::Occupied { objects, kept } })
+    }
+
+    /// Makes the namespace with the given labels. `false`: it is there already, and is left as it is.
+    ///
+    /// # Errors
+    /// The namespace may not be made.
+    pub async fn create_namespace(&self, labels: &[(&str, &str)]) -> Result<bool> {
+        let object = Namespace {
+            metadata: ObjectMeta {
+                name: Some(self.namespace().to_owned()),
+                labels: Some(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        match self.wide::<Namespace>().create(&object).await {
+            Ok(_) => Ok(true),
+            Err(ClusterError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn objects_of(&self, (group, version, kind, plural): &(&str, &str, &str, &str)) -> Result<Vec<ObjectRef>> {
+        let types = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+        match self.dynamic(types).list(None).await {
+            Ok(list) => Ok(list.iter().filter(|object| counts(kind, object)).map(|o| named(kind, o)).collect()),
+            Err(ClusterError::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn named(kind: &str, object: &DynamicObject) -> ObjectRef {
+    ObjectRef::new(kind, object.metadata.name.clone().unwrap_or_default())
+}
+
+/// Whether the object says something of its own: not there by itself, not `dr`'s, not owned by another that counts.
+fn counts(kind: &str, object: &DynamicObject) -> bool {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let labels = object.metadata.labels.as_ref();
+    let own = labels.and_then(|l| l.get(super::MANAGED_BY)).is_some_and(|by| by == super::MANAGER);
+    let token = kind == "Secret" && object.data["type"] == "kubernetes.io/service-account-token";
+    let owned = object.metadata.owner_references.iter().flatten().any(|owner| {
+        KINDS.iter().any(|(group, _, kind, _)| {
+            *kind == owner.kind && owner.api_version.split_once('/').map_or("", |(group, _)| group) == *group
+        })
+    });
+    !(own || token || owned || EVERYWHERE.contains(&(kind, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: serde_json::Value) -> DynamicObject {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_kubernetes_puts_everywhere_does_not_count() {
+        assert!(!counts("ServiceAccount", &object(serde_json::json!({"metadata": {"name": "default"}}))));
+        assert!(!counts("ConfigMap", &object(serde_json::json!({"metadata": {"name": "kube-root-ca.crt"}}))));
+        let token = serde_json::json!({"metadata": {"name": "t"}, "type": "kubernetes.io/service-account-token"});
+        assert!(!counts("Secret", &object(token)));
+    }
+
+    #[test]
+    fn what_is_owned_counts_with_its_owner_and_a_bare_pod_counts_itself() {
+        let owner = serde_json::json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u"});
+        let owned = serde_json::json!({"metadata": {"name": "p", "ownerReferences": [owner]}});
+        assert!(!counts("Pod", &object(owned)));
+        let node = serde_json::json!({"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u"});
+        assert!(counts("Pod", &object(serde_json::json!({"metadata": {"name": "p", "ownerReferences": [node]}}))));
+        assert!(counts("Pod", &object(serde_json::json!({"metadata": {"name": "change-1"}}))));
+    }
+
+    #[test]
+    fn what_dr_left_behind_does_not_count() {
+        let ours = serde_json::json!({"metadata": {"name": "p", "labels": {"app.kubernetes.io/managed-by": "dr"}}});
+        assert!(!counts("Pod", &object(ours)));
+    }
+}

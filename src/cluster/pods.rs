@@ -1,0 +1,218 @@
+//! Pods: made, waited for, read, deleted.
+
+use std::time::Duration;
+
+use futures::{AsyncBufReadExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, LogParams};
+
+use super::error::{ClusterError, Result, innermost};
+use super::kube::Cluster;
+use super::podstate::PodState;
+use super::wait::Wait;
+use super::{MANAGED_BY, MANAGER, RUN_LABEL};
+use crate::event::Events;
+
+/// How many lines of a log tell why a pod does not come up.
+const TELLING_LINES: i64 = 8;
+
+impl Cluster {
+    /// Reads a pod.
+    ///
+    /// # Errors
+    /// There is none of the name, or it may not be read.
+    pub async fn pod(&self, name: &str) -> Result<Pod> {
+        self.here::<Pod>().get(name).await
+    }
+
+    /// Lists pods by a label selector, or all of the namespace.
+    ///
+    /// # Errors
+    /// They may not be listed.
+    pub async fn pods(&self, labels: Option<&str>) -> Result<Vec<Pod>> {
+        self.here::<Pod>().list(labels).await
+    }
+
+    /// Sums up pods by a label selector, or all of the namespace.
+    ///
+    /// # Errors
+    /// They may not be listed.
+    pub async fn pod_states(&self, labels: Option<&str>) -> Result<Vec<PodState>> {
+        Ok(self.pods(labels).await?.iter().map(PodState::of).collect())
+    }
+
+    /// Names the bare pods of work in progress: those whose name begins with one of `prefixes` and that have not
+    /// ended.
+    ///
+    /// # Errors
+    /// The pods may not be listed.
+    pub async fn working_pods(&self, prefixes: &[&str]) -> Result<Vec<PodState>> {
+        let pods = self.pod_states(None).await?;
+        let working = |pod: &PodState| !pod.ended() && prefixes.iter().any(|prefix| pod.name.starts_with(prefix));
+        Ok(pods.into_iter().filter(working).collect())
+    }
+
+    /// Makes a pod.
+    ///
+    /// # Errors
+    /// [`ClusterError::Conflict`] when there is one of the name; or it may not be made.
+    pub async fn create_pod(&self, pod: &Pod) -> Result<Pod> {
+        self.here::<Pod>().create(pod).await
+    }
+
+    /// Waits until the pod is ready (`Running` with all readiness checks passed).
+    ///
+    /// # Errors
+    /// It ended, it hangs on something that does not pass by itself (a missing image, a wrong configuration), or the
+    /// limit is over: each with its reason and the last lines of its log.
+    pub async fn wait_pod_ready(&self, name: &str, limit: Duration, events: &Events) -> Result<Pod> {
+        let mut wait = Wait::new(format!("pod {name} to be ready"), limit, events);
+        loop {
+            let mut seen = None;
+            if let Some(pod) = wait.patient(self.pod(name).await)? {
+                let state = PodState::of(&pod);
+                if state.ready && !state.deleting {
+                    return Ok(pod);
+                }
+                let why = state.reason.clone().unwrap_or_else(|| state.phase.clone());
+                if state.stuck || state.ended() || state.deleting {
+                    let reason = if state.deleting { "it is being deleted".to_owned() } else { why };
+                    return Err(wait.hopeless(reason).with_log(self.telling_log(&state).await));
+                }
+                seen = Some(why);
+            }
+            if let Err(error) = wait.not_yet(seen).await {
+                let log = match self.pod(name).await {
+                    Ok(pod) => self.telling_log(&PodState::of(&pod)).await,
+                    Err(_) => Vec::new(),
+                };
+                return Err(error.with_log(log));
+            }
+        }
+    }
+
+    /// Deletes a pod, giving it `grace` to end, and waits until it is gone. No such pod is no error.
+    ///
+    /// # Errors
+    /// It may not be deleted, or is not gone in time.
+    pub async fn delete_pod(&self, name: &str, grace: Duration, limit: Duration, events: &Events) -> Result<()> {
+        let params = DeleteParams::default().grace_period(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX));
+        let mut wait = Wait::new(format!("pod {name} to be gone"), limit, events);
+        let mut asked = false;
+        loop {
+            if !asked {
+                match wait.patient(self.here::<Pod>().delete(name, &params).await)? {
+                    Some(false) => return Ok(()),
+                    Some(true) => asked = true,
+                    None => {}
+                }
+            } else if let Some(pod) = wait.patient(self.here::<Pod>().get_opt(name).await)? {
+                match pod {
+                    None => return Ok(()),
+                    // A controller may have made another of the same name: ours is gone.
+                    Some(pod) if pod.metadata.deletion_timestamp.is_none() => return Ok(()),
+                    Some(_) => {}
+                }
+            }
+            wait.not_yet(None).await?;
+        }
+    }
+
+    /// Waits until no pod with these labels is left. Pods that have ended and stay count as gone.
+    ///
+    /// # Errors
+    /// The limit is over; the pods that are left are named.
+    pub async fn wait_pods_gone(&self, labels: &str, limit: Duration, events: &Events) -> Result<()> {
+        let mut wait = Wait::new(format!("pods with {labels} to be gone"), limit, events);
+        loop {
+            let mut seen = None;
+            if let Some(pods) = wait.patient(self.pod_states(Some(labels)).await)? {
+                let left: Vec<String> = pods.iter().filter(|pod| !pod.ended()).map(PodState::line).collect();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                seen = Some(left.join(", "));
+            }
+            wait.not_yet(seen).await?;
+        }
+    }
+
+    /// Deletes the pods that `dr` made, of one run or of any, and waits until they are gone. Returns their names.
+    ///
+    /// # Errors
+    /// They may not be listed or deleted, or are not gone in time.
+    pub async fn sweep_pods(&self, run: Option<&str>, limit: Duration, events: &Events) -> Result<Vec<String>> {
+        let labels = match run {
+            Some(run) => format!("{MANAGED_BY}={MANAGER},{RUN_LABEL}={run}"),
+            None => format!("{MANAGED_BY}={MANAGER}"),
+        };
+        let pods = self.pods(Some(&labels)).await?;
+        let names: Vec<String> = pods.into_iter().filter_map(|pod| pod.metadata.name).collect();
+        for name in &names {
+            self.delete_pod(name, Duration::ZERO, limit, events).await?;
+        }
+        Ok(names)
+    }
+
+    /// Returns the last lines of a container's log; of its run before the last restart with `previous`.
+    ///
+    /// # Errors
+    /// There is no such pod or log, or it may not be read.
+    pub async fn log_tail(
+        &self,
+        pod: &str,
+        container: Option<&str>,
+        lines: i64,
+        previous: bool,
+    ) -> Result<Vec<String>> {
+        let params = LogParams {
+            container: container.map(str::to_owned),
+            tail_lines: Some(lines),
+            previous,
+            ..LogParams::default()
+        };
+        let pods = self.here::<Pod>();
+        let text = self.ask(pods.ask("get", Some(pod)).of_part("log"), pods.api.logs(pod, &params)).await?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Follows a container's log from now on and hands every line to `line`, until the container ends.
+    ///
+    /// Drop the future to stop. Lines may be lost when the node or the network fails; nothing is decided by them.
+    ///
+    /// # Errors
+    /// The log cannot be opened, or breaks off.
+    pub async fn log_follow(&self, pod: &str, container: Option<&str>, mut line: impl FnMut(&str)) -> Result<()> {
+        let params = LogParams {
+            container: container.map(str::to_owned),
+            follow: true,
+            since_seconds: Some(1),
+            ..LogParams::default()
+        };
+        let pods = self.here::<Pod>();
+        let ask = pods.ask("get", Some(pod)).of_part("log");
+        let mut lines = self.ask(ask.clone(), pods.api.log_stream(pod, &params)).await?.lines();
+        while let Some(text) = lines.try_next().await.map_err(|error| ClusterError::Unreachable {
+            act: ask.to_string(),
+            server: self.server().to_owned(),
+            cause: innermost(&error),
+        })? {
+            line(&text);
+        }
+        Ok(())
+    }
+
+    /// The lines that tell why a pod does not come up; of the run before when it keeps crashing. Empty when there are
+    /// none: a missing log must not hide the failure that it would explain.
+    pub(super) async fn telling_log(&self, state: &PodState) -> Vec<String> {
+        let crashing = state.restarts > 0;
+        let container = state.container.as_deref();
+        if crashing
+            && let Ok(lines) = self.log_tail(&state.name, container, TELLING_LINES, true).await
+            && !lines.is_empty()
+        {
+            return lines;
+        }
+        self.log_tail(&state.name, container, TELLING_LINES, false).await.unwrap_or_default()
+    }
+}

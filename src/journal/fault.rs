@@ -1,0 +1,41 @@
+//! Named points where a test may stop a run.
+//!
+//! Compiled to nothing unless the feature `fault-points` is on, which no build for users has. With it, the variable
+//! `DR_FAULT` holds `<point>=<act>`, where the act is `fail` (an error), or `kill` (the process dies at once, as by
+//! SIGKILL: nothing is flushed, dropped or undone).
+
+use crate::error::Result;
+
+/// Passes the point `name`, unless a test has asked for a fault there.
+///
+/// # Errors
+/// The fault that a test asked for.
+#[cfg(not(feature = "fault-points"))]
+pub fn point(_name: &str) -> Result<()> {
+    Ok(())
+}
+
+/// Passes the point `name`, unless a test has asked for a fault there.
+///
+/// # Errors
+/// The fault that a test asked for.
+#[cfg(feature = "fault-points")]
+pub fn point(name: &str) -> Result<()> {
+    use crate::error::{CommandError, Exit};
+
+    let Ok(asked) = std::env::var("DR_FAULT") else { return Ok(()) };
+    match asked.split_once('=') {
+        Some((point, "fail")) if point == name => {
+            Err(CommandError::new(Exit::Failure, format!("fault asked for at {name}")))
+        }
+        Some((point, "kill")) if point == name => {
+            let me = rustix::process::getpid();
+            rustix::process::kill_process(me, rustix::process::Signal::KILL)
+                .map_err(|error| CommandError::new(Exit::Failure, "die").because(error))?;
+            // The signal is delivered before the call returns to user space; this is never reached.
+            std::thread::park();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

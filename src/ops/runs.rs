@@ -1,0 +1,140 @@
+//! `dr run`: what runs there are, and how far each got.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Ctx;
+use crate::error::Result;
+use crate::journal::{self, Record, Run};
+
+/// A run in a line.
+#[derive(Debug, Serialize)]
+pub struct RunLine {
+    /// Its id.
+    pub run: String,
+    /// `create` or `restore`; nothing when its journal cannot be read.
+    pub verb: Option<String>,
+    /// When it began.
+    pub begun: Option<Timestamp>,
+    /// `done`, `put back`, `abandoned`, `running`, `open` (to be resumed), or `unreadable`.
+    pub state: String,
+    /// Where it stands or why it cannot be read.
+    pub detail: String,
+}
+
+/// All runs, newest first.
+#[derive(Debug, Serialize)]
+pub struct RunList {
+    /// The runs.
+    pub runs: Vec<RunLine>,
+}
+
+/// Lists all runs, newest first; an unreadable one is listed with the reason.
+///
+/// # Errors
+/// When the runs' folder cannot be read.
+pub fn list(ctx: &Ctx) -> Result<RunList> {
+    let mut runs: Vec<RunLine> = journal::list(&ctx.runs)?
+        .into_iter()
+        .map(|(id, run)| match run {
+            Ok(run) => RunLine {
+                run: id,
+                verb: Some(run.replay.begun.verb.clone()),
+                begun: Some(run.replay.begun.at),
+                state: state(&run).into(),
+                detail: detail(&run),
+            },
+            Err(error) => {
+                let detail = crate::error::chain(&error);
+                RunLine { run: id, verb: None, begun: None, state: "unreadable".into(), detail }
+            }
+        })
+        .collect();
+    runs.reverse();
+    Ok(RunList { runs })
+}
+
+/// One run, step by step.
+#[derive(Debug, Serialize)]
+pub struct RunShown {
+    /// Its id.
+    pub run: String,
+    /// `create` or `restore`.
+    pub verb: String,
+    /// As in [`RunLine`].
+    pub state: String,
+    /// Which install: `namespace/release`.
+    pub install: String,
+    /// Who began it.
+    pub who: String,
+    /// The version of the program that began it.
+    pub dr_version: String,
+    /// What it was asked to do.
+    pub plan: serde_json::Value,
+    /// Its records, in order.
+    pub records: Vec<Line>,
+}
+
+/// A record in a line.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// When.
+    pub at: Timestamp,
+    /// The step, if it is about one.
+    pub step: Option<String>,
+    /// What happened.
+    pub what: String,
+}
+
+/// Shows one run.
+///
+/// # Errors
+/// When there is no such run or it cannot be read.
+pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
+    let (id, run) = journal::open_run(&ctx.runs, id)?;
+    let begun = &run.replay.begun;
+    Ok(RunShown {
+        state: state(&run).into(),
+        verb: begun.verb.clone(),
+        install: format!("{}/{}", begun.namespace, begun.release),
+        who: begun.who.clone(),
+        dr_version: begun.dr_version.clone(),
+        plan: begun.plan.clone(),
+        records: run.records.iter().map(line).collect(),
+        run: id,
+    })
+}
+
+fn state(run: &Run) -> &'static str {
+    match run.replay.outcome {
+        Some(outcome) => outcome.word(),
+        None if run.held => "running",
+        None => "open",
+    }
+}
+
+fn detail(run: &Run) -> String {
+    match (&run.replay.failure, run.records.last()) {
+        (Some((step, error)), _) => format!("{step}: {error}"),
+        (None, Some(last)) => {
+            let line = line(last);
+            line.step.map_or(line.what.clone(), |step| format!("{step}: {}", line.what))
+        }
+        (None, None) => String::new(),
+    }
+}
+
+fn line(record: &Record) -> Line {
+    let about = |step: &str, at: &Timestamp, what: String| Line { at: *at, step: Some(step.to_owned()), what };
+    match record {
+        Record::Begun(begun) => Line { at: begun.at, step: None, what: format!("begun by {}", begun.who) },
+        Record::Resumed { at, who } => Line { at: *at, step: None, what: format!("taken up again by {who}") },
+        Record::Started { step, at } => about(step, at, "begun".into()),
+        Record::Succeeded { step, summary, at, .. } => about(step, at, summary.clone()),
+        Record::Failed { step, error, at } => about(step, at, format!("failed: {error}")),
+        Record::UndoStarted { step, at } => about(step, at, "putting back".into()),
+        Record::UndoFinished { step, at } => about(step, at, "put back".into()),
+        Record::UndoFailed { step, error, at } => about(step, at, format!("putting back failed: {error}")),
+        Record::Ended { outcome, at } => Line { at: *at, step: None, what: outcome.word().into() },
+    }
+}

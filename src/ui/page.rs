@@ -1,0 +1,275 @@
+//! Text for people, built in memory: lines, fields, tables, marks. Colour is written as escapes, which the streams
+//! strip where it is not wanted; every page must read well without it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
+
+use crate::error::CommandError;
+
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const GREEN: Style = AnsiColor::Green.on_default();
+pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(super) const RED: Style = AnsiColor::Red.on_default();
+pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
+
+/// How something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Well.
+    Ok,
+    /// It works, and may hurt later.
+    Warn,
+    /// It does not work.
+    Bad,
+    /// Just said.
+    Plain,
+}
+
+impl Mark {
+    /// The word, coloured.
+    pub fn word(self) -> String {
+        match self {
+            Self::Ok => paint(GREEN, "ok"),
+            Self::Warn => paint(YELLOW, "warn"),
+            Self::Bad => paint(RED, "bad"),
+            Self::Plain => String::new(),
+        }
+    }
+}
+
+/// A page under construction.
+#[derive(Debug)]
+pub struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    /// An empty page of the given width in columns.
+    pub fn new(width: usize) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    /// The width in columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What was written, with colour escapes.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A line as it is.
+    pub fn line(&mut self, line: impl AsRef<str>) {
+        self.text.push_str(line.as_ref());
+        self.text.push('\n');
+    }
+
+    /// An empty line.
+    pub fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// A heading.
+    pub fn heading(&mut self, text: &str) {
+        self.line(paint(BOLD, text));
+    }
+
+    /// Running text, broken at words, each line after `indent`; the first after `first`.
+    pub fn wrapped(&mut self, first: &str, indent: &str, text: &str) {
+        let mut line = first.to_owned();
+        let mut empty = true;
+        for word in text.split(' ') {
+            let needed = visible(&line) + usize::from(!empty) + visible(word);
+            if needed > self.width && !empty {
+                self.line(line);
+                line = indent.to_owned();
+                empty = true;
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            empty = false;
+        }
+        self.line(line);
+    }
+
+    /// `name   value`, names padded to `pad` columns.
+    pub fn field(&mut self, name: &str, value: impl AsRef<str>, pad: usize) {
+        let head = format!("{}{}", paint(DIM, name), " ".repeat(pad.saturating_sub(name.width()) + 2));
+        let indent = " ".repeat(pad + 2);
+        if self.width < pad + 30 {
+            self.line(format!("{}:", paint(DIM, name)));
+            self.wrapped("  ", "  ", value.as_ref());
+        } else {
+            self.wrapped(&head, &indent, value.as_ref());
+        }
+    }
+
+    /// Several fields under each other, aligned.
+    pub fn fields(&mut self, fields: &[(&str, String)]) {
+        let pad = fields.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+        for (name, value) in fields {
+            self.field(name, value, pad);
+        }
+    }
+
+    /// A table. Where it is wider than the page, each row becomes a small paragraph of its own.
+    pub fn table(&mut self, heads: &[&str], rows: &[Vec<String>]) {
+        let mut widths: Vec<usize> = heads.iter().map(|head| head.width()).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(visible(cell));
+            }
+        }
+        if widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1) > self.width {
+            return self.stacked(heads, rows);
+        }
+        let line = |cells: &mut dyn Iterator<Item = (String, usize)>| {
+            let mut text = String::new();
+            for (cell, width) in cells {
+                let fill = width.saturating_sub(visible(&cell)) + 2;
+                let _ = write!(text, "{cell}{}", " ".repeat(fill));
+            }
+            text.trim_end().to_owned()
+        };
+        self.line(line(&mut heads.iter().map(|head| paint(DIM, head)).zip(widths.iter().copied())));
+        for row in rows {
+            self.line(line(&mut row.iter().cloned().zip(widths.iter().copied())));
+        }
+    }
+
+    fn stacked(&mut self, heads: &[&str], rows: &[Vec<String>]) {
+        let pad = heads.iter().map(|head| head.width()).max().unwrap_or(0);
+        for (index, row) in rows.iter().enumerate() {
+            if index > 0 {
+                self.gap();
+            }
+            for (head, cell) in heads.iter().zip(row) {
+                if !cell.is_empty() {
+                    self.field(head, cell, pad);
+                }
+            }
+        }
+    }
+
+    /// A finding: mark, subject, text, and the command that mends it.
+    pub fn finding(&mut self, mark: Mark, text: &str, fix: Option<&str>) {
+        let word = mark.word();
+        let head = format!("{word}{} ", " ".repeat(4usize.saturating_sub(visible(&word))));
+        self.wrapped(&head, "     ", text);
+        if let Some(fix) = fix {
+            self.wrapped(&format!("     {} ", paint(CYAN, "->")), "        ", fix);
+        }
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, command: &str) {
+        self.wrapped(&format!("{} ", paint(CYAN, "next:")), "      ", command);
+    }
+
+    /// An error with its causes and hints.
+    pub fn error(&mut self, error: &CommandError) {
+        self.wrapped(&format!("{} ", paint(RED.bold(), "error:")), "       ", error.message());
+        for cause in error.causes() {
+            self.wrapped(&format!("  {} ", paint(DIM, "caused by:")), "             ", &cause);
+        }
+        for hint in error.hints() {
+            self.wrapped(&format!("{} ", paint(CYAN, "hint:")), "      ", hint);
+        }
+    }
+}
+
+/// `text` in a style.
+pub fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The columns that a text takes, escapes left out.
+pub(super) fn visible(text: &str) -> usize {
+    if text.contains('\u{1b}') { anstream::adapter::strip_str(text).to_string().width() } else { text.width() }
+}
+
+/// A size for people: `597 MiB`, `1.1 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 100.0 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// A length of time for people: `0.4 s`, `12 s`, `3 min 5 s`.
+pub fn elapsed(time: Duration) -> String {
+    match time.as_secs() {
+        0..=9 => format!("{:.1} s", time.as_secs_f64()),
+        s @ 10..=59 => format!("{s} s"),
+        s @ 60..=3599 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// A time for people, in UTC: `2026-08-20 10:00:05Z`.
+pub fn short_time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// `1 file`, `2 files`.
+pub fn plural(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    fn plain(page: &Page) -> String {
+        anstream::adapter::strip_str(page.text()).to_string()
+    }
+
+    #[test]
+    fn a_table_too_wide_for_the_page_becomes_paragraphs() {
+        let rows = vec![vec!["a".into(), "first".into()], vec!["b".into(), "second".into()]];
+        let mut wide = Page::new(40);
+        wide.table(&["id", "text"], &rows);
+        assert_eq!(plain(&wide), "id  text\na   first\nb   second\n");
+        let mut narrow = Page::new(8);
+        narrow.table(&["id", "text"], &rows);
+        assert_eq!(plain(&narrow), "id:\n  a\ntext:\n  first\n\nid:\n  b\ntext:\n  second\n");
+    }
+
+    #[test]
+    fn an_error_shows_cause_and_hint_and_wraps_at_words() {
+        let error = CommandError::new(Exit::Failure, "read bundle x")
+            .because(std::io::Error::other("no such file"))
+            .hint("Look at `dr bundle list`.");
+        let mut page = Page::new(24);
+        page.error(&error);
+        assert_eq!(
+            plain(&page),
+            "error: read bundle x\n  caused by: no such\n             file\nhint: Look at `dr bundle\n      list`.\n"
+        );
+    }
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(626_000_000)], ["0 B", "1023 B", "1.5 KiB", "597 MiB"]);
+        assert_eq!(elapsed(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(elapsed(Duration::from_secs(185)), "3 min 5 s");
+    }
+}

@@ -1,0 +1,379 @@
+//! Masking by value: whatever a secret is quoted by, in whatever form, a mask stands in its place.
+//!
+//! A mask has a fixed width, so that it tells neither length nor content; the fingerprint behind it is an HMAC under a
+//! random key that only the vault holds, so that equal secrets look equal and nobody can guess offline.
+//!
+//! Bounds: a secret shorter than [`SHORTEST`] bytes, or one of the few words in [`COMMON`], is masked where its place is
+//! known (diffs, source listings) but not hunted in other text: it would black out half of every line.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::path::Path;
+use super::resolve::Value;
+use super::secret::{is_secret_name, password_in_address, secrets};
+use super::tree::Tree;
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "••••••••";
+/// Secrets shorter than this are not hunted by value.
+pub const SHORTEST: usize = 6;
+/// Words that are not hunted by value, though somebody may have made them a password.
+pub const COMMON: &[&str] =
+    &["opschain", "postgres", "password", "changeme", "changeit", "secret", "limepoint", "docker", "default", "kubernetes", "localhost"];
+
+/// The vault's key for fingerprints: 32 random bytes.
+#[derive(Clone)]
+pub struct FingerprintKey(Zeroizing<[u8; 32]>);
+
+impl FingerprintKey {
+    /// Takes the key's bytes; `None` when there are not exactly 32.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
+    }
+
+    /// The key's bytes, to be sealed.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// Eight hexadecimal digits that are equal for equal secrets, wherever these stand.
+    pub fn fingerprint(&self, secret: &[u8]) -> String {
+        // HMAC takes keys of any length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.as_bytes()) else { return String::new() };
+        mac.update(secret);
+        hex::encode(&mac.finalize().into_bytes()[..4])
+    }
+}
+
+/// Never shows the key.
+impl std::fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FingerprintKey")
+    }
+}
+
+/// Knows secrets by value and masks them in any text.
+///
+/// Each secret is known as it is, escaped for JSON, quoted for YAML, percent-encoded, and in base64 (at each of the
+/// three places that it may have in a longer text); of a text of several lines, each line as well. One pass over a text
+/// looks up four bytes a position, so the number of secrets hardly matters.
+#[derive(Clone, Default)]
+pub struct Scrubber {
+    key: Option<FingerprintKey>,
+    /// By the first four bytes: the patterns that begin so, longest first, each with its mask.
+    patterns: HashMap<[u8; 4], Vec<(Zeroizing<Vec<u8>>, String)>>,
+}
+
+/// Never shows a pattern.
+impl std::fmt::Debug for Scrubber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scrubber of {} patterns", self.patterns.values().map(Vec::len).sum::<usize>())
+    }
+}
+
+impl Scrubber {
+    /// Knows no secret yet. Without a key, masks carry no fingerprint.
+    pub fn new(key: Option<FingerprintKey>) -> Self {
+        Self { key, patterns: HashMap::new() }
+    }
+
+    /// The mask of a secret: `••••••••#1a2b3c4d`, or without the fingerprint where there is no key.
+    pub fn mask(&self, secret: &[u8]) -> String {
+        match &self.key {
+            Some(key) => format!("{MASK}#{}", key.fingerprint(secret)),
+            None => MASK.to_owned(),
+        }
+    }
+
+    /// The fingerprint of a secret, where there is a key.
+    pub fn fingerprint(&self, secret: &[u8]) -> Option<String> {
+        self.key.as_ref().map(|key| key.fingerprint(secret))
+    }
+
+    /// Learns every secret scalar of a values file.
+    pub fn learn_tree(&mut self, tree: &Tree) {
+        for (_, node, _) in secrets(tree) {
+            if let Some(scalar) = node.scalar() {
+                self.learn(scalar.value.text().as_bytes());
+                // A number that Helm rounds may also be quoted as it was written.
+                if !matches!(scalar.value, Value::String(_)) {
+                    self.learn(tree.raw(node).as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Learns a secret, and what it plainly contains: the password in an address, the text inside base64, the secret
+    /// fields of a JSON document.
+    pub fn learn(&mut self, secret: &[u8]) {
+        self.learn_within(secret, 0);
+    }
+
+    fn learn_within(&mut self, secret: &[u8], depth: u8) {
+        let trimmed = secret.trim_ascii();
+        let mask = self.mask(secret);
+        self.learn_forms(trimmed, &mask);
+        let Ok(text) = std::str::from_utf8(trimmed) else { return };
+        if text.contains('\n') {
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with("-----")) {
+                self.learn_forms(line.as_bytes(), &mask);
+            }
+        }
+        if depth > 2 {
+            return;
+        }
+        if let Some(password) = password_in_address(text) {
+            self.learn_within(password.as_bytes(), depth + 1);
+            self.learn_within(&percent_decode(password), depth + 1);
+        }
+        if text.starts_with(['{', '['])
+            && let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
+        {
+            self.learn_json(&json, "", depth + 1);
+        }
+        let packed: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        if packed.len() >= 12
+            && let Ok(inside) = STANDARD.decode(&packed).map(Zeroizing::new)
+            && inside.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
+        {
+            self.learn_within(&inside, depth + 1);
+        }
+    }
+
+    fn learn_json(&mut self, json: &serde_json::Value, key: &str, depth: u8) {
+        match json {
+            serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| self.learn_json(value, key, depth)),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| self.learn_json(item, key, depth)),
+            serde_json::Value::String(text) if is_secret_name(key) => self.learn_within(text.as_bytes(), depth),
+            _ => {}
+        }
+    }
+
+    fn learn_forms(&mut self, secret: &[u8], mask: &str) {
+        if secret.len() < SHORTEST || COMMON.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes())) {
+            return;
+        }
+        self.add(secret.to_vec(), mask);
+        if let Ok(text) = std::str::from_utf8(secret) {
+            let quoted = serde_json::Value::from(text).to_string();
+            let inner = &quoted[1..quoted.len() - 1];
+            // Go's encoder also escapes what HTML minds; helm quotes errors once more.
+            let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+            let twice = serde_json::Value::from(go.as_str()).to_string();
+            self.add(inner.as_bytes().to_vec(), mask);
+            self.add(twice.as_bytes()[1..twice.len() - 1].to_vec(), mask);
+            self.add(go.into_bytes(), mask);
+            self.add(text.replace('\'', "''").into_bytes(), mask);
+            self.add(percent_encode(secret, false), mask);
+            self.add(percent_encode(secret, true), mask);
+        }
+        self.add(STANDARD.encode(secret).into_bytes(), mask);
+        self.add(URL_SAFE_NO_PAD.encode(secret).into_bytes(), mask);
+        for shift in 0..3 {
+            let packed = STANDARD_NO_PAD.encode([vec![0; shift], secret.to_vec()].concat());
+            // The first characters depend on what stands before, the last on what stands after.
+            let first = [0, 2, 3][shift];
+            let last = (shift + secret.len()) * 8 / 6;
+            if last > first + 8 {
+                self.add(packed.as_bytes()[first..last].to_vec(), mask);
+            }
+        }
+    }
+
+    fn add(&mut self, pattern: Vec<u8>, mask: &str) {
+        let Some(head) = pattern.first_chunk::<4>().copied() else { return };
+        let bucket = self.patterns.entry(head).or_default();
+        if bucket.iter().any(|(known, _)| known.as_slice() == pattern) {
+            return;
+        }
+        let place = bucket.partition_point(|(known, _)| known.len() >= pattern.len());
+        bucket.insert(place, (Zeroizing::new(pattern), mask.to_owned()));
+    }
+
+    /// The text with every known secret masked.
+    pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.scrub_bytes(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
+    /// The bytes with every known secret masked.
+    pub fn scrub_bytes<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let mut out: Vec<u8> = Vec::new();
+        let (mut at, mut copied) = (0, 0);
+        while let Some(head) = text[at..].first_chunk::<4>() {
+            let hit = self
+                .patterns
+                .get(head)
+                .and_then(|bucket| bucket.iter().find(|(pattern, _)| text[at..].starts_with(pattern)));
+            match hit {
+                Some((pattern, mask)) => {
+                    out.extend_from_slice(&text[copied..at]);
+                    out.extend_from_slice(mask.as_bytes());
+                    at += pattern.len();
+                    copied = at;
+                }
+                None => at += 1,
+            }
+        }
+        if copied == 0 {
+            return Cow::Borrowed(text);
+        }
+        out.extend_from_slice(&text[copied..]);
+        Cow::Owned(out)
+    }
+
+    /// The values file as it was written, each secret scalar masked in its place, and each secret wherever else it
+    /// stands (in a comment, say).
+    pub fn scrub_source(&self, tree: &Tree) -> String {
+        let mut spans: BTreeMap<usize, (usize, String)> = BTreeMap::new();
+        for (_, node, _) in secrets(tree) {
+            let Some(scalar) = node.scalar() else { continue };
+            // The span of a block reaches to the next token.
+            let length = tree.raw(node).trim_end().len();
+            spans.insert(node.span.bytes.start, (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())));
+        }
+        let mut learned = self.clone();
+        learned.learn_tree(tree);
+        let mut text = String::with_capacity(tree.source().len());
+        let mut at = 0;
+        for (start, (end, mask)) in spans {
+            if start < at {
+                continue;
+            }
+            text.push_str(&learned.scrub(&tree.source()[at..start]));
+            text.push_str(&mask);
+            at = end;
+        }
+        text.push_str(&learned.scrub(&tree.source()[at..]));
+        text
+    }
+}
+
+/// Whether a leaf is secret: what shows values asks this first.
+pub fn is_secret(path: &Path, hint: Option<&str>, value: &Value) -> bool {
+    super::secret::why_secret(path, hint, value).is_some()
+}
+
+fn percent_encode(bytes: &[u8], form: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(*byte),
+            b' ' if form => out.push(b'+'),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+    out
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knowing(secret: &str) -> Scrubber {
+        let mut scrubber = Scrubber::new(FingerprintKey::from_bytes(&[7; 32]));
+        scrubber.learn(secret.as_bytes());
+        scrubber
+    }
+
+    fn tail(secret: &str) -> String {
+        knowing(secret).mask(secret.as_bytes())
+    }
+
+    #[test]
+    fn a_secret_is_masked_in_every_form_that_tools_print_it_in() {
+        let secret = "p\"ss<w>rd & ünique\\1'2";
+        let json = serde_json::Value::from(secret).to_string();
+        let go = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+        let twice = serde_json::Value::from(go.as_str()).to_string();
+        for text in [
+            secret.to_owned(),
+            json,
+            go,
+            twice,
+            format!("'{}'", secret.replace('\'', "''")),
+            STANDARD.encode(secret),
+            URL_SAFE_NO_PAD.encode(secret),
+            String::from_utf8(percent_encode(secret.as_bytes(), false)).unwrap(),
+            String::from_utf8(percent_encode(secret.as_bytes(), true)).unwrap(),
+            STANDARD.encode(format!("x{secret}yy")),
+            STANDARD.encode(format!("xx{secret}y")),
+            STANDARD.encode(format!("xxx{secret}")),
+        ] {
+            let scrubbed = knowing(secret).scrub(&text).into_owned();
+            assert!(scrubbed.contains(&tail(secret)), "{text} became {scrubbed}");
+            assert!(!scrubbed.contains("ünique") && !scrubbed.contains("nique"), "{scrubbed}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_key_and_the_insides_of_addresses_and_base64_are_masked() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END PRIVATE KEY-----\n";
+        assert!(!knowing(pem).scrub("line: 9w0BAQEFAASCBKcwggSj.").contains("9w0B"));
+        assert!(!knowing("postgres://u:s3cr%21tpw@h/d").scrub("denied: s3cr!tpw").contains("s3cr"));
+        let docker = r#"{"auths":{"r":{"username":"u","password":"hunter2hunter2","auth":"dTpodW50ZXIyaHVudGVyMg=="}}}"#;
+        assert!(!knowing(&STANDARD.encode(docker)).scrub("login u hunter2hunter2").contains("hunter2"));
+    }
+
+    #[test]
+    fn short_and_common_words_stay_readable_and_the_longest_secret_wins() {
+        let mut scrubber = knowing("abc12");
+        scrubber.learn(b"opschain");
+        scrubber.learn(b"longer-secret");
+        scrubber.learn(b"longer-secret-still");
+        assert_eq!(scrubber.scrub("abc12 opschain"), "abc12 opschain");
+        let text = scrubber.scrub("x longer-secret-still y").into_owned();
+        assert_eq!(text, format!("x {} y", scrubber.mask(b"longer-secret-still")));
+    }
+
+    #[test]
+    fn the_mask_has_one_width_and_equal_secrets_have_equal_fingerprints() {
+        let scrubber = Scrubber::new(FingerprintKey::from_bytes(&[7; 32]));
+        assert_eq!(scrubber.mask(b"a").chars().count(), scrubber.mask(&[b'x'; 500]).chars().count());
+        assert_eq!(scrubber.mask(b"a"), scrubber.mask(b"a"));
+        assert_ne!(scrubber.mask(b"a"), scrubber.mask(b"b"));
+        assert_eq!(Scrubber::new(None).mask(b"a"), MASK);
+        let other = Scrubber::new(FingerprintKey::from_bytes(&[8; 32]));
+        assert_ne!(scrubber.mask(b"a"), other.mask(b"a"));
+    }
+
+    #[test]
+    fn a_listing_masks_short_secrets_in_their_place_and_long_ones_in_comments() {
+        let yaml = "# was s3cretvalue\nenv:\n  PGPASSWORD: abc # short\n  OPSCHAIN_PRIMARY_KEY: |\n    s3cretvalue\n  TZ: UTC\n";
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let text = Scrubber::new(None).scrub_source(&tree);
+        assert_eq!(
+            text,
+            format!("# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n")
+        );
+    }
+}

@@ -1,0 +1,417 @@
+//! A values file as a tree: what Helm reads, with where and how it was written.
+//!
+//! The bytes are the record; nothing here writes YAML. The tree serves comparing, linting and masking. A document that
+//! helm 4 refuses is refused here too, with line and column; `tests/helm_oracle.rs` compares the two.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::build;
+use super::path::{Path, Segment};
+use super::resolve::Value;
+
+/// A values file that Helm would not read, or that is too large to be one. The text quotes nothing of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {message}")]
+pub struct YamlError {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A place in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Span {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The bytes in [`Tree::source`].
+    pub bytes: Range<usize>,
+}
+
+/// How a scalar was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Without quotes: its type is guessed from its text.
+    Plain,
+    /// In single or double quotes.
+    Quoted,
+    /// As a block (`|` or `>`).
+    Block,
+}
+
+/// A scalar.
+#[derive(Debug, Clone)]
+pub struct Scalar {
+    /// What Helm reads.
+    pub value: Value,
+    /// How it was written.
+    pub style: Style,
+    /// Whether a tag such as `!!str` stood before it.
+    pub tagged: bool,
+}
+
+/// A key of a map with its value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The key as JSON gets it.
+    pub key: String,
+    /// Where the key stands.
+    pub key_span: Span,
+    /// Its value.
+    pub value: Arc<Node>,
+    /// Whether it came in by a merge key (`<<`).
+    pub merged: bool,
+}
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A single value.
+    Scalar(Scalar),
+    /// A list.
+    List(Vec<Arc<Node>>),
+    /// A map: keys in the order of their first appearance, each with its last value.
+    Map(Vec<Entry>),
+}
+
+/// A node of the tree. Nodes that an alias names are shared.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it stands.
+    pub span: Span,
+    /// How many nodes it has, itself and shared ones counted each time.
+    pub(super) size: u64,
+}
+
+/// Something that Helm reads in silence and that its author hardly meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trap {
+    /// The key stood in this map before: the last one wins.
+    DuplicateKey {
+        /// Which.
+        path: Path,
+        /// The one that wins.
+        at: Span,
+        /// The line of the one that is lost.
+        first_line: usize,
+    },
+    /// A key that is no string in YAML, such as `y` or `0x10`.
+    OddKey {
+        /// Its path after the change.
+        path: Path,
+        /// Where.
+        at: Span,
+        /// What it became.
+        becomes: String,
+    },
+    /// Another document begins: helm 3 ignores it, helm 4 merges it over the first.
+    SecondDocument {
+        /// Where its first line is.
+        at: Span,
+    },
+    /// Text after a document end (`...`): it is ignored.
+    IgnoredRest {
+        /// Where it begins.
+        at: Span,
+    },
+}
+
+/// A values file, read.
+#[derive(Clone)]
+pub struct Tree {
+    pub(super) source: String,
+    pub(super) root: Arc<Node>,
+    pub(super) traps: Vec<Trap>,
+}
+
+impl std::fmt::Debug for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tree of {} nodes", self.root.size)
+    }
+}
+
+impl Tree {
+    /// Reads a values file as helm 4 reads it, several documents merged into one. A last line without an end is read as
+    /// if it had one. An empty file is an empty map.
+    ///
+    /// # Errors
+    /// Whatever Helm refuses: text that is not UTF-8 or not YAML, a root that is no map, keys that JSON cannot take,
+    /// `.inf`. Besides that: more than [`build::MAX_NODES`] nodes after aliases are followed, or 255 levels.
+    pub fn parse(bytes: &[u8]) -> Result<Self, YamlError> {
+        build::tree(bytes)
+    }
+
+    /// The root: always a map.
+    pub fn root(&self) -> &Node {
+        &self.root
+    }
+
+    /// The text that was read.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// A node as it was written.
+    pub fn raw(&self, node: &Node) -> &str {
+        self.source.get(node.span.bytes.clone()).unwrap_or("")
+    }
+
+    /// What Helm reads in silence, in the order of the file.
+    pub fn traps(&self) -> &[Trap] {
+        &self.traps
+    }
+
+    /// The node at these keys.
+    pub fn get(&self, keys: &[&str]) -> Option<&Node> {
+        let mut node: &Node = &self.root;
+        for key in keys {
+            node = node.child(key)?;
+        }
+        Some(node)
+    }
+
+    /// The text at these keys, where it is one.
+    pub fn text(&self, keys: &[&str]) -> Option<&str> {
+        match &self.get(keys)?.kind {
+            Kind::Scalar(Scalar { value: Value::String(text), .. }) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Every scalar and every empty list or map, with its path, in the order of the file.
+    pub fn leaves(&self) -> Vec<(Path, &Node)> {
+        let mut leaves = Vec::new();
+        self.root.collect_leaves(&mut Vec::new(), &mut leaves);
+        leaves
+    }
+
+    /// What a chart without defaults gets as `.Values`: every number a 64-bit float (a whole one below 2^53 is given as
+    /// an integer, which is the same in JSON).
+    pub fn to_json(&self) -> serde_json::Value {
+        self.root.to_json()
+    }
+}
+
+impl Node {
+    /// The value of a key, where this is a map that has it.
+    pub fn child(&self, key: &str) -> Option<&Node> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value),
+            _ => None,
+        }
+    }
+
+    /// The scalar, where it is one.
+    pub fn scalar(&self) -> Option<&Scalar> {
+        match &self.kind {
+            Kind::Scalar(scalar) => Some(scalar),
+            _ => None,
+        }
+    }
+
+    /// What kind of thing it is, for people.
+    pub fn type_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Scalar(scalar) => scalar.value.type_name(),
+            Kind::List(_) => "list",
+            Kind::Map(_) => "map",
+        }
+    }
+
+    /// As JSON; see [`Tree::to_json`].
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.kind {
+            Kind::Scalar(scalar) => scalar.value.to_json(),
+            Kind::List(items) => items.iter().map(|item| item.to_json()).collect(),
+            Kind::Map(entries) => {
+                let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
+                serde_json::Value::Object(pairs.collect())
+            }
+        }
+    }
+
+    /// Whether Helm reads the same from both: key order, style and place do not count.
+    pub fn same_as(&self, other: &Node) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Scalar(a), Kind::Scalar(b)) => a.value.same_as(&b.value),
+            (Kind::List(a), Kind::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same_as(b)),
+            (Kind::Map(a), Kind::Map(b)) => {
+                let theirs: std::collections::HashMap<&str, &Node> =
+                    b.iter().map(|entry| (entry.key.as_str(), &*entry.value)).collect();
+                a.len() == b.len()
+                    && a.iter().all(|entry| theirs.get(entry.key.as_str()).is_some_and(|node| entry.value.same_as(node)))
+            }
+            _ => false,
+        }
+    }
+
+    fn collect_leaves<'a>(&'a self, steps: &mut Vec<Segment>, leaves: &mut Vec<(Path, &'a Node)>) {
+        match &self.kind {
+            Kind::List(items) if !items.is_empty() => {
+                for (index, item) in items.iter().enumerate() {
+                    steps.push(Segment::Index(index));
+                    item.collect_leaves(steps, leaves);
+                    steps.pop();
+                }
+            }
+            Kind::Map(entries) if !entries.is_empty() => {
+                for entry in entries {
+                    steps.push(Segment::Key(entry.key.clone()));
+                    entry.value.collect_leaves(steps, leaves);
+                    steps.pop();
+                }
+            }
+            _ => leaves.push((Path(steps.clone()), self)),
+        }
+    }
+}
+
+impl Value {
+    /// As JSON, numbers as 64-bit floats.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(truth) => (*truth).into(),
+            Value::String(text) => text.as_str().into(),
+            Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
+                let float = self.as_float().unwrap_or(f64::NAN);
+                let whole = float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0;
+                if whole && !(float == 0.0 && float.is_sign_negative()) { (float as i64).into() } else { float.into() }
+            }
+        }
+    }
+
+    /// The number as Helm computes with it.
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            Value::Int(number) => Some(*number as f64),
+            Value::Uint(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether Helm sees no difference.
+    pub fn same_as(&self, other: &Value) -> bool {
+        match (self.as_float(), other.as_float()) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => self == other,
+            _ => false,
+        }
+    }
+
+    /// The value as text, the way that Helm prints it: what an operator compares.
+    pub fn text(&self) -> String {
+        match self {
+            Value::String(text) => text.clone(),
+            other => other.to_json().to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(yaml: &str) -> String {
+        match Tree::parse(yaml.as_bytes()) {
+            Ok(tree) => tree.to_json().to_string(),
+            Err(error) => format!("refused at {}:{}", error.line, error.column),
+        }
+    }
+
+    /// Each row was recorded from `helm template` (v4.1.4) with a chart that renders `toJson .Values`; maps sorted.
+    #[test]
+    fn whole_files_read_as_recorded_from_helm() {
+        for (yaml, expected) in [
+            ("", "{}"),
+            ("# c\n", "{}"),
+            ("a: 1\n---\nb: 2\na: {x: 1}\n", r#"{"a":{"x":1},"b":2}"#),
+            ("a: 1\n--- # c\nb: 2\n", r#"{"a":1,"b":2}"#),
+            ("a: 1\n...\nb: 2\n", r#"{"a":1}"#),
+            ("a: 1\n---\n- 1\n", "refused at 3:1"),
+            ("--- {}\n", "refused at 1:1"),
+            ("%YAML 1.1\n---\na: 1\n", "refused at 2:1"),
+            ("[]", "refused at 1:1"),
+            ("x", "refused at 1:1"),
+            ("y: 1\nyes: 2\n", r#"{"true":2}"#),
+            ("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n", r#"{"a":{"b":1,"c":2},"d":{"b":1,"c":3}}"#),
+            ("a: &x {b: 1, c: 2}\nd:\n  c: 3\n  <<: *x\n", r#"{"a":{"b":1,"c":2},"d":{"b":1,"c":2}}"#),
+            ("a: &x {b: 1}\nc: &y {b: 2, d: 3}\ne:\n  <<: [*x, *y]\n", r#"{"a":{"b":1},"c":{"b":2,"d":3},"e":{"b":1,"d":3}}"#),
+            ("\"<<\": {q: 1}\n", r#"{"<<":{"q":1}}"#),
+            ("a: !!merge b\n<<: {q: 1}\n", r#"{"a":"b","q":1}"#),
+            ("a:\n  <<: 1\n", "refused at 2:7"),
+            ("? {a: 1}\n: 2\n", "refused at 1:3"),
+            ("~: 2\n", "refused at 1:1"),
+            ("9223372036854775808: h\n", "refused at 1:1"),
+            ("a: &a [*a]\n", "refused at 1:8"),
+            ("a: &a {b: 1}\na2: *a\nb: &a 2\nc: *a\n", r#"{"a":{"b":1},"a2":{"b":1},"b":2,"c":2}"#),
+            ("a: !!binary aGVsbG8=\nb: !!str 12\nc: !!int \"12\"\nd: !foo 3\ng: ! 12\n", r#"{"a":"hello","b":"12","c":12,"d":"3","g":"12"}"#),
+            ("a: !!map {b: 1}\nc: !!seq [1]\nd: !!str {x: 1}\n", r#"{"a":{"b":1},"c":[1],"d":{"x":1}}"#),
+            ("a: !!set {x}\n", r#"{"a":{"x":null}}"#),
+            ("!!binary aGk=: 1\n", r#"{"hi":1}"#),
+            ("a: .inf\n", "refused at 1:4"),
+            ("a: null\nb: {}\nc: []\nd: \"\"\ne:\n", r#"{"a":null,"b":{},"c":[],"d":"","e":null}"#),
+            ("a: [1,2]\na: {b: 1}\na:\n  b: 2\n", r#"{"a":{"b":2}}"#),
+            ("a: [x, y: 1, {z: n}]\n? b\n: c\n", r#"{"a":["x",{"true":1},{"z":false}],"b":"c"}"#),
+            ("a: |\n  x\n  y", r#"{"a":"x\ny\n"}"#),
+            ("\"a\": \"\\ud83d\\ude00\"\n", "refused at 1:6"),
+            ("a: \"a\\/b\"\n", "refused at 1:4"),
+            ("a: 9007199254740993\n", r#"{"a":9007199254740992.0}"#),
+            ("a:\n\tb: 1\n", "refused at 2:2"),
+            ("\u{feff}a: 1\n", r#"{"a":1}"#),
+            ("a: \"x\\x41\\N\"\n", "{\"a\":\"xA\u{85}\"}"),
+        ] {
+            assert_eq!(json(yaml), expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_is_refused_and_costs_little() {
+        let mut yaml = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..20 {
+            let below = format!("*a{}", level - 1);
+            yaml.push_str(&format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(", ")));
+        }
+        assert!(json(&yaml).starts_with("refused"));
+    }
+
+    #[test]
+    fn nodes_know_where_they_stand_and_how_they_were_written() {
+        let tree = Tree::parse(b"env:\n  KEY: 0755\n  \"b.c\": 'x'\n").unwrap();
+        let node = tree.get(&["env", "KEY"]).unwrap();
+        assert_eq!((node.span.line, node.span.column, tree.raw(node)), (2, 8, "0755"));
+        assert_eq!(node.scalar().unwrap().style, Style::Plain);
+        let paths: Vec<String> = tree.leaves().iter().map(|(path, _)| path.to_string()).collect();
+        assert_eq!(paths, ["env.KEY", "env.\"b.c\""]);
+    }
+
+    #[test]
+    fn traps_name_line_and_path() {
+        let tree = Tree::parse(b"a:\n  b: 1\n  b: 2\non: 1\n---\nc: 1\n...\nd: 1\n").unwrap();
+        let traps: Vec<String> = tree
+            .traps()
+            .iter()
+            .map(|trap| match trap {
+                Trap::DuplicateKey { path, at, first_line } => format!("duplicate {path} {}:{} {first_line}", at.line, at.column),
+                Trap::OddKey { path, at, becomes } => format!("odd {path} {} {becomes}", at.line),
+                Trap::SecondDocument { at } => format!("second {}", at.line),
+                Trap::IgnoredRest { at } => format!("rest {}", at.line),
+            })
+            .collect();
+        assert_eq!(traps, ["duplicate a.b 3:3 2", "odd true 4 true", "second 5", "rest 8"]);
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_refused_with_its_place() {
+        let error = Tree::parse(b"a: 1\nb: \xff\n").unwrap_err();
+        assert_eq!((error.line, error.column), (2, 4));
+    }
+}

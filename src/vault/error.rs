@@ -1,0 +1,119 @@
+//! Why the vault refused.
+
+use std::io;
+
+use crate::crypt::seal::SealError;
+
+/// Why the vault refused. No variant quotes a plaintext.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// There is none.
+    #[error("there is no config vault at {path}")]
+    Missing {
+        /// Where it was looked for.
+        path: String,
+    },
+    /// There is something at the place of a new one.
+    #[error("{path} is not empty")]
+    Occupied {
+        /// Where.
+        path: String,
+    },
+    /// It is a git repository, but not a vault.
+    #[error("{path} is a git repository, but not a config vault: it has no vault.json")]
+    Foreign {
+        /// Where.
+        path: String,
+    },
+    /// A newer program wrote it.
+    #[error("{what} has format {found}; this dr reads up to format {known}")]
+    Format {
+        /// The file.
+        what: String,
+        /// Its format.
+        found: u32,
+        /// What this program reads.
+        known: u32,
+    },
+    /// libgit2 refused.
+    #[error("{act}")]
+    Git {
+        /// What was attempted.
+        act: String,
+        /// Why not.
+        #[source]
+        source: git2::Error,
+    },
+    /// The operating system refused.
+    #[error("{act}")]
+    Io {
+        /// What was attempted.
+        act: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process writes, for longer than one waits.
+    #[error("another process holds the lock of the config vault {path}")]
+    Locked {
+        /// The lock file.
+        path: String,
+    },
+    /// The signing key refused.
+    #[error("sign the vault's commit: {0}")]
+    Sign(String),
+    /// Sealing or opening failed.
+    #[error("{act}")]
+    Seal {
+        /// What was attempted.
+        act: String,
+        /// Why not.
+        #[source]
+        source: SealError,
+    },
+    /// No deployment fits.
+    #[error("no deployment in the vault fits `{selector}`")]
+    NotFound {
+        /// What was asked for.
+        selector: String,
+    },
+    /// Several deployments fit.
+    #[error("`{selector}` fits {} deployments: {}", matches.len(), matches.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        selector: String,
+        /// Their names.
+        matches: Vec<String>,
+    },
+    /// Stored bytes are not what was written.
+    #[error("{what} in the vault is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that is never rewritten is there already.
+    #[error("{path} is in the vault already, and nothing in it is ever rewritten")]
+    Rewrite {
+        /// The file.
+        path: String,
+    },
+}
+
+impl VaultError {
+    pub(super) fn git(act: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
+        let act = act.into();
+        move |source| Self::Git { act, source }
+    }
+
+    pub(super) fn io(act: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let act = act.into();
+        move |source| Self::Io { act, source }
+    }
+
+    pub(super) fn seal(act: impl Into<String>) -> impl FnOnce(SealError) -> Self {
+        let act = act.into();
+        move |source| Self::Seal { act, source }
+    }
+}

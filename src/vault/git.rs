@@ -1,0 +1,227 @@
+//! The git repository under the vault: files in, signed commits out, nothing ever rewritten.
+//!
+//! What is read comes from the newest commit, never from the work tree, which is only there for people. libgit2 runs no
+//! hook, no credential helper and no garbage collection.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use git2::build::{CheckoutBuilder, TreeUpdateBuilder};
+use git2::{FileMode, ObjectType, Oid, Repository, RepositoryInitOptions, Signature, Time, Tree};
+use jiff::Timestamp;
+
+use super::CommitSigner;
+use super::error::VaultError;
+
+const BRANCH: &str = "refs/heads/main";
+/// Settings that only we read: libgit2 flushes to the disk under this one, of which git itself says that it is out of
+/// date each time that it finds it in the repository's own file.
+const OWN_CONFIG: &str = "dr.config";
+const OWN_SETTINGS: &str = "[core]\n\tfsyncObjectFiles = true\n";
+/// How long one waits for another process to finish writing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A new file: its bytes, or a blob that is in the repository already.
+pub(super) enum Content {
+    Bytes(Vec<u8>),
+    Blob(Oid),
+}
+
+pub(super) struct Git {
+    repo: Repository,
+    path: PathBuf,
+}
+
+/// Held while the repository is written to. The operating system lets go of it when the process ends, however it ends.
+pub(super) struct Lock(#[expect(dead_code, reason = "dropping it is what lets go")] File);
+
+impl Git {
+    /// Makes a repository whose objects and references are flushed to the disk before a commit counts.
+    pub(super) fn init(path: &Path) -> Result<Self, VaultError> {
+        let name = path.display().to_string();
+        let occupied = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        if occupied {
+            return Err(VaultError::Occupied { path: name });
+        }
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(VaultError::io(format!("create {name}")))?;
+        let failed = || VaultError::git(format!("make a git repository in {name}"));
+        let mut options = RepositoryInitOptions::new();
+        options.no_reinit(true).external_template(false).initial_head("main");
+        let repo = Repository::init_opts(path, &options).map_err(failed())?;
+        let mut config = repo.config().map_err(failed())?;
+        config.set_str("core.autocrlf", "false").map_err(failed())?;
+        config.set_str("gpg.format", "ssh").map_err(failed())?;
+        drop(config);
+        Self::settled(repo, path)
+    }
+
+    /// Lays our own settings over those of the repository.
+    fn settled(repo: Repository, path: &Path) -> Result<Self, VaultError> {
+        let failed = || VaultError::git(format!("read the settings of the config vault {}", path.display()));
+        let own = repo.path().join(OWN_CONFIG);
+        if !own.exists() {
+            // A clone made by git has no such file.
+            std::fs::write(&own, OWN_SETTINGS).map_err(VaultError::io(format!("write {}", own.display())))?;
+        }
+        let mut config = repo.config().map_err(failed())?;
+        config.add_file(&own, git2::ConfigLevel::App, true).map_err(failed())?;
+        drop(config);
+        Ok(Self { repo, path: path.to_owned() })
+    }
+
+    pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
+        let name = path.display().to_string();
+        match Repository::open(path) {
+            Ok(repo) => Self::settled(repo, path),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Err(VaultError::Missing { path: name }),
+            Err(source) => Err(VaultError::Git { act: format!("open the config vault {name}"), source }),
+        }
+    }
+
+    /// Waits for other writers on this host, up to half a minute.
+    pub(super) fn lock(&self) -> Result<Lock, VaultError> {
+        let path = self.repo.path().join("dr.lock");
+        let name = path.display().to_string();
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(VaultError::io(format!("open {name}")))?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => return Err(VaultError::Locked { path: name }),
+                Err(std::fs::TryLockError::Error(source)) => {
+                    return Err(VaultError::Io { act: format!("lock {name}"), source });
+                }
+            }
+        }
+    }
+
+    fn head(&self) -> Result<Option<git2::Commit<'_>>, VaultError> {
+        match self.repo.find_reference(BRANCH) {
+            Ok(reference) => reference.peel_to_commit().map(Some).map_err(VaultError::git("read the newest commit")),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(source) => Err(VaultError::Git { act: format!("read {BRANCH}"), source }),
+        }
+    }
+
+    fn tree(&self) -> Result<Option<Tree<'_>>, VaultError> {
+        self.head()?.map(|commit| commit.tree()).transpose().map_err(VaultError::git("read the newest tree"))
+    }
+
+    /// The blob of a file in the newest commit.
+    pub(super) fn blob_id(&self, path: &str) -> Result<Option<Oid>, VaultError> {
+        let Some(tree) = self.tree()? else { return Ok(None) };
+        match tree.get_path(Path::new(path)) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Blob) => Ok(Some(entry.id())),
+            Ok(_) => Ok(None),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(source) => Err(VaultError::Git { act: format!("look up {path}"), source }),
+        }
+    }
+
+    /// The bytes of a blob.
+    pub(super) fn blob(&self, id: Oid, path: &str) -> Result<Vec<u8>, VaultError> {
+        self.repo.find_blob(id).map(|blob| blob.content().to_vec()).map_err(VaultError::git(format!("read {path}")))
+    }
+
+    /// A file of the newest commit.
+    pub(super) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, VaultError> {
+        self.blob_id(path)?.map(|id| self.blob(id, path)).transpose()
+    }
+
+    /// The names in a folder of the newest commit, sorted; none where there is no such folder.
+    pub(super) fn names(&self, folder: &str) -> Result<Vec<String>, VaultError> {
+        let Some(tree) = self.tree()? else { return Ok(Vec::new()) };
+        let failed = || VaultError::git(format!("list {folder}"));
+        let entry = match tree.get_path(Path::new(folder)) {
+            Ok(entry) => entry,
+            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(failed()(source)),
+        };
+        let below = self.repo.find_tree(entry.id()).map_err(failed())?;
+        Ok(below.iter().filter_map(|entry| entry.name().ok().map(str::to_owned)).collect())
+    }
+
+    /// Adds files in one signed commit. The caller holds the lock.
+    ///
+    /// A crash leaves the commit before or this one: the branch moves last, after the objects are on the disk. The work
+    /// tree follows after that; when it could not, `git checkout .` mends it, and nothing here reads it.
+    pub(super) fn add(
+        &self,
+        _held: &Lock,
+        files: Vec<(String, Content)>,
+        message: &str,
+        by: &str,
+        at: Timestamp,
+        signer: &CommitSigner,
+    ) -> Result<(), VaultError> {
+        let failed = || VaultError::git("write to the config vault");
+        let parent = self.head()?;
+        let base = match &parent {
+            Some(commit) => commit.tree().map_err(failed())?,
+            None => {
+                let empty = self.repo.treebuilder(None).and_then(|builder| builder.write()).map_err(failed())?;
+                self.repo.find_tree(empty).map_err(failed())?
+            }
+        };
+        let mut update = TreeUpdateBuilder::new();
+        for (path, content) in &files {
+            if base.get_path(Path::new(path)).is_ok() {
+                return Err(VaultError::Rewrite { path: path.clone() });
+            }
+            let id = match content {
+                Content::Bytes(bytes) => self.repo.blob(bytes).map_err(failed())?,
+                Content::Blob(id) => *id,
+            };
+            update.upsert(path.as_str(), id, FileMode::Blob);
+        }
+        let tree = update.create_updated(&self.repo, &base).map_err(failed())?;
+        let tree = self.repo.find_tree(tree).map_err(failed())?;
+        let person = signature(by, at).map_err(failed())?;
+        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
+        let unsigned = self.repo.commit_create_buffer(&person, &person, message, &tree, &parents).map_err(failed())?;
+        let text = std::str::from_utf8(&unsigned).map_err(|_| VaultError::Sign("the commit is not text".into()))?;
+        let armored = signer(text.as_bytes()).map_err(VaultError::Sign)?;
+        let commit = self.repo.commit_signed(text, armored.trim_end(), Some("gpgsig")).map_err(failed())?;
+        let subject = message.lines().next().unwrap_or(message);
+        match &parent {
+            // Fails when somebody without our lock (a `git pull`) has moved the branch meanwhile.
+            Some(parent) => self.repo.reference_matching(BRANCH, commit, true, parent.id(), subject).map_err(failed())?,
+            None => self.repo.reference(BRANCH, commit, false, subject).map_err(failed())?,
+        };
+        self.show(&files).map_err(VaultError::git(format!("check out the new files in {}", self.path.display())))
+    }
+
+    /// Brings new files into the work tree; files that a person has changed are left alone.
+    fn show(&self, files: &[(String, Content)]) -> Result<(), git2::Error> {
+        if self.repo.is_bare() {
+            return Ok(());
+        }
+        let mut options = CheckoutBuilder::new();
+        options.safe().recreate_missing(true).disable_pathspec_match(true);
+        for (path, _) in files {
+            options.path(path.as_str());
+        }
+        self.repo.checkout_head(Some(&mut options))
+    }
+}
+
+fn signature(by: &str, at: Timestamp) -> Result<Signature<'static>, git2::Error> {
+    let clean: String = by.chars().filter(|c| !matches!(c, '<' | '>' | '\n' | '\0')).collect();
+    let address = if clean.contains('@') { clean.clone() } else { format!("{clean}@localhost") };
+    let name = clean.split('@').next().filter(|name| !name.is_empty()).unwrap_or("dr").to_owned();
+    Signature::new(&name, &address, &Time::new(at.as_second(), 0))
+}

@@ -1,0 +1,110 @@
+//! The shape of the source: who may import whom, and how long a file may be.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every module with its layer; a module may import only modules of a lower layer, or of the same where listed below.
+const LAYERS: &[(&str, u8)] = &[
+    ("wire", 0),
+    ("crypt", 0),
+    ("event", 0),
+    ("postgres", 1),
+    ("values", 1),
+    ("opschain", 2),
+    ("helm", 2),
+    ("store", 2),
+    ("agent", 2),
+    ("settings", 2),
+    ("bundle", 3),
+    ("vault", 3),
+    ("cluster", 3),
+    ("error", 4),
+    ("journal", 5),
+    ("ops", 6),
+    ("ui", 6),
+    ("cli", 7),
+];
+
+/// Imports against the order that are meant: the error type is what fallible work returns everywhere, and the journal's
+/// runner and the operations' context know each other.
+const MEANT: &[(&str, &str)] = &[("settings", "error"), ("journal", "ops"), ("ops", "journal"), ("error", "journal")];
+
+fn sources() -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found.sort();
+    found
+}
+
+fn module_of(path: &Path) -> String {
+    let inside = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    inside.components().next().unwrap().as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+/// What the program itself says, without its unit tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text)
+}
+
+#[test]
+fn imports_point_one_way() {
+    let layer = |module: &str| LAYERS.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer);
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let module = module_of(&path);
+        if matches!(module.as_str(), "lib" | "main") {
+            continue;
+        }
+        let own = layer(&module).unwrap_or_else(|| panic!("module {module} has no layer in tests/architecture.rs"));
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in shipped(&text).lines().enumerate() {
+            for rest in line.split("crate::").skip(1) {
+                let imported: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let Some(theirs) = layer(&imported) else { continue };
+                let fine = imported == module || theirs < own || MEANT.contains(&(module.as_str(), imported.as_str()));
+                // A line of documentation may name anything.
+                if !fine && !line.trim_start().starts_with("//") {
+                    wrong.push(format!("{}:{}: {module} imports {imported}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_outgrows_one_idea() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|path| (path, fs::read_to_string(path).unwrap().lines().count()))
+        .filter(|(_, lines)| *lines > 500)
+        .map(|(path, lines)| format!("{}: {lines} lines", path.display()))
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn only_the_error_module_words_hints() {
+    let wrong: Vec<String> = sources()
+        .iter()
+        .filter(|path| {
+            let module = module_of(path);
+            !matches!(module.as_str(), "error" | "ops" | "cli" | "ui" | "settings" | "journal")
+                && shipped(&fs::read_to_string(path).unwrap()).contains(".hint(")
+        })
+        .map(|path| path.display().to_string())
+        .collect();
+    assert!(wrong.is_empty(), "hints outside src/error and the operations: {}", wrong.join(", "));
+}
