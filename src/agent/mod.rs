@@ -1,1 +1,21 @@
 //! The half of `dr` that runs inside the helper pod: base backup out, PGDATA in.
+//!
+//! [`serve`] is the pod's first process; [`attach`] only carries bytes between an exec session and its socket, so that
+//! the work outlives the session. What is said between the two ends is in [`protocol`]; each request is safe to repeat.
+
+pub mod protocol;
+
+mod attach;
+mod backup;
+mod facts;
+mod folders;
+mod host;
+mod serve;
+mod stage;
+mod swap;
+mod tarball;
+mod worker;
+
+pub use attach::attach;
+pub use host::PodFiles;
+pub use serve::{AgentError, ServeOptions, serve};

@@ -36,7 +36,7 @@ impl Permission {
 
     /// The same for a subresource.
     #[must_use]
-    pub const fn sub(mut self, subresource: &'static str) -> Self {
+    pub const fn of_part(mut self, subresource: &'static str) -> Self {
         self.subresource = subresource;
         self
     }
@@ -94,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_permission_reads_as_a_rule_does() {
-        assert_eq!(Permission::here("create", "", "pods").sub("exec").to_string(), "create pods/exec");
-        assert_eq!(Permission::here("patch", "apps", "deployments").sub("scale").to_string(), "patch deployments.apps/scale");
+        assert_eq!(Permission::here("create", "", "pods").of_part("exec").to_string(), "create pods/exec");
+        assert_eq!(
+            Permission::here("patch", "apps", "deployments").of_part("scale").to_string(),
+            "patch deployments.apps/scale"
+        );
     }
 }

@@ -44,7 +44,7 @@ impl Ask {
 
     /// The same for a subresource such as `scale` or `exec`.
     #[must_use]
-    pub fn sub(mut self, subresource: &str) -> Self {
+    pub fn of_part(mut self, subresource: &str) -> Self {
         self.resource = match self.resource.split_once('.') {
             Some((plural, group)) => format!("{plural}.{group}/{subresource}"),
             None => format!("{}/{subresource}", self.resource),
@@ -113,7 +113,7 @@ pub enum ClusterError {
     #[error("cannot {ask}: {server} does not accept the credentials of context `{context}`")]
     Unauthorized {
         /// What was being asked.
-        ask: Ask,
+        ask: Box<Ask>,
         /// The API server's address.
         server: String,
         /// The kubeconfig context.
@@ -123,19 +123,19 @@ pub enum ClusterError {
     #[error("not allowed to {ask}")]
     Forbidden {
         /// What was being asked.
-        ask: Ask,
+        ask: Box<Ask>,
     },
     /// There is no such object.
     #[error("there is no {}", ask.object())]
     NotFound {
         /// What was being asked.
-        ask: Ask,
+        ask: Box<Ask>,
     },
     /// Somebody else changed or made the object first.
     #[error("cannot {ask}: {message}")]
     Conflict {
         /// What was being asked.
-        ask: Ask,
+        ask: Box<Ask>,
         /// The API server's words.
         message: String,
     },
@@ -143,7 +143,7 @@ pub enum ClusterError {
     #[error("cannot {ask}: {message}")]
     Refused {
         /// What was being asked.
-        ask: Ask,
+        ask: Box<Ask>,
         /// The HTTP code.
         code: u16,
         /// The API server's words; only the reason and the field names where they could quote secrets.
@@ -227,7 +227,7 @@ pub enum ClusterError {
         cause: String,
     },
     /// Another run holds the lease on the install.
-    #[error("run {holder} on {host} holds {lease} since {since}")]
+    #[error("run {holder} on {host} holds {lease} since {since:.0}")]
     Held {
         /// The lease's name.
         lease: String,
@@ -236,9 +236,9 @@ pub enum ClusterError {
         /// The host that the run is on.
         host: String,
         /// When it was taken.
-        since: String,
+        since: jiff::Timestamp,
         /// When it runs out unless it is renewed.
-        until: String,
+        until: jiff::Timestamp,
     },
 }
 
@@ -286,6 +286,7 @@ impl ClusterError {
 
     /// Turns the library's error into ours. Its own text repeats itself and shows Rust structures.
     pub(super) fn from_kube(ask: Ask, error: kube::Error, server: &str, context: &str) -> Self {
+        let ask = Box::new(ask);
         match error {
             kube::Error::Api(status) => Self::from_status(ask, &status, server, context),
             kube::Error::SerdeError(error) => {
@@ -297,7 +298,7 @@ impl ClusterError {
         }
     }
 
-    fn from_status(ask: Ask, status: &kube::core::Status, server: &str, context: &str) -> Self {
+    fn from_status(ask: Box<Ask>, status: &kube::core::Status, server: &str, context: &str) -> Self {
         // A 403 also comes from quotas, admission and dying namespaces; only RBAC says who cannot do what.
         let by_rules = status.message.contains("User \"") && status.message.contains(" cannot ");
         match status.code {
@@ -320,7 +321,12 @@ fn words(ask: &Ask, status: &kube::core::Status) -> String {
     if fields.is_empty() { status.reason.clone() } else { format!("{}: {}", status.reason, fields.join(", ")) }
 }
 
-fn from_upgrade(ask: Ask, error: &kube::client::UpgradeConnectionError, server: &str, context: &str) -> ClusterError {
+fn from_upgrade(
+    ask: Box<Ask>,
+    error: &kube::client::UpgradeConnectionError,
+    server: &str,
+    context: &str,
+) -> ClusterError {
     use kube::client::UpgradeConnectionError::ProtocolSwitch;
     match error {
         ProtocolSwitch(code) if code.as_u16() == 401 => {
@@ -333,9 +339,7 @@ fn from_upgrade(ask: Ask, error: &kube::client::UpgradeConnectionError, server: 
             code: code.as_u16(),
             message: format!("{server} answers {code} instead of opening a session"),
         },
-        other => {
-            ClusterError::Unreachable { act: ask.to_string(), server: server.into(), cause: other.to_string() }
-        }
+        other => ClusterError::Unreachable { act: ask.to_string(), server: server.into(), cause: other.to_string() },
     }
 }
 
@@ -381,12 +385,13 @@ mod tests {
         let error = refused::<Deployment>(status(403, "Forbidden", message));
         assert_eq!(error.to_string(), "not allowed to patch Deployment opschain-api in namespace opschain");
         let ClusterError::Forbidden { ask } = error else { panic!("{error}") };
-        assert_eq!((ask.verb, ask.sub("scale").resource.as_str()), ("patch", "deployments.apps/scale"));
+        assert_eq!((ask.verb, ask.of_part("scale").resource.as_str()), ("patch", "deployments.apps/scale"));
     }
 
     #[test]
     fn a_full_quota_is_not_taken_for_missing_permission() {
-        let message = r#"pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10"#;
+        let message =
+            r#"pods "x" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10"#;
         let error = refused::<Pod>(status(403, "Forbidden", message));
         assert!(matches!(error, ClusterError::Refused { code: 403, .. }));
         assert!(error.to_string().contains("exceeded quota"));

@@ -105,7 +105,7 @@ impl Cluster {
             params = params.container(container);
         }
         let pods = self.here::<Pod>();
-        let ask = pods.ask("create", Some(pod)).sub("exec");
+        let ask = pods.ask("create", Some(pod)).of_part("exec");
         let process = self.ask(ask, pods.api.exec(pod, command.iter().copied(), &params)).await?;
         let broken = |cause: String| ClusterError::Session { pod: pod.into(), command: program(command), cause };
         match tokio::time::timeout(limit, attend(process, stdin, close)).await {
@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_command_that_never_ran_has_no_exit_code() {
-        let failure = serde_json::json!({"status": "Failure", "reason": "InternalError", "message": "container not found"});
+        let failure =
+            serde_json::json!({"status": "Failure", "reason": "InternalError", "message": "container not found"});
         assert_eq!(exit_code(&status(failure)), Err("container not found".into()));
     }
 

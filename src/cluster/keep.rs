@@ -131,7 +131,9 @@ impl<'de> Deserialize<'de> for Kept {
         let value = serde_json::Value::deserialize(deserializer)?;
         // The causes below would quote the content, so none is passed on.
         match value["kind"].as_str() {
-            Some("Secret") => serde_json::from_value(value).map(Self::Secret).map_err(|_| D::Error::custom("not a Secret")),
+            Some("Secret") => {
+                serde_json::from_value(value).map(Self::Secret).map_err(|_| D::Error::custom("not a Secret"))
+            }
             Some("ConfigMap") => {
                 serde_json::from_value(value).map(Self::ConfigMap).map_err(|_| D::Error::custom("not a ConfigMap"))
             }

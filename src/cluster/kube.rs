@@ -217,7 +217,7 @@ where
     pub(super) async fn scale(&self, name: &str, replicas: i32) -> Result<()> {
         let change = serde_json::json!({"spec": {"replicas": replicas}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let ask = self.ask("patch", Some(name)).sub("scale");
+        let ask = self.ask("patch", Some(name)).of_part("scale");
         self.cluster.ask(ask, self.api.patch_scale(name, &params, &Patch::Merge(&change))).await.map(drop)
     }
 

@@ -121,7 +121,9 @@ impl Cluster {
         let mut lease = leases.get(name).await?;
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() != Some(run) {
-            return Err(held(&lease).unwrap_or_else(|| ClusterError::NotFound { ask: leases.ask("get", Some(name)) }));
+            return Err(
+                held(&lease).unwrap_or_else(|| ClusterError::NotFound { ask: Box::new(leases.ask("get", Some(name))) })
+            );
         }
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         leases.replace(&lease).await.map(drop)
@@ -146,7 +148,8 @@ impl LeaseGuard {
             return Ok(());
         }
         // Only the version that we saw is deleted: never one that somebody has taken over since.
-        let preconditions = Preconditions { resource_version: lease.metadata.resource_version, uid: lease.metadata.uid };
+        let preconditions =
+            Preconditions { resource_version: lease.metadata.resource_version, uid: lease.metadata.uid };
         match leases.delete(&self.name, &DeleteParams::default().preconditions(preconditions)).await {
             Ok(_) | Err(ClusterError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -200,8 +203,8 @@ fn held(lease: &Lease) -> Option<ClusterError> {
         lease: format!("lease {}", lease.metadata.name.as_deref().unwrap_or_default()),
         holder: spec.holder_identity.clone().unwrap_or_default(),
         host: host.cloned().unwrap_or_else(|| "an unknown host".into()),
-        since: format!("{since:.0}"),
-        until: format!("{until:.0}"),
+        since,
+        until,
     })
 }
 

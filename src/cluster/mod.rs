@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod cnpg;
+pub mod database;
 pub mod error;
 pub mod exec;
 pub mod keep;
@@ -21,7 +22,7 @@ pub mod wait;
 pub mod workloads;
 
 pub use access::Permission;
-pub use cnpg::Database;
+pub use database::Database;
 pub use error::{Ask, ClusterError, Result};
 pub use exec::ExecOutput;
 pub use keep::{Kept, PutBack};

@@ -105,11 +105,7 @@ impl Cluster {
         let lists = try_join_all(KINDS.iter().map(|kind| self.objects_of(kind))).await?;
         let (kept, objects): (Vec<_>, Vec<_>) =
             lists.into_iter().flatten().partition(|object| may_stay.contains(object));
-        Ok(if objects.is_empty() {
-            NamespaceState::Empty { kept }
-        } else {
-            NamespaceState::Occupied { objects, kept }
-        })
+        Ok(if objects.is_empty() { NamespaceState::Empty { kept } } else { NamespaceState::Occupied { objects, kept } })
     }
 
     /// Makes the namespace with the given labels. `false`: it is there already, and is left as it is.

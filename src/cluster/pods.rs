@@ -172,7 +172,7 @@ impl Cluster {
             ..LogParams::default()
         };
         let pods = self.here::<Pod>();
-        let text = self.ask(pods.ask("get", Some(pod)).sub("log"), pods.api.logs(pod, &params)).await?;
+        let text = self.ask(pods.ask("get", Some(pod)).of_part("log"), pods.api.logs(pod, &params)).await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
@@ -190,7 +190,7 @@ impl Cluster {
             ..LogParams::default()
         };
         let pods = self.here::<Pod>();
-        let ask = pods.ask("get", Some(pod)).sub("log");
+        let ask = pods.ask("get", Some(pod)).of_part("log");
         let mut lines = self.ask(ask.clone(), pods.api.log_stream(pod, &params)).await?.lines();
         while let Some(text) = lines.try_next().await.map_err(|error| ClusterError::Unreachable {
             act: ask.to_string(),

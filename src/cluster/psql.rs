@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cnpg::POSTGRES_CONTAINER;
+use super::database::POSTGRES_CONTAINER;
 use super::error::{ClusterError, Result};
 use super::exec::{Stdin, last_words};
 use super::kube::Cluster;
@@ -80,9 +80,8 @@ impl Cluster {
     pub async fn psql(&self, pod: &str, database: &str, act: &str, statement: &str) -> Result<Rows> {
         let column = COLUMN.to_string();
         let row = ROW.to_string();
-        let command = [
-            "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", &column, "-R", &row, "-U", "postgres", "-d", database,
-        ];
+        let command =
+            ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", &column, "-R", &row, "-U", "postgres", "-d", database];
         // Told to quit in its input, psql ends by itself, and stdin need not be closed (see `Stdin`).
         let input = format!(
             "SET application_name = '{APPLICATION}';\n{}\n;\n\\echo\n\\echo '{END}'\n\\q\n",
@@ -272,7 +271,8 @@ mod tests {
     fn postgresqls_own_words_are_told_without_the_place_in_the_script() {
         let stderr = "psql:<stdin>:2: ERROR:  relation \"x\" does not exist\nLINE 1: SELECT * FROM x\n";
         assert_eq!(complaint(stderr, 3), "relation \"x\" does not exist");
-        let stderr = "psql: error: connection to server on socket \"/controller/run/.s.PGSQL.5432\" failed: No such file";
+        let stderr =
+            "psql: error: connection to server on socket \"/controller/run/.s.PGSQL.5432\" failed: No such file";
         assert_eq!(
             complaint(stderr, 2),
             "connection to server on socket \"/controller/run/.s.PGSQL.5432\" failed: No such file"

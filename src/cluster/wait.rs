@@ -31,15 +31,7 @@ pub struct Wait<'a> {
 impl<'a> Wait<'a> {
     /// Begins to wait for `what`, such as `pod opschain-db-1 to be ready`, for at most `limit`.
     pub fn new(what: impl Into<String>, limit: Duration, events: &'a Events) -> Self {
-        Self {
-            what: what.into(),
-            limit,
-            begun: Instant::now(),
-            pause: SHORTEST_PAUSE,
-            seen: None,
-            told: None,
-            events,
-        }
+        Self { what: what.into(), limit, begun: Instant::now(), pause: SHORTEST_PAUSE, seen: None, told: None, events }
     }
 
     /// What is waited for.

@@ -66,10 +66,7 @@ pub struct Workload {
 impl Workload {
     /// Whether it has all its pods, of the newest template, ready, and no other.
     pub fn is_settled(&self) -> bool {
-        self.observed
-            && self.updated == self.replicas
-            && self.ready == self.replicas
-            && self.existing == self.replicas
+        self.observed && self.updated == self.replicas && self.ready == self.replicas && self.existing == self.replicas
     }
 
     /// A tool that keeps objects as a repository says, and would undo a scaling: `Argo CD (opschain)`.
@@ -410,6 +407,9 @@ mod tests {
         }))
         .unwrap();
         let image = images_of(&pod).remove(0);
-        assert_eq!((image.workload.as_str(), image.digest.as_deref()), ("Deployment opschain-api", Some("sha256:0a1b")));
+        assert_eq!(
+            (image.workload.as_str(), image.digest.as_deref()),
+            ("Deployment opschain-api", Some("sha256:0a1b"))
+        );
     }
 }

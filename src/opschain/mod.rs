@@ -1,1 +1,14 @@
 //! What OpsChain is: its versions, workloads, values and secrets.
+//!
+//! Facts only, and pure: nothing here asks a cluster or reads a file. They are taken from OpsChain's public
+//! documentation and published `values.yaml` files up to the release of 2026-10-08.
+
+pub mod releases;
+pub mod scope;
+pub mod secrets;
+pub mod values;
+pub mod version;
+pub mod workloads;
+
+pub use version::{Gate, Version, gate};
+pub use workloads::Names;

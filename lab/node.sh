@@ -1,0 +1,253 @@
+# The node: its certificates, configuration and network, and the daemons in the order in which they need each other.
+
+# --- certificates ----------------------------------------------------------------------------------------
+
+# authority NAME COMMON_NAME
+authority() {
+    [ ! -e "$PKI/$1.crt" ] || return 0
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$2" \
+        -addext keyUsage=critical,keyCertSign,cRLSign -keyout "$PKI/$1.key" -out "$PKI/$1.crt.new" 2>/dev/null
+    mv "$PKI/$1.crt.new" "$PKI/$1.crt"
+}
+
+# certificate NAME SUBJECT AUTHORITY [ALTERNATIVE_NAMES]: the certificate appears last, so a killed one is made anew.
+certificate() {
+    [ ! -e "$PKI/$1.crt" ] || return 0
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "$2" -keyout "$PKI/$1.key" 2>/dev/null |
+        openssl x509 -req -CA "$PKI/$3.crt" -CAkey "$PKI/$3.key" -CAcreateserial -days 3650 -out "$PKI/$1.crt.new" \
+            -extfile <(printf '%s\n' keyUsage=critical,digitalSignature extendedKeyUsage=clientAuth,serverAuth \
+                "${4:+subjectAltName=$4}") 2>/dev/null
+    mv "$PKI/$1.crt.new" "$PKI/$1.crt"
+}
+
+# kubeconfig NAME FILE: certificates inside, so that the file stands alone.
+kubeconfig() {
+    USER_NAME=$1 CA=$(base64 -w0 "$PKI/ca.crt") CERTIFICATE=$(base64 -w0 "$PKI/$1.crt") KEY=$(base64 -w0 "$PKI/$1.key") \
+        render conf/kubeconfig '$USER_NAME $CA $CERTIFICATE $KEY $NODE_IP $SITE' | put "$2"
+}
+
+make_pki() {
+    local name kubernetes=DNS:kubernetes.default.svc
+    mkdir -p "$PKI" "$CONF"
+    chmod 700 "$PKI" "$CONF"
+    authority ca "dr-lab-$SITE"
+    authority front-proxy-ca "dr-lab-$SITE front proxy"
+    certificate kube-apiserver /CN=kube-apiserver ca \
+        "DNS:kubernetes,DNS:kubernetes.default,$kubernetes,$kubernetes.cluster.local,IP:$NODE_IP,IP:$API_SERVICE_IP"
+    certificate registry /CN=registry ca "IP:$NODE_IP"
+    certificate front-proxy /CN=front-proxy front-proxy-ca
+    certificate admin /O=system:masters/CN=admin ca
+    certificate kubelet "/O=system:nodes/CN=system:node:$NODE" ca
+    for name in kube-controller-manager kube-scheduler kube-proxy; do
+        certificate $name "/CN=system:$name" ca
+    done
+    certificate coredns /CN=system:coredns ca
+    for name in admin kubelet kube-controller-manager kube-scheduler kube-proxy coredns; do
+        kubeconfig $name "$CONF/$name.kubeconfig"
+    done
+    # Key of the tokens of service accounts.
+    [ -e "$PKI/tokens.pub" ] || {
+        openssl genpkey -algorithm RSA -out "$PKI/tokens.key" 2>/dev/null
+        openssl pkey -in "$PKI/tokens.key" -pubout -out "$PKI/tokens.pub.new"
+        mv "$PKI/tokens.pub.new" "$PKI/tokens.pub"
+    }
+    # What `lab run` gives as SSL_CERT_FILE: the machine's authorities, and the lab's.
+    cat /etc/ssl/certs/ca-certificates.crt "$PKI/ca.crt" | put "$STATE/authorities.crt"
+}
+
+# --- configuration ---------------------------------------------------------------------------------------
+
+# render FILE [VARIABLES]: FILE of this folder with its ${VARIABLES} filled in.
+render() {
+    export STATE RUN CONF PKI LOGS CGROUP NODE NODE_IP POD_CIDR DNS_IP REGISTRY_ADDRESS PAUSE SITE
+    # shellcheck disable=SC2016
+    envsubst "${2:-\$STATE \$RUN \$CONF \$PKI \$LOGS \$CGROUP \$NODE \$NODE_IP \$POD_CIDR \$DNS_IP \$REGISTRY_ADDRESS \$PAUSE \$SITE}" \
+        <"$LAB_DIR/$1"
+}
+
+make_configuration() {
+    local name
+    mkdir -p "$CONF/cni" "$CONF/registries/_default" "$LOGS" "$RUN"
+    for name in containerd.toml kubelet.yaml kube-proxy.yaml Corefile registry.yaml; do
+        render "conf/$name" | put "$CONF/$name"
+    done
+    render conf/cni.conflist | put "$CONF/cni/10-dr-lab.conflist"
+    render conf/registries.toml | put "$CONF/registries/_default/hosts.toml"
+    : | put "$CONF/resolv.conf"
+}
+
+# --- network and control groups --------------------------------------------------------------------------
+
+# A bridge that leads nowhere carries the node's address. Service addresses need a route before kube-proxy's rules
+# translate them; anything else has none, so what is not the lab is unreachable at once.
+make_network() {
+    netns_exists || ip netns add "$NETNS"
+    ip -n "$NETNS" link set lo up
+    ip -n "$NETNS" link show node0 >/dev/null 2>&1 || ip -n "$NETNS" link add node0 type bridge
+    ip -n "$NETNS" address replace "$NODE_IP/32" dev node0
+    ip -n "$NETNS" link set node0 up
+    ip -n "$NETNS" route replace "$SERVICE_CIDR" dev node0
+    in_netns sysctl -qw net.ipv4.ip_forward=1
+}
+
+cgroup_v2() { [ -e /sys/fs/cgroup/cgroup.controllers ]; }
+
+# cgroup_folders: where the site's control group is, or is to be: one folder, or one under each v1 controller.
+cgroup_folders() {
+    local controller
+    if cgroup_v2; then
+        echo "/sys/fs/cgroup/$CGROUP"
+    else
+        for controller in /sys/fs/cgroup/*/; do
+            [ -L "${controller%/}" ] || echo "$controller$CGROUP"
+        done
+    fi
+}
+
+make_cgroups() {
+    local controller
+    if cgroup_v2; then
+        for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
+            echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+        done
+    fi
+    cgroup_folders | xargs mkdir -p
+}
+
+# --- daemons ---------------------------------------------------------------------------------------------
+
+# etcd without fsync: losing a lab's state to a power cut costs a minute, fsync on every write costs more.
+start_etcd() {
+    start etcd "$KUBE/kubelab" etcd --name lab --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn \
+        --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+        --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
+        --initial-cluster lab=http://127.0.0.1:2380
+}
+
+start_apiserver() {
+    local issuer=https://kubernetes.default.svc.cluster.local
+    start kube-apiserver "$KUBE/kubelab" kube-apiserver --etcd-servers http://127.0.0.1:2379 \
+        --bind-address "$NODE_IP" --advertise-address "$NODE_IP" --secure-port 6443 \
+        --service-cluster-ip-range "$SERVICE_CIDR" --allow-privileged \
+        --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --client-ca-file "$PKI/ca.crt" \
+        --tls-cert-file "$PKI/kube-apiserver.crt" --tls-private-key-file "$PKI/kube-apiserver.key" \
+        --kubelet-client-certificate "$PKI/admin.crt" --kubelet-client-key "$PKI/admin.key" \
+        --kubelet-preferred-address-types InternalIP \
+        --service-account-issuer $issuer --service-account-key-file "$PKI/tokens.pub" \
+        --service-account-signing-key-file "$PKI/tokens.key" \
+        --requestheader-client-ca-file "$PKI/front-proxy-ca.crt" --requestheader-allowed-names front-proxy \
+        --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group \
+        --requestheader-extra-headers-prefix X-Remote-Extra- \
+        --proxy-client-cert-file "$PKI/front-proxy.crt" --proxy-client-key-file "$PKI/front-proxy.key"
+}
+
+# One of each, so there is no leader to elect and no lease of a killed one to wait for.
+start_controllers() {
+    local name
+    for name in kube-controller-manager kube-scheduler; do
+        local auth=(--kubeconfig "$CONF/$name.kubeconfig" --authentication-kubeconfig "$CONF/$name.kubeconfig"
+            --authorization-kubeconfig "$CONF/$name.kubeconfig" --bind-address 127.0.0.1 --leader-elect=false)
+        case $name in
+            kube-scheduler) start $name "$KUBE/kubelab" $name "${auth[@]}" ;;
+            *) start $name "$KUBE/kubelab" $name "${auth[@]}" --use-service-account-credentials \
+                --service-account-private-key-file "$PKI/tokens.key" --root-ca-file "$PKI/ca.crt" \
+                --cluster-signing-cert-file "$PKI/ca.crt" --cluster-signing-key-file "$PKI/ca.key" ;;
+        esac
+    done
+}
+
+start_node() {
+    start kubelet "$KUBE/kubelab" kubelet --config "$CONF/kubelet.yaml" --kubeconfig "$CONF/kubelet.kubeconfig" \
+        --hostname-override "$NODE" --node-ip "$NODE_IP" --root-dir "$STATE/kubelet" --cert-dir "$STATE/kubelet-pki"
+    start kube-proxy "$KUBE/kubelab" kube-proxy --config "$CONF/kube-proxy.yaml"
+    start coredns "$KUBE/kubelab" coredns -conf "$CONF/Corefile"
+}
+
+DAEMONS="etcd registry containerd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns"
+
+node_up() {
+    make_pki
+    make_configuration
+    make_network
+    make_cgroups
+    start_etcd
+    OTEL_TRACES_EXPORTER=none start registry "$REGISTRY/registry" serve "$CONF/registry.yaml"
+    start containerd containerd --config "$CONF/containerd.toml"
+    start_apiserver
+    until_true 90 "the API server is ready" admin get --raw /readyz
+    start_controllers
+    until_true 30 "the registry answers" registry_call ""
+    until_true 30 "containerd answers" in_netns ctr --address "$RUN/containerd.sock" version
+    start_node
+}
+
+# Everything that runs in the site's namespace or control group is the site's; then what they leave is taken away.
+node_down() {
+    rm -f "$KUBECONFIG_FILE"
+    # The kubelet first, or it would start again what is being stopped; then pods get their time to end well.
+    end_daemon kubelet
+    stop_pods
+    end_processes
+    for folder in "$STATE" "$RUN"; do
+        mounts_under "$folder" | xargs -r -d '\n' -n1 umount -l
+    done
+    ! netns_exists || ip netns delete "$NETNS"
+    remove_cgroups
+    rm -rf "$RUN"
+    rmdir --ignore-fail-on-non-empty /run/dr-lab /run/containerd/s /run/containerd 2>/dev/null || true
+}
+
+end_daemon() {
+    local pid
+    pid=$(pid_of "$1") || return 0
+    kill "$pid" 2>/dev/null || true
+    until_true 20 "$1 has ended" daemon_is_gone "$1"
+}
+
+# Asked by name, not by pid: an ended process may wait long to be reaped, but it has left the namespace.
+daemon_is_gone() { ! pid_of "$1" >/dev/null; }
+
+# Databases are told to stop and get ten seconds; pods are not deleted, they come back with the next `up`.
+stop_pods() {
+    local ctr=(in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io) task
+    pid_of containerd >/dev/null || return 0
+    for task in $("${ctr[@]}" tasks list --quiet); do
+        "${ctr[@]}" tasks kill --signal SIGTERM "$task" >/dev/null 2>&1 || true
+    done
+    poll 10 no_running_task "${ctr[@]}" || true
+}
+
+no_running_task() { ! "$@" tasks list | grep -q RUNNING; }
+
+# poll SECONDS COMMAND...: true as soon as the command is, false when time is up.
+poll() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt "$deadline" ] || return 1
+        sleep 0.2
+    done
+}
+
+# site_pids: processes in the namespace, and those of pods (which have namespaces of their own).
+site_pids() {
+    { if netns_exists; then ip netns pids "$NETNS"; fi
+        cgroup_folders | while read -r folder; do
+            [ ! -d "$folder" ] || find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+        done; } | sort -un
+}
+
+no_site_pids() { [ -z "$(site_pids)" ]; }
+
+end_processes() {
+    # The API server would wait ten seconds for its watchers; all that lasts is etcd's, which ends in one.
+    site_pids | xargs -r kill 2>/dev/null || true
+    poll 3 no_site_pids || site_pids | xargs -r kill -KILL 2>/dev/null || true
+    until_true 20 "every process of the site has ended" no_site_pids
+}
+
+remove_cgroups() {
+    cgroup_folders | while read -r folder; do
+        [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} +
+    done
+}

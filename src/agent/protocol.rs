@@ -1,0 +1,399 @@
+//! What the two ends say to each other: JSON in control messages, bytes in the data messages after them.
+//!
+//! Each request has a number of its own; every reply repeats it, so that an answer to a request that was given up is
+//! never taken for another one's.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::postgres::argv::Connection;
+use crate::postgres::{ControlData, Lsn};
+
+/// A request or reply with the number of the request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// The request's number, from 1.
+    pub id: u64,
+    /// What is said.
+    pub body: T,
+}
+
+/// What the client asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// What the pod and its volume look like. Answer: `Facts`.
+    Facts,
+    /// A base backup with the WAL that belongs to it. Answers: `Log`, `Chunk`, `BaseDone`, `BackupDone`, a trailer.
+    Backup(BackupRequest),
+    /// During a backup: where its WAL may end. No answer of its own.
+    StopWal {
+        /// WAL up to here is wanted; `None` means: up to the end of the base backup.
+        until: Option<Lsn>,
+    },
+    /// Begins a fresh stage. Answer: `StageReady`.
+    Stage(StageRequest),
+    /// During a stage: a zstd frame of one chunk follows as data.
+    StageChunk(ChunkHead),
+    /// The stage has been sent whole; a trailer follows. Answer: `StageDone`.
+    StageEnd,
+    /// Puts the stage in the place of the data directory. Answer: `Swapped`.
+    Swap(SwapRequest),
+    /// Undoes a swap. Answer: `Undone`.
+    PutBack,
+    /// Removes what this run left beside the data directory. Answer: `Cleaned`.
+    Clean,
+    /// Ends the agent. Answer: `Finished`, a trailer.
+    Finish,
+}
+
+/// What the agent answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// To `Facts`.
+    Facts(Box<Facts>),
+    /// A line of a program in the pod.
+    Log {
+        /// The program.
+        source: String,
+        /// The line.
+        line: String,
+    },
+    /// One sealed chunk; its bytes follow as data.
+    Chunk(ChunkHead),
+    /// The base backup is whole and checked; WAL goes on.
+    BaseDone(BaseDone),
+    /// Everything is sent.
+    BackupDone(Box<BackupDone>),
+    /// To `Stage`: chunks may come.
+    StageReady,
+    /// To `StageEnd`: everything is on disk and checked.
+    StageDone(StageReport),
+    /// To `Swap`.
+    Swapped(SwapReport),
+    /// To `PutBack`.
+    Undone {
+        /// Whether there was anything to undo.
+        moved: bool,
+    },
+    /// To `Clean`.
+    Cleaned {
+        /// The folders and files that were removed.
+        removed: Vec<String>,
+    },
+    /// To `Finish`.
+    Finished,
+    /// To any request: it failed, and is over.
+    Failed(Failure),
+}
+
+/// Which stream a chunk is a piece of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// `base.tar`: the data directory without WAL, PostgreSQL's manifest at its end.
+    Base,
+    /// `pg_wal.tar`: whole WAL segments and timeline histories, in order.
+    Wal,
+    /// PostgreSQL's `backup_manifest` by itself: one chunk, not compressed.
+    Manifest,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Base => "base",
+            Self::Wal => "wal",
+            Self::Manifest => "manifest",
+        })
+    }
+}
+
+/// A SHA-256, as hex in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub [u8; 32]);
+
+impl TryFrom<String> for Digest {
+    type Error = hex::FromHexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        hex::encode(digest.0)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is said of a chunk before its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkHead {
+    /// Which stream it is of.
+    pub stream: Stream,
+    /// Its place in the stream, from 0.
+    pub index: u32,
+    /// How many bytes follow.
+    pub stored_bytes: u64,
+    /// Their SHA-256.
+    pub stored_sha256: Digest,
+    /// How many bytes of the stream it holds.
+    pub raw_bytes: u64,
+    /// The SHA-256 of those.
+    pub raw_sha256: Digest,
+}
+
+/// A base backup to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// The server.
+    pub connection: Connection,
+    /// Whom to seal to: `age1...` texts. The pod holds public keys only.
+    pub recipients: Vec<String>,
+    /// The most raw bytes in a chunk; see [`CHUNK_BYTES`] and its bounds.
+    pub chunk_bytes: u64,
+    /// zstd's level, 1 to 19.
+    pub zstd_level: i32,
+    /// A bound for PostgreSQL's reading, as `pg_basebackup --max-rate` takes it: `100M`.
+    pub max_rate: Option<String>,
+    /// The label inside the backup.
+    pub label: String,
+    /// Whether `StopWal` will say where the WAL ends. If not, it ends with the base backup.
+    pub wal_until_asked: bool,
+    /// How long to wait for the last segment once its end is known, in seconds.
+    pub wal_wait_seconds: u64,
+}
+
+/// The usual most bytes of a chunk.
+pub const CHUNK_BYTES: u64 = 32 << 20;
+/// The least and most that a request may ask for: a few chunks must fit into the stream's window.
+pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);
+
+/// What was sent of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamTotals {
+    /// How many chunks.
+    pub chunks: u32,
+    /// Bytes of the stream.
+    pub raw_bytes: u64,
+    /// Their SHA-256.
+    pub raw_sha256: Digest,
+    /// Bytes of all its chunks as sent.
+    pub stored_bytes: u64,
+}
+
+/// The base backup is whole and every file in it is as PostgreSQL's manifest says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseDone {
+    /// Where recovery begins.
+    pub start: Lsn,
+    /// What recovery must reach to be consistent.
+    pub end: Lsn,
+    /// The timeline.
+    pub timeline: u32,
+    /// The database's identity, from the control file in the backup.
+    pub system_identifier: u64,
+    /// Files that were compared with the manifest.
+    pub files: u64,
+}
+
+/// All is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupDone {
+    /// The base backup.
+    pub base: BaseDone,
+    /// WAL is there up to here: what was asked for, or the base backup's end when that is later.
+    pub wal_until: Lsn,
+    /// The first WAL segment sent.
+    pub first_segment: String,
+    /// The last one.
+    pub last_segment: String,
+    /// The size of a segment in bytes.
+    pub wal_segment_bytes: u64,
+    /// The server's `server_version_num`, such as 150018.
+    pub server_version: u32,
+    /// The tar of the data directory.
+    pub base_totals: StreamTotals,
+    /// The tar of the WAL.
+    pub wal_totals: StreamTotals,
+    /// PostgreSQL's manifest.
+    pub manifest_totals: StreamTotals,
+}
+
+/// A stage to be filled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRequest {
+    /// The identity that the data must have.
+    pub system_identifier: u64,
+    /// WAL must reach this position.
+    pub wal_until: Lsn,
+    /// The size of a segment in bytes.
+    pub wal_segment_bytes: u64,
+}
+
+/// What is on disk beside the data directory, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Files that were compared with PostgreSQL's manifest.
+    pub files: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// The identity found in the control file.
+    pub system_identifier: u64,
+    /// The timeline.
+    pub timeline: u32,
+    /// Where recovery will begin.
+    pub start: Lsn,
+    /// WAL is there up to the end of this segment.
+    pub last_segment: String,
+    /// Whether `pg_waldump` read every WAL record up to the wanted position.
+    pub wal_read: bool,
+}
+
+/// A swap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapRequest {
+    /// The caller has seen that no other pod mounts the volume: a `postmaster.pid` that is left over from a crash is
+    /// then no obstacle. Without it, any `postmaster.pid` is.
+    pub nothing_else_mounts: bool,
+}
+
+/// The stage is the data directory now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapReport {
+    /// Where the old data directory is kept; `None` when there was none.
+    pub kept: Option<String>,
+    /// Whether an earlier, interrupted swap had begun.
+    pub resumed: bool,
+    /// What `pg_controldata` says of the data directory now.
+    pub control: ControlData,
+}
+
+/// What the pod and its volume look like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The user that the agent runs as.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// The agent's own version.
+    pub agent_version: String,
+    /// The major version of the PostgreSQL programs in the image.
+    pub postgres_major: Option<u32>,
+    /// The data volume, when one is mounted.
+    pub volume: Option<VolumeFacts>,
+}
+
+/// A data volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeFacts {
+    /// Where it is mounted.
+    pub mount: String,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// What is free for this user.
+    pub free_bytes: u64,
+    /// Whether there is a data directory with something in it.
+    pub pgdata: bool,
+    /// Whether there is a `postmaster.pid` in it.
+    pub postmaster_pid: bool,
+    /// The control file of the data directory, if it can be read.
+    pub control: Option<ControlData>,
+    /// Folders and files beside it that runs of `dr` have left, or the operator has set aside.
+    pub beside: Vec<String>,
+}
+
+/// Why the agent could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What sort of obstacle it is.
+    pub kind: FailureKind,
+    /// Lower-case, names the object.
+    pub message: String,
+}
+
+/// What sort of obstacle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The request makes no sense.
+    Request,
+    /// A PostgreSQL program failed or is missing.
+    Postgres,
+    /// The server has tablespaces of its own.
+    Tablespaces,
+    /// The server is a standby, or was promoted meanwhile.
+    Standby,
+    /// Bytes are not what they should be.
+    Damaged,
+    /// WAL is missing.
+    Wal,
+    /// A volume is full.
+    Space,
+    /// The data directory is in use.
+    Running,
+    /// What was found on the volume is not what any step of this run leaves.
+    Unexpected,
+    /// The data is of another database.
+    Identity,
+    /// The operating system refused.
+    System,
+}
+
+impl Failure {
+    /// Makes one.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// For `map_err` on I/O: what was tried on which file, and why it failed. A full volume has a kind of its own.
+    pub fn io(act: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| {
+            let full = matches!(
+                error.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            );
+            let kind = if full { FailureKind::Space } else { FailureKind::System };
+            Self::new(kind, format!("{act}: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_way_through_json() {
+        let request = Request::StopWal { until: Some(Lsn(0x1_0000_0028)) };
+        let json = serde_json::to_string(&Envelope { id: 7, body: request }).unwrap();
+        assert_eq!(json, r#"{"id":7,"body":{"request":"stop-wal","until":"1/28"}}"#);
+        let back: Envelope<Request> = serde_json::from_str(&json).unwrap();
+        assert!(matches!(back.body, Request::StopWal { until: Some(Lsn(0x1_0000_0028)) }));
+        assert!(serde_json::from_str::<Digest>("\"00\"").is_err());
+        let digest = Digest([0xab; 32]);
+        assert_eq!(serde_json::from_str::<Digest>(&serde_json::to_string(&digest).unwrap()).unwrap(), digest);
+    }
+}

@@ -1,0 +1,187 @@
+//! OpenSSH's file of allowed signers, line by line (`ssh-keygen(1)`, ALLOWED SIGNERS).
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use ssh_key::PublicKey;
+use ssh_key::public::KeyData;
+
+/// One line: whose key it is, and what for.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// The principals as they stand in the file, comma-separated.
+    pub(super) principals: String,
+    /// The key.
+    pub(super) key: KeyData,
+    /// Patterns of namespaces; empty means any.
+    namespaces: Vec<String>,
+    valid_after: Option<Timestamp>,
+    valid_before: Option<Timestamp>,
+}
+
+impl Entry {
+    /// Whether the line's options let the key sign in `namespace` at `now`; if not, why.
+    pub(super) fn allows(&self, namespace: &str, now: Timestamp) -> Result<(), String> {
+        if !self.namespaces.is_empty() && !self.namespaces.iter().any(|pattern| matches(pattern, namespace)) {
+            return Err(format!("it is listed for other namespaces than {namespace}"));
+        }
+        if let Some(from) = self.valid_after.filter(|from| now < *from) {
+            return Err(format!("valid-after {from}"));
+        }
+        if let Some(until) = self.valid_before.filter(|until| now > *until) {
+            return Err(format!("valid-before {until}"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads all lines; the error is the line's number from 1 and what is wrong with it.
+pub(super) fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
+    let mut entries = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(entry) = parse_line(line).map_err(|reason| (index + 1, reason))? {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+/// `None` for a line that trusts a certificate authority.
+fn parse_line(line: &str) -> Result<Option<Entry>, String> {
+    let (principals, mut rest) = next_word(line)?;
+    let (mut namespaces, mut valid_after, mut valid_before, mut authority) = (Vec::new(), None, None, false);
+    // A key starts with its kind; whatever stands before it is one word of comma-separated options.
+    let (word, after) = next_word(rest)?;
+    if !is_key_kind(word) {
+        for option in split_options(word)? {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let value = value.trim_matches('"');
+            match name.to_ascii_lowercase().as_str() {
+                "cert-authority" => authority = true,
+                "namespaces" => namespaces = value.split(',').map(str::to_owned).collect(),
+                "valid-after" => valid_after = Some(time(value)?),
+                "valid-before" => valid_before = Some(time(value)?),
+                other => return Err(format!("unknown option `{other}`")),
+            }
+        }
+        rest = after;
+    }
+    if authority {
+        return Ok(None);
+    }
+    let key = PublicKey::from_openssh(rest.trim()).map_err(|e| format!("no public key after the principals: {e}"))?;
+    let principals = principals.trim_matches('"').to_owned();
+    Ok(Some(Entry { principals, key: key.key_data().clone(), namespaces, valid_after, valid_before }))
+}
+
+fn is_key_kind(word: &str) -> bool {
+    ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|prefix| word.starts_with(prefix))
+}
+
+/// The first word and what follows it; blanks inside double quotes belong to the word.
+fn next_word(text: &str) -> Result<(&str, &str), String> {
+    let text = text.trim_start();
+    let mut quoted = false;
+    let end = text.find(|c: char| {
+        quoted ^= c == '"';
+        c.is_whitespace() && !quoted
+    });
+    match end {
+        _ if text.is_empty() => Err("it ends too early".into()),
+        None if quoted => Err("a quote is not closed".into()),
+        None => Ok((text, "")),
+        Some(end) => Ok((&text[..end], &text[end..])),
+    }
+}
+
+/// Splits at commas that are not inside double quotes.
+fn split_options(word: &str) -> Result<Vec<&str>, String> {
+    let mut quoted = false;
+    let parts: Vec<&str> = word
+        .split(|c: char| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        })
+        .collect();
+    if parts.iter().any(|part| part.is_empty()) { Err("an option is empty".into()) } else { Ok(parts) }
+}
+
+/// `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, in local time or, with a final `Z`, in UTC.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let bad = || format!("`{text}` is not a time such as 20261231 or 20261231235959Z");
+    let digits = text.strip_suffix('Z').unwrap_or(text);
+    if !digits.bytes().all(|b| b.is_ascii_digit()) || ![8, 12, 14].contains(&digits.len()) {
+        return Err(bad());
+    }
+    let padded = format!("{digits:0<14}");
+    let moment = DateTime::strptime("%Y%m%d%H%M%S", padded).map_err(|_| bad())?;
+    let zone = if text.ends_with('Z') { TimeZone::UTC } else { TimeZone::system() };
+    moment.to_zoned(zone).map(|zoned| zoned.timestamp()).map_err(|_| bad())
+}
+
+/// OpenSSH's patterns: `*` for any run of characters, `?` for one.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    // reachable[j]: the pattern so far can match the first j characters.
+    let mut reachable = vec![false; text.len() + 1];
+    reachable[0] = true;
+    for c in pattern {
+        let mut next = vec![false; text.len() + 1];
+        for j in 0..=text.len() {
+            next[j] = match c {
+                '*' => reachable[j] || (j > 0 && next[j - 1]),
+                '?' => j > 0 && reachable[j - 1],
+                literal => j > 0 && reachable[j - 1] && text[j - 1] == literal,
+            };
+        }
+        reachable = next;
+    }
+    reachable[text.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4ZLdpjLNrVJKCLUL8u1lT0VeLHc5ZgXsJbHRzUFOH5";
+
+    #[test]
+    fn reads_principals_options_key_and_skips_comments_and_authorities() {
+        let text = format!(
+            "# people\n\n\"a b\",c {KEY} note\n* cert-authority {KEY}\nd namespaces=\"dr-*,git\",valid-after=\"20260101Z\" {KEY}\n"
+        );
+        let entries = parse(&text).unwrap();
+        assert_eq!(entries.len(), 2);
+        let now = "2026-06-01T00:00:00Z".parse().unwrap();
+        assert!(entries[0].allows("anything", now).is_ok());
+        assert!(entries[1].allows("dr-bundle@v1", now).is_ok());
+        assert!(entries[1].allows("file", now).is_err());
+        assert!(entries[1].allows("git", "2025-12-31T00:00:00Z".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_line_that_makes_no_sense_is_named() {
+        for (text, reason) in [
+            ("alone", "too early"),
+            ("a ssh-ed25519 AAAA", "no public key"),
+            ("a \"open ssh-ed25519", "quote"),
+            (&format!("a frobnicate {KEY}"), "unknown option `frobnicate`"),
+            (&format!("a valid-after=\"soon\" {KEY}"), "`soon` is not a time"),
+            (&format!("a valid-after=\"20261399Z\" {KEY}"), "is not a time"),
+        ] {
+            let (line, found) = parse(&format!("# first\n{text}")).unwrap_err();
+            assert_eq!(line, 2);
+            assert!(found.contains(reason), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_as_openssh_does() {
+        assert!(matches("*", "") && matches("dr-*", "dr-bundle@v1") && matches("d?-*v1", "dr-bundle@v1"));
+        assert!(!matches("dr-", "dr-bundle@v1") && !matches("?", "") && !matches("*x", "dr"));
+    }
+}

@@ -1,0 +1,412 @@
+//! Signing with SSH keys, and knowing whose signature it is.
+//!
+//! age does not say who wrote a file: whoever holds a public key can make one. So what must not be forged is signed,
+//! in the form that `ssh-keygen -Y sign` writes and `ssh-keygen -Y verify` checks (OpenSSH's `PROTOCOL.sshsig`).
+//! Keys are ed25519. Whom to trust stands in a file of OpenSSH's own kind (`ssh-keygen(1)`, ALLOWED SIGNERS).
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rand::TryRngCore;
+use ssh_key::private::Ed25519Keypair;
+use ssh_key::public::KeyData;
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
+use zeroize::Zeroizing;
+
+use super::allowed::{self, Entry};
+
+/// Why signing or checking failed. No variant holds key material.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The private key cannot be read.
+    #[error("read signing key {path}")]
+    ReadKey {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The private key is none, or of a kind that `dr` does not sign with.
+    #[error("signing key {path}: {reason}")]
+    BadKey {
+        /// The file.
+        path: String,
+        /// What is wrong, without quoting the file.
+        reason: String,
+    },
+    /// The private key can be read by others.
+    #[error("signing key {path} can be read by others (mode {mode:04o})")]
+    OpenKey {
+        /// The file.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A new key cannot be written.
+    #[error("write signing key {path}")]
+    WriteKey {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The random number generator or the signature code refused.
+    #[error("make a signature: {0}")]
+    Sign(String),
+    /// The file of trusted signers cannot be read.
+    #[error("read trusted signers {path}")]
+    ReadSigners {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line of the file of trusted signers makes no sense.
+    #[error("trusted signers {path}, line {line}: {reason}")]
+    BadSigners {
+        /// The file.
+        path: String,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The signature is not one.
+    #[error("the signature cannot be read: {0}")]
+    BadSignature(String),
+    /// The key that signed is not in the file of trusted signers.
+    #[error("the key that signed it, {fingerprint}, is not among the trusted signers")]
+    Unknown {
+        /// `SHA256:...` of the key.
+        fingerprint: String,
+    },
+    /// The key is listed, but not for this use or not for this time.
+    #[error("the key that signed it, {fingerprint} ({principal}), is not trusted here: {reason}")]
+    NotForThis {
+        /// `SHA256:...` of the key.
+        fingerprint: String,
+        /// Whose key the file says it is.
+        principal: String,
+        /// Which option of the line forbids it.
+        reason: String,
+    },
+    /// The key is trusted, but the signature is not over these bytes.
+    #[error("the signature of {principal} does not fit the signed bytes")]
+    Mismatch {
+        /// Whose signature it claims to be.
+        principal: String,
+    },
+}
+
+/// Who signed, as the file of trusted signers names them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SignedBy {
+    /// The principal of the line that holds the key.
+    pub principal: String,
+    /// `SHA256:...` of the key.
+    pub fingerprint: String,
+}
+
+/// A private key that signs.
+pub struct Signer(PrivateKey);
+
+impl Signer {
+    /// Makes a new ed25519 key; `comment` names its holder and is public.
+    ///
+    /// # Errors
+    /// `Sign` when the machine gives no random bytes.
+    pub fn generate(comment: &str) -> Result<Self, SignError> {
+        let mut seed = Zeroizing::new([0u8; Ed25519Keypair::BYTE_SIZE / 2]);
+        rand::rngs::OsRng.try_fill_bytes(seed.as_mut()).map_err(|e| SignError::Sign(e.to_string()))?;
+        let pair = Ed25519Keypair::from_seed(&seed);
+        PrivateKey::new(pair.into(), comment).map(Self).map_err(|e| SignError::Sign(e.to_string()))
+    }
+
+    /// Reads an OpenSSH private key file. As ssh does, it refuses one that group or others may read.
+    ///
+    /// # Errors
+    /// `ReadKey`, `OpenKey`, or `BadKey` when it is protected by a passphrase or not ed25519.
+    pub fn load(path: &Path) -> Result<Self, SignError> {
+        let name = path.display().to_string();
+        let read = |source| SignError::ReadKey { path: name.clone(), source };
+        let bad = |reason: String| SignError::BadKey { path: name.clone(), reason };
+        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(SignError::OpenKey { path: name, mode });
+        }
+        let bytes = std::fs::read(path).map(Zeroizing::new).map_err(read)?;
+        let key = PrivateKey::from_openssh(bytes.as_slice())
+            .map_err(|_| bad("it is not an OpenSSH private key (-----BEGIN OPENSSH PRIVATE KEY-----)".into()))?;
+        if key.is_encrypted() {
+            return Err(bad("it is protected by a passphrase, and backups must sign without a person".into()));
+        }
+        if key.algorithm() != Algorithm::Ed25519 {
+            return Err(bad(format!("it is of kind {}, and dr signs with ssh-ed25519", key.algorithm())));
+        }
+        Ok(Self(key))
+    }
+
+    /// Writes the private key (mode 0600) and, beside it, `<path>.pub` (mode 0644), both durable on return. It never
+    /// overwrites. A crash leaves the private key without its public half at worst, and `ssh-keygen -y` makes that.
+    ///
+    /// # Errors
+    /// `WriteKey`, also when one of the two exists.
+    pub fn save_new(&self, path: &Path) -> Result<(), SignError> {
+        let text = self.0.to_openssh(LineEnding::LF).map_err(|e| SignError::Sign(e.to_string()))?;
+        write_new(path, 0o600, text.as_bytes())?;
+        let public = PathBuf::from(format!("{}.pub", path.display()));
+        write_new(&public, 0o644, format!("{}\n", self.public_key()).as_bytes())
+    }
+
+    /// The public key as one line of an `authorized_keys` file: `ssh-ed25519 AAAA... comment`.
+    pub fn public_key(&self) -> String {
+        // An ed25519 key always has this text; the fingerprint stands in should the library ever refuse.
+        self.0.public_key().to_openssh().unwrap_or_else(|_| self.fingerprint())
+    }
+
+    /// A line for a file of trusted signers that trusts this key in `namespaces` only.
+    pub fn trust_line(&self, principal: &str, namespaces: &[&str]) -> String {
+        format!("{principal} namespaces=\"{}\" {}", namespaces.join(","), self.public_key())
+    }
+
+    /// `SHA256:...`, as `ssh-keygen -l` shows it.
+    pub fn fingerprint(&self) -> String {
+        self.0.fingerprint(HashAlg::Sha256).to_string()
+    }
+
+    /// Signs `bytes` for use in `namespace`, which keeps a signature made for one purpose from serving another.
+    /// Returns the armored signature, ending in a newline.
+    ///
+    /// # Errors
+    /// `Sign` when the library refuses, which it does for an empty namespace.
+    pub fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, SignError> {
+        let failed = |e: ssh_key::Error| SignError::Sign(e.to_string());
+        let signature = self.0.sign(namespace, HashAlg::Sha512, bytes).map_err(failed)?;
+        signature.to_pem(LineEnding::LF).map_err(failed)
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Signer({})", self.fingerprint())
+    }
+}
+
+/// Whose signatures are trusted.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedSigners(Vec<Entry>);
+
+impl TrustedSigners {
+    /// Reads a file in OpenSSH's allowed-signers format: a line holds principals, options (`namespaces=`,
+    /// `valid-after=`, `valid-before=`), and a key. Lines marked `cert-authority` trust certificates, which `dr` does
+    /// not take, so they trust nobody here.
+    ///
+    /// # Errors
+    /// `ReadSigners`, or `BadSigners` with the line that cannot be read.
+    pub fn load(path: &Path) -> Result<Self, SignError> {
+        let name = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SignError::ReadSigners { path: name.clone(), source })?;
+        Self::parse(&text, &name)
+    }
+
+    /// The same from `text`; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// `BadSigners` with the line that cannot be read.
+    pub fn parse(text: &str, name: &str) -> Result<Self, SignError> {
+        allowed::parse(text)
+            .map(Self)
+            .map_err(|(line, reason)| SignError::BadSigners { path: name.to_owned(), line, reason })
+    }
+
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Checks that `armored` is a signature over `bytes`, made for `namespace` by a key that is trusted for it now.
+    ///
+    /// # Errors
+    /// `BadSignature`, `Unknown`, `NotForThis` or `Mismatch`.
+    pub fn verify(&self, namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<SignedBy, SignError> {
+        self.verify_at(namespace, bytes, armored, Timestamp::now())
+    }
+
+    fn verify_at(&self, namespace: &str, bytes: &[u8], armored: &[u8], now: Timestamp) -> Result<SignedBy, SignError> {
+        let signature = decode(armored)?;
+        let fingerprint = fingerprint_of(signature.public_key());
+        let mut refused = None;
+        for entry in self.0.iter().filter(|entry| &entry.key == signature.public_key()) {
+            let principal = entry.principals.clone();
+            if let Err(reason) = entry.allows(namespace, now) {
+                refused = Some(SignError::NotForThis { fingerprint: fingerprint.clone(), principal, reason });
+                continue;
+            }
+            return PublicKey::new(entry.key.clone(), "")
+                .verify(namespace, bytes, &signature)
+                .map(|()| SignedBy { principal: principal.clone(), fingerprint })
+                .map_err(|_| SignError::Mismatch { principal });
+        }
+        Err(refused.unwrap_or(SignError::Unknown { fingerprint }))
+    }
+}
+
+/// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that. It proves that
+/// nothing was changed since, not who signed. Returns the key's `SHA256:...`.
+///
+/// # Errors
+/// `BadSignature` or `Mismatch`.
+pub fn verify_claimed(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<String, SignError> {
+    let signature = decode(armored)?;
+    let fingerprint = fingerprint_of(signature.public_key());
+    PublicKey::new(signature.public_key().clone(), "")
+        .verify(namespace, bytes, &signature)
+        .map_err(|_| SignError::Mismatch { principal: fingerprint.clone() })?;
+    Ok(fingerprint)
+}
+
+/// Reads an armored signature that is written the one right way. The library lets some wrong lengths pass, so that a
+/// changed signature could still be good; what it makes of the parsed one must be what was read, line breaks aside.
+fn decode(armored: &[u8]) -> Result<SshSig, SignError> {
+    let bad = |reason: String| SignError::BadSignature(reason);
+    let signature = SshSig::from_pem(armored).map_err(|e| bad(e.to_string()))?;
+    let again = signature.to_pem(LineEnding::LF).map_err(|e| bad(e.to_string()))?;
+    let body = |bytes: &[u8]| bytes.iter().copied().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>();
+    if body(armored) == body(again.as_bytes()) { Ok(signature) } else { Err(bad("it is not written as signatures are".into())) }
+}
+
+fn fingerprint_of(key: &KeyData) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), SignError> {
+    let failed = |source| SignError::WriteKey { path: path.display().to_string(), source };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
+    // The umask may only take away: the mode is set again so that 0644 is 0644 for whoever must read the public half.
+    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    const SPACE: &str = "dr-bundle@v1";
+
+    fn ssh_keygen(args: &[&str], stdin: &[u8]) -> (bool, String) {
+        let mut child = Command::new("ssh-keygen")
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), text)
+    }
+
+    fn trusting(signer: &Signer) -> TrustedSigners {
+        TrustedSigners::parse(&signer.trust_line("backup@host", &[SPACE]), "test").unwrap()
+    }
+
+    #[test]
+    fn the_real_ssh_keygen_accepts_our_signature() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let signer = Signer::generate("backup@host").unwrap();
+        std::fs::write(at("allowed"), signer.trust_line("backup@host", &[SPACE])).unwrap();
+        std::fs::write(at("sig"), signer.sign(SPACE, b"manifest").unwrap()).unwrap();
+        let args = ["-Y", "verify", "-f", &at("allowed"), "-I", "backup@host", "-n", SPACE, "-s", &at("sig")];
+        let (good, text) = ssh_keygen(&args, b"manifest");
+        assert!(good, "{text}");
+        assert!(!ssh_keygen(&args, b"manifesT").0);
+    }
+
+    #[test]
+    fn we_accept_a_signature_of_the_real_ssh_keygen_and_read_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let made = ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "someone", "-f", &at("key")], b"");
+        assert!(made.0, "{}", made.1);
+        std::fs::write(at("data"), b"manifest").unwrap();
+        let signed = ssh_keygen(&["-Y", "sign", "-q", "-f", &at("key"), "-n", SPACE, &at("data")], b"");
+        assert!(signed.0, "{}", signed.1);
+        let signature = std::fs::read(at("data.sig")).unwrap();
+        let trusted = trusting(&Signer::load(Path::new(&at("key"))).unwrap());
+        assert_eq!(trusted.verify(SPACE, b"manifest", &signature).unwrap().principal, "backup@host");
+        assert!(matches!(trusted.verify(SPACE, b"manifesT", &signature), Err(SignError::Mismatch { .. })));
+    }
+
+    #[test]
+    fn a_saved_key_is_private_is_read_back_and_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let signer = Signer::generate("me").unwrap();
+        signer.save_new(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Signer::load(&path).unwrap().public_key(), signer.public_key());
+        assert!(std::fs::read_to_string(folder.path().join("key.pub")).unwrap().ends_with(" me\n"));
+        assert!(matches!(signer.save_new(&path), Err(SignError::WriteKey { .. })));
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        Signer::generate("me").unwrap().save_new(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(Signer::load(&path).unwrap_err().to_string().split_once("can be").unwrap().1, " read by others (mode 0640)");
+    }
+
+    #[test]
+    fn a_protected_key_and_a_stranger_kind_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        assert!(ssh_keygen(&["-q", "-t", "ed25519", "-N", "secret", "-f", &at("locked")], b"").0);
+        assert!(Signer::load(Path::new(&at("locked"))).unwrap_err().to_string().contains("passphrase"));
+        assert!(ssh_keygen(&["-q", "-t", "ecdsa", "-N", "", "-f", &at("ecdsa")], b"").0);
+        assert!(Signer::load(Path::new(&at("ecdsa"))).unwrap_err().to_string().contains("ssh-ed25519"));
+    }
+
+    #[test]
+    fn another_key_another_namespace_and_another_time_are_not_trusted() {
+        let (signer, stranger) = (Signer::generate("a").unwrap(), Signer::generate("b").unwrap());
+        let trusted = trusting(&signer);
+        let foreign = stranger.sign(SPACE, b"x").unwrap();
+        assert!(matches!(trusted.verify(SPACE, b"x", foreign.as_bytes()), Err(SignError::Unknown { .. })));
+        let elsewhere = signer.sign("git", b"x").unwrap();
+        assert!(matches!(trusted.verify("git", b"x", elsewhere.as_bytes()), Err(SignError::NotForThis { .. })));
+        assert!(matches!(trusted.verify(SPACE, b"x", elsewhere.as_bytes()), Err(SignError::Mismatch { .. })));
+        let line = format!("a valid-before=\"20260101Z\" {}", signer.public_key());
+        let dated = TrustedSigners::parse(&line, "test").unwrap();
+        let signature = signer.sign(SPACE, b"x").unwrap();
+        let check = |time: &str| dated.verify_at(SPACE, b"x", signature.as_bytes(), time.parse().unwrap());
+        assert!(check("2025-12-31T23:59:59Z").is_ok());
+        assert!(check("2026-01-01T00:00:01Z").unwrap_err().to_string().contains("valid-before"));
+    }
+
+    #[test]
+    fn no_text_that_is_not_a_signature_is_taken_for_one() {
+        let signer = Signer::generate("a").unwrap();
+        let good = signer.sign(SPACE, b"x").unwrap().into_bytes();
+        let trusted = trusting(&signer);
+        for at in 0..good.len() - 1 {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            assert!(trusted.verify(SPACE, b"x", &bad).is_err(), "flipped byte {at}");
+            assert!(trusted.verify(SPACE, b"x", &good[..at]).is_err(), "cut at {at}");
+        }
+    }
+}

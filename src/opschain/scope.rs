@@ -1,0 +1,118 @@
+//! What a bundle does not hold: said when it is made, stored in it, and said again before it is restored.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that a bundle leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The thing.
+    pub what: String,
+    /// Why it is not in the bundle.
+    pub why: String,
+    /// What to do about it after a restore.
+    pub after: String,
+}
+
+/// What decides which things a bundle leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Install {
+    /// The install runs its own LDAP server.
+    pub own_ldap: bool,
+    /// The install keeps its secrets in a vault outside of it.
+    pub external_vault: bool,
+    /// Pods of agents ran when the bundle was made.
+    pub agents: bool,
+    /// Other work (changes, steps) ran when the bundle was made.
+    pub work: bool,
+    /// Other clusters replicate from this one.
+    pub replicas: bool,
+    /// The bundle was made without stopping the application.
+    pub not_quiesced: bool,
+}
+
+/// Lists what a bundle of this install leaves out, what hurts most first.
+pub fn left_out(install: Install) -> Vec<LeftOut> {
+    let mut list = Vec::new();
+    let mut add = |holds: bool, what: &str, why: &str, after: &str| {
+        if holds {
+            list.push(LeftOut { what: what.into(), why: why.into(), after: after.into() });
+        }
+    };
+    add(
+        install.not_quiesced,
+        "work of the moment",
+        "the application wrote while the bundle was made",
+        "Changes of that moment may be half done: look at them in OpsChain before anything else.",
+    );
+    add(
+        install.own_ldap,
+        "users of the bundled LDAP server",
+        "they are kept in the volume opschain-ldap-claim, not in the database",
+        "Create the users again before the API syncs with LDAP: repeated empty syncs drop groups and their policies.",
+    );
+    add(
+        install.external_vault,
+        "secrets in the external vault",
+        "the vault is kept and backed up elsewhere",
+        "Check that the vault is reachable from the cluster and as old as the database.",
+    );
+    add(
+        install.work,
+        "running changes and steps",
+        "they were at work when the bundle was made",
+        "They come back as interrupted: run them again.",
+    );
+    add(install.agents, "running agents", "an agent is a pod, not data", "Start the agents again from OpsChain.");
+    add(
+        install.replicas,
+        "replica database clusters",
+        "they are copies of this database",
+        "Delete and redeploy each replica cluster, then restart its vault and log aggregator.",
+    );
+    add(
+        true,
+        "agent images in the image registry",
+        "the registry's volume holds images that can be made again",
+        "Runner images are copied again by a job; releases before 2026-09-10 need agent images rebuilt by hand.",
+    );
+    add(
+        true,
+        "mirrors of project Git repositories",
+        "they are copies of the remotes",
+        "OpsChain fetches them again at first use.",
+    );
+    add(true, "step data and build caches", "they are short-lived", "Nothing: the next runs fill them.");
+    add(
+        true,
+        "log lines not yet written",
+        "the log aggregator's buffer is a volume of its own",
+        "Nothing: the lines of the last seconds before the bundle may be missing.",
+    );
+    add(
+        true,
+        "things outside the namespace",
+        "the operator, cert-manager, ingress classes, cluster roles and the cluster's DNS belong to the cluster",
+        "Install the operator before restoring; let the nodes trust the certificate authority where it changed.",
+    );
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_never_in_a_bundle_is_always_said() {
+        let list = left_out(Install::default());
+        assert_eq!(list.len(), 5);
+        assert!(list.iter().all(|item| item.after.ends_with('.') && !item.why.ends_with('.')));
+    }
+
+    #[test]
+    fn what_hurts_most_comes_first() {
+        let list = left_out(Install { own_ldap: true, agents: true, not_quiesced: true, ..Install::default() });
+        assert_eq!(list[0].what, "work of the moment");
+        assert_eq!(list[1].what, "users of the bundled LDAP server");
+        assert!(list.iter().any(|item| item.what == "running agents"));
+    }
+}

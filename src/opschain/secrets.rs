@@ -1,0 +1,125 @@
+//! The Secrets and ConfigMaps that an install cannot make again, and what becomes of a restore without them.
+
+/// Whether the object is a Secret or a ConfigMap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A Secret.
+    Secret,
+    /// A ConfigMap.
+    ConfigMap,
+}
+
+impl Kind {
+    /// As Kubernetes names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+/// What the chart does when it finds the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chart {
+    /// It looks the object up, and makes one only where there is none: it must be there before Helm runs.
+    LooksUp,
+    /// It makes the object from the values each time: what is put back must agree with them.
+    Renders,
+    /// It never makes it; the pods that use it wait for it.
+    Expects,
+}
+
+/// An object that travels with a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preserved {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name in a stock install.
+    pub name: &'static str,
+    /// What the chart does about it.
+    pub chart: Chart,
+    /// Whether an install that has it cannot work on its data without it.
+    pub vital: bool,
+    /// What it holds, in words that follow its name.
+    pub holds: &'static str,
+}
+
+const fn secret(name: &'static str, chart: Chart, vital: bool, holds: &'static str) -> Preserved {
+    Preserved { kind: Kind::Secret, name, chart, vital, holds }
+}
+
+const fn config_map(name: &'static str, holds: &'static str) -> Preserved {
+    Preserved { kind: Kind::ConfigMap, name, chart: Chart::Expects, vital: false, holds }
+}
+
+/// What a bundle carries beside the values, in the order in which it is put back: first what opens data, then what the
+/// application is configured with, then what others trust. Not every install has each of them.
+///
+/// The Secrets that the values name ([`super::values::SECRET_NAMES`]) come on top.
+pub const PRESERVED: &[Preserved] = &[
+    secret("opschain-secret-vault-seal-key", Chart::LooksUp, true, "the key that unseals the secret vault"),
+    secret(
+        "opschain-vault-config",
+        Chart::LooksUp,
+        true,
+        "the secret vault's root token, which is made once and kept nowhere else",
+    ),
+    secret(
+        "mintpress-transportable-key",
+        Chart::LooksUp,
+        true,
+        "the key of encrypted properties, settings and secrets",
+    ),
+    secret("opschain-db-credentials", Chart::LooksUp, false, "the database owner's password"),
+    secret("opschain-build-env", Chart::LooksUp, false, "environment of builds, filled by users"),
+    secret("opschain-runner-env", Chart::LooksUp, false, "environment of runners, filled by users"),
+    secret("mintpress-licence", Chart::Renders, false, "the licence"),
+    secret("mintpress-chef-client-key", Chart::Renders, false, "the Chef client's key"),
+    secret("opschain-ca-key-pair", Chart::Expects, false, "the certificate authority that the nodes trust"),
+    config_map("opschain-trust-store", "certificate authorities that users uploaded"),
+    config_map("opschain-ssh-known-hosts", "host keys that users added"),
+    config_map("opschain-log-aggregator-additional-output-config", "log outputs that users added"),
+];
+
+/// What an uninstall leaves in the namespace on purpose. A restore may find these in a namespace that counts as empty.
+pub const LEFT_BY_UNINSTALL: &[(&str, &str)] = &[
+    ("Secret", "opschain-vault-config"),
+    ("Secret", "opschain-secret-vault-seal-key"),
+    ("Secret", "opschain-db-credentials"),
+    ("Secret", "opschain-build-env"),
+    ("Secret", "opschain-runner-env"),
+    ("Secret", "mintpress-transportable-key"),
+    ("PersistentVolumeClaim", "opschain-db-backup"),
+];
+
+/// Finds a preserved object by kind and name.
+pub fn preserved(kind: &str, name: &str) -> Option<&'static Preserved> {
+    PRESERVED.iter().find(|object| object.kind.name() == kind && object.name == name)
+}
+
+/// The place of an object in the order of putting back; those of the values come last.
+pub fn rank(kind: &str, name: &str) -> usize {
+    let place = PRESERVED.iter().position(|object| object.kind.name() == kind && object.name == name);
+    place.unwrap_or(PRESERVED.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_chart_looks_up_is_put_back_before_what_it_renders() {
+        let vital = rank("Secret", "opschain-vault-config");
+        assert!(vital < rank("Secret", "opschain-db-credentials"));
+        assert!(rank("Secret", "opschain-db-credentials") < rank("ConfigMap", "opschain-trust-store"));
+        assert_eq!(rank("Secret", "my-own-cert"), PRESERVED.len());
+    }
+
+    #[test]
+    fn every_secret_that_an_uninstall_keeps_is_carried() {
+        for (kind, name) in LEFT_BY_UNINSTALL.iter().filter(|(kind, _)| *kind == "Secret") {
+            assert!(preserved(kind, name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! WAL segments: their names, and what the first page of each must say.
+
+use std::fmt;
+
+use super::lsn::Lsn;
+
+/// One WAL segment, as its file name says it: `000000010000000000000006`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Segment {
+    /// The timeline.
+    pub timeline: u32,
+    /// Its number: position divided by segment size.
+    pub number: u64,
+    /// The segment size in bytes: a power of two from 1 MiB to 1 GiB.
+    pub bytes: u64,
+}
+
+/// What is wrong with a WAL file.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// Not a size that PostgreSQL can have been built with.
+    #[error("{0} bytes is no size of a WAL segment")]
+    Size(u64),
+    /// The first page is not that of this segment of this database.
+    #[error("WAL segment {segment} is not what its name says: {what}")]
+    Header {
+        /// The file.
+        segment: Segment,
+        /// What does not fit.
+        what: String,
+    },
+}
+
+impl Segment {
+    /// The segment that holds the byte at `lsn`.
+    ///
+    /// # Errors
+    /// `Size` when `bytes` is no segment size.
+    pub fn holding(lsn: Lsn, timeline: u32, bytes: u64) -> Result<Self, WalError> {
+        check_size(bytes)?;
+        Ok(Self { timeline, number: lsn.0 / bytes, bytes })
+    }
+
+    /// The segment that holds the last byte before `lsn`: what is needed to replay up to `lsn`.
+    ///
+    /// # Errors
+    /// `Size` when `bytes` is no segment size.
+    pub fn needed_to_reach(lsn: Lsn, timeline: u32, bytes: u64) -> Result<Self, WalError> {
+        Self::holding(Lsn(lsn.0.saturating_sub(1)), timeline, bytes)
+    }
+
+    /// Reads a file name of 24 hex digits; `None` for any other name (`.partial`, `.history`, folders).
+    pub fn from_name(name: &str, bytes: u64) -> Option<Self> {
+        check_size(bytes).ok()?;
+        if name.len() != 24 || !name.bytes().all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b)) {
+            return None;
+        }
+        let part = |range| u64::from_str_radix(name.get(range)?, 16).ok();
+        let (timeline, high, low) = (part(0..8)?, part(8..16)?, part(16..24)?);
+        let per_id = (1 << 32) / bytes;
+        (low < per_id).then_some(Self { timeline: timeline as u32, number: high * per_id + low, bytes })
+    }
+
+    /// The segment after this one on the same timeline.
+    pub fn next(self) -> Self {
+        Self { number: self.number + 1, ..self }
+    }
+
+    /// The position of its first byte.
+    pub fn start(self) -> Lsn {
+        Lsn(self.number * self.bytes)
+    }
+
+    /// Checks the long page header that every segment begins with (`XLogLongPageHeaderData` in PostgreSQL's
+    /// `xlog_internal.h`): magic, flag, timeline, address, system identifier and segment size.
+    ///
+    /// # Errors
+    /// `Header` with the first thing that does not fit.
+    pub fn check_header(self, page: &[u8], system_identifier: u64) -> Result<(), WalError> {
+        let wrong = |what: String| Err(WalError::Header { segment: self, what });
+        let Some(header) = page.first_chunk::<40>() else { return wrong("it is cut off".into()) };
+        let number = |at: usize, len: usize| {
+            header[at..at + len].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+        };
+        let (magic, info) = (number(0, 2), number(2, 2));
+        // Every version so far has D0xx or D1xx: 0xD110 is PostgreSQL 15.
+        if !(0xD050..=0xD2FF).contains(&magic) {
+            return wrong(format!("page magic {magic:04X}"));
+        }
+        // XLP_LONG_HEADER
+        if info & 2 == 0 {
+            return wrong("no long page header".into());
+        }
+        // The first segment of a new timeline holds the pages of the old one up to the switch.
+        if number(4, 4) > u64::from(self.timeline) {
+            return wrong(format!("timeline {}", number(4, 4)));
+        }
+        if number(8, 8) != self.start().0 {
+            return wrong(format!("its pages begin at {}", Lsn(number(8, 8))));
+        }
+        if number(24, 8) != system_identifier {
+            return wrong(format!("it is of database {}, not {system_identifier}", number(24, 8)));
+        }
+        if number(32, 4) != self.bytes {
+            return wrong(format!("segment size {}", number(32, 4)));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_id = (1 << 32) / self.bytes;
+        write!(f, "{:08X}{:08X}{:08X}", self.timeline, self.number / per_id, self.number % per_id)
+    }
+}
+
+/// Whether the name is that of a timeline's history, such as `00000002.history`.
+pub fn is_history(name: &str) -> bool {
+    name.strip_suffix(".history").is_some_and(|id| id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn check_size(bytes: u64) -> Result<(), WalError> {
+    if bytes.is_power_of_two() && (1 << 20..=1 << 30).contains(&bytes) { Ok(()) } else { Err(WalError::Size(bytes)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB16: u64 = 16 << 20;
+    /// The first 64 bytes of segment 000000010000000000000007 as PostgreSQL 15 wrote it.
+    const REAL: &[u8] = include_bytes!("../../fixtures/pg/wal-15-000000010000000000000007.head");
+    const SYSTEM: u64 = 7_711_272_386_700_096_654;
+
+    fn segment(number: u64) -> Segment {
+        Segment { timeline: 1, number, bytes: MIB16 }
+    }
+
+    #[test]
+    fn names_are_read_and_written_as_postgresql_does() {
+        for (name, number, bytes) in [
+            ("000000010000000000000006", 6, MIB16),
+            ("0000000100000000000000FF", 255, MIB16),
+            ("000000010000000100000000", 256, MIB16),
+            ("0000000A0000000200000003", 11, 1 << 30),
+        ] {
+            let segment = Segment::from_name(name, bytes).unwrap();
+            assert_eq!((segment.number, segment.to_string()), (number, name.to_owned()));
+        }
+        for name in ["", "00000001000000000000000G", "00000001000000000000000a", "000000010000000000000100", "00000002.history"]
+        {
+            assert_eq!(Segment::from_name(name, MIB16), None, "{name}");
+        }
+        assert!(is_history("00000002.history") && !is_history("2.history"));
+    }
+
+    #[test]
+    fn a_position_on_the_edge_needs_only_the_segment_before_it() {
+        let needed = |lsn| Segment::needed_to_reach(Lsn(lsn), 1, MIB16).unwrap().number;
+        assert_eq!((needed(7 * MIB16), needed(7 * MIB16 + 1)), (6, 7));
+        assert_eq!(Segment::holding(Lsn(7 * MIB16), 1, MIB16).unwrap().number, 7);
+        assert!(Segment::holding(Lsn(0), 1, 3 << 20).is_err());
+    }
+
+    #[test]
+    fn the_header_of_a_real_segment_fits_and_any_other_does_not() {
+        segment(7).check_header(REAL, SYSTEM).unwrap();
+        assert!(segment(8).check_header(REAL, SYSTEM).is_err());
+        assert!(segment(7).check_header(REAL, SYSTEM + 1).is_err());
+        assert!(segment(7).check_header(&REAL[..30], SYSTEM).is_err());
+        assert!(segment(7).check_header(&[0; 64], SYSTEM).is_err());
+    }
+}
