@@ -3,10 +3,12 @@
 //! The modules below have small error enums of their own, without hints. The files in this folder map each of them to
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
+mod agent;
 mod cluster;
 pub mod exit;
 mod journal;
 mod opschain;
+mod stream;
 
 use std::error::Error as StdError;
 use std::fmt;
