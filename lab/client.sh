@@ -20,6 +20,7 @@ is_up() { [ -e "$KUBECONFIG_FILE" ] && pid_of kube-apiserver >/dev/null; }
 dr_folder() {
     local target=$LAB_DIR/../target newest
     [ -z "${DR_BIN_DIR:-}" ] || { echo "$DR_BIN_DIR"; return; }
+    # shellcheck disable=SC2012  # cargo's names hold no blanks
     newest=$(ls -t "$target"/{*/,}{release,debug}/dr 2>/dev/null | head -n1) || true
     [ -z "$newest" ] || dirname "$(realpath "$newest")"
 }

@@ -126,6 +126,12 @@ standin_images() {
 # table FILE: its lines without comments and blank ones.
 table() { sed '/^[[:space:]]*\(#\|$\)/d' "$1"; }
 
+# chart_version RELEASE: 2026-08-20 is chart 2026.8.20, for a semantic version has no leading zeros.
+chart_version() {
+    local dots=${1//-/.}
+    echo "${dots//.0/.}"
+}
+
 # charts_up: the chart of the stand-in, packaged once for each release, as oci://<registry>/limepoint/opschain.
 # helm gives each push a new digest, so what was pushed is remembered beside the registry's own data.
 charts_up() {
@@ -140,9 +146,8 @@ charts_up() {
         client_env "$FIXTURES/charts/package" "$out"
     else
         while read -r release; do
-            # Chart 2026.8.20 is release 2026-08-20: a semantic version has no leading zeros.
             client_env helm package "$chart" --destination "$out" --app-version "$release" \
-                --version "$(sed 's/-0*/./g' <<<"$release")"
+                --version "$(chart_version "$release")"
         done < <(table "$FIXTURES/standin/releases")
     fi >/dev/null
     for archive in "$out"/*.tgz; do

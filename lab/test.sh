@@ -118,14 +118,15 @@ operator_validates() {
 }
 
 chart_pulls() {
-    local release fixtures=${DR_LAB_FIXTURES:-$LAB_DIR/../fixtures} folder
+    local release fixtures=${DR_LAB_FIXTURES:-$LAB_DIR/../fixtures} folder dots
     release=$(sed '/^[[:space:]]*\(#\|$\)/d' "$fixtures/standin/releases" | head -n1) || return 1
+    dots=${release//-/.}
     folder=$(mktemp -d)
     "$LAB" run -- bash -c 'cd "$1" && helm pull "oci://$LAB_REGISTRY/limepoint/opschain" --version "$2"' - "$folder" \
-        "$(sed 's/-0*/./g' <<<"$release")" && tar -tzf "$folder"/*.tgz opschain/Chart.yaml
+        "${dots//.0/.}" && tar -tzf "$folder"/*.tgz opschain/Chart.yaml
     local status=$?
     rm -rf "$folder"
-    return $status
+    return "$status"
 }
 
 warm_up_is_quick() {
@@ -139,17 +140,17 @@ down_lab_refuses() {
     proof=$(mktemp -u)
     DR_LAB_SITE=$SPARE_SITE "$LAB" run -- touch "$proof"
     status=$?
-    [ $status = 3 ] && [ $((SECONDS - began)) -le 2 ] && [ ! -e "$proof" ]
+    [ "$status" = 3 ] && [ $((SECONDS - began)) -le 2 ] && [ ! -e "$proof" ]
 }
 
 wrong_words_are_refused() {
     local status
     "$LAB" fly; status=$?
-    [ $status = 2 ] || return 1
+    [ "$status" = 2 ] || return 1
     DR_LAB_SITE=zz "$LAB" status; status=$?
-    [ $status = 2 ] || return 1
+    [ "$status" = 2 ] || return 1
     DR_LAB_CNPG=0.1 "$LAB" status; status=$?
-    [ $status = 2 ]
+    [ "$status" = 2 ]
 }
 
 quick() {
@@ -207,7 +208,7 @@ killed_up_resumes() {
 two_at_once() {
     "$LAB" up &
     local first=$!
-    "$LAB" up && wait $first && "$LAB" status
+    "$LAB" up && wait "$first" && "$LAB" status
 }
 
 # machine: what the lab may not leave behind, of all but the other sites: interfaces, rules, namespaces, mounts, groups.
@@ -251,7 +252,7 @@ life() {
 refuses_after_cut() {
     local status
     "$LAB" status; status=$?
-    [ $status = 3 ] && down_lab_refuses
+    [ "$status" = 3 ] && down_lab_refuses
 }
 
 main() {
