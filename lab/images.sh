@@ -15,7 +15,7 @@ build_layers() {
 
 build_standin() {
     local here=$PWD
-    cd "$1"
+    cd "$1" || return
     "${GO_BUILD[@]}" '-s -w' -o "$here/standin" .
 }
 
@@ -73,7 +73,7 @@ push_image() {
         -T "$scratch/manifest.json" "$repository/manifests/$tag"
     # A tag that has moved must be pulled anew, also by a pod that pulls only what is not present.
     [ -z "$served" ] || in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io images rm \
-        "docker.io/$repository:$tag" >/dev/null
+        "docker.io/$repository:$tag" >/dev/null 2>&1
 }
 
 # image_config USER ENTRYPOINT [NAME=VALUE...]

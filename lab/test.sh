@@ -9,7 +9,7 @@ SPARE_SITE=${DR_LAB_TEST_SITE:-f}
 export DR_LAB_SITE=${DR_LAB_SITE:-a}
 FAILURES=0
 OUTPUT=$(mktemp)
-trap 'rm -f "$OUTPUT"' EXIT
+trap 'rm -f "$OUTPUT" "$OUTPUT.err"' EXIT
 
 # expect OUTCOME COMMAND...: the command must succeed within five minutes; `up` of a cold lab has its own bound.
 expect() {
@@ -29,7 +29,7 @@ poll() {
     local deadline=$((SECONDS + $1))
     shift
     until "$@"; do
-        [ $SECONDS -lt "$deadline" ] || return 1
+        [ "$SECONDS" -lt "$deadline" ] || return 1
         sleep 0.3
     done
 }
@@ -153,6 +153,24 @@ wrong_words_are_refused() {
     [ "$status" = 2 ]
 }
 
+# Root without the rights over networks and mounts, as in an unprivileged container.
+unfit_machine_is_refused() {
+    local status
+    DR_LAB_SITE=$SPARE_SITE setpriv --bounding-set=-sys_admin,-net_admin --inh-caps=-all "$LAB" up 2>"$OUTPUT.err"
+    status=$?
+    cat "$OUTPUT.err"
+    [ "$status" = 4 ] && grep -q CAP_SYS_ADMIN "$OUTPUT.err" && [ ! -e "/run/netns/dr-lab-$SPARE_SITE" ]
+}
+
+# Root without the rights over networks and mounts, as in an unprivileged container.
+unfit_machine_is_refused() {
+    local status
+    DR_LAB_SITE=$SPARE_SITE setpriv --bounding-set=-sys_admin,-net_admin --inh-caps=-all "$LAB" up 2>"$OUTPUT.err"
+    status=$?
+    cat "$OUTPUT.err"
+    [ "$status" = 4 ] && grep -q CAP_SYS_ADMIN "$OUTPUT.err" && [ ! -e "/run/netns/dr-lab-$SPARE_SITE" ]
+}
+
 quick() {
     expect "versions are the ones of the go.mod files" versions_agree
     expect "up" "$LAB" up
@@ -169,6 +187,7 @@ quick() {
     expect "up again is quick" warm_up_is_quick
     expect "run against a down lab fails at once and runs nothing" down_lab_refuses
     expect "wrong words are refused" wrong_words_are_refused
+    expect "a machine that does not fit is refused, with the reason" unfit_machine_is_refused
     kube delete pod,pvc lab-test --now >/dev/null 2>&1
 }
 
