@@ -6,6 +6,15 @@ make_clients() {
     ln -sfn "$CLIENTS/helm" "$STATE/bin/helm"
     ln -sfn "$CLIENTS/kubectl" "$STATE/bin/kubectl"
     echo "$PG_VERSION" | put "$STATE/pgversion"
+    link_helm3
+}
+
+# link_helm3: the second helm is there for those who have built it.
+link_helm3() {
+    local folder
+    if [ -d "$STATE/bin" ] && folder=$(ONLY_CACHED=yes build_part helm3); then
+        ln -sfn "$folder/helm3" "$STATE/bin/helm3"
+    fi
 }
 
 # publish: the kubeconfig comes last and goes first: while it exists, the lab is up.
