@@ -5,10 +5,15 @@
 
 mod agent;
 mod cluster;
+mod crypt;
 pub mod exit;
+mod helm;
 mod journal;
 mod opschain;
+mod store;
 mod stream;
+mod values;
+mod vault;
 
 use std::error::Error as StdError;
 use std::fmt;
