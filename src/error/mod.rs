@@ -3,10 +3,13 @@
 //! The modules below have small error enums of their own, without hints. The files in this folder map each of them to
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
+mod bundle;
 mod cluster;
+mod crypt;
 pub mod exit;
 mod journal;
 mod opschain;
+mod store;
 
 use std::error::Error as StdError;
 use std::fmt;
