@@ -104,10 +104,16 @@ build_registry() {
     "${GO_BUILD[@]}" '-s -w' -o "$here/registry" github.com/distribution/distribution/v3/cmd/registry
 }
 
+# The version of its client is what helm takes a cluster's for when it renders a chart without one.
 build_helm3() {
-    local here=$PWD
+    local here=$PWD module=helm.sh/helm/v3 minor package stamp
     cd "$1"
-    "${GO_BUILD[@]}" "-s -w -X helm.sh/helm/v3/internal/version.version=v$2" -o "$here/helm3" helm.sh/helm/v3/cmd/helm
+    minor=$(go list -m -f '{{.Version}}' k8s.io/client-go | cut -d. -f2)
+    stamp="-s -w -X $module/internal/version.version=v$2"
+    for package in pkg/chartutil pkg/lint/rules; do
+        stamp+=" -X $module/$package.k8sVersionMajor=1 -X $module/$package.k8sVersionMinor=$minor"
+    done
+    "${GO_BUILD[@]}" "$stamp" -o "$here/helm3" $module/cmd/helm
 }
 
 # helm and kubectl, out of the archive in the archive.
