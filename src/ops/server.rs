@@ -110,7 +110,7 @@ impl App {
 
     async fn lease(&self, ctx: &Ctx, run: &str) -> Result<LeaseGuard> {
         let host = ctx.who.rsplit('@').next().unwrap_or_default();
-        Ok(self.cluster.acquire_lease(&self.lease, run, host, TTL).await?)
+        Ok(self.cluster.await_lease(&self.lease, run, host, TTL, &ctx.events).await?)
     }
 }
 
