@@ -1,5 +1,8 @@
 //! The command line: one thin file a verb group; arguments in, one operation called, one report out.
 
+mod agent;
+mod bundle;
+mod bundle_pages;
 mod doctor;
 mod init;
 mod run;
@@ -74,14 +77,18 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Turn the application off and back on
     Server(server::ServerArgs),
-    /// Look at journalled runs and take them up again
+    Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
+    #[command(hide = true)]
+    Agent(agent::AgentArgs),
 }
 
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
     match verb {
         Verb::Init(args) => init::run(ctx, ui, args).await,
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
+        Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
+        Verb::Agent(args) => agent::run(args).await,
         Verb::Server(args) => server::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
     }

@@ -4,6 +4,7 @@
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
 mod agent;
+mod bundle;
 mod cluster;
 mod crypt;
 pub mod exit;

@@ -3,8 +3,18 @@
 //! Nothing here prints, asks the terminal, or knows JSON: an operation takes a [`Ctx`] and typed arguments, emits
 //! events, and returns a report value.
 
+pub mod bundles;
+pub mod create;
 pub mod doctor;
+pub mod helper;
 pub mod init;
+pub mod look;
+pub mod open;
+pub mod pump;
+pub mod quiesce;
+pub mod recover;
+pub mod release;
+pub mod restore;
 pub mod runs;
 pub mod server;
 
@@ -73,6 +83,11 @@ impl Ctx {
             }
             error.hints().iter().fold(copy, |copy, hint| copy.hint(hint))
         })
+    }
+
+    /// The defaults, for the install that the flags name: for what works without a settings file.
+    pub fn defaults(&self) -> Settings {
+        Settings { install: self.install.clone(), ..Settings::default() }
     }
 
     /// An error if the user has asked to stop.
