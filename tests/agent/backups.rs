@@ -31,8 +31,7 @@ impl Kept {
         for (index, chunk) in chunks.enumerate() {
             assert_eq!(chunk.index as usize, index);
             let frame = self.frame(chunk);
-            let bytes =
-                if stream == Stream::Manifest { frame } else { zstd::stream::decode_all(&frame[..]).unwrap() };
+            let bytes = if stream == Stream::Manifest { frame } else { zstd::stream::decode_all(&frame[..]).unwrap() };
             assert_eq!(<[u8; 32]>::from(Sha256::digest(&bytes)), chunk.raw_sha256);
             raw.extend(bytes);
         }

@@ -91,7 +91,18 @@ impl Server {
         let options = format!("-k {}", self.socket.display());
         let output = run(
             "pg_ctl",
-            &["-D", &self.data.to_string_lossy(), "-l", &log.to_string_lossy(), "-o", &options, "-w", "-t", "120", "start"],
+            &[
+                "-D",
+                &self.data.to_string_lossy(),
+                "-l",
+                &log.to_string_lossy(),
+                "-o",
+                &options,
+                "-w",
+                "-t",
+                "120",
+                "start",
+            ],
         );
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         assert!(output.status.success(), "the server does not start:\n{said}");
@@ -103,9 +114,12 @@ impl Server {
 
     pub fn sql(&self, sql: &str) -> String {
         let socket = self.socket.to_string_lossy();
-        run_ok("psql", &["-h", &socket, "-U", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql])
-            .trim()
-            .to_owned()
+        run_ok(
+            "psql",
+            &["-h", &socket, "-U", "postgres", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-c", sql],
+        )
+        .trim()
+        .to_owned()
     }
 
     /// pgbench's tables, about 15 MB for each unit of scale.
@@ -118,7 +132,23 @@ impl Server {
     pub fn bench(&self, seconds: u32) -> std::thread::JoinHandle<()> {
         let socket = self.socket.to_string_lossy().into_owned();
         std::thread::spawn(move || {
-            run_ok("pgbench", &["-h", &socket, "-U", "postgres", "-n", "-c", "2", "-R", "150", "-T", &seconds.to_string(), "postgres"]);
+            run_ok(
+                "pgbench",
+                &[
+                    "-h",
+                    &socket,
+                    "-U",
+                    "postgres",
+                    "-n",
+                    "-c",
+                    "2",
+                    "-R",
+                    "150",
+                    "-T",
+                    &seconds.to_string(),
+                    "postgres",
+                ],
+            );
         })
     }
 

@@ -13,3 +13,4 @@ mod refusals;
 mod restore;
 mod roundtrip;
 mod secrets;
+mod stream;
