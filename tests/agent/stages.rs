@@ -92,7 +92,7 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
     let second = wal[segment..2 * segment].to_vec();
     swapped[512..segment].copy_from_slice(&second[512..]);
     let mut torn = wal.clone();
-    torn[512 + 300_000..512 + 300_064].fill(0xee);
+    torn[segment + 512 + 300_000..segment + 512 + 300_064].fill(0xee);
     let cases: Vec<(&str, Vec<StageChunk>, FailureKind)> = vec![
         ("base/5/1259 is damaged", whole(&flipped, &wal), FailureKind::Damaged),
         ("cut off", whole(&base[..base.len() - 4096], &wal), FailureKind::Damaged),

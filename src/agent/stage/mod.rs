@@ -95,13 +95,21 @@ impl Stage {
         let (opened, to_write) = mpsc::channel::<Opened>(1);
         let unpack = Unpack::new(&self.place.stage, self.request.clone());
         let (busy, acknowledge) = (self.busy.clone(), tell.clone());
-        let open = host::blocking(move || open_all(to_open, &opened));
+        // Every thread holds one end: the other tells when all of them have let go of the folder.
+        let (held, mut released) = mpsc::channel::<()>(1);
+        let (held_open, held_write) = (held.clone(), held);
+        let open = host::blocking(move || {
+            let _held = held_open;
+            open_all(to_open, &opened)
+        });
         let write = host::blocking(move || {
-            let _busy = busy;
+            let (_busy, _held) = (busy, held_write);
             write_all(to_write, unpack, &acknowledge)
         });
-        let collect = collect(tell, conduit, arrived);
-        let ((), (), unpack) = tokio::try_join!(collect, open, write)?;
+        let filled = async { tokio::try_join!(collect(tell, conduit, arrived), open, write) }.await;
+        // After a failure the next attempt removes the folder: nobody may still write to it then.
+        while released.recv().await.is_some() {}
+        let ((), (), unpack) = filled?;
         self.check(tell, unpack).await
     }
 
