@@ -237,3 +237,21 @@ async fn what_cannot_be_backed_up_whole_is_refused_by_name() {
     // After all these refusals the same agent still makes a good backup.
     take(&mut agent, asked, keys, |_| None).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_that_has_nothing_to_switch_is_not_waited_for() {
+    let server = Server::fresh("");
+    server.fill(1);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let asked = request(&server, &keys);
+    // The base backup's end has switched the segment, and nothing has been written since.
+    let kept = take(&mut agent, asked, keys, |_| {
+        server.sql("select pg_switch_wal()");
+        Some(server.switch())
+    })
+    .await
+    .unwrap();
+    assert!(crate::stages::stage(&mut agent, &kept).await.unwrap().wal_read);
+}
