@@ -79,7 +79,7 @@ make_configuration() {
 # A bridge that leads nowhere carries the node's address. Service addresses need a route before kube-proxy's rules
 # translate them; anything else has none, so what is not the lab is unreachable at once.
 make_network() {
-    netns_exists || ip netns add "$NETNS"
+    netns_exists || { rm -f "/run/netns/$NETNS"; ip netns add "$NETNS"; }
     ip -n "$NETNS" link set lo up
     ip -n "$NETNS" link show node0 >/dev/null 2>&1 || ip -n "$NETNS" link add node0 type bridge
     ip -n "$NETNS" address replace "$NODE_IP/32" dev node0
