@@ -6,6 +6,15 @@ make_clients() {
     ln -sfn "$CLIENTS/helm" "$STATE/bin/helm"
     ln -sfn "$CLIENTS/kubectl" "$STATE/bin/kubectl"
     echo "$PG_VERSION" | put "$STATE/pgversion"
+    link_helm3
+}
+
+# link_helm3: the second helm is there for those who have built it.
+link_helm3() {
+    local folder
+    if [ -d "$STATE/bin" ] && folder=$(ONLY_CACHED=yes build_part helm3); then
+        ln -sfn "$folder/helm3" "$STATE/bin/helm3"
+    fi
 }
 
 # publish: the kubeconfig comes last and goes first: while it exists, the lab is up.
@@ -20,26 +29,35 @@ is_up() { [ -e "$KUBECONFIG_FILE" ] && pid_of kube-apiserver >/dev/null; }
 dr_folder() {
     local target=$LAB_DIR/../target newest
     [ -z "${DR_BIN_DIR:-}" ] || { echo "$DR_BIN_DIR"; return; }
+    # shellcheck disable=SC2012  # cargo's names hold no blanks
     newest=$(ls -t "$target"/{*/,}{release,debug}/dr 2>/dev/null | head -n1) || true
     [ -z "$newest" ] || dirname "$(realpath "$newest")"
 }
 
 # client_env COMMAND...: runs the command inside, with everything set that it needs to find the cluster and registry.
 client_env() {
-    local dr
-    dr=$(dr_folder)
-    in_netns env KUBECONFIG="$KUBECONFIG_FILE" PATH="$STATE/bin:${dr:+$dr:}$PATH" \
-        KUBECACHEDIR="$STATE/kube-cache" SSL_CERT_FILE="$STATE/authorities.crt" \
-        HELM_CONFIG_HOME="$STATE/helm/config" HELM_CACHE_HOME="$STATE/helm/cache" HELM_DATA_HOME="$STATE/helm/data" \
-        LAB_SITE="$SITE" LAB_REGISTRY="$REGISTRY_ADDRESS" LAB_PG_VERSION="$(cat "$STATE/pgversion")" "$@"
+    client_prefix
+    "${CLIENT[@]}" "$@"
 }
 
+client_prefix() {
+    local dr
+    dr=$(dr_folder)
+    CLIENT=(nsenter --net="/run/netns/$NETNS" -- env
+        KUBECONFIG="$KUBECONFIG_FILE" PATH="$STATE/bin:${dr:+$dr:}$PATH"
+        KUBECACHEDIR="$STATE/kube-cache" SSL_CERT_FILE="$STATE/authorities.crt"
+        HELM_CONFIG_HOME="$STATE/helm/config" HELM_CACHE_HOME="$STATE/helm/cache" HELM_DATA_HOME="$STATE/helm/data"
+        LAB_SITE="$SITE" LAB_REGISTRY="$REGISTRY_ADDRESS" LAB_PG_VERSION="$(cat "$STATE/pgversion")")
+}
+
+# The command takes this process's place, so that a signal to `lab run` is a signal to it.
 lab_run() {
     [ "${1:-}" != -- ] || shift
     [ $# -gt 0 ] || die 2 "name a command: lab/lab run -- kubectl get pods -A"
     [ "$(id -u)" = 0 ] || die 4 "entering the lab's network namespace takes root"
     is_up || die 3 "site $SITE is down, nothing was run; bring it up: lab/lab up"
-    client_env "$@"
+    client_prefix
+    exec "${CLIENT[@]}" "$@"
 }
 
 lab_status() {

@@ -73,7 +73,7 @@ push_image() {
         -T "$scratch/manifest.json" "$repository/manifests/$tag"
     # A tag that has moved must be pulled anew, also by a pod that pulls only what is not present.
     [ -z "$served" ] || in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io images rm \
-        "docker.io/$repository:$tag" >/dev/null
+        "docker.io/$repository:$tag" >/dev/null 2>&1
 }
 
 # image_config USER ENTRYPOINT [NAME=VALUE...]
@@ -101,7 +101,7 @@ images_up() {
 # standin_images DATABASE_ENVIRONMENT...: every image of the stand-in's table at every release. Only the topmost layer,
 # a file with the release's name, differs between releases.
 standin_images() {
-    local release repository base user entrypoint program layers environment
+    local release repository base user entrypoint program extra layers environment
     program=$(layer standin file "$STANDIN/standin" standin)
     while read -r release; do
         while read -r repository base user entrypoint; do
@@ -114,9 +114,11 @@ standin_images() {
             esac
             layers+=("$program")
             if [ -d "$FIXTURES/standin/rootfs/$repository" ]; then
-                layers+=("$(layer "rootfs-$repository" tree "$FIXTURES/standin/rootfs/$repository")")
+                extra=$(layer "rootfs-$repository" tree "$FIXTURES/standin/rootfs/$repository")
+                layers+=("$extra")
             fi
-            layers+=("$(layer "release-$release" text etc/opschain-version "$release")")
+            extra=$(layer "release-$release" text etc/opschain-version "$release")
+            layers+=("$extra")
             push_image "limepoint/$repository:$release" "$(image_config "$user" "$entrypoint" "${environment[@]}")" \
                 "${layers[@]}"
         done < <(table "$FIXTURES/standin/images")
@@ -125,6 +127,12 @@ standin_images() {
 
 # table FILE: its lines without comments and blank ones.
 table() { sed '/^[[:space:]]*\(#\|$\)/d' "$1"; }
+
+# chart_version RELEASE: 2026-08-20 is chart 2026.8.20, for a semantic version has no leading zeros.
+chart_version() {
+    local dots=${1//-/.}
+    echo "${dots//.0/.}"
+}
 
 # charts_up: the chart of the stand-in, packaged once for each release, as oci://<registry>/limepoint/opschain.
 # helm gives each push a new digest, so what was pushed is remembered beside the registry's own data.
@@ -140,9 +148,8 @@ charts_up() {
         client_env "$FIXTURES/charts/package" "$out"
     else
         while read -r release; do
-            # Chart 2026.8.20 is release 2026-08-20: a semantic version has no leading zeros.
             client_env helm package "$chart" --destination "$out" --app-version "$release" \
-                --version "$(sed 's/-0*/./g' <<<"$release")"
+                --version "$(chart_version "$release")"
         done < <(table "$FIXTURES/standin/releases")
     fi >/dev/null
     for archive in "$out"/*.tgz; do

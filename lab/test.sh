@@ -9,7 +9,7 @@ SPARE_SITE=${DR_LAB_TEST_SITE:-f}
 export DR_LAB_SITE=${DR_LAB_SITE:-a}
 FAILURES=0
 OUTPUT=$(mktemp)
-trap 'rm -f "$OUTPUT"' EXIT
+trap 'rm -f "$OUTPUT" "$OUTPUT.err"' EXIT
 
 # expect OUTCOME COMMAND...: the command must succeed within five minutes; `up` of a cold lab has its own bound.
 expect() {
@@ -29,7 +29,7 @@ poll() {
     local deadline=$((SECONDS + $1))
     shift
     until "$@"; do
-        [ $SECONDS -lt "$deadline" ] || return 1
+        [ "$SECONDS" -lt "$deadline" ] || return 1
         sleep 0.3
     done
 }
@@ -118,14 +118,15 @@ operator_validates() {
 }
 
 chart_pulls() {
-    local release fixtures=${DR_LAB_FIXTURES:-$LAB_DIR/../fixtures} folder
+    local release fixtures=${DR_LAB_FIXTURES:-$LAB_DIR/../fixtures} folder dots
     release=$(sed '/^[[:space:]]*\(#\|$\)/d' "$fixtures/standin/releases" | head -n1) || return 1
+    dots=${release//-/.}
     folder=$(mktemp -d)
     "$LAB" run -- bash -c 'cd "$1" && helm pull "oci://$LAB_REGISTRY/limepoint/opschain" --version "$2"' - "$folder" \
-        "$(sed 's/-0*/./g' <<<"$release")" && tar -tzf "$folder"/*.tgz opschain/Chart.yaml
+        "${dots//.0/.}" && tar -tzf "$folder"/*.tgz opschain/Chart.yaml
     local status=$?
     rm -rf "$folder"
-    return $status
+    return "$status"
 }
 
 warm_up_is_quick() {
@@ -139,17 +140,26 @@ down_lab_refuses() {
     proof=$(mktemp -u)
     DR_LAB_SITE=$SPARE_SITE "$LAB" run -- touch "$proof"
     status=$?
-    [ $status = 3 ] && [ $((SECONDS - began)) -le 2 ] && [ ! -e "$proof" ]
+    [ "$status" = 3 ] && [ $((SECONDS - began)) -le 2 ] && [ ! -e "$proof" ]
 }
 
 wrong_words_are_refused() {
     local status
     "$LAB" fly; status=$?
-    [ $status = 2 ] || return 1
+    [ "$status" = 2 ] || return 1
     DR_LAB_SITE=zz "$LAB" status; status=$?
-    [ $status = 2 ] || return 1
+    [ "$status" = 2 ] || return 1
     DR_LAB_CNPG=0.1 "$LAB" status; status=$?
-    [ $status = 2 ]
+    [ "$status" = 2 ]
+}
+
+# Root without the rights over networks and mounts, as in an unprivileged container.
+unfit_machine_is_refused() {
+    local status
+    DR_LAB_SITE=$SPARE_SITE setpriv --bounding-set=-sys_admin,-net_admin --inh-caps=-all "$LAB" up 2>"$OUTPUT.err"
+    status=$?
+    cat "$OUTPUT.err"
+    [ "$status" = 4 ] && grep -q CAP_SYS_ADMIN "$OUTPUT.err" && [ ! -e "/run/netns/dr-lab-$SPARE_SITE" ]
 }
 
 quick() {
@@ -168,6 +178,7 @@ quick() {
     expect "up again is quick" warm_up_is_quick
     expect "run against a down lab fails at once and runs nothing" down_lab_refuses
     expect "wrong words are refused" wrong_words_are_refused
+    expect "a machine that does not fit is refused, with the reason" unfit_machine_is_refused
     kube delete pod,pvc lab-test --now >/dev/null 2>&1
 }
 
@@ -177,6 +188,37 @@ site_pids() {
     { ip netns pids "dr-lab-$SPARE_SITE"
         find /sys/fs/cgroup -path "*/dr-lab-$SPARE_SITE*" -name cgroup.procs -exec cat {} +; } 2>/dev/null | sort -un
 }
+
+# The least database that `load` can fill: the operator's, named as OpsChain's.
+database_is_made() {
+    kube create namespace opschain || return 1
+    "$LAB" run -- bash -c 'sed "s/VERSION/$LAB_PG_VERSION/" | kubectl create -f -' <<'MANIFEST' || return 1
+apiVersion: postgresql.cnpg.io/v1
+kind: Cluster
+metadata: {name: opschain-db, namespace: opschain}
+spec:
+  instances: 1
+  imageName: limepoint/opschain-db:VERSION
+  bootstrap: {initdb: {database: opschain, owner: opschain}}
+  storage: {size: 1Gi}
+MANIFEST
+    kube -n opschain wait --for=condition=Ready cluster/opschain-db --timeout=240s --request-timeout=250s
+}
+
+# fingerprint: of every row that load made.
+fingerprint() {
+    kube -n opschain exec opschain-db-1 -c postgres -- psql -d opschain -qtA -c "select md5(string_agg(row, '' order by row))
+        from (select md5(data) as row from load_random union all select md5(document::text) from load_json
+        union all select md5(line) from load_text) rows"
+}
+
+load_is_repeatable() {
+    "$LAB" load --gib 0.02 && LOADED=$(fingerprint) && "$LAB" load --gib 0.02 --mix || return 1
+    echo "first $LOADED"
+    [ -n "$LOADED" ] && [ "$LOADED" = "$(fingerprint)" ]
+}
+
+database_is_kept() { [ "$(fingerprint)" = "$LOADED" ]; }
 
 # A power cut as seen by the site: every process is gone, nothing was told.
 power_cut() {
@@ -192,7 +234,7 @@ marker_is_kept() {
 
 # The pod of before is started again by the kubelet, on its volume.
 recovers() {
-    "$LAB" up && poll 60 marker_is_kept
+    "$LAB" up && poll 60 marker_is_kept && poll 60 database_is_kept
 }
 
 # Killed after 1, 3, 6, 10 s: each time somewhere else; the last one is let run.
@@ -207,7 +249,7 @@ killed_up_resumes() {
 two_at_once() {
     "$LAB" up &
     local first=$!
-    "$LAB" up && wait $first && "$LAB" status
+    "$LAB" up && wait "$first" && "$LAB" status
 }
 
 # machine: what the lab may not leave behind, of all but the other sites: interfaces, rules, namespaces, mounts, groups.
@@ -236,9 +278,11 @@ life() {
     expect "a pod starts" pod_starts
     expect "the volume keeps a file" volume_keeps
     expect "a marker is set" kube create configmap lab-marker --from-literal=word=kept
+    expect "the operator makes a database" database_is_made
+    expect "load fills it with the same bytes each time" load_is_repeatable
     expect "every process is killed" power_cut
     expect "status and run say that it is down" refuses_after_cut
-    expect "up recovers, state kept" recovers
+    expect "up recovers, with its objects, volume and database" recovers
     expect "down leaves nothing behind" leaves_nothing
     expect "run against it fails at once" down_lab_refuses
     expect "up brings the state back" recovers
@@ -251,7 +295,7 @@ life() {
 refuses_after_cut() {
     local status
     "$LAB" status; status=$?
-    [ $status = 3 ] && down_lab_refuses
+    [ "$status" = 3 ] && down_lab_refuses
 }
 
 main() {
@@ -265,5 +309,4 @@ main() {
     echo "the lab works"
 }
 
-main "$@"
-exit
+main "$@"; exit

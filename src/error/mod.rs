@@ -3,13 +3,18 @@
 //! The modules below have small error enums of their own, without hints. The files in this folder map each of them to
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
+mod agent;
 mod bundle;
 mod cluster;
 mod crypt;
 pub mod exit;
+mod helm;
 mod journal;
 mod opschain;
 mod store;
+mod stream;
+mod values;
+mod vault;
 
 use std::error::Error as StdError;
 use std::fmt;

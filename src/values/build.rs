@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
 
 use super::path::{Path, Segment};
 use super::resolve::{Value, key_text, resolve};
@@ -32,6 +32,7 @@ pub(super) fn tree(bytes: &[u8]) -> Result<Tree, YamlError> {
         return Err(at_end_of(&source[..at], "a control character, which YAML does not allow"));
     }
     let chunks = documents(&source)?;
+    let (mut read, mut covered) = (Vec::new(), Vec::new());
     let mut traps = Vec::new();
     let mut root: Option<Arc<Node>> = None;
     for (place, chunk) in chunks.iter().enumerate() {
@@ -41,12 +42,17 @@ pub(super) fn tree(bytes: &[u8]) -> Result<Tree, YamlError> {
         let mut builder = Builder::new(&source, chunk.bytes.clone());
         let document = builder.document()?;
         traps.append(&mut builder.traps);
+        covered.append(&mut builder.covered);
+        read.push(chunk.bytes.start..builder.ignored_from);
         if let Some(document) = document {
             root = Some(match root {
                 Some(below) => overlay(&below, &document),
                 None => document,
             });
         }
+    }
+    if let Some(at) = tab_in_margin(&source, &read, &covered) {
+        return Err(error_at(&place_of(&source, at), "a tab where only spaces may stand"));
     }
     let empty = Node { kind: Kind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
     let root = root.unwrap_or_else(|| Arc::new(empty));
@@ -61,6 +67,26 @@ fn forbidden(c: char) -> bool {
     !matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
+/// The first tab in the margin of a line that is neither in a scalar nor in brackets: Helm's parser refuses it even
+/// where the line is empty otherwise.
+fn tab_in_margin(source: &str, read: &[Range<usize>], covered: &[Range<usize>]) -> Option<usize> {
+    if !source.contains('\t') {
+        return None;
+    }
+    let mut start = 0;
+    for line in source.split_inclusive('\n') {
+        let margin = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..margin].find('\t')
+            && read.iter().any(|range| range.contains(&start))
+            && !covered.iter().any(|range| range.start < start && start < range.end)
+        {
+            return Some(start + tab);
+        }
+        start += line.len();
+    }
+    None
+}
+
 struct Chunk {
     bytes: Range<usize>,
     /// Where the line begins that parts it from the one before.
@@ -71,7 +97,12 @@ struct Chunk {
 fn documents(source: &str) -> Result<Vec<Chunk>, YamlError> {
     let mut chunks = Vec::new();
     let (mut start, mut at, mut separator) = (0, 0, 0);
+    let mut begun = false;
     for line in source.split_inclusive('\n') {
+        if !begun && line.trim_end() == "..." {
+            return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
+        }
+        begun = !line.starts_with("---") && (begun || !matches!(line.trim_start().chars().next(), None | Some('#')));
         if let Some(rest) = line.strip_prefix("---") {
             if !rest.trim().is_empty() && !rest.trim_start().starts_with('#') {
                 let message = "text stands on the line of a document separator (`---`), which helm 4 refuses";
@@ -140,6 +171,14 @@ struct Builder<'s> {
     anchors: HashMap<usize, Arc<Node>>,
     steps: Vec<Segment>,
     merged: u64,
+    /// Where the last event ended.
+    end: usize,
+    /// Where the document is over, and what follows it in its chunk is ignored.
+    ignored_from: usize,
+    /// How many brackets are open.
+    flow: usize,
+    /// Where a tab in the margin is text or harmless: inside scalars and brackets.
+    covered: Vec<Range<usize>>,
     traps: Vec<Trap>,
 }
 
@@ -151,11 +190,15 @@ impl<'s> Builder<'s> {
             source,
             first_line: source[..chunk.start].matches('\n').count(),
             parser: Parser::new_from_str_with_options(&source[chunk.clone()], options),
-            chunk,
             anchors: HashMap::new(),
             steps: Vec::new(),
             merged: 0,
+            end: 0,
+            ignored_from: chunk.end,
+            flow: 0,
+            covered: Vec::new(),
             traps: Vec::new(),
+            chunk,
         }
     }
 
@@ -163,6 +206,7 @@ impl<'s> Builder<'s> {
         match self.parser.next() {
             Some(Ok((event, span))) => {
                 let span = self.span(&span);
+                self.end = span.bytes.end;
                 Ok((event, span))
             }
             Some(Err(error)) => Err(YamlError {
@@ -211,6 +255,7 @@ impl<'s> Builder<'s> {
             let text = line.trim();
             if !text.is_empty() && !text.starts_with('#') && text != "..." {
                 self.traps.push(Trap::IgnoredRest { at: place_of(self.source, at) });
+                self.ignored_from = at;
                 return;
             }
             at += line.len();
@@ -221,15 +266,18 @@ impl<'s> Builder<'s> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let scalar = self.scalar(&text, style, tag.as_deref(), &span)?;
+                if style != ScalarStyle::Plain {
+                    self.covered.push(span.bytes.clone());
+                }
                 Ok(self.keep(anchor, Node { kind: Kind::Scalar(scalar), span, size: 1 }))
             }
-            Event::SequenceStart(_, anchor, _) => {
-                let items = self.list()?;
+            Event::SequenceStart(style, anchor, _) => {
+                let items = self.within(style, &span, Self::list)?;
                 let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
                 Ok(self.keep(anchor, Node { kind: Kind::List(items), span, size }))
             }
-            Event::MappingStart(_, anchor, _) => {
-                let map = self.map()?;
+            Event::MappingStart(style, anchor, _) => {
+                let map = self.within(style, &span, Self::map)?;
                 Ok(self.keep(anchor, map.finish(span)))
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
@@ -241,6 +289,23 @@ impl<'s> Builder<'s> {
             },
             _ => Err(error_at(&span, "a value is missing here")),
         }
+    }
+
+    /// Reads a list or map, and notes where it stands when it is in brackets.
+    fn within<T>(
+        &mut self,
+        style: StructureStyle,
+        span: &Span,
+        read: impl FnOnce(&mut Self) -> Result<T, YamlError>,
+    ) -> Result<T, YamlError> {
+        if style == StructureStyle::Block {
+            return read(self);
+        }
+        self.flow += 1;
+        let read = read(self)?;
+        self.flow -= 1;
+        self.covered.push(span.bytes.start..self.end);
+        Ok(read)
     }
 
     fn keep(&mut self, anchor: usize, node: Node) -> Arc<Node> {
@@ -323,18 +388,22 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    fn scalar(
-        &self,
-        text: &str,
-        style: ScalarStyle,
-        tag: Option<&Tag>,
-        span: &Span,
-    ) -> Result<Scalar, YamlError> {
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Scalar, YamlError> {
         let raw = self.source.get(span.bytes.clone()).unwrap_or("");
         // An empty plain scalar has an empty span, whatever text the parser gives it.
         let text = if style == ScalarStyle::Plain && raw.is_empty() { "" } else { text };
         if style == ScalarStyle::DoubleQuoted {
             refused_escape(raw).map_or(Ok(()), |message| Err(error_at(span, message)))?;
+        }
+        if style == ScalarStyle::Plain && self.flow > 0 && text.contains('?') {
+            return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
+        }
+        let after = self.source.get(span.bytes.end..).unwrap_or("");
+        if style == ScalarStyle::Plain && self.flow > 0 && [":,", ":]", ":}"].iter().any(|end| after.starts_with(end)) {
+            return Err(error_at(
+                span,
+                "a colon before a comma or bracket needs a space or quotes: Helm takes it for text",
+            ));
         }
         let tag = tag.map(short_tag);
         let value = match tag.as_deref() {

@@ -211,6 +211,11 @@ impl Link {
         self.kept.is_empty() || self.kept_bytes + HEADER + bytes <= self.limits.window
     }
 
+    /// Frames received, and frames of this side that the far side calls durable.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.received, self.acknowledged)
+    }
+
     /// Whether the far side has called everything durable.
     pub fn all_durable(&self) -> bool {
         self.kept.is_empty()
@@ -245,14 +250,8 @@ impl Link {
 
     /// Begins a session on a new stream. Whatever the last one had not delivered is sent again.
     pub fn attach(&mut self, now: Instant) {
-        self.session = Some(Session {
-            hello_sent: false,
-            hello_received: false,
-            next: 0,
-            ack_sent: 0,
-            heard: now,
-            spoke: now,
-        });
+        self.session =
+            Some(Session { hello_sent: false, hello_received: false, next: 0, ack_sent: 0, heard: now, spoke: now });
     }
 
     /// Ends the session; the link waits for the next one.

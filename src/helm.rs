@@ -1,1 +1,0 @@
-//! The helm binary, behind types.

@@ -1,0 +1,211 @@
+//! Charts: where they come from, what they say of themselves, and the private file that helm reads them from.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tempfile::TempDir;
+
+use super::process::{Listener, run};
+use super::{Helm, HelmError, parse};
+use crate::values::{Scrubber, Tree};
+
+/// What a chart says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChartFacts {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its `appVersion`.
+    pub app_version: Option<String>,
+}
+
+/// Where a chart is to be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChartSource {
+    /// In a registry: `oci://...`.
+    Registry(String),
+    /// A `.tgz` or a folder.
+    Path(PathBuf),
+}
+
+impl ChartSource {
+    /// Tells a reference from a path.
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with("oci://") { Self::Registry(text.to_owned()) } else { Self::Path(PathBuf::from(text)) }
+    }
+
+    /// As it was given.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Registry(reference) => reference.clone(),
+            Self::Path(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// A chart's archive in a private folder that is removed when this is dropped. Charts hold no secret of an install.
+#[derive(Debug)]
+pub struct ChartFile {
+    folder: TempDir,
+    name: String,
+    bytes: Vec<u8>,
+    digest: Option<String>,
+}
+
+impl ChartFile {
+    /// Writes an archive that comes from a bundle or from the vault to where helm can read it.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HelmError> {
+        let io = |source| HelmError::Io { act: "write the chart for helm".into(), source };
+        let folder = private_folder()?;
+        let name = "chart.tgz".to_owned();
+        let mut file = std::fs::File::create_new(folder.path().join(&name)).map_err(io)?;
+        file.write_all(bytes).map_err(io)?;
+        Ok(Self { folder, name, bytes: bytes.to_vec(), digest: None })
+    }
+
+    /// The file that helm is given.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+
+    /// The archive.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The registry's digest, where it came from one.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    fn sole_archive(folder: TempDir, digest: Option<String>, verb: &str) -> Result<Self, HelmError> {
+        let io = |source| HelmError::Io { act: "read the chart that helm wrote".into(), source };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder.path()).map_err(io)? {
+            names.push(entry.map_err(io)?.file_name().to_string_lossy().into_owned());
+        }
+        names.retain(|name| name.ends_with(".tgz"));
+        let [name] = names.as_slice() else {
+            let reason = format!("{} archives instead of one", names.len());
+            return Err(HelmError::Answer { verb: verb.to_owned(), reason });
+        };
+        let bytes = std::fs::read(folder.path().join(name)).map_err(io)?;
+        Ok(Self { name: name.clone(), bytes, digest, folder })
+    }
+}
+
+fn private_folder() -> Result<TempDir, HelmError> {
+    // Made with mode 0700.
+    tempfile::Builder::new()
+        .prefix("dr-chart-")
+        .tempdir()
+        .map_err(|source| HelmError::Io { act: "make a private folder for the chart".into(), source })
+}
+
+impl Helm {
+    /// Brings a chart: pulls it from its registry, packs a folder, or reads an archive. `version` picks the one of a
+    /// registry; without it the newest is taken.
+    ///
+    /// # Errors
+    /// `Failed` with helm's own error, `Io` when the file cannot be read.
+    pub async fn bring(&self, source: &ChartSource, version: Option<&str>) -> Result<ChartFile, HelmError> {
+        match source {
+            ChartSource::Registry(reference) => self.pull(reference, version).await,
+            ChartSource::Path(path) if path.is_dir() => self.pack(path).await,
+            ChartSource::Path(path) => {
+                let bytes = std::fs::read(path)
+                    .map_err(|source| HelmError::Io { act: format!("read the chart {}", path.display()), source })?;
+                ChartFile::from_bytes(&bytes)
+            }
+        }
+    }
+
+    /// Pulls a chart from a registry, so that its digest is known and helm deploys those very bytes.
+    ///
+    /// # Errors
+    /// `Failed` with helm's own error.
+    pub async fn pull(&self, reference: &str, version: Option<&str>) -> Result<ChartFile, HelmError> {
+        let folder = private_folder()?;
+        let mut command = self.create_command("pull");
+        command.arg(reference).arg("--destination").arg(folder.path());
+        if let Some(version) = version {
+            command.args(["--version", version]);
+        }
+        if self.plain_http {
+            command.arg("--plain-http");
+        }
+        if self.insecure {
+            command.arg("--insecure-skip-tls-verify");
+        }
+        let said = run(command, "pull", None, &Listener::deaf(&Scrubber::default())).await?;
+        let digest = parse::digest(&said.stdout).or_else(|| parse::digest(&said.stderr));
+        ChartFile::sole_archive(folder, digest, "pull")
+    }
+
+    async fn pack(&self, path: &Path) -> Result<ChartFile, HelmError> {
+        let folder = private_folder()?;
+        let mut command = self.create_command("package");
+        command.arg(path).arg("--destination").arg(folder.path());
+        run(command, "package", None, &Listener::deaf(&Scrubber::default())).await?;
+        ChartFile::sole_archive(folder, None, "package")
+    }
+
+    /// What a chart says of itself.
+    ///
+    /// # Errors
+    /// `Failed` when it is no chart, `Answer` when it has no name or version.
+    pub async fn chart_facts(&self, chart: &Path) -> Result<ChartFacts, HelmError> {
+        let text = self.show("chart", chart).await?;
+        facts(&text)
+    }
+
+    /// The chart's own `values.yaml`.
+    ///
+    /// # Errors
+    /// `Failed` when it is no chart.
+    pub async fn show_values(&self, chart: &Path) -> Result<String, HelmError> {
+        self.show("values", chart).await
+    }
+
+    async fn show(&self, what: &str, chart: &Path) -> Result<String, HelmError> {
+        let mut command = self.create_command("show");
+        command.arg(what).arg(chart);
+        Ok(run(command, "show", None, &Listener::deaf(&Scrubber::default())).await?.stdout)
+    }
+}
+
+fn facts(text: &str) -> Result<ChartFacts, HelmError> {
+    let answer = |reason: String| HelmError::Answer { verb: "show chart".into(), reason };
+    let tree = Tree::parse(text.as_bytes()).map_err(|error| answer(error.to_string()))?;
+    let word = |key: &str| tree.get(&[key]).and_then(|node| node.scalar()).map(|scalar| scalar.value.text());
+    Ok(ChartFacts {
+        name: word("name").ok_or_else(|| answer("the chart has no name".into()))?,
+        version: word("version").ok_or_else(|| answer("the chart has no version".into()))?,
+        app_version: word("appVersion"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chart_says_its_name_and_version() {
+        let found = facts("apiVersion: v2\nappVersion: \"2026-08-20\"\nname: opschain\nversion: 2026.8.20\n").unwrap();
+        let expected =
+            ChartFacts { name: "opschain".into(), version: "2026.8.20".into(), app_version: Some("2026-08-20".into()) };
+        assert_eq!(found, expected);
+        assert!(facts("name: x\n").is_err());
+    }
+
+    #[test]
+    fn a_reference_is_told_from_a_path() {
+        assert_eq!(ChartSource::parse("oci://r/opschain"), ChartSource::Registry("oci://r/opschain".into()));
+        assert_eq!(ChartSource::parse("./chart"), ChartSource::Path("./chart".into()));
+    }
+}

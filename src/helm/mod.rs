@@ -1,0 +1,363 @@
+//! The helm binary, behind types.
+//!
+//! helm 3 and 4 are driven alike: values go in on stdin (never a file, never an argument), what helm says comes out
+//! line by line through a [`Scrubber`], and how it ended is asked for with `-o json`, not read off its prose. There is
+//! no shell anywhere. Facts of each major are at the call that minds them; fixtures of real replies are in
+//! `fixtures/helm/`.
+
+mod chart;
+mod parse;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+pub use chart::{ChartFacts, ChartFile, ChartSource};
+pub use parse::{Revision, RevisionStatus};
+
+use crate::event::Events;
+use crate::values::Scrubber;
+use process::{Listener, Said, run};
+
+/// Why helm did not do what was asked. Texts of helm's are scrubbed.
+#[derive(Debug, thiserror::Error)]
+pub enum HelmError {
+    /// It is not there.
+    #[error("there is no helm: `{binary}` is neither on PATH nor a program")]
+    Missing {
+        /// What was looked for.
+        binary: String,
+    },
+    /// It does not start.
+    #[error("start {binary}")]
+    Start {
+        /// The program.
+        binary: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not helm 3 or 4.
+    #[error("{binary} is not helm 3 or 4: it says `{said}`")]
+    Unsupported {
+        /// The program.
+        binary: String,
+        /// What it answered to `helm version`.
+        said: String,
+    },
+    /// It failed.
+    #[error("helm {verb} failed: {said}")]
+    Failed {
+        /// The sub-command.
+        verb: String,
+        /// Its error, scrubbed.
+        said: String,
+    },
+    /// It was stopped because the operator asked for it.
+    #[error("helm {verb} was stopped")]
+    Stopped {
+        /// The sub-command.
+        verb: String,
+    },
+    /// It did not end in three times its own time limit, and was asked to.
+    #[error("helm {verb} did not end in {seconds} s")]
+    TimedOut {
+        /// The sub-command.
+        verb: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The release is in the middle of something.
+    #[error("release {release} is in state {status} since {since} (revision {revision})")]
+    Pending {
+        /// The release.
+        release: String,
+        /// `pending-install`, `pending-upgrade` or `pending-rollback`.
+        status: String,
+        /// Since when.
+        since: String,
+        /// Helm's revision.
+        revision: u32,
+    },
+    /// Its answer makes no sense.
+    #[error("helm {verb} gave an answer that cannot be read: {reason}")]
+    Answer {
+        /// The sub-command.
+        verb: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("{act}")]
+    Io {
+        /// What was attempted.
+        act: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The versions from which two holes are closed: running code of a crafted chart (CVE-2025-53547) and overwriting files
+/// on unpacking one (CVE-2026-35206).
+const SAFE: [(u64, semver::Version); 2] = [(3, semver::Version::new(3, 20, 2)), (4, semver::Version::new(4, 1, 4))];
+
+/// A helm binary, and the install that it is to work on.
+#[derive(Debug, Clone)]
+pub struct Helm {
+    binary: PathBuf,
+    version: semver::Version,
+    context: Option<String>,
+    namespace: String,
+    plain_http: bool,
+    insecure: bool,
+}
+
+/// What to install or upgrade.
+#[derive(Debug)]
+pub struct Upgrade<'a> {
+    /// The release.
+    pub release: &'a str,
+    /// The chart: a `.tgz` or a folder. Pull first what is in a registry, so that its digest is known.
+    pub chart: &'a Path,
+    /// The values, as the operator wrote them.
+    pub values: &'a [u8],
+    /// Settings laid over the values, such as `stopped=true`. Not for secrets: other users see arguments.
+    pub sets: &'a [(&'a str, &'a str)],
+    /// How long helm may wait for each hook, and for all objects when `wait` is set.
+    pub timeout: Duration,
+    /// Whether helm waits for the objects to be ready. Not while the database sleeps: it would wait in vain.
+    pub wait: bool,
+    /// Whether the namespace is made when it is not there.
+    pub create_namespace: bool,
+    /// What `helm history` is to show.
+    pub description: Option<&'a str>,
+}
+
+/// A release in `helm list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// `name-version` of its chart.
+    pub chart: String,
+    /// Its state.
+    pub status: RevisionStatus,
+    /// Its revision.
+    pub revision: u32,
+}
+
+impl Helm {
+    /// Finds the binary (on PATH unless it is a path) and asks for its version.
+    ///
+    /// # Errors
+    /// `Missing`, `Start` or `Unsupported`.
+    pub async fn find(binary: &Path) -> Result<Self, HelmError> {
+        let binary = process::absolute(binary)?;
+        let mut helm = Self {
+            binary,
+            version: semver::Version::new(0, 0, 0),
+            context: None,
+            namespace: "default".into(),
+            plain_http: false,
+            insecure: false,
+        };
+        let said = helm.quiet("version", &["--template", "{{.Version}}"]).await?;
+        helm.version = parse::version(&said.stdout).ok_or_else(|| HelmError::Unsupported {
+            binary: helm.binary.display().to_string(),
+            said: said.stdout.lines().next().unwrap_or("").to_owned(),
+        })?;
+        Ok(helm)
+    }
+
+    /// The same for an install.
+    pub fn for_install(mut self, context: Option<&str>, namespace: &str) -> Self {
+        self.context = context.map(str::to_owned);
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// How registries are spoken to: `plain_http` for one without TLS, `insecure` to believe any certificate.
+    pub fn for_registry(mut self, plain_http: bool, insecure: bool) -> Self {
+        self.plain_http = plain_http;
+        self.insecure = insecure;
+        self
+    }
+
+    /// The binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &semver::Version {
+        &self.version
+    }
+
+    /// The first safe version of this major, when this one is older.
+    pub fn should_be(&self) -> Option<&'static semver::Version> {
+        static SAFE_VERSIONS: [(u64, semver::Version); 2] = SAFE;
+        SAFE_VERSIONS
+            .iter()
+            .find(|(major, _)| *major == self.version.major)
+            .map(|(_, safe)| safe)
+            .filter(|safe| self.version < **safe)
+    }
+
+    /// Installs or upgrades. The values are the whole truth: what an earlier deployment set is forgotten.
+    ///
+    /// When `cancel` fires, helm is asked to stop (TERM) and waited for: it then marks the release as failed. It is never
+    /// killed outright, which would leave the release pending and block every later upgrade.
+    ///
+    /// # Errors
+    /// `Pending` when the release is in the middle of something, `Failed` with helm's own error, `Stopped`.
+    pub async fn upgrade_install(
+        &self,
+        ask: &Upgrade<'_>,
+        scrubber: &Scrubber,
+        events: &Events,
+        cancel: &CancellationToken,
+    ) -> Result<Revision, HelmError> {
+        if let Some(newest) = self.newest(ask.release).await? {
+            self.refuse_pending(ask.release, &newest)?;
+        }
+        let mut command = self.create_command("upgrade");
+        command.args(["--install", ask.release]).arg(ask.chart);
+        // Without this, helm lays the new values over those of the release before.
+        command.arg("--reset-values");
+        command.args(["--values", "-"]);
+        command.arg("--timeout").arg(format!("{}s", ask.timeout.as_secs()));
+        for (key, value) in ask.sets {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
+        if ask.wait {
+            // helm 4 knows kinds of waiting, and warns of `--wait=true`; the bare word is right for both.
+            command.arg("--wait");
+        }
+        if ask.create_namespace {
+            command.arg("--create-namespace");
+        }
+        if let Some(description) = ask.description {
+            command.args(["--description", description]);
+        }
+        let mut values = Zeroizing::new(ask.values.to_vec());
+        // helm 4 drops a last line without an end when its length is a multiple of 4096 (helm 32506).
+        if !values.ends_with(b"\n") {
+            values.push(b'\n');
+        }
+        let listener =
+            Listener { scrubber, events: Some(events), cancel: Some(cancel), limit: ask.timeout.saturating_mul(3) };
+        run(command, "upgrade", Some(&values), &listener).await?;
+        self.newest(ask.release).await?.ok_or_else(|| HelmError::Answer {
+            verb: "history".into(),
+            reason: format!("release {} is not there after the upgrade", ask.release),
+        })
+    }
+
+    /// The newest revision of a release; `None` when there is no such release.
+    ///
+    /// # Errors
+    /// `Failed` when the cluster cannot be asked.
+    pub async fn newest(&self, release: &str) -> Result<Option<Revision>, HelmError> {
+        Ok(self.history(release).await?.pop())
+    }
+
+    /// The revisions that helm remembers, oldest first; none when there is no such release.
+    ///
+    /// # Errors
+    /// `Failed` when the cluster cannot be asked.
+    pub async fn history(&self, release: &str) -> Result<Vec<Revision>, HelmError> {
+        match self.quiet("history", &[release, "--max", "256", "--output", "json"]).await {
+            Ok(said) => parse::history(&said.stdout),
+            Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An error when the release is in the middle of something: what was killed, or what still runs elsewhere.
+    ///
+    /// # Errors
+    /// `Pending`.
+    pub fn refuse_pending(&self, release: &str, newest: &Revision) -> Result<(), HelmError> {
+        if !newest.status.is_pending() {
+            return Ok(());
+        }
+        Err(HelmError::Pending {
+            release: release.to_owned(),
+            status: newest.status.word().to_owned(),
+            since: newest.updated.clone(),
+            revision: newest.revision,
+        })
+    }
+
+    /// The values that a release was given, as helm stored them: comments and order are gone. `None` when there is no
+    /// such release; null when it was given none.
+    ///
+    /// # Errors
+    /// `Failed` when the cluster cannot be asked.
+    pub async fn get_values(
+        &self,
+        release: &str,
+        revision: Option<u32>,
+    ) -> Result<Option<serde_json::Value>, HelmError> {
+        let revision = revision.map(|number| number.to_string());
+        let mut args = vec!["values", release, "--output", "json"];
+        args.extend(revision.iter().flat_map(|number| ["--revision", number.as_str()]));
+        match self.quiet("get", &args).await {
+            Ok(said) => parse::json(&said.stdout, "get values").map(Some),
+            Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The releases of the namespace, in every state.
+    ///
+    /// # Errors
+    /// `Failed` when the cluster cannot be asked.
+    pub async fn list(&self) -> Result<Vec<Listed>, HelmError> {
+        // helm 3 leaves out pending and failed ones unless told; helm 4 has no such flag any more.
+        let all: &[&str] = if self.version.major < 4 { &["--all", "--output", "json"] } else { &["--output", "json"] };
+        parse::list(&self.quiet("list", all).await?.stdout)
+    }
+
+    /// Removes a release and its objects, and waits until helm is done. Gone already is well.
+    ///
+    /// # Errors
+    /// `Failed` with helm's own error.
+    pub async fn uninstall(&self, release: &str, timeout: Duration) -> Result<(), HelmError> {
+        let limit = format!("{}s", timeout.as_secs());
+        match self.quiet("uninstall", &[release, "--timeout", &limit]).await {
+            Ok(_) => Ok(()),
+            Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_command(&self, verb: &str) -> tokio::process::Command {
+        let mut command = process::command(&self.binary);
+        command.arg(verb).arg("--namespace").arg(&self.namespace);
+        if let Some(context) = &self.context {
+            command.arg("--kube-context").arg(context);
+        }
+        command
+    }
+
+    /// A short question whose answer is data.
+    async fn quiet(&self, verb: &str, args: &[&str]) -> Result<Said, HelmError> {
+        let mut command = if verb == "version" { process::command(&self.binary) } else { self.create_command(verb) };
+        if verb == "version" {
+            command.arg(verb);
+        }
+        command.args(args);
+        run(command, verb, None, &Listener::deaf(&Scrubber::default())).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

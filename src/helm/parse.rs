@@ -1,0 +1,115 @@
+//! helm's answers, read. Each parser's comment quotes the shape that it reads; `fixtures/helm/` holds real ones.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{HelmError, Listed};
+
+/// The state of a revision, in helm's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct RevisionStatus(String);
+
+impl RevisionStatus {
+    /// helm's word: `deployed`, `failed`, `superseded`, `pending-upgrade`, `uninstalled`, ...
+    pub fn word(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is what runs.
+    pub fn is_deployed(&self) -> bool {
+        self.0 == "deployed"
+    }
+
+    /// Whether something is in the middle of it: helm 3 and 4 block every later upgrade then.
+    pub fn is_pending(&self) -> bool {
+        self.0.starts_with("pending-")
+    }
+
+    /// Whether it failed.
+    pub fn is_failed(&self) -> bool {
+        self.0 == "failed"
+    }
+}
+
+impl<'de> Deserialize<'de> for RevisionStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A revision of a release. `description` may quote an error of the cluster, and so a secret: scrub it before showing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Counts from 1.
+    pub revision: u32,
+    /// When it came to this state (RFC 3339).
+    pub updated: String,
+    /// Its state.
+    pub status: RevisionStatus,
+    /// `name-version` of its chart.
+    pub chart: String,
+    /// The chart's `appVersion`.
+    #[serde(default)]
+    pub app_version: String,
+    /// What helm says of it.
+    #[serde(default, skip_serializing)]
+    pub description: String,
+}
+
+/// `v4.1.4`, alone or with build metadata (`v3.20.2+g8fb76d6`).
+pub(super) fn version(text: &str) -> Option<semver::Version> {
+    let word = text.split_whitespace().next()?;
+    let version = semver::Version::parse(word.strip_prefix('v')?).ok()?;
+    matches!(version.major, 3 | 4).then_some(version)
+}
+
+/// helm 4.2 writes the lines of a pull on stdout before the JSON: so JSON begins at the first bracket.
+pub(super) fn json<T: serde::de::DeserializeOwned>(text: &str, verb: &str) -> Result<T, HelmError> {
+    let start = text.find(['{', '[']).or_else(|| text.find("null")).unwrap_or(0);
+    serde_json::from_str(text[start..].trim_end()).map_err(|error| HelmError::Answer {
+        verb: verb.to_owned(),
+        // The line and column only: the text may hold values.
+        reason: format!("no JSON at line {}, column {}", error.line(), error.column()),
+    })
+}
+
+/// `[{"revision":1,"updated":"2026-08-20T10:00:00Z","status":"deployed","chart":"opschain-2026.8.20",...}]`
+pub(super) fn history(text: &str) -> Result<Vec<Revision>, HelmError> {
+    let mut revisions: Vec<Revision> = json(text, "history")?;
+    revisions.sort_by_key(|revision| revision.revision);
+    Ok(revisions)
+}
+
+/// `[{"name":"opschain","namespace":"opschain","revision":"3","updated":"...","status":"deployed","chart":"...",...}]`:
+/// here the revision is a text.
+pub(super) fn list(text: &str) -> Result<Vec<Listed>, HelmError> {
+    #[derive(Deserialize)]
+    struct Row {
+        name: String,
+        namespace: String,
+        revision: String,
+        status: RevisionStatus,
+        chart: String,
+    }
+    let rows: Vec<Row> = json(text, "list")?;
+    rows.into_iter()
+        .map(|row| {
+            let revision = row.revision.parse().map_err(|_| HelmError::Answer {
+                verb: "list".into(),
+                reason: format!("`{}` is no revision", row.revision),
+            })?;
+            Ok(Listed { name: row.name, namespace: row.namespace, chart: row.chart, status: row.status, revision })
+        })
+        .collect()
+}
+
+/// `release: not found`
+pub(super) fn is_not_found(said: &str) -> bool {
+    said.lines().any(|line| line.trim_end().ends_with("release: not found"))
+}
+
+/// `Digest: sha256:...`, on stderr (3.11 and later) or on stdout (4.2.1 and later).
+pub(super) fn digest(said: &str) -> Option<String> {
+    let digest = said.lines().find_map(|line| line.trim().strip_prefix("Digest:"))?.trim();
+    digest.starts_with("sha256:").then(|| digest.to_owned())
+}

@@ -1,0 +1,198 @@
+//! Running helm: how it is started, fed, listened to and stopped.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::HelmError;
+use crate::event::{Event, Events};
+use crate::values::Scrubber;
+
+/// How many of its last lines are kept to explain a failure.
+const KEPT_LINES: usize = 200;
+/// The longest line of prose that is passed on.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Who hears what helm says, and when it is to stop.
+pub(super) struct Listener<'a> {
+    pub scrubber: &'a Scrubber,
+    /// Lines go here; without it stdout is data, and kept whole.
+    pub events: Option<&'a Events>,
+    pub cancel: Option<&'a CancellationToken>,
+    pub limit: Duration,
+}
+
+impl<'a> Listener<'a> {
+    /// For a short question.
+    pub(super) fn deaf(scrubber: &'a Scrubber) -> Self {
+        Self { scrubber, events: None, cancel: None, limit: Duration::from_secs(120) }
+    }
+}
+
+/// What helm said.
+pub(super) struct Said {
+    /// Whole where it is data; scrubbed last lines where it is prose.
+    pub stdout: String,
+    /// Scrubbed last lines.
+    pub stderr: String,
+}
+
+/// The absolute path of a program, so that what was found is what is run.
+pub(super) fn absolute(binary: &Path) -> Result<PathBuf, HelmError> {
+    let missing = || HelmError::Missing { binary: binary.display().to_string() };
+    let is_program = |path: &PathBuf| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    let found = if binary.components().count() > 1 {
+        Some(binary.to_owned()).filter(is_program)
+    } else {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&paths).map(|folder| folder.join(binary)).find(is_program)
+    };
+    std::path::absolute(found.ok_or_else(missing)?).map_err(|_| missing())
+}
+
+/// The one place where helm is started.
+pub(super) fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        // HELM_DEBUG prints every secret; the others would overrule the flags that name the install. Ours are none of
+        // helm's business. All else stays: credential plugins of a kubeconfig need it.
+        let overrules = text == "HELM_DEBUG" || text == "HELM_NAMESPACE" || text.starts_with("HELM_KUBE");
+        if overrules || text.starts_with("DR_") {
+            command.env_remove(&name);
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A process group of its own: Ctrl-C reaches helm through us, once.
+    command.process_group(0);
+    command
+}
+
+/// Runs helm to its end: feeds stdin, hears both outputs at once, stops it when asked.
+pub(super) async fn run(
+    mut command: Command,
+    verb: &str,
+    stdin: Option<&[u8]>,
+    listener: &Listener<'_>,
+) -> Result<Said, HelmError> {
+    if stdin.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    let binary = command.as_std().get_program().to_string_lossy().into_owned();
+    let mut child = command.spawn().map_err(|source| HelmError::Start { binary, source })?;
+    let io = |source| HelmError::Io { act: format!("talk to helm {verb}"), source };
+    let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let feed = async {
+        if let (Some(mut input), Some(bytes)) = (input, stdin) {
+            // helm may end before it has read all; its own error says why.
+            let _ = input.write_all(bytes).await;
+            let _ = input.shutdown().await;
+        }
+        Ok(())
+    };
+    let prose = listener.events.is_some();
+    let hear_out = async {
+        match out {
+            Some(out) if prose => hear(out, listener).await,
+            Some(mut out) => {
+                let mut whole = Vec::new();
+                tokio::io::AsyncReadExt::read_to_end(&mut out, &mut whole).await?;
+                Ok(String::from_utf8_lossy(&whole).into_owned())
+            }
+            None => Ok(String::new()),
+        }
+    };
+    let hear_err = async {
+        match err {
+            Some(err) => hear(err, listener).await,
+            None => Ok(String::new()),
+        }
+    };
+    let ended = wait(&mut child, listener);
+    let ((), stdout, stderr, (status, stopped)) = tokio::try_join!(feed, hear_out, hear_err, ended).map_err(io)?;
+    if status.success() {
+        return Ok(Said { stdout, stderr });
+    }
+    Err(match stopped {
+        Some(Stop::Asked) => HelmError::Stopped { verb: verb.to_owned() },
+        Some(Stop::Late) => HelmError::TimedOut { verb: verb.to_owned(), seconds: listener.limit.as_secs() },
+        None => {
+            HelmError::Failed { verb: verb.to_owned(), said: listener.scrubber.scrub(&error_of(&stderr)).into_owned() }
+        }
+    })
+}
+
+enum Stop {
+    Asked,
+    Late,
+}
+
+/// Waits for the end; asks for it with TERM when the operator does, or when the limit is over. Never kills.
+async fn wait(child: &mut Child, listener: &Listener<'_>) -> std::io::Result<(std::process::ExitStatus, Option<Stop>)> {
+    let asked = async {
+        match listener.cancel {
+            Some(cancel) => cancel.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    let stop = tokio::select! {
+        status = child.wait() => return status.map(|status| (status, None)),
+        () = asked => Stop::Asked,
+        () = tokio::time::sleep(listener.limit) => Stop::Late,
+    };
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw) {
+        // Gone already is well.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    if let Some(events) = listener.events {
+        events.waiting("helm to stop and mark the release", None);
+    }
+    child.wait().await.map(|status| (status, Some(stop)))
+}
+
+/// Reads lines, scrubs each before anything else sees it, passes it on, and keeps the last ones.
+async fn hear(from: impl AsyncRead + Unpin, listener: &Listener<'_>) -> std::io::Result<String> {
+    let mut reader = BufReader::new(from);
+    let mut kept: std::collections::VecDeque<String> = std::collections::VecDeque::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).await? == 0 {
+            break;
+        }
+        let scrubbed = listener.scrubber.scrub_bytes(line.trim_ascii_end());
+        let mut text = String::from_utf8_lossy(&scrubbed).into_owned();
+        if let Some((cut, _)) = text.char_indices().nth(LONGEST_LINE) {
+            text.truncate(cut);
+        }
+        if let Some(events) = listener.events
+            && !text.is_empty()
+        {
+            events.emit(Event::Log { source: "helm".into(), line: text.clone() });
+        }
+        if kept.len() == KEPT_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(text);
+    }
+    Ok(Vec::from(kept).join("\n"))
+}
+
+/// helm's own error: what stands from the line `Error: ...` on; all that it said where there is none.
+pub(super) fn error_of(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    let from = lines.iter().position(|line| line.starts_with("Error: "));
+    let text = match from {
+        Some(from) => lines[from..].join("\n"),
+        None => lines.join("\n"),
+    };
+    let text = text.strip_prefix("Error: ").unwrap_or(&text).trim().to_owned();
+    if text.is_empty() { "it said nothing".into() } else { text }
+}
