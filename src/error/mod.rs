@@ -5,8 +5,11 @@
 
 mod cluster;
 pub mod exit;
+mod helm;
 mod journal;
 mod opschain;
+mod values;
+mod vault;
 
 use std::error::Error as StdError;
 use std::fmt;
