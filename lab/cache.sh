@@ -7,13 +7,14 @@ GO_BUILD=(env CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags)
 # part NAME BUILDER INPUT...: prints the part's folder, building it first when it is missing.
 # BUILDER is called as `BUILDER INPUT...` in an empty folder and leaves the part there. An INPUT that begins with a
 # slash is a file or a folder and counts with its content. RECIPE, when the caller sets it, counts too: what the builder
-# uses beyond its own text and inputs.
+# uses beyond its own text and inputs. With ONLY_CACHED set, a missing part is not built but a failure.
 part() {
     local name=$1 builder=$2 key folder
     shift 2
     key=$({ declare -f "$builder"; echo "${RECIPE:-}"; digest_of "$@"; } | sha256sum | cut -c1-16)
     folder=$CACHE/$name-$key
     if [ ! -e "$folder" ]; then
+        [ -z "${ONLY_CACHED:-}" ] || return 1
         mkdir -p "$CACHE"
         (
             # Held by the builder's children too: while it is ours, no other builder of this part is alive and

@@ -6,6 +6,15 @@ make_clients() {
     ln -sfn "$CLIENTS/helm" "$STATE/bin/helm"
     ln -sfn "$CLIENTS/kubectl" "$STATE/bin/kubectl"
     echo "$PG_VERSION" | put "$STATE/pgversion"
+    link_helm3
+}
+
+# link_helm3: the second helm is there for those who have built it.
+link_helm3() {
+    local folder
+    if [ -d "$STATE/bin" ] && folder=$(ONLY_CACHED=yes build_part helm3); then
+        ln -sfn "$folder/helm3" "$STATE/bin/helm3"
+    fi
 }
 
 # publish: the kubeconfig comes last and goes first: while it exists, the lab is up.
@@ -20,6 +29,7 @@ is_up() { [ -e "$KUBECONFIG_FILE" ] && pid_of kube-apiserver >/dev/null; }
 dr_folder() {
     local target=$LAB_DIR/../target newest
     [ -z "${DR_BIN_DIR:-}" ] || { echo "$DR_BIN_DIR"; return; }
+    # shellcheck disable=SC2012  # cargo's names hold no blanks
     newest=$(ls -t "$target"/{*/,}{release,debug}/dr 2>/dev/null | head -n1) || true
     [ -z "$newest" ] || dirname "$(realpath "$newest")"
 }

@@ -15,7 +15,7 @@ build_layers() {
 
 build_standin() {
     local here=$PWD
-    cd "$1"
+    cd "$1" || return
     "${GO_BUILD[@]}" '-s -w' -o "$here/standin" .
 }
 
@@ -73,7 +73,7 @@ push_image() {
         -T "$scratch/manifest.json" "$repository/manifests/$tag"
     # A tag that has moved must be pulled anew, also by a pod that pulls only what is not present.
     [ -z "$served" ] || in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io images rm \
-        "docker.io/$repository:$tag" >/dev/null
+        "docker.io/$repository:$tag" >/dev/null 2>&1
 }
 
 # image_config USER ENTRYPOINT [NAME=VALUE...]
@@ -126,6 +126,12 @@ standin_images() {
 # table FILE: its lines without comments and blank ones.
 table() { sed '/^[[:space:]]*\(#\|$\)/d' "$1"; }
 
+# chart_version RELEASE: 2026-08-20 is chart 2026.8.20, for a semantic version has no leading zeros.
+chart_version() {
+    local dots=${1//-/.}
+    echo "${dots//.0/.}"
+}
+
 # charts_up: the chart of the stand-in, packaged once for each release, as oci://<registry>/limepoint/opschain.
 # helm gives each push a new digest, so what was pushed is remembered beside the registry's own data.
 charts_up() {
@@ -140,9 +146,8 @@ charts_up() {
         client_env "$FIXTURES/charts/package" "$out"
     else
         while read -r release; do
-            # Chart 2026.8.20 is release 2026-08-20: a semantic version has no leading zeros.
             client_env helm package "$chart" --destination "$out" --app-version "$release" \
-                --version "$(sed 's/-0*/./g' <<<"$release")"
+                --version "$(chart_version "$release")"
         done < <(table "$FIXTURES/standin/releases")
     fi >/dev/null
     for archive in "$out"/*.tgz; do

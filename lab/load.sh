@@ -28,5 +28,4 @@ main() {
         -v random="${shares[0]}" -v json="${shares[1]}" -v text="${shares[2]}" <"$(dirname "${BASH_SOURCE[0]}")/load.sql"
 }
 
-main "$@"
-exit
+main "$@"; exit

@@ -107,11 +107,21 @@ cgroup_folders() {
 make_cgroups() {
     local controller
     if cgroup_v2; then
-        for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-            echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+        for controller in $(</sys/fs/cgroup/cgroup.controllers); do
+            # One that cannot be had here is the kubelet's to complain of.
+            echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control || true
         done
     fi
     cgroup_folders | xargs mkdir -p
+}
+
+# The kubelet sets these for the whole machine; the last site that goes down puts them back.
+KERNEL_SETTINGS=(vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops
+    kernel.keys.root_maxkeys kernel.keys.root_maxbytes)
+KERNEL_SETTINGS_BEFORE=/run/dr-lab/kernel-settings
+
+keep_kernel_settings() {
+    [ -e "$KERNEL_SETTINGS_BEFORE" ] || sysctl "${KERNEL_SETTINGS[@]}" | put "$KERNEL_SETTINGS_BEFORE"
 }
 
 # --- daemons ---------------------------------------------------------------------------------------------
@@ -170,6 +180,8 @@ node_up() {
     make_configuration
     make_network
     make_cgroups
+    keep_kernel_settings
+    say "starting the node"
     start_etcd
     OTEL_TRACES_EXPORTER=none start registry "$REGISTRY/registry" serve "$CONF/registry.yaml"
     start containerd containerd --config "$CONF/containerd.toml"
@@ -179,75 +191,4 @@ node_up() {
     until_true 30 "the registry answers" registry_call ""
     until_true 30 "containerd answers" in_netns ctr --address "$RUN/containerd.sock" version
     start_node
-}
-
-# Everything that runs in the site's namespace or control group is the site's; then what they leave is taken away.
-node_down() {
-    rm -f "$KUBECONFIG_FILE"
-    # The kubelet first, or it would start again what is being stopped; then pods get their time to end well.
-    end_daemon kubelet
-    stop_pods
-    end_processes
-    for folder in "$STATE" "$RUN"; do
-        mounts_under "$folder" | xargs -r -d '\n' -n1 umount -l
-    done
-    ! netns_exists || ip netns delete "$NETNS"
-    remove_cgroups
-    rm -rf "$RUN"
-    rmdir --ignore-fail-on-non-empty /run/dr-lab /run/containerd/s /run/containerd 2>/dev/null || true
-}
-
-end_daemon() {
-    local pid
-    pid=$(pid_of "$1") || return 0
-    kill "$pid" 2>/dev/null || true
-    until_true 20 "$1 has ended" daemon_is_gone "$1"
-}
-
-# Asked by name, not by pid: an ended process may wait long to be reaped, but it has left the namespace.
-daemon_is_gone() { ! pid_of "$1" >/dev/null; }
-
-# Databases are told to stop and get ten seconds; pods are not deleted, they come back with the next `up`.
-stop_pods() {
-    local ctr=(in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io) task
-    pid_of containerd >/dev/null || return 0
-    for task in $("${ctr[@]}" tasks list --quiet); do
-        "${ctr[@]}" tasks kill --signal SIGTERM "$task" >/dev/null 2>&1 || true
-    done
-    poll 10 no_running_task "${ctr[@]}" || true
-}
-
-no_running_task() { ! "$@" tasks list | grep -q RUNNING; }
-
-# poll SECONDS COMMAND...: true as soon as the command is, false when time is up.
-poll() {
-    local deadline=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        [ $SECONDS -lt "$deadline" ] || return 1
-        sleep 0.2
-    done
-}
-
-# site_pids: processes in the namespace, and those of pods (which have namespaces of their own).
-site_pids() {
-    { if netns_exists; then ip netns pids "$NETNS"; fi
-        cgroup_folders | while read -r folder; do
-            [ ! -d "$folder" ] || find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null || true
-        done; } | sort -un
-}
-
-no_site_pids() { [ -z "$(site_pids)" ]; }
-
-end_processes() {
-    # The API server would wait ten seconds for its watchers; all that lasts is etcd's, which ends in one.
-    site_pids | xargs -r kill 2>/dev/null || true
-    poll 3 no_site_pids || site_pids | xargs -r kill -KILL 2>/dev/null || true
-    until_true 20 "every process of the site has ended" no_site_pids
-}
-
-remove_cgroups() {
-    cgroup_folders | while read -r folder; do
-        [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} +
-    done
 }

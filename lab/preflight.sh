@@ -63,10 +63,10 @@ kernel_fits() {
 
 # space_fits: a running lab holds about 1.5 GiB of memory and 3 GiB of disk; linking its largest program takes 2.2 GiB.
 space_fits() {
-    local free need
+    local free need folder
     free=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
     is_up || [ "$free" -ge 3072 ] || die 4 "$free MiB of memory are free, the lab needs 3072"
-    need=4 && [ -e "$(echo "$CACHE"/kube-*/kubelab | head -c 4000 | cut -d' ' -f1)" ] || need=14
+    if compgen -G "$CACHE/kube-*/kubelab" >/dev/null; then need=4; else need=14; fi
     for folder in "$STATE_ROOT" "$CACHE"; do
         free=$(df --output=avail -BG "$folder" | tail -n1 | tr -dc 0-9)
         [ "$free" -ge $need ] || die 4 "$free GiB are free at $folder, the lab needs $need (a first build fills Go's cache too)"

@@ -3,7 +3,7 @@
 
 # Layer files of one image must not differ between builds of equal content, so times, owners and order are fixed.
 LAYER_TAR=(tar --numeric-owner --sort=name --mtime=@0 --format=posix
-    --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime)
+    '--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime')
 
 # seal_layer: turns ./layer.tar of the current folder into a layer.
 seal_layer() {

@@ -9,7 +9,7 @@ SPARE_SITE=${DR_LAB_TEST_SITE:-f}
 export DR_LAB_SITE=${DR_LAB_SITE:-a}
 FAILURES=0
 OUTPUT=$(mktemp)
-trap 'rm -f "$OUTPUT"' EXIT
+trap 'rm -f "$OUTPUT" "$OUTPUT.err"' EXIT
 
 # expect OUTCOME COMMAND...: the command must succeed within five minutes; `up` of a cold lab has its own bound.
 expect() {
@@ -29,7 +29,7 @@ poll() {
     local deadline=$((SECONDS + $1))
     shift
     until "$@"; do
-        [ $SECONDS -lt "$deadline" ] || return 1
+        [ "$SECONDS" -lt "$deadline" ] || return 1
         sleep 0.3
     done
 }
@@ -118,14 +118,15 @@ operator_validates() {
 }
 
 chart_pulls() {
-    local release fixtures=${DR_LAB_FIXTURES:-$LAB_DIR/../fixtures} folder
+    local release fixtures=${DR_LAB_FIXTURES:-$LAB_DIR/../fixtures} folder dots
     release=$(sed '/^[[:space:]]*\(#\|$\)/d' "$fixtures/standin/releases" | head -n1) || return 1
+    dots=${release//-/.}
     folder=$(mktemp -d)
     "$LAB" run -- bash -c 'cd "$1" && helm pull "oci://$LAB_REGISTRY/limepoint/opschain" --version "$2"' - "$folder" \
-        "$(sed 's/-0*/./g' <<<"$release")" && tar -tzf "$folder"/*.tgz opschain/Chart.yaml
+        "${dots//.0/.}" && tar -tzf "$folder"/*.tgz opschain/Chart.yaml
     local status=$?
     rm -rf "$folder"
-    return $status
+    return "$status"
 }
 
 warm_up_is_quick() {
@@ -139,17 +140,26 @@ down_lab_refuses() {
     proof=$(mktemp -u)
     DR_LAB_SITE=$SPARE_SITE "$LAB" run -- touch "$proof"
     status=$?
-    [ $status = 3 ] && [ $((SECONDS - began)) -le 2 ] && [ ! -e "$proof" ]
+    [ "$status" = 3 ] && [ $((SECONDS - began)) -le 2 ] && [ ! -e "$proof" ]
 }
 
 wrong_words_are_refused() {
     local status
     "$LAB" fly; status=$?
-    [ $status = 2 ] || return 1
+    [ "$status" = 2 ] || return 1
     DR_LAB_SITE=zz "$LAB" status; status=$?
-    [ $status = 2 ] || return 1
+    [ "$status" = 2 ] || return 1
     DR_LAB_CNPG=0.1 "$LAB" status; status=$?
-    [ $status = 2 ]
+    [ "$status" = 2 ]
+}
+
+# Root without the rights over networks and mounts, as in an unprivileged container.
+unfit_machine_is_refused() {
+    local status
+    DR_LAB_SITE=$SPARE_SITE setpriv --bounding-set=-sys_admin,-net_admin --inh-caps=-all "$LAB" up 2>"$OUTPUT.err"
+    status=$?
+    cat "$OUTPUT.err"
+    [ "$status" = 4 ] && grep -q CAP_SYS_ADMIN "$OUTPUT.err" && [ ! -e "/run/netns/dr-lab-$SPARE_SITE" ]
 }
 
 quick() {
@@ -168,6 +178,7 @@ quick() {
     expect "up again is quick" warm_up_is_quick
     expect "run against a down lab fails at once and runs nothing" down_lab_refuses
     expect "wrong words are refused" wrong_words_are_refused
+    expect "a machine that does not fit is refused, with the reason" unfit_machine_is_refused
     kube delete pod,pvc lab-test --now >/dev/null 2>&1
 }
 
@@ -207,7 +218,7 @@ killed_up_resumes() {
 two_at_once() {
     "$LAB" up &
     local first=$!
-    "$LAB" up && wait $first && "$LAB" status
+    "$LAB" up && wait "$first" && "$LAB" status
 }
 
 # machine: what the lab may not leave behind, of all but the other sites: interfaces, rules, namespaces, mounts, groups.
@@ -251,7 +262,7 @@ life() {
 refuses_after_cut() {
     local status
     "$LAB" status; status=$?
-    [ $status = 3 ] && down_lab_refuses
+    [ "$status" = 3 ] && down_lab_refuses
 }
 
 main() {
@@ -265,5 +276,4 @@ main() {
     echo "the lab works"
 }
 
-main "$@"
-exit
+main "$@"; exit

@@ -37,8 +37,9 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
 ];
 
-/// What Kubernetes and widespread add-ons put into every namespace by themselves.
+/// What Kubernetes, the database operator and widespread add-ons put into a namespace by themselves, and leave there.
 const EVERYWHERE: &[(&str, &str)] = &[
+    ("ConfigMap", "cnpg-default-monitoring"),
     ("ServiceAccount", "default"),
     ("ConfigMap", "kube-root-ca.crt"),
     ("ConfigMap", "istio-ca-root-cert"),

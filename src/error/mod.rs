@@ -3,11 +3,13 @@
 //! The modules below have small error enums of their own, without hints. The files in this folder map each of them to
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
+mod agent;
 mod cluster;
 pub mod exit;
 mod helm;
 mod journal;
 mod opschain;
+mod stream;
 mod values;
 mod vault;
 

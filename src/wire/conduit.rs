@@ -154,6 +154,11 @@ impl Conduit {
         .await
     }
 
+    /// How far the link has come: frames received and frames of this side that are durable.
+    pub fn progress(&self) -> (u64, u64) {
+        self.state().link.progress()
+    }
+
     /// Ends the link for good.
     pub fn close(&self, error: LinkError) {
         self.state().closed.get_or_insert(error);

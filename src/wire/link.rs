@@ -211,6 +211,11 @@ impl Link {
         self.kept.is_empty() || self.kept_bytes + HEADER + bytes <= self.limits.window
     }
 
+    /// Frames received, and frames of this side that the far side calls durable.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.received, self.acknowledged)
+    }
+
     /// Whether the far side has called everything durable.
     pub fn all_durable(&self) -> bool {
         self.kept.is_empty()

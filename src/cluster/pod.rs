@@ -1,0 +1,262 @@
+//! The manifests of helper pods, filled from `templates/`.
+//!
+//! A template holds placeholders `{{name}}` only. Values go in as JSON, which is YAML that no value can break out of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+/// Where the agent's program is in a helper pod.
+pub const AGENT: &str = "/dr/agent";
+/// Where the agent listens.
+pub const SOCKET: &str = "/dr/agent.sock";
+/// The client certificate in a backup pod.
+pub const CLIENT_CERTIFICATE: &str = "/certificates/client/tls.crt";
+/// Its key.
+pub const CLIENT_KEY: &str = "/certificates/client/tls.key";
+/// The authority that signed the server's certificate.
+pub const SERVER_CA: &str = "/certificates/ca/ca.crt";
+
+const BACKUP: &str = include_str!("../../templates/backup-pod.yaml");
+const RECOVERY: &str = include_str!("../../templates/recovery-pod.yaml");
+
+/// What the agent needs besides the spool: chunks in the making, the stream's window, PostgreSQL's programs.
+const AGENT_MIB: u64 = 768;
+
+/// Why a manifest could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    /// A placeholder that nothing was given for.
+    #[error("template {template} asks for `{placeholder}`, which was not given")]
+    Unfilled {
+        /// The template.
+        template: &'static str,
+        /// The placeholder.
+        placeholder: String,
+    },
+    /// Something was given that the template does not ask for.
+    #[error("template {template} has no place for `{name}`")]
+    Unknown {
+        /// The template.
+        template: &'static str,
+        /// What was given.
+        name: String,
+    },
+    /// A placeholder without its end.
+    #[error("template {0} has a placeholder without an end")]
+    Malformed(&'static str),
+    /// The result is no pod.
+    #[error("template {template} does not make a pod: {reason}")]
+    NotAPod {
+        /// The template.
+        template: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What every helper pod has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelperPod {
+    /// The pod's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The run that it works for.
+    pub run: String,
+    /// The image: the one that the database itself runs.
+    pub image: String,
+    /// Names of the Secrets to pull it with.
+    pub pull_secrets: Vec<String>,
+    /// After so long Kubernetes ends it, whatever happens.
+    pub deadline: Duration,
+    /// After so long without anybody attached the agent ends itself.
+    pub idle: Duration,
+}
+
+impl HelperPod {
+    fn values(&self) -> BTreeMap<&'static str, Value> {
+        let secrets: Vec<Value> = self.pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+        BTreeMap::from([
+            ("name", json!(self.name)),
+            ("namespace", json!(self.namespace)),
+            ("run", json!(self.run)),
+            ("image", json!(self.image)),
+            ("pull_secrets", json!(secrets)),
+            ("deadline_seconds", json!(self.deadline.as_secs())),
+            ("idle_minutes", json!(self.idle.as_secs().div_ceil(60).to_string())),
+        ])
+    }
+}
+
+/// A pod to make a base backup in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupPod {
+    /// What every helper pod has.
+    pub pod: HelperPod,
+    /// The Secret with the replication user's certificate (`tls.crt`, `tls.key`).
+    pub replication_secret: String,
+    /// The Secret with the authority (`ca.crt`).
+    pub ca_secret: String,
+    /// How much WAL may wait in memory, in MiB. It counts towards the pod's memory limit.
+    pub spool_mib: u64,
+}
+
+impl BackupPod {
+    /// The manifest.
+    ///
+    /// # Errors
+    /// See [`PodError`].
+    pub fn manifest(&self) -> Result<Pod, PodError> {
+        let mut values = self.pod.values();
+        values.insert("replication_secret", json!(self.replication_secret));
+        values.insert("ca_secret", json!(self.ca_secret));
+        values.insert("spool", json!(format!("{}Mi", self.spool_mib)));
+        values.insert("memory", json!(format!("{}Mi", self.spool_mib + AGENT_MIB)));
+        pod("backup-pod.yaml", BACKUP, &values)
+    }
+}
+
+/// A pod to put a data directory in place with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryPod {
+    /// What every helper pod has.
+    pub pod: HelperPod,
+    /// The claim of the database's volume.
+    pub claim: String,
+}
+
+impl RecoveryPod {
+    /// The manifest.
+    ///
+    /// # Errors
+    /// See [`PodError`].
+    pub fn manifest(&self) -> Result<Pod, PodError> {
+        let mut values = self.pod.values();
+        values.insert("claim", json!(self.claim));
+        values.insert("memory", json!(format!("{AGENT_MIB}Mi")));
+        pod("recovery-pod.yaml", RECOVERY, &values)
+    }
+}
+
+fn pod(template: &'static str, text: &str, values: &BTreeMap<&'static str, Value>) -> Result<Pod, PodError> {
+    let yaml = render(template, text, values)?;
+    serde_saphyr::from_str(&yaml).map_err(|error| PodError::NotAPod { template, reason: error.to_string() })
+}
+
+/// Fills a template. Every placeholder must be given, and everything given must have its place.
+///
+/// # Errors
+/// `Unfilled`, `Unknown`, `Malformed`.
+pub fn render(
+    template: &'static str,
+    text: &str,
+    values: &BTreeMap<&'static str, Value>,
+) -> Result<String, PodError> {
+    let mut unused: Vec<&str> = values.keys().copied().collect();
+    let mut filled = String::with_capacity(text.len() + 512);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, after) = after.split_once("}}").ok_or(PodError::Malformed(template))?;
+        let value =
+            values.get(name).ok_or_else(|| PodError::Unfilled { template, placeholder: name.to_owned() })?;
+        filled.push_str(before);
+        filled.push_str(&value.to_string());
+        unused.retain(|unused| *unused != name);
+        rest = after;
+    }
+    filled.push_str(rest);
+    match unused.first() {
+        Some(name) => Err(PodError::Unknown { template, name: (*name).to_owned() }),
+        None => Ok(filled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helper() -> HelperPod {
+        HelperPod {
+            name: "dr-backup-k3".into(),
+            namespace: "opschain".into(),
+            run: "20261123-0800-k3".into(),
+            image: "limepoint/opschain-db:17.10".into(),
+            pull_secrets: vec!["opschain-image-secret".into()],
+            deadline: Duration::from_secs(6 * 3600),
+            idle: Duration::from_secs(900),
+        }
+    }
+
+    fn backup() -> BackupPod {
+        BackupPod {
+            pod: helper(),
+            replication_secret: "opschain-db-replication".into(),
+            ca_secret: "opschain-db-ca".into(),
+            spool_mib: 512,
+        }
+    }
+
+    /// What is special to a pod, as YAML.
+    fn shown(pod: &Pod) -> String {
+        let spec = pod.spec.as_ref().unwrap();
+        serde_json::to_string_pretty(&json!({
+            "metadata": pod.metadata,
+            "image": spec.containers[0].image,
+            "env": spec.containers[0].env,
+            "memory": spec.containers[0].resources.as_ref().unwrap().limits,
+            "deadline": spec.active_deadline_seconds,
+            "pull": spec.image_pull_secrets,
+            "volumes": spec.volumes,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_backup_pod_is_filled() {
+        insta::assert_snapshot!(shown(&backup().manifest().unwrap()));
+    }
+
+    #[test]
+    fn the_recovery_pod_is_filled() {
+        let pod = RecoveryPod { pod: helper(), claim: "opschain-db-1".into() };
+        insta::assert_snapshot!(shown(&pod.manifest().unwrap()));
+    }
+
+    #[test]
+    fn no_helper_pod_has_more_rights_than_it_needs() {
+        let recovery = RecoveryPod { pod: helper(), claim: "opschain-db-1".into() };
+        for pod in [backup().manifest().unwrap(), recovery.manifest().unwrap()] {
+            let spec = pod.spec.unwrap();
+            let security = spec.security_context.unwrap();
+            assert_eq!((security.run_as_user, security.run_as_non_root), (Some(26), Some(true)));
+            assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
+            assert_eq!(spec.automount_service_account_token, Some(false));
+            assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
+            let container = spec.containers[0].security_context.clone().unwrap();
+            assert_eq!(container.allow_privilege_escalation, Some(false));
+            assert_eq!(container.read_only_root_filesystem, Some(true));
+            assert_eq!(container.capabilities.unwrap().drop, Some(vec!["ALL".into()]));
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_break_out_of_its_place() {
+        let mut odd = backup();
+        odd.pod.run = "x\"\n  hostNetwork: true\n  a: \"{{name}}".into();
+        let pod = odd.manifest().unwrap();
+        assert_eq!(pod.metadata.labels.unwrap()["dr.opschain/run"], odd.pod.run);
+        assert_eq!(pod.spec.unwrap().host_network, None);
+    }
+
+    #[test]
+    fn a_placeholder_left_open_or_unknown_is_an_error() {
+        let values = BTreeMap::from([("a", json!(1))]);
+        assert_eq!(render("t", "x: {{a}}", &values).unwrap(), "x: 1");
+        assert!(matches!(render("t", "x: {{b}}", &values), Err(PodError::Unfilled { .. })));
+        assert!(matches!(render("t", "x: y", &values), Err(PodError::Unknown { .. })));
+        assert!(matches!(render("t", "x: {{a", &values), Err(PodError::Malformed(_))));
+    }
+}

@@ -1,0 +1,263 @@
+//! A backup as it comes out of a pod: checked chunks, acknowledged by the caller.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::{Agent, Result, TransportError};
+use crate::agent::protocol::{
+    BackupDone, BackupRequest, BaseDone, ChunkHead, Digest, Envelope, Reply, Request, Stream, StreamTotals,
+};
+use crate::postgres::Lsn;
+use crate::wire::{Conduit, Kind};
+
+/// One sealed chunk, its SHA-256 verified.
+#[derive(Clone)]
+pub struct Chunk {
+    /// Which stream it is of.
+    pub stream: Stream,
+    /// Its place in the stream, from 0.
+    pub index: u32,
+    /// The whole age file.
+    pub stored: Bytes,
+    /// Its SHA-256.
+    pub stored_sha256: [u8; 32],
+    /// How many bytes of the stream it holds.
+    pub raw_bytes: u64,
+    /// The SHA-256 of those.
+    pub raw_sha256: [u8; 32],
+    /// To be given to [`BackupHandle::durable`].
+    pub ticket: Ticket,
+}
+
+/// Stands for a chunk and everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// What a backup hands out, in order. Chunks of base and WAL may alternate; the chunks of each stream come in order.
+pub enum BackupItem {
+    /// A chunk. The agent keeps it until it is called durable.
+    Chunk(Chunk),
+    /// The base backup and its manifest are whole. Now is the time to say where WAL may end.
+    BaseDone(BaseDone),
+    /// Everything was received, and all totals agree. The last item.
+    Done(Box<BackupDone>),
+}
+
+/// A backup on its way out of the pod. Must be read to [`BackupItem::Done`], or the agent be attached to anew.
+pub struct BackupStream<'a> {
+    agent: &'a mut Agent,
+    id: u64,
+    handle: BackupHandle,
+    current: Option<(ChunkHead, Vec<u8>)>,
+    seen: [StreamTotals; 3],
+    done: Option<Box<BackupDone>>,
+}
+
+/// Acknowledges chunks and ends the WAL, from wherever the caller writes.
+#[derive(Clone)]
+pub struct BackupHandle {
+    conduit: Conduit,
+    peer: String,
+    id: u64,
+    marks: Arc<Mutex<Marks>>,
+}
+
+#[derive(Default)]
+struct Marks {
+    /// A chunk is being received.
+    receiving: bool,
+    /// The last chunk handed out.
+    handed_out: u64,
+    /// The last one called durable.
+    durable: u64,
+    /// The last message seen.
+    seen: u64,
+}
+
+impl BackupHandle {
+    /// Says that the chunk of this ticket, and every chunk before it, will survive a crash. The agent sends a few
+    /// chunks ahead and then waits for this.
+    pub fn durable(&self, ticket: Ticket) {
+        self.mark(|marks| marks.durable = marks.durable.max(ticket.0));
+    }
+
+    /// Says that WAL is wanted up to `until` (a position that has been written, its segment switched), or with `None`
+    /// only up to the end of the base backup. Only for a backup that was asked for with `wal_until_asked`.
+    ///
+    /// # Errors
+    /// The link's.
+    pub async fn stop_wal(&self, until: Option<Lsn>) -> Result<()> {
+        let json = serde_json::to_vec(&Envelope { id: self.id, body: Request::StopWal { until } })
+            .map_err(|error| TransportError::Damaged(format!("write a request: {error}")))?;
+        let sent = self.conduit.send_control(json).await;
+        sent.map(|_| ()).map_err(|source| TransportError::Link { peer: self.peer.clone(), source })
+    }
+
+    fn mark(&self, change: impl FnOnce(&mut Marks)) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut marks);
+        self.acknowledge(&marks);
+    }
+
+    /// Acknowledgements are cumulative: messages between chunks may only be acknowledged when every chunk before them
+    /// is durable.
+    fn acknowledge(&self, marks: &Marks) {
+        let settled = !marks.receiving && marks.durable >= marks.handed_out;
+        self.conduit.durable(if settled { marks.seen } else { marks.durable });
+    }
+}
+
+impl Agent {
+    /// Begins a backup.
+    ///
+    /// # Errors
+    /// The link's; what the agent has against it comes with the first item.
+    pub async fn backup(&mut self, request: BackupRequest) -> Result<BackupStream<'_>> {
+        let id = self.say(Request::Backup(request)).await?;
+        self.unfinished = Some("backup");
+        let handle = BackupHandle {
+            conduit: self.conduit.clone(),
+            peer: self.peer.clone(),
+            id,
+            marks: Arc::new(Mutex::new(Marks::default())),
+        };
+        let nothing = || StreamTotals { chunks: 0, raw_bytes: 0, raw_sha256: Digest([0; 32]), stored_bytes: 0 };
+        let seen = [nothing(), nothing(), nothing()];
+        Ok(BackupStream { agent: self, id, handle, current: None, seen, done: None })
+    }
+}
+
+impl BackupStream<'_> {
+    /// A handle to acknowledge chunks with.
+    pub fn handle(&self) -> BackupHandle {
+        self.handle.clone()
+    }
+
+    /// See [`BackupHandle::durable`].
+    pub fn durable(&self, ticket: Ticket) {
+        self.handle.durable(ticket);
+    }
+
+    /// See [`BackupHandle::stop_wal`].
+    ///
+    /// # Errors
+    /// The link's.
+    pub async fn stop_wal(&self, until: Option<Lsn>) -> Result<()> {
+        self.handle.stop_wal(until).await
+    }
+
+    /// The next item; `None` after the last. Waits as long as the agent works: the link's heartbeats tell a slow
+    /// server from a dead one. May be dropped while it waits without losing anything.
+    ///
+    /// # Errors
+    /// The agent's, the link's, or that what came is not what was announced. The backup is over then.
+    pub async fn next(&mut self) -> Result<Option<BackupItem>> {
+        if self.agent.unfinished.is_none() {
+            return Ok(None);
+        }
+        let item = self.wait().await;
+        if matches!(item, Ok(BackupItem::Done(_)) | Err(TransportError::Agent { .. })) {
+            self.agent.unfinished = None;
+        }
+        item.map(Some)
+    }
+
+    async fn wait(&mut self) -> Result<BackupItem> {
+        loop {
+            if let Some((head, bytes)) = self.current.take_if(|(head, bytes)| bytes.len() as u64 == head.stored_bytes) {
+                return self.hand_out(head, bytes).map(BackupItem::Chunk);
+            }
+            let message = self.agent.conduit.receive().await.map_err(|source| self.agent.broken(source))?;
+            let mut item = None;
+            match message.kind {
+                Kind::Control => match self.agent.reply(self.id, &message)? {
+                    None => {}
+                    Some(Reply::Chunk(head)) => self.begin(head)?,
+                    Some(Reply::BaseDone(base)) => item = Some(BackupItem::BaseDone(base)),
+                    Some(Reply::BackupDone(done)) => self.done = Some(done),
+                    Some(other) => return Err(self.agent.odd(&other)),
+                },
+                Kind::Trailer => {
+                    if let Some(done) = self.done.take() {
+                        self.check(&done)?;
+                        item = Some(BackupItem::Done(done));
+                    }
+                }
+                _ => self.append(&message.payload)?,
+            }
+            let receiving = self.current.is_some();
+            self.handle.mark(|marks| (marks.seen, marks.receiving) = (message.sequence, receiving));
+            if let Some(item) = item {
+                return Ok(item);
+            }
+        }
+    }
+
+    fn begin(&mut self, head: ChunkHead) -> Result<()> {
+        let due = self.seen[head.stream as usize].chunks;
+        if self.current.is_some() || head.index != due {
+            let message = format!("{} chunk {} came where {due} was due", head.stream, head.index);
+            return Err(TransportError::Damaged(message));
+        }
+        let bytes = Vec::with_capacity(head.stored_bytes as usize);
+        self.current = Some((head, bytes));
+        Ok(())
+    }
+
+    fn append(&mut self, payload: &[u8]) -> Result<()> {
+        match &mut self.current {
+            Some((head, bytes)) if bytes.len() + payload.len() <= head.stored_bytes as usize => {
+                bytes.extend_from_slice(payload);
+                Ok(())
+            }
+            _ => Err(TransportError::Damaged("bytes came that belong to no chunk".into())),
+        }
+    }
+
+    /// Hands out the collected chunk, its SHA-256 verified.
+    fn hand_out(&mut self, head: ChunkHead, bytes: Vec<u8>) -> Result<Chunk> {
+        if Digest(Sha256::digest(&bytes).into()) != head.stored_sha256 {
+            let message = format!("{} chunk {} was damaged on the way", head.stream, head.index);
+            return Err(TransportError::Damaged(message));
+        }
+        let mut ticket = 0;
+        self.handle.mark(|marks| {
+            ticket = marks.seen;
+            (marks.receiving, marks.handed_out) = (false, ticket);
+        });
+        let seen = &mut self.seen[head.stream as usize];
+        seen.chunks += 1;
+        seen.raw_bytes += head.raw_bytes;
+        seen.stored_bytes += head.stored_bytes;
+        Ok(Chunk {
+            stream: head.stream,
+            index: head.index,
+            stored: Bytes::from(bytes),
+            stored_sha256: head.stored_sha256.0,
+            raw_bytes: head.raw_bytes,
+            raw_sha256: head.raw_sha256.0,
+            ticket: Ticket(ticket),
+        })
+    }
+
+    fn check(&self, done: &BackupDone) -> Result<()> {
+        let streams = [
+            (Stream::Base, &done.base_totals),
+            (Stream::Wal, &done.wal_totals),
+            (Stream::Manifest, &done.manifest_totals),
+        ];
+        for (stream, said) in streams {
+            let seen = &self.seen[stream as usize];
+            if (seen.chunks, seen.raw_bytes, seen.stored_bytes) != (said.chunks, said.raw_bytes, said.stored_bytes) {
+                let message = format!(
+                    "{stream}: {} chunks of {} bytes were received, {} of {} were sent",
+                    seen.chunks, seen.stored_bytes, said.chunks, said.stored_bytes
+                );
+                return Err(TransportError::Damaged(message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! How a session with an agent is opened: by exec into its pod, or over a local socket.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, AttachParams, AttachedProcess};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+
+use super::super::error::innermost;
+use super::super::pod::{AGENT, SOCKET};
+
+/// The library's own buffers are 1 KiB, which makes every kilobyte a wake-up.
+const BUFFER: usize = 1 << 20;
+
+/// One open session.
+pub struct Session {
+    /// What the agent sends.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// What is sent to it.
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// What was said beside the stream.
+    pub words: Words,
+    /// Ends the session when dropped.
+    pub keep: Option<AttachedProcess>,
+}
+
+/// What a session's program wrote to stderr: its last line tells why a session ended.
+#[derive(Clone, Default)]
+pub struct Words(Arc<Mutex<Option<String>>>);
+
+impl Words {
+    /// The last line.
+    pub fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn say(&self, line: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+    }
+}
+
+/// Why no session could be opened.
+#[derive(Debug)]
+pub struct DialError {
+    /// Lower-case, for people.
+    pub message: String,
+    /// Whether trying again is of no use.
+    pub hopeless: bool,
+}
+
+/// Opens sessions with one agent.
+pub trait Dial: Send + Sync + 'static {
+    /// Opens one.
+    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>>;
+    /// Whom it speaks to, for people: `the agent in pod opschain/dr-backup-1`.
+    fn describe(&self) -> String;
+}
+
+/// Opens sessions by exec into a pod.
+pub struct ExecDial {
+    pods: Api<Pod>,
+    pod: String,
+}
+
+impl ExecDial {
+    /// Sessions with the agent in `pod`.
+    pub fn new(pods: Api<Pod>, pod: impl Into<String>) -> Self {
+        Self { pods, pod: pod.into() }
+    }
+
+    async fn open(&self) -> Result<Session, DialError> {
+        let hopeless = |message: String| DialError { message, hopeless: true };
+        match self.pods.get_opt(&self.pod).await {
+            Ok(None) => return Err(hopeless(format!("pod {} is gone", self.pod))),
+            Ok(Some(pod)) => {
+                if let Some(end) = ended(&pod) {
+                    return Err(hopeless(format!("pod {} {end}", self.pod)));
+                }
+            }
+            Err(error) => return Err(refusal(&error)),
+        }
+        let params = AttachParams::default()
+            .stdin(true)
+            .stdout(true)
+            .stderr(true)
+            .max_stdin_buf_size(BUFFER)
+            .max_stdout_buf_size(BUFFER)
+            .max_stderr_buf_size(64 << 10);
+        let command = [AGENT, "agent", "attach", "--socket", SOCKET];
+        let mut process = self.pods.exec(&self.pod, command, &params).await.map_err(|error| refusal(&error))?;
+        let streams = (process.stdin(), process.stdout(), process.stderr());
+        let (Some(writer), Some(reader), Some(stderr)) = streams else {
+            return Err(DialError { message: "the exec session has no streams".into(), hopeless: false });
+        };
+        let words = Words::default();
+        let heard = words.clone();
+        // One task of the library serves all streams of a session: stderr is drained at all times, or stdout stalls.
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).split(b'\n');
+            while let Ok(Some(line)) = lines.next_segment().await {
+                let line = String::from_utf8_lossy(&line).trim().to_owned();
+                if !line.is_empty() {
+                    heard.say(line);
+                }
+            }
+        });
+        Ok(Session { reader: Box::new(reader), writer: Box::new(writer), words, keep: Some(process) })
+    }
+}
+
+/// How a pod has ended, if it has: its agent will not come back.
+fn ended(pod: &Pod) -> Option<String> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some("is being deleted".into());
+    }
+    let status = pod.status.as_ref()?;
+    let phase = status.phase.as_deref()?;
+    if !matches!(phase, "Failed" | "Succeeded") {
+        return None;
+    }
+    let terminated = status.container_statuses.iter().flatten().find_map(|container| {
+        container.state.as_ref()?.terminated.as_ref().map(|end| match (&end.reason, &end.message) {
+            (Some(reason), Some(message)) => format!("{reason}, {}", message.trim()),
+            (Some(reason), None) => format!("{reason}, exit code {}", end.exit_code),
+            _ => format!("exit code {}", end.exit_code),
+        })
+    });
+    let why = status.message.clone().or_else(|| status.reason.clone()).or(terminated);
+    Some(format!("has ended ({})", why.unwrap_or_else(|| phase.to_lowercase())))
+}
+
+fn refusal(error: &kube::Error) -> DialError {
+    let hopeless = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
+    DialError { message: innermost(error), hopeless }
+}
+
+impl Dial for ExecDial {
+    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>> {
+        Box::pin(self.open())
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent in pod {}", self.pod)
+    }
+}
+
+/// Opens sessions over a unix socket on this host.
+pub struct SocketDial(pub PathBuf);
+
+impl Dial for SocketDial {
+    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>> {
+        Box::pin(async {
+            let stream = tokio::net::UnixStream::connect(&self.0).await.map_err(|error| DialError {
+                message: format!("connect to {}: {error}", self.0.display()),
+                hopeless: false,
+            })?;
+            let (reader, writer) = stream.into_split();
+            let (reader, writer) = (Box::new(reader), Box::new(writer));
+            Ok(Session { reader, writer, words: Words::default(), keep: None })
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent at {}", self.0.display())
+    }
+}

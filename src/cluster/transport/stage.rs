@@ -1,0 +1,109 @@
+//! Sends a backup into a pod, chunk by chunk.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::{Agent, Result, TransportError};
+use crate::agent::protocol::{ChunkHead, Digest, Reply, Request, StageReport, StageRequest, Stream};
+
+/// One chunk to be staged, opened from its age file: the identity never enters the pod.
+#[derive(Clone)]
+pub struct StageChunk {
+    /// Which stream it is of.
+    pub stream: Stream,
+    /// Its place in the stream, from 0.
+    pub index: u32,
+    /// The zstd frame; for [`Stream::Manifest`] the manifest itself.
+    pub frame: Bytes,
+    /// How many bytes it decompresses to.
+    pub raw_bytes: u64,
+    /// Their SHA-256, as the bundle's manifest says it.
+    pub raw_sha256: [u8; 32],
+}
+
+/// A stage that is being filled. Must be finished, or the agent be attached to anew.
+pub struct StageSink<'a> {
+    agent: &'a mut Agent,
+    id: u64,
+}
+
+impl Agent {
+    /// Begins a fresh stage beside the data directory; what an earlier attempt of the run has left is removed.
+    ///
+    /// # Errors
+    /// The agent's, or the link's.
+    pub async fn stage(&mut self, request: StageRequest) -> Result<StageSink<'_>> {
+        let id = self.say(Request::Stage(request)).await?;
+        match self.answer(id).await? {
+            Reply::StageReady => {
+                self.unfinished = Some("stage");
+                Ok(StageSink { agent: self, id })
+            }
+            other => Err(self.odd(&other)),
+        }
+    }
+}
+
+impl StageSink<'_> {
+    /// Sends one chunk. Chunks of a stream come in order, from 0. Returns when the last of its bytes is on its way;
+    /// waits while too much before it is not written yet.
+    ///
+    /// # Errors
+    /// The agent's (a damaged chunk, a full volume), or the link's. The stage is over then.
+    pub async fn send(&mut self, chunk: StageChunk) -> Result<()> {
+        let StageChunk { stream, index, frame, raw_bytes, raw_sha256 } = chunk;
+        let stored_sha256 = Digest(Sha256::digest(&frame).into());
+        let head = ChunkHead {
+            stream,
+            index,
+            stored_bytes: frame.len() as u64,
+            stored_sha256,
+            raw_bytes,
+            raw_sha256: Digest(raw_sha256),
+        };
+        let sent = async {
+            self.agent.say_in(self.id, Request::StageChunk(head)).await?;
+            self.agent.conduit.send_data(frame).await.map_err(|source| self.agent.broken(source))?;
+            Ok(None)
+        };
+        let answer = async { self.agent.answer(self.id).await.map(Some) };
+        // The agent only answers now to say what is wrong.
+        let outcome = tokio::select! {
+            outcome = answer => outcome,
+            outcome = sent => outcome,
+        };
+        match outcome {
+            Ok(None) => Ok(()),
+            Ok(Some(other)) => Err(self.agent.odd(&other)),
+            Err(error) => Err(self.over(error)),
+        }
+    }
+
+    /// Says that these were all chunks, and waits until everything is written, checked and synced.
+    ///
+    /// # Errors
+    /// The agent's (a file that is missing, extra or damaged, missing WAL), or the link's.
+    pub async fn finish(mut self) -> Result<StageReport> {
+        let sent = async {
+            self.agent.say_in(self.id, Request::StageEnd).await?;
+            self.agent.conduit.send_trailer().map_err(|source| self.agent.broken(source))?;
+            self.agent.answer(self.id).await
+        };
+        match sent.await {
+            Ok(Reply::StageDone(report)) => {
+                self.agent.unfinished = None;
+                Ok(report)
+            }
+            Ok(other) => Err(self.agent.odd(&other)),
+            Err(error) => Err(self.over(error)),
+        }
+    }
+
+    /// After the agent itself has given up the stage, the link can carry other requests.
+    fn over(&mut self, error: TransportError) -> TransportError {
+        if matches!(error, TransportError::Agent { .. }) {
+            self.agent.unfinished = None;
+        }
+        error
+    }
+}

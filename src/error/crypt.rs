@@ -1,0 +1,99 @@
+//! What the errors of keys and signatures mean to the operator.
+
+use crate::crypt::seal::SealError;
+use crate::crypt::sign::SignError;
+
+use super::{CommandError, Exit};
+
+impl From<SealError> for CommandError {
+    fn from(error: SealError) -> Self {
+        let (exit, hints) = seal_advice(&error);
+        let mut command = Self::new(exit, error.to_string());
+        if let SealError::ReadIdentity { source, .. } | SealError::Seal(source) = error {
+            command = command.because(source);
+        }
+        hints.into_iter().fold(command, Self::hint)
+    }
+}
+
+impl From<SignError> for CommandError {
+    fn from(error: SignError) -> Self {
+        let (exit, hints) = sign_advice(&error);
+        let mut command = Self::new(exit, error.to_string());
+        if let SignError::ReadKey { source, .. } | SignError::WriteKey { source, .. } | SignError::ReadSigners { source, .. } = error
+        {
+            command = command.because(source);
+        }
+        hints.into_iter().fold(command, Self::hint)
+    }
+}
+
+/// The exit code and the ways out of a failure to seal or open.
+pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
+    let hint = match error {
+        SealError::BadRecipient(_) => "A recipient is the public key that `age-keygen -y KEYFILE` prints.".to_owned(),
+        SealError::NoRecipient => "Name at least one recipient in dr.toml; two (operator and escrow) are better.".to_owned(),
+        SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`, or name another file with --identity."),
+        SealError::BadIdentity { .. } => "An identity file is what `age-keygen -o KEYFILE` writes.".to_owned(),
+        SealError::Passphrase { .. } => "Run it at a terminal, where the passphrase can be asked for.".to_owned(),
+        SealError::NoMatch => {
+            "`dr bundle show` lists the recipients; `age-keygen -y KEYFILE` tells which key you hold. Name the file with --identity.".to_owned()
+        }
+        SealError::Damaged(_) => return (Exit::Damaged, vec!["Take another copy; this one is not what was written.".into()]),
+        SealError::Seal(_) => return (Exit::Failure, Vec::new()),
+    };
+    (Exit::Keys, vec![hint])
+}
+
+/// The exit code and the ways out of a failure to sign or to trust.
+pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
+    match error {
+        SignError::ReadKey { path, .. } | SignError::WriteKey { path, .. } => {
+            (Exit::Keys, vec![format!("Look at `ls -l {path}`; `dr init` makes a signing key where there is none.")])
+        }
+        SignError::BadKey { path, .. } => {
+            (Exit::Keys, vec![format!("`ssh-keygen -t ed25519 -N '' -f {path}` makes a key that fits.")])
+        }
+        SignError::OpenKey { path, .. } => (Exit::Keys, vec![format!("`chmod 600 {path}`, if nobody else has read it.")]),
+        SignError::ReadSigners { path, .. } | SignError::BadSigners { path, .. } => (
+            Exit::Keys,
+            vec![format!("{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS: `name namespaces=\"...\" ssh-ed25519 AAAA...`.")],
+        ),
+        SignError::Sign(_) => (Exit::Failure, Vec::new()),
+        SignError::BadSignature(_) | SignError::Mismatch { .. } => {
+            (Exit::Untrusted, vec!["Do not use it: it was changed after it was signed, or on its way here.".into()])
+        }
+        SignError::Unknown { fingerprint } => (
+            Exit::Untrusted,
+            vec![format!(
+                "If you know that {fingerprint} is the key of one of your hosts, add its line to the trusted signers; the `.pub` file is beside its signing key."
+            )],
+        ),
+        SignError::NotForThis { .. } => {
+            (Exit::Untrusted, vec!["The options of its line in the trusted signers say what it is trusted for.".into()])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_wrong_key_is_a_matter_of_keys_and_a_cut_file_of_damage() {
+        assert_eq!(CommandError::from(SealError::NoMatch).exit(), Exit::Keys);
+        assert_eq!(CommandError::from(SealError::Damaged("x".into())).exit(), Exit::Damaged);
+        assert!(CommandError::from(SealError::NoMatch).hints()[0].contains("dr bundle show"));
+    }
+
+    #[test]
+    fn a_foreign_signature_is_untrusted_and_says_whose_it_would_be() {
+        let command = CommandError::from(SignError::Unknown { fingerprint: "SHA256:abc".into() });
+        assert_eq!(command.exit(), Exit::Untrusted);
+        assert!(command.hints()[0].contains("SHA256:abc"));
+        assert_eq!(CommandError::from(SignError::OpenKey { path: "k".into(), mode: 0o644 }).exit(), Exit::Keys);
+        let read = SignError::ReadKey { path: "k".into(), source: io::Error::other("gone") };
+        assert_eq!(CommandError::from(read).to_string(), "read signing key k: gone");
+    }
+}

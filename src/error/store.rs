@@ -1,0 +1,73 @@
+//! What the errors of a store mean to the operator.
+
+use crate::store::StoreError;
+
+use super::{CommandError, Exit};
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let (exit, hints) = advice(&error);
+        let message = error.to_string();
+        let mut command = Self::new(exit, message);
+        if let StoreError::Unusable { source, .. } | StoreError::Io { source, .. } = error {
+            command = command.because(source);
+        }
+        hints.into_iter().fold(command, Self::hint)
+    }
+}
+
+/// The exit code and the ways out; `bundle` uses it for faults whose cause is the store.
+pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
+    match error {
+        StoreError::NotFound { .. } => (Exit::NotFound, vec!["`dr bundle list` shows what the store holds.".into()]),
+        StoreError::BadName(_) => (Exit::Usage, vec!["`dr bundle list` shows the names of the bundles.".into()]),
+        StoreError::Full { place, .. } => (
+            Exit::Space,
+            vec![
+                format!("Free room under {place} (`df -h {place}`) and run it again; nothing half was left there."),
+                "`dr bundle prune` removes bundles that are no longer needed.".into(),
+            ],
+        ),
+        StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are going on.".into()]),
+        StoreError::Exists { .. } => (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()]),
+        StoreError::Unusable { place, .. } => {
+            (Exit::Store, vec![format!("Look at `ls -ld {place}`, or set another store in dr.toml; `dr doctor` checks it.")])
+        }
+        StoreError::Io { .. } | StoreError::Poisoned(_) => {
+            (Exit::Store, vec!["Look at the disk of the store (`dmesg`, `df -h`); the bundle was not published.".into()])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn each_kind_has_its_exit_code_and_a_way_out() {
+        let name = || "b".to_owned();
+        let io = || io::Error::other("broken");
+        for (error, exit) in [
+            (StoreError::NotFound { object: name(), place: name() }, Exit::NotFound),
+            (StoreError::BadName(name()), Exit::Usage),
+            (StoreError::Full { object: name(), place: name(), written: 1 }, Exit::Space),
+            (StoreError::Busy { object: name(), place: name() }, Exit::Locked),
+            (StoreError::Exists { object: name(), place: name() }, Exit::Store),
+            (StoreError::Unusable { place: name(), source: io() }, Exit::Store),
+            (StoreError::Io { act: "read", object: name(), source: io() }, Exit::Store),
+            (StoreError::Poisoned(name()), Exit::Store),
+        ] {
+            let text = error.to_string();
+            let command = CommandError::from(error);
+            assert_eq!((command.exit(), command.message()), (exit, text.as_str()));
+            assert!(!command.hints().is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_cause_is_said_once() {
+        let error = StoreError::Unusable { place: "/x".into(), source: io::Error::other("it is not a folder") };
+        assert_eq!(CommandError::from(error).to_string(), "store /x: it is not a folder");
+    }
+}
