@@ -7,7 +7,8 @@ GO_BUILD=(env CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags)
 # part NAME BUILDER INPUT...: prints the part's folder, building it first when it is missing.
 # BUILDER is called as `BUILDER INPUT...` in an empty folder and leaves the part there. An INPUT that begins with a
 # slash is a file or a folder and counts with its content. RECIPE, when the caller sets it, counts too: what the builder
-# uses beyond its own text and inputs. With ONLY_CACHED set, a missing part is not built but a failure.
+# uses beyond its own text and inputs. Never call it in a condition or before `||`: there bash lets a builder go on
+# after a failed command. With ONLY_CACHED set, a missing part is not built but a failure.
 part() {
     local name=$1 builder=$2 key folder
     shift 2
@@ -27,16 +28,14 @@ part() {
             mkdir -p "$scratch/part"
             say "building $name (log: $CACHE/$name.log)"
             began=$SECONDS
-            # `set -e` does not reach into a function that stands in a condition, so the builder gets a shell of its own.
-            set +e
-            (set -e; cd "$scratch/part"; "$builder" "$@") >"$CACHE/$name.log" 2>&1
-            status=$?
-            set -e
-            [ $status = 0 ] || die 5 "building $name failed; the end of $CACHE/$name.log: $(tail -n 5 "$CACHE/$name.log")"
+            trap '[ -e "$folder" ] || die 5 "building $name failed; $CACHE/$name.log ends: $(tail -n 5 "$CACHE/$name.log")"' EXIT
+            cd "$scratch/part"
+            "$builder" "$@" >"$CACHE/$name.log" 2>&1
+            cd "$CACHE"
             mv "$scratch/part" "$folder"
             discard "$scratch"
             say "built $name in $((SECONDS - began)) s"
-        ) || exit $?
+        )
     fi
     echo "$folder"
 }
@@ -104,10 +103,16 @@ build_registry() {
     "${GO_BUILD[@]}" '-s -w' -o "$here/registry" github.com/distribution/distribution/v3/cmd/registry
 }
 
+# The version of its client is what helm takes a cluster's for when it renders a chart without one.
 build_helm3() {
-    local here=$PWD
+    local here=$PWD module=helm.sh/helm/v3 minor package stamp
     cd "$1"
-    "${GO_BUILD[@]}" "-s -w -X helm.sh/helm/v3/internal/version.version=v$2" -o "$here/helm3" helm.sh/helm/v3/cmd/helm
+    minor=$(go list -m -f '{{.Version}}' k8s.io/client-go | cut -d. -f2)
+    stamp="-s -w -X $module/internal/version.version=v$2"
+    for package in pkg/chartutil pkg/lint/rules; do
+        stamp+=" -X $module/$package.k8sVersionMajor=1 -X $module/$package.k8sVersionMinor=$minor"
+    done
+    "${GO_BUILD[@]}" "$stamp" -o "$here/helm3" $module/cmd/helm
 }
 
 # helm and kubectl, out of the archive in the archive.

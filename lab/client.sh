@@ -36,20 +36,28 @@ dr_folder() {
 
 # client_env COMMAND...: runs the command inside, with everything set that it needs to find the cluster and registry.
 client_env() {
-    local dr
-    dr=$(dr_folder)
-    in_netns env KUBECONFIG="$KUBECONFIG_FILE" PATH="$STATE/bin:${dr:+$dr:}$PATH" \
-        KUBECACHEDIR="$STATE/kube-cache" SSL_CERT_FILE="$STATE/authorities.crt" \
-        HELM_CONFIG_HOME="$STATE/helm/config" HELM_CACHE_HOME="$STATE/helm/cache" HELM_DATA_HOME="$STATE/helm/data" \
-        LAB_SITE="$SITE" LAB_REGISTRY="$REGISTRY_ADDRESS" LAB_PG_VERSION="$(cat "$STATE/pgversion")" "$@"
+    client_prefix
+    "${CLIENT[@]}" "$@"
 }
 
+client_prefix() {
+    local dr
+    dr=$(dr_folder)
+    CLIENT=(nsenter --net="/run/netns/$NETNS" -- env
+        KUBECONFIG="$KUBECONFIG_FILE" PATH="$STATE/bin:${dr:+$dr:}$PATH"
+        KUBECACHEDIR="$STATE/kube-cache" SSL_CERT_FILE="$STATE/authorities.crt"
+        HELM_CONFIG_HOME="$STATE/helm/config" HELM_CACHE_HOME="$STATE/helm/cache" HELM_DATA_HOME="$STATE/helm/data"
+        LAB_SITE="$SITE" LAB_REGISTRY="$REGISTRY_ADDRESS" LAB_PG_VERSION="$(cat "$STATE/pgversion")")
+}
+
+# The command takes this process's place, so that a signal to `lab run` is a signal to it.
 lab_run() {
     [ "${1:-}" != -- ] || shift
     [ $# -gt 0 ] || die 2 "name a command: lab/lab run -- kubectl get pods -A"
     [ "$(id -u)" = 0 ] || die 4 "entering the lab's network namespace takes root"
     is_up || die 3 "site $SITE is down, nothing was run; bring it up: lab/lab up"
-    client_env "$@"
+    client_prefix
+    exec "${CLIENT[@]}" "$@"
 }
 
 lab_status() {

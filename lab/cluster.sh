@@ -13,12 +13,12 @@ cluster_up() {
         "$KUBE/local-path-storage.yaml" | admin apply -f - >/dev/null
     # Server-side: the Cluster's definition is larger than what a client-side apply may note on an object.
     admin apply --server-side --force-conflicts -f "$OPERATOR/operator.yaml" >/dev/null
-    until_true 60 "node $NODE is Ready" admin wait --for=condition=Ready "node/$NODE" --timeout=1s
-    until_true 60 "CoreDNS answers" in_netns curl -sSf http://127.0.0.1:8181/ready
-    admin -n cnpg-system rollout status $operator --timeout=180s >/dev/null ||
+    until_true 120 "node $NODE is Ready" admin wait --for=condition=Ready "node/$NODE" --timeout=1s
+    until_true 120 "CoreDNS answers" in_netns curl -sSf http://127.0.0.1:8181/ready
+    admin -n cnpg-system rollout status $operator --timeout=300s >/dev/null ||
         die 1 "the operator does not become ready; see: lab/lab run -- kubectl -n cnpg-system describe $operator"
-    until_true 60 "the operator's webhooks answer" admin create --dry-run=server -f "$LAB_DIR/manifests/probe.yaml"
-    admin -n local-path-storage rollout status deployment/local-path-provisioner --timeout=120s >/dev/null ||
+    until_true 120 "the operator's webhooks answer" admin create --dry-run=server -f "$LAB_DIR/manifests/probe.yaml"
+    admin -n local-path-storage rollout status deployment/local-path-provisioner --timeout=300s >/dev/null ||
         die 1 "the volume provisioner does not become ready"
     charts_up
 }

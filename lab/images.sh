@@ -15,7 +15,7 @@ build_layers() {
 
 build_standin() {
     local here=$PWD
-    cd "$1" || return
+    cd "$1"
     "${GO_BUILD[@]}" '-s -w' -o "$here/standin" .
 }
 
@@ -101,7 +101,7 @@ images_up() {
 # standin_images DATABASE_ENVIRONMENT...: every image of the stand-in's table at every release. Only the topmost layer,
 # a file with the release's name, differs between releases.
 standin_images() {
-    local release repository base user entrypoint program layers environment
+    local release repository base user entrypoint program extra layers environment
     program=$(layer standin file "$STANDIN/standin" standin)
     while read -r release; do
         while read -r repository base user entrypoint; do
@@ -114,9 +114,11 @@ standin_images() {
             esac
             layers+=("$program")
             if [ -d "$FIXTURES/standin/rootfs/$repository" ]; then
-                layers+=("$(layer "rootfs-$repository" tree "$FIXTURES/standin/rootfs/$repository")")
+                extra=$(layer "rootfs-$repository" tree "$FIXTURES/standin/rootfs/$repository")
+                layers+=("$extra")
             fi
-            layers+=("$(layer "release-$release" text etc/opschain-version "$release")")
+            extra=$(layer "release-$release" text etc/opschain-version "$release")
+            layers+=("$extra")
             push_image "limepoint/$repository:$release" "$(image_config "$user" "$entrypoint" "${environment[@]}")" \
                 "${layers[@]}"
         done < <(table "$FIXTURES/standin/images")

@@ -186,9 +186,9 @@ node_up() {
     OTEL_TRACES_EXPORTER=none start registry "$REGISTRY/registry" serve "$CONF/registry.yaml"
     start containerd containerd --config "$CONF/containerd.toml"
     start_apiserver
-    until_true 90 "the API server is ready" admin get --raw /readyz
+    until_true 180 "the API server is ready" admin get --raw /readyz
     start_controllers
-    until_true 30 "the registry answers" registry_call ""
-    until_true 30 "containerd answers" in_netns ctr --address "$RUN/containerd.sock" version
+    until_true 60 "the registry answers" registry_call ""
+    until_true 60 "containerd answers" in_netns ctr --address "$RUN/containerd.sock" version
     start_node
 }

@@ -189,6 +189,37 @@ site_pids() {
         find /sys/fs/cgroup -path "*/dr-lab-$SPARE_SITE*" -name cgroup.procs -exec cat {} +; } 2>/dev/null | sort -un
 }
 
+# The least database that `load` can fill: the operator's, named as OpsChain's.
+database_is_made() {
+    kube create namespace opschain || return 1
+    "$LAB" run -- bash -c 'sed "s/VERSION/$LAB_PG_VERSION/" | kubectl create -f -' <<'MANIFEST' || return 1
+apiVersion: postgresql.cnpg.io/v1
+kind: Cluster
+metadata: {name: opschain-db, namespace: opschain}
+spec:
+  instances: 1
+  imageName: limepoint/opschain-db:VERSION
+  bootstrap: {initdb: {database: opschain, owner: opschain}}
+  storage: {size: 1Gi}
+MANIFEST
+    kube -n opschain wait --for=condition=Ready cluster/opschain-db --timeout=240s --request-timeout=250s
+}
+
+# fingerprint: of every row that load made.
+fingerprint() {
+    kube -n opschain exec opschain-db-1 -c postgres -- psql -d opschain -qtA -c "select md5(string_agg(row, '' order by row))
+        from (select md5(data) as row from load_random union all select md5(document::text) from load_json
+        union all select md5(line) from load_text) rows"
+}
+
+load_is_repeatable() {
+    "$LAB" load --gib 0.02 && LOADED=$(fingerprint) && "$LAB" load --gib 0.02 --mix || return 1
+    echo "first $LOADED"
+    [ -n "$LOADED" ] && [ "$LOADED" = "$(fingerprint)" ]
+}
+
+database_is_kept() { [ "$(fingerprint)" = "$LOADED" ]; }
+
 # A power cut as seen by the site: every process is gone, nothing was told.
 power_cut() {
     site_pids | xargs -r kill -KILL
@@ -203,7 +234,7 @@ marker_is_kept() {
 
 # The pod of before is started again by the kubelet, on its volume.
 recovers() {
-    "$LAB" up && poll 60 marker_is_kept
+    "$LAB" up && poll 60 marker_is_kept && poll 60 database_is_kept
 }
 
 # Killed after 1, 3, 6, 10 s: each time somewhere else; the last one is let run.
@@ -247,9 +278,11 @@ life() {
     expect "a pod starts" pod_starts
     expect "the volume keeps a file" volume_keeps
     expect "a marker is set" kube create configmap lab-marker --from-literal=word=kept
+    expect "the operator makes a database" database_is_made
+    expect "load fills it with the same bytes each time" load_is_repeatable
     expect "every process is killed" power_cut
     expect "status and run say that it is down" refuses_after_cut
-    expect "up recovers, state kept" recovers
+    expect "up recovers, with its objects, volume and database" recovers
     expect "down leaves nothing behind" leaves_nothing
     expect "run against it fails at once" down_lab_refuses
     expect "up brings the state back" recovers

@@ -70,18 +70,106 @@ impl Dice {
 
     fn scalar(&mut self) -> String {
         const WHOLE: &[&str] = &[
-            "y", "Y", "yes", "No", "on", "OFF", "true", "tRue", "~", "null", "Null", "nULL", "\"\"", "''", "0755", "08", "0o17",
-            "0x1F", "0X1f", "-0x10", "0b101", "0b-1", "0b102", "1_000", "1__0", "_1", "+5", "-5", "+-5", "1e3", "1E-3", "1.5e+300",
-            "1e400", "-1e400", ".5", "5.", ".5_0", "._5", "+.5", "-.5", "-0", "-0.0", "12345678901234567890123456789012",
-            "9007199254740993", "18446744073709551615", "18446744073709551616", "-9223372036854775809", "1:30", "2026-08-20",
-            "2026.8.20", "17.10", "2001-12-14t21:59:43.10-05:00", "<<", "!!str 12", "!!int \"12\"", "!!float 3", "!!bool \"yes\"",
-            "!foo bar", "! 12", "!!binary aGVsbG8=", "!!timestamp 2001-12-14", "!!null \"\"", "\"a\\tb\\u00e9\"", "\"\\x41\\N\\_\"",
-            "'it''s'", "plain text # comment", "a:b", "http://x/y?z", "{{ .Values.x }}x", "\"{{ tpl }}\"", "{}", "[]", "[a, 'b', 1]",
-            "{a: 1, b: [x]}", "\"quoted\"", "-x", "?x", "x:", "@", "%x", "\"\\ud83d\"", "\"\\/\"", "\"\\e\"", "\u{1f600}", "é",
-            "\"line one\n\n  line two\"", "word\n  next", "0x", "0xg", "1e", "1.2.3", "+", ".", "..", "!!int x", "!!set {a, b}",
+            "y",
+            "Y",
+            "yes",
+            "No",
+            "on",
+            "OFF",
+            "true",
+            "tRue",
+            "~",
+            "null",
+            "Null",
+            "nULL",
+            "\"\"",
+            "''",
+            "0755",
+            "08",
+            "0o17",
+            "0x1F",
+            "0X1f",
+            "-0x10",
+            "0b101",
+            "0b-1",
+            "0b102",
+            "1_000",
+            "1__0",
+            "_1",
+            "+5",
+            "-5",
+            "+-5",
+            "1e3",
+            "1E-3",
+            "1.5e+300",
+            "1e400",
+            "-1e400",
+            ".5",
+            "5.",
+            ".5_0",
+            "._5",
+            "+.5",
+            "-.5",
+            "-0",
+            "-0.0",
+            "12345678901234567890123456789012",
+            "9007199254740993",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "1:30",
+            "2026-08-20",
+            "2026.8.20",
+            "17.10",
+            "2001-12-14t21:59:43.10-05:00",
+            "<<",
+            "!!str 12",
+            "!!int \"12\"",
+            "!!float 3",
+            "!!bool \"yes\"",
+            "!foo bar",
+            "! 12",
+            "!!binary aGVsbG8=",
+            "!!timestamp 2001-12-14",
+            "!!null \"\"",
+            "\"a\\tb\\u00e9\"",
+            "\"\\x41\\N\\_\"",
+            "'it''s'",
+            "plain text # comment",
+            "a:b",
+            "http://x/y?z",
+            "{{ .Values.x }}x",
+            "\"{{ tpl }}\"",
+            "{}",
+            "[]",
+            "[a, 'b', 1]",
+            "{a: 1, b: [x]}",
+            "\"quoted\"",
+            "-x",
+            "?x",
+            "x:",
+            "@",
+            "%x",
+            "\"\\ud83d\"",
+            "\"\\/\"",
+            "\"\\e\"",
+            "\u{1f600}",
+            "é",
+            "\"line one\n\n  line two\"",
+            "word\n  next",
+            "0x",
+            "0xg",
+            "1e",
+            "1.2.3",
+            "+",
+            ".",
+            "..",
+            "!!int x",
+            "!!set {a, b}",
         ];
-        const PIECES: &[&str] =
-            &["0", "1", "7", "8", "9", ".", "e", "E", "-", "+", "_", "x", "b", "o", "a", "f", "n", "y", "12", "00", "e5"];
+        const PIECES: &[&str] = &[
+            "0", "1", "7", "8", "9", ".", "e", "E", "-", "+", "_", "x", "b", "o", "a", "f", "n", "y", "12", "00", "e5",
+        ];
         if self.roll(3) > 0 {
             return self.pick(WHOLE).to_owned();
         }
@@ -96,8 +184,25 @@ impl Dice {
     }
 
     fn key(&mut self) -> String {
-        const KEYS: &[&str] =
-            &["a", "b", "a.b", "y", "no", "1", "1.5", "0x10", "1e3", "\"q\"", "'s t'", "2026-08-20", "~", "é", "<<", "\"<<\"", "x y"];
+        const KEYS: &[&str] = &[
+            "a",
+            "b",
+            "a.b",
+            "y",
+            "no",
+            "1",
+            "1.5",
+            "0x10",
+            "1e3",
+            "\"q\"",
+            "'s t'",
+            "2026-08-20",
+            "~",
+            "é",
+            "<<",
+            "\"<<\"",
+            "x y",
+        ];
         self.pick(KEYS).to_owned()
     }
 
@@ -109,18 +214,39 @@ impl Dice {
         for _ in 0..1 + self.roll(4) {
             let key = self.key();
             match self.roll(10) {
-                0 => text.push_str(&format!("{key}:\n  {}: {}\n  {}: {}\n", self.key(), self.scalar(), self.key(), self.scalar())),
+                0 => text.push_str(&format!(
+                    "{key}:\n  {}: {}\n  {}: {}\n",
+                    self.key(),
+                    self.scalar(),
+                    self.key(),
+                    self.scalar()
+                )),
                 1 => text.push_str(&format!("{key}:\n- {}\n- {}: {}\n", self.scalar(), self.key(), self.scalar())),
                 2 => {
                     let head = self.pick(&["|", "|-", "|+", ">", ">-", ">+", "|2", "|1-"]);
-                    let body = self.pick(&["  one\n  two\n", "   one\n\n  two\n", "  one\n   two\n\n\n", "  # no comment\n", "\n"]);
+                    let body = self.pick(&[
+                        "  one\n  two\n",
+                        "   one\n\n  two\n",
+                        "  one\n   two\n\n\n",
+                        "  # no comment\n",
+                        "\n",
+                    ]);
                     text.push_str(&format!("{key}: {head}\n{body}"));
                 }
                 3 => text.push_str(&format!("{key}:\n  {}: {}\n  <<: *base\n", self.key(), self.scalar())),
                 4 => text.push_str(&format!("{key}: {}\n", self.pick(&["*base", "*list", "*none"]))),
                 5 => text.push_str(&format!("{key}: [{}, {}]\r\n", self.in_brackets(), self.in_brackets())),
                 6 => text.push_str(&format!("{key}: {{{}: {}, {}}}\n", self.key(), self.in_brackets(), self.key())),
-                7 => text.push_str(self.pick(&["# comment\n", "\n", "---\n", "...\n", "\t\n", "{}\n", "- x\n", "? k\n: v\n"])),
+                7 => text.push_str(self.pick(&[
+                    "# comment\n",
+                    "\n",
+                    "---\n",
+                    "...\n",
+                    "\t\n",
+                    "{}\n",
+                    "- x\n",
+                    "? k\n: v\n",
+                ])),
                 _ => text.push_str(&format!("{key}: {}\n", self.scalar())),
             }
         }
@@ -138,7 +264,8 @@ fn is_a_toss(tree: &Tree) -> bool {
 fn thousands_of_documents_read_as_helm_reads_them() {
     let mut dice = Dice(20260820);
     let documents: Vec<String> = (0..10_000).map(|_| dice.document()).collect();
-    let chart = chart("answers:\n{{- range $i, $d := .Values.docs }}\n- {{ $d | fromYaml | toJson | toJson }}\n{{- end }}\n");
+    let chart =
+        chart("answers:\n{{- range $i, $d := .Values.docs }}\n- {{ $d | fromYaml | toJson | toJson }}\n{{- end }}\n");
     let rendered = helm(chart.path(), json!({ "docs": documents }).to_string().as_bytes()).unwrap();
     let answers: Vec<Value> = rendered
         .lines()

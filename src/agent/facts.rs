@@ -22,7 +22,8 @@ pub async fn look(files: &PodFiles) -> Result<Facts, Failure> {
 
 async fn volume(files: &PodFiles) -> Result<VolumeFacts, Failure> {
     let mount = &files.volume;
-    let space = rustix::fs::statvfs(mount).map_err(|e| Failure::io(format!("look at {}", mount.display()))(e.into()))?;
+    let space =
+        rustix::fs::statvfs(mount).map_err(|e| Failure::io(format!("look at {}", mount.display()))(e.into()))?;
     let pgdata = mount.join(&files.pgdata);
     let mut beside = Vec::new();
     for name in names(mount)? {

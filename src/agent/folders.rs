@@ -63,9 +63,7 @@ impl StageRecord {
 pub fn inode(path: &Path) -> Result<Option<u64>, Failure> {
     match fs::symlink_metadata(path) {
         Ok(data) if data.is_dir() => Ok(Some(data.ino())),
-        Ok(_) => {
-            Err(Failure::new(FailureKind::Unexpected, format!("{} is there and is no folder", path.display())))
-        }
+        Ok(_) => Err(Failure::new(FailureKind::Unexpected, format!("{} is there and is no folder", path.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::io(format!("look at {}", path.display()))(error)),
     }

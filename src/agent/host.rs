@@ -88,10 +88,7 @@ pub fn died<'a>(
     let last: Vec<&str> = last.iter().map(|line| line.strip_prefix(&prefix).unwrap_or(line)).collect();
     let how = if last.is_empty() { status.to_string() } else { last.join("; ") };
     let full = how.contains("No space left on device");
-    Failure::new(
-        if full { FailureKind::Space } else { FailureKind::Postgres },
-        format!("{name} failed: {how}"),
-    )
+    Failure::new(if full { FailureKind::Space } else { FailureKind::Postgres }, format!("{name} failed: {how}"))
 }
 
 /// Passes each line of a program's stderr to `each`, until its end.

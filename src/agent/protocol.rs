@@ -371,10 +371,7 @@ impl Failure {
     /// For `map_err` on I/O: what was tried on which file, and why it failed. A full volume has a kind of its own.
     pub fn io(act: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
         move |error| {
-            let full = matches!(
-                error.kind(),
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-            );
+            let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
             let kind = if full { FailureKind::Space } else { FailureKind::System };
             Self::new(kind, format!("{act}: {error}"))
         }

@@ -70,7 +70,8 @@ impl Place {
         let mut resumed = true;
         if !mine(&self.pgdata)? {
             if !mine(&self.stage)? {
-                let message = format!("neither {} nor {} is the finished stage", self.stage.display(), self.pgdata.display());
+                let message =
+                    format!("neither {} nor {} is the finished stage", self.stage.display(), self.pgdata.display());
                 return Err(unexpected(message));
             }
             resumed = folders::inode(&self.before)?.is_some();
@@ -155,10 +156,8 @@ impl Place {
     /// When the old data directory is the only whole one: it is not removed then.
     pub fn clean(&self) -> Result<Vec<String>, Failure> {
         if folders::inode(&self.before)?.is_some() && !self.pgdata.join(control::NAME).exists() {
-            let message = format!(
-                "{} is the only data directory with a control file: it is kept",
-                self.before.display()
-            );
+            let message =
+                format!("{} is the only data directory with a control file: it is kept", self.before.display());
             return Err(unexpected(message));
         }
         let mut removed = Vec::new();

@@ -135,7 +135,8 @@ impl Reader {
     fn entry(&self) -> Result<Entry, Failure> {
         let mut header = tar::Header::new_old();
         header.as_mut_bytes().copy_from_slice(&self.header);
-        let sum: u32 = self.header.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
+        let sum: u32 =
+            self.header.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
         if header.cksum().ok() != Some(sum) {
             return Err(self.damaged("a header is damaged"));
         }

@@ -1,1 +1,45 @@
 //! The bundle: one restorable file of database and exact config.
+//!
+//! It is a plain tar whose order, names and headers are fixed to the byte (`layout`, `tarball`), so that `tar`, `age`
+//! and `zstd` open it without `dr`, and so that nothing can hide in it. What identifies it comes first, what proves it
+//! last. `docs/reference/bundle-format.md` is the description for people; `format` holds the version and its changelog.
+//!
+//! ```text
+//! Writer: header + README -> config, chart -> chunks of base and WAL -> backup_manifest -> manifest + signature
+//!         -> Unpublished -> verify (every stored byte, read anew) -> Verified -> publish
+//! Reader: walk the tar headers -> format -> layout -> signature -> manifest fits the members
+//!         -> verify_stored (every stored byte) -> verify_plain (every plaintext, every database file)
+//! ```
+
+pub mod catalog;
+pub mod database;
+pub mod error;
+pub mod format;
+pub mod header;
+pub mod id;
+mod json;
+pub mod layout;
+pub mod manifest;
+mod parallel;
+pub mod plain;
+pub mod proof;
+pub mod reader;
+mod readme;
+pub mod report;
+pub mod stored;
+mod tarball;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod writer;
+
+pub use catalog::{Catalog, Entry};
+pub use error::{BundleError, Fault};
+pub use format::{FORMAT, FormatVersion, SIGNATURE_NAMESPACE};
+pub use header::{Estimated, Header, Install, OpsChain, OutOfScope, PostgreSql, Quiesce};
+pub use id::BundleId;
+pub use layout::{Member, Stream};
+pub use manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
+pub use proof::{Depth, Proof};
+pub use reader::{Chunk, Reader, SignatureState, Trust};
+pub use stored::StoredProof;
+pub use writer::{Facts, Unpublished, Verified, Writer};

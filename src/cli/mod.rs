@@ -1,6 +1,12 @@
 //! The command line: one thin file a verb group; arguments in, one operation called, one report out.
 
+mod agent;
+mod bundle;
+mod bundle_pages;
+mod doctor;
+mod init;
 mod run;
+mod server;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,7 +15,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
-use crate::settings::Settings;
+use crate::settings::{Install, Settings};
 use crate::ui::{Color, Manner, Output, Ui};
 
 const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
@@ -65,12 +71,25 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Look at journalled runs and take them up again
+    /// Make settings, keys, vault and store
+    Init(init::InitArgs),
+    /// Say what is missing, with the command that mends it
+    Doctor(doctor::DoctorArgs),
+    /// Turn the application off and back on
+    Server(server::ServerArgs),
+    Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
+    #[command(hide = true)]
+    Agent(agent::AgentArgs),
 }
 
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
     match verb {
+        Verb::Init(args) => init::run(ctx, ui, args).await,
+        Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
+        Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
+        Verb::Agent(args) => agent::run(args).await,
+        Verb::Server(args) => server::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
     }
 }
@@ -154,17 +173,20 @@ fn context(ui: &Ui, global: Global) -> Result<Ctx> {
             .join("dr")
     };
     let settings_path = global.settings.unwrap_or_else(|| under_home("XDG_CONFIG_HOME", ".config").join("dr.toml"));
+    let flags = |install: &mut Install| {
+        install.namespace = global.namespace.clone().unwrap_or_else(|| install.namespace.clone());
+        install.release = global.release.clone().unwrap_or_else(|| install.release.clone());
+        install.context = global.context.clone().or_else(|| install.context.clone());
+    };
     let settings = Settings::read(&settings_path, home.as_deref()).map(|mut settings| {
-        let install = &mut settings.install;
-        install.namespace = global.namespace.unwrap_or_else(|| install.namespace.clone());
-        install.release = global.release.unwrap_or_else(|| install.release.clone());
-        install.context = global.context.or_else(|| install.context.clone());
+        flags(&mut settings.install);
         settings
     });
     let runs = under_home("XDG_STATE_HOME", ".local/state").join("runs");
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut ctx = Ctx::new(settings_path, settings, runs, home, format!("{user}@{host}"));
+    flags(&mut ctx.install);
     ctx.events = ui.events();
     Ok(ctx)
 }

@@ -1,14 +1,14 @@
-//! `dr run list | show`.
+//! `dr run list | show | resume`.
 
 use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ops::{Ctx, runs};
-use crate::ui::{Page, Report, Ui, short_time};
+use crate::ui::{Mark, Page, Report, Ui, short_time};
 
 /// Look at journalled runs and take them up again
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dr run list\n  dr run show restore-20260820")]
+#[command(after_help = "Example:\n  dr run list\n  dr run show restore-20260820\n  dr run resume")]
 pub struct RunArgs {
     #[command(subcommand)]
     verb: RunVerb,
@@ -23,6 +23,15 @@ enum RunVerb {
         /// The run's id, or its beginning
         run: String,
     },
+    /// Go on with a run that was stopped or whose process died
+    ///
+    /// A restore goes on at the step that it was in. A bundle cannot be gone on with: what its run had changed is put
+    /// back, and a new one is to be made.
+    #[command(after_help = "Example:\n  dr run resume restore-20260820T101500Z-0a1b2c")]
+    Resume {
+        /// The run's id, or its beginning; the newest open one when absent
+        run: Option<String>,
+    },
 }
 
 /// Runs the verb.
@@ -30,6 +39,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
     match args.verb {
         RunVerb::List => ui.report(&runs::list(ctx)?)?,
         RunVerb::Show { run } => ui.report(&runs::show(ctx, &run)?)?,
+        RunVerb::Resume { run } => match runs::resume(ctx, run.as_deref()).await? {
+            runs::Resumed::Restored(restored) => ui.report(&*restored)?,
+            runs::Resumed::PutBack(report) => ui.report(&report)?,
+        },
     }
     Ok(Exit::Success)
 }
@@ -53,6 +66,13 @@ impl Report for runs::RunList {
             })
             .collect();
         page.table(&["run", "begun", "state", "where it stands"], &rows);
+    }
+}
+
+impl Report for runs::PutBack {
+    fn human(&self, page: &mut Page) {
+        page.finding(Mark::Ok, &format!("what run {} had changed is put back", self.run), None);
+        page.next("dr bundle create");
     }
 }
 

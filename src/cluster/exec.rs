@@ -105,7 +105,8 @@ impl Cluster {
             params = params.container(container);
         }
         let pods = self.here::<Pod>();
-        let ask = pods.ask("create", Some(pod)).of_part("exec");
+        // A WebSocket begins with a GET, so this is the verb that the rules see; from Kubernetes 1.35 on also `create`.
+        let ask = pods.ask("get", Some(pod)).of_part("exec");
         let process = self.ask(ask, pods.api.exec(pod, command.iter().copied(), &params)).await?;
         let broken = |cause: String| ClusterError::Session { pod: pod.into(), command: program(command), cause };
         match tokio::time::timeout(limit, attend(process, stdin, close)).await {

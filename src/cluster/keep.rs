@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::ObjectMeta;
+use kube::api::{DeleteParams, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use super::error::{ClusterError, Result};
@@ -184,6 +184,14 @@ impl Cluster {
             });
         }
         Ok(found)
+    }
+
+    /// Deletes a Secret. `false`: there was none.
+    ///
+    /// # Errors
+    /// It may not be deleted.
+    pub async fn delete_secret(&self, name: &str) -> Result<bool> {
+        self.here::<Secret>().delete(name, &DeleteParams::default()).await
     }
 
     /// Puts an object into the namespace. Safe to repeat. One that is there with other content is replaced only with

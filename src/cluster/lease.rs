@@ -18,6 +18,14 @@ const HOST: &str = "dr.opschain/host";
 /// How often a holder may find the lease changed under its hands before it gives up.
 const TRIES: usize = 5;
 
+/// How long a lease outlives its holder.
+pub const TTL: Duration = Duration::from_secs(60);
+
+/// The name of the lease on an install.
+pub fn lease_name(release: &str) -> String {
+    format!("dr-{release}")
+}
+
 /// A lease that is held, and renewed in the background until it is released or dropped.
 ///
 /// A dropped guard stops renewing and leaves the lease to run out, as a killed process does.

@@ -150,18 +150,13 @@ fn pod(template: &'static str, text: &str, values: &BTreeMap<&'static str, Value
 ///
 /// # Errors
 /// `Unfilled`, `Unknown`, `Malformed`.
-pub fn render(
-    template: &'static str,
-    text: &str,
-    values: &BTreeMap<&'static str, Value>,
-) -> Result<String, PodError> {
+pub fn render(template: &'static str, text: &str, values: &BTreeMap<&'static str, Value>) -> Result<String, PodError> {
     let mut unused: Vec<&str> = values.keys().copied().collect();
     let mut filled = String::with_capacity(text.len() + 512);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
         let (name, after) = after.split_once("}}").ok_or(PodError::Malformed(template))?;
-        let value =
-            values.get(name).ok_or_else(|| PodError::Unfilled { template, placeholder: name.to_owned() })?;
+        let value = values.get(name).ok_or_else(|| PodError::Unfilled { template, placeholder: name.to_owned() })?;
         filled.push_str(before);
         filled.push_str(&value.to_string());
         unused.retain(|unused| *unused != name);

@@ -221,9 +221,11 @@ impl TrustedSigners {
     /// # Errors
     /// `BadSigners` with the line that cannot be read.
     pub fn parse(text: &str, name: &str) -> Result<Self, SignError> {
-        allowed::parse(text)
-            .map(Self)
-            .map_err(|(line, reason)| SignError::BadSigners { path: name.to_owned(), line, reason })
+        allowed::parse(text).map(Self).map_err(|(line, reason)| SignError::BadSigners {
+            path: name.to_owned(),
+            line,
+            reason,
+        })
     }
 
     /// How many keys there are.
@@ -279,7 +281,11 @@ fn decode(armored: &[u8]) -> Result<SshSig, SignError> {
     let signature = SshSig::from_pem(armored).map_err(|e| bad(e.to_string()))?;
     let again = signature.to_pem(LineEnding::LF).map_err(|e| bad(e.to_string()))?;
     let body = |bytes: &[u8]| bytes.iter().copied().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>();
-    if body(armored) == body(again.as_bytes()) { Ok(signature) } else { Err(bad("it is not written as signatures are".into())) }
+    if body(armored) == body(again.as_bytes()) {
+        Ok(signature)
+    } else {
+        Err(bad("it is not written as signatures are".into()))
+    }
 }
 
 fn fingerprint_of(key: &KeyData) -> String {
@@ -367,7 +373,10 @@ mod tests {
         let path = folder.path().join("key");
         Signer::generate("me").unwrap().save_new(&path).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(Signer::load(&path).unwrap_err().to_string().split_once("can be").unwrap().1, " read by others (mode 0640)");
+        assert_eq!(
+            Signer::load(&path).unwrap_err().to_string().split_once("can be").unwrap().1,
+            " read by others (mode 0640)"
+        );
     }
 
     #[test]

@@ -12,9 +12,10 @@ impl From<Failure> for CommandError {
                 Exit::Failure,
                 "The words are PostgreSQL's own: see whether the database is up and the certificates' Secrets are its own.",
             ),
-            FailureKind::Tablespaces => {
-                (Exit::Failure, "A database with tablespaces of its own cannot be bundled: move its tables to pg_default.")
-            }
+            FailureKind::Tablespaces => (
+                Exit::Failure,
+                "A database with tablespaces of its own cannot be bundled: move its tables to pg_default.",
+            ),
             FailureKind::Standby => {
                 (Exit::Replica, "Run this on the primary of the primary cluster, and not during a failover.")
             }
@@ -23,8 +24,12 @@ impl From<Failure> for CommandError {
                 Exit::Failure,
                 "WAL that is needed has gone or never came: raise wal_keep_size, or try when less is written.",
             ),
-            FailureKind::Space => (Exit::Space, "Make room: a restore needs the data twice, a backup needs memory for WAL."),
-            FailureKind::Running => (Exit::Busy, "Hibernate the database first, and see that no pod mounts its volume."),
+            FailureKind::Space => {
+                (Exit::Space, "Make room: a restore needs the data twice, a backup needs memory for WAL.")
+            }
+            FailureKind::Running => {
+                (Exit::Busy, "Hibernate the database first, and see that no pod mounts its volume.")
+            }
             FailureKind::Unexpected => {
                 (Exit::NotEmpty, "Look at the volume before anything else is done to it; nothing was removed.")
             }

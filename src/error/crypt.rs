@@ -20,7 +20,9 @@ impl From<SignError> for CommandError {
     fn from(error: SignError) -> Self {
         let (exit, hints) = sign_advice(&error);
         let mut command = Self::new(exit, error.to_string());
-        if let SignError::ReadKey { source, .. } | SignError::WriteKey { source, .. } | SignError::ReadSigners { source, .. } = error
+        if let SignError::ReadKey { source, .. }
+        | SignError::WriteKey { source, .. }
+        | SignError::ReadSigners { source, .. } = error
         {
             command = command.because(source);
         }
@@ -54,10 +56,14 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::BadKey { path, .. } => {
             (Exit::Keys, vec![format!("`ssh-keygen -t ed25519 -N '' -f {path}` makes a key that fits.")])
         }
-        SignError::OpenKey { path, .. } => (Exit::Keys, vec![format!("`chmod 600 {path}`, if nobody else has read it.")]),
+        SignError::OpenKey { path, .. } => {
+            (Exit::Keys, vec![format!("`chmod 600 {path}`, if nobody else has read it.")])
+        }
         SignError::ReadSigners { path, .. } | SignError::BadSigners { path, .. } => (
             Exit::Keys,
-            vec![format!("{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS: `name namespaces=\"...\" ssh-ed25519 AAAA...`.")],
+            vec![format!(
+                "{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS: `name namespaces=\"...\" ssh-ed25519 AAAA...`."
+            )],
         ),
         SignError::Sign(_) => (Exit::Failure, Vec::new()),
         SignError::BadSignature(_) | SignError::Mismatch { .. } => {

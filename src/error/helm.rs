@@ -7,16 +7,18 @@ impl From<HelmError> for CommandError {
     fn from(error: HelmError) -> Self {
         let text = error.to_string();
         match error {
-            HelmError::Missing { .. } => CommandError::new(Exit::Helm, text)
-                .hint("Install helm 4 (https://helm.sh/docs/intro/install), or set `[helm] binary` in dr.toml to its path."),
+            HelmError::Missing { .. } => CommandError::new(Exit::Helm, text).hint(
+                "Install helm 4 (https://helm.sh/docs/intro/install), or set `[helm] binary` in dr.toml to its path.",
+            ),
             HelmError::Start { source, .. } => CommandError::new(Exit::Helm, text)
                 .because(source)
                 .hint("Set `[helm] binary` in dr.toml to a helm that runs on this host."),
             HelmError::Unsupported { .. } => CommandError::new(Exit::Helm, text)
                 .hint("Set `[helm] binary` in dr.toml to a helm of version 3.20.2, 4.1.4 or later."),
             HelmError::Failed { said, .. } => failed(CommandError::new(Exit::Helm, text), &said),
-            HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text)
-                .hint("The release is marked as failed; deploy again to mend it. `dr config log` shows what was meant."),
+            HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text).hint(
+                "The release is marked as failed; deploy again to mend it. `dr config log` shows what was meant.",
+            ),
             HelmError::TimedOut { .. } => CommandError::new(Exit::Timeout, text)
                 .hint("`kubectl get pods,jobs -n NAMESPACE` shows what it waited for; give more with --timeout."),
             HelmError::Pending { release, status, revision, .. } => pending(text, &release, &status, revision),
@@ -36,13 +38,19 @@ fn failed(new: CommandError, said: &str) -> CommandError {
         return new.hint("Set `[helm] plain_http = true` in dr.toml if this registry has no TLS.");
     }
     if said.contains("certificate signed by unknown authority") || said.contains("failed to verify certificate") {
-        return new.hint("Have this host trust the registry's CA, or set `[helm] insecure_skip_tls_verify = true` in dr.toml.");
+        return new.hint(
+            "Have this host trust the registry's CA, or set `[helm] insecure_skip_tls_verify = true` in dr.toml.",
+        );
     }
     if said.contains("401") || said.contains("unauthorized") || said.contains("denied") {
         return new.hint("Log in to the registry: `helm registry login docker.io`.");
     }
-    if said.contains(": not found") && said.contains("oci://") || said.contains("FetchReference") || said.contains("failed to resolve") {
-        return new.hint("Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.");
+    if said.contains(": not found") && said.contains("oci://")
+        || said.contains("FetchReference")
+        || said.contains("failed to resolve")
+    {
+        return new
+            .hint("Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.");
     }
     new.hint("`dr deploy -v ...` shows all that helm says, with the secrets masked.")
 }

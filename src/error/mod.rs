@@ -4,11 +4,14 @@
 //! a [`CommandError`]; they are the only place that decides an exit code or words a hint.
 
 mod agent;
+mod bundle;
 mod cluster;
+mod crypt;
 pub mod exit;
 mod helm;
 mod journal;
 mod opschain;
+mod store;
 mod stream;
 mod values;
 mod vault;

@@ -29,13 +29,17 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
             ],
         ),
         StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are going on.".into()]),
-        StoreError::Exists { .. } => (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()]),
-        StoreError::Unusable { place, .. } => {
-            (Exit::Store, vec![format!("Look at `ls -ld {place}`, or set another store in dr.toml; `dr doctor` checks it.")])
+        StoreError::Exists { .. } => {
+            (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()])
         }
-        StoreError::Io { .. } | StoreError::Poisoned(_) => {
-            (Exit::Store, vec!["Look at the disk of the store (`dmesg`, `df -h`); the bundle was not published.".into()])
-        }
+        StoreError::Unusable { place, .. } => (
+            Exit::Store,
+            vec![format!("Look at `ls -ld {place}`, or set another store in dr.toml; `dr doctor` checks it.")],
+        ),
+        StoreError::Io { .. } | StoreError::Poisoned(_) => (
+            Exit::Store,
+            vec!["Look at the disk of the store (`dmesg`, `df -h`); the bundle was not published.".into()],
+        ),
     }
 }
 

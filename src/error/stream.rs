@@ -11,15 +11,20 @@ impl From<TransportError> for CommandError {
         match error {
             TransportError::Binary { .. } => CommandError::new(Exit::Failure, text)
                 .hint("Use the released dr program: one static file, for the architecture of the cluster's nodes."),
-            TransportError::Install { pod, .. } => CommandError::new(Exit::Stream, text)
-                .hint(format!("`kubectl describe pod {pod}` tells whether it runs; `dr doctor` checks the rights for exec.")),
+            TransportError::Install { pod, .. } => CommandError::new(Exit::Stream, text).hint(format!(
+                "`kubectl describe pod {pod}` tells whether it runs; `dr doctor` checks the rights for exec."
+            )),
             TransportError::Link { source, .. } => {
                 let hint = match &source {
-                    LinkError::GivenUp { .. } => "See whether the pod still runs and the API server answers, then `dr run resume`.",
+                    LinkError::GivenUp { .. } => {
+                        "See whether the pod still runs and the API server answers, then `dr run resume`."
+                    }
                     LinkError::OtherRun { .. } | LinkError::OtherLink => {
                         "Another process of dr works with this pod: `dr run list` shows it."
                     }
-                    LinkError::OtherVersion { .. } => "The pod was made by another version of dr: delete it and try again.",
+                    LinkError::OtherVersion { .. } => {
+                        "The pod was made by another version of dr: delete it and try again."
+                    }
                     _ => "`dr run resume` begins this step anew.",
                 };
                 CommandError::new(Exit::Stream, text).because(source).hint(hint)

@@ -11,26 +11,28 @@ impl From<VaultError> for CommandError {
             VaultError::Missing { .. } => {
                 new(Exit::Vault).hint("Run `dr init` to make one, or set `[vault] path` in dr.toml to where it is.")
             }
-            VaultError::Occupied { .. } => new(Exit::Vault)
-                .hint("Give an empty folder as `[vault] path` in dr.toml, or move away what is there."),
+            VaultError::Occupied { .. } => {
+                new(Exit::Vault).hint("Give an empty folder as `[vault] path` in dr.toml, or move away what is there.")
+            }
             VaultError::Foreign { .. } => new(Exit::Vault)
                 .hint("Set `[vault] path` in dr.toml to the vault, or to a new folder and run `dr init`."),
             VaultError::Format { .. } => new(Exit::Format).hint("Use the dr that wrote it, or a newer one."),
-            VaultError::Git { .. } | VaultError::Io { .. } => {
-                with_cause(new(Exit::Vault), error).hint("Look at the owner, permissions and free space of the vault's folder.")
-            }
+            VaultError::Git { .. } | VaultError::Io { .. } => with_cause(new(Exit::Vault), error)
+                .hint("Look at the owner, permissions and free space of the vault's folder."),
             VaultError::Locked { .. } => new(Exit::Locked)
                 .hint("Wait until the other dr on this host is done. A lock of a dead process does not last."),
             VaultError::Sign(_) => new(Exit::Keys).hint("`dr doctor` checks `[keys] signing_key` of dr.toml."),
             VaultError::Seal { source: SealError::NoMatch, .. } => with_cause(new(Exit::Keys), error)
                 .hint("Set `[keys] identity` in dr.toml to the identity file of a recipient that record.json names."),
-            VaultError::Seal { source: SealError::Damaged(_), .. } => with_cause(new(Exit::Damaged), error)
-                .hint("A clone of the vault elsewhere may have the good file."),
+            VaultError::Seal { source: SealError::Damaged(_), .. } => {
+                with_cause(new(Exit::Damaged), error).hint("A clone of the vault elsewhere may have the good file.")
+            }
             VaultError::Seal { .. } => with_cause(new(Exit::Keys), error).hint("`dr doctor` checks the keys."),
             VaultError::NotFound { .. } => new(Exit::NotFound).hint("`dr config log` shows what is there."),
             VaultError::Ambiguous { .. } => new(Exit::NotFound).hint("Give more characters of the name."),
-            VaultError::Damaged { .. } => new(Exit::Damaged)
-                .hint("Run `git fsck` and `git log --show-signature` in the vault; a clone elsewhere may have the good file."),
+            VaultError::Damaged { .. } => new(Exit::Damaged).hint(
+                "Run `git fsck` and `git log --show-signature` in the vault; a clone elsewhere may have the good file.",
+            ),
             VaultError::Rewrite { .. } => new(Exit::Vault).hint("`dr config log` shows what was recorded."),
         }
     }

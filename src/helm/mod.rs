@@ -203,7 +203,11 @@ impl Helm {
     /// The first safe version of this major, when this one is older.
     pub fn should_be(&self) -> Option<&'static semver::Version> {
         static SAFE_VERSIONS: [(u64, semver::Version); 2] = SAFE;
-        SAFE_VERSIONS.iter().find(|(major, _)| *major == self.version.major).map(|(_, safe)| safe).filter(|safe| self.version < **safe)
+        SAFE_VERSIONS
+            .iter()
+            .find(|(major, _)| *major == self.version.major)
+            .map(|(_, safe)| safe)
+            .filter(|safe| self.version < **safe)
     }
 
     /// Installs or upgrades. The values are the whole truth: what an earlier deployment set is forgotten.
@@ -247,7 +251,8 @@ impl Helm {
         if !values.ends_with(b"\n") {
             values.push(b'\n');
         }
-        let listener = Listener { scrubber, events: Some(events), cancel: Some(cancel), limit: ask.timeout.saturating_mul(3) };
+        let listener =
+            Listener { scrubber, events: Some(events), cancel: Some(cancel), limit: ask.timeout.saturating_mul(3) };
         run(command, "upgrade", Some(&values), &listener).await?;
         self.newest(ask.release).await?.ok_or_else(|| HelmError::Answer {
             verb: "history".into(),
@@ -296,7 +301,11 @@ impl Helm {
     ///
     /// # Errors
     /// `Failed` when the cluster cannot be asked.
-    pub async fn get_values(&self, release: &str, revision: Option<u32>) -> Result<Option<serde_json::Value>, HelmError> {
+    pub async fn get_values(
+        &self,
+        release: &str,
+        revision: Option<u32>,
+    ) -> Result<Option<serde_json::Value>, HelmError> {
         let revision = revision.map(|number| number.to_string());
         let mut args = vec!["values", release, "--output", "json"];
         args.extend(revision.iter().flat_map(|number| ["--revision", number.as_str()]));

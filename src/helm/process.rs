@@ -116,15 +116,16 @@ pub(super) async fn run(
         }
     };
     let ended = wait(&mut child, listener);
-    let ((), stdout, stderr, (status, stopped)) =
-        tokio::try_join!(feed, hear_out, hear_err, ended).map_err(io)?;
+    let ((), stdout, stderr, (status, stopped)) = tokio::try_join!(feed, hear_out, hear_err, ended).map_err(io)?;
     if status.success() {
         return Ok(Said { stdout, stderr });
     }
     Err(match stopped {
         Some(Stop::Asked) => HelmError::Stopped { verb: verb.to_owned() },
         Some(Stop::Late) => HelmError::TimedOut { verb: verb.to_owned(), seconds: listener.limit.as_secs() },
-        None => HelmError::Failed { verb: verb.to_owned(), said: listener.scrubber.scrub(&error_of(&stderr)).into_owned() },
+        None => {
+            HelmError::Failed { verb: verb.to_owned(), said: listener.scrubber.scrub(&error_of(&stderr)).into_owned() }
+        }
     })
 }
 

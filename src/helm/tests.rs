@@ -60,7 +60,9 @@ fn json_is_found_behind_the_lines_of_a_pull() {
 fn fake(folder: &Path, script: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.join("helm");
-    let text = format!("#!/bin/sh\ncase \"$1\" in version) echo v4.1.4; exit 0;; history) echo 'Error: release: not found' >&2; exit 1;; esac\n{script}\n");
+    let text = format!(
+        "#!/bin/sh\ncase \"$1\" in version) echo v4.1.4; exit 0;; history) echo 'Error: release: not found' >&2; exit 1;; esac\n{script}\n"
+    );
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path
@@ -94,7 +96,10 @@ async fn what_helm_quotes_of_the_values_is_masked_in_lines_and_in_the_error() {
             lines.lock().unwrap().push(line);
         }
     });
-    let error = helm.upgrade_install(&upgrade(values, folder.path()), &scrubber, &events, &CancellationToken::new()).await.unwrap_err();
+    let error = helm
+        .upgrade_install(&upgrade(values, folder.path()), &scrubber, &events, &CancellationToken::new())
+        .await
+        .unwrap_err();
     let heard = heard.lock().unwrap().join("\n");
     // The last line got its end: the fake's own line follows on a new one.
     assert!(heard.contains("plain: shown") && heard.contains("PGPASSWORD: ••••••••"), "{heard}");

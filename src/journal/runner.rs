@@ -72,6 +72,7 @@ pub struct Step<W> {
     title: String,
     act: Act<W>,
     undo: Option<Undo<W>>,
+    minds_cancel: bool,
 }
 
 /// A step that cannot or need not be undone.
@@ -80,7 +81,7 @@ pub fn step<W>(
     title: impl Into<String>,
     act: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<Done>> + Send + Sync + 'static,
 ) -> Step<W> {
-    Step { name, title: title.into(), act: Box::new(act), undo: None }
+    Step { name, title: title.into(), act: Box::new(act), undo: None, minds_cancel: false }
 }
 
 impl<W> Step<W> {
@@ -90,6 +91,14 @@ impl<W> Step<W> {
         undo: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
     ) -> Self {
         self.undo = Some(Box::new(undo));
+        self
+    }
+
+    /// The step watches [`Ctx::cancel`] itself and ends soon after it: it is not dropped in its middle. For steps that
+    /// drive another program, which must be told to stop and be waited for.
+    #[must_use]
+    pub fn minds_cancel(mut self) -> Self {
+        self.minds_cancel = true;
         self
     }
 
@@ -169,7 +178,7 @@ async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outp
         fault::point(&format!("{}:before", step.name))?;
         let done = tokio::select! {
             done = (step.act)(work, outputs) => done?,
-            () = ctx.cancel.cancelled() => return Err(interrupted()),
+            () = ctx.cancel.cancelled(), if !step.minds_cancel => return Err(interrupted()),
         };
         fault::point(&format!("{}:after", step.name))?;
         Ok(done)

@@ -3,7 +3,20 @@
 //! Nothing here prints, asks the terminal, or knows JSON: an operation takes a [`Ctx`] and typed arguments, emits
 //! events, and returns a report value.
 
+pub mod bundles;
+pub mod create;
+pub mod doctor;
+pub mod helper;
+pub mod init;
+pub mod look;
+pub mod open;
+pub mod pump;
+pub mod quiesce;
+pub mod recover;
+pub mod release;
+pub mod restore;
 pub mod runs;
+pub mod server;
 
 use std::path::PathBuf;
 
@@ -11,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
-use crate::settings::Settings;
+use crate::settings::{Install, Settings};
 
 /// What every operation works with: settings, where to keep state, who is asking, who listens.
 ///
@@ -22,6 +35,8 @@ pub struct Ctx {
     pub settings_path: PathBuf,
     /// The settings, if the file could be read; flags are already laid over them.
     settings: std::result::Result<Settings, std::sync::Arc<CommandError>>,
+    /// The install that flags, settings and defaults name, in that order: known without a settings file, too.
+    pub install: Install,
     /// Where runs are journalled: one folder a run.
     pub runs: PathBuf,
     /// The user's home folder, if there is one.
@@ -45,6 +60,7 @@ impl Ctx {
     ) -> Self {
         Self {
             settings_path,
+            install: settings.as_ref().map_or_else(|_| Install::default(), |settings| settings.install.clone()),
             settings: settings.map_err(std::sync::Arc::new),
             runs,
             home,
@@ -67,6 +83,11 @@ impl Ctx {
             }
             error.hints().iter().fold(copy, |copy, hint| copy.hint(hint))
         })
+    }
+
+    /// The defaults, for the install that the flags name: for what works without a settings file.
+    pub fn defaults(&self) -> Settings {
+        Settings { install: self.install.clone(), ..Settings::default() }
     }
 
     /// An error if the user has asked to stop.

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Ctx;
-use crate::error::Result;
+use super::restore::{self, Restored};
+use super::{Ctx, create, recover};
+use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Record, Run};
 
 /// A run in a line.
@@ -103,6 +104,57 @@ pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
         records: run.records.iter().map(line).collect(),
         run: id,
     })
+}
+
+/// What came of taking a run up again.
+#[derive(Debug)]
+pub enum Resumed {
+    /// A restore came to its end.
+    Restored(Box<Restored>),
+    /// What a bundle's run had changed was put back.
+    PutBack(PutBack),
+}
+
+/// A run that was put back.
+#[derive(Debug, Serialize)]
+pub struct PutBack {
+    /// Its id.
+    pub run: String,
+}
+
+/// Takes an open run up again: the named one, or the newest.
+///
+/// # Errors
+/// There is none, it is being executed, or it cannot be resumed; or the step that failed.
+pub async fn resume(ctx: &Ctx, id: Option<&str>) -> Result<Resumed> {
+    let (id, run) = match id {
+        Some(id) => journal::open_run(&ctx.runs, id)?,
+        None => newest_open(ctx)?,
+    };
+    if let Some(outcome) = run.replay.outcome {
+        return Err(CommandError::new(Exit::Resume, format!("run {id} cannot be resumed: it is {}", outcome.word()))
+            .hint("`dr run list` shows the open ones."));
+    }
+    if run.held {
+        return Err(CommandError::new(Exit::Locked, format!("run {id} is being executed by another process"))
+            .hint("Let it end, or stop that process with Ctrl-C."));
+    }
+    match run.replay.begun.verb.as_str() {
+        restore::VERB => Ok(Resumed::Restored(Box::new(restore::resume(ctx, &id).await?))),
+        create::VERB => {
+            recover::put_back(ctx, &id).await?;
+            Ok(Resumed::PutBack(PutBack { run: id }))
+        }
+        other => {
+            Err(CommandError::new(Exit::Resume, format!("run {id} cannot be resumed: `{other}` is no verb of this dr")))
+        }
+    }
+}
+
+fn newest_open(ctx: &Ctx) -> Result<(String, Run)> {
+    let open =
+        journal::list(&ctx.runs)?.into_iter().rev().find_map(|(id, run)| Some((id, run.ok().filter(Run::is_open)?)));
+    open.ok_or_else(|| CommandError::new(Exit::NotFound, "there is no open run").hint("`dr run list` shows all runs."))
 }
 
 fn state(run: &Run) -> &'static str {

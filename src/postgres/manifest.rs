@@ -224,9 +224,7 @@ mod tests {
     #[test]
     fn refuses_paths_that_lead_out_other_algorithms_and_split_ranges() {
         let file = |path: &str, algorithm: &str| {
-            format!(
-                r#"{{ "Path": "{path}", "Size": 1, "Checksum-Algorithm": "{algorithm}", "Checksum": "01020304" }}"#
-            )
+            format!(r#"{{ "Path": "{path}", "Size": 1, "Checksum-Algorithm": "{algorithm}", "Checksum": "01020304" }}"#)
         };
         for path in ["../x", "/etc/passwd", "a/../../b", "a//b", "./a", ""] {
             let error = Manifest::parse(&manifest(&file(path, "CRC32C"), RANGE)).unwrap_err();

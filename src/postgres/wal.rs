@@ -148,7 +148,8 @@ mod tests {
             let segment = Segment::from_name(name, bytes).unwrap();
             assert_eq!((segment.number, segment.to_string()), (number, name.to_owned()));
         }
-        for name in ["", "00000001000000000000000G", "00000001000000000000000a", "000000010000000000000100", "00000002.history"]
+        for name in
+            ["", "00000001000000000000000G", "00000001000000000000000a", "000000010000000000000100", "00000002.history"]
         {
             assert_eq!(Segment::from_name(name, MIB16), None, "{name}");
         }

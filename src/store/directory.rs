@@ -114,7 +114,8 @@ impl Store for DirectoryStore {
             _ => failure("write", name, &self.place(), 0, error),
         })?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| busy())?;
-        let draft = DirectoryDraft { store: self.clone(), name: name.to_owned(), path, file, written: 0, poisoned: false };
+        let draft =
+            DirectoryDraft { store: self.clone(), name: name.to_owned(), path, file, written: 0, poisoned: false };
         // Two runs that begin the same name see each other here, whoever was first: both may step back, never neither.
         let prefix = format!(".{name}{PARTIAL}");
         for other in self.file_names()?.iter().filter(|other| other.starts_with(&prefix)) {
@@ -190,10 +191,8 @@ impl Store for DirectoryStore {
         }
         let record = format!("{name}{RECORD}");
         let failed = |source| failure("write", &record, &self.place(), 0, source);
-        let mut file = tempfile::Builder::new()
-            .prefix(&format!(".{record}."))
-            .tempfile_in(&self.folder)
-            .map_err(failed)?;
+        let mut file =
+            tempfile::Builder::new().prefix(&format!(".{record}.")).tempfile_in(&self.folder).map_err(failed)?;
         file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         file.persist(self.folder.join(&record)).map_err(|e| failed(e.error))?;
         self.sync_folder().map_err(failed)
@@ -336,9 +335,11 @@ impl Stored for StoredFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|source| StoreError::Io { act: "read", object: self.name.clone(), source })
+        self.file.read_exact_at(buffer, offset).map_err(|source| StoreError::Io {
+            act: "read",
+            object: self.name.clone(),
+            source,
+        })
     }
 }
 

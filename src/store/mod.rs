@@ -2,9 +2,9 @@
 //!
 //! A store knows objects, not bundles: names and bytes. What the bytes mean is `bundle`'s business.
 
-pub mod directory;
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod directory;
 
 use std::io;
 use std::path::Path;
@@ -200,7 +200,8 @@ pub trait Stored: Send + Sync {
 /// # Errors
 /// `NotFound`, `Io`.
 pub fn open_file(path: &Path) -> Result<Arc<dyn Stored>, StoreError> {
-    directory::open_path(path, path.display().to_string(), "the file system").map(|file| Arc::new(file) as Arc<dyn Stored>)
+    directory::open_path(path, path.display().to_string(), "the file system")
+        .map(|file| Arc::new(file) as Arc<dyn Stored>)
 }
 
 /// Whether `name` may name an object: letters, digits, `.`, `_`, `-`, first a letter or digit, at most 200 bytes.

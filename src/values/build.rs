@@ -388,13 +388,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    fn scalar(
-        &self,
-        text: &str,
-        style: ScalarStyle,
-        tag: Option<&Tag>,
-        span: &Span,
-    ) -> Result<Scalar, YamlError> {
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Scalar, YamlError> {
         let raw = self.source.get(span.bytes.clone()).unwrap_or("");
         // An empty plain scalar has an empty span, whatever text the parser gives it.
         let text = if style == ScalarStyle::Plain && raw.is_empty() { "" } else { text };
@@ -406,7 +400,10 @@ impl<'s> Builder<'s> {
         }
         let after = self.source.get(span.bytes.end..).unwrap_or("");
         if style == ScalarStyle::Plain && self.flow > 0 && [":,", ":]", ":}"].iter().any(|end| after.starts_with(end)) {
-            return Err(error_at(span, "a colon before a comma or bracket needs a space or quotes: Helm takes it for text"));
+            return Err(error_at(
+                span,
+                "a colon before a comma or bracket needs a space or quotes: Helm takes it for text",
+            ));
         }
         let tag = tag.map(short_tag);
         let value = match tag.as_deref() {

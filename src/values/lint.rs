@@ -68,7 +68,9 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<Finding> {
         {
             let kind = scalar.value.type_name();
             findings.push(Finding {
-                reason: format!("a secret that Helm reads as a {kind}: it is deployed as other characters than were written"),
+                reason: format!(
+                    "a secret that Helm reads as a {kind}: it is deployed as other characters than were written"
+                ),
                 fix: "put it in quotes".into(),
                 ..finding("secret-not-text", &node.span, Some(path))
             });
@@ -145,7 +147,10 @@ fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, findings: &
             fix: "put it in quotes if it is not a quantity".into(),
             ..finding("number-rounded", &node.span, Some(path))
         });
-    } else if matches!(scalar.value, Value::Int(_)) && digits.len() > 1 && raw.trim_start_matches(['+', '-']).starts_with('0') {
+    } else if matches!(scalar.value, Value::Int(_))
+        && digits.len() > 1
+        && raw.trim_start_matches(['+', '-']).starts_with('0')
+    {
         let hint = if raw.starts_with("0x") || raw.starts_with("0X") { "hexadecimal" } else { "octal or binary" };
         findings.push(Finding {
             reason: format!("Helm reads `{raw}` as {hint}: {becomes}"),
@@ -189,7 +194,15 @@ mod tests {
     fn found(yaml: &[u8]) -> Vec<String> {
         lint(&Tree::parse(yaml).unwrap(), yaml)
             .iter()
-            .map(|f| format!("{}:{} {} {}", f.line, f.column, f.id, f.path.as_ref().map(ToString::to_string).unwrap_or_default()))
+            .map(|f| {
+                format!(
+                    "{}:{} {} {}",
+                    f.line,
+                    f.column,
+                    f.id,
+                    f.path.as_ref().map(ToString::to_string).unwrap_or_default()
+                )
+            })
             .collect()
     }
 
@@ -208,8 +221,14 @@ mod tests {
         assert_eq!(found(b"a: 1\n---\nb: 2\n"), ["2:1 second-document "]);
         assert_eq!(found(b"a: 1\n...\nb: 2\n"), ["3:1 ignored-rest "]);
         assert_eq!(found(b"a:\n  on: x\n"), ["2:3 odd-key a.true"]);
-        assert_eq!(found(b"mode: 0755\nid: 123456789012345678901\nok: 10\nzero: 0\nhalf: 0.5\n"), ["1:7 octal mode", "2:5 number-rounded id"]);
-        assert_eq!(found(b"\xef\xbb\xbfa: 1\r\nb: 2"), ["1:1 byte-order-mark ", "1:1 carriage-return ", "2:1 no-final-newline "]);
+        assert_eq!(
+            found(b"mode: 0755\nid: 123456789012345678901\nok: 10\nzero: 0\nhalf: 0.5\n"),
+            ["1:7 octal mode", "2:5 number-rounded id"]
+        );
+        assert_eq!(
+            found(b"\xef\xbb\xbfa: 1\r\nb: 2"),
+            ["1:1 byte-order-mark ", "1:1 carriage-return ", "2:1 no-final-newline "]
+        );
         assert_eq!(found(b"a: 1\nversion: 2026.8.20\n"), Vec::<String>::new());
     }
 
@@ -217,7 +236,11 @@ mod tests {
     fn every_finding_has_a_listed_id() {
         let yaml = b"a: 1\na: 2\non: 0755\nPGPASSWORD: 1\nx: 99999999999999999\n---\nb: 1\n...\nc";
         for finding in lint(&Tree::parse(yaml).unwrap(), yaml) {
-            assert!(ALL.iter().any(|(id, severity)| *id == finding.id && *severity == finding.severity), "{}", finding.id);
+            assert!(
+                ALL.iter().any(|(id, severity)| *id == finding.id && *severity == finding.severity),
+                "{}",
+                finding.id
+            );
         }
     }
 }

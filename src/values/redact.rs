@@ -25,8 +25,19 @@ pub const MASK: &str = "••••••••";
 /// Secrets shorter than this are not hunted by value.
 pub const SHORTEST: usize = 6;
 /// Words that are not hunted by value, though somebody may have made them a password.
-pub const COMMON: &[&str] =
-    &["opschain", "postgres", "password", "changeme", "changeit", "secret", "limepoint", "docker", "default", "kubernetes", "localhost"];
+pub const COMMON: &[&str] = &[
+    "opschain",
+    "postgres",
+    "password",
+    "changeme",
+    "changeit",
+    "secret",
+    "limepoint",
+    "docker",
+    "default",
+    "kubernetes",
+    "localhost",
+];
 
 /// The vault's key for fingerprints: 32 random bytes.
 #[derive(Clone)]
@@ -239,7 +250,10 @@ impl Scrubber {
             let Some(scalar) = node.scalar() else { continue };
             // The span of a block reaches to the next token.
             let length = tree.raw(node).trim_end().len();
-            spans.insert(node.span.bytes.start, (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())));
+            spans.insert(
+                node.span.bytes.start,
+                (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())),
+            );
         }
         let mut learned = self.clone();
         learned.learn_tree(tree);
@@ -337,10 +351,12 @@ mod tests {
 
     #[test]
     fn lines_of_a_key_and_the_insides_of_addresses_and_base64_are_masked() {
-        let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END PRIVATE KEY-----\n";
+        let pem =
+            "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END PRIVATE KEY-----\n";
         assert!(!knowing(pem).scrub("line: 9w0BAQEFAASCBKcwggSj.").contains("9w0B"));
         assert!(!knowing("postgres://u:s3cr%21tpw@h/d").scrub("denied: s3cr!tpw").contains("s3cr"));
-        let docker = r#"{"auths":{"r":{"username":"u","password":"hunter2hunter2","auth":"dTpodW50ZXIyaHVudGVyMg=="}}}"#;
+        let docker =
+            r#"{"auths":{"r":{"username":"u","password":"hunter2hunter2","auth":"dTpodW50ZXIyaHVudGVyMg=="}}}"#;
         assert!(!knowing(&STANDARD.encode(docker)).scrub("login u hunter2hunter2").contains("hunter2"));
     }
 
@@ -373,7 +389,9 @@ mod tests {
         let text = Scrubber::new(None).scrub_source(&tree);
         assert_eq!(
             text,
-            format!("# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n")
+            format!(
+                "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
+            )
         );
     }
 }

@@ -24,14 +24,53 @@ const KNOWN: &[&str] = &["OPSCHAIN_DOCKER_USER", "mintPressLicence"];
 
 /// Words that make a key secret when they are one of its words: `OPSCHAIN_PRIMARY_KEY`, `unsealKey`, `dbPassword`.
 const WORDS: &[&str] = &[
-    "password", "passwd", "passphrase", "pwd", "pgpassword", "secret", "token", "key", "apikey", "salt", "seed", "credential",
-    "credentials", "auth", "dockerconfigjson", "private", "htpasswd", "pin",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "pgpassword",
+    "secret",
+    "token",
+    "key",
+    "apikey",
+    "salt",
+    "seed",
+    "credential",
+    "credentials",
+    "auth",
+    "dockerconfigjson",
+    "private",
+    "htpasswd",
+    "pin",
 ];
 
 /// Last words after which a key only names a secret, or says something about one.
 const HARMLESS_ENDS: &[&str] = &[
-    "name", "names", "ref", "enabled", "size", "path", "file", "method", "strategy", "type", "mode", "host", "port", "class",
-    "length", "algorithm", "annotation", "interval", "timeout", "url", "address", "mount", "count", "days", "user",
+    "name",
+    "names",
+    "ref",
+    "enabled",
+    "size",
+    "path",
+    "file",
+    "method",
+    "strategy",
+    "type",
+    "mode",
+    "host",
+    "port",
+    "class",
+    "length",
+    "algorithm",
+    "annotation",
+    "interval",
+    "timeout",
+    "url",
+    "address",
+    "mount",
+    "count",
+    "days",
+    "user",
 ];
 
 /// Whether the value at `path` is secret. `hint` is the name that its map gives it (`- name: PGPASSWORD` beside
@@ -116,7 +155,8 @@ pub fn is_secret_name(key: &str) -> bool {
     let words = words(key);
     // A slash is the mark of an annotation or a label.
     !key.contains('/')
-        && !ends_harmless(key) && words.iter().any(|word| WORDS.contains(&word.as_str()) || word.ends_with("password"))
+        && !ends_harmless(key)
+        && words.iter().any(|word| WORDS.contains(&word.as_str()) || word.ends_with("password"))
 }
 
 fn ends_harmless(key: &str) -> bool {
@@ -210,10 +250,24 @@ mod tests {
     #[test]
     fn every_secret_key_of_opschain_is_found_by_name() {
         for key in [
-            "OPSCHAIN_DETERMINISTIC_KEY", "OPSCHAIN_ENCRYPTION_SEED_KEY", "OPSCHAIN_KEY_DERIVATION_SALT", "OPSCHAIN_PRIMARY_KEY",
-            "OPSCHAIN_TOKEN_SECRET_KEY", "PGPASSWORD", "OPSCHAIN_DOCKER_PASSWORD", "OPSCHAIN_DOCKER_USER", "OPSCHAIN_LDAP_PASSWORD",
-            "unsealKey", "mintPressLicence", "mintPressTransportableKey", "mintPressChefClientKey", "vaultToken", "vaultPassword",
-            "password", "promotionToken", "OPSCHAIN_VAULT_TOKEN",
+            "OPSCHAIN_DETERMINISTIC_KEY",
+            "OPSCHAIN_ENCRYPTION_SEED_KEY",
+            "OPSCHAIN_KEY_DERIVATION_SALT",
+            "OPSCHAIN_PRIMARY_KEY",
+            "OPSCHAIN_TOKEN_SECRET_KEY",
+            "PGPASSWORD",
+            "OPSCHAIN_DOCKER_PASSWORD",
+            "OPSCHAIN_DOCKER_USER",
+            "OPSCHAIN_LDAP_PASSWORD",
+            "unsealKey",
+            "mintPressLicence",
+            "mintPressTransportableKey",
+            "mintPressChefClientKey",
+            "vaultToken",
+            "vaultPassword",
+            "password",
+            "promotionToken",
+            "OPSCHAIN_VAULT_TOKEN",
         ] {
             assert!(is_secret_name(key), "{key}");
         }
@@ -222,9 +276,22 @@ mod tests {
     #[test]
     fn names_of_objects_and_plain_settings_are_not_secret() {
         for key in [
-            "secretName", "certificateSecretName", "externalCertificateSecretName", "replicas", "hostName", "OPSCHAIN_LDAP_BASE_DN",
-            "OPSCHAIN_VERSION", "keepalives", "tokenizer", "monkey", "vaultAuthMethod", "OPSCHAIN_AUTH_STRATEGY", "vaultAddress",
-            "imagePullSecrets", "secretVaultExternalPort", "secret.reloader.opschain.io/reload",
+            "secretName",
+            "certificateSecretName",
+            "externalCertificateSecretName",
+            "replicas",
+            "hostName",
+            "OPSCHAIN_LDAP_BASE_DN",
+            "OPSCHAIN_VERSION",
+            "keepalives",
+            "tokenizer",
+            "monkey",
+            "vaultAuthMethod",
+            "OPSCHAIN_AUTH_STRATEGY",
+            "vaultAddress",
+            "imagePullSecrets",
+            "secretVaultExternalPort",
+            "secret.reloader.opschain.io/reload",
         ] {
             assert!(!is_secret_name(key), "{key}");
         }
@@ -239,9 +306,15 @@ mod tests {
         assert_eq!(why("9f86d081884c7d659a2feaa0c55ad015"), Some(Why::Entropy));
         assert_eq!(why("q3J0eXVpb3Bhc2RmZ2hqa2w0NTY3ODkwMTI="), Some(Why::Entropy));
         for harmless in [
-            "oci://docker.io/limepoint/opschain", "opschain-db-credentials", "https://opschain.example.com:3443/gui",
-            "limepoint/opschain-pgbouncer:1.24.1", "123e4567-e89b-42d3-a456-426614174000", "/var/lib/postgresql/data/pgdata",
-            "dc=opschain,dc=io", "aaaaaaaaaaaaaaaaaaaaaaaa1234", "unsupervised",
+            "oci://docker.io/limepoint/opschain",
+            "opschain-db-credentials",
+            "https://opschain.example.com:3443/gui",
+            "limepoint/opschain-pgbouncer:1.24.1",
+            "123e4567-e89b-42d3-a456-426614174000",
+            "/var/lib/postgresql/data/pgdata",
+            "dc=opschain,dc=io",
+            "aaaaaaaaaaaaaaaaaaaaaaaa1234",
+            "unsupervised",
         ] {
             assert_eq!(why(harmless), None, "{harmless}");
         }

@@ -246,7 +246,8 @@ impl Node {
                 let theirs: std::collections::HashMap<&str, &Node> =
                     b.iter().map(|entry| (entry.key.as_str(), &*entry.value)).collect();
                 a.len() == b.len()
-                    && a.iter().all(|entry| theirs.get(entry.key.as_str()).is_some_and(|node| entry.value.same_as(node)))
+                    && a.iter()
+                        .all(|entry| theirs.get(entry.key.as_str()).is_some_and(|node| entry.value.same_as(node)))
             }
             _ => false,
         }
@@ -344,7 +345,10 @@ mod tests {
             ("y: 1\nyes: 2\n", r#"{"true":2}"#),
             ("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  c: 3\n", r#"{"a":{"b":1,"c":2},"d":{"b":1,"c":3}}"#),
             ("a: &x {b: 1, c: 2}\nd:\n  c: 3\n  <<: *x\n", r#"{"a":{"b":1,"c":2},"d":{"b":1,"c":2}}"#),
-            ("a: &x {b: 1}\nc: &y {b: 2, d: 3}\ne:\n  <<: [*x, *y]\n", r#"{"a":{"b":1},"c":{"b":2,"d":3},"e":{"b":1,"d":3}}"#),
+            (
+                "a: &x {b: 1}\nc: &y {b: 2, d: 3}\ne:\n  <<: [*x, *y]\n",
+                r#"{"a":{"b":1},"c":{"b":2,"d":3},"e":{"b":1,"d":3}}"#,
+            ),
             ("\"<<\": {q: 1}\n", r#"{"<<":{"q":1}}"#),
             ("a: !!merge b\n<<: {q: 1}\n", r#"{"a":"b","q":1}"#),
             ("a:\n  <<: 1\n", "refused at 2:7"),
@@ -353,7 +357,10 @@ mod tests {
             ("9223372036854775808: h\n", "refused at 1:1"),
             ("a: &a [*a]\n", "refused at 1:8"),
             ("a: &a {b: 1}\na2: *a\nb: &a 2\nc: *a\n", r#"{"a":{"b":1},"a2":{"b":1},"b":2,"c":2}"#),
-            ("a: !!binary aGVsbG8=\nb: !!str 12\nc: !!int \"12\"\nd: !foo 3\ng: ! 12\n", r#"{"a":"hello","b":"12","c":12,"d":"3","g":"12"}"#),
+            (
+                "a: !!binary aGVsbG8=\nb: !!str 12\nc: !!int \"12\"\nd: !foo 3\ng: ! 12\n",
+                r#"{"a":"hello","b":"12","c":12,"d":"3","g":"12"}"#,
+            ),
             ("a: !!map {b: 1}\nc: !!seq [1]\nd: !!str {x: 1}\n", r#"{"a":{"b":1},"c":[1],"d":{"x":1}}"#),
             ("a: !!set {x}\n", r#"{"a":{"x":null}}"#),
             ("!!binary aGk=: 1\n", r#"{"hi":1}"#),
@@ -400,7 +407,9 @@ mod tests {
             .traps()
             .iter()
             .map(|trap| match trap {
-                Trap::DuplicateKey { path, at, first_line } => format!("duplicate {path} {}:{} {first_line}", at.line, at.column),
+                Trap::DuplicateKey { path, at, first_line } => {
+                    format!("duplicate {path} {}:{} {first_line}", at.line, at.column)
+                }
                 Trap::OddKey { path, at, becomes } => format!("odd {path} {} {becomes}", at.line),
                 Trap::SecondDocument { at } => format!("second {}", at.line),
                 Trap::IgnoredRest { at } => format!("rest {}", at.line),

@@ -199,7 +199,9 @@ impl Git {
         let subject = message.lines().next().unwrap_or(message);
         match &parent {
             // Fails when somebody without our lock (a `git pull`) has moved the branch meanwhile.
-            Some(parent) => self.repo.reference_matching(BRANCH, commit, true, parent.id(), subject).map_err(failed())?,
+            Some(parent) => {
+                self.repo.reference_matching(BRANCH, commit, true, parent.id(), subject).map_err(failed())?
+            }
             None => self.repo.reference(BRANCH, commit, false, subject).map_err(failed())?,
         };
         self.show(&files).map_err(VaultError::git(format!("check out the new files in {}", self.path.display())))

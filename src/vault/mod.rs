@@ -28,7 +28,8 @@ use zeroize::Zeroizing;
 
 pub use error::VaultError;
 pub use record::{
-    Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed, Status,
+    Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
+    Status,
 };
 
 use crate::crypt::{Identities, Recipients};
@@ -134,10 +135,8 @@ impl Vault {
     pub fn fingerprint_key(&self, identities: &Identities) -> Result<FingerprintKey, VaultError> {
         let sealed = self.sealed(&Git::open(&self.path)?, FINGERPRINT_FILE)?;
         let key = identities.open(&sealed).map_err(VaultError::seal("open the vault's fingerprint key"))?;
-        FingerprintKey::from_bytes(&key).ok_or_else(|| VaultError::Damaged {
-            what: FINGERPRINT_FILE.into(),
-            reason: "it holds no 32 bytes".into(),
-        })
+        FingerprintKey::from_bytes(&key)
+            .ok_or_else(|| VaultError::Damaged { what: FINGERPRINT_FILE.into(), reason: "it holds no 32 bytes".into() })
     }
 
     /// Writes down what is about to be deployed, before helm runs: the values, the chart's archive, and the record, in
@@ -146,7 +145,12 @@ impl Vault {
     /// # Errors
     /// `Locked` when another process writes for half a minute; whatever sealing, signing or writing fails with. Nothing
     /// is recorded then.
-    pub fn record_intent(&self, intent: Intent, values: &[u8], chart: Option<&[u8]>) -> Result<DeploymentId, VaultError> {
+    pub fn record_intent(
+        &self,
+        intent: Intent,
+        values: &[u8],
+        chart: Option<&[u8]>,
+    ) -> Result<DeploymentId, VaultError> {
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let recipients = self.recipients()?;
@@ -162,8 +166,10 @@ impl Vault {
         let layers = vec![Layer { kind: "values".into(), sealed: seal(VALUES_FILE, values)? }];
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
         let newest = known.iter().find(|deployment| same_install(&deployment.record.install, &intent.install));
-        let previous = newest
-            .map(|deployment| Previous { id: deployment.id().clone(), record_sha256: deployment.record_sha256.clone() });
+        let previous = newest.map(|deployment| Previous {
+            id: deployment.id().clone(),
+            record_sha256: deployment.record_sha256.clone(),
+        });
         let record = Record {
             format: FORMAT,
             id: id.clone(),
@@ -253,12 +259,21 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::values`].
-    pub fn chart(&self, deployment: &Deployment, identities: &Identities) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    pub fn chart(
+        &self,
+        deployment: &Deployment,
+        identities: &Identities,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let archive = deployment.record.chart_archive.as_ref();
         archive.map(|sealed| self.plaintext(deployment, sealed, identities)).transpose()
     }
 
-    fn plaintext(&self, of: &Deployment, sealed: &Sealed, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    fn plaintext(
+        &self,
+        of: &Deployment,
+        sealed: &Sealed,
+        identities: &Identities,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let path = format!("deployments/{}/{}/{}", of.record.install.folder(), of.id(), sealed.file);
         let stored = self.sealed(&Git::open(&self.path)?, &path)?;
         let plaintext = identities.open(&stored).map_err(VaultError::seal(format!("open {path} in the vault")))?;
@@ -275,7 +290,8 @@ impl Vault {
                 return Ok(bytes);
             }
         }
-        git.read(path)?.ok_or_else(|| VaultError::Damaged { what: path.to_owned(), reason: "the file is missing".into() })
+        git.read(path)?
+            .ok_or_else(|| VaultError::Damaged { what: path.to_owned(), reason: "the file is missing".into() })
     }
 
     /// Seals a file, or takes the sealed bytes of an earlier deployment with the same plaintext and recipients.
@@ -291,10 +307,12 @@ impl Vault {
         let wanted = recipients.to_strings();
         for deployment in known.iter().filter(|deployment| deployment.record.recipients == wanted) {
             let layers = deployment.record.layers.iter().map(|layer| &layer.sealed);
-            let Some(earlier) = layers.chain(&deployment.record.chart_archive).find(|sealed| sealed.sha256 == sha256) else {
+            let Some(earlier) = layers.chain(&deployment.record.chart_archive).find(|sealed| sealed.sha256 == sha256)
+            else {
                 continue;
             };
-            let path = format!("deployments/{}/{}/{}", deployment.record.install.folder(), deployment.id(), earlier.file);
+            let path =
+                format!("deployments/{}/{}/{}", deployment.record.install.folder(), deployment.id(), earlier.file);
             let Some(blob) = git.blob_id(&path)? else { continue };
             // Only bytes that are still what was recorded are worth pointing at.
             if digest(&git.blob(blob, &path)?) == earlier.sealed_sha256 {
@@ -357,9 +375,10 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), VaultError> {
-    rand::rngs::OsRng
-        .try_fill_bytes(bytes)
-        .map_err(|e| VaultError::Io { act: "ask the machine for random bytes".into(), source: std::io::Error::other(e) })
+    rand::rngs::OsRng.try_fill_bytes(bytes).map_err(|e| VaultError::Io {
+        act: "ask the machine for random bytes".into(),
+        source: std::io::Error::other(e),
+    })
 }
 
 fn new_id(at: Timestamp) -> Result<DeploymentId, VaultError> {

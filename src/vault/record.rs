@@ -334,7 +334,9 @@ mod tests {
         let id = DeploymentId::new(at, [0x4f, 0x2a, 0x9c]);
         assert_eq!((id.as_str(), id.short()), ("20260820T101500Z-4f2a9c", "4f2a9c"));
         assert_eq!(DeploymentId::parse(id.as_str()), Some(id));
-        for bad in ["", "..", "20260820T101500Z-4f2a9", "20260820T101500Z-4F2A9C", "2026-08-20", "20260820T101500Z-4f2a9c/.."] {
+        for bad in
+            ["", "..", "20260820T101500Z-4f2a9", "20260820T101500Z-4F2A9C", "2026-08-20", "20260820T101500Z-4f2a9c/.."]
+        {
             assert_eq!(DeploymentId::parse(bad), None, "{bad}");
         }
     }

@@ -171,7 +171,9 @@ fn git_and_age_alone_read_it_and_ssh_keygen_verifies_it() {
 fn nothing_in_the_repository_holds_the_plaintext() {
     let f = fixture();
     let canary = "canary-7d1f0c-canary";
-    f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), format!("k: {canary}\n").as_bytes(), None).unwrap();
+    f.vault
+        .record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), format!("k: {canary}\n").as_bytes(), None)
+        .unwrap();
     let found = Command::new("grep").args(["-rF", canary]).arg(f.vault.path()).output().unwrap();
     assert!(found.stdout.is_empty());
     let objects = git(&f, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
@@ -209,7 +211,8 @@ fn strangers_cannot_open_and_a_rekeyed_file_stands_for_the_old_one() {
     let lock = repo.lock().unwrap();
     let resealed = Recipients::parse(other.recipients()).unwrap().seal(b"a: 1\n").unwrap();
     let path = format!("rekeyed/20261001T000000Z-000000/deployments/opschain.opschain/{}/values.yaml.age", found.id());
-    repo.add(&lock, vec![(path, Content::Bytes(resealed))], "Rekey", "ops@host", Timestamp::now(), &f.vault.signer).unwrap();
+    repo.add(&lock, vec![(path, Content::Bytes(resealed))], "Rekey", "ops@host", Timestamp::now(), &f.vault.signer)
+        .unwrap();
     assert_eq!(f.vault.values(&found, &other).unwrap().as_slice(), b"a: 1\n");
 }
 

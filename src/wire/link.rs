@@ -250,14 +250,8 @@ impl Link {
 
     /// Begins a session on a new stream. Whatever the last one had not delivered is sent again.
     pub fn attach(&mut self, now: Instant) {
-        self.session = Some(Session {
-            hello_sent: false,
-            hello_received: false,
-            next: 0,
-            ack_sent: 0,
-            heard: now,
-            spoke: now,
-        });
+        self.session =
+            Some(Session { hello_sent: false, hello_received: false, next: 0, ack_sent: 0, heard: now, spoke: now });
     }
 
     /// Ends the session; the link waits for the next one.

@@ -1,7 +1,15 @@
-//! Tests on a real cluster: run inside a site of the lab (`lab/lab run -- ...`), by `make test`. Each subject has an
-//! install of its own, in a namespace of its own.
+//! Tests on the lab: a real API server, kubelet, operator, PostgreSQL, helm, git and age. `make live` runs them.
+//!
+//! Each test has a host of its own (a home folder with settings, keys, vault and store) and a namespace of its own, so
+//! that none leans on another. They run one at a time: the lab has two cores.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
+mod create;
+mod host;
 mod install;
+mod refusals;
+mod restore;
+mod roundtrip;
+mod secrets;

@@ -121,8 +121,7 @@ impl Sink for BaseCheck {
         if known {
             return Err(damaged(format!("{} comes twice", entry.path)));
         }
-        self.current =
-            Some(Current { path: entry.path.clone(), size: 0, crc32c: 0, keep: told.then(Vec::new) });
+        self.current = Some(Current { path: entry.path.clone(), size: 0, crc32c: 0, keep: told.then(Vec::new) });
         Ok(())
     }
 

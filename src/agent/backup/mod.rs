@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdout};
 use tokio::sync::{mpsc, watch};
 
-pub use check::compare;
 pub use super::protocol::BackupRequest as Request;
+pub use check::compare;
 
 use self::check::BaseCheck;
 use self::seal::{Cutter, Outgoing, SealedChunk, Sealer};
@@ -62,7 +62,14 @@ pub async fn run(
     // Base and WAL share the queue: chunks of both go out as they come.
     let (out, queue) = mpsc::channel(sealers);
     let (need, needed) = watch::channel(Need::default());
-    let base = base(tell, &request, Cutter::new(Stream::Base, chunk_bytes, sealer.clone(), out.clone()), sealer.clone(), out.clone(), &need);
+    let base = base(
+        tell,
+        &request,
+        Cutter::new(Stream::Base, chunk_bytes, sealer.clone(), out.clone()),
+        sealer.clone(),
+        out.clone(),
+        &need,
+    );
     let wal = receiver.ship(
         Cutter::new(Stream::Wal, chunk_bytes, sealer.clone(), out),
         needed,
@@ -195,12 +202,8 @@ async fn base(
     };
     need.send_modify(|need| need.base_end = Some(base.end));
     let gone = |_| Failure::new(FailureKind::System, "the backup was given up");
-    let manifest_totals = StreamTotals {
-        chunks: 1,
-        raw_bytes: manifest.len() as u64,
-        raw_sha256: digest(&manifest),
-        stored_bytes: 0,
-    };
+    let manifest_totals =
+        StreamTotals { chunks: 1, raw_bytes: manifest.len() as u64, raw_sha256: digest(&manifest), stored_bytes: 0 };
     let sealing = tokio::task::spawn_blocking(move || sealer.seal(Stream::Manifest, 0, &manifest));
     out.send(Outgoing::Chunk(sealing)).await.map_err(gone)?;
     out.send(Outgoing::BaseDone(base.clone())).await.map_err(gone)?;

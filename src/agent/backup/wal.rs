@@ -102,7 +102,8 @@ impl Receiver {
             Err(error) => return Failure::io("wait for pg_receivewal")(error),
         };
         // Its last words may still be on their way.
-        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.words.changed().await.is_ok() {} }).await;
+        let _ =
+            tokio::time::timeout(Duration::from_secs(1), async { while self.words.changed().await.is_ok() {} }).await;
         let lines = self.words.borrow().clone();
         host::died("pg_receivewal", status, lines.iter().map(String::as_str))
     }

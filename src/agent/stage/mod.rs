@@ -66,7 +66,10 @@ impl Stage {
         host::blocking(move || {
             let _busy = busy;
             if !volume.is_dir() {
-                return Err(Failure::new(FailureKind::Request, format!("no volume is mounted at {}", volume.display())));
+                return Err(Failure::new(
+                    FailureKind::Request,
+                    format!("no volume is mounted at {}", volume.display()),
+                ));
             }
             if let Some(record) = StageRecord::load(&place.record)?
                 && folders::inode(&place.pgdata)? == Some(record.inode)
@@ -215,12 +218,7 @@ fn write_all(mut opened: mpsc::Receiver<Opened>, mut unpack: Unpack, tell: &Tell
 
 /// Has `pg_waldump` read every WAL record that recovery will read: each carries a checksum of its own. `false` when
 /// the image has no `pg_waldump`.
-async fn read_wal(
-    tell: &Tell,
-    stage: &PathBuf,
-    request: &StageRequest,
-    report: &StageReport,
-) -> Result<bool, Failure> {
+async fn read_wal(tell: &Tell, stage: &PathBuf, request: &StageRequest, report: &StageReport) -> Result<bool, Failure> {
     if host::program("pg_waldump").is_err() {
         tell.log("agent", "pg_waldump is not in the image: WAL was checked by its segments' headers only");
         return Ok(false);

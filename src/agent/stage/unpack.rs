@@ -125,7 +125,8 @@ impl Unpack {
             return Err(Failure::new(FailureKind::Identity, message));
         }
         if self.request.wal_until < manifest.end {
-            let message = format!("WAL up to {} is wanted, the base backup needs {}", self.request.wal_until, manifest.end);
+            let message =
+                format!("WAL up to {} is wanted, the base backup needs {}", self.request.wal_until, manifest.end);
             return Err(Failure::new(FailureKind::Request, message));
         }
         let (first, last) = segments_needed(&self.request, manifest.start, manifest.timeline)?;
@@ -178,7 +179,10 @@ impl Sink for Files {
             return self.make_folders(&path);
         }
         if !self.wal && path.starts_with("pg_tblspc/") {
-            return Err(Failure::new(FailureKind::Tablespaces, format!("{path}: the backup has a tablespace of its own")));
+            return Err(Failure::new(
+                FailureKind::Tablespaces,
+                format!("{path}: the backup has a tablespace of its own"),
+            ));
         }
         let segment = if self.wal { self.segment(&entry.path, entry.bytes)? } else { None };
         if let Some((parent, _)) = path.rsplit_once('/') {

@@ -24,10 +24,8 @@ const COPY: Duration = Duration::from_secs(180);
 /// # Errors
 /// When the system does not say, or the file cannot run in a pod.
 pub fn own_binary() -> Result<PathBuf> {
-    let path = std::env::current_exe().map_err(|error| TransportError::Binary {
-        path: "the running program".into(),
-        reason: error.to_string(),
-    })?;
+    let path = std::env::current_exe()
+        .map_err(|error| TransportError::Binary { path: "the running program".into(), reason: error.to_string() })?;
     check_binary(&path)?;
     Ok(path)
 }

@@ -1,0 +1,53 @@
+//! The version of the bundle format: what it is, what changed, and who can read what.
+//!
+//! # Changelog
+//! - **1.0** The first.
+//!
+//! # When to raise what
+//! A reader takes every minor version of a major that it knows: it ignores unknown fields of the two JSON members and
+//! unknown `config/*.age` members. Whatever an older reader would misunderstand raises the major version, and every
+//! older major stays readable (`fixtures/bundles/v1` is the proof for this one and is never made anew).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+
+/// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
+pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";
+
+/// A version of the bundle format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FormatVersion {
+    /// Raised when an older reader would misunderstand the bundle.
+    pub major: u32,
+    /// Raised when something is added that an older reader may ignore.
+    pub minor: u32,
+}
+
+impl FormatVersion {
+    /// Whether a program that knows formats up to `reader` understands a bundle of this one.
+    pub fn is_readable_by(self, reader: Self) -> bool {
+        self.major >= 1 && self.major <= reader.major
+    }
+}
+
+impl fmt::Display for FormatVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_minor_is_read_and_a_newer_major_and_none_are_not() {
+        let version = |major, minor| FormatVersion { major, minor };
+        assert!(version(1, 7).is_readable_by(FORMAT) && FORMAT.is_readable_by(version(2, 0)));
+        assert!(!version(2, 0).is_readable_by(FORMAT) && !version(0, 9).is_readable_by(FORMAT));
+    }
+}

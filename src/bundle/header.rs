@@ -1,0 +1,212 @@
+//! `bundle.json`: what the bundle is and where it is from. It is in the clear and holds no secret.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::Fault;
+use super::format::{FORMAT, FormatVersion};
+use super::id::BundleId;
+use super::json;
+
+const NAME: &str = "bundle.json";
+
+/// The clear header of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The format that it is written in.
+    pub format: FormatVersion,
+    /// Its name.
+    pub id: BundleId,
+    /// When it was begun: whole seconds, UTC.
+    pub created: Timestamp,
+    /// The version of the `dr` that wrote it.
+    pub dr_version: String,
+    /// Which OpsChain the data belong to.
+    pub opschain: OpsChain,
+    /// Where it is from.
+    pub install: Install,
+    /// The database's facts that decide where it can be restored.
+    pub postgresql: PostgreSql,
+    /// How writers were kept off while it was made.
+    pub quiesce: Quiesce,
+    /// What was expected of its size before it was made.
+    pub estimated: Estimated,
+    /// The age public keys that it is sealed to.
+    pub recipients: Vec<String>,
+    /// What is not in it.
+    pub scope: Vec<OutOfScope>,
+}
+
+/// The versions of OpsChain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpsChain {
+    /// The release, such as `2026-08-20`.
+    pub version: String,
+    /// The chart's version, such as `2026.8.20`.
+    pub chart_version: String,
+}
+
+/// The source install.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Install {
+    /// The Kubernetes namespace.
+    pub namespace: String,
+    /// The Helm release.
+    pub release: String,
+    /// The CNPG cluster, such as `opschain-db`.
+    pub database_cluster: String,
+    /// The uid of the CNPG cluster object, which tells two clusters of one name apart.
+    pub database_cluster_uid: String,
+}
+
+/// What PostgreSQL it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostgreSql {
+    /// The major version: only the same one can read the data.
+    pub major: u32,
+    /// The server's full version, such as `15.14`.
+    pub version: String,
+    /// The system identifier, as decimal digits (JSON numbers do not hold 64 bits everywhere).
+    pub system_identifier: String,
+}
+
+/// How writers were kept off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quiesce {
+    /// The application was off only while the write-ahead log's position was noted.
+    Brief,
+    /// The application was off for the whole backup.
+    Full,
+    /// The application went on: the state is that of a crash.
+    None,
+    /// A way that this program does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for Quiesce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Brief => "brief",
+            Self::Full => "full",
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// Sizes that were known before the data were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimated {
+    /// Bytes of the database's folder, write-ahead log left out.
+    pub database_bytes: u64,
+}
+
+/// Something that the bundle does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfScope {
+    /// What, such as `LDAP users and groups`.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+    /// Where it is to be had instead.
+    #[serde(rename = "where")]
+    pub whereabouts: String,
+}
+
+impl Header {
+    /// The bytes of `bundle.json`.
+    ///
+    /// # Errors
+    /// `Json`, which no header that the type can hold gives.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+        json::to_lines(self, NAME)
+    }
+
+    /// Reads `bundle.json`; the format's version comes first, so that a newer one is called newer and not broken.
+    ///
+    /// # Errors
+    /// `TooNew`, `NotABundle`, `Json`, or `Damaged` when its facts contradict each other.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        #[derive(Deserialize)]
+        struct Probe {
+            format: FormatVersion,
+            #[serde(default)]
+            dr_version: String,
+        }
+        let probe: Probe = json::parse(bytes, NAME)?;
+        if probe.format.major == 0 {
+            return Err(Fault::NotABundle(format!("there is no format {}", probe.format)));
+        }
+        if !probe.format.is_readable_by(FORMAT) {
+            return Err(Fault::TooNew { found: probe.format, writer: probe.dr_version });
+        }
+        let header: Self = json::parse(bytes, NAME)?;
+        header.check().map_err(|reason| Fault::damaged(NAME, reason))?;
+        Ok(header)
+    }
+
+    /// Seconds since 1970: the time that every member's tar header bears.
+    pub(super) fn mtime(&self) -> Result<u64, Fault> {
+        u64::try_from(self.created.as_second()).map_err(|_| Fault::damaged(NAME, "`created` is before 1970"))
+    }
+
+    /// Whether the facts fit each other.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.created.subsec_nanosecond() != 0 {
+            return Err("`created` is not a whole second".into());
+        }
+        if self.id.created() != Some(self.created) {
+            return Err(format!("it is named {} but was created at {}", self.id, self.created));
+        }
+        let id = &self.postgresql.system_identifier;
+        if id.parse::<u64>().is_err() {
+            return Err(format!("`{id}` is not a PostgreSQL system identifier"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::testing;
+
+    #[test]
+    fn a_header_is_read_back_and_holds_its_format_first() {
+        let header = testing::header();
+        let bytes = header.to_bytes().unwrap();
+        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 0\n  },\n  \"id\""));
+        assert_eq!(Header::parse(&bytes).unwrap(), header);
+    }
+
+    #[test]
+    fn unknown_fields_and_ways_to_quiesce_of_a_newer_minor_are_tolerated() {
+        let text = String::from_utf8(testing::header().to_bytes().unwrap()).unwrap();
+        let newer = text
+            .replace("\"minor\": 0", "\"minor\": 9")
+            .replace("\"quiesce\": \"brief\"", "\"quiesce\": \"dream\",\n  \"mood\": {}");
+        assert_eq!(Header::parse(newer.as_bytes()).unwrap().quiesce, Quiesce::Unknown);
+    }
+
+    #[test]
+    fn a_newer_major_is_named_newer_even_when_nothing_else_can_be_read() {
+        let text = br#"{"format": {"major": 2, "minor": 1}, "dr_version": "3.1.4"}"#;
+        let error = Header::parse(text).unwrap_err().to_string();
+        assert_eq!(error, "its format 2.1 is newer than the 1.0 that this dr reads; dr 3.1.4 wrote it");
+        assert!(matches!(Header::parse(br#"{"format": {"major": 0, "minor": 1}}"#), Err(Fault::NotABundle(_))));
+    }
+
+    #[test]
+    fn facts_that_contradict_each_other_are_refused() {
+        let mut header = testing::header();
+        header.created = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert!(Header::parse(&header.to_bytes().unwrap()).unwrap_err().to_string().contains("was created at"));
+        let mut header = testing::header();
+        header.postgresql.system_identifier = "-1".into();
+        assert!(Header::parse(&header.to_bytes().unwrap()).is_err());
+    }
+}

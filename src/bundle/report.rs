@@ -1,0 +1,250 @@
+//! What `dr bundle list | show | verify` have to say: values that `ui` prints for people or as JSON.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::postgres::Lsn;
+
+use super::catalog::{Catalog, Entry};
+use super::header::{Header, Install, OutOfScope};
+use super::manifest::MemberEntry;
+use super::plain::PlainProof;
+use super::proof::{Depth, Proof};
+use super::reader::{Reader, SignatureState};
+use super::stored::StoredProof;
+
+/// `dr bundle list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListReport {
+    /// The store.
+    pub store: String,
+    /// The bundles, newest first.
+    pub bundles: Vec<ListRow>,
+}
+
+/// One bundle in a list. Only what its clear header says: nothing here is proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListRow {
+    /// The name.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was begun.
+    pub created: Option<Timestamp>,
+    /// The OpsChain version that made it.
+    pub opschain_version: Option<String>,
+    /// Namespace and release that it is from.
+    pub namespace: Option<String>,
+    /// The PostgreSQL major version.
+    pub postgresql_major: Option<u32>,
+    /// `brief`, `full`, `none`.
+    pub quiesce: Option<String>,
+    /// The last good verification.
+    pub proof: Option<Proof>,
+    /// Why it cannot be used, when its header cannot be read.
+    pub unreadable: Option<String>,
+}
+
+impl ListReport {
+    /// The report of `catalog`.
+    pub fn new(catalog: &Catalog) -> Self {
+        Self { store: catalog.store.clone(), bundles: catalog.entries.iter().map(ListRow::new).collect() }
+    }
+}
+
+impl ListRow {
+    fn new(entry: &Entry) -> Self {
+        let header = entry.header.as_ref().ok();
+        Self {
+            name: entry.name.clone(),
+            bytes: entry.bytes,
+            created: header.map(|h| h.created),
+            opschain_version: header.map(|h| h.opschain.version.clone()),
+            namespace: header.map(|h| h.install.namespace.clone()),
+            postgresql_major: header.map(|h| h.postgresql.major),
+            quiesce: header.map(|h| h.quiesce.to_string()),
+            proof: entry.proof.clone(),
+            unreadable: entry.header.as_ref().err().cloned(),
+        }
+    }
+}
+
+/// `dr bundle show`: what header and signed manifest say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShowReport {
+    /// The name.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The format, such as `1.0`.
+    pub format: String,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// The `dr` that made it.
+    pub dr_version: String,
+    /// The OpsChain version that made it.
+    pub opschain_version: String,
+    /// The chart's version.
+    pub chart_version: String,
+    /// Where it is from.
+    pub install: Install,
+    /// How writers were kept off.
+    pub quiesce: String,
+    /// The database.
+    pub database: DatabaseReport,
+    /// The signature.
+    pub signature: SignatureState,
+    /// The age public keys that open it.
+    pub recipients: Vec<String>,
+    /// The digest of `values.yaml`.
+    pub values_sha256: String,
+    /// How many of what is in it.
+    pub counts: BTreeMap<String, u64>,
+    /// The members outside the streams, with their stored sizes.
+    pub members: Vec<MemberReport>,
+    /// What is not in it.
+    pub scope: Vec<OutOfScope>,
+    /// The last good verification.
+    pub proof: Option<Proof>,
+}
+
+/// The database of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatabaseReport {
+    /// The PostgreSQL version.
+    pub version: String,
+    /// The system identifier.
+    pub system_identifier: String,
+    /// The timeline.
+    pub timeline: u32,
+    /// Where replay begins.
+    pub start_lsn: Lsn,
+    /// Where replay ends.
+    pub last_lsn: Lsn,
+    /// Chunks of the base backup.
+    pub base_chunks: u32,
+    /// Bytes of the base backup.
+    pub base_bytes: u64,
+    /// Chunks of the log.
+    pub wal_chunks: u32,
+    /// Bytes of the log.
+    pub wal_bytes: u64,
+    /// Bytes of both as stored.
+    pub stored_bytes: u64,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberReport {
+    /// Its name in the tar.
+    pub name: String,
+    /// Its length as stored.
+    pub bytes: u64,
+    /// SHA-256 of its stored bytes.
+    pub sha256: String,
+}
+
+impl ShowReport {
+    /// The report of an opened bundle; `proof` is the record beside it.
+    pub fn new(reader: &Reader, proof: Option<Proof>) -> Self {
+        let (header, manifest) = (reader.header(), reader.manifest());
+        let Header { opschain, postgresql, .. } = header;
+        let member = |entry: &MemberEntry| MemberReport {
+            name: entry.name.clone(),
+            bytes: entry.bytes,
+            sha256: entry.sha256.clone(),
+        };
+        Self {
+            name: header.id.to_string(),
+            bytes: reader.bytes(),
+            format: header.format.to_string(),
+            created: header.created,
+            dr_version: header.dr_version.clone(),
+            opschain_version: opschain.version.clone(),
+            chart_version: opschain.chart_version.clone(),
+            install: header.install.clone(),
+            quiesce: header.quiesce.to_string(),
+            database: DatabaseReport {
+                version: postgresql.version.clone(),
+                system_identifier: postgresql.system_identifier.clone(),
+                timeline: manifest.database.timeline,
+                start_lsn: manifest.database.start_lsn,
+                last_lsn: manifest.database.last_lsn(),
+                base_chunks: manifest.base.chunks,
+                base_bytes: manifest.base.raw.bytes,
+                wal_chunks: manifest.wal.chunks,
+                wal_bytes: manifest.wal.raw.bytes,
+                stored_bytes: manifest.base.stored_bytes + manifest.wal.stored_bytes,
+            },
+            signature: reader.signature().clone(),
+            recipients: header.recipients.clone(),
+            values_sha256: manifest.values_sha256.clone(),
+            counts: manifest.counts.clone(),
+            members: manifest.members.iter().filter(|entry| entry.raw_bytes.is_none()).map(member).collect(),
+            scope: manifest.scope.clone(),
+            proof,
+        }
+    }
+}
+
+/// `dr bundle verify`: what was seen, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// The name.
+    pub name: String,
+    /// How deep it went.
+    pub depth: Depth,
+    /// How many members were hashed.
+    pub members: usize,
+    /// How many bytes were read.
+    pub bytes: u64,
+    /// The signature.
+    pub signature: SignatureState,
+    /// The database as seen, when the bundle was opened with a key.
+    pub database: Option<VerifiedDatabase>,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// What was seen of the database's plaintext.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifiedDatabase {
+    /// Files that are what PostgreSQL's own manifest lists: all of them.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The system identifier, in control file and log.
+    pub system_identifier: String,
+    /// Segments of the log.
+    pub wal_segments: u64,
+    /// From where the log is there without a gap.
+    pub wal_from: Lsn,
+    /// To where.
+    pub wal_to: Lsn,
+}
+
+impl VerifyReport {
+    /// The report of a verification without a key.
+    pub fn stored(name: &str, proof: StoredProof, milliseconds: u64) -> Self {
+        let StoredProof { members, bytes, signature } = proof;
+        let name = name.to_owned();
+        Self { name, depth: Depth::Stored, members, bytes, signature, database: None, milliseconds }
+    }
+
+    /// The report of a verification with a key.
+    pub fn plain(name: &str, proof: PlainProof, milliseconds: u64) -> Self {
+        let PlainProof { members, bytes, signature, base, wal } = proof;
+        let database = VerifiedDatabase {
+            files: base.files,
+            bytes: base.bytes,
+            system_identifier: base.system_identifier,
+            wal_segments: wal.segments,
+            wal_from: wal.from,
+            wal_to: wal.to,
+        };
+        let name = name.to_owned();
+        Self { name, depth: Depth::Plain, members, bytes, signature, database: Some(database), milliseconds }
+    }
+}

@@ -1,0 +1,331 @@
+//! Writing a bundle: member by member into a draft of the store, then verified, then published.
+//!
+//! Whatever ends the program, what is left is a draft, which nothing takes for a bundle and which
+//! [`Store::sweep_drafts`](crate::store::Store::sweep_drafts) removes.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::crypt::{Recipients, Signer, TrustedSigners};
+use crate::event::Events;
+use crate::store::{Draft, Store};
+
+use super::error::{BundleError, Fault};
+use super::format::SIGNATURE_NAMESPACE;
+use super::header::{Header, OutOfScope};
+use super::layout::{Member, Order, RAW_CHUNK_BYTES_LIMIT, Stream};
+use super::manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
+use super::proof::{Depth, Proof};
+use super::reader::{Reader, Trust};
+use super::readme;
+use super::stored::StoredProof;
+use super::tarball;
+
+/// How every age file begins: what does not is not let in, so that plaintext cannot slip into a bundle.
+const AGE_MAGIC: &[u8] = b"age-encryption.org/v1\n";
+const VALUES: &str = "values.yaml";
+
+/// What is known only when all data have passed.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The database's identity and span of log.
+    pub database: DatabaseFacts,
+    /// The base backup as the sending side counted it; compared with the sum of the chunks.
+    pub base: RawTotal,
+    /// The write-ahead log likewise.
+    pub wal: RawTotal,
+    /// Keyed fingerprints of single secrets, by path.
+    pub key_fingerprints: BTreeMap<String, String>,
+    /// How many of what is in it.
+    pub counts: BTreeMap<String, u64>,
+    /// What is not in it.
+    pub scope: Vec<OutOfScope>,
+}
+
+/// A bundle that is being written. Dropped before the end, its draft is thrown away.
+pub struct Writer {
+    draft: Box<dyn Draft>,
+    header: Header,
+    recipients: Recipients,
+    mtime: u64,
+    order: Order,
+    members: Vec<MemberEntry>,
+    values_sha256: String,
+}
+
+impl Writer {
+    /// Begins a bundle named `header.id` in `store` on behalf of `run`, and writes its header and README.
+    /// `header.recipients` is set to the public keys of `recipients`.
+    ///
+    /// # Errors
+    /// `Store`, or `Damaged` when the header's facts contradict each other.
+    pub fn create(store: &dyn Store, run: &str, header: Header, recipients: Recipients) -> Result<Self, BundleError> {
+        let name = header.id.to_string();
+        Self::begin(store, run, header, recipients).map_err(|fault| fault.of(&name))
+    }
+
+    fn begin(store: &dyn Store, run: &str, mut header: Header, recipients: Recipients) -> Result<Self, Fault> {
+        header.recipients = recipients.to_strings();
+        header.check().map_err(|reason| Fault::damaged(Member::Header, reason))?;
+        let mtime = header.mtime()?;
+        let draft = store.begin(header.id.as_str(), run)?;
+        let (first, readme) = (header.to_bytes()?, readme::render(&header));
+        let mut writer = Self {
+            draft,
+            header,
+            recipients,
+            mtime,
+            order: Order::default(),
+            members: Vec::new(),
+            values_sha256: String::new(),
+        };
+        writer.add(&Member::Header, &first, None)?;
+        writer.add(&Member::Readme, &readme, None)?;
+        Ok(writer)
+    }
+
+    /// The header as it was written.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Seals `plaintext` and adds it as `config/<name>.age`; the digest of `values.yaml` goes into the manifest.
+    ///
+    /// # Errors
+    /// `Refused` out of order or with a name that the layout lacks; `Sealed`; `Store`.
+    pub fn seal_config(&mut self, name: &str, plaintext: &[u8]) -> Result<(), BundleError> {
+        if name == VALUES {
+            self.values_sha256 = hex::encode(Sha256::digest(plaintext));
+        }
+        self.seal(&format!("config/{name}.age"), plaintext)
+    }
+
+    /// Seals the packaged chart and adds it as `chart/<file_name>.age`, such as `opschain-2026.8.20.tgz`.
+    ///
+    /// # Errors
+    /// As [`Self::seal_config`].
+    pub fn seal_chart(&mut self, file_name: &str, package: &[u8]) -> Result<(), BundleError> {
+        self.seal(&format!("chart/{file_name}.age"), package)
+    }
+
+    /// Seals PostgreSQL's own manifest; it follows the last chunk.
+    ///
+    /// # Errors
+    /// As [`Self::seal_config`].
+    pub fn seal_backup_manifest(&mut self, plaintext: &[u8]) -> Result<(), BundleError> {
+        self.seal(&Member::BackupManifest.to_string(), plaintext)
+    }
+
+    /// Adds a member that was sealed elsewhere (`name` as in the tar), to the same recipients: this side cannot check
+    /// that.
+    ///
+    /// # Errors
+    /// As [`Self::seal_config`]; `Refused` also when the bytes are no age file. `values.yaml` must go through
+    /// [`Self::seal_config`].
+    pub fn add_sealed(&mut self, name: &str, sealed: &[u8]) -> Result<(), BundleError> {
+        let refused = |reason: &str| Fault::Refused { member: name.to_owned(), reason: reason.to_owned() };
+        let result = match Member::parse(name) {
+            Err(reason) => Err(refused(reason)),
+            Ok(Member::Chunk(..)) => Err(refused("a chunk comes with its digests")),
+            Ok(member) if !member.is_sealed() => Err(refused("the writer makes it itself")),
+            Ok(member) => self.add(&member, sealed, None),
+        };
+        result.map_err(|fault| self.name(fault))
+    }
+
+    /// Adds the next chunk of `stream`: `stored` is one whole age file of one whole zstd frame, and must have the
+    /// digest `stored_sha256` that the sending side took of it; `raw_bytes` and `raw_sha256` are of the plaintext
+    /// before compression.
+    ///
+    /// # Errors
+    /// `Refused` when it is not the next one, when its bytes do not have the digest, or when it is too large; `Store`.
+    pub fn add_chunk(
+        &mut self,
+        stream: Stream,
+        index: u32,
+        stored: &[u8],
+        stored_sha256: &[u8; 32],
+        raw_bytes: u64,
+        raw_sha256: &[u8; 32],
+    ) -> Result<(), BundleError> {
+        let member = Member::Chunk(stream, index);
+        let result = if raw_bytes > RAW_CHUNK_BYTES_LIMIT {
+            Err(Fault::Refused { member: member.to_string(), reason: "it is too large before compression".into() })
+        } else {
+            let raw = Raw { stored_sha256, bytes: raw_bytes, sha256: raw_sha256 };
+            self.add(&member, stored, Some(&raw))
+        };
+        result.map_err(|fault| self.name(fault))
+    }
+
+    /// Makes everything that was added durable. Returns how many bytes of the bundle that is: what may be acknowledged
+    /// to the sending side.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn sync(&mut self) -> Result<u64, BundleError> {
+        self.draft.sync().map_err(|error| self.name(error.into()))
+    }
+
+    /// How many bytes were written so far.
+    pub fn written(&self) -> u64 {
+        self.draft.written()
+    }
+
+    /// Writes manifest and signature, and makes the whole durable. It is not a bundle yet: nobody has looked at what
+    /// the store holds.
+    ///
+    /// # Errors
+    /// `Refused` when members are missing or the counts of the sending side are not those of the chunks; `Sign`;
+    /// `Store`.
+    pub fn finish(mut self, facts: Facts, signer: &Signer) -> Result<Unpublished, BundleError> {
+        self.seal_off(facts, signer).map_err(|fault| self.name(fault))?;
+        let trusted =
+            TrustedSigners::parse(&signer.trust_line("the-signer-of-this-run", &[SIGNATURE_NAMESPACE]), "the signer")
+                .map_err(|error| self.name(Fault::Sign(error)))?;
+        Ok(Unpublished { draft: self.draft, header: self.header, trust: Trust::Signers(trusted) })
+    }
+
+    fn seal_off(&mut self, facts: Facts, signer: &Signer) -> Result<(), Fault> {
+        let manifest = Manifest {
+            format: self.header.format,
+            id: self.header.id.clone(),
+            database: facts.database,
+            base: self.total(Stream::Base, facts.base)?,
+            wal: self.total(Stream::Wal, facts.wal)?,
+            values_sha256: self.values_sha256.clone(),
+            key_fingerprints: facts.key_fingerprints,
+            counts: facts.counts,
+            scope: facts.scope,
+            members: self.members.clone(),
+        };
+        let bytes = manifest.to_bytes()?;
+        Manifest::parse(&bytes, &self.header)?;
+        let signature = signer.sign(SIGNATURE_NAMESPACE, &bytes).map_err(Fault::Sign)?;
+        self.add(&Member::Manifest, &bytes, None)?;
+        self.add(&Member::Signature, signature.as_bytes(), None)?;
+        self.draft.append(&tarball::END)?;
+        self.draft.sync()?;
+        Ok(())
+    }
+
+    /// Sums up the chunks of `stream` and holds them against what the sending side counted.
+    fn total(&self, stream: Stream, counted: RawTotal) -> Result<StreamTotal, Fault> {
+        let prefix = format!("db/{}/", stream.folder());
+        let mut total = StreamTotal { chunks: 0, stored_bytes: 0, raw: RawTotal { bytes: 0, sha256: counted.sha256 } };
+        for entry in self.members.iter().filter(|entry| entry.name.starts_with(&prefix)) {
+            total.chunks += 1;
+            total.stored_bytes += entry.bytes;
+            total.raw.bytes += entry.raw_bytes.unwrap_or_default();
+        }
+        if total.raw.bytes == counted.bytes {
+            return Ok(total);
+        }
+        let reason = format!("{} bytes were sent and {} came", counted.bytes, total.raw.bytes);
+        Err(Fault::Refused { member: prefix, reason })
+    }
+
+    fn seal(&mut self, name: &str, plaintext: &[u8]) -> Result<(), BundleError> {
+        match self.recipients.seal(plaintext) {
+            Ok(sealed) => self.add_sealed(name, &sealed),
+            Err(source) => Err(self.name(Fault::Sealed { member: name.to_owned(), source })),
+        }
+    }
+
+    fn add(&mut self, member: &Member, stored: &[u8], raw: Option<&Raw>) -> Result<(), Fault> {
+        let refused = |reason: String| Fault::Refused { member: member.to_string(), reason };
+        let bytes = stored.len() as u64;
+        if bytes > member.bytes_limit() {
+            return Err(refused(format!("{bytes} bytes are more than the {} that it may have", member.bytes_limit())));
+        }
+        if member.is_sealed() && !stored.starts_with(AGE_MAGIC) {
+            return Err(refused("it is not an age file".into()));
+        }
+        let sha256: [u8; 32] = Sha256::digest(stored).into();
+        if raw.is_some_and(|raw| *raw.stored_sha256 != sha256) {
+            return Err(refused("its bytes are not those that were sent".into()));
+        }
+        self.order.admit(member).map_err(refused)?;
+        let name = member.to_string();
+        self.draft.append(&tarball::header(&name, bytes, self.mtime)?)?;
+        self.draft.append(stored)?;
+        self.draft.append(&tarball::END[..tarball::padding(bytes) as usize])?;
+        self.members.push(MemberEntry {
+            name,
+            bytes,
+            sha256: hex::encode(sha256),
+            raw_bytes: raw.map(|raw| raw.bytes),
+            raw_sha256: raw.map(|raw| hex::encode(raw.sha256)),
+        });
+        Ok(())
+    }
+
+    fn name(&self, fault: Fault) -> BundleError {
+        fault.of(self.header.id.as_str())
+    }
+}
+
+/// What comes with a chunk.
+struct Raw<'a> {
+    stored_sha256: &'a [u8; 32],
+    bytes: u64,
+    sha256: &'a [u8; 32],
+}
+
+/// All bytes are handed to the store; what it holds has not been looked at. Dropped, it is thrown away.
+#[must_use = "an unpublished bundle is thrown away"]
+pub struct Unpublished {
+    draft: Box<dyn Draft>,
+    header: Header,
+    trust: Trust,
+}
+
+impl Unpublished {
+    /// Reads back from the store what was written, with the signature checked against the key of this run. For a look
+    /// inside before publishing, such as [`Reader::verify_plain`].
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn reader(&self) -> Result<Reader, BundleError> {
+        let stored = self.draft.reopen().map_err(|error| Fault::from(error).of(self.header.id.as_str()))?;
+        Reader::open(stored, &self.trust)
+    }
+
+    /// Reads back every stored byte and checks it against manifest and signature.
+    ///
+    /// # Errors
+    /// Everything that [`Reader::open`] and [`Reader::verify_stored`] refuse; the draft is then thrown away.
+    pub fn verify(self, events: &Events, cancel: &CancellationToken) -> Result<Verified, BundleError> {
+        let proof = self.reader()?.verify_stored(events, cancel)?;
+        Ok(Verified { draft: self.draft, header: self.header, proof })
+    }
+}
+
+/// Every stored byte was read back and is right. Dropped, it is thrown away.
+#[must_use = "a verified bundle is not in the catalog before it is published"]
+pub struct Verified {
+    draft: Box<dyn Draft>,
+    header: Header,
+    proof: StoredProof,
+}
+
+impl Verified {
+    /// What was seen.
+    pub fn proof(&self) -> &StoredProof {
+        &self.proof
+    }
+
+    /// Makes it a bundle of `store`, the one that it was begun in, and records the verification beside it.
+    ///
+    /// # Errors
+    /// `Store`. A record that cannot be written is no failure of the bundle: the next verification writes it.
+    pub fn publish(self, store: &dyn Store) -> Result<StoredProof, BundleError> {
+        let name = self.header.id.as_str();
+        self.draft.publish().map_err(|error| Fault::from(error).of(name))?;
+        let proof = Proof::new(Depth::Stored, self.proof.signature.signer());
+        drop(proof.write(store, name));
+        Ok(self.proof)
+    }
+}

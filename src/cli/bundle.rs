@@ -1,0 +1,168 @@
+//! `dr bundle create | list | show | verify | restore`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::error::{Exit, Result};
+use crate::ops::{Ctx, bundles, create, recover, restore};
+use crate::settings::Quiesce;
+use crate::ui::Ui;
+
+/// One restorable file of database and exact config: make, check, restore
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dr bundle create
+  dr bundle list
+  dr bundle restore --version 2026-08-20")]
+pub struct BundleArgs {
+    #[command(subcommand)]
+    verb: BundleVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum BundleVerb {
+    Create(CreateArgs),
+    List,
+    Show(ShowArgs),
+    Verify(VerifyArgs),
+    Restore(RestoreArgs),
+}
+
+/// Make a bundle: database, values, chart and the Secrets that an install cannot make again
+///
+/// The database is copied while the application runs; API and workers stop for the last moment only. The file is read
+/// back and verified before it is published. Whatever fails, API and workers get their replicas back.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  dr bundle create --dry-run\n  dr bundle create --quiesce full --max-rate 100M")]
+struct CreateArgs {
+    /// How the application is held still
+    #[arg(long, value_enum)]
+    quiesce: Option<Quiesce>,
+    /// The most that PostgreSQL may read a second, such as 100M
+    #[arg(long, value_name = "RATE")]
+    max_rate: Option<String>,
+    /// Look at everything, say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Whose bundles are believed.
+#[derive(Debug, Args)]
+struct TrustArgs {
+    /// The file of allowed signers (as ssh-keygen has it), if not the settings'
+    #[arg(long, value_name = "FILE")]
+    trusted_signers: Option<PathBuf>,
+    /// Take a bundle whoever made it: restoring it runs whatever is in it
+    #[arg(long, conflicts_with = "trusted_signers")]
+    any_signer: bool,
+}
+
+/// Show what a bundle says of itself: versions, sizes, recipients, what is not in it
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dr bundle show opschain-20260820T101500Z-0a1b2c")]
+struct ShowArgs {
+    /// A bundle's name or its beginning, or a file; the newest when absent
+    bundle: Option<String>,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Check a bundle: its signature and every stored byte; with --decrypt every file of the database too
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  dr bundle verify\n  dr bundle verify --decrypt")]
+struct VerifyArgs {
+    /// A bundle's name or its beginning, or a file; the newest when absent
+    bundle: Option<String>,
+    /// Open everything with the identity, and compare every database file with PostgreSQL's own manifest
+    #[arg(long)]
+    decrypt: bool,
+    /// The age identity file, if not the settings'
+    #[arg(long, value_name = "FILE", requires = "decrypt")]
+    identity: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Restore a bundle into an empty namespace
+///
+/// Needs nothing but the bundle, a key that opens it, a cluster with the database operator, and helm. The plan is shown
+/// first. A restore that stops is gone on with by `dr run resume`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dr bundle restore --version 2026-08-20
+  dr bundle restore ./opschain-20260820T101500Z-0a1b2c.tar --identity key.txt --trusted-signers signers")]
+struct RestoreArgs {
+    /// A bundle's name or its beginning, or a file; the newest good one that --version made when absent
+    bundle: Option<String>,
+    /// The OpsChain version that is to run afterwards, such as 2026-08-20; the bundle's own when absent
+    #[arg(long = "version", value_name = "V")]
+    version: Option<String>,
+    /// The age identity file, if not the settings'
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// The chart of a newer version, if not the settings'
+    #[arg(long, value_name = "REF")]
+    chart: Option<String>,
+    /// Restore under an older version, or one that cannot be compared, all the same
+    #[arg(long)]
+    allow_version: bool,
+    /// Look at everything, say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the verb.
+pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
+    match args.verb {
+        BundleVerb::Create(args) => create(ctx, ui, args).await?,
+        BundleVerb::List => ui.report(&bundles::list(ctx)?)?,
+        BundleVerb::Show(args) => ui.report(&bundles::show(ctx, &args.trust.which(args.bundle))?)?,
+        BundleVerb::Verify(args) => {
+            let which = args.trust.which(args.bundle);
+            ui.report(&bundles::verify(ctx, &which, args.decrypt, args.identity.as_deref())?)?;
+        }
+        BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
+    }
+    Ok(Exit::Success)
+}
+
+async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
+    recover::dead_creates(ctx).await?;
+    let asked = create::Asked { quiesce: args.quiesce, max_rate: args.max_rate };
+    let plan = create::plan(ctx, &asked).await?;
+    if args.dry_run {
+        return ui.report(&plan);
+    }
+    ui.plan(&plan);
+    ui.report(&create::create(ctx, plan).await?)
+}
+
+async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
+    let asked = restore::Asked {
+        bundle: args.bundle,
+        version: args.version,
+        identity: args.identity,
+        trusted_signers: args.trust.trusted_signers,
+        any_signer: args.trust.any_signer,
+        chart: args.chart,
+        allow_version: args.allow_version,
+    };
+    let plan = restore::plan(ctx, &asked).await?;
+    if args.dry_run {
+        return ui.report(&plan);
+    }
+    ui.plan(&plan);
+    ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?;
+    ui.report(&restore::restore(ctx, plan).await?)
+}
+
+impl TrustArgs {
+    fn which(self, bundle: Option<String>) -> bundles::Which {
+        bundles::Which { bundle, trusted_signers: self.trusted_signers, any_signer: self.any_signer }
+    }
+}

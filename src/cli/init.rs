@@ -1,0 +1,76 @@
+//! `dr init`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{Exit, Result};
+use crate::ops::{Ctx, init};
+use crate::ui::{Mark, Page, Report, Ui};
+
+/// Make settings, keys, vault and store; what is there is kept
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dr init --recipient age1...   (the escrow key, whose private half lies in a safe)")]
+pub struct InitArgs {
+    /// A public key that can open everything, beside this host's own (can be repeated)
+    #[arg(long, value_name = "age1...")]
+    recipient: Vec<String>,
+    /// Where the config vault is to be
+    #[arg(long, value_name = "FOLDER")]
+    vault: Option<PathBuf>,
+    /// Where bundles are to be kept
+    #[arg(long, value_name = "FOLDER")]
+    store: Option<PathBuf>,
+    /// Say what would be made, and make nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Write a settings file with every key to stdout, and make nothing
+    #[arg(long, conflicts_with = "dry_run")]
+    print: bool,
+}
+
+/// Runs the verb.
+pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
+    let data = std::env::var_os("XDG_DATA_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let data = data.or_else(|| ctx.home.as_ref().map(|home| home.join(".local/share"))).unwrap_or_default().join("dr");
+    let absolute = |folder: PathBuf| std::path::absolute(&folder).unwrap_or(folder);
+    let wish = init::Wish {
+        recipients: args.recipient,
+        vault: args.vault.map(absolute),
+        store: args.store.map(absolute),
+        data,
+        dry_run: args.dry_run,
+    };
+    if args.print {
+        ui.data(init::settings_text(ctx, &wish)?.as_bytes())?;
+    } else {
+        ui.report(&init::init(ctx, &wish)?)?;
+    }
+    Ok(Exit::Success)
+}
+
+impl Report for init::Initialised {
+    fn human(&self, page: &mut Page) {
+        let word = |fate: init::Fate| match fate {
+            init::Fate::Made => "made",
+            init::Fate::Kept => "kept",
+            init::Fate::WouldMake => "would make",
+        };
+        let row =
+            |item: &init::Item| vec![word(item.fate).to_owned(), item.what.to_owned(), item.path.display().to_string()];
+        page.table(&["", "what", "where"], &self.items.iter().map(row).collect::<Vec<_>>());
+        if let Some(key) = &self.public_key {
+            page.gap();
+            page.fields(&[("public key", key.clone())]);
+        }
+        if !self.warnings.is_empty() {
+            page.gap();
+        }
+        for warning in &self.warnings {
+            page.finding(Mark::Warn, warning, None);
+        }
+        page.gap();
+        let dry = self.items.iter().any(|item| item.fate == init::Fate::WouldMake);
+        page.next(if dry { "dr init" } else { "dr doctor" });
+    }
+}

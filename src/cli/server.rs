@@ -1,0 +1,91 @@
+//! `dr server stop | start | status`.
+
+use clap::{Args, Subcommand};
+
+use crate::error::{Exit, Result};
+use crate::ops::{Ctx, server};
+use crate::ui::{Page, Report, Ui, plural};
+
+/// Turn the application off and back on, with the replica counts that it had
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dr server stop\n  dr server status\n  dr server start")]
+pub struct ServerArgs {
+    #[command(subcommand)]
+    verb: ServerVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum ServerVerb {
+    /// Scale API and workers to 0 and wait until they have ended; the database goes on
+    Stop,
+    /// Scale them back to what they had and wait until they are ready
+    Start,
+    /// Show what runs and what was stopped
+    Status,
+}
+
+/// Runs the verb.
+pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
+    match args.verb {
+        ServerVerb::Stop => {
+            let plan = server::plan_stop(ctx).await?;
+            if !plan.done {
+                ui.plan(&Shown { title: "To be stopped", plan: &plan, to_zero: true });
+                ui.confirm(&format!("Stop OpsChain {}?", plan.install))?;
+            }
+            ui.report(&server::stop(ctx).await?)?;
+        }
+        ServerVerb::Start => {
+            let plan = server::plan_start(ctx).await?;
+            if !plan.done {
+                ui.plan(&Shown { title: "To be started", plan: &plan, to_zero: false });
+            }
+            ui.report(&server::start(ctx).await?)?;
+        }
+        ServerVerb::Status => ui.report(&server::status(ctx).await?)?,
+    }
+    Ok(Exit::Success)
+}
+
+#[derive(serde::Serialize)]
+struct Shown<'a> {
+    title: &'a str,
+    plan: &'a server::Plan,
+    to_zero: bool,
+}
+
+impl Report for Shown<'_> {
+    fn human(&self, page: &mut Page) {
+        page.heading(&format!("{}: OpsChain {}", self.title, self.plan.install));
+        for count in &self.plan.workloads {
+            let target = if self.to_zero { 0 } else { count.replicas };
+            page.line(format!("  {}  {} -> {target} replicas", count.name, count.now));
+        }
+        if !self.plan.working.is_empty() {
+            let count = plural(self.plan.working.len() as u64, "pod");
+            page.wrapped("  ", "  ", &format!("at work: {count}, which go on: {}", self.plan.working.join(", ")));
+        }
+        for warning in &self.plan.warnings {
+            page.finding(crate::ui::Mark::Warn, warning, None);
+        }
+    }
+}
+
+impl Report for server::Status {
+    fn human(&self, page: &mut Page) {
+        page.heading(&format!("OpsChain {}: {}", self.install, self.state));
+        let row = |part: &server::Part| {
+            let pods = part.pods.map_or(String::new(), |(ready, wanted)| format!("{ready}/{wanted}"));
+            vec![part.name.clone(), pods, part.state.clone()]
+        };
+        page.table(&["part", "pods", "state"], &self.parts.iter().map(row).collect::<Vec<_>>());
+        if !self.working.is_empty() {
+            page.wrapped("", "  ", &format!("At work: {}.", self.working.join(", ")));
+        }
+        match self.state {
+            "stopped" | "partly stopped" => page.next("dr server start"),
+            "not ready" => page.next("dr doctor"),
+            _ => {}
+        }
+    }
+}

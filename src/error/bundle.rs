@@ -1,0 +1,128 @@
+//! What the faults of a bundle mean to the operator.
+
+use crate::bundle::catalog::FindError;
+use crate::bundle::{BundleError, Fault};
+
+use super::{CommandError, Exit, crypt, store};
+
+impl From<BundleError> for CommandError {
+    fn from(error: BundleError) -> Self {
+        let (exit, hints) = advice(&error.bundle, &error.fault);
+        let command = Self::new(exit, error.to_string()).because(Cause(error));
+        hints.into_iter().fold(command, Self::hint)
+    }
+}
+
+/// Stands for the error in the chain of causes without saying its words again.
+#[derive(Debug)]
+struct Cause(BundleError);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)
+    }
+}
+
+fn advice(bundle: &str, fault: &Fault) -> (Exit, Vec<String>) {
+    let other_copy = "Take another copy of this bundle, or an older one: `dr bundle list`.";
+    match fault {
+        Fault::TooNew { writer, .. } => (Exit::Format, vec![format!("Use dr {writer} or newer for this bundle.")]),
+        Fault::NotABundle(_) => (
+            Exit::Damaged,
+            vec!["A bundle is the .tar file as `dr bundle create` published it, neither unpacked nor packed anew.".into()],
+        ),
+        Fault::Truncated(_) => (Exit::Damaged, vec![format!("The copy was probably interrupted: copy it again. {other_copy}")]),
+        Fault::Layout { .. } => {
+            (Exit::Damaged, vec![format!("dr did not write this; nothing of it was unpacked. {other_copy}")])
+        }
+        Fault::Damaged { .. } | Fault::Json { .. } | Fault::NoMember(_) => (Exit::Damaged, vec![other_copy.into()]),
+        Fault::Database(_) => (
+            Exit::Damaged,
+            vec![format!("The bundle is whole, but PostgreSQL could not be restored from it. {other_copy}")],
+        ),
+        Fault::Unsigned => (
+            Exit::Untrusted,
+            vec!["Whoever holds a public key can make such a file, and restoring it runs what is in it. `--trust-anyone` takes it all the same.".into()],
+        ),
+        Fault::Untrusted(error) => crypt::sign_advice(error),
+        Fault::Sealed { source, .. } => crypt::seal_advice(source),
+        Fault::Sign(error) => crypt::sign_advice(error),
+        Fault::Store(error) => store::advice(error),
+        Fault::Cancelled => (Exit::Interrupted, vec![format!("`dr bundle verify {bundle}` begins anew.")]),
+        Fault::Refused { .. } => (
+            Exit::Stream,
+            vec!["Nothing was published. Run it again; if it comes back, the stream from the cluster is at fault.".into()],
+        ),
+    }
+}
+
+impl From<FindError> for CommandError {
+    fn from(error: FindError) -> Self {
+        let hint = match &error {
+            FindError::NoBundle { newest: Some(newest), .. } => {
+                format!("The newest one is {newest}; `dr bundle list` shows all.")
+            }
+            FindError::NoBundle { newest: None, .. } => {
+                "The store is empty: `dr bundle create` makes the first one.".into()
+            }
+            FindError::Ambiguous { .. } => "Give more of the name.".into(),
+        };
+        let exit = if matches!(error, FindError::Ambiguous { .. }) { Exit::Usage } else { Exit::NotFound };
+        Self::new(exit, error.to_string()).hint(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::FormatVersion;
+    use crate::crypt::seal::SealError;
+    use crate::crypt::sign::SignError;
+    use crate::store::StoreError;
+
+    fn command(fault: Fault) -> CommandError {
+        fault.of("b-1").into()
+    }
+
+    #[test]
+    fn each_fault_has_its_exit_code_and_a_way_out() {
+        let member = || "db/base/000001.tar.zst.age".to_owned();
+        let full = StoreError::Full { object: "b-1".into(), place: "/x".into(), written: 5 };
+        for (fault, exit) in [
+            (Fault::TooNew { found: FormatVersion { major: 2, minor: 0 }, writer: "9.9.9".into() }, Exit::Format),
+            (Fault::NotABundle("x".into()), Exit::Damaged),
+            (Fault::Truncated("in x".into()), Exit::Damaged),
+            (Fault::Layout { member: member(), reason: "x".into() }, Exit::Damaged),
+            (Fault::damaged(member(), "x"), Exit::Damaged),
+            (Fault::Database("x".into()), Exit::Damaged),
+            (Fault::Unsigned, Exit::Untrusted),
+            (Fault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }), Exit::Untrusted),
+            (Fault::Sealed { member: member(), source: SealError::NoMatch }, Exit::Keys),
+            (Fault::Sealed { member: member(), source: SealError::Damaged("x".into()) }, Exit::Damaged),
+            (Fault::Store(full), Exit::Space),
+            (Fault::Cancelled, Exit::Interrupted),
+            (Fault::Refused { member: member(), reason: "x".into() }, Exit::Stream),
+        ] {
+            let command = command(fault);
+            assert_eq!(command.exit(), exit, "{command}");
+            assert!(command.message().starts_with("bundle b-1: "), "{command}");
+            assert!(!command.hints().is_empty(), "{command}");
+        }
+    }
+
+    #[test]
+    fn the_whole_chain_reads_as_one_sentence() {
+        let fault = Fault::Sealed { member: "config/values.yaml.age".into(), source: SealError::NoMatch };
+        let text = "bundle b-1: config/values.yaml.age cannot be opened: none of the identities at hand opens it";
+        assert_eq!(command(fault).to_string(), text);
+        let full = StoreError::Full { object: "b-1".into(), place: "/x".into(), written: 5 };
+        let text = "bundle b-1: its store refused: store /x is full; b-1 was not stored (5 bytes were)";
+        assert_eq!(command(Fault::Store(full)).to_string(), text);
+    }
+}

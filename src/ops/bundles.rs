@@ -1,0 +1,101 @@
+//! `dr bundle list | show | verify`: looking at bundles.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{Ctx, open};
+use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
+use crate::bundle::{Catalog, Depth, Proof, Reader, Trust};
+use crate::error::{CommandError, Exit, Result};
+use crate::store::{DirectoryStore, Store};
+
+/// Which bundle, and whose are believed.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// A name or its beginning, or a file; the newest of the store when absent.
+    pub bundle: Option<String>,
+    /// The trusted signers, if not the settings'.
+    pub trusted_signers: Option<PathBuf>,
+    /// Take anybody's.
+    pub any_signer: bool,
+}
+
+/// A bundle that was found, and the store that holds it if one does.
+struct Found {
+    store: Option<DirectoryStore>,
+    reader: Reader,
+}
+
+/// Lists the store's bundles from their clear headers, newest first.
+///
+/// # Errors
+/// The store cannot be listed. A bundle that cannot be read is a row with the reason.
+pub fn list(ctx: &Ctx) -> Result<ListReport> {
+    let store = open::store(ctx.settings()?)?;
+    Ok(ListReport::new(&Catalog::read(&store)?))
+}
+
+/// Shows what a bundle says of itself, after checking its signature.
+///
+/// # Errors
+/// There is no such bundle, or it is not to be believed.
+pub fn show(ctx: &Ctx, which: &Which) -> Result<ShowReport> {
+    let found = find(ctx, which)?;
+    let name = found.reader.header().id.to_string();
+    let proof = found.store.as_ref().and_then(|store| Proof::read(store, &name));
+    Ok(ShowReport::new(&found.reader, proof))
+}
+
+/// Checks the signature and every stored byte; with `decrypt` also every plaintext and every database file.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) -> Result<VerifyReport> {
+    let found = find(ctx, which)?;
+    let begun = Instant::now();
+    let name = found.reader.header().id.to_string();
+    let took = || begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+    let (report, depth) = if decrypt {
+        let identities = open::identities(&open::settings_or_defaults(ctx)?, identity)?;
+        let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
+        (VerifyReport::plain(&name, proof, took()), Depth::Plain)
+    } else {
+        let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;
+        (VerifyReport::stored(&name, proof, took()), Depth::Stored)
+    };
+    if let Some(store) = &found.store {
+        // A note for `list`; it is believed by nobody, so a store that does not take it loses nothing.
+        drop(Proof::new(depth, found.reader.signature().signer()).write(store, &name));
+    }
+    Ok(report)
+}
+
+fn find(ctx: &Ctx, which: &Which) -> Result<Found> {
+    let settings = open::settings_or_defaults(ctx)?;
+    let trust = open::trust(&settings, which.trusted_signers.as_deref(), which.any_signer)?;
+    if let Some(text) = &which.bundle
+        && (text.contains('/') || Path::new(text).is_file())
+    {
+        let reader = Reader::open(crate::store::open_file(Path::new(text))?, &trust)?;
+        return Ok(Found { store: None, reader });
+    }
+    let store = open::store(&settings)?;
+    let name = name_in(&store, which.bundle.as_deref())?;
+    let reader = open_in(&store, &name, &trust)?;
+    Ok(Found { store: Some(store), reader })
+}
+
+fn open_in(store: &DirectoryStore, name: &str, trust: &Trust) -> Result<Reader> {
+    Ok(Reader::open_in(store, name, trust)?)
+}
+
+fn name_in(store: &DirectoryStore, text: Option<&str>) -> Result<String> {
+    let catalog = Catalog::read(store)?;
+    match text {
+        Some(text) => Ok(catalog.find(text)?.name.clone()),
+        None => catalog.entries.first().map(|entry| entry.name.clone()).ok_or_else(|| {
+            CommandError::new(Exit::NotFound, format!("store {} has no bundle", store.place()))
+                .hint("`dr bundle create` makes one.")
+        }),
+    }
+}

@@ -1,0 +1,259 @@
+//! `dr bundle create`: one restorable file of database and exact config, while the application runs.
+//!
+//! Whatever fails or dies, the writers get their replicas back: at once, or by the next `dr` that meets the open run.
+
+mod steps;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::helper::Hold;
+use super::look::{self, Live};
+use super::pump::Pump;
+use super::{Ctx, open};
+use crate::agent::protocol::BackupDone;
+use crate::bundle::{BundleId, OutOfScope, Verified, Writer};
+use crate::cluster::Cluster;
+use crate::cluster::transport::Agent;
+use crate::crypt::{Identities, Recipients, Signer};
+use crate::error::{CommandError, Exit, Result};
+use crate::journal::{self, Begun, Journal, Outputs, Policy};
+use crate::postgres::Lsn;
+use crate::settings::{Quiesce, Settings};
+use crate::store::{DirectoryStore, Store};
+
+/// The verb's word in journals.
+pub const VERB: &str = "create";
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// How the application is held still, if not as the settings say.
+    pub quiesce: Option<Quiesce>,
+    /// The most that PostgreSQL may read a second, if not as the settings say.
+    pub max_rate: Option<String>,
+}
+
+/// What will be done, and all that was seen before. Holds no secret: it stands in the journal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// How the application is held still.
+    pub quiesce: Quiesce,
+    /// The most that PostgreSQL may read a second.
+    pub max_rate: Option<String>,
+    /// The install as it was found.
+    pub live: Live,
+    /// Where the bundle goes.
+    pub store: String,
+    /// Room in the store in bytes, where it is known.
+    pub store_free: Option<u64>,
+    /// Whom it is sealed to.
+    pub recipients: Vec<String>,
+    /// What it will not hold.
+    pub scope: Vec<OutOfScope>,
+    /// Things that may hurt later.
+    pub warnings: Vec<String>,
+}
+
+/// A bundle that was made.
+#[derive(Debug, Serialize)]
+pub struct Created {
+    /// Its name.
+    pub bundle: String,
+    /// Where it is.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The OpsChain version that made the data.
+    pub opschain_version: String,
+    /// Bytes of the data directory and the log before compression.
+    pub raw_bytes: u64,
+    /// The database's identity.
+    pub system_identifier: String,
+    /// Up to where the log reaches.
+    pub lsn: Lsn,
+    /// How long the writers were stopped; absent when they were not.
+    pub stopped_milliseconds: Option<u64>,
+    /// How long all took.
+    pub milliseconds: u64,
+    /// What it does not hold.
+    pub scope: Vec<OutOfScope>,
+}
+
+/// Looks at everything, and touches nothing.
+///
+/// # Errors
+/// The first thing that would make the bundle worthless or stop half way, with its own exit code.
+pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
+    let settings = ctx.settings()?;
+    let recipients = open::recipients(settings)?;
+    let store = open::store(settings)?;
+    open::signer(settings)?;
+    let identities = open::identities(settings, None)?;
+    let cluster = open::cluster(settings).await?;
+    let quiesce = asked.quiesce.unwrap_or(settings.bundle.quiesce);
+
+    let live = look::look(settings, &cluster, &identities).await?;
+    let mut warnings = live.warnings.clone();
+    look::refuse_running_work(&live, quiesce, &mut warnings)?;
+    if recipients.count() < 2 {
+        warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
+    }
+    let store_free = enough_room(&store, live.databases_bytes)?;
+    Ok(Plan {
+        quiesce,
+        max_rate: asked.max_rate.clone().or_else(|| settings.bundle.max_rate.clone()),
+        store: store.place(),
+        store_free,
+        recipients: recipients.to_strings(),
+        scope: look::scope(quiesce, &live),
+        live,
+        warnings,
+    })
+}
+
+/// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.
+fn enough_room(store: &DirectoryStore, database: u64) -> Result<Option<u64>> {
+    let free = store.free_bytes()?;
+    match free {
+        Some(free) if free < database + database / 10 => Err(CommandError::new(
+            Exit::Space,
+            format!("store {} has {free} bytes free, and the database alone has {database}", store.place()),
+        )
+        .hint("Free room there, or set `store.path` to another disk.")),
+        free => Ok(free),
+    }
+}
+
+/// What the steps work with.
+struct Work {
+    ctx: Ctx,
+    settings: Settings,
+    plan: Plan,
+    run: String,
+    cluster: Cluster,
+    store: DirectoryStore,
+    /// Absent where a dead run is put back: undoing needs no key.
+    keys: Option<Keys>,
+    hands: Mutex<Hands>,
+}
+
+struct Keys {
+    recipients: Recipients,
+    identities: Identities,
+    signer: Signer,
+}
+
+/// What the process holds between steps. Lost with it: a dead run is not gone on with but put back.
+#[derive(Default)]
+struct Hands {
+    lease: Hold,
+    agent: Option<Agent>,
+    writer: Option<Writer>,
+    pump: Option<Pump>,
+    finished: Option<(Writer, BackupDone)>,
+    verified: Option<Verified>,
+}
+
+/// Makes the bundle.
+///
+/// # Errors
+/// The step that failed; everything it had changed has then been put back, or the error says what could not be.
+pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
+    let begun_at = Instant::now();
+    let settings = ctx.settings()?.clone();
+    let cluster = open::cluster(&settings).await?;
+    let run = journal::new_run_id(VERB, Timestamp::now());
+    let begun = Begun {
+        format: journal::FORMAT,
+        run: run.clone(),
+        verb: VERB.into(),
+        namespace: settings.install.namespace.clone(),
+        release: settings.install.release.clone(),
+        cluster_uid: cluster.identity().await?,
+        plan: serde_json::to_value(&plan).map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
+        settings: ctx.settings_path.display().to_string(),
+        dr_version: env!("CARGO_PKG_VERSION").into(),
+        who: ctx.who.clone(),
+        at: Timestamp::now(),
+    };
+    let keys = Keys {
+        recipients: open::recipients(&settings)?,
+        identities: open::identities(&settings, None)?,
+        signer: open::signer(&settings)?,
+    };
+    let work = Work {
+        store: open::store(&settings)?,
+        ctx: ctx.clone(),
+        keys: Some(keys),
+        hands: Mutex::default(),
+        settings,
+        plan,
+        run,
+        cluster,
+    };
+    let mut journal = Journal::begin(&ctx.runs, begun)?;
+    let outputs = journal::execute(ctx, &mut journal, &steps::steps(work.plan.quiesce), &work, Policy::PutBack).await?;
+    created(&work, &outputs, begun_at.elapsed())
+}
+
+/// Puts back what a dead run had changed.
+///
+/// # Errors
+/// Something could not be put back; the run stays open and the next `dr` tries again.
+pub async fn put_back(ctx: &Ctx, settings: &Settings, cluster: &Cluster, id: &str) -> Result<()> {
+    let mut journal = Journal::resume(&ctx.runs, id)?;
+    let begun = journal.replay().begun.clone();
+    let plan: Plan = serde_json::from_value(begun.plan)
+        .map_err(|e| CommandError::new(Exit::Resume, format!("the plan of run {id} is not understood")).because(e))?;
+    let mut settings = settings.clone();
+    settings.install.namespace.clone_from(&begun.namespace);
+    settings.install.release = begun.release;
+    let work = Work {
+        store: open::store(&settings)?,
+        ctx: ctx.clone(),
+        settings,
+        run: id.to_owned(),
+        cluster: cluster.in_namespace(&begun.namespace),
+        keys: None,
+        hands: Mutex::default(),
+        plan,
+    };
+    journal.append(journal::Record::Resumed { at: Timestamp::now(), who: ctx.who.clone() })?;
+    journal::put_back(ctx, &mut journal, &steps::steps(work.plan.quiesce), &work).await
+}
+
+fn created(work: &Work, outputs: &Outputs, took: Duration) -> Result<Created> {
+    let id: BundleId = outputs.get("name")?;
+    let done: BackupDone = outputs.get("wal")?;
+    let stopped = match (outputs.maybe::<Timestamp>("stop"), outputs.maybe::<Timestamp>("resume")) {
+        (Some(from), Some(to)) => u64::try_from(to.duration_since(from).as_millis()).ok(),
+        _ => None,
+    };
+    Ok(Created {
+        bundle: id.to_string(),
+        path: work.store.path_of(id.as_str()).display().to_string(),
+        bytes: outputs.get("publish")?,
+        opschain_version: work.plan.live.opschain_version.clone(),
+        raw_bytes: done.base_totals.raw_bytes + done.wal_totals.raw_bytes,
+        system_identifier: done.base.system_identifier.to_string(),
+        lsn: done.wal_until,
+        stopped_milliseconds: stopped,
+        milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
+        scope: work.plan.scope.clone(),
+    })
+}
+
+fn lost_hands() -> CommandError {
+    CommandError::new(Exit::Resume, "what an earlier step held is gone with its process")
+        .hint("A bundle cannot be gone on with: make a new one with `dr bundle create`.")
+}
+
+impl Work {
+    fn keys(&self) -> Result<&Keys> {
+        self.keys.as_ref().ok_or_else(lost_hands)
+    }
+}

@@ -1,0 +1,303 @@
+//! The steps of a bundle. Each may be run again after a crash in its middle, and so may its undoing.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::{Work, lost_hands};
+use crate::agent::protocol::{BackupRequest, StreamTotals};
+use crate::bundle::{self, BundleId, Facts, Header, Writer};
+use crate::cluster::pod::{self, BackupPod};
+use crate::error::{CommandError, Exit, Result};
+use crate::journal::{Done, Outputs, Step, step};
+use crate::ops::helper::{self, POD_LIMIT};
+use crate::ops::look;
+use crate::ops::pump::{Pump, Pumped};
+use crate::ops::quiesce::{self, Recorded};
+use crate::opschain::workloads::REPLICATION_ROLE;
+use crate::postgres::Lsn;
+use crate::postgres::argv::Connection;
+use crate::settings::Quiesce;
+use crate::store::Store;
+
+/// How long the application may take to serve again.
+const SERVING_LIMIT: Duration = Duration::from_secs(900);
+/// How long the last segment of the log may take to come once its end is known.
+const WAL_LIMIT_SECONDS: u64 = 300;
+/// How much log may wait in the helper pod's memory until it is sealed and sent.
+const SPOOL_MIB: u64 = 1024;
+
+/// The steps, in the order that the way of holding still asks for.
+pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<Work>> {
+    let name = || step("name", "name the bundle", |w, o| boxed(name(w, o)));
+    let lock =
+        || step("lock", "keep other runs off the install", |w, o| boxed(lock(w, o))).undo(|w, _| Box::pin(unlock(w)));
+    let helper = || {
+        step("helper", "start the helper pod", |w, o| boxed(helper_pod(w, o))).undo(|w, _| Box::pin(remove_helper(w)))
+    };
+    let config = || {
+        step("config", "seal values, chart and secrets", |w, o| boxed(config(w, o))).undo(|w, _| Box::pin(discard(w)))
+    };
+    let record = || {
+        step("record", "write down the replica counts", |w, o| boxed(record(w, o)))
+            .undo(|w, o| Box::pin(resume_writers(w, o)))
+    };
+    let stop = || step("stop", "stop API and workers", |w, o| boxed(stop(w, o)));
+    let base = || step("base", "copy the database", |w, o| boxed(base(w, o)));
+    let mark = || step("mark", "note the WAL position", |w, o| boxed(mark(w, o)));
+    let resume = || step("resume", "bring API and workers back", |w, o| boxed(resume(w, o)));
+    let wal = || step("wal", "copy the WAL up to that position", |w, o| boxed(wal(w, o)));
+    let verify = || step("verify", "read the stored file back", |w, o| boxed(verify(w, o)));
+    let publish = || step("publish", "publish the bundle", |w, o| boxed(publish(w, o)));
+    let serving = || step("serving", "see the application serve", |w, o| boxed(serving(w, o)));
+    let tidy = || step("tidy", "remove the helper pod", |w, o| boxed(tidy(w, o)));
+    let mut steps = vec![name(), lock(), helper(), config()];
+    match quiesce {
+        Quiesce::Brief => steps.extend([base(), record(), stop(), mark(), resume(), wal()]),
+        Quiesce::Full => steps.extend([record(), stop(), base(), mark(), wal(), resume()]),
+        Quiesce::None => steps.extend([base(), mark(), wal()]),
+    }
+    steps.extend([verify(), publish()]);
+    if quiesce != Quiesce::None {
+        steps.push(serving());
+    }
+    steps.push(tidy());
+    steps
+}
+
+fn boxed<'a>(future: impl Future<Output = Result<Done>> + Send + 'a) -> BoxFuture<'a, Result<Done>> {
+    Box::pin(future)
+}
+
+/// The id is in the journal before anything bears it, so that putting back finds everything.
+async fn name(work: &Work, _: &Outputs) -> Result<Done> {
+    let now = Timestamp::from_second(Timestamp::now().as_second())
+        .map_err(|e| CommandError::new(Exit::Failure, "read the clock").because(e))?;
+    let id = BundleId::generate(&work.settings.install.release, now)
+        .map_err(|e| CommandError::new(Exit::Failure, "name the bundle").because(e))?;
+    Done::with(&id, id.as_str())
+}
+
+async fn lock(work: &Work, _: &Outputs) -> Result<Done> {
+    still_ours(work).await?;
+    Ok(Done::said(format!("lease {}", helper::lease_name(&work.settings.install.release))))
+}
+
+/// Takes the lease, or makes sure that it was not lost: asked again before every act that another run must not see half
+/// done.
+async fn still_ours(work: &Work) -> Result<()> {
+    work.hands.lock().await.lease.take(&work.ctx, &work.cluster, &work.settings.install.release, &work.run).await
+}
+
+async fn unlock(work: &Work) -> Result<()> {
+    let release = &work.settings.install.release;
+    work.hands.lock().await.lease.release(&work.ctx, &work.cluster, release, &work.run).await
+}
+
+async fn helper_pod(work: &Work, _: &Outputs) -> Result<Done> {
+    let (database, live) = (&work.settings.database, &work.plan.live);
+    let manifest = BackupPod {
+        pod: helper::pod(&work.cluster, &work.run, &live.database_image, &live.pull_secrets),
+        replication_secret: database.replication_secret(),
+        ca_secret: database.ca_secret(),
+        spool_mib: SPOOL_MIB,
+    }
+    .manifest()?;
+    let mut agent = helper::start(&work.ctx, &work.cluster, &manifest, &work.run).await?;
+    let facts = agent.facts().await?;
+    work.hands.lock().await.agent = Some(agent);
+    let tools = facts.postgres_major.map_or("without PostgreSQL".to_owned(), |major| format!("PostgreSQL {major}"));
+    Ok(Done::said(format!("{} ({tools})", helper::pod_name(&work.run))))
+}
+
+async fn remove_helper(work: &Work) -> Result<()> {
+    drop(work.hands.lock().await.agent.take());
+    work.cluster.sweep_pods(Some(&work.run), POD_LIMIT, &work.ctx.events).await?;
+    Ok(())
+}
+
+async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let keys = work.keys()?;
+    let id: BundleId = outputs.get("name")?;
+    let created = id.created().ok_or_else(|| CommandError::new(Exit::Failure, "the bundle's name has no date"))?;
+    let config = look::config(&work.settings, &work.cluster, &work.plan.live, &keys.identities).await?;
+    let header = Header {
+        format: bundle::FORMAT,
+        created,
+        dr_version: env!("CARGO_PKG_VERSION").into(),
+        opschain: work.plan.live.opschain(),
+        install: bundle::Install {
+            namespace: work.settings.install.namespace.clone(),
+            release: work.settings.install.release.clone(),
+            database_cluster: work.settings.database.cluster.clone(),
+            database_cluster_uid: work.plan.live.database_uid.clone(),
+        },
+        postgresql: work.plan.live.postgresql(),
+        quiesce: match work.plan.quiesce {
+            Quiesce::Brief => bundle::Quiesce::Brief,
+            Quiesce::Full => bundle::Quiesce::Full,
+            Quiesce::None => bundle::Quiesce::None,
+        },
+        estimated: bundle::Estimated { database_bytes: work.plan.live.databases_bytes },
+        recipients: Vec::new(),
+        scope: work.plan.scope.clone(),
+        id,
+    };
+    let mut writer = Writer::create(&work.store, &work.run, header, keys.recipients.clone())?;
+    writer.seal_config("values.yaml", &config.values)?;
+    writer.seal_config("release.json", &config.release.to_bytes()?)?;
+    writer.seal_config("secrets.yaml", &config.secrets)?;
+    writer.seal_chart(&config.chart_file, &config.chart)?;
+    writer.sync()?;
+    work.hands.lock().await.writer = Some(writer);
+    Ok(Done::said(format!("{}, {} Secrets and ConfigMaps", config.release.chart, config.kept)))
+}
+
+/// A draft is no bundle: nothing lists it, and this removes it.
+async fn discard(work: &Work) -> Result<()> {
+    let mut hands = work.hands.lock().await;
+    if let Some(pump) = hands.pump.take() {
+        pump.abandon().await;
+    }
+    drop((hands.writer.take(), hands.finished.take(), hands.verified.take()));
+    work.store.sweep_drafts(Some(&work.run))?;
+    Ok(())
+}
+
+async fn record(work: &Work, _: &Outputs) -> Result<Done> {
+    let recorded = quiesce::read(&work.cluster).await?;
+    quiesce::annotate(&work.cluster, &recorded, &work.run).await?;
+    Done::with(&recorded, recorded.line())
+}
+
+async fn stop(work: &Work, outputs: &Outputs) -> Result<Done> {
+    still_ours(work).await?;
+    let recorded: Recorded = outputs.get("record")?;
+    let at = Timestamp::now();
+    quiesce::stop(&work.ctx, &work.cluster, &recorded, work.settings.bundle.drain_timeout.0).await?;
+    Done::with(&at, "no writer left")
+}
+
+/// The counts in the journal, or those on the Deployments when the run died between the two.
+async fn resume_writers(work: &Work, outputs: &Outputs) -> Result<()> {
+    let recorded = match outputs.maybe::<Recorded>("record") {
+        Some(recorded) => recorded,
+        None => quiesce::read(&work.cluster).await?,
+    };
+    quiesce::resume(&work.cluster, &recorded, &work.run).await
+}
+
+async fn base(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let mut hands = work.hands.lock().await;
+    let (Some(agent), Some(writer)) = (hands.agent.take(), hands.writer.take()) else { return Err(lost_hands()) };
+    let id: BundleId = outputs.get("name")?;
+    let request = BackupRequest {
+        connection: connection(&work.settings.database.service()),
+        recipients: work.plan.recipients.clone(),
+        chunk_bytes: u64::from(work.settings.bundle.chunk_mib) << 20,
+        zstd_level: work.settings.bundle.zstd_level,
+        max_rate: work.plan.max_rate.clone(),
+        label: format!("dr {id}"),
+        wal_until_asked: true,
+        wal_wait_seconds: WAL_LIMIT_SECONDS,
+    };
+    let total = work.plan.live.databases_bytes;
+    let pump = Pump::start(agent, request, writer, work.ctx.events.clone(), total).await?;
+    let pump = hands.pump.insert(pump);
+    let base = pump.base().await?;
+    Done::with(&base.end, format!("{} files, consistent at {}", base.files, base.end))
+}
+
+/// The replication role, by its certificate, over TLS with the server's name checked.
+fn connection(service: &str) -> Connection {
+    Connection {
+        host: service.to_owned(),
+        port: 5432,
+        user: REPLICATION_ROLE.into(),
+        dbname: "postgres".into(),
+        sslmode: "verify-full".into(),
+        sslcert: Some(pod::CLIENT_CERTIFICATE.into()),
+        sslkey: Some(pod::CLIENT_KEY.into()),
+        sslrootcert: Some(pod::SERVER_CA.into()),
+    }
+}
+
+async fn mark(work: &Work, _: &Outputs) -> Result<Done> {
+    still_ours(work).await?;
+    let primary = &work.plan.live.primary;
+    let lsn = work.cluster.current_lsn(primary).await?;
+    work.cluster.switch_wal(primary).await?;
+    Done::with(&lsn, lsn.to_string())
+}
+
+async fn resume(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let recorded: Recorded = outputs.get("record")?;
+    quiesce::resume(&work.cluster, &recorded, &work.run).await?;
+    Done::with(&Timestamp::now(), recorded.line())
+}
+
+async fn wal(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let mut hands = work.hands.lock().await;
+    let pump = hands.pump.take().ok_or_else(lost_hands)?;
+    let Pumped { agent, writer, done } = pump.finish(outputs.get("mark")?).await?;
+    hands.agent = Some(agent);
+    let output = Done::with(&done, format!("{} to {}", done.first_segment, done.last_segment))?;
+    hands.finished = Some((writer, done));
+    Ok(output)
+}
+
+async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let mut hands = work.hands.lock().await;
+    let (writer, done) = hands.finished.take().ok_or_else(lost_hands)?;
+    let quiesced: Lsn = outputs.get("mark")?;
+    let facts = Facts {
+        database: bundle::DatabaseFacts {
+            system_identifier: done.base.system_identifier.to_string(),
+            timeline: done.base.timeline,
+            start_lsn: done.base.start,
+            end_lsn: done.base.end,
+            quiesce_lsn: (work.plan.quiesce != Quiesce::None).then_some(quiesced),
+            wal_segment_bytes: done.wal_segment_bytes,
+        },
+        base: raw_total(&done.base_totals),
+        wal: raw_total(&done.wal_totals),
+        key_fingerprints: Default::default(),
+        counts: [("database_files".to_owned(), done.base.files)].into(),
+        scope: work.plan.scope.clone(),
+    };
+    let signer = &work.keys()?.signer;
+    let (events, cancel) = (work.ctx.events.clone(), work.ctx.cancel.clone());
+    let verified = tokio::task::block_in_place(|| writer.finish(facts, signer)?.verify(&events, &cancel))?;
+    let (members, bytes) = (verified.proof().members, verified.proof().bytes);
+    hands.verified = Some(verified);
+    Ok(Done::said(format!("{members} members, {bytes} bytes, signature good")))
+}
+
+fn raw_total(totals: &StreamTotals) -> bundle::RawTotal {
+    bundle::RawTotal { bytes: totals.raw_bytes, sha256: Some(totals.raw_sha256.to_string()) }
+}
+
+async fn publish(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let id: BundleId = outputs.get("name")?;
+    let verified = work.hands.lock().await.verified.take().ok_or_else(lost_hands)?;
+    let proof = tokio::task::block_in_place(|| verified.publish(&work.store))?;
+    let path = work.store.path_of(id.as_str());
+    Done::with(&proof.bytes, path.display().to_string())
+}
+
+async fn serving(work: &Work, outputs: &Outputs) -> Result<Done> {
+    let recorded: Recorded = outputs.get("record")?;
+    quiesce::wait_serving(&work.ctx, &work.cluster, &recorded, SERVING_LIMIT).await?;
+    Ok(Done::said(recorded.line()))
+}
+
+async fn tidy(work: &Work, _: &Outputs) -> Result<Done> {
+    if let Some(agent) = work.hands.lock().await.agent.take() {
+        // The pod is removed next in any case.
+        drop(agent.finish().await);
+    }
+    remove_helper(work).await?;
+    unlock(work).await?;
+    Ok(Done::said("nothing of this run is left in the cluster"))
+}

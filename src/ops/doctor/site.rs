@@ -1,0 +1,249 @@
+//! What is looked at in the cluster: permissions, operator, install, database, image.
+
+use super::Sheet;
+use crate::cluster::{Cluster, Database, Permission, lease_name};
+use crate::error::{CommandError, Result};
+use crate::ops::Ctx;
+use crate::ops::server::counts;
+use crate::opschain::{Names, Version};
+
+/// What `dr` does in the namespace, in the words of RBAC.
+///
+/// A session into a pod begins with a GET, which the rules see as `get`; Kubernetes 1.35 asks for `create` as well.
+const NEEDED: &[Permission] = &[
+    Permission::here("list", "", "pods"),
+    Permission::here("create", "", "pods"),
+    Permission::here("delete", "", "pods"),
+    Permission::here("get", "", "pods").of_part("exec"),
+    Permission::here("create", "", "pods").of_part("exec"),
+    Permission::here("get", "", "pods").of_part("log"),
+    Permission::here("patch", "apps", "deployments"),
+    Permission::here("patch", "apps", "deployments").of_part("scale"),
+    Permission::here("patch", "apps", "statefulsets").of_part("scale"),
+    Permission::here("list", "autoscaling", "horizontalpodautoscalers"),
+    Permission::here("list", "postgresql.cnpg.io", "clusters"),
+    Permission::here("patch", "postgresql.cnpg.io", "clusters"),
+    Permission::here("list", "", "secrets"),
+    Permission::here("create", "", "secrets"),
+    Permission::here("list", "", "configmaps"),
+    Permission::here("create", "", "configmaps"),
+    Permission::here("list", "", "persistentvolumeclaims"),
+    Permission::here("create", "", "persistentvolumeclaims"),
+    Permission::here("create", "coordination.k8s.io", "leases"),
+    Permission::here("update", "coordination.k8s.io", "leases"),
+    Permission::here("delete", "coordination.k8s.io", "leases"),
+    Permission::wide("get", "", "namespaces"),
+];
+
+/// What only a restore into a new namespace, and this check, would like to have.
+const WISHED: &[Permission] = &[
+    Permission::wide("create", "", "namespaces"),
+    Permission::wide("list", "apps", "deployments"),
+    Permission::here("create", "postgresql.cnpg.io", "clusters"),
+];
+
+/// The operator that OpsChain ships; its published values ask for this or later.
+const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
+
+pub(super) async fn cluster(ctx: &Ctx, sheet: &mut Sheet) {
+    let install = &ctx.install;
+    let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
+        Ok(cluster) => cluster,
+        Err(error) => return sheet.failed("cluster", error),
+    };
+    let context = cluster.context();
+    sheet
+        .ok("cluster", format!("context `{context}`: {} is Kubernetes {}", cluster.server(), cluster.server_version()));
+    if let Err(error) = permissions(&cluster, sheet).await {
+        sheet.failed("cluster", error);
+    }
+    if let Err(error) = operator(&cluster, sheet).await {
+        sheet.failed("operator", error);
+    }
+    if let Err(error) = opschain(ctx, &cluster, sheet).await {
+        sheet.failed("install", error);
+    }
+}
+
+async fn permissions(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+    let list = |denied: &[Permission]| denied.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let namespace = cluster.namespace();
+    let grant =
+        format!("have an administrator grant it in namespace {namespace} (kubectl create role, create rolebinding)");
+    let denied = cluster.denied(NEEDED).await?;
+    if denied.is_empty() {
+        sheet.ok("cluster", format!("all {} permissions that are needed in namespace {namespace}", NEEDED.len()));
+    } else {
+        sheet.bad("cluster", format!("the access rules do not allow: {}", list(&denied)), grant.clone());
+    }
+    let wished = cluster.denied(WISHED).await?;
+    if !wished.is_empty() {
+        sheet.warn("cluster", format!("a restore into a new namespace would also need: {}", list(&wished)), grant);
+    }
+    Ok(())
+}
+
+async fn operator(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+    const MANIFEST: &str =
+        "apply the operator's manifest that comes with OpsChain: kubectl apply --server-side -f cnpg-operator.yaml";
+    if !cluster.knows_databases().await? {
+        sheet.bad("operator", "this cluster has no CloudNativePG operator", MANIFEST);
+        return Ok(());
+    }
+    match cluster.operator().await {
+        Ok(Some(operator)) if operator.is_ready() => {
+            let version = operator.version.as_deref().unwrap_or("of unknown version");
+            let text = format!("database operator {version} in namespace {}", operator.namespace);
+            match operator.version.as_deref().map(semver::Version::parse) {
+                Some(Ok(found)) if found < OPERATOR => {
+                    sheet.warn("operator", format!("{text}: OpsChain asks for {OPERATOR} or later"), MANIFEST);
+                }
+                _ => sheet.ok("operator", text),
+            }
+        }
+        Ok(Some(operator)) => sheet.bad(
+            "operator",
+            format!("database operator {}: {} of {} pods ready", operator.name, operator.ready, operator.replicas),
+            format!("kubectl -n {} describe deployment {}", operator.namespace, operator.name),
+        ),
+        Ok(None) => sheet.bad("operator", "the operator's kinds are known, but no operator runs", MANIFEST),
+        Err(error) => sheet.doubtful("operator", error),
+    }
+    match cluster.check_operator_webhook().await {
+        Ok(()) => sheet.ok("operator", "its webhook answers"),
+        Err(error) if error.is_forbidden() => sheet.doubtful("operator", error),
+        Err(error) => sheet.failed("operator", error),
+    }
+    Ok(())
+}
+
+async fn opschain(ctx: &Ctx, cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+    let name =
+        ctx.settings().map_or_else(|_| Names::default().database(), |settings| settings.database.cluster.clone());
+    let namespace = cluster.namespace();
+    if cluster.namespace_uid().await?.is_none() {
+        sheet.warn("install", format!("there is no namespace {namespace} yet"), "dr deploy -f values.yaml --version V");
+        return Ok(());
+    }
+    let database = cluster.database(&name).await?;
+    if cluster.deployment(&Names::default().api()).await?.is_none() && database.is_none() {
+        sheet.warn(
+            "install",
+            format!("namespace {namespace} has no OpsChain yet"),
+            "dr deploy -f values.yaml --version V",
+        );
+        return Ok(());
+    }
+    sheet.known.installed = true;
+    let version = version(cluster).await?;
+    let known = version.as_ref().and_then(Version::release).is_some();
+    let text = format!(
+        "OpsChain {} in namespace {namespace}",
+        version.as_ref().map_or_else(|| "of unknown version".into(), Version::tag)
+    );
+    if known {
+        sheet.ok("install", text);
+    } else {
+        sheet.warn(
+            "install",
+            format!("{text}, which is no release that this dr knows"),
+            "read its release notes before upgrading or restoring",
+        );
+    }
+    application(cluster, sheet).await?;
+    match database {
+        Some(database) => db(cluster, &database, sheet).await?,
+        None => sheet.bad(
+            "database",
+            format!("there is no database {name} in namespace {namespace}"),
+            "set `cluster` under [database] to its name (kubectl get clusters.postgresql.cnpg.io)",
+        ),
+    }
+    if let Some(held) = cluster.lease_holder(&lease_name(&ctx.install.release)).await? {
+        sheet.warn("install", held.to_string(), "wait for it, or look with dr run list on that host");
+    }
+    Ok(())
+}
+
+/// The release that the application was told to be: the chart puts all of `env` into this config map.
+async fn version(cluster: &Cluster) -> Result<Option<Version>> {
+    let config = cluster.config_map("opschain-config").await?;
+    let text = config.and_then(|config| config.value("OPSCHAIN_VERSION"));
+    Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok()))
+}
+
+async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+    let counts = counts(cluster, &Names::default()).await?;
+    for count in &counts {
+        if count.now == 0 && count.replicas > 0 {
+            sheet.known.stopped = true;
+            let text = format!("{} is stopped; it had {} replicas", count.name, count.replicas);
+            sheet.warn("install", text, "dr server start");
+        } else if count.now == 0 {
+            sheet.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
+        } else if let Some(workload) = cluster.deployment(&count.name).await?
+            && !workload.is_settled()
+        {
+            let text = format!("{} is not ready: {} of {} pods", count.name, workload.ready, workload.replicas);
+            sheet.warn(
+                "install",
+                text,
+                format!("kubectl -n {} describe deployment {}", cluster.namespace(), count.name),
+            );
+        }
+    }
+    let names: Vec<&str> = counts.iter().map(|count| count.name.as_str()).collect();
+    for (scaler, target) in cluster.autoscalers(&names).await? {
+        sheet.warn(
+            "install",
+            format!("autoscaler {scaler} may scale {target} up while a bundle is made"),
+            "suspend it for that time",
+        );
+    }
+    Ok(())
+}
+
+async fn db(cluster: &Cluster, database: &Database, sheet: &mut Sheet) -> Result<()> {
+    let name = &database.name;
+    if database.is_replica_cluster() {
+        sheet.bad(
+            "database",
+            format!("database {name} follows another one: bundles are made where the primary is"),
+            "choose the primary's cluster with --context",
+        );
+    }
+    if database.is_hibernated() {
+        sheet.known.stopped = true;
+        sheet.warn("database", format!("database {name} hibernates"), "deploy with stopDatabase: false to wake it");
+        return Ok(());
+    }
+    let pod = match cluster.primary_pod(name).await {
+        Ok(pod) => pod,
+        Err(error) => {
+            sheet.failed("database", CommandError::from(error));
+            return Ok(());
+        }
+    };
+    let primary = pod.metadata.name.unwrap_or_default();
+    let facts = cluster.database_facts(&primary).await?;
+    let size = cluster.databases_size(&primary).await?;
+    sheet.known.database_size = Some(size);
+    sheet.ok(
+        "database",
+        format!("database {name}: PostgreSQL {} on {primary}, {} MiB, {}", facts.major(), size >> 20, database.line()),
+    );
+    let images = cluster.running_images().await?;
+    let image = images.iter().find(|image| image.workload == format!("Cluster {name}"));
+    match image {
+        Some(image) => {
+            let digest = image.digest.as_deref().unwrap_or("of unknown digest");
+            sheet.ok("database", format!("its image {} ({digest}) is on the node, for the helper pods", image.image));
+        }
+        None => sheet.warn(
+            "database",
+            "the image that it runs cannot be told from its pods".to_owned(),
+            format!("kubectl -n {} get pods -l cnpg.io/cluster={name}", cluster.namespace()),
+        ),
+    }
+    Ok(())
+}

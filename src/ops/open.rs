@@ -1,0 +1,127 @@
+//! Opening what the settings name: keys, store, cluster. Each names the setting that is missing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Ctx;
+use crate::bundle::Trust;
+use crate::cluster::Cluster;
+use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::Helm;
+use crate::settings::{Install, Settings};
+use crate::store::DirectoryStore;
+use crate::values::{Scrubber, Tree};
+use crate::vault::{self, CommitSigner, Vault};
+
+/// The cluster of the install, looking at its namespace.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn cluster(settings: &Settings) -> Result<Cluster> {
+    Ok(Cluster::connect(settings.install.context.as_deref(), &settings.install.namespace).await?)
+}
+
+/// Whom everything is sealed to.
+///
+/// # Errors
+/// None is set, or one is no age recipient.
+pub fn recipients(settings: &Settings) -> Result<Recipients> {
+    if settings.keys.recipients.is_empty() {
+        return Err(CommandError::new(Exit::Keys, "setting `keys.recipients` is empty: there is nobody to seal to")
+            .hint("`dr init` makes a key of this host; add an escrow key of somebody else beside it."));
+    }
+    Ok(Recipients::parse(&settings.keys.recipients)?)
+}
+
+/// The private keys of this host, or those of the file given on the command line.
+///
+/// # Errors
+/// No file is set, or it cannot be read.
+pub fn identities(settings: &Settings, given: Option<&Path>) -> Result<Identities> {
+    let path = match given {
+        Some(path) => path,
+        None => settings.required(&settings.keys.identity, "keys.identity")?,
+    };
+    Ok(Identities::load(path, || None)?)
+}
+
+/// The key that signs.
+///
+/// # Errors
+/// No file is set, or it cannot be read.
+pub fn signer(settings: &Settings) -> Result<Signer> {
+    Ok(Signer::load(settings.required(&settings.keys.signing_key, "keys.signing_key")?)?)
+}
+
+/// Whose bundles are believed: those of the file given on the command line, else of the settings.
+///
+/// # Errors
+/// No file is set, or it cannot be read.
+pub fn trust(settings: &Settings, given: Option<&Path>, anyone: bool) -> Result<Trust> {
+    if anyone {
+        return Ok(Trust::Anyone);
+    }
+    let path = match given {
+        Some(path) => path,
+        None => settings.required(&settings.keys.trusted_signers, "keys.trusted_signers")?,
+    };
+    Ok(Trust::Signers(TrustedSigners::load(path)?))
+}
+
+/// The store of the settings.
+///
+/// # Errors
+/// No folder is set, or it cannot be used.
+pub fn store(settings: &Settings) -> Result<DirectoryStore> {
+    Ok(DirectoryStore::open_folder(settings.required(&settings.store.path, "store.path")?)?)
+}
+
+/// The settings, or the defaults where there is no settings file at all: a restore needs nothing but the bundle, a key,
+/// a cluster and helm. A file that is there and wrong is still refused.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn settings_or_defaults(ctx: &Ctx) -> Result<Settings> {
+    match ctx.settings() {
+        Ok(settings) => Ok(settings.clone()),
+        Err(_) if !ctx.settings_path.exists() => Ok(ctx.defaults()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Helm, for the install of the settings.
+///
+/// # Errors
+/// It is not there, or not helm 3 or 4.
+pub async fn helm(settings: &Settings, namespace: &str) -> Result<Helm> {
+    let install = &settings.install;
+    Ok(Helm::find(&settings.helm.binary)
+        .await?
+        .for_install(install.context.as_deref(), namespace)
+        .for_registry(settings.helm.plain_http, settings.helm.insecure_skip_tls_verify))
+}
+
+/// The config vault of the settings.
+///
+/// # Errors
+/// None is set, it is none, or there is no key to sign its commits with.
+pub fn vault(settings: &Settings) -> Result<Vault> {
+    let path = settings.required(&settings.vault.path, "vault.path")?;
+    let signer = signer(settings)?;
+    let sign: CommitSigner = Arc::new(move |bytes| signer.sign("git", bytes).map_err(|e| e.to_string()));
+    Ok(Vault::open(path, sign)?)
+}
+
+/// The install of the settings, as the vault knows it.
+pub fn vault_install(settings: &Settings) -> vault::Install {
+    let Install { namespace, release, context, .. } = &settings.install;
+    vault::Install { namespace: namespace.clone(), release: release.clone(), context: context.clone() }
+}
+
+/// What must never be shown: the secrets of these values, found again in whatever another program says.
+pub fn scrubber(values: &Tree) -> Scrubber {
+    let mut scrubber = Scrubber::new(None);
+    scrubber.learn_tree(values);
+    scrubber
+}

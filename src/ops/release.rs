@@ -1,0 +1,90 @@
+//! What a bundle says of the release beside its values: `config/release.json` and `config/secrets.yaml`.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::quiesce::Recorded;
+use crate::cluster::{Kept, RunningImage};
+use crate::error::{CommandError, Exit, Result};
+
+/// `config/release.json`: the release as it ran when the bundle was made. Sealed, though it holds no secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Release {
+    /// The Helm release's name.
+    pub release: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its revision.
+    pub revision: u32,
+    /// The chart's name and version, such as `opschain-2026.8.20`.
+    pub chart: String,
+    /// SHA-256 of the packaged chart.
+    pub chart_sha256: String,
+    /// The deployment's id in the config vault.
+    pub deployment: String,
+    /// What ran, with the digests that were pulled.
+    pub images: Vec<RunningImage>,
+    /// How many replicas the writers had.
+    pub replicas: Recorded,
+    /// The image of the database.
+    pub database_image: String,
+    /// The database operator's version.
+    pub operator: Option<String>,
+    /// The version of Kubernetes.
+    pub kubernetes: String,
+    /// The version of helm.
+    pub helm: String,
+}
+
+impl Release {
+    /// The member's bytes.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|e| CommandError::new(Exit::Failure, "write release.json").because(e))
+    }
+
+    /// Reads the member.
+    ///
+    /// # Errors
+    /// [`Exit::Damaged`] when it is not what [`Self::to_bytes`] wrote.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            CommandError::new(Exit::Damaged, "config/release.json of the bundle is not understood").because(e)
+        })
+    }
+}
+
+/// Secrets and ConfigMaps as one Kubernetes `List`, which `kubectl apply -f -` takes: JSON, and so also YAML.
+#[derive(Serialize, Deserialize)]
+struct KeptList {
+    #[serde(rename = "apiVersion")]
+    api_version: String,
+    kind: String,
+    items: Vec<Kept>,
+}
+
+/// The bytes of `config/secrets.yaml`. Wiped when dropped.
+///
+/// # Errors
+/// They cannot be written.
+pub fn secrets_to_bytes(kept: &[Kept]) -> Result<Zeroizing<Vec<u8>>> {
+    let list = KeptList { api_version: "v1".into(), kind: "List".into(), items: kept.to_vec() };
+    // The cause is left out on purpose: it could quote a value.
+    let mut bytes = serde_json::to_vec_pretty(&list)
+        .map(Zeroizing::new)
+        .map_err(|_| CommandError::new(Exit::Failure, "write config/secrets.yaml"))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads `config/secrets.yaml`.
+///
+/// # Errors
+/// [`Exit::Damaged`]; the bytes are not quoted.
+pub fn secrets_from_bytes(bytes: &[u8]) -> Result<Vec<Kept>> {
+    serde_json::from_slice::<KeptList>(bytes)
+        .map(|list| list.items)
+        .map_err(|_| CommandError::new(Exit::Damaged, "config/secrets.yaml of the bundle is not understood"))
+}

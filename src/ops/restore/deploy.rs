@@ -1,0 +1,201 @@
+//! The Helm half of a restore, and what its steps share: chart and values from the bundle, lease, pods.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::{ChartSource, Work};
+use crate::cluster::pod::RecoveryPod;
+use crate::cluster::transport::Agent;
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::{self, ChartFile, Revision, Upgrade};
+use crate::journal::{Done, Outputs};
+use crate::ops::{helper, open};
+use crate::values::Tree;
+use crate::vault::{Chart, How, Image, Intent, Outcome, Status};
+
+/// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
+const HELM_LIMIT: Duration = Duration::from_secs(600);
+/// How long a helm that a killed process has left behind may go on before its release is taken for dead.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
+
+impl Work {
+    /// The exact bytes of the bundle's values.
+    pub(super) fn values(&self) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(self.reader.open_member("config/values.yaml.age", &self.identities)?)
+    }
+
+    /// The chart, as a file that helm can read; it goes when dropped.
+    pub(super) async fn chart(&self) -> Result<ChartFile> {
+        match &self.plan.chart {
+            ChartSource::Bundle => {
+                let name = self.reader.chart().ok_or_else(|| {
+                    CommandError::new(Exit::Damaged, format!("bundle {} holds no chart", self.plan.bundle))
+                        .hint("Name the chart's file with --chart.")
+                })?;
+                Ok(ChartFile::from_bytes(&self.reader.open_member(name, &self.identities)?)?)
+            }
+            ChartSource::Pulled { reference, version } => {
+                Ok(self.helm.bring(&helm::ChartSource::parse(reference), Some(version)).await?)
+            }
+        }
+    }
+
+    /// Installs or upgrades the release with the bundle's values and `sets` over them.
+    pub(super) async fn deploy(&self, sets: &[(&str, &str)], why: &str) -> Result<Revision> {
+        self.hold_lease().await?;
+        self.settle_release().await?;
+        let (values, chart) = (self.values()?, self.chart().await?);
+        let mut sets = sets.to_vec();
+        if self.plan.version != self.plan.made_by {
+            sets.push(("env.OPSCHAIN_VERSION", &self.plan.version));
+        }
+        let ask = Upgrade {
+            release: &self.plan.release,
+            chart: &chart.path(),
+            values: &values,
+            sets: &sets,
+            timeout: HELM_LIMIT,
+            wait: false,
+            create_namespace: false,
+            description: Some(why),
+        };
+        let scrubber = open::scrubber(&Tree::parse(&values)?);
+        Ok(self.helm.upgrade_install(&ask, &scrubber, &self.ctx.events, &self.ctx.cancel).await?)
+    }
+
+    /// A helm whose `dr` was killed may still be at work: it is waited for. One that was killed itself leaves its
+    /// revision pending for ever, which blocks every later one: that revision's record is removed. The objects that it
+    /// made bear the release's marks and are taken over.
+    async fn settle_release(&self) -> Result<()> {
+        let mut wait = crate::cluster::Wait::new("an earlier helm to end", ORPHAN_LIMIT, &self.ctx.events);
+        loop {
+            let newest = self.helm.newest(&self.plan.release).await?;
+            let Some(pending) = newest.filter(|revision| revision.status.is_pending()) else { return Ok(()) };
+            if wait.not_yet(Some(pending.status.word().to_owned())).await.is_err() {
+                let secret = format!("sh.helm.release.v1.{}.v{}", self.plan.release, pending.revision);
+                self.cluster.delete_secret(&secret).await?;
+                self.ctx.events.warn(
+                    format!(
+                        "revision {} of release {} was left {} by a dead helm: its record was removed",
+                        pending.revision,
+                        self.plan.release,
+                        pending.status.word()
+                    ),
+                    None,
+                );
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the lease, or makes sure that it was not lost. Every step that changes the cluster asks first, because a
+    /// resumed process begins in the middle of the list.
+    pub(super) async fn hold_lease(&self) -> Result<()> {
+        self.hands.lock().await.lease.take(&self.ctx, &self.cluster, &self.plan.release, &self.run).await
+    }
+
+    /// Gives the lease back.
+    pub(super) async fn release_lease(&self) -> Result<()> {
+        self.hands.lock().await.lease.release(&self.ctx, &self.cluster, &self.plan.release, &self.run).await
+    }
+
+    /// The claim of the database's volume.
+    pub(super) async fn claim(&self) -> Result<String> {
+        let database = self.cluster.database(&self.plan.database).await?.ok_or_else(|| self.no_database())?;
+        Ok(database.primary_claim())
+    }
+
+    /// The database's primary pod.
+    pub(super) async fn primary(&self) -> Result<String> {
+        let pod = self.cluster.primary_pod(&self.plan.database).await?;
+        pod.metadata.name.ok_or_else(|| self.no_database())
+    }
+
+    fn no_database(&self) -> CommandError {
+        CommandError::new(
+            Exit::Cluster,
+            format!("database {} is gone from namespace {}", self.plan.database, self.plan.namespace),
+        )
+        .hint("Somebody has deleted it while it was being restored: begin again in an empty namespace.")
+    }
+
+    /// Starts the recovery pod, or takes up the one that an earlier process of this run has left.
+    pub(super) async fn recovery_agent(&self) -> Result<Agent> {
+        self.hold_lease().await?;
+        let database = self.cluster.database(&self.plan.database).await?.ok_or_else(|| self.no_database())?;
+        let pull: Vec<String> = database.spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect();
+        let image = database.image().unwrap_or_default();
+        let manifest =
+            RecoveryPod { pod: helper::pod(&self.cluster, &self.run, image, &pull), claim: database.primary_claim() }
+                .manifest()?;
+        helper::start(&self.ctx, &self.cluster, &manifest, &self.run).await
+    }
+
+    /// Writes the finished deployment into the config vault, if this host has one. Returns its id.
+    pub(super) async fn record(&self, outputs: &Outputs) -> Result<Option<String>> {
+        if self.settings.vault.path.is_none() {
+            return Ok(None);
+        }
+        let vault = open::vault(&self.settings)?;
+        let install = crate::vault::Install {
+            namespace: self.plan.namespace.clone(),
+            release: self.plan.release.clone(),
+            context: self.settings.install.context.clone(),
+        };
+        let revision: u32 = outputs.get("start")?;
+        // A killed process may have written it already.
+        let known = vault.deployments(&install)?;
+        let same = |known: &&crate::vault::Deployment| known.record.why.as_deref() == Some(self.why().as_str());
+        if let Some(done) = known.iter().filter(same).find(|known| known.revision() == Some(revision)) {
+            return Ok(Some(done.id().to_string()));
+        }
+        let (values, chart) = (self.values()?, self.chart().await?);
+        let facts = self.helm.chart_facts(&chart.path()).await?;
+        let reference = match &self.plan.chart {
+            ChartSource::Bundle => format!("bundle {}", self.plan.bundle),
+            ChartSource::Pulled { reference, .. } => reference.clone(),
+        };
+        let intent = Intent {
+            install,
+            at: Timestamp::now(),
+            by: self.ctx.who.clone(),
+            why: Some(self.why()),
+            how: How::Restore,
+            opschain_version: Some(self.plan.version.clone()),
+            chart: Chart {
+                name: facts.name,
+                version: facts.version,
+                app_version: facts.app_version,
+                reference,
+                digest: chart.digest().map(str::to_owned),
+            },
+            helm: Some(self.plan.helm.clone()),
+            operator: Some(self.plan.operator.clone()),
+        };
+        let id = vault.record_intent(intent, &values, Some(chart.bytes()))?;
+        let images = self.cluster.running_images().await?;
+        let outcome = Outcome {
+            format: crate::vault::FORMAT,
+            id: id.clone(),
+            at: Timestamp::now(),
+            status: Status::Deployed,
+            helm_revision: Some(revision),
+            images: images.into_iter().map(|image| Image { reference: image.image, digest: image.digest }).collect(),
+            seconds: 0.0,
+            error: None,
+        };
+        vault.record_outcome(outcome, &self.ctx.who)?;
+        Ok(Some(id.to_string()))
+    }
+
+    fn why(&self) -> String {
+        format!("restored from bundle {} by run {}", self.plan.bundle, self.run)
+    }
+}
+
+/// What a Helm step says when it is done.
+pub(super) fn deployed(revision: &Revision) -> Result<Done> {
+    Done::with(&revision.revision, format!("revision {} of {}", revision.revision, revision.chart))
+}

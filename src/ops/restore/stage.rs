@@ -1,0 +1,71 @@
+//! Sending a bundle's database into the recovery pod: open chunk after chunk, a little ahead of the stream.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use zeroize::Zeroizing;
+
+use super::Work;
+use crate::agent::protocol::{self, StageReport, StageRequest};
+use crate::bundle::{Chunk, Stream};
+use crate::cluster::transport::{Agent, StageChunk};
+use crate::error::{CommandError, Exit, Result};
+use crate::journal::fault;
+
+/// How many chunks are opened ahead of the one that is being sent. Each takes up to its raw size in memory.
+const AHEAD: usize = 2;
+
+/// Sends base and log, and returns what the agent has checked on the volume. Begins afresh each time it is called.
+pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> {
+    let database = &work.reader.manifest().database;
+    let system_identifier = database.system_identifier.parse().map_err(|e| {
+        CommandError::new(Exit::Damaged, format!("system identifier `{}`", database.system_identifier)).because(e)
+    })?;
+    let request = StageRequest {
+        system_identifier,
+        wal_until: database.last_lsn(),
+        wal_segment_bytes: database.wal_segment_bytes,
+    };
+    let chunks: Vec<Chunk> =
+        [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| work.reader.chunks(stream)).collect();
+    let total: u64 = chunks.iter().map(|chunk| chunk.raw_bytes).sum();
+    let mut sink = agent.stage(request).await?;
+    let mut opened = futures::stream::iter(chunks)
+        .map(|chunk| {
+            let (reader, identities) = (Arc::clone(&work.reader), Arc::clone(&work.identities));
+            async move {
+                tokio::task::spawn_blocking(move || {
+                    let frame = reader.open_chunk(&chunk, &identities)?;
+                    Ok::<_, CommandError>((chunk, frame))
+                })
+                .await
+                .map_err(|e| CommandError::new(Exit::Failure, "open a chunk").because(e))?
+            }
+        })
+        .buffered(AHEAD);
+    let mut sent = 0;
+    while let Some((chunk, frame)) = opened.try_next().await? {
+        let raw_bytes = chunk.raw_bytes;
+        sink.send(piece(&chunk, frame)?).await?;
+        fault::point("staged-chunk")?;
+        sent += raw_bytes;
+        work.ctx.events.bytes("database", sent, Some(total));
+    }
+    Ok(sink.finish().await?)
+}
+
+fn piece(chunk: &Chunk, mut frame: Zeroizing<Vec<u8>>) -> Result<StageChunk> {
+    let mut raw_sha256 = [0; 32];
+    hex::decode_to_slice(&chunk.raw_sha256, &mut raw_sha256)
+        .map_err(|e| CommandError::new(Exit::Damaged, "a chunk's digest in manifest.json").because(e))?;
+    Ok(StageChunk {
+        stream: match chunk.stream {
+            Stream::Base => protocol::Stream::Base,
+            Stream::Wal => protocol::Stream::Wal,
+        },
+        index: chunk.index,
+        frame: std::mem::take(&mut *frame).into(),
+        raw_bytes: chunk.raw_bytes,
+        raw_sha256,
+    })
+}
