@@ -10,6 +10,7 @@ use dr::bundle::{Facts, Reader, Stream, Trust, Writer};
 use dr::crypt::TrustedSigners;
 use dr::event::Events;
 use dr::postgres;
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::*;
@@ -116,7 +117,9 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
             add_chunk(&mut writer, &recipients, stream, index as u32, piece).unwrap();
         }
     }
-    writer.seal_backup_manifest(&listing).unwrap();
+    let sealed = recipients.seal(&listing).unwrap();
+    let digest = Sha256::digest(&sealed).into();
+    writer.add_backup_manifest(sealed, &digest).unwrap();
     let database = dr::bundle::DatabaseFacts {
         system_identifier: control.system_identifier.to_string(),
         timeline: listed.timeline,

@@ -214,7 +214,9 @@ pub fn write_content(
             }
         }
     }
-    writer.seal_backup_manifest(&content.backup_manifest)?;
+    let listing = recipients.seal(&content.backup_manifest).unwrap();
+    let digest = Sha256::digest(&listing).into();
+    writer.add_backup_manifest(listing, &digest)?;
     assert_eq!(writer.sync()?, writer.written());
     let facts = Facts {
         database: content.database.clone(),
