@@ -131,7 +131,7 @@ chart_pulls() {
 
 warm_up_is_quick() {
     local began=$SECONDS
-    "$LAB" up && [ $((SECONDS - began)) -le 30 ]
+    "$LAB" up && [ $((SECONDS - began)) -le 60 ]
 }
 
 # A site that was never up: exit 3, within two seconds, and the command was not run.

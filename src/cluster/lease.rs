@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
+use super::wait::Wait;
 use super::{MANAGED_BY, MANAGER};
+use crate::event::Events;
 
 /// The annotation that names the host of the holder.
 const HOST: &str = "dr.opschain/host";
@@ -68,6 +70,35 @@ impl Cluster {
             }
         });
         Ok(LeaseGuard { cluster: self.clone(), name: name.to_owned(), run: run.to_owned(), lost, task })
+    }
+
+    /// The same, but waits for the lease of a run that may be dead: it runs out, at most `ttl` after its holder died. A
+    /// holder that renews it is alive, and is not waited for.
+    ///
+    /// # Errors
+    /// As [`Cluster::acquire_lease`].
+    pub async fn await_lease(
+        &self,
+        name: &str,
+        run: &str,
+        host: &str,
+        ttl: Duration,
+        events: &Events,
+    ) -> Result<LeaseGuard> {
+        let mut wait = Wait::new(format!("lease {name} to run out or be renewed"), ttl * 3, events);
+        let mut first = None;
+        loop {
+            match self.acquire_lease(name, run, host, ttl).await {
+                Err(held) => {
+                    let ClusterError::Held { until, .. } = &held else { return Err(held) };
+                    if *first.get_or_insert(*until) != *until {
+                        return Err(held);
+                    }
+                    wait.not_yet(Some(held.to_string())).await?;
+                }
+                taken => return taken,
+            }
+        }
     }
 
     /// Says who holds the lease, as the error that taking it would give; `None` when it is free or has run out.

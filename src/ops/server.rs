@@ -1,16 +1,14 @@
 //! `dr server`: the application off and back on, with the replica counts that it had.
 //!
 //! The counts are written onto the Deployments before anything is scaled, so that any later `dr`, or a person who reads
-//! the annotation, can put them back. Making a bundle uses the same parts: [`counts`], [`hold`], [`put_back`].
-
-use std::time::Duration;
+//! the annotation, can put them back.
 
 use serde::{Deserialize, Serialize};
 
+use super::quiesce::{self, Recorded, Replicas};
 use super::{Ctx, interrupted};
 use crate::cluster::{Cluster, LeaseGuard, PodState, REPLICAS, STOPPED_BY, TTL, Workload, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
-use crate::event::Events;
 use crate::journal::new_run_id;
 use crate::opschain::Names;
 use crate::opschain::workloads::WORKING_PODS;
@@ -88,7 +86,7 @@ impl App {
     }
 
     async fn plan(&self, stop: bool) -> Result<Plan> {
-        let mut workloads = counts(&self.cluster, &self.names).await?;
+        let mut workloads = counts(&self.cluster).await?;
         let done = workloads.iter().all(|count| if stop { count.now == 0 } else { count.now > 0 });
         let mut warnings = Vec::new();
         let names: Vec<&str> = workloads.iter().map(|count| count.name.as_str()).collect();
@@ -110,7 +108,7 @@ impl App {
 
     async fn lease(&self, ctx: &Ctx, run: &str) -> Result<LeaseGuard> {
         let host = ctx.who.rsplit('@').next().unwrap_or_default();
-        Ok(self.cluster.acquire_lease(&self.lease, run, host, TTL).await?)
+        Ok(self.cluster.await_lease(&self.lease, run, host, TTL, &ctx.events).await?)
     }
 }
 
@@ -146,12 +144,7 @@ pub async fn stop(ctx: &Ctx) -> Result<Status> {
     let app = App::connect(ctx).await?;
     let run = new_run_id("stop", jiff::Timestamp::now());
     let lease = app.lease(ctx, &run).await?;
-    let limit = ctx.settings()?.bundle.drain_timeout.0;
-    let held = unless_cancelled(ctx, async {
-        let counts = counts(&app.cluster, &app.names).await?;
-        hold(&app.cluster, &counts, &run, limit, &ctx.events).await
-    })
-    .await;
+    let held = unless_cancelled(ctx, hold(ctx, &app.cluster, &run)).await;
     let released = lease.release().await;
     held.map_err(|error| error.hint("`dr server start` puts the application back as it was."))?;
     released?;
@@ -166,12 +159,7 @@ pub async fn stop(ctx: &Ctx) -> Result<Status> {
 pub async fn start(ctx: &Ctx) -> Result<Status> {
     let app = App::connect(ctx).await?;
     let lease = app.lease(ctx, &new_run_id("start", jiff::Timestamp::now())).await?;
-    let limit = ctx.settings()?.helm.timeout.0;
-    let started = unless_cancelled(ctx, async {
-        let counts = counts(&app.cluster, &app.names).await?;
-        put_back(&app.cluster, &counts, limit, &ctx.events).await
-    })
-    .await;
+    let started = unless_cancelled(ctx, put_back(ctx, &app.cluster)).await;
     let released = lease.release().await;
     started?;
     released?;
@@ -187,7 +175,7 @@ pub async fn status(ctx: &Ctx) -> Result<Status> {
 }
 
 async fn status_of(app: &App) -> Result<Status> {
-    let counts = counts(&app.cluster, &app.names).await?;
+    let counts = counts(&app.cluster).await?;
     let all = app.cluster.workloads().await?;
     let known = [app.names.api(), app.names.worker(), app.names.vault(), app.names.ldap()];
     let mut parts = Vec::new();
@@ -230,65 +218,41 @@ fn state_of(writers: &[&Workload]) -> &'static str {
     }
 }
 
-/// Reads how many replicas the Deployments that write to the database are to have, in the order in which they are
-/// stopped. One that stands at 0 counts what was written onto it when it was stopped.
-///
-/// # Errors
-/// When there is no install, or it may not be read.
-pub async fn counts(cluster: &Cluster, names: &Names) -> Result<Vec<Count>> {
+/// Reads how many replicas each writer has and is to have, in the order in which they are stopped.
+pub(super) async fn counts(cluster: &Cluster) -> Result<Vec<Count>> {
     let mut counts = Vec::new();
-    for name in names.stop_order() {
-        let Some(workload) = cluster.deployment(&name).await? else {
-            let message =
-                format!("there is no OpsChain in namespace {}: it has no Deployment {name}", cluster.namespace());
-            return Err(CommandError::new(Exit::NotFound, message)
-                .hint("Another namespace is chosen with --namespace; `dr deploy -f values.yaml` makes an install."));
-        };
-        let noted = workload.annotations.get(REPLICAS).and_then(|text| text.parse().ok()).unwrap_or(0);
+    for writer in quiesce::read(cluster).await?.writers {
+        let workload = cluster.deployment(&writer.name).await?;
         counts.push(Count {
-            replicas: if workload.replicas > 0 { workload.replicas } else { noted },
-            now: workload.replicas,
-            stopped_by: workload.annotations.get(STOPPED_BY).cloned(),
-            name,
+            now: workload.as_ref().map_or(0, |workload| workload.replicas),
+            stopped_by: workload.and_then(|mut workload| workload.annotations.remove(STOPPED_BY)),
+            name: writer.name,
+            replicas: writer.replicas,
         });
     }
     Ok(counts)
 }
 
-/// Writes the counts onto the Deployments, scales all to 0 in order, and waits until their pods have ended: until then
-/// a writer is left. Safe to repeat.
-///
-/// # Errors
-/// When they may not be changed, or the pods do not end within `limit`.
-pub async fn hold(cluster: &Cluster, counts: &[Count], run: &str, limit: Duration, events: &Events) -> Result<()> {
-    let kind = WorkloadKind::Deployment;
-    for count in counts.iter().filter(|count| count.now > 0) {
-        let notes = [(REPLICAS, Some(count.replicas.to_string())), (STOPPED_BY, Some(run.to_owned()))];
-        cluster.annotate(kind, &count.name, &notes).await?;
-    }
-    for count in counts.iter().filter(|count| count.now > 0) {
-        cluster.scale(kind, &count.name, 0).await?;
-    }
-    for count in counts {
-        cluster.wait_pods_gone(&Names::selector(&count.name), limit, events).await?;
-    }
-    Ok(())
+/// Writes the counts onto the writers that run, and stops them all. One that is off already keeps the notes of the run
+/// that stopped it.
+async fn hold(ctx: &Ctx, cluster: &Cluster, run: &str) -> Result<()> {
+    let running = counts(cluster).await?.into_iter().filter(|count| count.now > 0);
+    let running = Recorded { writers: running.map(|c| Replicas { name: c.name, replicas: c.replicas }).collect() };
+    quiesce::annotate(cluster, &running, run).await?;
+    let all = quiesce::read(cluster).await?;
+    quiesce::stop(ctx, cluster, &all, ctx.settings()?.bundle.drain_timeout.0).await
 }
 
-/// Scales the Deployments to their counts in the order in which they are started, waits until they are ready, and takes
-/// the notes off them. Safe to repeat.
-///
-/// # Errors
-/// When they may not be changed, or the pods are not ready within `limit`; the notes then stay.
-pub async fn put_back(cluster: &Cluster, counts: &[Count], limit: Duration, events: &Events) -> Result<()> {
-    let kind = WorkloadKind::Deployment;
-    for count in counts.iter().rev().filter(|count| count.replicas != count.now) {
-        cluster.scale(kind, &count.name, count.replicas).await?;
+/// Scales the writers to what they are to have, the workers first, so that the API finds them; waits until they are
+/// ready; and only then takes the notes off, whoever wrote them.
+async fn put_back(ctx: &Ctx, cluster: &Cluster) -> Result<()> {
+    let recorded = quiesce::read(cluster).await?;
+    for writer in recorded.writers.iter().rev() {
+        cluster.scale(WorkloadKind::Deployment, &writer.name, writer.replicas).await?;
     }
-    let all: Vec<(WorkloadKind, &str)> = counts.iter().map(|count| (kind, count.name.as_str())).collect();
-    cluster.wait_settled(&all, limit, events).await?;
-    for count in counts {
-        cluster.annotate(kind, &count.name, &[(REPLICAS, None), (STOPPED_BY, None)]).await?;
+    quiesce::wait_serving(ctx, cluster, &recorded, ctx.settings()?.helm.timeout.0).await?;
+    for writer in &recorded.writers {
+        cluster.annotate(WorkloadKind::Deployment, &writer.name, &[(REPLICAS, None), (STOPPED_BY, None)]).await?;
     }
     Ok(())
 }

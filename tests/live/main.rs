@@ -13,3 +13,5 @@ mod refusals;
 mod restore;
 mod roundtrip;
 mod secrets;
+mod server;
+mod stream;

@@ -12,6 +12,7 @@ mod wal;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,13 +194,16 @@ async fn base(
     let status = child.wait().await.map_err(Failure::io(format!("wait for {name}")))?;
     let words = words.await.unwrap_or_default();
     // Its own words say more than the broken tar that it left. But when it was this side that stopped reading, its
-    // complaint is only the echo.
-    let (base, manifest, totals) = match read {
-        Ok(_) | Err(Failure { kind: FailureKind::Damaged, .. }) if !status.success() => {
-            return Err(host::died(name, status, words.iter().map(String::as_str)));
-        }
-        read => read?,
+    // complaint about the pipe is only the echo.
+    let echo = words.iter().any(|line| line.contains("Broken pipe")) || status.signal() == Some(13);
+    let in_its_words = match &read {
+        Ok(_) => !status.success(),
+        Err(failure) => failure.kind == FailureKind::Damaged && !status.success() && !echo,
     };
+    if in_its_words {
+        return Err(host::died(name, status, words.iter().map(String::as_str)));
+    }
+    let (base, manifest, totals) = read?;
     need.send_modify(|need| need.base_end = Some(base.end));
     let gone = |_| Failure::new(FailureKind::System, "the backup was given up");
     let manifest_totals =

@@ -58,17 +58,16 @@ pub struct Shipped {
 }
 
 impl Receiver {
-    /// Starts `pg_receivewal` into a fresh folder and waits until it streams.
+    /// Starts `pg_receivewal` into a fresh folder below `spool` (removing older ones) and waits until it streams.
     ///
     /// # Errors
     /// With its last words when it ends, or does not begin in time.
     pub async fn start(request: &BackupRequest, spool: &Path, tell: Tell) -> Result<Self, Failure> {
-        let folder = spool.join("wal");
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::io(format!("empty {}", host::shown(&folder)))(error));
-            }
-            _ => {}
+        // A folder of its own: what an earlier attempt has left may still be in the hands of its last threads.
+        let folder = spool.join(format!("wal-{:016x}", rand::random::<u64>()));
+        for old in fs::read_dir(spool).into_iter().flatten().flatten() {
+            // Whatever stays is found again by the next attempt.
+            let _ = fs::remove_dir_all(old.path());
         }
         fs::create_dir_all(&folder).map_err(Failure::io(format!("make {}", host::shown(&folder))))?;
         let arguments = argv::receivewal(&request.connection, &folder.to_string_lossy());

@@ -173,7 +173,7 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
 }
 
 async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
-    let counts = counts(cluster, &Names::default()).await?;
+    let counts = counts(cluster).await?;
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
             sheet.known.stopped = true;
