@@ -112,8 +112,11 @@ async fn run(
     drop(tell_handle.send(stream.handle()));
     let mut tell_base = Some(tell_base);
     let mut moved = 0;
+    // It comes with the base backup's end, and stands behind the last chunk of the log.
+    let mut manifest: Option<Chunk> = None;
     while let Some(item) = stream.next().await? {
         match item {
+            BackupItem::Chunk(chunk) if chunk.stream == Stream::Manifest => manifest = Some(chunk),
             BackupItem::Chunk(chunk) => {
                 tokio::task::block_in_place(|| store(&mut writer, &chunk))?;
                 stream.durable(chunk.ticket);
@@ -129,6 +132,10 @@ async fn run(
                 }
             }
             BackupItem::Done(done) => {
+                if let Some(manifest) = manifest.take() {
+                    tokio::task::block_in_place(|| store(&mut writer, &manifest))?;
+                    stream.durable(manifest.ticket);
+                }
                 drop(stream);
                 return Ok(Pumped { agent, writer, done: *done });
             }
@@ -142,9 +149,7 @@ fn store(writer: &mut Writer, chunk: &Chunk) -> Result<()> {
     let stream = match chunk.stream {
         Stream::Base => bundle::Stream::Base,
         Stream::Wal => bundle::Stream::Wal,
-        Stream::Manifest => {
-            return Ok(writer.add_backup_manifest(chunk.stored.to_vec(), &chunk.stored_sha256)?);
-        }
+        Stream::Manifest => return Ok(writer.add_sealed("db/backup_manifest.age", &chunk.stored)?),
     };
     writer.add_chunk(stream, chunk.index, &chunk.stored, &chunk.stored_sha256, chunk.raw_bytes, &chunk.raw_sha256)?;
     writer.sync()?;

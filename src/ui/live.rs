@@ -72,7 +72,10 @@ impl Live {
             _ if self.quiet => {}
             Event::RunStarted { run, verb, resumed, .. } => {
                 let again = if *resumed { "goes on with" } else { "run" };
-                self.print(&mut state, &format!("{} {}", paint(BOLD, &format!("bundle {verb}")), paint(DIM, &format!("({again} {run})"))));
+                self.print(
+                    &mut state,
+                    &format!("{} {}", paint(BOLD, &format!("bundle {verb}")), paint(DIM, &format!("({again} {run})"))),
+                );
             }
             Event::StepStarted { title, number, of, .. } => self.begin(&mut state, title, *number, *of),
             Event::Waiting { what, seen } => {
