@@ -191,12 +191,13 @@ impl Host {
         self.kubectl(&names).ok().split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Deletes the namespace with all that is in it, and waits until it is gone.
+    /// Burns the namespace with all that is in it, and waits until it is gone. Nothing is given time to end well.
     pub fn delete_namespace(&self) {
-        command("kubectl")
-            .args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=180s"])
-            .run()
-            .ok();
+        command("kubectl").args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"]).run().ok();
+        wait(Duration::from_secs(300), &format!("namespace {} to be gone", self.namespace), || {
+            self.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"]);
+            command("kubectl").args(["get", "namespace", &self.namespace]).run().code != 0
+        });
     }
 
     /// Removes what this host knows: settings, vault, store, runs. Keeps the given files of the keys' folder.
@@ -287,6 +288,6 @@ pub fn wait(limit: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < limit, "waited {limit:?} for {what}");
-        std::thread::park_timeout(Duration::from_millis(300));
+        std::thread::park_timeout(Duration::from_millis(500));
     }
 }
