@@ -299,9 +299,14 @@ async fn outcome_of(
         // The release has the values; what they started is not up in time.
         Err(error) => (Status::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
     };
+    // Of what failed, only a revision that was not there before is its own.
+    let is_own = |revision: &u32| prepared.plan.revision.is_none_or(|before| *revision > before);
     let helm_revision = match ended {
         Ok(revision) => Some(revision.revision),
-        Err(_) => prepared.helm.newest(&prepared.plan.release).await.ok().flatten().map(|newest| newest.revision),
+        Err(_) => {
+            let newest = prepared.helm.newest(&prepared.plan.release).await.ok().flatten();
+            newest.map(|newest| newest.revision).filter(is_own)
+        }
     };
     // What runs is worth knowing, not worth failing for.
     let images = cluster.running_images().await.unwrap_or_default();
