@@ -31,6 +31,8 @@ part() {
             began=$SECONDS
             trap '[ -e "$folder" ] || die 5 "building $name failed; $log ends: $(tail -n 5 "$log")"' EXIT
             cd "$scratch/part"
+            # What a killed builder leaves, mounts too, then lies where the next one discards it.
+            export TMPDIR=$scratch
             "$builder" "$@" >"$log" 2>&1
             cd "$CACHE"
             mv "$scratch/part" "$folder"

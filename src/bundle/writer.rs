@@ -54,8 +54,6 @@ pub struct Writer {
     order: Order,
     members: Vec<MemberEntry>,
     values_sha256: String,
-    /// PostgreSQL's manifest, sealed: it may come before the last chunk of the log and is written after it.
-    backup_manifest: Option<Vec<u8>>,
 }
 
 impl Writer {
@@ -83,7 +81,6 @@ impl Writer {
             order: Order::default(),
             members: Vec::new(),
             values_sha256: String::new(),
-            backup_manifest: None,
         };
         writer.add(&Member::Header, &first, None)?;
         writer.add(&Member::Readme, &readme, None)?;
@@ -114,24 +111,8 @@ impl Writer {
         self.seal(&format!("chart/{file_name}.age"), package)
     }
 
-    /// Takes PostgreSQL's own manifest, sealed elsewhere to the same recipients, with the digest that the sending side
-    /// took of it. It may come at any time; it is kept in memory and written after the last chunk.
-    ///
-    /// # Errors
-    /// `Refused` when the bytes do not have the digest, are no age file, or when it came before.
-    pub fn add_backup_manifest(&mut self, sealed: Vec<u8>, stored_sha256: &[u8; 32]) -> Result<(), BundleError> {
-        let member = Member::BackupManifest;
-        let result = match check_stored(&member, &sealed, Some(stored_sha256)) {
-            Ok(_) if self.backup_manifest.is_some() => Err(refused(&member, "it is there twice")),
-            other => other,
-        };
-        result.map_err(|fault| self.name(fault))?;
-        self.backup_manifest = Some(sealed);
-        Ok(())
-    }
-
     /// Adds a member that was sealed elsewhere (`name` as in the tar), to the same recipients: this side cannot check
-    /// that.
+    /// that. `db/backup_manifest.age` comes this way, after the last chunk of either stream.
     ///
     /// # Errors
     /// As [`Self::seal_config`]; `Refused` also when the bytes are no age file. `values.yaml` must go through
@@ -139,7 +120,7 @@ impl Writer {
     pub fn add_sealed(&mut self, name: &str, sealed: &[u8]) -> Result<(), BundleError> {
         let result = match Member::parse(name) {
             Err(reason) => Err(refused(name, reason)),
-            Ok(Member::Chunk(..) | Member::BackupManifest) => Err(refused(name, "it comes with its digest")),
+            Ok(Member::Chunk(..)) => Err(refused(name, "a chunk comes with its digests")),
             Ok(member) if !member.is_sealed() => Err(refused(name, "the writer makes it itself")),
             Ok(member) => self.add(&member, sealed, None),
         };
@@ -200,9 +181,6 @@ impl Writer {
     }
 
     fn seal_off(&mut self, facts: Facts, signer: &Signer) -> Result<(), Fault> {
-        if let Some(sealed) = self.backup_manifest.take() {
-            self.add(&Member::BackupManifest, &sealed, None)?;
-        }
         let manifest = Manifest {
             format: self.header.format,
             id: self.header.id.clone(),

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, Compared, Log, LogLine, Shown};
-use crate::ui::{Page, Report, Ui, bytes, elapsed, short_time};
+use crate::text::{bytes, elapsed};
+use crate::ui::{Page, Report, Ui, short_time};
 use crate::values::diff::{self, Change, Class, Diff, What};
 
 const HOW_TO_NAME: &str = "\

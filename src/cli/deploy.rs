@@ -11,7 +11,8 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport};
 use crate::settings::Span;
-use crate::ui::{Mark, Page, Report, Ui, elapsed};
+use crate::text::elapsed;
+use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
 

@@ -84,7 +84,7 @@ async fn a_backup_under_load_over_a_bad_stream_restores_to_the_quiesced_state() 
     server.fill(4);
     let keys = Identities::generate();
     let pod = Pod::start("run-1");
-    let mut agent = pod.attach_badly("run-1", 25, 2_000_000, 7);
+    let mut agent = pod.attach_badly("run-1", 40, 300_000, 7);
     let load = server.bench(8);
     server.wait("count(*) > 20 from pgbench_history");
 
@@ -111,7 +111,7 @@ async fn a_backup_under_load_over_a_bad_stream_restores_to_the_quiesced_state() 
     let manifest = Manifest::parse(&kept.raw(Stream::Manifest)).unwrap();
     assert_eq!(manifest.start, kept.done.base.start);
 
-    let mut agent = pod.attach_badly("run-1", 15, 3_000_000, 8);
+    let mut agent = pod.attach_badly("run-1", 15, 500_000, 8);
     let report = crate::stages::stage(&mut agent, &kept).await.unwrap();
     assert!(report.wal_read);
     assert_eq!(report.files, kept.done.base.files);

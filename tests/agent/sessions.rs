@@ -44,7 +44,10 @@ async fn a_new_process_of_the_run_ends_the_old_ones_work_and_begins_anew() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, TransportError::Link { .. }), "{error}");
+    let TransportError::Link { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source, &LinkError::Refused("a newer process of the run has taken over".into()));
+    // The old one has not taken the work back.
+    assert!(new.facts().await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

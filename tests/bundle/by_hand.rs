@@ -10,7 +10,6 @@ use dr::bundle::{Facts, Reader, Stream, Trust, Writer};
 use dr::crypt::TrustedSigners;
 use dr::event::Events;
 use dr::postgres;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::*;
@@ -118,8 +117,7 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
         }
     }
     let sealed = recipients.seal(&listing).unwrap();
-    let digest = Sha256::digest(&sealed).into();
-    writer.add_backup_manifest(sealed, &digest).unwrap();
+    writer.add_sealed("db/backup_manifest.age", &sealed).unwrap();
     let database = dr::bundle::DatabaseFacts {
         system_identifier: control.system_identifier.to_string(),
         timeline: listed.timeline,

@@ -146,7 +146,8 @@ fn the_reference_page_names_every_member_and_every_field() {
             assert!(page.contains(&format!("`{field}`")), "the page lacks the field `{field}` of {member}");
         }
     }
-    for name in ["config/release.json.age", "db/base/000000.tar.zst.age", "db/backup_manifest.age", "manifest.json.sig"] {
+    for name in ["config/release.json.age", "db/base/000000.tar.zst.age", "db/backup_manifest.age", "manifest.json.sig"]
+    {
         assert!(page.contains(&format!("`{name}`")), "{name}");
     }
 }

@@ -215,8 +215,7 @@ pub fn write_content(
         }
     }
     let listing = recipients.seal(&content.backup_manifest).unwrap();
-    let digest = Sha256::digest(&listing).into();
-    writer.add_backup_manifest(listing, &digest)?;
+    writer.add_sealed("db/backup_manifest.age", &listing)?;
     assert_eq!(writer.sync()?, writer.written());
     let facts = Facts {
         database: content.database.clone(),

@@ -66,8 +66,7 @@ fn a_gibibyte_written_and_verified() {
         }
     }
     add_chunk(&mut writer, &recipients, Stream::Wal, 0, &wal).unwrap();
-    let digest = Sha256::digest(&listing).into();
-    writer.add_backup_manifest(listing, &digest).unwrap();
+    writer.add_sealed("db/backup_manifest.age", &listing).unwrap();
     let facts = Facts {
         database: database_facts(),
         base: whole(&base),

@@ -144,7 +144,7 @@ impl Host {
     /// Rows and head of the ledger.
     pub fn ledger(&self) -> Ledger {
         let row =
-            self.sql("SELECT count(*), (SELECT encode(hash, 'hex') FROM ledger ORDER BY seq DESC LIMIT 1) FROM ledger");
+            self.sql("SELECT count(*), (SELECT encode(hash, 'hex') FROM ledger ORDER BY id DESC LIMIT 1) FROM ledger");
         let (rows, head) = row.split_once('|').unwrap();
         Ledger { rows: rows.parse().unwrap(), head: head.to_owned() }
     }
@@ -153,7 +153,7 @@ impl Host {
     pub fn assert_ledger_holds(&self, before: &Ledger) {
         assert_eq!(self.sql("SELECT count(*) FROM ledger_faults"), "0", "the chain is whole");
         let found = self.sql(&format!(
-            "SELECT count(*) FROM ledger WHERE seq <= (SELECT seq FROM ledger WHERE encode(hash, 'hex') = '{}')",
+            "SELECT count(*) FROM ledger WHERE id <= (SELECT id FROM ledger WHERE encode(hash, 'hex') = '{}')",
             before.head
         ));
         assert_eq!(found, before.rows.to_string(), "every row up to the noted head is there");

@@ -203,7 +203,8 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
     assert!(bench.warnings.lock().unwrap().len() >= 2, "sessions were killed and nobody noticed");
     bench.warnings.lock().unwrap().clear();
     agent.finish().await.unwrap();
-    let mut wait = Wait::new("the backup pod to end", Duration::from_secs(60), &Events::none());
+    let nobody = Events::none();
+    let mut wait = Wait::new("the backup pod to end", Duration::from_secs(60), &nobody);
     loop {
         let states = bench.cluster.pod_states(Some("app.kubernetes.io/component=backup")).await.unwrap();
         if states.iter().all(|state| state.ended()) {

@@ -4,7 +4,7 @@
 //! pg_basebackup -> tar reader: CRC of each file -> chunks -+-> compress + seal, side by side -> sender -> link
 //! pg_receivewal -> spool -> whole segments -> tar -> chunks -+
 //! ```
-//! WAL is received from before the base backup begins, so that nothing that it needs can be recycled meanwhile.
+//! WAL is received from the segment that the base backup begins in, as soon as that is known: see [`wal::follow`].
 
 mod check;
 mod seal;
@@ -15,7 +15,6 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::process::{Child, ChildStdout};
 use tokio::sync::{mpsc, watch};
@@ -25,7 +24,7 @@ pub use check::compare;
 
 use self::check::BaseCheck;
 use self::seal::{Cutter, Outgoing, SealedChunk, Sealer};
-use self::wal::{Need, Receiver};
+use self::wal::Need;
 use super::host;
 use super::protocol::{
     BackupDone, BackupRequest, BaseDone, CHUNK_BOUNDS, Failure, FailureKind, Reply, Stream, StreamTotals,
@@ -56,7 +55,6 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let sealer = Arc::new(check_request(&request)?);
     let server = ask_server(&request).await?;
-    let receiver = Receiver::start(&request, spool, tell.clone()).await?;
 
     let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
     let chunk_bytes = request.chunk_bytes as usize;
@@ -71,12 +69,8 @@ pub async fn run(
         out.clone(),
         &need,
     );
-    let wal = receiver.ship(
-        Cutter::new(Stream::Wal, chunk_bytes, sealer.clone(), out),
-        needed,
-        server.wal_segment_bytes,
-        Duration::from_secs(request.wal_wait_seconds),
-    );
+    let cutter = Cutter::new(Stream::Wal, chunk_bytes, sealer.clone(), out);
+    let wal = wal::follow(tell, &request, spool, cutter, needed, server.wal_segment_bytes);
     let listen = listen(&request, asked, &need);
     let work = async {
         let ((base, mut base_totals, mut manifest_totals), mut wal, mut sent) =
