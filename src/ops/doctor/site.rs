@@ -177,7 +177,7 @@ async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
             sheet.known.stopped = true;
-            let text = format!("{} is stopped; it had {} replicas", count.name, count.replicas);
+            let text = format!("{} is stopped: 0 replicas now, {} before", count.name, count.replicas);
             sheet.warn("install", text, "dr server start");
         } else if count.now == 0 {
             sheet.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
