@@ -74,7 +74,7 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
     refuse_occupied(&cluster).await?;
-    if !reader.signature().signer().is_some_and(|signer| !signer.is_empty()) {
+    if reader.signature().signer().is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
     }
     let manifest = reader.manifest();

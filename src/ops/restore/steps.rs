@@ -141,9 +141,8 @@ async fn recovery_pod(work: &Work, _: &Outputs) -> Result<Done> {
 
 /// The agent of the recovery pod; attached to anew where this process has not met it yet.
 async fn agent(work: &Work) -> Result<Agent> {
-    match work.hands.lock().await.agent.take() {
-        Some(agent) => return Ok(agent),
-        None => {}
+    if let Some(agent) = work.hands.lock().await.agent.take() {
+        return Ok(agent);
     }
     work.recovery_agent().await
 }
