@@ -8,7 +8,7 @@
 
 mod unpack;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
