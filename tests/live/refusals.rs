@@ -33,7 +33,9 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     restore(&[&name, "--trusted-signers", nobody.to_str().unwrap()]).fails(16, &["hint:"]);
     // Damage.
     let damaged = flip(&bundle, host.home.path());
-    restore(&[damaged.to_str().unwrap()]).fails(17, &["hint:"]);
+    let elsewhere = format!("{}-elsewhere", host.namespace);
+    restore(&["-n", &elsewhere, damaged.to_str().unwrap()]).fails(17, &["hint:"]);
+    assert_ne!(command("kubectl").args(["get", "namespace", &elsewhere]).run().code, 0, "nothing was made");
     // No helm, no cluster.
     host.dr_command(["bundle", "restore", &file, "--yes"])
         .env("PATH", "/nonexistent")
