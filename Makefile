@@ -3,12 +3,15 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-.PHONY: help build release demo test lint unit live bench deps
+# One set of features for all that `make test` builds, so that no crate is built twice.
+TESTED := --features fault-points
+
+.PHONY: help deps build release demo test checks lint unit live lab-up bench deny
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
-deps: ## Debian packages that building and testing need
+deps: # Debian packages that building and testing need; Rust and Go are looked for
 	@lab/packages
 
 build: deps ## Build dr for development (target/*/debug/dr)
@@ -17,25 +20,37 @@ build: deps ## Build dr for development (target/*/debug/dr)
 release: deps ## Build dr as users get it: one static file (target/*/release/dr)
 	cargo build --release
 
-demo: release ## Raise a real cluster, deploy, bundle, burn, restore, prove
+# The lab's programs are built beside dr: their downloads and their linking, on one core, leave room for each other.
+demo: deps ## Raise a real cluster, deploy, bundle, burn, restore, prove
+	+$(MAKE) --no-print-directory -j2 lab-up release
 	lab/demo
 
-lint: deps ## Format, lints, licences
+test: deps ## Everything: format, lints, unit, command line and live tests
+	+$(MAKE) --no-print-directory -j2 lab-up checks
+	+$(MAKE) --no-print-directory live
+
+checks: lint # After each other: both are cargo's
+	+$(MAKE) --no-print-directory unit
+
+lint: deps ## Format and lints
 	cargo fmt --check
-	cargo clippy --all-targets --features fault-points -- -D warnings
+	cargo clippy --all-targets $(TESTED) -- -D warnings
 
 unit: deps ## Unit and command line tests: no cluster
-	cargo test --features fault-points
+	cargo test $(TESTED)
 	cd fixtures/standin && go vet ./... && go test ./...
 
-live: deps ## Tests on the lab
-	cargo build --features fault-points
+lab-up: deps # The real cluster that the live tests and the demo run on
 	lab/lab up
+
+live: lab-up ## Tests on the lab
+	cargo test $(TESTED) --no-run
 	lab/test.sh quick
-	lab/lab run -- cargo test --offline --features fault-points --test live -- --ignored --test-threads=1 --nocapture
+	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=1 --nocapture
 
-test: lint unit live ## Everything
+bench: ## The manual guide's way and dr's, side by side, on the same database
+	+$(MAKE) --no-print-directory -j2 lab-up release
+	DR_BIN_DIR=$$(dirname "$$(ls -t target/*/release/dr | head -n1)") lab/lab run -- benches/guide-vs-dr
 
-bench: release ## The manual guide's way and dr's, side by side, on the same database
-	lab/lab up
-	lab/lab run -- benches/guide-vs-dr
+deny: ## Licences, sources and advisories of the crates (first: cargo install cargo-deny --locked)
+	cargo deny $(TESTED) check

@@ -26,11 +26,14 @@ part() {
             scratch=$CACHE/.building-$name
             discard "$scratch"
             mkdir -p "$scratch/part"
-            say "building $name (log: $CACHE/$name.log)"
+            log=$CACHE/$name.log
+            say "building $name (log: $log)"
             began=$SECONDS
-            trap '[ -e "$folder" ] || die 5 "building $name failed; $CACHE/$name.log ends: $(tail -n 5 "$CACHE/$name.log")"' EXIT
+            trap '[ -e "$folder" ] || die 5 "building $name failed; $log ends: $(tail -n 5 "$log")"' EXIT
             cd "$scratch/part"
-            "$builder" "$@" >"$CACHE/$name.log" 2>&1
+            # What a killed builder leaves, mounts too, then lies where the next one discards it.
+            export TMPDIR=$scratch
+            "$builder" "$@" >"$log" 2>&1
             cd "$CACHE"
             mv "$scratch/part" "$folder"
             discard "$scratch"
@@ -40,16 +43,23 @@ part() {
     echo "$folder"
 }
 
-# digest_of INPUT...: one hash of the words given, of the files' bytes and of the folders' names and bytes.
+# digest_of INPUT...: one hash of the words given, and of names, bytes and executable bits of the files and folders.
 digest_of() {
     local input
     for input; do
         case $input in
-            /*) (cd "$(dirname "$input")" && find "$(basename "$input")" -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum) ;;
+            /*) digest_lines "$(dirname "$input")" "$(basename "$input")" ;;
             *) echo "$input" ;;
         esac
     done | sha256sum | cut -d' ' -f1
 }
+
+# digest_lines FOLDER NAME: relative to the folder, so that it is the same in every checkout.
+digest_lines() (
+    cd "$1"
+    find "$2" -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum
+    find "$2" -type f -executable | LC_ALL=C sort
+)
 
 # discard FOLDER: removes it, and first what may be mounted in it (a killed debootstrap leaves its proc).
 discard() {
@@ -77,7 +87,8 @@ go_part() {
 build_kube() {
     local here=$PWD stamp='-s -w' package minor=${2#*.}
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
-        stamp+=" -X $package.gitVersion=v$2 -X $package.gitMajor=${2%%.*} -X $package.gitMinor=${minor%%.*} -X $package.gitTreeState=clean"
+        stamp+=" -X $package.gitVersion=v$2 -X $package.gitMajor=${2%%.*} -X $package.gitMinor=${minor%%.*}"
+        stamp+=" -X $package.gitTreeState=clean"
     done
     cd "$1"
     "${GO_BUILD[@]}" "$stamp" -o "$here/kubelab" .

@@ -5,11 +5,11 @@ admin() {
 }
 
 cluster_up() {
-    local operator=deployment/cnpg-controller-manager
+    local operator=deployment/cnpg-controller-manager default=storageclass.kubernetes.io/is-default-class
     render manifests/base.yaml | admin apply -f - >/dev/null
     # Upstream's manifest with two changes: where volumes lie, and that this class is the default one.
     sed -e "s,/opt/local-path-provisioner,$STATE/volumes," \
-        -e '/^kind: StorageClass/,/^provisioner/ s,^  name: local-path$,&\n  annotations: {storageclass.kubernetes.io/is-default-class: "true"},' \
+        -e "/^kind: StorageClass/,/^provisioner/ s,^  name: local-path\$,&\n  annotations: {$default: \"true\"}," \
         "$KUBE/local-path-storage.yaml" | admin apply -f - >/dev/null
     # Server-side: the Cluster's definition is larger than what a client-side apply may note on an object.
     admin apply --server-side --force-conflicts -f "$OPERATOR/operator.yaml" >/dev/null

@@ -2,6 +2,7 @@
 
 # Everything that runs in the site's namespace or control group is the site's; then what they leave is taken away.
 node_down() {
+    local folder
     rm -f "$KUBECONFIG_FILE"
     # The kubelet first, or it would start again what is being stopped; then pods get their time to end well.
     end_daemon kubelet
@@ -11,8 +12,9 @@ node_down() {
         mounts_under "$folder" | xargs -r -d '\n' -n1 umount -l
     done
     ! netns_exists || ip netns delete "$NETNS"
-    remove_cgroups
-    rm -rf "$RUN"
+    rm -f "/run/netns/$NETNS"
+    until_true 20 "the site's control groups are removed" remove_cgroups
+    rm -rf --one-file-system "$RUN"
     restore_kernel_settings
     rmdir --ignore-fail-on-non-empty /run/dr-lab /run/containerd/s /run/containerd 2>/dev/null || true
 }
@@ -74,8 +76,11 @@ end_processes() {
     until_true 20 "every process of the site has ended" no_site_pids
 }
 
+# A group stays busy until the kernel is done with the last process that was in it.
 remove_cgroups() {
-    cgroup_folders | while read -r folder; do
-        [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} +
+    local folder failed=0
+    for folder in $(cgroup_folders); do
+        [ ! -d "$folder" ] || find "$folder" -depth -type d -exec rmdir {} + || failed=1
     done
+    return $failed
 }

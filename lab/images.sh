@@ -46,55 +46,71 @@ push_layer() {
     upload "$1" "?mount=$digest&from=lab/layers" "$digest" "$2/layer.tar.zst"
 }
 
-# push_image REPOSITORY:TAG CONFIG LAYER...: CONFIG is the JSON of the image's `config` object, LAYER a layer's folder.
-push_image() {
-    local repository=${1%:*} tag=${1##*:} config=$2 folder layers digest served scratch
-    shift 2
-    scratch=$RUN/image
-    mkdir -p "$scratch"
-    layers=("${@/%//descriptor.json}")
-    jq -n --argjson config "$config" --rawfile ids <(cat "${@/%//diff_id}") \
-        '{architecture: "amd64", os: "linux", $config, rootfs: {type: "layers", diff_ids: ($ids | rtrimstr("\n") / "\n")}}' \
-        >"$scratch/config.json"
-    digest=sha256:$(sha256sum "$scratch/config.json" | cut -d' ' -f1)
-    jq -s --arg digest "$digest" --argjson size "$(stat -c %s "$scratch/config.json")" \
-        '{schemaVersion: 2, mediaType: "application/vnd.oci.image.manifest.v1+json",
-          config: {mediaType: "application/vnd.oci.image.config.v1+json", $digest, $size}, layers: .}' \
-        "${layers[@]}" >"$scratch/manifest.json"
+# image_config USER ENTRYPOINT CMD [NAME=VALUE...]: ENTRYPOINT and CMD are JSON.
+image_config() {
+    local environment=''
+    [ $# -le 3 ] || printf -v environment ',"%s"' "${@:4}"
+    echo "{\"User\":\"$1\",\"Entrypoint\":$2,\"Cmd\":$3,\"Env\":[${environment:1}],\"WorkingDir\":\"/\"}"
+}
 
-    served=$(registry_call --head -o /dev/null -w '%header{docker-content-digest}' \
-        -H 'Accept: application/vnd.oci.image.manifest.v1+json' "$repository/manifests/$tag" 2>/dev/null) || served=
-    [ "$served" != "sha256:$(sha256sum "$scratch/manifest.json" | cut -d' ' -f1)" ] || return 0
+# served_digest REPOSITORY TAG: nothing when the registry does not have it.
+served_digest() {
+    registry_call --head -o /dev/null -w '%header{docker-content-digest}' \
+        -H 'Accept: application/vnd.oci.image.manifest.v1+json' "$1/manifests/$2" 2>/dev/null || true
+}
+
+# push_image REPOSITORY:TAG CONFIG LAYER...: CONFIG is the JSON of the image's `config` object, LAYER a layer's folder.
+# What was pushed under a tag is noted beside the registry's data, and believed when the registry says the same.
+push_image() {
+    local repository=${1%:*} tag=${1##*:} config=$2 made="$*" note=$STATE/registry/pushed/${1//\//_} served noted manifest
+    shift 2
+    served=$(served_digest "$repository" "$tag")
+    if [ -n "$served" ] && [ -e "$note" ]; then
+        noted=$(<"$note")
+        [ "$noted" != "$served $made" ] || return 0
+    fi
+    image_files "$config" "$@"
     for folder; do
         push_layer "$repository" "$folder"
     done
-    upload "$repository" "" "$digest" "$scratch/config.json"
+    upload "$repository" "" "$(jq -r .config.digest "$RUN/image/manifest.json")" "$RUN/image/config.json"
     registry_call -o /dev/null -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' \
-        -T "$scratch/manifest.json" "$repository/manifests/$tag"
+        -T "$RUN/image/manifest.json" "$repository/manifests/$tag"
+    manifest=sha256:$(sha256sum "$RUN/image/manifest.json" | cut -d' ' -f1)
     # A tag that has moved must be pulled anew, also by a pod that pulls only what is not present.
-    [ -z "$served" ] || in_netns ctr --address "$RUN/containerd.sock" --namespace k8s.io images rm \
-        "docker.io/$repository:$tag" >/dev/null 2>&1
+    [ -z "$served" ] || [ "$served" = "$manifest" ] || in_netns ctr --address "$RUN/containerd.sock" \
+        --namespace k8s.io images rm "docker.io/$repository:$tag" >/dev/null 2>&1
+    mkdir -p "$STATE/registry/pushed"
+    echo "$manifest $made" | put "$note"
 }
 
-# image_config USER ENTRYPOINT [NAME=VALUE...]
-image_config() {
-    jq -nc --arg user "$1" --argjson entrypoint "$2" '{User: $user, Entrypoint: $entrypoint, Env: $ARGS.positional,
-        WorkingDir: "/"}' --args "${@:3}"
+# image_files CONFIG LAYER...: the image's own two files, $RUN/image/config.json and manifest.json.
+image_files() {
+    local config=$1 digest
+    shift
+    mkdir -p "$RUN/image"
+    jq -n --argjson config "$config" --rawfile ids <(cat "${@/%//diff_id}") \
+        '{architecture: "amd64", os: "linux", $config, rootfs: {type: "layers", diff_ids: ($ids | rtrimstr("\n") / "\n")}}' \
+        >"$RUN/image/config.json"
+    digest=sha256:$(sha256sum "$RUN/image/config.json" | cut -d' ' -f1)
+    jq -s --arg digest "$digest" --argjson size "$(stat -c %s "$RUN/image/config.json")" \
+        '{schemaVersion: 2, mediaType: "application/vnd.oci.image.manifest.v1+json",
+          config: {mediaType: "application/vnd.oci.image.config.v1+json", $digest, $size}, layers: .}' \
+        "${@/%//descriptor.json}" >"$RUN/image/manifest.json"
 }
 
-BIN_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+BIN_PATH=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 images_up() {
-    local database=("PATH=/usr/lib/postgresql/$POSTGRESQL/bin:$BIN_PATH" LANG=en_US.UTF-8 "PG_MAJOR=$POSTGRESQL"
+    local database=("${BIN_PATH/=/=/usr/lib/postgresql/$POSTGRESQL/bin:}" LANG=en_US.UTF-8 "PG_MAJOR=$POSTGRESQL"
         PGDATA=/var/lib/postgresql/data)
-    push_image "lab/pause:$PAUSE" "$(image_config 65532 '["/pause"]')" "$LAYER_PAUSE"
-    push_image library/busybox:latest "$(image_config 0 null "PATH=$BIN_PATH" | jq -c '.Cmd = ["sh"]')" "$LAYER_BUSYBOX"
+    push_image "lab/pause:$PAUSE" "$(image_config 65532 '["/pause"]' null)" "$LAYER_PAUSE"
+    push_image library/busybox:latest "$(image_config 0 null '["sh"]' "$BIN_PATH")" "$LAYER_BUSYBOX"
     push_image "rancher/local-path-provisioner:v$LOCAL_PATH" \
-        "$(image_config 0 '["/usr/bin/local-path-provisioner"]' "PATH=$BIN_PATH")" "$LAYER_LOCAL_PATH"
-    push_image "cloudnative-pg/cloudnative-pg:$CNPG" "$(image_config 65532:65532 '["/manager"]')" \
+        "$(image_config 0 '["/usr/bin/local-path-provisioner"]' null "$BIN_PATH")" "$LAYER_LOCAL_PATH"
+    push_image "cloudnative-pg/cloudnative-pg:$CNPG" "$(image_config 65532:65532 '["/manager"]' null)" \
         "$LAYER_SCRATCH" "$LAYER_OPERATOR"
-    push_image "limepoint/opschain-db:$PG_VERSION" \
-        "$(image_config 26 null "${database[@]}" | jq -c '.Cmd = ["bash"]')" "$LAYER_DB"
+    push_image "limepoint/opschain-db:$PG_VERSION" "$(image_config 26 null '["bash"]' "${database[@]}")" "$LAYER_DB"
     if [ -n "${STANDIN:-}" ]; then standin_images "${database[@]}"; fi
 }
 
@@ -102,27 +118,29 @@ images_up() {
 # a file with the release's name, differs between releases.
 standin_images() {
     local release repository base user entrypoint program extra layers environment
+    local -A release_layer=()
     program=$(layer standin file "$STANDIN/standin" standin)
     while read -r release; do
-        while read -r repository base user entrypoint; do
-            environment=("PATH=$BIN_PATH")
-            case $base in
-                scratch) layers=("$LAYER_SCRATCH") ;;
-                slapd) layers=("$LAYER_SLAPD") ;;
-                db) layers=("$LAYER_DB") environment=("$@") ;;
-                *) die 1 "$FIXTURES/standin/images: base '$base' of $repository is none of scratch, slapd, db" ;;
-            esac
-            layers+=("$program")
-            if [ -d "$FIXTURES/standin/rootfs/$repository" ]; then
-                extra=$(layer "rootfs-$repository" tree "$FIXTURES/standin/rootfs/$repository")
-                layers+=("$extra")
-            fi
-            extra=$(layer "release-$release" text etc/opschain-version "$release")
-            layers+=("$extra")
-            push_image "limepoint/$repository:$release" "$(image_config "$user" "$entrypoint" "${environment[@]}")" \
-                "${layers[@]}"
-        done < <(table "$FIXTURES/standin/images")
+        release_layer[$release]=$(layer "release-$release" text etc/opschain-version "$release")
     done < <(table "$FIXTURES/standin/releases")
+    while read -r repository base user entrypoint; do
+        environment=("$BIN_PATH")
+        case $base in
+            scratch) layers=("$LAYER_SCRATCH") ;;
+            slapd) layers=("$LAYER_SLAPD") ;;
+            db) layers=("$LAYER_DB") environment=("$@") ;;
+            *) die 1 "$FIXTURES/standin/images: base '$base' of $repository is none of scratch, slapd, db" ;;
+        esac
+        layers+=("$program")
+        if [ -d "$FIXTURES/standin/rootfs/$repository" ]; then
+            extra=$(layer "rootfs-$repository" tree "$FIXTURES/standin/rootfs/$repository")
+            layers+=("$extra")
+        fi
+        for release in "${!release_layer[@]}"; do
+            push_image "limepoint/$repository:$release" \
+                "$(image_config "$user" "$entrypoint" null "${environment[@]}")" "${layers[@]}" "${release_layer[$release]}"
+        done
+    done < <(table "$FIXTURES/standin/images")
 }
 
 # table FILE: its lines without comments and blank ones.

@@ -23,7 +23,7 @@ certificate() {
 # kubeconfig NAME FILE: certificates inside, so that the file stands alone.
 kubeconfig() {
     USER_NAME=$1 CA=$(base64 -w0 "$PKI/ca.crt") CERTIFICATE=$(base64 -w0 "$PKI/$1.crt") KEY=$(base64 -w0 "$PKI/$1.key") \
-        render conf/kubeconfig '$USER_NAME $CA $CERTIFICATE $KEY $NODE_IP $SITE' | put "$2"
+        render conf/kubeconfig | put "$2"
 }
 
 make_pki() {
@@ -57,12 +57,10 @@ make_pki() {
 
 # --- configuration ---------------------------------------------------------------------------------------
 
-# render FILE [VARIABLES]: FILE of this folder with its ${VARIABLES} filled in.
+# render FILE: FILE of this folder with every ${VARIABLE} filled in.
 render() {
     export STATE RUN CONF PKI LOGS CGROUP NODE NODE_IP POD_CIDR DNS_IP REGISTRY_ADDRESS PAUSE SITE
-    # shellcheck disable=SC2016
-    envsubst "${2:-\$STATE \$RUN \$CONF \$PKI \$LOGS \$CGROUP \$NODE \$NODE_IP \$POD_CIDR \$DNS_IP \$REGISTRY_ADDRESS \$PAUSE \$SITE}" \
-        <"$LAB_DIR/$1"
+    envsubst <"$LAB_DIR/$1"
 }
 
 make_configuration() {
@@ -81,7 +79,7 @@ make_configuration() {
 # A bridge that leads nowhere carries the node's address. Service addresses need a route before kube-proxy's rules
 # translate them; anything else has none, so what is not the lab is unreachable at once.
 make_network() {
-    netns_exists || ip netns add "$NETNS"
+    netns_exists || { rm -f "/run/netns/$NETNS"; ip netns add "$NETNS"; }
     ip -n "$NETNS" link set lo up
     ip -n "$NETNS" link show node0 >/dev/null 2>&1 || ip -n "$NETNS" link add node0 type bridge
     ip -n "$NETNS" address replace "$NODE_IP/32" dev node0

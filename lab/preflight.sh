@@ -20,22 +20,27 @@ machine_fits() {
     [ "$(id -u)" = 0 ] || die 4 "the lab makes network namespaces and mounts: run it as root"
     [ "$(uname -sm)" = "Linux x86_64" ] || die 4 "the lab runs on Linux x86_64 only, this is $(uname -sm)"
     mkdir -p "$STATE_ROOT" "$CACHE"
-    command -v apt-get >/dev/null || die 4 "the lab takes containerd, runc and its images from Debian packages: apt-get is missing"
+    command -v apt-get >/dev/null ||
+        die 4 "the lab takes containerd, runc and its images from Debian packages: apt-get is missing"
 }
 
 install_packages() {
     local missing=() package services=()
     for package in "${PACKAGES[@]}"; do
         # npm may have come with a Node.js from elsewhere.
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || command -v "$package" >/dev/null ||
-            missing+=("$package")
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+            command -v "$package" >/dev/null || missing+=("$package")
     done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing ${missing[*]}"
+    # The images are built by this machine's lists of packages, so a machine without lists needs them too.
+    [ ${#missing[@]} -gt 0 ] || [ -z "$(apt-get indextargets 'Created-By: Packages')" ] || return 0
+    say "installing Debian packages: ${missing[*]:-only their lists are missing}"
     # A node's containerd is the lab's own process; the package must not start another one on the machine.
     [[ " ${missing[*]} " != *" containerd "* ]] || services=(containerd.service)
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends "${missing[@]}"; } \
-        >"$STATE_ROOT/apt.log" 2>&1 || die 4 "apt-get cannot install ${missing[*]}: $(tail -n 3 "$STATE_ROOT/apt.log")"
+    {
+        apt-get update -q &&
+            DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends \
+                "${missing[@]}"
+    } >"$STATE_ROOT/apt.log" 2>&1 || die 4 "apt-get cannot install ${missing[*]}: $(tail -n 3 "$STATE_ROOT/apt.log")"
     if [ ${#services[@]} -gt 0 ] && [ -d /run/systemd/system ]; then systemctl disable --now --quiet "${services[@]}"; fi
 }
 
@@ -76,7 +81,7 @@ space_fits() {
 # go_fits: the newest Go that a module of the lab asks for. With GOTOOLCHAIN=auto an older Go fetches it itself.
 go_fits() {
     local needed found
-    needed=$(sed -n 's/^go //p' "$LAB_DIR/kube/go.mod" "$LAB_DIR/registry/go.mod" "$LAB_DIR/cnpg-$CNPG/go.mod" | sort -V | tail -n1)
+    needed=$(sed -n 's/^go //p' "$LAB_DIR"/{kube,registry,"cnpg-$CNPG"}/go.mod | sort -V | tail -n1)
     command -v go >/dev/null || die 4 "Go is missing: install Go $needed or newer (https://go.dev/dl) and put it on PATH"
     found=$(cd "$LAB_DIR/cnpg-$CNPG" && go env GOVERSION 2>/dev/null | sed 's/^go//') || found=too-old
     [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n1)" = "$needed" ] ||

@@ -54,7 +54,8 @@ hold_site() {
 # There are no pid files: a daemon is a process in the site's network namespace whose argv[0] is dr-lab:<name>.
 # So a pid that was recycled, or a daemon whose `up` was killed before noting it, cannot be mistaken.
 
-netns_exists() { [ -e "/run/netns/$NETNS" ]; }
+# A file without a namespace mounted on it is what a killed `ip netns add` leaves.
+netns_exists() { [ "$(stat -f -c %t "/run/netns/$NETNS" 2>/dev/null)" = 6e736673 ]; }
 
 in_site() {
     netns_exists && [ "$(stat -Lc %i /proc/self/ns/net)" = "$(stat -Lc %i "/run/netns/$NETNS")" ]

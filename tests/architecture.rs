@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("wire", 0),
     ("crypt", 0),
     ("event", 0),
+    ("text", 0),
     ("postgres", 1),
     ("values", 1),
     ("opschain", 2),

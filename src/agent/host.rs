@@ -77,13 +77,15 @@ pub async fn output(name: &str, arguments: &[String], connection: Option<&Connec
 }
 
 /// The failure of a program, with its last words.
-pub fn died<'a>(
-    name: &str,
-    status: std::process::ExitStatus,
-    words: impl DoubleEndedIterator<Item = &'a str>,
-) -> Failure {
-    let mut last: Vec<&str> = words.rev().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
-    last.reverse();
+pub fn died<'a>(name: &str, status: std::process::ExitStatus, words: impl Iterator<Item = &'a str>) -> Failure {
+    let all: Vec<&str> = words.map(str::trim).filter(|line| !line.is_empty()).collect();
+    // `pg_basebackup: error: could not send ...`, `FATAL:  terminating connection ...`
+    let complaint = |line: &&str| ["error", "ERROR", "FATAL", "PANIC"].iter().any(|word| line.contains(word));
+    let mut last: Vec<&str> = all.iter().copied().filter(complaint).collect();
+    if last.is_empty() {
+        last = all;
+    }
+    last.drain(..last.len().saturating_sub(4));
     let prefix = format!("{name}: ");
     let last: Vec<&str> = last.iter().map(|line| line.strip_prefix(&prefix).unwrap_or(line)).collect();
     let how = if last.is_empty() { status.to_string() } else { last.join("; ") };

@@ -102,6 +102,8 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
     let (arrive, mut callers) = mpsc::channel::<Caller>(4);
     let (attached, sessions) = (Arc::new(()), Instant::now());
     let mut current: Option<Current> = None;
+    // Links whose work was given up: a process that still holds one must not take the work back from its successor.
+    let mut retired: Vec<String> = Vec::new();
     let mut last_attached = sessions;
     let mut tick = tokio::time::interval(Duration::from_secs(1).min(options.idle));
     loop {
@@ -112,10 +114,14 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
                 }
             }
             Some(caller) = callers.recv() => {
+                if retired.contains(&caller.hello.link) {
+                    tokio::spawn(refuse(caller.stream, "a newer process of the run has taken over".into()));
+                    continue;
+                }
                 let link = match &current {
                     Some(link) if link.name == caller.hello.link => link,
                     _ => {
-                        drop(current.take());
+                        retired.extend(current.take().map(|old| old.name.clone()));
                         current.insert(begin(&options, &caller.hello.link, busy.clone()))
                     }
                 };
@@ -126,7 +132,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
                 });
             }
             ended = finished(&mut current) => {
-                current = None;
+                retired.extend(current.take().map(|old| old.name.clone()));
                 if ended == Some(Ended::Finished) {
                     break;
                 }
@@ -217,7 +223,12 @@ async fn greet(mut stream: UnixStream, run: String, arrive: mpsc::Sender<Caller>
             }
         },
     };
-    if let Ok(frame) = Frame::new(Kind::Refusal, 0, Bytes::from(refusal)) {
+    refuse(stream, refusal).await;
+}
+
+/// Tells a caller that it will never be served, and why.
+async fn refuse(mut stream: UnixStream, why: String) {
+    if let Ok(frame) = Frame::new(Kind::Refusal, 0, Bytes::from(why)) {
         let _ = stream.write_all(&[&frame.header()[..], &frame.payload[..]].concat()).await;
         let _ = stream.shutdown().await;
     }

@@ -76,7 +76,6 @@ pub struct Worker {
     conduit: Conduit,
     files: PodFiles,
     run: String,
-    /// The stage that was filled last, or is being filled.
     busy: Busy,
 }
 

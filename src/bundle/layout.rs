@@ -190,12 +190,7 @@ impl Order {
             _ => {}
         }
         match member {
-            Member::Readme | Member::Header => {}
-            Member::Config(name) => {
-                if !self.config.insert(name.clone()) {
-                    return Err("it is there twice".into());
-                }
-            }
+            Member::Config(name) if !self.config.insert(name.clone()) => return Err("it is there twice".into()),
             Member::Chunk(stream, index) => {
                 let next = match stream {
                     Stream::Base => &mut self.base,

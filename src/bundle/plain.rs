@@ -36,8 +36,8 @@ pub struct PlainProof {
 }
 
 impl Reader {
-    /// Does all that [`Reader::verify_stored`] does and opens everything with `identities`. Each byte is read once; a
-    /// few chunks are in memory at a time.
+    /// Does all that [`Reader::verify_stored`] does and opens everything with `identities`. Each chunk is read once, and
+    /// only a few are in memory at a time.
     ///
     /// # Errors
     /// `Sealed` when no identity fits, `Damaged`, `Database` when files or log are not what PostgreSQL's manifest says,

@@ -4,6 +4,7 @@
 //! [`Store::sweep_drafts`](crate::store::Store::sweep_drafts) removes.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -110,26 +111,17 @@ impl Writer {
         self.seal(&format!("chart/{file_name}.age"), package)
     }
 
-    /// Seals PostgreSQL's own manifest; it follows the last chunk.
-    ///
-    /// # Errors
-    /// As [`Self::seal_config`].
-    pub fn seal_backup_manifest(&mut self, plaintext: &[u8]) -> Result<(), BundleError> {
-        self.seal(&Member::BackupManifest.to_string(), plaintext)
-    }
-
     /// Adds a member that was sealed elsewhere (`name` as in the tar), to the same recipients: this side cannot check
-    /// that.
+    /// that. `db/backup_manifest.age` comes this way, after the last chunk of either stream.
     ///
     /// # Errors
     /// As [`Self::seal_config`]; `Refused` also when the bytes are no age file. `values.yaml` must go through
     /// [`Self::seal_config`].
     pub fn add_sealed(&mut self, name: &str, sealed: &[u8]) -> Result<(), BundleError> {
-        let refused = |reason: &str| Fault::Refused { member: name.to_owned(), reason: reason.to_owned() };
         let result = match Member::parse(name) {
-            Err(reason) => Err(refused(reason)),
-            Ok(Member::Chunk(..)) => Err(refused("a chunk comes with its digests")),
-            Ok(member) if !member.is_sealed() => Err(refused("the writer makes it itself")),
+            Err(reason) => Err(refused(name, reason)),
+            Ok(Member::Chunk(..)) => Err(refused(name, "a chunk comes with its digests")),
+            Ok(member) if !member.is_sealed() => Err(refused(name, "the writer makes it itself")),
             Ok(member) => self.add(&member, sealed, None),
         };
         result.map_err(|fault| self.name(fault))
@@ -152,7 +144,7 @@ impl Writer {
     ) -> Result<(), BundleError> {
         let member = Member::Chunk(stream, index);
         let result = if raw_bytes > RAW_CHUNK_BYTES_LIMIT {
-            Err(Fault::Refused { member: member.to_string(), reason: "it is too large before compression".into() })
+            Err(refused(&member, "it is too large before compression"))
         } else {
             let raw = Raw { stored_sha256, bytes: raw_bytes, sha256: raw_sha256 };
             self.add(&member, stored, Some(&raw))
@@ -223,8 +215,7 @@ impl Writer {
         if total.raw.bytes == counted.bytes {
             return Ok(total);
         }
-        let reason = format!("{} bytes were sent and {} came", counted.bytes, total.raw.bytes);
-        Err(Fault::Refused { member: prefix, reason })
+        Err(refused(prefix, format!("{} bytes were sent and {} came", counted.bytes, total.raw.bytes)))
     }
 
     fn seal(&mut self, name: &str, plaintext: &[u8]) -> Result<(), BundleError> {
@@ -235,19 +226,9 @@ impl Writer {
     }
 
     fn add(&mut self, member: &Member, stored: &[u8], raw: Option<&Raw>) -> Result<(), Fault> {
-        let refused = |reason: String| Fault::Refused { member: member.to_string(), reason };
         let bytes = stored.len() as u64;
-        if bytes > member.bytes_limit() {
-            return Err(refused(format!("{bytes} bytes are more than the {} that it may have", member.bytes_limit())));
-        }
-        if member.is_sealed() && !stored.starts_with(AGE_MAGIC) {
-            return Err(refused("it is not an age file".into()));
-        }
-        let sha256: [u8; 32] = Sha256::digest(stored).into();
-        if raw.is_some_and(|raw| *raw.stored_sha256 != sha256) {
-            return Err(refused("its bytes are not those that were sent".into()));
-        }
-        self.order.admit(member).map_err(refused)?;
+        let sha256 = check_stored(member, stored, raw.map(|raw| raw.stored_sha256))?;
+        self.order.admit(member).map_err(|reason| refused(member, reason))?;
         let name = member.to_string();
         self.draft.append(&tarball::header(&name, bytes, self.mtime)?)?;
         self.draft.append(stored)?;
@@ -265,6 +246,26 @@ impl Writer {
     fn name(&self, fault: Fault) -> BundleError {
         fault.of(self.header.id.as_str())
     }
+}
+
+fn refused(member: impl Display, reason: impl Into<String>) -> Fault {
+    Fault::Refused { member: member.to_string(), reason: reason.into() }
+}
+
+/// Whether these bytes may be stored as `member`; returns their digest, which must be the one `sent`.
+fn check_stored(member: &Member, stored: &[u8], sent: Option<&[u8; 32]>) -> Result<[u8; 32], Fault> {
+    if stored.len() as u64 > member.bytes_limit() {
+        let reason = format!("{} bytes are more than the {} that it may have", stored.len(), member.bytes_limit());
+        return Err(refused(member, reason));
+    }
+    if member.is_sealed() && !stored.starts_with(AGE_MAGIC) {
+        return Err(refused(member, "it is not an age file"));
+    }
+    let sha256: [u8; 32] = Sha256::digest(stored).into();
+    if sent.is_some_and(|sent| *sent != sha256) {
+        return Err(refused(member, "its bytes are not those that were sent"));
+    }
+    Ok(sha256)
 }
 
 /// What comes with a chunk.

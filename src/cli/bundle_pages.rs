@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::bundle::report::{ListReport, ListRow, ShowReport, VerifyReport};
 use crate::bundle::{OutOfScope, SignatureState};
 use crate::ops::{create, restore};
-use crate::ui::{Mark, Page, Report, bytes, elapsed, plural, short_time};
+use crate::text::{bytes, elapsed, plural};
+use crate::ui::{Mark, Page, Report, short_time};
 
 impl Report for ListReport {
     fn human(&self, page: &mut Page) {

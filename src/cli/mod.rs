@@ -3,6 +3,8 @@
 mod agent;
 mod bundle;
 mod bundle_pages;
+mod config;
+mod deploy;
 mod doctor;
 mod init;
 mod run;
@@ -77,6 +79,8 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Turn the application off and back on
     Server(server::ServerArgs),
+    Deploy(deploy::DeployArgs),
+    Config(config::ConfigArgs),
     Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
     #[command(hide = true)]
@@ -89,6 +93,8 @@ async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
         Verb::Agent(args) => agent::run(args).await,
+        Verb::Deploy(args) => deploy::run(ctx, ui, args).await,
+        Verb::Config(args) => config::run(ctx, ui, args).await,
         Verb::Server(args) => server::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
     }

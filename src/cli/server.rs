@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ops::{Ctx, server};
-use crate::ui::{Page, Report, Ui, plural};
+use crate::text::plural;
+use crate::ui::{Page, Report, Ui};
 
 /// Turn the application off and back on, with the replica counts that it had
 #[derive(Debug, Args)]

@@ -48,7 +48,7 @@ fn advice(bundle: &str, fault: &Fault) -> (Exit, Vec<String>) {
         ),
         Fault::Unsigned => (
             Exit::Untrusted,
-            vec!["Whoever holds a public key can make such a file, and restoring it runs what is in it. `--trust-anyone` takes it all the same.".into()],
+            vec!["Whoever holds a public key can make such a file, and restoring it runs what is in it. `--any-signer` takes it all the same.".into()],
         ),
         Fault::Untrusted(error) => crypt::sign_advice(error),
         Fault::Sealed { source, .. } => crypt::seal_advice(source),

@@ -25,7 +25,7 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
             Exit::Space,
             vec![
                 format!("Free room under {place} (`df -h {place}`) and run it again; nothing half was left there."),
-                "`dr bundle prune` removes bundles that are no longer needed.".into(),
+                "`dr bundle list` shows what is there; a bundle is one file, and its .proof.json goes with it.".into(),
             ],
         ),
         StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are going on.".into()]),

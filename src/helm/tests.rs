@@ -3,7 +3,7 @@ use crate::event::Event;
 use crate::values::Tree;
 use std::sync::{Arc, Mutex};
 
-/// What each helm really answered; `fixtures/README.md` says how they were recorded.
+/// What each helm really answered; `fixtures/helm/README.md` says how they were recorded.
 const RECORDED: &[&str] = &["v3.18.0", "v4.1.4"];
 
 fn fixture(version: &str, name: &str) -> String {

@@ -4,8 +4,11 @@
 //! events, and returns a report value.
 
 pub mod bundles;
+pub mod config;
 pub mod create;
+pub mod deploy;
 pub mod doctor;
+pub mod guard;
 pub mod helper;
 pub mod init;
 pub mod look;

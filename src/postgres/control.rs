@@ -83,7 +83,7 @@ mod tests {
         let data = ControlData::parse(REAL).unwrap();
         assert_eq!(data.system_identifier, 7_711_272_386_700_096_654);
         assert_eq!((data.state.as_str(), data.timeline), ("in production", 1));
-        assert_eq!((data.checkpoint.to_string(), data.redo.to_string()), ("0/6000060".into(), "0/6000028".into()));
+        assert_eq!((data.checkpoint.to_string(), data.redo.to_string()), ("0/7041A90".into(), "0/7041A58".into()));
         assert_eq!((data.wal_segment_bytes, data.control_version), (16 << 20, 1300));
     }
 

@@ -41,12 +41,12 @@ impl Segment {
         Ok(Self { timeline, number: lsn.0 / bytes, bytes })
     }
 
-    /// The segment that holds the last byte before `lsn`: what is needed to replay up to `lsn`.
+    /// The segment that holds the last byte of WAL before `lsn`: what is needed to replay up to `lsn`.
     ///
     /// # Errors
     /// `Size` when `bytes` is no segment size.
     pub fn needed_to_reach(lsn: Lsn, timeline: u32, bytes: u64) -> Result<Self, WalError> {
-        Self::holding(Lsn(lsn.0.saturating_sub(1)), timeline, bytes)
+        Self::holding(Lsn(end_of_records(lsn, bytes)?.0.saturating_sub(1)), timeline, bytes)
     }
 
     /// Reads a file name of 24 hex digits; `None` for any other name (`.partial`, `.history`, folders).
@@ -115,6 +115,20 @@ impl fmt::Display for Segment {
     }
 }
 
+/// Where the last record before `lsn` ends. An idle server that has just switched segments names the place of its next
+/// record, which is behind the header of a segment that does not exist yet: nothing before that is missing.
+///
+/// # Errors
+/// `Size` when `bytes` is no segment size.
+pub fn end_of_records(lsn: Lsn, bytes: u64) -> Result<Lsn, WalError> {
+    check_size(bytes)?;
+    let inside = lsn.0 % bytes;
+    Ok(if inside <= LONG_HEADER { Lsn(lsn.0 - inside) } else { lsn })
+}
+
+/// The length of the header that each segment begins with, in bytes.
+const LONG_HEADER: u64 = 40;
+
 /// Whether the name is that of a timeline's history, such as `00000002.history`.
 pub fn is_history(name: &str) -> bool {
     name.strip_suffix(".history").is_some_and(|id| id.len() == 8 && id.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -159,7 +173,9 @@ mod tests {
     #[test]
     fn a_position_on_the_edge_needs_only_the_segment_before_it() {
         let needed = |lsn| Segment::needed_to_reach(Lsn(lsn), 1, MIB16).unwrap().number;
-        assert_eq!((needed(7 * MIB16), needed(7 * MIB16 + 1)), (6, 7));
+        assert_eq!((needed(7 * MIB16), needed(7 * MIB16 + 41)), (6, 7));
+        assert_eq!(needed(7 * MIB16 + 40), 6, "only the header of a segment that is not begun");
+        assert_eq!(end_of_records(Lsn(7 * MIB16 + 40), MIB16).unwrap(), Lsn(7 * MIB16));
         assert_eq!(Segment::holding(Lsn(7 * MIB16), 1, MIB16).unwrap().number, 7);
         assert!(Segment::holding(Lsn(0), 1, 3 << 20).is_err());
     }

@@ -171,7 +171,8 @@ pub trait Draft: Send {
     /// Turns the draft into a finished object.
     ///
     /// # Errors
-    /// `Exists`, `Io`, `Poisoned`; the draft is then thrown away.
+    /// `Exists`, `Full`, `Io`, `Poisoned`; the draft is then thrown away. One case is open: when the last sync of the
+    /// folder fails, the whole object is there already, and only a crash of the machine may still undo that.
     fn publish(self: Box<Self>) -> Result<(), StoreError>;
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::page::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, bytes, elapsed, paint, visible};
+use super::page::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint, visible};
 use super::{Manner, Output, width};
 use crate::event::Event;
+use crate::text::{bytes, elapsed};
 
 /// How often a line is written where nothing can be redrawn.
 const EVERY: Duration = Duration::from_secs(10);
@@ -71,7 +72,10 @@ impl Live {
             _ if self.quiet => {}
             Event::RunStarted { run, verb, resumed, .. } => {
                 let again = if *resumed { "goes on with" } else { "run" };
-                self.print(&mut state, &format!("{} {}", paint(BOLD, verb), paint(DIM, &format!("({again} {run})"))));
+                self.print(
+                    &mut state,
+                    &format!("{} {}", paint(BOLD, &format!("bundle {verb}")), paint(DIM, &format!("({again} {run})"))),
+                );
             }
             Event::StepStarted { title, number, of, .. } => self.begin(&mut state, title, *number, *of),
             Event::Waiting { what, seen } => {

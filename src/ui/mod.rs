@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use page::{Mark, Page, bytes, elapsed, plural, short_time};
+pub use page::{Mark, Page, short_time};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
@@ -226,10 +226,10 @@ fn say(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// The terminal's width; 100 where there is none.
+/// The terminal's width. Where there is none, wide enough that a table stays a table.
 fn width() -> usize {
     terminal_size::terminal_size_of(io::stderr())
         .or_else(|| terminal_size::terminal_size_of(io::stdout()))
-        .map_or(100, |(width, _)| usize::from(width.0))
+        .map_or(160, |(width, _)| usize::from(width.0))
         .max(20)
 }

@@ -2,7 +2,6 @@
 //! strip where it is not wanted; every page must read well without it.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -16,6 +15,9 @@ pub(super) const GREEN: Style = AnsiColor::Green.on_default();
 pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
 pub(super) const RED: Style = AnsiColor::Red.on_default();
 pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
+
+/// The most columns that running text takes.
+const READABLE: usize = 100;
 
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +89,7 @@ impl Page {
         let mut empty = true;
         for word in text.split(' ') {
             let needed = visible(&line) + usize::from(!empty) + visible(word);
-            if needed > self.width && !empty {
+            if needed > self.width.min(READABLE) && !empty {
                 self.line(line);
                 line = indent.to_owned();
                 empty = true;
@@ -197,40 +199,9 @@ pub(super) fn visible(text: &str) -> usize {
     if text.contains('\u{1b}') { anstream::adapter::strip_str(text).to_string().width() } else { text.width() }
 }
 
-/// A size for people: `597 MiB`, `1.1 GiB`.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 || value >= 100.0 {
-        format!("{value:.0} {}", UNITS[unit])
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
-}
-
-/// A length of time for people: `0.4 s`, `12 s`, `3 min 5 s`.
-pub fn elapsed(time: Duration) -> String {
-    match time.as_secs() {
-        0..=9 => format!("{:.1} s", time.as_secs_f64()),
-        s @ 10..=59 => format!("{s} s"),
-        s @ 60..=3599 => format!("{} min {} s", s / 60, s % 60),
-        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
-    }
-}
-
 /// A time for people, in UTC: `2026-08-20 10:00:05Z`.
 pub fn short_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
-/// `1 file`, `2 files`.
-pub fn plural(count: u64, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 #[cfg(test)]
@@ -264,12 +235,5 @@ mod tests {
             plain(&page),
             "error: read bundle x\n  caused by: no such\n             file\nhint: Look at `dr bundle\n      list`.\n"
         );
-    }
-
-    #[test]
-    fn sizes_and_times_are_short() {
-        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(626_000_000)], ["0 B", "1023 B", "1.5 KiB", "597 MiB"]);
-        assert_eq!(elapsed(Duration::from_millis(420)), "0.4 s");
-        assert_eq!(elapsed(Duration::from_secs(185)), "3 min 5 s");
     }
 }

@@ -116,7 +116,8 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
             add_chunk(&mut writer, &recipients, stream, index as u32, piece).unwrap();
         }
     }
-    writer.seal_backup_manifest(&listing).unwrap();
+    let sealed = recipients.seal(&listing).unwrap();
+    writer.add_sealed("db/backup_manifest.age", &sealed).unwrap();
     let database = dr::bundle::DatabaseFacts {
         system_identifier: control.system_identifier.to_string(),
         timeline: listed.timeline,

@@ -119,6 +119,39 @@ fn every_broken_bundle_is_refused_even_by_those_who_trust_anyone_but_the_untrust
     }
 }
 
+#[test]
+fn the_reference_page_names_every_member_and_every_field() {
+    let page = include_str!("../../docs/reference/bundle-format.md");
+    fn fields(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| {
+                found.push(key.clone());
+                fields(value, found);
+            }),
+            serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, found)),
+            _ => {}
+        }
+    }
+    let pieces = take_apart(&fs::read(fixture("bundles").join(GOOD)).unwrap());
+    for member in ["bundle.json", "manifest.json"] {
+        let mut value: serde_json::Value = serde_json::from_slice(&pieces[find(&pieces, member)].content).unwrap();
+        if member == "manifest.json" {
+            // Their keys are the caller's.
+            value["counts"] = serde_json::Value::Null;
+            value["key_fingerprints"] = serde_json::Value::Null;
+        }
+        let mut found = Vec::new();
+        fields(&value, &mut found);
+        for field in found {
+            assert!(page.contains(&format!("`{field}`")), "the page lacks the field `{field}` of {member}");
+        }
+    }
+    for name in ["config/release.json.age", "db/base/000000.tar.zst.age", "db/backup_manifest.age", "manifest.json.sig"]
+    {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// Makes the keys and bundles anew. A bundle of a released format is never made anew: this is for the first time, and
 /// for adding a broken kind.
 #[test]

@@ -7,3 +7,4 @@ mod fixtures;
 mod repack;
 mod round_trip;
 mod sample;
+mod speed;

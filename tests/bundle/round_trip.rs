@@ -118,11 +118,15 @@ fn the_writer_refuses_what_is_out_of_order_damaged_or_in_the_clear() {
     assert!(refused(writer.add_sealed("config/values.yaml.age", b"plain")).contains("not an age file"));
     assert!(refused(writer.add_sealed("config/../x.age", &sealed)).contains("leads out"));
     assert!(refused(writer.add_sealed("manifest.json", &sealed)).contains("the writer makes it itself"));
-    assert!(refused(writer.add_sealed("db/base/000000.tar.zst.age", &sealed)).contains("comes with its digests"));
-    assert!(refused(writer.seal_backup_manifest(b"x")).contains("config/values.yaml.age is missing"));
+    assert!(
+        refused(writer.add_sealed("db/base/000000.tar.zst.age", &sealed)).contains("a chunk comes with its digests")
+    );
+    let digest = Sha256::digest(&sealed).into();
+    assert!(
+        refused(writer.add_sealed("db/backup_manifest.age", &sealed)).contains("config/values.yaml.age is missing")
+    );
     writer.seal_config("values.yaml", VALUES).unwrap();
     assert!(refused(writer.seal_config("values.yaml", VALUES)).contains("there twice"));
-    let digest = Sha256::digest(&sealed).into();
     assert!(refused(writer.add_chunk(Stream::Base, 1, &sealed, &digest, 1, &digest)).contains("chunk 000000 of base"));
     assert!(
         refused(writer.add_chunk(Stream::Base, 0, &sealed, &[0; 32], 1, &digest)).contains("not those that were sent")
@@ -143,7 +147,8 @@ fn a_stream_that_lost_its_tail_is_not_finished() {
     }
     add_chunk(&mut writer, &bench.recipients(), Stream::Base, 0, &content.base).unwrap();
     add_chunk(&mut writer, &bench.recipients(), Stream::Wal, 0, b"wal").unwrap();
-    writer.seal_backup_manifest(b"{}").unwrap();
+    let listing = bench.recipients().seal(b"{}").unwrap();
+    writer.add_sealed("db/backup_manifest.age", &listing).unwrap();
     let facts = dr::bundle::Facts {
         database: database_facts(),
         base: whole(&Content::good().base),

@@ -214,7 +214,8 @@ pub fn write_content(
             }
         }
     }
-    writer.seal_backup_manifest(&content.backup_manifest)?;
+    let listing = recipients.seal(&content.backup_manifest).unwrap();
+    writer.add_sealed("db/backup_manifest.age", &listing)?;
     assert_eq!(writer.sync()?, writer.written());
     let facts = Facts {
         database: content.database.clone(),

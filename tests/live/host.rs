@@ -144,7 +144,7 @@ impl Host {
     /// Rows and head of the ledger.
     pub fn ledger(&self) -> Ledger {
         let row =
-            self.sql("SELECT count(*), (SELECT encode(hash, 'hex') FROM ledger ORDER BY seq DESC LIMIT 1) FROM ledger");
+            self.sql("SELECT count(*), (SELECT encode(hash, 'hex') FROM ledger ORDER BY id DESC LIMIT 1) FROM ledger");
         let (rows, head) = row.split_once('|').unwrap();
         Ledger { rows: rows.parse().unwrap(), head: head.to_owned() }
     }
@@ -153,7 +153,7 @@ impl Host {
     pub fn assert_ledger_holds(&self, before: &Ledger) {
         assert_eq!(self.sql("SELECT count(*) FROM ledger_faults"), "0", "the chain is whole");
         let found = self.sql(&format!(
-            "SELECT count(*) FROM ledger WHERE seq <= (SELECT seq FROM ledger WHERE encode(hash, 'hex') = '{}')",
+            "SELECT count(*) FROM ledger WHERE id <= (SELECT id FROM ledger WHERE encode(hash, 'hex') = '{}')",
             before.head
         ));
         assert_eq!(found, before.rows.to_string(), "every row up to the noted head is there");
@@ -191,12 +191,13 @@ impl Host {
         self.kubectl(&names).ok().split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Deletes the namespace with all that is in it, and waits until it is gone.
+    /// Burns the namespace with all that is in it, and waits until it is gone. Nothing is given time to end well.
     pub fn delete_namespace(&self) {
-        command("kubectl")
-            .args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=180s"])
-            .run()
-            .ok();
+        command("kubectl").args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"]).run().ok();
+        wait(Duration::from_secs(300), &format!("namespace {} to be gone", self.namespace), || {
+            self.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"]);
+            command("kubectl").args(["get", "namespace", &self.namespace]).run().code != 0
+        });
     }
 
     /// Removes what this host knows: settings, vault, store, runs. Keeps the given files of the keys' folder.
@@ -287,6 +288,6 @@ pub fn wait(limit: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < limit, "waited {limit:?} for {what}");
-        std::thread::park_timeout(Duration::from_millis(300));
+        std::thread::park_timeout(Duration::from_millis(500));
     }
 }

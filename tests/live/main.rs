@@ -14,3 +14,4 @@ mod restore;
 mod roundtrip;
 mod secrets;
 mod server;
+mod stream;

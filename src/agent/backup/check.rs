@@ -147,3 +147,70 @@ impl Sink for BaseCheck {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::Lsn;
+
+    const LABEL: &str = include_str!("../../../fixtures/pg/backup_label-15.txt");
+
+    fn file(check: &mut BaseCheck, path: &str, bytes: &[u8]) -> Result<(), Failure> {
+        check.begin(&Entry { path: path.into(), folder: false, bytes: bytes.len() as u64 })?;
+        check.data(bytes)?;
+        check.end()
+    }
+
+    fn listed(files: &[(&str, &[u8])]) -> Manifest {
+        let entry = |bytes: &[u8]| File { size: bytes.len() as u64, crc32c: crc32c::crc32c(bytes) };
+        Manifest {
+            version: 1,
+            system_identifier: None,
+            files: files.iter().map(|(path, bytes)| ((*path).to_owned(), entry(bytes))).collect(),
+            timeline: 1,
+            start: Lsn(0),
+            end: Lsn(1),
+        }
+    }
+
+    #[test]
+    fn the_label_is_known_as_soon_as_it_has_passed() {
+        let mut check = BaseCheck::default();
+        assert!(check.label().unwrap().is_none());
+        file(&mut check, "backup_label", LABEL.as_bytes()).unwrap();
+        assert_eq!(check.label().unwrap().unwrap().start, Lsn(0x600_0028));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_extra_or_different_is_named() {
+        let manifest = listed(&[("PG_VERSION", b"15\n"), ("base/1/2", b"abc")]);
+        let verdict = |files: &[(&str, &[u8])]| {
+            let mut check = BaseCheck::default();
+            files.iter().for_each(|(path, bytes)| file(&mut check, path, bytes).unwrap());
+            compare(&manifest, &check.files).map_err(|failure| failure.message)
+        };
+        let good: [(&str, &[u8]); 2] = [("PG_VERSION", b"15\n"), ("base/1/2", b"abc")];
+        verdict(&good).unwrap();
+        verdict(&[good[0], good[1], ("pg_wal/000000010000000000000001", b"x"), ("backup_manifest", b"{}")]).unwrap();
+        assert!(verdict(&good[..1]).unwrap_err().contains("base/1/2 is listed"));
+        assert!(verdict(&[good[0], good[1], ("evil", b"")]).unwrap_err().contains("evil is in the backup"));
+        assert!(verdict(&[good[0], ("base/1/2", b"abd")]).unwrap_err().contains("base/1/2 is damaged"));
+        assert!(verdict(&[good[0], ("base/1/2", b"ab")]).unwrap_err().contains("base/1/2 has 2 bytes"));
+    }
+
+    #[test]
+    fn a_tablespace_and_a_file_that_comes_twice_are_refused() {
+        let mut check = BaseCheck::default();
+        let failure = file(&mut check, "pg_tblspc/16400/x", b"").unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Tablespaces);
+        file(&mut check, "a", b"1").unwrap();
+        assert!(file(&mut check, "a", b"1").is_err());
+    }
+
+    #[test]
+    fn a_base_backup_without_its_manifest_is_refused() {
+        let mut check = BaseCheck::default();
+        file(&mut check, "backup_label", LABEL.as_bytes()).unwrap();
+        assert!(check.finish().unwrap_err().message.contains("without backup_manifest"));
+    }
+}

@@ -4,7 +4,7 @@
 //! pg_basebackup -> tar reader: CRC of each file -> chunks -+-> compress + seal, side by side -> sender -> link
 //! pg_receivewal -> spool -> whole segments -> tar -> chunks -+
 //! ```
-//! WAL is received from before the base backup begins, so that nothing that it needs can be recycled meanwhile.
+//! WAL is received from the segment that the base backup begins in, as soon as that is known: see [`wal::follow`].
 
 mod check;
 mod seal;
@@ -12,9 +12,9 @@ mod wal;
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::process::{Child, ChildStdout};
 use tokio::sync::{mpsc, watch};
@@ -24,7 +24,7 @@ pub use check::compare;
 
 use self::check::BaseCheck;
 use self::seal::{Cutter, Outgoing, SealedChunk, Sealer};
-use self::wal::{Need, Receiver};
+use self::wal::Need;
 use super::host;
 use super::protocol::{
     BackupDone, BackupRequest, BaseDone, CHUNK_BOUNDS, Failure, FailureKind, Reply, Stream, StreamTotals,
@@ -55,7 +55,6 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let sealer = Arc::new(check_request(&request)?);
     let server = ask_server(&request).await?;
-    let receiver = Receiver::start(&request, spool, tell.clone()).await?;
 
     let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
     let chunk_bytes = request.chunk_bytes as usize;
@@ -70,12 +69,8 @@ pub async fn run(
         out.clone(),
         &need,
     );
-    let wal = receiver.ship(
-        Cutter::new(Stream::Wal, chunk_bytes, sealer.clone(), out),
-        needed,
-        server.wal_segment_bytes,
-        Duration::from_secs(request.wal_wait_seconds),
-    );
+    let cutter = Cutter::new(Stream::Wal, chunk_bytes, sealer.clone(), out);
+    let wal = wal::follow(tell, &request, spool, cutter, needed, server.wal_segment_bytes);
     let listen = listen(&request, asked, &need);
     let work = async {
         let ((base, mut base_totals, mut manifest_totals), mut wal, mut sent) =
@@ -193,13 +188,16 @@ async fn base(
     let status = child.wait().await.map_err(Failure::io(format!("wait for {name}")))?;
     let words = words.await.unwrap_or_default();
     // Its own words say more than the broken tar that it left. But when it was this side that stopped reading, its
-    // complaint is only the echo.
-    let (base, manifest, totals) = match read {
-        Ok(_) | Err(Failure { kind: FailureKind::Damaged, .. }) if !status.success() => {
-            return Err(host::died(name, status, words.iter().map(String::as_str)));
-        }
-        read => read?,
+    // complaint about the pipe is only the echo.
+    let echo = words.iter().any(|line| line.contains("Broken pipe")) || status.signal() == Some(13);
+    let in_its_words = match &read {
+        Ok(_) => !status.success(),
+        Err(failure) => failure.kind == FailureKind::Damaged && !status.success() && !echo,
     };
+    if in_its_words {
+        return Err(host::died(name, status, words.iter().map(String::as_str)));
+    }
+    let (base, manifest, totals) = read?;
     need.send_modify(|need| need.base_end = Some(base.end));
     let gone = |_| Failure::new(FailureKind::System, "the backup was given up");
     let manifest_totals =

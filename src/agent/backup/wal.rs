@@ -20,7 +20,7 @@ const START: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 
 /// `pg_receivewal` at work.
-pub struct Receiver {
+struct Receiver {
     child: Child,
     words: watch::Receiver<Vec<String>>,
     spool: PathBuf,
@@ -57,20 +57,53 @@ pub struct Shipped {
     pub last: Segment,
 }
 
+fn wrong(error: wal::WalError) -> Failure {
+    Failure::new(FailureKind::Wal, error.to_string())
+}
+
+/// Receives the WAL of a backup that has begun, and ships it into `cutter` until the needed position is reached.
+///
+/// It begins with the segment that the backup begins in, as soon as `backup_label` tells which: the server keeps what
+/// comes after a checkpoint until the next one is complete. To begin earlier would be in vain: the backup's own
+/// checkpoint may remove those segments while they are being sent.
+///
+/// # Errors
+/// When `pg_receivewal` ends, a segment is missing, the timeline changes, or the last segment does not get whole in time.
+pub async fn follow(
+    tell: &Tell,
+    request: &BackupRequest,
+    spool: &Path,
+    cutter: Cutter,
+    mut need: watch::Receiver<Need>,
+    segment_bytes: u64,
+) -> Result<Shipped, Failure> {
+    let begun = need.wait_for(|need| need.start.is_some()).await.map(|need| need.start);
+    let Ok(Some((start, timeline))) = begun else {
+        return Err(Failure::new(FailureKind::System, "the backup was given up"));
+    };
+    let first = Segment::holding(start, timeline, segment_bytes).map_err(wrong)?;
+    let receiver = Receiver::start(request, spool, first, tell.clone()).await?;
+    receiver.ship(cutter, need, first, Duration::from_secs(request.wal_wait_seconds)).await
+}
+
 impl Receiver {
-    /// Starts `pg_receivewal` into a fresh folder and waits until it streams.
+    /// Starts `pg_receivewal` at segment `first` into a fresh folder below `spool` (removing older ones) and waits
+    /// until it streams.
     ///
     /// # Errors
     /// With its last words when it ends, or does not begin in time.
-    pub async fn start(request: &BackupRequest, spool: &Path, tell: Tell) -> Result<Self, Failure> {
-        let folder = spool.join("wal");
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::io(format!("empty {}", host::shown(&folder)))(error));
-            }
-            _ => {}
+    async fn start(request: &BackupRequest, spool: &Path, first: Segment, tell: Tell) -> Result<Self, Failure> {
+        // A folder of its own: what an earlier attempt has left may still be in the hands of its last threads.
+        let folder = spool.join(format!("wal-{:016x}", rand::random::<u64>()));
+        for old in fs::read_dir(spool).into_iter().flatten().flatten() {
+            // Whatever stays is found again by the next attempt.
+            let _ = fs::remove_dir_all(old.path());
         }
         fs::create_dir_all(&folder).map_err(Failure::io(format!("make {}", host::shown(&folder))))?;
+        // It goes on with the segment that it finds unfinished; without one it would begin wherever the server is by
+        // now, which may be too late.
+        let unfinished = folder.join(format!("{first}.partial"));
+        fs::write(&unfinished, b"").map_err(Failure::io(format!("make {}", host::shown(&unfinished))))?;
         let arguments = argv::receivewal(&request.connection, &folder.to_string_lossy());
         let mut child = host::command("pg_receivewal", &arguments, Some(&request.connection))?
             .spawn()
@@ -108,53 +141,41 @@ impl Receiver {
         host::died("pg_receivewal", status, lines.iter().map(String::as_str))
     }
 
-    /// Puts segments into `cutter` as they get whole, until the needed position is reached. The spool holds no more
-    /// than what has not been handed over.
-    ///
-    /// # Errors
-    /// When `pg_receivewal` ends, a segment is missing, the timeline changes, or the last segment does not get whole
-    /// in time.
-    pub async fn ship(
+    /// Puts segments into the tar as they get whole, from `first` until the needed position is reached. The spool holds
+    /// no more than what has not been handed over.
+    async fn ship(
         mut self,
         mut cutter: Cutter,
         need: watch::Receiver<Need>,
-        segment_bytes: u64,
+        first: Segment,
         wait: Duration,
     ) -> Result<Shipped, Failure> {
-        let wrong = |error: wal::WalError| Failure::new(FailureKind::Wal, error.to_string());
-        let mut shipped: Option<(Segment, Segment)> = None;
+        let mut next = first;
         let mut deadline: Option<Instant> = None;
         loop {
-            let need = *need.borrow();
+            let until = need.borrow().until();
             let ended = self.child.try_wait().map_err(Failure::io("look after pg_receivewal"))?;
-            if let Some((start, timeline)) = need.start {
-                let first = Segment::holding(start, timeline, segment_bytes).map_err(wrong)?;
-                let next = shipped.map_or(first, |(_, last)| last.next());
-                let (back, last) = self.hand_over(cutter, next).await?;
-                cutter = back;
-                if let Some(last) = last {
-                    shipped = Some((first, last));
-                    deadline = None;
+            let before = next;
+            (cutter, next) = self.hand_over(cutter, next).await?;
+            if next != before {
+                deadline = None;
+            }
+            if let Some(until) = until {
+                let target = Segment::needed_to_reach(until, first.timeline, first.bytes).map_err(wrong)?;
+                if next.number > target.number {
+                    let last = Segment { number: next.number - 1, ..next };
+                    let totals = host::blocking(move || {
+                        cutter.write(&tarball::END)?;
+                        cutter.finish()
+                    });
+                    return Ok(Shipped { totals: totals.await?, until, first, last });
                 }
-                if let Some(until) = need.until() {
-                    let target = Segment::needed_to_reach(until, timeline, segment_bytes).map_err(wrong)?;
-                    match shipped {
-                        Some((first, last)) if last.number >= target.number => {
-                            let totals = host::blocking(move || {
-                                cutter.write(&tarball::END)?;
-                                cutter.finish()
-                            });
-                            return Ok(Shipped { totals: totals.await?, until, first, last });
-                        }
-                        _ if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + wait) => {
-                            let message = format!(
-                                "WAL segment {target}, which holds position {until}, was not finished in {} s",
-                                wait.as_secs()
-                            );
-                            return Err(Failure::new(FailureKind::Wal, message));
-                        }
-                        _ => {}
-                    }
+                if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + wait) {
+                    let message = format!(
+                        "WAL segment {target}, which holds position {until}, was not finished in {} s",
+                        wait.as_secs()
+                    );
+                    return Err(Failure::new(FailureKind::Wal, message));
                 }
             }
             if ended.is_some() {
@@ -164,12 +185,11 @@ impl Receiver {
         }
     }
 
-    /// Puts every whole segment from `next` on into the tar, with histories before them, and removes it. Returns the
-    /// last one.
-    async fn hand_over(&self, mut cutter: Cutter, mut next: Segment) -> Result<(Cutter, Option<Segment>), Failure> {
+    /// Puts every whole segment from `next` on into the tar, and histories, and removes them from the spool. Returns
+    /// the segment that is due now.
+    async fn hand_over(&self, mut cutter: Cutter, mut next: Segment) -> Result<(Cutter, Segment), Failure> {
         let spool = self.spool.clone();
         host::blocking(move || {
-            let mut last = None;
             let mut names = Vec::new();
             let act = || Failure::io(format!("look into {}", spool.display()));
             for entry in fs::read_dir(&spool).map_err(act())? {
@@ -183,11 +203,6 @@ impl Receiver {
                     continue;
                 }
                 let Some(segment) = Segment::from_name(name, next.bytes) else { continue };
-                if segment.timeline == next.timeline && segment.number < next.number {
-                    // From before the backup began: nobody needs it.
-                    fs::remove_file(&path).map_err(Failure::io(format!("remove {}", path.display())))?;
-                    continue;
-                }
                 if segment.timeline != next.timeline {
                     let message = format!("WAL went on as {segment} where {next} was due: the server was promoted");
                     return Err(Failure::new(FailureKind::Standby, message));
@@ -202,10 +217,9 @@ impl Receiver {
                     return Err(Failure::new(FailureKind::Wal, message));
                 }
                 append(&mut cutter, &path, name)?;
-                last = Some(segment);
                 next = next.next();
             }
-            Ok((cutter, last))
+            Ok((cutter, next))
         })
         .await
     }

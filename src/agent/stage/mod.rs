@@ -21,7 +21,7 @@ use super::protocol::{
 };
 use super::swap::Place;
 use super::worker::{Busy, Tell};
-use crate::postgres::Segment;
+use crate::postgres::{Lsn, Segment, wal};
 use crate::wire::{Conduit, Kind};
 
 /// A stage that is being filled.
@@ -95,13 +95,21 @@ impl Stage {
         let (opened, to_write) = mpsc::channel::<Opened>(1);
         let unpack = Unpack::new(&self.place.stage, self.request.clone());
         let (busy, acknowledge) = (self.busy.clone(), tell.clone());
-        let open = host::blocking(move || open_all(to_open, &opened));
+        // Every thread holds one end: the other tells when all of them have let go of the folder.
+        let (held, mut released) = mpsc::channel::<()>(1);
+        let (held_open, held_write) = (held.clone(), held);
+        let open = host::blocking(move || {
+            let _held = held_open;
+            open_all(to_open, &opened)
+        });
         let write = host::blocking(move || {
-            let _busy = busy;
+            let (_busy, _held) = (busy, held_write);
             write_all(to_write, unpack, &acknowledge)
         });
-        let collect = collect(tell, conduit, arrived);
-        let ((), (), unpack) = tokio::try_join!(collect, open, write)?;
+        let filled = async { tokio::try_join!(collect(tell, conduit, arrived), open, write) }.await;
+        // After a failure the next attempt removes the folder: nobody may still write to it then.
+        while released.recv().await.is_some() {}
+        let ((), (), unpack) = filled?;
         self.check(tell, unpack).await
     }
 
@@ -223,12 +231,14 @@ async fn read_wal(tell: &Tell, stage: &PathBuf, request: &StageRequest, report: 
         tell.log("agent", "pg_waldump is not in the image: WAL was checked by its segments' headers only");
         return Ok(false);
     }
+    let end = wal::end_of_records(request.wal_until, request.wal_segment_bytes)
+        .map_err(|error| Failure::new(FailureKind::Request, error.to_string()))?;
     let arguments = [
         "--quiet".to_owned(),
         format!("--path={}", stage.join("pg_wal").display()),
         format!("--timeline={}", report.timeline),
         format!("--start={}", report.start),
-        format!("--end={}", request.wal_until),
+        format!("--end={end}"),
     ];
     host::output("pg_waldump", &arguments, None)
         .await
@@ -237,12 +247,8 @@ async fn read_wal(tell: &Tell, stage: &PathBuf, request: &StageRequest, report: 
 }
 
 /// The segments from the one that recovery begins in to the one that holds the last byte before the wanted position.
-fn segments_needed(
-    request: &StageRequest,
-    start: crate::postgres::Lsn,
-    timeline: u32,
-) -> Result<(Segment, Segment), Failure> {
-    let wrong = |error: crate::postgres::wal::WalError| Failure::new(FailureKind::Wal, error.to_string());
+fn segments_needed(request: &StageRequest, start: Lsn, timeline: u32) -> Result<(Segment, Segment), Failure> {
+    let wrong = |error: wal::WalError| Failure::new(FailureKind::Wal, error.to_string());
     let first = Segment::holding(start, timeline, request.wal_segment_bytes).map_err(wrong)?;
     let last = Segment::needed_to_reach(request.wal_until, timeline, request.wal_segment_bytes).map_err(wrong)?;
     Ok((first, last))

@@ -24,6 +24,7 @@ use crate::journal::{self, Begun, Journal, Outputs, Policy};
 use crate::postgres::Lsn;
 use crate::settings::{Quiesce, Settings};
 use crate::store::{DirectoryStore, Store};
+use crate::text::bytes;
 
 /// The verb's word in journals.
 pub const VERB: &str = "create";
@@ -121,7 +122,7 @@ fn enough_room(store: &DirectoryStore, database: u64) -> Result<Option<u64>> {
     match free {
         Some(free) if free < database + database / 10 => Err(CommandError::new(
             Exit::Space,
-            format!("store {} has {free} bytes free, and the database alone has {database}", store.place()),
+            format!("store {} has {} free, and the database alone has {}", store.place(), bytes(free), bytes(database)),
         )
         .hint("Free room there, or set `store.path` to another disk.")),
         free => Ok(free),

@@ -20,6 +20,7 @@ use crate::postgres::Lsn;
 use crate::postgres::argv::Connection;
 use crate::settings::Quiesce;
 use crate::store::Store;
+use crate::text;
 
 /// How long the application may take to serve again.
 const SERVING_LIMIT: Duration = Duration::from_secs(900);
@@ -271,7 +272,7 @@ async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
     let verified = tokio::task::block_in_place(|| writer.finish(facts, signer)?.verify(&events, &cancel))?;
     let (members, bytes) = (verified.proof().members, verified.proof().bytes);
     hands.verified = Some(verified);
-    Ok(Done::said(format!("{members} members, {bytes} bytes, signature good")))
+    Ok(Done::said(format!("{members} members, {}, signature good", text::bytes(bytes))))
 }
 
 fn raw_total(totals: &StreamTotals) -> bundle::RawTotal {

@@ -17,6 +17,7 @@ use crate::ops::look;
 use crate::ops::release::secrets_from_bytes;
 use crate::opschain::workloads::Names;
 use crate::postgres::Lsn;
+use crate::text;
 
 /// How long the operator may take to make a database and put it to sleep, or to wake it.
 const DATABASE_LIMIT: Duration = Duration::from_secs(900);
@@ -71,7 +72,7 @@ async fn verify(work: &Work, _: &Outputs) -> Result<Done> {
     {
         work.reader.open_member(&member, &work.identities)?;
     }
-    Ok(Done::said(format!("{} members, {} bytes, every one as signed", proof.members, proof.bytes)))
+    Ok(Done::said(format!("{} members, {}, every byte as signed", proof.members, text::bytes(proof.bytes))))
 }
 
 async fn namespace(work: &Work, _: &Outputs) -> Result<Done> {
@@ -127,14 +128,15 @@ async fn recovery_pod(work: &Work, _: &Outputs) -> Result<Done> {
         return Err(CommandError::new(
             Exit::Space,
             format!(
-                "the database's volume has {} bytes free, and the bundle's database takes {needed}",
-                volume.free_bytes
+                "the database's volume has {} free, and the bundle's database takes {}",
+                text::bytes(volume.free_bytes),
+                text::bytes(needed)
             ),
         )
         .hint("Give db.cnpg.storage.size more room in the values, or enlarge the volume, and begin again."));
     }
     work.hands.lock().await.agent = Some(agent);
-    Ok(Done::said(format!("{}, {} bytes free", pod_name(&work.run), volume.free_bytes)))
+    Ok(Done::said(format!("{}, {} free", pod_name(&work.run), text::bytes(volume.free_bytes))))
 }
 
 /// The agent of the recovery pod; attached to anew where this process has not met it yet.
@@ -165,7 +167,7 @@ async fn swap(work: &Work, _: &Outputs) -> Result<Done> {
     let report: SwapReport = agent.swap(SwapRequest { nothing_else_mounts: true }).await?;
     work.hands.lock().await.agent = Some(agent);
     let summary = match &report.kept {
-        Some(kept) => format!("the empty database is kept as {kept} until the end"),
+        Some(kept) => format!("the empty one is kept as {} until the end", kept.rsplit('/').next().unwrap_or(kept)),
         None => "there was none before".to_owned(),
     };
     Done::with(&report, summary)

@@ -204,7 +204,7 @@ impl Harm {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is done to the stream, each side gets the other's messages in order, each once, unchanged; and over a
     /// good stream at the end it gets all of them.
@@ -240,7 +240,9 @@ proptest! {
                 b.attach(now);
                 (Decoder::default(), Decoder::default())
             });
-            let (bytes, ends_b) = to_b.to(say(&mut a, now));
+            let said = say(&mut a, now);
+            let silent_a = said.is_empty();
+            let (bytes, ends_b) = to_b.to(said);
             let (taken, broken_b) = hear(&mut b, &mut at_b, &bytes, now);
             for message in taken {
                 got.push(message.payload.clone());
@@ -252,7 +254,10 @@ proptest! {
                     b.send(Kind::Control, Bytes::from(vec![1])).unwrap();
                 }
             }
-            let (bytes, ends_a) = to_a.to(say(&mut b, now));
+            let said = say(&mut b, now);
+            // Bytes that were lost at the end of what was said are only noticed by the deadline.
+            let silent = silent_a && said.is_empty();
+            let (bytes, ends_a) = to_a.to(said);
             let (taken, broken_a) = hear(&mut a, &mut at_a, &bytes, now);
             echoes += taken.len();
             if let Some(message) = taken.last() {
@@ -261,7 +266,7 @@ proptest! {
             for error in [&broken_a, &broken_b].into_iter().flatten() {
                 prop_assert!(error.ends_session_only(), "{}", error);
             }
-            let over = ends_a || ends_b || broken_a.is_some() || broken_b.is_some();
+            let over = silent || ends_a || ends_b || broken_a.is_some() || broken_b.is_some();
             if !over {
                 streams = Some((at_a, at_b));
             }

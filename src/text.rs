@@ -1,0 +1,47 @@
+//! Amounts and lengths of time, worded for people.
+
+use std::time::Duration;
+
+/// A size for people: `597 MiB`, `1.1 GiB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 100.0 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// A length of time for people: `0.4 s`, `12 s`, `3 min 5 s`.
+pub fn elapsed(time: Duration) -> String {
+    match time.as_secs() {
+        0..=9 => format!("{:.1} s", time.as_secs_f64()),
+        s @ 10..=59 => format!("{s} s"),
+        s @ 60..=3599 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// `1 file`, `2 files`.
+pub fn plural(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(626_000_000)], ["0 B", "1023 B", "1.5 KiB", "597 MiB"]);
+        assert_eq!(elapsed(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(elapsed(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!([plural(1, "file"), plural(0, "file")], ["1 file", "0 files"]);
+    }
+}

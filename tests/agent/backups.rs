@@ -1,0 +1,257 @@
+//! Base backups out of the agent.
+
+use std::time::Duration;
+
+use dr::agent::protocol::{BackupDone, BackupRequest, BaseDone, FailureKind, Stream};
+use dr::cluster::transport::{Agent, BackupItem, Chunk, TransportError};
+use dr::crypt::{Identities, Recipients};
+use dr::postgres::{Lsn, Manifest};
+use sha2::{Digest, Sha256};
+
+use crate::pod::Pod;
+use crate::server::Server;
+
+/// A backup as a bundle would hold it.
+pub struct Kept {
+    pub chunks: Vec<Chunk>,
+    pub done: BackupDone,
+    pub keys: Identities,
+}
+
+impl Kept {
+    /// The zstd frame of a chunk, as a restore opens it.
+    pub fn frame(&self, chunk: &Chunk) -> Vec<u8> {
+        self.keys.open(&chunk.stored).unwrap().to_vec()
+    }
+
+    /// A whole stream in clear.
+    pub fn raw(&self, stream: Stream) -> Vec<u8> {
+        let chunks = self.chunks.iter().filter(|chunk| chunk.stream == stream);
+        let mut raw = Vec::new();
+        for (index, chunk) in chunks.enumerate() {
+            assert_eq!(chunk.index as usize, index);
+            let frame = self.frame(chunk);
+            let bytes = if stream == Stream::Manifest { frame } else { zstd::stream::decode_all(&frame[..]).unwrap() };
+            assert_eq!(<[u8; 32]>::from(Sha256::digest(&bytes)), chunk.raw_sha256);
+            raw.extend(bytes);
+        }
+        raw
+    }
+}
+
+pub fn request(server: &Server, keys: &Identities) -> BackupRequest {
+    BackupRequest {
+        connection: server.connection(),
+        recipients: Recipients::parse(keys.recipients()).unwrap().to_strings(),
+        chunk_bytes: 1 << 20,
+        zstd_level: 1,
+        max_rate: None,
+        label: "dr test".into(),
+        wal_until_asked: true,
+        wal_wait_seconds: 30,
+    }
+}
+
+/// Takes a whole backup; `at_base_done` says where WAL ends, once it is asked.
+pub async fn take(
+    agent: &mut Agent,
+    request: BackupRequest,
+    keys: Identities,
+    mut at_base_done: impl FnMut(&BaseDone) -> Option<Lsn>,
+) -> Result<Kept, TransportError> {
+    let mut stream = agent.backup(request).await?;
+    let mut chunks = Vec::new();
+    while let Some(item) = stream.next().await? {
+        match item {
+            BackupItem::Chunk(chunk) => {
+                assert_eq!(<[u8; 32]>::from(Sha256::digest(&chunk.stored)), chunk.stored_sha256);
+                stream.durable(chunk.ticket);
+                chunks.push(chunk);
+            }
+            BackupItem::BaseDone(base) => {
+                let until = tokio::task::block_in_place(|| at_base_done(&base));
+                stream.stop_wal(until).await?;
+            }
+            BackupItem::Done(done) => return Ok(Kept { chunks, done: *done, keys }),
+        }
+    }
+    panic!("the backup ended without its last item");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_under_load_over_a_bad_stream_restores_to_the_quiesced_state() {
+    let server = Server::fresh("");
+    server.fill(4);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach_badly("run-1", 40, 300_000, 7);
+    let load = server.bench(8);
+    server.wait("count(*) > 20 from pgbench_history");
+
+    let mut load = Some(load);
+    let mut before = String::new();
+    let asked = request(&server, &keys);
+    let kept = take(&mut agent, asked, keys, |base| {
+        assert_eq!(base.system_identifier, server.system_identifier());
+        // Quiesce: the last writer ends, the position is noted, writers go on.
+        load.take().unwrap().join().unwrap();
+        before = server.fingerprint();
+        let until = server.switch();
+        server.sql("insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, 1, 1000000, now())");
+        Some(until)
+    })
+    .await
+    .unwrap();
+    assert!(pod.warnings.lock().unwrap().len() >= 10, "the stream was not as bad as it should be");
+    assert!(kept.done.wal_until > kept.done.base.end);
+
+    // Opened by hand: the streams are what the totals say, the manifest is PostgreSQL's own.
+    let base = kept.raw(Stream::Base);
+    assert_eq!(<[u8; 32]>::from(Sha256::digest(&base)), kept.done.base_totals.raw_sha256.0);
+    let manifest = Manifest::parse(&kept.raw(Stream::Manifest)).unwrap();
+    assert_eq!(manifest.start, kept.done.base.start);
+
+    let mut agent = pod.attach_badly("run-1", 15, 500_000, 8);
+    let report = crate::stages::stage(&mut agent, &kept).await.unwrap();
+    assert!(report.wal_read);
+    assert_eq!(report.files, kept.done.base.files);
+    let swapped = agent.swap(crate::stages::ALONE).await.unwrap();
+    assert_eq!(swapped.control.state, "in production");
+    assert_eq!(swapped.control.system_identifier, server.system_identifier());
+    agent.finish().await.unwrap();
+
+    let restored = Server::on(&pod.pgdata());
+    assert_eq!(restored.fingerprint(), before);
+    assert_ne!(server.fingerprint(), before, "rows after the quiesce point are in the source only");
+    assert_eq!(restored.system_identifier(), server.system_identifier());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_slow_to_make_durable_gets_every_chunk() {
+    let server = Server::fresh("");
+    server.fill(2);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let mut asked = request(&server, &keys);
+    asked.chunk_bytes = 4 << 20;
+    asked.wal_until_asked = false;
+    let mut stream = agent.backup(asked).await.unwrap();
+    let mut count = 0;
+    let done = loop {
+        match stream.next().await.unwrap().unwrap() {
+            BackupItem::Chunk(chunk) => {
+                // In all much longer than the deadline of the link.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                stream.durable(chunk.ticket);
+                count += 1;
+            }
+            BackupItem::BaseDone(_) => {}
+            BackupItem::Done(done) => break done,
+        }
+    };
+    let sent = done.base_totals.chunks + done.wal_totals.chunks + done.manifest_totals.chunks;
+    assert_eq!(count, sent);
+    assert_eq!(done.wal_until, done.base.end);
+    assert!(pod.warnings.lock().unwrap().is_empty(), "{:?}", pod.warnings.lock().unwrap());
+    assert!(stream.next().await.unwrap().is_none());
+    // The same link serves the next request.
+    assert!(agent.facts().await.unwrap().volume.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_in_the_middle_is_an_error_in_its_own_words() {
+    let server = Server::fresh("");
+    server.fill(3);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let mut asked = request(&server, &keys);
+    asked.max_rate = Some("10M".into());
+    let mut stream = agent.backup(asked).await.unwrap();
+    let mut chunks = 0;
+    let error = loop {
+        match stream.next().await {
+            Ok(Some(BackupItem::Chunk(chunk))) => {
+                stream.durable(chunk.ticket);
+                chunks += 1;
+                if chunks == 5 {
+                    tokio::task::block_in_place(|| server.stop("immediate"));
+                }
+            }
+            Ok(Some(BackupItem::Done(_) | BackupItem::BaseDone(_)) | None) => panic!("a short backup counts as whole"),
+            Err(error) => break error,
+        }
+    };
+    let TransportError::Agent { failure, .. } = error else { panic!("{error}") };
+    assert_eq!(failure.kind, FailureKind::Postgres, "{failure}");
+    assert!(failure.message.contains("failed: "), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wal_whose_segment_nobody_switched_is_not_waited_for_for_ever() {
+    let server = Server::fresh("");
+    server.fill(1);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let mut asked = request(&server, &keys);
+    asked.wal_wait_seconds = 1;
+    let error = take(&mut agent, asked, keys, |_| {
+        server.sql("create table later as select 1");
+        Some(server.sql("select pg_current_wal_insert_lsn()").parse().unwrap())
+    });
+    let TransportError::Agent { failure, .. } = error.await.err().unwrap() else { panic!("another error") };
+    assert_eq!(failure.kind, FailureKind::Wal);
+    assert!(failure.message.contains("was not finished in 1 s"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_backed_up_whole_is_refused_by_name() {
+    let server = Server::fresh("allow_in_place_tablespaces = on");
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    server.sql("create tablespace archive_2019 location ''");
+    let failure = |error: Option<TransportError>| match error {
+        Some(TransportError::Agent { failure, .. }) => failure,
+        other => panic!("{other:?}"),
+    };
+    let asked = request(&server, &keys);
+    let refused = failure(take(&mut agent, asked.clone(), Identities::generate(), |_| None).await.err());
+    assert_eq!(refused.kind, FailureKind::Tablespaces);
+    assert!(refused.message.contains("archive_2019"), "{refused}");
+    server.sql("drop tablespace archive_2019");
+
+    for (change, words) in [
+        ((|r: &mut BackupRequest| r.recipients = vec!["age1nobody".into()]) as fn(&mut BackupRequest), "age1nobody"),
+        (|r| r.recipients.clear(), "no recipient"),
+        (|r| r.chunk_bytes = 1, "chunks of 1 bytes"),
+        (|r| r.connection.host = "/nowhere".into(), "/nowhere"),
+    ] {
+        let mut bad = asked.clone();
+        change(&mut bad);
+        let refused = failure(take(&mut agent, bad, Identities::generate(), |_| None).await.err());
+        assert!(refused.message.contains(words), "{refused}");
+    }
+    // After all these refusals the same agent still makes a good backup.
+    take(&mut agent, asked, keys, |_| None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_that_has_nothing_to_switch_is_not_waited_for() {
+    let server = Server::fresh("");
+    server.fill(1);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let asked = request(&server, &keys);
+    // The base backup's end has switched the segment, and nothing has been written since.
+    let kept = take(&mut agent, asked, keys, |_| {
+        server.sql("select pg_switch_wal()");
+        Some(server.switch())
+    })
+    .await
+    .unwrap();
+    assert!(crate::stages::stage(&mut agent, &kept).await.unwrap().wal_read);
+}

@@ -1,0 +1,208 @@
+//! What stands in for a pod: an agent served in this process, and ways to it that break.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dr::agent::{AgentError, PodFiles, ServeOptions, serve};
+use dr::cluster::transport::{Agent, Dial, DialError, Patience, Session, SocketDial};
+use dr::event::{Event, Events};
+use dr::wire::Limits;
+use futures::future::BoxFuture;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
+
+/// Short times, so that a broken session is noticed within a test.
+pub const LIMITS: Limits =
+    Limits { window: 8 << 20, beat: Duration::from_millis(200), deadline: Duration::from_secs(3) };
+const PATIENCE: Patience = Patience {
+    outage: Duration::from_secs(20),
+    first_pause: Duration::from_millis(5),
+    longest_pause: Duration::from_millis(100),
+};
+
+/// A pod with an agent in it.
+pub struct Pod {
+    pub folder: tempfile::TempDir,
+    pub agent: JoinHandle<Result<(), AgentError>>,
+    pub warnings: Arc<Mutex<Vec<String>>>,
+    pub logs: Arc<Mutex<Vec<String>>>,
+}
+
+impl Pod {
+    pub fn start(run: &str) -> Self {
+        Self::start_with(run, Duration::from_secs(60))
+    }
+
+    pub fn start_with(run: &str, idle: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["volume", "spool"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let options = ServeOptions {
+            socket: folder.path().join("agent.sock"),
+            run: run.into(),
+            idle,
+            files: PodFiles {
+                spool: folder.path().join("spool"),
+                volume: folder.path().join("volume"),
+                pgdata: "pgdata".into(),
+            },
+            limits: LIMITS,
+        };
+        let agent = tokio::spawn(serve(options));
+        Self { folder, agent, warnings: Arc::default(), logs: Arc::default() }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
+    pub fn pgdata(&self) -> PathBuf {
+        self.folder.path().join("volume/pgdata")
+    }
+
+    fn events(&self) -> Events {
+        let (warnings, logs) = (self.warnings.clone(), self.logs.clone());
+        Events::to(move |event| match event {
+            Event::Warning { message, .. } => warnings.lock().unwrap().push(message),
+            Event::Log { line, .. } => logs.lock().unwrap().push(line),
+            _ => {}
+        })
+    }
+
+    pub fn attach(&self, run: &str) -> Agent {
+        Agent::over(SocketDial(self.socket()), run, LIMITS, PATIENCE, self.events())
+    }
+
+    /// Attaches over sessions of which the first `bad` are cut or damaged after a random number of bytes.
+    pub fn attach_badly(&self, run: &str, bad: u32, most_bytes: u64, seed: u64) -> Agent {
+        let dial = BadDial {
+            inner: SocketDial(self.socket()),
+            bad: AtomicU32::new(bad),
+            most_bytes,
+            random: Mutex::new(StdRng::seed_from_u64(seed)),
+        };
+        Agent::over(dial, run, LIMITS, PATIENCE, self.events())
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        self.agent.abort();
+    }
+}
+
+struct BadDial {
+    inner: SocketDial,
+    bad: AtomicU32,
+    most_bytes: u64,
+    random: Mutex<StdRng>,
+}
+
+impl Dial for BadDial {
+    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>> {
+        Box::pin(async {
+            let mut session = self.inner.dial().await?;
+            let left = self.bad.load(Ordering::Relaxed);
+            if left > 0 {
+                self.bad.store(left - 1, Ordering::Relaxed);
+                let mut random = self.random.lock().unwrap();
+                let after = random.random_range(0..self.most_bytes);
+                let harm = [Harm::End, Harm::Flip, Harm::Skip][random.random_range(0..3)];
+                session.reader = Box::new(BadReader { inner: session.reader, left: after, harm });
+                let after = random.random_range(0..self.most_bytes);
+                session.writer = Box::new(BadWriter { inner: session.writer, left: after });
+            }
+            Ok(session)
+        })
+    }
+
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Harm {
+    /// The stream ends, as if all had been said.
+    End,
+    /// One bit is another.
+    Flip,
+    /// Some bytes are missing from the middle.
+    Skip,
+}
+
+/// A stream that goes wrong after so many bytes.
+struct BadReader {
+    inner: Box<dyn AsyncRead + Send + Unpin>,
+    left: u64,
+    harm: Harm,
+}
+
+impl AsyncRead for BadReader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if self.left == 0 && matches!(self.harm, Harm::End) {
+            return Poll::Ready(Ok(()));
+        }
+        let mut bytes = vec![0; buf.remaining()];
+        let mut piece = ReadBuf::new(&mut bytes);
+        std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece))?;
+        let mut read = piece.filled().to_vec();
+        let reached = read.len() as u64 > self.left;
+        if reached {
+            let at = self.left as usize;
+            match self.harm {
+                Harm::End => read.truncate(at),
+                Harm::Flip => read[at] ^= 4,
+                Harm::Skip if read.len() > 1 => drop(read.drain(at..(at + 1000).min(read.len()).max(at + 1))),
+                Harm::Skip => {}
+            }
+            if !matches!(self.harm, Harm::End) {
+                // Once is enough: the session must be noticed to be broken by this one.
+                self.left = u64::MAX;
+            } else {
+                self.left = 0;
+            }
+        } else {
+            self.left -= read.len() as u64;
+        }
+        if read.is_empty() && reached && !matches!(self.harm, Harm::End) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        buf.put_slice(&read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream that damages one byte after so many.
+struct BadWriter {
+    inner: Box<dyn AsyncWrite + Send + Unpin>,
+    left: u64,
+}
+
+impl AsyncWrite for BadWriter {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let mut bytes = bytes.to_vec();
+        if let Some(byte) = usize::try_from(self.left).ok().and_then(|at| bytes.get_mut(at)) {
+            *byte ^= 32;
+        }
+        let written = std::task::ready!(Pin::new(&mut self.inner).poll_write(cx, &bytes))?;
+        self.left = self.left.checked_sub(written as u64).unwrap_or(u64::MAX);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

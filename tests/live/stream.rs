@@ -1,0 +1,268 @@
+//! The stream over real exec sessions: a database of its own in namespace `dr-stream`, backed up and staged.
+
+use std::time::{Duration, Instant};
+
+use dr::agent::protocol::{BackupDone, BackupRequest, CHUNK_BYTES, StageRequest, Stream, SwapRequest};
+use dr::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
+use dr::cluster::transport::{Agent, BackupItem, Chunk, StageChunk};
+use dr::cluster::{Cluster, Wait};
+use dr::crypt::Identities;
+use dr::event::{Event, Events};
+use dr::postgres::argv::Connection;
+use dr::wire::Limits;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use std::sync::{Arc, Mutex};
+
+const NAMESPACE: &str = "dr-stream";
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The program that is copied into pods.
+fn binary() -> std::path::PathBuf {
+    std::env::var_os("DR_TEST_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_dr").into(), Into::into)
+}
+
+fn kubectl(args: &[&str], stdin: &[u8]) -> String {
+    crate::install::run("kubectl", args, stdin)
+}
+
+struct Bench {
+    cluster: Cluster,
+    image: String,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Bench {
+    /// A database with some 200 MB, half of which does not compress; kept until the namespace goes.
+    async fn raise() -> Self {
+        let image = format!("limepoint/opschain-db:{}", std::env::var("LAB_PG_VERSION").expect("run inside the lab"));
+        let objects = format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}\n---\n\
+             {{apiVersion: postgresql.cnpg.io/v1, kind: Cluster, metadata: {{name: wire-db, namespace: {NAMESPACE}}}, \
+             spec: {{instances: 1, imageName: '{image}', imagePullPolicy: IfNotPresent, storage: {{size: 4Gi}}, \
+             bootstrap: {{initdb: {{database: app, owner: app}}}}, \
+             postgresql: {{parameters: {{wal_keep_size: 256MB, max_wal_size: 500MB}}}}}}}}\n"
+        );
+        kubectl(&["apply", "-f", "-"], objects.as_bytes());
+        let cluster = Cluster::connect(None, NAMESPACE).await.unwrap();
+        let events = Events::none();
+        cluster.wait_database_healthy("wire-db", PATIENCE, &events).await.unwrap();
+        let bench = Self { cluster, image, warnings: Arc::default() };
+        bench.sql(
+            "create table if not exists load (id int primary key, half bytea, text text); \
+             insert into load select g, decode(string_agg(md5(random()::text), ''), 'hex'), repeat(md5(g::text), 32) \
+             from generate_series(1, 90000) g, generate_series(1, 64) \
+             where not exists (select from load) group by g",
+        );
+        bench
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        kubectl(
+            &["exec", "-n", NAMESPACE, "wire-db-1", "-c", "postgres", "--", "psql", "-XAtq", "-d", "app", "-c", sql],
+            b"",
+        )
+        .trim()
+        .to_owned()
+    }
+
+    fn helper(&self, name: &str) -> HelperPod {
+        HelperPod {
+            name: name.into(),
+            namespace: NAMESPACE.into(),
+            run: name.into(),
+            image: self.image.clone(),
+            pull_secrets: Vec::new(),
+            deadline: Duration::from_secs(1800),
+            idle: Duration::from_secs(120),
+        }
+    }
+
+    async fn agent(&self, name: &str, manifest: &Pod) -> Agent {
+        let events = Events::none();
+        self.cluster.delete_pod(name, Duration::ZERO, PATIENCE, &events).await.unwrap();
+        self.cluster.create_pod(manifest).await.unwrap();
+        self.cluster.wait_pod_ready(name, PATIENCE, &events).await.unwrap();
+        let warnings = self.warnings.clone();
+        let events = Events::to(move |event| {
+            if let Event::Warning { message, .. } = event {
+                eprintln!("warning: {message}");
+                warnings.lock().unwrap().push(message);
+            }
+        });
+        let pods = Api::namespaced(self.cluster.client().clone(), NAMESPACE);
+        let began = Instant::now();
+        let mut agent = Agent::install(pods, name, &binary(), name, Limits::default(), events).await.unwrap();
+        let facts = agent.facts().await.unwrap();
+        eprintln!("{name}: copied in and attached in {:.1} s", began.elapsed().as_secs_f64());
+        assert_eq!((facts.uid, facts.gid, facts.postgres_major), (26, 26, Some(15)));
+        agent
+    }
+
+    async fn backup_agent(&self, name: &str) -> Agent {
+        let pod = BackupPod {
+            pod: self.helper(name),
+            replication_secret: "wire-db-replication".into(),
+            ca_secret: "wire-db-ca".into(),
+            spool_mib: 256,
+        };
+        self.agent(name, &pod.manifest().unwrap()).await
+    }
+
+    fn request(&self, keys: &Identities) -> BackupRequest {
+        BackupRequest {
+            connection: Connection {
+                host: "wire-db-rw".into(),
+                port: 5432,
+                user: "streaming_replica".into(),
+                dbname: "postgres".into(),
+                sslmode: "verify-full".into(),
+                sslcert: Some(pod::CLIENT_CERTIFICATE.into()),
+                sslkey: Some(pod::CLIENT_KEY.into()),
+                sslrootcert: Some(pod::SERVER_CA.into()),
+            },
+            recipients: keys.recipients(),
+            chunk_bytes: CHUNK_BYTES,
+            zstd_level: 1,
+            max_rate: None,
+            label: "dr live test".into(),
+            wal_until_asked: true,
+            wal_wait_seconds: 120,
+        }
+    }
+
+    /// Kills the program that carries the current exec session, inside the pod: the stream ends in mid-frame.
+    fn kill_session(&self, name: &str) {
+        let script = "for p in /proc/[0-9]*; do case \"$(tr '\\0' ' ' <$p/cmdline)\" in \
+                      '/dr/agent agent attach'*) kill -9 ${p#/proc/};; esac; done 2>/dev/null; true";
+        kubectl(&["exec", "-n", NAMESPACE, name, "--", "bash", "-c", script], b"");
+    }
+
+    /// A whole backup. `each` is called with every chunk before it counts as durable.
+    async fn take(
+        &self,
+        agent: &mut Agent,
+        keys: &Identities,
+        mut each: impl FnMut(&Chunk),
+    ) -> (Vec<Chunk>, BackupDone) {
+        let began = Instant::now();
+        let mut stream = agent.backup(self.request(keys)).await.unwrap();
+        let mut chunks = Vec::new();
+        while let Some(item) = stream.next().await.unwrap() {
+            match item {
+                BackupItem::Chunk(chunk) => {
+                    tokio::task::block_in_place(|| each(&chunk));
+                    stream.durable(chunk.ticket);
+                    chunks.push(chunk);
+                }
+                BackupItem::BaseDone(_) => {
+                    let lsn = tokio::task::block_in_place(|| {
+                        let lsn = self.sql("select pg_current_wal_insert_lsn()").parse().unwrap();
+                        self.sql("select pg_switch_wal()");
+                        lsn
+                    });
+                    stream.stop_wal(Some(lsn)).await.unwrap();
+                }
+                BackupItem::Done(done) => {
+                    let seconds = began.elapsed().as_secs_f64();
+                    let (raw, stored) =
+                        (done.base_totals.raw_bytes as f64 / 1e6, done.base_totals.stored_bytes as f64 / 1e6);
+                    eprintln!(
+                        "{raw:.0} MB in {seconds:.1} s: {:.0} MB/s raw, {:.0} MB/s on the wire",
+                        raw / seconds,
+                        stored / seconds
+                    );
+                    return (chunks, *done);
+                }
+            }
+        }
+        panic!("the backup ended without its last item");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab: make live"]
+async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_staged() {
+    let bench = Bench::raise().await;
+    let keys = Identities::generate();
+    let mut agent = bench.backup_agent("dr-wire-1").await;
+
+    // As fast as it goes.
+    bench.take(&mut agent, &keys, |_| {}).await;
+    assert!(bench.warnings.lock().unwrap().is_empty());
+
+    // The session is killed again and again, and the consumer is slow: 8 MB/s and less.
+    let (chunks, done) = bench
+        .take(&mut agent, &keys, |chunk| {
+            if chunk.stream == Stream::Base && chunk.index < 4 {
+                bench.kill_session("dr-wire-1");
+            }
+            std::thread::sleep(Duration::from_secs(4));
+        })
+        .await;
+    assert!(bench.warnings.lock().unwrap().len() >= 2, "sessions were killed and nobody noticed");
+    bench.warnings.lock().unwrap().clear();
+    agent.finish().await.unwrap();
+    let nobody = Events::none();
+    let mut wait = Wait::new("the backup pod to end", Duration::from_secs(60), &nobody);
+    loop {
+        let states = bench.cluster.pod_states(Some("app.kubernetes.io/component=backup")).await.unwrap();
+        if states.iter().all(|state| state.ended()) {
+            break;
+        }
+        wait.not_yet(None).await.unwrap();
+    }
+
+    // Into a fresh volume, over sessions that are killed too.
+    let claim = format!(
+        "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: stage, namespace: {NAMESPACE}}}, \
+         spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 4Gi}}}}}}}}"
+    );
+    kubectl(&["apply", "-f", "-"], claim.as_bytes());
+    let recovery = RecoveryPod { pod: bench.helper("dr-wire-2"), claim: "stage".into() };
+    let mut agent = bench.agent("dr-wire-2", &recovery.manifest().unwrap()).await;
+    agent.put_back().await.unwrap();
+    let began = Instant::now();
+    let wanted = StageRequest {
+        system_identifier: done.base.system_identifier,
+        wal_until: done.wal_until,
+        wal_segment_bytes: done.wal_segment_bytes,
+    };
+    let mut sink = agent.stage(wanted).await.unwrap();
+    for chunk in chunks.iter().filter(|chunk| chunk.stream != Stream::Manifest) {
+        if chunk.index == 2 {
+            tokio::task::block_in_place(|| bench.kill_session("dr-wire-2"));
+        }
+        let frame = keys.open(&chunk.stored).unwrap().to_vec().into();
+        let (raw_bytes, raw_sha256) = (chunk.raw_bytes, chunk.raw_sha256);
+        sink.send(StageChunk { stream: chunk.stream, index: chunk.index, frame, raw_bytes, raw_sha256 }).await.unwrap();
+    }
+    let report = sink.finish().await.unwrap();
+    let seconds = began.elapsed().as_secs_f64();
+    eprintln!(
+        "staged {:.0} MB in {seconds:.1} s: {:.0} MB/s",
+        report.bytes as f64 / 1e6,
+        report.bytes as f64 / 1e6 / seconds
+    );
+    assert!(report.wal_read);
+    assert!(!bench.warnings.lock().unwrap().is_empty());
+    let swapped = agent.swap(SwapRequest { nothing_else_mounts: true }).await.unwrap();
+    assert_eq!(swapped.control.state, "in production");
+    assert_eq!(
+        swapped.control.system_identifier.to_string(),
+        bench.sql("select system_identifier from pg_control_system()")
+    );
+    agent.clean().await.unwrap();
+    agent.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab: make live"]
+async fn a_helper_pod_ends_at_once_when_it_is_told_to() {
+    let bench = Bench::raise().await;
+    let agent = bench.backup_agent("dr-wire-3").await;
+    let began = Instant::now();
+    bench.cluster.delete_pod("dr-wire-3", Duration::from_secs(30), PATIENCE, &Events::none()).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?} of the grace of 30 s", began.elapsed());
+    drop(agent);
+}
