@@ -274,6 +274,8 @@ async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
             ears.lock().unwrap().push(seen);
         }
     });
+    let known = cluster.database(DATABASE).await.unwrap().unwrap().status.system_id;
+    assert!(known.is_some());
     let worker = "opschain-api-worker";
     let kind = WorkloadKind::Deployment;
     let before = cluster.deployment(worker).await.unwrap().unwrap();
@@ -296,10 +298,11 @@ async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
 
     cluster.hibernate(DATABASE, false).await.unwrap();
     let awake = cluster.wait_database_healthy(DATABASE, PATIENCE, &events).await.unwrap();
-    assert_eq!(awake.status.system_id, asleep.status.system_id);
+    assert_eq!(awake.status.system_id, known);
     cluster.scale(kind, worker, before.replicas).await.unwrap();
     cluster.wait_settled(&[(kind, worker)], PATIENCE, &events).await.unwrap();
     let cleared = cluster.annotate(kind, worker, &[("dr.opschain/replicas", None)]).await.unwrap();
     assert!(!cleared.annotations.contains_key("dr.opschain/replicas"));
     assert!(!heard.lock().unwrap().is_empty(), "the waits said nothing");
+    install.raze();
 }
