@@ -193,10 +193,7 @@ impl Host {
 
     /// Burns the namespace with all that is in it, and waits until it is gone. Nothing is given time to end well.
     pub fn delete_namespace(&self) {
-        command("kubectl")
-            .args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"])
-            .run()
-            .ok();
+        command("kubectl").args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"]).run().ok();
         wait(Duration::from_secs(300), &format!("namespace {} to be gone", self.namespace), || {
             self.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"]);
             command("kubectl").args(["get", "namespace", &self.namespace]).run().code != 0
