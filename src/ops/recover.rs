@@ -21,7 +21,9 @@ pub async fn dead_creates(ctx: &Ctx) -> Result<()> {
     for id in dead {
         match put_back(ctx, &id).await {
             // It waits for a `dr` that looks at its own cluster.
-            Err(error) if error.exit() == Exit::Resume => ctx.events.warn(error.message().to_owned(), error.hints().first().cloned()),
+            Err(error) if error.exit() == Exit::Resume => {
+                ctx.events.warn(error.message().to_owned(), error.hints().first().cloned())
+            }
             done => done?,
         }
     }

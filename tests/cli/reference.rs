@@ -14,7 +14,10 @@ fn the_reference_page_is_what_help_says() {
         std::fs::write(path, &page).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == page, "docs/reference/cli.md is not what help says: DR_WRITE_DOCS=1 cargo test --test cli writes it");
+    assert!(
+        written == page,
+        "docs/reference/cli.md is not what help says: DR_WRITE_DOCS=1 cargo test --test cli writes it"
+    );
 }
 
 fn write_command(page: &mut String, command: &clap::Command, name: &str) {

@@ -4,8 +4,9 @@ use insta::assert_snapshot;
 
 use crate::dr;
 
+/// A home whose path always has the same length: lines are broken before it is replaced.
 fn home() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+    tempfile::Builder::new().prefix("dr-").rand_bytes(6).tempdir_in("/tmp").unwrap()
 }
 
 fn settings(text: &str) -> tempfile::TempDir {
