@@ -18,10 +18,13 @@ pub struct ServerArgs {
 #[derive(Debug, Subcommand)]
 enum ServerVerb {
     /// Scale API and workers to 0 and wait until they have ended; the database goes on
+    #[command(after_help = "Example:\n  dr server stop --dry-run")]
     Stop(Dry),
     /// Scale them back to what they had and wait until they are ready
+    #[command(after_help = "Example:\n  dr server start")]
     Start(Dry),
     /// Show what runs and what was stopped
+    #[command(after_help = "Example:\n  dr server status --output json")]
     Status,
 }
 

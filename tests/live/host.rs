@@ -76,8 +76,13 @@ impl Host {
 
     /// The command, for tests that add to it.
     pub fn dr_command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
+        self.dr_command_in(&self.namespace, args)
+    }
+
+    /// The command, for another namespace.
+    pub fn dr_command_in<S: AsRef<OsStr>>(&self, namespace: &str, args: impl IntoIterator<Item = S>) -> Cmd {
         let mut cmd = command(env!("CARGO_BIN_EXE_dr"));
-        cmd.0.args(["--no-input", "-n", &self.namespace]).args(args);
+        cmd.0.args(["--no-input", "-n", namespace]).args(args);
         cmd.0.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
         cmd.0.env_remove("XDG_DATA_HOME").env("USER", "operator").current_dir(self.home.path());
         cmd
@@ -193,7 +198,10 @@ impl Host {
 
     /// Burns the namespace with all that is in it, and waits until it is gone. Nothing is given time to end well.
     pub fn delete_namespace(&self) {
-        command("kubectl").args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"]).run().ok();
+        command("kubectl")
+            .args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"])
+            .run()
+            .ok();
         wait(Duration::from_secs(300), &format!("namespace {} to be gone", self.namespace), || {
             self.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"]);
             command("kubectl").args(["get", "namespace", &self.namespace]).run().code != 0
