@@ -261,11 +261,12 @@ async fn a_lease_keeps_a_second_run_off_and_is_taken_over_when_it_runs_out() {
     cluster.acquire_lease(&name, "run-3", "host-c", ttl).await.unwrap().release().await.unwrap();
 }
 
-/// Scaling, annotation and hibernation change the install, so they are one test, in order.
+/// Scaling, annotation and hibernation change the install, so they are one test, in order. The tests of the lab run one
+/// at a time, so it may use the install of the others, and gives it up at the end: the node has room for few.
 #[tokio::test]
 #[ignore = "needs the lab: run by make test"]
 async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
-    let install = Install::raise("live-sleep", "2026-08-20").await;
+    let install = install().await;
     let cluster = &install.cluster;
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = heard.clone();
