@@ -57,6 +57,12 @@ fn bundles_of_every_way_of_holding_still_verify() {
         host.dr(["bundle", "verify", "--decrypt"]).ok();
         assert_eq!(host.replicas(), replicas, "after {quiesce}");
     }
+    // What somebody has stopped before stays stopped.
+    host.dr(["server", "stop", "--yes"]).ok();
+    host.bundle(&[]);
+    assert_eq!(host.replicas(), ["0", "0"]);
+    host.dr(["server", "start"]).ok();
+    assert_eq!(host.replicas(), replicas);
 }
 
 #[test]

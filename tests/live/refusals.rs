@@ -60,7 +60,7 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     command("umount").arg(&small).run().ok();
     full.fails(23, &["free", "hint:"]);
     replica_cluster(&host);
-    missing_operator(&host, &name);
+    missing_operator(&host, &file);
     // None of this has touched the install.
     assert_eq!(host.replicas(), replicas);
     let (open, _): (Vec<_>, Vec<_>) = host.runs().into_iter().partition(|(_, state)| state == "open");

@@ -167,7 +167,7 @@ async fn discard(work: &Work) -> Result<()> {
 }
 
 async fn record(work: &Work, _: &Outputs) -> Result<Done> {
-    let recorded = quiesce::read(&work.cluster).await?;
+    let recorded = quiesce::running(&work.cluster).await?;
     quiesce::annotate(&work.cluster, &recorded, &work.run).await?;
     Done::with(&recorded, recorded.line())
 }
