@@ -1,10 +1,10 @@
 //! What helm and the vault say of each other: which deployment is live, and what came of those that were interrupted.
 
 use super::{OTHER_LIMIT, Prepared, RUN};
+use crate::cluster::lease::lease_name;
 use crate::cluster::{Cluster, ClusterError, Wait};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::ops::helper::lease_name;
 use crate::ops::{Ctx, open};
 use crate::vault::{Deployment, DeploymentId, FORMAT, Outcome, Status};
 
