@@ -56,20 +56,3 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     let opened = sealed.pipe_to(&["age", "-d", "-i", &identity]);
     assert_eq!(opened, original, "tar and age alone give the exact bytes");
 }
-
-/// Twice stopped is once stopped.
-#[test]
-#[ignore = "needs the lab: make live"]
-fn server_stop_and_start_bring_the_same_replicas_back() {
-    let host = Host::new("server");
-    host.deploy(VERSION);
-    let before = host.replicas();
-    host.dr(["server", "stop", "--yes"]).ok();
-    assert_eq!(host.replicas(), ["0", "0"]);
-    host.dr(["server", "stop", "--yes"]).ok();
-    host.dr(["server", "status"]).ok();
-    host.dr(["server", "start"]).ok();
-    assert_eq!(host.replicas(), before);
-    let rows = host.ledger().rows;
-    host.wait_rows(rows + 3);
-}
