@@ -38,6 +38,7 @@ lint: deps ## Format and lints
 
 unit: deps ## Unit and command line tests: no cluster
 	cargo test $(TESTED)
+	cargo test $(TESTED) --test bundle -- --ignored --skip write_ --skip speed
 	cd fixtures/standin && go vet ./... && go test ./...
 
 lab-up: deps # The real cluster that the live tests and the demo run on
@@ -46,6 +47,7 @@ lab-up: deps # The real cluster that the live tests and the demo run on
 live: lab-up ## Tests on the lab
 	cargo test $(TESTED) --no-run
 	lab/test.sh quick
+	lab/lab run -- sh -c 'DR_TEST_HELM=$$(command -v helm) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=1 --nocapture
 
 bench: ## The manual guide's way and dr's, side by side, on the same database

@@ -3,6 +3,8 @@
 //!
 //! Needs helm: `DR_TEST_HELM=/path/to/helm cargo test --test helm_oracle -- --ignored`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 

@@ -301,7 +301,7 @@ pub struct Facts {
     pub agent_version: String,
     /// The major version of the PostgreSQL programs in the image.
     pub postgres_major: Option<u32>,
-    /// The data volume, when one is mounted.
+    /// The data volume; `None` when the pod has no such folder.
     pub volume: Option<VolumeFacts>,
 }
 

@@ -1,6 +1,7 @@
 //! Takes requests off a link, one at a time, and answers them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -11,6 +12,9 @@ use super::protocol::{Envelope, Failure, FailureKind, Reply, Request};
 use super::stage::Stage;
 use super::{backup, facts, swap};
 use crate::wire::{Conduit, Kind, LinkError, Message};
+
+/// How long the last answer may be on its way.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Where the answers to one request go.
 #[derive(Clone)]
@@ -159,7 +163,9 @@ impl Worker {
             Request::Finish => {
                 tell.reply(Reply::Finished).await?;
                 tell.trailer()?;
-                self.conduit.all_durable().await.map_err(|error| gone(&error))
+                // A client that has its answer goes: its last acknowledgement may be lost with its session.
+                let _ = tokio::time::timeout(FAREWELL, self.conduit.all_durable()).await;
+                Ok(())
             }
         }
     }

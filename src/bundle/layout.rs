@@ -300,15 +300,15 @@ mod tests {
 
     #[test]
     fn any_two_members_swapped_or_one_doubled_or_left_out_is_refused() {
-        for i in 0..GOOD.len() {
+        for (i, name) in GOOD.iter().enumerate() {
             let mut doubled = GOOD.to_vec();
-            doubled.insert(i, GOOD[i]);
-            assert!(walk(&doubled).is_err(), "{} twice", GOOD[i]);
+            doubled.insert(i, name);
+            assert!(walk(&doubled).is_err(), "{name} twice");
             let mut without = GOOD.to_vec();
             without.remove(i);
             // The chart and the last WAL chunk may be left out; without the signature the bundle is merely unsigned.
-            let optional = GOOD[i].starts_with("chart/") || GOOD[i].ends_with("1.tar.zst.age") || i == GOOD.len() - 1;
-            assert_eq!(walk(&without).is_ok(), optional, "without {}", GOOD[i]);
+            let optional = name.starts_with("chart/") || name.ends_with("1.tar.zst.age") || i == GOOD.len() - 1;
+            assert_eq!(walk(&without).is_ok(), optional, "without {name}");
         }
         for (i, j) in [(0, 1), (1, 2), (4, 5), (5, 6), (6, 8), (7, 9), (9, 10), (10, 11), (11, 12)] {
             let mut swapped = GOOD.to_vec();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
-use crate::ops::{Ctx, bundles, create, recover, restore};
+use crate::ops::{Ctx, bundles, create, restore};
 use crate::settings::Quiesce;
 use crate::ui::Ui;
 
@@ -24,6 +24,8 @@ pub struct BundleArgs {
 #[derive(Debug, Subcommand)]
 enum BundleVerb {
     Create(CreateArgs),
+    /// List the bundles of the store, newest first
+    #[command(after_help = "Example:\n  dr bundle list --output json")]
     List,
     Show(ShowArgs),
     Verify(VerifyArgs),
@@ -116,6 +118,13 @@ struct RestoreArgs {
     dry_run: bool,
 }
 
+impl BundleArgs {
+    /// Whether the verb works on the install, and not only on bundles.
+    pub fn works_on_the_install(&self) -> bool {
+        matches!(self.verb, BundleVerb::Create(_) | BundleVerb::Restore(_))
+    }
+}
+
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
     match args.verb {
@@ -132,7 +141,6 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
 }
 
 async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
-    recover::dead_creates(ctx).await?;
     let asked = create::Asked { quiesce: args.quiesce, max_rate: args.max_rate };
     let plan = create::plan(ctx, &asked).await?;
     if args.dry_run {

@@ -99,8 +99,10 @@ impl Report for DeployPlan {
             ("values", format!("{} (sha256 {})", self.values, &self.values_sha256[..12])),
         ];
         match (&self.live, self.revision) {
-            (Some(live), Some(revision)) => fields.push(("live", format!("{live}, revision {revision}"))),
-            (None, Some(revision)) => fields.push(("live", format!("revision {revision}, not in the vault"))),
+            (Some(live), Some(revision)) => fields.push(("live", format!("{live}; helm is at revision {revision}"))),
+            (None, Some(revision)) => {
+                fields.push(("live", format!("nothing that the vault knows; helm is at revision {revision}")))
+            }
             (_, None) => fields.push(("live", "nothing: this is the first deployment".into())),
         }
         page.fields(&fields);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
+use crate::ops::{Ctx, recover};
 use crate::settings::{Install, Settings};
 use crate::ui::{Color, Manner, Output, Ui};
 
@@ -83,15 +83,42 @@ enum Verb {
     Config(config::ConfigArgs),
     Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  dr completions bash > /etc/bash_completion.d/dr")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
     #[command(hide = true)]
     Agent(agent::AgentArgs),
 }
 
+impl Verb {
+    /// Whether it works on the install: then what dead runs have left is put back first.
+    fn works_on_the_install(&self) -> bool {
+        match self {
+            Self::Deploy(_) | Self::Server(_) => true,
+            Self::Bundle(args) => args.works_on_the_install(),
+            _ => false,
+        }
+    }
+}
+
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
+    if verb.works_on_the_install() {
+        recover::dead_creates(ctx).await?;
+    }
     match verb {
         Verb::Init(args) => init::run(ctx, ui, args).await,
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "dr", &mut script);
+            ui.data(&script)?;
+            Ok(Exit::Success)
+        }
         Verb::Agent(args) => agent::run(args).await,
         Verb::Deploy(args) => deploy::run(ctx, ui, args).await,
         Verb::Config(args) => config::run(ctx, ui, args).await,

@@ -17,8 +17,10 @@ pub struct RunArgs {
 #[derive(Debug, Subcommand)]
 enum RunVerb {
     /// List all runs, newest first
+    #[command(after_help = "Example:\n  dr run list --output json")]
     List,
     /// Show one run, step by step
+    #[command(after_help = "Example:\n  dr run show restore-20260820")]
     Show {
         /// The run's id, or its beginning
         run: String,

@@ -18,28 +18,48 @@ pub struct ServerArgs {
 #[derive(Debug, Subcommand)]
 enum ServerVerb {
     /// Scale API and workers to 0 and wait until they have ended; the database goes on
-    Stop,
+    #[command(after_help = "Example:\n  dr server stop --dry-run")]
+    Stop(Dry),
     /// Scale them back to what they had and wait until they are ready
-    Start,
+    #[command(after_help = "Example:\n  dr server start")]
+    Start(Dry),
     /// Show what runs and what was stopped
+    #[command(after_help = "Example:\n  dr server status --output json")]
     Status,
+}
+
+#[derive(Debug, Args)]
+struct Dry {
+    /// Show the plan, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
     match args.verb {
-        ServerVerb::Stop => {
+        ServerVerb::Stop(dry) => {
             let plan = server::plan_stop(ctx).await?;
+            let shown = Shown { title: "To be stopped", plan: &plan, to_zero: true };
+            if dry.dry_run {
+                ui.report(&shown)?;
+                return Ok(Exit::Success);
+            }
             if !plan.done {
-                ui.plan(&Shown { title: "To be stopped", plan: &plan, to_zero: true });
+                ui.plan(&shown);
                 ui.confirm(&format!("Stop OpsChain {}?", plan.install))?;
             }
             ui.report(&server::stop(ctx).await?)?;
         }
-        ServerVerb::Start => {
+        ServerVerb::Start(dry) => {
             let plan = server::plan_start(ctx).await?;
+            let shown = Shown { title: "To be started", plan: &plan, to_zero: false };
+            if dry.dry_run {
+                ui.report(&shown)?;
+                return Ok(Exit::Success);
+            }
             if !plan.done {
-                ui.plan(&Shown { title: "To be started", plan: &plan, to_zero: false });
+                ui.plan(&shown);
             }
             ui.report(&server::start(ctx).await?)?;
         }
@@ -50,13 +70,18 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
 
 #[derive(serde::Serialize)]
 struct Shown<'a> {
+    #[serde(skip)]
     title: &'a str,
     plan: &'a server::Plan,
+    #[serde(skip)]
     to_zero: bool,
 }
 
 impl Report for Shown<'_> {
     fn human(&self, page: &mut Page) {
+        if self.plan.done {
+            return page.line(format!("Nothing to do for OpsChain {}.", self.plan.install));
+        }
         page.heading(&format!("{}: OpsChain {}", self.title, self.plan.install));
         for count in &self.plan.workloads {
             let target = if self.to_zero { 0 } else { count.replicas };

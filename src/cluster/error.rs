@@ -343,13 +343,22 @@ fn from_upgrade(
     }
 }
 
-/// The text of the innermost cause: `Connection refused (os error 111)` rather than five wrappers around it.
+/// The text of the innermost cause: `Connection refused` rather than five wrappers around it.
 pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    plain(inner)
+}
+
+/// An error's text without the operating system's number for it, which helps nobody at three in the morning.
+pub(super) fn plain(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) if text.ends_with(')') => text[..at].to_owned(),
+        _ => text,
+    }
 }
 
 /// A duration for people: `40 s`, `5 min`, `1 h 5 min`.
@@ -415,6 +424,13 @@ mod tests {
     fn only_passing_trouble_is_worth_a_second_try() {
         assert!(refused::<Pod>(status(503, "ServiceUnavailable", "not now")).is_passing());
         assert!(!refused::<Pod>(status(422, "Invalid", "no")).is_passing());
+    }
+
+    #[test]
+    fn the_innermost_cause_is_told_without_its_number() {
+        let refused = std::io::Error::from_raw_os_error(111);
+        let wrapped = kube::Error::ReadEvents(refused);
+        assert_eq!(innermost(&wrapped), "Connection refused");
     }
 
     #[test]

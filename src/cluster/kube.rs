@@ -11,7 +11,7 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{Ask, ClusterError, Result, innermost};
+use super::error::{Ask, ClusterError, Result, innermost, plain};
 
 /// How long the API server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -54,11 +54,12 @@ impl Cluster {
             .map_err(|error| ClusterError::Kubeconfig { cause: format!("context `{name}`: {}", innermost(&error)) })?;
         let mut cluster =
             Self { client, context: name, server, namespace: namespace.to_owned(), version: String::new() };
+        // Not an object, so the words are put together for the sentence only: `cannot reach the cluster`.
         let ask = Ask {
-            verb: "get",
-            kind: "version".into(),
+            verb: "reach",
+            kind: "the".into(),
             resource: "/version".into(),
-            name: Some("of the cluster".into()),
+            name: Some("cluster".into()),
             namespace: None,
         };
         cluster.version = cluster.ask(ask, cluster.client.apiserver_version()).await?.git_version;
@@ -267,9 +268,14 @@ async fn load(context: Option<&str>) -> Result<(String, Config)> {
 /// The library quotes paths as Rust does; people read them plain.
 fn kubeconfig_words(error: &KubeconfigError) -> String {
     match error {
-        KubeconfigError::ReadConfig(cause, path) => format!("{}: {cause}", path.display()),
+        KubeconfigError::ReadConfig(cause, path) => format!("{}: {}", path.display(), plain(cause)),
         KubeconfigError::FindPath => "there is none: KUBECONFIG is not set and there is no home folder".into(),
-        KubeconfigError::Parse(cause) => format!("it is not valid YAML: {cause}"),
+        KubeconfigError::Parse(cause) => {
+            // What follows the first line quotes the file, and may quote a token.
+            let text = cause.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            format!("it is not valid YAML: {}", first.strip_prefix("error: ").unwrap_or(first))
+        }
         other => other.to_string(),
     }
 }

@@ -84,8 +84,8 @@ impl Cluster {
     /// [`ClusterError::NoOperator`] without the CRD, [`ClusterError::Webhook`] when the webhook cannot be called.
     pub async fn check_operator_webhook(&self) -> Result<()> {
         let namespace = match self.namespace_uid().await {
-            Ok(Some(_)) => self.namespace(),
-            _ => "default",
+            Ok(None) => "default",
+            _ => self.namespace(),
         };
         let mut probe = DynamicObject::new("dr-webhook-check", &types()).within(namespace);
         probe.data = serde_json::json!({"spec": {"instances": 1, "storage": {"size": "1Gi"}}});

@@ -123,7 +123,8 @@ impl Cluster {
     /// # Errors
     /// The limit is over; the pods that are left are named.
     pub async fn wait_pods_gone(&self, labels: &str, limit: Duration, events: &Events) -> Result<()> {
-        let mut wait = Wait::new(format!("pods with {labels} to be gone"), limit, events);
+        let whose = labels.strip_prefix("app=").map_or_else(|| format!("with {labels}"), |name| format!("of {name}"));
+        let mut wait = Wait::new(format!("the pods {whose} to be gone"), limit, events);
         loop {
             let mut seen = None;
             if let Some(pods) = wait.patient(self.pod_states(Some(labels)).await)? {

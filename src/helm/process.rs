@@ -1,5 +1,6 @@
 //! Running helm: how it is started, fed, listened to and stopped.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -124,7 +125,11 @@ pub(super) async fn run(
         Some(Stop::Asked) => HelmError::Stopped { verb: verb.to_owned() },
         Some(Stop::Late) => HelmError::TimedOut { verb: verb.to_owned(), seconds: listener.limit.as_secs() },
         None => {
-            HelmError::Failed { verb: verb.to_owned(), said: listener.scrubber.scrub(&error_of(&stderr)).into_owned() }
+            let said = match status.signal() {
+                Some(signal) => format!("it was killed by signal {signal}"),
+                None => listener.scrubber.scrub(&error_of(&stderr)).into_owned(),
+            };
+            HelmError::Failed { verb: verb.to_owned(), said }
         }
     })
 }

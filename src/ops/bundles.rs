@@ -71,12 +71,12 @@ pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) 
 }
 
 fn find(ctx: &Ctx, which: &Which) -> Result<Found> {
-    let settings = open::settings_or_defaults(ctx)?;
+    let file = which.bundle.as_deref().map(open::bundle_file).transpose()?.flatten();
+    // A file needs no settings; the store is known by them.
+    let settings = if file.is_some() { open::settings_or_defaults(ctx)? } else { ctx.settings()?.clone() };
     let trust = open::trust(&settings, which.trusted_signers.as_deref(), which.any_signer)?;
-    if let Some(text) = &which.bundle
-        && (text.contains('/') || Path::new(text).is_file())
-    {
-        let reader = Reader::open(crate::store::open_file(Path::new(text))?, &trust)?;
+    if let Some(path) = file {
+        let reader = Reader::open(crate::store::open_file(&path)?, &trust)?;
         return Ok(Found { store: None, reader });
     }
     let store = open::store(&settings)?;

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
 use super::Ctx;
+use crate::cluster::lease::{self, lease_name};
 use crate::cluster::pod::HelperPod;
 use crate::cluster::transport::{Agent, install};
 use crate::cluster::{Cluster, ClusterError, LeaseGuard};
@@ -18,8 +19,6 @@ pub const POD_LIMIT: Duration = Duration::from_secs(300);
 const POD_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The agent ends itself when nobody was attached for so long.
 const POD_IDLE: Duration = Duration::from_secs(15 * 60);
-/// How long a lease is believed without a sign of life.
-const LEASE_TTL: Duration = Duration::from_secs(30);
 
 /// The name of a run's helper pod.
 pub fn pod_name(run: &str) -> String {
@@ -62,11 +61,6 @@ pub async fn start(ctx: &Ctx, cluster: &Cluster, manifest: &Pod, run: &str) -> R
     Ok(Agent::install(pods, &name, &binary, run, Limits::default(), ctx.events.clone()).await?)
 }
 
-/// The name of the lease that keeps two runs off one install.
-pub fn lease_name(release: &str) -> String {
-    format!("dr-{release}")
-}
-
 /// The lease of a run, as long as a process holds it.
 #[derive(Debug, Default)]
 pub struct Hold(Option<LeaseGuard>);
@@ -86,7 +80,7 @@ impl Hold {
                 }
             };
         }
-        self.0 = Some(cluster.acquire_lease(&lease_name(release), run, &ctx.who, LEASE_TTL).await?);
+        self.0 = Some(cluster.await_lease(&lease_name(release), run, &ctx.who, lease::TTL, &ctx.events).await?);
         Ok(())
     }
 
@@ -97,7 +91,7 @@ impl Hold {
     /// It cannot be written.
     pub async fn release(&mut self, ctx: &Ctx, cluster: &Cluster, release: &str, run: &str) -> Result<()> {
         if self.0.is_none() {
-            match cluster.acquire_lease(&lease_name(release), run, &ctx.who, LEASE_TTL).await {
+            match cluster.acquire_lease(&lease_name(release), run, &ctx.who, lease::TTL).await {
                 Ok(lease) => self.0 = Some(lease),
                 Err(ClusterError::Held { .. }) => return Ok(()),
                 // The namespace is gone, and the lease with it.

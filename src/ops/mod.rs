@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
+use crate::journal::{self, Begun};
 use crate::settings::{Install, Settings};
 
 /// What every operation works with: settings, where to keep state, who is asking, who listens.
@@ -91,6 +92,34 @@ impl Ctx {
     /// The defaults, for the install that the flags name: for what works without a settings file.
     pub fn defaults(&self) -> Settings {
         Settings { install: self.install.clone(), ..Settings::default() }
+    }
+
+    /// The first record of a run's journal.
+    ///
+    /// # Errors
+    /// The plan cannot be written.
+    pub fn begun(
+        &self,
+        verb: &str,
+        (namespace, release): (&str, &str),
+        cluster_uid: String,
+        plan: &impl serde::Serialize,
+    ) -> Result<Begun> {
+        let at = jiff::Timestamp::now();
+        Ok(Begun {
+            format: journal::FORMAT,
+            run: journal::new_run_id(verb, at),
+            verb: verb.to_owned(),
+            namespace: namespace.to_owned(),
+            release: release.to_owned(),
+            cluster_uid,
+            plan: serde_json::to_value(plan)
+                .map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
+            settings: self.settings_path.display().to_string(),
+            dr_version: env!("CARGO_PKG_VERSION").to_owned(),
+            who: self.who.clone(),
+            at,
+        })
     }
 
     /// An error if the user has asked to stop.

@@ -1,6 +1,6 @@
 //! Opening what the settings name: keys, store, cluster. Each names the setting that is missing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Ctx;
@@ -75,6 +75,24 @@ pub fn trust(settings: &Settings, given: Option<&Path>, anyone: bool) -> Result<
 /// No folder is set, or it cannot be used.
 pub fn store(settings: &Settings) -> Result<DirectoryStore> {
     Ok(DirectoryStore::open_folder(settings.required(&settings.store.path, "store.path")?)?)
+}
+
+/// The bundle of a file, if the words name one: a path, or a file of the working folder.
+///
+/// # Errors
+/// [`Exit::NotFound`] for a path with nothing there.
+pub fn bundle_file(text: &str) -> Result<Option<PathBuf>> {
+    let path = Path::new(text);
+    if !text.contains('/') && !path.is_file() {
+        return Ok(None);
+    }
+    let absolute = std::path::absolute(path)
+        .map_err(|e| CommandError::new(Exit::NotFound, format!("bundle file {text}")).because(e))?;
+    if !absolute.is_file() {
+        return Err(CommandError::new(Exit::NotFound, format!("there is no bundle file {}", absolute.display()))
+            .hint("A name without a slash is looked up in the store: `dr bundle list` shows them."));
+    }
+    Ok(Some(absolute))
 }
 
 /// The settings, or the defaults where there is no settings file at all: a restore needs nothing but the bundle, a key,

@@ -33,6 +33,9 @@ pub struct Replicas {
 impl Recorded {
     /// `opschain-api 1, opschain-api-worker 3`
     pub fn line(&self) -> String {
+        if self.writers.is_empty() {
+            return "none was running".to_owned();
+        }
         let parts: Vec<String> = self.writers.iter().map(|w| format!("{} {}", w.name, w.replicas)).collect();
         parts.join(", ")
     }
@@ -64,6 +67,22 @@ fn wanted(workload: &Workload) -> i32 {
         Some(noted) if workload.replicas == 0 => noted,
         _ => workload.replicas,
     }
+}
+
+/// The writers that run, with their counts: those that somebody has stopped before are not ours to start again.
+///
+/// # Errors
+/// As [`read`].
+pub async fn running(cluster: &Cluster) -> Result<Recorded> {
+    let mut recorded = read(cluster).await?;
+    let mut stopped = Vec::new();
+    for writer in &recorded.writers {
+        if cluster.deployment(&writer.name).await?.is_none_or(|workload| workload.replicas == 0) {
+            stopped.push(writer.name.clone());
+        }
+    }
+    recorded.writers.retain(|writer| !stopped.contains(&writer.name));
+    Ok(recorded)
 }
 
 /// Writes the counts onto the Deployments. Safe to repeat.

@@ -7,6 +7,8 @@ use crate::journal;
 /// Puts back every bundle run whose process died: writers get their replicas, pods and drafts go. A verb that is about
 /// to work on the install calls it first.
 ///
+/// One that was begun on another cluster is warned of and left.
+///
 /// # Errors
 /// Something could not be put back: the verb must not go on.
 pub async fn dead_creates(ctx: &Ctx) -> Result<()> {
@@ -17,7 +19,13 @@ pub async fn dead_creates(ctx: &Ctx) -> Result<()> {
         })
         .collect();
     for id in dead {
-        put_back(ctx, &id).await?;
+        match put_back(ctx, &id).await {
+            // It waits for a `dr` that looks at its own cluster.
+            Err(error) if error.exit() == Exit::Resume => {
+                ctx.events.warn(error.message().to_owned(), error.hints().first().cloned())
+            }
+            done => done?,
+        }
     }
     Ok(())
 }

@@ -125,11 +125,7 @@ impl Live {
             if let Some(bar) = state.bar.take() {
                 bar.finish_and_clear();
             }
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
+            let bar = spinner();
             bar.set_message(fit(&state.head));
             state.bar = Some(bar);
         }
@@ -137,14 +133,20 @@ impl Live {
 
     /// Shows what the current step is at, without leaving a line behind where the terminal can be redrawn.
     fn moving(&self, state: &mut State, text: String) {
+        if self.redraw && state.bar.is_none() {
+            // Work outside of a run's steps moves too.
+            state.head.clear();
+            state.begun = Some(Instant::now());
+            state.bar = Some(spinner());
+        }
         if let Some(bar) = &state.bar {
             let since = state.begun.map_or(String::new(), |begun| elapsed(begun.elapsed()));
-            bar.set_message(fit(&format!("{}  {}  {}", state.head, text, paint(DIM, &since))));
+            bar.set_message(fit(format!("{}  {}  {}", state.head, text, paint(DIM, &since)).trim_start()));
             return;
         }
         let due = state.last_line.is_none_or(|last| last.elapsed() >= EVERY);
         if due && text != state.last_text {
-            let line = format!("{}  {text}", state.head);
+            let line = format!("{}  {text}", state.head).trim_start().to_owned();
             self.print(state, &line);
             state.last_line = Some(Instant::now());
             state.last_text = text;
@@ -170,6 +172,15 @@ impl Live {
         // A panic while drawing must not stop work from being told.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 fn write(text: &str) {

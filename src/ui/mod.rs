@@ -96,7 +96,7 @@ impl Ui {
         self.live.settle();
         match self.manner.output {
             Output::Human => {
-                let mut page = Page::new(width());
+                let mut page = Page::new(result_width());
                 report.human(&mut page);
                 self.write(page.text().as_bytes())
             }
@@ -226,10 +226,16 @@ fn say(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// The terminal's width. Where there is none, wide enough that a table stays a table.
+/// The width of the terminal that talk goes to. Where there is none, wide enough that a table stays a table.
 fn width() -> usize {
-    terminal_size::terminal_size_of(io::stderr())
-        .or_else(|| terminal_size::terminal_size_of(io::stdout()))
-        .map_or(160, |(width, _)| usize::from(width.0))
-        .max(20)
+    columns(terminal_size::terminal_size_of(io::stderr()).or_else(|| terminal_size::terminal_size_of(io::stdout())))
+}
+
+/// The width of what results are written to: a pipe is wide, whatever stderr is.
+fn result_width() -> usize {
+    columns(terminal_size::terminal_size_of(io::stdout()))
+}
+
+fn columns(size: Option<(terminal_size::Width, terminal_size::Height)>) -> usize {
+    size.map_or(160, |(width, _)| usize::from(width.0)).max(20)
 }

@@ -247,11 +247,12 @@ impl Comparison<'_> {
                 let at = path.join(Segment::Index(head + is.start + offset));
                 self.nodes(&at, None, before[was.start + offset], after[is.start + offset]);
             }
-            for place in is.start + pairs..is.end {
-                self.whole(&path.join(Segment::Index(head + place)), None, What::Added, after[place]);
+            let rest = |range: std::ops::Range<usize>| range.skip(pairs);
+            for (place, node) in rest(is.clone()).zip(&after[is.start + pairs..is.end]) {
+                self.whole(&path.join(Segment::Index(head + place)), None, What::Added, node);
             }
-            for place in was.start + pairs..was.end {
-                self.whole(&path.join(Segment::Index(head + place)), None, What::Removed, before[place]);
+            for (place, node) in rest(was.clone()).zip(&before[was.start + pairs..was.end]) {
+                self.whole(&path.join(Segment::Index(head + place)), None, What::Removed, node);
             }
         }
     }

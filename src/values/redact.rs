@@ -70,6 +70,9 @@ impl std::fmt::Debug for FingerprintKey {
     }
 }
 
+/// The bytes to look for, and the mask that takes their place.
+type Pattern = (Zeroizing<Vec<u8>>, String);
+
 /// Knows secrets by value and masks them in any text.
 ///
 /// Each secret is known as it is, escaped for JSON, quoted for YAML, percent-encoded, and in base64 (at each of the
@@ -79,7 +82,7 @@ impl std::fmt::Debug for FingerprintKey {
 pub struct Scrubber {
     key: Option<FingerprintKey>,
     /// By the first four bytes: the patterns that begin so, longest first, each with its mask.
-    patterns: HashMap<[u8; 4], Vec<(Zeroizing<Vec<u8>>, String)>>,
+    patterns: HashMap<[u8; 4], Vec<Pattern>>,
 }
 
 /// Never shows a pattern.

@@ -163,22 +163,23 @@ fn ends_harmless(key: &str) -> bool {
     words(key).last().is_some_and(|last| HARMLESS_ENDS.contains(&last.as_str()))
 }
 
-/// `mintPressTransportableKey` and `OPSCHAIN_PRIMARY_KEY` as lower-case words.
+/// `mintPressSSHKey` and `OPSCHAIN_PRIMARY_KEY` as lower-case words.
 fn words(key: &str) -> Vec<String> {
+    let chars: Vec<char> = key.chars().collect();
     let mut words = vec![String::new()];
-    let mut before = ' ';
-    for c in key.chars() {
+    for (place, c) in chars.iter().enumerate() {
+        let before = place.checked_sub(1).map_or(' ', |before| chars[before]);
+        let small_after = chars.get(place + 1).is_some_and(|after| after.is_lowercase());
         if !c.is_alphanumeric() {
             words.push(String::new());
-        } else {
-            if c.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
-                words.push(String::new());
-            }
-            if let Some(last) = words.last_mut() {
-                last.extend(c.to_lowercase());
-            }
+            continue;
         }
-        before = c;
+        if c.is_uppercase() && (!before.is_uppercase() || small_after) {
+            words.push(String::new());
+        }
+        if let Some(last) = words.last_mut() {
+            last.extend(c.to_lowercase());
+        }
     }
     words.retain(|word| !word.is_empty());
     words

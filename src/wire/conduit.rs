@@ -329,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn sessions_cut_at_any_byte_lose_and_double_nothing() {
         let (a, b) = ends(64 << 10);
-        let sent: Vec<u8> = (0..600_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let sent: Vec<u8> = (0..600_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
         let (sender, bytes) = (a.clone(), Bytes::from(sent.clone()));
         let sending = tokio::spawn(async move {
             for piece in bytes.chunks(10_000) {

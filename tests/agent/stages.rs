@@ -93,6 +93,16 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
     swapped[512..segment].copy_from_slice(&second[512..]);
     let mut torn = wal.clone();
     torn[segment + 512 + 300_000..segment + 512 + 300_064].fill(0xee);
+    // A tar entry of one byte.
+    let entry = |name: &str| {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_size(1);
+        header.set_cksum();
+        [&header.as_bytes()[..], b"x", &[0; 511]].concat()
+    };
+    let smuggled = [entry("pg_wal/000000010000000000000001"), base.clone()].concat();
+    let odd = entry("recovery.signal");
     let cases: Vec<(&str, Vec<StageChunk>, FailureKind)> = vec![
         ("base/5/1259 is damaged", whole(&flipped, &wal), FailureKind::Damaged),
         ("cut off", whole(&base[..base.len() - 4096], &wal), FailureKind::Damaged),
@@ -100,6 +110,8 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
         ("its pages begin at", whole(&base, &swapped), FailureKind::Damaged),
         ("pg_waldump failed", whole(&base, &torn), FailureKind::Wal),
         ("pg_wal.tar: it is cut off", forged(Stream::Base, &base), FailureKind::Damaged),
+        ("which belongs into pg_wal.tar", whole(&smuggled, &wal), FailureKind::Damaged),
+        ("which is no WAL", whole(&base, &[&odd[..], &wal[..]].concat()), FailureKind::Damaged),
         ("base chunk 1 came where 0 was due", whole(&base, &wal)[1..].to_vec(), FailureKind::Damaged),
     ];
     for (words, chunks, kind) in cases {

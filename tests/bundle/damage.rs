@@ -88,7 +88,8 @@ fn what_a_trusted_but_broken_writer_made_is_found_with_the_key() {
     assert!(broken(&|c| c.base.truncate(9_000)).contains("base/1/1259 is cut off"));
     assert!(broken(&|c| c.backup_manifest[60] ^= 1).contains("backup_manifest"));
     assert!(broken(&|c| c.database.end_lsn = "0/2000200".parse().unwrap()).contains("0/2000200"));
-    let too_far = |c: &mut Content| c.database.quiesce_lsn = Some("0/2200001".parse().unwrap());
+    // A position in the header of a segment names the end of the one before; behind it, the segment is needed.
+    let too_far = |c: &mut Content| c.database.quiesce_lsn = Some("0/2200100".parse().unwrap());
     assert!(broken(&too_far).contains("WAL segment 000000010000000000000022 is missing"));
     assert!(broken(&|c| c.wal = tar_of(&segments()[1..])).contains("WAL segment 000000010000000000000020 is missing"));
     assert!(broken(&|c| c.wal.truncate(2_000_000)).contains("000000010000000000000021 is cut off"));

@@ -1,5 +1,7 @@
 //! Whole bundles: written, read, damaged, killed, and restored by hand.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod by_hand;
 mod crash;
 mod damage;

@@ -51,11 +51,18 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
 fn bundles_of_every_way_of_holding_still_verify() {
     let host = Host::new("quiesce");
     host.deploy(VERSION);
+    let replicas = host.replicas();
     for quiesce in ["brief", "full", "none"] {
         host.bundle(&["--quiesce", quiesce]);
         host.dr(["bundle", "verify", "--decrypt"]).ok();
-        assert_eq!(host.replicas(), ["1", "1"], "after {quiesce}");
+        assert_eq!(host.replicas(), replicas, "after {quiesce}");
     }
+    // What somebody has stopped before stays stopped.
+    host.dr(["server", "stop", "--yes"]).ok();
+    host.bundle(&[]);
+    assert_eq!(host.replicas(), ["0", "0"]);
+    host.dr(["server", "start"]).ok();
+    assert_eq!(host.replicas(), replicas);
 }
 
 #[test]
@@ -63,8 +70,9 @@ fn bundles_of_every_way_of_holding_still_verify() {
 fn running_changes_hold_a_bundle_back() {
     let host = Host::new("busy");
     host.deploy(VERSION);
+    let replicas = host.replicas();
     let image = format!("limepoint/opschain-api:{VERSION}");
     host.kubectl(&["run", "change-42", "--image", &image, "--restart=Never", "--command", "--", "/standin", "sleep"]);
     host.dr(["bundle", "create"]).fails(22, &["change-42", "hint:"]);
-    assert_eq!(host.replicas(), ["1", "1"]);
+    assert_eq!(host.replicas(), replicas);
 }

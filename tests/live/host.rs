@@ -76,8 +76,13 @@ impl Host {
 
     /// The command, for tests that add to it.
     pub fn dr_command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
+        self.dr_command_in(&self.namespace, args)
+    }
+
+    /// The command, for another namespace.
+    pub fn dr_command_in<S: AsRef<OsStr>>(&self, namespace: &str, args: impl IntoIterator<Item = S>) -> Cmd {
         let mut cmd = command(env!("CARGO_BIN_EXE_dr"));
-        cmd.0.args(["--no-input", "-n", &self.namespace]).args(args);
+        cmd.0.args(["--no-input", "-n", namespace]).args(args);
         cmd.0.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
         cmd.0.env_remove("XDG_DATA_HOME").env("USER", "operator").current_dir(self.home.path());
         cmd
@@ -191,12 +196,16 @@ impl Host {
         self.kubectl(&names).ok().split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Deletes the namespace with all that is in it, and waits until it is gone.
+    /// Burns the namespace with all that is in it, and waits until it is gone. Nothing is given time to end well.
     pub fn delete_namespace(&self) {
         command("kubectl")
-            .args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=180s"])
+            .args(["delete", "namespace", &self.namespace, "--ignore-not-found", "--wait=false"])
             .run()
             .ok();
+        wait(Duration::from_secs(300), &format!("namespace {} to be gone", self.namespace), || {
+            self.kubectl(&["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false"]);
+            command("kubectl").args(["get", "namespace", &self.namespace]).run().code != 0
+        });
     }
 
     /// Removes what this host knows: settings, vault, store, runs. Keeps the given files of the keys' folder.
@@ -287,6 +296,6 @@ pub fn wait(limit: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < limit, "waited {limit:?} for {what}");
-        std::thread::park_timeout(Duration::from_millis(300));
+        std::thread::park_timeout(Duration::from_millis(500));
     }
 }

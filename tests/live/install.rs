@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dr::cluster::{Cluster, WorkloadKind};
+use dr::cluster::{Cluster, NamespaceState, Wait, WorkloadKind};
 use dr::event::Events;
+use tokio::sync::Mutex;
 
 /// How long an install may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// One install, raised once and kept until the lab goes.
+/// Tests of one subject may ask for the same install at the same time: one raises it, the others find it.
+static RAISING: Mutex<()> = Mutex::const_new(());
+
+/// One install, raised once and kept until the lab goes or a test razes it.
 pub struct Install {
     pub cluster: Cluster,
 }
@@ -51,6 +55,12 @@ impl Install {
     pub async fn raise(namespace: &str, version: &str) -> Self {
         let registry = std::env::var("LAB_REGISTRY").expect("LAB_REGISTRY: run inside the lab");
         let cluster = Cluster::connect(None, namespace).await.unwrap();
+        let raising = RAISING.lock().await;
+        let events = Events::none();
+        let mut gone = Wait::new("the namespace of the last run to be gone", PATIENCE, &events);
+        while cluster.namespace_state(&[]).await.unwrap() == NamespaceState::Terminating {
+            gone.not_yet(None).await.unwrap();
+        }
         if cluster.deployment("opschain-api").await.unwrap().is_none() {
             let chart = format!("oci://{registry}/limepoint/opschain");
             let version_of_chart = version.parse::<dr::opschain::Version>().unwrap().chart().unwrap();
@@ -69,9 +79,15 @@ impl Install {
             ];
             run("helm", &args, values(version, namespace).as_bytes());
         }
+        drop(raising);
         let install = Self { cluster };
         install.serve().await;
         install
+    }
+
+    /// Gives the namespace up; it is gone some seconds later.
+    pub fn raze(self) {
+        run("kubectl", &["delete", "namespace", self.cluster.namespace(), "--wait=false"], b"");
     }
 
     /// Waits until the database is healthy and the application ready.

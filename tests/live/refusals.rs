@@ -1,14 +1,16 @@
 //! Wrong input: each refused before anything is touched, with cause, hint and its own exit code.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::host::{Host, VERSION, command};
+use crate::host::{Host, VERSION, command, wait};
 
 #[test]
 #[ignore = "needs the lab: make live"]
 fn what_cannot_work_is_refused_before_anything_is_touched() {
     let host = Host::new("refusals");
     host.deploy(VERSION);
+    let replicas = host.replicas();
     let bundle = host.bundle(&[]);
     let name = bundle.file_stem().unwrap().to_str().unwrap().to_owned();
     let file = bundle.to_str().unwrap().to_owned();
@@ -32,7 +34,10 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     restore(&[&name, "--trusted-signers", nobody.to_str().unwrap()]).fails(16, &["hint:"]);
     // Damage.
     let damaged = flip(&bundle, host.home.path());
-    restore(&[damaged.to_str().unwrap()]).fails(17, &["hint:"]);
+    let elsewhere = format!("{}-elsewhere", host.namespace);
+    let bad = ["bundle", "restore", "--yes", damaged.to_str().unwrap()];
+    host.dr_command_in(&elsewhere, bad).run().fails(17, &["hint:"]);
+    assert_ne!(command("kubectl").args(["get", "namespace", &elsewhere]).run().code, 0, "nothing was made");
     // No helm, no cluster.
     host.dr_command(["bundle", "restore", &file, "--yes"])
         .env("PATH", "/nonexistent")
@@ -54,10 +59,53 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     let full = host.dr(["bundle", "create"]);
     command("umount").arg(&small).run().ok();
     full.fails(23, &["free", "hint:"]);
+    replica_cluster(&host);
+    missing_operator(&host, &file);
     // None of this has touched the install.
-    assert_eq!(host.replicas(), ["1", "1"]);
+    assert_eq!(host.replicas(), replicas);
     let (open, _): (Vec<_>, Vec<_>) = host.runs().into_iter().partition(|(_, state)| state == "open");
     assert!(open.is_empty(), "{open:?}");
+}
+
+/// A database that follows another one is not bundled.
+fn replica_cluster(host: &Host) {
+    let namespace = format!("{}-replica", host.namespace);
+    let manifest = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster",
+         "metadata": {"name": "opschain-db", "namespace": namespace},
+         "spec": {
+            "instances": 1, "storage": {"size": "1Gi"},
+            "imageName": format!("limepoint/opschain-db:{}", crate::host::lab("LAB_PG_VERSION")),
+            "bootstrap": {"pg_basebackup": {"source": "other"}},
+            "replica": {"enabled": true, "source": "other"},
+            "externalClusters": [{"name": "other", "connectionParameters": {"host": "nowhere", "user": "streaming_replica"}}],
+         }},
+    ]});
+    let file = host.home.path().join("replica.json");
+    std::fs::write(&file, manifest.to_string()).unwrap();
+    command("kubectl").args(["apply", "-f"]).arg(&file).run().ok();
+    let refused = host.dr_command_in(&namespace, ["bundle", "create"]).run();
+    command("kubectl").args(["delete", "namespace", &namespace, "--wait=false"]).run().ok();
+    refused.fails(21, &["replica", "hint:"]);
+}
+
+/// Without the operator nothing could be brought back: said before anything is made.
+fn missing_operator(host: &Host, bundle: &str) {
+    let operator = |replicas: &str| {
+        let scale = ["-n", "cnpg-system", "scale", "deployment", "cnpg-controller-manager", replicas];
+        command("kubectl").args(scale).run().ok();
+    };
+    operator("--replicas=0");
+    wait(Duration::from_secs(60), "the operator to be gone", || {
+        command("kubectl").args(["-n", "cnpg-system", "get", "pods", "-o", "name"]).run().ok().is_empty()
+    });
+    let refused =
+        host.dr_command_in(&format!("{}-elsewhere", host.namespace), ["bundle", "restore", bundle, "--yes"]).run();
+    operator("--replicas=1");
+    let ready = ["-n", "cnpg-system", "rollout", "status", "deployment/cnpg-controller-manager", "--timeout=120s"];
+    command("kubectl").args(ready).run().ok();
+    refused.fails(13, &["operator", "hint:"]);
 }
 
 fn foreign_signer(folder: &Path) -> String {

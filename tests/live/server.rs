@@ -102,6 +102,7 @@ async fn doctor_leads_from_a_bare_machine_to_the_first_bundle_and_the_server_sto
     assert_eq!(faults(cluster).await, 0);
 
     killed_stop(&home, cluster, &before).await;
+    install.raze();
 }
 
 /// A stop that is killed in the middle is put back by the next start, which waits for the dead run's lease.

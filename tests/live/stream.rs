@@ -254,7 +254,6 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
     );
     agent.clean().await.unwrap();
     agent.finish().await.unwrap();
-    kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"], b"");
 }
 
 #[tokio::test(flavor = "multi_thread")]

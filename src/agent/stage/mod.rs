@@ -8,7 +8,7 @@
 
 mod unpack;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -226,7 +226,7 @@ fn write_all(mut opened: mpsc::Receiver<Opened>, mut unpack: Unpack, tell: &Tell
 
 /// Has `pg_waldump` read every WAL record that recovery will read: each carries a checksum of its own. `false` when
 /// the image has no `pg_waldump`.
-async fn read_wal(tell: &Tell, stage: &PathBuf, request: &StageRequest, report: &StageReport) -> Result<bool, Failure> {
+async fn read_wal(tell: &Tell, stage: &Path, request: &StageRequest, report: &StageReport) -> Result<bool, Failure> {
     if host::program("pg_waldump").is_err() {
         tell.log("agent", "pg_waldump is not in the image: WAL was checked by its segments' headers only");
         return Ok(false);

@@ -175,8 +175,12 @@ impl Files {
 impl Sink for Files {
     fn begin(&mut self, entry: &Entry) -> Result<(), Failure> {
         let path = if self.wal { format!("pg_wal/{}", entry.path) } else { entry.path.clone() };
-        if entry.folder {
+        if entry.folder && !self.wal {
             return self.make_folders(&path);
+        }
+        // A backup without WAL has no file there; whatever else came that way would escape every check.
+        if !self.wal && path.starts_with("pg_wal/") {
+            return Err(damaged(format!("base.tar holds {path}, which belongs into pg_wal.tar")));
         }
         if !self.wal && path.starts_with("pg_tblspc/") {
             return Err(Failure::new(

@@ -105,11 +105,13 @@ impl Agent {
 /// What the pod says when the program is in place. An exit code is no proof, and the end of stdin may never arrive:
 /// the length is given, and the sum is made in the pod from what lies there.
 const PLACED: &str = "dr-is-in-place";
+/// What it says when it has to be sent.
+const SEND: &str = "dr-is-wanted";
 
 async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::result::Result<(), String> {
     // Length and sum are ours; nothing of the operator's enters the script.
     let script = format!(
-        "set -e; if [ ! -x {AGENT} ]; then echo send; head -c {length} > {AGENT}.tmp; \
+        "set -e; if [ ! -x {AGENT} ]; then echo {SEND}; head -c {length} > {AGENT}.tmp; \
          echo '{digest}  {AGENT}.tmp' | sha256sum -c - >/dev/null; chmod 0755 {AGENT}.tmp; mv {AGENT}.tmp {AGENT}; fi; \
          echo '{digest}  {AGENT}' | sha256sum -c - >/dev/null; echo {PLACED}",
         length = bytes.len()
@@ -127,6 +129,8 @@ async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::re
         else {
             return Err("the exec session has no streams".to_owned());
         };
+        let (ask, asked) = tokio::sync::oneshot::channel();
+        let mut ask = Some(ask);
         let listen = async {
             let mut said = String::new();
             let mut stdout = stdout;
@@ -137,10 +141,17 @@ async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::re
                     Ok(count) => said.push_str(&String::from_utf8_lossy(&piece[..count])),
                     Err(error) => return Err(error.to_string()),
                 }
+                if said.contains(SEND)
+                    && let Some(ask) = ask.take()
+                {
+                    let _ = ask.send(());
+                }
             }
             Ok(())
         };
         let feed = async {
+            // Bytes that nobody reads would fill the session until it carries nothing any more, its answer included.
+            let _ = asked.await;
             let _ = stdin.write_all(bytes).await;
             let _ = stdin.flush().await;
             // Held open: closing it may end the session before the answer comes.

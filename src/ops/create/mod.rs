@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
 use crate::crypt::{Identities, Recipients, Signer};
 use crate::error::{CommandError, Exit, Result};
-use crate::journal::{self, Begun, Journal, Outputs, Policy};
+use crate::journal::{self, Journal, Outputs, Policy};
 use crate::postgres::Lsn;
 use crate::settings::{Quiesce, Settings};
 use crate::store::{DirectoryStore, Store};
@@ -167,20 +167,8 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
     let begun_at = Instant::now();
     let settings = ctx.settings()?.clone();
     let cluster = open::cluster(&settings).await?;
-    let run = journal::new_run_id(VERB, Timestamp::now());
-    let begun = Begun {
-        format: journal::FORMAT,
-        run: run.clone(),
-        verb: VERB.into(),
-        namespace: settings.install.namespace.clone(),
-        release: settings.install.release.clone(),
-        cluster_uid: cluster.identity().await?,
-        plan: serde_json::to_value(&plan).map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
-        settings: ctx.settings_path.display().to_string(),
-        dr_version: env!("CARGO_PKG_VERSION").into(),
-        who: ctx.who.clone(),
-        at: Timestamp::now(),
-    };
+    let install = (settings.install.namespace.as_str(), settings.install.release.as_str());
+    let begun = ctx.begun(VERB, install, cluster.identity().await?, &plan)?;
     let keys = Keys {
         recipients: open::recipients(&settings)?,
         identities: open::identities(&settings, None)?,
@@ -193,7 +181,7 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
         hands: Mutex::default(),
         settings,
         plan,
-        run,
+        run: begun.run.clone(),
         cluster,
     };
     let mut journal = Journal::begin(&ctx.runs, begun)?;

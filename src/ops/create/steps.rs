@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{Work, lost_hands};
 use crate::agent::protocol::{BackupRequest, StreamTotals};
 use crate::bundle::{self, BundleId, Facts, Header, Writer};
+use crate::cluster::lease::lease_name;
 use crate::cluster::pod::{self, BackupPod};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, step};
@@ -82,7 +83,7 @@ async fn name(work: &Work, _: &Outputs) -> Result<Done> {
 
 async fn lock(work: &Work, _: &Outputs) -> Result<Done> {
     still_ours(work).await?;
-    Ok(Done::said(format!("lease {}", helper::lease_name(&work.settings.install.release))))
+    Ok(Done::said(format!("lease {}", lease_name(&work.settings.install.release))))
 }
 
 /// Takes the lease, or makes sure that it was not lost: asked again before every act that another run must not see half
@@ -167,7 +168,7 @@ async fn discard(work: &Work) -> Result<()> {
 }
 
 async fn record(work: &Work, _: &Outputs) -> Result<Done> {
-    let recorded = quiesce::read(&work.cluster).await?;
+    let recorded = quiesce::running(&work.cluster).await?;
     quiesce::annotate(&work.cluster, &recorded, &work.run).await?;
     Done::with(&recorded, recorded.line())
 }

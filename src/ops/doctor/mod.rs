@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::Ctx;
 use crate::error::CommandError;
-use crate::event::Events;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -126,22 +125,16 @@ impl Sheet {
 pub async fn doctor(ctx: &Ctx) -> Findings {
     let mut sheet = Sheet::default();
     host::settings(ctx, &mut sheet);
-    said(&ctx.events, "helm");
     host::helm(ctx, &mut sheet).await;
-    said(&ctx.events, "the cluster");
+    ctx.events.waiting("the cluster's answers", None);
     site::cluster(ctx, &mut sheet).await;
     if let Ok(settings) = ctx.settings() {
-        said(&ctx.events, "keys, vault and store");
         host::keys(settings, &mut sheet);
         host::vault(settings, &mut sheet);
         host::store(settings, &mut sheet);
     }
     host::runs(ctx, &mut sheet);
     sheet.finish()
-}
-
-fn said(events: &Events, what: &str) {
-    events.waiting(format!("a look at {what}"), None);
 }
 
 #[cfg(test)]

@@ -177,7 +177,7 @@ async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
             sheet.known.stopped = true;
-            let text = format!("{} is stopped; it had {} replicas", count.name, count.replicas);
+            let text = format!("{} is stopped: 0 replicas now, {} before", count.name, count.replicas);
             sheet.warn("install", text, "dr server start");
         } else if count.now == 0 {
             sheet.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
@@ -236,7 +236,8 @@ async fn db(cluster: &Cluster, database: &Database, sheet: &mut Sheet) -> Result
     let image = images.iter().find(|image| image.workload == format!("Cluster {name}"));
     match image {
         Some(image) => {
-            let digest = image.digest.as_deref().unwrap_or("of unknown digest");
+            // As much of the digest as a person compares.
+            let digest = image.digest.as_deref().and_then(|digest| digest.get(..19)).unwrap_or("of unknown digest");
             sheet.ok("database", format!("its image {} ({digest}) is on the node, for the helper pods", image.image));
         }
         None => sheet.warn(

@@ -28,7 +28,7 @@ use crate::cluster::transport::Agent;
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Helm;
-use crate::journal::{self, Begun, Journal, Outputs, Policy};
+use crate::journal::{self, Journal, Outputs, Policy};
 use crate::postgres::Lsn;
 use crate::settings::Settings;
 
@@ -156,21 +156,8 @@ struct Hands {
 pub async fn restore(ctx: &Ctx, plan: Plan) -> Result<Restored> {
     let settings = open::settings_or_defaults(ctx)?;
     let cluster = cluster_of(&settings, &plan).await?;
-    let run = journal::new_run_id(VERB, Timestamp::now());
-    let begun = Begun {
-        format: journal::FORMAT,
-        run: run.clone(),
-        verb: VERB.into(),
-        namespace: plan.namespace.clone(),
-        release: plan.release.clone(),
-        cluster_uid: cluster.identity().await?,
-        plan: serde_json::to_value(&plan).map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
-        settings: ctx.settings_path.display().to_string(),
-        dr_version: env!("CARGO_PKG_VERSION").into(),
-        who: ctx.who.clone(),
-        at: Timestamp::now(),
-    };
-    let work = work(ctx, settings, cluster, plan, run).await?;
+    let begun = ctx.begun(VERB, (&plan.namespace, &plan.release), cluster.identity().await?, &plan)?;
+    let work = work(ctx, settings, cluster, plan, begun.run.clone()).await?;
     let mut journal = Journal::begin(&ctx.runs, begun)?;
     go(&work, &mut journal).await
 }

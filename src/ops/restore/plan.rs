@@ -1,12 +1,13 @@
 //! Everything that a restore looks at before it touches anything.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::{ChartSource, KeyFiles, Plan, manifest_digest, open_bundle};
 use crate::bundle::{Catalog, Header, OutOfScope, Reader, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef};
+use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::release::Release;
 use crate::ops::{Ctx, look, open};
@@ -50,10 +51,15 @@ pub enum Gate {
 /// # Errors
 /// The first thing that would make the restore fail half way or bring back something else, with its own exit code.
 pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
-    let settings = open::settings_or_defaults(ctx)?;
+    let file = asked.bundle.as_deref().map(open::bundle_file).transpose()?.flatten();
+    // A file needs no settings; the store is known by them.
+    let settings = if file.is_some() { open::settings_or_defaults(ctx)? } else { ctx.settings()?.clone() };
     let keys = key_files(&settings, asked)?;
     let trust = super::trust_of(&settings, &keys)?;
-    let (path, reader) = find(&settings, asked, &trust)?;
+    let (path, reader) = match file {
+        Some(path) => (path.clone(), open_bundle(&path, &trust)?),
+        None => find(&settings, asked, &trust)?,
+    };
     let identities = open::identities(&settings, Some(&keys.identity))?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let header = reader.header();
@@ -74,7 +80,8 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
     refuse_occupied(&cluster).await?;
-    if !reader.signature().signer().is_some_and(|signer| !signer.is_empty()) {
+    whole(ctx, &reader, &identities)?;
+    if reader.signature().signer().is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
     }
     let manifest = reader.manifest();
@@ -103,6 +110,17 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     })
 }
 
+/// The bundle is whole: every byte as signed, and every member of the config opens.
+fn whole(ctx: &Ctx, reader: &Reader, identities: &Identities) -> Result<()> {
+    tokio::task::block_in_place(|| {
+        reader.verify_stored(&ctx.events, &ctx.cancel)?;
+        for member in reader.sealed_members().filter(|name| !name.starts_with("db/")) {
+            reader.open_member(member, identities)?;
+        }
+        Ok(())
+    })
+}
+
 fn key_files(settings: &Settings, asked: &Asked) -> Result<KeyFiles> {
     let identity = match &asked.identity {
         Some(path) => path.clone(),
@@ -122,7 +140,7 @@ fn key_files(settings: &Settings, asked: &Asked) -> Result<KeyFiles> {
     Ok(KeyFiles { identity, trusted_signers })
 }
 
-/// A file is taken as it is; a name is looked up in the store.
+/// Looks a name up in the store, or the newest good one of a version.
 fn find(settings: &Settings, asked: &Asked, trust: &Trust) -> Result<(PathBuf, Reader)> {
     let Some(text) = &asked.bundle else {
         let version = asked.version.as_deref().ok_or_else(|| {
@@ -131,12 +149,6 @@ fn find(settings: &Settings, asked: &Asked, trust: &Trust) -> Result<(PathBuf, R
         })?;
         return newest(settings, version, trust);
     };
-    let path = Path::new(text);
-    if text.contains('/') || path.is_file() {
-        let absolute = std::path::absolute(path)
-            .map_err(|e| CommandError::new(Exit::NotFound, format!("bundle file {text}")).because(e))?;
-        return Ok((absolute.clone(), open_bundle(&absolute, trust)?));
-    }
     let store = open::store(settings)?;
     let catalog = Catalog::read(&store)?;
     let path = store.path_of(&catalog.find(text)?.name);

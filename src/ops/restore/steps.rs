@@ -9,10 +9,11 @@ use super::deploy::deployed;
 use super::{Work, stage};
 use crate::agent::protocol::{SwapReport, SwapRequest};
 use crate::cluster::WorkloadKind;
+use crate::cluster::lease::lease_name;
 use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, step};
-use crate::ops::helper::{POD_LIMIT, lease_name, pod_name};
+use crate::ops::helper::{POD_LIMIT, pod_name};
 use crate::ops::look;
 use crate::ops::release::secrets_from_bytes;
 use crate::opschain::workloads::Names;
@@ -28,7 +29,6 @@ const SERVING_LIMIT: Duration = Duration::from_secs(1800);
 
 pub(super) fn steps() -> Vec<Step<Work>> {
     vec![
-        step("verify", "read the whole bundle and open its config", |w, o| boxed(verify(w, o))),
         step("namespace", "make the namespace", |w, o| boxed(namespace(w, o))),
         step("lock", "keep other runs off the install", |w, o| boxed(lock(w, o))),
         step("secrets", "put back Secrets and ConfigMaps that the chart keeps", |w, o| boxed(secrets(w, o))),
@@ -62,17 +62,6 @@ pub(super) struct Identity {
     pub(super) system_identifier: String,
     pub(super) timeline: u32,
     pub(super) lsn: Lsn,
-}
-
-async fn verify(work: &Work, _: &Outputs) -> Result<Done> {
-    let (events, cancel) = (work.ctx.events.clone(), work.ctx.cancel.clone());
-    let proof = tokio::task::block_in_place(|| work.reader.verify_stored(&events, &cancel))?;
-    for member in
-        work.reader.sealed_members().filter(|name| !name.starts_with("db/")).map(str::to_owned).collect::<Vec<_>>()
-    {
-        work.reader.open_member(&member, &work.identities)?;
-    }
-    Ok(Done::said(format!("{} members, {}, every byte as signed", proof.members, text::bytes(proof.bytes))))
 }
 
 async fn namespace(work: &Work, _: &Outputs) -> Result<Done> {
@@ -141,9 +130,8 @@ async fn recovery_pod(work: &Work, _: &Outputs) -> Result<Done> {
 
 /// The agent of the recovery pod; attached to anew where this process has not met it yet.
 async fn agent(work: &Work) -> Result<Agent> {
-    match work.hands.lock().await.agent.take() {
-        Some(agent) => return Ok(agent),
-        None => {}
+    if let Some(agent) = work.hands.lock().await.agent.take() {
+        return Ok(agent);
     }
     work.recovery_agent().await
 }

@@ -3,6 +3,9 @@
 //! In this order, so that a crash at any point leaves a record: intent in the vault, helm, outcome in the vault. A
 //! deployment without an outcome was interrupted there. Values reach helm on stdin; their plaintext is on no disk.
 
+mod check;
+mod live;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,15 +15,18 @@ use zeroize::Zeroizing;
 use super::helper::Hold;
 use super::{Ctx, guard, open};
 use crate::cluster::{Cluster, WorkloadKind};
-use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm, Revision, Upgrade};
-use crate::opschain::Version;
+use crate::helm::{ChartFacts, ChartFile, Helm, Revision, Upgrade};
 use crate::settings::Settings;
-use crate::values::diff::{Diff, diff};
+use crate::values::diff::Diff;
 use crate::values::lint::{Finding, lint};
 use crate::values::{Scrubber, Tree};
 use crate::vault::{self, Deployment, DeploymentId, FORMAT, How, Image, Intent, Outcome, Status, Vault};
+
+/// How the name of a deployment's lease begins.
+const RUN: &str = "deploy-";
+/// How long one waits for another deployment's lease: longer than the lease of a dead process lasts.
+const OTHER_LIMIT: Duration = Duration::from_secs(45);
 
 /// What the operator asks for.
 pub struct DeployAsk {
@@ -114,7 +120,7 @@ pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
     let tree = Tree::parse(&ask.values).map_err(|error| CommandError::from(error).context(&ask.name))?;
     let findings = lint(&tree, &ask.values);
     guard::refuse_findings(&ask.name, &findings, &ask.allow)?;
-    let version = wanted_version(&ask, &tree)?;
+    let version = check::wanted_version(&ask, &tree)?;
     let vault = open::vault(&settings)?;
     let helm = open::helm(&settings, &settings.install.namespace).await?;
     if let Some(safe) = helm.should_be() {
@@ -124,22 +130,23 @@ pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
         );
     }
     let release = settings.install.release.clone();
-    let newest = helm.newest(&release).await?;
+    let history = helm.history(&release).await?;
+    let newest = history.last().cloned();
     if let Some(newest) = &newest {
         helm.refuse_pending(&release, newest)?;
     }
-    let (chart, facts, source) = bring_chart(&settings, &ask, version.as_ref(), &helm).await?;
-    refuse_other_version(&ask, version.as_ref(), &facts)?;
+    let (chart, facts, source) = check::bring_chart(&settings, &ask, version.as_ref(), &helm).await?;
+    check::refuse_other_version(&ask, version.as_ref(), &facts)?;
     let install = open::vault_install(&settings);
     let deployments = vault.deployments(&install)?;
-    let live = deployments.iter().find(|deployment| deployment.is_deployed());
-    warn_of_strangers(ctx, live, newest.as_ref());
+    let live = live::live_deployment(&deployments, &history);
+    live::warn_of_strangers(ctx, live, newest.as_ref());
     let identities = match &settings.keys.identity {
         Some(_) => Some(open::identities(&settings, None)?),
         None => None,
     };
-    let values_sha256 = sha256(&ask.values);
-    let (changes, scrubber) = compare(&vault, live, identities.as_ref(), &tree)?;
+    let values_sha256 = check::sha256(&ask.values);
+    let (changes, scrubber) = check::compare(&vault, live, identities.as_ref(), &tree)?;
     if let Some(changes) = &changes {
         guard::refuse_data_loss(changes, &ask.allow)?;
     } else if live.is_some() {
@@ -175,13 +182,20 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
     let release = &prepared.plan.release;
     let cluster = open::cluster(&prepared.settings).await?;
-    if cluster.namespace_uid().await?.is_none() {
-        cluster.create_namespace(&[]).await?;
+    match cluster.namespace_uid().await {
+        Ok(None) => {
+            cluster.create_namespace(&[]).await?;
+        }
+        // Who may not look at namespaces was given one.
+        Err(error) if !error.is_forbidden() => return Err(error.into()),
+        _ => {}
     }
     // No bundle is made and nothing restored while this is at work, and the other way round.
-    let run = format!("deploy-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let run = format!("{RUN}{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
     let mut hold = Hold::default();
+    live::await_other_deployment(ctx, &cluster, release).await?;
     hold.take(ctx, &cluster, release, &run).await?;
+    live::settle_interrupted(ctx, &prepared).await?;
     let ended = recorded(ctx, &prepared, &cluster).await;
     let released = hold.release(ctx, &cluster, release, &run).await;
     let report = ended?;
@@ -243,7 +257,7 @@ async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &Deployme
         // `dr` waits itself, and says for what.
         wait: false,
         create_namespace: true,
-        description: Some(&format!("dr {id}")),
+        description: Some(&live::description(id)),
     };
     let revision = helm.upgrade_install(&upgrade, scrubber, &ctx.events, &ctx.cancel).await?;
     if ask.wait {
@@ -285,9 +299,14 @@ async fn outcome_of(
         // The release has the values; what they started is not up in time.
         Err(error) => (Status::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
     };
+    // Of what failed, only a revision that was not there before is its own.
+    let is_own = |revision: &u32| prepared.plan.revision.is_none_or(|before| *revision > before);
     let helm_revision = match ended {
         Ok(revision) => Some(revision.revision),
-        Err(_) => prepared.helm.newest(&prepared.plan.release).await.ok().flatten().map(|newest| newest.revision),
+        Err(_) => {
+            let newest = prepared.helm.newest(&prepared.plan.release).await.ok().flatten();
+            newest.map(|newest| newest.revision).filter(is_own)
+        }
     };
     // What runs is worth knowing, not worth failing for.
     let images = cluster.running_images().await.unwrap_or_default();
@@ -296,146 +315,4 @@ async fn outcome_of(
     images.sort_by(|a, b| (&a.reference, &a.digest).cmp(&(&b.reference, &b.digest)));
     images.dedup();
     Outcome { format: FORMAT, id: id.clone(), at: Timestamp::now(), status, helm_revision, images, seconds, error }
-}
-
-/// The version that is to run: the one asked for, which the values must name too, or the one that the values name.
-fn wanted_version(ask: &DeployAsk, tree: &Tree) -> Result<Option<Version>> {
-    let bad = |text: &str| {
-        CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
-            .hint("Give it as a date, such as 2026-08-20.")
-    };
-    let asked = ask.version.as_deref().map(|text| text.parse::<Version>().map_err(|_| bad(text))).transpose()?;
-    let key = crate::opschain::values::VERSION;
-    let Some(named) = tree.text(key) else { return Ok(asked) };
-    let Ok(named) = named.parse::<Version>() else { return Ok(asked) };
-    match &asked {
-        Some(asked) if *asked != named && !ask.allow.iter().any(|id| id == "version") => Err(CommandError::new(
-            Exit::Version,
-            format!("the values name version {} in {}, and {} is asked for", named.tag(), key.join("."), asked.tag()),
-        )
-        .hint(format!("Set {}: \"{}\" in {}.", key.join("."), asked.tag(), ask.name))
-        .hint("Or add --allow version to deploy this chart with the images of the other version.")),
-        Some(asked) => Ok(Some(asked.clone())),
-        None => Ok(Some(named)),
-    }
-}
-
-async fn bring_chart(
-    settings: &Settings,
-    ask: &DeployAsk,
-    version: Option<&Version>,
-    helm: &Helm,
-) -> Result<(ChartFile, ChartFacts, ChartSource)> {
-    let source = ChartSource::parse(ask.chart.as_deref().unwrap_or(&settings.install.chart));
-    let number = version.and_then(Version::chart);
-    if matches!(source, ChartSource::Registry(_)) && number.is_none() {
-        return Err(CommandError::new(Exit::Usage, "which version of the chart is to be deployed is not said")
-            .hint("Add --version, such as --version 2026-08-20, or set env.OPSCHAIN_VERSION in the values."));
-    }
-    let brought = helm.bring(&source, number.as_deref()).await;
-    let chart = brought.map_err(|error| CommandError::from(error).context(format!("bring chart {}", source.text())))?;
-    let facts = helm.chart_facts(&chart.path()).await?;
-    Ok((chart, facts, source))
-}
-
-fn refuse_other_version(ask: &DeployAsk, version: Option<&Version>, facts: &ChartFacts) -> Result<()> {
-    let Some(version) = version else { return Ok(()) };
-    let fits = facts.version.parse::<Version>().is_ok_and(|chart| chart == *version);
-    if fits || ask.allow.iter().any(|id| id == "version") {
-        return Ok(());
-    }
-    let text = format!("the chart is version {}, and {} is to run", facts.version, version.tag());
-    Err(CommandError::new(Exit::Version, text)
-        .hint(format!("Give the chart of that version: {}.", version.chart().unwrap_or_else(|| version.tag())))
-        .hint("Or add --allow version if this chart is meant."))
-}
-
-/// Says when the release was touched by something else than `dr`, as far as revisions tell.
-fn warn_of_strangers(ctx: &Ctx, live: Option<&Deployment>, newest: Option<&Revision>) {
-    let Some(newest) = newest else { return };
-    let known = live.and_then(Deployment::revision);
-    if known == Some(newest.revision) {
-        return;
-    }
-    let message = match known {
-        Some(known) => format!(
-            "the release is at revision {}, and the vault knows it at {known}: something else than `dr deploy` touched it",
-            newest.revision
-        ),
-        None => format!("the release is at revision {}, and the vault knows nothing of it", newest.revision),
-    };
-    let hint = "`dr config diff release FILE` shows what this deployment would change in it.";
-    ctx.events.warn(message, Some(hint.into()));
-    if newest.revision == 1 && newest.status.is_failed() {
-        ctx.events.warn(
-            "the first installation failed, and a failed first installation can often not be upgraded",
-            Some("If this fails too, run `helm uninstall` for the release and deploy again.".into()),
-        );
-    }
-}
-
-/// The differences from the live values, and a scrubber that knows the secrets of both.
-fn compare(
-    vault: &Vault,
-    live: Option<&Deployment>,
-    identities: Option<&Identities>,
-    tree: &Tree,
-) -> Result<(Option<Diff>, Scrubber)> {
-    let key = identities.map(|identities| vault.fingerprint_key(identities)).transpose()?;
-    let mut scrubber = Scrubber::new(key);
-    scrubber.learn_tree(tree);
-    let (Some(live), Some(identities)) = (live, identities) else { return Ok((None, scrubber)) };
-    let before = vault.values(live, identities)?;
-    let before = Tree::parse(&before)?;
-    scrubber.learn_tree(&before);
-    Ok((Some(diff(&before, tree, &scrubber)), scrubber))
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    hex::encode(sha2::Sha256::digest(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(values: &str, version: Option<&str>, allow: &[&str]) -> DeployAsk {
-        DeployAsk {
-            values: Zeroizing::new(values.into()),
-            name: "values.yaml".into(),
-            version: version.map(str::to_owned),
-            chart: None,
-            message: None,
-            timeout: None,
-            wait: true,
-            allow: allow.iter().map(|id| (*id).to_owned()).collect(),
-        }
-    }
-
-    fn version(values: &str, asked: Option<&str>, allow: &[&str]) -> Result<Option<String>> {
-        let tree = Tree::parse(values.as_bytes()).unwrap();
-        wanted_version(&ask(values, asked, allow), &tree).map(|found| found.map(|version| version.tag()))
-    }
-
-    #[test]
-    fn the_version_asked_for_and_the_one_in_the_values_must_agree() {
-        let values = "env:\n  OPSCHAIN_VERSION: \"2026-08-20\"\n";
-        assert_eq!(version(values, None, &[]).unwrap().as_deref(), Some("2026-08-20"));
-        assert_eq!(version(values, Some("2026.8.20"), &[]).unwrap().as_deref(), Some("2026-08-20"));
-        assert_eq!(version(values, Some("2026-09-14"), &[]).unwrap_err().exit(), Exit::Version);
-        assert_eq!(version(values, Some("2026-09-14"), &["version"]).unwrap().as_deref(), Some("2026-09-14"));
-        assert_eq!(version("a: 1\n", Some("newest"), &[]).unwrap_err().exit(), Exit::Usage);
-        assert_eq!(version("a: 1\n", None, &[]).unwrap(), None);
-    }
-
-    #[test]
-    fn a_chart_of_another_version_is_refused_unless_allowed() {
-        let facts = ChartFacts { name: "opschain".into(), version: "2026.8.20".into(), app_version: None };
-        let fits: Version = "2026-08-20".parse().unwrap();
-        let other: Version = "2026-09-14".parse().unwrap();
-        assert!(refuse_other_version(&ask("", None, &[]), Some(&fits), &facts).is_ok());
-        assert!(refuse_other_version(&ask("", None, &[]), Some(&other), &facts).is_err());
-        assert!(refuse_other_version(&ask("", None, &["version"]), Some(&other), &facts).is_ok());
-    }
 }

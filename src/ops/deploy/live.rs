@@ -1,0 +1,145 @@
+//! What helm and the vault say of each other: which deployment is live, and what came of those that were interrupted.
+
+use super::{OTHER_LIMIT, Prepared, RUN};
+use crate::cluster::lease::lease_name;
+use crate::cluster::{Cluster, ClusterError, Wait};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::Revision;
+use crate::ops::{Ctx, open};
+use crate::vault::{Deployment, DeploymentId, FORMAT, Outcome, Status};
+
+/// A lease of another deployment is waited for: that one ends, or its process is dead and the lease runs out.
+pub(super) async fn await_other_deployment(ctx: &Ctx, cluster: &Cluster, release: &str) -> Result<()> {
+    let mut wait = Wait::new("another deployment to end, or its lease to run out", OTHER_LIMIT, &ctx.events);
+    loop {
+        match cluster.lease_holder(&lease_name(release)).await? {
+            Some(ClusterError::Held { holder, host, .. }) if holder.starts_with(RUN) => {
+                if wait.not_yet(Some(format!("{holder} on {host}"))).await.is_err() {
+                    let text = format!("{holder} on {host} is at work on release {release}");
+                    return Err(CommandError::new(Exit::Locked, text).hint("Let it end, then deploy again."));
+                }
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Writes down what came of earlier deployments whose `dr` was killed, where helm knows it: each revision's description
+/// names its deployment.
+pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared) -> Result<()> {
+    let Prepared { plan, settings, helm, vault, .. } = prepared;
+    let history = helm.history(&plan.release).await?;
+    for deployment in vault.deployments(&open::vault_install(settings))? {
+        if deployment.outcome.is_some() {
+            continue;
+        }
+        let id = deployment.id();
+        let Some(revision) = history.iter().find(|revision| names(revision, id) && !revision.status.is_pending())
+        else {
+            continue;
+        };
+        let at = revision.updated.parse().unwrap_or(deployment.record.at);
+        let outcome = Outcome {
+            format: FORMAT,
+            id: id.clone(),
+            at,
+            status: Status::Deployed,
+            helm_revision: Some(revision.revision),
+            images: Vec::new(),
+            seconds: at.duration_since(deployment.record.at).as_secs_f64().max(0.0),
+            error: None,
+        };
+        vault.record_outcome(outcome, &ctx.who)?;
+        ctx.events
+            .note(format!("{id} was interrupted; helm has it as revision {}: noted in the vault", revision.revision));
+    }
+    Ok(())
+}
+
+/// What `dr` has helm say of a revision. A failed one has helm's error in its place.
+pub(super) fn description(id: &DeploymentId) -> String {
+    format!("dr {id}")
+}
+
+pub(super) fn names(revision: &Revision, id: &DeploymentId) -> bool {
+    revision.description == description(id)
+}
+
+/// The deployment that is live: the one that helm's deployed revision names; else the newest that went live.
+pub(super) fn live_deployment<'d>(deployments: &'d [Deployment], history: &[Revision]) -> Option<&'d Deployment> {
+    let named = history
+        .iter()
+        .rev()
+        .find(|revision| revision.status.is_deployed())
+        .and_then(|revision| deployments.iter().find(|deployment| names(revision, deployment.id())));
+    named.or_else(|| deployments.iter().find(|deployment| deployment.is_deployed()))
+}
+
+/// Says when the release was touched by something else than `dr`, as far as revisions tell.
+pub(super) fn warn_of_strangers(ctx: &Ctx, live: Option<&Deployment>, newest: Option<&Revision>) {
+    let Some(newest) = newest else { return };
+    let known = live.and_then(Deployment::revision);
+    let ours = live.is_some_and(|live| names(newest, live.id()));
+    if ours || known == Some(newest.revision) {
+        return;
+    }
+    if newest.status.is_failed() && known.is_some_and(|known| known + 1 == newest.revision) {
+        // The last attempt failed, and what was live before still is.
+        return;
+    }
+    let message = match known {
+        Some(known) => format!(
+            "the release is at revision {}, and the vault knows it at {known}: something else than `dr deploy` touched it",
+            newest.revision
+        ),
+        None => format!("the release is at revision {}, and the vault knows nothing of it", newest.revision),
+    };
+    let hint = "`dr config diff release FILE` shows what this deployment would change in it.";
+    ctx.events.warn(message, Some(hint.into()));
+    if newest.revision == 1 && newest.status.is_failed() {
+        ctx.events.warn(
+            "the first installation failed, and a failed first installation can often not be upgraded",
+            Some("If this fails too, run `helm uninstall` for the release and deploy again.".into()),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_live_is_what_helm_says_by_name() {
+        let deployment = |id: &str, status: Option<&str>| -> Deployment {
+            let mut json = serde_json::json!({
+                "record": {"format": 1, "id": id, "install": {"namespace": "n", "release": "r"}, "at": "2026-08-20T10:00:00Z",
+                    "by": "x", "how": "deploy", "chart": {"name": "c", "version": "1", "reference": "r"}, "layers": [],
+                    "recipients": [], "dr": "0"}
+            });
+            let record = serde_json::from_value(json["record"].take()).unwrap();
+            let outcome = status.map(|status| {
+                serde_json::from_value(
+                    serde_json::json!({"format": 1, "id": id, "at": "2026-08-20T10:00:00Z", "status": status,
+                    "seconds": 1.0}),
+                )
+                .unwrap()
+            });
+            Deployment { record, outcome, record_sha256: String::new() }
+        };
+        let revision = |number: u32, status: &str, description: &str| -> Revision {
+            serde_json::from_value(
+                serde_json::json!({"revision": number, "updated": "t", "status": status, "chart": "c-1",
+                "description": description}),
+            )
+            .unwrap()
+        };
+        let (old, new) = ("20260820T100000Z-000001", "20260821T100000Z-000002");
+        let deployments = [deployment(new, None), deployment(old, Some("deployed"))];
+        let live = |history: &[Revision]| live_deployment(&deployments, history).map(|live| live.id().to_string());
+        let deployed = [revision(1, "superseded", &format!("dr {old}")), revision(2, "deployed", &format!("dr {new}"))];
+        assert_eq!(live(&deployed).as_deref(), Some(new), "killed before it could say so");
+        let failed = [revision(1, "deployed", &format!("dr {old}")), revision(2, "failed", "boom")];
+        assert_eq!(live(&failed).as_deref(), Some(old));
+        assert_eq!(live(&[revision(1, "deployed", "by hand")]).as_deref(), Some(old));
+    }
+}

@@ -1,0 +1,26 @@
+//! The command line without a cluster: what is said, where, and with which exit code.
+
+#![allow(clippy::unwrap_used)]
+
+mod reference;
+mod refusals;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Runs `dr` in an empty home and returns the exit code and what it said, stdout first.
+fn dr(home: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_dr"))
+        .args(args)
+        .env_clear()
+        .env("HOME", home)
+        .env("USER", "operator")
+        .env("PATH", "/nonexistent")
+        .env("KUBECONFIG", "/nonexistent/kubeconfig")
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(home.to_str().unwrap(), "~");
+    format!("{}--- stderr\n{}--- exit {}", text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
