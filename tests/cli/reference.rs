@@ -60,3 +60,12 @@ fn look(command: &clap::Command, name: &str, wanting: &mut Vec<String>) {
         look(sub, &name, wanting);
     }
 }
+
+#[test]
+fn the_runbook_explains_every_step_of_a_restore_in_its_order() {
+    let runbook = include_str!("../../docs/runbooks/restore.md");
+    for (index, step) in dr::ops::restore::step_names().iter().enumerate() {
+        let row = format!("| {} | `{step}` |", index + 1);
+        assert!(runbook.contains(&row), "docs/runbooks/restore.md lacks: {row}");
+    }
+}

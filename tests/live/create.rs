@@ -2,11 +2,9 @@
 
 use crate::host::{Host, VERSION};
 
-/// The steps of the default way, as the journal names them, and the point inside the copy.
-const STEPS: [&str; 14] = [
-    "name", "lock", "helper", "config", "base", "record", "stop", "mark", "resume", "wal", "verify", "publish",
-    "serving", "tidy",
-];
+fn steps() -> Vec<&'static str> {
+    dr::ops::create::step_names(dr::settings::Quiesce::Brief)
+}
 
 #[test]
 #[ignore = "needs the lab: make live"]
@@ -14,7 +12,7 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
     let host = Host::new("create-kill");
     host.deploy(VERSION);
     let before = host.replicas();
-    let mut points: Vec<String> = STEPS.iter().map(|step| format!("{step}:after")).collect();
+    let mut points: Vec<String> = steps().iter().map(|step| format!("{step}:after")).collect();
     points.extend(["chunk".to_owned(), "stop:before".to_owned(), "resume:before".to_owned()]);
     for point in points {
         let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "create"]);
@@ -38,7 +36,7 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
     let host = Host::new("create-fail");
     host.deploy(VERSION);
     let before = host.replicas();
-    for step in STEPS {
+    for step in steps() {
         let failed = host.dr_with_fault(&format!("{step}:before=fail"), ["bundle", "create"]);
         failed.fails(1, &["fault asked for", step]);
         assert_eq!(host.replicas(), before, "failed at {step}");

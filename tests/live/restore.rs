@@ -4,28 +4,6 @@ use std::time::Duration;
 
 use crate::host::{Host, VERSION, command, lab, wait};
 
-/// The steps, as the journal names them.
-const STEPS: [&str; 18] = [
-    "namespace",
-    "lock",
-    "secrets",
-    "asleep",
-    "hibernated",
-    "vault-off",
-    "pod",
-    "stage",
-    "swap",
-    "prove-files",
-    "release-volume",
-    "awake",
-    "healthy",
-    "identity",
-    "start",
-    "serving",
-    "record",
-    "tidy",
-];
-
 #[test]
 #[ignore = "needs the lab: make live"]
 fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() {
@@ -34,8 +12,10 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
     let before = host.ledger();
     host.bundle(&[]);
     host.delete_namespace();
-    let mut points: Vec<String> =
-        STEPS.iter().flat_map(|step| [format!("{step}:before"), format!("{step}:after")]).collect();
+    let mut points: Vec<String> = dr::ops::restore::step_names()
+        .iter()
+        .flat_map(|step| [format!("{step}:before"), format!("{step}:after")])
+        .collect();
     points.insert(15, "staged-chunk".to_owned());
     for (index, point) in points.iter().enumerate() {
         let fault = format!("{point}=kill");

@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
 use crate::crypt::{Identities, Recipients, Signer};
 use crate::error::{CommandError, Exit, Result};
-use crate::journal::{self, Journal, Outputs, Policy};
+use crate::journal::{self, Journal, Outputs, Policy, Step};
 use crate::postgres::Lsn;
 use crate::settings::{Quiesce, Settings};
 use crate::store::{DirectoryStore, Store};
@@ -157,6 +157,11 @@ struct Hands {
     pump: Option<Pump>,
     finished: Option<(Writer, BackupDone)>,
     verified: Option<Verified>,
+}
+
+/// The names of a bundle's steps, in order: what the tests interrupt.
+pub fn step_names(quiesce: Quiesce) -> Vec<&'static str> {
+    steps::steps(quiesce).iter().map(Step::name).collect()
 }
 
 /// Makes the bundle.

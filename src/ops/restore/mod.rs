@@ -28,7 +28,7 @@ use crate::cluster::transport::Agent;
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Helm;
-use crate::journal::{self, Journal, Outputs, Policy};
+use crate::journal::{self, Journal, Outputs, Policy, Step};
 use crate::postgres::Lsn;
 use crate::settings::Settings;
 
@@ -147,6 +147,11 @@ struct Work {
 struct Hands {
     lease: Hold,
     agent: Option<Agent>,
+}
+
+/// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.
+pub fn step_names() -> Vec<&'static str> {
+    steps::steps().iter().map(Step::name).collect()
 }
 
 /// Restores.
