@@ -208,7 +208,7 @@ impl Host {
         });
     }
 
-    /// Removes what this host knows: settings, vault, store, runs. Keeps the given files of the keys' folder.
+    /// Removes what this host knows: settings, keys, vault, store, runs.
     pub fn forget(&self) {
         for folder in [".config/dr", ".local/share/dr", ".local/state/dr"] {
             drop(std::fs::remove_dir_all(self.home.path().join(folder)));
