@@ -1,0 +1,52 @@
+//! `dr config show`, for people.
+
+use crate::ops::config::Shown;
+use crate::text::{bytes, elapsed};
+use crate::ui::{Page, Report, short_time};
+
+impl Report for Shown {
+    fn human(&self, page: &mut Page) {
+        let record = &self.deployment.record;
+        let mut fields = vec![
+            ("deployment", record.id.to_string()),
+            (
+                "state",
+                match self.state.as_str() {
+                    "unknown" => "unknown: dr was interrupted before it knew what came of it".into(),
+                    state => state.to_owned(),
+                },
+            ),
+            ("install", format!("release {} in namespace {}", record.install.release, record.install.namespace)),
+            ("at", short_time(record.at)),
+            ("by", format!("{} ({})", record.by, record.how.word())),
+        ];
+        fields.extend(record.why.clone().map(|why| ("why", why)));
+        fields.extend(record.opschain_version.clone().map(|version| ("version", version)));
+        let digest = record.chart.digest.as_ref().map(|digest| format!(" ({digest})")).unwrap_or_default();
+        fields.push((
+            "chart",
+            format!("{} {} from {}{digest}", record.chart.name, record.chart.version, record.chart.reference),
+        ));
+        for layer in &record.layers {
+            let sealed = &layer.sealed;
+            fields.push(("values", format!("{}, sha256 {}", bytes(sealed.bytes), sealed.sha256)));
+        }
+        fields.push(("sealed to", record.recipients.join(" ")));
+        let tools = [("dr", Some(&record.dr)), ("helm", record.helm.as_ref()), ("operator", record.operator.as_ref())];
+        let tools: Vec<String> =
+            tools.into_iter().filter_map(|(name, version)| Some(format!("{name} {}", version?))).collect();
+        fields.push(("with", tools.join(", ")));
+        fields.extend(record.previous.as_ref().map(|previous| ("after", previous.id.to_string())));
+        if let Some(outcome) = &self.deployment.outcome {
+            let took = elapsed(std::time::Duration::from_secs_f64(outcome.seconds.max(0.0)));
+            fields.push(("ended", format!("{} after {took}", short_time(outcome.at))));
+            fields.extend(outcome.helm_revision.map(|revision| ("revision", revision.to_string())));
+            fields.extend(outcome.error.clone().map(|error| ("error", error)));
+            for image in &outcome.images {
+                let digest = image.digest.as_ref().map(|digest| format!(" {digest}")).unwrap_or_default();
+                fields.push(("image", format!("{}{digest}", image.reference)));
+            }
+        }
+        page.fields(&fields);
+    }
+}
