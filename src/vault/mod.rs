@@ -138,8 +138,8 @@ impl Vault {
         };
         let layers = vec![Layer { kind: "values".into(), sealed: seal(VALUES_FILE, values)? }];
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
-        let newest = known.iter().find(|deployment| same_install(&deployment.record.install, &intent.install));
-        let previous = newest.map(|deployment| Previous {
+        let last = select::last_written(&known, &intent.install);
+        let previous = last.map(|deployment| Previous {
             id: deployment.id().clone(),
             record_sha256: deployment.record_sha256.clone(),
         });
@@ -169,7 +169,7 @@ impl Vault {
             record.chart.name,
             record.chart.version
         );
-        git.add(&lock, files, &message, &record.by, record.at, &self.signer)?;
+        git.add(&lock, files, &message, &record.by, Timestamp::now(), &self.signer)?;
         Ok(id)
     }
 
@@ -184,7 +184,7 @@ impl Vault {
         let word = self.outcome_word(&outcome);
         let message = format!("Outcome of {}: {word}\n", outcome.id);
         let files = vec![(format!("{folder}/outcome.json"), Content::Bytes(json(&outcome)?))];
-        git.add(&lock, files, &message, by, outcome.at, &self.signer)
+        git.add(&lock, files, &message, by, Timestamp::now(), &self.signer)
     }
 
     fn outcome_word(&self, outcome: &Outcome) -> &'static str {
