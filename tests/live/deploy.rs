@@ -202,7 +202,10 @@ fn a_killed_first_install_on_a_host_without_a_key_is_repaired() {
     let identity = site.host.setting("keys", "identity");
     let settings = site.host.home.path().join(".config/dr/dr.toml");
     let text = std::fs::read_to_string(&settings).unwrap();
-    std::fs::write(&settings, text.replace("\nidentity = ", "\n# identity = ")).unwrap();
+    let text = text.replace("\nidentity = ", "\n# identity = ");
+    // The other test has helm 4 of it.
+    assert!(text.contains("\n[helm]\n"), "{text}");
+    std::fs::write(&settings, text.replace("\n[helm]\n", "\n[helm]\nbinary = \"helm3\"\n")).unwrap();
     let kept = site.host.home.path().join("kept-elsewhere");
     std::fs::rename(&identity, &kept).unwrap();
 
