@@ -11,6 +11,7 @@
 //! earlier one points at the same sealed bytes: git stores them once, and identical bytes make no new ciphertext. To
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
+mod chain;
 mod error;
 mod files;
 mod git;
@@ -19,6 +20,7 @@ mod read;
 mod recipients;
 mod record;
 mod select;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,7 +35,7 @@ pub use record::{
 };
 
 use crate::crypt::{Identities, Recipients};
-use files::{digest, json, new_id, parse, random, same_install};
+use files::{digest, json, new_id, parse, random};
 use git::{Content, Git};
 use record::{Head, RecipientsChange};
 
@@ -82,6 +84,7 @@ impl Vault {
             by: by.to_owned(),
             add: recipients.to_strings(),
             remove: Vec::new(),
+            why: None,
         };
         let files = vec![
             ("vault.json".to_owned(), Content::Bytes(json(&head)?)),
@@ -138,11 +141,7 @@ impl Vault {
         };
         let layers = vec![Layer { kind: "values".into(), sealed: seal(VALUES_FILE, values)? }];
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
-        let newest = known.iter().find(|deployment| same_install(&deployment.record.install, &intent.install));
-        let previous = newest.map(|deployment| Previous {
-            id: deployment.id().clone(),
-            record_sha256: deployment.record_sha256.clone(),
-        });
+        let (previous, joins) = chain::ends(&known, &intent.install);
         let record = Record {
             format: FORMAT,
             id: id.clone(),
@@ -157,6 +156,7 @@ impl Vault {
             layers,
             recipients: recipients.to_strings(),
             previous,
+            joins,
             dr: env!("CARGO_PKG_VERSION").into(),
             helm: intent.helm,
             operator: intent.operator,
