@@ -1,7 +1,7 @@
 //! `dr deploy`.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use zeroize::Zeroizing;
@@ -77,7 +77,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn read(path: &PathBuf) -> Result<(String, Zeroizing<Vec<u8>>)> {
+/// Reads a values file, or stdin for `-`; and what to call it.
+pub(super) fn read(path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
     let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
     let mut bytes = Zeroizing::new(Vec::new());

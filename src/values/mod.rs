@@ -5,7 +5,9 @@
 
 mod build;
 pub mod diff;
+pub mod excerpt;
 pub mod lint;
+pub mod locate;
 pub mod path;
 pub mod redact;
 mod resolve;
