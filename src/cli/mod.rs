@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod init;
+pub mod reveal;
 mod run;
 mod server;
 

@@ -77,18 +77,15 @@ pub struct Log {
 /// The vault cannot be read; a time, version or install that is none.
 pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
     let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
+    let vault = open::vault(settings)?.snapshot()?;
     let wanted = Wanted::read(ask)?;
     let own = open::vault_install(settings);
     let name = match &ask.install {
         Some(name) => name.clone(),
         None => install_name(&own),
     };
-    let mut all = if ask.all_installs || ask.install.is_some() {
-        vault.deployments_of_all()?
-    } else {
-        vault.deployments(&own)?
-    };
+    let mut all =
+        if ask.all_installs || ask.install.is_some() { vault.every_deployment()? } else { vault.deployments(&own)? };
     if let (Some(name), false) = (&ask.install, ask.all_installs) {
         refuse_unknown(name, &all)?;
         all.retain(|deployment| install_name(&deployment.record.install) == *name);
