@@ -5,7 +5,9 @@
 
 mod build;
 pub mod diff;
+pub mod excerpt;
 pub mod lint;
+pub mod locate;
 pub mod overlay;
 pub mod path;
 pub mod redact;

@@ -410,6 +410,15 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     assert_eq!(found.record.layers[1].sealed.sealed_sha256, two.record.layers[1].sealed.sealed_sha256);
     assert_ne!(found.record.layers[2].sealed.sha256, two.record.layers[2].sealed.sha256);
     assert_eq!(found.values_sha256(), two.values_sha256());
+    let cat = |more: &[&str]| {
+        let output = site.command(&[&["config", "cat", id.as_str()], more].concat()).output().unwrap();
+        (output.status.code().unwrap(), output.stdout)
+    };
+    assert_eq!(cat(&["--layer", "1"]), (0, layers[1].bytes.to_vec()), "no newline is added");
+    assert_eq!(cat(&["--layer", "2"]), (0, layers[2].bytes.to_vec()));
+    assert_eq!(cat(&[]), (0, merged.to_vec()));
+    assert_eq!(cat(&["--layer", "3"]).0, 14);
+    site.dr(&["config", "show", id.as_str()]).ends(0, &["set-file env.PGPASSWORD", "values site.yaml"]);
     // A record that says otherwise of the whole is not believed.
     let mut forged = found.clone();
     forged.record.layers.swap(0, 1);

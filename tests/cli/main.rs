@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod deploy;
+mod records;
 mod reference;
 mod refusals;
 
