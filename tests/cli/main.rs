@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod edits;
 mod records;
 mod reference;
 mod refusals;

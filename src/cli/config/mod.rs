@@ -1,6 +1,7 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
 mod diff;
+mod edit;
 mod extract;
 mod log;
 mod record;
@@ -72,6 +73,7 @@ enum ConfigVerb {
     #[command(after_help = format!("Examples:\n  dr config cat live > values.yaml\n  dr config cat --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
     Cat(WhichArgs),
     Extract(extract::ExtractArgs),
+    Edit(edit::EditArgs),
     /// Compare two of: a deployment, a file, `release` (what helm has stored); exit code 2 when they differ
     ///
     /// By path, as Helm reads the values; the order of keys does not count. Secrets are masked: the fingerprint after
@@ -106,6 +108,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             ui.data(&values)?;
         }
         ConfigVerb::Extract(args) => return extract::run(ctx, ui, &args),
+        ConfigVerb::Edit(args) => return edit::run(ctx, ui, args).await,
         ConfigVerb::Diff { first, second, raw } => {
             let (from, to) = match &second {
                 Some(second) => (first.as_str(), second.as_str()),

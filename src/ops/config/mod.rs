@@ -1,6 +1,7 @@
 //! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
 mod compare;
+pub mod edit;
 mod extract;
 mod log;
 mod record;
