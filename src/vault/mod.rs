@@ -19,6 +19,7 @@ mod read;
 mod recipients;
 mod record;
 mod select;
+mod setup;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use record::{
     Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
     Status,
 };
+pub use setup::GitSetting;
 
 use crate::crypt::{Identities, Recipients};
 use files::{digest, json, new_id, parse, random, same_install};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod edits;
+mod plain_git;
 mod records;
 mod reference;
 mod refusals;

@@ -100,7 +100,7 @@ fn refusal(place: &Path) -> Option<String> {
     match statfs(place) {
         Err(error) => Some(format!("cannot be used ({error})")),
         Ok(found) => {
-            #[expect(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "the type differs by platform")]
+            #[expect(clippy::cast_sign_loss, reason = "the type differs by platform")]
             let kind = found.f_type as u64 & 0xFFFF_FFFF;
             (!matches!(kind, TMPFS | RAMFS)).then(|| "is on a disk".to_owned())
         }
