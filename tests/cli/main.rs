@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod deploy;
+mod edits;
+mod plain_git;
 mod records;
 mod reference;
 mod refusals;
