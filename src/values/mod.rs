@@ -5,13 +5,18 @@
 
 mod build;
 pub mod diff;
+mod forms;
+mod inner;
+mod known;
 pub mod lint;
 pub mod path;
 pub mod redact;
+mod redact_json;
 mod resolve;
 pub mod secret;
 pub mod tree;
 
+pub use known::Secrets;
 pub use path::{Path, Segment};
 pub use redact::{FingerprintKey, Scrubber};
 pub use resolve::Value;
