@@ -137,6 +137,8 @@ pub struct Upgrade<'a> {
     pub create_namespace: bool,
     /// What `helm history` is to show.
     pub description: Option<&'a str>,
+    /// Whether helm is to say all that it does. What it says goes through the scrubber all the same.
+    pub debug: bool,
 }
 
 /// A release in `helm list`.
@@ -254,6 +256,9 @@ impl Helm {
         if let Some(description) = ask.description {
             command.args(["--description", description]);
         }
+        if ask.debug {
+            command.arg("--debug");
+        }
         let mut values = Zeroizing::new(ask.values.to_vec());
         // helm 4 drops a last line without an end when its length is a multiple of 4096 (helm 32506).
         if !values.ends_with(b"\n") {
@@ -266,6 +271,13 @@ impl Helm {
             verb: "history".into(),
             reason: format!("release {} is not there after the upgrade", ask.release),
         })
+    }
+
+    /// The processes of this host that install or upgrade the release: also one that outlived the `dr` that began it.
+    pub fn at_work(&self, release: &str) -> Vec<u32> {
+        let mut words = vec!["upgrade", "--install", "--namespace", self.namespace.as_str(), release];
+        words.extend(self.context.iter().flat_map(|context| ["--kube-context", context.as_str()]));
+        process::running(&words)
     }
 
     /// The newest revision of a release; `None` when there is no such release.

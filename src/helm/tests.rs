@@ -78,6 +78,7 @@ fn upgrade<'a>(values: &'a [u8], chart: &'a Path) -> Upgrade<'a> {
         wait: false,
         create_namespace: true,
         description: None,
+        debug: false,
     }
 }
 

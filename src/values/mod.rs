@@ -1,7 +1,7 @@
 //! values.yaml, read exactly as Helm reads it.
 //!
 //! The bytes are the record: nothing here writes YAML. [`tree`] reads, [`redact`] knows what is secret and masks it
-//! wherever it might show, [`diff`] compares, [`lint`] finds the traps.
+//! wherever it might show, [`diff`] compares, [`lint`] finds the traps, [`overlay`] merges layers.
 
 mod build;
 pub mod diff;
@@ -9,6 +9,7 @@ mod forms;
 mod inner;
 mod known;
 pub mod lint;
+pub mod overlay;
 pub mod path;
 pub mod redact;
 mod redact_json;
