@@ -178,7 +178,11 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
     };
     // `{name: opschain-ca, key: tls.crt}` points into a Secret, and holds none.
     let reference = hint.is_some() && matches!(last, "key" | "secretKey");
-    let named = !reference && names.into_iter().flatten().any(is_secret_name);
+    // Annotations and labels are shown by every tool: what is in them is a name, unless it looks like a secret.
+    let labelled = path.keys().rev().nth(1).is_some_and(|parent| {
+        words(parent).last().is_some_and(|last| matches!(last.as_str(), "annotations" | "labels"))
+    });
+    let named = !reference && !labelled && names.into_iter().flatten().any(is_secret_name);
     // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
     if named || (under && !ends_harmless(last) && !PLAIN_DATA.contains(&last)) {
