@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
+mod passphrase;
 mod reference;
 mod refusals;
 

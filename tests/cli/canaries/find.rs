@@ -65,10 +65,12 @@ impl Finder {
         let repository = git2::Repository::open(repository).unwrap();
         let objects = repository.odb().unwrap();
         let mut ids = Vec::new();
-        objects.foreach(|id| {
-            ids.push(*id);
-            true
-        }).unwrap();
+        objects
+            .foreach(|id| {
+                ids.push(*id);
+                true
+            })
+            .unwrap();
         for id in ids {
             let object = objects.read(id).unwrap();
             self.note(object.data(), &format!("git object {id} ({})", object.kind().str()), found);
@@ -147,7 +149,8 @@ fn sample(finder: &Finder, known: &mut BTreeSet<Vec<u8>>, found: &mut BTreeSet<S
         for file in ["cmdline", "environ"] {
             let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
             if !bytes.is_empty() && !known.contains(&bytes) {
-                let program = String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+                let program =
+                    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
                 finder.note(&bytes, &format!("the {file} of a process ({program:.60})"), found);
                 known.insert(bytes);
             }

@@ -40,7 +40,10 @@ const SHAPES: &[(&str, Shape)] = &[
     ("in an address", |s| {
         let password = format!("{}%2F{}", s.word(9), s.tail(7));
         let needles = vec![password.clone(), format!("{}/{}", s.word(9), s.tail(7))];
-        (needles, format!("database: postgres://someone:{password}@db.example.test:5432/opschain?sslmode=verify-full\n"))
+        (
+            needles,
+            format!("database: postgres://someone:{password}@db.example.test:5432/opschain?sslmode=verify-full\n"),
+        )
     }),
     ("in the query of an address", |s| {
         (vec![s.word(20)], format!("callback: \"https://hooks.example.test/x?a=1&access_token={}&b=2\"\n", s.word(20)))
@@ -56,7 +59,10 @@ const SHAPES: &[(&str, Shape)] = &[
         let key = [s.word(64), s.tail(64), format!("{}==", s.word(22))];
         let pem = format!(
             "  -----BEGIN CERTIFICATE-----\n  MIIB{0}\n  -----END CERTIFICATE-----\n  -----BEGIN EC PRIVATE KEY-----\n  {1}\n  {2}\n  {3}\n  -----END EC PRIVATE KEY-----\n",
-            s.digits(40), key[0], key[1], key[2]
+            s.digits(40),
+            key[0],
+            key[1],
+            key[2]
         );
         (key.to_vec(), format!("pem: |\n{pem}"))
     }),
@@ -70,17 +76,27 @@ const SHAPES: &[(&str, Shape)] = &[
         (vec![s.word(18), auth, packed.clone()], format!(".dockerconfigjson: {packed}\n"))
     }),
     ("in JSON", |s| {
-        let json = serde_json::json!({"url": "https://x.example.test", "auth": {"clientSecret": s.word(26), "retries": 3}});
+        let json =
+            serde_json::json!({"url": "https://x.example.test", "auth": {"clientSecret": s.word(26), "retries": 3}});
         (vec![s.word(26)], format!("options: '{json}'\n"))
     }),
     ("in YAML", |s| {
-        (vec![s.word(22)], format!("config: |\n  url: https://x.example.test\n  login:\n    apiKey: \"{}\"\n    retries: 3\n", s.word(22)))
+        (
+            vec![s.word(22)],
+            format!(
+                "config: |\n  url: https://x.example.test\n  login:\n    apiKey: \"{}\"\n    retries: 3\n",
+                s.word(22)
+            ),
+        )
     }),
     ("in a file of variables", |s| {
         (vec![s.word(22)], format!("dotenv: |\n  export MODE=fast\n  export DB_PASSWORD={}\n  LEVEL=3\n", s.word(22)))
     }),
     ("beside its name", |s| {
-        (vec![s.word(25)], format!("vars:\n  - name: TZ\n    value: UTC\n  - name: PGPASSWORD\n    value: {}\n", s.word(25)))
+        (
+            vec![s.word(25)],
+            format!("vars:\n  - name: TZ\n    value: UTC\n  - name: PGPASSWORD\n    value: {}\n", s.word(25)),
+        )
     }),
     ("with quotes", |s| {
         let text = format!("{}'\"{}", s.word(9), s.tail(9));
@@ -95,7 +111,10 @@ const SHAPES: &[(&str, Shape)] = &[
     ("in a header", |s| (vec![s.word(28)], format!("header: \"Authorization: Bearer {}\"\n", s.word(28)))),
     ("in arguments", |s| {
         let (one, two) = (s.word(17), s.tail(21));
-        (vec![one.clone(), two.clone()], format!("args: [\"--password\", \"{one}\", \"--api-key={two}\", \"--verbose\"]\n"))
+        (
+            vec![one.clone(), two.clone()],
+            format!("args: [\"--password\", \"{one}\", \"--api-key={two}\", \"--verbose\"]\n"),
+        )
     }),
     ("under a key with dots", |s| one(s, "\"site.b.example/salt.password\"", &s.word(21)).quoted_key()),
     ("with escapes", |s| {

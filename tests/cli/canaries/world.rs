@@ -49,7 +49,10 @@ impl World {
         let world = Self { home, tmp, operator, refusing };
         world.own("kubeconfig", &kubeconfig.to_string());
         world.own("leaks", leaks);
-        world.own("chart/Chart.yaml", "apiVersion: v2\nname: opschain\nversion: 2026.8.20\nappVersion: \"2026-08-20\"\n");
+        world.own(
+            "chart/Chart.yaml",
+            "apiVersion: v2\nname: opschain\nversion: 2026.8.20\nappVersion: \"2026-08-20\"\n",
+        );
         world.own("chart/values.yaml", "env: {}\nstopped: false\n");
         for name in ["helm", "editor"] {
             let text = match name {
@@ -81,7 +84,10 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dr"));
         let path = format!("{}/bin:/usr/bin:/bin", self.operator.path().display());
         command.args(args).env_clear().env("HOME", self.home.path()).env("TMPDIR", self.tmp.path()).env("PATH", path);
-        command.env("USER", "operator").env("EDITOR", "editor").env("KUBECONFIG", self.operator.path().join("kubeconfig"));
+        command
+            .env("USER", "operator")
+            .env("EDITOR", "editor")
+            .env("KUBECONFIG", self.operator.path().join("kubeconfig"));
         let output = command.current_dir(self.home.path()).stdin(Stdio::null()).output().unwrap();
         Ran { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
     }
@@ -201,7 +207,10 @@ fn answer(stream: TcpStream, objects: &Mutex<BTreeMap<String, Value>>, leaks: &s
         act(&method, &path, serde_json::from_slice(&body).unwrap_or_default(), &mut objects.lock().unwrap(), leaks)
     };
     let text = reply.to_string();
-    let head = format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
+    let head = format!(
+        "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        text.len()
+    );
     let mut stream = stream;
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).ok()
 }
@@ -217,7 +226,8 @@ fn act(method: &str, path: &str, body: Value, objects: &mut BTreeMap<String, Val
         empty.iter().for_each(|key| version[*key] = "".into());
         return (200, version);
     }
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').skip(if path.starts_with("/api/") { 2 } else { 3 }).collect();
+    let parts: Vec<&str> =
+        path.trim_start_matches('/').split('/').skip(if path.starts_with("/api/") { 2 } else { 3 }).collect();
     let named = match parts.as_slice() {
         ["namespaces", _, _, _, ..] => true,
         ["namespaces", _, _] => false,
@@ -233,15 +243,22 @@ fn act(method: &str, path: &str, body: Value, objects: &mut BTreeMap<String, Val
     match method {
         "GET" if !named => {
             let prefix = format!("{path}/");
-            let items: Vec<&Value> = objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object).collect();
+            let items: Vec<&Value> =
+                objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object).collect();
             (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": items}))
         }
         "GET" => match (objects.get(path), parts.as_slice()) {
             (Some(object), _) => (200, object.clone()),
-            (None, ["namespaces", name]) => (200, json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "uid": "uid-of-it"}})),
+            (None, ["namespaces", name]) => {
+                (200, json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "uid": "uid-of-it"}}))
+            }
             (None, ["namespaces", namespace, "secrets", name]) => {
-                let data = json!({"everything": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, leaks)});
-                (200, json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace, "uid": "u", "resourceVersion": "7"}, "data": data}))
+                let data =
+                    json!({"everything": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, leaks)});
+                (
+                    200,
+                    json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace, "uid": "u", "resourceVersion": "7"}, "data": data}),
+                )
             }
             _ => (404, status(404, "NotFound", &format!("{} not found", parts.join("/")))),
         },
