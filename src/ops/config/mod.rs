@@ -6,7 +6,7 @@ mod log;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-pub use compare::{Compared, compare};
+pub use compare::{Access, CompareAsk, Compared, FORMS, compare};
 pub use log::{Log, LogLine, log};
 
 use super::{Ctx, open};
