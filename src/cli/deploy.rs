@@ -48,7 +48,7 @@ pub struct DeployArgs {
     /// Let a finding, a version or a guarded key through, by its name (can be repeated)
     #[arg(long, value_name = "NAME")]
     allow: Vec<String>,
-    /// Say what would be done, and change nothing
+    /// Have helm render it, say which objects would change, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -68,7 +68,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     };
     let prepared = deploy::plan(ctx, ask).await?;
     if args.dry_run {
-        ui.report(&prepared.plan)?;
+        let objects = deploy::preview(ctx, &prepared).await?;
+        ui.report(&super::objects::DryRun { plan: &prepared.plan, objects })?;
         return Ok(Exit::Success);
     }
     ui.plan(&prepared.plan);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod drift;
+mod parity;
 mod reference;
 mod refusals;
 

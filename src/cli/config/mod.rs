@@ -1,7 +1,9 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
 mod diff;
+mod drift;
 mod log;
+mod parity;
 mod show;
 
 use std::io::IsTerminal;
@@ -13,6 +15,7 @@ pub(super) use diff::change_lines;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config;
+use crate::ops::drift as drift_op;
 use crate::ui::Ui;
 
 const HOW_TO_NAME: &str = "\
@@ -77,6 +80,15 @@ enum ConfigVerb {
         #[arg(long)]
         raw: bool,
     },
+    /// Compare vault, helm's stored release and the live objects; exit code 33 when they differ
+    ///
+    /// The values of the live deployment with those of helm's deployed revision, and the objects of that revision with
+    /// those of the cluster (only the fields that the release sets). Each difference is told with its cause: deployed
+    /// outside dr, rolled back, edited by hand, missing. What is meant to differ stands in dr.toml under
+    /// [[drift.ignore]], with its reason.
+    #[command(after_help = "Examples:\n  dr config drift\n  dr config drift --output json | jq '.drift[].text'")]
+    Drift,
+    Parity(parity::ParityArgs),
 }
 
 /// Runs the verb.
@@ -102,6 +114,12 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             ui.report(&compared)?;
             return Ok(compared.exit());
         }
+        ConfigVerb::Drift => {
+            let report = drift_op::drift(ctx).await?;
+            ui.report(&report)?;
+            return Ok(report.exit());
+        }
+        ConfigVerb::Parity(args) => return parity::run(ctx, ui, args),
     }
     Ok(Exit::Success)
 }

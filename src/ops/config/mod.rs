@@ -2,6 +2,7 @@
 
 mod compare;
 mod log;
+pub mod parity;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -46,6 +47,7 @@ pub fn cat(ctx: &Ctx, selector: &str) -> Result<Zeroizing<Vec<u8>>> {
     Ok(vault.values(&deployment, &open::identities(settings, None)?)?)
 }
 
-fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
+/// The keys of this host, where it has some.
+pub(in crate::ops) fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
     settings.keys.identity.as_ref().map(|_| open::identities(settings, None)).transpose()
 }

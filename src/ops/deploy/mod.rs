@@ -5,6 +5,10 @@
 
 mod check;
 mod live;
+mod preview;
+
+pub(super) use live::names;
+pub use preview::preview;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +17,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::helper::Hold;
-use super::{Ctx, guard, open};
+use super::{Ctx, drift, guard, open};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, Helm, Revision, Upgrade};
@@ -140,11 +144,20 @@ pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
     let install = open::vault_install(&settings);
     let deployments = vault.deployments(&install)?;
     let live = live::live_deployment(&deployments, &history);
-    live::warn_of_strangers(ctx, live, newest.as_ref());
+    live::warn_of_failed_install(ctx, newest.as_ref());
     let identities = match &settings.keys.identity {
         Some(_) => Some(open::identities(&settings, None)?),
         None => None,
     };
+    let known = drift::Known {
+        settings: &settings,
+        helm: &helm,
+        vault: &vault,
+        identities: identities.as_ref(),
+        deployments: &deployments,
+        history: &history,
+    };
+    drift::before_deploy(ctx, &known, &ask.allow).await?;
     let values_sha256 = check::sha256(&ask.values);
     let (changes, scrubber) = check::compare(&vault, live, identities.as_ref(), &tree)?;
     if let Some(changes) = &changes {
