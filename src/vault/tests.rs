@@ -3,14 +3,14 @@ use std::process::Command;
 
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
-struct Fixture {
-    folder: tempfile::TempDir,
-    vault: Vault,
-    identities: Identities,
-    key: PrivateKey,
+pub(super) struct Fixture {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) vault: Vault,
+    pub(super) identities: Identities,
+    pub(super) key: PrivateKey,
 }
 
-fn signer(key: &PrivateKey) -> CommitSigner {
+pub(super) fn signer(key: &PrivateKey) -> CommitSigner {
     let key = key.clone();
     Arc::new(move |bytes| {
         let signature = key.sign("git", HashAlg::Sha512, bytes).map_err(|e| e.to_string())?;
@@ -18,7 +18,7 @@ fn signer(key: &PrivateKey) -> CommitSigner {
     })
 }
 
-fn new_key() -> PrivateKey {
+pub(super) fn new_key() -> PrivateKey {
     let mut seed = [0; 32];
     random(&mut seed).unwrap();
     let pair = ssh_key::private::Ed25519Keypair::from_seed(&seed);
@@ -27,7 +27,7 @@ fn new_key() -> PrivateKey {
     key
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let identities = Identities::generate();
     let recipients = Recipients::parse(identities.recipients()).unwrap();
@@ -36,11 +36,11 @@ fn fixture() -> Fixture {
     Fixture { folder, vault, identities, key }
 }
 
-fn install() -> Install {
+pub(super) fn install() -> Install {
     Install { namespace: "opschain".into(), release: "opschain".into(), context: None }
 }
 
-fn intent(at: &str, version: &str) -> Intent {
+pub(super) fn intent(at: &str, version: &str) -> Intent {
     Intent {
         install: install(),
         at: at.parse().unwrap(),
@@ -60,7 +60,7 @@ fn intent(at: &str, version: &str) -> Intent {
     }
 }
 
-fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcome {
+pub(super) fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcome {
     Outcome {
         format: FORMAT,
         id: id.clone(),
@@ -73,7 +73,7 @@ fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcom
     }
 }
 
-fn git(fixture: &Fixture, args: &[&str]) -> String {
+pub(super) fn git(fixture: &Fixture, args: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(fixture.vault.path()).args(args).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "git {args:?}: {text}");
@@ -113,6 +113,39 @@ fn identical_bytes_make_no_new_ciphertext_and_records_are_chained() {
     sealed.sort_unstable();
     sealed.dedup();
     assert_eq!(sealed.len(), 3, "two values and one chart");
+}
+
+#[test]
+fn an_import_of_an_old_date_continues_the_chain_and_leaves_live_as_it_is() {
+    let f = fixture();
+    let record = |at: &str, how: How, revision: u32| {
+        let values = format!("at: {at}\n");
+        let intent = Intent { how, ..intent(at, "2026-08-20") };
+        let id = f.vault.record_intent(intent, values.as_bytes(), None).unwrap();
+        f.vault.record_outcome(outcome(&id, at, Status::Deployed, revision), "ops@host").unwrap();
+        id
+    };
+    let now = record("2026-08-20T10:00:00Z", How::Deploy, 7);
+    let old = record("2025-04-25T00:00:00Z", How::Import, 1);
+    let middle = record("2025-06-01T00:00:00Z", How::Import, 2);
+    let next = record("2026-08-21T10:00:00Z", How::Deploy, 8);
+    let all = f.vault.deployments(&install()).unwrap();
+    let ids: Vec<&DeploymentId> = all.iter().map(Deployment::id).collect();
+    assert_eq!(ids, [&next, &now, &middle, &old], "listed by their time");
+    let before = |id: &DeploymentId| {
+        let found = all.iter().find(|deployment| deployment.id() == id).unwrap();
+        found.record.previous.as_ref().map(|previous| previous.id.clone())
+    };
+    assert_eq!(
+        [before(&now), before(&old), before(&middle), before(&next)],
+        [None, Some(now), Some(old.clone()), Some(middle)]
+    );
+    assert_eq!(f.vault.live_at(&install(), "2025-05-01").unwrap().id(), &old);
+    assert_eq!(f.vault.live_at(&install(), "2026-08-20T09:00").unwrap().state(), "deployed");
+    assert!(matches!(f.vault.live_at(&install(), "2025-04-24"), Err(VaultError::NotFound { .. })));
+    let times = git(&f, &["log", "--format=%ct", "HEAD"]);
+    let times: Vec<i64> = times.lines().map(|time| time.parse().unwrap()).collect();
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "commits say when they were written: {times:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod drift;
 mod parity;
+mod records;
 mod reference;
 mod refusals;
 

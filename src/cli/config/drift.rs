@@ -67,10 +67,10 @@ impl DriftReport {
             Compared::Not { because } => format!("{what} not compared: {because}"),
             Compared::Whole { count } if of_it().next().is_none() => format!("all {count} {what} the same"),
             Compared::Whole { count } => match between {
-                Between::VaultHelm => {
-                    let differ: usize = of_it().map(|finding| finding.fields.len()).sum();
-                    format!("{differ} of {count} {what} differ")
-                }
+                Between::VaultHelm => match of_it().map(|finding| finding.fields.len()).sum() {
+                    0 => format!("all {count} {what} the same"),
+                    differ => format!("{differ} of {count} {what} differ"),
+                },
                 Between::HelmCluster => {
                     let differ: std::collections::BTreeSet<&str> =
                         of_it().map(|finding| finding.object.as_str()).collect();

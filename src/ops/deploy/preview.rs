@@ -13,19 +13,20 @@ use crate::values::Scrubber;
 /// # Errors
 /// The chart does not render, or helm cannot be asked.
 pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
-    let Prepared { plan, ask, settings, helm, chart, scrubber, .. } = prepared;
+    let Prepared { plan, subject, manner, settings, helm, scrubber, .. } = prepared;
     let live = helm.history(&plan.release).await?.into_iter().rfind(|revision| revision.status.is_deployed());
     ctx.events.waiting(format!("helm to render {} {}", plan.chart.name, plan.chart.version), None);
-    let timeout = ask.timeout.unwrap_or(settings.helm.timeout.0);
+    let timeout = manner.timeout.unwrap_or(settings.helm.timeout.0);
     let upgrade = Upgrade {
         release: &plan.release,
-        chart: &chart.path(),
-        values: &ask.values,
+        chart: &subject.chart.path(),
+        values: &subject.values,
         sets: &[],
         timeout,
         wait: false,
         create_namespace: true,
         description: None,
+        debug: false,
     };
     let rendered =
         helm.render(&upgrade, scrubber).await.map_err(|error| CommandError::from(error).context("render"))?;
@@ -41,6 +42,6 @@ pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
 
 fn own_marks(prepared: &Prepared) -> Result<Scrubber> {
     let mut marked = objects::masker(None)?;
-    marked.learn_tree(&crate::values::Tree::parse(&prepared.ask.values)?);
+    marked.learn_tree(&prepared.subject.tree);
     Ok(marked)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Compared, DriftReport, Sources, look};
+use super::{Cause, Compared, DriftReport, Sources, look};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
@@ -49,7 +49,9 @@ pub async fn before_deploy(ctx: &Ctx, known: &Known<'_>, allow: &[String]) -> Re
         history: known.history,
         limit: Some(OBJECTS_LIMIT),
     };
-    let report = look(ctx, &sources).await?;
+    let mut report = look(ctx, &sources).await?;
+    // What was interrupted is explained and settled by the deployment itself.
+    report.drift.retain(|finding| !matches!(finding.cause, Cause::Interrupted { .. }));
     if report.helm.is_some()
         && let Compared::Not { because } = &report.objects
     {

@@ -63,6 +63,13 @@ pub enum Cause {
         /// How.
         how: String,
     },
+    /// A failed upgrade came so far.
+    HalfUpgraded {
+        /// helm's revision, which failed.
+        revision: u32,
+        /// When.
+        at: Option<Timestamp>,
+    },
     /// The object is not there.
     Missing,
     /// Somebody set the number of replicas.
@@ -133,6 +140,9 @@ impl Cause {
                 format!("deployment {deployment} was interrupted before its outcome was recorded{how}")
             }
             Self::ResolverLoss { how } => format!("helm read it otherwise than it is written: {how}"),
+            Self::HalfUpgraded { revision, at } => {
+                format!("written by the upgrade to revision {revision}, which failed half-way{}", when(at))
+            }
             Self::Missing => "missing in the cluster: deleted by hand, or never made".into(),
             Self::Scaled { by, at } => format!("scaled outside dr{}{}", with(&Some(by.clone())), when(at)),
             Self::HandEdited { by, at } => format!("edited by hand{}{}", with(&Some(by.clone())), when(at)),

@@ -3,7 +3,7 @@
 use super::cause::Cause;
 use super::{Between, Finding};
 use crate::cluster::objects::{last_writer, writer_of};
-use crate::cluster::{Cluster, LiveObject, MANAGER, REPLICAS, STOPPED_BY, Wanted};
+use crate::cluster::{Cluster, LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY, Wanted};
 use crate::error::Result;
 use crate::helm::Object;
 use crate::ops::objects::{self, Field, added_by_hand, subset, veil};
@@ -20,11 +20,16 @@ pub(super) struct Looked {
     pub meant: Vec<(String, Path, String)>,
 }
 
-/// Compares the objects of a release with what the cluster has.
+/// Compares the objects of a release with what the cluster has. `failed` is the revision above it, where that failed.
 ///
 /// # Errors
 /// The API server does not answer.
-pub(super) async fn look(cluster: &Cluster, stored: &[Object], scrubber: &Scrubber) -> Result<Looked> {
+pub(super) async fn look(
+    cluster: &Cluster,
+    stored: &[Object],
+    failed: Option<u32>,
+    scrubber: &Scrubber,
+) -> Result<Looked> {
     let wanted: Vec<Wanted> = stored
         .iter()
         .map(|object| Wanted {
@@ -61,11 +66,18 @@ pub(super) async fn look(cluster: &Cluster, stored: &[Object], scrubber: &Scrubb
             LiveObject::Unreadable(why) => looked.notes.push(format!("{} was not compared: {why}", object.id)),
             LiveObject::There { fields, written } => {
                 looked.compared += 1;
-                one(object, &fields, &written, &scrubber, &scaled, &mut looked);
+                one(object, &fields, &written, &scrubber, &Known { scaled: &scaled, failed }, &mut looked);
             }
         }
     }
     Ok(looked)
+}
+
+/// What is known beside the objects.
+struct Known<'a> {
+    /// What an autoscaler scales.
+    scaled: &'a [String],
+    failed: Option<u32>,
 }
 
 type Written = [k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry];
@@ -75,7 +87,7 @@ fn one(
     live: &serde_json::Value,
     written: &Written,
     scrubber: &Scrubber,
-    scaled: &[String],
+    known: &Known<'_>,
     looked: &mut Looked,
 ) {
     let (set, there) = (veil(&object.fields, scrubber), veil(live, scrubber));
@@ -86,18 +98,24 @@ fn one(
         None => by_cause.push((cause, vec![field])),
     };
     for field in subset(&set, &there) {
-        if let Some(why) = meant(object, live, &field, scaled) {
+        if let Some(why) = meant(object, live, &field, known.scaled) {
             looked.meant.push((name.clone(), field.path, why));
             continue;
         }
         // What was taken away has no owner any more: who last wrote the object at all took it.
         let writer = writer_of(written, &field.path).or_else(|| last_writer(written, is_stranger));
-        add(Cause::of_manager(writer), field);
+        let cause = match (writer, known.failed) {
+            (Some(Manager { name, at, .. }), Some(revision)) if !is_stranger(&name) && name != MANAGER => {
+                Cause::HalfUpgraded { revision, at }
+            }
+            (writer, _) => Cause::of_manager(writer),
+        };
+        add(cause, field);
     }
     for field in added_by_hand(&set, &there) {
         // Only what somebody is seen to have put there: the chart's own words may come in other ways.
         let Some(writer) = writer_of(written, &field.path).filter(|writer| is_stranger(&writer.name)) else { continue };
-        match meant(object, live, &field, scaled) {
+        match meant(object, live, &field, known.scaled) {
             Some(why) => looked.meant.push((name.clone(), field.path, why)),
             None => add(Cause::of_manager(Some(writer)), field),
         }
@@ -149,7 +167,8 @@ mod tests {
         let written: Vec<_> = serde_json::from_value(written).unwrap();
         let scaled: Vec<String> = scaled.iter().map(|name| (*name).to_owned()).collect();
         let mut looked = Looked::default();
-        one(&stored[0], &live, &written, &objects::masker(None).unwrap(), &scaled, &mut looked);
+        let known = Known { scaled: &scaled, failed: Some(7) };
+        one(&stored[0], &live, &written, &objects::masker(None).unwrap(), &known, &mut looked);
         looked
     }
 
@@ -172,10 +191,10 @@ mod tests {
 
     #[test]
     fn fields_of_one_object_are_told_by_who_wrote_them() {
-        let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: '2', c: '3'}\n";
-        let live = json!({"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "9", "b": "8", "d": "new", "e": "helm's"}});
+        let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: '2', c: '3', f: '4'}\n";
+        let live = json!({"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "9", "b": "8", "d": "new", "e": "helm's", "f": "5"}});
         let written = json!([
-            {"manager": "helm", "operation": "Apply", "time": "2026-08-19T10:00:00Z", "fieldsV1": {"f:data": {"f:e": {}}}},
+            {"manager": "helm", "operation": "Apply", "time": "2026-08-19T10:00:00Z", "fieldsV1": {"f:data": {"f:e": {}, "f:f": {}}}},
             {"manager": "kubectl-edit", "time": "2026-08-20T10:00:00Z", "fieldsV1": {"f:data": {"f:a": {}, "f:d": {}}}},
             {"manager": "rotator", "time": "2026-08-20T09:00:00Z", "fieldsV1": {"f:data": {"f:b": {}}}}]);
         let found = looked(manifest, live, written, &[]).findings;
@@ -190,7 +209,8 @@ mod tests {
             said,
             [
                 "edited by hand with kubectl-edit, 2026-08-20 10:00:00Z [data.a data.c data.d]",
-                "changed by rotator, 2026-08-20 09:00:00Z [data.b]"
+                "changed by rotator, 2026-08-20 09:00:00Z [data.b]",
+                "written by the upgrade to revision 7, which failed half-way, 2026-08-19 10:00:00Z [data.f]"
             ]
         );
     }

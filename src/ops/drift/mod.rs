@@ -296,9 +296,11 @@ async fn live_objects(
     };
     let stored = from.helm.get_manifest(&from.settings.install.release, revision.revision).await?;
     ctx.events.waiting(format!("the cluster's {} objects of revision {}", stored.len(), revision.revision), None);
+    let newest = from.history.last().filter(|newest| newest.status.is_failed());
+    let failed = newest.map(|newest| newest.revision).filter(|number| *number > revision.revision);
     let looking = async {
         let cluster = open::cluster(from.settings).await?;
-        live::look(&cluster, &stored, scrubber).await
+        live::look(&cluster, &stored, failed, scrubber).await
     };
     let looked = match from.limit {
         Some(limit) => tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| {

@@ -76,10 +76,12 @@ pub(super) fn judge<'a>(deployments: &'a [Deployment], history: &'a [Revision], 
 /// there, so they are known by helm's number, as long as that revision is not younger than what was written down: after
 /// a new installation the numbers begin anew.
 fn is_of(revision: &Revision, deployment: &Deployment) -> bool {
+    let known =
+        deployment.outcome.as_ref().map_or(deployment.record.at, |outcome| outcome.at.max(deployment.record.at));
     let numbered = || {
         matches!(deployment.record.how, How::Restore | How::Import)
             && deployment.revision() == Some(revision.revision)
-            && revision.updated.parse::<jiff::Timestamp>().is_ok_and(|updated| updated <= deployment.record.at)
+            && revision.updated.parse::<jiff::Timestamp>().is_ok_and(|updated| updated <= known)
     };
     names(revision, deployment.id()) || numbered()
 }
