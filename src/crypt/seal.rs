@@ -189,6 +189,12 @@ impl Identities {
         self.0.iter().map(|identity| identity.to_public().to_string()).collect()
     }
 
+    /// These and the others.
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
     /// Each of them alone, in the order of [`Identities::recipients`]: to tell which one opens a file.
     pub fn each(&self) -> Vec<Self> {
         self.0.iter().map(|identity| Self(vec![identity.clone()])).collect()

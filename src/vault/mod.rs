@@ -12,13 +12,17 @@
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
 mod chain;
+pub mod check;
 mod error;
 mod files;
 mod git;
+mod merge;
 mod objects;
 mod read;
 mod recipients;
 mod record;
+mod rekey;
+mod remote;
 mod select;
 pub mod verify;
 
@@ -29,10 +33,14 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 pub use error::VaultError;
+pub use merge::{Joined, Manner, TakenIn};
+pub use recipients::{Holder, Holders, Past};
 pub use record::{
     Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
     Status,
 };
+pub use rekey::{RekeyPlan, Rekeyed};
+pub use remote::{Fetched, Pushed, Remote};
 
 use crate::crypt::{Identities, Recipients};
 use files::{digest, json, new_id, parse, random};

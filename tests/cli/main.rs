@@ -4,6 +4,7 @@
 
 mod reference;
 mod refusals;
+mod vault;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,8 +1,13 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
+mod check;
 mod diff;
 mod log;
+mod recipients;
+mod rekey;
 mod show;
+mod sync;
+mod verify;
 
 use std::io::IsTerminal;
 
@@ -77,6 +82,11 @@ enum ConfigVerb {
         #[arg(long)]
         raw: bool,
     },
+    Verify(verify::VerifyArgs),
+    Recipients(recipients::RecipientsArgs),
+    Rekey(rekey::RekeyArgs),
+    Sync(sync::SyncArgs),
+    Check(check::CheckArgs),
 }
 
 /// Runs the verb.
@@ -102,6 +112,11 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             ui.report(&compared)?;
             return Ok(compared.exit());
         }
+        ConfigVerb::Verify(args) => return verify::run(ctx, ui, args),
+        ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args),
+        ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args),
+        ConfigVerb::Sync(args) => return sync::run(ctx, ui, args).await,
+        ConfigVerb::Check(args) => return check::run(ctx, ui, args),
     }
     Ok(Exit::Success)
 }

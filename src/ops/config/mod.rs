@@ -1,7 +1,12 @@
 //! `dr config`: what was deployed, read from the vault.
 
+pub mod check;
 mod compare;
 mod log;
+pub mod recipients;
+pub mod rekey;
+pub mod sync;
+pub mod verify;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
