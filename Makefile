@@ -47,7 +47,8 @@ lab-up: deps # The real cluster that the live tests and the demo run on
 live: lab-up ## Tests on the lab
 	cargo test $(TESTED) --no-run
 	lab/test.sh quick
-	lab/lab run -- sh -c 'DR_TEST_HELM=$$(command -v helm) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
+	lab/lab build helm3
+	lab/lab run -- sh -c 'DR_TEST_HELM=$$(command -v helm) DR_TEST_HELM3=$$(command -v helm3) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=1 --nocapture
 
 bench: ## The manual guide's way and dr's, side by side, on the same database

@@ -4,10 +4,14 @@
 //! `--settings` or `DR_SETTINGS`, else `dr.toml` in the user's configuration folder. Unknown keys are refused with
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
+mod keyring;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use keyring::{Asker, Keyring, Passphrase, Wanted};
 
 use crate::error::{CommandError, Exit, Result};
 
@@ -29,6 +33,12 @@ pub struct Settings {
     pub bundle: BundleSettings,
     /// How helm is run.
     pub helm: HelmSettings,
+    /// What a deployment minds.
+    pub deploy: DeploySettings,
+    /// No setting, but the handle on keys and on what is not to be shown, which goes wherever the settings go: whoever
+    /// opens keys, cluster or helm has them at hand.
+    #[serde(skip)]
+    pub keyring: Keyring,
 }
 
 /// One OpsChain: kube context, namespace, Helm release.
@@ -190,6 +200,25 @@ impl Default for HelmSettings {
             plain_http: false,
         }
     }
+}
+
+/// What a deployment minds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeploySettings {
+    /// An upgrade that leaves out known releases of OpsChain.
+    pub skipped_releases: Caution,
+}
+
+/// What is done about something that may hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Caution {
+    /// It is said.
+    #[default]
+    Warn,
+    /// It is refused, unless the override is given.
+    Refuse,
 }
 
 /// A length of time, written `90s`, `30m` or `1h`.

@@ -1,7 +1,7 @@
 //! What a plain YAML scalar means to Helm: the resolver of `go.yaml.in/yaml/v2`, which speaks YAML 1.1 of a kind.
 //!
 //! Each rule here was seen in that module's `resolve.go` (v2.4) and checked against the real helm binary by
-//! `tests/helm_oracle.rs`.
+//! `tests/helm_oracle`.
 
 use base64::Engine as _;
 
@@ -65,18 +65,23 @@ fn forced(tag: &str, value: Value) -> Result<Value, String> {
     }
 }
 
-/// Standard base64 with padding, line breaks allowed; bytes that are not UTF-8 become U+FFFD each, as Go's JSON does.
+/// Standard base64 with padding, line breaks allowed.
 fn binary(text: &str) -> Result<Value, String> {
     let packed: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(packed)
         .map_err(|_| "!!binary value holds invalid base64".to_owned())?;
+    Ok(Value::String(go_text(&bytes)))
+}
+
+/// Bytes as Go's JSON gives them: each that is not UTF-8 becomes a U+FFFD of its own.
+pub(super) fn go_text(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());
         out.extend(std::iter::repeat_n('\u{fffd}', chunk.invalid().len()));
     }
-    Ok(Value::String(out))
+    out
 }
 
 fn plain(text: &str) -> Value {

@@ -1,7 +1,7 @@
 //! A values file as a tree: what Helm reads, with where and how it was written.
 //!
 //! The bytes are the record; nothing here writes YAML. The tree serves comparing, linting and masking. A document that
-//! helm 4 refuses is refused here too, with line and column; `tests/helm_oracle.rs` compares the two.
+//! helm 4 refuses is refused here too, with line and column; `tests/helm_oracle` compares the two.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! vault.json  README.md  .gitattributes  fingerprint.key.age
 //! recipients/<time>-<salt>.json                       who was added and removed
 //! deployments/<namespace>.<release>/<time>-<salt>/    record.json (before helm)  outcome.json (after)
-//!                                                     values.yaml.age  chart.tgz.age
+//!                                                     values.yaml.age  values-1.yaml.age ...  chart.tgz.age
 //! ```
 //!
 //! Nothing in it is ever rewritten, so two histories always merge. A deployment whose values (or chart) are those of an
@@ -16,6 +16,7 @@ pub mod check;
 mod error;
 mod files;
 mod git;
+mod layers;
 mod merge;
 mod objects;
 mod read;
@@ -24,6 +25,7 @@ mod record;
 mod rekey;
 mod remote;
 mod select;
+mod setup;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 pub use error::VaultError;
+pub use layers::{GivenLayer, OpenLayer};
 pub use merge::{Joined, Manner, TakenIn};
 pub use recipients::{Holder, Holders, Past};
 pub use record::{
@@ -41,8 +44,10 @@ pub use record::{
 };
 pub use rekey::{RekeyPlan, Rekeyed};
 pub use remote::{Fetched, Pushed, Remote};
+pub use setup::GitSetting;
 
 use crate::crypt::{Identities, Recipients};
+use crate::values::overlay::LayerKind;
 use files::{digest, json, new_id, parse, random};
 use git::{Content, Git};
 use record::{Head, RecipientsChange};
@@ -127,14 +132,28 @@ impl Vault {
     /// one signed commit that is on the disk when this returns. Needs no identity.
     ///
     /// # Errors
-    /// `Locked` when another process writes for half a minute; whatever sealing, signing or writing fails with. Nothing
-    /// is recorded then.
+    /// As [`Vault::record_layers`].
     pub fn record_intent(
         &self,
         intent: Intent,
         values: &[u8],
         chart: Option<&[u8]>,
     ) -> Result<DeploymentId, VaultError> {
+        self.record_layers(intent, &[GivenLayer { kind: LayerKind::Values, name: None, bytes: values }], chart)
+    }
+
+    /// The same for values in several layers, all of which are kept, in their order.
+    ///
+    /// # Errors
+    /// `Locked` when another process writes for half a minute, `Layers` when Helm would not read them; whatever sealing,
+    /// signing or writing fails with. Nothing is recorded then.
+    pub fn record_layers(
+        &self,
+        intent: Intent,
+        given: &[GivenLayer<'_>],
+        chart: Option<&[u8]>,
+    ) -> Result<DeploymentId, VaultError> {
+        let merged_sha256 = layers::merged_sha256(given)?;
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let recipients = self.recipients()?;
@@ -147,7 +166,14 @@ impl Vault {
             files.push((format!("{folder}/{name}"), content));
             Ok(sealed)
         };
-        let layers = vec![Layer { kind: "values".into(), sealed: seal(VALUES_FILE, values)? }];
+        let mut layers = Vec::new();
+        for (place, layer) in given.iter().enumerate() {
+            layers.push(Layer {
+                kind: layer.kind.word().to_owned(),
+                name: layer.name.map(str::to_owned),
+                sealed: seal(&layer.file(place), &layer.plaintext()?)?,
+            });
+        }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
         let (previous, joins) = chain::ends(&known, &intent.install);
         let record = Record {
@@ -162,6 +188,7 @@ impl Vault {
             chart: intent.chart,
             chart_archive,
             layers,
+            merged_sha256,
             recipients: recipients.to_strings(),
             previous,
             joins,
@@ -177,7 +204,7 @@ impl Vault {
             record.chart.name,
             record.chart.version
         );
-        git.add(&lock, files, &message, &record.by, record.at, &self.signer)?;
+        git.add(&lock, files, &message, &record.by, Timestamp::now(), &self.signer)?;
         Ok(id)
     }
 
@@ -192,7 +219,7 @@ impl Vault {
         let word = self.outcome_word(&outcome);
         let message = format!("Outcome of {}: {word}\n", outcome.id);
         let files = vec![(format!("{folder}/outcome.json"), Content::Bytes(json(&outcome)?))];
-        git.add(&lock, files, &message, by, outcome.at, &self.signer)
+        git.add(&lock, files, &message, by, Timestamp::now(), &self.signer)
     }
 
     fn outcome_word(&self, outcome: &Outcome) -> &'static str {
@@ -200,20 +227,6 @@ impl Vault {
             Status::Deployed => "deployed",
             Status::Failed => "failed",
             Status::Interrupted => "interrupted",
-        }
-    }
-
-    /// The exact bytes of the values, checked against the record's digest.
-    ///
-    /// # Errors
-    /// `Seal` when no identity opens them, `Damaged` when they are not what was recorded.
-    pub fn values(&self, deployment: &Deployment, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        match deployment.record.layers.as_slice() {
-            [layer] => self.plaintext(deployment, &layer.sealed, identities),
-            layers => Err(VaultError::Damaged {
-                what: format!("record of {}", deployment.id()),
-                reason: format!("it has {} layers of values, and this dr reads one", layers.len()),
-            }),
         }
     }
 

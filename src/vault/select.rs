@@ -3,11 +3,25 @@
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::Vault;
 use super::error::VaultError;
-use super::record::Deployment;
+use super::record::{Deployment, Install};
 
 /// The shortest beginning of a name that is taken for one.
 const SHORTEST_PREFIX: usize = 4;
+
+impl Vault {
+    /// What was live at a time, written `2026-08-20T10:00` (UTC), `2026-08-20` (the end of that day) or with an offset:
+    /// of the deployments that had gone live by then, the one that did so last.
+    ///
+    /// # Errors
+    /// `NotFound` when it is no time, or nothing was live then; what reading fails with.
+    pub fn live_at(&self, install: &Install, time: &str) -> Result<Deployment, VaultError> {
+        let not_found = || VaultError::NotFound { selector: time.to_owned() };
+        let then = moment(time).ok_or_else(not_found)?;
+        live_at(&self.deployments(install)?, then).cloned().ok_or_else(not_found)
+    }
+}
 
 /// Finds the deployment that `selector` names among `deployments` (newest first).
 ///
@@ -60,7 +74,8 @@ fn live_at(deployments: &[Deployment], then: Timestamp) -> Option<&Deployment> {
     deployments.iter().filter(went_live).filter(|d| when(d).is_some_and(|at| at <= then)).max_by_key(|d| when(d))
 }
 
-fn moment(text: &str) -> Option<Timestamp> {
+/// Reads a time as `live_at` takes it.
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(exact) = text.parse::<Timestamp>() {
         return Some(exact);
     }

@@ -1,75 +1,12 @@
-//! The real helm binary as the oracle of `values::Tree`: what `fromYaml` and `toJson` make of thousands of small files
-//! in one run, and what `-f -` makes of whole ones.
-//!
-//! Needs helm: `DR_TEST_HELM=/path/to/helm cargo test --test helm_oracle -- --ignored`.
-
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-
-use std::io::Write;
-use std::process::{Command, Stdio};
+//! Documents: what `fromYaml` and `toJson` make of thousands of small files in one run, and what `-f -` makes of whole
+//! ones, by both majors of helm.
 
 use dr::values::Tree;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-fn helm(chart: &std::path::Path, values: &[u8]) -> Result<String, String> {
-    let binary = std::env::var("DR_TEST_HELM").unwrap_or_else(|_| "helm".into());
-    let mut child = Command::new(&binary)
-        .args(["template", "x"])
-        .arg(chart)
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|e| panic!("start {binary} (set DR_TEST_HELM): {e}"));
-    let mut stdin = child.stdin.take().unwrap();
-    let values = values.to_vec();
-    let writer = std::thread::spawn(move || stdin.write_all(&values));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
-    if output.status.success() {
-        Ok(String::from_utf8(output.stdout).unwrap())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-}
-
-fn chart(template: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("templates")).unwrap();
-    std::fs::write(folder.path().join("Chart.yaml"), "apiVersion: v2\nname: oracle\nversion: 0.1.0\n").unwrap();
-    std::fs::write(folder.path().join("templates/v.yaml"), template).unwrap();
-    folder
-}
-
-/// Numbers are 64-bit floats on both sides, however they are printed.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => {
-            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            // The JSON reader of this test is off by a last bit at times.
-            a == b || (a - b).abs() <= a.abs() * 1e-15
-        }
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
-        }
-        _ => a == b,
-    }
-}
-
-struct Dice(u64);
+use crate::{Dice, Helm, from_stdin, read_each, same, values_chart};
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
-    fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
-        from[self.roll(from.len())]
-    }
-
     fn scalar(&mut self) -> String {
         const WHOLE: &[&str] = &[
             "y",
@@ -266,15 +203,7 @@ fn is_a_toss(tree: &Tree) -> bool {
 fn thousands_of_documents_read_as_helm_reads_them() {
     let mut dice = Dice(20260820);
     let documents: Vec<String> = (0..10_000).map(|_| dice.document()).collect();
-    let chart =
-        chart("answers:\n{{- range $i, $d := .Values.docs }}\n- {{ $d | fromYaml | toJson | toJson }}\n{{- end }}\n");
-    let rendered = helm(chart.path(), json!({ "docs": documents }).to_string().as_bytes()).unwrap();
-    let answers: Vec<Value> = rendered
-        .lines()
-        .filter_map(|line| line.strip_prefix("- "))
-        .map(|line| serde_json::from_str(&serde_json::from_str::<String>(line).unwrap()).unwrap())
-        .collect();
-    assert_eq!(answers.len(), documents.len());
+    let answers = read_each(&Helm::four(), &documents);
     let (mut read, mut refused, mut wrong) = (0, 0, Vec::new());
     for (document, answer) in documents.iter().zip(&answers) {
         // fromYaml reads the first document only, and cuts nothing beforehand; the whole-file test covers the rest.
@@ -304,7 +233,7 @@ fn thousands_of_documents_read_as_helm_reads_them() {
 #[test]
 #[ignore = "needs helm; set DR_TEST_HELM"]
 fn whole_files_on_stdin_read_as_helm_reads_them() {
-    let chart = chart("#={{ .Values | toJson }}\n");
+    let chart = values_chart();
     let long = format!("a: 1\nb: {}\n", "x".repeat(4096 - "a: 1\nb: ".len() - 1 + 4096));
     for file in [
         "a: 1\n---\nb: 2\na: {x: 1}\n",
@@ -327,10 +256,8 @@ fn whole_files_on_stdin_read_as_helm_reads_them() {
         &long,
     ] {
         let ours = Tree::parse(file.as_bytes());
-        match (helm(chart.path(), file.as_bytes()), &ours) {
-            (Ok(rendered), Ok(tree)) => {
-                let line = rendered.lines().find_map(|line| line.strip_prefix("#=")).unwrap();
-                let answer: Value = serde_json::from_str(line).unwrap();
+        match (Helm::four().values(chart.path(), &from_stdin(), file.as_bytes()), &ours) {
+            (Ok(answer), Ok(tree)) => {
                 assert!(same(&tree.to_json(), &answer), "{file:?}\n  ours {}\n  helm {answer}", tree.to_json());
             }
             (Err(_), Err(_)) => {}
