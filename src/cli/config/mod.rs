@@ -1,8 +1,10 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
 mod diff;
+mod edit;
 mod extract;
 mod log;
+mod plain_git;
 mod record;
 mod show;
 
@@ -80,6 +82,10 @@ enum ConfigVerb {
         layer: Option<usize>,
     },
     Extract(extract::ExtractArgs),
+    Edit(edit::EditArgs),
+    GitSetup(plain_git::GitSetupArgs),
+    Textconv(plain_git::TextconvArgs),
+    MergeDriver(plain_git::MergeDriverArgs),
     /// Compare two of: a deployment, a file, `release` (what helm has stored); exit code 2 when they differ
     ///
     /// By path, as Helm reads the values; the order of keys does not count. Secrets are masked: the fingerprint after
@@ -114,6 +120,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             ui.data(&values)?;
         }
         ConfigVerb::Extract(args) => return extract::run(ctx, ui, &args),
+        ConfigVerb::Edit(args) => return edit::run(ctx, ui, args).await,
+        ConfigVerb::GitSetup(args) => return plain_git::git_setup(ctx, ui, &args),
+        ConfigVerb::Textconv(args) => return plain_git::textconv(ctx, ui, &args),
+        ConfigVerb::MergeDriver(args) => return plain_git::merge_driver(ctx, &args),
         ConfigVerb::Diff { first, second, raw } => {
             let (from, to) = match &second {
                 Some(second) => (first.as_str(), second.as_str()),

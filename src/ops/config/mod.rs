@@ -1,8 +1,10 @@
 //! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
 mod compare;
+pub mod edit;
 mod extract;
 mod log;
+mod plain_git;
 mod record;
 mod when;
 
@@ -13,6 +15,7 @@ use zeroize::Zeroizing;
 pub use compare::{Compared, compare};
 pub use extract::{Form, extract};
 pub use log::{Log, LogAsk, LogLine, log};
+pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
     Fate, Origin, PreparedRecords, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne, execute_records,
     plan_records,
