@@ -115,7 +115,7 @@ mod tests {
     fn what_layers_come_to_is_the_same_bytes_for_ever() {
         let layer = |kind, text: &'static str| GivenLayer { kind, name: None, bytes: text.as_bytes() };
         let layers = [
-            layer(LayerKind::Values, "z: 1\na: {y: [1, 0.5, 1e+21], on: off}\n"),
+            layer(LayerKind::Values, "z: 1\na: {q: [1, 0.5, 1e+21], on: off}\n"),
             layer(LayerKind::Values, "a: {b: null, \"ü\": \"x\\n<&>\"}\n"),
             layer(LayerKind::Set, "n=7,t=true,l={a,b}"),
         ];
