@@ -1,21 +1,21 @@
 //! `dr deploy`.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+pub(super) mod layers;
 
 use clap::{Args, Subcommand};
-use zeroize::Zeroizing;
 
 use super::config::change_lines;
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::event::{Event, Events};
-use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport, LiveSource, Manner, Prepared, RollbackAsk};
+use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport, Found, LiveSource, Manner, Prepared, RollbackAsk};
 use crate::ops::{Ctx, guard};
 use crate::settings::Span;
 use crate::text::elapsed;
 use crate::ui::{Mark, Output, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
+
+use layers::LayerArgs;
 
 /// Deploy values with helm, recorded in the config vault before and after
 ///
@@ -30,6 +30,7 @@ Examples:
   dr deploy -f values.yaml --version 2026-08-20 --message 'first install'
   dr deploy -f values.yaml --dry-run
   sops -d values.enc.yaml | dr deploy -f - --yes
+  dr deploy -f base.yaml -f site.yaml --set api.replicas=2
   dr deploy rollback
 
 What is refused, and let through by --allow NAME:
@@ -42,9 +43,8 @@ What is refused, and let through by --allow NAME:
 pub struct DeployArgs {
     #[command(subcommand)]
     verb: Option<DeployVerb>,
-    /// The values file; - reads stdin
-    #[arg(short = 'f', long = "values", value_name = "FILE", required = true)]
-    values: Option<PathBuf>,
+    #[command(flatten)]
+    layers: LayerArgs,
     /// The OpsChain version, such as 2026-08-20; without it the one that the values name
     #[arg(long)]
     version: Option<String>,
@@ -124,9 +124,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
             deploy::plan_rollback(ctx, RollbackAsk { deployment, chart, manner }).await?
         }
         None => {
-            let path = args.values.unwrap_or_else(|| "-".into());
-            let (name, values) = read(&path)?;
-            deploy::plan(ctx, DeployAsk { values, name, version: args.version, chart: args.chart, manner }).await?
+            let layers = args.layers.read()?;
+            deploy::plan(ctx, DeployAsk { layers, version: args.version, chart: args.chart, manner }).await?
         }
     };
     if dry_run {
@@ -177,19 +176,6 @@ pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
     listening
 }
 
-/// Reads a values file, or stdin for `-`; and what to call it.
-pub(super) fn read(path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
-    let mut bytes = Zeroizing::new(Vec::new());
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        *bytes = std::fs::read(path).map_err(failed)?;
-    }
-    Ok((name, bytes))
-}
-
 impl Report for DeployPlan {
     fn human(&self, page: &mut Page) {
         let chart = format!("{} {} from {}", self.chart.name, self.chart.version, self.chart_reference);
@@ -209,14 +195,15 @@ impl Report for DeployPlan {
         }
         page.fields(&fields);
         self.cautions(page);
-        for finding in &self.findings {
-            let mark = match finding.severity {
+        for found in &self.findings {
+            let mark = match found.finding.severity {
                 Severity::Error => Mark::Bad,
                 Severity::Warning => Mark::Warn,
                 Severity::Note => Mark::Ok,
             };
+            let Found { file, finding } = found;
             let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
-            let text = format!("{}:{}:{} {path}{}", self.values, finding.line, finding.column, finding.reason);
+            let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
             page.finding(mark, &text, Some(&finding.fix));
         }
         if let Some(diff) = &self.diff {

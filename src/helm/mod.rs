@@ -6,6 +6,7 @@
 //! `fixtures/helm/`.
 
 mod chart;
+mod dump;
 mod parse;
 mod process;
 
@@ -20,7 +21,7 @@ pub use chart::{ChartFacts, ChartFile, ChartSource};
 pub use parse::{Revision, RevisionStatus};
 
 use crate::event::Events;
-use crate::values::Scrubber;
+use crate::values::{Scrubber, Tree};
 use process::{Listener, Said, run};
 
 /// Why helm did not do what was asked. Texts of helm's are scrubbed.
@@ -256,8 +257,14 @@ impl Helm {
         if !values.ends_with(b"\n") {
             values.push(b'\n');
         }
-        let listener =
-            Listener { scrubber, events: Some(events), cancel: Some(cancel), limit: ask.timeout.saturating_mul(3) };
+        let mut scrubber = scrubber.clone();
+        if ask.debug
+            && let Ok(tree) = Tree::parse(&values)
+        {
+            dump::learn_folded(&mut scrubber, &tree);
+        }
+        let limit = ask.timeout.saturating_mul(3);
+        let listener = Listener { scrubber: &scrubber, events: Some(events), cancel: Some(cancel), limit };
         run(command, "upgrade", Some(&values), &listener).await?;
         self.newest(ask.release).await?.ok_or_else(|| HelmError::Answer {
             verb: "history".into(),

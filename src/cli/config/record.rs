@@ -134,7 +134,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
 fn read(file: &Path) -> Result<Origin> {
     let changed = std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
     let changed = changed.and_then(|time| Timestamp::try_from(time).ok());
-    let (name, bytes) = crate::cli::deploy::read(file)?;
+    let (name, bytes) = crate::cli::deploy::layers::read(file)?;
     Ok(Origin::File { name, bytes, changed })
 }
 
