@@ -1,21 +1,21 @@
 //! `dr deploy`.
 
-use std::io::Read;
-use std::path::PathBuf;
+pub(super) mod layers;
 
 use clap::{Args, Subcommand};
-use zeroize::Zeroizing;
 
 use super::config::change_lines;
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::event::{Event, Events};
-use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport, LiveSource, Manner, Prepared, RollbackAsk};
+use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport, Found, LiveSource, Manner, Prepared, RollbackAsk};
 use crate::ops::{Ctx, guard};
 use crate::settings::Span;
 use crate::text::elapsed;
 use crate::ui::{Mark, Output, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
+
+use layers::LayerArgs;
 
 /// Deploy values with helm, recorded in the config vault before and after
 ///
@@ -30,6 +30,7 @@ Examples:
   dr deploy -f values.yaml --version 2026-08-20 --message 'first install'
   dr deploy -f values.yaml --dry-run
   sops -d values.enc.yaml | dr deploy -f - --yes
+  dr deploy -f base.yaml -f site.yaml --set api.replicas=2
   dr deploy rollback
 
 What is refused, and let through by --allow NAME:
@@ -42,9 +43,8 @@ What is refused, and let through by --allow NAME:
 pub struct DeployArgs {
     #[command(subcommand)]
     verb: Option<DeployVerb>,
-    /// The values file; - reads stdin
-    #[arg(short = 'f', long = "values", value_name = "FILE", required = true)]
-    values: Option<PathBuf>,
+    #[command(flatten)]
+    layers: LayerArgs,
     /// The OpsChain version, such as 2026-08-20; without it the one that the values name
     #[arg(long)]
     version: Option<String>,
@@ -79,7 +79,7 @@ Examples:
 
 /// How it is done, whatever is deployed.
 #[derive(Debug, Args)]
-struct MannerArgs {
+pub(super) struct MannerArgs {
     /// Why, for the record
     #[arg(short, long)]
     message: Option<String>,
@@ -94,14 +94,14 @@ struct MannerArgs {
     allow: Vec<String>,
     /// Show all that helm says with its own --debug, secrets masked; so does -v
     #[arg(long)]
-    debug: bool,
+    pub(super) debug: bool,
     /// Say what would be done, and change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 impl MannerArgs {
-    fn manner(&self, ui: &Ui) -> Manner {
+    pub(super) fn manner(&self, ui: &Ui) -> Manner {
         Manner {
             message: self.message.clone(),
             timeout: self.timeout.map(|span| span.0),
@@ -124,9 +124,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
             deploy::plan_rollback(ctx, RollbackAsk { deployment, chart, manner }).await?
         }
         None => {
-            let path = args.values.unwrap_or_else(|| "-".into());
-            let (name, values) = read(&path)?;
-            deploy::plan(ctx, DeployAsk { values, name, version: args.version, chart: args.chart, manner }).await?
+            let layers = args.layers.read()?;
+            deploy::plan(ctx, DeployAsk { layers, version: args.version, chart: args.chart, manner }).await?
         }
     };
     if dry_run {
@@ -141,7 +140,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
 }
 
 /// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
-fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
+pub(super) fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
     let plan = &prepared.plan;
     if !plan.guarded.is_empty() {
         for key in &plan.guarded {
@@ -163,7 +162,7 @@ fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
 }
 
 /// With --debug, helm's lines are shown to people without -v, too.
-fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
+pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
     let mut listening = ctx.clone();
     if debug && ui.manner().verbose == 0 && ui.manner().output == Output::Human {
         let events = ctx.events.clone();
@@ -175,18 +174,6 @@ fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
         });
     }
     listening
-}
-
-fn read(path: &PathBuf) -> Result<(String, Zeroizing<Vec<u8>>)> {
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
-    let mut bytes = Zeroizing::new(Vec::new());
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        *bytes = std::fs::read(path).map_err(failed)?;
-    }
-    Ok((name, bytes))
 }
 
 impl Report for DeployPlan {
@@ -208,14 +195,15 @@ impl Report for DeployPlan {
         }
         page.fields(&fields);
         self.cautions(page);
-        for finding in &self.findings {
-            let mark = match finding.severity {
+        for found in &self.findings {
+            let mark = match found.finding.severity {
                 Severity::Error => Mark::Bad,
                 Severity::Warning => Mark::Warn,
                 Severity::Note => Mark::Ok,
             };
+            let Found { file, finding } = found;
             let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
-            let text = format!("{}:{}:{} {path}{}", self.values, finding.line, finding.column, finding.reason);
+            let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
             page.finding(mark, &text, Some(&finding.fix));
         }
         if let Some(diff) = &self.diff {

@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::HelmError;
+use super::dump::Dump;
 use crate::event::{Event, Events};
 use crate::values::Scrubber;
 
@@ -179,12 +180,14 @@ async fn hear(from: impl AsyncRead + Unpin, listener: &Listener<'_>) -> std::io:
     let mut reader = BufReader::new(from);
     let mut kept: std::collections::VecDeque<String> = std::collections::VecDeque::new();
     let mut line = Vec::new();
+    let mut dump = Dump::default();
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line).await? == 0 {
             break;
         }
-        let scrubbed = listener.scrubber.scrub_bytes(line.trim_ascii_end());
+        let Some(passed) = dump.pass(line.trim_ascii_end()) else { continue };
+        let scrubbed = listener.scrubber.scrub_bytes(passed);
         let mut text = String::from_utf8_lossy(&scrubbed).into_owned();
         if let Some((cut, _)) = text.char_indices().nth(LONGEST_LINE) {
             text.truncate(cut);

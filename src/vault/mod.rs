@@ -4,21 +4,25 @@
 //! vault.json  README.md  .gitattributes  fingerprint.key.age
 //! recipients/<time>-<salt>.json                       who was added and removed
 //! deployments/<namespace>.<release>/<time>-<salt>/    record.json (before helm)  outcome.json (after)
-//!                                                     values.yaml.age  chart.tgz.age
+//!                                                     values.yaml.age  values-1.yaml.age ...  chart.tgz.age
 //! ```
 //!
 //! Nothing in it is ever rewritten, so two histories always merge. A deployment whose values (or chart) are those of an
 //! earlier one points at the same sealed bytes: git stores them once, and identical bytes make no new ciphertext. To
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
+mod chain;
 mod error;
 mod files;
 mod git;
+mod layers;
 mod objects;
 mod read;
 mod recipients;
 mod record;
 mod select;
+mod setup;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,13 +31,16 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 pub use error::VaultError;
+pub use layers::{GivenLayer, OpenLayer};
 pub use record::{
     Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
     Status,
 };
+pub use setup::GitSetting;
 
 use crate::crypt::{Identities, Recipients};
-use files::{digest, json, new_id, parse, random, same_install};
+use crate::values::overlay::LayerKind;
+use files::{digest, json, new_id, parse, random};
 use git::{Content, Git};
 use record::{Head, RecipientsChange};
 
@@ -82,6 +89,7 @@ impl Vault {
             by: by.to_owned(),
             add: recipients.to_strings(),
             remove: Vec::new(),
+            why: None,
         };
         let files = vec![
             ("vault.json".to_owned(), Content::Bytes(json(&head)?)),
@@ -116,14 +124,28 @@ impl Vault {
     /// one signed commit that is on the disk when this returns. Needs no identity.
     ///
     /// # Errors
-    /// `Locked` when another process writes for half a minute; whatever sealing, signing or writing fails with. Nothing
-    /// is recorded then.
+    /// As [`Vault::record_layers`].
     pub fn record_intent(
         &self,
         intent: Intent,
         values: &[u8],
         chart: Option<&[u8]>,
     ) -> Result<DeploymentId, VaultError> {
+        self.record_layers(intent, &[GivenLayer { kind: LayerKind::Values, name: None, bytes: values }], chart)
+    }
+
+    /// The same for values in several layers, all of which are kept, in their order.
+    ///
+    /// # Errors
+    /// `Locked` when another process writes for half a minute, `Layers` when Helm would not read them; whatever sealing,
+    /// signing or writing fails with. Nothing is recorded then.
+    pub fn record_layers(
+        &self,
+        intent: Intent,
+        given: &[GivenLayer<'_>],
+        chart: Option<&[u8]>,
+    ) -> Result<DeploymentId, VaultError> {
+        let merged_sha256 = layers::merged_sha256(given)?;
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let recipients = self.recipients()?;
@@ -136,13 +158,16 @@ impl Vault {
             files.push((format!("{folder}/{name}"), content));
             Ok(sealed)
         };
-        let layers = vec![Layer { kind: "values".into(), sealed: seal(VALUES_FILE, values)? }];
+        let mut layers = Vec::new();
+        for (place, layer) in given.iter().enumerate() {
+            layers.push(Layer {
+                kind: layer.kind.word().to_owned(),
+                name: layer.name.map(str::to_owned),
+                sealed: seal(&layer.file(place), &layer.plaintext()?)?,
+            });
+        }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
-        let last = select::last_written(&known, &intent.install);
-        let previous = last.map(|deployment| Previous {
-            id: deployment.id().clone(),
-            record_sha256: deployment.record_sha256.clone(),
-        });
+        let (previous, joins) = chain::ends(&known, &intent.install);
         let record = Record {
             format: FORMAT,
             id: id.clone(),
@@ -155,8 +180,10 @@ impl Vault {
             chart: intent.chart,
             chart_archive,
             layers,
+            merged_sha256,
             recipients: recipients.to_strings(),
             previous,
+            joins,
             dr: env!("CARGO_PKG_VERSION").into(),
             helm: intent.helm,
             operator: intent.operator,
@@ -192,20 +219,6 @@ impl Vault {
             Status::Deployed => "deployed",
             Status::Failed => "failed",
             Status::Interrupted => "interrupted",
-        }
-    }
-
-    /// The exact bytes of the values, checked against the record's digest.
-    ///
-    /// # Errors
-    /// `Seal` when no identity opens them, `Damaged` when they are not what was recorded.
-    pub fn values(&self, deployment: &Deployment, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        match deployment.record.layers.as_slice() {
-            [layer] => self.plaintext(deployment, &layer.sealed, identities),
-            layers => Err(VaultError::Damaged {
-                what: format!("record of {}", deployment.id()),
-                reason: format!("it has {} layers of values, and this dr reads one", layers.len()),
-            }),
         }
     }
 

@@ -140,8 +140,11 @@ pub struct Sealed {
 /// A layer of the values, in the order that Helm lays them over each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// How it is given to Helm: `values` (`-f`).
+    /// How it was given: `values` (`-f`), or `set-json`, `set`, `set-string`, `set-file`, `set-literal`.
     pub kind: String,
+    /// What it was called: the file's name, or the key of `--set-file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Its sealed bytes.
     pub sealed: Sealed,
 }
@@ -183,11 +186,17 @@ pub struct Record {
     pub chart_archive: Option<Sealed>,
     /// The values, all layers in order.
     pub layers: Vec<Layer>,
+    /// SHA-256 of what Helm makes of the layers, where they are not one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_sha256: Option<String>,
     /// The public keys that the files are sealed to.
     pub recipients: Vec<String>,
-    /// The deployment before.
+    /// The deployment before, in the order of writing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
+    /// The other ends of the chain, where two hosts had recorded at once and were merged: this record ties them up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Previous>,
     /// The version of this program.
     pub dr: String,
     /// The version of helm.
@@ -208,6 +217,17 @@ pub enum Status {
     Failed,
     /// It was stopped by the operator.
     Interrupted,
+}
+
+impl Status {
+    /// The word in listings and commit messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployed => "deployed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What came of it, written after helm ran, once.
@@ -271,10 +291,11 @@ impl Deployment {
         self.outcome.as_ref().and_then(|outcome| outcome.helm_revision)
     }
 
-    /// SHA-256 of the values, where they are one file.
+    /// SHA-256 of the values that Helm read.
     pub fn values_sha256(&self) -> Option<&str> {
-        match self.record.layers.as_slice() {
-            [layer] => Some(&layer.sealed.sha256),
+        match (&self.record.merged_sha256, self.record.layers.as_slice()) {
+            (Some(merged), _) => Some(merged),
+            (None, [layer]) => Some(&layer.sealed.sha256),
             _ => None,
         }
     }
@@ -314,6 +335,30 @@ pub(super) struct RecipientsChange {
     pub add: Vec<String>,
     #[serde(default)]
     pub remove: Vec<String>,
+    /// Whose key it is, or why it goes, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What a folder of `rekeyed/` holds: files sealed again, each of which stands for an older one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rekeyed {
+    pub format: u32,
+    pub at: Timestamp,
+    pub by: String,
+    /// Whom they are sealed to now.
+    pub recipients: Vec<String>,
+    pub files: Vec<RekeyedFile>,
+    pub dr: String,
+}
+
+/// A file sealed again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RekeyedFile {
+    /// The path of the file that it stands for, and its own below the folder.
+    pub path: String,
+    /// SHA-256 of the new sealed bytes.
+    pub sealed_sha256: String,
 }
 
 /// What says that a folder is a vault.

@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::values::Tree;
 
 /// The version that is to run: the one asked for, which the values must name too, or the one that the values name.
-pub(super) fn wanted_version(ask: &DeployAsk, tree: &Tree) -> Result<Option<Version>> {
+pub(super) fn wanted_version(ask: &DeployAsk, name: &str, tree: &Tree) -> Result<Option<Version>> {
     let bad = |text: &str| {
         CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
             .hint("Give it as a date, such as 2026-08-20.")
@@ -22,7 +22,7 @@ pub(super) fn wanted_version(ask: &DeployAsk, tree: &Tree) -> Result<Option<Vers
             Exit::Version,
             format!("the values name version {} in {}, and {} is asked for", named.tag(), key.join("."), asked.tag()),
         )
-        .hint(format!("Set {}: \"{}\" in {}.", key.join("."), asked.tag(), ask.name))
+        .hint(format!("Set {}: \"{}\" in {}.", key.join("."), asked.tag(), name))
         .hint("Or add --allow version to deploy this chart with the images of the other version.")),
         Some(asked) => Ok(Some(asked.clone())),
         None => Ok(Some(named)),
@@ -67,13 +67,12 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::deploy::Manner;
+    use crate::ops::deploy::{GivenLayer, Manner};
     use zeroize::Zeroizing;
 
     fn ask(values: &str, version: Option<&str>, allow: &[&str]) -> DeployAsk {
         DeployAsk {
-            values: Zeroizing::new(values.into()),
-            name: "values.yaml".into(),
+            layers: vec![GivenLayer::file("values.yaml", Zeroizing::new(values.into()))],
             version: version.map(str::to_owned),
             chart: None,
             manner: Manner { allow: allow.iter().map(|id| (*id).to_owned()).collect(), ..Manner::default() },
@@ -82,7 +81,7 @@ mod tests {
 
     fn version(values: &str, asked: Option<&str>, allow: &[&str]) -> Result<Option<String>> {
         let tree = Tree::parse(values.as_bytes()).unwrap();
-        wanted_version(&ask(values, asked, allow), &tree).map(|found| found.map(|version| version.tag()))
+        wanted_version(&ask(values, asked, allow), "values.yaml", &tree).map(|found| found.map(|version| version.tag()))
     }
 
     #[test]

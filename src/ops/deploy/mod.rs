@@ -6,6 +6,7 @@
 
 mod before;
 mod check;
+mod layers;
 mod live;
 mod order;
 mod run;
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 pub use before::Source as LiveSource;
+pub use layers::{Found, GivenLayer};
 pub use order::Upgrade;
 pub use stuck::{Process, Stuck};
 
@@ -31,7 +32,6 @@ use crate::helm::{ChartFacts, Helm, Revision};
 use crate::settings::Settings;
 use crate::values::Scrubber;
 use crate::values::diff::{Diff, diff};
-use crate::values::lint::Finding;
 use crate::vault::{Deployment, DeploymentId, How, Vault};
 use subject::Subject;
 
@@ -42,10 +42,8 @@ const RELEASE_RULES: &str = "OpsChain is upgraded one release at a time";
 
 /// What the operator asks for.
 pub struct DeployAsk {
-    /// The values, as they were written.
-    pub values: Zeroizing<Vec<u8>>,
-    /// What to call them: the file's name.
-    pub name: String,
+    /// The values: one file, or layers in the order that they were given.
+    pub layers: Vec<GivenLayer>,
     /// The OpsChain version that is to run.
     pub version: Option<String>,
     /// The chart, if not the one of the settings.
@@ -98,12 +96,12 @@ pub struct DeployPlan {
     pub version: Option<String>,
     /// The version that is live, and what lies between.
     pub upgrade: Upgrade,
-    /// What the values file is called.
+    /// What the values are called: the file, or the layers in their order.
     pub values: String,
-    /// SHA-256 of the values.
+    /// SHA-256 of what helm reads.
     pub values_sha256: String,
     /// What was found in the values.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Found>,
     /// The deployment that is live, as far as the vault knows.
     pub live: Option<DeploymentId>,
     /// What changes against what is live; nothing when nothing is.
@@ -195,10 +193,13 @@ impl Site {
 /// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart or is older than
 /// what is live; vault, helm, registry or cluster that cannot be reached.
 pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
+    // Before they are read: what is wrong with them is said in the operator's own words.
+    ask.layers.iter().for_each(|layer| ctx.secrets().learn_document(&layer.bytes));
     let read = subject::read(&ask)?;
     let site = Site::look(ctx).await?;
-    let subject = subject::of_file(&site, &ask, read).await?;
-    prepare(ctx, site, subject, ask.manner).await
+    let manner = ask.manner.clone();
+    let subject = subject::of_files(&site, ask, read).await?;
+    prepare(ctx, site, subject, manner).await
 }
 
 /// The same for a rollback: values and chart come out of the vault.
@@ -220,6 +221,7 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
     let before = before::find(&site, live).await?;
     let mut scrubber = before::scrubber(&site)?;
     scrubber.learn_tree(&subject.tree);
+    ctx.secrets().learn_tree(&subject.tree);
     before.iter().for_each(|before| scrubber.learn_tree(&before.tree));
 
     let running = order::live_version(live, before.first().map(|before| &before.tree), newest);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{DeployReport, Prepared, live};
+use super::{DeployReport, GivenLayer, Prepared, live};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Revision, Upgrade};
@@ -33,7 +33,8 @@ pub(super) async fn recorded(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) 
         helm: Some(format!("v{}", helm.version())),
         operator,
     };
-    let id = vault.record_intent(intent, &subject.values, Some(subject.chart.bytes()))?;
+    let layers: Vec<_> = subject.layers.iter().map(GivenLayer::for_vault).collect();
+    let id = vault.record_layers(intent, &layers, Some(subject.chart.bytes()))?;
     ctx.events.note(format!("recorded as {id}"));
     let began = Instant::now();
     let ended = deploy(ctx, prepared, cluster, &id).await;

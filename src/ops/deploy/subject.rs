@@ -2,13 +2,13 @@
 
 use zeroize::Zeroizing;
 
+use super::layers::{self, Found, GivenLayer};
 use super::{DeployAsk, RollbackAsk, Site, check};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm};
-use crate::ops::{Ctx, guard, open};
+use crate::ops::{Ctx, open};
 use crate::opschain::Version;
 use crate::values::Tree;
-use crate::values::lint::{Finding, lint};
 use crate::vault::{self, Deployment, How};
 
 /// Values and chart.
@@ -16,10 +16,11 @@ pub(super) struct Subject {
     pub how: How,
     /// What the values are called.
     pub name: String,
-    /// What helm reads.
+    pub layers: Vec<GivenLayer>,
+    /// What helm reads: the layers, merged.
     pub values: Zeroizing<Vec<u8>>,
     pub tree: Tree,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Found>,
     pub version: Option<Version>,
     pub chart: ChartFile,
     pub facts: ChartFacts,
@@ -33,8 +34,10 @@ pub(super) struct Subject {
 
 /// Values that were read and found fit, before anything else is looked at.
 pub(super) struct Read {
+    name: String,
+    values: Zeroizing<Vec<u8>>,
     tree: Tree,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
     version: Option<Version>,
 }
 
@@ -43,25 +46,27 @@ pub(super) struct Read {
 /// # Errors
 /// Helm would not read them, a lint forbids them, or they name another version than is asked for.
 pub(super) fn read(ask: &DeployAsk) -> Result<Read> {
-    let tree = Tree::parse(&ask.values).map_err(|error| CommandError::from(error).context(&ask.name))?;
-    let findings = lint(&tree, &ask.values);
-    guard::refuse_findings(&ask.name, &findings, &ask.manner.allow)?;
-    let version = check::wanted_version(ask, &tree)?;
-    Ok(Read { tree, findings, version })
+    let name = layers::title(&ask.layers);
+    let findings = layers::look_over(&ask.layers, &ask.manner.allow)?;
+    let values = layers::merge(&ask.layers)?;
+    let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(&name))?;
+    let version = check::wanted_version(ask, &name, &tree)?;
+    Ok(Read { name, values, tree, findings, version })
 }
 
 /// What the operator brings.
 ///
 /// # Errors
 /// The chart cannot be had, or is of another version.
-pub(super) async fn of_file(site: &Site, ask: &DeployAsk, read: Read) -> Result<Subject> {
-    let Read { tree, findings, version } = read;
-    let (chart, facts, source) = check::bring_chart(&site.settings, ask, version.as_ref(), &site.helm).await?;
-    check::refuse_other_version(ask, version.as_ref(), &facts)?;
+pub(super) async fn of_files(site: &Site, ask: DeployAsk, read: Read) -> Result<Subject> {
+    let Read { name, values, tree, findings, version } = read;
+    let (chart, facts, source) = check::bring_chart(&site.settings, &ask, version.as_ref(), &site.helm).await?;
+    check::refuse_other_version(&ask, version.as_ref(), &facts)?;
     Ok(Subject {
         how: How::Deploy,
-        name: ask.name.clone(),
-        values: ask.values.clone(),
+        name,
+        layers: ask.layers,
+        values,
         tree,
         findings,
         version,
@@ -73,7 +78,7 @@ pub(super) async fn of_file(site: &Site, ask: &DeployAsk, read: Read) -> Result<
     })
 }
 
-/// What the vault has of an earlier deployment. Its values are what ran, so a lint is told and does not forbid.
+/// What the vault has of an earlier deployment. Its values are what ran, so nothing is said of them again.
 ///
 /// # Errors
 /// There is none, no identity opens it, or its chart is nowhere to be had as it was.
@@ -87,6 +92,9 @@ pub(super) async fn of_vault(ctx: &Ctx, site: &Site, ask: &RollbackAsk) -> Resul
     let id = target.id();
     let values = site.vault.values(&target, identities)?;
     let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(id))?;
+    let names = target.record.layers.iter().map(|layer| layer.name.clone());
+    let layers = site.vault.layers(&target, identities)?.into_iter().zip(names);
+    let layers = layers.map(|((kind, bytes), name)| GivenLayer { kind, name, bytes }).collect();
     let recorded = site.vault.chart(&target, identities)?;
     let chart = match recorded {
         Some(bytes) => ChartFile::from_bytes(&bytes)?,
@@ -104,7 +112,8 @@ pub(super) async fn of_vault(ctx: &Ctx, site: &Site, ask: &RollbackAsk) -> Resul
     Ok(Subject {
         how: How::Rollback,
         name: format!("the values of {id}"),
-        findings: lint(&tree, &values),
+        layers,
+        findings: Vec::new(),
         values,
         tree,
         version,
