@@ -5,9 +5,11 @@
 
 mod build;
 pub mod diff;
+mod documents;
 pub mod lint;
 pub mod overlay;
 pub mod path;
+mod quirks;
 pub mod redact;
 mod resolve;
 pub mod secret;
