@@ -29,6 +29,8 @@ pub struct Settings {
     pub bundle: BundleSettings,
     /// How helm is run.
     pub helm: HelmSettings,
+    /// What a deployment minds.
+    pub deploy: DeploySettings,
 }
 
 /// One OpsChain: kube context, namespace, Helm release.
@@ -190,6 +192,25 @@ impl Default for HelmSettings {
             plain_http: false,
         }
     }
+}
+
+/// What a deployment minds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeploySettings {
+    /// An upgrade that leaves out known releases of OpsChain.
+    pub skipped_releases: Caution,
+}
+
+/// What is done about something that may hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Caution {
+    /// It is said.
+    #[default]
+    Warn,
+    /// It is refused, unless the override is given.
+    Refuse,
 }
 
 /// A length of time, written `90s`, `30m` or `1h`.

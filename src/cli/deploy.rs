@@ -1,41 +1,85 @@
 //! `dr deploy`.
 
-use std::io::Read;
-use std::path::PathBuf;
+mod layers;
 
-use clap::Args;
-use zeroize::Zeroizing;
+use clap::{Args, Subcommand};
 
 use super::config::change_lines;
-use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
-use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport};
+use crate::error::{Exit, Result};
+use crate::event::{Event, Events};
+use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport, Found, LiveSource, Manner, Prepared, RollbackAsk};
+use crate::ops::{Ctx, guard};
 use crate::settings::Span;
 use crate::text::elapsed;
-use crate::ui::{Mark, Page, Report, Ui};
+use crate::ui::{Mark, Output, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
+
+use layers::LayerArgs;
 
 /// Deploy values with helm, recorded in the config vault before and after
 ///
 /// The values are checked and compared with the live ones first. They reach helm on stdin, and are kept in the vault
 /// byte for byte, sealed: nothing of them is written to a disk in the clear.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "\
 Examples:
   dr deploy -f values.yaml --version 2026-08-20 --message 'first install'
   dr deploy -f values.yaml --dry-run
-  sops -d values.enc.yaml | dr deploy -f - --yes")]
+  sops -d values.enc.yaml | dr deploy -f - --yes
+  dr deploy -f base.yaml -f site.yaml --set api.replicas=2
+  dr deploy rollback
+
+What is refused, and let through by --allow NAME:
+  a lint                its id, such as duplicate-key
+  version               an older version than the live one, or one that values or chart do not name
+  skipped-releases      releases left out between the live version and the new one, where the settings say so
+  credentials           new registry credentials and a new version at once
+  env.PGPASSWORD, ...   a key that stored data depends on, by its path; on a terminal its name is asked for"
+)]
 pub struct DeployArgs {
-    /// The values file; - reads stdin
-    #[arg(short = 'f', long = "values", value_name = "FILE")]
-    values: PathBuf,
+    #[command(subcommand)]
+    verb: Option<DeployVerb>,
+    #[command(flatten)]
+    layers: LayerArgs,
     /// The OpsChain version, such as 2026-08-20; without it the one that the values name
     #[arg(long)]
     version: Option<String>,
     /// The chart, if not the settings': an oci:// reference, a .tgz or a folder
     #[arg(long, value_name = "REF")]
     chart: Option<String>,
+    #[command(flatten)]
+    manner: MannerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeployVerb {
+    /// Deploy what the vault has of an earlier deployment: its values and its chart, never helm's memory of them
+    ///
+    /// Without a name: the one that was live before. OpsChain does not run an older version over the database of a newer
+    /// one: that way back is `dr bundle restore`.
+    #[command(after_help = "\
+Examples:
+  dr deploy rollback
+  dr deploy rollback rev:7 --message 'the new limits were too small'
+  dr deploy rollback 2026-08-20T10:00 --dry-run")]
+    Rollback {
+        /// Which, as `dr config` names deployments: an id or a part of it, rev:7, a time
+        deployment: Option<String>,
+        /// Where the chart is, for a deployment that was recorded without it
+        #[arg(long, value_name = "REF")]
+        chart: Option<String>,
+        #[command(flatten)]
+        manner: MannerArgs,
+    },
+}
+
+/// How it is done, whatever is deployed.
+#[derive(Debug, Args)]
+struct MannerArgs {
     /// Why, for the record
     #[arg(short, long)]
     message: Option<String>,
@@ -45,57 +89,101 @@ pub struct DeployArgs {
     /// Do not wait until everything serves; helm's own hooks are waited for all the same
     #[arg(long)]
     no_wait: bool,
-    /// Let a finding, a version or a guarded key through, by its name (can be repeated)
+    /// Let through what is refused, by its name (can be repeated)
     #[arg(long, value_name = "NAME")]
     allow: Vec<String>,
+    /// Show all that helm says with its own --debug, secrets masked; so does -v
+    #[arg(long)]
+    debug: bool,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
+impl MannerArgs {
+    fn manner(&self, ui: &Ui) -> Manner {
+        Manner {
+            message: self.message.clone(),
+            timeout: self.timeout.map(|span| span.0),
+            wait: !self.no_wait,
+            allow: self.allow.clone(),
+            debug: self.debug || ui.manner().verbose > 0,
+        }
+    }
+}
+
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
-    let (name, values) = read(&args.values)?;
-    let ask = DeployAsk {
-        values,
-        name,
-        version: args.version,
-        chart: args.chart,
-        message: args.message,
-        timeout: args.timeout.map(|span| span.0),
-        wait: !args.no_wait,
-        allow: args.allow,
+    let shown = match &args.verb {
+        Some(DeployVerb::Rollback { manner, .. }) => manner,
+        None => &args.manner,
     };
-    let prepared = deploy::plan(ctx, ask).await?;
-    if args.dry_run {
+    let (ctx, dry_run, manner) = (&listening(ctx, ui, shown.debug), shown.dry_run, shown.manner(ui));
+    let prepared = match args.verb {
+        Some(DeployVerb::Rollback { deployment, chart, .. }) => {
+            deploy::plan_rollback(ctx, RollbackAsk { deployment, chart, manner }).await?
+        }
+        None => {
+            let layers = args.layers.read()?;
+            deploy::plan(ctx, DeployAsk { layers, version: args.version, chart: args.chart, manner }).await?
+        }
+    };
+    if dry_run {
         ui.report(&prepared.plan)?;
+        guard::refuse_data_loss(&prepared.plan.guarded)?;
         return Ok(Exit::Success);
     }
     ui.plan(&prepared.plan);
-    ui.confirm(&format!("Deploy to release {} in namespace {}?", prepared.plan.release, prepared.plan.namespace))?;
+    let prepared = agreed(ui, prepared)?;
     ui.report(&deploy::execute(ctx, prepared).await?)?;
     Ok(Exit::Success)
 }
 
-fn read(path: &PathBuf) -> Result<(String, Zeroizing<Vec<u8>>)> {
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
-    let mut bytes = Zeroizing::new(Vec::new());
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        *bytes = std::fs::read(path).map_err(failed)?;
+/// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
+fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
+    let plan = &prepared.plan;
+    if !plan.guarded.is_empty() {
+        for key in &plan.guarded {
+            let typed =
+                ui.can_ask() && ui.confirm_name("the key whose data is lost", &key.path.to_string(), None).is_ok();
+            if !typed {
+                guard::refuse_data_loss(&plan.guarded)?;
+            }
+        }
+        prepared.agree_to_loss();
     }
-    Ok((name, bytes))
+    if let Some(stuck) = &prepared.plan.stuck {
+        ui.confirm(&format!("Remove the record of revision {}, {}?", stuck.revision, stuck.status))?;
+        prepared.agree_to_repair();
+    }
+    let plan = &prepared.plan;
+    ui.confirm(&format!("Deploy to release {} in namespace {}?", plan.release, plan.namespace))?;
+    Ok(prepared)
+}
+
+/// With --debug, helm's lines are shown to people without -v, too.
+fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
+    let mut listening = ctx.clone();
+    if debug && ui.manner().verbose == 0 && ui.manner().output == Output::Human {
+        let events = ctx.events.clone();
+        listening.events = Events::to(move |event| {
+            events.emit(match event {
+                Event::Log { source, line } => Event::Note { message: format!("{source} | {line}") },
+                other => other,
+            });
+        });
+    }
+    listening
 }
 
 impl Report for DeployPlan {
     fn human(&self, page: &mut Page) {
         let chart = format!("{} {} from {}", self.chart.name, self.chart.version, self.chart_reference);
         let mut fields = vec![
+            ("what", self.how.word().to_owned()),
             ("release", format!("{} in namespace {}", self.release, self.namespace)),
             ("chart", chart),
-            ("version", self.version.clone().unwrap_or_else(|| "not named in the values".into())),
+            ("version", self.version_line()),
             ("values", format!("{} (sha256 {})", self.values, &self.values_sha256[..12])),
         ];
         match (&self.live, self.revision) {
@@ -106,27 +194,61 @@ impl Report for DeployPlan {
             (_, None) => fields.push(("live", "nothing: this is the first deployment".into())),
         }
         page.fields(&fields);
-        for finding in &self.findings {
-            let mark = match finding.severity {
+        self.cautions(page);
+        for found in &self.findings {
+            let mark = match found.finding.severity {
                 Severity::Error => Mark::Bad,
                 Severity::Warning => Mark::Warn,
                 Severity::Note => Mark::Ok,
             };
+            let Found { file, finding } = found;
             let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
-            let text = format!("{}:{}:{} {path}{}", self.values, finding.line, finding.column, finding.reason);
+            let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
             page.finding(mark, &text, Some(&finding.fix));
         }
-        match (&self.diff, self.same_values) {
-            (Some(diff), _) => {
-                page.gap();
-                page.heading(&format!("Values: {}", diff.summary()));
-                if diff.class == Class::Changed {
-                    change_lines(page, diff);
-                }
+        if let Some(diff) = &self.diff {
+            page.gap();
+            let against = match self.compared_with {
+                Some(LiveSource::Helm) => ", compared with what helm has stored",
+                _ => "",
+            };
+            page.heading(&format!("Values: {}{against}", diff.summary()));
+            if diff.class == Class::Changed {
+                change_lines(page, diff);
             }
-            (None, Some(true)) => page.line("Values: same as live"),
-            (None, Some(false)) => page.line("Values: not the live ones; no identity on this host to compare them"),
-            (None, None) => {}
+        }
+    }
+}
+
+impl DeployPlan {
+    fn version_line(&self) -> String {
+        let version = self.version.clone().unwrap_or_else(|| "not named in the values".into());
+        match &self.upgrade.from {
+            Some(from) if self.version.as_ref() != Some(from) => format!("{version}, from {from}"),
+            _ => version,
+        }
+    }
+
+    /// What stands in the way, or must be known before.
+    fn cautions(&self, page: &mut Page) {
+        if let Some(stuck) = &self.stuck {
+            let [first, rest @ ..] = &stuck.lines()[..] else { return };
+            page.finding(Mark::Bad, first, None);
+            rest.iter().for_each(|line| page.line(format!("  {line}")));
+        }
+        if !self.upgrade.skipped.is_empty() {
+            let text = format!(
+                "this leaves out {}: OpsChain is upgraded one release at a time",
+                self.upgrade.skipped.join(", ")
+            );
+            page.finding(Mark::Warn, &text, Some(&format!("deploy {} first", self.upgrade.skipped[0])));
+        }
+        for note in &self.upgrade.notes {
+            page.finding(Mark::Warn, note, None);
+        }
+        for key in &self.guarded {
+            let text = format!("{} {}, and must never change: {}", key.path, key.act, key.why);
+            page.finding(Mark::Bad, &text, Some("give the old value back: `dr config cat live` has it"));
         }
     }
 }

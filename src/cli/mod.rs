@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod init;
+pub mod reveal;
 mod run;
 mod server;
 
@@ -79,7 +80,7 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Turn the application off and back on
     Server(server::ServerArgs),
-    Deploy(deploy::DeployArgs),
+    Deploy(Box<deploy::DeployArgs>),
     Config(config::ConfigArgs),
     Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
@@ -120,7 +121,7 @@ async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Verb::Agent(args) => agent::run(args).await,
-        Verb::Deploy(args) => deploy::run(ctx, ui, args).await,
+        Verb::Deploy(args) => deploy::run(ctx, ui, *args).await,
         Verb::Config(args) => config::run(ctx, ui, args).await,
         Verb::Server(args) => server::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,

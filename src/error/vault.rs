@@ -28,6 +28,7 @@ impl From<VaultError> for CommandError {
                 with_cause(new(Exit::Damaged), error).hint("A clone of the vault elsewhere may have the good file.")
             }
             VaultError::Seal { .. } => with_cause(new(Exit::Keys), error).hint("`dr doctor` checks the keys."),
+            VaultError::Layers { .. } => new(Exit::Failure).hint("`helm template` with the same values says the same."),
             VaultError::NotFound { .. } => new(Exit::NotFound).hint("`dr config log` shows what is there."),
             VaultError::Ambiguous { .. } => new(Exit::NotFound).hint("Give more characters of the name."),
             VaultError::Damaged { .. } => new(Exit::Damaged).hint(

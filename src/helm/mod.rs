@@ -6,6 +6,7 @@
 //! `fixtures/helm/`.
 
 mod chart;
+mod dump;
 mod parse;
 mod process;
 
@@ -20,7 +21,7 @@ pub use chart::{ChartFacts, ChartFile, ChartSource};
 pub use parse::{Revision, RevisionStatus};
 
 use crate::event::Events;
-use crate::values::Scrubber;
+use crate::values::{Scrubber, Tree};
 use process::{Listener, Said, run};
 
 /// Why helm did not do what was asked. Texts of helm's are scrubbed.
@@ -136,6 +137,8 @@ pub struct Upgrade<'a> {
     pub create_namespace: bool,
     /// What `helm history` is to show.
     pub description: Option<&'a str>,
+    /// Whether helm is to say all that it does. What it says goes through the scrubber all the same.
+    pub debug: bool,
 }
 
 /// A release in `helm list`.
@@ -246,18 +249,34 @@ impl Helm {
         if let Some(description) = ask.description {
             command.args(["--description", description]);
         }
+        if ask.debug {
+            command.arg("--debug");
+        }
         let mut values = Zeroizing::new(ask.values.to_vec());
         // helm 4 drops a last line without an end when its length is a multiple of 4096 (helm 32506).
         if !values.ends_with(b"\n") {
             values.push(b'\n');
         }
-        let listener =
-            Listener { scrubber, events: Some(events), cancel: Some(cancel), limit: ask.timeout.saturating_mul(3) };
+        let mut scrubber = scrubber.clone();
+        if ask.debug
+            && let Ok(tree) = Tree::parse(&values)
+        {
+            dump::learn_folded(&mut scrubber, &tree);
+        }
+        let limit = ask.timeout.saturating_mul(3);
+        let listener = Listener { scrubber: &scrubber, events: Some(events), cancel: Some(cancel), limit };
         run(command, "upgrade", Some(&values), &listener).await?;
         self.newest(ask.release).await?.ok_or_else(|| HelmError::Answer {
             verb: "history".into(),
             reason: format!("release {} is not there after the upgrade", ask.release),
         })
+    }
+
+    /// The processes of this host that install or upgrade the release: also one that outlived the `dr` that began it.
+    pub fn at_work(&self, release: &str) -> Vec<u32> {
+        let mut words = vec!["upgrade", "--install", "--namespace", self.namespace.as_str(), release];
+        words.extend(self.context.iter().flat_map(|context| ["--kube-context", context.as_str()]));
+        process::running(&words)
     }
 
     /// The newest revision of a release; `None` when there is no such release.

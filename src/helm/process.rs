@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::HelmError;
+use super::dump::Dump;
 use crate::event::{Event, Events};
 use crate::values::Scrubber;
 
@@ -74,6 +75,18 @@ pub(super) fn command(binary: &Path) -> Command {
     // A process group of its own: Ctrl-C reaches helm through us, once.
     command.process_group(0);
     command
+}
+
+/// The processes of this host that have all of these words among their arguments. A dead one has no arguments any more.
+pub(super) fn running(words: &[&str]) -> Vec<u32> {
+    let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let processes = folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse::<u32>().ok());
+    let has_all = |process: &u32| {
+        let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else { return false };
+        let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.iter().all(|word| arguments.contains(&word.as_bytes()))
+    };
+    processes.filter(has_all).collect()
 }
 
 /// Runs helm to its end: feeds stdin, hears both outputs at once, stops it when asked.
@@ -167,12 +180,14 @@ async fn hear(from: impl AsyncRead + Unpin, listener: &Listener<'_>) -> std::io:
     let mut reader = BufReader::new(from);
     let mut kept: std::collections::VecDeque<String> = std::collections::VecDeque::new();
     let mut line = Vec::new();
+    let mut dump = Dump::default();
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line).await? == 0 {
             break;
         }
-        let scrubbed = listener.scrubber.scrub_bytes(line.trim_ascii_end());
+        let Some(passed) = dump.pass(line.trim_ascii_end()) else { continue };
+        let scrubbed = listener.scrubber.scrub_bytes(passed);
         let mut text = String::from_utf8_lossy(&scrubbed).into_owned();
         if let Some((cut, _)) = text.char_indices().nth(LONGEST_LINE) {
             text.truncate(cut);

@@ -78,6 +78,7 @@ fn upgrade<'a>(values: &'a [u8], chart: &'a Path) -> Upgrade<'a> {
         wait: false,
         create_namespace: true,
         description: None,
+        debug: false,
     }
 }
 
@@ -104,6 +105,49 @@ async fn what_helm_quotes_of_the_values_is_masked_in_lines_and_in_the_error() {
     // The last line got its end: the fake's own line follows on a new one.
     assert!(heard.contains("plain: shown") && heard.contains("PGPASSWORD: ••••••••"), "{heard}");
     assert!(!heard.contains("s3cret") && !error.to_string().contains("s3cret"), "{heard} {error}");
+}
+
+#[tokio::test]
+async fn what_helm_dumps_with_debug_is_masked_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = (0..30).map(|number| format!("quartz{number:02}")).collect::<Vec<_>>().join(" ");
+    let values = format!(
+        "env:\n  PGPASSWORD: s3cret\\value-9\n  OPSCHAIN_PRIMARY_KEY: |\n    first-line-of-it\n    second-line-of-it\n  API_TOKEN: {long}\n"
+    );
+    // What helm 3.18 and 4.1 print after an upgrade with --debug, and a Secret of the manifest in each of its forms.
+    let said = format!(
+        "upgrade.go:171: preparing upgrade\nUSER-SUPPLIED VALUES:\nenv:\n  PGPASSWORD: s3cret\\value-9\nCOMPUTED VALUES:\n\
+         env:\n  PGPASSWORD: s3cret\\value-9\nHOOKS:\nMANIFEST:\njson: {{\"p\":\"s3cret\\\\value-9\"}}\nyaml: 's3cret\\value-9'\n\
+         base64: {}\ntwice: \"{{\\\"p\\\":\\\"s3cret\\\\\\\\value-9\\\"}}\"\nblock: |\n  first-line-of-it\n  second-line-of-it\n\
+         folded: {}\n  {}\nplain: shown\n",
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "s3cret\\value-9"),
+        &long[..89],
+        &long[90..],
+    );
+    let dump = folder.path().join("said");
+    std::fs::write(&dump, said).unwrap();
+    let script =
+        format!("cat > /dev/null; case \"$*\" in *--debug*) cat {}; cat {} >&2;; esac", dump.display(), dump.display());
+    let helm = Helm::find(&fake(folder.path(), &script)).await.unwrap();
+    let mut scrubber = Scrubber::new(None);
+    scrubber.learn_tree(&Tree::parse(values.as_bytes()).unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&heard);
+    let events = Events::to(move |event| {
+        if let Event::Log { line, .. } = event {
+            lines.lock().unwrap().push(line);
+        }
+    });
+    let ask = Upgrade { debug: true, ..upgrade(values.as_bytes(), folder.path()) };
+    // The fake has no history, which is all that is missed here.
+    let ended = helm.upgrade_install(&ask, &scrubber, &events, &CancellationToken::new()).await;
+    assert!(matches!(ended, Err(HelmError::Answer { .. })), "{ended:?}");
+    let heard = heard.lock().unwrap().join("\n");
+    assert_eq!(heard.matches("plain: shown").count(), 2, "{heard}");
+    assert!(heard.contains("preparing upgrade") && heard.contains("(left out: `dr config cat`"), "{heard}");
+    for secret in ["s3cret", "value-9", "first-line", "second-line", "quartz", "czNjcmV0"] {
+        assert!(!heard.contains(secret), "{secret}: {heard}");
+    }
 }
 
 #[tokio::test]
@@ -138,6 +182,25 @@ async fn a_missing_and_a_foreign_binary_are_told_apart() {
     assert!(matches!(missing, Err(HelmError::Missing { .. })));
     let foreign = Helm::find(Path::new("/bin/echo")).await;
     assert!(matches!(foreign, Err(HelmError::Unsupported { .. })), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn a_helm_that_outlived_its_dr_is_found_by_its_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = fake(folder.path(), "exec sleep 30");
+    let release = "outliving-1b2c3d";
+    let helm = Helm::find(&path).await.unwrap().for_install(None, "some-namespace");
+    assert!(helm.at_work(release).is_empty());
+    let mut child = std::process::Command::new("/bin/sh")
+        .args(["-c", "read line", "helm", "upgrade", "--namespace", "some-namespace", "--install", release])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(helm.at_work(release), [child.id()]);
+    assert!(helm.clone().for_install(None, "another").at_work(release).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(helm.at_work(release).is_empty());
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What a deployment is refused for: findings in its values, and changes that would make stored data unreadable.
 
+use serde::Serialize;
+
 use crate::error::{CommandError, Exit, Result};
-use crate::opschain::values::immutable;
-use crate::values::diff::{Change, Diff, What};
+use crate::opschain::values::{IMMUTABLE, Immutable};
 use crate::values::lint::{Finding, Severity};
+use crate::values::tree::{Kind, Node};
+use crate::values::{Path, Tree, Value};
 
 /// Refuses values with a finding of severity `error` that is not allowed by its id.
 ///
@@ -26,40 +29,83 @@ pub fn refuse_findings(name: &str, findings: &[Finding], allow: &[String]) -> Re
     Err(error.hint(format!("If it is meant, add --allow {}.", first.id)))
 }
 
-/// Refuses to change, blank or take away a key that OpsChain's stored data depends on.
-///
-/// # Errors
-/// [`Exit::Guard`] with the key and what is lost.
-pub fn refuse_data_loss(diff: &Diff, allow: &[String]) -> Result<()> {
-    for change in &diff.changes {
-        if change.what == What::Added || allow.iter().any(|path| *path == change.path.to_string()) {
-            continue;
-        }
-        let keys: Vec<&str> = change.path.keys().collect();
-        let Some(known) = immutable(&keys) else { continue };
-        if was_unset(change) {
-            continue;
-        }
-        let act = match change.what {
-            What::Removed => "is gone from the values",
-            _ => "differs from the live values",
-        };
-        let text = format!("{} {act}, and must never change: {}", change.path, known.why);
-        return Err(CommandError::new(Exit::Guard, text)
-            .hint("Give the old value back: `dr config cat live` prints the values that are live.")
-            .hint(format!("If the data is lost anyway and you mean it, add --allow {}.", change.path)));
-    }
-    Ok(())
+/// A key that stored data depends on, and that would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Guarded {
+    /// Where it stands.
+    pub path: Path,
+    /// What would happen to it, in words that follow its name.
+    pub act: &'static str,
+    /// What that destroys, in words that follow a colon.
+    pub why: &'static str,
 }
 
-/// A key that was empty or null before is set for the first time.
-fn was_unset(change: &Change) -> bool {
-    use serde_json::Value;
-    match change.old.as_ref().and_then(|old| old.value.as_ref()) {
-        Some(Value::Null) => true,
-        Some(Value::String(text)) => text.is_empty(),
-        _ => false,
+/// Values with the chart's defaults beneath them: what is deployed.
+#[derive(Debug, Clone, Copy)]
+pub struct Effective<'t> {
+    /// The operator's values.
+    pub values: &'t Tree,
+    /// The chart's own; without them, a key that the values leave out has no value.
+    pub defaults: Option<&'t Tree>,
+}
+
+impl Effective<'_> {
+    /// The value of a key. A null takes a default of the chart away.
+    fn get(&self, keys: &[&str]) -> Option<&Node> {
+        let found = self.values.get(keys).or_else(|| {
+            // Something else than a map in the way hides what the chart has below it.
+            let hidden = (1..keys.len()).any(|depth| {
+                let above = self.values.get(&keys[..depth]);
+                above.is_some_and(|node| !matches!(node.kind, Kind::Map(_)))
+            });
+            self.defaults.filter(|_| !hidden).and_then(|defaults| defaults.get(keys))
+        });
+        found.filter(|node| !matches!(node.scalar(), Some(scalar) if scalar.value == Value::Null))
     }
+}
+
+/// The keys whose value OpsChain's stored data depends on, and which these values change, blank, retype or take away.
+/// One that was empty before is set for the first time, which is no loss. Options of a diff never apply here.
+pub fn guarded(old: Effective<'_>, new: Effective<'_>) -> Vec<Guarded> {
+    IMMUTABLE.iter().filter_map(|known| compare(known, old.get(known.path), new.get(known.path))).collect()
+}
+
+fn compare(known: &Immutable, old: Option<&Node>, new: Option<&Node>) -> Option<Guarded> {
+    let old = old.filter(|node| !is_blank(node))?;
+    let act = match new {
+        None => "is gone from the values",
+        Some(new) if old.same_as(new) => return None,
+        Some(new) if is_blank(new) => "is blank",
+        Some(new) if new.type_name() != old.type_name() => "is of another type than the live value",
+        Some(_) => "differs from the live value",
+    };
+    Some(Guarded { path: Path::of(known.path), act, why: known.why })
+}
+
+fn is_blank(node: &Node) -> bool {
+    matches!(node.scalar(), Some(scalar) if scalar.value.text().trim().is_empty())
+}
+
+/// Those that are not let through by their path.
+pub fn unallowed(guarded: Vec<Guarded>, allow: &[String]) -> Vec<Guarded> {
+    guarded.into_iter().filter(|key| !allow.iter().any(|path| *path == key.path.to_string())).collect()
+}
+
+/// The refusal of guarded keys that nobody let through; none of them is no refusal.
+///
+/// # Errors
+/// [`Exit::Guard`] with each key and what is lost.
+pub fn refuse_data_loss(guarded: &[Guarded]) -> Result<()> {
+    let Some(first) = guarded.first() else { return Ok(()) };
+    let text = |key: &Guarded| format!("{} {}, and must never change: {}", key.path, key.act, key.why);
+    let mut error = CommandError::new(Exit::Guard, text(first));
+    for other in &guarded[1..] {
+        error = error.hint(format!("Also {}.", text(other)));
+    }
+    let allow: Vec<String> = guarded.iter().map(|key| format!("--allow {}", key.path)).collect();
+    Err(error
+        .hint("Give the old value back: `dr config cat live` prints the values that are live.")
+        .hint(format!("If the data is lost anyway and you mean it, add {}.", allow.join(" "))))
 }
 
 fn capital(text: &str) -> String {
@@ -70,31 +116,74 @@ fn capital(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::{Scrubber, Tree, diff::diff, lint::lint};
+    use crate::values::lint::lint;
+
+    fn tree(text: &str) -> Tree {
+        Tree::parse(text.as_bytes()).unwrap()
+    }
+
+    fn guard_over(old: (&str, &str), new: (&str, &str), allow: &[&str]) -> Result<()> {
+        let allow: Vec<String> = allow.iter().map(|id| (*id).to_owned()).collect();
+        let trees = [old.0, old.1, new.0, new.1].map(tree);
+        let old = Effective { values: &trees[0], defaults: Some(&trees[1]) };
+        let new = Effective { values: &trees[2], defaults: Some(&trees[3]) };
+        refuse_data_loss(&unallowed(guarded(old, new), &allow))
+    }
 
     fn guard(old: &str, new: &str, allow: &[&str]) -> Result<()> {
-        let tree = |text: &str| Tree::parse(text.as_bytes()).unwrap();
-        let allow: Vec<String> = allow.iter().map(|id| (*id).to_owned()).collect();
-        refuse_data_loss(&diff(&tree(old), &tree(new), &Scrubber::new(None)), &allow)
+        guard_over((old, "{}"), (new, "{}"), allow)
     }
 
     #[test]
     fn changing_blanking_retyping_or_losing_an_encryption_key_is_refused() {
         let old = "env: {OPSCHAIN_PRIMARY_KEY: abcdefgh, TZ: UTC}\n";
-        for new in [
-            "env: {OPSCHAIN_PRIMARY_KEY: other, TZ: UTC}\n",
-            "env: {OPSCHAIN_PRIMARY_KEY: \"\", TZ: UTC}\n",
-            "env: {OPSCHAIN_PRIMARY_KEY: 12345678, TZ: UTC}\n",
-            "env: {TZ: UTC}\n",
-            "env: x\n",
+        for (new, act) in [
+            ("env: {OPSCHAIN_PRIMARY_KEY: other, TZ: UTC}\n", "differs"),
+            ("env: {OPSCHAIN_PRIMARY_KEY: \"\", TZ: UTC}\n", "is blank"),
+            ("env: {OPSCHAIN_PRIMARY_KEY: \"  \", TZ: UTC}\n", "is blank"),
+            ("env: {OPSCHAIN_PRIMARY_KEY: 12345678, TZ: UTC}\n", "another type"),
+            ("env: {OPSCHAIN_PRIMARY_KEY: [abcdefgh]}\n", "another type"),
+            ("env: {OPSCHAIN_PRIMARY_KEY: null}\n", "is gone"),
+            ("env: {TZ: UTC}\n", "is gone"),
+            ("env: x\n", "is gone"),
         ] {
             let error = guard(old, new, &[]).unwrap_err();
             assert_eq!(error.exit(), Exit::Guard, "{new}");
+            assert!(error.message().contains(act), "{new}: {error}");
             assert!(!error.to_string().contains("abcdefgh"), "{error}");
         }
         assert!(guard(old, "env: {TZ: CET, OPSCHAIN_PRIMARY_KEY: \"abcdefgh\"}\n", &[]).is_ok());
         assert!(guard(old, "env: {TZ: UTC}\n", &["env.OPSCHAIN_PRIMARY_KEY"]).is_ok());
         assert!(guard("env: {OPSCHAIN_PRIMARY_KEY: \"\"}\n", old, &[]).is_ok(), "set for the first time");
+    }
+
+    #[test]
+    fn a_number_that_is_quoted_now_is_a_change_of_type() {
+        let error = guard("env: {PGPASSWORD: 123456}\n", "env: {PGPASSWORD: \"123456\"}\n", &[]).unwrap_err();
+        assert!(error.message().contains("another type"), "{error}");
+    }
+
+    #[test]
+    fn what_the_values_leave_out_is_what_the_chart_has() {
+        let chart = "db: {cnpg: {clusterName: opschain-db}}\n";
+        let named = |name: &str| format!("db: {{cnpg: {{clusterName: {name}}}}}\n");
+        let same = named("opschain-db");
+        assert!(guard_over(("{}", chart), (&same, chart), &[]).is_ok(), "said what held already");
+        assert!(guard_over((&same, chart), ("{}", chart), &[]).is_ok(), "left to the chart, which has the same");
+        let other = named("site-b");
+        assert_eq!(guard_over(("{}", chart), (&other, chart), &[]).unwrap_err().exit(), Exit::Guard);
+        assert_eq!(guard_over((&other, chart), ("{}", chart), &[]).unwrap_err().exit(), Exit::Guard);
+        let moved = "db: {cnpg: {clusterName: opschain-database}}\n";
+        assert_eq!(guard_over(("{}", chart), ("{}", moved), &[]).unwrap_err().exit(), Exit::Guard, "the chart moved");
+        assert!(guard_over(("{}", chart), ("db: {cnpg: null}\n", chart), &[]).is_err(), "null takes the default away");
+    }
+
+    #[test]
+    fn every_guarded_key_is_named_with_its_own_override() {
+        let old = "env: {PGPASSWORD: old-one-1, OPSCHAIN_PRIMARY_KEY: abcdefgh}\n";
+        let error = guard(old, "env: {}\n", &[]).unwrap_err();
+        let last = error.hints().last().unwrap();
+        assert!(last.contains("--allow env.OPSCHAIN_PRIMARY_KEY --allow env.PGPASSWORD"), "{last}");
     }
 
     #[test]

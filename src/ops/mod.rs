@@ -20,6 +20,7 @@ pub mod release;
 pub mod restore;
 pub mod runs;
 pub mod server;
+pub mod settle;
 
 use std::path::PathBuf;
 

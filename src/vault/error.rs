@@ -85,6 +85,12 @@ pub enum VaultError {
         /// Their names.
         matches: Vec<String>,
     },
+    /// Values that Helm would not read.
+    #[error("{reason}")]
+    Layers {
+        /// What is wrong; nothing of the values is quoted.
+        reason: String,
+    },
     /// Stored bytes are not what was written.
     #[error("{what} in the vault is damaged: {reason}")]
     Damaged {

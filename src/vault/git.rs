@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::CommitSigner;
 use super::error::VaultError;
+use super::objects::{Kind, Objects, entries};
 
 const BRANCH: &str = "refs/heads/main";
 /// Settings that only we read: libgit2 flushes to the disk under this one, of which git itself says that it is out of
@@ -119,6 +120,35 @@ impl Git {
 
     fn tree(&self) -> Result<Option<Tree<'_>>, VaultError> {
         self.head()?.map(|commit| commit.tree()).transpose().map_err(VaultError::git("read the newest tree"))
+    }
+
+    /// The objects, to be read one by one.
+    pub(super) fn objects(&self) -> Result<Objects<'_>, VaultError> {
+        self.repo.odb().map(Objects::new).map_err(VaultError::git("open the config vault's objects"))
+    }
+
+    /// The tree of the newest commit.
+    pub(super) fn tree_id(&self) -> Result<Option<Oid>, VaultError> {
+        Ok(self.head()?.map(|commit| commit.tree_id()))
+    }
+
+    /// Every file of the newest commit, with its path.
+    pub(super) fn files(&self) -> Result<Vec<(String, Oid)>, VaultError> {
+        let objects = self.objects()?;
+        let mut found = Vec::new();
+        let mut folders: Vec<(String, Oid)> = self.tree_id()?.map(|id| (String::new(), id)).into_iter().collect();
+        while let Some((folder, id)) = folders.pop() {
+            let tree = objects.tree(id).map_err(|fault| fault.of(&folder))?;
+            for entry in entries(&tree) {
+                let path = entry.path(&folder);
+                match entry.kind {
+                    Kind::Folder => folders.push((path, entry.id)),
+                    Kind::File => found.push((path, entry.id)),
+                    Kind::Other => {}
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The blob of a file in the newest commit.

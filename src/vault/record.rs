@@ -140,8 +140,11 @@ pub struct Sealed {
 /// A layer of the values, in the order that Helm lays them over each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// How it is given to Helm: `values` (`-f`).
+    /// How it was given: `values` (`-f`), or `set-json`, `set`, `set-string`, `set-file`, `set-literal`.
     pub kind: String,
+    /// What it was called: the file's name, or the key of `--set-file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Its sealed bytes.
     pub sealed: Sealed,
 }
@@ -183,6 +186,9 @@ pub struct Record {
     pub chart_archive: Option<Sealed>,
     /// The values, all layers in order.
     pub layers: Vec<Layer>,
+    /// SHA-256 of what Helm makes of the layers, where they are not one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_sha256: Option<String>,
     /// The public keys that the files are sealed to.
     pub recipients: Vec<String>,
     /// The deployment before.
@@ -271,10 +277,11 @@ impl Deployment {
         self.outcome.as_ref().and_then(|outcome| outcome.helm_revision)
     }
 
-    /// SHA-256 of the values, where they are one file.
+    /// SHA-256 of the values that Helm read.
     pub fn values_sha256(&self) -> Option<&str> {
-        match self.record.layers.as_slice() {
-            [layer] => Some(&layer.sealed.sha256),
+        match (&self.record.merged_sha256, self.record.layers.as_slice()) {
+            (Some(merged), _) => Some(merged),
+            (None, [layer]) => Some(&layer.sealed.sha256),
             _ => None,
         }
     }

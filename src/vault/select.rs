@@ -1,13 +1,48 @@
-//! How an operator names a deployment.
+//! How an operator names a deployment, and which one stands before a new one.
+
+use std::collections::HashSet;
 
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::error::VaultError;
-use super::record::Deployment;
+use super::git::Git;
+use super::record::{Deployment, DeploymentId, Install};
+use super::{Vault, same_install};
 
 /// The shortest beginning of a name that is taken for one.
 const SHORTEST_PREFIX: usize = 4;
+
+impl Vault {
+    /// What was live at a time, written `2026-08-20T10:00` (UTC), `2026-08-20` (the end of that day) or with an offset:
+    /// of the deployments that had gone live by then, the one that did so last.
+    ///
+    /// # Errors
+    /// `NotFound` when it is no time, or nothing was live then; what reading fails with.
+    pub fn live_at(&self, install: &Install, time: &str) -> Result<Deployment, VaultError> {
+        let not_found = || VaultError::NotFound { selector: time.to_owned() };
+        let then = moment(time).ok_or_else(not_found)?;
+        live_at(&self.deployments(install)?, then).cloned().ok_or_else(not_found)
+    }
+
+    /// The deployments of every install, newest first.
+    ///
+    /// # Errors
+    /// `Damaged` or `Format` when a record cannot be read.
+    pub fn deployments_of_all(&self) -> Result<Vec<Deployment>, VaultError> {
+        self.all(&Git::open(&self.path)?)
+    }
+}
+
+/// The deployment of the install that was written last, which is not always the newest: an import is written long after
+/// its time. It is the one that no other names as the one before it; where two hosts have written at once there are
+/// several, and the newest of these is taken.
+pub(super) fn last_written<'d>(known: &'d [Deployment], install: &Install) -> Option<&'d Deployment> {
+    let own = || known.iter().filter(|deployment| same_install(&deployment.record.install, install));
+    let named: HashSet<&DeploymentId> =
+        own().filter_map(|deployment| deployment.record.previous.as_ref().map(|previous| &previous.id)).collect();
+    own().filter(|deployment| !named.contains(deployment.id())).max_by_key(|deployment| deployment.id())
+}
 
 /// Finds the deployment that `selector` names among `deployments` (newest first).
 ///
@@ -60,7 +95,8 @@ fn live_at(deployments: &[Deployment], then: Timestamp) -> Option<&Deployment> {
     deployments.iter().filter(went_live).filter(|d| when(d).is_some_and(|at| at <= then)).max_by_key(|d| when(d))
 }
 
-fn moment(text: &str) -> Option<Timestamp> {
+/// Reads a time as `live_at` takes it.
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(exact) = text.parse::<Timestamp>() {
         return Some(exact);
     }

@@ -116,6 +116,39 @@ fn identical_bytes_make_no_new_ciphertext_and_records_are_chained() {
 }
 
 #[test]
+fn an_import_of_an_old_date_continues_the_chain_and_leaves_live_as_it_is() {
+    let f = fixture();
+    let record = |at: &str, how: How, revision: u32| {
+        let values = format!("at: {at}\n");
+        let intent = Intent { how, ..intent(at, "2026-08-20") };
+        let id = f.vault.record_intent(intent, values.as_bytes(), None).unwrap();
+        f.vault.record_outcome(outcome(&id, at, Status::Deployed, revision), "ops@host").unwrap();
+        id
+    };
+    let now = record("2026-08-20T10:00:00Z", How::Deploy, 7);
+    let old = record("2025-04-25T00:00:00Z", How::Import, 1);
+    let middle = record("2025-06-01T00:00:00Z", How::Import, 2);
+    let next = record("2026-08-21T10:00:00Z", How::Deploy, 8);
+    let all = f.vault.deployments(&install()).unwrap();
+    let ids: Vec<&DeploymentId> = all.iter().map(Deployment::id).collect();
+    assert_eq!(ids, [&next, &now, &middle, &old], "listed by their time");
+    let before = |id: &DeploymentId| {
+        let found = all.iter().find(|deployment| deployment.id() == id).unwrap();
+        found.record.previous.as_ref().map(|previous| previous.id.clone())
+    };
+    assert_eq!(
+        [before(&now), before(&old), before(&middle), before(&next)],
+        [None, Some(now), Some(old.clone()), Some(middle)]
+    );
+    assert_eq!(f.vault.live_at(&install(), "2025-05-01").unwrap().id(), &old);
+    assert_eq!(f.vault.live_at(&install(), "2026-08-20T09:00").unwrap().state(), "deployed");
+    assert!(matches!(f.vault.live_at(&install(), "2025-04-24"), Err(VaultError::NotFound { .. })));
+    let times = git(&f, &["log", "--format=%ct", "HEAD"]);
+    let times: Vec<i64> = times.lines().map(|time| time.parse().unwrap()).collect();
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "commits say when they were written: {times:?}");
+}
+
+#[test]
 fn selectors_find_by_revision_name_version_and_time() {
     let f = fixture();
     let mut ids = Vec::new();

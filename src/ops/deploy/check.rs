@@ -1,17 +1,14 @@
-//! What a deployment is looked at for before anything is changed: versions, chart, differences.
+//! What a deployment is looked at for before anything is changed: versions and chart.
 
 use super::DeployAsk;
-use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm};
 use crate::opschain::Version;
 use crate::settings::Settings;
-use crate::values::diff::{Diff, diff};
-use crate::values::{Scrubber, Tree};
-use crate::vault::{Deployment, Vault};
+use crate::values::Tree;
 
 /// The version that is to run: the one asked for, which the values must name too, or the one that the values name.
-pub(super) fn wanted_version(ask: &DeployAsk, tree: &Tree) -> Result<Option<Version>> {
+pub(super) fn wanted_version(ask: &DeployAsk, name: &str, tree: &Tree) -> Result<Option<Version>> {
     let bad = |text: &str| {
         CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
             .hint("Give it as a date, such as 2026-08-20.")
@@ -21,11 +18,11 @@ pub(super) fn wanted_version(ask: &DeployAsk, tree: &Tree) -> Result<Option<Vers
     let Some(named) = tree.text(key) else { return Ok(asked) };
     let Ok(named) = named.parse::<Version>() else { return Ok(asked) };
     match &asked {
-        Some(asked) if *asked != named && !ask.allow.iter().any(|id| id == "version") => Err(CommandError::new(
+        Some(asked) if *asked != named && !ask.manner.allow.iter().any(|id| id == "version") => Err(CommandError::new(
             Exit::Version,
             format!("the values name version {} in {}, and {} is asked for", named.tag(), key.join("."), asked.tag()),
         )
-        .hint(format!("Set {}: \"{}\" in {}.", key.join("."), asked.tag(), ask.name))
+        .hint(format!("Set {}: \"{}\" in {}.", key.join("."), asked.tag(), name))
         .hint("Or add --allow version to deploy this chart with the images of the other version.")),
         Some(asked) => Ok(Some(asked.clone())),
         None => Ok(Some(named)),
@@ -53,30 +50,13 @@ pub(super) async fn bring_chart(
 pub(super) fn refuse_other_version(ask: &DeployAsk, version: Option<&Version>, facts: &ChartFacts) -> Result<()> {
     let Some(version) = version else { return Ok(()) };
     let fits = facts.version.parse::<Version>().is_ok_and(|chart| chart == *version);
-    if fits || ask.allow.iter().any(|id| id == "version") {
+    if fits || ask.manner.allow.iter().any(|id| id == "version") {
         return Ok(());
     }
     let text = format!("the chart is version {}, and {} is to run", facts.version, version.tag());
     Err(CommandError::new(Exit::Version, text)
         .hint(format!("Give the chart of that version: {}.", version.chart().unwrap_or_else(|| version.tag())))
         .hint("Or add --allow version if this chart is meant."))
-}
-
-/// The differences from the live values, and a scrubber that knows the secrets of both.
-pub(super) fn compare(
-    vault: &Vault,
-    live: Option<&Deployment>,
-    identities: Option<&Identities>,
-    tree: &Tree,
-) -> Result<(Option<Diff>, Scrubber)> {
-    let key = identities.map(|identities| vault.fingerprint_key(identities)).transpose()?;
-    let mut scrubber = Scrubber::new(key);
-    scrubber.learn_tree(tree);
-    let (Some(live), Some(identities)) = (live, identities) else { return Ok((None, scrubber)) };
-    let before = vault.values(live, identities)?;
-    let before = Tree::parse(&before)?;
-    scrubber.learn_tree(&before);
-    Ok((Some(diff(&before, tree, &scrubber)), scrubber))
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> String {
@@ -87,24 +67,21 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::deploy::{GivenLayer, Manner};
     use zeroize::Zeroizing;
 
     fn ask(values: &str, version: Option<&str>, allow: &[&str]) -> DeployAsk {
         DeployAsk {
-            values: Zeroizing::new(values.into()),
-            name: "values.yaml".into(),
+            layers: vec![GivenLayer::file("values.yaml", Zeroizing::new(values.into()))],
             version: version.map(str::to_owned),
             chart: None,
-            message: None,
-            timeout: None,
-            wait: true,
-            allow: allow.iter().map(|id| (*id).to_owned()).collect(),
+            manner: Manner { allow: allow.iter().map(|id| (*id).to_owned()).collect(), ..Manner::default() },
         }
     }
 
     fn version(values: &str, asked: Option<&str>, allow: &[&str]) -> Result<Option<String>> {
         let tree = Tree::parse(values.as_bytes()).unwrap();
-        wanted_version(&ask(values, asked, allow), &tree).map(|found| found.map(|version| version.tag()))
+        wanted_version(&ask(values, asked, allow), "values.yaml", &tree).map(|found| found.map(|version| version.tag()))
     }
 
     #[test]

@@ -1,60 +1,8 @@
-//! What helm and the vault say of each other: which deployment is live, and what came of those that were interrupted.
+//! What helm and the vault say of each other: which deployment is live, and whether something else deployed.
 
-use super::{OTHER_LIMIT, Prepared, RUN};
-use crate::cluster::lease::lease_name;
-use crate::cluster::{Cluster, ClusterError, Wait};
-use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::ops::{Ctx, open};
-use crate::vault::{Deployment, DeploymentId, FORMAT, Outcome, Status};
-
-/// A lease of another deployment is waited for: that one ends, or its process is dead and the lease runs out.
-pub(super) async fn await_other_deployment(ctx: &Ctx, cluster: &Cluster, release: &str) -> Result<()> {
-    let mut wait = Wait::new("another deployment to end, or its lease to run out", OTHER_LIMIT, &ctx.events);
-    loop {
-        match cluster.lease_holder(&lease_name(release)).await? {
-            Some(ClusterError::Held { holder, host, .. }) if holder.starts_with(RUN) => {
-                if wait.not_yet(Some(format!("{holder} on {host}"))).await.is_err() {
-                    let text = format!("{holder} on {host} is at work on release {release}");
-                    return Err(CommandError::new(Exit::Locked, text).hint("Let it end, then deploy again."));
-                }
-            }
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// Writes down what came of earlier deployments whose `dr` was killed, where helm knows it: each revision's description
-/// names its deployment.
-pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared) -> Result<()> {
-    let Prepared { plan, settings, helm, vault, .. } = prepared;
-    let history = helm.history(&plan.release).await?;
-    for deployment in vault.deployments(&open::vault_install(settings))? {
-        if deployment.outcome.is_some() {
-            continue;
-        }
-        let id = deployment.id();
-        let Some(revision) = history.iter().find(|revision| names(revision, id) && !revision.status.is_pending())
-        else {
-            continue;
-        };
-        let at = revision.updated.parse().unwrap_or(deployment.record.at);
-        let outcome = Outcome {
-            format: FORMAT,
-            id: id.clone(),
-            at,
-            status: Status::Deployed,
-            helm_revision: Some(revision.revision),
-            images: Vec::new(),
-            seconds: at.duration_since(deployment.record.at).as_secs_f64().max(0.0),
-            error: None,
-        };
-        vault.record_outcome(outcome, &ctx.who)?;
-        ctx.events
-            .note(format!("{id} was interrupted; helm has it as revision {}: noted in the vault", revision.revision));
-    }
-    Ok(())
-}
+use crate::ops::Ctx;
+use crate::vault::{Deployment, DeploymentId};
 
 /// What `dr` has helm say of a revision. A failed one has helm's error in its place.
 pub(super) fn description(id: &DeploymentId) -> String {

@@ -2,50 +2,79 @@
 //!
 //! In this order, so that a crash at any point leaves a record: intent in the vault, helm, outcome in the vault. A
 //! deployment without an outcome was interrupted there. Values reach helm on stdin; their plaintext is on no disk.
+//! `dr deploy rollback` is the same with values and chart out of the vault.
 
+mod before;
 mod check;
+mod layers;
 mod live;
+mod order;
+mod run;
+mod stuck;
+mod subject;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
+pub use before::Source as LiveSource;
+pub use layers::{Found, GivenLayer};
+pub use order::Upgrade;
+pub use stuck::{Process, Stuck};
+
+use super::guard::{self, Guarded};
 use super::helper::Hold;
-use super::{Ctx, guard, open};
-use crate::cluster::{Cluster, WorkloadKind};
+use super::{Ctx, open};
+use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{ChartFacts, ChartFile, Helm, Revision, Upgrade};
+use crate::helm::{ChartFacts, Helm, Revision};
 use crate::settings::Settings;
-use crate::values::diff::Diff;
-use crate::values::lint::{Finding, lint};
-use crate::values::{Scrubber, Tree};
-use crate::vault::{self, Deployment, DeploymentId, FORMAT, How, Image, Intent, Outcome, Status, Vault};
+use crate::values::Scrubber;
+use crate::values::diff::{Diff, diff};
+use crate::vault::{Deployment, DeploymentId, How, Vault};
+use subject::Subject;
 
 /// How the name of a deployment's lease begins.
 const RUN: &str = "deploy-";
-/// How long one waits for another deployment's lease: longer than the lease of a dead process lasts.
-const OTHER_LIMIT: Duration = Duration::from_secs(45);
+/// What LimePoint says of the order of releases.
+const RELEASE_RULES: &str = "OpsChain is upgraded one release at a time";
 
 /// What the operator asks for.
 pub struct DeployAsk {
-    /// The values, as they were written.
-    pub values: Zeroizing<Vec<u8>>,
-    /// What to call them: the file's name.
-    pub name: String,
+    /// The values: one file, or layers in the order that they were given.
+    pub layers: Vec<GivenLayer>,
     /// The OpsChain version that is to run.
     pub version: Option<String>,
     /// The chart, if not the one of the settings.
     pub chart: Option<String>,
+    /// How it is to be done.
+    pub manner: Manner,
+}
+
+/// What a rollback asks for.
+pub struct RollbackAsk {
+    /// The deployment to go back to; the one that was live before, if not named.
+    pub deployment: Option<String>,
+    /// Where the chart is, for a deployment that was recorded without it.
+    pub chart: Option<String>,
+    /// How it is to be done.
+    pub manner: Manner,
+}
+
+/// How a deployment is to be done, whatever is deployed.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
     /// Why.
     pub message: Option<String>,
     /// How long it may take, if not as the settings say.
     pub timeout: Option<Duration>,
     /// Whether to wait until everything serves.
     pub wait: bool,
-    /// Findings and guarded keys that are let through.
+    /// Findings, versions and guarded keys that are let through.
     pub allow: Vec<String>,
+    /// Whether helm is to say all that it does.
+    pub debug: bool,
 }
 
 /// What would be done, for people and programs.
@@ -55,6 +84,8 @@ pub struct DeployPlan {
     pub namespace: String,
     /// The Helm release.
     pub release: String,
+    /// What makes it: a deployment or a rollback.
+    pub how: How,
     /// The chart.
     pub chart: ChartFacts,
     /// Where it comes from.
@@ -63,32 +94,41 @@ pub struct DeployPlan {
     pub chart_digest: Option<String>,
     /// The OpsChain version.
     pub version: Option<String>,
-    /// What the values file is called.
+    /// The version that is live, and what lies between.
+    pub upgrade: Upgrade,
+    /// What the values are called: the file, or the layers in their order.
     pub values: String,
-    /// SHA-256 of the values.
+    /// SHA-256 of what helm reads.
     pub values_sha256: String,
     /// What was found in the values.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Found>,
     /// The deployment that is live, as far as the vault knows.
     pub live: Option<DeploymentId>,
-    /// What changes against it; nothing when there is none, or no identity to open it.
+    /// What changes against what is live; nothing when nothing is.
     pub diff: Option<Diff>,
+    /// Where the live values were had from: `vault`, or `helm` where no identity opens the vault's.
+    pub compared_with: Option<LiveSource>,
     /// Whether the values are the live ones, byte for byte; known without an identity.
     pub same_values: Option<bool>,
+    /// The keys that stored data depends on, and that change: each must be let through by name.
+    pub guarded: Vec<Guarded>,
     /// helm's newest revision.
     pub revision: Option<u32>,
+    /// That revision, where it is in the middle of something.
+    pub stuck: Option<Stuck>,
 }
 
 /// A plan with all that is needed to carry it out.
 pub struct Prepared {
     /// What to show.
     pub plan: DeployPlan,
-    ask: DeployAsk,
+    subject: Subject,
+    manner: Manner,
     settings: Settings,
     helm: Helm,
     vault: Vault,
-    chart: ChartFile,
     scrubber: Scrubber,
+    repair: bool,
 }
 
 /// What came of it.
@@ -110,76 +150,132 @@ pub struct DeployReport {
     pub waited: bool,
 }
 
+/// What there is: settings, tools, and what helm and the vault know of the install.
+struct Site {
+    settings: Settings,
+    vault: Vault,
+    helm: Helm,
+    /// Oldest first.
+    history: Vec<Revision>,
+    /// Newest first.
+    deployments: Vec<Deployment>,
+    identities: Option<Identities>,
+}
+
+impl Site {
+    async fn look(ctx: &Ctx) -> Result<Self> {
+        let settings = ctx.settings()?.clone();
+        let vault = open::vault(&settings)?;
+        let helm = open::helm(&settings, &settings.install.namespace).await?;
+        if let Some(safe) = helm.should_be() {
+            ctx.events.warn(
+                format!("helm {} has known security holes", helm.version()),
+                Some(format!("Upgrade it to {safe} or later.")),
+            );
+        }
+        let history = helm.history(&settings.install.release).await?;
+        let deployments = vault.deployments(&open::vault_install(&settings))?;
+        let identities = match &settings.keys.identity {
+            Some(_) => Some(open::identities(&settings, None)?),
+            None => None,
+        };
+        Ok(Self { settings, vault, helm, history, deployments, identities })
+    }
+
+    fn live(&self) -> Option<&Deployment> {
+        live::live_deployment(&self.deployments, &self.history)
+    }
+}
+
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
-/// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart, a release in
-/// the middle of something, a guarded key that changes; vault, helm, registry or cluster that cannot be reached.
+/// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart or is older than
+/// what is live; vault, helm, registry or cluster that cannot be reached.
 pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
-    let settings = ctx.settings()?.clone();
-    let tree = Tree::parse(&ask.values).map_err(|error| CommandError::from(error).context(&ask.name))?;
-    let findings = lint(&tree, &ask.values);
-    guard::refuse_findings(&ask.name, &findings, &ask.allow)?;
-    let version = check::wanted_version(&ask, &tree)?;
-    let vault = open::vault(&settings)?;
-    let helm = open::helm(&settings, &settings.install.namespace).await?;
-    if let Some(safe) = helm.should_be() {
-        ctx.events.warn(
-            format!("helm {} has known security holes", helm.version()),
-            Some(format!("Upgrade it to {safe} or later.")),
-        );
+    let read = subject::read(&ask)?;
+    let site = Site::look(ctx).await?;
+    let manner = ask.manner.clone();
+    let subject = subject::of_files(&site, ask, read).await?;
+    prepare(ctx, site, subject, manner).await
+}
+
+/// The same for a rollback: values and chart come out of the vault.
+///
+/// # Errors
+/// There is no such deployment, or no identity opens it; else as [`plan`].
+pub async fn plan_rollback(ctx: &Ctx, ask: RollbackAsk) -> Result<Prepared> {
+    let site = Site::look(ctx).await?;
+    let subject = subject::of_vault(ctx, &site, &ask).await?;
+    prepare(ctx, site, subject, ask.manner).await
+}
+
+async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Result<Prepared> {
+    let install = &site.settings.install;
+    let live = site.live();
+    let newest = site.history.last();
+    live::warn_of_strangers(ctx, live, newest);
+    let stuck = stuck::explain(ctx, &site.settings, &site.helm, &site.history, &site.deployments).await?;
+    let before = before::find(&site, live).await?;
+    let mut scrubber = before::scrubber(&site)?;
+    scrubber.learn_tree(&subject.tree);
+    before.iter().for_each(|before| scrubber.learn_tree(&before.tree));
+
+    let running = order::live_version(live, before.first().map(|before| &before.tree), newest);
+    let tried = order::tried_since(&site.deployments, live);
+    let caution = site.settings.deploy.skipped_releases;
+    let upgrade = order::check(running.as_ref(), tried, subject.version.as_ref(), caution, &manner.allow)?;
+    let versions_differ = running.is_some() && running != subject.version;
+    let guarded = before::guarded(&site, &before, &subject).await?;
+    for before in &before {
+        order::credentials_first(&before.tree, &subject.tree, versions_differ, &manner.allow)?;
     }
-    let release = settings.install.release.clone();
-    let history = helm.history(&release).await?;
-    let newest = history.last().cloned();
-    if let Some(newest) = &newest {
-        helm.refuse_pending(&release, newest)?;
-    }
-    let (chart, facts, source) = check::bring_chart(&settings, &ask, version.as_ref(), &helm).await?;
-    check::refuse_other_version(&ask, version.as_ref(), &facts)?;
-    let install = open::vault_install(&settings);
-    let deployments = vault.deployments(&install)?;
-    let live = live::live_deployment(&deployments, &history);
-    live::warn_of_strangers(ctx, live, newest.as_ref());
-    let identities = match &settings.keys.identity {
-        Some(_) => Some(open::identities(&settings, None)?),
-        None => None,
-    };
-    let values_sha256 = check::sha256(&ask.values);
-    let (changes, scrubber) = check::compare(&vault, live, identities.as_ref(), &tree)?;
-    if let Some(changes) = &changes {
-        guard::refuse_data_loss(changes, &ask.allow)?;
-    } else if live.is_some() {
-        ctx.events.warn(
-            "no identity on this host: the values are not compared with the live ones",
-            Some("Set `[keys] identity` in dr.toml where the differences are to be seen before a deployment.".into()),
-        );
-    }
+    let values_sha256 = check::sha256(&subject.values);
     let plan = DeployPlan {
-        namespace: settings.install.namespace.clone(),
-        release,
-        chart: facts,
-        chart_reference: source.text(),
-        chart_digest: chart.digest().map(str::to_owned),
-        version: version.map(|version| version.tag()),
-        values: ask.name.clone(),
+        namespace: install.namespace.clone(),
+        release: install.release.clone(),
+        how: subject.how,
+        chart: subject.facts.clone(),
+        chart_reference: subject.reference.clone(),
+        chart_digest: subject.digest.clone(),
+        version: subject.version.as_ref().map(|version| version.tag()),
+        upgrade,
+        values: subject.name.clone(),
         same_values: live.and_then(Deployment::values_sha256).map(|sha256| sha256 == values_sha256),
         values_sha256,
-        findings,
+        findings: subject.findings.clone(),
         live: live.map(|deployment| deployment.id().clone()),
-        diff: changes,
+        diff: before.first().map(|before| diff(&before.tree, &subject.tree, &scrubber)),
+        compared_with: before.first().map(|before| before.source),
+        guarded: guard::unallowed(guarded, &manner.allow),
         revision: newest.map(|newest| newest.revision),
+        stuck,
     };
-    Ok(Prepared { plan, ask, settings, helm, vault, chart, scrubber })
+    let Site { settings, vault, helm, .. } = site;
+    Ok(Prepared { plan, subject, manner, settings, helm, vault, scrubber, repair: false })
+}
+
+impl Prepared {
+    /// Says that the operator has agreed to have a pending release put right.
+    pub fn agree_to_repair(&mut self) {
+        self.repair = true;
+    }
+
+    /// Says that the operator has typed the name of every guarded key that changes.
+    pub fn agree_to_loss(&mut self) {
+        self.plan.guarded.clear();
+    }
 }
 
 /// Carries a plan out.
 ///
 /// # Errors
-/// What helm, the cluster or the vault fail with. Whatever happens after the intent is recorded, the outcome is
-/// recorded too, unless the process is killed.
+/// A guarded key changes, or the release is pending, and nobody has agreed to it; the release has changed since the plan
+/// was made; what helm, the cluster or the vault fail with. Whatever happens after the intent is recorded, the outcome
+/// is recorded too, unless the process is killed.
 pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
+    guard::refuse_data_loss(&prepared.plan.guarded)?;
     let release = &prepared.plan.release;
     let cluster = open::cluster(&prepared.settings).await?;
     match cluster.namespace_uid().await {
@@ -191,128 +287,38 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
         _ => {}
     }
     // No bundle is made and nothing restored while this is at work, and the other way round.
-    let run = format!("{RUN}{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let lease = format!("{RUN}{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
     let mut hold = Hold::default();
-    live::await_other_deployment(ctx, &cluster, release).await?;
-    hold.take(ctx, &cluster, release, &run).await?;
-    live::settle_interrupted(ctx, &prepared).await?;
-    let ended = recorded(ctx, &prepared, &cluster).await;
-    let released = hold.release(ctx, &cluster, release, &run).await;
+    hold.take(ctx, &cluster, release, &lease).await?;
+    let ended = held(ctx, &prepared, &cluster).await;
+    let released = hold.release(ctx, &cluster, release, &lease).await;
     let report = ended?;
     released?;
     Ok(report)
 }
 
-/// Intent, deployment, outcome.
-async fn recorded(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<DeployReport> {
-    let Prepared { plan, ask, settings, helm, vault, chart, scrubber } = prepared;
-    let operator = cluster.operator().await.ok().flatten().and_then(|operator| operator.version);
-    let intent = Intent {
-        install: open::vault_install(settings),
-        at: Timestamp::now(),
-        by: ctx.who.clone(),
-        why: ask.message.as_deref().map(|why| scrubber.scrub(why).into_owned()),
-        how: How::Deploy,
-        opschain_version: plan.version.clone(),
-        chart: vault::Chart {
-            name: plan.chart.name.clone(),
-            version: plan.chart.version.clone(),
-            app_version: plan.chart.app_version.clone(),
-            reference: plan.chart_reference.clone(),
-            digest: plan.chart_digest.clone(),
-        },
-        helm: Some(format!("v{}", helm.version())),
-        operator,
-    };
-    let id = vault.record_intent(intent, &ask.values, Some(chart.bytes()))?;
-    ctx.events.note(format!("recorded as {id}"));
-    let began = Instant::now();
-    let ended = deploy(ctx, prepared, cluster, &id).await;
-    let seconds = began.elapsed().as_secs_f64();
-    let outcome = outcome_of(prepared, cluster, &id, &ended, seconds).await;
-    let recorded = vault.record_outcome(outcome, &ctx.who);
-    let revision = ended.map_err(|error| error.context(format!("deployment {id}")))?;
-    recorded.map_err(|error| CommandError::from(error).context("it is deployed, but its outcome was not recorded"))?;
-    Ok(DeployReport {
-        deployment: id,
-        namespace: plan.namespace.clone(),
-        release: plan.release.clone(),
-        revision: revision.revision,
-        chart: revision.chart,
-        seconds,
-        waited: ask.wait,
-    })
+/// What is done under the lease.
+async fn held(ctx: &Ctx, prepared: &Prepared, cluster: &crate::cluster::Cluster) -> Result<DeployReport> {
+    refuse_stale(prepared).await?;
+    stuck::settle(ctx, prepared, cluster).await?;
+    run::recorded(ctx, prepared, cluster).await
 }
 
-async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
-    let Prepared { plan, ask, settings, helm, chart, scrubber, .. } = prepared;
-    let timeout = ask.timeout.unwrap_or(settings.helm.timeout.0);
-    ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
-    let upgrade = Upgrade {
-        release: &plan.release,
-        chart: &chart.path(),
-        values: &ask.values,
-        sets: &[],
-        timeout,
-        // `dr` waits itself, and says for what.
-        wait: false,
-        create_namespace: true,
-        description: Some(&live::description(id)),
-    };
-    let revision = helm.upgrade_install(&upgrade, scrubber, &ctx.events, &ctx.cancel).await?;
-    if ask.wait {
-        tokio::select! {
-            served = serve(ctx, settings, cluster, timeout) => served?,
-            () = ctx.cancel.cancelled() => return Err(super::interrupted()),
-        }
+/// While this waited for the operator or the lease, somebody else may have deployed: then what was shown and guarded
+/// is not what would happen.
+async fn refuse_stale(prepared: &Prepared) -> Result<()> {
+    let plan = &prepared.plan;
+    let now = prepared.helm.newest(&plan.release).await?.map(|newest| newest.revision);
+    if now == plan.revision {
+        return Ok(());
     }
-    Ok(revision)
-}
-
-/// Waits until the database is healthy and every Deployment and StatefulSet of the namespace has its pods.
-async fn serve(ctx: &Ctx, settings: &Settings, cluster: &Cluster, limit: Duration) -> Result<()> {
-    let name = &settings.database.cluster;
-    if let Some(database) = cluster.database(name).await?
-        && !database.is_hibernation_asked()
-    {
-        cluster.wait_database_healthy(name, limit, &ctx.events).await?;
-    }
-    let workloads = cluster.workloads().await?;
-    let names: Vec<(WorkloadKind, &str)> =
-        workloads.iter().map(|workload| (workload.kind, workload.name.as_str())).collect();
-    if !names.is_empty() {
-        cluster.wait_settled(&names, limit, &ctx.events).await?;
-    }
-    Ok(())
-}
-
-async fn outcome_of(
-    prepared: &Prepared,
-    cluster: &Cluster,
-    id: &DeploymentId,
-    ended: &Result<Revision>,
-    seconds: f64,
-) -> Outcome {
-    let (status, error) = match ended {
-        Ok(_) => (Status::Deployed, None),
-        Err(error) if error.exit() == Exit::Interrupted => (Status::Interrupted, None),
-        // The release has the values; what they started is not up in time.
-        Err(error) => (Status::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
-    };
-    // Of what failed, only a revision that was not there before is its own.
-    let is_own = |revision: &u32| prepared.plan.revision.is_none_or(|before| *revision > before);
-    let helm_revision = match ended {
-        Ok(revision) => Some(revision.revision),
-        Err(_) => {
-            let newest = prepared.helm.newest(&prepared.plan.release).await.ok().flatten();
-            newest.map(|newest| newest.revision).filter(is_own)
-        }
-    };
-    // What runs is worth knowing, not worth failing for.
-    let images = cluster.running_images().await.unwrap_or_default();
-    let mut images: Vec<Image> =
-        images.into_iter().map(|running| Image { reference: running.image, digest: running.digest }).collect();
-    images.sort_by(|a, b| (&a.reference, &a.digest).cmp(&(&b.reference, &b.digest)));
-    images.dedup();
-    Outcome { format: FORMAT, id: id.clone(), at: Timestamp::now(), status, helm_revision, images, seconds, error }
+    let name =
+        |revision: Option<u32>| revision.map_or("not installed".to_owned(), |number| format!("at revision {number}"));
+    let text = format!(
+        "release {} is {} by now, and was {} when this was planned",
+        plan.release,
+        name(now),
+        name(plan.revision)
+    );
+    Err(CommandError::new(Exit::Locked, text).hint("Run the same command again: it compares with what is live now."))
 }

@@ -11,14 +11,12 @@ use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFile, Revision, Upgrade};
 use crate::journal::{Done, Outputs};
-use crate::ops::{helper, open};
+use crate::ops::{helper, open, settle};
 use crate::values::Tree;
 use crate::vault::{Chart, How, Image, Intent, Outcome, Status};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
 const HELM_LIMIT: Duration = Duration::from_secs(600);
-/// How long a helm that a killed process has left behind may go on before its release is taken for dead.
-const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
 
 impl Work {
     /// The exact bytes of the bundle's values.
@@ -45,7 +43,9 @@ impl Work {
     /// Installs or upgrades the release with the bundle's values and `sets` over them.
     pub(super) async fn deploy(&self, sets: &[(&str, &str)], why: &str) -> Result<Revision> {
         self.hold_lease().await?;
-        self.settle_release().await?;
+        // Only an earlier process of this run has begun anything in this namespace, and runs resume on their own host.
+        let Self { helm, cluster, plan, .. } = self;
+        settle::settle_release(helm, cluster, &plan.release, true, &self.ctx.events).await?;
         let (values, chart) = (self.values()?, self.chart().await?);
         let mut sets = sets.to_vec();
         if self.plan.version != self.plan.made_by {
@@ -60,34 +60,10 @@ impl Work {
             wait: false,
             create_namespace: false,
             description: Some(why),
+            debug: false,
         };
         let scrubber = open::scrubber(&Tree::parse(&values)?);
         Ok(self.helm.upgrade_install(&ask, &scrubber, &self.ctx.events, &self.ctx.cancel).await?)
-    }
-
-    /// A helm whose `dr` was killed may still be at work: it is waited for. One that was killed itself leaves its
-    /// revision pending for ever, which blocks every later one: that revision's record is removed. The objects that it
-    /// made bear the release's marks and are taken over.
-    async fn settle_release(&self) -> Result<()> {
-        let mut wait = crate::cluster::Wait::new("an earlier helm to end", ORPHAN_LIMIT, &self.ctx.events);
-        loop {
-            let newest = self.helm.newest(&self.plan.release).await?;
-            let Some(pending) = newest.filter(|revision| revision.status.is_pending()) else { return Ok(()) };
-            if wait.not_yet(Some(pending.status.word().to_owned())).await.is_err() {
-                let secret = format!("sh.helm.release.v1.{}.v{}", self.plan.release, pending.revision);
-                self.cluster.delete_secret(&secret).await?;
-                self.ctx.events.warn(
-                    format!(
-                        "revision {} of release {} was left {} by a dead helm: its record was removed",
-                        pending.revision,
-                        self.plan.release,
-                        pending.status.word()
-                    ),
-                    None,
-                );
-                return Ok(());
-            }
-        }
     }
 
     /// Takes the lease, or makes sure that it was not lost. Every step that changes the cluster asks first, because a

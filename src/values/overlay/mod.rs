@@ -32,6 +32,18 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
+    /// The word that records use, and [`serde`] too.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::SetJson => "set-json",
+            Self::Set => "set",
+            Self::SetString => "set-string",
+            Self::SetFile => "set-file",
+            Self::SetLiteral => "set-literal",
+        }
+    }
+
     /// The flag that gives such a layer, of `dr` and of Helm alike.
     pub fn flag(self) -> &'static str {
         match self {

@@ -1,0 +1,274 @@
+//! A release in the middle of something: who began it, whether that still lives, and what came of it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Prepared, live};
+use crate::cluster::lease::lease_name;
+use crate::cluster::{Cluster, ClusterError};
+use crate::error::Result;
+use crate::helm::{Helm, Revision};
+use crate::ops::{Ctx, open};
+use crate::settings::Settings;
+use crate::vault::{Deployment, DeploymentId, FORMAT, Outcome, Status};
+
+/// Whether what began the revision is still at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Process {
+    /// It is.
+    Alive,
+    /// It is not.
+    Dead,
+    /// That cannot be seen from here.
+    Unknown,
+}
+
+/// A revision that is pending.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stuck {
+    /// helm's revision.
+    pub revision: u32,
+    /// `pending-install`, `pending-upgrade` or `pending-rollback`.
+    pub status: String,
+    /// Since when, in helm's words.
+    pub since: String,
+    /// The deployment that began it, as far as the vault knows.
+    pub deployment: Option<DeploymentId>,
+    /// Who began that.
+    pub by: Option<String>,
+    /// Whether it is still at work.
+    pub process: Process,
+    /// By what that is known.
+    pub evidence: String,
+    /// The revision that is live meanwhile; none when nothing was installed before.
+    pub live: Option<u32>,
+}
+
+/// Explains the newest revision, where it is pending.
+///
+/// # Errors
+/// The cluster cannot be asked for the lease.
+pub(super) async fn explain(
+    ctx: &Ctx,
+    settings: &Settings,
+    helm: &Helm,
+    history: &[Revision],
+    deployments: &[Deployment],
+) -> Result<Option<Stuck>> {
+    let Some(newest) = history.last().filter(|newest| newest.status.is_pending()) else { return Ok(None) };
+    let cluster = open::cluster(settings).await?;
+    let release = &settings.install.release;
+    let lease = match cluster.lease_holder(&lease_name(release)).await? {
+        Some(ClusterError::Held { holder, host, until, .. }) => Some(format!("{holder} of {host}, until {until:.0}")),
+        _ => None,
+    };
+    let begun = begun_by(newest, deployments);
+    let (process, evidence) = judge(begun, &ctx.who, &helm.at_work(release), lease);
+    Ok(Some(Stuck {
+        revision: newest.revision,
+        status: newest.status.word().to_owned(),
+        since: newest.updated.clone(),
+        deployment: begun.map(|deployment| deployment.id().clone()),
+        by: begun.map(|deployment| deployment.record.by.clone()),
+        process,
+        evidence,
+        live: history.iter().rev().find(|revision| revision.status.is_deployed()).map(|revision| revision.revision),
+    }))
+}
+
+/// The deployment whose outcome is open and that was the last to begin before the revision did. helm gives a pending
+/// revision a description of its own, so only the time tells.
+fn begun_by<'d>(pending: &Revision, deployments: &'d [Deployment]) -> Option<&'d Deployment> {
+    let at: Timestamp = pending.updated.parse().ok()?;
+    let before = deployments.iter().filter(|deployment| deployment.record.at <= at);
+    before.max_by_key(|deployment| deployment.record.at).filter(|deployment| deployment.outcome.is_none())
+}
+
+fn judge(begun: Option<&Deployment>, me: &str, at_work: &[u32], lease: Option<String>) -> (Process, String) {
+    if let Some(process) = at_work.first() {
+        return (Process::Alive, format!("helm is process {process} of this host"));
+    }
+    if let Some(lease) = lease {
+        let text = format!("the lease is held by {lease}: it is at work, or died within the last minute");
+        return (Process::Unknown, text);
+    }
+    match begun {
+        Some(begun) if same_host(&begun.record.by, me) => {
+            (Process::Dead, "no helm works on it on this host, and the lease is free".into())
+        }
+        Some(begun) => {
+            let text = format!(
+                "the lease is free; whether a helm of {} still works on it is not seen from here",
+                begun.record.by
+            );
+            (Process::Unknown, text)
+        }
+        None => (Process::Unknown, "the lease is free; something else than dr began it".into()),
+    }
+}
+
+/// Whether two `user@host` are of one host.
+fn same_host(a: &str, b: &str) -> bool {
+    let host = |who: &str| who.rsplit_once('@').map(|(_, host)| host.to_owned());
+    host(a).is_some() && host(a) == host(b)
+}
+
+impl Stuck {
+    /// Whether it was begun on the host of `me`.
+    pub(super) fn is_of_host(&self, me: &str) -> bool {
+        self.by.as_deref().is_some_and(|by| same_host(by, me))
+    }
+
+    /// What was found, in sentences for people.
+    pub fn lines(&self) -> Vec<String> {
+        let began = match (&self.deployment, &self.by) {
+            (Some(deployment), Some(by)) => format!("Deployment {deployment} of {by} began it."),
+            _ => "The vault knows of no deployment that began it.".into(),
+        };
+        let state = match self.process {
+            Process::Alive => "It is at work",
+            Process::Dead => "It is dead",
+            Process::Unknown => "Whether it is at work is not certain",
+        };
+        let kept = match self.live {
+            Some(live) => format!("revision {live} is what helm has deployed, and goes on from there"),
+            None => "helm then installs anew, and takes over the objects that were made".into(),
+        };
+        vec![
+            format!("Revision {} is {} since {}: helm refuses to begin.", self.revision, self.status, self.since),
+            began,
+            format!("{state}: {}.", self.evidence),
+            format!("To go on, the record of revision {} is removed; {kept}.", self.revision),
+        ]
+    }
+}
+
+/// Writes down what came of earlier deployments that have no outcome, as far as helm knows: each revision's description
+/// names its deployment once it is deployed. `removed` is the pending revision that was just put right.
+///
+/// The lease is held, so none of them is still at work.
+///
+/// # Errors
+/// helm cannot be asked, or the vault cannot be written.
+pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared, removed: Option<&Revision>) -> Result<()> {
+    let Prepared { plan, settings, helm, vault, .. } = prepared;
+    let deployments = vault.deployments(&open::vault_install(settings))?;
+    let history = helm.history(&plan.release).await?;
+    let pending = removed.and_then(|removed| Some((begun_by(removed, &deployments)?.id().clone(), removed)));
+    for deployment in deployments.iter().filter(|deployment| deployment.outcome.is_none()) {
+        let id = deployment.id();
+        let named = history.iter().find(|revision| live::names(revision, id) && !revision.status.is_pending());
+        let stuck = pending.as_ref().filter(|(of, _)| of == id).map(|(_, removed)| *removed);
+        let (status, revision, error) = match (named, stuck) {
+            (Some(revision), _) => (Status::Deployed, revision, None),
+            (None, Some(removed)) => {
+                let text = format!(
+                    "helm was killed: revision {} was left {}, and {} had its record removed",
+                    removed.revision,
+                    removed.status.word(),
+                    ctx.who
+                );
+                (Status::Interrupted, removed, Some(text))
+            }
+            (None, None) => continue,
+        };
+        let at = revision.updated.parse().unwrap_or(deployment.record.at);
+        let number = revision.revision;
+        let outcome = Outcome {
+            format: FORMAT,
+            id: id.clone(),
+            at,
+            status,
+            helm_revision: Some(number),
+            images: Vec::new(),
+            seconds: at.duration_since(deployment.record.at).as_secs_f64().max(0.0),
+            error,
+        };
+        vault.record_outcome(outcome, &ctx.who)?;
+        ctx.events.note(match status {
+            Status::Deployed => format!("{id} was interrupted; helm has it as revision {number}: noted in the vault"),
+            _ => format!("{id} was interrupted in revision {number}: noted in the vault"),
+        });
+    }
+    Ok(())
+}
+
+/// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.
+///
+/// # Errors
+/// `Pending` where nobody has agreed to the repair; what asking helm and the cluster fails with.
+pub(super) async fn settle(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
+    let Prepared { plan, helm, repair, .. } = prepared;
+    let removed = match (&plan.stuck, repair) {
+        (Some(stuck), true) => {
+            let settled = crate::ops::settle::settle_release(
+                helm,
+                cluster,
+                &plan.release,
+                stuck.is_of_host(&ctx.who),
+                &ctx.events,
+            );
+            tokio::select! {
+                removed = settled => removed?,
+                () = ctx.cancel.cancelled() => return Err(crate::ops::interrupted()),
+            }
+        }
+        _ => {
+            if let Some(newest) = helm.newest(&plan.release).await? {
+                helm.refuse_pending(&plan.release, &newest)?;
+            }
+            None
+        }
+    };
+    settle_interrupted(ctx, prepared, removed.as_ref()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(id: &str, at: &str, by: &str, done: bool) -> Deployment {
+        let record = serde_json::json!({"format": 1, "id": id, "install": {"namespace": "n", "release": "r"}, "at": at,
+            "by": by, "how": "deploy", "chart": {"name": "c", "version": "1", "reference": "r"}, "layers": [],
+            "recipients": [], "dr": "0"});
+        let outcome = serde_json::json!({"format": 1, "id": id, "at": at, "status": "deployed", "seconds": 1.0});
+        Deployment {
+            record: serde_json::from_value(record).unwrap(),
+            outcome: done.then(|| serde_json::from_value(outcome).unwrap()),
+            record_sha256: String::new(),
+        }
+    }
+
+    fn pending(at: &str) -> Revision {
+        serde_json::from_value(serde_json::json!({"revision": 3, "updated": at, "status": "pending-upgrade",
+            "chart": "c-1", "description": "Preparing upgrade"}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pending_revision_is_of_the_deployment_that_began_last_before_it() {
+        let done = deployment("20260820T100000Z-000001", "2026-08-20T10:00:00Z", "op@a", true);
+        let open = deployment("20260821T100000Z-000002", "2026-08-21T10:00:00Z", "op@a", false);
+        let later = deployment("20260822T100000Z-000003", "2026-08-22T10:00:00Z", "op@b", false);
+        let all = [later, open, done];
+        let of = |at: &str| begun_by(&pending(at), &all).map(|found| found.id().short().to_owned());
+        assert_eq!(of("2026-08-21T10:00:03.5Z").as_deref(), Some("000002"));
+        assert_eq!(of("2026-08-22T10:00:03Z").as_deref(), Some("000003"));
+        assert_eq!(of("2026-08-20T12:00:00Z"), None, "what began last before it has ended: a stranger began this");
+    }
+
+    #[test]
+    fn only_a_host_that_would_see_its_helm_calls_it_dead() {
+        let open = deployment("20260821T100000Z-000002", "2026-08-21T10:00:00Z", "op@a", false);
+        let judged =
+            |me: &str, at_work: &[u32], lease: Option<&str>| judge(Some(&open), me, at_work, lease.map(str::to_owned));
+        assert_eq!(judged("root@a", &[], None).0, Process::Dead);
+        assert_eq!(judged("root@b", &[], None).0, Process::Unknown);
+        assert_eq!(judged("root@a", &[], Some("deploy-x of op@a")).0, Process::Unknown);
+        let (process, evidence) = judged("root@a", &[77], Some("deploy-x of op@a"));
+        assert_eq!(process, Process::Alive);
+        assert!(evidence.contains("77"));
+        assert_eq!(judge(None, "root@a", &[], None).0, Process::Unknown);
+    }
+}

@@ -1,0 +1,107 @@
+//! Values that were given in several layers: each is kept, and what Helm makes of them is proved by its digest.
+//!
+//! A layer of a `--set` flag is short: its digest alone, which stands in the clear, would let a short secret be guessed.
+//! So what is sealed of it begins with a line of random digits, which a reader takes off again.
+
+use zeroize::Zeroizing;
+
+use super::Vault;
+use super::error::VaultError;
+use super::files::{digest, random};
+use super::record::{Deployment, Layer};
+use crate::crypt::Identities;
+use crate::values::overlay::{self, LayerKind};
+
+/// A layer that is to be recorded.
+#[derive(Clone, Copy)]
+pub struct GivenLayer<'a> {
+    /// How it is given to Helm.
+    pub kind: LayerKind,
+    /// What it is called: the file's name, without a secret.
+    pub name: Option<&'a str>,
+    /// Its bytes; see [`LayerKind`].
+    pub bytes: &'a [u8],
+}
+
+/// A layer that was opened: how it was given, and its exact bytes.
+pub type OpenLayer = (LayerKind, Zeroizing<Vec<u8>>);
+
+impl GivenLayer<'_> {
+    /// The name of its file, by its place among the layers.
+    pub(super) fn file(&self, place: usize) -> String {
+        match (place, self.kind) {
+            (0, LayerKind::Values) => super::VALUES_FILE.to_owned(),
+            (_, LayerKind::Values) => format!("values-{place}.yaml.age"),
+            _ => format!("values-{place}.txt.age"),
+        }
+    }
+
+    /// What is sealed of it.
+    pub(super) fn plaintext(&self) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        if self.kind == LayerKind::Values {
+            return Ok(Zeroizing::new(self.bytes.to_vec()));
+        }
+        let mut salt = [0; 32];
+        random(&mut salt)?;
+        Ok(Zeroizing::new([hex::encode(salt).as_bytes(), b"\n", self.bytes].concat()))
+    }
+}
+
+/// What Helm makes of the layers, as it is digested where there are several.
+///
+/// # Errors
+/// Helm would not read them.
+pub(super) fn merged_sha256(layers: &[GivenLayer<'_>]) -> Result<Option<String>, VaultError> {
+    if let [GivenLayer { kind: LayerKind::Values, .. }] = layers {
+        return Ok(None);
+    }
+    let given: Vec<_> = layers.iter().map(|layer| overlay::Layer { kind: layer.kind, bytes: layer.bytes }).collect();
+    let merged = overlay::merge(&given).map_err(|error| VaultError::Layers { reason: error.to_string() })?;
+    Ok(Some(digest(&merged)))
+}
+
+fn kind_of(layer: &Layer) -> Option<LayerKind> {
+    serde_json::from_value(layer.kind.as_str().into()).ok()
+}
+
+impl Vault {
+    /// What Helm read: the exact bytes of the values where they are one file, and the merged document where they were
+    /// given in several layers. Checked against the record's digest.
+    ///
+    /// # Errors
+    /// `Seal` when no identity opens them, `Damaged` when they are not what was recorded.
+    pub fn values(&self, deployment: &Deployment, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let layers = self.layers(deployment, identities)?;
+        if let [(LayerKind::Values, bytes)] = layers.as_slice() {
+            return Ok(bytes.clone());
+        }
+        let damaged = |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
+        let given: Vec<_> = layers.iter().map(|(kind, bytes)| overlay::Layer { kind: *kind, bytes }).collect();
+        let merged = overlay::merge(&given).map_err(|error| damaged(error.to_string()))?;
+        if deployment.record.merged_sha256.as_deref() != Some(digest(&merged).as_str()) {
+            return Err(damaged("its layers do not make the values that were deployed".into()));
+        }
+        Ok(merged)
+    }
+
+    /// All layers in order, each with its exact bytes as they were given.
+    ///
+    /// # Errors
+    /// As [`Vault::values`].
+    pub fn layers(&self, deployment: &Deployment, identities: &Identities) -> Result<Vec<OpenLayer>, VaultError> {
+        let mut found = Vec::new();
+        for layer in &deployment.record.layers {
+            let damaged =
+                |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
+            let kind = kind_of(layer).ok_or_else(|| damaged(format!("a layer is of unknown kind `{}`", layer.kind)))?;
+            let mut bytes = self.plaintext(deployment, &layer.sealed, identities)?;
+            if kind != LayerKind::Values {
+                let salt = bytes.iter().position(|byte| *byte == b'\n');
+                let salt = salt.ok_or_else(|| damaged(format!("{} has no line of salt", layer.sealed.file)))?;
+                bytes = Zeroizing::new(bytes[salt + 1..].to_vec());
+            }
+            found.push((kind, bytes));
+        }
+        Ok(found)
+    }
+}

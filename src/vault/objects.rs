@@ -1,0 +1,165 @@
+//! Git's objects as they are stored: each read once, checked against its name by libgit2.
+//!
+//! What reads many of them reads trees here, entry by entry, instead of looking up each path from the root again.
+
+use std::path::Path;
+
+use git2::{ErrorCode, ObjectType, Odb, Oid};
+
+use super::error::VaultError;
+use super::git::Git;
+
+/// Fewer things than this are not worth a second thread with a repository of its own.
+const WORTH_A_THREAD: usize = 64;
+/// More threads than this only wait for the disk.
+const MOST_THREADS: usize = 4;
+
+/// Why an object cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is not in the repository.
+    Missing,
+    /// It is there, and is not what its name says, or cannot be read.
+    Broken(String),
+}
+
+impl Fault {
+    /// The error of a reader that cannot go on without it.
+    pub(super) fn of(self, what: &str) -> VaultError {
+        let reason = match self {
+            Self::Missing => "the object is missing".to_owned(),
+            Self::Broken(reason) => reason,
+        };
+        VaultError::Damaged { what: what.to_owned(), reason }
+    }
+}
+
+/// What an entry of a tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A folder.
+    Folder,
+    /// A plain file.
+    File,
+    /// A link, a program, another repository: nothing that belongs into a vault.
+    Other,
+}
+
+/// An entry of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry<'t> {
+    pub(super) name: &'t [u8],
+    pub(super) kind: Kind,
+    pub(super) id: Oid,
+}
+
+impl Entry<'_> {
+    /// Its path below `folder`.
+    pub(super) fn path(&self, folder: &str) -> String {
+        let name = String::from_utf8_lossy(self.name);
+        if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") }
+    }
+}
+
+/// The objects of a repository.
+pub(super) struct Objects<'r>(Odb<'r>);
+
+impl<'r> Objects<'r> {
+    pub(super) fn new(odb: Odb<'r>) -> Self {
+        Self(odb)
+    }
+
+    /// The bytes of an object of the given kind.
+    pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, Fault> {
+        match self.0.read(id) {
+            Ok(object) if object.kind() == kind => Ok(object.data().to_vec()),
+            Ok(object) => Err(Fault::Broken(format!("it is a {} and should be a {kind}", object.kind()))),
+            Err(error) if error.code() == ErrorCode::NotFound => Err(Fault::Missing),
+            Err(error) => Err(Fault::Broken(error.message().to_owned())),
+        }
+    }
+
+    /// The bytes of a tree, for [`entries`].
+    pub(super) fn tree(&self, id: Oid) -> Result<Vec<u8>, Fault> {
+        self.read(id, ObjectType::Tree)
+    }
+
+    /// The bytes of a file.
+    pub(super) fn blob(&self, id: Oid) -> Result<Vec<u8>, Fault> {
+        self.read(id, ObjectType::Blob)
+    }
+}
+
+/// The entries of a tree, in git's order; what cannot be read as one ends them.
+pub(super) fn entries(mut tree: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    std::iter::from_fn(move || {
+        let blank = tree.iter().position(|byte| *byte == b' ')?;
+        let end = blank + tree[blank..].iter().position(|byte| *byte == 0)?;
+        let id = Oid::from_bytes(tree.get(end + 1..end + 21)?).ok()?;
+        let kind = match &tree[..blank] {
+            b"40000" => Kind::Folder,
+            b"100644" => Kind::File,
+            _ => Kind::Other,
+        };
+        let entry = Entry { name: &tree[blank + 1..end], kind, id };
+        tree = &tree[end + 21..];
+        Some(entry)
+    })
+}
+
+/// The entry of that name.
+pub(super) fn entry<'t>(tree: &'t [u8], name: &str) -> Option<Entry<'t>> {
+    entries(tree).find(|entry| entry.name == name.as_bytes())
+}
+
+/// Does something to each of `items`, in order, on several threads where that is worth it. Each thread has a
+/// repository of its own: libgit2's must not be shared.
+///
+/// # Errors
+/// The first that `work` fails with.
+pub(super) fn on_threads<T: Sync, R: Send>(
+    path: &Path,
+    items: &[T],
+    work: impl Fn(&Objects<'_>, &T) -> Result<R, VaultError> + Sync,
+) -> Result<Vec<R>, VaultError> {
+    let run = |items: &[T]| -> Result<Vec<R>, VaultError> {
+        let git = Git::open(path)?;
+        let objects = git.objects()?;
+        items.iter().map(|item| work(&objects, item)).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    if items.len() < WORTH_A_THREAD || threads < 2 {
+        return run(items);
+    }
+    let parts: Vec<Result<Vec<R>, VaultError>> = std::thread::scope(|scope| {
+        let handles: Vec<_> =
+            items.chunks(items.len().div_ceil(threads)).map(|part| scope.spawn(|| run(part))).collect();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut all = Vec::with_capacity(items.len());
+    for part in parts {
+        all.extend(part?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_until_something_is_none() {
+        let id = [7u8; 20];
+        let tree =
+            [b"100644 a b\0".as_slice(), &id, b"40000 dir\0", &id, b"120000 link\0", &id, b"100644 cut\0", &[1; 3]]
+                .concat();
+        let found: Vec<(String, Kind)> = entries(&tree).map(|entry| (entry.path("x"), entry.kind)).collect();
+        assert_eq!(
+            found,
+            [("x/a b".into(), Kind::File), ("x/dir".into(), Kind::Folder), ("x/link".into(), Kind::Other)]
+        );
+    }
+}
