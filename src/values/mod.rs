@@ -5,6 +5,7 @@
 
 mod build;
 pub mod diff;
+mod documents;
 pub mod excerpt;
 mod forms;
 mod inner;
@@ -13,6 +14,7 @@ pub mod lint;
 pub mod locate;
 pub mod overlay;
 pub mod path;
+mod quirks;
 pub mod redact;
 mod redact_json;
 mod resolve;
