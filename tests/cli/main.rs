@@ -13,6 +13,7 @@ mod plain_git;
 mod records;
 mod reference;
 mod refusals;
+mod vault;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,6 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
+mod check;
 mod diff;
 mod drift;
 mod edit;
@@ -7,8 +8,12 @@ mod extract;
 mod log;
 mod parity;
 mod plain_git;
+mod recipients;
 mod record;
+mod rekey;
 mod show;
+mod sync;
+mod verify;
 
 use std::io::IsTerminal;
 
@@ -99,6 +104,11 @@ enum ConfigVerb {
     #[command(after_help = "Examples:\n  dr config drift\n  dr config drift --output json | jq '.drift[].text'")]
     Drift,
     Parity(parity::ParityArgs),
+    Verify(verify::VerifyArgs),
+    Recipients(recipients::RecipientsArgs),
+    Rekey(rekey::RekeyArgs),
+    Sync(sync::SyncArgs),
+    Check(check::CheckArgs),
 }
 
 /// Runs the verb.
@@ -128,6 +138,11 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             return Ok(report.exit());
         }
         ConfigVerb::Parity(args) => return parity::run(ctx, ui, args),
+        ConfigVerb::Verify(args) => return verify::run(ctx, ui, args),
+        ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args),
+        ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args),
+        ConfigVerb::Sync(args) => return sync::run(ctx, ui, args).await,
+        ConfigVerb::Check(args) => return check::run(ctx, ui, args),
     }
     Ok(Exit::Success)
 }

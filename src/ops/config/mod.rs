@@ -1,12 +1,17 @@
 //! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
+pub mod check;
 mod compare;
 pub mod edit;
 mod extract;
 mod log;
 pub mod parity;
 mod plain_git;
+pub mod recipients;
 mod record;
+pub mod rekey;
+pub mod sync;
+pub mod verify;
 mod when;
 
 use serde::Serialize;

@@ -234,7 +234,10 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
     let mut scrubber = before::scrubber(&site)?;
     scrubber.learn_tree(&subject.tree);
     ctx.secrets().learn_tree(&subject.tree);
-    before.iter().for_each(|before| scrubber.learn_tree(&before.tree));
+    for before in &before {
+        scrubber.learn_tree(&before.tree);
+        ctx.secrets().learn_tree(&before.tree);
+    }
 
     let running = order::live_version(live, before.first().map(|before| &before.tree), newest);
     let tried = order::tried_since(&site.deployments, live);
