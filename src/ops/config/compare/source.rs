@@ -99,6 +99,7 @@ impl<'c> Sources<'c> {
             Operand::Word(word) => self.word(&word)?,
         };
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
+        self.ctx.secrets().learn_tree(&tree);
         Ok(Found { name, bytes, tree })
     }
 
