@@ -1,6 +1,6 @@
 //! `dr deploy`.
 
-mod layers;
+pub(super) mod layers;
 
 use clap::{Args, Subcommand};
 

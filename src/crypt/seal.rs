@@ -189,6 +189,11 @@ impl Identities {
         self.0.iter().map(|identity| identity.to_public().to_string()).collect()
     }
 
+    /// Each of them alone, in the order of [`Identities::recipients`]: to tell which one opens a file.
+    pub fn each(&self) -> Vec<Self> {
+        self.0.iter().map(|identity| Self(vec![identity.clone()])).collect()
+    }
+
     /// Opens one whole age file. The plaintext is wiped when dropped.
     ///
     /// # Errors

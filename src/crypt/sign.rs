@@ -241,7 +241,17 @@ impl TrustedSigners {
         self.verify_at(namespace, bytes, armored, Timestamp::now())
     }
 
-    fn verify_at(&self, namespace: &str, bytes: &[u8], armored: &[u8], now: Timestamp) -> Result<SignedBy, SignError> {
+    /// The same for a signature made at `now`: what git does with a commit, whose key may have been retired since.
+    ///
+    /// # Errors
+    /// As [`TrustedSigners::verify`].
+    pub fn verify_at(
+        &self,
+        namespace: &str,
+        bytes: &[u8],
+        armored: &[u8],
+        now: Timestamp,
+    ) -> Result<SignedBy, SignError> {
         let signature = decode(armored)?;
         let fingerprint = fingerprint_of(signature.public_key());
         let mut refused = None;

@@ -1,12 +1,15 @@
 //! values.yaml, read exactly as Helm reads it.
 //!
 //! The bytes are the record: nothing here writes YAML. [`tree`] reads, [`redact`] knows what is secret and masks it
-//! wherever it might show, [`diff`] compares, [`lint`] finds the traps, [`overlay`] merges layers.
+//! wherever it might show, [`diff`] compares, [`lint`] finds the traps, [`overlay`] merges layers,
+//! [`upgrade`] carries edits into a new release's file.
 
 mod build;
 pub mod diff;
 mod documents;
+pub mod excerpt;
 pub mod lint;
+pub mod locate;
 pub mod overlay;
 pub mod path;
 mod quirks;
@@ -14,6 +17,7 @@ pub mod redact;
 mod resolve;
 pub mod secret;
 pub mod tree;
+pub mod upgrade;
 
 pub use path::{Path, Segment};
 pub use redact::{FingerprintKey, Scrubber};

@@ -16,7 +16,10 @@ use super::CommitSigner;
 use super::error::VaultError;
 use super::objects::{Kind, Objects, entries};
 
-const BRANCH: &str = "refs/heads/main";
+/// The one branch.
+pub(super) const BRANCH: &str = "refs/heads/main";
+/// The newest commit that this host has seen, whatever becomes of the branch.
+pub(super) const NEWEST: &str = "refs/dr/newest";
 /// Settings that only we read: libgit2 flushes to the disk under this one, of which git itself says that it is out of
 /// date each time that it finds it in the repository's own file.
 const OWN_CONFIG: &str = "dr.config";
@@ -108,6 +111,21 @@ impl Git {
                 }
             }
         }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The repository itself, for what reads all of it.
+    pub(super) fn repo(&self) -> &Repository {
+        &self.repo
+    }
+
+    /// The newest commit of the branch.
+    pub(super) fn head_id(&self) -> Result<Option<Oid>, VaultError> {
+        Ok(self.head()?.map(|commit| commit.id()))
     }
 
     fn head(&self) -> Result<Option<git2::Commit<'_>>, VaultError> {
@@ -219,35 +237,85 @@ impl Git {
             update.upsert(path.as_str(), id, FileMode::Blob);
         }
         let tree = update.create_updated(&self.repo, &base).map_err(failed())?;
+        let parents: Vec<Oid> = parent.iter().map(git2::Commit::id).collect();
+        let commit = self.commit(tree, &parents, message, by, at, signer)?;
+        self.advance(commit, parents.first().copied(), message)?;
+        let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        self.show(&paths)
+    }
+
+    /// Makes a signed commit that no branch knows yet. The author's date is `at`; the committer's is now: it is what a
+    /// signature's time is judged by, and what is recorded may be years old.
+    pub(super) fn commit(
+        &self,
+        tree: Oid,
+        parents: &[Oid],
+        message: &str,
+        by: &str,
+        at: Timestamp,
+        signer: &CommitSigner,
+    ) -> Result<Oid, VaultError> {
+        let failed = || VaultError::git("write to the config vault");
         let tree = self.repo.find_tree(tree).map_err(failed())?;
-        let person = signature(by, at).map_err(failed())?;
-        let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
-        let unsigned = self.repo.commit_create_buffer(&person, &person, message, &tree, &parents).map_err(failed())?;
+        let parents: Vec<git2::Commit<'_>> =
+            parents.iter().map(|id| self.repo.find_commit(*id)).collect::<Result<_, _>>().map_err(failed())?;
+        let author = signature(by, at).map_err(failed())?;
+        let committer = signature(by, Timestamp::now()).map_err(failed())?;
+        let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
+        let unsigned =
+            self.repo.commit_create_buffer(&author, &committer, message, &tree, &parents).map_err(failed())?;
         let text = std::str::from_utf8(&unsigned).map_err(|_| VaultError::Sign("the commit is not text".into()))?;
         let armored = signer(text.as_bytes()).map_err(VaultError::Sign)?;
-        let commit = self.repo.commit_signed(text, armored.trim_end(), Some("gpgsig")).map_err(failed())?;
+        self.repo.commit_signed(text, armored.trim_end(), Some("gpgsig")).map_err(failed())
+    }
+
+    /// Moves the branch from one commit to a later one. The caller holds the lock.
+    pub(super) fn advance(&self, to: Oid, from: Option<Oid>, message: &str) -> Result<(), VaultError> {
+        let failed = || VaultError::git("write to the config vault");
         let subject = message.lines().next().unwrap_or(message);
-        match &parent {
+        match from {
             // Fails when somebody without our lock (a `git pull`) has moved the branch meanwhile.
-            Some(parent) => {
-                self.repo.reference_matching(BRANCH, commit, true, parent.id(), subject).map_err(failed())?
-            }
-            None => self.repo.reference(BRANCH, commit, false, subject).map_err(failed())?,
+            Some(from) => self.repo.reference_matching(BRANCH, to, true, from, subject).map_err(failed())?,
+            None => self.repo.reference(BRANCH, to, false, subject).map_err(failed())?,
         };
-        self.show(&files).map_err(VaultError::git(format!("check out the new files in {}", self.path.display())))
+        self.remember(to)
+    }
+
+    /// Keeps the newest commit under a name of our own, so that a branch that was moved back is found out. What was
+    /// remembered and is not before `commit` stays remembered.
+    pub(super) fn remember(&self, commit: Oid) -> Result<(), VaultError> {
+        let failed = || VaultError::git("remember the newest commit of the config vault");
+        if let Some(known) = self.remembered()? {
+            let before = known == commit || self.repo.graph_descendant_of(commit, known).unwrap_or(false);
+            if known == commit || !before {
+                return Ok(());
+            }
+        }
+        self.repo.reference(NEWEST, commit, true, "dr: the newest commit").map(drop).map_err(failed())
+    }
+
+    /// The newest commit that was ever seen here.
+    pub(super) fn remembered(&self) -> Result<Option<Oid>, VaultError> {
+        match self.repo.refname_to_id(NEWEST) {
+            Ok(id) => Ok(Some(id)),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
+            Err(source) => Err(VaultError::Git { act: format!("read {NEWEST}"), source }),
+        }
     }
 
     /// Brings new files into the work tree; files that a person has changed are left alone.
-    fn show(&self, files: &[(String, Content)]) -> Result<(), git2::Error> {
+    pub(super) fn show(&self, paths: &[&str]) -> Result<(), VaultError> {
         if self.repo.is_bare() {
             return Ok(());
         }
         let mut options = CheckoutBuilder::new();
         options.safe().recreate_missing(true).disable_pathspec_match(true);
-        for (path, _) in files {
-            options.path(path.as_str());
+        for path in paths {
+            options.path(*path);
         }
-        self.repo.checkout_head(Some(&mut options))
+        self.repo
+            .checkout_head(Some(&mut options))
+            .map_err(VaultError::git(format!("check out the new files in {}", self.path.display())))
     }
 }
 

@@ -11,6 +11,7 @@
 //! earlier one points at the same sealed bytes: git stores them once, and identical bytes make no new ciphertext. To
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
+mod chain;
 mod error;
 mod files;
 mod git;
@@ -20,6 +21,7 @@ mod read;
 mod recipients;
 mod record;
 mod select;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +38,7 @@ pub use record::{
 
 use crate::crypt::{Identities, Recipients};
 use crate::values::overlay::LayerKind;
-use files::{digest, json, new_id, parse, random, same_install};
+use files::{digest, json, new_id, parse, random};
 use git::{Content, Git};
 use record::{Head, RecipientsChange};
 
@@ -85,6 +87,7 @@ impl Vault {
             by: by.to_owned(),
             add: recipients.to_strings(),
             remove: Vec::new(),
+            why: None,
         };
         let files = vec![
             ("vault.json".to_owned(), Content::Bytes(json(&head)?)),
@@ -162,11 +165,7 @@ impl Vault {
             });
         }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
-        let last = select::last_written(&known, &intent.install);
-        let previous = last.map(|deployment| Previous {
-            id: deployment.id().clone(),
-            record_sha256: deployment.record_sha256.clone(),
-        });
+        let (previous, joins) = chain::ends(&known, &intent.install);
         let record = Record {
             format: FORMAT,
             id: id.clone(),
@@ -182,6 +181,7 @@ impl Vault {
             merged_sha256,
             recipients: recipients.to_strings(),
             previous,
+            joins,
             dr: env!("CARGO_PKG_VERSION").into(),
             helm: intent.helm,
             operator: intent.operator,

@@ -2,7 +2,10 @@
 //!
 //! What reads many of them reads trees here, entry by entry, instead of looking up each path from the root again.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::Path;
+use std::rc::Rc;
 
 use git2::{ErrorCode, ObjectType, Odb, Oid};
 
@@ -61,17 +64,23 @@ impl Entry<'_> {
     }
 }
 
+/// How many trees are kept at hand: a commit's and its parents', down to the folder that changed.
+const TREES: usize = 16;
+
 /// The objects of a repository.
-pub(super) struct Objects<'r>(Odb<'r>);
+pub(super) struct Objects<'r> {
+    odb: Odb<'r>,
+    trees: RefCell<VecDeque<(Oid, Rc<[u8]>)>>,
+}
 
 impl<'r> Objects<'r> {
     pub(super) fn new(odb: Odb<'r>) -> Self {
-        Self(odb)
+        Self { odb, trees: RefCell::default() }
     }
 
     /// The bytes of an object of the given kind.
     pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, Fault> {
-        match self.0.read(id) {
+        match self.odb.read(id) {
             Ok(object) if object.kind() == kind => Ok(object.data().to_vec()),
             Ok(object) => Err(Fault::Broken(format!("it is a {} and should be a {kind}", object.kind()))),
             Err(error) if error.code() == ErrorCode::NotFound => Err(Fault::Missing),
@@ -80,8 +89,15 @@ impl<'r> Objects<'r> {
     }
 
     /// The bytes of a tree, for [`entries`].
-    pub(super) fn tree(&self, id: Oid) -> Result<Vec<u8>, Fault> {
-        self.read(id, ObjectType::Tree)
+    pub(super) fn tree(&self, id: Oid) -> Result<Rc<[u8]>, Fault> {
+        if let Some((_, tree)) = self.trees.borrow().iter().find(|(known, _)| *known == id) {
+            return Ok(Rc::clone(tree));
+        }
+        let tree: Rc<[u8]> = self.read(id, ObjectType::Tree)?.into();
+        let mut trees = self.trees.borrow_mut();
+        trees.truncate(TREES - 1);
+        trees.push_front((id, Rc::clone(&tree)));
+        Ok(tree)
     }
 
     /// The bytes of a file.

@@ -191,9 +191,12 @@ pub struct Record {
     pub merged_sha256: Option<String>,
     /// The public keys that the files are sealed to.
     pub recipients: Vec<String>,
-    /// The deployment before.
+    /// The deployment before, in the order of writing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
+    /// The other ends of the chain, where two hosts had recorded at once and were merged: this record ties them up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Previous>,
     /// The version of this program.
     pub dr: String,
     /// The version of helm.
@@ -321,6 +324,30 @@ pub(super) struct RecipientsChange {
     pub add: Vec<String>,
     #[serde(default)]
     pub remove: Vec<String>,
+    /// Whose key it is, or why it goes, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What a folder of `rekeyed/` holds: files sealed again, each of which stands for an older one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Rekeyed {
+    pub format: u32,
+    pub at: Timestamp,
+    pub by: String,
+    /// Whom they are sealed to now.
+    pub recipients: Vec<String>,
+    pub files: Vec<RekeyedFile>,
+    pub dr: String,
+}
+
+/// A file sealed again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RekeyedFile {
+    /// The path of the file that it stands for, and its own below the folder.
+    pub path: String,
+    /// SHA-256 of the new sealed bytes.
+    pub sealed_sha256: String,
 }
 
 /// What says that a folder is a vault.

@@ -1,14 +1,11 @@
-//! How an operator names a deployment, and which one stands before a new one.
-
-use std::collections::HashSet;
+//! How an operator names a deployment.
 
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::Vault;
 use super::error::VaultError;
-use super::git::Git;
-use super::record::{Deployment, DeploymentId, Install};
-use super::{Vault, same_install};
+use super::record::{Deployment, Install};
 
 /// The shortest beginning of a name that is taken for one.
 const SHORTEST_PREFIX: usize = 4;
@@ -24,24 +21,6 @@ impl Vault {
         let then = moment(time).ok_or_else(not_found)?;
         live_at(&self.deployments(install)?, then).cloned().ok_or_else(not_found)
     }
-
-    /// The deployments of every install, newest first.
-    ///
-    /// # Errors
-    /// `Damaged` or `Format` when a record cannot be read.
-    pub fn deployments_of_all(&self) -> Result<Vec<Deployment>, VaultError> {
-        self.all(&Git::open(&self.path)?)
-    }
-}
-
-/// The deployment of the install that was written last, which is not always the newest: an import is written long after
-/// its time. It is the one that no other names as the one before it; where two hosts have written at once there are
-/// several, and the newest of these is taken.
-pub(super) fn last_written<'d>(known: &'d [Deployment], install: &Install) -> Option<&'d Deployment> {
-    let own = || known.iter().filter(|deployment| same_install(&deployment.record.install, install));
-    let named: HashSet<&DeploymentId> =
-        own().filter_map(|deployment| deployment.record.previous.as_ref().map(|previous| &previous.id)).collect();
-    own().filter(|deployment| !named.contains(deployment.id())).max_by_key(|deployment| deployment.id())
 }
 
 /// Finds the deployment that `selector` names among `deployments` (newest first).

@@ -3,14 +3,14 @@ use std::process::Command;
 
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
-struct Fixture {
-    folder: tempfile::TempDir,
-    vault: Vault,
-    identities: Identities,
-    key: PrivateKey,
+pub(super) struct Fixture {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) vault: Vault,
+    pub(super) identities: Identities,
+    pub(super) key: PrivateKey,
 }
 
-fn signer(key: &PrivateKey) -> CommitSigner {
+pub(super) fn signer(key: &PrivateKey) -> CommitSigner {
     let key = key.clone();
     Arc::new(move |bytes| {
         let signature = key.sign("git", HashAlg::Sha512, bytes).map_err(|e| e.to_string())?;
@@ -18,7 +18,7 @@ fn signer(key: &PrivateKey) -> CommitSigner {
     })
 }
 
-fn new_key() -> PrivateKey {
+pub(super) fn new_key() -> PrivateKey {
     let mut seed = [0; 32];
     random(&mut seed).unwrap();
     let pair = ssh_key::private::Ed25519Keypair::from_seed(&seed);
@@ -27,7 +27,7 @@ fn new_key() -> PrivateKey {
     key
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let identities = Identities::generate();
     let recipients = Recipients::parse(identities.recipients()).unwrap();
@@ -36,11 +36,11 @@ fn fixture() -> Fixture {
     Fixture { folder, vault, identities, key }
 }
 
-fn install() -> Install {
+pub(super) fn install() -> Install {
     Install { namespace: "opschain".into(), release: "opschain".into(), context: None }
 }
 
-fn intent(at: &str, version: &str) -> Intent {
+pub(super) fn intent(at: &str, version: &str) -> Intent {
     Intent {
         install: install(),
         at: at.parse().unwrap(),
@@ -60,7 +60,7 @@ fn intent(at: &str, version: &str) -> Intent {
     }
 }
 
-fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcome {
+pub(super) fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcome {
     Outcome {
         format: FORMAT,
         id: id.clone(),
@@ -73,7 +73,7 @@ fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcom
     }
 }
 
-fn git(fixture: &Fixture, args: &[&str]) -> String {
+pub(super) fn git(fixture: &Fixture, args: &[&str]) -> String {
     let output = Command::new("git").arg("-C").arg(fixture.vault.path()).args(args).output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "git {args:?}: {text}");

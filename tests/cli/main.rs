@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod lint;
+mod records;
 mod reference;
 mod refusals;
+mod upgrade;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

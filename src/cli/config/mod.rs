@@ -1,8 +1,12 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
 mod diff;
+mod extract;
+mod lint;
 mod log;
+mod record;
 mod show;
+mod upgrade;
 
 use std::io::IsTerminal;
 
@@ -12,7 +16,7 @@ pub(super) use diff::change_lines;
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config;
+use crate::ops::config::{self, Which};
 use crate::ui::Ui;
 
 const HOW_TO_NAME: &str = "\
@@ -38,29 +42,38 @@ pub struct ConfigArgs {
     verb: ConfigVerb,
 }
 
+/// Which deployment a verb is about.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// Which deployment
+    deployment: Option<String>,
+    /// What was live at this time (UTC), such as 2026-08-20T10:00, or 2026-08-20 for the end of that day
+    #[arg(long, value_name = "TIME", conflicts_with = "deployment")]
+    at: Option<String>,
+}
+
+impl WhichArgs {
+    /// What was given, else this one.
+    fn or(&self, usual: &str) -> Which {
+        match (&self.at, &self.deployment) {
+            (Some(time), _) => Which::LiveAt(time.clone()),
+            (None, Some(selector)) => Which::Named(selector.clone()),
+            (None, None) => Which::Named(usual.to_owned()),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
-    /// List the deployments, newest first
-    #[command(after_help = "Example:\n  dr config log --limit 100")]
-    Log {
-        /// How many to list
-        #[arg(short = 'l', long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// Show a deployment: who, when, why, chart, images, outcome
-    #[command(after_help = format!("Example:\n  dr config show live\n\n{HOW_TO_NAME}"))]
-    Show {
-        /// Which
-        #[arg(default_value = "latest")]
-        deployment: String,
-    },
-    /// Print the values of a deployment, byte for byte
-    #[command(after_help = format!("Example:\n  dr config cat live > values.yaml\n\n{HOW_TO_NAME}"))]
-    Cat {
-        /// Which
-        #[arg(default_value = "live")]
-        deployment: String,
-    },
+    Record(record::RecordArgs),
+    Log(log::LogArgs),
+    /// Show a deployment: who, when, why, chart, images, outcome; the newest one unless another is named
+    #[command(after_help = format!("Examples:\n  dr config show live\n  dr config show --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
+    Show(WhichArgs),
+    /// Print the values of a deployment, byte for byte; of the live one unless another is named
+    #[command(after_help = format!("Examples:\n  dr config cat live > values.yaml\n  dr config cat --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
+    Cat(WhichArgs),
+    Extract(extract::ExtractArgs),
     /// Compare two of: a deployment, a file, `release` (what helm has stored); exit code 2 when they differ
     ///
     /// By path, as Helm reads the values; the order of keys does not count. Secrets are masked: the fingerprint after
@@ -77,15 +90,18 @@ enum ConfigVerb {
         #[arg(long)]
         raw: bool,
     },
+    Lint(lint::LintArgs),
+    Upgrade(upgrade::UpgradeArgs),
 }
 
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
     match args.verb {
-        ConfigVerb::Log { limit } => ui.report(&config::log(ctx, limit)?)?,
-        ConfigVerb::Show { deployment } => ui.report(&config::show(ctx, &deployment)?)?,
-        ConfigVerb::Cat { deployment } => {
-            let values = config::cat(ctx, &deployment)?;
+        ConfigVerb::Record(args) => return record::run(ctx, ui, args).await,
+        ConfigVerb::Log(args) => ui.report(&config::log(ctx, &args.into())?)?,
+        ConfigVerb::Show(which) => ui.report(&config::show(ctx, &which.or("latest"))?)?,
+        ConfigVerb::Cat(which) => {
+            let values = config::cat(ctx, &which.or("live"))?;
             if std::io::stdout().is_terminal() {
                 ui.talk(
                     "These values hold secrets in the clear; `dr config cat ... > FILE` keeps them off the screen.",
@@ -93,6 +109,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             }
             ui.data(&values)?;
         }
+        ConfigVerb::Extract(args) => return extract::run(ctx, ui, &args),
+        ConfigVerb::Lint(args) => return lint::run(ctx, ui, args).await,
+        ConfigVerb::Upgrade(args) => upgrade::run(ctx, ui, args).await?,
         ConfigVerb::Diff { first, second, raw } => {
             let (from, to) = match &second {
                 Some(second) => (first.as_str(), second.as_str()),

@@ -1,19 +1,52 @@
-//! `dr config`: what was deployed, read from the vault.
+//! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
 mod compare;
+mod extract;
+mod lint;
 mod log;
+mod record;
+pub mod shipped;
+mod upgrade;
+mod when;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 pub use compare::{Compared, compare};
-pub use log::{Log, LogLine, log};
+pub use extract::{Form, extract};
+pub use lint::{LintAsk, Linted, lint};
+pub use log::{Log, LogAsk, LogLine, log};
+pub use record::{
+    Fate, Origin, PreparedRecords, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne, execute_records,
+    plan_records,
+};
+pub use upgrade::{Target, UpgradeAsk, Upgraded, upgrade};
 
 use super::{Ctx, open};
 use crate::crypt::Identities;
 use crate::error::Result;
 use crate::settings::Settings;
-use crate::vault::Deployment;
+use crate::vault::{Deployment, Vault};
+
+/// Which deployment is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// By a selector, as [`Vault::resolve`] takes it.
+    Named(String),
+    /// What was live at a time, as [`Vault::live_at`] takes it: never taken for the version of the same day.
+    LiveAt(String),
+}
+
+impl Which {
+    fn find(&self, vault: &Vault, settings: &Settings) -> Result<Deployment> {
+        let install = open::vault_install(settings);
+        Ok(match self {
+            Self::Named(selector) => vault.resolve(&install, selector)?,
+            Self::LiveAt(time) => vault.live_at(&install, time)?,
+        })
+    }
+}
 
 /// One deployment.
 #[derive(Debug, Serialize)]
@@ -29,9 +62,9 @@ pub struct Shown {
 ///
 /// # Errors
 /// The selector fits none or several.
-pub fn show(ctx: &Ctx, selector: &str) -> Result<Shown> {
+pub fn show(ctx: &Ctx, which: &Which) -> Result<Shown> {
     let settings = ctx.settings()?;
-    let deployment = open::vault(settings)?.resolve(&open::vault_install(settings), selector)?;
+    let deployment = which.find(&open::vault(settings)?, settings)?;
     Ok(Shown { state: deployment.state().into(), deployment })
 }
 
@@ -39,13 +72,23 @@ pub fn show(ctx: &Ctx, selector: &str) -> Result<Shown> {
 ///
 /// # Errors
 /// The selector fits none or several, no identity opens them, or they are damaged.
-pub fn cat(ctx: &Ctx, selector: &str) -> Result<Zeroizing<Vec<u8>>> {
+pub fn cat(ctx: &Ctx, which: &Which) -> Result<Zeroizing<Vec<u8>>> {
+    open_values(ctx, which).map(|(_, bytes)| bytes)
+}
+
+/// The name of a deployment, and its values.
+fn open_values(ctx: &Ctx, which: &Which) -> Result<(String, Zeroizing<Vec<u8>>)> {
     let settings = ctx.settings()?;
     let vault = open::vault(settings)?;
-    let deployment = vault.resolve(&open::vault_install(settings), selector)?;
-    Ok(vault.values(&deployment, &open::identities(settings, None)?)?)
+    let deployment = which.find(&vault, settings)?;
+    let bytes = vault.values(&deployment, &open::identities(settings, None)?)?;
+    Ok((deployment.id().to_string(), bytes))
 }
 
 fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
     settings.keys.identity.as_ref().map(|_| open::identities(settings, None)).transpose()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }

@@ -8,8 +8,8 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm};
 use crate::ops::{Ctx, open};
 use crate::opschain::{Version, keys};
-use crate::values::lint::Context;
 use crate::values::Tree;
+use crate::values::lint::Context;
 use crate::vault::{self, Deployment, How};
 
 /// Values and chart.

@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_secret_made_of_digits_is_an_error_at_its_place() {
-        let yaml = b"env:\n  OPSCHAIN_PRIMARY_KEY: 12345678901234567890123456789012\n  PGPASSWORD: \"73915028461957302846\"\n";
+        let yaml =
+            b"env:\n  OPSCHAIN_PRIMARY_KEY: 12345678901234567890123456789012\n  PGPASSWORD: \"73915028461957302846\"\n";
         assert_eq!(found(yaml), ["2:25 secret-not-text env.OPSCHAIN_PRIMARY_KEY"]);
         let all = lint(&Tree::parse(yaml).unwrap(), yaml);
         assert_eq!(all[0].severity, Severity::Error);

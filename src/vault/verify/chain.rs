@@ -1,0 +1,159 @@
+//! The chain: every record names the one that was written before it.
+//!
+//! The rule. A record names, as `previous` and `joins`, records of its own install that were in the history when it was
+//! written, with the digests that they have. No other record that was already there may have named the same ones: then
+//! it would leave that one out. So two records name the same one only if neither was there when the other was written:
+//! two hosts, merged later. That is a fork, and no flaw.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use git2::Oid;
+
+use super::content::{Chained, older_record};
+use super::flaws::{Finding, Flaw};
+use super::history::Step;
+use super::{Fork, Verification};
+use crate::vault::error::VaultError;
+use crate::vault::git::Git;
+use crate::vault::record::{DeploymentId, Record};
+
+/// A place in the chain: an install, and the record behind which one stands; none for the beginning.
+type Place<'r> = (String, Option<&'r DeploymentId>);
+
+pub(super) fn check(
+    git: &Git,
+    steps: &[Step],
+    records: &Chained<'_>,
+    found: &mut Verification,
+) -> Result<(), VaultError> {
+    let order = Order::new(steps);
+    let objects = git.objects()?;
+    let older = found.base;
+    let mut named: BTreeMap<Place<'_>, Vec<(&Record, usize)>> = BTreeMap::new();
+    for (record, step) in records.all() {
+        let folder = record.install.folder();
+        let what = format!("record of {}", record.id);
+        let mut flaw = |flaw, says: String| {
+            found.findings.push(Finding::new(flaw, what.clone(), says).at(steps[step].id));
+        };
+        let names: Vec<_> = record.previous.iter().chain(&record.joins).collect();
+        if names.is_empty() {
+            named.entry((folder.clone(), None)).or_default().push((record, step));
+        }
+        for previous in names {
+            named.entry((folder.clone(), Some(&previous.id))).or_default().push((record, step));
+            let sha256 = match records.find(previous) {
+                Some((other, ..)) if other.install.folder() != folder => {
+                    flaw(Flaw::BrokenChain, format!("names {}, which is of another install", previous.id));
+                    continue;
+                }
+                Some((_, _, at)) if !order.is_before(at, step) => {
+                    flaw(Flaw::Reordered, format!("names {}, which was recorded only later", previous.id));
+                    continue;
+                }
+                Some((_, sha256, _)) => Some(sha256.to_owned()),
+                None => older.and_then(|tree| older_record(&objects, tree, &folder, &previous.id)),
+            };
+            match sha256 {
+                None => {
+                    flaw(Flaw::BrokenChain, format!("names {} as the one before it, which is missing", previous.id))
+                }
+                Some(sha256) if sha256 != previous.record_sha256 => {
+                    flaw(Flaw::AlteredRecord, format!("names {} with another digest than its record has", previous.id));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for ((_, previous), mut by) in named {
+        by.sort_by_key(|(_, step)| *step);
+        for (place, (record, step)) in by.iter().enumerate() {
+            let skipped = by[..place].iter().find(|(_, earlier)| order.is_before(*earlier, *step));
+            if let Some((skipped, _)) = skipped {
+                let says = format!("leaves out {}, which had been recorded before it", skipped.id);
+                let what = format!("record of {}", record.id);
+                found.findings.push(Finding::new(Flaw::SkippedRecord, what, says).at(steps[*step].id));
+            }
+        }
+        if by.len() > 1 {
+            found.forks.push(Fork {
+                after: previous.map(DeploymentId::to_string),
+                records: by.iter().map(|(record, _)| record.id.to_string()).collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Which step lies behind which.
+struct Order<'s> {
+    steps: &'s [Step],
+    numbers: HashMap<Oid, usize>,
+    /// The first step of the unbranched run that a step belongs to.
+    run: Vec<usize>,
+}
+
+impl<'s> Order<'s> {
+    fn new(steps: &'s [Step]) -> Self {
+        let numbers: HashMap<Oid, usize> = steps.iter().enumerate().map(|(number, step)| (step.id, number)).collect();
+        let mut run: Vec<usize> = Vec::with_capacity(steps.len());
+        for (number, step) in steps.iter().enumerate() {
+            let follows = number > 0 && step.parents.as_slice() == [steps[number - 1].id];
+            run.push(if follows { run[number - 1] } else { number });
+        }
+        Self { steps, numbers, run }
+    }
+
+    /// Whether the step `early` was there when the step `late` was made. Parents come before children in the list.
+    fn is_before(&self, early: usize, late: usize) -> bool {
+        if early >= late || self.run[late] <= early {
+            return early < late;
+        }
+        let mut seen = HashSet::new();
+        let mut ahead = vec![self.run[late]];
+        while let Some(step) = ahead.pop() {
+            for parent in &self.steps[step].parents {
+                let Some(&parent) = self.numbers.get(parent) else { continue };
+                let start = self.run[parent];
+                if (start..=parent).contains(&early) {
+                    return true;
+                }
+                if start > early && seen.insert(start) {
+                    ahead.push(start);
+                }
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_behind_is_found_across_merges_and_what_lies_beside_is_not() {
+        let id = |n: u8| Oid::from_bytes(&[n + 1; 20]).unwrap();
+        // 0 - 1 - 2 - 5 - 6, and 1 - 3 - 4 - 5: 5 merges.
+        let parents: [&[u8]; 7] = [&[], &[0], &[1], &[1], &[3], &[2, 4], &[5]];
+        let steps: Vec<Step> = parents
+            .iter()
+            .enumerate()
+            .map(|(number, parents)| Step {
+                id: id(number as u8),
+                parents: parents.iter().map(|parent| id(*parent)).collect(),
+                added: Vec::new(),
+                recipients: None,
+                by: None,
+                findings: Vec::new(),
+            })
+            .collect();
+        let order = Order::new(&steps);
+        for late in 0..7 {
+            for early in 0..7 {
+                let beside = [(2, 3), (2, 4)].contains(&(early, late));
+                assert_eq!(order.is_before(early, late), early < late && !beside, "{early} before {late}");
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The history: every commit signed by somebody trusted, and every commit only adding files.
+
+use std::collections::{HashMap, HashSet};
+
+use git2::{ObjectType, Oid};
+use jiff::Timestamp;
+
+use super::flaws::{Finding, Flaw};
+use crate::crypt::sign::SignError;
+use crate::crypt::{SignedBy, TrustedSigners};
+use crate::vault::error::VaultError;
+use crate::vault::git::Git;
+use crate::vault::objects::{Entry, Fault, Kind, Objects, entries, entry, on_threads};
+
+/// The namespace that git's signatures of commits are made for.
+const COMMITS: &str = "git";
+
+/// A commit, taken apart.
+pub(super) struct Commit {
+    pub(super) id: Oid,
+    pub(super) tree: Oid,
+    pub(super) parents: Vec<Oid>,
+    at: Timestamp,
+    /// What was signed, and the signature; nothing where it has none.
+    signed: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A file that a commit added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Added {
+    pub(super) path: String,
+    pub(super) blob: Oid,
+}
+
+/// What one commit did.
+pub(super) struct Step {
+    pub(super) id: Oid,
+    pub(super) parents: Vec<Oid>,
+    pub(super) added: Vec<Added>,
+    /// The folder of recipients as the commit found it.
+    pub(super) recipients: Option<Oid>,
+    pub(super) by: Option<SignedBy>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Every commit from `tip` back, parents before children; those in `known` and what lies behind them left out.
+pub(super) fn commits(
+    objects: &Objects<'_>,
+    tip: Oid,
+    known: &HashSet<Oid>,
+    findings: &mut Vec<Finding>,
+) -> Vec<Commit> {
+    let mut read: HashMap<Oid, Option<Commit>> = HashMap::new();
+    let mut order: Vec<Oid> = Vec::new();
+    let mut stack: Vec<(Oid, bool)> = vec![(tip, false)];
+    while let Some((id, parents_done)) = stack.pop() {
+        if parents_done {
+            order.push(id);
+            continue;
+        }
+        if known.contains(&id) || read.contains_key(&id) {
+            continue;
+        }
+        let commit = match objects.read(id, ObjectType::Commit) {
+            Ok(bytes) => match take_apart(id, &bytes) {
+                Some(commit) => commit,
+                None => {
+                    findings.push(Finding::new(Flaw::DamagedObject, format!("commit {id}"), "cannot be read"));
+                    read.insert(id, None);
+                    continue;
+                }
+            },
+            Err(fault) => {
+                findings.push(lost(fault, &format!("commit {id}")));
+                read.insert(id, None);
+                continue;
+            }
+        };
+        stack.push((id, true));
+        stack.extend(commit.parents.iter().rev().map(|parent| (*parent, false)));
+        read.insert(id, Some(commit));
+    }
+    order.into_iter().filter_map(|id| read.remove(&id).flatten()).collect()
+}
+
+/// Every commit from `tip` back, by its name only.
+pub(super) fn ancestors(objects: &Objects<'_>, tip: Oid) -> HashSet<Oid> {
+    let mut ignored = Vec::new();
+    commits(objects, tip, &HashSet::new(), &mut ignored).into_iter().map(|commit| commit.id).collect()
+}
+
+/// The finding of an object that cannot be had.
+pub(super) fn lost(fault: Fault, what: &str) -> Finding {
+    match fault {
+        Fault::Missing => Finding::new(Flaw::MissingObject, what, "is not in the repository"),
+        Fault::Broken(reason) => Finding::new(Flaw::DamagedObject, what, reason),
+    }
+}
+
+/// Looks at each commit: who signed it, and what it did to its parents' files.
+pub(super) fn steps(git: &Git, commits: &[Commit], trusted: &TrustedSigners) -> Result<Vec<Step>, VaultError> {
+    let trees: HashMap<Oid, Oid> = commits.iter().map(|commit| (commit.id, commit.tree)).collect();
+    // A parent outside the commits at hand (older than what is asked about) is looked up by each thread.
+    let tree_of = |objects: &Objects<'_>, id: Oid| -> Option<Oid> {
+        trees.get(&id).copied().or_else(|| {
+            let bytes = objects.read(id, ObjectType::Commit).ok()?;
+            take_apart(id, &bytes).map(|commit| commit.tree)
+        })
+    };
+    on_threads(git.path(), commits, |objects, commit| Ok(step(objects, commit, trusted, &tree_of)))
+}
+
+fn step(
+    objects: &Objects<'_>,
+    commit: &Commit,
+    trusted: &TrustedSigners,
+    tree_of: &dyn Fn(&Objects<'_>, Oid) -> Option<Oid>,
+) -> Step {
+    let mut findings = Vec::new();
+    let by = signer(commit, trusted).map_err(|finding| findings.push(finding)).ok();
+    let mut changes: Vec<Changes> = Vec::new();
+    // A parent that cannot be read has a finding of its own.
+    let parents: Vec<Option<Oid>> = commit.parents.iter().filter_map(|id| tree_of(objects, *id)).map(Some).collect();
+    for parent in if commit.parents.is_empty() { &[None][..] } else { &parents } {
+        let mut change = Changes::default();
+        compare(objects, *parent, Some(commit.tree), "", &mut change);
+        changes.push(change);
+    }
+    let merge = changes.len() > 1;
+    for change in &mut changes {
+        let what = |path: &String| format!("file {path}");
+        change.deleted.retain(|path| is_own(path));
+        change.rewritten.retain(|path| is_own(path));
+        findings.extend(
+            change.deleted.iter().map(|path| Finding::new(Flaw::Deleted, what(path), "was deleted").at(commit.id)),
+        );
+        findings.extend(
+            change
+                .rewritten
+                .iter()
+                .map(|path| Finding::new(Flaw::Rewritten, what(path), "was written again").at(commit.id)),
+        );
+        findings.append(&mut change.lost);
+    }
+    let mut changes = changes.into_iter();
+    let mut added = changes.next().map(|change| change.added).unwrap_or_default();
+    for other in changes {
+        let theirs: HashSet<&str> = other.added.iter().map(|file| file.path.as_str()).collect();
+        added.retain(|file| theirs.contains(file.path.as_str()));
+    }
+    if merge {
+        findings.extend(added.iter().filter(|file| is_own(&file.path)).map(|file| {
+            Finding::new(Flaw::MergeWrites, format!("file {}", file.path), "was written by a merge").at(commit.id)
+        }));
+    }
+    let recipients = parents.first().copied().flatten().and_then(|tree| {
+        let tree = objects.tree(tree).ok()?;
+        entry(&tree, "recipients").map(|folder| folder.id)
+    });
+    findings.sort_by(|a, b| (a.flaw, &a.what).cmp(&(b.flaw, &b.what)));
+    findings.dedup();
+    Step { id: commit.id, parents: commit.parents.clone(), added, recipients, by, findings }
+}
+
+/// Whether a file is one of the vault's own, which are never written again. An operator may keep others beside them (an
+/// ignore file, say), and change these.
+pub(super) fn is_own(path: &str) -> bool {
+    matches!(path, "vault.json" | "README.md" | ".gitattributes" | "fingerprint.key.age")
+        || ["deployments/", "recipients/", "rekeyed/"].iter().any(|folder| path.starts_with(folder))
+}
+
+fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, Finding> {
+    let finding = |flaw, says: String| Finding::new(flaw, format!("commit {}", commit.id), says).at(commit.id);
+    let (payload, signature) =
+        commit.signed.as_ref().ok_or_else(|| finding(Flaw::Unsigned, "has no signature".into()))?;
+    trusted.verify_at(COMMITS, payload, signature, commit.at).map_err(|error| match error {
+        SignError::Unknown { .. } | SignError::NotForThis { .. } => finding(Flaw::UntrustedSigner, error.to_string()),
+        other => finding(Flaw::BadSignature, other.to_string()),
+    })
+}
+
+/// What one tree has that another has not.
+#[derive(Default)]
+struct Changes {
+    added: Vec<Added>,
+    deleted: Vec<String>,
+    rewritten: Vec<String>,
+    lost: Vec<Finding>,
+}
+
+/// Compares two folders; only what differs is read.
+fn compare(objects: &Objects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &str, changes: &mut Changes) {
+    let mut read = |id: Option<Oid>| match id.map(|id| objects.tree(id)).transpose() {
+        Ok(tree) => tree,
+        Err(fault) => {
+            changes.lost.push(lost(fault, &format!("folder {folder}/")));
+            None
+        }
+    };
+    let (old, new) = (read(old), read(new));
+    let (mut old, mut new) = (
+        entries(old.as_deref().unwrap_or_default()).peekable(),
+        entries(new.as_deref().unwrap_or_default()).peekable(),
+    );
+    loop {
+        match (old.peek().copied(), new.peek().copied()) {
+            (None, None) => return,
+            (Some(was), Some(is)) if was.name == is.name => {
+                if was.id != is.id || was.kind != is.kind {
+                    match (was.kind, is.kind) {
+                        (Kind::Folder, Kind::Folder) => {
+                            compare(objects, Some(was.id), Some(is.id), &is.path(folder), changes);
+                        }
+                        _ => changes.rewritten.push(is.path(folder)),
+                    }
+                }
+                old.next();
+                new.next();
+            }
+            (Some(was), is) if is.is_none_or(|is| order(&was) < order(&is)) => {
+                match was.kind {
+                    Kind::Folder => compare(objects, Some(was.id), None, &was.path(folder), changes),
+                    _ => changes.deleted.push(was.path(folder)),
+                }
+                old.next();
+            }
+            (_, Some(is)) => {
+                match is.kind {
+                    Kind::Folder => compare(objects, None, Some(is.id), &is.path(folder), changes),
+                    Kind::File => changes.added.push(Added { path: is.path(folder), blob: is.id }),
+                    Kind::Other => changes.lost.push(Finding::new(
+                        Flaw::StrangeFile,
+                        format!("file {}", is.path(folder)),
+                        "is a link, a program or another repository",
+                    )),
+                }
+                new.next();
+            }
+            (Some(_), None) => return,
+        }
+    }
+}
+
+/// Git sorts a folder as if its name ended in a slash.
+fn order<'t>(entry: &Entry<'t>) -> impl Ord + use<'t> {
+    let slash: &[u8] = if entry.kind == Kind::Folder { b"/" } else { b"" };
+    [entry.name, slash].concat()
+}
+
+/// Reads a commit's headers. What is signed is the commit without its `gpgsig` header.
+fn take_apart(id: Oid, bytes: &[u8]) -> Option<Commit> {
+    let headers_end = bytes.windows(2).position(|two| two == b"\n\n")? + 1;
+    let mut commit = Commit { id, tree: Oid::ZERO_SHA1, parents: Vec::new(), at: Timestamp::UNIX_EPOCH, signed: None };
+    let (mut signature, mut payload) = (Vec::new(), Vec::with_capacity(bytes.len()));
+    let mut inside = false;
+    for line in bytes[..headers_end].split_inclusive(|byte| *byte == b'\n') {
+        let continued = inside && line.starts_with(b" ");
+        inside = continued || (line.starts_with(b"gpgsig ") && signature.is_empty());
+        if inside {
+            signature.extend_from_slice(if continued { &line[1..] } else { &line[b"gpgsig ".len()..] });
+            continue;
+        }
+        payload.extend_from_slice(line);
+        let text = std::str::from_utf8(line).unwrap_or_default().trim_end();
+        match text.split_once(' ') {
+            Some(("tree", name)) => commit.tree = Oid::from_str(name).ok()?,
+            Some(("parent", name)) => commit.parents.push(Oid::from_str(name).ok()?),
+            Some(("committer", rest)) => {
+                let seconds = rest.rsplit(' ').nth(1)?.parse().ok()?;
+                commit.at = Timestamp::from_second(seconds).ok()?;
+            }
+            _ => {}
+        }
+    }
+    payload.extend_from_slice(&bytes[headers_end..]);
+    commit.signed = (!signature.is_empty()).then_some((payload, signature));
+    Some(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_taken_apart_as_git_signs_it() {
+        let id = "0123456789012345678901234567890123456789";
+        let text = format!(
+            "tree {id}\nparent {id}\nauthor a <a@b> 5 +0000\ncommitter a <a@b> 7 +0000\ngpgsig -----BEGIN\n line\n -----END\n\nsubject\n\ngpgsig no\n"
+        );
+        let commit = take_apart(Oid::ZERO_SHA1, text.as_bytes()).unwrap();
+        let (payload, signature) = commit.signed.unwrap();
+        assert_eq!(signature, b"-----BEGIN\nline\n-----END\n");
+        assert!(String::from_utf8(payload).unwrap().ends_with("+0000\n\nsubject\n\ngpgsig no\n"));
+        assert_eq!((commit.parents.len(), commit.at.as_second()), (1, 7));
+    }
+
+    #[test]
+    fn folders_sort_as_git_does() {
+        let entry = |name: &'static str, kind| Entry { name: name.as_bytes(), kind, id: Oid::ZERO_SHA1 };
+        assert!(order(&entry("a.b", Kind::File)) < order(&entry("a", Kind::Folder)));
+        assert!(order(&entry("a", Kind::File)) < order(&entry("a.b", Kind::File)));
+    }
+}

@@ -1,0 +1,229 @@
+//! Verifying the vault without a key: who wrote each commit, that nothing was rewritten, that nothing is missing.
+//!
+//! ```text
+//! history   every commit: signature, trusted signer, only additions against each parent
+//! content   every file that was added: read once, digest, form, place, recipients
+//! chain     every record: the ones before it, there, unaltered, none left out
+//! opening   with keys: every version opens and is what was recorded
+//! ```
+
+mod chain;
+mod content;
+pub mod flaws;
+mod history;
+mod opening;
+pub(super) mod sealed;
+
+use std::collections::{BTreeMap, HashSet};
+
+use git2::Oid;
+use serde::Serialize;
+
+pub use flaws::{Finding, Flaw, Grave};
+pub use opening::{Opened, OpenedBy};
+
+use super::Vault;
+use super::error::VaultError;
+use super::git::{BRANCH, Git, NEWEST};
+use crate::crypt::{Identities, TrustedSigners};
+
+/// The name of the list in a folder of `rekeyed/`.
+pub(super) const REKEY_FILE: &str = "rekey.json";
+
+/// Records that name the same one before them: two hosts had recorded at once, and were merged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fork {
+    /// The one that they name; none when each is its install's first.
+    pub after: Option<String>,
+    /// They.
+    pub records: Vec<String>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verification {
+    /// The newest commit.
+    pub newest: Option<String>,
+    /// How many commits were checked.
+    pub commits: usize,
+    /// Who signed how many of them.
+    pub signed_by: BTreeMap<String, usize>,
+    /// How many deployments there are.
+    pub deployments: usize,
+    /// Of how many installs.
+    pub installs: usize,
+    /// How many of them have an outcome.
+    pub outcomes: usize,
+    /// How many files.
+    pub files: usize,
+    /// And bytes in them.
+    pub bytes: u64,
+    /// How many files were sealed again.
+    pub rekeyed: usize,
+    /// Where two hosts had recorded at once.
+    pub forks: Vec<Fork>,
+    /// What opened, where keys were at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What is worth knowing and not wrong.
+    pub notes: Vec<String>,
+    /// Whether the whole history was looked at, or only what is new in it.
+    #[serde(skip)]
+    whole: bool,
+    /// The tree that what is new was laid over.
+    #[serde(skip)]
+    base: Option<Oid>,
+}
+
+impl Verification {
+    /// What the findings say of the vault; nothing when there are none.
+    pub fn grave(&self) -> Option<Grave> {
+        self.findings.iter().map(|finding| finding.flaw.grave()).min()
+    }
+}
+
+impl Vault {
+    /// Checks everything that can be checked without a key, and with `identities` that every version opens and is what
+    /// was recorded. When all is well, the newest commit is remembered, so that a branch that is moved back is found.
+    ///
+    /// # Errors
+    /// The repository cannot be read at all. What is wrong inside it is a finding.
+    pub fn verify(
+        &self,
+        trusted: &TrustedSigners,
+        identities: Option<&Identities>,
+    ) -> Result<Verification, VaultError> {
+        let git = Git::open(&self.path)?;
+        let mut found = Verification { whole: true, ..Verification::default() };
+        branch(&git, &mut found)?;
+        let Some(tip) = git.head_id()? else {
+            found.findings.push(Finding::new(Flaw::WrongBranch, format!("branch {BRANCH}"), "is not there"));
+            return Ok(found);
+        };
+        found.newest = Some(tip.to_string());
+        history_of(&git, tip, &HashSet::new(), trusted, &mut found)?;
+        if let Some(identities) = identities {
+            opening::check(self, &git, identities, &mut found)?;
+        }
+        work_tree(&git, &mut found)?;
+        found.findings.sort_by(|a, b| (a.flaw.grave(), &a.what).cmp(&(b.flaw.grave(), &b.what)));
+        if found.findings.is_empty() {
+            git.remember(tip)?;
+        }
+        Ok(found)
+    }
+
+    /// Checks what `tip` has that the branch has not: what another host has recorded.
+    pub(super) fn verify_incoming(
+        &self,
+        git: &Git,
+        tip: Oid,
+        trusted: &TrustedSigners,
+    ) -> Result<Verification, VaultError> {
+        let mut found = Verification { newest: Some(tip.to_string()), ..Verification::default() };
+        let objects = git.objects()?;
+        let known = match git.head_id()? {
+            Some(ours) => {
+                found.base = git.tree_id()?;
+                history::ancestors(&objects, ours)
+            }
+            None => {
+                found.whole = true;
+                HashSet::new()
+            }
+        };
+        history_of(git, tip, &known, trusted, &mut found)?;
+        Ok(found)
+    }
+}
+
+fn history_of(
+    git: &Git,
+    tip: Oid,
+    known: &HashSet<Oid>,
+    trusted: &TrustedSigners,
+    found: &mut Verification,
+) -> Result<(), VaultError> {
+    let shallow = git.repo().is_shallow();
+    if shallow {
+        found.findings.push(Finding::new(
+            Flaw::Shallow,
+            "clone",
+            "is shallow: the older commits are not here; `git fetch --unshallow` brings them",
+        ));
+    }
+    let mut lost = Vec::new();
+    let commits = history::commits(&git.objects()?, tip, known, &mut lost);
+    // The commits behind the end of a shallow clone are known to be missing.
+    found.findings.extend(lost.into_iter().filter(|finding| !shallow || finding.flaw != Flaw::MissingObject));
+    let roots = commits.iter().filter(|commit| commit.parents.is_empty());
+    for root in roots.skip(usize::from(known.is_empty())) {
+        let says = "begins a history that is not this vault's";
+        found.findings.push(Finding::new(Flaw::SecondRoot, format!("commit {}", root.id), says).at(root.id));
+    }
+    let mut steps = history::steps(git, &commits, trusted)?;
+    found.commits = steps.len();
+    for step in &mut steps {
+        found.findings.append(&mut step.findings);
+        if let Some(by) = &step.by {
+            *found.signed_by.entry(by.principal.clone()).or_default() += 1;
+        }
+    }
+    content::check(git, &steps, found)
+}
+
+/// Where the branch is, against where it was seen last.
+fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
+    let repo = git.repo();
+    let head =
+        repo.find_reference("HEAD").ok().and_then(|head| head.symbolic_target().ok().flatten().map(str::to_owned));
+    if head.as_deref() != Some(BRANCH) {
+        let now = head.unwrap_or_else(|| "a commit of its own".into());
+        found.notes.push(format!("HEAD is at {now}; dr reads and writes {BRANCH}"));
+    }
+    let (Some(seen), Some(tip)) = (git.remembered()?, git.head_id()?) else { return Ok(()) };
+    let objects = git.objects()?;
+    if seen != tip && !history::ancestors(&objects, tip).contains(&seen) {
+        let when = repo.find_commit(seen).map(|commit| commit.time().seconds()).ok();
+        let when = when.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+        let of = when.map_or(String::new(), |at| format!(" of {at}"));
+        found.findings.push(Finding::new(
+            Flaw::RolledBack,
+            format!("branch {BRANCH}"),
+            format!(
+                "was moved back: it does not have commit {seen}{of}, which was there before ({NEWEST} still names it)"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Files of the work tree that are not what the newest commit says: nobody reads them, and somebody should know.
+fn work_tree(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
+    const MOST: usize = 5;
+    if git.repo().is_bare() {
+        return Ok(());
+    }
+    let mut options = git2::StatusOptions::new();
+    options.include_untracked(true).recurse_untracked_dirs(true).exclude_submodules(true);
+    let failed = VaultError::git("compare the vault's work tree with its newest commit");
+    let statuses = git.repo().statuses(Some(&mut options)).map_err(failed)?;
+    for status in statuses.iter().take(MOST) {
+        let path = status.path().unwrap_or("a file").to_owned();
+        let says = match status.status() {
+            status if status.is_wt_new() || status.is_index_new() => "is not in the vault",
+            status if status.is_wt_deleted() || status.is_index_deleted() => "is missing in the work tree",
+            _ => "is altered in the work tree",
+        };
+        found.notes.push(format!("{path} {says}; `git status` in the vault shows it"));
+    }
+    if statuses.len() > MOST {
+        found.notes.push(format!("... and {} more files of the work tree", statuses.len() - MOST));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
