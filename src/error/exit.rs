@@ -12,6 +12,8 @@ pub enum Exit {
     Changed = 2,
     /// `doctor` found something that must be mended first.
     Unready = 3,
+    /// `config check` found something secret in the clear.
+    Exposed = 5,
     /// The settings file is missing, unreadable or wrong.
     Settings = 10,
     /// Helm is missing, too old, or failed.
@@ -62,6 +64,8 @@ pub enum Exit {
     Drift = 33,
     /// The arguments make no sense.
     Usage = 64,
+    /// A fault of the program itself.
+    Panic = 70,
     /// Ctrl-C.
     Interrupted = 130,
     /// TERM.
@@ -75,6 +79,7 @@ impl Exit {
         (Exit::Failure, "failure", "it failed in a way that has no code of its own"),
         (Exit::Changed, "changed", "`config diff`: the two differ; `config lint`: something was found"),
         (Exit::Unready, "unready", "`doctor` found something that must be mended first"),
+        (Exit::Exposed, "exposed", "`config check` found something in the clear that should not be"),
         (Exit::Settings, "settings", "the settings file is missing, unreadable or wrong"),
         (Exit::Helm, "helm", "helm is missing, too old, or failed"),
         (Exit::Cluster, "cluster", "the cluster cannot be reached, or does not allow what is needed"),
@@ -100,6 +105,7 @@ impl Exit {
         (Exit::Timeout, "timeout", "something did not happen in the time allowed"),
         (Exit::Drift, "drift", "the live install is not what the vault says"),
         (Exit::Usage, "usage", "the arguments make no sense"),
+        (Exit::Panic, "panic", "a fault of `dr` itself; what was begun is put back or resumed by the next `dr`"),
         (Exit::Interrupted, "interrupted", "Ctrl-C"),
         (Exit::Terminated, "terminated", "the TERM signal"),
     ];

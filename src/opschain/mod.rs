@@ -4,6 +4,8 @@
 //! documentation and published `values.yaml` files up to the release of 2026-10-08.
 
 pub mod keys;
+pub mod live;
+pub mod parity;
 pub mod releases;
 pub mod scope;
 pub mod secrets;

@@ -93,7 +93,7 @@ fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
             .map(Zeroizing::new)
             .map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))?
     } else {
-        super::cat(ctx, &Which::Named(text.to_owned()))?
+        super::cat(ctx, &Which::Named(text.to_owned()), None)?
     };
     let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
     Ok((text.to_owned(), tree))
