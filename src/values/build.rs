@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
 
-use super::documents::{at_end_of, documents, error_at, place_of};
+use super::documents::{at_end_of, dash_of, documents, error_at, place_of, up_to_line};
 use super::path::{Path, Segment};
 use super::quirks::{Patched, Sign, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
@@ -232,6 +232,11 @@ impl<'s> Builder<'s> {
     fn node(&mut self, event: Event<'s>, span: Span) -> Built {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let span = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    up_to_line(self.source, span)
+                } else {
+                    span
+                };
                 let scalar = self.scalar(&text, style, tag.as_deref(), &span)?;
                 match style {
                     ScalarStyle::Plain => {}
@@ -247,6 +252,7 @@ impl<'s> Builder<'s> {
             Event::SequenceStart(style, anchor, _) => {
                 let items = self.within(style, &span, Self::list)?;
                 let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
+                let span = if style == StructureStyle::Block { dash_of(self.source, span) } else { span };
                 Ok(self.keep(anchor, Node { kind: Kind::List(items), span, size }))
             }
             Event::MappingStart(style, anchor, _) => {

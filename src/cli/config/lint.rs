@@ -40,8 +40,7 @@ pub struct LintArgs {
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: LintArgs) -> Result<Exit> {
     let (name, values) = read(&args.file)?;
-    let ask =
-        LintAsk { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };
+    let ask = LintAsk { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };
     let linted = config::lint(ctx, ask).await?;
     ui.report(&linted)?;
     Ok(linted.exit())

@@ -72,7 +72,7 @@ impl Walk<'_> {
     fn other_key(&self, entry: &Entry, siblings: &[Entry], known: &Known, steps: &[String]) -> Option<Finding> {
         let here = path(steps);
         let of = |id, reason, fix| Some(Finding { reason, fix, ..finding(id, &entry.key_span, Some(&here)) });
-        if let Some(fact) = self.fact(steps, |fact| fact.until.is_some()) {
+        if let Some(fact) = self.fact(|fact, path| fact.until.is_some() && path == steps) {
             let until = fact.until.unwrap_or_default();
             let fix = match fact.instead {
                 Some(instead) => format!("use {instead}"),
@@ -80,7 +80,8 @@ impl Walk<'_> {
             };
             return of("deprecated-key", format!("release {until} replaced or removed this key"), fix);
         }
-        if let Some(fact) = self.fact(steps, |fact| fact.from.is_some()) {
+        // Were any of what is below it known already, it would be too.
+        if let Some(fact) = self.fact(|fact, path| fact.from.is_some() && path.starts_with(steps)) {
             let from = fact.from.unwrap_or_default();
             let reason = format!("this key comes with release {from}: nothing reads it before");
             return of("unknown-key", reason, "remove it until then".into());
@@ -107,8 +108,8 @@ impl Walk<'_> {
         }
     }
 
-    fn fact(&self, steps: &[String], fits: impl Fn(&KeyFact) -> bool) -> Option<&'static KeyFact> {
-        self.context.facts.keys.iter().find(|fact| fits(fact) && expand(fact.keys).iter().any(|path| path == steps))
+    fn fact(&self, fits: impl Fn(&KeyFact, &[String]) -> bool) -> Option<&'static KeyFact> {
+        self.context.facts.keys.iter().find(|fact| expand(fact.keys).iter().any(|path| fits(fact, path)))
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(said("db: {image: x}\n", None, None), ["1:6 deprecated-key use db.cnpg.imageName"]);
         assert!(said("db: {image: x}\n", None, Some("2025-10-17")).is_empty());
         let early = said("db: {cnpg: {clusterName: x}}\n", Some("db: {cnpg: {instances: 1}}\n"), Some("2025-10-17"));
-        assert_eq!(early, ["1:12 unknown-key remove it until then"]);
+        assert_eq!(early, ["1:13 unknown-key remove it until then"]);
     }
 
     #[test]

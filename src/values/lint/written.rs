@@ -111,7 +111,7 @@ pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<Finding>) {
         let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
         let at = Span { line, ..first.clone() };
         let length = bytes.len() - bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        findings.push(if length % 4096 == 0 {
+        findings.push(if length.is_multiple_of(4096) {
             Finding {
                 reason: format!("the last line has no end and {length} bytes: helm 4 itself would lose it"),
                 fix: "end the line; dr does so when it hands the file to helm".into(),
