@@ -123,7 +123,7 @@ mod tests {
             layers.iter().map(|layer| overlay::Layer { kind: layer.kind, bytes: layer.bytes }).collect();
         let merged = overlay::merge(&given).unwrap();
         let expected = concat!(
-            r#"{"a":{"b":null,"true":false,"ü":"x\n<&>","y":[1,0.5,1e+21]},"#,
+            r#"{"a":{"b":null,"q":[1,0.5,1e+21],"true":false,"ü":"x\n<&>"},"#,
             r#""l":["a","b"],"n":7,"t":true,"z":1}"#,
             "\n"
         );

@@ -239,11 +239,12 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
         ctx.secrets().learn_tree(&before.tree);
     }
 
-    let running = order::live_version(live, before.first().map(|before| &before.tree), newest);
+    let trees: Vec<_> = before.iter().map(|before| &before.tree).collect();
+    let running = order::live_version(live, &trees, newest);
     let tried = order::tried_since(&site.deployments, live);
     let caution = site.settings.deploy.skipped_releases;
     let upgrade = order::check(running.as_ref(), tried, subject.version.as_ref(), caution, &manner.allow)?;
-    let versions_differ = running.is_some() && running != subject.version;
+    let versions_differ = running.is_some() && subject.version.is_some() && running != subject.version;
     let guarded = before::guarded(&site, &before, &subject).await?;
     for before in &before {
         order::credentials_first(&before.tree, &subject.tree, versions_differ, &manner.allow)?;
@@ -338,5 +339,9 @@ async fn refuse_stale(prepared: &Prepared) -> Result<()> {
         name(now),
         name(plan.revision)
     );
-    Err(CommandError::new(Exit::Locked, text).hint("Run the same command again: it compares with what is live now."))
+    Err(stale(text))
+}
+
+fn stale(text: String) -> CommandError {
+    CommandError::new(Exit::Locked, text).hint("Run the same command again: it compares with what is live now.")
 }

@@ -27,16 +27,24 @@ pub struct Upgrade {
     pub notes: Vec<String>,
 }
 
-/// The version that is live: what the vault recorded, else what the values name, else helm's chart.
-pub(super) fn live_version(
-    live: Option<&Deployment>,
-    values: Option<&Tree>,
-    newest: Option<&Revision>,
-) -> Option<Version> {
+/// The version that is live: what the vault recorded and what the live values name (the newest of them, where somebody
+/// else has deployed since), else helm's chart.
+pub(super) fn live_version(live: Option<&Deployment>, values: &[&Tree], newest: Option<&Revision>) -> Option<Version> {
     let recorded = live.and_then(|live| live.record.opschain_version.as_deref());
-    let named = values.and_then(|tree| tree.text(VERSION));
+    let named = match recorded {
+        // A restore may lay another version over the values that it records.
+        Some(_) => values.get(1..).unwrap_or_default(),
+        None => values,
+    };
+    let known = recorded.into_iter().chain(named.iter().filter_map(|tree| tree.text(VERSION)));
+    let known = known.filter_map(|text| text.parse().ok()).reduce(later);
     let chart = newest.and_then(|revision| revision.chart.rsplit_once('-')).map(|(_, version)| version);
-    [recorded, named, chart].into_iter().flatten().find_map(|text| text.parse().ok())
+    known.or_else(|| chart?.parse().ok())
+}
+
+/// The one that came out later; the first, where that cannot be known.
+fn later(a: Version, b: Version) -> Version {
+    if a.release_order(&b) == Some(std::cmp::Ordering::Less) { b } else { a }
 }
 
 /// A newer version than the live one that was tried and whose containers ran: it may have moved the schema on, whatever
@@ -54,7 +62,7 @@ pub(super) fn tried_since<'d>(
         let images = &deployment.outcome.as_ref()?.images;
         images.iter().any(|image| image.reference.ends_with(&tag)).then_some((version, deployment))
     });
-    ran.reduce(|best, next| if best.0.release_order(&next.0) == Some(std::cmp::Ordering::Less) { next } else { best })
+    ran.reduce(|best, next| if later(best.0.clone(), next.0.clone()) == best.0 { best } else { next })
 }
 
 /// Refuses to go back, and to leave releases out where the settings say so; tells what is on the way.
@@ -181,6 +189,21 @@ mod tests {
         assert!(error.hints()[0].contains("dr bundle restore --version 2026-08-20"), "{error:?}");
         assert_eq!(order("2026-09-14", "2026-08-20", Caution::Warn, &["version"]).unwrap().skipped, ["2026-09-10"]);
         assert!(order("edge", "2026-08-20", Caution::Refuse, &[]).is_ok(), "nothing is known of builds that move");
+    }
+
+    #[test]
+    fn the_newest_that_anybody_deployed_is_what_is_live() {
+        let tree =
+            |version: &str| Tree::parse(format!("env: {{OPSCHAIN_VERSION: \"{version}\"}}\n").as_bytes()).unwrap();
+        let (ours, theirs) = (tree("2026-08-20"), tree("2026-09-14"));
+        let revision: Revision = serde_json::from_value(serde_json::json!({"revision": 2, "updated": "t",
+            "status": "deployed", "chart": "opschain-2026.7.28"}))
+        .unwrap();
+        let live = |values: &[&Tree]| live_version(None, values, Some(&revision)).map(|version| version.tag());
+        assert_eq!(live(&[&ours, &theirs]).as_deref(), Some("2026-09-14"));
+        assert_eq!(live(&[&theirs, &ours]).as_deref(), Some("2026-09-14"));
+        assert_eq!(live(&[]).as_deref(), Some("2026-07-28"));
+        assert_eq!(live_version(None, &[], None), None);
     }
 
     #[test]

@@ -120,7 +120,9 @@ async fn outcome_of(
         Err(error) => (Status::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
     };
     // Of what failed, only a revision that was not there before is its own.
-    let is_own = |revision: &u32| prepared.plan.revision.is_none_or(|before| *revision > before);
+    // The number of one that was removed is given again.
+    let removed = u32::from(prepared.plan.stuck.is_some());
+    let is_own = |revision: &u32| prepared.plan.revision.is_none_or(|before| *revision + removed > before);
     let helm_revision = match ended {
         Ok(revision) => Some(revision.revision),
         Err(_) => {

@@ -234,7 +234,7 @@ fn end_of(of: &Deployment, all: &[Deployment], history: &[Revision], me: &str) -
 /// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.
 ///
 /// # Errors
-/// `Pending` where nobody has agreed to the repair; what asking helm and the cluster fails with.
+/// `Pending` where nobody has agreed to the repair; the release was not dead, and has changed; what asking helm and the cluster fails with.
 pub(super) async fn settle(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
     let Prepared { plan, helm, repair, .. } = prepared;
     let removed = match (&plan.stuck, repair) {
@@ -258,7 +258,11 @@ pub(super) async fn settle(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) ->
             None
         }
     };
-    settle_interrupted(ctx, prepared, removed.as_ref()).await
+    settle_interrupted(ctx, prepared, removed.as_ref()).await?;
+    if plan.stuck.is_some() && removed.is_none() {
+        return Err(super::stale(format!("the helm that was at work on release {} has ended after all", plan.release)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
