@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
+mod deploy;
+mod diff;
 mod edits;
+mod passphrase;
 mod plain_git;
 mod records;
 mod reference;

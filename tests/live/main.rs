@@ -7,6 +7,7 @@
 
 mod cluster;
 mod create;
+mod deploy;
 mod host;
 mod install;
 mod refusals;
