@@ -40,6 +40,11 @@ impl DeploymentId {
         &self.0
     }
 
+    /// The half that is the time: names sort by it.
+    pub(super) fn time(&self) -> &str {
+        self.0.split_once('-').map_or(&self.0, |(time, _)| time)
+    }
+
     /// The half behind the time: enough to name it among a few.
     pub fn short(&self) -> &str {
         self.0.split_once('-').map_or(&self.0, |(_, salt)| salt)

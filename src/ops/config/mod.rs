@@ -1,11 +1,17 @@
 //! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
+pub mod check;
 mod compare;
 pub mod edit;
 mod extract;
 mod log;
+pub mod parity;
 mod plain_git;
+pub mod recipients;
 mod record;
+pub mod rekey;
+pub mod sync;
+pub mod verify;
 mod when;
 
 use serde::Serialize;
@@ -95,7 +101,8 @@ fn open_values(ctx: &Ctx, which: &Which) -> Result<(String, Zeroizing<Vec<u8>>)>
     Ok((deployment.id().to_string(), bytes))
 }
 
-fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
+/// The keys of this host, where it has some.
+pub(in crate::ops) fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
     settings.keys.identity.as_ref().map(|_| open::identities(settings, None)).transpose()
 }
 
