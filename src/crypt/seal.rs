@@ -232,6 +232,12 @@ impl Identities {
         self.keys.iter().map(|identity| Zeroizing::new(identity.to_string().expose_secret().to_owned())).collect()
     }
 
+    /// These and the others.
+    pub fn and(mut self, others: Self) -> Self {
+        self.keys.extend(others.keys);
+        self
+    }
+
     /// Each of them alone, in the order of [`Identities::recipients`]: to tell which one opens a file.
     pub fn each(&self) -> Vec<Self> {
         let one = |key: &x25519::Identity| Self { keys: vec![key.clone()], witness: self.witness.clone() };

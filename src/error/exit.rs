@@ -12,6 +12,8 @@ pub enum Exit {
     Changed = 2,
     /// `doctor` found something that must be mended first.
     Unready = 3,
+    /// `config check` found something secret in the clear.
+    Exposed = 5,
     /// The settings file is missing, unreadable or wrong.
     Settings = 10,
     /// Helm is missing, too old, or failed.
@@ -77,6 +79,7 @@ impl Exit {
         (Exit::Failure, "failure", "it failed in a way that has no code of its own"),
         (Exit::Changed, "changed", "`config diff`: the two differ"),
         (Exit::Unready, "unready", "`doctor` found something that must be mended first"),
+        (Exit::Exposed, "exposed", "`config check` found something in the clear that should not be"),
         (Exit::Settings, "settings", "the settings file is missing, unreadable or wrong"),
         (Exit::Helm, "helm", "helm is missing, too old, or failed"),
         (Exit::Cluster, "cluster", "the cluster cannot be reached, or does not allow what is needed"),

@@ -34,6 +34,27 @@ impl From<VaultError> for CommandError {
             VaultError::Damaged { .. } => new(Exit::Damaged).hint(
                 "Run `git fsck` and `git log --show-signature` in the vault; a clone elsewhere may have the good file.",
             ),
+            VaultError::Incoming { untrusted: true, .. } => new(Exit::Untrusted).hint(
+                "If it is one of your hosts, add its key (its `signing_key.pub`) to the trusted signers; nothing was brought in.",
+            ),
+            VaultError::Incoming { .. } => new(Exit::Damaged).hint(
+                "Nothing was brought in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
+            ),
+            VaultError::Conflict { .. } => new(Exit::Vault).hint(
+                "Nothing was changed. `dr` never writes a file twice, so one side was changed by hand: `dr config verify` finds which.",
+            ),
+            VaultError::Unrelated => new(Exit::Vault)
+                .hint("Begin with a clone on the second host: `git clone -b main REMOTE FOLDER`, then `dr init --vault FOLDER`."),
+            VaultError::NoRemote { path, names } if names.is_empty() => new(Exit::Vault)
+                .hint(format!("`git -C {path} remote add origin ADDRESS` names one; an empty bare repository will do.")),
+            VaultError::NoRemote { .. } => new(Exit::Vault).hint("Name one: `dr config sync REMOTE`."),
+            VaultError::Remote { .. } => new(Exit::Vault)
+                .hint("`dr` uses your own git and its credentials: try the same with `git fetch` in the vault's folder."),
+            VaultError::HookThere { command, .. } => {
+                new(Exit::Vault).hint(format!("Add this line to it by hand: {command}"))
+            }
+            VaultError::Stopped => new(Exit::Interrupted),
+            VaultError::Recipient { .. } => new(Exit::Keys).hint("`dr config recipients list` shows who can open the vault."),
             VaultError::Rewrite { .. } => new(Exit::Vault).hint("`dr config log` shows what was recorded."),
         }
     }

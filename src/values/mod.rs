@@ -5,10 +5,12 @@
 
 mod build;
 pub mod diff;
+pub mod excerpt;
 mod forms;
 mod inner;
 mod known;
 pub mod lint;
+pub mod locate;
 pub mod overlay;
 pub mod path;
 pub mod redact;

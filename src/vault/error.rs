@@ -105,6 +105,64 @@ pub enum VaultError {
         /// The file.
         path: String,
     },
+    /// What another host has recorded is not what a trusted one would write.
+    #[error("what was fetched is refused: {first}{}", more(*count))]
+    Incoming {
+        /// How many flaws it has.
+        count: usize,
+        /// The first of them.
+        first: String,
+        /// Whether it is a matter of who signed it.
+        untrusted: bool,
+    },
+    /// The same file was written on both sides, differently.
+    #[error("both sides have written {}, each with other bytes", paths.join(", "))]
+    Conflict {
+        /// The files.
+        paths: Vec<String>,
+    },
+    /// The remote holds another vault.
+    #[error("the remote holds another vault: the two have no commit in common")]
+    Unrelated,
+    /// There is no remote, or there are several.
+    #[error("the config vault {path} has {}", if names.is_empty() { "no remote".to_owned() } else { format!("the remotes {}", names.join(", ")) })]
+    NoRemote {
+        /// The vault.
+        path: String,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The user's git failed. Passwords of addresses are masked.
+    #[error("{act}: {said}")]
+    Remote {
+        /// What was attempted.
+        act: String,
+        /// What git said.
+        said: String,
+    },
+    /// The user has asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// A repository has a hook already.
+    #[error("there is a hook already: {path}")]
+    HookThere {
+        /// The hook.
+        path: String,
+        /// What was to be written into it.
+        command: String,
+    },
+    /// A change of the recipients makes no sense.
+    #[error("{key} {reason}")]
+    Recipient {
+        /// The public key.
+        key: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+fn more(count: usize) -> String {
+    if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
 }
 
 impl VaultError {

@@ -185,6 +185,11 @@ impl Git {
         self.repo.find_blob(id).map(|blob| blob.content().to_vec()).map_err(VaultError::git(format!("read {path}")))
     }
 
+    /// Stores the bytes of a file that no commit names yet.
+    pub(super) fn store(&self, bytes: &[u8]) -> Result<Oid, VaultError> {
+        self.repo.blob(bytes).map_err(VaultError::git("write to the config vault"))
+    }
+
     /// A file of the newest commit.
     pub(super) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, VaultError> {
         self.blob_id(path)?.map(|id| self.blob(id, path)).transpose()
@@ -296,11 +301,28 @@ impl Git {
 
     /// The newest commit that was ever seen here.
     pub(super) fn remembered(&self) -> Result<Option<Oid>, VaultError> {
-        match self.repo.refname_to_id(NEWEST) {
+        self.reference(NEWEST)
+    }
+
+    /// The commit that a reference names.
+    pub(super) fn reference(&self, name: &str) -> Result<Option<Oid>, VaultError> {
+        match self.repo.refname_to_id(name) {
             Ok(id) => Ok(Some(id)),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(VaultError::Git { act: format!("read {NEWEST}"), source }),
+            Err(source) => Err(VaultError::Git { act: format!("read {name}"), source }),
         }
+    }
+
+    /// Keeps what a remote is known to have.
+    pub(super) fn track(&self, name: &str, commit: Oid) -> Result<(), VaultError> {
+        let made = self.repo.reference(name, commit, true, "dr: synced");
+        made.map(drop).map_err(VaultError::git(format!("write {name}")))
+    }
+
+    /// Takes a reference away.
+    pub(super) fn forget(&self, name: &str) -> Result<(), VaultError> {
+        let gone = self.repo.find_reference(name).and_then(|mut reference| reference.delete());
+        gone.map_err(VaultError::git(format!("remove {name}")))
     }
 
     /// Brings new files into the work tree; files that a person has changed are left alone.

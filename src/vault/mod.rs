@@ -12,15 +12,20 @@
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
 mod chain;
+pub mod check;
 mod error;
 mod files;
 mod git;
 mod layers;
+mod merge;
 mod objects;
 mod read;
 mod recipients;
 mod record;
+mod rekey;
+mod remote;
 mod select;
+mod setup;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
@@ -31,10 +36,15 @@ use zeroize::Zeroizing;
 
 pub use error::VaultError;
 pub use layers::{GivenLayer, OpenLayer};
+pub use merge::{Joined, Manner, TakenIn};
+pub use recipients::{Holder, Holders, Past};
 pub use record::{
     Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
     Status,
 };
+pub use rekey::{RekeyPlan, Rekeyed};
+pub use remote::{Fetched, Pushed, Remote};
+pub use setup::GitSetting;
 
 use crate::crypt::{Identities, Recipients};
 use crate::values::overlay::LayerKind;

@@ -1,11 +1,75 @@
 //! The list of recipients: kept as its changes, so that two hosts that change it at once lose nothing.
 
+use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
+
 use super::Vault;
 use super::error::VaultError;
-use super::files::parse;
-use super::git::Git;
-use super::record::RecipientsChange;
+use super::files::{json, new_id, parse};
+use super::git::{Content, Git};
+use super::record::{DeploymentId, FORMAT, RecipientsChange};
 use crate::crypt::Recipients;
+
+/// Somebody who can open what is recorded from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// The public key.
+    pub key: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who added it.
+    pub by: String,
+    /// Whose it is, as far as that was said.
+    pub why: Option<String>,
+}
+
+/// Somebody who was taken from the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Past {
+    /// The public key.
+    pub key: String,
+    /// When it was taken away.
+    pub until: Timestamp,
+    /// Who did that.
+    pub by: String,
+    /// Why, as far as that was said.
+    pub why: Option<String>,
+}
+
+/// Who can open what, and who could.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Holders {
+    /// Those on the list, in the order in which they came.
+    pub now: Vec<Holder>,
+    /// Those who were on it, and are not now.
+    pub past: Vec<Past>,
+}
+
+impl Holders {
+    fn apply(&mut self, change: RecipientsChange) {
+        for key in change.remove {
+            self.now.retain(|holder| holder.key != key);
+            self.past.retain(|past| past.key != key);
+            self.past.push(Past { key, until: change.at, by: change.by.clone(), why: change.why.clone() });
+        }
+        for key in change.add {
+            self.past.retain(|past| past.key != key);
+            if !self.now.iter().any(|holder| holder.key == key) {
+                self.now.push(Holder { key, since: change.at, by: change.by.clone(), why: change.why.clone() });
+            }
+        }
+    }
+
+    /// The public keys on the list.
+    pub fn keys(&self) -> Vec<String> {
+        self.now.iter().map(|holder| holder.key.clone()).collect()
+    }
+
+    /// Whether that key is on the list.
+    pub fn has(&self, key: &str) -> bool {
+        self.now.iter().any(|holder| holder.key == key)
+    }
+}
 
 impl Vault {
     /// The public keys that new files are sealed to.
@@ -13,16 +77,141 @@ impl Vault {
     /// # Errors
     /// When the list cannot be read, or is empty.
     pub fn recipients(&self) -> Result<Recipients, VaultError> {
-        let git = Git::open(&self.path)?;
-        let mut keys: Vec<String> = Vec::new();
-        // The names begin with the time, so they are in order.
-        for name in git.names("recipients")? {
-            let path = format!("recipients/{name}");
-            let bytes = git.read(&path)?.unwrap_or_default();
-            let change: RecipientsChange = parse(&path, &bytes)?;
-            keys.retain(|key| !change.remove.contains(key));
-            keys.extend(change.add);
-        }
-        Recipients::parse(keys).map_err(VaultError::seal("read the vault's recipients"))
+        Recipients::parse(self.holders()?.keys()).map_err(VaultError::seal("read the vault's recipients"))
     }
+
+    /// Who can open what is recorded from now on, and who could once.
+    ///
+    /// # Errors
+    /// When a change of the list cannot be read.
+    pub fn holders(&self) -> Result<Holders, VaultError> {
+        let git = Git::open(&self.path)?;
+        let mut holders = Holders::default();
+        for change in changes(&git)? {
+            holders.apply(change.1);
+        }
+        Ok(holders)
+    }
+
+    /// Puts a key on the list. What was recorded before stays closed to it until `rekey`.
+    ///
+    /// # Errors
+    /// `Recipient` when it is no public key, or on the list already.
+    pub fn add_recipient(&self, key: &str, by: &str, why: Option<&str>) -> Result<Holders, VaultError> {
+        let key =
+            Recipients::parse([key]).map_err(|_| refused(key, "is no age recipient (age1...)"))?.to_strings().remove(0);
+        self.change_recipients(by, why, |holders, change| {
+            if holders.has(&key) {
+                return Err(refused(&key, "is a recipient already"));
+            }
+            change.add.push(key.clone());
+            Ok(format!("Add recipient {key}"))
+        })
+    }
+
+    /// Takes a key from the list. Its holder keeps what could be read so far.
+    ///
+    /// # Errors
+    /// `Recipient` when it is not on the list, or is the last one.
+    pub fn remove_recipient(&self, key: &str, by: &str, why: Option<&str>) -> Result<Holders, VaultError> {
+        self.change_recipients(by, why, |holders, change| {
+            may_go(holders, key)?;
+            change.remove.push(key.to_owned());
+            Ok(format!("Remove recipient {key}"))
+        })
+    }
+
+    /// What the list would be; nothing is written.
+    ///
+    /// # Errors
+    /// As those that do it.
+    pub fn preview_recipients(&self, add: &[&str], remove: &[&str], by: &str) -> Result<Holders, VaultError> {
+        let mut holders = self.holders()?;
+        for key in add {
+            Recipients::parse([key]).map_err(|_| refused(key, "is no age recipient (age1...)"))?;
+            if holders.has(key) {
+                return Err(refused(key, "is a recipient already"));
+            }
+        }
+        for key in remove {
+            may_go(&holders, key)?;
+        }
+        let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+        holders.apply(RecipientsChange {
+            format: FORMAT,
+            at: Timestamp::now(),
+            by: by.to_owned(),
+            add: owned(add),
+            remove: owned(remove),
+            why: None,
+        });
+        Ok(holders)
+    }
+
+    fn change_recipients(
+        &self,
+        by: &str,
+        why: Option<&str>,
+        change: impl FnOnce(&Holders, &mut RecipientsChange) -> Result<String, VaultError>,
+    ) -> Result<Holders, VaultError> {
+        let git = Git::open(&self.path)?;
+        let lock = git.lock()?;
+        let before = self.holders()?;
+        let at = Timestamp::now();
+        let mut made = RecipientsChange {
+            format: FORMAT,
+            at,
+            by: by.to_owned(),
+            add: Vec::new(),
+            remove: Vec::new(),
+            why: why.map(str::to_owned),
+        };
+        let message = change(&before, &mut made)?;
+        // The order of the names is the order of the changes: never in the second of the one before, or behind it.
+        let last = changes(&git)?.pop().map(|(name, _)| name);
+        let mut named = at;
+        let name = loop {
+            let name = new_id(named)?;
+            match &last {
+                Some(last) if name.time() <= last.time() => {
+                    named = named.checked_add(1.second()).map_err(|_| refused(by, "has a clock beyond all dates"))?;
+                }
+                _ => break name,
+            }
+        };
+        let files = vec![(format!("recipients/{name}.json"), Content::Bytes(json(&made)?))];
+        git.add(&lock, files, &format!("{message}\n"), by, at, &self.signer)?;
+        let mut after = before;
+        after.apply(made);
+        Ok(after)
+    }
+}
+
+/// The changes of the list, oldest first, with their names.
+fn changes(git: &Git) -> Result<Vec<(DeploymentId, RecipientsChange)>, VaultError> {
+    let mut changes = Vec::new();
+    for name in git.names("recipients")? {
+        let path = format!("recipients/{name}");
+        let id = name.strip_suffix(".json").and_then(DeploymentId::parse).ok_or_else(|| VaultError::Damaged {
+            what: path.clone(),
+            reason: "no change of recipients has such a name".into(),
+        })?;
+        changes.push((id, parse(&path, &git.read(&path)?.unwrap_or_default())?));
+    }
+    // The names begin with the time, so git has them in order.
+    Ok(changes)
+}
+
+fn may_go(holders: &Holders, key: &str) -> Result<(), VaultError> {
+    if !holders.has(key) {
+        return Err(refused(key, "is not a recipient of this vault"));
+    }
+    if holders.now.len() == 1 {
+        return Err(refused(key, "is the only recipient: nobody could read what is recorded next"));
+    }
+    Ok(())
+}
+
+fn refused(key: &str, reason: &'static str) -> VaultError {
+    VaultError::Recipient { key: key.to_owned(), reason }
 }

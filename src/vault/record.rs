@@ -40,6 +40,11 @@ impl DeploymentId {
         &self.0
     }
 
+    /// The half that is the time: names sort by it.
+    pub(super) fn time(&self) -> &str {
+        self.0.split_once('-').map_or(&self.0, |(time, _)| time)
+    }
+
     /// The half behind the time: enough to name it among a few.
     pub fn short(&self) -> &str {
         self.0.split_once('-').map_or(&self.0, |(_, salt)| salt)
@@ -217,6 +222,17 @@ pub enum Status {
     Failed,
     /// It was stopped by the operator.
     Interrupted,
+}
+
+impl Status {
+    /// The word in listings and commit messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployed => "deployed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What came of it, written after helm ran, once.

@@ -5,7 +5,6 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::Vault;
 use super::error::VaultError;
-use super::git::Git;
 use super::record::{Deployment, Install};
 
 /// The shortest beginning of a name that is taken for one.
@@ -21,14 +20,6 @@ impl Vault {
         let not_found = || VaultError::NotFound { selector: time.to_owned() };
         let then = moment(time).ok_or_else(not_found)?;
         live_at(&self.deployments(install)?, then).cloned().ok_or_else(not_found)
-    }
-
-    /// The deployments of every install, newest first.
-    ///
-    /// # Errors
-    /// `Damaged` or `Format` when a record cannot be read.
-    pub fn deployments_of_all(&self) -> Result<Vec<Deployment>, VaultError> {
-        self.all(&Git::open(&self.path)?)
     }
 }
 

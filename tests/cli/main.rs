@@ -3,9 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod canaries;
+mod deploy;
+mod diff;
+mod drift;
+mod edits;
+mod parity;
 mod passphrase;
+mod plain_git;
+mod records;
 mod reference;
 mod refusals;
+mod vault;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

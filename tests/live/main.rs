@@ -7,6 +7,8 @@
 
 mod cluster;
 mod create;
+mod deploy;
+mod drift;
 mod host;
 mod install;
 mod refusals;

@@ -1,17 +1,90 @@
-//! `dr config log`, for people.
+//! `dr config log`.
 
-use crate::ops::config::{Log, LogLine};
+use clap::{Args, ValueEnum};
+
+use crate::ops::config::{Log, LogAsk, LogLine};
 use crate::ui::{Page, Report};
+
+/// List deployments, newest first, with what each changed in the values
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dr config log --limit 100
+  dr config log --since 2026-01-01 --until 2026-03-31 --outcome failed
+  dr config log --version 2026-08-20 --grep ticket-7
+  dr config log --all-installs --output json
+
+Times are UTC. What changed is seen where an identity is at hand.")]
+pub struct LogArgs {
+    /// How many to list; 0 lists all
+    #[arg(short = 'l', long, default_value_t = 20)]
+    limit: usize,
+    /// Those of another install of the vault
+    #[arg(long, value_name = "NAMESPACE.RELEASE", conflicts_with = "all_installs")]
+    install: Option<String>,
+    /// Those of every install of the vault
+    #[arg(long)]
+    all_installs: bool,
+    /// Not before this time
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Not after this time; a day counts to its end
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Those of this OpsChain version, or version of the chart
+    #[arg(long)]
+    version: Option<String>,
+    /// Those that ended so
+    #[arg(long, value_enum)]
+    outcome: Option<State>,
+    /// Those with this text in who or why, in capitals or not
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
+}
+
+/// What came of a deployment.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum State {
+    /// It went live
+    Deployed,
+    /// It failed
+    Failed,
+    /// It was stopped
+    Interrupted,
+    /// `dr` was killed before it knew
+    Unknown,
+}
+
+impl From<LogArgs> for LogAsk {
+    fn from(args: LogArgs) -> Self {
+        let state = args.outcome.and_then(|state| state.to_possible_value().map(|value| value.get_name().to_owned()));
+        Self {
+            limit: args.limit,
+            install: args.install,
+            all_installs: args.all_installs,
+            since: args.since,
+            until: args.until,
+            version: args.version,
+            state,
+            grep: args.grep,
+        }
+    }
+}
 
 impl Report for Log {
     fn human(&self, page: &mut Page) {
         if self.deployments.is_empty() {
-            page.line(format!("Nothing is recorded yet for release {} in namespace {}.", self.release, self.namespace));
+            page.line(format!("No deployment of {} is recorded that fits.", self.install));
             return page.next("dr deploy -f values.yaml --version V");
         }
-        let mut rows: Vec<Vec<String>> = self.deployments.iter().map(row).collect();
+        let installs = self.install == "all";
+        let mut rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs)).collect();
+        let mut heads = vec!["id", "at", "state", "version", "rev", "values", "why"];
+        if installs {
+            heads.insert(1, "install");
+        }
         fit_last(&mut rows, page.width());
-        page.table(&["id", "at", "state", "version", "rev", "values", "why"], &rows);
+        page.table(&heads, &rows);
         if self.total > self.deployments.len() {
             page.line(format!("... and {} more: --limit {}", self.total - self.deployments.len(), self.total));
         }
@@ -37,20 +110,40 @@ fn fit_last(rows: &mut [Vec<String>], width: usize) {
     }
 }
 
-fn row(line: &LogLine) -> Vec<String> {
+fn row(line: &LogLine, installs: bool) -> Vec<String> {
     let short = line.id.rsplit('-').next().unwrap_or(&line.id).to_owned();
     let state = match line.state.as_str() {
         "unknown" => "unknown (interrupted)".to_owned(),
         "deployed" if line.live => "live".into(),
         state => state.into(),
     };
-    vec![
+    let mut row = vec![
         short,
         line.at.strftime("%Y-%m-%d %H:%MZ").to_string(),
         state,
         line.version.clone(),
         line.revision.map_or(String::new(), |revision| revision.to_string()),
-        line.changes.clone().unwrap_or_default(),
+        changes(line),
         line.why.clone().unwrap_or_default(),
-    ]
+    ];
+    if installs {
+        row.insert(1, line.install.clone());
+    }
+    row
+}
+
+/// `2 changed, 1 added: env.TZ, api.replicas, +1`
+fn changes(line: &LogLine) -> String {
+    /// As many paths as a line has room for.
+    const MOST: usize = 2;
+    let Some(changes) = &line.changes else { return String::new() };
+    if changes.paths.is_empty() {
+        return changes.summary.clone();
+    }
+    let mut paths: Vec<String> = changes.paths.iter().take(MOST).cloned().collect();
+    let more = changes.more + changes.paths.len() - paths.len();
+    if more > 0 {
+        paths.push(format!("+{more}"));
+    }
+    format!("{}: {}", changes.summary, paths.join(", "))
 }

@@ -1,8 +1,19 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
+mod check;
 mod diff;
+mod drift;
+mod edit;
+mod extract;
 mod log;
+mod parity;
+mod plain_git;
+mod recipients;
+mod record;
+mod rekey;
 mod show;
+mod sync;
+mod verify;
 
 use std::io::IsTerminal;
 
@@ -12,7 +23,8 @@ pub(super) use diff::change_lines;
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config;
+use crate::ops::config::{self, Which};
+use crate::ops::drift as drift_op;
 use crate::ui::Ui;
 
 const HOW_TO_NAME: &str = "\
@@ -38,54 +50,75 @@ pub struct ConfigArgs {
     verb: ConfigVerb,
 }
 
+/// Which deployment a verb is about.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// Which deployment
+    deployment: Option<String>,
+    /// What was live at this time (UTC), such as 2026-08-20T10:00, or 2026-08-20 for the end of that day
+    #[arg(long, value_name = "TIME", conflicts_with = "deployment")]
+    at: Option<String>,
+}
+
+impl WhichArgs {
+    /// What was given, else this one.
+    fn or(&self, usual: &str) -> Which {
+        match (&self.at, &self.deployment) {
+            (Some(time), _) => Which::LiveAt(time.clone()),
+            (None, Some(selector)) => Which::Named(selector.clone()),
+            (None, None) => Which::Named(usual.to_owned()),
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
-    /// List the deployments, newest first
-    #[command(after_help = "Example:\n  dr config log --limit 100")]
-    Log {
-        /// How many to list
-        #[arg(short = 'l', long, default_value_t = 20)]
-        limit: usize,
-    },
-    /// Show a deployment: who, when, why, chart, images, outcome
-    #[command(after_help = format!("Example:\n  dr config show live\n\n{HOW_TO_NAME}"))]
-    Show {
-        /// Which
-        #[arg(default_value = "latest")]
-        deployment: String,
-    },
-    /// Print the values of a deployment, byte for byte
-    #[command(after_help = format!("Example:\n  dr config cat live > values.yaml\n\n{HOW_TO_NAME}"))]
-    Cat {
-        /// Which
-        #[arg(default_value = "live")]
-        deployment: String,
-    },
-    /// Compare two of: a deployment, a file, `release` (what helm has stored); exit code 2 when they differ
+    Record(record::RecordArgs),
+    Log(log::LogArgs),
+    /// Show a deployment: who, when, why, chart, images, outcome; the newest one unless another is named
+    #[command(after_help = format!("Examples:\n  dr config show live\n  dr config show --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
+    Show(WhichArgs),
+    /// Print the values of a deployment, byte for byte; of the live one unless another is named
     ///
-    /// By path, as Helm reads the values; the order of keys does not count. Secrets are masked: the fingerprint after
-    /// the mask tells same from changed.
-    #[command(after_help = format!("Examples:\n  dr config diff values.yaml\n  dr config diff rev:3 rev:4 --raw\n\n{HOW_TO_NAME}"))]
-    Diff {
-        /// The first; the live deployment when only one is given
-        #[arg(value_name = "FROM")]
-        first: String,
-        /// The second
-        #[arg(value_name = "TO")]
-        second: Option<String>,
-        /// Line by line, as text, comments and layout too
-        #[arg(long)]
-        raw: bool,
+    /// Values that were given in several layers are printed as helm read them: merged. `dr config show` lists the layers.
+    #[command(after_help = format!("Examples:\n  dr config cat live > values.yaml\n  dr config cat --at 2026-08-20T10:00\n  dr config cat live --layer 1\n\n{HOW_TO_NAME}"))]
+    Cat {
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Only one of several layers, exactly as it was given: 0 is the first
+        #[arg(long, value_name = "N")]
+        layer: Option<usize>,
     },
+    Extract(extract::ExtractArgs),
+    Edit(edit::EditArgs),
+    GitSetup(plain_git::GitSetupArgs),
+    Textconv(plain_git::TextconvArgs),
+    MergeDriver(plain_git::MergeDriverArgs),
+    Diff(Box<diff::DiffArgs>),
+    /// Compare vault, helm's stored release and the live objects; exit code 33 when they differ
+    ///
+    /// The values of the live deployment with those of helm's deployed revision, and the objects of that revision with
+    /// those of the cluster (only the fields that the release sets). Each difference is told with its cause: deployed
+    /// outside dr, rolled back, edited by hand, missing. What is meant to differ stands in dr.toml under
+    /// [[drift.ignore]], with its reason.
+    #[command(after_help = "Examples:\n  dr config drift\n  dr config drift --output json | jq '.drift[].text'")]
+    Drift,
+    Parity(parity::ParityArgs),
+    Verify(verify::VerifyArgs),
+    Recipients(recipients::RecipientsArgs),
+    Rekey(rekey::RekeyArgs),
+    Sync(sync::SyncArgs),
+    Check(check::CheckArgs),
 }
 
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
     match args.verb {
-        ConfigVerb::Log { limit } => ui.report(&config::log(ctx, limit)?)?,
-        ConfigVerb::Show { deployment } => ui.report(&config::show(ctx, &deployment)?)?,
-        ConfigVerb::Cat { deployment } => {
-            let values = config::cat(ctx, &deployment)?;
+        ConfigVerb::Record(args) => return record::run(ctx, ui, args).await,
+        ConfigVerb::Log(args) => ui.report(&config::log(ctx, &args.into())?)?,
+        ConfigVerb::Show(which) => ui.report(&config::show(ctx, &which.or("latest"))?)?,
+        ConfigVerb::Cat { which, layer } => {
+            let values = config::cat(ctx, &which.or("live"), layer)?;
             if std::io::stdout().is_terminal() {
                 ui.talk(
                     "These values hold secrets in the clear; `dr config cat ... > FILE` keeps them off the screen.",
@@ -93,15 +126,23 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             }
             ui.data(&values)?;
         }
-        ConfigVerb::Diff { first, second, raw } => {
-            let (from, to) = match &second {
-                Some(second) => (first.as_str(), second.as_str()),
-                None => ("live", first.as_str()),
-            };
-            let compared = config::compare(ctx, from, to, raw).await?;
-            ui.report(&compared)?;
-            return Ok(compared.exit());
+        ConfigVerb::Extract(args) => return extract::run(ctx, ui, &args),
+        ConfigVerb::Edit(args) => return edit::run(ctx, ui, args).await,
+        ConfigVerb::GitSetup(args) => return plain_git::git_setup(ctx, ui, &args),
+        ConfigVerb::Textconv(args) => return plain_git::textconv(ctx, ui, &args),
+        ConfigVerb::MergeDriver(args) => return plain_git::merge_driver(ctx, &args),
+        ConfigVerb::Diff(args) => return diff::run(ctx, ui, *args).await,
+        ConfigVerb::Drift => {
+            let report = drift_op::drift(ctx).await?;
+            ui.report(&report)?;
+            return Ok(report.exit());
         }
+        ConfigVerb::Parity(args) => return parity::run(ctx, ui, args),
+        ConfigVerb::Verify(args) => return verify::run(ctx, ui, args),
+        ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args),
+        ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args),
+        ConfigVerb::Sync(args) => return sync::run(ctx, ui, args).await,
+        ConfigVerb::Check(args) => return check::run(ctx, ui, args),
     }
     Ok(Exit::Success)
 }

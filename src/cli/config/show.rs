@@ -29,7 +29,12 @@ impl Report for Shown {
         ));
         for layer in &record.layers {
             let sealed = &layer.sealed;
-            fields.push(("values", format!("{}, sha256 {}", bytes(sealed.bytes), sealed.sha256)));
+            // Of several, in the order in which Helm lays them over each other, each is named by its kind and name.
+            let layer = match record.layers.len() {
+                1 => String::new(),
+                _ => format!("{} {}, ", layer.kind, layer.name.as_deref().unwrap_or(&sealed.file)),
+            };
+            fields.push(("values", format!("{layer}{}, sha256 {}", bytes(sealed.bytes), sealed.sha256)));
         }
         fields.push(("sealed to", record.recipients.join(" ")));
         let tools = [("dr", Some(&record.dr)), ("helm", record.helm.as_ref()), ("operator", record.operator.as_ref())];

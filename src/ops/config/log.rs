@@ -1,20 +1,45 @@
 //! `dr config log`: the deployments, newest first.
 
+mod summary;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::crypt::Identities;
-use crate::error::Result;
+use super::when;
+use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, open};
-use crate::values::diff::diff;
-use crate::values::{Scrubber, Tree};
-use crate::vault::{Deployment, Vault};
+use crate::opschain::Version;
+use crate::vault::{Deployment, Install};
+pub use summary::Changes;
+
+/// Which deployments are to be listed. What is not given lets all through.
+#[derive(Debug, Clone, Default)]
+pub struct LogAsk {
+    /// The most to list; 0 lists all.
+    pub limit: usize,
+    /// `NAMESPACE.RELEASE`; the install of the settings otherwise.
+    pub install: Option<String>,
+    /// Every install of the vault.
+    pub all_installs: bool,
+    /// Not before this time.
+    pub since: Option<String>,
+    /// Not after this time; a day counts to its end.
+    pub until: Option<String>,
+    /// The OpsChain version, or the chart's.
+    pub version: Option<String>,
+    /// `deployed`, `failed`, `interrupted` or `unknown`.
+    pub state: Option<String>,
+    /// A text that stands in who or why, in any case.
+    pub grep: Option<String>,
+}
 
 /// A deployment in a line.
 #[derive(Debug, Serialize)]
 pub struct LogLine {
     /// Its name.
     pub id: String,
+    /// `NAMESPACE.RELEASE`.
+    pub install: String,
     /// When.
     pub at: Timestamp,
     /// `deployed`, `failed`, `interrupted`, or `unknown` when `dr` was killed before it knew.
@@ -31,66 +56,147 @@ pub struct LogLine {
     pub by: String,
     /// Why.
     pub why: Option<String>,
-    /// What changed in the values against the deployment before it; nothing without an identity.
-    pub changes: Option<String>,
+    /// What changed in the values against the deployment before it in time; nothing without an identity.
+    pub changes: Option<Changes>,
 }
 
-/// The deployments of the install, newest first.
+/// The deployments, newest first.
 #[derive(Debug, Serialize)]
 pub struct Log {
-    /// The namespace.
-    pub namespace: String,
-    /// The Helm release.
-    pub release: String,
-    /// How many there are in the vault.
+    /// The install, or `all`.
+    pub install: String,
+    /// How many fit what was asked for.
     pub total: usize,
     /// The newest of them.
     pub deployments: Vec<LogLine>,
 }
 
-/// Lists the newest deployments of the install, with what changed where an identity is at hand.
+/// Lists deployments, with what changed where an identity is at hand.
 ///
 /// # Errors
-/// The vault cannot be read.
-pub fn log(ctx: &Ctx, limit: usize) -> Result<Log> {
+/// The vault cannot be read; a time, version or install that is none.
+pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
     let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
-    let install = open::vault_install(settings);
-    let all = vault.deployments(&install)?;
-    let live = all.iter().find(|deployment| deployment.is_deployed()).map(Deployment::id);
+    let vault = open::vault(settings)?.snapshot()?;
+    let wanted = Wanted::read(ask)?;
+    let own = open::vault_install(settings);
+    let name = match &ask.install {
+        Some(name) => name.clone(),
+        None => install_name(&own),
+    };
+    let mut all =
+        if ask.all_installs || ask.install.is_some() { vault.every_deployment()? } else { vault.deployments(&own)? };
+    if let (Some(name), false) = (&ask.install, ask.all_installs) {
+        refuse_unknown(name, &all)?;
+        all.retain(|deployment| install_name(&deployment.record.install) == *name);
+    }
+    // Each beside the one before it in the same install.
+    let mut pairs = Vec::with_capacity(all.len());
+    for (place, deployment) in all.iter().enumerate() {
+        let install = install_name(&deployment.record.install);
+        let same = |other: &&Deployment| install_name(&other.record.install) == install;
+        pairs.push((deployment, all[place + 1..].iter().find(same)));
+    }
+    let live: Vec<&Deployment> = newest_live(&all);
+    pairs.retain(|(deployment, _)| wanted.lets_through(deployment));
+    let total = pairs.len();
+    pairs.truncate(if ask.limit == 0 { total } else { ask.limit });
     let identities = super::open_identities(settings)?;
-    let mut lines = Vec::new();
-    for (place, deployment) in all.iter().enumerate().take(limit) {
-        let before = all.get(place + 1);
+    let changes = summary::of_pairs(&vault, identities.as_ref(), &pairs)?;
+    let lines = pairs.iter().zip(changes).map(|((deployment, _), changes)| {
         let record = &deployment.record;
-        lines.push(LogLine {
+        LogLine {
             id: record.id.to_string(),
+            install: install_name(&record.install),
             at: record.at,
             state: deployment.state().into(),
-            live: live == Some(&record.id),
-            version: record.opschain_version.clone().unwrap_or_else(|| record.chart.version.clone()),
+            live: live.iter().any(|live| live.id() == deployment.id()),
+            version: version_of(deployment).to_owned(),
             revision: deployment.revision(),
             how: record.how.word().into(),
             by: record.by.clone(),
             why: record.why.clone(),
-            changes: changes(&vault, before, deployment, identities.as_ref())?,
-        });
-    }
-    Ok(Log { namespace: install.namespace, release: install.release, total: all.len(), deployments: lines })
+            changes,
+        }
+    });
+    let install = if ask.all_installs { "all".into() } else { name };
+    Ok(Log { install, total, deployments: lines.collect() })
 }
 
-fn changes(
-    vault: &Vault,
-    before: Option<&Deployment>,
-    deployment: &Deployment,
-    identities: Option<&Identities>,
-) -> Result<Option<String>> {
-    let Some(before) = before else { return Ok(Some("first".into())) };
-    if before.values_sha256().is_some() && before.values_sha256() == deployment.values_sha256() {
-        return Ok(Some("same values".into()));
+fn install_name(install: &Install) -> String {
+    format!("{}.{}", install.namespace, install.release)
+}
+
+fn version_of(deployment: &Deployment) -> &str {
+    deployment.record.opschain_version.as_deref().unwrap_or(&deployment.record.chart.version)
+}
+
+/// Of each install the newest that went live.
+fn newest_live(all: &[Deployment]) -> Vec<&Deployment> {
+    let mut live: Vec<&Deployment> = Vec::new();
+    for deployment in all.iter().filter(|deployment| deployment.is_deployed()) {
+        let install = install_name(&deployment.record.install);
+        if !live.iter().any(|known| install_name(&known.record.install) == install) {
+            live.push(deployment);
+        }
     }
-    let Some(identities) = identities else { return Ok(None) };
-    let old = Tree::parse(&vault.values(before, identities)?)?;
-    let new = Tree::parse(&vault.values(deployment, identities)?)?;
-    Ok(Some(diff(&old, &new, &Scrubber::new(None)).summary()))
+    live
+}
+
+fn refuse_unknown(name: &str, all: &[Deployment]) -> Result<()> {
+    let mut known: Vec<String> = all.iter().map(|deployment| install_name(&deployment.record.install)).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    let hint = match known.as_slice() {
+        [] => "Nothing is recorded yet: `dr deploy` or `dr config record` does it.".into(),
+        known => format!("It knows {}.", known.join(", ")),
+    };
+    Err(CommandError::new(Exit::NotFound, format!("the vault knows no install `{name}`")).hint(hint))
+}
+
+/// What was asked for, read.
+struct Wanted {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    version: Option<(String, Option<Version>)>,
+    state: Option<String>,
+    grep: Option<String>,
+}
+
+impl Wanted {
+    fn read(ask: &LogAsk) -> Result<Self> {
+        let time = |text: &Option<String>, read: fn(&str) -> Option<Timestamp>| -> Result<Option<Timestamp>> {
+            let Some(text) = text else { return Ok(None) };
+            read(text).map(Some).ok_or_else(|| {
+                CommandError::new(Exit::Usage, format!("`{text}` is not a time"))
+                    .hint("Give it as 2025-04-25 or 2025-04-25T10:00 (UTC).")
+            })
+        };
+        Ok(Self {
+            since: time(&ask.since, when::read)?,
+            until: time(&ask.until, when::read_end)?,
+            version: ask.version.as_ref().map(|text| (text.clone(), text.parse().ok())),
+            state: ask.state.clone(),
+            grep: ask.grep.as_ref().map(|text| text.to_lowercase()),
+        })
+    }
+
+    fn lets_through(&self, deployment: &Deployment) -> bool {
+        let record = &deployment.record;
+        let holds = |text: &str, wanted: &str| text.to_lowercase().contains(wanted);
+        self.since.is_none_or(|since| record.at >= since)
+            && self.until.is_none_or(|until| record.at <= until)
+            && self.state.as_ref().is_none_or(|state| deployment.state() == state)
+            && self.version.as_ref().is_none_or(|(text, version)| {
+                [version_of(deployment), &record.chart.version].into_iter().any(|known| {
+                    known == text || version.as_ref().is_some_and(|v| known.parse::<Version>().is_ok_and(|k| k == *v))
+                })
+            })
+            && self.grep.as_ref().is_none_or(|wanted| {
+                holds(&record.by, wanted) || record.why.as_ref().is_some_and(|why| holds(why, wanted))
+            })
+    }
 }

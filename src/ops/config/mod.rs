@@ -1,19 +1,56 @@
-//! `dr config`: what was deployed, read from the vault.
+//! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
+pub mod check;
 mod compare;
+pub mod edit;
+mod extract;
 mod log;
+pub mod parity;
+mod plain_git;
+pub mod recipients;
+mod record;
+pub mod rekey;
+pub mod sync;
+pub mod verify;
+mod when;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use compare::{Compared, compare};
-pub use log::{Log, LogLine, log};
+pub use compare::{Access, CompareAsk, Compared, FORMS, compare};
+pub use extract::{Form, extract};
+pub use log::{Log, LogAsk, LogLine, log};
+pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
+pub use record::{
+    Fate, Origin, PreparedRecords, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne, execute_records,
+    plan_records,
+};
 
 use super::{Ctx, open};
 use crate::crypt::Identities;
-use crate::error::Result;
+use crate::error::{CommandError, Exit, Result};
 use crate::settings::Settings;
-use crate::vault::Deployment;
+use crate::vault::{Deployment, Vault};
+
+/// Which deployment is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// By a selector, as [`Vault::resolve`] takes it.
+    Named(String),
+    /// What was live at a time, as [`Vault::live_at`] takes it: never taken for the version of the same day.
+    LiveAt(String),
+}
+
+impl Which {
+    fn find(&self, vault: &Vault, settings: &Settings) -> Result<Deployment> {
+        let install = open::vault_install(settings);
+        Ok(match self {
+            Self::Named(selector) => vault.resolve(&install, selector)?,
+            Self::LiveAt(time) => vault.live_at(&install, time)?,
+        })
+    }
+}
 
 /// One deployment.
 #[derive(Debug, Serialize)]
@@ -29,23 +66,46 @@ pub struct Shown {
 ///
 /// # Errors
 /// The selector fits none or several.
-pub fn show(ctx: &Ctx, selector: &str) -> Result<Shown> {
+pub fn show(ctx: &Ctx, which: &Which) -> Result<Shown> {
     let settings = ctx.settings()?;
-    let deployment = open::vault(settings)?.resolve(&open::vault_install(settings), selector)?;
+    let deployment = which.find(&open::vault(settings)?, settings)?;
     Ok(Shown { state: deployment.state().into(), deployment })
 }
 
-/// The exact bytes of a deployment's values, proved by their digest.
+/// The exact bytes of a deployment's values, proved by their digest; of values in several layers, what helm read, or
+/// the exact bytes of the one `layer` (from 0, as the names of the vault's files count).
 ///
 /// # Errors
-/// The selector fits none or several, no identity opens them, or they are damaged.
-pub fn cat(ctx: &Ctx, selector: &str) -> Result<Zeroizing<Vec<u8>>> {
+/// The selector fits none or several, there is no such layer, no identity opens them, or they are damaged.
+pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<Vec<u8>>> {
+    let Some(place) = layer else { return open_values(ctx, which).map(|(_, bytes)| bytes) };
     let settings = ctx.settings()?;
     let vault = open::vault(settings)?;
-    let deployment = vault.resolve(&open::vault_install(settings), selector)?;
-    Ok(vault.values(&deployment, &open::identities(settings, None)?)?)
+    let deployment = which.find(&vault, settings)?;
+    let count = deployment.record.layers.len();
+    let mut layers = vault.layers(&deployment, &open::identities(settings, None)?)?;
+    if place >= count {
+        let text = format!("deployment {} has no layer {place}: it has {count}", deployment.id());
+        return Err(CommandError::new(Exit::NotFound, text)
+            .hint("The first is layer 0; `dr config show` lists what each deployment was given."));
+    }
+    Ok(layers.swap_remove(place).1)
 }
 
-fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
+/// The name of a deployment, and its values.
+fn open_values(ctx: &Ctx, which: &Which) -> Result<(String, Zeroizing<Vec<u8>>)> {
+    let settings = ctx.settings()?;
+    let vault = open::vault(settings)?;
+    let deployment = which.find(&vault, settings)?;
+    let bytes = vault.values(&deployment, &open::identities(settings, None)?)?;
+    Ok((deployment.id().to_string(), bytes))
+}
+
+/// The keys of this host, where it has some.
+pub(in crate::ops) fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
     settings.keys.identity.as_ref().map(|_| open::identities(settings, None)).transpose()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }

@@ -45,7 +45,10 @@ pub(super) fn check(git: &Git, steps: &[Step], found: &mut Verification) -> Resu
     let mut files: BTreeMap<&str, File<'_>> = BTreeMap::new();
     for (number, step) in steps.iter().enumerate() {
         for added in &step.added {
-            let Some(facts) = facts.get(&added.blob) else { continue };
+            let Some(facts) = facts.get(&added.blob) else {
+                found.lost.insert(added.path.clone());
+                continue;
+            };
             // The same file written on two branches is one file.
             files.entry(&added.path).or_insert(File { path: &added.path, facts, step: number });
         }
@@ -197,6 +200,9 @@ fn deployment(
     }
     let Some(file) = files.get("record.json") else {
         // In part of a history the record may have come before.
+        if found.lost.contains(&format!("deployments/{folder}/record.json")) {
+            return None;
+        }
         if found.whole || files.keys().any(|name| *name != "outcome.json") {
             let at = files.values().next().map(|file| steps[file.step].id);
             let finding = Finding::new(Flaw::MissingRecord, path("record.json"), "is missing");
@@ -205,6 +211,7 @@ fn deployment(
         return None;
     };
     let at = steps[file.step].id;
+    let lost = &found.lost;
     let mut flaw = |flaw, what: String, says: String| found.findings.push(Finding::new(flaw, what, says).at(at));
     let record: Record = match parse(&format!("deployments/{folder}/record.json"), file.facts.clear.as_deref()?) {
         Ok(record) => record,
@@ -221,6 +228,9 @@ fn deployment(
     let listed: Vec<&Sealed> = record.layers.iter().map(|layer| &layer.sealed).chain(&record.chart_archive).collect();
     for sealed in &listed {
         let Some(stored) = files.get(sealed.file.as_str()) else {
+            if lost.contains(&format!("deployments/{folder}/{}", sealed.file)) {
+                continue;
+            }
             flaw(Flaw::MissingSealed, path(&sealed.file), "is missing, though its record names it".into());
             continue;
         };

@@ -72,6 +72,9 @@ pub struct Verification {
     /// Whether the whole history was looked at, or only what is new in it.
     #[serde(skip)]
     whole: bool,
+    /// Files whose objects cannot be had: each has its finding.
+    #[serde(skip)]
+    lost: HashSet<String>,
     /// The tree that what is new was laid over.
     #[serde(skip)]
     base: Option<Oid>,
@@ -225,5 +228,7 @@ fn work_tree(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     Ok(())
 }
 
+#[cfg(test)]
+mod speed;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,97 @@
+//! `dr config rekey`.
+
+use clap::Args;
+
+use crate::error::{Exit, Result};
+use crate::ops::Ctx;
+use crate::ops::config::rekey::{RekeyReport, plan, rekey};
+use crate::text::plural;
+use crate::ui::{Mark, Page, Report, Ui};
+
+/// Seal all versions again to the recipients of today, each proved equal to what was recorded
+///
+/// Nothing is rewritten: the new files stand beside the old ones, in `rekeyed/`. It can be stopped and run again. It
+/// lists the live secrets that a removed recipient could have read: those have to be changed where they are used.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  dr config rekey --dry-run")]
+pub struct RekeyArgs {
+    /// Say what would be sealed again, and what has to be changed, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
+    if !args.dry_run {
+        let planned = plan(ctx)?;
+        if planned.files > 0 {
+            let files = plural(planned.files as u64, "file");
+            ui.confirm(&format!("Seal {files} again to {} recipients?", planned.recipients.len()))?;
+        }
+    }
+    ui.report(&rekey(ctx, args.dry_run)?)?;
+    Ok(Exit::Success)
+}
+
+impl Report for RekeyReport {
+    fn human(&self, page: &mut Page) {
+        let files = plural(self.files as u64, "file");
+        match (self.files, self.dry_run) {
+            (0, _) => {
+                page.line(format!("Nothing to do: all {} files are sealed to the recipients of today.", self.current))
+            }
+            (_, true) => page.line(format!(
+                "Would seal {files} again ({} different contents) to {} recipients; {} are already.",
+                self.contents,
+                self.recipients.len(),
+                self.current
+            )),
+            (_, false) => {
+                page.line(format!(
+                    "Sealed {files} again to {} recipients; each was what had been recorded.",
+                    self.recipients.len()
+                ));
+                let unproved = self.contents - self.reopened;
+                if unproved > 0 {
+                    let text = format!(
+                        "{unproved} new contents could not be opened again here: this host is no recipient any more"
+                    );
+                    page.finding(
+                        Mark::Warn,
+                        &text,
+                        Some("dr config verify --decrypt, where a recipient's identity is"),
+                    );
+                }
+            }
+        }
+        if self.rotate.is_empty() {
+            return;
+        }
+        page.gap();
+        page.heading(
+            "Still live, and known to somebody who is no recipient any more: change these where they are used.",
+        );
+        let rows: Vec<Vec<String>> = self
+            .rotate
+            .iter()
+            .map(|secret| {
+                let keys = secret.readable_by.iter().map(|key| short(key)).collect::<Vec<_>>().join(" ");
+                vec![
+                    secret.install.clone(),
+                    secret.path.clone(),
+                    format!("#{}", secret.fingerprint),
+                    keys,
+                    secret.since.clone(),
+                ]
+            })
+            .collect();
+        page.table(&["install", "path", "fingerprint", "readable by", "since"], &rows);
+    }
+}
+
+/// Enough of a public key to tell it from the others.
+fn short(key: &str) -> String {
+    match key.char_indices().nth(16) {
+        Some((end, _)) => format!("{}…", &key[..end]),
+        None => key.to_owned(),
+    }
+}

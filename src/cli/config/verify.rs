@@ -1,0 +1,105 @@
+//! `dr config verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{Exit, Result};
+use crate::ops::Ctx;
+use crate::ops::config::verify::{Verified, VerifyWish, verify};
+use crate::text::{bytes, plural};
+use crate::ui::{Mark, Page, Report, Ui};
+
+/// Prove that the vault is what trusted hosts have written, whole and unaltered
+///
+/// Needs no age key: every commit's signature, only additions in every commit, every sealed file's digest, every
+/// record's place in the chain. With --decrypt also that every version opens and is what was recorded.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  dr config verify\n  dr config verify --decrypt --identity escrow.txt\n  dr config verify --vault ./fresh-clone"
+)]
+pub struct VerifyArgs {
+    /// Also prove that every version opens with the identities at hand, and equals its digest
+    #[arg(long)]
+    decrypt: bool,
+    /// One more identity file to open with (can be repeated)
+    #[arg(long, value_name = "FILE", requires = "decrypt")]
+    identity: Vec<PathBuf>,
+    /// Whose signatures are believed, in the form of ssh-keygen's allowed signers; otherwise `keys.trusted_signers`
+    #[arg(long, value_name = "FILE")]
+    signers: Option<PathBuf>,
+    /// Another vault than the one of the settings: a clone, say
+    #[arg(long, value_name = "FOLDER")]
+    vault: Option<PathBuf>,
+}
+
+pub(super) fn run(ctx: &Ctx, ui: &Ui, args: VerifyArgs) -> Result<Exit> {
+    let wish =
+        VerifyWish { vault: args.vault, signers: args.signers, decrypt: args.decrypt, identities: args.identity };
+    let verified = verify(ctx, &wish)?;
+    ui.report(&verified)?;
+    Ok(verified.exit())
+}
+
+impl Report for Verified {
+    fn human(&self, page: &mut Page) {
+        /// More findings of one kind are counted.
+        const MOST: usize = 50;
+        let found = &self.found;
+        let count = |number: usize, one: &str| plural(number as u64, one);
+        let mut fields = vec![
+            ("vault", self.vault.display().to_string()),
+            ("newest commit", found.newest.clone().unwrap_or_else(|| "none".into())),
+            (
+                "holds",
+                format!(
+                    "{} of {}, {} with an outcome; {} in {}, {}",
+                    count(found.deployments, "deployment"),
+                    count(found.installs, "install"),
+                    found.outcomes,
+                    count(found.files, "file"),
+                    count(found.commits, "commit"),
+                    bytes(found.bytes)
+                ),
+            ),
+        ];
+        let signers: Vec<String> = found.signed_by.iter().map(|(who, number)| format!("{who}: {number}")).collect();
+        fields.push(("signed by", if signers.is_empty() { "nobody trusted".into() } else { signers.join(", ") }));
+        if found.rekeyed > 0 {
+            fields.push(("sealed again", count(found.rekeyed, "file")));
+        }
+        if let Some(opened) = &found.opened {
+            fields.push(("opened", format!("{} of {}", opened.proved, count(opened.files, "sealed file"))));
+            fields.extend(opened.by.iter().map(|by| ("", format!("{} by {}", by.files, by.key))));
+        }
+        page.fields(&fields);
+        page.gap();
+        for fork in &found.forks {
+            let after = fork.after.as_deref().unwrap_or("the beginning");
+            let text = format!("two hosts recorded at once after {after}: {}", fork.records.join(", "));
+            page.finding(Mark::Ok, &text, None);
+        }
+        for note in &found.notes {
+            page.finding(Mark::Warn, note, None);
+        }
+        for finding in found.findings.iter().take(MOST) {
+            let name = serde_json::to_value(finding.flaw).unwrap_or_default();
+            let commit = match &finding.commit {
+                Some(id) if !finding.what.contains(id.as_str()) => format!(" (commit {})", &id[..12.min(id.len())]),
+                _ => String::new(),
+            };
+            let name = name.as_str().unwrap_or_default();
+            page.finding(Mark::Bad, &format!("{name}: {} {}{commit}", finding.what, finding.says), None);
+        }
+        if found.findings.len() > MOST {
+            page.line(format!("... and {} more: -o json lists them", found.findings.len() - MOST));
+        }
+        if self.well {
+            page.finding(Mark::Ok, "nothing is forged, missing, reordered or altered", None);
+        } else {
+            page.next(
+                "git log --show-signature --stat    (in the vault; a clone elsewhere may have what is missing here)",
+            );
+        }
+    }
+}

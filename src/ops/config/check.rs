@@ -1,0 +1,100 @@
+//! `dr config check`: nothing secret in the clear, in the vault or in a repository of the operator's own.
+
+use std::path::PathBuf;
+
+use super::verify::read_only;
+use crate::error::{Exit, Result};
+use crate::ops::{Ctx, open};
+use crate::settings::Settings;
+use crate::values::{Scrubber, Tree};
+use crate::vault::check::{Checked, Search, install_hook};
+
+/// What is to be checked.
+#[derive(Debug, Clone, Default)]
+pub struct CheckWish {
+    /// Files, folders, repositories; the vault where there are none.
+    pub paths: Vec<PathBuf>,
+    /// Only what is staged.
+    pub staged: bool,
+    /// The index that git is about to commit, where it says so.
+    pub index: Option<PathBuf>,
+    /// Write a hook that does it before each commit.
+    pub install_hook: bool,
+    /// The program, as a hook is to call it.
+    pub program: PathBuf,
+}
+
+impl Checked {
+    /// 0 when nothing was found.
+    pub fn exit(&self) -> Exit {
+        if self.exposures.is_empty() { Exit::Success } else { Exit::Exposed }
+    }
+}
+
+/// Looks for what must not be in the clear.
+///
+/// # Errors
+/// A path or the vault cannot be read.
+pub fn check(ctx: &Ctx, wish: &CheckWish) -> Result<Checked> {
+    let settings = open::settings_or_defaults(ctx)?;
+    let place = || -> Result<PathBuf> {
+        match wish.paths.first() {
+            Some(path) => Ok(path.clone()),
+            None => Ok(read_only(&settings, None)?.path().to_owned()),
+        }
+    };
+    if wish.install_hook {
+        let hook = install_hook(&place()?, &hook_command(ctx, wish))?;
+        return Ok(Checked { hook: Some(hook), ..Checked::default() });
+    }
+    let scrubber = live_secrets(ctx, &settings);
+    let mut search = Search::new(scrubber.as_ref());
+    if wish.staged {
+        search.staged(&place()?, wish.index.as_deref())?;
+    } else if wish.paths.is_empty() {
+        search.vault(&read_only(&settings, None)?)?;
+    }
+    for path in wish.paths.iter().filter(|_| !wish.staged) {
+        search.path(path)?;
+    }
+    let mut checked = search.checked;
+    checked.exposures.sort_by(|a, b| (&a.file, a.line, a.exposed).cmp(&(&b.file, b.line, b.exposed)));
+    checked.exposures.dedup();
+    Ok(checked)
+}
+
+/// The secrets of the live values of every install in the vault; nothing without an identity, which is said.
+fn live_secrets(ctx: &Ctx, settings: &Settings) -> Option<Scrubber> {
+    let known = || -> Result<Option<Scrubber>> {
+        let Some(identities) = super::open_identities(settings)? else { return Ok(None) };
+        let vault = read_only(settings, None)?.snapshot()?;
+        let mut scrubber = Scrubber::new(None);
+        let mut installs: Vec<(String, String)> = Vec::new();
+        for deployment in vault.every_deployment()?.iter().filter(|deployment| deployment.is_deployed()) {
+            let install = (deployment.record.install.namespace.clone(), deployment.record.install.release.clone());
+            if !installs.contains(&install) {
+                installs.push(install);
+                scrubber.learn_tree(&Tree::parse(&vault.values(deployment, &identities)?)?);
+            }
+        }
+        Ok(Some(scrubber))
+    };
+    known().unwrap_or_else(|error| {
+        ctx.events.warn(
+            format!("the live values cannot be opened, so their secrets are not looked for: {error}"),
+            Some("Private keys, values files and unsealed files are found all the same.".into()),
+        );
+        None
+    })
+}
+
+/// What the hook runs: this program, with these settings.
+fn hook_command(ctx: &Ctx, wish: &CheckWish) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let settings = std::path::absolute(&ctx.settings_path).unwrap_or_else(|_| ctx.settings_path.clone());
+    let mut command = quoted(&wish.program.display().to_string());
+    if settings.exists() {
+        command.push_str(&format!(" --settings {}", quoted(&settings.display().to_string())));
+    }
+    format!("{command} --no-input config check --staged .")
+}

@@ -1,0 +1,133 @@
+//! What changed from one deployment to the next, for many of them, fast.
+//!
+//! Each version of the values is opened and read once, two threads side by side; equal digests need neither. Nothing of
+//! the values is kept: a summary holds counts and paths.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::crypt::Identities;
+use crate::error::{CommandError, Exit, Result};
+use crate::values::diff::{Class, Diff, diff};
+use crate::values::{Scrubber, Tree};
+use crate::vault::{Deployment, Vault};
+
+/// How many paths a summary names.
+const PATHS: usize = 5;
+/// How many read files a thread keeps, for versions that come back.
+const KEPT: usize = 8;
+/// Fewer than this are not worth a second thread.
+const ALONE: usize = 16;
+
+/// What changed in the values. No value is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// In words: `2 changed, 1 added`, `same values`, `first`.
+    pub summary: String,
+    /// The paths of the first changes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// How many changes there are beside these.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl Changes {
+    fn words(summary: &str) -> Self {
+        Self { summary: summary.into(), paths: Vec::new(), more: 0 }
+    }
+
+    fn of(diff: &Diff) -> Self {
+        let mut paths: Vec<String> = Vec::new();
+        let mut more = 0;
+        for change in diff.changes.iter().filter(|_| diff.class == Class::Changed) {
+            if paths.len() < PATHS {
+                paths.push(change.path.to_string());
+            } else {
+                more += 1;
+            }
+        }
+        Self { summary: diff.summary(), paths, more }
+    }
+}
+
+/// A deployment and the one before it.
+type Pair<'d> = (&'d Deployment, Option<&'d Deployment>);
+
+/// What changed, for each pair; `None` where it would take an identity, and there is none.
+///
+/// # Errors
+/// Values that no identity opens, or that are damaged.
+pub(super) fn of_pairs(
+    vault: &Vault,
+    identities: Option<&Identities>,
+    pairs: &[Pair<'_>],
+) -> Result<Vec<Option<Changes>>> {
+    let middle = if pairs.len() < ALONE { pairs.len() } else { pairs.len() / 2 };
+    let (newer, older) = pairs.split_at(middle);
+    let work = |pairs: &[Pair<'_>]| -> Result<Vec<Option<Changes>>> {
+        let mut reader = Reader { vault, identities, kept: HashMap::new(), order: Vec::new() };
+        pairs.iter().map(|(deployment, before)| reader.changes(deployment, *before)).collect()
+    };
+    if older.is_empty() {
+        return work(newer);
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| work(older));
+        let mut all = work(newer)?;
+        let rest = other.join().map_err(|_| CommandError::new(Exit::Failure, "a thread that reads values died"))?;
+        all.extend(rest?);
+        Ok(all)
+    })
+}
+
+struct Reader<'a> {
+    vault: &'a Vault,
+    identities: Option<&'a Identities>,
+    kept: HashMap<String, Arc<Tree>>,
+    /// The digests of `kept`, the one used last at the end.
+    order: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn changes(&mut self, deployment: &Deployment, before: Option<&Deployment>) -> Result<Option<Changes>> {
+        let Some(before) = before else { return Ok(Some(Changes::words("first"))) };
+        if before.values_sha256().is_some() && before.values_sha256() == deployment.values_sha256() {
+            return Ok(Some(Changes::words("same values")));
+        }
+        let Some(identities) = self.identities else { return Ok(None) };
+        let new = self.tree(deployment, identities)?;
+        let old = self.tree(before, identities)?;
+        match (old, new) {
+            (Some(old), Some(new)) => Ok(Some(Changes::of(&diff(&old, &new, &Scrubber::new(None))))),
+            _ => Ok(Some(Changes::words("cannot be compared: Helm would not read one of the two"))),
+        }
+    }
+
+    /// The values of a deployment, read; `None` when they are nothing that this program reads.
+    fn tree(&mut self, deployment: &Deployment, identities: &Identities) -> Result<Option<Arc<Tree>>> {
+        let digest = deployment.values_sha256().map_or_else(|| deployment.id().to_string(), str::to_owned);
+        if let Some(tree) = self.kept.get(&digest) {
+            let tree = Arc::clone(tree);
+            self.order.retain(|known| *known != digest);
+            self.order.push(digest);
+            return Ok(Some(tree));
+        }
+        let Ok(tree) = Tree::parse(&self.vault.values(deployment, identities)?) else { return Ok(None) };
+        let tree = Arc::new(tree);
+        if self.order.len() >= KEPT {
+            let oldest = self.order.remove(0);
+            self.kept.remove(&oldest);
+        }
+        self.kept.insert(digest.clone(), Arc::clone(&tree));
+        self.order.push(digest);
+        Ok(Some(tree))
+    }
+}

@@ -1,0 +1,135 @@
+//! `dr config recipients`: who can open what is recorded.
+
+use serde::Serialize;
+
+use super::verify::read_only;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::{Ctx, open};
+use crate::vault::{Holders, Vault};
+
+/// The list, and what follows from it.
+#[derive(Debug, Serialize)]
+pub struct RecipientsReport {
+    /// Who can open what is recorded from now on, and who could once.
+    #[serde(flatten)]
+    pub holders: Holders,
+    /// This host's own public keys, where its identity is at hand.
+    pub own: Vec<String>,
+    /// How many deployments are recorded.
+    pub deployments: usize,
+    /// How many sealed files are not sealed to just these recipients.
+    pub due: usize,
+    /// What should be known or done.
+    pub warnings: Vec<String>,
+}
+
+/// A change of the list.
+#[derive(Debug, Clone)]
+pub struct ChangeWish<'w> {
+    /// The public key.
+    pub key: &'w str,
+    /// Whose it is, or why it goes.
+    pub why: Option<&'w str>,
+    /// Leave a single recipient.
+    pub allow_single: bool,
+    /// Only say what would be.
+    pub dry_run: bool,
+}
+
+/// Shows the list.
+///
+/// # Errors
+/// The vault cannot be read.
+pub fn list(ctx: &Ctx) -> Result<RecipientsReport> {
+    let vault = read_only(ctx.settings()?, None)?;
+    report(ctx, &vault, vault.holders()?, Vec::new())
+}
+
+/// Puts a key on the list.
+///
+/// # Errors
+/// It is no public key, or on the list already.
+pub fn add(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
+    let vault = open::vault(ctx.settings()?)?;
+    let mut news = Vec::new();
+    let holders = if wish.dry_run {
+        vault.preview_recipients(&[wish.key], &[], &ctx.who)?
+    } else {
+        vault.add_recipient(wish.key, &ctx.who, wish.why)?
+    };
+    let before = vault.every_deployment()?.len();
+    if before > 0 {
+        news.push(format!(
+            "{} reads what is recorded from now on; the {before} deployments before open to it after `dr config rekey`",
+            wish.key
+        ));
+    }
+    report(ctx, &vault, holders, news)
+}
+
+/// What taking a key from the list means: said before it is asked for.
+///
+/// # Errors
+/// The vault cannot be read.
+pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
+    let vault = read_only(ctx.settings()?, None)?;
+    let readers = vault.readers()?;
+    let readable = readers.values().filter(|keys| keys.contains(key)).count();
+    Ok(format!(
+        "{key} could open {readable} of {} deployments, and nothing takes back what its holder has read",
+        readers.len()
+    ))
+}
+
+/// Takes a key from the list.
+///
+/// # Errors
+/// It is not on the list, it is the last one, or it leaves a single one and that was not allowed.
+pub fn remove(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
+    let vault = open::vault(ctx.settings()?)?;
+    let before = vault.holders()?;
+    if before.has(wish.key) && before.now.len() == 2 && !wish.allow_single {
+        return Err(CommandError::new(Exit::Keys, format!("without {} a single recipient is left", wish.key))
+            .hint("Add another one first: `dr config recipients add age1...` (the escrow key of somebody else).")
+            .hint("Or add --allow-single; then the loss of that one key is the loss of every values.yaml."));
+    }
+    let holders = if wish.dry_run {
+        vault.preview_recipients(&[], &[wish.key], &ctx.who)?
+    } else {
+        vault.remove_recipient(wish.key, &ctx.who, wish.why)?
+    };
+    let news = vec![
+        removal(ctx, wish.key)?,
+        "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed".into(),
+    ];
+    report(ctx, &vault, holders, news)
+}
+
+fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>) -> Result<RecipientsReport> {
+    let settings = ctx.settings()?;
+    let own = super::open_identities(settings).ok().flatten().map(|own| own.recipients()).unwrap_or_default();
+    let keys = holders.keys();
+    if keys.len() < 2 {
+        warnings.push("only one key opens what is recorded: when it is lost, every values.yaml is lost with it".into());
+    }
+    let listed = &settings.keys.recipients;
+    let only_here: Vec<&str> = keys.iter().filter(|key| !listed.contains(key)).map(String::as_str).collect();
+    let only_there: Vec<&str> = listed.iter().filter(|key| !keys.contains(key)).map(String::as_str).collect();
+    if !only_here.is_empty() {
+        warnings.push(format!(
+            "bundles of this host are not sealed to {}: add it to `recipients` under [keys] in {}",
+            only_here.join(", "),
+            ctx.settings_path.display()
+        ));
+    }
+    if !only_there.is_empty() {
+        warnings.push(format!(
+            "`recipients` under [keys] in {} also has {}, which the vault has not: `dr config recipients add` it, or take it out",
+            ctx.settings_path.display(),
+            only_there.join(", ")
+        ));
+    }
+    let due = vault.rekey_plan()?.files();
+    let deployments = vault.every_deployment()?.len();
+    Ok(RecipientsReport { holders, own, deployments, due, warnings })
+}

@@ -1,0 +1,174 @@
+//! A look at values that are to be recorded: does Helm read them, which version are they of, are they there already.
+
+use jiff::{Span, Timestamp};
+use zeroize::Zeroizing;
+
+use super::found::Found;
+use super::{Draft, Fate, RecordAsk, RecordItem};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::ChartFacts;
+use crate::ops::{Ctx, open};
+use crate::opschain::Version;
+use crate::opschain::values::VERSION;
+use crate::settings::Settings;
+use crate::values::lint::lint;
+use crate::values::{Scrubber, Tree};
+use crate::vault::{Chart, Deployment, How, Install, Intent, Status, Vault};
+
+/// What looks: it knows the vault, and remembers what it has seen.
+pub(super) struct Eye<'a> {
+    ask: &'a RecordAsk,
+    facts: Option<&'a ChartFacts>,
+    install: Install,
+    /// Where charts come from, as the settings say.
+    reference: String,
+    by: String,
+    known: Vec<Deployment>,
+    /// Time, digest and name of what is recorded in the same run.
+    seen: Vec<(Timestamp, String, String)>,
+    asked: Option<Version>,
+}
+
+impl<'a> Eye<'a> {
+    pub(super) fn new(
+        ctx: &Ctx,
+        settings: &Settings,
+        ask: &'a RecordAsk,
+        facts: Option<&'a ChartFacts>,
+        vault: &Vault,
+    ) -> Result<Self> {
+        let install = open::vault_install(settings);
+        let asked = ask.version.as_deref().map(|text| {
+            text.parse::<Version>().map_err(|_| {
+                CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
+                    .hint("Give it as a date, such as 2026-08-20.")
+            })
+        });
+        let reference = match &ask.chart {
+            Some(path) => path.display().to_string(),
+            None => settings.install.chart.clone(),
+        };
+        Ok(Self {
+            ask,
+            facts,
+            known: vault.deployments(&install)?,
+            install,
+            reference,
+            by: ask.by.clone().unwrap_or_else(|| ctx.who.clone()),
+            seen: Vec::new(),
+            asked: asked.transpose()?,
+        })
+    }
+
+    /// Looks at one.
+    pub(super) fn look(&mut self, found: Found) -> (RecordItem, Draft) {
+        let mut item = RecordItem {
+            from: found.name.clone(),
+            at: found.at.as_ref().ok().copied(),
+            version: None,
+            revision: found.revision,
+            sha256: String::new(),
+            findings: Vec::new(),
+            fate: Fate::Record,
+        };
+        let status = found.status.as_ref().copied().unwrap_or(Status::Interrupted);
+        let (bytes, fate, intent) = match self.judge(found, &mut item) {
+            Ok((bytes, fate, intent)) => (bytes, fate, Some(intent)),
+            Err(reason) => (Zeroizing::new(Vec::new()), Fate::Refused { reason }, None),
+        };
+        item.fate = fate;
+        (item, Draft { bytes, intent, status })
+    }
+
+    fn judge(
+        &mut self,
+        found: Found,
+        item: &mut RecordItem,
+    ) -> std::result::Result<(Zeroizing<Vec<u8>>, Fate, Intent), String> {
+        let bytes = found.bytes?;
+        item.sha256 = crate::ops::config::sha256(&bytes);
+        let tree = Tree::parse(&bytes).map_err(|error| format!("Helm would not read it: {error}"))?;
+        item.findings = lint(&tree, &bytes);
+        let at = found.at?;
+        if at > Timestamp::now() {
+            return Err(format!("{at} is still to come"));
+        }
+        found.status?;
+        let (version, chart) = self.chart(&tree, found.chart)?;
+        item.version.clone_from(&version);
+        let fate = match self.there(at, &item.sha256, found.revision, found.description.as_deref()) {
+            Some(deployment) if deployment.outcome.is_none() && deployment.record.how == How::Import => {
+                Fate::Finish { id: deployment.id().clone() }
+            }
+            Some(deployment) => Fate::Present { by: deployment.id().to_string() },
+            None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
+                Some((_, _, name)) => Fate::Present { by: name.clone() },
+                None => Fate::Record,
+            },
+        };
+        self.seen.push((at, item.sha256.clone(), found.name));
+        let mut scrubber = Scrubber::new(None);
+        scrubber.learn_tree(&tree);
+        let intent = Intent {
+            install: self.install.clone(),
+            at,
+            by: self.by.clone(),
+            why: found.why.map(|why| scrubber.scrub(&why).into_owned()),
+            how: How::Import,
+            opschain_version: version,
+            chart,
+            helm: None,
+            operator: None,
+        };
+        Ok((bytes, fate, intent))
+    }
+
+    /// The deployment that this one would be the second record of.
+    fn there(&self, at: Timestamp, sha256: &str, revision: Option<u32>, said: Option<&str>) -> Option<&Deployment> {
+        let near = |then: Timestamp| {
+            let (least, most) = (at.checked_sub(Span::new().hours(1)), at.checked_add(Span::new().hours(1)));
+            least.is_ok_and(|least| least <= then) && most.is_ok_and(|most| then <= most)
+        };
+        self.known.iter().find(|known| {
+            let same = known.record.at == at && known.values_sha256() == Some(sha256);
+            // What helm has of a deployment that `dr` made is not a deployment of its own. A new install counts its
+            // revisions from 1 again, so that the number alone says nothing.
+            let named = said.is_some_and(|said| said == format!("dr {}", known.id()));
+            let ended = known.outcome.as_ref().map_or(known.record.at, |outcome| outcome.at);
+            let numbered = said.is_some() && revision.is_some() && known.revision() == revision && near(ended);
+            same || named || numbered
+        })
+    }
+
+    /// The OpsChain version and the chart: what was asked for, what the values name, what helm knows, what the chart
+    /// says of itself.
+    fn chart(
+        &self,
+        tree: &Tree,
+        stored: Option<(String, String)>,
+    ) -> std::result::Result<(Option<String>, Chart), String> {
+        let of_chart = |text: &str| text.parse::<Version>().ok();
+        let named = tree.text(VERSION).and_then(of_chart);
+        let told = self.facts.map(|facts| facts.version.as_str()).or(self.ask.chart_version.as_deref());
+        let version = self
+            .asked
+            .clone()
+            .or(named)
+            .or_else(|| told.and_then(of_chart))
+            .or_else(|| stored.as_ref().and_then(|(_, version)| of_chart(version)));
+        let number = told
+            .map(str::to_owned)
+            .or_else(|| stored.as_ref().map(|(_, version)| version.clone()))
+            .or_else(|| version.as_ref().and_then(Version::chart))
+            .ok_or("which version it was is not said: the values do not name it, so add --version")?;
+        let last = self.reference.rsplit('/').next().unwrap_or("opschain");
+        let name = match (self.facts, stored) {
+            (Some(facts), _) => facts.name.clone(),
+            (None, Some((name, _))) => name,
+            (None, None) => last.trim_end_matches(".tgz").to_owned(),
+        };
+        let app_version = self.facts.and_then(|facts| facts.app_version.clone());
+        let chart = Chart { name, version: number, app_version, reference: self.reference.clone(), digest: None };
+        Ok((version.map(|version| version.tag()), chart))
+    }
+}

@@ -1,0 +1,264 @@
+//! `dr config record`: deployments of the past, written down now.
+//!
+//! Find what is to be recorded, look at each (nothing is changed), write each down: its record, then its outcome. A
+//! record carries the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
+
+mod found;
+mod look;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::event::Event;
+use crate::helm::{ChartFacts, ChartFile, ChartSource};
+use crate::ops::{Ctx, open};
+use crate::settings::Settings;
+use crate::values::lint::Finding;
+use crate::vault::{DeploymentId, FORMAT, Intent, Outcome, Status, Vault};
+
+/// Where the values to be recorded are.
+pub enum Origin {
+    /// One file, already read.
+    File {
+        /// What it is called.
+        name: String,
+        /// Its bytes.
+        bytes: Zeroizing<Vec<u8>>,
+        /// Its own time, where it is a file on a disk.
+        changed: Option<Timestamp>,
+    },
+    /// Every `.yaml` and `.yml` file of a folder, without the folders in it.
+    Folder(PathBuf),
+    /// What helm has stored of the release.
+    Release {
+        /// Every revision that helm remembers, not only the one that is deployed.
+        all: bool,
+    },
+}
+
+/// What the operator asks for.
+pub struct RecordAsk {
+    /// Where the values are.
+    pub origin: Origin,
+    /// When it was deployed; else the date in the file's name.
+    pub at: Option<String>,
+    /// Where a file's name holds no date, its own time is taken.
+    pub use_mtime: bool,
+    /// The OpsChain version, if not the one that the values name.
+    pub version: Option<String>,
+    /// The chart's version, if not the one that belongs to the OpsChain version.
+    pub chart_version: Option<String>,
+    /// The chart's archive.
+    pub chart: Option<PathBuf>,
+    /// helm's revision.
+    pub revision: Option<u32>,
+    /// Why.
+    pub why: Option<String>,
+    /// Who deployed it, if not the one who asks.
+    pub by: Option<String>,
+    /// What came of it.
+    pub status: Status,
+}
+
+/// What would become of one values file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "fate", rename_all = "kebab-case")]
+pub enum Fate {
+    /// It is written down.
+    Record,
+    /// It is in the vault already.
+    Present {
+        /// The deployment's name, or that of the file beside it that holds the same.
+        by: String,
+    },
+    /// Its record is there, and only the outcome is missing: an earlier import was killed in between.
+    Finish {
+        /// The deployment's name.
+        id: DeploymentId,
+    },
+    /// It cannot be recorded.
+    Refused {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// One values file that was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordItem {
+    /// The file, or helm's revision.
+    pub from: String,
+    /// When it was deployed.
+    pub at: Option<Timestamp>,
+    /// The OpsChain version.
+    pub version: Option<String>,
+    /// helm's revision.
+    pub revision: Option<u32>,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// What was found in it.
+    pub findings: Vec<Finding>,
+    /// What would become of it.
+    #[serde(flatten)]
+    pub fate: Fate,
+}
+
+/// What would be written down, oldest first.
+#[derive(Debug, Serialize)]
+pub struct RecordPlan {
+    /// The namespace.
+    pub namespace: String,
+    /// The Helm release.
+    pub release: String,
+    /// Each that was found.
+    pub items: Vec<RecordItem>,
+}
+
+impl RecordPlan {
+    /// How many would be written.
+    pub fn to_write(&self) -> usize {
+        self.items.iter().filter(|item| matches!(item.fate, Fate::Record | Fate::Finish { .. })).count()
+    }
+
+    /// How many cannot be recorded.
+    pub fn refused(&self) -> usize {
+        self.items.iter().filter(|item| matches!(item.fate, Fate::Refused { .. })).count()
+    }
+}
+
+/// A plan with all that is needed to carry it out.
+pub struct PreparedRecords {
+    /// What to show.
+    pub plan: RecordPlan,
+    drafts: Vec<Draft>,
+    archive: Option<ChartFile>,
+    vault: Vault,
+    who: String,
+}
+
+/// What becomes of an item: the same place in [`RecordPlan::items`].
+struct Draft {
+    bytes: Zeroizing<Vec<u8>>,
+    intent: Option<Intent>,
+    status: Status,
+}
+
+/// One deployment that was written down.
+#[derive(Debug, Serialize)]
+pub struct RecordedOne {
+    /// The deployment's name.
+    pub id: DeploymentId,
+    /// When it was deployed.
+    pub at: Timestamp,
+    /// The file, or helm's revision.
+    pub from: String,
+    /// What lint found in its values.
+    pub findings: Vec<Finding>,
+}
+
+/// What was written down.
+#[derive(Debug, Serialize)]
+pub struct RecordReport {
+    /// The deployments, oldest first.
+    pub recorded: Vec<RecordedOne>,
+    /// What was in the vault before, and under which name.
+    pub present: Vec<(String, String)>,
+    /// What could not be recorded, and why.
+    pub refused: Vec<(String, String)>,
+}
+
+impl RecordReport {
+    /// A failure when something could not be recorded, though the rest was.
+    pub fn exit(&self) -> Exit {
+        if self.refused.is_empty() { Exit::Success } else { Exit::Failure }
+    }
+}
+
+/// Finds what is to be recorded, and looks at each. Changes nothing.
+///
+/// # Errors
+/// The vault, the folder, helm or the chart cannot be read; a single file that cannot be recorded.
+pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> {
+    let settings = ctx.settings()?;
+    let vault = open::vault(settings)?;
+    let archive = bring_archive(settings, &ask).await?;
+    let single = matches!(ask.origin, Origin::File { .. });
+    let (ask, mut found) = found::find(settings, ask).await?;
+    found.sort_by(|a, b| (a.at.as_ref().ok(), a.revision, &a.name).cmp(&(b.at.as_ref().ok(), b.revision, &b.name)));
+    let mut eye = look::Eye::new(ctx, settings, &ask, archive.as_ref().map(|(_, facts)| facts), &vault)?;
+    let (mut items, mut drafts) = (Vec::new(), Vec::new());
+    for found in found {
+        let (item, draft) = eye.look(found);
+        if let (true, Fate::Refused { reason }) = (single, &item.fate) {
+            return Err(CommandError::new(Exit::Usage, format!("{}: {reason}", item.from))
+                .hint("`dr config record --help` shows how the date and the version are given."));
+        }
+        items.push(item);
+        drafts.push(draft);
+    }
+    let plan =
+        RecordPlan { namespace: settings.install.namespace.clone(), release: settings.install.release.clone(), items };
+    Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file), vault, who: ctx.who.clone() })
+}
+
+async fn bring_archive(settings: &Settings, ask: &RecordAsk) -> Result<Option<(ChartFile, ChartFacts)>> {
+    let Some(path) = &ask.chart else { return Ok(None) };
+    let helm = open::helm(settings, &settings.install.namespace).await?;
+    let chart = helm.bring(&ChartSource::Path(path.clone()), None).await?;
+    let facts = helm.chart_facts(&chart.path()).await?;
+    Ok(Some((chart, facts)))
+}
+
+/// Writes each down: its record, then its outcome.
+///
+/// Between two of them it may be interrupted, and a crash leaves those that were written; the same command then goes on
+/// with the rest, since what is there is not written again.
+///
+/// # Errors
+/// What the vault fails with, or [`Exit::Interrupted`].
+pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordReport> {
+    let PreparedRecords { plan, drafts, archive, vault, who } = prepared;
+    let total = plan.to_write() as u64;
+    let mut report = RecordReport { recorded: Vec::new(), present: Vec::new(), refused: Vec::new() };
+    for (item, draft) in plan.items.into_iter().zip(drafts) {
+        let id = match (item.fate, draft.intent) {
+            (Fate::Present { by }, _) => {
+                report.present.push((item.from, by));
+                continue;
+            }
+            (Fate::Refused { reason }, _) => {
+                report.refused.push((item.from, reason));
+                continue;
+            }
+            (Fate::Finish { id }, _) => id,
+            (Fate::Record, Some(intent)) => {
+                ctx.check_cancelled()?;
+                vault.record_intent(intent, &draft.bytes, archive.as_ref().map(ChartFile::bytes))?
+            }
+            (Fate::Record, None) => continue,
+        };
+        let Some(at) = item.at else { continue };
+        let outcome = Outcome {
+            format: FORMAT,
+            id: id.clone(),
+            at,
+            status: draft.status,
+            helm_revision: item.revision,
+            images: Vec::new(),
+            seconds: 0.0,
+            error: None,
+        };
+        vault.record_outcome(outcome, &who)?;
+        report.recorded.push(RecordedOne { id, at, from: item.from, findings: item.findings });
+        let done = report.recorded.len() as u64;
+        if total > 1 {
+            let (what, unit) = ("recorded".into(), "deployments".into());
+            ctx.events.emit(Event::Progress { what, done, total: Some(total), unit });
+        }
+    }
+    Ok(report)
+}

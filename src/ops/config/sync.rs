@@ -1,0 +1,118 @@
+//! `dr config sync`: what this host has recorded goes to the remote, and what others have comes here.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::verify::trusted;
+use crate::error::{CommandError, Exit, Result};
+use crate::journal::fault;
+use crate::ops::{Ctx, open};
+use crate::vault::{Joined, Manner, Pushed, Remote, TakenIn};
+
+/// How often somebody else may be faster before that is an error: each time, somebody's records did get in.
+const ROUNDS: usize = 16;
+
+/// How to sync.
+#[derive(Debug, Clone, Default)]
+pub struct SyncWish {
+    /// A remote of the vault, or an address.
+    pub remote: Option<String>,
+    /// Whose commits are believed; otherwise those of the settings.
+    pub signers: Option<PathBuf>,
+    /// Bring in what others have signed, too.
+    pub allow_untrusted: bool,
+    /// Only say what would be brought in and pushed.
+    pub dry_run: bool,
+    /// Whether git may ask for a password.
+    pub ask: bool,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Synced {
+    /// The remote.
+    pub remote: String,
+    /// Whether nothing was brought in or pushed.
+    pub dry_run: bool,
+    /// How what was fetched was brought in; the last time, where it took several.
+    pub joined: Joined,
+    /// How many commits were brought in.
+    pub fetched: usize,
+    /// How many deployments were among them.
+    pub deployments: usize,
+    /// How many commits were pushed.
+    pub pushed: usize,
+    /// How often another host was faster.
+    pub races: usize,
+    /// Flaws that were let in because it was asked for.
+    pub untrusted: usize,
+}
+
+/// Fetches, verifies, merges, pushes; again when another host was faster.
+///
+/// # Errors
+/// There is no remote, git fails, or what came in is refused. What was recorded here is safe in any case.
+pub async fn sync(ctx: &Ctx, wish: &SyncWish) -> Result<Synced> {
+    let settings = ctx.settings()?;
+    let vault = open::vault(settings)?;
+    let trusted = trusted(settings, wish.signers.as_deref())?;
+    let remote = vault.remote(wish.remote.as_deref(), wish.ask, &ctx.cancel)?;
+    let manner = Manner { trusted: &trusted, anyone: wish.allow_untrusted, by: &ctx.who, dry_run: wish.dry_run };
+    let mut done = Synced {
+        remote: remote.shown(),
+        dry_run: wish.dry_run,
+        joined: Joined::Nothing,
+        fetched: 0,
+        deployments: 0,
+        pushed: 0,
+        races: 0,
+        untrusted: 0,
+    };
+    loop {
+        take_in(ctx, &remote, &manner, &mut done).await?;
+        fault::point("sync.merged")?;
+        let ahead = remote.ahead()?;
+        if wish.dry_run {
+            done.pushed = ahead;
+            return Ok(done);
+        }
+        match remote.push().await? {
+            Pushed::Nothing => return Ok(done),
+            Pushed::Done => {
+                done.pushed += ahead;
+                return Ok(done);
+            }
+            Pushed::Raced if done.races + 1 == ROUNDS => {
+                return Err(CommandError::new(
+                    Exit::Locked,
+                    format!("others were faster {ROUNDS} times in a row in pushing to {}", done.remote),
+                )
+                .hint("Nothing is lost: everything is recorded here, and what others had is merged. Run it again."));
+            }
+            Pushed::Raced => {
+                done.races += 1;
+                ctx.events.note("another host was faster; fetching and merging again");
+            }
+        }
+    }
+}
+
+async fn take_in(ctx: &Ctx, remote: &Remote<'_>, manner: &Manner<'_>, done: &mut Synced) -> Result<()> {
+    let fetched = remote.fetch().await?;
+    if fetched.moved_back {
+        ctx.events.warn(
+            format!("{} does not have any more what it had when it was looked at last", remote.shown()),
+            Some("Somebody has moved its branch back; this sync puts back what this host has.".into()),
+        );
+    }
+    fault::point("sync.fetched")?;
+    let TakenIn { joined, commits, deployments, untrusted } = remote.take_in(manner)?;
+    if joined != Joined::Nothing {
+        done.joined = joined;
+    }
+    done.fetched += commits;
+    done.deployments += deployments;
+    done.untrusted += untrusted;
+    Ok(())
+}

@@ -1,0 +1,347 @@
+//! Nothing in the clear: what a commit hook and a pipeline ask.
+//!
+//! A vault's own files are held to its form: an `.age` file is a whole age file, and nothing stands beside the files
+//! that a vault has. Any file is searched for private keys, for values with secrets in them, and, where the live values
+//! could be opened, for their secrets in every form that a [`Scrubber`] knows.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use git2::{Oid, Repository};
+use serde::Serialize;
+
+use super::error::VaultError;
+use super::remote::hooks;
+use super::verify::sealed::stanzas;
+use super::{Vault, git::Git};
+use crate::values::{Scrubber, Tree, secret};
+
+/// A kind of exposure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exposed {
+    /// A secret of the live values.
+    LiveSecret,
+    /// A private key.
+    PrivateKey,
+    /// An age identity.
+    AgeIdentity,
+    /// A values file with secrets in it.
+    Values,
+    /// An `.age` file that is no whole age file.
+    NotSealed,
+    /// A file of a kind that a vault does not have.
+    Stray,
+}
+
+/// One thing that is in the clear, or where it should not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exposure {
+    /// Its kind.
+    pub exposed: Exposed,
+    /// The file.
+    pub file: String,
+    /// The line, counted from 1, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// What is wrong, without the file and without the secret.
+    pub says: String,
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Checked {
+    /// How many files.
+    pub files: usize,
+    /// Whether they were searched for the secrets of the live values.
+    pub live_secrets: bool,
+    /// What was found.
+    pub exposures: Vec<Exposure>,
+    /// Where a hook was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<PathBuf>,
+}
+
+/// The search: what it knows, and what it has seen.
+pub struct Search<'s> {
+    scrubber: Option<&'s Scrubber>,
+    seen: HashSet<(String, Oid)>,
+    /// What it found.
+    pub checked: Checked,
+}
+
+impl<'s> Search<'s> {
+    /// Begins one; with a scrubber, it also looks for what that knows.
+    pub fn new(scrubber: Option<&'s Scrubber>) -> Self {
+        let checked = Checked { live_secrets: scrubber.is_some(), ..Checked::default() };
+        Self { scrubber, seen: HashSet::new(), checked }
+    }
+
+    /// A vault: the files of its newest commit, of the index, and of the work tree.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn vault(&mut self, vault: &Vault) -> Result<(), VaultError> {
+        let git = Git::open(vault.path())?;
+        for (path, id) in git.files()? {
+            let bytes = git.blob(id, &path)?;
+            self.file(&path, &bytes, true)?;
+        }
+        self.repository(git.repo(), Path::new(""), true)
+    }
+
+    /// A path of any repository: its tracked files there, as they are staged and as they stand. A path outside of any
+    /// repository: every file below it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn path(&mut self, path: &Path) -> Result<(), VaultError> {
+        let io = |path: &Path| VaultError::io(format!("read {}", path.display()));
+        let absolute = path.canonicalize().map_err(io(path))?;
+        if let Ok(repo) = Repository::discover(&absolute)
+            && let Some(root) = repo.workdir().and_then(|root| root.canonicalize().ok())
+            && let Ok(below) = absolute.strip_prefix(&root)
+        {
+            return self.repository(&repo, below, is_vault(&repo));
+        }
+        let mut folders = vec![absolute];
+        while let Some(place) = folders.pop() {
+            if place.is_dir() {
+                let entries = std::fs::read_dir(&place).map_err(io(&place))?;
+                // A link is not followed: what it names is looked at where it is, if it is anywhere below.
+                folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| !path.is_symlink()));
+            } else if place.is_file() {
+                let bytes = std::fs::read(&place).map_err(io(&place))?;
+                self.file(&place.display().to_string(), &bytes, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is staged in a repository and differs from its newest commit: what a commit would add. `index` is the one
+    /// that git is about to commit.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn staged(&mut self, place: &Path, index: Option<&Path>) -> Result<(), VaultError> {
+        let failed = || VaultError::git(format!("read what is staged in {}", place.display()));
+        let repo = Repository::discover(place).map_err(failed())?;
+        let index = match index {
+            Some(path) => git2::Index::open(path).map_err(failed())?,
+            None => repo.index().map_err(failed())?,
+        };
+        let head = repo.head().ok().and_then(|head| head.peel_to_tree().ok());
+        let own = is_vault(&repo);
+        for entry in index.iter() {
+            let path = String::from_utf8_lossy(&entry.path).into_owned();
+            let known = head.as_ref().and_then(|tree| tree.get_path(Path::new(&path)).ok());
+            if known.is_some_and(|known| known.id() == entry.id) {
+                continue;
+            }
+            if let Ok(blob) = repo.find_blob(entry.id) {
+                self.file(&path, blob.content(), own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tracked files of a repository below a folder, and in a vault also those that are not tracked.
+    fn repository(&mut self, repo: &Repository, below: &Path, own: bool) -> Result<(), VaultError> {
+        let failed = || VaultError::git("read the index of the repository");
+        let root = repo.workdir().map(Path::to_owned);
+        let mut paths: Vec<String> = Vec::new();
+        for entry in repo.index().map_err(failed())?.iter() {
+            let path = String::from_utf8_lossy(&entry.path).into_owned();
+            if !Path::new(&path).starts_with(below) {
+                continue;
+            }
+            if let Ok(blob) = repo.find_blob(entry.id) {
+                self.file(&path, blob.content(), own)?;
+            }
+            paths.push(path);
+        }
+        let Some(root) = root else { return Ok(()) };
+        if own {
+            let mut options = git2::StatusOptions::new();
+            options
+                .include_untracked(true)
+                .recurse_untracked_dirs(true)
+                .include_ignored(true)
+                .recurse_ignored_dirs(true);
+            let statuses = repo.statuses(Some(&mut options)).map_err(failed())?;
+            paths.extend(statuses.iter().filter_map(|status| status.path().ok().map(str::to_owned)));
+        }
+        for path in paths {
+            let place = root.join(&path);
+            if place.is_file() && !place.is_symlink() {
+                let bytes = std::fs::read(&place).map_err(VaultError::io(format!("read {}", place.display())))?;
+                self.file(&path, &bytes, own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one file; the same bytes by the same name only once.
+    fn file(&mut self, path: &str, bytes: &[u8], own: bool) -> Result<(), VaultError> {
+        let id = Oid::hash_object(git2::ObjectType::Blob, bytes).map_err(VaultError::git("hash a file"))?;
+        if self.seen.insert((path.to_owned(), id)) {
+            self.checked.files += 1;
+            self.checked.exposures.extend(look(path, bytes, own, self.scrubber));
+        }
+        Ok(())
+    }
+}
+
+fn is_vault(repo: &Repository) -> bool {
+    repo.find_reference(super::git::BRANCH)
+        .and_then(|branch| branch.peel_to_tree())
+        .is_ok_and(|tree| tree.get_name("vault.json").is_some() && tree.get_name("fingerprint.key.age").is_some())
+}
+
+/// What is exposed in a file.
+fn look(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> Vec<Exposure> {
+    let exposure = |exposed, line, says: &str| Exposure { exposed, file: path.to_owned(), line, says: says.to_owned() };
+    let sealed = stanzas(bytes).is_some();
+    if path.ends_with(".age") && !sealed && !is_armored(bytes) {
+        return vec![exposure(Exposed::NotSealed, None, "is named .age, and is no whole age file")];
+    }
+    if sealed {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if own && !belongs(path) {
+        found.push(exposure(Exposed::Stray, None, "is no file that a vault has"));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    for (number, line) in text.lines().enumerate() {
+        let line_number = Some(number + 1);
+        if line.contains("-----BEGIN ") && line.contains("PRIVATE KEY") {
+            found.push(exposure(Exposed::PrivateKey, line_number, "holds a private key"));
+        }
+        if has_age_identity(line) {
+            found.push(exposure(Exposed::AgeIdentity, line_number, "holds an age identity"));
+        }
+    }
+    if let Some(scrubber) = scrubber
+        && matches!(scrubber.scrub_bytes(bytes), std::borrow::Cow::Owned(_))
+    {
+        let masked = |line: &&str| matches!(scrubber.scrub(line), std::borrow::Cow::Owned(_));
+        let line = text.lines().position(|line| masked(&line)).map(|line| line + 1);
+        found.push(exposure(Exposed::LiveSecret, line, "holds a secret of the live values"));
+    }
+    let is_yaml = [".yaml", ".yml", ".yaml.bak", ".yaml.orig"].iter().any(|end| path.ends_with(end));
+    if is_yaml && let Some((count, line)) = values_with_secrets(bytes) {
+        let says = format!("is a values file in the clear: {count} of its values look secret");
+        found.push(Exposure { exposed: Exposed::Values, file: path.to_owned(), line: Some(line), says });
+    }
+    found
+}
+
+/// How many secrets a values file holds, and the line of the first.
+fn values_with_secrets(bytes: &[u8]) -> Option<(usize, usize)> {
+    let tree = Tree::parse(bytes).ok()?;
+    // A template's or an example's placeholder is no secret.
+    let real = |text: &str| {
+        let text = text.trim();
+        text.len() >= 8 && !text.starts_with(['<', '$', '{']) && !text.contains("...") && !text.contains("{{")
+    };
+    let found = secret::secrets(&tree);
+    let mut real = found.iter().filter(|(_, node, _)| node.scalar().is_some_and(|scalar| real(&scalar.value.text())));
+    let (_, first, _) = real.next()?;
+    let line = tree.source()[..first.span.bytes.start].matches('\n').count() + 1;
+    Some((1 + real.count(), line))
+}
+
+fn is_armored(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    text.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") && text.ends_with(b"-----END AGE ENCRYPTED FILE-----")
+}
+
+/// An identity has 58 characters behind its mark; its mark alone stands in many a README.
+fn has_age_identity(line: &str) -> bool {
+    ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1"].iter().any(|mark| {
+        line.split(mark).skip(1).any(|rest| rest.chars().take_while(char::is_ascii_alphanumeric).count() >= 50)
+    })
+}
+
+/// Whether a vault has a file of that name in the clear.
+fn belongs(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        // The operator's own, beside the vault's.
+        [name] => matches!(*name, "vault.json" | "README.md" | ".gitattributes" | ".gitignore" | ".drignore"),
+        ["recipients", name] => name.ends_with(".json"),
+        ["deployments", _, _, name] => matches!(*name, "record.json" | "outcome.json"),
+        ["rekeyed", _, name] => *name == super::verify::REKEY_FILE,
+        _ => false,
+    }
+}
+
+/// Writes a hook that runs `command` before each commit of the repository at `place`. It never overwrites.
+///
+/// # Errors
+/// `Occupied` when there is a hook already; `Io` when it cannot be written.
+pub fn install_hook(place: &Path, command: &str) -> Result<PathBuf, VaultError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let folder = hooks(place)?;
+    let path = folder.join("pre-commit");
+    let io = || VaultError::io(format!("write {}", path.display()));
+    std::fs::create_dir_all(&folder).map_err(io())?;
+    let text = format!(
+        "#!/bin/sh\n# Written by `dr config check --install-hook`: nothing secret is committed in the clear.\nexec {command}\n"
+    );
+    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(VaultError::HookThere { path: path.display().to_string(), command: command.to_owned() });
+        }
+        Err(error) => return Err(io()(error)),
+    };
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io())?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::{Identities, Recipients};
+
+    fn kinds(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> Vec<Exposed> {
+        look(path, bytes, own, scrubber).into_iter().map(|exposure| exposure.exposed).collect()
+    }
+
+    #[test]
+    fn each_kind_of_exposure_is_found_and_nothing_else() {
+        let identities = Identities::generate();
+        let sealed = Recipients::parse(identities.recipients()).unwrap().seal(b"a: 1\n").unwrap();
+        let identity = identities.to_file_text();
+        let mut scrubber = Scrubber::new(None);
+        scrubber.learn(b"pa\"ss w0rd-of-ours");
+        let live = br#"{"x": "pa\"ss w0rd-of-ours"}"#;
+        let key = b"-----BEGIN OPENSSH PRIVATE KEY-----\n";
+        let values = b"env:\n  TZ: UTC\n  PGPASSWORD: correct-horse-7\n";
+        let record = "deployments/a.b/20260820T101500Z-4f2a9c/record.json";
+        for (path, bytes, own, expected) in [
+            ("values.yaml.age", sealed.as_slice(), true, &[][..]),
+            ("values.yaml.age", b"a: 1\n", true, &[Exposed::NotSealed]),
+            ("values.yaml.age", &sealed[..60], false, &[Exposed::NotSealed]),
+            (record, b"{}", true, &[]),
+            (record, live, true, &[Exposed::LiveSecret]),
+            ("deployments/a.b/c/values.yaml", b"a: 1\n", true, &[Exposed::Stray]),
+            ("notes.txt", b"hello\n", true, &[Exposed::Stray]),
+            ("notes.txt", b"hello\n", false, &[]),
+            ("README.md", super::super::README.as_bytes(), true, &[]),
+            ("README.md", identity.as_bytes(), true, &[Exposed::AgeIdentity]),
+            ("id", key, false, &[Exposed::PrivateKey]),
+            ("values.yaml", values, false, &[Exposed::Values]),
+            ("values.yaml", b"env:\n  PGPASSWORD: ${PGPASSWORD}\n  TZ: UTC\n", false, &[]),
+            ("chart/values.yml", b"replicas: 2\n", false, &[]),
+        ] {
+            assert_eq!(kinds(path, bytes, own, Some(&scrubber)), expected, "{path}");
+        }
+        let found = look("values.yaml", values, false, None).remove(0);
+        assert_eq!((found.line, found.says.contains("horse")), (Some(3), false));
+    }
+}

@@ -1,0 +1,192 @@
+//! Bringing in what other hosts have recorded. Nothing is ever rewritten, so two histories always merge: the files of
+//! both, in a signed commit of its own.
+
+use git2::{Oid, Repository};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Vault;
+use super::error::VaultError;
+use super::git::Git;
+use super::objects::{Kind, Objects, entries};
+use super::verify::{Grave, Verification};
+use crate::crypt::TrustedSigners;
+
+/// How what was fetched was brought in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Joined {
+    /// There was nothing that was not here.
+    Nothing,
+    /// The branch was only moved forward.
+    Forward,
+    /// Both sides had recorded; a signed commit joins them.
+    Merged,
+}
+
+/// In which manner it is to be brought in.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner<'m> {
+    /// Whose commits are believed.
+    pub trusted: &'m TrustedSigners,
+    /// Believe anybody's, as long as nothing else is wrong with them.
+    pub anyone: bool,
+    /// Who merges: `user@host`.
+    pub by: &'m str,
+    /// Only say what would be brought in.
+    pub dry_run: bool,
+}
+
+/// What was brought in.
+#[derive(Debug, Clone, Serialize)]
+pub struct TakenIn {
+    /// How.
+    pub joined: Joined,
+    /// How many commits were new here.
+    pub commits: usize,
+    /// How many deployments were.
+    pub deployments: usize,
+    /// Flaws that were let in because the caller said so.
+    pub untrusted: usize,
+}
+
+impl Vault {
+    /// Verifies what the reference `from` has that the branch has not, and brings it in. A crash leaves the branch as it
+    /// was or moved; the fetched objects stay and do no harm.
+    ///
+    /// # Errors
+    /// `Incoming` when it is not what a trusted host would write (with `anyone`, only who signed it does not matter),
+    /// `Conflict` when one file was written with different bytes, `Unrelated` when it is another vault.
+    pub(super) fn take_in(&self, from: &str, manner: &Manner<'_>) -> Result<TakenIn, VaultError> {
+        let Manner { trusted, anyone, by, dry_run } = *manner;
+        let git = Git::open(&self.path)?;
+        let nothing = TakenIn { joined: Joined::Nothing, commits: 0, deployments: 0, untrusted: 0 };
+        let Some(theirs) = git.reference(from)? else { return Ok(nothing) };
+        let found = self.verify_incoming(&git, theirs, trusted)?;
+        let untrusted = refuse(&found, anyone)?;
+        let taken = TakenIn { commits: found.commits, deployments: found.deployments, untrusted, ..nothing };
+        // Verified without the lock: other writers only add, and what they add is no part of what came in.
+        let lock = git.lock()?;
+        let Some(ours) = git.head_id()? else {
+            return Err(VaultError::Foreign { path: self.path.display().to_string() });
+        };
+        let failed = || VaultError::git("compare the two histories");
+        let behind = |one: Oid, other: Oid| -> Result<bool, VaultError> {
+            Ok(one == other || git.repo().graph_descendant_of(one, other).map_err(failed())?)
+        };
+        if behind(ours, theirs)? {
+            return Ok(taken);
+        }
+        let (to, joined) = if behind(theirs, ours)? {
+            (theirs, Joined::Forward)
+        } else {
+            if git.repo().merge_base(ours, theirs).is_err() {
+                return Err(VaultError::Unrelated);
+            }
+            let tree = union(&git, ours, theirs)?;
+            let deployments = found.deployments;
+            let message = format!("Merge what another host has recorded\n\nDeployments: {deployments}\n");
+            (git.commit(tree, &[ours, theirs], &message, by, Timestamp::now(), &self.signer)?, Joined::Merged)
+        };
+        if dry_run {
+            // The merge commit that nobody knows is no part of the vault.
+            return Ok(TakenIn { joined, ..taken });
+        }
+        let before = tree_of(git.repo(), ours)?;
+        let paths = new_paths(&git.objects()?, before, tree_of(git.repo(), to)?)?;
+        git.advance(to, Some(ours), "dr: what another host has recorded")?;
+        git.show(&paths.iter().map(String::as_str).collect::<Vec<_>>())?;
+        drop(lock);
+        Ok(TakenIn { joined, ..taken })
+    }
+}
+
+/// How many flaws are let in; refuses where there is one that is not.
+fn refuse(found: &Verification, anyone: bool) -> Result<usize, VaultError> {
+    let mut refused =
+        found.findings.iter().filter(|finding| !(anyone && finding.flaw.grave() == Grave::Untrusted)).peekable();
+    match refused.peek() {
+        None => Ok(found.findings.len()),
+        Some(first) => {
+            let first = format!("{} {}", first.what, first.says);
+            let untrusted = found.grave() == Some(Grave::Untrusted);
+            Err(VaultError::Incoming { count: refused.count(), first, untrusted })
+        }
+    }
+}
+
+fn tree_of(repo: &Repository, commit: Oid) -> Result<Oid, VaultError> {
+    repo.find_commit(commit).map(|commit| commit.tree_id()).map_err(VaultError::git("read a commit to be merged"))
+}
+
+/// The tree with the files of both.
+fn union(git: &Git, ours: Oid, theirs: Oid) -> Result<Oid, VaultError> {
+    let (ours, theirs) = (tree_of(git.repo(), ours)?, tree_of(git.repo(), theirs)?);
+    let mut conflicts = Vec::new();
+    let tree = union_of(git.repo(), &git.objects()?, ours, theirs, "", &mut conflicts)?;
+    if conflicts.is_empty() { Ok(tree) } else { Err(VaultError::Conflict { paths: conflicts }) }
+}
+
+fn union_of(
+    repo: &Repository,
+    objects: &Objects<'_>,
+    ours: Oid,
+    theirs: Oid,
+    folder: &str,
+    conflicts: &mut Vec<String>,
+) -> Result<Oid, VaultError> {
+    let failed = || VaultError::git("write the merged tree");
+    let read = |id| objects.tree(id).map_err(|fault| fault.of(folder));
+    let (mine, other) = (read(ours)?, read(theirs)?);
+    let mut builder = repo.treebuilder(Some(&repo.find_tree(ours).map_err(failed())?)).map_err(failed())?;
+    let known: std::collections::HashMap<&[u8], _> = entries(&mine).map(|entry| (entry.name, entry)).collect();
+    for entry in entries(&other) {
+        let mode = match entry.kind {
+            Kind::Folder => 0o040_000,
+            _ => 0o100_644,
+        };
+        let id = match known.get(entry.name) {
+            Some(same) if same.id == entry.id && same.kind == entry.kind => continue,
+            Some(mine) if mine.kind == Kind::Folder && entry.kind == Kind::Folder => {
+                union_of(repo, objects, mine.id, entry.id, &entry.path(folder), conflicts)?
+            }
+            Some(_) => {
+                conflicts.push(entry.path(folder));
+                continue;
+            }
+            None if entry.kind == Kind::Other => {
+                conflicts.push(entry.path(folder));
+                continue;
+            }
+            None => entry.id,
+        };
+        builder.insert(entry.name, id, mode).map_err(failed())?;
+    }
+    builder.write().map_err(failed())
+}
+
+/// The files of `after` that `before` has not.
+fn new_paths(objects: &Objects<'_>, before: Oid, after: Oid) -> Result<Vec<String>, VaultError> {
+    let mut found = Vec::new();
+    let mut folders = vec![(String::new(), Some(before), after)];
+    while let Some((folder, before, after)) = folders.pop() {
+        let read = |id| objects.tree(id).map_err(|fault| fault.of(&folder));
+        let old = before.map(read).transpose()?;
+        let old: std::collections::HashMap<&[u8], _> =
+            old.as_deref().map(|tree| entries(tree).map(|entry| (entry.name, entry)).collect()).unwrap_or_default();
+        for entry in entries(&read(after)?) {
+            match (old.get(entry.name), entry.kind) {
+                (Some(same), _) if same.id == entry.id => {}
+                (known, Kind::Folder) => {
+                    let known = known.filter(|known| known.kind == Kind::Folder).map(|known| known.id);
+                    folders.push((entry.path(&folder), known, entry.id));
+                }
+                _ => found.push(entry.path(&folder)),
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;
