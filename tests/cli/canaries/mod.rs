@@ -24,11 +24,12 @@ const ESCROW: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equn
 struct Words(Vec<(&'static str, Vec<String>)>);
 
 impl Words {
-    fn of(&self, case: &Case) -> Vec<String> {
+    fn of(&self, case: &Case, home: &Path) -> Vec<String> {
         let mut args: Vec<String> = case.verb.split(' ').map(str::to_owned).collect();
         for word in case.args {
             match self.0.iter().find(|(name, _)| name == word) {
                 Some((_, words)) => args.extend(words.iter().cloned()),
+                None if *word == "@SEALED@" => args.extend(sealed(home)),
                 None => args.push((*word).to_owned()),
             }
         }
@@ -36,10 +37,20 @@ impl Words {
     }
 }
 
+/// The sealed values of a deployment, in the vault's working tree.
+fn sealed(home: &Path) -> Option<String> {
+    let installs = home.join(".local/share/dr/vault/deployments/opschain.opschain");
+    let mut deployments: Vec<_> = std::fs::read_dir(installs).ok()?.flatten().map(|entry| entry.path()).collect();
+    deployments.sort();
+    deployments.first().map(|folder| text(&folder.join("values.yaml.age")))
+}
+
 struct Setting {
     world: World,
     finder: Arc<Finder>,
     words: Words,
+    /// What lets the odd values through.
+    allow: Vec<String>,
     /// A canary of the first deployment, for a message.
     known: String,
 }
@@ -66,6 +77,7 @@ fn setting() -> Setting {
     let own = |name: &str, content: &str| vec![text(&world.own(name, content))];
     let fixture = |name: &str| vec![format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))];
     let allow = ["secret-not-text", "skipped-releases", "version", "credentials"];
+    let allow: Vec<String> = allow.iter().flat_map(|name| ["--allow".to_owned(), (*name).to_owned()]).collect();
     let words = Words(vec![
         ("@FIRST@", own("first.yaml", &texts[0])),
         ("@SECOND@", own("second.yaml", &texts[1])),
@@ -74,18 +86,20 @@ fn setting() -> Setting {
         ("@BUNDLE@", fixture("bundles/v1/opschain-20261123T075443Z-0a1b2c.tar")),
         ("@KEY@", fixture("keys/identity.txt")),
         ("@ESCROW@", vec![ESCROW.to_owned()]),
-        ("@ALLOW@", allow.iter().flat_map(|name| ["--allow".to_owned(), (*name).to_owned()]).collect()),
+        ("@OPERATOR@", vec![text(world.operator.path())]),
+        ("@PARITY@", vec![text(&world.home.path().join("parity.json"))]),
+        ("@ALLOW@", allow.clone()),
     ]);
     let known = first[0].needles[0].clone();
     let finder = Arc::new(Finder::new(&first.into_iter().chain(second).collect::<Vec<_>>()));
-    Setting { world, finder, words, known }
+    Setting { world, finder, words, allow, known }
 }
 
 impl Setting {
     /// Runs a case with all that it can say, and notes what is seen in it.
     fn run(&self, case: &Case, more: &[&str], found: &mut BTreeSet<String>) -> Ran {
         let mut args: Vec<String> = ["--no-input", "-vvv"].iter().chain(more).map(|word| (*word).to_owned()).collect();
-        args.extend(self.words.of(case));
+        args.extend(self.words.of(case, self.world.home.path()));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ran = self.world.dr(&args);
         let line = args[2..].join(" ");
@@ -127,7 +141,7 @@ fn two_hundred_canaries_are_seen_nowhere_whatever_verb_is_run() {
     let why = format!("rotated away from {}", setting.known);
     let mut args = args.to_vec();
     args.extend(["--no-wait", "--yes", "--message", &why]);
-    args.extend(setting.words.0[7].1.iter().map(String::as_str));
+    args.extend(setting.allow.iter().map(String::as_str));
     let ran = setting.world.dr(&args);
     assert_eq!(ran.code, 0, "{}", tail(&ran.stderr));
     for folder in [setting.world.home.path(), setting.world.tmp.path(), Path::new("/dev/shm")] {
@@ -223,7 +237,7 @@ fn the_secrets_are_in_what_is_run_and_cat_gives_them_out() {
     run(&["init"]);
     let mut deploy = vec!["--no-input", "deploy", "-f", &setting.words.0[0].1[0], "--chart", &setting.words.0[3].1[0]];
     deploy.extend(["--no-wait", "--yes"]);
-    deploy.extend(setting.words.0[7].1.iter().map(String::as_str));
+    deploy.extend(setting.allow.iter().map(String::as_str));
     run(&deploy);
     let values = run(&["config", "cat", "latest"]);
     // Some are escaped in YAML, and in the clear as Helm reads them; control characters are escaped in JSON too.
