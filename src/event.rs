@@ -101,6 +101,30 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The same event with every free text passed through `scrub`. Names and numbers, which programs go by, stay.
+    #[must_use]
+    pub fn scrubbed(mut self, scrub: &dyn Fn(&str) -> String) -> Self {
+        let texts: Vec<&mut String> = match &mut self {
+            Self::RunStarted { steps, .. } => steps.iter_mut().collect(),
+            Self::StepStarted { title, .. } | Self::StepSkipped { title, .. } | Self::Undoing { title, .. } => {
+                vec![title]
+            }
+            Self::Waiting { what, seen } => std::iter::once(what).chain(seen).collect(),
+            Self::Progress { what, .. } => vec![what],
+            Self::StepDone { summary, .. } => vec![summary],
+            Self::StepFailed { error, .. } => vec![error],
+            Self::Log { line, .. } => vec![line],
+            Self::Note { message } => vec![message],
+            Self::Warning { message, hint } => std::iter::once(message).chain(hint).collect(),
+        };
+        for text in texts {
+            *text = scrub(text);
+        }
+        self
+    }
+}
+
 /// A cheap, cloneable handle to whoever listens.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);

@@ -1,7 +1,9 @@
-//! Parses, builds the context, runs the verb, and ends with its exit code.
+//! Parses, builds the context, runs the verb, and ends with its exit code; a panic, whose last words were said by then,
+//! has one of its own.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(dr::cli::main(std::env::args_os()).code())
+    let ended = std::panic::catch_unwind(|| dr::cli::main(std::env::args_os()));
+    ExitCode::from(ended.unwrap_or(dr::error::Exit::Panic).code())
 }

@@ -4,10 +4,14 @@
 //! `--settings` or `DR_SETTINGS`, else `dr.toml` in the user's configuration folder. Unknown keys are refused with
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
+mod keyring;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use keyring::{Asker, Keyring, Passphrase, Wanted};
 
 use crate::error::{CommandError, Exit, Result};
 
@@ -33,6 +37,10 @@ pub struct Settings {
     pub deploy: DeploySettings,
     /// What to do about what differs from the vault.
     pub drift: DriftSettings,
+    /// No setting, but the handle on keys and on what is not to be shown, which goes wherever the settings go: whoever
+    /// opens keys, cluster or helm has them at hand.
+    #[serde(skip)]
+    pub keyring: Keyring,
 }
 
 /// One OpsChain: kube context, namespace, Helm release.

@@ -79,7 +79,7 @@ Examples:
 
 /// How it is done, whatever is deployed.
 #[derive(Debug, Args)]
-struct MannerArgs {
+pub(super) struct MannerArgs {
     /// Why, for the record
     #[arg(short, long)]
     message: Option<String>,
@@ -94,14 +94,14 @@ struct MannerArgs {
     allow: Vec<String>,
     /// Show all that helm says with its own --debug, secrets masked; so does -v
     #[arg(long)]
-    debug: bool,
+    pub(super) debug: bool,
     /// Have helm render it, say which objects would change, and change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 impl MannerArgs {
-    fn manner(&self, ui: &Ui) -> Manner {
+    pub(super) fn manner(&self, ui: &Ui) -> Manner {
         Manner {
             message: self.message.clone(),
             timeout: self.timeout.map(|span| span.0),
@@ -141,7 +141,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
 }
 
 /// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
-fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
+pub(super) fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
     let plan = &prepared.plan;
     if !plan.guarded.is_empty() {
         for key in &plan.guarded {
@@ -163,7 +163,7 @@ fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
 }
 
 /// With --debug, helm's lines are shown to people without -v, too.
-fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
+pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
     let mut listening = ctx.clone();
     if debug && ui.manner().verbose == 0 && ui.manner().output == Output::Human {
         let events = ctx.events.clone();

@@ -21,6 +21,9 @@ pub struct InitArgs {
     /// Where bundles are to be kept
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
+    /// Protect this host's new identity with a passphrase, asked for twice or read from --passphrase-file
+    #[arg(long)]
+    passphrase: bool,
     /// Say what would be made, and make nothing
     #[arg(long)]
     dry_run: bool,
@@ -39,6 +42,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
         vault: args.vault.map(absolute),
         store: args.store.map(absolute),
         data,
+        passphrase: args.passphrase,
         dry_run: args.dry_run,
     };
     if args.print {

@@ -8,6 +8,7 @@ mod deploy;
 mod doctor;
 mod init;
 mod objects;
+mod passphrase;
 pub mod reveal;
 mod run;
 mod server;
@@ -19,8 +20,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, recover};
-use crate::settings::{Install, Settings};
-use crate::ui::{Color, Manner, Output, Ui};
+use crate::settings::{Install, Keyring, Settings};
+use crate::ui::{self, Color, Manner, Output, Ui};
+use crate::values::Secrets;
 
 const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
 const AFTER: &str = "\
@@ -65,6 +67,9 @@ struct Global {
     /// Also what helm and the pods say (can be repeated)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global")]
     verbose: u8,
+    /// A file with the passphrase of the age identity, such as /dev/fd/3; asked for at the terminal otherwise
+    #[arg(long, global = true, env = "DR_PASSPHRASE_FILE", value_name = "FILE", help_heading = "Global")]
+    passphrase_file: Option<PathBuf>,
     /// Never ask; refuse where a question would be needed
     #[arg(long, global = true, help_heading = "Global")]
     no_input: bool,
@@ -157,21 +162,24 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let global = cli.global.clone();
-    let ui = Ui::new(Manner {
+    let secrets = Secrets::default();
+    ui::catch_panics(global.output, secrets.clone());
+    let manner = Manner {
         output: global.output,
         color: global.color,
         quiet: global.quiet,
         verbose: global.verbose,
         no_input: global.no_input,
         yes: global.yes,
-    });
+    };
+    let ui = Ui::new(manner, secrets.clone());
     let Some(verb) = cli.verb else {
         return match ui.data(Cli::command().render_help().to_string().as_bytes()) {
             Ok(()) => Exit::Success,
             Err(error) => error.exit(),
         };
     };
-    match work(&ui, global, verb) {
+    match work(&ui, global, verb, secrets) {
         Ok(exit) => exit,
         Err(error) => {
             ui.error(&error);
@@ -180,9 +188,9 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-fn work(ui: &Ui, global: Global, verb: Verb) -> Result<Exit> {
-    trace_to_stderr(global.verbose)?;
-    let ctx = context(ui, global)?;
+fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets) -> Result<Exit> {
+    ui::trace_to_stderr(global.verbose, secrets.clone())?;
+    let ctx = context(ui, global, secrets)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -198,7 +206,7 @@ fn work(ui: &Ui, global: Global, verb: Verb) -> Result<Exit> {
     result
 }
 
-fn context(ui: &Ui, global: Global) -> Result<Ctx> {
+fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
     let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = env("HOME");
     let under_home = |variable: &str, folder: &str| {
@@ -223,7 +231,8 @@ fn context(ui: &Ui, global: Global) -> Result<Ctx> {
     let mut ctx = Ctx::new(settings_path, settings, runs, home, format!("{user}@{host}"));
     flags(&mut ctx.install);
     ctx.events = ui.events();
-    Ok(ctx)
+    let asker = passphrase::asker(ui.clone(), global.passphrase_file, ctx.cancel.clone());
+    Ok(ctx.with_keyring(Keyring::new(secrets, asker)))
 }
 
 /// The first Ctrl-C or TERM asks the work to stop and put back what must be; what a second one does is said before.
@@ -242,19 +251,6 @@ fn listen_for_signals(ctx: &Ctx, ui: Ui) -> Result<tokio::task::JoinHandle<()>> 
         let me = rustix::process::getpid();
         let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
     }))
-}
-
-fn trace_to_stderr(verbose: u8) -> Result<()> {
-    let level = match verbose {
-        0 | 1 => return Ok(()),
-        2 => "dr=debug",
-        _ => "dr=trace,kube=debug",
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .try_init()
-        .map_err(|e| CommandError::new(Exit::Failure, format!("start tracing: {e}")))
 }
 
 #[cfg(test)]

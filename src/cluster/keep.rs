@@ -154,7 +154,7 @@ impl Cluster {
     /// # Errors
     /// It may not be read.
     pub async fn secret(&self, name: &str) -> Result<Option<Kept>> {
-        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| Kept::Secret(secret).strip()))
+        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| self.hush(Kept::Secret(secret)).strip()))
     }
 
     /// Reads a ConfigMap, stripped; `None` where there is none of the name.
@@ -162,7 +162,16 @@ impl Cluster {
     /// # Errors
     /// It may not be read.
     pub async fn config_map(&self, name: &str) -> Result<Option<Kept>> {
-        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| Kept::ConfigMap(map).strip()))
+        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| self.hush(Kept::ConfigMap(map)).strip()))
+    }
+
+    /// Has what an object holds kept out of sight.
+    fn hush(&self, kept: Kept) -> Kept {
+        // The form that a values file could hold it in, which tells what of it is secret.
+        if let Ok(json) = serde_json::to_vec(&kept).map(zeroize::Zeroizing::new) {
+            self.secrets().learn_document(&json);
+        }
+        kept
     }
 
     /// Reads those of the named Secrets and ConfigMaps that exist, stripped, in the order named.
@@ -204,7 +213,8 @@ impl Cluster {
         let there = match kept {
             Kept::Secret(_) => self.here::<Secret>().get_opt(&object.name).await?.map(Kept::Secret),
             Kept::ConfigMap(_) => self.here::<ConfigMap>().get_opt(&object.name).await?.map(Kept::ConfigMap),
-        };
+        }
+        .map(|there| self.hush(there));
         let Some(mut there) = there else {
             return match kept {
                 Kept::Secret(secret) => self.here::<Secret>().create(secret).await.map(drop),

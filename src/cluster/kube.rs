@@ -11,6 +11,8 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::values::Secrets;
+
 use super::error::{Ask, ClusterError, Result, innermost, plain};
 
 /// How long the API server may take to accept a connection.
@@ -30,6 +32,7 @@ pub struct Cluster {
     server: String,
     namespace: String,
     version: String,
+    secrets: Secrets,
 }
 
 impl Debug for Cluster {
@@ -52,8 +55,14 @@ impl Cluster {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config)
             .map_err(|error| ClusterError::Kubeconfig { cause: format!("context `{name}`: {}", innermost(&error)) })?;
-        let mut cluster =
-            Self { client, context: name, server, namespace: namespace.to_owned(), version: String::new() };
+        let mut cluster = Self {
+            client,
+            context: name,
+            server,
+            namespace: namespace.to_owned(),
+            version: String::new(),
+            secrets: Secrets::default(),
+        };
         // Not an object, so the words are put together for the sentence only: `cannot reach the cluster`.
         let ask = Ask {
             verb: "reach",
@@ -70,6 +79,17 @@ impl Cluster {
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
         Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
+    /// The same cluster; what it reads of Secrets and ConfigMaps is told to `secrets`, so that nobody shows it.
+    #[must_use]
+    pub fn hushed(self, secrets: &Secrets) -> Self {
+        Self { secrets: secrets.clone(), ..self }
+    }
+
+    /// Whom to tell what must not be shown.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// The namespace that calls without one of their own go to.

@@ -5,6 +5,7 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use age::secrecy::{ExposeSecret, SecretString};
 use age::x25519;
@@ -42,9 +43,21 @@ pub enum SealError {
         /// What is wrong, without quoting the file.
         reason: String,
     },
-    /// The identity file is protected by a passphrase, and none or the wrong one was given.
+    /// The identity file is protected by a passphrase, and none was given.
     #[error("identity file {path} needs its passphrase")]
     Passphrase {
+        /// The file.
+        path: String,
+    },
+    /// The passphrase does not open the identity file.
+    #[error("the passphrase of identity file {path} is wrong")]
+    WrongPassphrase {
+        /// The file.
+        path: String,
+    },
+    /// The identity file asks for more work than anybody should do to open it.
+    #[error("identity file {path} asks for too much work (scrypt, more than 2^{MAX_SCRYPT_WORK_FACTOR})")]
+    TooMuchWork {
         /// The file.
         path: String,
     },
@@ -117,13 +130,32 @@ impl Recipients {
     }
 }
 
+/// Sees every plaintext that is opened, so that it can be kept out of sight later.
+pub type Witness = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// The private keys at hand.
-pub struct Identities(Vec<x25519::Identity>);
+#[derive(Clone)]
+pub struct Identities {
+    keys: Vec<x25519::Identity>,
+    witness: Option<Witness>,
+}
 
 impl Identities {
     /// Makes a new identity.
     pub fn generate() -> Self {
-        Self(vec![x25519::Identity::generate()])
+        Self { keys: vec![x25519::Identity::generate()], witness: None }
+    }
+
+    /// The same, each plaintext that they open shown to `witness` first.
+    #[must_use]
+    pub fn witnessed(self, witness: Witness) -> Self {
+        Self { witness: Some(witness), ..self }
+    }
+
+    /// The same without a witness: for work that opens a thousand versions and shows nothing of what is in them.
+    #[must_use]
+    pub fn unwitnessed(&self) -> Self {
+        Self { keys: self.keys.clone(), witness: None }
     }
 
     /// Reads an identity file as `age-keygen` writes it (comments allowed), or one that `age -p` has protected;
@@ -142,9 +174,12 @@ impl Identities {
         let phrase = passphrase().ok_or_else(|| SealError::Passphrase { path: name.clone() })?;
         let mut key = age::scrypt::Identity::new(phrase);
         key.set_max_work_factor(MAX_SCRYPT_WORK_FACTOR);
-        let text = open_with(std::iter::once(&key as &dyn age::Identity), &bytes).map_err(|error| match error {
-            SealError::NoMatch => SealError::Passphrase { path: name.clone() },
-            other => other,
+        let text = unseal(std::iter::once(&key as &dyn age::Identity), &bytes).map_err(|error| match error {
+            age::DecryptError::ExcessiveWork { .. } => SealError::TooMuchWork { path: name.clone() },
+            other => match refusal(other) {
+                SealError::NoMatch => SealError::WrongPassphrase { path: name.clone() },
+                other => other,
+            },
         })?;
         Self::parse(&text, &name)
     }
@@ -160,13 +195,16 @@ impl Identities {
             }
             identities.push(x25519::Identity::from_str(line).map_err(|_| bad(format!("line {} is none", index + 1)))?);
         }
-        if identities.is_empty() { Err(bad("it has no key line".into())) } else { Ok(Self(identities)) }
+        if identities.is_empty() {
+            return Err(bad("it has no key line".into()));
+        }
+        Ok(Self { keys: identities, witness: None })
     }
 
     /// The text of an identity file, in the form that `age-keygen` writes.
     pub fn to_file_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::new());
-        for identity in &self.0 {
+        for identity in &self.keys {
             text.push_str(&format!("# public key: {}\n", identity.to_public()));
             text.push_str(identity.to_string().expose_secret());
             text.push('\n');
@@ -186,12 +224,18 @@ impl Identities {
 
     /// The public keys that belong to them.
     pub fn recipients(&self) -> Vec<String> {
-        self.0.iter().map(|identity| identity.to_public().to_string()).collect()
+        self.keys.iter().map(|identity| identity.to_public().to_string()).collect()
+    }
+
+    /// The private keys as texts: what must never be shown.
+    pub fn private_texts(&self) -> Vec<Zeroizing<String>> {
+        self.keys.iter().map(|identity| Zeroizing::new(identity.to_string().expose_secret().to_owned())).collect()
     }
 
     /// Each of them alone, in the order of [`Identities::recipients`]: to tell which one opens a file.
     pub fn each(&self) -> Vec<Self> {
-        self.0.iter().map(|identity| Self(vec![identity.clone()])).collect()
+        let one = |key: &x25519::Identity| Self { keys: vec![key.clone()], witness: self.witness.clone() };
+        self.keys.iter().map(one).collect()
     }
 
     /// Opens one whole age file. The plaintext is wiped when dropped.
@@ -199,18 +243,22 @@ impl Identities {
     /// # Errors
     /// `NoMatch` when no identity fits, `Damaged` when a byte was changed or the end is missing.
     pub fn open(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        open_with(self.0.iter().map(|identity| identity as &dyn age::Identity), sealed)
+        let keys = self.keys.iter().map(|identity| identity as &dyn age::Identity);
+        let plaintext = unseal(keys, sealed).map_err(refusal)?;
+        if let Some(witness) = &self.witness {
+            witness(&plaintext);
+        }
+        Ok(plaintext)
     }
 }
 
-fn open_with<'a>(
+fn unseal<'a>(
     identities: impl Iterator<Item = &'a dyn age::Identity>,
     sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let decryptor = age::Decryptor::new_buffered(sealed).map_err(refusal)?;
-    let mut reader = decryptor.decrypt(identities).map_err(refusal)?;
+) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
+    let mut reader = age::Decryptor::new_buffered(sealed)?.decrypt(identities)?;
     let mut plaintext = Zeroizing::new(Vec::with_capacity(sealed.len()));
-    reader.read_to_end(&mut plaintext).map_err(|e| SealError::Damaged(e.to_string()))?;
+    reader.read_to_end(&mut plaintext)?;
     Ok(plaintext)
 }
 
@@ -265,6 +313,39 @@ mod tests {
         std::fs::write(&path, "AGE-SECRET-KEY-1QQQ").unwrap();
         let error = Identities::load(&path, || None).err().unwrap().to_string();
         assert!(error.contains("line 1") && !error.contains("1QQQ"), "{error}");
+    }
+
+    #[test]
+    fn a_protected_identity_file_asks_for_pinned_work_and_tells_wrong_from_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.age");
+        let identities = Identities::generate();
+        let sealed = identities.to_protected_file(SecretString::from("open sesame".to_owned())).unwrap();
+        let header = String::from_utf8_lossy(&sealed[..120]).into_owned();
+        let stanza = header.lines().find(|line| line.starts_with("-> scrypt")).unwrap();
+        assert!(stanza.ends_with(&format!(" {SCRYPT_WORK_FACTOR}")), "{stanza}");
+        std::fs::write(&path, &sealed).unwrap();
+        let with = |phrase: &str| Identities::load(&path, || Some(SecretString::from(phrase.to_owned())));
+        assert_eq!(with("open sesame").unwrap().recipients(), identities.recipients());
+        assert!(matches!(with("open says me"), Err(SealError::WrongPassphrase { .. })));
+        assert!(matches!(Identities::load(&path, || None), Err(SealError::Passphrase { .. })));
+        // More work than the limit is refused before any of it is done.
+        let heavy = header.replace(stanza, &stanza.replace(" 18", " 23"));
+        std::fs::write(&path, [heavy.as_bytes(), &sealed[120..]].concat()).unwrap();
+        assert!(matches!(with("open sesame"), Err(SealError::TooMuchWork { .. })));
+    }
+
+    #[test]
+    fn what_is_opened_is_shown_to_the_witness_and_to_no_other() {
+        let (owner, recipients) = one();
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let ears = Arc::clone(&seen);
+        let owner = owner.witnessed(Arc::new(move |bytes| ears.lock().unwrap().push(bytes.to_vec())));
+        let sealed = recipients.seal(b"values").unwrap();
+        owner.unwitnessed().open(&sealed).unwrap();
+        assert!(seen.lock().unwrap().is_empty());
+        owner.open(&sealed).unwrap();
+        assert_eq!(*seen.lock().unwrap(), [b"values".to_vec()]);
     }
 
     #[test]

@@ -37,7 +37,13 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
         SealError::NoRecipient => "Name at least one recipient in dr.toml; two (operator and escrow) are better.".to_owned(),
         SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`, or name another file with --identity."),
         SealError::BadIdentity { .. } => "An identity file is what `age-keygen -o KEYFILE` writes.".to_owned(),
-        SealError::Passphrase { .. } => "Run it at a terminal, where the passphrase can be asked for.".to_owned(),
+        SealError::Passphrase { .. } => {
+            "Run it at a terminal, where it is asked for, or put it into a file of yours alone and name that with --passphrase-file.".to_owned()
+        }
+        SealError::WrongPassphrase { .. } => "Nothing was opened. Try again; letters, spaces and case count.".to_owned(),
+        SealError::TooMuchWork { .. } => {
+            "Protect the identity anew: `age -d FILE | age -p` on a machine of your own, or `dr init --passphrase`.".to_owned()
+        }
         SealError::NoMatch => {
             "`dr bundle show` lists the recipients; `age-keygen -y KEYFILE` tells which key you hold. Name the file with --identity.".to_owned()
         }

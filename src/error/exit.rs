@@ -62,6 +62,8 @@ pub enum Exit {
     Drift = 33,
     /// The arguments make no sense.
     Usage = 64,
+    /// A fault of the program itself.
+    Panic = 70,
     /// Ctrl-C.
     Interrupted = 130,
     /// TERM.
@@ -100,6 +102,7 @@ impl Exit {
         (Exit::Timeout, "timeout", "something did not happen in the time allowed"),
         (Exit::Drift, "drift", "the live install is not what the vault says"),
         (Exit::Usage, "usage", "the arguments make no sense"),
+        (Exit::Panic, "panic", "a fault of `dr` itself; what was begun is put back or resumed by the next `dr`"),
         (Exit::Interrupted, "interrupted", "Ctrl-C"),
         (Exit::Terminated, "terminated", "the TERM signal"),
     ];

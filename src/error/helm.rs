@@ -57,14 +57,13 @@ fn failed(new: CommandError, said: &str) -> CommandError {
 
 fn pending(text: String, release: &str, status: &str, revision: u32) -> CommandError {
     let new = CommandError::new(Exit::Helm, text);
-    let new = new.hint("Another helm or dr may be at work on it: look for it first, and let it end.");
+    let new = new.hint("Another helm or dr may be at work on it: look for it first, and let it end.").hint(
+        "If none is, a killed helm left it so: `dr deploy -f values.yaml` explains what is known of it, and puts it right.",
+    );
     if status == "pending-install" {
         return new.hint(format!(
-            "If none is, a killed helm left it so: it never ran. Run `helm uninstall {release} -n NAMESPACE`, then deploy again."
+            "By hand: `helm uninstall {release} -n NAMESPACE`, and deploy again. That removes what was made, too."
         ));
     }
-    new.hint(format!(
-        "If none is, a killed helm left it so: run `helm rollback {release} {} -n NAMESPACE`, then deploy again.",
-        revision.saturating_sub(1)
-    ))
+    new.hint(format!("By hand: `helm rollback {release} {} -n NAMESPACE`.", revision.saturating_sub(1)))
 }

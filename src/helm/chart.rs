@@ -100,9 +100,11 @@ impl ChartFile {
 }
 
 fn private_folder() -> Result<TempDir, HelmError> {
-    // Made with mode 0700.
+    use std::os::unix::fs::PermissionsExt;
+
     tempfile::Builder::new()
         .prefix("dr-chart-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|source| HelmError::Io { act: "make a private folder for the chart".into(), source })
 }

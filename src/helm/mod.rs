@@ -25,7 +25,7 @@ pub use parse::{Revision, RevisionStatus};
 pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;
-use crate::values::{Scrubber, Tree};
+use crate::values::{Scrubber, Secrets, Tree};
 use process::{Listener, Said, run};
 
 /// Why helm did not do what was asked. Texts of helm's are scrubbed.
@@ -120,6 +120,7 @@ pub struct Helm {
     namespace: String,
     plain_http: bool,
     insecure: bool,
+    secrets: Secrets,
 }
 
 /// What to install or upgrade.
@@ -174,6 +175,7 @@ impl Helm {
             namespace: "default".into(),
             plain_http: false,
             insecure: false,
+            secrets: Secrets::default(),
         };
         let said = helm.quiet("version", &["--template", "{{.Version}}"]).await?;
         helm.version = parse::version(&said.stdout).ok_or_else(|| HelmError::Unsupported {
@@ -187,6 +189,12 @@ impl Helm {
     pub fn for_install(mut self, context: Option<&str>, namespace: &str) -> Self {
         self.context = context.map(str::to_owned);
         namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// The same helm; the values that it hands out are told to `secrets`, so that nobody shows them.
+    pub fn hushed(mut self, secrets: &Secrets) -> Self {
+        self.secrets = secrets.clone();
         self
     }
 
@@ -333,7 +341,10 @@ impl Helm {
         let mut args = vec!["values", release, "--output", "json"];
         args.extend(revision.iter().flat_map(|number| ["--revision", number.as_str()]));
         match self.quiet("get", &args).await {
-            Ok(said) => parse::json(&said.stdout, "get values").map(Some),
+            Ok(said) => {
+                self.secrets.learn_document(said.stdout.as_bytes());
+                parse::json(&said.stdout, "get values").map(Some)
+            }
             Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(None),
             Err(error) => Err(error),
         }

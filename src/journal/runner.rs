@@ -188,7 +188,7 @@ async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outp
         Err(error) => {
             journal.append(Record::Failed {
                 step: step.name.into(),
-                error: error.to_string(),
+                error: ctx.secrets().scrub(&error.to_string()).into_owned(),
                 at: Timestamp::now(),
             })?;
             return Err(error);
@@ -197,7 +197,7 @@ async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outp
     journal.append(Record::Succeeded {
         step: step.name.into(),
         output: done.output.clone(),
-        summary: done.summary.clone(),
+        summary: ctx.secrets().scrub(&done.summary).into_owned(),
         at: Timestamp::now(),
     })?;
     outputs.0.insert(step.name.into(), done.output);
@@ -228,8 +228,8 @@ pub async fn put_back<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], wo
         match undone.await {
             Ok(()) => journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?,
             Err(error) => {
-                let failed =
-                    Record::UndoFailed { step: step.name.into(), error: error.to_string(), at: Timestamp::now() };
+                let text = ctx.secrets().scrub(&error.to_string()).into_owned();
+                let failed = Record::UndoFailed { step: step.name.into(), error: text, at: Timestamp::now() };
                 journal.append(failed)?;
                 return Err(error.context(format!("undo `{}`", step.title)));
             }

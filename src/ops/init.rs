@@ -15,7 +15,7 @@ use super::Ctx;
 use crate::crypt::sign::{Signer, TrustedSigners};
 use crate::crypt::{Identities, Recipients};
 use crate::error::{CommandError, Exit, Result};
-use crate::settings::{Install, Settings};
+use crate::settings::{Install, Keyring, Settings};
 use crate::vault::{CommitSigner, Vault, VaultError};
 
 const TEMPLATE: &str = include_str!("../../templates/dr.toml");
@@ -35,6 +35,8 @@ pub struct Wish {
     pub store: Option<PathBuf>,
     /// Where the user's programs keep data.
     pub data: PathBuf,
+    /// Whether the identity that is made is protected by a passphrase.
+    pub passphrase: bool,
     /// Say what would be made, and make nothing.
     pub dry_run: bool,
 }
@@ -102,7 +104,8 @@ pub fn init(ctx: &Ctx, wish: &Wish) -> Result<Initialised> {
         Recipients::parse(&wish.recipients).map_err(|error| keys("use --recipient").because(error))?;
     }
     let mut work = Work { dry_run: wish.dry_run, items: Vec::new() };
-    let public_key = identity(&mut work, &places.identity)?;
+    let kept = places.identity.exists();
+    let public_key = identity(&mut work, &places.identity, ctx.keyring(), wish.passphrase, there.is_none())?;
     let recipients = recipients(there.as_ref(), public_key.as_deref(), &wish.recipients);
     let signer = signing_key(&mut work, &places.signing_key, &ctx.who)?;
     trusted_signers(&mut work, &places.trusted_signers, signer.as_ref(), &ctx.who)?;
@@ -113,7 +116,13 @@ pub fn init(ctx: &Ctx, wish: &Wish) -> Result<Initialised> {
         let text = render(&ctx.install, &places, &known)?;
         write_new(&ctx.settings_path, 0o600, text.as_bytes())
     })?;
-    let warnings = warnings(there.as_ref(), &recipients, &wish.recipients, &places);
+    let mut warnings = warnings(there.as_ref(), &recipients, &wish.recipients, &places);
+    if kept && wish.passphrase {
+        warnings.push(format!(
+            "the identity {0} is kept as it is: `age -p {0} > NEW` protects it, and NEW then takes its place",
+            places.identity.display()
+        ));
+    }
     Ok(Initialised { items: work.items, public_key, recipients, warnings })
 }
 
@@ -157,12 +166,18 @@ fn places(ctx: &Ctx, there: Option<&Settings>, wish: &Wish) -> Places {
     }
 }
 
-/// The identity's public key; nothing in a dry run without one, or where a passphrase protects it.
-fn identity(work: &mut Work, path: &Path) -> Result<Option<String>> {
+/// The identity's public key; nothing in a dry run without one. Where a passphrase protects it, it is opened only if
+/// the key is `needed`: settings that are there have it already.
+fn identity(work: &mut Work, path: &Path, ring: &Keyring, protect: bool, needed: bool) -> Result<Option<String>> {
     let mut made = None;
     work.make("age identity", path, path.exists(), || {
         let identities = Identities::generate();
-        write_new(path, 0o600, identities.to_file_text().as_bytes())?;
+        if protect {
+            let sealed = identities.to_protected_file(ring.new_passphrase(path)?)?;
+            write_new(path, 0o600, &sealed)?;
+        } else {
+            write_new(path, 0o600, identities.to_file_text().as_bytes())?;
+        }
         made = identities.recipients().pop();
         Ok(())
     })?;
@@ -171,6 +186,9 @@ fn identity(work: &mut Work, path: &Path) -> Result<Option<String>> {
     }
     match Identities::load(path, || None) {
         Ok(identities) => Ok(identities.recipients().into_iter().next()),
+        Err(crate::crypt::seal::SealError::Passphrase { .. }) if needed && !work.dry_run => {
+            Ok(ring.open(path)?.recipients().into_iter().next())
+        }
         Err(crate::crypt::seal::SealError::Passphrase { .. }) => Ok(None),
         Err(error) => Err(keys("use the age identity that is there").because(error)),
     }

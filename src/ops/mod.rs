@@ -31,11 +31,13 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::journal::{self, Begun};
-use crate::settings::{Install, Settings};
+use crate::settings::{Install, Keyring, Settings};
+use crate::values::Secrets;
 
 /// What every operation works with: settings, where to keep state, who is asking, who listens.
 ///
-/// It deliberately holds no connection and no key: an operation opens what it needs and drops it.
+/// It deliberately holds no connection: an operation opens what it needs and drops it. Keys that were opened stay in the
+/// keyring, so that a passphrase is asked for once.
 #[derive(Debug, Clone)]
 pub struct Ctx {
     /// The settings file's path, whether or not it exists.
@@ -52,6 +54,8 @@ pub struct Ctx {
     pub who: String,
     /// Who listens.
     pub events: Events,
+    /// The keys that were opened, and what is not to be shown.
+    keyring: Keyring,
     /// Cancelled by the first Ctrl-C or TERM: finish or put back, then end.
     pub cancel: CancellationToken,
 }
@@ -73,8 +77,29 @@ impl Ctx {
             home,
             who,
             events: Events::none(),
+            keyring: Keyring::default(),
             cancel: CancellationToken::new(),
         }
+    }
+
+    /// The same with a keyring, which goes with the settings wherever they go.
+    #[must_use]
+    pub fn with_keyring(mut self, keyring: Keyring) -> Self {
+        if let Ok(settings) = &mut self.settings {
+            settings.keyring = keyring.clone();
+        }
+        self.keyring = keyring;
+        self
+    }
+
+    /// What is not to be shown: teach it whatever is read in the clear.
+    pub fn secrets(&self) -> &Secrets {
+        self.keyring.secrets()
+    }
+
+    /// The keys.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
     }
 
     /// The settings.
@@ -94,7 +119,7 @@ impl Ctx {
 
     /// The defaults, for the install that the flags name: for what works without a settings file.
     pub fn defaults(&self) -> Settings {
-        Settings { install: self.install.clone(), ..Settings::default() }
+        Settings { install: self.install.clone(), keyring: self.keyring.clone(), ..Settings::default() }
     }
 
     /// The first record of a run's journal.

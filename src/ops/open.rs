@@ -19,7 +19,16 @@ use crate::vault::{self, CommitSigner, Vault};
 /// # Errors
 /// It cannot be reached.
 pub async fn cluster(settings: &Settings) -> Result<Cluster> {
-    Ok(Cluster::connect(settings.install.context.as_deref(), &settings.install.namespace).await?)
+    cluster_at(settings, &settings.install.namespace).await
+}
+
+/// The same cluster, looking at another namespace. The Secrets that are read of it are learned.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn cluster_at(settings: &Settings, namespace: &str) -> Result<Cluster> {
+    let cluster = Cluster::connect(settings.install.context.as_deref(), namespace).await?;
+    Ok(cluster.hushed(settings.keyring.secrets()))
 }
 
 /// Whom everything is sealed to.
@@ -34,16 +43,17 @@ pub fn recipients(settings: &Settings) -> Result<Recipients> {
     Ok(Recipients::parse(&settings.keys.recipients)?)
 }
 
-/// The private keys of this host, or those of the file given on the command line.
+/// The private keys of this host, or those of the file given on the command line. A passphrase is asked for where the
+/// file has one; what the keys open is learned and no longer shown.
 ///
 /// # Errors
-/// No file is set, or it cannot be read.
+/// No file is set, it cannot be read, or the passphrase is wrong or nowhere to be had.
 pub fn identities(settings: &Settings, given: Option<&Path>) -> Result<Identities> {
     let path = match given {
         Some(path) => path,
         None => settings.required(&settings.keys.identity, "keys.identity")?,
     };
-    Ok(Identities::load(path, || None)?)
+    settings.keyring.open(path)
 }
 
 /// The key that signs.
@@ -117,7 +127,8 @@ pub async fn helm(settings: &Settings, namespace: &str) -> Result<Helm> {
     Ok(Helm::find(&settings.helm.binary)
         .await?
         .for_install(install.context.as_deref(), namespace)
-        .for_registry(settings.helm.plain_http, settings.helm.insecure_skip_tls_verify))
+        .for_registry(settings.helm.plain_http, settings.helm.insecure_skip_tls_verify)
+        .hushed(settings.keyring.secrets()))
 }
 
 /// The config vault of the settings.

@@ -76,7 +76,7 @@ struct App {
 impl App {
     async fn connect(ctx: &Ctx) -> Result<Self> {
         let install = &ctx.settings()?.install;
-        let cluster = Cluster::connect(install.context.as_deref(), &install.namespace).await?;
+        let cluster = Cluster::connect(install.context.as_deref(), &install.namespace).await?.hushed(ctx.secrets());
         Ok(Self {
             cluster,
             names: Names::default(),

@@ -1,17 +1,25 @@
 //! The only door to the terminal: stdout is data, stderr is talk.
+//!
+//! Whatever goes out is masked by what the process has learned ([`Secrets`]); [`Ui::data`] alone is exempt, since it is
+//! for verbs whose very result is the values.
 
+mod hidden;
 mod live;
 mod page;
+mod sink;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use hidden::Typed;
 pub use page::{Mark, Page, short_time};
+pub use sink::{catch_panics, trace_to_stderr};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
+use crate::values::Secrets;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -62,19 +70,25 @@ pub trait Report: Serialize {
 #[derive(Debug, Clone)]
 pub struct Ui {
     manner: Manner,
+    secrets: Secrets,
     live: Arc<live::Live>,
 }
 
 impl Ui {
-    /// Opens the terminal in the given manner.
-    pub fn new(manner: Manner) -> Self {
+    /// Opens the terminal in the given manner. Whatever `secrets` learns is masked from then on.
+    pub fn new(manner: Manner, secrets: Secrets) -> Self {
         let choice = match manner.color {
             Color::Auto => anstream::ColorChoice::Auto,
             Color::Always => anstream::ColorChoice::Always,
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { manner, live: Arc::new(live::Live::new(&manner)) }
+        Self { manner, live: Arc::new(live::Live::new(&manner)), secrets }
+    }
+
+    /// A page whose texts are masked before they are laid out: a mask is found only in a text that is not yet broken.
+    fn page(&self, width: usize) -> Page {
+        Page::masking(width, self.secrets.clone())
     }
 
     /// The manner.
@@ -84,8 +98,8 @@ impl Ui {
 
     /// Where work sends its events.
     pub fn events(&self) -> Events {
-        let live = Arc::clone(&self.live);
-        Events::to(move |event| live.event(&event))
+        let (live, secrets) = (Arc::clone(&self.live), self.secrets.clone());
+        Events::to(move |event| live.event(&event.scrubbed(&|text| secrets.scrub(text).into_owned())))
     }
 
     /// Writes a result to stdout.
@@ -96,20 +110,20 @@ impl Ui {
         self.live.settle();
         match self.manner.output {
             Output::Human => {
-                let mut page = Page::new(result_width());
+                let mut page = self.page(result_width());
                 report.human(&mut page);
                 self.write(page.text().as_bytes())
             }
             Output::Json => {
-                let mut text = serde_json::to_vec_pretty(report)
+                let mut text = serde_json::to_string_pretty(report)
                     .map_err(|e| CommandError::new(Exit::Failure, "write the result as JSON").because(e))?;
-                text.push(b'\n');
-                self.write(&text)
+                text.push('\n');
+                self.write(self.secrets.scrub_json(&text).as_bytes())
             }
         }
     }
 
-    /// Writes bytes to stdout as they are.
+    /// Writes bytes to stdout as they are, secrets too: for verbs that are asked for the values themselves.
     ///
     /// # Errors
     /// When stdout cannot be written; a closed pipe is no error.
@@ -128,7 +142,7 @@ impl Ui {
     pub fn talk(&self, line: &str) {
         if !self.manner.quiet && self.manner.output == Output::Human {
             self.live.settle();
-            say(line);
+            say(&self.secrets.scrub(line));
         }
     }
 
@@ -136,7 +150,7 @@ impl Ui {
     pub fn plan(&self, plan: &impl Report) {
         if self.manner.output == Output::Human {
             self.live.settle();
-            let mut page = Page::new(width());
+            let mut page = self.page(width());
             plan.human(&mut page);
             say(page.text().trim_end_matches('\n'));
         }
@@ -150,9 +164,9 @@ impl Ui {
                 "code": error.exit().code(), "kind": error.exit().name(), "message": error.message(),
                 "causes": error.causes(), "hints": error.hints(),
             }});
-            return say(&value.to_string());
+            return say(&self.secrets.scrub_json(&value.to_string()));
         }
-        let mut page = Page::new(width());
+        let mut page = self.page(width());
         page.error(error);
         say(page.text().trim_end_matches('\n'));
     }
@@ -200,11 +214,26 @@ impl Ui {
         if answer.trim() == name { Ok(()) } else { Err(refused(answer.trim())) }
     }
 
+    /// Asks for something that is not shown while it is typed; see [`Typed`].
+    ///
+    /// It is asked on the process's terminal itself, so that stdin may be a pipe. `stop` is looked at while waiting.
+    ///
+    /// # Errors
+    /// The terminal cannot be read.
+    pub fn ask_hidden(&self, question: &str, stop: &dyn Fn() -> bool) -> Result<Typed> {
+        if self.manner.no_input {
+            return Ok(Typed::Nobody);
+        }
+        self.live.settle();
+        hidden::ask(&self.secrets.scrub(question), stop)
+            .map_err(|e| CommandError::new(Exit::Failure, "ask on the terminal").because(e))
+    }
+
     fn ask(&self, question: &str) -> Result<String> {
         self.live.settle();
         let failed = |e: io::Error| CommandError::new(Exit::Failure, "ask on the terminal").because(e);
         let mut err = anstream::stderr().lock();
-        err.write_all(question.as_bytes()).and_then(|()| err.flush()).map_err(failed)?;
+        err.write_all(self.secrets.scrub(question).as_bytes()).and_then(|()| err.flush()).map_err(failed)?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map_err(failed)?;
         Ok(answer)

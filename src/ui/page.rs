@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 use crate::error::CommandError;
+use crate::values::Secrets;
 
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
@@ -49,12 +50,18 @@ impl Mark {
 pub struct Page {
     text: String,
     width: usize,
+    secrets: Secrets,
 }
 
 impl Page {
     /// An empty page of the given width in columns.
     pub fn new(width: usize) -> Self {
-        Self { text: String::new(), width }
+        Self::masking(width, Secrets::default())
+    }
+
+    /// The same, with what `secrets` knows masked in each text before the text is laid out.
+    pub fn masking(width: usize, secrets: Secrets) -> Self {
+        Self { text: String::new(), width, secrets }
     }
 
     /// The width in columns.
@@ -69,7 +76,7 @@ impl Page {
 
     /// A line as it is.
     pub fn line(&mut self, line: impl AsRef<str>) {
-        self.text.push_str(line.as_ref());
+        self.text.push_str(&self.secrets.scrub(line.as_ref()));
         self.text.push('\n');
     }
 
@@ -85,6 +92,7 @@ impl Page {
 
     /// Running text, broken at words, each line after `indent`; the first after `first`.
     pub fn wrapped(&mut self, first: &str, indent: &str, text: &str) {
+        let text = self.secrets.scrub(text);
         let mut line = first.to_owned();
         let mut empty = true;
         for word in text.split(' ') {
@@ -125,6 +133,9 @@ impl Page {
 
     /// A table. Where it is wider than the page, each row becomes a small paragraph of its own.
     pub fn table(&mut self, heads: &[&str], rows: &[Vec<String>]) {
+        let masked = |cell: &String| self.secrets.scrub(cell).into_owned();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(masked).collect()).collect();
+        let rows = rows.as_slice();
         let mut widths: Vec<usize> = heads.iter().map(|head| head.width()).collect();
         for row in rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -222,6 +233,18 @@ mod tests {
         let mut narrow = Page::new(8);
         narrow.table(&["id", "text"], &rows);
         assert_eq!(plain(&narrow), "id:\n  a\ntext:\n  first\n\nid:\n  b\ntext:\n  second\n");
+    }
+
+    #[test]
+    fn a_secret_that_wrapping_would_break_is_masked_whole() {
+        let secrets = Secrets::default();
+        secrets.learn(b"correct horse battery");
+        let mut page = Page::masking(20, secrets);
+        page.wrapped("", "  ", "it said correct horse battery staple");
+        page.table(&["a"], &[vec!["correct horse battery".into()]]);
+        page.error(&CommandError::new(Exit::Failure, "no correct horse battery").hint("correct horse battery"));
+        let text = plain(&page);
+        assert!(!text.contains("horse") && text.contains("••••••••"), "{text}");
     }
 
     #[test]

@@ -6,15 +6,20 @@
 mod build;
 pub mod diff;
 pub mod excerpt;
+mod forms;
+mod inner;
+mod known;
 pub mod lint;
 pub mod locate;
 pub mod overlay;
 pub mod path;
 pub mod redact;
+mod redact_json;
 mod resolve;
 pub mod secret;
 pub mod tree;
 
+pub use known::Secrets;
 pub use path::{Path, Segment};
 pub use redact::{FingerprintKey, Scrubber};
 pub use resolve::Value;

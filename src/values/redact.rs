@@ -7,17 +7,17 @@
 //! known (diffs, source listings) but not hunted in other text: it would black out half of every line.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::path::Path;
+use super::forms;
+use super::inner::inner_secrets;
+use super::path::{Path, Segment};
 use super::resolve::Value;
-use super::secret::{is_secret_name, password_in_address, secrets};
+use super::secret::secrets;
 use super::tree::Tree;
 
 /// What stands in the place of a secret.
@@ -76,13 +76,19 @@ type Pattern = (Zeroizing<Vec<u8>>, String);
 /// Knows secrets by value and masks them in any text.
 ///
 /// Each secret is known as it is, escaped for JSON, quoted for YAML, percent-encoded, and in base64 (at each of the
-/// three places that it may have in a longer text); of a text of several lines, each line as well. One pass over a text
-/// looks up four bytes a position, so the number of secrets hardly matters.
+/// three places that it may have in a longer text); of a text of several lines, each line as well. One that is too short
+/// or too common to be hunted is known beside its key: `PGPASSWORD: abc`. One pass over a text looks up four bytes a
+/// position, so the number of secrets hardly matters.
 #[derive(Clone, Default)]
 pub struct Scrubber {
     key: Option<FingerprintKey>,
     /// By the first four bytes: the patterns that begin so, longest first, each with its mask.
     patterns: HashMap<[u8; 4], Vec<Pattern>>,
+    /// A bit for each first two bytes of a pattern: at most places of a text nothing begins.
+    heads: Vec<u64>,
+    /// Digests of what was learned, under a key of this process: the same secret comes again and again.
+    learned: HashSet<u64>,
+    hashing: std::hash::RandomState,
 }
 
 /// Never shows a pattern.
@@ -95,7 +101,12 @@ impl std::fmt::Debug for Scrubber {
 impl Scrubber {
     /// Knows no secret yet. Without a key, masks carry no fingerprint.
     pub fn new(key: Option<FingerprintKey>) -> Self {
-        Self { key, patterns: HashMap::new() }
+        Self { key, ..Self::default() }
+    }
+
+    /// Whether it knows nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
     }
 
     /// The mask of a secret: `••••••••#1a2b3c4d`, or without the fingerprint where there is no key.
@@ -113,96 +124,122 @@ impl Scrubber {
 
     /// Learns every secret scalar of a values file.
     pub fn learn_tree(&mut self, tree: &Tree) {
-        for (_, node, _) in secrets(tree) {
-            if let Some(scalar) = node.scalar() {
-                self.learn(scalar.value.text().as_bytes());
-                // A number that Helm rounds may also be quoted as it was written.
-                if !matches!(scalar.value, Value::String(_)) {
-                    self.learn(tree.raw(node).as_bytes());
+        for (path, node, _) in secrets(tree) {
+            let Some(scalar) = node.scalar() else { continue };
+            let key = path.0.iter().rev().find_map(|step| match step {
+                Segment::Key(key) => Some(key.as_str()),
+                _ => None,
+            });
+            let text = scalar.value.text();
+            self.learn_at(key, text.as_bytes());
+            // A number that Helm rounds may also be quoted as it was written, and as Go prints a float.
+            if !matches!(scalar.value, Value::String(_)) {
+                self.learn_at(key, tree.raw(node).as_bytes());
+                let json = scalar.value.to_json();
+                self.learn_at(key, json.to_string().as_bytes());
+                if let Some(number) = json.as_f64() {
+                    self.learn_at(key, go_float(number).as_bytes());
                 }
             }
         }
     }
 
     /// Learns a secret, and what it plainly contains: the password in an address, the text inside base64, the secret
-    /// fields of a JSON document.
+    /// fields of an embedded document.
     pub fn learn(&mut self, secret: &[u8]) {
-        self.learn_within(secret, 0);
+        self.learn_at(None, secret);
     }
 
-    fn learn_within(&mut self, secret: &[u8], depth: u8) {
+    /// The same for a secret that stands under `key`: a short one is then masked beside its key.
+    pub fn learn_at(&mut self, key: Option<&str>, secret: &[u8]) {
+        use std::hash::BuildHasher as _;
+        if self.learned.insert(self.hashing.hash_one((key, secret))) {
+            self.learn_within(key, secret, 0);
+        }
+    }
+
+    /// Learns what a text holds that is no secret as a whole; see [`inner_secrets`].
+    pub(super) fn learn_inside(&mut self, text: &[u8]) {
+        for (key, secret) in inner_secrets(&String::from_utf8_lossy(text)) {
+            self.learn_at(key.as_deref(), &secret);
+        }
+    }
+
+    fn learn_within(&mut self, key: Option<&str>, secret: &[u8], depth: u8) {
         let trimmed = secret.trim_ascii();
+        if trimmed.is_empty() {
+            return;
+        }
         let mask = self.mask(secret);
-        self.learn_forms(trimmed, &mask);
+        self.learn_forms(key, trimmed, &mask);
+        if secret.len() != trimmed.len() {
+            // In base64 the line end behind it counts.
+            for form in forms::packed(secret) {
+                self.add(form, &mask);
+            }
+        }
         let Ok(text) = std::str::from_utf8(trimmed) else { return };
         if text.contains('\n') {
             for line in text.lines().map(str::trim).filter(|line| !line.starts_with("-----")) {
-                self.learn_forms(line.as_bytes(), &mask);
+                self.learn_forms(None, line.as_bytes(), &mask);
             }
+            let joined: String = text.split_whitespace().collect();
+            self.learn_forms(None, joined.as_bytes(), &mask);
         }
         if depth > 2 {
             return;
         }
-        if let Some(password) = password_in_address(text) {
-            self.learn_within(password.as_bytes(), depth + 1);
-            self.learn_within(&percent_decode(password), depth + 1);
+        for (key, inside) in inner_secrets(text) {
+            self.learn_within(key.as_deref(), &inside, depth + 1);
         }
-        if text.starts_with(['{', '['])
-            && let Ok(json) = serde_json::from_str::<serde_json::Value>(text)
-        {
-            self.learn_json(&json, "", depth + 1);
-        }
-        let packed: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        if packed.len() >= 12
-            && let Ok(inside) = STANDARD.decode(&packed).map(Zeroizing::new)
-            && inside.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~'))
-        {
-            self.learn_within(&inside, depth + 1);
+        if let Some(inside) = forms::unpacked(text) {
+            self.learn_within(None, &inside, depth + 1);
         }
     }
 
-    fn learn_json(&mut self, json: &serde_json::Value, key: &str, depth: u8) {
-        match json {
-            serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| self.learn_json(value, key, depth)),
-            serde_json::Value::Array(items) => items.iter().for_each(|item| self.learn_json(item, key, depth)),
-            serde_json::Value::String(text) if is_secret_name(key) => self.learn_within(text.as_bytes(), depth),
-            _ => {}
-        }
-    }
-
-    fn learn_forms(&mut self, secret: &[u8], mask: &str) {
+    fn learn_forms(&mut self, key: Option<&str>, secret: &[u8], mask: &str) {
         if secret.len() < SHORTEST || COMMON.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes())) {
+            if let (Some(key), Ok(text)) = (key, std::str::from_utf8(secret)) {
+                self.learn_beside(key, text, mask);
+            }
             return;
         }
         self.add(secret.to_vec(), mask);
-        if let Ok(text) = std::str::from_utf8(secret) {
-            let quoted = serde_json::Value::from(text).to_string();
-            let inner = &quoted[1..quoted.len() - 1];
-            // Go's encoder also escapes what HTML minds; helm quotes errors once more.
-            let go = inner.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-            let twice = serde_json::Value::from(go.as_str()).to_string();
-            self.add(inner.as_bytes().to_vec(), mask);
-            self.add(twice.as_bytes()[1..twice.len() - 1].to_vec(), mask);
-            self.add(go.into_bytes(), mask);
-            self.add(text.replace('\'', "''").into_bytes(), mask);
-            self.add(percent_encode(secret, false), mask);
-            self.add(percent_encode(secret, true), mask);
+        for form in forms::of(secret) {
+            if form.len() >= SHORTEST {
+                self.add(form.to_vec(), mask);
+            }
         }
-        self.add(STANDARD.encode(secret).into_bytes(), mask);
-        self.add(URL_SAFE_NO_PAD.encode(secret).into_bytes(), mask);
-        for shift in 0..3 {
-            let packed = STANDARD_NO_PAD.encode([vec![0; shift], secret.to_vec()].concat());
-            // The first characters depend on what stands before, the last on what stands after.
-            let first = [0, 2, 3][shift];
-            let last = (shift + secret.len()) * 8 / 6;
-            if last > first + 8 {
-                self.add(packed.as_bytes()[first..last].to_vec(), mask);
+    }
+
+    /// A secret that cannot be hunted alone, in the ways in which key and value stand together.
+    fn learn_beside(&mut self, key: &str, secret: &str, mask: &str) {
+        let packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);
+        let json = forms::json(secret);
+        for value in [secret, json.as_str(), packed.as_str()] {
+            for (before, after) in [
+                (format!("{key}: \""), "\""),
+                (format!("{key}: '"), "'"),
+                (format!("{key}: "), ""),
+                (format!("\"{key}\":\""), "\""),
+                (format!("\"{key}\": \""), "\""),
+                (format!("\"{key}\":"), ""),
+                (format!("\"{key}\": "), ""),
+                (format!("\\\"{key}\\\":\\\""), "\\\""),
+                (format!("{key}=\""), "\""),
+                (format!("{key}="), ""),
+                (format!("{key}:"), ""),
+            ] {
+                self.add(format!("{before}{value}{after}").into_bytes(), &format!("{before}{mask}{after}"));
             }
         }
     }
 
     fn add(&mut self, pattern: Vec<u8>, mask: &str) {
         let Some(head) = pattern.first_chunk::<4>().copied() else { return };
+        let (word, bit) = head_bit([head[0], head[1]]);
+        self.heads.resize(HEADS, 0);
+        self.heads[word] |= bit;
         let bucket = self.patterns.entry(head).or_default();
         if bucket.iter().any(|(known, _)| known.as_slice() == pattern) {
             return;
@@ -223,7 +260,15 @@ impl Scrubber {
     pub fn scrub_bytes<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         let mut out: Vec<u8> = Vec::new();
         let (mut at, mut copied) = (0, 0);
+        if self.is_empty() {
+            return Cow::Borrowed(text);
+        }
         while let Some(head) = text[at..].first_chunk::<4>() {
+            let (word, bit) = head_bit([head[0], head[1]]);
+            if self.heads[word] & bit == 0 {
+                at += 1;
+                continue;
+            }
             let hit = self
                 .patterns
                 .get(head)
@@ -280,40 +325,28 @@ pub fn is_secret(path: &Path, hint: Option<&str>, value: &Value) -> bool {
     super::secret::why_secret(path, hint, value).is_some()
 }
 
-fn percent_encode(bytes: &[u8], form: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(*byte),
-            b' ' if form => out.push(b'+'),
-            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
-    }
-    out
+/// Words of the table of first bytes.
+const HEADS: usize = 1 << 10;
+
+fn head_bit(two: [u8; 2]) -> (usize, u64) {
+    let number = usize::from(u16::from_le_bytes(two));
+    (number / 64, 1 << (number % 64))
 }
 
-fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let code = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    out
+/// How Go prints a float in templates: `1.2345678901e+10`.
+fn go_float(number: f64) -> String {
+    let scientific = format!("{number:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+    use super::super::forms::percent_encode;
     use super::*;
 
     fn knowing(secret: &str) -> Scrubber {

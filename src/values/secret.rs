@@ -1,9 +1,11 @@
-//! Which values are secret: by name, by shape, by entropy.
+//! Which values are secret: by place, by name, by shape, by entropy. The one place that decides it.
 //!
 //! Wrong in doubt means masked: a mask too many costs a glance, one too few costs every backup its secrecy.
 
 use std::collections::HashSet;
 
+use super::forms;
+use super::inner::inner_secrets;
 use super::path::{Path, Segment};
 use super::resolve::Value;
 use super::tree::{Kind, Node, Tree};
@@ -13,7 +15,7 @@ use super::tree::{Kind, Node, Tree};
 pub enum Why {
     /// Its key says so.
     Name,
-    /// Its text is a private key, a token, or an address with a password in it.
+    /// Its text is a private key or a token, or holds one: an address with a password, a document with a secret key.
     Shape,
     /// Its text looks random.
     Entropy,
@@ -25,23 +27,54 @@ const KNOWN: &[&str] = &["OPSCHAIN_DOCKER_USER", "mintPressLicence"];
 /// Words that make a key secret when they are one of its words: `OPSCHAIN_PRIMARY_KEY`, `unsealKey`, `dbPassword`.
 const WORDS: &[&str] = &[
     "password",
+    "passwords",
     "passwd",
+    "pass",
     "passphrase",
+    "passphrases",
+    "passcode",
     "pwd",
-    "pgpassword",
     "secret",
     "token",
+    "tokens",
     "key",
     "apikey",
+    "apikeys",
     "salt",
     "seed",
     "credential",
     "credentials",
     "auth",
+    "authorization",
+    "bearer",
+    "cookie",
     "dockerconfigjson",
+    "dockerconfig",
+    "dockercfg",
     "private",
     "htpasswd",
+    "netrc",
+    "pgpass",
     "pin",
+    "otp",
+    "licence",
+    "license",
+];
+
+/// Ends of a word written without a break: `PGPASSWORD`, `SIGNINGKEY`, `dbtoken`.
+const ENDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "signingkey",
+    "encryptionkey",
+    "masterkey",
 ];
 
 /// Last words after which a key only names a secret, or says something about one.
@@ -71,7 +104,59 @@ const HARMLESS_ENDS: &[&str] = &[
     "count",
     "days",
     "user",
+    "username",
+    "email",
+    "ttl",
+    "expiry",
+    "lifetime",
+    "format",
+    "policy",
+    "provider",
+    "realm",
+    "scope",
+    "namespace",
+    "version",
+    "image",
+    "label",
+    "prefix",
+    "required",
+    "rotation",
 ];
+
+/// Words that make any key harmless: everybody may see a public key.
+const PUBLIC: &[&str] = &["public", "pub", "pubkey"];
+
+/// Words beside a last `secret` that make it the name of an object: `serverCASecret`, `existingSecret`.
+const OBJECTS: &[&str] = &["ca", "tls", "cert", "certs", "certificate", "pull", "existing"];
+
+/// Keys of a Kubernetes Secret that hold no secret, as CloudNativePG and cert-manager fill them.
+const PLAIN_DATA: &[&str] =
+    &["username", "user", "dbname", "database", "host", "hostname", "port", "ca.crt", "tls.crt", "known_hosts"];
+
+/// How tokens of well-known makers begin.
+const TOKEN_BEGINNINGS: &[&str] = &[
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "AKIA",
+    "ASIA",
+    "sk_live_",
+    "rk_live_",
+    "hvs.",
+    "dckr_pat_",
+    "npm_",
+    "pypi-",
+    "dop_v1_",
+    "SG.",
+    "AIza",
+];
+
+/// How hashes of passwords begin, in crypt(3)'s and LDAP's forms.
+const HASHES: &[&str] = &["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$apr1$", "$argon2", "{SSHA", "{CRYPT}"];
 
 /// Whether the value at `path` is secret. `hint` is the name that its map gives it (`- name: PGPASSWORD` beside
 /// `value: ...`).
@@ -93,10 +178,14 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
     };
     // `{name: opschain-ca, key: tls.crt}` points into a Secret, and holds none.
     let reference = hint.is_some() && matches!(last, "key" | "secretKey");
-    let named = !reference && names.into_iter().flatten().any(is_secret_name);
-    // `certificateSecretName`-like values and `secretName: x` below `password:` are names of objects, not secrets.
+    // Annotations and labels are shown by every tool: what is in them is a name, unless it looks like a secret.
+    let labelled = path.keys().rev().nth(1).is_some_and(|parent| {
+        words(parent).last().is_some_and(|last| matches!(last.as_str(), "annotations" | "labels"))
+    });
+    let named = !reference && !labelled && names.into_iter().flatten().any(is_secret_name);
+    // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
-    if named || (under && !ends_harmless(last)) {
+    if named || (under && !ends_harmless(last) && !PLAIN_DATA.contains(&last)) {
         return Some(Why::Name);
     }
     let text = text?;
@@ -109,42 +198,103 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
 /// Every secret scalar of the tree with its path. A node that several aliases name comes once a path.
 pub fn secrets(tree: &Tree) -> Vec<(Path, &Node, Why)> {
     let mut found = Vec::new();
-    walk(tree.root(), &mut Vec::new(), None, &mut found);
+    walk(tree.root(), &mut Vec::new(), Around::default(), &mut found);
     found
 }
 
-fn walk<'a>(node: &'a Node, steps: &mut Vec<Segment>, hint: Option<&str>, found: &mut Vec<(Path, &'a Node, Why)>) {
+/// What stands around a node, as far as it tells whether the node is secret.
+#[derive(Clone, Copy, Default)]
+struct Around<'a> {
+    /// The name that the map gives to its own `value`.
+    hint: Option<&'a str>,
+    /// The list's item before: `--password` before the password.
+    before: Option<&'a str>,
+    /// Whether this is a Kubernetes Secret, or its data.
+    object: Option<Object>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Object {
+    Secret,
+    Data,
+}
+
+fn walk<'a>(node: &'a Node, steps: &mut Vec<Segment>, around: Around<'a>, found: &mut Vec<(Path, &'a Node, Why)>) {
     match &node.kind {
         Kind::Scalar(scalar) => {
             let path = Path(steps.clone());
-            if let Some(why) = why_secret(&path, hint, &scalar.value) {
-                found.push((path, node, why));
-            }
+            let flag = around.before.is_some_and(|flag| flag.starts_with("--") && is_secret_name(&flag[2..]));
+            let why = why_secret(&path, around.hint, &scalar.value)
+                .or_else(|| (flag && is_word(&scalar.value)).then_some(Why::Name))
+                .or_else(|| {
+                    (around.object == Some(Object::Data) && is_data(&path, &scalar.value)).then_some(Why::Name)
+                });
+            found.extend(why.map(|why| (path, node, why)));
         }
         Kind::List(items) => {
+            let mut before = None;
             for (index, item) in items.iter().enumerate() {
                 steps.push(Segment::Index(index));
-                walk(item, steps, hint, found);
+                walk(item, steps, Around { before, object: None, ..around }, found);
                 steps.pop();
+                before = text_of(item);
             }
         }
         Kind::Map(entries) => {
+            let is_secret = node.child("kind").and_then(text_of) == Some("Secret");
             let hint = name_hint(node);
             for entry in entries {
+                let object = match (is_secret, around.object, entry.key.as_str()) {
+                    (true, ..) if matches!(entry.key.as_str(), "data" | "stringData") => Some(Object::Secret),
+                    (_, Some(Object::Secret), _) => Some(Object::Data),
+                    _ => None,
+                };
+                let object = match object {
+                    Some(Object::Secret) if entry.value.scalar().is_some() => None,
+                    other => other,
+                };
                 steps.push(Segment::Key(entry.key.clone()));
-                walk(&entry.value, steps, hint, found);
+                walk(&entry.value, steps, Around { hint, before: None, object }, found);
                 steps.pop();
             }
         }
     }
+}
+
+fn text_of(node: &Node) -> Option<&str> {
+    match &node.scalar()?.value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Something, and not the next flag.
+fn is_word(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.is_empty() && !text.starts_with('-'),
+        Value::Int(_) | Value::Uint(_) | Value::Float(_) => true,
+        Value::Null | Value::Bool(_) => false,
+    }
+}
+
+/// Whether the data of a Secret under this key is to be hidden: all of it but what is known to be plain.
+fn is_data(path: &Path, value: &Value) -> bool {
+    let key = path.keys().next_back().unwrap_or("");
+    let Value::String(text) = value else { return false };
+    let inside = forms::unpacked(text);
+    let plain = inside.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or(text).trim();
+    // A name, a flag or a number tells nothing that is not in every other object.
+    let a_name = plain.len() < 64
+        && !looks_random(plain)
+        && plain.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '.' | ':' | '/'));
+    let certificate = plain.contains("BEGIN CERTIFICATE") && !plain.contains("PRIVATE KEY");
+    !plain.is_empty() && !PLAIN_DATA.contains(&key) && !a_name && !certificate
 }
 
 /// The name that a map gives to its own `value`.
 pub(super) fn name_hint(node: &Node) -> Option<&str> {
-    match &node.child("name").or_else(|| node.child("secretName"))?.scalar()?.value {
-        Value::String(name) => Some(name),
-        _ => None,
-    }
+    let named = node.child("name").or_else(|| node.child("secretName"));
+    text_of(named.or_else(|| node.child("value").and_then(|_| node.child("key")))?)
 }
 
 /// Whether a key by this name holds a secret.
@@ -153,10 +303,11 @@ pub fn is_secret_name(key: &str) -> bool {
         return true;
     }
     let words = words(key);
+    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
+    let object = words.last().is_some_and(|last| last == "secret") && has(OBJECTS);
+    let secret = |word: &String| WORDS.contains(&word.as_str()) || ENDS.iter().any(|end| word.ends_with(end));
     // A slash is the mark of an annotation or a label.
-    !key.contains('/')
-        && !ends_harmless(key)
-        && words.iter().any(|word| WORDS.contains(&word.as_str()) || word.ends_with("password"))
+    !key.contains('/') && !object && !has(PUBLIC) && !ends_harmless(key) && words.iter().any(secret)
 }
 
 fn ends_harmless(key: &str) -> bool {
@@ -185,21 +336,27 @@ fn words(key: &str) -> Vec<String> {
     words
 }
 
+/// Whether a text is or holds a secret, whatever it is called.
 fn has_secret_shape(text: &str) -> bool {
-    text.contains("PRIVATE KEY-----")
-        || text.contains("AGE-SECRET-KEY-1")
-        || text.contains("\"auths\"")
-        || password_in_address(text).is_some()
-        || is_web_token(text)
+    if is_key_or_token(text) || !inner_secrets(text).is_empty() {
+        return true;
+    }
+    // A private key or a registry's login is often packed once more.
+    forms::unpacked(text).is_some_and(|inside| {
+        let inside = String::from_utf8_lossy(&inside).into_owned();
+        is_key_or_token(&inside) || (inside.trim_start().starts_with('{') && !inner_secrets(&inside).is_empty())
+    })
 }
 
-/// The password of `scheme://user:password@host`, if there is one.
-pub(super) fn password_in_address(text: &str) -> Option<&str> {
-    let rest = &text[text.find("://")? + 3..];
-    let authority = &rest[..rest.find(['/', '?', '#', ' ', '\n']).unwrap_or(rest.len())];
-    let (user, _) = authority.rsplit_once('@')?;
-    let (_, password) = user.split_once(':')?;
-    (!password.is_empty()).then_some(password)
+fn is_key_or_token(text: &str) -> bool {
+    let begins = |all: &[&str]| all.iter().any(|begin| text.starts_with(begin));
+    text.contains("PRIVATE KEY")
+        || text.contains("AGE-SECRET-KEY-")
+        || text.contains("\"auths\"")
+        || (text.len() >= 16 && !text.contains(' ') && begins(TOKEN_BEGINNINGS))
+        || (text.len() >= 13 && begins(HASHES))
+        || HASHES.iter().any(|hash| text.contains(&format!(":{hash}")))
+        || is_web_token(text)
 }
 
 fn is_web_token(text: &str) -> bool {

@@ -21,6 +21,7 @@ mod read;
 mod recipients;
 mod record;
 mod select;
+mod setup;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub use record::{
     Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
     Status,
 };
+pub use setup::GitSetting;
 
 use crate::crypt::{Identities, Recipients};
 use crate::values::overlay::LayerKind;

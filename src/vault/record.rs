@@ -219,6 +219,17 @@ pub enum Status {
     Interrupted,
 }
 
+impl Status {
+    /// The word in listings and commit messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployed => "deployed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 /// What came of it, written after helm ran, once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {

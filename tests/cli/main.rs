@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
+mod deploy;
 mod drift;
+mod edits;
 mod parity;
+mod passphrase;
+mod plain_git;
 mod records;
 mod reference;
 mod refusals;

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod create;
+mod deploy;
 mod drift;
 mod host;
 mod install;

@@ -2,9 +2,11 @@
 
 mod diff;
 mod drift;
+mod edit;
 mod extract;
 mod log;
 mod parity;
+mod plain_git;
 mod record;
 mod show;
 
@@ -72,9 +74,21 @@ enum ConfigVerb {
     #[command(after_help = format!("Examples:\n  dr config show live\n  dr config show --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
     Show(WhichArgs),
     /// Print the values of a deployment, byte for byte; of the live one unless another is named
-    #[command(after_help = format!("Examples:\n  dr config cat live > values.yaml\n  dr config cat --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
-    Cat(WhichArgs),
+    ///
+    /// Values that were given in several layers are printed as helm read them: merged. `dr config show` lists the layers.
+    #[command(after_help = format!("Examples:\n  dr config cat live > values.yaml\n  dr config cat --at 2026-08-20T10:00\n  dr config cat live --layer 1\n\n{HOW_TO_NAME}"))]
+    Cat {
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Only one of several layers, exactly as it was given: 0 is the first
+        #[arg(long, value_name = "N")]
+        layer: Option<usize>,
+    },
     Extract(extract::ExtractArgs),
+    Edit(edit::EditArgs),
+    GitSetup(plain_git::GitSetupArgs),
+    Textconv(plain_git::TextconvArgs),
+    MergeDriver(plain_git::MergeDriverArgs),
     /// Compare two of: a deployment, a file, `release` (what helm has stored); exit code 2 when they differ
     ///
     /// By path, as Helm reads the values; the order of keys does not count. Secrets are masked: the fingerprint after
@@ -108,8 +122,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
         ConfigVerb::Record(args) => return record::run(ctx, ui, args).await,
         ConfigVerb::Log(args) => ui.report(&config::log(ctx, &args.into())?)?,
         ConfigVerb::Show(which) => ui.report(&config::show(ctx, &which.or("latest"))?)?,
-        ConfigVerb::Cat(which) => {
-            let values = config::cat(ctx, &which.or("live"))?;
+        ConfigVerb::Cat { which, layer } => {
+            let values = config::cat(ctx, &which.or("live"), layer)?;
             if std::io::stdout().is_terminal() {
                 ui.talk(
                     "These values hold secrets in the clear; `dr config cat ... > FILE` keeps them off the screen.",
@@ -118,6 +132,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             ui.data(&values)?;
         }
         ConfigVerb::Extract(args) => return extract::run(ctx, ui, &args),
+        ConfigVerb::Edit(args) => return edit::run(ctx, ui, args).await,
+        ConfigVerb::GitSetup(args) => return plain_git::git_setup(ctx, ui, &args),
+        ConfigVerb::Textconv(args) => return plain_git::textconv(ctx, ui, &args),
+        ConfigVerb::MergeDriver(args) => return plain_git::merge_driver(ctx, &args),
         ConfigVerb::Diff { first, second, raw } => {
             let (from, to) = match &second {
                 Some(second) => (first.as_str(), second.as_str()),

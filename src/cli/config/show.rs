@@ -29,10 +29,10 @@ impl Report for Shown {
         ));
         for layer in &record.layers {
             let sealed = &layer.sealed;
-            // Of several, in the order in which Helm lays them over each other, each is named by its kind and file.
+            // Of several, in the order in which Helm lays them over each other, each is named by its kind and name.
             let layer = match record.layers.len() {
                 1 => String::new(),
-                _ => format!("{} {}, ", layer.kind, sealed.file),
+                _ => format!("{} {}, ", layer.kind, layer.name.as_deref().unwrap_or(&sealed.file)),
             };
             fields.push(("values", format!("{layer}{}, sha256 {}", bytes(sealed.bytes), sealed.sha256)));
         }

@@ -1,9 +1,11 @@
 //! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
 mod compare;
+pub mod edit;
 mod extract;
 mod log;
 pub mod parity;
+mod plain_git;
 mod record;
 mod when;
 
@@ -14,6 +16,7 @@ use zeroize::Zeroizing;
 pub use compare::{Compared, compare};
 pub use extract::{Form, extract};
 pub use log::{Log, LogAsk, LogLine, log};
+pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
     Fate, Origin, PreparedRecords, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne, execute_records,
     plan_records,
@@ -21,7 +24,7 @@ pub use record::{
 
 use super::{Ctx, open};
 use crate::crypt::Identities;
-use crate::error::Result;
+use crate::error::{CommandError, Exit, Result};
 use crate::settings::Settings;
 use crate::vault::{Deployment, Vault};
 
@@ -64,12 +67,24 @@ pub fn show(ctx: &Ctx, which: &Which) -> Result<Shown> {
     Ok(Shown { state: deployment.state().into(), deployment })
 }
 
-/// The exact bytes of a deployment's values, proved by their digest.
+/// The exact bytes of a deployment's values, proved by their digest; of values in several layers, what helm read, or
+/// the exact bytes of the one `layer` (from 0, as the names of the vault's files count).
 ///
 /// # Errors
-/// The selector fits none or several, no identity opens them, or they are damaged.
-pub fn cat(ctx: &Ctx, which: &Which) -> Result<Zeroizing<Vec<u8>>> {
-    open_values(ctx, which).map(|(_, bytes)| bytes)
+/// The selector fits none or several, there is no such layer, no identity opens them, or they are damaged.
+pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<Vec<u8>>> {
+    let Some(place) = layer else { return open_values(ctx, which).map(|(_, bytes)| bytes) };
+    let settings = ctx.settings()?;
+    let vault = open::vault(settings)?;
+    let deployment = which.find(&vault, settings)?;
+    let count = deployment.record.layers.len();
+    let mut layers = vault.layers(&deployment, &open::identities(settings, None)?)?;
+    if place >= count {
+        let text = format!("deployment {} has no layer {place}: it has {count}", deployment.id());
+        return Err(CommandError::new(Exit::NotFound, text)
+            .hint("The first is layer 0; `dr config show` lists what each deployment was given."));
+    }
+    Ok(layers.swap_remove(place).1)
 }
 
 /// The name of a deployment, and its values.

@@ -196,6 +196,8 @@ impl Site {
 /// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart or is older than
 /// what is live; vault, helm, registry or cluster that cannot be reached.
 pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
+    // Before they are read: what is wrong with them is said in the operator's own words.
+    ask.layers.iter().for_each(|layer| ctx.secrets().learn_document(&layer.bytes));
     let read = subject::read(&ask)?;
     let site = Site::look(ctx).await?;
     let manner = ask.manner.clone();
@@ -231,6 +233,7 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
     let before = before::find(&site, live).await?;
     let mut scrubber = before::scrubber(&site)?;
     scrubber.learn_tree(&subject.tree);
+    ctx.secrets().learn_tree(&subject.tree);
     before.iter().for_each(|before| scrubber.learn_tree(&before.tree));
 
     let running = order::live_version(live, before.first().map(|before| &before.tree), newest);

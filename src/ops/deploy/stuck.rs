@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::helm::{Helm, Revision};
 use crate::ops::{Ctx, open};
 use crate::settings::Settings;
-use crate::vault::{Deployment, DeploymentId, FORMAT, Outcome, Status};
+use crate::vault::{Deployment, DeploymentId, FORMAT, How, Outcome, Status};
 
 /// Whether what began the revision is still at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,12 +77,23 @@ pub(super) async fn explain(
     }))
 }
 
-/// The deployment whose outcome is open and that was the last to begin before the revision did. helm gives a pending
-/// revision a description of its own, so only the time tells.
-fn begun_by<'d>(pending: &Revision, deployments: &'d [Deployment]) -> Option<&'d Deployment> {
-    let at: Timestamp = pending.updated.parse().ok()?;
-    let before = deployments.iter().filter(|deployment| deployment.record.at <= at);
-    before.max_by_key(|deployment| deployment.record.at).filter(|deployment| deployment.outcome.is_none())
+/// How long after its record the revision of a deployment begins, at most: the chart is read, and the cluster asked.
+const BEGINS_WITHIN: f64 = 600.0;
+
+/// The deployment whose outcome is open, and that was the last to begin before the revision did, with its chart. helm
+/// gives a revision that is pending or failed a description of its own, so nothing else tells.
+fn begun_by<'d>(revision: &Revision, deployments: &'d [Deployment]) -> Option<&'d Deployment> {
+    let at: Timestamp = revision.updated.parse().ok()?;
+    let own = deployments.iter().filter(|deployment| is_own(deployment));
+    let last = own.filter(|deployment| deployment.record.at <= at).max_by_key(|deployment| deployment.record.at)?;
+    let chart = format!("{}-{}", last.record.chart.name, last.record.chart.version);
+    let soon = at.duration_since(last.record.at).as_secs_f64() <= BEGINS_WITHIN;
+    (last.outcome.is_none() && soon && revision.chart == chart).then_some(last)
+}
+
+/// Whether it is this verb that makes such records, and settles them.
+fn is_own(deployment: &Deployment) -> bool {
+    matches!(deployment.record.how, How::Deploy | How::Rollback)
 }
 
 fn judge(begun: Option<&Deployment>, me: &str, at_work: &[u32], lease: Option<String>) -> (Process, String) {
@@ -144,7 +155,7 @@ impl Stuck {
     }
 }
 
-/// Writes down what came of earlier deployments that have no outcome, as far as helm knows: each revision's description
+/// Writes down what came of earlier deployments that have no outcome, as far as helm knows: a revision's description
 /// names its deployment once it is deployed. `removed` is the pending revision that was just put right.
 ///
 /// The lease is held, so none of them is still at work.
@@ -154,44 +165,70 @@ impl Stuck {
 pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared, removed: Option<&Revision>) -> Result<()> {
     let Prepared { plan, settings, helm, vault, .. } = prepared;
     let deployments = vault.deployments(&open::vault_install(settings))?;
-    let history = helm.history(&plan.release).await?;
-    let pending = removed.and_then(|removed| Some((begun_by(removed, &deployments)?.id().clone(), removed)));
-    for deployment in deployments.iter().filter(|deployment| deployment.outcome.is_none()) {
-        let id = deployment.id();
-        let named = history.iter().find(|revision| live::names(revision, id) && !revision.status.is_pending());
-        let stuck = pending.as_ref().filter(|(of, _)| of == id).map(|(_, removed)| *removed);
-        let (status, revision, error) = match (named, stuck) {
-            (Some(revision), _) => (Status::Deployed, revision, None),
-            (None, Some(removed)) => {
-                let text = format!(
-                    "helm was killed: revision {} was left {}, and {} had its record removed",
-                    removed.revision,
-                    removed.status.word(),
-                    ctx.who
-                );
-                (Status::Interrupted, removed, Some(text))
-            }
-            (None, None) => continue,
-        };
-        let at = revision.updated.parse().unwrap_or(deployment.record.at);
-        let number = revision.revision;
+    let mut history = helm.history(&plan.release).await?;
+    history.extend(removed.cloned());
+    for deployment in deployments.iter().filter(|deployment| is_own(deployment) && deployment.outcome.is_none()) {
+        let Some(end) = end_of(deployment, &deployments, &history, &ctx.who) else { continue };
+        let at = end.at.unwrap_or(deployment.record.at);
         let outcome = Outcome {
             format: FORMAT,
-            id: id.clone(),
+            id: deployment.id().clone(),
             at,
-            status,
-            helm_revision: Some(number),
+            status: end.status,
+            helm_revision: end.revision,
             images: Vec::new(),
             seconds: at.duration_since(deployment.record.at).as_secs_f64().max(0.0),
-            error,
+            error: end.error,
         };
+        let note = format!("{} was interrupted: noted in the vault as {}", outcome.id, outcome.status.word());
         vault.record_outcome(outcome, &ctx.who)?;
-        ctx.events.note(match status {
-            Status::Deployed => format!("{id} was interrupted; helm has it as revision {number}: noted in the vault"),
-            _ => format!("{id} was interrupted in revision {number}: noted in the vault"),
-        });
+        ctx.events.note(note);
     }
     Ok(())
+}
+
+/// How an interrupted deployment ended.
+#[derive(Debug, PartialEq)]
+struct End {
+    status: Status,
+    revision: Option<u32>,
+    at: Option<Timestamp>,
+    error: Option<String>,
+}
+
+/// `None`: that is not known here, and `me` is on another host than the one that would know.
+fn end_of(of: &Deployment, all: &[Deployment], history: &[Revision], me: &str) -> Option<End> {
+    let end = |status, revision: &Revision, error| End {
+        status,
+        revision: Some(revision.revision),
+        at: revision.updated.parse().ok(),
+        error,
+    };
+    if let Some(named) = history.iter().find(|revision| live::names(revision, of.id()) && !revision.status.is_pending())
+    {
+        return Some(end(Status::Deployed, named, None));
+    }
+    let is_its = |revision: &&Revision| begun_by(revision, all).is_some_and(|begun| begun.id() == of.id());
+    if let Some(its) = history.iter().find(is_its) {
+        // helm's own words may quote a secret of values that are not known here.
+        return match its.status.is_pending() {
+            true => {
+                let text = format!(
+                    "helm was killed: revision {} was left {}, and {me} had its record removed",
+                    its.revision,
+                    its.status.word()
+                );
+                Some(end(Status::Interrupted, its, Some(text)))
+            }
+            false => {
+                let text = format!("dr was killed, and helm marked revision {} as {}", its.revision, its.status.word());
+                Some(end(Status::Failed, its, Some(text)))
+            }
+        };
+    }
+    let text = "dr was killed before helm began: helm knows of no revision of it".to_owned();
+    let nothing = End { status: Status::Interrupted, revision: None, at: None, error: Some(text) };
+    same_host(&of.record.by, me).then_some(nothing)
 }
 
 /// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.
@@ -241,9 +278,42 @@ mod tests {
     }
 
     fn pending(at: &str) -> Revision {
-        serde_json::from_value(serde_json::json!({"revision": 3, "updated": at, "status": "pending-upgrade",
-            "chart": "c-1", "description": "Preparing upgrade"}))
+        revision(at, "pending-upgrade", "Preparing upgrade")
+    }
+
+    fn revision(at: &str, status: &str, description: &str) -> Revision {
+        serde_json::from_value(serde_json::json!({"revision": 3, "updated": at, "status": status,
+            "chart": "c-1", "description": description}))
         .unwrap()
+    }
+
+    #[test]
+    fn an_interrupted_deployment_ends_as_helm_knows_it() {
+        let open = deployment("20260821T100000Z-000002", "2026-08-21T10:00:00Z", "op@a", false);
+        let all = [open.clone()];
+        let ends =
+            |history: &[Revision], me: &str| end_of(&open, &all, history, me).map(|end| (end.status, end.revision));
+        let at = "2026-08-21T10:00:03Z";
+        assert_eq!(
+            ends(&[revision(at, "deployed", "dr 20260821T100000Z-000002")], "x@b"),
+            Some((Status::Deployed, Some(3)))
+        );
+        assert_eq!(
+            ends(&[revision(at, "superseded", "dr 20260821T100000Z-000002")], "x@b"),
+            Some((Status::Deployed, Some(3)))
+        );
+        assert_eq!(ends(&[pending(at)], "x@b"), Some((Status::Interrupted, Some(3))));
+        assert_eq!(
+            ends(&[revision(at, "failed", "Upgrade failed: context canceled")], "x@b"),
+            Some((Status::Failed, Some(3)))
+        );
+        assert_eq!(ends(&[], "x@b"), None, "another host may know better");
+        assert_eq!(ends(&[], "x@a"), Some((Status::Interrupted, None)));
+        assert_eq!(
+            ends(&[revision("2026-08-22T10:00:00Z", "failed", "boom")], "x@b"),
+            None,
+            "a day later: not its own"
+        );
     }
 
     #[test]

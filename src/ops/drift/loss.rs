@@ -15,8 +15,7 @@ pub(super) fn rounded(tree: &Tree, scrubber: &Scrubber) -> Vec<Field> {
         if scalar.style != Style::Plain || !is_rounded(&scalar.value, raw) {
             continue;
         }
-        let keys: Vec<&str> = path.keys().collect();
-        let secret = crate::opschain::values::is_secret(&keys) || is_secret(&path, None, &scalar.value);
+        let secret = is_secret(&path, None, &scalar.value);
         let shown = |text: &str| -> serde_json::Value {
             if secret { scrubber.mask(text.as_bytes()).into() } else { text.into() }
         };

@@ -300,7 +300,7 @@ async fn live_objects(
     let failed = newest.map(|newest| newest.revision).filter(|number| *number > revision.revision);
     let looking = async {
         let cluster = open::cluster(from.settings).await?;
-        live::look(&cluster, &stored, failed, scrubber).await
+        live::look(&cluster, &stored, failed, scrubber, ctx.secrets()).await
     };
     let looked = match from.limit {
         Some(limit) => tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| {

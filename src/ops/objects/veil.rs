@@ -7,9 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
-use crate::opschain;
 use crate::values::redact::{MASK, is_secret};
-use crate::values::{FingerprintKey, Path, Scrubber, Segment, Value};
+use crate::values::{FingerprintKey, Path, Scrubber, Secrets, Segment, Value};
 
 /// What kubectl notes in this annotation is the whole object once more, in clear.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -43,6 +42,13 @@ pub fn learn(scrubber: &mut Scrubber, object: &Json) {
         if is_secret(&path, None, &Value::String(text)) {
             scrubber.learn(&bytes);
         }
+    }
+}
+
+/// Teaches every sink of this process what a Secret holds.
+pub fn teach(secrets: &Secrets, object: &Json) {
+    if object["kind"] == "Secret" {
+        secrets.learn_document(zeroize::Zeroizing::new(object.to_string()).as_bytes());
     }
 }
 
@@ -140,10 +146,10 @@ impl Walk<'_> {
         let keys: Vec<&str> = path.keys().collect();
         let last = keys.last().copied().unwrap_or_default();
         match self.place {
-            Place::Values => opschain::values::is_secret(&keys) || is_secret(path, hint, value),
+            Place::Values => is_secret(path, hint, value),
             // The chart copies `env` into ConfigMaps: what is secret there is secret here.
             Place::ConfigMap if matches!(keys.first(), Some(&"data" | &"binaryData")) => {
-                opschain::values::is_secret(&["env", last]) || is_secret(path, hint, value)
+                is_secret(&Path::of(&["env", last]), hint, value) || is_secret(path, hint, value)
             }
             _ => {
                 let is_text = matches!(value, Value::String(_));

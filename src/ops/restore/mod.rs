@@ -244,7 +244,7 @@ async fn work(ctx: &Ctx, settings: Settings, cluster: Cluster, plan: Plan, run: 
 }
 
 async fn cluster_of(settings: &Settings, plan: &Plan) -> Result<Cluster> {
-    Ok(Cluster::connect(settings.install.context.as_deref(), &plan.namespace).await?)
+    open::cluster_at(settings, &plan.namespace).await
 }
 
 fn trust_of(settings: &Settings, keys: &KeyFiles) -> Result<Trust> {

@@ -72,7 +72,7 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     if let Some(safe) = helm.should_be() {
         warnings.push(format!("helm {} has known holes: {safe} has them closed", helm.version()));
     }
-    let cluster = Cluster::connect(settings.install.context.as_deref(), &namespace).await?;
+    let cluster = open::cluster_at(&settings, &namespace).await?;
     let operator = look::operator(&cluster).await?;
     if let Some(theirs) = &release.operator
         && *theirs != operator

@@ -1,0 +1,183 @@
+//! `dr config edit`: the values of a deployment in the operator's editor, and back, without touching a disk.
+//!
+//! Open the values, let the editor work on them in memory, look at what came out. What becomes of it is the caller's:
+//! they are deployed, or kept as a sealed draft. An edit is no record of its own: the vault tells what was deployed.
+
+mod desk;
+mod editor;
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{Which, sha256};
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::guard::{self, Effective, Guarded};
+use crate::ops::{Ctx, open};
+use crate::values::diff::{Diff, diff};
+use crate::values::lint::{Finding, lint};
+use crate::values::{Scrubber, Tree};
+use crate::vault::Vault;
+use desk::Desk;
+use editor::Editor;
+
+/// Where the first text comes from.
+pub enum Subject {
+    /// A deployment.
+    Deployment(Which),
+    /// A draft that was kept: sealed values.
+    Draft(PathBuf),
+}
+
+/// An edit that goes on.
+pub struct Editing {
+    /// The deployment or the draft.
+    pub name: String,
+    before: Zeroizing<Vec<u8>>,
+    desk: Desk,
+    editor: Editor,
+    vault: Vault,
+    scrubber: Scrubber,
+}
+
+/// What came out of the editor.
+pub enum Round {
+    /// The bytes that went in.
+    Unchanged,
+    /// Something that Helm would not read.
+    Unreadable(CommandError),
+    /// Other values.
+    Edited(Edited),
+}
+
+/// Edited values.
+pub struct Edited {
+    /// Their bytes.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// What is to be known of them.
+    pub review: Review,
+}
+
+/// What is to be known of edited values.
+#[derive(Debug, Serialize)]
+pub struct Review {
+    /// The deployment or draft that was edited.
+    pub from: String,
+    /// SHA-256 of the edited values.
+    pub sha256: String,
+    /// What was found in them.
+    pub findings: Vec<Finding>,
+    /// What differs from what went in.
+    pub diff: Diff,
+    /// Keys that stored data depends on, and that changed.
+    pub guarded: Vec<Guarded>,
+    /// Where the sealed draft is, when one was kept.
+    pub saved: Option<PathBuf>,
+}
+
+/// Opens the values and makes a place for the editor. `words` are those of `$VISUAL` or `$EDITOR`; `places` are folders
+/// that may live in memory.
+///
+/// # Errors
+/// The values cannot be opened, there is no editor, or no place in memory.
+pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBuf]) -> Result<Editing> {
+    let settings = ctx.settings()?;
+    let vault = open::vault(settings)?;
+    let editor = Editor::find(words)?;
+    let identities = open::identities(settings, None)?;
+    let (name, before) = match subject {
+        Subject::Deployment(which) => {
+            let deployment = which.find(&vault, settings)?;
+            (deployment.id().to_string(), vault.values(&deployment, &identities)?)
+        }
+        Subject::Draft(path) => {
+            let failed = |e| CommandError::new(Exit::NotFound, format!("read the draft {}", path.display())).because(e);
+            (path.display().to_string(), identities.open(&std::fs::read(path).map_err(failed)?)?)
+        }
+    };
+    let scrubber = Scrubber::new(Some(vault.fingerprint_key(&identities)?));
+    if !editor.is_known() {
+        ctx.events.warn(
+            format!("whether {} keeps copies of what it edits in other places is not known", editor.name()),
+            Some("dr keeps vim, nano and emacs from it; look at the settings of yours for backups and history.".into()),
+        );
+    }
+    if std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1) {
+        ctx.events.warn(
+            "this host swaps: what is in memory may be written to its swap space",
+            Some("`swapoff -a` before editing, or swap space that is encrypted, closes that way.".into()),
+        );
+    }
+    let desk = Desk::make(places, &before)?;
+    Ok(Editing { name, before, desk, editor, vault, scrubber })
+}
+
+impl Editing {
+    /// Opens the editor on the text as it stands, and looks at what comes out of it.
+    ///
+    /// # Errors
+    /// The editor fails, or the work was stopped.
+    pub async fn round(&self, ctx: &Ctx) -> Result<Round> {
+        self.editor.open(ctx, &self.desk).await?;
+        let bytes = self.desk.read()?;
+        if bytes == self.before {
+            return Ok(Round::Unchanged);
+        }
+        let new = match Tree::parse(&bytes) {
+            Ok(tree) => tree,
+            Err(error) => return Ok(Round::Unreadable(CommandError::from(error).context("the edited values"))),
+        };
+        // What went in may be what Helm would not read: a draft that is being mended.
+        let old = Tree::parse(&self.before).or_else(|_| Tree::parse(b""))?;
+        let effective = |values| Effective { values, defaults: None };
+        let review = Review {
+            from: self.name.clone(),
+            sha256: sha256(&bytes),
+            findings: lint(&new, &bytes),
+            diff: diff(&old, &new, &self.scrubber),
+            guarded: guard::guarded(effective(&old), effective(&new)),
+            saved: None,
+        };
+        Ok(Round::Edited(Edited { bytes, review }))
+    }
+
+    /// Keeps what stands in the editor's file now, sealed to the vault's recipients, in a new file that only its owner
+    /// may read. Nothing is ever written over.
+    ///
+    /// # Errors
+    /// Something is there already, or it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let sealed = self.vault.recipients()?.seal(&self.desk.read()?)?;
+        let failed = |e: std::io::Error| {
+            let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Usage } else { Exit::Failure };
+            CommandError::new(exit, format!("write the sealed draft {}", path.display())).because(e)
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    /// Keeps it as [`Editing::save`] does, in a file of its own beside the runs, so that no work is lost when it is not
+    /// deployed. Gives the file, or nothing when there is nothing to keep.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, ctx: &Ctx) -> Result<Option<PathBuf>> {
+        if self.desk.read()? == self.before {
+            return Ok(None);
+        }
+        let folder = ctx.runs.with_file_name("drafts");
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|e| CommandError::new(Exit::Failure, format!("make {}", folder.display())).because(e))?;
+        let path = folder.join(format!("{}.yaml.age", Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ")));
+        self.save(&path)?;
+        Ok(Some(path))
+    }
+}

@@ -1,0 +1,204 @@
+//! The private keys that this process has opened, each file once, and what it has learned to keep to itself.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use age::secrecy::{ExposeSecret, SecretString};
+
+use crate::crypt::Identities;
+use crate::crypt::seal::SealError;
+use crate::error::Result;
+use crate::values::Secrets;
+
+/// How often a passphrase that was typed wrong is asked for again.
+const SECOND_CHANCES: u8 = 2;
+
+/// What a passphrase is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// To open an identity file; `again` counts the wrong ones.
+    Open {
+        /// The file.
+        path: &'a Path,
+        /// How many were wrong.
+        again: u8,
+    },
+    /// To protect an identity that is being made.
+    New {
+        /// The file.
+        path: &'a Path,
+    },
+}
+
+/// What came of asking for a passphrase.
+pub enum Passphrase {
+    /// A person typed it, and can try again.
+    Typed(SecretString),
+    /// It is from a file: a second try would bring the same.
+    Kept(SecretString),
+    /// Nobody can be asked.
+    Unknown,
+}
+
+/// Where passphrases come from: a person, or a file that the person named.
+pub type Asker = Box<dyn Fn(Wanted<'_>) -> Result<Passphrase> + Send + Sync>;
+
+/// Opens identity files. All clones share what was opened and learned: a passphrase is asked for once in the life of the
+/// process, and whatever is opened with a key is known to every sink from then on.
+#[derive(Clone, Default)]
+pub struct Keyring(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    secrets: Secrets,
+    asker: Option<Asker>,
+    opened: Mutex<HashMap<PathBuf, Identities>>,
+}
+
+/// Shows no key.
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
+/// A handle is no setting: settings are equal whoever holds the keys.
+impl PartialEq for Keyring {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Keyring {
+    /// A keyring that teaches `secrets` and asks `asker`.
+    pub fn new(secrets: Secrets, asker: Asker) -> Self {
+        Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default() }))
+    }
+
+    /// What is not to be shown.
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.secrets
+    }
+
+    /// The identities of a file, its passphrase asked for where it has one. Whatever they open is learned.
+    ///
+    /// # Errors
+    /// See [`SealError`]; what asking fails with.
+    pub fn open(&self, path: &Path) -> Result<Identities> {
+        // Held while asking: two that need the same file ask one question.
+        let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = opened.get(path) {
+            return Ok(known.clone());
+        }
+        let identities = self.load(path)?;
+        for text in identities.private_texts() {
+            self.secrets().learn(text.as_bytes());
+        }
+        let secrets = self.secrets().clone();
+        let identities = identities.witnessed(Arc::new(move |plaintext| secrets.learn_document(plaintext)));
+        opened.insert(path.to_owned(), identities.clone());
+        Ok(identities)
+    }
+
+    fn load(&self, path: &Path) -> Result<Identities> {
+        let mut again = 0;
+        loop {
+            let mut last_chance = again == SECOND_CHANCES;
+            let mut failed = None;
+            let loaded = Identities::load(path, || match self.ask(Wanted::Open { path, again }) {
+                Ok(Passphrase::Typed(phrase)) => Some(phrase),
+                Ok(Passphrase::Kept(phrase)) => {
+                    last_chance = true;
+                    Some(phrase)
+                }
+                Ok(Passphrase::Unknown) => None,
+                Err(error) => {
+                    failed = Some(error);
+                    None
+                }
+            });
+            match (loaded, failed) {
+                (_, Some(error)) => return Err(error),
+                (Err(SealError::WrongPassphrase { .. }), None) if !last_chance => again += 1,
+                (loaded, None) => return Ok(loaded?),
+            }
+        }
+    }
+
+    /// A passphrase for an identity that is being made.
+    ///
+    /// # Errors
+    /// Nobody can be asked; what asking fails with.
+    pub fn new_passphrase(&self, path: &Path) -> Result<SecretString> {
+        match self.ask(Wanted::New { path })? {
+            Passphrase::Typed(phrase) | Passphrase::Kept(phrase) => Ok(phrase),
+            Passphrase::Unknown => Err(SealError::Passphrase { path: path.display().to_string() }.into()),
+        }
+    }
+
+    fn ask(&self, wanted: Wanted<'_>) -> Result<Passphrase> {
+        let Some(asker) = &self.0.asker else { return Ok(Passphrase::Unknown) };
+        let answer = asker(wanted)?;
+        if let Passphrase::Typed(phrase) | Passphrase::Kept(phrase) = &answer {
+            self.secrets().learn(phrase.expose_secret().as_bytes());
+        }
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+    use crate::error::Exit;
+
+    /// A protected identity file and a keyring whose person types these, one after the other.
+    fn keyring(folder: &Path, typed: &'static [&'static str]) -> (PathBuf, Keyring, Arc<AtomicU8>) {
+        let path = folder.join("identity.age");
+        let phrase = SecretString::from("open sesame".to_owned());
+        std::fs::write(&path, Identities::generate().to_protected_file(phrase).unwrap()).unwrap();
+        let asked = Arc::new(AtomicU8::new(0));
+        let count = Arc::clone(&asked);
+        let asker: Asker = Box::new(move |_| {
+            let turn = usize::from(count.fetch_add(1, Ordering::Relaxed));
+            Ok(typed.get(turn).map_or(Passphrase::Unknown, |text| Passphrase::Typed(SecretString::from(*text))))
+        });
+        (path, Keyring::new(Secrets::default(), asker), asked)
+    }
+
+    #[test]
+    fn a_passphrase_is_asked_for_once_and_a_wrong_one_twice_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, keyring, asked) = keyring(folder.path(), &["no", "neither", "open sesame"]);
+        let opened = keyring.open(&path).unwrap();
+        assert_eq!(keyring.clone().open(&path).unwrap().recipients(), opened.recipients());
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert!(!keyring.secrets().scrub("it was open sesame").contains("sesame"));
+        assert!(!keyring.secrets().scrub(&opened.private_texts()[0]).contains("AGE-SECRET"));
+    }
+
+    #[test]
+    fn three_wrong_ones_or_nobody_to_ask_end_it_as_a_matter_of_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, ring, asked) = keyring(folder.path(), &["1", "2", "3", "open sesame"]);
+        let error = ring.open(&path).err().unwrap();
+        assert_eq!((error.exit(), asked.load(Ordering::Relaxed)), (Exit::Keys, 3));
+        let (path, ring, _) = keyring(folder.path(), &[]);
+        let error = ring.open(&path).err().unwrap();
+        assert_eq!(error.exit(), Exit::Keys);
+        assert!(error.hints()[0].contains("--passphrase-file"), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_opened_is_not_shown_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, ring, _) = keyring(folder.path(), &["open sesame"]);
+        let opened = ring.open(&path).unwrap();
+        let sealed = crate::crypt::Recipients::parse(opened.recipients()).unwrap();
+        let sealed = sealed.seal(b"env: {PGPASSWORD: hunter2hunter2}\n").unwrap();
+        opened.open(&sealed).unwrap();
+        assert!(!ring.secrets().scrub("hunter2hunter2").contains("hunter"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What this process has learned to keep to itself: one handle, shared by whoever reads secrets and whoever speaks.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use zeroize::Zeroizing;
+
+use super::redact::Scrubber;
+use super::tree::Tree;
+
+/// Larger plaintexts are chunks of a database, not config.
+const LARGEST_DOCUMENT: usize = 8 << 20;
+
+/// A growing scrubber, shared by all its clones. Whoever decrypts or reads secrets teaches it; every sink that leaves
+/// the process masks with it. Fingerprints are no business of it: its masks are bare.
+///
+/// Documents are taken down at once and looked through when something is to be said: reading stays cheap.
+#[derive(Clone, Default)]
+pub struct Secrets(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    scrubber: RwLock<Scrubber>,
+    /// Documents not yet looked through.
+    pending: Mutex<Vec<Zeroizing<Vec<u8>>>>,
+}
+
+/// Never shows what it knows.
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// What it knows is nobody's setting: any two are as good as each other.
+impl PartialEq for Secrets {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Secrets {
+    /// Learns one secret, in every form in which it might be printed.
+    pub fn learn(&self, secret: &[u8]) {
+        self.write(|scrubber| scrubber.learn(secret));
+    }
+
+    /// Learns the secret that stands under `key`; see [`Scrubber::learn_at`].
+    pub fn learn_at(&self, key: &str, secret: &[u8]) {
+        self.write(|scrubber| scrubber.learn_at(Some(key), secret));
+    }
+
+    /// Learns every secret of a values file.
+    pub fn learn_tree(&self, tree: &Tree) {
+        self.write(|scrubber| scrubber.learn_tree(tree));
+    }
+
+    /// Learns the secrets of a document, such as values, Secrets or a chart's text, if it is one that holds any. A
+    /// document that cannot be read as YAML is looked through as text.
+    pub fn learn_document(&self, bytes: &[u8]) {
+        if bytes.len() <= LARGEST_DOCUMENT && !is_packed(bytes) {
+            self.pending().push(Zeroizing::new(bytes.to_vec()));
+        }
+    }
+
+    /// The text with every known secret masked.
+    pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.read(|scrubber| scrubber.scrub(text))
+    }
+
+    /// The same for bytes.
+    pub fn scrub_bytes<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        self.read(|scrubber| scrubber.scrub_bytes(text))
+    }
+
+    /// The same for a JSON text, which stays one.
+    pub fn scrub_json<'t>(&self, json: &'t str) -> Cow<'t, str> {
+        self.read(|scrubber| scrubber.scrub_json(json))
+    }
+
+    fn write(&self, learn: impl FnOnce(&mut Scrubber)) {
+        // A panic while learning leaves a scrubber that knows less, not one that does harm.
+        learn(&mut self.0.scrubber.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Scrubber) -> T) -> T {
+        self.look_through();
+        look(&self.0.scrubber.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Learns from the documents that were taken down.
+    fn look_through(&self) {
+        let pending = std::mem::take(&mut *self.pending());
+        for document in pending {
+            self.write(|scrubber| match Tree::parse(&document) {
+                Ok(tree) => scrubber.learn_tree(&tree),
+                Err(_) => scrubber.learn_inside(&document),
+            });
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Vec<Zeroizing<Vec<u8>>>> {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Archives and chunks: gzip, zstd, or anything with a zero byte at its beginning.
+fn is_packed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+        || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+        || bytes.iter().take(512).any(|b| *b == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::redact::MASK;
+    use super::*;
+
+    #[test]
+    fn what_one_clone_learns_every_other_masks() {
+        let secrets = Secrets::default();
+        let sink = secrets.clone();
+        assert_eq!(sink.scrub("a hunter2hunter2 b"), "a hunter2hunter2 b");
+        secrets.learn_document(b"env:\n  PGPASSWORD: hunter2hunter2\n  TZ: Brisbane\n");
+        assert_eq!(sink.scrub("a hunter2hunter2 b Brisbane"), format!("a {MASK} b Brisbane"));
+        assert_eq!(sink.scrub_json(r#"{"a":"hunter2hunter2"}"#), format!("{{\"a\":\"{MASK}\"}}"));
+    }
+
+    #[test]
+    fn a_document_that_is_no_yaml_and_one_of_secrets_are_learned_too() {
+        let secrets = Secrets::default();
+        secrets.learn_document(b"PASSWORD=plain2hunter\n\t: {[\n");
+        secrets.learn_document(
+            br#"{"kind":"List","items":[{"kind":"Secret","data":{"x":"SHVudGVyMw==","host":"ZGItcnc="}}]}"#,
+        );
+        assert_eq!(secrets.scrub("plain2hunter Hunter3 SHVudGVyMw== db-rw"), format!("{MASK} {MASK} {MASK} db-rw"));
+    }
+
+    #[test]
+    fn chunks_of_a_database_are_not_looked_at() {
+        let secrets = Secrets::default();
+        secrets.learn_document(&[0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3]);
+        secrets.learn_document(&vec![b'x'; LARGEST_DOCUMENT + 1]);
+        assert!(secrets.pending().is_empty());
+    }
+}

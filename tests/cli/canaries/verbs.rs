@@ -1,0 +1,70 @@
+//! Every verb, and the ways in which it is run.
+
+/// What becomes of a verb's stdout.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Out {
+    /// It must hold no secret.
+    Masked,
+    /// The values themselves are what is asked for, byte for byte: stderr must hold none all the same.
+    Values,
+}
+
+/// One way to run a verb. Words in `@...@` are replaced by what the world has.
+pub struct Case {
+    /// The verb, as the command line's definition names it.
+    pub verb: &'static str,
+    /// Its arguments.
+    pub args: &'static [&'static str],
+    pub out: Out,
+    /// The exit code where all is well; `None` where the stand-ins are not enough for it to do its work.
+    pub code: Option<i32>,
+}
+
+const fn case(verb: &'static str, args: &'static [&'static str], code: Option<i32>) -> Case {
+    Case { verb, args, out: Out::Masked, code }
+}
+
+const fn values(verb: &'static str, args: &'static [&'static str], code: Option<i32>) -> Case {
+    Case { verb, args, out: Out::Values, code }
+}
+
+/// All of them, in an order in which the later find what the earlier have made.
+pub const CASES: &[Case] = &[
+    case("init", &["--recipient", "@ESCROW@"], Some(0)),
+    case("init", &["--dry-run"], Some(0)),
+    case("init", &["--print"], Some(0)),
+    case("deploy", &["-f", "@FIRST@", "--chart", "@CHART@", "--no-wait", "--yes", "@ALLOW@"], Some(0)),
+    case("deploy", &["-f", "@FIRST@", "--chart", "@CHART@", "--yes"], None),
+    case("deploy", &["-f", "@SECOND@", "--chart", "@CHART@", "--dry-run", "@ALLOW@"], None),
+    case("deploy", &["-f", "@SECOND@", "--chart", "@CHART@", "--no-wait", "--yes", "--debug", "@ALLOW@"], Some(0)),
+    case("deploy", &["-f", "@BROKEN@", "--chart", "@CHART@", "--no-wait", "--yes"], None),
+    case("deploy rollback", &["--no-wait", "--yes", "@ALLOW@"], Some(0)),
+    case("deploy rollback", &["rev:1", "--dry-run", "@ALLOW@"], None),
+    case("doctor", &[], None),
+    case("server status", &[], None),
+    case("server stop", &["--dry-run"], None),
+    case("server stop", &["--yes"], None),
+    case("server start", &["--yes"], None),
+    case("config log", &[], Some(0)),
+    case("config show", &["latest"], Some(0)),
+    values("config cat", &["rev:1"], Some(0)),
+    case("config diff", &["rev:1", "rev:2"], Some(2)),
+    case("config diff", &["@FIRST@", "@SECOND@", "--raw"], Some(2)),
+    case("config diff", &["release", "@SECOND@"], Some(2)),
+    case("config diff", &["@BROKEN@", "@SECOND@"], None),
+    case("bundle create", &["--yes"], None),
+    case("bundle list", &[], Some(0)),
+    case("bundle show", &["@BUNDLE@", "--any-signer"], Some(0)),
+    case("bundle verify", &["@BUNDLE@", "--any-signer", "--decrypt", "--identity", "@KEY@"], Some(0)),
+    case(
+        "bundle restore",
+        &["@BUNDLE@", "--any-signer", "--identity", "@KEY@", "--version", "2026-08-20", "--yes"],
+        None,
+    ),
+    case("run list", &[], Some(0)),
+    case("run show", &["x"], None),
+    case("run resume", &["x"], None),
+    case("completions", &["bash"], Some(0)),
+    case("agent serve", &["--help"], Some(0)),
+    case("agent attach", &["--help"], Some(0)),
+];

@@ -1,0 +1,298 @@
+//! What `dr` sees of the world in these tests: a home, a helm and a Kubernetes API that both say too much.
+//!
+//! Neither is real. The helm is a script that keeps releases in a folder and prints dumps of what it is given, as
+//! `helm --debug` does; the API server keeps objects in memory and quotes secrets in its refusals. Both stand outside of
+//! what is searched. `tests/live/secrets.rs` does the same with the real ones.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub struct World {
+    /// Searched: all that `dr` may write.
+    pub home: TempDir,
+    /// Searched too: its temporary files.
+    pub tmp: TempDir,
+    /// The operator's own, where the secrets stand in the clear, and the stand-ins.
+    pub operator: TempDir,
+    /// Whether helm and the API server refuse, quoting all they know.
+    refusing: Arc<AtomicBool>,
+}
+
+pub struct Ran {
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl World {
+    /// A world whose stand-ins know `leaks`.
+    pub fn new(leaks: &str) -> Self {
+        let folder = || tempfile::Builder::new().prefix("dr-canary-").tempdir_in("/tmp").unwrap();
+        let (home, tmp, operator) = (folder(), folder(), folder());
+        let refusing = Arc::new(AtomicBool::new(false));
+        let port = serve(leaks.to_owned(), Arc::clone(&refusing));
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "users": [{"name": "u", "user": {"token": "bearer-of-the-kubeconfig-7Yq2"}}],
+        });
+        let world = Self { home, tmp, operator, refusing };
+        world.own("kubeconfig", &kubeconfig.to_string());
+        world.own("leaks", leaks);
+        world.own(
+            "chart/Chart.yaml",
+            "apiVersion: v2\nname: opschain\nversion: 2026.8.20\nappVersion: \"2026-08-20\"\n",
+        );
+        world.own("chart/values.yaml", "env: {}\nstopped: false\n");
+        for name in ["helm", "editor"] {
+            let text = match name {
+                "helm" => HELM.replace("@OPERATOR@", world.operator.path().to_str().unwrap()),
+                _ => "#!/bin/sh\nprintf '# edited\\n' >> \"$1\"\n".to_owned(),
+            };
+            let path = world.own(&format!("bin/{name}"), &text);
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        world
+    }
+
+    /// Writes a file of the operator's.
+    pub fn own(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.operator.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn refuse(&self, refuse: bool) {
+        self.refusing.store(refuse, Ordering::Relaxed);
+        let flag = self.operator.path().join("refusing");
+        let done = if refuse { std::fs::write(flag, "") } else { std::fs::remove_file(flag) };
+        done.unwrap();
+    }
+
+    pub fn dr(&self, args: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dr"));
+        let path = format!("{}/bin:/usr/bin:/bin", self.operator.path().display());
+        command.args(args).env_clear().env("HOME", self.home.path()).env("TMPDIR", self.tmp.path()).env("PATH", path);
+        command
+            .env("USER", "operator")
+            .env("EDITOR", "editor")
+            .env("KUBECONFIG", self.operator.path().join("kubeconfig"));
+        let output = command.current_dir(self.home.path()).stdin(Stdio::null()).output().unwrap();
+        Ran { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
+    }
+}
+
+/// A helm that remembers releases, and prints more than it should.
+const HELM: &str = r#"#!/bin/sh
+own=@OPERATOR@
+state=$own/helm
+mkdir -p $state
+sub=$1
+last=$(ls $state | grep -c values)
+facts() { sed 's/^/  /' $own/chart/Chart.yaml; }
+case "$sub" in
+version) echo v4.1.4; exit 0 ;;
+esac
+cat $own/leaks >&2
+if [ -e $own/refusing ]; then
+    printf 'Error: UPGRADE FAILED: cannot patch "opschain" with kind Secret: Secret in version "v1" cannot be handled: %s\n' "$(cat $own/leaks)" >&2
+    exit 1
+fi
+case "$sub" in
+history)
+    [ $last = 0 ] && { echo 'Error: release: not found' >&2; exit 1; }
+    printf '['
+    for n in $(seq 1 $last); do
+        [ $n = 1 ] || printf ','
+        status=superseded; [ $n = $last ] && status=deployed
+        printf '{"revision":%s,"updated":"2026-08-20T10:00:0%sZ","status":"%s","chart":"opschain-2026.8.20","app_version":"2026-08-20","description":"%s"}' $n $((n % 10)) $status "$(cat $state/description-$n)"
+    done
+    printf ']\n' ;;
+list) printf '[{"name":"opschain","namespace":"opschain","revision":"%s","updated":"-","status":"deployed","chart":"opschain-2026.8.20","app_version":"2026-08-20"}]\n' $last ;;
+show)
+    for argument; do
+        [ "$argument" = values ] && { cat $own/chart/values.yaml; exit 0; }
+    done
+    cat $own/chart/Chart.yaml ;;
+package | pull)
+    while [ $# -gt 0 ]; do
+        [ "$1" = --destination ] && tar -czf "$2/opschain-2026.8.20.tgz" -C $own --transform 's,^chart,opschain,' chart
+        shift
+    done ;;
+get)
+    what=
+    for argument; do case "$argument" in values | manifest | hooks | notes | metadata) what=$argument ;; esac; done
+    case "$what" in
+    values) cat $own/values.json ;;
+    metadata) printf '{"name":"opschain","chart":"opschain","version":"2026.8.20","namespace":"opschain","revision":%s,"status":"deployed","deployedAt":"2026-08-20T10:00:00Z"}\n' $last ;;
+    *) cat $own/manifest ;;
+    esac ;;
+upgrade)
+    dry=
+    description=
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --dry-run*) dry=1 ;;
+        --description) description=$2 ;;
+        --description=*) description=${1#*=} ;;
+        esac
+        shift
+    done
+    if [ $dry ]; then
+        cat > /dev/null
+        printf 'NAME: opschain\nHOOKS:\nMANIFEST:\n'
+        cat $own/manifest
+        exit 0
+    fi
+    n=$((last + 1))
+    cat > $state/values-$n
+    printf '%s' "$description" > $state/description-$n
+    cat $own/leaks
+    printf 'Release "opschain" has been upgraded. Happy Helming!\n' ;;
+esac
+exit 0
+"#;
+
+/// Serves a Kubernetes API on loopback and gives its port.
+fn serve(leaks: String, refusing: Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let objects: Arc<Mutex<BTreeMap<String, Value>>> = Arc::default();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (objects, leaks) = (Arc::clone(&objects), leaks.clone());
+            let refuse = refusing.load(Ordering::Relaxed);
+            std::thread::spawn(move || answer(stream, &objects, &leaks, refuse));
+        }
+    });
+    port
+}
+
+/// One request of a connection; each is closed after its answer. A peer that hangs up is no matter.
+fn answer(stream: TcpStream, objects: &Mutex<BTreeMap<String, Value>>, leaks: &str, refuse: bool) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        if header.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let path = target.split('?').next()?.to_owned();
+    let (code, reply) = if refuse && path != "/version" {
+        let message = format!("Secret \"opschain\" is invalid: data: Invalid value: \"{leaks}\": must be base64");
+        (422, status(422, "Invalid", &message))
+    } else {
+        act(&method, &path, serde_json::from_slice(&body).unwrap_or_default(), &mut objects.lock().unwrap(), leaks)
+    };
+    let text = reply.to_string();
+    let head = format!(
+        "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        text.len()
+    );
+    let mut stream = stream;
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).ok()
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": message})
+}
+
+fn act(method: &str, path: &str, body: Value, objects: &mut BTreeMap<String, Value>, leaks: &str) -> (u16, Value) {
+    if path == "/version" {
+        let empty = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
+        let mut version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"});
+        empty.iter().for_each(|key| version[*key] = "".into());
+        return (200, version);
+    }
+    let parts: Vec<&str> =
+        path.trim_start_matches('/').split('/').skip(if path.starts_with("/api/") { 2 } else { 3 }).collect();
+    let named = match parts.as_slice() {
+        ["namespaces", _, _, _, ..] => true,
+        ["namespaces", _, _] => false,
+        [_, _] => true,
+        _ => false,
+    };
+    let keep = |mut object: Value, path: &str, objects: &mut BTreeMap<String, Value>| {
+        object["metadata"]["uid"] = format!("uid-{}", objects.len()).into();
+        object["metadata"]["resourceVersion"] = "7".into();
+        objects.insert(path.to_owned(), object.clone());
+        object
+    };
+    match method {
+        "GET" if !named => {
+            let prefix = format!("{path}/");
+            let items: Vec<&Value> =
+                objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object).collect();
+            (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": items}))
+        }
+        "GET" => match (objects.get(path), parts.as_slice()) {
+            (Some(object), _) => (200, object.clone()),
+            (None, ["namespaces", name]) => {
+                (200, json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "uid": "uid-of-it"}}))
+            }
+            (None, ["namespaces", namespace, "secrets", name]) => {
+                let data =
+                    json!({"everything": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, leaks)});
+                (
+                    200,
+                    json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace, "uid": "u", "resourceVersion": "7"}, "data": data}),
+                )
+            }
+            _ => (404, status(404, "NotFound", &format!("{} not found", parts.join("/")))),
+        },
+        "POST" if path.contains("accessreviews") => {
+            let mut review = body;
+            review["status"] = json!({"allowed": true});
+            (201, review)
+        }
+        "POST" => {
+            let name = body["metadata"]["name"].as_str().unwrap_or("unnamed").to_owned();
+            (201, keep(body, &format!("{path}/{name}"), objects))
+        }
+        "DELETE" => match objects.remove(path) {
+            Some(_) => (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})),
+            None => (404, status(404, "NotFound", "not found")),
+        },
+        _ => {
+            let mut object = objects.get(path).cloned().unwrap_or_else(|| json!({}));
+            merge(&mut object, body);
+            (200, keep(object, path, objects))
+        }
+    }
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            from.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+        }
+        (into, from) => *into = from,
+    }
+}
+
+/// The path as an argument.
+pub fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}

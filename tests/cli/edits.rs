@@ -1,0 +1,174 @@
+//! `dr config edit`: in memory, looked through, deployed or kept sealed, and never in the clear on a disk.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::records::{Host, said};
+
+const VALUES: &str = "# mine\nenv:\n  OPSCHAIN_VERSION: \"2026-08-20\"\n  PGPASSWORD: 'hunter22-canary'\n  TZ: UTC\n";
+
+fn recorded() -> Host {
+    let host = Host::new();
+    host.file("v.yaml", VALUES);
+    host.ok(&["config", "record", "v.yaml", "--at", "2026-08-20"]);
+    std::fs::remove_file(host.home().join("v.yaml")).unwrap();
+    host
+}
+
+fn edit(host: &Host, editor: &str, args: &[&str]) -> Command {
+    let mut command = host.command(&[&["config", "edit"], args].concat());
+    // Not VISUAL: it goes first, and must not be needed.
+    command.env("EDITOR", editor);
+    command
+}
+
+/// What the host's keys open.
+fn opened(host: &Host, file: &Path) -> String {
+    let identity = host.home().join(".config/dr/identity.txt");
+    let output = Command::new("age").args(["-d", "-i"]).arg(identity).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// No file of the home holds the secret.
+fn refuse_plaintext(host: &Host) {
+    let found = Command::new("grep").args(["-rlF", "hunter22-canary"]).arg(host.home()).output().unwrap();
+    assert!(found.stdout.is_empty(), "{}", said(&found));
+}
+
+fn drafts(host: &Host) -> Vec<PathBuf> {
+    let folder = host.home().join(".local/state/dr/drafts");
+    std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn what_was_not_changed_is_neither_deployed_nor_kept() {
+    let host = recorded();
+    let commits = host.commits();
+    let output = edit(&host, "sed -i s/nothing/like-it/", &[]).output().unwrap();
+    assert!(output.status.success() && said(&output).contains("Nothing was changed"), "{}", said(&output));
+    assert_eq!((host.commits(), drafts(&host).len()), (commits, 0));
+}
+
+#[test]
+fn the_editor_works_in_memory_and_the_draft_is_sealed_private_and_never_written_over() {
+    let host = recorded();
+    let script = "#!/bin/sh\nstat -f -c %T \"$1\" >> seen; stat -c %a \"$1\" \"${1%/*}\" >> seen; echo \"$1 $TMPDIR\" > where\nsed -i 's/TZ: UTC/TZ: CET/' \"$1\"\n";
+    let editor = host.program("bin/my-editor", script);
+    let output = edit(&host, editor.to_str().unwrap(), &["--save", "draft.age"]).output().unwrap();
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("~ env.TZ  \"UTC\" -> \"CET\"") && !text.contains("hunter22"), "{text}");
+    assert!(text.contains("keeps copies"), "an editor that is not known is warned of: {text}");
+    let seen = std::fs::read_to_string(host.home().join("seen")).unwrap();
+    assert_eq!(seen, "tmpfs\n600\n700\n");
+    let place = std::fs::read_to_string(host.home().join("where")).unwrap();
+    let (file, folder) = place.trim().split_once(' ').unwrap();
+    assert_eq!(Path::new(file).parent().unwrap(), Path::new(folder), "what editors write on the side goes there, too");
+    assert!(!Path::new(folder).exists());
+    let draft = host.home().join("draft.age");
+    assert_eq!(std::fs::metadata(&draft).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(opened(&host, &draft), VALUES.replace("UTC", "CET"));
+    let again = edit(&host, "sed -i s/UTC/PST/", &["--save", "draft.age"]).output().unwrap();
+    assert_eq!(again.status.code(), Some(64), "{}", said(&again));
+    assert_eq!(opened(&host, &draft), VALUES.replace("UTC", "CET"));
+    assert_eq!(opened(&host, &drafts(&host)[0]), VALUES.replace("UTC", "PST"), "and the second edit is not lost");
+    let on = edit(&host, "sed -i s/CET/MET/", &["--draft", "draft.age", "--save", "next.age"]).output().unwrap();
+    assert!(on.status.success(), "{}", said(&on));
+    assert_eq!(opened(&host, &host.home().join("next.age")), VALUES.replace("UTC", "MET"));
+    refuse_plaintext(&host);
+}
+
+#[test]
+fn what_cannot_be_deployed_is_kept_and_the_way_on_is_named() {
+    let host = recorded();
+    for (editor, code, words) in
+        [("sed -i s/UTC/CET/", 11, "there is no helm"), ("sed -i s/env:/env:[/", 1, "the edited values: line")]
+    {
+        let output = edit(&host, editor, &[]).output().unwrap();
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(words) && text.contains("dr config edit --draft"), "{text}");
+        assert!(!text.contains("hunter22"), "{text}");
+    }
+    let mut kept: Vec<String> = drafts(&host).iter().map(|draft| opened(&host, draft)).collect();
+    kept.sort();
+    assert_eq!(kept, [VALUES.replace("UTC", "CET"), VALUES.replace("env:", "env:[")]);
+    refuse_plaintext(&host);
+}
+
+#[test]
+fn an_editor_that_fails_or_is_missing_changes_nothing() {
+    let host = recorded();
+    let output = edit(&host, "false", &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = edit(&host, "no-such-editor", &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64), "{}", said(&output));
+    assert_eq!(drafts(&host).len(), 0);
+}
+
+#[test]
+fn a_key_that_stored_data_depends_on_is_named_in_the_review() {
+    let host = recorded();
+    let output = edit(&host, "sed -i s/hunter22-canary/other-password/", &["--save", "d.age"]).output().unwrap();
+    let text = said(&output);
+    assert!(output.status.success() && text.contains("env.PGPASSWORD differs"), "{text}");
+    assert!(!text.contains("hunter22") && !text.contains("other-password"), "{text}");
+}
+
+#[test]
+fn term_ends_the_editor_and_leaves_nothing_in_memory() {
+    let host = recorded();
+    let script = "#!/bin/sh\nsed -i s/UTC/CET/ \"$1\"\necho \"$1\" > ready.new && mv ready.new ready\nexec sleep 600\n";
+    let editor = host.program("bin/slow", script);
+    let mut child =
+        edit(&host, editor.to_str().unwrap(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let ready = host.home().join("ready");
+    let until = Instant::now() + Duration::from_secs(30);
+    while !ready.exists() {
+        assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "the editor was not started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let file = PathBuf::from(std::fs::read_to_string(&ready).unwrap().trim());
+    assert!(file.exists());
+    let id = child.id().to_string();
+    assert!(Command::new("/bin/kill").args(["-TERM", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert!(!file.parent().unwrap().exists());
+    assert_eq!(opened(&host, &drafts(&host)[0]), VALUES.replace("UTC", "CET"), "what was written so far is kept");
+    refuse_plaintext(&host);
+}
+
+/// A stand-in for helm with no release, and a chart.
+const HELM: &str = r#"#!/bin/sh
+echo "$*" >> helm-argv
+case "$1" in
+version) echo v4.1.4 ;;
+history) echo 'Error: release: not found' >&2; exit 1 ;;
+show) case "$*" in *" chart "*) printf 'name: opschain\nversion: 2026.8.20\n' ;; esac ;;
+*) exit 1 ;;
+esac
+"#;
+
+#[test]
+fn edited_values_go_the_way_of_a_deployment() {
+    let host = recorded();
+    host.program("bin/helm", HELM);
+    host.file("chart.tgz", "x");
+    let args = ["--chart", "chart.tgz", "--dry-run", "--output", "json"];
+    let output = edit(&host, "sed -i s/UTC/CET/", &args).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["diff"]["changes"][0]["path"], "env.TZ");
+    assert!(plan["values"].as_str().unwrap().starts_with("the edited values of 20260820T"), "{plan}");
+    // Nobody to ask: not deployed, and kept.
+    let output = edit(&host, "sed -i s/UTC/CET/", &["--chart", "chart.tgz"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(27), "{}", said(&output));
+    assert_eq!(drafts(&host).len(), 1);
+    let argv = std::fs::read_to_string(host.home().join("helm-argv")).unwrap();
+    assert!(!argv.contains("hunter22") && !argv.contains("upgrade"), "{argv}");
+    refuse_plaintext(&host);
+}
