@@ -4,6 +4,7 @@
 
 mod canaries;
 mod deploy;
+mod diff;
 mod drift;
 mod edits;
 mod parity;

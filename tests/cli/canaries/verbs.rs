@@ -52,6 +52,8 @@ pub const CASES: &[Case] = &[
     case("config diff", &["@FIRST@", "@SECOND@", "--raw"], Some(2)),
     case("config diff", &["release", "@SECOND@"], Some(2)),
     case("config diff", &["@BROKEN@", "@SECOND@"], None),
+    case("config drift", &[], None),
+    case("config parity", &["rev:1", "@SECOND@"], None),
     case("bundle create", &["--yes"], None),
     case("bundle list", &[], Some(0)),
     case("bundle show", &["@BUNDLE@", "--any-signer"], Some(0)),

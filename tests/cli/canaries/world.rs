@@ -151,8 +151,7 @@ upgrade)
     done
     if [ $dry ]; then
         cat > /dev/null
-        printf 'NAME: opschain\nHOOKS:\nMANIFEST:\n'
-        cat $own/manifest
+        cat $own/rendered.json
         exit 0
     fi
     n=$((last + 1))
