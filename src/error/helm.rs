@@ -52,6 +52,11 @@ fn failed(new: CommandError, said: &str) -> CommandError {
         return new
             .hint("Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.");
     }
+    if said.contains("Apply failed with") && said.contains("conflict") {
+        return new
+            .hint("Somebody else has set these fields since: `dr config drift` says who.")
+            .hint("Add --allow drift to go over them.");
+    }
     new.hint("`dr deploy -v ...` shows all that helm says, with the secrets masked.")
 }
 

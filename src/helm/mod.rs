@@ -120,6 +120,7 @@ pub struct Helm {
     namespace: String,
     plain_http: bool,
     insecure: bool,
+    over_others: bool,
     secrets: Secrets,
 }
 
@@ -175,6 +176,7 @@ impl Helm {
             namespace: "default".into(),
             plain_http: false,
             insecure: false,
+            over_others: false,
             secrets: Secrets::default(),
         };
         let said = helm.quiet("version", &["--template", "{{.Version}}"]).await?;
@@ -202,6 +204,13 @@ impl Helm {
     pub fn for_registry(mut self, plain_http: bool, insecure: bool) -> Self {
         self.plain_http = plain_http;
         self.insecure = insecure;
+        self
+    }
+
+    /// The same, going over fields that others have set since, which helm 4 refuses else. Only for a release that is
+    /// applied by the server ([`Helm::applies_on_server`]): helm takes no such word for another.
+    pub fn over_others(mut self) -> Self {
+        self.over_others = true;
         self
     }
 
@@ -257,6 +266,9 @@ impl Helm {
         }
         if ask.create_namespace {
             command.arg("--create-namespace");
+        }
+        if self.over_others {
+            command.arg("--force-conflicts");
         }
         if let Some(description) = ask.description {
             command.args(["--description", description]);

@@ -93,6 +93,30 @@ impl Helm {
         Ok(Zeroizing::new(said.stdout))
     }
 
+    /// Whether an upgrade of the release is applied by the API server, which refuses it where others have set a field
+    /// since. So helm 4 does with releases that it made itself; helm 3 never does.
+    ///
+    /// # Errors
+    /// `Failed` when the cluster cannot be asked.
+    pub async fn applies_on_server(&self, release: &str) -> Result<bool, HelmError> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            #[serde(default, rename = "applyMethod")]
+            apply_method: String,
+        }
+        if self.version.major < 4 {
+            return Ok(false);
+        }
+        match self.quiet("get", &["metadata", release, "--output", "json"]).await {
+            Ok(said) => {
+                let metadata: Metadata = parse::json(&said.stdout, "get metadata")?;
+                Ok(metadata.apply_method == "ssa")
+            }
+            Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The objects of a revision, as helm stored them.
     ///
     /// # Errors

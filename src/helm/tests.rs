@@ -217,6 +217,7 @@ fn versions_with_known_holes_are_named() {
         namespace: String::new(),
         plain_http: false,
         insecure: false,
+        over_others: false,
         secrets: Default::default(),
     };
     assert_eq!(helm("v3.18.0").should_be().map(ToString::to_string).as_deref(), Some("3.20.2"));

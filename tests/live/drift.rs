@@ -117,6 +117,13 @@ fn drift_is_told_with_its_cause() {
     let (meant, exit) = told.drift();
     assert_eq!((exit, meant["drift"].as_array().unwrap().len()), (0, 0), "{meant:#}");
     std::fs::write(&settings, &before).unwrap();
+
+    // helm refuses to go over what others have set, unless told to; what it never set stays.
+    host.kubectl(&["set", "env", "deployment/opschain-build-service", "BY_HAND-"]).ok();
+    told.deploy(&[]).fails(11, &["scaled outside dr", "conflict", "--allow drift"]);
+    told.deploy(&["--allow", "drift"]).ok();
+    let (clean, exit) = told.drift();
+    assert_eq!(exit, 0, "{clean:#}");
     host.delete_namespace();
 }
 

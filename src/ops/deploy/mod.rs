@@ -228,7 +228,7 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
         deployments: &site.deployments,
         history: &site.history,
     };
-    drift::before_deploy(ctx, &known, &manner.allow).await?;
+    let goes_over = drift::before_deploy(ctx, &known, &manner.allow).await?;
     let stuck = stuck::explain(ctx, &site.settings, &site.helm, &site.history, &site.deployments).await?;
     let before = before::find(&site, live).await?;
     let mut scrubber = before::scrubber(&site)?;
@@ -271,6 +271,7 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
         stuck,
     };
     let Site { settings, vault, helm, .. } = site;
+    let helm = if goes_over { helm.over_others() } else { helm };
     Ok(Prepared { plan, subject, manner, settings, helm, vault, scrubber, repair: false })
 }
 

@@ -31,13 +31,16 @@ pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
     let rendered =
         helm.render(&upgrade, scrubber).await.map_err(|error| CommandError::from(error).context("render"))?;
     let revision = live.map(|live| live.revision);
-    let objects = match revision {
+    let live = match revision {
         Some(revision) => helm.get_manifest(&plan.release, revision).await?,
         None => Vec::new(),
     };
+    for object in live.iter().chain(&rendered.objects).chain(&rendered.hooks) {
+        objects::teach(ctx.secrets(), &object.fields);
+    }
     // Masks must tell same from changed even where no vault key is at hand.
     let marked = if scrubber.fingerprint(b"").is_some() { scrubber.clone() } else { own_marks(prepared)? };
-    Ok(objects::between(revision, &objects, rendered, &marked, &plan.namespace))
+    Ok(objects::between(revision, &live, rendered, &marked, &plan.namespace))
 }
 
 fn own_marks(prepared: &Prepared) -> Result<Scrubber> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, Compared, DriftReport, Sources, look};
+use super::{Between, Cause, Compared, DriftReport, Sources, look};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
@@ -31,14 +31,16 @@ pub struct Known<'a> {
     pub history: &'a [Revision],
 }
 
-/// Warns of drift or refuses it, as the settings say. `--allow drift` turns a refusal into a warning.
+/// Warns of drift or refuses it, as the settings say. `--allow drift` turns a refusal into a warning. Returns whether
+/// helm must be told to go over what others have set, since it would refuse else and the operator has agreed.
 ///
 /// # Errors
 /// [`Exit::Drift`] when the settings say `refuse`; what the vault or helm fail with.
-pub async fn before_deploy(ctx: &Ctx, known: &Known<'_>, allow: &[String]) -> Result<()> {
+pub async fn before_deploy(ctx: &Ctx, known: &Known<'_>, allow: &[String]) -> Result<bool> {
     let on_drift = known.settings.drift.on_deploy;
+    let allowed = allow.iter().any(|id| id == "drift");
     if on_drift == OnDrift::Ignore {
-        return Ok(());
+        return Ok(allowed && known.helm.applies_on_server(&known.settings.install.release).await?);
     }
     let sources = Sources {
         settings: known.settings,
@@ -49,7 +51,15 @@ pub async fn before_deploy(ctx: &Ctx, known: &Known<'_>, allow: &[String]) -> Re
         history: known.history,
         limit: Some(OBJECTS_LIMIT),
     };
-    let mut report = look(ctx, &sources).await?;
+    let mut report = match look(ctx, &sources).await {
+        Ok(report) => report,
+        Err(error) if on_drift == OnDrift::Refuse && !allowed => return Err(error.context("look for drift")),
+        Err(error) => {
+            // What cannot be seen is said; the deployment has checks of its own.
+            ctx.events.warn(format!("drift was not looked for: {error}"), None);
+            return Ok(false);
+        }
+    };
     // What was interrupted is explained and settled by the deployment itself.
     report.drift.retain(|finding| !matches!(finding.cause, Cause::Interrupted { .. }));
     if report.helm.is_some()
@@ -58,20 +68,28 @@ pub async fn before_deploy(ctx: &Ctx, known: &Known<'_>, allow: &[String]) -> Re
         ctx.events.note(format!("the live objects were not compared with helm's: {because}"));
     }
     if report.drift.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    if on_drift == OnDrift::Refuse && !allow.iter().any(|id| id == "drift") {
+    if on_drift == OnDrift::Refuse && !allowed {
         return Err(refusal(&report));
     }
+    // Only helm 4 minds, and only objects that are there and say otherwise.
+    let touched =
+        report.drift.iter().any(|finding| finding.between == Between::HelmCluster && !finding.fields.is_empty());
+    let minds = touched && known.helm.applies_on_server(&known.settings.install.release).await?;
+    let way = match (minds, allowed) {
+        (true, false) => "helm refuses to go over what others have set: --allow drift has it do so.",
+        _ => "This deployment goes over it.",
+    };
     let last = report.drift.len().min(TOLD) - 1;
     for (place, finding) in report.drift.iter().take(TOLD).enumerate() {
-        let hint = (place == last).then(|| "`dr config drift` shows it all; this deployment goes over it.".to_owned());
+        let hint = (place == last).then(|| format!("`dr config drift` shows it all. {way}"));
         ctx.events.warn(line(finding), hint);
     }
     if report.drift.len() > TOLD {
         ctx.events.note(format!("and {} more differences", report.drift.len() - TOLD));
     }
-    Ok(())
+    Ok(minds && allowed)
 }
 
 fn line(finding: &super::Finding) -> String {

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::helm::Object;
 use crate::ops::objects::{self, Field, added_by_hand, subset, veil};
 use crate::opschain::live::filled_after_install;
-use crate::values::{Path, Scrubber};
+use crate::values::{Path, Scrubber, Secrets};
 
 /// What a comparison of all objects gives.
 #[derive(Default)]
@@ -29,6 +29,7 @@ pub(super) async fn look(
     stored: &[Object],
     failed: Option<u32>,
     scrubber: &Scrubber,
+    secrets: &Secrets,
 ) -> Result<Looked> {
     let wanted: Vec<Wanted> = stored
         .iter()
@@ -47,8 +48,10 @@ pub(super) async fn look(
     let mut scrubber = scrubber.clone();
     for (object, live) in stored.iter().zip(&live) {
         objects::learn(&mut scrubber, &object.fields);
+        objects::teach(secrets, &object.fields);
         if let LiveObject::There { fields, .. } = live {
             objects::learn(&mut scrubber, fields);
+            objects::teach(secrets, fields);
         }
     }
     let mut looked = Looked::default();

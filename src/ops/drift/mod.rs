@@ -294,13 +294,16 @@ async fn live_objects(
     let Some(revision) = revision else {
         return Ok(Compared::Not { because: "helm has no deployed revision".into() });
     };
-    let stored = from.helm.get_manifest(&from.settings.install.release, revision.revision).await?;
+    let stored = match from.helm.get_manifest(&from.settings.install.release, revision.revision).await {
+        Ok(stored) => stored,
+        Err(error) => return Ok(Compared::Not { because: scrubber.scrub(&error.to_string()).into_owned() }),
+    };
     ctx.events.waiting(format!("the cluster's {} objects of revision {}", stored.len(), revision.revision), None);
     let newest = from.history.last().filter(|newest| newest.status.is_failed());
     let failed = newest.map(|newest| newest.revision).filter(|number| *number > revision.revision);
     let looking = async {
         let cluster = open::cluster(from.settings).await?;
-        live::look(&cluster, &stored, failed, scrubber).await
+        live::look(&cluster, &stored, failed, scrubber, ctx.secrets()).await
     };
     let looked = match from.limit {
         Some(limit) => tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| {

@@ -15,4 +15,4 @@ pub use compare::{Act, Field, compare};
 pub use effects::{Effect, EffectKind};
 pub use release::{ChangedObject, ObjectChange, ReleaseDiff, between};
 pub use subset::{added_by_hand, subset};
-pub use veil::{learn, masker, veil, veil_values};
+pub use veil::{learn, masker, teach, veil, veil_values};

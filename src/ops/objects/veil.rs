@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
 use crate::values::redact::{MASK, is_secret};
-use crate::values::{FingerprintKey, Path, Scrubber, Segment, Value};
+use crate::values::{FingerprintKey, Path, Scrubber, Secrets, Segment, Value};
 
 /// What kubectl notes in this annotation is the whole object once more, in clear.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -42,6 +42,13 @@ pub fn learn(scrubber: &mut Scrubber, object: &Json) {
         if is_secret(&path, None, &Value::String(text)) {
             scrubber.learn(&bytes);
         }
+    }
+}
+
+/// Teaches every sink of this process what a Secret holds.
+pub fn teach(secrets: &Secrets, object: &Json) {
+    if object["kind"] == "Secret" {
+        secrets.learn_document(zeroize::Zeroizing::new(object.to_string()).as_bytes());
     }
 }
 

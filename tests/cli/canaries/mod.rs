@@ -70,10 +70,14 @@ fn setting() -> Setting {
     let world = World::new([&leaks(&texts[0], &first), &leaks(&texts[1], &second)]);
     world.own("values.json", &json(&texts[0]).to_string());
     let embedded = texts[0].lines().map(|line| format!("    {line}\n")).collect::<String>();
-    world.own(
-        "manifest",
-        &format!("---\n# Source: opschain/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: opschain-config\ndata:\n  values: |\n{embedded}"),
-    );
+    let manifest = |embedded: &str| {
+        format!(
+            "---\n# Source: opschain/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: opschain-config\ndata:\n  values: |\n{embedded}"
+        )
+    };
+    world.own("manifest", &manifest(&embedded));
+    let rendered = manifest(&texts[1].lines().map(|line| format!("    {line}\n")).collect::<String>());
+    world.own("rendered.json", &serde_json::json!({"name": "opschain", "manifest": rendered, "hooks": []}).to_string());
     let own = |name: &str, content: &str| vec![text(&world.own(name, content))];
     let fixture = |name: &str| vec![format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))];
     let allow = ["secret-not-text", "skipped-releases", "version", "credentials"];

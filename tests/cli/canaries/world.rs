@@ -154,8 +154,8 @@ upgrade)
         shift
     done
     if [ $dry ]; then
-        printf 'NAME: opschain\nHOOKS:\nMANIFEST:\n'
-        cat $own/manifest
+        cat > /dev/null
+        cat $own/rendered.json
         exit 0
     fi
     n=$((last + 1))
