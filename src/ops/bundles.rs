@@ -70,6 +70,14 @@ pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) 
     Ok(report)
 }
 
+/// Opens a bundle to read from it: layout, signature and manifest are checked.
+///
+/// # Errors
+/// There is no such bundle, or it is not to be believed.
+pub fn reader(ctx: &Ctx, which: &Which) -> Result<Reader> {
+    Ok(find(ctx, which)?.reader)
+}
+
 fn find(ctx: &Ctx, which: &Which) -> Result<Found> {
     let file = which.bundle.as_deref().map(open::bundle_file).transpose()?.flatten();
     // A file needs no settings; the store is known by them.

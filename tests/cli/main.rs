@@ -4,6 +4,7 @@
 
 mod canaries;
 mod deploy;
+mod diff;
 mod edits;
 mod passphrase;
 mod plain_git;

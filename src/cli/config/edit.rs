@@ -8,7 +8,7 @@ use super::{WhichArgs, change_lines};
 use crate::cli::deploy::{MannerArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, Edited, Editing, Review, Round, Subject};
-use crate::ops::deploy::{self, DeployAsk, Prepared};
+use crate::ops::deploy::{self, DeployAsk, GivenLayer, Prepared};
 use crate::ops::{Ctx, guard, recover};
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::diff::Class;
@@ -101,8 +101,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
     }
     recover::dead_creates(ctx).await?;
     let ask = DeployAsk {
-        values: bytes,
-        name: format!("the edited values of {}", editing.name),
+        layers: vec![GivenLayer::file(format!("the edited values of {}", editing.name), bytes)],
         version: args.version.clone(),
         chart: args.chart.clone(),
         manner: args.manner.manner(ui),

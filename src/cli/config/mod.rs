@@ -91,22 +91,7 @@ enum ConfigVerb {
     GitSetup(plain_git::GitSetupArgs),
     Textconv(plain_git::TextconvArgs),
     MergeDriver(plain_git::MergeDriverArgs),
-    /// Compare two of: a deployment, a file, `release` (what helm has stored); exit code 2 when they differ
-    ///
-    /// By path, as Helm reads the values; the order of keys does not count. Secrets are masked: the fingerprint after
-    /// the mask tells same from changed.
-    #[command(after_help = format!("Examples:\n  dr config diff values.yaml\n  dr config diff rev:3 rev:4 --raw\n\n{HOW_TO_NAME}"))]
-    Diff {
-        /// The first; the live deployment when only one is given
-        #[arg(value_name = "FROM")]
-        first: String,
-        /// The second
-        #[arg(value_name = "TO")]
-        second: Option<String>,
-        /// Line by line, as text, comments and layout too
-        #[arg(long)]
-        raw: bool,
-    },
+    Diff(Box<diff::DiffArgs>),
     Verify(verify::VerifyArgs),
     Recipients(recipients::RecipientsArgs),
     Rekey(rekey::RekeyArgs),
@@ -134,15 +119,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
         ConfigVerb::GitSetup(args) => return plain_git::git_setup(ctx, ui, &args),
         ConfigVerb::Textconv(args) => return plain_git::textconv(ctx, ui, &args),
         ConfigVerb::MergeDriver(args) => return plain_git::merge_driver(ctx, &args),
-        ConfigVerb::Diff { first, second, raw } => {
-            let (from, to) = match &second {
-                Some(second) => (first.as_str(), second.as_str()),
-                None => ("live", first.as_str()),
-            };
-            let compared = config::compare(ctx, from, to, raw).await?;
-            ui.report(&compared)?;
-            return Ok(compared.exit());
-        }
+        ConfigVerb::Diff(args) => return diff::run(ctx, ui, *args).await,
         ConfigVerb::Verify(args) => return verify::run(ctx, ui, args),
         ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args),
         ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args),

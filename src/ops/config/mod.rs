@@ -17,7 +17,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use compare::{Compared, compare};
+pub use compare::{Access, CompareAsk, Compared, FORMS, compare};
 pub use extract::{Form, extract};
 pub use log::{Log, LogAsk, LogLine, log};
 pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};

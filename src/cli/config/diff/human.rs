@@ -1,0 +1,296 @@
+//! Differences for people: one line each, what differs within a text under it.
+
+use anstyle::{AnsiColor, Style};
+
+use crate::ops::config::Compared;
+use crate::ui::Page;
+use crate::values::diff::{Change, Class, Diff, Field, Hunk, Inside, Renamed, Shown, Sign, What};
+
+const ADDED: Style = AnsiColor::Green.on_default();
+const REMOVED: Style = AnsiColor::Red.on_default();
+const CHANGED: Style = AnsiColor::Yellow.on_default();
+const ASIDE: Style = Style::new().dimmed();
+/// Longer values are cut; `--raw` and JSON have them whole.
+const LONGEST: usize = 200;
+/// Of the lines of one text, no more are shown.
+const MOST_LINES: usize = 60;
+
+fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+fn plural(count: usize, one: &str) -> String {
+    crate::text::plural(count as u64, one)
+}
+
+/// The whole page.
+pub(super) fn page(page: &mut Page, compared: &Compared, verbose: u8) {
+    let Compared { from, to, diff, .. } = compared;
+    match diff.class {
+        Class::Same => page.line(format!("{from} and {to} are the same, byte for byte.")),
+        Class::Layout => {
+            let words = diff.layout.map(|layout| layout.words()).unwrap_or_else(|| "the end of the last line".into());
+            page.line(format!(
+                "Helm reads the same from {from} and {to}: only comments or layout differ (--raw shows them)."
+            ));
+            page.wrapped("", "  ", &format!("What differs: {words}."));
+        }
+        Class::Ignored => page.line(format!("{from} and {to} differ in nothing but what was left out.")),
+        Class::Changed => {
+            page.heading(&format!("{from} -> {to}: {}", diff.summary()));
+            change_lines(page, diff);
+            if let Some(layout) = diff.layout {
+                page.wrapped("", "  ", &paint(ASIDE, &format!("Besides: {}.", layout.words())));
+            }
+        }
+    }
+    aside(page, compared, verbose);
+}
+
+/// What was left out, and what the masks mean.
+fn aside(page: &mut Page, compared: &Compared, verbose: u8) {
+    let passed = &compared.diff.passed;
+    let more = if verbose == 0 { " (-v shows them)" } else { ":" };
+    if !passed.ignored.is_empty() {
+        page.line(paint(ASIDE, &format!("{} ignored{more}", plural(passed.ignored.len(), "difference"))));
+    }
+    if verbose > 0 {
+        for ignored in &passed.ignored {
+            let why = ignored.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            page.wrapped("  ", "    ", &format!("{}  by {}{why}", ignored.path, ignored.by));
+        }
+    }
+    if passed.filtered > 0 {
+        page.line(paint(ASIDE, &format!("{} left out by --filter or --only", plural(passed.filtered, "change"))));
+    }
+    if verbose > 0 && compared.diff.changes.iter().any(|change| change.secret) {
+        let text = if compared.lasting_fingerprints {
+            "The eight digits after a mask are a fingerprint under the vault's key: equal secrets have equal ones, in every diff."
+        } else {
+            "The eight digits after a mask are a fingerprint of this run: equal secrets have equal ones here, and others next time. The vault's key gives lasting ones."
+        };
+        page.wrapped("", "", &paint(ASIDE, text));
+    }
+}
+
+/// One line: how many, and where.
+pub(super) fn brief(page: &mut Page, compared: &Compared) {
+    let Compared { from, to, diff, .. } = compared;
+    let mut line = format!("{from} -> {to}: {}", diff.summary());
+    let places = diff.changes.iter().filter(|change| !change.is_renamed());
+    let mut signs: Vec<String> = places.map(|change| format!("{}{}", sign(change.what).0, change.path)).collect();
+    signs.extend(diff.renamed.iter().map(|renamed| format!("~{}", renamed.to)));
+    if !signs.is_empty() {
+        line = format!("{line}: {}", signs.join(", "));
+    }
+    page.line(line);
+}
+
+/// The unified text diff.
+pub(super) fn raw(page: &mut Page, compared: &Compared) {
+    for line in compared.text.as_deref().unwrap_or_default().lines() {
+        match line.chars().next() {
+            Some('+') => page.line(paint(ADDED, line)),
+            Some('-') => page.line(paint(REMOVED, line)),
+            Some('@') => page.line(paint(CHANGED, line)),
+            _ => page.line(line),
+        }
+    }
+}
+
+/// Each difference on a line of its own: a sign, the path, what was and what is; under it, what differs within a text.
+pub(in crate::cli) fn change_lines(page: &mut Page, diff: &Diff) {
+    lines(page, &diff.changes, &diff.renamed, "");
+}
+
+fn lines(page: &mut Page, changes: &[Change], renamed: &[Renamed], outer: &str) {
+    let mut moves = renamed.iter().peekable();
+    for change in changes {
+        if change.is_renamed() {
+            // Told once, where the first of the new values stands.
+            if let Some(found) = moves.next_if(|renamed| change.path.starts_with(&renamed.to)) {
+                moved(page, found, change, outer);
+            }
+            continue;
+        }
+        let (sign, style) = sign(change.what);
+        let first = format!("{}{} ", indent(outer), paint(style, sign));
+        page.wrapped(&first, &format!("{}    ", indent(outer)), &format!("{outer}{}  {}", change.path, said(change)));
+        match &change.inside {
+            Some(Inside::Lines { hunks }) => hunk_lines(page, hunks),
+            Some(Inside::Certificates { fields }) => field_lines(page, fields),
+            Some(Inside::Document { changes, renamed, .. }) => {
+                lines(page, changes, renamed, &format!("{outer}{} » ", change.path));
+            }
+            None => {}
+        }
+    }
+}
+
+/// What stands in a text is set in.
+fn indent(outer: &str) -> &'static str {
+    if outer.is_empty() { "" } else { "    " }
+}
+
+fn moved(page: &mut Page, found: &Renamed, change: &Change, outer: &str) {
+    let what = match found.values {
+        1 if change.path == found.to => change.new.as_ref().map(value).unwrap_or_default(),
+        values => plural(values, "value"),
+    };
+    let first = format!("{}{} ", indent(outer), paint(CHANGED, "~"));
+    let text = format!("{outer}{}  renamed from {}  {what}", found.to, found.from);
+    page.wrapped(&first, &format!("{}    ", indent(outer)), &text);
+}
+
+pub(super) fn sign(what: What) -> (&'static str, Style) {
+    match what {
+        What::Added => ("+", ADDED),
+        What::Removed => ("-", REMOVED),
+        What::Changed | What::Retyped | What::Reordered => ("~", CHANGED),
+    }
+}
+
+fn said(change: &Change) -> String {
+    let old = change.old.as_ref().map(value).unwrap_or_default();
+    let new = change.new.as_ref().map(value).unwrap_or_default();
+    match (&change.inside, change.what) {
+        (Some(inside), What::Changed) => heading(inside, &old, &new),
+        (Some(Inside::Certificates { .. }), What::Added | What::Removed) => "a certificate:".into(),
+        (_, What::Added) => new,
+        (_, What::Removed) => old,
+        (_, What::Changed) => format!("{old} -> {new}"),
+        (_, What::Retyped) => {
+            let kind = |shown: &Option<Shown>| shown.as_ref().map_or("", |shown| shown.kind);
+            format!("{old} ({}) -> {new} ({})", kind(&change.old), kind(&change.new))
+        }
+        (_, What::Reordered) => "same items in another order".into(),
+    }
+}
+
+/// What stands before the lines, fields or values that differ.
+pub(super) fn heading(inside: &Inside, old: &str, new: &str) -> String {
+    match inside {
+        Inside::Lines { hunks } => {
+            let count = |sign| hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.sign == sign).count();
+            format!("text: {} removed, {} added", plural(count(Sign::Removed), "line"), count(Sign::Added))
+        }
+        Inside::Certificates { .. } => "a certificate:".into(),
+        Inside::Document { format, .. } if old.starts_with('•') => format!("{format}, {old} -> {new}:"),
+        Inside::Document { format, .. } => format!("{format}:"),
+    }
+}
+
+fn hunk_lines(page: &mut Page, hunks: &[Hunk]) {
+    let all = hunks.iter().map(|hunk| hunk.lines.len()).sum::<usize>();
+    let mut left = MOST_LINES;
+    for hunk in hunks {
+        if left == 0 {
+            break;
+        }
+        page.line(format!("    {}", paint(CHANGED, &hunk.head())));
+        for line in hunk.lines.iter().take(left) {
+            let text = format!("{}{}", line.sign.char(), line.text);
+            match line.sign {
+                Sign::Same => page.line(format!("    {text}")),
+                Sign::Added => page.line(format!("    {}", paint(ADDED, &text))),
+                Sign::Removed => page.line(format!("    {}", paint(REMOVED, &text))),
+            }
+        }
+        left = left.saturating_sub(hunk.lines.len());
+    }
+    if all > MOST_LINES {
+        page.line(format!("    {}", paint(ASIDE, &format!("{} lines more (--raw has them)", all - MOST_LINES))));
+    }
+}
+
+fn field_lines(page: &mut Page, fields: &[Field]) {
+    let several = fields.iter().any(|field| field.of != fields[0].of && !field.of.is_empty());
+    let mut of = "";
+    for field in fields {
+        if several && field.of != of && !field.of.is_empty() {
+            of = &field.of;
+            page.wrapped("    ", "      ", of);
+        }
+        page.wrapped(if several { "      " } else { "    " }, "        ", &format!("{}: {}", field.name, both(field)));
+    }
+}
+
+/// Both sides of a field.
+pub(super) fn both(field: &Field) -> String {
+    match (&field.old, &field.new) {
+        (Some(old), Some(new)) => format!("{old} -> {new}"),
+        (None, Some(one)) | (Some(one), None) => one.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+/// A value in a line.
+pub(super) fn value(shown: &Shown) -> String {
+    let text = match (&shown.masked, &shown.value) {
+        (Some(mask), _) => mask.clone(),
+        (None, Some(serde_json::Value::String(text))) => {
+            let quoted = serde_json::Value::from(text.as_str()).to_string();
+            match quoted.char_indices().nth(LONGEST) {
+                Some((cut, _)) => format!("{}...", &quoted[..cut]),
+                None => quoted,
+            }
+        }
+        (None, Some(value)) => value.to_string(),
+        (None, None) => format!("({})", shown.kind),
+    };
+    match &shown.fingerprint {
+        Some(fingerprint) => format!("{text} #{fingerprint}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::diff::diff;
+    use crate::values::{FingerprintKey, Scrubber, Tree};
+
+    fn written(old: &str, new: &str, width: usize) -> String {
+        let tree = |text: &str| Tree::parse(text.as_bytes()).unwrap();
+        let scrubber = Scrubber::new(FingerprintKey::from_bytes(&[3; 32]));
+        let mut page = Page::new(width);
+        change_lines(&mut page, &diff(&tree(old), &tree(new), &scrubber));
+        anstream::adapter::strip_str(page.text()).to_string()
+    }
+
+    #[test]
+    fn differences_read_well_narrow_and_show_no_secret() {
+        let text = written(
+            "env: {PGPASSWORD: hunter22, OPSCHAIN_VERSION: \"2026-08-20\"}\napi: {replicas: 1}\n",
+            "env: {PGPASSWORD: hunter33, OPSCHAIN_VERSION: \"2026-09-14\", TZ: UTC}\napi: {replicas: \"1\"}\n",
+            40,
+        );
+        assert!(!text.contains("hunter"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(text.contains("~ env.OPSCHAIN_VERSION  \"2026-08-20\" ->\n    \"2026-09-14\""), "{text}");
+        assert!(text.contains("+ env.TZ  \"UTC\""), "{text}");
+        assert!(text.contains("1 (number) -> \"1\"\n    (string)"), "{text}");
+    }
+
+    #[test]
+    fn a_renaming_is_one_line_and_texts_are_shown_by_line_and_by_path() {
+        let text = written(
+            "old: {a: some value, b: 2}\nscript: |\n  one\n  two\n  three\njson: '{\"a\": [1, 2], \"b\": 1}'\n",
+            "new: {a: some value, b: 2}\nscript: |\n  one\n  2\n  three\njson: '{\"a\": [1, 3], \"b\": 1}'\n",
+            80,
+        );
+        let expected = "\
+~ new  renamed from old  2 values
+~ script  text: 1 line removed, 1 added
+    @@ -1,4 +1,4 @@
+     one
+    -two
+    +2
+     three
+     
+~ json  json:
+    ~ json » a[1]  2 -> 3
+";
+        assert_eq!(text, expected);
+    }
+}

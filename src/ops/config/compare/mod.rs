@@ -1,0 +1,147 @@
+//! `dr config diff`: two values, compared.
+
+mod operand;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use operand::FORMS;
+pub use source::Access;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
+use crate::values::diff::{Class, Diff, Options, Rules, diff_with, unified};
+use crate::values::{FingerprintKey, Scrubber};
+use source::Sources;
+
+/// The file of accepted differences that is read without being asked for.
+const RULES: &str = ".drignore";
+
+/// What to compare, and how.
+#[derive(Debug, Clone, Default)]
+pub struct CompareAsk {
+    /// The first; what is live when absent.
+    pub from: Option<String>,
+    /// The second.
+    pub to: String,
+    /// How.
+    pub options: Options,
+    /// The file of accepted differences, if not the one beside the vault.
+    pub ignore_file: Option<PathBuf>,
+    /// Read no file of accepted differences.
+    pub no_ignore_file: bool,
+    /// Keys and trust.
+    pub access: Access,
+    /// As text, line by line.
+    pub raw: bool,
+}
+
+/// The differences between two values files.
+#[derive(Debug, Serialize)]
+pub struct Compared {
+    /// What the first one is.
+    pub from: String,
+    /// What the second one is.
+    pub to: String,
+    /// The differences, by path.
+    #[serde(flatten)]
+    pub diff: Diff,
+    /// The differences as text, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Whether fingerprints are the vault's; else they tell same from changed in this output only.
+    pub lasting_fingerprints: bool,
+}
+
+impl Compared {
+    /// 0 when nothing differs that Helm would see or, as text, nothing at all; 2 otherwise.
+    pub fn exit(&self) -> Exit {
+        match (self.diff.class, &self.text) {
+            (Class::Changed, _) => Exit::Changed,
+            (Class::Same, _) | (_, None) => Exit::Success,
+            (Class::Layout | Class::Ignored, Some(text)) => {
+                if text.is_empty() {
+                    Exit::Success
+                } else {
+                    Exit::Changed
+                }
+            }
+        }
+    }
+}
+
+/// Compares two of: a deployment, a file, stdin, a release, a bundle, a git revision. See [`FORMS`].
+///
+/// # Errors
+/// One of them cannot be found, opened or read, or the file of accepted differences is not as it should be.
+pub async fn compare(ctx: &Ctx, ask: CompareAsk) -> Result<Compared> {
+    let from = ask.from.as_deref().unwrap_or("live");
+    if from == "-" && ask.to == "-" {
+        return Err(CommandError::new(Exit::Usage, "both sides are stdin, which can be read once")
+            .hint("Give a file on one side."));
+    }
+    let sources = Sources::new(ctx, &ask.access)?;
+    let mut options = ask.options;
+    options.rules.extend(rules(ctx, &sources, ask.ignore_file.as_deref(), ask.no_ignore_file)?);
+    let old = sources.find(from).await?;
+    let new = sources.find(&ask.to).await?;
+    let (key, lasting) = fingerprints(&sources);
+    let mut scrubber = Scrubber::new(key);
+    if !options.reveal {
+        scrubber.learn_tree(&old.tree);
+        scrubber.learn_tree(&new.tree);
+    }
+    let text = ask.raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
+    let mut diff = diff_with(&old.tree, &new.tree, &scrubber, &options);
+    if diff.class == Class::Same && *old.bytes != *new.bytes {
+        // A last line without its end is read as if it had one.
+        diff.class = Class::Layout;
+    }
+    Ok(Compared { from: old.name, to: new.name, diff, text, lasting_fingerprints: lasting })
+}
+
+/// The vault's key where it can be had. Else a key of this run alone: two masks of one output still tell whether the
+/// secrets behind them are the same, and nothing can be guessed from them.
+fn fingerprints(sources: &Sources) -> (Option<FingerprintKey>, bool) {
+    let from_vault = || -> Result<FingerprintKey> { Ok(sources.vault()?.fingerprint_key(sources.identities()?)?) };
+    match from_vault() {
+        Ok(key) => (Some(key), true),
+        Err(_) => (FingerprintKey::from_bytes(&rand::random::<[u8; 32]>()), false),
+    }
+}
+
+/// The accepted differences that hold today; expired ones are warned of.
+fn rules(ctx: &Ctx, sources: &Sources, given: Option<&Path>, none: bool) -> Result<Vec<crate::values::diff::Rule>> {
+    let beside = || Some(sources.settings().vault.path.as_deref()?.parent()?.join(RULES));
+    let Some(path) = given.map(Path::to_owned).or_else(beside).filter(|_| !none) else { return Ok(Vec::new()) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if given.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(
+                CommandError::new(Exit::NotFound, format!("read ignore file {}", path.display())).because(error)
+            );
+        }
+    };
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let rules = Rules::parse(&text, today).map_err(|error| {
+        let place = format!("{}:{}:{}", path.display(), error.line, error.column);
+        CommandError::new(Exit::Settings, format!("{place}: {}", error.message))
+            .hint("A rule is [[ignore]] with path and reason, and expires = 2026-12-31 if it is not for ever.")
+    })?;
+    for rule in &rules.expired {
+        let last = rule.expires.map(|date| date.to_string()).unwrap_or_default();
+        ctx.events.warn(
+            format!(
+                "{}:{}: the rule for {} has expired on {last} and ignores nothing",
+                path.display(),
+                rule.line,
+                rule.pattern.text()
+            ),
+            Some(format!("Mend the difference or renew the rule. It was: {}", rule.reason)),
+        );
+    }
+    Ok(rules.active)
+}

@@ -1,0 +1,219 @@
+//! What differs between two values files, by path, as Helm sees it.
+//!
+//! The order of keys does not count. Items of a list are matched by what identifies them (`name`, `key`, `id`, or what
+//! the caller names), but only where that is unique on both sides; else by place. Secrets are masked: the fingerprint
+//! tells same from changed.
+//!
+//! ```text
+//! walk ──> lists ──> sequence      which nodes stand for each other (shape: is this node that one?)
+//!   ├────> inside ─> text          what differs within a text: lines, a certificate's fields, JSON or YAML
+//!   ├────> rename                  what went away here and came there
+//!   └────> layout                  comments, order of keys, how it is written
+//! ```
+//!
+//! Time and memory are linear in the two files: a node is known by a number (`shape`), so that no subtree is compared
+//! twice, and the search for the shortest list of edits has a budget (`sequence`).
+
+mod certificate;
+mod inside;
+mod layout;
+mod lists;
+mod options;
+mod pattern;
+mod rename;
+mod rules;
+mod sequence;
+mod shape;
+mod text;
+mod walk;
+
+use serde::Serialize;
+
+pub use certificate::Certificate;
+pub use inside::{Field, Inside};
+pub use layout::Layout;
+pub use options::{Ignored, Only, Options, Passed};
+pub use pattern::{Pattern, PatternError};
+pub use rules::{Rule, RuleError, Rules};
+pub use text::{Hunk, Sign, TextLine, unified};
+
+use super::path::Path;
+use super::redact::Scrubber;
+use super::tree::Tree;
+
+/// How much two values files differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Every byte is the same.
+    Same,
+    /// Helm reads the same from both: comments, order of keys, quotes or blank space differ.
+    Layout,
+    /// Helm reads something else, but only where it was asked not to look.
+    Ignored,
+    /// Helm reads something else.
+    Changed,
+}
+
+/// What happened at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// It was not there before.
+    Added,
+    /// It is no longer there.
+    Removed,
+    /// Another value of the same type.
+    Changed,
+    /// Another type, such as a string that became a number.
+    Retyped,
+    /// The items of the list are the same, in another order.
+    Reordered,
+}
+
+/// A value as it may be shown.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shown {
+    /// `string`, `number`, `boolean`, `null`, `map` or `list`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The value, where it is a scalar or empty, and no secret (or secrets are to be shown).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<serde_json::Value>,
+    /// The mask, where it is a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<String>,
+    /// The fingerprint, where it is a secret that is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Whether parts of the text are masked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scrubbed: bool,
+    /// The line that it stands on.
+    pub line: usize,
+}
+
+/// One difference.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// Where.
+    pub path: Path,
+    /// What happened.
+    pub what: What,
+    /// What was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<Shown>,
+    /// What is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<Shown>,
+    /// Whether it is masked.
+    pub secret: bool,
+    /// What differs within the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inside: Option<Inside>,
+    /// Where the same value stood before, where this is its new place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<Path>,
+    /// Where the same value stands now, where this is its old place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renamed_to: Option<Path>,
+}
+
+impl Change {
+    /// Whether it is one half of a renaming, which is told as one.
+    pub fn is_renamed(&self) -> bool {
+        self.renamed_from.is_some() || self.renamed_to.is_some()
+    }
+}
+
+/// A key or an item that came with the very value that went away elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Renamed {
+    /// Where it stood.
+    pub from: Path,
+    /// Where it stands.
+    pub to: Path,
+    /// How many values stand below it, itself counted where it is one.
+    pub values: usize,
+}
+
+/// All differences.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diff {
+    /// How much.
+    pub class: Class,
+    /// Each, in the order of the new file; what is gone stands where its map or list is.
+    pub changes: Vec<Change>,
+    /// What was renamed or moved. Both halves stand in `changes` too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<Renamed>,
+    /// Comments and writing, where that was asked for and differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// Differences that were asked to be left out.
+    #[serde(skip_serializing_if = "Passed::is_empty")]
+    pub passed: Passed,
+}
+
+impl Diff {
+    /// Whether Helm would read something else.
+    pub fn is_change(&self) -> bool {
+        self.class == Class::Changed
+    }
+
+    /// How many of a kind; both halves of a renaming count.
+    pub fn count(&self, what: What) -> usize {
+        self.changes.iter().filter(|change| change.what == what).count()
+    }
+
+    /// `2 changed, 1 added`, or `same`. A renaming is one, whatever stands below it.
+    pub fn summary(&self) -> String {
+        match self.class {
+            Class::Same => return "same".into(),
+            Class::Layout => return "comments or layout only".into(),
+            Class::Ignored => return "nothing but what is ignored".into(),
+            Class::Changed => {}
+        }
+        let words = [
+            (What::Changed, "changed"),
+            (What::Retyped, "changed in type"),
+            (What::Added, "added"),
+            (What::Removed, "removed"),
+            (What::Reordered, "reordered"),
+        ];
+        let count = |what| self.changes.iter().filter(|change| change.what == what && !change.is_renamed()).count();
+        let counts = words.iter().map(|(what, word)| (count(*what), *word));
+        let parts: Vec<String> = counts
+            .chain([(self.renamed.len(), "renamed")])
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        parts.join(", ")
+    }
+}
+
+/// Compares two values files and leaves nothing out: what guards and records go by. `scrubber` makes the masks; it
+/// needs to know no secret beforehand.
+pub fn diff(old: &Tree, new: &Tree, scrubber: &Scrubber) -> Diff {
+    diff_with(old, new, scrubber, &Options::default())
+}
+
+/// Compares two values files as `options` say.
+///
+/// With options that leave something out, nothing left is [`Class::Ignored`], and `passed` counts what was left out.
+pub fn diff_with(old: &Tree, new: &Tree, scrubber: &Scrubber, options: &Options) -> Diff {
+    let mut found = walk::compare(old, new, scrubber, options);
+    let passed = found.passed;
+    let class = match (found.changes.is_empty(), passed.is_empty(), old.source() == new.source()) {
+        (false, ..) => Class::Changed,
+        (true, false, _) => Class::Ignored,
+        (true, true, true) => Class::Same,
+        (true, true, false) => Class::Layout,
+    };
+    let layout = options.layout.then(|| layout::compare(old, new)).flatten();
+    found.changes.shrink_to_fit();
+    Diff { class, changes: found.changes, renamed: found.renamed, layout, passed }
+}
+
+#[cfg(test)]
+mod tests;
