@@ -39,6 +39,8 @@ pub struct Settings {
     /// opens keys, cluster or helm has them at hand.
     #[serde(skip)]
     pub keyring: Keyring,
+    /// What to do about what differs from the vault.
+    pub drift: DriftSettings,
 }
 
 /// One OpsChain: kube context, namespace, Helm release.
@@ -221,6 +223,50 @@ pub enum Caution {
     Refuse,
 }
 
+/// What a deployment does when the install is not what the vault says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDrift {
+    /// It says so, and goes on.
+    #[default]
+    Warn,
+    /// It says so, and refuses.
+    Refuse,
+    /// It does not look.
+    Ignore,
+}
+
+/// What to do about what differs from the vault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftSettings {
+    /// What `dr deploy` does about it.
+    pub on_deploy: OnDrift,
+    /// What is meant to differ.
+    pub ignore: Vec<DriftIgnore>,
+}
+
+/// A difference that is meant. `*` stands for any text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DriftIgnore {
+    /// The object: `values`, or kind and name such as `Deployment/opschain-api`.
+    pub object: String,
+    /// The path in it; what stands below is ignored too.
+    pub path: String,
+    /// Why. Nobody remembers in a year.
+    #[serde(deserialize_with = "reason")]
+    pub reason: String,
+}
+
+fn reason<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.trim().is_empty() {
+        return Err(serde::de::Error::custom("the reason is empty: say why the difference is meant"));
+    }
+    Ok(text)
+}
+
 /// A length of time, written `90s`, `30m` or `1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -357,6 +403,20 @@ mod tests {
         assert_eq!(settings.vault.path.unwrap(), Path::new("/etc/dr/v"));
         assert_eq!(settings.store.path.unwrap(), Path::new("/home/op/s"));
         assert_eq!(settings.keys.identity.unwrap(), Path::new("/k"));
+    }
+
+    #[test]
+    fn an_ignored_difference_needs_a_reason() {
+        let parse = |reason: &str| {
+            let text = format!(
+                "[drift]\non_deploy = \"refuse\"\n[[drift.ignore]]\nobject = \"Deployment/x\"\npath = \"*\"\n{reason}"
+            );
+            Settings::parse(&text, Path::new("dr.toml"))
+        };
+        let drift = parse("reason = \"the autoscaler's\"\n").unwrap().drift;
+        assert_eq!((drift.on_deploy, drift.ignore[0].reason.as_str()), (OnDrift::Refuse, "the autoscaler's"));
+        assert!(parse("").unwrap_err().message().contains("missing field `reason`"));
+        assert!(parse("reason = \" \"\n").unwrap_err().message().contains("the reason is empty"));
     }
 
     #[test]

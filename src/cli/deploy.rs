@@ -95,7 +95,7 @@ pub(super) struct MannerArgs {
     /// Show all that helm says with its own --debug, secrets masked; so does -v
     #[arg(long)]
     pub(super) debug: bool,
-    /// Say what would be done, and change nothing
+    /// Have helm render it, say which objects would change, and change nothing
     #[arg(long)]
     pub(super) dry_run: bool,
 }
@@ -129,7 +129,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
         }
     };
     if dry_run {
-        ui.report(&prepared.plan)?;
+        let objects = deploy::preview(ctx, &prepared).await?;
+        ui.report(&super::objects::DryRun { plan: &prepared.plan, objects })?;
         guard::refuse_data_loss(&prepared.plan.guarded)?;
         return Ok(Exit::Success);
     }

@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod init;
+mod objects;
 mod passphrase;
 pub mod reveal;
 mod run;

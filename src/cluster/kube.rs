@@ -165,6 +165,16 @@ impl Cluster {
         Objects { cluster: self, api, types, namespace: Some(self.namespace.clone()) }
     }
 
+    /// Objects of a kind that is known by name only, wherever they live.
+    pub(super) fn in_any(
+        &self,
+        api: Api<DynamicObject>,
+        types: ApiResource,
+        namespace: Option<&str>,
+    ) -> Objects<'_, DynamicObject> {
+        Objects { cluster: self, api, types, namespace: namespace.map(str::to_owned) }
+    }
+
     /// Waits for one answer, with a bound, and words its failure.
     pub(super) async fn ask<T>(&self, ask: Ask, answer: impl Future<Output = kube::Result<T>>) -> Result<T> {
         match tokio::time::timeout(ANSWER_LIMIT, answer).await {

@@ -7,8 +7,10 @@
 
 mod chart;
 mod dump;
+pub mod manifest;
 mod parse;
 mod process;
+mod render;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 pub use chart::{ChartFacts, ChartFile, ChartSource};
+pub use manifest::{Object, ObjectId};
 pub use parse::{Revision, RevisionStatus};
+pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;
 use crate::values::{Scrubber, Secrets, Tree};

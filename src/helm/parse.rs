@@ -54,6 +54,9 @@ pub struct Revision {
     /// What helm says of it.
     #[serde(default, skip_serializing)]
     pub description: String,
+    /// The revision that it goes back to, where it is a rollback: helm 4 says it here, helm 3 in the description only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_revision: Option<u32>,
 }
 
 /// `v4.1.4`, alone or with build metadata (`v3.20.2+g8fb76d6`).

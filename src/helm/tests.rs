@@ -196,7 +196,12 @@ async fn a_helm_that_outlived_its_dr_is_found_by_its_arguments() {
         .stdin(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    assert_eq!(helm.at_work(release), [child.id()]);
+    // A process that has just begun may have no arguments yet.
+    let begun = std::time::Instant::now();
+    while helm.at_work(release) != [child.id()] {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", helm.at_work(release));
+        tokio::task::yield_now().await;
+    }
     assert!(helm.clone().for_install(None, "another").at_work(release).is_empty());
     child.kill().unwrap();
     child.wait().unwrap();

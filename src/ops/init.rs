@@ -451,10 +451,8 @@ mod tests {
         for (table, keys) in settings.as_object().unwrap() {
             assert!(TEMPLATE.contains(&format!("[{table}]")), "{table}");
             for key in keys.as_object().unwrap().keys() {
-                assert!(
-                    TEMPLATE.contains(&format!("{key} =")) || TEMPLATE.contains(&format!("{{{{{key}}}}}")),
-                    "{key}"
-                );
+                let forms = [format!("{key} ="), format!("{{{{{key}}}}}"), format!("[[{table}.{key}]]")];
+                assert!(forms.iter().any(|form| TEMPLATE.contains(form)), "{key}");
             }
         }
     }

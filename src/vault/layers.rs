@@ -105,3 +105,30 @@ impl Vault {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of years ago must still prove their values: this digest never changes.
+    #[test]
+    fn what_layers_come_to_is_the_same_bytes_for_ever() {
+        let layer = |kind, text: &'static str| GivenLayer { kind, name: None, bytes: text.as_bytes() };
+        let layers = [
+            layer(LayerKind::Values, "z: 1\na: {q: [1, 0.5, 1e+21], on: off}\n"),
+            layer(LayerKind::Values, "a: {b: null, \"ü\": \"x\\n<&>\"}\n"),
+            layer(LayerKind::Set, "n=7,t=true,l={a,b}"),
+        ];
+        let given: Vec<_> =
+            layers.iter().map(|layer| overlay::Layer { kind: layer.kind, bytes: layer.bytes }).collect();
+        let merged = overlay::merge(&given).unwrap();
+        let expected = concat!(
+            r#"{"a":{"b":null,"true":false,"ü":"x\n<&>","y":[1,0.5,1e+21]},"#,
+            r#""l":["a","b"],"n":7,"t":true,"z":1}"#,
+            "\n"
+        );
+        assert_eq!(std::str::from_utf8(&merged).unwrap(), expected);
+        assert_eq!(merged_sha256(&layers).unwrap(), Some(digest(expected.as_bytes())));
+        assert_eq!(merged_sha256(&layers[..1]).unwrap(), None, "one file is proved by its own digest");
+    }
+}

@@ -5,7 +5,9 @@
 mod canaries;
 mod deploy;
 mod diff;
+mod drift;
 mod edits;
+mod parity;
 mod passphrase;
 mod plain_git;
 mod records;

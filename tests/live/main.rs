@@ -8,6 +8,7 @@
 mod cluster;
 mod create;
 mod deploy;
+mod drift;
 mod host;
 mod install;
 mod refusals;

@@ -2,9 +2,11 @@
 
 mod check;
 mod diff;
+mod drift;
 mod edit;
 mod extract;
 mod log;
+mod parity;
 mod plain_git;
 mod recipients;
 mod record;
@@ -22,6 +24,7 @@ pub(super) use diff::change_lines;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, Which};
+use crate::ops::drift as drift_op;
 use crate::ui::Ui;
 
 const HOW_TO_NAME: &str = "\
@@ -92,6 +95,15 @@ enum ConfigVerb {
     Textconv(plain_git::TextconvArgs),
     MergeDriver(plain_git::MergeDriverArgs),
     Diff(Box<diff::DiffArgs>),
+    /// Compare vault, helm's stored release and the live objects; exit code 33 when they differ
+    ///
+    /// The values of the live deployment with those of helm's deployed revision, and the objects of that revision with
+    /// those of the cluster (only the fields that the release sets). Each difference is told with its cause: deployed
+    /// outside dr, rolled back, edited by hand, missing. What is meant to differ stands in dr.toml under
+    /// [[drift.ignore]], with its reason.
+    #[command(after_help = "Examples:\n  dr config drift\n  dr config drift --output json | jq '.drift[].text'")]
+    Drift,
+    Parity(parity::ParityArgs),
     Verify(verify::VerifyArgs),
     Recipients(recipients::RecipientsArgs),
     Rekey(rekey::RekeyArgs),
@@ -120,6 +132,12 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
         ConfigVerb::Textconv(args) => return plain_git::textconv(ctx, ui, &args),
         ConfigVerb::MergeDriver(args) => return plain_git::merge_driver(ctx, &args),
         ConfigVerb::Diff(args) => return diff::run(ctx, ui, *args).await,
+        ConfigVerb::Drift => {
+            let report = drift_op::drift(ctx).await?;
+            ui.report(&report)?;
+            return Ok(report.exit());
+        }
+        ConfigVerb::Parity(args) => return parity::run(ctx, ui, args),
         ConfigVerb::Verify(args) => return verify::run(ctx, ui, args),
         ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args),
         ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args),

@@ -5,6 +5,7 @@ mod compare;
 pub mod edit;
 mod extract;
 mod log;
+pub mod parity;
 mod plain_git;
 pub mod recipients;
 mod record;
@@ -100,7 +101,8 @@ fn open_values(ctx: &Ctx, which: &Which) -> Result<(String, Zeroizing<Vec<u8>>)>
     Ok((deployment.id().to_string(), bytes))
 }
 
-fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
+/// The keys of this host, where it has some.
+pub(in crate::ops) fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
     settings.keys.identity.as_ref().map(|_| open::identities(settings, None)).transpose()
 }
 

@@ -9,7 +9,7 @@ pub(super) fn description(id: &DeploymentId) -> String {
     format!("dr {id}")
 }
 
-pub(super) fn names(revision: &Revision, id: &DeploymentId) -> bool {
+pub(in crate::ops) fn names(revision: &Revision, id: &DeploymentId) -> bool {
     revision.description == description(id)
 }
 
@@ -23,28 +23,9 @@ pub(super) fn live_deployment<'d>(deployments: &'d [Deployment], history: &[Revi
     named.or_else(|| deployments.iter().find(|deployment| deployment.is_deployed()))
 }
 
-/// Says when the release was touched by something else than `dr`, as far as revisions tell.
-pub(super) fn warn_of_strangers(ctx: &Ctx, live: Option<&Deployment>, newest: Option<&Revision>) {
-    let Some(newest) = newest else { return };
-    let known = live.and_then(Deployment::revision);
-    let ours = live.is_some_and(|live| names(newest, live.id()));
-    if ours || known == Some(newest.revision) {
-        return;
-    }
-    if newest.status.is_failed() && known.is_some_and(|known| known + 1 == newest.revision) {
-        // The last attempt failed, and what was live before still is.
-        return;
-    }
-    let message = match known {
-        Some(known) => format!(
-            "the release is at revision {}, and the vault knows it at {known}: something else than `dr deploy` touched it",
-            newest.revision
-        ),
-        None => format!("the release is at revision {}, and the vault knows nothing of it", newest.revision),
-    };
-    let hint = "`dr config diff release FILE` shows what this deployment would change in it.";
-    ctx.events.warn(message, Some(hint.into()));
-    if newest.revision == 1 && newest.status.is_failed() {
+/// Says when there is nothing but a failed first installation.
+pub(super) fn warn_of_failed_install(ctx: &Ctx, newest: Option<&Revision>) {
+    if newest.is_some_and(|newest| newest.revision == 1 && newest.status.is_failed()) {
         ctx.events.warn(
             "the first installation failed, and a failed first installation can often not be upgraded",
             Some("If this fails too, run `helm uninstall` for the release and deploy again.".into()),

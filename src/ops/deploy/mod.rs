@@ -9,6 +9,7 @@ mod check;
 mod layers;
 mod live;
 mod order;
+mod preview;
 mod run;
 mod stuck;
 mod subject;
@@ -20,12 +21,14 @@ use serde::Serialize;
 
 pub use before::Source as LiveSource;
 pub use layers::{Found, GivenLayer};
+pub(super) use live::names;
 pub use order::Upgrade;
+pub use preview::preview;
 pub use stuck::{Process, Stuck};
 
 use super::guard::{self, Guarded};
 use super::helper::Hold;
-use super::{Ctx, open};
+use super::{Ctx, drift, open};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, Helm, Revision};
@@ -216,13 +219,25 @@ async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Res
     let install = &site.settings.install;
     let live = site.live();
     let newest = site.history.last();
-    live::warn_of_strangers(ctx, live, newest);
+    live::warn_of_failed_install(ctx, newest);
+    let known = drift::Known {
+        settings: &site.settings,
+        helm: &site.helm,
+        vault: &site.vault,
+        identities: site.identities.as_ref(),
+        deployments: &site.deployments,
+        history: &site.history,
+    };
+    drift::before_deploy(ctx, &known, &manner.allow).await?;
     let stuck = stuck::explain(ctx, &site.settings, &site.helm, &site.history, &site.deployments).await?;
     let before = before::find(&site, live).await?;
     let mut scrubber = before::scrubber(&site)?;
     scrubber.learn_tree(&subject.tree);
     ctx.secrets().learn_tree(&subject.tree);
-    before.iter().for_each(|before| scrubber.learn_tree(&before.tree));
+    for before in &before {
+        scrubber.learn_tree(&before.tree);
+        ctx.secrets().learn_tree(&before.tree);
+    }
 
     let running = order::live_version(live, before.first().map(|before| &before.tree), newest);
     let tried = order::tried_since(&site.deployments, live);

@@ -92,6 +92,12 @@ pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBu
     let (name, before) = match subject {
         Subject::Deployment(which) => {
             let deployment = which.find(&vault, settings)?;
+            if deployment.record.layers.len() > 1 {
+                ctx.events.warn(
+                    format!("{} was given in {} layers", deployment.id(), deployment.record.layers.len()),
+                    Some("What is edited is what Helm made of them: one document in JSON, without comments.".into()),
+                );
+            }
             (deployment.id().to_string(), vault.values(&deployment, &identities)?)
         }
         Subject::Draft(path) => {

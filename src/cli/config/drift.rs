@@ -1,0 +1,162 @@
+//! `dr config drift`, for people.
+
+use crate::cli::objects::field_lines;
+use crate::ops::drift::{Between, Compared, DriftReport, Finding};
+use crate::ui::{Mark, Page, Report, short_time};
+
+/// How many fields of a finding are shown.
+const SHOWN: usize = 20;
+
+impl Report for DriftReport {
+    fn human(&self, page: &mut Page) {
+        page.heading(&format!("Release {} in namespace {}", self.release, self.namespace));
+        let vault = match &self.vault {
+            Some(side) => {
+                let revision = side.revision.map(|revision| format!(", revision {revision}")).unwrap_or_default();
+                format!("deployment {}, {}{revision}", side.deployment, short_time(side.at))
+            }
+            None => "no deployment that went live".into(),
+        };
+        let helm = match &self.helm {
+            Some(side) => {
+                let at = side.at.parse().map_or_else(|_| side.at.clone(), short_time);
+                format!("revision {} of {}, {at}", side.revision, side.chart)
+            }
+            None => "no deployed revision".into(),
+        };
+        page.fields(&[
+            ("vault", vault),
+            ("helm", format!("{helm}; {}", self.column(Between::VaultHelm, &self.values, "values"))),
+            ("cluster", self.column(Between::HelmCluster, &self.objects, "objects")),
+        ]);
+        for between in [Between::VaultHelm, Between::HelmCluster] {
+            let findings: Vec<&Finding> = self.drift.iter().filter(|finding| finding.between == between).collect();
+            if findings.is_empty() {
+                continue;
+            }
+            page.gap();
+            page.heading(match between {
+                Between::VaultHelm => "Vault -> helm",
+                Between::HelmCluster => "helm -> cluster",
+            });
+            for finding in findings {
+                page.finding(Mark::Bad, &format!("{}: {}", finding.object, finding.text), None);
+                field_lines(page, &finding.fields, SHOWN);
+            }
+        }
+        if !self.notes.is_empty() || !self.ignored.is_empty() {
+            page.gap();
+        }
+        for note in &self.notes {
+            page.finding(Mark::Warn, note, None);
+        }
+        for ignored in &self.ignored {
+            page.wrapped("meant  ", "       ", &format!("{} {}: {}", ignored.object, ignored.path, ignored.reason));
+        }
+        if !self.drift.is_empty() {
+            page.gap();
+            page.next("dr deploy -f values.yaml --dry-run");
+        }
+    }
+}
+
+impl DriftReport {
+    fn column(&self, between: Between, compared: &Compared, what: &str) -> String {
+        let of_it = || self.drift.iter().filter(|finding| finding.between == between);
+        match compared {
+            Compared::Not { because } => format!("{what} not compared: {because}"),
+            Compared::Whole { count } if of_it().next().is_none() => format!("all {count} {what} the same"),
+            Compared::Whole { count } => match between {
+                Between::VaultHelm => match of_it().map(|finding| finding.fields.len()).sum() {
+                    0 => format!("all {count} {what} the same"),
+                    differ => format!("{differ} of {count} {what} differ"),
+                },
+                Between::HelmCluster => {
+                    let differ: std::collections::BTreeSet<&str> =
+                        of_it().map(|finding| finding.object.as_str()).collect();
+                    format!("{} of {count} {what} differ", differ.len())
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::drift::{Cause, Ignored};
+    use crate::ops::objects::{Act, Field};
+    use crate::values::Path;
+
+    #[test]
+    fn three_columns_read_on_eighty_columns() {
+        let at = "2026-08-20T10:00:05Z";
+        let finding = |between, object: &str, cause: Cause, fields| Finding {
+            between,
+            object: object.into(),
+            text: cause.text(),
+            cause,
+            fields,
+        };
+        let field = Field {
+            path: Path::of(&["spec", "replicas"]),
+            what: Act::Changed,
+            old: Some(1.into()),
+            new: Some(3.into()),
+        };
+        let secret = Field {
+            path: Path::of(&["env", "PGPASSWORD"]),
+            what: Act::Changed,
+            old: Some("••••••••#1a2b3c4d".into()),
+            new: Some("••••••••#5e6f7a8b".into()),
+        };
+        let report = DriftReport {
+            namespace: "opschain".into(),
+            release: "opschain".into(),
+            vault: Some(crate::ops::drift::VaultSide {
+                deployment: "20260820T100000Z-4f2a9c".into(),
+                at: at.parse().unwrap(),
+                version: None,
+                revision: Some(3),
+            }),
+            helm: Some(crate::ops::drift::HelmSide { revision: 4, at: at.into(), chart: "opschain-2026.8.20".into() }),
+            values: Compared::Whole { count: 307 },
+            objects: Compared::Whole { count: 57 },
+            drift: vec![
+                finding(
+                    Between::VaultHelm,
+                    "values",
+                    Cause::RolledBack { revision: 4, to: 1, at: at.into(), by: Some("helm".into()) },
+                    vec![secret],
+                ),
+                finding(
+                    Between::HelmCluster,
+                    "Deployment opschain-log-aggregator",
+                    Cause::Scaled { by: "kubectl".into(), at: at.parse().ok() },
+                    vec![field],
+                ),
+                finding(Between::HelmCluster, "Service opschain-ldap", Cause::Missing, Vec::new()),
+            ],
+            ignored: vec![Ignored {
+                object: "Secret x".into(),
+                path: Path::of(&["data"]),
+                reason: "filled by users".into(),
+            }],
+            notes: Vec::new(),
+        };
+        let mut page = Page::new(80);
+        report.human(&mut page);
+        let text = anstream::adapter::strip_str(page.text()).to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for line in [
+            "cluster  2 of 57 objects differ",
+            "bad  values: rolled back to revision 1 outside dr with helm: revision 4,",
+            "  ~ env.PGPASSWORD  ••••••••#1a2b3c4d -> ••••••••#5e6f7a8b",
+            "  ~ spec.replicas  1 -> 3",
+            "bad  Service opschain-ldap: missing in the cluster",
+            "meant  Secret x data: filled by users",
+        ] {
+            assert!(text.contains(line), "{line}\n---\n{text}");
+        }
+    }
+}
