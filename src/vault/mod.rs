@@ -157,7 +157,7 @@ impl Vault {
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let recipients = self.recipients()?;
-        let known = self.all(&git)?;
+        let known = self.records(&git)?;
         let id = new_id(intent.at)?;
         let folder = format!("deployments/{}/{id}", intent.install.folder());
         let mut files = Vec::new();

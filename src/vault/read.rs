@@ -106,6 +106,15 @@ impl Vault {
 
     /// Every deployment of every install, newest first.
     pub(super) fn all(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
+        self.walk(git, true)
+    }
+
+    /// The same without their outcomes, for writers: a third less to read.
+    pub(super) fn records(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
+        self.walk(git, false)
+    }
+
+    fn walk(&self, git: &Git, outcomes: bool) -> Result<Vec<Deployment>, VaultError> {
         let Some(root) = git.tree_id()? else { return Ok(Vec::new()) };
         let objects = git.objects()?;
         let tree = |id, path: &str| objects.tree(id).map_err(|fault| fault.of(path));
@@ -126,7 +135,8 @@ impl Vault {
                 folders.push((folder_path, folder.id));
             }
         }
-        let mut all = on_threads(&self.path, &folders, |objects, (folder, id)| deployment(objects, folder, *id))?;
+        let mut all =
+            on_threads(&self.path, &folders, |objects, (folder, id)| deployment(objects, folder, *id, outcomes))?;
         all.sort_by(|a, b| (b.record.at, b.id()).cmp(&(a.record.at, a.id())));
         Ok(all)
     }
@@ -143,7 +153,7 @@ impl Vault {
 }
 
 /// Reads one deployment from its folder's tree.
-fn deployment(objects: &Objects<'_>, folder: &str, id: Oid) -> Result<Deployment, VaultError> {
+fn deployment(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<Deployment, VaultError> {
     let tree = objects.tree(id).map_err(|fault| fault.of(folder))?;
     let file = |name: &str| -> Result<Option<(String, Vec<u8>)>, VaultError> {
         let path = format!("{folder}/{name}");
@@ -158,7 +168,8 @@ fn deployment(objects: &Objects<'_>, folder: &str, id: Oid) -> Result<Deployment
     if folder != format!("deployments/{}/{}", record.install.folder(), record.id) {
         return Err(VaultError::Damaged { what: path, reason: "it belongs to another folder".into() });
     }
-    let outcome = file("outcome.json")?.map(|(path, bytes)| parse::<Outcome>(&path, &bytes)).transpose()?;
+    let outcome = if outcome { file("outcome.json")? } else { None };
+    let outcome = outcome.map(|(path, bytes)| parse::<Outcome>(&path, &bytes)).transpose()?;
     Ok(Deployment { record, outcome, record_sha256: digest(&bytes) })
 }
 

@@ -300,7 +300,7 @@ fn sync_refuses_what_a_stranger_pushed_and_puts_back_what_the_remote_lost() {
     assert_eq!(two.run(&["config", "sync"]).code, 0);
     let own: String = both.lines().take(2).map(|line| format!("{line}\n")).collect();
     std::fs::write(&trust, own).unwrap();
-    let said = one.run(&["config", "sync"]);
+    let said = one.run(&["config", "sync", "-o", "json"]);
     assert!(said.code == 16 && said.err.contains("was not signed by somebody trusted"), "{}", said.err);
     assert_eq!(one.vault().every_deployment().unwrap().len(), 0);
     std::fs::write(&trust, both).unwrap();

@@ -55,7 +55,7 @@ pub fn add(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
     let holders = if wish.dry_run {
         vault.preview_recipients(&[wish.key], &[], &ctx.who)?
     } else {
-        vault.add_recipient(wish.key, &ctx.who, wish.why)?
+        vault.add_recipient(wish.key, &ctx.who, masked(ctx, wish.why).as_deref())?
     };
     let before = vault.every_deployment()?.len();
     if before > 0 {
@@ -96,13 +96,18 @@ pub fn remove(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
     let holders = if wish.dry_run {
         vault.preview_recipients(&[], &[wish.key], &ctx.who)?
     } else {
-        vault.remove_recipient(wish.key, &ctx.who, wish.why)?
+        vault.remove_recipient(wish.key, &ctx.who, masked(ctx, wish.why).as_deref())?
     };
     let news = vec![
         removal(ctx, wish.key)?,
         "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed".into(),
     ];
     report(ctx, &vault, holders, news)
+}
+
+/// The operator's words, without what this process knows to be secret: they stand in the clear.
+fn masked(ctx: &Ctx, why: Option<&str>) -> Option<String> {
+    why.map(|why| ctx.secrets().scrub(why).into_owned())
 }
 
 fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>) -> Result<RecipientsReport> {

@@ -72,6 +72,7 @@ fn planned(plan: &RekeyPlan) -> RekeyReport {
 pub fn rekey(ctx: &Ctx, dry_run: bool) -> Result<RekeyReport> {
     let settings = ctx.settings()?;
     let vault = open::vault(settings)?;
+    // A thousand versions pass by here, and nothing of what is in them is shown.
     let identities = open::identities(settings, None)?.unwitnessed();
     let mut plan = vault.rekey_plan()?;
     let mut report = planned(&plan);

@@ -58,6 +58,8 @@ pub fn verify(ctx: &Ctx, wish: &VerifyWish) -> Result<Verified> {
     let vault = read_only(&settings, wish.vault.as_deref())?;
     let trusted = trusted(&settings, wish.signers.as_deref())?;
     let identities = wish.decrypt.then(|| identities(&settings, &wish.identities)).transpose()?;
+    // Nothing of what is opened is shown.
+    let identities = identities.map(|identities| identities.unwitnessed());
     let found = vault.verify(&trusted, identities.as_ref())?;
     Ok(Verified { vault: vault.path().to_owned(), well: found.findings.is_empty(), found })
 }
