@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # One set of features for all that `make test` builds, so that no crate is built twice.
 TESTED := --features fault-points
 
-.PHONY: help deps build release demo test checks lint unit live lab-up bench deny
+.PHONY: help deps build release demo test checks lint unit live lab-up bench speed deny
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ live: lab-up ## Tests on the lab
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release
 	DR_BIN_DIR=$$(dirname "$$(ls -t target/*/release/dr | head -n1)") lab/lab run -- benches/guide-vs-dr
+
+speed: release ## The config vault's verbs on a thousand deployments, beside sops and dyff
+	DR_BIN=$$(ls -t target/*/release/dr | head -n1) benches/vault-speed
 
 deny: ## Licences, sources and advisories of the crates (first: cargo install cargo-deny --locked)
 	cargo deny $(TESTED) check

@@ -8,7 +8,7 @@ pub enum Exit {
     Success = 0,
     /// It failed in a way that has no code of its own.
     Failure = 1,
-    /// `config diff`: the two differ.
+    /// `config diff`: the two differ. `config lint`: something was found.
     Changed = 2,
     /// `doctor` found something that must be mended first.
     Unready = 3,
@@ -77,7 +77,7 @@ impl Exit {
     pub const ALL: &'static [(Exit, &'static str, &'static str)] = &[
         (Exit::Success, "success", "it did what was asked"),
         (Exit::Failure, "failure", "it failed in a way that has no code of its own"),
-        (Exit::Changed, "changed", "`config diff`: the two differ"),
+        (Exit::Changed, "changed", "`config diff`: the two differ; `config lint`: something was found"),
         (Exit::Unready, "unready", "`doctor` found something that must be mended first"),
         (Exit::Exposed, "exposed", "`config check` found something in the clear that should not be"),
         (Exit::Settings, "settings", "the settings file is missing, unreadable or wrong"),

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::Ctx;
 use crate::bundle::Trust;
 use crate::cluster::Cluster;
@@ -27,8 +29,32 @@ pub async fn cluster(settings: &Settings) -> Result<Cluster> {
 /// # Errors
 /// It cannot be reached.
 pub async fn cluster_at(settings: &Settings, namespace: &str) -> Result<Cluster> {
+    know_the_deployed(settings);
     let cluster = Cluster::connect(settings.install.context.as_deref(), namespace).await?;
     Ok(cluster.hushed(settings.keyring.secrets()))
+}
+
+/// What helm and the cluster say may quote what was deployed: a refusal, a stored description, a pod's log. So whoever
+/// speaks to them knows the secrets of the newest deployments, as far as the vault opens without asking anybody. They
+/// are read when the first line is to be said. A vault that does not open is another verb's failure.
+pub fn know_the_deployed(settings: &Settings) {
+    /// What is live, what was tried last, and what was live before.
+    const NEWEST: usize = 3;
+    if !settings.keyring.first_time() {
+        return;
+    }
+    let later = settings.clone();
+    settings.keyring.secrets().learn_later(move || {
+        let read = || -> Option<Vec<Zeroizing<Vec<u8>>>> {
+            let identities = later.keyring.at_hand(later.keys.identity.as_deref()?)?.unwitnessed();
+            let vault = vault(&later).ok()?;
+            let newest = vault.deployments(&vault_install(&later)).ok()?;
+            let mut known = std::collections::HashSet::new();
+            let fresh = newest.iter().filter(|deployment| known.insert(deployment.values_sha256().map(str::to_owned)));
+            Some(fresh.take(NEWEST).filter_map(|deployment| vault.values(deployment, &identities).ok()).collect())
+        };
+        read().unwrap_or_default()
+    });
 }
 
 /// Whom everything is sealed to.
@@ -123,6 +149,7 @@ pub fn settings_or_defaults(ctx: &Ctx) -> Result<Settings> {
 /// # Errors
 /// It is not there, or not helm 3 or 4.
 pub async fn helm(settings: &Settings, namespace: &str) -> Result<Helm> {
+    know_the_deployed(settings);
     let install = &settings.install;
     Ok(Helm::find(&settings.helm.binary)
         .await?

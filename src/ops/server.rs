@@ -75,8 +75,9 @@ struct App {
 
 impl App {
     async fn connect(ctx: &Ctx) -> Result<Self> {
-        let install = &ctx.settings()?.install;
-        let cluster = Cluster::connect(install.context.as_deref(), &install.namespace).await?.hushed(ctx.secrets());
+        let settings = ctx.settings()?;
+        let install = &settings.install;
+        let cluster = super::open::cluster(settings).await?;
         Ok(Self {
             cluster,
             names: Names::default(),

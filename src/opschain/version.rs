@@ -68,6 +68,14 @@ impl Version {
         }
     }
 
+    /// The date of a release, as the facts of [`super::keys`] name it; `None` for what is no release's date.
+    pub fn dated_tag(&self) -> Option<String> {
+        match self {
+            Self::Dated(date, _) => Some(date.to_string()),
+            _ => None,
+        }
+    }
+
     /// As the chart's version has it: `2026.8.20`. A build that moves has no chart of its own.
     pub fn chart(&self) -> Option<String> {
         /// The last release whose chart was `0.1.0+<date>`.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use age::secrecy::{ExposeSecret, SecretString};
@@ -54,6 +55,7 @@ struct Inner {
     secrets: Secrets,
     asker: Option<Asker>,
     opened: Mutex<HashMap<PathBuf, Identities>>,
+    asked: AtomicBool,
 }
 
 /// Shows no key.
@@ -73,7 +75,7 @@ impl PartialEq for Keyring {
 impl Keyring {
     /// A keyring that teaches `secrets` and asks `asker`.
     pub fn new(secrets: Secrets, asker: Asker) -> Self {
-        Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default() }))
+        Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default(), asked: AtomicBool::new(false) }))
     }
 
     /// What is not to be shown.
@@ -126,6 +128,18 @@ impl Keyring {
         }
     }
 
+    /// The identities of a file if they can be had without asking anybody: opened already, or without a passphrase.
+    pub fn at_hand(&self, path: &Path) -> Option<Identities> {
+        // Whoever holds it may be asking for a passphrase just now, and saying so is what led here.
+        let opened = self.0.opened.try_lock().ok().and_then(|opened| opened.get(path).cloned());
+        opened.or_else(|| Identities::load(path, || None).ok())
+    }
+
+    /// Whether this is the first time that it is asked.
+    pub fn first_time(&self) -> bool {
+        !self.0.asked.swap(true, Ordering::Relaxed)
+    }
+
     /// A passphrase for an identity that is being made.
     ///
     /// # Errors
@@ -149,7 +163,7 @@ impl Keyring {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::sync::atomic::AtomicU8;
 
     use super::*;
     use crate::error::Exit;

@@ -24,15 +24,16 @@ pub enum Typed {
 
 /// Asks on `/dev/tty`.
 pub(super) fn ask(question: &str, stop: &dyn Fn() -> bool) -> io::Result<Typed> {
-    let Ok(mut terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
+    let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
         return Ok(Typed::Nobody);
     };
-    terminal.write_all(question.as_bytes())?;
+    // First the silence, then the question: what is typed in answer is neither seen nor thrown away.
     let quiet = Quiet::begin(&terminal)?;
+    (&terminal).write_all(question.as_bytes())?;
     let typed = read_line(&terminal, stop);
     drop(quiet);
     // The line end that was typed was not echoed either.
-    terminal.write_all(b"\n")?;
+    (&terminal).write_all(b"\n")?;
     typed
 }
 

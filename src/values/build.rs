@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
 
+use super::documents::{at_end_of, dash_of, documents, error_at, place_of, up_to_line};
 use super::path::{Path, Segment};
+use super::quirks::{Patched, Sign, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
 use super::tree::{Entry, Kind, Node, Scalar, Span, Style, Trap, Tree, YamlError};
 
@@ -28,8 +30,8 @@ pub(super) fn tree(bytes: &[u8]) -> Result<Tree, YamlError> {
     if !source.is_empty() && !source.ends_with('\n') {
         source.push('\n');
     }
-    if let Some(at) = source.find(forbidden) {
-        return Err(at_end_of(&source[..at], "a control character, which YAML does not allow"));
+    if let Some((at, why)) = source.char_indices().find_map(|(at, c)| Some((at, forbidden(c)?))) {
+        return Err(at_end_of(&source[..at], why));
     }
     let chunks = documents(&source)?;
     let (mut read, mut covered) = (Vec::new(), Vec::new());
@@ -39,11 +41,24 @@ pub(super) fn tree(bytes: &[u8]) -> Result<Tree, YamlError> {
         if place > 0 {
             traps.push(Trap::SecondDocument { at: place_of(&source, chunk.separator) });
         }
-        let mut builder = Builder::new(&source, chunk.bytes.clone());
-        let document = builder.document()?;
-        traps.append(&mut builder.traps);
-        covered.append(&mut builder.covered);
-        read.push(chunk.bytes.start..builder.ignored_from);
+        let mut patched = Patched::new(&source[chunk.bytes.clone()]);
+        let document = loop {
+            let mut builder = Builder::new(&source, chunk.bytes.clone(), &patched);
+            match (builder.document(), builder.unexplained) {
+                (Ok(document), _) => {
+                    traps.append(&mut builder.traps);
+                    covered.append(&mut builder.covered);
+                    read.push(chunk.bytes.start..builder.ignored_from);
+                    break document;
+                }
+                (Err(error), None) => return Err(error),
+                (Err(error), Some((at, sign))) => {
+                    if !patched.explain(at - chunk.bytes.start, sign) {
+                        return Err(error);
+                    }
+                }
+            }
+        };
         if let Some(document) = document {
             root = Some(match root {
                 Some(below) => overlay(&below, &document),
@@ -60,65 +75,6 @@ pub(super) fn tree(bytes: &[u8]) -> Result<Tree, YamlError> {
         return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
     }
     Ok(Tree { source, root, traps })
-}
-
-/// What libyaml's reader refuses.
-fn forbidden(c: char) -> bool {
-    !matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-}
-
-/// The first tab in the margin of a line that is neither in a scalar nor in brackets: Helm's parser refuses it even
-/// where the line is empty otherwise.
-fn tab_in_margin(source: &str, read: &[Range<usize>], covered: &[Range<usize>]) -> Option<usize> {
-    if !source.contains('\t') {
-        return None;
-    }
-    let mut start = 0;
-    for line in source.split_inclusive('\n') {
-        let margin = line.len() - line.trim_start_matches([' ', '\t']).len();
-        if let Some(tab) = line[..margin].find('\t')
-            && read.iter().any(|range| range.contains(&start))
-            && !covered.iter().any(|range| range.start < start && start < range.end)
-        {
-            return Some(start + tab);
-        }
-        start += line.len();
-    }
-    None
-}
-
-struct Chunk {
-    bytes: Range<usize>,
-    /// Where the line begins that parts it from the one before.
-    separator: usize,
-}
-
-/// Cuts at lines that begin with `---`, as helm 4 does before it parses anything.
-fn documents(source: &str) -> Result<Vec<Chunk>, YamlError> {
-    let mut chunks = Vec::new();
-    let (mut start, mut at, mut separator) = (0, 0, 0);
-    let mut begun = false;
-    for line in source.split_inclusive('\n') {
-        if !begun && line.trim_end() == "..." {
-            return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
-        }
-        begun = !line.starts_with("---") && (begun || !matches!(line.trim_start().chars().next(), None | Some('#')));
-        if let Some(rest) = line.strip_prefix("---") {
-            if !rest.trim().is_empty() && !rest.trim_start().starts_with('#') {
-                let message = "text stands on the line of a document separator (`---`), which helm 4 refuses";
-                return Err(error_at(&place_of(source, at), message));
-            }
-            if at > start {
-                chunks.push(Chunk { bytes: start..at, separator });
-            }
-            (start, separator) = (at + line.len(), at);
-        }
-        at += line.len();
-    }
-    if at > start {
-        chunks.push(Chunk { bytes: start..at, separator });
-    }
-    Ok(chunks)
 }
 
 /// A later document over an earlier one: maps merge, all else is replaced.
@@ -168,6 +124,9 @@ struct Builder<'s> {
     chunk: Range<usize>,
     first_line: usize,
     parser: Parser<'s, StrInput<'s>>,
+    patched: &'s Patched<'s>,
+    /// What the document has to be read again for, when it was refused.
+    unexplained: Option<(usize, Sign)>,
     anchors: HashMap<usize, Arc<Node>>,
     steps: Vec<Segment>,
     merged: u64,
@@ -183,13 +142,15 @@ struct Builder<'s> {
 }
 
 impl<'s> Builder<'s> {
-    fn new(source: &'s str, chunk: Range<usize>) -> Self {
+    fn new(source: &'s str, chunk: Range<usize>, patched: &'s Patched<'s>) -> Self {
         // As libyaml: a byte order mark inside a document is text.
         let options = granit_parser::options! { emit_comments: false, bom_inside_document_as_content: true };
         Self {
             source,
             first_line: source[..chunk.start].matches('\n').count(),
-            parser: Parser::new_from_str_with_options(&source[chunk.clone()], options),
+            parser: Parser::new_from_str_with_options(patched.text(), options),
+            patched,
+            unexplained: None,
             anchors: HashMap::new(),
             steps: Vec::new(),
             merged: 0,
@@ -209,11 +170,17 @@ impl<'s> Builder<'s> {
                 self.end = span.bytes.end;
                 Ok((event, span))
             }
-            Some(Err(error)) => Err(YamlError {
-                line: error.marker().line() + self.first_line,
-                column: error.marker().col() + 1,
-                message: error.info(),
-            }),
+            Some(Err(error)) => {
+                if matches!(error.kind(), ErrorKind::PlainScalarStartsWithDashFlowIndicator) {
+                    let at = self.chunk.start + error.marker().byte_offset().unwrap_or(0);
+                    self.unexplained = Some((at, Sign::Text));
+                }
+                Err(YamlError {
+                    line: error.marker().line() + self.first_line,
+                    column: error.marker().col() + 1,
+                    message: error.info(),
+                })
+            }
             None => Err(at_end_of(self.source, "the document has no end")),
         }
     }
@@ -265,15 +232,27 @@ impl<'s> Builder<'s> {
     fn node(&mut self, event: Event<'s>, span: Span) -> Built {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                let span = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    up_to_line(self.source, span)
+                } else {
+                    span
+                };
                 let scalar = self.scalar(&text, style, tag.as_deref(), &span)?;
-                if style != ScalarStyle::Plain {
-                    self.covered.push(span.bytes.clone());
+                match style {
+                    ScalarStyle::Plain => {}
+                    // Its first line may begin with a tab where the header says how wide the margin is.
+                    ScalarStyle::Literal | ScalarStyle::Folded if says_margin(self.source, &span) => {
+                        let line = self.source[..span.bytes.start].rfind('\n').unwrap_or(0);
+                        self.covered.push(line..span.bytes.end);
+                    }
+                    _ => self.covered.push(span.bytes.clone()),
                 }
                 Ok(self.keep(anchor, Node { kind: Kind::Scalar(scalar), span, size: 1 }))
             }
             Event::SequenceStart(style, anchor, _) => {
                 let items = self.within(style, &span, Self::list)?;
                 let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
+                let span = if style == StructureStyle::Block { dash_of(self.source, span) } else { span };
                 Ok(self.keep(anchor, Node { kind: Kind::List(items), span, size }))
             }
             Event::MappingStart(style, anchor, _) => {
@@ -324,9 +303,25 @@ impl<'s> Builder<'s> {
                 return Ok(items);
             }
             self.steps.push(Segment::Index(items.len()));
-            items.push(self.node(event, span)?);
+            self.key_in_brackets(&event, &span)?;
+            // An item behind a `?` is a key without a value; one with a value comes as a map already.
+            let is_pair = matches!(event, Event::MappingStart(..)) && !self.source[span.bytes.start..].starts_with('{');
+            let is_key = !is_pair && self.flow > 0 && self.patched.is_key(span.bytes.start - self.chunk.start);
+            let item = self.node(event, span)?;
+            items.push(if is_key { self.lone_key(&item)? } else { item });
             self.steps.pop();
         }
+    }
+
+    /// A map of one key with nothing as its value.
+    fn lone_key(&mut self, key: &Node) -> Built {
+        let key_span = key.span.clone();
+        let key = key_of(key)?;
+        let null = Scalar { value: Value::Null, style: Style::Plain, tagged: false };
+        let value = Arc::new(Node { kind: Kind::Scalar(null), span: key_span.clone(), size: 1 });
+        let mut map = MapBuilder::default();
+        map.set(Entry { key, key_span: key_span.clone(), value, merged: false });
+        Ok(Arc::new(map.finish(key_span)))
     }
 
     fn map(&mut self) -> Result<MapBuilder, YamlError> {
@@ -344,14 +339,11 @@ impl<'s> Builder<'s> {
                 self.merge(&value, &span, &mut map)?;
                 continue;
             }
+            self.key_in_brackets(&event, &key_span)?;
             let key = self.node(event, key_span.clone())?;
-            let Kind::Scalar(scalar) = &key.kind else {
-                return Err(error_at(&key_span, format!("a {} as a key, which Helm refuses", key.type_name())));
-            };
-            let text = key_text(&scalar.value)
-                .map_err(|what| error_at(&key_span, format!("a {what} as a key, which Helm refuses")))?;
+            let text = key_of(&key)?;
             self.steps.push(Segment::Key(text.clone()));
-            if !matches!(scalar.value, Value::String(_)) {
+            if !matches!(key.scalar(), Some(Scalar { value: Value::String(_), .. })) {
                 let path = Path(self.steps.clone());
                 self.traps.push(Trap::OddKey { path, at: key_span.clone(), becomes: text.clone() });
             }
@@ -388,21 +380,55 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Scalar, YamlError> {
+    /// Looks for signs in or after a plain scalar in brackets that mean something else to Helm's parser.
+    fn sign_in_brackets(&mut self, raw: &str, span: &Span) -> Result<(), YamlError> {
+        if raw.contains('?') {
+            return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
+        }
+        if raw.starts_with(':') {
+            return Err(error_at(span, "a colon inside brackets needs quotes here, or Helm takes it for a sign"));
+        }
+        if self.source.get(span.bytes.end..).is_some_and(ends_in_colon) {
+            self.unexplained = Some((span.bytes.end, Sign::Text));
+            return Err(error_at(span, "a colon before a comma or bracket needs a space or quotes"));
+        }
+        Ok(())
+    }
+
+    /// Where an entry in brackets begins with `?`, Helm's parser reads a key, with or without a blank after the sign.
+    fn key_in_brackets(&mut self, event: &Event<'_>, span: &Span) -> Result<(), YamlError> {
         let raw = self.source.get(span.bytes.clone()).unwrap_or("");
+        let is_plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
+        let first = raw.strip_prefix('?').and_then(|rest| rest.chars().next());
+        if self.flow > 0 && is_plain && first.is_some_and(|c| !matches!(c, '?' | ':' | ',' | ' ')) {
+            self.unexplained = Some((span.bytes.start, Sign::Key));
+            return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
+        }
+        Ok(())
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Scalar, YamlError> {
+        let source = self.source;
+        let raw = source.get(span.bytes.clone()).unwrap_or("");
         // An empty plain scalar has an empty span, whatever text the parser gives it.
         let text = if style == ScalarStyle::Plain && raw.is_empty() { "" } else { text };
         if style == ScalarStyle::DoubleQuoted {
             refused_escape(raw).map_or(Ok(()), |message| Err(error_at(span, message)))?;
         }
-        if style == ScalarStyle::Plain && self.flow > 0 && text.contains('?') {
-            return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
-        }
-        let after = self.source.get(span.bytes.end..).unwrap_or("");
-        if style == ScalarStyle::Plain && self.flow > 0 && [":,", ":]", ":}"].iter().any(|end| after.starts_with(end)) {
+        let patched;
+        let text = if style == ScalarStyle::Plain && self.flow > 0 && !raw.is_empty() {
+            self.sign_in_brackets(raw, span)?;
+            let range = span.bytes.start - self.chunk.start..span.bytes.end - self.chunk.start;
+            patched = self.patched.plain(range, raw);
+            patched.as_deref().unwrap_or(text)
+        } else {
+            text
+        };
+        let follows = source[span.bytes.start..].chars().next();
+        if tag.is_some() && raw.is_empty() && self.flow > 0 && !follows.is_some_and(char::is_whitespace) {
             return Err(error_at(
                 span,
-                "a colon before a comma or bracket needs a space or quotes: Helm takes it for text",
+                "a tag inside brackets needs a blank after it, or Helm takes what follows for its end",
             ));
         }
         let tag = tag.map(short_tag);
@@ -426,6 +452,13 @@ impl<'s> Builder<'s> {
     }
 }
 
+/// The text of a key as JSON gets it.
+fn key_of(key: &Node) -> Result<String, YamlError> {
+    let refused = |what: &str| error_at(&key.span, format!("a {what} as a key, which Helm refuses"));
+    let scalar = key.scalar().ok_or_else(|| refused(key.type_name()))?;
+    key_text(&scalar.value).map_err(refused)
+}
+
 fn is_merge_key(event: &Event<'_>) -> bool {
     let Event::Scalar(text, style, _, tag) = event else { return false };
     text == "<<"
@@ -440,40 +473,4 @@ fn short_tag(tag: &Tag) -> String {
         Some(suffix) => format!("!!{suffix}"),
         None => format!("{}{}", tag.handle(), tag.suffix()),
     }
-}
-
-/// Escapes that YAML 1.2 knows and Helm's parser does not.
-fn refused_escape(raw: &str) -> Option<&'static str> {
-    let mut chars = raw.char_indices();
-    while let Some((_, c)) = chars.next() {
-        if c != '\\' {
-            continue;
-        }
-        let (at, escaped) = chars.next()?;
-        if escaped == '/' {
-            return Some("Helm does not know the escape `\\/`");
-        }
-        if escaped == 'u' {
-            let code = raw.get(at + 1..at + 5).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-            if code.is_some_and(|code| (0xd800..0xe000).contains(&code)) {
-                return Some("Helm refuses half of a surrogate pair (`\\ud800` to `\\udfff`)");
-            }
-        }
-    }
-    None
-}
-
-fn error_at(span: &Span, message: impl Into<String>) -> YamlError {
-    YamlError { line: span.line, column: span.column, message: message.into() }
-}
-
-fn at_end_of(before: &str, message: &str) -> YamlError {
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-    YamlError { line, column, message: message.into() }
-}
-
-fn place_of(source: &str, at: usize) -> Span {
-    let error = at_end_of(&source[..at], "");
-    Span { line: error.line, column: error.column, bytes: at..at }
 }

@@ -59,7 +59,7 @@ fn to_margin(text: &str, margin: usize) -> Zeroizing<String> {
 }
 
 /// Where a block ends: behind its last node, and behind the lines after it that are indented as far as it is.
-fn block_end(tree: &Tree, node: &Node) -> usize {
+pub(super) fn block_end(tree: &Tree, node: &Node) -> usize {
     let (source, column) = (tree.source(), node.span.column.saturating_sub(1));
     let mut last = node.span.bytes.start;
     last_node(node, node.span.bytes.start, &mut last);
@@ -112,7 +112,7 @@ fn last_node(node: &Node, start: usize, last: &mut usize) {
 
 /// Where the bracket at `start` is closed. A guess at quotes inside plain words may be wrong; the caller reads the text
 /// again and finds out.
-fn flow_end(source: &str, start: usize) -> Option<usize> {
+pub(super) fn flow_end(source: &str, start: usize) -> Option<usize> {
     let mut depth = 0;
     let mut before = ' ';
     let mut chars = source[start..].char_indices();

@@ -22,7 +22,15 @@ pub struct Secrets(Arc<Inner>);
 struct Inner {
     scrubber: RwLock<Scrubber>,
     /// Documents not yet looked through.
-    pending: Mutex<Vec<Zeroizing<Vec<u8>>>>,
+    pending: Mutex<Vec<Pending>>,
+}
+
+/// Gives documents when they are needed.
+type Source = Box<dyn FnOnce() -> Vec<Zeroizing<Vec<u8>>> + Send>;
+
+enum Pending {
+    Document(Zeroizing<Vec<u8>>),
+    Source(Source),
 }
 
 /// Never shows what it knows.
@@ -59,8 +67,13 @@ impl Secrets {
     /// document that cannot be read as YAML is looked through as text.
     pub fn learn_document(&self, bytes: &[u8]) {
         if bytes.len() <= LARGEST_DOCUMENT && !is_packed(bytes) {
-            self.pending().push(Zeroizing::new(bytes.to_vec()));
+            self.pending().push(Pending::Document(Zeroizing::new(bytes.to_vec())));
         }
+    }
+
+    /// Learns the documents that `source` gives, once something is to be said.
+    pub fn learn_later(&self, source: impl FnOnce() -> Vec<Zeroizing<Vec<u8>>> + Send + 'static) {
+        self.pending().push(Pending::Source(Box::new(source)));
     }
 
     /// The text with every known secret masked.
@@ -90,16 +103,26 @@ impl Secrets {
 
     /// Learns from the documents that were taken down.
     fn look_through(&self) {
-        let pending = std::mem::take(&mut *self.pending());
-        for document in pending {
-            self.write(|scrubber| match Tree::parse(&document) {
-                Ok(tree) => scrubber.learn_tree(&tree),
-                Err(_) => scrubber.learn_inside(&document),
+        // A source may itself open what adds to the list.
+        loop {
+            let pending = std::mem::take(&mut *self.pending());
+            if pending.is_empty() {
+                return;
+            }
+            let documents = pending.into_iter().flat_map(|pending| match pending {
+                Pending::Document(document) => vec![document],
+                Pending::Source(source) => source(),
             });
+            for document in documents {
+                self.write(|scrubber| match Tree::parse(&document) {
+                    Ok(tree) => scrubber.learn_tree(&tree),
+                    Err(_) => scrubber.learn_inside(&document),
+                });
+            }
         }
     }
 
-    fn pending(&self) -> MutexGuard<'_, Vec<Zeroizing<Vec<u8>>>> {
+    fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -134,6 +157,21 @@ mod tests {
             br#"{"kind":"List","items":[{"kind":"Secret","data":{"x":"SHVudGVyMw==","host":"ZGItcnc="}}]}"#,
         );
         assert_eq!(secrets.scrub("plain2hunter Hunter3 SHVudGVyMw== db-rw"), format!("{MASK} {MASK} {MASK} db-rw"));
+    }
+
+    #[test]
+    fn a_source_is_asked_once_and_only_when_something_is_said() {
+        let secrets = Secrets::default();
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        secrets.learn_later(move || {
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            vec![Zeroizing::new(b"password: hunter2hunter2\n".to_vec())]
+        });
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
+        assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 
     #[test]

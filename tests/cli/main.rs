@@ -7,12 +7,14 @@ mod deploy;
 mod diff;
 mod drift;
 mod edits;
+mod lint;
 mod parity;
 mod passphrase;
 mod plain_git;
 mod records;
 mod reference;
 mod refusals;
+mod upgrade;
 mod vault;
 
 use std::path::Path;

@@ -23,8 +23,8 @@ fn phrase_file(home: &Path, text: &str, mode: u32) -> PathBuf {
 /// Runs `dr` on a terminal of its own (`script` makes one), with these lines typed; gives what the terminal showed.
 fn on_a_terminal(home: &Path, args: &str, typed: &[&str]) -> (i32, String) {
     let line = format!("{} {args}", env!("CARGO_BIN_EXE_dr"));
-    let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--echo", "always", "--command", &line, "/dev/null"])
+    let mut child = Command::new("timeout")
+        .args(["60", "script", "--quiet", "--return", "--echo", "always", "--command", &line, "/dev/null"])
         .env_clear()
         .env("HOME", home)
         .env("USER", "operator")

@@ -5,6 +5,7 @@ mod diff;
 mod drift;
 mod edit;
 mod extract;
+mod lint;
 mod log;
 mod parity;
 mod plain_git;
@@ -13,6 +14,7 @@ mod record;
 mod rekey;
 mod show;
 mod sync;
+mod upgrade;
 mod verify;
 
 use std::io::IsTerminal;
@@ -89,6 +91,8 @@ enum ConfigVerb {
         #[arg(long, value_name = "N")]
         layer: Option<usize>,
     },
+    Lint(lint::LintArgs),
+    Upgrade(upgrade::UpgradeArgs),
     Extract(extract::ExtractArgs),
     Edit(edit::EditArgs),
     GitSetup(plain_git::GitSetupArgs),
@@ -127,6 +131,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
             ui.data(&values)?;
         }
         ConfigVerb::Extract(args) => return extract::run(ctx, ui, &args),
+        ConfigVerb::Lint(args) => return lint::run(ctx, ui, args).await,
+        ConfigVerb::Upgrade(args) => upgrade::run(ctx, ui, args).await?,
         ConfigVerb::Edit(args) => return edit::run(ctx, ui, args).await,
         ConfigVerb::GitSetup(args) => return plain_git::git_setup(ctx, ui, &args),
         ConfigVerb::Textconv(args) => return plain_git::textconv(ctx, ui, &args),

@@ -4,13 +4,16 @@ pub mod check;
 mod compare;
 pub mod edit;
 mod extract;
+mod lint;
 mod log;
 pub mod parity;
 mod plain_git;
 pub mod recipients;
 mod record;
 pub mod rekey;
+pub mod shipped;
 pub mod sync;
+mod upgrade;
 pub mod verify;
 mod when;
 
@@ -20,12 +23,14 @@ use zeroize::Zeroizing;
 
 pub use compare::{Access, CompareAsk, Compared, FORMS, compare};
 pub use extract::{Form, extract};
+pub use lint::{LintAsk, Linted, lint};
 pub use log::{Log, LogAsk, LogLine, log};
 pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
     Fate, Origin, PreparedRecords, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne, execute_records,
     plan_records,
 };
+pub use upgrade::{Target, UpgradeAsk, Upgraded, upgrade};
 
 use super::{Ctx, open};
 use crate::crypt::Identities;

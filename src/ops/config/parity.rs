@@ -181,6 +181,7 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
 
 fn side(ctx: &Ctx, settings: &Settings, text: &str) -> Result<(String, Side)> {
     if let Some(bytes) = file(text)? {
+        ctx.secrets().learn_document(&bytes);
         if let Some(file) = parity_file(text, &bytes)? {
             let identities = open::identities(settings, None)?;
             let name = format!("{text} ({}, {})", file.of, file.made.strftime("%Y-%m-%d"));

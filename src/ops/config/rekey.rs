@@ -72,7 +72,7 @@ fn planned(plan: &RekeyPlan) -> RekeyReport {
 pub fn rekey(ctx: &Ctx, dry_run: bool) -> Result<RekeyReport> {
     let settings = ctx.settings()?;
     let vault = open::vault(settings)?;
-    let identities = open::identities(settings, None)?;
+    let identities = open::identities(settings, None)?.unwitnessed();
     let mut plan = vault.rekey_plan()?;
     let mut report = planned(&plan);
     report.dry_run = dry_run;

@@ -94,8 +94,9 @@ fn identities(settings: &Settings, given: &[PathBuf]) -> Result<Identities> {
             None => more,
         });
     }
+    // Every version is opened, and nothing of what is in them is shown.
     match all {
-        Some(all) => Ok(all),
-        None => open::identities(settings, None),
+        Some(all) => Ok(all.unwitnessed()),
+        None => Ok(open::identities(settings, None)?.unwitnessed()),
     }
 }

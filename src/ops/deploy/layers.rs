@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::guard;
-use crate::values::lint::{Finding, lint};
+use crate::values::lint::{Context, Finding, lint, lint_with};
 use crate::values::overlay::{self, LayerKind, OverlayError};
 use crate::values::secret::secrets;
 use crate::values::{Tree, YamlError};
@@ -84,18 +84,29 @@ fn unreadable(layer: &GivenLayer, cause: YamlError) -> CommandError {
 ///
 /// # Errors
 /// [`Exit::Failure`] for a finding, [`Exit::Usage`] for a secret after a `--set` flag.
-pub(super) fn look_over(layers: &[GivenLayer], allow: &[String]) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
+pub(super) fn refuse(layers: &[GivenLayer], allow: &[String]) -> Result<()> {
     for layer in layers {
         if layer.kind != LayerKind::Values {
             refuse_secret(layer)?;
             continue;
         }
         let tree = Tree::parse(&layer.bytes).map_err(|cause| unreadable(layer, cause))?;
-        let findings = lint(&tree, &layer.bytes);
+        guard::refuse_findings(&layer.title(), &lint(&tree, &layer.bytes), allow)?;
+    }
+    Ok(())
+}
+
+/// Lints every file again, now that the chart and the release are known. The grave findings are the same.
+///
+/// # Errors
+/// Helm would not read one of them.
+pub(super) fn look_closer(layers: &[GivenLayer], context: &Context<'_>) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for layer in layers.iter().filter(|layer| layer.kind == LayerKind::Values) {
+        let tree = Tree::parse(&layer.bytes).map_err(|cause| unreadable(layer, cause))?;
         let file = layer.title();
-        guard::refuse_findings(&file, &findings, allow)?;
-        found.extend(findings.into_iter().map(|finding| Found { file: file.clone(), finding }));
+        let findings = lint_with(&tree, &layer.bytes, context).into_iter();
+        found.extend(findings.map(|finding| Found { file: file.clone(), finding }));
     }
     Ok(found)
 }
@@ -158,13 +169,13 @@ mod tests {
             (LayerKind::SetJson, "env={\"OPSCHAIN_LDAP_PASSWORD\":\"hunter2hunter2\"}"),
             (LayerKind::SetLiteral, "secretVault.unsealKey=hunter2hunter2"),
         ] {
-            let error = look_over(&[layer(kind, None, text)], &[]).unwrap_err();
+            let error = refuse(&[layer(kind, None, text)], &[]).unwrap_err();
             assert_eq!(error.exit(), Exit::Usage, "{text}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
             assert!(error.message().contains(kind.flag()), "{error}");
         }
         let fine =
             [layer(LayerKind::Set, None, "api.replicas=2"), layer(LayerKind::SetFile, Some("p"), "env.PGPASSWORD=x")];
-        assert!(look_over(&fine, &[]).unwrap().is_empty());
+        assert!(refuse(&fine, &[]).is_ok());
     }
 }

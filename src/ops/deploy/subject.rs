@@ -7,8 +7,9 @@ use super::{DeployAsk, RollbackAsk, Site, check};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm};
 use crate::ops::{Ctx, open};
-use crate::opschain::Version;
+use crate::opschain::{Version, keys};
 use crate::values::Tree;
+use crate::values::lint::Context;
 use crate::vault::{self, Deployment, How};
 
 /// Values and chart.
@@ -37,7 +38,6 @@ pub(super) struct Read {
     name: String,
     values: Zeroizing<Vec<u8>>,
     tree: Tree,
-    findings: Vec<Found>,
     version: Option<Version>,
 }
 
@@ -47,11 +47,11 @@ pub(super) struct Read {
 /// Helm would not read them, a lint forbids them, or they name another version than is asked for.
 pub(super) fn read(ask: &DeployAsk) -> Result<Read> {
     let name = layers::title(&ask.layers);
-    let findings = layers::look_over(&ask.layers, &ask.manner.allow)?;
+    layers::refuse(&ask.layers, &ask.manner.allow)?;
     let values = layers::merge(&ask.layers)?;
     let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(&name))?;
     let version = check::wanted_version(ask, &name, &tree)?;
-    Ok(Read { name, values, tree, findings, version })
+    Ok(Read { name, values, tree, version })
 }
 
 /// What the operator brings.
@@ -59,9 +59,14 @@ pub(super) fn read(ask: &DeployAsk) -> Result<Read> {
 /// # Errors
 /// The chart cannot be had, or is of another version.
 pub(super) async fn of_files(site: &Site, ask: DeployAsk, read: Read) -> Result<Subject> {
-    let Read { name, values, tree, findings, version } = read;
+    let Read { name, values, tree, version } = read;
     let (chart, facts, source) = check::bring_chart(&site.settings, &ask, version.as_ref(), &site.helm).await?;
     check::refuse_other_version(&ask, version.as_ref(), &facts)?;
+    // A chart whose own values cannot be read says nothing of keys; what it is good for, helm will say.
+    let defaults = site.helm.show_values(&chart.path()).await.ok().and_then(|text| Tree::parse(text.as_bytes()).ok());
+    let release = version.as_ref().and_then(Version::dated_tag);
+    let context = Context { defaults: defaults.as_ref(), version: release.as_deref(), facts: &keys::FACTS };
+    let findings = layers::look_closer(&ask.layers, &context)?;
     Ok(Subject {
         how: How::Deploy,
         name,

@@ -48,7 +48,7 @@ const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 pub(super) async fn cluster(ctx: &Ctx, sheet: &mut Sheet) {
     let install = &ctx.install;
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
-        Ok(cluster) => cluster,
+        Ok(cluster) => cluster.hushed(ctx.secrets()),
         Err(error) => return sheet.failed("cluster", error),
     };
     let context = cluster.context();

@@ -165,6 +165,13 @@ pub fn set_file_parts(text: &str) -> Result<(&str, String), &'static str> {
     if path.is_empty() { Err("the key has no file: write KEY=PATH") } else { Ok((key, path)) }
 }
 
+/// JSON on one line that Helm's YAML parser reads as the same value.
+pub(super) fn as_json(value: &Value) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(Vec::new());
+    json::write(value, &mut text);
+    Zeroizing::new(String::from_utf8_lossy(&text).into_owned())
+}
+
 fn apply(number: usize, layer: Layer<'_>, base: &mut Map<String, Value>) -> Result<(), OverlayError> {
     let wrong = |(at, cause): (usize, &'static str)| OverlayError::Set {
         layer: number,

@@ -192,15 +192,16 @@ pub fn canaries(round: usize) -> Vec<Canary> {
         .map(|number| {
             let (name, shape) = SHAPES[number % SHAPES.len()];
             let (needles, yaml) = shape(&Seed(number + round * COUNT));
-            Canary { label: format!("canary {number} ({name})"), needles, yaml }
+            Canary { label: format!("canary {number} of {round} ({name})"), needles, yaml }
         })
         .collect()
 }
 
-/// An operator's values file with all of them in it.
-pub fn values(canaries: &[Canary], version: &str) -> String {
+/// An operator's values file with all of them in it, marked as `mark`.
+pub fn values(canaries: &[Canary], mark: &str) -> String {
+    let version = "2026-08-20";
     let mut text = format!(
-        "env:\n  OPSCHAIN_VERSION: \"{version}\"\n  OPSCHAIN_KUBERNETES_NAMESPACE: opschain\n  TZ: UTC\nstopped: false\ncanaries:\n"
+        "# {mark}\nenv:\n  OPSCHAIN_VERSION: \"{version}\"\n  OPSCHAIN_KUBERNETES_NAMESPACE: opschain\n  TZ: UTC\nstopped: false\ncanaries:\n"
     );
     for (number, canary) in canaries.iter().enumerate() {
         text.push_str(&format!("  site{number}:\n"));

@@ -1,8 +1,8 @@
 //! What `dr` sees of the world in these tests: a home, a helm and a Kubernetes API that both say too much.
 //!
-//! Neither is real. The helm is a script that keeps releases in a folder and prints dumps of what it is given, as
-//! `helm --debug` does; the API server keeps objects in memory and quotes secrets in its refusals. Both stand outside of
-//! what is searched. `tests/live/secrets.rs` does the same with the real ones.
+//! Neither is real. The helm is a script that keeps releases in a folder and prints dumps of what it is given and of what
+//! is live, as `helm --debug` does; the API server keeps objects in memory, gives out Secrets, and quotes what is live in
+//! its refusals. Both stand outside of what is searched. `tests/live/secrets.rs` does the same with the real ones.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -34,12 +34,12 @@ pub struct Ran {
 }
 
 impl World {
-    /// A world whose stand-ins know `leaks`.
-    pub fn new(leaks: &str) -> Self {
+    /// A world whose stand-ins say the first of `leaks` of values with the mark `# first` in them, else the second.
+    pub fn new(leaks: [&str; 2]) -> Self {
         let folder = || tempfile::Builder::new().prefix("dr-canary-").tempdir_in("/tmp").unwrap();
         let (home, tmp, operator) = (folder(), folder(), folder());
         let refusing = Arc::new(AtomicBool::new(false));
-        let port = serve(leaks.to_owned(), Arc::clone(&refusing));
+        let port = serve(operator.path().join("live"), Arc::clone(&refusing));
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
@@ -48,7 +48,9 @@ impl World {
         });
         let world = Self { home, tmp, operator, refusing };
         world.own("kubeconfig", &kubeconfig.to_string());
-        world.own("leaks", leaks);
+        world.own("live", "");
+        world.own("leaks-first", leaks[0]);
+        world.own("leaks-second", leaks[1]);
         world.own(
             "chart/Chart.yaml",
             "apiVersion: v2\nname: opschain\nversion: 2026.8.20\nappVersion: \"2026-08-20\"\n",
@@ -104,9 +106,11 @@ facts() { sed 's/^/  /' $own/chart/Chart.yaml; }
 case "$sub" in
 version) echo v4.1.4; exit 0 ;;
 esac
-cat $own/leaks >&2
+given=
+[ $sub = upgrade ] && { cat > $own/given; given=second; grep -q '# first' $own/given && given=first; cat $own/leaks-$given >&2; }
+cat $own/live >&2
 if [ -e $own/refusing ]; then
-    printf 'Error: UPGRADE FAILED: cannot patch "opschain" with kind Secret: Secret in version "v1" cannot be handled: %s\n' "$(cat $own/leaks)" >&2
+    printf 'Error: UPGRADE FAILED: cannot patch "opschain" with kind Secret: Secret in version "v1" cannot be handled: %s\n' "$(cat $own/live)" >&2
     exit 1
 fi
 case "$sub" in
@@ -150,28 +154,28 @@ upgrade)
         shift
     done
     if [ $dry ]; then
-        cat > /dev/null
         printf 'NAME: opschain\nHOOKS:\nMANIFEST:\n'
         cat $own/manifest
         exit 0
     fi
     n=$((last + 1))
-    cat > $state/values-$n
+    mv $own/given $state/values-$n
+    cp $own/leaks-$given $own/live
     printf '%s' "$description" > $state/description-$n
-    cat $own/leaks
+    cat $own/live
     printf 'Release "opschain" has been upgraded. Happy Helming!\n' ;;
 esac
 exit 0
 "#;
 
 /// Serves a Kubernetes API on loopback and gives its port.
-fn serve(leaks: String, refusing: Arc<AtomicBool>) -> u16 {
+fn serve(live: PathBuf, refusing: Arc<AtomicBool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let objects: Arc<Mutex<BTreeMap<String, Value>>> = Arc::default();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (objects, leaks) = (Arc::clone(&objects), leaks.clone());
+            let (objects, leaks) = (Arc::clone(&objects), std::fs::read_to_string(&live).unwrap_or_default());
             let refuse = refusing.load(Ordering::Relaxed);
             std::thread::spawn(move || answer(stream, &objects, &leaks, refuse));
         }

@@ -189,7 +189,7 @@ fn hunk_lines(page: &mut Page, hunks: &[Hunk]) {
         }
         page.line(format!("    {}", paint(CHANGED, &hunk.head())));
         for line in hunk.lines.iter().take(left) {
-            let text = format!("{}{}", line.sign.char(), line.text);
+            let text = format!("{}{}", line.sign.char(), printable(&line.text));
             match line.sign {
                 Sign::Same => page.line(format!("    {text}")),
                 Sign::Added => page.line(format!("    {}", paint(ADDED, &text))),
@@ -215,11 +215,17 @@ fn field_lines(page: &mut Page, fields: &[Field]) {
     }
 }
 
+/// Text of a values file on its way to a terminal: control characters are spelt out, so that they control nothing.
+pub(super) fn printable(text: &str) -> String {
+    let spelt = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(spelt).collect()
+}
+
 /// Both sides of a field.
 pub(super) fn both(field: &Field) -> String {
-    match (&field.old, &field.new) {
+    match (field.old.as_deref().map(printable), field.new.as_deref().map(printable)) {
         (Some(old), Some(new)) => format!("{old} -> {new}"),
-        (None, Some(one)) | (Some(one), None) => one.clone(),
+        (None, Some(one)) | (Some(one), None) => one,
         (None, None) => String::new(),
     }
 }
@@ -255,7 +261,13 @@ mod tests {
         let scrubber = Scrubber::new(FingerprintKey::from_bytes(&[3; 32]));
         let mut page = Page::new(width);
         change_lines(&mut page, &diff(&tree(old), &tree(new), &scrubber));
-        anstream::adapter::strip_str(page.text()).to_string()
+        // Colours are all that may stand there as escapes.
+        let colours = |text: &str| {
+            ["\u{1b}[0m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[2m"]
+                .iter()
+                .fold(text.to_owned(), |text, code| text.replace(code, ""))
+        };
+        colours(page.text())
     }
 
     #[test]
@@ -270,6 +282,12 @@ mod tests {
         assert!(text.contains("~ env.OPSCHAIN_VERSION  \"2026-08-20\" ->\n    \"2026-09-14\""), "{text}");
         assert!(text.contains("+ env.TZ  \"UTC\""), "{text}");
         assert!(text.contains("1 (number) -> \"1\"\n    (string)"), "{text}");
+    }
+
+    #[test]
+    fn control_characters_in_texts_control_nothing() {
+        let text = written("t: \"a\\nb\"\nu: x\n", "t: \"a\\n\\e[2Jb\"\nu: \"\\e[2J\"\n", 80);
+        assert!(!text.contains('\u{1b}') && text.contains("+\\u{1b}[2Jb") && text.contains("\\u001b[2J"), "{text}");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::human::{both, heading, value};
+use super::human::{both, heading, printable, value};
 use crate::ops::config::Compared;
-use crate::values::diff::{Change, Class, Inside, What};
+use crate::values::diff::{Change, Class, Inside, Renamed, What};
 
 /// The page.
 pub(super) fn page(compared: &Compared) -> String {
@@ -24,11 +24,7 @@ pub(super) fn page(compared: &Compared) -> String {
     }
     if !diff.changes.is_empty() {
         text.push_str("| | Path | Before | After |\n|---|---|---|---|\n");
-        rows(&mut text, &diff.changes, "");
-        for renamed in &diff.renamed {
-            let (from, to) = (cell(&renamed.from.to_string()), cell(&renamed.to.to_string()));
-            let _ = writeln!(text, "| renamed | {to} | from {from} | |");
-        }
+        rows(&mut text, &diff.changes, &diff.renamed, "");
         details(&mut text, &diff.changes);
     }
     if let (Class::Changed, Some(words)) = (diff.class, &layout) {
@@ -48,7 +44,7 @@ pub(super) fn page(compared: &Compared) -> String {
     text
 }
 
-fn rows(text: &mut String, changes: &[Change], outer: &str) {
+fn rows(text: &mut String, changes: &[Change], renamed: &[Renamed], outer: &str) {
     for change in changes.iter().filter(|change| !change.is_renamed()) {
         let word = match change.what {
             What::Added => "**added**",
@@ -65,7 +61,7 @@ fn rows(text: &mut String, changes: &[Change], outer: &str) {
         };
         let path = format!("{outer}{}", change.path);
         match &change.inside {
-            Some(Inside::Document { changes, .. }) => rows(text, changes, &format!("{path} » ")),
+            Some(Inside::Document { changes, renamed, .. }) => rows(text, changes, renamed, &format!("{path} » ")),
             Some(inside) if change.what == What::Changed => {
                 let _ = writeln!(text, "| {word} | {} | {} | see below |", cell(&path), heading(inside, "", ""));
             }
@@ -77,6 +73,10 @@ fn rows(text: &mut String, changes: &[Change], outer: &str) {
             }
         }
     }
+    for renamed in renamed {
+        let place = |path: &crate::values::Path| cell(&format!("{outer}{path}"));
+        let _ = writeln!(text, "| renamed | {} | from {} | |", place(&renamed.to), place(&renamed.from));
+    }
 }
 
 fn details(text: &mut String, changes: &[Change]) {
@@ -87,7 +87,7 @@ fn details(text: &mut String, changes: &[Change]) {
                 for hunk in hunks {
                     let _ = writeln!(body, "{}", hunk.head());
                     for line in &hunk.lines {
-                        let _ = writeln!(body, "{}{}", line.sign.char(), line.text);
+                        let _ = writeln!(body, "{}{}", line.sign.char(), printable(&line.text));
                     }
                 }
             }

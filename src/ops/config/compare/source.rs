@@ -98,7 +98,9 @@ impl<'c> Sources<'c> {
             Operand::VaultAt(revision) => self.vault_at(&revision)?,
             Operand::Word(word) => self.word(&word)?,
         };
+        self.settings.keyring.secrets().learn_document(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
+        self.ctx.secrets().learn_tree(&tree);
         Ok(Found { name, bytes, tree })
     }
 

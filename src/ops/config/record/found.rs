@@ -49,6 +49,10 @@ pub(super) async fn find(settings: &Settings, mut ask: RecordAsk) -> Result<(Rec
             vec![of_file(name.clone(), Ok(bytes.clone()), Ok(at), &ask)]
         }
     };
+    found
+        .iter()
+        .filter_map(|one| one.bytes.as_ref().ok())
+        .for_each(|bytes| settings.keyring.secrets().learn_document(bytes));
     Ok((ask, found))
 }
 

@@ -192,6 +192,9 @@ pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> 
     let mut eye = look::Eye::new(ctx, settings, &ask, archive.as_ref().map(|(_, facts)| facts), &vault)?;
     let (mut items, mut drafts) = (Vec::new(), Vec::new());
     for found in found {
+        if let Ok(bytes) = &found.bytes {
+            ctx.secrets().learn_document(bytes);
+        }
         let (item, draft) = eye.look(found);
         if let (true, Fate::Refused { reason }) = (single, &item.fate) {
             return Err(CommandError::new(Exit::Usage, format!("{}: {reason}", item.from))

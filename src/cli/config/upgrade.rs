@@ -1,0 +1,114 @@
+//! `dr config upgrade`: arguments in, a proposal and its report out.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::ops::Ctx;
+use crate::ops::config::{self, Target, UpgradeAsk, Upgraded};
+use crate::ui::{Page, Report, Ui};
+use crate::values::upgrade::{Fate, Item};
+
+/// Carry your edits into a new release's values file, as a proposal to review
+///
+/// Three files are merged: the shipped values of the release that you come from, those of the release to go to, and
+/// yours. What you changed stays, with your quotes and comments; what you left alone becomes new; the text, its comments
+/// and its order are the new file's. The report says what is new, gone, renamed or in conflict. Nothing is deployed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dr config upgrade 2026-08-20 2026-09-14 -f values.yaml --out values-2026-09-14.yaml
+  dr config upgrade old/values.yaml opschain-2026.10.8.tgz -f live --out - | less")]
+pub struct UpgradeArgs {
+    /// The release that you come from: its values file, its chart (folder, archive, `oci://...`), or its version
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// The release to go to, likewise
+    #[arg(value_name = "TO")]
+    to: String,
+    /// Your values: a file, or a deployment
+    #[arg(short = 'f', long, value_name = "FILE|DEPLOYMENT", default_value = "live")]
+    values: String,
+    /// Where the proposal goes (mode 0600); `-` is stdout; without it, there is only the report
+    #[arg(long = "out", value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write over the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the verb.
+pub async fn run(ctx: &Ctx, ui: &Ui, args: UpgradeArgs) -> Result<()> {
+    let target = match args.out {
+        None => Target::Nowhere,
+        Some(path) if path.as_os_str() == "-" => Target::Stdout,
+        Some(path) => Target::File(path),
+    };
+    let to_stdout = target == Target::Stdout;
+    let ask = UpgradeAsk { from: args.from, to: args.to, values: args.values, target, force: args.force };
+    let upgraded = config::upgrade(ctx, ask).await?;
+    if to_stdout {
+        // stdout is the file; the report goes where people look.
+        ui.plan(&upgraded);
+        return ui.data(upgraded.text.as_bytes());
+    }
+    ui.report(&upgraded)
+}
+
+impl Report for Upgraded {
+    fn human(&self, page: &mut Page) {
+        page.heading(&format!("{}, from {} to {}", self.values, self.from, self.to));
+        let chapters = [
+            (Fate::Conflict, "Changed by you and by the release; yours stands:"),
+            (Fate::Removed, "Gone from the release; yours stays where you had changed it:"),
+            (Fate::Renamed, "Has another name now; yours is there:"),
+            (Fate::NewDefault, "Has a new default, which you get:"),
+            (Fate::New, "New:"),
+            (Fate::Kept, "Yours, as before:"),
+            (Fate::Own, "Your own, which neither release has:"),
+        ];
+        for (fate, title) in chapters {
+            let items: Vec<&Item> = self.items.iter().filter(|item| item.fate == fate).collect();
+            if items.is_empty() {
+                continue;
+            }
+            page.gap();
+            page.line(title);
+            for item in items {
+                page.wrapped("  ", "      ", &said(item));
+            }
+        }
+        if self.items.is_empty() {
+            page.line("Nothing changes but comments and layout.");
+        }
+        page.gap();
+        match &self.proposal {
+            Some(file) => {
+                page.line(format!("Written to {file}."));
+                page.next(&format!("dr config diff {} {file}", self.values));
+            }
+            None => page.line("With --out FILE, the proposal is written."),
+        }
+    }
+}
+
+fn said(item: &Item) -> String {
+    let path = match &item.was {
+        Some(was) => format!("{} (was {was})", item.path),
+        None => item.path.to_string(),
+    };
+    let value = |value: &Option<String>| value.clone().unwrap_or_default();
+    let (old, new, yours) = (value(&item.old), value(&item.new), value(&item.yours));
+    match item.fate {
+        Fate::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
+        Fate::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
+        Fate::Removed if item.old == item.yours => format!("{path}: {old}; was the default, dropped"),
+        Fate::Removed => format!("{path}: {yours}; default was {old}"),
+        Fate::Renamed => format!("{path}: {yours}"),
+        Fate::NewDefault => format!("{path}: {old} -> {new}"),
+        Fate::New => format!("{path}: {new}"),
+        Fate::Kept => format!("{path}: {yours}; default {new}"),
+        Fate::Own => format!("{path}: {yours}"),
+    }
+}

@@ -1,0 +1,62 @@
+//! The values that a chart brings: from a values file, a chart, or the chart of a version.
+
+use std::path::Path;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::ChartSource;
+use crate::ops::{Ctx, open};
+use crate::opschain::Version;
+use crate::values::Tree;
+
+/// A chart's own values.
+pub struct Shipped {
+    /// What they were called.
+    pub name: String,
+    /// Their text, comments and all.
+    pub text: String,
+    /// What Helm reads from it.
+    pub tree: Tree,
+}
+
+/// Reads the values that `text` names: a values file, a chart's folder, a packed chart (`.tgz`), a chart in a registry
+/// (`oci://...`, of the version given), or a version, whose chart is the one of the settings. The first two need nothing
+/// else; the others need helm.
+///
+/// # Errors
+/// Nothing is there, helm cannot bring it, or it is not YAML that Helm reads.
+pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Shipped> {
+    let path = Path::new(text);
+    let file = if path.is_dir() { path.join("values.yaml") } else { path.to_owned() };
+    let is_values = file.is_file() && file.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let found = if is_values {
+        let bytes = std::fs::read(&file)
+            .map_err(|e| CommandError::new(Exit::NotFound, format!("read {}", file.display())).because(e))?;
+        // What is not UTF-8 is refused below, with its place.
+        Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+        String::from_utf8_lossy(&bytes).into_owned()
+    } else if text.starts_with("oci://") || path.exists() {
+        from_helm(ctx, ChartSource::parse(text), version).await?
+    } else if let Some(version) = named_version(text) {
+        let settings = open::settings_or_defaults(ctx)?;
+        from_helm(ctx, ChartSource::parse(&settings.install.chart), Some(&version)).await?
+    } else {
+        return Err(CommandError::new(Exit::NotFound, format!("there is no values file, chart or version `{text}`"))
+            .hint("Give a values file, a chart's folder or archive, `oci://...`, or a version such as 2026-08-20."));
+    };
+    let tree = Tree::parse(found.as_bytes()).map_err(|error| CommandError::from(error).context(text))?;
+    Ok(Shipped { name: text.to_owned(), text: found, tree })
+}
+
+/// A version that a release may have: a date or three numbers.
+fn named_version(text: &str) -> Option<Version> {
+    text.parse::<Version>().ok().filter(|version| version.chart().is_some())
+}
+
+async fn from_helm(ctx: &Ctx, source: ChartSource, version: Option<&Version>) -> Result<String> {
+    let settings = open::settings_or_defaults(ctx)?;
+    let helm = open::helm(&settings, &settings.install.namespace).await?;
+    let named = |error: CommandError| error.context(format!("bring chart {}", source.text()));
+    let number = version.and_then(Version::chart);
+    let chart = helm.bring(&source, number.as_deref()).await.map_err(|error| named(error.into()))?;
+    helm.show_values(&chart.path()).await.map_err(|error| named(error.into()))
+}

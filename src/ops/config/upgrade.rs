@@ -1,0 +1,144 @@
+//! `dr config upgrade`: a new release's values file with the operator's edits, as a proposal.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{Which, shipped};
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::{Ctx, open};
+use crate::opschain::keys;
+use crate::values::upgrade::{Item, Three, UpgradeError, propose};
+use crate::values::{Scrubber, Tree};
+
+/// What is asked.
+#[derive(Debug)]
+pub struct UpgradeAsk {
+    /// The shipped values that the operator comes from: see [`shipped::read`].
+    pub from: String,
+    /// Those to go to.
+    pub to: String,
+    /// The operator's: a file, or a deployment.
+    pub values: String,
+    /// Where the proposal goes.
+    pub target: Target,
+    /// Whether a file that is there is written over.
+    pub force: bool,
+}
+
+/// Where the proposal goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Nowhere: only the report is wanted.
+    Nowhere,
+    /// To the caller, who writes it to stdout.
+    Stdout,
+    /// Into a file, which only its owner may read.
+    File(PathBuf),
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Upgraded {
+    /// The old shipped values.
+    pub from: String,
+    /// The new ones.
+    pub to: String,
+    /// The operator's.
+    pub values: String,
+    /// The file that the proposal was written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<String>,
+    /// What happened to each key that is not simply the same, worst first.
+    pub items: Vec<Item>,
+    /// The proposal, for stdout.
+    #[serde(skip)]
+    pub text: Zeroizing<String>,
+}
+
+/// Merges the three files and writes the proposal.
+///
+/// # Errors
+/// One of them cannot be found or read; the file is there already; the new file's text cannot take the edits, so that
+/// Helm would read something else than the merge says: then nothing is written.
+pub async fn upgrade(ctx: &Ctx, ask: UpgradeAsk) -> Result<Upgraded> {
+    if let Target::File(path) = &ask.target
+        && path.exists()
+        && !ask.force
+    {
+        return Err(is_there(path));
+    }
+    let old = shipped::read(ctx, &ask.from, None).await?;
+    let new = shipped::read(ctx, &ask.to, None).await?;
+    let (values, yours) = operators(ctx, &ask.values)?;
+    let scrubber = scrubber(ctx);
+    let three = Three { old: &old.tree, new: &new.tree, yours: &yours };
+    let proposal = propose(three, &keys::FACTS, &scrubber).map_err(refused)?;
+    let written = match &ask.target {
+        Target::File(path) => {
+            write(path, proposal.text.as_bytes(), ask.force)?;
+            Some(path.display().to_string())
+        }
+        Target::Nowhere | Target::Stdout => None,
+    };
+    Ok(Upgraded { from: old.name, to: new.name, values, proposal: written, items: proposal.items, text: proposal.text })
+}
+
+/// The operator's values: a file, or a deployment of the vault.
+fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
+    let is_file = text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml") || Path::new(text).is_file();
+    let bytes = if is_file {
+        std::fs::read(text)
+            .map(Zeroizing::new)
+            .map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))?
+    } else {
+        super::cat(ctx, &Which::Named(text.to_owned()), None)?
+    };
+    let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+    Ok((text.to_owned(), tree))
+}
+
+/// With the vault's key where there is one, so that fingerprints are those of other reports; else masks have none.
+fn scrubber(ctx: &Ctx) -> Scrubber {
+    let key = ctx.settings().ok().and_then(|settings| {
+        let vault = open::vault(settings).ok()?;
+        vault.fingerprint_key(&open::identities(settings, None).ok()?).ok()
+    });
+    Scrubber::new(key)
+}
+
+fn refused(error: UpgradeError) -> CommandError {
+    let hint = match &error {
+        UpgradeError::Documents(_) => "Merge the documents of that file into one first.",
+        UpgradeError::Unfaithful(_) | UpgradeError::Broken(_) => {
+            "Nothing was written. Take that key out of your file for this run, and put it into the proposal by hand."
+        }
+    };
+    CommandError::new(Exit::Failure, error.to_string()).hint(hint)
+}
+
+fn is_there(path: &Path) -> CommandError {
+    CommandError::new(Exit::NotEmpty, format!("{} is there already", path.display()))
+        .hint("Give another name with --out, or --force to write over it.")
+}
+
+/// Writes a file that only its owner may read, whole or not at all: a crash leaves the old one or none, and a temporary
+/// file of mode 0600 beside it at worst.
+fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
+    use std::io::Write;
+    let failed =
+        |error: std::io::Error| CommandError::new(Exit::Failure, format!("write {}", path.display())).because(error);
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
+    persisted.map_err(|error| match error.error.kind() {
+        std::io::ErrorKind::AlreadyExists => is_there(path),
+        _ => failed(error.error),
+    })?;
+    Ok(())
+}

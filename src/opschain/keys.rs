@@ -1,0 +1,161 @@
+//! The keys of `values.yaml` that the releases of OpsChain know: since when, until when, and what came instead.
+//!
+//! Taken from the published values files and the changelog up to 2026-10-08; the chart's own defaults, where they are at
+//! hand, come on top.
+
+use crate::values::lint::{Facts, KeyFact, Shape};
+
+/// All of it, as [`crate::values::lint::lint_with`] takes it.
+pub const FACTS: Facts = Facts { keys: KEYS, shapes: SHAPES, twins: TWINS };
+
+const fn always(keys: &'static str) -> KeyFact {
+    KeyFact { keys, from: None, until: None, instead: None }
+}
+
+const fn since(from: &'static str, keys: &'static str) -> KeyFact {
+    KeyFact { keys, from: Some(from), until: None, instead: None }
+}
+
+const fn until(until: &'static str, keys: &'static str, instead: Option<&'static str>) -> KeyFact {
+    KeyFact { keys, from: None, until: Some(until), instead }
+}
+
+const KEYS: &[KeyFact] = &[
+    always("{stopped,sshKnownHostsConfigMapRef,nameOverride,createExamplesNamespace,useCertManager}"),
+    always("{nodeSelector,kubectl}.*"),
+    always("api.{replicas,hostName,certificateSecretName,image,debugSidecar}"),
+    always("apiWorker.{replicas,terminationGracePeriodSeconds,image,debugSidecar}"),
+    always("mintModelStepsApi.{enabled,replicas,image,debugSidecar}"),
+    always("debugToolbox.{enabled,image}"),
+    always("fuseDevicePlugin.{enabled,version,image}"),
+    always("sharedVolumes.{projectGitRepos,stepProperties}.{storageClass,accessMode,size}"),
+    always("buildService.{rootless,volume.{storageClass,accessMode,size},certificateSecretName,image,debugSidecar}"),
+    always("imageRegistry.{certificateSecretName,copyCommandOverride}"),
+    always("ldap.{enabled,replicas,volume.*,image,debugSidecar}"),
+    always("logAggregator.{additionalOutputConfig,image,debugSidecar}"),
+    always("db.{forcePgHost,forcePgPort,recoveryMode}"),
+    always("secretVault.{externalCertificateSecretName,internalCertificateSecretName}"),
+    always("secretVault.externalService.{enabled,nodePort}"),
+    always(
+        "kong.{priorityClassName,image.*,ingressController.*,nameOverride,proxy.*,admin.*,containerSecurityContext.*,**}",
+    ),
+    always("trow.{priorityClassName,image.*,trow.*,imagePullSecrets,nameOverride,fullnameOverride,service.*,**}"),
+    always("trow.{volumeClaim.*,ingress.*,env.*}"),
+    always("env.{OPSCHAIN_VERSION,POSTGRESQL_VERSION,OPSCHAIN_KUBERNETES_NAMESPACE,OPSCHAIN_GUI_BASE_URL}"),
+    always(
+        "env.{OPSCHAIN_IMAGE_REGISTRY_HOST,OPSCHAIN_INGRESS_TLS_PORT,OPSCHAIN_API_HOST_NAME,OPSCHAIN_AUTH_STRATEGY}",
+    ),
+    always("env.{OPSCHAIN_DETERMINISTIC_KEY,OPSCHAIN_KEY_DERIVATION_SALT,OPSCHAIN_PRIMARY_KEY,PGPASSWORD,TZ,hostName}"),
+    always("env.{OPSCHAIN_DOCKER_PASSWORD,OPSCHAIN_DOCKER_USER,OPSCHAIN_LDAP_PASSWORD,OPSCHAIN_LDAP_ADMIN}"),
+    always("env.{OPSCHAIN_LDAP_BASE_DN,OPSCHAIN_LDAP_DOMAIN,OPSCHAIN_LDAP_ORGANISATION,OPSCHAIN_LDAP_LOG_LEVEL,*}"),
+    since("2025-01-15", "openbao.{fullnameOverride,global.*,injector.*,server.*,**}"),
+    since("2025-01-15", "{vaultAddress,vaultAuthMethod,vaultToken,vaultUsername,vaultPassword,vaultMountPath}"),
+    since("2025-01-15", "{vaultUseMintEncryption,vaultClientOptions}"),
+    since("2025-01-15", "{mintPressLicence,mintPressTransportableKey,mintPressChefClientKey}"),
+    since("2025-09-30", "global.{secretVaultExternalHostName,**}"),
+    since("2026-01-27", "stopDatabase"),
+    since("2026-01-27", "db.cnpg.{clusterName,resources.*,imageName,primaryUpdateStrategy,primaryUpdateMethod,env.*}"),
+    since("2026-01-27", "db.cnpg.{disableReadOnlyServices,primaryHeadlessService.enabled,annotations.*,instances}"),
+    since("2026-01-27", "db.cnpg.database.{name,owner,secretName}"),
+    since("2026-01-27", "db.cnpg.storage.{size,storageClass}"),
+    since("2026-01-27", "db.cnpg.externalService.{enabled,nodePort}"),
+    since("2026-01-27", "db.cnpg.{externalClusters,replica.{enabled,primary,source,promotionToken}}"),
+    since("2026-01-27", "db.cnpg.security.tls.{serverAltDNSNames,customCerts.*}"),
+    since("2026-01-27", "db.cnpg.security.pgHba.{customRules,additionalCidrs}"),
+    since("2026-01-27", "db.cnpg.postgresql.parameters.*"),
+    since("2026-02-20", "logAggregator.volume.{storageClass,accessMode,size}"),
+    since("2026-03-27", "secretVault.unsealKey"),
+    since("2026-03-27", "env.OPSCHAIN_ENCRYPTION_SEED_KEY"),
+    since("2026-04-21", "env.OPSCHAIN_TOKEN_SECRET_KEY"),
+    since("2026-05-26", "registryReconcile.{enabled,schedule,successfulJobsHistoryLimit,failedJobsHistoryLimit,env.*}"),
+    since("2026-05-26", "registryReconcile.{image,resources.*}"),
+    since(
+        "2026-06-04",
+        "{api,apiWorker,mintModelStepsApi,debugToolbox,buildService,imageCopyJob,ldap,logAggregator}.env",
+    ),
+    since("2026-07-09", "db.backup.{image,imagePullPolicy,maxRate,storage.*,retention.{count,days},resources.*}"),
+    since("2026-07-09", "db.backup.periodic.{enabled,method,schedule,successfulJobsHistoryLimit}"),
+    since("2026-07-09", "db.backup.periodic.{failedJobsHistoryLimit,timeoutSeconds,startingDeadlineSeconds}"),
+    since("2026-07-09", "db.backup.preDeploy.{enabled,method,timeoutSeconds}"),
+    since("2026-07-09", "db.backup.recovery.{enabled,mountDataVolume,dataVolumeClaim,resources.*}"),
+    since("2026-07-28", "db.cnpg.pooler.{enabled,instances,resources.*,image,imagePullPolicy,pgbouncer.*}"),
+    since("2026-07-28", "db.cnpg.pooler.terminationGracePeriodSeconds"),
+    since("2026-08-10", "reloader.{global.*,image.*,reloader.*,**}"),
+    since(
+        "2026-08-10",
+        "rollStaleSecretVaultPods.{enabled,schedule,successfulJobsHistoryLimit,failedJobsHistoryLimit}",
+    ),
+    since("2026-08-10", "rollStaleSecretVaultPods.{image,resources.*}"),
+    since("2026-08-20", "imageWarmJob.{enabled,timeoutSeconds,image,env}"),
+    since("2026-08-20", "global.secretVaultExternalPort"),
+    since("2026-09-10", "rolloutGuard.{enabled,migrationVersion,drainTimeoutSeconds,migrationWaitTimeoutSeconds}"),
+    since("2026-09-10", "trustStore.certificates.*"),
+    since("2026-10-08", "priorityClasses.{enabled,runner.{name,value}}"),
+    since("2026-10-08", "{api,apiWorker,mintModelStepsApi,buildService,ldap,logAggregator,trow}.resources.*"),
+    until("2026-01-27", "db.image", Some("db.cnpg.imageName")),
+    until("2026-01-27", "db.volume", Some("db.cnpg.storage")),
+    until("2026-01-27", "db.maxConnections", Some("db.cnpg.postgresql.parameters.max_connections")),
+    until("2026-01-27", "db.shmVolume", Some("db.cnpg")),
+    until("2026-03-27", "secretVault.volume", None),
+    until("2026-05-18", "mintPressSSHKey", None),
+    until("2026-07-17", "mintModelApi", None),
+    until(
+        "2026-08-20",
+        "global.ingressTlsPort",
+        Some("global.secretVaultExternalPort: as long as this one is set, it wins"),
+    ),
+];
+
+const SHAPES: &[(&[&str], Shape)] = &[
+    (&["env", "OPSCHAIN_DETERMINISTIC_KEY"], Shape::Characters(32)),
+    (&["env", "OPSCHAIN_ENCRYPTION_SEED_KEY"], Shape::Characters(32)),
+    (&["env", "OPSCHAIN_KEY_DERIVATION_SALT"], Shape::Characters(32)),
+    (&["env", "OPSCHAIN_PRIMARY_KEY"], Shape::Characters(32)),
+    (&["env", "OPSCHAIN_TOKEN_SECRET_KEY"], Shape::Characters(64)),
+    (&["secretVault", "unsealKey"], Shape::Base64(32)),
+];
+
+/// Of an external vault, some values are said twice; and the seed key took over the transportable key's value.
+const TWINS: &[(&str, &str)] = &[
+    ("vaultToken", "OPSCHAIN_VAULT_TOKEN"),
+    ("vaultPassword", "OPSCHAIN_VAULT_PASSWORD"),
+    ("mintPressTransportableKey", "OPSCHAIN_ENCRYPTION_SEED_KEY"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opschain::releases;
+    use crate::values::Tree;
+    use crate::values::lint::{Context, lint_with};
+
+    fn findings(yaml: &str, version: Option<&str>) -> Vec<String> {
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let found = lint_with(&tree, yaml.as_bytes(), &Context { defaults: None, version, facts: &FACTS });
+        found.iter().map(|f| format!("{} {}", f.id, f.path.clone().unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn every_date_is_a_release() {
+        for date in KEYS.iter().flat_map(|fact| [fact.from, fact.until]).flatten() {
+            assert!(releases::ALL.iter().any(|release| release.date.to_string() == date), "{date}");
+        }
+    }
+
+    #[test]
+    fn the_published_files_are_clean_at_their_own_release() {
+        for version in ["2026-08-20", "2026-09-14", "2026-10-08"] {
+            let path = format!("{}/fixtures/values/{version}.yaml", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            assert_eq!(findings(&text, Some(version)), Vec::<String>::new(), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_later_release_and_one_of_an_older_are_found() {
+        assert_eq!(findings("rolloutGuard: {enabled: true}\n", Some("2026-08-20")), ["unknown-key rolloutGuard"]);
+        assert_eq!(findings("global: {ingressTlsPort: 1}\n", None), ["deprecated-key global.ingressTlsPort"]);
+        assert_eq!(findings("db: {cnpg: {instance: 1}}\n", None), ["unknown-key db.cnpg.instance"]);
+        assert_eq!(findings("cnpg: {instances: 1}\n", None), ["misplaced-key cnpg"]);
+    }
+}

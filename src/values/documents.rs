@@ -1,0 +1,77 @@
+//! Documents in a file, and places in it.
+
+use std::ops::Range;
+
+use super::tree::{Span, YamlError};
+
+/// A document of a file.
+pub(super) struct Chunk {
+    pub(super) bytes: Range<usize>,
+    /// Where the line begins that parts it from the one before.
+    pub(super) separator: usize,
+}
+
+/// Cuts at lines that begin with `---`, as helm 4 does before it parses anything.
+pub(super) fn documents(source: &str) -> Result<Vec<Chunk>, YamlError> {
+    let mut chunks = Vec::new();
+    let (mut start, mut at, mut separator) = (0, 0, 0);
+    let mut begun = false;
+    for line in source.split_inclusive('\n') {
+        if !begun && line.trim_start_matches('\u{feff}').trim_end() == "..." {
+            return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
+        }
+        begun = !line.starts_with("---") && (begun || !matches!(line.trim_start().chars().next(), None | Some('#')));
+        if let Some(rest) = line.strip_prefix("---") {
+            if !rest.trim().is_empty() && !rest.trim_start().starts_with('#') {
+                let message = "text stands on the line of a document separator (`---`), which helm 4 refuses";
+                return Err(error_at(&place_of(source, at), message));
+            }
+            if at > start {
+                chunks.push(Chunk { bytes: start..at, separator });
+            }
+            (start, separator) = (at + line.len(), at);
+        }
+        at += line.len();
+    }
+    if at > start {
+        chunks.push(Chunk { bytes: start..at, separator });
+    }
+    Ok(chunks)
+}
+
+pub(super) fn error_at(span: &Span, message: impl Into<String>) -> YamlError {
+    YamlError { line: span.line, column: span.column, message: message.into() }
+}
+
+pub(super) fn at_end_of(before: &str, message: &str) -> YamlError {
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    YamlError { line, column, message: message.into() }
+}
+
+pub(super) fn place_of(source: &str, at: usize) -> Span {
+    let error = at_end_of(&source[..at], "");
+    Span { line: error.line, column: error.column, bytes: at..at }
+}
+
+/// Of a block list at its key's own column, the parser gives the place behind the first dash: the dash it is.
+pub(super) fn dash_of(source: &str, span: Span) -> Span {
+    let start = span.bytes.start;
+    if source[start..].starts_with('-') && source[start + 1..].starts_with([' ', '\t', '\r', '\n']) {
+        return span;
+    }
+    let before = source[..start].trim_end_matches([' ', '\t', '\r', '\n']);
+    let Some(at) = before.strip_suffix('-').map(str::len) else { return span };
+    let bytes = at..span.bytes.end.max(at);
+    if source[at..start].contains('\n') {
+        return Span { bytes, ..place_of(source, at) };
+    }
+    Span { column: span.column - (start - at), bytes, line: span.line }
+}
+
+/// The span of a block scalar reaches to the next key: it ends where that line begins.
+pub(super) fn up_to_line(source: &str, span: Span) -> Span {
+    let text = source[span.bytes.clone()].trim_end_matches(' ');
+    let end = if text.ends_with('\n') { span.bytes.start + text.len() } else { span.bytes.end };
+    Span { bytes: span.bytes.start..end, ..span }
+}

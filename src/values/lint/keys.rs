@@ -1,0 +1,225 @@
+//! Keys that Helm would take in silence and nothing would read: unknown, misplaced, replaced.
+
+use super::known::{Known, expand};
+use super::{Context, Finding, KeyFact, finding};
+use crate::values::Value;
+use crate::values::path::{Path, Segment};
+use crate::values::tree::{Entry, Kind, Node, Tree};
+
+/// Maps of these names hold keys that users make up, in any chart.
+const FREE: &[&str] =
+    &["annotations", "labels", "nodeSelector", "matchLabels", "env", "parameters", "requests", "limits", "data"];
+
+pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<Finding>) {
+    let mut known = Known::from_facts(context.facts, context.version);
+    if let Some(defaults) = context.defaults {
+        known.take_in(defaults);
+    }
+    if known.children.is_empty() {
+        return;
+    }
+    let top = known.clone();
+    let walk = Walk { context, top: &top };
+    walk.map(tree.root(), &known, &mut Vec::new(), findings);
+}
+
+struct Walk<'a> {
+    context: &'a Context<'a>,
+    top: &'a Known,
+}
+
+impl Walk<'_> {
+    fn map(&self, node: &Node, known: &Known, steps: &mut Vec<String>, findings: &mut Vec<Finding>) {
+        let Kind::Map(entries) = &node.kind else { return };
+        for entry in entries.iter().filter(|entry| !entry.merged) {
+            steps.push(entry.key.clone());
+            match known.children.get(&entry.key) {
+                Some(child) => self.known_key(entry, child, known, steps, findings),
+                None => findings.extend(self.other_key(entry, entries, known, steps)),
+            }
+            steps.pop();
+        }
+    }
+
+    fn known_key(
+        &self,
+        entry: &Entry,
+        child: &Known,
+        parent: &Known,
+        steps: &mut Vec<String>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let is_null = entry.value.scalar().is_some_and(|scalar| scalar.value == Value::Null);
+        let is_map = matches!(entry.value.kind, Kind::Map(_));
+        if child.is_map.is_some_and(|wanted| wanted != is_map) && !is_null {
+            let (has, wants) = if is_map { ("a map", "a single value") } else { ("no map", "a map") };
+            findings.push(Finding {
+                reason: format!("this is {has}, and the chart has {wants} here"),
+                fix: "write what the chart's own values show at this key".into(),
+                ..finding("wrong-type", &entry.key_span, Some(&path(steps)))
+            });
+            return;
+        }
+        let is_free = FREE.contains(&entry.key.as_str());
+        if !child.children.is_empty() {
+            let looser =
+                Known { partial: child.partial || parent.partial, free: child.free || is_free, ..child.clone() };
+            self.map(&entry.value, &looser, steps, findings);
+        }
+    }
+
+    /// A key that is not known in its place.
+    fn other_key(&self, entry: &Entry, siblings: &[Entry], known: &Known, steps: &[String]) -> Option<Finding> {
+        let here = path(steps);
+        let of = |id, reason, fix| Some(Finding { reason, fix, ..finding(id, &entry.key_span, Some(&here)) });
+        if let Some(fact) = self.fact(|fact, path| fact.until.is_some() && path == steps) {
+            let until = fact.until.unwrap_or_default();
+            let fix = match fact.instead {
+                Some(instead) => format!("use {instead}"),
+                None => "remove it".into(),
+            };
+            return of("deprecated-key", format!("release {until} replaced or removed this key"), fix);
+        }
+        // Were any of what is below it known already, it would be too.
+        if let Some(fact) = self.fact(|fact, path| fact.from.is_some() && path.starts_with(steps)) {
+            let from = fact.from.unwrap_or_default();
+            let reason = format!("this key comes with release {from}: nothing reads it before");
+            return of("unknown-key", reason, "remove it until then".into());
+        }
+        let is_taken = |name: &str| siblings.iter().any(|sibling| sibling.key == name);
+        let near = nearest(&entry.key, known.children.keys().map(String::as_str).filter(|name| !is_taken(name)));
+        if let Some(near) = near {
+            let reason = "nothing reads this key, and one that is written almost like it is known here".to_owned();
+            return of("unknown-key", reason, format!("did you mean `{near}`?"));
+        }
+        if known.takes_anything() || known.partial {
+            return None;
+        }
+        match self.top.places(&entry.key).as_slice() {
+            [place] => {
+                let reason = "nothing reads this key here".to_owned();
+                of("misplaced-key", reason, format!("it belongs at `{place}`"))
+            }
+            [] if steps.len() == 1 && entry.key.starts_with("OPSCHAIN_") => {
+                let reason = "nothing reads this key here".to_owned();
+                of("misplaced-key", reason, format!("it belongs at `env.{}`", entry.key))
+            }
+            _ => of("unknown-key", "nothing is known to read this key".into(), "look it up, or remove it".into()),
+        }
+    }
+
+    fn fact(&self, fits: impl Fn(&KeyFact, &[String]) -> bool) -> Option<&'static KeyFact> {
+        self.context.facts.keys.iter().find(|fact| expand(fact.keys).iter().any(|path| fits(fact, path)))
+    }
+}
+
+fn path(steps: &[String]) -> Path {
+    Path(steps.iter().cloned().map(Segment::Key).collect())
+}
+
+/// The one name that is written almost like `key`: other case, or one or two letters off (in longer names).
+fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let bare = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
+    let allowed = match key.chars().count() {
+        0..=3 => 0,
+        4..=7 => 1,
+        _ => 2,
+    };
+    let mut best: Vec<(usize, &str)> = names
+        .map(|name| (distance(&bare(key), &bare(name)), name))
+        .filter(|(apart, _)| *apart <= allowed)
+        // `a1` and `a2` are two names, not one written wrong.
+        .filter(|(apart, name)| *apart == 0 || !differ_in_digits(key, name))
+        .collect();
+    best.sort();
+    match best.as_slice() {
+        [(_, name)] => Some(name),
+        [(first, name), (second, _), ..] if first < second => Some(name),
+        _ => None,
+    }
+}
+
+fn differ_in_digits(a: &str, b: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    letters(a) == letters(b)
+}
+
+/// How many letters must be put in, taken out, exchanged, or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let same = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + same);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(rows[i - 2][j - 2] + 1);
+            }
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::lint::Facts;
+
+    const FACTS: Facts = Facts {
+        keys: &[
+            KeyFact { keys: "{stopped,nodeSelector}", from: None, until: None, instead: None },
+            KeyFact { keys: "api.{replicas,hostName}", from: None, until: None, instead: None },
+            KeyFact { keys: "env.{OPSCHAIN_VERSION,*}", from: None, until: None, instead: None },
+            KeyFact { keys: "kong.{proxy.tls,**}", from: None, until: None, instead: None },
+            KeyFact { keys: "db.cnpg.clusterName", from: Some("2026-01-27"), until: None, instead: None },
+            KeyFact { keys: "db.image", from: None, until: Some("2026-01-27"), instead: Some("db.cnpg.imageName") },
+        ],
+        shapes: &[],
+        twins: &[],
+    };
+
+    fn said(yaml: &str, defaults: Option<&str>, version: Option<&str>) -> Vec<String> {
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let defaults = defaults.map(|text| Tree::parse(text.as_bytes()).unwrap());
+        let mut findings = Vec::new();
+        check(&tree, &Context { defaults: defaults.as_ref(), version, facts: &FACTS }, &mut findings);
+        let text = |f: &Finding| format!("{}:{} {} {}", f.line, f.column, f.id, f.fix);
+        findings.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_what_was_meant() {
+        assert_eq!(said("stoped: true\n", None, None), ["1:1 unknown-key did you mean `stopped`?"]);
+        assert_eq!(said("api:\n  Replicas: 2\n", None, None), ["2:3 unknown-key did you mean `replicas`?"]);
+        let env = "env:\n  OPSCHAIN_VERISON: x\n";
+        assert_eq!(said(env, None, None), ["2:3 unknown-key did you mean `OPSCHAIN_VERSION`?"], "a free map too");
+        assert!(said("env:\n  OPSCHAIN_VERSION: x\n  OPSCHAIN_VERSIONS: y\n", None, None).is_empty());
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_told_the_right_one() {
+        assert_eq!(said("replicas: 2\n", None, None), ["1:1 misplaced-key it belongs at `api.replicas`"]);
+        assert_eq!(said("OPSCHAIN_FOO: 2\n", None, None), ["1:1 misplaced-key it belongs at `env.OPSCHAIN_FOO`"]);
+    }
+
+    #[test]
+    fn keys_come_and_go_with_releases() {
+        assert_eq!(said("db: {image: x}\n", None, None), ["1:6 deprecated-key use db.cnpg.imageName"]);
+        assert!(said("db: {image: x}\n", None, Some("2025-10-17")).is_empty());
+        let early = said("db: {cnpg: {clusterName: x}}\n", Some("db: {cnpg: {instances: 1}}\n"), Some("2025-10-17"));
+        assert_eq!(early, ["1:13 unknown-key remove it until then"]);
+    }
+
+    #[test]
+    fn free_maps_subcharts_and_empty_defaults_take_any_key() {
+        let defaults = "a: {b: 1, annotations: {x: y}, c: {}, d: }\n";
+        let fine =
+            "a: {annotations: {q: 1}, c: {z: 1}, d: {e: 1}}\nenv: {ANY: 1}\nkong: {proxy: {http: 1}, extra: {}}\n";
+        assert_eq!(said(fine, Some(defaults), None), Vec::<String>::new());
+        let wrong = said("a: {zzz: 1, b: {x: 1}}\nother: 1\n", Some(defaults), None);
+        assert_eq!(wrong.len(), 3, "{wrong:?}");
+        assert!(wrong[1].contains("wrong-type"));
+    }
+}

@@ -1,0 +1,193 @@
+//! The keys that a chart and the releases know, as one tree of names.
+
+use std::collections::BTreeMap;
+
+use crate::values::tree::{Kind, Node, Tree};
+
+/// What the releases of the product say of one key, or of several written in one: `api.{replicas,hostName}`.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyFact {
+    /// Dotted names; `{a,b}` stands for either, a final `*` for any key, a final `**` for any key at any depth (the
+    /// chart's part of it is not all there is).
+    pub keys: &'static str,
+    /// The release that brought it, as its date.
+    pub from: Option<&'static str>,
+    /// The release that removed or replaced it.
+    pub until: Option<&'static str>,
+    /// What to write instead, in words that follow "use".
+    pub instead: Option<&'static str>,
+}
+
+/// How a secret must be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// So many characters.
+    Characters(usize),
+    /// Standard base64 of so many bytes.
+    Base64(usize),
+}
+
+/// What is known of a product's values beside its chart.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Of keys.
+    pub keys: &'static [KeyFact],
+    /// Of secrets.
+    pub shapes: &'static [(&'static [&'static str], Shape)],
+    /// Secrets that may be equal: by their last key.
+    pub twins: &'static [(&'static str, &'static str)],
+}
+
+/// What may stand at a key.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) children: BTreeMap<String, Known>,
+    /// Any other key may stand here too.
+    pub(super) free: bool,
+    /// All that is below is known in part only.
+    pub(super) partial: bool,
+    /// What the chart has: a map or a single value. `None` where it says nothing.
+    pub(super) is_map: Option<bool>,
+}
+
+impl Known {
+    /// The keys of the facts that hold for a release.
+    pub(super) fn from_facts(facts: &Facts, version: Option<&str>) -> Self {
+        let mut known = Self::default();
+        for fact in facts.keys {
+            let begun = match (version, fact.from) {
+                (Some(version), Some(from)) => version >= from,
+                _ => true,
+            };
+            let over = match (version, fact.until) {
+                (Some(version), Some(until)) => version >= until,
+                (None, until) => until.is_some(),
+                (_, None) => false,
+            };
+            if begun && !over {
+                for path in expand(fact.keys) {
+                    known.add(&path);
+                }
+            }
+        }
+        known
+    }
+
+    fn add(&mut self, path: &[String]) {
+        let Some((first, rest)) = path.split_first() else { return };
+        match first.as_str() {
+            "*" => self.free = true,
+            "**" => self.partial = true,
+            name => self.children.entry(name.to_owned()).or_default().add(rest),
+        }
+    }
+
+    /// Takes in the chart's own values. What they leave empty takes any key.
+    pub(super) fn take_in(&mut self, defaults: &Tree) {
+        self.take_node(defaults.root());
+        // At the top, an empty chart says nothing.
+        self.free = false;
+    }
+
+    fn take_node(&mut self, node: &Node) {
+        match &node.kind {
+            Kind::Map(entries) if !entries.is_empty() => {
+                self.is_map = Some(true);
+                for entry in entries {
+                    self.children.entry(entry.key.clone()).or_default().take_node(&entry.value);
+                }
+            }
+            Kind::Map(_) => (self.is_map, self.free) = (Some(true), true),
+            Kind::List(_) => self.free = true,
+            Kind::Scalar(scalar) => {
+                self.free = true;
+                let is_null = matches!(scalar.value, crate::values::Value::Null);
+                self.is_map = if is_null { None } else { Some(false) };
+            }
+        }
+    }
+
+    /// Whether anything may stand below.
+    pub(super) fn takes_anything(&self) -> bool {
+        self.free || self.children.is_empty()
+    }
+
+    /// Every place, as dotted names, where a key of this name is known.
+    pub(super) fn places(&self, name: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        self.collect(name, &mut Vec::new(), &mut found);
+        found
+    }
+
+    fn collect<'a>(&'a self, name: &str, steps: &mut Vec<&'a str>, found: &mut Vec<String>) {
+        for (key, child) in &self.children {
+            steps.push(key);
+            if key == name {
+                found.push(steps.join("."));
+            }
+            child.collect(name, steps, found);
+            steps.pop();
+        }
+    }
+}
+
+/// The paths that a fact stands for.
+pub(super) fn expand(keys: &str) -> Vec<Vec<String>> {
+    let mut paths: Vec<Vec<String>> = vec![Vec::new()];
+    for part in parts(keys) {
+        let choices: Vec<&str> = match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(choices) => choices.split(',').map(str::trim).collect(),
+            None => vec![part],
+        };
+        paths = paths
+            .iter()
+            .flat_map(|path| {
+                choices.iter().map(move |choice| {
+                    let mut longer = path.clone();
+                    longer.extend(choice.split('.').map(str::to_owned));
+                    longer
+                })
+            })
+            .collect();
+    }
+    paths
+}
+
+/// Cuts at dots outside of braces.
+fn parts(keys: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0usize);
+    for (at, c) in keys.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            '.' if depth == 0 => {
+                parts.push(&keys[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&keys[start..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_stand_for_each_of_their_names() {
+        let joined: Vec<String> = expand("a.{b,c.d}.{e,f}").iter().map(|path| path.join(".")).collect();
+        assert_eq!(joined, ["a.b.e", "a.b.f", "a.c.d.e", "a.c.d.f"]);
+        assert_eq!(expand("env.*"), [["env".to_owned(), "*".to_owned()]]);
+    }
+
+    #[test]
+    fn what_the_defaults_leave_empty_takes_any_key() {
+        let mut known = Known::default();
+        known.take_in(&Tree::parse(b"a: {b: 1}\nc: {}\nd:\n").unwrap());
+        let takes = |key: &str| known.children[key].takes_anything();
+        assert_eq!((takes("a"), takes("c"), takes("d")), (false, true, true));
+        assert_eq!(known.places("b"), ["a.b"]);
+    }
+}

@@ -1,0 +1,140 @@
+//! What stands in the file as text: keys twice, documents, numbers, the bytes themselves.
+
+use super::{Finding, finding};
+use crate::values::path::Path;
+use crate::values::resolve::Value;
+use crate::values::tree::{Node, Scalar, Span, Style, Trap, Tree};
+
+pub(super) fn of_trap(trap: &Trap) -> Finding {
+    match trap {
+        Trap::DuplicateKey { path, at, first_line } => Finding {
+            reason: format!("the key stands on line {first_line} already: Helm drops what is there and keeps this one"),
+            fix: "remove one of the two".into(),
+            ..finding("duplicate-key", at, Some(path))
+        },
+        Trap::OddKey { path, at, becomes } => Finding {
+            reason: format!("Helm reads this key as `{becomes}`: without quotes it is no text"),
+            fix: "put the key in quotes".into(),
+            ..finding("odd-key", at, Some(path))
+        },
+        Trap::SecondDocument { at } => Finding {
+            reason: "a second document begins: helm 3 ignores it, helm 4 lays it over the first".into(),
+            fix: "remove the line `---`, or what follows it".into(),
+            ..finding("second-document", at, None)
+        },
+        Trap::IgnoredRest { at } => Finding {
+            reason: "text after the end of the document (`...`): Helm ignores it".into(),
+            fix: "remove the line `...`, or what follows it".into(),
+            ..finding("ignored-rest", at, None)
+        },
+    }
+}
+
+pub(super) fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, findings: &mut Vec<Finding>) {
+    if scalar.style != Style::Plain || scalar.tagged {
+        return;
+    }
+    let raw = tree.raw(node);
+    if matches!(scalar.value, Value::Float(_)) && path.keys().next_back().is_some_and(names_version) {
+        findings.push(Finding {
+            reason: format!("Helm reads `{raw}` as the number {}, and a version is text", scalar.value.to_json()),
+            fix: format!("put it in quotes: \"{raw}\""),
+            ..finding("version-not-text", &node.span, Some(path))
+        });
+        return;
+    }
+    let digits: String = raw.chars().filter(char::is_ascii_digit).collect();
+    let becomes = scalar.value.to_json();
+    let rounded = match scalar.value {
+        // Beyond 2^53 a float no longer holds every whole number.
+        Value::Int(number) => number.unsigned_abs() > 1 << 53,
+        Value::Uint(_) => true,
+        Value::Float(_) => !raw.contains('.') && digits.len() > 6,
+        _ => false,
+    };
+    if rounded {
+        findings.push(Finding {
+            reason: format!("Helm reads `{raw}` as the number {becomes}"),
+            fix: "put it in quotes if it is not a quantity".into(),
+            ..finding("number-rounded", &node.span, Some(path))
+        });
+    } else if matches!(scalar.value, Value::Int(_))
+        && digits.len() > 1
+        && raw.trim_start_matches(['+', '-']).starts_with('0')
+    {
+        let hint = if raw.starts_with("0x") || raw.starts_with("0X") { "hexadecimal" } else { "octal or binary" };
+        findings.push(Finding {
+            reason: format!("Helm reads `{raw}` as {hint}: {becomes}"),
+            fix: format!("write {becomes}, or put it in quotes"),
+            ..finding("octal", &node.span, Some(path))
+        });
+    }
+}
+
+/// `POSTGRESQL_VERSION`, `chartVersion`, `tag`, `imageTag`.
+fn names_version(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.ends_with("version") || key == "tag" || key.ends_with("_tag") || key.ends_with("imagetag")
+}
+
+/// Where a tab stands outside of quotes, comments and blocks, as far as one line shows it: between key and value, or at
+/// a line's end.
+fn tab_outside_text(line: &str) -> Option<usize> {
+    let trimmed = line.trim_end_matches([' ', '\t', '\r']);
+    if let Some(at) = line[trimmed.len()..].find('\t') {
+        return Some(trimmed.len() + at);
+    }
+    let (key, value) = trimmed.split_once(':')?;
+    let blanks = value.len() - value.trim_start_matches([' ', '\t']).len();
+    let at = value[..blanks].find('\t')?;
+    (!key.contains(['"', '\'', '#', '{', '['])).then_some(key.len() + 1 + at)
+}
+
+pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<Finding>) {
+    let first = Span { line: 1, column: 1, bytes: 0..0 };
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        findings.push(Finding {
+            reason: "the file begins with a byte order mark".into(),
+            fix: "nothing: Helm skips it".into(),
+            ..finding("byte-order-mark", &first, None)
+        });
+    }
+    if let Some(at) = bytes.windows(2).position(|pair| pair == b"\r\n") {
+        let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        findings.push(Finding {
+            reason: "lines end with a carriage return, as on Windows".into(),
+            fix: "nothing: Helm reads them as plain line ends".into(),
+            ..finding("carriage-return", &Span { line, ..first.clone() }, None)
+        });
+    }
+    if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let at = Span { line, ..first.clone() };
+        let length = bytes.len() - bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        findings.push(if length.is_multiple_of(4096) {
+            Finding {
+                reason: format!("the last line has no end and {length} bytes: helm 4 itself would lose it"),
+                fix: "end the line; dr does so when it hands the file to helm".into(),
+                ..finding("lost-last-line", &at, None)
+            }
+        } else {
+            Finding {
+                reason: "the last line has no end: helm 4 loses such a line when its length is a multiple of 4096"
+                    .into(),
+                fix: "nothing: dr ends it when it hands the file to helm; the vault keeps the bytes as they are".into(),
+                ..finding("no-final-newline", &at, None)
+            }
+        });
+    }
+    let text = String::from_utf8_lossy(bytes);
+    if let Some((line, at)) =
+        text.split('\n').enumerate().find_map(|(line, text)| Some((line, tab_outside_text(text)?)))
+    {
+        let column = text.split('\n').nth(line).map_or(0, |text| text[..at].chars().count()) + 1;
+        findings.push(Finding {
+            reason: "a tab stands here: Helm takes it for a blank, but refuses it where it indents".into(),
+            fix: "write blanks".into(),
+            ..finding("tab", &Span { line: line + 1, column, ..first }, None)
+        });
+    }
+}

@@ -1,0 +1,135 @@
+//! A new release's values file with an operator's edits carried into it.
+//!
+//! Three files: the shipped old values, the shipped new ones, and the operator's. What the operator changed stays, what
+//! the operator left alone becomes new, and the text is that of the new file: its comments and its order. Edits are made
+//! in the text, where the values stand; no YAML is emitted for what the operator wrote. At the end the text is read as
+//! Helm reads it, and must say what the merge of the three says.
+
+mod merge;
+mod text;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::lint::Facts;
+use super::path::Path;
+use super::redact::Scrubber;
+use super::tree::{Trap, Tree};
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// The operator and the new release both changed it: the operator's value stands.
+    Conflict,
+    /// The new release does not have it any more. The operator's value stands where it was changed, and is gone where it
+    /// was the old default.
+    Removed,
+    /// It has another name now, and the operator's value stands there.
+    Renamed,
+    /// Its default changed, and the operator had the old one or none.
+    NewDefault,
+    /// It is new.
+    New,
+    /// The operator changed it, and the release did not.
+    Kept,
+    /// The operator's own, which neither file has.
+    Own,
+}
+
+/// One key of the report. Secrets are masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What happened.
+    pub fate: Fate,
+    /// Where it stands now, or stood.
+    pub path: Path,
+    /// Where it stood before, when it was renamed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<Path>,
+    /// The old release's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// The new release's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+    /// What the operator has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yours: Option<String>,
+}
+
+/// What came of it.
+pub struct Proposal {
+    /// The proposed file. It holds secrets.
+    pub text: Zeroizing<String>,
+    /// What happened to each key that is not simply the same, worst first.
+    pub items: Vec<Item>,
+}
+
+/// Why there is no proposal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// One of the files is more than one document.
+    #[error("the {0} values are more than one document")]
+    Documents(&'static str),
+    /// The text could not be made to say what the merge says; the path is where it first differs.
+    #[error("the new file's text cannot take the change at {0}")]
+    Unfaithful(Path),
+    /// The text is no YAML any more.
+    #[error("the new file's text cannot take the changes: it would break at line {0}")]
+    Broken(usize),
+}
+
+/// The three files.
+#[derive(Debug, Clone, Copy)]
+pub struct Three<'t> {
+    /// The shipped values of the release that the operator comes from.
+    pub old: &'t Tree,
+    /// Those of the release to go to.
+    pub new: &'t Tree,
+    /// The operator's.
+    pub yours: &'t Tree,
+}
+
+/// Makes the proposal. `facts` know of keys that have other names now; `scrubber` makes the masks of the report.
+///
+/// # Errors
+/// See [`UpgradeError`]: nothing is proposed that Helm would read otherwise than the merge says.
+pub fn propose(three: Three<'_>, facts: &Facts, scrubber: &Scrubber) -> Result<Proposal, UpgradeError> {
+    for (tree, name) in [(three.old, "old"), (three.new, "new"), (three.yours, "operator's")] {
+        if tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. } | Trap::IgnoredRest { .. })) {
+            return Err(UpgradeError::Documents(name));
+        }
+    }
+    let mut scrubber = scrubber.clone();
+    for tree in [three.old, three.new, three.yours] {
+        scrubber.learn_tree(tree);
+    }
+    let merged = merge::merge(three, facts, &scrubber);
+    let text = text::apply(three.new, three.yours, &merged.edits);
+    let read = Tree::parse(text.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
+    let read = read.to_json();
+    if read != merged.value {
+        return Err(UpgradeError::Unfaithful(first_difference(&read, &merged.value, Path::root())));
+    }
+    let mut items = merged.items;
+    items.sort_by_key(|item| item.fate);
+    Ok(Proposal { text, items })
+}
+
+fn first_difference(a: &serde_json::Value, b: &serde_json::Value, at: Path) -> Path {
+    use serde_json::Value::Object;
+    let (Object(a), Object(b)) = (a, b) else { return at };
+    for key in a.keys().chain(b.keys()) {
+        let below = || at.join(super::path::Segment::Key(key.clone()));
+        match (a.get(key), b.get(key)) {
+            (Some(a), Some(b)) if a == b => {}
+            (Some(a), Some(b)) => return first_difference(a, b, below()),
+            _ => return below(),
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! What the proposal says, and what the report says of it.
+
+use super::*;
+use crate::values::FingerprintKey;
+use crate::values::lint::KeyFact;
+
+const FACTS: Facts = Facts {
+    keys: &[KeyFact { keys: "db.image", from: None, until: Some("2026-01-27"), instead: Some("db.cnpg.imageName") }],
+    shapes: &[],
+    twins: &[],
+};
+
+fn tree(text: &str) -> Tree {
+    Tree::parse(text.as_bytes()).unwrap()
+}
+
+fn proposal(old: &str, new: &str, yours: &str) -> Proposal {
+    let scrubber = Scrubber::new(FingerprintKey::from_bytes(&[7; 32]));
+    let (old, new, yours) = (tree(old), tree(new), tree(yours));
+    propose(Three { old: &old, new: &new, yours: &yours }, &FACTS, &scrubber).unwrap()
+}
+
+fn text(old: &str, new: &str, yours: &str) -> String {
+    proposal(old, new, yours).text.to_string()
+}
+
+fn fates(old: &str, new: &str, yours: &str) -> Vec<String> {
+    let name = |item: &Item| {
+        let fate = serde_json::to_value(item.fate).unwrap();
+        format!("{} {}", fate.as_str().unwrap(), item.path)
+    };
+    proposal(old, new, yours).items.iter().map(name).collect()
+}
+
+#[test]
+fn comments_and_order_are_the_new_ones_and_values_the_operators() {
+    let old = "# old words\na: 1\nb: {c: x, d: y}\nv: \"1\"\n";
+    let new = "# new words\nv: \"2\" # the version\n# about b\nb: {c: x, d: y}\na: 1\ne: fresh\n";
+    let yours = "# mine\na: 7 # seven\nb: {c: x, d: 'mine'}\nv: \"1\"\n";
+    assert_eq!(
+        text(old, new, yours),
+        "# new words\nv: \"2\" # the version\n# about b\nb: {c: x, d: 'mine'}\na: 7 # seven\ne: fresh\n"
+    );
+    assert_eq!(fates(old, new, yours), ["new-default v", "new e", "kept b.d", "kept a"]);
+}
+
+#[test]
+fn keys_of_the_operators_own_come_to_the_end_of_their_map_with_their_comments() {
+    let old = "a:\n  b: 1\nz: 1\n";
+    let new = "a:\n    b: 1\n    n: 2\n\n# last\nz: 1\n";
+    let yours = "a:\n  b: 1\n  # why\n  # I did\n  \"my.key\": |\n    one\n     two\n  l:\n  - x: 1 # one\n  - y\nz: 1\nown: [1,\n 2]\n";
+    assert_eq!(
+        text(old, new, yours),
+        "a:\n    b: 1\n    n: 2\n    # why\n    # I did\n    \"my.key\": |\n      one\n       two\n    l:\n      - x: 1 # one\n      - y\n\n# last\nz: 1\nown: [1,\n 2]\n"
+    );
+}
+
+#[test]
+fn both_changed_is_a_conflict_and_the_operator_wins() {
+    assert_eq!(fates("a: 1\n", "a: 2\n", "a: 3\n"), ["conflict a"]);
+    assert_eq!(text("a: 1\n", "a: 2\n", "a: 3\n"), "a: 3\n");
+    assert_eq!(fates("a: 1\n", "a: 2\n", "a: 2\n"), Vec::<String>::new());
+    assert_eq!(fates("b: 1\n", "b: 1\na: 2\n", "b: 1\na: 3\n"), ["conflict a"]);
+}
+
+#[test]
+fn what_is_gone_stays_only_where_it_was_changed() {
+    assert_eq!(text("a: 1\nb: 1\n", "b: 1\n", "a: 1\nb: 1\n"), "b: 1\n");
+    assert_eq!(text("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), "b: 1\na: 9\n");
+    assert_eq!(fates("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), ["removed a"]);
+}
+
+#[test]
+fn renamed_keys_take_their_values_along() {
+    let (old, new) = ("db: {image: p:1}\n", "db:\n  cnpg:\n    imageName: # none\n    instances: 1\n");
+    assert_eq!(
+        text(old, new, "db: {image: \"my/p:2\"}\n"),
+        "db:\n  cnpg:\n    imageName: \"my/p:2\" # none\n    instances: 1\n"
+    );
+    let (old, new) = ("schedule: 0 2 * * *\nx: 1\n", "backup:\n  cron: 0 2 * * *\nx: 1\n");
+    assert_eq!(text(old, new, "schedule: 0 4 * * *\nx: 1\n"), "backup:\n  cron: 0 4 * * *\nx: 1\n");
+    assert!(fates(old, new, "schedule: 0 4 * * *\n").contains(&"renamed backup.cron".to_owned()));
+}
+
+#[test]
+fn maps_lists_and_blocks_go_where_scalars_were_and_back() {
+    let old = "a: 1 # one\nb:\n  c: 1\nl: # list\n- 1\n- 2\nt: |\n  text\nn:\ne: {}\n";
+    for yours in [
+        "a:\n  x: 1\n",
+        "a: |-\n  x # no comment\n  y\n",
+        "a: [1, 2]\n",
+        "b: text\n",
+        "b:\n",
+        "l: [1]\n",
+        "l:\n  - 1\n  - 3\n",
+        "t: one line\n",
+        "t: >+\n  x\n\n",
+        "t: |2\n    x\n   y\n",
+        "n: {x: 1}\n",
+        "n:\n- a\n- b: c\n",
+        "e:\n  k: v\n  # c\n  k2: \"x\\u2028\"\n",
+        "a: \"two\n  lines\"\n",
+        "a: plain\n  lines\n",
+        "e: &x {y: 1}\nn: *x\n",
+        "base: &b {k: 1}\ne:\n  <<: *b\n  j: 2\n",
+        "t: '- x: y'\na: '# no comment'\n",
+        "e: {a: 'x, y', b: [1, {c: d}]}\n",
+    ] {
+        let proposed = proposal(old, old, yours);
+        let again = proposal(old, old, &proposed.text);
+        assert_eq!(tree(&again.text).to_json(), tree(&proposed.text).to_json(), "{yours}");
+        assert!(proposed.text.contains("# list") || yours.starts_with("l:"), "{}", *proposed.text);
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let old = "env: {PGPASSWORD: \"\", OLD_TOKEN: \"\"}\nmap: {}\n";
+    let new = "env: {PGPASSWORD: change-me-now}\nmap: {}\n";
+    let yours = "env: {PGPASSWORD: hunter2hunter2, OLD_TOKEN: 123456, PIN: 7}\nmap: {password: hunter3hunter3}\n";
+    let proposed = proposal(old, new, yours);
+    let said = serde_json::to_string(&proposed.items).unwrap();
+    for secret in ["hunter2", "hunter3", "123456", "\"7\""] {
+        assert!(!said.contains(secret), "{said}");
+        assert!(secret == "\"7\"" || proposed.text.contains(secret), "{}", *proposed.text);
+    }
+}
+
+#[test]
+fn several_documents_are_refused() {
+    let (one, two) = (tree("a: 1\n"), tree("a: 1\n---\nb: 1\n"));
+    let refused = propose(Three { old: &one, new: &two, yours: &one }, &FACTS, &Scrubber::new(None));
+    assert_eq!(refused.err(), Some(UpgradeError::Documents("new")));
+}
+
+/// The same throws in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn value(&mut self, depth: usize, column: usize) -> String {
+        let margin = " ".repeat(column);
+        match self.roll(if depth > 2 { 8 } else { 11 }) {
+            0 => " 1".into(),
+            1 => " 'a: b' # c".into(),
+            2 => " \"x, y\"".into(),
+            3 => format!(" |\n{margin}  one\n{margin}   two"),
+            4 => String::new(),
+            5 => " [1, {a: 2}]".into(),
+            6 => format!("\n{margin}- x\n{margin}- y: 1\n{margin}  z: 2"),
+            7 => " {k: 1, m: 'x'}".into(),
+            _ => format!("\n{}", self.map(depth + 1, column + 2).trim_end()),
+        }
+    }
+
+    fn map(&mut self, depth: usize, column: usize) -> String {
+        let margin = " ".repeat(column);
+        let mut text = String::new();
+        for key in ["a", "b", "k", "m", "\"q.r\"", "s"] {
+            if self.roll(3) > 0 {
+                if self.roll(4) == 0 {
+                    text.push_str(&format!("{margin}# about {key}\n"));
+                }
+                text.push_str(&format!("{margin}{key}:{}\n", self.value(depth, column)));
+                if self.roll(6) == 0 {
+                    text.push('\n');
+                }
+            }
+        }
+        if text.trim().is_empty() { format!("{margin}a: 1\n") } else { text }
+    }
+}
+
+#[test]
+fn thousands_of_made_up_files_take_their_edits() {
+    let mut dice = Dice(20261008);
+    for _ in 0..3_000 {
+        let (old, new, yours) = (dice.map(0, 0), dice.map(0, 0), dice.map(0, 0));
+        let trees = (tree(&old), tree(&new), tree(&yours));
+        let three = Three { old: &trees.0, new: &trees.1, yours: &trees.2 };
+        if let Err(error) = propose(three, &FACTS, &Scrubber::new(None)) {
+            let merged = merge::merge(three, &FACTS, &Scrubber::new(None));
+            let text = text::apply(three.new, three.yours, &merged.edits);
+            panic!("{error}\n--- text\n{}--- old\n{old}--- new\n{new}--- yours\n{yours}", *text);
+        }
+    }
+}

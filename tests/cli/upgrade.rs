@@ -1,0 +1,83 @@
+//! `dr config upgrade`: the proposal, its file, and a report without secrets.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::dr;
+
+const OLD: &str = "# old\nenv: {OPSCHAIN_VERSION: \"2026-08-20\", PGPASSWORD: \"\"}\napi:\n  replicas: 1\ngone: 1\n";
+const NEW: &str = "# new\nenv:\n  # the release\n  OPSCHAIN_VERSION: \"2026-09-14\"\n  PGPASSWORD: \"\" # yours\napi:\n  replicas: 1\nfresh: true\n";
+const YOURS: &str =
+    "env: {OPSCHAIN_VERSION: \"2026-08-20\", PGPASSWORD: 'hunter2hunter2'}\napi:\n  replicas: 3 # busy\ngone: 1\n";
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for (name, text) in [("old.yaml", OLD), ("new.yaml", NEW), ("values.yaml", YOURS)] {
+        std::fs::write(home.path().join(name), text).unwrap();
+    }
+    home
+}
+
+fn upgraded(home: &tempfile::TempDir, args: &[&str]) -> String {
+    dr(home.path(), &[&["config", "upgrade", "old.yaml", "new.yaml", "-f", "values.yaml"], args].concat())
+}
+
+#[test]
+fn the_proposal_is_the_new_file_with_the_operators_edits() {
+    let home = home();
+    let said = upgraded(&home, &["--out", "next.yaml"]);
+    assert!(said.ends_with("exit 0"), "{said}");
+    assert!(said.contains("fresh: true") && said.contains("\"2026-08-20\" -> \"2026-09-14\""), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    let path = home.path().join("next.yaml");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "# new\nenv:\n  # the release\n  OPSCHAIN_VERSION: \"2026-09-14\"\n  PGPASSWORD: 'hunter2hunter2' # yours\napi:\n  replicas: 3 # busy\nfresh: true\n"
+    );
+}
+
+#[test]
+fn a_file_that_is_there_is_written_over_only_by_force() {
+    let home = home();
+    std::fs::write(home.path().join("next.yaml"), "mine").unwrap();
+    let said = upgraded(&home, &["--out", "next.yaml"]);
+    assert!(said.contains("next.yaml is there already") && said.ends_with("exit 20"), "{said}");
+    assert_eq!(std::fs::read_to_string(home.path().join("next.yaml")).unwrap(), "mine");
+    assert!(upgraded(&home, &["--out", "next.yaml", "--force"]).ends_with("exit 0"));
+    assert!(std::fs::read_to_string(home.path().join("next.yaml")).unwrap().starts_with("# new"));
+}
+
+#[test]
+fn stdout_is_the_file_alone_when_it_is_asked_for() {
+    let said = upgraded(&home(), &["--out", "-"]);
+    let (stdout, stderr) = said.split_once("--- stderr\n").unwrap();
+    assert!(stdout.starts_with("# new\n") && stdout.ends_with("fresh: true\n"), "{stdout}");
+    assert!(stderr.contains("New:") && !stderr.contains("hunter2"), "{stderr}");
+}
+
+#[test]
+fn the_report_is_json_when_asked_for_and_hides_secrets() {
+    let said = upgraded(&home(), &["--output", "json"]);
+    let json: serde_json::Value = serde_json::from_str(said.split("--- stderr").next().unwrap()).unwrap();
+    let fates: Vec<String> = json["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| format!("{} {}", item["fate"].as_str().unwrap(), item["path"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        fates,
+        ["removed gone", "new-default env.OPSCHAIN_VERSION", "new fresh", "kept env.PGPASSWORD", "kept api.replicas"]
+    );
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn what_is_no_values_file_chart_or_version_is_said_to_be_none() {
+    let home = home();
+    let said = dr(home.path(), &["config", "upgrade", "nowhere", "new.yaml", "-f", "values.yaml"]);
+    assert!(
+        said.contains("there is no values file, chart or version `nowhere`") && said.ends_with("exit 14"),
+        "{said}"
+    );
+}
