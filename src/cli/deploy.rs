@@ -129,8 +129,13 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
         }
     };
     if dry_run {
-        let objects = deploy::preview(ctx, &prepared).await?;
-        ui.report(&super::objects::DryRun { plan: &prepared.plan, objects })?;
+        if prepared.plan.stuck.is_some() {
+            // helm renders nothing for a release that is pending.
+            ui.report(&prepared.plan)?;
+        } else {
+            let objects = deploy::preview(ctx, &prepared).await?;
+            ui.report(&super::objects::DryRun { plan: &prepared.plan, objects })?;
+        }
         guard::refuse_data_loss(&prepared.plan.guarded)?;
         return Ok(Exit::Success);
     }

@@ -77,14 +77,16 @@ pub(super) fn command(binary: &Path) -> Command {
     command
 }
 
-/// The processes of this host that have all of these words among their arguments. A dead one has no arguments any more.
+/// The processes of this host that have all of these words among their arguments, and change something. A dead one has
+/// no arguments any more.
 pub(super) fn running(words: &[&str]) -> Vec<u32> {
     let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
     let processes = folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse::<u32>().ok());
     let has_all = |process: &u32| {
         let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else { return false };
         let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-        words.iter().all(|word| arguments.contains(&word.as_bytes()))
+        let renders = arguments.iter().any(|argument| argument.starts_with(b"--dry-run"));
+        !renders && words.iter().all(|word| arguments.contains(&word.as_bytes()))
     };
     processes.filter(has_all).collect()
 }

@@ -16,7 +16,8 @@ echo "$*" >> "$at/asked"
 case "$1" in
     version) echo v4.1.4 ;;
     history) [ -f "$at/history.json" ] && cat "$at/history.json" || { echo 'Error: release: not found' >&2; exit 1; } ;;
-    get) case "$*" in *manifest*) ;; *) cat "$at/values.json" ;; esac ;;
+    get) case "$*" in *manifest*) echo ;; *) cat "$at/values.json" ;; esac ;;
+    upgrade) cat > /dev/null; echo '{"name":"opschain","manifest":"","hooks":[]}' ;;
     show) cat "$at/chart-$4.yaml" ;;
     pull)
         [ -f "$at/pulled.tgz" ] || { echo 'Error: no registry here' >&2; exit 1; }
@@ -83,6 +84,8 @@ impl Site {
         std::fs::write(&helm, HELM.replace("FOLDER", site.home.path().to_str().unwrap())).unwrap();
         std::fs::set_permissions(&helm, std::fs::Permissions::from_mode(0o755)).unwrap();
         site.settings("[helm]", &format!("[helm]\nbinary = {:?}", helm.to_str().unwrap()));
+        let live = dr::values::Tree::parse(LIVE.as_bytes()).unwrap();
+        site.write("values.json", &live.to_json().to_string());
         site.write("chart.tgz", "the stand-in never unpacks it");
         site.chart("2026.8.20");
         site.write("chart-values.yaml", "db: {cnpg: {clusterName: opschain-db}}\n");
@@ -250,8 +253,6 @@ fn without_an_identity_the_live_values_are_those_that_helm_has() {
     let key = site.setting("keys", "identity");
     std::fs::remove_file(&key).unwrap();
     site.settings("\nidentity = ", "\n# identity = ");
-    let tree = dr::values::Tree::parse(LIVE.as_bytes()).unwrap();
-    site.write("values.json", &tree.to_json().to_string());
     let same = site.plan(LIVE, &[]);
     same.ends(0, &["compared with what helm has stored", id.as_str()]);
     let changed = LIVE.replace("pw-Zt4mQ9xW2rV7", "other-Hb5kP8yE3uJ6");
