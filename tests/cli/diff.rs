@@ -324,3 +324,58 @@ fn deployments_are_named_in_every_way_and_doubt_is_refused() {
     let said = home.diff(&["release:x", "values.yaml"]);
     assert_eq!(said.exit, 64);
 }
+
+#[test]
+fn recorded_deployments_of_any_install_and_past_states_of_the_vault_are_compared() {
+    let home = Home::bare();
+    let made = home.dr(&["init", "--yes"]);
+    assert_eq!(made.exit, 0, "{}{}", made.out, made.err);
+    home.file("old.yaml", OLD);
+    home.file("new.yaml", NEW);
+    let record = |file: &str, at: &str, more: &[&str]| {
+        let args = ["config", "record", file, "--at", at, "--version", "2025-04-25", "--yes"];
+        let said = home.dr(&[&args[..], more].concat());
+        assert_eq!(said.exit, 0, "{}{}", said.out, said.err);
+    };
+    record("old.yaml", "2025-04-25T10:00", &["--revision", "1"]);
+    record("new.yaml", "2025-05-25T10:00", &["--revision", "2"]);
+    record("old.yaml", "2025-06-25T10:00", &["--revision", "1", "--namespace", "other"]);
+    for (from, to) in [
+        ("rev:1", "rev:2"),
+        ("2025-04-30T00:00", "live"),
+        ("other.opschain:live", "latest"),
+        ("deployment:rev:1", "new.yaml"),
+        ("rev:1", "git:main"),
+    ] {
+        let said = home.diff(&[from, to, "--brief"]);
+        assert_eq!(said.exit, 2, "{from} {to}: {}", said.err);
+        assert!(said.out.ends_with(": 2 changed, 1 added: ~env.TZ, ~env.PGPASSWORD, +api.debug\n"), "{}", said.out);
+    }
+    // One operand: against what is live.
+    assert_eq!(home.diff(&["new.yaml"]).exit, 0);
+    let json: serde_json::Value = serde_json::from_str(&home.diff(&["old.yaml", "--output", "json"]).out).unwrap();
+    assert_eq!(json["lasting_fingerprints"], true);
+    // The vault when its newest commits were not there yet.
+    let vault = git2::Repository::discover(vault_of(&home)).unwrap();
+    let mut walk = vault.revwalk().unwrap();
+    walk.push_head().unwrap();
+    let live = walk.map(|id| home.diff(&[&format!("git:{}", id.unwrap()), "old.yaml"]).exit);
+    let live: Vec<i32> = live.collect();
+    assert!(live.contains(&0) && live.contains(&2) && live.last() == Some(&14), "{live:?}");
+    // A word that is a file and a deployment, too.
+    home.file("latest", OLD);
+    let said = home.diff(&["latest", "old.yaml"]);
+    assert_eq!(said.exit, 64);
+    assert!(said.err.contains("./latest") && said.err.contains("deployment:latest"), "{}", said.err);
+}
+
+/// Where `dr init` has made the vault.
+fn vault_of(home: &Home) -> PathBuf {
+    let settings = std::fs::read_to_string(home.path().join(".config/dr/dr.toml")).unwrap();
+    let settings: toml::Table = settings.parse().unwrap();
+    let path = settings["vault"]["path"].as_str().unwrap().to_owned();
+    match path.strip_prefix("~/") {
+        Some(rest) => home.path().join(rest),
+        None => home.path().join(".config/dr").join(path),
+    }
+}
