@@ -150,6 +150,12 @@ fn comments_of_the_release_are_not_carried_along_and_lost_ones_of_the_operator_a
 }
 
 #[test]
+fn line_ends_are_those_of_the_new_file() {
+    let yours = "a: 1\r\nown:\r\n  b: |\r\n    one\r\n    two\r\n  l:\r\n  - 1 # c\r\n";
+    assert_eq!(text("a: 1\n", "a: 1\n", yours), "a: 1\nown:\n  b: |\n    one\n    two\n  l:\n  - 1 # c\n");
+}
+
+#[test]
 fn several_documents_are_refused() {
     let (one, two) = (tree("a: 1\n"), tree("a: 1\n---\nb: 1\n"));
     let refused = propose(Three { old: &one, new: &two, yours: &one }, &FACTS, &Scrubber::new(None));

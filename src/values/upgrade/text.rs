@@ -61,7 +61,8 @@ enum Form {
 
 fn form(tree: &Tree, node: &Node) -> Form {
     let Some(text) = as_written(tree, node) else { return Form::Inline(as_json(&node.to_json())) };
-    let text = Zeroizing::new(text.trim_end_matches('\n').to_owned());
+    // Line ends as the new file has them.
+    let text = Zeroizing::new(text.trim_end_matches('\n').replace("\r\n", "\n"));
     match &node.kind {
         Kind::Scalar(Scalar { style: Style::Block, .. }) => {
             let Some((header, body)) = text.split_once('\n') else { return Form::Inline(as_json(&node.to_json())) };
