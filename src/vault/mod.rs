@@ -20,6 +20,7 @@ mod git;
 mod kept;
 mod layers;
 mod merge;
+mod note;
 mod objects;
 mod read;
 mod recipients;
