@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::CommitSigner;
 use super::error::VaultError;
+use super::fresh::Fresh;
 use super::objects::{Kind, Objects, entries};
 
 /// The one branch.
@@ -222,12 +223,14 @@ impl Git {
         signer: &CommitSigner,
     ) -> Result<(), VaultError> {
         let failed = || VaultError::git("write to the config vault");
-        let parent = self.head()?;
-        let base = match &parent {
-            Some(commit) => commit.tree().map_err(failed())?,
+        let fresh = Fresh::begin(self.repo.commondir())?;
+        let repo = fresh.repo();
+        let parent = self.head_id()?;
+        let base = match parent {
+            Some(id) => repo.find_commit(id).and_then(|commit| commit.tree()).map_err(failed())?,
             None => {
-                let empty = self.repo.treebuilder(None).and_then(|builder| builder.write()).map_err(failed())?;
-                self.repo.find_tree(empty).map_err(failed())?
+                let empty = repo.treebuilder(None).and_then(|builder| builder.write()).map_err(failed())?;
+                repo.find_tree(empty).map_err(failed())?
             }
         };
         let mut update = TreeUpdateBuilder::new();
@@ -236,21 +239,22 @@ impl Git {
                 return Err(VaultError::Rewrite { path: path.clone() });
             }
             let id = match content {
-                Content::Bytes(bytes) => self.repo.blob(bytes).map_err(failed())?,
+                Content::Bytes(bytes) => repo.blob(bytes).map_err(failed())?,
                 Content::Blob(id) => *id,
             };
             update.upsert(path.as_str(), id, FileMode::Blob);
         }
-        let tree = update.create_updated(&self.repo, &base).map_err(failed())?;
-        let parents: Vec<Oid> = parent.iter().map(git2::Commit::id).collect();
-        let commit = self.commit(tree, &parents, message, by, at, signer)?;
+        let tree = update.create_updated(repo, &base).map_err(failed())?;
+        let parents: Vec<Oid> = parent.into_iter().collect();
+        let commit = commit_in(repo, tree, &parents, message, by, at, signer)?;
+        drop(base);
+        fresh.settle()?;
         self.advance(commit, parents.first().copied(), message)?;
         let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
         self.show(&paths)
     }
 
-    /// Makes a signed commit that no branch knows yet. The author's date is `at`; the committer's is now: it is what a
-    /// signature's time is judged by, and what is recorded may be years old.
+    /// Makes a signed commit that no branch knows yet.
     pub(super) fn commit(
         &self,
         tree: Oid,
@@ -260,18 +264,7 @@ impl Git {
         at: Timestamp,
         signer: &CommitSigner,
     ) -> Result<Oid, VaultError> {
-        let failed = || VaultError::git("write to the config vault");
-        let tree = self.repo.find_tree(tree).map_err(failed())?;
-        let parents: Vec<git2::Commit<'_>> =
-            parents.iter().map(|id| self.repo.find_commit(*id)).collect::<Result<_, _>>().map_err(failed())?;
-        let author = signature(by, at).map_err(failed())?;
-        let committer = signature(by, Timestamp::now()).map_err(failed())?;
-        let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
-        let unsigned =
-            self.repo.commit_create_buffer(&author, &committer, message, &tree, &parents).map_err(failed())?;
-        let text = std::str::from_utf8(&unsigned).map_err(|_| VaultError::Sign("the commit is not text".into()))?;
-        let armored = signer(text.as_bytes()).map_err(VaultError::Sign)?;
-        self.repo.commit_signed(text, armored.trim_end(), Some("gpgsig")).map_err(failed())
+        commit_in(&self.repo, tree, parents, message, by, at, signer)
     }
 
     /// Moves the branch from one commit to a later one. The caller holds the lock.
@@ -339,6 +332,30 @@ impl Git {
             .checkout_head(Some(&mut options))
             .map_err(VaultError::git(format!("check out the new files in {}", self.path.display())))
     }
+}
+
+/// Makes a signed commit. The author's date is `at`; the committer's is now: it is what a signature's time is judged by,
+/// and what is recorded may be years old.
+fn commit_in(
+    repo: &Repository,
+    tree: Oid,
+    parents: &[Oid],
+    message: &str,
+    by: &str,
+    at: Timestamp,
+    signer: &CommitSigner,
+) -> Result<Oid, VaultError> {
+    let failed = || VaultError::git("write to the config vault");
+    let tree = repo.find_tree(tree).map_err(failed())?;
+    let parents: Vec<git2::Commit<'_>> =
+        parents.iter().map(|id| repo.find_commit(*id)).collect::<Result<_, _>>().map_err(failed())?;
+    let author = signature(by, at).map_err(failed())?;
+    let committer = signature(by, Timestamp::now()).map_err(failed())?;
+    let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
+    let unsigned = repo.commit_create_buffer(&author, &committer, message, &tree, &parents).map_err(failed())?;
+    let text = std::str::from_utf8(&unsigned).map_err(|_| VaultError::Sign("the commit is not text".into()))?;
+    let armored = signer(text.as_bytes()).map_err(VaultError::Sign)?;
+    repo.commit_signed(text, armored.trim_end(), Some("gpgsig")).map_err(failed())
 }
 
 fn signature(by: &str, at: Timestamp) -> Result<Signature<'static>, git2::Error> {

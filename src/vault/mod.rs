@@ -15,9 +15,12 @@ mod chain;
 pub mod check;
 mod error;
 mod files;
+mod fresh;
 mod git;
+mod kept;
 mod layers;
 mod merge;
+mod note;
 mod objects;
 mod read;
 mod recipients;
@@ -69,6 +72,7 @@ pub struct Vault {
     path: PathBuf,
     signer: CommitSigner,
     seen: Option<Arc<read::Seen>>,
+    kept: Arc<kept::Kept>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -85,7 +89,7 @@ impl Vault {
     /// folder without `vault.json` in its history, which `open` refuses and `init` finds occupied.
     pub fn init(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<Self, VaultError> {
         let git = Git::init(path)?;
-        let vault = Self { path: path.to_owned(), signer, seen: None };
+        let vault = Self { path: path.to_owned(), signer, seen: None, kept: Arc::default() };
         let at = Timestamp::now();
         let mut key = Zeroizing::new([0u8; 32]);
         random(key.as_mut())?;
@@ -120,7 +124,7 @@ impl Vault {
         let git = Git::open(path)?;
         let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
         parse::<Head>("vault.json", &head)?;
-        Ok(Self { path: path.to_owned(), signer, seen: None })
+        Ok(Self { path: path.to_owned(), signer, seen: None, kept: Arc::default() })
     }
 
     /// Where it is.

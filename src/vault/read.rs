@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::error::VaultError;
 use super::files::{digest, parse, same_install};
 use super::git::Git;
+use super::kept::Clear;
 use super::objects::{Fault, Kind, Objects, entries, entry, on_threads};
 use super::record::{Deployment, DeploymentId, Install, Outcome, Record, Sealed};
 use super::{FINGERPRINT_FILE, REKEYED, Vault, select};
@@ -106,39 +107,43 @@ impl Vault {
 
     /// Every deployment of every install, newest first.
     pub(super) fn all(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
-        self.walk(git, true)
+        self.walk(git)
     }
 
-    /// The same without their outcomes, for writers: a third less to read.
+    /// The same for writers: where an outcome cannot be read, that is no reason not to record. Outcomes may be left out.
     pub(super) fn records(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
-        self.walk(git, false)
+        self.walk(git).or_else(|_| {
+            let folders = folders(git)?;
+            let read = |objects: &Objects<'_>, (folder, id): &(String, Oid)| {
+                clear(objects, folder, *id, false).and_then(|clear| deployment(folder, &clear))
+            };
+            Ok(sorted(on_threads(&self.path, &folders, read)?))
+        })
     }
 
-    fn walk(&self, git: &Git, outcomes: bool) -> Result<Vec<Deployment>, VaultError> {
-        let Some(root) = git.tree_id()? else { return Ok(Vec::new()) };
-        let objects = git.objects()?;
-        let tree = |id, path: &str| objects.tree(id).map_err(|fault| fault.of(path));
-        let root = tree(root, "the newest tree")?;
-        let Some(deployments) = entry(&root, "deployments") else { return Ok(Vec::new()) };
-        let mut folders: Vec<(String, Oid)> = Vec::new();
-        for install in entries(&tree(deployments.id, "deployments")?) {
-            let path = install.path("deployments");
-            for folder in entries(&tree(install.id, &path)?) {
-                let name = std::str::from_utf8(folder.name).unwrap_or_default();
-                let folder_path = folder.path(&path);
-                if DeploymentId::parse(name).is_none() || folder.kind != Kind::Folder {
-                    return Err(VaultError::Damaged {
-                        what: folder_path,
-                        reason: "no deployment has such a name".into(),
-                    });
-                }
-                folders.push((folder_path, folder.id));
-            }
+    fn walk(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
+        let folders = folders(git)?;
+        let common = git.repo().commondir();
+        let mut found = self.kept.find(common, &folders);
+        let missing: Vec<usize> = (0..folders.len()).filter(|place| found[*place].is_none()).collect();
+        let read = on_threads(&self.path, &missing, |objects, place| {
+            let (folder, id) = &folders[*place];
+            let clear = clear(objects, folder, *id, true)?;
+            let deployment = Arc::new(deployment(folder, &clear)?);
+            Ok((*id, clear, deployment))
+        })?;
+        for (place, (_, _, deployment)) in missing.iter().zip(&read) {
+            found[*place] = Some(Arc::clone(deployment));
         }
-        let mut all =
-            on_threads(&self.path, &folders, |objects, (folder, id)| deployment(objects, folder, *id, outcomes))?;
-        all.sort_by(|a, b| (b.record.at, b.id()).cmp(&(a.record.at, a.id())));
-        Ok(all)
+        self.kept.keep(common, read);
+        self.kept.sweep(common, folders.len());
+        let mut all = Vec::with_capacity(folders.len());
+        for ((folder, _), deployment) in folders.iter().zip(found.into_iter().flatten()) {
+            // A folder that was copied to another place has the same tree.
+            belongs(folder, &deployment.record)?;
+            all.push(Deployment::clone(&deployment));
+        }
+        Ok(sorted(all))
     }
 
     pub(super) fn folder_of(&self, git: &Git, id: &DeploymentId) -> Result<String, VaultError> {
@@ -152,25 +157,64 @@ impl Vault {
     }
 }
 
-/// Reads one deployment from its folder's tree.
-fn deployment(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<Deployment, VaultError> {
+/// The folder of every deployment, with its tree.
+fn folders(git: &Git) -> Result<Vec<(String, Oid)>, VaultError> {
+    let Some(root) = git.tree_id()? else { return Ok(Vec::new()) };
+    let objects = git.objects()?;
+    let tree = |id, path: &str| objects.tree(id).map_err(|fault| fault.of(path));
+    let root = tree(root, "the newest tree")?;
+    let Some(deployments) = entry(&root, "deployments") else { return Ok(Vec::new()) };
+    let mut folders: Vec<(String, Oid)> = Vec::new();
+    for install in entries(&tree(deployments.id, "deployments")?) {
+        let path = install.path("deployments");
+        for folder in entries(&tree(install.id, &path)?) {
+            let name = std::str::from_utf8(folder.name).unwrap_or_default();
+            let folder_path = folder.path(&path);
+            if DeploymentId::parse(name).is_none() || folder.kind != Kind::Folder {
+                return Err(VaultError::Damaged { what: folder_path, reason: "no deployment has such a name".into() });
+            }
+            folders.push((folder_path, folder.id));
+        }
+    }
+    Ok(folders)
+}
+
+/// Newest first.
+fn sorted(mut all: Vec<Deployment>) -> Vec<Deployment> {
+    all.sort_by(|a, b| (b.record.at, b.id()).cmp(&(a.record.at, a.id())));
+    all
+}
+
+/// Reads the clear files of a deployment from its folder's tree.
+fn clear(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<Clear, VaultError> {
     let tree = objects.tree(id).map_err(|fault| fault.of(folder))?;
-    let file = |name: &str| -> Result<Option<(String, Vec<u8>)>, VaultError> {
-        let path = format!("{folder}/{name}");
+    let file = |name: &str| -> Result<Option<Vec<u8>>, VaultError> {
         let bytes = entry(&tree, name).map(|entry| objects.blob(entry.id)).transpose();
-        bytes.map(|found| found.map(|bytes| (path.clone(), bytes))).map_err(|fault: Fault| fault.of(&path))
+        bytes.map_err(|fault: Fault| fault.of(&format!("{folder}/{name}")))
     };
-    let (path, bytes) = file("record.json")?.ok_or_else(|| VaultError::Damaged {
+    let record = file("record.json")?.ok_or_else(|| VaultError::Damaged {
         what: format!("{folder}/record.json"),
         reason: "the file is missing".into(),
     })?;
-    let record: Record = parse(&path, &bytes)?;
-    if folder != format!("deployments/{}/{}", record.install.folder(), record.id) {
-        return Err(VaultError::Damaged { what: path, reason: "it belongs to another folder".into() });
-    }
     let outcome = if outcome { file("outcome.json")? } else { None };
-    let outcome = outcome.map(|(path, bytes)| parse::<Outcome>(&path, &bytes)).transpose()?;
-    Ok(Deployment { record, outcome, record_sha256: digest(&bytes) })
+    Ok(Clear { record, outcome })
+}
+
+/// What the clear files of a folder say.
+fn deployment(folder: &str, clear: &Clear) -> Result<Deployment, VaultError> {
+    let record: Record = parse(&format!("{folder}/record.json"), &clear.record)?;
+    belongs(folder, &record)?;
+    let outcome = clear.outcome.as_deref();
+    let outcome = outcome.map(|bytes| parse::<Outcome>(&format!("{folder}/outcome.json"), bytes)).transpose()?;
+    Ok(Deployment { record, outcome, record_sha256: digest(&clear.record) })
+}
+
+fn belongs(folder: &str, record: &Record) -> Result<(), VaultError> {
+    if folder == format!("deployments/{}/{}", record.install.folder(), record.id) {
+        return Ok(());
+    }
+    let what = format!("{folder}/record.json");
+    Err(VaultError::Damaged { what, reason: "it belongs to another folder".into() })
 }
 
 /// Every file of the newest commit by its path, each rekeyed one in the place of what it stands for.

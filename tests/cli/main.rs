@@ -7,6 +7,7 @@ mod deploy;
 mod diff;
 mod drift;
 mod edits;
+mod kept;
 mod lint;
 mod parity;
 mod passphrase;

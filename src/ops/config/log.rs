@@ -77,7 +77,7 @@ pub struct Log {
 /// The vault cannot be read; a time, version or install that is none.
 pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
     let settings = ctx.settings()?;
-    let vault = open::vault(settings)?.snapshot()?;
+    let vault = open::vault(settings)?;
     let wanted = Wanted::read(ask)?;
     let own = open::vault_install(settings);
     let name = match &ask.install {
