@@ -21,6 +21,9 @@ use world::{Ran, World, text};
 /// A public key whose private half nobody has.
 const ESCROW: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
 
+/// Another.
+const OTHER: &str = "age1l49d4u55uwex3wwfjdp2p2rkkwml97rc38ycpplapaxgdrzaa96qs6v7ye";
+
 /// The words of the cases, and what stands for them.
 struct Words(Vec<(&'static str, Vec<String>)>);
 
@@ -90,6 +93,8 @@ fn setting() -> Setting {
         ("@CHART@", vec![text(&world.operator.path().join("chart"))]),
         ("@BUNDLE@", fixture("bundles/v1/opschain-20261123T075443Z-0a1b2c.tar")),
         ("@KEY@", fixture("keys/identity.txt")),
+        ("@OURS@", own("ours.yaml", &texts[0])),
+        ("@OTHER@", vec![OTHER.to_owned()]),
         ("@ESCROW@", vec![ESCROW.to_owned()]),
         ("@OPERATOR@", vec![text(world.operator.path())]),
         ("@PARITY@", vec![text(&world.home.path().join("parity.json"))]),
@@ -183,6 +188,11 @@ fn a_leak_is_found_in_every_form_and_in_every_place() {
         assert!(seen(&format!("before {needle} after")), "as it is");
         if needle.len() < 8 {
             continue;
+        }
+        let mut quoted = format!("x'{}'y", needle.replace('\'', "''"));
+        for depth in 0..5 {
+            assert!(seen(&quoted), "quoted, {depth} deep");
+            quoted = serde_json::Value::from(quoted).to_string();
         }
         assert!(seen(&serde_json::json!({"a": format!("x{needle}y")}).to_string()), "in JSON");
         for shift in ["", "a", "ab"] {
