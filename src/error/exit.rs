@@ -77,7 +77,11 @@ impl Exit {
     pub const ALL: &'static [(Exit, &'static str, &'static str)] = &[
         (Exit::Success, "success", "it did what was asked"),
         (Exit::Failure, "failure", "it failed in a way that has no code of its own"),
-        (Exit::Changed, "changed", "`config diff`: the two differ; `config lint`: something was found"),
+        (
+            Exit::Changed,
+            "changed",
+            "`config diff`, `config parity`: the two differ; `config lint`: something was found",
+        ),
         (Exit::Unready, "unready", "`doctor` found something that must be mended first"),
         (Exit::Exposed, "exposed", "`config check` found something in the clear that should not be"),
         (Exit::Settings, "settings", "the settings file is missing, unreadable or wrong"),

@@ -71,7 +71,7 @@ const KEYS: &[KeyFact] = &[
     since("2026-05-26", "registryReconcile.{image,resources.*}"),
     since(
         "2026-06-04",
-        "{api,apiWorker,mintModelStepsApi,debugToolbox,buildService,imageCopyJob,ldap,logAggregator}.env",
+        "{api,apiWorker,mintModelStepsApi,debugToolbox,fuseDevicePlugin,buildService,imageCopyJob,ldap,logAggregator}.env",
     ),
     since("2026-07-09", "db.backup.{image,imagePullPolicy,maxRate,storage.*,retention.{count,days},resources.*}"),
     since("2026-07-09", "db.backup.periodic.{enabled,method,schedule,successfulJobsHistoryLimit}"),
@@ -133,6 +133,52 @@ mod tests {
         let tree = Tree::parse(yaml.as_bytes()).unwrap();
         let found = lint_with(&tree, yaml.as_bytes(), &Context { defaults: None, version, facts: &FACTS });
         found.iter().map(|f| format!("{} {}", f.id, f.path.clone().unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn every_key_is_a_name_or_a_star() {
+        let odd = |step: &String| step.is_empty() || step.contains(['{', '}', ',', ' ']);
+        for fact in KEYS {
+            let paths = fact.paths();
+            assert!(!paths.iter().flatten().any(odd), "{} comes to {paths:?}", fact.keys);
+        }
+    }
+
+    /// What a chart gives as its own is known here too, so that an operator without the chart is not warned of it.
+    #[test]
+    fn the_stand_in_charts_own_values_are_clean() {
+        let path = format!("{}/fixtures/charts/opschain/values.yaml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(findings(&text, Some("2026-10-08")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_with_every_documented_part_is_clean() {
+        let yaml = "\
+db:
+  cnpg:
+    replica: {enabled: false, primary: a, source: b, promotionToken: eyJkYXRhYmFzZVN5c3RlbUlkZW50aWZpZXIiOiI3M}
+    externalClusters:
+    - {name: b, connectionParameters: {host: h, sslmode: verify-ca}, sslKey: {name: x, key: tls.key}}
+    security: {tls: {customCerts: {enabled: true, serverCASecret: a}}, pgHba: {additionalCidrs: [10.0.0.0/8]}}
+    pooler: {enabled: true, pgbouncer: {parameters: {default_pool_size: \"150\"}}}
+    postgresql: {parameters: {log_min_duration_statement: \"1000\"}}
+  backup:
+    retention: {count: 7, days: 0}
+    recovery: {enabled: false, resources: {requests: {cpu: 50m}}}
+buildService: {volume: {storageClass: longhorn, accessMode: ReadWriteOnce, size: 50Gi}}
+fuseDevicePlugin: {enabled: true, env: [{name: A, value: b}]}
+priorityClasses: {enabled: true, runner: {name: x, value: 1000}}
+kong: {ingressController: {ingressClass: x}, proxy: {tls: {servicePort: 3443}, http: {enabled: false}}}
+trow: {trow: {domain: a.b:3443}, ingress: {hosts: [], annotations: {x: y}}}
+openbao: {server: {affinity: \"{{ x }}\", livenessProbe: {enabled: true}, ha: {config: \"{{ y }}\"}}}
+env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY: \"http://proxy:3128\"}
+";
+        assert_eq!(findings(yaml, Some("2026-10-08")), Vec::<String>::new());
+        assert_eq!(
+            findings("db: {backup: {retention: {counts: 7}}}\n", None),
+            ["unknown-key db.backup.retention.counts"]
+        );
     }
 
     #[test]

@@ -11,14 +11,12 @@ pub(super) fn of(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms: Vec<Vec<u8>> = Vec::new();
     if let Ok(plain) = std::str::from_utf8(text) {
         let json = json(plain);
-        // Go's encoder also escapes what HTML minds; helm quotes errors once more, and a log in JSON does so again.
-        let go = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
-        forms.push(self::json(&json).into_bytes());
-        forms.push(self::json(&go).into_bytes());
+        // Go's encoder also escapes what HTML minds.
+        forms.push(json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").into_bytes());
         forms.push(json.into_bytes());
-        forms.push(go.into_bytes());
         // Rust and Go print control characters in ways of their own, Python what is not ASCII as well.
         forms.push(plain.escape_debug().to_string().into_bytes());
+        forms.push(go_quoted(plain).into_bytes());
         forms.push(ascii_json(plain).into_bytes());
         // YAML's single quotes and the shell's.
         forms.push(plain.replace('\'', "''").into_bytes());
@@ -54,7 +52,32 @@ pub(super) fn json(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The same with every character outside of ASCII as `\uXXXX`, surrogates in pairs.
+/// Without its backslashes: what is left is the same however often a text was escaped.
+pub(super) fn unescaped(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(text.iter().copied().filter(|byte| *byte != b'\\').collect())
+}
+
+/// As Go's `%q` prints it, as far as that is not as JSON has it.
+fn go_quoted(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\t' | '\n' | '\r' => out.extend(c.escape_default()),
+            c if c.is_ascii_control() => {
+                // Writing to a text cannot fail.
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// As inside a JSON text, with every character outside of ASCII as `\uXXXX`, surrogates in pairs.
 fn ascii_json(text: &str) -> String {
     let mut out = String::new();
     for c in json(text).chars() {
@@ -162,9 +185,14 @@ mod tests {
     fn python_and_go_escapes_are_among_the_forms() {
         let forms: Vec<String> =
             of("s<ü>\u{1}".as_bytes()).iter().map(|form| String::from_utf8_lossy(form).into_owned()).collect();
-        for form in
-            ["s<\\u00fc>\\u0001", "s\\u003cü\\u003e\\u0001", "s<ü>\\u{1}", "s%3C%C3%BC%3E%01", "s%3c%c3%bc%3e%01"]
-        {
+        for form in [
+            "s<\\u00fc>\\u0001",
+            "s\\u003cü\\u003e\\u0001",
+            "s<ü>\\u{1}",
+            "s<ü>\\x01",
+            "s%3C%C3%BC%3E%01",
+            "s%3c%c3%bc%3e%01",
+        ] {
             assert!(forms.iter().any(|have| have == form), "{form} is not among {forms:?}");
         }
     }

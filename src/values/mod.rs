@@ -15,6 +15,7 @@ pub mod lint;
 pub mod locate;
 pub mod overlay;
 pub mod path;
+mod pattern;
 mod quirks;
 pub mod redact;
 mod redact_json;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::forms;
 use super::inner::inner_secrets;
 use super::path::{Path, Segment};
+use super::pattern::{Pattern, backslashes, head};
 use super::resolve::Value;
 use super::secret::secrets;
 use super::tree::Tree;
@@ -70,12 +71,9 @@ impl std::fmt::Debug for FingerprintKey {
     }
 }
 
-/// The bytes to look for, and the mask that takes their place.
-type Pattern = (Zeroizing<Vec<u8>>, String);
-
 /// Knows secrets by value and masks them in any text.
 ///
-/// Each secret is known as it is, escaped for JSON, quoted for YAML, percent-encoded, and in base64 (at each of the
+/// Each secret is known as it is, escaped for JSON however often, quoted for YAML, percent-encoded, and in base64 (at each of the
 /// three places that it may have in a longer text); of a text of several lines, each line as well. One that is too short
 /// or too common to be hunted is known beside its key: `PGPASSWORD: abc`. One pass over a text looks up four bytes a
 /// position, so the number of secrets hardly matters.
@@ -132,9 +130,14 @@ impl Scrubber {
             });
             let text = scalar.value.text();
             self.learn_at(key, text.as_bytes());
-            // A number that Helm rounds may also be quoted as it was written, and as Go prints a float.
+            // The file itself may be quoted: escapes and folds as they were written.
+            let raw = tree.raw(node).trim_end();
+            let quoted = ['"', '\''].iter().find_map(|quote| raw.strip_prefix(*quote)?.strip_suffix(*quote));
+            if quoted.unwrap_or(raw) != text {
+                self.learn_at(key, quoted.unwrap_or(raw).as_bytes());
+            }
+            // A number that Helm rounds may also be quoted as Go prints a float.
             if !matches!(scalar.value, Value::String(_)) {
-                self.learn_at(key, tree.raw(node).as_bytes());
                 let json = scalar.value.to_json();
                 self.learn_at(key, json.to_string().as_bytes());
                 if let Some(number) = json.as_f64() {
@@ -175,7 +178,7 @@ impl Scrubber {
         if secret.len() != trimmed.len() {
             // In base64 the line end behind it counts.
             for form in forms::packed(secret) {
-                self.add(form, &mask);
+                self.add([b"", &form, b""], &mask);
             }
         }
         let Ok(text) = std::str::from_utf8(trimmed) else { return };
@@ -198,16 +201,18 @@ impl Scrubber {
     }
 
     fn learn_forms(&mut self, key: Option<&str>, secret: &[u8], mask: &str) {
-        if secret.len() < SHORTEST || COMMON.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes())) {
+        if forms::unescaped(secret).len() < SHORTEST
+            || COMMON.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes()))
+        {
             if let (Some(key), Ok(text)) = (key, std::str::from_utf8(secret)) {
                 self.learn_beside(key, text, mask);
             }
             return;
         }
-        self.add(secret.to_vec(), mask);
+        self.add([b"", secret, b""], mask);
         for form in forms::of(secret) {
             if form.len() >= SHORTEST {
-                self.add(form.to_vec(), mask);
+                self.add([b"", &form, b""], mask);
             }
         }
     }
@@ -225,27 +230,28 @@ impl Scrubber {
                 (format!("\"{key}\": \""), "\""),
                 (format!("\"{key}\":"), ""),
                 (format!("\"{key}\": "), ""),
-                (format!("\\\"{key}\\\":\\\""), "\\\""),
                 (format!("{key}=\""), "\""),
                 (format!("{key}="), ""),
                 (format!("{key}:"), ""),
             ] {
-                self.add(format!("{before}{value}{after}").into_bytes(), &format!("{before}{mask}{after}"));
+                self.add([before.as_bytes(), value.as_bytes(), after.as_bytes()], mask);
             }
         }
     }
 
-    fn add(&mut self, pattern: Vec<u8>, mask: &str) {
-        let Some(head) = pattern.first_chunk::<4>().copied() else { return };
+    /// Adds what is to be masked with what stands before and behind it.
+    fn add(&mut self, [before, secret, after]: [&[u8]; 3], mask: &str) {
+        let pattern = Pattern::new([before, secret, after], mask);
+        let Some(head) = pattern.bytes.first_chunk::<4>().copied() else { return };
         let (word, bit) = head_bit([head[0], head[1]]);
         self.heads.resize(HEADS, 0);
         self.heads[word] |= bit;
         let bucket = self.patterns.entry(head).or_default();
-        if bucket.iter().any(|(known, _)| known.as_slice() == pattern) {
+        if bucket.iter().any(|known| known.bytes == pattern.bytes) {
             return;
         }
-        let place = bucket.partition_point(|(known, _)| known.len() >= pattern.len());
-        bucket.insert(place, (Zeroizing::new(pattern), mask.to_owned()));
+        let place = bucket.partition_point(|known| known.bytes.len() >= pattern.bytes.len());
+        bucket.insert(place, pattern);
     }
 
     /// The text with every known secret masked.
@@ -263,21 +269,21 @@ impl Scrubber {
         if self.is_empty() {
             return Cow::Borrowed(text);
         }
-        while let Some(head) = text[at..].first_chunk::<4>() {
-            let (word, bit) = head_bit([head[0], head[1]]);
-            if self.heads[word] & bit == 0 {
-                at += 1;
+        while at < text.len() {
+            let next = at + 1 + backslashes(text, at + 1);
+            let Some(second) = text.get(next) else { break };
+            let (word, bit) = head_bit([text[at], *second]);
+            if text[at] == b'\\' || self.heads[word] & bit == 0 {
+                at = if text[at] == b'\\' { next } else { at + 1 };
                 continue;
             }
-            let hit = self
-                .patterns
-                .get(head)
-                .and_then(|bucket| bucket.iter().find(|(pattern, _)| text[at..].starts_with(pattern)));
-            match hit {
-                Some((pattern, mask)) => {
-                    out.extend_from_slice(&text[copied..at]);
-                    out.extend_from_slice(mask.as_bytes());
-                    at += pattern.len();
+            let Some(head) = head(&text[at..]) else { break };
+            let bucket = self.patterns.get(&head).into_iter().flatten();
+            match bucket.filter_map(|pattern| Some((pattern, pattern.place(&text[at..])?))).next() {
+                Some((pattern, place)) => {
+                    out.extend_from_slice(&text[copied..at + place.start]);
+                    out.extend_from_slice(pattern.mask.as_bytes());
+                    at += place.end;
                     copied = at;
                 }
                 None => at += 1,
@@ -382,6 +388,30 @@ mod tests {
             let scrubbed = knowing(secret).scrub(&text).into_owned();
             assert!(scrubbed.contains(&tail(secret)), "{text} became {scrubbed}");
             assert!(!scrubbed.contains("ünique") && !scrubbed.contains("nique"), "{scrubbed}");
+        }
+    }
+
+    #[test]
+    fn a_text_quoted_in_a_quoted_text_is_masked_however_deep_and_what_stands_around_it_stays() {
+        let mut scrubber = Scrubber::new(None);
+        let yaml = b"PIN: ab#12\npassword: 'o''ne\"two\\three'\nseed: \"four\\t\\\\five\\x01six\"\nshort: [1]\n";
+        scrubber.learn_tree(&Tree::parse(yaml).unwrap());
+        let mut text = format!(
+            "{}\nPIN: \"ab#12\"\n{{\"PIN\":\"ab#12\",\"password\":\"o'ne\\\"two\\\\three\"}}",
+            std::str::from_utf8(yaml).unwrap()
+        );
+        for depth in 0..6 {
+            let masked = scrubber.scrub(&text).into_owned();
+            for part in ["ab#12", "ne\\", "two", "three", "four", "five", "six"] {
+                assert!(!masked.contains(part), "{part} at depth {depth}: {masked}");
+            }
+            assert!(masked.contains("short: [1]"), "{masked}");
+            let mut plain = masked;
+            for _ in 0..depth {
+                plain = serde_json::from_str(&format!("\"{plain}\"")).unwrap();
+            }
+            assert!(plain.contains(&format!("PIN: \"{MASK}\"")), "{plain}");
+            text = forms::json(&text);
         }
     }
 

@@ -2,10 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use dr::crypt::Signer;
-use dr::vault::{Chart, FORMAT, How, Install, Intent, Outcome, Status, Vault};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -71,39 +68,7 @@ impl Site {
 
     /// Puts a deployment into the vault as `dr deploy` does, and returns its id.
     fn record(&self, values: &str) -> String {
-        let settings =
-            dr::settings::Settings::read(&self.home.path().join(".config/dr/dr.toml"), Some(self.home.path())).unwrap();
-        let signer = Signer::load(settings.keys.signing_key.as_ref().unwrap()).unwrap();
-        let sign = Arc::new(move |bytes: &[u8]| signer.sign("git", bytes).map_err(|e| e.to_string()));
-        let vault = Vault::open(settings.vault.path.as_ref().unwrap(), sign).unwrap();
-        let at = Timestamp::now();
-        let reference = "oci://r/opschain".to_owned();
-        let chart =
-            Chart { name: "opschain".into(), version: "2026.8.20".into(), app_version: None, reference, digest: None };
-        let intent = Intent {
-            install: Install { namespace: "opschain".into(), release: "opschain".into(), context: None },
-            at,
-            by: "operator@host".into(),
-            why: None,
-            how: How::Deploy,
-            opschain_version: Some("2026-08-20".into()),
-            chart,
-            helm: None,
-            operator: None,
-        };
-        let id = vault.record_intent(intent, values.as_bytes(), None).unwrap();
-        let outcome = Outcome {
-            format: FORMAT,
-            id: id.clone(),
-            at,
-            status: Status::Deployed,
-            helm_revision: Some(1),
-            images: Vec::new(),
-            seconds: 1.0,
-            error: None,
-        };
-        vault.record_outcome(outcome, "operator@host").unwrap();
-        id.to_string()
+        crate::recorded::record(self.home.path(), "opschain", Timestamp::now(), values)
     }
 }
 

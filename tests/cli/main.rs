@@ -12,6 +12,7 @@ mod lint;
 mod parity;
 mod passphrase;
 mod plain_git;
+mod recorded;
 mod records;
 mod reference;
 mod refusals;

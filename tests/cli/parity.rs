@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use dr::crypt::Signer;
-use dr::vault::{Chart, FORMAT, How, Install, Intent, Outcome, Status, Vault};
 use jiff::Timestamp;
 
 /// A host with a vault of its own.
@@ -64,42 +61,7 @@ impl Site {
 
     /// Puts a deployment into this host's vault, as `dr deploy` does.
     fn record(&self, namespace: &str, values: &str) {
-        let settings = dr::settings::Settings::read(&self.path(".config/dr/dr.toml"), Some(self.home.path())).unwrap();
-        let signer = Signer::load(settings.keys.signing_key.as_ref().unwrap()).unwrap();
-        let sign = Arc::new(move |bytes: &[u8]| signer.sign("git", bytes).map_err(|e| e.to_string()));
-        let vault = Vault::open(settings.vault.path.as_ref().unwrap(), sign).unwrap();
-        let at = Timestamp::now();
-        let chart = Chart {
-            name: "opschain".into(),
-            version: "2026.8.20".into(),
-            app_version: None,
-            reference: "r".into(),
-            digest: None,
-        };
-        let install = Install { namespace: namespace.into(), release: "opschain".into(), context: None };
-        let intent = Intent {
-            install,
-            at,
-            by: "operator@host".into(),
-            why: None,
-            how: How::Deploy,
-            opschain_version: Some("2026-08-20".into()),
-            chart,
-            helm: None,
-            operator: None,
-        };
-        let id = vault.record_intent(intent, values.as_bytes(), None).unwrap();
-        let outcome = Outcome {
-            format: FORMAT,
-            id,
-            at,
-            status: Status::Deployed,
-            helm_revision: Some(1),
-            images: Vec::new(),
-            seconds: 1.0,
-            error: None,
-        };
-        vault.record_outcome(outcome, "operator@host").unwrap();
+        crate::recorded::record(self.home.path(), namespace, Timestamp::now(), values);
     }
 
     /// The public key of this host.

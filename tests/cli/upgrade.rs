@@ -67,7 +67,7 @@ fn the_report_is_json_when_asked_for_and_hides_secrets() {
         .collect();
     assert_eq!(
         fates,
-        ["removed gone", "new-default env.OPSCHAIN_VERSION", "new fresh", "kept env.PGPASSWORD", "kept api.replicas"]
+        ["dropped gone", "new-default env.OPSCHAIN_VERSION", "new fresh", "kept env.PGPASSWORD", "kept api.replicas"]
     );
     assert!(!said.contains("hunter2"), "{said}");
 }

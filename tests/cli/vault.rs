@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use dr::crypt::Signer;
 use dr::ops::init::commit_signer;
-use dr::vault::{Chart, FORMAT, How, Install, Intent, Outcome, Status, Vault};
+use dr::vault::Vault;
 use serde_json::Value;
 
 /// A host with a home of its own, and a vault.
@@ -69,39 +69,7 @@ impl Host {
 
     /// Records a deployment that went live.
     fn record(&self, at: &str, values: &str) -> String {
-        let vault = self.vault();
-        let at: jiff::Timestamp = at.parse().unwrap();
-        let chart = Chart {
-            name: "opschain".into(),
-            version: "2026.8.20".into(),
-            app_version: None,
-            reference: "oci://r/opschain".into(),
-            digest: None,
-        };
-        let intent = Intent {
-            install: Install { namespace: "opschain".into(), release: "opschain".into(), context: None },
-            at,
-            by: "op@host".into(),
-            why: None,
-            how: How::Deploy,
-            opschain_version: Some("2026-08-20".into()),
-            chart,
-            helm: None,
-            operator: None,
-        };
-        let id = vault.record_intent(intent, values.as_bytes(), None).unwrap();
-        let outcome = Outcome {
-            format: FORMAT,
-            id: id.clone(),
-            at,
-            status: Status::Deployed,
-            helm_revision: Some(1),
-            images: Vec::new(),
-            seconds: 1.0,
-            error: None,
-        };
-        vault.record_outcome(outcome, "op@host").unwrap();
-        id.to_string()
+        crate::recorded::record(&self.path(""), "opschain", at.parse().unwrap(), values)
     }
 
     fn git(&self, args: &[&str]) -> Said {

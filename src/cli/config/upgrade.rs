@@ -7,6 +7,7 @@ use clap::Args;
 use crate::error::Result;
 use crate::ops::Ctx;
 use crate::ops::config::{self, Target, UpgradeAsk, Upgraded};
+use crate::opschain::values::VERSION;
 use crate::ui::{Page, Report, Ui};
 use crate::values::upgrade::{Fate, Item};
 
@@ -61,7 +62,8 @@ impl Report for Upgraded {
         page.heading(&format!("{}, from {} to {}", self.values, self.from, self.to));
         let chapters = [
             (Fate::Conflict, "Changed by you and by the release; yours stands:"),
-            (Fate::Removed, "Gone from the release; yours stays where you had changed it:"),
+            (Fate::Removed, "Gone from the release, but you had changed it, and it stands:"),
+            (Fate::Dropped, "Gone from the release, and with it the default that you had:"),
             (Fate::Renamed, "Has another name now; yours is there:"),
             (Fate::NewDefault, "Has a new default, which you get:"),
             (Fate::New, "New:"),
@@ -81,6 +83,17 @@ impl Report for Upgraded {
         }
         if self.items.is_empty() {
             page.line("Nothing changes but comments and layout.");
+        }
+        if !self.comments_left.is_empty() {
+            page.gap();
+            page.line("Comments of yours that found no place:");
+            self.comments_left.iter().for_each(|comment| page.wrapped("  ", "      ", comment));
+        }
+        if let Some(left) = &self.version_left {
+            page.gap();
+            let release = left.release.as_deref().unwrap_or("the release that you go to");
+            let text = format!("{} still names {}: set it to {release}.", VERSION.join("."), left.names);
+            page.wrapped("", "  ", &text);
         }
         page.gap();
         match &self.proposal {
@@ -103,7 +116,7 @@ fn said(item: &Item) -> String {
     match item.fate {
         Fate::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
         Fate::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
-        Fate::Removed if item.old == item.yours => format!("{path}: {old}; was the default, dropped"),
+        Fate::Dropped => format!("{path}: {old}"),
         Fate::Removed => format!("{path}: {yours}; default was {old}"),
         Fate::Renamed => format!("{path}: {yours}"),
         Fate::NewDefault => format!("{path}: {old} -> {new}"),

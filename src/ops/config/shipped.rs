@@ -6,6 +6,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartSource;
 use crate::ops::{Ctx, open};
 use crate::opschain::Version;
+use crate::opschain::values::VERSION;
 use crate::values::Tree;
 
 /// A chart's own values.
@@ -16,6 +17,8 @@ pub struct Shipped {
     pub text: String,
     /// What Helm reads from it.
     pub tree: Tree,
+    /// The release that it belongs to, where it or its chart names one.
+    pub version: Option<Version>,
 }
 
 /// Reads the values that `text` names: a values file, a chart's folder, a packed chart (`.tgz`), a chart in a registry
@@ -28,12 +31,13 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
     let path = Path::new(text);
     let file = if path.is_dir() { path.join("values.yaml") } else { path.to_owned() };
     let is_values = file.is_file() && file.extension().is_some_and(|end| end == "yaml" || end == "yml");
-    let found = if is_values {
+    let (found, version) = if is_values {
         let bytes = std::fs::read(&file)
             .map_err(|e| CommandError::new(Exit::NotFound, format!("read {}", file.display())).because(e))?;
         // What is not UTF-8 is refused below, with its place.
-        Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
-        String::from_utf8_lossy(&bytes).into_owned()
+        let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+        let version = tree.text(VERSION).and_then(|text| text.parse().ok());
+        (String::from_utf8_lossy(&bytes).into_owned(), version)
     } else if text.starts_with("oci://") || path.exists() {
         from_helm(ctx, ChartSource::parse(text), version).await?
     } else if let Some(version) = named_version(text) {
@@ -44,7 +48,7 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
             .hint("Give a values file, a chart's folder or archive, `oci://...`, or a version such as 2026-08-20."));
     };
     let tree = Tree::parse(found.as_bytes()).map_err(|error| CommandError::from(error).context(text))?;
-    Ok(Shipped { name: text.to_owned(), text: found, tree })
+    Ok(Shipped { name: text.to_owned(), text: found, tree, version })
 }
 
 /// A version that a release may have: a date or three numbers.
@@ -52,11 +56,13 @@ fn named_version(text: &str) -> Option<Version> {
     text.parse::<Version>().ok().filter(|version| version.chart().is_some())
 }
 
-async fn from_helm(ctx: &Ctx, source: ChartSource, version: Option<&Version>) -> Result<String> {
+async fn from_helm(ctx: &Ctx, source: ChartSource, version: Option<&Version>) -> Result<(String, Option<Version>)> {
     let settings = open::settings_or_defaults(ctx)?;
     let helm = open::helm(&settings, &settings.install.namespace).await?;
     let named = |error: CommandError| error.context(format!("bring chart {}", source.text()));
     let number = version.and_then(Version::chart);
     let chart = helm.bring(&source, number.as_deref()).await.map_err(|error| named(error.into()))?;
-    helm.show_values(&chart.path()).await.map_err(|error| named(error.into()))
+    let values = helm.show_values(&chart.path()).await.map_err(|error| named(error.into()))?;
+    let facts = helm.chart_facts(&chart.path()).await.map_err(|error| named(error.into()))?;
+    Ok((values, facts.version.parse().ok()))
 }

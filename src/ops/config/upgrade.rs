@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Which, shipped};
+use super::Which;
+use super::shipped::{self, Shipped};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, open};
-use crate::opschain::keys;
+use crate::opschain::values::VERSION;
+use crate::opschain::{Version, keys};
 use crate::values::upgrade::{Item, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
 
@@ -52,9 +54,25 @@ pub struct Upgraded {
     pub proposal: Option<String>,
     /// What happened to each key that is not simply the same, worst first.
     pub items: Vec<Item>,
+    /// The operator's own comments that found no place in the proposal, without secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub comments_left: Vec<String>,
+    /// The release that the proposal names, where it is still the operator's: neither shipped file names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_left: Option<VersionLeft>,
     /// The proposal, for stdout.
     #[serde(skip)]
     pub text: Zeroizing<String>,
+}
+
+/// A release that is named in the proposal, and is not the one that the upgrade goes to.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct VersionLeft {
+    /// The one that is named.
+    pub names: String,
+    /// The one to go to, where the new values or their chart tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
 }
 
 /// Merges the three files and writes the proposal.
@@ -82,7 +100,25 @@ pub async fn upgrade(ctx: &Ctx, ask: UpgradeAsk) -> Result<Upgraded> {
         }
         Target::Nowhere | Target::Stdout => None,
     };
-    Ok(Upgraded { from: old.name, to: new.name, values, proposal: written, items: proposal.items, text: proposal.text })
+    Ok(Upgraded {
+        version_left: version_left(&yours, &new),
+        from: old.name,
+        to: new.name,
+        values,
+        proposal: written,
+        items: proposal.items,
+        comments_left: proposal.comments,
+        text: proposal.text,
+    })
+}
+
+/// The release that the operator's file names, where the new file does not say another one: a chart's own values leave it
+/// open.
+fn version_left(yours: &Tree, new: &Shipped) -> Option<VersionLeft> {
+    let names = yours.text(VERSION).filter(|_| new.tree.text(VERSION).is_none())?;
+    let is_there = names.parse::<Version>().is_ok_and(|version| new.version.as_ref() == Some(&version));
+    let release = new.version.as_ref().map(Version::tag);
+    (!is_there).then(|| VersionLeft { names: names.to_owned(), release })
 }
 
 /// The operator's values: a file, or a deployment of the vault.

@@ -14,6 +14,7 @@ mod run;
 mod stuck;
 mod subject;
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,7 +32,7 @@ use super::helper::Hold;
 use super::{Ctx, drift, open};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{ChartFacts, Helm, Revision};
+use crate::helm::{self, ChartFacts, Helm, Revision};
 use crate::settings::Settings;
 use crate::values::Scrubber;
 use crate::values::diff::{Diff, diff};
@@ -132,6 +133,24 @@ pub struct Prepared {
     vault: Vault,
     scrubber: Scrubber,
     repair: bool,
+}
+
+impl Prepared {
+    /// What helm is given, whether it renders or deploys.
+    fn upgrade<'p>(&'p self, chart: &'p Path, description: Option<&'p str>) -> helm::Upgrade<'p> {
+        helm::Upgrade {
+            release: &self.plan.release,
+            chart,
+            values: &self.subject.values,
+            sets: &[],
+            timeout: self.manner.timeout.unwrap_or(self.settings.helm.timeout.0),
+            // `dr` waits itself, and says for what.
+            wait: false,
+            create_namespace: true,
+            description,
+            debug: self.manner.debug,
+        }
+    }
 }
 
 /// What came of it.

@@ -2,7 +2,6 @@
 
 use super::Prepared;
 use crate::error::{CommandError, Result};
-use crate::helm::Upgrade;
 use crate::ops::Ctx;
 use crate::ops::objects::{self, ReleaseDiff};
 use crate::values::Scrubber;
@@ -13,23 +12,14 @@ use crate::values::Scrubber;
 /// # Errors
 /// The chart does not render, or helm cannot be asked.
 pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
-    let Prepared { plan, subject, manner, settings, helm, scrubber, .. } = prepared;
+    let Prepared { plan, subject, helm, scrubber, .. } = prepared;
     let live = helm.history(&plan.release).await?.into_iter().rfind(|revision| revision.status.is_deployed());
     ctx.events.waiting(format!("helm to render {} {}", plan.chart.name, plan.chart.version), None);
-    let timeout = manner.timeout.unwrap_or(settings.helm.timeout.0);
-    let upgrade = Upgrade {
-        release: &plan.release,
-        chart: &subject.chart.path(),
-        values: &subject.values,
-        sets: &[],
-        timeout,
-        wait: false,
-        create_namespace: true,
-        description: None,
-        debug: false,
-    };
-    let rendered =
-        helm.render(&upgrade, scrubber).await.map_err(|error| CommandError::from(error).context("render"))?;
+    let chart = subject.chart.path();
+    let rendered = helm
+        .render(&prepared.upgrade(&chart, None), scrubber)
+        .await
+        .map_err(|error| CommandError::from(error).context("render"))?;
     let revision = live.map(|live| live.revision);
     let live = match revision {
         Some(revision) => helm.get_manifest(&plan.release, revision).await?,

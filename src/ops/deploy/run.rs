@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{DeployReport, GivenLayer, Prepared, live};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{Revision, Upgrade};
+use crate::helm::Revision;
 use crate::ops::{Ctx, open};
 use crate::settings::Settings;
 use crate::vault::{self, DeploymentId, FORMAT, Image, Intent, Outcome, Status};
@@ -65,24 +65,13 @@ fn why(prepared: &Prepared) -> Option<String> {
 
 async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
     let Prepared { plan, subject, manner, settings, helm, scrubber, .. } = prepared;
-    let timeout = manner.timeout.unwrap_or(settings.helm.timeout.0);
     ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
-    let upgrade = Upgrade {
-        release: &plan.release,
-        chart: &subject.chart.path(),
-        values: &subject.values,
-        sets: &[],
-        timeout,
-        // `dr` waits itself, and says for what.
-        wait: false,
-        create_namespace: true,
-        description: Some(&live::description(id)),
-        debug: manner.debug,
-    };
+    let (chart, description) = (subject.chart.path(), live::description(id));
+    let upgrade = prepared.upgrade(&chart, Some(&description));
     let revision = helm.upgrade_install(&upgrade, scrubber, &ctx.events, &ctx.cancel).await?;
     if manner.wait {
         tokio::select! {
-            served = serve(ctx, settings, cluster, timeout) => served?,
+            served = serve(ctx, settings, cluster, upgrade.timeout) => served?,
             () = ctx.cancel.cancelled() => return Err(crate::ops::interrupted()),
         }
     }

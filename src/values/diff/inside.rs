@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use super::super::inner::secret_spans;
 use super::super::path::{Path, Segment};
 use super::super::redact::Scrubber;
 use super::super::resolve::Value;
-use super::super::secret::{Why, is_secret_name, secrets, why_secret};
+use super::super::secret::{Why, secrets};
 use super::super::tree::{Kind, Trap, Tree};
 use super::certificate::{self, Certificate, Pem};
 use super::options::Options;
@@ -207,64 +208,18 @@ pub(super) fn clean(scrubber: &Scrubber, text: &str) -> Option<String> {
     any.then(|| lines.join("\n"))
 }
 
-/// Masks what a line gives to a name that holds secrets (`--password=x`, `apiToken: x`), and words that look like one.
+/// Masks what of a line is secret.
 fn clean_line(scrubber: &Scrubber, line: &str) -> Option<String> {
-    let mut spans = named(line);
-    for (start, word) in words(line) {
-        let given = spans.iter().any(|(from, to)| (*from..*to).contains(&start));
-        let value = Value::String(word.to_owned());
-        if !given && word.len() >= 8 && why_secret(&Path::root(), None, &value).is_some() {
-            spans.push((start, start + word.len()));
-        }
-    }
+    let spans = secret_spans(line);
     if spans.is_empty() {
         return None;
     }
-    spans.sort_unstable();
     let (mut clean, mut at) = (String::with_capacity(line.len()), 0);
-    for (from, to) in spans {
-        clean.push_str(&line[at..from]);
-        clean.push_str(&scrubber.mask(&line.as_bytes()[from..to]));
-        at = to;
+    for span in spans {
+        clean.push_str(&line[at..span.start]);
+        clean.push_str(&scrubber.mask(&line.as_bytes()[span.clone()]));
+        at = span.end;
     }
     clean.push_str(&line[at..]);
     Some(clean)
-}
-
-/// Where a line gives a value to a name that holds secrets.
-fn named(line: &str) -> Vec<(usize, usize)> {
-    let mut spans = Vec::new();
-    let (mut from, mut next) = (0, 0);
-    while let Some(at) = line[next..].find(['=', ':']).map(|at| next + at) {
-        next = at + 1;
-        let before = line[from..at].trim_end_matches([' ', '"', '\'']);
-        let name = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))).next();
-        if !name.is_some_and(is_secret_name) {
-            continue;
-        }
-        let rest = &line[next..];
-        let start = next + rest.len() - rest.trim_start().len();
-        let value = &line[start..];
-        let length = match value.chars().next() {
-            Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |end| end + 2),
-            _ if line[at..].starts_with('=') => value.find([' ', '\t', '&', ';', ',']).unwrap_or(value.len()),
-            _ => value.trim_end().len(),
-        };
-        if length > 0 && !value.starts_with('•') {
-            spans.push((start, start + length));
-        }
-        (from, next) = (start + length, (start + length).max(next));
-    }
-    spans
-}
-
-fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
-    let splits = |c: char| c.is_whitespace() || "\"'`,;()[]{}<>".contains(c);
-    let mut at = 0;
-    line.split(splits).filter_map(move |word| {
-        let start = at;
-        // Every character that parts words is known to be one byte, or white space of its own length.
-        at = start + word.len() + line[start + word.len()..].chars().next().map_or(0, char::len_utf8);
-        (!word.is_empty()).then_some((start, word))
-    })
 }

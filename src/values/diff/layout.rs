@@ -83,8 +83,8 @@ fn together(old: (&Tree, &Node), new: (&Tree, &Node), layout: &mut Layout) {
     }
 }
 
-/// Every comment of a file, in its order.
-fn comments(tree: &Tree) -> Vec<&str> {
+/// Every comment of a file, in its order, from its `#` on.
+pub(in crate::values) fn comments(tree: &Tree) -> Vec<&str> {
     let source = tree.source();
     if !source.contains('#') {
         return Vec::new();

@@ -32,6 +32,7 @@ use serde::Serialize;
 pub use certificate::Certificate;
 pub use inside::{Field, Inside};
 pub use layout::Layout;
+pub(super) use layout::comments;
 pub use options::{Ignored, Only, Options, Passed};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, RuleError, Rules};

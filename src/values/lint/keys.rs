@@ -1,6 +1,6 @@
 //! Keys that Helm would take in silence and nothing would read: unknown, misplaced, replaced.
 
-use super::known::{Known, expand};
+use super::known::Known;
 use super::{Context, Finding, KeyFact, finding};
 use crate::values::Value;
 use crate::values::path::{Path, Segment};
@@ -109,7 +109,7 @@ impl Walk<'_> {
     }
 
     fn fact(&self, fits: impl Fn(&KeyFact, &[String]) -> bool) -> Option<&'static KeyFact> {
-        self.context.facts.keys.iter().find(|fact| expand(fact.keys).iter().any(|path| fits(fact, path)))
+        self.context.facts.keys.iter().find(|fact| fact.paths().iter().any(|path| fits(fact, path)))
     }
 }
 

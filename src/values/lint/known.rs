@@ -18,6 +18,13 @@ pub struct KeyFact {
     pub instead: Option<&'static str>,
 }
 
+impl KeyFact {
+    /// The paths that it stands for, each as its names; `*` and `**` among the last.
+    pub fn paths(&self) -> Vec<Vec<String>> {
+        expand(self.keys)
+    }
+}
+
 /// How a secret must be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -65,7 +72,7 @@ impl Known {
                 (_, None) => false,
             };
             if begun && !over {
-                for path in expand(fact.keys) {
+                for path in fact.paths() {
                     known.add(&path);
                 }
             }
@@ -132,35 +139,30 @@ impl Known {
 }
 
 /// The paths that a fact stands for.
-pub(super) fn expand(keys: &str) -> Vec<Vec<String>> {
+fn expand(keys: &str) -> Vec<Vec<String>> {
     let mut paths: Vec<Vec<String>> = vec![Vec::new()];
-    for part in parts(keys) {
-        let choices: Vec<&str> = match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-            Some(choices) => choices.split(',').map(str::trim).collect(),
-            None => vec![part],
+    for part in split(keys, '.') {
+        // A choice may be several steps, and hold choices of its own.
+        let choices: Vec<Vec<String>> = match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            Some(choices) => split(choices, ',').into_iter().flat_map(|choice| expand(choice.trim())).collect(),
+            None => vec![vec![part.to_owned()]],
         };
         paths = paths
             .iter()
-            .flat_map(|path| {
-                choices.iter().map(move |choice| {
-                    let mut longer = path.clone();
-                    longer.extend(choice.split('.').map(str::to_owned));
-                    longer
-                })
-            })
+            .flat_map(|path| choices.iter().map(move |choice| path.iter().chain(choice).cloned().collect()))
             .collect();
     }
     paths
 }
 
-/// Cuts at dots outside of braces.
-fn parts(keys: &str) -> Vec<&str> {
+/// Cuts at a sign outside of braces.
+fn split(keys: &str, sign: char) -> Vec<&str> {
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0usize);
     for (at, c) in keys.char_indices() {
         match c {
             '{' => depth += 1,
             '}' => depth = depth.saturating_sub(1),
-            '.' if depth == 0 => {
+            c if c == sign && depth == 0 => {
                 parts.push(&keys[start..at]);
                 start = at + 1;
             }
@@ -179,6 +181,8 @@ mod tests {
     fn braces_stand_for_each_of_their_names() {
         let joined: Vec<String> = expand("a.{b,c.d}.{e,f}").iter().map(|path| path.join(".")).collect();
         assert_eq!(joined, ["a.b.e", "a.b.f", "a.c.d.e", "a.c.d.f"]);
+        let nested: Vec<String> = expand("a.{b,c.{d,e.*},f}").iter().map(|path| path.join(".")).collect();
+        assert_eq!(nested, ["a.b", "a.c.d", "a.c.e.*", "a.f"]);
         assert_eq!(expand("env.*"), [["env".to_owned(), "*".to_owned()]]);
     }
 

@@ -9,6 +9,7 @@ use super::{Fate, Item, Three};
 use crate::values::lint::Facts;
 use crate::values::path::{Path, Segment};
 use crate::values::redact::{COMMON, Scrubber, is_secret};
+use crate::values::resolve::Value as Scalar;
 use crate::values::secret::is_secret_name;
 use crate::values::tree::{Entry, Kind, Node, Tree};
 
@@ -91,7 +92,7 @@ fn moves<'t>(three: Three<'t>, facts: &Facts) -> HashMap<Path, Move<'t>> {
 
 fn fits(new: &Node, yours: &Node) -> bool {
     let is_map = |node: &Node| matches!(node.kind, Kind::Map(_));
-    is_map(new) == is_map(yours) || matches!(new.scalar(), Some(scalar) if scalar.value == crate::values::Value::Null)
+    is_map(new) == is_map(yours) || matches!(new.scalar(), Some(scalar) if scalar.value == Scalar::Null)
 }
 
 type Keys = Vec<String>;
@@ -119,7 +120,7 @@ fn telling_leaves(tree: &Tree, other: &Tree) -> Vec<(Keys, String)> {
         .filter(|(path, _)| path.0.iter().all(|segment| matches!(segment, Segment::Key(_))))
         .filter(|(path, _)| other.get(&path.keys().collect::<Vec<_>>()).is_none())
         .filter_map(|(path, node)| match &node.scalar()?.value {
-            crate::values::Value::String(text) if text.len() >= 6 && !COMMON.contains(&text.as_str()) => {
+            Scalar::String(text) if text.len() >= 6 && !COMMON.contains(&text.as_str()) => {
                 Some((keys(&path), text.clone()))
             }
             _ => None,
@@ -237,8 +238,10 @@ impl<'t> Merge<'t, '_> {
             self.tell(Fate::Own, path, None, None, None, Some(&entry.value));
             return true;
         };
-        self.tell(Fate::Removed, path, None, Some(old), None, Some(&entry.value));
-        !old.same_as(&entry.value)
+        let stays = !old.same_as(&entry.value);
+        let fate = if stays { Fate::Removed } else { Fate::Dropped };
+        self.tell(fate, path, None, Some(old), None, Some(&entry.value));
+        stays
     }
 
     fn tell(
@@ -261,7 +264,8 @@ impl<'t> Merge<'t, '_> {
         if let Some(scalar) = node.scalar() {
             let text = scalar.value.text();
             let by_name = path.keys().next_back().is_some_and(is_secret_name);
-            if !text.is_empty() && (is_secret(path, None, &scalar.value) || by_name) {
+            let says = !matches!(scalar.value, Scalar::Null | Scalar::Bool(_)) && !text.is_empty();
+            if says && (is_secret(path, None, &scalar.value) || by_name) {
                 return self.scrubber.mask(text.as_bytes());
             }
         }

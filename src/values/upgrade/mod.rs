@@ -8,9 +8,12 @@
 mod merge;
 mod text;
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::diff::comments;
 use super::lint::Facts;
 use super::path::Path;
 use super::redact::Scrubber;
@@ -22,9 +25,10 @@ use super::tree::{Trap, Tree};
 pub enum Fate {
     /// The operator and the new release both changed it: the operator's value stands.
     Conflict,
-    /// The new release does not have it any more. The operator's value stands where it was changed, and is gone where it
-    /// was the old default.
+    /// The new release does not have it any more; the operator had changed it, and that value stands.
     Removed,
+    /// The new release does not have it any more, and it is gone: the operator had the old default.
+    Dropped,
     /// It has another name now, and the operator's value stands there.
     Renamed,
     /// Its default changed, and the operator had the old one or none.
@@ -64,6 +68,8 @@ pub struct Proposal {
     pub text: Zeroizing<String>,
     /// What happened to each key that is not simply the same, worst first.
     pub items: Vec<Item>,
+    /// The operator's own comments that found no place in the proposal: above or beside keys that are the release's.
+    pub comments: Vec<String>,
 }
 
 /// Why there is no proposal.
@@ -106,15 +112,22 @@ pub fn propose(three: Three<'_>, facts: &Facts, scrubber: &Scrubber) -> Result<P
         scrubber.learn_tree(tree);
     }
     let merged = merge::merge(three, facts, &scrubber);
-    let text = text::apply(three.new, three.yours, &merged.edits);
-    let read = Tree::parse(text.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
-    let read = read.to_json();
+    let shipped: HashSet<&str> = [three.old, three.new].into_iter().flat_map(comments).collect();
+    let text = text::apply(three.new, three.yours, &merged.edits, &shipped);
+    let proposed = Tree::parse(text.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
+    let read = proposed.to_json();
     if read != merged.value {
         return Err(UpgradeError::Unfaithful(first_difference(&read, &merged.value, Path::root())));
     }
     let mut items = merged.items;
     items.sort_by_key(|item| item.fate);
-    Ok(Proposal { text, items })
+    let there: HashSet<&str> = comments(&proposed).into_iter().collect();
+    let lost = comments(three.yours).into_iter().filter(|comment| {
+        let says = comment.contains(char::is_alphanumeric);
+        says && !shipped.contains(comment) && !there.contains(comment)
+    });
+    let comments = lost.map(|comment| scrubber.scrub(comment).into_owned()).collect();
+    Ok(Proposal { text, items, comments })
 }
 
 fn first_difference(a: &serde_json::Value, b: &serde_json::Value, at: Path) -> Path {

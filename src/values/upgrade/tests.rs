@@ -68,6 +68,8 @@ fn what_is_gone_stays_only_where_it_was_changed() {
     assert_eq!(text("a: 1\nb: 1\n", "b: 1\n", "a: 1\nb: 1\n"), "b: 1\n");
     assert_eq!(text("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), "b: 1\na: 9\n");
     assert_eq!(fates("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), ["removed a"]);
+    assert_eq!(fates("a: 1\nb: 1\n", "b: 1\n", "a: 1\nb: 1\n"), ["dropped a"]);
+    assert_eq!(fates("apiToken:\nb: 1\n", "b: 1\n", "apiToken: x\nb: 1\n"), ["removed apiToken"]);
 }
 
 #[test]
@@ -124,6 +126,33 @@ fn no_secret_is_shown() {
         assert!(!said.contains(secret), "{said}");
         assert!(secret == "\"7\"" || proposed.text.contains(secret), "{}", *proposed.text);
     }
+}
+
+#[test]
+fn an_empty_secret_is_shown_as_empty() {
+    let proposed = proposal("apiToken:\n", "apiToken:\n", "apiToken: hunter2hunter2\n");
+    assert_eq!(proposed.items[0].new.as_deref(), Some("null"));
+    assert!(proposed.items[0].yours.as_deref().is_some_and(|yours| yours.starts_with('•')));
+}
+
+#[test]
+fn comments_of_the_release_are_not_carried_along_and_lost_ones_of_the_operator_are_told() {
+    let old = "# release\na: 1 # keep the quotes\nb: {c: 1}\n# of g\ng:\nz: 1\n";
+    let new = "# newer\na: 1\nb: {c: 1}\nz: 1 # of z\n";
+    let yours = "# release\n# by ana, pin hunter2hunter2\na: 2 # keep the quotes\nb: {c: 2} # ticket 7\n# of g\ng: 1\nz: 2 # mine\n\n# ours\nown: 1 # too\npassword: hunter2hunter2\n";
+    let proposed = proposal(old, new, yours);
+    assert_eq!(
+        *proposed.text,
+        "# newer\na: 2\nb: {c: 2}\nz: 2 # of z\ng: 1\n\n# ours\nown: 1 # too\npassword: hunter2hunter2\n"
+    );
+    let lost: Vec<&str> = proposed.comments.iter().map(|comment| comment.split('•').next().unwrap()).collect();
+    assert_eq!(lost, ["# by ana, pin ", "# ticket 7", "# mine"]);
+}
+
+#[test]
+fn line_ends_are_those_of_the_new_file() {
+    let yours = "a: 1\r\nown:\r\n  b: |\r\n    one\r\n    two\r\n  l:\r\n  - 1 # c\r\n";
+    assert_eq!(text("a: 1\n", "a: 1\n", yours), "a: 1\nown:\n  b: |\n    one\n    two\n  l:\n  - 1 # c\n");
 }
 
 #[test]
@@ -184,7 +213,7 @@ fn thousands_of_made_up_files_take_their_edits() {
         let three = Three { old: &trees.0, new: &trees.1, yours: &trees.2 };
         if let Err(error) = propose(three, &FACTS, &Scrubber::new(None)) {
             let merged = merge::merge(three, &FACTS, &Scrubber::new(None));
-            let text = text::apply(three.new, three.yours, &merged.edits);
+            let text = text::apply(three.new, three.yours, &merged.edits, &HashSet::new());
             panic!("{error}\n--- text\n{}--- old\n{old}--- new\n{new}--- yours\n{yours}", *text);
         }
     }

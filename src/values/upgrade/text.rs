@@ -1,5 +1,6 @@
 //! The edits, made in the new file's text.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -11,13 +12,21 @@ use crate::values::tree::{Entry, Kind, Node, Scalar, Style, Tree};
 
 type Text = Zeroizing<String>;
 
+/// The operator's file, and the comments that the release's files have: those are not the operator's.
+#[derive(Clone, Copy)]
+struct Yours<'a> {
+    tree: &'a Tree,
+    shipped: &'a HashSet<&'a str>,
+}
+
 /// The new file's text with the edits in it. Whether it says what is meant is for the caller to check.
-pub(super) fn apply(new: &Tree, yours: &Tree, edits: &[Edit<'_>]) -> Text {
+pub(super) fn apply(new: &Tree, yours: &Tree, edits: &[Edit<'_>], shipped: &HashSet<&str>) -> Text {
+    let yours = Yours { tree: yours, shipped };
     let mut changes: Vec<(Range<usize>, Text)> = edits
         .iter()
         .map(|edit| match edit {
             Edit::Replace { entry, yours: mine, in_brackets: true } => {
-                let value = in_brackets(yours, &mine.value);
+                let value = in_brackets(yours.tree, &mine.value);
                 (entry.key_span.bytes.end..value_end(new, entry), Zeroizing::new(format!(": {}", *value)))
             }
             Edit::Replace { entry, yours: mine, in_brackets: false } => replaced(new, yours, entry, mine),
@@ -52,7 +61,8 @@ enum Form {
 
 fn form(tree: &Tree, node: &Node) -> Form {
     let Some(text) = as_written(tree, node) else { return Form::Inline(as_json(&node.to_json())) };
-    let text = Zeroizing::new(text.trim_end_matches('\n').to_owned());
+    // Line ends as the new file has them.
+    let text = Zeroizing::new(text.trim_end_matches('\n').replace("\r\n", "\n"));
     match &node.kind {
         Kind::Scalar(Scalar { style: Style::Block, .. }) => {
             let Some((header, body)) = text.split_once('\n') else { return Form::Inline(as_json(&node.to_json())) };
@@ -85,7 +95,7 @@ fn in_brackets(tree: &Tree, node: &Node) -> Text {
     }
 }
 
-fn replaced(new: &Tree, yours: &Tree, entry: &Entry, mine: &Entry) -> (Range<usize>, Text) {
+fn replaced(new: &Tree, yours: Yours<'_>, entry: &Entry, mine: &Entry) -> (Range<usize>, Text) {
     let source = new.source();
     let (from, end) = (entry.key_span.bytes.end, value_end(new, entry));
     let indent = entry.key_span.column + 1;
@@ -94,7 +104,7 @@ fn replaced(new: &Tree, yours: &Tree, entry: &Entry, mine: &Entry) -> (Range<usi
     // A comment between the key and a value of several lines, or behind the value.
     let above = source[from..end].lines().next().and_then(comment).filter(|_| source[from..end].contains('\n'));
     let kept = above.or_else(|| comment(behind));
-    match form(yours, &mine.value) {
+    match form(yours.tree, &mine.value) {
         Form::Inline(text) => {
             let gap = if text.is_empty() { "" } else { " " };
             let comment = match (above, comment(behind)) {
@@ -113,9 +123,9 @@ fn replaced(new: &Tree, yours: &Tree, entry: &Entry, mine: &Entry) -> (Range<usi
     }
 }
 
-fn appended(new: &Tree, yours: &Tree, map: &Node, mine: &Entry) -> (Range<usize>, Text) {
+fn appended(new: &Tree, yours: Yours<'_>, map: &Node, mine: &Entry) -> (Range<usize>, Text) {
     let source = new.source();
-    let key = &yours.source()[mine.key_span.bytes.clone()];
+    let key = &yours.tree.source()[mine.key_span.bytes.clone()];
     let Kind::Map(entries) = &map.kind else { return (source.len()..source.len(), Text::default()) };
     let own = || entries.iter().filter(|entry| !entry.merged);
     let Some(first) = own().next() else {
@@ -125,7 +135,7 @@ fn appended(new: &Tree, yours: &Tree, map: &Node, mine: &Entry) -> (Range<usize>
         // In brackets: before the closing one.
         let close = flow_end(source, map.span.bytes.start).unwrap_or(source.len()).saturating_sub(1);
         let comma = if source[..close].trim_end().ends_with(',') { " " } else { ", " };
-        let text = format!("{comma}{key}: {}", *in_brackets(yours, &mine.value));
+        let text = format!("{comma}{key}: {}", *in_brackets(yours.tree, &mine.value));
         return (close..close, Zeroizing::new(text));
     }
     let end = own().map(|entry| value_end(new, entry)).max().unwrap_or(source.len());
@@ -134,16 +144,20 @@ fn appended(new: &Tree, yours: &Tree, map: &Node, mine: &Entry) -> (Range<usize>
 }
 
 /// A whole entry of the operator's, with the comments directly above it, indented.
-fn written(yours: &Tree, mine: &Entry, key: &str, indent: usize) -> Text {
+fn written(yours: Yours<'_>, mine: &Entry, key: &str, indent: usize) -> Text {
     let margin = " ".repeat(indent);
     let mut text = Zeroizing::new(String::new());
     if !mine.merged {
-        for line in comments_above(yours, mine) {
+        let comments = comments_above(yours, mine);
+        if indent == 0 && has_blank_above(yours.tree, mine, comments.len()) {
+            text.push('\n');
+        }
+        for line in comments {
             text.push_str(&format!("{margin}{line}\n"));
         }
     }
     let comment = trailing_comment(yours, mine).map(|comment| format!(" {comment}")).unwrap_or_default();
-    match form(yours, &mine.value) {
+    match form(yours.tree, &mine.value) {
         Form::Inline(value) if value.is_empty() => text.push_str(&format!("{margin}{key}:{comment}\n")),
         Form::Inline(value) => {
             text.push_str(&margin);
@@ -190,16 +204,16 @@ fn comment(rest: &str) -> Option<&str> {
     text.starts_with('#').then(|| text.trim_end())
 }
 
-fn trailing_comment<'t>(tree: &'t Tree, entry: &Entry) -> Option<&'t str> {
+fn trailing_comment<'t>(Yours { tree, shipped }: Yours<'t>, entry: &Entry) -> Option<&'t str> {
     if entry.merged {
         return None;
     }
     let rest = tree.source().get(value_end(tree, entry)..)?.lines().next()?;
-    rest.starts_with([' ', '\t']).then(|| comment(rest)).flatten()
+    rest.starts_with([' ', '\t']).then(|| comment(rest)).flatten().filter(|comment| !shipped.contains(comment))
 }
 
-/// Comment lines directly above a key, at its own column.
-fn comments_above<'t>(tree: &'t Tree, entry: &Entry) -> Vec<&'t str> {
+/// Comment lines directly above a key, at its own column; none where all of them are the release's own.
+fn comments_above<'t>(Yours { tree, shipped }: Yours<'t>, entry: &Entry) -> Vec<&'t str> {
     let before = &tree.source()[..entry.key_span.bytes.start];
     let Some(line) = before.rfind('\n') else { return Vec::new() };
     if !before[line + 1..].trim().is_empty() {
@@ -209,7 +223,13 @@ fn comments_above<'t>(tree: &'t Tree, entry: &Entry) -> Vec<&'t str> {
     let is_comment = |line: &&str| line.trim_start().starts_with('#') && indent_of(line) == column;
     let mut lines: Vec<&str> = before[..line].rsplit('\n').take_while(is_comment).map(str::trim).collect();
     lines.reverse();
-    lines
+    if lines.iter().all(|line| shipped.contains(line)) { Vec::new() } else { lines }
+}
+
+/// Whether a blank line stands above a key and the comment lines that belong to it.
+fn has_blank_above(tree: &Tree, entry: &Entry, comments: usize) -> bool {
+    let mut before = tree.source()[..entry.key_span.bytes.start].rsplit('\n').skip(1 + comments);
+    before.next().is_some_and(|line| line.trim().is_empty() && before.next().is_some())
 }
 
 /// Where the value of a key ends, line ends not counted.

@@ -1,6 +1,7 @@
 //! Looking for canaries: in texts, files, git objects and the process table. Knows nothing of how `dr` masks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,9 +93,16 @@ fn forms(needle: &str) -> Vec<(&'static str, Vec<u8>)> {
         let quoted = serde_json::Value::from(text).to_string();
         quoted[1..quoted.len() - 1].to_owned()
     };
-    let once = escaped(needle);
-    forms.push(("escaped twice", escaped(&once).into_bytes()));
-    forms.push(("escaped", once.into_bytes()));
+    // As it is and in YAML's quotes, in a text in JSON in a text in JSON, and so on.
+    for written in [needle.to_owned(), needle.replace('\'', "''")] {
+        let mut text = written;
+        for name in ["quoted", "escaped", "escaped twice", "escaped thrice", "escaped four times"] {
+            let html = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+            forms.push((name, html.into_bytes()));
+            let deeper = escaped(&text);
+            forms.push((name, std::mem::replace(&mut text, deeper).into_bytes()));
+        }
+    }
     let percent = |byte: &u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(*byte).to_string(),
         _ => format!("%{byte:02X}"),
@@ -108,26 +116,33 @@ fn forms(needle: &str) -> Vec<(&'static str, Vec<u8>)> {
             forms.push(("in base64", packed.as_bytes()[first..last].to_vec()));
         }
     }
-    if let Some((cut, _)) = needle.char_indices().nth(12).filter(|_| needle.len() > 16) {
-        forms.push(("its beginning", needle.as_bytes()[..cut].to_vec()));
+    let cut = |text: &str| text.char_indices().nth(12).map(|(cut, _)| text.as_bytes()[..cut].to_vec());
+    if needle.len() > 16 {
+        let texts = [needle.to_owned(), escaped(needle), escaped(&escaped(needle))];
+        forms.extend(texts.iter().filter_map(|text| Some(("its beginning", cut(text)?))));
     }
+    forms.sort();
+    forms.dedup_by(|one, other| one.1 == other.1);
     forms
 }
 
-/// Samples the arguments and the environments of all processes.
+/// Samples the arguments and the environments of all processes but those that ran before.
 pub struct Watcher {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<BTreeSet<String>>,
 }
 
 impl Watcher {
-    pub fn start(finder: Arc<Finder>) -> Self {
+    /// Begins to look; what is in `older` is not ours, and need not be read hundreds of times a second.
+    pub fn start(finder: Arc<Finder>, older: BTreeSet<OsString>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let (mut found, mut known) = (BTreeSet::new(), BTreeSet::new());
+            let (mut found, mut known) = (BTreeSet::new(), HashSet::new());
             while !stopped.load(Ordering::Relaxed) {
-                sample(&finder, &mut known, &mut found);
+                for process in processes().filter(|process| !older.contains(process)) {
+                    sample(&process, &finder, &mut known, &mut found);
+                }
                 std::thread::park_timeout(Duration::from_millis(5));
             }
             found
@@ -141,19 +156,20 @@ impl Watcher {
     }
 }
 
-fn sample(finder: &Finder, known: &mut BTreeSet<Vec<u8>>, found: &mut BTreeSet<String>) {
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        if !entry.file_name().as_encoded_bytes()[0].is_ascii_digit() {
-            continue;
-        }
-        for file in ["cmdline", "environ"] {
-            let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
-            if !bytes.is_empty() && !known.contains(&bytes) {
-                let program =
-                    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-                finder.note(&bytes, &format!("the {file} of a process ({program:.60})"), found);
-                known.insert(bytes);
-            }
+/// The numbers of all processes.
+pub fn processes() -> impl Iterator<Item = OsString> {
+    let names = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.as_encoded_bytes()[0].is_ascii_digit())
+}
+
+fn sample(process: &OsStr, finder: &Finder, known: &mut HashSet<Vec<u8>>, found: &mut BTreeSet<String>) {
+    for file in ["cmdline", "environ"] {
+        let bytes = std::fs::read(Path::new("/proc").join(process).join(file)).unwrap_or_default();
+        if !bytes.is_empty() && !known.contains(&bytes) {
+            let program =
+                String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+            finder.note(&bytes, &format!("the {file} of a process ({program:.60})"), found);
+            known.insert(bytes);
         }
     }
 }

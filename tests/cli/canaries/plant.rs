@@ -119,7 +119,8 @@ const SHAPES: &[(&str, Shape)] = &[
     ("under a key with dots", |s| one(s, "\"site.b.example/salt.password\"", &s.word(21)).quoted_key()),
     ("with escapes", |s| {
         let text = format!("{}\t\\{}\u{1}end", s.word(9), s.tail(9));
-        (vec![text], format!("seed: \"{}\\t\\\\{}\\x01end\"\n", s.word(9), s.tail(9)))
+        let written = format!("{}\\t\\\\{}\\x01end", s.word(9), s.tail(9));
+        (vec![text, written.clone()], format!("seed: \"{written}\"\n"))
     }),
     ("in a connection string", |s| {
         (vec![s.word(20)], format!("dsn: Server=db.example.test;User Id=x;Password={};Encrypt=true\n", s.word(20)))

@@ -1,0 +1,47 @@
+//! A deployment in a host's vault, as `dr deploy` writes it, without a cluster.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dr::crypt::Signer;
+use dr::settings::Settings;
+use dr::vault::{Chart, FORMAT, How, Install, Intent, Outcome, Status, Vault};
+use jiff::Timestamp;
+
+/// Puts a deployment that went live as revision 1 into the vault that this home's settings name, and returns its id.
+pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> String {
+    let settings = Settings::read(&home.join(".config/dr/dr.toml"), Some(home)).unwrap();
+    let signer = Signer::load(settings.keys.signing_key.as_ref().unwrap()).unwrap();
+    let sign = Arc::new(move |bytes: &[u8]| signer.sign("git", bytes).map_err(|e| e.to_string()));
+    let vault = Vault::open(settings.vault.path.as_ref().unwrap(), sign).unwrap();
+    let intent = Intent {
+        install: Install { namespace: namespace.into(), release: "opschain".into(), context: None },
+        at,
+        by: "operator@host".into(),
+        why: None,
+        how: How::Deploy,
+        opschain_version: Some("2026-08-20".into()),
+        chart: Chart {
+            name: "opschain".into(),
+            version: "2026.8.20".into(),
+            app_version: None,
+            reference: "oci://r/opschain".into(),
+            digest: None,
+        },
+        helm: None,
+        operator: None,
+    };
+    let id = vault.record_intent(intent, values.as_bytes(), None).unwrap();
+    let outcome = Outcome {
+        format: FORMAT,
+        id: id.clone(),
+        at,
+        status: Status::Deployed,
+        helm_revision: Some(1),
+        images: Vec::new(),
+        seconds: 1.0,
+        error: None,
+    };
+    vault.record_outcome(outcome, "operator@host").unwrap();
+    id.to_string()
+}
