@@ -19,6 +19,8 @@ pub fn trace_to_stderr(verbose: u8, secrets: Secrets) -> Result<()> {
         _ => "dr=trace,kube=debug",
     };
     tracing_subscriber::fmt()
+        // Colour between a key and its value would hide the one from the other.
+        .with_ansi(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .with_writer(Masked(secrets))
         .try_init()
