@@ -37,7 +37,7 @@ A deployment is named by:
   2026-08-20         the OpsChain version: the newest deployment of it
   2026-08-20T10:00   what was live then (UTC)";
 
-/// What was deployed: list, show, print and compare recorded values
+/// What was deployed: kept, found, compared, guarded and shared
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true, after_help = format!("\
 Examples:
@@ -91,13 +91,8 @@ enum ConfigVerb {
         #[arg(long, value_name = "N")]
         layer: Option<usize>,
     },
-    Lint(lint::LintArgs),
-    Upgrade(upgrade::UpgradeArgs),
     Extract(extract::ExtractArgs),
     Edit(edit::EditArgs),
-    GitSetup(plain_git::GitSetupArgs),
-    Textconv(plain_git::TextconvArgs),
-    MergeDriver(plain_git::MergeDriverArgs),
     Diff(Box<diff::DiffArgs>),
     /// Compare vault, helm's stored release and the live objects; exit code 33 when they differ
     ///
@@ -108,11 +103,16 @@ enum ConfigVerb {
     #[command(after_help = "Examples:\n  dr config drift\n  dr config drift --output json | jq '.drift[].text'")]
     Drift,
     Parity(parity::ParityArgs),
+    Lint(lint::LintArgs),
+    Upgrade(upgrade::UpgradeArgs),
     Verify(verify::VerifyArgs),
     Recipients(recipients::RecipientsArgs),
     Rekey(rekey::RekeyArgs),
     Sync(sync::SyncArgs),
     Check(check::CheckArgs),
+    GitSetup(plain_git::GitSetupArgs),
+    Textconv(plain_git::TextconvArgs),
+    MergeDriver(plain_git::MergeDriverArgs),
 }
 
 /// Runs the verb.
