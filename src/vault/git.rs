@@ -40,7 +40,24 @@ pub(super) struct Git {
 }
 
 /// Held while the repository is written to. The operating system lets go of it when the process ends, however it ends.
-pub(super) struct Lock(#[expect(dead_code, reason = "dropping it is what lets go")] File);
+///
+/// While it is held, a mark says so. Who takes the lock and finds the mark knows that a writer was killed, and that the
+/// lock files which libgit2 keeps beside what it writes are that writer's: they do not go away with their process.
+pub(super) struct Lock {
+    /// Dropping it is what lets go.
+    _file: File,
+    mark: PathBuf,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A mark that stays costs the next writer a look at lock files.
+        let _ = std::fs::remove_file(&self.mark);
+    }
+}
+
+/// What libgit2 locks while we write, under the repository's folder.
+const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
 
 impl Git {
     /// Makes a repository whose objects and references are flushed to the disk before a commit counts.
@@ -102,7 +119,7 @@ impl Git {
         let until = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
+                Ok(()) => return self.mark(file),
                 Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
@@ -112,6 +129,23 @@ impl Git {
                 }
             }
         }
+    }
+
+    /// Clears away what a killed writer has left, and marks that one is at work again.
+    fn mark(&self, file: File) -> Result<Lock, VaultError> {
+        let mark = self.repo.path().join("dr.writing");
+        if mark.exists() {
+            for name in LOCKED {
+                match std::fs::remove_file(self.repo.path().join(name)) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(VaultError::io(format!("remove {name}, which a killed dr has left"))(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        std::fs::write(&mark, b"").map_err(VaultError::io(format!("write {}", mark.display())))?;
+        Ok(Lock { _file: file, mark })
     }
 
     /// Where it is.
@@ -276,12 +310,16 @@ impl Git {
             Some(from) => self.repo.reference_matching(BRANCH, to, true, from, subject).map_err(failed())?,
             None => self.repo.reference(BRANCH, to, false, subject).map_err(failed())?,
         };
-        self.remember(to)
+        self.keep_newest(to)
     }
 
     /// Keeps the newest commit under a name of our own, so that a branch that was moved back is found out. What was
     /// remembered and is not before `commit` stays remembered.
-    pub(super) fn remember(&self, commit: Oid) -> Result<(), VaultError> {
+    pub(super) fn remember(&self, _held: &Lock, commit: Oid) -> Result<(), VaultError> {
+        self.keep_newest(commit)
+    }
+
+    fn keep_newest(&self, commit: Oid) -> Result<(), VaultError> {
         let failed = || VaultError::git("remember the newest commit of the config vault");
         if let Some(known) = self.remembered()? {
             let before = known == commit || self.repo.graph_descendant_of(commit, known).unwrap_or(false);

@@ -271,3 +271,21 @@ fn the_fingerprint_key_is_sealed_and_the_same_for_all() {
     let two = Vault::open(f.vault.path(), signer(&f.key)).unwrap().fingerprint_key(&f.identities).unwrap();
     assert_eq!(one.fingerprint(b"x"), two.fingerprint(b"x"));
 }
+
+#[test]
+fn lock_files_of_a_killed_writer_go_and_those_of_somebody_at_work_stay() {
+    let f = fixture();
+    let own = f.vault.path().join(".git");
+    let record = |at: &str| f.vault.record_intent(intent(at, "2026-08-20"), b"a: 1\n", None);
+    let locks = ["refs/heads/main.lock", "index.lock"].map(|name| own.join(name));
+    // As kill -9 leaves it: the mark of a writer, and what libgit2 had locked.
+    std::fs::write(own.join("dr.writing"), b"").unwrap();
+    locks.iter().for_each(|lock| std::fs::write(lock, b"").unwrap());
+    record("2026-08-20T10:00:00Z").unwrap();
+    assert!(locks.iter().all(|lock| !lock.exists()));
+    assert!(!own.join("dr.writing").exists());
+    // Without the mark it is a git of somebody else's.
+    std::fs::write(&locks[0], b"").unwrap();
+    assert!(record("2026-08-20T11:00:00Z").is_err());
+    assert!(locks[0].exists());
+}

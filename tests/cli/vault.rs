@@ -202,7 +202,7 @@ fn rekey_killed_at_any_moment_leaves_a_vault_that_is_well() {
         child.kill().unwrap();
         killed += usize::from(child.wait().unwrap().code().is_none());
         let said = host.run(&["config", "verify", "--decrypt"]);
-        assert_eq!(said.code, 0, "round {round}: {}", said.out);
+        assert_eq!(said.code, 0, "round {round}: {}{}", said.out, said.err);
     }
     assert!(killed > 0);
     assert_eq!(host.run(&["config", "rekey", "--yes"]).code, 0);

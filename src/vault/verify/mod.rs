@@ -112,8 +112,8 @@ impl Vault {
         }
         work_tree(&git, &mut found)?;
         found.findings.sort_by(|a, b| (a.flaw.grave(), &a.what).cmp(&(b.flaw.grave(), &b.what)));
-        if found.findings.is_empty() {
-            git.remember(tip)?;
+        if found.findings.is_empty() && git.remembered()? != Some(tip) {
+            git.remember(&git.lock()?, tip)?;
         }
         Ok(found)
     }
