@@ -194,7 +194,7 @@ fn the_ignore_file_needs_reasons_expires_and_is_told_of() {
     home.file(
         "rules.toml",
         "[[ignore]]\npath = \"env.TZ\"\nreason = \"sites differ\"\n\
-         [[ignore]]\npath = \"/api/debug\"\nreason = \"for now\"\nexpires = 2020-01-01\n",
+         [[ignore]]\npath = \"/api/debug\"\nreason = \"until the migration\"\nexpires = 2020-01-01\n",
     );
     let said = home.diff(&["old.yaml", "new.yaml", "--ignore-file", "rules.toml"]);
     assert_eq!(said.exit, 2);
