@@ -113,9 +113,24 @@ fn layers_travel_in_the_bundle_and_are_what_the_restored_install_is_recorded_wit
     host.dr(["config", "verify", "--decrypt"]).ok();
     host.dr(["config", "drift"]).ok();
 
-    // To run the next release: its name goes over the layers, and the record says so.
-    burn(&host, &safe);
+    // The next release goes over what was put back: Helm finds its own marks, whatever they name.
     let next = "2026-09-14";
+    let to_next = [
+        "--version",
+        next,
+        "--chart",
+        &chart,
+        "--yes",
+        "--no-wait",
+        "--set",
+        "env.OPSCHAIN_VERSION=2026-09-14",
+        "--allow",
+        "skipped-releases",
+    ];
+    host.dr([&["deploy"], &files[..], &to_next].concat()).ok();
+
+    // Restored to run the next release: its name goes over the layers, and the record says so.
+    burn(&host, &safe);
     restore(&host, &safe, &["--version", next, "--chart", &chart]);
     host.assert_ledger_holds(&before);
     let mut newer = values.clone();
