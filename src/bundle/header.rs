@@ -196,7 +196,7 @@ mod tests {
     fn a_newer_major_is_named_newer_even_when_nothing_else_can_be_read() {
         let text = br#"{"format": {"major": 2, "minor": 1}, "dr_version": "3.1.4"}"#;
         let error = Header::parse(text).unwrap_err().to_string();
-        assert_eq!(error, "its format 2.1 is newer than the 1.0 that this dr reads; dr 3.1.4 wrote it");
+        assert_eq!(error, "its format 2.1 is newer than the 1.1 that this dr reads; dr 3.1.4 wrote it");
         assert!(matches!(Header::parse(br#"{"format": {"major": 0, "minor": 1}}"#), Err(Fault::NotABundle(_))));
     }
 

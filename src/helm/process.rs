@@ -185,24 +185,26 @@ async fn hear(from: impl AsyncRead + Unpin, listener: &Listener<'_>) -> std::io:
     let mut dump = Dump::default();
     loop {
         line.clear();
-        if reader.read_until(b'\n', &mut line).await? == 0 {
+        let ended = reader.read_until(b'\n', &mut line).await? == 0;
+        let passed = if ended { dump.end() } else { dump.pass(line.trim_ascii_end()) };
+        for line in passed {
+            let mut text = listener.scrubber.scrub(&line).into_owned();
+            if let Some((cut, _)) = text.char_indices().nth(LONGEST_LINE) {
+                text.truncate(cut);
+            }
+            if let Some(events) = listener.events
+                && !text.is_empty()
+            {
+                events.emit(Event::Log { source: "helm".into(), line: text.clone() });
+            }
+            if kept.len() == KEPT_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(text);
+        }
+        if ended {
             break;
         }
-        let Some(passed) = dump.pass(line.trim_ascii_end()) else { continue };
-        let scrubbed = listener.scrubber.scrub_bytes(passed);
-        let mut text = String::from_utf8_lossy(&scrubbed).into_owned();
-        if let Some((cut, _)) = text.char_indices().nth(LONGEST_LINE) {
-            text.truncate(cut);
-        }
-        if let Some(events) = listener.events
-            && !text.is_empty()
-        {
-            events.emit(Event::Log { source: "helm".into(), line: text.clone() });
-        }
-        if kept.len() == KEPT_LINES {
-            kept.pop_front();
-        }
-        kept.push_back(text);
     }
     Ok(Vec::from(kept).join("\n"))
 }

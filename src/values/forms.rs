@@ -26,15 +26,10 @@ pub(super) fn of(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         forms.push(percent_encode(text, false).to_ascii_lowercase_escapes());
     }
     forms.extend(packed(text));
-    for shift in 0..3 {
-        let packed = STANDARD_NO_PAD.encode([vec![0; shift], text.to_vec()].concat());
-        // The first characters depend on what stands before, the last on what stands after.
-        let first = [0, 2, 3][shift];
-        let last = (shift + text.len()) * 8 / 6;
-        if last > first + 8 {
-            forms.push(packed.as_bytes()[first..last].to_vec());
-        }
-    }
+    // Within a longer text, and within one that is packed again: the login of a registry in a Secret.
+    let within = packed_within(text);
+    forms.extend(within.iter().flat_map(|packed| packed_within(packed)));
+    forms.extend(within);
     if text.len() >= 16 {
         forms.push(hex::encode(text).into_bytes());
     }
@@ -44,6 +39,22 @@ pub(super) fn of(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
 /// In base64, alone.
 pub(super) fn packed(text: &[u8]) -> [Vec<u8>; 2] {
     [STANDARD.encode(text).into_bytes(), URL_SAFE_NO_PAD.encode(text).into_bytes()]
+}
+
+/// In base64 within a longer text, at each of the three places that it may have there: what is the same whatever stands
+/// before and after.
+fn packed_within(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    for shift in 0..3 {
+        let packed = STANDARD_NO_PAD.encode([vec![0; shift], text.to_vec()].concat());
+        // The first characters depend on what stands before, the last on what stands after.
+        let first = [0, 2, 3][shift];
+        let last = (shift + text.len()) * 8 / 6;
+        if last > first + 8 {
+            forms.push(packed.as_bytes()[first..last].to_vec());
+        }
+    }
+    forms
 }
 
 /// Escaped as inside a JSON text, quotes left out.

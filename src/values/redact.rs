@@ -73,8 +73,8 @@ impl std::fmt::Debug for FingerprintKey {
 
 /// Knows secrets by value and masks them in any text.
 ///
-/// Each secret is known as it is, escaped for JSON however often, quoted for YAML, percent-encoded, and in base64 (at each of the
-/// three places that it may have in a longer text); of a text of several lines, each line as well. One that is too short
+/// Each secret is known as it is, escaped for JSON however often, quoted for YAML, percent-encoded, and in base64, once and
+/// twice (at each of the three places that it may have in a longer text); of a text of several lines, each line as well. One that is too short
 /// or too common to be hunted is known beside its key: `PGPASSWORD: abc`. One pass over a text looks up four bytes a
 /// position, so the number of secrets hardly matters.
 #[derive(Clone, Default)]
@@ -384,6 +384,7 @@ mod tests {
             STANDARD.encode(format!("x{secret}yy")),
             STANDARD.encode(format!("xx{secret}y")),
             STANDARD.encode(format!("xxx{secret}")),
+            STANDARD.encode(format!("{{\"auth\":\"{}\"}}", STANDARD.encode(format!("user:{secret}")))),
         ] {
             let scrubbed = knowing(secret).scrub(&text).into_owned();
             assert!(scrubbed.contains(&tail(secret)), "{text} became {scrubbed}");

@@ -12,15 +12,24 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::plant::Canary;
 
+/// The form of a long needle that may be cut.
+const BEGINNING: &str = "its beginning";
+
 /// Finds any canary in any of its forms.
 pub struct Finder(HashMap<[u8; 4], Vec<(Vec<u8>, String)>>);
 
 impl Finder {
     pub fn new(canaries: &[Canary]) -> Self {
         let mut finder = Self(HashMap::new());
+        let needles: Vec<&String> = canaries.iter().flat_map(|canary| &canary.needles).collect();
         for canary in canaries {
             for needle in &canary.needles {
                 for (form, bytes) in forms(needle) {
+                    // A beginning that others have too, such as that of a packed private key, tells nothing.
+                    let is = |other: &&&String| other.as_bytes().starts_with(&bytes);
+                    if form == BEGINNING && needles.iter().filter(is).count() > 1 {
+                        continue;
+                    }
                     let head = *bytes.first_chunk::<4>().unwrap();
                     finder.0.entry(head).or_default().push((bytes, format!("{}: {form}", canary.label)));
                 }
@@ -108,22 +117,30 @@ fn forms(needle: &str) -> Vec<(&'static str, Vec<u8>)> {
         _ => format!("%{byte:02X}"),
     };
     forms.push(("percent-encoded", needle.bytes().map(|byte| percent(&byte)).collect::<String>().into_bytes()));
-    for shift in 0..3 {
-        let packed = STANDARD_NO_PAD.encode([vec![b'x'; shift], needle.as_bytes().to_vec()].concat());
-        // Only what is the same whatever stands before and behind.
-        let (first, last) = ([0, 2, 3][shift], (shift + needle.len()) * 8 / 6);
-        if last - first >= 10 {
-            forms.push(("in base64", packed.as_bytes()[first..last].to_vec()));
-        }
-    }
+    let once = packed(needle.as_bytes());
+    forms.extend(once.iter().flat_map(|text| packed(text)).map(|text| ("in base64 in base64", text)));
+    forms.extend(once.into_iter().map(|text| ("in base64", text)));
     let cut = |text: &str| text.char_indices().nth(12).map(|(cut, _)| text.as_bytes()[..cut].to_vec());
     if needle.len() > 16 {
         let texts = [needle.to_owned(), escaped(needle), escaped(&escaped(needle))];
-        forms.extend(texts.iter().filter_map(|text| Some(("its beginning", cut(text)?))));
+        forms.extend(texts.iter().filter_map(|text| Some((BEGINNING, cut(text)?))));
     }
     forms.sort();
     forms.dedup_by(|one, other| one.1 == other.1);
     forms
+}
+
+/// Whether what a process (its folder in /proc) has in this file of it (`cmdline`, `environ`) is for us to mind.
+pub type Ours = fn(&Path, &str) -> bool;
+
+/// In base64 at each place within a longer text: only what is the same whatever stands before and behind.
+fn packed(text: &[u8]) -> Vec<Vec<u8>> {
+    let at = |shift: usize| {
+        let packed = STANDARD_NO_PAD.encode([&vec![b'x'; shift], text].concat());
+        let (first, last) = ([0, 2, 3][shift], (shift + text.len()) * 8 / 6);
+        (last - first >= 10).then(|| packed.as_bytes()[first..last].to_vec())
+    };
+    (0..3).filter_map(at).collect()
 }
 
 /// Samples the arguments and the environments of all processes but those that ran before.
@@ -133,9 +150,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Begins to look; what is in `older` is not ours, and need not be read hundreds of times a second. The environment
-    /// is looked at where `ours` says so of a process: what the application is given by its own chart is no leak.
-    pub fn start(finder: Arc<Finder>, older: BTreeSet<OsString>, ours: fn(&Path) -> bool) -> Self {
+    /// Begins to look; what is in `older` is not ours, and need not be read hundreds of times a second.
+    pub fn start(finder: Arc<Finder>, older: BTreeSet<OsString>, ours: Ours) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -163,21 +179,20 @@ pub fn processes() -> impl Iterator<Item = OsString> {
     names.filter(|name| name.as_encoded_bytes()[0].is_ascii_digit())
 }
 
-fn sample(
-    process: &OsStr,
-    finder: &Finder,
-    ours: fn(&Path) -> bool,
-    known: &mut HashSet<Vec<u8>>,
-    found: &mut BTreeSet<String>,
-) {
+fn sample(process: &OsStr, finder: &Finder, ours: Ours, known: &mut HashSet<Vec<u8>>, found: &mut BTreeSet<String>) {
     let folder = Path::new("/proc").join(process);
     for file in ["cmdline", "environ"] {
         let bytes = std::fs::read(folder.join(file)).unwrap_or_default();
-        if bytes.is_empty() || known.contains(&bytes) || (file == "environ" && !ours(&folder)) {
+        if bytes.is_empty() || known.contains(&bytes) {
             continue;
         }
-        let program = String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-        finder.note(&bytes, &format!("the {file} of a process ({program:.60})"), found);
-        known.insert(bytes);
+        let labels = finder.find(&bytes);
+        if labels.is_empty() {
+            known.insert(bytes);
+        } else if ours(&folder, file) {
+            let program = String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default());
+            let place = format!("the {file} of a process ({program:.60})");
+            found.extend(labels.into_iter().map(|label| format!("{label} in {place}")));
+        }
     }
 }
