@@ -185,11 +185,11 @@ fn bundles(site: &mut Site) {
     site.both(0, &["bundle", "verify", "--decrypt"]);
     let damaged = damaged(&site.host);
     site.dr(17, &["bundle", "verify", damaged.to_str().unwrap(), "--decrypt"]);
-    site.dr(17, &["-n", "dr-secrets-elsewhere", "bundle", "restore", damaged.to_str().unwrap(), "--yes"]);
     site.both(0, &["run", "list"]);
     site.both(0, &["config", "log"]);
     site.host.delete_namespace();
     site.dr(14, &["bundle", "create"]);
+    site.dr(17, &["bundle", "restore", damaged.to_str().unwrap(), "--yes"]);
     let restore = ["bundle", "restore", "--version", VERSION, "--yes"];
     site.dr(0, &[&restore[..], &["--dry-run"]].concat());
     site.fails_at("start", &restore);

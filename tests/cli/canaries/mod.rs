@@ -219,7 +219,9 @@ fn a_leak_is_found_in_every_form_and_in_every_place() {
         }
         assert!(seen(&serde_json::json!({"a": format!("x{needle}y")}).to_string()), "in JSON");
         for shift in ["", "a", "ab"] {
-            assert!(seen(&STANDARD.encode(format!("{shift}{needle}zz"))), "in base64");
+            let packed = STANDARD.encode(format!("{shift}{needle}zz"));
+            assert!(seen(&packed), "in base64");
+            assert!(seen(&STANDARD.encode(format!("{{\"auth\":\"{packed}\"}}"))), "in base64 in base64");
         }
     }
     // In a file, in a git object that nothing names any more, in the arguments and the environment of a process.
