@@ -91,26 +91,53 @@ fn overlay(below: &Arc<Node>, above: &Arc<Node>) -> Arc<Node> {
     Arc::new(map.finish(below.span.clone()))
 }
 
+/// A map of more keys than this looks them up by hash, not one by one.
+const FEW: usize = 8;
+
 #[derive(Default)]
 struct MapBuilder {
     entries: Vec<Entry>,
+    /// Of each entry the line where its key was said last, unless a merge alone brought it in.
+    said: Vec<Option<usize>>,
+    /// Empty while there are few.
     places: HashMap<String, usize>,
 }
 
 impl MapBuilder {
+    fn place(&self, key: &str) -> Option<usize> {
+        if self.entries.len() <= FEW {
+            return self.entries.iter().position(|entry| entry.key == key);
+        }
+        self.places.get(key).copied()
+    }
+
     fn get(&self, key: &str) -> Option<&Entry> {
-        self.places.get(key).map(|place| &self.entries[*place])
+        self.place(key).map(|place| &self.entries[place])
+    }
+
+    /// The line where the key was said. A merge says none: what it brought in may be said again and is no duplicate.
+    fn said(&self, key: &str) -> Option<usize> {
+        self.place(key).and_then(|place| self.said[place])
     }
 
     /// The last one wins; the place in the order stays that of the first.
     fn set(&mut self, entry: Entry) {
-        match self.places.get(&entry.key) {
-            Some(place) => self.entries[*place] = entry,
-            None => {
-                self.places.insert(entry.key.clone(), self.entries.len());
-                self.entries.push(entry);
-            }
+        let line = (!entry.merged).then_some(entry.key_span.line);
+        if let Some(place) = self.place(&entry.key) {
+            self.entries[place] = entry;
+            self.said[place] = line.or(self.said[place]);
+            return;
         }
+        match self.entries.len() {
+            few if few < FEW => {}
+            FEW => {
+                let known = self.entries.iter().enumerate().map(|(place, entry)| (entry.key.clone(), place));
+                self.places = known.chain([(entry.key.clone(), FEW)]).collect();
+            }
+            many => drop(self.places.insert(entry.key.clone(), many)),
+        }
+        self.entries.push(entry);
+        self.said.push(line);
     }
 
     fn finish(self, span: Span) -> Node {
@@ -326,8 +353,6 @@ impl<'s> Builder<'s> {
 
     fn map(&mut self) -> Result<MapBuilder, YamlError> {
         let mut map = MapBuilder::default();
-        // Keys that a merge brought in may be said again without being duplicates.
-        let mut own: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, key_span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
@@ -347,7 +372,7 @@ impl<'s> Builder<'s> {
                 let path = Path(self.steps.clone());
                 self.traps.push(Trap::OddKey { path, at: key_span.clone(), becomes: text.clone() });
             }
-            if let Some(first_line) = own.insert(text.clone(), key_span.line) {
+            if let Some(first_line) = map.said(&text) {
                 let path = Path(self.steps.clone());
                 self.traps.push(Trap::DuplicateKey { path, at: key_span.clone(), first_line });
             }
