@@ -7,6 +7,7 @@ use std::sync::Arc;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
 
 use super::documents::{at_end_of, dash_of, documents, error_at, place_of, up_to_line};
+use super::map::MapBuilder;
 use super::path::{Path, Segment};
 use super::quirks::{Patched, Sign, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
@@ -89,61 +90,6 @@ fn overlay(below: &Arc<Node>, above: &Arc<Node>) -> Arc<Node> {
         map.set(Entry { value, ..entry.clone() });
     }
     Arc::new(map.finish(below.span.clone()))
-}
-
-/// A map of more keys than this looks them up by hash, not one by one.
-const FEW: usize = 8;
-
-#[derive(Default)]
-struct MapBuilder {
-    entries: Vec<Entry>,
-    /// Of each entry the line where its key was said last, unless a merge alone brought it in.
-    said: Vec<Option<usize>>,
-    /// Empty while there are few.
-    places: HashMap<String, usize>,
-}
-
-impl MapBuilder {
-    fn place(&self, key: &str) -> Option<usize> {
-        if self.entries.len() <= FEW {
-            return self.entries.iter().position(|entry| entry.key == key);
-        }
-        self.places.get(key).copied()
-    }
-
-    fn get(&self, key: &str) -> Option<&Entry> {
-        self.place(key).map(|place| &self.entries[place])
-    }
-
-    /// The line where the key was said. A merge says none: what it brought in may be said again and is no duplicate.
-    fn said(&self, key: &str) -> Option<usize> {
-        self.place(key).and_then(|place| self.said[place])
-    }
-
-    /// The last one wins; the place in the order stays that of the first.
-    fn set(&mut self, entry: Entry) {
-        let line = (!entry.merged).then_some(entry.key_span.line);
-        if let Some(place) = self.place(&entry.key) {
-            self.entries[place] = entry;
-            self.said[place] = line.or(self.said[place]);
-            return;
-        }
-        match self.entries.len() {
-            few if few < FEW => {}
-            FEW => {
-                let known = self.entries.iter().enumerate().map(|(place, entry)| (entry.key.clone(), place));
-                self.places = known.chain([(entry.key.clone(), FEW)]).collect();
-            }
-            many => drop(self.places.insert(entry.key.clone(), many)),
-        }
-        self.entries.push(entry);
-        self.said.push(line);
-    }
-
-    fn finish(self, span: Span) -> Node {
-        let size = self.entries.iter().fold(1u64, |sum, entry| sum.saturating_add(entry.value.size));
-        Node { kind: Kind::Map(self.entries), span, size }
-    }
 }
 
 struct Builder<'s> {
