@@ -2,6 +2,7 @@
 //!
 //! # Changelog
 //! - **1.0** The first.
+//! - **1.1** `config/layer-<n>`: the layers of values that were given in several.
 //!
 //! # When to raise what
 //! A reader takes every minor version of a major that it knows: it ignores unknown fields of the two JSON members and
@@ -13,7 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 0 };
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
 
 /// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
 pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";

@@ -179,7 +179,7 @@ mod tests {
     fn a_header_is_read_back_and_holds_its_format_first() {
         let header = testing::header();
         let bytes = header.to_bytes().unwrap();
-        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 0\n  },\n  \"id\""));
+        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 1\n  },\n  \"id\""));
         assert_eq!(Header::parse(&bytes).unwrap(), header);
     }
 
@@ -187,7 +187,7 @@ mod tests {
     fn unknown_fields_and_ways_to_quiesce_of_a_newer_minor_are_tolerated() {
         let text = String::from_utf8(testing::header().to_bytes().unwrap()).unwrap();
         let newer = text
-            .replace("\"minor\": 0", "\"minor\": 9")
+            .replace("\"minor\": 1", "\"minor\": 9")
             .replace("\"quiesce\": \"brief\"", "\"quiesce\": \"dream\",\n  \"mood\": {}");
         assert_eq!(Header::parse(newer.as_bytes()).unwrap().quiesce, Quiesce::Unknown);
     }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, ObjectMeta};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::MANAGED_BY;
 use super::error::{ClusterError, Result};
-use super::kube::Cluster;
+use super::kube::{Cluster, FIELD_MANAGER};
 use super::namespace::ObjectRef;
 
 /// What kubectl notes in an annotation holds the whole object in clear, secrets included.
@@ -15,6 +17,12 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Helm takes over an object that it did not make only when these name its own release.
 const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
 const HELM_RELEASE: &str = "meta.helm.sh/release-name";
+/// `keep`: Helm leaves the object where it is when it is no part of the release any more.
+const HELM_POLICY: &str = "helm.sh/resource-policy";
+/// The name under which Helm 4 applies (`pkg/kube`, `ManagedFieldsManager`; Helm 3 does not apply and meets no conflict).
+const HELM_MANAGER: &str = "helm";
+/// The fields that hold content, of a Secret or a ConfigMap.
+const CONTENT: [&str; 3] = ["data", "binaryData", "stringData"];
 
 /// A Secret or ConfigMap as it is carried: name, labels, annotations, type and content; nothing that belongs to one
 /// cluster only (uid, versions, owners, managed fields, times).
@@ -206,6 +214,9 @@ impl Cluster {
     /// Puts an object into the namespace. Safe to repeat. One that is there with other content is replaced only with
     /// `replace`; its own labels and annotations stay, with the carried ones over them.
     ///
+    /// What Helm had made is Helm's again: it writes such an object on, as its next release names other labels, without
+    /// a conflict with this program.
+    ///
     /// # Errors
     /// It may not be read or written, or it is marked immutable there with other content.
     pub async fn put_back(&self, kept: &Kept, replace: bool) -> Result<PutBack> {
@@ -215,36 +226,73 @@ impl Cluster {
             Kept::ConfigMap(_) => self.here::<ConfigMap>().get_opt(&object.name).await?.map(Kept::ConfigMap),
         }
         .map(|there| self.hush(there));
-        let Some(mut there) = there else {
-            return match kept {
-                Kept::Secret(secret) => self.here::<Secret>().create(secret).await.map(drop),
-                Kept::ConfigMap(map) => self.here::<ConfigMap>().create(map).await.map(drop),
+        let done = match &there {
+            None => PutBack::Created,
+            Some(there) if there.content() == kept.content() => PutBack::Same,
+            Some(_) if !replace => return Ok(PutBack::Differs),
+            Some(there) => {
+                if let Some(change) = without_others(there, kept)? {
+                    match kept {
+                        Kept::Secret(_) => self.here::<Secret>().merge(&object.name, &change).await.map(drop),
+                        Kept::ConfigMap(_) => self.here::<ConfigMap>().merge(&object.name, &change).await.map(drop),
+                    }?;
+                }
+                PutBack::Replaced
             }
-            .map(|()| PutBack::Created);
         };
-        if there.content() == kept.content() {
-            return Ok(PutBack::Same);
+        for (manager, part) in shares(as_json(kept)?) {
+            match kept {
+                Kept::Secret(_) => self.here::<Secret>().apply(&object.name, manager, &part).await.map(drop),
+                Kept::ConfigMap(_) => self.here::<ConfigMap>().apply(&object.name, manager, &part).await.map(drop),
+            }?;
         }
-        if !replace {
-            return Ok(PutBack::Differs);
-        }
-        let mut meta = there.meta_mut().clone();
-        merge(&mut meta.labels, kept.clone().meta_mut().labels.take());
-        merge(&mut meta.annotations, kept.clone().meta_mut().annotations.take());
-        match kept.clone() {
-            Kept::Secret(secret) => self.here::<Secret>().replace(&Secret { metadata: meta, ..secret }).await.map(drop),
-            Kept::ConfigMap(map) => {
-                self.here::<ConfigMap>().replace(&ConfigMap { metadata: meta, ..map }).await.map(drop)
-            }
-        }
-        .map(|()| PutBack::Replaced)
+        Ok(done)
     }
 }
 
-fn merge(there: &mut Option<BTreeMap<String, String>>, carried: Option<BTreeMap<String, String>>) {
-    if let Some(carried) = carried {
-        there.get_or_insert_default().extend(carried);
+fn as_json(kept: &Kept) -> Result<Value> {
+    // The cause is left out on purpose: it could quote a value.
+    serde_json::to_value(kept).map_err(|_| ClusterError::Unexpected {
+        act: format!("write {}", kept.object()),
+        cause: "it is no JSON".into(),
+    })
+}
+
+/// The change that takes away what only `there` has of content; none where there is no such thing.
+fn without_others(there: &Kept, kept: &Kept) -> Result<Option<Value>> {
+    let (there, kept) = (as_json(there)?, as_json(kept)?);
+    let mut change = Map::new();
+    for field in CONTENT {
+        let others = there[field].as_object().into_iter().flatten().filter(|(key, _)| kept[field].get(key).is_none());
+        let others: Map<String, Value> = others.map(|(key, _)| (key.clone(), Value::Null)).collect();
+        if !others.is_empty() {
+            change.insert(field.into(), others.into());
+        }
     }
+    Ok((!change.is_empty()).then(|| change.into()))
+}
+
+/// Whose fields the parts of an object are: the manager, and what is applied in its name. Content first, for the type of
+/// a Secret may ask for it.
+///
+/// What Helm renders at each release is all Helm's. Of what it has made once and keeps, the content is what this program
+/// brings and others fill in: Helm would take away what it had applied and does not render any more.
+fn shares(object: Value) -> Vec<(&'static str, Value)> {
+    let meta = &object["metadata"];
+    if meta["labels"][MANAGED_BY] != "Helm" {
+        return vec![(FIELD_MANAGER, object)];
+    }
+    if meta["annotations"][HELM_POLICY] != "keep" {
+        return vec![(HELM_MANAGER, object)];
+    }
+    let (mut content, mut marks) = (object.clone(), object);
+    for field in ["labels", "annotations"] {
+        content["metadata"].as_object_mut().and_then(|meta| meta.remove(field));
+    }
+    for field in CONTENT {
+        marks.as_object_mut().and_then(|marks| marks.remove(field));
+    }
+    vec![(FIELD_MANAGER, content), (HELM_MANAGER, marks)]
 }
 
 #[cfg(test)]
@@ -302,6 +350,31 @@ mod tests {
         let kept = Kept::Secret(vault()).strip().for_install("other", "opschain");
         let value = serde_json::to_value(&kept).unwrap();
         assert_eq!(value["metadata"]["annotations"][HELM_NAMESPACE], "other");
+    }
+
+    #[test]
+    fn what_helm_keeps_is_shared_out_and_what_it_renders_is_all_its_own() {
+        let kept = || as_json(&Kept::Secret(vault()).strip()).unwrap();
+        let [(content_of, content), (marks_of, marks)] = shares(kept()).try_into().unwrap();
+        assert_eq!((content_of, marks_of), ("dr", "helm"));
+        assert_eq!(content["metadata"], serde_json::json!({"name": "opschain-vault-config"}));
+        assert_eq!((&content["data"], &content["type"]), (&kept()["data"], &"Opaque".into()));
+        assert_eq!((&marks["metadata"], &marks["data"]), (&kept()["metadata"], &Value::Null));
+        let mut rendered = kept();
+        rendered["metadata"]["annotations"].as_object_mut().unwrap().remove(HELM_POLICY);
+        assert_eq!(shares(rendered.clone()), [("helm", rendered.clone())]);
+        rendered["metadata"]["labels"].as_object_mut().unwrap().clear();
+        assert_eq!(shares(rendered.clone()), [("dr", rendered)], "somebody's own Secret");
+    }
+
+    #[test]
+    fn keys_that_only_the_old_object_has_are_taken_away() {
+        let map = |json: Value| Kept::ConfigMap(serde_json::from_value(json).unwrap());
+        let there = map(serde_json::json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "eA=="}}));
+        let kept = map(serde_json::json!({"data": {"a": "other", "c": "now a text"}}));
+        let change = serde_json::json!({"data": {"b": null}, "binaryData": {"c": null}});
+        assert_eq!(without_others(&there, &kept).unwrap(), Some(change));
+        assert_eq!(without_others(&kept, &kept).unwrap(), None);
     }
 
     #[test]

@@ -244,6 +244,13 @@ where
         self.cluster.ask(self.ask("patch", Some(name)), self.api.patch(name, &params, &Patch::Merge(change))).await
     }
 
+    /// Applies the object's fields in the name of `manager`, taking them from whoever has set them. Makes it where it is
+    /// not there.
+    pub(super) async fn apply(&self, name: &str, manager: &str, object: &serde_json::Value) -> Result<K> {
+        let params = PatchParams::apply(manager).force();
+        self.cluster.ask(self.ask("patch", Some(name)), self.api.patch(name, &params, &Patch::Apply(object))).await
+    }
+
     /// Sets the number of replicas through the scale subresource.
     pub(super) async fn scale(&self, name: &str, replicas: i32) -> Result<()> {
         let change = serde_json::json!({"spec": {"replicas": replicas}});

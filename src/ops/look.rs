@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::deploy::GivenLayer;
 use super::open;
 use super::quiesce::{self, Recorded};
-use super::release::{self, Release};
+use super::release::{self, LayerMember, Release};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::database::POSTGRES_CONTAINER;
 use crate::cluster::{Cluster, Database, ObjectRef};
@@ -241,8 +242,10 @@ pub fn scope(quiesce: Quiesce, live: &Live) -> Vec<OutOfScope> {
 
 /// The config that goes into a bundle, in memory only.
 pub struct Config {
-    /// The exact bytes of `values.yaml`.
+    /// What Helm read: the exact bytes of `values.yaml`, or what several layers come to.
     pub values: Zeroizing<Vec<u8>>,
+    /// The bytes of the layers that the release names.
+    pub layers: Vec<Zeroizing<Vec<u8>>>,
     /// The release.
     pub release: Release,
     /// `config/secrets.yaml`.
@@ -263,6 +266,9 @@ pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, identit
     let vault = open::vault(settings)?;
     let deployment = vault.resolve(&open::vault_install(settings), &live.deployment)?;
     let values = vault.values(&deployment, identities)?;
+    let layers = GivenLayer::recorded(&vault, &deployment, identities)?;
+    // One file is all there is to say of it.
+    let layers = if deployment.record.merged_sha256.is_some() { layers } else { Vec::new() };
     let chart = chart_of(&vault, &deployment, identities)?;
     let kept = cluster.kept(&preserved(&Tree::parse(&values)?.to_json())).await?;
     let helm = open::helm(settings, &settings.install.namespace).await?;
@@ -279,8 +285,10 @@ pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, identit
         operator: live.operator.clone(),
         kubernetes: cluster.server_version().to_owned(),
         helm: helm.version().to_string(),
+        layers: layers.iter().enumerate().map(|(place, layer)| LayerMember::of(place, layer)).collect(),
     };
     Ok(Config {
+        layers: layers.into_iter().map(|layer| layer.bytes).collect(),
         secrets: release::secrets_to_bytes(&kept)?,
         kept: kept.len(),
         chart_file: format!("{}.tgz", live.chart),

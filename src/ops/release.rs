@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::deploy::GivenLayer;
 use super::quiesce::Recorded;
 use crate::cluster::{Kept, RunningImage};
 use crate::error::{CommandError, Exit, Result};
+use crate::values::overlay::LayerKind;
 
 /// `config/release.json`: the release as it ran when the bundle was made. Sealed, though it holds no secret.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,29 @@ pub struct Release {
     pub kubernetes: String,
     /// The version of helm.
     pub helm: String,
+    /// The layers of the values in their order, where they were given in several; each is a member of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerMember>,
+}
+
+/// A layer of the values, as a bundle has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerMember {
+    /// How it was given.
+    pub kind: LayerKind,
+    /// What it was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The file below `config/`, without `.age`; it holds the layer's bytes as [`GivenLayer`] has them.
+    pub file: String,
+}
+
+impl LayerMember {
+    /// What to call the layer at `place`, counted from 0.
+    pub fn of(place: usize, layer: &GivenLayer) -> Self {
+        let ending = if layer.kind == LayerKind::Values { "yaml" } else { "txt" };
+        Self { kind: layer.kind, name: layer.name.clone(), file: format!("layer-{place}.{ending}") }
+    }
 }
 
 impl Release {

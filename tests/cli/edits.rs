@@ -167,7 +167,22 @@ fn edited_values_go_the_way_of_a_deployment() {
     // Nobody to ask: not deployed, and kept.
     let output = edit(&host, "sed -i s/UTC/CET/", &["--chart", "chart.tgz"]).output().unwrap();
     assert_eq!(output.status.code(), Some(27), "{}", said(&output));
-    assert_eq!(drafts(&host).len(), 1);
+    // What was kept goes on as it is.
+    let draft = drafts(&host).swap_remove(0);
+    let draft = draft.to_str().unwrap();
+    let on = [&["--draft", draft], &args[..]].concat();
+    let output = edit(&host, "sed -i s/nothing/like-it/", &on).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plan["diff"]["changes"][0]["new"], "CET", "{plan}");
+    let on = ["--draft", draft, "--chart", "chart.tgz"];
+    let output = edit(&host, "sed -i s/nothing/like-it/", &on).output().unwrap();
+    assert!(
+        output.status.code() == Some(27) && said(&output).contains(&format!("--draft {draft}")),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(drafts(&host).len(), 1, "and is not kept twice");
     let argv = std::fs::read_to_string(host.home().join("helm-argv")).unwrap();
     assert!(!argv.contains("hunter22") && !argv.contains("upgrade"), "{argv}");
     refuse_plaintext(&host);

@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::host::{Host, Ran, VERSION, command, wait};
 
 /// A site with a small chart: a ConfigMap, a Secret, and hooks that never end while `hold` is set.
-struct Site {
-    host: Host,
-    chart: PathBuf,
+pub struct Site {
+    pub host: Host,
+    pub chart: PathBuf,
 }
 
 const CONFIG: &str = "\
@@ -44,10 +44,10 @@ spec:
       containers: [{name: hold, image: \"busybox:lab\", command: [\"true\"]}]
 {{- end }}
 ";
-const SECRETS: [&str; 3] = ["pw-Zt4mQ9xW2rV7", "k7Qz0vJ3mX9bT5wR2nY8cL4pH6sD1fGa", "horse battery"];
+pub const SECRETS: [&str; 3] = ["pw-Zt4mQ9xW2rV7", "k7Qz0vJ3mX9bT5wR2nY8cL4pH6sD1fGa", "horse battery"];
 
 impl Site {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let host = Host::new(name);
         let chart = host.home.path().join("chart");
         let site = Self { host, chart };
@@ -68,7 +68,7 @@ impl Site {
         write("templates/hold.yaml", HOLD);
     }
 
-    fn values(&self, note: &str, more: &str) -> String {
+    pub fn values(&self, note: &str, more: &str) -> String {
         let sentence = "correct horse battery staple ".repeat(8);
         let text = format!(
             "# kept as it is\nnote: {note}\nenv:\n  OPSCHAIN_VERSION: \"{VERSION}\"\n  PGPASSWORD: '{}'\n  \
@@ -86,7 +86,7 @@ impl Site {
         args
     }
 
-    fn deploy(&self, file: &str, more: &[&str]) -> Ran {
+    pub fn deploy(&self, file: &str, more: &[&str]) -> Ran {
         let ran = self.host.dr(self.args(file, more));
         for secret in SECRETS {
             assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{secret} said by {ran}");
@@ -111,19 +111,19 @@ impl Site {
         child
     }
 
-    fn history(&self) -> Vec<(u64, String)> {
+    pub fn history(&self) -> Vec<(u64, String)> {
         let ran = command("helm").args(["history", "opschain", "-n", &self.host.namespace, "--output", "json"]).run();
         let rows: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap_or_default();
         let status = |row: &Value| row["status"].as_str().unwrap().to_owned();
         rows.iter().map(|row| (row["revision"].as_u64().unwrap(), status(row))).collect()
     }
 
-    fn note(&self) -> String {
+    pub fn note(&self) -> String {
         self.host.kubectl(&["get", "configmap", "tiny", "-o", "jsonpath={.data.note}"]).ok()
     }
 
     /// Of each deployment, newest first: state and what made it.
-    fn log(&self) -> Vec<(String, String)> {
+    pub fn log(&self) -> Vec<(String, String)> {
         let log: Value = serde_json::from_str(&self.host.dr(["-o", "json", "config", "log"]).ok()).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         log["deployments"].as_array().unwrap().iter().map(|row| (text(&row["state"]), text(&row["how"]))).collect()

@@ -150,6 +150,9 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
     writer.seal_config("values.yaml", &config.values)?;
     writer.seal_config("release.json", &config.release.to_bytes()?)?;
     writer.seal_config("secrets.yaml", &config.secrets)?;
+    for (layer, bytes) in config.release.layers.iter().zip(&config.layers) {
+        writer.seal_config(&layer.file, bytes)?;
+    }
     writer.seal_chart(&config.chart_file, &config.chart)?;
     writer.sync()?;
     work.hands.lock().await.writer = Some(writer);

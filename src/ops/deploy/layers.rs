@@ -3,13 +3,14 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::guard;
 use crate::values::lint::{Context, Finding, lint, lint_with};
 use crate::values::overlay::{self, LayerKind, OverlayError};
 use crate::values::secret::secrets;
 use crate::values::{Tree, YamlError};
-use crate::vault;
+use crate::vault::{self, Deployment, Vault};
 
 /// One layer.
 pub struct GivenLayer {
@@ -27,6 +28,16 @@ impl GivenLayer {
         Self { kind: LayerKind::Values, name: Some(name.into()), bytes }
     }
 
+    /// All layers of a deployment, in their order.
+    ///
+    /// # Errors
+    /// No identity opens them, or they are not what was recorded.
+    pub fn recorded(vault: &Vault, deployment: &Deployment, identities: &Identities) -> Result<Vec<Self>> {
+        let names = deployment.record.layers.iter().map(|layer| layer.name.clone());
+        let layers = vault.layers(deployment, identities)?.into_iter().zip(names);
+        Ok(layers.map(|((kind, bytes), name)| Self { kind, name, bytes }).collect())
+    }
+
     fn title(&self) -> String {
         match (&self.name, self.kind) {
             (Some(name), LayerKind::Values) => name.clone(),
@@ -35,12 +46,12 @@ impl GivenLayer {
         }
     }
 
-    fn as_overlay(&self) -> overlay::Layer<'_> {
+    pub(in crate::ops) fn as_overlay(&self) -> overlay::Layer<'_> {
         overlay::Layer { kind: self.kind, bytes: &self.bytes }
     }
 
     /// As the vault takes it.
-    pub(super) fn for_vault(&self) -> vault::GivenLayer<'_> {
+    pub(in crate::ops) fn for_vault(&self) -> vault::GivenLayer<'_> {
         vault::GivenLayer { kind: self.kind, name: self.name.as_deref(), bytes: &self.bytes }
     }
 }

@@ -97,9 +97,7 @@ pub(super) async fn of_vault(ctx: &Ctx, site: &Site, ask: &RollbackAsk) -> Resul
     let id = target.id();
     let values = site.vault.values(&target, identities)?;
     let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(id))?;
-    let names = target.record.layers.iter().map(|layer| layer.name.clone());
-    let layers = site.vault.layers(&target, identities)?.into_iter().zip(names);
-    let layers = layers.map(|((kind, bytes), name)| GivenLayer { kind, name, bytes }).collect();
+    let layers = GivenLayer::recorded(&site.vault, &target, identities)?;
     let recorded = site.vault.chart(&target, identities)?;
     let chart = match recorded {
         Some(bytes) => ChartFile::from_bytes(&bytes)?,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{ChartSource, Work};
+use super::{ChartSource, Work, layers};
 use crate::cluster::pod::RecoveryPod;
 use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFile, Revision, Upgrade};
 use crate::journal::{Done, Outputs};
+use crate::ops::deploy::GivenLayer;
 use crate::ops::{helper, open, settle};
 use crate::values::Tree;
 use crate::vault::{Chart, How, Image, Intent, Outcome, Status};
@@ -48,9 +49,7 @@ impl Work {
         settle::settle_release(helm, cluster, &plan.release, true, &self.ctx.events).await?;
         let (values, chart) = (self.values()?, self.chart().await?);
         let mut sets = sets.to_vec();
-        if self.plan.version != self.plan.made_by {
-            sets.push(("env.OPSCHAIN_VERSION", &self.plan.version));
-        }
+        sets.extend(self.other_version().map(|version| (layers::VERSION, version)));
         let ask = Upgrade {
             release: &self.plan.release,
             chart: &chart.path(),
@@ -150,7 +149,9 @@ impl Work {
             helm: Some(self.plan.helm.clone()),
             operator: Some(self.plan.operator.clone()),
         };
-        let id = vault.record_intent(intent, &values, Some(chart.bytes()))?;
+        let layers = layers::deployed(&self.reader, &self.identities, values, self.other_version())?;
+        let layers: Vec<_> = layers.iter().map(GivenLayer::for_vault).collect();
+        let id = vault.record_layers(intent, &layers, Some(chart.bytes()))?;
         let images = self.cluster.running_images().await?;
         let outcome = Outcome {
             format: crate::vault::FORMAT,
@@ -164,6 +165,11 @@ impl Work {
         };
         vault.record_outcome(outcome, &self.ctx.who)?;
         Ok(Some(id.to_string()))
+    }
+
+    /// The version that is to run, where the values name another.
+    fn other_version(&self) -> Option<&str> {
+        (self.plan.version != self.plan.made_by).then_some(self.plan.version.as_str())
     }
 
     fn why(&self) -> String {

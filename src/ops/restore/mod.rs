@@ -6,6 +6,7 @@
 //! until the last step nothing can take the target for a healthy install, because nothing of it serves.
 
 mod deploy;
+mod layers;
 mod plan;
 mod stage;
 mod steps;

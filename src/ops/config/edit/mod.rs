@@ -37,6 +37,8 @@ pub enum Subject {
 pub struct Editing {
     /// The deployment or the draft.
     pub name: String,
+    /// The draft's file. It is what was edited before, so it goes on as it stands.
+    draft: Option<PathBuf>,
     before: Zeroizing<Vec<u8>>,
     desk: Desk,
     editor: Editor,
@@ -46,7 +48,7 @@ pub struct Editing {
 
 /// What came out of the editor.
 pub enum Round {
-    /// The bytes that went in.
+    /// The bytes of the deployment that went in.
     Unchanged,
     /// Something that Helm would not read.
     Unreadable(CommandError),
@@ -119,7 +121,11 @@ pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBu
         );
     }
     let desk = Desk::make(places, &before)?;
-    Ok(Editing { name, before, desk, editor, vault, scrubber })
+    let draft = match subject {
+        Subject::Draft(path) => Some(path.clone()),
+        Subject::Deployment(_) => None,
+    };
+    Ok(Editing { name, draft, before, desk, editor, vault, scrubber })
 }
 
 impl Editing {
@@ -131,7 +137,7 @@ impl Editing {
         self.editor.open(ctx, &self.desk).await?;
         let bytes = self.desk.read()?;
         ctx.secrets().learn_document(&bytes);
-        if bytes == self.before {
+        if bytes == self.before && self.draft.is_none() {
             return Ok(Round::Unchanged);
         }
         let new = match Tree::parse(&bytes) {
@@ -169,13 +175,14 @@ impl Editing {
     }
 
     /// Keeps it as [`Editing::save`] does, in a file of its own beside the runs, so that no work is lost when it is not
-    /// deployed. Gives the file, or nothing when there is nothing to keep.
+    /// deployed. Gives the file, which is the draft itself where that was not changed, or nothing when there is nothing
+    /// to keep.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn keep(&self, ctx: &Ctx) -> Result<Option<PathBuf>> {
         if self.desk.read()? == self.before {
-            return Ok(None);
+            return Ok(self.draft.clone());
         }
         let folder = ctx.runs.with_file_name("drafts");
         std::fs::DirBuilder::new()

@@ -1,17 +1,19 @@
-//! Two hundred secrets that nobody may ever see again, of every shape that a values file has them in.
+//! Two hundred secrets that nobody may ever see again, of every shape that a values file has them in. Planted by
+//! `tests/cli/canaries` without a cluster, and by `tests/live/secrets.rs` on one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 /// One planted secret.
+#[derive(Clone)]
 pub struct Canary {
     /// Its number and shape, to name it by without showing it.
     pub label: String,
     /// The texts that must not be seen.
     pub needles: Vec<String>,
-    /// How it is written below its own key of the values file, which is indented by two blanks.
-    yaml: String,
+    /// How it is written in YAML, as a map of its own.
+    pub yaml: String,
 }
 
 /// How many there are.
@@ -198,12 +200,9 @@ pub fn canaries(round: usize) -> Vec<Canary> {
         .collect()
 }
 
-/// An operator's values file with all of them in it, marked as `mark`.
-pub fn values(canaries: &[Canary], mark: &str) -> String {
-    let version = "2026-08-20";
-    let mut text = format!(
-        "# {mark}\nenv:\n  OPSCHAIN_VERSION: \"{version}\"\n  OPSCHAIN_KUBERNETES_NAMESPACE: opschain\n  TZ: UTC\nstopped: false\ncanaries:\n"
-    );
+/// All of them as one key of a values file.
+pub fn block(canaries: &[Canary]) -> String {
+    let mut text = "canaries:\n".to_owned();
     for (number, canary) in canaries.iter().enumerate() {
         text.push_str(&format!("  site{number}:\n"));
         for line in canary.yaml.lines() {

@@ -133,15 +133,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Begins to look; what is in `older` is not ours, and need not be read hundreds of times a second.
-    pub fn start(finder: Arc<Finder>, older: BTreeSet<OsString>) -> Self {
+    /// Begins to look; what is in `older` is not ours, and need not be read hundreds of times a second. The environment
+    /// is looked at where `ours` says so of a process: what the application is given by its own chart is no leak.
+    pub fn start(finder: Arc<Finder>, older: BTreeSet<OsString>, ours: fn(&Path) -> bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let (mut found, mut known) = (BTreeSet::new(), HashSet::new());
             while !stopped.load(Ordering::Relaxed) {
                 for process in processes().filter(|process| !older.contains(process)) {
-                    sample(&process, &finder, &mut known, &mut found);
+                    sample(&process, &finder, ours, &mut known, &mut found);
                 }
                 std::thread::park_timeout(Duration::from_millis(5));
             }
@@ -162,14 +163,21 @@ pub fn processes() -> impl Iterator<Item = OsString> {
     names.filter(|name| name.as_encoded_bytes()[0].is_ascii_digit())
 }
 
-fn sample(process: &OsStr, finder: &Finder, known: &mut HashSet<Vec<u8>>, found: &mut BTreeSet<String>) {
+fn sample(
+    process: &OsStr,
+    finder: &Finder,
+    ours: fn(&Path) -> bool,
+    known: &mut HashSet<Vec<u8>>,
+    found: &mut BTreeSet<String>,
+) {
+    let folder = Path::new("/proc").join(process);
     for file in ["cmdline", "environ"] {
-        let bytes = std::fs::read(Path::new("/proc").join(process).join(file)).unwrap_or_default();
-        if !bytes.is_empty() && !known.contains(&bytes) {
-            let program =
-                String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
-            finder.note(&bytes, &format!("the {file} of a process ({program:.60})"), found);
-            known.insert(bytes);
+        let bytes = std::fs::read(folder.join(file)).unwrap_or_default();
+        if bytes.is_empty() || known.contains(&bytes) || (file == "environ" && !ours(&folder)) {
+            continue;
         }
+        let program = String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned();
+        finder.note(&bytes, &format!("the {file} of a process ({program:.60})"), found);
+        known.insert(bytes);
     }
 }

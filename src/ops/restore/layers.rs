@@ -1,0 +1,117 @@
+//! The values of a restored install as the vault keeps them: in the layers that they were given in.
+
+use zeroize::Zeroizing;
+
+use crate::bundle::Reader;
+use crate::crypt::Identities;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::deploy::GivenLayer;
+use crate::ops::release::Release;
+use crate::values::overlay::{self, LayerKind, OverlayError};
+
+/// The key of the version that is to run, as `--set` takes it.
+pub(super) const VERSION: &str = "env.OPSCHAIN_VERSION";
+
+/// What was deployed: the bundle's values, in their layers if it has them, and `version` over them where another one than
+/// they name is to run. Helm makes of it what it made when it was deployed.
+///
+/// # Errors
+/// The bundle does not open, or is not what it says.
+pub(super) fn deployed(
+    reader: &Reader,
+    identities: &Identities,
+    values: Zeroizing<Vec<u8>>,
+    version: Option<&str>,
+) -> Result<Vec<GivenLayer>> {
+    let release = Release::parse(&reader.open_member("config/release.json.age", identities)?)?;
+    let mut layers = Vec::new();
+    for layer in release.layers {
+        let bytes = reader.open_member(&format!("config/{}.age", layer.file), identities)?;
+        layers.push(GivenLayer { kind: layer.kind, name: layer.name, bytes });
+    }
+    laid(values, layers, version)
+}
+
+/// The layers where they come to what was deployed. Else, and where there are none, the values themselves: `version` may
+/// have been set by a flag that goes over ours.
+fn laid(values: Zeroizing<Vec<u8>>, layers: Vec<GivenLayer>, version: Option<&str>) -> Result<Vec<GivenLayer>> {
+    let values = with_version(vec![GivenLayer { kind: LayerKind::Values, name: None, bytes: values }], version);
+    if layers.is_empty() {
+        return Ok(values);
+    }
+    let layers = with_version(layers, version);
+    let unreadable = |error: OverlayError| {
+        CommandError::new(Exit::Damaged, "Helm would not read the values that the bundle holds").because(error)
+    };
+    let same = merged(&layers).map_err(unreadable)? == merged(&values).map_err(unreadable)?;
+    Ok(if same { layers } else { values })
+}
+
+fn merged(layers: &[GivenLayer]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
+    overlay::merge(&layers.iter().map(GivenLayer::as_overlay).collect::<Vec<_>>())
+}
+
+/// In the order in which Helm applies the kinds, as records have them.
+fn with_version(mut layers: Vec<GivenLayer>, version: Option<&str>) -> Vec<GivenLayer> {
+    if let Some(version) = version {
+        let bytes = Zeroizing::new(format!("{VERSION}={version}").into_bytes());
+        let place = layers.partition_point(|layer| layer.kind <= LayerKind::Set);
+        layers.insert(place, GivenLayer { kind: LayerKind::Set, name: None, bytes });
+    }
+    layers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEXT: &str = "2026-09-10";
+
+    fn layer(kind: LayerKind, text: &str) -> GivenLayer {
+        GivenLayer { kind, name: None, bytes: Zeroizing::new(text.into()) }
+    }
+
+    fn given(more: &[(LayerKind, &str)]) -> Vec<GivenLayer> {
+        let mut layers = vec![
+            layer(LayerKind::Values, "# ours\nenv: {OPSCHAIN_VERSION: \"2026-08-20\", TZ: UTC}\n"),
+            layer(LayerKind::Values, "env: {TZ: CET}\n"),
+        ];
+        layers.extend(more.iter().map(|(kind, text)| layer(*kind, text)));
+        layers
+    }
+
+    fn texts(layers: &[GivenLayer]) -> Vec<(LayerKind, &str)> {
+        layers.iter().map(|layer| (layer.kind, std::str::from_utf8(&layer.bytes).unwrap())).collect()
+    }
+
+    #[test]
+    fn layers_that_come_to_the_values_are_kept_and_a_version_goes_where_helm_applies_it() {
+        let layers = || given(&[(LayerKind::SetString, "env.SITE=007")]);
+        let values = || merged(&layers()).unwrap();
+        let same = laid(values(), layers(), None).unwrap();
+        assert_eq!(texts(&same), texts(&layers()));
+        let newer = laid(values(), layers(), Some(NEXT)).unwrap();
+        let set = [(LayerKind::Set, "env.OPSCHAIN_VERSION=2026-09-10"), (LayerKind::SetString, "env.SITE=007")];
+        assert_eq!((&texts(&newer)[..2], &texts(&newer)[2..]), (&texts(&layers())[..2], &set[..]));
+    }
+
+    #[test]
+    fn values_of_one_file_stay_its_bytes_and_a_version_over_them_is_a_layer() {
+        let file = || Zeroizing::new(b"# mine\nenv: {OPSCHAIN_VERSION: \"2026-08-20\"}\n".to_vec());
+        assert_eq!(laid(file(), Vec::new(), None).unwrap()[0].bytes, file());
+        let newer = laid(file(), Vec::new(), Some(NEXT)).unwrap();
+        let merged: serde_json::Value = serde_json::from_slice(&merged(&newer).unwrap()).unwrap();
+        assert_eq!((newer.len(), &merged["env"]["OPSCHAIN_VERSION"]), (2, &NEXT.into()), "what Helm was given");
+    }
+
+    #[test]
+    fn layers_that_come_to_something_else_give_way_to_the_values() {
+        let values = || merged(&given(&[])).unwrap();
+        let other = laid(values(), given(&[(LayerKind::Set, "env.TZ=PST")]), None).unwrap();
+        assert_eq!((other.len(), &other[0].bytes), (1, &values()));
+        // A literal goes over every `--set`: then the version would be the old one.
+        let layers = || given(&[(LayerKind::SetLiteral, "env.OPSCHAIN_VERSION=2026-08-20")]);
+        let newer = laid(merged(&layers()).unwrap(), layers(), Some(NEXT)).unwrap();
+        assert_eq!(texts(&newer)[1], (LayerKind::Set, "env.OPSCHAIN_VERSION=2026-09-10"));
+    }
+}
