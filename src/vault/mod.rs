@@ -197,12 +197,13 @@ impl Vault {
             files.push((format!("{folder}/{name}"), content));
             Ok(sealed)
         };
+        let salt = layers::salt(given);
         let mut layers = Vec::new();
         for (place, layer) in given.iter().enumerate() {
             layers.push(Layer {
                 kind: layer.kind.word().to_owned(),
                 name: layer.name.map(str::to_owned),
-                sealed: seal(&layer.file(place), &layer.plaintext()?)?,
+                sealed: seal(&layer.file(place), &layer.plaintext(place, &salt))?,
             });
         }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;

@@ -174,7 +174,7 @@ fn edited_values_go_the_way_of_a_deployment() {
     let output = edit(&host, "sed -i s/nothing/like-it/", &on).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(plan["diff"]["changes"][0]["new"], "CET", "{plan}");
+    assert_eq!(plan["diff"]["changes"][0]["new"]["value"], "CET", "{plan}");
     let on = ["--draft", draft, "--chart", "chart.tgz"];
     let output = edit(&host, "sed -i s/nothing/like-it/", &on).output().unwrap();
     assert!(
