@@ -7,6 +7,7 @@ use std::sync::Arc;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
 
 use super::documents::{at_end_of, dash_of, documents, error_at, place_of, up_to_line};
+use super::map::MapBuilder;
 use super::path::{Path, Segment};
 use super::quirks::{Patched, Sign, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
@@ -89,34 +90,6 @@ fn overlay(below: &Arc<Node>, above: &Arc<Node>) -> Arc<Node> {
         map.set(Entry { value, ..entry.clone() });
     }
     Arc::new(map.finish(below.span.clone()))
-}
-
-#[derive(Default)]
-struct MapBuilder {
-    entries: Vec<Entry>,
-    places: HashMap<String, usize>,
-}
-
-impl MapBuilder {
-    fn get(&self, key: &str) -> Option<&Entry> {
-        self.places.get(key).map(|place| &self.entries[*place])
-    }
-
-    /// The last one wins; the place in the order stays that of the first.
-    fn set(&mut self, entry: Entry) {
-        match self.places.get(&entry.key) {
-            Some(place) => self.entries[*place] = entry,
-            None => {
-                self.places.insert(entry.key.clone(), self.entries.len());
-                self.entries.push(entry);
-            }
-        }
-    }
-
-    fn finish(self, span: Span) -> Node {
-        let size = self.entries.iter().fold(1u64, |sum, entry| sum.saturating_add(entry.value.size));
-        Node { kind: Kind::Map(self.entries), span, size }
-    }
 }
 
 struct Builder<'s> {
@@ -326,8 +299,6 @@ impl<'s> Builder<'s> {
 
     fn map(&mut self) -> Result<MapBuilder, YamlError> {
         let mut map = MapBuilder::default();
-        // Keys that a merge brought in may be said again without being duplicates.
-        let mut own: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, key_span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
@@ -347,7 +318,7 @@ impl<'s> Builder<'s> {
                 let path = Path(self.steps.clone());
                 self.traps.push(Trap::OddKey { path, at: key_span.clone(), becomes: text.clone() });
             }
-            if let Some(first_line) = own.insert(text.clone(), key_span.line) {
+            if let Some(first_line) = map.said(&text) {
                 let path = Path(self.steps.clone());
                 self.traps.push(Trap::DuplicateKey { path, at: key_span.clone(), first_line });
             }

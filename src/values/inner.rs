@@ -5,9 +5,10 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::forms;
+use super::name::is_secret_name;
 use super::path::Path;
 use super::resolve::Value;
-use super::secret::{is_secret_name, secrets, why_secret};
+use super::secret::{secrets, why_secret};
 use super::tree::Tree;
 
 /// Longer texts are files; nobody embeds a document of that size in one value.
@@ -149,6 +150,9 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// `Bearer ...`, and `Basic ...` with the password in it.
 fn of_headers(text: &str, found: &mut Vec<Inner>) {
+    if !text.contains(' ') {
+        return;
+    }
     for scheme in ["Bearer ", "Basic ", "bearer ", "basic "] {
         for (at, _) in text.match_indices(scheme) {
             let token = text[at + scheme.len()..].split([' ', '\n', '"', '\'', ',']).next().unwrap_or("");

@@ -1,6 +1,8 @@
 //! What this process has learned to keep to itself: one handle, shared by whoever reads secrets and whoever speaks.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
@@ -23,6 +25,9 @@ struct Inner {
     scrubber: RwLock<Scrubber>,
     /// Documents not yet looked through.
     pending: Mutex<Vec<Pending>>,
+    /// Digests of those that were, under a key of this process: what one reader takes down, another has read already.
+    seen: Mutex<HashSet<u64>>,
+    hashing: RandomState,
 }
 
 /// Gives documents when they are needed.
@@ -60,7 +65,9 @@ impl Secrets {
 
     /// Learns every secret of a values file.
     pub fn learn_tree(&self, tree: &Tree) {
-        self.write(|scrubber| scrubber.learn_tree(tree));
+        if self.first_time(tree.source().as_bytes()) {
+            self.write(|scrubber| scrubber.learn_tree(tree));
+        }
     }
 
     /// Learns the secrets of a document, such as values, Secrets or a chart's text, if it is one that holds any. A
@@ -113,13 +120,19 @@ impl Secrets {
                 Pending::Document(document) => vec![document],
                 Pending::Source(source) => source(),
             });
-            for document in documents {
+            for document in documents.filter(|document| self.first_time(document)) {
                 self.write(|scrubber| match Tree::parse(&document) {
                     Ok(tree) => scrubber.learn_tree(&tree),
                     Err(_) => scrubber.learn_inside(&document),
                 });
             }
         }
+    }
+
+    /// Whether these bytes were not looked through before. A tree's source ends in a line end, which its file may lack.
+    fn first_time(&self, document: &[u8]) -> bool {
+        let digest = self.0.hashing.hash_one(document.strip_suffix(b"\n").unwrap_or(document));
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
     }
 
     fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
@@ -172,6 +185,19 @@ mod tests {
         assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
         assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
         assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_read_is_not_read_again_when_something_is_said() {
+        let secrets = Secrets::default();
+        let text = b"password: hunter2hunter2";
+        secrets.learn_document(text);
+        secrets.learn_tree(&Tree::parse(text).unwrap());
+        assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
+        let seen = || secrets.0.seen.lock().unwrap().len();
+        assert_eq!(seen(), 1);
+        secrets.learn_document(b"password: hunter3hunter3\n");
+        assert_eq!((secrets.scrub("hunter3hunter3").as_ref(), seen()), (MASK, 2));
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod inner;
 mod known;
 pub mod lint;
 pub mod locate;
+mod map;
+mod name;
 pub mod overlay;
 pub mod path;
 mod pattern;

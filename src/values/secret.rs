@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use super::forms;
 use super::inner::inner_secrets;
+use super::name::{Name, is_secret_name};
 use super::path::{Path, Segment};
 use super::resolve::Value;
 use super::tree::{Kind, Node, Tree};
@@ -20,114 +21,6 @@ pub enum Why {
     /// Its text looks random.
     Entropy,
 }
-
-/// Keys that hold secrets in OpsChain's values, where no general rule below finds them.
-const KNOWN: &[&str] = &["OPSCHAIN_DOCKER_USER", "mintPressLicence"];
-
-/// Words that make a key secret when they are one of its words: `OPSCHAIN_PRIMARY_KEY`, `unsealKey`, `dbPassword`.
-const WORDS: &[&str] = &[
-    "password",
-    "passwords",
-    "passwd",
-    "pass",
-    "passphrase",
-    "passphrases",
-    "passcode",
-    "pwd",
-    "secret",
-    "token",
-    "tokens",
-    "key",
-    "apikey",
-    "apikeys",
-    "salt",
-    "seed",
-    "credential",
-    "credentials",
-    "auth",
-    "authorization",
-    "bearer",
-    "cookie",
-    "dockerconfigjson",
-    "dockerconfig",
-    "dockercfg",
-    "private",
-    "htpasswd",
-    "netrc",
-    "pgpass",
-    "pin",
-    "otp",
-    "licence",
-    "license",
-];
-
-/// Ends of a word written without a break: `PGPASSWORD`, `SIGNINGKEY`, `dbtoken`.
-const ENDS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "secretkey",
-    "privatekey",
-    "signingkey",
-    "encryptionkey",
-    "masterkey",
-];
-
-/// Last words after which a key only names a secret, or says something about one.
-const HARMLESS_ENDS: &[&str] = &[
-    "name",
-    "names",
-    "ref",
-    "enabled",
-    "size",
-    "path",
-    "file",
-    "method",
-    "strategy",
-    "type",
-    "mode",
-    "host",
-    "port",
-    "class",
-    "length",
-    "algorithm",
-    "annotation",
-    "interval",
-    "timeout",
-    "url",
-    "address",
-    "mount",
-    "count",
-    "days",
-    "user",
-    "username",
-    "email",
-    "ttl",
-    "expiry",
-    "lifetime",
-    "format",
-    "policy",
-    "provider",
-    "realm",
-    "scope",
-    "namespace",
-    "version",
-    "image",
-    "label",
-    "prefix",
-    "required",
-    "rotation",
-];
-
-/// Words that make any key harmless: everybody may see a public key.
-const PUBLIC: &[&str] = &["public", "pub", "pubkey"];
-
-/// Words beside a last `secret` that make it the name of an object: `serverCASecret`, `existingSecret`.
-const OBJECTS: &[&str] = &["ca", "tls", "cert", "certs", "certificate", "pull", "existing"];
 
 /// Keys of a Kubernetes Secret that hold no secret, as CloudNativePG and cert-manager fill them.
 const PLAIN_DATA: &[&str] =
@@ -172,20 +65,14 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         _ => None,
     });
     let last = path.keys().next_back().unwrap_or("");
-    let names = match last {
-        "value" => [Some(last), hint, item],
-        _ => [Some(last), None, None],
-    };
+    let beside = if last == "value" { [hint, item] } else { [None, None] };
     // `{name: opschain-ca, key: tls.crt}` points into a Secret, and holds none.
     let reference = hint.is_some() && matches!(last, "key" | "secretKey");
-    // Annotations and labels are shown by every tool: what is in them is a name, unless it looks like a secret.
-    let labelled = path.keys().rev().nth(1).is_some_and(|parent| {
-        words(parent).last().is_some_and(|last| matches!(last.as_str(), "annotations" | "labels"))
-    });
-    let named = !reference && !labelled && names.into_iter().flatten().any(is_secret_name);
+    let name = Name::of(last);
+    let named = !reference && (name.is_secret() || beside.into_iter().flatten().any(is_secret_name)) && !labelled(path);
     // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
-    if named || (under && !ends_harmless(last) && !PLAIN_DATA.contains(&last)) {
+    if named || (under && !name.ends_harmless() && !PLAIN_DATA.contains(&last)) {
         return Some(Why::Name);
     }
     let text = text?;
@@ -195,10 +82,18 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
     looks_random(text).then_some(Why::Entropy)
 }
 
+/// Annotations and labels are shown by every tool: what is in them is a name, unless it looks like a secret.
+fn labelled(path: &Path) -> bool {
+    path.keys()
+        .rev()
+        .nth(1)
+        .is_some_and(|parent| matches!(Name::of(parent).last_word(), Some("annotations" | "labels")))
+}
+
 /// Every secret scalar of the tree with its path. A node that several aliases name comes once a path.
 pub fn secrets(tree: &Tree) -> Vec<(Path, &Node, Why)> {
     let mut found = Vec::new();
-    walk(tree.root(), &mut Vec::new(), Around::default(), &mut found);
+    walk(tree.root(), &mut Path::root(), Around::default(), &mut found);
     found
 }
 
@@ -219,24 +114,21 @@ enum Object {
     Data,
 }
 
-fn walk<'a>(node: &'a Node, steps: &mut Vec<Segment>, around: Around<'a>, found: &mut Vec<(Path, &'a Node, Why)>) {
+fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec<(Path, &'a Node, Why)>) {
     match &node.kind {
         Kind::Scalar(scalar) => {
-            let path = Path(steps.clone());
             let flag = around.before.is_some_and(|flag| flag.starts_with("--") && is_secret_name(&flag[2..]));
-            let why = why_secret(&path, around.hint, &scalar.value)
+            let why = why_secret(path, around.hint, &scalar.value)
                 .or_else(|| (flag && is_word(&scalar.value)).then_some(Why::Name))
-                .or_else(|| {
-                    (around.object == Some(Object::Data) && is_data(&path, &scalar.value)).then_some(Why::Name)
-                });
-            found.extend(why.map(|why| (path, node, why)));
+                .or_else(|| (around.object == Some(Object::Data) && is_data(path, &scalar.value)).then_some(Why::Name));
+            found.extend(why.map(|why| (path.clone(), node, why)));
         }
         Kind::List(items) => {
             let mut before = None;
             for (index, item) in items.iter().enumerate() {
-                steps.push(Segment::Index(index));
-                walk(item, steps, Around { before, object: None, ..around }, found);
-                steps.pop();
+                path.0.push(Segment::Index(index));
+                walk(item, path, Around { before, object: None, ..around }, found);
+                path.0.pop();
                 before = text_of(item);
             }
         }
@@ -253,9 +145,9 @@ fn walk<'a>(node: &'a Node, steps: &mut Vec<Segment>, around: Around<'a>, found:
                     Some(Object::Secret) if entry.value.scalar().is_some() => None,
                     other => other,
                 };
-                steps.push(Segment::Key(entry.key.clone()));
-                walk(&entry.value, steps, Around { hint, before: None, object }, found);
-                steps.pop();
+                path.0.push(Segment::Key(entry.key.clone()));
+                walk(&entry.value, path, Around { hint, before: None, object }, found);
+                path.0.pop();
             }
         }
     }
@@ -297,45 +189,6 @@ pub(super) fn name_hint(node: &Node) -> Option<&str> {
     text_of(named.or_else(|| node.child("value").and_then(|_| node.child("key")))?)
 }
 
-/// Whether a key by this name holds a secret.
-pub fn is_secret_name(key: &str) -> bool {
-    if KNOWN.contains(&key) {
-        return true;
-    }
-    let words = words(key);
-    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
-    let object = words.last().is_some_and(|last| last == "secret") && has(OBJECTS);
-    let secret = |word: &String| WORDS.contains(&word.as_str()) || ENDS.iter().any(|end| word.ends_with(end));
-    // A slash is the mark of an annotation or a label.
-    !key.contains('/') && !object && !has(PUBLIC) && !ends_harmless(key) && words.iter().any(secret)
-}
-
-fn ends_harmless(key: &str) -> bool {
-    words(key).last().is_some_and(|last| HARMLESS_ENDS.contains(&last.as_str()))
-}
-
-/// `mintPressSSHKey` and `OPSCHAIN_PRIMARY_KEY` as lower-case words.
-fn words(key: &str) -> Vec<String> {
-    let chars: Vec<char> = key.chars().collect();
-    let mut words = vec![String::new()];
-    for (place, c) in chars.iter().enumerate() {
-        let before = place.checked_sub(1).map_or(' ', |before| chars[before]);
-        let small_after = chars.get(place + 1).is_some_and(|after| after.is_lowercase());
-        if !c.is_alphanumeric() {
-            words.push(String::new());
-            continue;
-        }
-        if c.is_uppercase() && (!before.is_uppercase() || small_after) {
-            words.push(String::new());
-        }
-        if let Some(last) = words.last_mut() {
-            last.extend(c.to_lowercase());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 /// Whether a text is or holds a secret, whatever it is called.
 fn has_secret_shape(text: &str) -> bool {
     if is_key_or_token(text) || !inner_secrets(text).is_empty() {
@@ -355,13 +208,16 @@ fn is_key_or_token(text: &str) -> bool {
         || text.contains("\"auths\"")
         || (text.len() >= 16 && !text.contains(' ') && begins(TOKEN_BEGINNINGS))
         || (text.len() >= 13 && begins(HASHES))
-        || HASHES.iter().any(|hash| text.contains(&format!(":{hash}")))
+        || text.match_indices(':').any(|(at, _)| HASHES.iter().any(|hash| text[at + 1..].starts_with(hash)))
         || is_web_token(text)
 }
 
 fn is_web_token(text: &str) -> bool {
+    if !text.starts_with("eyJ") {
+        return false;
+    }
     let parts: Vec<&str> = text.split('.').collect();
-    parts.len() == 3 && parts[0].starts_with("eyJ") && parts.iter().all(|part| part.len() >= 10)
+    parts.len() == 3 && parts.iter().all(|part| part.len() >= 10)
 }
 
 /// A single word of 20 characters or more, of letters and digits mixed as only chance (or base64) mixes them.
@@ -408,56 +264,6 @@ fn entropy(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_secret_key_of_opschain_is_found_by_name() {
-        for key in [
-            "OPSCHAIN_DETERMINISTIC_KEY",
-            "OPSCHAIN_ENCRYPTION_SEED_KEY",
-            "OPSCHAIN_KEY_DERIVATION_SALT",
-            "OPSCHAIN_PRIMARY_KEY",
-            "OPSCHAIN_TOKEN_SECRET_KEY",
-            "PGPASSWORD",
-            "OPSCHAIN_DOCKER_PASSWORD",
-            "OPSCHAIN_DOCKER_USER",
-            "OPSCHAIN_LDAP_PASSWORD",
-            "unsealKey",
-            "mintPressLicence",
-            "mintPressTransportableKey",
-            "mintPressChefClientKey",
-            "vaultToken",
-            "vaultPassword",
-            "password",
-            "promotionToken",
-            "OPSCHAIN_VAULT_TOKEN",
-        ] {
-            assert!(is_secret_name(key), "{key}");
-        }
-    }
-
-    #[test]
-    fn names_of_objects_and_plain_settings_are_not_secret() {
-        for key in [
-            "secretName",
-            "certificateSecretName",
-            "externalCertificateSecretName",
-            "replicas",
-            "hostName",
-            "OPSCHAIN_LDAP_BASE_DN",
-            "OPSCHAIN_VERSION",
-            "keepalives",
-            "tokenizer",
-            "monkey",
-            "vaultAuthMethod",
-            "OPSCHAIN_AUTH_STRATEGY",
-            "vaultAddress",
-            "imagePullSecrets",
-            "secretVaultExternalPort",
-            "secret.reloader.opschain.io/reload",
-        ] {
-            assert!(!is_secret_name(key), "{key}");
-        }
-    }
 
     #[test]
     fn shapes_and_entropy_find_secrets_under_harmless_names() {

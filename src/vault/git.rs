@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use git2::build::{CheckoutBuilder, TreeUpdateBuilder};
+use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, RepositoryInitOptions, Signature, Time, Tree};
 use jiff::Timestamp;
 
@@ -246,14 +246,13 @@ impl Git {
     /// Adds files in one signed commit. The caller holds the lock.
     ///
     /// A crash leaves the commit before or this one: the branch moves last, after the objects are on the disk. The work
-    /// tree follows after that; when it could not, `git checkout .` mends it, and nothing here reads it.
+    /// tree follows after that; when it cannot, the files are recorded all the same, and `verify` notes what it lacks.
     pub(super) fn add(
         &self,
         _held: &Lock,
         files: Vec<(String, Content)>,
         message: &str,
         by: &str,
-        at: Timestamp,
         signer: &CommitSigner,
     ) -> Result<(), VaultError> {
         let failed = || VaultError::git("write to the config vault");
@@ -280,12 +279,13 @@ impl Git {
         }
         let tree = update.create_updated(repo, &base).map_err(failed())?;
         let parents: Vec<Oid> = parent.into_iter().collect();
-        let commit = commit_in(repo, tree, &parents, message, by, at, signer)?;
+        let commit = commit_in(repo, tree, &parents, message, by, signer)?;
         drop(base);
         fresh.settle()?;
         self.advance(commit, parents.first().copied(), message)?;
         let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-        self.show(&paths)
+        let _ = self.show(&paths);
+        Ok(())
     }
 
     /// Makes a signed commit that no branch knows yet.
@@ -295,10 +295,9 @@ impl Git {
         parents: &[Oid],
         message: &str,
         by: &str,
-        at: Timestamp,
         signer: &CommitSigner,
     ) -> Result<Oid, VaultError> {
-        commit_in(&self.repo, tree, parents, message, by, at, signer)
+        commit_in(&self.repo, tree, parents, message, by, signer)
     }
 
     /// Moves the branch from one commit to a later one. The caller holds the lock.
@@ -355,42 +354,25 @@ impl Git {
         let gone = self.repo.find_reference(name).and_then(|mut reference| reference.delete());
         gone.map_err(VaultError::git(format!("remove {name}")))
     }
-
-    /// Brings new files into the work tree; files that a person has changed are left alone.
-    pub(super) fn show(&self, paths: &[&str]) -> Result<(), VaultError> {
-        if self.repo.is_bare() {
-            return Ok(());
-        }
-        let mut options = CheckoutBuilder::new();
-        options.safe().recreate_missing(true).disable_pathspec_match(true);
-        for path in paths {
-            options.path(*path);
-        }
-        self.repo
-            .checkout_head(Some(&mut options))
-            .map_err(VaultError::git(format!("check out the new files in {}", self.path.display())))
-    }
 }
 
-/// Makes a signed commit. The author's date is `at`; the committer's is now: it is what a signature's time is judged by,
-/// and what is recorded may be years old.
+/// Makes a signed commit. Its dates are those of writing, by which a signature is judged; what is recorded may be years
+/// older.
 fn commit_in(
     repo: &Repository,
     tree: Oid,
     parents: &[Oid],
     message: &str,
     by: &str,
-    at: Timestamp,
     signer: &CommitSigner,
 ) -> Result<Oid, VaultError> {
     let failed = || VaultError::git("write to the config vault");
     let tree = repo.find_tree(tree).map_err(failed())?;
     let parents: Vec<git2::Commit<'_>> =
         parents.iter().map(|id| repo.find_commit(*id)).collect::<Result<_, _>>().map_err(failed())?;
-    let author = signature(by, at).map_err(failed())?;
-    let committer = signature(by, Timestamp::now()).map_err(failed())?;
+    let writer = signature(by, Timestamp::now()).map_err(failed())?;
     let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
-    let unsigned = repo.commit_create_buffer(&author, &committer, message, &tree, &parents).map_err(failed())?;
+    let unsigned = repo.commit_create_buffer(&writer, &writer, message, &tree, &parents).map_err(failed())?;
     let text = std::str::from_utf8(&unsigned).map_err(|_| VaultError::Sign("the commit is not text".into()))?;
     let armored = signer(text.as_bytes()).map_err(VaultError::Sign)?;
     repo.commit_signed(text, armored.trim_end(), Some("gpgsig")).map_err(failed())

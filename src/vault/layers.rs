@@ -1,13 +1,15 @@
 //! Values that were given in several layers: each is kept, and what Helm makes of them is proved by its digest.
 //!
-//! A layer of a `--set` flag is short: its digest alone, which stands in the clear, would let a short secret be guessed.
-//! So what is sealed of it begins with a line of random digits, which a reader takes off again.
+//! A layer may be short: its digest, which stands in the clear, would let a secret in it be guessed. So what is sealed of
+//! all but the first file begins with a line of digits that hangs on all layers together, the keys of the data among
+//! them, and that a reader takes off again. Equal layers have equal lines, so that they are stored once.
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::Vault;
 use super::error::VaultError;
-use super::files::{digest, random};
+use super::files::digest;
 use super::record::{Deployment, Layer};
 use crate::crypt::Identities;
 use crate::values::overlay::{self, LayerKind};
@@ -36,15 +38,27 @@ impl GivenLayer<'_> {
         }
     }
 
-    /// What is sealed of it.
-    pub(super) fn plaintext(&self) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        if self.kind == LayerKind::Values {
-            return Ok(Zeroizing::new(self.bytes.to_vec()));
-        }
-        let mut salt = [0; 32];
-        random(&mut salt)?;
-        Ok(Zeroizing::new([hex::encode(salt).as_bytes(), b"\n", self.bytes].concat()))
+    /// What is sealed of it, by its place among the layers.
+    pub(super) fn plaintext(&self, place: usize, salt: &str) -> Zeroizing<Vec<u8>> {
+        let sign: &[u8] = match (place, self.kind) {
+            (0, LayerKind::Values) => return Zeroizing::new(self.bytes.to_vec()),
+            // A comment: what age gives is a values file with or without the line.
+            (_, LayerKind::Values) => b"# ",
+            _ => b"",
+        };
+        Zeroizing::new([sign, salt.as_bytes(), b"\n", self.bytes].concat())
     }
+}
+
+/// The line before all but the first file.
+pub(super) fn salt(layers: &[GivenLayer<'_>]) -> String {
+    let mut hash = Sha256::new_with_prefix(b"dr layers\0");
+    for layer in layers {
+        hash.update(layer.kind.word());
+        hash.update((layer.bytes.len() as u64).to_le_bytes());
+        hash.update(layer.bytes);
+    }
+    hex::encode(hash.finalize())
 }
 
 /// What Helm makes of the layers, as it is digested where there are several.
@@ -90,12 +104,12 @@ impl Vault {
     /// As [`Vault::values`].
     pub fn layers(&self, deployment: &Deployment, identities: &Identities) -> Result<Vec<OpenLayer>, VaultError> {
         let mut found = Vec::new();
-        for layer in &deployment.record.layers {
+        for (place, layer) in deployment.record.layers.iter().enumerate() {
             let damaged =
                 |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
             let kind = kind_of(layer).ok_or_else(|| damaged(format!("a layer is of unknown kind `{}`", layer.kind)))?;
             let mut bytes = self.plaintext(deployment, &layer.sealed, identities)?;
-            if kind != LayerKind::Values {
+            if place > 0 || kind != LayerKind::Values {
                 let salt = bytes.iter().position(|byte| *byte == b'\n');
                 let salt = salt.ok_or_else(|| damaged(format!("{} has no line of salt", layer.sealed.file)))?;
                 bytes = Zeroizing::new(bytes[salt + 1..].to_vec());

@@ -30,6 +30,7 @@ mod remote;
 mod select;
 mod setup;
 pub mod verify;
+mod worktree;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,8 +43,8 @@ pub use layers::{GivenLayer, OpenLayer};
 pub use merge::{Joined, Manner, TakenIn};
 pub use recipients::{Holder, Holders, Past};
 pub use record::{
-    Chart, Deployment, DeploymentId, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
-    Status,
+    Chart, Deployment, DeploymentId, Ended, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record,
+    Sealed, Status,
 };
 pub use rekey::{RekeyPlan, Rekeyed};
 pub use remote::{Fetched, Pushed, Remote};
@@ -111,7 +112,7 @@ impl Vault {
             (format!("recipients/{}.json", new_id(at)?), Content::Bytes(json(&change)?)),
         ];
         let lock = git.lock()?;
-        git.add(&lock, files, "Begin the config vault", by, at, &vault.signer)?;
+        git.add(&lock, files, "Begin the config vault", by, &vault.signer)?;
         Ok(vault)
     }
 
@@ -157,6 +158,32 @@ impl Vault {
         given: &[GivenLayer<'_>],
         chart: Option<&[u8]>,
     ) -> Result<DeploymentId, VaultError> {
+        self.write_record(intent, given, chart, None)
+    }
+
+    /// Writes down a deployment of the past, of which is known what came of it: record and outcome in one signed commit.
+    /// A crash leaves both or neither.
+    ///
+    /// # Errors
+    /// As [`Vault::record_layers`].
+    pub fn record_past(
+        &self,
+        intent: Intent,
+        values: &[u8],
+        chart: Option<&[u8]>,
+        ended: Ended,
+    ) -> Result<DeploymentId, VaultError> {
+        let given = [GivenLayer { kind: LayerKind::Values, name: None, bytes: values }];
+        self.write_record(intent, &given, chart, Some(ended))
+    }
+
+    fn write_record(
+        &self,
+        intent: Intent,
+        given: &[GivenLayer<'_>],
+        chart: Option<&[u8]>,
+        ended: Option<Ended>,
+    ) -> Result<DeploymentId, VaultError> {
         let merged_sha256 = layers::merged_sha256(given)?;
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
@@ -170,12 +197,13 @@ impl Vault {
             files.push((format!("{folder}/{name}"), content));
             Ok(sealed)
         };
+        let salt = layers::salt(given);
         let mut layers = Vec::new();
         for (place, layer) in given.iter().enumerate() {
             layers.push(Layer {
                 kind: layer.kind.word().to_owned(),
                 name: layer.name.map(str::to_owned),
-                sealed: seal(&layer.file(place), &layer.plaintext()?)?,
+                sealed: seal(&layer.file(place), &layer.plaintext(place, &salt))?,
             });
         }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
@@ -201,6 +229,10 @@ impl Vault {
             operator: intent.operator,
         };
         files.push((format!("{folder}/record.json"), Content::Bytes(json(&record)?)));
+        if let Some(ended) = ended {
+            let outcome = ended.outcome(&record);
+            files.push((format!("{folder}/outcome.json"), Content::Bytes(json(&outcome)?)));
+        }
         let Install { namespace, release, .. } = &record.install;
         let message = format!(
             "Record {} {id}\n\n{} {} for release {release} in namespace {namespace}\n",
@@ -208,7 +240,7 @@ impl Vault {
             record.chart.name,
             record.chart.version
         );
-        git.add(&lock, files, &message, &record.by, Timestamp::now(), &self.signer)?;
+        git.add(&lock, files, &message, &record.by, &self.signer)?;
         Ok(id)
     }
 
@@ -220,18 +252,9 @@ impl Vault {
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let folder = self.folder_of(&git, &outcome.id)?;
-        let word = self.outcome_word(&outcome);
-        let message = format!("Outcome of {}: {word}\n", outcome.id);
+        let message = format!("Outcome of {}: {}\n", outcome.id, outcome.status.word());
         let files = vec![(format!("{folder}/outcome.json"), Content::Bytes(json(&outcome)?))];
-        git.add(&lock, files, &message, by, Timestamp::now(), &self.signer)
-    }
-
-    fn outcome_word(&self, outcome: &Outcome) -> &'static str {
-        match outcome.status {
-            Status::Deployed => "deployed",
-            Status::Failed => "failed",
-            Status::Interrupted => "interrupted",
-        }
+        git.add(&lock, files, &message, by, &self.signer)
     }
 
     /// The chart's archive, checked likewise; `None` when the deployment was recorded without it.

@@ -180,7 +180,7 @@ impl Vault {
             }
         };
         let files = vec![(format!("recipients/{name}.json"), Content::Bytes(json(&made)?))];
-        git.add(&lock, files, &format!("{message}\n"), by, at, &self.signer)?;
+        git.add(&lock, files, &format!("{message}\n"), by, &self.signer)?;
         let mut after = before;
         after.apply(made);
         Ok(after)

@@ -259,6 +259,30 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
+/// What is known of how a deployment of the past ended; [`super::Vault::record_past`] makes the outcome of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub status: Status,
+    /// Helm's revision, where it is known.
+    pub helm_revision: Option<u32>,
+}
+
+impl Ended {
+    pub(super) fn outcome(self, of: &Record) -> Outcome {
+        Outcome {
+            format: FORMAT,
+            id: of.id.clone(),
+            at: of.at,
+            status: self.status,
+            helm_revision: self.helm_revision,
+            images: Vec::new(),
+            seconds: 0.0,
+            error: None,
+        }
+    }
+}
+
 /// A deployment as the vault has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Deployment {

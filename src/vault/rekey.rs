@@ -217,7 +217,7 @@ impl Vault {
         };
         files.push((format!("{folder}/{REKEY_FILE}"), Content::Bytes(json(&list)?)));
         let message = format!("Seal {} files again\n\nRecipients: {}\n", made.files, list.recipients.len());
-        git.add(&lock, files, &message, by, at, &self.signer)?;
+        git.add(&lock, files, &message, by, &self.signer)?;
         Ok(made)
     }
 }

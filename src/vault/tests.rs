@@ -244,8 +244,7 @@ fn strangers_cannot_open_and_a_rekeyed_file_stands_for_the_old_one() {
     let lock = repo.lock().unwrap();
     let resealed = Recipients::parse(other.recipients()).unwrap().seal(b"a: 1\n").unwrap();
     let path = format!("rekeyed/20261001T000000Z-000000/deployments/opschain.opschain/{}/values.yaml.age", found.id());
-    repo.add(&lock, vec![(path, Content::Bytes(resealed))], "Rekey", "ops@host", Timestamp::now(), &f.vault.signer)
-        .unwrap();
+    repo.add(&lock, vec![(path, Content::Bytes(resealed))], "Rekey", "ops@host", &f.vault.signer).unwrap();
     assert_eq!(f.vault.values(&found, &other).unwrap().as_slice(), b"a: 1\n");
 }
 

@@ -372,6 +372,7 @@ fn a_chart_that_was_not_recorded_is_pulled_and_proved() {
 fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     use dr::values::overlay::LayerKind;
     use dr::vault::GivenLayer;
+    use sha2::{Digest, Sha256};
 
     let site = Site::new();
     let first = site.record("2026-08-20T10:00:00Z", LIVE, "2026-08-20", None);
@@ -408,12 +409,20 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     let tree = dr::values::Tree::parse(&merged).unwrap();
     assert_eq!(tree.text(&["env", "PGPASSWORD"]), Some("line one\nline two\n"));
     assert_eq!(tree.get(&["api", "replicas"]).unwrap().to_json(), 3);
-    // Files that are the same are stored once; what a flag gave cannot be guessed from its digest.
+    // What is the same is stored once; what a short layer holds cannot be guessed from its digest.
     let (one, two) =
         (vault.resolve(&install, first.as_str()).unwrap(), vault.resolve(&install, again.as_str()).unwrap());
     assert_eq!(found.record.layers[0].sealed.sealed_sha256, one.record.layers[0].sealed.sealed_sha256);
-    assert_eq!(found.record.layers[1].sealed.sealed_sha256, two.record.layers[1].sealed.sealed_sha256);
-    assert_ne!(found.record.layers[2].sealed.sha256, two.record.layers[2].sealed.sha256);
+    for (layer, again) in found.record.layers.iter().zip(&two.record.layers) {
+        assert_eq!(layer.sealed.sealed_sha256, again.sealed.sealed_sha256);
+    }
+    for (layer, given) in found.record.layers.iter().zip(&layers).skip(1) {
+        assert_ne!(layer.sealed.sha256, hex::encode(Sha256::digest(given.bytes)));
+    }
+    let other = [layers[0], layers[1], layer(LayerKind::SetFile, Some("env.PGPASSWORD"), "env.PGPASSWORD=other")];
+    let other = vault.record_layers(intent("2026-08-24T10:00:00Z"), &other, None).unwrap();
+    let other = vault.resolve(&install, other.as_str()).unwrap();
+    assert_ne!(found.record.layers[1].sealed.sha256, other.record.layers[1].sealed.sha256, "it hangs on them all");
     assert_eq!(found.values_sha256(), two.values_sha256());
     let cat = |more: &[&str]| {
         let output = site.command(&[&["config", "cat", id.as_str()], more].concat()).output().unwrap();

@@ -184,16 +184,22 @@ fn a_folder_is_recorded_by_the_dates_in_its_names_after_a_question() {
 }
 
 #[test]
-fn an_import_that_was_killed_before_its_outcome_is_finished_by_the_next() {
+fn an_import_is_one_commit_with_its_outcome_so_that_a_kill_leaves_all_of_it_or_nothing() {
     let host = Host::new();
     host.file("old.yaml", OLD);
-    let args = ["config", "record", "old.yaml", "--at", "2025-04-25"];
+    let args = ["config", "record", "old.yaml", "--at", "2025-04-25", "--revision", "7"];
+    let before = host.commits();
     host.ok(&args);
-    // As after a kill: the commit of the outcome is not there.
+    assert_eq!(host.commits(), before + 1);
+    let shown = host.json(&["config", "show"]);
+    assert_eq!(shown["outcome"]["status"], "deployed");
+    assert_eq!(shown["outcome"]["helm_revision"], 7);
+    assert_eq!(shown["outcome"]["at"], shown["record"]["at"]);
+    // As after a kill before the branch moved.
     let git =
         |args: &[&str]| assert!(Command::new("git").arg("-C").arg(host.vault()).args(args).status().unwrap().success());
     git(&["update-ref", "refs/heads/main", "HEAD~1"]);
-    assert_eq!(host.json(&["config", "log"])["deployments"][0]["state"], "unknown");
+    assert_eq!(host.json(&["config", "log"])["total"], 0);
     host.ok(&args);
     let log = host.json(&["config", "log"]);
     assert_eq!((log["total"].as_u64(), log["deployments"][0]["state"].as_str()), (Some(1), Some("deployed")));

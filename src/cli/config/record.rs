@@ -161,7 +161,6 @@ fn row(item: &RecordItem) -> Vec<String> {
     let will = match &item.fate {
         Fate::Record => "be recorded".to_owned(),
         Fate::Present { by } => format!("stay: it is there as {by}"),
-        Fate::Finish { id } => format!("be finished: {id} has no outcome"),
         Fate::Refused { reason } => format!("be refused: {reason}"),
     };
     vec![

@@ -9,6 +9,7 @@
 //!   ├────> inside ─> text          what differs within a text: lines, a certificate's fields, JSON or YAML
 //!   ├────> rename                  what went away here and came there
 //!   └────> layout                  comments, order of keys, how it is written
+//! parts                            versions in a row, of which only what differs is read
 //! ```
 //!
 //! Time and memory are linear in the two files: a node is known by a number (`shape`), so that no subtree is compared
@@ -19,6 +20,7 @@ mod inside;
 mod layout;
 mod lists;
 mod options;
+mod parts;
 mod pattern;
 mod rename;
 mod rules;
@@ -34,6 +36,7 @@ pub use inside::{Field, Inside};
 pub use layout::Layout;
 pub(super) use layout::comments;
 pub use options::{Ignored, Only, Options, Passed};
+pub use parts::{Cutter, Version};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, RuleError, Rules};
 pub use text::{Hunk, Sign, TextLine, unified};

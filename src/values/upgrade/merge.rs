@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{Fate, Item, Three};
 use crate::values::lint::Facts;
+use crate::values::name::is_secret_name;
 use crate::values::path::{Path, Segment};
 use crate::values::redact::{COMMON, Scrubber, is_secret};
 use crate::values::resolve::Value as Scalar;
-use crate::values::secret::is_secret_name;
 use crate::values::tree::{Entry, Kind, Node, Tree};
 
 /// A change to the new file's text.

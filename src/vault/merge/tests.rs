@@ -55,11 +55,10 @@ fn two_hosts_that_recorded_at_once_have_both_and_the_next_record_ties_them_up() 
 fn a_file_written_on_both_sides_is_a_conflict_by_name_and_changes_nothing() {
     let f = fixture();
     let (other, trusted) = second(&f);
-    let at = "2026-08-02T10:00:00Z".parse().unwrap();
     for (vault, note) in [(&f.vault, "one"), (&other, "two")] {
         let repo = Git::open(vault.path()).unwrap();
         let files = vec![("notes.txt".to_owned(), Content::Bytes(note.into()))];
-        repo.add(&repo.lock().unwrap(), files, "Note", "ops@host", at, &vault.signer).unwrap();
+        repo.add(&repo.lock().unwrap(), files, "Note", "ops@host", &vault.signer).unwrap();
     }
     let before = Git::open(f.vault.path()).unwrap().head_id().unwrap();
     let refused = bring(&f, &other, &f.vault, &trusted);
@@ -152,7 +151,7 @@ fn a_file_sealed_again_that_is_not_what_it_stands_for_is_found() {
         (format!("{folder}/rekey.json"), Content::Bytes(list.to_string().into_bytes())),
     ];
     let repo = Git::open(f.vault.path()).unwrap();
-    repo.add(&repo.lock().unwrap(), files, "Rekey", "x@y", Timestamp::now(), &f.vault.signer).unwrap();
+    repo.add(&repo.lock().unwrap(), files, "Rekey", "x@y", &f.vault.signer).unwrap();
     let trusted = TrustedSigners::parse(&format!("o {}", f.key.public_key().to_openssh().unwrap()), "t").unwrap();
     assert_eq!(f.vault.verify(&trusted, None).unwrap().findings, []);
     let found = f.vault.verify(&trusted, Some(&f.identities)).unwrap();

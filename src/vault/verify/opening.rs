@@ -1,6 +1,6 @@
 //! With keys: every version opens, and is what was recorded.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use git2::Oid;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::vault::files::digest;
 use crate::vault::git::Git;
 use crate::vault::objects::on_threads;
 use crate::vault::read::effective_files;
-use crate::vault::{FINGERPRINT_FILE, Vault};
+use crate::vault::{FINGERPRINT_FILE, Record, Sealed, Vault};
 
 /// What one key opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,6 +48,10 @@ struct Tried {
     damaged: Option<String>,
 }
 
+fn path_of(record: &Record, sealed: &Sealed) -> String {
+    format!("deployments/{}/{}/{}", record.install.folder(), record.id, sealed.file)
+}
+
 pub(super) fn check(
     vault: &Vault,
     git: &Git,
@@ -60,10 +64,10 @@ pub(super) fn check(
         paths.insert(FINGERPRINT_FILE.into(), (*blob, None));
     }
     // A record that cannot be read has its finding, and nothing can be said of what it names.
-    for deployment in vault.all(git).unwrap_or_default() {
-        let record = &deployment.record;
+    let deployments = vault.all(git).unwrap_or_default();
+    for record in deployments.iter().map(|deployment| &deployment.record) {
         for sealed in record.layers.iter().map(|layer| &layer.sealed).chain(&record.chart_archive) {
-            let path = format!("deployments/{}/{}/{}", record.install.folder(), record.id, sealed.file);
+            let path = path_of(record, sealed);
             if let Some(blob) = files.get(&path) {
                 paths.insert(path, (*blob, Some(sealed.sha256.clone())));
             }
@@ -94,6 +98,7 @@ pub(super) fn check(
     let tried: HashMap<Wanted, Tried> = contents.into_iter().zip(tried).collect();
     let mut opened = Opened { files: paths.len(), contents: tried.len(), ..Opened::default() };
     let mut counts = vec![0; keys.len()];
+    let mut proved = HashSet::new();
     for (path, wanted) in &paths {
         let Some(tried) = tried.get(wanted) else { continue };
         tried.by.iter().for_each(|number| counts[*number] += 1);
@@ -106,11 +111,73 @@ pub(super) fn check(
             }
             None => None,
         };
-        opened.proved += usize::from(finding.is_none());
+        if finding.is_none() {
+            proved.insert(path.as_str());
+        }
         found.findings.extend(finding);
+    }
+    opened.proved = proved.len();
+    // Of values in several layers each is proved, and so is what Helm made of them.
+    for deployment in deployments.iter().filter(|deployment| deployment.record.merged_sha256.is_some()) {
+        let record = &deployment.record;
+        let whole = record.layers.iter().all(|layer| proved.contains(path_of(record, &layer.sealed).as_str()));
+        if let (true, Err(error)) = (whole, vault.values(deployment, identities)) {
+            let what = format!("values of {}", record.id);
+            found.findings.push(Finding::new(Flaw::WrongPlaintext, what, error.to_string()));
+        }
     }
     let names = identities.recipients();
     opened.by = names.into_iter().zip(counts).map(|(key, files)| OpenedBy { key, files }).collect();
     found.opened = Some(opened);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::TrustedSigners;
+    use crate::values::overlay::LayerKind;
+    use crate::vault::GivenLayer;
+    use crate::vault::git::Content;
+    use crate::vault::tests::{fixture, intent};
+
+    #[test]
+    fn layers_that_do_not_come_to_what_was_deployed_are_found() {
+        let f = fixture();
+        let layer = |text: &'static str| GivenLayer { kind: LayerKind::Values, name: None, bytes: text.as_bytes() };
+        let at = |day: u32| intent(&format!("2026-08-{day}T10:00:00Z"), "2026-08-20");
+        f.vault.record_layers(at(20), &[layer("a: 1\n"), layer("b: 2\n")], None).unwrap();
+        let trusted = format!("ops {}", f.key.public_key().to_openssh().unwrap());
+        let trusted = TrustedSigners::parse(&trusted, "test").unwrap();
+        let verify = || f.vault.verify(&trusted, Some(&f.identities)).unwrap();
+        assert_eq!(verify().findings, []);
+        // As somebody would write it who can sign: another whole than the layers make.
+        let made = f.vault.record_layers(at(21), &[layer("a: 1\n"), layer("b: 3\n")], None).unwrap();
+        let git = Git::open(f.vault.path()).unwrap();
+        let known = f.vault.all(&git).unwrap();
+        let mut record = known.iter().find(|deployment| *deployment.id() == made).unwrap().record.clone();
+        let folder = |record: &Record| format!("deployments/{}/{}", record.install.folder(), record.id);
+        let from = folder(&record);
+        let before = known.iter().find(|deployment| *deployment.id() == made).unwrap();
+        record.previous = Some(crate::vault::Previous { id: made, record_sha256: before.record_sha256.clone() });
+        record.id = crate::vault::DeploymentId::parse("20260822T100000Z-0a0b0c").unwrap();
+        record.at = "2026-08-22T10:00:00Z".parse().unwrap();
+        record.merged_sha256 = Some(digest(b"{}\n"));
+        let mut files: Vec<(String, Content)> = record
+            .layers
+            .iter()
+            .map(|layer| {
+                let blob = git.blob_id(&format!("{from}/{}", layer.sealed.file)).unwrap().unwrap();
+                (format!("{}/{}", folder(&record), layer.sealed.file), Content::Blob(blob))
+            })
+            .collect();
+        let text = crate::vault::files::json(&record).unwrap();
+        files.push((format!("{}/record.json", folder(&record)), Content::Bytes(text)));
+        git.add(&git.lock().unwrap(), files, "Forge", "ops@host", &f.vault.signer).unwrap();
+        let found = verify();
+        let said: Vec<(Flaw, &str)> = found.findings.iter().map(|found| (found.flaw, found.what.as_str())).collect();
+        assert_eq!(said, [(Flaw::WrongPlaintext, "values of 20260822T100000Z-0a0b0c")]);
+        let opened = found.opened.unwrap();
+        assert_eq!(opened.proved, opened.files, "each layer by itself is what was recorded");
+    }
 }

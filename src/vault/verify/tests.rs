@@ -58,7 +58,7 @@ fn rewrite(f: &Fixture, commits: Vec<Files>, signer: &CommitSigner) {
     for files in commits {
         let files = files.into_iter().map(|(path, bytes)| (path, Content::Bytes(bytes))).collect();
         let lock = repo.lock().unwrap();
-        repo.add(&lock, files, "Record", "ops@host", Timestamp::now(), signer).unwrap();
+        repo.add(&lock, files, "Record", "ops@host", signer).unwrap();
     }
 }
 
@@ -70,7 +70,7 @@ fn commit(f: &Fixture, parents: &[Oid], signer: &CommitSigner, change: impl Fn(&
     change(&mut index);
     let tree = index.write_tree_to(&repo).unwrap();
     let git = Git::open(f.vault.path()).unwrap();
-    let made = git.commit(tree, parents, "Change", "ops@host", Timestamp::now(), signer).unwrap();
+    let made = git.commit(tree, parents, "Change", "ops@host", signer).unwrap();
     repo.reference(BRANCH, made, true, "test").unwrap();
     made
 }

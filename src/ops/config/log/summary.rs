@@ -1,23 +1,24 @@
 //! What changed from one deployment to the next, for many of them, fast.
 //!
-//! Each version of the values is opened and read once, two threads side by side; equal digests need neither. What was
-//! found is kept in a note of this host, by both digests: a summary holds counts and paths, no value, and the note is
-//! sealed to who could open the values.
+//! Each version of the values is opened once, two threads side by side, and of two neighbours only what differs is read
+//! where that is enough; equal digests need neither. What was found is kept in a note of this host, by both digests: a
+//! summary holds counts and paths, no value, and the note is sealed to who could open the values.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::values::diff::{Class, Diff, diff};
+use crate::values::diff::{Class, Cutter, Diff, Version, diff};
 use crate::values::{Scrubber, Tree};
 use crate::vault::{Deployment, Vault};
 
 /// How many paths a summary names.
 const PATHS: usize = 5;
-/// How many read files a thread keeps, for versions that come back.
+/// How many opened files a thread keeps, for versions that come back.
 const KEPT: usize = 8;
 /// The note that keeps what was found.
 const NOTE: &str = "log";
@@ -135,7 +136,7 @@ fn compare_all(vault: &Vault, identities: Option<&Identities>, pairs: &[Pair<'_>
     let middle = if pairs.len() < ALONE { pairs.len() } else { pairs.len() / 2 };
     let (newer, older) = pairs.split_at(middle);
     let work = |pairs: &[Pair<'_>]| -> Result<Vec<Option<Changes>>> {
-        let mut reader = Reader { vault, identities, kept: HashMap::new(), order: Vec::new() };
+        let mut reader = Reader::new(vault, identities);
         pairs.iter().map(|(deployment, before)| reader.changes(deployment, *before)).collect()
     };
     if older.is_empty() {
@@ -153,43 +154,65 @@ fn compare_all(vault: &Vault, identities: Option<&Identities>, pairs: &[Pair<'_>
 struct Reader<'a> {
     vault: &'a Vault,
     identities: Option<&'a Identities>,
-    kept: HashMap<String, Arc<Tree>>,
+    cutter: Cutter,
+    kept: HashMap<String, Rc<Opened>>,
     /// The digests of `kept`, the one used last at the end.
     order: Vec<String>,
 }
 
-impl Reader<'_> {
+/// The values of a deployment.
+struct Opened {
+    version: Version,
+    /// Read when the parts do not tell.
+    tree: OnceCell<Option<Tree>>,
+}
+
+impl Opened {
+    /// The whole, read; nothing when this program does not read it.
+    fn tree(&self) -> Option<&Tree> {
+        self.tree.get_or_init(|| Tree::parse(self.version.text()).ok()).as_ref()
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn new(vault: &'a Vault, identities: Option<&'a Identities>) -> Self {
+        Self { vault, identities, cutter: Cutter::default(), kept: HashMap::new(), order: Vec::new() }
+    }
+
     fn changes(&mut self, deployment: &Deployment, before: Option<&Deployment>) -> Result<Option<Changes>> {
         let Some(before) = before else { return Ok(Some(Changes::words("first"))) };
         if before.values_sha256().is_some() && before.values_sha256() == deployment.values_sha256() {
             return Ok(Some(Changes::words("same values")));
         }
         let Some(identities) = self.identities else { return Ok(None) };
-        let new = self.tree(deployment, identities)?;
-        let old = self.tree(before, identities)?;
-        match (old, new) {
-            (Some(old), Some(new)) => Ok(Some(Changes::of(&diff(&old, &new, &Scrubber::new(None))))),
-            _ => Ok(Some(Changes::words("cannot be compared: Helm would not read one of the two"))),
+        let new = self.open(deployment, identities)?;
+        let old = self.open(before, identities)?;
+        let scrubber = Scrubber::new(None);
+        if let Some(found) = old.version.diff(&new.version, &scrubber) {
+            return Ok(Some(Changes::of(&found)));
         }
+        Ok(Some(match (old.tree(), new.tree()) {
+            (Some(old), Some(new)) => Changes::of(&diff(old, new, &scrubber)),
+            _ => Changes::words("cannot be compared: Helm would not read one of the two"),
+        }))
     }
 
-    /// The values of a deployment, read; `None` when they are nothing that this program reads.
-    fn tree(&mut self, deployment: &Deployment, identities: &Identities) -> Result<Option<Arc<Tree>>> {
+    fn open(&mut self, deployment: &Deployment, identities: &Identities) -> Result<Rc<Opened>> {
         let digest = deployment.values_sha256().map_or_else(|| deployment.id().to_string(), str::to_owned);
-        if let Some(tree) = self.kept.get(&digest) {
-            let tree = Arc::clone(tree);
+        if let Some(opened) = self.kept.get(&digest) {
+            let opened = Rc::clone(opened);
             self.order.retain(|known| *known != digest);
             self.order.push(digest);
-            return Ok(Some(tree));
+            return Ok(opened);
         }
-        let Ok(tree) = Tree::parse(&self.vault.values(deployment, identities)?) else { return Ok(None) };
-        let tree = Arc::new(tree);
+        let version = self.cutter.cut(self.vault.values(deployment, identities)?);
+        let opened = Rc::new(Opened { version, tree: OnceCell::new() });
         if self.order.len() >= KEPT {
             let oldest = self.order.remove(0);
             self.kept.remove(&oldest);
         }
-        self.kept.insert(digest.clone(), Arc::clone(&tree));
+        self.kept.insert(digest.clone(), Rc::clone(&opened));
         self.order.push(digest);
-        Ok(Some(tree))
+        Ok(opened)
     }
 }

@@ -12,7 +12,7 @@ use crate::opschain::Version;
 use crate::opschain::values::VERSION;
 use crate::settings::Settings;
 use crate::values::lint::lint;
-use crate::values::{Scrubber, Tree};
+use crate::values::{Secrets, Tree};
 use crate::vault::{Chart, Deployment, How, Install, Intent, Status, Vault};
 
 /// What looks: it knows the vault, and remembers what it has seen.
@@ -23,6 +23,7 @@ pub(super) struct Eye<'a> {
     /// Where charts come from, as the settings say.
     reference: String,
     by: String,
+    secrets: Secrets,
     known: Vec<Deployment>,
     /// Time, digest and name of what is recorded in the same run.
     seen: Vec<(Timestamp, String, String)>,
@@ -55,6 +56,7 @@ impl<'a> Eye<'a> {
             install,
             reference,
             by: ask.by.clone().unwrap_or_else(|| ctx.who.clone()),
+            secrets: ctx.secrets().clone(),
             seen: Vec::new(),
             asked: asked.transpose()?,
         })
@@ -97,9 +99,6 @@ impl<'a> Eye<'a> {
         let (version, chart) = self.chart(&tree, found.chart)?;
         item.version.clone_from(&version);
         let fate = match self.there(at, &item.sha256, found.revision, found.description.as_deref()) {
-            Some(deployment) if deployment.outcome.is_none() && deployment.record.how == How::Import => {
-                Fate::Finish { id: deployment.id().clone() }
-            }
             Some(deployment) => Fate::Present { by: deployment.id().to_string() },
             None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
                 Some((_, _, name)) => Fate::Present { by: name.clone() },
@@ -107,13 +106,13 @@ impl<'a> Eye<'a> {
             },
         };
         self.seen.push((at, item.sha256.clone(), found.name));
-        let mut scrubber = Scrubber::new(None);
-        scrubber.learn_tree(&tree);
+        // What is quoted of it from here on is masked, why it was deployed among it.
+        self.secrets.learn_tree(&tree);
         let intent = Intent {
             install: self.install.clone(),
             at,
             by: self.by.clone(),
-            why: found.why.map(|why| scrubber.scrub(&why).into_owned()),
+            why: found.why.map(|why| self.secrets.scrub(&why).into_owned()),
             how: How::Import,
             opschain_version: version,
             chart,

@@ -1,7 +1,6 @@
 //! `dr config record`: deployments of the past, written down now.
 //!
-//! Find what is to be recorded, look at each (nothing is changed), write each down: its record, then its outcome. A
-//! record carries the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
+//! Find what is to be recorded, look at each (nothing is changed), write each down, with its outcome. A record carries the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
 
 mod found;
 mod look;
@@ -18,7 +17,7 @@ use crate::helm::{ChartFacts, ChartFile, ChartSource};
 use crate::ops::{Ctx, open};
 use crate::settings::Settings;
 use crate::values::lint::Finding;
-use crate::vault::{DeploymentId, FORMAT, Intent, Outcome, Status, Vault};
+use crate::vault::{DeploymentId, Ended, Intent, Status, Vault};
 
 /// Where the values to be recorded are.
 pub enum Origin {
@@ -75,11 +74,6 @@ pub enum Fate {
         /// The deployment's name, or that of the file beside it that holds the same.
         by: String,
     },
-    /// Its record is there, and only the outcome is missing: an earlier import was killed in between.
-    Finish {
-        /// The deployment's name.
-        id: DeploymentId,
-    },
     /// It cannot be recorded.
     Refused {
         /// Why not.
@@ -121,7 +115,7 @@ pub struct RecordPlan {
 impl RecordPlan {
     /// How many would be written.
     pub fn to_write(&self) -> usize {
-        self.items.iter().filter(|item| matches!(item.fate, Fate::Record | Fate::Finish { .. })).count()
+        self.items.iter().filter(|item| item.fate == Fate::Record).count()
     }
 
     /// How many cannot be recorded.
@@ -137,7 +131,6 @@ pub struct PreparedRecords {
     drafts: Vec<Draft>,
     archive: Option<ChartFile>,
     vault: Vault,
-    who: String,
 }
 
 /// What becomes of an item: the same place in [`RecordPlan::items`].
@@ -205,7 +198,7 @@ pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> 
     }
     let plan =
         RecordPlan { namespace: settings.install.namespace.clone(), release: settings.install.release.clone(), items };
-    Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file), vault, who: ctx.who.clone() })
+    Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file), vault })
 }
 
 async fn bring_archive(settings: &Settings, ask: &RecordAsk) -> Result<Option<(ChartFile, ChartFacts)>> {
@@ -216,7 +209,7 @@ async fn bring_archive(settings: &Settings, ask: &RecordAsk) -> Result<Option<(C
     Ok(Some((chart, facts)))
 }
 
-/// Writes each down: its record, then its outcome.
+/// Writes each down, with its outcome.
 ///
 /// Between two of them it may be interrupted, and a crash leaves those that were written; the same command then goes on
 /// with the rest, since what is there is not written again.
@@ -224,38 +217,26 @@ async fn bring_archive(settings: &Settings, ask: &RecordAsk) -> Result<Option<(C
 /// # Errors
 /// What the vault fails with, or [`Exit::Interrupted`].
 pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordReport> {
-    let PreparedRecords { plan, drafts, archive, vault, who } = prepared;
+    let PreparedRecords { plan, drafts, archive, vault } = prepared;
     let total = plan.to_write() as u64;
     let mut report = RecordReport { recorded: Vec::new(), present: Vec::new(), refused: Vec::new() };
     for (item, draft) in plan.items.into_iter().zip(drafts) {
-        let id = match (item.fate, draft.intent) {
-            (Fate::Present { by }, _) => {
+        match item.fate {
+            Fate::Present { by } => {
                 report.present.push((item.from, by));
                 continue;
             }
-            (Fate::Refused { reason }, _) => {
+            Fate::Refused { reason } => {
                 report.refused.push((item.from, reason));
                 continue;
             }
-            (Fate::Finish { id }, _) => id,
-            (Fate::Record, Some(intent)) => {
-                ctx.check_cancelled()?;
-                vault.record_intent(intent, &draft.bytes, archive.as_ref().map(ChartFile::bytes))?
-            }
-            (Fate::Record, None) => continue,
-        };
-        let Some(at) = item.at else { continue };
-        let outcome = Outcome {
-            format: FORMAT,
-            id: id.clone(),
-            at,
-            status: draft.status,
-            helm_revision: item.revision,
-            images: Vec::new(),
-            seconds: 0.0,
-            error: None,
-        };
-        vault.record_outcome(outcome, &who)?;
+            Fate::Record => {}
+        }
+        let Some(intent) = draft.intent else { continue };
+        ctx.check_cancelled()?;
+        let at = intent.at;
+        let ended = Ended { status: draft.status, helm_revision: item.revision };
+        let id = vault.record_past(intent, &draft.bytes, archive.as_ref().map(ChartFile::bytes), ended)?;
         report.recorded.push(RecordedOne { id, at, from: item.from, findings: item.findings });
         let done = report.recorded.len() as u64;
         if total > 1 {

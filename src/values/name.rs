@@ -1,0 +1,242 @@
+//! Which names hold secrets: a key taken apart into words.
+
+/// Keys that hold secrets in OpsChain's values, where no general rule below finds them.
+const KNOWN: &[&str] = &["OPSCHAIN_DOCKER_USER", "mintPressLicence"];
+
+/// Words that make a key secret when they are one of its words: `OPSCHAIN_PRIMARY_KEY`, `unsealKey`, `dbPassword`.
+const WORDS: &[&str] = &[
+    "password",
+    "passwords",
+    "passwd",
+    "pass",
+    "passphrase",
+    "passphrases",
+    "passcode",
+    "pwd",
+    "secret",
+    "token",
+    "tokens",
+    "key",
+    "apikey",
+    "apikeys",
+    "salt",
+    "seed",
+    "credential",
+    "credentials",
+    "auth",
+    "authorization",
+    "bearer",
+    "cookie",
+    "dockerconfigjson",
+    "dockerconfig",
+    "dockercfg",
+    "private",
+    "htpasswd",
+    "netrc",
+    "pgpass",
+    "pin",
+    "otp",
+    "licence",
+    "license",
+];
+
+/// Ends of a word written without a break: `PGPASSWORD`, `SIGNINGKEY`, `dbtoken`.
+const ENDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "signingkey",
+    "encryptionkey",
+    "masterkey",
+];
+
+/// Last words after which a key only names a secret, or says something about one.
+const HARMLESS_ENDS: &[&str] = &[
+    "name",
+    "names",
+    "ref",
+    "enabled",
+    "size",
+    "path",
+    "file",
+    "method",
+    "strategy",
+    "type",
+    "mode",
+    "host",
+    "port",
+    "class",
+    "length",
+    "algorithm",
+    "annotation",
+    "interval",
+    "timeout",
+    "url",
+    "address",
+    "mount",
+    "count",
+    "days",
+    "user",
+    "username",
+    "email",
+    "ttl",
+    "expiry",
+    "lifetime",
+    "format",
+    "policy",
+    "provider",
+    "realm",
+    "scope",
+    "namespace",
+    "version",
+    "image",
+    "label",
+    "prefix",
+    "required",
+    "rotation",
+];
+
+/// Words that make any key harmless: everybody may see a public key.
+const PUBLIC: &[&str] = &["public", "pub", "pubkey"];
+
+/// Words beside a last `secret` that make it the name of an object: `serverCASecret`, `existingSecret`.
+const OBJECTS: &[&str] = &["ca", "tls", "cert", "certs", "certificate", "pull", "existing"];
+
+/// Whether a key by this name holds a secret.
+pub fn is_secret_name(key: &str) -> bool {
+    Name::of(key).is_secret()
+}
+
+/// A key as its words in lower case: `mintPressSSHKey` and `OPSCHAIN_PRIMARY_KEY` have three each. Every key of every
+/// file is taken apart, so the words stand in one text.
+pub(super) struct Name<'k> {
+    key: &'k str,
+    text: String,
+    /// Where each word ends.
+    ends: Vec<usize>,
+}
+
+impl<'k> Name<'k> {
+    /// Takes a key apart.
+    pub(super) fn of(key: &'k str) -> Self {
+        let mut name = Self { key, text: String::with_capacity(key.len()), ends: Vec::with_capacity(4) };
+        let mut before = ' ';
+        let mut chars = key.chars().peekable();
+        while let Some(c) = chars.next() {
+            let small_after = chars.peek().is_some_and(|after| after.is_lowercase());
+            if !c.is_alphanumeric() || (c.is_uppercase() && (!before.is_uppercase() || small_after)) {
+                name.end();
+            }
+            if c.is_alphanumeric() {
+                name.text.extend(c.to_lowercase());
+            }
+            before = c;
+        }
+        name.end();
+        name
+    }
+
+    fn end(&mut self) {
+        if self.text.len() > self.ends.last().copied().unwrap_or(0) {
+            self.ends.push(self.text.len());
+        }
+    }
+
+    fn words(&self) -> impl DoubleEndedIterator<Item = &str> {
+        (0..self.ends.len()).map(|place| {
+            let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+            &self.text[start..self.ends[place]]
+        })
+    }
+
+    /// The last word: what the key is of.
+    pub(super) fn last_word(&self) -> Option<&str> {
+        self.words().next_back()
+    }
+
+    /// Whether what stands under it is secret.
+    pub(super) fn is_secret(&self) -> bool {
+        let has = |wanted: &[&str]| self.words().any(|word| wanted.contains(&word));
+        let secret = |word: &str| WORDS.contains(&word) || ENDS.iter().any(|end| word.ends_with(end));
+        let object = || self.last_word() == Some("secret") && has(OBJECTS);
+        // A slash is the mark of an annotation or a label.
+        let plain = || self.key.contains('/') || object() || has(PUBLIC) || self.ends_harmless();
+        KNOWN.contains(&self.key) || (self.words().any(secret) && !plain())
+    }
+
+    /// Whether it only names a secret, or says something about one.
+    pub(super) fn ends_harmless(&self) -> bool {
+        self.last_word().is_some_and(|last| HARMLESS_ENDS.contains(&last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_taken_apart_where_its_writer_did() {
+        let words = |key: &str| Name::of(key).words().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words("mintPressSSHKey"), ["mint", "press", "ssh", "key"]);
+        assert_eq!(words("OPSCHAIN_PRIMARY_KEY"), ["opschain", "primary", "key"]);
+        assert_eq!(words("--api-key.x2"), ["api", "key", "x2"]);
+        assert_eq!(words("ÜberÄ"), ["über", "ä"]);
+        assert_eq!(words("_"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_secret_key_of_opschain_is_found_by_name() {
+        for key in [
+            "OPSCHAIN_DETERMINISTIC_KEY",
+            "OPSCHAIN_ENCRYPTION_SEED_KEY",
+            "OPSCHAIN_KEY_DERIVATION_SALT",
+            "OPSCHAIN_PRIMARY_KEY",
+            "OPSCHAIN_TOKEN_SECRET_KEY",
+            "PGPASSWORD",
+            "OPSCHAIN_DOCKER_PASSWORD",
+            "OPSCHAIN_DOCKER_USER",
+            "OPSCHAIN_LDAP_PASSWORD",
+            "unsealKey",
+            "mintPressLicence",
+            "mintPressTransportableKey",
+            "mintPressChefClientKey",
+            "vaultToken",
+            "vaultPassword",
+            "password",
+            "promotionToken",
+            "OPSCHAIN_VAULT_TOKEN",
+        ] {
+            assert!(is_secret_name(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_of_objects_and_plain_settings_are_not_secret() {
+        for key in [
+            "secretName",
+            "certificateSecretName",
+            "externalCertificateSecretName",
+            "replicas",
+            "hostName",
+            "OPSCHAIN_LDAP_BASE_DN",
+            "OPSCHAIN_VERSION",
+            "keepalives",
+            "tokenizer",
+            "monkey",
+            "vaultAuthMethod",
+            "OPSCHAIN_AUTH_STRATEGY",
+            "vaultAddress",
+            "imagePullSecrets",
+            "secretVaultExternalPort",
+            "secret.reloader.opschain.io/reload",
+        ] {
+            assert!(!is_secret_name(key), "{key}");
+        }
+    }
+}

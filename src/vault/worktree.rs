@@ -1,0 +1,113 @@
+//! The vault's work tree: for people, who read records there. Nothing here reads it.
+//!
+//! New files are written one by one and noted in git's index. A checkout, which looks at every file of the vault, would
+//! take longer than all else that recording does. Neither is flushed to the disk: `git checkout .` makes both again.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use git2::{Index, IndexEntry, IndexTime, Oid, Repository};
+
+use super::error::VaultError;
+use super::git::Git;
+
+/// A plain file, as git writes it.
+const PLAIN: u32 = 0o100_644;
+
+impl Git {
+    /// Brings new files of the newest commit into the work tree; what a person has put in their places is left alone.
+    pub(super) fn show(&self, paths: &[&str]) -> Result<(), VaultError> {
+        let Some(top) = self.repo().workdir() else { return Ok(()) };
+        let failed = || VaultError::git(format!("note the new files in the index of {}", top.display()));
+        // A handle of its own, without our settings: those have the index flushed.
+        let plain = Repository::open(top).map_err(failed())?;
+        let mut index = plain.index().map_err(failed())?;
+        for path in paths {
+            let Some(id) = self.blob_id(path)? else { continue };
+            let written = write_new(&top.join(path), &self.blob(id, path)?);
+            let written = written.map_err(VaultError::io(format!("check out {path} in {}", top.display())))?;
+            note(&mut index, path, id, written.as_ref()).map_err(failed())?;
+        }
+        index.write().map_err(failed())
+    }
+}
+
+/// Writes a file where there is none; nothing is returned where there is one.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<Option<Metadata>> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file: File = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        opened => opened?,
+    };
+    file.write_all(bytes)?;
+    file.metadata().map(Some)
+}
+
+/// What git remembers of a file, so that it need not read it to know that it is unchanged. Of a file that was not written
+/// here nothing is remembered: git compares it the next time.
+fn note(index: &mut Index, path: &str, id: Oid, file: Option<&Metadata>) -> Result<(), git2::Error> {
+    // The index has 32 bits for each, and git compares what is left of them.
+    let low = |number: u64| (number & u64::from(u32::MAX)) as u32;
+    let time = |seconds: i64, nanoseconds: i64| IndexTime::new(seconds as i32, nanoseconds as u32);
+    index.add(&IndexEntry {
+        ctime: file.map_or(IndexTime::new(0, 0), |file| time(file.ctime(), file.ctime_nsec())),
+        mtime: file.map_or(IndexTime::new(0, 0), |file| time(file.mtime(), file.mtime_nsec())),
+        dev: file.map_or(0, |file| low(file.dev())),
+        ino: file.map_or(0, |file| low(file.ino())),
+        mode: PLAIN,
+        uid: file.map_or(0, MetadataExt::uid),
+        gid: file.map_or(0, MetadataExt::gid),
+        file_size: file.map_or(0, |file| low(file.len())),
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_bytes().to_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::tests::{fixture, git, intent};
+
+    #[test]
+    fn new_files_are_there_and_git_finds_nothing_changed() {
+        let f = fixture();
+        let id = f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
+        let folder = f.vault.path().join("deployments/opschain.opschain").join(id.as_str());
+        assert!(folder.join("record.json").is_file() && folder.join("values.yaml.age").is_file());
+        assert_eq!(git(&f, &["status", "--porcelain"]), "");
+        let listed = git(&f, &["ls-files", "--stage", folder.join("record.json").to_str().unwrap()]);
+        assert!(listed.starts_with("100644 "), "{listed}");
+        git(&f, &["fsck", "--strict"]);
+    }
+
+    #[test]
+    fn what_a_person_has_put_there_stays_and_git_tells_of_it() {
+        let f = fixture();
+        let id = f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
+        let path = format!("deployments/opschain.opschain/{id}/record.json");
+        std::fs::write(f.vault.path().join(&path), "mine").unwrap();
+        Git::open(f.vault.path()).unwrap().show(&[&path]).unwrap();
+        assert_eq!(std::fs::read_to_string(f.vault.path().join(&path)).unwrap(), "mine");
+        assert_eq!(git(&f, &["status", "--porcelain"]), format!(" M {path}\n"));
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_folder_is_no_reason_not_to_record() {
+        let f = fixture();
+        let install = f.vault.path().join("deployments/opschain.opschain");
+        std::fs::create_dir_all(install.parent().unwrap()).unwrap();
+        std::fs::write(&install, "mine").unwrap();
+        f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
+        assert_eq!(std::fs::read_to_string(&install).unwrap(), "mine");
+        assert_eq!(f.vault.every_deployment().unwrap().len(), 1);
+        std::fs::remove_file(&install).unwrap();
+        git(&f, &["checkout", "HEAD", "."]);
+        assert_eq!(git(&f, &["status", "--porcelain"]), "");
+    }
+}
