@@ -4,13 +4,15 @@
 //! yesterday. Two hosts that record at once make a fork; the next record after the merge names all its ends.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::files::same_install;
 use super::record::{Deployment, DeploymentId, Install, Previous};
 
 /// What the next record of `install` has to name: its `previous`, and its `joins`. `known` is newest first.
-pub(super) fn ends(known: &[Deployment], install: &Install) -> (Option<Previous>, Vec<Previous>) {
-    let own: Vec<&Deployment> = known.iter().filter(|other| same_install(&other.record.install, install)).collect();
+pub(super) fn ends(known: &[Arc<Deployment>], install: &Install) -> (Option<Previous>, Vec<Previous>) {
+    let own: Vec<&Arc<Deployment>> =
+        known.iter().filter(|other| same_install(&other.record.install, install)).collect();
     let named: HashSet<&DeploymentId> = own.iter().flat_map(|other| others(other)).map(|other| &other.id).collect();
     let mut ends = own
         .iter()

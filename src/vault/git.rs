@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use git2::build::TreeUpdateBuilder;
@@ -16,6 +17,7 @@ use super::CommitSigner;
 use super::error::VaultError;
 use super::fresh::Fresh;
 use super::objects::{Kind, Objects, entries};
+use super::worktree::WorkTree;
 
 /// The one branch.
 pub(super) const BRANCH: &str = "refs/heads/main";
@@ -255,6 +257,26 @@ impl Git {
         by: &str,
         signer: &CommitSigner,
     ) -> Result<(), VaultError> {
+        let top = self.repo.workdir().map(Path::to_owned);
+        std::thread::scope(move |scope| {
+            let (committed, told) = mpsc::channel::<Vec<(String, Oid)>>();
+            // The index is read while the objects are flushed. Nothing is told of a commit that failed.
+            scope.spawn(move || -> Result<(), VaultError> {
+                let Some(tree) = top.as_deref().map(WorkTree::open).transpose()? else { return Ok(()) };
+                told.recv().map_or(Ok(()), |files| tree.show(&files))
+            });
+            let _ = committed.send(self.commit_files(files, message, by, signer)?);
+            Ok(())
+        })
+    }
+
+    fn commit_files(
+        &self,
+        files: Vec<(String, Content)>,
+        message: &str,
+        by: &str,
+        signer: &CommitSigner,
+    ) -> Result<Vec<(String, Oid)>, VaultError> {
         let failed = || VaultError::git("write to the config vault");
         let fresh = Fresh::begin(self.repo.commondir())?;
         let repo = fresh.repo();
@@ -267,15 +289,17 @@ impl Git {
             }
         };
         let mut update = TreeUpdateBuilder::new();
-        for (path, content) in &files {
-            if base.get_path(Path::new(path)).is_ok() {
-                return Err(VaultError::Rewrite { path: path.clone() });
+        let mut named = Vec::with_capacity(files.len());
+        for (path, content) in files {
+            if base.get_path(Path::new(&path)).is_ok() {
+                return Err(VaultError::Rewrite { path });
             }
             let id = match content {
-                Content::Bytes(bytes) => repo.blob(bytes).map_err(failed())?,
-                Content::Blob(id) => *id,
+                Content::Bytes(bytes) => repo.blob(&bytes).map_err(failed())?,
+                Content::Blob(id) => id,
             };
             update.upsert(path.as_str(), id, FileMode::Blob);
+            named.push((path, id));
         }
         let tree = update.create_updated(repo, &base).map_err(failed())?;
         let parents: Vec<Oid> = parent.into_iter().collect();
@@ -283,9 +307,7 @@ impl Git {
         drop(base);
         fresh.settle()?;
         self.advance(commit, parents.first().copied(), message)?;
-        let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
-        let _ = self.show(&paths);
-        Ok(())
+        Ok(named)
     }
 
     /// Makes a signed commit that no branch knows yet.

@@ -9,6 +9,7 @@ use super::error::VaultError;
 use super::git::Git;
 use super::objects::{Kind, Objects, entries};
 use super::verify::{Grave, Verification};
+use super::worktree::WorkTree;
 use crate::crypt::TrustedSigners;
 
 /// How what was fetched was brought in.
@@ -95,10 +96,21 @@ impl Vault {
         let paths = new_paths(&git.objects()?, before, tree_of(git.repo(), to)?)?;
         git.advance(to, Some(ours), "dr: what another host has recorded")?;
         // As with a new record: what cannot be shown is merged all the same, and `verify` notes it.
-        let _ = git.show(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        let _ = show(&git, paths);
         drop(lock);
         Ok(TakenIn { joined, ..taken })
     }
+}
+
+fn show(git: &Git, paths: Vec<String>) -> Result<(), VaultError> {
+    let Some(top) = git.repo().workdir() else { return Ok(()) };
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        if let Some(id) = git.blob_id(&path)? {
+            files.push((path, id));
+        }
+    }
+    WorkTree::open(top)?.show(&files)
 }
 
 /// How many flaws are let in; refuses where there is one that is not.

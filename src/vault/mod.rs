@@ -274,7 +274,7 @@ impl Vault {
     fn seal_or_reuse(
         &self,
         git: &Git,
-        known: &[Deployment],
+        known: &[Arc<Deployment>],
         recipients: &Recipients,
         name: &str,
         plaintext: &[u8],

@@ -50,9 +50,9 @@ impl Vault {
     /// # Errors
     /// `Damaged` or `Format` when a record cannot be read.
     pub fn deployments(&self, install: &Install) -> Result<Vec<Deployment>, VaultError> {
-        let mut all = self.all(&Git::open(&self.path)?)?;
-        all.retain(|deployment| same_install(&deployment.record.install, install));
-        Ok(all)
+        let all = self.walk(&Git::open(&self.path)?)?;
+        let own = all.iter().filter(|deployment| same_install(&deployment.record.install, install));
+        Ok(own.map(|deployment| Deployment::clone(deployment)).collect())
     }
 
     /// The deployments of every install, newest first.
@@ -107,21 +107,21 @@ impl Vault {
 
     /// Every deployment of every install, newest first.
     pub(super) fn all(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
-        self.walk(git)
+        Ok(self.walk(git)?.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     /// The same for writers: where an outcome cannot be read, that is no reason not to record. Outcomes may be left out.
-    pub(super) fn records(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
+    pub(super) fn records(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
         self.walk(git).or_else(|_| {
             let folders = folders(git)?;
             let read = |objects: &Objects<'_>, (folder, id): &(String, Oid)| {
-                clear(objects, folder, *id, false).and_then(|clear| deployment(folder, &clear))
+                clear(objects, folder, *id, false).and_then(|clear| deployment(folder, &clear)).map(Arc::new)
             };
             Ok(sorted(on_threads(&self.path, &folders, read)?))
         })
     }
 
-    fn walk(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
+    fn walk(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
         let folders = folders(git)?;
         let common = git.repo().commondir();
         let mut found = self.kept.find(common, &folders);
@@ -141,7 +141,7 @@ impl Vault {
         for ((folder, _), deployment) in folders.iter().zip(found.into_iter().flatten()) {
             // A folder that was copied to another place has the same tree.
             belongs(folder, &deployment.record)?;
-            all.push(Deployment::clone(&deployment));
+            all.push(deployment);
         }
         Ok(sorted(all))
     }
@@ -180,7 +180,7 @@ fn folders(git: &Git) -> Result<Vec<(String, Oid)>, VaultError> {
 }
 
 /// Newest first.
-fn sorted(mut all: Vec<Deployment>) -> Vec<Deployment> {
+fn sorted(mut all: Vec<Arc<Deployment>>) -> Vec<Arc<Deployment>> {
     all.sort_by(|a, b| (b.record.at, b.id()).cmp(&(a.record.at, a.id())));
     all
 }

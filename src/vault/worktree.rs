@@ -11,26 +11,35 @@ use std::path::Path;
 use git2::{Index, IndexEntry, IndexTime, Oid, Repository};
 
 use super::error::VaultError;
-use super::git::Git;
 
 /// A plain file, as git writes it.
 const PLAIN: u32 = 0o100_644;
 
-impl Git {
-    /// Brings new files of the newest commit into the work tree; what a person has put in their places is left alone.
-    pub(super) fn show(&self, paths: &[&str]) -> Result<(), VaultError> {
-        let Some(top) = self.repo().workdir() else { return Ok(()) };
-        let failed = || VaultError::git(format!("note the new files in the index of {}", top.display()));
+/// A vault's work tree, with git's index of it, which was read.
+pub(super) struct WorkTree {
+    repo: Repository,
+    index: Index,
+}
+
+impl WorkTree {
+    /// Reads the index of the work tree below `top`.
+    pub(super) fn open(top: &Path) -> Result<Self, VaultError> {
         // A handle of its own, without our settings: those have the index flushed.
-        let plain = Repository::open(top).map_err(failed())?;
-        let mut index = plain.index().map_err(failed())?;
-        for path in paths {
-            let Some(id) = self.blob_id(path)? else { continue };
-            let written = write_new(&top.join(path), &self.blob(id, path)?);
+        let opened = Repository::open(top).and_then(|repo| repo.index().map(|index| Self { repo, index }));
+        opened.map_err(VaultError::git(format!("read the index of {}", top.display())))
+    }
+
+    /// Brings new files of the newest commit into it; what a person has put in their places is left alone.
+    pub(super) fn show(mut self, files: &[(String, Oid)]) -> Result<(), VaultError> {
+        let Some(top) = self.repo.workdir() else { return Ok(()) };
+        let failed = || VaultError::git(format!("note the new files in the index of {}", top.display()));
+        for (path, id) in files {
+            let blob = self.repo.find_blob(*id).map_err(failed())?;
+            let written = write_new(&top.join(path), blob.content());
             let written = written.map_err(VaultError::io(format!("check out {path} in {}", top.display())))?;
-            note(&mut index, path, id, written.as_ref()).map_err(failed())?;
+            note(&mut self.index, path, *id, written.as_ref()).map_err(failed())?;
         }
-        index.write().map_err(failed())
+        self.index.write().map_err(failed())
     }
 }
 
@@ -72,6 +81,7 @@ fn note(index: &mut Index, path: &str, id: Oid, file: Option<&Metadata>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::git::Git;
     use crate::vault::tests::{fixture, git, intent};
 
     #[test]
@@ -92,7 +102,8 @@ mod tests {
         let id = f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
         let path = format!("deployments/opschain.opschain/{id}/record.json");
         std::fs::write(f.vault.path().join(&path), "mine").unwrap();
-        Git::open(f.vault.path()).unwrap().show(&[&path]).unwrap();
+        let id = Git::open(f.vault.path()).unwrap().blob_id(&path).unwrap().unwrap();
+        WorkTree::open(f.vault.path()).unwrap().show(&[(path.clone(), id)]).unwrap();
         assert_eq!(std::fs::read_to_string(f.vault.path().join(&path)).unwrap(), "mine");
         assert_eq!(git(&f, &["status", "--porcelain"]), format!(" M {path}\n"));
     }
