@@ -1,7 +1,6 @@
 //! `dr config parity`: two hosts, two vaults, no plaintext between them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 
@@ -35,23 +34,8 @@ impl Site {
     }
 
     fn dr(&self, args: &[&str]) -> (String, String, i32) {
-        let output = Command::new(env!("CARGO_BIN_EXE_dr"))
-            .args(["-n", self.namespace])
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("USER", "operator")
-            .env("PATH", "/nonexistent")
-            .current_dir(self.home.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        for secret in KEYS.iter().chain(&["another-primary-key-0123456789ab"]) {
-            assert!(!out.contains(secret) && !err.contains(secret), "{args:?}: a secret is shown: {out}{err}");
-        }
-        (out, err, output.status.code().unwrap())
+        let secrets = [KEYS, &["another-primary-key-0123456789ab"]].concat();
+        crate::recorded::dr(self.home.path(), "/nonexistent", &[&["-n", self.namespace], args].concat(), &secrets)
     }
 
     fn json(&self, args: &[&str]) -> (serde_json::Value, i32) {

@@ -1,6 +1,7 @@
-//! A deployment in a host's vault, as `dr deploy` writes it, without a cluster.
+//! A deployment in a host's vault, as `dr deploy` writes it, without a cluster; and `dr` on that host.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use dr::crypt::Signer;
@@ -44,4 +45,25 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
     };
     vault.record_outcome(outcome, "operator@host").unwrap();
     id.to_string()
+}
+
+/// Runs `dr` in that home without a cluster, and gives what it said and its exit code. None of `secrets` may be said.
+pub fn dr(home: &Path, path: &str, args: &[&str], secrets: &[&str]) -> (String, String, i32) {
+    let output = Command::new(env!("CARGO_BIN_EXE_dr"))
+        .args(args)
+        .env_clear()
+        .env("HOME", home)
+        .env("USER", "operator")
+        .env("PATH", path)
+        .env("KUBECONFIG", "/nonexistent/kubeconfig")
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    for secret in secrets {
+        assert!(!out.contains(secret) && !err.contains(secret), "{args:?}: a secret is shown: {out}{err}");
+    }
+    (out, err, output.status.code().unwrap())
 }
