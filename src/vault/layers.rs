@@ -42,13 +42,15 @@ impl GivenLayer<'_> {
     pub(super) fn plaintext(&self, place: usize, salt: &str) -> Zeroizing<Vec<u8>> {
         let sign: &[u8] = match (place, self.kind) {
             (0, LayerKind::Values) => return Zeroizing::new(self.bytes.to_vec()),
-            // A comment: what age gives is a values file with or without the line.
-            (_, LayerKind::Values) => b"# ",
+            (_, LayerKind::Values) => COMMENT,
             _ => b"",
         };
         Zeroizing::new([sign, salt.as_bytes(), b"\n", self.bytes].concat())
     }
 }
+
+/// Before the line of a file: what age gives is a values file with or without it.
+const COMMENT: &[u8] = b"# ";
 
 /// The line before all but the first file.
 pub(super) fn salt(layers: &[GivenLayer<'_>]) -> String {
@@ -59,6 +61,27 @@ pub(super) fn salt(layers: &[GivenLayer<'_>]) -> String {
         hash.update(layer.bytes);
     }
     hex::encode(hash.finalize())
+}
+
+/// How long that line is, without what makes it a comment.
+const LINE: u64 = 65;
+
+impl Layer {
+    /// Whether what is sealed is what was given, byte for byte, and its digest that of the file. Others have a line of
+    /// digits before it.
+    pub fn is_exact(&self, place: usize) -> bool {
+        place == 0 && kind_of(self) == Some(LayerKind::Values)
+    }
+
+    /// How many bytes were given.
+    pub fn given_bytes(&self, place: usize) -> u64 {
+        let line = match kind_of(self) {
+            _ if self.is_exact(place) => 0,
+            Some(LayerKind::Values) => LINE + COMMENT.len() as u64,
+            _ => LINE,
+        };
+        self.sealed.bytes.saturating_sub(line)
+    }
 }
 
 /// What Helm makes of the layers, as it is digested where there are several.
@@ -109,7 +132,7 @@ impl Vault {
                 |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
             let kind = kind_of(layer).ok_or_else(|| damaged(format!("a layer is of unknown kind `{}`", layer.kind)))?;
             let mut bytes = self.plaintext(deployment, &layer.sealed, identities)?;
-            if place > 0 || kind != LayerKind::Values {
+            if !layer.is_exact(place) {
                 let salt = bytes.iter().position(|byte| *byte == b'\n');
                 let salt = salt.ok_or_else(|| damaged(format!("{} has no line of salt", layer.sealed.file)))?;
                 bytes = Zeroizing::new(bytes[salt + 1..].to_vec());

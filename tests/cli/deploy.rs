@@ -432,7 +432,9 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     assert_eq!(cat(&["--layer", "2"]), (0, layers[2].bytes.to_vec()));
     assert_eq!(cat(&[]), (0, merged.to_vec()));
     assert_eq!(cat(&["--layer", "3"]).0, 14);
-    site.dr(&["config", "show", id.as_str()]).ends(0, &["set-file env.PGPASSWORD", "values site.yaml"]);
+    let whole = found.record.merged_sha256.clone().unwrap();
+    let shown = ["set-file env.PGPASSWORD, 33 B", "values site.yaml, 18 B", &whole];
+    site.dr(&["config", "show", id.as_str()]).ends(0, &shown);
     // A record that says otherwise of the whole is not believed.
     let mut forged = found.clone();
     forged.record.layers.swap(0, 1);

@@ -27,15 +27,19 @@ impl Report for Shown {
             "chart",
             format!("{} {} from {}{digest}", record.chart.name, record.chart.version, record.chart.reference),
         ));
-        for layer in &record.layers {
+        for (place, layer) in record.layers.iter().enumerate() {
             let sealed = &layer.sealed;
+            let size = bytes(layer.given_bytes(place));
+            // The digest of the others is that of more than their bytes: nobody could compare it with a file's.
+            let digest = if layer.is_exact(place) { format!(", sha256 {}", sealed.sha256) } else { String::new() };
             // Of several, in the order in which Helm lays them over each other, each is named by its kind and name.
             let layer = match record.layers.len() {
                 1 => String::new(),
                 _ => format!("{} {}, ", layer.kind, layer.name.as_deref().unwrap_or(&sealed.file)),
             };
-            fields.push(("values", format!("{layer}{}, sha256 {}", bytes(sealed.bytes), sealed.sha256)));
+            fields.push(("values", format!("{layer}{size}{digest}")));
         }
+        fields.extend(record.merged_sha256.as_ref().map(|sha256| ("merged", format!("sha256 {sha256}"))));
         fields.push(("sealed to", record.recipients.join(" ")));
         let tools = [("dr", Some(&record.dr)), ("helm", record.helm.as_ref()), ("operator", record.operator.as_ref())];
         let tools: Vec<String> =
