@@ -290,9 +290,15 @@ impl Git {
         };
         let mut update = TreeUpdateBuilder::new();
         let mut named = Vec::with_capacity(files.len());
+        // Most files are of one new folder, which is looked up once: a folder of many deployments takes long to read.
+        let mut new_folder: Option<String> = None;
         for (path, content) in files {
-            if base.get_path(Path::new(&path)).is_ok() {
-                return Err(VaultError::Rewrite { path });
+            let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+            if folder.is_none() || folder != new_folder.as_deref() {
+                if base.get_path(Path::new(&path)).is_ok() {
+                    return Err(VaultError::Rewrite { path });
+                }
+                new_folder = folder.filter(|folder| base.get_path(Path::new(folder)).is_err()).map(str::to_owned);
             }
             let id = match content {
                 Content::Bytes(bytes) => repo.blob(&bytes).map_err(failed())?,

@@ -50,9 +50,17 @@ impl Vault {
     /// # Errors
     /// `Damaged` or `Format` when a record cannot be read.
     pub fn deployments(&self, install: &Install) -> Result<Vec<Deployment>, VaultError> {
-        let all = self.walk(&Git::open(&self.path)?)?;
-        let own = all.iter().filter(|deployment| same_install(&deployment.record.install, install));
-        Ok(own.map(|deployment| Deployment::clone(deployment)).collect())
+        Ok(self.known(install)?.into_iter().map(Arc::unwrap_or_clone).collect())
+    }
+
+    /// The same for whoever only looks through them: nothing is copied.
+    ///
+    /// # Errors
+    /// As [`Vault::deployments`].
+    pub fn known(&self, install: &Install) -> Result<Vec<Arc<Deployment>>, VaultError> {
+        let mut all = self.walk(&Git::open(&self.path)?)?;
+        all.retain(|deployment| same_install(&deployment.record.install, install));
+        Ok(all)
     }
 
     /// The deployments of every install, newest first.

@@ -1,5 +1,7 @@
 //! A look at values that are to be recorded: does Helm read them, which version are they of, are they there already.
 
+use std::sync::Arc;
+
 use jiff::{Span, Timestamp};
 use zeroize::Zeroizing;
 
@@ -24,7 +26,7 @@ pub(super) struct Eye<'a> {
     reference: String,
     by: String,
     secrets: Secrets,
-    known: Vec<Deployment>,
+    known: Vec<Arc<Deployment>>,
     /// Time, digest and name of what is recorded in the same run.
     seen: Vec<(Timestamp, String, String)>,
     asked: Option<Version>,
@@ -52,7 +54,7 @@ impl<'a> Eye<'a> {
         Ok(Self {
             ask,
             facts,
-            known: vault.deployments(&install)?,
+            known: vault.known(&install)?,
             install,
             reference,
             by: ask.by.clone().unwrap_or_else(|| ctx.who.clone()),
@@ -128,7 +130,7 @@ impl<'a> Eye<'a> {
             let (least, most) = (at.checked_sub(Span::new().hours(1)), at.checked_add(Span::new().hours(1)));
             least.is_ok_and(|least| least <= then) && most.is_ok_and(|most| then <= most)
         };
-        self.known.iter().find(|known| {
+        self.known.iter().map(|known| &**known).find(|known| {
             let same = known.record.at == at && known.values_sha256() == Some(sha256);
             // What helm has of a deployment that `dr` made is not a deployment of its own. A new install counts its
             // revisions from 1 again, so that the number alone says nothing.
