@@ -266,9 +266,11 @@ pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, identit
     let vault = open::vault(settings)?;
     let deployment = vault.resolve(&open::vault_install(settings), &live.deployment)?;
     let values = vault.values(&deployment, identities)?;
-    let layers = GivenLayer::recorded(&vault, &deployment, identities)?;
     // One file is all there is to say of it.
-    let layers = if deployment.record.merged_sha256.is_some() { layers } else { Vec::new() };
+    let layers = match &deployment.record.merged_sha256 {
+        Some(_) => GivenLayer::recorded(&vault, &deployment, identities)?,
+        None => Vec::new(),
+    };
     let chart = chart_of(&vault, &deployment, identities)?;
     let kept = cluster.kept(&preserved(&Tree::parse(&values)?.to_json())).await?;
     let helm = open::helm(settings, &settings.install.namespace).await?;

@@ -93,24 +93,13 @@ impl Vault {
             return Ok(TakenIn { joined, ..taken });
         }
         let before = tree_of(git.repo(), ours)?;
-        let paths = new_paths(&git.objects()?, before, tree_of(git.repo(), to)?)?;
+        let files = new_files(&git.objects()?, before, tree_of(git.repo(), to)?)?;
         git.advance(to, Some(ours), "dr: what another host has recorded")?;
         // As with a new record: what cannot be shown is merged all the same, and `verify` notes it.
-        let _ = show(&git, paths);
+        let _ = git.repo().workdir().map(|top| WorkTree::open(top)?.show(&files)).transpose();
         drop(lock);
         Ok(TakenIn { joined, ..taken })
     }
-}
-
-fn show(git: &Git, paths: Vec<String>) -> Result<(), VaultError> {
-    let Some(top) = git.repo().workdir() else { return Ok(()) };
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        if let Some(id) = git.blob_id(&path)? {
-            files.push((path, id));
-        }
-    }
-    WorkTree::open(top)?.show(&files)
 }
 
 /// How many flaws are let in; refuses where there is one that is not.
@@ -178,7 +167,7 @@ fn union_of(
 }
 
 /// The files of `after` that `before` has not.
-fn new_paths(objects: &Objects<'_>, before: Oid, after: Oid) -> Result<Vec<String>, VaultError> {
+fn new_files(objects: &Objects<'_>, before: Oid, after: Oid) -> Result<Vec<(String, Oid)>, VaultError> {
     let mut found = Vec::new();
     let mut folders = vec![(String::new(), Some(before), after)];
     while let Some((folder, before, after)) = folders.pop() {
@@ -193,7 +182,7 @@ fn new_paths(objects: &Objects<'_>, before: Oid, after: Oid) -> Result<Vec<Strin
                     let known = known.filter(|known| known.kind == Kind::Folder).map(|known| known.id);
                     folders.push((entry.path(&folder), known, entry.id));
                 }
-                _ => found.push(entry.path(&folder)),
+                _ => found.push((entry.path(&folder), entry.id)),
             }
         }
     }

@@ -43,7 +43,7 @@ impl WorkTree {
     }
 }
 
-/// Writes a file where there is none; nothing is returned where there is one.
+/// Writes a file where there is none; nothing is returned where there is one. What cannot be written whole is removed.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<Option<Metadata>> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -52,8 +52,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<Option<Metadata>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         opened => opened?,
     };
-    file.write_all(bytes)?;
-    file.metadata().map(Some)
+    file.write_all(bytes).and_then(|()| file.metadata()).map(Some).inspect_err(|_| {
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 /// What git remembers of a file, so that it need not read it to know that it is unchanged. Of a file that was not written

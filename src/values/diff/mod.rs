@@ -160,6 +160,15 @@ pub struct Diff {
 }
 
 impl Diff {
+    /// The same of the files that were read: a last line without its end is read as if it had one, so files that differ
+    /// only there are no longer [`Class::Same`].
+    pub fn of_files(mut self, old: &[u8], new: &[u8]) -> Self {
+        if self.class == Class::Same && old != new {
+            self.class = Class::Layout;
+        }
+        self
+    }
+
     /// Whether Helm would read something else.
     pub fn is_change(&self) -> bool {
         self.class == Class::Changed

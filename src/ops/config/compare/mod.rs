@@ -94,11 +94,7 @@ pub async fn compare(ctx: &Ctx, ask: CompareAsk) -> Result<Compared> {
         scrubber.learn_tree(&new.tree);
     }
     let text = ask.raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
-    let mut diff = diff_with(&old.tree, &new.tree, &scrubber, &options);
-    if diff.class == Class::Same && *old.bytes != *new.bytes {
-        // A last line without its end is read as if it had one.
-        diff.class = Class::Layout;
-    }
+    let diff = diff_with(&old.tree, &new.tree, &scrubber, &options).of_files(&old.bytes, &new.bytes);
     Ok(Compared { from: old.name, to: new.name, diff, text, lasting_fingerprints: lasting })
 }
 

@@ -192,7 +192,9 @@ impl<'a> Reader<'a> {
             return Ok(Some(Changes::of(&found)));
         }
         Ok(Some(match (old.tree(), new.tree()) {
-            (Some(old), Some(new)) => Changes::of(&diff(old, new, &scrubber)),
+            (Some(before), Some(after)) => {
+                Changes::of(&diff(before, after, &scrubber).of_files(old.version.text(), new.version.text()))
+            }
             _ => Changes::words("cannot be compared: Helm would not read one of the two"),
         }))
     }

@@ -1,6 +1,7 @@
 //! `dr config record`: deployments of the past, written down now.
 //!
-//! Find what is to be recorded, look at each (nothing is changed), write each down, with its outcome. A record carries the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
+//! Find what is to be recorded, look at each (nothing is changed), write each down, with its outcome. A record carries
+//! the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
 
 mod found;
 mod look;
