@@ -27,6 +27,7 @@ pub mod helm;
 pub mod journal;
 pub mod ops;
 pub mod opschain;
+pub mod parallel;
 pub mod postgres;
 pub mod settings;
 pub mod store;

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("crypt", 0),
     ("event", 0),
     ("text", 0),
+    ("parallel", 0),
     ("postgres", 1),
     ("values", 1),
     ("opschain", 2),

@@ -20,7 +20,6 @@ pub mod id;
 mod json;
 pub mod layout;
 pub mod manifest;
-mod parallel;
 pub mod plain;
 pub mod proof;
 pub mod reader;

@@ -9,13 +9,13 @@ use zeroize::Zeroizing;
 
 use crate::crypt::seal::Identities;
 use crate::event::Events;
+use crate::parallel;
 use crate::postgres;
 
 use super::database::{self, BaseProof, WalProof};
 use super::error::{BundleError, Fault};
 use super::layout::{Member, Stream};
 use super::manifest::StreamTotal;
-use super::parallel;
 use super::reader::{Chunk, Reader, SignatureState};
 
 /// Everything that [`StoredProof`](super::StoredProof) says, and more: every member was opened, every chunk unpacked,
@@ -150,15 +150,14 @@ impl StreamView<'_, '_> {
         check: impl FnOnce(&mut dyn Read) -> Result<T, String>,
     ) -> Result<T, Fault> {
         let chunks: Vec<Chunk> = self.reader.chunks(stream).collect();
-        let work = |piece: usize| {
+        let work = |chunk: &Chunk| {
             if self.cancel.is_cancelled() {
                 return Err(Fault::Cancelled);
             }
-            let chunk = &chunks[piece];
             self.reader.unpack(chunk, self.identities).map(|raw| (raw, chunk.stored_bytes))
         };
         let progress = &mut *self.progress;
-        parallel::in_order(chunks.len(), parallel::threads(), work, |results| {
+        parallel::in_order(chunks.iter(), parallel::threads(), work, |results| {
             let hasher = total.raw.sha256.as_ref().map(|_| Sha256::new());
             let mut whole =
                 Joined { results, progress, hasher, bytes: 0, part: Zeroizing::default(), at: 0, fault: None };

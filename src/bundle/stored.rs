@@ -5,10 +5,10 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Events;
+use crate::parallel;
 
 use super::error::{BundleError, Fault};
 use super::manifest::MemberEntry;
-use super::parallel;
 use super::reader::{Place, Reader, SignatureState, cut_off};
 use super::tarball;
 
@@ -56,8 +56,8 @@ impl Reader {
         wanted: &dyn Fn(&Place) -> bool,
     ) -> Result<(), Fault> {
         let pieces: Vec<_> = self.listed().filter(|(place, _)| wanted(place)).collect();
-        let work = |piece: usize| self.hash_member(pieces[piece].0, pieces[piece].1, cancel);
-        parallel::in_order(pieces.len(), parallel::threads(), work, |results| {
+        let work = |&(place, entry): &(&Place, &MemberEntry)| self.hash_member(place, entry, cancel);
+        parallel::in_order(pieces.iter(), parallel::threads(), work, |results| {
             for (result, (place, entry)) in results.zip(&pieces) {
                 result?;
                 seen(place, entry);

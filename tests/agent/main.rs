@@ -9,4 +9,5 @@ mod backups;
 mod pod;
 mod server;
 mod sessions;
+mod speed;
 mod stages;

@@ -34,7 +34,11 @@ pub fn opened(kept: &Kept) -> Vec<StageChunk> {
     chunks
 }
 
-async fn send(agent: &mut Agent, wanted: StageRequest, chunks: Vec<StageChunk>) -> Result<StageReport, TransportError> {
+pub async fn send(
+    agent: &mut Agent,
+    wanted: StageRequest,
+    chunks: Vec<StageChunk>,
+) -> Result<StageReport, TransportError> {
     let mut sink = agent.stage(wanted).await?;
     for chunk in chunks {
         sink.send(chunk).await?;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt};
 use zeroize::Zeroizing;
 
 use super::Work;
@@ -11,8 +10,9 @@ use crate::bundle::{Chunk, Stream};
 use crate::cluster::transport::{Agent, StageChunk};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
+use crate::parallel;
 
-/// How many chunks are opened ahead of the one that is being sent. Each takes up to its raw size in memory.
+/// How many chunks are opened side by side, ahead of the one that is being sent. Each takes up to its raw size in memory.
 const AHEAD: usize = 2;
 
 /// Sends base and log, and returns what the agent has checked on the volume. Begins afresh each time it is called.
@@ -30,21 +30,16 @@ pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> 
         [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| work.reader.chunks(stream)).collect();
     let total: u64 = chunks.iter().map(|chunk| chunk.raw_bytes).sum();
     let mut sink = agent.stage(request).await?;
-    let mut opened = futures::stream::iter(chunks)
-        .map(|chunk| {
-            let (reader, identities) = (Arc::clone(&work.reader), Arc::clone(&work.identities));
-            async move {
-                tokio::task::spawn_blocking(move || {
-                    let frame = reader.open_chunk(&chunk, &identities)?;
-                    Ok::<_, CommandError>((chunk, frame))
-                })
-                .await
-                .map_err(|e| CommandError::new(Exit::Failure, "open a chunk").because(e))?
-            }
-        })
-        .buffered(AHEAD);
+    let (reader, identities) = (Arc::clone(&work.reader), Arc::clone(&work.identities));
+    let mut opened = parallel::spawn_in_order(chunks.into_iter(), AHEAD, move |chunk| {
+        let frame = reader.open_chunk(&chunk, &identities)?;
+        Ok::<_, CommandError>((chunk, frame))
+    });
     let mut sent = 0;
-    while let Some((chunk, frame)) = opened.try_next().await? {
+    while let Some(next) =
+        opened.next().await.map_err(|e| CommandError::new(Exit::Failure, "open a chunk").because(e))?
+    {
+        let (chunk, frame) = next?;
         let raw_bytes = chunk.raw_bytes;
         sink.send(piece(&chunk, frame)?).await?;
         fault::point("staged-chunk")?;

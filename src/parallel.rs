@@ -1,0 +1,167 @@
+//! Work on several threads whose results are taken in order, with only a few in memory.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
+
+/// The most threads that checking uses: beyond that, disks and memory are the limit.
+const THREAD_LIMIT: usize = 8;
+
+/// How many threads work that only computes should use.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREAD_LIMIT)
+}
+
+/// The results of all jobs, in the order of the jobs. Ends early only when a worker has panicked.
+pub struct Results<T>(Receiver<Receiver<T>>);
+
+impl<T> Iterator for Results<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.recv().ok()?.recv().ok()
+    }
+}
+
+/// The jobs that are left, and where the place of each one's result is announced, in order.
+struct Queue<I, T> {
+    jobs: I,
+    places: Option<SyncSender<Receiver<T>>>,
+}
+
+impl<J, I: Iterator<Item = J>, T> Queue<I, T> {
+    /// The next job with the place for its result; `None` when there is none, or nobody wants its result.
+    fn next(&mut self) -> Option<(J, SyncSender<T>)> {
+        let (sender, receiver) = sync_channel(1);
+        let next = self.places.as_ref().and_then(|places| {
+            let job = self.jobs.next()?;
+            places.send(receiver).ok().map(|()| (job, sender))
+        });
+        if next.is_none() {
+            self.places = None;
+        }
+        next
+    }
+}
+
+/// Does `work` on every job, on `threads` threads, and lets `take` have the results in order. Beside the one that `take`
+/// is at or waits for, at most `threads` jobs are finished or being worked on, and one more has been taken from `jobs`.
+/// When `take` returns early, the threads stop after the job that they are at; one that waits for `jobs` stops when the
+/// next job comes, or there are no more.
+pub fn in_order<J, T: Send, R>(
+    jobs: impl Iterator<Item = J> + Send,
+    threads: usize,
+    work: impl Fn(J) -> T + Sync,
+    take: impl FnOnce(Results<T>) -> R,
+) -> R {
+    let threads = threads.max(1);
+    let (places, results) = sync_channel(threads);
+    let queue = Mutex::new(Queue { jobs, places: Some(places) });
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((job, result)) = lock(&queue).next() {
+                    // Refused when `take` has returned; the queue then refuses the next job.
+                    drop(result.send(work(job)));
+                }
+            });
+        }
+        take(Results(results))
+    })
+}
+
+/// The results of [`spawn_in_order`].
+pub struct Ordered<T> {
+    results: mpsc::Receiver<T>,
+    work: JoinHandle<()>,
+}
+
+impl<T> Ordered<T> {
+    /// The next result; `None` after the last. May be dropped while it waits without losing one.
+    ///
+    /// # Errors
+    /// When a worker has panicked: results are missing then.
+    pub async fn next(&mut self) -> Result<Option<T>, JoinError> {
+        match self.results.recv().await {
+            Some(result) => Ok(Some(result)),
+            None => (&mut self.work).await.map(|()| None),
+        }
+    }
+}
+
+/// [`in_order`] for a taker that may not block. Dropping the results stops the work likewise.
+pub fn spawn_in_order<J, T: Send + 'static>(
+    jobs: impl Iterator<Item = J> + Send + 'static,
+    threads: usize,
+    work: impl Fn(J) -> T + Send + Sync + 'static,
+) -> Ordered<T> {
+    let (sender, receiver) = mpsc::channel(1);
+    let work = tokio::task::spawn_blocking(move || {
+        in_order(jobs, threads, work, |mut results| {
+            // Refused when nobody takes the results any more.
+            while results.next().is_some_and(|result| sender.blocking_send(result).is_ok()) {}
+        });
+    });
+    Ordered { results: receiver, work }
+}
+
+fn lock<Q>(queue: &Mutex<Q>) -> MutexGuard<'_, Q> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn results_come_in_order_whatever_the_threads() {
+        for threads in [1, 2, 3, 8] {
+            for count in [0, 1, 2, 17] {
+                let squares: Vec<usize> = in_order(0..count, threads, |n| n * n, Iterator::collect);
+                assert_eq!(squares, (0..count).map(|n| n * n).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn results_come_in_order_to_a_taker_that_may_not_block_and_a_panic_is_no_end() {
+        let mut doubles = spawn_in_order(0..5, 2, |n| n * 2);
+        for expected in [Some(0), Some(2), Some(4), Some(6), Some(8), None] {
+            assert_eq!(doubles.next().await.unwrap(), expected);
+        }
+        let mut broken = spawn_in_order(0..5, 2, |n| if n == 3 { panic!("a worker") } else { n });
+        for expected in 0..3 {
+            assert_eq!(broken.next().await.unwrap(), Some(expected));
+        }
+        assert!(broken.next().await.is_err());
+    }
+
+    #[test]
+    fn an_early_end_stops_the_threads_soon() {
+        let done = AtomicUsize::new(0);
+        let work = |n: usize| {
+            done.fetch_add(1, Ordering::Relaxed);
+            n
+        };
+        assert_eq!(in_order(0..100_000, 4, work, |mut results| results.nth(2)), Some(2));
+        assert!(done.load(Ordering::Relaxed) < 100);
+    }
+
+    #[test]
+    fn no_more_is_done_ahead_than_there_are_threads() {
+        let done = AtomicUsize::new(0);
+        let (sender, seen) = std::sync::mpsc::channel();
+        let work = |n: usize| {
+            done.fetch_add(1, Ordering::Relaxed);
+            sender.send(n).unwrap_or_default();
+        };
+        in_order(0..100, 2, work, |results| {
+            assert_eq!(seen.iter().take(2).count(), 2);
+            drop(results);
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 2);
+    }
+}
