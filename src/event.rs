@@ -4,16 +4,28 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An event with its time and its run: a line of NDJSON, and what a recording is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// When it was emitted.
+    pub at: Timestamp,
+    /// The journalled run that it belongs to, as `dr run show` takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
 
 /// One thing that happened while work was done. Texts are for people and hold no secret.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// A journalled run began (or goes on, when `resumed`).
+    /// A journalled run began (or goes on, when `resumed`). Its id is in [`Stamped::run`].
     RunStarted {
-        /// The run's id, as `dr run show` takes it.
-        run: String,
         /// The verb, such as `bundle create`.
         verb: String,
         /// The titles of all steps, in order.
@@ -65,13 +77,19 @@ pub enum Event {
         step: String,
         /// Its title.
         title: String,
+        /// Its place in the list.
+        number: usize,
+        /// How many steps there are.
+        of: usize,
     },
-    /// A step failed; the run's error follows from the verb itself.
+    /// A step, or its undoing, failed; the run's error follows from the verb itself.
     StepFailed {
         /// The step's name in the journal.
         step: String,
         /// The error's first line.
         error: String,
+        /// After how long.
+        milliseconds: u64,
     },
     /// A step is being undone.
     Undoing {
@@ -79,6 +97,17 @@ pub enum Event {
         step: String,
         /// What is put back.
         title: String,
+        /// The step's place in the list.
+        number: usize,
+        /// How many steps there are.
+        of: usize,
+    },
+    /// A step was undone.
+    StepUndone {
+        /// The step's name in the journal.
+        step: String,
+        /// How long it took.
+        milliseconds: u64,
     },
     /// A line of another program (helm, a pod's log), scrubbed.
     Log {
@@ -114,6 +143,7 @@ impl Event {
             Self::Progress { what, .. } => vec![what],
             Self::StepDone { summary, .. } => vec![summary],
             Self::StepFailed { error, .. } => vec![error],
+            Self::StepUndone { .. } => Vec::new(),
             Self::Log { line, .. } => vec![line],
             Self::Note { message } => vec![message],
             Self::Warning { message, hint } => std::iter::once(message).chain(hint).collect(),
@@ -127,12 +157,20 @@ impl Event {
 
 /// A cheap, cloneable handle to whoever listens.
 #[derive(Clone)]
-pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+pub struct Events {
+    listener: Arc<dyn Fn(Stamped) + Send + Sync>,
+    run: Option<Arc<str>>,
+}
 
 impl Events {
     /// Sends every event to `listener`, which must not block for long.
     pub fn to(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(listener))
+        Self::stamped(move |stamped| listener(stamped.event))
+    }
+
+    /// The same for a listener that goes by times and runs.
+    pub fn stamped(listener: impl Fn(Stamped) + Send + Sync + 'static) -> Self {
+        Self { listener: Arc::new(listener), run: None }
     }
 
     /// Nobody listens.
@@ -140,9 +178,15 @@ impl Events {
         Self::to(|_| {})
     }
 
+    /// The same listener; what is emitted through this handle belongs to the run.
+    #[must_use]
+    pub fn of_run(&self, run: &str) -> Self {
+        Self { listener: Arc::clone(&self.listener), run: Some(run.into()) }
+    }
+
     /// Emits one event.
     pub fn emit(&self, event: Event) {
-        (self.0)(event);
+        (self.listener)(Stamped { at: Timestamp::now(), run: self.run.as_deref().map(str::to_owned), event });
     }
 
     /// Says what the current step waits for.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::bundle_pages::Scope;
 use crate::error::{Exit, Result};
 use crate::ops::{Ctx, bundles, create, restore};
 use crate::settings::Quiesce;
@@ -39,7 +40,7 @@ enum BundleVerb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  dr bundle create --dry-run\n  dr bundle create --quiesce full --max-rate 100M")]
 struct CreateArgs {
-    /// How the application is held still
+    /// How the application is quiesced
     #[arg(long, value_enum)]
     quiesce: Option<Quiesce>,
     /// The most that PostgreSQL may read a second, such as 100M
@@ -67,6 +68,9 @@ struct TrustArgs {
 struct ShowArgs {
     /// A bundle's name or its beginning, or a file; the newest when absent
     bundle: Option<String>,
+    /// Only what is not in it: why, and where it is to be had instead
+    #[arg(long)]
+    scope: bool,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -130,7 +134,13 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
     match args.verb {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,
         BundleVerb::List => ui.report(&bundles::list(ctx)?)?,
-        BundleVerb::Show(args) => ui.report(&bundles::show(ctx, &args.trust.which(args.bundle))?)?,
+        BundleVerb::Show(args) => {
+            let shown = bundles::show(ctx, &args.trust.which(args.bundle))?;
+            match args.scope {
+                true => ui.report(&Scope { bundle: shown.name, scope: shown.scope })?,
+                false => ui.report(&shown)?,
+            }
+        }
         BundleVerb::Verify(args) => {
             let which = args.trust.which(args.bundle);
             ui.report(&bundles::verify(ctx, &which, args.decrypt, args.identity.as_deref())?)?;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::bundle::report::{ListReport, ListRow, ShowReport, VerifyReport};
 use crate::bundle::{OutOfScope, SignatureState};
 use crate::ops::{create, restore};
 use crate::text::{bytes, elapsed, plural};
-use crate::ui::{Mark, Page, Report, short_time};
+use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
 
 impl Report for ListReport {
     fn human(&self, page: &mut Page) {
@@ -14,24 +16,26 @@ impl Report for ListReport {
             page.line(format!("Store {} has no bundle yet.", self.store));
             return page.next("dr bundle create");
         }
-        let rows: Vec<Vec<String>> = self.bundles.iter().map(row).collect();
-        page.table(&["bundle", "created", "OpsChain", "namespace", "size", "last proved"], &rows);
+        let rows: Vec<Vec<Styled>> = self.bundles.iter().map(row).collect();
+        // The name holds the time; namespaces differ only where several installs share a store.
+        let heads = ["bundle".into(), "OpsChain".into(), "size".into(), "last proof".into()];
+        page.table(&[&heads[..], &[Column::spare("created"), Column::spare("namespace")]].concat(), &rows);
     }
 }
 
-fn row(bundle: &ListRow) -> Vec<String> {
-    let proved = match (&bundle.unreadable, &bundle.proof) {
-        (Some(reason), _) => format!("{} {reason}", Mark::Bad.word()),
-        (None, Some(proof)) => format!("{}, {}", proof.depth, short_time(proof.verified_at)),
-        (None, None) => "never".to_owned(),
+fn row(bundle: &ListRow) -> Vec<Styled> {
+    let proof = match (&bundle.unreadable, &bundle.proof) {
+        (Some(reason), _) => Styled::from(Mark::Bad).then(Role::Plain, format!(" {reason}")),
+        (None, Some(proof)) => format!("{}, {}", proof.depth, proof.verified_at.strftime("%Y-%m-%d")).into(),
+        (None, None) => "never".into(),
     };
     vec![
-        bundle.name.clone(),
-        bundle.created.map_or(String::new(), short_time),
-        bundle.opschain_version.clone().unwrap_or_default(),
-        bundle.namespace.clone().unwrap_or_default(),
-        bytes(bundle.bytes),
-        proved,
+        bundle.name.as_str().into(),
+        bundle.opschain_version.clone().unwrap_or_default().into(),
+        bytes(bundle.bytes).into(),
+        proof,
+        bundle.created.map(short_time).unwrap_or_default().into(),
+        bundle.namespace.clone().unwrap_or_default().into(),
     ]
 }
 
@@ -55,13 +59,12 @@ impl Report for ShowReport {
             ),
             ("database", format!("PostgreSQL {}, system identifier {}", database.version, database.system_identifier)),
             ("WAL", format!("timeline {}, {} to {}", database.timeline, database.start_lsn, database.last_lsn)),
-            ("held still", self.quiesce.clone()),
+            ("quiesced", self.quiesce.clone()),
             ("signature", signature(&self.signature)),
             ("opens for", self.recipients.join(", ")),
-            ("last proved", proved),
+            ("last proof", proved),
         ]);
-        scope(page, &self.scope);
-        page.gap();
+        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.name));
         page.next(&format!("dr bundle verify {} --decrypt", self.name));
     }
 }
@@ -102,9 +105,9 @@ impl Report for VerifyReport {
 
 fn signature(state: &SignatureState) -> String {
     match state {
-        SignatureState::Trusted { signer } => format!("good, by {}", signer.principal),
+        SignatureState::Trusted { signer } => format!("valid, by {}", signer.principal),
         SignatureState::Unchecked { fingerprint } => {
-            format!("good, by a key that nobody was asked about: {fingerprint}")
+            format!("valid; signer not checked (--any-signer): {fingerprint}")
         }
         SignatureState::Unsigned => "none: anybody may have made this bundle".to_owned(),
     }
@@ -113,31 +116,19 @@ fn signature(state: &SignatureState) -> String {
 impl Report for create::Plan {
     fn human(&self, page: &mut Page) {
         let live = &self.live;
-        page.heading("A bundle is about to be made");
+        let free = self.store_free.map_or(String::new(), |free| format!(" ({} free)", bytes(free)));
+        page.heading("Plan: make a bundle");
         page.fields(&[
-            (
-                "of",
-                format!(
-                    "OpsChain {}, release revision {} (deployment {})",
-                    live.opschain_version, live.revision, live.deployment
-                ),
-            ),
+            ("install", format!("OpsChain {}, revision {}", live.opschain_version, live.revision)),
+            ("deployment", live.deployment.clone()),
             ("database", format!("{}, {}", live.primary, bytes(live.databases_bytes))),
-            ("held still", self.quiesce.word().to_owned()),
-            ("put back after", live.replicas.line()),
+            ("quiesce", self.quiesce.word().to_owned()),
+            ("scaled back to", live.replicas.line()),
             ("sealed to", plural(self.recipients.len() as u64, "recipient")),
-            (
-                "into",
-                format!(
-                    "{}{}",
-                    self.store,
-                    self.store_free.map_or(String::new(), |free| format!(" ({} free)", bytes(free)))
-                ),
-            ),
+            ("store", format!("{}{free}", self.store)),
         ]);
         warnings(page, &self.warnings);
-        scope(page, &self.scope);
-        page.gap();
+        scope(page, &self.scope, "dr bundle create --dry-run -v");
     }
 }
 
@@ -165,8 +156,8 @@ impl Report for create::Created {
 
 impl Report for restore::Plan {
     fn human(&self, page: &mut Page) {
-        page.heading("A bundle is about to be restored");
-        let signer = self.signer.clone().map_or("nobody trusted".to_owned(), |signer| format!("signed by {signer}"));
+        page.heading("Plan: restore a bundle");
+        let signer = self.signer.clone().map_or("signer not trusted".to_owned(), |by| format!("signed by {by}"));
         let chart = match &self.chart {
             restore::ChartSource::Bundle => "from the bundle".to_owned(),
             restore::ChartSource::Pulled { reference, version } => format!("{reference} {version}"),
@@ -188,8 +179,7 @@ impl Report for restore::Plan {
             ("with", format!("helm {}, operator {}", self.helm, self.operator)),
         ]);
         warnings(page, &self.warnings);
-        scope(page, &self.scope);
-        page.gap();
+        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.bundle));
     }
 }
 
@@ -219,7 +209,7 @@ impl Report for restore::Restored {
         if let Some(deployment) = &self.deployment {
             page.finding(Mark::Ok, &format!("recorded as deployment {deployment}"), None);
         }
-        scope(page, &self.scope);
+        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.bundle));
     }
 }
 
@@ -229,14 +219,44 @@ fn warnings(page: &mut Page, warnings: &[String]) {
     }
 }
 
-/// What is not in the bundle, and what to do about it after a restore.
-fn scope(page: &mut Page, scope: &[OutOfScope]) {
+/// What is not in the bundle, in a line that names the command for the whole; with `-v` the whole.
+fn scope(page: &mut Page, scope: &[OutOfScope], whole: &str) {
+    /// As many things are named in the line.
+    const NAMED: usize = 2;
     if scope.is_empty() {
         return;
     }
-    page.gap();
+    if page.is_verbose() {
+        page.gap();
+        return whole_scope(page, scope);
+    }
+    let named: Vec<&str> = scope.iter().take(NAMED).map(|item| item.what.as_str()).collect();
+    let named = match scope.len().saturating_sub(NAMED) {
+        0 => named.join(" and "),
+        more => format!("{} and {more} more", named.join(", ")),
+    };
+    page.wrapped("", "  ", format!("Not in the bundle: {named}; `{whole}` says why and where it is."));
+}
+
+fn whole_scope(page: &mut Page, scope: &[OutOfScope]) {
     page.heading("Not in the bundle");
     for item in scope {
-        page.wrapped("  - ", "    ", &format!("{}: {}. {}", item.what, item.why, item.whereabouts));
+        page.wrapped("  - ", "    ", format!("{}: {}. {}", item.what, item.why, item.whereabouts));
+    }
+}
+
+/// `dr bundle show --scope`: only what the bundle does not hold.
+#[derive(Serialize)]
+pub(super) struct Scope {
+    /// The bundle's name.
+    pub bundle: String,
+    /// What it does not hold.
+    pub scope: Vec<OutOfScope>,
+}
+
+impl Report for Scope {
+    fn human(&self, page: &mut Page) {
+        page.fields(&[("bundle", &self.bundle)]);
+        whole_scope(page, &self.scope);
     }
 }

@@ -107,7 +107,7 @@ impl MannerArgs {
             timeout: self.timeout.map(|span| span.0),
             wait: !self.no_wait,
             allow: self.allow.clone(),
-            debug: self.debug || ui.manner().verbose > 0,
+            debug: self.debug || ui.options().verbose > 0,
         }
     }
 }
@@ -170,7 +170,7 @@ pub(super) fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
 /// With --debug, helm's lines are shown to people without -v, too.
 pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
     let mut listening = ctx.clone();
-    if debug && ui.manner().verbose == 0 && ui.manner().output == Output::Human {
+    if debug && ui.options().verbose == 0 && ui.options().output == Output::Human {
         let events = ctx.events.clone();
         listening.events = Events::to(move |event| {
             events.emit(match event {

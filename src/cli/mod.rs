@@ -21,7 +21,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, recover};
 use crate::settings::{Install, Keyring, Settings};
-use crate::ui::{self, Color, Manner, Output, Ui};
+use crate::ui::{self, Color, Output, OutputOptions, Ui};
 use crate::values::Secrets;
 
 const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
@@ -64,7 +64,7 @@ struct Global {
     /// Only results, warnings and errors
     #[arg(short, long, global = true, help_heading = "Global")]
     quiet: bool,
-    /// Also what helm and the pods say (can be repeated)
+    /// Shorten nothing, and show what helm and the pods say (can be repeated)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global")]
     verbose: u8,
     /// A file with the passphrase of the age identity, such as /dev/fd/3; asked for at the terminal otherwise
@@ -164,7 +164,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let global = cli.global.clone();
     let secrets = Secrets::default();
     ui::catch_panics(global.output, secrets.clone());
-    let manner = Manner {
+    let options = OutputOptions {
         output: global.output,
         color: global.color,
         quiet: global.quiet,
@@ -172,7 +172,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
         no_input: global.no_input,
         yes: global.yes,
     };
-    let ui = Ui::new(manner, secrets.clone());
+    let ui = Ui::new(options, secrets.clone());
     let Some(verb) = cli.verb else {
         return match ui.data(Cli::command().render_help().to_string().as_bytes()) {
             Ok(()) => Exit::Success,

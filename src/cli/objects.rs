@@ -1,17 +1,16 @@
 //! Objects that change, for people.
 
-use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::helm::RenderMode;
 use crate::ops::deploy::DeployPlan;
 use crate::ops::objects::{Act, EffectKind, Field, ObjectChange, ReleaseDiff};
-use crate::ui::{Mark, Page, Report};
+use crate::ui::{Mark, Page, Report, Role, Styled};
 
-const ADDED: Style = AnsiColor::Green.on_default();
-const REMOVED: Style = AnsiColor::Red.on_default();
-const CHANGED: Style = AnsiColor::Yellow.on_default();
+const ADDED: Role = Role::Good;
+const REMOVED: Role = Role::Bad;
+const CHANGED: Role = Role::Caution;
 /// Longer values are cut; JSON output has them whole.
 const LONGEST: usize = 160;
 
@@ -67,28 +66,24 @@ fn release_lines(page: &mut Page, diff: &ReleaseDiff) {
         page.finding(mark, &format!("{} {}", effect.object, effect.text), None);
     }
     for object in &diff.objects {
-        let (sign, style, note) = match object.change {
+        let (sign, role, note) = match object.change {
             ObjectChange::Added => ("+", ADDED, ""),
             ObjectChange::Removed => ("-", REMOVED, "  is deleted"),
             ObjectChange::Kept => ("-", CHANGED, "  leaves the release; the cluster keeps it"),
             ObjectChange::Changed => ("~", CHANGED, ""),
         };
-        page.wrapped(&format!("{} ", paint(style, sign)), "    ", &format!("{}{note}", object.id));
+        page.wrapped(Styled::new(role, sign).then(Role::Plain, " "), "    ", format!("{}{note}", object.id));
         field_lines(page, &object.fields, usize::MAX);
     }
     for hook in &diff.hooks {
-        page.wrapped("* ", "    ", &format!("{}  runs as a hook: {}", hook.id, hook.events.join(", ")));
+        page.wrapped("* ", "    ", format!("{}  runs as a hook: {}", hook.id, hook.events.join(", ")));
     }
-}
-
-fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
 }
 
 /// Each field on a line of its own: a sign, the path, what it was and what it is; `most` of them.
 pub(super) fn field_lines(page: &mut Page, fields: &[Field], most: usize) {
     for field in fields.iter().take(most) {
-        let (sign, style) = match field.what {
+        let (sign, role) = match field.what {
             Act::Added => ("+", ADDED),
             Act::Removed => ("-", REMOVED),
             Act::Changed => ("~", CHANGED),
@@ -99,7 +94,8 @@ pub(super) fn field_lines(page: &mut Page, fields: &[Field], most: usize) {
             Act::Removed => value(&field.old),
             Act::Changed => format!("{} -> {}", value(&field.old), value(&field.new)),
         };
-        page.wrapped(&format!("  {} ", paint(style, sign)), "      ", &format!("{}  {text}", field.path));
+        let first = Styled::from("  ").then(role, sign).then(Role::Plain, " ");
+        page.wrapped(first, "      ", format!("{}  {text}", field.path));
     }
     if fields.len() > most {
         page.line(format!("    ... and {} more: --output json has them all", fields.len() - most));
@@ -134,9 +130,9 @@ mod tests {
             field(Act::Added, &["data", "b"], None, Some("x".repeat(500).into())),
             field(Act::Added, &["data", "c"], None, Some("y".into())),
         ];
-        let mut page = Page::new(80);
+        let mut page = Page::new(Some(80));
         field_lines(&mut page, &fields, 3);
-        let text = anstream::adapter::strip_str(page.text()).to_string();
+        let text = page.plain();
         assert!(text.contains("  ~ spec.replicas  1 -> 3\n  - data.a  ••••••••#1a2b3c4d\n"), "{text}");
         assert!(text.contains("xxx...\n    ... and 1 more"), "{text}");
     }

@@ -27,7 +27,7 @@ pub(super) fn asker(ui: Ui, file: Option<PathBuf>, cancel: CancellationToken) ->
         let ask = |question: &str| match ui.ask_hidden(question, &|| cancel.is_cancelled())? {
             Typed::Line(line) => Ok(Some(line)),
             Typed::Stopped => Err(crate::ops::interrupted()),
-            Typed::Nobody => Ok(None),
+            Typed::NoTerminal => Ok(None),
         };
         let phrase = match wanted {
             Wanted::Open { path, again } => {

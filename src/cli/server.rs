@@ -89,7 +89,7 @@ impl Report for Shown<'_> {
         }
         if !self.plan.working.is_empty() {
             let count = plural(self.plan.working.len() as u64, "pod");
-            page.wrapped("  ", "  ", &format!("at work: {count}, which go on: {}", self.plan.working.join(", ")));
+            page.wrapped("  ", "  ", format!("at work: {count}, which go on: {}", self.plan.working.join(", ")));
         }
         for warning in &self.plan.warnings {
             page.finding(crate::ui::Mark::Warn, warning, None);
@@ -106,7 +106,7 @@ impl Report for server::Status {
         };
         page.table(&["part", "pods", "state"], &self.parts.iter().map(row).collect::<Vec<_>>());
         if !self.working.is_empty() {
-            page.wrapped("", "  ", &format!("At work: {}.", self.working.join(", ")));
+            page.wrapped("", "  ", format!("At work: {}.", self.working.join(", ")));
         }
         match self.state {
             "stopped" | "partly stopped" => page.next("dr server start"),

@@ -13,7 +13,7 @@ use super::file::Journal;
 use super::record::{Outcome, Record, StepState};
 use super::{fault, record};
 use crate::error::{CommandError, Exit, Result};
-use crate::event::Event;
+use crate::event::{Event, Events};
 use crate::ops::{Ctx, interrupted};
 
 /// What a step gives back: its output for later steps and for a resume, and a line for people.
@@ -135,26 +135,33 @@ pub async fn execute<W>(
     policy: Policy,
 ) -> Result<Outputs> {
     let replay = journal.replay();
-    ctx.events.emit(Event::RunStarted {
-        run: replay.begun.run.clone(),
-        verb: replay.begun.verb.clone(),
+    let events = ctx.events.of_run(&replay.begun.run);
+    events.emit(Event::RunStarted {
+        verb: format!("bundle {}", replay.begun.verb),
         steps: steps.iter().map(|step| step.title.clone()).collect(),
         resumed: !replay.states.is_empty(),
     });
     let mut outputs = Outputs(replay.outputs.clone());
     for (index, step) in steps.iter().enumerate() {
         if journal.replay().state(step.name) == StepState::Succeeded {
-            ctx.events.emit(Event::StepSkipped { step: step.name.into(), title: step.title.clone() });
+            events.emit(Event::StepSkipped {
+                step: step.name.into(),
+                title: step.title.clone(),
+                number: index + 1,
+                of: steps.len(),
+            });
             continue;
         }
-        ctx.events.emit(Event::StepStarted {
+        events.emit(Event::StepStarted {
             step: step.name.into(),
             title: step.title.clone(),
             number: index + 1,
             of: steps.len(),
         });
-        if let Err(error) = one(ctx, journal, step, work, &mut outputs).await {
-            ctx.events.emit(Event::StepFailed { step: step.name.into(), error: error.message().to_owned() });
+        let begun = Instant::now();
+        if let Err(error) = one(ctx, &events, journal, step, work, &mut outputs).await {
+            let text = error.message().to_owned();
+            events.emit(Event::StepFailed { step: step.name.into(), error: text, milliseconds: since(begun) });
             if policy == Policy::PutBack {
                 return Err(match put_back(ctx, journal, steps, work).await {
                     Ok(()) => error,
@@ -170,7 +177,14 @@ pub async fn execute<W>(
     Ok(outputs)
 }
 
-async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outputs: &mut Outputs) -> Result<()> {
+async fn one<W>(
+    ctx: &Ctx,
+    events: &Events,
+    journal: &mut Journal,
+    step: &Step<W>,
+    work: &W,
+    outputs: &mut Outputs,
+) -> Result<()> {
     let begun = Instant::now();
     journal.append(Record::Started { step: step.name.into(), at: Timestamp::now() })?;
     let acted = async {
@@ -201,9 +215,12 @@ async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outp
         at: Timestamp::now(),
     })?;
     outputs.0.insert(step.name.into(), done.output);
-    let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-    ctx.events.emit(Event::StepDone { step: step.name.into(), summary: done.summary, milliseconds });
+    events.emit(Event::StepDone { step: step.name.into(), summary: done.summary, milliseconds: since(begun) });
     Ok(())
+}
+
+fn since(begun: Instant) -> u64 {
+    begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// Undoes every step that began, newest first, and ends the run. Not stopped by Ctrl-C: it is what Ctrl-C asks for.
@@ -212,22 +229,34 @@ async fn one<W>(ctx: &Ctx, journal: &mut Journal, step: &Step<W>, work: &W, outp
 /// The first undoing that failed; the journal then stays open, and the next call goes on from there.
 pub async fn put_back<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], work: &W) -> Result<()> {
     let outputs = Outputs(journal.replay().outputs.clone());
-    for step in steps.iter().rev() {
+    let events = ctx.events.of_run(&journal.replay().begun.run);
+    for (index, step) in steps.iter().enumerate().rev() {
         let state = journal.replay().state(step.name);
         if matches!(state, StepState::Pending | StepState::Undone) {
             continue;
         }
         debug_assert!(record::next(state, record::StepEvent::Undo).is_some());
         let Some(undo) = &step.undo else { continue };
-        ctx.events.emit(Event::Undoing { step: step.name.into(), title: step.title.clone() });
+        let begun = Instant::now();
+        events.emit(Event::Undoing {
+            step: step.name.into(),
+            title: step.title.clone(),
+            number: index + 1,
+            of: steps.len(),
+        });
         journal.append(Record::UndoStarted { step: step.name.into(), at: Timestamp::now() })?;
         let undone = async {
             fault::point(&format!("{}:undo", step.name))?;
             undo(work, &outputs).await
         };
         match undone.await {
-            Ok(()) => journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?,
+            Ok(()) => {
+                journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?;
+                events.emit(Event::StepUndone { step: step.name.into(), milliseconds: since(begun) });
+            }
             Err(error) => {
+                let said = format!("not put back: {}", error.message());
+                events.emit(Event::StepFailed { step: step.name.into(), error: said, milliseconds: since(begun) });
                 let text = ctx.secrets().scrub(&error.to_string()).into_owned();
                 let failed = Record::UndoFailed { step: step.name.into(), error: text, at: Timestamp::now() };
                 journal.append(failed)?;

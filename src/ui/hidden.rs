@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 /// The longest line that is taken.
 const LONGEST: usize = 4096;
-/// How often it is looked whether the work was stopped.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// How often to check whether the work was stopped.
+const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// What came of asking.
 pub enum Typed {
@@ -19,19 +19,19 @@ pub enum Typed {
     /// The work was stopped meanwhile.
     Stopped,
     /// There is no terminal, or the person typed its end.
-    Nobody,
+    NoTerminal,
 }
 
 /// Asks on `/dev/tty`.
 pub(super) fn ask(question: &str, stop: &dyn Fn() -> bool) -> io::Result<Typed> {
     let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
-        return Ok(Typed::Nobody);
+        return Ok(Typed::NoTerminal);
     };
     // First the silence, then the question: what is typed in answer is neither seen nor thrown away.
-    let quiet = Quiet::begin(&terminal)?;
+    let echo_off = EchoOff::begin(&terminal)?;
     (&terminal).write_all(question.as_bytes())?;
     let typed = read_line(&terminal, stop);
-    drop(quiet);
+    drop(echo_off);
     // The line end that was typed was not echoed either.
     (&terminal).write_all(b"\n")?;
     typed
@@ -45,13 +45,13 @@ fn read_line(mut terminal: &File, stop: &dyn Fn() -> bool) -> io::Result<Typed> 
             return Ok(Typed::Stopped);
         }
         let mut waiting = [PollFd::new(&terminal, PollFlags::IN)];
-        match poll(&mut waiting, Some(&LOOK)) {
+        match poll(&mut waiting, Some(&POLL)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
         if terminal.read(&mut byte[..])? == 0 {
-            return Ok(Typed::Nobody);
+            return Ok(Typed::NoTerminal);
         }
         match byte[0] {
             b'\n' | b'\r' => break,
@@ -64,12 +64,12 @@ fn read_line(mut terminal: &File, stop: &dyn Fn() -> bool) -> io::Result<Typed> 
 }
 
 /// A terminal that does not echo; it does again when this is dropped.
-struct Quiet<'t> {
+struct EchoOff<'t> {
     terminal: &'t File,
     before: Termios,
 }
 
-impl<'t> Quiet<'t> {
+impl<'t> EchoOff<'t> {
     fn begin(terminal: &'t File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut quiet = before.clone();
@@ -80,7 +80,7 @@ impl<'t> Quiet<'t> {
     }
 }
 
-impl Drop for Quiet<'_> {
+impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
         // A terminal that is gone needs no echo.
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);

@@ -1,12 +1,16 @@
 //! The only door to the terminal: stdout is data, stderr is talk.
 //!
-//! Whatever goes out is masked by what the process has learned ([`Secrets`]); [`Ui::data`] alone is exempt, since it is
-//! for verbs whose very result is the values.
+//! Whatever goes out is masked by what the process has learned ([`Secrets`]) and cannot steer the terminal
+//! ([`escape`]). [`Ui::data`] alone is exempt from the first, since it is for verbs whose very result is the values, and
+//! from the second where stdout is no terminal.
 
+mod escape;
 mod hidden;
 mod live;
 mod page;
 mod sink;
+mod styled;
+mod table;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -16,6 +20,8 @@ use serde::Serialize;
 pub use hidden::Typed;
 pub use page::{Mark, Page, short_time};
 pub use sink::{catch_panics, trace_to_stderr};
+pub use styled::{Role, Styled};
+pub use table::Column;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
@@ -45,14 +51,14 @@ pub enum Color {
 
 /// How to talk, as the global flags say.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner {
+pub struct OutputOptions {
     /// Human or JSON.
     pub output: Output,
     /// When to colour.
     pub color: Color,
     /// Only errors and results.
     pub quiet: bool,
-    /// How much more to say: 1 adds the lines of other programs.
+    /// How much more to say: 1 shortens nothing and adds the lines of other programs, 2 and more trace.
     pub verbose: u8,
     /// Never ask.
     pub no_input: bool,
@@ -69,37 +75,35 @@ pub trait Report: Serialize {
 /// The terminal.
 #[derive(Debug, Clone)]
 pub struct Ui {
-    manner: Manner,
+    options: OutputOptions,
     secrets: Secrets,
     live: Arc<live::Live>,
 }
 
 impl Ui {
-    /// Opens the terminal in the given manner. Whatever `secrets` learns is masked from then on.
-    pub fn new(manner: Manner, secrets: Secrets) -> Self {
-        let choice = match manner.color {
+    /// Opens the terminal. Whatever `secrets` learns is masked from then on.
+    pub fn new(options: OutputOptions, secrets: Secrets) -> Self {
+        let choice = match options.color {
             Color::Auto => anstream::ColorChoice::Auto,
             Color::Always => anstream::ColorChoice::Always,
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { manner, live: Arc::new(live::Live::new(&manner)), secrets }
+        Self { options, live: live::Live::new(options), secrets }
     }
 
-    /// A page whose texts are masked before they are laid out: a mask is found only in a text that is not yet broken.
-    fn page(&self, width: usize) -> Page {
-        Page::masking(width, self.secrets.clone())
-    }
-
-    /// The manner.
-    pub fn manner(&self) -> &Manner {
-        &self.manner
+    /// How to talk.
+    pub fn options(&self) -> &OutputOptions {
+        &self.options
     }
 
     /// Where work sends its events.
     pub fn events(&self) -> Events {
         let (live, secrets) = (Arc::clone(&self.live), self.secrets.clone());
-        Events::to(move |event| live.event(&event.scrubbed(&|text| secrets.scrub(text).into_owned())))
+        Events::stamped(move |mut stamped| {
+            stamped.event = stamped.event.scrubbed(&|text| secrets.scrub(text).into_owned());
+            live.event(&stamped);
+        })
     }
 
     /// Writes a result to stdout.
@@ -107,73 +111,82 @@ impl Ui {
     /// # Errors
     /// When stdout cannot be written; a closed pipe is no error.
     pub fn report(&self, report: &impl Report) -> Result<()> {
-        self.live.settle();
-        match self.manner.output {
-            Output::Human => {
-                let mut page = self.page(result_width());
-                report.human(&mut page);
-                self.write(page.text().as_bytes())
-            }
-            Output::Json => {
-                let mut text = serde_json::to_string_pretty(report)
-                    .map_err(|e| CommandError::new(Exit::Failure, "write the result as JSON").because(e))?;
-                text.push('\n');
-                self.write(self.secrets.scrub_json(&text).as_bytes())
-            }
-        }
+        self.report_masked(report, &self.secrets)
     }
 
-    /// Writes bytes to stdout as they are, secrets too: for verbs that are asked for the values themselves.
+    /// The same past whatever masks secrets on their way out: for verbs that were asked to show them.
+    ///
+    /// # Errors
+    /// As [`Ui::report`].
+    pub fn report_in_the_clear(&self, report: &impl Report) -> Result<()> {
+        self.report_masked(report, &Secrets::default())
+    }
+
+    fn report_masked(&self, report: &impl Report, secrets: &Secrets) -> Result<()> {
+        self.live.settle();
+        let text = match self.options.output {
+            Output::Human => self.page_of(report, columns(io::stdout()), secrets).ansi(),
+            Output::Json => {
+                let text = serde_json::to_string_pretty(report)
+                    .map_err(|e| CommandError::new(Exit::Failure, "write the result as JSON").because(e))?;
+                escape::json(&secrets.scrub_json(&text)).into_owned() + "\n"
+            }
+        };
+        let mut out = anstream::stdout().lock();
+        written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// Writes bytes to stdout as they are, secrets too: for verbs that are asked for the values themselves. On a
+    /// terminal what would steer it is spelt out.
     ///
     /// # Errors
     /// When stdout cannot be written; a closed pipe is no error.
     pub fn data(&self, bytes: &[u8]) -> Result<()> {
         self.live.settle();
         let mut out = io::stdout().lock();
-        written(out.write_all(bytes).and_then(|()| out.flush()))
+        let shown = match std::str::from_utf8(bytes) {
+            Ok(text) if out.is_terminal() => escape::lines(text),
+            _ => return written(out.write_all(bytes).and_then(|()| out.flush())),
+        };
+        written(out.write_all(shown.as_bytes()).and_then(|()| out.flush()))
     }
 
-    fn write(&self, text: &[u8]) -> Result<()> {
-        let mut out = anstream::stdout().lock();
-        written(out.write_all(text).and_then(|()| out.flush()))
-    }
-
-    /// Says a line to the person (stderr), unless quiet or JSON is asked for.
-    pub fn talk(&self, line: &str) {
-        if !self.manner.quiet && self.manner.output == Output::Human {
+    /// Says something to the person (stderr), unless quiet or JSON is asked for.
+    pub fn talk(&self, text: &str) {
+        if !self.options.quiet && self.options.output == Output::Human {
             self.live.settle();
-            say(&self.secrets.scrub(line));
+            let mut page = self.page(columns(io::stderr()));
+            page.wrapped("", "", text);
+            say(&page.ansi());
         }
     }
 
     /// Shows a plan before it is confirmed: always on stderr in human output, so that stdout stays data.
     pub fn plan(&self, plan: &impl Report) {
-        if self.manner.output == Output::Human {
+        if self.options.output == Output::Human {
             self.live.settle();
-            let mut page = self.page(width());
-            plan.human(&mut page);
-            say(page.text().trim_end_matches('\n'));
+            say(&self.page_of(plan, columns(io::stderr()), &self.secrets).ansi());
         }
     }
 
     /// Shows an error: what failed on what, the causes, the ways out.
     pub fn error(&self, error: &CommandError) {
         self.live.settle();
-        if self.manner.output == Output::Json {
+        if self.options.output == Output::Json {
             let value = serde_json::json!({"error": {
                 "code": error.exit().code(), "kind": error.exit().name(), "message": error.message(),
                 "causes": error.causes(), "hints": error.hints(),
             }});
-            return say(&self.secrets.scrub_json(&value.to_string()));
+            return say(&(escape::json(&self.secrets.scrub_json(&value.to_string())).into_owned() + "\n"));
         }
-        let mut page = self.page(width());
+        let mut page = self.page(columns(io::stderr()));
         page.error(error);
-        say(page.text().trim_end_matches('\n'));
+        say(&page.ansi());
     }
 
     /// Whether somebody can be asked.
     pub fn can_ask(&self) -> bool {
-        !self.manner.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
+        !self.options.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Asks a plain question; `--yes` answers it.
@@ -181,12 +194,11 @@ impl Ui {
     /// # Errors
     /// [`Exit::Unconfirmed`] when the answer is no, or nobody can be asked.
     pub fn confirm(&self, question: &str) -> Result<()> {
-        if self.manner.yes {
+        if self.options.yes {
             return Ok(());
         }
         if !self.can_ask() {
-            return Err(CommandError::new(Exit::Unconfirmed, format!("nobody to ask: {question}"))
-                .hint("Add --yes to go on without being asked."));
+            return Err(self.no_answer(question).hint("Add --yes to go on without being asked."));
         }
         match self.ask(&format!("{question} [y/N] "))?.trim() {
             "y" | "Y" | "yes" => Ok(()),
@@ -199,16 +211,16 @@ impl Ui {
     /// # Errors
     /// [`Exit::Unconfirmed`] when the name is not given right, or nobody can be asked.
     pub fn confirm_name(&self, what: &str, name: &str, given: Option<&str>) -> Result<()> {
+        let way_on = format!("Add --confirm={name} to go on without being asked.");
         let refused = |given: &str| {
             CommandError::new(Exit::Unconfirmed, format!("`{given}` is not the name of {what}: nothing was changed"))
-                .hint(format!("Add --confirm={name} to go on without being asked."))
+                .hint(&way_on)
         };
         if let Some(given) = given {
             return if given == name { Ok(()) } else { Err(refused(given)) };
         }
         if !self.can_ask() {
-            return Err(CommandError::new(Exit::Unconfirmed, format!("nobody to ask for the name of {what}"))
-                .hint(format!("Add --confirm={name} to go on without being asked.")));
+            return Err(self.no_answer(&format!("the name of {what}")).hint(&way_on));
         }
         let answer = self.ask(&format!("Type {name} (the name of {what}) to go on: "))?;
         if answer.trim() == name { Ok(()) } else { Err(refused(answer.trim())) }
@@ -221,23 +233,45 @@ impl Ui {
     /// # Errors
     /// The terminal cannot be read.
     pub fn ask_hidden(&self, question: &str, stop: &dyn Fn() -> bool) -> Result<Typed> {
-        if self.manner.no_input {
-            return Ok(Typed::Nobody);
+        if self.options.no_input {
+            return Ok(Typed::NoTerminal);
         }
-        self.live.settle();
-        hidden::ask(&self.secrets.scrub(question), stop)
+        let _paused = self.live.pause();
+        hidden::ask(&escape::one_line(&self.secrets.scrub(question)), stop)
             .map_err(|e| CommandError::new(Exit::Failure, "ask on the terminal").because(e))
     }
 
     fn ask(&self, question: &str) -> Result<String> {
-        self.live.settle();
+        let _paused = self.live.pause();
         let failed = |e: io::Error| CommandError::new(Exit::Failure, "ask on the terminal").because(e);
+        let question = escape::one_line(&self.secrets.scrub(question)).into_owned();
         let mut err = anstream::stderr().lock();
-        err.write_all(self.secrets.scrub(question).as_bytes()).and_then(|()| err.flush()).map_err(failed)?;
+        err.write_all(question.as_bytes()).and_then(|()| err.flush()).map_err(failed)?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map_err(failed)?;
         Ok(answer)
     }
+
+    fn no_answer(&self, question: &str) -> CommandError {
+        let why = if self.options.no_input { "--no-input was given" } else { "there is no terminal" };
+        CommandError::new(Exit::Unconfirmed, format!("confirmation needed, but {why}: {question}"))
+    }
+
+    fn page_of(&self, report: &impl Report, width: Option<usize>, secrets: &Secrets) -> Page {
+        let mut page = self.page(width).masking(secrets.clone());
+        report.human(&mut page);
+        page
+    }
+
+    /// A page whose texts are masked before they are laid out: a mask is found only in a text that is not yet broken.
+    fn page(&self, width: Option<usize>) -> Page {
+        Page::new(width).masking(self.secrets.clone()).verbose(self.options.verbose > 0)
+    }
+}
+
+/// Writes a text that is ready to be shown: what parsing the command line says, before there is a [`Ui`].
+pub fn usage(text: &str) {
+    say(&escape::lines(text));
 }
 
 /// A reader that stopped reading (`dr ... | head`) is no failure of ours.
@@ -252,19 +286,16 @@ fn written(result: io::Result<()>) -> Result<()> {
 
 /// Talk that cannot be heard is lost without harm.
 fn say(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{text}");
+    if !text.is_empty() {
+        let mut err = anstream::stderr().lock();
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
 }
 
-/// The width of the terminal that talk goes to. Where there is none, wide enough that a table stays a table.
-fn width() -> usize {
-    columns(terminal_size::terminal_size_of(io::stderr()).or_else(|| terminal_size::terminal_size_of(io::stdout())))
-}
-
-/// The width of what results are written to: a pipe is wide, whatever stderr is.
-fn result_width() -> usize {
-    columns(terminal_size::terminal_size_of(io::stdout()))
-}
-
-fn columns(size: Option<(terminal_size::Width, terminal_size::Height)>) -> usize {
-    size.map_or(160, |(width, _)| usize::from(width.0)).max(20)
+/// The columns of a terminal; nothing where the stream is none.
+fn columns(stream: impl IsTerminal + std::os::fd::AsFd) -> Option<usize> {
+    /// What a terminal has that does not say (a serial line, some containers).
+    const UNSAID: usize = 80;
+    let said = |stream| terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0));
+    stream.is_terminal().then(|| said(stream).unwrap_or(UNSAID).max(20))
 }

@@ -1,21 +1,15 @@
-//! Text for people, built in memory: lines, fields, tables, marks. Colour is written as escapes, which the streams
-//! strip where it is not wanted; every page must read well without it.
+//! Pages for people, built in memory: lines, fields, tables, findings. Every page reads well without its colours.
+//!
+//! On a terminal running text is broken at words and tables are fitted to the width. Elsewhere (a pipe, a file) nothing
+//! is broken or shortened: one thing is one line, so that it can be searched and cut.
 
-use std::fmt::Write as _;
-
-use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
+use super::escape;
+use super::styled::{Role, Styled};
 use crate::error::CommandError;
 use crate::values::Secrets;
-
-pub(super) const BOLD: Style = Style::new().bold();
-pub(super) const DIM: Style = Style::new().dimmed();
-pub(super) const GREEN: Style = AnsiColor::Green.on_default();
-pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
-pub(super) const RED: Style = AnsiColor::Red.on_default();
-pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
 
 /// The most columns that running text takes.
 const READABLE: usize = 100;
@@ -29,18 +23,14 @@ pub enum Mark {
     Warn,
     /// It does not work.
     Bad,
-    /// Just said.
-    Plain,
 }
 
-impl Mark {
-    /// The word, coloured.
-    pub fn word(self) -> String {
-        match self {
-            Self::Ok => paint(GREEN, "ok"),
-            Self::Warn => paint(YELLOW, "warn"),
-            Self::Bad => paint(RED, "bad"),
-            Self::Plain => String::new(),
+impl From<Mark> for Styled {
+    fn from(mark: Mark) -> Self {
+        match mark {
+            Mark::Ok => Self::new(Role::Good, "ok"),
+            Mark::Warn => Self::new(Role::Caution, "warn"),
+            Mark::Bad => Self::new(Role::Bad, "bad"),
         }
     }
 }
@@ -48,166 +38,199 @@ impl Mark {
 /// A page under construction.
 #[derive(Debug)]
 pub struct Page {
-    text: String,
-    width: usize,
+    lines: Vec<Styled>,
+    width: Option<usize>,
+    verbose: bool,
     secrets: Secrets,
 }
 
 impl Page {
-    /// An empty page of the given width in columns.
-    pub fn new(width: usize) -> Self {
-        Self::masking(width, Secrets::default())
+    /// An empty page for a terminal of the given width, or, without one, for a pipe or a file.
+    pub fn new(width: Option<usize>) -> Self {
+        Self { lines: Vec::new(), width, verbose: false, secrets: Secrets::default() }
     }
 
     /// The same, with what `secrets` knows masked in each text before the text is laid out.
-    pub fn masking(width: usize, secrets: Secrets) -> Self {
-        Self { text: String::new(), width, secrets }
+    #[must_use]
+    pub fn masking(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
     }
 
-    /// The width in columns.
-    pub fn width(&self) -> usize {
+    /// The same, shortening nothing and leaving nothing out.
+    #[must_use]
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Whether all is to be shown, however long.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
+    /// The width of the terminal, if it is for one.
+    pub(super) fn width(&self) -> Option<usize> {
         self.width
     }
 
-    /// What was written, with colour escapes.
-    pub fn text(&self) -> &str {
-        &self.text
+    /// The page without colours.
+    pub fn plain(&self) -> String {
+        self.lines.iter().map(|line| line.plain() + "\n").collect()
     }
 
-    /// A line as it is.
-    pub fn line(&mut self, line: impl AsRef<str>) {
-        self.text.push_str(&self.secrets.scrub(line.as_ref()));
-        self.text.push('\n');
+    /// The page with escapes for the colours.
+    pub fn ansi(&self) -> String {
+        self.lines.iter().map(|line| line.ansi() + "\n").collect()
+    }
+
+    /// Text as it is laid out already, whatever its length; its line ends end lines.
+    pub fn line(&mut self, text: impl Into<Styled>) {
+        self.push(self.safe(text.into(), |text| escape::lines(text).into_owned()));
     }
 
     /// An empty line.
     pub fn gap(&mut self) {
-        self.text.push('\n');
+        self.lines.push(Styled::default());
     }
 
     /// A heading.
     pub fn heading(&mut self, text: &str) {
-        self.line(paint(BOLD, text));
+        self.wrapped("", "", Styled::new(Role::Strong, text));
     }
 
-    /// Running text, broken at words, each line after `indent`; the first after `first`.
-    pub fn wrapped(&mut self, first: &str, indent: &str, text: &str) {
-        let text = self.secrets.scrub(text);
-        let mut line = first.to_owned();
-        let mut empty = true;
-        for word in text.split(' ') {
-            let needed = visible(&line) + usize::from(!empty) + visible(word);
-            if needed > self.width.min(READABLE) && !empty {
-                self.line(line);
-                line = indent.to_owned();
-                empty = true;
+    /// Running text behind `first`, broken at words, each further line after `indent`.
+    pub fn wrapped(&mut self, first: impl Into<Styled>, indent: &str, text: impl Into<Styled>) {
+        let room = self.width.map_or(usize::MAX, |width| width.min(READABLE));
+        let mut line = first.into();
+        let mut is_empty = true;
+        let text = self.safe(text.into(), |text| escape::lines(text).replace('\t', " "));
+        for word in words(&text) {
+            let Word::Text(word) = word else {
+                self.lines.push(std::mem::replace(&mut line, indent.into()));
+                is_empty = true;
+                continue;
+            };
+            if !is_empty && line.width() + 1 + word.width() > room {
+                self.lines.push(std::mem::replace(&mut line, indent.into()));
+            } else if !is_empty {
+                line = line.then(Role::Plain, " ");
             }
-            if !empty {
-                line.push(' ');
-            }
-            line.push_str(word);
-            empty = false;
+            line = line.join(word);
+            is_empty = false;
         }
-        self.line(line);
+        self.lines.push(line);
     }
 
     /// `name   value`, names padded to `pad` columns.
-    pub fn field(&mut self, name: &str, value: impl AsRef<str>, pad: usize) {
-        let head = format!("{}{}", paint(DIM, name), " ".repeat(pad.saturating_sub(name.width()) + 2));
-        let indent = " ".repeat(pad + 2);
-        if self.width < pad + 30 {
-            self.line(format!("{}:", paint(DIM, name)));
-            self.wrapped("  ", "  ", value.as_ref());
-        } else {
-            self.wrapped(&head, &indent, value.as_ref());
+    fn field(&mut self, name: &str, value: impl Into<Styled>, pad: usize) {
+        let name = Styled::new(Role::Faint, name);
+        match self.width {
+            Some(width) if width < pad + 30 => {
+                self.lines.push(name.then(Role::Plain, ":"));
+                self.wrapped("  ", "  ", value);
+            }
+            _ => self.wrapped(name.padded(pad + 2), &" ".repeat(pad + 2), value),
         }
     }
 
-    /// Several fields under each other, aligned.
-    pub fn fields(&mut self, fields: &[(&str, String)]) {
+    /// Several fields under each other, aligned: the names are the page's own, so the columns do not hang on content.
+    pub fn fields<V: Into<Styled> + Clone>(&mut self, fields: &[(&str, V)]) {
         let pad = fields.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
         for (name, value) in fields {
-            self.field(name, value, pad);
+            self.field(name, value.clone(), pad);
         }
     }
 
-    /// A table. Where it is wider than the page, each row becomes a small paragraph of its own.
-    pub fn table(&mut self, heads: &[&str], rows: &[Vec<String>]) {
-        let masked = |cell: &String| self.secrets.scrub(cell).into_owned();
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(masked).collect()).collect();
-        let rows = rows.as_slice();
-        let mut widths: Vec<usize> = heads.iter().map(|head| head.width()).collect();
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(visible(cell));
-            }
-        }
-        if widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1) > self.width {
-            return self.stacked(heads, rows);
-        }
-        let line = |cells: &mut dyn Iterator<Item = (String, usize)>| {
-            let mut text = String::new();
-            for (cell, width) in cells {
-                let fill = width.saturating_sub(visible(&cell)) + 2;
-                let _ = write!(text, "{cell}{}", " ".repeat(fill));
-            }
-            text.trim_end().to_owned()
-        };
-        self.line(line(&mut heads.iter().map(|head| paint(DIM, head)).zip(widths.iter().copied())));
-        for row in rows {
-            self.line(line(&mut row.iter().cloned().zip(widths.iter().copied())));
-        }
-    }
-
-    fn stacked(&mut self, heads: &[&str], rows: &[Vec<String>]) {
-        let pad = heads.iter().map(|head| head.width()).max().unwrap_or(0);
-        for (index, row) in rows.iter().enumerate() {
-            if index > 0 {
-                self.gap();
-            }
-            for (head, cell) in heads.iter().zip(row) {
-                if !cell.is_empty() {
-                    self.field(head, cell, pad);
-                }
-            }
-        }
-    }
-
-    /// A finding: mark, subject, text, and the command that mends it.
+    /// A finding: mark, text, and the command that fixes it.
     pub fn finding(&mut self, mark: Mark, text: &str, fix: Option<&str>) {
-        let word = mark.word();
-        let head = format!("{word}{} ", " ".repeat(4usize.saturating_sub(visible(&word))));
-        self.wrapped(&head, "     ", text);
+        self.wrapped(Styled::from(mark).padded(5), "     ", text);
         if let Some(fix) = fix {
-            self.wrapped(&format!("     {} ", paint(CYAN, "->")), "        ", fix);
+            self.wrapped(Styled::from("     ").then(Role::Pointer, "->").then(Role::Plain, " "), "        ", fix);
         }
     }
 
     /// What to do next.
     pub fn next(&mut self, command: &str) {
-        self.wrapped(&format!("{} ", paint(CYAN, "next:")), "      ", command);
+        self.labelled(Role::Pointer, "next:", command);
     }
 
-    /// An error with its causes and hints.
+    /// A warning, and what to do about it.
+    pub fn warning(&mut self, message: &str, hint: Option<&str>) {
+        self.labelled(Role::Caution, "warning:", message);
+        if let Some(hint) = hint {
+            self.labelled(Role::Pointer, "hint:", hint);
+        }
+    }
+
+    /// An error with its causes, the run that it leaves open, and its hints.
     pub fn error(&mut self, error: &CommandError) {
-        self.wrapped(&format!("{} ", paint(RED.bold(), "error:")), "       ", error.message());
+        self.labelled(Role::Bad, "error:", error.message());
         for cause in error.causes() {
-            self.wrapped(&format!("  {} ", paint(DIM, "caused by:")), "             ", &cause);
+            let first = Styled::from("  ").then(Role::Faint, "caused by:").then(Role::Plain, " ");
+            self.wrapped(first, "             ", cause);
         }
         for hint in error.hints() {
-            self.wrapped(&format!("{} ", paint(CYAN, "hint:")), "      ", hint);
+            self.labelled(Role::Pointer, "hint:", hint);
         }
+    }
+
+    fn labelled(&mut self, role: Role, label: &str, text: &str) {
+        let first = Styled::new(role, label).then(Role::Plain, " ");
+        self.wrapped(first, &" ".repeat(label.width() + 1), text);
+    }
+
+    /// Adds lines that were laid out elsewhere in `ui`.
+    pub(super) fn push(&mut self, text: Styled) {
+        let mut line = Styled::default();
+        for (role, piece) in text.pieces() {
+            let mut parts = piece.split('\n');
+            line = line.then(role, parts.next().unwrap_or_default());
+            for part in parts {
+                self.lines.push(std::mem::replace(&mut line, Styled::new(role, part)));
+            }
+        }
+        self.lines.push(line);
+    }
+
+    /// What may be shown of a text: secrets masked, and then made harmless. A secret that stands in several pieces is
+    /// masked at the price of their roles.
+    pub(super) fn safe(&self, text: Styled, harmless: impl FnMut(&str) -> String) -> Styled {
+        let whole = text.plain();
+        let masked = self.secrets.scrub(&whole);
+        if masked == whole {
+            return text.map(harmless);
+        }
+        let pieces = text.map(|piece| self.secrets.scrub(piece).into_owned());
+        if pieces.plain() == masked { pieces.map(harmless) } else { Styled::from(masked.into_owned()).map(harmless) }
     }
 }
 
-/// `text` in a style.
-pub fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
+/// A piece of running text.
+enum Word {
+    Text(Styled),
+    LineEnd,
 }
 
-/// The columns that a text takes, escapes left out.
-pub(super) fn visible(text: &str) -> usize {
-    if text.contains('\u{1b}') { anstream::adapter::strip_str(text).to_string().width() } else { text.width() }
+/// The words of a text. Several spaces in a row stay: they set parts of a line off from each other.
+fn words(text: &Styled) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut word = Styled::default();
+    for (role, piece) in text.pieces() {
+        for (index, line) in piece.split('\n').enumerate() {
+            if index > 0 {
+                words.extend([Word::Text(std::mem::take(&mut word)), Word::LineEnd]);
+            }
+            for (index, part) in line.split(' ').enumerate() {
+                if index > 0 {
+                    words.push(Word::Text(std::mem::take(&mut word)));
+                }
+                word = word.then(role, part);
+            }
+        }
+    }
+    words.push(Word::Text(word));
+    words
 }
 
 /// A time for people, in UTC: `2026-08-20 10:00:05Z`.
@@ -220,30 +243,16 @@ mod tests {
     use super::*;
     use crate::error::Exit;
 
-    fn plain(page: &Page) -> String {
-        anstream::adapter::strip_str(page.text()).to_string()
-    }
-
-    #[test]
-    fn a_table_too_wide_for_the_page_becomes_paragraphs() {
-        let rows = vec![vec!["a".into(), "first".into()], vec!["b".into(), "second".into()]];
-        let mut wide = Page::new(40);
-        wide.table(&["id", "text"], &rows);
-        assert_eq!(plain(&wide), "id  text\na   first\nb   second\n");
-        let mut narrow = Page::new(8);
-        narrow.table(&["id", "text"], &rows);
-        assert_eq!(plain(&narrow), "id:\n  a\ntext:\n  first\n\nid:\n  b\ntext:\n  second\n");
-    }
-
     #[test]
     fn a_secret_that_wrapping_would_break_is_masked_whole() {
         let secrets = Secrets::default();
         secrets.learn(b"correct horse battery");
-        let mut page = Page::masking(20, secrets);
+        let mut page = Page::new(Some(20)).masking(secrets);
         page.wrapped("", "  ", "it said correct horse battery staple");
-        page.table(&["a"], &[vec!["correct horse battery".into()]]);
+        page.line(Styled::from("correct ").then(Role::Bad, "horse battery"));
+        page.table(&["a"], &[vec!["correct horse battery"]]);
         page.error(&CommandError::new(Exit::Failure, "no correct horse battery").hint("correct horse battery"));
-        let text = plain(&page);
+        let text = page.plain();
         assert!(!text.contains("horse") && text.contains("••••••••"), "{text}");
     }
 
@@ -252,11 +261,21 @@ mod tests {
         let error = CommandError::new(Exit::Failure, "read bundle x")
             .because(std::io::Error::other("no such file"))
             .hint("Look at `dr bundle list`.");
-        let mut page = Page::new(24);
+        let mut page = Page::new(Some(24));
         page.error(&error);
         assert_eq!(
-            plain(&page),
+            page.plain(),
             "error: read bundle x\n  caused by: no such\n             file\nhint: Look at `dr bundle\n      list`.\n"
         );
+        let mut piped = Page::new(None);
+        piped.error(&error);
+        assert_eq!(piped.plain(), "error: read bundle x\n  caused by: no such file\nhint: Look at `dr bundle list`.\n");
+    }
+
+    #[test]
+    fn a_text_of_several_lines_keeps_them_and_steers_nothing() {
+        let mut page = Page::new(Some(40));
+        page.finding(Mark::Warn, "helm said:\n\tError: x\u{1b}[2J", None);
+        assert_eq!(page.plain(), "warn helm said:\n      Error: x\\u{1b}[2J\n");
     }
 }

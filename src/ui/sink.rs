@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Output, say};
+use super::{Output, escape, say};
 use crate::error::{CommandError, Exit, Result};
 use crate::values::Secrets;
 
@@ -59,7 +59,8 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         // A trace that cannot be heard is lost without harm.
-        let _ = io::stderr().lock().write_all(&self.secrets.scrub_bytes(&self.bytes));
+        let masked = self.secrets.scrub_bytes(&self.bytes);
+        let _ = io::stderr().lock().write_all(escape::lines(&String::from_utf8_lossy(&masked)).as_bytes());
     }
 }
 
@@ -72,12 +73,12 @@ pub fn catch_panics(output: Output, secrets: Secrets) {
             payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let (message, hint) = last_words(&place, said.unwrap_or("no message"), &secrets);
         match output {
-            Output::Human => say(&format!("error: {message}\nhint: {hint}")),
+            Output::Human => say(&escape::lines(&format!("error: {message}\nhint: {hint}\n"))),
             Output::Json => {
                 let error = serde_json::json!({"error": {
                     "code": Exit::Panic.code(), "kind": Exit::Panic.name(), "message": message, "causes": [], "hints": [hint],
                 }});
-                say(&error.to_string());
+                say(&(escape::json(&error.to_string()).into_owned() + "\n"));
             }
         }
     }));
@@ -87,7 +88,7 @@ fn last_words(place: &str, said: &str, secrets: &Secrets) -> (String, String) {
     // A payload of one line is a sentence of ours; what follows may quote whole values.
     let first = said.lines().next().unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
-    let message = format!("dr {version} has a fault: {} (at {place})", secrets.scrub(first));
+    let message = format!("internal error (bug) in dr {version}: {} (at {place})", secrets.scrub(first));
     let hint = "Please report these two lines and the verb that was run. What was begun is put back or resumed by the \
                 next `dr` command; `dr run list` shows it."
         .to_owned();

@@ -51,7 +51,7 @@ impl Report for DriftReport {
             page.finding(Mark::Warn, note, None);
         }
         for ignored in &self.ignored {
-            page.wrapped("meant  ", "       ", &format!("{} {}: {}", ignored.object, ignored.path, ignored.reason));
+            page.wrapped("meant  ", "       ", format!("{} {}: {}", ignored.object, ignored.path, ignored.reason));
         }
         if !self.drift.is_empty() {
             page.gap();
@@ -144,9 +144,9 @@ mod tests {
             }],
             notes: Vec::new(),
         };
-        let mut page = Page::new(80);
+        let mut page = Page::new(Some(80));
         report.human(&mut page);
-        let text = anstream::adapter::strip_str(page.text()).to_string();
+        let text = page.plain();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for line in [
             "cluster  2 of 57 objects differ",

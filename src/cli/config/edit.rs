@@ -118,7 +118,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
 
 /// Whether to open the editor once more on what was refused.
 fn again(ui: &Ui, refused: &CommandError) -> bool {
-    if !ui.can_ask() || ui.manner().yes {
+    if !ui.can_ask() || ui.options().yes {
         return false;
     }
     ui.error(refused);

@@ -36,7 +36,7 @@ pub struct ExtractArgs {
 
 /// Runs the verb.
 pub fn run(ctx: &Ctx, ui: &Ui, args: &ExtractArgs) -> Result<Exit> {
-    let form = match (args.raw, ui.manner().output) {
+    let form = match (args.raw, ui.options().output) {
         (true, _) => Form::Raw,
         (false, Output::Json) => Form::Json,
         (false, Output::Human) => Form::Written,

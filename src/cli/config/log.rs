@@ -78,34 +78,14 @@ impl Report for Log {
             return page.next("dr deploy -f values.yaml --version V");
         }
         let installs = self.install == "all";
-        let mut rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs)).collect();
+        let rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs)).collect();
         let mut heads = vec!["id", "at", "state", "version", "rev", "values", "why"];
         if installs {
             heads.insert(1, "install");
         }
-        fit_last(&mut rows, page.width());
         page.table(&heads, &rows);
         if self.total > self.deployments.len() {
             page.line(format!("... and {} more: --limit {}", self.total - self.deployments.len(), self.total));
-        }
-    }
-}
-
-/// Cuts the last cell of each row so that the row fits the page, as long as that leaves something to read.
-fn fit_last(rows: &mut [Vec<String>], width: usize) {
-    const LEAST: usize = 12;
-    let columns = rows.first().map_or(0, Vec::len).saturating_sub(1);
-    let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(5);
-    let taken: usize = (0..columns).map(|column| longest(column) + 2).sum();
-    let room = width.saturating_sub(taken);
-    if room < LEAST {
-        return;
-    }
-    for cell in rows.iter_mut().filter_map(|row| row.last_mut()) {
-        if let Some((cut, _)) = cell.char_indices().nth(room.saturating_sub(1)).filter(|_| cell.chars().count() > room)
-        {
-            cell.truncate(cut);
-            cell.push('…');
         }
     }
 }

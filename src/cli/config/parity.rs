@@ -7,7 +7,7 @@ use clap::Args;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::parity::{self, Exported, Parity, Verdict};
-use crate::ui::{Mark, Page, Report, Ui};
+use crate::ui::{Mark, Page, Report, Styled, Ui};
 
 /// Prove that two sites have the same keys, without moving one; exit code 2 when they have not
 ///
@@ -58,7 +58,7 @@ impl Report for Parity {
     fn human(&self, page: &mut Page) {
         page.fields(&[("A", self.a.clone()), ("B", self.b.clone())]);
         page.gap();
-        let rows: Vec<Vec<String>> = self
+        let rows: Vec<Vec<Styled>> = self
             .keys
             .iter()
             .map(|line| {
@@ -72,10 +72,10 @@ impl Report for Parity {
                     (Verdict::MissingInB, _) => "missing in B",
                     (Verdict::MissingInBoth, _) => "set in neither",
                 };
-                vec![mark.word(), line.key.to_string(), is.to_owned()]
+                vec![Styled::from(line.key.to_string()), mark.into(), is.into()]
             })
             .collect();
-        page.table(&["", "key", "is"], &rows);
+        page.table(&["key", "state", "is"], &rows);
         page.gap();
         if self.ok {
             return page.line("Both sites have the keys that they must have in common.");
@@ -89,7 +89,7 @@ impl Report for Parity {
 impl Report for Exported {
     fn human(&self, page: &mut Page) {
         page.line(format!("{} has the fingerprints of {} keys of {}.", self.path.display(), self.keys, self.of));
-        page.wrapped("", "", &format!("Only {} can compare with it.", self.recipients.join(", ")));
+        page.wrapped("", "", format!("Only {} can compare with it.", self.recipients.join(", ")));
         page.next(&format!("on the other host: dr config parity {} live", self.path.display()));
     }
 }

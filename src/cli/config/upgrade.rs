@@ -78,7 +78,7 @@ impl Report for Upgraded {
             page.gap();
             page.line(title);
             for item in items {
-                page.wrapped("  ", "      ", &said(item));
+                page.wrapped("  ", "      ", said(item));
             }
         }
         if self.items.is_empty() {

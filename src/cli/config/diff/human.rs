@@ -1,30 +1,24 @@
 //! Differences for people: one line each, what differs within a text under it.
 
-use anstyle::{AnsiColor, Style};
-
 use crate::ops::config::Compared;
-use crate::ui::Page;
+use crate::ui::{Page, Role, Styled};
 use crate::values::diff::{Change, Class, Diff, Field, Hunk, Inside, Renamed, Shown, Sign, What};
 
-const ADDED: Style = AnsiColor::Green.on_default();
-const REMOVED: Style = AnsiColor::Red.on_default();
-const CHANGED: Style = AnsiColor::Yellow.on_default();
-const ASIDE: Style = Style::new().dimmed();
+const ADDED: Role = Role::Good;
+const REMOVED: Role = Role::Bad;
+const CHANGED: Role = Role::Caution;
+const ASIDE: Role = Role::Faint;
 /// Longer values are cut; `--raw` and JSON have them whole.
 const LONGEST: usize = 200;
 /// Of the lines of one text, no more are shown.
 const MOST_LINES: usize = 60;
-
-fn paint(style: Style, text: &str) -> String {
-    format!("{style}{text}{style:#}")
-}
 
 fn plural(count: usize, one: &str) -> String {
     crate::text::plural(count as u64, one)
 }
 
 /// The whole page.
-pub(super) fn page(page: &mut Page, compared: &Compared, verbose: u8) {
+pub(super) fn page(page: &mut Page, compared: &Compared) {
     let Compared { from, to, diff, .. } = compared;
     match diff.class {
         Class::Same => page.line(format!("{from} and {to} are the same, byte for byte.")),
@@ -33,43 +27,44 @@ pub(super) fn page(page: &mut Page, compared: &Compared, verbose: u8) {
             page.line(format!(
                 "Helm reads the same from {from} and {to}: only comments or layout differ (--raw shows them)."
             ));
-            page.wrapped("", "  ", &format!("What differs: {words}."));
+            page.wrapped("", "  ", format!("What differs: {words}."));
         }
         Class::Ignored => page.line(format!("{from} and {to} differ in nothing but what was left out.")),
         Class::Changed => {
             page.heading(&format!("{from} -> {to}: {}", diff.summary()));
             change_lines(page, diff);
             if let Some(layout) = diff.layout {
-                page.wrapped("", "  ", &paint(ASIDE, &format!("Besides: {}.", layout.words())));
+                page.wrapped("", "  ", Styled::new(ASIDE, format!("Besides: {}.", layout.words())));
             }
         }
     }
-    aside(page, compared, verbose);
+    aside(page, compared);
 }
 
 /// What was left out, and what the masks mean.
-fn aside(page: &mut Page, compared: &Compared, verbose: u8) {
+fn aside(page: &mut Page, compared: &Compared) {
     let passed = &compared.diff.passed;
-    let more = if verbose == 0 { " (-v shows them)" } else { ":" };
+    let more = if page.is_verbose() { ":" } else { " (-v shows them)" };
     if !passed.ignored.is_empty() {
-        page.line(paint(ASIDE, &format!("{} ignored{more}", plural(passed.ignored.len(), "difference"))));
+        page.line(Styled::new(ASIDE, format!("{} ignored{more}", plural(passed.ignored.len(), "difference"))));
     }
-    if verbose > 0 {
+    if page.is_verbose() {
         for ignored in &passed.ignored {
             let why = ignored.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            page.wrapped("  ", "    ", &format!("{}  by {}{why}", ignored.path, ignored.by));
+            page.wrapped("  ", "    ", format!("{}  by {}{why}", ignored.path, ignored.by));
         }
     }
     if passed.filtered > 0 {
-        page.line(paint(ASIDE, &format!("{} left out by --filter or --only", plural(passed.filtered, "change"))));
+        let text = format!("{} left out by --filter or --only", plural(passed.filtered, "change"));
+        page.line(Styled::new(ASIDE, text));
     }
-    if verbose > 0 && compared.diff.changes.iter().any(|change| change.secret) {
+    if page.is_verbose() && compared.diff.changes.iter().any(|change| change.secret) {
         let text = if compared.lasting_fingerprints {
             "The eight digits after a mask are a fingerprint under the vault's key: equal secrets have equal ones, in every diff."
         } else {
             "The eight digits after a mask are a fingerprint of this run: equal secrets have equal ones here, and others next time. The vault's key gives lasting ones."
         };
-        page.wrapped("", "", &paint(ASIDE, text));
+        page.wrapped("", "", Styled::new(ASIDE, text));
     }
 }
 
@@ -90,9 +85,9 @@ pub(super) fn brief(page: &mut Page, compared: &Compared) {
 pub(super) fn raw(page: &mut Page, compared: &Compared) {
     for line in compared.text.as_deref().unwrap_or_default().lines() {
         match line.chars().next() {
-            Some('+') => page.line(paint(ADDED, line)),
-            Some('-') => page.line(paint(REMOVED, line)),
-            Some('@') => page.line(paint(CHANGED, line)),
+            Some('+') => page.line(Styled::new(ADDED, line)),
+            Some('-') => page.line(Styled::new(REMOVED, line)),
+            Some('@') => page.line(Styled::new(CHANGED, line)),
             _ => page.line(line),
         }
     }
@@ -113,9 +108,9 @@ fn lines(page: &mut Page, changes: &[Change], renamed: &[Renamed], outer: &str) 
             }
             continue;
         }
-        let (sign, style) = sign(change.what);
-        let first = format!("{}{} ", indent(outer), paint(style, sign));
-        page.wrapped(&first, &format!("{}    ", indent(outer)), &format!("{outer}{}  {}", change.path, said(change)));
+        let (sign, role) = sign(change.what);
+        let first = Styled::from(indent(outer)).then(role, sign).then(Role::Plain, " ");
+        page.wrapped(first, &format!("{}    ", indent(outer)), format!("{outer}{}  {}", change.path, said(change)));
         match &change.inside {
             Some(Inside::Lines { hunks }) => hunk_lines(page, hunks),
             Some(Inside::Certificates { fields }) => field_lines(page, fields),
@@ -137,12 +132,12 @@ fn moved(page: &mut Page, found: &Renamed, change: &Change, outer: &str) {
         1 if change.path == found.to => change.new.as_ref().map(value).unwrap_or_default(),
         values => plural(values, "value"),
     };
-    let first = format!("{}{} ", indent(outer), paint(CHANGED, "~"));
+    let first = Styled::from(indent(outer)).then(CHANGED, "~").then(Role::Plain, " ");
     let text = format!("{outer}{}  renamed from {}  {what}", found.to, found.from);
-    page.wrapped(&first, &format!("{}    ", indent(outer)), &text);
+    page.wrapped(first, &format!("{}    ", indent(outer)), &text);
 }
 
-pub(super) fn sign(what: What) -> (&'static str, Style) {
+pub(super) fn sign(what: What) -> (&'static str, Role) {
     match what {
         What::Added => ("+", ADDED),
         What::Removed => ("-", REMOVED),
@@ -187,19 +182,19 @@ fn hunk_lines(page: &mut Page, hunks: &[Hunk]) {
         if left == 0 {
             break;
         }
-        page.line(format!("    {}", paint(CHANGED, &hunk.head())));
+        page.line(Styled::from("    ").then(CHANGED, hunk.head()));
         for line in hunk.lines.iter().take(left) {
-            let text = format!("{}{}", line.sign.char(), printable(&line.text));
-            match line.sign {
-                Sign::Same => page.line(format!("    {text}")),
-                Sign::Added => page.line(format!("    {}", paint(ADDED, &text))),
-                Sign::Removed => page.line(format!("    {}", paint(REMOVED, &text))),
-            }
+            let role = match line.sign {
+                Sign::Same => Role::Plain,
+                Sign::Added => ADDED,
+                Sign::Removed => REMOVED,
+            };
+            page.line(Styled::from("    ").then(role, format!("{}{}", line.sign.char(), line.text)));
         }
         left = left.saturating_sub(hunk.lines.len());
     }
     if all > MOST_LINES {
-        page.line(format!("    {}", paint(ASIDE, &format!("{} lines more (--raw has them)", all - MOST_LINES))));
+        page.line(Styled::from("    ").then(ASIDE, format!("{} lines more (--raw has them)", all - MOST_LINES)));
     }
 }
 
@@ -211,21 +206,15 @@ fn field_lines(page: &mut Page, fields: &[Field]) {
             of = &field.of;
             page.wrapped("    ", "      ", of);
         }
-        page.wrapped(if several { "      " } else { "    " }, "        ", &format!("{}: {}", field.name, both(field)));
+        page.wrapped(if several { "      " } else { "    " }, "        ", format!("{}: {}", field.name, both(field)));
     }
-}
-
-/// Text of a values file on its way to a terminal: control characters are spelt out, so that they control nothing.
-pub(super) fn printable(text: &str) -> String {
-    let spelt = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(spelt).collect()
 }
 
 /// Both sides of a field.
 pub(super) fn both(field: &Field) -> String {
-    match (field.old.as_deref().map(printable), field.new.as_deref().map(printable)) {
+    match (&field.old, &field.new) {
         (Some(old), Some(new)) => format!("{old} -> {new}"),
-        (None, Some(one)) | (Some(one), None) => one,
+        (None, Some(one)) | (Some(one), None) => one.clone(),
         (None, None) => String::new(),
     }
 }
@@ -259,15 +248,9 @@ mod tests {
     fn written(old: &str, new: &str, width: usize) -> String {
         let tree = |text: &str| Tree::parse(text.as_bytes()).unwrap();
         let scrubber = Scrubber::new(FingerprintKey::from_bytes(&[3; 32]));
-        let mut page = Page::new(width);
+        let mut page = Page::new(Some(width));
         change_lines(&mut page, &diff(&tree(old), &tree(new), &scrubber));
-        // Colours are all that may stand there as escapes.
-        let colours = |text: &str| {
-            ["\u{1b}[0m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[2m"]
-                .iter()
-                .fold(text.to_owned(), |text, code| text.replace(code, ""))
-        };
-        colours(page.text())
+        page.plain()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::human::{both, heading, printable, value};
+use super::human::{both, heading, value};
 use crate::ops::config::Compared;
 use crate::values::diff::{Change, Class, Inside, Renamed, What};
 
@@ -87,7 +87,7 @@ fn details(text: &mut String, changes: &[Change]) {
                 for hunk in hunks {
                     let _ = writeln!(body, "{}", hunk.head());
                     for line in &hunk.lines {
-                        let _ = writeln!(body, "{}{}", line.sign.char(), printable(&line.text));
+                        let _ = writeln!(body, "{}{}", line.sign.char(), line.text);
                     }
                 }
             }

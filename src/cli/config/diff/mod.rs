@@ -11,10 +11,10 @@ use serde::{Serialize, Serializer};
 pub(in crate::cli) use human::change_lines;
 
 use crate::cli::reveal;
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{Access, CompareAsk, Compared, compare};
-use crate::ui::{Output, Page, Report, Ui};
+use crate::ui::{Page, Report, Ui};
 use crate::values::diff::{Only, Options, Pattern};
 
 const AFTER: &str = "\
@@ -167,9 +167,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DiffArgs) -> Result<Exit> {
     };
     let compared = compare(ctx, ask).await?;
     let exit = compared.exit();
-    let written = Written { compared, format, verbose: ui.manner().verbose };
+    let written = Written { compared, format };
     if reveal {
-        in_the_clear(ui, &written)?
+        ui.report_in_the_clear(&written)?
     } else {
         ui.report(&written)?
     }
@@ -180,7 +180,6 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DiffArgs) -> Result<Exit> {
 struct Written {
     compared: Compared,
     format: Format,
-    verbose: u8,
 }
 
 impl Serialize for Written {
@@ -192,27 +191,11 @@ impl Serialize for Written {
 impl Report for Written {
     fn human(&self, page: &mut Page) {
         match self.format {
-            Format::Human => human::page(page, &self.compared, self.verbose),
+            Format::Human => human::page(page, &self.compared),
             Format::Brief => human::brief(page, &self.compared),
             Format::Markdown => page.line(markdown::page(&self.compared).trim_end()),
             Format::Raw => human::raw(page, &self.compared),
             Format::Json => page.line(serde_json::to_string_pretty(&self.compared).unwrap_or_default()),
         }
-    }
-}
-
-/// Writes the result past whatever masks secrets on their way out: showing them is what was asked for.
-fn in_the_clear(ui: &Ui, written: &Written) -> Result<()> {
-    if ui.manner().output == Output::Json {
-        let mut text = serde_json::to_vec_pretty(written)
-            .map_err(|e| CommandError::new(Exit::Failure, "write the result as JSON").because(e))?;
-        text.push(b'\n');
-        return ui.data(&text);
-    }
-    let mut page = Page::new(100);
-    written.human(&mut page);
-    match anstream::AutoStream::choice(&std::io::stdout()) {
-        anstream::ColorChoice::Never => ui.data(anstream::adapter::strip_str(page.text()).to_string().as_bytes()),
-        _ => ui.data(page.text().as_bytes()),
     }
 }
