@@ -33,6 +33,7 @@ pub mod settings;
 pub mod store;
 pub mod text;
 pub mod ui;
+pub mod ustar;
 pub mod values;
 pub mod vault;
 pub mod wire;

@@ -12,6 +12,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("event", 0),
     ("text", 0),
     ("parallel", 0),
+    ("ustar", 0),
     ("postgres", 1),
     ("values", 1),
     ("opschain", 2),

@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use super::host::{self, PodFiles};
-use super::protocol::{Facts, Failure, VolumeFacts};
+use super::protocol::{Failure, FailureKind, PodFacts, VolumeFacts};
 use crate::postgres::ControlData;
 
-/// Looks around.
+/// Looks around in the pod.
 ///
 /// # Errors
 /// When the volume is mounted and cannot be looked at.
-pub async fn look(files: &PodFiles) -> Result<Facts, Failure> {
-    Ok(Facts {
+pub async fn inspect(files: &PodFiles) -> Result<PodFacts, Failure> {
+    Ok(PodFacts {
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -58,5 +58,5 @@ fn names(folder: &Path) -> Result<Vec<String>, Failure> {
 pub async fn control(pgdata: &Path) -> Result<ControlData, Failure> {
     let text = host::output("pg_controldata", &[pgdata.display().to_string()], None).await?;
     ControlData::parse(&text)
-        .map_err(|error| Failure::new(super::protocol::FailureKind::Damaged, format!("{}: {error}", pgdata.display())))
+        .map_err(|error| Failure::new(FailureKind::Damaged, format!("{}: {error}", pgdata.display())))
 }

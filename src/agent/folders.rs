@@ -4,10 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
 
 use super::protocol::{Failure, FailureKind};
+
+/// Held while anything works on the pod's folders, by threads too, so that the work for an earlier link has ended
+/// before that for the next one begins.
+pub type VolumeGuard = Arc<OwnedMutexGuard<()>>;
 
 /// What is known of a stage that has been filled and checked. Lies beside it, as `dr-stage-<run>.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,11 @@
 //! What the agent finds around it: folders of the pod, and PostgreSQL's programs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
+use tokio::task::JoinError;
 
 use super::protocol::{Failure, FailureKind};
 use crate::postgres::argv::{self, Connection};
@@ -118,11 +119,11 @@ pub async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Failure::new(FailureKind::System, format!("the agent stopped in the middle: {error}"))),
+        Err(error) => Err(stopped(&error)),
     }
 }
 
-/// The name of `path` for an error.
-pub fn shown(path: &Path) -> std::path::Display<'_> {
-    path.display()
+/// The failure of a thread that has panicked.
+pub fn stopped(error: &JoinError) -> Failure {
+    Failure::new(FailureKind::System, format!("the agent stopped in the middle: {error}"))
 }

@@ -10,10 +10,10 @@ mod backup;
 mod facts;
 mod folders;
 mod host;
+mod replies;
 mod serve;
 mod stage;
 mod swap;
-mod tarball;
 mod worker;
 
 pub use attach::attach;

@@ -8,7 +8,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::postgres::argv::Connection;
+use crate::postgres::basebackup::BaseBackupError;
 use crate::postgres::{ControlData, Lsn};
+use crate::ustar::TarError;
 
 /// A request or reply with the number of the request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ pub enum Request {
     /// What the pod and its volume look like. Answer: `Facts`.
     Facts,
     /// A base backup with the WAL that belongs to it. Answers: `Log`, `Chunk`, `BaseDone`, `BackupDone`, a trailer.
-    Backup(BackupRequest),
+    Backup(Box<BackupRequest>),
     /// During a backup: where its WAL may end. No answer of its own.
     StopWal {
         /// WAL up to here is wanted; `None` means: up to the end of the base backup.
@@ -35,15 +37,13 @@ pub enum Request {
     /// Begins a fresh stage. Answer: `StageReady`.
     Stage(StageRequest),
     /// During a stage: a zstd frame of one chunk follows as data.
-    StageChunk(ChunkHead),
+    StageChunk(StageChunkHead),
     /// The stage has been sent whole; a trailer follows. Answer: `StageDone`.
     StageEnd,
     /// Puts the stage in the place of the data directory. Answer: `Swapped`.
     Swap(SwapRequest),
     /// Undoes a swap. Answer: `Undone`.
     PutBack,
-    /// Removes what this run left beside the data directory. Answer: `Cleaned`.
-    Clean,
     /// Ends the agent. Answer: `Finished`, a trailer.
     Finish,
 }
@@ -53,7 +53,7 @@ pub enum Request {
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
     /// To `Facts`.
-    Facts(Box<Facts>),
+    Facts(Box<PodFacts>),
     /// A line of a program in the pod.
     Log {
         /// The program.
@@ -78,21 +78,16 @@ pub enum Reply {
         /// Whether there was anything to undo.
         moved: bool,
     },
-    /// To `Clean`.
-    Cleaned {
-        /// The folders and files that were removed.
-        removed: Vec<String>,
-    },
     /// To `Finish`.
     Finished,
     /// To any request: it failed, and is over.
     Failed(Failure),
 }
 
-/// Which stream a chunk is a piece of.
+/// Which part of a backup a chunk is a piece of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Stream {
+pub enum BackupPart {
     /// `base.tar`: the data directory without WAL, PostgreSQL's manifest at its end.
     Base,
     /// `pg_wal.tar`: whole WAL segments and timeline histories, in order.
@@ -101,7 +96,7 @@ pub enum Stream {
     Manifest,
 }
 
-impl fmt::Display for Stream {
+impl fmt::Display for BackupPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Base => "base",
@@ -147,15 +142,31 @@ impl fmt::Debug for Digest {
 /// What is said of a chunk before its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkHead {
-    /// Which stream it is of.
-    pub stream: Stream,
-    /// Its place in the stream, from 0.
+    /// Which part it is of.
+    pub part: BackupPart,
+    /// Its place in the part, from 0.
     pub index: u32,
     /// How many bytes follow.
     pub stored_bytes: u64,
     /// Their SHA-256.
     pub stored_sha256: Digest,
-    /// How many bytes of the stream it holds.
+    /// How many bytes of the part it holds.
+    pub raw_bytes: u64,
+    /// The SHA-256 of those.
+    pub raw_sha256: Digest,
+}
+
+/// What is said of a chunk to be staged before its zstd frame. The frame needs no digest of its own: what it holds is
+/// held against that of the signed manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageChunkHead {
+    /// Which of the two tars it is of.
+    pub part: BackupPart,
+    /// Its place in the tar, from 0.
+    pub index: u32,
+    /// How many bytes follow.
+    pub frame_bytes: u64,
+    /// How many bytes of the tar it holds.
     pub raw_bytes: u64,
     /// The SHA-256 of those.
     pub raw_sha256: Digest,
@@ -188,17 +199,24 @@ pub const CHUNK_BYTES: u64 = 32 << 20;
 /// The least and most that a request may ask for: a few chunks must fit into the stream's window.
 pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);
 
-/// What was sent of one stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamTotals {
+/// What was sent of one part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartTotals {
     /// How many chunks.
     pub chunks: u32,
-    /// Bytes of the stream.
+    /// Bytes of the part.
     pub raw_bytes: u64,
-    /// Their SHA-256.
-    pub raw_sha256: Digest,
     /// Bytes of all its chunks as sent.
     pub stored_bytes: u64,
+}
+
+impl PartTotals {
+    /// Counts one chunk.
+    pub fn add(&mut self, head: &ChunkHead) {
+        self.chunks += 1;
+        self.raw_bytes += head.raw_bytes;
+        self.stored_bytes += head.stored_bytes;
+    }
 }
 
 /// The base backup is whole and every file in it is as PostgreSQL's manifest says.
@@ -232,11 +250,11 @@ pub struct BackupDone {
     /// The server's `server_version_num`, such as 150018.
     pub server_version: u32,
     /// The tar of the data directory.
-    pub base_totals: StreamTotals,
+    pub base_totals: PartTotals,
     /// The tar of the WAL.
-    pub wal_totals: StreamTotals,
+    pub wal_totals: PartTotals,
     /// PostgreSQL's manifest.
-    pub manifest_totals: StreamTotals,
+    pub manifest_totals: PartTotals,
 }
 
 /// A stage to be filled.
@@ -292,7 +310,7 @@ pub struct SwapReport {
 
 /// What the pod and its volume look like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct PodFacts {
     /// The user that the agent runs as.
     pub uid: u32,
     /// Its group.
@@ -368,6 +386,11 @@ impl Failure {
         Self { kind, message: message.into() }
     }
 
+    /// Whoever waited for `what` has gone.
+    pub fn given_up(what: &str) -> Self {
+        Self::new(FailureKind::System, format!("{what} was given up"))
+    }
+
     /// For `map_err` on I/O: what was tried on which file, and why it failed. A full volume has a kind of its own.
     pub fn io(act: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
         move |error| {
@@ -375,6 +398,32 @@ impl Failure {
             let kind = if full { FailureKind::Space } else { FailureKind::System };
             Self::new(kind, format!("{act}: {error}"))
         }
+    }
+}
+
+impl From<TarError> for Failure {
+    fn from(error: TarError) -> Self {
+        Self::new(FailureKind::Damaged, error.to_string())
+    }
+}
+
+impl From<BaseBackupError> for Failure {
+    fn from(error: BaseBackupError) -> Self {
+        use BaseBackupError as Error;
+        let kind = match &error {
+            Error::Tablespace(_) => FailureKind::Tablespaces,
+            Error::Standby => FailureKind::Standby,
+            Error::OtherDatabase { .. } => FailureKind::Identity,
+            Error::MissingWal(_) | Error::ShortWal { .. } => FailureKind::Wal,
+            Error::Tar(_)
+            | Error::Manifest(_)
+            | Error::Label(_)
+            | Error::File { .. }
+            | Error::Contradiction(_)
+            | Error::Segment(_)
+            | Error::WalFile { .. } => FailureKind::Damaged,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

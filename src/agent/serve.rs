@@ -13,8 +13,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::host::PodFiles;
-use super::worker::{Ended, Worker};
-use crate::wire::{Conduit, Decoder, Frame, Hello, Kind, Limits, Link, LinkError};
+use super::worker::{Worker, WorkerEnd};
+use crate::wire::{Conduit, Decoder, Frame, FrameKind, Hello, Limits, Link, LinkError};
 
 /// How long a session may take to say who it is.
 const GREETING: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ struct Caller {
 struct Current {
     name: String,
     conduit: Conduit,
-    worker: JoinHandle<Ended>,
+    worker: JoinHandle<WorkerEnd>,
 }
 
 impl Drop for Current {
@@ -98,7 +98,7 @@ impl Drop for Current {
 pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
     let listener = listen(&options)?;
     let mut term = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
-    let busy = Arc::new(Mutex::new(()));
+    let volume = Arc::new(Mutex::new(()));
     let (arrive, mut callers) = mpsc::channel::<Caller>(4);
     let (attached, sessions) = (Arc::new(()), Instant::now());
     let mut current: Option<Current> = None;
@@ -122,7 +122,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
                     Some(link) if link.name == caller.hello.link => link,
                     _ => {
                         retired.extend(current.take().map(|old| old.name.clone()));
-                        current.insert(begin(&options, &caller.hello.link, busy.clone()))
+                        current.insert(begin(&options, &caller.hello.link, volume.clone()))
                     }
                 };
                 let (conduit, attached) = (link.conduit.clone(), attached.clone());
@@ -133,7 +133,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
             }
             ended = finished(&mut current) => {
                 retired.extend(current.take().map(|old| old.name.clone()));
-                if ended == Some(Ended::Finished) {
+                if ended == Some(WorkerEnd::Finished) {
                     break;
                 }
             }
@@ -172,19 +172,19 @@ fn listen(options: &ServeOptions) -> Result<UnixListener, AgentError> {
     bind().map_err(|source| AgentError::Listen { socket: options.socket.display().to_string(), source })
 }
 
-fn begin(options: &ServeOptions, name: &str, busy: Arc<Mutex<()>>) -> Current {
+fn begin(options: &ServeOptions, name: &str, volume: Arc<Mutex<()>>) -> Current {
     let conduit = Conduit::new(Link::new(&options.run, name, options.limits));
     let (end, files, run) = (conduit.clone(), options.files.clone(), options.run.clone());
     let worker = tokio::spawn(async move {
         // Waits until threads of an earlier worker have let go of the folders.
-        let busy = Arc::new(busy.lock_owned().await);
-        Worker::new(end, files, run, busy).work().await
+        let guard = Arc::new(volume.lock_owned().await);
+        Worker::new(end, files, run, guard).work().await
     });
     Current { name: name.to_owned(), conduit, worker }
 }
 
 /// Waits for the worker's end; for ever while there is none.
-async fn finished(current: &mut Option<Current>) -> Option<Ended> {
+async fn finished(current: &mut Option<Current>) -> Option<WorkerEnd> {
     match current {
         Some(link) => (&mut link.worker).await.ok(),
         None => std::future::pending().await,
@@ -211,7 +211,7 @@ async fn greet(mut stream: UnixStream, run: String, arrive: mpsc::Sender<Caller>
         return;
     };
     let refusal = match serde_json::from_slice::<Hello>(&greeting.payload) {
-        _ if greeting.kind != Kind::Hello => return,
+        _ if greeting.kind != FrameKind::Hello => return,
         Err(error) => error.to_string(),
         Ok(hello) => match Link::new(run, &hello.link, Limits::default()).check_hello(&hello) {
             Err(LinkError::OtherRun { ours, theirs }) => format!("it serves run {ours}, not {theirs}"),
@@ -228,7 +228,7 @@ async fn greet(mut stream: UnixStream, run: String, arrive: mpsc::Sender<Caller>
 
 /// Tells a caller that it will never be served, and why.
 async fn refuse(mut stream: UnixStream, why: String) {
-    if let Ok(frame) = Frame::new(Kind::Refusal, 0, Bytes::from(why)) {
+    if let Ok(frame) = Frame::new(FrameKind::Refusal, 0, Bytes::from(why)) {
         let _ = stream.write_all(&[&frame.header()[..], &frame.payload[..]].concat()).await;
         let _ = stream.shutdown().await;
     }

@@ -1,91 +1,33 @@
 //! Takes requests off a link, one at a time, and answers them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::watch;
 
+use super::folders::VolumeGuard;
 use super::host::{self, PodFiles};
-use super::protocol::{Envelope, Failure, FailureKind, Reply, Request};
+use super::protocol::{BackupRequest, Envelope, Failure, FailureKind, Reply, Request};
+use super::replies::ReplySender;
 use super::stage::Stage;
-use super::{backup, facts, swap};
-use crate::wire::{Conduit, Kind, LinkError, Message};
+use super::swap::RunFolders;
+use super::{backup, facts};
+use crate::wire::{Conduit, FrameKind, Message};
 
 /// How long the last answer may be on its way.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-/// Where the answers to one request go.
-#[derive(Clone)]
-pub struct Tell {
-    conduit: Conduit,
-    id: u64,
-}
-
-fn gone(error: &LinkError) -> Failure {
-    Failure::new(FailureKind::System, format!("the link is at an end: {error}"))
-}
-
-impl Tell {
-    fn json(&self, body: Reply) -> Result<Vec<u8>, Failure> {
-        serde_json::to_vec(&Envelope { id: self.id, body })
-            .map_err(|error| Failure::new(FailureKind::System, format!("write an answer: {error}")))
-    }
-
-    /// Sends an answer. Waits while the window is full.
-    ///
-    /// # Errors
-    /// When the link is at an end.
-    pub async fn reply(&self, body: Reply) -> Result<(), Failure> {
-        self.conduit.send_control(self.json(body)?).await.map_err(|error| gone(&error)).map(|_| ())
-    }
-
-    /// Sends the bytes that belong to the last answer.
-    ///
-    /// # Errors
-    /// When the link is at an end.
-    pub async fn data(&self, bytes: Bytes) -> Result<(), Failure> {
-        self.conduit.send_data(bytes).await.map_err(|error| gone(&error)).map(|_| ())
-    }
-
-    /// Sends the totals of everything sent so far.
-    ///
-    /// # Errors
-    /// When the link is at an end.
-    pub fn trailer(&self) -> Result<(), Failure> {
-        self.conduit.send_trailer().map_err(|error| gone(&error)).map(|_| ())
-    }
-
-    /// Passes on a line of a program. Never waits; a line that can no longer be told is of no more use.
-    pub fn log(&self, source: &str, line: &str) {
-        let reply = Reply::Log { source: source.to_owned(), line: line.to_owned() };
-        if let Ok(json) = self.json(reply) {
-            let _ = self.conduit.post_control(json);
-        }
-    }
-
-    /// Says that everything up to `sequence` is where it has to be.
-    pub fn durable(&self, sequence: u64) {
-        self.conduit.durable(sequence);
-    }
-}
-
-/// Held while anything works on the pod's folders, by threads too, so that the work for an earlier link has ended
-/// before that for the next one begins.
-pub type Busy = Arc<OwnedMutexGuard<()>>;
 
 /// The work for one link.
 pub struct Worker {
     conduit: Conduit,
     files: PodFiles,
     run: String,
-    busy: Busy,
+    guard: VolumeGuard,
 }
 
 /// Why a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum WorkerEnd {
     /// The client said that it was done.
     Finished,
     /// The link is at an end.
@@ -99,70 +41,66 @@ fn read<T: DeserializeOwned>(message: &Message) -> Result<Envelope<T>, Failure> 
 
 impl Worker {
     /// Works for whoever speaks over `conduit`.
-    pub fn new(conduit: Conduit, files: PodFiles, run: String, busy: Busy) -> Self {
-        Self { conduit, files, run, busy }
+    pub fn new(conduit: Conduit, files: PodFiles, run: String, guard: VolumeGuard) -> Self {
+        Self { conduit, files, run, guard }
     }
 
     /// Answers requests until the client is done or the link is at an end.
-    pub async fn work(self) -> Ended {
+    pub async fn work(self) -> WorkerEnd {
         loop {
-            let Ok(message) = self.conduit.receive().await else { return Ended::LinkClosed };
+            let Ok(message) = self.conduit.receive().await else { return WorkerEnd::LinkClosed };
             self.conduit.durable(message.sequence);
             // Data and trailers that belong to a request that has failed already are of no more use.
-            if message.kind != Kind::Control {
+            if message.kind != FrameKind::Control {
                 continue;
             }
             let (id, request) = match read::<Request>(&message) {
-                Ok(envelope) => (envelope.id, envelope.body),
-                Err(failure) => {
-                    let tell = Tell { conduit: self.conduit.clone(), id: 0 };
-                    let _ = tell.reply(Reply::Failed(failure)).await;
-                    continue;
-                }
+                Ok(envelope) => (envelope.id, Ok(envelope.body)),
+                Err(failure) => (0, Err(failure)),
             };
-            let tell = Tell { conduit: self.conduit.clone(), id };
-            let finish = matches!(request, Request::Finish);
-            if let Err(failure) = self.answer(&tell, request).await
-                && tell.reply(Reply::Failed(failure)).await.is_err()
+            let replies = ReplySender::new(self.conduit.clone(), id);
+            let finish = matches!(request, Ok(Request::Finish));
+            let answered = match request {
+                Ok(request) => self.answer(&replies, request).await,
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = answered
+                && replies.reply(Reply::Failed(failure)).await.is_err()
             {
-                return Ended::LinkClosed;
+                return WorkerEnd::LinkClosed;
             }
             if finish {
-                return Ended::Finished;
+                return WorkerEnd::Finished;
             }
         }
     }
 
-    async fn answer(&self, tell: &Tell, request: Request) -> Result<(), Failure> {
-        let place = swap::Place::new(&self.files, &self.run);
+    async fn answer(&self, replies: &ReplySender, request: Request) -> Result<(), Failure> {
+        let folders = RunFolders::new(&self.files, &self.run);
         match request {
-            Request::Facts => tell.reply(Reply::Facts(Box::new(facts::look(&self.files).await?))).await,
-            Request::Backup(request) => self.backup(tell, request).await,
+            Request::Facts => replies.reply(Reply::Facts(Box::new(facts::inspect(&self.files).await?))).await,
+            Request::Backup(request) => self.backup(replies, *request).await,
             Request::Stage(request) => {
-                let stage = Stage::begin(&self.files, &self.run, request, self.busy.clone()).await?;
-                tell.reply(Reply::StageReady).await?;
-                let report = stage.fill(tell, &self.conduit).await?;
-                tell.reply(Reply::StageDone(report)).await
+                let stage = Stage::begin(&self.files, &self.run, request, self.guard.clone()).await?;
+                replies.reply(Reply::StageReady).await?;
+                let report = stage.fill(replies, &self.conduit).await?;
+                replies.reply(Reply::StageDone(report)).await
             }
             // These belong to a backup or stage that has failed; its failure has been told.
             Request::StopWal { .. } | Request::StageChunk(_) | Request::StageEnd => Ok(()),
             Request::Swap(request) => {
-                let resumed = self.on_volume(move || place.swap(&request)).await?;
-                let place = swap::Place::new(&self.files, &self.run);
-                let control = facts::control(&place.pgdata).await?;
-                tell.reply(Reply::Swapped(place.report(resumed, control))).await
+                let (resumed, folders) =
+                    self.on_volume(move || folders.swap(&request).map(|resumed| (resumed, folders))).await?;
+                let control = facts::control(&folders.pgdata).await?;
+                replies.reply(Reply::Swapped(folders.report(resumed, control))).await
             }
             Request::PutBack => {
-                let moved = self.on_volume(move || place.put_back()).await?;
-                tell.reply(Reply::Undone { moved }).await
-            }
-            Request::Clean => {
-                let removed = self.on_volume(move || place.clean()).await?;
-                tell.reply(Reply::Cleaned { removed }).await
+                let moved = self.on_volume(move || folders.put_back()).await?;
+                replies.reply(Reply::Undone { moved }).await
             }
             Request::Finish => {
-                tell.reply(Reply::Finished).await?;
-                tell.trailer()?;
+                replies.reply(Reply::Finished).await?;
+                replies.trailer()?;
                 // A client that has its answer goes: its last acknowledgement may be lost with its session.
                 let _ = tokio::time::timeout(FAREWELL, self.conduit.all_durable()).await;
                 Ok(())
@@ -174,31 +112,30 @@ impl Worker {
         &self,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let busy = self.busy.clone();
+        let guard = self.guard.clone();
         host::blocking(move || {
-            let result = work();
-            drop(busy);
-            result
+            let _guard = guard;
+            work()
         })
         .await
     }
 
     /// Runs a backup while listening for `StopWal`.
-    async fn backup(&self, tell: &Tell, request: backup::Request) -> Result<(), Failure> {
-        let (say, asked) = watch::channel(None);
-        let mut work = std::pin::pin!(backup::run(tell, request, &self.files.spool, asked));
+    async fn backup(&self, replies: &ReplySender, request: BackupRequest) -> Result<(), Failure> {
+        let (stop, stopped) = watch::channel(None);
+        let mut work = std::pin::pin!(backup::run(replies, request, &self.files.spool, stopped));
         loop {
             tokio::select! {
                 done = &mut work => return done,
                 message = self.conduit.receive() => {
-                    let message = message.map_err(|error| gone(&error))?;
+                    let message = message?;
                     self.conduit.durable(message.sequence);
-                    if message.kind != Kind::Control {
+                    if message.kind != FrameKind::Control {
                         continue;
                     }
                     match read::<Request>(&message)? {
-                        Envelope { id, body: Request::StopWal { until } } if id == tell.id => {
-                            say.send_replace(Some(until));
+                        Envelope { id, body: Request::StopWal { until } } if id == replies.id() => {
+                            stop.send_replace(Some(until));
                         }
                         _ => {
                             let message = "another request in the middle of a backup";

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
+use crate::postgres::basebackup::BaseBackupError;
 use crate::store::StoreError;
 
 use super::format::{FORMAT, FormatVersion};
@@ -131,6 +132,12 @@ impl Fault {
 
     pub(crate) fn damaged(member: impl fmt::Display, reason: impl Into<String>) -> Self {
         Self::Damaged { member: member.to_string(), reason: reason.into() }
+    }
+}
+
+impl From<BaseBackupError> for Fault {
+    fn from(error: BaseBackupError) -> Self {
+        Self::Database(error.to_string())
     }
 }
 

@@ -12,7 +12,6 @@
 //! ```
 
 pub mod catalog;
-pub mod database;
 pub mod error;
 pub mod format;
 pub mod header;

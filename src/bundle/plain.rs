@@ -10,13 +10,36 @@ use zeroize::Zeroizing;
 use crate::crypt::seal::Identities;
 use crate::event::Events;
 use crate::parallel;
-use crate::postgres;
+use crate::postgres::basebackup::{BaseBackupError, BaseCheck, WalCheck};
+use crate::postgres::{BackupManifest, Lsn};
+use crate::ustar::{TarReader, TarSink};
 
-use super::database::{self, BaseProof, WalProof};
 use super::error::{BundleError, Fault};
 use super::layout::{Member, Stream};
-use super::manifest::StreamTotal;
+use super::manifest::DatabaseFacts;
 use super::reader::{Chunk, Reader, SignatureState};
+
+/// What was seen of the base backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BaseProof {
+    /// How many files have the size and CRC32C that `backup_manifest` lists: all of them.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The system identifier in the control file: the bundle's.
+    pub system_identifier: String,
+}
+
+/// What was seen of the write-ahead log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WalProof {
+    /// How many segments, each with a header of this database.
+    pub segments: u64,
+    /// From where the log is there without a gap.
+    pub from: Lsn,
+    /// To where.
+    pub to: Lsn,
+}
 
 /// Everything that [`StoredProof`](super::StoredProof) says, and more: every member was opened, every chunk unpacked,
 /// every file of the base backup held against PostgreSQL's own manifest, and the write-ahead log is there without a
@@ -68,22 +91,9 @@ impl Reader {
         for (place, _) in self.listed().filter(|(place, _)| is_chunk(&place.member)) {
             self.check_padding(place)?;
         }
-        let files = self.backup_manifest(identities)?;
-        let mut view = StreamView { reader: self, identities, progress: &mut progress, cancel };
-        let base = view.read_through(Stream::Base, &self.manifest.base, |tar| {
-            database::check_base(tar, &files, &self.manifest.database)
-        })?;
-        let wal = view
-            .read_through(Stream::Wal, &self.manifest.wal, |tar| database::check_wal(tar, &self.manifest.database))?;
+        let (base, wal) = DatabaseReading { reader: self, identities, progress: &mut progress, cancel }.check()?;
         events.bytes("verified", self.bytes(), Some(self.bytes()));
         Ok(PlainProof { members: self.places.len(), bytes: self.bytes(), signature: self.signature.clone(), base, wal })
-    }
-
-    /// PostgreSQL's own manifest of the base backup.
-    fn backup_manifest(&self, identities: &Identities) -> Result<postgres::Manifest, Fault> {
-        let name = Member::BackupManifest.to_string();
-        let bytes = self.open_plain(&name, identities)?;
-        postgres::Manifest::parse(&bytes).map_err(|error| Fault::Database(error.to_string()))
     }
 
     /// The plaintext of `chunk` before compression, checked against the manifest and wiped when dropped.
@@ -133,22 +143,46 @@ impl Progress<'_> {
     }
 }
 
-/// What reading a stream needs.
-struct StreamView<'a, 'b> {
+/// The database on its way past the check.
+struct DatabaseReading<'a, 'b> {
     reader: &'a Reader,
     identities: &'a Identities,
     progress: &'a mut Progress<'b>,
     cancel: &'a CancellationToken,
 }
 
-impl StreamView<'_, '_> {
-    /// Lets `check` read the plaintext of `stream` as one tar, then reads what it left and compares the whole.
-    fn read_through<T>(
+impl DatabaseReading<'_, '_> {
+    /// Checks both tars as a restore would.
+    fn check(&mut self) -> Result<(BaseProof, WalProof), Fault> {
+        let facts = &self.reader.manifest.database;
+        let listing = self.reader.open_plain(&Member::BackupManifest.to_string(), self.identities)?;
+        // Before anything long is read.
+        check_span(&BackupManifest::parse(&listing).map_err(BaseBackupError::from)?, facts)?;
+        let system_identifier = facts
+            .system_identifier
+            .parse()
+            .map_err(|error| Fault::Database(format!("system identifier `{}`: {error}", facts.system_identifier)))?;
+        let mut base = BaseCheck::default();
+        self.read(Stream::Base, "base.tar", &mut base)?;
+        let base = base.finish(Some(&listing))?;
+        base.check_database(system_identifier)?;
+        let mut wal = WalCheck::new(system_identifier, facts.wal_segment_bytes);
+        self.read(Stream::Wal, "pg_wal.tar", &mut wal)?;
+        let span = wal.finish(&base.manifest, facts.last_lsn())?;
+        let files = base.manifest.files.len() as u64;
+        Ok((
+            BaseProof { files, bytes: base.bytes, system_identifier: facts.system_identifier.clone() },
+            WalProof { segments: span.segments, from: facts.start_lsn, to: facts.last_lsn() },
+        ))
+    }
+
+    /// Gives the plaintext of `stream`, which is one tar, to `sink`.
+    fn read(
         &mut self,
         stream: Stream,
-        total: &StreamTotal,
-        check: impl FnOnce(&mut dyn Read) -> Result<T, String>,
-    ) -> Result<T, Fault> {
+        tar: &'static str,
+        sink: &mut impl TarSink<Error = BaseBackupError>,
+    ) -> Result<(), Fault> {
         let chunks: Vec<Chunk> = self.reader.chunks(stream).collect();
         let work = |chunk: &Chunk| {
             if self.cancel.is_cancelled() {
@@ -157,67 +191,30 @@ impl StreamView<'_, '_> {
             self.reader.unpack(chunk, self.identities).map(|raw| (raw, chunk.stored_bytes))
         };
         let progress = &mut *self.progress;
-        parallel::in_order(chunks.iter(), parallel::threads(), work, |results| {
-            let hasher = total.raw.sha256.as_ref().map(|_| Sha256::new());
-            let mut whole =
-                Joined { results, progress, hasher, bytes: 0, part: Zeroizing::default(), at: 0, fault: None };
-            let checked = check(&mut whole);
-            let drained = io::copy(&mut whole, &mut io::sink());
-            // A chunk that cannot be read makes the tar unreadable too; the chunk is the cause.
-            if let Some(fault) = whole.fault.take() {
-                return Err(fault);
-            }
-            let checked = checked.map_err(Fault::Database)?;
-            drained.map_err(|error| Fault::Database(error.to_string()))?;
-            let sha256 = whole.hasher.map(|hasher| hex::encode(hasher.finalize()));
-            if whole.bytes != total.raw.bytes || sha256 != total.raw.sha256 {
-                return Err(Fault::Database(format!(
-                    "db/{} as a whole is not what the manifest lists",
-                    stream.folder()
-                )));
-            }
-            Ok(checked)
+        parallel::in_order(chunks.iter(), parallel::threads(), work, |mut results| {
+            let mut reader = TarReader::new(tar);
+            results.try_for_each(|unpacked| {
+                let (raw, stored_bytes) = unpacked?;
+                progress.add(stored_bytes);
+                Ok::<_, Fault>(reader.push(&raw, sink)?)
+            })?;
+            Ok(reader.finish().map_err(BaseBackupError::from)?)
         })
     }
 }
 
-type Unpacked = Result<(Zeroizing<Vec<u8>>, u64), Fault>;
-
-/// The plaintexts of all chunks, one after the other.
-struct Joined<'a, 'b, I: Iterator<Item = Unpacked>> {
-    results: I,
-    progress: &'a mut Progress<'b>,
-    hasher: Option<Sha256>,
-    bytes: u64,
-    part: Zeroizing<Vec<u8>>,
-    at: usize,
-    fault: Option<Fault>,
-}
-
-impl<I: Iterator<Item = Unpacked>> Read for Joined<'_, '_, I> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.part.len() {
-            if self.fault.is_some() {
-                return Err(io::Error::other("a chunk cannot be read"));
-            }
-            match self.results.next() {
-                None => return Ok(0),
-                Some(Err(fault)) => self.fault = Some(fault),
-                Some(Ok((raw, stored_bytes))) => {
-                    if let Some(hasher) = &mut self.hasher {
-                        hasher.update(raw.as_slice());
-                    }
-                    self.bytes += raw.len() as u64;
-                    self.progress.add(stored_bytes);
-                    (self.part, self.at) = (raw, 0);
-                }
-            }
-        }
-        let count = buffer.len().min(self.part.len() - self.at);
-        buffer[..count].copy_from_slice(&self.part[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+/// Whether both manifests speak of the same backup.
+fn check_span(listed: &BackupManifest, facts: &DatabaseFacts) -> Result<(), Fault> {
+    if listed.system_identifier.is_some_and(|id| id.to_string() != facts.system_identifier) {
+        return Err(Fault::Database("backup_manifest is that of another database".into()));
     }
+    if (listed.timeline, listed.start, listed.end) != (facts.timeline, facts.start_lsn, facts.end_lsn) {
+        return Err(Fault::Database(format!(
+            "backup_manifest speaks of timeline {} from {} to {}, and the bundle's manifest of timeline {} from {} to {}",
+            listed.timeline, listed.start, listed.end, facts.timeline, facts.start_lsn, facts.end_lsn
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

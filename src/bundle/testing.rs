@@ -49,7 +49,7 @@ pub(crate) fn manifest() -> (Header, Manifest) {
         raw_sha256: Some(digest.clone()),
         ..member(&Member::Chunk(stream, 0).to_string())
     };
-    let total = StreamTotal { chunks: 1, stored_bytes: 10, raw: RawTotal { bytes: 30, sha256: Some(digest.clone()) } };
+    let total = StreamTotal { chunks: 1, stored_bytes: 10, raw: RawTotal { bytes: 30 } };
     let mut members = vec![member("bundle.json"), member("README.md")];
     members.extend(layout::REQUIRED_CONFIG.map(member));
     members.extend([chunk(Stream::Base), chunk(Stream::Wal), member("db/backup_manifest.age")]);

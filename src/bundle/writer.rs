@@ -206,7 +206,7 @@ impl Writer {
     /// Sums up the chunks of `stream` and holds them against what the sending side counted.
     fn total(&self, stream: Stream, counted: RawTotal) -> Result<StreamTotal, Fault> {
         let prefix = format!("db/{}/", stream.folder());
-        let mut total = StreamTotal { chunks: 0, stored_bytes: 0, raw: RawTotal { bytes: 0, sha256: counted.sha256 } };
+        let mut total = StreamTotal { chunks: 0, stored_bytes: 0, raw: RawTotal { bytes: 0 } };
         for entry in self.members.iter().filter(|entry| entry.name.starts_with(&prefix)) {
             total.chunks += 1;
             total.stored_bytes += entry.bytes;

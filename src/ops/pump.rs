@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::agent::protocol::{BackupDone, BackupRequest, BaseDone, Stream};
-use crate::bundle::{self, Writer};
-use crate::cluster::transport::{Agent, BackupHandle, BackupItem, Chunk};
+use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone};
+use crate::bundle::{Stream, Writer};
+use crate::cluster::transport::{Agent, BackupHandle, BackupItem, ReceivedChunk};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::journal::fault;
@@ -113,15 +113,15 @@ async fn run(
     let mut tell_base = Some(tell_base);
     let mut moved = 0;
     // It comes with the base backup's end, and stands behind the last chunk of the log.
-    let mut manifest: Option<Chunk> = None;
+    let mut manifest: Option<ReceivedChunk> = None;
     while let Some(item) = stream.next().await? {
         match item {
-            BackupItem::Chunk(chunk) if chunk.stream == Stream::Manifest => manifest = Some(chunk),
+            BackupItem::Chunk(chunk) if chunk.part == BackupPart::Manifest => manifest = Some(chunk),
             BackupItem::Chunk(chunk) => {
                 tokio::task::block_in_place(|| store(&mut writer, &chunk))?;
                 stream.durable(chunk.ticket);
                 fault::point("chunk")?;
-                if chunk.stream == Stream::Base {
+                if chunk.part == BackupPart::Base {
                     moved += chunk.raw_bytes;
                     events.bytes("database", moved, Some(expected.max(moved)));
                 }
@@ -145,11 +145,11 @@ async fn run(
 }
 
 /// Writes a chunk and makes it durable: only then may the agent forget it.
-fn store(writer: &mut Writer, chunk: &Chunk) -> Result<()> {
-    let stream = match chunk.stream {
-        Stream::Base => bundle::Stream::Base,
-        Stream::Wal => bundle::Stream::Wal,
-        Stream::Manifest => return Ok(writer.add_sealed("db/backup_manifest.age", &chunk.stored)?),
+fn store(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
+    let stream = match chunk.part {
+        BackupPart::Base => Stream::Base,
+        BackupPart::Wal => Stream::Wal,
+        BackupPart::Manifest => return Ok(writer.add_sealed("db/backup_manifest.age", &chunk.stored)?),
     };
     writer.add_chunk(stream, chunk.index, &chunk.stored, &chunk.stored_sha256, chunk.raw_bytes, &chunk.raw_sha256)?;
     writer.sync()?;

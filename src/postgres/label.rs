@@ -5,17 +5,15 @@ use super::lsn::Lsn;
 /// The name of the file below the data directory.
 pub const NAME: &str = "backup_label";
 
-/// What a `backup_label` says.
+/// What a `backup_label` says. PostgreSQL itself starts from one that names no timeline and no server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupLabel {
     /// Where recovery begins to read.
     pub start: Lsn,
-    /// The timeline that it began on.
-    pub timeline: u32,
-    /// The label that was given to the backup.
-    pub label: String,
-    /// Whether the server was a primary.
-    pub from_primary: bool,
+    /// The timeline that it began on, if it says so.
+    pub timeline: Option<u32>,
+    /// Whether it says that the server was a standby.
+    pub from_standby: bool,
 }
 
 /// The text is no `backup_label`.
@@ -29,16 +27,13 @@ impl BackupLabel {
     /// # Errors
     /// Names the line that is missing or odd.
     pub fn parse(text: &str) -> Result<Self, BadLabel> {
-        let line = |key: &'static str| {
-            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).ok_or(BadLabel(key))
-        };
+        let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
         // `START WAL LOCATION: 0/6000028 (file 000000010000000000000006)`
         let key = "START WAL LOCATION";
-        let start = line(key)?.split(' ').next().and_then(|text| text.parse().ok()).ok_or(BadLabel(key))?;
+        let start = line(key).and_then(|text| text.split(' ').next()?.parse().ok()).ok_or(BadLabel(key))?;
         let key = "START TIMELINE";
-        let timeline = line(key)?.parse().map_err(|_| BadLabel(key))?;
-        let from_primary = line("BACKUP FROM")? == "primary";
-        Ok(Self { start, timeline, label: line("LABEL")?.to_owned(), from_primary })
+        let timeline = line(key).map(|text| text.parse().map_err(|_| BadLabel(key))).transpose()?;
+        Ok(Self { start, timeline, from_standby: line("BACKUP FROM") == Some("standby") })
     }
 }
 
@@ -51,13 +46,16 @@ mod tests {
     #[test]
     fn reads_what_postgresql_15_wrote() {
         let label = BackupLabel::parse(REAL).unwrap();
-        assert_eq!((label.start, label.timeline, label.from_primary), (Lsn(0x600_0028), 1, true));
-        assert_eq!(label.label, "dr x");
+        assert_eq!((label.start, label.timeline, label.from_standby), (Lsn(0x600_0028), Some(1), false));
+        assert!(BackupLabel::parse(&REAL.replace("FROM: primary", "FROM: standby")).unwrap().from_standby);
     }
 
     #[test]
-    fn a_missing_line_is_named() {
-        let error = BackupLabel::parse(&REAL.replace("START TIMELINE", "X")).unwrap_err();
-        assert!(error.to_string().contains("START TIMELINE"));
+    fn a_line_that_is_missing_or_odd_is_named_where_postgresql_needs_it() {
+        let error =
+            |change: (&str, &str)| BackupLabel::parse(&REAL.replace(change.0, change.1)).unwrap_err().to_string();
+        assert!(error(("START WAL LOCATION", "X")).contains("START WAL LOCATION"));
+        assert!(error(("START TIMELINE: 1", "START TIMELINE: x")).contains("START TIMELINE"));
+        assert_eq!(BackupLabel::parse(&REAL.replace("START TIMELINE", "X")).unwrap().timeline, None);
     }
 }

@@ -9,19 +9,20 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::lsn::Lsn;
+use crate::ustar::is_inside;
 
 /// The name of the file in a base backup.
 pub const NAME: &str = "backup_manifest";
 
 /// A manifest whose own checksum has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
+pub struct BackupManifest {
     /// 1 or 2.
     pub version: u32,
     /// The database's identity; version 2 only.
     pub system_identifier: Option<u64>,
     /// The files by their path below the data directory.
-    pub files: BTreeMap<String, File>,
+    pub files: BTreeMap<String, ManifestFile>,
     /// The timeline of the needed WAL.
     pub timeline: u32,
     /// Where recovery begins to read.
@@ -32,7 +33,7 @@ pub struct Manifest {
 
 /// One file of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct File {
+pub struct ManifestFile {
     /// Its length in bytes.
     pub size: u64,
     /// Its CRC32C.
@@ -105,7 +106,7 @@ struct RawRange {
     end: String,
 }
 
-impl Manifest {
+impl BackupManifest {
     /// Reads a manifest and verifies its own checksum.
     ///
     /// # Errors
@@ -143,7 +144,7 @@ impl Manifest {
 }
 
 impl RawFile {
-    fn read(&self) -> Result<(String, File), ManifestError> {
+    fn read(&self) -> Result<(String, ManifestFile), ManifestError> {
         let path = match (&self.path, &self.encoded_path) {
             (Some(path), None) => path.clone(),
             // Bytes that are no UTF-8 are given in hex; no file of PostgreSQL's own has such a name.
@@ -165,13 +166,8 @@ impl RawFile {
         let sum: [u8; 4] = sum
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or_else(|| ManifestError::Malformed(format!("the checksum of {path}")))?;
-        Ok((path, File { size: self.size, crc32c: u32::from_le_bytes(sum) }))
+        Ok((path, ManifestFile { size: self.size, crc32c: u32::from_le_bytes(sum) }))
     }
-}
-
-/// Whether a path stays below the folder that it is relative to, and is written the plain way.
-pub fn is_inside(path: &str) -> bool {
-    !path.is_empty() && !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -196,17 +192,17 @@ mod tests {
 
     #[test]
     fn reads_what_postgresql_15_wrote() {
-        let manifest = Manifest::parse(REAL).unwrap();
+        let manifest = BackupManifest::parse(REAL).unwrap();
         assert_eq!((manifest.version, manifest.timeline), (1, 1));
         assert_eq!((manifest.start.to_string(), manifest.end.to_string()), ("0/6000028".into(), "0/6000100".into()));
-        assert_eq!(manifest.files["PG_VERSION"], File { size: 3, crc32c: crc32c::crc32c(b"15\n") });
-        assert_eq!(manifest.files["tablespace_map"], File { size: 0, crc32c: 0 });
+        assert_eq!(manifest.files["PG_VERSION"], ManifestFile { size: 3, crc32c: crc32c::crc32c(b"15\n") });
+        assert_eq!(manifest.files["tablespace_map"], ManifestFile { size: 0, crc32c: 0 });
     }
 
     #[test]
     fn reads_version_2_with_its_system_identifier_and_encoded_paths() {
         let file = r#"{ "Encoded-Path": "6162", "Size": 1, "Checksum-Algorithm": "CRC32C", "Checksum": "01020304" }"#;
-        let manifest = Manifest::parse(&manifest(file, RANGE)).unwrap();
+        let manifest = BackupManifest::parse(&manifest(file, RANGE)).unwrap();
         assert_eq!((manifest.version, manifest.system_identifier), (2, Some(7_711_272_386_700_096_654)));
         assert_eq!(manifest.files["ab"].crc32c, 0x0403_0201);
     }
@@ -216,8 +212,8 @@ mod tests {
         for at in (0..REAL.len() - 2).step_by(13) {
             let mut bad = REAL.to_vec();
             bad[at] ^= 1;
-            assert!(Manifest::parse(&bad).is_err(), "bit at {at}");
-            assert!(Manifest::parse(&REAL[..at]).is_err(), "cut at {at}");
+            assert!(BackupManifest::parse(&bad).is_err(), "bit at {at}");
+            assert!(BackupManifest::parse(&REAL[..at]).is_err(), "cut at {at}");
         }
     }
 
@@ -227,14 +223,14 @@ mod tests {
             format!(r#"{{ "Path": "{path}", "Size": 1, "Checksum-Algorithm": "{algorithm}", "Checksum": "01020304" }}"#)
         };
         for path in ["../x", "/etc/passwd", "a/../../b", "a//b", "./a", ""] {
-            let error = Manifest::parse(&manifest(&file(path, "CRC32C"), RANGE)).unwrap_err();
+            let error = BackupManifest::parse(&manifest(&file(path, "CRC32C"), RANGE)).unwrap_err();
             assert!(matches!(error, ManifestError::Path(_)), "{path}: {error}");
         }
-        let error = Manifest::parse(&manifest(&file("a", "SHA256"), RANGE)).unwrap_err();
+        let error = BackupManifest::parse(&manifest(&file("a", "SHA256"), RANGE)).unwrap_err();
         assert!(matches!(error, ManifestError::Algorithm { .. }));
-        let error = Manifest::parse(&manifest("", &format!("{RANGE}, {RANGE}"))).unwrap_err();
+        let error = BackupManifest::parse(&manifest("", &format!("{RANGE}, {RANGE}"))).unwrap_err();
         assert!(matches!(error, ManifestError::Ranges(2)));
         let twice = [file("a", "CRC32C"), file("a", "CRC32C")].join(",");
-        assert!(matches!(Manifest::parse(&manifest(&twice, RANGE)), Err(ManifestError::Path(_))));
+        assert!(matches!(BackupManifest::parse(&manifest(&twice, RANGE)), Err(ManifestError::Path(_))));
     }
 }

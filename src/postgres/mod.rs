@@ -1,6 +1,7 @@
 //! Pure facts about PostgreSQL: WAL positions, backup manifests, control data, command lines. No I/O.
 
 pub mod argv;
+pub mod basebackup;
 pub mod control;
 pub mod label;
 pub mod lsn;
@@ -10,5 +11,5 @@ pub mod wal;
 pub use control::ControlData;
 pub use label::BackupLabel;
 pub use lsn::Lsn;
-pub use manifest::Manifest;
-pub use wal::Segment;
+pub use manifest::BackupManifest;
+pub use wal::WalSegment;

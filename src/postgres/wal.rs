@@ -6,7 +6,7 @@ use super::lsn::Lsn;
 
 /// One WAL segment, as its file name says it: `000000010000000000000006`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Segment {
+pub struct WalSegment {
     /// The timeline.
     pub timeline: u32,
     /// Its number: position divided by segment size.
@@ -21,17 +21,25 @@ pub enum WalError {
     /// Not a size that PostgreSQL can have been built with.
     #[error("{0} bytes is no size of a WAL segment")]
     Size(u64),
+    /// A segment that is not whole.
+    #[error("WAL segment {segment} has {bytes} bytes, not {expected}", expected = .segment.bytes)]
+    Length {
+        /// The file.
+        segment: WalSegment,
+        /// Its length.
+        bytes: u64,
+    },
     /// The first page is not that of this segment of this database.
     #[error("WAL segment {segment} is not what its name says: {what}")]
     Header {
         /// The file.
-        segment: Segment,
+        segment: WalSegment,
         /// What does not fit.
         what: String,
     },
 }
 
-impl Segment {
+impl WalSegment {
     /// The segment that holds the byte at `lsn`.
     ///
     /// # Errors
@@ -71,6 +79,14 @@ impl Segment {
         Lsn(self.number * self.bytes)
     }
 
+    /// Checks the length of its file.
+    ///
+    /// # Errors
+    /// `Length` when it is not whole.
+    pub fn check_size(self, bytes: u64) -> Result<(), WalError> {
+        if bytes == self.bytes { Ok(()) } else { Err(WalError::Length { segment: self, bytes }) }
+    }
+
     /// Checks the long page header that every segment begins with (`XLogLongPageHeaderData` in PostgreSQL's
     /// `xlog_internal.h`): magic, flag, timeline, address, system identifier and segment size.
     ///
@@ -78,7 +94,7 @@ impl Segment {
     /// `Header` with the first thing that does not fit.
     pub fn check_header(self, page: &[u8], system_identifier: u64) -> Result<(), WalError> {
         let wrong = |what: String| Err(WalError::Header { segment: self, what });
-        let Some(header) = page.first_chunk::<40>() else { return wrong("it is cut off".into()) };
+        let Some(header) = page.first_chunk::<LONG_HEADER>() else { return wrong("it is cut off".into()) };
         let number = |at: usize, len: usize| {
             header[at..at + len].iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
         };
@@ -108,7 +124,7 @@ impl Segment {
     }
 }
 
-impl fmt::Display for Segment {
+impl fmt::Display for WalSegment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per_id = (1 << 32) / self.bytes;
         write!(f, "{:08X}{:08X}{:08X}", self.timeline, self.number / per_id, self.number % per_id)
@@ -123,11 +139,11 @@ impl fmt::Display for Segment {
 pub fn end_of_records(lsn: Lsn, bytes: u64) -> Result<Lsn, WalError> {
     check_size(bytes)?;
     let inside = lsn.0 % bytes;
-    Ok(if inside <= LONG_HEADER { Lsn(lsn.0 - inside) } else { lsn })
+    Ok(if inside <= LONG_HEADER as u64 { Lsn(lsn.0 - inside) } else { lsn })
 }
 
 /// The length of the header that each segment begins with, in bytes.
-const LONG_HEADER: u64 = 40;
+pub const LONG_HEADER: usize = 40;
 
 /// Whether the name is that of a timeline's history, such as `00000002.history`.
 pub fn is_history(name: &str) -> bool {
@@ -147,8 +163,8 @@ mod tests {
     const REAL: &[u8] = include_bytes!("../../fixtures/pg/wal-15-000000010000000000000007.head");
     const SYSTEM: u64 = 7_711_272_386_700_096_654;
 
-    fn segment(number: u64) -> Segment {
-        Segment { timeline: 1, number, bytes: MIB16 }
+    fn segment(number: u64) -> WalSegment {
+        WalSegment { timeline: 1, number, bytes: MIB16 }
     }
 
     #[test]
@@ -159,25 +175,25 @@ mod tests {
             ("000000010000000100000000", 256, MIB16),
             ("0000000A0000000200000003", 11, 1 << 30),
         ] {
-            let segment = Segment::from_name(name, bytes).unwrap();
+            let segment = WalSegment::from_name(name, bytes).unwrap();
             assert_eq!((segment.number, segment.to_string()), (number, name.to_owned()));
         }
         for name in
             ["", "00000001000000000000000G", "00000001000000000000000a", "000000010000000000000100", "00000002.history"]
         {
-            assert_eq!(Segment::from_name(name, MIB16), None, "{name}");
+            assert_eq!(WalSegment::from_name(name, MIB16), None, "{name}");
         }
         assert!(is_history("00000002.history") && !is_history("2.history"));
     }
 
     #[test]
     fn a_position_on_the_edge_needs_only_the_segment_before_it() {
-        let needed = |lsn| Segment::needed_to_reach(Lsn(lsn), 1, MIB16).unwrap().number;
+        let needed = |lsn| WalSegment::needed_to_reach(Lsn(lsn), 1, MIB16).unwrap().number;
         assert_eq!((needed(7 * MIB16), needed(7 * MIB16 + 41)), (6, 7));
         assert_eq!(needed(7 * MIB16 + 40), 6, "only the header of a segment that is not begun");
         assert_eq!(end_of_records(Lsn(7 * MIB16 + 40), MIB16).unwrap(), Lsn(7 * MIB16));
-        assert_eq!(Segment::holding(Lsn(7 * MIB16), 1, MIB16).unwrap().number, 7);
-        assert!(Segment::holding(Lsn(0), 1, 3 << 20).is_err());
+        assert_eq!(WalSegment::holding(Lsn(7 * MIB16), 1, MIB16).unwrap().number, 7);
+        assert!(WalSegment::holding(Lsn(0), 1, 3 << 20).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
-use super::frame::{Decoder, Frame, Kind};
+use super::frame::{Decoder, Frame, FrameKind};
 use super::link::{Link, LinkError, Message};
 
 /// How many bytes are asked of a stream at once.
@@ -62,7 +62,7 @@ impl Conduit {
         }
     }
 
-    async fn send(&self, kind: Kind, payload: Bytes) -> Result<u64, LinkError> {
+    async fn send(&self, kind: FrameKind, payload: Bytes) -> Result<u64, LinkError> {
         let sequence = self
             .until(|state| match &state.closed {
                 Some(error) => Some(Err(error.clone())),
@@ -78,7 +78,7 @@ impl Conduit {
     /// # Errors
     /// Why the link is at an end.
     pub async fn send_control(&self, json: Vec<u8>) -> Result<u64, LinkError> {
-        self.send(Kind::Control, Bytes::from(json)).await
+        self.send(FrameKind::Control, Bytes::from(json)).await
     }
 
     /// Sends bytes of any length, cut into frames. Waits while the window is full. Returns the last number.
@@ -89,7 +89,7 @@ impl Conduit {
         let mut last = 0;
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE));
-            last = self.send(Kind::Data, piece).await?;
+            last = self.send(FrameKind::Data, piece).await?;
         }
         Ok(last)
     }
@@ -100,7 +100,7 @@ impl Conduit {
     /// # Errors
     /// Why the link is at an end.
     pub fn post_control(&self, json: Vec<u8>) -> Result<u64, LinkError> {
-        self.post(|link| link.send(Kind::Control, Bytes::from(json)))
+        self.post(|link| link.send(FrameKind::Control, Bytes::from(json)))
     }
 
     /// Queues the totals of this direction, without regard to the window: they are 40 bytes.
@@ -346,7 +346,7 @@ mod tests {
                 let message = receiver.receive().await.unwrap();
                 got.extend_from_slice(&message.payload);
                 receiver.durable(message.sequence);
-                if message.kind == Kind::Trailer {
+                if message.kind == FrameKind::Trailer {
                     got.truncate(got.len() - message.payload.len());
                     return got;
                 }

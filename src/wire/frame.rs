@@ -21,7 +21,7 @@ const MAGIC: [u8; 2] = *b"dR";
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// JSON: who speaks, and what it has received so far. First frame of a session, each way.
     Hello = 1,
     /// A message of the caller, whole in one frame. Sequenced.
@@ -38,7 +38,7 @@ pub enum Kind {
     Refusal = 7,
 }
 
-impl Kind {
+impl FrameKind {
     fn from_byte(byte: u8) -> Option<Self> {
         [Self::Hello, Self::Control, Self::Data, Self::Ack, Self::Beat, Self::Trailer, Self::Refusal]
             .into_iter()
@@ -55,7 +55,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What it carries.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Its number (sequenced kinds, from 1), or the acknowledged number (`Ack`), else 0.
     pub sequence: u64,
     /// At most [`MAX_PAYLOAD`] bytes.
@@ -89,7 +89,7 @@ impl Frame {
     ///
     /// # Errors
     /// `TooLong` for a payload over [`MAX_PAYLOAD`].
-    pub fn new(kind: Kind, sequence: u64, payload: Bytes) -> Result<Self, FrameError> {
+    pub fn new(kind: FrameKind, sequence: u64, payload: Bytes) -> Result<Self, FrameError> {
         if payload.len() > MAX_PAYLOAD {
             return Err(FrameError::TooLong(payload.len()));
         }
@@ -98,7 +98,7 @@ impl Frame {
     }
 
     /// A frame without payload.
-    pub fn bare(kind: Kind, sequence: u64) -> Self {
+    pub fn bare(kind: FrameKind, sequence: u64) -> Self {
         Self { kind, sequence, payload: Bytes::new(), checksum: 0 }
     }
 
@@ -149,7 +149,7 @@ impl Decoder {
         if header.get_u32() != crc32c::crc32c(&self.buffer[..20]) {
             return Err(FrameError::Header);
         }
-        let kind = match (Kind::from_byte(kind), reserved) {
+        let kind = match (FrameKind::from_byte(kind), reserved) {
             (Some(kind), 0) => kind,
             _ => return Err(FrameError::UnknownKind(kind)),
         };
@@ -192,9 +192,9 @@ mod tests {
     #[test]
     fn frames_come_out_as_they_went_in_whatever_the_pieces() {
         let frames = [
-            Frame::new(Kind::Control, 1, Bytes::from_static(b"{}")).unwrap(),
-            Frame::bare(Kind::Beat, 0),
-            Frame::new(Kind::Data, 2, Bytes::from(vec![9; 5000])).unwrap(),
+            Frame::new(FrameKind::Control, 1, Bytes::from_static(b"{}")).unwrap(),
+            Frame::bare(FrameKind::Beat, 0),
+            Frame::new(FrameKind::Data, 2, Bytes::from(vec![9; 5000])).unwrap(),
         ];
         let stream: Vec<u8> = frames.iter().flat_map(bytes_of).collect();
         for piece in [1, 7, 24, 4096, stream.len()] {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_seen_without_waiting_for_more_bytes() {
-        let frame = Frame::new(Kind::Data, 77, Bytes::from_static(b"some payload")).unwrap();
+        let frame = Frame::new(FrameKind::Data, 77, Bytes::from_static(b"some payload")).unwrap();
         let good = bytes_of(&frame);
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
@@ -233,6 +233,6 @@ mod tests {
 
     #[test]
     fn a_payload_over_the_bound_is_refused_by_both_sides() {
-        assert!(Frame::new(Kind::Data, 1, Bytes::from(vec![0; MAX_PAYLOAD + 1])).is_err());
+        assert!(Frame::new(FrameKind::Data, 1, Bytes::from(vec![0; MAX_PAYLOAD + 1])).is_err());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dr::agent::protocol::{BackupDone, BackupRequest, BaseDone, FailureKind, Stream};
-use dr::cluster::transport::{Agent, BackupItem, Chunk, TransportError};
+use dr::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind};
+use dr::cluster::transport::{Agent, BackupItem, ReceivedChunk, TransportError};
 use dr::crypt::{Identities, Recipients};
-use dr::postgres::{Lsn, Manifest};
+use dr::postgres::{BackupManifest, Lsn};
 use sha2::{Digest, Sha256};
 
 use crate::pod::Pod;
@@ -13,25 +13,26 @@ use crate::server::Server;
 
 /// A backup as a bundle would hold it.
 pub struct Kept {
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<ReceivedChunk>,
     pub done: BackupDone,
     pub keys: Identities,
 }
 
 impl Kept {
     /// The zstd frame of a chunk, as a restore opens it.
-    pub fn frame(&self, chunk: &Chunk) -> Vec<u8> {
+    pub fn frame(&self, chunk: &ReceivedChunk) -> Vec<u8> {
         self.keys.open(&chunk.stored).unwrap().to_vec()
     }
 
-    /// A whole stream in clear.
-    pub fn raw(&self, stream: Stream) -> Vec<u8> {
-        let chunks = self.chunks.iter().filter(|chunk| chunk.stream == stream);
+    /// A whole part in clear.
+    pub fn raw(&self, part: BackupPart) -> Vec<u8> {
+        let chunks = self.chunks.iter().filter(|chunk| chunk.part == part);
         let mut raw = Vec::new();
         for (index, chunk) in chunks.enumerate() {
             assert_eq!(chunk.index as usize, index);
             let frame = self.frame(chunk);
-            let bytes = if stream == Stream::Manifest { frame } else { zstd::stream::decode_all(&frame[..]).unwrap() };
+            let bytes =
+                if part == BackupPart::Manifest { frame } else { zstd::stream::decode_all(&frame[..]).unwrap() };
             assert_eq!(<[u8; 32]>::from(Sha256::digest(&bytes)), chunk.raw_sha256);
             raw.extend(bytes);
         }
@@ -106,9 +107,9 @@ async fn a_backup_under_load_over_a_bad_stream_restores_to_the_quiesced_state() 
     assert!(kept.done.wal_until > kept.done.base.end);
 
     // Opened by hand: the streams are what the totals say, the manifest is PostgreSQL's own.
-    let base = kept.raw(Stream::Base);
-    assert_eq!(<[u8; 32]>::from(Sha256::digest(&base)), kept.done.base_totals.raw_sha256.0);
-    let manifest = Manifest::parse(&kept.raw(Stream::Manifest)).unwrap();
+    let base = kept.raw(BackupPart::Base);
+    assert_eq!(base.len() as u64, kept.done.base_totals.raw_bytes);
+    let manifest = BackupManifest::parse(&kept.raw(BackupPart::Manifest)).unwrap();
     assert_eq!(manifest.start, kept.done.base.start);
 
     let mut agent = pod.attach_badly("run-1", 15, 500_000, 8);

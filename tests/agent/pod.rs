@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dr::agent::{AgentError, PodFiles, ServeOptions, serve};
-use dr::cluster::transport::{Agent, Dial, DialError, Patience, Session, SocketDial};
+use dr::cluster::transport::{Agent, AgentSession, Dial, DialError, Patience, SocketDial};
 use dr::event::{Event, Events};
 use dr::wire::Limits;
 use futures::future::BoxFuture;
@@ -106,7 +106,7 @@ struct BadDial {
 }
 
 impl Dial for BadDial {
-    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
         Box::pin(async {
             let mut session = self.inner.dial().await?;
             let left = self.bad.load(Ordering::Relaxed);

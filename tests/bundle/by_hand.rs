@@ -99,7 +99,7 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
     let base = fs::read(ground.at("backup/base.tar")).unwrap();
     let wal = fs::read(ground.at("backup/pg_wal.tar")).unwrap();
     let listing = fs::read(ground.at("backup/backup_manifest")).unwrap();
-    let listed = postgres::Manifest::parse(&listing).unwrap();
+    let listed = postgres::BackupManifest::parse(&listing).unwrap();
     let control = postgres::ControlData::parse(&ground.run("pg_controldata source")).unwrap();
     let mut header = header();
     header.postgresql.system_identifier = control.system_identifier.to_string();

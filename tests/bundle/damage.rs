@@ -82,17 +82,22 @@ fn what_a_trusted_but_broken_writer_made_is_found_with_the_key() {
     };
     let without = |name: &str| all.iter().filter(|file| file.0 != name).cloned().collect::<Vec<_>>();
     let with = |name: &'static str| [all.clone(), vec![(name, b"x".to_vec())]].concat();
-    assert!(broken(&|c| c.base = tar_of(&without("base/1/1259"))).contains("base/1/1259 is missing"));
-    assert!(broken(&|c| c.base = tar_of(&with("base/1/2"))).contains("base/1/2 is not in backup_manifest"));
-    assert!(broken(&|c| c.base = tar_of(&[all.clone(), vec![all[2].clone()]].concat())).contains("there twice"));
-    assert!(broken(&|c| c.base.truncate(9_000)).contains("base/1/1259 is cut off"));
+    assert!(
+        broken(&|c| c.base = tar_of(&without("base/1/1259")))
+            .contains("base/1/1259 is listed in backup_manifest and missing")
+    );
+    assert!(broken(&|c| c.base = tar_of(&with("base/1/2"))).contains("base/1/2 is in the backup and not listed"));
+    assert!(
+        broken(&|c| c.base = tar_of(&[all.clone(), vec![all[2].clone()]].concat())).contains("base/1/1259 comes twice")
+    );
+    assert!(broken(&|c| c.base.truncate(9_000)).contains("it is cut off (last entry: base/1/1259)"));
     assert!(broken(&|c| c.backup_manifest[60] ^= 1).contains("backup_manifest"));
     assert!(broken(&|c| c.database.end_lsn = "0/2000200".parse().unwrap()).contains("0/2000200"));
     // A position in the header of a segment names the end of the one before; behind it, the segment is needed.
     let too_far = |c: &mut Content| c.database.quiesce_lsn = Some("0/2200100".parse().unwrap());
     assert!(broken(&too_far).contains("WAL segment 000000010000000000000022 is missing"));
     assert!(broken(&|c| c.wal = tar_of(&segments()[1..])).contains("WAL segment 000000010000000000000020 is missing"));
-    assert!(broken(&|c| c.wal.truncate(2_000_000)).contains("000000010000000000000021 is cut off"));
+    assert!(broken(&|c| c.wal.truncate(2_000_000)).contains("it is cut off (last entry: 000000010000000000000021)"));
     let foreign = |c: &mut Content| {
         let mut segments = segments();
         segments[1].1[24] ^= 1;
@@ -105,7 +110,7 @@ fn what_a_trusted_but_broken_writer_made_is_found_with_the_key() {
         c.base = tar_of(&bad_control);
         c.backup_manifest = backup_manifest(&bad_control);
     };
-    assert!(broken(&other_control).contains("control file is that of another database"));
+    assert!(broken(&other_control).contains("the data is of database"));
     let no_label = without("backup_label");
     let unlabelled = |c: &mut Content| {
         c.base = tar_of(&no_label);

@@ -229,7 +229,7 @@ pub fn write_content(
 }
 
 pub fn whole(raw: &[u8]) -> RawTotal {
-    RawTotal { bytes: raw.len() as u64, sha256: Some(hex::encode(Sha256::digest(raw))) }
+    RawTotal { bytes: raw.len() as u64 }
 }
 
 pub fn cut(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use dr::agent::protocol::{BackupDone, BackupRequest, CHUNK_BYTES, StageRequest, Stream, SwapRequest};
+use dr::agent::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BYTES, StageRequest, SwapRequest};
 use dr::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
-use dr::cluster::transport::{Agent, BackupItem, Chunk, StageChunk};
+use dr::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk};
 use dr::cluster::{Cluster, Wait};
 use dr::crypt::Identities;
 use dr::event::{Event, Events};
@@ -143,8 +143,8 @@ impl Bench {
         &self,
         agent: &mut Agent,
         keys: &Identities,
-        mut each: impl FnMut(&Chunk),
-    ) -> (Vec<Chunk>, BackupDone) {
+        mut each: impl FnMut(&ReceivedChunk),
+    ) -> (Vec<ReceivedChunk>, BackupDone) {
         let began = Instant::now();
         let mut stream = agent.backup(self.request(keys)).await.unwrap();
         let mut chunks = Vec::new();
@@ -194,7 +194,7 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
     // The session is killed again and again, and the consumer is slow: 8 MB/s and less.
     let (chunks, done) = bench
         .take(&mut agent, &keys, |chunk| {
-            if chunk.stream == Stream::Base && chunk.index < 4 {
+            if chunk.part == BackupPart::Base && chunk.index < 4 {
                 bench.kill_session("dr-wire-1");
             }
             std::thread::sleep(Duration::from_secs(4));
@@ -229,13 +229,13 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
         wal_segment_bytes: done.wal_segment_bytes,
     };
     let mut sink = agent.stage(wanted).await.unwrap();
-    for chunk in chunks.iter().filter(|chunk| chunk.stream != Stream::Manifest) {
+    for chunk in chunks.iter().filter(|chunk| chunk.part != BackupPart::Manifest) {
         if chunk.index == 2 {
             tokio::task::block_in_place(|| bench.kill_session("dr-wire-2"));
         }
         let frame = keys.open(&chunk.stored).unwrap().to_vec().into();
         let (raw_bytes, raw_sha256) = (chunk.raw_bytes, chunk.raw_sha256);
-        sink.send(StageChunk { stream: chunk.stream, index: chunk.index, frame, raw_bytes, raw_sha256 }).await.unwrap();
+        sink.send(StageChunk { part: chunk.part, index: chunk.index, frame, raw_bytes, raw_sha256 }).await.unwrap();
     }
     let report = sink.finish().await.unwrap();
     let seconds = began.elapsed().as_secs_f64();
@@ -252,7 +252,7 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
         swapped.control.system_identifier.to_string(),
         bench.sql("select system_identifier from pg_control_system()")
     );
-    agent.clean().await.unwrap();
+    assert!(agent.put_back().await.unwrap(), "the stage is taken out again");
     agent.finish().await.unwrap();
 }
 

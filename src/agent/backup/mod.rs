@@ -1,110 +1,95 @@
 //! A base backup out of the pod, with the WAL that belongs to it.
 //!
 //! ```text
-//! pg_basebackup -> tar reader: CRC of each file -> chunks -+-> compress + seal, side by side -> sender -> link
+//! pg_basebackup -> check of each file -> chunks -+-> compress + seal, side by side -> sender -> link
 //! pg_receivewal -> spool -> whole segments -> tar -> chunks -+
 //! ```
 //! WAL is received from the segment that the base backup begins in, as soon as that is known: see [`wal::follow`].
 
-mod check;
-mod seal;
+mod base;
+mod chunks;
 mod wal;
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use tokio::process::{Child, ChildStdout};
 use tokio::sync::{mpsc, watch};
 
-pub use super::protocol::BackupRequest as Request;
-pub use check::compare;
-
-use self::check::BaseCheck;
-use self::seal::{Cutter, Outgoing, SealedChunk, Sealer};
-use self::wal::Need;
+use self::chunks::{ChunkCutter, ChunkSealer, Outgoing};
+use self::wal::{WalNeed, WalSource};
 use super::host;
-use super::protocol::{
-    BackupDone, BackupRequest, BaseDone, CHUNK_BOUNDS, Failure, FailureKind, Reply, Stream, StreamTotals,
-};
-use super::tarball;
-use super::worker::Tell;
+use super::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BOUNDS, Failure, FailureKind, PartTotals, Reply};
+use super::replies::ReplySender;
 use crate::crypt::Recipients;
+use crate::parallel::{self, Ordered};
 use crate::postgres::Lsn;
 use crate::postgres::argv::{self, ServerFacts};
 
-/// How much is read from a pipe at once.
-const READ: usize = 256 << 10;
 /// The most that are compressed and sealed side by side: each holds a chunk twice in memory.
 const MOST_SEALERS: usize = 4;
 
-/// Whether the client has said where WAL may end, and what it said.
-pub type Asked = Option<Option<Lsn>>;
+/// What the client has said of where WAL may end: nothing yet, or a position, or just the base backup's end.
+pub type WalEnd = Option<Option<Lsn>>;
 
-/// Makes the backup that `request` asks for and sends it all. `asked` changes when the client says where WAL may end.
+/// Makes the backup that `request` asks for and sends it all. `end` changes when the client says where WAL may end.
 ///
 /// # Errors
 /// Whatever is not exactly as it should be: a backup that did not fail is whole.
 pub async fn run(
-    tell: &Tell,
+    replies: &ReplySender,
     request: BackupRequest,
     spool: &Path,
-    asked: watch::Receiver<Asked>,
+    end: watch::Receiver<WalEnd>,
 ) -> Result<(), Failure> {
-    let sealer = Arc::new(check_request(&request)?);
+    let sealer = check_request(&request)?;
     let server = ask_server(&request).await?;
+    let system_identifier = server.system_identifier.parse().map_err(|error| {
+        let message = format!("psql answered oddly: system identifier `{}`: {error}", server.system_identifier);
+        Failure::new(FailureKind::Postgres, message)
+    })?;
 
-    let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
-    let chunk_bytes = request.chunk_bytes as usize;
     // Base and WAL share the queue: chunks of both go out as they come.
-    let (out, queue) = mpsc::channel(sealers);
-    let (need, needed) = watch::channel(Need::default());
-    let base = base(
-        tell,
-        &request,
-        Cutter::new(Stream::Base, chunk_bytes, sealer.clone(), out.clone()),
-        sealer.clone(),
-        out.clone(),
-        &need,
-    );
-    let cutter = Cutter::new(Stream::Wal, chunk_bytes, sealer.clone(), out);
-    let wal = wal::follow(tell, &request, spool, cutter, needed, server.wal_segment_bytes);
-    let listen = listen(&request, asked, &need);
+    let (cut, mut queue) = mpsc::channel(1);
+    let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
+    let jobs = std::iter::from_fn(move || queue.blocking_recv());
+    let sealed = parallel::spawn_in_order(jobs, sealers, move |job| sealer.seal(job));
+    let (need, needed) = watch::channel(WalNeed::default());
+    let cutter = |part| ChunkCutter::new(part, request.chunk_bytes as usize, cut.clone());
+    let base = base::read(replies, &request, cutter(BackupPart::Base), &need);
+    let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool };
+    let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal), needed);
+    drop(cut);
     let work = async {
-        let ((base, mut base_totals, mut manifest_totals), mut wal, mut sent) =
-            tokio::try_join!(base, wal, send(tell, queue))?;
-        check_identity(&server, &base)?;
-        for totals in [&mut base_totals, &mut wal.totals, &mut manifest_totals] {
-            let (chunks, bytes) = sent.remove(0);
-            if totals.chunks != chunks {
-                let message = format!("{chunks} chunks of {} were sent", totals.chunks);
+        let ((base, base_bytes), wal, sent) = tokio::try_join!(base, wal, send(replies, sealed))?;
+        base.check_database(system_identifier)?;
+        wal.check.finish(&base.manifest, wal.until)?;
+        let [base_totals, wal_totals, manifest_totals] = sent;
+        for (cut, sent) in [(base_bytes, base_totals), (wal.bytes, wal_totals)] {
+            if sent.raw_bytes != cut {
+                let message = format!("{} bytes were sent of {cut} that were read", sent.raw_bytes);
                 return Err(Failure::new(FailureKind::Damaged, message));
             }
-            totals.stored_bytes = bytes;
         }
         Ok(BackupDone {
-            base,
+            base: base::done(&base),
             wal_until: wal.until,
             first_segment: wal.first.to_string(),
             last_segment: wal.last.to_string(),
             wal_segment_bytes: server.wal_segment_bytes,
             server_version: server.version,
             base_totals,
-            wal_totals: wal.totals,
+            wal_totals,
             manifest_totals,
         })
     };
     let done = tokio::select! {
         done = work => done?,
-        () = listen => return Err(Failure::new(FailureKind::System, "the backup was given up")),
+        () = listen(&request, end, &need) => return Err(Failure::given_up("the backup")),
     };
-    tell.reply(Reply::BackupDone(Box::new(done))).await?;
-    tell.trailer()
+    replies.reply(Reply::BackupDone(Box::new(done))).await?;
+    replies.trailer()
 }
 
-fn check_request(request: &BackupRequest) -> Result<Sealer, Failure> {
+fn check_request(request: &BackupRequest) -> Result<ChunkSealer, Failure> {
     let bad = |message: String| Failure::new(FailureKind::Request, message);
     let (least, most) = CHUNK_BOUNDS;
     if !(least..=most).contains(&request.chunk_bytes) {
@@ -114,7 +99,7 @@ fn check_request(request: &BackupRequest) -> Result<Sealer, Failure> {
         return Err(bad(format!("zstd level {}, where 1 to 19 are allowed", request.zstd_level)));
     }
     let recipients = Recipients::parse(&request.recipients).map_err(|error| bad(error.to_string()))?;
-    Ok(Sealer::new(recipients, request.zstd_level))
+    Ok(ChunkSealer::new(recipients, request.zstd_level))
 }
 
 /// Asks the server what it is, and refuses what cannot be backed up whole.
@@ -140,147 +125,37 @@ async fn ask_server(request: &BackupRequest) -> Result<ServerFacts, Failure> {
     Ok(facts)
 }
 
-fn check_identity(server: &ServerFacts, base: &BaseDone) -> Result<(), Failure> {
-    if server.system_identifier == base.system_identifier.to_string() {
-        return Ok(());
-    }
-    let message = format!(
-        "the server is database {}, the base backup is of {}",
-        server.system_identifier, base.system_identifier
-    );
-    Err(Failure::new(FailureKind::Identity, message))
-}
-
 /// Passes on what the client says of the WAL's end. Ends only when the client is gone.
-async fn listen(request: &BackupRequest, mut asked: watch::Receiver<Asked>, need: &watch::Sender<Need>) {
+async fn listen(request: &BackupRequest, mut end: watch::Receiver<WalEnd>, need: &watch::Sender<WalNeed>) {
     if !request.wal_until_asked {
-        need.send_modify(|need| need.asked = Some(None));
+        need.send_modify(|need| need.end = Some(None));
     }
     loop {
-        let answer = *asked.borrow_and_update();
+        let answer = *end.borrow_and_update();
         if answer.is_some() {
-            need.send_modify(|need| need.asked = answer);
+            need.send_modify(|need| need.end = answer);
         }
-        if asked.changed().await.is_err() {
+        if end.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Runs `pg_basebackup`, checks and cuts its tar, and queues PostgreSQL's manifest as a chunk of its own.
-async fn base(
-    tell: &Tell,
-    request: &BackupRequest,
-    cutter: Cutter,
-    sealer: Arc<Sealer>,
-    out: mpsc::Sender<Outgoing>,
-    need: &watch::Sender<Need>,
-) -> Result<(BaseDone, StreamTotals, StreamTotals), Failure> {
-    let name = "pg_basebackup";
-    let arguments = argv::basebackup(&request.connection, &request.label, request.max_rate.as_deref());
-    let mut child = host::command(name, &arguments, Some(&request.connection))?
-        .spawn()
-        .map_err(Failure::io(format!("start {name}")))?;
-    let (stdout, words) = (child.stdout.take(), listen_to(&mut child, name, tell));
-    let stdout = stdout.ok_or_else(|| Failure::new(FailureKind::System, format!("{name} has no output")))?;
-    let starts = need.clone();
-    let read = host::blocking(move || read_base(stdout, cutter, &starts)).await;
-    let status = child.wait().await.map_err(Failure::io(format!("wait for {name}")))?;
-    let words = words.await.unwrap_or_default();
-    // Its own words say more than the broken tar that it left. But when it was this side that stopped reading, its
-    // complaint about the pipe is only the echo.
-    let echo = words.iter().any(|line| line.contains("Broken pipe")) || status.signal() == Some(13);
-    let in_its_words = match &read {
-        Ok(_) => !status.success(),
-        Err(failure) => failure.kind == FailureKind::Damaged && !status.success() && !echo,
-    };
-    if in_its_words {
-        return Err(host::died(name, status, words.iter().map(String::as_str)));
-    }
-    let (base, manifest, totals) = read?;
-    need.send_modify(|need| need.base_end = Some(base.end));
-    let gone = |_| Failure::new(FailureKind::System, "the backup was given up");
-    let manifest_totals =
-        StreamTotals { chunks: 1, raw_bytes: manifest.len() as u64, raw_sha256: digest(&manifest), stored_bytes: 0 };
-    let sealing = tokio::task::spawn_blocking(move || sealer.seal(Stream::Manifest, 0, &manifest));
-    out.send(Outgoing::Chunk(sealing)).await.map_err(gone)?;
-    out.send(Outgoing::BaseDone(base.clone())).await.map_err(gone)?;
-    Ok((base, totals, manifest_totals))
-}
-
-fn digest(bytes: &[u8]) -> super::protocol::Digest {
-    use sha2::Digest as _;
-    super::protocol::Digest(sha2::Sha256::digest(bytes).into())
-}
-
-/// Collects a program's words, and tells them as they come.
-fn listen_to(child: &mut Child, name: &'static str, tell: &Tell) -> tokio::task::JoinHandle<Vec<String>> {
-    let (stderr, tell) = (child.stderr.take(), tell.clone());
-    tokio::spawn(async move {
-        let mut words = Vec::new();
-        if let Some(stderr) = stderr {
-            host::lines(stderr, |line| {
-                tell.log(name, &line);
-                words.push(line);
-            })
-            .await;
-        }
-        words
-    })
-}
-
-/// Reads the tar to its end on a thread of its own.
-fn read_base(
-    stdout: ChildStdout,
-    mut cutter: Cutter,
-    need: &watch::Sender<Need>,
-) -> Result<(BaseDone, Vec<u8>, StreamTotals), Failure> {
-    let mut pipe = File::from(stdout.into_owned_fd().map_err(Failure::io("read from pg_basebackup"))?);
-    let (mut reader, mut check) = (tarball::Reader::new("the base backup"), BaseCheck::default());
-    let mut label_seen = false;
-    loop {
-        let count = cutter.fill(|buffer, room| {
-            let before = buffer.len();
-            let most = room.min(READ) as u64;
-            (&mut pipe).take(most).read_to_end(buffer).map_err(Failure::io("read from pg_basebackup"))?;
-            reader.push(&buffer[before..], &mut check)
-        })?;
-        if count == 0 {
-            break;
-        }
-        if !label_seen && let Some(label) = check.label()? {
-            label_seen = true;
-            need.send_modify(|need| need.start = Some((label.start, label.timeline)));
-        }
-    }
-    reader.finish()?;
-    let (base, manifest) = check.finish()?;
-    Ok((base, manifest, cutter.finish()?))
-}
-
-/// Sends what is queued, in order. Returns chunks and stored bytes of base, WAL and manifest.
-async fn send(tell: &Tell, mut queue: mpsc::Receiver<Outgoing>) -> Result<Vec<(u32, u64)>, Failure> {
-    let mut sent = vec![(0, 0); 3];
-    while let Some(next) = queue.recv().await {
-        let chunk: SealedChunk = match next {
-            Outgoing::BaseDone(base) => {
-                tell.reply(Reply::BaseDone(base)).await?;
-                continue;
+/// Sends what is sealed, in order. Returns what was sent of base, WAL and manifest.
+async fn send(
+    replies: &ReplySender,
+    mut sealed: Ordered<Result<Outgoing, Failure>>,
+) -> Result<[PartTotals; 3], Failure> {
+    let mut sent = [PartTotals::default(); 3];
+    while let Some(next) = sealed.next().await.map_err(|error| host::stopped(&error))? {
+        match next? {
+            Outgoing::BaseDone(base) => replies.reply(Reply::BaseDone(base)).await?,
+            Outgoing::Chunk { head, stored } => {
+                sent[head.part as usize].add(&head);
+                replies.reply(Reply::Chunk(head)).await?;
+                replies.data(stored).await?;
             }
-            Outgoing::Chunk(sealing) => match sealing.await {
-                Ok(sealed) => sealed?,
-                Err(error) => return Err(Failure::new(FailureKind::System, format!("seal a chunk: {error}"))),
-            },
-        };
-        let place = match chunk.head.stream {
-            Stream::Base => 0,
-            Stream::Wal => 1,
-            Stream::Manifest => 2,
-        };
-        sent[place].0 += 1;
-        sent[place].1 += chunk.head.stored_bytes;
-        tell.reply(Reply::Chunk(chunk.head)).await?;
-        tell.data(chunk.stored).await?;
+        }
     }
     Ok(sent)
 }

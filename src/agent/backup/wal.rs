@@ -1,23 +1,38 @@
 //! The WAL beside a base backup: `pg_receivewal` into the spool, whole segments out of it, in order, without a gap.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::process::Child;
 use tokio::sync::watch;
 
-use super::Tell;
-use super::seal::Cutter;
+use super::chunks::ChunkCutter;
 use crate::agent::host;
-use crate::agent::protocol::{BackupRequest, Failure, FailureKind, StreamTotals};
-use crate::agent::tarball;
-use crate::postgres::{Lsn, Segment, argv, wal};
+use crate::agent::protocol::{BackupRequest, Failure, FailureKind};
+use crate::agent::replies::ReplySender;
+use crate::postgres::basebackup::{BaseBackupError, WalCheck};
+use crate::postgres::{Lsn, WalSegment, argv, wal};
+use crate::ustar;
 
 /// How long the server may take to begin to stream.
 const START: Duration = Duration::from_secs(60);
 /// How often the spool is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// User and group `postgres` in the operator's images: whom the files of the tar belong to.
+const POSTGRES: u64 = 26;
+
+/// Whose WAL it is, and where it waits until it is sealed.
+pub struct WalSource<'a> {
+    /// The database's identity.
+    pub system_identifier: u64,
+    /// The size of a segment.
+    pub segment_bytes: u64,
+    /// The folder.
+    pub spool: &'a Path,
+}
 
 /// `pg_receivewal` at work.
 struct Receiver {
@@ -26,39 +41,45 @@ struct Receiver {
     spool: PathBuf,
 }
 
+/// Where whole segments go.
+struct WalTar {
+    cutter: ChunkCutter,
+    check: WalCheck,
+    /// The segment that is due.
+    next: WalSegment,
+}
+
 /// What is known so far of the WAL that is needed. Grows as the backup goes on.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Need {
+pub struct WalNeed {
     /// Where it begins, with its timeline: known once `backup_label` has passed.
     pub start: Option<(Lsn, u32)>,
     /// Where the base backup ends.
     pub base_end: Option<Lsn>,
-    /// The position that was asked for, and whether there was an answer.
-    pub asked: Option<Option<Lsn>>,
+    /// What the client has said of its end.
+    pub end: Option<Option<Lsn>>,
 }
 
-impl Need {
+impl WalNeed {
     /// The position that must be reached, once it is known.
     fn until(self) -> Option<Lsn> {
-        let (end, asked) = (self.base_end?, self.asked?);
-        Some(asked.map_or(end, |asked| asked.max(end)))
+        let (base_end, end) = (self.base_end?, self.end?);
+        Some(end.map_or(base_end, |end| end.max(base_end)))
     }
 }
 
-/// What was sent.
-pub struct Shipped {
-    /// The tar.
-    pub totals: StreamTotals,
+/// What was put into the tar.
+pub struct SentWal {
+    /// How many bytes the tar has.
+    pub bytes: u64,
+    /// What was seen of the segments.
+    pub check: WalCheck,
     /// The position that it reaches.
     pub until: Lsn,
     /// The first segment.
-    pub first: Segment,
+    pub first: WalSegment,
     /// The last one.
-    pub last: Segment,
-}
-
-fn wrong(error: wal::WalError) -> Failure {
-    Failure::new(FailureKind::Wal, error.to_string())
+    pub last: WalSegment,
 }
 
 /// Receives the WAL of a backup that has begun, and ships it into `cutter` until the needed position is reached.
@@ -70,20 +91,21 @@ fn wrong(error: wal::WalError) -> Failure {
 /// # Errors
 /// When `pg_receivewal` ends, a segment is missing, the timeline changes, or the last segment does not get whole in time.
 pub async fn follow(
-    tell: &Tell,
+    replies: &ReplySender,
     request: &BackupRequest,
-    spool: &Path,
-    cutter: Cutter,
-    mut need: watch::Receiver<Need>,
-    segment_bytes: u64,
-) -> Result<Shipped, Failure> {
+    source: WalSource<'_>,
+    cutter: ChunkCutter,
+    mut need: watch::Receiver<WalNeed>,
+) -> Result<SentWal, Failure> {
     let begun = need.wait_for(|need| need.start.is_some()).await.map(|need| need.start);
     let Ok(Some((start, timeline))) = begun else {
-        return Err(Failure::new(FailureKind::System, "the backup was given up"));
+        return Err(Failure::given_up("the backup"));
     };
-    let first = Segment::holding(start, timeline, segment_bytes).map_err(wrong)?;
-    let receiver = Receiver::start(request, spool, first, tell.clone()).await?;
-    receiver.ship(cutter, need, first, Duration::from_secs(request.wal_wait_seconds)).await
+    let first = WalSegment::holding(start, timeline, source.segment_bytes).map_err(BaseBackupError::from)?;
+    let receiver = Receiver::start(request, source.spool, first, replies.clone()).await?;
+    let check = WalCheck::new(source.system_identifier, source.segment_bytes);
+    let tar = WalTar { cutter, check, next: first };
+    receiver.ship(tar, need, Duration::from_secs(request.wal_wait_seconds)).await
 }
 
 impl Receiver {
@@ -92,18 +114,23 @@ impl Receiver {
     ///
     /// # Errors
     /// With its last words when it ends, or does not begin in time.
-    async fn start(request: &BackupRequest, spool: &Path, first: Segment, tell: Tell) -> Result<Self, Failure> {
+    async fn start(
+        request: &BackupRequest,
+        spool: &Path,
+        first: WalSegment,
+        replies: ReplySender,
+    ) -> Result<Self, Failure> {
         // A folder of its own: what an earlier attempt has left may still be in the hands of its last threads.
         let folder = spool.join(format!("wal-{:016x}", rand::random::<u64>()));
         for old in fs::read_dir(spool).into_iter().flatten().flatten() {
             // Whatever stays is found again by the next attempt.
             let _ = fs::remove_dir_all(old.path());
         }
-        fs::create_dir_all(&folder).map_err(Failure::io(format!("make {}", host::shown(&folder))))?;
+        fs::create_dir_all(&folder).map_err(Failure::io(format!("make {}", folder.display())))?;
         // It goes on with the segment that it finds unfinished; without one it would begin wherever the server is by
         // now, which may be too late.
         let unfinished = folder.join(format!("{first}.partial"));
-        fs::write(&unfinished, b"").map_err(Failure::io(format!("make {}", host::shown(&unfinished))))?;
+        fs::write(&unfinished, b"").map_err(Failure::io(format!("make {}", unfinished.display())))?;
         let arguments = argv::receivewal(&request.connection, &folder.to_string_lossy());
         let mut child = host::command("pg_receivewal", &arguments, Some(&request.connection))?
             .spawn()
@@ -111,7 +138,7 @@ impl Receiver {
         let (sender, words) = watch::channel(Vec::new());
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(host::lines(stderr, move |line| {
-                tell.log("pg_receivewal", &line);
+                replies.log("pg_receivewal", &line);
                 sender.send_modify(|lines| lines.push(line));
             }));
         }
@@ -141,34 +168,35 @@ impl Receiver {
         host::died("pg_receivewal", status, lines.iter().map(String::as_str))
     }
 
-    /// Puts segments into the tar as they get whole, from `first` until the needed position is reached. The spool holds
-    /// no more than what has not been handed over.
+    /// Puts segments into the tar as they get whole, until the needed position is reached. The spool holds no more than
+    /// what has not been handed over.
     async fn ship(
         mut self,
-        mut cutter: Cutter,
-        need: watch::Receiver<Need>,
-        first: Segment,
+        mut tar: WalTar,
+        need: watch::Receiver<WalNeed>,
         wait: Duration,
-    ) -> Result<Shipped, Failure> {
-        let mut next = first;
+    ) -> Result<SentWal, Failure> {
+        let first = tar.next;
         let mut deadline: Option<Instant> = None;
         loop {
             let until = need.borrow().until();
             let ended = self.child.try_wait().map_err(Failure::io("look after pg_receivewal"))?;
-            let before = next;
-            (cutter, next) = self.hand_over(cutter, next).await?;
-            if next != before {
+            let (before, spool) = (tar.next, self.spool.clone());
+            tar = host::blocking(move || tar.hand_over(&spool)).await?;
+            if tar.next != before {
                 deadline = None;
             }
             if let Some(until) = until {
-                let target = Segment::needed_to_reach(until, first.timeline, first.bytes).map_err(wrong)?;
-                if next.number > target.number {
-                    let last = Segment { number: next.number - 1, ..next };
-                    let totals = host::blocking(move || {
-                        cutter.write(&tarball::END)?;
+                let target =
+                    WalSegment::needed_to_reach(until, first.timeline, first.bytes).map_err(BaseBackupError::from)?;
+                if tar.next.number > target.number {
+                    let last = WalSegment { number: tar.next.number - 1, ..first };
+                    let WalTar { mut cutter, check, .. } = tar;
+                    let bytes = host::blocking(move || {
+                        cutter.write(&ustar::END)?;
                         cutter.finish()
                     });
-                    return Ok(Shipped { totals: totals.await?, until, first, last });
+                    return Ok(SentWal { bytes: bytes.await?, check, until, first, last });
                 }
                 if Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + wait) {
                     let message = format!(
@@ -184,57 +212,63 @@ impl Receiver {
             tokio::time::sleep(LOOK).await;
         }
     }
-
-    /// Puts every whole segment from `next` on into the tar, and histories, and removes them from the spool. Returns
-    /// the segment that is due now.
-    async fn hand_over(&self, mut cutter: Cutter, mut next: Segment) -> Result<(Cutter, Segment), Failure> {
-        let spool = self.spool.clone();
-        host::blocking(move || {
-            let mut names = Vec::new();
-            let act = || Failure::io(format!("look into {}", spool.display()));
-            for entry in fs::read_dir(&spool).map_err(act())? {
-                names.push(entry.map_err(act())?.file_name().to_string_lossy().into_owned());
-            }
-            names.sort();
-            for name in &names {
-                let path = spool.join(name);
-                if wal::is_history(name) {
-                    append(&mut cutter, &path, name)?;
-                    continue;
-                }
-                let Some(segment) = Segment::from_name(name, next.bytes) else { continue };
-                if segment.timeline != next.timeline {
-                    let message = format!("WAL went on as {segment} where {next} was due: the server was promoted");
-                    return Err(Failure::new(FailureKind::Standby, message));
-                }
-                if segment != next {
-                    let message = format!("WAL segment {next} is missing: {segment} came in its place");
-                    return Err(Failure::new(FailureKind::Wal, message));
-                }
-                let bytes = fs::metadata(&path).map_err(Failure::io(format!("look at {}", path.display())))?.len();
-                if bytes != segment.bytes {
-                    let message = format!("WAL segment {segment} has {bytes} bytes, not {}", segment.bytes);
-                    return Err(Failure::new(FailureKind::Wal, message));
-                }
-                append(&mut cutter, &path, name)?;
-                next = next.next();
-            }
-            Ok((cutter, next))
-        })
-        .await
-    }
 }
 
-/// Puts one file into the tar and removes it from the spool.
-fn append(cutter: &mut Cutter, path: &Path, name: &str) -> Result<(), Failure> {
-    let bytes = fs::read(path).map_err(Failure::io(format!("read {}", path.display())))?;
-    let modified = fs::metadata(path)
-        .and_then(|data| data.modified())
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-        .map_or(0, |age| age.as_secs());
-    cutter.write(&tarball::file_header(name, bytes.len() as u64, modified)?)?;
-    cutter.write(&bytes)?;
-    cutter.write(&vec![0; tarball::padding(bytes.len() as u64)])?;
-    fs::remove_file(path).map_err(Failure::io(format!("remove {}", path.display())))
+impl WalTar {
+    /// Puts every whole segment that is due into the tar, and histories, and removes them from the spool.
+    fn hand_over(mut self, spool: &Path) -> Result<Self, Failure> {
+        let mut names = Vec::new();
+        let act = || Failure::io(format!("look into {}", spool.display()));
+        for entry in fs::read_dir(spool).map_err(act())? {
+            names.push(entry.map_err(act())?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        for name in &names {
+            if wal::is_history(name) {
+                self.append(spool, name, None)?;
+                continue;
+            }
+            let next = self.next;
+            let Some(segment) = WalSegment::from_name(name, next.bytes) else { continue };
+            if segment.timeline != next.timeline {
+                let message = format!("WAL went on as {segment} where {next} was due: the server was promoted");
+                return Err(Failure::new(FailureKind::Standby, message));
+            }
+            if segment != next {
+                let message = format!("WAL segment {next} is missing: {segment} came in its place");
+                return Err(Failure::new(FailureKind::Wal, message));
+            }
+            self.append(spool, name, Some(segment))?;
+            self.next = next.next();
+        }
+        Ok(self)
+    }
+
+    /// Puts one file into the tar and removes it from the spool.
+    fn append(&mut self, spool: &Path, name: &str, segment: Option<WalSegment>) -> Result<(), Failure> {
+        let path = spool.join(name);
+        let act = || Failure::io(format!("read {}", path.display()));
+        let file = File::open(&path).map_err(act())?;
+        let facts = file.metadata().map_err(act())?;
+        let bytes = facts.len();
+        if let Some(segment) = segment {
+            let mut head = [0; wal::LONG_HEADER];
+            segment.check_size(bytes).map_err(BaseBackupError::from)?;
+            file.read_exact_at(&mut head, 0).map_err(act())?;
+            self.check.see(segment, &head)?;
+        }
+        let modified = facts.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let seconds = modified.map_or(0, |age| age.as_secs());
+        let header = ustar::file_header(name, bytes, seconds, POSTGRES);
+        self.cutter.write(&header.map_err(Failure::io(format!("write {name} into a tar")))?)?;
+        let (mut content, mut copied) = (file.take(bytes), 0);
+        while let Some(piece) = self.cutter.read(&mut content, name)? {
+            copied += piece.len() as u64;
+        }
+        if copied != bytes {
+            return Err(Failure::new(FailureKind::Damaged, format!("{} got shorter", path.display())));
+        }
+        self.cutter.write(&ustar::END[..ustar::padding(bytes) as usize])?;
+        fs::remove_file(&path).map_err(Failure::io(format!("remove {}", path.display())))
+    }
 }

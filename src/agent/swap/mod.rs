@@ -16,7 +16,7 @@ pub const HELD_BACK: &str = "global/pg_control.dr-staged";
 
 /// The names that a run uses on the volume.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct RunFolders {
     /// The data directory.
     pub pgdata: PathBuf,
     /// Where the new data is staged.
@@ -32,7 +32,7 @@ fn unexpected(message: String) -> Failure {
     Failure::new(FailureKind::Unexpected, message)
 }
 
-impl Place {
+impl RunFolders {
     /// The names for `run`.
     pub fn new(files: &PodFiles, run: &str) -> Self {
         let beside = |name: String| files.volume.join(name);
@@ -148,25 +148,6 @@ impl Place {
         folders::remove(&self.stage)?;
         folders::remove(&self.record)?;
         Ok(moved)
-    }
-
-    /// Removes the stage, the old data directory and the record. Returns what was there.
-    ///
-    /// # Errors
-    /// When the old data directory is the only whole one: it is not removed then.
-    pub fn clean(&self) -> Result<Vec<String>, Failure> {
-        if folders::inode(&self.before)?.is_some() && !self.pgdata.join(control::NAME).exists() {
-            let message =
-                format!("{} is the only data directory with a control file: it is kept", self.before.display());
-            return Err(unexpected(message));
-        }
-        let mut removed = Vec::new();
-        for path in [&self.stage, &self.before, &self.record] {
-            if folders::remove(path)? {
-                removed.push(path.display().to_string());
-            }
-        }
-        Ok(removed)
     }
 }
 

@@ -7,23 +7,23 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Agent, Result, TransportError};
 use crate::agent::protocol::{
-    BackupDone, BackupRequest, BaseDone, ChunkHead, Digest, Envelope, Reply, Request, Stream, StreamTotals,
+    BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Digest, Envelope, PartTotals, Reply, Request,
 };
 use crate::postgres::Lsn;
-use crate::wire::{Conduit, Kind};
+use crate::wire::{Conduit, FrameKind};
 
 /// One sealed chunk, its SHA-256 verified.
 #[derive(Clone)]
-pub struct Chunk {
-    /// Which stream it is of.
-    pub stream: Stream,
-    /// Its place in the stream, from 0.
+pub struct ReceivedChunk {
+    /// Which part it is of.
+    pub part: BackupPart,
+    /// Its place in the part, from 0.
     pub index: u32,
     /// The whole age file.
     pub stored: Bytes,
     /// Its SHA-256.
     pub stored_sha256: [u8; 32],
-    /// How many bytes of the stream it holds.
+    /// How many bytes of the part it holds.
     pub raw_bytes: u64,
     /// The SHA-256 of those.
     pub raw_sha256: [u8; 32],
@@ -35,10 +35,10 @@ pub struct Chunk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// What a backup hands out, in order. Chunks of base and WAL may alternate; the chunks of each stream come in order.
+/// What a backup hands out, in order. Chunks of base and WAL may alternate; the chunks of each part come in order.
 pub enum BackupItem {
     /// A chunk. The agent keeps it until it is called durable.
-    Chunk(Chunk),
+    Chunk(ReceivedChunk),
     /// The base backup and its manifest are whole. Now is the time to say where WAL may end.
     BaseDone(BaseDone),
     /// Everything was received, and all totals agree. The last item.
@@ -51,7 +51,7 @@ pub struct BackupStream<'a> {
     id: u64,
     handle: BackupHandle,
     current: Option<(ChunkHead, Vec<u8>)>,
-    seen: [StreamTotals; 3],
+    seen: [PartTotals; 3],
     done: Option<Box<BackupDone>>,
 }
 
@@ -115,7 +115,7 @@ impl Agent {
     /// # Errors
     /// The link's; what the agent has against it comes with the first item.
     pub async fn backup(&mut self, request: BackupRequest) -> Result<BackupStream<'_>> {
-        let id = self.say(Request::Backup(request)).await?;
+        let id = self.say(Request::Backup(Box::new(request))).await?;
         self.unfinished = Some("backup");
         let handle = BackupHandle {
             conduit: self.conduit.clone(),
@@ -123,9 +123,7 @@ impl Agent {
             id,
             marks: Arc::new(Mutex::new(Marks::default())),
         };
-        let nothing = || StreamTotals { chunks: 0, raw_bytes: 0, raw_sha256: Digest([0; 32]), stored_bytes: 0 };
-        let seen = [nothing(), nothing(), nothing()];
-        Ok(BackupStream { agent: self, id, handle, current: None, seen, done: None })
+        Ok(BackupStream { agent: self, id, handle, current: None, seen: Default::default(), done: None })
     }
 }
 
@@ -172,14 +170,14 @@ impl BackupStream<'_> {
             let message = self.agent.conduit.receive().await.map_err(|source| self.agent.broken(source))?;
             let mut item = None;
             match message.kind {
-                Kind::Control => match self.agent.reply(self.id, &message)? {
+                FrameKind::Control => match self.agent.reply(self.id, &message)? {
                     None => {}
                     Some(Reply::Chunk(head)) => self.begin(head)?,
                     Some(Reply::BaseDone(base)) => item = Some(BackupItem::BaseDone(base)),
                     Some(Reply::BackupDone(done)) => self.done = Some(done),
-                    Some(other) => return Err(self.agent.odd(&other)),
+                    Some(_) => return Err(self.agent.odd()),
                 },
-                Kind::Trailer => {
+                FrameKind::Trailer => {
                     if let Some(done) = self.done.take() {
                         self.check(&done)?;
                         item = Some(BackupItem::Done(done));
@@ -196,9 +194,9 @@ impl BackupStream<'_> {
     }
 
     fn begin(&mut self, head: ChunkHead) -> Result<()> {
-        let due = self.seen[head.stream as usize].chunks;
+        let due = self.seen[head.part as usize].chunks;
         if self.current.is_some() || head.index != due {
-            let message = format!("{} chunk {} came where {due} was due", head.stream, head.index);
+            let message = format!("{} chunk {} came where {due} was due", head.part, head.index);
             return Err(TransportError::Damaged(message));
         }
         let bytes = Vec::with_capacity(head.stored_bytes as usize);
@@ -217,9 +215,9 @@ impl BackupStream<'_> {
     }
 
     /// Hands out the collected chunk, its SHA-256 verified.
-    fn hand_out(&mut self, head: ChunkHead, bytes: Vec<u8>) -> Result<Chunk> {
+    fn hand_out(&mut self, head: ChunkHead, bytes: Vec<u8>) -> Result<ReceivedChunk> {
         if Digest(Sha256::digest(&bytes).into()) != head.stored_sha256 {
-            let message = format!("{} chunk {} was damaged on the way", head.stream, head.index);
+            let message = format!("{} chunk {} was damaged on the way", head.part, head.index);
             return Err(TransportError::Damaged(message));
         }
         let mut ticket = 0;
@@ -227,12 +225,9 @@ impl BackupStream<'_> {
             ticket = marks.seen;
             (marks.receiving, marks.handed_out) = (false, ticket);
         });
-        let seen = &mut self.seen[head.stream as usize];
-        seen.chunks += 1;
-        seen.raw_bytes += head.raw_bytes;
-        seen.stored_bytes += head.stored_bytes;
-        Ok(Chunk {
-            stream: head.stream,
+        self.seen[head.part as usize].add(&head);
+        Ok(ReceivedChunk {
+            part: head.part,
             index: head.index,
             stored: Bytes::from(bytes),
             stored_sha256: head.stored_sha256.0,
@@ -243,17 +238,17 @@ impl BackupStream<'_> {
     }
 
     fn check(&self, done: &BackupDone) -> Result<()> {
-        let streams = [
-            (Stream::Base, &done.base_totals),
-            (Stream::Wal, &done.wal_totals),
-            (Stream::Manifest, &done.manifest_totals),
+        let parts = [
+            (BackupPart::Base, &done.base_totals),
+            (BackupPart::Wal, &done.wal_totals),
+            (BackupPart::Manifest, &done.manifest_totals),
         ];
-        for (stream, said) in streams {
-            let seen = &self.seen[stream as usize];
-            if (seen.chunks, seen.raw_bytes, seen.stored_bytes) != (said.chunks, said.raw_bytes, said.stored_bytes) {
+        for (part, sent) in parts {
+            let seen = &self.seen[part as usize];
+            if seen != sent {
                 let message = format!(
-                    "{stream}: {} chunks of {} bytes were received, {} of {} were sent",
-                    seen.chunks, seen.stored_bytes, said.chunks, said.stored_bytes
+                    "{part}: {} chunks of {} bytes were received, {} of {} were sent",
+                    seen.chunks, seen.stored_bytes, sent.chunks, sent.stored_bytes
                 );
                 return Err(TransportError::Damaged(message));
             }

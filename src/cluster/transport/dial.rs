@@ -15,7 +15,7 @@ use super::super::pod::{AGENT, SOCKET};
 const BUFFER: usize = 1 << 20;
 
 /// One open session.
-pub struct Session {
+pub struct AgentSession {
     /// What the agent sends.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
     /// What is sent to it.
@@ -47,13 +47,13 @@ pub struct DialError {
     /// Lower-case, for people.
     pub message: String,
     /// Whether trying again is of no use.
-    pub hopeless: bool,
+    pub permanent: bool,
 }
 
 /// Opens sessions with one agent.
 pub trait Dial: Send + Sync + 'static {
     /// Opens one.
-    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>>;
+    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>>;
     /// Whom it speaks to, for people: `the agent in pod opschain/dr-backup-1`.
     fn describe(&self) -> String;
 }
@@ -70,13 +70,13 @@ impl ExecDial {
         Self { pods, pod: pod.into() }
     }
 
-    async fn open(&self) -> Result<Session, DialError> {
-        let hopeless = |message: String| DialError { message, hopeless: true };
+    async fn open(&self) -> Result<AgentSession, DialError> {
+        let permanent = |message: String| DialError { message, permanent: true };
         match self.pods.get_opt(&self.pod).await {
-            Ok(None) => return Err(hopeless(format!("pod {} is gone", self.pod))),
+            Ok(None) => return Err(permanent(format!("pod {} is gone", self.pod))),
             Ok(Some(pod)) => {
                 if let Some(end) = ended(&pod) {
-                    return Err(hopeless(format!("pod {} {end}", self.pod)));
+                    return Err(permanent(format!("pod {} {end}", self.pod)));
                 }
             }
             Err(error) => return Err(refusal(&error)),
@@ -92,7 +92,7 @@ impl ExecDial {
         let mut process = self.pods.exec(&self.pod, command, &params).await.map_err(|error| refusal(&error))?;
         let streams = (process.stdin(), process.stdout(), process.stderr());
         let (Some(writer), Some(reader), Some(stderr)) = streams else {
-            return Err(DialError { message: "the exec session has no streams".into(), hopeless: false });
+            return Err(DialError { message: "the exec session has no streams".into(), permanent: false });
         };
         let words = Words::default();
         let heard = words.clone();
@@ -106,7 +106,7 @@ impl ExecDial {
                 }
             }
         });
-        Ok(Session { reader: Box::new(reader), writer: Box::new(writer), words, keep: Some(process) })
+        Ok(AgentSession { reader: Box::new(reader), writer: Box::new(writer), words, keep: Some(process) })
     }
 }
 
@@ -132,12 +132,12 @@ fn ended(pod: &Pod) -> Option<String> {
 }
 
 fn refusal(error: &kube::Error) -> DialError {
-    let hopeless = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
-    DialError { message: innermost(error), hopeless }
+    let permanent = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
+    DialError { message: innermost(error), permanent }
 }
 
 impl Dial for ExecDial {
-    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
         Box::pin(self.open())
     }
 
@@ -150,15 +150,15 @@ impl Dial for ExecDial {
 pub struct SocketDial(pub PathBuf);
 
 impl Dial for SocketDial {
-    fn dial(&self) -> BoxFuture<'_, Result<Session, DialError>> {
+    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
         Box::pin(async {
             let stream = tokio::net::UnixStream::connect(&self.0).await.map_err(|error| DialError {
                 message: format!("connect to {}: {error}", self.0.display()),
-                hopeless: false,
+                permanent: false,
             })?;
             let (reader, writer) = stream.into_split();
             let (reader, writer) = (Box::new(reader), Box::new(writer));
-            Ok(Session { reader, writer, words: Words::default(), keep: None })
+            Ok(AgentSession { reader, writer, words: Words::default(), keep: None })
         })
     }
 

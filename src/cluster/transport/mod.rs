@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-pub use backup::{BackupHandle, BackupItem, BackupStream, Chunk, Ticket};
-pub use dial::{Dial, DialError, ExecDial, Session, SocketDial};
+pub use backup::{BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
+pub use dial::{AgentSession, Dial, DialError, ExecDial, SocketDial};
 pub use stage::{StageChunk, StageSink};
 
-use crate::agent::protocol::{Envelope, Facts, Failure, Reply, Request, SwapReport, SwapRequest};
+use crate::agent::protocol::{Envelope, Failure, PodFacts, Reply, Request, SwapReport, SwapRequest};
 use crate::event::{Event, Events};
-use crate::wire::{Conduit, Decoder, Kind, Limits, Link, LinkError, Message};
+use crate::wire::{Conduit, Decoder, FrameKind, Limits, Link, LinkError, Message};
 
 /// Why a stream into a pod failed.
 #[derive(Debug, thiserror::Error)]
@@ -122,10 +122,10 @@ impl Agent {
     ///
     /// # Errors
     /// The agent's, or the link's.
-    pub async fn facts(&mut self) -> Result<Facts> {
+    pub async fn facts(&mut self) -> Result<PodFacts> {
         match self.ask(Request::Facts).await? {
             Reply::Facts(facts) => Ok(*facts),
-            other => Err(self.odd(&other)),
+            _ => Err(self.odd()),
         }
     }
 
@@ -136,7 +136,7 @@ impl Agent {
     pub async fn swap(&mut self, request: SwapRequest) -> Result<SwapReport> {
         match self.ask(Request::Swap(request)).await? {
             Reply::Swapped(report) => Ok(report),
-            other => Err(self.odd(&other)),
+            _ => Err(self.odd()),
         }
     }
 
@@ -147,19 +147,7 @@ impl Agent {
     pub async fn put_back(&mut self) -> Result<bool> {
         match self.ask(Request::PutBack).await? {
             Reply::Undone { moved } => Ok(moved),
-            other => Err(self.odd(&other)),
-        }
-    }
-
-    /// Removes what this run left beside the data directory: stage, old data directory, record. Safe to repeat.
-    /// Returns what was there.
-    ///
-    /// # Errors
-    /// The agent's, or the link's.
-    pub async fn clean(&mut self) -> Result<Vec<String>> {
-        match self.ask(Request::Clean).await? {
-            Reply::Cleaned { removed } => Ok(removed),
-            other => Err(self.odd(&other)),
+            _ => Err(self.odd()),
         }
     }
 
@@ -172,13 +160,13 @@ impl Agent {
         match self.answer(id).await? {
             Reply::Finished => {
                 // The agent waits for this acknowledgement; it is polite to let it out, and no matter if it is lost.
-                let trailer = async { while self.message().await.is_ok_and(|m| m.kind != Kind::Trailer) {} };
+                let trailer = async { while self.message().await.is_ok_and(|m| m.kind != FrameKind::Trailer) {} };
                 let _ = tokio::time::timeout(Duration::from_secs(2), trailer).await;
                 self.conduit.close(LinkError::Ended("it is done".into()));
                 let _ = tokio::time::timeout(Duration::from_secs(2), &mut self.keeper).await;
                 Ok(())
             }
-            other => Err(self.odd(&other)),
+            _ => Err(self.odd()),
         }
     }
 
@@ -208,7 +196,7 @@ impl Agent {
     async fn answer(&self, id: u64) -> Result<Reply> {
         loop {
             let message = self.message().await?;
-            if message.kind == Kind::Control
+            if message.kind == FrameKind::Control
                 && let Some(reply) = self.reply(id, &message)?
             {
                 return Ok(reply);
@@ -239,7 +227,7 @@ impl Agent {
         }
     }
 
-    fn odd(&self, _reply: &Reply) -> TransportError {
+    fn odd(&self) -> TransportError {
         TransportError::Damaged(format!("{} gave the answer to another question", self.peer))
     }
 
@@ -257,7 +245,7 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
         let last = match dial.dial().await {
             Ok(session) => {
                 let (before, began) = (conduit.progress(), Instant::now());
-                let Session { reader, writer, words, keep } = session;
+                let AgentSession { reader, writer, words, keep } = session;
                 let error = conduit.session(reader, writer, Decoder::default()).await;
                 drop(keep);
                 if conduit.closed().is_some() {
@@ -273,7 +261,7 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
                     None => error.to_string(),
                 }
             }
-            Err(DialError { message, hopeless: true }) => {
+            Err(DialError { message, permanent: true }) => {
                 let seconds = good_until.elapsed().as_secs();
                 conduit.close(LinkError::GivenUp { seconds, last: message });
                 return;

@@ -1,19 +1,18 @@
 //! Sends a backup into a pod, chunk by chunk.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use super::{Agent, Result, TransportError};
-use crate::agent::protocol::{ChunkHead, Digest, Reply, Request, StageReport, StageRequest, Stream};
+use crate::agent::protocol::{BackupPart, Digest, Reply, Request, StageChunkHead, StageReport, StageRequest};
 
 /// One chunk to be staged, opened from its age file: the identity never enters the pod.
 #[derive(Clone)]
 pub struct StageChunk {
-    /// Which stream it is of.
-    pub stream: Stream,
-    /// Its place in the stream, from 0.
+    /// Which of the two tars it is of.
+    pub part: BackupPart,
+    /// Its place in the tar, from 0.
     pub index: u32,
-    /// The zstd frame; for [`Stream::Manifest`] the manifest itself.
+    /// The zstd frame.
     pub frame: Bytes,
     /// How many bytes it decompresses to.
     pub raw_bytes: u64,
@@ -39,28 +38,21 @@ impl Agent {
                 self.unfinished = Some("stage");
                 Ok(StageSink { agent: self, id })
             }
-            other => Err(self.odd(&other)),
+            _ => Err(self.odd()),
         }
     }
 }
 
 impl StageSink<'_> {
-    /// Sends one chunk. Chunks of a stream come in order, from 0. Returns when the last of its bytes is on its way;
+    /// Sends one chunk. Chunks of a tar come in order, from 0. Returns when the last of its bytes is on its way;
     /// waits while too much before it is not written yet.
     ///
     /// # Errors
     /// The agent's (a damaged chunk, a full volume), or the link's. The stage is over then.
     pub async fn send(&mut self, chunk: StageChunk) -> Result<()> {
-        let StageChunk { stream, index, frame, raw_bytes, raw_sha256 } = chunk;
-        let stored_sha256 = Digest(Sha256::digest(&frame).into());
-        let head = ChunkHead {
-            stream,
-            index,
-            stored_bytes: frame.len() as u64,
-            stored_sha256,
-            raw_bytes,
-            raw_sha256: Digest(raw_sha256),
-        };
+        let StageChunk { part, index, frame, raw_bytes, raw_sha256 } = chunk;
+        let frame_bytes = frame.len() as u64;
+        let head = StageChunkHead { part, index, frame_bytes, raw_bytes, raw_sha256: Digest(raw_sha256) };
         let sent = async {
             self.agent.say_in(self.id, Request::StageChunk(head)).await?;
             self.agent.conduit.send_data(frame).await.map_err(|source| self.agent.broken(source))?;
@@ -74,7 +66,7 @@ impl StageSink<'_> {
         };
         match outcome {
             Ok(None) => Ok(()),
-            Ok(Some(other)) => Err(self.agent.odd(&other)),
+            Ok(Some(_)) => Err(self.agent.odd()),
             Err(error) => Err(self.over(error)),
         }
     }
@@ -94,7 +86,7 @@ impl StageSink<'_> {
                 self.agent.unfinished = None;
                 Ok(report)
             }
-            Ok(other) => Err(self.agent.odd(&other)),
+            Ok(_) => Err(self.agent.odd()),
             Err(error) => Err(self.over(error)),
         }
     }

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{Work, lost_hands};
-use crate::agent::protocol::{BackupRequest, StreamTotals};
+use crate::agent::protocol::BackupRequest;
 use crate::bundle::{self, BundleId, Facts, Header, Writer};
 use crate::cluster::lease::lease_name;
 use crate::cluster::pod::{self, BackupPod};
@@ -265,8 +265,8 @@ async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
             quiesce_lsn: (work.plan.quiesce != Quiesce::None).then_some(quiesced),
             wal_segment_bytes: done.wal_segment_bytes,
         },
-        base: raw_total(&done.base_totals),
-        wal: raw_total(&done.wal_totals),
+        base: bundle::RawTotal { bytes: done.base_totals.raw_bytes },
+        wal: bundle::RawTotal { bytes: done.wal_totals.raw_bytes },
         key_fingerprints: Default::default(),
         counts: [("database_files".to_owned(), done.base.files)].into(),
         scope: work.plan.scope.clone(),
@@ -277,10 +277,6 @@ async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
     let (members, bytes) = (verified.proof().members, verified.proof().bytes);
     hands.verified = Some(verified);
     Ok(Done::said(format!("{members} members, {}, signature good", text::bytes(bytes))))
-}
-
-fn raw_total(totals: &StreamTotals) -> bundle::RawTotal {
-    bundle::RawTotal { bytes: totals.raw_bytes, sha256: Some(totals.raw_sha256.to_string()) }
 }
 
 async fn publish(work: &Work, outputs: &Outputs) -> Result<Done> {

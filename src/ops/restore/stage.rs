@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Work;
-use crate::agent::protocol::{self, StageReport, StageRequest};
+use crate::agent::protocol::{BackupPart, StageReport, StageRequest};
 use crate::bundle::{Chunk, Stream};
 use crate::cluster::transport::{Agent, StageChunk};
 use crate::error::{CommandError, Exit, Result};
@@ -54,9 +54,9 @@ fn piece(chunk: &Chunk, mut frame: Zeroizing<Vec<u8>>) -> Result<StageChunk> {
     hex::decode_to_slice(&chunk.raw_sha256, &mut raw_sha256)
         .map_err(|e| CommandError::new(Exit::Damaged, "a chunk's digest in manifest.json").because(e))?;
     Ok(StageChunk {
-        stream: match chunk.stream {
-            Stream::Base => protocol::Stream::Base,
-            Stream::Wal => protocol::Stream::Wal,
+        part: match chunk.stream {
+            Stream::Base => BackupPart::Base,
+            Stream::Wal => BackupPart::Wal,
         },
         index: chunk.index,
         frame: std::mem::take(&mut *frame).into(),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::frame::{Frame, FrameError, HEADER, Kind};
+use super::frame::{Frame, FrameError, FrameKind, HEADER};
 
 /// The version of everything that goes over the wire. Both ends are the same program, so there is no older one to
 /// speak with: any difference is refused.
@@ -54,7 +54,7 @@ pub struct Message {
     /// Its number, to be named to [`Link::durable`].
     pub sequence: u64,
     /// `Control`, `Data`, or `Trailer` (whose totals have been checked).
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The bytes.
     pub payload: Bytes,
 }
@@ -127,7 +127,8 @@ impl LinkError {
 /// Count and running hash of the sequenced frames of one direction.
 ///
 /// Control payloads are hashed whole. Data payloads enter with their length and CRC32C (both in the header): the
-/// control message before them carries the SHA-256 of the bytes that they add up to, so nothing is hashed twice.
+/// control message before them carries a SHA-256 of the bytes that they add up to, or of what those hold, so nothing is
+/// hashed twice.
 #[derive(Clone, Default)]
 struct Totals {
     count: u64,
@@ -138,7 +139,7 @@ impl Totals {
     fn add(&mut self, frame: &Frame) {
         self.count += 1;
         self.hash.update(frame.header());
-        if frame.kind == Kind::Control {
+        if frame.kind == FrameKind::Control {
             self.hash.update(&frame.payload);
         }
     }
@@ -225,7 +226,7 @@ impl Link {
     ///
     /// # Errors
     /// `TooLong` for a payload over the bound.
-    pub fn send(&mut self, kind: Kind, payload: Bytes) -> Result<u64, LinkError> {
+    pub fn send(&mut self, kind: FrameKind, payload: Bytes) -> Result<u64, LinkError> {
         let frame = Frame::new(kind, self.made + 1, payload)?;
         self.made += 1;
         self.sent.add(&frame);
@@ -240,7 +241,7 @@ impl Link {
     /// None in practice: a trailer is short.
     pub fn send_trailer(&mut self) -> Result<u64, LinkError> {
         let payload = self.sent.trailer();
-        self.send(Kind::Trailer, payload)
+        self.send(FrameKind::Trailer, payload)
     }
 
     /// Says that everything up to `sequence` is where it has to be; the far side may forget it.
@@ -268,14 +269,14 @@ impl Link {
         let Some(session) = &mut self.session else { return Ok(None) };
         session.heard = now;
         match frame.kind {
-            Kind::Hello => return self.greet(&frame.payload).map(|()| None),
-            Kind::Refusal => return Err(LinkError::Refused(String::from_utf8_lossy(&frame.payload).into_owned())),
+            FrameKind::Hello => return self.greet(&frame.payload).map(|()| None),
+            FrameKind::Refusal => return Err(LinkError::Refused(String::from_utf8_lossy(&frame.payload).into_owned())),
             _ if !session.hello_received => {
                 return Err(LinkError::Ended("it did not begin with a greeting".into()));
             }
-            Kind::Ack => return self.acknowledge(frame.sequence).map(|()| None),
-            Kind::Beat => return Ok(None),
-            Kind::Control | Kind::Data | Kind::Trailer => {}
+            FrameKind::Ack => return self.acknowledge(frame.sequence).map(|()| None),
+            FrameKind::Beat => return Ok(None),
+            FrameKind::Control | FrameKind::Data | FrameKind::Trailer => {}
         }
         if frame.sequence <= self.received {
             return Ok(None);
@@ -283,7 +284,7 @@ impl Link {
         if frame.sequence != self.received + 1 {
             return Err(LinkError::Gap { expected: self.received + 1, found: frame.sequence });
         }
-        if frame.kind == Kind::Trailer && frame.payload != self.taken.trailer() {
+        if frame.kind == FrameKind::Trailer && frame.payload != self.taken.trailer() {
             return Err(LinkError::Totals(format!("the totals after frame {} differ", self.received)));
         }
         self.received = frame.sequence;
@@ -365,14 +366,14 @@ impl Link {
             let hello =
                 Hello { version: VERSION, run: self.run.clone(), link: self.link.clone(), received: self.received };
             // A struct of texts and numbers always becomes JSON, and a short one.
-            return Frame::new(Kind::Hello, 0, Bytes::from(serde_json::to_vec(&hello).unwrap_or_default())).ok();
+            return Frame::new(FrameKind::Hello, 0, Bytes::from(serde_json::to_vec(&hello).unwrap_or_default())).ok();
         }
         if !session.hello_received {
             return None;
         }
         if self.durable > session.ack_sent {
             session.ack_sent = self.durable;
-            return Some(Frame::bare(Kind::Ack, self.durable));
+            return Some(Frame::bare(FrameKind::Ack, self.durable));
         }
         if let Some(first) = self.kept.front().map(|frame| frame.sequence) {
             let next = session.next.max(first);
@@ -381,7 +382,7 @@ impl Link {
                 return Some(frame.clone());
             }
         }
-        (now.duration_since(session.spoke) >= self.limits.beat).then(|| Frame::bare(Kind::Beat, 0))
+        (now.duration_since(session.spoke) >= self.limits.beat).then(|| Frame::bare(FrameKind::Beat, 0))
     }
 
     /// Whether the far side was heard in time.

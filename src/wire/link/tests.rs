@@ -64,14 +64,14 @@ fn data(byte: u8, len: usize) -> Bytes {
 #[test]
 fn a_trailer_is_checked_and_more_may_follow_it() {
     let (mut a, mut b) = pair();
-    a.send(Kind::Control, data(b'{', 1)).unwrap();
+    a.send(FrameKind::Control, data(b'{', 1)).unwrap();
     a.send_trailer().unwrap();
-    a.send(Kind::Data, data(1, 10)).unwrap();
+    a.send(FrameKind::Data, data(1, 10)).unwrap();
     a.send_trailer().unwrap();
     let (_, at_b) = meet(&mut a, &mut b);
     assert_eq!(
         at_b.iter().map(|m| m.kind).collect::<Vec<_>>(),
-        [Kind::Control, Kind::Trailer, Kind::Data, Kind::Trailer]
+        [FrameKind::Control, FrameKind::Trailer, FrameKind::Data, FrameKind::Trailer]
     );
 }
 
@@ -95,7 +95,7 @@ fn a_trailer_of_other_frames_ends_the_link_for_good() {
 fn only_what_is_durable_is_forgotten() {
     let (mut a, mut b) = pair();
     for byte in 0..4 {
-        a.send(Kind::Data, data(byte, 100)).unwrap();
+        a.send(FrameKind::Data, data(byte, 100)).unwrap();
     }
     let (_, at_b) = meet(&mut a, &mut b);
     assert_eq!((at_b.len(), a.kept.len()), (4, 4));
@@ -112,7 +112,7 @@ fn a_full_window_has_no_room_until_the_far_side_is_durable() {
     let limits = Limits { window: 1000, ..Limits::default() };
     let (mut a, mut b) = (Link::new("run", "a", limits), Link::new("run", "a", limits));
     assert!(a.has_room(5000), "an empty window takes any one frame");
-    a.send(Kind::Data, data(1, 800)).unwrap();
+    a.send(FrameKind::Data, data(1, 800)).unwrap();
     assert!(!a.has_room(800));
     let (_, at_b) = meet(&mut a, &mut b);
     assert!(!a.has_room(800), "received is not durable");
@@ -127,7 +127,7 @@ fn another_run_version_or_process_is_refused_for_good() {
         let mut a = pair().0;
         let now = Instant::now();
         a.attach(now);
-        let frame = Frame::new(Kind::Hello, 0, Bytes::from(serde_json::to_vec(&hello).unwrap())).unwrap();
+        let frame = Frame::new(FrameKind::Hello, 0, Bytes::from(serde_json::to_vec(&hello).unwrap())).unwrap();
         a.take(frame, now).unwrap_err()
     };
     let good = Hello { version: VERSION, run: "run".into(), link: "a".into(), received: 0 };
@@ -143,9 +143,9 @@ fn silence_breaks_the_session_and_beats_prevent_it() {
     meet(&mut a, &mut b);
     let start = a.session.as_ref().unwrap().heard;
     let later = start + Duration::from_secs(4);
-    assert_eq!(a.output(later).unwrap().kind, Kind::Beat);
+    assert_eq!(a.output(later).unwrap().kind, FrameKind::Beat);
     assert_eq!(a.output(later), None);
-    b.take(Frame::bare(Kind::Beat, 0), later).unwrap();
+    b.take(Frame::bare(FrameKind::Beat, 0), later).unwrap();
     assert_eq!(b.check(start + Duration::from_secs(22)), Ok(()));
     assert!(matches!(b.check(start + Duration::from_secs(25)), Err(LinkError::Silent(_))));
 }
@@ -228,7 +228,7 @@ proptest! {
         for (to_b, to_a) in rounds {
             while let Some(payload) = next.take() {
                 if a.has_room(payload.len()) {
-                    a.send(Kind::Data, payload).unwrap();
+                    a.send(FrameKind::Data, payload).unwrap();
                     next = waiting.next();
                 } else {
                     next = Some(payload);
@@ -251,7 +251,7 @@ proptest! {
                     b.durable(message.sequence);
                 }
                 if b.has_room(1) {
-                    b.send(Kind::Control, Bytes::from(vec![1])).unwrap();
+                    b.send(FrameKind::Control, Bytes::from(vec![1])).unwrap();
                 }
             }
             let said = say(&mut b, now);

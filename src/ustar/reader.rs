@@ -1,17 +1,10 @@
-//! Reads and writes the tar that PostgreSQL speaks: plain headers, files and folders, nothing else.
-//!
-//! The reader takes pieces of any length, so that bytes can be checked while they pass. Whatever PostgreSQL does not
-//! write (links, devices, extension headers, absolute names, `..`, data after the end) is refused: a bundle may have
-//! been made by somebody else.
+//! A reader that takes pieces of any length, so that bytes can be checked, written and passed on while they come.
 
-use super::protocol::{Failure, FailureKind};
-use crate::postgres::manifest::is_inside;
-
-const BLOCK: usize = 512;
+use super::{BLOCK, Block, header_in, is_inside, padding};
 
 /// A tar entry's name and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct TarEntry {
     /// Relative, inside, without a slash at its end.
     pub path: String,
     /// Whether it is a folder.
@@ -20,72 +13,109 @@ pub struct Entry {
     pub bytes: u64,
 }
 
-/// What the contents of a tar are given to.
-pub trait Sink {
+/// What is wrong with a tar.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{tar}: {what} (last entry: {last})")]
+pub struct TarError {
+    /// Which tar.
+    pub tar: &'static str,
+    /// What is wrong.
+    pub what: String,
+    /// The path of the entry that it is in, or that came before; `none` at the start.
+    pub last: String,
+}
+
+/// What the contents of a tar are given to. Each error ends the reading.
+pub trait TarSink {
+    /// Why the reading ended: the sink's own reason, or the tar's.
+    type Error: From<TarError>;
     /// An entry begins.
     ///
     /// # Errors
-    /// Ends the reading.
-    fn begin(&mut self, entry: &Entry) -> Result<(), Failure>;
+    /// The sink's.
+    fn begin(&mut self, entry: &TarEntry) -> Result<(), Self::Error>;
     /// The next bytes of a file.
     ///
     /// # Errors
-    /// Ends the reading.
-    fn data(&mut self, bytes: &[u8]) -> Result<(), Failure>;
+    /// The sink's.
+    fn data(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
     /// The entry is whole.
     ///
     /// # Errors
-    /// Ends the reading.
-    fn end(&mut self) -> Result<(), Failure>;
+    /// The sink's.
+    fn end(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Gives everything to two sinks: the first may refuse what then never reaches the second.
+pub struct Both<'a, A, B>(pub &'a mut A, pub &'a mut B);
+
+impl<A: TarSink, B: TarSink<Error: From<A::Error>>> TarSink for Both<'_, A, B> {
+    type Error = B::Error;
+
+    fn begin(&mut self, entry: &TarEntry) -> Result<(), B::Error> {
+        self.0.begin(entry)?;
+        self.1.begin(entry)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), B::Error> {
+        self.0.data(bytes)?;
+        self.1.data(bytes)
+    }
+
+    fn end(&mut self) -> Result<(), B::Error> {
+        self.0.end()?;
+        self.1.end()
+    }
 }
 
 enum State {
     /// Collecting a header.
     Header,
     /// In a file, with so many bytes and then so much padding to come.
-    Body { left: u64, padding: usize },
+    Body { left: u64, padding: u64 },
     /// After the end mark began: only zeros may come.
     End { zeros: u64 },
 }
 
 /// A tar that is read in pieces.
-pub struct Reader {
-    name: &'static str,
+pub struct TarReader {
+    tar: &'static str,
     state: State,
     header: Vec<u8>,
-    entries: u64,
+    last: String,
 }
 
-impl Reader {
-    /// `name` stands in errors.
-    pub fn new(name: &'static str) -> Self {
-        Self { name, state: State::Header, header: Vec::with_capacity(BLOCK), entries: 0 }
+impl TarReader {
+    /// `tar` stands in errors.
+    pub fn new(tar: &'static str) -> Self {
+        Self { tar, state: State::Header, header: Vec::with_capacity(BLOCK as usize), last: "none".into() }
     }
 
-    fn damaged(&self, what: impl std::fmt::Display) -> Failure {
-        Failure::new(FailureKind::Damaged, format!("{}: {what} (after {} entries)", self.name, self.entries))
+    fn damaged(&self, what: impl Into<String>) -> TarError {
+        TarError { tar: self.tar, what: what.into(), last: self.last.clone() }
     }
 
     /// Takes the next bytes.
     ///
     /// # Errors
     /// What is wrong with them, or what `sink` answered.
-    pub fn push(&mut self, mut bytes: &[u8], sink: &mut impl Sink) -> Result<(), Failure> {
+    pub fn push<S: TarSink>(&mut self, mut bytes: &[u8], sink: &mut S) -> Result<(), S::Error> {
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Header => {
-                    let take = (BLOCK - self.header.len()).min(bytes.len());
+                    let take = (BLOCK as usize - self.header.len()).min(bytes.len());
                     self.header.extend_from_slice(&bytes[..take]);
                     bytes = &bytes[take..];
-                    if self.header.len() == BLOCK {
-                        self.begin(sink)?;
+                    if let Ok(block) = Block::try_from(self.header.as_slice()) {
+                        self.header.clear();
+                        self.begin(&block, sink)?;
                     }
                 }
                 State::Body { left, padding } if *left > 0 => {
-                    let take = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
-                    sink.data(&bytes[..take])?;
-                    *left -= take as u64;
-                    bytes = &bytes[take..];
+                    let (data, rest) = bytes.split_at(at_most(bytes, *left));
+                    sink.data(data)?;
+                    *left -= data.len() as u64;
+                    bytes = rest;
                     if *left == 0 {
                         sink.end()?;
                         if *padding == 0 {
@@ -94,18 +124,18 @@ impl Reader {
                     }
                 }
                 State::Body { padding, .. } => {
-                    let take = (*padding).min(bytes.len());
-                    *padding -= take;
-                    bytes = &bytes[take..];
+                    let skipped = at_most(bytes, *padding);
+                    *padding -= skipped as u64;
+                    bytes = &bytes[skipped..];
                     if *padding == 0 {
                         self.state = State::Header;
                     }
                 }
                 State::End { zeros } => {
-                    if bytes.iter().any(|byte| *byte != 0) {
-                        return Err(self.damaged("data after its end"));
-                    }
                     *zeros += bytes.len() as u64;
+                    if bytes.iter().any(|byte| *byte != 0) {
+                        return Err(self.damaged("data after its end").into());
+                    }
                     bytes = &[];
                 }
             }
@@ -113,33 +143,24 @@ impl Reader {
         Ok(())
     }
 
-    fn begin(&mut self, sink: &mut impl Sink) -> Result<(), Failure> {
-        if self.header.iter().all(|byte| *byte == 0) {
-            self.state = State::End { zeros: BLOCK as u64 };
+    fn begin<S: TarSink>(&mut self, block: &Block, sink: &mut S) -> Result<(), S::Error> {
+        if block.iter().all(|byte| *byte == 0) {
+            self.state = State::End { zeros: BLOCK };
             return Ok(());
         }
-        let entry = self.entry()?;
-        self.header.clear();
-        self.entries += 1;
+        let entry = self.entry(block)?;
+        self.last.clone_from(&entry.path);
         sink.begin(&entry)?;
         if entry.bytes == 0 {
             sink.end()?;
-            self.state = State::Header;
         } else {
-            let padding = (BLOCK - (entry.bytes % BLOCK as u64) as usize) % BLOCK;
-            self.state = State::Body { left: entry.bytes, padding };
+            self.state = State::Body { left: entry.bytes, padding: padding(entry.bytes) };
         }
         Ok(())
     }
 
-    fn entry(&self) -> Result<Entry, Failure> {
-        let mut header = tar::Header::new_old();
-        header.as_mut_bytes().copy_from_slice(&self.header);
-        let sum: u32 =
-            self.header.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) }).sum();
-        if header.cksum().ok() != Some(sum) {
-            return Err(self.damaged("a header is damaged"));
-        }
+    fn entry(&self, block: &Block) -> Result<TarEntry, TarError> {
+        let header = header_in(block).ok_or_else(|| self.damaged("a header is damaged"))?;
         let path = header.path_bytes();
         let path = std::str::from_utf8(&path).map_err(|_| self.damaged("a name that is no text"))?;
         let kind = header.entry_type();
@@ -151,54 +172,35 @@ impl Reader {
         // PostgreSQL writes one name of its own like that: `./pg_wal/archive_status/`.
         let plain = plain.strip_prefix("./").unwrap_or(plain);
         if !is_inside(plain) {
-            return Err(self.damaged(format!("the name `{path}` leads out of the data directory")));
+            return Err(self.damaged(format!("the name `{path}` leads out of it")));
         }
         let bytes = header.entry_size().map_err(|_| self.damaged(format!("the size of {path}")))?;
         if folder && bytes != 0 {
             return Err(self.damaged(format!("the folder {path} has contents of its own")));
         }
-        Ok(Entry { path: plain.to_owned(), folder, bytes })
+        Ok(TarEntry { path: plain.to_owned(), folder, bytes })
     }
 
     /// Says that no more bytes will come.
     ///
     /// # Errors
     /// When the end mark (two empty blocks) is missing: the tar was cut off.
-    pub fn finish(&self) -> Result<(), Failure> {
+    pub fn finish(&self) -> Result<(), TarError> {
         match self.state {
-            State::End { zeros } if zeros >= 2 * BLOCK as u64 => Ok(()),
+            State::End { zeros } if zeros >= 2 * BLOCK => Ok(()),
             _ => Err(self.damaged("it is cut off")),
         }
     }
 }
 
-/// The header of a file as PostgreSQL's own programs would write it.
-///
-/// # Errors
-/// When the name is too long for a plain header.
-pub fn file_header(name: &str, bytes: u64, modified: u64) -> Result<[u8; BLOCK], Failure> {
-    let mut header = tar::Header::new_ustar();
-    header.set_path(name).map_err(Failure::io(format!("write {name} into a tar")))?;
-    header.set_size(bytes);
-    header.set_mode(0o600);
-    header.set_uid(26);
-    header.set_gid(26);
-    header.set_mtime(modified);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_cksum();
-    Ok(*header.as_bytes())
+/// How many of `bytes` belong to what `left` more are to come of.
+fn at_most(bytes: &[u8], left: u64) -> usize {
+    usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()))
 }
-
-/// How many zero bytes follow a file of this length.
-pub fn padding(bytes: u64) -> usize {
-    (BLOCK - (bytes % BLOCK as u64) as usize) % BLOCK
-}
-
-/// What stands at the end of a tar.
-pub const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 #[cfg(test)]
 mod tests {
+    use super::super::{END, file_header};
     use super::*;
 
     #[derive(Default)]
@@ -207,16 +209,18 @@ mod tests {
         bytes: Vec<u8>,
     }
 
-    impl Sink for Seen {
-        fn begin(&mut self, entry: &Entry) -> Result<(), Failure> {
+    impl TarSink for Seen {
+        type Error = TarError;
+
+        fn begin(&mut self, entry: &TarEntry) -> Result<(), TarError> {
             self.names.push(format!("{}{}", entry.path, if entry.folder { "/" } else { "" }));
             Ok(())
         }
-        fn data(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        fn data(&mut self, bytes: &[u8]) -> Result<(), TarError> {
             self.bytes.extend_from_slice(bytes);
             Ok(())
         }
-        fn end(&mut self) -> Result<(), Failure> {
+        fn end(&mut self) -> Result<(), TarError> {
             self.names.push(".".into());
             Ok(())
         }
@@ -229,17 +233,17 @@ mod tests {
         folder.set_size(0);
         builder.append_data(&mut folder, "base/", &[][..]).unwrap();
         for (name, bytes) in [("base/1", &[5; 1000][..]), ("PG_VERSION", b"15\n"), ("empty", b"")] {
-            let header = file_header(name, bytes.len() as u64, 0).unwrap();
+            let header = file_header(name, bytes.len() as u64, 0, 26).unwrap();
             builder.get_mut().extend_from_slice(&header);
             builder.get_mut().extend_from_slice(bytes);
-            let zeros = vec![0; padding(bytes.len() as u64)];
+            let zeros = vec![0; padding(bytes.len() as u64) as usize];
             builder.get_mut().extend_from_slice(&zeros);
         }
         builder.into_inner().unwrap()
     }
 
-    fn read(bytes: &[u8], piece: usize) -> Result<Seen, Failure> {
-        let (mut reader, mut seen) = (Reader::new("base.tar"), Seen::default());
+    fn read(bytes: &[u8], piece: usize) -> Result<Seen, TarError> {
+        let (mut reader, mut seen) = (TarReader::new("base.tar"), Seen::default());
         for part in bytes.chunks(piece) {
             reader.push(part, &mut seen)?;
         }

@@ -1,0 +1,219 @@
+//! Cuts a stream into chunks; compresses and seals them.
+
+use std::io::{ErrorKind, Read};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use crate::agent::protocol::{BackupPart, BaseDone, ChunkHead, Digest, Failure, FailureKind};
+use crate::crypt::Recipients;
+
+/// What waits to be sealed, in order.
+pub enum Cut {
+    /// Raw bytes of one chunk.
+    Chunk {
+        /// Which part it is of.
+        part: BackupPart,
+        /// Its place in the part, from 0.
+        index: u32,
+        /// The bytes.
+        raw: Vec<u8>,
+    },
+    /// Everything of the base backup is in the queue before this.
+    BaseDone(BaseDone),
+}
+
+impl Cut {
+    /// PostgreSQL's manifest as a chunk of its own.
+    pub fn manifest(bytes: &[u8]) -> Self {
+        Self::Chunk { part: BackupPart::Manifest, index: 0, raw: bytes.to_vec() }
+    }
+}
+
+/// What is ready to be sent.
+pub enum Outgoing {
+    /// A sealed chunk.
+    Chunk {
+        /// What is said of it.
+        head: ChunkHead,
+        /// The whole age file.
+        stored: Bytes,
+    },
+    /// Everything of the base backup has been sent before this.
+    BaseDone(BaseDone),
+}
+
+/// How chunks are made.
+pub struct ChunkSealer {
+    recipients: Recipients,
+    zstd_level: i32,
+}
+
+impl ChunkSealer {
+    /// Seals to `recipients` after compressing with `zstd_level`.
+    pub fn new(recipients: Recipients, zstd_level: i32) -> Self {
+        Self { recipients, zstd_level }
+    }
+
+    /// Makes one chunk. Takes CPU time for as long as it runs.
+    ///
+    /// # Errors
+    /// When a library refuses.
+    pub fn seal(&self, cut: Cut) -> Result<Outgoing, Failure> {
+        let (part, index, raw) = match cut {
+            Cut::Chunk { part, index, raw } => (part, index, raw),
+            Cut::BaseDone(base) => return Ok(Outgoing::BaseDone(base)),
+        };
+        let raw_sha256 = Digest(Sha256::digest(&raw).into());
+        let raw_bytes = raw.len() as u64;
+        let frame = match part {
+            BackupPart::Manifest => raw,
+            BackupPart::Base | BackupPart::Wal => self.compress(&raw)?,
+        };
+        let stored = self
+            .recipients
+            .seal(&frame)
+            .map_err(|error| Failure::new(FailureKind::System, format!("{part} chunk {index}: {error}")))?;
+        let head = ChunkHead {
+            part,
+            index,
+            stored_bytes: stored.len() as u64,
+            stored_sha256: Digest(Sha256::digest(&stored).into()),
+            raw_bytes,
+            raw_sha256,
+        };
+        Ok(Outgoing::Chunk { head, stored: Bytes::from(stored) })
+    }
+
+    /// One zstd frame that says how long its contents are and ends with their checksum.
+    fn compress(&self, raw: &[u8]) -> Result<Vec<u8>, Failure> {
+        let compress = || {
+            let mut compressor = zstd::bulk::Compressor::new(self.zstd_level)?;
+            compressor.set_parameter(zstd::zstd_safe::CParameter::ContentSizeFlag(true))?;
+            compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
+            compressor.compress(raw)
+        };
+        compress().map_err(Failure::io("compress"))
+    }
+}
+
+/// One part on its way into chunks. To be used on a thread that may block.
+pub struct ChunkCutter {
+    part: BackupPart,
+    chunk_bytes: usize,
+    queue: mpsc::Sender<Cut>,
+    /// As long as a chunk, or not made yet.
+    buffer: Vec<u8>,
+    filled: usize,
+    index: u32,
+    total: u64,
+}
+
+impl ChunkCutter {
+    /// Gives the chunks of `part` to `queue`.
+    pub fn new(part: BackupPart, chunk_bytes: usize, queue: mpsc::Sender<Cut>) -> Self {
+        Self { part, chunk_bytes, queue, buffer: Vec::new(), filled: 0, index: 0, total: 0 }
+    }
+
+    /// Where the chunks go.
+    pub fn queue(&self) -> mpsc::Sender<Cut> {
+        self.queue.clone()
+    }
+
+    /// Appends what one read of `from` brings, and returns it; `None` at the end. `name` stands in errors.
+    ///
+    /// # Errors
+    /// When it cannot be read, or nobody sends any more.
+    pub fn read(&mut self, from: &mut impl Read, name: &str) -> Result<Option<&[u8]>, Failure> {
+        self.make_room()?;
+        let before = self.filled;
+        let count = loop {
+            match from.read(&mut self.buffer[before..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.map_err(Failure::io(format!("read from {name}")))?,
+            }
+        };
+        self.filled += count;
+        self.total += count as u64;
+        Ok((count > 0).then(|| &self.buffer[before..self.filled]))
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// When nobody sends any more.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while self.read(&mut bytes, "memory")?.is_some() {}
+        Ok(())
+    }
+
+    /// Sends what is left as the last chunk. Returns how many bytes there were in all.
+    ///
+    /// # Errors
+    /// When nobody sends any more.
+    pub fn finish(mut self) -> Result<u64, Failure> {
+        self.cut()?;
+        Ok(self.total)
+    }
+
+    fn make_room(&mut self) -> Result<(), Failure> {
+        if self.filled == self.chunk_bytes {
+            self.cut()?;
+        }
+        if self.buffer.is_empty() {
+            // Zeroed by the system as its pages are touched, so this costs nothing.
+            self.buffer = vec![0; self.chunk_bytes];
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<(), Failure> {
+        let mut raw = std::mem::take(&mut self.buffer);
+        raw.truncate(std::mem::take(&mut self.filled));
+        if raw.is_empty() {
+            return Ok(());
+        }
+        let chunk = Cut::Chunk { part: self.part, index: self.index, raw };
+        self.index += 1;
+        self.queue.blocking_send(chunk).map_err(|_| Failure::given_up("the backup"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypt::Identities;
+
+    #[test]
+    fn chunks_open_with_age_and_zstd_and_add_up_to_the_stream() {
+        let keys = Identities::generate();
+        let sealer = ChunkSealer::new(Recipients::parse(keys.recipients()).unwrap(), 1);
+        let (queue, mut cuts) = mpsc::channel(100);
+        let stream: Vec<u8> = (0..200_000u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
+        let mut cutter = ChunkCutter::new(BackupPart::Base, 100_000, queue);
+        let (first, mut second) = stream.split_at(500_000);
+        first.chunks(7_777).for_each(|part| cutter.write(part).unwrap());
+        let mut seen = Vec::new();
+        while let Some(piece) = cutter.read(&mut second, "the test").unwrap() {
+            seen.extend_from_slice(piece);
+        }
+        assert!(seen == stream[500_000..]);
+        assert_eq!(cutter.finish().unwrap(), 800_000);
+        let (mut back, mut count) = (Vec::new(), 0);
+        while let Ok(cut) = cuts.try_recv() {
+            let Outgoing::Chunk { head, stored } = sealer.seal(cut).unwrap() else { panic!("no chunk") };
+            assert_eq!(Digest(Sha256::digest(&stored).into()), head.stored_sha256);
+            let frame = keys.open(&stored).unwrap();
+            let raw = zstd::stream::decode_all(&frame[..]).unwrap();
+            let said = zstd::zstd_safe::get_frame_content_size(&frame).ok().flatten();
+            assert_eq!(said, Some(raw.len() as u64));
+            assert_eq!((head.index, head.raw_bytes), (count, raw.len() as u64));
+            assert_eq!(head.raw_sha256, Digest(Sha256::digest(&raw).into()));
+            back.extend(raw);
+            count += 1;
+        }
+        assert!(back == stream);
+        assert_eq!(count, 8);
+    }
+}
