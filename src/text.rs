@@ -1,5 +1,6 @@
-//! Amounts and lengths of time, worded for people.
+//! Amounts, lengths of time and errors, worded for people.
 
+use std::error::Error;
 use std::time::Duration;
 
 /// A size for people: `597 MiB`, `1.1 GiB`.
@@ -31,6 +32,20 @@ pub fn elapsed(time: Duration) -> String {
 /// `1 file`, `2 files`.
 pub fn plural(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// The text of an error and of all its causes on one line, each said once.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

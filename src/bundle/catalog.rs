@@ -1,50 +1,68 @@
 //! What bundles a store holds, as their clear headers say it.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use crate::store::Store;
+use crate::parallel;
+use crate::store::{self, PublishedObject, Store};
+use crate::text;
 
 use super::error::{BundleError, Fault};
 use super::header::Header;
 use super::id::BundleId;
 use super::proof::Proof;
+use super::published::PublishedRecord;
 use super::reader::{Reader, Trust};
+use super::reference::BundleReference;
+
+/// How many proofs are read side by side: where the store is far away, each costs a round trip.
+const AT_ONCE: usize = 32;
 
 /// One bundle of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The name that the store knows it by.
+pub struct CatalogEntry {
+    /// The bundle's name; the file's, where a file cannot be read.
     pub name: String,
+    /// What names it in plans and journals.
+    pub reference: BundleReference,
+    /// Where a person finds it.
+    pub address: String,
     /// Its length in bytes.
     pub bytes: u64,
     /// Its header, which is not proved, or why it has none that can be read.
     pub header: Result<Header, String>,
-    /// The last good verification.
+    /// The newest good verification.
     pub proof: Option<Proof>,
 }
 
-/// All bundles of a store, newest first; those that cannot be read stand among the rest with the reason.
+/// All bundles of a store, newest first; those that cannot be read stand among the rest with the reason. Files that were
+/// put into the store by hand are among them: as files, without a record and without proofs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
     /// Where they are.
     pub store: String,
     /// They.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<CatalogEntry>,
 }
 
 impl Catalog {
-    /// Reads the header of every bundle in `store`: a few KiB each.
+    /// Reads the record of every bundle in `store`, its newest proof, and the header of every loose file.
     ///
     /// # Errors
     /// `Store` when the store cannot be listed. A bad bundle is an entry, not an error.
     pub fn read(store: &dyn Store) -> Result<Self, BundleError> {
-        let names = store.list().map_err(|error| Fault::from(error).of("list"))?;
-        let mut entries: Vec<Entry> = names.iter().map(|name| read_entry(store, name)).collect();
+        let failed = |error| Fault::from(error).of("list");
+        let published = store.list().map_err(failed)?;
+        let mut entries: Vec<CatalogEntry> =
+            parallel::in_order(published.iter(), AT_ONCE, |object| published_entry(store, object), Iterator::collect);
+        entries.extend(store.loose_files().map_err(failed)?.iter().map(|path| loose_entry(path)));
         // The name of a bundle that cannot be read may still tell when it was made.
-        let created = |entry: &Entry| match &entry.header {
+        let created = |entry: &CatalogEntry| match &entry.header {
             Ok(header) => Some(header.created),
             Err(_) => entry.name.parse::<BundleId>().ok().and_then(|id| id.created()),
         };
+        // A stable sort: of one name, the published one stays before the file.
         entries.sort_by(|a, b| created(b).cmp(&created(a)).then_with(|| b.name.cmp(&a.name)));
         Ok(Self { store: store.place(), entries })
     }
@@ -53,11 +71,11 @@ impl Catalog {
     ///
     /// # Errors
     /// `NoBundle` with what is there instead, `Ambiguous` with the names.
-    pub fn find(&self, text: &str) -> Result<&Entry, FindError> {
+    pub fn find(&self, text: &str) -> Result<&CatalogEntry, FindError> {
         if let Some(entry) = self.entries.iter().find(|entry| entry.name == text) {
             return Ok(entry);
         }
-        let close: Vec<&Entry> = self.entries.iter().filter(|entry| entry.name.starts_with(text)).collect();
+        let close: Vec<&CatalogEntry> = self.entries.iter().filter(|entry| entry.name.starts_with(text)).collect();
         match close.as_slice() {
             [one] => Ok(one),
             [] => Err(FindError::NoBundle {
@@ -74,13 +92,13 @@ impl Catalog {
 
     /// The newest bundle that OpsChain `version` has made and that opens under `trust`: signature, manifest and
     /// layout are good, the members' bytes are not read. Those that were passed over come with the reason.
-    pub fn newest_good(&self, store: &dyn Store, trust: &Trust, version: &str) -> (Option<Reader>, Vec<Passed>) {
+    pub fn newest_good(&self, store: &dyn Store, trust: &Trust, version: &str) -> (Option<GoodBundle>, Vec<Passed>) {
         let mut passed = Vec::new();
         for entry in &self.entries {
             let reason = match &entry.header {
                 Ok(header) if header.opschain.version != version => continue,
-                Ok(_) => match Reader::open_in(store, &entry.name, trust) {
-                    Ok(reader) => return (Some(reader), passed),
+                Ok(_) => match entry.open(store, trust) {
+                    Ok(reader) => return (Some((entry.reference.clone(), reader)), passed),
                     Err(error) => error.fault.in_words(),
                 },
                 Err(reason) => reason.clone(),
@@ -103,6 +121,9 @@ impl Catalog {
         versions
     }
 }
+
+/// A bundle that opens, and what names it.
+pub type GoodBundle = (BundleReference, Reader);
 
 /// A bundle that was passed over in the search for a good one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -136,17 +157,49 @@ pub enum FindError {
     },
 }
 
-fn read_entry(store: &dyn Store, name: &str) -> Entry {
-    let (bytes, header) = match store.open(name) {
-        Err(error) => (0, Err(Fault::from(error).in_words())),
-        Ok(stored) => {
-            let header = match Reader::peek(&*stored) {
-                Ok(found) if found.id.as_str() == name => Ok(found),
-                Ok(found) => Err(format!("it was renamed: it is bundle {}", found.id)),
-                Err(error) => Err(error.fault.in_words()),
-            };
-            (stored.len(), header)
+impl CatalogEntry {
+    /// Opens it; `store` is the one whose catalog it is of.
+    ///
+    /// # Errors
+    /// As [`Reader::open_in`] and [`Reader::open`].
+    pub fn open(&self, store: &dyn Store, trust: &Trust) -> Result<Reader, BundleError> {
+        match &self.reference {
+            BundleReference::Stored { id, .. } => Reader::open_in(store, id, trust),
+            BundleReference::File { path } => {
+                Reader::open(store::open_file(path).map_err(|error| Fault::from(error).of(&self.name))?, trust)
+            }
         }
+    }
+}
+
+fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry {
+    let record = match (&object.record, object.bytes) {
+        (_, None) => Err("its bytes are gone, and only its record is left".to_owned()),
+        (Err(error), _) => Err(text::chain(error)),
+        (Ok(bytes), _) => PublishedRecord::parse(bytes, &object.name).map_err(|fault| fault.in_words()),
     };
-    Entry { name: name.to_owned(), bytes, header, proof: Proof::read(store, name) }
+    CatalogEntry {
+        name: object.name.clone(),
+        reference: BundleReference::Stored { store: store.place(), id: object.name.clone() },
+        address: store.address(&object.name),
+        bytes: object.bytes.unwrap_or_default(),
+        proof: record.as_ref().ok().and_then(|record| Proof::newest(store, object, &record.manifest_sha256)),
+        header: record.map(|record| record.header),
+    }
+}
+
+fn loose_entry(path: &Path) -> CatalogEntry {
+    let (bytes, header) = match store::open_file(path) {
+        Err(error) => (0, Err(Fault::from(error).in_words())),
+        Ok(stored) => (stored.len(), Reader::peek(&*stored).map_err(|error| error.fault.in_words())),
+    };
+    let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    CatalogEntry {
+        name: header.as_ref().map_or_else(|_| stem(), |header| header.id.to_string()),
+        reference: BundleReference::File { path: path.to_owned() },
+        address: path.display().to_string(),
+        bytes,
+        header,
+        proof: None,
+    }
 }

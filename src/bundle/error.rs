@@ -6,6 +6,7 @@ use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::postgres::basebackup::BaseBackupError;
 use crate::store::StoreError;
+use crate::text;
 
 use super::format::{FORMAT, FormatVersion};
 
@@ -121,13 +122,7 @@ impl Fault {
 
     /// The fault and its causes on one line, for lists in which a bad bundle is an entry and not an error.
     pub fn in_words(&self) -> String {
-        let mut words = self.to_string();
-        let mut next = std::error::Error::source(self);
-        while let Some(cause) = next {
-            words = format!("{words}: {cause}");
-            next = cause.source();
-        }
-        words
+        text::chain(self)
     }
 
     pub(crate) fn damaged(member: impl fmt::Display, reason: impl Into<String>) -> Self {

@@ -7,7 +7,8 @@
 //! ```text
 //! Writer: header + README -> config, chart -> chunks of base and WAL -> backup_manifest -> manifest + signature
 //!         -> Unpublished -> verify (every stored byte, read anew) -> Verified -> publish
-//! Reader: walk the tar headers -> format -> layout -> signature -> manifest fits the members
+//! Reader: by the record of a store: end of the file -> signature -> manifest -> where each member must be
+//!         a file without one: walk the tar headers -> layout -> signature -> manifest fits the members
 //!         -> verify_stored (every stored byte) -> verify_plain (every plaintext, every database file)
 //! ```
 
@@ -19,10 +20,13 @@ pub mod id;
 mod json;
 pub mod layout;
 pub mod manifest;
+mod places;
 pub mod plain;
 pub mod proof;
+pub mod published;
 pub mod reader;
 mod readme;
+pub mod reference;
 pub mod report;
 pub mod stored;
 mod tarball;
@@ -30,7 +34,7 @@ mod tarball;
 pub(crate) mod testing;
 pub mod writer;
 
-pub use catalog::{Catalog, Entry};
+pub use catalog::{Catalog, CatalogEntry};
 pub use error::{BundleError, Fault};
 pub use format::{FORMAT, FormatVersion, SIGNATURE_NAMESPACE};
 pub use header::{Estimated, Header, Install, OpsChain, OutOfScope, PostgreSql, Quiesce};
@@ -38,6 +42,8 @@ pub use id::BundleId;
 pub use layout::{Member, Stream};
 pub use manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
 pub use proof::{Depth, Proof};
+pub use published::PublishedRecord;
 pub use reader::{Chunk, Reader, SignatureState, Trust};
+pub use reference::BundleReference;
 pub use stored::StoredProof;
 pub use writer::{Facts, Unpublished, Verified, Writer};

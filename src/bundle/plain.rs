@@ -88,12 +88,9 @@ impl Reader {
         let is_chunk = |member: &Member| matches!(member, Member::Chunk(..));
         self.hash_members(&mut |_, _| {}, cancel, &|place| !is_chunk(&place.member))?;
         self.check_tail_padding()?;
-        for (place, _) in self.listed().filter(|(place, _)| is_chunk(&place.member)) {
-            self.check_padding(place)?;
-        }
         let (base, wal) = DatabaseReading { reader: self, identities, progress: &mut progress, cancel }.check()?;
         events.bytes("verified", self.bytes(), Some(self.bytes()));
-        Ok(PlainProof { members: self.places.len(), bytes: self.bytes(), signature: self.signature.clone(), base, wal })
+        Ok(PlainProof { members: self.members(), bytes: self.bytes(), signature: self.signature.clone(), base, wal })
     }
 
     /// The plaintext of `chunk` before compression, checked against the manifest and wiped when dropped.

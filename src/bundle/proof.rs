@@ -1,4 +1,4 @@
-//! What is remembered of the last verification, in a small record beside the bundle. It tells the operator how fresh
+//! What is remembered of each good verification, in a note of its own beside the bundle. It tells the operator how fresh
 //! the knowledge is; it is in the clear and unsigned, so nothing ever relies on it in place of verifying.
 
 use std::fmt;
@@ -6,7 +6,11 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Store, StoreError};
+use crate::store::{PublishedObject, Store, StoreError};
+
+use super::error::{BundleError, Fault};
+
+const PREFIX: &str = "proof.";
 
 /// How deep a verification went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,7 +34,17 @@ impl fmt::Display for Depth {
     }
 }
 
-/// The record of the last good verification.
+impl Depth {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Plain => "plain",
+            Self::Restored => "restored",
+        }
+    }
+}
+
+/// A good verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// When it ended.
@@ -42,35 +56,47 @@ pub struct Proof {
     /// Whose signature was found good.
     #[serde(default)]
     pub signer: Option<String>,
+    /// SHA-256 of the manifest of the bundle that was verified: it proves nothing of another one of that name.
+    pub manifest_sha256: String,
 }
 
 impl Proof {
     /// A verification that ended just now.
-    pub fn new(depth: Depth, signer: Option<&str>) -> Self {
+    pub fn new(depth: Depth, signer: Option<&str>, manifest_sha256: &str) -> Self {
         Self {
             verified_at: Timestamp::now(),
             depth,
             dr_version: env!("CARGO_PKG_VERSION").to_owned(),
             signer: signer.map(str::to_owned),
+            manifest_sha256: manifest_sha256.to_owned(),
         }
     }
 
-    /// Keeps it beside `bundle`.
-    ///
-    /// # Errors
-    /// As [`Store::write_record`].
-    pub fn write(&self, store: &dyn Store, bundle: &str) -> Result<(), StoreError> {
-        let text = serde_json::to_vec_pretty(self).map_err(|error| StoreError::Io {
-            act: "write the record of",
-            object: bundle.to_owned(),
-            source: error.into(),
-        })?;
-        store.write_record(bundle, &text)
+    /// Its name, by which proofs sort by time.
+    fn note(&self) -> String {
+        format!("{PREFIX}{}.{}.json", self.verified_at.strftime("%Y%m%dT%H%M%SZ"), self.depth.word())
     }
 
-    /// The record beside `bundle`; one that cannot be read counts as none, since it is worth nothing then.
-    pub fn read(store: &dyn Store, bundle: &str) -> Option<Self> {
-        let bytes = store.read_record(bundle).ok()??;
-        serde_json::from_slice(&bytes).ok()
+    /// Keeps it beside `bundle`. One of the same second and depth says the same already.
+    ///
+    /// # Errors
+    /// `Store`.
+    pub fn keep(&self, store: &dyn Store, bundle: &str) -> Result<(), BundleError> {
+        let note = self.note();
+        let json = |source| Fault::Json { member: note.clone(), source }.of(bundle);
+        match store.add_note(bundle, &note, &serde_json::to_vec_pretty(self).map_err(json)?) {
+            Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
+            Err(error) => Err(Fault::from(error).of(bundle)),
+        }
+    }
+
+    /// The newest proof of the bundle whose manifest has that digest. One that cannot be read counts as none, since it is
+    /// worth nothing then.
+    pub fn newest(store: &dyn Store, object: &PublishedObject, manifest_sha256: &str) -> Option<Self> {
+        let proofs = object.notes.iter().rev().filter(|note| note.starts_with(PREFIX));
+        let mut read = proofs.filter_map(|note| store.read_note(&object.name, note).ok());
+        read.find_map(|bytes| {
+            serde_json::from_slice::<Self>(&bytes).ok().filter(|proof| proof.manifest_sha256 == manifest_sha256)
+        })
     }
 }

@@ -8,16 +8,19 @@ use zeroize::Zeroizing;
 
 use crate::crypt::seal::Identities;
 use crate::crypt::sign::{self, SignedBy, TrustedSigners};
-use crate::store::{Store, StoreError, Stored};
+use crate::store::{Store, Stored};
 
 use super::error::{BundleError, Fault};
 use super::format::SIGNATURE_NAMESPACE;
 use super::header::Header;
-use super::layout::{Member, Order, Stream};
+use super::layout::{Member, Stream};
 use super::manifest::{Manifest, MemberEntry};
-use super::tarball::{self, BLOCK};
+use super::places::{self, Place, Tail};
+use super::published::PublishedRecord;
+use super::tarball::BLOCK;
 
 const VALUES: &str = "config/values.yaml.age";
+pub(super) const OTHER_BYTES: &str = "its stored bytes are not those that the manifest lists";
 
 /// Whose bundles to take.
 #[derive(Debug, Clone)]
@@ -75,47 +78,71 @@ pub struct Chunk {
     pub raw_sha256: String,
 }
 
-/// Where a member lies.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) member: Member,
-    pub(super) offset: u64,
-    pub(super) bytes: u64,
-}
-
 /// An opened bundle: layout, signature and manifest are checked, the members' bytes are not yet.
 pub struct Reader {
     pub(super) stored: Arc<dyn Stored>,
     pub(super) header: Header,
     pub(super) manifest: Manifest,
     pub(super) signature: SignatureState,
-    /// The members that the manifest lists, in its order, then the manifest and its signature.
+    manifest_sha256: String,
+    /// What all tar headers bear.
+    pub(super) mtime: u64,
+    /// The members that the manifest lists, in its order.
     pub(super) places: Vec<Place>,
+    pub(super) tail: Tail,
+}
+
+/// A member as it lies in the file; its tar header and padding were checked.
+pub(super) struct Framed {
+    frame: Vec<u8>,
+    bytes: usize,
+}
+
+impl Framed {
+    pub(super) fn content(&self) -> &[u8] {
+        &self.frame[BLOCK as usize..][..self.bytes]
+    }
+
+    fn into_content(mut self) -> Vec<u8> {
+        self.frame.truncate(BLOCK as usize + self.bytes);
+        self.frame.drain(..BLOCK as usize);
+        self.frame
+    }
 }
 
 impl Reader {
-    /// Opens a bundle: walks the tar headers from member to member, reads the header, checks the signature over the
-    /// manifest, and that the manifest lists exactly the members that are there, with their sizes. Reads a few KiB and
-    /// a header a member, whatever the size.
+    /// Opens a bundle of which nothing is known: walks the tar headers from member to member, reads the header, checks
+    /// the signature over the manifest, and that the manifest lists exactly the members that are there, with their sizes.
+    /// Reads a few KiB and a header a member, whatever the size.
     ///
     /// # Errors
     /// `NotABundle`, `TooNew`, `Truncated`, `Layout`, `Damaged`, `Unsigned`, `Untrusted`, `Json`, `Store`.
     pub fn open(stored: Arc<dyn Stored>, trust: &Trust) -> Result<Self, BundleError> {
         let name = stored.name().to_owned();
-        open(stored, trust).map_err(|fault| fault.of(&name))
+        open(stored, None, trust).map_err(|fault| fault.of(&name))
     }
 
-    /// Opens the bundle `name` of `store`, which must be the bundle of that name and not a renamed one.
+    /// Opens the bundle `name` of `store` by its record: reads the end of it with manifest and signature, and computes
+    /// where every other member must be. Their tar headers are checked when their bytes pass.
     ///
     /// # Errors
-    /// As [`Self::open`]; `NotABundle` also when it names itself otherwise.
+    /// As [`Self::open`]; `Damaged` also when the record does not fit the bundle.
     pub fn open_in(store: &dyn Store, name: &str, trust: &Trust) -> Result<Self, BundleError> {
-        let stored = store.open(name).map_err(|error| Fault::from(error).of(name))?;
-        let reader = Self::open(stored, trust)?;
-        if reader.header.id.as_str() != name {
-            return Err(Fault::NotABundle(format!("it was renamed: it is bundle {}", reader.header.id)).of(name));
-        }
-        Ok(reader)
+        let opened = || {
+            let record = PublishedRecord::parse(&store.record(name)?, name)?;
+            open(store.open(name)?, Some(&record), trust)
+        };
+        opened().map_err(|fault| fault.of(name))
+    }
+
+    /// Opens a bundle by a record that no store has yet.
+    pub(super) fn open_by_record(
+        stored: Arc<dyn Stored>,
+        record: &PublishedRecord,
+        trust: &Trust,
+    ) -> Result<Self, BundleError> {
+        let name = stored.name().to_owned();
+        open(stored, Some(record), trust).map_err(|fault| fault.of(&name))
     }
 
     /// Reads only the clear header, of which nothing is proved yet.
@@ -123,7 +150,7 @@ impl Reader {
     /// # Errors
     /// `NotABundle`, `TooNew`, `Truncated`, `Layout`, `Damaged`, `Json`, `Store`.
     pub fn peek(stored: &dyn Stored) -> Result<Header, BundleError> {
-        read_header(stored).map(|(header, ..)| header).map_err(|fault| fault.of(stored.name()))
+        places::read_head(stored).map(|head| head.header).map_err(|fault| fault.of(stored.name()))
     }
 
     /// What the bundle is.
@@ -134,6 +161,16 @@ impl Reader {
     /// What it must hold.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// SHA-256 of the bytes of its manifest: which bundle this is, to the byte.
+    pub fn manifest_sha256(&self) -> &str {
+        &self.manifest_sha256
+    }
+
+    /// How many members it has.
+    pub(super) fn members(&self) -> usize {
+        self.places.len() + 1 + usize::from(self.tail.signature.is_some())
     }
 
     /// What is known of its signature.
@@ -156,7 +193,8 @@ impl Reader {
     /// # Errors
     /// `NoMember`, `Damaged`, `Store`.
     pub fn member(&self, name: &str) -> Result<Vec<u8>, BundleError> {
-        self.find(name).and_then(|(place, entry)| self.read_checked(place, entry)).map_err(|fault| self.fault(fault))
+        let read = self.find(name).and_then(|(place, entry)| self.framed(place, &entry.sha256));
+        read.map(Framed::into_content).map_err(|fault| self.fault(fault))
     }
 
     /// The plaintext of the sealed member `name`, wiped when dropped. `config/values.yaml.age` is also held against
@@ -170,8 +208,9 @@ impl Reader {
 
     pub(super) fn open_plain(&self, name: &str, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let (place, entry) = self.find(name)?;
-        let sealed = self.read_checked(place, entry)?;
-        let plaintext = identities.open(&sealed).map_err(|source| Fault::Sealed { member: name.to_owned(), source })?;
+        let sealed = self.framed(place, &entry.sha256)?;
+        let plaintext =
+            identities.open(sealed.content()).map_err(|source| Fault::Sealed { member: name.to_owned(), source })?;
         if name == VALUES && hex::encode(Sha256::digest(plaintext.as_slice())) != self.manifest.values_sha256 {
             return Err(Fault::damaged(name, "its plaintext is not the values.yaml that the manifest names"));
         }
@@ -211,7 +250,7 @@ impl Reader {
     /// # Errors
     /// `Damaged`, `Store`.
     pub fn read_chunk(&self, chunk: &Chunk) -> Result<Vec<u8>, BundleError> {
-        self.stored_chunk(chunk).map_err(|fault| self.fault(fault))
+        self.framed_chunk(chunk).map(Framed::into_content).map_err(|fault| self.fault(fault))
     }
 
     /// `chunk` opened: one whole zstd frame, wiped when dropped. The receiving side unpacks it and must find
@@ -223,17 +262,15 @@ impl Reader {
         self.chunk_frame(chunk, identities).map_err(|fault| self.fault(fault))
     }
 
-    pub(super) fn stored_chunk(&self, chunk: &Chunk) -> Result<Vec<u8>, Fault> {
-        let bytes = self.read(chunk.offset, chunk.stored_bytes)?;
+    fn framed_chunk(&self, chunk: &Chunk) -> Result<Framed, Fault> {
         let member = Member::Chunk(chunk.stream, chunk.index);
-        check_digest(&member.to_string(), &bytes, &chunk.sha256)?;
-        Ok(bytes)
+        self.framed(&Place { member, offset: chunk.offset, bytes: chunk.stored_bytes }, &chunk.sha256)
     }
 
     pub(super) fn chunk_frame(&self, chunk: &Chunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let sealed = self.stored_chunk(chunk)?;
+        let sealed = self.framed_chunk(chunk)?;
         let member = || Member::Chunk(chunk.stream, chunk.index).to_string();
-        identities.open(&sealed).map_err(|source| Fault::Sealed { member: member(), source })
+        identities.open(sealed.content()).map_err(|source| Fault::Sealed { member: member(), source })
     }
 
     /// The members that the manifest lists, with where they are.
@@ -249,66 +286,64 @@ impl Reader {
         self.listed().find(|(_, entry)| entry.name == name).ok_or_else(|| Fault::NoMember(name.to_owned()))
     }
 
-    fn read_checked(&self, place: &Place, entry: &MemberEntry) -> Result<Vec<u8>, Fault> {
-        let bytes = self.read(place.offset, place.bytes)?;
-        check_digest(&entry.name, &bytes, &entry.sha256)?;
-        Ok(bytes)
-    }
-
-    fn read(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, Fault> {
-        read(&*self.stored, offset, bytes)
-    }
-}
-
-fn check_digest(member: &str, bytes: &[u8], expected: &str) -> Result<(), Fault> {
-    if hex::encode(Sha256::digest(bytes)) == expected {
-        Ok(())
-    } else {
-        Err(Fault::damaged(member, "its stored bytes are not those that the manifest lists"))
-    }
-}
-
-fn read(stored: &dyn Stored, offset: u64, bytes: u64) -> Result<Vec<u8>, Fault> {
-    // Callers have checked `bytes` against the member's limit and the file's length.
-    let mut buffer = vec![0; bytes as usize];
-    stored.read_at(offset, &mut buffer).map_err(cut_off)?;
-    Ok(buffer)
-}
-
-/// A file that got shorter while it was read is cut off; every other failure is the store's.
-pub(super) fn cut_off(error: StoreError) -> Fault {
-    match &error {
-        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Fault::Truncated("while it is read".into())
+    /// The member at `place` with all that stands around it, checked.
+    fn framed(&self, place: &Place, sha256: &str) -> Result<Framed, Fault> {
+        let mut frame = vec![0; (place.end() - place.start()) as usize];
+        self.stored.read_at(place.start(), &mut frame).map_err(places::cut_off)?;
+        let framed = Framed { frame, bytes: place.bytes as usize };
+        places::check_block(place, &framed.frame[..BLOCK as usize], self.mtime)?;
+        if hex::encode(Sha256::digest(framed.content())) != sha256 {
+            return Err(Fault::damaged(&place.member, OTHER_BYTES));
         }
-        _ => Fault::Store(error),
+        places::check_padding(place, &framed.frame[BLOCK as usize + framed.bytes..])?;
+        Ok(framed)
     }
 }
 
-fn open(stored: Arc<dyn Stored>, trust: &Trust) -> Result<Reader, Fault> {
-    let (header, places, signed) = walk(&*stored)?;
-    let listed = places.len() - if signed { 2 } else { 1 };
-    let manifest_bytes = read(&*stored, places[listed].offset, places[listed].bytes)?;
-    let signature = match (places.get(listed + 1), trust) {
+fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust) -> Result<Reader, Fault> {
+    let head = places::read_head(&*stored)?;
+    let (walked, window, tail) = match record {
+        None => {
+            let (places, tail) = places::walk(&*stored, &head)?;
+            (Some(places), None, tail)
+        }
+        Some(record) => {
+            let (window, tail) = places::tail_by_record(&stored, &head, record)?;
+            (None, Some(window), tail)
+        }
+    };
+    let end: &dyn Stored = window.as_ref().map_or(&*stored, |window| window);
+    let bytes = places::read(end, &tail.manifest)?;
+    let signature = match (&tail.signature, trust) {
         (None, Trust::Signers(_)) => return Err(Fault::Unsigned),
         (None, Trust::Anyone) => SignatureState::Unsigned,
         (Some(place), Trust::Signers(signers)) => {
-            let armored = read(&*stored, place.offset, place.bytes)?;
-            let signer = signers.verify(SIGNATURE_NAMESPACE, &manifest_bytes, &armored).map_err(Fault::Untrusted)?;
+            let armored = places::read(end, place)?;
+            let signer = signers.verify(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(Fault::Untrusted)?;
             SignatureState::Trusted { signer }
         }
         (Some(place), Trust::Anyone) => {
-            let armored = read(&*stored, place.offset, place.bytes)?;
-            let fingerprint =
-                sign::verify_claimed(SIGNATURE_NAMESPACE, &manifest_bytes, &armored).map_err(Fault::Untrusted)?;
+            let armored = places::read(end, place)?;
+            let fingerprint = sign::verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(Fault::Untrusted)?;
             SignatureState::Unchecked { fingerprint }
         }
     };
-    let manifest = Manifest::parse(&manifest_bytes, &header)?;
-    fits(&places[..listed], &manifest)?;
-    let reader = Reader { stored, header, manifest, signature, places };
+    let manifest_sha256 = hex::encode(Sha256::digest(&bytes));
+    if record.is_some_and(|record| record.manifest_sha256 != manifest_sha256) {
+        return Err(PublishedRecord::misfit("it is the record of another manifest"));
+    }
+    let manifest = Manifest::parse(&bytes, &head.header)?;
+    let places = match walked {
+        Some(places) => {
+            fits(&places, &manifest)?;
+            places
+        }
+        None => places::computed(&manifest, &tail)?,
+    };
+    let reader =
+        Reader { stored, header: head.header, manifest, signature, manifest_sha256, mtime: head.mtime, places, tail };
     // The header decides where the bundle may be restored, so it is proved here and not only by a verification.
-    reader.find("bundle.json").and_then(|(place, entry)| reader.read_checked(place, entry))?;
+    reader.find("bundle.json").and_then(|(place, entry)| reader.framed(place, &entry.sha256))?;
     Ok(reader)
 }
 
@@ -329,88 +364,4 @@ fn fits(places: &[Place], manifest: &Manifest) -> Result<(), Fault> {
         return Err(Fault::Layout { member: place.member.to_string(), reason: "the manifest does not list it".into() });
     }
     manifest.members.get(places.len()).map_or(Ok(()), |entry| Err(Fault::NoMember(entry.name.clone())))
-}
-
-/// The first member: the header, where its content ends, and the time that all tar headers bear.
-fn read_header(stored: &dyn Stored) -> Result<(Header, Place, u64), Fault> {
-    let alien = |fault: Fault| match fault {
-        fault @ Fault::Store(_) => fault,
-        other => Fault::NotABundle(other.to_string()),
-    };
-    let block = read_block(stored, 0, "at its start").map_err(alien)?;
-    let (member, bytes, mtime) = tarball::parse(&block, 0, None).map_err(alien)?;
-    if member != Member::Header {
-        return Err(Fault::NotABundle(format!("it begins with {member} and not with bundle.json")));
-    }
-    let place = check_place(stored, member, BLOCK, bytes)?;
-    let header = Header::parse(&read(stored, place.offset, place.bytes)?)?;
-    if header.mtime()? != mtime {
-        return Err(Fault::damaged(Member::Header, "its tar header bears another time than the bundle"));
-    }
-    Ok((header, place, mtime))
-}
-
-/// All members, and whether the last one is a signature.
-fn walk(stored: &dyn Stored) -> Result<(Header, Vec<Place>, bool), Fault> {
-    let (header, first, mtime) = read_header(stored)?;
-    let mut order = Order::default();
-    let mut offset = first.offset + first.bytes + tarball::padding(first.bytes);
-    let layout = |member: String, reason: String| Fault::Layout { member, reason };
-    order.admit(&first.member).map_err(|reason| layout(first.member.to_string(), reason))?;
-    let mut places = vec![first];
-    loop {
-        let last = places.last().map(|place| place.member.to_string()).unwrap_or_default();
-        let block = read_block(stored, offset, &format!("after {last}"))?;
-        let at_end = block.iter().all(|byte| *byte == 0);
-        if at_end && !order.has_manifest() {
-            return Err(Fault::Truncated(format!("after {last}")));
-        }
-        if at_end || order.has_signature() {
-            check_end(stored, offset)?;
-            return Ok((header, places, order.has_signature()));
-        }
-        let (member, bytes, _) = tarball::parse(&block, offset, Some(mtime))?;
-        order.admit(&member).map_err(|reason| layout(member.to_string(), reason))?;
-        let place = check_place(stored, member, offset + BLOCK, bytes)?;
-        offset = place.offset + place.bytes + tarball::padding(place.bytes);
-        places.push(place);
-    }
-}
-
-/// Whether a member of this length may be there, and is.
-fn check_place(stored: &dyn Stored, member: Member, offset: u64, bytes: u64) -> Result<Place, Fault> {
-    if bytes > member.bytes_limit() {
-        let reason = format!("its {bytes} bytes are more than the {} that it may have", member.bytes_limit());
-        return Err(Fault::Layout { member: member.to_string(), reason });
-    }
-    if offset + bytes + tarball::padding(bytes) > stored.len() {
-        return Err(Fault::Truncated(format!("in {member}")));
-    }
-    Ok(Place { member, offset, bytes })
-}
-
-fn read_block(stored: &dyn Stored, offset: u64, at: &str) -> Result<[u8; BLOCK as usize], Fault> {
-    if offset + BLOCK > stored.len() {
-        return Err(Fault::Truncated(at.to_owned()));
-    }
-    let mut block = [0; BLOCK as usize];
-    stored.read_at(offset, &mut block).map_err(cut_off)?;
-    Ok(block)
-}
-
-/// Two empty blocks, and nothing after them.
-fn check_end(stored: &dyn Stored, offset: u64) -> Result<(), Fault> {
-    let end = tarball::END.len() as u64;
-    if offset + end > stored.len() {
-        return Err(Fault::Truncated("in the last two blocks".into()));
-    }
-    let mut found = tarball::END;
-    stored.read_at(offset, &mut found).map_err(cut_off)?;
-    if found != tarball::END || offset + end != stored.len() {
-        return Err(Fault::Layout {
-            member: "data after the last member".into(),
-            reason: "nothing may follow it".into(),
-        });
-    }
-    Ok(())
 }

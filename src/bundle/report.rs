@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use crate::postgres::Lsn;
 
-use super::catalog::{Catalog, Entry};
+use super::catalog::{Catalog, CatalogEntry};
 use super::header::{Header, Install, OutOfScope};
 use super::manifest::MemberEntry;
 use super::plain::PlainProof;
 use super::proof::{Depth, Proof};
 use super::reader::{Reader, SignatureState};
+use super::reference::BundleReference;
 use super::stored::StoredProof;
 
 /// `dr bundle list`.
@@ -29,6 +30,10 @@ pub struct ListReport {
 pub struct ListRow {
     /// The name.
     pub name: String,
+    /// Where it is.
+    pub address: String,
+    /// Whether it is a file that was put into the store by hand: it has no record there, and no proofs.
+    pub loose: bool,
     /// Its length in bytes.
     pub bytes: u64,
     /// When it was begun.
@@ -41,7 +46,7 @@ pub struct ListRow {
     pub postgresql_major: Option<u32>,
     /// `brief`, `full`, `none`.
     pub quiesce: Option<String>,
-    /// The last good verification.
+    /// The newest good verification.
     pub proof: Option<Proof>,
     /// Why it cannot be used, when its header cannot be read.
     pub unreadable: Option<String>,
@@ -55,10 +60,12 @@ impl ListReport {
 }
 
 impl ListRow {
-    fn new(entry: &Entry) -> Self {
+    fn new(entry: &CatalogEntry) -> Self {
         let header = entry.header.as_ref().ok();
         Self {
             name: entry.name.clone(),
+            address: entry.address.clone(),
+            loose: matches!(entry.reference, BundleReference::File { .. }),
             bytes: entry.bytes,
             created: header.map(|h| h.created),
             opschain_version: header.map(|h| h.opschain.version.clone()),
@@ -106,7 +113,7 @@ pub struct ShowReport {
     pub members: Vec<MemberReport>,
     /// What is not in it.
     pub scope: Vec<OutOfScope>,
-    /// The last good verification.
+    /// The newest good verification.
     pub proof: Option<Proof>,
 }
 
@@ -147,7 +154,7 @@ pub struct MemberReport {
 }
 
 impl ShowReport {
-    /// The report of an opened bundle; `proof` is the record beside it.
+    /// The report of an opened bundle; `proof` is the newest beside it.
     pub fn new(reader: &Reader, proof: Option<Proof>) -> Self {
         let (header, manifest) = (reader.header(), reader.manifest());
         let Header { opschain, postgresql, .. } = header;

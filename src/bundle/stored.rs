@@ -9,11 +9,12 @@ use crate::parallel;
 
 use super::error::{BundleError, Fault};
 use super::manifest::MemberEntry;
-use super::reader::{Place, Reader, SignatureState, cut_off};
-use super::tarball;
+use super::places::{self, Place};
+use super::reader::{OTHER_BYTES, Reader, SignatureState};
+use super::tarball::BLOCK;
 
-/// How much is read at once.
-const BUFFER: usize = 1 << 20;
+/// How much is read at once: a request each, where the store is far away.
+const BUFFER: u64 = 4 << 20;
 
 /// Every stored byte was read and is what the manifest lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,8 +28,8 @@ pub struct StoredProof {
 }
 
 impl Reader {
-    /// Reads every byte of the bundle and checks it. Tar headers, signature and manifest were checked when it was
-    /// opened; here come the members and the padding between them, so no byte of the file is left out.
+    /// Reads every byte of the bundle and checks it. Manifest, signature and the end were checked when it was opened;
+    /// here come the members with their tar headers and the padding between them, so no byte of the file is left out.
     ///
     /// # Errors
     /// `Damaged` with the first member that is wrong, `Cancelled`, `Store`.
@@ -45,7 +46,7 @@ impl Reader {
         .and_then(|()| self.check_tail_padding())
         .map_err(|fault| self.fault(fault))?;
         events.bytes("verified", self.bytes(), Some(self.bytes()));
-        Ok(StoredProof { members: self.places.len(), bytes: self.bytes(), signature: self.signature.clone() })
+        Ok(StoredProof { members: self.members(), bytes: self.bytes(), signature: self.signature.clone() })
     }
 
     /// Hashes the listed members that `wanted` picks, several at a time, and tells `seen` of each in order.
@@ -68,34 +69,42 @@ impl Reader {
 
     fn hash_member(&self, place: &Place, entry: &MemberEntry, cancel: &CancellationToken) -> Result<(), Fault> {
         let mut hasher = Sha256::new();
-        let mut buffer = vec![0; BUFFER.min(place.bytes as usize)];
-        let mut left = place.bytes;
-        while left > 0 {
+        let (total, content_end) = (place.end() - place.start(), BLOCK + place.bytes);
+        let mut buffer = vec![0; BUFFER.min(total) as usize];
+        let mut at = 0;
+        while at < total {
             if cancel.is_cancelled() {
                 return Err(Fault::Cancelled);
             }
-            let part = &mut buffer[..left.min(BUFFER as u64) as usize];
-            self.stored.read_at(place.offset + place.bytes - left, part).map_err(cut_off)?;
-            hasher.update(&*part);
-            left -= part.len() as u64;
+            let length = BUFFER.min(total - at);
+            let part = &mut buffer[..length as usize];
+            self.stored.read_at(place.start() + at, part).map_err(places::cut_off)?;
+            // What is before `from` is the tar header, what is after `to` is padding.
+            let from = BLOCK.saturating_sub(at);
+            let to = content_end.saturating_sub(at).clamp(from, length);
+            if at == 0 {
+                places::check_block(place, &part[..from as usize], self.mtime)?;
+            }
+            hasher.update(&part[from as usize..to as usize]);
+            places::check_padding(place, &part[to as usize..])?;
+            at += length;
         }
-        if hex::encode(hasher.finalize()) != entry.sha256 {
-            return Err(Fault::damaged(&entry.name, "its stored bytes are not those that the manifest lists"));
+        if hex::encode(hasher.finalize()) == entry.sha256 {
+            Ok(())
+        } else {
+            Err(Fault::damaged(&entry.name, OTHER_BYTES))
         }
-        self.check_padding(place)
     }
 
     /// The padding of the manifest and the signature, which the manifest cannot list.
     pub(super) fn check_tail_padding(&self) -> Result<(), Fault> {
-        self.places[self.manifest.members.len()..].iter().try_for_each(|place| self.check_padding(place))
-    }
-
-    pub(super) fn check_padding(&self, place: &Place) -> Result<(), Fault> {
-        let mut padding = vec![0; tarball::padding(place.bytes) as usize];
-        self.stored.read_at(place.offset + place.bytes, &mut padding).map_err(cut_off)?;
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(Fault::damaged(&place.member, "the padding after it is not empty"));
-        }
-        Ok(())
+        [Some(&self.tail.manifest), self.tail.signature.as_ref()].into_iter().flatten().try_for_each(|place| {
+            let mut padding = vec![0; (place.end() - place.offset - place.bytes) as usize];
+            if padding.is_empty() {
+                return Ok(());
+            }
+            self.stored.read_at(place.offset + place.bytes, &mut padding).map_err(places::cut_off)?;
+            places::check_padding(place, &padding)
+        })
     }
 }

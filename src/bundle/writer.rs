@@ -1,17 +1,18 @@
 //! Writing a bundle: member by member into a draft of the store, then verified, then published.
 //!
-//! Whatever ends the program, what is left is a draft, which nothing takes for a bundle and which
-//! [`Store::sweep_drafts`](crate::store::Store::sweep_drafts) removes.
+//! Whatever ends the program or drops the writer, what is left is a draft, which nothing takes for a bundle and which
+//! [`Store::abort`] removes.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::crypt::{Recipients, Signer, TrustedSigners};
 use crate::event::Events;
-use crate::store::{Draft, Store};
+use crate::store::{Draft, DraftToken, Pending, Store};
 
 use super::error::{BundleError, Fault};
 use super::format::SIGNATURE_NAMESPACE;
@@ -19,6 +20,7 @@ use super::header::{Header, OutOfScope};
 use super::layout::{Member, Order, RAW_CHUNK_BYTES_LIMIT, Stream};
 use super::manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
 use super::proof::{Depth, Proof};
+use super::published::PublishedRecord;
 use super::reader::{Reader, Trust};
 use super::readme;
 use super::stored::StoredProof;
@@ -45,9 +47,10 @@ pub struct Facts {
     pub scope: Vec<OutOfScope>,
 }
 
-/// A bundle that is being written. Dropped before the end, its draft is thrown away.
+/// A bundle that is being written. Dropped before the end, its draft stays for [`Store::abort`].
 pub struct Writer {
     draft: Box<dyn Draft>,
+    written: u64,
     header: Header,
     recipients: Recipients,
     mtime: u64,
@@ -57,24 +60,25 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a bundle named `header.id` in `store` on behalf of `run`, and writes its header and README.
-    /// `header.recipients` is set to the public keys of `recipients`.
+    /// Begins a bundle named `header.id` in `store`, and writes its header and README. `header.recipients` is set to
+    /// the public keys of `recipients`.
     ///
     /// # Errors
     /// `Store`, or `Damaged` when the header's facts contradict each other.
-    pub fn create(store: &dyn Store, run: &str, header: Header, recipients: Recipients) -> Result<Self, BundleError> {
+    pub fn create(store: &dyn Store, header: Header, recipients: Recipients) -> Result<Self, BundleError> {
         let name = header.id.to_string();
-        Self::begin(store, run, header, recipients).map_err(|fault| fault.of(&name))
+        Self::begin(store, header, recipients).map_err(|fault| fault.of(&name))
     }
 
-    fn begin(store: &dyn Store, run: &str, mut header: Header, recipients: Recipients) -> Result<Self, Fault> {
+    fn begin(store: &dyn Store, mut header: Header, recipients: Recipients) -> Result<Self, Fault> {
         header.recipients = recipients.to_strings();
         header.check().map_err(|reason| Fault::damaged(Member::Header, reason))?;
         let mtime = header.mtime()?;
-        let draft = store.begin(header.id.as_str(), run)?;
+        let draft = store.begin(header.id.as_str(), header.estimated.database_bytes)?;
         let (first, readme) = (header.to_bytes()?, readme::render(&header));
         let mut writer = Self {
             draft,
+            written: 0,
             header,
             recipients,
             mtime,
@@ -152,18 +156,27 @@ impl Writer {
         result.map_err(|fault| self.name(fault))
     }
 
-    /// Makes everything that was added durable. Returns how many bytes of the bundle that is: what may be acknowledged
-    /// to the sending side.
+    /// How many bytes of the bundle outlive a crash: what may be acknowledged to the sending side.
     ///
     /// # Errors
     /// `Store`.
-    pub fn sync(&mut self) -> Result<u64, BundleError> {
-        self.draft.sync().map_err(|error| self.name(error.into()))
+    pub fn durable(&mut self) -> Result<u64, BundleError> {
+        self.draft.durable().map_err(|error| self.name(error.into()))
     }
 
     /// How many bytes were written so far.
     pub fn written(&self) -> u64 {
-        self.draft.written()
+        self.written
+    }
+
+    /// See [`Draft::backlog`].
+    pub fn backlog(&self) -> u64 {
+        self.draft.backlog()
+    }
+
+    /// What finds the draft again.
+    pub fn token(&self) -> DraftToken {
+        self.draft.token()
     }
 
     /// Writes manifest and signature, and makes the whole durable. It is not a bundle yet: nobody has looked at what
@@ -173,14 +186,15 @@ impl Writer {
     /// `Refused` when members are missing or the counts of the sending side are not those of the chunks; `Sign`;
     /// `Store`.
     pub fn finish(mut self, facts: Facts, signer: &Signer) -> Result<Unpublished, BundleError> {
-        self.seal_off(facts, signer).map_err(|fault| self.name(fault))?;
+        let record = self.seal_off(facts, signer).map_err(|fault| self.name(fault))?;
         let trusted =
             TrustedSigners::parse(&signer.trust_line("the-signer-of-this-run", &[SIGNATURE_NAMESPACE]), "the signer")
                 .map_err(|error| self.name(Fault::Sign(error)))?;
-        Ok(Unpublished { draft: self.draft, header: self.header, trust: Trust::Signers(trusted) })
+        let pending = self.draft.complete().map_err(|error| Fault::from(error).of(self.header.id.as_str()))?;
+        Ok(Unpublished { pending, record, trust: Trust::Signers(trusted) })
     }
 
-    fn seal_off(&mut self, facts: Facts, signer: &Signer) -> Result<(), Fault> {
+    fn seal_off(&mut self, facts: Facts, signer: &Signer) -> Result<PublishedRecord, Fault> {
         let manifest = Manifest {
             format: self.header.format,
             id: self.header.id.clone(),
@@ -196,11 +210,17 @@ impl Writer {
         let bytes = manifest.to_bytes()?;
         Manifest::parse(&bytes, &self.header)?;
         let signature = signer.sign(SIGNATURE_NAMESPACE, &bytes).map_err(Fault::Sign)?;
+        let manifest_at = self.written;
         self.add(&Member::Manifest, &bytes, None)?;
         self.add(&Member::Signature, signature.as_bytes(), None)?;
-        self.draft.append(&tarball::END)?;
-        self.draft.sync()?;
-        Ok(())
+        self.append(&tarball::END)?;
+        Ok(PublishedRecord {
+            header: self.header.clone(),
+            bytes: self.written,
+            manifest_at,
+            manifest_sha256: hex::encode(Sha256::digest(&bytes)),
+            published_at: Timestamp::now(),
+        })
     }
 
     /// Sums up the chunks of `stream` and holds them against what the sending side counted.
@@ -230,9 +250,9 @@ impl Writer {
         let sha256 = check_stored(member, stored, raw.map(|raw| raw.stored_sha256))?;
         self.order.admit(member).map_err(|reason| refused(member, reason))?;
         let name = member.to_string();
-        self.draft.append(&tarball::header(&name, bytes, self.mtime)?)?;
-        self.draft.append(stored)?;
-        self.draft.append(&tarball::END[..tarball::padding(bytes) as usize])?;
+        self.append(&tarball::header(&name, bytes, self.mtime)?)?;
+        self.append(stored)?;
+        self.append(&tarball::END[..tarball::padding(bytes) as usize])?;
         self.members.push(MemberEntry {
             name,
             bytes,
@@ -240,6 +260,12 @@ impl Writer {
             raw_bytes: raw.map(|raw| raw.bytes),
             raw_sha256: raw.map(|raw| hex::encode(raw.sha256)),
         });
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.draft.append(bytes)?;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 
@@ -275,40 +301,40 @@ struct Raw<'a> {
     sha256: &'a [u8; 32],
 }
 
-/// All bytes are handed to the store; what it holds has not been looked at. Dropped, it is thrown away.
-#[must_use = "an unpublished bundle is thrown away"]
+/// All bytes are handed to the store; what it holds has not been looked at. Dropped, it stays for [`Store::abort`].
+#[must_use = "an unpublished bundle is no bundle"]
 pub struct Unpublished {
-    draft: Box<dyn Draft>,
-    header: Header,
+    pending: Box<dyn Pending>,
+    record: PublishedRecord,
     trust: Trust,
 }
 
 impl Unpublished {
-    /// Reads back from the store what was written, with the signature checked against the key of this run. For a look
-    /// inside before publishing, such as [`Reader::verify_plain`].
+    /// Reads back from the store what was written, by the record that is to be published, with the signature checked
+    /// against the key of this run. For a look inside before publishing, such as [`Reader::verify_plain`].
     ///
     /// # Errors
-    /// As [`Reader::open`].
+    /// As [`Reader::open_in`].
     pub fn reader(&self) -> Result<Reader, BundleError> {
-        let stored = self.draft.reopen().map_err(|error| Fault::from(error).of(self.header.id.as_str()))?;
-        Reader::open(stored, &self.trust)
+        let stored = self.pending.open().map_err(|error| Fault::from(error).of(self.record.header.id.as_str()))?;
+        Reader::open_by_record(stored, &self.record, &self.trust)
     }
 
     /// Reads back every stored byte and checks it against manifest and signature.
     ///
     /// # Errors
-    /// Everything that [`Reader::open`] and [`Reader::verify_stored`] refuse; the draft is then thrown away.
+    /// Everything that [`Reader::open_in`] and [`Reader::verify_stored`] refuse.
     pub fn verify(self, events: &Events, cancel: &CancellationToken) -> Result<Verified, BundleError> {
         let proof = self.reader()?.verify_stored(events, cancel)?;
-        Ok(Verified { draft: self.draft, header: self.header, proof })
+        Ok(Verified { pending: self.pending, record: self.record, proof })
     }
 }
 
-/// Every stored byte was read back and is right. Dropped, it is thrown away.
+/// Every stored byte was read back and is right. Dropped, it stays for [`Store::abort`].
 #[must_use = "a verified bundle is not in the catalog before it is published"]
 pub struct Verified {
-    draft: Box<dyn Draft>,
-    header: Header,
+    pending: Box<dyn Pending>,
+    record: PublishedRecord,
     proof: StoredProof,
 }
 
@@ -318,15 +344,24 @@ impl Verified {
         &self.proof
     }
 
-    /// Makes it a bundle of `store`, the one that it was begun in, and records the verification beside it.
+    /// Makes it a bundle of `store`, the one that it was begun in, and keeps the verification beside it.
     ///
     /// # Errors
-    /// `Store`. A record that cannot be written is no failure of the bundle: the next verification writes it.
+    /// `Store`, or `Damaged` when the store then holds another record. A proof that cannot be kept is no failure of the
+    /// bundle: the next verification keeps one.
     pub fn publish(self, store: &dyn Store) -> Result<StoredProof, BundleError> {
-        let name = self.header.id.as_str();
-        self.draft.publish().map_err(|error| Fault::from(error).of(name))?;
-        let proof = Proof::new(Depth::Stored, self.proof.signature.signer());
-        drop(proof.write(store, name));
+        let name = self.record.header.id.to_string();
+        let record = self.record.to_bytes().map_err(|fault| fault.of(&name))?;
+        let published = self.pending.publish(&record);
+        // What the store says is not taken on trust; and where it failed, the answer may be all that was lost.
+        match (store.record(&name), published) {
+            (Ok(found), _) if found == record => {}
+            (_, Err(error)) => return Err(Fault::from(error).of(&name)),
+            (Ok(_), Ok(())) => return Err(PublishedRecord::misfit("it is not what was written").of(&name)),
+            (Err(error), Ok(())) => return Err(Fault::from(error).of(&name)),
+        }
+        let proof = Proof::new(Depth::Stored, self.proof.signature.signer(), &self.record.manifest_sha256);
+        drop(proof.keep(store, &name));
         Ok(self.proof)
     }
 }

@@ -27,6 +27,7 @@ fn row(bundle: &ListRow) -> Vec<Styled> {
     let proof = match (&bundle.unreadable, &bundle.proof) {
         (Some(reason), _) => Styled::from(Mark::Bad).then(Role::Plain, format!(" {reason}")),
         (None, Some(proof)) => format!("{}, {}", proof.depth, proof.verified_at.strftime("%Y-%m-%d")).into(),
+        (None, None) if bundle.loose => "never: a file without a record".into(),
         (None, None) => "never".into(),
     };
     vec![
@@ -149,7 +150,7 @@ impl Report for create::Created {
             ),
             None,
         );
-        page.line(&self.path);
+        page.line(&self.address);
         page.next(&format!("copy it off this host, then: dr bundle verify {} --decrypt", self.bundle));
     }
 }

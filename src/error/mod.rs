@@ -19,6 +19,7 @@ mod vault;
 use std::error::Error as StdError;
 use std::fmt;
 
+pub use crate::text::chain;
 pub use exit::Exit;
 
 /// The failure of a command, ready to be shown.
@@ -42,8 +43,8 @@ impl CommandError {
     }
 
     /// Adds the cause.
-    pub fn because(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.source = Some(Box::new(source));
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
         self
     }
 
@@ -119,20 +120,6 @@ impl fmt::Debug for CommandError {
 }
 
 impl StdError for CommandError {}
-
-/// The text of an error and of all its causes on one line, each said once.
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = cause.source();
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ impl From<StoreError> for CommandError {
         let (exit, hints) = advice(&error);
         let message = error.to_string();
         let mut command = Self::new(exit, message);
-        if let StoreError::Unusable { source, .. } | StoreError::Io { source, .. } = error {
+        if let StoreError::Unusable { source, .. } | StoreError::Failed { source, .. } = error {
             command = command.because(source);
         }
         hints.into_iter().fold(command, Self::hint)
@@ -25,18 +25,21 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
             Exit::Space,
             vec![
                 format!("Free room under {place} (`df -h {place}`) and run it again; nothing half was left there."),
-                "`dr bundle list` shows what is there; a bundle is one file, and its .proof.json goes with it.".into(),
+                "`dr bundle list` shows what is there; a bundle is one folder with all that belongs to it.".into(),
             ],
         ),
         StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are going on.".into()]),
         StoreError::Exists { .. } => {
             (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()])
         }
+        error if error.is_transient() => {
+            (Exit::Store, vec!["The store may be back in a moment: try again; `dr doctor` checks it.".into()])
+        }
         StoreError::Unusable { place, .. } => (
             Exit::Store,
             vec![format!("Look at `ls -ld {place}`, or set another store in dr.toml; `dr doctor` checks it.")],
         ),
-        StoreError::Io { .. } | StoreError::Poisoned(_) => (
+        StoreError::Short { .. } | StoreError::Failed { .. } | StoreError::Poisoned(_) => (
             Exit::Store,
             vec!["Look at the disk of the store (`dmesg`, `df -h`); the bundle was not published.".into()],
         ),
@@ -46,20 +49,22 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
+    use crate::store::Cause;
 
     #[test]
     fn each_kind_has_its_exit_code_and_a_way_out() {
         let name = || "b".to_owned();
-        let io = || io::Error::other("broken");
+        let io = || Cause::from("broken");
         for (error, exit) in [
             (StoreError::NotFound { object: name(), place: name() }, Exit::NotFound),
             (StoreError::BadName(name()), Exit::Usage),
             (StoreError::Full { object: name(), place: name(), written: 1 }, Exit::Space),
             (StoreError::Busy { object: name(), place: name() }, Exit::Locked),
             (StoreError::Exists { object: name(), place: name() }, Exit::Store),
-            (StoreError::Unusable { place: name(), source: io() }, Exit::Store),
-            (StoreError::Io { act: "read", object: name(), source: io() }, Exit::Store),
+            (StoreError::Unusable { place: name(), transient: false, source: io() }, Exit::Store),
+            (StoreError::Unusable { place: name(), transient: true, source: io() }, Exit::Store),
+            (StoreError::Failed { act: "read", object: name(), transient: false, source: io() }, Exit::Store),
+            (StoreError::Short { object: name(), wanted: 1 }, Exit::Store),
             (StoreError::Poisoned(name()), Exit::Store),
         ] {
             let text = error.to_string();
@@ -71,7 +76,8 @@ mod tests {
 
     #[test]
     fn the_cause_is_said_once() {
-        let error = StoreError::Unusable { place: "/x".into(), source: io::Error::other("it is not a folder") };
+        let source = Cause::from("it is not a folder");
+        let error = StoreError::Unusable { place: "/x".into(), transient: false, source };
         assert_eq!(CommandError::from(error).to_string(), "store /x: it is not a folder");
     }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::{Ctx, open};
 use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
-use crate::bundle::{Catalog, Depth, Proof, Reader, Trust};
+use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader};
 use crate::error::{CommandError, Exit, Result};
-use crate::store::{DirectoryStore, Store};
+use crate::store;
 
 /// Which bundle, and whose are believed.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +20,11 @@ pub struct Which {
     pub any_signer: bool,
 }
 
-/// A bundle that was found, and the store that holds it if one does.
-struct Found {
-    store: Option<DirectoryStore>,
+/// A bundle that was found.
+struct FoundBundle {
+    reference: BundleReference,
     reader: Reader,
+    proof: Option<Proof>,
 }
 
 /// Lists the store's bundles from their clear headers, newest first.
@@ -32,7 +33,7 @@ struct Found {
 /// The store cannot be listed. A bundle that cannot be read is a row with the reason.
 pub fn list(ctx: &Ctx) -> Result<ListReport> {
     let store = open::store(ctx.settings()?)?;
-    Ok(ListReport::new(&Catalog::read(&store)?))
+    Ok(ListReport::new(&Catalog::read(&*store)?))
 }
 
 /// Shows what a bundle says of itself, after checking its signature.
@@ -41,9 +42,7 @@ pub fn list(ctx: &Ctx) -> Result<ListReport> {
 /// There is no such bundle, or it is not to be believed.
 pub fn show(ctx: &Ctx, which: &Which) -> Result<ShowReport> {
     let found = find(ctx, which)?;
-    let name = found.reader.header().id.to_string();
-    let proof = found.store.as_ref().and_then(|store| Proof::read(store, &name));
-    Ok(ShowReport::new(&found.reader, proof))
+    Ok(ShowReport::new(&found.reader, found.proof))
 }
 
 /// Checks the signature and every stored byte; with `decrypt` also every plaintext and every database file.
@@ -63,9 +62,10 @@ pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) 
         let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;
         (VerifyReport::stored(&name, proof, took()), Depth::Stored)
     };
-    if let Some(store) = &found.store {
-        // A note for `list`; it is believed by nobody, so a store that does not take it loses nothing.
-        drop(Proof::new(depth, found.reader.signature().signer()).write(store, &name));
+    if let BundleReference::Stored { store, id } = &found.reference {
+        let proof = Proof::new(depth, found.reader.signature().signer(), found.reader.manifest_sha256());
+        // For `list`; it is believed by nobody, so a store that does not take it loses nothing.
+        drop(store::open_at(store).map(|store| proof.keep(&*store, id)));
     }
     Ok(report)
 }
@@ -78,31 +78,27 @@ pub fn reader(ctx: &Ctx, which: &Which) -> Result<Reader> {
     Ok(find(ctx, which)?.reader)
 }
 
-fn find(ctx: &Ctx, which: &Which) -> Result<Found> {
+fn find(ctx: &Ctx, which: &Which) -> Result<FoundBundle> {
     let file = which.bundle.as_deref().map(open::bundle_file).transpose()?.flatten();
     // A file needs no settings; the store is known by them.
     let settings = if file.is_some() { open::settings_or_defaults(ctx)? } else { ctx.settings()?.clone() };
     let trust = open::trust(&settings, which.trusted_signers.as_deref(), which.any_signer)?;
     if let Some(path) = file {
-        let reader = Reader::open(crate::store::open_file(&path)?, &trust)?;
-        return Ok(Found { store: None, reader });
+        let reference = BundleReference::File { path };
+        return Ok(FoundBundle { reader: open::bundle(&reference, &trust)?, reference, proof: None });
     }
     let store = open::store(&settings)?;
-    let name = name_in(&store, which.bundle.as_deref())?;
-    let reader = open_in(&store, &name, &trust)?;
-    Ok(Found { store: Some(store), reader })
+    let catalog = Catalog::read(&*store)?;
+    let entry = pick(&catalog, which.bundle.as_deref())?;
+    let reader = entry.open(&*store, &trust)?;
+    Ok(FoundBundle { reference: entry.reference.clone(), reader, proof: entry.proof.clone() })
 }
 
-fn open_in(store: &DirectoryStore, name: &str, trust: &Trust) -> Result<Reader> {
-    Ok(Reader::open_in(store, name, trust)?)
-}
-
-fn name_in(store: &DirectoryStore, text: Option<&str>) -> Result<String> {
-    let catalog = Catalog::read(store)?;
+fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry> {
     match text {
-        Some(text) => Ok(catalog.find(text)?.name.clone()),
-        None => catalog.entries.first().map(|entry| entry.name.clone()).ok_or_else(|| {
-            CommandError::new(Exit::NotFound, format!("store {} has no bundle", store.place()))
+        Some(text) => Ok(catalog.find(text)?),
+        None => catalog.entries.first().ok_or_else(|| {
+            CommandError::new(Exit::NotFound, format!("store {} has no bundle", catalog.store))
                 .hint("`dr bundle create` makes one.")
         }),
     }

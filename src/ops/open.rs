@@ -6,13 +6,13 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Ctx;
-use crate::bundle::Trust;
+use crate::bundle::{BundleReference, Reader, Trust};
 use crate::cluster::Cluster;
 use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Helm;
 use crate::settings::{Install, Settings};
-use crate::store::DirectoryStore;
+use crate::store::{self, Store};
 use crate::values::{Scrubber, Tree};
 use crate::vault::{self, CommitSigner, Vault};
 
@@ -109,8 +109,20 @@ pub fn trust(settings: &Settings, given: Option<&Path>, anyone: bool) -> Result<
 ///
 /// # Errors
 /// No folder is set, or it cannot be used.
-pub fn store(settings: &Settings) -> Result<DirectoryStore> {
-    Ok(DirectoryStore::open_folder(settings.required(&settings.store.path, "store.path")?)?)
+pub fn store(settings: &Settings) -> Result<Arc<dyn Store>> {
+    let path = settings.required(&settings.store.path, "store.path")?;
+    Ok(store::open_at(&path.display().to_string())?)
+}
+
+/// The bundle that a plan or a journal names.
+///
+/// # Errors
+/// It is not there, or not to be believed.
+pub fn bundle(reference: &BundleReference, trust: &Trust) -> Result<Reader> {
+    match reference {
+        BundleReference::Stored { store, id } => Ok(Reader::open_in(&*store::open_at(store)?, id, trust)?),
+        BundleReference::File { path } => Ok(Reader::open(store::open_file(path)?, trust)?),
+    }
 }
 
 /// The bundle of a file, if the words name one: a path, or a file of the working folder.

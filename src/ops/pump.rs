@@ -1,15 +1,19 @@
 //! Moving a base backup from the helper pod into the bundle, beside whatever else the run does meanwhile.
 
+use std::collections::VecDeque;
+
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone};
 use crate::bundle::{Stream, Writer};
-use crate::cluster::transport::{Agent, BackupHandle, BackupItem, ReceivedChunk};
+use crate::cluster::transport::{Agent, BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::journal::fault;
 use crate::postgres::Lsn;
+use crate::text;
+use crate::wire::Limits;
 
 /// A backup on its way. The base backup and the log that is written meanwhile come together; the log goes on until
 /// [`Pump::finish`] says where it may end.
@@ -33,7 +37,7 @@ impl Pump {
     /// Begins a backup. `expected` is about how many bytes the base backup has.
     ///
     /// # Errors
-    /// The agent cannot be asked.
+    /// The agent cannot be asked, or the store keeps back more than the agent can.
     pub async fn start(
         agent: Agent,
         request: BackupRequest,
@@ -41,6 +45,7 @@ impl Pump {
         events: Events,
         expected: u64,
     ) -> Result<Self> {
+        fits_window(writer.backlog(), request.chunk_bytes, Limits::default().window as u64)?;
         let (tell_base, base) = oneshot::channel();
         let (tell_handle, handle) = oneshot::channel();
         let mut task = tokio::spawn(run(agent, request, writer, events, expected, tell_base, tell_handle));
@@ -111,15 +116,14 @@ async fn run(
     // Whoever asked may be gone: then the backup is about to be given up.
     drop(tell_handle.send(stream.handle()));
     let mut tell_base = Some(tell_base);
-    let mut moved = 0;
+    let (mut moved, mut unsettled) = (0, Unsettled::default());
     // It comes with the base backup's end, and stands behind the last chunk of the log.
     let mut manifest: Option<ReceivedChunk> = None;
     while let Some(item) = stream.next().await? {
         match item {
             BackupItem::Chunk(chunk) if chunk.part == BackupPart::Manifest => manifest = Some(chunk),
             BackupItem::Chunk(chunk) => {
-                tokio::task::block_in_place(|| store(&mut writer, &chunk))?;
-                stream.durable(chunk.ticket);
+                store(&mut writer, &chunk, &mut unsettled, &stream)?;
                 fault::point("chunk")?;
                 if chunk.part == BackupPart::Base {
                     moved += chunk.raw_bytes;
@@ -133,8 +137,7 @@ async fn run(
             }
             BackupItem::Done(done) => {
                 if let Some(manifest) = manifest.take() {
-                    tokio::task::block_in_place(|| store(&mut writer, &manifest))?;
-                    stream.durable(manifest.ticket);
+                    store(&mut writer, &manifest, &mut unsettled, &stream)?;
                 }
                 drop(stream);
                 return Ok(Pumped { agent, writer, done: *done });
@@ -144,14 +147,89 @@ async fn run(
     Err(CommandError::new(Exit::Stream, "the backup ended without its totals"))
 }
 
-/// Writes a chunk and makes it durable: only then may the agent forget it.
-fn store(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
+/// Writes a chunk, and lets the agent forget those that have become durable. A store may be some chunks behind; what it
+/// has not made durable when the stream ends, the agent keeps until the bundle is whole.
+fn store(
+    writer: &mut Writer,
+    chunk: &ReceivedChunk,
+    unsettled: &mut Unsettled<Ticket>,
+    stream: &BackupStream<'_>,
+) -> Result<()> {
+    let durable = tokio::task::block_in_place(|| {
+        add(writer, chunk)?;
+        Ok::<_, CommandError>(writer.durable()?)
+    })?;
+    unsettled.add(writer.written(), chunk.ticket);
+    if let Some(ticket) = unsettled.settle(durable) {
+        stream.durable(ticket);
+    }
+    Ok(())
+}
+
+fn add(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
     let stream = match chunk.part {
         BackupPart::Base => Stream::Base,
         BackupPart::Wal => Stream::Wal,
         BackupPart::Manifest => return Ok(writer.add_sealed("db/backup_manifest.age", &chunk.stored)?),
     };
-    writer.add_chunk(stream, chunk.index, &chunk.stored, &chunk.stored_sha256, chunk.raw_bytes, &chunk.raw_sha256)?;
-    writer.sync()?;
-    Ok(())
+    let ReceivedChunk { stored, stored_sha256, raw_bytes, raw_sha256, .. } = chunk;
+    Ok(writer.add_chunk(stream, chunk.index, stored, stored_sha256, *raw_bytes, raw_sha256)?)
+}
+
+/// The agent sends no more than its window holds, and the store makes nothing durable before it has more than its
+/// backlog: with too small a window, both would wait for ever.
+fn fits_window(backlog: u64, chunk: u64, window: u64) -> Result<()> {
+    if backlog + chunk < window {
+        return Ok(());
+    }
+    let (backlog, chunk, window) = (text::bytes(backlog), text::bytes(chunk), text::bytes(window));
+    let what = format!(
+        "the store keeps back {backlog}, and a chunk has {chunk}: together more than the {window} of the stream"
+    );
+    Err(CommandError::new(Exit::Store, what).hint("Make chunks smaller: `bundle.chunk_mib` in dr.toml."))
+}
+
+/// What was written and may not be durable, in order: where it ends, and what stands for it.
+struct Unsettled<T>(VecDeque<(u64, T)>);
+
+impl<T> Default for Unsettled<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: Copy> Unsettled<T> {
+    fn add(&mut self, end: u64, ticket: T) {
+        self.0.push_back((end, ticket));
+    }
+
+    /// Forgets what ends within the first `durable` bytes. Returns what stands for the last of it.
+    fn settle(&mut self, durable: u64) -> Option<T> {
+        let settled = self.0.partition_point(|(end, _)| *end <= durable);
+        self.0.drain(..settled).last().map(|(_, ticket)| ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_durable_is_acknowledged() {
+        let mut unsettled = Unsettled::default();
+        for (end, ticket) in [(100, 'a'), (200, 'b'), (300, 'c')] {
+            unsettled.add(end, ticket);
+        }
+        assert_eq!(unsettled.settle(99), None, "a chunk of which the end is missing");
+        assert_eq!(unsettled.settle(250), Some('b'));
+        assert_eq!(unsettled.settle(250), None, "twice");
+        assert_eq!(unsettled.settle(300), Some('c'));
+    }
+
+    #[test]
+    fn a_store_that_keeps_back_more_than_the_stream_holds_is_refused() {
+        assert!(fits_window(0, 32 << 20, 96 << 20).is_ok());
+        let error = fits_window(64 << 20, 32 << 20, 96 << 20).unwrap_err();
+        assert_eq!(error.exit(), Exit::Store);
+    }
 }

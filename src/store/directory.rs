@@ -1,7 +1,8 @@
-//! The store that is a folder: one file an object.
+//! The store that is a folder: a folder an object.
 //!
-//! `<name>.tar` is a finished object, `<name>.proof.json` the record beside it, `.<name>.partial-<run>` a draft. A
-//! draft's writer holds a lock (`flock`) on it, which the kernel gives back however the writer ends.
+//! `<name>/<name>.tar` is the object's bytes, `<name>/published.json` its record, every other file there a note. Without
+//! the record it is a draft. A draft's writer holds a lock (`flock`) on the bytes, which the kernel gives back however
+//! the writer ends. A `.tar` in the store's own folder is a loose file, put there by hand.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -9,17 +10,19 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Advice, AtFlags, FlockOperation, RenameFlags};
+use rustix::fs::FlockOperation;
 
-use super::{Draft, Store, StoreError, Stored, check_name};
+use super::draft::{DirectoryDraft, DirectoryPending};
+use super::{Draft, DraftToken, PublishedObject, Resumed, Store, StoreError, Stored, check_name};
 
-const OBJECT: &str = ".tar";
-const RECORD: &str = ".proof.json";
-const PARTIAL: &str = ".partial-";
-/// A record is a few hundred bytes; a bigger file is not ours.
-const RECORD_LIMIT: u64 = 1 << 20;
+const BYTES: &str = ".tar";
+const RECORD: &str = "published.json";
+/// How the name of a record or note begins while it is written.
+const UNFINISHED: &str = ".new-";
+/// Records and notes are a few kilobytes; a bigger file is not ours.
+const SMALL_FILE_LIMIT: u64 = 1 << 20;
 
-/// Bundles in a folder of the host, or of anything that is mounted there and honours fsync and rename.
+/// Bundles in a folder of the host, or of anything that is mounted there and honours fsync and locks.
 #[derive(Debug, Clone)]
 pub struct DirectoryStore {
     folder: PathBuf,
@@ -31,8 +34,7 @@ impl DirectoryStore {
     /// # Errors
     /// `Unusable` when it cannot be made or is not a folder.
     pub fn create(folder: &Path) -> Result<Self, StoreError> {
-        let unusable = |source| StoreError::Unusable { place: folder.display().to_string(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+        make_folder(folder, true).map_err(|e| StoreError::unusable(folder.display().to_string(), e))?;
         Self::open_folder(folder)
     }
 
@@ -41,53 +43,141 @@ impl DirectoryStore {
     /// # Errors
     /// `Unusable` when it is not there or not a folder.
     pub fn open_folder(folder: &Path) -> Result<Self, StoreError> {
-        let unusable = |source| StoreError::Unusable { place: folder.display().to_string(), source };
+        let unusable = |source| StoreError::unusable(folder.display().to_string(), source);
         if !fs::metadata(folder).map_err(unusable)?.is_dir() {
             return Err(unusable(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")));
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: std::path::absolute(folder).map_err(unusable)? })
     }
 
-    /// The path of the finished object `name`, whether it is there or not.
-    pub fn path_of(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}{OBJECT}"))
+    fn object_folder(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn bytes_path(&self, name: &str) -> PathBuf {
+        self.object_folder(name).join(format!("{name}{BYTES}"))
+    }
+
+    fn is_published(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.object_folder(name).join(RECORD)).is_ok()
     }
 
     fn unusable(&self, source: io::Error) -> StoreError {
-        StoreError::Unusable { place: self.place(), source }
+        StoreError::unusable(self.place(), source)
     }
 
-    fn not_found(&self, name: &str) -> StoreError {
-        StoreError::NotFound { object: name.to_owned(), place: self.place() }
+    fn busy(&self, name: &str) -> StoreError {
+        StoreError::Busy { object: name.to_owned(), place: self.place() }
     }
 
-    /// All file names in the folder that are text.
-    fn file_names(&self) -> Result<Vec<String>, StoreError> {
+    pub(super) fn exists(&self, object: &str) -> StoreError {
+        StoreError::Exists { object: object.to_owned(), place: self.place() }
+    }
+
+    fn not_found(&self, object: &str) -> StoreError {
+        StoreError::NotFound { object: object.to_owned(), place: self.place() }
+    }
+
+    /// A failed write, which may be for want of room.
+    pub(super) fn write_failed(&self, act: &'static str, object: &str, written: u64, source: io::Error) -> StoreError {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StoreError::Full { object: object.to_owned(), place: self.place(), written }
+            }
+            _ => StoreError::failed(act, object, source),
+        }
+    }
+
+    /// Opens the bytes of a draft and takes the writer's lock; `None` when there are none.
+    fn lock(&self, name: &str, create: bool) -> Result<Option<File>, StoreError> {
+        let failed = |source| self.write_failed("write", name, 0, source);
+        let path = self.bytes_path(name);
+        let opened = OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(&path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
+            // The folder went while another process threw its draft away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.busy(name)),
+            Err(error) => return Err(failed(error)),
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(self.busy(name)),
+            Err(error) => return Err(failed(error.into())),
+        }
+        // Whoever held the lock before may have thrown the file away since it was opened.
+        if file.metadata().map_err(failed)?.nlink() == 0 {
+            return if create { Err(self.busy(name)) } else { Ok(None) };
+        }
+        Ok(Some(file))
+    }
+
+    /// Makes a small file beside the bytes of `name`: whole, durable, and never over another one.
+    ///
+    /// It is written under a name of its own first, which nothing reads, because a crash in the middle of writing it in
+    /// place would leave half of it.
+    pub(super) fn place_new(&self, name: &str, file_name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let object = format!("{name}/{file_name}");
+        let failed = |source| self.write_failed("write", &object, 0, source);
+        let folder = self.object_folder(name);
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&folder).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+        file.persist_noclobber(folder.join(file_name)).map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => self.exists(&object),
+            _ => failed(error.error),
+        })?;
+        // From here on the file is there; only whether it outlives a crash of the machine is still open.
+        sync_folder(&folder).map_err(failed)
+    }
+
+    pub(super) fn publish(&self, name: &str, record: &[u8]) -> Result<(), StoreError> {
+        self.place_new(name, RECORD, record).map_err(|error| match error {
+            StoreError::Exists { .. } => self.exists(name),
+            other => other,
+        })
+    }
+
+    pub(super) fn open_bytes(&self, name: &str) -> Result<StoredFile, StoreError> {
+        open_path(&self.bytes_path(name), name.to_owned(), &self.place())
+    }
+
+    fn read_small(&self, name: &str, file_name: &str, called: &str) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        let read = File::open(self.object_folder(name).join(file_name))
+            .and_then(|file| file.take(SMALL_FILE_LIMIT).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.not_found(called)),
+            Err(error) => Err(StoreError::failed("read", called, error)),
+        }
+    }
+
+    fn published(&self, name: String) -> Result<PublishedObject, StoreError> {
+        let (bytes_name, mut bytes, mut notes) = (format!("{name}{BYTES}"), None, Vec::new());
+        for entry in fs::read_dir(self.object_folder(&name)).map_err(|e| self.unusable(e))? {
+            let entry = entry.map_err(|e| self.unusable(e))?;
+            match entry.file_name().into_string() {
+                Ok(file) if file == bytes_name => bytes = entry.metadata().ok().map(|facts| facts.len()),
+                Ok(file) if file != RECORD && check_name(&file).is_ok() => notes.push(file),
+                _ => {}
+            }
+        }
+        notes.sort();
+        Ok(PublishedObject { record: self.record(&name), name, bytes, notes })
+    }
+
+    /// Names of the folder that may name objects, with whether each is a folder itself.
+    fn names(&self) -> Result<Vec<(String, bool)>, StoreError> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(|e| self.unusable(e))? {
             let entry = entry.map_err(|e| self.unusable(e))?;
-            names.extend(entry.file_name().into_string());
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if check_name(&name).is_ok() {
+                names.push((name, entry.path().is_dir()));
+            }
         }
         names.sort();
         Ok(names)
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
-    }
-
-    /// Takes the lock of the draft at `path`; `None` when a living writer holds it or the draft has gone.
-    fn lock_draft(&self, path: &Path) -> io::Result<Option<File>> {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok((file.metadata()?.nlink() > 0).then_some(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
@@ -96,87 +186,107 @@ impl Store for DirectoryStore {
         self.folder.display().to_string()
     }
 
-    fn begin(&self, name: &str, run: &str) -> Result<Box<dyn Draft>, StoreError> {
+    fn address(&self, name: &str) -> String {
+        self.bytes_path(name).display().to_string()
+    }
+
+    fn begin(&self, name: &str, _expected: u64) -> Result<Box<dyn Draft>, StoreError> {
         check_name(name)?;
-        check_name(run)?;
-        let busy = || StoreError::Busy { object: name.to_owned(), place: self.place() };
-        if fs::symlink_metadata(self.path_of(name)).is_ok() {
-            return Err(StoreError::Exists { object: name.to_owned(), place: self.place() });
+        if self.is_published(name) {
+            return Err(self.exists(name));
         }
-        let path = self.folder.join(format!(".{name}{PARTIAL}{run}"));
-        if fs::symlink_metadata(&path).is_ok() {
-            self.lock_draft(&path).map_err(|e| self.unusable(e))?.ok_or_else(busy)?;
-            fs::remove_file(&path).map_err(|e| self.unusable(e))?;
+        let failed = |source| self.write_failed("write", name, 0, source);
+        make_folder(&self.object_folder(name), false).map_err(failed)?;
+        sync_folder(&self.folder).map_err(failed)?;
+        let file = self.lock(name, true)?.ok_or_else(|| self.busy(name))?;
+        // Only the holder of the lock publishes: a look without it could be too early.
+        if self.is_published(name) {
+            return Err(self.exists(name));
         }
-        let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => busy(),
-            _ => failure("write", name, &self.place(), 0, error),
-        })?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| busy())?;
-        let draft =
-            DirectoryDraft { store: self.clone(), name: name.to_owned(), path, file, written: 0, poisoned: false };
-        // Two runs that begin the same name see each other here, whoever was first: both may step back, never neither.
-        let prefix = format!(".{name}{PARTIAL}");
-        for other in self.file_names()?.iter().filter(|other| other.starts_with(&prefix)) {
-            let other = self.folder.join(other);
-            let alive = other != draft.path
-                && self.lock_draft(&other).map_err(|e| self.unusable(e))?.is_none()
-                && fs::symlink_metadata(&other).is_ok();
-            if alive {
-                return Err(busy());
-            }
+        file.set_len(0).map_err(failed)?;
+        sync_folder(&self.object_folder(name)).map_err(failed)?;
+        Ok(Box::new(DirectoryDraft::new(self.clone(), name.to_owned(), file, 0)))
+    }
+
+    fn resume(&self, token: &DraftToken) -> Result<Resumed, StoreError> {
+        let name = &token.object;
+        check_name(name)?;
+        if self.is_published(name) {
+            return Ok(Resumed::Published);
         }
-        Ok(Box::new(draft))
+        let file = self.lock(name, false)?.ok_or_else(|| self.not_found(name))?;
+        if self.is_published(name) {
+            return Ok(Resumed::Published);
+        }
+        let failed = |source| self.write_failed("write", name, 0, source);
+        if file.metadata().map_err(failed)?.len() < token.durable {
+            return Err(StoreError::Short { object: name.clone(), wanted: token.durable });
+        }
+        if token.complete {
+            return Ok(Resumed::Pending(Box::new(DirectoryPending::new(
+                self.clone(),
+                name.clone(),
+                file,
+                token.durable,
+            ))));
+        }
+        file.set_len(token.durable).map_err(failed)?;
+        Ok(Resumed::Draft(Box::new(DirectoryDraft::new(self.clone(), name.clone(), file, token.durable))))
+    }
+
+    fn abort(&self, token: &DraftToken) -> Result<bool, StoreError> {
+        let name = &token.object;
+        check_name(name)?;
+        let failed = |source| StoreError::failed("remove", name, source);
+        let lock = self.lock(name, false)?;
+        let folder = self.object_folder(name);
+        if self.is_published(name) || !folder.is_dir() {
+            return Ok(false);
+        }
+        if lock.is_some() {
+            fs::remove_file(self.bytes_path(name)).map_err(failed)?;
+        }
+        remove_unfinished(&folder).map_err(failed)?;
+        match fs::remove_dir(&folder) {
+            // Nothing of ours is left in it.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            other => other.map_err(failed)?,
+        }
+        sync_folder(&self.folder).map_err(failed)?;
+        Ok(true)
+    }
+
+    fn list(&self) -> Result<Vec<PublishedObject>, StoreError> {
+        let names = self.names()?.into_iter().filter(|(name, is_folder)| *is_folder && self.is_published(name));
+        names.map(|(name, _)| self.published(name)).collect()
+    }
+
+    fn record(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        check_name(name)?;
+        self.read_small(name, RECORD, name)
     }
 
     fn open(&self, name: &str) -> Result<Arc<dyn Stored>, StoreError> {
         check_name(name)?;
-        Ok(Arc::new(open_path(&self.path_of(name), name.to_owned(), &self.place())?))
+        if !self.is_published(name) {
+            return Err(self.not_found(name));
+        }
+        Ok(Arc::new(self.open_bytes(name)?))
     }
 
-    fn list(&self) -> Result<Vec<String>, StoreError> {
-        let names = self.file_names()?;
-        let mut names: Vec<String> = names
-            .iter()
-            .filter_map(|name| name.strip_suffix(OBJECT))
-            .filter(|name| check_name(name).is_ok())
-            .map(str::to_owned)
-            .collect();
-        // `a.tar` and `a-b.tar` sort otherwise than `a` and `a-b`.
-        names.sort();
-        Ok(names)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StoreError> {
+    fn add_note(&self, name: &str, note: &str, bytes: &[u8]) -> Result<(), StoreError> {
         check_name(name)?;
-        let failed = |source| StoreError::Io { act: "remove", object: name.to_owned(), source };
-        match fs::remove_file(self.path_of(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.not_found(name)),
-            other => other.map_err(failed)?,
+        check_note(name, note)?;
+        if !self.is_published(name) {
+            return Err(self.not_found(name));
         }
-        match fs::remove_file(self.folder.join(format!("{name}{RECORD}"))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other.map_err(failed)?,
-        }
-        self.sync_folder().map_err(failed)
+        self.place_new(name, note, bytes)
     }
 
-    fn sweep_drafts(&self, run: Option<&str>) -> Result<Vec<String>, StoreError> {
-        let mut removed = Vec::new();
-        for name in self.file_names()? {
-            let Some((_, owner)) = name.strip_prefix('.').and_then(|rest| rest.rsplit_once(PARTIAL)) else { continue };
-            if run.is_some_and(|run| run != owner) {
-                continue;
-            }
-            let path = self.folder.join(&name);
-            let failed = |source| StoreError::Io { act: "remove", object: name.clone(), source };
-            if let Some(_lock) = self.lock_draft(&path).map_err(failed)? {
-                fs::remove_file(&path).map_err(failed)?;
-                removed.push(name);
-            }
-        }
-        Ok(removed)
+    fn read_note(&self, name: &str, note: &str) -> Result<Vec<u8>, StoreError> {
+        check_name(name)?;
+        check_note(name, note)?;
+        self.read_small(name, note, &format!("{name}/{note}"))
     }
 
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
@@ -184,138 +294,55 @@ impl Store for DirectoryStore {
         Ok(Some(facts.f_bavail.saturating_mul(facts.f_frsize)))
     }
 
-    fn write_record(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        check_name(name)?;
-        if fs::symlink_metadata(self.path_of(name)).is_err() {
-            return Err(self.not_found(name));
+    fn loose_files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let names = self.names()?.into_iter();
+        Ok(names
+            .filter(|(name, is_folder)| !is_folder && name.ends_with(BYTES))
+            .map(|(name, _)| self.folder.join(name))
+            .collect())
+    }
+}
+
+/// A note may not take the place of the bytes or of the record.
+fn check_note(name: &str, note: &str) -> Result<(), StoreError> {
+    check_name(note)?;
+    let taken = note == RECORD || note.strip_suffix(BYTES) == Some(name);
+    if taken { Err(StoreError::BadName(note.to_owned())) } else { Ok(()) }
+}
+
+fn make_folder(folder: &Path, parents: bool) -> io::Result<()> {
+    match DirBuilder::new().recursive(parents).mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        other => other,
+    }
+}
+
+/// Removes what a crash has left of records and notes.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
         }
-        let record = format!("{name}{RECORD}");
-        let failed = |source| failure("write", &record, &self.place(), 0, source);
-        let mut file =
-            tempfile::Builder::new().prefix(&format!(".{record}.")).tempfile_in(&self.folder).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist(self.folder.join(&record)).map_err(|e| failed(e.error))?;
-        self.sync_folder().map_err(failed)
     }
-
-    fn read_record(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        check_name(name)?;
-        let failed = |source| StoreError::Io { act: "read", object: format!("{name}{RECORD}"), source };
-        let mut bytes = Vec::new();
-        match File::open(self.folder.join(format!("{name}{RECORD}"))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-            Ok(file) => file.take(RECORD_LIMIT).read_to_end(&mut bytes).map_err(failed)?,
-        };
-        Ok(Some(bytes))
-    }
+    Ok(())
 }
 
-struct DirectoryDraft {
-    store: DirectoryStore,
-    name: String,
-    path: PathBuf,
-    file: File,
-    written: u64,
-    poisoned: bool,
-}
-
-impl DirectoryDraft {
-    fn guard<T>(&mut self, act: &'static str, result: io::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|error| {
-            self.poisoned = true;
-            failure(act, &self.name, &self.store.place(), self.written, error)
-        })
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if self.poisoned { Err(StoreError::Poisoned(self.name.clone())) } else { Ok(()) }
-    }
-}
-
-impl Draft for DirectoryDraft {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.check()?;
-        let result = self.file.write_all(bytes);
-        self.guard("write", result)?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn written(&self) -> u64 {
-        self.written
-    }
-
-    fn sync(&mut self) -> Result<u64, StoreError> {
-        self.check()?;
-        let result = self.file.sync_data();
-        self.guard("sync", result)?;
-        Ok(self.written)
-    }
-
-    fn reopen(&self) -> Result<Arc<dyn Stored>, StoreError> {
-        let file = open_path(&self.path, self.name.clone(), &self.store.place())?;
-        // What was just written sits in the page cache, and reading it there would prove nothing about the disk. The
-        // kernel drops the clean pages of the file; where it does not (tmpfs, some network mounts), nothing is lost.
-        let _advice_only = rustix::fs::fadvise(&file.file, 0, None, Advice::DontNeed);
-        Ok(Arc::new(file))
-    }
-
-    fn publish(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.check()?;
-        let result = self.file.sync_all();
-        self.guard("sync", result)?;
-        let target = self.store.path_of(&self.name);
-        match rename_new(&self.path, &target) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::Exists { object: self.name.clone(), place: self.store.place() });
-            }
-            other => self.guard("publish", other)?,
-        }
-        // From here on the object is there under its name; only whether the name outlives a crash is still open.
-        let result = self.store.sync_folder();
-        self.guard("publish", result)
-    }
-}
-
-impl Drop for DirectoryDraft {
-    fn drop(&mut self) {
-        // After publish the path is gone, and the error of that is the expected case.
-        drop(fs::remove_file(&self.path));
-    }
-}
-
-/// Renames without ever replacing. File systems that cannot (NFS, some FUSE) get a hard link instead, which refuses to
-/// replace as well; a crash between its two calls leaves both names of one whole file, and the draft's is swept later.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::CWD;
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty())?;
-            fs::remove_file(from)
-        }
-        other => Ok(other?),
-    }
-}
-
-fn failure(act: &'static str, object: &str, place: &str, written: u64, source: io::Error) -> StoreError {
-    let (object, place) = (object.to_owned(), place.to_owned());
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { object, place, written },
-        _ => StoreError::Io { act, object, source },
-    }
+/// Makes the names in a folder durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 pub(super) struct StoredFile {
     name: String,
-    file: File,
+    pub(super) file: File,
     len: u64,
 }
 
 pub(super) fn open_path(path: &Path, name: String, place: &str) -> Result<StoredFile, StoreError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => StoreError::NotFound { object: name.clone(), place: place.to_owned() },
-        _ => StoreError::Io { act: "read", object: name.clone(), source },
+        _ => StoreError::failed("read", &name, source),
     };
     let file = File::open(path).map_err(failed)?;
     let facts = file.metadata().map_err(failed)?;
@@ -335,10 +362,11 @@ impl Stored for StoredFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
-        self.file.read_exact_at(buffer, offset).map_err(|source| StoreError::Io {
-            act: "read",
-            object: self.name.clone(),
-            source,
+        self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                StoreError::Short { object: self.name.clone(), wanted: offset + buffer.len() as u64 }
+            }
+            _ => StoreError::failed("read", &self.name, source),
         })
     }
 }
@@ -354,42 +382,79 @@ mod tests {
         (folder, store)
     }
 
-    #[test]
-    fn keeps_the_contract() {
-        let (_folder, store) = store();
-        super::super::contract::check(&store);
-    }
-
-    #[test]
-    fn folder_and_files_are_private() {
-        let (_folder, store) = store();
-        let mut draft = store.begin("a", "r").unwrap();
+    fn publish(store: &DirectoryStore, name: &str) {
+        let mut draft = store.begin(name, 1).unwrap();
         draft.append(b"x").unwrap();
-        draft.publish().unwrap();
+        draft.complete().unwrap().publish(b"{}").unwrap();
+    }
+
+    fn names(store: &DirectoryStore) -> Vec<String> {
+        store.list().unwrap().into_iter().map(|object| object.name).collect()
+    }
+
+    #[test]
+    fn folders_and_files_are_private() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        store.add_note("a", "pin", b"x").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&store.folder), mode(&store.path_of("a"))), (0o700, 0o600));
-    }
-
-    #[test]
-    fn a_draft_left_by_a_dead_writer_is_swept_and_a_living_one_is_not() {
-        let (_folder, store) = store();
-        fs::write(store.folder.join(".old.partial-r1"), b"half").unwrap();
-        let living = store.begin("new", "r2").unwrap();
-        assert_eq!(store.sweep_drafts(Some("r9")).unwrap(), Vec::<String>::new());
-        assert_eq!(store.sweep_drafts(None).unwrap(), [".old.partial-r1"]);
-        living.publish().unwrap();
-        assert_eq!(store.list().unwrap(), ["new"]);
-    }
-
-    #[test]
-    fn a_second_writer_of_a_name_is_busy_whatever_its_run() {
-        let (_folder, store) = store();
-        let _first = store.begin("a", "r1").unwrap();
-        for run in ["r1", "r2"] {
-            assert!(matches!(store.begin("a", run), Err(StoreError::Busy { .. })), "{run}");
+        let object = store.object_folder("a");
+        assert_eq!((mode(&store.folder), mode(&object)), (0o700, 0o700));
+        for file in ["a.tar", RECORD, "pin"] {
+            assert_eq!(mode(&object.join(file)), 0o600, "{file}");
         }
-        drop(_first);
-        store.begin("a", "r2").unwrap();
+    }
+
+    #[test]
+    fn the_bytes_lie_where_the_store_says_under_the_objects_own_name() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        assert_eq!(fs::read(store.address("a")).unwrap(), b"x");
+        assert!(store.address("a").ends_with("/a/a.tar"));
+    }
+
+    #[test]
+    fn a_second_writer_of_a_name_is_busy_until_the_first_is_gone() {
+        let (_folder, store) = store();
+        let first = store.begin("a", 1).unwrap();
+        assert!(matches!(store.begin("a", 1), Err(StoreError::Busy { .. })));
+        assert!(matches!(store.abort(&first.token()), Err(StoreError::Busy { .. })));
+        assert!(matches!(store.resume(&first.token()), Err(StoreError::Busy { .. })));
+        drop(first);
+        store.begin("a", 1).unwrap();
+    }
+
+    #[test]
+    fn a_file_put_there_by_hand_is_loose_and_no_object() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        fs::write(store.folder.join("old.tar"), b"x").unwrap();
+        fs::write(store.folder.join("notes.txt"), b"x").unwrap();
+        assert_eq!(names(&store), ["a"]);
+        assert_eq!(store.loose_files().unwrap(), [store.folder.join("old.tar")]);
+        assert!(matches!(store.open("old"), Err(StoreError::NotFound { .. })));
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_record_or_note_is_neither() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        fs::write(store.object_folder("a").join(".new-x"), b"half").unwrap();
+        assert!(store.list().unwrap()[0].notes.is_empty());
+        drop(store.begin("b", 1).unwrap());
+        fs::write(store.object_folder("b").join(".new-x"), b"half").unwrap();
+        assert_eq!(names(&store), ["a"]);
+        assert!(store.abort(&DraftToken::named("b")).unwrap());
+        assert!(!store.object_folder("b").exists());
+    }
+
+    #[test]
+    fn bytes_that_somebody_removed_are_missed_in_the_list() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        fs::remove_file(store.address("a")).unwrap();
+        assert_eq!(store.list().unwrap()[0].bytes, None);
+        assert!(matches!(store.open("a"), Err(StoreError::NotFound { .. })));
     }
 
     #[test]
@@ -403,7 +468,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_called_full() {
-        let error = failure("write", "a", "/b", 7, io::Error::from_raw_os_error(28));
-        assert_eq!(error.to_string(), "store /b is full; a was not stored (7 bytes were)");
+        let (_folder, store) = store();
+        let error = store.write_failed("write", "a", 7, io::Error::from_raw_os_error(28));
+        assert_eq!(error.to_string(), format!("store {} is full; a was not stored (7 bytes were)", store.place()));
     }
 }

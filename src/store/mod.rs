@@ -1,129 +1,100 @@
 //! Where bundles live: what a store promises, and the stores that keep the promise.
 //!
 //! A store knows objects, not bundles: names and bytes. What the bytes mean is `bundle`'s business.
+//!
+//! ```text
+//! begin -> Draft: append, durable -> complete -> Pending: open (read back), publish(record) -> listed
+//!            |                                      |
+//!            +--- token, in the journal ------------+--- a later process: resume or abort
+//! ```
 
-#[cfg(test)]
-pub(crate) mod contract;
 pub mod directory;
+mod draft;
+mod error;
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use directory::DirectoryStore;
+pub use error::{Cause, StoreError};
 
-/// Why a store refused. Every variant names the object or the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store itself cannot be used.
-    #[error("store {place}")]
-    Unusable {
-        /// Which store.
-        place: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// No such object.
-    #[error("no {object} in store {place}")]
-    NotFound {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-    },
-    /// The name could lead out of the store or hide in it.
-    #[error("`{0}` cannot be the name of a stored bundle")]
-    BadName(String),
-    /// An object of this name is there, and objects are never overwritten.
-    #[error("{object} is already in store {place}")]
-    Exists {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-    },
-    /// Another process is writing an object of this name.
-    #[error("{object} is being written by another process into store {place}")]
-    Busy {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-    },
-    /// No room left.
-    #[error("store {place} is full; {object} was not stored ({written} bytes were)")]
-    Full {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-        /// How much of it fitted.
-        written: u64,
-    },
-    /// Reading or writing an object failed.
-    #[error("{act} {object}")]
-    Io {
-        /// `read`, `write`, `sync`, `publish`, `remove`.
-        act: &'static str,
-        /// The object.
-        object: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// An earlier write or sync failed, so nothing more is taken: after a failed sync nobody knows what is on the disk.
-    #[error("{0} cannot be written to any more, since an earlier write or sync of it failed")]
-    Poisoned(String),
-}
-
-/// A place that keeps finished objects whole and for good.
+/// A place that keeps objects whole and for good.
 ///
-/// What every store guarantees, and what `contract` proves of each:
-/// 1. **Whole or absent.** `list` and `open` know an object only after `publish` returned, and then with all its
-///    bytes. A crash before that leaves a draft at most, which no call but `sweep_drafts` sees.
-/// 2. **Durable.** After `publish` returned, the object outlives a crash of the machine. After `Draft::sync` returned
-///    `n`, so do the first `n` bytes of the draft (until it is swept).
-/// 3. **Never overwritten.** `publish` of a name that exists fails with `Exists` and leaves the old object as it was.
+/// An object is its bytes, its **record** and its notes. The record is one small file, made last: it is what publishes
+/// the object. Nothing is ever renamed, copied or rewritten, so that the same words hold for a folder and for a bucket,
+/// also one that forbids to change what is there.
+///
+/// What every store guarantees, and what the contract test (`tests/bundle/contract.rs`) proves of each:
+/// 1. **Whole or absent.** `list`, `record` and `open` know an object only once its record is there, and then with all
+///    its bytes. A crash before that leaves a draft, which only `resume` and `abort` see.
+/// 2. **Durable.** After `publish` returned, the object outlives a crash of the machine; after `add_note`, the note.
+///    After `Draft::durable` returned `n`, so do the first `n` bytes of the draft.
+/// 3. **Never overwritten.** Of several that publish one name, or add one note, one succeeds and the others fail with
+///    `Exists`; what was there stays as it was.
 /// 4. **Read after write.** What is published is listed and opened at once, by any process.
 /// 5. **Sorted.** `list` is in ascending order of names.
-/// 6. **One writer.** While one process writes a draft of a name, another one that begins the same name gets `Busy`;
-///    `sweep_drafts` never touches a draft whose writer lives.
+/// 6. **Left to the next.** A draft whose writer is gone, however it went, can be taken up or thrown away by any process
+///    that has its token. Where the store can see that the writer lives, it gets `Busy`.
 pub trait Store: Send + Sync {
-    /// What to call the store in messages, such as `/var/lib/dr/bundles`.
+    /// What the store is called in settings, journals and messages; [`open_at`] opens it again.
     fn place(&self) -> String;
 
-    /// Begins a new object. `run` is the id of the run on whose behalf it is written; an abandoned draft of the same
-    /// name and run is thrown away first.
+    /// Where a person finds the bytes of the object `name`, whether it is there or not.
+    fn address(&self, name: &str) -> String;
+
+    /// Begins a new object of about `expected` bytes. What an earlier draft of this name has left never becomes a part
+    /// of it.
     ///
     /// # Errors
     /// `BadName`, `Exists`, `Busy`, `Full`, `Unusable`.
-    fn begin(&self, name: &str, run: &str) -> Result<Box<dyn Draft>, StoreError>;
+    fn begin(&self, name: &str, expected: u64) -> Result<Box<dyn Draft>, StoreError>;
 
-    /// Opens a finished object.
+    /// Takes up a draft that another process has left, after the bytes that its token calls durable: what was appended
+    /// behind them is gone.
     ///
     /// # Errors
-    /// `BadName`, `NotFound`, `Io`.
-    fn open(&self, name: &str) -> Result<Arc<dyn Stored>, StoreError>;
+    /// `BadName`, `NotFound` when nothing is left of it, `Busy`, `Short` when the store has less than the token says,
+    /// `Failed`, `Unusable`.
+    fn resume(&self, token: &DraftToken) -> Result<Resumed, StoreError>;
 
-    /// The names of all finished objects, ascending.
+    /// Throws away what is left of a draft. What is published stays, and nothing left is well. Returns whether there was
+    /// anything to throw away.
+    ///
+    /// # Errors
+    /// `BadName`, `Busy`, `Failed`, `Unusable`.
+    fn abort(&self, token: &DraftToken) -> Result<bool, StoreError>;
+
+    /// All published objects with their records, ascending.
     ///
     /// # Errors
     /// `Unusable`.
-    fn list(&self) -> Result<Vec<String>, StoreError>;
+    fn list(&self) -> Result<Vec<PublishedObject>, StoreError>;
 
-    /// Removes a finished object and its record, durably. A crash in between leaves the record without its object at
-    /// worst, which nothing lists.
+    /// The record of a published object.
     ///
     /// # Errors
-    /// `BadName`, `NotFound`, `Io`.
-    fn remove(&self, name: &str) -> Result<(), StoreError>;
+    /// `BadName`, `NotFound`, `Failed`.
+    fn record(&self, name: &str) -> Result<Vec<u8>, StoreError>;
 
-    /// Removes drafts whose writers are gone: those of `run`, or of every run. Returns what was removed.
+    /// Opens a published object.
     ///
     /// # Errors
-    /// `Unusable`, `Io`.
-    fn sweep_drafts(&self, run: Option<&str>) -> Result<Vec<String>, StoreError>;
+    /// `BadName`, `NotFound`, `Failed`.
+    fn open(&self, name: &str) -> Result<Arc<dyn Stored>, StoreError>;
+
+    /// Keeps a small file beside a published object, for good.
+    ///
+    /// # Errors
+    /// `BadName`, `NotFound` when there is no such object, `Exists` when there is such a note, `Full`, `Failed`.
+    fn add_note(&self, name: &str, note: &str, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// A note beside an object.
+    ///
+    /// # Errors
+    /// `BadName`, `NotFound`, `Failed`.
+    fn read_note(&self, name: &str, note: &str) -> Result<Vec<u8>, StoreError>;
 
     /// The room that is left, in bytes; `None` where the store cannot know.
     ///
@@ -131,52 +102,111 @@ pub trait Store: Send + Sync {
     /// `Unusable`.
     fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
 
-    /// Keeps a small record beside the finished object `name`, replacing the one before atomically.
+    /// Files that somebody has put into the store by hand: they have no record, so they are no objects of it. Only a
+    /// folder can have any.
     ///
     /// # Errors
-    /// `BadName`, `NotFound` when there is no such object, `Full`, `Io`.
-    fn write_record(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
-
-    /// The record beside `name`, if there is one.
-    ///
-    /// # Errors
-    /// `BadName`, `Io`.
-    fn read_record(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// `Unusable`.
+    fn loose_files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
-/// An object that is being written. Dropped without `publish`, it is thrown away.
+/// A published object, as a list has it.
+#[derive(Debug)]
+pub struct PublishedObject {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes; `None` when somebody has removed them.
+    pub bytes: Option<u64>,
+    /// Its record, or why that cannot be read.
+    pub record: Result<Vec<u8>, StoreError>,
+    /// The names of the notes beside it, ascending.
+    pub notes: Vec<String>,
+}
+
+/// What finds a draft again: for the journal, so that the process after a crash can finish or remove it. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DraftToken {
+    /// The object's name.
+    pub object: String,
+    /// How many bytes from its start were durable when the token was taken.
+    #[serde(default)]
+    pub durable: u64,
+    /// Whether all its bytes are there, and only the record is missing.
+    #[serde(default)]
+    pub complete: bool,
+    /// What else the store needs: the id of an upload, and its parts.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub upload: serde_json::Value,
+}
+
+impl DraftToken {
+    /// All that is known of a draft whose writer may have died as it began.
+    pub fn named(object: &str) -> Self {
+        Self { object: object.to_owned(), durable: 0, complete: false, upload: serde_json::Value::Null }
+    }
+}
+
+/// What became of a draft that another process has left.
+pub enum Resumed {
+    /// It takes more bytes.
+    Draft(Box<dyn Draft>),
+    /// All its bytes are there; only the record is missing.
+    Pending(Box<dyn Pending>),
+    /// It was published.
+    Published,
+}
+
+/// An object that is being written. Dropped, it stays as it is, for `resume` and `abort`.
 pub trait Draft: Send {
-    /// Adds bytes at the end. After an error nothing more is taken.
+    /// Adds bytes at the end; waits while the store is too far behind. After an error nothing more is taken.
     ///
     /// # Errors
-    /// `Full`, `Io`, `Poisoned`.
+    /// `Full`, `Failed`, `Poisoned`.
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// How many bytes were added so far.
-    fn written(&self) -> u64;
-
-    /// Makes everything that was added durable and returns how many bytes that is.
+    /// How many bytes from the start outlive a crash: all that the store can have made durable without more bytes or the
+    /// end.
     ///
     /// # Errors
-    /// `Full`, `Io`, `Poisoned`.
-    fn sync(&mut self) -> Result<u64, StoreError>;
+    /// `Full`, `Failed`, `Poisoned`.
+    fn durable(&mut self) -> Result<u64, StoreError>;
 
-    /// Opens what the store now holds of it, read anew from where it is stored as far as the store can tell. Only
-    /// synced bytes are promised to be there.
+    /// The most bytes that can have been added and not be durable, after `durable` was asked. Who keeps bytes until they
+    /// are durable must be able to keep more than this.
+    fn backlog(&self) -> u64;
+
+    /// What finds it again.
+    fn token(&self) -> DraftToken;
+
+    /// Says that there are no more bytes, and makes all of them durable.
     ///
     /// # Errors
-    /// `Io`.
-    fn reopen(&self) -> Result<Arc<dyn Stored>, StoreError>;
-
-    /// Turns the draft into a finished object.
-    ///
-    /// # Errors
-    /// `Exists`, `Full`, `Io`, `Poisoned`; the draft is then thrown away. One case is open: when the last sync of the
-    /// folder fails, the whole object is there already, and only a crash of the machine may still undo that.
-    fn publish(self: Box<Self>) -> Result<(), StoreError>;
+    /// `Full`, `Failed`, `Poisoned`.
+    fn complete(self: Box<Self>) -> Result<Box<dyn Pending>, StoreError>;
 }
 
-/// A finished object, or the synced part of a draft. Reads may come from many threads at once.
+/// An object whose bytes are all stored and that nothing lists yet. Dropped, it stays as it is, for `resume` and `abort`.
+pub trait Pending: Send {
+    /// Opens its bytes, read anew from where they are stored as far as the store can tell.
+    ///
+    /// # Errors
+    /// `Failed`.
+    fn open(&self) -> Result<Arc<dyn Stored>, StoreError>;
+
+    /// What finds it again.
+    fn token(&self) -> DraftToken;
+
+    /// Makes its record, and with that publishes it.
+    ///
+    /// # Errors
+    /// `Exists` when the name is published, `Full`, `Failed`. After `Failed` it may be published all the same: the answer
+    /// may be what was lost.
+    fn publish(self: Box<Self>, record: &[u8]) -> Result<(), StoreError>;
+}
+
+/// The bytes of an object. Reads may come from many threads at once.
 pub trait Stored: Send + Sync {
     /// What to call it in messages.
     fn name(&self) -> &str;
@@ -192,20 +222,29 @@ pub trait Stored: Send + Sync {
     /// Fills `buffer` from `offset` on.
     ///
     /// # Errors
-    /// `Io`, of kind `UnexpectedEof` when the object ends before the buffer is full.
+    /// `Short` when the object ends before the buffer is full, `Failed`.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError>;
+}
+
+/// Opens the store that is called `place`.
+///
+/// # Errors
+/// `Unusable`.
+pub fn open_at(place: &str) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(DirectoryStore::open_folder(Path::new(place))?))
 }
 
 /// Opens a single file outside any store, such as a bundle that somebody carried over by hand.
 ///
 /// # Errors
-/// `NotFound`, `Io`.
+/// `NotFound`, `Failed`.
 pub fn open_file(path: &Path) -> Result<Arc<dyn Stored>, StoreError> {
     directory::open_path(path, path.display().to_string(), "the file system")
         .map(|file| Arc::new(file) as Arc<dyn Stored>)
 }
 
-/// Whether `name` may name an object: letters, digits, `.`, `_`, `-`, first a letter or digit, at most 200 bytes.
+/// Whether `name` may name an object or a note: letters, digits, `.`, `_`, `-`, first a letter or digit, at most 200
+/// bytes.
 pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
@@ -222,5 +261,13 @@ mod tests {
             assert!(matches!(check_name(bad), Err(StoreError::BadName(_))), "{bad}");
         }
         assert!(check_name("opschain-20261123T075443Z-0a1b2c").is_ok());
+    }
+
+    #[test]
+    fn a_token_is_read_back_and_one_of_a_name_is_short() {
+        let token = DraftToken { durable: 7, upload: serde_json::json!({"id": "x"}), ..DraftToken::named("a") };
+        let text = serde_json::to_string(&token).unwrap();
+        assert_eq!(serde_json::from_str::<DraftToken>(&text).unwrap(), token);
+        assert_eq!(serde_json::from_str::<DraftToken>(r#"{"object":"a"}"#).unwrap(), DraftToken::named("a"));
     }
 }

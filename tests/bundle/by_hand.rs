@@ -10,6 +10,7 @@ use dr::bundle::{Facts, Reader, Stream, Trust, Writer};
 use dr::crypt::TrustedSigners;
 use dr::event::Events;
 use dr::postgres;
+use dr::store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::*;
@@ -106,7 +107,7 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
     header.postgresql.major = ground.run("cat source/PG_VERSION").trim().parse().unwrap();
     let name = header.id.to_string();
     let recipients = bench.recipients();
-    let mut writer = Writer::create(&bench.store, "run-1", header, recipients.clone()).unwrap();
+    let mut writer = Writer::create(&bench.store, header, recipients.clone()).unwrap();
     writer.seal_config("values.yaml", VALUES).unwrap();
     writer.seal_config("release.json", b"{}").unwrap();
     writer.seal_config("secrets.yaml", b"kind: List\n").unwrap();
@@ -162,7 +163,7 @@ fn prepare(ground: &Ground, bench: &Bench, name: &str) -> Vec<String> {
         fs::set_permissions(ground.at(file), fs::Permissions::from_mode(0o600)).unwrap();
         ground.give(&ground.at(file));
     };
-    place(&format!("{name}.tar"), &fs::read(bench.store.path_of(name)).unwrap());
+    place(&format!("{name}.tar"), &fs::read(bench.store.address(name)).unwrap());
     place("identity.txt", bench.identities.to_file_text().as_bytes());
     place("allowed_signers", bench.signer.trust_line("backup@test", &[dr::bundle::SIGNATURE_NAMESPACE]).as_bytes());
     place("expected.yaml", VALUES);

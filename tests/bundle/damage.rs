@@ -1,6 +1,7 @@
 //! Damage of every kind is found, and nothing makes the reader panic.
 
-use dr::bundle::{Fault, Trust};
+use dr::bundle::{Fault, Reader, Trust};
+use dr::store::Store;
 use proptest::prelude::*;
 
 use crate::repack::*;
@@ -16,6 +17,34 @@ fn any_flipped_byte_is_found_without_a_key() {
         bad[at] ^= 1 << (at % 8);
         assert!(check(bad, &trust).is_err(), "the flipped byte {at} is not seen");
     }
+}
+
+/// By its record, only the end is read when a bundle is opened; all else is found when its bytes pass.
+#[test]
+fn any_flipped_byte_of_a_bundle_with_a_record_is_found_too() {
+    let bench = Bench::new();
+    let name = bench.publish(header());
+    let path = bench.store.address(&name);
+    let good = std::fs::read(&path).unwrap();
+    let found = |at: usize| {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        std::fs::write(&path, bad).unwrap();
+        Reader::open_in(&bench.store, &name, &bench.trust())
+            .and_then(|reader| reader.verify_stored(&dr::event::Events::none(), &Default::default()))
+            .is_err()
+    };
+    // A sample of every header, content and padding, and the whole of the end.
+    let mut at = 0;
+    for piece in take_apart(&good) {
+        let end = at + 512 + piece.content.len().div_ceil(512) * 512;
+        let content_end = at + 512 + piece.content.len();
+        let contents = (at + 512..content_end).step_by(997);
+        let looked_at = (at..at + 512).step_by(7).chain(contents).chain((content_end..end).step_by(13));
+        looked_at.for_each(|at| assert!(found(at), "the flipped byte {at} is not seen"));
+        at = end;
+    }
+    (at..good.len()).for_each(|at| assert!(found(at), "the flipped byte {at} of the end is not seen"));
 }
 
 #[test]

@@ -251,8 +251,9 @@ fn make(folder: &Path, identities: &Identities, signer: &Signer) -> Vec<u8> {
     let recipients = Recipients::parse(identities.recipients()).unwrap();
     let unpublished = write(&store, header, recipients, signer);
     unpublished.verify(&Events::none(), &CancellationToken::new()).unwrap().publish(&store).unwrap();
-    let bytes = fs::read(store.path_of(&name)).unwrap();
-    dr::store::Store::remove(&store, &name).unwrap();
+    let folder = folder.join(&name);
+    let bytes = fs::read(folder.join(format!("{name}.tar"))).unwrap();
+    fs::remove_dir_all(folder).unwrap();
     bytes
 }
 

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bucket;
 mod by_hand;
+mod contract;
 mod crash;
 mod damage;
+mod faults;
 mod fixtures;
 mod repack;
 mod round_trip;

@@ -1,15 +1,15 @@
 //! What was written is read back, and what does not fit is not written.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use dr::bundle::{Catalog, Depth, Fault, Proof, Reader, SignatureState, Stream, Trust, Writer};
+use dr::bundle::{BundleReference, Catalog, Depth, Fault, Proof, Reader, SignatureState, Stream, Trust, Writer};
 use dr::crypt::Signer;
 use dr::event::{Event, Events};
-use dr::store::{Draft, Store, StoreError, Stored};
+use dr::store::{DraftToken, Store};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::Bucket;
 use crate::sample::*;
 
 #[test]
@@ -59,7 +59,7 @@ fn verifying_tells_how_far_it_is_and_what_it_saw() {
         }
     });
     let proof = reader.verify_stored(&events, &CancellationToken::new()).unwrap();
-    assert_eq!(proof.bytes, std::fs::metadata(bench.store.path_of(&name)).unwrap().len());
+    assert_eq!(proof.bytes, std::fs::metadata(bench.store.address(&name)).unwrap().len());
     assert!(matches!(&proof.signature, SignatureState::Trusted { signer } if signer.principal == "backup@test"));
     let seen = last.lock().unwrap().clone();
     assert!(seen.windows(2).all(|pair| pair[0].0 <= pair[1].0) && seen.last() == Some(&(proof.bytes, proof.bytes)));
@@ -88,18 +88,15 @@ fn nothing_is_a_bundle_before_it_is_published() {
     let verified = unpublished.verify(&Events::none(), &CancellationToken::new()).unwrap();
     assert!(bench.store.list().unwrap().is_empty());
     drop(verified);
-    assert_eq!(
-        std::fs::read_dir(bench.folder.path().join("store")).unwrap().count(),
-        0,
-        "a dropped draft stays behind"
-    );
+    assert!(bench.store.list().unwrap().is_empty());
 }
 
 #[test]
 fn what_the_disk_changed_is_seen_before_publishing() {
     let bench = Bench::new();
     let unpublished = write(&bench.store, header(), bench.recipients(), &bench.signer);
-    let draft = std::fs::read_dir(bench.folder.path().join("store")).unwrap().next().unwrap().unwrap().path();
+    let folder = std::fs::read_dir(bench.folder.path().join("store")).unwrap().next().unwrap().unwrap().path();
+    let draft = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&draft).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;
@@ -112,7 +109,7 @@ fn what_the_disk_changed_is_seen_before_publishing() {
 #[test]
 fn the_writer_refuses_what_is_out_of_order_damaged_or_in_the_clear() {
     let bench = Bench::new();
-    let mut writer = Writer::create(&bench.store, "run-1", header(), bench.recipients()).unwrap();
+    let mut writer = Writer::create(&bench.store, header(), bench.recipients()).unwrap();
     let refused = |result: Result<(), dr::bundle::BundleError>| text(&result.unwrap_err());
     let sealed = bench.recipients().seal(b"x").unwrap();
     assert!(refused(writer.add_sealed("config/values.yaml.age", b"plain")).contains("not an age file"));
@@ -141,7 +138,7 @@ fn a_stream_that_lost_its_tail_is_not_finished() {
     let bench = Bench::new();
     let mut content = Content::good();
     content.base.truncate(8_000);
-    let mut writer = Writer::create(&bench.store, "run-1", header(), bench.recipients()).unwrap();
+    let mut writer = Writer::create(&bench.store, header(), bench.recipients()).unwrap();
     for name in ["values.yaml", "release.json", "secrets.yaml"] {
         writer.seal_config(name, b"x").unwrap();
     }
@@ -167,21 +164,72 @@ fn the_catalog_lists_newest_first_and_bad_ones_with_the_reason() {
     let bench = Bench::new();
     let old = bench.publish(header_of("2026-08-20", "2026-11-20T00:00:00Z"));
     let new = bench.publish(header_of("2026-10-08", "2026-11-22T00:00:00Z"));
-    std::fs::write(bench.store.path_of("junk"), b"not a tar").unwrap();
-    std::fs::copy(bench.store.path_of(&old), bench.store.path_of("opschain-20261121T000000Z-aaaaaa")).unwrap();
+    let renamed = "opschain-20261121T000000Z-aaaaaa";
+    let folder = |name: &str| bench.folder.path().join("store").join(name);
+    std::fs::create_dir(folder(renamed)).unwrap();
+    std::fs::copy(bench.store.address(&old), bench.store.address(renamed)).unwrap();
+    std::fs::copy(folder(&old).join("published.json"), folder(renamed).join("published.json")).unwrap();
+    std::fs::create_dir(folder("junk")).unwrap();
+    std::fs::write(folder("junk").join("published.json"), b"{").unwrap();
+    std::fs::write(bench.store.address("junk"), b"not a tar").unwrap();
     let catalog = Catalog::read(&bench.store).unwrap();
     let names: Vec<&str> = catalog.entries.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(names, [new.as_str(), "opschain-20261121T000000Z-aaaaaa", &old, "junk"]);
-    assert!(catalog.entries[1].header.as_ref().unwrap_err().contains(&format!("it is bundle {old}")));
-    assert!(catalog.entries[3].header.as_ref().unwrap_err().contains("not a bundle"));
+    assert_eq!(names, [new.as_str(), renamed, &old, "junk"]);
+    assert!(catalog.entries[1].header.as_ref().unwrap_err().contains(&format!("the record of bundle {old}")));
+    assert!(catalog.entries[3].header.as_ref().unwrap_err().contains("published.json cannot be read"));
     assert_eq!(catalog.entries[0].proof.as_ref().unwrap().depth, Depth::Stored);
+    assert_eq!(catalog.entries[0].address, bench.store.address(&new));
     assert_eq!(catalog.versions(), ["2026-10-08", "2026-08-20"]);
     assert_eq!(catalog.find("opschain-20261122").unwrap().name, new);
     assert!(catalog.find("opschain-").unwrap_err().to_string().contains("beginning of 3 bundles"));
     assert!(catalog.find("nope").unwrap_err().to_string().contains("no bundle `nope`"));
     let report = serde_json::to_value(dr::bundle::report::ListReport::new(&catalog)).unwrap();
     assert_eq!(report["bundles"][0]["opschain_version"], "2026-10-08");
-    assert!(report["bundles"][3]["unreadable"].as_str().unwrap().contains("not a bundle"));
+    assert!(report["bundles"][3]["unreadable"].as_str().unwrap().contains("cannot be read"));
+}
+
+/// As `dr` 1.0 of the format had them, or as somebody copied them from elsewhere.
+#[test]
+fn a_file_that_was_put_into_the_folder_by_hand_is_listed_and_opened_as_a_file() {
+    let (bench, elsewhere) = (Bench::new(), Bench::new());
+    let own = bench.publish(header_of("2026-08-20", "2026-11-22T00:00:00Z"));
+    let other = elsewhere.publish(header_of("2026-08-20", "2026-11-20T00:00:00Z"));
+    let file = bench.folder.path().join("store/brought.tar");
+    std::fs::copy(elsewhere.store.address(&other), &file).unwrap();
+    std::fs::write(bench.folder.path().join("store/junk.tar"), b"not a tar").unwrap();
+    let catalog = Catalog::read(&bench.store).unwrap();
+    let names: Vec<&str> = catalog.entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, [own.as_str(), &other, "junk"]);
+    let entry = catalog.find(&other).unwrap();
+    assert_eq!(entry.reference, BundleReference::File { path: file });
+    assert_eq!(entry.proof, None, "a file has no proofs");
+    let reader = entry.open(&bench.store, &elsewhere.trust()).unwrap();
+    reader.verify_plain(&elsewhere.identities, &Events::none(), &CancellationToken::new()).unwrap();
+    assert!(catalog.entries[2].header.as_ref().unwrap_err().contains("not a bundle"));
+}
+
+#[test]
+fn a_record_that_does_not_fit_its_bundle_is_found_when_the_bundle_is_opened() {
+    let bench = Bench::new();
+    let name = bench.publish(header());
+    let path = bench.folder.path().join("store").join(&name).join("published.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let refused = |field: &str, value: serde_json::Value| {
+        let mut record = record.clone();
+        *record.pointer_mut(field).unwrap() = value;
+        std::fs::write(&path, record.to_string()).unwrap();
+        text(&Reader::open_in(&bench.store, &name, &bench.trust()).err().unwrap())
+    };
+    let number = |field: &str| record[field].as_u64().unwrap();
+    assert!(refused("/manifest_at", (number("manifest_at") + 512).into()).contains("damaged"));
+    assert!(refused("/manifest_at", u64::MAX.into()).contains("cannot be where it says"));
+    assert!(refused("/manifest_at", 0.into()).contains("not where it says"));
+    assert!(refused("/bytes", (number("bytes") + 1).into()).contains("cut off"));
+    assert!(refused("/manifest_sha256", "0".repeat(64).into()).contains("another manifest"));
+    assert!(refused("/bundle/opschain/version", "2030-01-01".into()).contains("another header"));
+    std::fs::write(&path, good).unwrap();
+    Reader::open_in(&bench.store, &name, &bench.trust()).unwrap();
 }
 
 #[test]
@@ -189,13 +237,15 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
     let bench = Bench::new();
     let good = bench.publish(header_of("2026-08-20", "2026-11-20T00:00:00Z"));
     let cut = bench.publish(header_of("2026-08-20", "2026-11-21T00:00:00Z"));
-    let path = bench.store.path_of(&cut);
+    let path = bench.store.address(&cut);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 600]).unwrap();
     bench.publish(header_of("2026-10-08", "2026-11-22T00:00:00Z"));
     let catalog = Catalog::read(&bench.store).unwrap();
     let (found, passed) = catalog.newest_good(&bench.store, &bench.trust(), "2026-08-20");
-    assert_eq!(found.unwrap().header().id.to_string(), good);
+    let (reference, reader) = found.unwrap();
+    assert_eq!(reader.header().id.to_string(), good);
+    assert_eq!(reference, BundleReference::Stored { store: bench.store.place(), id: good });
     assert_eq!((passed.len(), passed[0].name.as_str()), (1, cut.as_str()));
     assert!(passed[0].reason.contains("cut off"), "{}", passed[0].reason);
     let stranger = trust(&Signer::generate("x").unwrap());
@@ -205,92 +255,42 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
 }
 
 #[test]
-fn the_record_of_a_verification_is_kept_and_nonsense_counts_as_none() {
+fn every_verification_is_a_note_of_its_own_and_the_newest_of_this_very_bundle_counts() {
     let bench = Bench::new();
     let name = bench.publish(header());
-    Proof::new(Depth::Plain, Some("me")).write(&bench.store, &name).unwrap();
-    let proof = Proof::read(&bench.store, &name).unwrap();
-    assert_eq!((proof.depth, proof.signer.as_deref()), (Depth::Plain, Some("me")));
-    bench.store.write_record(&name, b"{").unwrap();
-    assert_eq!(Proof::read(&bench.store, &name), None);
-}
-
-/// A store whose disk is full after `room` bytes.
-struct Small<'a> {
-    inner: &'a dyn Store,
-    room: Arc<AtomicU64>,
-}
-
-struct SmallDraft {
-    inner: Box<dyn Draft>,
-    room: Arc<AtomicU64>,
-}
-
-impl Store for Small<'_> {
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-    fn begin(&self, name: &str, run: &str) -> Result<Box<dyn Draft>, StoreError> {
-        Ok(Box::new(SmallDraft { inner: self.inner.begin(name, run)?, room: self.room.clone() }))
-    }
-    fn open(&self, name: &str) -> Result<Arc<dyn Stored>, StoreError> {
-        self.inner.open(name)
-    }
-    fn list(&self) -> Result<Vec<String>, StoreError> {
-        self.inner.list()
-    }
-    fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.inner.remove(name)
-    }
-    fn sweep_drafts(&self, run: Option<&str>) -> Result<Vec<String>, StoreError> {
-        self.inner.sweep_drafts(run)
-    }
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.inner.free_bytes()
-    }
-    fn write_record(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.inner.write_record(name, bytes)
-    }
-    fn read_record(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.read_record(name)
-    }
-}
-
-impl Draft for SmallDraft {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let left = self.room.load(Ordering::Relaxed);
-        if bytes.len() as u64 > left {
-            return Err(StoreError::Full { object: "x".into(), place: "/small".into(), written: self.inner.written() });
-        }
-        self.room.store(left - bytes.len() as u64, Ordering::Relaxed);
-        self.inner.append(bytes)
-    }
-    fn written(&self) -> u64 {
-        self.inner.written()
-    }
-    fn sync(&mut self) -> Result<u64, StoreError> {
-        self.inner.sync()
-    }
-    fn reopen(&self) -> Result<Arc<dyn Stored>, StoreError> {
-        self.inner.reopen()
-    }
-    fn publish(self: Box<Self>) -> Result<(), StoreError> {
-        self.inner.publish()
-    }
+    let manifest = Reader::open_in(&bench.store, &name, &bench.trust()).unwrap().manifest_sha256().to_owned();
+    let newest = || Catalog::read(&bench.store).unwrap().entries[0].proof.clone();
+    let made = newest().unwrap();
+    assert_eq!((made.depth, made.signer.as_deref()), (Depth::Stored, Some("the-signer-of-this-run")));
+    let at = |time: &str, depth, manifest: &str| {
+        let proof = Proof { verified_at: time.parse().unwrap(), ..Proof::new(depth, Some("me"), manifest) };
+        proof.keep(&bench.store, &name).unwrap();
+        proof
+    };
+    let later = at("2098-01-01T00:00:00Z", Depth::Plain, &manifest);
+    at("2090-01-01T00:00:00Z", Depth::Restored, &manifest);
+    assert_eq!(newest(), Some(later.clone()), "not the last one that was written");
+    at("2099-01-01T00:00:00Z", Depth::Plain, &"0".repeat(64));
+    bench.store.add_note(&name, "proof.20990101T000000Z.stored.json", b"{").unwrap();
+    assert_eq!(newest(), Some(later.clone()), "neither another bundle's nor nonsense");
+    later.keep(&bench.store, &name).unwrap();
+    let notes = bench.store.list().unwrap().remove(0).notes;
+    assert_eq!(notes.len(), 5, "{notes:?}");
 }
 
 #[test]
 fn a_disk_that_fills_at_any_point_leaves_nothing() {
     let bench = Bench::new();
     let whole = bench.bytes().len() as u64;
-    let before = bench.store.list().unwrap();
     // No two bundles have quite the same length: age puts a stanza of random length into each file now and then.
     for room in (0..whole - 4096).step_by(1500) {
-        let small = Small { inner: &bench.store, room: Arc::new(AtomicU64::new(room)) };
-        let result = write_content(&small, header(), bench.recipients(), &bench.signer, &Content::good());
+        let bucket = Bucket::new(512, 0).with_room(room);
+        let mut header = header();
+        header.id = "opschain-20261123T075443Z-0a1b2c".parse().unwrap();
+        let result = write_content(&bucket, header, bench.recipients(), &bench.signer, &Content::good());
         let error = dr::error::CommandError::from(result.err().unwrap());
         assert_eq!(error.exit(), dr::error::Exit::Space, "{error}");
+        bucket.abort(&DraftToken::named("opschain-20261123T075443Z-0a1b2c")).unwrap();
+        assert!(bucket.uploads() == 0 && bucket.list().unwrap().is_empty());
     }
-    assert_eq!(bench.store.list().unwrap(), before);
-    assert!(bench.store.sweep_drafts(None).unwrap().is_empty());
 }

@@ -54,7 +54,7 @@ impl Bench {
     /// The bytes of a good bundle.
     pub fn bytes(&self) -> Vec<u8> {
         let name = self.publish(header());
-        std::fs::read(self.store.path_of(&name)).unwrap()
+        std::fs::read(self.store.address(&name)).unwrap()
     }
 }
 
@@ -200,7 +200,7 @@ pub fn write_content(
     signer: &Signer,
     content: &Content,
 ) -> Result<Unpublished, BundleError> {
-    let mut writer = Writer::create(store, "run-1", header, recipients.clone())?;
+    let mut writer = Writer::create(store, header, recipients.clone())?;
     writer.seal_config("values.yaml", VALUES)?;
     writer.seal_config("release.json", b"{\"revision\": 3}")?;
     writer.seal_config("secrets.yaml", b"kind: List\n")?;
@@ -216,7 +216,7 @@ pub fn write_content(
     }
     let listing = recipients.seal(&content.backup_manifest).unwrap();
     writer.add_sealed("db/backup_manifest.age", &listing)?;
-    assert_eq!(writer.sync()?, writer.written());
+    assert!(writer.durable()? + writer.backlog() >= writer.written());
     let facts = Facts {
         database: content.database.clone(),
         base: whole(&content.base),
@@ -265,8 +265,7 @@ impl Stored for Memory {
         match self.0.get(from..from + buffer.len()) {
             Some(bytes) => buffer.copy_from_slice(bytes),
             None => {
-                let source = std::io::ErrorKind::UnexpectedEof.into();
-                return Err(StoreError::Io { act: "read", object: "memory".into(), source });
+                return Err(StoreError::Short { object: "memory".into(), wanted: offset + buffer.len() as u64 });
             }
         }
         Ok(())

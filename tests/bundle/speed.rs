@@ -55,14 +55,14 @@ fn a_gibibyte_written_and_verified() {
     };
     say("compress and seal on one thread, raw", base.len(), begun);
     let begun = (Instant::now(), cpu_seconds());
-    let mut writer = Writer::create(&bench.store, "run-1", header(), recipients.clone()).unwrap();
+    let mut writer = Writer::create(&bench.store, header(), recipients.clone()).unwrap();
     for name in ["values.yaml", "release.json", "secrets.yaml"] {
         writer.seal_config(name, VALUES).unwrap();
     }
     for (index, (bytes, digest, raw_bytes, raw_digest)) in chunks.iter().enumerate() {
         writer.add_chunk(Stream::Base, index as u32, bytes, digest, *raw_bytes, raw_digest).unwrap();
         if index % 8 == 7 {
-            writer.sync().unwrap();
+            writer.durable().unwrap();
         }
     }
     add_chunk(&mut writer, &recipients, Stream::Wal, 0, &wal).unwrap();

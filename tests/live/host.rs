@@ -122,7 +122,7 @@ impl Host {
         let mut all = vec!["--output", "json", "bundle", "create"];
         all.extend(args);
         let report: serde_json::Value = serde_json::from_str(&self.dr(all).ok()).unwrap();
-        PathBuf::from(report["path"].as_str().unwrap())
+        PathBuf::from(report["address"].as_str().unwrap())
     }
 
     /// The journalled runs, newest first: id and state.

@@ -4,6 +4,7 @@
 
 mod steps;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outputs, Policy, Step};
 use crate::postgres::Lsn;
 use crate::settings::{Quiesce, Settings};
-use crate::store::{DirectoryStore, Store};
+use crate::store::{self, Store};
 use crate::text::bytes;
 
 /// The verb's word in journals.
@@ -65,7 +66,7 @@ pub struct Created {
     /// Its name.
     pub bundle: String,
     /// Where it is.
-    pub path: String,
+    pub address: String,
     /// Its size in bytes.
     pub bytes: u64,
     /// The OpsChain version that made the data.
@@ -103,7 +104,7 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     if recipients.count() < 2 {
         warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
     }
-    let store_free = enough_room(&store, live.databases_bytes)?;
+    let store_free = enough_room(&*store, live.databases_bytes)?;
     Ok(Plan {
         quiesce,
         max_rate: asked.max_rate.clone().or_else(|| settings.bundle.max_rate.clone()),
@@ -117,7 +118,7 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
 }
 
 /// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.
-fn enough_room(store: &DirectoryStore, database: u64) -> Result<Option<u64>> {
+fn enough_room(store: &dyn Store, database: u64) -> Result<Option<u64>> {
     let free = store.free_bytes()?;
     match free {
         Some(free) if free < database + database / 10 => Err(CommandError::new(
@@ -136,7 +137,7 @@ struct Work {
     plan: Plan,
     run: String,
     cluster: Cluster,
-    store: DirectoryStore,
+    store: Arc<dyn Store>,
     /// Absent where a dead run is put back: undoing needs no key.
     keys: Option<Keys>,
     hands: Mutex<Hands>,
@@ -207,7 +208,8 @@ pub async fn put_back(ctx: &Ctx, settings: &Settings, cluster: &Cluster, id: &st
     settings.install.namespace.clone_from(&begun.namespace);
     settings.install.release = begun.release;
     let work = Work {
-        store: open::store(&settings)?,
+        // Where the draft is, whatever the settings say by now.
+        store: store::open_at(&plan.store)?,
         ctx: ctx.clone(),
         settings,
         run: id.to_owned(),
@@ -229,7 +231,7 @@ fn created(work: &Work, outputs: &Outputs, took: Duration) -> Result<Created> {
     };
     Ok(Created {
         bundle: id.to_string(),
-        path: work.store.path_of(id.as_str()).display().to_string(),
+        address: work.store.address(id.as_str()),
         bytes: outputs.get("publish")?,
         opschain_version: work.plan.live.opschain_version.clone(),
         raw_bytes: done.base_totals.raw_bytes + done.wal_totals.raw_bytes,

@@ -20,7 +20,7 @@ use crate::opschain::workloads::REPLICATION_ROLE;
 use crate::postgres::Lsn;
 use crate::postgres::argv::Connection;
 use crate::settings::Quiesce;
-use crate::store::Store;
+use crate::store::DraftToken;
 use crate::text;
 
 /// How long the application may take to serve again.
@@ -39,7 +39,8 @@ pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<Work>> {
         step("helper", "start the helper pod", |w, o| boxed(helper_pod(w, o))).undo(|w, _| Box::pin(remove_helper(w)))
     };
     let config = || {
-        step("config", "seal values, chart and secrets", |w, o| boxed(config(w, o))).undo(|w, _| Box::pin(discard(w)))
+        step("config", "seal values, chart and secrets", |w, o| boxed(config(w, o)))
+            .undo(|w, o| Box::pin(discard(w, o)))
     };
     let record = || {
         step("record", "write down the replica counts", |w, o| boxed(record(w, o)))
@@ -146,7 +147,7 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
         scope: work.plan.scope.clone(),
         id,
     };
-    let mut writer = Writer::create(&work.store, &work.run, header, keys.recipients.clone())?;
+    let mut writer = Writer::create(&*work.store, header, keys.recipients.clone())?;
     writer.seal_config("values.yaml", &config.values)?;
     writer.seal_config("release.json", &config.release.to_bytes()?)?;
     writer.seal_config("secrets.yaml", &config.secrets)?;
@@ -154,19 +155,23 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
         writer.seal_config(&layer.file, bytes)?;
     }
     writer.seal_chart(&config.chart_file, &config.chart)?;
-    writer.sync()?;
+    writer.durable()?;
+    let token = writer.token();
     work.hands.lock().await.writer = Some(writer);
-    Ok(Done::said(format!("{}, {} Secrets and ConfigMaps", config.release.chart, config.kept)))
+    Done::with(&token, format!("{}, {} Secrets and ConfigMaps", config.release.chart, config.kept))
 }
 
 /// A draft is no bundle: nothing lists it, and this removes it.
-async fn discard(work: &Work) -> Result<()> {
+async fn discard(work: &Work, outputs: &Outputs) -> Result<()> {
     let mut hands = work.hands.lock().await;
     if let Some(pump) = hands.pump.take() {
         pump.abandon().await;
     }
     drop((hands.writer.take(), hands.finished.take(), hands.verified.take()));
-    work.store.sweep_drafts(Some(&work.run))?;
+    let named = || outputs.maybe::<BundleId>("name").map(|id| DraftToken::named(id.as_str()));
+    if let Some(token) = outputs.maybe("config").or_else(named) {
+        work.store.abort(&token)?;
+    }
     Ok(())
 }
 
@@ -282,9 +287,8 @@ async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
 async fn publish(work: &Work, outputs: &Outputs) -> Result<Done> {
     let id: BundleId = outputs.get("name")?;
     let verified = work.hands.lock().await.verified.take().ok_or_else(lost_hands)?;
-    let proof = tokio::task::block_in_place(|| verified.publish(&work.store))?;
-    let path = work.store.path_of(id.as_str());
-    Done::with(&proof.bytes, path.display().to_string())
+    let proof = tokio::task::block_in_place(|| verified.publish(&*work.store))?;
+    Done::with(&proof.bytes, work.store.address(id.as_str()))
 }
 
 async fn serving(work: &Work, outputs: &Outputs) -> Result<Done> {

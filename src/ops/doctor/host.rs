@@ -14,7 +14,7 @@ use crate::journal;
 use crate::ops::Ctx;
 use crate::ops::init::commit_signer;
 use crate::settings::Settings;
-use crate::store::{DirectoryStore, Store};
+use crate::store;
 use crate::vault::Vault;
 
 /// What a bundle's signature is made for.
@@ -214,7 +214,7 @@ pub(super) fn store(settings: &Settings, sheet: &mut Sheet) {
     let Some(path) = &settings.store.path else {
         return sheet.bad("store", "no store is set", "dr init, then set `path` under [store]");
     };
-    let store = match DirectoryStore::open_folder(path) {
+    let store = match store::open_at(&path.display().to_string()) {
         Ok(store) => store,
         Err(_) if !path.exists() => {
             return sheet.bad("store", format!("there is no store {}", path.display()), "dr init");

@@ -11,19 +11,18 @@ mod plan;
 mod stage;
 mod steps;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 pub use plan::{Asked, Gate, plan};
 
 use super::helper::Hold;
 use super::{Ctx, open};
-use crate::bundle::{OutOfScope, Reader, Trust};
+use crate::bundle::{BundleReference, OutOfScope, Reader, Trust};
 use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
 use crate::crypt::Identities;
@@ -41,8 +40,8 @@ pub const VERB: &str = "restore";
 pub struct Plan {
     /// The bundle's name.
     pub bundle: String,
-    /// The bundle's file.
-    pub path: PathBuf,
+    /// What names it.
+    pub source: BundleReference,
     /// SHA-256 of its manifest: a resume takes no other bundle.
     pub manifest_sha256: String,
     /// Its size in bytes.
@@ -196,8 +195,8 @@ pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
             .hint("Begin again: `dr bundle restore`."));
     }
     let work = work(ctx, settings, cluster, plan, id.to_owned()).await?;
-    if manifest_digest(&work.reader)? != work.plan.manifest_sha256 {
-        return Err(refused(format!("{} is not the bundle that it was begun with", work.plan.path.display())));
+    if work.reader.manifest_sha256() != work.plan.manifest_sha256 {
+        return Err(refused(format!("{} is not the bundle that it was begun with", work.plan.source)));
     }
     journal.append(journal::Record::Resumed { at: Timestamp::now(), who: ctx.who.clone() })?;
     go(&work, &mut journal).await
@@ -228,7 +227,7 @@ fn restored(work: &Work, outputs: &Outputs, journal: &Journal) -> Result<Restore
 }
 
 async fn work(ctx: &Ctx, settings: Settings, cluster: Cluster, plan: Plan, run: String) -> Result<Work> {
-    let reader = open_bundle(&plan.path, &trust_of(&settings, &plan.keys)?)?;
+    let reader = open::bundle(&plan.source, &trust_of(&settings, &plan.keys)?)?;
     let identities = open::identities(&settings, Some(&plan.keys.identity))?;
     let helm = open::helm(&settings, &plan.namespace).await?;
     Ok(Work {
@@ -250,14 +249,4 @@ async fn cluster_of(settings: &Settings, plan: &Plan) -> Result<Cluster> {
 
 fn trust_of(settings: &Settings, keys: &KeyFiles) -> Result<Trust> {
     open::trust(settings, keys.trusted_signers.as_deref(), keys.trusted_signers.is_none())
-}
-
-fn open_bundle(path: &Path, trust: &Trust) -> Result<Reader> {
-    Ok(Reader::open(crate::store::open_file(path)?, trust)?)
-}
-
-fn manifest_digest(reader: &Reader) -> Result<String> {
-    let bytes = serde_json::to_vec(reader.manifest())
-        .map_err(|e| CommandError::new(Exit::Damaged, "read the bundle's manifest").because(e))?;
-    Ok(hex::encode(Sha256::digest(bytes)))
 }

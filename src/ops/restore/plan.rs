@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChartSource, KeyFiles, Plan, manifest_digest, open_bundle};
-use crate::bundle::{Catalog, Header, OutOfScope, Reader, Trust};
+use super::{ChartSource, KeyFiles, Plan};
+use crate::bundle::catalog::GoodBundle;
+use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
@@ -56,8 +57,12 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     let settings = if file.is_some() { open::settings_or_defaults(ctx)? } else { ctx.settings()?.clone() };
     let keys = key_files(&settings, asked)?;
     let trust = super::trust_of(&settings, &keys)?;
-    let (path, reader) = match file {
-        Some(path) => (path.clone(), open_bundle(&path, &trust)?),
+    let (source, reader) = match file {
+        Some(path) => {
+            let source = BundleReference::File { path };
+            let reader = open::bundle(&source, &trust)?;
+            (source, reader)
+        }
         None => find(&settings, asked, &trust)?,
     };
     let identities = open::identities(&settings, Some(&keys.identity))?;
@@ -87,7 +92,7 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     let manifest = reader.manifest();
     Ok(Plan {
         bundle: header.id.to_string(),
-        manifest_sha256: manifest_digest(&reader)?,
+        manifest_sha256: reader.manifest_sha256().to_owned(),
         bytes: reader.bytes(),
         signer: reader.signature().signer().map(str::to_owned),
         made_by: header.opschain.version.clone(),
@@ -106,7 +111,7 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
         scope: scope(&reader),
         warnings,
         namespace,
-        path,
+        source,
     })
 }
 
@@ -141,7 +146,7 @@ fn key_files(settings: &Settings, asked: &Asked) -> Result<KeyFiles> {
 }
 
 /// Looks a name up in the store, or the newest good one of a version.
-fn find(settings: &Settings, asked: &Asked, trust: &Trust) -> Result<(PathBuf, Reader)> {
+fn find(settings: &Settings, asked: &Asked, trust: &Trust) -> Result<GoodBundle> {
     let Some(text) = &asked.bundle else {
         let version = asked.version.as_deref().ok_or_else(|| {
             CommandError::new(Exit::Usage, "neither a bundle nor a version is named")
@@ -150,17 +155,17 @@ fn find(settings: &Settings, asked: &Asked, trust: &Trust) -> Result<(PathBuf, R
         return newest(settings, version, trust);
     };
     let store = open::store(settings)?;
-    let catalog = Catalog::read(&store)?;
-    let path = store.path_of(&catalog.find(text)?.name);
-    Ok((path.clone(), open_bundle(&path, trust)?))
+    let catalog = Catalog::read(&*store)?;
+    let entry = catalog.find(text)?;
+    Ok((entry.reference.clone(), entry.open(&*store, trust)?))
 }
 
-fn newest(settings: &Settings, version: &str, trust: &Trust) -> Result<(PathBuf, Reader)> {
+fn newest(settings: &Settings, version: &str, trust: &Trust) -> Result<GoodBundle> {
     let store = open::store(settings)?;
-    let catalog = Catalog::read(&store)?;
+    let catalog = Catalog::read(&*store)?;
     let tag = parse_version(version)?.tag();
-    let (reader, passed) = catalog.newest_good(&store, trust, &tag);
-    let reader = reader.ok_or_else(|| {
+    let (good, passed) = catalog.newest_good(&*store, trust, &tag);
+    good.ok_or_else(|| {
         let mut error = CommandError::new(
             Exit::NotFound,
             format!("store {} has no good bundle made by OpsChain {tag}", catalog.store),
@@ -172,8 +177,7 @@ fn newest(settings: &Settings, version: &str, trust: &Trust) -> Result<(PathBuf,
             [] => error.hint("The store has no bundle at all: name a file, or set `store.path`."),
             versions => error.hint(format!("It has bundles of {}: name one to restore it.", versions.join(", "))),
         }
-    })?;
-    Ok((store.path_of(reader.header().id.as_str()), reader))
+    })
 }
 
 fn parse_version(text: &str) -> Result<Version> {
