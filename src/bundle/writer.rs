@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::crypt::{Recipients, Signer, TrustedSigners};
+use crate::crypt::{Hashed, Recipients, Signer, TrustedSigners};
 use crate::event::Events;
 use crate::store::{Draft, DraftToken, Pending, Store};
 
@@ -86,8 +86,8 @@ impl Writer {
             members: Vec::new(),
             values_sha256: String::new(),
         };
-        writer.add(&Member::Header, &first, None)?;
-        writer.add(&Member::Readme, &readme, None)?;
+        writer.add(&Member::Header, &Hashed::of(first), None)?;
+        writer.add(&Member::Readme, &Hashed::of(readme), None)?;
         Ok(writer)
     }
 
@@ -121,7 +121,7 @@ impl Writer {
     /// # Errors
     /// As [`Self::seal_config`]; `Refused` also when the bytes are no age file. `values.yaml` must go through
     /// [`Self::seal_config`].
-    pub fn add_sealed(&mut self, name: &str, sealed: &[u8]) -> Result<(), BundleError> {
+    pub fn add_sealed(&mut self, name: &str, sealed: &Hashed) -> Result<(), BundleError> {
         let result = match Member::parse(name) {
             Err(reason) => Err(refused(name, reason)),
             Ok(Member::Chunk(..)) => Err(refused(name, "a chunk comes with its digests")),
@@ -131,18 +131,16 @@ impl Writer {
         result.map_err(|fault| self.name(fault))
     }
 
-    /// Adds the next chunk of `stream`: `stored` is one whole age file of one whole zstd frame, and must have the
-    /// digest `stored_sha256` that the sending side took of it; `raw_bytes` and `raw_sha256` are of the plaintext
-    /// before compression.
+    /// Adds the next chunk of `stream`: `stored` is one whole age file of one whole zstd frame; `raw_bytes` and
+    /// `raw_sha256` are of the plaintext before compression.
     ///
     /// # Errors
-    /// `Refused` when it is not the next one, when its bytes do not have the digest, or when it is too large; `Store`.
+    /// `Refused` when it is not the next one, or is too large; `Store`.
     pub fn add_chunk(
         &mut self,
         stream: Stream,
         index: u32,
-        stored: &[u8],
-        stored_sha256: &[u8; 32],
+        stored: &Hashed,
         raw_bytes: u64,
         raw_sha256: &[u8; 32],
     ) -> Result<(), BundleError> {
@@ -150,7 +148,7 @@ impl Writer {
         let result = if raw_bytes > RAW_CHUNK_BYTES_LIMIT {
             Err(refused(&member, "it is too large before compression"))
         } else {
-            let raw = Raw { stored_sha256, bytes: raw_bytes, sha256: raw_sha256 };
+            let raw = Raw { bytes: raw_bytes, sha256: raw_sha256 };
             self.add(&member, stored, Some(&raw))
         };
         result.map_err(|fault| self.name(fault))
@@ -211,14 +209,15 @@ impl Writer {
         Manifest::parse(&bytes, &self.header)?;
         let signature = signer.sign(SIGNATURE_NAMESPACE, &bytes).map_err(Fault::Sign)?;
         let manifest_at = self.written;
+        let bytes = Hashed::of(bytes);
         self.add(&Member::Manifest, &bytes, None)?;
-        self.add(&Member::Signature, signature.as_bytes(), None)?;
+        self.add(&Member::Signature, &Hashed::of(signature), None)?;
         self.append(&tarball::END)?;
         Ok(PublishedRecord {
             header: self.header.clone(),
             bytes: self.written,
             manifest_at,
-            manifest_sha256: hex::encode(Sha256::digest(&bytes)),
+            manifest_sha256: hex::encode(bytes.sha256()),
             published_at: Timestamp::now(),
         })
     }
@@ -240,23 +239,23 @@ impl Writer {
 
     fn seal(&mut self, name: &str, plaintext: &[u8]) -> Result<(), BundleError> {
         match self.recipients.seal(plaintext) {
-            Ok(sealed) => self.add_sealed(name, &sealed),
+            Ok(sealed) => self.add_sealed(name, &Hashed::of(sealed)),
             Err(source) => Err(self.name(Fault::Sealed { member: name.to_owned(), source })),
         }
     }
 
-    fn add(&mut self, member: &Member, stored: &[u8], raw: Option<&Raw>) -> Result<(), Fault> {
-        let bytes = stored.len() as u64;
-        let sha256 = check_stored(member, stored, raw.map(|raw| raw.stored_sha256))?;
+    fn add(&mut self, member: &Member, stored: &Hashed, raw: Option<&Raw>) -> Result<(), Fault> {
+        let bytes = stored.bytes().len() as u64;
+        check_stored(member, stored.bytes())?;
         self.order.admit(member).map_err(|reason| refused(member, reason))?;
         let name = member.to_string();
         self.append(&tarball::header(&name, bytes, self.mtime)?)?;
-        self.append(stored)?;
+        self.append(stored.bytes())?;
         self.append(&tarball::END[..tarball::padding(bytes) as usize])?;
         self.members.push(MemberEntry {
             name,
             bytes,
-            sha256: hex::encode(sha256),
+            sha256: hex::encode(stored.sha256()),
             raw_bytes: raw.map(|raw| raw.bytes),
             raw_sha256: raw.map(|raw| hex::encode(raw.sha256)),
         });
@@ -278,8 +277,8 @@ fn refused(member: impl Display, reason: impl Into<String>) -> Fault {
     Fault::Refused { member: member.to_string(), reason: reason.into() }
 }
 
-/// Whether these bytes may be stored as `member`; returns their digest, which must be the one `sent`.
-fn check_stored(member: &Member, stored: &[u8], sent: Option<&[u8; 32]>) -> Result<[u8; 32], Fault> {
+/// Whether these bytes may be stored as `member`.
+fn check_stored(member: &Member, stored: &[u8]) -> Result<(), Fault> {
     if stored.len() as u64 > member.bytes_limit() {
         let reason = format!("{} bytes are more than the {} that it may have", stored.len(), member.bytes_limit());
         return Err(refused(member, reason));
@@ -287,16 +286,11 @@ fn check_stored(member: &Member, stored: &[u8], sent: Option<&[u8; 32]>) -> Resu
     if member.is_sealed() && !stored.starts_with(AGE_MAGIC) {
         return Err(refused(member, "it is not an age file"));
     }
-    let sha256: [u8; 32] = Sha256::digest(stored).into();
-    if sent.is_some_and(|sent| *sent != sha256) {
-        return Err(refused(member, "its bytes are not those that were sent"));
-    }
-    Ok(sha256)
+    Ok(())
 }
 
 /// What comes with a chunk.
 struct Raw<'a> {
-    stored_sha256: &'a [u8; 32],
     bytes: u64,
     sha256: &'a [u8; 32],
 }

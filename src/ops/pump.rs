@@ -172,8 +172,7 @@ fn add(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
         BackupPart::Wal => Stream::Wal,
         BackupPart::Manifest => return Ok(writer.add_sealed("db/backup_manifest.age", &chunk.stored)?),
     };
-    let ReceivedChunk { stored, stored_sha256, raw_bytes, raw_sha256, .. } = chunk;
-    Ok(writer.add_chunk(stream, chunk.index, stored, stored_sha256, *raw_bytes, raw_sha256)?)
+    Ok(writer.add_chunk(stream, chunk.index, &chunk.stored, chunk.raw_bytes, &chunk.raw_sha256)?)
 }
 
 /// The agent sends no more than its window holds, and the store makes nothing durable before it has more than its

@@ -21,7 +21,7 @@ pub struct Kept {
 impl Kept {
     /// The zstd frame of a chunk, as a restore opens it.
     pub fn frame(&self, chunk: &ReceivedChunk) -> Vec<u8> {
-        self.keys.open(&chunk.stored).unwrap().to_vec()
+        self.keys.open(chunk.stored.bytes()).unwrap().to_vec()
     }
 
     /// A whole part in clear.
@@ -65,7 +65,7 @@ pub async fn take(
     while let Some(item) = stream.next().await? {
         match item {
             BackupItem::Chunk(chunk) => {
-                assert_eq!(<[u8; 32]>::from(Sha256::digest(&chunk.stored)), chunk.stored_sha256);
+                assert_eq!(<[u8; 32]>::from(Sha256::digest(chunk.stored.bytes())), *chunk.stored.sha256());
                 stream.durable(chunk.ticket);
                 chunks.push(chunk);
             }

@@ -117,7 +117,7 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
             add_chunk(&mut writer, &recipients, stream, index as u32, piece).unwrap();
         }
     }
-    let sealed = recipients.seal(&listing).unwrap();
+    let sealed = dr::crypt::Hashed::of(recipients.seal(&listing).unwrap());
     writer.add_sealed("db/backup_manifest.age", &sealed).unwrap();
     let database = dr::bundle::DatabaseFacts {
         system_identifier: control.system_identifier.to_string(),

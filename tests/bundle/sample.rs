@@ -8,7 +8,7 @@ use dr::bundle::{
     BundleId, DatabaseFacts, Estimated, FORMAT, Facts, Header, Install, OpsChain, OutOfScope, PostgreSql, Quiesce,
     RawTotal, Stream, Trust, Unpublished, Writer,
 };
-use dr::crypt::{Identities, Recipients, Signer, TrustedSigners};
+use dr::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
 use dr::event::Events;
 use dr::store::{DirectoryStore, Store, StoreError, Stored};
 use sha2::{Digest, Sha256};
@@ -214,7 +214,7 @@ pub fn write_content(
             }
         }
     }
-    let listing = recipients.seal(&content.backup_manifest).unwrap();
+    let listing = Hashed::of(recipients.seal(&content.backup_manifest).unwrap());
     writer.add_sealed("db/backup_manifest.age", &listing)?;
     assert!(writer.durable()? + writer.backlog() >= writer.written());
     let facts = Facts {
@@ -243,9 +243,8 @@ pub fn add_chunk(
     index: u32,
     raw: &[u8],
 ) -> Result<(), BundleError> {
-    let stored = recipients.seal(&zstd::bulk::compress(raw, 1).unwrap()).unwrap();
-    let (stored_sha256, raw_sha256) = (Sha256::digest(&stored).into(), Sha256::digest(raw).into());
-    writer.add_chunk(stream, index, &stored, &stored_sha256, raw.len() as u64, &raw_sha256)
+    let stored = Hashed::of(recipients.seal(&zstd::bulk::compress(raw, 1).unwrap()).unwrap());
+    writer.add_chunk(stream, index, &stored, raw.len() as u64, &Sha256::digest(raw).into())
 }
 
 /// A bundle in memory.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use dr::bundle::{Facts, Stream, Writer};
+use dr::crypt::Hashed;
 use dr::event::Events;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
@@ -34,7 +35,7 @@ fn a_gibibyte_written_and_verified() {
         all.push((name, content));
     }
     let base = tar_of(&all);
-    let listing = bench.recipients().seal(&backup_manifest(&all)).unwrap();
+    let listing = Hashed::of(bench.recipients().seal(&backup_manifest(&all)).unwrap());
     drop(all);
     let wal = tar_of(&segments());
     let recipients = bench.recipients();
@@ -42,13 +43,9 @@ fn a_gibibyte_written_and_verified() {
     let begun = (Instant::now(), cpu_seconds());
     let chunks: Vec<_> = base
         .chunks(32 << 20)
-        .map(|raw| {
-            let stored = seal(raw);
-            let digest: [u8; 32] = Sha256::digest(&stored).into();
-            (stored, digest, raw.len() as u64, Sha256::digest(raw).into())
-        })
+        .map(|raw| (Hashed::of(seal(raw)), raw.len() as u64, Sha256::digest(raw).into()))
         .collect();
-    let stored: usize = chunks.iter().map(|chunk| chunk.0.len()).sum();
+    let stored: usize = chunks.iter().map(|chunk| chunk.0.bytes().len()).sum();
     let say = |what: &str, bytes: usize, begun: (Instant, f64)| {
         let (seconds, cpu, bytes) = (begun.0.elapsed().as_secs_f64(), cpu_seconds() - begun.1, bytes as f64 / 1e6);
         println!("{what}: {:.0} MB/s ({bytes:.0} MB in {seconds:.2} s, {cpu:.2} s of CPU)", bytes / seconds);
@@ -59,8 +56,8 @@ fn a_gibibyte_written_and_verified() {
     for name in ["values.yaml", "release.json", "secrets.yaml"] {
         writer.seal_config(name, VALUES).unwrap();
     }
-    for (index, (bytes, digest, raw_bytes, raw_digest)) in chunks.iter().enumerate() {
-        writer.add_chunk(Stream::Base, index as u32, bytes, digest, *raw_bytes, raw_digest).unwrap();
+    for (index, (stored, raw_bytes, raw_digest)) in chunks.iter().enumerate() {
+        writer.add_chunk(Stream::Base, index as u32, stored, *raw_bytes, raw_digest).unwrap();
         if index % 8 == 7 {
             writer.durable().unwrap();
         }

@@ -233,7 +233,7 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
         if chunk.index == 2 {
             tokio::task::block_in_place(|| bench.kill_session("dr-wire-2"));
         }
-        let frame = keys.open(&chunk.stored).unwrap().to_vec().into();
+        let frame = keys.open(chunk.stored.bytes()).unwrap().to_vec().into();
         let (raw_bytes, raw_sha256) = (chunk.raw_bytes, chunk.raw_sha256);
         sink.send(StageChunk { part: chunk.part, index: chunk.index, frame, raw_bytes, raw_sha256 }).await.unwrap();
     }

@@ -2,13 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
-
 use super::{Agent, Result, TransportError};
 use crate::agent::protocol::{
-    BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Digest, Envelope, PartTotals, Reply, Request,
+    BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Envelope, PartTotals, Reply, Request,
 };
+use crate::crypt::Hashed;
 use crate::postgres::Lsn;
 use crate::wire::{Conduit, FrameKind};
 
@@ -20,9 +18,7 @@ pub struct ReceivedChunk {
     /// Its place in the part, from 0.
     pub index: u32,
     /// The whole age file.
-    pub stored: Bytes,
-    /// Its SHA-256.
-    pub stored_sha256: [u8; 32],
+    pub stored: Hashed,
     /// How many bytes of the part it holds.
     pub raw_bytes: u64,
     /// The SHA-256 of those.
@@ -216,7 +212,8 @@ impl BackupStream<'_> {
 
     /// Hands out the collected chunk, its SHA-256 verified.
     fn hand_out(&mut self, head: ChunkHead, bytes: Vec<u8>) -> Result<ReceivedChunk> {
-        if Digest(Sha256::digest(&bytes).into()) != head.stored_sha256 {
+        let stored = Hashed::of(bytes);
+        if *stored.sha256() != head.stored_sha256.0 {
             let message = format!("{} chunk {} was damaged on the way", head.part, head.index);
             return Err(TransportError::Damaged(message));
         }
@@ -229,8 +226,7 @@ impl BackupStream<'_> {
         Ok(ReceivedChunk {
             part: head.part,
             index: head.index,
-            stored: Bytes::from(bytes),
-            stored_sha256: head.stored_sha256.0,
+            stored,
             raw_bytes: head.raw_bytes,
             raw_sha256: head.raw_sha256.0,
             ticket: Ticket(ticket),
