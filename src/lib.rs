@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Imports point one way: `cli` -> `ops` -> {`opschain`, `values`, `vault`, `bundle`, `store`, `cluster`, `helm`,
-//! `postgres`, `journal`} -> {`crypt`, `wire`, `event`}. `ui` sees events and report values only. The test
+//! `postgres`, `journal`} -> {`redact`, `yaml`, `crypt`, `wire`, `event`}. `ui` sees events and report values only. The test
 //! `imports_point_one_way` holds this rule.
 
 pub mod agent;
@@ -29,6 +29,7 @@ pub mod ops;
 pub mod opschain;
 pub mod parallel;
 pub mod postgres;
+pub mod redact;
 pub mod settings;
 pub mod store;
 pub mod text;
@@ -37,3 +38,4 @@ pub mod ustar;
 pub mod values;
 pub mod vault;
 pub mod wire;
+pub mod yaml;

@@ -105,7 +105,7 @@ pub(super) fn field_lines(page: &mut Page, fields: &[Field], most: usize) {
 fn shown(value: &Json) -> String {
     let text = match value {
         // A mask needs no quotes.
-        Json::String(text) if text.starts_with(crate::values::redact::MASK) => text.clone(),
+        Json::String(text) if text.starts_with(crate::redact::MASK) => text.clone(),
         other => other.to_string(),
     };
     match text.char_indices().nth(LONGEST) {

@@ -5,8 +5,7 @@
 //! makes secrets of its own (the key of a certificate authority) that no values name; and a long secret with blanks, which
 //! helm's YAML writer folds over several lines, is known to the scrubber by the pieces that such a line may hold.
 
-use crate::values::redact::MASK;
-use crate::values::secret::secrets;
+use crate::redact::{MASK, secrets};
 use crate::values::{Scrubber, Tree};
 
 /// The headings under which helm prints values.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::values::{IMMUTABLE, Immutable};
 use crate::values::lint::{Finding, Severity};
-use crate::values::tree::{Kind, Node};
 use crate::values::{Path, Tree, Value};
+use crate::yaml::{Kind, Node};
 
 /// Refuses values with a finding of severity `error` that is not allowed by its id.
 ///
@@ -191,7 +191,7 @@ mod tests {
         for known in crate::opschain::values::SECRET {
             let path = crate::values::Path::of(known);
             let value = crate::values::Value::String("x".into());
-            assert!(crate::values::redact::is_secret(&path, None, &value), "{path}");
+            assert!(crate::redact::is_secret(&path, None, &value), "{path}");
         }
     }
 

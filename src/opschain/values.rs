@@ -108,7 +108,7 @@ mod tests {
 
     fn is_secret(path: &[&str]) -> bool {
         let text = crate::values::Value::String("plain".into());
-        crate::values::redact::is_secret(&crate::values::Path::of(path), None, &text)
+        crate::redact::is_secret(&crate::values::Path::of(path), None, &text)
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
     fn of_the_files_that_operators_have_exactly_the_secrets_are_masked() {
         let masked = |text: &str| -> Vec<String> {
             let tree = crate::values::Tree::parse(text.as_bytes()).unwrap();
-            crate::values::secret::secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect()
+            crate::redact::secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect()
         };
         let expected = [
             "env.OPSCHAIN_DETERMINISTIC_KEY",

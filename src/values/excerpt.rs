@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::tree::{Kind, Node, Scalar, Style, Tree};
+use crate::yaml::{Kind, Node, Scalar, Style, Tree};
 
 /// The node as it stands in the file, with a line end. What is indented there begins at the margin here.
 ///

@@ -3,8 +3,7 @@
 //! Two spellings: the one that differences are shown in (`db.hosts[name=site-b].port`, `env."a.b"`, `list[0]`), and JSON
 //! pointers (`/db/hosts/0/port`), in which a number is a place where it stands at a list.
 
-use super::path::{Path, Segment};
-use super::tree::{Kind, Node, Tree};
+use crate::yaml::{Kind, Node, Path, Segment, Tree};
 
 /// The text is no path. It names the character, from 1, where it stops being one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,33 +1,13 @@
-//! values.yaml, read exactly as Helm reads it.
+//! What is done with a values.yaml once it is read (see [`crate::yaml`]).
 //!
-//! The bytes are the record: nothing here writes YAML. [`tree`] reads, [`redact`] knows what is secret and masks it
-//! wherever it might show, [`diff`] compares, [`lint`] finds the traps, [`overlay`] merges layers,
-//! [`upgrade`] carries edits into a new release's file.
+//! The bytes are the record: nothing here writes YAML. [`diff`] compares, [`lint`] finds the traps, [`overlay`] merges layers, [`upgrade`] carries edits into a new release's file.
 
-mod build;
 pub mod diff;
-mod documents;
 pub mod excerpt;
-mod forms;
-mod inner;
-mod known;
 pub mod lint;
 pub mod locate;
-mod map;
-mod name;
 pub mod overlay;
-pub mod path;
-mod pattern;
-mod quirks;
-pub mod redact;
-mod redact_json;
-mod resolve;
-pub mod secret;
-pub mod tree;
 pub mod upgrade;
 
-pub use known::Secrets;
-pub use path::{Path, Segment};
-pub use redact::{FingerprintKey, Scrubber};
-pub use resolve::Value;
-pub use tree::{Tree, YamlError};
+pub use crate::redact::{FingerprintKey, Scrubber, Secrets};
+pub use crate::yaml::{Path, Segment, Tree, Value, YamlError};

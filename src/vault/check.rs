@@ -14,7 +14,8 @@ use super::error::VaultError;
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
 use super::{Vault, git::Git};
-use crate::values::{Scrubber, Tree, secret};
+use crate::redact;
+use crate::values::{Scrubber, Tree};
 
 /// A kind of exposure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -245,7 +246,7 @@ fn values_with_secrets(bytes: &[u8]) -> Option<(usize, usize)> {
         let text = text.trim();
         text.len() >= 8 && !text.starts_with(['<', '$', '{']) && !text.contains("...") && !text.contains("{{")
     };
-    let found = secret::secrets(&tree);
+    let found = redact::secrets(&tree);
     let mut real = found.iter().filter(|(_, node, _)| node.scalar().is_some_and(|scalar| real(&scalar.value.text())));
     let (_, first, _) = real.next()?;
     let line = tree.source()[..first.span.bytes.start].matches('\n').count() + 1;

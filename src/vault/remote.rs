@@ -11,7 +11,7 @@ use super::Vault;
 use super::error::VaultError;
 use super::git::{BRANCH, Git};
 use super::merge::{Manner, TakenIn};
-use crate::values::redact::MASK;
+use crate::redact::MASK;
 
 /// Variables by which a surrounding git (a hook, say) would send ours to another repository.
 const ELSEWHERE: &[&str] = &[

@@ -335,7 +335,7 @@ impl Dice {
 
 /// A map with two YAML keys that JSON makes one (`1` and `"1"`): which of them helm takes is a matter of chance there.
 fn is_a_toss(tree: &Tree) -> bool {
-    tree.traps().iter().any(|trap| matches!(trap, dr::values::tree::Trap::DuplicateKey { .. }))
+    tree.traps().iter().any(|trap| matches!(trap, dr::yaml::Trap::DuplicateKey { .. }))
 }
 
 /// Helm reads it, and `dr` says where it does not dare to: docs/design/0004 lists these.

@@ -7,8 +7,8 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::values::excerpt::as_written;
 use crate::values::locate::{self, NotThere};
-use crate::values::tree::Node;
 use crate::values::{Tree, Value};
+use crate::yaml::Node;
 
 /// How a value is to be printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use crate::crypt::Identities;
 use crate::error::Result;
 use crate::journal::fault;
 use crate::ops::{Ctx, open};
-use crate::values::{FingerprintKey, Tree, secret};
+use crate::redact;
+use crate::values::{FingerprintKey, Tree};
 use crate::vault::{Deployment, RekeyPlan, Vault};
 
 /// A secret that is live, and that somebody who was taken from the list could have read.
@@ -159,7 +160,7 @@ impl Seen {
         let first = self.done.insert(known);
         let values = vault.values(of, identities)?;
         let tree = Tree::parse(&values)?;
-        for (_, node, _) in secret::secrets(&tree) {
+        for (_, node, _) in redact::secrets(&tree) {
             let Some(scalar) = node.scalar() else { continue };
             let entry = self.by.entry(Sha256::digest(scalar.value.text().as_bytes()).into()).or_default();
             if first {
@@ -171,7 +172,7 @@ impl Seen {
     }
 
     fn live(&self, install: &str, tree: &Tree, fingerprints: &FingerprintKey) -> Vec<ToRotate> {
-        let found = secret::secrets(tree).into_iter().filter_map(|(path, node, _)| {
+        let found = redact::secrets(tree).into_iter().filter_map(|(path, node, _)| {
             let text = node.scalar()?.value.text();
             let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
             let (keys, since) = self.by.get(&digest)?;

@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::guard;
+use crate::redact::secrets;
 use crate::values::lint::{Context, Finding, lint, lint_with};
 use crate::values::overlay::{self, LayerKind, OverlayError};
-use crate::values::secret::secrets;
 use crate::values::{Tree, YamlError};
 use crate::vault::{self, Deployment, Vault};
 

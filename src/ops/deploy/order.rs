@@ -10,8 +10,8 @@ use crate::opschain::values::VERSION;
 use crate::opschain::version::{Gate, gate};
 use crate::settings::Caution;
 use crate::values::Tree;
-use crate::values::tree::Node;
 use crate::vault::Deployment;
+use crate::yaml::Node;
 
 /// The keys with which images are pulled.
 const CREDENTIALS: [&[&str]; 2] = [&["env", "OPSCHAIN_DOCKER_USER"], &["env", "OPSCHAIN_DOCKER_PASSWORD"]];

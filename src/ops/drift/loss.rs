@@ -2,9 +2,9 @@
 
 use crate::helm::Helm;
 use crate::ops::objects::{Act, Field};
-use crate::values::redact::is_secret;
-use crate::values::tree::{Kind, Style, Trap};
+use crate::redact::is_secret;
 use crate::values::{Scrubber, Tree, Value};
+use crate::yaml::{Kind, Style, Trap};
 
 /// A number as it is written, where the float that helm makes of it is another number.
 pub(super) fn rounded(tree: &Tree, scrubber: &Scrubber) -> Vec<Field> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
-use crate::values::redact::{MASK, is_secret};
+use crate::redact::{MASK, is_secret};
 use crate::values::{FingerprintKey, Path, Scrubber, Secrets, Segment, Value};
 
 /// What kubectl notes in this annotation is the whole object once more, in clear.

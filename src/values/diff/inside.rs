@@ -2,17 +2,13 @@
 
 use serde::Serialize;
 
-use super::super::inner::secret_spans;
-use super::super::path::{Path, Segment};
-use super::super::redact::Scrubber;
-use super::super::resolve::Value;
-use super::super::secret::{Why, secrets};
-use super::super::tree::{Kind, Trap, Tree};
 use super::certificate::{self, Certificate, Pem};
 use super::options::Options;
 use super::text::{Hunk, hunks};
 use super::walk::{Comparison, Within};
 use super::{Change, Renamed};
+use crate::redact::{Scrubber, Why, secret_spans, secrets};
+use crate::yaml::{Kind, Path, Segment, Trap, Tree, Value};
 
 /// How many documents are opened one within the other.
 const DEEPEST: u8 = 3;

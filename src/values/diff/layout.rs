@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::super::tree::{Kind, Node, Style, Tree};
+use crate::yaml::{Kind, Node, Style, Tree};
 
 /// How two files differ besides what Helm reads from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

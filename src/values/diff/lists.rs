@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use similar::DiffOp;
 
-use super::super::path::Segment;
-use super::super::resolve::Value;
-use super::super::tree::{Kind, Node};
 use super::rename::{self, Move};
 use super::walk::Comparison;
 use super::{What, sequence};
+use crate::yaml::{Kind, Node, Segment, Value};
 
 /// The keys that may identify an item of a list, in the order that they are tried.
 const IDENTIFIERS: &[&str] = &["name", "key", "id"];

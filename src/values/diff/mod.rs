@@ -41,9 +41,8 @@ pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, RuleError, Rules};
 pub use text::{Hunk, Sign, TextLine, unified};
 
-use super::path::Path;
-use super::redact::Scrubber;
-use super::tree::Tree;
+use crate::redact::Scrubber;
+use crate::yaml::{Path, Tree};
 
 /// How much two values files differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::super::path::Path;
 use super::pattern::Pattern;
 use super::rules::Rule;
 use super::{Change, What};
+use crate::yaml::Path;
 
 /// How to compare. The default leaves nothing out and shows no secret.
 #[derive(Debug, Clone, Default)]

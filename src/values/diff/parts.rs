@@ -11,9 +11,9 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::super::redact::Scrubber;
-use super::super::tree::{Kind, Tree};
 use super::{Diff, diff};
+use crate::redact::Scrubber;
+use crate::yaml::{Kind, Tree};
 
 /// Cuts versions, and remembers which parts stand alone: most come again in the next version.
 #[derive(Default)]

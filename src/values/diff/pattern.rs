@@ -2,8 +2,7 @@
 
 use regex::Regex;
 
-use super::super::path::{Path, Segment};
-use super::super::tree::Node;
+use crate::yaml::{Node, Path, Segment};
 
 /// The text names no places.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

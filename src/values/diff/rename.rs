@@ -6,11 +6,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::path::Path;
-use super::super::resolve::Value;
-use super::super::tree::{Kind, Node, Tree};
 use super::walk::{Comparison, Piece};
 use super::{Change, Renamed};
+use crate::yaml::{Kind, Node, Path, Tree, Value};
 
 /// In the same map, or under the same key, shorter texts may be equal by chance.
 pub(super) const SHORTEST_NEAR: usize = 4;

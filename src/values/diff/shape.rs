@@ -4,8 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::super::resolve::Value;
-use super::super::tree::{Kind, Node};
+use crate::yaml::{Kind, Node, Value};
 
 /// What Helm reads, with the numbers of what stands below in its place.
 #[derive(PartialEq, Eq, Hash)]
@@ -88,8 +87,8 @@ impl<'t> Shapes<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::tree::Tree;
     use super::*;
+    use crate::yaml::Tree;
 
     #[test]
     fn numbers_are_equal_when_helm_reads_the_same() {

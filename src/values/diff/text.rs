@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use similar::DiffOp;
 
-use super::super::redact::Scrubber;
-use super::super::tree::Tree;
 use super::sequence;
+use crate::redact::Scrubber;
+use crate::yaml::Tree;
 
 /// How many equal lines stand around each difference.
 const CONTEXT: usize = 3;

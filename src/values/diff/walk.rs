@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::super::path::{Path, Segment};
-use super::super::redact::Scrubber;
-use super::super::resolve::Value;
-use super::super::secret::{name_hint, why_secret};
-use super::super::tree::{Entry, Kind, Node, Tree};
 use super::options::{Ignored, Options, Passed};
 use super::rename::{self, Move};
 use super::shape::Shapes;
 use super::{Change, Renamed, Shown, What, inside};
+use crate::redact::{Scrubber, name_hint, why_secret};
+use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
 
 /// What a walk has found.
 pub(super) struct Found {

@@ -2,9 +2,7 @@
 
 use super::known::Known;
 use super::{Context, Finding, KeyFact, finding};
-use crate::values::Value;
-use crate::values::path::{Path, Segment};
-use crate::values::tree::{Entry, Kind, Node, Tree};
+use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.
 const FREE: &[&str] =

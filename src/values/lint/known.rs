@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::values::tree::{Kind, Node, Tree};
+use crate::yaml::{Kind, Node, Tree};
 
 /// What the releases of the product say of one key, or of several written in one: `api.{replicas,hostName}`.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,7 @@ impl Known {
             Kind::List(_) => self.free = true,
             Kind::Scalar(scalar) => {
                 self.free = true;
-                let is_null = matches!(scalar.value, crate::values::Value::Null);
+                let is_null = matches!(scalar.value, crate::yaml::Value::Null);
                 self.is_map = if is_null { None } else { Some(false) };
             }
         }

@@ -14,10 +14,8 @@ use serde::Serialize;
 
 pub use known::{Facts, KeyFact, Shape};
 
-use super::path::Path;
-use super::resolve::Value;
-use super::secret;
-use super::tree::{Node, Span, Tree};
+use crate::redact;
+use crate::yaml::{Node, Path, Span, Tree, Value};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -107,7 +105,7 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<Finding> {
     for trap in tree.traps() {
         findings.push(written::of_trap(trap));
     }
-    let secret = secret::secrets(tree);
+    let secret = redact::secrets(tree);
     for (path, node, _) in &secret {
         if let Some(scalar) = node.scalar()
             && !matches!(scalar.value, Value::String(_))
@@ -139,7 +137,7 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<Finding> {
 pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<Finding> {
     let mut findings = lint(tree, bytes);
     secrets::shapes(tree, context.facts, &mut findings);
-    secrets::same(&secret::secrets(tree), context.facts, &mut findings);
+    secrets::same(&redact::secrets(tree), context.facts, &mut findings);
     keys::check(tree, context, &mut findings);
     in_order(findings)
 }

@@ -6,11 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Facts, Finding, Shape, finding};
-use crate::values::path::Path;
-use crate::values::redact::COMMON;
-use crate::values::resolve::Value;
-use crate::values::secret::Why;
-use crate::values::tree::{Kind, Node, Tree};
+use crate::redact::{COMMON, Why};
+use crate::yaml::{Kind, Node, Path, Tree, Value};
 
 type Secret<'a> = (Path, &'a Node, Why);
 
@@ -169,7 +166,7 @@ fn text(node: &Node) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::secret::secrets;
+    use crate::redact::secrets;
 
     #[test]
     fn weak_secrets_are_known_and_strong_ones_left_alone() {

@@ -1,9 +1,7 @@
 //! What stands in the file as text: keys twice, documents, numbers, the bytes themselves.
 
 use super::{Finding, finding};
-use crate::values::path::Path;
-use crate::values::resolve::Value;
-use crate::values::tree::{Node, Scalar, Span, Style, Trap, Tree};
+use crate::yaml::{Node, Path, Scalar, Span, Style, Trap, Tree, Value};
 
 pub(super) fn of_trap(trap: &Trap) -> Finding {
     match trap {

@@ -149,7 +149,7 @@ impl Reader<'_> {
             }
         }
         match self.text[from..self.at].parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(crate::values::Value::Float(number).to_json()),
+            Ok(number) if number.is_finite() => Ok(crate::yaml::Value::Float(number).to_json()),
             _ => Err((from, "a number is too large for a float")),
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::tree::{Tree, YamlError};
+use crate::yaml::{Tree, YamlError};
 use strvals::Grammar;
 
 /// How a layer was given to Helm. The order of the variants is the order in which Helm applies them.
@@ -179,7 +179,7 @@ fn apply(number: usize, layer: Layer<'_>, base: &mut Map<String, Value>) -> Resu
         character: at + 1,
         cause,
     };
-    let text = || Zeroizing::new(super::resolve::go_text(layer.bytes));
+    let text = || Zeroizing::new(crate::yaml::go_text(layer.bytes));
     let grammar = match layer.kind {
         LayerKind::Values => {
             let tree = Tree::parse(layer.bytes).map_err(|cause| OverlayError::File { layer: number, cause })?;

@@ -6,12 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Fate, Item, Three};
+use crate::redact::{COMMON, Scrubber, is_secret, is_secret_name};
 use crate::values::lint::Facts;
-use crate::values::name::is_secret_name;
-use crate::values::path::{Path, Segment};
-use crate::values::redact::{COMMON, Scrubber, is_secret};
-use crate::values::resolve::Value as Scalar;
-use crate::values::tree::{Entry, Kind, Node, Tree};
+use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value as Scalar};
 
 /// A change to the new file's text.
 pub(super) enum Edit<'t> {

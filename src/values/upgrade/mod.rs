@@ -15,9 +15,8 @@ use zeroize::Zeroizing;
 
 use super::diff::comments;
 use super::lint::Facts;
-use super::path::Path;
-use super::redact::Scrubber;
-use super::tree::{Trap, Tree};
+use crate::redact::Scrubber;
+use crate::yaml::{Path, Trap, Tree};
 
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -134,7 +133,7 @@ fn first_difference(a: &serde_json::Value, b: &serde_json::Value, at: Path) -> P
     use serde_json::Value::Object;
     let (Object(a), Object(b)) = (a, b) else { return at };
     for key in a.keys().chain(b.keys()) {
-        let below = || at.join(super::path::Segment::Key(key.clone()));
+        let below = || at.join(crate::yaml::Segment::Key(key.clone()));
         match (a.get(key), b.get(key)) {
             (Some(a), Some(b)) if a == b => {}
             (Some(a), Some(b)) => return first_difference(a, b, below()),

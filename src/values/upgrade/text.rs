@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::merge::Edit;
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::values::tree::{Entry, Kind, Node, Scalar, Style, Tree};
+use crate::yaml::{Entry, Kind, Node, Scalar, Style, Tree};
 
 type Text = Zeroizing<String>;
 

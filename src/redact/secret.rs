@@ -2,14 +2,14 @@
 //!
 //! Wrong in doubt means masked: a mask too many costs a glance, one too few costs every backup its secrecy.
 
-use std::collections::HashSet;
-
 use super::forms;
-use super::inner::inner_secrets;
+use super::inside::{self, Embedded, push};
 use super::name::{Name, is_secret_name};
-use super::path::{Path, Segment};
-use super::resolve::Value;
-use super::tree::{Kind, Node, Tree};
+use super::shape::{is_key_or_token, looks_random};
+use crate::yaml::{Kind, Node, Path, Segment, Tree, Value};
+
+/// Longer texts are files; nobody embeds a document of that size in one value.
+const LONGEST_DOCUMENT: usize = 64 * 1024;
 
 /// Why a value counts as secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,31 +25,6 @@ pub enum Why {
 /// Keys of a Kubernetes Secret that hold no secret, as CloudNativePG and cert-manager fill them.
 const PLAIN_DATA: &[&str] =
     &["username", "user", "dbname", "database", "host", "hostname", "port", "ca.crt", "tls.crt", "known_hosts"];
-
-/// How tokens of well-known makers begin.
-const TOKEN_BEGINNINGS: &[&str] = &[
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "AKIA",
-    "ASIA",
-    "sk_live_",
-    "rk_live_",
-    "hvs.",
-    "dckr_pat_",
-    "npm_",
-    "pypi-",
-    "dop_v1_",
-    "SG.",
-    "AIza",
-];
-
-/// How hashes of passwords begin, in crypt(3)'s and LDAP's forms.
-const HASHES: &[&str] = &["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$apr1$", "$argon2", "{SSHA", "{CRYPT}"];
 
 /// Whether the value at `path` is secret. `hint` is the name that its map gives it (`- name: PGPASSWORD` beside
 /// `value: ...`).
@@ -80,6 +55,11 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         return Some(Why::Shape);
     }
     looks_random(text).then_some(Why::Entropy)
+}
+
+/// Whether a leaf is secret: what shows values asks this first.
+pub fn is_secret(path: &Path, hint: Option<&str>, value: &Value) -> bool {
+    why_secret(path, hint, value).is_some()
 }
 
 /// Annotations and labels are shown by every tool: what is in them is a name, unless it looks like a secret.
@@ -184,7 +164,7 @@ fn is_data(path: &Path, value: &Value) -> bool {
 }
 
 /// The name that a map gives to its own `value`.
-pub(super) fn name_hint(node: &Node) -> Option<&str> {
+pub fn name_hint(node: &Node) -> Option<&str> {
     let named = node.child("name").or_else(|| node.child("secretName"));
     text_of(named.or_else(|| node.child("value").and_then(|_| node.child("key")))?)
 }
@@ -201,64 +181,32 @@ fn has_secret_shape(text: &str) -> bool {
     })
 }
 
-fn is_key_or_token(text: &str) -> bool {
-    let begins = |all: &[&str]| all.iter().any(|begin| text.starts_with(begin));
-    text.contains("PRIVATE KEY")
-        || text.contains("AGE-SECRET-KEY-")
-        || text.contains("\"auths\"")
-        || (text.len() >= 16 && !text.contains(' ') && begins(TOKEN_BEGINNINGS))
-        || (text.len() >= 13 && begins(HASHES))
-        || text.match_indices(':').any(|(at, _)| HASHES.iter().any(|hash| text[at + 1..].starts_with(hash)))
-        || is_web_token(text)
+/// The secrets that a text holds beside other things. Empty for a text that is one secret as a whole, and for one that
+/// is none.
+pub(super) fn inner_secrets(text: &str) -> Vec<Embedded> {
+    let mut found = inside::of_text(text);
+    of_document(text, &mut found);
+    found
 }
 
-fn is_web_token(text: &str) -> bool {
-    if !text.starts_with("eyJ") {
-        return false;
+/// JSON or YAML as a text: its own secrets.
+fn of_document(text: &str, found: &mut Vec<Embedded>) {
+    let trimmed = text.trim();
+    let json = trimmed.starts_with(['{', '[']);
+    if trimmed.len() > LONGEST_DOCUMENT || !(json || (trimmed.contains('\n') && trimmed.contains(": "))) {
+        return;
     }
-    let parts: Vec<&str> = text.split('.').collect();
-    parts.len() == 3 && parts.iter().all(|part| part.len() >= 10)
-}
-
-/// A single word of 20 characters or more, of letters and digits mixed as only chance (or base64) mixes them.
-fn looks_random(text: &str) -> bool {
-    let text = text.trim();
-    if text.len() < 20 || text.len() > 4096 || text.contains("-----") {
-        return false;
+    // Only a map is a document of its own here; a list is put into one.
+    let tree = match trimmed.starts_with('[') || trimmed.starts_with("- ") {
+        true => Tree::parse(format!("list:\n  {}\n", trimmed.replace('\n', "\n  ")).as_bytes()),
+        false => Tree::parse(trimmed.as_bytes()),
+    };
+    let Ok(tree) = tree else { return };
+    for (path, node, _) in secrets(&tree) {
+        if let Some(scalar) = node.scalar() {
+            push(found, path.keys().next_back(), &scalar.value.text());
+        }
     }
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-' | '\n');
-    if !text.chars().all(allowed) {
-        return false;
-    }
-    // Public keys are made to be shown: whom a file is sealed to, whose signature is trusted.
-    if text.starts_with("age1") || text.starts_with("AAAAC3NzaC1lZDI1NTE5") {
-        return false;
-    }
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
-    let kinds = text.bytes().filter(|b| b.is_ascii_hexdigit() || *b == b'-').count();
-    if kinds == text.len() && text.bytes().filter(|b| *b == b'-').count() == 4 && text.len() == 36 {
-        // A UUID is an identity, not a secret.
-        return false;
-    }
-    if text.matches(['-', '/', '_']).count() * 6 > text.len() {
-        // Paths and names made of words.
-        return false;
-    }
-    digits >= 2 && letters >= 2 && entropy(text) > 3.2 && text.bytes().collect::<HashSet<u8>>().len() >= 10
-}
-
-/// Shannon's entropy in bits a character.
-fn entropy(text: &str) -> f64 {
-    let mut counts = [0u32; 256];
-    for byte in text.bytes() {
-        counts[usize::from(byte)] += 1;
-    }
-    let length = text.len() as f64;
-    counts.iter().filter(|count| **count > 0).fold(0.0, |sum, count| {
-        let share = f64::from(*count) / length;
-        sum - share * share.log2()
-    })
 }
 
 #[cfg(test)]
@@ -294,5 +242,42 @@ mod tests {
         let tree = Tree::parse(b"env:\n- name: PGPASSWORD\n  value: abc\n- name: TZ\n  value: UTC\nkeys: [one, two]\npassword: 12\nref: {name: ca, key: tls.crt}\n").unwrap();
         let paths: Vec<String> = secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect();
         assert_eq!(paths, ["env[0].value", "password"]);
+    }
+
+    fn of(text: &str) -> Vec<String> {
+        inner_secrets(text).iter().map(|(_, secret)| String::from_utf8_lossy(secret).into_owned()).collect()
+    }
+
+    #[test]
+    fn secrets_are_found_in_addresses_assignments_headers_and_documents() {
+        assert_eq!(of("postgres://u:p%40ss@h/d,amqp://v:other@i"), ["p%40ss", "p@ss", "other"]);
+        assert_eq!(of("host=db user=u password='two words' sslmode=require"), ["two words"]);
+        assert_eq!(of("Server=x;Password=abc;Database=y"), ["abc"]);
+        assert_eq!(of("https://h/p?a=1&access_token=zzz&b=2"), ["zzz"]);
+        assert_eq!(of("--api-key=k1 --verbose"), ["k1"]);
+        assert_eq!(of("export API_TOKEN=\"t0k en\""), ["t0k en"]);
+        assert_eq!(of("Authorization: Bearer abc123XYZ9"), ["abc123XYZ9"]);
+        assert_eq!(of("Basic dTpodW50ZXIyMg=="), ["dTpodW50ZXIyMg==", "hunter22"]);
+        assert_eq!(of("{\"auths\":{\"r\":{\"username\":\"u\",\"password\":\"pw1\"}}}"), ["pw1"]);
+        assert_eq!(of("[{\"token\": \"t1\"}]"), ["t1"]);
+        assert_eq!(of("user: u\nnested:\n  dbPassword: pw2\n"), ["pw2"]);
+        assert_eq!(of("- name: a\n  password: pw4\n"), ["pw4"]);
+        assert_eq!(of("[OUTPUT]\n  Name http\n  HTTP_Passwd pw3\n"), ["pw3"]);
+        assert_eq!(of("machine h login l password pw5"), ["pw5"]);
+    }
+
+    #[test]
+    fn what_only_points_at_a_secret_is_none() {
+        for harmless in [
+            "password=$(PGPASSWORD) token=${TOKEN}",
+            "https://opschain.example.com:3443/gui?tab=1",
+            "secretName=x keyFile=/etc/key",
+            "basic usage of bearer tokens",
+            "one: 1\ntwo: 2\n",
+            "aGVsbG8ga2V5cw==",
+            "dc=opschain,dc=io",
+        ] {
+            assert_eq!(of(harmless), Vec::<String>::new(), "{harmless}");
+        }
     }
 }

@@ -1,28 +1,16 @@
 //! Masking by value: whatever a secret is quoted by, in whatever form, a mask stands in its place.
 //!
-//! A mask has a fixed width, so that it tells neither length nor content; the fingerprint behind it is an HMAC under a
-//! random key that only the vault holds, so that equal secrets look equal and nobody can guess offline.
-//!
 //! Bounds: a secret shorter than [`SHORTEST`] bytes, or one of the few words in [`COMMON`], is masked where its place is
 //! known (diffs, source listings) but not hunted in other text: it would black out half of every line.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-use zeroize::Zeroizing;
-
+use super::fingerprint::{FingerprintKey, MASK};
 use super::forms;
-use super::inner::inner_secrets;
-use super::path::{Path, Segment};
 use super::pattern::{Pattern, backslashes, head};
-use super::resolve::Value;
-use super::secret::secrets;
-use super::tree::Tree;
+use super::secret::inner_secrets;
 
-/// What stands in the place of a secret.
-pub const MASK: &str = "••••••••";
 /// Secrets shorter than this are not hunted by value.
 pub const SHORTEST: usize = 6;
 /// Words that are not hunted by value, though somebody may have made them a password.
@@ -39,37 +27,6 @@ pub const COMMON: &[&str] = &[
     "kubernetes",
     "localhost",
 ];
-
-/// The vault's key for fingerprints: 32 random bytes.
-#[derive(Clone)]
-pub struct FingerprintKey(Zeroizing<[u8; 32]>);
-
-impl FingerprintKey {
-    /// Takes the key's bytes; `None` when there are not exactly 32.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
-    }
-
-    /// The key's bytes, to be sealed.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_slice()
-    }
-
-    /// Eight hexadecimal digits that are equal for equal secrets, wherever these stand.
-    pub fn fingerprint(&self, secret: &[u8]) -> String {
-        // HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.as_bytes()) else { return String::new() };
-        mac.update(secret);
-        hex::encode(&mac.finalize().into_bytes()[..4])
-    }
-}
-
-/// Never shows the key.
-impl std::fmt::Debug for FingerprintKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FingerprintKey")
-    }
-}
 
 /// Knows secrets by value and masks them in any text.
 ///
@@ -118,33 +75,6 @@ impl Scrubber {
     /// The fingerprint of a secret, where there is a key.
     pub fn fingerprint(&self, secret: &[u8]) -> Option<String> {
         self.key.as_ref().map(|key| key.fingerprint(secret))
-    }
-
-    /// Learns every secret scalar of a values file.
-    pub fn learn_tree(&mut self, tree: &Tree) {
-        for (path, node, _) in secrets(tree) {
-            let Some(scalar) = node.scalar() else { continue };
-            let key = path.0.iter().rev().find_map(|step| match step {
-                Segment::Key(key) => Some(key.as_str()),
-                _ => None,
-            });
-            let text = scalar.value.text();
-            self.learn_at(key, text.as_bytes());
-            // The file itself may be quoted: escapes and folds as they were written.
-            let raw = tree.raw(node).trim_end();
-            let quoted = ['"', '\''].iter().find_map(|quote| raw.strip_prefix(*quote)?.strip_suffix(*quote));
-            if quoted.unwrap_or(raw) != text {
-                self.learn_at(key, quoted.unwrap_or(raw).as_bytes());
-            }
-            // A number that Helm rounds may also be quoted as Go prints a float.
-            if !matches!(scalar.value, Value::String(_)) {
-                let json = scalar.value.to_json();
-                self.learn_at(key, json.to_string().as_bytes());
-                if let Some(number) = json.as_f64() {
-                    self.learn_at(key, go_float(number).as_bytes());
-                }
-            }
-        }
     }
 
     /// Learns a secret, and what it plainly contains: the password in an address, the text inside base64, the secret
@@ -295,40 +225,6 @@ impl Scrubber {
         out.extend_from_slice(&text[copied..]);
         Cow::Owned(out)
     }
-
-    /// The values file as it was written, each secret scalar masked in its place, and each secret wherever else it
-    /// stands (in a comment, say).
-    pub fn scrub_source(&self, tree: &Tree) -> String {
-        let mut spans: BTreeMap<usize, (usize, String)> = BTreeMap::new();
-        for (_, node, _) in secrets(tree) {
-            let Some(scalar) = node.scalar() else { continue };
-            // The span of a block reaches to the next token.
-            let length = tree.raw(node).trim_end().len();
-            spans.insert(
-                node.span.bytes.start,
-                (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())),
-            );
-        }
-        let mut learned = self.clone();
-        learned.learn_tree(tree);
-        let mut text = String::with_capacity(tree.source().len());
-        let mut at = 0;
-        for (start, (end, mask)) in spans {
-            if start < at {
-                continue;
-            }
-            text.push_str(&learned.scrub(&tree.source()[at..start]));
-            text.push_str(&mask);
-            at = end;
-        }
-        text.push_str(&learned.scrub(&tree.source()[at..]));
-        text
-    }
-}
-
-/// Whether a leaf is secret: what shows values asks this first.
-pub fn is_secret(path: &Path, hint: Option<&str>, value: &Value) -> bool {
-    super::secret::why_secret(path, hint, value).is_some()
 }
 
 /// Words of the table of first bytes.
@@ -339,14 +235,6 @@ fn head_bit(two: [u8; 2]) -> (usize, u64) {
     (number / 64, 1 << (number % 64))
 }
 
-/// How Go prints a float in templates: `1.2345678901e+10`.
-fn go_float(number: f64) -> String {
-    let scientific = format!("{number:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
-}
-
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
@@ -354,6 +242,7 @@ mod tests {
 
     use super::super::forms::percent_encode;
     use super::*;
+    use crate::yaml::Tree;
 
     fn knowing(secret: &str) -> Scrubber {
         let mut scrubber = Scrubber::new(FingerprintKey::from_bytes(&[7; 32]));
@@ -447,18 +336,5 @@ mod tests {
         assert_eq!(Scrubber::new(None).mask(b"a"), MASK);
         let other = Scrubber::new(FingerprintKey::from_bytes(&[8; 32]));
         assert_ne!(scrubber.mask(b"a"), other.mask(b"a"));
-    }
-
-    #[test]
-    fn a_listing_masks_short_secrets_in_their_place_and_long_ones_in_comments() {
-        let yaml = "# was s3cretvalue\nenv:\n  PGPASSWORD: abc # short\n  OPSCHAIN_PRIMARY_KEY: |\n    s3cretvalue\n  TZ: UTC\n";
-        let tree = Tree::parse(yaml.as_bytes()).unwrap();
-        let text = Scrubber::new(None).scrub_source(&tree);
-        assert_eq!(
-            text,
-            format!(
-                "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
-            )
-        );
     }
 }

@@ -32,6 +32,47 @@ impl Value {
             Value::String(_) => "string",
         }
     }
+
+    /// As JSON, numbers as 64-bit floats.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(truth) => (*truth).into(),
+            Value::String(text) => text.as_str().into(),
+            Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
+                let float = self.as_float().unwrap_or(f64::NAN);
+                let whole = float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0;
+                if whole && !(float == 0.0 && float.is_sign_negative()) { (float as i64).into() } else { float.into() }
+            }
+        }
+    }
+
+    /// The number as Helm computes with it.
+    pub fn as_float(&self) -> Option<f64> {
+        match self {
+            Value::Int(number) => Some(*number as f64),
+            Value::Uint(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Whether Helm sees no difference.
+    pub fn same_as(&self, other: &Value) -> bool {
+        match (self.as_float(), other.as_float()) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => self == other,
+            _ => false,
+        }
+    }
+
+    /// The value as text, the way that Helm prints it: what an operator compares.
+    pub fn text(&self) -> String {
+        match self {
+            Value::String(text) => text.clone(),
+            other => other.to_json().to_string(),
+        }
+    }
 }
 
 /// Values may be secrets: only the type is shown.
@@ -75,7 +116,7 @@ fn binary(text: &str) -> Result<Value, String> {
 }
 
 /// Bytes as Go's JSON gives them: each that is not UTF-8 becomes a U+FFFD of its own.
-pub(super) fn go_text(bytes: &[u8]) -> String {
+pub fn go_text(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         out.push_str(chunk.valid());

@@ -20,62 +20,70 @@ const MAX_MERGED: u64 = 4_000_000;
 
 type Built = Result<Arc<Node>, YamlError>;
 
-pub(super) fn tree(bytes: &[u8]) -> Result<Tree, YamlError> {
-    let mut source = match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(error) => {
-            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            return Err(at_end_of(&before, "the text is not UTF-8"));
-        }
-    };
-    if !source.is_empty() && !source.ends_with('\n') {
-        source.push('\n');
-    }
-    if let Some((at, why)) = source.char_indices().find_map(|(at, c)| Some((at, forbidden(c)?))) {
-        return Err(at_end_of(&source[..at], why));
-    }
-    let chunks = documents(&source)?;
-    let (mut read, mut covered) = (Vec::new(), Vec::new());
-    let mut traps = Vec::new();
-    let mut root: Option<Arc<Node>> = None;
-    for (place, chunk) in chunks.iter().enumerate() {
-        if place > 0 {
-            traps.push(Trap::SecondDocument { at: place_of(&source, chunk.separator) });
-        }
-        let mut patched = Patched::new(&source[chunk.bytes.clone()]);
-        let document = loop {
-            let mut builder = Builder::new(&source, chunk.bytes.clone(), &patched);
-            match (builder.document(), builder.unexplained) {
-                (Ok(document), _) => {
-                    traps.append(&mut builder.traps);
-                    covered.append(&mut builder.covered);
-                    read.push(chunk.bytes.start..builder.ignored_from);
-                    break document;
-                }
-                (Err(error), None) => return Err(error),
-                (Err(error), Some((at, sign))) => {
-                    if !patched.explain(at - chunk.bytes.start, sign) {
-                        return Err(error);
-                    }
-                }
+impl Tree {
+    /// Reads a values file as helm 4 reads it, several documents merged into one. A last line without an end is read as
+    /// if it had one. An empty file is an empty map.
+    ///
+    /// # Errors
+    /// Whatever Helm refuses: text that is not UTF-8 or not YAML, a root that is no map, keys that JSON cannot take,
+    /// `.inf`. Besides that: more than [`MAX_NODES`] nodes after aliases are followed, or 255 levels.
+    pub fn parse(bytes: &[u8]) -> Result<Self, YamlError> {
+        let mut source = match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(error) => {
+                let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                return Err(at_end_of(&before, "the text is not UTF-8"));
             }
         };
-        if let Some(document) = document {
-            root = Some(match root {
-                Some(below) => overlay(&below, &document),
-                None => document,
-            });
+        if !source.is_empty() && !source.ends_with('\n') {
+            source.push('\n');
         }
+        if let Some((at, why)) = source.char_indices().find_map(|(at, c)| Some((at, forbidden(c)?))) {
+            return Err(at_end_of(&source[..at], why));
+        }
+        let chunks = documents(&source)?;
+        let (mut read, mut covered) = (Vec::new(), Vec::new());
+        let mut traps = Vec::new();
+        let mut root: Option<Arc<Node>> = None;
+        for (place, chunk) in chunks.iter().enumerate() {
+            if place > 0 {
+                traps.push(Trap::SecondDocument { at: place_of(&source, chunk.separator) });
+            }
+            let mut patched = Patched::new(&source[chunk.bytes.clone()]);
+            let document = loop {
+                let mut builder = Builder::new(&source, chunk.bytes.clone(), &patched);
+                match (builder.document(), builder.unexplained) {
+                    (Ok(document), _) => {
+                        traps.append(&mut builder.traps);
+                        covered.append(&mut builder.covered);
+                        read.push(chunk.bytes.start..builder.ignored_from);
+                        break document;
+                    }
+                    (Err(error), None) => return Err(error),
+                    (Err(error), Some((at, sign))) => {
+                        if !patched.explain(at - chunk.bytes.start, sign) {
+                            return Err(error);
+                        }
+                    }
+                }
+            };
+            if let Some(document) = document {
+                root = Some(match root {
+                    Some(below) => overlay(&below, &document),
+                    None => document,
+                });
+            }
+        }
+        if let Some(at) = tab_in_margin(&source, &read, &covered) {
+            return Err(error_at(&place_of(&source, at), "a tab where only spaces may stand"));
+        }
+        let empty = Node { kind: Kind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
+        let root = root.unwrap_or_else(|| Arc::new(empty));
+        if root.size > MAX_NODES {
+            return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
+        }
+        Ok(Tree { source, root, traps })
     }
-    if let Some(at) = tab_in_margin(&source, &read, &covered) {
-        return Err(error_at(&place_of(&source, at), "a tab where only spaces may stand"));
-    }
-    let empty = Node { kind: Kind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
-    let root = root.unwrap_or_else(|| Arc::new(empty));
-    if root.size > MAX_NODES {
-        return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
-    }
-    Ok(Tree { source, root, traps })
 }
 
 /// A later document over an earlier one: maps merge, all else is replaced.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::redact::Scrubber;
+use super::scrubber::Scrubber;
 
 impl Scrubber {
     /// A JSON text with every known secret masked. Strings are masked as what they say, not as they are escaped, and
@@ -67,7 +67,7 @@ fn token(json: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::redact::MASK;
+    use super::super::fingerprint::MASK;
     use super::*;
 
     fn knowing(secrets: &[&str]) -> Scrubber {

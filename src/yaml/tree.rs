@@ -6,7 +6,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::build;
 use super::path::{Path, Segment};
 use super::resolve::Value;
 
@@ -87,7 +86,7 @@ pub struct Node {
     /// Where it stands.
     pub span: Span,
     /// How many nodes it has, itself and shared ones counted each time.
-    pub(super) size: u64,
+    pub size: u64,
 }
 
 /// Something that Helm reads in silence and that its author hardly meant.
@@ -138,16 +137,6 @@ impl std::fmt::Debug for Tree {
 }
 
 impl Tree {
-    /// Reads a values file as helm 4 reads it, several documents merged into one. A last line without an end is read as
-    /// if it had one. An empty file is an empty map.
-    ///
-    /// # Errors
-    /// Whatever Helm refuses: text that is not UTF-8 or not YAML, a root that is no map, keys that JSON cannot take,
-    /// `.inf`. Besides that: more than [`build::MAX_NODES`] nodes after aliases are followed, or 255 levels.
-    pub fn parse(bytes: &[u8]) -> Result<Self, YamlError> {
-        build::tree(bytes)
-    }
-
     /// The root: always a map.
     pub fn root(&self) -> &Node {
         &self.root
@@ -270,49 +259,6 @@ impl Node {
                 }
             }
             _ => leaves.push((Path(steps.clone()), self)),
-        }
-    }
-}
-
-impl Value {
-    /// As JSON, numbers as 64-bit floats.
-    pub fn to_json(&self) -> serde_json::Value {
-        match self {
-            Value::Null => serde_json::Value::Null,
-            Value::Bool(truth) => (*truth).into(),
-            Value::String(text) => text.as_str().into(),
-            Value::Int(_) | Value::Uint(_) | Value::Float(_) => {
-                let float = self.as_float().unwrap_or(f64::NAN);
-                let whole = float.fract() == 0.0 && float.abs() < 9_007_199_254_740_992.0;
-                if whole && !(float == 0.0 && float.is_sign_negative()) { (float as i64).into() } else { float.into() }
-            }
-        }
-    }
-
-    /// The number as Helm computes with it.
-    pub fn as_float(&self) -> Option<f64> {
-        match self {
-            Value::Int(number) => Some(*number as f64),
-            Value::Uint(number) => Some(*number as f64),
-            Value::Float(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// Whether Helm sees no difference.
-    pub fn same_as(&self, other: &Value) -> bool {
-        match (self.as_float(), other.as_float()) {
-            (Some(a), Some(b)) => a == b,
-            (None, None) => self == other,
-            _ => false,
-        }
-    }
-
-    /// The value as text, the way that Helm prints it: what an operator compares.
-    pub fn text(&self) -> String {
-        match self {
-            Value::String(text) => text.clone(),
-            other => other.to_json().to_string(),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
-use super::redact::Scrubber;
-use super::tree::Tree;
+use super::scrubber::Scrubber;
+use crate::yaml::Tree;
 
 /// Larger plaintexts are chunks of a database, not config.
 const LARGEST_DOCUMENT: usize = 8 << 20;
@@ -149,7 +149,7 @@ fn is_packed(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::redact::MASK;
+    use super::super::fingerprint::MASK;
     use super::*;
 
     #[test]

@@ -1,0 +1,83 @@
+//! What of one line is secret, when the line is to be shown.
+
+use std::ops::Range;
+
+use super::inside::name_before;
+use super::name::is_secret_name;
+use super::secret::why_secret;
+use crate::yaml::{Path, Value};
+
+/// What of a line that is to be shown is secret, in order: what stands behind a name that holds secrets (`password=x`,
+/// `apiToken: x`), and words that look like a secret. More than [`super::secret::inner_secrets`] takes for certain: a mask too many in
+/// a line costs a glance, one too many to hunt for costs every text.
+pub fn secret_spans(line: &str) -> Vec<Range<usize>> {
+    let mut spans = named(line);
+    for (start, word) in words(line) {
+        let given = spans.iter().any(|span| span.contains(&start));
+        let value = Value::String(word.to_owned());
+        if !given && word.len() >= 8 && why_secret(&Path::root(), None, &value).is_some() {
+            spans.push(start..start + word.len());
+        }
+    }
+    spans.sort_unstable_by_key(|span| span.start);
+    // A word may begin before the value that it ends with.
+    let mut apart: Vec<Range<usize>> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match apart.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => apart.push(span),
+        }
+    }
+    apart
+}
+
+/// Where a line gives a value to a name that holds secrets.
+fn named(line: &str) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    let mut next = 0;
+    while let Some(at) = line[next..].find(['=', ':']).map(|at| next + at) {
+        next = at + 1;
+        if !is_secret_name(name_before(line, at)) {
+            continue;
+        }
+        let rest = &line[next..];
+        let start = next + rest.len() - rest.trim_start().len();
+        let value = &line[start..];
+        let length = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => value[1..].find(quote).map_or(value.len(), |end| end + 2),
+            _ if line[at..].starts_with('=') => value.find([' ', '\t', '&', ';', ',']).unwrap_or(value.len()),
+            _ => value.trim_end().len(),
+        };
+        if length > 0 && !value.starts_with('•') {
+            spans.push(start..start + length);
+        }
+        next = next.max(start + length);
+    }
+    spans
+}
+
+fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let splits = |c: char| c.is_whitespace() || "\"'`,;()[]{}<>".contains(c);
+    let mut at = 0;
+    line.split(splits).filter_map(move |word| {
+        let start = at;
+        // Every character that parts words is known to be one byte, or white space of its own length.
+        at = start + word.len() + line[start + word.len()..].chars().next().map_or(0, char::len_utf8);
+        (!word.is_empty()).then_some((start, word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_all_but_its_secrets() {
+        let of = |line: &str| secret_spans(line).into_iter().map(|span| line[span].to_owned()).collect::<Vec<_>>();
+        assert_eq!(of("run --password=hunter22 --port=1 'api-key': \"x y\" # ß"), ["--password=hunter22", "\"x y\""]);
+        assert_eq!(of("dbPassword: two words "), ["two words"]);
+        assert_eq!(of("use (k6yKf2JgkG4HOapQijZR548EyeALMUM8), ü"), ["k6yKf2JgkG4HOapQijZR548EyeALMUM8"]);
+        assert_eq!(of("at token=kNWWmhUHAqxhksXOmYUXPdYI now"), ["token=kNWWmhUHAqxhksXOmYUXPdYI"], "no overlap");
+        assert_eq!(of("host: a.b, port=1, https://h:1/p?q=2"), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,24 @@
+//! Which values are secret, and masking by value: whatever form a secret is printed in, on whatever sink.
+//!
+//! [`secret`] decides by place, name and look. A [`Scrubber`] masks what it was told; [`Secrets`] is the one that the
+//! whole process shares, in front of everything that leaves it.
+
+mod fingerprint;
+mod forms;
+mod inside;
+mod json;
+mod line;
+mod name;
+mod pattern;
+mod redactor;
+mod scrubber;
+mod secret;
+mod shape;
+mod source;
+
+pub use fingerprint::{FingerprintKey, MASK};
+pub use line::secret_spans;
+pub use name::is_secret_name;
+pub use redactor::Secrets;
+pub use scrubber::{COMMON, SHORTEST, Scrubber};
+pub use secret::{Why, is_secret, name_hint, secrets, why_secret};

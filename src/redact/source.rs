@@ -1,0 +1,92 @@
+//! Masking of a whole values file: its secrets taken from its tree, and its text with each masked in its place.
+
+use std::collections::BTreeMap;
+
+use super::scrubber::Scrubber;
+use super::secret::secrets;
+use crate::yaml::{Segment, Tree, Value};
+
+impl Scrubber {
+    /// Learns every secret scalar of a values file.
+    pub fn learn_tree(&mut self, tree: &Tree) {
+        for (path, node, _) in secrets(tree) {
+            let Some(scalar) = node.scalar() else { continue };
+            let key = path.0.iter().rev().find_map(|step| match step {
+                Segment::Key(key) => Some(key.as_str()),
+                _ => None,
+            });
+            let text = scalar.value.text();
+            self.learn_at(key, text.as_bytes());
+            // The file itself may be quoted: escapes and folds as they were written.
+            let raw = tree.raw(node).trim_end();
+            let quoted = ['"', '\''].iter().find_map(|quote| raw.strip_prefix(*quote)?.strip_suffix(*quote));
+            if quoted.unwrap_or(raw) != text {
+                self.learn_at(key, quoted.unwrap_or(raw).as_bytes());
+            }
+            // A number that Helm rounds may also be quoted as Go prints a float.
+            if !matches!(scalar.value, Value::String(_)) {
+                let json = scalar.value.to_json();
+                self.learn_at(key, json.to_string().as_bytes());
+                if let Some(number) = json.as_f64() {
+                    self.learn_at(key, go_float(number).as_bytes());
+                }
+            }
+        }
+    }
+
+    /// The values file as it was written, each secret scalar masked in its place, and each secret wherever else it
+    /// stands (in a comment, say).
+    pub fn scrub_source(&self, tree: &Tree) -> String {
+        let mut spans: BTreeMap<usize, (usize, String)> = BTreeMap::new();
+        for (_, node, _) in secrets(tree) {
+            let Some(scalar) = node.scalar() else { continue };
+            // The span of a block reaches to the next token.
+            let length = tree.raw(node).trim_end().len();
+            spans.insert(
+                node.span.bytes.start,
+                (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())),
+            );
+        }
+        let mut learned = self.clone();
+        learned.learn_tree(tree);
+        let mut text = String::with_capacity(tree.source().len());
+        let mut at = 0;
+        for (start, (end, mask)) in spans {
+            if start < at {
+                continue;
+            }
+            text.push_str(&learned.scrub(&tree.source()[at..start]));
+            text.push_str(&mask);
+            at = end;
+        }
+        text.push_str(&learned.scrub(&tree.source()[at..]));
+        text
+    }
+}
+
+/// How Go prints a float in templates: `1.2345678901e+10`.
+fn go_float(number: f64) -> String {
+    let scientific = format!("{number:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fingerprint::MASK;
+    use super::*;
+
+    #[test]
+    fn a_listing_masks_short_secrets_in_their_place_and_long_ones_in_comments() {
+        let yaml = "# was s3cretvalue\nenv:\n  PGPASSWORD: abc # short\n  OPSCHAIN_PRIMARY_KEY: |\n    s3cretvalue\n  TZ: UTC\n";
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let text = Scrubber::new(None).scrub_source(&tree);
+        assert_eq!(
+            text,
+            format!(
+                "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
+            )
+        );
+    }
+}

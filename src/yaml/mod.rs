@@ -1,0 +1,17 @@
+//! YAML exactly as Helm reads it: the tree of a values file, with where and how each value was written.
+//!
+//! The bytes are the record: nothing here writes YAML. Kubernetes' own objects need none of this exactness; they are read
+//! and written by `serde_yaml`.
+
+mod build;
+mod documents;
+mod map;
+mod path;
+mod quirks;
+mod resolve;
+mod tree;
+
+pub use build::MAX_NODES;
+pub use path::{Path, Segment};
+pub use resolve::{Value, go_text};
+pub use tree::{Entry, Kind, Node, Scalar, Span, Style, Trap, Tree, YamlError};
