@@ -97,6 +97,26 @@ pub(super) fn merged_sha256(layers: &[GivenLayer<'_>]) -> Result<Option<String>,
     Ok(Some(digest(&merged)))
 }
 
+/// The digest of what Helm stores of a single file; none of one that Helm would not read, which only an import has.
+pub(super) fn document_sha256(layers: &[GivenLayer<'_>]) -> Option<String> {
+    match layers {
+        [GivenLayer { kind: LayerKind::Values, bytes, .. }] => {
+            overlay::document_of_file(bytes).ok().map(|document| digest(&document))
+        }
+        _ => None,
+    }
+}
+
+/// What was given of a layer at `place`, from what was sealed of it: without the line that stands before all but the
+/// first file. `None` when there is no such line.
+pub fn given_content(place: usize, kind: LayerKind, sealed: Zeroizing<Vec<u8>>) -> Option<Zeroizing<Vec<u8>>> {
+    if place == 0 && kind == LayerKind::Values {
+        return Some(sealed);
+    }
+    let line = sealed.iter().position(|byte| *byte == b'\n')?;
+    Some(Zeroizing::new(sealed[line + 1..].to_vec()))
+}
+
 fn kind_of(layer: &Layer) -> Option<LayerKind> {
     serde_json::from_value(layer.kind.as_str().into()).ok()
 }
@@ -131,12 +151,9 @@ impl Vault {
             let damaged =
                 |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
             let kind = kind_of(layer).ok_or_else(|| damaged(format!("a layer is of unknown kind `{}`", layer.kind)))?;
-            let mut bytes = self.plaintext(deployment, &layer.sealed, identities)?;
-            if !layer.is_exact(place) {
-                let salt = bytes.iter().position(|byte| *byte == b'\n');
-                let salt = salt.ok_or_else(|| damaged(format!("{} has no line of salt", layer.sealed.file)))?;
-                bytes = Zeroizing::new(bytes[salt + 1..].to_vec());
-            }
+            let bytes = self.plaintext(deployment, &layer.sealed, identities)?;
+            let bytes = given_content(place, kind, bytes)
+                .ok_or_else(|| damaged(format!("{} has no line of salt", layer.sealed.file)))?;
             found.push((kind, bytes));
         }
         Ok(found)

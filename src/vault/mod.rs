@@ -27,6 +27,7 @@ mod recipients;
 mod record;
 mod rekey;
 mod remote;
+mod sealed;
 mod select;
 mod setup;
 pub mod verify;
@@ -39,7 +40,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 pub use error::VaultError;
-pub use layers::{GivenLayer, OpenLayer};
+pub use layers::{GivenLayer, OpenLayer, given_content};
 pub use merge::{Joined, Manner, TakenIn};
 pub use recipients::{Holder, Holders, Past};
 pub use record::{
@@ -48,6 +49,7 @@ pub use record::{
 };
 pub use rekey::{RekeyPlan, Rekeyed};
 pub use remote::{Fetched, Pushed, Remote};
+pub use sealed::SealedFile;
 pub use setup::GitSetting;
 
 use crate::crypt::{Identities, Recipients};
@@ -184,7 +186,7 @@ impl Vault {
         chart: Option<&[u8]>,
         ended: Option<Ended>,
     ) -> Result<DeploymentId, VaultError> {
-        let merged_sha256 = layers::merged_sha256(given)?;
+        let (merged_sha256, document_sha256) = (layers::merged_sha256(given)?, layers::document_sha256(given));
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let recipients = self.recipients()?;
@@ -221,6 +223,7 @@ impl Vault {
             chart_archive,
             layers,
             merged_sha256,
+            document_sha256,
             recipients: recipients.to_strings(),
             previous,
             joins,

@@ -87,7 +87,7 @@ impl Vault {
         sealed: &Sealed,
         identities: &Identities,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let path = format!("deployments/{}/{}/{}", of.record.install.folder(), of.id(), sealed.file);
+        let path = path_of(of, sealed);
         let stored = self.sealed(&path)?;
         let plaintext = identities.open(&stored).map_err(VaultError::seal(format!("open {path} in the vault")))?;
         if digest(&plaintext) != sealed.sha256 {
@@ -163,6 +163,11 @@ impl Vault {
         }
         Err(VaultError::NotFound { selector: id.to_string() })
     }
+}
+
+/// Where a sealed file of a deployment is, as it was first sealed.
+pub(super) fn path_of(of: &Deployment, sealed: &Sealed) -> String {
+    format!("deployments/{}/{}/{}", of.record.install.folder(), of.id(), sealed.file)
 }
 
 /// The folder of every deployment, with its tree.

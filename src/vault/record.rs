@@ -194,6 +194,13 @@ pub struct Record {
     /// SHA-256 of what Helm makes of the layers, where they are not one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_sha256: Option<String>,
+    /// SHA-256 of the document that Helm stores of one file, in one spelling (see [`overlay::document_of_file`]): so who
+    /// may ask Helm for its values can tell without a key that they are these. They hold keys of 128 bits and more, so it
+    /// cannot be guessed from.
+    ///
+    /// [`overlay::document_of_file`]: crate::values::overlay::document_of_file
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_sha256: Option<String>,
     /// The public keys that the files are sealed to.
     pub recipients: Vec<String>,
     /// The deployment before, in the order of writing.
@@ -318,6 +325,11 @@ impl Deployment {
     /// Helm's revision.
     pub fn revision(&self) -> Option<u32> {
         self.outcome.as_ref().and_then(|outcome| outcome.helm_revision)
+    }
+
+    /// SHA-256 of what Helm stores of the values, in one spelling; `None` in records of before there was one.
+    pub fn document_sha256(&self) -> Option<&str> {
+        self.record.merged_sha256.as_deref().or(self.record.document_sha256.as_deref())
     }
 
     /// SHA-256 of the values that Helm read.

@@ -253,7 +253,7 @@ fn reseal(
 }
 
 /// The lists of `rekeyed/`, oldest first, with the names of their folders.
-fn lists(git: &Git) -> Result<Vec<(String, List)>, VaultError> {
+pub(super) fn lists(git: &Git) -> Result<Vec<(String, List)>, VaultError> {
     let mut lists = Vec::new();
     for name in git.names(REKEYED)? {
         let path = format!("{REKEYED}/{name}/{REKEY_FILE}");

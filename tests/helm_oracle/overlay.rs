@@ -1,7 +1,7 @@
 //! Several layers: `helm template -f a -f b --set ...` against the same helm reading our merged document.
 
 use dr::values::Tree;
-use dr::values::overlay::{Layer, LayerKind, OverlayError, merge, set_file_parts};
+use dr::values::overlay::{Layer, LayerKind, OverlayError, document, merge, set_file_parts};
 use serde_json::Value;
 
 use crate::{Dice, Helm, from_stdin, in_two_threads, read_each, same, values_chart};
@@ -45,7 +45,9 @@ fn compared(helm: &Helm, layers: &[Given]) -> Result<Option<String>, String> {
     match (theirs, merged(layers)) {
         (Ok(theirs), Ok(document)) => {
             let document = String::from_utf8(document).unwrap();
-            if same(&read(&document), &theirs) {
+            // A deployment is recognised by the digest of this.
+            let one_spelling = self::document(&theirs) == self::document(&read(&document));
+            if one_spelling && same(&read(&document), &theirs) {
                 return Ok(Some(document));
             }
             Err(format!("{layers:?}\n  ours {document}  helm {theirs}"))

@@ -128,6 +128,36 @@ pub fn merge(layers: &[Layer<'_>]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
     Ok(text)
 }
 
+/// What Helm stores of a values file or of merged layers, in one spelling: the document that [`merge`] writes, whatever was
+/// given. Equal digests of it are equal values, to Helm.
+///
+/// # Errors
+/// Helm would not read it.
+pub fn document_of_file(bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, YamlError> {
+    Ok(document(&Tree::parse(bytes)?.to_json()))
+}
+
+/// The same of values as Helm gives them back; no values are an empty map.
+pub fn document(values: &Value) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::new());
+    match as_floats(values) {
+        Value::Null => text.extend_from_slice(b"{}"),
+        values => json::write(&values, &mut text),
+    }
+    text.push(b'\n');
+    text
+}
+
+/// The same values with every number as Helm has it: `1` and `1.0` are one.
+fn as_floats(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => super::Value::Float(number.as_f64().unwrap_or(f64::NAN)).to_json(),
+        Value::Array(items) => items.iter().map(as_floats).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), as_floats(value))).collect(),
+        other => other.clone(),
+    }
+}
+
 /// Parts the text after `--set-file` into its key and the path of the file, both as written for Helm: a backslash takes
 /// the meaning of the character after it, and is gone from the path.
 ///
