@@ -3,6 +3,8 @@
 //! # Changelog
 //! - **1.0** The first.
 //! - **1.1** `config/layer-<n>`: the layers of values that were given in several.
+//! - **1.2** `helm_values_sha256` of the manifest; layers may be sealed as the config vault has them, and `release.json`
+//!   lists those as `sealed_layers`.
 //!
 //! # When to raise what
 //! A reader takes every minor version of a major that it knows: it ignores unknown fields of the two JSON members and
@@ -14,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 1 };
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 2 };
 
 /// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
 pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";

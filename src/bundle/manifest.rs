@@ -30,6 +30,11 @@ pub struct Manifest {
     pub wal: StreamTotal,
     /// SHA-256 of the bytes of `values.yaml`. They hold keys of at least 128 bits, so nobody can guess them from it.
     pub values_sha256: String,
+    /// SHA-256 of the document that Helm had stored of them when the bundle was made, in one spelling (see
+    /// [`overlay::document`](crate::values::overlay::document)). Who made the bundle need not have opened the values: this
+    /// is what was live, and whoever opens them finds out whether they are that. Absent before format 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm_values_sha256: Option<String>,
     /// Keyed fingerprints of single secrets, by path, as the caller made them.
     pub key_fingerprints: BTreeMap<String, String>,
     /// How many of what is in it, for summaries: `secrets`, `tables`, ...
@@ -135,6 +140,9 @@ impl Manifest {
             return Err(format!("{segment} is not a size of WAL segments"));
         }
         digest("values_sha256", &self.values_sha256)?;
+        if let Some(text) = &self.helm_values_sha256 {
+            digest("helm_values_sha256", text)?;
+        }
         for entry in &self.members {
             entry.check()?;
         }
@@ -212,6 +220,7 @@ mod tests {
         assert!(refused(|m| m.database.end_lsn = Lsn(0)).contains("ends before it starts"));
         assert!(refused(|m| m.database.wal_segment_bytes = 3 << 20).contains("size of WAL segments"));
         assert!(refused(|m| m.values_sha256 = "A".repeat(64)).contains("not a SHA-256"));
+        assert!(refused(|m| m.helm_values_sha256 = Some("x".into())).contains("not a SHA-256"));
         assert!(refused(|m| m.members[0].name = "../x".into()).contains("leads out"));
         assert!(refused(|m| m.members[0].raw_bytes = Some(1)).contains("no chunk"));
         let chunk = |m: &Manifest| m.members.iter().position(|e| e.raw_bytes.is_some()).unwrap();

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::crypt::seal::Identities;
 use crate::crypt::sign::{self, SignedBy, TrustedSigners};
 use crate::store::{Store, Stored};
+use crate::values::overlay;
 
 use super::error::{BundleError, Fault};
 use super::format::SIGNATURE_NAMESPACE;
@@ -198,7 +199,7 @@ impl Reader {
     }
 
     /// The plaintext of the sealed member `name`, wiped when dropped. `config/values.yaml.age` is also held against
-    /// the digest of the values in the manifest.
+    /// the digests of the values in the manifest.
     ///
     /// # Errors
     /// As [`Self::member`]; `Sealed` when no identity fits.
@@ -211,10 +212,24 @@ impl Reader {
         let sealed = self.framed(place, &entry.sha256)?;
         let plaintext =
             identities.open(sealed.content()).map_err(|source| Fault::Sealed { member: name.to_owned(), source })?;
-        if name == VALUES && hex::encode(Sha256::digest(plaintext.as_slice())) != self.manifest.values_sha256 {
-            return Err(Fault::damaged(name, "its plaintext is not the values.yaml that the manifest names"));
+        if name == VALUES {
+            self.check_values(&plaintext).map_err(|reason| Fault::damaged(name, reason))?;
         }
         Ok(plaintext)
+    }
+
+    /// Whether these are the values that the manifest names, and what Helm had of them when the bundle was made: its maker
+    /// may have taken them on sealed.
+    fn check_values(&self, plaintext: &[u8]) -> Result<(), String> {
+        if hex::encode(Sha256::digest(plaintext)) != self.manifest.values_sha256 {
+            return Err("its plaintext is not the values.yaml that the manifest names".into());
+        }
+        let Some(stored) = &self.manifest.helm_values_sha256 else { return Ok(()) };
+        match overlay::document_of_file(plaintext) {
+            Ok(document) if hex::encode(Sha256::digest(&*document)) == *stored => Ok(()),
+            Ok(_) => Err("they are not the values that were live when the bundle was made".into()),
+            Err(error) => Err(format!("Helm would not read it: {error}")),
+        }
     }
 
     /// The names of the sealed members outside the streams: config, chart, PostgreSQL's manifest.

@@ -67,6 +67,7 @@ pub(crate) fn manifest() -> (Header, Manifest) {
         base: total.clone(),
         wal: total,
         values_sha256: digest.clone(),
+        helm_values_sha256: Some(digest.clone()),
         key_fingerprints: BTreeMap::new(),
         counts: BTreeMap::new(),
         scope: header().scope,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crypt::{Hashed, Recipients, Signer, TrustedSigners};
 use crate::event::Events;
 use crate::store::{Draft, DraftToken, Pending, Store};
+use crate::values::overlay;
 
 use super::error::{BundleError, Fault};
 use super::format::SIGNATURE_NAMESPACE;
@@ -57,6 +58,7 @@ pub struct Writer {
     order: Order,
     members: Vec<MemberEntry>,
     values_sha256: String,
+    helm_values_sha256: Option<String>,
 }
 
 impl Writer {
@@ -85,6 +87,7 @@ impl Writer {
             order: Order::default(),
             members: Vec::new(),
             values_sha256: String::new(),
+            helm_values_sha256: None,
         };
         writer.add(&Member::Header, &Hashed::of(first), None)?;
         writer.add(&Member::Readme, &Hashed::of(readme), None)?;
@@ -96,31 +99,40 @@ impl Writer {
         &self.header
     }
 
-    /// Seals `plaintext` and adds it as `config/<name>.age`; the digest of `values.yaml` goes into the manifest.
+    /// Seals `plaintext` and adds it as `config/<name>.age`; the digests of `values.yaml` go into the manifest.
     ///
     /// # Errors
     /// `Refused` out of order or with a name that the layout lacks; `Sealed`; `Store`.
     pub fn seal_config(&mut self, name: &str, plaintext: &[u8]) -> Result<(), BundleError> {
         if name == VALUES {
             self.values_sha256 = hex::encode(Sha256::digest(plaintext));
+            let document = overlay::document_of_file(plaintext).ok();
+            self.helm_values_sha256 = document.map(|document| hex::encode(Sha256::digest(&*document)));
         }
-        self.seal(&format!("config/{name}.age"), plaintext)
+        let member = format!("config/{name}.age");
+        match self.recipients.seal(plaintext) {
+            Ok(sealed) => self.add_sealed(&member, &Hashed::of(sealed)),
+            Err(source) => Err(self.name(Fault::Sealed { member, source })),
+        }
     }
 
-    /// Seals the packaged chart and adds it as `chart/<file_name>.age`, such as `opschain-2026.8.20.tgz`.
+    /// Adds `values.yaml` as it was sealed elsewhere. `sha256` is said to be that of its plaintext, and `helm_sha256` is
+    /// that of the document that Helm has stored of it: whoever opens the bundle holds it against both.
     ///
     /// # Errors
-    /// As [`Self::seal_config`].
-    pub fn seal_chart(&mut self, file_name: &str, package: &[u8]) -> Result<(), BundleError> {
-        self.seal(&format!("chart/{file_name}.age"), package)
+    /// As [`Self::add_sealed`].
+    pub fn add_sealed_values(&mut self, sealed: &Hashed, sha256: &str, helm_sha256: &str) -> Result<(), BundleError> {
+        self.values_sha256 = sha256.to_owned();
+        self.helm_values_sha256 = Some(helm_sha256.to_owned());
+        self.add_sealed(&format!("config/{VALUES}.age"), sealed)
     }
 
     /// Adds a member that was sealed elsewhere (`name` as in the tar), to the same recipients: this side cannot check
     /// that. `db/backup_manifest.age` comes this way, after the last chunk of either stream.
     ///
     /// # Errors
-    /// As [`Self::seal_config`]; `Refused` also when the bytes are no age file. `values.yaml` must go through
-    /// [`Self::seal_config`].
+    /// As [`Self::seal_config`]; `Refused` also when the bytes are no age file. `values.yaml` has a way of its own,
+    /// [`Self::add_sealed_values`].
     pub fn add_sealed(&mut self, name: &str, sealed: &Hashed) -> Result<(), BundleError> {
         let result = match Member::parse(name) {
             Err(reason) => Err(refused(name, reason)),
@@ -200,6 +212,7 @@ impl Writer {
             base: self.total(Stream::Base, facts.base)?,
             wal: self.total(Stream::Wal, facts.wal)?,
             values_sha256: self.values_sha256.clone(),
+            helm_values_sha256: self.helm_values_sha256.clone(),
             key_fingerprints: facts.key_fingerprints,
             counts: facts.counts,
             scope: facts.scope,
@@ -235,13 +248,6 @@ impl Writer {
             return Ok(total);
         }
         Err(refused(prefix, format!("{} bytes were sent and {} came", counted.bytes, total.raw.bytes)))
-    }
-
-    fn seal(&mut self, name: &str, plaintext: &[u8]) -> Result<(), BundleError> {
-        match self.recipients.seal(plaintext) {
-            Ok(sealed) => self.add_sealed(name, &Hashed::of(sealed)),
-            Err(source) => Err(self.name(Fault::Sealed { member: name.to_owned(), source })),
-        }
     }
 
     fn add(&mut self, member: &Member, stored: &Hashed, raw: Option<&Raw>) -> Result<(), Fault> {

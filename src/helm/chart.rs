@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::error::HelmError;
 use super::process::{Listener, run};
-use super::{Helm, parse};
+use super::{Helm, HelmError, parse};
 use crate::values::{Scrubber, Tree};
 
 /// What a chart says of itself.

@@ -2,22 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::error::HelmError;
-
-/// A release in `helm list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// `name-version` of its chart.
-    pub chart: String,
-    /// Its state.
-    pub status: RevisionStatus,
-    /// Its revision.
-    pub revision: u32,
-}
+use super::{HelmError, Listed};
 
 /// The state of a revision, in helm's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::error::HelmError;
 use super::manifest::{self, Object};
 use super::parse;
 use super::process::{Listener, run};
-use super::{Helm, Upgrade};
+use super::{Helm, HelmError, Upgrade};
 use crate::values::Scrubber;
 
 /// A release as helm would make it.

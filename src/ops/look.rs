@@ -5,24 +5,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::deploy::GivenLayer;
+use super::create::{Named, VaultedConfig, live_deployment, preserved, stored_digest};
 use super::open;
 use super::quiesce::{self, Recorded};
-use super::release::{self, LayerMember, Release};
+use super::release::{self, Release};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::database::POSTGRES_CONTAINER;
-use crate::cluster::{Cluster, Database, ObjectRef};
-use crate::crypt::Identities;
+use crate::cluster::{Cluster, Database};
+use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Helm;
 use crate::opschain::scope as opschain_scope;
-use crate::opschain::secrets::PRESERVED;
-use crate::opschain::values::{CONFIG_MAP_NAMES, SECRET_NAMES};
 use crate::opschain::version::Version;
 use crate::opschain::workloads::WORKING_PODS;
-use crate::settings::{Quiesce, Settings};
-use crate::values::Tree;
-use crate::vault::{Deployment, Vault};
+use crate::settings::{Install, Quiesce, Settings};
+use crate::vault::Deployment;
 
 /// How long removing a data folder may take.
 const REMOVE_LIMIT: Duration = Duration::from_secs(300);
@@ -84,7 +81,7 @@ impl Live {
 /// # Errors
 /// The first thing for which a bundle would be worthless: a replica cluster, a database that is not healthy, a release
 /// that the vault does not know or that differs from it.
-pub async fn look(settings: &Settings, cluster: &Cluster, identities: &Identities) -> Result<Live> {
+pub async fn look(settings: &Settings, cluster: &Cluster) -> Result<Live> {
     let database = primary_database(settings, cluster).await?;
     let operator = cluster.operator().await?;
     let primary = cluster.primary_pod(&database.name).await?.metadata.name.unwrap_or_default();
@@ -93,7 +90,7 @@ pub async fn look(settings: &Settings, cluster: &Cluster, identities: &Identitie
         return Err(replica(&database.name));
     }
     let helm = open::helm(settings, &settings.install.namespace).await?;
-    let (deployment, tree) = vaulted(settings, &helm, identities).await?;
+    let (deployment, revision, values) = recognised(settings, &helm).await?;
     let replicas = quiesce::read(cluster).await?;
     let working = cluster.working_pods(WORKING_PODS).await?;
     Ok(Live {
@@ -106,11 +103,11 @@ pub async fn look(settings: &Settings, cluster: &Cluster, identities: &Identitie
         opschain_version: opschain_version(&deployment)?,
         chart: format!("{}-{}", deployment.record.chart.name, deployment.record.chart.version),
         chart_version: deployment.record.chart.version.clone(),
-        revision: deployment.revision().unwrap_or_default(),
+        revision,
         deployment: deployment.id().to_string(),
         operator: operator.and_then(|operator| operator.version),
         working: working.into_iter().map(|pod| pod.name).collect(),
-        own_ldap: tree.to_json().pointer("/ldap/enabled").and_then(serde_json::Value::as_bool).unwrap_or(true),
+        own_ldap: values.pointer("/ldap/enabled").and_then(serde_json::Value::as_bool).unwrap_or(true),
         warnings: keepers(cluster).await?,
         primary,
         replicas,
@@ -142,41 +139,20 @@ fn replica(name: &str) -> CommandError {
     .hint("Make the bundle on the primary cluster: name its kubeconfig context with --context.")
 }
 
-/// The newest deployment of the vault, which must be what Helm says is live, values and all.
-async fn vaulted(settings: &Settings, helm: &Helm, identities: &Identities) -> Result<(Deployment, Tree)> {
-    let (release, namespace) = (&settings.install.release, &settings.install.namespace);
-    let status = helm.newest(release).await?.ok_or_else(|| {
-        CommandError::new(Exit::NotFound, format!("there is no Helm release {release} in namespace {namespace}"))
-            .hint("Name another with --release or -n, or deploy first: `dr deploy -f values.yaml --version V`.")
-    })?;
-    let drift = |what: String| {
-        CommandError::new(Exit::Drift, what)
-            .hint("A bundle must hold the values that opened the data: deploy once through dr, `dr deploy -f values.yaml`, and try again.")
-    };
-    if !status.status.is_deployed() {
-        return Err(CommandError::new(
-            Exit::Helm,
-            format!("Helm release {release} is {}, not deployed", status.status.word()),
-        )
-        .hint("Bring the release into order first: `dr deploy -f values.yaml`."));
-    }
-    let vault = open::vault(settings)?;
-    let known = vault.deployments(&open::vault_install(settings))?;
-    let Some(deployment) = known.into_iter().find(|deployment| deployment.revision() == Some(status.revision)) else {
-        return Err(drift(format!(
-            "revision {} of release {release} is not in the config vault: it was not deployed by dr",
-            status.revision
-        )));
-    };
-    let bytes = vault.values(&deployment, identities)?;
-    let tree = Tree::parse(&bytes)?;
-    if helm.get_values(release, None).await? != Some(tree.to_json()) {
-        return Err(drift(format!(
-            "the values of revision {} of release {release} are not those that the vault has",
-            status.revision
-        )));
-    }
-    Ok((deployment, tree))
+/// The deployment that is live, its revision, and what Helm has stored of its values. No key is needed.
+async fn recognised(settings: &Settings, helm: &Helm) -> Result<(Deployment, u32, serde_json::Value)> {
+    let Install { namespace, release, .. } = &settings.install;
+    let known = open::vault(settings)?.deployments(&open::vault_install(settings))?;
+    let newest = helm.newest(release).await?;
+    let (live, revision) = live_deployment(&Named { release, namespace }, newest.as_ref(), &known)?;
+    let stored = stored_values(helm, release, revision).await?;
+    stored_digest(live, &stored)?;
+    Ok((live.clone(), revision, stored))
+}
+
+async fn stored_values(helm: &Helm, release: &str, revision: u32) -> Result<serde_json::Value> {
+    // A release that went meanwhile has none.
+    Ok(helm.get_values(release, Some(revision)).await?.unwrap_or_default())
 }
 
 fn opschain_version(deployment: &Deployment) -> Result<String> {
@@ -242,38 +218,27 @@ pub fn scope(quiesce: Quiesce, live: &Live) -> Vec<OutOfScope> {
 
 /// The config that goes into a bundle, in memory only.
 pub struct Config {
-    /// What Helm read: the exact bytes of `values.yaml`, or what several layers come to.
-    pub values: Zeroizing<Vec<u8>>,
-    /// The bytes of the layers that the release names.
-    pub layers: Vec<Zeroizing<Vec<u8>>>,
+    /// What the vault has sealed.
+    pub(in crate::ops) vaulted: VaultedConfig,
     /// The release.
     pub release: Release,
     /// `config/secrets.yaml`.
     pub secrets: Zeroizing<Vec<u8>>,
     /// How many Secrets and ConfigMaps are in it.
     pub kept: usize,
-    /// The packaged chart.
-    pub chart: Zeroizing<Vec<u8>>,
-    /// Its file name.
-    pub chart_file: String,
 }
 
-/// Gathers the config of a live install.
+/// Gathers the config of a live install. No key is needed.
 ///
 /// # Errors
-/// The vault does not open, or has no chart; Secrets may not be read.
-pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, identities: &Identities) -> Result<Config> {
+/// Something else is live by now; the vault has no chart, or has sealed it to others; Secrets may not be read.
+pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, recipients: &Recipients) -> Result<Config> {
     let vault = open::vault(settings)?;
     let deployment = vault.resolve(&open::vault_install(settings), &live.deployment)?;
-    let values = vault.values(&deployment, identities)?;
-    // One file is all there is to say of it.
-    let layers = match &deployment.record.merged_sha256 {
-        Some(_) => GivenLayer::recorded(&vault, &deployment, identities)?,
-        None => Vec::new(),
-    };
-    let chart = chart_of(&vault, &deployment, identities)?;
-    let kept = cluster.kept(&preserved(&Tree::parse(&values)?.to_json())).await?;
     let helm = open::helm(settings, &settings.install.namespace).await?;
+    let stored = stored_values(&helm, &settings.install.release, live.revision).await?;
+    let vaulted = VaultedConfig::gather(&vault, &deployment, &stored, recipients)?;
+    let kept = cluster.kept(&preserved(&stored)).await?;
     let release = Release {
         release: settings.install.release.clone(),
         namespace: settings.install.namespace.clone(),
@@ -287,53 +252,10 @@ pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, identit
         operator: live.operator.clone(),
         kubernetes: cluster.server_version().to_owned(),
         helm: helm.version().to_string(),
-        layers: layers.iter().enumerate().map(|(place, layer)| LayerMember::of(place, layer)).collect(),
+        sealed_layers: vaulted.layers(),
+        layers: Vec::new(),
     };
-    Ok(Config {
-        layers: layers.into_iter().map(|layer| layer.bytes).collect(),
-        secrets: release::secrets_to_bytes(&kept)?,
-        kept: kept.len(),
-        chart_file: format!("{}.tgz", live.chart),
-        values,
-        release,
-        chart,
-    })
-}
-
-fn chart_of(vault: &Vault, deployment: &Deployment, identities: &Identities) -> Result<Zeroizing<Vec<u8>>> {
-    vault.chart(deployment, identities)?.ok_or_else(|| {
-        CommandError::new(Exit::Vault, format!("deployment {} was recorded without its chart", deployment.id()))
-            .hint("Deploy once more through dr, which keeps the chart: `dr deploy -f values.yaml --version V`.")
-    })
-}
-
-/// The Secrets and ConfigMaps that travel: those that every install has, and those that its values name.
-fn preserved(values: &serde_json::Value) -> Vec<ObjectRef> {
-    let mut objects: Vec<ObjectRef> =
-        PRESERVED.iter().map(|object| ObjectRef::new(object.kind.name(), object.name)).collect();
-    for (kind, paths) in [("Secret", SECRET_NAMES), ("ConfigMap", CONFIG_MAP_NAMES)] {
-        for name in paths.iter().flat_map(|path| names_at(values, path)) {
-            let object = ObjectRef::new(kind, name);
-            if !objects.contains(&object) {
-                objects.push(object);
-            }
-        }
-    }
-    objects
-}
-
-/// The texts at a path; `*` stands for every item of a list or map.
-fn names_at(value: &serde_json::Value, path: &[&str]) -> Vec<String> {
-    use serde_json::Value;
-    match (path, value) {
-        ([], Value::String(name)) if !name.is_empty() => vec![name.clone()],
-        (["*", rest @ ..], Value::Array(items)) => items.iter().flat_map(|item| names_at(item, rest)).collect(),
-        (["*", rest @ ..], Value::Object(items)) => items.values().flat_map(|item| names_at(item, rest)).collect(),
-        ([key, rest @ ..], Value::Object(items)) => {
-            items.get(*key).map(|item| names_at(item, rest)).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    }
+    Ok(Config { secrets: release::secrets_to_bytes(&kept)?, kept: kept.len(), vaulted, release })
 }
 
 /// The operator's version, if the cluster has one that is ready.
@@ -381,25 +303,4 @@ pub async fn remove_kept_folders(cluster: &Cluster, primary: &str, run: &str) ->
         cluster.exec_ok(primary, Some(POSTGRES_CONTAINER), &["/bin/sh", "-c", &script], None, REMOVE_LIMIT).await?;
     let text = String::from_utf8_lossy(&said);
     Ok(text.lines().filter(|line| *line != "removed").map(str::to_owned).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_that_the_values_name_travel_too() {
-        let values = serde_json::json!({
-            "api": {"certificateSecretName": "own-cert"},
-            "trow": {"imagePullSecrets": [{"name": "pull-a"}, {"name": "pull-b"}]},
-            "db": {"cnpg": {"database": {"secretName": "opschain-db-credentials"}}},
-            "buildService": {"certificateSecretName": ""},
-        });
-        let objects = preserved(&values);
-        for name in ["own-cert", "pull-a", "pull-b"] {
-            assert!(objects.contains(&ObjectRef::new("Secret", name)), "{name}");
-        }
-        assert_eq!(objects.iter().filter(|object| object.name == "opschain-db-credentials").count(), 1);
-        assert!(objects.iter().all(|object| !object.name.is_empty()));
-    }
 }

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::deploy::GivenLayer;
 use super::quiesce::Recorded;
 use crate::cluster::{Kept, RunningImage};
 use crate::error::{CommandError, Exit, Result};
@@ -36,7 +35,11 @@ pub struct Release {
     pub kubernetes: String,
     /// The version of helm.
     pub helm: String,
-    /// The layers of the values in their order, where they were given in several; each is a member of its own.
+    /// The layers of the values in their order, where they were given in several; each is a member of its own, sealed as
+    /// the config vault has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealed_layers: Vec<LayerMember>,
+    /// The same in bundles of format 1.1, where each member holds what was given and nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerMember>,
 }
@@ -49,15 +52,15 @@ pub struct LayerMember {
     /// What it was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The file below `config/`, without `.age`; it holds the layer's bytes as [`GivenLayer`] has them.
+    /// The file below `config/`, without `.age`.
     pub file: String,
 }
 
 impl LayerMember {
     /// What to call the layer at `place`, counted from 0.
-    pub fn of(place: usize, layer: &GivenLayer) -> Self {
-        let ending = if layer.kind == LayerKind::Values { "yaml" } else { "txt" };
-        Self { kind: layer.kind, name: layer.name.clone(), file: format!("layer-{place}.{ending}") }
+    pub fn of(place: usize, kind: LayerKind, name: Option<String>) -> Self {
+        let ending = if kind == LayerKind::Values { "yaml" } else { "txt" };
+        Self { kind, name, file: format!("layer-{place}.{ending}") }
     }
 }
 

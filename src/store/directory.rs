@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use rustix::fs::FlockOperation;
 
-use super::draft::{DirectoryDraft, DirectoryPending};
+use super::draft::{DirectoryDraft, DirectoryPending, LockedFile};
 use super::{Draft, DraftToken, PublishedObject, Resumed, Store, StoreError, Stored, check_name};
 
 const BYTES: &str = ".tar";
@@ -89,7 +89,7 @@ impl DirectoryStore {
     }
 
     /// Opens the bytes of a draft and takes the writer's lock; `None` when there are none.
-    fn lock(&self, name: &str, create: bool) -> Result<Option<File>, StoreError> {
+    fn lock(&self, name: &str, create: bool) -> Result<Option<LockedFile>, StoreError> {
         let failed = |source| self.write_failed("write", name, 0, source);
         let path = self.bytes_path(name);
         let opened = OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(&path);
@@ -105,8 +105,9 @@ impl DirectoryStore {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(self.busy(name)),
             Err(error) => return Err(failed(error.into())),
         }
+        let file = LockedFile(file);
         // Whoever held the lock before may have thrown the file away since it was opened.
-        if file.metadata().map_err(failed)?.nlink() == 0 {
+        if file.0.metadata().map_err(failed)?.nlink() == 0 {
             return if create { Err(self.busy(name)) } else { Ok(None) };
         }
         Ok(Some(file))
@@ -203,7 +204,7 @@ impl Store for DirectoryStore {
         if self.is_published(name) {
             return Err(self.exists(name));
         }
-        file.set_len(0).map_err(failed)?;
+        file.0.set_len(0).map_err(failed)?;
         sync_folder(&self.object_folder(name)).map_err(failed)?;
         Ok(Box::new(DirectoryDraft::new(self.clone(), name.to_owned(), file, 0)))
     }
@@ -219,7 +220,7 @@ impl Store for DirectoryStore {
             return Ok(Resumed::Published);
         }
         let failed = |source| self.write_failed("write", name, 0, source);
-        if file.metadata().map_err(failed)?.len() < token.durable {
+        if file.0.metadata().map_err(failed)?.len() < token.durable {
             return Err(StoreError::Short { object: name.clone(), wanted: token.durable });
         }
         if token.complete {
@@ -230,7 +231,7 @@ impl Store for DirectoryStore {
                 token.durable,
             ))));
         }
-        file.set_len(token.durable).map_err(failed)?;
+        file.0.set_len(token.durable).map_err(failed)?;
         Ok(Resumed::Draft(Box::new(DirectoryDraft::new(self.clone(), name.clone(), file, token.durable))))
     }
 
@@ -422,6 +423,16 @@ mod tests {
         assert!(matches!(store.resume(&first.token()), Err(StoreError::Busy { .. })));
         drop(first);
         store.begin("a", 1).unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_is_gone_holds_nothing_although_a_child_still_has_its_file() {
+        let (_folder, store) = store();
+        make_folder(&store.object_folder("a"), false).unwrap();
+        let locked = store.lock("a", true).unwrap().unwrap();
+        let _of_the_child = locked.0.try_clone().unwrap();
+        drop(locked);
+        assert!(store.abort(&DraftToken::named("a")).unwrap());
     }
 
     #[test]

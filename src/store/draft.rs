@@ -5,15 +5,25 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::Advice;
+use rustix::fs::{Advice, FlockOperation};
 
 use super::directory::DirectoryStore;
 use super::{Draft, DraftToken, Pending, StoreError, Stored};
 
+/// The bytes of a draft, with the writer's lock on them.
+pub(super) struct LockedFile(pub(super) File);
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // Closing would do, but for a process that is being started at this moment and has the file open until it is.
+        let _closing_does_it_too = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 pub(super) struct DirectoryDraft {
     store: DirectoryStore,
     name: String,
-    file: File,
+    file: LockedFile,
     written: u64,
     durable: u64,
     poisoned: bool,
@@ -21,7 +31,7 @@ pub(super) struct DirectoryDraft {
 
 impl DirectoryDraft {
     /// A draft whose file ends at `written`.
-    pub(super) fn new(store: DirectoryStore, name: String, file: File, written: u64) -> Self {
+    pub(super) fn new(store: DirectoryStore, name: String, file: LockedFile, written: u64) -> Self {
         Self { store, name, file, written, durable: written, poisoned: false }
     }
 
@@ -30,7 +40,7 @@ impl DirectoryDraft {
         if self.poisoned {
             return Err(StoreError::Poisoned(self.name.clone()));
         }
-        attempt(&self.file).map_err(|error| {
+        attempt(&self.file.0).map_err(|error| {
             self.poisoned = true;
             self.store.write_failed(act, &self.name, self.written, error)
         })
@@ -69,12 +79,12 @@ pub(super) struct DirectoryPending {
     store: DirectoryStore,
     name: String,
     /// Keeps the lock.
-    _file: File,
+    _file: LockedFile,
     bytes: u64,
 }
 
 impl DirectoryPending {
-    pub(super) fn new(store: DirectoryStore, name: String, file: File, bytes: u64) -> Self {
+    pub(super) fn new(store: DirectoryStore, name: String, file: LockedFile, bytes: u64) -> Self {
         Self { store, name, _file: file, bytes }
     }
 }

@@ -7,10 +7,9 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::Vault;
 use super::error::VaultError;
 use super::files::digest;
-use super::handle::Vault;
-use super::layout::VALUES_FILE;
 use super::record::{Deployment, Layer};
 use crate::crypt::Identities;
 use crate::values::overlay::{self, LayerKind};
@@ -33,7 +32,7 @@ impl GivenLayer<'_> {
     /// The name of its file, by its place among the layers.
     pub(super) fn file(&self, place: usize) -> String {
         match (place, self.kind) {
-            (0, LayerKind::Values) => VALUES_FILE.to_owned(),
+            (0, LayerKind::Values) => super::VALUES_FILE.to_owned(),
             (_, LayerKind::Values) => format!("values-{place}.yaml.age"),
             _ => format!("values-{place}.txt.age"),
         }
@@ -71,12 +70,12 @@ impl Layer {
     /// Whether what is sealed is what was given, byte for byte, and its digest that of the file. Others have a line of
     /// digits before it.
     pub fn is_exact(&self, place: usize) -> bool {
-        place == 0 && kind_of(self) == Some(LayerKind::Values)
+        place == 0 && known_kind(self) == Some(LayerKind::Values)
     }
 
     /// How many bytes were given.
     pub fn given_bytes(&self, place: usize) -> u64 {
-        let line = match kind_of(self) {
+        let line = match known_kind(self) {
             _ if self.is_exact(place) => 0,
             Some(LayerKind::Values) => LINE + COMMENT.len() as u64,
             _ => LINE,
@@ -118,8 +117,17 @@ pub fn given_content(place: usize, kind: LayerKind, sealed: Zeroizing<Vec<u8>>) 
     Some(Zeroizing::new(sealed[line + 1..].to_vec()))
 }
 
-fn kind_of(layer: &Layer) -> Option<LayerKind> {
+fn known_kind(layer: &Layer) -> Option<LayerKind> {
     serde_json::from_value(layer.kind.as_str().into()).ok()
+}
+
+/// How a layer of a deployment was given.
+pub(super) fn kind_of(of: &Deployment, layer: &Layer) -> Result<LayerKind, VaultError> {
+    known_kind(layer).ok_or_else(|| damaged(of, format!("a layer is of unknown kind `{}`", layer.kind)))
+}
+
+fn damaged(of: &Deployment, reason: String) -> VaultError {
+    VaultError::Damaged { what: format!("record of {}", of.id()), reason }
 }
 
 impl Vault {
@@ -133,11 +141,10 @@ impl Vault {
         if let [(LayerKind::Values, bytes)] = layers.as_slice() {
             return Ok(bytes.clone());
         }
-        let damaged = |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
         let given: Vec<_> = layers.iter().map(|(kind, bytes)| overlay::Layer { kind: *kind, bytes }).collect();
-        let merged = overlay::merge(&given).map_err(|error| damaged(error.to_string()))?;
+        let merged = overlay::merge(&given).map_err(|error| damaged(deployment, error.to_string()))?;
         if deployment.record.merged_sha256.as_deref() != Some(digest(&merged).as_str()) {
-            return Err(damaged("its layers do not make the values that were deployed".into()));
+            return Err(damaged(deployment, "its layers do not make the values that were deployed".into()));
         }
         Ok(merged)
     }
@@ -149,12 +156,10 @@ impl Vault {
     pub fn layers(&self, deployment: &Deployment, identities: &Identities) -> Result<Vec<OpenLayer>, VaultError> {
         let mut found = Vec::new();
         for (place, layer) in deployment.record.layers.iter().enumerate() {
-            let damaged =
-                |reason: String| VaultError::Damaged { what: format!("record of {}", deployment.id()), reason };
-            let kind = kind_of(layer).ok_or_else(|| damaged(format!("a layer is of unknown kind `{}`", layer.kind)))?;
+            let kind = kind_of(deployment, layer)?;
             let bytes = self.plaintext(deployment, &layer.sealed, identities)?;
             let bytes = given_content(place, kind, bytes)
-                .ok_or_else(|| damaged(format!("{} has no line of salt", layer.sealed.file)))?;
+                .ok_or_else(|| damaged(deployment, format!("{} has no line of salt", layer.sealed.file)))?;
             found.push((kind, bytes));
         }
         Ok(found)

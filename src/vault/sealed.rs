@@ -1,14 +1,16 @@
 //! Sealed files as they are stored, for who takes them on without opening them: no key is needed.
 
+use super::REKEYED;
+use super::Vault;
 use super::error::VaultError;
 use super::git::Git;
-use super::handle::Vault;
-use super::layout::REKEYED;
+use super::layers::kind_of;
 use super::read::path_of;
 use super::record::{Deployment, Sealed};
 use super::rekey::lists;
 use super::verify::sealed::stanzas;
 use crate::crypt::Hashed;
+use crate::values::overlay::LayerKind;
 
 /// A sealed file, proved to be the bytes that were recorded.
 #[derive(Debug, Clone)]
@@ -20,13 +22,14 @@ pub struct SealedFile {
 }
 
 impl Vault {
-    /// The layers of the values as they are stored, in their order. All but the first file hold a line before what was
-    /// given; see [`given_content`](super::given_content).
+    /// The layers of the values as they are stored, in their order, and how each was given. All but the first file hold a
+    /// line before what was given; see [`given_content`](super::given_content).
     ///
     /// # Errors
-    /// `Damaged` when one is not what was recorded.
-    pub fn sealed_layers(&self, of: &Deployment) -> Result<Vec<SealedFile>, VaultError> {
-        of.record.layers.iter().map(|layer| self.sealed_file(of, &layer.sealed)).collect()
+    /// `Damaged` when one is not what was recorded, or of a kind that is not known.
+    pub fn sealed_layers(&self, of: &Deployment) -> Result<Vec<(LayerKind, SealedFile)>, VaultError> {
+        let layers = of.record.layers.iter();
+        layers.map(|layer| Ok((kind_of(of, layer)?, self.sealed_file(of, &layer.sealed)?))).collect()
     }
 
     /// The chart's archive as it is stored; `None` when the deployment was recorded without it.
@@ -77,7 +80,8 @@ mod tests {
             fixture.vault.record_layers(intent("2026-08-20T10:00:00Z", "2026-08-20"), &given, Some(b"chart")).unwrap();
         let deployment = fixture.vault.resolve(&install(), id.as_str()).unwrap();
         let sealed = fixture.vault.sealed_layers(&deployment).unwrap();
-        for (place, ((kind, bytes), file)) in layers.iter().zip(&sealed).enumerate() {
+        for (place, ((kind, bytes), (found, file))) in layers.iter().zip(&sealed).enumerate() {
+            assert_eq!(found, kind);
             assert_eq!(file.recipients, fixture.identities.recipients());
             let plaintext = fixture.identities.open(file.bytes.bytes()).unwrap();
             assert_eq!(given_content(place, *kind, plaintext).unwrap().as_slice(), *bytes);
@@ -93,7 +97,7 @@ mod tests {
         let deployment = fixture.vault.resolve(&install(), id.as_str()).unwrap();
         let escrow = Identities::generate();
         fixture.vault.add_recipient(&escrow.recipients()[0], "ops@host", None).unwrap();
-        let sealed = || fixture.vault.sealed_layers(&deployment).unwrap().remove(0);
+        let sealed = || fixture.vault.sealed_layers(&deployment).unwrap().remove(0).1;
         assert!(escrow.open(sealed().bytes.bytes()).is_err());
         let mut plan = fixture.vault.rekey_plan().unwrap();
         while fixture.vault.rekey_batch(&mut plan, &fixture.identities, "ops@host").unwrap().files > 0 {}
@@ -105,8 +109,7 @@ mod tests {
     #[test]
     fn what_helm_stores_of_a_deployment_is_told_by_its_digest() {
         let fixture = fixture();
-        let sha256 =
-            |value: &str| super::super::files::digest(&overlay::document(&serde_json::from_str(value).unwrap()));
+        let sha256 = |value: &str| super::super::digest(&overlay::document(&serde_json::from_str(value).unwrap()));
         let recorded = |given: &[GivenLayer<'_>]| {
             let id = fixture.vault.record_layers(intent("2026-08-20T10:00:00Z", "2026-08-20"), given, None).unwrap();
             let deployment = fixture.vault.resolve(&install(), id.as_str()).unwrap();

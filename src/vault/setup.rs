@@ -6,8 +6,7 @@ use std::io::Write;
 use git2::{ConfigLevel, Repository};
 use serde::Serialize;
 
-use super::error::VaultError;
-use super::handle::Vault;
+use super::{Vault, VaultError};
 
 const BEGIN: &str = "# dr: begin";
 const END: &str = "# dr: end";

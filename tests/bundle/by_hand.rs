@@ -111,7 +111,8 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
     writer.seal_config("values.yaml", VALUES).unwrap();
     writer.seal_config("release.json", b"{}").unwrap();
     writer.seal_config("secrets.yaml", b"kind: List\n").unwrap();
-    writer.seal_chart("opschain-2026.8.20.tgz", b"chart").unwrap();
+    let chart = dr::crypt::Hashed::of(recipients.seal(b"chart").unwrap());
+    writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &chart).unwrap();
     for (stream, raw) in [(Stream::Base, &base), (Stream::Wal, &wal)] {
         for (index, piece) in raw.chunks(3 << 20).enumerate() {
             add_chunk(&mut writer, &recipients, stream, index as u32, piece).unwrap();

@@ -1,8 +1,10 @@
 //! Damage of every kind is found, and nothing makes the reader panic.
 
 use dr::bundle::{Fault, Reader, Trust};
+use dr::crypt::Hashed;
 use dr::store::Store;
 use proptest::prelude::*;
+use sha2::Digest;
 
 use crate::repack::*;
 use crate::sample::*;
@@ -92,6 +94,28 @@ fn a_member_of_another_bundle_is_found() {
     let at = find(&mine, "db/base/000000.tar.zst.age");
     mine[at] = other[at].clone();
     assert!(check(put_together(&mine), &bench.trust()).unwrap_err().to_string().contains("000000"));
+}
+
+/// Who makes a bundle takes on sealed values without opening them: whoever opens them finds out.
+#[test]
+fn values_that_are_not_those_that_were_recorded_or_live_are_found_with_the_key() {
+    let bench = Bench::new();
+    let opened = |values: &[u8], sha256: &[u8], helm: &[u8]| {
+        let sealed = Hashed::of(bench.recipients().seal(values).unwrap());
+        let digest = |bytes: &[u8]| hex::encode(sha2::Sha256::digest(bytes));
+        let document = dr::values::overlay::document_of_file(helm).unwrap();
+        let mut content = Content::good();
+        content.values = Some((sealed, digest(sha256), digest(&document)));
+        let unpublished = write_content(&bench.store, header(), bench.recipients(), &bench.signer, &content).unwrap();
+        let reader = unpublished.reader().unwrap();
+        reader.verify_stored(&dr::event::Events::none(), &Default::default()).unwrap();
+        let opened = reader.open_member("config/values.yaml.age", &bench.identities);
+        opened.map(|_| ()).map_err(|error| text(&error))
+    };
+    opened(VALUES, VALUES, VALUES).unwrap();
+    assert!(opened(b"a: 1", VALUES, VALUES).unwrap_err().contains("not the values.yaml that the manifest names"));
+    assert!(opened(b"a: 1", b"a: 1", b"a: 2").unwrap_err().contains("not the values that were live"));
+    assert!(opened(b"a: [", b"a: [", b"a: 2").unwrap_err().contains("Helm would not read it"));
 }
 
 #[test]

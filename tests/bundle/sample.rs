@@ -176,6 +176,8 @@ pub struct Content {
     pub wal: Vec<u8>,
     pub backup_manifest: Vec<u8>,
     pub database: DatabaseFacts,
+    /// Values that were sealed elsewhere, and what is said of them: their digest, and that of what Helm had.
+    pub values: Option<(Hashed, String, String)>,
 }
 
 impl Content {
@@ -185,6 +187,7 @@ impl Content {
             wal: tar_of(&segments()),
             backup_manifest: backup_manifest(&files()),
             database: database_facts(),
+            values: None,
         }
     }
 }
@@ -201,10 +204,14 @@ pub fn write_content(
     content: &Content,
 ) -> Result<Unpublished, BundleError> {
     let mut writer = Writer::create(store, header, recipients.clone())?;
-    writer.seal_config("values.yaml", VALUES)?;
+    match &content.values {
+        None => writer.seal_config("values.yaml", VALUES)?,
+        Some((sealed, sha256, helm_sha256)) => writer.add_sealed_values(sealed, sha256, helm_sha256)?,
+    }
     writer.seal_config("release.json", b"{\"revision\": 3}")?;
     writer.seal_config("secrets.yaml", b"kind: List\n")?;
-    writer.seal_chart("opschain-2026.8.20.tgz", b"not really a chart")?;
+    let chart = recipients.seal(b"not really a chart").unwrap();
+    writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &Hashed::of(chart))?;
     let base = cut(&content.base, 8_000);
     let wal = cut(&content.wal, 1_500_000);
     for index in 0..base.len().max(wal.len()) {

@@ -1,6 +1,6 @@
 //! Making a bundle: killed, failed and disturbed at every step.
 
-use crate::host::{Host, VERSION};
+use crate::host::{Host, VERSION, command};
 
 fn steps() -> Vec<&'static str> {
     dr::ops::create::step_names(dr::settings::Quiesce::Brief)
@@ -42,6 +42,29 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
         assert_eq!(host.replicas(), before, "failed at {step}");
         assert_eq!(host.runs()[0].1, "put back", "failed at {step}");
     }
+}
+
+/// What a schedule in the cluster would hold: public keys and a signing key.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_host_without_a_private_key_makes_a_bundle_that_opens_elsewhere() {
+    let host = Host::new("no-key");
+    let values = std::fs::read(host.deploy(VERSION)).unwrap();
+    let elsewhere = host.home.path().join("elsewhere.txt");
+    std::fs::rename(host.setting("keys", "identity"), &elsewhere).unwrap();
+    let settings = host.home.path().join(".config/dr/dr.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("identity")).collect();
+    assert!(without.len() < text.lines().count(), "{text}");
+    std::fs::write(&settings, without.join("\n")).unwrap();
+
+    let bundle = host.bundle(&[]);
+    host.dr(["bundle", "verify"]).ok();
+    host.dr(["bundle", "verify", "--decrypt"]).fails(10, &["keys.identity"]);
+    let (bundle, identity) = (bundle.to_str().unwrap(), elsewhere.to_str().unwrap());
+    host.dr(["bundle", "verify", bundle, "--decrypt", "--identity", identity]).ok();
+    let sealed = command("tar").args(["-xOf", bundle, "config/values.yaml.age"]);
+    assert_eq!(sealed.pipe_to(&["age", "-d", "-i", identity]), values, "the exact bytes");
 }
 
 #[test]

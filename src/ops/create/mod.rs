@@ -2,6 +2,8 @@
 //!
 //! Whatever fails or dies, the writers get their replicas back: at once, or by the next `dr` that meets the open run.
 
+mod config;
+mod recognise;
 mod steps;
 
 use std::sync::Arc;
@@ -11,6 +13,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+pub(super) use config::{VaultedConfig, preserved};
+pub(super) use recognise::{Named, live_deployment, stored_digest};
+
 use super::helper::Hold;
 use super::look::{self, Live};
 use super::pump::Pump;
@@ -19,7 +24,7 @@ use crate::agent::protocol::BackupDone;
 use crate::bundle::{BundleId, OutOfScope, Verified, Writer};
 use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
-use crate::crypt::{Identities, Recipients, Signer};
+use crate::crypt::{Recipients, Signer};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outputs, Policy, Step};
 use crate::postgres::Lsn;
@@ -94,11 +99,10 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     let recipients = open::recipients(settings)?;
     let store = open::store(settings)?;
     open::signer(settings)?;
-    let identities = open::identities(settings, None)?;
     let cluster = open::cluster(settings).await?;
     let quiesce = asked.quiesce.unwrap_or(settings.bundle.quiesce);
 
-    let live = look::look(settings, &cluster, &identities).await?;
+    let live = look::look(settings, &cluster).await?;
     let mut warnings = live.warnings.clone();
     look::refuse_running_work(&live, quiesce, &mut warnings)?;
     if recipients.count() < 2 {
@@ -145,7 +149,6 @@ struct Work {
 
 struct Keys {
     recipients: Recipients,
-    identities: Identities,
     signer: Signer,
 }
 
@@ -175,11 +178,7 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
     let cluster = open::cluster(&settings).await?;
     let install = (settings.install.namespace.as_str(), settings.install.release.as_str());
     let begun = ctx.begun(VERB, install, cluster.identity().await?, &plan)?;
-    let keys = Keys {
-        recipients: open::recipients(&settings)?,
-        identities: open::identities(&settings, None)?,
-        signer: open::signer(&settings)?,
-    };
+    let keys = Keys { recipients: open::recipients(&settings)?, signer: open::signer(&settings)? };
     let work = Work {
         store: open::store(&settings)?,
         ctx: ctx.clone(),

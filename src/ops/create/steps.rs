@@ -124,7 +124,7 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
     let keys = work.keys()?;
     let id: BundleId = outputs.get("name")?;
     let created = id.created().ok_or_else(|| CommandError::new(Exit::Failure, "the bundle's name has no date"))?;
-    let config = look::config(&work.settings, &work.cluster, &work.plan.live, &keys.identities).await?;
+    let config = look::config(&work.settings, &work.cluster, &work.plan.live, &keys.recipients).await?;
     let header = Header {
         format: bundle::FORMAT,
         created,
@@ -148,13 +148,10 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
         id,
     };
     let mut writer = Writer::create(&*work.store, header, keys.recipients.clone())?;
-    writer.seal_config("values.yaml", &config.values)?;
+    config.vaulted.add_values(&mut writer)?;
     writer.seal_config("release.json", &config.release.to_bytes()?)?;
     writer.seal_config("secrets.yaml", &config.secrets)?;
-    for (layer, bytes) in config.release.layers.iter().zip(&config.layers) {
-        writer.seal_config(&layer.file, bytes)?;
-    }
-    writer.seal_chart(&config.chart_file, &config.chart)?;
+    config.vaulted.add_layers_and_chart(&mut writer, &config.release.chart)?;
     writer.durable()?;
     let token = writer.token();
     work.hands.lock().await.writer = Some(writer);

@@ -2,7 +2,7 @@
 
 use crate::helm::Revision;
 use crate::ops::Ctx;
-use crate::vault::{Deployment, DeploymentId};
+use crate::vault::{Deployment, DeploymentId, How};
 
 /// What `dr` has helm say of a revision. A failed one has helm's error in its place.
 pub(super) fn description(id: &DeploymentId) -> String {
@@ -11,6 +11,20 @@ pub(super) fn description(id: &DeploymentId) -> String {
 
 pub(in crate::ops) fn names(revision: &Revision, id: &DeploymentId) -> bool {
     revision.description == description(id)
+}
+
+/// Whether the revision is this deployment: by the name in helm's description. A restore and an import leave other words
+/// there, so they are known by helm's number, as long as that revision is not younger than what was written down: after
+/// a new installation the numbers begin anew.
+pub(in crate::ops) fn is_of(revision: &Revision, deployment: &Deployment) -> bool {
+    let known =
+        deployment.outcome.as_ref().map_or(deployment.record.at, |outcome| outcome.at.max(deployment.record.at));
+    let numbered = || {
+        matches!(deployment.record.how, How::Restore | How::Import)
+            && deployment.revision() == Some(revision.revision)
+            && revision.updated.parse::<jiff::Timestamp>().is_ok_and(|updated| updated <= known)
+    };
+    names(revision, deployment.id()) || numbered()
 }
 
 /// The deployment that is live: the one that helm's deployed revision names; else the newest that went live.

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 pub use before::Source as LiveSource;
 pub use layers::{Found, GivenLayer};
-pub(super) use live::names;
+pub(super) use live::{is_of, names};
 pub use order::Upgrade;
 pub use preview::preview;
 pub use stuck::{Process, Stuck};

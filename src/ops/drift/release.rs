@@ -2,9 +2,9 @@
 
 use super::cause::Cause;
 use crate::helm::Revision;
-use crate::ops::deploy::names;
+use crate::ops::deploy::{is_of, names};
 use crate::values::Scrubber;
-use crate::vault::{Deployment, How};
+use crate::vault::Deployment;
 
 /// The longest that is quoted of helm's words.
 const LONGEST: usize = 300;
@@ -72,20 +72,6 @@ pub(super) fn judge<'a>(deployments: &'a [Deployment], history: &'a [Revision], 
     judged
 }
 
-/// Whether the revision is this deployment: by the name in helm's description. A restore and an import leave other words
-/// there, so they are known by helm's number, as long as that revision is not younger than what was written down: after
-/// a new installation the numbers begin anew.
-fn is_of(revision: &Revision, deployment: &Deployment) -> bool {
-    let known =
-        deployment.outcome.as_ref().map_or(deployment.record.at, |outcome| outcome.at.max(deployment.record.at));
-    let numbered = || {
-        matches!(deployment.record.how, How::Restore | How::Import)
-            && deployment.revision() == Some(revision.revision)
-            && revision.updated.parse::<jiff::Timestamp>().is_ok_and(|updated| updated <= known)
-    };
-    names(revision, deployment.id()) || numbered()
-}
-
 /// A failed revision has helm's error in the place of `dr`'s name; so it is known by its number.
 fn is_failure_of_ours(deployments: &[Deployment], newest: &Revision) -> bool {
     deployments.iter().any(|deployment| deployment.revision() == Some(newest.revision) && !deployment.is_deployed())
@@ -119,6 +105,7 @@ pub(super) fn rolled_back_to(revision: &Revision) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::How;
     use serde_json::json;
 
     const OLD: &str = "20260820T100000Z-000001";

@@ -8,6 +8,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::deploy::GivenLayer;
 use crate::ops::release::Release;
 use crate::values::overlay::{self, LayerKind, OverlayError};
+use crate::vault;
 
 /// The key of the version that is to run, as `--set` takes it.
 pub(super) const VERSION: &str = "env.OPSCHAIN_VERSION";
@@ -24,9 +25,16 @@ pub(super) fn deployed(
     version: Option<&str>,
 ) -> Result<Vec<GivenLayer>> {
     let release = Release::parse(&reader.open_member("config/release.json.age", identities)?)?;
+    let as_vaulted = release.layers.is_empty();
     let mut layers = Vec::new();
-    for layer in release.layers {
-        let bytes = reader.open_member(&format!("config/{}.age", layer.file), identities)?;
+    for (place, layer) in release.sealed_layers.into_iter().chain(release.layers).enumerate() {
+        let mut bytes = reader.open_member(&format!("config/{}.age", layer.file), identities)?;
+        if as_vaulted {
+            bytes = vault::given_content(place, layer.kind, bytes).ok_or_else(|| {
+                CommandError::new(Exit::Damaged, format!("config/{} of the bundle has no line of digits", layer.file))
+                    .hint("Take another copy of this bundle, or an older one: `dr bundle list`.")
+            })?;
+        }
         layers.push(GivenLayer { kind: layer.kind, name: layer.name, bytes });
     }
     laid(values, layers, version)

@@ -5,8 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::finding::{Finding, finding};
-use super::known::{Facts, Shape};
+use super::{Facts, Finding, Shape, finding};
 use crate::redact::{COMMON, Why};
 use crate::yaml::{Kind, Node, Path, Tree, Value};
 
