@@ -92,8 +92,6 @@ pub const SERVER_FACTS: &str = "select json_build_object(\
     'in_recovery', pg_is_in_recovery(), \
     'system_identifier', (select system_identifier::text from pg_control_system()), \
     'wal_segment_bytes', pg_size_bytes(current_setting('wal_segment_size')), \
-    'data_bytes', (select coalesce(sum(pg_database_size(oid)), 0)::bigint from pg_database \
-        where has_database_privilege(oid, 'connect')), \
     'tablespaces', (select coalesce(json_agg(spcname), '[]') from pg_tablespace \
         where spcname not in ('pg_default', 'pg_global')))";
 
@@ -108,8 +106,6 @@ pub struct ServerFacts {
     pub system_identifier: String,
     /// The size of a WAL segment.
     pub wal_segment_bytes: u64,
-    /// The size of all databases that the role may connect to, in bytes.
-    pub data_bytes: u64,
     /// Tablespaces besides PostgreSQL's own two.
     pub tablespaces: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! A reader that takes pieces of any length, so that bytes can be checked, written and passed on while they come.
 
-use super::{BLOCK, Block, header_in, is_inside, padding};
+use super::header::{BLOCK, Block, header_in, is_inside, padding};
 
 /// A tar entry's name and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,8 +200,8 @@ fn at_most(bytes: &[u8], left: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{END, file_header};
     use super::*;
+    use crate::ustar::{END, file_header};
 
     #[derive(Default)]
     struct Seen {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Agent, Result, TransportError};
+use super::agent::Agent;
+use super::error::{Result, TransportError};
 use crate::agent::protocol::{
     BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Envelope, PartTotals, Reply, Request,
 };

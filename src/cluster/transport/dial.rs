@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, AttachParams, AttachedProcess};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 
-use super::super::error::innermost;
-use super::super::pod::{AGENT, SOCKET};
+use crate::cluster::error::innermost;
+use crate::cluster::pod::{AGENT, SOCKET};
 
 /// The library's own buffers are 1 KiB, which makes every kilobyte a wake-up.
 const BUFFER: usize = 1 << 20;

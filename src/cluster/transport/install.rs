@@ -8,9 +8,11 @@ use kube::api::{Api, AttachParams};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::error::innermost;
-use super::super::pod::AGENT;
-use super::{Agent, ExecDial, Patience, Result, TransportError};
+use super::agent::{Agent, Patience};
+use super::dial::ExecDial;
+use super::error::{Result, TransportError};
+use crate::cluster::error::innermost;
+use crate::cluster::pod::AGENT;
 use crate::event::Events;
 use crate::wire::Limits;
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Agent, Result, TransportError};
+use super::agent::Agent;
+use super::error::{Result, TransportError};
 use crate::agent::protocol::{BackupPart, Digest, Reply, Request, StageChunkHead, StageReport, StageRequest};
 
 /// One chunk to be staged, opened from its age file: the identity never enters the pod.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::BaseBackupError;
+use super::error::BaseBackupError;
 use crate::postgres::manifest::{self, ManifestFile};
 use crate::postgres::{BackupLabel, BackupManifest, control, label};
 use crate::ustar::{TarEntry, TarSink};

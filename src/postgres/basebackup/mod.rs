@@ -2,85 +2,9 @@
 //! of any length: when a backup is made, when a bundle is verified, and when it is restored.
 
 mod base;
+mod error;
 mod wal;
 
 pub use base::{BaseBackup, BaseCheck};
+pub use error::BaseBackupError;
 pub use wal::{WalCheck, WalSpan};
-
-use super::control;
-use super::label::BadLabel;
-use super::lsn::Lsn;
-use super::manifest::ManifestError;
-use super::wal::{WalError, WalSegment};
-use crate::ustar::TarError;
-
-/// The first thing that is wrong with a base backup.
-#[derive(Debug, thiserror::Error)]
-pub enum BaseBackupError {
-    /// A tar is not whole, or holds what PostgreSQL does not write.
-    #[error(transparent)]
-    Tar(#[from] TarError),
-    /// PostgreSQL's manifest cannot be used.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The label cannot be used.
-    #[error(transparent)]
-    Label(#[from] BadLabel),
-    /// A file is missing, extra or not the one that the manifest lists.
-    #[error("{path} {what}")]
-    File {
-        /// Its path below the data directory.
-        path: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// Two files of the backup contradict each other.
-    #[error("{0}")]
-    Contradiction(String),
-    /// The backup has a tablespace of its own.
-    #[error("{0}: the backup has a tablespace of its own")]
-    Tablespace(String),
-    /// The server that it is from was a standby.
-    #[error("the backup was made from a standby")]
-    Standby,
-    /// It is of another database than it should be.
-    #[error("the data is of database {found}, not {expected}")]
-    OtherDatabase {
-        /// The system identifier in its control file.
-        found: u64,
-        /// The one that was expected.
-        expected: u64,
-    },
-    /// A WAL file is not what its name says.
-    #[error(transparent)]
-    Segment(#[from] WalError),
-    /// The WAL holds what is no WAL, or a segment twice.
-    #[error("pg_wal.tar holds {name}, {what}")]
-    WalFile {
-        /// The file.
-        name: String,
-        /// Why it may not be there.
-        what: &'static str,
-    },
-    /// A segment that recovery would read is not there.
-    #[error("WAL segment {0} is missing from pg_wal.tar")]
-    MissingWal(WalSegment),
-    /// The WAL would end before the database is consistent.
-    #[error("WAL up to {until} is wanted, the base backup needs {end}")]
-    ShortWal {
-        /// How far it is to go.
-        until: Lsn,
-        /// How far recovery must go.
-        end: Lsn,
-    },
-}
-
-impl BaseBackupError {
-    fn file(path: &str, what: impl Into<String>) -> Self {
-        Self::File { path: path.to_owned(), what: what.into() }
-    }
-
-    fn no_control() -> Self {
-        Self::file(control::NAME, "is missing or too short")
-    }
-}

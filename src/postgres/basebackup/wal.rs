@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::BaseBackupError;
+use super::error::BaseBackupError;
 use crate::postgres::{BackupManifest, Lsn, WalSegment, wal};
 use crate::ustar::{TarEntry, TarSink};
 

@@ -1,0 +1,225 @@
+//! The link to the agent in a pod, and the sessions under it.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use super::dial::{AgentSession, Dial, DialError};
+use super::error::{Result, TransportError};
+use crate::agent::protocol::{Envelope, PodFacts, Reply, Request, SwapReport, SwapRequest};
+use crate::event::{Event, Events};
+use crate::wire::{Conduit, Decoder, FrameKind, Limits, Link, LinkError, Message};
+
+/// How long a broken stream is tried to be taken up again.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Without any session for so long, the stream is given up.
+    pub outage: Duration,
+    /// The first pause between two attempts; it doubles up to `longest_pause`.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            outage: Duration::from_secs(180),
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A session that lasted so long was a good one, whatever it carried.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// A link to the agent in a helper pod. Dropping it ends the sessions; the agent ends itself when nobody comes back.
+pub struct Agent {
+    pub(super) conduit: Conduit,
+    events: Events,
+    pub(super) peer: String,
+    id: u64,
+    pub(super) unfinished: Option<&'static str>,
+    keeper: JoinHandle<()>,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Agent {
+    /// Attaches over whatever `dial` opens, as a new process of `run`: an agent that still works for an earlier one
+    /// gives that up.
+    pub fn over(dial: impl Dial, run: &str, limits: Limits, patience: Patience, events: Events) -> Self {
+        let name = format!("{:032x}", rand::random::<u128>());
+        let conduit = Conduit::new(Link::new(run, name, limits));
+        let peer = dial.describe();
+        let keeper = tokio::spawn(keep(conduit.clone(), dial, patience, events.clone()));
+        Self { conduit, events, peer, id: 0, unfinished: None, keeper }
+    }
+
+    /// What the pod and its volume look like.
+    ///
+    /// # Errors
+    /// The agent's, or the link's.
+    pub async fn facts(&mut self) -> Result<PodFacts> {
+        match self.ask(Request::Facts).await? {
+            Reply::Facts(facts) => Ok(*facts),
+            _ => Err(self.odd()),
+        }
+    }
+
+    /// Puts the stage in the place of the data directory. Safe to repeat: it goes on from whatever is there.
+    ///
+    /// # Errors
+    /// The agent's, or the link's.
+    pub async fn swap(&mut self, request: SwapRequest) -> Result<SwapReport> {
+        match self.ask(Request::Swap(request)).await? {
+            Reply::Swapped(report) => Ok(report),
+            _ => Err(self.odd()),
+        }
+    }
+
+    /// Undoes a swap. Returns whether there was anything to undo. Safe to repeat.
+    ///
+    /// # Errors
+    /// The agent's, or the link's.
+    pub async fn put_back(&mut self) -> Result<bool> {
+        match self.ask(Request::PutBack).await? {
+            Reply::Undone { moved } => Ok(moved),
+            _ => Err(self.odd()),
+        }
+    }
+
+    /// Ends the agent, and with it the pod's main process.
+    ///
+    /// # Errors
+    /// The link's, when it cannot be said any more.
+    pub async fn finish(mut self) -> Result<()> {
+        let id = self.say(Request::Finish).await?;
+        match self.answer(id).await? {
+            Reply::Finished => {
+                // The agent waits for this acknowledgement; it is polite to let it out, and no matter if it is lost.
+                let trailer = async { while self.message().await.is_ok_and(|m| m.kind != FrameKind::Trailer) {} };
+                let _ = tokio::time::timeout(Duration::from_secs(2), trailer).await;
+                self.conduit.close(LinkError::Ended("it is done".into()));
+                let _ = tokio::time::timeout(Duration::from_secs(2), &mut self.keeper).await;
+                Ok(())
+            }
+            _ => Err(self.odd()),
+        }
+    }
+
+    async fn ask(&mut self, request: Request) -> Result<Reply> {
+        let id = self.say(request).await?;
+        self.answer(id).await
+    }
+
+    /// Sends a request under a new number.
+    pub(super) async fn say(&mut self, request: Request) -> Result<u64> {
+        if let Some(what) = self.unfinished {
+            return Err(TransportError::Unfinished(what));
+        }
+        self.id += 1;
+        self.say_in(self.id, request).await?;
+        Ok(self.id)
+    }
+
+    /// Sends a request that belongs to the one numbered `id`.
+    pub(super) async fn say_in(&self, id: u64, request: Request) -> Result<u64> {
+        let json = serde_json::to_vec(&Envelope { id, body: request })
+            .map_err(|error| TransportError::Damaged(format!("write a request: {error}")))?;
+        self.conduit.send_control(json).await.map_err(|source| self.broken(source))
+    }
+
+    /// The next answer to request `id` that is no line of a log. May be dropped at any point without losing one.
+    pub(super) async fn answer(&self, id: u64) -> Result<Reply> {
+        loop {
+            let message = self.message().await?;
+            if message.kind == FrameKind::Control
+                && let Some(reply) = self.reply(id, &message)?
+            {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The next message; it counts as durable at once.
+    async fn message(&self) -> Result<Message> {
+        let message = self.conduit.receive().await.map_err(|source| self.broken(source))?;
+        self.conduit.durable(message.sequence);
+        Ok(message)
+    }
+
+    /// Reads a control message. `None` for a line of a log, which is passed on, and for what belongs to another
+    /// request.
+    pub(super) fn reply(&self, id: u64, message: &Message) -> Result<Option<Reply>> {
+        let envelope: Envelope<Reply> = serde_json::from_slice(&message.payload)
+            .map_err(|error| TransportError::Damaged(format!("{} answers oddly: {error}", self.peer)))?;
+        match envelope.body {
+            Reply::Log { source, line } => {
+                self.events.emit(Event::Log { source, line });
+                Ok(None)
+            }
+            _ if envelope.id != id => Ok(None),
+            Reply::Failed(failure) => Err(TransportError::Agent { peer: self.peer.clone(), failure }),
+            reply => Ok(Some(reply)),
+        }
+    }
+
+    pub(super) fn odd(&self) -> TransportError {
+        TransportError::Damaged(format!("{} gave the answer to another question", self.peer))
+    }
+
+    pub(super) fn broken(&self, source: LinkError) -> TransportError {
+        TransportError::Link { peer: self.peer.clone(), source }
+    }
+}
+
+/// Keeps a session under the link until the link is at an end.
+async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Events) {
+    let mut good_until = Instant::now();
+    let mut pause = patience.first_pause;
+    let mut ever = false;
+    loop {
+        let last = match dial.dial().await {
+            Ok(session) => {
+                let (before, began) = (conduit.progress(), Instant::now());
+                let AgentSession { reader, writer, words, keep } = session;
+                let error = conduit.session(reader, writer, Decoder::default()).await;
+                drop(keep);
+                if conduit.closed().is_some() {
+                    return;
+                }
+                let moved = conduit.progress() != before;
+                ever |= moved;
+                if moved || began.elapsed() > GOOD_SESSION {
+                    (good_until, pause) = (Instant::now(), patience.first_pause);
+                }
+                match words.last() {
+                    Some(words) => format!("{error}: {words}"),
+                    None => error.to_string(),
+                }
+            }
+            Err(DialError { message, permanent: true }) => {
+                let seconds = good_until.elapsed().as_secs();
+                conduit.close(LinkError::GivenUp { seconds, last: message });
+                return;
+            }
+            Err(DialError { message, .. }) => message,
+        };
+        if good_until.elapsed() > patience.outage {
+            conduit.close(LinkError::GivenUp { seconds: good_until.elapsed().as_secs(), last });
+            return;
+        }
+        // The first sessions come while the agent is still starting; that they fail is no news.
+        if ever {
+            events.warn(format!("the session with {} broke and is taken up again: {last}", dial.describe()), None);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(patience.longest_pause);
+    }
+}
