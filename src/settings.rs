@@ -4,14 +4,10 @@
 //! `--settings` or `DR_SETTINGS`, else `dr.toml` in the user's configuration folder. Unknown keys are refused with
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
-mod keyring;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-pub use keyring::{Asker, Keyring, Passphrase, Wanted};
 
 use crate::error::{CommandError, Exit, Result};
 
@@ -35,10 +31,6 @@ pub struct Settings {
     pub helm: HelmSettings,
     /// What a deployment minds.
     pub deploy: DeploySettings,
-    /// No setting, but the handle on keys and on what is not to be shown, which goes wherever the settings go: whoever
-    /// opens keys, cluster or helm has them at hand.
-    #[serde(skip)]
-    pub keyring: Keyring,
     /// What to do about what differs from the vault.
     pub drift: DriftSettings,
 }
@@ -362,17 +354,17 @@ impl Settings {
             };
         }
     }
+}
 
-    /// The file's path if `key` is set.
-    ///
-    /// # Errors
-    /// [`Exit::Settings`], naming the key.
-    pub fn required<'a>(&self, value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
-        value.as_deref().ok_or_else(|| {
-            CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
-                .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
-        })
-    }
+/// The path of a setting that must be set; `key` is its name.
+///
+/// # Errors
+/// [`Exit::Settings`], naming the key.
+pub fn required<'a>(value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
+    value.as_deref().ok_or_else(|| {
+        CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
+            .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
+    })
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::keyring::Keyring;
 use crate::ops::{Ctx, recover};
-use crate::settings::{Install, Keyring, Settings};
+use crate::settings::{Install, Settings};
 use crate::ui::{self, Color, Output, OutputOptions, Ui};
 use crate::values::Secrets;
 
@@ -221,15 +222,11 @@ fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
         install.release = global.release.clone().unwrap_or_else(|| install.release.clone());
         install.context = global.context.clone().or_else(|| install.context.clone());
     };
-    let settings = Settings::read(&settings_path, home.as_deref()).map(|mut settings| {
-        flags(&mut settings.install);
-        settings
-    });
+    let settings = Settings::read(&settings_path, home.as_deref());
     let runs = under_home("XDG_STATE_HOME", ".local/state").join("runs");
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut ctx = Ctx::new(settings_path, settings, runs, home, format!("{user}@{host}"));
-    flags(&mut ctx.install);
+    let mut ctx = Ctx::new(settings_path, settings, flags, runs, home, format!("{user}@{host}"));
     ctx.events = ui.events();
     let asker = passphrase::asker(ui.clone(), global.passphrase_file, ctx.cancel.clone());
     Ok(ctx.with_keyring(Keyring::new(secrets, asker)))

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
-use crate::settings::{Asker, Passphrase, Wanted};
+use crate::ops::keyring::{Asker, Passphrase, Wanted};
 use crate::ui::{Typed, Ui};
 
 /// More is no passphrase.

@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn ctx(runs: &Path) -> Ctx {
-        Ctx::new("dr.toml".into(), Ok(Default::default()), runs.into(), None, "op@host".into())
+        Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, runs.into(), None, "op@host".into())
     }
 
     #[tokio::test]

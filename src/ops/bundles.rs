@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{Ctx, open};
+use super::Ctx;
 use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
-use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader};
+use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, Trust};
 use crate::error::{CommandError, Exit, Result};
 use crate::store;
 
@@ -32,7 +32,7 @@ struct FoundBundle {
 /// # Errors
 /// The store cannot be listed. A bundle that cannot be read is a row with the reason.
 pub fn list(ctx: &Ctx) -> Result<ListReport> {
-    let store = open::store(ctx.settings()?)?;
+    let store = ctx.store()?;
     Ok(ListReport::new(&Catalog::read(&*store)?))
 }
 
@@ -55,7 +55,7 @@ pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) 
     let name = found.reader.header().id.to_string();
     let took = || begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     let (report, depth) = if decrypt {
-        let identities = open::identities(&open::settings_or_defaults(ctx)?, identity)?;
+        let identities = ctx.identities_of(identity)?;
         let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
         (VerifyReport::plain(&name, proof, took()), Depth::Plain)
     } else {
@@ -79,15 +79,13 @@ pub fn reader(ctx: &Ctx, which: &Which) -> Result<Reader> {
 }
 
 fn find(ctx: &Ctx, which: &Which) -> Result<FoundBundle> {
-    let file = which.bundle.as_deref().map(open::bundle_file).transpose()?.flatten();
-    // A file needs no settings; the store is known by them.
-    let settings = if file.is_some() { open::settings_or_defaults(ctx)? } else { ctx.settings()?.clone() };
-    let trust = open::trust(&settings, which.trusted_signers.as_deref(), which.any_signer)?;
+    let file = which.bundle.as_deref().map(bundle_file).transpose()?.flatten();
+    let trust = ctx.trust(which.trusted_signers.as_deref(), which.any_signer)?;
     if let Some(path) = file {
         let reference = BundleReference::File { path };
-        return Ok(FoundBundle { reader: open::bundle(&reference, &trust)?, reference, proof: None });
+        return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, proof: None });
     }
-    let store = open::store(&settings)?;
+    let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     let entry = pick(&catalog, which.bundle.as_deref())?;
     let reader = entry.open(&*store, &trust)?;
@@ -101,5 +99,34 @@ fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry
             CommandError::new(Exit::NotFound, format!("store {} has no bundle", catalog.store))
                 .hint("`dr bundle create` makes one.")
         }),
+    }
+}
+
+/// The bundle of a file, if the words name one: a path, or a file of the working folder.
+///
+/// # Errors
+/// [`Exit::NotFound`] for a path with nothing there.
+pub fn bundle_file(text: &str) -> Result<Option<PathBuf>> {
+    let path = Path::new(text);
+    if !text.contains('/') && !path.is_file() {
+        return Ok(None);
+    }
+    let absolute = std::path::absolute(path)
+        .map_err(|e| CommandError::new(Exit::NotFound, format!("bundle file {text}")).because(e))?;
+    if !absolute.is_file() {
+        return Err(CommandError::new(Exit::NotFound, format!("there is no bundle file {}", absolute.display()))
+            .hint("A name without a slash is looked up in the store: `dr bundle list` shows them."));
+    }
+    Ok(Some(absolute))
+}
+
+/// The bundle that a plan or a journal names.
+///
+/// # Errors
+/// It is not there, or not to be believed.
+pub fn open(reference: &BundleReference, trust: &Trust) -> Result<Reader> {
+    match reference {
+        BundleReference::Stored { store, id } => Ok(Reader::open_in(&*store::open_at(store)?, id, trust)?),
+        BundleReference::File { path } => Ok(Reader::open(store::open_file(path)?, trust)?),
     }
 }

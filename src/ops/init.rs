@@ -15,7 +15,8 @@ use super::Ctx;
 use crate::crypt::sign::{Signer, TrustedSigners};
 use crate::crypt::{Identities, Recipients};
 use crate::error::{CommandError, Exit, Result};
-use crate::settings::{Install, Keyring, Settings};
+use crate::ops::keyring::Keyring;
+use crate::settings::{Install, Settings};
 use crate::vault::{CommitSigner, Vault, VaultError};
 
 const TEMPLATE: &str = include_str!("../../templates/dr.toml");
@@ -88,7 +89,7 @@ struct Places {
 
 /// The settings file with every key, as `init` would write it for `install`.
 pub fn settings_text(ctx: &Ctx, wish: &Wish) -> Result<String> {
-    render(&ctx.install, &places(ctx, None, wish), &["age1...".to_owned()])
+    render(ctx.install(), &places(ctx, None, wish), &["age1...".to_owned()])
 }
 
 /// Makes what is missing.
@@ -113,7 +114,7 @@ pub fn init(ctx: &Ctx, wish: &Wish) -> Result<Initialised> {
     folder(&mut work, &places.store)?;
     let known: Vec<String> = recipients.clone();
     work.make("settings", &ctx.settings_path, ctx.settings_path.exists(), || {
-        let text = render(&ctx.install, &places, &known)?;
+        let text = render(ctx.install(), &places, &known)?;
         write_new(&ctx.settings_path, 0o600, text.as_bytes())
     })?;
     let mut warnings = warnings(there.as_ref(), &recipients, &wish.recipients, &places);
@@ -367,7 +368,7 @@ mod tests {
     fn ctx(folder: &Path) -> Ctx {
         let settings_path = folder.join("config/dr.toml");
         let settings = Settings::read(&settings_path, None);
-        Ctx::new(settings_path, settings, folder.join("runs"), None, "op@host".into())
+        Ctx::new(settings_path, settings, |_| {}, folder.join("runs"), None, "op@host".into())
     }
 
     fn wish(folder: &Path) -> Wish {

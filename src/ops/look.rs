@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::Ctx;
 use super::create::{Named, VaultedConfig, live_deployment, preserved, stored_digest};
-use super::open;
 use super::quiesce::{self, Recorded};
 use super::release::{self, Release};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
@@ -81,16 +81,16 @@ impl Live {
 /// # Errors
 /// The first thing for which a bundle would be worthless: a replica cluster, a database that is not healthy, a release
 /// that the vault does not know or that differs from it.
-pub async fn look(settings: &Settings, cluster: &Cluster) -> Result<Live> {
-    let database = primary_database(settings, cluster).await?;
+pub async fn look(ctx: &Ctx) -> Result<Live> {
+    let cluster = ctx.cluster().await?;
+    let database = primary_database(ctx.settings()?, cluster).await?;
     let operator = cluster.operator().await?;
     let primary = cluster.primary_pod(&database.name).await?.metadata.name.unwrap_or_default();
     let facts = cluster.database_facts(&primary).await?;
     if facts.in_recovery {
         return Err(replica(&database.name));
     }
-    let helm = open::helm(settings, &settings.install.namespace).await?;
-    let (deployment, revision, values) = recognised(settings, &helm).await?;
+    let (deployment, revision, values) = recognised(ctx).await?;
     let replicas = quiesce::read(cluster).await?;
     let working = cluster.working_pods(WORKING_PODS).await?;
     Ok(Live {
@@ -140,9 +140,10 @@ fn replica(name: &str) -> CommandError {
 }
 
 /// The deployment that is live, its revision, and what Helm has stored of its values. No key is needed.
-async fn recognised(settings: &Settings, helm: &Helm) -> Result<(Deployment, u32, serde_json::Value)> {
-    let Install { namespace, release, .. } = &settings.install;
-    let known = open::vault(settings)?.deployments(&open::vault_install(settings))?;
+async fn recognised(ctx: &Ctx) -> Result<(Deployment, u32, serde_json::Value)> {
+    let Install { namespace, release, .. } = ctx.install();
+    let helm = ctx.helm().await?;
+    let known = ctx.vault()?.deployments(&ctx.vault_install())?;
     let newest = helm.newest(release).await?;
     let (live, revision) = live_deployment(&Named { release, namespace }, newest.as_ref(), &known)?;
     let stored = stored_values(helm, release, revision).await?;
@@ -232,16 +233,16 @@ pub struct Config {
 ///
 /// # Errors
 /// Something else is live by now; the vault has no chart, or has sealed it to others; Secrets may not be read.
-pub async fn config(settings: &Settings, cluster: &Cluster, live: &Live, recipients: &Recipients) -> Result<Config> {
-    let vault = open::vault(settings)?;
-    let deployment = vault.resolve(&open::vault_install(settings), &live.deployment)?;
-    let helm = open::helm(settings, &settings.install.namespace).await?;
-    let stored = stored_values(&helm, &settings.install.release, live.revision).await?;
-    let vaulted = VaultedConfig::gather(&vault, &deployment, &stored, recipients)?;
+pub async fn config(ctx: &Ctx, live: &Live, recipients: &Recipients) -> Result<Config> {
+    let (vault, cluster) = (ctx.vault()?, ctx.cluster().await?);
+    let deployment = vault.resolve(&ctx.vault_install(), &live.deployment)?;
+    let helm = ctx.helm().await?;
+    let stored = stored_values(helm, &ctx.install().release, live.revision).await?;
+    let vaulted = VaultedConfig::gather(vault, &deployment, &stored, recipients)?;
     let kept = cluster.kept(&preserved(&stored)).await?;
     let release = Release {
-        release: settings.install.release.clone(),
-        namespace: settings.install.namespace.clone(),
+        release: ctx.install().release.clone(),
+        namespace: ctx.install().namespace.clone(),
         revision: live.revision,
         chart: live.chart.clone(),
         chart_sha256: deployment.record.chart_archive.as_ref().map(|sealed| sealed.sha256.clone()).unwrap_or_default(),

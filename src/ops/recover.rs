@@ -1,6 +1,6 @@
 //! Putting back what dead runs have left: the first thing that a verb with a cluster does.
 
-use super::{Ctx, create, open};
+use super::{Ctx, create};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal;
 
@@ -37,8 +37,7 @@ pub async fn dead_creates(ctx: &Ctx) -> Result<()> {
 pub async fn put_back(ctx: &Ctx, id: &str) -> Result<()> {
     let (_, run) = journal::open_run(&ctx.runs, id)?;
     let begun = run.replay.begun;
-    let settings = ctx.settings()?;
-    let cluster = open::cluster(settings).await?;
+    let cluster = ctx.cluster().await?;
     if cluster.identity().await? != begun.cluster_uid {
         return Err(CommandError::new(
             Exit::Resume,
@@ -47,5 +46,5 @@ pub async fn put_back(ctx: &Ctx, id: &str) -> Result<()> {
         .hint("Name the kubeconfig context of that cluster with --context."));
     }
     ctx.events.note(format!("Run {id} died on its way. Putting back what it had changed."));
-    create::put_back(ctx, settings, &cluster, id).await
+    create::put_back(ctx, cluster, id).await
 }

@@ -77,7 +77,7 @@ impl App {
     async fn connect(ctx: &Ctx) -> Result<Self> {
         let settings = ctx.settings()?;
         let install = &settings.install;
-        let cluster = super::open::cluster(settings).await?;
+        let cluster = ctx.cluster().await?.clone();
         Ok(Self {
             cluster,
             names: Names::default(),

@@ -24,18 +24,10 @@ pub struct Secrets(Arc<Inner>);
 struct Inner {
     scrubber: RwLock<Scrubber>,
     /// Documents not yet looked through.
-    pending: Mutex<Vec<Pending>>,
+    pending: Mutex<Vec<Zeroizing<Vec<u8>>>>,
     /// Digests of those that were, under a key of this process: what one reader takes down, another has read already.
     seen: Mutex<HashSet<u64>>,
     hashing: RandomState,
-}
-
-/// Gives documents when they are needed.
-type Source = Box<dyn FnOnce() -> Vec<Zeroizing<Vec<u8>>> + Send>;
-
-enum Pending {
-    Document(Zeroizing<Vec<u8>>),
-    Source(Source),
 }
 
 /// Never shows what it knows.
@@ -74,13 +66,8 @@ impl Secrets {
     /// document that cannot be read as YAML is looked through as text.
     pub fn learn_document(&self, bytes: &[u8]) {
         if bytes.len() <= LARGEST_DOCUMENT && !is_packed(bytes) {
-            self.pending().push(Pending::Document(Zeroizing::new(bytes.to_vec())));
+            self.pending().push(Zeroizing::new(bytes.to_vec()));
         }
-    }
-
-    /// Learns the documents that `source` gives, once something is to be said.
-    pub fn learn_later(&self, source: impl FnOnce() -> Vec<Zeroizing<Vec<u8>>> + Send + 'static) {
-        self.pending().push(Pending::Source(Box::new(source)));
     }
 
     /// The text with every known secret masked.
@@ -110,22 +97,12 @@ impl Secrets {
 
     /// Learns from the documents that were taken down.
     fn look_through(&self) {
-        // A source may itself open what adds to the list.
-        loop {
-            let pending = std::mem::take(&mut *self.pending());
-            if pending.is_empty() {
-                return;
-            }
-            let documents = pending.into_iter().flat_map(|pending| match pending {
-                Pending::Document(document) => vec![document],
-                Pending::Source(source) => source(),
+        let pending = std::mem::take(&mut *self.pending());
+        for document in pending.into_iter().filter(|document| self.first_time(document)) {
+            self.write(|scrubber| match Tree::parse(&document) {
+                Ok(tree) => scrubber.learn_tree(&tree),
+                Err(_) => scrubber.learn_inside(&document),
             });
-            for document in documents.filter(|document| self.first_time(document)) {
-                self.write(|scrubber| match Tree::parse(&document) {
-                    Ok(tree) => scrubber.learn_tree(&tree),
-                    Err(_) => scrubber.learn_inside(&document),
-                });
-            }
         }
     }
 
@@ -135,7 +112,7 @@ impl Secrets {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(digest)
     }
 
-    fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
+    fn pending(&self) -> MutexGuard<'_, Vec<Zeroizing<Vec<u8>>>> {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -170,21 +147,6 @@ mod tests {
             br#"{"kind":"List","items":[{"kind":"Secret","data":{"x":"SHVudGVyMw==","host":"ZGItcnc="}}]}"#,
         );
         assert_eq!(secrets.scrub("plain2hunter Hunter3 SHVudGVyMw== db-rw"), format!("{MASK} {MASK} {MASK} db-rw"));
-    }
-
-    #[test]
-    fn a_source_is_asked_once_and_only_when_something_is_said() {
-        let secrets = Secrets::default();
-        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
-        secrets.learn_later(move || {
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            vec![Zeroizing::new(b"password: hunter2hunter2\n".to_vec())]
-        });
-        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 0);
-        assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
-        assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
-        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 
     #[test]

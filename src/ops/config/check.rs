@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::verify::read_only;
 use crate::error::{Exit, Result};
-use crate::ops::{Ctx, open};
-use crate::settings::Settings;
+use crate::ops::Ctx;
 use crate::values::{Scrubber, Tree};
 use crate::vault::check::{Checked, Search, install_hook};
 
@@ -36,23 +34,22 @@ impl Checked {
 /// # Errors
 /// A path or the vault cannot be read.
 pub fn check(ctx: &Ctx, wish: &CheckWish) -> Result<Checked> {
-    let settings = open::settings_or_defaults(ctx)?;
     let place = || -> Result<PathBuf> {
         match wish.paths.first() {
             Some(path) => Ok(path.clone()),
-            None => Ok(read_only(&settings, None)?.path().to_owned()),
+            None => Ok(ctx.vault_to_read(None)?.path().to_owned()),
         }
     };
     if wish.install_hook {
         let hook = install_hook(&place()?, &hook_command(ctx, wish))?;
         return Ok(Checked { hook: Some(hook), ..Checked::default() });
     }
-    let scrubber = live_secrets(ctx, &settings);
+    let scrubber = live_secrets(ctx);
     let mut search = Search::new(scrubber.as_ref());
     if wish.staged {
         search.staged(&place()?, wish.index.as_deref())?;
     } else if wish.paths.is_empty() {
-        search.vault(&read_only(&settings, None)?)?;
+        search.vault(&ctx.vault_to_read(None)?)?;
     }
     for path in wish.paths.iter().filter(|_| !wish.staged) {
         search.path(path)?;
@@ -64,10 +61,10 @@ pub fn check(ctx: &Ctx, wish: &CheckWish) -> Result<Checked> {
 }
 
 /// The secrets of the live values of every install in the vault; nothing without an identity, which is said.
-fn live_secrets(ctx: &Ctx, settings: &Settings) -> Option<Scrubber> {
+fn live_secrets(ctx: &Ctx) -> Option<Scrubber> {
     let known = || -> Result<Option<Scrubber>> {
-        let Some(identities) = super::open_identities(settings)? else { return Ok(None) };
-        let vault = read_only(settings, None)?.snapshot()?;
+        let Some(identities) = ctx.identities_if_set()? else { return Ok(None) };
+        let vault = ctx.vault_to_read(None)?.snapshot()?;
         let mut scrubber = Scrubber::new(None);
         let mut installs: Vec<(String, String)> = Vec::new();
         for deployment in vault.every_deployment()?.iter().filter(|deployment| deployment.is_deployed()) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::when;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::opschain::Version;
 use crate::vault::{Deployment, Install};
 pub use summary::Changes;
@@ -76,10 +76,9 @@ pub struct Log {
 /// # Errors
 /// The vault cannot be read; a time, version or install that is none.
 pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
+    let vault = ctx.vault()?;
     let wanted = Wanted::read(ask)?;
-    let own = open::vault_install(settings);
+    let own = ctx.vault_install();
     let name = match &ask.install {
         Some(name) => name.clone(),
         None => install_name(&own),
@@ -102,8 +101,8 @@ pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
     let total = pairs.len();
     pairs.truncate(if ask.limit == 0 { total } else { ask.limit });
     // What is shown of the versions is counts and paths, so their secrets need not be learned.
-    let identities = super::open_identities(settings)?.map(|identities| identities.unwitnessed());
-    let changes = summary::of_pairs(&vault, identities.as_ref(), &pairs)?;
+    let identities = ctx.identities_if_set()?.map(|identities| identities.unwitnessed());
+    let changes = summary::of_pairs(vault, identities.as_ref(), &pairs)?;
     let lines = pairs.iter().zip(changes).map(|((deployment, _), changes)| {
         let record = &deployment.record;
         LogLine {

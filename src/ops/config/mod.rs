@@ -32,11 +32,9 @@ pub use record::{
 };
 pub use upgrade::{Target, UpgradeAsk, Upgraded, upgrade};
 
-use super::{Ctx, open};
-use crate::crypt::Identities;
+use super::Ctx;
 use crate::error::{CommandError, Exit, Result};
-use crate::settings::Settings;
-use crate::vault::{Deployment, Vault};
+use crate::vault::Deployment;
 
 /// Which deployment is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +46,8 @@ pub enum Which {
 }
 
 impl Which {
-    fn find(&self, vault: &Vault, settings: &Settings) -> Result<Deployment> {
-        let install = open::vault_install(settings);
+    fn find(&self, ctx: &Ctx) -> Result<Deployment> {
+        let (vault, install) = (ctx.vault()?, ctx.vault_install());
         Ok(match self {
             Self::Named(selector) => vault.resolve(&install, selector)?,
             Self::LiveAt(time) => vault.live_at(&install, time)?,
@@ -72,8 +70,7 @@ pub struct Shown {
 /// # Errors
 /// The selector fits none or several.
 pub fn show(ctx: &Ctx, which: &Which) -> Result<Shown> {
-    let settings = ctx.settings()?;
-    let deployment = which.find(&open::vault(settings)?, settings)?;
+    let deployment = which.find(ctx)?;
     Ok(Shown { state: deployment.state().into(), deployment })
 }
 
@@ -84,11 +81,9 @@ pub fn show(ctx: &Ctx, which: &Which) -> Result<Shown> {
 /// The selector fits none or several, there is no such layer, no identity opens them, or they are damaged.
 pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<Vec<u8>>> {
     let Some(place) = layer else { return open_values(ctx, which).map(|(_, bytes)| bytes) };
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
-    let deployment = which.find(&vault, settings)?;
+    let deployment = which.find(ctx)?;
     let count = deployment.record.layers.len();
-    let mut layers = vault.layers(&deployment, &open::identities(settings, None)?)?;
+    let mut layers = ctx.vault()?.layers(&deployment, &ctx.identities()?)?;
     if place >= count {
         let text = format!("deployment {} has no layer {place}: it has {count}", deployment.id());
         return Err(CommandError::new(Exit::NotFound, text)
@@ -99,16 +94,9 @@ pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<V
 
 /// The name of a deployment, and its values.
 fn open_values(ctx: &Ctx, which: &Which) -> Result<(String, Zeroizing<Vec<u8>>)> {
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
-    let deployment = which.find(&vault, settings)?;
-    let bytes = vault.values(&deployment, &open::identities(settings, None)?)?;
+    let deployment = which.find(ctx)?;
+    let bytes = ctx.vault()?.values(&deployment, &ctx.identities()?)?;
     Ok((deployment.id().to_string(), bytes))
-}
-
-/// The keys of this host, where it has some.
-pub(in crate::ops) fn open_identities(settings: &Settings) -> Result<Option<Identities>> {
-    settings.keys.identity.as_ref().map(|_| open::identities(settings, None)).transpose()
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -17,9 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::crypt::{Identities, Recipients};
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::opschain::parity::{Demand, PARITY, ParityKey};
-use crate::settings::Settings;
 use crate::values::{Path, Tree, Value};
 use crate::vault::Install;
 
@@ -121,9 +120,8 @@ enum Side {
 /// # Errors
 /// One cannot be found, opened or read; both are parity files, which have keys of their own and cannot be compared.
 pub fn parity(ctx: &Ctx, a: &str, b: &str) -> Result<Parity> {
-    let settings = ctx.settings()?;
-    let (name_a, side_a) = side(ctx, settings, a)?;
-    let (name_b, side_b) = side(ctx, settings, b)?;
+    let (name_a, side_a) = side(ctx, a)?;
+    let (name_b, side_b) = side(ctx, b)?;
     let (key, marks_a, marks_b) = match (&side_a, &side_b) {
         (Side::File { .. }, Side::File { .. }) => {
             return Err(CommandError::new(
@@ -149,12 +147,11 @@ pub fn parity(ctx: &Ctx, a: &str, b: &str) -> Result<Parity> {
 /// # Errors
 /// The deployment cannot be opened, a recipient is none, or the file is there already.
 pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<Exported> {
-    let settings = ctx.settings()?;
-    let (of, side) = side(ctx, settings, what)?;
+    let (of, side) = side(ctx, what)?;
     let Side::Values(tree) = side else {
         return Err(CommandError::new(Exit::Usage, format!("{what} is a parity file already")));
     };
-    let recipients = if to.is_empty() { open::vault(settings)?.recipients()? } else { Recipients::parse(to)? };
+    let recipients = if to.is_empty() { ctx.vault()?.recipients()? } else { Recipients::parse(to)? };
     let key = random_key()?;
     let file = ParityFile {
         kind: KIND.into(),
@@ -179,25 +176,25 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
     Ok(Exported { path: path.to_owned(), of, keys, recipients: file.recipients })
 }
 
-fn side(ctx: &Ctx, settings: &Settings, text: &str) -> Result<(String, Side)> {
+fn side(ctx: &Ctx, text: &str) -> Result<(String, Side)> {
     if let Some(bytes) = file(text)? {
         ctx.secrets().learn_document(&bytes);
         if let Some(file) = parity_file(text, &bytes)? {
-            let identities = open::identities(settings, None)?;
+            let identities = ctx.identities()?;
             let name = format!("{text} ({}, {})", file.of, file.made.strftime("%Y-%m-%d"));
             return Ok((name, opened(text, file, &identities)?));
         }
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
         return Ok((text.to_owned(), Side::Values(tree)));
     }
-    let vault = open::vault(settings)?;
-    let (install, selector) = of_install(settings, text);
+    let vault = ctx.vault()?;
+    let (install, selector) = of_install(ctx, text);
     let deployment = vault.resolve(&install, &selector).map_err(|error| {
         CommandError::from(error)
             .context(format!("{}.{}", install.namespace, install.release))
             .hint("A deployment of another install is named NAMESPACE.RELEASE:SELECTOR.")
     })?;
-    let identities = open::identities(settings, None)?;
+    let identities = ctx.identities()?;
     let bytes = vault.values(&deployment, &identities)?;
     let name = format!("{}.{} {}", install.namespace, install.release, deployment.id());
     ctx.events.note(format!("{text} is {name}"));
@@ -207,8 +204,8 @@ fn side(ctx: &Ctx, settings: &Settings, text: &str) -> Result<(String, Side)> {
 
 /// `NAMESPACE.RELEASE[:SELECTOR]`, else a selector of the settings' install. Neither names nor versions of OpsChain have
 /// a dot between letters; the vault's own folders are called so.
-fn of_install(settings: &Settings, text: &str) -> (Install, String) {
-    let own = || (open::vault_install(settings), text.to_owned());
+fn of_install(ctx: &Ctx, text: &str) -> (Install, String) {
+    let own = || (ctx.vault_install(), text.to_owned());
     let (name, selector) = match text.split_once(':') {
         Some((name, selector)) if name.contains('.') => (name, selector),
         _ => (text, "live"),
@@ -361,9 +358,9 @@ mod tests {
 
     #[test]
     fn an_install_is_told_from_a_selector() {
-        let settings = Settings::default();
+        let ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, "runs".into(), None, "op@host".into());
         let of = |text: &str| {
-            let (install, selector) = of_install(&settings, text);
+            let (install, selector) = of_install(&ctx, text);
             format!("{}.{} {selector}", install.namespace, install.release)
         };
         assert_eq!(of("site-b.opschain"), "site-b.opschain live");

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::sha256;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::text;
 use crate::values::{Scrubber, Tree};
 use crate::vault::{GitSetting, VaultError};
@@ -39,8 +39,7 @@ pub fn textconv(ctx: &Ctx, file: &Path, show: bool) -> Result<Zeroizing<Vec<u8>>
 }
 
 fn opened(ctx: &Ctx, stored: &[u8], show: bool) -> Result<Zeroizing<String>> {
-    let settings = ctx.settings()?;
-    let identities = open::identities(settings, None)?;
+    let identities = ctx.identities()?;
     let plain = identities.open(stored)?;
     let about = |what: &str| {
         let size = text::bytes(plain.len() as u64);
@@ -52,7 +51,7 @@ fn opened(ctx: &Ctx, stored: &[u8], show: bool) -> Result<Zeroizing<String>> {
     match (Tree::parse(&plain), std::str::from_utf8(&plain)) {
         (_, Ok(text)) if show => Ok(Zeroizing::new(text.to_owned())),
         (Ok(tree), _) => {
-            let key = open::vault(settings)?.fingerprint_key(&identities)?;
+            let key = ctx.vault()?.fingerprint_key(&identities)?;
             Ok(Zeroizing::new(Scrubber::new(Some(key)).scrub_source(&tree)))
         }
         // Which of it is secret cannot be told.
@@ -83,7 +82,7 @@ pub fn merge_driver(ctx: &Ctx, ours: &Path, theirs: &Path, path: &str) -> Result
     if !(own.starts_with(AGE) && other.starts_with(AGE)) {
         return Err(conflict());
     }
-    let identities = open::identities(ctx.settings()?, None)?;
+    let identities = ctx.identities()?;
     let both = (identities.open(&own), identities.open(&other));
     match both {
         (Ok(own), Ok(other)) if own == other => Ok(()),
@@ -110,7 +109,7 @@ pub struct GitSetup {
 /// The vault cannot be opened, or its settings not written.
 pub fn git_setup(ctx: &Ctx, program: &Path, dry_run: bool) -> Result<GitSetup> {
     let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
+    let vault = ctx.vault()?;
     let absolute = |path: &Path| {
         std::path::absolute(path)
             .map_err(|source| VaultError::Io { act: format!("find {}", path.display()), source })

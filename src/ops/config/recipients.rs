@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use super::verify::read_only;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::vault::{Holders, Vault};
 
 /// The list, and what follows from it.
@@ -41,7 +40,7 @@ pub struct ChangeWish<'w> {
 /// # Errors
 /// The vault cannot be read.
 pub fn list(ctx: &Ctx) -> Result<RecipientsReport> {
-    let vault = read_only(ctx.settings()?, None)?;
+    let vault = ctx.vault_to_read(None)?;
     report(ctx, &vault, vault.holders()?, Vec::new())
 }
 
@@ -50,7 +49,7 @@ pub fn list(ctx: &Ctx) -> Result<RecipientsReport> {
 /// # Errors
 /// It is no public key, or on the list already.
 pub fn add(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
-    let vault = open::vault(ctx.settings()?)?;
+    let vault = ctx.vault()?;
     let mut news = Vec::new();
     let holders = if wish.dry_run {
         vault.preview_recipients(&[wish.key], &[], &ctx.who)?
@@ -64,7 +63,7 @@ pub fn add(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
             wish.key
         ));
     }
-    report(ctx, &vault, holders, news)
+    report(ctx, vault, holders, news)
 }
 
 /// What taking a key from the list means: said before it is asked for.
@@ -72,7 +71,7 @@ pub fn add(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
 /// # Errors
 /// The vault cannot be read.
 pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
-    let vault = read_only(ctx.settings()?, None)?;
+    let vault = ctx.vault_to_read(None)?;
     let readers = vault.readers()?;
     let readable = readers.values().filter(|keys| keys.contains(key)).count();
     Ok(format!(
@@ -86,7 +85,7 @@ pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
 /// # Errors
 /// It is not on the list, it is the last one, or it leaves a single one and that was not allowed.
 pub fn remove(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
-    let vault = open::vault(ctx.settings()?)?;
+    let vault = ctx.vault()?;
     let before = vault.holders()?;
     if before.has(wish.key) && before.now.len() == 2 && !wish.allow_single {
         return Err(CommandError::new(Exit::Keys, format!("without {} a single recipient is left", wish.key))
@@ -102,7 +101,7 @@ pub fn remove(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
         removal(ctx, wish.key)?,
         "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed".into(),
     ];
-    report(ctx, &vault, holders, news)
+    report(ctx, vault, holders, news)
 }
 
 /// The operator's words, without what this process knows to be secret: they stand in the clear.
@@ -112,7 +111,7 @@ fn masked(ctx: &Ctx, why: Option<&str>) -> Option<String> {
 
 fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>) -> Result<RecipientsReport> {
     let settings = ctx.settings()?;
-    let own = super::open_identities(settings).ok().flatten().map(|own| own.recipients()).unwrap_or_default();
+    let own = ctx.identities_if_set().ok().flatten().map(|own| own.recipients()).unwrap_or_default();
     let keys = holders.keys();
     if keys.len() < 2 {
         warnings.push("only one key opens what is recorded: when it is lost, every values.yaml is lost with it".into());

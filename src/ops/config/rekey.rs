@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::crypt::Identities;
 use crate::error::Result;
 use crate::journal::fault;
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::redact;
 use crate::values::{FingerprintKey, Tree};
 use crate::vault::{Deployment, RekeyPlan, Vault};
@@ -52,7 +52,7 @@ pub struct RekeyReport {
 /// # Errors
 /// The vault cannot be read.
 pub fn plan(ctx: &Ctx) -> Result<RekeyReport> {
-    Ok(planned(&open::vault(ctx.settings()?)?.rekey_plan()?))
+    Ok(planned(&ctx.vault()?.rekey_plan()?))
 }
 
 fn planned(plan: &RekeyPlan) -> RekeyReport {
@@ -71,18 +71,17 @@ fn planned(plan: &RekeyPlan) -> RekeyReport {
 /// # Errors
 /// No identity opens a file, or one is not what was recorded. Batches that are done stay done; run it again.
 pub fn rekey(ctx: &Ctx, dry_run: bool) -> Result<RekeyReport> {
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
+    let vault = ctx.vault()?;
     // A thousand versions pass by here, and nothing of what is in them is shown.
-    let identities = open::identities(settings, None)?.unwitnessed();
+    let identities = ctx.identities()?.unwitnessed();
     let mut plan = vault.rekey_plan()?;
     let mut report = planned(&plan);
     report.dry_run = dry_run;
     if !dry_run {
         report.contents = 0;
-        seal_all(ctx, &vault, &mut plan, &identities, &mut report)?;
+        seal_all(ctx, vault, &mut plan, &identities, &mut report)?;
     }
-    report.rotate = to_rotate(&vault, &identities)?;
+    report.rotate = to_rotate(vault, &identities)?;
     Ok(report)
 }
 

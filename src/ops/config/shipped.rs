@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartSource;
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
 use crate::values::Tree;
@@ -41,8 +41,7 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
     } else if text.starts_with("oci://") || path.exists() {
         from_helm(ctx, ChartSource::parse(text), version).await?
     } else if let Some(version) = named_version(text) {
-        let settings = open::settings_or_defaults(ctx)?;
-        from_helm(ctx, ChartSource::parse(&settings.install.chart), Some(&version)).await?
+        from_helm(ctx, ChartSource::parse(&ctx.settings_or_defaults()?.install.chart), Some(&version)).await?
     } else {
         return Err(CommandError::new(Exit::NotFound, format!("there is no values file, chart or version `{text}`"))
             .hint("Give a values file, a chart's folder or archive, `oci://...`, or a version such as 2026-08-20."));
@@ -57,8 +56,7 @@ fn named_version(text: &str) -> Option<Version> {
 }
 
 async fn from_helm(ctx: &Ctx, source: ChartSource, version: Option<&Version>) -> Result<(String, Option<Version>)> {
-    let settings = open::settings_or_defaults(ctx)?;
-    let helm = open::helm(&settings, &settings.install.namespace).await?;
+    let helm = ctx.helm().await?;
     let named = |error: CommandError| error.context(format!("bring chart {}", source.text()));
     let number = version.and_then(Version::chart);
     let chart = helm.bring(&source, number.as_deref()).await.map_err(|error| named(error.into()))?;

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::verify::trusted;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::vault::{Joined, Manner, Pushed, Remote, TakenIn};
 
 /// How often somebody else may be faster before that is an error: each time, somebody's records did get in.
@@ -54,9 +53,8 @@ pub struct Synced {
 /// # Errors
 /// There is no remote, git fails, or what came in is refused. What was recorded here is safe in any case.
 pub async fn sync(ctx: &Ctx, wish: &SyncWish) -> Result<Synced> {
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
-    let trusted = trusted(settings, wish.signers.as_deref())?;
+    let vault = ctx.vault()?;
+    let trusted = ctx.trusted_signers(wish.signers.as_deref())?;
     let remote = vault.remote(wish.remote.as_deref(), wish.ask, &ctx.cancel)?;
     let manner = Manner { trusted: &trusted, anyone: wish.allow_untrusted, by: &ctx.who, dry_run: wish.dry_run };
     let mut done = Synced {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Which;
 use super::shipped::{self, Shipped};
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
 use crate::values::upgrade::{Item, Three, UpgradeError, propose};
@@ -137,11 +137,8 @@ fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
 
 /// With the vault's key where there is one, so that fingerprints are those of other reports; else masks have none.
 fn scrubber(ctx: &Ctx) -> Scrubber {
-    let key = ctx.settings().ok().and_then(|settings| {
-        let vault = open::vault(settings).ok()?;
-        vault.fingerprint_key(&open::identities(settings, None).ok()?).ok()
-    });
-    Scrubber::new(key)
+    let key = || ctx.vault().ok()?.fingerprint_key(&ctx.identities().ok()?).ok();
+    Scrubber::new(key())
 }
 
 fn refused(error: UpgradeError) -> CommandError {

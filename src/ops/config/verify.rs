@@ -1,15 +1,12 @@
 //! `dr config verify`: whether the vault is what trusted hosts have written.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::crypt::{Identities, TrustedSigners};
+use crate::crypt::Identities;
 use crate::error::{Exit, Result};
-use crate::ops::{Ctx, open};
-use crate::settings::Settings;
-use crate::vault::Vault;
+use crate::ops::Ctx;
 use crate::vault::verify::{Grave, Verification};
 
 /// What is to be verified, and by whose word.
@@ -54,51 +51,28 @@ impl Verified {
 /// # Errors
 /// There is no vault, no file of trusted signers, or (with `decrypt`) no identity.
 pub fn verify(ctx: &Ctx, wish: &VerifyWish) -> Result<Verified> {
-    let settings = open::settings_or_defaults(ctx)?;
-    let vault = read_only(&settings, wish.vault.as_deref())?;
-    let trusted = trusted(&settings, wish.signers.as_deref())?;
-    let identities = wish.decrypt.then(|| identities(&settings, &wish.identities)).transpose()?;
+    let vault = ctx.vault_to_read(wish.vault.as_deref())?;
+    let trusted = ctx.trusted_signers(wish.signers.as_deref())?;
+    let identities = wish.decrypt.then(|| identities(ctx, &wish.identities)).transpose()?;
     // Nothing of what is opened is shown.
     let identities = identities.map(|identities| identities.unwitnessed());
     let found = vault.verify(&trusted, identities.as_ref())?;
     Ok(Verified { vault: vault.path().to_owned(), well: found.findings.is_empty(), found })
 }
 
-/// The vault, for who only reads: no signing key has to be there.
-pub(super) fn read_only(settings: &Settings, given: Option<&Path>) -> Result<Vault> {
-    let path = match given {
-        Some(path) => path,
-        None => settings.required(&settings.vault.path, "vault.path")?,
-    };
-    Ok(Vault::open(path, Arc::new(|_| Err("it was opened to be read only".into())))?)
-}
-
-/// Whose commits are believed.
-pub(super) fn trusted(settings: &Settings, given: Option<&Path>) -> Result<TrustedSigners> {
-    let path = match given {
-        Some(path) => path,
-        None => settings.required(&settings.keys.trusted_signers, "keys.trusted_signers")?,
-    };
-    Ok(TrustedSigners::load(path)?)
-}
-
 /// Every identity at hand: those of the settings, where there are, and of the files given.
-fn identities(settings: &Settings, given: &[PathBuf]) -> Result<Identities> {
-    let own = match &settings.keys.identity {
+fn identities(ctx: &Ctx, given: &[PathBuf]) -> Result<Identities> {
+    let own = match &ctx.settings_or_defaults()?.keys.identity {
         None if !given.is_empty() => None,
-        _ => Some(open::identities(settings, None)?),
+        _ => Some(ctx.identities()?),
     };
     let mut all = own;
     for path in given {
-        let more = open::identities(settings, Some(path))?;
+        let more = ctx.identities_of(Some(path))?;
         all = Some(match all {
             Some(known) => known.and(more),
             None => more,
         });
     }
-    // Every version is opened, and nothing of what is in them is shown.
-    match all {
-        Some(all) => Ok(all.unwitnessed()),
-        None => Ok(open::identities(settings, None)?.unwitnessed()),
-    }
+    all.map_or_else(|| ctx.identities(), Ok)
 }

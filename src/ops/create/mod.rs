@@ -16,10 +16,10 @@ use tokio::sync::Mutex;
 pub(super) use config::{VaultedConfig, preserved};
 pub(super) use recognise::{Named, live_deployment, stored_digest};
 
+use super::Ctx;
 use super::helper::Hold;
 use super::look::{self, Live};
 use super::pump::Pump;
-use super::{Ctx, open};
 use crate::agent::protocol::BackupDone;
 use crate::bundle::{BundleId, OutOfScope, Verified, Writer};
 use crate::cluster::Cluster;
@@ -28,7 +28,7 @@ use crate::crypt::{Recipients, Signer};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outputs, Policy, Step};
 use crate::postgres::Lsn;
-use crate::settings::{Quiesce, Settings};
+use crate::settings::{Install, Quiesce, Settings};
 use crate::store::{self, Store};
 use crate::text::bytes;
 
@@ -96,13 +96,12 @@ pub struct Created {
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
 pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     let settings = ctx.settings()?;
-    let recipients = open::recipients(settings)?;
-    let store = open::store(settings)?;
-    open::signer(settings)?;
-    let cluster = open::cluster(settings).await?;
+    let recipients = ctx.recipients()?;
+    let store = ctx.store()?;
+    ctx.signer()?;
     let quiesce = asked.quiesce.unwrap_or(settings.bundle.quiesce);
 
-    let live = look::look(settings, &cluster).await?;
+    let live = look::look(ctx).await?;
     let mut warnings = live.warnings.clone();
     look::refuse_running_work(&live, quiesce, &mut warnings)?;
     if recipients.count() < 2 {
@@ -175,12 +174,12 @@ pub fn step_names(quiesce: Quiesce) -> Vec<&'static str> {
 pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
     let begun_at = Instant::now();
     let settings = ctx.settings()?.clone();
-    let cluster = open::cluster(&settings).await?;
+    let cluster = ctx.cluster().await?.clone();
     let install = (settings.install.namespace.as_str(), settings.install.release.as_str());
     let begun = ctx.begun(VERB, install, cluster.identity().await?, &plan)?;
-    let keys = Keys { recipients: open::recipients(&settings)?, signer: open::signer(&settings)? };
+    let keys = Keys { recipients: ctx.recipients()?, signer: ctx.signer()? };
     let work = Work {
-        store: open::store(&settings)?,
+        store: ctx.store()?,
         ctx: ctx.clone(),
         keys: Some(keys),
         hands: Mutex::default(),
@@ -198,19 +197,18 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
 ///
 /// # Errors
 /// Something could not be put back; the run stays open and the next `dr` tries again.
-pub async fn put_back(ctx: &Ctx, settings: &Settings, cluster: &Cluster, id: &str) -> Result<()> {
+pub async fn put_back(ctx: &Ctx, cluster: &Cluster, id: &str) -> Result<()> {
     let mut journal = Journal::resume(&ctx.runs, id)?;
     let begun = journal.replay().begun.clone();
     let plan: Plan = serde_json::from_value(begun.plan)
         .map_err(|e| CommandError::new(Exit::Resume, format!("the plan of run {id} is not understood")).because(e))?;
-    let mut settings = settings.clone();
-    settings.install.namespace.clone_from(&begun.namespace);
-    settings.install.release = begun.release;
+    let install = Install { namespace: begun.namespace.clone(), release: begun.release, ..ctx.install().clone() };
+    let ctx = &ctx.for_install(install);
     let work = Work {
         // Where the draft is, whatever the settings say by now.
         store: store::open_at(&plan.store)?,
+        settings: ctx.settings()?.clone(),
         ctx: ctx.clone(),
-        settings,
         run: id.to_owned(),
         cluster: cluster.in_namespace(&begun.namespace),
         keys: None,

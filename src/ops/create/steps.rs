@@ -124,7 +124,7 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
     let keys = work.keys()?;
     let id: BundleId = outputs.get("name")?;
     let created = id.created().ok_or_else(|| CommandError::new(Exit::Failure, "the bundle's name has no date"))?;
-    let config = look::config(&work.settings, &work.cluster, &work.plan.live, &keys.recipients).await?;
+    let config = look::config(&work.ctx, &work.plan.live, &keys.recipients).await?;
     let header = Header {
         format: bundle::FORMAT,
         created,

@@ -29,7 +29,7 @@ pub use stuck::{Process, Stuck};
 
 use super::guard::{self, Guarded};
 use super::helper::Hold;
-use super::{Ctx, drift, open};
+use super::{Ctx, drift};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFacts, Helm, Revision};
@@ -187,8 +187,8 @@ struct Site {
 impl Site {
     async fn look(ctx: &Ctx) -> Result<Self> {
         let settings = ctx.settings()?.clone();
-        let vault = open::vault(&settings)?;
-        let helm = open::helm(&settings, &settings.install.namespace).await?;
+        let vault = ctx.vault()?.clone();
+        let helm = ctx.helm().await?.clone();
         if let Some(safe) = helm.should_be() {
             ctx.events.warn(
                 format!("helm {} has known security holes", helm.version()),
@@ -196,11 +196,8 @@ impl Site {
             );
         }
         let history = helm.history(&settings.install.release).await?;
-        let deployments = vault.deployments(&open::vault_install(&settings))?;
-        let identities = match &settings.keys.identity {
-            Some(_) => Some(open::identities(&settings, None)?),
-            None => None,
-        };
+        let deployments = vault.deployments(&ctx.vault_install())?;
+        let identities = ctx.identities_if_set()?;
         Ok(Self { settings, vault, helm, history, deployments, identities })
     }
 
@@ -316,7 +313,7 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
     guard::refuse_data_loss(&prepared.plan.guarded)?;
     let release = &prepared.plan.release;
-    let cluster = open::cluster(&prepared.settings).await?;
+    let cluster = ctx.cluster().await?;
     match cluster.namespace_uid().await {
         Ok(None) => {
             cluster.create_namespace(&[]).await?;
@@ -328,9 +325,9 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     // No bundle is made and nothing restored while this is at work, and the other way round.
     let lease = format!("{RUN}{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
     let mut hold = Hold::default();
-    hold.take(ctx, &cluster, release, &lease).await?;
-    let ended = held(ctx, &prepared, &cluster).await;
-    let released = hold.release(ctx, &cluster, release, &lease).await;
+    hold.take(ctx, cluster, release, &lease).await?;
+    let ended = held(ctx, &prepared, cluster).await;
+    let released = hold.release(ctx, cluster, release, &lease).await;
     let report = ended?;
     released?;
     Ok(report)

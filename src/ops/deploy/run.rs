@@ -8,16 +8,16 @@ use super::{DeployReport, GivenLayer, Prepared, live};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::settings::Settings;
 use crate::vault::{self, DeploymentId, FORMAT, Image, Intent, Outcome, Status};
 
 /// Intent, deployment, outcome.
 pub(super) async fn recorded(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<DeployReport> {
-    let Prepared { plan, subject, manner, settings, helm, vault, .. } = prepared;
+    let Prepared { plan, subject, manner, helm, vault, .. } = prepared;
     let operator = cluster.operator().await.ok().flatten().and_then(|operator| operator.version);
     let intent = Intent {
-        install: open::vault_install(settings),
+        install: ctx.vault_install(),
         at: Timestamp::now(),
         by: ctx.who.clone(),
         why: why(prepared),

@@ -8,7 +8,7 @@ use crate::cluster::lease::lease_name;
 use crate::cluster::{Cluster, ClusterError};
 use crate::error::Result;
 use crate::helm::{Helm, Revision};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::settings::Settings;
 use crate::vault::{Deployment, DeploymentId, FORMAT, How, Outcome, Status};
 
@@ -57,7 +57,7 @@ pub(super) async fn explain(
     deployments: &[Deployment],
 ) -> Result<Option<Stuck>> {
     let Some(newest) = history.last().filter(|newest| newest.status.is_pending()) else { return Ok(None) };
-    let cluster = open::cluster(settings).await?;
+    let cluster = ctx.cluster().await?;
     let release = &settings.install.release;
     let lease = match cluster.lease_holder(&lease_name(release)).await? {
         Some(ClusterError::Held { holder, host, until, .. }) => Some(format!("{holder} of {host}, until {until:.0}")),
@@ -163,8 +163,8 @@ impl Stuck {
 /// # Errors
 /// helm cannot be asked, or the vault cannot be written.
 pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared, removed: Option<&Revision>) -> Result<()> {
-    let Prepared { plan, settings, helm, vault, .. } = prepared;
-    let deployments = vault.deployments(&open::vault_install(settings))?;
+    let Prepared { plan, helm, vault, .. } = prepared;
+    let deployments = vault.deployments(&ctx.vault_install())?;
     let mut history = helm.history(&plan.release).await?;
     history.extend(removed.cloned());
     for deployment in deployments.iter().filter(|deployment| is_own(deployment) && deployment.outcome.is_none()) {

@@ -6,7 +6,7 @@ use super::layers::{self, Found, GivenLayer};
 use super::{DeployAsk, RollbackAsk, Site, check};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm};
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::opschain::{Version, keys};
 use crate::values::Tree;
 use crate::values::lint::Context;
@@ -93,7 +93,7 @@ pub(super) async fn of_vault(ctx: &Ctx, site: &Site, ask: &RollbackAsk) -> Resul
             "Set `[keys] identity` in dr.toml to the identity file of a recipient, or roll back on a host that has it.",
         )
     })?;
-    let target = target(site, ask)?;
+    let target = target(ctx, site, ask)?;
     let id = target.id();
     let values = site.vault.values(&target, identities)?;
     let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(id))?;
@@ -129,9 +129,9 @@ pub(super) async fn of_vault(ctx: &Ctx, site: &Site, ask: &RollbackAsk) -> Resul
 }
 
 /// The deployment that is named, or the one that was live before.
-fn target(site: &Site, ask: &RollbackAsk) -> Result<Deployment> {
+fn target(ctx: &Ctx, site: &Site, ask: &RollbackAsk) -> Result<Deployment> {
     if let Some(selector) = &ask.deployment {
-        let found = site.vault.resolve(&open::vault_install(&site.settings), selector)?;
+        let found = site.vault.resolve(&ctx.vault_install(), selector)?;
         return Ok(found);
     }
     let live = site.live().map(Deployment::id);

@@ -322,7 +322,7 @@ mod tests {
         let path = folder.path().join("dr.toml");
         let ctx = |path: &Path| {
             let settings = Settings::read(path, None);
-            Ctx::new(path.to_owned(), settings, folder.path().join("runs"), None, "op@host".into())
+            Ctx::new(path.to_owned(), settings, |_| {}, folder.path().join("runs"), None, "op@host".into())
         };
         let wish = crate::ops::init::Wish { data: folder.path().join("data"), ..Default::default() };
         crate::ops::init::init(&ctx(&path), &wish).unwrap();

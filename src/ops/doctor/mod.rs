@@ -125,7 +125,7 @@ impl Sheet {
 pub async fn doctor(ctx: &Ctx) -> Findings {
     let mut sheet = Sheet::default();
     host::settings(ctx, &mut sheet);
-    ctx.settings().iter().for_each(|settings| super::open::know_the_deployed(settings));
+    ctx.register_newest_deployments();
     host::helm(ctx, &mut sheet).await;
     ctx.events.waiting("the cluster's answers", None);
     site::cluster(ctx, &mut sheet).await;

@@ -48,7 +48,7 @@ const WISHED: &[Permission] = &[
 const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 
 pub(super) async fn cluster(ctx: &Ctx, sheet: &mut Sheet) {
-    let install = &ctx.install;
+    let install = ctx.install();
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
         Ok(cluster) => cluster.hushed(ctx.secrets()),
         Err(error) => return sheet.failed("cluster", error),
@@ -161,7 +161,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, sheet: &mut Sheet) -> Result<()>
             "set `cluster` under [database] to its name (kubectl get clusters.postgresql.cnpg.io)",
         ),
     }
-    if let Some(held) = cluster.lease_holder(&lease_name(&ctx.install.release)).await? {
+    if let Some(held) = cluster.lease_holder(&lease_name(&ctx.install().release)).await? {
         sheet.warn("install", held.to_string(), "wait for it, or look with dr run list on that host");
     }
     Ok(())

@@ -19,8 +19,8 @@ pub use before::{Known, before_deploy};
 pub use cause::Cause;
 pub use ignore::Ignored;
 
+use super::Ctx;
 use super::objects::{self, Field, compare, veil_values};
-use super::{Ctx, config, open};
 use crate::cluster::Cluster;
 use crate::crypt::Identities;
 use crate::error::Result;
@@ -149,15 +149,15 @@ struct Sources<'a> {
 /// Vault or helm cannot be read. A cluster that does not answer for its objects is said in the report.
 pub async fn drift(ctx: &Ctx) -> Result<DriftReport> {
     let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
-    let identities = config::open_identities(settings)?;
-    let helm = open::helm(settings, &settings.install.namespace).await?;
+    let vault = ctx.vault()?;
+    let identities = ctx.identities_if_set()?;
+    let helm = ctx.helm().await?;
     let history = helm.history(&settings.install.release).await?;
-    let deployments = vault.deployments(&open::vault_install(settings))?;
+    let deployments = vault.deployments(&ctx.vault_install())?;
     let sources = Sources {
         settings,
-        helm: &helm,
-        vault: &vault,
+        helm,
+        vault,
         identities: identities.as_ref(),
         deployments: &deployments,
         history: &history,
@@ -220,7 +220,7 @@ async fn look(ctx: &Ctx, from: &Sources<'_>) -> Result<DriftReport> {
     let (left, ignored) = ignore::apply(std::mem::take(&mut report.drift), &from.settings.drift.ignore);
     report.drift = left;
     report.ignored.extend(ignored);
-    name_writers(from, &mut report).await;
+    name_writers(ctx, from, &mut report).await;
     Ok(report)
 }
 
@@ -302,8 +302,8 @@ async fn live_objects(
     let newest = from.history.last().filter(|newest| newest.status.is_failed());
     let failed = newest.map(|newest| newest.revision).filter(|number| *number > revision.revision);
     let looking = async {
-        let cluster = open::cluster(from.settings).await?;
-        live::look(&cluster, &stored, failed, scrubber, ctx.secrets()).await
+        let cluster = ctx.cluster().await?;
+        live::look(cluster, &stored, failed, scrubber, ctx.secrets()).await
     };
     let looked = match from.limit {
         Some(limit) => tokio::time::timeout(limit, looking).await.unwrap_or_else(|_| {
@@ -325,17 +325,17 @@ async fn live_objects(
 }
 
 /// Asks the cluster which program wrote helm's foreign revisions. Not to know it is no failure.
-async fn name_writers(from: &Sources<'_>, report: &mut DriftReport) {
-    let mut cluster: Option<Cluster> = None;
+async fn name_writers(ctx: &Ctx, from: &Sources<'_>, report: &mut DriftReport) {
+    let mut cluster: Option<&Cluster> = None;
     for finding in &mut report.drift {
         let (Cause::DeployedOutside { revision, by, .. } | Cause::RolledBack { revision, by, .. }) = &mut finding.cause
         else {
             continue;
         };
         if cluster.is_none() {
-            cluster = open::cluster(from.settings).await.ok();
+            cluster = ctx.cluster().await.ok();
         }
-        let Some(cluster) = &cluster else { return };
+        let Some(cluster) = cluster else { return };
         let secret = format!("sh.helm.release.v1.{}.v{revision}", from.settings.install.release);
         *by = cluster.writer_of_secret(&secret).await.ok().flatten().map(|manager| manager.name);
         finding.text = finding.cause.text();

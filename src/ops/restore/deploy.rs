@@ -12,8 +12,8 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFile, Revision, Upgrade};
 use crate::journal::{Done, Outputs};
 use crate::ops::deploy::GivenLayer;
-use crate::ops::{helper, open, settle};
-use crate::values::Tree;
+use crate::ops::{helper, settle};
+use crate::values::{Scrubber, Tree};
 use crate::vault::{Chart, How, Image, Intent, Outcome, Status};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
@@ -61,7 +61,8 @@ impl Work {
             description: Some(why),
             debug: false,
         };
-        let scrubber = open::scrubber(&Tree::parse(&values)?);
+        let mut scrubber = Scrubber::new(None);
+        scrubber.learn_tree(&Tree::parse(&values)?);
         Ok(self.helm.upgrade_install(&ask, &scrubber, &self.ctx.events, &self.ctx.cancel).await?)
     }
 
@@ -113,7 +114,7 @@ impl Work {
         if self.settings.vault.path.is_none() {
             return Ok(None);
         }
-        let vault = open::vault(&self.settings)?;
+        let vault = self.ctx.vault()?;
         let install = crate::vault::Install {
             namespace: self.plan.namespace.clone(),
             release: self.plan.release.clone(),

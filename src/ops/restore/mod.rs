@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 pub use plan::{Asked, Gate, plan};
 
 use super::helper::Hold;
-use super::{Ctx, open};
+use super::{Ctx, bundles};
 use crate::bundle::{BundleReference, OutOfScope, Reader, Trust};
 use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
@@ -30,7 +30,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::Helm;
 use crate::journal::{self, Journal, Outputs, Policy, Step};
 use crate::postgres::Lsn;
-use crate::settings::Settings;
+use crate::settings::{Install, Settings};
 
 /// The verb's word in journals.
 pub const VERB: &str = "restore";
@@ -159,10 +159,10 @@ pub fn step_names() -> Vec<&'static str> {
 /// # Errors
 /// The step that failed. The run stays open: `dr run resume` goes on with it.
 pub async fn restore(ctx: &Ctx, plan: Plan) -> Result<Restored> {
-    let settings = open::settings_or_defaults(ctx)?;
-    let cluster = cluster_of(&settings, &plan).await?;
+    let ctx = &target_of(ctx, &plan);
+    let cluster = ctx.cluster().await?;
     let begun = ctx.begun(VERB, (&plan.namespace, &plan.release), cluster.identity().await?, &plan)?;
-    let work = work(ctx, settings, cluster, plan, begun.run.clone()).await?;
+    let work = work(ctx, plan, begun.run.clone()).await?;
     let mut journal = Journal::begin(&ctx.runs, begun)?;
     go(&work, &mut journal).await
 }
@@ -182,8 +182,8 @@ pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
     }
     let plan: Plan = serde_json::from_value(begun.plan.clone())
         .map_err(|e| refused("its plan is not understood".into()).because(e))?;
-    let settings = open::settings_or_defaults(ctx)?;
-    let cluster = cluster_of(&settings, &plan).await?;
+    let ctx = &target_of(ctx, &plan);
+    let cluster = ctx.cluster().await?;
     if cluster.identity().await? != begun.cluster_uid {
         return Err(refused(format!("context {} is another cluster than the one it was begun on", cluster.context()))
             .hint("Name the kubeconfig context of that cluster with --context."));
@@ -194,7 +194,7 @@ pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
         return Err(refused(format!("namespace {} is not the one that it made: it was deleted since", plan.namespace))
             .hint("Begin again: `dr bundle restore`."));
     }
-    let work = work(ctx, settings, cluster, plan, id.to_owned()).await?;
+    let work = work(ctx, plan, id.to_owned()).await?;
     if work.reader.manifest_sha256() != work.plan.manifest_sha256 {
         return Err(refused(format!("{} is not the bundle that it was begun with", work.plan.source)));
     }
@@ -226,27 +226,28 @@ fn restored(work: &Work, outputs: &Outputs, journal: &Journal) -> Result<Restore
     })
 }
 
-async fn work(ctx: &Ctx, settings: Settings, cluster: Cluster, plan: Plan, run: String) -> Result<Work> {
-    let reader = open::bundle(&plan.source, &trust_of(&settings, &plan.keys)?)?;
-    let identities = open::identities(&settings, Some(&plan.keys.identity))?;
-    let helm = open::helm(&settings, &plan.namespace).await?;
+async fn work(ctx: &Ctx, plan: Plan, run: String) -> Result<Work> {
+    let reader = bundles::open(&plan.source, &trust_of(ctx, &plan.keys)?)?;
+    let identities = ctx.identities_of(Some(&plan.keys.identity))?;
     Ok(Work {
+        settings: ctx.settings_or_defaults()?.clone(),
+        cluster: ctx.cluster().await?.clone(),
+        helm: ctx.helm().await?.clone(),
         ctx: ctx.clone(),
-        settings,
         plan,
         run,
-        cluster,
-        helm,
         reader: Arc::new(reader),
         identities: Arc::new(identities),
         hands: Mutex::default(),
     })
 }
 
-async fn cluster_of(settings: &Settings, plan: &Plan) -> Result<Cluster> {
-    open::cluster_at(settings, &plan.namespace).await
+/// The context of the install that is being restored.
+fn target_of(ctx: &Ctx, plan: &Plan) -> Ctx {
+    let (namespace, release) = (plan.namespace.clone(), plan.release.clone());
+    ctx.for_install(Install { namespace, release, ..ctx.install().clone() })
 }
 
-fn trust_of(settings: &Settings, keys: &KeyFiles) -> Result<Trust> {
-    open::trust(settings, keys.trusted_signers.as_deref(), keys.trusted_signers.is_none())
+fn trust_of(ctx: &Ctx, keys: &KeyFiles) -> Result<Trust> {
+    ctx.trust(keys.trusted_signers.as_deref(), keys.trusted_signers.is_none())
 }

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, NamespaceState, ObjectRef};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::release::Release;
-use crate::ops::{Ctx, look, open};
+use crate::ops::{Ctx, bundles, look};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
 use crate::opschain::version::{self, Version};
 use crate::settings::{Install, Settings};
@@ -52,39 +52,44 @@ pub enum Gate {
 /// # Errors
 /// The first thing that would make the restore fail half way or bring back something else, with its own exit code.
 pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
-    let file = asked.bundle.as_deref().map(open::bundle_file).transpose()?.flatten();
+    let file = asked.bundle.as_deref().map(bundles::bundle_file).transpose()?.flatten();
     // A file needs no settings; the store is known by them.
-    let settings = if file.is_some() { open::settings_or_defaults(ctx)? } else { ctx.settings()?.clone() };
-    let keys = key_files(&settings, asked)?;
-    let trust = super::trust_of(&settings, &keys)?;
+    let settings = if file.is_some() { ctx.settings_or_defaults()? } else { ctx.settings()? };
+    let keys = key_files(settings, asked)?;
+    let trust = super::trust_of(ctx, &keys)?;
     let (source, reader) = match file {
         Some(path) => {
             let source = BundleReference::File { path };
-            let reader = open::bundle(&source, &trust)?;
+            let reader = bundles::open(&source, &trust)?;
             (source, reader)
         }
-        None => find(&settings, asked, &trust)?,
+        None => find(ctx, asked, &trust)?,
     };
-    let identities = open::identities(&settings, Some(&keys.identity))?;
+    let identities = ctx.identities_of(Some(&keys.identity))?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let header = reader.header();
     let mut warnings = Vec::new();
     let (version, gate) = version_gate(header, asked, &mut warnings)?;
-    let chart = chart(&settings, asked, header, &version, gate)?;
+    let chart = chart(settings, asked, header, &version, gate)?;
 
-    let (namespace, release_name) = target(ctx, &settings, header, &mut warnings);
-    let helm = open::helm(&settings, &namespace).await?;
+    let (namespace, release_name) = target(ctx, settings, header, &mut warnings);
+    let target = ctx.for_install(Install {
+        namespace: namespace.clone(),
+        release: release_name.clone(),
+        ..ctx.install().clone()
+    });
+    let helm = target.helm().await?;
     if let Some(safe) = helm.should_be() {
         warnings.push(format!("helm {} has known holes: {safe} has them closed", helm.version()));
     }
-    let cluster = open::cluster_at(&settings, &namespace).await?;
-    let operator = look::operator(&cluster).await?;
+    let cluster = target.cluster().await?;
+    let operator = look::operator(cluster).await?;
     if let Some(theirs) = &release.operator
         && *theirs != operator
     {
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
-    refuse_occupied(&cluster).await?;
+    refuse_occupied(cluster).await?;
     whole(ctx, &reader, &identities)?;
     if reader.signature().signer().is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
@@ -146,22 +151,22 @@ fn key_files(settings: &Settings, asked: &Asked) -> Result<KeyFiles> {
 }
 
 /// Looks a name up in the store, or the newest good one of a version.
-fn find(settings: &Settings, asked: &Asked, trust: &Trust) -> Result<GoodBundle> {
+fn find(ctx: &Ctx, asked: &Asked, trust: &Trust) -> Result<GoodBundle> {
     let Some(text) = &asked.bundle else {
         let version = asked.version.as_deref().ok_or_else(|| {
             CommandError::new(Exit::Usage, "neither a bundle nor a version is named")
                 .hint("`dr bundle list` shows what there is; `dr bundle restore --version V` takes the newest good one that V made.")
         })?;
-        return newest(settings, version, trust);
+        return newest(ctx, version, trust);
     };
-    let store = open::store(settings)?;
+    let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     let entry = catalog.find(text)?;
     Ok((entry.reference.clone(), entry.open(&*store, trust)?))
 }
 
-fn newest(settings: &Settings, version: &str, trust: &Trust) -> Result<GoodBundle> {
-    let store = open::store(settings)?;
+fn newest(ctx: &Ctx, version: &str, trust: &Trust) -> Result<GoodBundle> {
+    let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     let tag = parse_version(version)?.tag();
     let (good, passed) = catalog.newest_good(&*store, trust, &tag);

@@ -12,9 +12,10 @@ pub use source::Access;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
+use crate::settings::Settings;
 use crate::values::diff::{Class, Diff, Options, Rules, diff_with, unified};
 use crate::values::{FingerprintKey, Scrubber};
-use source::Sources;
+use source::Operands;
 
 /// The file of accepted differences that is read without being asked for.
 const RULES: &str = ".drignore";
@@ -82,12 +83,13 @@ pub async fn compare(ctx: &Ctx, ask: CompareAsk) -> Result<Compared> {
         return Err(CommandError::new(Exit::Usage, "both sides are stdin, which can be read once")
             .hint("Give a file on one side."));
     }
-    let sources = Sources::new(ctx, &ask.access)?;
+    let settings = ctx.settings_or_defaults()?;
+    let operands = Operands { ctx, access: &ask.access };
     let mut options = ask.options;
-    options.rules.extend(rules(ctx, &sources, ask.ignore_file.as_deref(), ask.no_ignore_file)?);
-    let old = sources.find(from).await?;
-    let new = sources.find(&ask.to).await?;
-    let (key, lasting) = fingerprints(&sources);
+    options.rules.extend(rules(ctx, settings, ask.ignore_file.as_deref(), ask.no_ignore_file)?);
+    let old = operands.find(from).await?;
+    let new = operands.find(&ask.to).await?;
+    let (key, lasting) = fingerprints(&operands);
     let mut scrubber = Scrubber::new(key);
     if !options.reveal {
         scrubber.learn_tree(&old.tree);
@@ -100,8 +102,9 @@ pub async fn compare(ctx: &Ctx, ask: CompareAsk) -> Result<Compared> {
 
 /// The vault's key where it can be had. Else a key of this run alone: two masks of one output still tell whether the
 /// secrets behind them are the same, and nothing can be guessed from them.
-fn fingerprints(sources: &Sources) -> (Option<FingerprintKey>, bool) {
-    let from_vault = || -> Result<FingerprintKey> { Ok(sources.vault()?.fingerprint_key(sources.identities()?)?) };
+fn fingerprints(operands: &Operands) -> (Option<FingerprintKey>, bool) {
+    let from_vault =
+        || -> Result<FingerprintKey> { Ok(operands.ctx.vault()?.fingerprint_key(&operands.identities()?)?) };
     match from_vault() {
         Ok(key) => (Some(key), true),
         Err(_) => (FingerprintKey::from_bytes(&rand::random::<[u8; 32]>()), false),
@@ -109,8 +112,8 @@ fn fingerprints(sources: &Sources) -> (Option<FingerprintKey>, bool) {
 }
 
 /// The accepted differences that hold today; expired ones are warned of.
-fn rules(ctx: &Ctx, sources: &Sources, given: Option<&Path>, none: bool) -> Result<Vec<crate::values::diff::Rule>> {
-    let beside = || Some(sources.settings().vault.path.as_deref()?.parent()?.join(RULES));
+fn rules(ctx: &Ctx, settings: &Settings, given: Option<&Path>, none: bool) -> Result<Vec<crate::values::diff::Rule>> {
+    let beside = || Some(settings.vault.path.as_deref()?.parent()?.join(RULES));
     let Some(path) = given.map(Path::to_owned).or_else(beside).filter(|_| !none) else { return Ok(Vec::new()) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -1,7 +1,6 @@
 //! Finding and opening what an operand names. Vault, keys and store are opened when something needs them: two files
 //! are compared on a host that has none of these.
 
-use std::cell::OnceCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +10,9 @@ use super::operand::{FORMS, Operand, Selector};
 use crate::bundle::{BundleId, Reader};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, bundles, open};
-use crate::settings::Settings;
+use crate::ops::{Ctx, bundles};
 use crate::values::Tree;
-use crate::vault::{Deployment, Install, Vault};
+use crate::vault::{Deployment, Install};
 
 /// The member of a bundle that holds the values.
 const BUNDLED: &str = "config/values.yaml.age";
@@ -44,42 +42,16 @@ pub struct Access {
     pub any_signer: bool,
 }
 
-/// Opens operands.
-pub(super) struct Sources<'c> {
-    ctx: &'c Ctx,
-    access: &'c Access,
-    settings: Settings,
-    vault: OnceCell<Vault>,
-    identities: OnceCell<Identities>,
+/// Opens operands, as `access` allows.
+pub(super) struct Operands<'c> {
+    pub(super) ctx: &'c Ctx,
+    pub(super) access: &'c Access,
 }
 
-impl<'c> Sources<'c> {
-    pub(super) fn new(ctx: &'c Ctx, access: &'c Access) -> Result<Self> {
-        let settings = open::settings_or_defaults(ctx)?;
-        Ok(Self { ctx, access, settings, vault: OnceCell::new(), identities: OnceCell::new() })
-    }
-
-    /// The settings.
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// The vault.
-    pub(super) fn vault(&self) -> Result<&Vault> {
-        if self.vault.get().is_none() {
-            // What is wrong with the settings file, said where it matters.
-            self.ctx.settings()?;
-            let _ = self.vault.set(open::vault(&self.settings)?);
-        }
-        self.vault.get().ok_or_else(|| CommandError::new(Exit::Vault, "open the config vault"))
-    }
-
+impl Operands<'_> {
     /// The private keys.
-    pub(super) fn identities(&self) -> Result<&Identities> {
-        if self.identities.get().is_none() {
-            let _ = self.identities.set(open::identities(&self.settings, self.access.identity.as_deref())?);
-        }
-        self.identities.get().ok_or_else(|| CommandError::new(Exit::Keys, "open the identity file"))
+    pub(super) fn identities(&self) -> Result<Identities> {
+        self.ctx.identities_of(self.access.identity.as_deref())
     }
 
     /// Finds what `text` names and reads it.
@@ -98,7 +70,7 @@ impl<'c> Sources<'c> {
             Operand::VaultAt(revision) => self.vault_at(&revision)?,
             Operand::Word(word) => self.word(&word)?,
         };
-        self.settings.keyring.secrets().learn_document(&bytes);
+        self.ctx.secrets().learn_document(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
         self.ctx.secrets().learn_tree(&tree);
         Ok(Found { name, bytes, tree })
@@ -135,12 +107,12 @@ impl<'c> Sources<'c> {
             Some((namespace, release)) => {
                 Install { namespace: namespace.clone(), release: release.clone(), context: None }
             }
-            None => open::vault_install(&self.settings),
+            None => self.ctx.vault_install(),
         }
     }
 
     fn resolve(&self, selector: &Selector) -> Result<Deployment> {
-        Ok(self.vault()?.resolve(&self.install(selector), &selector.which)?)
+        Ok(self.ctx.vault()?.resolve(&self.install(selector), &selector.which)?)
     }
 
     fn deployment(&self, text: &str, selector: &Selector) -> Result<(String, Zeroizing<Vec<u8>>)> {
@@ -158,7 +130,7 @@ impl<'c> Sources<'c> {
 
     fn opened(&self, text: &str, deployment: &Deployment) -> Result<(String, Zeroizing<Vec<u8>>)> {
         let name = deployment.id().to_string();
-        let bytes = self.vault()?.values(deployment, self.identities()?)?;
+        let bytes = self.ctx.vault()?.values(deployment, &self.identities()?)?;
         if text != name {
             self.ctx.events.note(format!("{text} is {name}, {}", deployment.state()));
         }
@@ -170,9 +142,8 @@ impl<'c> Sources<'c> {
             return Err(CommandError::new(Exit::Usage, format!("`{text}` is what helm has stored, and a file here"))
                 .hint(format!("Say ./{text} for the file, or run this in another folder.")));
         }
-        self.ctx.settings()?;
-        let install = &self.settings.install;
-        let helm = open::helm(&self.settings, &install.namespace).await?;
+        let install = &self.ctx.settings()?.install;
+        let helm = self.ctx.helm().await?;
         let name = match revision {
             Some(revision) => format!("release {} revision {revision}", install.release),
             None => format!("release {}", install.release),
@@ -234,7 +205,7 @@ impl<'c> Sources<'c> {
     }
 
     fn bundled(&self, reader: &Reader) -> Result<(String, Zeroizing<Vec<u8>>)> {
-        let values = reader.open_member(BUNDLED, self.identities()?)?;
+        let values = reader.open_member(BUNDLED, &self.identities()?)?;
         Ok((format!("bundle {}", reader.header().id), values))
     }
 
@@ -262,8 +233,8 @@ impl<'c> Sources<'c> {
     /// What was live when the vault stood at a commit: of the deployments whose outcome that commit holds, the one that
     /// went live last.
     fn vault_at(&self, revision: &str) -> Result<(String, Zeroizing<Vec<u8>>)> {
-        let vault = self.vault()?;
-        let install = open::vault_install(&self.settings);
+        let vault = self.ctx.vault()?;
+        let install = self.ctx.vault_install();
         let failed = |e: git2::Error| git_error(format!("the config vault at {revision}"), &e);
         let repository = git2::Repository::open(vault.path()).map_err(failed)?;
         let tree = commit(&repository, revision).and_then(|commit| commit.tree()).map_err(failed)?;

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 use super::{Which, sha256};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
 use crate::ops::guard::{self, Effective, Guarded};
-use crate::ops::{Ctx, open};
 use crate::values::diff::{Diff, diff};
 use crate::values::lint::{Finding, lint};
 use crate::values::{Scrubber, Tree};
@@ -87,13 +87,12 @@ pub struct Review {
 /// # Errors
 /// The values cannot be opened, there is no editor, or no place in memory.
 pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBuf]) -> Result<Editing> {
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
+    let vault = ctx.vault()?;
     let editor = Editor::find(words)?;
-    let identities = open::identities(settings, None)?;
+    let identities = ctx.identities()?;
     let (name, before) = match subject {
         Subject::Deployment(which) => {
-            let deployment = which.find(&vault, settings)?;
+            let deployment = which.find(ctx)?;
             if deployment.record.layers.len() > 1 {
                 ctx.events.warn(
                     format!("{} was given in {} layers", deployment.id(), deployment.record.layers.len()),
@@ -125,7 +124,7 @@ pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBu
         Subject::Draft(path) => Some(path.clone()),
         Subject::Deployment(_) => None,
     };
-    Ok(Editing { name, draft, before, desk, editor, vault, scrubber })
+    Ok(Editing { name, draft, before, desk, editor, vault: vault.clone(), scrubber })
 }
 
 impl Editing {

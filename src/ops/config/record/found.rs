@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use super::{Origin, RecordAsk};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
+use crate::ops::Ctx;
 use crate::ops::config::when;
-use crate::ops::open;
-use crate::settings::Settings;
+use crate::settings::Install;
 use crate::vault::Status;
 
 /// Values with what is known of them before anybody has looked into them. What is unknown says why.
@@ -29,11 +29,11 @@ pub(super) struct Found {
 }
 
 /// Finds the values. The bytes of a single file move from the question into what was found.
-pub(super) async fn find(settings: &Settings, mut ask: RecordAsk) -> Result<(RecordAsk, Vec<Found>)> {
+pub(super) async fn find(ctx: &Ctx, mut ask: RecordAsk) -> Result<(RecordAsk, Vec<Found>)> {
     let origin = std::mem::replace(&mut ask.origin, Origin::Release { all: false });
     let found = match &origin {
         Origin::Folder(path) => folder(path, &ask)?,
-        Origin::Release { all } => release(settings, *all, &ask).await?,
+        Origin::Release { all } => release(ctx, *all, &ask).await?,
         Origin::File { name, bytes, changed } => {
             let file_name = Path::new(name).file_name().map(|name| name.to_string_lossy().into_owned());
             let at = match &ask.at {
@@ -49,10 +49,7 @@ pub(super) async fn find(settings: &Settings, mut ask: RecordAsk) -> Result<(Rec
             vec![of_file(name.clone(), Ok(bytes.clone()), Ok(at), &ask)]
         }
     };
-    found
-        .iter()
-        .filter_map(|one| one.bytes.as_ref().ok())
-        .for_each(|bytes| settings.keyring.secrets().learn_document(bytes));
+    found.iter().filter_map(|one| one.bytes.as_ref().ok()).for_each(|bytes| ctx.secrets().learn_document(bytes));
     Ok((ask, found))
 }
 
@@ -95,21 +92,21 @@ fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-async fn release(settings: &Settings, all: bool, ask: &RecordAsk) -> Result<Vec<Found>> {
-    let helm = open::helm(settings, &settings.install.namespace).await?;
-    let release = &settings.install.release;
+async fn release(ctx: &Ctx, all: bool, ask: &RecordAsk) -> Result<Vec<Found>> {
+    let helm = ctx.helm().await?;
+    let Install { release, namespace, .. } = ctx.install();
     let mut history = helm.history(release).await?;
     if !all {
         history.retain(|revision| revision.status.is_deployed());
     }
     if history.is_empty() {
         let what = if all { "revision" } else { "deployed revision" };
-        let text = format!("helm knows no {what} of release {release} in namespace {}", settings.install.namespace);
+        let text = format!("helm knows no {what} of release {release} in namespace {namespace}");
         return Err(CommandError::new(Exit::NotFound, text).hint("`helm history` shows what there is."));
     }
     let mut found = Vec::new();
     for revision in history {
-        found.push(stored(&helm, release, revision, ask).await?);
+        found.push(stored(helm, release, revision, ask).await?);
     }
     Ok(found)
 }

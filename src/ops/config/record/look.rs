@@ -9,10 +9,9 @@ use super::found::Found;
 use super::{Draft, Fate, RecordAsk, RecordItem};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFacts;
-use crate::ops::{Ctx, open};
+use crate::ops::Ctx;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
-use crate::settings::Settings;
 use crate::values::lint::lint;
 use crate::values::{Secrets, Tree};
 use crate::vault::{Chart, Deployment, How, Install, Intent, Status, Vault};
@@ -33,14 +32,8 @@ pub(super) struct Eye<'a> {
 }
 
 impl<'a> Eye<'a> {
-    pub(super) fn new(
-        ctx: &Ctx,
-        settings: &Settings,
-        ask: &'a RecordAsk,
-        facts: Option<&'a ChartFacts>,
-        vault: &Vault,
-    ) -> Result<Self> {
-        let install = open::vault_install(settings);
+    pub(super) fn new(ctx: &Ctx, ask: &'a RecordAsk, facts: Option<&'a ChartFacts>, vault: &Vault) -> Result<Self> {
+        let install = ctx.vault_install();
         let asked = ask.version.as_deref().map(|text| {
             text.parse::<Version>().map_err(|_| {
                 CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
@@ -49,7 +42,7 @@ impl<'a> Eye<'a> {
         });
         let reference = match &ask.chart {
             Some(path) => path.display().to_string(),
-            None => settings.install.chart.clone(),
+            None => ctx.install().chart.clone(),
         };
         Ok(Self {
             ask,

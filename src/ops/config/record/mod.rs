@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Event;
 use crate::helm::{ChartFacts, ChartFile, ChartSource};
-use crate::ops::{Ctx, open};
-use crate::settings::Settings;
+use crate::ops::Ctx;
+use crate::settings::Install;
 use crate::values::lint::Finding;
-use crate::vault::{DeploymentId, Ended, Intent, Status, Vault};
+use crate::vault::{DeploymentId, Ended, Intent, Status};
 
 /// Where the values to be recorded are.
 pub enum Origin {
@@ -131,7 +131,6 @@ pub struct PreparedRecords {
     pub plan: RecordPlan,
     drafts: Vec<Draft>,
     archive: Option<ChartFile>,
-    vault: Vault,
 }
 
 /// What becomes of an item: the same place in [`RecordPlan::items`].
@@ -177,13 +176,12 @@ impl RecordReport {
 /// # Errors
 /// The vault, the folder, helm or the chart cannot be read; a single file that cannot be recorded.
 pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> {
-    let settings = ctx.settings()?;
-    let vault = open::vault(settings)?;
-    let archive = bring_archive(settings, &ask).await?;
+    let vault = ctx.vault()?;
+    let archive = bring_archive(ctx, &ask).await?;
     let single = matches!(ask.origin, Origin::File { .. });
-    let (ask, mut found) = found::find(settings, ask).await?;
+    let (ask, mut found) = found::find(ctx, ask).await?;
     found.sort_by(|a, b| (a.at.as_ref().ok(), a.revision, &a.name).cmp(&(b.at.as_ref().ok(), b.revision, &b.name)));
-    let mut eye = look::Eye::new(ctx, settings, &ask, archive.as_ref().map(|(_, facts)| facts), &vault)?;
+    let mut eye = look::Eye::new(ctx, &ask, archive.as_ref().map(|(_, facts)| facts), vault)?;
     let (mut items, mut drafts) = (Vec::new(), Vec::new());
     for found in found {
         if let Ok(bytes) = &found.bytes {
@@ -197,14 +195,14 @@ pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> 
         items.push(item);
         drafts.push(draft);
     }
-    let plan =
-        RecordPlan { namespace: settings.install.namespace.clone(), release: settings.install.release.clone(), items };
-    Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file), vault })
+    let Install { namespace, release, .. } = ctx.install().clone();
+    let plan = RecordPlan { namespace, release, items };
+    Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file) })
 }
 
-async fn bring_archive(settings: &Settings, ask: &RecordAsk) -> Result<Option<(ChartFile, ChartFacts)>> {
+async fn bring_archive(ctx: &Ctx, ask: &RecordAsk) -> Result<Option<(ChartFile, ChartFacts)>> {
     let Some(path) = &ask.chart else { return Ok(None) };
-    let helm = open::helm(settings, &settings.install.namespace).await?;
+    let helm = ctx.helm().await?;
     let chart = helm.bring(&ChartSource::Path(path.clone()), None).await?;
     let facts = helm.chart_facts(&chart.path()).await?;
     Ok(Some((chart, facts)))
@@ -218,7 +216,8 @@ async fn bring_archive(settings: &Settings, ask: &RecordAsk) -> Result<Option<(C
 /// # Errors
 /// What the vault fails with, or [`Exit::Interrupted`].
 pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordReport> {
-    let PreparedRecords { plan, drafts, archive, vault } = prepared;
+    let PreparedRecords { plan, drafts, archive } = prepared;
+    let vault = ctx.vault()?;
     let total = plan.to_write() as u64;
     let mut report = RecordReport { recorded: Vec::new(), present: Vec::new(), refused: Vec::new() };
     for (item, draft) in plan.items.into_iter().zip(drafts) {

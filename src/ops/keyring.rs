@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use age::secrecy::{ExposeSecret, SecretString};
@@ -55,7 +54,6 @@ struct Inner {
     secrets: Secrets,
     asker: Option<Asker>,
     opened: Mutex<HashMap<PathBuf, Identities>>,
-    asked: AtomicBool,
 }
 
 /// Shows no key.
@@ -65,17 +63,10 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-/// A handle is no setting: settings are equal whoever holds the keys.
-impl PartialEq for Keyring {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
 impl Keyring {
     /// A keyring that teaches `secrets` and asks `asker`.
     pub fn new(secrets: Secrets, asker: Asker) -> Self {
-        Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default(), asked: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default() }))
     }
 
     /// What is not to be shown.
@@ -135,11 +126,6 @@ impl Keyring {
         opened.or_else(|| Identities::load(path, || None).ok())
     }
 
-    /// Whether this is the first time that it is asked.
-    pub fn first_time(&self) -> bool {
-        !self.0.asked.swap(true, Ordering::Relaxed)
-    }
-
     /// A passphrase for an identity that is being made.
     ///
     /// # Errors
@@ -163,7 +149,7 @@ impl Keyring {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU8;
+    use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::*;
     use crate::error::Exit;

@@ -1,0 +1,373 @@
+//! Everything that a verb works with for one install: opened once, when first asked for, and then kept.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::keyring::Keyring;
+use crate::bundle::Trust;
+use crate::cluster::Cluster;
+use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
+use crate::error::{CommandError, Exit, Result};
+use crate::event::Events;
+use crate::helm::Helm;
+use crate::journal::{self, Begun};
+use crate::settings::{Install, Settings, required};
+use crate::store::{self, Store};
+use crate::values::Secrets;
+use crate::vault::{self, CommitSigner, Vault};
+
+/// How many deployments, counted from the newest, other programs may still quote: what is live, what was tried last,
+/// and what was live before.
+const QUOTED: usize = 3;
+
+/// What every verb works with: one install, its settings, and what they name. Made once, in `main`; a second install is
+/// a second context, made of the first by [`Ctx::for_install`]. Clones are cheap and share what was opened.
+#[derive(Clone)]
+pub struct Ctx {
+    /// The settings file's path, whether or not it exists.
+    pub settings_path: PathBuf,
+    /// Where runs are journalled: one folder a run.
+    pub runs: PathBuf,
+    /// The user's home folder, if there is one.
+    pub home: Option<PathBuf>,
+    /// Who asks, as records name it: `user@host`.
+    pub who: String,
+    /// Who listens.
+    pub events: Events,
+    /// Cancelled by the first Ctrl-C or TERM: finish or put back, then end.
+    pub cancel: CancellationToken,
+    /// The settings with the flags laid over them; the defaults where the file could not be read.
+    settings: Arc<Settings>,
+    /// Why the file could not be read.
+    unread: Option<Arc<CommandError>>,
+    keyring: Keyring,
+    opened: Arc<Opened>,
+}
+
+/// What was opened for this install. Lost with the last clone.
+#[derive(Default)]
+struct Opened {
+    vault: OnceLock<Vault>,
+    store: OnceLock<Arc<dyn Store>>,
+    helm: OnceCell<Helm>,
+    cluster: OnceCell<Cluster>,
+    registered: OnceLock<()>,
+}
+
+/// Shows which install it is for, and nothing of what it holds.
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ctx").field("install", self.install()).finish_non_exhaustive()
+    }
+}
+
+impl Ctx {
+    /// Puts a context together. `flags` lays what the command line says over the install, whether the settings file
+    /// could be read or not.
+    pub fn new(
+        settings_path: PathBuf,
+        settings: Result<Settings>,
+        flags: impl FnOnce(&mut Install),
+        runs: PathBuf,
+        home: Option<PathBuf>,
+        who: String,
+    ) -> Self {
+        let (mut settings, unread) = match settings {
+            Ok(settings) => (settings, None),
+            Err(error) => (Settings::default(), Some(Arc::new(error))),
+        };
+        flags(&mut settings.install);
+        Self {
+            settings_path,
+            settings: Arc::new(settings),
+            unread,
+            runs,
+            home,
+            who,
+            events: Events::none(),
+            keyring: Keyring::default(),
+            cancel: CancellationToken::new(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// The same with these keys.
+    #[must_use]
+    pub fn with_keyring(mut self, keyring: Keyring) -> Self {
+        self.keyring = keyring;
+        self
+    }
+
+    /// The same settings, keys and redactor for another install.
+    #[must_use]
+    pub fn for_install(&self, install: Install) -> Self {
+        let settings = Settings { install, ..Settings::clone(&self.settings) };
+        Self { settings: Arc::new(settings), opened: Arc::default(), ..self.clone() }
+    }
+
+    /// The same install in another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        self.for_install(Install { namespace: namespace.to_owned(), ..self.install().clone() })
+    }
+
+    /// The install that flags, settings and defaults name, in that order: known without a settings file, too.
+    pub fn install(&self) -> &Install {
+        &self.settings.install
+    }
+
+    /// The install as the vault knows it.
+    pub fn vault_install(&self) -> vault::Install {
+        let Install { namespace, release, context, .. } = self.install();
+        vault::Install { namespace: namespace.clone(), release: release.clone(), context: context.clone() }
+    }
+
+    /// The settings, for verbs that need a settings file.
+    ///
+    /// # Errors
+    /// What was wrong when the file was read; said by each verb that needs settings, so that `init` and `doctor` can
+    /// work without them.
+    pub fn settings(&self) -> Result<&Settings> {
+        let Some(error) = &self.unread else { return Ok(&self.settings) };
+        let mut copy = CommandError::new(error.exit(), error.message());
+        for cause in error.causes() {
+            copy = copy.context_after(&cause);
+        }
+        Err(error.hints().iter().fold(copy, |copy, hint| copy.hint(hint)))
+    }
+
+    /// The settings, or the defaults where there is no settings file at all: a restore needs nothing but the bundle, a
+    /// key, a cluster and helm.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn settings_or_defaults(&self) -> Result<&Settings> {
+        if self.settings_path.exists() { self.settings() } else { Ok(&self.settings) }
+    }
+
+    /// What is not to be shown: register whatever is read in the clear.
+    pub fn secrets(&self) -> &Secrets {
+        self.keyring.secrets()
+    }
+
+    /// The keys.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Whom everything is sealed to.
+    ///
+    /// # Errors
+    /// None is set, or one is no age recipient.
+    pub fn recipients(&self) -> Result<Recipients> {
+        let recipients = &self.settings()?.keys.recipients;
+        if recipients.is_empty() {
+            return Err(CommandError::new(
+                Exit::Keys,
+                "setting `keys.recipients` is empty: there is nobody to seal to",
+            )
+            .hint("`dr init` makes a key of this host; add an escrow key of somebody else beside it."));
+        }
+        Ok(Recipients::parse(recipients)?)
+    }
+
+    /// The private keys of this host. A passphrase is asked for where their file has one; what the keys open is
+    /// registered and no longer shown.
+    ///
+    /// # Errors
+    /// No file is set, it cannot be read, or the passphrase is wrong or nowhere to be had.
+    pub fn identities(&self) -> Result<Identities> {
+        self.keyring.open(required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?)
+    }
+
+    /// The private keys of the file that was given, else of this host.
+    ///
+    /// # Errors
+    /// As [`Ctx::identities`].
+    pub fn identities_of(&self, given: Option<&Path>) -> Result<Identities> {
+        given.map_or_else(|| self.identities(), |path| self.keyring.open(path))
+    }
+
+    /// The private keys of this host, where it has some.
+    ///
+    /// # Errors
+    /// They are set, and cannot be had.
+    pub fn identities_if_set(&self) -> Result<Option<Identities>> {
+        self.settings()?.keys.identity.as_ref().map(|_| self.identities()).transpose()
+    }
+
+    /// The key that signs.
+    ///
+    /// # Errors
+    /// No file is set, or it cannot be read.
+    pub fn signer(&self) -> Result<Signer> {
+        Ok(Signer::load(required(&self.settings()?.keys.signing_key, "keys.signing_key")?)?)
+    }
+
+    /// Whose signatures are believed: those of the file that was given, else of the settings.
+    ///
+    /// # Errors
+    /// No file is set, or it cannot be read.
+    pub fn trusted_signers(&self, given: Option<&Path>) -> Result<TrustedSigners> {
+        let path = match given {
+            Some(path) => path,
+            None => required(&self.settings_or_defaults()?.keys.trusted_signers, "keys.trusted_signers")?,
+        };
+        Ok(TrustedSigners::load(path)?)
+    }
+
+    /// Whose bundles are believed: as [`Ctx::trusted_signers`], or anybody's.
+    ///
+    /// # Errors
+    /// As [`Ctx::trusted_signers`].
+    pub fn trust(&self, given: Option<&Path>, anyone: bool) -> Result<Trust> {
+        if anyone { Ok(Trust::Anyone) } else { Ok(Trust::Signers(self.trusted_signers(given)?)) }
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// No folder is set, or it cannot be used.
+    pub fn store(&self) -> Result<Arc<dyn Store>> {
+        let open = || {
+            let path = required(&self.settings()?.store.path, "store.path")?;
+            Ok(store::open_at(&path.display().to_string())?)
+        };
+        kept(&self.opened.store, open).cloned()
+    }
+
+    /// The config vault.
+    ///
+    /// # Errors
+    /// None is set, it is none, or there is no key to sign its commits with.
+    pub fn vault(&self) -> Result<&Vault> {
+        kept(&self.opened.vault, || {
+            let path = required(&self.settings()?.vault.path, "vault.path")?;
+            let signer = self.signer()?;
+            let sign: CommitSigner = Arc::new(move |bytes| signer.sign("git", bytes).map_err(|e| e.to_string()));
+            Ok(Vault::open(path, sign)?)
+        })
+    }
+
+    /// The vault that was given, else that of the settings, for who only reads: no signing key has to be there.
+    ///
+    /// # Errors
+    /// None is set, or it is none.
+    pub fn vault_to_read(&self, given: Option<&Path>) -> Result<Vault> {
+        let path = match given {
+            Some(path) => path,
+            None => required(&self.settings_or_defaults()?.vault.path, "vault.path")?,
+        };
+        Ok(Vault::open(path, Arc::new(|_| Err("it was opened to be read only".into())))?)
+    }
+
+    /// Helm, for this install.
+    ///
+    /// # Errors
+    /// It is not there, or not helm 3 or 4.
+    pub async fn helm(&self) -> Result<&Helm> {
+        let settings = self.settings_or_defaults()?;
+        self.opened
+            .helm
+            .get_or_try_init(|| async {
+                self.register_newest_deployments();
+                let Install { context, namespace, .. } = &settings.install;
+                Ok(Helm::find(&settings.helm.binary)
+                    .await?
+                    .for_install(context.as_deref(), namespace)
+                    .for_registry(settings.helm.plain_http, settings.helm.insecure_skip_tls_verify)
+                    .hushed(self.secrets()))
+            })
+            .await
+    }
+
+    /// The cluster of the install, seen from its namespace. The Secrets that are read of it are registered.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn cluster(&self) -> Result<&Cluster> {
+        let Install { context, namespace, .. } = &self.settings_or_defaults()?.install;
+        self.opened
+            .cluster
+            .get_or_try_init(|| async {
+                self.register_newest_deployments();
+                Ok(Cluster::connect(context.as_deref(), namespace).await?.hushed(self.secrets()))
+            })
+            .await
+    }
+
+    /// Registers the secrets of the newest deployments, which helm and the cluster may quote: in a refusal, a stored
+    /// description, a pod's log. As far as the vault opens without asking anybody; a vault that does not open is the
+    /// failure of a verb that needs it.
+    pub fn register_newest_deployments(&self) {
+        self.opened.registered.get_or_init(|| {
+            for values in self.newest_values().unwrap_or_default() {
+                self.secrets().learn_document(&values);
+            }
+        });
+    }
+
+    fn newest_values(&self) -> Option<Vec<Zeroizing<Vec<u8>>>> {
+        let identities = self.keyring.at_hand(self.settings.keys.identity.as_deref()?)?.unwitnessed();
+        let vault = self.vault().ok()?;
+        let mut seen = HashSet::new();
+        let newest = vault.deployments(&self.vault_install()).ok()?;
+        let distinct = newest.iter().filter(|deployment| seen.insert(deployment.values_sha256().map(str::to_owned)));
+        Some(distinct.take(QUOTED).filter_map(|deployment| vault.values(deployment, &identities).ok()).collect())
+    }
+
+    /// The first record of a run's journal.
+    ///
+    /// # Errors
+    /// The plan cannot be written.
+    pub fn begun(
+        &self,
+        verb: &str,
+        (namespace, release): (&str, &str),
+        cluster_uid: String,
+        plan: &impl serde::Serialize,
+    ) -> Result<Begun> {
+        let at = jiff::Timestamp::now();
+        Ok(Begun {
+            format: journal::FORMAT,
+            run: journal::new_run_id(verb, at),
+            verb: verb.to_owned(),
+            namespace: namespace.to_owned(),
+            release: release.to_owned(),
+            cluster_uid,
+            plan: serde_json::to_value(plan)
+                .map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
+            settings: self.settings_path.display().to_string(),
+            dr_version: env!("CARGO_PKG_VERSION").to_owned(),
+            who: self.who.clone(),
+            at,
+        })
+    }
+
+    /// An error if the user has asked to stop.
+    ///
+    /// # Errors
+    /// [`Exit::Interrupted`].
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }
+    }
+}
+
+/// The error of work that was stopped by the user.
+pub fn interrupted() -> CommandError {
+    CommandError::new(Exit::Interrupted, "interrupted")
+}
+
+/// What the cell holds, opened first where it is empty. Two threads may both open; one result is kept.
+fn kept<T>(cell: &OnceLock<T>, open: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(opened) = cell.get() {
+        return Ok(opened);
+    }
+    let opened = open()?;
+    Ok(cell.get_or_init(|| opened))
+}
