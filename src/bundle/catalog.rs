@@ -8,7 +8,7 @@ use crate::parallel;
 use crate::store::{self, PublishedObject, Store};
 use crate::text;
 
-use super::error::{BundleError, Fault};
+use super::error::{BundleError, BundleFault};
 use super::header::Header;
 use super::id::BundleId;
 use super::proof::Proof;
@@ -52,10 +52,14 @@ impl Catalog {
     /// # Errors
     /// `Store` when the store cannot be listed. A bad bundle is an entry, not an error.
     pub fn read(store: &dyn Store) -> Result<Self, BundleError> {
-        let failed = |error| Fault::from(error).of("list");
+        let failed = |error| BundleFault::from(error).of("list");
         let published = store.list().map_err(failed)?;
-        let mut entries: Vec<CatalogEntry> =
-            parallel::in_order(published.iter(), AT_ONCE, |object| published_entry(store, object), Iterator::collect);
+        let mut entries: Vec<CatalogEntry> = parallel::in_order(
+            published.iter(),
+            AT_ONCE.min(published.len()),
+            |object| published_entry(store, object),
+            Iterator::collect,
+        );
         entries.extend(store.loose_files().map_err(failed)?.iter().map(|path| loose_entry(path)));
         // The name of a bundle that cannot be read may still tell when it was made.
         let created = |entry: &CatalogEntry| match &entry.header {
@@ -92,7 +96,12 @@ impl Catalog {
 
     /// The newest bundle that OpsChain `version` has made and that opens under `trust`: signature, manifest and
     /// layout are good, the members' bytes are not read. Those that were passed over come with the reason.
-    pub fn newest_good(&self, store: &dyn Store, trust: &Trust, version: &str) -> (Option<GoodBundle>, Vec<Passed>) {
+    pub fn newest_good(
+        &self,
+        store: &dyn Store,
+        trust: &Trust,
+        version: &str,
+    ) -> (Option<GoodBundle>, Vec<PassedOver>) {
         let mut passed = Vec::new();
         for entry in &self.entries {
             let reason = match &entry.header {
@@ -103,7 +112,7 @@ impl Catalog {
                 },
                 Err(reason) => reason.clone(),
             };
-            passed.push(Passed { name: entry.name.clone(), reason });
+            passed.push(PassedOver { name: entry.name.clone(), reason });
         }
         (None, passed)
     }
@@ -127,7 +136,7 @@ pub type GoodBundle = (BundleReference, Reader);
 
 /// A bundle that was passed over in the search for a good one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Passed {
+pub struct PassedOver {
     /// Its name.
     pub name: String,
     /// Why.
@@ -166,7 +175,7 @@ impl CatalogEntry {
         match &self.reference {
             BundleReference::Stored { id, .. } => Reader::open_in(store, id, trust),
             BundleReference::File { path } => {
-                Reader::open(store::open_file(path).map_err(|error| Fault::from(error).of(&self.name))?, trust)
+                Reader::open(store::open_file(path).map_err(|error| BundleFault::from(error).of(&self.name))?, trust)
             }
         }
     }
@@ -190,7 +199,7 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
 
 fn loose_entry(path: &Path) -> CatalogEntry {
     let (bytes, header) = match store::open_file(path) {
-        Err(error) => (0, Err(Fault::from(error).in_words())),
+        Err(error) => (0, Err(BundleFault::from(error).in_words())),
         Ok(stored) => (stored.len(), Reader::peek(&*stored).map_err(|error| error.fault.in_words())),
     };
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -16,7 +16,7 @@ pub struct BundleError {
     /// The bundle's name, or the path it was opened by.
     pub bundle: String,
     /// What is wrong.
-    pub fault: Box<Fault>,
+    pub fault: Box<BundleFault>,
 }
 
 impl fmt::Display for BundleError {
@@ -34,7 +34,7 @@ impl std::error::Error for BundleError {
 
 /// What is wrong with a bundle. A member is named wherever one is at fault.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum BundleFault {
     /// The file is something else.
     #[error("it is not a bundle: {0}")]
     NotABundle(String),
@@ -114,7 +114,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl BundleFault {
     /// Gives the fault the name of its bundle.
     pub fn of(self, bundle: &str) -> BundleError {
         BundleError { bundle: bundle.to_owned(), fault: Box::new(self) }
@@ -130,13 +130,13 @@ impl Fault {
     }
 }
 
-impl From<BaseBackupError> for Fault {
+impl From<BaseBackupError> for BundleFault {
     fn from(error: BaseBackupError) -> Self {
         Self::Database(error.to_string())
     }
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for BundleFault {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }

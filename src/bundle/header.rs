@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::Fault;
+use super::error::BundleFault;
 use super::format::{FORMAT, FormatVersion};
 use super::id::BundleId;
 use super::json;
@@ -26,11 +26,11 @@ pub struct Header {
     /// Which OpsChain the data belong to.
     pub opschain: OpsChain,
     /// Where it is from.
-    pub install: Install,
+    pub install: SourceInstall,
     /// The database's facts that decide where it can be restored.
     pub postgresql: PostgreSql,
     /// How writers were kept off while it was made.
-    pub quiesce: Quiesce,
+    pub quiesce: QuiesceMode,
     /// What was expected of its size before it was made.
     pub estimated: Estimated,
     /// The age public keys that it is sealed to.
@@ -50,7 +50,7 @@ pub struct OpsChain {
 
 /// The source install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Install {
+pub struct SourceInstall {
     /// The Kubernetes namespace.
     pub namespace: String,
     /// The Helm release.
@@ -75,7 +75,7 @@ pub struct PostgreSql {
 /// How writers were kept off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Quiesce {
+pub enum QuiesceMode {
     /// The application was off only while the write-ahead log's position was noted.
     Brief,
     /// The application was off for the whole backup.
@@ -87,7 +87,7 @@ pub enum Quiesce {
     Unknown,
 }
 
-impl fmt::Display for Quiesce {
+impl fmt::Display for QuiesceMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Brief => "brief",
@@ -122,7 +122,7 @@ impl Header {
     ///
     /// # Errors
     /// `Json`, which no header that the type can hold gives.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BundleFault> {
         json::to_lines(self, NAME)
     }
 
@@ -130,7 +130,7 @@ impl Header {
     ///
     /// # Errors
     /// `TooNew`, `NotABundle`, `Json`, or `Damaged` when its facts contradict each other.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, BundleFault> {
         #[derive(Deserialize)]
         struct Probe {
             format: FormatVersion,
@@ -139,19 +139,19 @@ impl Header {
         }
         let probe: Probe = json::parse(bytes, NAME)?;
         if probe.format.major == 0 {
-            return Err(Fault::NotABundle(format!("there is no format {}", probe.format)));
+            return Err(BundleFault::NotABundle(format!("there is no format {}", probe.format)));
         }
         if !probe.format.is_readable_by(FORMAT) {
-            return Err(Fault::TooNew { found: probe.format, writer: probe.dr_version });
+            return Err(BundleFault::TooNew { found: probe.format, writer: probe.dr_version });
         }
         let header: Self = json::parse(bytes, NAME)?;
-        header.check().map_err(|reason| Fault::damaged(NAME, reason))?;
+        header.check().map_err(|reason| BundleFault::damaged(NAME, reason))?;
         Ok(header)
     }
 
     /// Seconds since 1970: the time that every member's tar header bears.
-    pub(super) fn mtime(&self) -> Result<u64, Fault> {
-        u64::try_from(self.created.as_second()).map_err(|_| Fault::damaged(NAME, "`created` is before 1970"))
+    pub(super) fn mtime(&self) -> Result<u64, BundleFault> {
+        u64::try_from(self.created.as_second()).map_err(|_| BundleFault::damaged(NAME, "`created` is before 1970"))
     }
 
     /// Whether the facts fit each other.
@@ -189,7 +189,7 @@ mod tests {
         let newer = text
             .replace("\"minor\": 2", "\"minor\": 9")
             .replace("\"quiesce\": \"brief\"", "\"quiesce\": \"dream\",\n  \"mood\": {}");
-        assert_eq!(Header::parse(newer.as_bytes()).unwrap().quiesce, Quiesce::Unknown);
+        assert_eq!(Header::parse(newer.as_bytes()).unwrap().quiesce, QuiesceMode::Unknown);
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         let text = br#"{"format": {"major": 2, "minor": 1}, "dr_version": "3.1.4"}"#;
         let error = Header::parse(text).unwrap_err().to_string();
         assert_eq!(error, "its format 2.1 is newer than the 1.2 that this dr reads; dr 3.1.4 wrote it");
-        assert!(matches!(Header::parse(br#"{"format": {"major": 0, "minor": 1}}"#), Err(Fault::NotABundle(_))));
+        assert!(matches!(Header::parse(br#"{"format": {"major": 0, "minor": 1}}"#), Err(BundleFault::NotABundle(_))));
     }
 
     #[test]

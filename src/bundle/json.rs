@@ -6,21 +6,21 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::ser::Formatter;
 
-use super::error::Fault;
+use super::error::BundleFault;
 
 /// Writes `value` so that each entry of a list of the top level has a line of its own: a person can read it, and
 /// `sed` can take `name` and `sha256` from it without a JSON tool.
-pub(super) fn to_lines<T: Serialize>(value: &T, member: &str) -> Result<Vec<u8>, Fault> {
+pub(super) fn to_lines<T: Serialize>(value: &T, member: &str) -> Result<Vec<u8>, BundleFault> {
     let mut bytes = Vec::new();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Lines::default());
-    value.serialize(&mut serializer).map_err(|source| Fault::Json { member: member.to_owned(), source })?;
+    value.serialize(&mut serializer).map_err(|source| BundleFault::Json { member: member.to_owned(), source })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
 /// Reads a JSON member.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], member: &str) -> Result<T, Fault> {
-    serde_json::from_slice(bytes).map_err(|source| Fault::Json { member: member.to_owned(), source })
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], member: &str) -> Result<T, BundleFault> {
+    serde_json::from_slice(bytes).map_err(|source| BundleFault::Json { member: member.to_owned(), source })
 }
 
 /// Breaks lines down to the second level, and nothing below.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::postgres::Lsn;
 
-use super::error::Fault;
+use super::error::BundleFault;
 use super::format::FormatVersion;
 use super::header::{Header, OutOfScope};
 use super::id::BundleId;
@@ -23,7 +23,7 @@ pub struct Manifest {
     /// The bundle's name, again.
     pub id: BundleId,
     /// What the database was.
-    pub database: DatabaseFacts,
+    pub database: BackupIdentity,
     /// The base backup as a whole.
     pub base: StreamTotal,
     /// The write-ahead log as a whole.
@@ -35,7 +35,7 @@ pub struct Manifest {
     /// is what was live, and whoever opens them finds out whether they are that. Absent before format 1.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helm_values_sha256: Option<String>,
-    /// Keyed fingerprints of single secrets, by path, as the caller made them.
+    /// Keyed fingerprints of single secrets, by path; empty, since who makes a bundle has no key for them.
     pub key_fingerprints: BTreeMap<String, String>,
     /// How many of what is in it, for summaries: `secrets`, `tables`, ...
     pub counts: BTreeMap<String, u64>,
@@ -47,7 +47,7 @@ pub struct Manifest {
 
 /// The identity of the database and the span of log that makes it consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatabaseFacts {
+pub struct BackupIdentity {
     /// The system identifier, as decimal digits.
     pub system_identifier: String,
     /// The timeline of the backup.
@@ -63,7 +63,7 @@ pub struct DatabaseFacts {
     pub wal_segment_bytes: u64,
 }
 
-impl DatabaseFacts {
+impl BackupIdentity {
     /// The last position that the log in the bundle must reach.
     pub fn last_lsn(&self) -> Lsn {
         self.quiesce_lsn.map_or(self.end_lsn, |quiesced| quiesced.max(self.end_lsn))
@@ -110,7 +110,7 @@ impl Manifest {
     ///
     /// # Errors
     /// `Json`, which no manifest that the type can hold gives.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BundleFault> {
         json::to_lines(self, NAME)
     }
 
@@ -118,9 +118,9 @@ impl Manifest {
     ///
     /// # Errors
     /// `Json`, or `Damaged` with the contradiction.
-    pub fn parse(bytes: &[u8], header: &Header) -> Result<Self, Fault> {
+    pub fn parse(bytes: &[u8], header: &Header) -> Result<Self, BundleFault> {
         let manifest: Self = json::parse(bytes, NAME)?;
-        manifest.check(header).map_err(|reason| Fault::damaged(NAME, reason))?;
+        manifest.check(header).map_err(|reason| BundleFault::damaged(NAME, reason))?;
         Ok(manifest)
     }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Writer: header + README -> config, chart -> chunks of base and WAL -> backup_manifest -> manifest + signature
-//!         -> Unpublished -> verify (every stored byte, read anew) -> Verified -> publish
+//!         -> UnpublishedBundle -> verify (every stored byte, read anew) -> VerifiedBundle -> publish
 //! Reader: by the record of a store: end of the file -> signature -> manifest -> where each member must be
 //!         a file without one: walk the tar headers -> layout -> signature -> manifest fits the members
 //!         -> verify_stored (every stored byte) -> verify_plain (every plaintext, every database file)
@@ -35,15 +35,15 @@ pub(crate) mod testing;
 pub mod writer;
 
 pub use catalog::{Catalog, CatalogEntry};
-pub use error::{BundleError, Fault};
+pub use error::{BundleError, BundleFault};
 pub use format::{FORMAT, FormatVersion, SIGNATURE_NAMESPACE};
-pub use header::{Estimated, Header, Install, OpsChain, OutOfScope, PostgreSql, Quiesce};
+pub use header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
 pub use id::BundleId;
 pub use layout::{Member, Stream};
-pub use manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
+pub use manifest::{BackupIdentity, Manifest, MemberEntry, RawTotal, StreamTotal};
 pub use proof::{Depth, Proof};
 pub use published::PublishedRecord;
-pub use reader::{Chunk, Reader, SignatureState, Trust};
+pub use reader::{Reader, SignatureState, StoredChunk, Trust};
 pub use reference::BundleReference;
 pub use stored::StoredProof;
-pub use writer::{Facts, Unpublished, Verified, Writer};
+pub use writer::{BackupFacts, UnpublishedBundle, VerifiedBundle, Writer};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::store::{StoreError, Stored};
 
-use super::error::Fault;
+use super::error::BundleFault;
 use super::header::Header;
 use super::layout::{Member, Order};
 use super::manifest::Manifest;
@@ -35,29 +35,29 @@ impl Place {
 }
 
 /// The first member, and the time that all tar headers bear.
-pub(super) struct Head {
+pub(super) struct FirstMember {
     pub(super) header: Header,
     pub(super) place: Place,
     pub(super) mtime: u64,
 }
 
 /// Reads the first member.
-pub(super) fn read_head(stored: &dyn Stored) -> Result<Head, Fault> {
-    let alien = |fault: Fault| match fault {
-        fault @ Fault::Store(_) => fault,
-        other => Fault::NotABundle(other.to_string()),
+pub(super) fn read_head(stored: &dyn Stored) -> Result<FirstMember, BundleFault> {
+    let alien = |fault: BundleFault| match fault {
+        fault @ BundleFault::Store(_) => fault,
+        other => BundleFault::NotABundle(other.to_string()),
     };
     let block = read_block(stored, 0, "at its start").map_err(alien)?;
     let (member, bytes, mtime) = tarball::parse(&block, 0, None).map_err(alien)?;
     if member != Member::Header {
-        return Err(Fault::NotABundle(format!("it begins with {member} and not with bundle.json")));
+        return Err(BundleFault::NotABundle(format!("it begins with {member} and not with bundle.json")));
     }
     let place = check_place(stored, member, BLOCK, bytes)?;
     let header = Header::parse(&read(stored, &place)?)?;
     if header.mtime()? != mtime {
-        return Err(Fault::damaged(Member::Header, "its tar header bears another time than the bundle"));
+        return Err(BundleFault::damaged(Member::Header, "its tar header bears another time than the bundle"));
     }
-    Ok(Head { header, place, mtime })
+    Ok(FirstMember { header, place, mtime })
 }
 
 /// The members at the end.
@@ -67,7 +67,7 @@ pub(super) struct Tail {
 }
 
 /// Walks to the end: all members before the manifest, and the tail.
-pub(super) fn walk(stored: &dyn Stored, head: &Head) -> Result<(Vec<Place>, Tail), Fault> {
+pub(super) fn walk(stored: &dyn Stored, head: &FirstMember) -> Result<(Vec<Place>, Tail), BundleFault> {
     let mut order = Order::default();
     admit(&mut order, &head.place.member)?;
     let mut places = vec![head.place.clone()];
@@ -75,7 +75,7 @@ pub(super) fn walk(stored: &dyn Stored, head: &Head) -> Result<(Vec<Place>, Tail
     loop {
         let last = places.last().map(|place| place.member.to_string()).unwrap_or_default();
         let Some(place) = next(stored, offset, head.mtime, &last)? else {
-            return Err(Fault::Truncated(format!("after {last}")));
+            return Err(BundleFault::Truncated(format!("after {last}")));
         };
         admit(&mut order, &place.member)?;
         if place.member == Member::Manifest {
@@ -89,14 +89,14 @@ pub(super) fn walk(stored: &dyn Stored, head: &Head) -> Result<(Vec<Place>, Tail
 /// The tail of a bundle whose record says where it is; read at once, and kept in memory for what comes next.
 pub(super) fn tail_by_record(
     stored: &Arc<dyn Stored>,
-    head: &Head,
+    head: &FirstMember,
     record: &PublishedRecord,
-) -> Result<(Window, Tail), Fault> {
+) -> Result<(Window, Tail), BundleFault> {
     if record.header != head.header {
         return Err(PublishedRecord::misfit("it has another header than the bundle"));
     }
     if stored.len() < record.bytes {
-        return Err(Fault::Truncated(format!("at byte {} of {}", stored.len(), record.bytes)));
+        return Err(BundleFault::Truncated(format!("at byte {} of {}", stored.len(), record.bytes)));
     }
     let most = Member::Manifest.bytes_limit() + Member::Signature.bytes_limit() + 8 * BLOCK;
     let length = stored.len().checked_sub(record.manifest_at).filter(|length| *length <= most);
@@ -114,9 +114,11 @@ pub(super) fn tail_by_record(
 }
 
 /// The signature behind the manifest, if there is one, and the end.
-fn tail(stored: &dyn Stored, manifest: Place, mtime: u64) -> Result<Tail, Fault> {
-    let layout =
-        |member: &Member| Fault::Layout { member: member.to_string(), reason: "it stands in the wrong place".into() };
+fn tail(stored: &dyn Stored, manifest: Place, mtime: u64) -> Result<Tail, BundleFault> {
+    let layout = |member: &Member| BundleFault::Layout {
+        member: member.to_string(),
+        reason: "it stands in the wrong place".into(),
+    };
     match next(stored, manifest.end(), mtime, "manifest.json")? {
         None => {
             check_end(stored, manifest.end())?;
@@ -131,13 +133,13 @@ fn tail(stored: &dyn Stored, manifest: Place, mtime: u64) -> Result<Tail, Fault>
 }
 
 /// Where the members must lie that the manifest lists, up to itself.
-pub(super) fn computed(manifest: &Manifest, tail: &Tail) -> Result<Vec<Place>, Fault> {
+pub(super) fn computed(manifest: &Manifest, tail: &Tail) -> Result<Vec<Place>, BundleFault> {
     let mut order = Order::default();
     let mut places: Vec<Place> = Vec::with_capacity(manifest.members.len());
     let mut offset = 0;
     for entry in &manifest.members {
         let member = Member::parse(&entry.name)
-            .map_err(|reason| Fault::Layout { member: entry.name.clone(), reason: reason.into() })?;
+            .map_err(|reason| BundleFault::Layout { member: entry.name.clone(), reason: reason.into() })?;
         admit(&mut order, &member)?;
         check_limit(&member, entry.bytes)?;
         let place = Place { member, offset: offset + BLOCK, bytes: entry.bytes };
@@ -147,13 +149,13 @@ pub(super) fn computed(manifest: &Manifest, tail: &Tail) -> Result<Vec<Place>, F
     admit(&mut order, &Member::Manifest)?;
     if offset != tail.manifest.start() {
         let reason = format!("its members end at byte {offset}, and it begins at byte {}", tail.manifest.start());
-        return Err(Fault::damaged(Member::Manifest, reason));
+        return Err(BundleFault::damaged(Member::Manifest, reason));
     }
     Ok(places)
 }
 
 /// The content of the member at `place`.
-pub(super) fn read(stored: &dyn Stored, place: &Place) -> Result<Vec<u8>, Fault> {
+pub(super) fn read(stored: &dyn Stored, place: &Place) -> Result<Vec<u8>, BundleFault> {
     // Whoever made the place has checked its length against the member's limit and the file's length.
     let mut buffer = vec![0; place.bytes as usize];
     stored.read_at(place.offset, &mut buffer).map_err(cut_off)?;
@@ -161,36 +163,36 @@ pub(super) fn read(stored: &dyn Stored, place: &Place) -> Result<Vec<u8>, Fault>
 }
 
 /// Whether `block` is the one header that the member at `place` has.
-pub(super) fn check_block(place: &Place, block: &[u8], mtime: u64) -> Result<(), Fault> {
+pub(super) fn check_block(place: &Place, block: &[u8], mtime: u64) -> Result<(), BundleFault> {
     let name = place.member.to_string();
     if block == tarball::header(&name, place.bytes, mtime)? {
         return Ok(());
     }
-    Err(Fault::damaged(name, "its tar header is not the one that the manifest asks for"))
+    Err(BundleFault::damaged(name, "its tar header is not the one that the manifest asks for"))
 }
 
 /// Whether the bytes between a member and the next are as they must be.
-pub(super) fn check_padding(place: &Place, padding: &[u8]) -> Result<(), Fault> {
+pub(super) fn check_padding(place: &Place, padding: &[u8]) -> Result<(), BundleFault> {
     if padding.iter().all(|byte| *byte == 0) {
         return Ok(());
     }
-    Err(Fault::damaged(&place.member, "the padding after it is not empty"))
+    Err(BundleFault::damaged(&place.member, "the padding after it is not empty"))
 }
 
 /// A file that got shorter while it was read is cut off; every other failure is the store's.
-pub(super) fn cut_off(error: StoreError) -> Fault {
+pub(super) fn cut_off(error: StoreError) -> BundleFault {
     match error {
-        StoreError::Short { .. } => Fault::Truncated("while it is read".into()),
-        error => Fault::Store(error),
+        StoreError::Short { .. } => BundleFault::Truncated("while it is read".into()),
+        error => BundleFault::Store(error),
     }
 }
 
-fn admit(order: &mut Order, member: &Member) -> Result<(), Fault> {
-    order.admit(member).map_err(|reason| Fault::Layout { member: member.to_string(), reason })
+fn admit(order: &mut Order, member: &Member) -> Result<(), BundleFault> {
+    order.admit(member).map_err(|reason| BundleFault::Layout { member: member.to_string(), reason })
 }
 
 /// The member whose tar header is at `offset`; `None` where an empty block stands.
-fn next(stored: &dyn Stored, offset: u64, mtime: u64, after: &str) -> Result<Option<Place>, Fault> {
+fn next(stored: &dyn Stored, offset: u64, mtime: u64, after: &str) -> Result<Option<Place>, BundleFault> {
     let block = read_block(stored, offset, &format!("after {after}"))?;
     if block.iter().all(|byte| *byte == 0) {
         return Ok(None);
@@ -200,26 +202,26 @@ fn next(stored: &dyn Stored, offset: u64, mtime: u64, after: &str) -> Result<Opt
 }
 
 /// Whether a member of this length may be there, and is.
-fn check_place(stored: &dyn Stored, member: Member, offset: u64, bytes: u64) -> Result<Place, Fault> {
+fn check_place(stored: &dyn Stored, member: Member, offset: u64, bytes: u64) -> Result<Place, BundleFault> {
     check_limit(&member, bytes)?;
     let place = Place { member, offset, bytes };
     if place.end() > stored.len() {
-        return Err(Fault::Truncated(format!("in {}", place.member)));
+        return Err(BundleFault::Truncated(format!("in {}", place.member)));
     }
     Ok(place)
 }
 
-fn check_limit(member: &Member, bytes: u64) -> Result<(), Fault> {
+fn check_limit(member: &Member, bytes: u64) -> Result<(), BundleFault> {
     if bytes <= member.bytes_limit() {
         return Ok(());
     }
     let reason = format!("its {bytes} bytes are more than the {} that it may have", member.bytes_limit());
-    Err(Fault::Layout { member: member.to_string(), reason })
+    Err(BundleFault::Layout { member: member.to_string(), reason })
 }
 
-fn read_block(stored: &dyn Stored, offset: u64, at: &str) -> Result<[u8; BLOCK as usize], Fault> {
+fn read_block(stored: &dyn Stored, offset: u64, at: &str) -> Result<[u8; BLOCK as usize], BundleFault> {
     if offset + BLOCK > stored.len() {
-        return Err(Fault::Truncated(at.to_owned()));
+        return Err(BundleFault::Truncated(at.to_owned()));
     }
     let mut block = [0; BLOCK as usize];
     stored.read_at(offset, &mut block).map_err(cut_off)?;
@@ -227,15 +229,15 @@ fn read_block(stored: &dyn Stored, offset: u64, at: &str) -> Result<[u8; BLOCK a
 }
 
 /// Two empty blocks, and nothing after them.
-fn check_end(stored: &dyn Stored, offset: u64) -> Result<(), Fault> {
+fn check_end(stored: &dyn Stored, offset: u64) -> Result<(), BundleFault> {
     let end = tarball::END.len() as u64;
     if offset + end > stored.len() {
-        return Err(Fault::Truncated("in the last two blocks".into()));
+        return Err(BundleFault::Truncated("in the last two blocks".into()));
     }
     let mut found = tarball::END;
     stored.read_at(offset, &mut found).map_err(cut_off)?;
     if found != tarball::END || offset + end != stored.len() {
-        return Err(Fault::Layout {
+        return Err(BundleFault::Layout {
             member: "data after the last member".into(),
             reason: "nothing may follow it".into(),
         });

@@ -14,10 +14,10 @@ use crate::postgres::basebackup::{BaseBackupError, BaseCheck, WalCheck};
 use crate::postgres::{BackupManifest, Lsn};
 use crate::ustar::{TarReader, TarSink};
 
-use super::error::{BundleError, Fault};
+use super::error::{BundleError, BundleFault};
 use super::layout::{Member, Stream};
-use super::manifest::DatabaseFacts;
-use super::reader::{Chunk, Reader, SignatureState};
+use super::manifest::BackupIdentity;
+use super::reader::{Reader, SignatureState, StoredChunk};
 
 /// What was seen of the base backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ impl Reader {
         identities: &Identities,
         events: &Events,
         cancel: &CancellationToken,
-    ) -> Result<PlainProof, Fault> {
+    ) -> Result<PlainProof, BundleFault> {
         let mut progress = Progress { events, done: 0, total: self.bytes() };
         // Small members first: a wrong key shows at once.
         for name in self.sealed_members() {
@@ -94,20 +94,13 @@ impl Reader {
     }
 
     /// The plaintext of `chunk` before compression, checked against the manifest and wiped when dropped.
-    ///
-    /// # Errors
-    /// `Damaged`, `Sealed`, `Store`.
-    pub fn unpack_chunk(&self, chunk: &Chunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleError> {
-        self.unpack(chunk, identities).map_err(|fault| self.fault(fault))
-    }
-
-    fn unpack(&self, chunk: &Chunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    fn unpack(&self, chunk: &StoredChunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleFault> {
         let frame = self.chunk_frame(chunk, identities)?;
         let raw = unpack_frame(&frame, chunk.raw_bytes).and_then(|raw| {
             let same = hex::encode(Sha256::digest(raw.as_slice())) == chunk.raw_sha256;
             if same { Ok(raw) } else { Err("its plaintext is not what the manifest lists".to_owned()) }
         });
-        raw.map_err(|reason| Fault::damaged(Member::Chunk(chunk.stream, chunk.index), reason))
+        raw.map_err(|reason| BundleFault::damaged(Member::Chunk(chunk.stream, chunk.index), reason))
     }
 }
 
@@ -150,15 +143,14 @@ struct DatabaseReading<'a, 'b> {
 
 impl DatabaseReading<'_, '_> {
     /// Checks both tars as a restore would.
-    fn check(&mut self) -> Result<(BaseProof, WalProof), Fault> {
+    fn check(&mut self) -> Result<(BaseProof, WalProof), BundleFault> {
         let facts = &self.reader.manifest.database;
         let listing = self.reader.open_plain(&Member::BackupManifest.to_string(), self.identities)?;
         // Before anything long is read.
         check_span(&BackupManifest::parse(&listing).map_err(BaseBackupError::from)?, facts)?;
-        let system_identifier = facts
-            .system_identifier
-            .parse()
-            .map_err(|error| Fault::Database(format!("system identifier `{}`: {error}", facts.system_identifier)))?;
+        let system_identifier = facts.system_identifier.parse().map_err(|error| {
+            BundleFault::Database(format!("system identifier `{}`: {error}", facts.system_identifier))
+        })?;
         let mut base = BaseCheck::default();
         self.read(Stream::Base, "base.tar", &mut base)?;
         let base = base.finish(Some(&listing))?;
@@ -179,11 +171,11 @@ impl DatabaseReading<'_, '_> {
         stream: Stream,
         tar: &'static str,
         sink: &mut impl TarSink<Error = BaseBackupError>,
-    ) -> Result<(), Fault> {
-        let chunks: Vec<Chunk> = self.reader.chunks(stream).collect();
-        let work = |chunk: &Chunk| {
+    ) -> Result<(), BundleFault> {
+        let chunks: Vec<StoredChunk> = self.reader.chunks(stream).collect();
+        let work = |chunk: &StoredChunk| {
             if self.cancel.is_cancelled() {
-                return Err(Fault::Cancelled);
+                return Err(BundleFault::Cancelled);
             }
             self.reader.unpack(chunk, self.identities).map(|raw| (raw, chunk.stored_bytes))
         };
@@ -193,7 +185,7 @@ impl DatabaseReading<'_, '_> {
             results.try_for_each(|unpacked| {
                 let (raw, stored_bytes) = unpacked?;
                 progress.add(stored_bytes);
-                Ok::<_, Fault>(reader.push(&raw, sink)?)
+                Ok::<_, BundleFault>(reader.push(&raw, sink)?)
             })?;
             Ok(reader.finish().map_err(BaseBackupError::from)?)
         })
@@ -201,12 +193,12 @@ impl DatabaseReading<'_, '_> {
 }
 
 /// Whether both manifests speak of the same backup.
-fn check_span(listed: &BackupManifest, facts: &DatabaseFacts) -> Result<(), Fault> {
+fn check_span(listed: &BackupManifest, facts: &BackupIdentity) -> Result<(), BundleFault> {
     if listed.system_identifier.is_some_and(|id| id.to_string() != facts.system_identifier) {
-        return Err(Fault::Database("backup_manifest is that of another database".into()));
+        return Err(BundleFault::Database("backup_manifest is that of another database".into()));
     }
     if (listed.timeline, listed.start, listed.end) != (facts.timeline, facts.start_lsn, facts.end_lsn) {
-        return Err(Fault::Database(format!(
+        return Err(BundleFault::Database(format!(
             "backup_manifest speaks of timeline {} from {} to {}, and the bundle's manifest of timeline {} from {} to {}",
             listed.timeline, listed.start, listed.end, facts.timeline, facts.start_lsn, facts.end_lsn
         )));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{PublishedObject, Store, StoreError};
 
-use super::error::{BundleError, Fault};
+use super::error::{BundleError, BundleFault};
 
 const PREFIX: &str = "proof.";
 
@@ -83,10 +83,10 @@ impl Proof {
     /// `Store`.
     pub fn keep(&self, store: &dyn Store, bundle: &str) -> Result<(), BundleError> {
         let note = self.note();
-        let json = |source| Fault::Json { member: note.clone(), source }.of(bundle);
+        let json = |source| BundleFault::Json { member: note.clone(), source }.of(bundle);
         match store.add_note(bundle, &note, &serde_json::to_vec_pretty(self).map_err(json)?) {
             Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
-            Err(error) => Err(Fault::from(error).of(bundle)),
+            Err(error) => Err(BundleFault::from(error).of(bundle)),
         }
     }
 

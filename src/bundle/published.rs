@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::Fault;
+use super::error::BundleFault;
 use super::header::Header;
 use super::json;
 
@@ -45,7 +45,7 @@ impl PublishedRecord {
     ///
     /// # Errors
     /// `Json`, which no record that the type can hold gives.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BundleFault> {
         let bundle = json::parse(&self.header.to_bytes()?, NAME)?;
         let written = Written {
             format: RECORD_FORMAT,
@@ -62,29 +62,29 @@ impl PublishedRecord {
     ///
     /// # Errors
     /// `Json`, `TooNew`, or `Damaged` when it is the record of another bundle.
-    pub fn parse(bytes: &[u8], name: &str) -> Result<Self, Fault> {
+    pub fn parse(bytes: &[u8], name: &str) -> Result<Self, BundleFault> {
         #[derive(Deserialize)]
         struct Probe {
             format: u32,
         }
         let probe: Probe = json::parse(bytes, NAME)?;
         if probe.format != RECORD_FORMAT {
-            return Err(Fault::damaged(NAME, format!("its format {} is not known to this dr", probe.format)));
+            return Err(BundleFault::damaged(NAME, format!("its format {} is not known to this dr", probe.format)));
         }
         let written: Written = json::parse(bytes, NAME)?;
         let header = serde_json::to_vec(&written.bundle)
-            .map_err(|source| Fault::Json { member: NAME.to_owned(), source })
+            .map_err(|source| BundleFault::Json { member: NAME.to_owned(), source })
             .and_then(|bytes| Header::parse(&bytes))?;
         if header.id.as_str() != name {
-            return Err(Fault::damaged(NAME, format!("it is the record of bundle {}", header.id)));
+            return Err(BundleFault::damaged(NAME, format!("it is the record of bundle {}", header.id)));
         }
         let Written { published_at, bytes, manifest_at, manifest_sha256, .. } = written;
         Ok(Self { header, bytes, manifest_at, manifest_sha256, published_at })
     }
 
     /// What says that the record and the bundle do not fit.
-    pub(super) fn misfit(reason: impl Into<String>) -> Fault {
-        Fault::damaged(NAME, reason)
+    pub(super) fn misfit(reason: impl Into<String>) -> BundleFault {
+        BundleFault::damaged(NAME, reason)
     }
 }
 
@@ -122,6 +122,6 @@ mod tests {
             PublishedRecord::parse(text.replacen(from, to, 1).as_bytes(), &name).unwrap_err()
         };
         assert!(changed("\"format\": 1", "\"format\": 2").to_string().contains("format 2"));
-        assert!(matches!(changed("\"major\":1", "\"major\":2"), Fault::TooNew { .. }));
+        assert!(matches!(changed("\"major\":1", "\"major\":2"), BundleFault::TooNew { .. }));
     }
 }

@@ -11,7 +11,7 @@ use crate::crypt::sign::{self, SignedBy, TrustedSigners};
 use crate::store::{Store, Stored};
 use crate::values::overlay;
 
-use super::error::{BundleError, Fault};
+use super::error::{BundleError, BundleFault};
 use super::format::SIGNATURE_NAMESPACE;
 use super::header::Header;
 use super::layout::{Member, Stream};
@@ -62,7 +62,7 @@ impl SignatureState {
 
 /// One chunk of a stream, with where it lies and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub struct StoredChunk {
     /// The stream.
     pub stream: Stream,
     /// Its number, from 0.
@@ -102,12 +102,6 @@ pub(super) struct Framed {
 impl Framed {
     pub(super) fn content(&self) -> &[u8] {
         &self.frame[BLOCK as usize..][..self.bytes]
-    }
-
-    fn into_content(mut self) -> Vec<u8> {
-        self.frame.truncate(BLOCK as usize + self.bytes);
-        self.frame.drain(..BLOCK as usize);
-        self.frame
     }
 }
 
@@ -189,31 +183,23 @@ impl Reader {
         self.stored.name()
     }
 
-    /// The stored bytes of the member `name`, checked against the manifest.
-    ///
-    /// # Errors
-    /// `NoMember`, `Damaged`, `Store`.
-    pub fn member(&self, name: &str) -> Result<Vec<u8>, BundleError> {
-        let read = self.find(name).and_then(|(place, entry)| self.framed(place, &entry.sha256));
-        read.map(Framed::into_content).map_err(|fault| self.fault(fault))
-    }
-
     /// The plaintext of the sealed member `name`, wiped when dropped. `config/values.yaml.age` is also held against
     /// the digests of the values in the manifest.
     ///
     /// # Errors
-    /// As [`Self::member`]; `Sealed` when no identity fits.
+    /// `NoMember`, `Damaged`, `Store`; `Sealed` when no identity fits.
     pub fn open_member(&self, name: &str, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleError> {
         self.open_plain(name, identities).map_err(|fault| self.fault(fault))
     }
 
-    pub(super) fn open_plain(&self, name: &str, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    pub(super) fn open_plain(&self, name: &str, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleFault> {
         let (place, entry) = self.find(name)?;
         let sealed = self.framed(place, &entry.sha256)?;
-        let plaintext =
-            identities.open(sealed.content()).map_err(|source| Fault::Sealed { member: name.to_owned(), source })?;
+        let plaintext = identities
+            .open(sealed.content())
+            .map_err(|source| BundleFault::Sealed { member: name.to_owned(), source })?;
         if name == VALUES {
-            self.check_values(&plaintext).map_err(|reason| Fault::damaged(name, reason))?;
+            self.check_values(&plaintext).map_err(|reason| BundleFault::damaged(name, reason))?;
         }
         Ok(plaintext)
     }
@@ -245,9 +231,9 @@ impl Reader {
     }
 
     /// The chunks of `stream` in order; skip to go on from a later one.
-    pub fn chunks(&self, stream: Stream) -> impl Iterator<Item = Chunk> {
+    pub fn chunks(&self, stream: Stream) -> impl Iterator<Item = StoredChunk> {
         self.listed().filter_map(move |(place, entry)| match place.member {
-            Member::Chunk(of, index) if of == stream => Some(Chunk {
+            Member::Chunk(of, index) if of == stream => Some(StoredChunk {
                 stream,
                 index,
                 offset: place.offset,
@@ -260,32 +246,28 @@ impl Reader {
         })
     }
 
-    /// The stored bytes of `chunk`: one whole age file, checked against the manifest.
-    ///
-    /// # Errors
-    /// `Damaged`, `Store`.
-    pub fn read_chunk(&self, chunk: &Chunk) -> Result<Vec<u8>, BundleError> {
-        self.framed_chunk(chunk).map(Framed::into_content).map_err(|fault| self.fault(fault))
-    }
-
     /// `chunk` opened: one whole zstd frame, wiped when dropped. The receiving side unpacks it and must find
     /// `raw_bytes` bytes with the digest `raw_sha256`.
     ///
     /// # Errors
     /// `Damaged`, `Sealed`, `Store`.
-    pub fn open_chunk(&self, chunk: &Chunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleError> {
+    pub fn open_chunk(&self, chunk: &StoredChunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleError> {
         self.chunk_frame(chunk, identities).map_err(|fault| self.fault(fault))
     }
 
-    fn framed_chunk(&self, chunk: &Chunk) -> Result<Framed, Fault> {
+    fn framed_chunk(&self, chunk: &StoredChunk) -> Result<Framed, BundleFault> {
         let member = Member::Chunk(chunk.stream, chunk.index);
         self.framed(&Place { member, offset: chunk.offset, bytes: chunk.stored_bytes }, &chunk.sha256)
     }
 
-    pub(super) fn chunk_frame(&self, chunk: &Chunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    pub(super) fn chunk_frame(
+        &self,
+        chunk: &StoredChunk,
+        identities: &Identities,
+    ) -> Result<Zeroizing<Vec<u8>>, BundleFault> {
         let sealed = self.framed_chunk(chunk)?;
         let member = || Member::Chunk(chunk.stream, chunk.index).to_string();
-        identities.open(sealed.content()).map_err(|source| Fault::Sealed { member: member(), source })
+        identities.open(sealed.content()).map_err(|source| BundleFault::Sealed { member: member(), source })
     }
 
     /// The members that the manifest lists, with where they are.
@@ -293,29 +275,29 @@ impl Reader {
         self.places.iter().zip(&self.manifest.members)
     }
 
-    pub(super) fn fault(&self, fault: Fault) -> BundleError {
+    pub(super) fn fault(&self, fault: BundleFault) -> BundleError {
         fault.of(self.stored.name())
     }
 
-    fn find(&self, name: &str) -> Result<(&Place, &MemberEntry), Fault> {
-        self.listed().find(|(_, entry)| entry.name == name).ok_or_else(|| Fault::NoMember(name.to_owned()))
+    fn find(&self, name: &str) -> Result<(&Place, &MemberEntry), BundleFault> {
+        self.listed().find(|(_, entry)| entry.name == name).ok_or_else(|| BundleFault::NoMember(name.to_owned()))
     }
 
     /// The member at `place` with all that stands around it, checked.
-    fn framed(&self, place: &Place, sha256: &str) -> Result<Framed, Fault> {
+    fn framed(&self, place: &Place, sha256: &str) -> Result<Framed, BundleFault> {
         let mut frame = vec![0; (place.end() - place.start()) as usize];
         self.stored.read_at(place.start(), &mut frame).map_err(places::cut_off)?;
         let framed = Framed { frame, bytes: place.bytes as usize };
         places::check_block(place, &framed.frame[..BLOCK as usize], self.mtime)?;
         if hex::encode(Sha256::digest(framed.content())) != sha256 {
-            return Err(Fault::damaged(&place.member, OTHER_BYTES));
+            return Err(BundleFault::damaged(&place.member, OTHER_BYTES));
         }
         places::check_padding(place, &framed.frame[BLOCK as usize + framed.bytes..])?;
         Ok(framed)
     }
 }
 
-fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust) -> Result<Reader, Fault> {
+fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust) -> Result<Reader, BundleFault> {
     let head = places::read_head(&*stored)?;
     let (walked, window, tail) = match record {
         None => {
@@ -330,16 +312,17 @@ fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust
     let end: &dyn Stored = window.as_ref().map_or(&*stored, |window| window);
     let bytes = places::read(end, &tail.manifest)?;
     let signature = match (&tail.signature, trust) {
-        (None, Trust::Signers(_)) => return Err(Fault::Unsigned),
+        (None, Trust::Signers(_)) => return Err(BundleFault::Unsigned),
         (None, Trust::Anyone) => SignatureState::Unsigned,
         (Some(place), Trust::Signers(signers)) => {
             let armored = places::read(end, place)?;
-            let signer = signers.verify(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(Fault::Untrusted)?;
+            let signer = signers.verify(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
             SignatureState::Trusted { signer }
         }
         (Some(place), Trust::Anyone) => {
             let armored = places::read(end, place)?;
-            let fingerprint = sign::verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(Fault::Untrusted)?;
+            let fingerprint =
+                sign::verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
             SignatureState::Unchecked { fingerprint }
         }
     };
@@ -363,20 +346,23 @@ fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust
 }
 
 /// Whether the manifest lists exactly `places`.
-fn fits(places: &[Place], manifest: &Manifest) -> Result<(), Fault> {
+fn fits(places: &[Place], manifest: &Manifest) -> Result<(), BundleFault> {
     for (place, entry) in places.iter().zip(&manifest.members) {
         let found = place.member.to_string();
         if found != entry.name {
             let reason = format!("the manifest has {} in its place", entry.name);
-            return Err(Fault::Layout { member: found, reason });
+            return Err(BundleFault::Layout { member: found, reason });
         }
         if place.bytes != entry.bytes {
             let reason = format!("it has {} bytes and the manifest says {}", place.bytes, entry.bytes);
-            return Err(Fault::damaged(found, reason));
+            return Err(BundleFault::damaged(found, reason));
         }
     }
     if let Some(place) = places.get(manifest.members.len()) {
-        return Err(Fault::Layout { member: place.member.to_string(), reason: "the manifest does not list it".into() });
+        return Err(BundleFault::Layout {
+            member: place.member.to_string(),
+            reason: "the manifest does not list it".into(),
+        });
     }
-    manifest.members.get(places.len()).map_or(Ok(()), |entry| Err(Fault::NoMember(entry.name.clone())))
+    manifest.members.get(places.len()).map_or(Ok(()), |entry| Err(BundleFault::NoMember(entry.name.clone())))
 }

@@ -1,7 +1,7 @@
 //! The README inside a bundle: how to restore it by hand.
 
 use super::format::SIGNATURE_NAMESPACE;
-use super::header::{Header, Quiesce};
+use super::header::{Header, QuiesceMode};
 
 const TEMPLATE: &str = include_str!("../../templates/bundle-readme.md");
 
@@ -23,10 +23,10 @@ pub(super) fn render(header: &Header) -> Vec<u8> {
     let none = "- nothing was named";
     let list = |lines: &[String]| if lines.is_empty() { none.to_owned() } else { lines.join("\n") };
     let quiesce = match header.quiesce {
-        Quiesce::Brief => "the application was stopped for seconds, at the moment whose state this is",
-        Quiesce::Full => "the application was stopped while it was made",
-        Quiesce::None => "the application was NOT stopped: what was in progress is cut off as by a crash",
-        Quiesce::Unknown => "in a way that only a newer dr knows",
+        QuiesceMode::Brief => "the application was stopped for seconds, at the moment whose state this is",
+        QuiesceMode::Full => "the application was stopped while it was made",
+        QuiesceMode::None => "the application was NOT stopped: what was in progress is cut off as by a crash",
+        QuiesceMode::Unknown => "in a way that only a newer dr knows",
     };
     let facts: [(&str, String); 16] = [
         ("id", header.id.to_string()),

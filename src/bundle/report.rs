@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::postgres::Lsn;
 
 use super::catalog::{Catalog, CatalogEntry};
-use super::header::{Header, Install, OutOfScope};
+use super::header::{Header, OutOfScope, SourceInstall};
 use super::manifest::MemberEntry;
 use super::plain::PlainProof;
 use super::proof::{Depth, Proof};
@@ -96,7 +96,7 @@ pub struct ShowReport {
     /// The chart's version.
     pub chart_version: String,
     /// Where it is from.
-    pub install: Install,
+    pub install: SourceInstall,
     /// How writers were kept off.
     pub quiesce: String,
     /// The database.

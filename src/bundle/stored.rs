@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Events;
 use crate::parallel;
 
-use super::error::{BundleError, Fault};
+use super::error::{BundleError, BundleFault};
 use super::manifest::MemberEntry;
 use super::places::{self, Place};
 use super::reader::{OTHER_BYTES, Reader, SignatureState};
@@ -55,7 +55,7 @@ impl Reader {
         seen: &mut dyn FnMut(&Place, &MemberEntry),
         cancel: &CancellationToken,
         wanted: &dyn Fn(&Place) -> bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), BundleFault> {
         let pieces: Vec<_> = self.listed().filter(|(place, _)| wanted(place)).collect();
         let work = |&(place, entry): &(&Place, &MemberEntry)| self.hash_member(place, entry, cancel);
         parallel::in_order(pieces.iter(), parallel::threads(), work, |results| {
@@ -67,14 +67,14 @@ impl Reader {
         })
     }
 
-    fn hash_member(&self, place: &Place, entry: &MemberEntry, cancel: &CancellationToken) -> Result<(), Fault> {
+    fn hash_member(&self, place: &Place, entry: &MemberEntry, cancel: &CancellationToken) -> Result<(), BundleFault> {
         let mut hasher = Sha256::new();
         let (total, content_end) = (place.end() - place.start(), BLOCK + place.bytes);
         let mut buffer = vec![0; BUFFER.min(total) as usize];
         let mut at = 0;
         while at < total {
             if cancel.is_cancelled() {
-                return Err(Fault::Cancelled);
+                return Err(BundleFault::Cancelled);
             }
             let length = BUFFER.min(total - at);
             let part = &mut buffer[..length as usize];
@@ -92,12 +92,12 @@ impl Reader {
         if hex::encode(hasher.finalize()) == entry.sha256 {
             Ok(())
         } else {
-            Err(Fault::damaged(&entry.name, OTHER_BYTES))
+            Err(BundleFault::damaged(&entry.name, OTHER_BYTES))
         }
     }
 
     /// The padding of the manifest and the signature, which the manifest cannot list.
-    pub(super) fn check_tail_padding(&self) -> Result<(), Fault> {
+    pub(super) fn check_tail_padding(&self) -> Result<(), BundleFault> {
         [Some(&self.tail.manifest), self.tail.signature.as_ref()].into_iter().flatten().try_for_each(|place| {
             let mut padding = vec![0; (place.end() - place.offset - place.bytes) as usize];
             if padding.is_empty() {

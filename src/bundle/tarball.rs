@@ -6,33 +6,33 @@
 
 use crate::ustar::{self, Block};
 
-use super::error::Fault;
+use super::error::BundleFault;
 use super::layout::Member;
 
 pub(super) use crate::ustar::{BLOCK, END, padding};
 
 /// The only header for these facts. `mtime` is in seconds since 1970.
-pub(super) fn header(name: &str, bytes: u64, mtime: u64) -> Result<Block, Fault> {
+pub(super) fn header(name: &str, bytes: u64, mtime: u64) -> Result<Block, BundleFault> {
     ustar::file_header(name, bytes, mtime, 0)
-        .map_err(|error| Fault::Refused { member: name.to_owned(), reason: error.to_string() })
+        .map_err(|error| BundleFault::Refused { member: name.to_owned(), reason: error.to_string() })
 }
 
 /// Reads member, size and time from the block at `offset` of the file. Everything else must be as `header` makes it;
 /// `mtime` is `None` for the first member, whose own time is returned for the rest.
-pub(super) fn parse(block: &Block, offset: u64, mtime: Option<u64>) -> Result<(Member, u64, u64), Fault> {
+pub(super) fn parse(block: &Block, offset: u64, mtime: Option<u64>) -> Result<(Member, u64, u64), BundleFault> {
     let here = || format!("the tar header at byte {offset}");
-    let found = ustar::header_in(block).ok_or_else(|| Fault::damaged(here(), "its checksum does not fit"))?;
+    let found = ustar::header_in(block).ok_or_else(|| BundleFault::damaged(here(), "its checksum does not fit"))?;
     let end = block[..100].iter().position(|b| *b == 0).unwrap_or(100);
     let name = std::str::from_utf8(&block[..end])
-        .map_err(|_| Fault::Layout { member: here(), reason: "its name is not text".into() })?
+        .map_err(|_| BundleFault::Layout { member: here(), reason: "its name is not text".into() })?
         .to_owned();
-    let layout = |reason: String| Fault::Layout { member: name.clone(), reason };
+    let layout = |reason: String| BundleFault::Layout { member: name.clone(), reason };
     if let Some(kind) = foreign_kind(found.entry_type()) {
         return Err(layout(format!("it is {kind}, not a plain file")));
     }
     let member = Member::parse(&name).map_err(|reason| layout(reason.to_owned()))?;
-    let bytes = found.entry_size().map_err(|_| Fault::damaged(&name, "its size cannot be read"))?;
-    let seconds = found.mtime().map_err(|_| Fault::damaged(&name, "its time cannot be read"))?;
+    let bytes = found.entry_size().map_err(|_| BundleFault::damaged(&name, "its size cannot be read"))?;
+    let seconds = found.mtime().map_err(|_| BundleFault::damaged(&name, "its time cannot be read"))?;
     if block != &header(&name, bytes, mtime.unwrap_or(seconds))? {
         return Err(layout("its tar header is not the one that a bundle has".into()));
     }

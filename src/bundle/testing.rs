@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::format::FORMAT;
-use super::header::{Estimated, Header, Install, OpsChain, OutOfScope, PostgreSql, Quiesce};
+use super::header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
 use super::layout::Stream;
-use super::manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
+use super::manifest::{BackupIdentity, Manifest, MemberEntry, RawTotal, StreamTotal};
 use super::{Member, layout};
 
 pub(crate) const SYSTEM_IDENTIFIER: &str = "7711272386700096654";
@@ -17,14 +17,14 @@ pub(crate) fn header() -> Header {
         created: "2026-11-23T07:54:43Z".parse().unwrap(),
         dr_version: "0.1.0".into(),
         opschain: OpsChain { version: "2026-08-20".into(), chart_version: "2026.8.20".into() },
-        install: Install {
+        install: SourceInstall {
             namespace: "opschain".into(),
             release: "opschain".into(),
             database_cluster: "opschain-db".into(),
             database_cluster_uid: "6f1c".into(),
         },
         postgresql: PostgreSql { major: 15, version: "15.14".into(), system_identifier: SYSTEM_IDENTIFIER.into() },
-        quiesce: Quiesce::Brief,
+        quiesce: QuiesceMode::Brief,
         estimated: Estimated { database_bytes: 5 << 20 },
         recipients: vec!["age1example".into()],
         scope: vec![OutOfScope {
@@ -56,7 +56,7 @@ pub(crate) fn manifest() -> (Header, Manifest) {
     let manifest = Manifest {
         format: FORMAT,
         id: header().id,
-        database: DatabaseFacts {
+        database: BackupIdentity {
             system_identifier: SYSTEM_IDENTIFIER.into(),
             timeline: 1,
             start_lsn: "0/2000028".parse().unwrap(),

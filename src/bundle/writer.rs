@@ -15,11 +15,11 @@ use crate::event::Events;
 use crate::store::{Draft, DraftToken, Pending, Store};
 use crate::values::overlay;
 
-use super::error::{BundleError, Fault};
+use super::error::{BundleError, BundleFault};
 use super::format::SIGNATURE_NAMESPACE;
 use super::header::{Header, OutOfScope};
 use super::layout::{Member, Order, RAW_CHUNK_BYTES_LIMIT, Stream};
-use super::manifest::{DatabaseFacts, Manifest, MemberEntry, RawTotal, StreamTotal};
+use super::manifest::{BackupIdentity, Manifest, MemberEntry, RawTotal, StreamTotal};
 use super::proof::{Depth, Proof};
 use super::published::PublishedRecord;
 use super::reader::{Reader, Trust};
@@ -33,15 +33,13 @@ const VALUES: &str = "values.yaml";
 
 /// What is known only when all data have passed.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct BackupFacts {
     /// The database's identity and span of log.
-    pub database: DatabaseFacts,
+    pub database: BackupIdentity,
     /// The base backup as the sending side counted it; compared with the sum of the chunks.
     pub base: RawTotal,
     /// The write-ahead log likewise.
     pub wal: RawTotal,
-    /// Keyed fingerprints of single secrets, by path.
-    pub key_fingerprints: BTreeMap<String, String>,
     /// How many of what is in it.
     pub counts: BTreeMap<String, u64>,
     /// What is not in it.
@@ -72,9 +70,9 @@ impl Writer {
         Self::begin(store, header, recipients).map_err(|fault| fault.of(&name))
     }
 
-    fn begin(store: &dyn Store, mut header: Header, recipients: Recipients) -> Result<Self, Fault> {
+    fn begin(store: &dyn Store, mut header: Header, recipients: Recipients) -> Result<Self, BundleFault> {
         header.recipients = recipients.to_strings();
-        header.check().map_err(|reason| Fault::damaged(Member::Header, reason))?;
+        header.check().map_err(|reason| BundleFault::damaged(Member::Header, reason))?;
         let mtime = header.mtime()?;
         let draft = store.begin(header.id.as_str(), header.estimated.database_bytes)?;
         let (first, readme) = (header.to_bytes()?, readme::render(&header));
@@ -112,7 +110,7 @@ impl Writer {
         let member = format!("config/{name}.age");
         match self.recipients.seal(plaintext) {
             Ok(sealed) => self.add_sealed(&member, &Hashed::of(sealed)),
-            Err(source) => Err(self.name(Fault::Sealed { member, source })),
+            Err(source) => Err(self.name(BundleFault::Sealed { member, source })),
         }
     }
 
@@ -195,16 +193,16 @@ impl Writer {
     /// # Errors
     /// `Refused` when members are missing or the counts of the sending side are not those of the chunks; `Sign`;
     /// `Store`.
-    pub fn finish(mut self, facts: Facts, signer: &Signer) -> Result<Unpublished, BundleError> {
+    pub fn finish(mut self, facts: BackupFacts, signer: &Signer) -> Result<UnpublishedBundle, BundleError> {
         let record = self.seal_off(facts, signer).map_err(|fault| self.name(fault))?;
         let trusted =
             TrustedSigners::parse(&signer.trust_line("the-signer-of-this-run", &[SIGNATURE_NAMESPACE]), "the signer")
-                .map_err(|error| self.name(Fault::Sign(error)))?;
-        let pending = self.draft.complete().map_err(|error| Fault::from(error).of(self.header.id.as_str()))?;
-        Ok(Unpublished { pending, record, trust: Trust::Signers(trusted) })
+                .map_err(|error| self.name(BundleFault::Sign(error)))?;
+        let pending = self.draft.complete().map_err(|error| BundleFault::from(error).of(self.header.id.as_str()))?;
+        Ok(UnpublishedBundle { pending, record, trust: Trust::Signers(trusted) })
     }
 
-    fn seal_off(&mut self, facts: Facts, signer: &Signer) -> Result<PublishedRecord, Fault> {
+    fn seal_off(&mut self, facts: BackupFacts, signer: &Signer) -> Result<PublishedRecord, BundleFault> {
         let manifest = Manifest {
             format: self.header.format,
             id: self.header.id.clone(),
@@ -213,14 +211,14 @@ impl Writer {
             wal: self.total(Stream::Wal, facts.wal)?,
             values_sha256: self.values_sha256.clone(),
             helm_values_sha256: self.helm_values_sha256.clone(),
-            key_fingerprints: facts.key_fingerprints,
+            key_fingerprints: BTreeMap::new(),
             counts: facts.counts,
             scope: facts.scope,
             members: self.members.clone(),
         };
         let bytes = manifest.to_bytes()?;
         Manifest::parse(&bytes, &self.header)?;
-        let signature = signer.sign(SIGNATURE_NAMESPACE, &bytes).map_err(Fault::Sign)?;
+        let signature = signer.sign(SIGNATURE_NAMESPACE, &bytes).map_err(BundleFault::Sign)?;
         let manifest_at = self.written;
         let bytes = Hashed::of(bytes);
         self.add(&Member::Manifest, &bytes, None)?;
@@ -236,7 +234,7 @@ impl Writer {
     }
 
     /// Sums up the chunks of `stream` and holds them against what the sending side counted.
-    fn total(&self, stream: Stream, counted: RawTotal) -> Result<StreamTotal, Fault> {
+    fn total(&self, stream: Stream, counted: RawTotal) -> Result<StreamTotal, BundleFault> {
         let prefix = format!("db/{}/", stream.folder());
         let mut total = StreamTotal { chunks: 0, stored_bytes: 0, raw: RawTotal { bytes: 0 } };
         for entry in self.members.iter().filter(|entry| entry.name.starts_with(&prefix)) {
@@ -250,7 +248,7 @@ impl Writer {
         Err(refused(prefix, format!("{} bytes were sent and {} came", counted.bytes, total.raw.bytes)))
     }
 
-    fn add(&mut self, member: &Member, stored: &Hashed, raw: Option<&Raw>) -> Result<(), Fault> {
+    fn add(&mut self, member: &Member, stored: &Hashed, raw: Option<&Raw>) -> Result<(), BundleFault> {
         let bytes = stored.bytes().len() as u64;
         check_stored(member, stored.bytes())?;
         self.order.admit(member).map_err(|reason| refused(member, reason))?;
@@ -268,23 +266,23 @@ impl Writer {
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), BundleFault> {
         self.draft.append(bytes)?;
         self.written += bytes.len() as u64;
         Ok(())
     }
 
-    fn name(&self, fault: Fault) -> BundleError {
+    fn name(&self, fault: BundleFault) -> BundleError {
         fault.of(self.header.id.as_str())
     }
 }
 
-fn refused(member: impl Display, reason: impl Into<String>) -> Fault {
-    Fault::Refused { member: member.to_string(), reason: reason.into() }
+fn refused(member: impl Display, reason: impl Into<String>) -> BundleFault {
+    BundleFault::Refused { member: member.to_string(), reason: reason.into() }
 }
 
 /// Whether these bytes may be stored as `member`.
-fn check_stored(member: &Member, stored: &[u8]) -> Result<(), Fault> {
+fn check_stored(member: &Member, stored: &[u8]) -> Result<(), BundleFault> {
     if stored.len() as u64 > member.bytes_limit() {
         let reason = format!("{} bytes are more than the {} that it may have", stored.len(), member.bytes_limit());
         return Err(refused(member, reason));
@@ -303,20 +301,21 @@ struct Raw<'a> {
 
 /// All bytes are handed to the store; what it holds has not been looked at. Dropped, it stays for [`Store::abort`].
 #[must_use = "an unpublished bundle is no bundle"]
-pub struct Unpublished {
+pub struct UnpublishedBundle {
     pending: Box<dyn Pending>,
     record: PublishedRecord,
     trust: Trust,
 }
 
-impl Unpublished {
+impl UnpublishedBundle {
     /// Reads back from the store what was written, by the record that is to be published, with the signature checked
     /// against the key of this run. For a look inside before publishing, such as [`Reader::verify_plain`].
     ///
     /// # Errors
     /// As [`Reader::open_in`].
     pub fn reader(&self) -> Result<Reader, BundleError> {
-        let stored = self.pending.open().map_err(|error| Fault::from(error).of(self.record.header.id.as_str()))?;
+        let stored =
+            self.pending.open().map_err(|error| BundleFault::from(error).of(self.record.header.id.as_str()))?;
         Reader::open_by_record(stored, &self.record, &self.trust)
     }
 
@@ -324,21 +323,21 @@ impl Unpublished {
     ///
     /// # Errors
     /// Everything that [`Reader::open_in`] and [`Reader::verify_stored`] refuse.
-    pub fn verify(self, events: &Events, cancel: &CancellationToken) -> Result<Verified, BundleError> {
+    pub fn verify(self, events: &Events, cancel: &CancellationToken) -> Result<VerifiedBundle, BundleError> {
         let proof = self.reader()?.verify_stored(events, cancel)?;
-        Ok(Verified { pending: self.pending, record: self.record, proof })
+        Ok(VerifiedBundle { pending: self.pending, record: self.record, proof })
     }
 }
 
 /// Every stored byte was read back and is right. Dropped, it stays for [`Store::abort`].
 #[must_use = "a verified bundle is not in the catalog before it is published"]
-pub struct Verified {
+pub struct VerifiedBundle {
     pending: Box<dyn Pending>,
     record: PublishedRecord,
     proof: StoredProof,
 }
 
-impl Verified {
+impl VerifiedBundle {
     /// What was seen.
     pub fn proof(&self) -> &StoredProof {
         &self.proof
@@ -356,9 +355,9 @@ impl Verified {
         // What the store says is not taken on trust; and where it failed, the answer may be all that was lost.
         match (store.record(&name), published) {
             (Ok(found), _) if found == record => {}
-            (_, Err(error)) => return Err(Fault::from(error).of(&name)),
+            (_, Err(error)) => return Err(BundleFault::from(error).of(&name)),
             (Ok(_), Ok(())) => return Err(PublishedRecord::misfit("it is not what was written").of(&name)),
-            (Err(error), Ok(())) => return Err(Fault::from(error).of(&name)),
+            (Err(error), Ok(())) => return Err(BundleFault::from(error).of(&name)),
         }
         let proof = Proof::new(Depth::Stored, self.proof.signature.signer(), &self.record.manifest_sha256);
         drop(proof.keep(store, &name));

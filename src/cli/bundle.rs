@@ -135,15 +135,15 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,
         BundleVerb::List => ui.report(&bundles::list(ctx)?)?,
         BundleVerb::Show(args) => {
-            let shown = bundles::show(ctx, &args.trust.which(args.bundle))?;
+            let shown = bundles::show(ctx, &args.trust.request(args.bundle))?;
             match args.scope {
                 true => ui.report(&Scope { bundle: shown.name, scope: shown.scope })?,
                 false => ui.report(&shown)?,
             }
         }
         BundleVerb::Verify(args) => {
-            let which = args.trust.which(args.bundle);
-            ui.report(&bundles::verify(ctx, &which, args.decrypt, args.identity.as_deref())?)?;
+            let request = args.trust.request(args.bundle);
+            ui.report(&bundles::verify(ctx, &request, args.decrypt, args.identity.as_deref())?)?;
         }
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
     }
@@ -180,7 +180,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
 }
 
 impl TrustArgs {
-    fn which(self, bundle: Option<String>) -> bundles::Which {
-        bundles::Which { bundle, trusted_signers: self.trusted_signers, any_signer: self.any_signer }
+    fn request(self, bundle: Option<String>) -> bundles::BundleRequest {
+        bundles::BundleRequest { bundle, trusted_signers: self.trusted_signers, any_signer: self.any_signer }
     }
 }

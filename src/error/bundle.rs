@@ -1,7 +1,7 @@
 //! What the faults of a bundle mean to the operator.
 
 use crate::bundle::catalog::FindError;
-use crate::bundle::{BundleError, Fault};
+use crate::bundle::{BundleError, BundleFault};
 
 use super::{CommandError, Exit, crypt, store};
 
@@ -29,33 +29,33 @@ impl std::error::Error for Cause {
     }
 }
 
-fn advice(bundle: &str, fault: &Fault) -> (Exit, Vec<String>) {
+fn advice(bundle: &str, fault: &BundleFault) -> (Exit, Vec<String>) {
     let other_copy = "Take another copy of this bundle, or an older one: `dr bundle list`.";
     match fault {
-        Fault::TooNew { writer, .. } => (Exit::Format, vec![format!("Use dr {writer} or newer for this bundle.")]),
-        Fault::NotABundle(_) => (
+        BundleFault::TooNew { writer, .. } => (Exit::Format, vec![format!("Use dr {writer} or newer for this bundle.")]),
+        BundleFault::NotABundle(_) => (
             Exit::Damaged,
             vec!["A bundle is the .tar file as `dr bundle create` published it, neither unpacked nor packed anew.".into()],
         ),
-        Fault::Truncated(_) => (Exit::Damaged, vec![format!("The copy was probably interrupted: copy it again. {other_copy}")]),
-        Fault::Layout { .. } => {
+        BundleFault::Truncated(_) => (Exit::Damaged, vec![format!("The copy was probably interrupted: copy it again. {other_copy}")]),
+        BundleFault::Layout { .. } => {
             (Exit::Damaged, vec![format!("dr did not write this; nothing of it was unpacked. {other_copy}")])
         }
-        Fault::Damaged { .. } | Fault::Json { .. } | Fault::NoMember(_) => (Exit::Damaged, vec![other_copy.into()]),
-        Fault::Database(_) => (
+        BundleFault::Damaged { .. } | BundleFault::Json { .. } | BundleFault::NoMember(_) => (Exit::Damaged, vec![other_copy.into()]),
+        BundleFault::Database(_) => (
             Exit::Damaged,
             vec![format!("The bundle is whole, but PostgreSQL could not be restored from it. {other_copy}")],
         ),
-        Fault::Unsigned => (
+        BundleFault::Unsigned => (
             Exit::Untrusted,
             vec!["Whoever holds a public key can make such a file, and restoring it runs what is in it. `--any-signer` takes it all the same.".into()],
         ),
-        Fault::Untrusted(error) => crypt::sign_advice(error),
-        Fault::Sealed { source, .. } => crypt::seal_advice(source),
-        Fault::Sign(error) => crypt::sign_advice(error),
-        Fault::Store(error) => store::advice(error),
-        Fault::Cancelled => (Exit::Interrupted, vec![format!("`dr bundle verify {bundle}` begins anew.")]),
-        Fault::Refused { .. } => (
+        BundleFault::Untrusted(error) => crypt::sign_advice(error),
+        BundleFault::Sealed { source, .. } => crypt::seal_advice(source),
+        BundleFault::Sign(error) => crypt::sign_advice(error),
+        BundleFault::Store(error) => store::advice(error),
+        BundleFault::Cancelled => (Exit::Interrupted, vec![format!("`dr bundle verify {bundle}` begins anew.")]),
+        BundleFault::Refused { .. } => (
             Exit::Stream,
             vec!["Nothing was published. Run it again; if it comes back, the stream from the cluster is at fault.".into()],
         ),
@@ -86,7 +86,7 @@ mod tests {
     use crate::crypt::sign::SignError;
     use crate::store::StoreError;
 
-    fn command(fault: Fault) -> CommandError {
+    fn command(fault: BundleFault) -> CommandError {
         fault.of("b-1").into()
     }
 
@@ -95,19 +95,19 @@ mod tests {
         let member = || "db/base/000001.tar.zst.age".to_owned();
         let full = StoreError::Full { object: "b-1".into(), place: "/x".into(), written: 5 };
         for (fault, exit) in [
-            (Fault::TooNew { found: FormatVersion { major: 2, minor: 0 }, writer: "9.9.9".into() }, Exit::Format),
-            (Fault::NotABundle("x".into()), Exit::Damaged),
-            (Fault::Truncated("in x".into()), Exit::Damaged),
-            (Fault::Layout { member: member(), reason: "x".into() }, Exit::Damaged),
-            (Fault::damaged(member(), "x"), Exit::Damaged),
-            (Fault::Database("x".into()), Exit::Damaged),
-            (Fault::Unsigned, Exit::Untrusted),
-            (Fault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }), Exit::Untrusted),
-            (Fault::Sealed { member: member(), source: SealError::NoMatch }, Exit::Keys),
-            (Fault::Sealed { member: member(), source: SealError::Damaged("x".into()) }, Exit::Damaged),
-            (Fault::Store(full), Exit::Space),
-            (Fault::Cancelled, Exit::Interrupted),
-            (Fault::Refused { member: member(), reason: "x".into() }, Exit::Stream),
+            (BundleFault::TooNew { found: FormatVersion { major: 2, minor: 0 }, writer: "9.9.9".into() }, Exit::Format),
+            (BundleFault::NotABundle("x".into()), Exit::Damaged),
+            (BundleFault::Truncated("in x".into()), Exit::Damaged),
+            (BundleFault::Layout { member: member(), reason: "x".into() }, Exit::Damaged),
+            (BundleFault::damaged(member(), "x"), Exit::Damaged),
+            (BundleFault::Database("x".into()), Exit::Damaged),
+            (BundleFault::Unsigned, Exit::Untrusted),
+            (BundleFault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }), Exit::Untrusted),
+            (BundleFault::Sealed { member: member(), source: SealError::NoMatch }, Exit::Keys),
+            (BundleFault::Sealed { member: member(), source: SealError::Damaged("x".into()) }, Exit::Damaged),
+            (BundleFault::Store(full), Exit::Space),
+            (BundleFault::Cancelled, Exit::Interrupted),
+            (BundleFault::Refused { member: member(), reason: "x".into() }, Exit::Stream),
         ] {
             let command = command(fault);
             assert_eq!(command.exit(), exit, "{command}");
@@ -118,11 +118,11 @@ mod tests {
 
     #[test]
     fn the_whole_chain_reads_as_one_sentence() {
-        let fault = Fault::Sealed { member: "config/values.yaml.age".into(), source: SealError::NoMatch };
+        let fault = BundleFault::Sealed { member: "config/values.yaml.age".into(), source: SealError::NoMatch };
         let text = "bundle b-1: config/values.yaml.age cannot be opened: none of the identities at hand opens it";
         assert_eq!(command(fault).to_string(), text);
         let full = StoreError::Full { object: "b-1".into(), place: "/x".into(), written: 5 };
         let text = "bundle b-1: its store refused: store /x is full; b-1 was not stored (5 bytes were)";
-        assert_eq!(command(Fault::Store(full)).to_string(), text);
+        assert_eq!(command(BundleFault::Store(full)).to_string(), text);
     }
 }

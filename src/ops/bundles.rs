@@ -11,7 +11,7 @@ use crate::store;
 
 /// Which bundle, and whose are believed.
 #[derive(Debug, Clone, Default)]
-pub struct Which {
+pub struct BundleRequest {
     /// A name or its beginning, or a file; the newest of the store when absent.
     pub bundle: Option<String>,
     /// The trusted signers, if not the settings'.
@@ -40,8 +40,8 @@ pub fn list(ctx: &Ctx) -> Result<ListReport> {
 ///
 /// # Errors
 /// There is no such bundle, or it is not to be believed.
-pub fn show(ctx: &Ctx, which: &Which) -> Result<ShowReport> {
-    let found = find(ctx, which)?;
+pub fn show(ctx: &Ctx, request: &BundleRequest) -> Result<ShowReport> {
+    let found = find(ctx, request)?;
     Ok(ShowReport::new(&found.reader, found.proof))
 }
 
@@ -49,8 +49,8 @@ pub fn show(ctx: &Ctx, which: &Which) -> Result<ShowReport> {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) -> Result<VerifyReport> {
-    let found = find(ctx, which)?;
+pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool, identity: Option<&Path>) -> Result<VerifyReport> {
+    let found = find(ctx, request)?;
     let begun = Instant::now();
     let name = found.reader.header().id.to_string();
     let took = || begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
@@ -74,20 +74,20 @@ pub fn verify(ctx: &Ctx, which: &Which, decrypt: bool, identity: Option<&Path>) 
 ///
 /// # Errors
 /// There is no such bundle, or it is not to be believed.
-pub fn reader(ctx: &Ctx, which: &Which) -> Result<Reader> {
-    Ok(find(ctx, which)?.reader)
+pub fn reader(ctx: &Ctx, request: &BundleRequest) -> Result<Reader> {
+    Ok(find(ctx, request)?.reader)
 }
 
-fn find(ctx: &Ctx, which: &Which) -> Result<FoundBundle> {
-    let file = which.bundle.as_deref().map(bundle_file).transpose()?.flatten();
-    let trust = ctx.trust(which.trusted_signers.as_deref(), which.any_signer)?;
+fn find(ctx: &Ctx, request: &BundleRequest) -> Result<FoundBundle> {
+    let file = request.bundle.as_deref().map(bundle_file).transpose()?.flatten();
+    let trust = ctx.trust(request.trusted_signers.as_deref(), request.any_signer)?;
     if let Some(path) = file {
         let reference = BundleReference::File { path };
         return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, proof: None });
     }
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
-    let entry = pick(&catalog, which.bundle.as_deref())?;
+    let entry = pick(&catalog, request.bundle.as_deref())?;
     let reader = entry.open(&*store, &trust)?;
     Ok(FoundBundle { reference: entry.reference.clone(), reader, proof: entry.proof.clone() })
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 use super::draft::{DirectoryDraft, DirectoryPending, LockedFile};
-use super::{Draft, DraftToken, PublishedObject, Resumed, Store, StoreError, Stored, check_name};
+use super::{Draft, DraftToken, PublishedObject, ResumedDraft, Store, StoreError, Stored, check_name};
 
 const BYTES: &str = ".tar";
 const RECORD: &str = "published.json";
@@ -209,22 +209,22 @@ impl Store for DirectoryStore {
         Ok(Box::new(DirectoryDraft::new(self.clone(), name.to_owned(), file, 0)))
     }
 
-    fn resume(&self, token: &DraftToken) -> Result<Resumed, StoreError> {
+    fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError> {
         let name = &token.object;
         check_name(name)?;
         if self.is_published(name) {
-            return Ok(Resumed::Published);
+            return Ok(ResumedDraft::Published);
         }
         let file = self.lock(name, false)?.ok_or_else(|| self.not_found(name))?;
         if self.is_published(name) {
-            return Ok(Resumed::Published);
+            return Ok(ResumedDraft::Published);
         }
         let failed = |source| self.write_failed("write", name, 0, source);
         if file.0.metadata().map_err(failed)?.len() < token.durable {
             return Err(StoreError::Short { object: name.clone(), wanted: token.durable });
         }
         if token.complete {
-            return Ok(Resumed::Pending(Box::new(DirectoryPending::new(
+            return Ok(ResumedDraft::Pending(Box::new(DirectoryPending::new(
                 self.clone(),
                 name.clone(),
                 file,
@@ -232,7 +232,7 @@ impl Store for DirectoryStore {
             ))));
         }
         file.0.set_len(token.durable).map_err(failed)?;
-        Ok(Resumed::Draft(Box::new(DirectoryDraft::new(self.clone(), name.clone(), file, token.durable))))
+        Ok(ResumedDraft::Draft(Box::new(DirectoryDraft::new(self.clone(), name.clone(), file, token.durable))))
     }
 
     fn abort(&self, token: &DraftToken) -> Result<bool, StoreError> {

@@ -37,6 +37,9 @@ pub use error::{Cause, StoreError};
 /// 5. **Sorted.** `list` is in ascending order of names.
 /// 6. **Left to the next.** A draft whose writer is gone, however it went, can be taken up or thrown away by any process
 ///    that has its token. Where the store can see that the writer lives, it gets `Busy`.
+///
+/// Calls block until they are done, and may come from any thread, those of the async runtime included: a store that is
+/// asynchronous inside leaves the runtime itself (`block_in_place`).
 pub trait Store: Send + Sync {
     /// What the store is called in settings, journals and messages; [`open_at`] opens it again.
     fn place(&self) -> String;
@@ -57,7 +60,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `BadName`, `NotFound` when nothing is left of it, `Busy`, `Short` when the store has less than the token says,
     /// `Failed`, `Unusable`.
-    fn resume(&self, token: &DraftToken) -> Result<Resumed, StoreError>;
+    fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError>;
 
     /// Throws away what is left of a draft. What is published stays, and nothing left is well. Returns whether there was
     /// anything to throw away.
@@ -149,7 +152,7 @@ impl DraftToken {
 }
 
 /// What became of a draft that another process has left.
-pub enum Resumed {
+pub enum ResumedDraft {
     /// It takes more bytes.
     Draft(Box<dyn Draft>),
     /// All its bytes are there; only the record is missing.

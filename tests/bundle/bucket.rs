@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use dr::store::{Draft, DraftToken, Pending, PublishedObject, Resumed, Store, StoreError, Stored};
+use dr::store::{Draft, DraftToken, Pending, PublishedObject, ResumedDraft, Store, StoreError, Stored};
 
 /// How a request goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Store for Bucket {
         Ok(Box::new(BucketDraft::new(self.clone(), name, upload, 0)))
     }
 
-    fn resume(&self, token: &DraftToken) -> Result<Resumed, StoreError> {
+    fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError> {
         check(&token.object)?;
         let found = self.ask("resume", &token.object, |state| {
             if state.published.contains_key(&token.object) {
@@ -148,14 +148,14 @@ impl Store for Bucket {
         })?;
         let upload = token.upload.as_u64().unwrap_or_default();
         Ok(match found {
-            (true, _) => Resumed::Published,
-            (_, Some(Upload { whole: Some(whole), .. })) => Resumed::Pending(Box::new(BucketPending {
+            (true, _) => ResumedDraft::Published,
+            (_, Some(Upload { whole: Some(whole), .. })) => ResumedDraft::Pending(Box::new(BucketPending {
                 bucket: self.clone(),
                 name: token.object.clone(),
                 upload,
                 bytes: whole.len() as u64,
             })),
-            _ => Resumed::Draft(Box::new(BucketDraft::new(
+            _ => ResumedDraft::Draft(Box::new(BucketDraft::new(
                 self.clone(),
                 &token.object,
                 upload,

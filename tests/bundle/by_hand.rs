@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use dr::bundle::{Facts, Reader, Stream, Trust, Writer};
+use dr::bundle::{BackupFacts, Reader, Stream, Trust, Writer};
 use dr::crypt::TrustedSigners;
 use dr::event::Events;
 use dr::postgres;
@@ -120,7 +120,7 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
     }
     let sealed = dr::crypt::Hashed::of(recipients.seal(&listing).unwrap());
     writer.add_sealed("db/backup_manifest.age", &sealed).unwrap();
-    let database = dr::bundle::DatabaseFacts {
+    let database = dr::bundle::BackupIdentity {
         system_identifier: control.system_identifier.to_string(),
         timeline: listed.timeline,
         start_lsn: listed.start,
@@ -128,14 +128,8 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
         quiesce_lsn: None,
         wal_segment_bytes: control.wal_segment_bytes,
     };
-    let facts = Facts {
-        database,
-        base: whole(&base),
-        wal: whole(&wal),
-        key_fingerprints: Default::default(),
-        counts: Default::default(),
-        scope: scope(),
-    };
+    let facts =
+        BackupFacts { database, base: whole(&base), wal: whole(&wal), counts: Default::default(), scope: scope() };
     let unpublished = writer.finish(facts, &bench.signer).unwrap();
     let reader = unpublished.reader().unwrap();
     let proof = reader.verify_plain(&bench.identities, &Events::none(), &CancellationToken::new()).unwrap();

@@ -1,6 +1,6 @@
 //! What every store must do, run against each of them.
 
-use dr::store::{Draft, DraftToken, Pending, Resumed, Store, StoreError};
+use dr::store::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
 
 use crate::bucket::Bucket;
 
@@ -122,28 +122,28 @@ fn finished_by_the_next(open: &dyn Fn() -> Box<dyn Store>) {
     // Nobody knows of this.
     draft.append(b"what was appended after the token was taken").unwrap();
     drop(draft);
-    let Ok(Resumed::Draft(mut draft)) = open().resume(&token) else { panic!("a draft is not resumed") };
+    let Ok(ResumedDraft::Draft(mut draft)) = open().resume(&token) else { panic!("a draft is not resumed") };
     assert_eq!(draft.token().durable, durable);
     draft.append(&whole[durable as usize..]).unwrap();
     let token = draft.token();
     drop(draft.complete().unwrap());
     // The process died before it could say that it was complete.
     let pending = match open().resume(&token).unwrap() {
-        Resumed::Pending(pending) => pending,
-        Resumed::Draft(mut draft) => {
+        ResumedDraft::Pending(pending) => pending,
+        ResumedDraft::Draft(mut draft) => {
             draft.append(&whole[draft.token().durable as usize..]).unwrap();
             draft.complete().unwrap()
         }
-        Resumed::Published => panic!("it was never published"),
+        ResumedDraft::Published => panic!("it was never published"),
     };
     let token = pending.token();
     drop(pending);
-    let Ok(Resumed::Pending(pending)) = open().resume(&token) else { panic!("what is complete is not resumed") };
+    let Ok(ResumedDraft::Pending(pending)) = open().resume(&token) else { panic!("what is complete is not resumed") };
     let mut seen = vec![0; 1000];
     pending.open().unwrap().read_at(0, &mut seen).unwrap();
     assert_eq!(seen, whole);
     pending.publish(b"x").unwrap();
-    assert!(matches!(open().resume(&token), Ok(Resumed::Published)));
+    assert!(matches!(open().resume(&token), Ok(ResumedDraft::Published)));
     assert_eq!(bytes(&*open(), "c"), whole);
 }
 

@@ -1,6 +1,6 @@
 //! Damage of every kind is found, and nothing makes the reader panic.
 
-use dr::bundle::{Fault, Reader, Trust};
+use dr::bundle::{BundleFault, Reader, Trust};
 use dr::crypt::Hashed;
 use dr::store::Store;
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn a_cut_anywhere_in_the_tail_or_at_any_edge_is_found() {
     for cut in cuts {
         let error = check(good[..cut].to_vec(), &trust).unwrap_err();
         let fault = &*error.fault;
-        assert!(matches!(fault, Fault::Truncated(_) | Fault::NotABundle(_)), "cut at {cut}: {error}");
+        assert!(matches!(fault, BundleFault::Truncated(_) | BundleFault::NotABundle(_)), "cut at {cut}: {error}");
     }
 }
 
@@ -130,7 +130,7 @@ fn what_a_trusted_but_broken_writer_made_is_found_with_the_key() {
         reader.verify_stored(&dr::event::Events::none(), &Default::default()).unwrap();
         let error =
             reader.verify_plain(&bench.identities, &dr::event::Events::none(), &Default::default()).unwrap_err();
-        assert!(matches!(*error.fault, Fault::Database(_)), "{error}");
+        assert!(matches!(*error.fault, BundleFault::Database(_)), "{error}");
         text(&error)
     };
     let without = |name: &str| all.iter().filter(|file| file.0 != name).cloned().collect::<Vec<_>>();
@@ -177,7 +177,7 @@ fn a_wrong_key_opens_nothing() {
     let bench = Bench::new();
     let stranger = dr::crypt::Identities::generate();
     let error = check_plain(bench.bytes(), &bench.trust(), &stranger).unwrap_err();
-    assert!(matches!(*error.fault, Fault::Sealed { .. }), "{error}");
+    assert!(matches!(*error.fault, BundleFault::Sealed { .. }), "{error}");
     check_plain(bench.bytes(), &bench.trust(), &bench.identities).unwrap();
 }
 
@@ -191,7 +191,7 @@ fn without_trust_a_bundle_is_taken_only_when_one_asks_for_it_and_damage_is_still
     assert!(check(put_together(&pieces), &Trust::Anyone).is_err());
     pieces.pop();
     check(put_together(&pieces), &Trust::Anyone).unwrap();
-    assert!(matches!(*check(put_together(&pieces), &bench.trust()).unwrap_err().fault, Fault::Unsigned));
+    assert!(matches!(*check(put_together(&pieces), &bench.trust()).unwrap_err().fault, BundleFault::Unsigned));
 }
 
 proptest! {

@@ -31,7 +31,8 @@ fn operator() -> Identities {
 
 /// Goes as far with the file as it can: opens it, verifies what is stored, then the plaintexts.
 fn examine(file: &str) -> Result<(), BundleError> {
-    let stored = open_file(&fixture("bundles").join(file)).map_err(|error| dr::bundle::Fault::from(error).of(file))?;
+    let stored =
+        open_file(&fixture("bundles").join(file)).map_err(|error| dr::bundle::BundleFault::from(error).of(file))?;
     let reader = Reader::open(stored, &trusted())?;
     reader.verify_stored(&Events::none(), &CancellationToken::new())?;
     reader.verify_plain(&operator(), &Events::none(), &CancellationToken::new()).map(|_| ())

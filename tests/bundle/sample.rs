@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dr::bundle::{BundleError, Reader};
 use dr::bundle::{
-    BundleId, DatabaseFacts, Estimated, FORMAT, Facts, Header, Install, OpsChain, OutOfScope, PostgreSql, Quiesce,
-    RawTotal, Stream, Trust, Unpublished, Writer,
+    BackupFacts, BackupIdentity, BundleId, Estimated, FORMAT, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode,
+    RawTotal, SourceInstall, Stream, Trust, UnpublishedBundle, Writer,
 };
+use dr::bundle::{BundleError, Reader};
 use dr::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
 use dr::event::Events;
 use dr::store::{DirectoryStore, Store, StoreError, Stored};
@@ -75,14 +75,14 @@ pub fn header_of(version: &str, created: &str) -> Header {
         created,
         dr_version: "0.1.0".into(),
         opschain: OpsChain { version: version.into(), chart_version: version.replace("-0", ".").replace('-', ".") },
-        install: Install {
+        install: SourceInstall {
             namespace: "opschain".into(),
             release: "opschain".into(),
             database_cluster: "opschain-db".into(),
             database_cluster_uid: "c0ffee00-0000-4000-8000-000000000001".into(),
         },
         postgresql: PostgreSql { major: 15, version: "15.14".into(), system_identifier: SYSTEM.to_string() },
-        quiesce: Quiesce::Brief,
+        quiesce: QuiesceMode::Brief,
         estimated: Estimated { database_bytes: 40_000 },
         recipients: Vec::new(),
         scope: scope(),
@@ -159,8 +159,8 @@ pub fn segments() -> Vec<(String, Vec<u8>)> {
         .to_vec()
 }
 
-pub fn database_facts() -> DatabaseFacts {
-    DatabaseFacts {
+pub fn database_facts() -> BackupIdentity {
+    BackupIdentity {
         system_identifier: SYSTEM.to_string(),
         timeline: 1,
         start_lsn: "0/2000028".parse().unwrap(),
@@ -175,7 +175,7 @@ pub struct Content {
     pub base: Vec<u8>,
     pub wal: Vec<u8>,
     pub backup_manifest: Vec<u8>,
-    pub database: DatabaseFacts,
+    pub database: BackupIdentity,
     /// Values that were sealed elsewhere, and what is said of them: their digest, and that of what Helm had.
     pub values: Option<(Hashed, String, String)>,
 }
@@ -192,7 +192,7 @@ impl Content {
     }
 }
 
-pub fn write(store: &dyn Store, header: Header, recipients: Recipients, signer: &Signer) -> Unpublished {
+pub fn write(store: &dyn Store, header: Header, recipients: Recipients, signer: &Signer) -> UnpublishedBundle {
     write_content(store, header, recipients, signer, &Content::good()).unwrap()
 }
 
@@ -202,7 +202,7 @@ pub fn write_content(
     recipients: Recipients,
     signer: &Signer,
     content: &Content,
-) -> Result<Unpublished, BundleError> {
+) -> Result<UnpublishedBundle, BundleError> {
     let mut writer = Writer::create(store, header, recipients.clone())?;
     match &content.values {
         None => writer.seal_config("values.yaml", VALUES)?,
@@ -224,11 +224,10 @@ pub fn write_content(
     let listing = Hashed::of(recipients.seal(&content.backup_manifest).unwrap());
     writer.add_sealed("db/backup_manifest.age", &listing)?;
     assert!(writer.durable()? + writer.backlog() >= writer.written());
-    let facts = Facts {
+    let facts = BackupFacts {
         database: content.database.clone(),
         base: whole(&content.base),
         wal: whole(&content.wal),
-        key_fingerprints: BTreeMap::from([("env.OPSCHAIN_PRIMARY_KEY".into(), "1a2b3c4d".into())]),
         counts: BTreeMap::from([("secrets".into(), 4)]),
         scope: scope(),
     };

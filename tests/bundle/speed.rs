@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use dr::bundle::{Facts, Stream, Writer};
+use dr::bundle::{BackupFacts, Stream, Writer};
 use dr::crypt::Hashed;
 use dr::event::Events;
 use rand::RngCore;
@@ -64,11 +64,10 @@ fn a_gibibyte_written_and_verified() {
     }
     add_chunk(&mut writer, &recipients, Stream::Wal, 0, &wal).unwrap();
     writer.add_sealed("db/backup_manifest.age", &listing).unwrap();
-    let facts = Facts {
+    let facts = BackupFacts {
         database: database_facts(),
         base: whole(&base),
         wal: whole(&wal),
-        key_fingerprints: Default::default(),
         counts: Default::default(),
         scope: Vec::new(),
     };

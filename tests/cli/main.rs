@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bundles;
 mod canaries;
 mod deploy;
 mod diff;

@@ -156,7 +156,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::bundle::{Facts, RawTotal, Reader, Stream, Trust, testing};
+    use crate::bundle::{BackupFacts, RawTotal, Reader, Stream, Trust, testing};
     use crate::crypt::{Identities, Signer};
     use crate::event::Events;
     use crate::store::{DirectoryStore, Store};
@@ -235,11 +235,10 @@ mod tests {
             writer.add_sealed("db/backup_manifest.age", &sealed).unwrap();
             let one = RawTotal { bytes: 1 };
             let (_, manifest) = testing::manifest();
-            let facts = Facts {
+            let facts = BackupFacts {
                 database: manifest.database,
                 base: one,
                 wal: one,
-                key_fingerprints: Default::default(),
                 counts: Default::default(),
                 scope: Vec::new(),
             };

@@ -21,7 +21,7 @@ use super::helper::Hold;
 use super::look::{self, Live};
 use super::pump::Pump;
 use crate::agent::protocol::BackupDone;
-use crate::bundle::{BundleId, OutOfScope, Verified, Writer};
+use crate::bundle::{BundleId, OutOfScope, VerifiedBundle, Writer};
 use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
 use crate::crypt::{Recipients, Signer};
@@ -159,7 +159,7 @@ struct Hands {
     writer: Option<Writer>,
     pump: Option<Pump>,
     finished: Option<(Writer, BackupDone)>,
-    verified: Option<Verified>,
+    verified: Option<VerifiedBundle>,
 }
 
 /// The names of a bundle's steps, in order: what the tests interrupt.

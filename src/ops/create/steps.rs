@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Work, lost_hands};
 use crate::agent::protocol::BackupRequest;
-use crate::bundle::{self, BundleId, Facts, Header, Writer};
+use crate::bundle::{self, BackupFacts, BundleId, Header, Writer};
 use crate::cluster::lease::lease_name;
 use crate::cluster::pod::{self, BackupPod};
 use crate::error::{CommandError, Exit, Result};
@@ -130,7 +130,7 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
         created,
         dr_version: env!("CARGO_PKG_VERSION").into(),
         opschain: work.plan.live.opschain(),
-        install: bundle::Install {
+        install: bundle::SourceInstall {
             namespace: work.settings.install.namespace.clone(),
             release: work.settings.install.release.clone(),
             database_cluster: work.settings.database.cluster.clone(),
@@ -138,9 +138,9 @@ async fn config(work: &Work, outputs: &Outputs) -> Result<Done> {
         },
         postgresql: work.plan.live.postgresql(),
         quiesce: match work.plan.quiesce {
-            Quiesce::Brief => bundle::Quiesce::Brief,
-            Quiesce::Full => bundle::Quiesce::Full,
-            Quiesce::None => bundle::Quiesce::None,
+            Quiesce::Brief => bundle::QuiesceMode::Brief,
+            Quiesce::Full => bundle::QuiesceMode::Full,
+            Quiesce::None => bundle::QuiesceMode::None,
         },
         estimated: bundle::Estimated { database_bytes: work.plan.live.databases_bytes },
         recipients: Vec::new(),
@@ -258,8 +258,8 @@ async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
     let mut hands = work.hands.lock().await;
     let (writer, done) = hands.finished.take().ok_or_else(lost_hands)?;
     let quiesced: Lsn = outputs.get("mark")?;
-    let facts = Facts {
-        database: bundle::DatabaseFacts {
+    let facts = BackupFacts {
+        database: bundle::BackupIdentity {
             system_identifier: done.base.system_identifier.to_string(),
             timeline: done.base.timeline,
             start_lsn: done.base.start,
@@ -269,7 +269,6 @@ async fn verify(work: &Work, outputs: &Outputs) -> Result<Done> {
         },
         base: bundle::RawTotal { bytes: done.base_totals.raw_bytes },
         wal: bundle::RawTotal { bytes: done.wal_totals.raw_bytes },
-        key_fingerprints: Default::default(),
         counts: [("database_files".to_owned(), done.base.files)].into(),
         scope: work.plan.scope.clone(),
     };

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Work;
 use crate::agent::protocol::{BackupPart, StageReport, StageRequest};
-use crate::bundle::{Chunk, Stream};
+use crate::bundle::{StoredChunk, Stream};
 use crate::cluster::transport::{Agent, StageChunk};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
@@ -26,7 +26,7 @@ pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> 
         wal_until: database.last_lsn(),
         wal_segment_bytes: database.wal_segment_bytes,
     };
-    let chunks: Vec<Chunk> =
+    let chunks: Vec<StoredChunk> =
         [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| work.reader.chunks(stream)).collect();
     let total: u64 = chunks.iter().map(|chunk| chunk.raw_bytes).sum();
     let mut sink = agent.stage(request).await?;
@@ -49,7 +49,7 @@ pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> 
     Ok(sink.finish().await?)
 }
 
-fn piece(chunk: &Chunk, mut frame: Zeroizing<Vec<u8>>) -> Result<StageChunk> {
+fn piece(chunk: &StoredChunk, mut frame: Zeroizing<Vec<u8>>) -> Result<StageChunk> {
     let mut raw_sha256 = [0; 32];
     hex::decode_to_slice(&chunk.raw_sha256, &mut raw_sha256)
         .map_err(|e| CommandError::new(Exit::Damaged, "a chunk's digest in manifest.json").because(e))?;

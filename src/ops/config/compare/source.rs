@@ -199,9 +199,9 @@ impl Operands<'_> {
         self.bundled(&reader)
     }
 
-    fn which(&self, bundle: Option<String>) -> bundles::Which {
+    fn which(&self, bundle: Option<String>) -> bundles::BundleRequest {
         let Access { trusted_signers, any_signer, .. } = self.access.clone();
-        bundles::Which { bundle, trusted_signers, any_signer }
+        bundles::BundleRequest { bundle, trusted_signers, any_signer }
     }
 
     fn bundled(&self, reader: &Reader) -> Result<(String, Zeroizing<Vec<u8>>)> {

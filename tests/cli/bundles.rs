@@ -1,0 +1,100 @@
+//! Looking at bundles without a cluster: those of a store, and files that were put there by hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dr::bundle::{PublishedRecord, Reader, Trust};
+use serde_json::Value;
+
+use crate::dr;
+
+const NAME: &str = "opschain-20261123T075443Z-0a1b2c";
+
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+fn bundle() -> PathBuf {
+    fixture("bundles/v1").join(NAME).with_extension("tar")
+}
+
+/// A home whose settings name a store that is there, and the signers of the fixtures.
+fn home() -> (tempfile::TempDir, PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let (settings, store) = (home.path().join(".config/dr"), home.path().join("store"));
+    fs::create_dir_all(&settings).unwrap();
+    fs::create_dir(&store).unwrap();
+    let signers = fixture("keys/allowed_signers");
+    let text = format!("[store]\npath = {store:?}\n[keys]\ntrusted_signers = {signers:?}\n");
+    fs::write(settings.join("dr.toml"), text).unwrap();
+    (home, store)
+}
+
+/// Puts the fixture into the store as `bundle create` would.
+fn publish(store: &Path) {
+    let file = dr::store::open_file(&bundle()).unwrap();
+    let bytes = fs::read(bundle()).unwrap();
+    let reader = Reader::open(Arc::clone(&file), &Trust::Anyone).unwrap();
+    let manifest_at = bytes.chunks(512).position(|block| block.starts_with(b"manifest.json\0")).unwrap() * 512;
+    let record = PublishedRecord {
+        header: reader.header().clone(),
+        bytes: file.len(),
+        manifest_at: manifest_at as u64,
+        manifest_sha256: reader.manifest_sha256().to_owned(),
+        published_at: reader.header().created,
+    };
+    let folder = store.join(NAME);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(format!("{NAME}.tar")), bytes).unwrap();
+    fs::write(folder.join("published.json"), record.to_bytes().unwrap()).unwrap();
+}
+
+fn listed(home: &Path) -> Value {
+    let said = dr(home, &["--output", "json", "bundle", "list"]);
+    let (json, rest) = said.split_once("--- stderr").unwrap();
+    assert!(rest.ends_with("--- exit 0"), "{said}");
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn a_verification_of_a_bundle_of_the_store_is_what_the_list_then_says() {
+    let (home, store) = home();
+    publish(&store);
+    let row = |list: &Value| list["bundles"][0].clone();
+    let before = row(&listed(home.path()));
+    assert_eq!((before["name"].as_str(), before["loose"].as_bool()), (Some(NAME), Some(false)));
+    assert!(before["address"].as_str().unwrap().ends_with(&format!("store/{NAME}/{NAME}.tar")));
+    assert_eq!(before["proof"], Value::Null);
+    let verified = dr(home.path(), &["bundle", "verify", NAME]);
+    assert!(verified.contains("every stored byte as signed") && verified.ends_with("--- exit 0"), "{verified}");
+    let after = row(&listed(home.path()));
+    assert_eq!((&after["proof"]["depth"], &after["proof"]["signer"]), (&"stored".into(), &"test-only".into()));
+    let notes = fs::read_dir(store.join(NAME)).unwrap().count();
+    assert_eq!(notes, 3, "bytes, record and one proof");
+}
+
+#[test]
+fn a_bundle_without_its_record_is_not_listed() {
+    let (home, store) = home();
+    publish(&store);
+    fs::remove_file(store.join(NAME).join("published.json")).unwrap();
+    assert_eq!(listed(home.path())["bundles"], serde_json::json!([]));
+    let said = dr(home.path(), &["bundle", "verify", NAME]);
+    assert!(said.ends_with("--- exit 14"), "{said}");
+}
+
+#[test]
+fn a_file_in_the_stores_folder_is_listed_and_verified_as_a_file() {
+    let (home, store) = home();
+    let file = store.join("brought.tar");
+    fs::copy(bundle(), &file).unwrap();
+    let list = listed(home.path());
+    assert_eq!((&list["bundles"][0]["name"], &list["bundles"][0]["loose"]), (&NAME.into(), &true.into()));
+    for name in [NAME, "store/brought.tar", file.to_str().unwrap()] {
+        let said = dr(home.path(), &["bundle", "verify", name]);
+        assert!(said.contains("every stored byte as signed") && said.ends_with("--- exit 0"), "{said}");
+        assert!(dr(home.path(), &["bundle", "show", name]).contains("never"), "{name}");
+    }
+    assert_eq!(fs::read_dir(&store).unwrap().count(), 1, "nothing is written beside a file");
+}
