@@ -12,10 +12,12 @@ mod passphrase;
 pub mod reveal;
 mod run;
 mod server;
+mod signals;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use self::signals::Signals;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
@@ -197,10 +199,9 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets) -> Result<Exit> {
         .build()
         .map_err(|e| CommandError::new(Exit::Failure, "start the runtime").because(e))?;
     let result = runtime.block_on(async {
-        let listening = listen_for_signals(&ctx, ui.clone())?;
+        let signals = Signals::listen(ctx.cancel.clone(), ui.clone())?;
         let result = dispatch(&ctx, ui, verb).await;
-        listening.abort();
-        result
+        signals.named_in(result)
     });
     // Threads that still wait for input of a dead child must not hold the program open.
     runtime.shutdown_background();
@@ -230,24 +231,6 @@ fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
     ctx.events = ui.events();
     let asker = passphrase::asker(ui.clone(), global.passphrase_file, ctx.cancel.clone());
     Ok(ctx.with_keyring(Keyring::new(secrets, asker)))
-}
-
-/// The first Ctrl-C or TERM asks the work to stop and put back what must be; what a second one does is said before.
-fn listen_for_signals(ctx: &Ctx, ui: Ui) -> Result<tokio::task::JoinHandle<()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let failed = |e: std::io::Error| CommandError::new(Exit::Failure, "listen for signals").because(e);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let cancel = ctx.cancel.clone();
-    Ok(tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        cancel.cancel();
-        ui.talk("Stopping. What was changed is put back or kept to be resumed; press Ctrl-C again to end at once and leave that to the next `dr`.");
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        let me = rustix::process::getpid();
-        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
-    }))
 }
 
 #[cfg(test)]

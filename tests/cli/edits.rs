@@ -118,28 +118,61 @@ fn a_key_that_stored_data_depends_on_is_named_in_the_review() {
     assert!(!text.contains("hunter22") && !text.contains("other-password"), "{text}");
 }
 
-#[test]
-fn term_ends_the_editor_and_leaves_nothing_in_memory() {
-    let host = recorded();
-    let script = "#!/bin/sh\nsed -i s/UTC/CET/ \"$1\"\necho \"$1\" > ready.new && mv ready.new ready\nexec sleep 600\n";
-    let editor = host.program("bin/slow", script);
-    let mut child =
-        edit(&host, editor.to_str().unwrap(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+/// Begins an edit whose editor never ends, and waits until the editor has the file, which is given.
+fn begin_endless_edit(host: &Host, mut run: Command) -> (std::process::Child, PathBuf) {
     let ready = host.home().join("ready");
+    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(30);
     while !ready.exists() {
         assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "the editor was not started");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let file = PathBuf::from(std::fs::read_to_string(&ready).unwrap().trim());
-    assert!(file.exists());
-    let id = child.id().to_string();
-    assert!(Command::new("/bin/kill").args(["-TERM", &id]).status().unwrap().success());
+    (child, PathBuf::from(std::fs::read_to_string(&ready).unwrap().trim()))
+}
+
+fn endless_editor(host: &Host) -> String {
+    let script = "#!/bin/sh\nsed -i s/UTC/CET/ \"$1\"\necho \"$1\" > ready.new && mv ready.new ready\nexec sleep 600\n";
+    host.program("bin/slow", script).to_str().unwrap().to_owned()
+}
+
+fn send(signal: &str, child: &std::process::Child) {
+    assert!(Command::new("/bin/kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_signal_ends_the_editor_leaves_nothing_in_memory_and_is_named_by_the_exit_code() {
+    for (signal, code) in [("-HUP", 129), ("-INT", 130), ("-TERM", 143)] {
+        let host = recorded();
+        let (child, file) = begin_endless_edit(&host, edit(&host, &endless_editor(&host), &[]));
+        assert!(file.exists());
+        send(signal, &child);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", said(&output));
+        assert!(!file.parent().unwrap().exists());
+        assert_eq!(opened(&host, &drafts(&host)[0]), VALUES.replace("UTC", "CET"), "what was written so far is kept");
+        refuse_plaintext(&host);
+    }
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
+    let host = recorded();
+    let plain = edit(&host, &endless_editor(&host), &[]);
+    // What nohup does.
+    let mut run = Command::new("/bin/sh");
+    run.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+    run.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run.current_dir(plain.get_current_dir().unwrap()).stdin(Stdio::null());
+    let (child, _) = begin_endless_edit(&host, run);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap() & 1
+    };
+    assert_eq!((mask("SigIgn:"), mask("SigCgt:")), (1, 0), "{status}");
+    send("-TERM", &child);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
-    assert!(!file.parent().unwrap().exists());
-    assert_eq!(opened(&host, &drafts(&host)[0]), VALUES.replace("UTC", "CET"), "what was written so far is kept");
-    refuse_plaintext(&host);
+    assert_eq!(output.status.code(), Some(143), "{}", said(&output));
 }
 
 /// A stand-in for helm with no release, and a chart.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::desk::Desk;
 use crate::error::{CommandError, Exit, Result};
@@ -65,7 +64,6 @@ impl Editor {
     /// It does not start, ends with an error, or the work was stopped.
     pub(super) async fn open(&self, ctx: &Ctx, desk: &Desk) -> Result<()> {
         let failed = |e| CommandError::new(Exit::Failure, format!("start the editor {}", self.name())).because(e);
-        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let mut command = Command::new(&self.program);
         command.args(&self.args).args(self.flags.iter().flatten()).arg(desk.file());
         // What it writes on the side goes where everything is removed.
@@ -76,7 +74,6 @@ impl Editor {
         let ended = tokio::select! {
             ended = child.wait() => ended.map_err(failed)?,
             () = ctx.cancel.cancelled() => return end(&mut child).await,
-            _ = hangup.recv() => return end(&mut child).await,
         };
         if ended.success() {
             return Ok(());

@@ -1,0 +1,76 @@
+//! The signals that ask `dr` to stop, and the exit codes that name them.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::ui::Ui;
+
+/// What each of them ends the program with.
+const ASKING: [(SignalKind, Exit); 3] = [
+    (SignalKind::hangup(), Exit::HungUp),
+    (SignalKind::interrupt(), Exit::Interrupted),
+    (SignalKind::terminate(), Exit::Terminated),
+];
+
+/// Listens until it is dropped.
+pub(super) struct Signals {
+    first: Arc<OnceLock<Exit>>,
+    _listeners: JoinSet<()>,
+}
+
+impl Signals {
+    /// The first signal cancels the work; what a second one does is said then.
+    ///
+    /// A signal that is ignored when the program starts stays so: that is how `nohup` and a shell's `&` ask to go on.
+    ///
+    /// # Errors
+    /// The system does not let the program listen.
+    pub(super) fn listen(cancel: CancellationToken, ui: Ui) -> Result<Self> {
+        let failed = |e: io::Error| CommandError::new(Exit::Failure, "listen for signals").because(e);
+        let ignored = ignored_signals();
+        let first = Arc::new(OnceLock::new());
+        let mut listeners = JoinSet::new();
+        for (kind, exit) in ASKING {
+            if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
+                continue;
+            }
+            let mut signal = signal(kind).map_err(failed)?;
+            let (first, cancel, ui) = (Arc::clone(&first), cancel.clone(), ui.clone());
+            listeners.spawn(async move {
+                while signal.recv().await.is_some() {
+                    if first.set(exit).is_ok() {
+                        cancel.cancel();
+                        ui.talk(
+                            "Stopping. What was changed is put back or kept to be resumed; press Ctrl-C again to end at once and leave that to the next `dr`.",
+                        );
+                    } else if exit != Exit::HungUp {
+                        // A terminal that goes away may say so more than once, and nobody asked for haste.
+                        let me = rustix::process::getpid();
+                        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+                    }
+                }
+            });
+        }
+        Ok(Self { first, _listeners: listeners })
+    }
+
+    /// The result of the work: where it was stopped, the exit code names the signal.
+    pub(super) fn named_in<T>(self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match self.first.get() {
+            Some(exit) if error.exit() == Exit::Interrupted => error.with_exit(*exit),
+            _ => error,
+        })
+    }
+}
+
+/// The signals that this process ignores, a bit each. Where the system does not say, none.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
