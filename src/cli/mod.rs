@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
-use crate::ops::{Ctx, recover};
+use crate::ops::{Ctx, recover, runs};
 use crate::settings::{Install, Settings};
 use crate::ui::{self, Color, Output, OutputOptions, Ui};
 use crate::values::Secrets;
@@ -116,9 +116,22 @@ impl Verb {
 }
 
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
-    if verb.works_on_the_install() {
-        recover::dead_creates(ctx).await?;
+    if !verb.works_on_the_install() {
+        return run_verb(ctx, ui, verb).await;
     }
+    let done = async {
+        recover::dead_creates(ctx).await?;
+        run_verb(ctx, ui, verb).await
+    };
+    let install = ctx.install();
+    done.await.map_err(|error| {
+        runs::open_behind(ctx, error, |begun| {
+            (&begun.namespace, &begun.release) == (&install.namespace, &install.release)
+        })
+    })
+}
+
+async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
     match verb {
         Verb::Init(args) => init::run(ctx, ui, args).await,
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,

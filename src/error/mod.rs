@@ -30,7 +30,17 @@ pub struct CommandError {
     exit: Exit,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    open_run: Option<OpenRun>,
     hints: Vec<String>,
+}
+
+/// A run that stands open behind an error: what to do about it comes before any other hint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its id.
+    pub run: String,
+    /// The name of the step that it stopped in, if it had begun one.
+    pub step: Option<String>,
 }
 
 /// The result of a command or of an operation.
@@ -39,7 +49,7 @@ pub type Result<T, E = CommandError> = std::result::Result<T, E>;
 impl CommandError {
     /// Creates an error with the given exit code and message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), source: None, hints: Vec::new() }
+        Self { exit, message: message.into(), source: None, open_run: None, hints: Vec::new() }
     }
 
     /// Adds the cause.
@@ -51,6 +61,13 @@ impl CommandError {
     /// Adds a hint: a whole sentence that names the next command or the thing to look at.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Names the run that stands open behind the error; one that was named before stays.
+    #[must_use]
+    pub fn behind_it(mut self, run: OpenRun) -> Self {
+        self.open_run.get_or_insert(run);
         self
     }
 
@@ -81,6 +98,20 @@ impl CommandError {
     /// The first line.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The run that stands open behind the error.
+    pub fn open_run(&self) -> Option<&OpenRun> {
+        self.open_run.as_ref()
+    }
+
+    /// What can be done about the open run, each with its command.
+    pub fn ways_on(&self) -> Vec<(&'static str, String)> {
+        let Some(OpenRun { run, .. }) = &self.open_run else { return Vec::new() };
+        let resume = ("resume", format!("dr run resume {run}"));
+        let abort = ("abort", format!("dr run abort {run}"));
+        // What refused to resume it refuses again.
+        if self.exit == Exit::Resume { vec![abort] } else { vec![resume, abort] }
     }
 
     /// The ways out.

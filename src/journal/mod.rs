@@ -12,7 +12,7 @@ pub mod file;
 pub mod record;
 pub mod runner;
 
-pub use file::{Journal, JournalError, Run, list, open_run};
+pub use file::{Journal, JournalError, Listed, Run, list, open_run};
 pub use record::{Begun, Outcome, Record, StepState};
 pub use runner::{Done, Outputs, Policy, Step, execute, put_back, step};
 

@@ -225,6 +225,13 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// The step that the run stopped in: the one that failed, or that had begun when its process died.
+    pub fn stopped_in(&self) -> Option<&str> {
+        let begun = self.states.iter().find(|(_, state)| **state == StepState::Started);
+        let failed = || self.failure.as_ref().map(|(step, _)| step.as_str());
+        begun.map(|(step, _)| step.as_str()).or_else(failed)
+    }
+
     /// Starts from the first record.
     ///
     /// # Errors

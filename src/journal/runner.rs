@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::file::Journal;
 use super::record::{Outcome, Record, StepState};
 use super::{fault, record};
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::event::{Event, Events};
 use crate::ops::{Ctx, interrupted};
 
@@ -165,12 +165,13 @@ pub async fn execute<W>(
             if policy == Policy::PutBack {
                 return Err(match put_back(ctx, journal, steps, work).await {
                     Ok(()) => error,
-                    Err(undoing) => error.hint(format!(
-                        "Putting things back failed too ({undoing}); any later `dr` command tries again."
-                    )),
+                    Err(undoing) => {
+                        let said = format!("Putting things back failed too ({undoing}); the next `dr` tries again.");
+                        error.behind_it(open_run(journal)).hint(said)
+                    }
                 });
             }
-            return Err(error);
+            return Err(error.behind_it(open_run(journal)));
         }
     }
     journal.append(Record::Ended { outcome: Outcome::Done, at: Timestamp::now() })?;
@@ -219,6 +220,11 @@ async fn one<W>(
     Ok(())
 }
 
+fn open_run(journal: &Journal) -> OpenRun {
+    let replay = journal.replay();
+    OpenRun { run: replay.begun.run.clone(), step: replay.stopped_in().map(str::to_owned) }
+}
+
 fn since(begun: Instant) -> u64 {
     begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
@@ -260,7 +266,7 @@ pub async fn put_back<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], wo
                 let text = ctx.secrets().scrub(&error.to_string()).into_owned();
                 let failed = Record::UndoFailed { step: step.name.into(), error: text, at: Timestamp::now() };
                 journal.append(failed)?;
-                return Err(error.context(format!("undo `{}`", step.title)));
+                return Err(error.context(format!("undo `{}`", step.title)).behind_it(open_run(journal)));
             }
         }
     }

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::restore::{self, Restored};
 use super::{Ctx, create, recover};
-use crate::error::{CommandError, Exit, Result};
-use crate::journal::{self, Record, Run};
+use crate::error::{CommandError, Exit, OpenRun, Result};
+use crate::journal::{self, Begun, Listed, Record, Run};
 
 /// A run in a line.
 #[derive(Debug, Serialize)]
@@ -139,16 +139,37 @@ pub async fn resume(ctx: &Ctx, id: Option<&str>) -> Result<Resumed> {
         return Err(CommandError::new(Exit::Locked, format!("run {id} is being executed by another process"))
             .hint("Let it end, or stop that process with Ctrl-C."));
     }
-    match run.replay.begun.verb.as_str() {
-        restore::VERB => Ok(Resumed::Restored(Box::new(restore::resume(ctx, &id).await?))),
-        create::VERB => {
-            recover::put_back(ctx, &id).await?;
-            Ok(Resumed::PutBack(PutBack { run: id }))
-        }
+    let step = run.replay.stopped_in().map(str::to_owned);
+    let resumed = match run.replay.begun.verb.as_str() {
+        restore::VERB => restore::resume(ctx, &id).await.map(|restored| Resumed::Restored(Box::new(restored))),
+        create::VERB => recover::put_back(ctx, &id).await.map(|()| Resumed::PutBack(PutBack { run: id.clone() })),
         other => {
             Err(CommandError::new(Exit::Resume, format!("run {id} cannot be resumed: `{other}` is no verb of this dr")))
         }
+    };
+    resumed.map_err(|error| error.behind_it(OpenRun { run: id, step }))
+}
+
+/// Names the newest open run of the install behind an error; `is_of` tells whether a run is of it.
+///
+/// An error that itself left a run open, or that is about what was asked, stays as it is. Runs that cannot be read are
+/// no reason for another error.
+pub fn open_behind(ctx: &Ctx, error: CommandError, is_of: impl Fn(&Begun) -> bool) -> CommandError {
+    if matches!(error.exit(), Exit::Usage | Exit::Unconfirmed | Exit::Settings) {
+        return error;
     }
+    match newest_open_of(&journal::list(&ctx.runs).unwrap_or_default(), is_of) {
+        Some(run) => error.behind_it(run),
+        None => error,
+    }
+}
+
+fn newest_open_of(runs: &[Listed], is_of: impl Fn(&Begun) -> bool) -> Option<OpenRun> {
+    let open = |(id, run): &Listed| {
+        let run = run.as_ref().ok().filter(|run| run.is_open() && is_of(&run.replay.begun))?;
+        Some(OpenRun { run: id.clone(), step: run.replay.stopped_in().map(str::to_owned) })
+    };
+    runs.iter().rev().find_map(open)
 }
 
 fn newest_open(ctx: &Ctx) -> Result<(String, Run)> {
@@ -188,5 +209,45 @@ fn line(record: &Record) -> Line {
         Record::UndoFinished { step, at } => about(step, at, "put back".into()),
         Record::UndoFailed { step, error, at } => about(step, at, format!("putting back failed: {error}")),
         Record::Ended { outcome, at } => Line { at: *at, step: None, what: outcome.word().into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Journal, Outcome};
+
+    fn run(ctx: &Ctx, id: &str, namespace: &str, records: &[Record]) {
+        let begun = ctx.begun("restore", (namespace, "opschain"), "uid".into(), &"the plan").unwrap();
+        let mut journal = Journal::begin(&ctx.runs, Begun { run: id.into(), ..begun }).unwrap();
+        records.iter().for_each(|record| journal.append(record.clone()).unwrap());
+    }
+
+    #[test]
+    fn the_newest_open_run_of_the_install_stands_behind_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().into();
+        let mut ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, runs, None, "op@host".into());
+        let at = Timestamp::now();
+        let started = |step: &str| Record::Started { step: step.into(), at };
+        run(&ctx, "restore-1", "here", &[started("stage")]);
+        run(&ctx, "restore-2", "here", &[Record::Ended { outcome: Outcome::Done, at }]);
+        run(&ctx, "restore-3", "elsewhere", &[started("swap")]);
+        let of = |ctx: &Ctx, exit, namespace: &str| {
+            let error = CommandError::new(exit, "namespace here is not empty");
+            open_behind(ctx, error, |begun| begun.namespace == namespace)
+        };
+        let error = of(&ctx, Exit::NotEmpty, "here");
+        assert_eq!(error.open_run(), Some(&OpenRun { run: "restore-1".into(), step: Some("stage".into()) }));
+        let ways: Vec<String> = error.ways_on().into_iter().map(|(_, command)| command).collect();
+        assert_eq!(ways, ["dr run resume restore-1", "dr run abort restore-1"]);
+        assert_eq!(of(&ctx, Exit::NotEmpty, "third").open_run(), None);
+        // Nobody who mistyped a flag, or said no, wants to read of it.
+        assert_eq!(of(&ctx, Exit::Usage, "here").open_run(), None);
+        assert_eq!(of(&ctx, Exit::Unconfirmed, "here").open_run(), None);
+        // What refused to resume a run does so again.
+        assert_eq!(of(&ctx, Exit::Resume, "here").ways_on(), [("abort", "dr run abort restore-1".to_owned())]);
+        ctx.runs = folder.path().join("none");
+        assert_eq!(of(&ctx, Exit::NotEmpty, "here").open_run(), None);
     }
 }

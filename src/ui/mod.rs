@@ -173,11 +173,8 @@ impl Ui {
     pub fn error(&self, error: &CommandError) {
         self.live.settle();
         if self.options.output == Output::Json {
-            let value = serde_json::json!({"error": {
-                "code": error.exit().code(), "kind": error.exit().name(), "message": error.message(),
-                "causes": error.causes(), "hints": error.hints(),
-            }});
-            return say(&(escape::json(&self.secrets.scrub_json(&value.to_string())).into_owned() + "\n"));
+            let text = self.secrets.scrub_json(&error_json(error).to_string()).into_owned();
+            return say(&(escape::json(&text).into_owned() + "\n"));
         }
         let mut page = self.page(columns(io::stderr()));
         page.error(error);
@@ -272,6 +269,18 @@ impl Ui {
 /// Writes a text that is ready to be shown: what parsing the command line says, before there is a [`Ui`].
 pub fn usage(text: &str) {
     say(&escape::lines(text));
+}
+
+fn error_json(error: &CommandError) -> serde_json::Value {
+    let mut value = serde_json::json!({
+        "code": error.exit().code(), "kind": error.exit().name(), "message": error.message(),
+        "causes": error.causes(), "hints": error.hints(),
+    });
+    if let Some(open) = error.open_run() {
+        let ways: std::collections::BTreeMap<_, _> = error.ways_on().into_iter().collect();
+        value["open_run"] = serde_json::json!({"run": open.run, "step": open.step, "ways_on": ways});
+    }
+    serde_json::json!({ "error": value })
 }
 
 /// A reader that stopped reading (`dr ... | head`) is no failure of ours.

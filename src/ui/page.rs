@@ -170,6 +170,14 @@ impl Page {
             let first = Styled::from("  ").then(Role::Faint, "caused by:").then(Role::Plain, " ");
             self.wrapped(first, "             ", cause);
         }
+        if let Some(open) = error.open_run() {
+            let step = open.step.as_ref().map(|step| format!(", stopped in step {step}")).unwrap_or_default();
+            self.labelled(Role::Caution, "open run:", &format!("{}{step}", open.run));
+            for (way, command) in error.ways_on() {
+                let way = Styled::from("  ").then(Role::Pointer, format!("{way}:")).padded(10);
+                self.wrapped(way, "          ", command);
+            }
+        }
         for hint in error.hints() {
             self.labelled(Role::Pointer, "hint:", hint);
         }
@@ -270,6 +278,22 @@ mod tests {
         let mut piped = Page::new(None);
         piped.error(&error);
         assert_eq!(piped.plain(), "error: read bundle x\n  caused by: no such file\nhint: Look at `dr bundle list`.\n");
+    }
+
+    #[test]
+    fn an_open_run_and_its_ways_on_come_before_other_hints() {
+        let open = crate::error::OpenRun { run: "restore-1".into(), step: Some("stage".into()) };
+        let error = CommandError::new(Exit::NotEmpty, "namespace x is not empty").hint("Use another.").behind_it(open);
+        let mut page = Page::new(Some(80));
+        page.error(&error);
+        assert_eq!(
+            page.plain(),
+            "error: namespace x is not empty\n\
+             open run: restore-1, stopped in step stage\n  \
+               resume: dr run resume restore-1\n  \
+               abort:  dr run abort restore-1\n\
+             hint: Use another.\n"
+        );
     }
 
     #[test]

@@ -130,8 +130,17 @@ fn begin_endless_edit(host: &Host, mut run: Command) -> (std::process::Child, Pa
     (child, PathBuf::from(std::fs::read_to_string(&ready).unwrap().trim()))
 }
 
+/// The same command by way of another program, which becomes it.
+fn through(before: &[&str], command: &Command) -> Command {
+    let mut run = Command::new(before[0]);
+    run.args(&before[1..]).arg(command.get_program()).args(command.get_args()).env_clear().stdin(Stdio::null());
+    run.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run.current_dir(command.get_current_dir().unwrap());
+    run
+}
+
 fn endless_editor(host: &Host) -> String {
-    let script = "#!/bin/sh\nsed -i s/UTC/CET/ \"$1\"\necho \"$1\" > ready.new && mv ready.new ready\nexec sleep 600\n";
+    let script = "#!/bin/sh\nsed -i s/UTC/CET/ \"$1\"\necho \"$1\" > ready.new && mv ready.new ready\nexec sleep 60\n";
     host.program("bin/slow", script).to_str().unwrap().to_owned()
 }
 
@@ -143,7 +152,10 @@ fn send(signal: &str, child: &std::process::Child) {
 fn a_signal_ends_the_editor_leaves_nothing_in_memory_and_is_named_by_the_exit_code() {
     for (signal, code) in [("-HUP", 129), ("-INT", 130), ("-TERM", 143)] {
         let host = recorded();
-        let (child, file) = begin_endless_edit(&host, edit(&host, &endless_editor(&host), &[]));
+        // The test itself may run under nohup.
+        let run =
+            through(&["/usr/bin/env", "--default-signal=HUP,INT,TERM"], &edit(&host, &endless_editor(&host), &[]));
+        let (child, file) = begin_endless_edit(&host, run);
         assert!(file.exists());
         send(signal, &child);
         let output = child.wait_with_output().unwrap();
@@ -157,12 +169,8 @@ fn a_signal_ends_the_editor_leaves_nothing_in_memory_and_is_named_by_the_exit_co
 #[test]
 fn a_hangup_that_was_ignored_at_the_start_stays_ignored() {
     let host = recorded();
-    let plain = edit(&host, &endless_editor(&host), &[]);
     // What nohup does.
-    let mut run = Command::new("/bin/sh");
-    run.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
-    run.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    run.current_dir(plain.get_current_dir().unwrap()).stdin(Stdio::null());
+    let run = through(&["/usr/bin/env", "--ignore-signal=HUP"], &edit(&host, &endless_editor(&host), &[]));
     let (child, _) = begin_endless_edit(&host, run);
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let mask = |name: &str| {

@@ -203,9 +203,7 @@ pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
 }
 
 async fn go(work: &Work, journal: &mut Journal) -> Result<Restored> {
-    let outputs = journal::execute(&work.ctx, journal, &steps::steps(), work, Policy::Stop).await.map_err(|error| {
-        error.hint(format!("Mend the cause, then go on where it stopped: `dr run resume {}`.", work.run))
-    })?;
+    let outputs = journal::execute(&work.ctx, journal, &steps::steps(), work, Policy::Stop).await?;
     restored(work, &outputs, journal)
 }
 

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, NamespaceState, ObjectRef};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::release::Release;
-use crate::ops::{Ctx, bundles, look};
+use crate::ops::{Ctx, bundles, look, runs};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
 use crate::opschain::version::{self, Version};
 use crate::settings::{Install, Settings};
@@ -89,7 +89,10 @@ pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
     {
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
-    refuse_occupied(cluster).await?;
+    if let Err(error) = refuse_occupied(cluster).await {
+        let uid = cluster.identity().await?;
+        return Err(runs::open_behind(ctx, error, |begun| begun.namespace == namespace && begun.cluster_uid == uid));
+    }
     whole(ctx, &reader, &identities)?;
     if reader.signature().signer().is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
