@@ -1,123 +1,116 @@
 //! What differs within a text: the fields of certificates, the values of a JSON or YAML document, else lines.
 
-use serde::Serialize;
-
 use super::certificate::{self, Certificate, Pem};
-use super::options::Options;
-use super::text::{Hunk, hunks};
-use super::walk::{Comparison, Within};
-use super::{Change, Renamed};
+use super::change::{Field, Inside};
+use super::text::hunks;
 use crate::redact::{Scrubber, Why, secret_spans, secrets};
-use crate::yaml::{Kind, Path, Segment, Trap, Tree, Value};
+use crate::yaml::{Kind, Trap, Tree, Value};
 
-/// How many documents are opened one within the other.
-const DEEPEST: u8 = 3;
-
-/// What differs within a text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Inside {
-    /// Lines.
-    Lines {
-        /// Stretches of them, with context.
-        hunks: Vec<Hunk>,
-    },
-    /// Fields of certificates.
-    Certificates {
-        /// Those that differ.
-        fields: Vec<Field>,
-    },
-    /// Values of a document that the text is.
-    Document {
-        /// `json` or `yaml`.
-        format: &'static str,
-        /// Those that differ; paths begin in the document.
-        changes: Vec<Change>,
-        /// What was renamed in it.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        renamed: Vec<Renamed>,
-    },
+/// A text on both sides, looked into.
+pub(super) struct Texts<'a> {
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+    scrubber: &'a Scrubber,
+    reveal: bool,
+    /// Whether its lines and values are masked.
+    pub(super) hidden: bool,
+    /// Whether a certificate in it may be shown.
+    open: bool,
 }
 
-/// A field of a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Field {
-    /// The certificate's subject; empty for what else the text holds.
-    pub of: String,
-    /// The field's name.
-    pub name: &'static str,
-    /// What was there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub old: Option<String>,
-    /// What is there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub new: Option<String>,
-}
+impl<'a> Texts<'a> {
+    /// Of two values, of which at least one may be a text. `why` says for what reason they are secret, if they are;
+    /// `within_secret`, whether they stand in a text that is.
+    pub(super) fn new(
+        values: [Option<&'a Value>; 2],
+        why: Option<Why>,
+        within_secret: bool,
+        scrubber: &'a Scrubber,
+        reveal: bool,
+    ) -> Self {
+        let [before, after] = values.map(|value| match value {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        });
+        let hidden = !reveal && (within_secret || why.is_some());
+        // A name may make a secret of a certificate; its shape or its base64 may not.
+        let open = reveal || (!within_secret && why != Some(Why::Name));
+        Self { before, after, scrubber, reveal, hidden, open }
+    }
 
-/// What there is to say of a change of a text besides the whole. `why` says for what reason it is secret, if it is.
-pub(super) fn look(walk: &Comparison, old: Option<&Value>, new: Option<&Value>, why: Option<Why>) -> Option<Inside> {
-    let text = |value: Option<&'_ Value>| match value {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
-        _ => None,
-    };
-    let (before, after) = (text(old), text(new));
-    let reveal = walk.options.reveal;
-    let hidden = !reveal && (walk.within.secret || why.is_some());
-    // A name may make a secret of a certificate; its shape or its base64 may not.
-    let open = reveal || (!walk.within.secret && why != Some(Why::Name));
-    let pem = |text: &Option<String>| text.as_deref().and_then(certificate::certificates);
-    if open && let (before @ Some(_), after) | (before, after @ Some(_)) = (pem(&before), pem(&after)) {
-        return Some(Inside::Certificates { fields: fields(before, after, walk) });
+    /// Fields of certificates, where there is one on either side that may be shown.
+    pub(super) fn certificates(&self) -> Option<Inside> {
+        let pem = |text: Option<&str>| text.and_then(certificate::certificates);
+        let (before, after) = (pem(self.before), pem(self.after));
+        let any = self.open && (before.is_some() || after.is_some());
+        any.then(|| Inside::Certificates { fields: self.fields(before, after) })
     }
-    let (before, after) = (before?, after?);
-    if walk.within.depth < DEEPEST
-        && let Some(document) = document(walk, &before, &after, hidden)
-    {
-        return Some(document);
-    }
-    let several = before.contains('\n') || after.contains('\n');
-    if !several || (hidden && (before.contains("PRIVATE KEY-----") || after.contains("PRIVATE KEY-----"))) {
-        return None;
-    }
-    let show = |line: &str| match line {
-        "" => String::new(),
-        line if hidden => walk.scrubber.mask(line.as_bytes()),
-        line if reveal => line.to_owned(),
-        line => clean(walk.scrubber, line).unwrap_or_else(|| line.to_owned()),
-    };
-    Some(Inside::Lines { hunks: hunks(&before, &after, &show) })
-}
 
-fn document(walk: &Comparison, before: &str, after: &str, hidden: bool) -> Option<Inside> {
-    let ((format, old), (other, new)) = (opened(before)?, opened(after)?);
-    if format != other {
-        return None;
+    /// The format and the two documents, where either text is one of the same format.
+    pub(super) fn documents(&self) -> Option<(&'static str, Tree, Tree)> {
+        let ((format, old), (other, new)) = (opened(self.before?)?, opened(self.after?)?);
+        (format == other).then_some((format, old, new))
     }
-    let options = Options {
-        identifiers: walk.options.identifiers.clone(),
-        ignore_order: walk.options.ignore_order,
-        reveal: walk.options.reveal,
-        ..Options::default()
-    };
-    let within = Within { depth: walk.within.depth + 1, secret: hidden };
-    let mut found = Comparison::new(walk.scrubber, &options, within).run(&old, &new);
-    // Documents that say the same in other words differ all the same for whoever reads the text: as lines.
-    if found.changes.is_empty() {
-        return None;
-    }
-    if format == "list" {
-        found.changes.iter_mut().for_each(|change| unwrap_list(&mut change.path));
-        found.changes.iter_mut().flat_map(|c| [&mut c.renamed_from, &mut c.renamed_to]).flatten().for_each(unwrap_list);
-        found.renamed.iter_mut().flat_map(|renamed| [&mut renamed.from, &mut renamed.to]).for_each(unwrap_list);
-    }
-    let format = if format == "yaml" { "yaml" } else { "json" };
-    Some(Inside::Document { format, changes: found.changes, renamed: found.renamed })
-}
 
-/// The key that a list is put under, so that it is a file of values.
-fn unwrap_list(path: &mut Path) {
-    if matches!(path.0.first(), Some(Segment::Key(key)) if key.is_empty()) {
-        path.0.remove(0);
+    /// Lines, where there are several.
+    pub(super) fn lines(&self) -> Option<Inside> {
+        let (before, after) = (self.before?, self.after?);
+        let several = before.contains('\n') || after.contains('\n');
+        if !several || (self.hidden && (before.contains("PRIVATE KEY-----") || after.contains("PRIVATE KEY-----"))) {
+            return None;
+        }
+        let show = |line: &str| match line {
+            "" => String::new(),
+            line if self.hidden => self.scrubber.mask(line.as_bytes()),
+            line if self.reveal => line.to_owned(),
+            line => clean(self.scrubber, line).unwrap_or_else(|| line.to_owned()),
+        };
+        Some(Inside::Lines { hunks: hunks(before, after, &show) })
+    }
+
+    /// The fields that differ. Certificates stand for each other by their subject, the rest by their order.
+    fn fields(&self, before: Option<Pem>, after: Option<Pem>) -> Vec<Field> {
+        let take = |pem: Option<Pem>| pem.map_or_else(Default::default, |pem| (pem.certificates, pem.more));
+        let ((mut old, old_more), (mut new, new_more)) = (take(before), take(after));
+        old.retain(|certificate| match new.iter().position(|other| other == certificate) {
+            Some(place) => {
+                new.remove(place);
+                false
+            }
+            None => true,
+        });
+        let mut fields = Vec::new();
+        let mut pair = |old: Option<&Certificate>, new: Option<&Certificate>| {
+            let of = new.or(old).map(|certificate| certificate.subject.clone()).unwrap_or_default();
+            let (old, new) = (old.map(Certificate::fields), new.map(Certificate::fields));
+            for place in 0..8 {
+                let at = |fields: &Option<[(&'static str, String); 8]>| fields.as_ref().map(|all| all[place].1.clone());
+                let name = old.as_ref().or(new.as_ref()).map_or("", |all| all[place].0);
+                let (old, new) = (at(&old), at(&new));
+                if old != new && (old.as_deref().unwrap_or(""), new.as_deref().unwrap_or("")) != ("", "") {
+                    fields.push(Field { of: of.clone(), name, old, new });
+                }
+            }
+        };
+        let mut rest = Vec::new();
+        for certificate in &new {
+            match old.iter().position(|other| other.subject == certificate.subject) {
+                Some(place) => pair(Some(&old.remove(place)), Some(certificate)),
+                None => rest.push(certificate),
+            }
+        }
+        let pairs = old.len().max(rest.len());
+        (0..pairs).for_each(|place| pair(old.get(place), rest.get(place).copied()));
+        if old_more != new_more {
+            let mask = |text: &str| match text {
+                "" => None,
+                text if self.reveal => Some(text.to_owned()),
+                text => Some(self.scrubber.mask(text.as_bytes())),
+            };
+            let name = "private key or other text";
+            fields.push(Field { of: String::new(), name, old: mask(&old_more), new: mask(&new_more) });
+        }
+        fields
     }
 }
 
@@ -135,51 +128,6 @@ fn opened(text: &str) -> Option<(&'static str, Tree)> {
         tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. } | Trap::IgnoredRest { .. }));
     let empty = matches!(&tree.root().kind, Kind::Map(entries) if entries.is_empty());
     (!several && !empty).then_some((format, tree))
-}
-
-/// The fields that differ. Certificates stand for each other by their subject, the rest by their order.
-fn fields(before: Option<Pem>, after: Option<Pem>, walk: &Comparison) -> Vec<Field> {
-    let take = |pem: Option<Pem>| pem.map_or_else(Default::default, |pem| (pem.certificates, pem.more));
-    let ((mut old, old_more), (mut new, new_more)) = (take(before), take(after));
-    old.retain(|certificate| match new.iter().position(|other| other == certificate) {
-        Some(place) => {
-            new.remove(place);
-            false
-        }
-        None => true,
-    });
-    let mut fields = Vec::new();
-    let mut pair = |old: Option<&Certificate>, new: Option<&Certificate>| {
-        let of = new.or(old).map(|certificate| certificate.subject.clone()).unwrap_or_default();
-        let (old, new) = (old.map(Certificate::fields), new.map(Certificate::fields));
-        for place in 0..8 {
-            let at = |fields: &Option<[(&'static str, String); 8]>| fields.as_ref().map(|all| all[place].1.clone());
-            let name = old.as_ref().or(new.as_ref()).map_or("", |all| all[place].0);
-            let (old, new) = (at(&old), at(&new));
-            if old != new && (old.as_deref().unwrap_or(""), new.as_deref().unwrap_or("")) != ("", "") {
-                fields.push(Field { of: of.clone(), name, old, new });
-            }
-        }
-    };
-    let mut rest = Vec::new();
-    for certificate in &new {
-        match old.iter().position(|other| other.subject == certificate.subject) {
-            Some(place) => pair(Some(&old.remove(place)), Some(certificate)),
-            None => rest.push(certificate),
-        }
-    }
-    let pairs = old.len().max(rest.len());
-    (0..pairs).for_each(|place| pair(old.get(place), rest.get(place).copied()));
-    if old_more != new_more {
-        let mask = |text: &str| match text {
-            "" => None,
-            text if walk.options.reveal => Some(text.to_owned()),
-            text => Some(walk.scrubber.mask(text.as_bytes())),
-        };
-        let name = "private key or other text";
-        fields.push(Field { of: String::new(), name, old: mask(&old_more), new: mask(&new_more) });
-    }
-    fields
 }
 
 /// A text that is no secret as a whole, with what is secret in it masked; `None` where nothing is.

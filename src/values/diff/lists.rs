@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use similar::DiffOp;
 
+use super::change::What;
 use super::rename::{self, Move};
+use super::sequence;
 use super::walk::Comparison;
-use super::{What, sequence};
+
 use crate::yaml::{Kind, Node, Segment, Value};
 
 /// The keys that may identify an item of a list, in the order that they are tried.
@@ -44,7 +46,7 @@ impl<'t> Comparison<'t, '_> {
                     Some(was) => self.nodes(None, was, node),
                     None => {
                         self.whole(None, What::Added, node);
-                        come.push(self.come.len() - 1);
+                        come.push(self.pieces.come.len() - 1);
                     }
                 }
             }
@@ -54,7 +56,7 @@ impl<'t> Comparison<'t, '_> {
             self.enter(step(id), Some(node));
             if !self.left_out(Some(node), None) {
                 self.whole(None, What::Removed, node);
-                gone.push(self.gone.len() - 1);
+                gone.push(self.pieces.gone.len() - 1);
             }
             self.leave();
         }
@@ -70,21 +72,21 @@ impl<'t> Comparison<'t, '_> {
     fn renamed_items(&mut self, by: &str, gone: &[usize], come: &[usize]) {
         let mut by_rest: HashMap<u32, (Vec<usize>, Vec<usize>)> = HashMap::new();
         for at in gone {
-            if let Some(rest) = self.rest(self.gone[*at].node, by) {
+            if let Some(rest) = self.rest(self.pieces.gone[*at].node, by) {
                 by_rest.entry(rest).or_default().0.push(*at);
             }
         }
         for at in come {
-            if let Some(rest) = self.rest(self.come[*at].node, by) {
+            if let Some(rest) = self.rest(self.pieces.come[*at].node, by) {
                 by_rest.entry(rest).or_default().1.push(*at);
             }
         }
         for pair in by_rest.into_values() {
             let ([from], [to]) = (pair.0.as_slice(), pair.1.as_slice()) else { continue };
-            let (from, to) = (&self.gone[*from], &self.come[*to]);
-            if let (Some(from_path), Some(to_path)) = (self.path_of(from), self.path_of(to)) {
+            let (from, to) = (&self.pieces.gone[*from], &self.pieces.come[*to]);
+            if let (Some(from_path), Some(to_path)) = (from.path(&self.changes), to.path(&self.changes)) {
                 let (from_changes, to_changes) = (from.changes.clone(), to.changes.clone());
-                self.moves.push(Move { from: from_path, from_changes, to: to_path, to_changes });
+                self.pieces.moves.push(Move { from: from_path, from_changes, to: to_path, to_changes });
             }
         }
     }

@@ -16,6 +16,7 @@
 //! twice, and the search for the shortest list of edits has a budget (`sequence`).
 
 mod certificate;
+mod change;
 mod inside;
 mod layout;
 mod lists;
@@ -32,7 +33,7 @@ mod walk;
 use serde::Serialize;
 
 pub use certificate::Certificate;
-pub use inside::{Field, Inside};
+pub use change::{Change, Field, Inside, Renamed, Shown, What};
 pub use layout::Layout;
 pub(super) use layout::comments;
 pub use options::{Ignored, Only, Options, Passed};
@@ -42,7 +43,7 @@ pub use rules::{Rule, RuleError, Rules};
 pub use text::{Hunk, Sign, TextLine, unified};
 
 use crate::redact::Scrubber;
-use crate::yaml::{Path, Tree};
+use crate::yaml::Tree;
 
 /// How much two values files differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,88 +57,6 @@ pub enum Class {
     Ignored,
     /// Helm reads something else.
     Changed,
-}
-
-/// What happened at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// It was not there before.
-    Added,
-    /// It is no longer there.
-    Removed,
-    /// Another value of the same type.
-    Changed,
-    /// Another type, such as a string that became a number.
-    Retyped,
-    /// The items of the list are the same, in another order.
-    Reordered,
-}
-
-/// A value as it may be shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
-    /// `string`, `number`, `boolean`, `null`, `map` or `list`.
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    /// The value, where it is a scalar or empty, and no secret (or secrets are to be shown).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
-    /// The mask, where it is a secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub masked: Option<String>,
-    /// The fingerprint, where it is a secret that is shown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-    /// Whether parts of the text are masked.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub scrubbed: bool,
-    /// The line that it stands on.
-    pub line: usize,
-}
-
-/// One difference.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Change {
-    /// Where.
-    pub path: Path,
-    /// What happened.
-    pub what: What,
-    /// What was there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub old: Option<Shown>,
-    /// What is there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub new: Option<Shown>,
-    /// Whether it is masked.
-    pub secret: bool,
-    /// What differs within the text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inside: Option<Inside>,
-    /// Where the same value stood before, where this is its new place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub renamed_from: Option<Path>,
-    /// Where the same value stands now, where this is its old place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub renamed_to: Option<Path>,
-}
-
-impl Change {
-    /// Whether it is one half of a renaming, which is told as one.
-    pub fn is_renamed(&self) -> bool {
-        self.renamed_from.is_some() || self.renamed_to.is_some()
-    }
-}
-
-/// A key or an item that came with the very value that went away elsewhere.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Renamed {
-    /// Where it stood.
-    pub from: Path,
-    /// Where it stands.
-    pub to: Path,
-    /// How many values stand below it, itself counted where it is one.
-    pub values: usize,
 }
 
 /// All differences.

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::change::{Change, What};
 use super::pattern::Pattern;
 use super::rules::Rule;
-use super::{Change, What};
 use crate::yaml::Path;
 
 /// How to compare. The default leaves nothing out and shows no secret.

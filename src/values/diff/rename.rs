@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::walk::{Comparison, Piece};
-use super::{Change, Renamed};
+use super::change::{Change, Renamed};
+use super::shape::Shapes;
 use crate::yaml::{Kind, Node, Path, Tree, Value};
 
 /// In the same map, or under the same key, shorter texts may be equal by chance.
@@ -16,6 +16,23 @@ pub(super) const SHORTEST_NEAR: usize = 4;
 const SHORTEST_FAR: usize = 10;
 /// Longer words that say as little.
 const COMMON: &[&str] = &["true", "false", "null", "none", "default", "enabled", "disabled"];
+
+/// A node that came or went, with the changes that say so.
+pub(super) struct Piece<'t> {
+    pub(super) node: &'t Node,
+    /// In the list of all changes, leaf by leaf.
+    pub(super) changes: Range<usize>,
+    /// How many steps its path has.
+    pub(super) steps: usize,
+}
+
+impl Piece<'_> {
+    /// Its path, as the changes below it tell.
+    pub(super) fn path(&self, changes: &[Change]) -> Option<Path> {
+        let path = &changes.get(self.changes.start)?.path;
+        Some(Path(path.0.get(..self.steps)?.to_vec()))
+    }
+}
 
 /// A renaming, with the changes on both sides.
 pub(super) struct Move {
@@ -40,32 +57,46 @@ pub(super) fn telling(node: &Node, shortest: usize) -> bool {
     }
 }
 
+/// What a walk has gathered that may be halves of renamings.
+#[derive(Default)]
+pub(super) struct Pieces<'t> {
+    pub(super) gone: Vec<Piece<'t>>,
+    pub(super) come: Vec<Piece<'t>>,
+    /// Renamed items that lists have found.
+    pub(super) moves: Vec<Move>,
+}
+
 /// All renamings of a walk: those of items that lists have found, then whatever else stands once on either side, whole
 /// maps and lists before what is in them.
-pub(super) fn moves<'t>(walk: &mut Comparison<'t, '_>, old: &'t Tree, new: &'t Tree) -> Vec<Move> {
-    let mut moves = std::mem::take(&mut walk.moves);
-    let (gone, come) = (std::mem::take(&mut walk.gone), std::mem::take(&mut walk.come));
+pub(super) fn moves<'t>(
+    pieces: Pieces<'t>,
+    shapes: &mut Shapes<'t>,
+    changes: &[Change],
+    old: &'t Tree,
+    new: &'t Tree,
+) -> Vec<Move> {
+    let Pieces { gone, come, mut moves } = pieces;
     let mut there: HashMap<u32, Vec<usize>> = HashMap::new();
     for (place, piece) in come.iter().enumerate() {
-        there.entry(walk.shapes.of(piece.node)).or_default().push(place);
+        there.entry(shapes.of(piece.node)).or_default().push(place);
     }
-    let shapes: Vec<u32> = gone.iter().map(|piece| walk.shapes.of(piece.node)).collect();
-    let candidates: HashMap<u32, ()> = shapes.iter().filter(|s| there.contains_key(s)).map(|s| (*s, ())).collect();
+    let numbers: Vec<u32> = gone.iter().map(|piece| shapes.of(piece.node)).collect();
+    let candidates: HashMap<u32, ()> = numbers.iter().filter(|s| there.contains_key(s)).map(|s| (*s, ())).collect();
     if candidates.is_empty() {
         return moves;
     }
-    let (in_old, in_new) = (count(walk, old, &candidates), count(walk, new, &candidates));
+    let (in_old, in_new) = (count(shapes, old, &candidates), count(shapes, new, &candidates));
     let mut told = Told::default();
     moves.iter().for_each(|found| told.add(&found.from_changes, &found.to_changes));
     // A parent stands after its children.
-    for (piece, shape) in gone.iter().zip(&shapes).rev() {
+    for (piece, shape) in gone.iter().zip(&numbers).rev() {
         let once = in_old.get(shape) == Some(&1) && in_new.get(shape) == Some(&1);
         let Some([to]) = there.get(shape).map(Vec::as_slice) else { continue };
         let to: &Piece = &come[*to];
         if !once || told.has(&piece.changes, &to.changes) {
             continue;
         }
-        if let (Some(from_path), Some(to_path)) = (walk.path_of(piece), walk.path_of(to)) {
+        if let (Some(from_path), Some(to_path)) = (piece.path(changes), to.path(changes)) {
             let shortest = if near(&from_path, &to_path) { SHORTEST_NEAR } else { SHORTEST_FAR };
             if !telling(piece.node, shortest) {
                 continue;
@@ -106,11 +137,11 @@ impl Told {
 }
 
 /// How often each of the candidates stands in a tree.
-fn count<'t>(walk: &mut Comparison<'t, '_>, tree: &'t Tree, candidates: &HashMap<u32, ()>) -> HashMap<u32, usize> {
+fn count<'t>(shapes: &mut Shapes<'t>, tree: &'t Tree, candidates: &HashMap<u32, ()>) -> HashMap<u32, usize> {
     let mut counts = HashMap::new();
     let mut open: Vec<&'t Node> = vec![tree.root()];
     while let Some(node) = open.pop() {
-        let shape = walk.shapes.of(node);
+        let shape = shapes.of(node);
         if candidates.contains_key(&shape) {
             *counts.entry(shape).or_default() += 1;
         }

@@ -1,13 +1,13 @@
 //! Both trees at once, from the root to where they differ.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
-use super::options::{Ignored, Options, Passed};
-use super::rename::{self, Move};
+use super::change::{Change, Inside, Renamed, Shown, What};
+use super::inside::{self, Texts};
+use super::options::{Ignored, Only, Options, Passed};
+use super::rename::{self, Piece, Pieces};
 use super::shape::Shapes;
-use super::{Change, Renamed, Shown, What, inside};
-use crate::redact::{Scrubber, name_hint, why_secret};
+use crate::redact::{Scrubber, Why, name_hint, why_secret};
 use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
 
 /// What a walk has found.
@@ -16,6 +16,9 @@ pub(super) struct Found {
     pub(super) renamed: Vec<Renamed>,
     pub(super) passed: Passed,
 }
+
+/// How many documents are opened one within the other.
+const DEEPEST: u8 = 3;
 
 /// Compares two trees.
 pub(super) fn compare(old: &Tree, new: &Tree, scrubber: &Scrubber, options: &Options) -> Found {
@@ -31,15 +34,6 @@ pub(super) struct Within {
     pub(super) secret: bool,
 }
 
-/// A node that came or went, with the changes that say so.
-pub(super) struct Piece<'t> {
-    pub(super) node: &'t Node,
-    /// In [`Comparison::changes`], leaf by leaf.
-    pub(super) changes: Range<usize>,
-    /// How many steps its path has.
-    pub(super) steps: usize,
-}
-
 pub(super) struct Comparison<'t, 'o> {
     pub(super) scrubber: &'o Scrubber,
     pub(super) options: &'o Options,
@@ -48,10 +42,8 @@ pub(super) struct Comparison<'t, 'o> {
     /// Where the walk stands, and beside each step the item of a list that it leads to.
     path: Path,
     items: Vec<Option<&'t Node>>,
-    changes: Vec<Change>,
-    pub(super) gone: Vec<Piece<'t>>,
-    pub(super) come: Vec<Piece<'t>>,
-    pub(super) moves: Vec<Move>,
+    pub(super) changes: Vec<Change>,
+    pub(super) pieces: Pieces<'t>,
     passed: Passed,
 }
 
@@ -65,21 +57,19 @@ impl<'t, 'o> Comparison<'t, 'o> {
             path: Path::root(),
             items: Vec::new(),
             changes: Vec::new(),
-            gone: Vec::new(),
-            come: Vec::new(),
-            moves: Vec::new(),
+            pieces: Pieces::default(),
             passed: Passed::default(),
         }
     }
 
     pub(super) fn run(mut self, old: &'t Tree, new: &'t Tree) -> Found {
         self.nodes(None, old.root(), new.root());
-        let moves = rename::moves(&mut self, old, new);
+        let moves = rename::moves(self.pieces, &mut self.shapes, &self.changes, old, new);
         let mut renamed = rename::mark(&mut self.changes, moves);
         let (only, before) = (&self.options.only, self.changes.len());
         if !only.is_empty() {
             self.changes.retain(|change| only.iter().any(|kind| kind.takes(change)));
-            if !only.contains(&super::Only::Changed) {
+            if !only.contains(&Only::Changed) {
                 renamed.clear();
             }
             self.passed.filtered += before - self.changes.len();
@@ -152,7 +142,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
             _ => self.push(hint, what, None, Some(node)),
         }
         let piece = Piece { node, changes: first..self.changes.len(), steps: self.path.0.len() };
-        if what == What::Removed { self.gone.push(piece) } else { self.come.push(piece) }
+        if what == What::Removed { self.pieces.gone.push(piece) } else { self.pieces.come.push(piece) }
     }
 
     fn all(&mut self, what: What, node: &'t Node) {
@@ -267,7 +257,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
         // Secret on one side is secret on both: a secret that became a number is still one.
         let why = [was, is].into_iter().flatten().find_map(|value| why_secret(&self.path, hint, value));
         let secret = why.is_some() || (self.within.secret && was.or(is).is_some());
-        let inside = inside::look(self, was, is, why);
+        let inside = self.inside([was, is], why);
         self.changes.push(Change {
             path: self.path.clone(),
             what,
@@ -278,6 +268,37 @@ impl<'t, 'o> Comparison<'t, 'o> {
             renamed_from: None,
             renamed_to: None,
         });
+    }
+
+    /// What there is to say of a change of a text besides the whole.
+    fn inside(&self, values: [Option<&Value>; 2], why: Option<Why>) -> Option<Inside> {
+        let texts = Texts::new(values, why, self.within.secret, self.scrubber, self.options.reveal);
+        texts.certificates().or_else(|| self.documents(&texts)).or_else(|| texts.lines())
+    }
+
+    /// The documents that the texts are, compared like files. Those that say the same in other words differ all the same
+    /// for whoever reads the text: as lines.
+    fn documents(&self, texts: &Texts) -> Option<Inside> {
+        let (format, old, new) = (self.within.depth < DEEPEST).then(|| texts.documents()).flatten()?;
+        let options = Options {
+            identifiers: self.options.identifiers.clone(),
+            ignore_order: self.options.ignore_order,
+            reveal: self.options.reveal,
+            ..Options::default()
+        };
+        let within = Within { depth: self.within.depth + 1, secret: texts.hidden };
+        let mut found = Comparison::new(self.scrubber, &options, within).run(&old, &new);
+        if found.changes.is_empty() {
+            return None;
+        }
+        if format == "list" {
+            found.changes.iter_mut().for_each(|change| unwrap_list(&mut change.path));
+            let renamed = found.changes.iter_mut().flat_map(|c| [&mut c.renamed_from, &mut c.renamed_to]);
+            renamed.flatten().for_each(unwrap_list);
+            found.renamed.iter_mut().flat_map(|renamed| [&mut renamed.from, &mut renamed.to]).for_each(unwrap_list);
+        }
+        let format = if format == "yaml" { "yaml" } else { "json" };
+        Some(Inside::Document { format, changes: found.changes, renamed: found.renamed })
     }
 
     fn shown(&self, node: &Node, secret: bool) -> Shown {
@@ -317,10 +338,11 @@ impl<'t, 'o> Comparison<'t, 'o> {
         }
         shown
     }
+}
 
-    /// The path of a piece, as the changes below it tell.
-    pub(super) fn path_of(&self, piece: &Piece) -> Option<Path> {
-        let path = &self.changes.get(piece.changes.start)?.path;
-        Some(Path(path.0.get(..piece.steps)?.to_vec()))
+/// The key that a list is put under, so that it is a file of values.
+fn unwrap_list(path: &mut Path) {
+    if matches!(path.0.first(), Some(Segment::Key(key)) if key.is_empty()) {
+        path.0.remove(0);
     }
 }

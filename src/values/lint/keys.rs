@@ -1,7 +1,7 @@
 //! Keys that Helm would take in silence and nothing would read: unknown, misplaced, replaced.
 
-use super::known::Known;
-use super::{Context, Finding, KeyFact, finding};
+use super::finding::{Finding, finding};
+use super::known::{Context, KeyFact, Known};
 use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.

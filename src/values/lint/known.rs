@@ -45,6 +45,17 @@ pub struct Facts {
     pub twins: &'static [(&'static str, &'static str)],
 }
 
+/// What is known beside the file itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The chart's own values.
+    pub defaults: Option<&'a Tree>,
+    /// The release that is to run, as its date (`2026-08-20`); without it, the newest.
+    pub version: Option<&'a str>,
+    /// What the releases say of keys.
+    pub facts: &'a Facts,
+}
+
 /// What may stand at a key.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Known {

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Facts, Finding, Shape, finding};
+use super::finding::{Finding, finding};
+use super::known::{Facts, Shape};
 use crate::redact::{COMMON, Why};
 use crate::yaml::{Kind, Node, Path, Tree, Value};
 

@@ -1,6 +1,6 @@
 //! What stands in the file as text: keys twice, documents, numbers, the bytes themselves.
 
-use super::{Finding, finding};
+use super::finding::{Finding, finding};
 use crate::yaml::{Node, Path, Scalar, Span, Style, Trap, Tree, Value};
 
 pub(super) fn of_trap(trap: &Trap) -> Finding {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Fate, Item, Three};
+use super::report::{Fate, Item, Three};
 use crate::redact::{COMMON, Scrubber, is_secret, is_secret_name};
 use crate::values::lint::Facts;
 use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value as Scalar};

@@ -1,0 +1,59 @@
+//! What an upgrade of a values file is made from, and what it says of each key.
+
+use serde::Serialize;
+
+use crate::yaml::{Path, Tree};
+
+/// The three files.
+#[derive(Debug, Clone, Copy)]
+pub struct Three<'t> {
+    /// The shipped values of the release that the operator comes from.
+    pub old: &'t Tree,
+    /// Those of the release to go to.
+    pub new: &'t Tree,
+    /// The operator's.
+    pub yours: &'t Tree,
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// The operator and the new release both changed it: the operator's value stands.
+    Conflict,
+    /// The new release does not have it any more; the operator had changed it, and that value stands.
+    Removed,
+    /// The new release does not have it any more, and it is gone: the operator had the old default.
+    Dropped,
+    /// It has another name now, and the operator's value stands there.
+    Renamed,
+    /// Its default changed, and the operator had the old one or none.
+    NewDefault,
+    /// It is new.
+    New,
+    /// The operator changed it, and the release did not.
+    Kept,
+    /// The operator's own, which neither file has.
+    Own,
+}
+
+/// One key of the report. Secrets are masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What happened.
+    pub fate: Fate,
+    /// Where it stands now, or stood.
+    pub path: Path,
+    /// Where it stood before, when it was renamed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<Path>,
+    /// The old release's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// The new release's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
+    /// What the operator has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yours: Option<String>,
+}
