@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::TempDir;
 
+use super::error::HelmError;
 use super::process::{Listener, run};
-use super::{Helm, HelmError, parse};
+use super::{Helm, parse};
 use crate::values::{Scrubber, Tree};
 
 /// What a chart says of itself.

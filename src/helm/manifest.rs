@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::HelmError;
+use super::error::HelmError;
 use crate::values::Tree;
 
 /// Which object: what the API server tells objects apart by.

@@ -7,6 +7,7 @@
 
 mod chart;
 mod dump;
+mod error;
 pub mod manifest;
 mod parse;
 mod process;
@@ -15,97 +16,18 @@ mod render;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 pub use chart::{ChartFacts, ChartFile, ChartSource};
+pub use error::HelmError;
 pub use manifest::{Object, ObjectId};
-pub use parse::{Revision, RevisionStatus};
+pub use parse::{Listed, Revision, RevisionStatus};
 pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;
 use crate::values::{Scrubber, Secrets, Tree};
 use process::{Listener, Said, run};
-
-/// Why helm did not do what was asked. Texts of helm's are scrubbed.
-#[derive(Debug, thiserror::Error)]
-pub enum HelmError {
-    /// It is not there.
-    #[error("there is no helm: `{binary}` is neither on PATH nor a program")]
-    Missing {
-        /// What was looked for.
-        binary: String,
-    },
-    /// It does not start.
-    #[error("start {binary}")]
-    Start {
-        /// The program.
-        binary: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is not helm 3 or 4.
-    #[error("{binary} is not helm 3 or 4: it says `{said}`")]
-    Unsupported {
-        /// The program.
-        binary: String,
-        /// What it answered to `helm version`.
-        said: String,
-    },
-    /// It failed.
-    #[error("helm {verb} failed: {said}")]
-    Failed {
-        /// The sub-command.
-        verb: String,
-        /// Its error, scrubbed.
-        said: String,
-    },
-    /// It was stopped because the operator asked for it.
-    #[error("helm {verb} was stopped")]
-    Stopped {
-        /// The sub-command.
-        verb: String,
-    },
-    /// It did not end in three times its own time limit, and was asked to.
-    #[error("helm {verb} did not end in {seconds} s")]
-    TimedOut {
-        /// The sub-command.
-        verb: String,
-        /// The limit.
-        seconds: u64,
-    },
-    /// The release is in the middle of something.
-    #[error("release {release} is in state {status} since {since} (revision {revision})")]
-    Pending {
-        /// The release.
-        release: String,
-        /// `pending-install`, `pending-upgrade` or `pending-rollback`.
-        status: String,
-        /// Since when.
-        since: String,
-        /// Helm's revision.
-        revision: u32,
-    },
-    /// Its answer makes no sense.
-    #[error("helm {verb} gave an answer that cannot be read: {reason}")]
-    Answer {
-        /// The sub-command.
-        verb: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The operating system refused.
-    #[error("{act}")]
-    Io {
-        /// What was attempted.
-        act: String,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-}
 
 /// The versions from which two holes are closed: running code of a crafted chart (CVE-2025-53547) and overwriting files
 /// on unpacking one (CVE-2026-35206).
@@ -145,21 +67,6 @@ pub struct Upgrade<'a> {
     pub description: Option<&'a str>,
     /// Whether helm is to say all that it does. What it says goes through the scrubber all the same.
     pub debug: bool,
-}
-
-/// A release in `helm list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// `name-version` of its chart.
-    pub chart: String,
-    /// Its state.
-    pub status: RevisionStatus,
-    /// Its revision.
-    pub revision: u32,
 }
 
 impl Helm {

@@ -2,7 +2,22 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{HelmError, Listed};
+use super::error::HelmError;
+
+/// A release in `helm list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// `name-version` of its chart.
+    pub chart: String,
+    /// Its state.
+    pub status: RevisionStatus,
+    /// Its revision.
+    pub revision: u32,
+}
 
 /// The state of a revision, in helm's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -9,8 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::HelmError;
 use super::dump::Dump;
+use super::error::HelmError;
 use crate::event::{Event, Events};
 use crate::values::Scrubber;
 

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::error::HelmError;
 use super::manifest::{self, Object};
 use super::parse;
 use super::process::{Listener, run};
-use super::{Helm, HelmError, Upgrade};
+use super::{Helm, Upgrade};
 use crate::values::Scrubber;
 
 /// A release as helm would make it.

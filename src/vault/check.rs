@@ -11,9 +11,10 @@ use git2::{Oid, Repository};
 use serde::Serialize;
 
 use super::error::VaultError;
+use super::git::Git;
+use super::handle::Vault;
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
-use super::{Vault, git::Git};
 use crate::redact;
 use crate::values::{Scrubber, Tree};
 
@@ -273,7 +274,7 @@ fn belongs(path: &str) -> bool {
         [name] => matches!(*name, "vault.json" | "README.md" | ".gitattributes" | ".gitignore" | ".drignore"),
         ["recipients", name] => name.ends_with(".json"),
         ["deployments", _, _, name] => matches!(*name, "record.json" | "outcome.json"),
-        ["rekeyed", _, name] => *name == super::verify::REKEY_FILE,
+        ["rekeyed", _, name] => *name == super::layout::REKEY_FILE,
         _ => false,
     }
 }
@@ -333,7 +334,7 @@ mod tests {
             ("deployments/a.b/c/values.yaml", b"a: 1\n", true, &[Exposed::Stray]),
             ("notes.txt", b"hello\n", true, &[Exposed::Stray]),
             ("notes.txt", b"hello\n", false, &[]),
-            ("README.md", super::super::README.as_bytes(), true, &[]),
+            ("README.md", super::super::layout::README.as_bytes(), true, &[]),
             ("README.md", identity.as_bytes(), true, &[Exposed::AgeIdentity]),
             ("id", key, false, &[Exposed::PrivateKey]),
             ("values.yaml", values, false, &[Exposed::Values]),

@@ -6,17 +6,16 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, ObjectType, Oid, Repository, RepositoryInitOptions, Signature, Time, Tree};
 use jiff::Timestamp;
 
-use super::CommitSigner;
 use super::error::VaultError;
-use super::fresh::Fresh;
 use super::objects::{Kind, Objects, entries};
+use super::staging::StagedObjects;
 use super::worktree::WorkTree;
 
 /// The one branch.
@@ -29,6 +28,9 @@ const OWN_CONFIG: &str = "dr.config";
 const OWN_SETTINGS: &str = "[core]\n\tfsyncObjectFiles = true\n";
 /// How long one waits for another process to finish writing.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Signs a commit: takes its bytes, gives an armoured SSH signature made for the namespace `git`.
+pub type CommitSigner = Arc<dyn Fn(&[u8]) -> Result<String, String> + Send + Sync>;
 
 /// A new file: its bytes, or a blob that is in the repository already.
 pub(super) enum Content {
@@ -278,7 +280,7 @@ impl Git {
         signer: &CommitSigner,
     ) -> Result<Vec<(String, Oid)>, VaultError> {
         let failed = || VaultError::git("write to the config vault");
-        let fresh = Fresh::begin(self.repo.commondir())?;
+        let fresh = StagedObjects::begin(self.repo.commondir())?;
         let repo = fresh.repo();
         let parent = self.head_id()?;
         let base = match parent {

@@ -7,9 +7,10 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::Vault;
 use super::error::VaultError;
 use super::files::digest;
+use super::handle::Vault;
+use super::layout::VALUES_FILE;
 use super::record::{Deployment, Layer};
 use crate::crypt::Identities;
 use crate::values::overlay::{self, LayerKind};
@@ -32,7 +33,7 @@ impl GivenLayer<'_> {
     /// The name of its file, by its place among the layers.
     pub(super) fn file(&self, place: usize) -> String {
         match (place, self.kind) {
-            (0, LayerKind::Values) => super::VALUES_FILE.to_owned(),
+            (0, LayerKind::Values) => VALUES_FILE.to_owned(),
             (_, LayerKind::Values) => format!("values-{place}.yaml.age"),
             _ => format!("values-{place}.txt.age"),
         }

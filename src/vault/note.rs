@@ -12,9 +12,9 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::Vault;
 use super::error::VaultError;
 use super::git::Git;
+use super::handle::Vault;
 use crate::crypt::{Identities, Recipients};
 
 /// How many bytes of a note are its proof.

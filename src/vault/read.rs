@@ -1,26 +1,22 @@
 //! Reading the vault: deployments, and the plaintext of what is sealed.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::Oid;
 use zeroize::Zeroizing;
 
+use super::cache::ClearFiles;
 use super::error::VaultError;
 use super::files::{digest, parse, same_install};
 use super::git::Git;
-use super::kept::Clear;
-use super::objects::{Fault, Kind, Objects, entries, entry, on_threads};
+use super::handle::Vault;
+use super::layout::{FINGERPRINT_FILE, REKEYED};
+use super::objects::{Fault, Kind, Objects, entries, entry};
 use super::record::{Deployment, DeploymentId, Install, Outcome, Record, Sealed};
-use super::{FINGERPRINT_FILE, REKEYED, Vault, select};
+use super::snapshot::{Snapshot, effective_files};
+use super::threads::on_threads;
 use crate::crypt::Identities;
 use crate::values::FingerprintKey;
-
-/// Where the sealed files of one commit are, so that many can be read without looking up each from the root.
-pub(super) struct Seen {
-    git: Mutex<Git>,
-    files: HashMap<String, Oid>,
-}
 
 impl Vault {
     /// The vault as it is at this moment, for whoever reads much of it: what others write later is not seen, and each
@@ -31,7 +27,7 @@ impl Vault {
     pub fn snapshot(&self) -> Result<Self, VaultError> {
         let git = Git::open(&self.path)?;
         let files = effective_files(&git)?;
-        Ok(Self { seen: Some(Arc::new(Seen { git: Mutex::new(git), files })), ..self.clone() })
+        Ok(Self { snapshot: Some(Arc::new(Snapshot { git: Mutex::new(git), files })), ..self.clone() })
     }
 
     /// The key of the fingerprints.
@@ -71,15 +67,6 @@ impl Vault {
         self.all(&Git::open(&self.path)?)
     }
 
-    /// The deployment of the install that `selector` names: `latest`, `live`, `rev:7`, a name or its beginning or its
-    /// last six characters, an OpsChain version, or a time (what was live then).
-    ///
-    /// # Errors
-    /// `NotFound`, `Ambiguous`, or what reading fails with.
-    pub fn resolve(&self, install: &Install, selector: &str) -> Result<Deployment, VaultError> {
-        select::resolve(&self.deployments(install)?, selector).cloned()
-    }
-
     /// The plaintext of a sealed file of a deployment, proved by its digest.
     pub(super) fn plaintext(
         &self,
@@ -96,10 +83,23 @@ impl Vault {
         Ok(plaintext)
     }
 
+    /// The chart's archive, proved by its digest; `None` when the deployment was recorded without it.
+    ///
+    /// # Errors
+    /// As [`Vault::values`].
+    pub fn chart(
+        &self,
+        deployment: &Deployment,
+        identities: &Identities,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let archive = deployment.record.chart_archive.as_ref();
+        archive.map(|sealed| self.plaintext(deployment, sealed, identities)).transpose()
+    }
+
     /// A sealed file: the newest rekeyed one that stands for it, else the file itself.
     fn sealed(&self, path: &str) -> Result<Vec<u8>, VaultError> {
         let missing = || VaultError::Damaged { what: path.to_owned(), reason: "the file is missing".into() };
-        if let Some(seen) = &self.seen {
+        if let Some(seen) = &self.snapshot {
             let id = *seen.files.get(path).ok_or_else(missing)?;
             // A thread that panicked while it read has changed nothing.
             return seen.git.lock().unwrap_or_else(PoisonError::into_inner).blob(id, path);
@@ -132,7 +132,7 @@ impl Vault {
     fn walk(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
         let folders = folders(git)?;
         let common = git.repo().commondir();
-        let mut found = self.kept.find(common, &folders);
+        let mut found = self.cache.find(common, &folders);
         let missing: Vec<usize> = (0..folders.len()).filter(|place| found[*place].is_none()).collect();
         let read = on_threads(&self.path, &missing, |objects, place| {
             let (folder, id) = &folders[*place];
@@ -143,8 +143,8 @@ impl Vault {
         for (place, (_, _, deployment)) in missing.iter().zip(&read) {
             found[*place] = Some(Arc::clone(deployment));
         }
-        self.kept.keep(common, read);
-        self.kept.sweep(common, folders.len());
+        self.cache.keep(common, read);
+        self.cache.sweep(common, folders.len());
         let mut all = Vec::with_capacity(folders.len());
         for ((folder, _), deployment) in folders.iter().zip(found.into_iter().flatten()) {
             // A folder that was copied to another place has the same tree.
@@ -199,7 +199,7 @@ fn sorted(mut all: Vec<Arc<Deployment>>) -> Vec<Arc<Deployment>> {
 }
 
 /// Reads the clear files of a deployment from its folder's tree.
-fn clear(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<Clear, VaultError> {
+fn clear(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<ClearFiles, VaultError> {
     let tree = objects.tree(id).map_err(|fault| fault.of(folder))?;
     let file = |name: &str| -> Result<Option<Vec<u8>>, VaultError> {
         let bytes = entry(&tree, name).map(|entry| objects.blob(entry.id)).transpose();
@@ -210,11 +210,11 @@ fn clear(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<
         reason: "the file is missing".into(),
     })?;
     let outcome = if outcome { file("outcome.json")? } else { None };
-    Ok(Clear { record, outcome })
+    Ok(ClearFiles { record, outcome })
 }
 
 /// What the clear files of a folder say.
-fn deployment(folder: &str, clear: &Clear) -> Result<Deployment, VaultError> {
+fn deployment(folder: &str, clear: &ClearFiles) -> Result<Deployment, VaultError> {
     let record: Record = parse(&format!("{folder}/record.json"), &clear.record)?;
     belongs(folder, &record)?;
     let outcome = clear.outcome.as_deref();
@@ -228,24 +228,4 @@ fn belongs(folder: &str, record: &Record) -> Result<(), VaultError> {
     }
     let what = format!("{folder}/record.json");
     Err(VaultError::Damaged { what, reason: "it belongs to another folder".into() })
-}
-
-/// Every file of the newest commit by its path, each rekeyed one in the place of what it stands for.
-pub(super) fn effective_files(git: &Git) -> Result<HashMap<String, Oid>, VaultError> {
-    let mut own = HashMap::new();
-    let mut rekeyed: Vec<(String, Oid)> = Vec::new();
-    for (path, id) in git.files()? {
-        match path.strip_prefix("rekeyed/") {
-            Some(_) => rekeyed.push((path, id)),
-            None => drop(own.insert(path, id)),
-        }
-    }
-    // Folder names begin with the time, so that later ones come later and take the place.
-    rekeyed.sort();
-    for (path, id) in rekeyed {
-        if let Some((_, stands_for)) = path.strip_prefix("rekeyed/").and_then(|rest| rest.split_once('/')) {
-            own.insert(stands_for.to_owned(), id);
-        }
-    }
-    Ok(own)
 }

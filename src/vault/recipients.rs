@@ -3,10 +3,10 @@
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
-use super::Vault;
 use super::error::VaultError;
 use super::files::{json, new_id, parse};
 use super::git::{Content, Git};
+use super::handle::Vault;
 use super::record::{DeploymentId, FORMAT, RecipientsChange};
 use crate::crypt::Recipients;
 

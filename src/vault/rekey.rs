@@ -11,11 +11,11 @@ use jiff::{Timestamp, ToSpan};
 use super::error::VaultError;
 use super::files::{digest, json, new_id, parse};
 use super::git::{Content, Git};
-use super::read::effective_files;
+use super::handle::Vault;
+use super::layout::{FINGERPRINT_FILE, REKEY_FILE, REKEYED};
 use super::record::{DeploymentId, FORMAT, Rekeyed as List, RekeyedFile};
-use super::verify::REKEY_FILE;
+use super::snapshot::effective_files;
 use super::verify::sealed::stanzas;
-use super::{FINGERPRINT_FILE, REKEYED, Vault};
 use crate::crypt::{Identities, Recipients};
 
 /// How many files a commit holds: few enough to lose little, many enough that readers look through few folders.

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::Vault;
 use super::error::VaultError;
 use super::git::{BRANCH, Git};
+use super::handle::Vault;
 use super::merge::{Manner, TakenIn};
 use crate::redact::MASK;
 

@@ -1,10 +1,10 @@
 //! Sealed files as they are stored, for who takes them on without opening them: no key is needed.
 
-use super::REKEYED;
-use super::Vault;
 use super::error::VaultError;
 use super::git::Git;
 use super::layers::kind_of;
+use super::handle::Vault;
+use super::layout::REKEYED;
 use super::read::path_of;
 use super::record::{Deployment, Sealed};
 use super::rekey::lists;
@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn what_helm_stores_of_a_deployment_is_told_by_its_digest() {
         let fixture = fixture();
-        let sha256 = |value: &str| super::super::digest(&overlay::document(&serde_json::from_str(value).unwrap()));
+        let sha256 =
+            |value: &str| super::super::files::digest(&overlay::document(&serde_json::from_str(value).unwrap()));
         let recorded = |given: &[GivenLayer<'_>]| {
             let id = fixture.vault.record_layers(intent("2026-08-20T10:00:00Z", "2026-08-20"), given, None).unwrap();
             let deployment = fixture.vault.resolve(&install(), id.as_str()).unwrap();

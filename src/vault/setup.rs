@@ -6,7 +6,8 @@ use std::io::Write;
 use git2::{ConfigLevel, Repository};
 use serde::Serialize;
 
-use super::{Vault, VaultError};
+use super::error::VaultError;
+use super::handle::Vault;
 
 const BEGIN: &str = "# dr: begin";
 const END: &str = "# dr: end";

@@ -1,7 +1,13 @@
-use super::*;
 use std::process::Command;
+use std::sync::Arc;
 
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
+
+use super::files::{digest, parse, random};
+use super::git::{Content, Git};
+use super::record::Head;
+use super::*;
+use crate::crypt::{Identities, Recipients};
 
 pub(super) struct Fixture {
     pub(super) folder: tempfile::TempDir,

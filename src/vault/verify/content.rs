@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use git2::Oid;
 
-use super::Verification;
 use super::flaws::{Finding, Flaw};
 use super::history::{Step, lost};
+use super::record_chain::{self, ChainedRecord};
 use super::sealed::stanzas;
+use super::verification::Verification;
 use crate::vault::error::VaultError;
 use crate::vault::files::{digest, parse};
 use crate::vault::git::Git;
-use crate::vault::objects::{Fault, Objects, entries, entry, on_threads};
-use crate::vault::record::{DeploymentId, Head, Outcome, Previous, RecipientsChange, Record, Rekeyed, Sealed};
-use crate::vault::{ATTRIBUTES, FINGERPRINT_FILE};
+use crate::vault::layout::{ATTRIBUTES, FINGERPRINT_FILE, REKEY_FILE};
+use crate::vault::objects::{Fault, Objects, entries};
+use crate::vault::record::{DeploymentId, Head, Outcome, RecipientsChange, Record, Rekeyed, Sealed};
+use crate::vault::threads::on_threads;
 
 /// What is known of a file's bytes.
 struct Facts {
@@ -29,13 +31,6 @@ struct Facts {
 struct File<'s> {
     path: &'s str,
     facts: &'s Facts,
-    step: usize,
-}
-
-/// A record, and with which step it came.
-struct Known {
-    record: Record,
-    sha256: String,
     step: usize,
 }
 
@@ -72,7 +67,7 @@ pub(super) fn check(git: &Git, steps: &[Step], found: &mut Verification) -> Resu
         }
     }
     let lists = Lists::read(git, steps)?;
-    let mut records: BTreeMap<DeploymentId, Known> = BTreeMap::new();
+    let mut records: BTreeMap<DeploymentId, ChainedRecord> = BTreeMap::new();
     for (folder, files) in &folders {
         if let Some(known) = deployment(folder, files, steps, &lists, found) {
             records.insert(known.record.id.clone(), known);
@@ -80,25 +75,11 @@ pub(super) fn check(git: &Git, steps: &[Step], found: &mut Verification) -> Resu
     }
     found.deployments = records.len();
     found.installs = records.values().map(|known| known.record.install.folder()).collect::<BTreeSet<_>>().len();
-    super::chain::check(git, steps, &Chained(&records), found)?;
+    record_chain::check(git, steps, &records, found)?;
     for (id, files) in &rekeyed {
         again(id, files, steps, &lists, found);
     }
     Ok(())
-}
-
-/// The records as the chain's check sees them.
-pub(super) struct Chained<'r>(&'r BTreeMap<DeploymentId, Known>);
-
-impl<'r> Chained<'r> {
-    /// Every record with the digest of its bytes and the number of its step.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&'r Record, usize)> {
-        self.0.values().map(|known| (&known.record, known.step))
-    }
-
-    pub(super) fn find(&self, previous: &Previous) -> Option<(&'r Record, &'r str, usize)> {
-        self.0.get(&previous.id).map(|known| (&known.record, known.sha256.as_str(), known.step))
-    }
 }
 
 /// Reads each blob once.
@@ -185,7 +166,7 @@ fn deployment(
     steps: &[Step],
     lists: &Lists,
     found: &mut Verification,
-) -> Option<Known> {
+) -> Option<ChainedRecord> {
     let path = |name: &str| format!("file deployments/{folder}/{name}");
     if let Some(outcome) = files.get("outcome.json") {
         let at = steps[outcome.step].id;
@@ -256,27 +237,27 @@ fn deployment(
     if !list.is_empty() && !same_keys(&list, &record.recipients) {
         flaw(Flaw::WrongRecipients, path("record.json"), "names other recipients than the list had then".into());
     }
-    Some(Known { record, sha256: file.facts.sha256.clone(), step: file.step })
+    Some(ChainedRecord { record, sha256: file.facts.sha256.clone(), step: file.step })
 }
 
 /// A folder of files sealed again.
 fn again(id: &str, files: &BTreeMap<&str, &File<'_>>, steps: &[Step], lists: &Lists, found: &mut Verification) {
     let path = |name: &str| format!("file rekeyed/{id}/{name}");
-    let Some(head) = files.get(super::REKEY_FILE) else {
+    let Some(head) = files.get(REKEY_FILE) else {
         let at = files.values().next().map(|file| steps[file.step].id);
-        let finding = Finding::new(Flaw::MissingRecord, path(super::REKEY_FILE), "is missing");
+        let finding = Finding::new(Flaw::MissingRecord, path(REKEY_FILE), "is missing");
         return found.findings.push(at.map_or(finding.clone(), |id| finding.at(id)));
     };
     let step = &steps[head.step];
     let mut flaw = |flaw, what: String, says: String| found.findings.push(Finding::new(flaw, what, says).at(step.id));
     let named = DeploymentId::parse(id).is_some();
-    let list: Rekeyed = match parse(super::REKEY_FILE, head.facts.clear.as_deref().unwrap_or_default()) {
+    let list: Rekeyed = match parse(REKEY_FILE, head.facts.clear.as_deref().unwrap_or_default()) {
         Ok(list) if named => list,
-        Ok(_) => return flaw(Flaw::StrangeFile, path(super::REKEY_FILE), "is in a folder of another name".into()),
-        Err(error) => return flaw(Flaw::Unreadable, path(super::REKEY_FILE), error.to_string()),
+        Ok(_) => return flaw(Flaw::StrangeFile, path(REKEY_FILE), "is in a folder of another name".into()),
+        Err(error) => return flaw(Flaw::Unreadable, path(REKEY_FILE), error.to_string()),
     };
     if !same_keys(&lists.at(step), &list.recipients) {
-        flaw(Flaw::WrongRecipients, path(super::REKEY_FILE), "names other recipients than the list had then".into());
+        flaw(Flaw::WrongRecipients, path(REKEY_FILE), "names other recipients than the list had then".into());
     }
     for listed in &list.files {
         match files.get(listed.path.as_str()).map(|file| file.facts) {
@@ -291,7 +272,7 @@ fn again(id: &str, files: &BTreeMap<&str, &File<'_>>, steps: &[Step], lists: &Li
         }
     }
     for name in files.keys() {
-        if *name != super::REKEY_FILE && !list.files.iter().any(|listed| listed.path == *name) {
+        if *name != REKEY_FILE && !list.files.iter().any(|listed| listed.path == *name) {
             flaw(Flaw::StrangeFile, path(name), "is not named by rekey.json".into());
         }
     }
@@ -332,13 +313,4 @@ impl Lists {
     fn at(&self, step: &Step) -> Vec<String> {
         step.recipients.and_then(|folder| self.0.get(&folder)).cloned().unwrap_or_default()
     }
-}
-
-/// SHA-256 of a record that was there before the steps at hand.
-pub(super) fn older_record(objects: &Objects<'_>, tree: Oid, folder: &str, id: &DeploymentId) -> Option<String> {
-    let mut at = tree;
-    for name in ["deployments", folder, id.as_str(), "record.json"] {
-        at = entry(&objects.tree(at).ok()?, name)?.id;
-    }
-    objects.blob(at).ok().map(|bytes| digest(&bytes))
 }

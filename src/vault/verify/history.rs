@@ -10,7 +10,8 @@ use crate::crypt::sign::SignError;
 use crate::crypt::{SignedBy, TrustedSigners};
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
-use crate::vault::objects::{Entry, Fault, Kind, Objects, entries, entry, on_threads};
+use crate::vault::objects::{Entry, Fault, Kind, Objects, entries, entry};
+use crate::vault::threads::on_threads;
 
 /// The namespace that git's signatures of commits are made for.
 const COMMITS: &str = "git";

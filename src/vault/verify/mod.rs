@@ -1,91 +1,31 @@
 //! Verifying the vault without a key: who wrote each commit, that nothing was rewritten, that nothing is missing.
 //!
 //! ```text
-//! history   every commit: signature, trusted signer, only additions against each parent
-//! content   every file that was added: read once, digest, form, place, recipients
-//! chain     every record: the ones before it, there, unaltered, none left out
-//! opening   with keys: every version opens and is what was recorded
+//! history       every commit: signature, trusted signer, only additions against each parent
+//! content       every file that was added: read once, digest, form, place, recipients
+//! record_chain  every record: the ones before it, there, unaltered, none left out
+//! opening       with keys: every version opens and is what was recorded
 //! ```
 
-mod chain;
 mod content;
 pub mod flaws;
 mod history;
 mod opening;
+mod record_chain;
 pub(super) mod sealed;
+mod verification;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use git2::Oid;
-use serde::Serialize;
 
 pub use flaws::{Finding, Flaw, Grave};
-pub use opening::{Opened, OpenedBy};
+pub use verification::{Fork, Opened, OpenedBy, Verification};
 
-use super::Vault;
 use super::error::VaultError;
 use super::git::{BRANCH, Git, NEWEST};
+use super::handle::Vault;
 use crate::crypt::{Identities, TrustedSigners};
-
-/// The name of the list in a folder of `rekeyed/`.
-pub(super) const REKEY_FILE: &str = "rekey.json";
-
-/// Records that name the same one before them: two hosts had recorded at once, and were merged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fork {
-    /// The one that they name; none when each is its install's first.
-    pub after: Option<String>,
-    /// They.
-    pub records: Vec<String>,
-}
-
-/// What was found.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Verification {
-    /// The newest commit.
-    pub newest: Option<String>,
-    /// How many commits were checked.
-    pub commits: usize,
-    /// Who signed how many of them.
-    pub signed_by: BTreeMap<String, usize>,
-    /// How many deployments there are.
-    pub deployments: usize,
-    /// Of how many installs.
-    pub installs: usize,
-    /// How many of them have an outcome.
-    pub outcomes: usize,
-    /// How many files.
-    pub files: usize,
-    /// And bytes in them.
-    pub bytes: u64,
-    /// How many files were sealed again.
-    pub rekeyed: usize,
-    /// Where two hosts had recorded at once.
-    pub forks: Vec<Fork>,
-    /// What opened, where keys were at hand.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub opened: Option<Opened>,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// What is worth knowing and not wrong.
-    pub notes: Vec<String>,
-    /// Whether the whole history was looked at, or only what is new in it.
-    #[serde(skip)]
-    whole: bool,
-    /// Files whose objects cannot be had: each has its finding.
-    #[serde(skip)]
-    lost: HashSet<String>,
-    /// The tree that what is new was laid over.
-    #[serde(skip)]
-    base: Option<Oid>,
-}
-
-impl Verification {
-    /// What the findings say of the vault; nothing when there are none.
-    pub fn grave(&self) -> Option<Grave> {
-        self.findings.iter().map(|finding| finding.flaw.grave()).min()
-    }
-}
 
 impl Vault {
     /// Checks everything that can be checked without a key, and with `identities` that every version opens and is what

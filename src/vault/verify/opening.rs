@@ -3,40 +3,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use git2::Oid;
-use serde::Serialize;
 
-use super::Verification;
 use super::flaws::{Finding, Flaw};
+use super::verification::{Opened, OpenedBy, Verification};
 use crate::crypt::Identities;
 use crate::crypt::seal::SealError;
 use crate::vault::error::VaultError;
 use crate::vault::files::digest;
 use crate::vault::git::Git;
-use crate::vault::objects::on_threads;
-use crate::vault::read::effective_files;
-use crate::vault::{FINGERPRINT_FILE, Record, Sealed, Vault};
-
-/// What one key opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OpenedBy {
-    /// The public key.
-    pub key: String,
-    /// How many of the files it opened.
-    pub files: usize,
-}
-
-/// What the keys at hand opened.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Opened {
-    /// How many sealed files there are; a file sealed again counts once.
-    pub files: usize,
-    /// How many of them opened and were what was recorded.
-    pub proved: usize,
-    /// How many different sealed contents that took.
-    pub contents: usize,
-    /// By which key.
-    pub by: Vec<OpenedBy>,
-}
+use crate::vault::handle::Vault;
+use crate::vault::layout::FINGERPRINT_FILE;
+use crate::vault::record::{Record, Sealed};
+use crate::vault::snapshot::effective_files;
+use crate::vault::threads::on_threads;
 
 /// A sealed content, and what it should be: a digest, or (`None`) the 32 bytes of the fingerprint key.
 type Wanted = (Oid, Option<String>);

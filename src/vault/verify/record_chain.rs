@@ -9,28 +9,37 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use git2::Oid;
 
-use super::content::{Chained, older_record};
 use super::flaws::{Finding, Flaw};
 use super::history::Step;
-use super::{Fork, Verification};
+use super::verification::{Fork, Verification};
 use crate::vault::error::VaultError;
+use crate::vault::files::digest;
 use crate::vault::git::Git;
+use crate::vault::objects::{Objects, entry};
 use crate::vault::record::{DeploymentId, Record};
 
 /// A place in the chain: an install, and the record behind which one stands; none for the beginning.
 type Place<'r> = (String, Option<&'r DeploymentId>);
 
+/// A record, and with which step it came.
+pub(super) struct ChainedRecord {
+    pub(super) record: Record,
+    pub(super) sha256: String,
+    pub(super) step: usize,
+}
+
 pub(super) fn check(
     git: &Git,
     steps: &[Step],
-    records: &Chained<'_>,
+    records: &BTreeMap<DeploymentId, ChainedRecord>,
     found: &mut Verification,
 ) -> Result<(), VaultError> {
     let order = Order::new(steps);
     let objects = git.objects()?;
     let older = found.base;
     let mut named: BTreeMap<Place<'_>, Vec<(&Record, usize)>> = BTreeMap::new();
-    for (record, step) in records.all() {
+    for ChainedRecord { record, step, .. } in records.values() {
+        let step = *step;
         let folder = record.install.folder();
         let what = format!("record of {}", record.id);
         let mut flaw = |flaw, says: String| {
@@ -42,16 +51,16 @@ pub(super) fn check(
         }
         for previous in names {
             named.entry((folder.clone(), Some(&previous.id))).or_default().push((record, step));
-            let sha256 = match records.find(previous) {
-                Some((other, ..)) if other.install.folder() != folder => {
+            let sha256 = match records.get(&previous.id) {
+                Some(other) if other.record.install.folder() != folder => {
                     flaw(Flaw::BrokenChain, format!("names {}, which is of another install", previous.id));
                     continue;
                 }
-                Some((_, _, at)) if !order.is_before(at, step) => {
+                Some(other) if !order.is_before(other.step, step) => {
                     flaw(Flaw::Reordered, format!("names {}, which was recorded only later", previous.id));
                     continue;
                 }
-                Some((_, sha256, _)) => Some(sha256.to_owned()),
+                Some(other) => Some(other.sha256.clone()),
                 None => older.and_then(|tree| older_record(&objects, tree, &folder, &previous.id)),
             };
             match sha256 {
@@ -83,6 +92,15 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// SHA-256 of a record that was there before the steps at hand.
+fn older_record(objects: &Objects<'_>, tree: Oid, folder: &str, id: &DeploymentId) -> Option<String> {
+    let mut at = tree;
+    for name in ["deployments", folder, id.as_str(), "record.json"] {
+        at = entry(&objects.tree(at).ok()?, name)?.id;
+    }
+    objects.blob(at).ok().map(|bytes| digest(&bytes))
 }
 
 /// Which step lies behind which.

@@ -4,9 +4,9 @@
 use git2::{Oid, Repository};
 use serde::Serialize;
 
-use super::Vault;
 use super::error::VaultError;
 use super::git::Git;
+use super::handle::Vault;
 use super::objects::{Kind, Objects, entries};
 use super::verify::{Grave, Verification};
 use super::worktree::WorkTree;

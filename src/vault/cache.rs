@@ -31,14 +31,14 @@ const NONE: u32 = u32::MAX;
 const SPARE: usize = 256;
 
 /// The bytes of a deployment's two clear files, as they were committed.
-pub(super) struct Clear {
+pub(super) struct ClearFiles {
     pub(super) record: Vec<u8>,
     pub(super) outcome: Option<Vec<u8>>,
 }
 
 /// Deployments by their folder's tree, for all who share one vault.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<State>);
+pub(super) struct DeploymentCache(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -49,7 +49,7 @@ struct State {
     torn: bool,
 }
 
-impl Kept {
+impl DeploymentCache {
     fn state(&self) -> MutexGuard<'_, State> {
         // A thread that panicked has at worst not kept something.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -65,7 +65,7 @@ impl Kept {
     }
 
     /// Keeps what was read of folders. Where the file cannot be written, the next process reads the objects again.
-    pub(super) fn keep(&self, common: &Path, read: Vec<(Oid, Clear, Arc<Deployment>)>) {
+    pub(super) fn keep(&self, common: &Path, read: Vec<(Oid, ClearFiles, Arc<Deployment>)>) {
         let mut state = self.state();
         let mut bytes = Vec::new();
         for (id, clear, deployment) in read {
@@ -110,7 +110,7 @@ impl State {
 }
 
 /// Appends an entry.
-fn entry(to: &mut Vec<u8>, id: Oid, clear: &Clear) {
+fn entry(to: &mut Vec<u8>, id: Oid, clear: &ClearFiles) {
     let outcome = clear.outcome.as_deref();
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(NONE);
     let start = to.len();

@@ -17,14 +17,14 @@ const AT_ONCE: usize = 16;
 
 /// A repository aside that sees the objects of the one it belongs to and keeps new ones to itself. What was not moved
 /// in is gone when it is dropped, or when the next one begins.
-pub(super) struct Fresh {
+pub(super) struct StagedObjects {
     repo: Repository,
     folder: PathBuf,
     /// Where the objects belong.
     home: PathBuf,
 }
 
-impl Fresh {
+impl StagedObjects {
     /// Begins for the repository whose common folder is given. The caller holds the vault's lock.
     pub(super) fn begin(common: &Path) -> Result<Self, VaultError> {
         let folder = common.join("dr").join("new");
@@ -88,7 +88,7 @@ impl Fresh {
     }
 }
 
-impl Drop for Fresh {
+impl Drop for StagedObjects {
     fn drop(&mut self) {
         // The next one clears away what cannot be removed now.
         let _ = std::fs::remove_dir_all(&self.folder);
@@ -133,13 +133,13 @@ mod tests {
         let f = fixture();
         let common = f.vault.path().join(".git");
         let before = loose(f.vault.path());
-        let aside = Fresh::begin(&common).unwrap();
+        let aside = StagedObjects::begin(&common).unwrap();
         let id = aside.repo().blob(b"never committed").unwrap();
         assert_eq!(loose(f.vault.path()), before, "not before it settles");
         // As kill -9 leaves it: nobody clears up.
         std::mem::forget(aside);
         assert!(common.join("dr/new/objects").is_dir());
-        let aside = Fresh::begin(&common).unwrap();
+        let aside = StagedObjects::begin(&common).unwrap();
         assert!(aside.repo().find_blob(id).is_err(), "what was left is gone");
         let id = aside.repo().blob(b"another").unwrap();
         aside.settle().unwrap();

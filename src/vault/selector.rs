@@ -3,14 +3,23 @@
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::Vault;
 use super::error::VaultError;
+use super::handle::Vault;
 use super::record::{Deployment, Install};
 
 /// The shortest beginning of a name that is taken for one.
 const SHORTEST_PREFIX: usize = 4;
 
 impl Vault {
+    /// The deployment of the install that `selector` names: `latest`, `live`, `rev:7`, a name or its beginning or its
+    /// last six characters, an OpsChain version, or a time (what was live then).
+    ///
+    /// # Errors
+    /// `NotFound`, `Ambiguous`, or what reading fails with.
+    pub fn resolve(&self, install: &Install, selector: &str) -> Result<Deployment, VaultError> {
+        resolve(&self.deployments(install)?, selector).cloned()
+    }
+
     /// What was live at a time, written `2026-08-20T10:00` (UTC), `2026-08-20` (the end of that day) or with an offset:
     /// of the deployments that had gone live by then, the one that did so last.
     ///
@@ -31,7 +40,7 @@ impl Vault {
 ///
 /// # Errors
 /// `NotFound`, or `Ambiguous` with the names that fit.
-pub(super) fn resolve<'d>(deployments: &'d [Deployment], selector: &str) -> Result<&'d Deployment, VaultError> {
+fn resolve<'d>(deployments: &'d [Deployment], selector: &str) -> Result<&'d Deployment, VaultError> {
     let not_found = || VaultError::NotFound { selector: selector.to_owned() };
     match selector {
         "latest" => return deployments.first().ok_or_else(not_found),

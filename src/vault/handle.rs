@@ -1,0 +1,84 @@
+//! The vault itself: made, opened, held.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::cache::DeploymentCache;
+use super::error::VaultError;
+use super::files::{json, new_id, parse, random};
+use super::git::{CommitSigner, Content, Git};
+use super::layout::{ATTRIBUTES, FINGERPRINT_FILE, README};
+use super::record::{FORMAT, Head, RecipientsChange};
+use super::snapshot::Snapshot;
+use crate::crypt::Recipients;
+
+/// A config vault. It holds no open file: each call opens the repository anew and sees what others have written. Only
+/// a [`Vault::snapshot`] keeps to one moment.
+#[derive(Clone)]
+pub struct Vault {
+    pub(super) path: PathBuf,
+    pub(super) signer: CommitSigner,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) cache: Arc<DeploymentCache>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vault at {}", self.path.display())
+    }
+}
+
+impl Vault {
+    /// Makes a new vault in a folder that is empty or not there, with its first signed commit.
+    ///
+    /// # Errors
+    /// `Occupied` when there is something already; whatever sealing, signing or writing fails with. A crash leaves a
+    /// folder without `vault.json` in its history, which `open` refuses and `init` finds occupied.
+    pub fn init(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<Self, VaultError> {
+        let git = Git::init(path)?;
+        let vault = Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default() };
+        let at = Timestamp::now();
+        let mut key = Zeroizing::new([0u8; 32]);
+        random(key.as_mut())?;
+        let sealed = recipients.seal(key.as_slice()).map_err(VaultError::seal("seal the fingerprint key"))?;
+        let head = Head { format: FORMAT, created: at, dr: env!("CARGO_PKG_VERSION").into() };
+        let change = RecipientsChange {
+            format: FORMAT,
+            at,
+            by: by.to_owned(),
+            add: recipients.to_strings(),
+            remove: Vec::new(),
+            why: None,
+        };
+        let files = vec![
+            ("vault.json".to_owned(), Content::Bytes(json(&head)?)),
+            ("README.md".to_owned(), Content::Bytes(README.into())),
+            (".gitattributes".to_owned(), Content::Bytes(ATTRIBUTES.into())),
+            (FINGERPRINT_FILE.to_owned(), Content::Bytes(sealed)),
+            (format!("recipients/{}.json", new_id(at)?), Content::Bytes(json(&change)?)),
+        ];
+        let lock = git.lock()?;
+        git.add(&lock, files, "Begin the config vault", by, &vault.signer)?;
+        Ok(vault)
+    }
+
+    /// Opens a vault.
+    ///
+    /// # Errors
+    /// `Missing`, `Foreign` or `Format`; `Git` when the repository cannot be read, for example because it belongs to
+    /// another user.
+    pub fn open(path: &Path, signer: CommitSigner) -> Result<Self, VaultError> {
+        let git = Git::open(path)?;
+        let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
+        parse::<Head>("vault.json", &head)?;
+        Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

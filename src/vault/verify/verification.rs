@@ -1,0 +1,87 @@
+//! What verifying the vault has found.
+
+use std::collections::{BTreeMap, HashSet};
+
+use git2::Oid;
+use serde::Serialize;
+
+use super::flaws::{Finding, Grave};
+
+/// Records that name the same one before them: two hosts had recorded at once, and were merged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fork {
+    /// The one that they name; none when each is its install's first.
+    pub after: Option<String>,
+    /// They.
+    pub records: Vec<String>,
+}
+
+/// What one key opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenedBy {
+    /// The public key.
+    pub key: String,
+    /// How many of the files it opened.
+    pub files: usize,
+}
+
+/// What the keys at hand opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Opened {
+    /// How many sealed files there are; a file sealed again counts once.
+    pub files: usize,
+    /// How many of them opened and were what was recorded.
+    pub proved: usize,
+    /// How many different sealed contents that took.
+    pub contents: usize,
+    /// By which key.
+    pub by: Vec<OpenedBy>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verification {
+    /// The newest commit.
+    pub newest: Option<String>,
+    /// How many commits were checked.
+    pub commits: usize,
+    /// Who signed how many of them.
+    pub signed_by: BTreeMap<String, usize>,
+    /// How many deployments there are.
+    pub deployments: usize,
+    /// Of how many installs.
+    pub installs: usize,
+    /// How many of them have an outcome.
+    pub outcomes: usize,
+    /// How many files.
+    pub files: usize,
+    /// And bytes in them.
+    pub bytes: u64,
+    /// How many files were sealed again.
+    pub rekeyed: usize,
+    /// Where two hosts had recorded at once.
+    pub forks: Vec<Fork>,
+    /// What opened, where keys were at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What is worth knowing and not wrong.
+    pub notes: Vec<String>,
+    /// Whether the whole history was looked at, or only what is new in it.
+    #[serde(skip)]
+    pub(super) whole: bool,
+    /// Files whose objects cannot be had: each has its finding.
+    #[serde(skip)]
+    pub(super) lost: HashSet<String>,
+    /// The tree that what is new was laid over.
+    #[serde(skip)]
+    pub(super) base: Option<Oid>,
+}
+
+impl Verification {
+    /// What the findings say of the vault; nothing when there are none.
+    pub fn grave(&self) -> Option<Grave> {
+        self.findings.iter().map(|finding| finding.flaw.grave()).min()
+    }
+}
