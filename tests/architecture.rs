@@ -99,3 +99,13 @@ fn only_the_error_module_words_hints() {
         .collect();
     assert!(wrong.is_empty(), "hints outside src/error and the operations: {}", wrong.join(", "));
 }
+
+#[test]
+fn a_module_with_files_of_its_own_is_a_folder() {
+    let beside: Vec<String> = sources()
+        .iter()
+        .filter(|path| path.with_extension("").is_dir())
+        .map(|path| format!("{} stands beside its folder: make it mod.rs", path.display()))
+        .collect();
+    assert!(beside.is_empty(), "{}", beside.join("\n"));
+}
