@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # One set of features for all that `make test` builds, so that no crate is built twice.
 TESTED := --features fault-points
 
-.PHONY: help deps build release demo test checks lint unit live lab-up bench speed deny
+.PHONY: help deps build release demo test checks lint unit live lab-up bench speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench: ## The manual guide's way and dr's, side by side, on the same database
 
 speed: release ## The config vault's verbs on a thousand deployments, beside sops and dyff
 	DR_BIN=$$(ls -t target/*/release/dr | head -n1) benches/vault-speed
+
+man: deps ## The manual, a page for each verb (target/man)
+	cargo run -q $(TESTED) -- man target/man
 
 deny: ## Licences, sources and advisories of the crates (first: cargo install cargo-deny --locked)
 	cargo deny $(TESTED) check

@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod init;
+mod man;
 mod objects;
 mod passphrase;
 pub mod reveal;
@@ -100,6 +101,7 @@ enum Verb {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    Man(man::ManArgs),
     #[command(hide = true)]
     Agent(agent::AgentArgs),
 }
@@ -142,6 +144,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
             ui.data(&script)?;
             Ok(Exit::Success)
         }
+        Verb::Man(args) => man::run(Cli::command(), &args),
         Verb::Agent(args) => agent::run(args).await,
         Verb::Deploy(args) => deploy::run(ctx, ui, *args).await,
         Verb::Config(args) => config::run(ctx, ui, args).await,

@@ -143,7 +143,7 @@ impl RecoveryPod {
 
 fn pod(template: &'static str, text: &str, values: &BTreeMap<&'static str, Value>) -> Result<Pod, PodError> {
     let yaml = render(template, text, values)?;
-    serde_saphyr::from_str(&yaml).map_err(|error| PodError::NotAPod { template, reason: error.to_string() })
+    serde_yaml::from_str(&yaml).map_err(|error| PodError::NotAPod { template, reason: error.to_string() })
 }
 
 /// Fills a template. Every placeholder must be given, and everything given must have its place.

@@ -107,12 +107,12 @@ pub fn secrets_to_bytes(kept: &[Kept]) -> Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Reads `config/secrets.yaml`.
+/// Reads `config/secrets.yaml`: JSON as it is written here, or YAML as a person may have put it.
 ///
 /// # Errors
 /// [`Exit::Damaged`]; the bytes are not quoted.
 pub fn secrets_from_bytes(bytes: &[u8]) -> Result<Vec<Kept>> {
-    serde_json::from_slice::<KeptList>(bytes)
+    serde_yaml::from_slice::<KeptList>(bytes)
         .map(|list| list.items)
         .map_err(|_| CommandError::new(Exit::Damaged, "config/secrets.yaml of the bundle is not understood"))
 }

@@ -61,7 +61,8 @@ fn imports_point_one_way() {
         if matches!(module.as_str(), "lib" | "main") {
             continue;
         }
-        let own = layer(&module).unwrap_or_else(|| panic!("module {module} has no layer in tests/architecture/main.rs"));
+        let own =
+            layer(&module).unwrap_or_else(|| panic!("module {module} has no layer in tests/architecture/main.rs"));
         let text = fs::read_to_string(&path).unwrap();
         for (number, line) in shipped(&text).lines().enumerate() {
             for rest in line.split("crate::").skip(1) {

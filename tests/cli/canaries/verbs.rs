@@ -95,6 +95,7 @@ pub const CASES: &[Case] = &[
     case("run show", &["x"], Some(14)),
     case("run resume", &["x"], Some(14)),
     case("completions", &["bash"], Some(0)),
+    case("man", &["man1"], Some(0)),
     case("agent serve", &["--help"], Some(0)),
     case("agent attach", &["--help"], Some(0)),
 ];
