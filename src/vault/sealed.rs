@@ -2,8 +2,8 @@
 
 use super::error::VaultError;
 use super::git::Git;
-use super::layers::kind_of;
 use super::handle::Vault;
+use super::layers::kind_of;
 use super::layout::REKEYED;
 use super::read::path_of;
 use super::record::{Deployment, Sealed};
