@@ -72,7 +72,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
 struct Shown<'a> {
     #[serde(skip)]
     title: &'a str,
-    plan: &'a server::Plan,
+    plan: &'a server::ServerPlan,
     #[serde(skip)]
     to_zero: bool,
 }
@@ -97,7 +97,7 @@ impl Report for Shown<'_> {
     }
 }
 
-impl Report for server::Status {
+impl Report for server::ServerStatus {
     fn human(&self, page: &mut Page) {
         page.heading(&format!("OpsChain {}: {}", self.install, self.state));
         let row = |part: &server::Part| {

@@ -77,6 +77,13 @@ impl CommandError {
         self
     }
 
+    /// The same failure once more; its causes as text. For what was kept and is met again.
+    pub fn copy(&self) -> Self {
+        let mut message = self.message.clone();
+        self.causes().iter().for_each(|cause| message = format!("{message}: {cause}"));
+        Self { exit: self.exit, message, source: None, hints: self.hints.clone(), open_run: self.open_run.clone() }
+    }
+
     /// Puts a cause, already a text, behind the message: `read x: permission denied`.
     pub fn context_after(mut self, cause: impl fmt::Display) -> Self {
         self.message = format!("{}: {cause}", self.message);

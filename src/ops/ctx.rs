@@ -1,13 +1,14 @@
 //! Everything that a verb works with for one install: opened once, when first asked for, and then kept.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
+use super::history::OpenedValues;
 use super::keyring::Keyring;
 use crate::bundle::Trust;
 use crate::cluster::Cluster;
@@ -19,7 +20,7 @@ use crate::journal::{self, Begun};
 use crate::settings::{Install, Settings, required};
 use crate::store::{self, Store};
 use crate::values::Secrets;
-use crate::vault::{self, CommitSigner, Vault};
+use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault};
 
 /// How many deployments, counted from the newest, other programs may still quote: what is live, what was tried last,
 /// and what was live before.
@@ -56,7 +57,8 @@ struct Opened {
     store: OnceLock<Arc<dyn Store>>,
     helm: OnceCell<Helm>,
     cluster: OnceCell<Cluster>,
-    registered: OnceLock<()>,
+    values: Mutex<HashMap<DeploymentId, OpenedValues>>,
+    registered: AtomicBool,
 }
 
 /// Shows which install it is for, and nothing of what it holds.
@@ -133,12 +135,7 @@ impl Ctx {
     /// What was wrong when the file was read; said by each verb that needs settings, so that `init` and `doctor` can
     /// work without them.
     pub fn settings(&self) -> Result<&Settings> {
-        let Some(error) = &self.unread else { return Ok(&self.settings) };
-        let mut copy = CommandError::new(error.exit(), error.message());
-        for cause in error.causes() {
-            copy = copy.context_after(&cause);
-        }
-        Err(error.hints().iter().fold(copy, |copy, hint| copy.hint(hint)))
+        self.unread.as_ref().map_or(Ok(&self.settings), |error| Err(error.copy()))
     }
 
     /// The settings, or the defaults where there is no settings file at all: a restore needs nothing but the bundle, a
@@ -147,7 +144,8 @@ impl Ctx {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn settings_or_defaults(&self) -> Result<&Settings> {
-        if self.settings_path.exists() { self.settings() } else { Ok(&self.settings) }
+        // A folder that may not be read is no missing file.
+        if matches!(self.settings_path.try_exists(), Ok(false)) { Ok(&self.settings) } else { self.settings() }
     }
 
     /// What is not to be shown: register whatever is read in the clear.
@@ -182,7 +180,12 @@ impl Ctx {
     /// # Errors
     /// No file is set, it cannot be read, or the passphrase is wrong or nowhere to be had.
     pub fn identities(&self) -> Result<Identities> {
-        self.keyring.open(required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?)
+        let opened = self.keyring.open(required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?)?;
+        // What needed a passphrase may be opened later than helm and the cluster.
+        if self.opened.helm.initialized() || self.opened.cluster.initialized() {
+            self.register_newest_deployments();
+        }
+        Ok(opened)
     }
 
     /// The private keys of the file that was given, else of this host.
@@ -305,20 +308,35 @@ impl Ctx {
     /// description, a pod's log. As far as the vault opens without asking anybody; a vault that does not open is the
     /// failure of a verb that needs it.
     pub fn register_newest_deployments(&self) {
-        self.opened.registered.get_or_init(|| {
-            for values in self.newest_values().unwrap_or_default() {
-                self.secrets().learn_document(&values);
-            }
-        });
+        if self.opened.registered.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(newest) = self.newest_values() {
+            newest.iter().for_each(|values| self.secrets().learn_document(values));
+            self.opened.registered.store(true, Ordering::Relaxed);
+        }
     }
 
-    fn newest_values(&self) -> Option<Vec<Zeroizing<Vec<u8>>>> {
+    fn newest_values(&self) -> Option<Vec<OpenedValues>> {
         let identities = self.keyring.at_hand(self.settings.keys.identity.as_deref()?)?.unwitnessed();
-        let vault = self.vault().ok()?;
+        let newest = self.vault().ok()?.deployments(&self.vault_install()).ok()?;
         let mut seen = HashSet::new();
-        let newest = vault.deployments(&self.vault_install()).ok()?;
         let distinct = newest.iter().filter(|deployment| seen.insert(deployment.values_sha256().map(str::to_owned)));
-        Some(distinct.take(QUOTED).filter_map(|deployment| vault.values(deployment, &identities).ok()).collect())
+        Some(distinct.take(QUOTED).filter_map(|deployment| self.values_of(deployment, &identities).ok()).collect())
+    }
+
+    /// The values of a deployment of this install, opened once.
+    ///
+    /// # Errors
+    /// No identity opens them, or they are damaged.
+    pub(super) fn values_of(&self, deployment: &Deployment, identities: &Identities) -> Result<OpenedValues> {
+        let mut opened = self.opened.values.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(values) = opened.get(deployment.id()) {
+            return Ok(Arc::clone(values));
+        }
+        let values = Arc::new(self.vault()?.values(deployment, identities)?);
+        opened.insert(deployment.id().clone(), Arc::clone(&values));
+        Ok(values)
     }
 
     /// The first record of a run's journal.

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod drift;
 pub mod guard;
 pub mod helper;
+mod history;
 pub mod init;
 pub mod keyring;
 pub mod look;

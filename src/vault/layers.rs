@@ -11,55 +11,39 @@ use super::error::VaultError;
 use super::files::digest;
 use super::handle::Vault;
 use super::layout::VALUES_FILE;
-use super::record::{Deployment, Layer};
+use super::record::{Deployment, RecordedLayer};
 use crate::crypt::Identities;
-use crate::values::overlay::{self, LayerKind};
+use crate::values::overlay::{self, Layer, LayerKind};
 
-/// A layer that is to be recorded.
-#[derive(Clone, Copy)]
-pub struct GivenLayer<'a> {
-    /// How it is given to Helm.
-    pub kind: LayerKind,
-    /// What it is called: the file's name, without a secret.
-    pub name: Option<&'a str>,
-    /// Its bytes; see [`LayerKind`].
-    pub bytes: &'a [u8],
+/// The name of a layer's file, by its place among the layers.
+pub(super) fn file_of(layer: &Layer, place: usize) -> String {
+    match (place, layer.kind) {
+        (0, LayerKind::Values) => VALUES_FILE.to_owned(),
+        (_, LayerKind::Values) => format!("values-{place}.yaml.age"),
+        _ => format!("values-{place}.txt.age"),
+    }
 }
 
-/// A layer that was opened: how it was given, and its exact bytes.
-pub type OpenLayer = (LayerKind, Zeroizing<Vec<u8>>);
-
-impl GivenLayer<'_> {
-    /// The name of its file, by its place among the layers.
-    pub(super) fn file(&self, place: usize) -> String {
-        match (place, self.kind) {
-            (0, LayerKind::Values) => VALUES_FILE.to_owned(),
-            (_, LayerKind::Values) => format!("values-{place}.yaml.age"),
-            _ => format!("values-{place}.txt.age"),
-        }
-    }
-
-    /// What is sealed of it, by its place among the layers.
-    pub(super) fn plaintext(&self, place: usize, salt: &str) -> Zeroizing<Vec<u8>> {
-        let sign: &[u8] = match (place, self.kind) {
-            (0, LayerKind::Values) => return Zeroizing::new(self.bytes.to_vec()),
-            (_, LayerKind::Values) => COMMENT,
-            _ => b"",
-        };
-        Zeroizing::new([sign, salt.as_bytes(), b"\n", self.bytes].concat())
-    }
+/// What is sealed of a layer, by its place among the layers.
+pub(super) fn plaintext_of(layer: &Layer, place: usize, salt: &str) -> Zeroizing<Vec<u8>> {
+    let sign: &[u8] = match (place, layer.kind) {
+        (0, LayerKind::Values) => return layer.bytes.clone(),
+        (_, LayerKind::Values) => COMMENT,
+        _ => b"",
+    };
+    Zeroizing::new([sign, salt.as_bytes(), b"\n", &layer.bytes].concat())
 }
 
 /// Before the line of a file: what age gives is a values file with or without it.
 const COMMENT: &[u8] = b"# ";
 
 /// The line before all but the first file.
-pub(super) fn salt(layers: &[GivenLayer<'_>]) -> String {
+pub(super) fn salt(layers: &[Layer]) -> String {
     let mut hash = Sha256::new_with_prefix(b"dr layers\0");
     for layer in layers {
         hash.update(layer.kind.word());
         hash.update((layer.bytes.len() as u64).to_le_bytes());
-        hash.update(layer.bytes);
+        hash.update(&layer.bytes);
     }
     hex::encode(hash.finalize())
 }
@@ -67,7 +51,7 @@ pub(super) fn salt(layers: &[GivenLayer<'_>]) -> String {
 /// How long that line is, without what makes it a comment.
 const LINE: u64 = 65;
 
-impl Layer {
+impl RecordedLayer {
     /// Whether what is sealed is what was given, byte for byte, and its digest that of the file. Others have a line of
     /// digits before it.
     pub fn is_exact(&self, place: usize) -> bool {
@@ -89,19 +73,18 @@ impl Layer {
 ///
 /// # Errors
 /// Helm would not read them.
-pub(super) fn merged_sha256(layers: &[GivenLayer<'_>]) -> Result<Option<String>, VaultError> {
-    if let [GivenLayer { kind: LayerKind::Values, .. }] = layers {
+pub(super) fn merged_sha256(layers: &[Layer]) -> Result<Option<String>, VaultError> {
+    if let [Layer { kind: LayerKind::Values, .. }] = layers {
         return Ok(None);
     }
-    let given: Vec<_> = layers.iter().map(|layer| overlay::Layer { kind: layer.kind, bytes: layer.bytes }).collect();
-    let merged = overlay::merge(&given).map_err(|error| VaultError::Layers { reason: error.to_string() })?;
+    let merged = overlay::merge(layers).map_err(|error| VaultError::Layers { reason: error.to_string() })?;
     Ok(Some(digest(&merged)))
 }
 
 /// The digest of what Helm stores of a single file; none of one that Helm would not read, which only an import has.
-pub(super) fn document_sha256(layers: &[GivenLayer<'_>]) -> Option<String> {
+pub(super) fn document_sha256(layers: &[Layer]) -> Option<String> {
     match layers {
-        [GivenLayer { kind: LayerKind::Values, bytes, .. }] => {
+        [Layer { kind: LayerKind::Values, bytes, .. }] => {
             overlay::document_of_file(bytes).ok().map(|document| digest(&document))
         }
         _ => None,
@@ -118,12 +101,12 @@ pub fn given_content(place: usize, kind: LayerKind, sealed: Zeroizing<Vec<u8>>) 
     Some(Zeroizing::new(sealed[line + 1..].to_vec()))
 }
 
-fn known_kind(layer: &Layer) -> Option<LayerKind> {
+fn known_kind(layer: &RecordedLayer) -> Option<LayerKind> {
     serde_json::from_value(layer.kind.as_str().into()).ok()
 }
 
 /// How a layer of a deployment was given.
-pub(super) fn kind_of(of: &Deployment, layer: &Layer) -> Result<LayerKind, VaultError> {
+pub(super) fn kind_of(of: &Deployment, layer: &RecordedLayer) -> Result<LayerKind, VaultError> {
     known_kind(layer).ok_or_else(|| damaged(of, format!("a layer is of unknown kind `{}`", layer.kind)))
 }
 
@@ -139,12 +122,9 @@ impl Vault {
     /// `Seal` when no identity opens them, `Damaged` when they are not what was recorded.
     pub fn values(&self, deployment: &Deployment, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let layers = self.layers(deployment, identities)?;
-        if let [(LayerKind::Values, bytes)] = layers.as_slice() {
-            return Ok(bytes.clone());
-        }
-        let given: Vec<_> = layers.iter().map(|(kind, bytes)| overlay::Layer { kind: *kind, bytes }).collect();
-        let merged = overlay::merge(&given).map_err(|error| damaged(deployment, error.to_string()))?;
-        if deployment.record.merged_sha256.as_deref() != Some(digest(&merged).as_str()) {
+        let merged = overlay::merge(&layers).map_err(|error| damaged(deployment, error.to_string()))?;
+        let is_one_file = matches!(layers.as_slice(), [Layer { kind: LayerKind::Values, .. }]);
+        if !is_one_file && deployment.record.merged_sha256.as_deref() != Some(digest(&merged).as_str()) {
             return Err(damaged(deployment, "its layers do not make the values that were deployed".into()));
         }
         Ok(merged)
@@ -154,14 +134,14 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::values`].
-    pub fn layers(&self, deployment: &Deployment, identities: &Identities) -> Result<Vec<OpenLayer>, VaultError> {
+    pub fn layers(&self, deployment: &Deployment, identities: &Identities) -> Result<Vec<Layer>, VaultError> {
         let mut found = Vec::new();
         for (place, layer) in deployment.record.layers.iter().enumerate() {
             let kind = kind_of(deployment, layer)?;
             let bytes = self.plaintext(deployment, &layer.sealed, identities)?;
             let bytes = given_content(place, kind, bytes)
                 .ok_or_else(|| damaged(deployment, format!("{} has no line of salt", layer.sealed.file)))?;
-            found.push((kind, bytes));
+            found.push(Layer { kind, name: layer.name.clone(), bytes });
         }
         Ok(found)
     }
@@ -174,15 +154,13 @@ mod tests {
     /// Records of years ago must still prove their values: this digest never changes.
     #[test]
     fn what_layers_come_to_is_the_same_bytes_for_ever() {
-        let layer = |kind, text: &'static str| GivenLayer { kind, name: None, bytes: text.as_bytes() };
+        let layer = |kind, text: &'static str| Layer::new(kind, text);
         let layers = [
             layer(LayerKind::Values, "z: 1\na: {q: [1, 0.5, 1e+21], on: off}\n"),
             layer(LayerKind::Values, "a: {b: null, \"ü\": \"x\\n<&>\"}\n"),
             layer(LayerKind::Set, "n=7,t=true,l={a,b}"),
         ];
-        let given: Vec<_> =
-            layers.iter().map(|layer| overlay::Layer { kind: layer.kind, bytes: layer.bytes }).collect();
-        let merged = overlay::merge(&given).unwrap();
+        let merged = overlay::merge(&layers).unwrap();
         let expected = concat!(
             r#"{"a":{"b":null,"q":[1,0.5,1e+21],"true":false,"ü":"x\n<&>"},"#,
             r#""l":["a","b"],"n":7,"t":true,"z":1}"#,

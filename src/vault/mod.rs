@@ -40,12 +40,12 @@ mod write;
 pub use error::VaultError;
 pub use git::CommitSigner;
 pub use handle::Vault;
-pub use layers::{GivenLayer, OpenLayer, given_content};
+pub use layers::given_content;
 pub use merge::{Joined, Manner, TakenIn};
 pub use recipients::{Holder, Holders, Past};
 pub use record::{
-    Chart, Deployment, DeploymentId, Ended, FORMAT, How, Image, Install, Intent, Layer, Outcome, Previous, Record,
-    Sealed, Status,
+    Chart, Deployment, DeploymentId, Ended, FORMAT, How, Image, Install, Intent, Outcome, Previous, Record,
+    RecordedLayer, Sealed, Status,
 };
 pub use rekey::{RekeyPlan, Rekeyed};
 pub use remote::{Fetched, Pushed, Remote};

@@ -144,7 +144,7 @@ pub struct Sealed {
 
 /// A layer of the values, in the order that Helm lays them over each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct RecordedLayer {
     /// How it was given: `values` (`-f`), or `set-json`, `set`, `set-string`, `set-file`, `set-literal`.
     pub kind: String,
     /// What it was called: the file's name, or the key of `--set-file`.
@@ -190,7 +190,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart_archive: Option<Sealed>,
     /// The values, all layers in order.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<RecordedLayer>,
     /// SHA-256 of what Helm makes of the layers, where they are not one file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_sha256: Option<String>,

@@ -64,10 +64,10 @@ impl Vault {
 
 #[cfg(test)]
 mod tests {
+    use super::super::given_content;
     use super::super::tests::{fixture, install, intent};
-    use super::super::{GivenLayer, given_content};
     use crate::crypt::Identities;
-    use crate::values::overlay::{self, LayerKind};
+    use crate::values::overlay::{self, Layer, LayerKind};
 
     const VALUES: &[u8] = b"# ours\nenv: {KEY: kWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, COUNT: 1.0}\n";
 
@@ -75,7 +75,7 @@ mod tests {
     fn a_sealed_file_is_had_without_a_key_and_opens_to_what_was_given() {
         let fixture = fixture();
         let layers = [(LayerKind::Values, VALUES), (LayerKind::Set, b"env.COUNT=2".as_slice())];
-        let given = layers.map(|(kind, bytes)| GivenLayer { kind, name: None, bytes });
+        let given = layers.map(|(kind, bytes)| Layer::new(kind, bytes));
         let id =
             fixture.vault.record_layers(intent("2026-08-20T10:00:00Z", "2026-08-20"), &given, Some(b"chart")).unwrap();
         let deployment = fixture.vault.resolve(&install(), id.as_str()).unwrap();
@@ -111,18 +111,18 @@ mod tests {
         let fixture = fixture();
         let sha256 =
             |value: &str| super::super::files::digest(&overlay::document(&serde_json::from_str(value).unwrap()));
-        let recorded = |given: &[GivenLayer<'_>]| {
+        let recorded = |given: &[Layer]| {
             let id = fixture.vault.record_layers(intent("2026-08-20T10:00:00Z", "2026-08-20"), given, None).unwrap();
             let deployment = fixture.vault.resolve(&install(), id.as_str()).unwrap();
             deployment.document_sha256().map(str::to_owned)
         };
-        let file = GivenLayer { kind: LayerKind::Values, name: None, bytes: VALUES };
-        let set = GivenLayer { kind: LayerKind::Set, name: None, bytes: b"env.COUNT=2" };
+        let file = Layer::new(LayerKind::Values, VALUES);
+        let set = Layer::new(LayerKind::Set, *b"env.COUNT=2");
         let stored = |n: &str| format!(r#"{{"env": {{"COUNT": {n}, "KEY": "kWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}}}}"#);
-        assert_eq!(recorded(&[file]), Some(sha256(&stored("1"))));
-        assert_ne!(recorded(&[file]), Some(sha256(&stored("2"))));
+        assert_eq!(recorded(std::slice::from_ref(&file)), Some(sha256(&stored("1"))));
+        assert_ne!(recorded(std::slice::from_ref(&file)), Some(sha256(&stored("2"))));
         assert_eq!(recorded(&[file, set]), Some(sha256(&stored("2"))));
-        assert_eq!(recorded(&[GivenLayer { bytes: b"# nothing\n", ..file }]), Some(sha256("null")));
-        assert_eq!(recorded(&[GivenLayer { bytes: b"a: [", ..file }]), None, "helm would not have read it");
+        assert_eq!(recorded(&[Layer::new(LayerKind::Values, *b"# nothing\n")]), Some(sha256("null")));
+        assert_eq!(recorded(&[Layer::new(LayerKind::Values, *b"a: [")]), None, "helm would not have read it");
     }
 }

@@ -11,13 +11,13 @@ use super::error::VaultError;
 use super::files::{digest, json, new_id, same_install};
 use super::git::{Content, Git};
 use super::handle::Vault;
-use super::layers::{self, GivenLayer};
+use super::layers;
 use super::layout::CHART_FILE;
 use super::record::{
-    Deployment, DeploymentId, Ended, FORMAT, Install, Intent, Layer, Outcome, Previous, Record, Sealed,
+    Deployment, DeploymentId, Ended, FORMAT, Install, Intent, Outcome, Previous, Record, RecordedLayer, Sealed,
 };
 use crate::crypt::Recipients;
-use crate::values::overlay::LayerKind;
+use crate::values::overlay::{Layer, LayerKind};
 
 impl Vault {
     /// Writes down what is about to be deployed, before helm runs: the values, the chart's archive, and the record, in
@@ -31,7 +31,7 @@ impl Vault {
         values: &[u8],
         chart: Option<&[u8]>,
     ) -> Result<DeploymentId, VaultError> {
-        self.record_layers(intent, &[GivenLayer { kind: LayerKind::Values, name: None, bytes: values }], chart)
+        self.record_layers(intent, &[Layer::new(LayerKind::Values, values)], chart)
     }
 
     /// The same for values in several layers, all of which are kept, in their order.
@@ -42,7 +42,7 @@ impl Vault {
     pub fn record_layers(
         &self,
         intent: Intent,
-        given: &[GivenLayer<'_>],
+        given: &[Layer],
         chart: Option<&[u8]>,
     ) -> Result<DeploymentId, VaultError> {
         self.write_record(intent, given, chart, None)
@@ -60,14 +60,14 @@ impl Vault {
         chart: Option<&[u8]>,
         ended: Ended,
     ) -> Result<DeploymentId, VaultError> {
-        let given = [GivenLayer { kind: LayerKind::Values, name: None, bytes: values }];
+        let given = [Layer::new(LayerKind::Values, values)];
         self.write_record(intent, &given, chart, Some(ended))
     }
 
     fn write_record(
         &self,
         intent: Intent,
-        given: &[GivenLayer<'_>],
+        given: &[Layer],
         chart: Option<&[u8]>,
         ended: Option<Ended>,
     ) -> Result<DeploymentId, VaultError> {
@@ -87,10 +87,10 @@ impl Vault {
         let salt = layers::salt(given);
         let mut layers = Vec::new();
         for (place, layer) in given.iter().enumerate() {
-            layers.push(Layer {
+            layers.push(RecordedLayer {
                 kind: layer.kind.word().to_owned(),
-                name: layer.name.map(str::to_owned),
-                sealed: seal(&layer.file(place), &layer.plaintext(place, &salt))?,
+                name: layer.name.clone(),
+                sealed: seal(&layers::file_of(layer, place), &layers::plaintext_of(layer, place, &salt))?,
             });
         }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;

@@ -370,8 +370,7 @@ fn a_chart_that_was_not_recorded_is_pulled_and_proved() {
 
 #[test]
 fn layers_are_kept_apart_in_the_vault_and_proved_together() {
-    use dr::values::overlay::LayerKind;
-    use dr::vault::GivenLayer;
+    use dr::values::overlay::{Layer, LayerKind};
     use sha2::{Digest, Sha256};
 
     let site = Site::new();
@@ -389,7 +388,10 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
         helm: None,
         operator: None,
     };
-    let layer = |kind, name, text: &'static str| GivenLayer { kind, name, bytes: text.as_bytes() };
+    let layer = |kind, name: Option<&str>, text: &'static str| Layer {
+        name: name.map(str::to_owned),
+        ..Layer::new(kind, text)
+    };
     let layers = [
         layer(LayerKind::Values, Some("base.yaml"), LIVE),
         layer(LayerKind::Values, Some("site.yaml"), "api: {replicas: 3}"),
@@ -402,8 +404,8 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     let files: Vec<&str> = found.record.layers.iter().map(|layer| layer.sealed.file.as_str()).collect();
     assert_eq!(files, ["values.yaml.age", "values-1.yaml.age", "values-2.txt.age"]);
     let opened = vault.layers(&found, &identities).unwrap();
-    for (given, (kind, bytes)) in layers.iter().zip(&opened) {
-        assert_eq!((given.kind, given.bytes), (*kind, bytes.as_slice()), "byte for byte");
+    for (given, found) in layers.iter().zip(&opened) {
+        assert_eq!((given.kind, &given.name, &given.bytes), (found.kind, &found.name, &found.bytes));
     }
     let merged = vault.values(&found, &identities).unwrap();
     let tree = dr::values::Tree::parse(&merged).unwrap();
@@ -417,9 +419,13 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
         assert_eq!(layer.sealed.sealed_sha256, again.sealed.sealed_sha256);
     }
     for (layer, given) in found.record.layers.iter().zip(&layers).skip(1) {
-        assert_ne!(layer.sealed.sha256, hex::encode(Sha256::digest(given.bytes)));
+        assert_ne!(layer.sealed.sha256, hex::encode(Sha256::digest(&given.bytes)));
     }
-    let other = [layers[0], layers[1], layer(LayerKind::SetFile, Some("env.PGPASSWORD"), "env.PGPASSWORD=other")];
+    let other = [
+        layers[0].clone(),
+        layers[1].clone(),
+        layer(LayerKind::SetFile, Some("env.PGPASSWORD"), "env.PGPASSWORD=other"),
+    ];
     let other = vault.record_layers(intent("2026-08-24T10:00:00Z"), &other, None).unwrap();
     let other = vault.resolve(&install, other.as_str()).unwrap();
     assert_ne!(found.record.layers[1].sealed.sha256, other.record.layers[1].sealed.sha256, "it hangs on them all");

@@ -10,8 +10,7 @@ use crate::{Dice, Helm, from_stdin, in_two_threads, read_each, same, values_char
 type Given = (LayerKind, String);
 
 fn merged(layers: &[Given]) -> Result<Vec<u8>, OverlayError> {
-    let layers: Vec<Layer<'_>> =
-        layers.iter().map(|(kind, text)| Layer { kind: *kind, bytes: text.as_bytes() }).collect();
+    let layers: Vec<Layer> = layers.iter().map(|(kind, text)| Layer::new(*kind, text.as_str())).collect();
     merge(&layers).map(|bytes| bytes.to_vec())
 }
 

@@ -1,7 +1,7 @@
 //! `dr config drift`, for people.
 
 use crate::cli::objects::field_lines;
-use crate::ops::drift::{Between, Compared, DriftReport, Finding};
+use crate::ops::drift::{Between, DriftFinding, DriftReport, Extent};
 use crate::ui::{Mark, Page, Report, short_time};
 
 /// How many fields of a finding are shown.
@@ -30,7 +30,7 @@ impl Report for DriftReport {
             ("cluster", self.column(Between::HelmCluster, &self.objects, "objects")),
         ]);
         for between in [Between::VaultHelm, Between::HelmCluster] {
-            let findings: Vec<&Finding> = self.drift.iter().filter(|finding| finding.between == between).collect();
+            let findings: Vec<&DriftFinding> = self.drift.iter().filter(|finding| finding.between == between).collect();
             if findings.is_empty() {
                 continue;
             }
@@ -61,12 +61,12 @@ impl Report for DriftReport {
 }
 
 impl DriftReport {
-    fn column(&self, between: Between, compared: &Compared, what: &str) -> String {
+    fn column(&self, between: Between, compared: &Extent, what: &str) -> String {
         let of_it = || self.drift.iter().filter(|finding| finding.between == between);
         match compared {
-            Compared::Not { because } => format!("{what} not compared: {because}"),
-            Compared::Whole { count } if of_it().next().is_none() => format!("all {count} {what} the same"),
-            Compared::Whole { count } => match between {
+            Extent::Not { because } => format!("{what} not compared: {because}"),
+            Extent::Whole { count } if of_it().next().is_none() => format!("all {count} {what} the same"),
+            Extent::Whole { count } => match between {
                 Between::VaultHelm => match of_it().map(|finding| finding.fields.len()).sum() {
                     0 => format!("all {count} {what} the same"),
                     differ => format!("{differ} of {count} {what} differ"),
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn three_columns_read_on_eighty_columns() {
         let at = "2026-08-20T10:00:05Z";
-        let finding = |between, object: &str, cause: Cause, fields| Finding {
+        let finding = |between, object: &str, cause: Cause, fields| DriftFinding {
             between,
             object: object.into(),
             text: cause.text(),
@@ -120,8 +120,8 @@ mod tests {
                 revision: Some(3),
             }),
             helm: Some(crate::ops::drift::HelmSide { revision: 4, at: at.into(), chart: "opschain-2026.8.20".into() }),
-            values: Compared::Whole { count: 307 },
-            objects: Compared::Whole { count: 57 },
+            values: Extent::Whole { count: 307 },
+            objects: Extent::Whole { count: 57 },
             drift: vec![
                 finding(
                     Between::VaultHelm,

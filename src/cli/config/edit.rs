@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{WhichArgs, change_lines};
-use crate::cli::deploy::{MannerArgs, agreed, listening};
+use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, Edited, Editing, Review, Round, Subject};
-use crate::ops::deploy::{self, DeployAsk, GivenLayer, Prepared};
+use crate::ops::deploy::{self, DeployRequest, Prepared};
 use crate::ops::{Ctx, guard, recover};
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
+use crate::values::overlay::Layer;
 
 /// Edit the values of a deployment, and deploy what comes out
 ///
@@ -44,7 +45,7 @@ pub struct EditArgs {
     #[arg(long, value_name = "REF")]
     chart: Option<String>,
     #[command(flatten)]
-    manner: MannerArgs,
+    options: DeployOptionArgs,
 }
 
 /// Runs the verb.
@@ -69,7 +70,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
                 Ok(Decided::Done(exit)) => return Ok(exit),
                 Ok(Decided::Deploy(prepared)) => {
                     // From here on the values are in the vault.
-                    let ctx = listening(ctx, ui, args.manner.debug);
+                    let ctx = listening(ctx, ui, args.options.debug);
                     ui.report(&deploy::execute(&ctx, *prepared).await?)?;
                     return Ok(Exit::Success);
                 }
@@ -92,7 +93,7 @@ enum Decided {
 async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited: Edited) -> Result<Decided> {
     let Edited { bytes, mut review } = edited;
     if let Some(path) = &args.save {
-        if !args.manner.dry_run {
+        if !args.options.dry_run {
             editing.save(path)?;
             review.saved = Some(path.clone());
         }
@@ -100,14 +101,14 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
         return Ok(Decided::Done(Exit::Success));
     }
     recover::dead_creates(ctx).await?;
-    let ask = DeployAsk {
-        layers: vec![GivenLayer::file(format!("the edited values of {}", editing.name), bytes)],
+    let ask = DeployRequest {
+        layers: vec![Layer::file(format!("the edited values of {}", editing.name), bytes)],
         version: args.version.clone(),
         chart: args.chart.clone(),
-        manner: args.manner.manner(ui),
+        options: args.options.options(ui),
     };
-    let prepared = deploy::plan(&listening(ctx, ui, args.manner.debug), ask).await?;
-    if args.manner.dry_run {
+    let prepared = deploy::plan(&listening(ctx, ui, args.options.debug), ask).await?;
+    if args.options.dry_run {
         ui.report(&prepared.plan)?;
         guard::refuse_data_loss(&prepared.plan.guarded)?;
         return Ok(Decided::Done(Exit::Success));

@@ -7,8 +7,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::deploy::GivenLayer;
-use crate::values::overlay::{LayerKind, set_file_parts};
+use crate::values::overlay::{Layer, LayerKind, set_file_parts};
 
 /// Values, as helm takes them.
 #[derive(Debug, Args)]
@@ -42,7 +41,7 @@ impl LayerArgs {
     ///
     /// # Errors
     /// A file cannot be read, or a flag is one that `dr` refuses.
-    pub(super) fn read(self) -> Result<Vec<GivenLayer>> {
+    pub(super) fn read(self) -> Result<Vec<Layer>> {
         self.refuse_reuse()?;
         let stdin = self.values.iter().filter(|path| path.as_os_str() == "-").count();
         if stdin > 1 {
@@ -51,9 +50,9 @@ impl LayerArgs {
         let mut layers = Vec::new();
         for path in &self.values {
             let (name, bytes) = read(path)?;
-            layers.push(GivenLayer::file(name, bytes));
+            layers.push(Layer::file(name, bytes));
         }
-        let text = |kind| move |text: String| GivenLayer { kind, name: None, bytes: Zeroizing::new(text.into_bytes()) };
+        let text = |kind| move |text: String| Layer::new(kind, text);
         layers.extend(self.set_json.into_iter().map(text(LayerKind::SetJson)));
         layers.extend(self.set.into_iter().map(text(LayerKind::Set)));
         layers.extend(self.set_string.into_iter().map(text(LayerKind::SetString)));
@@ -78,12 +77,12 @@ impl LayerArgs {
     }
 }
 
-fn set_file(given: &str) -> Result<GivenLayer> {
+fn set_file(given: &str) -> Result<Layer> {
     let (key, path) =
         set_file_parts(given).map_err(|cause| CommandError::new(Exit::Usage, format!("--set-file: {cause}")))?;
     let (_, content) = read(Path::new(&path))?;
     let bytes = Zeroizing::new([key.as_bytes(), b"=", &content].concat());
-    Ok(GivenLayer { kind: LayerKind::SetFile, name: Some(key.to_owned()), bytes })
+    Ok(Layer { kind: LayerKind::SetFile, name: Some(key.to_owned()), bytes })
 }
 
 /// Reads a values file, or stdin for `-`; and what to call it.

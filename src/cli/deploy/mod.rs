@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use super::config::change_lines;
 use crate::error::{Exit, Result};
 use crate::event::{Event, Events};
-use crate::ops::deploy::{self, DeployAsk, DeployPlan, DeployReport, Found, LiveSource, Manner, Prepared, RollbackAsk};
+use crate::ops::deploy::{
+    self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
+};
 use crate::ops::{Ctx, guard};
 use crate::settings::Span;
 use crate::text::elapsed;
@@ -52,7 +54,7 @@ pub struct DeployArgs {
     #[arg(long, value_name = "REF")]
     chart: Option<String>,
     #[command(flatten)]
-    manner: MannerArgs,
+    options: DeployOptionArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,13 +75,13 @@ Examples:
         #[arg(long, value_name = "REF")]
         chart: Option<String>,
         #[command(flatten)]
-        manner: MannerArgs,
+        options: DeployOptionArgs,
     },
 }
 
 /// How it is done, whatever is deployed.
 #[derive(Debug, Args)]
-pub(super) struct MannerArgs {
+pub(super) struct DeployOptionArgs {
     /// Why, for the record
     #[arg(short, long)]
     message: Option<String>,
@@ -100,9 +102,9 @@ pub(super) struct MannerArgs {
     pub(super) dry_run: bool,
 }
 
-impl MannerArgs {
-    pub(super) fn manner(&self, ui: &Ui) -> Manner {
-        Manner {
+impl DeployOptionArgs {
+    pub(super) fn options(&self, ui: &Ui) -> DeployOptions {
+        DeployOptions {
             message: self.message.clone(),
             timeout: self.timeout.map(|span| span.0),
             wait: !self.no_wait,
@@ -115,17 +117,17 @@ impl MannerArgs {
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     let shown = match &args.verb {
-        Some(DeployVerb::Rollback { manner, .. }) => manner,
-        None => &args.manner,
+        Some(DeployVerb::Rollback { options, .. }) => options,
+        None => &args.options,
     };
-    let (ctx, dry_run, manner) = (&listening(ctx, ui, shown.debug), shown.dry_run, shown.manner(ui));
+    let (ctx, dry_run, options) = (&listening(ctx, ui, shown.debug), shown.dry_run, shown.options(ui));
     let prepared = match args.verb {
         Some(DeployVerb::Rollback { deployment, chart, .. }) => {
-            deploy::plan_rollback(ctx, RollbackAsk { deployment, chart, manner }).await?
+            deploy::plan_rollback(ctx, RollbackRequest { deployment, chart, options }).await?
         }
         None => {
             let layers = args.layers.read()?;
-            deploy::plan(ctx, DeployAsk { layers, version: args.version, chart: args.chart, manner }).await?
+            deploy::plan(ctx, DeployRequest { layers, version: args.version, chart: args.chart, options }).await?
         }
     };
     if dry_run {
@@ -207,7 +209,7 @@ impl Report for DeployPlan {
                 Severity::Warning => Mark::Warn,
                 Severity::Note => Mark::Ok,
             };
-            let Found { file, finding } = found;
+            let LayerFinding { file, finding } = found;
             let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
             let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
             page.finding(mark, &text, Some(&finding.fix));

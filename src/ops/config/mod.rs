@@ -89,7 +89,7 @@ pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<V
         return Err(CommandError::new(Exit::NotFound, text)
             .hint("The first is layer 0; `dr config show` lists what each deployment was given."));
     }
-    Ok(layers.swap_remove(place).1)
+    Ok(layers.swap_remove(place).bytes)
 }
 
 /// The name of a deployment, and its values.

@@ -160,8 +160,8 @@ mod tests {
     use crate::crypt::{Identities, Signer};
     use crate::event::Events;
     use crate::store::{DirectoryStore, Store};
-    use crate::values::overlay::LayerKind;
-    use crate::vault::{Chart, GivenLayer, How, Install, Intent, given_content};
+    use crate::values::overlay::{Layer, LayerKind};
+    use crate::vault::{Chart, How, Install, Intent, given_content};
 
     const VALUES: &[u8] = b"# ours\r\nenv: {KEY: kWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, COUNT: 1.0}";
     const CHART: &[u8] = b"the packaged chart";
@@ -203,8 +203,7 @@ mod tests {
                 helm: None,
                 operator: None,
             };
-            let given: Vec<_> =
-                layers.iter().map(|(kind, bytes)| GivenLayer { kind: *kind, name: None, bytes }).collect();
+            let given: Vec<_> = layers.iter().map(|(kind, bytes)| Layer::new(*kind, *bytes)).collect();
             let id = self.vault.record_layers(intent, &given, chart).unwrap();
             self.vault.resolve(&install, id.as_str()).unwrap()
         }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::ops::deploy::is_of;
+use crate::ops::history::is_of;
 use crate::values::overlay;
 use crate::vault::Deployment;
 

@@ -4,71 +4,67 @@
 //! deployment without an outcome was interrupted there. Values reach helm on stdin; their plaintext is on no disk.
 //! `dr deploy rollback` is the same with values and chart out of the vault.
 
-mod before;
-mod check;
-mod layers;
-mod live;
+mod chart;
+mod facts;
 mod order;
+mod plan;
 mod preview;
-mod run;
+mod steps;
 mod stuck;
-mod subject;
+mod values;
 
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
-pub use before::Source as LiveSource;
-pub use layers::{Found, GivenLayer};
-pub(super) use live::{is_of, names};
 pub use order::Upgrade;
 pub use preview::preview;
 pub use stuck::{Process, Stuck};
+pub use values::LayerFinding;
 
 use super::guard::{self, Guarded};
 use super::helper::Hold;
 use super::{Ctx, drift};
-use crate::crypt::Identities;
-use crate::error::{CommandError, Exit, Result};
-use crate::helm::{self, ChartFacts, Helm, Revision};
-use crate::settings::Settings;
+use crate::error::Result;
+use crate::helm::{self, ChartFacts};
+use crate::journal::new_run_id;
 use crate::values::Scrubber;
-use crate::values::diff::{Diff, diff};
-use crate::vault::{Deployment, DeploymentId, How, Vault};
-use subject::Subject;
+use crate::values::diff::Diff;
+use crate::values::overlay::Layer;
+use crate::vault::{DeploymentId, How};
+use facts::{Known, Subject};
 
 /// How the name of a deployment's lease begins.
-const RUN: &str = "deploy-";
+const RUN: &str = "deploy";
 /// What LimePoint says of the order of releases.
 const RELEASE_RULES: &str = "OpsChain is upgraded one release at a time";
 
 /// What the operator asks for.
-pub struct DeployAsk {
+pub struct DeployRequest {
     /// The values: one file, or layers in the order that they were given.
-    pub layers: Vec<GivenLayer>,
+    pub layers: Vec<Layer>,
     /// The OpsChain version that is to run.
     pub version: Option<String>,
     /// The chart, if not the one of the settings.
     pub chart: Option<String>,
     /// How it is to be done.
-    pub manner: Manner,
+    pub options: DeployOptions,
 }
 
 /// What a rollback asks for.
-pub struct RollbackAsk {
+pub struct RollbackRequest {
     /// The deployment to go back to; the one that was live before, if not named.
     pub deployment: Option<String>,
     /// Where the chart is, for a deployment that was recorded without it.
     pub chart: Option<String>,
     /// How it is to be done.
-    pub manner: Manner,
+    pub options: DeployOptions,
 }
 
 /// How a deployment is to be done, whatever is deployed.
 #[derive(Debug, Clone, Default)]
-pub struct Manner {
+pub struct DeployOptions {
     /// Why.
     pub message: Option<String>,
     /// How long it may take, if not as the settings say.
@@ -79,6 +75,16 @@ pub struct Manner {
     pub allow: Vec<String>,
     /// Whether helm is to say all that it does.
     pub debug: bool,
+}
+
+/// Where live values were had from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LiveSource {
+    /// The config vault: the bytes that were deployed.
+    Vault,
+    /// What helm has stored: comments and layout are gone, and large numbers rounded.
+    Helm,
 }
 
 /// What would be done, for people and programs.
@@ -105,7 +111,7 @@ pub struct DeployPlan {
     /// SHA-256 of what helm reads.
     pub values_sha256: String,
     /// What was found in the values.
-    pub findings: Vec<Found>,
+    pub findings: Vec<LayerFinding>,
     /// The deployment that is live, as far as the vault knows.
     pub live: Option<DeploymentId>,
     /// What changes against what is live; nothing when nothing is.
@@ -127,11 +133,14 @@ pub struct Prepared {
     /// What to show.
     pub plan: DeployPlan,
     subject: Subject,
-    manner: Manner,
-    settings: Settings,
-    helm: Helm,
-    vault: Vault,
+    options: DeployOptions,
+    /// How long helm may take.
+    timeout: Duration,
     scrubber: Scrubber,
+    /// The revision that helm has deployed.
+    deployed: Option<u32>,
+    /// Whether helm is to go over what others have set.
+    goes_over: bool,
     repair: bool,
 }
 
@@ -143,13 +152,23 @@ impl Prepared {
             chart,
             values: &self.subject.values,
             sets: &[],
-            timeout: self.manner.timeout.unwrap_or(self.settings.helm.timeout.0),
+            timeout: self.timeout,
             // `dr` waits itself, and says for what.
             wait: false,
             create_namespace: true,
             description,
-            debug: self.manner.debug,
+            debug: self.options.debug,
         }
+    }
+
+    /// Says that the operator has agreed to have a pending release put right.
+    pub fn agree_to_repair(&mut self) {
+        self.repair = true;
+    }
+
+    /// Says that the operator has typed the name of every guarded key that changes.
+    pub fn agree_to_loss(&mut self) {
+        self.plan.guarded.clear();
     }
 }
 
@@ -172,135 +191,48 @@ pub struct DeployReport {
     pub waited: bool,
 }
 
-/// What there is: settings, tools, and what helm and the vault know of the install.
-struct Site {
-    settings: Settings,
-    vault: Vault,
-    helm: Helm,
-    /// Oldest first.
-    history: Vec<Revision>,
-    /// Newest first.
-    deployments: Vec<Deployment>,
-    identities: Option<Identities>,
-}
-
-impl Site {
-    async fn look(ctx: &Ctx) -> Result<Self> {
-        let settings = ctx.settings()?.clone();
-        let vault = ctx.vault()?.clone();
-        let helm = ctx.helm().await?.clone();
-        if let Some(safe) = helm.should_be() {
-            ctx.events.warn(
-                format!("helm {} has known security holes", helm.version()),
-                Some(format!("Upgrade it to {safe} or later.")),
-            );
-        }
-        let history = helm.history(&settings.install.release).await?;
-        let deployments = vault.deployments(&ctx.vault_install())?;
-        let identities = ctx.identities_if_set()?;
-        Ok(Self { settings, vault, helm, history, deployments, identities })
-    }
-
-    fn live(&self) -> Option<&Deployment> {
-        live::live_deployment(&self.deployments, &self.history)
-    }
-}
-
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
 /// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart or is older than
 /// what is live; vault, helm, registry or cluster that cannot be reached.
-pub async fn plan(ctx: &Ctx, ask: DeployAsk) -> Result<Prepared> {
-    // Before they are read: what is wrong with them is said in the operator's own words.
-    ask.layers.iter().for_each(|layer| ctx.secrets().learn_document(&layer.bytes));
-    let read = subject::read(&ask)?;
-    let site = Site::look(ctx).await?;
-    let manner = ask.manner.clone();
-    let subject = subject::of_files(&site, ask, read).await?;
-    prepare(ctx, site, subject, manner).await
+pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
+    let mut request = request;
+    let values = values::read(ctx, std::mem::take(&mut request.layers), &request.options.allow)?;
+    let version = plan::wanted_version(request.version.as_deref(), &request.options.allow, &values)?;
+    let known = facts::known(ctx).await?;
+    let subject = facts::of_files(ctx, &request, values, version).await?;
+    prepare(ctx, known, subject, request.options).await
 }
 
 /// The same for a rollback: values and chart come out of the vault.
 ///
 /// # Errors
 /// There is no such deployment, or no identity opens it; else as [`plan`].
-pub async fn plan_rollback(ctx: &Ctx, ask: RollbackAsk) -> Result<Prepared> {
-    let site = Site::look(ctx).await?;
-    let subject = subject::of_vault(ctx, &site, &ask).await?;
-    prepare(ctx, site, subject, ask.manner).await
+pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepared> {
+    let known = facts::known(ctx).await?;
+    let subject = facts::of_vault(ctx, &known, &request).await?;
+    prepare(ctx, known, subject, request.options).await
 }
 
-async fn prepare(ctx: &Ctx, site: Site, subject: Subject, manner: Manner) -> Result<Prepared> {
-    let install = &site.settings.install;
-    let live = site.live();
-    let newest = site.history.last();
-    live::warn_of_failed_install(ctx, newest);
-    let known = drift::Known {
-        settings: &site.settings,
-        helm: &site.helm,
-        vault: &site.vault,
-        identities: site.identities.as_ref(),
-        deployments: &site.deployments,
-        history: &site.history,
-    };
-    let goes_over = drift::before_deploy(ctx, &known, &manner.allow).await?;
-    let stuck = stuck::explain(ctx, &site.settings, &site.helm, &site.history, &site.deployments).await?;
-    let before = before::find(&site, live).await?;
-    let mut scrubber = before::scrubber(&site)?;
-    scrubber.learn_tree(&subject.tree);
-    ctx.secrets().learn_tree(&subject.tree);
-    for before in &before {
-        scrubber.learn_tree(&before.tree);
-        ctx.secrets().learn_tree(&before.tree);
+async fn prepare(ctx: &Ctx, known: Known, subject: Subject, options: DeployOptions) -> Result<Prepared> {
+    let settings = ctx.settings()?;
+    let facts = facts::gather(ctx, known, &subject).await?;
+    if let Some((warning, hint)) = plan::failed_install(facts.history.newest()) {
+        ctx.events.warn(warning, Some(hint.into()));
     }
-
-    let trees: Vec<_> = before.iter().map(|before| &before.tree).collect();
-    let running = order::live_version(live, &trees, newest);
-    let tried = order::tried_since(&site.deployments, live);
-    let caution = site.settings.deploy.skipped_releases;
-    let upgrade = order::check(running.as_ref(), tried, subject.version.as_ref(), caution, &manner.allow)?;
-    let versions_differ = running.is_some() && subject.version.is_some() && running != subject.version;
-    let guarded = before::guarded(&site, &before, &subject).await?;
-    for before in &before {
-        order::credentials_first(&before.tree, &subject.tree, versions_differ, &manner.allow)?;
-    }
-    let values_sha256 = check::sha256(&subject.values);
-    let plan = DeployPlan {
-        namespace: install.namespace.clone(),
-        release: install.release.clone(),
-        how: subject.how,
-        chart: subject.facts.clone(),
-        chart_reference: subject.reference.clone(),
-        chart_digest: subject.digest.clone(),
-        version: subject.version.as_ref().map(|version| version.tag()),
-        upgrade,
-        values: subject.name.clone(),
-        same_values: live.and_then(Deployment::values_sha256).map(|sha256| sha256 == values_sha256),
-        values_sha256,
-        findings: subject.findings.clone(),
-        live: live.map(|deployment| deployment.id().clone()),
-        diff: before.first().map(|before| diff(&before.tree, &subject.tree, &scrubber)),
-        compared_with: before.first().map(|before| before.source),
-        guarded: guard::unallowed(guarded, &manner.allow),
-        revision: newest.map(|newest| newest.revision),
-        stuck,
-    };
-    let Site { settings, vault, helm, .. } = site;
-    let helm = if goes_over { helm.over_others() } else { helm };
-    Ok(Prepared { plan, subject, manner, settings, helm, vault, scrubber, repair: false })
-}
-
-impl Prepared {
-    /// Says that the operator has agreed to have a pending release put right.
-    pub fn agree_to_repair(&mut self) {
-        self.repair = true;
-    }
-
-    /// Says that the operator has typed the name of every guarded key that changes.
-    pub fn agree_to_loss(&mut self) {
-        self.plan.guarded.clear();
-    }
+    let goes_over = drift::before_deploy(ctx, &facts.history, &facts.live, &facts.scrubber, &options.allow).await?;
+    let plan = plan::decide(ctx.install(), settings.deploy.skipped_releases, &options.allow, &subject, &facts)?;
+    Ok(Prepared {
+        plan,
+        subject,
+        timeout: options.timeout.unwrap_or(settings.helm.timeout.0),
+        options,
+        deployed: facts.history.deployed().map(|deployed| deployed.revision),
+        scrubber: facts.scrubber,
+        goes_over,
+        repair: false,
+    })
 }
 
 /// Carries a plan out.
@@ -318,47 +250,17 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
         Ok(None) => {
             cluster.create_namespace(&[]).await?;
         }
-        // Who may not look at namespaces was given one.
+        // Without permission to read namespaces, assume it exists.
         Err(error) if !error.is_forbidden() => return Err(error.into()),
         _ => {}
     }
     // No bundle is made and nothing restored while this is at work, and the other way round.
-    let lease = format!("{RUN}{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-    let mut hold = Hold::default();
-    hold.take(ctx, cluster, release, &lease).await?;
-    let ended = held(ctx, &prepared, cluster).await;
-    let released = hold.release(ctx, cluster, release, &lease).await;
+    let run = new_run_id(RUN, jiff::Timestamp::now());
+    let mut lease = Hold::default();
+    lease.take(ctx, cluster, release, &run).await?;
+    let ended = steps::under_lease(ctx, &prepared, cluster).await;
+    let released = lease.release(ctx, cluster, release, &run).await;
     let report = ended?;
     released?;
     Ok(report)
-}
-
-/// What is done under the lease.
-async fn held(ctx: &Ctx, prepared: &Prepared, cluster: &crate::cluster::Cluster) -> Result<DeployReport> {
-    refuse_stale(prepared).await?;
-    stuck::settle(ctx, prepared, cluster).await?;
-    run::recorded(ctx, prepared, cluster).await
-}
-
-/// While this waited for the operator or the lease, somebody else may have deployed: then what was shown and guarded
-/// is not what would happen.
-async fn refuse_stale(prepared: &Prepared) -> Result<()> {
-    let plan = &prepared.plan;
-    let now = prepared.helm.newest(&plan.release).await?.map(|newest| newest.revision);
-    if now == plan.revision {
-        return Ok(());
-    }
-    let name =
-        |revision: Option<u32>| revision.map_or("not installed".to_owned(), |number| format!("at revision {number}"));
-    let text = format!(
-        "release {} is {} by now, and was {} when this was planned",
-        plan.release,
-        name(now),
-        name(plan.revision)
-    );
-    Err(stale(text))
-}
-
-fn stale(text: String) -> CommandError {
-    CommandError::new(Exit::Locked, text).hint("Run the same command again: it compares with what is live now.")
 }

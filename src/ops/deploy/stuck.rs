@@ -1,15 +1,14 @@
 //! A release in the middle of something: who began it, whether that still lives, and what came of it.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Prepared, live};
+use crate::cluster::ClusterError;
 use crate::cluster::lease::lease_name;
-use crate::cluster::{Cluster, ClusterError};
 use crate::error::Result;
-use crate::helm::{Helm, Revision};
+use crate::helm::Revision;
 use crate::ops::Ctx;
-use crate::settings::Settings;
+use crate::ops::history::{History, names};
 use crate::vault::{Deployment, DeploymentId, FORMAT, How, Outcome, Status};
 
 /// Whether what began the revision is still at work.
@@ -45,27 +44,37 @@ pub struct Stuck {
     pub live: Option<u32>,
 }
 
-/// Explains the newest revision, where it is pending.
+/// What is seen of a release that is in the middle of something.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct PendingFacts {
+    /// Who holds the lease, and until when.
+    pub lease: Option<String>,
+    /// The processes of this host that are helm at work on the release.
+    pub helm_processes: Vec<u32>,
+}
+
+/// Looks for who works on the release, where its newest revision is pending.
 ///
 /// # Errors
 /// The cluster cannot be asked for the lease.
-pub(super) async fn explain(
-    ctx: &Ctx,
-    settings: &Settings,
-    helm: &Helm,
-    history: &[Revision],
-    deployments: &[Deployment],
-) -> Result<Option<Stuck>> {
-    let Some(newest) = history.last().filter(|newest| newest.status.is_pending()) else { return Ok(None) };
-    let cluster = ctx.cluster().await?;
-    let release = &settings.install.release;
-    let lease = match cluster.lease_holder(&lease_name(release)).await? {
+pub(super) async fn look(ctx: &Ctx, history: &History) -> Result<Option<PendingFacts>> {
+    if !history.newest().is_some_and(|newest| newest.status.is_pending()) {
+        return Ok(None);
+    }
+    let release = &ctx.install().release;
+    let lease = match ctx.cluster().await?.lease_holder(&lease_name(release)).await? {
         Some(ClusterError::Held { holder, host, until, .. }) => Some(format!("{holder} of {host}, until {until:.0}")),
         _ => None,
     };
-    let begun = begun_by(newest, deployments);
-    let (process, evidence) = judge(begun, &ctx.who, &helm.at_work(release), lease);
-    Ok(Some(Stuck {
+    Ok(Some(PendingFacts { lease, helm_processes: ctx.helm().await?.at_work(release) }))
+}
+
+/// Explains the newest revision, where it is pending. `me` is who asks.
+pub(super) fn explain(seen: &PendingFacts, history: &History, me: &str) -> Option<Stuck> {
+    let newest = history.newest().filter(|newest| newest.status.is_pending())?;
+    let begun = begun_by(newest, &history.deployments);
+    let (process, evidence) = judge(begun, me, &seen.helm_processes, seen.lease.as_deref());
+    Some(Stuck {
         revision: newest.revision,
         status: newest.status.word().to_owned(),
         since: newest.updated.clone(),
@@ -73,8 +82,8 @@ pub(super) async fn explain(
         by: begun.map(|deployment| deployment.record.by.clone()),
         process,
         evidence,
-        live: history.iter().rev().find(|revision| revision.status.is_deployed()).map(|revision| revision.revision),
-    }))
+        live: history.deployed().map(|revision| revision.revision),
+    })
 }
 
 /// How long after its record the revision of a deployment begins, at most: the chart is read, and the cluster asked.
@@ -96,7 +105,7 @@ fn is_own(deployment: &Deployment) -> bool {
     matches!(deployment.record.how, How::Deploy | How::Rollback)
 }
 
-fn judge(begun: Option<&Deployment>, me: &str, at_work: &[u32], lease: Option<String>) -> (Process, String) {
+fn judge(begun: Option<&Deployment>, me: &str, at_work: &[u32], lease: Option<&str>) -> (Process, String) {
     if let Some(process) = at_work.first() {
         return (Process::Alive, format!("helm is process {process} of this host"));
     }
@@ -155,22 +164,14 @@ impl Stuck {
     }
 }
 
-/// Writes down what came of earlier deployments that have no outcome, as far as helm knows: a revision's description
-/// names its deployment once it is deployed. `removed` is the pending revision that was just put right.
-///
-/// The lease is held, so none of them is still at work.
-///
-/// # Errors
-/// helm cannot be asked, or the vault cannot be written.
-pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared, removed: Option<&Revision>) -> Result<()> {
-    let Prepared { plan, helm, vault, .. } = prepared;
-    let deployments = vault.deployments(&ctx.vault_install())?;
-    let mut history = helm.history(&plan.release).await?;
-    history.extend(removed.cloned());
-    for deployment in deployments.iter().filter(|deployment| is_own(deployment) && deployment.outcome.is_none()) {
-        let Some(end) = end_of(deployment, &deployments, &history, &ctx.who) else { continue };
+/// What came of earlier deployments that have no outcome, as far as helm knows: a revision's description names its
+/// deployment once it is deployed. `me` is who asks.
+pub(super) fn outcomes_of_interrupted(deployments: &[Deployment], revisions: &[Revision], me: &str) -> Vec<Outcome> {
+    let open = deployments.iter().filter(|deployment| is_own(deployment) && deployment.outcome.is_none());
+    let outcomes = open.filter_map(|deployment| {
+        let end = end_of(deployment, deployments, revisions, me)?;
         let at = end.at.unwrap_or(deployment.record.at);
-        let outcome = Outcome {
+        Some(Outcome {
             format: FORMAT,
             id: deployment.id().clone(),
             at,
@@ -179,12 +180,9 @@ pub(super) async fn settle_interrupted(ctx: &Ctx, prepared: &Prepared, removed: 
             images: Vec::new(),
             seconds: at.duration_since(deployment.record.at).as_secs_f64().max(0.0),
             error: end.error,
-        };
-        let note = format!("{} was interrupted: noted in the vault as {}", outcome.id, outcome.status.word());
-        vault.record_outcome(outcome, &ctx.who)?;
-        ctx.events.note(note);
-    }
-    Ok(())
+        })
+    });
+    outcomes.collect()
 }
 
 /// How an interrupted deployment ended.
@@ -204,8 +202,7 @@ fn end_of(of: &Deployment, all: &[Deployment], history: &[Revision], me: &str) -
         at: revision.updated.parse().ok(),
         error,
     };
-    if let Some(named) = history.iter().find(|revision| live::names(revision, of.id()) && !revision.status.is_pending())
-    {
+    if let Some(named) = history.iter().find(|revision| names(revision, of.id()) && !revision.status.is_pending()) {
         return Some(end(Status::Deployed, named, None));
     }
     let is_its = |revision: &&Revision| begun_by(revision, all).is_some_and(|begun| begun.id() == of.id());
@@ -229,40 +226,6 @@ fn end_of(of: &Deployment, all: &[Deployment], history: &[Revision], me: &str) -
     let text = "dr was killed before helm began: helm knows of no revision of it".to_owned();
     let nothing = End { status: Status::Interrupted, revision: None, at: None, error: Some(text) };
     same_host(&of.record.by, me).then_some(nothing)
-}
-
-/// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.
-///
-/// # Errors
-/// `Pending` where nobody has agreed to the repair; the release was not dead, and has changed; what asking helm and the cluster fails with.
-pub(super) async fn settle(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
-    let Prepared { plan, helm, repair, .. } = prepared;
-    let removed = match (&plan.stuck, repair) {
-        (Some(stuck), true) => {
-            let settled = crate::ops::settle::settle_release(
-                helm,
-                cluster,
-                &plan.release,
-                stuck.is_of_host(&ctx.who),
-                &ctx.events,
-            );
-            tokio::select! {
-                removed = settled => removed?,
-                () = ctx.cancel.cancelled() => return Err(crate::ops::interrupted()),
-            }
-        }
-        _ => {
-            if let Some(newest) = helm.newest(&plan.release).await? {
-                helm.refuse_pending(&plan.release, &newest)?;
-            }
-            None
-        }
-    };
-    settle_interrupted(ctx, prepared, removed.as_ref()).await?;
-    if plan.stuck.is_some() && removed.is_none() {
-        return Err(super::stale(format!("the helm that was at work on release {} has ended after all", plan.release)));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -335,8 +298,7 @@ mod tests {
     #[test]
     fn only_a_host_that_would_see_its_helm_calls_it_dead() {
         let open = deployment("20260821T100000Z-000002", "2026-08-21T10:00:00Z", "op@a", false);
-        let judged =
-            |me: &str, at_work: &[u32], lease: Option<&str>| judge(Some(&open), me, at_work, lease.map(str::to_owned));
+        let judged = |me: &str, at_work: &[u32], lease: Option<&str>| judge(Some(&open), me, at_work, lease);
         assert_eq!(judged("root@a", &[], None).0, Process::Dead);
         assert_eq!(judged("root@b", &[], None).0, Process::Unknown);
         assert_eq!(judged("root@a", &[], Some("deploy-x of op@a")).0, Process::Unknown);

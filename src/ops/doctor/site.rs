@@ -4,7 +4,7 @@ use super::Sheet;
 use crate::cluster::{Cluster, Database, Permission, lease_name};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
-use crate::ops::server::counts;
+use crate::ops::server::writers_of;
 use crate::opschain::{Names, Version};
 
 /// What `dr` does in the namespace, in the words of RBAC.
@@ -175,7 +175,7 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
 }
 
 async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
-    let counts = counts(cluster).await?;
+    let counts = writers_of(&cluster.workloads().await?, cluster.namespace())?;
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
             sheet.known.stopped = true;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Finding;
+use super::plan::DriftFinding;
 use crate::settings::DriftIgnore;
 use crate::values::Path;
 
@@ -19,7 +19,7 @@ pub struct Ignored {
 
 /// Takes out what is meant. A finding of which nothing is left goes; one that never had fields (a missing object) goes
 /// where a rule's path is `*`.
-pub(super) fn apply(findings: Vec<Finding>, rules: &[DriftIgnore]) -> (Vec<Finding>, Vec<Ignored>) {
+pub(super) fn apply(findings: Vec<DriftFinding>, rules: &[DriftIgnore]) -> (Vec<DriftFinding>, Vec<Ignored>) {
     let (mut left, mut ignored) = (Vec::new(), Vec::new());
     for finding in findings {
         // `Deployment opschain-api` is written with a slash in settings.
@@ -43,7 +43,7 @@ pub(super) fn apply(findings: Vec<Finding>, rules: &[DriftIgnore]) -> (Vec<Findi
             }
         }
         if !fields.is_empty() {
-            left.push(Finding { fields, ..finding });
+            left.push(DriftFinding { fields, ..finding });
         }
     }
     (left, ignored)
@@ -74,9 +74,9 @@ mod tests {
     use super::*;
     use crate::ops::objects::{Act, Field};
 
-    fn finding(object: &str, paths: &[&[&str]]) -> Finding {
+    fn finding(object: &str, paths: &[&[&str]]) -> DriftFinding {
         let field = |keys: &&[&str]| Field { path: Path::of(keys), what: Act::Changed, old: None, new: None };
-        Finding::new(Between::HelmCluster, object.into(), Cause::Unknown, paths.iter().map(field).collect())
+        DriftFinding::new(Between::HelmCluster, object.into(), Cause::Unknown, paths.iter().map(field).collect())
     }
 
     fn rule(object: &str, path: &str) -> DriftIgnore {

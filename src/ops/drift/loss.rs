@@ -1,6 +1,5 @@
 //! What helm cannot hold of a values file: it computes with 64-bit floats, and helm 3 reads the first document only.
 
-use crate::helm::Helm;
 use crate::ops::objects::{Act, Field};
 use crate::redact::is_secret;
 use crate::values::{Scrubber, Tree, Value};
@@ -40,9 +39,9 @@ fn is_rounded(value: &Value, raw: &str) -> bool {
 }
 
 /// Why helm may have read something else from this file than `dr` reads, where `dr` itself deployed it.
-pub(super) fn read_otherwise(tree: &Tree, helm: &Helm) -> String {
+pub(super) fn read_otherwise(tree: &Tree, helm_major: u64) -> String {
     let second = tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. }));
-    match (second, helm.version().major) {
+    match (second, helm_major) {
         (true, 3) => "the file has a second document, which helm 3 ignores".into(),
         (true, _) => "the file has a second document; helm 3 ignores it, helm 4 lays it over the first".into(),
         (false, _) => "the stored values are not those of the file that was recorded".into(),

@@ -2,7 +2,7 @@
 
 use super::cause::Cause;
 use crate::helm::Revision;
-use crate::ops::deploy::{is_of, names};
+use crate::ops::history::{is_of, names};
 use crate::values::Scrubber;
 use crate::vault::Deployment;
 

@@ -11,7 +11,6 @@ use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFile, Revision, Upgrade};
 use crate::journal::{Done, Outputs};
-use crate::ops::deploy::GivenLayer;
 use crate::ops::{helper, settle};
 use crate::values::{Scrubber, Tree};
 use crate::vault::{Chart, How, Image, Intent, Outcome, Status};
@@ -151,7 +150,6 @@ impl Work {
             operator: Some(self.plan.operator.clone()),
         };
         let layers = layers::deployed(&self.reader, &self.identities, values, self.other_version())?;
-        let layers: Vec<_> = layers.iter().map(GivenLayer::for_vault).collect();
         let id = vault.record_layers(intent, &layers, Some(chart.bytes()))?;
         let images = self.cluster.running_images().await?;
         let outcome = Outcome {

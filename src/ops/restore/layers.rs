@@ -5,9 +5,8 @@ use zeroize::Zeroizing;
 use crate::bundle::Reader;
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::deploy::GivenLayer;
 use crate::ops::release::Release;
-use crate::values::overlay::{self, LayerKind, OverlayError};
+use crate::values::overlay::{self, Layer, LayerKind, OverlayError};
 use crate::vault;
 
 /// The key of the version that is to run, as `--set` takes it.
@@ -23,7 +22,7 @@ pub(super) fn deployed(
     identities: &Identities,
     values: Zeroizing<Vec<u8>>,
     version: Option<&str>,
-) -> Result<Vec<GivenLayer>> {
+) -> Result<Vec<Layer>> {
     let release = Release::parse(&reader.open_member("config/release.json.age", identities)?)?;
     let as_vaulted = release.layers.is_empty();
     let mut layers = Vec::new();
@@ -35,15 +34,15 @@ pub(super) fn deployed(
                     .hint("Take another copy of this bundle, or an older one: `dr bundle list`.")
             })?;
         }
-        layers.push(GivenLayer { kind: layer.kind, name: layer.name, bytes });
+        layers.push(Layer { kind: layer.kind, name: layer.name, bytes });
     }
     laid(values, layers, version)
 }
 
 /// The layers where they come to what was deployed. Else, and where there are none, the values themselves: `version` may
 /// have been set by a flag that goes over ours.
-fn laid(values: Zeroizing<Vec<u8>>, layers: Vec<GivenLayer>, version: Option<&str>) -> Result<Vec<GivenLayer>> {
-    let values = with_version(vec![GivenLayer { kind: LayerKind::Values, name: None, bytes: values }], version);
+fn laid(values: Zeroizing<Vec<u8>>, layers: Vec<Layer>, version: Option<&str>) -> Result<Vec<Layer>> {
+    let values = with_version(vec![Layer { kind: LayerKind::Values, name: None, bytes: values }], version);
     if layers.is_empty() {
         return Ok(values);
     }
@@ -55,16 +54,15 @@ fn laid(values: Zeroizing<Vec<u8>>, layers: Vec<GivenLayer>, version: Option<&st
     Ok(if same { layers } else { values })
 }
 
-fn merged(layers: &[GivenLayer]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
-    overlay::merge(&layers.iter().map(GivenLayer::as_overlay).collect::<Vec<_>>())
+fn merged(layers: &[Layer]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
+    overlay::merge(layers)
 }
 
 /// In the order in which Helm applies the kinds, as records have them.
-fn with_version(mut layers: Vec<GivenLayer>, version: Option<&str>) -> Vec<GivenLayer> {
+fn with_version(mut layers: Vec<Layer>, version: Option<&str>) -> Vec<Layer> {
     if let Some(version) = version {
-        let bytes = Zeroizing::new(format!("{VERSION}={version}").into_bytes());
         let place = layers.partition_point(|layer| layer.kind <= LayerKind::Set);
-        layers.insert(place, GivenLayer { kind: LayerKind::Set, name: None, bytes });
+        layers.insert(place, Layer::new(LayerKind::Set, format!("{VERSION}={version}")));
     }
     layers
 }
@@ -75,11 +73,11 @@ mod tests {
 
     const NEXT: &str = "2026-09-10";
 
-    fn layer(kind: LayerKind, text: &str) -> GivenLayer {
-        GivenLayer { kind, name: None, bytes: Zeroizing::new(text.into()) }
+    fn layer(kind: LayerKind, text: &str) -> Layer {
+        Layer::new(kind, text)
     }
 
-    fn given(more: &[(LayerKind, &str)]) -> Vec<GivenLayer> {
+    fn given(more: &[(LayerKind, &str)]) -> Vec<Layer> {
         let mut layers = vec![
             layer(LayerKind::Values, "# ours\nenv: {OPSCHAIN_VERSION: \"2026-08-20\", TZ: UTC}\n"),
             layer(LayerKind::Values, "env: {TZ: CET}\n"),
@@ -88,7 +86,7 @@ mod tests {
         layers
     }
 
-    fn texts(layers: &[GivenLayer]) -> Vec<(LayerKind, &str)> {
+    fn texts(layers: &[Layer]) -> Vec<(LayerKind, &str)> {
         layers.iter().map(|layer| (layer.kind, std::str::from_utf8(&layer.bytes).unwrap())).collect()
     }
 

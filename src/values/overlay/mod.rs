@@ -57,17 +57,40 @@ impl LayerKind {
     }
 }
 
-/// One layer.
-#[derive(Clone, Copy)]
-pub struct Layer<'a> {
+/// One layer: a values file, or what is set over the files.
+#[derive(Clone)]
+pub struct Layer {
     /// How it was given.
     pub kind: LayerKind,
+    /// What to call it: the file's name, the key of `--set-file`; none where the text itself is all there is.
+    pub name: Option<String>,
     /// What was given; see [`LayerKind`].
-    pub bytes: &'a [u8],
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Layer {
+    /// A layer without a name.
+    pub fn new(kind: LayerKind, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { kind, name: None, bytes: Zeroizing::new(bytes.into()) }
+    }
+
+    /// A values file.
+    pub fn file(name: impl Into<String>, bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self { kind: LayerKind::Values, name: Some(name.into()), bytes }
+    }
+
+    /// What to call it in messages: the file, or the flag with its key.
+    pub fn title(&self) -> String {
+        match (&self.name, self.kind) {
+            (Some(name), LayerKind::Values) => name.clone(),
+            (Some(name), kind) => format!("{} {name}", kind.flag()),
+            (None, kind) => kind.flag().to_owned(),
+        }
+    }
 }
 
 /// Layers hold secrets: only the kind is shown.
-impl std::fmt::Debug for Layer<'_> {
+impl std::fmt::Debug for Layer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Layer({})", self.kind.flag())
     }
@@ -112,11 +135,11 @@ pub enum OverlayError {
 /// # Errors
 /// The first layer, in the order of application, that Helm would refuse. Besides: an index without its `]`, which helm 4
 /// ignores with all that follows and helm 3 refuses; more than 200 levels.
-pub fn merge(layers: &[Layer<'_>]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
-    if let [Layer { kind: LayerKind::Values, bytes }] = layers {
-        return Ok(Zeroizing::new(bytes.to_vec()));
+pub fn merge(layers: &[Layer]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
+    if let [Layer { kind: LayerKind::Values, bytes, .. }] = layers {
+        return Ok(bytes.clone());
     }
-    let mut ordered: Vec<(usize, Layer<'_>)> = layers.iter().copied().enumerate().collect();
+    let mut ordered: Vec<(usize, &Layer)> = layers.iter().enumerate().collect();
     ordered.sort_by_key(|(_, layer)| layer.kind);
     let mut base = Map::new();
     for (at, layer) in ordered {
@@ -202,17 +225,17 @@ pub(super) fn as_json(value: &Value) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8_lossy(&text).into_owned())
 }
 
-fn apply(number: usize, layer: Layer<'_>, base: &mut Map<String, Value>) -> Result<(), OverlayError> {
+fn apply(number: usize, layer: &Layer, base: &mut Map<String, Value>) -> Result<(), OverlayError> {
     let wrong = |(at, cause): (usize, &'static str)| OverlayError::Set {
         layer: number,
         kind: layer.kind,
         character: at + 1,
         cause,
     };
-    let text = || Zeroizing::new(crate::yaml::go_text(layer.bytes));
+    let text = || Zeroizing::new(crate::yaml::go_text(&layer.bytes));
     let grammar = match layer.kind {
         LayerKind::Values => {
-            let tree = Tree::parse(layer.bytes).map_err(|cause| OverlayError::File { layer: number, cause })?;
+            let tree = Tree::parse(&layer.bytes).map_err(|cause| OverlayError::File { layer: number, cause })?;
             if let Value::Object(map) = tree.to_json() {
                 lay_over(base, map);
             }
@@ -254,8 +277,7 @@ mod tests {
     use LayerKind::{Set, SetFile, SetJson, SetLiteral, SetString, Values};
 
     fn merged(layers: &[(LayerKind, &str)]) -> String {
-        let layers: Vec<Layer<'_>> =
-            layers.iter().map(|(kind, text)| Layer { kind: *kind, bytes: text.as_bytes() }).collect();
+        let layers: Vec<Layer> = layers.iter().map(|(kind, text)| Layer::new(*kind, *text)).collect();
         match merge(&layers) {
             Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap().trim_end().to_owned(),
             Err(error) => error.to_string(),
@@ -269,7 +291,7 @@ mod tests {
     #[test]
     fn one_file_keeps_its_bytes() {
         let bytes = b"a:   1 # c\n\tno yaml";
-        assert_eq!(merge(&[Layer { kind: Values, bytes }]).unwrap().as_slice(), bytes);
+        assert_eq!(merge(&[Layer::new(Values, bytes)]).unwrap().as_slice(), bytes);
         assert_eq!(merge(&[]).unwrap().as_slice(), b"{}\n");
     }
 

@@ -115,15 +115,14 @@ pub(super) fn check(
 mod tests {
     use super::*;
     use crate::crypt::TrustedSigners;
-    use crate::values::overlay::LayerKind;
-    use crate::vault::GivenLayer;
+    use crate::values::overlay::{Layer, LayerKind};
     use crate::vault::git::Content;
     use crate::vault::tests::{fixture, intent};
 
     #[test]
     fn layers_that_do_not_come_to_what_was_deployed_are_found() {
         let f = fixture();
-        let layer = |text: &'static str| GivenLayer { kind: LayerKind::Values, name: None, bytes: text.as_bytes() };
+        let layer = |text: &'static str| Layer::new(LayerKind::Values, text.as_bytes());
         let at = |day: u32| intent(&format!("2026-08-{day}T10:00:00Z"), "2026-08-20");
         f.vault.record_layers(at(20), &[layer("a: 1\n"), layer("b: 2\n")], None).unwrap();
         let trusted = format!("ops {}", f.key.public_key().to_openssh().unwrap());

@@ -1,83 +1,55 @@
 //! helm's stored objects against those of the cluster.
 
 use super::cause::Cause;
-use super::{Between, Finding};
+use super::facts::SeenObjects;
+use super::plan::{Between, DriftFinding};
 use crate::cluster::objects::{last_writer, writer_of};
-use crate::cluster::{Cluster, LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY, Wanted};
-use crate::error::Result;
+use crate::cluster::{LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY};
 use crate::helm::Object;
 use crate::ops::objects::{self, Field, added_by_hand, subset, veil};
 use crate::opschain::live::filled_after_install;
-use crate::values::{Path, Scrubber, Secrets};
+use crate::values::{Path, Scrubber};
 
 /// What a comparison of all objects gives.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct ObjectDrift {
     pub compared: usize,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<DriftFinding>,
     pub notes: Vec<String>,
     /// Differences that are as they should be, each with its object, path and reason.
     pub meant: Vec<(String, Path, String)>,
 }
 
 /// Compares the objects of a release with what the cluster has. `failed` is the revision above it, where that failed.
-///
-/// # Errors
-/// The API server does not answer.
-pub(super) async fn look(
-    cluster: &Cluster,
-    stored: &[Object],
-    failed: Option<u32>,
-    scrubber: &Scrubber,
-    secrets: &Secrets,
-) -> Result<Looked> {
-    let wanted: Vec<Wanted> = stored
-        .iter()
-        .map(|object| Wanted {
-            api_version: object.id.api_version.clone(),
-            kind: object.id.kind.clone(),
-            namespace: object.id.namespace.clone(),
-            name: object.id.name.clone(),
-        })
-        .collect();
-    let names: Vec<&str> = stored.iter().map(|object| object.id.name.as_str()).collect();
-    // Who may not list autoscalers sees their work as drift: better than nothing at all.
-    let scaled: Vec<String> =
-        cluster.autoscalers(&names).await.unwrap_or_default().into_iter().map(|(_, target)| target).collect();
-    let live = cluster.live_objects(&wanted).await?;
+pub(super) fn compare_all(seen: &SeenObjects, failed: Option<u32>, scrubber: &Scrubber) -> ObjectDrift {
     let mut scrubber = scrubber.clone();
-    for (object, live) in stored.iter().zip(&live) {
+    for (object, live) in seen.stored.iter().zip(&seen.live) {
         objects::learn(&mut scrubber, &object.fields);
-        objects::teach(secrets, &object.fields);
         if let LiveObject::There { fields, .. } = live {
             objects::learn(&mut scrubber, fields);
-            objects::teach(secrets, fields);
         }
     }
-    let mut looked = Looked::default();
-    for (object, live) in stored.iter().zip(live) {
+    let mut found = ObjectDrift::default();
+    for (object, live) in seen.stored.iter().zip(&seen.live) {
         match live {
             LiveObject::Absent => {
-                looked.compared += 1;
-                looked.findings.push(Finding::new(
-                    Between::HelmCluster,
-                    object.id.to_string(),
-                    Cause::Missing,
-                    Vec::new(),
-                ));
+                found.compared += 1;
+                let missing =
+                    DriftFinding::new(Between::HelmCluster, object.id.to_string(), Cause::Missing, Vec::new());
+                found.findings.push(missing);
             }
-            LiveObject::Unreadable(why) => looked.notes.push(format!("{} was not compared: {why}", object.id)),
+            LiveObject::Unreadable(why) => found.notes.push(format!("{} was not compared: {why}", object.id)),
             LiveObject::There { fields, written } => {
-                looked.compared += 1;
-                one(object, &fields, &written, &scrubber, &Known { scaled: &scaled, failed }, &mut looked);
+                found.compared += 1;
+                one(object, fields, written, &scrubber, &Beside { scaled: &seen.scaled, failed }, &mut found);
             }
         }
     }
-    Ok(looked)
+    found
 }
 
 /// What is known beside the objects.
-struct Known<'a> {
+struct Beside<'a> {
     /// What an autoscaler scales.
     scaled: &'a [String],
     failed: Option<u32>,
@@ -90,8 +62,8 @@ fn one(
     live: &serde_json::Value,
     written: &Written,
     scrubber: &Scrubber,
-    known: &Known<'_>,
-    looked: &mut Looked,
+    known: &Beside<'_>,
+    looked: &mut ObjectDrift,
 ) {
     let (set, there) = (veil(&object.fields, scrubber), veil(live, scrubber));
     let name = object.id.to_string();
@@ -123,8 +95,9 @@ fn one(
             None => add(Cause::of_manager(Some(writer)), field),
         }
     }
-    let findings =
-        by_cause.into_iter().map(|(cause, fields)| Finding::new(Between::HelmCluster, name.clone(), cause, fields));
+    let findings = by_cause
+        .into_iter()
+        .map(|(cause, fields)| DriftFinding::new(Between::HelmCluster, name.clone(), cause, fields));
     looked.findings.extend(findings);
 }
 
@@ -165,12 +138,12 @@ mod tests {
     use crate::helm::manifest::parse;
     use serde_json::json;
 
-    fn looked(manifest: &str, live: serde_json::Value, written: serde_json::Value, scaled: &[&str]) -> Looked {
+    fn looked(manifest: &str, live: serde_json::Value, written: serde_json::Value, scaled: &[&str]) -> ObjectDrift {
         let stored = parse(manifest).unwrap();
         let written: Vec<_> = serde_json::from_value(written).unwrap();
         let scaled: Vec<String> = scaled.iter().map(|name| (*name).to_owned()).collect();
-        let mut looked = Looked::default();
-        let known = Known { scaled: &scaled, failed: Some(7) };
+        let mut looked = ObjectDrift::default();
+        let known = Beside { scaled: &scaled, failed: Some(7) };
         one(&stored[0], &live, &written, &objects::masker(None).unwrap(), &known, &mut looked);
         looked
     }

@@ -1,0 +1,191 @@
+//! What is decided about a deployment. Nothing here asks anybody.
+
+use sha2::{Digest, Sha256};
+
+use super::facts::{DeployFacts, Subject};
+use super::values::ReadValues;
+use super::{DeployPlan, LiveSource, order, stuck};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::{ChartFacts, Revision};
+use crate::ops::guard::{self, Effective, Guarded};
+use crate::ops::history::History;
+use crate::opschain::Version;
+use crate::opschain::values::VERSION;
+use crate::settings::{Caution, Install};
+use crate::values::Tree;
+use crate::values::diff::diff;
+use crate::vault::Deployment;
+
+/// The version that is to run: the one asked for, which the values must name too, or the one that the values name.
+///
+/// # Errors
+/// [`Exit::Usage`] for what is no version, [`Exit::Version`] where the two differ and that is not allowed.
+pub(super) fn wanted_version(asked: Option<&str>, allow: &[String], values: &ReadValues) -> Result<Option<Version>> {
+    let bad = |text: &str| {
+        CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
+            .hint("Give it as a date, such as 2026-08-20.")
+    };
+    let asked = asked.map(|text| text.parse::<Version>().map_err(|_| bad(text))).transpose()?;
+    let Some(named) = values.tree.text(VERSION) else { return Ok(asked) };
+    let Ok(named) = named.parse::<Version>() else { return Ok(asked) };
+    match asked {
+        Some(asked) if asked != named && !is_allowed(allow, "version") => Err(CommandError::new(
+            Exit::Version,
+            format!(
+                "the values name version {} in {}, and {} is asked for",
+                named.tag(),
+                VERSION.join("."),
+                asked.tag()
+            ),
+        )
+        .hint(format!("Set {}: \"{}\" in {}.", VERSION.join("."), asked.tag(), values.name))
+        .hint("Or add --allow version to deploy this chart with the images of the other version.")),
+        asked => Ok(asked.or(Some(named))),
+    }
+}
+
+/// Refuses a chart of another version than the one that is to run.
+///
+/// # Errors
+/// [`Exit::Version`].
+pub(super) fn refuse_other_chart(allow: &[String], version: Option<&Version>, facts: &ChartFacts) -> Result<()> {
+    let Some(version) = version else { return Ok(()) };
+    let fits = facts.version.parse::<Version>().is_ok_and(|chart| chart == *version);
+    if fits || is_allowed(allow, "version") {
+        return Ok(());
+    }
+    let text = format!("the chart is version {}, and {} is to run", facts.version, version.tag());
+    Err(CommandError::new(Exit::Version, text)
+        .hint(format!("Give the chart of that version: {}.", version.chart().unwrap_or_else(|| version.tag())))
+        .hint("Or add --allow version if this chart is meant."))
+}
+
+fn is_allowed(allow: &[String], id: &str) -> bool {
+    allow.iter().any(|allowed| allowed == id)
+}
+
+/// The deployment that a rollback without a name goes back to: the one that was live before.
+///
+/// # Errors
+/// [`Exit::NotFound`] when the vault knows of none.
+pub(super) fn live_before(history: &History) -> Result<&Deployment> {
+    let live = history.live().map(Deployment::id);
+    let mut went_live = history.deployments.iter().filter(|deployment| deployment.is_deployed());
+    went_live.find(|deployment| Some(deployment.id()) != live).ok_or_else(|| {
+        CommandError::new(Exit::NotFound, "nothing that the vault knows of was live before")
+            .hint("`dr config log` shows the deployments; name one: `dr deploy rollback DEPLOYMENT`.")
+    })
+}
+
+/// The live values that a deployment is compared with. The vault's first; what helm has stored where there are none, and,
+/// as a second, where something else than `dr` has deployed since: a guarded key must not differ from either.
+pub(super) fn live_before_values(facts: &DeployFacts) -> Vec<(LiveSource, &Tree)> {
+    let recorded = facts.live.recorded.as_ref().map(|tree| (LiveSource::Vault, tree));
+    let ours = facts.history.deployed().is_some_and(|deployed| {
+        facts.history.own().is_some()
+            || facts.history.live().is_some_and(|live| live.revision() == Some(deployed.revision))
+    });
+    let stored = facts.live.stored.as_ref().filter(|_| recorded.is_none() || !ours);
+    recorded.into_iter().chain(stored.map(|stored| (LiveSource::Helm, &stored.tree))).collect()
+}
+
+/// Decides.
+///
+/// # Errors
+/// [`Exit::Version`] for a version that goes back, leaves releases out where that is refused, or comes together with new
+/// credentials; what the chart's own values fail with, where guarded keys hang on them.
+pub(super) fn decide(
+    install: &Install,
+    skipped_releases: Caution,
+    allow: &[String],
+    subject: &Subject,
+    facts: &DeployFacts,
+) -> Result<DeployPlan> {
+    let live = facts.history.live();
+    let newest = facts.history.newest();
+    let before = live_before_values(facts);
+    let trees: Vec<&Tree> = before.iter().map(|(_, tree)| *tree).collect();
+    let running = order::live_version(live, &trees, newest);
+    let tried = order::tried_since(&facts.history.deployments, live);
+    let upgrade = order::check(running.as_ref(), tried, subject.version.as_ref(), skipped_releases, allow)?;
+    let versions_differ = running.is_some() && subject.version.is_some() && running != subject.version;
+    let guarded = guarded(&trees, subject, facts)?;
+    for tree in &trees {
+        order::credentials_first(tree, &subject.tree, versions_differ, allow)?;
+    }
+    let values_sha256 = hex::encode(Sha256::digest(&subject.values));
+    Ok(DeployPlan {
+        namespace: install.namespace.clone(),
+        release: install.release.clone(),
+        how: subject.how,
+        chart: subject.chart.facts.clone(),
+        chart_reference: subject.chart.reference.clone(),
+        chart_digest: subject.chart.digest.clone(),
+        version: subject.version.as_ref().map(Version::tag),
+        upgrade,
+        values: subject.name.clone(),
+        same_values: live.and_then(Deployment::values_sha256).map(|sha256| sha256 == values_sha256),
+        values_sha256,
+        findings: subject.findings.clone(),
+        live: live.map(|deployment| deployment.id().clone()),
+        diff: trees.first().map(|tree| diff(tree, &subject.tree, &facts.scrubber)),
+        compared_with: before.first().map(|(source, _)| *source),
+        guarded: guard::unallowed(guarded, allow),
+        revision: newest.map(|newest| newest.revision),
+        stuck: facts.pending.as_ref().and_then(|pending| stuck::explain(pending, &facts.history, &facts.who)),
+    })
+}
+
+/// The keys that stored data depends on and that would change, against each of the live values.
+fn guarded(before: &[&Tree], subject: &Subject, facts: &DeployFacts) -> Result<Vec<Guarded>> {
+    let mut found: Vec<Guarded> = Vec::new();
+    if before.is_empty() {
+        return Ok(found);
+    }
+    let new_defaults = subject.chart.defaults.as_ref().map_err(CommandError::copy)?;
+    // A live chart that cannot be opened is taken to have the defaults of the new one.
+    let old_defaults = facts.live_defaults.as_ref().unwrap_or(new_defaults);
+    for tree in before {
+        let old = Effective { values: tree, defaults: Some(old_defaults) };
+        let new = Effective { values: &subject.tree, defaults: Some(new_defaults) };
+        for key in guard::guarded(old, new) {
+            if !found.contains(&key) {
+                found.push(key);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Says when there is nothing but a failed first installation.
+pub(super) fn failed_install(newest: Option<&Revision>) -> Option<(&'static str, &'static str)> {
+    newest.is_some_and(|newest| newest.revision == 1 && newest.status.is_failed()).then_some((
+        "the first installation failed, and a failed first installation can often not be upgraded",
+        "If this fails too, run `helm uninstall` for the release and deploy again.",
+    ))
+}
+
+/// While this waited for the operator or the lease, somebody else may have deployed: then what was shown and guarded
+/// is not what would happen.
+///
+/// # Errors
+/// [`Exit::Locked`].
+pub(super) fn refuse_stale(plan: &DeployPlan, now: Option<&Revision>) -> Result<()> {
+    let now = now.map(|newest| newest.revision);
+    if now == plan.revision {
+        return Ok(());
+    }
+    let name =
+        |revision: Option<u32>| revision.map_or("not installed".to_owned(), |number| format!("at revision {number}"));
+    let text = format!(
+        "release {} is {} by now, and was {} when this was planned",
+        plan.release,
+        name(now),
+        name(plan.revision)
+    );
+    Err(stale(text))
+}
+
+pub(super) fn stale(text: String) -> CommandError {
+    CommandError::new(Exit::Locked, text).hint("Run the same command again: it compares with what is live now.")
+}

@@ -1,0 +1,188 @@
+//! Carrying a plan out, under the lease: intent in the vault, helm, waiting, outcome in the vault.
+//!
+//! In this order, so that a crash at any point leaves a record. A deployment without an outcome was interrupted there.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{DeployReport, Prepared, plan, stuck};
+use crate::cluster::{Cluster, WorkloadKind};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::Revision;
+use crate::ops::{Ctx, history, interrupted, settle};
+use crate::vault::{self, DeploymentId, FORMAT, Image, Intent, Outcome, Status};
+
+/// All that is done while no other run may work on the install.
+///
+/// # Errors
+/// As [`super::execute`].
+pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<DeployReport> {
+    let release = &prepared.plan.release;
+    plan::refuse_stale(&prepared.plan, ctx.helm().await?.newest(release).await?.as_ref())?;
+    settle_release(ctx, prepared, cluster).await?;
+    let id = record_intent(ctx, prepared, cluster).await?;
+    let began = Instant::now();
+    let ended = deploy(ctx, prepared, cluster, &id).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let outcome = outcome_of(ctx, prepared, cluster, &id, &ended, seconds).await?;
+    let recorded = ctx.vault()?.record_outcome(outcome, &ctx.who);
+    let revision = ended.map_err(|error| error.context(format!("deployment {id}")))?;
+    recorded.map_err(|error| CommandError::from(error).context("it is deployed, but its outcome was not recorded"))?;
+    Ok(DeployReport {
+        deployment: id,
+        namespace: prepared.plan.namespace.clone(),
+        release: release.clone(),
+        revision: revision.revision,
+        chart: revision.chart,
+        seconds,
+        waited: prepared.options.wait,
+    })
+}
+
+/// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.
+///
+/// # Errors
+/// The release is pending and nobody has agreed to the repair; it was not dead, and has changed; what asking helm and the
+/// cluster fails with.
+async fn settle_release(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
+    let Prepared { plan, repair, .. } = prepared;
+    let helm = ctx.helm().await?;
+    let removed = match &plan.stuck {
+        Some(stuck) if *repair => {
+            let of_this_host = stuck.is_of_host(&ctx.who);
+            tokio::select! {
+                removed = settle::settle_release(helm, cluster, &plan.release, of_this_host, &ctx.events) => removed?,
+                () = ctx.cancel.cancelled() => return Err(interrupted()),
+            }
+        }
+        _ => {
+            if let Some(newest) = helm.newest(&plan.release).await? {
+                helm.refuse_pending(&plan.release, &newest)?;
+            }
+            None
+        }
+    };
+    note_interrupted(ctx, prepared, removed.as_ref()).await?;
+    if plan.stuck.is_some() && removed.is_none() {
+        return Err(plan::stale(format!("the helm that was at work on release {} has ended after all", plan.release)));
+    }
+    Ok(())
+}
+
+/// Writes down what came of earlier deployments that have no outcome, as far as helm knows. `removed` is the pending
+/// revision that was just put right. The lease is held, so none of them is still at work.
+async fn note_interrupted(ctx: &Ctx, prepared: &Prepared, removed: Option<&Revision>) -> Result<()> {
+    let vault = ctx.vault()?;
+    let deployments = vault.deployments(&ctx.vault_install())?;
+    let mut revisions = ctx.helm().await?.history(&prepared.plan.release).await?;
+    revisions.extend(removed.cloned());
+    for outcome in stuck::outcomes_of_interrupted(&deployments, &revisions, &ctx.who) {
+        let note = format!("{} was interrupted: noted in the vault as {}", outcome.id, outcome.status.word());
+        vault.record_outcome(outcome, &ctx.who)?;
+        ctx.events.note(note);
+    }
+    Ok(())
+}
+
+async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<DeploymentId> {
+    let Prepared { plan, subject, .. } = prepared;
+    let operator = cluster.operator().await.ok().flatten().and_then(|operator| operator.version);
+    let intent = Intent {
+        install: ctx.vault_install(),
+        at: Timestamp::now(),
+        by: ctx.who.clone(),
+        why: why(prepared),
+        how: plan.how,
+        opschain_version: plan.version.clone(),
+        chart: vault::Chart {
+            name: plan.chart.name.clone(),
+            version: plan.chart.version.clone(),
+            app_version: plan.chart.app_version.clone(),
+            reference: plan.chart_reference.clone(),
+            digest: plan.chart_digest.clone(),
+        },
+        helm: Some(format!("v{}", ctx.helm().await?.version())),
+        operator,
+    };
+    let id = ctx.vault()?.record_layers(intent, &subject.layers, Some(subject.chart.file.bytes()))?;
+    ctx.events.note(format!("recorded as {id}"));
+    Ok(id)
+}
+
+/// The reason for the record: where it goes back to, and the operator's own words without a secret.
+fn why(prepared: &Prepared) -> Option<String> {
+    let message = prepared.options.message.as_deref().map(|why| prepared.scrubber.scrub(why).into_owned());
+    match (&prepared.subject.reason, message) {
+        (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
+        (reason, message) => message.or_else(|| reason.clone()),
+    }
+}
+
+async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
+    let Prepared { plan, subject, options, scrubber, goes_over, .. } = prepared;
+    ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
+    let (chart, description) = (subject.chart.file.path(), history::description(id));
+    let upgrade = prepared.upgrade(&chart, Some(&description));
+    let helm = ctx.helm().await?;
+    let over = goes_over.then(|| helm.clone().over_others());
+    let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, scrubber, &ctx.events, &ctx.cancel).await?;
+    if options.wait {
+        tokio::select! {
+            served = serve(ctx, cluster, upgrade.timeout) => served?,
+            () = ctx.cancel.cancelled() => return Err(interrupted()),
+        }
+    }
+    Ok(revision)
+}
+
+/// Waits until the database is healthy and every Deployment and StatefulSet of the namespace has its pods.
+async fn serve(ctx: &Ctx, cluster: &Cluster, limit: Duration) -> Result<()> {
+    let name = &ctx.settings()?.database.cluster;
+    if let Some(database) = cluster.database(name).await?
+        && !database.is_hibernation_asked()
+    {
+        cluster.wait_database_healthy(name, limit, &ctx.events).await?;
+    }
+    let workloads = cluster.workloads().await?;
+    let names: Vec<(WorkloadKind, &str)> =
+        workloads.iter().map(|workload| (workload.kind, workload.name.as_str())).collect();
+    if !names.is_empty() {
+        cluster.wait_settled(&names, limit, &ctx.events).await?;
+    }
+    Ok(())
+}
+
+async fn outcome_of(
+    ctx: &Ctx,
+    prepared: &Prepared,
+    cluster: &Cluster,
+    id: &DeploymentId,
+    ended: &Result<Revision>,
+    seconds: f64,
+) -> Result<Outcome> {
+    let (status, error) = match ended {
+        Ok(_) => (Status::Deployed, None),
+        Err(error) if error.exit() == Exit::Interrupted => (Status::Interrupted, None),
+        // The release has the values; what they started is not up in time.
+        Err(error) => (Status::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
+    };
+    // Of what failed, only a revision that was not there before is its own.
+    // The number of one that was removed is given again.
+    let removed = u32::from(prepared.plan.stuck.is_some());
+    let is_own = |revision: &u32| prepared.plan.revision.is_none_or(|before| *revision + removed > before);
+    let helm_revision = match ended {
+        Ok(revision) => Some(revision.revision),
+        Err(_) => {
+            let newest = ctx.helm().await?.newest(&prepared.plan.release).await.ok().flatten();
+            newest.map(|newest| newest.revision).filter(is_own)
+        }
+    };
+    // What runs is worth knowing, not worth failing for.
+    let images = cluster.running_images().await.unwrap_or_default();
+    let mut images: Vec<Image> =
+        images.into_iter().map(|running| Image { reference: running.image, digest: running.digest }).collect();
+    images.sort_by(|a, b| (&a.reference, &a.digest).cmp(&(&b.reference, &b.digest)));
+    images.dedup();
+    Ok(Outcome { format: FORMAT, id: id.clone(), at: Timestamp::now(), status, helm_revision, images, seconds, error })
+}

@@ -1,0 +1,79 @@
+//! `dr server`: the application off and back on, with the replica counts that it had.
+//!
+//! The counts are written onto the Deployments before anything is scaled, so that any later `dr`, or a person who reads
+//! the annotation, can put them back.
+
+mod facts;
+mod plan;
+mod steps;
+
+pub use facts::Writer;
+pub(super) use facts::writers_of;
+pub use plan::{Part, ServerPlan, ServerStatus};
+
+use super::Ctx;
+use super::helper::Hold;
+use crate::error::Result;
+use crate::journal::new_run_id;
+
+/// What stopping the application would do.
+///
+/// # Errors
+/// When the cluster cannot be reached or there is no install.
+pub async fn plan_stop(ctx: &Ctx) -> Result<ServerPlan> {
+    Ok(plan::stop(&facts::gather(ctx).await?))
+}
+
+/// What starting the application would do.
+///
+/// # Errors
+/// When the cluster cannot be reached, there is no install, or it is not known how many replicas there were.
+pub async fn plan_start(ctx: &Ctx) -> Result<ServerPlan> {
+    plan::start(&facts::gather(ctx).await?)
+}
+
+/// Stops the application: writes the replica counts onto the Deployments, scales them to 0, and waits until their pods
+/// have ended. The database and the secret vault go on. Safe to repeat, and after a kill at any point.
+///
+/// # Errors
+/// When another run holds the install, the pods do not end in the time that the settings allow, or the cluster fails.
+pub async fn stop(ctx: &Ctx) -> Result<ServerStatus> {
+    let run = new_run_id("stop", jiff::Timestamp::now());
+    let stopped = under_lease(ctx, &run, steps::stop(ctx, &run)).await;
+    stopped.map_err(|error| error.hint("`dr server start` puts the application back as it was."))?;
+    status(ctx).await
+}
+
+/// Starts the application with the counts that were written onto it, and waits until it is ready.
+///
+/// # Errors
+/// When another run holds the install, the pods do not come up in the time that the settings allow, or the cluster
+/// fails.
+pub async fn start(ctx: &Ctx) -> Result<ServerStatus> {
+    let run = new_run_id("start", jiff::Timestamp::now());
+    under_lease(ctx, &run, steps::start(ctx)).await?;
+    status(ctx).await
+}
+
+/// Says how the application stands.
+///
+/// # Errors
+/// When the cluster cannot be reached or there is no install.
+pub async fn status(ctx: &Ctx) -> Result<ServerStatus> {
+    Ok(plan::status(&facts::gather(ctx).await?))
+}
+
+/// Does `work` while no other run may work on the install; ends early when the user asks for it.
+async fn under_lease(ctx: &Ctx, run: &str, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let (cluster, release) = (ctx.cluster().await?, &ctx.install().release);
+    let mut lease = Hold::default();
+    lease.take(ctx, cluster, release, run).await?;
+    let ended = tokio::select! {
+        biased;
+        ended = work => ended,
+        () = ctx.cancel.cancelled() => Err(super::interrupted()),
+    };
+    let released = lease.release(ctx, cluster, release, run).await;
+    ended?;
+    released
+}
