@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
-use super::history::OpenedValues;
 use super::keyring::Keyring;
 use crate::bundle::Trust;
 use crate::cluster::Cluster;
@@ -21,6 +21,9 @@ use crate::settings::{Install, Settings, required};
 use crate::store::{self, Store};
 use crate::values::Secrets;
 use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault};
+
+/// Values that were opened, kept for whoever needs them next.
+pub(super) type OpenedValues = Arc<Zeroizing<Vec<u8>>>;
 
 /// How many deployments, counted from the newest, other programs may still quote: what is live, what was tried last,
 /// and what was live before.

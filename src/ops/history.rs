@@ -1,7 +1,5 @@
 //! What the vault and helm know of a release: its deployments, its revisions, which of them is live, and its values.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -157,9 +155,6 @@ pub(super) fn scrubber_of<'t>(
     }
     Ok(scrubber)
 }
-
-/// Values that were opened, kept for whoever needs them next.
-pub(super) type OpenedValues = Arc<Zeroizing<Vec<u8>>>;
 
 #[cfg(test)]
 pub(super) mod tests {
