@@ -240,10 +240,10 @@ fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
         install.context = global.context.clone().or_else(|| install.context.clone());
     };
     let settings = Settings::read(&settings_path, home.as_deref());
-    let runs = under_home("XDG_STATE_HOME", ".local/state").join("runs");
+    let state = under_home("XDG_STATE_HOME", ".local/state");
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut ctx = Ctx::new(settings_path, settings, flags, runs, home, format!("{user}@{host}"));
+    let mut ctx = Ctx::new(settings_path, settings, flags, state, home, format!("{user}@{host}"));
     ctx.events = ui.events();
     let asker = passphrase::asker(ui.clone(), global.passphrase_file, ctx.cancel.clone());
     Ok(ctx.with_keyring(Keyring::new(secrets, asker)))

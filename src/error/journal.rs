@@ -1,7 +1,8 @@
 //! Errors of the journal, for people.
 
-use super::{CommandError, Exit};
-use crate::journal::JournalError;
+use super::{CommandError, Exit, OpenRun};
+use crate::journal::fault::InjectedFault;
+use crate::journal::{Interrupted, JournalError, RunFailure, StepError, UndoFailure};
 
 impl From<JournalError> for CommandError {
     fn from(error: JournalError) -> Self {
@@ -9,18 +10,60 @@ impl From<JournalError> for CommandError {
         match error {
             JournalError::Io { source, .. } => CommandError::new(Exit::Failure, text)
                 .because(source)
-                .hint("A run whose journal cannot be written is stopped: free or mend that disk."),
+                .hint("A run whose journal cannot be written is stopped: free or repair that disk."),
             JournalError::Damaged { .. } => CommandError::new(Exit::Damaged, text)
                 .hint("No run can be resumed from it. `dr server status` shows how the application stands."),
             JournalError::Illegal { source, .. } => CommandError::new(Exit::Damaged, text).because(source),
             JournalError::Newer { .. } => {
                 CommandError::new(Exit::Format, text).hint("Use the version of dr that began this run.")
             }
+            JournalError::Output { source, .. } => CommandError::new(Exit::Resume, text).because(source),
             JournalError::NotFound(_) | JournalError::Ambiguous { .. } => {
                 CommandError::new(Exit::NotFound, text).hint("`dr run list` shows all runs.")
             }
             JournalError::Held(_) => CommandError::new(Exit::Locked, text)
                 .hint("Let it end, or stop that process with Ctrl-C; `dr run list` shows who began it."),
         }
+    }
+}
+
+impl From<Interrupted> for CommandError {
+    fn from(error: Interrupted) -> Self {
+        CommandError::new(Exit::Interrupted, error.to_string())
+    }
+}
+
+impl From<InjectedFault> for CommandError {
+    fn from(error: InjectedFault) -> Self {
+        CommandError::new(Exit::Failure, error.to_string())
+    }
+}
+
+impl StepError for CommandError {
+    fn headline(&self) -> &str {
+        self.message()
+    }
+}
+
+impl From<RunFailure<CommandError>> for CommandError {
+    fn from(failure: RunFailure<CommandError>) -> Self {
+        match failure {
+            RunFailure::PutBack(error) => error,
+            RunFailure::Open { run, error, step, undo } => {
+                let error = error.behind_it(OpenRun { run, step });
+                match undo {
+                    None => error,
+                    Some(undo) => {
+                        error.hint(format!("Putting things back failed too ({undo}); the next `dr` tries again."))
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl From<UndoFailure<CommandError>> for CommandError {
+    fn from(UndoFailure { run, step, title, error }: UndoFailure<CommandError>) -> Self {
+        error.context(format!("undo `{title}`")).behind_it(OpenRun { run, step })
     }
 }

@@ -4,14 +4,17 @@
 //! `DR_FAULT` holds `<point>=<act>`, where the act is `fail` (an error), or `kill` (the process dies at once, as by
 //! SIGKILL: nothing is flushed, dropped or undone).
 
-use crate::error::Result;
+/// The failure that a test asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("fault asked for at {0}")]
+pub struct InjectedFault(String);
 
 /// Passes the point `name`, unless a test has asked for a fault there.
 ///
 /// # Errors
 /// The fault that a test asked for.
 #[cfg(not(feature = "fault-points"))]
-pub fn point(_name: &str) -> Result<()> {
+pub fn point(_name: &str) -> Result<(), InjectedFault> {
     Ok(())
 }
 
@@ -20,18 +23,14 @@ pub fn point(_name: &str) -> Result<()> {
 /// # Errors
 /// The fault that a test asked for.
 #[cfg(feature = "fault-points")]
-pub fn point(name: &str) -> Result<()> {
-    use crate::error::{CommandError, Exit};
-
+pub fn point(name: &str) -> Result<(), InjectedFault> {
     let Ok(asked) = std::env::var("DR_FAULT") else { return Ok(()) };
     match asked.split_once('=') {
-        Some((point, "fail")) if point == name => {
-            Err(CommandError::new(Exit::Failure, format!("fault asked for at {name}")))
-        }
+        Some((point, "fail")) if point == name => Err(InjectedFault(name.to_owned())),
         Some((point, "kill")) if point == name => {
             let me = rustix::process::getpid();
             rustix::process::kill_process(me, rustix::process::Signal::KILL)
-                .map_err(|error| CommandError::new(Exit::Failure, "die").because(error))?;
+                .map_err(|error| InjectedFault(format!("{name}, which could not kill: {error}")))?;
             // The signal is delivered before the call returns to user space; this is never reached.
             std::thread::park();
             Ok(())

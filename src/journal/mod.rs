@@ -1,24 +1,36 @@
 //! Runs: what a long verb intends, did and undid, on disk before and after each step.
 //!
-//! This is not a log for reading pleasure: it is what the next `dr` rebuilds the state from after a crash. One folder
-//! a run (`<state>/runs/<id>/`), so that one damaged run harms no other. In it `journal.jsonl`, append-only JSON
-//! Lines, each line on disk before the act that it announces and after the act that it reports; and `lock`, held by
-//! the process that executes the run, so that a run without a holder is known to be dead.
+//! This is not a log for reading: it is what the next `dr` rebuilds the state from after a crash. A run is a list of
+//! lines, append-only, each durable before the act that it announces and after the act that it reports. A process that
+//! executes a run holds it, so that an unfinished run without a holder is known to be dead. Where runs are kept is a
+//! [`RunStore`]'s; on a host that is a folder a run (`<state>/runs/<id>/`).
 //!
-//! Format changelog: 1.0 the first.
+//! The journal knows no verb. A verb brings its steps, what they work with and what they fail with.
+//!
+//! Format changelog: 1.0 the first · 1.1 `steps_sha256` in the first record, outcome `aborted`.
 
+mod error;
 pub mod fault;
-pub mod file;
-pub mod record;
-pub mod runner;
+mod folder;
+mod record;
+mod run;
+mod runner;
+mod step;
+mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub use file::{Journal, JournalError, Listed, Run, list, open_run};
-pub use record::{Begun, Outcome, Record, StepState};
-pub use runner::{Done, Outputs, Policy, Step, execute, put_back, step};
+pub use error::{Interrupted, JournalError, StepError};
+pub use folder::FolderRuns;
+pub use record::{Begun, Outcome, Record, Replay, StepState};
+pub use run::{Journal, ListedRun, Run, find, list};
+pub use runner::{Policy, RunContext, RunFailure, UndoFailure, execute, put_back};
+pub use step::{Done, Outputs, Step, StepName, digest, step};
+pub use store::{RunLog, RunStore};
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the journal's form. A higher major is refused; a higher minor is read, but not continued.
+/// The version of the journal's format. A higher major is refused; a higher minor is read, but not continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {
     /// Changed when an older program would misread.
@@ -28,7 +40,7 @@ pub struct Format {
 }
 
 /// What this program writes.
-pub const FORMAT: Format = Format { major: 1, minor: 0 };
+pub const FORMAT: Format = Format { major: 1, minor: 1 };
 
 /// Makes the id of a new run: `<verb>-<UTC date and time>-<6 hex>`, so that ids sort by time within a verb.
 pub fn new_run_id(verb: &str, now: jiff::Timestamp) -> String {

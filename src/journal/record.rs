@@ -87,7 +87,7 @@ pub struct Begun {
     pub format: Format,
     /// The run's id, also the folder's name.
     pub run: String,
-    /// `create` or `restore`.
+    /// The verb, as the table of verbs of runs names it.
     pub verb: String,
     /// The namespace of the install.
     pub namespace: String,
@@ -95,11 +95,14 @@ pub struct Begun {
     pub release: String,
     /// The cluster's identity: the UID of its `kube-system` namespace.
     pub cluster_uid: String,
-    /// The verb's own arguments: all that is needed to go on after a crash. Holds no secret.
+    /// The verb's own arguments: all that is needed to continue after a crash. Holds no secret.
     pub plan: Value,
+    /// Digest of the names of the run's steps, in order: a program with other steps cannot continue it. Since 1.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps_sha256: Option<String>,
     /// The settings file in force.
     pub settings: String,
-    /// The program's version. A resume by another version is refused.
+    /// The program's version, for people.
     pub dr_version: String,
     /// Who, as `user@host`.
     pub who: String,
@@ -115,8 +118,8 @@ pub enum Outcome {
     Done,
     /// It failed or was stopped, and all that it had changed was put back.
     PutBack,
-    /// Given up by a person, as it stood.
-    Abandoned,
+    /// A person gave it up; what could be put back was. Since 1.1.
+    Aborted,
 }
 
 impl Outcome {
@@ -125,7 +128,7 @@ impl Outcome {
         match self {
             Self::Done => "done",
             Self::PutBack => "put back",
-            Self::Abandoned => "abandoned",
+            Self::Aborted => "aborted",
         }
     }
 }
@@ -185,7 +188,7 @@ pub fn next(state: StepState, event: StepEvent) -> Option<StepState> {
 
 /// Why a sequence of records is no journal.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Illegal {
+pub enum IllegalRecord {
     /// The first record is not `begun`, or a later one is.
     #[error("record {0} is out of place: a journal begins with `begun`, once")]
     Begin(usize),
@@ -233,12 +236,8 @@ impl Replay {
     }
 
     /// Starts from the first record.
-    ///
-    /// # Errors
-    /// `Illegal::Begin` when it is not `begun`.
-    pub fn begin(record: Record) -> Result<Self, Illegal> {
-        let Record::Begun(begun) = record else { return Err(Illegal::Begin(1)) };
-        Ok(Self {
+    pub fn begin(begun: Begun) -> Self {
+        Self {
             last: begun.at,
             begun,
             states: BTreeMap::new(),
@@ -246,7 +245,7 @@ impl Replay {
             failure: None,
             outcome: None,
             records: 1,
-        })
+        }
     }
 
     /// The state of a step.
@@ -262,14 +261,14 @@ impl Replay {
     /// Adds a record.
     ///
     /// # Errors
-    /// [`Illegal`] when it cannot follow; the replay is then unchanged.
-    pub fn apply(&mut self, record: &Record) -> Result<(), Illegal> {
+    /// [`IllegalRecord`] when it cannot follow; the replay is then unchanged.
+    pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
         let number = self.records + 1;
         if self.outcome.is_some() {
-            return Err(Illegal::AfterEnd(number));
+            return Err(IllegalRecord::AfterEnd(number));
         }
         match record {
-            Record::Begun(_) => return Err(Illegal::Begin(number)),
+            Record::Begun(_) => return Err(IllegalRecord::Begin(number)),
             Record::Resumed { at, .. } => self.last = *at,
             Record::Started { step, at } => self.advance(number, step, StepEvent::Start, *at)?,
             Record::Succeeded { step, output, at, .. } => {
@@ -298,10 +297,10 @@ impl Replay {
         Ok(())
     }
 
-    fn advance(&mut self, number: usize, step: &str, event: StepEvent, at: Timestamp) -> Result<(), Illegal> {
+    fn advance(&mut self, number: usize, step: &str, event: StepEvent, at: Timestamp) -> Result<(), IllegalRecord> {
         let state = self.state(step);
         let Some(after) = next(state, event) else {
-            return Err(Illegal::Step { number, step: step.to_owned(), state, event });
+            return Err(IllegalRecord::Step { number, step: step.to_owned(), state, event });
         };
         self.states.insert(step.to_owned(), after);
         self.last = at;
@@ -342,11 +341,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_the_end_and_nothing_precedes_the_beginning() {
+    fn nothing_follows_the_end_and_nothing_begins_twice() {
         let at = Timestamp::UNIX_EPOCH;
-        assert_eq!(Replay::begin(Record::Started { step: "a".into(), at }), Err(Illegal::Begin(1)));
-        let mut replay = Replay::begin(Record::Begun(super::super::file::tests::begun("r"))).unwrap();
+        let begun = crate::journal::testing::begun("r");
+        let mut replay = Replay::begin(begun.clone());
+        assert_eq!(replay.apply(&Record::Begun(begun)), Err(IllegalRecord::Begin(2)));
         replay.apply(&Record::Ended { outcome: Outcome::Done, at }).unwrap();
-        assert_eq!(replay.apply(&Record::Started { step: "a".into(), at }), Err(Illegal::AfterEnd(3)));
+        assert_eq!(replay.apply(&Record::Started { step: "a".into(), at }), Err(IllegalRecord::AfterEnd(3)));
     }
 }

@@ -1,116 +1,29 @@
-//! Executes steps under a journal: announce, act, report; on failure undo or stop to be resumed.
+//! Executes steps under a journal: announce, act, report; on failure undo, or stop to be resumed.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use futures::future::BoxFuture;
 use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use super::file::Journal;
-use super::record::{Outcome, Record, StepState};
-use super::{fault, record};
-use crate::error::{CommandError, Exit, OpenRun, Result};
+use super::error::{Interrupted, StepError};
+use super::fault;
+use super::record::{self, Outcome, Record, StepState};
+use super::run::Journal;
+use super::step::{Outputs, Step};
 use crate::event::{Event, Events};
-use crate::ops::{Ctx, interrupted};
+use crate::redact::Secrets;
 
-/// What a step gives back: its output for later steps and for a resume, and a line for people.
-#[derive(Debug)]
-pub struct Done {
-    output: Value,
-    summary: String,
-}
-
-impl Done {
-    /// With nothing for later steps.
-    pub fn said(summary: impl Into<String>) -> Self {
-        Self { output: Value::Null, summary: summary.into() }
-    }
-
-    /// With an output. It goes into the journal in clear, so it must hold no secret.
-    ///
-    /// # Errors
-    /// When it cannot be written as JSON.
-    pub fn with(output: &impl Serialize, summary: impl Into<String>) -> Result<Self> {
-        let output = serde_json::to_value(output)
-            .map_err(|e| CommandError::new(Exit::Failure, "write a step's output").because(e))?;
-        Ok(Self { output, summary: summary.into() })
-    }
-}
-
-/// The outputs of the steps that succeeded, by name.
-#[derive(Debug, Default, Clone)]
-pub struct Outputs(BTreeMap<String, Value>);
-
-impl Outputs {
-    /// The output of `step`.
-    ///
-    /// # Errors
-    /// When the step left none, or of another shape: a fault in the list of steps, or a journal by another version.
-    pub fn get<T: DeserializeOwned>(&self, step: &str) -> Result<T> {
-        let value = self.0.get(step).cloned().unwrap_or_default();
-        serde_json::from_value(value).map_err(|e| {
-            CommandError::new(Exit::Resume, format!("the output of step {step} is not as expected")).because(e)
-        })
-    }
-
-    /// The output of `step`, if it left one: for undoing, when the step may have died before.
-    pub fn maybe<T: DeserializeOwned>(&self, step: &str) -> Option<T> {
-        self.0.get(step).and_then(|value| serde_json::from_value(value.clone()).ok())
-    }
-}
-
-type Act<W> = Box<dyn for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<Done>> + Send + Sync>;
-type Undo<W> = Box<dyn for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<()>> + Send + Sync>;
-
-/// One unit of doing, resuming and undoing. Acting and undoing may each be called again after a crash in the middle,
-/// so both must come to the same end however often they run.
-pub struct Step<W> {
-    name: &'static str,
-    title: String,
-    act: Act<W>,
-    undo: Option<Undo<W>>,
-    minds_cancel: bool,
-}
-
-/// A step that cannot or need not be undone.
-pub fn step<W>(
-    name: &'static str,
-    title: impl Into<String>,
-    act: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<Done>> + Send + Sync + 'static,
-) -> Step<W> {
-    Step { name, title: title.into(), act: Box::new(act), undo: None, minds_cancel: false }
-}
-
-impl<W> Step<W> {
-    /// Gives the step its undoing. It is called also when the step failed or died half way.
-    pub fn undo(
-        mut self,
-        undo: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
-    ) -> Self {
-        self.undo = Some(Box::new(undo));
-        self
-    }
-
-    /// The step watches [`Ctx::cancel`] itself and ends soon after it: it is not dropped in its middle. For steps that
-    /// drive another program, which must be told to stop and be waited for.
-    #[must_use]
-    pub fn minds_cancel(mut self) -> Self {
-        self.minds_cancel = true;
-        self
-    }
-
-    /// The name in the journal.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// What it does, for people.
-    pub fn title(&self) -> &str {
-        &self.title
-    }
+/// What the runner needs of the program around it.
+#[derive(Debug, Clone)]
+pub struct RunContext {
+    /// The verb, for people: `bundle create`.
+    pub label: &'static str,
+    /// Who listens.
+    pub events: Events,
+    /// Cancelled when the user asks to stop.
+    pub cancel: CancellationToken,
+    /// What no record may show.
+    pub secrets: Secrets,
 }
 
 /// What becomes of a run whose step fails.
@@ -122,120 +35,159 @@ pub enum Policy {
     Stop,
 }
 
-/// Executes the steps that have not succeeded yet, in order.
+/// A run that did not come to its end.
+#[derive(Debug)]
+pub enum RunFailure<E> {
+    /// A step failed; everything was put back, and the run is closed.
+    PutBack(E),
+    /// The run stands open.
+    Open {
+        /// Its id.
+        run: String,
+        /// Why the step failed.
+        error: E,
+        /// The step that it stopped in.
+        step: Option<String>,
+        /// Why it was not put back, where that was tried.
+        undo: Option<E>,
+    },
+}
+
+/// A step that was not undone. The run stands open, and undoing continues with this step when it is tried again.
+#[derive(Debug)]
+pub struct UndoFailure<E> {
+    /// The run's id.
+    pub run: String,
+    /// The step's name.
+    pub step: Option<String>,
+    /// What the step does, for people.
+    pub title: String,
+    /// Why.
+    pub error: E,
+}
+
+/// Executes the steps that have not succeeded yet, in order, and ends the run.
 ///
 /// # Errors
-/// The failing step's error. With [`Policy::PutBack`] all has then been undone, unless the error says that it could
-/// not be; with [`Policy::Stop`] the journal stays open.
-pub async fn execute<W>(
-    ctx: &Ctx,
+/// [`RunFailure`]: with [`Policy::PutBack`] all was undone, unless it says otherwise; with [`Policy::Stop`] the run
+/// stands open.
+pub async fn execute<W, E: StepError>(
+    context: &RunContext,
     journal: &mut Journal,
-    steps: &[Step<W>],
+    steps: &[Step<W, E>],
     work: &W,
     policy: Policy,
-) -> Result<Outputs> {
+) -> Result<Outputs, RunFailure<E>> {
+    let error = match forward(context, journal, steps, work).await {
+        Ok(outputs) => return Ok(outputs),
+        Err(error) => error,
+    };
+    let undo = match policy {
+        Policy::PutBack => match put_back(context, journal, steps, work, Outcome::PutBack).await {
+            Ok(()) => return Err(RunFailure::PutBack(error)),
+            Err(failure) => Some(failure.error),
+        },
+        Policy::Stop => None,
+    };
     let replay = journal.replay();
-    let events = ctx.events.of_run(&replay.begun.run);
+    Err(RunFailure::Open { run: replay.begun.run.clone(), error, step: replay.stopped_in().map(str::to_owned), undo })
+}
+
+async fn forward<W, E: StepError>(
+    context: &RunContext,
+    journal: &mut Journal,
+    steps: &[Step<W, E>],
+    work: &W,
+) -> Result<Outputs, E> {
+    let replay = journal.replay();
+    let events = context.events.of_run(&replay.begun.run);
     events.emit(Event::RunStarted {
-        verb: format!("bundle {}", replay.begun.verb),
+        verb: context.label.to_owned(),
         steps: steps.iter().map(|step| step.title.clone()).collect(),
         resumed: !replay.states.is_empty(),
     });
-    let mut outputs = Outputs(replay.outputs.clone());
+    let mut outputs = Outputs::new(replay.outputs.clone());
     for (index, step) in steps.iter().enumerate() {
+        let (name, title, number, of) = (step.name.to_owned(), step.title.clone(), index + 1, steps.len());
         if journal.replay().state(step.name) == StepState::Succeeded {
-            events.emit(Event::StepSkipped {
-                step: step.name.into(),
-                title: step.title.clone(),
-                number: index + 1,
-                of: steps.len(),
-            });
+            events.emit(Event::StepSkipped { step: name, title, number, of });
             continue;
         }
-        events.emit(Event::StepStarted {
-            step: step.name.into(),
-            title: step.title.clone(),
-            number: index + 1,
-            of: steps.len(),
-        });
+        events.emit(Event::StepStarted { step: name.clone(), title, number, of });
         let begun = Instant::now();
-        if let Err(error) = one(ctx, &events, journal, step, work, &mut outputs).await {
-            let text = error.message().to_owned();
-            events.emit(Event::StepFailed { step: step.name.into(), error: text, milliseconds: since(begun) });
-            if policy == Policy::PutBack {
-                return Err(match put_back(ctx, journal, steps, work).await {
-                    Ok(()) => error,
-                    Err(undoing) => {
-                        let said = format!("Putting things back failed too ({undoing}); the next `dr` tries again.");
-                        error.behind_it(open_run(journal)).hint(said)
-                    }
-                });
+        match act(context, journal, step, work, &mut outputs).await {
+            Ok(summary) => {
+                events.emit(Event::StepDone { step: name, summary, milliseconds: since(begun) });
             }
-            return Err(error.behind_it(open_run(journal)));
+            Err(error) => {
+                let text = error.headline().to_owned();
+                events.emit(Event::StepFailed { step: name, error: text, milliseconds: since(begun) });
+                return Err(error);
+            }
         }
     }
     journal.append(Record::Ended { outcome: Outcome::Done, at: Timestamp::now() })?;
     Ok(outputs)
 }
 
-async fn one<W>(
-    ctx: &Ctx,
-    events: &Events,
+/// Announces, acts and reports. Returns what was seen.
+async fn act<W, E: StepError>(
+    context: &RunContext,
     journal: &mut Journal,
-    step: &Step<W>,
+    step: &Step<W, E>,
     work: &W,
     outputs: &mut Outputs,
-) -> Result<()> {
-    let begun = Instant::now();
+) -> Result<String, E> {
     journal.append(Record::Started { step: step.name.into(), at: Timestamp::now() })?;
     let acted = async {
-        ctx.check_cancelled()?;
+        if context.cancel.is_cancelled() {
+            return Err(Interrupted.into());
+        }
         fault::point(&format!("{}:before", step.name))?;
-        let done = tokio::select! {
-            done = (step.act)(work, outputs) => done?,
-            () = ctx.cancel.cancelled(), if !step.minds_cancel => return Err(interrupted()),
+        let acted = tokio::select! {
+            acted = (step.act)(work, outputs) => acted?,
+            () = context.cancel.cancelled(), if !step.handles_cancel => return Err(Interrupted.into()),
         };
         fault::point(&format!("{}:after", step.name))?;
-        Ok(done)
+        Ok::<_, E>(acted)
     };
-    let done = match acted.await {
-        Ok(done) => done,
+    let acted = match acted.await {
+        Ok(acted) => acted,
         Err(error) => {
-            journal.append(Record::Failed {
-                step: step.name.into(),
-                error: ctx.secrets().scrub(&error.to_string()).into_owned(),
-                at: Timestamp::now(),
-            })?;
+            let text = context.secrets.scrub(&error.to_string()).into_owned();
+            journal.append(Record::Failed { step: step.name.into(), error: text, at: Timestamp::now() })?;
             return Err(error);
         }
     };
     journal.append(Record::Succeeded {
         step: step.name.into(),
-        output: done.output.clone(),
-        summary: ctx.secrets().scrub(&done.summary).into_owned(),
+        output: acted.output.clone(),
+        summary: context.secrets.scrub(&acted.summary).into_owned(),
         at: Timestamp::now(),
     })?;
-    outputs.0.insert(step.name.into(), done.output);
-    events.emit(Event::StepDone { step: step.name.into(), summary: done.summary, milliseconds: since(begun) });
-    Ok(())
-}
-
-fn open_run(journal: &Journal) -> OpenRun {
-    let replay = journal.replay();
-    OpenRun { run: replay.begun.run.clone(), step: replay.stopped_in().map(str::to_owned) }
+    outputs.insert(step.name, acted.output);
+    Ok(acted.summary)
 }
 
 fn since(begun: Instant) -> u64 {
     begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// Undoes every step that began, newest first, and ends the run. Not stopped by Ctrl-C: it is what Ctrl-C asks for.
+/// Undoes every step that began, newest first, and ends the run with `outcome`. Not stopped by Ctrl-C: it is what
+/// Ctrl-C asks for.
 ///
 /// # Errors
-/// The first undoing that failed; the journal then stays open, and the next call goes on from there.
-pub async fn put_back<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], work: &W) -> Result<()> {
-    let outputs = Outputs(journal.replay().outputs.clone());
-    let events = ctx.events.of_run(&journal.replay().begun.run);
+/// The first undoing that failed; the run then stands open, and the next call continues there.
+pub async fn put_back<W, E: StepError>(
+    context: &RunContext,
+    journal: &mut Journal,
+    steps: &[Step<W, E>],
+    work: &W,
+    outcome: Outcome,
+) -> Result<(), UndoFailure<E>> {
+    let outputs = Outputs::new(journal.replay().outputs.clone());
+    let run = journal.replay().begun.run.clone();
+    let events = context.events.of_run(&run);
     for (index, step) in steps.iter().enumerate().rev() {
         let state = journal.replay().state(step.name);
         if matches!(state, StepState::Pending | StepState::Undone) {
@@ -244,42 +196,58 @@ pub async fn put_back<W>(ctx: &Ctx, journal: &mut Journal, steps: &[Step<W>], wo
         debug_assert!(record::next(state, record::StepEvent::Undo).is_some());
         let Some(undo) = &step.undo else { continue };
         let begun = Instant::now();
-        events.emit(Event::Undoing {
-            step: step.name.into(),
-            title: step.title.clone(),
-            number: index + 1,
-            of: steps.len(),
-        });
-        journal.append(Record::UndoStarted { step: step.name.into(), at: Timestamp::now() })?;
+        let (name, title, number, of) = (step.name.to_owned(), step.title.clone(), index + 1, steps.len());
+        events.emit(Event::Undoing { step: name.clone(), title, number, of });
         let undone = async {
+            journal.append(Record::UndoStarted { step: step.name.into(), at: Timestamp::now() })?;
             fault::point(&format!("{}:undo", step.name))?;
-            undo(work, &outputs).await
+            undo(work, &outputs).await?;
+            journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?;
+            Ok::<_, E>(())
         };
-        match undone.await {
-            Ok(()) => {
-                journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?;
-                events.emit(Event::StepUndone { step: step.name.into(), milliseconds: since(begun) });
-            }
-            Err(error) => {
-                let said = format!("not put back: {}", error.message());
-                events.emit(Event::StepFailed { step: step.name.into(), error: said, milliseconds: since(begun) });
-                let text = ctx.secrets().scrub(&error.to_string()).into_owned();
-                let failed = Record::UndoFailed { step: step.name.into(), error: text, at: Timestamp::now() };
-                journal.append(failed)?;
-                return Err(error.context(format!("undo `{}`", step.title)).behind_it(open_run(journal)));
-            }
+        if let Err(error) = undone.await {
+            let said = format!("not put back: {}", error.headline());
+            events.emit(Event::StepFailed { step: name.clone(), error: said, milliseconds: since(begun) });
+            let text = context.secrets.scrub(&error.to_string()).into_owned();
+            // Where the journal itself fails, its own error is the cause already.
+            drop(journal.append(Record::UndoFailed { step: name.clone(), error: text, at: Timestamp::now() }));
+            return Err(UndoFailure { run, step: Some(name), title: step.title.clone(), error });
         }
+        events.emit(Event::StepUndone { step: name, milliseconds: since(begun) });
     }
-    journal.append(Record::Ended { outcome: Outcome::PutBack, at: Timestamp::now() })?;
-    Ok(())
+    let ended = journal.append(Record::Ended { outcome, at: Timestamp::now() });
+    ended.map_err(|error| UndoFailure { run, step: None, title: "close the run".into(), error: error.into() })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::JournalError;
+    use super::super::fault::InjectedFault;
     use super::*;
-    use crate::journal::file::{open_run, tests::begun};
-    use std::path::Path;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{Done, Run, StepName, find, step};
     use std::sync::Mutex;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Broken {
+        #[error("{0}")]
+        Step(String),
+        #[error(transparent)]
+        Interrupted(#[from] Interrupted),
+        #[error(transparent)]
+        Journal(#[from] JournalError),
+        #[error(transparent)]
+        Fault(#[from] InjectedFault),
+    }
+
+    impl StepError for Broken {
+        fn headline(&self) -> &str {
+            match self {
+                Self::Step(text) => text,
+                _ => "not by a step",
+            }
+        }
+    }
 
     /// A world of switches: step `n` turns switch `n` on, its undoing turns it off.
     #[derive(Default)]
@@ -288,87 +256,120 @@ mod tests {
         fail_at: Option<&'static str>,
         fail_undo_at: Mutex<Option<&'static str>>,
         acts: Mutex<Vec<String>>,
+        /// The step in which the user asks to stop; it would go on for ever.
+        stopped_in: Option<(&'static str, CancellationToken)>,
     }
 
     const NAMES: [&str; 4] = ["one", "two", "three", "four"];
 
-    fn steps() -> Vec<Step<World>> {
-        NAMES
-            .into_iter()
-            .map(|name| {
-                step(name, format!("turn {name} on"), move |world: &World, _| {
-                    Box::pin(async move {
-                        world.acts.lock().unwrap().push(name.into());
-                        let mut on = world.on.lock().unwrap();
-                        if !on.contains(&name) {
-                            on.push(name);
-                        }
-                        if world.fail_at == Some(name) {
-                            return Err(CommandError::new(Exit::Failure, format!("{name} broke")));
-                        }
-                        Done::with(&name, "on")
-                    })
-                })
-                .undo(move |world: &World, _| {
-                    Box::pin(async move {
-                        if world.fail_undo_at.lock().unwrap().take_if(|at| *at == name).is_some() {
-                            return Err(CommandError::new(Exit::Failure, format!("{name} sticks")));
-                        }
-                        world.on.lock().unwrap().retain(|other| *other != name);
-                        Ok(())
-                    })
-                })
-            })
-            .collect()
+    async fn turn_on(world: &World, name: &'static str) -> Result<Done<&'static str>, Broken> {
+        world.acts.lock().unwrap().push(name.into());
+        if !world.on.lock().unwrap().contains(&name) {
+            world.on.lock().unwrap().push(name);
+        }
+        if world.fail_at == Some(name) {
+            return Err(Broken::Step(format!("{name} broke")));
+        }
+        if let Some((at, cancel)) = &world.stopped_in
+            && *at == name
+        {
+            cancel.cancel();
+            // The one that watches tells its program to stop, and waits for that.
+            if name == "three" {
+                tokio::task::yield_now().await;
+                world.acts.lock().unwrap().push("three was told to stop".into());
+                return Err(Interrupted.into());
+            }
+            std::future::pending::<()>().await;
+        }
+        Ok(Done::with(name, "on"))
     }
 
-    fn ctx(runs: &Path) -> Ctx {
-        Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, runs.into(), None, "op@host".into())
+    async fn turn_off(world: &World, name: &'static str) -> Result<(), Broken> {
+        if world.fail_undo_at.lock().unwrap().take_if(|at| *at == name).is_some() {
+            return Err(Broken::Step(format!("{name} sticks")));
+        }
+        world.on.lock().unwrap().retain(|other| *other != name);
+        Ok(())
+    }
+
+    fn steps() -> Vec<Step<World, Broken>> {
+        let one = |name: &'static str| {
+            let switch =
+                step(StepName::new(name), format!("turn {name} on"), move |world, _| Box::pin(turn_on(world, name)))
+                    .undo(move |world, _| Box::pin(turn_off(world, name)));
+            if name == "three" { switch.handles_cancel() } else { switch }
+        };
+        NAMES.into_iter().map(one).collect()
+    }
+
+    fn context() -> RunContext {
+        RunContext {
+            label: "turn on",
+            events: Events::none(),
+            cancel: CancellationToken::new(),
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// Runs it as a fresh process would; the journal is let go of at the end.
+    async fn run(runs: &MemoryRuns, world: &World, policy: Policy) -> Result<Outputs, RunFailure<Broken>> {
+        let mut context = context();
+        if let Some((_, cancel)) = &world.stopped_in {
+            context.cancel = cancel.clone();
+        }
+        let known = find(runs, "r").is_ok();
+        let mut journal =
+            if known { Journal::open(runs, "r").unwrap() } else { Journal::begin(runs, begun("r")).unwrap() };
+        execute(&context, &mut journal, &steps(), world, policy).await
+    }
+
+    fn on(world: &World) -> Vec<&'static str> {
+        world.on.lock().unwrap().clone()
+    }
+
+    fn told(runs: &MemoryRuns) -> Run {
+        find(runs, "r").unwrap().1
     }
 
     #[tokio::test]
     async fn a_failure_at_any_step_puts_everything_back() {
         for fail_at in NAMES {
-            let runs = tempfile::tempdir().unwrap();
-            let mut journal = Journal::begin(runs.path(), begun("r")).unwrap();
+            let runs = MemoryRuns::default();
             let world = World { fail_at: Some(fail_at), ..World::default() };
-            let error = execute(&ctx(runs.path()), &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
-            assert_eq!(error.message(), format!("{fail_at} broke"));
-            assert!(world.on.lock().unwrap().is_empty(), "failed at {fail_at}");
-            drop(journal);
-            assert_eq!(open_run(runs.path(), "r").unwrap().1.replay.outcome, Some(Outcome::PutBack));
+            let failure = run(&runs, &world, Policy::PutBack).await.unwrap_err();
+            let RunFailure::PutBack(error) = failure else { panic!("{failure:?}") };
+            assert_eq!(error.headline(), format!("{fail_at} broke"));
+            assert!(on(&world).is_empty(), "failed at {fail_at}");
+            assert_eq!(told(&runs).replay.outcome, Some(Outcome::PutBack));
         }
     }
 
     #[tokio::test]
     async fn a_stopped_run_resumes_at_the_step_that_failed() {
         for fail_at in NAMES {
-            let runs = tempfile::tempdir().unwrap();
-            let mut journal = Journal::begin(runs.path(), begun("r")).unwrap();
+            let runs = MemoryRuns::default();
             let world = World { fail_at: Some(fail_at), ..World::default() };
-            execute(&ctx(runs.path()), &mut journal, &steps(), &world, Policy::Stop).await.unwrap_err();
-            drop(journal);
-            let mut journal = Journal::resume(runs.path(), "r").unwrap();
+            let failure = run(&runs, &world, Policy::Stop).await.unwrap_err();
+            let RunFailure::Open { step, undo: None, .. } = failure else { panic!("{failure:?}") };
+            assert_eq!(step.as_deref(), Some(fail_at));
             let again = World::default();
-            let outputs = execute(&ctx(runs.path()), &mut journal, &steps(), &again, Policy::Stop).await.unwrap();
+            let outputs = run(&runs, &again, Policy::Stop).await.unwrap();
             assert_eq!(again.acts.lock().unwrap().first().map(String::as_str), Some(fail_at));
-            assert_eq!(outputs.get::<String>("one").unwrap(), "one");
+            assert_eq!(outputs.get(StepName::<String>::new("one")).unwrap(), "one");
+            assert!(outputs.get(StepName::<u32>::new("one")).is_err());
         }
     }
 
     #[tokio::test]
-    async fn a_crash_after_any_record_leaves_a_journal_that_goes_on() {
-        let runs = tempfile::tempdir().unwrap();
-        let mut journal = Journal::begin(runs.path(), begun("r")).unwrap();
-        execute(&ctx(runs.path()), &mut journal, &steps(), &World::default(), Policy::Stop).await.unwrap();
-        drop(journal);
-        let path = runs.path().join("r/journal.jsonl");
-        let lines: Vec<String> = std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    async fn a_crash_after_any_record_leaves_a_journal_that_continues() {
+        let runs = MemoryRuns::default();
+        run(&runs, &World::default(), Policy::Stop).await.unwrap();
+        let lines: Vec<String> = runs.text("r").lines().map(str::to_owned).collect();
         for kept in 1..lines.len() {
-            std::fs::write(&path, lines[..kept].join("\n") + "\n").unwrap();
-            let mut journal = Journal::resume(runs.path(), "r").unwrap();
+            runs.set("r", &(lines[..kept].join("\n") + "\n"));
             let world = World::default();
-            execute(&ctx(runs.path()), &mut journal, &steps(), &world, Policy::Stop).await.unwrap();
+            run(&runs, &world, Policy::Stop).await.unwrap();
             let expected: Vec<String> = NAMES[(kept - 1) / 2..].iter().map(|s| s.to_string()).collect();
             assert_eq!(*world.acts.lock().unwrap(), expected, "cut after record {kept}");
         }
@@ -377,28 +378,48 @@ mod tests {
     #[tokio::test]
     async fn an_undoing_that_fails_is_tried_again_and_only_it() {
         for sticks in NAMES {
-            let runs = tempfile::tempdir().unwrap();
-            let mut journal = Journal::begin(runs.path(), begun("r")).unwrap();
+            let runs = MemoryRuns::default();
             let world = World { fail_at: Some("four"), fail_undo_at: Mutex::new(Some(sticks)), ..World::default() };
-            let error = execute(&ctx(runs.path()), &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
-            assert!(error.hints().iter().any(|hint| hint.contains("sticks")), "{error:?}");
-            assert!(world.on.lock().unwrap().contains(&sticks));
-            drop(journal);
-            let mut journal = Journal::resume(runs.path(), "r").unwrap();
-            put_back(&ctx(runs.path()), &mut journal, &steps(), &world).await.unwrap();
-            assert!(world.on.lock().unwrap().is_empty());
+            let failure = run(&runs, &world, Policy::PutBack).await.unwrap_err();
+            let RunFailure::Open { undo: Some(undo), .. } = failure else { panic!("{failure:?}") };
+            assert_eq!(undo.headline(), format!("{sticks} sticks"));
+            assert!(on(&world).contains(&sticks));
+            assert!(told(&runs).replay.undoing());
+            let mut journal = Journal::open(&runs, "r").unwrap();
+            put_back(&context(), &mut journal, &steps(), &world, Outcome::Aborted).await.unwrap();
+            assert!(on(&world).is_empty());
+            assert_eq!(journal.replay().outcome, Some(Outcome::Aborted));
         }
     }
 
     #[tokio::test]
-    async fn a_cancelled_run_is_put_back_and_says_interrupted() {
-        let runs = tempfile::tempdir().unwrap();
-        let ctx = ctx(runs.path());
-        ctx.cancel.cancel();
-        let mut journal = Journal::begin(runs.path(), begun("r")).unwrap();
+    async fn a_run_cancelled_in_the_middle_of_a_step_is_put_back_and_says_interrupted() {
+        for (at, acts) in [
+            ("two", &["one", "two"][..]),
+            // It watches for itself: it is not dropped, and has told its program to stop before anything is undone.
+            ("three", &["one", "two", "three", "three was told to stop"]),
+        ] {
+            let runs = MemoryRuns::default();
+            let world = World { stopped_in: Some((at, CancellationToken::new())), ..World::default() };
+            let failure = run(&runs, &world, Policy::PutBack).await.unwrap_err();
+            assert!(matches!(failure, RunFailure::PutBack(Broken::Interrupted(_))), "{failure:?}");
+            assert_eq!(*world.acts.lock().unwrap(), acts);
+            assert!(on(&world).is_empty());
+            let told = told(&runs);
+            assert_eq!(told.replay.outcome, Some(Outcome::PutBack));
+            assert_eq!(told.replay.failure, Some((at.to_owned(), "interrupted".to_owned())));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_once_the_user_has_asked_to_stop() {
+        let runs = MemoryRuns::default();
+        let context = context();
+        context.cancel.cancel();
         let world = World::default();
-        let error = execute(&ctx, &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
-        assert_eq!(error.exit(), Exit::Interrupted);
-        assert!(world.on.lock().unwrap().is_empty());
+        let mut journal = Journal::begin(&runs, begun("r")).unwrap();
+        let failure = execute(&context, &mut journal, &steps(), &world, Policy::Stop).await.unwrap_err();
+        assert!(matches!(failure, RunFailure::Open { error: Broken::Interrupted(_), .. }), "{failure:?}");
+        assert!(world.acts.lock().unwrap().is_empty());
     }
 }

@@ -16,7 +16,7 @@ use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::helm::Helm;
-use crate::journal::{self, Begun};
+use crate::journal::{self, Begun, FolderRuns, RunContext, RunStore, Step};
 use crate::settings::{Install, Settings, required};
 use crate::store::{self, Store};
 use crate::values::Secrets;
@@ -35,8 +35,10 @@ const QUOTED: usize = 3;
 pub struct Ctx {
     /// The settings file's path, whether or not it exists.
     pub settings_path: PathBuf,
-    /// Where runs are journalled: one folder a run.
-    pub runs: PathBuf,
+    /// The folder of what this host keeps between commands.
+    pub state: PathBuf,
+    /// Where runs are kept.
+    pub runs: Arc<dyn RunStore>,
     /// The user's home folder, if there is one.
     pub home: Option<PathBuf>,
     /// Who asks, as records name it: `user@host`.
@@ -73,12 +75,12 @@ impl std::fmt::Debug for Ctx {
 
 impl Ctx {
     /// Puts a context together. `flags` lays what the command line says over the install, whether the settings file
-    /// could be read or not.
+    /// could be read or not. What the host keeps between commands goes below the folder `state`.
     pub fn new(
         settings_path: PathBuf,
         settings: Result<Settings>,
         flags: impl FnOnce(&mut Install),
-        runs: PathBuf,
+        state: PathBuf,
         home: Option<PathBuf>,
         who: String,
     ) -> Self {
@@ -91,7 +93,8 @@ impl Ctx {
             settings_path,
             settings: Arc::new(settings),
             unread,
-            runs,
+            runs: Arc::new(FolderRuns::new(state.join("runs"))),
+            state,
             home,
             who,
             events: Events::none(),
@@ -346,12 +349,13 @@ impl Ctx {
     ///
     /// # Errors
     /// The plan cannot be written.
-    pub fn begun(
+    pub fn begun<W>(
         &self,
         verb: &str,
         (namespace, release): (&str, &str),
         cluster_uid: String,
         plan: &impl serde::Serialize,
+        steps: &[Step<W, CommandError>],
     ) -> Result<Begun> {
         let at = jiff::Timestamp::now();
         Ok(Begun {
@@ -363,11 +367,18 @@ impl Ctx {
             cluster_uid,
             plan: serde_json::to_value(plan)
                 .map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
+            steps_sha256: Some(journal::digest(steps)),
             settings: self.settings_path.display().to_string(),
             dr_version: env!("CARGO_PKG_VERSION").to_owned(),
             who: self.who.clone(),
             at,
         })
+    }
+
+    /// What a run needs of this context.
+    pub fn run_context(&self, label: &'static str) -> RunContext {
+        let (events, cancel, secrets) = (self.events.clone(), self.cancel.clone(), self.secrets().clone());
+        RunContext { label, events, cancel, secrets }
     }
 
     /// An error if the user has asked to stop.

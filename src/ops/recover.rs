@@ -12,7 +12,7 @@ use crate::journal;
 /// # Errors
 /// Something could not be put back: the verb must not go on.
 pub async fn dead_creates(ctx: &Ctx) -> Result<()> {
-    let dead: Vec<String> = journal::list(&ctx.runs)?
+    let dead: Vec<String> = journal::list(&*ctx.runs)?
         .into_iter()
         .filter_map(|(id, run)| {
             run.ok().filter(|run| run.is_open() && run.replay.begun.verb == create::VERB).map(|_| id)
@@ -35,7 +35,7 @@ pub async fn dead_creates(ctx: &Ctx) -> Result<()> {
 /// # Errors
 /// [`Exit::Resume`] when it was begun on another cluster; else what could not be put back.
 pub async fn put_back(ctx: &Ctx, id: &str) -> Result<()> {
-    let (_, run) = journal::open_run(&ctx.runs, id)?;
+    let (_, run) = journal::find(&*ctx.runs, id)?;
     let begun = run.replay.begun;
     let cluster = ctx.cluster().await?;
     if cluster.identity().await? != begun.cluster_uid {

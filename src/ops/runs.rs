@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::restore::{self, Restored};
 use super::{Ctx, create, recover};
 use crate::error::{CommandError, Exit, OpenRun, Result};
-use crate::journal::{self, Begun, Listed, Record, Run};
+use crate::journal::{self, Begun, ListedRun, Record, Run};
 
 /// A run in a line.
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ pub struct RunList {
 /// # Errors
 /// When the runs' folder cannot be read.
 pub fn list(ctx: &Ctx) -> Result<RunList> {
-    let mut runs: Vec<RunLine> = journal::list(&ctx.runs)?
+    let mut runs: Vec<RunLine> = journal::list(&*ctx.runs)?
         .into_iter()
         .map(|(id, run)| match run {
             Ok(run) => RunLine {
@@ -92,7 +92,7 @@ pub struct Line {
 /// # Errors
 /// When there is no such run or it cannot be read.
 pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
-    let (id, run) = journal::open_run(&ctx.runs, id)?;
+    let (id, run) = journal::find(&*ctx.runs, id)?;
     let begun = &run.replay.begun;
     Ok(RunShown {
         state: state(&run).into(),
@@ -128,7 +128,7 @@ pub struct PutBack {
 /// There is none, it is being executed, or it cannot be resumed; or the step that failed.
 pub async fn resume(ctx: &Ctx, id: Option<&str>) -> Result<Resumed> {
     let (id, run) = match id {
-        Some(id) => journal::open_run(&ctx.runs, id)?,
+        Some(id) => journal::find(&*ctx.runs, id)?,
         None => newest_open(ctx)?,
     };
     if let Some(outcome) = run.replay.outcome {
@@ -158,14 +158,14 @@ pub fn open_behind(ctx: &Ctx, error: CommandError, is_of: impl Fn(&Begun) -> boo
     if matches!(error.exit(), Exit::Usage | Exit::Unconfirmed | Exit::Settings) {
         return error;
     }
-    match newest_open_of(&journal::list(&ctx.runs).unwrap_or_default(), is_of) {
+    match newest_open_of(&journal::list(&*ctx.runs).unwrap_or_default(), is_of) {
         Some(run) => error.behind_it(run),
         None => error,
     }
 }
 
-fn newest_open_of(runs: &[Listed], is_of: impl Fn(&Begun) -> bool) -> Option<OpenRun> {
-    let open = |(id, run): &Listed| {
+fn newest_open_of(runs: &[ListedRun], is_of: impl Fn(&Begun) -> bool) -> Option<OpenRun> {
+    let open = |(id, run): &ListedRun| {
         let run = run.as_ref().ok().filter(|run| run.is_open() && is_of(&run.replay.begun))?;
         Some(OpenRun { run: id.clone(), step: run.replay.stopped_in().map(str::to_owned) })
     };
@@ -174,7 +174,7 @@ fn newest_open_of(runs: &[Listed], is_of: impl Fn(&Begun) -> bool) -> Option<Ope
 
 fn newest_open(ctx: &Ctx) -> Result<(String, Run)> {
     let open =
-        journal::list(&ctx.runs)?.into_iter().rev().find_map(|(id, run)| Some((id, run.ok().filter(Run::is_open)?)));
+        journal::list(&*ctx.runs)?.into_iter().rev().find_map(|(id, run)| Some((id, run.ok().filter(Run::is_open)?)));
     open.ok_or_else(|| CommandError::new(Exit::NotFound, "there is no open run").hint("`dr run list` shows all runs."))
 }
 
@@ -215,19 +215,22 @@ fn line(record: &Record) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Journal, Outcome};
+    use crate::journal::{Journal, Outcome, Step};
+    use std::path::PathBuf;
 
     fn run(ctx: &Ctx, id: &str, namespace: &str, records: &[Record]) {
-        let begun = ctx.begun("restore", (namespace, "opschain"), "uid".into(), &"the plan").unwrap();
-        let mut journal = Journal::begin(&ctx.runs, Begun { run: id.into(), ..begun }).unwrap();
+        let begun =
+            ctx.begun("restore", (namespace, "opschain"), "uid".into(), &"the plan", &[] as &[Step<(), _>]).unwrap();
+        let mut journal = Journal::begin(&*ctx.runs, Begun { run: id.into(), ..begun }).unwrap();
         records.iter().for_each(|record| journal.append(record.clone()).unwrap());
     }
 
     #[test]
     fn the_newest_open_run_of_the_install_stands_behind_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let runs = folder.path().into();
-        let mut ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, runs, None, "op@host".into());
+        let ctx =
+            |state: PathBuf| Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, state, None, "op@host".into());
+        let (ctx, other) = (ctx(folder.path().into()), ctx(folder.path().join("other")));
         let at = Timestamp::now();
         let started = |step: &str| Record::Started { step: step.into(), at };
         run(&ctx, "restore-1", "here", &[started("stage")]);
@@ -247,7 +250,6 @@ mod tests {
         assert_eq!(of(&ctx, Exit::Unconfirmed, "here").open_run(), None);
         // What refused to resume a run does so again.
         assert_eq!(of(&ctx, Exit::Resume, "here").ways_on(), [("abort", "dr run abort restore-1".to_owned())]);
-        ctx.runs = folder.path().join("none");
-        assert_eq!(of(&ctx, Exit::NotEmpty, "here").open_run(), None);
+        assert_eq!(of(&other, Exit::NotEmpty, "here").open_run(), None);
     }
 }

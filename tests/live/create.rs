@@ -13,7 +13,7 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
     host.deploy(VERSION);
     let before = host.replicas();
     let mut points: Vec<String> = steps().iter().map(|step| format!("{step}:after")).collect();
-    points.extend(["chunk".to_owned(), "stop:before".to_owned(), "resume:before".to_owned()]);
+    points.extend(["chunk".to_owned(), "stop-writers:before".to_owned(), "resume-writers:before".to_owned()]);
     for point in points {
         let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "create"]);
         assert_eq!(killed.code, 137, "killed at {point}: {killed}");

@@ -177,7 +177,7 @@ fn server(site: &mut Site) {
 /// Made, and failed half way; looked at; everything burnt, and brought back after a failure half way.
 fn bundles(site: &mut Site) {
     let before = site.host.ledger();
-    site.fails_at("stop", &["bundle", "create"]);
+    site.fails_at("stop-writers", &["bundle", "create"]);
     site.dr(0, &["--output", "json", "bundle", "create"]);
     for verb in ["list", "show"] {
         site.both(0, &["bundle", verb]);

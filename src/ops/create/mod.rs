@@ -21,12 +21,12 @@ use super::helper::Hold;
 use super::look::{self, Live};
 use super::pump::Pump;
 use crate::agent::protocol::BackupDone;
-use crate::bundle::{BundleId, OutOfScope, VerifiedBundle, Writer};
+use crate::bundle::{OutOfScope, VerifiedBundle, Writer};
 use crate::cluster::Cluster;
 use crate::cluster::transport::Agent;
 use crate::crypt::{Recipients, Signer};
 use crate::error::{CommandError, Exit, Result};
-use crate::journal::{self, Journal, Outputs, Policy, Step};
+use crate::journal::{self, Journal, Outcome, Outputs, Policy, Step};
 use crate::postgres::Lsn;
 use crate::settings::{Install, Quiesce, Settings};
 use crate::store::{self, Store};
@@ -34,6 +34,7 @@ use crate::text::bytes;
 
 /// The verb's word in journals.
 pub const VERB: &str = "create";
+const LABEL: &str = "bundle create";
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
@@ -176,7 +177,8 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
     let settings = ctx.settings()?.clone();
     let cluster = ctx.cluster().await?.clone();
     let install = (settings.install.namespace.as_str(), settings.install.release.as_str());
-    let begun = ctx.begun(VERB, install, cluster.identity().await?, &plan)?;
+    let steps = steps::steps(plan.quiesce);
+    let begun = ctx.begun(VERB, install, cluster.identity().await?, &plan, &steps)?;
     let keys = Keys { recipients: ctx.recipients()?, signer: ctx.signer()? };
     let work = Work {
         store: ctx.store()?,
@@ -188,8 +190,8 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
         run: begun.run.clone(),
         cluster,
     };
-    let mut journal = Journal::begin(&ctx.runs, begun)?;
-    let outputs = journal::execute(ctx, &mut journal, &steps::steps(work.plan.quiesce), &work, Policy::PutBack).await?;
+    let mut journal = Journal::begin(&*ctx.runs, begun)?;
+    let outputs = journal::execute(&ctx.run_context(LABEL), &mut journal, &steps, &work, Policy::PutBack).await?;
     created(&work, &outputs, begun_at.elapsed())
 }
 
@@ -198,7 +200,7 @@ pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
 /// # Errors
 /// Something could not be put back; the run stays open and the next `dr` tries again.
 pub async fn put_back(ctx: &Ctx, cluster: &Cluster, id: &str) -> Result<()> {
-    let mut journal = Journal::resume(&ctx.runs, id)?;
+    let mut journal = Journal::open(&*ctx.runs, id)?;
     let begun = journal.replay().begun.clone();
     let plan: Plan = serde_json::from_value(begun.plan)
         .map_err(|e| CommandError::new(Exit::Resume, format!("the plan of run {id} is not understood")).because(e))?;
@@ -216,20 +218,22 @@ pub async fn put_back(ctx: &Ctx, cluster: &Cluster, id: &str) -> Result<()> {
         plan,
     };
     journal.append(journal::Record::Resumed { at: Timestamp::now(), who: ctx.who.clone() })?;
-    journal::put_back(ctx, &mut journal, &steps::steps(work.plan.quiesce), &work).await
+    let steps = steps::steps(work.plan.quiesce);
+    journal::put_back(&ctx.run_context(LABEL), &mut journal, &steps, &work, Outcome::PutBack).await?;
+    Ok(())
 }
 
 fn created(work: &Work, outputs: &Outputs, took: Duration) -> Result<Created> {
-    let id: BundleId = outputs.get("name")?;
-    let done: BackupDone = outputs.get("wal")?;
-    let stopped = match (outputs.maybe::<Timestamp>("stop"), outputs.maybe::<Timestamp>("resume")) {
+    let id = outputs.get(steps::NAME_BUNDLE)?;
+    let done = outputs.get(steps::COPY_WAL)?;
+    let stopped = match (outputs.maybe(steps::STOP_WRITERS), outputs.maybe(steps::RESUME_WRITERS)) {
         (Some(from), Some(to)) => u64::try_from(to.duration_since(from).as_millis()).ok(),
         _ => None,
     };
     Ok(Created {
         bundle: id.to_string(),
         address: work.store.address(id.as_str()),
-        bytes: outputs.get("publish")?,
+        bytes: outputs.get(steps::PUBLISH)?,
         opschain_version: work.plan.live.opschain_version.clone(),
         raw_bytes: done.base_totals.raw_bytes + done.wal_totals.raw_bytes,
         system_identifier: done.base.system_identifier.to_string(),

@@ -257,7 +257,7 @@ fn room(sheet: &mut Sheet, path: &Path, holds: String, free: Option<u64>) {
 }
 
 pub(super) fn runs(ctx: &Ctx, sheet: &mut Sheet) {
-    let runs = match journal::list(&ctx.runs) {
+    let runs = match journal::list(&*ctx.runs) {
         Ok(runs) => runs,
         Err(error) => return sheet.failed("runs", error),
     };

@@ -119,7 +119,7 @@ impl Work {
             release: self.plan.release.clone(),
             context: self.settings.install.context.clone(),
         };
-        let revision: u32 = outputs.get("start")?;
+        let revision: u32 = outputs.get(super::steps::START)?;
         // A killed process may have written it already.
         let known = vault.deployments(&install)?;
         let same = |known: &&crate::vault::Deployment| known.record.why.as_deref() == Some(self.why().as_str());
@@ -177,6 +177,6 @@ impl Work {
 }
 
 /// What a Helm step says when it is done.
-pub(super) fn deployed(revision: &Revision) -> Result<Done> {
-    Done::with(&revision.revision, format!("revision {} of {}", revision.revision, revision.chart))
+pub(super) fn deployed(revision: &Revision) -> Done<u32> {
+    Done::with(revision.revision, format!("revision {} of {}", revision.revision, revision.chart))
 }

@@ -8,7 +8,7 @@
 mod deploy;
 mod layers;
 mod plan;
-mod stage;
+mod send;
 mod steps;
 
 use std::path::PathBuf;
@@ -34,6 +34,7 @@ use crate::settings::{Install, Settings};
 
 /// The verb's word in journals.
 pub const VERB: &str = "restore";
+const LABEL: &str = "bundle restore";
 
 /// What will be done, and all that was seen before. Holds no secret: it stands in the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -161,9 +162,9 @@ pub fn step_names() -> Vec<&'static str> {
 pub async fn restore(ctx: &Ctx, plan: Plan) -> Result<Restored> {
     let ctx = &target_of(ctx, &plan);
     let cluster = ctx.cluster().await?;
-    let begun = ctx.begun(VERB, (&plan.namespace, &plan.release), cluster.identity().await?, &plan)?;
+    let begun = ctx.begun(VERB, (&plan.namespace, &plan.release), cluster.identity().await?, &plan, &steps::steps())?;
     let work = work(ctx, plan, begun.run.clone()).await?;
-    let mut journal = Journal::begin(&ctx.runs, begun)?;
+    let mut journal = Journal::begin(&*ctx.runs, begun)?;
     go(&work, &mut journal).await
 }
 
@@ -173,12 +174,12 @@ pub async fn restore(ctx: &Ctx, plan: Plan) -> Result<Restored> {
 /// [`Exit::Resume`] with the reason when cluster, namespace, bundle or program are not the same; else the step that
 /// failed.
 pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
-    let mut journal = Journal::resume(&ctx.runs, id)?;
+    let mut journal = Journal::open(&*ctx.runs, id)?;
     let begun = journal.replay().begun.clone();
     let refused = |reason: String| CommandError::new(Exit::Resume, format!("run {id} cannot be resumed: {reason}"));
-    if begun.dr_version != env!("CARGO_PKG_VERSION") {
-        let reason = format!("dr {} began it, and this is dr {}", begun.dr_version, env!("CARGO_PKG_VERSION"));
-        return Err(refused(reason).hint("Resume it with the version that began it."));
+    if begun.steps_sha256 != Some(journal::digest(&steps::steps())) {
+        return Err(refused(format!("dr {} began it, whose steps are others than this one's", begun.dr_version))
+            .hint("Resume it with the version that began it."));
     }
     let plan: Plan = serde_json::from_value(begun.plan.clone())
         .map_err(|e| refused("its plan is not understood".into()).because(e))?;
@@ -188,8 +189,8 @@ pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
         return Err(refused(format!("context {} is another cluster than the one it was begun on", cluster.context()))
             .hint("Name the kubeconfig context of that cluster with --context."));
     }
-    if let Some(uid) = journal.replay().outputs.get("namespace").and_then(|v| v.as_str())
-        && cluster.namespace_uid().await?.as_deref() != Some(uid)
+    if let Some(uid) = journal.outputs().maybe(steps::CREATE_NAMESPACE)
+        && cluster.namespace_uid().await? != Some(uid)
     {
         return Err(refused(format!("namespace {} is not the one that it made: it was deleted since", plan.namespace))
             .hint("Begin again: `dr bundle restore`."));
@@ -203,13 +204,13 @@ pub async fn resume(ctx: &Ctx, id: &str) -> Result<Restored> {
 }
 
 async fn go(work: &Work, journal: &mut Journal) -> Result<Restored> {
-    let outputs = journal::execute(&work.ctx, journal, &steps::steps(), work, Policy::Stop).await?;
+    let outputs = journal::execute(&work.ctx.run_context(LABEL), journal, &steps::steps(), work, Policy::Stop).await?;
     restored(work, &outputs, journal)
 }
 
 fn restored(work: &Work, outputs: &Outputs, journal: &Journal) -> Result<Restored> {
-    let identity: steps::Identity = outputs.get("identity")?;
-    let staged: crate::agent::protocol::StageReport = outputs.get("stage")?;
+    let identity = outputs.get(steps::PROVE_IDENTITY)?;
+    let staged = outputs.get(steps::STAGE)?;
     let replay = journal.replay();
     Ok(Restored {
         bundle: work.plan.bundle.clone(),
@@ -218,7 +219,7 @@ fn restored(work: &Work, outputs: &Outputs, journal: &Journal) -> Result<Restore
         system_identifier: identity.system_identifier,
         lsn: identity.lsn,
         files: staged.files,
-        deployment: outputs.get("record")?,
+        deployment: outputs.get(steps::RECORD)?,
         milliseconds: replay.last.duration_since(replay.begun.at).as_millis().try_into().unwrap_or(0),
         scope: work.plan.scope.clone(),
     })

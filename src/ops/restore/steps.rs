@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::deploy::deployed;
-use super::{Work, stage};
-use crate::agent::protocol::{SwapReport, SwapRequest};
+use super::{Work, send};
+use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::cluster::WorkloadKind;
 use crate::cluster::lease::lease_name;
 use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
-use crate::journal::{Done, Outputs, Step, step};
+use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{POD_LIMIT, pod_name};
 use crate::ops::look;
 use crate::ops::release::secrets_from_bytes;
@@ -27,33 +26,57 @@ const IN_PRODUCTION: &str = "in production";
 /// How long the application may take to serve: it decrypts and migrates when it starts.
 const SERVING_LIMIT: Duration = Duration::from_secs(1800);
 
-pub(super) fn steps() -> Vec<Step<Work>> {
-    vec![
-        step("namespace", "make the namespace", |w, o| boxed(namespace(w, o))),
-        step("lock", "keep other runs off the install", |w, o| boxed(lock(w, o))),
-        step("secrets", "put back Secrets and ConfigMaps that the chart keeps", |w, o| boxed(secrets(w, o))),
-        step("asleep", "helm: install stopped, database asleep", |w, o| boxed(asleep(w, o))).minds_cancel(),
-        step("hibernated", "let the operator make the volume and put the database to sleep", |w, o| {
-            boxed(hibernated(w, o))
-        }),
-        step("vault-off", "hold the secret vault, which needs the database", |w, o| boxed(vault_off(w, o))),
-        step("pod", "start the recovery pod on the volume", |w, o| boxed(recovery_pod(w, o))),
-        step("stage", "bring the database beside the empty one, checking every file", |w, o| boxed(staged(w, o))),
-        step("swap", "swap it in, pg_control last", |w, o| boxed(swap(w, o))),
-        step("prove-files", "ask pg_controldata whose files they are", |w, o| boxed(prove_files(w, o))),
-        step("release-volume", "remove the recovery pod", |w, o| boxed(release_volume(w, o))),
-        step("awake", "helm: still stopped, database awake", |w, o| boxed(awake(w, o))).minds_cancel(),
-        step("healthy", "let the database replay its WAL and serve", |w, o| boxed(healthy(w, o))),
-        step("identity", "ask the running database who it is", |w, o| boxed(identity(w, o))),
-        step("start", "helm: everything on", |w, o| boxed(start(w, o))).minds_cancel(),
-        step("serving", "see vault, LDAP, API and workers serve", |w, o| boxed(serving(w, o))),
-        step("record", "record the deployment in the config vault", |w, o| boxed(record(w, o))),
-        step("tidy", "remove what the restore left beside the database", |w, o| boxed(tidy(w, o))),
-    ]
-}
+/// Its output is the namespace's UID: a resume takes no other of the same name.
+pub(super) const CREATE_NAMESPACE: StepName<String> = StepName::new("create-namespace");
+const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
+const RESTORE_SECRETS: StepName<()> = StepName::new("restore-secrets");
+const INSTALL_HIBERNATED: StepName<u32> = StepName::new("install-hibernated");
+const WAIT_HIBERNATED: StepName<()> = StepName::new("wait-hibernated");
+const STOP_VAULT: StepName<()> = StepName::new("stop-vault");
+const START_POD: StepName<()> = StepName::new("start-pod");
+pub(super) const STAGE: StepName<StageReport> = StepName::new("stage");
+const SWAP: StepName<SwapReport> = StepName::new("swap");
+const PROVE_FILES: StepName<()> = StepName::new("prove-files");
+const RELEASE_VOLUME: StepName<()> = StepName::new("release-volume");
+const WAKE: StepName<u32> = StepName::new("wake");
+const WAIT_HEALTHY: StepName<()> = StepName::new("wait-healthy");
+pub(super) const PROVE_IDENTITY: StepName<Identity> = StepName::new("prove-identity");
+/// Its output is the Helm revision that serves.
+pub(super) const START: StepName<u32> = StepName::new("start");
+const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
+pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
+const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
-fn boxed<'a>(future: impl Future<Output = Result<Done>> + Send + 'a) -> BoxFuture<'a, Result<Done>> {
-    Box::pin(future)
+pub(super) fn steps() -> Vec<Step<Work, CommandError>> {
+    vec![
+        step(CREATE_NAMESPACE, "create the namespace", |w, o| Box::pin(create_namespace(w, o))),
+        step(TAKE_LEASE, "keep other runs off the install", |w, o| Box::pin(take_lease(w, o))),
+        step(RESTORE_SECRETS, "put back Secrets and ConfigMaps that the chart keeps", |w, o| {
+            Box::pin(restore_secrets(w, o))
+        }),
+        step(INSTALL_HIBERNATED, "helm: install stopped, database hibernated", |w, o| {
+            Box::pin(install_hibernated(w, o))
+        })
+        .handles_cancel(),
+        step(WAIT_HIBERNATED, "wait until the operator has made the volume and hibernated the database", |w, o| {
+            Box::pin(wait_hibernated(w, o))
+        }),
+        step(STOP_VAULT, "stop the secret vault, which needs the database", |w, o| Box::pin(stop_vault(w, o))),
+        step(START_POD, "start the recovery pod on the volume", |w, o| Box::pin(start_pod(w, o))),
+        step(STAGE, "bring the database beside the empty one, checking every file", |w, o| Box::pin(stage(w, o))),
+        step(SWAP, "swap it in, pg_control last", |w, o| Box::pin(swap(w, o))),
+        step(PROVE_FILES, "ask pg_controldata whose files they are", |w, o| Box::pin(prove_files(w, o))),
+        step(RELEASE_VOLUME, "remove the recovery pod", |w, o| Box::pin(release_volume(w, o))),
+        step(WAKE, "helm: still stopped, database awake", |w, o| Box::pin(wake(w, o))).handles_cancel(),
+        step(WAIT_HEALTHY, "wait until the database has replayed its WAL and serves", |w, o| {
+            Box::pin(wait_healthy(w, o))
+        }),
+        step(PROVE_IDENTITY, "ask the running database who it is", |w, o| Box::pin(prove_identity(w, o))),
+        step(START, "helm: everything on", |w, o| Box::pin(start(w, o))).handles_cancel(),
+        step(WAIT_SERVING, "wait until vault, LDAP, API and workers serve", |w, o| Box::pin(wait_serving(w, o))),
+        step(RECORD, "record the deployment in the config vault", |w, o| Box::pin(record(w, o))),
+        step(CLEAN_UP, "remove what the restore left beside the database", |w, o| Box::pin(clean_up(w, o))),
+    ]
 }
 
 /// Who the running database is.
@@ -64,20 +87,23 @@ pub(super) struct Identity {
     pub(super) lsn: Lsn,
 }
 
-async fn namespace(work: &Work, _: &Outputs) -> Result<Done> {
+async fn create_namespace(work: &Work, _: &Outputs) -> Result<Done<String>> {
     work.cluster.create_namespace(&[]).await?;
     let uid = work.cluster.namespace_uid().await?.ok_or_else(|| {
-        CommandError::new(Exit::Cluster, format!("namespace {} went away as it was made", work.plan.namespace))
+        CommandError::new(
+            Exit::Cluster,
+            format!("namespace {} was deleted while it was being created", work.plan.namespace),
+        )
     })?;
-    Done::with(&uid, work.plan.namespace.clone())
+    Ok(Done::with(uid, work.plan.namespace.clone()))
 }
 
-async fn lock(work: &Work, _: &Outputs) -> Result<Done> {
+async fn take_lease(work: &Work, _: &Outputs) -> Result<Done<()>> {
     work.hold_lease().await?;
     Ok(Done::said(format!("lease {}", lease_name(&work.plan.release))))
 }
 
-async fn secrets(work: &Work, _: &Outputs) -> Result<Done> {
+async fn restore_secrets(work: &Work, _: &Outputs) -> Result<Done<()>> {
     work.hold_lease().await?;
     let bytes = work.reader.open_member("config/secrets.yaml.age", &work.identities)?;
     let kept = secrets_from_bytes(&bytes)?;
@@ -89,17 +115,17 @@ async fn secrets(work: &Work, _: &Outputs) -> Result<Done> {
     Ok(Done::said(names.join(", ")))
 }
 
-async fn asleep(work: &Work, _: &Outputs) -> Result<Done> {
-    deployed(&work.deploy(&[("stopped", "true"), ("stopDatabase", "true")], "restore: installed asleep").await?)
+async fn install_hibernated(work: &Work, _: &Outputs) -> Result<Done<u32>> {
+    Ok(deployed(&work.deploy(&[("stopped", "true"), ("stopDatabase", "true")], "restore: installed hibernated").await?))
 }
 
-async fn hibernated(work: &Work, _: &Outputs) -> Result<Done> {
+async fn wait_hibernated(work: &Work, _: &Outputs) -> Result<Done<()>> {
     work.hold_lease().await?;
     let database = work.cluster.wait_hibernated(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(format!("volume {}", database.primary_claim())))
 }
 
-async fn vault_off(work: &Work, _: &Outputs) -> Result<Done> {
+async fn stop_vault(work: &Work, _: &Outputs) -> Result<Done<()>> {
     let name = Names::default().vault();
     let Some(vault) = work.cluster.stateful_set(&name).await? else { return Ok(Done::said("this release has none")) };
     work.cluster.scale(WorkloadKind::StatefulSet, &name, 0).await?;
@@ -107,7 +133,7 @@ async fn vault_off(work: &Work, _: &Outputs) -> Result<Done> {
     Ok(Done::said(name))
 }
 
-async fn recovery_pod(work: &Work, _: &Outputs) -> Result<Done> {
+async fn start_pod(work: &Work, _: &Outputs) -> Result<Done<()>> {
     let mut agent = work.recovery_agent().await?;
     let facts = agent.facts().await?;
     let volume =
@@ -136,15 +162,15 @@ async fn agent(work: &Work) -> Result<Agent> {
     work.recovery_agent().await
 }
 
-async fn staged(work: &Work, _: &Outputs) -> Result<Done> {
+async fn stage(work: &Work, _: &Outputs) -> Result<Done<StageReport>> {
     let mut agent = agent(work).await?;
-    let report = stage::send(work, &mut agent).await?;
+    let report = send::send(work, &mut agent).await?;
     work.hands.lock().await.agent = Some(agent);
     let summary = format!("{} files, WAL to {}", report.files, report.last_segment);
-    Done::with(&report, summary)
+    Ok(Done::with(report, summary))
 }
 
-async fn swap(work: &Work, _: &Outputs) -> Result<Done> {
+async fn swap(work: &Work, _: &Outputs) -> Result<Done<SwapReport>> {
     let claim = work.claim().await?;
     let mut agent = agent(work).await?;
     let mounters = work.cluster.mounters(&claim).await?;
@@ -155,13 +181,13 @@ async fn swap(work: &Work, _: &Outputs) -> Result<Done> {
     let report: SwapReport = agent.swap(SwapRequest { nothing_else_mounts: true }).await?;
     work.hands.lock().await.agent = Some(agent);
     let summary = match &report.kept {
-        Some(kept) => format!("the empty one is kept as {} until the end", kept.rsplit('/').next().unwrap_or(kept)),
+        Some(kept) => format!("previous data directory kept as {}", kept.rsplit('/').next().unwrap_or(kept)),
         None => "there was none before".to_owned(),
     };
-    Done::with(&report, summary)
+    Ok(Done::with(report, summary))
 }
 
-async fn prove_files(work: &Work, _: &Outputs) -> Result<Done> {
+async fn prove_files(work: &Work, _: &Outputs) -> Result<Done<()>> {
     let mut agent = agent(work).await?;
     let facts = agent.facts().await?;
     work.hands.lock().await.agent = Some(agent);
@@ -185,7 +211,7 @@ async fn prove_files(work: &Work, _: &Outputs) -> Result<Done> {
     Ok(Done::said(format!("{} ({})", control.system_identifier, control.state)))
 }
 
-async fn release_volume(work: &Work, _: &Outputs) -> Result<Done> {
+async fn release_volume(work: &Work, _: &Outputs) -> Result<Done<()>> {
     if let Some(agent) = work.hands.lock().await.agent.take() {
         // The pod is removed next in any case.
         drop(agent.finish().await);
@@ -194,11 +220,11 @@ async fn release_volume(work: &Work, _: &Outputs) -> Result<Done> {
     Ok(Done::said("nothing uses the volume"))
 }
 
-async fn awake(work: &Work, _: &Outputs) -> Result<Done> {
-    deployed(&work.deploy(&[("stopped", "true")], "restore: database awake").await?)
+async fn wake(work: &Work, _: &Outputs) -> Result<Done<u32>> {
+    Ok(deployed(&work.deploy(&[("stopped", "true")], "restore: database awake").await?))
 }
 
-async fn healthy(work: &Work, _: &Outputs) -> Result<Done> {
+async fn wait_healthy(work: &Work, _: &Outputs) -> Result<Done<()>> {
     work.hold_lease().await?;
     let database = work.cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(database.line()))
@@ -206,7 +232,7 @@ async fn healthy(work: &Work, _: &Outputs) -> Result<Done> {
 
 /// The proof that the database that serves is the bundle's: its identity, its timeline, a position past the quiesce
 /// point, and no data folder that somebody moved aside to make an empty one.
-async fn identity(work: &Work, _: &Outputs) -> Result<Done> {
+async fn prove_identity(work: &Work, _: &Outputs) -> Result<Done<Identity>> {
     let primary = work.primary().await?;
     let facts = work.cluster.database_facts(&primary).await?;
     let manifest = &work.reader.manifest().database;
@@ -239,14 +265,14 @@ async fn identity(work: &Work, _: &Outputs) -> Result<Done> {
     }
     let identity = Identity { system_identifier: facts.system_identifier, timeline: facts.timeline, lsn: facts.lsn };
     let summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
-    Done::with(&identity, summary)
+    Ok(Done::with(identity, summary))
 }
 
-async fn start(work: &Work, _: &Outputs) -> Result<Done> {
-    deployed(&work.deploy(&[], "restored").await?)
+async fn start(work: &Work, _: &Outputs) -> Result<Done<u32>> {
+    Ok(deployed(&work.deploy(&[], "restored").await?))
 }
 
-async fn serving(work: &Work, _: &Outputs) -> Result<Done> {
+async fn wait_serving(work: &Work, _: &Outputs) -> Result<Done<()>> {
     work.hold_lease().await?;
     let all = work.cluster.workloads().await?;
     let names: Vec<(WorkloadKind, &str)> = all.iter().map(|workload| (workload.kind, workload.name.as_str())).collect();
@@ -254,13 +280,13 @@ async fn serving(work: &Work, _: &Outputs) -> Result<Done> {
     Ok(Done::said(format!("{} workloads ready", names.len())))
 }
 
-async fn record(work: &Work, outputs: &Outputs) -> Result<Done> {
+async fn record(work: &Work, outputs: &Outputs) -> Result<Done<Option<String>>> {
     let id = work.record(outputs).await?;
     let summary = id.clone().unwrap_or_else(|| "this host has no config vault: `dr init` makes one".to_owned());
-    Done::with(&id, summary)
+    Ok(Done::with(id, summary))
 }
 
-async fn tidy(work: &Work, _: &Outputs) -> Result<Done> {
+async fn clean_up(work: &Work, _: &Outputs) -> Result<Done<()>> {
     let primary = work.primary().await?;
     let removed = look::remove_kept_folders(&work.cluster, &primary, &work.run).await?;
     work.cluster.sweep_pods(Some(&work.run), POD_LIMIT, &work.ctx.events).await?;

@@ -183,7 +183,7 @@ impl Editing {
         if self.desk.read()? == self.before {
             return Ok(self.draft.clone());
         }
-        let folder = ctx.runs.with_file_name("drafts");
+        let folder = ctx.state.join("drafts");
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -1,0 +1,234 @@
+//! Runs in a folder of this host: a folder a run, so that one damaged run harms no other.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::error::JournalError;
+use super::store::{RunLog, RunStore, StoredRun};
+
+const JOURNAL: &str = "journal.jsonl";
+/// Locked by the process that executes the run: the kernel lets go of it with the process, however that ends.
+const LOCK: &str = "lock";
+/// How often a lock is tried again that somebody only looks at.
+const LOOKERS: usize = 1000;
+
+/// The runs of this host.
+#[derive(Debug, Clone)]
+pub struct FolderRuns {
+    root: PathBuf,
+}
+
+impl FolderRuns {
+    /// The runs below `root`, which is made with the first of them.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn folder(&self, id: &str) -> PathBuf {
+        self.root.join(id)
+    }
+}
+
+impl RunStore for FolderRuns {
+    fn begin(&self, id: &str, first: &[u8]) -> Result<Box<dyn RunLog>, JournalError> {
+        let folder = self.folder(id);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed("create", &folder))?;
+        let lock = hold(&folder, id)?;
+        let path = folder.join(JOURNAL);
+        // Not opened to append: a line that failed half way is cut off, and the next one is written in its place.
+        let file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("create", &path))?;
+        let mut log = FolderLog { folder, path, file, whole: 0, _lock: lock };
+        log.append(first)?;
+        for folder in [&log.folder, &self.root] {
+            File::open(folder).and_then(|f| f.sync_all()).map_err(failed("sync", folder))?;
+        }
+        Ok(Box::new(log))
+    }
+
+    fn open(&self, id: &str) -> Result<Box<dyn RunLog>, JournalError> {
+        let folder = self.folder(id);
+        let lock = hold(&folder, id)?;
+        let path = folder.join(JOURNAL);
+        let whole = whole_lines(&path, id)?.len() as u64;
+        let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
+        file.set_len(whole).map_err(failed("cut", &path))?;
+        Ok(Box::new(FolderLog { folder, path, file, whole, _lock: lock }))
+    }
+
+    fn ids(&self) -> Result<Vec<String>, JournalError> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("list", &self.root)(error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed("list", &self.root))?;
+            if entry.path().join(JOURNAL).exists()
+                && let Ok(id) = entry.file_name().into_string()
+            {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn read(&self, id: &str) -> Result<StoredRun, JournalError> {
+        let folder = self.folder(id);
+        let path = folder.join(JOURNAL);
+        // Asked before the lines are read: a run that ends in between is then one that goes on, never a dead one.
+        let held = is_held(&folder)?;
+        Ok(StoredRun { lines: whole_lines(&path, id)?, place: path.display().to_string(), held })
+    }
+}
+
+#[derive(Debug)]
+struct FolderLog {
+    folder: PathBuf,
+    path: PathBuf,
+    file: File,
+    /// How many bytes are whole lines.
+    whole: u64,
+    _lock: File,
+}
+
+impl RunLog for FolderLog {
+    fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
+        // Whatever an append that failed has left goes first.
+        self.file.set_len(self.whole).map_err(failed("cut", &self.path))?;
+        self.file.seek(io::SeekFrom::Start(self.whole)).map_err(failed("write", &self.path))?;
+        self.file.write_all(line).map_err(failed("write", &self.path))?;
+        self.file.sync_data().map_err(failed("sync", &self.path))?;
+        self.whole += line.len() as u64;
+        Ok(())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.folder)
+    }
+}
+
+/// Only a line that ends is a record: a crash in the middle of an append leaves one that does not. Its act was either
+/// not begun (the line was to announce it) or is done again (the line was to report it).
+///
+/// A journal without any whole line is of a run that did nothing before it died, and counts as none.
+fn whole_lines(path: &Path, id: &str) -> Result<Vec<u8>, JournalError> {
+    let none = || JournalError::NotFound(id.to_owned());
+    let mut bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => none(),
+        _ => failed("read", path)(error),
+    })?;
+    let whole = bytes.iter().rposition(|b| *b == b'\n').ok_or_else(none)?;
+    bytes.truncate(whole + 1);
+    Ok(bytes)
+}
+
+fn hold(folder: &Path, id: &str) -> Result<File, JournalError> {
+    let path = folder.join(LOCK);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(
+        |error| match error.kind() {
+            io::ErrorKind::NotFound => JournalError::NotFound(id.to_owned()),
+            _ => failed("open", &path)(error),
+        },
+    )?;
+    for _ in 0..LOOKERS {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(failed("lock", &path)(error.into())),
+        }
+        // Somebody who only looks whether it is held is in the way for a moment.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(&file, FlockOperation::Unlock).map_err(|error| failed("unlock", &path)(error.into()))?,
+            Err(rustix::io::Errno::WOULDBLOCK) => break,
+            Err(error) => return Err(failed("lock", &path)(error.into())),
+        }
+    }
+    Err(JournalError::Held(id.to_owned()))
+}
+
+fn is_held(folder: &Path) -> Result<bool, JournalError> {
+    let path = folder.join(LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed("open", &path)(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(failed("lock", &path)(error.into())),
+    }
+}
+
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError + use<> {
+    let place = path.display().to_string();
+    move |source| JournalError::Io { act, place, source: source.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &[u8] = b"first\n";
+
+    #[test]
+    fn a_line_cut_off_by_a_crash_is_left_out_at_every_length_and_the_next_one_takes_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(root.path());
+        drop(runs.begin("r", FIRST).unwrap());
+        let path = root.path().join("r").join(JOURNAL);
+        for cut in ["s", "second", "much longer than the one that follows it"] {
+            fs::write(&path, [FIRST, cut.as_bytes()].concat()).unwrap();
+            assert_eq!(runs.read("r").unwrap().lines, FIRST);
+            let mut log = runs.open("r").unwrap();
+            log.append(b"third\n").unwrap();
+            assert_eq!(runs.read("r").unwrap().lines, b"first\nthird\n");
+        }
+    }
+
+    #[test]
+    fn what_an_append_that_failed_has_left_is_cut_off_by_the_next_one() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(root.path());
+        let mut log = runs.begin("r", FIRST).unwrap();
+        let path = root.path().join("r").join(JOURNAL);
+        // As a full disk leaves it.
+        fs::write(&path, [FIRST, b"half of a li"].concat()).unwrap();
+        log.append(b"x\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"first\nx\n");
+    }
+
+    #[test]
+    fn who_looks_at_a_run_keeps_nobody_from_taking_it() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(root.path());
+        drop(runs.begin("r", FIRST).unwrap());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    runs.read("r").unwrap();
+                }
+            });
+            let taken: Vec<bool> = (0..500).map(|_| runs.open("r").is_ok()).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(taken.into_iter().all(|taken| taken));
+        });
+    }
+
+    #[test]
+    fn a_run_that_died_before_its_first_line_was_whole_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(root.path());
+        drop(runs.begin("r", FIRST).unwrap());
+        fs::write(root.path().join("r").join(JOURNAL), "fir").unwrap();
+        assert!(matches!(runs.read("r"), Err(JournalError::NotFound(_))));
+        assert!(matches!(runs.open("r"), Err(JournalError::NotFound(_))));
+    }
+}

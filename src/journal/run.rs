@@ -1,0 +1,248 @@
+//! A run: read as its journal tells it, or held to be continued.
+
+use std::path::Path;
+
+use super::error::JournalError;
+use super::record::{Begun, IllegalRecord, Record, Replay};
+use super::step::Outputs;
+use super::store::{RunLog, RunStore, StoredRun};
+use super::{FORMAT, Format};
+
+/// A run as its journal tells it.
+#[derive(Debug)]
+pub struct Run {
+    /// The state that the records add up to.
+    pub replay: Replay,
+    /// All records, in order.
+    pub records: Vec<Record>,
+    /// Whether a living process executes it.
+    pub held: bool,
+}
+
+impl Run {
+    /// Whether it neither ended nor is being executed: its process died, or it stopped to be resumed.
+    pub fn is_open(&self) -> bool {
+        self.replay.outcome.is_none() && !self.held
+    }
+
+    fn parse(stored: &StoredRun) -> Result<Self, JournalError> {
+        let illegal = |source| JournalError::Illegal { place: stored.place.clone(), source };
+        let mut records = Vec::new();
+        for (index, line) in stored.lines.split_inclusive(|b| *b == b'\n').enumerate() {
+            if index == 0 {
+                refuse_newer(line, &stored.place)?;
+            }
+            let damaged = |_| JournalError::Damaged { place: stored.place.clone(), line: index + 1 };
+            records.push(serde_json::from_slice::<Record>(line).map_err(damaged)?);
+        }
+        let Some(Record::Begun(begun)) = records.first() else { return Err(illegal(IllegalRecord::Begin(1))) };
+        let mut replay = Replay::begin(begun.clone());
+        for record in &records[1..] {
+            replay.apply(record).map_err(illegal)?;
+        }
+        Ok(Self { replay, records, held: stored.held })
+    }
+}
+
+/// A newer major format may have other records, so its version is looked for before anything else is understood.
+fn refuse_newer(line: &[u8], place: &str) -> Result<(), JournalError> {
+    #[derive(serde::Deserialize)]
+    struct OnlyFormat {
+        format: Format,
+    }
+    match serde_json::from_slice::<OnlyFormat>(line) {
+        Ok(OnlyFormat { format }) if format.major > FORMAT.major => {
+            Err(JournalError::Newer { place: place.to_owned(), major: format.major, minor: format.minor })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A run's id, and the run if it could be read.
+pub type ListedRun = (String, Result<Run, JournalError>);
+
+/// All runs, oldest first by their first record. A run that cannot be read is given with its error.
+///
+/// # Errors
+/// The place of the runs cannot be read.
+pub fn list(runs: &dyn RunStore) -> Result<Vec<ListedRun>, JournalError> {
+    let mut found: Vec<ListedRun> = Vec::new();
+    for id in runs.ids()? {
+        match runs.read(&id).and_then(|stored| Run::parse(&stored)) {
+            Err(JournalError::NotFound(_)) => {}
+            run => found.push((id, run)),
+        }
+    }
+    found.sort_by_key(|(id, run)| (run.as_ref().ok().map(|run| run.replay.begun.at), id.clone()));
+    Ok(found)
+}
+
+/// Reads the run whose id is `id` or begins with it.
+///
+/// # Errors
+/// `NotFound`, `Ambiguous`, or why it cannot be read.
+pub fn find(runs: &dyn RunStore, id: &str) -> Result<(String, Run), JournalError> {
+    let mut fitting: Vec<_> = list(runs)?.into_iter().filter(|(name, _)| name.starts_with(id)).collect();
+    if let Some(exact) = fitting.iter().position(|(name, _)| name == id) {
+        fitting = vec![fitting.swap_remove(exact)];
+    }
+    match fitting.len() {
+        0 => Err(JournalError::NotFound(id.to_owned())),
+        1 => {
+            let (name, run) = fitting.swap_remove(0);
+            run.map(|run| (name, run))
+        }
+        _ => Err(JournalError::Ambiguous {
+            prefix: id.to_owned(),
+            runs: fitting.into_iter().map(|(name, _)| name).collect(),
+        }),
+    }
+}
+
+/// A run held by this process, to be appended to. Dropping it, or dying, gives up the hold.
+#[derive(Debug)]
+pub struct Journal {
+    log: Box<dyn RunLog>,
+    place: String,
+    replay: Replay,
+}
+
+impl Journal {
+    /// Begins a run. When this returns, its first record is durable.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn begin(runs: &dyn RunStore, begun: Begun) -> Result<Self, JournalError> {
+        let id = begun.run.clone();
+        let log = runs.begin(&id, &line(&Record::Begun(begun.clone()), &id)?)?;
+        Ok(Self { log, place: format!("the journal of run {id}"), replay: Replay::begin(begun) })
+    }
+
+    /// Takes up the run `id`, which no other process may hold.
+    ///
+    /// # Errors
+    /// [`JournalError`]; a journal of a newer minor format can be read but not continued.
+    pub fn open(runs: &dyn RunStore, id: &str) -> Result<Self, JournalError> {
+        let log = runs.open(id)?;
+        let stored = runs.read(id)?;
+        let Run { replay, .. } = Run::parse(&stored)?;
+        let Format { major, minor } = replay.begun.format;
+        if (major, minor) > (FORMAT.major, FORMAT.minor) {
+            return Err(JournalError::Newer { place: stored.place, major, minor });
+        }
+        Ok(Self { log, place: stored.place, replay })
+    }
+
+    /// What the records add up to.
+    pub fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
+    /// What the steps that succeeded have left.
+    pub fn outputs(&self) -> Outputs {
+        Outputs::new(self.replay.outputs.clone())
+    }
+
+    /// The folder of the run, for what else is kept of it, where there is one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.log.folder()
+    }
+
+    /// Appends a record. When this returns it is durable; when it fails, the run must stop.
+    ///
+    /// # Errors
+    /// `Illegal` when the record cannot follow, `Io` when it could not be made durable.
+    pub fn append(&mut self, record: Record) -> Result<(), JournalError> {
+        let mut after = self.replay.clone();
+        after.apply(&record).map_err(|source| JournalError::Illegal { place: self.place.clone(), source })?;
+        self.log.append(&line(&record, &self.place)?)?;
+        self.replay = after;
+        Ok(())
+    }
+}
+
+fn line(record: &Record, place: &str) -> Result<Vec<u8>, JournalError> {
+    let mut line = serde_json::to_vec(record).map_err(|error| JournalError::Io {
+        act: "write",
+        place: place.to_owned(),
+        source: error.into(),
+    })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{FolderRuns, Outcome, StepState};
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    fn started(step: &str) -> Record {
+        Record::Started { step: step.into(), at: Timestamp::UNIX_EPOCH }
+    }
+
+    /// Every place that keeps runs, and a folder that lives as long.
+    fn places() -> (tempfile::TempDir, Vec<Box<dyn RunStore>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(folder.path().join("state/runs"));
+        (folder, vec![Box::new(runs), Box::new(MemoryRuns::default())])
+    }
+
+    #[test]
+    fn a_run_read_back_is_the_run_written() {
+        let (_folder, places) = places();
+        for runs in &places {
+            let runs = runs.as_ref();
+            assert!(list(runs).unwrap().is_empty());
+            let mut journal = Journal::begin(runs, begun("r1")).unwrap();
+            journal.append(started("a")).unwrap();
+            let output = json!({"replicas": 3});
+            let (step, summary, at) = ("a".into(), "ok".into(), Timestamp::UNIX_EPOCH);
+            journal.append(Record::Succeeded { step, output: output.clone(), summary, at }).unwrap();
+            let (_, run) = find(runs, "r").unwrap();
+            assert!(run.held && !run.is_open());
+            assert_eq!((&run.replay, &run.replay.outputs["a"]), (journal.replay(), &output));
+            drop(journal);
+            assert!(find(runs, "r1").unwrap().1.is_open());
+            let mut journal = Journal::open(runs, "r1").unwrap();
+            journal.append(started("b")).unwrap();
+            assert_eq!(find(runs, "r1").unwrap().1.replay.state("b"), StepState::Started);
+        }
+    }
+
+    #[test]
+    fn a_held_run_is_not_taken_and_an_ended_one_not_continued() {
+        let (_folder, places) = places();
+        for runs in &places {
+            let runs = runs.as_ref();
+            let mut journal = Journal::begin(runs, begun("r1")).unwrap();
+            assert!(matches!(Journal::open(runs, "r1"), Err(JournalError::Held(_))));
+            journal.append(Record::Ended { outcome: Outcome::Done, at: Timestamp::UNIX_EPOCH }).unwrap();
+            let before = journal.replay().clone();
+            assert!(matches!(journal.append(started("a")), Err(JournalError::Illegal { .. })));
+            assert_eq!(journal.replay(), &before);
+        }
+    }
+
+    #[test]
+    fn a_damaged_line_a_newer_format_an_unknown_run_and_a_beginning_of_two_are_named() {
+        let runs = MemoryRuns::default();
+        drop(Journal::begin(&runs, begun("r1")).unwrap());
+        let good = runs.text("r1");
+        runs.set("r1", &format!("{good}rubbish\n"));
+        assert!(matches!(find(&runs, "r1"), Err(JournalError::Damaged { line: 2, .. })));
+        assert_eq!(list(&runs).unwrap().len(), 1, "it is listed with its error");
+        runs.set("r1", &good.replace("\"major\":1", "\"major\":2").replace("begun", "novel"));
+        assert!(matches!(find(&runs, "r1"), Err(JournalError::Newer { major: 2, .. })));
+        let minor = good.replace(&format!("\"minor\":{}", FORMAT.minor), "\"minor\":99");
+        runs.set("r1", &minor);
+        assert!(find(&runs, "r1").is_ok());
+        assert!(matches!(Journal::open(&runs, "r1"), Err(JournalError::Newer { minor: 99, .. })));
+        assert!(matches!(find(&runs, "zzz"), Err(JournalError::NotFound(_))));
+        drop(Journal::begin(&runs, begun("r12")).unwrap());
+        assert!(matches!(find(&runs, "r"), Err(JournalError::Ambiguous { runs, .. }) if runs == ["r1", "r12"]));
+        assert_eq!(find(&runs, "r1").unwrap().0, "r1", "the whole id is no beginning of another");
+    }
+}

@@ -1,0 +1,163 @@
+//! What a run consists of.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::error::JournalError;
+
+/// A step's name in the journal, with the type of what it leaves for later steps. Declared once, and used where the
+/// step is listed and where its output is read: a step that is renamed or leaves something else does not compile
+/// with those that read it.
+pub struct StepName<T> {
+    text: &'static str,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> StepName<T> {
+    /// Names a step.
+    pub const fn new(text: &'static str) -> Self {
+        Self { text, output: PhantomData }
+    }
+}
+
+impl<T> Clone for StepName<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for StepName<T> {}
+
+/// What a step gives back: its output for later steps and for a resume, and a line for people.
+#[derive(Debug)]
+pub struct Done<T> {
+    output: T,
+    summary: String,
+}
+
+impl Done<()> {
+    /// With nothing for later steps.
+    pub fn said(summary: impl Into<String>) -> Self {
+        Self { output: (), summary: summary.into() }
+    }
+}
+
+impl<T> Done<T> {
+    /// With an output. It goes into the journal in clear, so it must hold no secret.
+    pub fn with(output: T, summary: impl Into<String>) -> Self {
+        Self { output, summary: summary.into() }
+    }
+}
+
+/// The outputs of the steps that succeeded: the only thing that passes from a step to a later one, or to a resumed run.
+#[derive(Debug, Default, Clone)]
+pub struct Outputs(BTreeMap<String, Value>);
+
+impl Outputs {
+    pub(super) fn new(outputs: BTreeMap<String, Value>) -> Self {
+        Self(outputs)
+    }
+
+    pub(super) fn insert(&mut self, step: &str, output: Value) {
+        self.0.insert(step.to_owned(), output);
+    }
+
+    /// What `step` has left.
+    ///
+    /// # Errors
+    /// `Output` when it has not run, or a program of another version left something else.
+    pub fn get<T: DeserializeOwned>(&self, step: StepName<T>) -> Result<T, JournalError> {
+        let value = self.0.get(step.text).cloned().unwrap_or_default();
+        serde_json::from_value(value).map_err(|source| JournalError::Output { step: step.text, source })
+    }
+
+    /// What `step` has left, if anything: for steps that are not in every list, and for undoing, when the step may have
+    /// died before.
+    pub fn maybe<T: DeserializeOwned>(&self, step: StepName<T>) -> Option<T> {
+        self.0.get(step.text).and_then(|value| serde_json::from_value(value.clone()).ok())
+    }
+}
+
+/// What a step left, as the journal holds it.
+pub(super) struct Acted {
+    pub(super) output: Value,
+    pub(super) summary: String,
+}
+
+type Act<W, E> = Box<dyn for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<Acted, E>> + Send + Sync>;
+type Undo<W, E> = Box<dyn for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<(), E>> + Send + Sync>;
+
+/// One unit of doing, resuming and undoing. Acting and undoing may each be called again after a crash in the middle,
+/// so both must come to the same end however often they run.
+pub struct Step<W, E> {
+    pub(super) name: &'static str,
+    pub(super) title: String,
+    pub(super) act: Act<W, E>,
+    pub(super) undo: Option<Undo<W, E>>,
+    pub(super) handles_cancel: bool,
+}
+
+/// A step that cannot or need not be undone.
+pub fn step<W, T, E>(
+    name: StepName<T>,
+    title: impl Into<String>,
+    act: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<Done<T>, E>> + Send + Sync + 'static,
+) -> Step<W, E>
+where
+    T: Serialize + 'static,
+    E: From<JournalError> + 'static,
+{
+    let name = name.text;
+    let write = move |Done { output, summary }: Done<T>| {
+        let output = serde_json::to_value(output).map_err(|source| JournalError::Output { step: name, source })?;
+        Ok(Acted { output, summary })
+    };
+    let act: Act<W, E> = Box::new(move |work, outputs| {
+        let acting = act(work, outputs);
+        acting.map(move |done| done.and_then(write)).boxed()
+    });
+    Step { name, title: title.into(), act, undo: None, handles_cancel: false }
+}
+
+impl<W, E> Step<W, E> {
+    /// Gives the step its undoing. It is called also when the step failed or died half way.
+    #[must_use]
+    pub fn undo(
+        mut self,
+        undo: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<(), E>> + Send + Sync + 'static,
+    ) -> Self {
+        self.undo = Some(Box::new(undo));
+        self
+    }
+
+    /// The step watches [`super::RunContext::cancel`] itself and ends soon after it: it is not dropped in its middle.
+    /// For steps that drive another program, which must be told to stop and be waited for.
+    #[must_use]
+    pub fn handles_cancel(mut self) -> Self {
+        self.handles_cancel = true;
+        self
+    }
+
+    /// The name in the journal.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it does, for people.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+}
+
+/// The digest of a list of steps, by which a run tells whether a program could continue it.
+pub fn digest<W, E>(steps: &[Step<W, E>]) -> String {
+    let names: Vec<&str> = steps.iter().map(Step::name).collect();
+    hex::encode(Sha256::digest(names.join("\n")))
+}
