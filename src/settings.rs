@@ -9,7 +9,33 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CommandError, Exit, Result};
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no file.
+    #[error("there is no settings file {path}")]
+    Missing {
+        /// The file.
+        path: String,
+    },
+    /// The file cannot be read.
+    #[error("read settings file {path}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something in it is not as it should be.
+    #[error("{place}: {reason}")]
+    Invalid {
+        /// The file, with line and column where they are known.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
 
 /// All settings, defaults filled in and paths made absolute.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -70,13 +96,11 @@ pub struct Database {
     pub replication_secret: Option<String>,
     /// The Secret with the server's CA certificate; `<cluster>-ca` when absent.
     pub ca_secret: Option<String>,
-    /// The database of the application.
-    pub name: String,
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { cluster: "opschain-db".into(), replication_secret: None, ca_secret: None, name: "opschain".into() }
+        Self { cluster: "opschain-db".into(), replication_secret: None, ca_secret: None }
     }
 }
 
@@ -309,24 +333,19 @@ impl Settings {
     /// Reads the file. Relative paths in it are taken from its own folder, `~/` from `home`.
     ///
     /// # Errors
-    /// [`Exit::Settings`], naming the file, and line and column where it is not as it should be.
-    pub fn read(path: &Path, home: Option<&Path>) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let message = if missing { "there is no settings file" } else { "read settings file" };
-            let wrapped = CommandError::new(Exit::Settings, format!("{message} {}", path.display()));
-            if missing {
-                wrapped.hint("Run `dr init` to make one, or name another with --settings.")
-            } else {
-                wrapped.because(error)
-            }
+    /// See [`SettingsError`].
+    pub fn read(path: &Path, home: Option<&Path>) -> Result<Self, SettingsError> {
+        let shown = || path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => SettingsError::Missing { path: shown() },
+            _ => SettingsError::Unreadable { path: shown(), source },
         })?;
         let mut settings = Self::parse(&text, path)?;
         settings.resolve(path.parent().unwrap_or(Path::new(".")), home);
         Ok(settings)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self> {
+    fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         toml::from_str(text).map_err(|error| {
             let place = error.span().map_or(String::new(), |span| {
                 let before = &text[..span.start.min(text.len())];
@@ -334,8 +353,10 @@ impl Settings {
                 let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
                 format!(":{line}:{column}")
             });
-            CommandError::new(Exit::Settings, format!("{}{place}: {}", path.display(), error.message().trim_end()))
-                .hint("`dr init --print` shows a settings file with every key.")
+            SettingsError::Invalid {
+                place: format!("{}{place}", path.display()),
+                reason: error.message().trim_end().into(),
+            }
         })
     }
 
@@ -356,17 +377,6 @@ impl Settings {
     }
 }
 
-/// The path of a setting that must be set; `key` is its name.
-///
-/// # Errors
-/// [`Exit::Settings`], naming the key.
-pub fn required<'a>(value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
-    value.as_deref().ok_or_else(|| {
-        CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
-            .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,8 +393,7 @@ mod tests {
     fn an_unknown_key_is_refused_with_line_and_column() {
         let error =
             Settings::parse("[install]\nnamespace = \"x\"\n  relase = \"y\"\n", Path::new("/etc/dr.toml")).unwrap_err();
-        assert!(error.message().starts_with("/etc/dr.toml:3:3: unknown field `relase`"), "{}", error.message());
-        assert_eq!(error.exit(), Exit::Settings);
+        assert!(error.to_string().starts_with("/etc/dr.toml:3:3: unknown field `relase`"), "{error}");
     }
 
     #[test]
@@ -407,8 +416,8 @@ mod tests {
         };
         let drift = parse("reason = \"the autoscaler's\"\n").unwrap().drift;
         assert_eq!((drift.on_deploy, drift.ignore[0].reason.as_str()), (OnDrift::Refuse, "the autoscaler's"));
-        assert!(parse("").unwrap_err().message().contains("missing field `reason`"));
-        assert!(parse("reason = \" \"\n").unwrap_err().message().contains("the reason is empty"));
+        assert!(parse("").unwrap_err().to_string().contains("missing field `reason`"));
+        assert!(parse("reason = \" \"\n").unwrap_err().to_string().contains("the reason is empty"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod exit;
 mod helm;
 mod journal;
 mod opschain;
+mod settings;
 mod store;
 mod stream;
 mod values;

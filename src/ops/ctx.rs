@@ -17,7 +17,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::helm::Helm;
 use crate::journal::{self, Begun, FolderRuns, RunContext, RunStore, Step};
-use crate::settings::{Install, Settings, required};
+use crate::settings::{Install, Settings, SettingsError};
 use crate::store::{self, Store};
 use crate::values::Secrets;
 use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault};
@@ -49,10 +49,17 @@ pub struct Ctx {
     pub cancel: CancellationToken,
     /// The settings with the flags laid over them; the defaults where the file could not be read.
     settings: Arc<Settings>,
-    /// Why the file could not be read.
-    unread: Option<Arc<CommandError>>,
+    unread: Option<Unread>,
     keyring: Keyring,
     opened: Arc<Opened>,
+}
+
+/// Why there are no settings but the defaults.
+#[derive(Clone)]
+struct Unread {
+    /// There is no file at all.
+    missing: bool,
+    error: Arc<CommandError>,
 }
 
 /// What was opened for this install. Lost with the last clone.
@@ -78,7 +85,7 @@ impl Ctx {
     /// could be read or not. What the host keeps between commands goes below the folder `state`.
     pub fn new(
         settings_path: PathBuf,
-        settings: Result<Settings>,
+        settings: std::result::Result<Settings, SettingsError>,
         flags: impl FnOnce(&mut Install),
         state: PathBuf,
         home: Option<PathBuf>,
@@ -86,7 +93,10 @@ impl Ctx {
     ) -> Self {
         let (mut settings, unread) = match settings {
             Ok(settings) => (settings, None),
-            Err(error) => (Settings::default(), Some(Arc::new(error))),
+            Err(error) => {
+                let missing = matches!(error, SettingsError::Missing { .. });
+                (Settings::default(), Some(Unread { missing, error: Arc::new(error.into()) }))
+            }
         };
         flags(&mut settings.install);
         Self {
@@ -141,7 +151,7 @@ impl Ctx {
     /// What was wrong when the file was read; said by each verb that needs settings, so that `init` and `doctor` can
     /// work without them.
     pub fn settings(&self) -> Result<&Settings> {
-        self.unread.as_ref().map_or(Ok(&self.settings), |error| Err(error.copy()))
+        self.unread.as_ref().map_or(Ok(&self.settings), |unread| Err(unread.error.copy()))
     }
 
     /// The settings, or the defaults where there is no settings file at all: a restore needs nothing but the bundle, a
@@ -150,8 +160,7 @@ impl Ctx {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn settings_or_defaults(&self) -> Result<&Settings> {
-        // A folder that may not be read is no missing file.
-        if matches!(self.settings_path.try_exists(), Ok(false)) { Ok(&self.settings) } else { self.settings() }
+        if self.unread.as_ref().is_some_and(|unread| unread.missing) { Ok(&self.settings) } else { self.settings() }
     }
 
     /// What is not to be shown: register whatever is read in the clear.
@@ -402,4 +411,12 @@ fn kept<T>(cell: &OnceLock<T>, open: impl FnOnce() -> Result<T>) -> Result<&T> {
     }
     let opened = open()?;
     Ok(cell.get_or_init(|| opened))
+}
+
+/// The path of a setting that must be set; `key` is its name.
+fn required<'a>(value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
+    value.as_deref().ok_or_else(|| {
+        CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
+            .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
+    })
 }

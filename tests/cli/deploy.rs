@@ -230,6 +230,26 @@ fn a_guarded_key_that_changes_is_refused_until_its_path_is_given() {
 }
 
 #[test]
+fn helm_is_asked_each_thing_once() {
+    let (site, _) = Site::with_live();
+    std::fs::remove_file(site.path("asked")).unwrap_or_default();
+    site.plan(LIVE, &[]).ends(0, &[]);
+    let asked = std::fs::read_to_string(site.path("asked")).unwrap();
+    let of = |words: &[&str]| asked.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    let verbs: [&[&str]; 7] = [
+        &["version"],
+        &["history"],
+        &["get", "values"],
+        &["get", "manifest"],
+        &["show", " chart "],
+        &["show", " values "],
+        &["upgrade"],
+    ];
+    // Two charts are asked for their values: the new one, and the live one, which a guarded key was left to.
+    assert_eq!(verbs.map(of), [1, 1, 1, 1, 1, 2, 1], "{asked}");
+}
+
+#[test]
 fn on_a_terminal_the_path_of_the_key_is_typed() {
     let (site, _) = Site::with_live();
     site.write("values.yaml", &LIVE.replace("pw-Zt4mQ9xW2rV7", "other-Hb5kP8yE3uJ6"));

@@ -8,6 +8,7 @@ mod deploy;
 mod diff;
 mod drift;
 mod edits;
+mod hints;
 mod kept;
 mod lint;
 mod man;

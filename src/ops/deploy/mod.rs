@@ -23,9 +23,10 @@ pub use preview::preview;
 pub use stuck::{Process, Stuck};
 pub use values::LayerFinding;
 
+use super::Ctx;
+use super::drift::{self, BeforeDeploy};
 use super::guard::{self, Guarded};
 use super::helper::Hold;
-use super::{Ctx, drift};
 use crate::error::Result;
 use crate::helm::{self, ChartFacts};
 use crate::journal::new_run_id;
@@ -139,8 +140,7 @@ pub struct Prepared {
     scrubber: Scrubber,
     /// The revision that helm has deployed.
     deployed: Option<u32>,
-    /// Whether helm is to go over what others have set.
-    goes_over: bool,
+    drift: BeforeDeploy,
     repair: bool,
 }
 
@@ -221,7 +221,7 @@ async fn prepare(ctx: &Ctx, known: Known, subject: Subject, options: DeployOptio
     if let Some((warning, hint)) = plan::failed_install(facts.history.newest()) {
         ctx.events.warn(warning, Some(hint.into()));
     }
-    let goes_over = drift::before_deploy(ctx, &facts.history, &facts.live, &facts.scrubber, &options.allow).await?;
+    let drift = drift::before_deploy(ctx, &facts.history, &facts.live, &facts.scrubber, &options.allow).await?;
     let plan = plan::decide(ctx.install(), settings.deploy.skipped_releases, &options.allow, &subject, &facts)?;
     Ok(Prepared {
         plan,
@@ -230,7 +230,7 @@ async fn prepare(ctx: &Ctx, known: Known, subject: Subject, options: DeployOptio
         options,
         deployed: facts.history.deployed().map(|deployed| deployed.revision),
         scrubber: facts.scrubber,
-        goes_over,
+        drift,
         repair: false,
     })
 }

@@ -19,9 +19,10 @@ pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
         .render(&prepared.upgrade(&chart, None), scrubber)
         .await
         .map_err(|error| CommandError::from(error).context("render"))?;
-    let live = match prepared.deployed {
-        Some(revision) => helm.get_manifest(&plan.release, revision).await?,
-        None => Vec::new(),
+    let live = match (&prepared.drift.stored, prepared.deployed) {
+        (Some(stored), _) => stored.clone(),
+        (None, Some(revision)) => helm.get_manifest(&plan.release, revision).await?,
+        (None, None) => Vec::new(),
     };
     for object in live.iter().chain(&rendered.objects).chain(&rendered.hooks) {
         objects::teach(ctx.secrets(), &object.fields);

@@ -120,12 +120,12 @@ fn why(prepared: &Prepared) -> Option<String> {
 }
 
 async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
-    let Prepared { plan, subject, options, scrubber, goes_over, .. } = prepared;
+    let Prepared { plan, subject, options, scrubber, drift, .. } = prepared;
     ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
     let (chart, description) = (subject.chart.file.path(), history::description(id));
     let upgrade = prepared.upgrade(&chart, Some(&description));
     let helm = ctx.helm().await?;
-    let over = goes_over.then(|| helm.clone().over_others());
+    let over = drift.goes_over.then(|| helm.clone().over_others());
     let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, scrubber, &ctx.events, &ctx.cancel).await?;
     if options.wait {
         tokio::select! {

@@ -241,7 +241,7 @@ fn room(sheet: &mut Sheet, path: &Path, holds: String, free: Option<u64>) {
         (Some(free), Some(size)) if free < size / 2 => sheet.bad(
             "store",
             format!("{text}, {} free, and the database has {}", mib(free), mib(size)),
-            "dr bundle prune, or set another store",
+            "free room on the store's disk, or set `store.path` to another",
         ),
         (Some(free), Some(size)) if free < size.saturating_mul(3) => sheet.warn(
             "store",

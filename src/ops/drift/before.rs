@@ -6,6 +6,7 @@ use super::cause::Cause;
 use super::facts;
 use super::plan::{Between, DriftFinding, DriftReport, Extent, report};
 use crate::error::{CommandError, Exit, Result};
+use crate::helm::Object;
 use crate::ops::Ctx;
 use crate::ops::history::{History, LiveValues};
 use crate::settings::OnDrift;
@@ -16,8 +17,16 @@ const OBJECTS_LIMIT: Duration = Duration::from_secs(20);
 /// How many findings are told one by one.
 const TOLD: usize = 8;
 
-/// Warns of drift or refuses it, as the settings say. `--allow drift` turns a refusal into a warning. Returns whether
-/// helm must be told to go over what others have set, since it would refuse else and the operator has agreed.
+/// What a deployment learns from looking for drift.
+#[derive(Default)]
+pub(in crate::ops) struct BeforeDeploy {
+    /// Whether helm must be told to go over what others have set, since it would refuse else and the operator has agreed.
+    pub goes_over: bool,
+    /// The objects of helm's deployed revision, where they were read.
+    pub stored: Option<Vec<Object>>,
+}
+
+/// Warns of drift or refuses it, as the settings say. `--allow drift` turns a refusal into a warning.
 ///
 /// # Errors
 /// [`Exit::Drift`] when the settings say `refuse`; what the vault or helm fail with.
@@ -27,12 +36,13 @@ pub(in crate::ops) async fn before_deploy(
     values: &LiveValues,
     scrubber: &Scrubber,
     allow: &[String],
-) -> Result<bool> {
+) -> Result<BeforeDeploy> {
     let settings = &ctx.settings()?.drift;
     let (on_drift, allowed) = (settings.on_deploy, allow.iter().any(|id| id == "drift"));
     let (helm, release) = (ctx.helm().await?, &ctx.install().release);
     if on_drift == OnDrift::Ignore {
-        return Ok(allowed && helm.applies_on_server(release).await?);
+        let goes_over = allowed && helm.applies_on_server(release).await?;
+        return Ok(BeforeDeploy { goes_over, stored: None });
     }
     let facts = facts::gather(ctx, history, Some(OBJECTS_LIMIT)).await?;
     let mut report = report(ctx.install(), &settings.ignore, history, values, &facts, scrubber);
@@ -54,7 +64,7 @@ pub(in crate::ops) async fn before_deploy(
     if report.drift.len() > TOLD {
         ctx.events.note(format!("and {} more differences", report.drift.len() - TOLD));
     }
-    Ok(minds && allowed)
+    Ok(BeforeDeploy { goes_over: minds && allowed, stored: facts.stored })
 }
 
 /// Refuses drift where the settings say so and nobody has allowed it.

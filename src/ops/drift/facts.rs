@@ -15,13 +15,14 @@ pub(super) struct DriftFacts {
     pub helm_major: u64,
     /// The program that wrote helm's deployed revision, where no `dr` did.
     pub writer: Option<String>,
-    /// The objects of the deployed revision; why there are none to compare, where there are none.
-    pub objects: std::result::Result<SeenObjects, String>,
+    /// The objects of the deployed revision as helm stored them, where it could tell.
+    pub stored: Option<Vec<Object>>,
+    /// What the cluster has of them; why they cannot be compared, where they cannot.
+    pub seen: std::result::Result<SeenObjects, String>,
 }
 
-/// The objects of a release as helm stored them, and as the cluster has them, in the same order.
+/// The objects of a release as the cluster has them, in the order in which helm stored them.
 pub(super) struct SeenObjects {
-    pub stored: Vec<Object>,
     pub live: Vec<LiveObject>,
     /// What an autoscaler scales.
     pub scaled: Vec<String>,
@@ -33,28 +34,42 @@ pub(super) struct SeenObjects {
 /// There is no helm. What helm or the cluster cannot tell is said in the facts.
 pub(super) async fn gather(ctx: &Ctx, history: &History, limit: Option<Duration>) -> Result<DriftFacts> {
     let helm_major = ctx.helm().await?.version().major;
-    Ok(DriftFacts { helm_major, objects: seen(ctx, history, limit).await, writer: writer(ctx, history).await })
+    let (stored, seen) = match stored(ctx, history).await {
+        Ok(stored) => {
+            let seen = seen(ctx, &stored, limit).await;
+            (Some(stored), seen)
+        }
+        Err(why) => (None, Err(why)),
+    };
+    Ok(DriftFacts { helm_major, stored, seen, writer: writer(ctx, history).await })
 }
 
-async fn seen(ctx: &Ctx, history: &History, limit: Option<Duration>) -> std::result::Result<SeenObjects, String> {
+fn scrubbed(ctx: &Ctx, error: impl Into<CommandError>) -> String {
+    ctx.secrets().scrub(&error.into().to_string()).into_owned()
+}
+
+async fn stored(ctx: &Ctx, history: &History) -> std::result::Result<Vec<Object>, String> {
     let Some(deployed) = history.deployed() else { return Err("helm has no deployed revision".into()) };
-    let text = |error: CommandError| ctx.secrets().scrub(&error.to_string()).into_owned();
-    let helm = ctx.helm().await.map_err(text)?;
-    let manifest = helm.get_manifest(&ctx.install().release, deployed.revision).await;
-    let stored = manifest.map_err(|error| text(error.into()))?;
+    let helm = ctx.helm().await.map_err(|error| scrubbed(ctx, error))?;
+    let stored = helm.get_manifest(&ctx.install().release, deployed.revision).await;
+    let stored = stored.map_err(|error| scrubbed(ctx, error))?;
     ctx.events.waiting(format!("the cluster's {} objects of revision {}", stored.len(), deployed.revision), None);
+    Ok(stored)
+}
+
+async fn seen(ctx: &Ctx, stored: &[Object], limit: Option<Duration>) -> std::result::Result<SeenObjects, String> {
     let asking = ask_cluster(ctx, stored);
-    let Some(limit) = limit else { return asking.await.map_err(text) };
-    tokio::time::timeout(limit, asking)
-        .await
-        .unwrap_or_else(|_| {
+    let seen = match limit {
+        None => asking.await,
+        Some(limit) => tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
             let text = format!("the cluster did not answer for all of them in {} s", limit.as_secs());
             Err(CommandError::new(Exit::Timeout, text))
-        })
-        .map_err(text)
+        }),
+    };
+    seen.map_err(|error| scrubbed(ctx, error))
 }
 
-async fn ask_cluster(ctx: &Ctx, stored: Vec<Object>) -> Result<SeenObjects> {
+async fn ask_cluster(ctx: &Ctx, stored: &[Object]) -> Result<SeenObjects> {
     let cluster = ctx.cluster().await?;
     let wanted: Vec<Wanted> = stored
         .iter()
@@ -75,7 +90,7 @@ async fn ask_cluster(ctx: &Ctx, stored: Vec<Object>) -> Result<SeenObjects> {
             objects::teach(ctx.secrets(), fields);
         }
     }
-    Ok(SeenObjects { stored, live, scaled })
+    Ok(SeenObjects { live, scaled })
 }
 
 /// Asks the cluster which program wrote a revision that no `dr` made. Not to know it is no failure.

@@ -13,7 +13,7 @@ mod objects;
 mod plan;
 mod release;
 
-pub(super) use before::before_deploy;
+pub(super) use before::{BeforeDeploy, before_deploy};
 pub use cause::Cause;
 pub use ignore::Ignored;
 pub use plan::{Between, DriftFinding, DriftReport, Extent, HelmSide, VaultSide};

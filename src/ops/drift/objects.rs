@@ -21,16 +21,21 @@ pub(super) struct ObjectDrift {
 }
 
 /// Compares the objects of a release with what the cluster has. `failed` is the revision above it, where that failed.
-pub(super) fn compare_all(seen: &SeenObjects, failed: Option<u32>, scrubber: &Scrubber) -> ObjectDrift {
+pub(super) fn compare_all(
+    stored: &[Object],
+    seen: &SeenObjects,
+    failed: Option<u32>,
+    scrubber: &Scrubber,
+) -> ObjectDrift {
     let mut scrubber = scrubber.clone();
-    for (object, live) in seen.stored.iter().zip(&seen.live) {
+    for (object, live) in stored.iter().zip(&seen.live) {
         objects::learn(&mut scrubber, &object.fields);
         if let LiveObject::There { fields, .. } = live {
             objects::learn(&mut scrubber, fields);
         }
     }
     let mut found = ObjectDrift::default();
-    for (object, live) in seen.stored.iter().zip(&seen.live) {
+    for (object, live) in stored.iter().zip(&seen.live) {
         match live {
             LiveObject::Absent => {
                 found.compared += 1;

@@ -133,11 +133,11 @@ pub(super) fn report(
     let values = compare_values(&judged, values, facts.helm_major, scrubber, &mut drift);
     let mut notes = judged.notes.clone();
     let mut meant = Vec::new();
-    let objects = match &facts.objects {
+    let objects = match &facts.seen {
         Err(because) => Extent::Not { because: scrubber.scrub(because).into_owned() },
         Ok(seen) => {
             let failed = history.failed_above().filter(|_| judged.revision.is_some()).map(|failed| failed.revision);
-            let found = objects::compare_all(seen, failed, scrubber);
+            let found = objects::compare_all(facts.stored.as_deref().unwrap_or_default(), seen, failed, scrubber);
             drift.extend(found.findings);
             notes.extend(found.notes);
             meant = found.meant;
