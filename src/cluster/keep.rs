@@ -29,7 +29,7 @@ const CONTENT: [&str; 3] = ["data", "binaryData", "stringData"];
 ///
 /// Its `Debug` shows no content.
 #[derive(Clone, PartialEq)]
-pub enum Kept {
+pub enum KeptObject {
     /// A Secret.
     Secret(Secret),
     /// A ConfigMap. OpsChain keeps keys in clear in one.
@@ -50,7 +50,7 @@ pub enum PutBack {
     Differs,
 }
 
-impl Kept {
+impl KeptObject {
     /// Its kind and name.
     pub fn object(&self) -> ObjectRef {
         match self {
@@ -123,7 +123,7 @@ impl Kept {
     }
 }
 
-impl Serialize for Kept {
+impl Serialize for KeptObject {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         // Kind and API version are the objects' own fields.
         match self {
@@ -133,7 +133,7 @@ impl Serialize for Kept {
     }
 }
 
-impl<'de> Deserialize<'de> for Kept {
+impl<'de> Deserialize<'de> for KeptObject {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         use serde::de::Error;
         let value = serde_json::Value::deserialize(deserializer)?;
@@ -150,7 +150,7 @@ impl<'de> Deserialize<'de> for Kept {
     }
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for KeptObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} with {}", self.object(), self.keys().join(", "))
     }
@@ -161,20 +161,20 @@ impl Cluster {
     ///
     /// # Errors
     /// It may not be read.
-    pub async fn secret(&self, name: &str) -> Result<Option<Kept>> {
-        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| self.hush(Kept::Secret(secret)).strip()))
+    pub async fn secret(&self, name: &str) -> Result<Option<KeptObject>> {
+        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| self.hush(KeptObject::Secret(secret)).strip()))
     }
 
     /// Reads a ConfigMap, stripped; `None` where there is none of the name.
     ///
     /// # Errors
     /// It may not be read.
-    pub async fn config_map(&self, name: &str) -> Result<Option<Kept>> {
-        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| self.hush(Kept::ConfigMap(map)).strip()))
+    pub async fn config_map(&self, name: &str) -> Result<Option<KeptObject>> {
+        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| self.hush(KeptObject::ConfigMap(map)).strip()))
     }
 
     /// Has what an object holds kept out of sight.
-    fn hush(&self, kept: Kept) -> Kept {
+    fn hush(&self, kept: KeptObject) -> KeptObject {
         // The form that a values file could hold it in, which tells what of it is secret.
         if let Ok(json) = serde_json::to_vec(&kept).map(zeroize::Zeroizing::new) {
             self.secrets().learn_document(&json);
@@ -186,7 +186,7 @@ impl Cluster {
     ///
     /// # Errors
     /// One of them may not be read, or its kind is neither.
-    pub async fn kept(&self, names: &[ObjectRef]) -> Result<Vec<Kept>> {
+    pub async fn kept(&self, names: &[ObjectRef]) -> Result<Vec<KeptObject>> {
         let mut found = Vec::new();
         for object in names {
             found.extend(match object.kind.as_str() {
@@ -219,11 +219,13 @@ impl Cluster {
     ///
     /// # Errors
     /// It may not be read or written, or it is marked immutable there with other content.
-    pub async fn put_back(&self, kept: &Kept, replace: bool) -> Result<PutBack> {
+    pub async fn put_back(&self, kept: &KeptObject, replace: bool) -> Result<PutBack> {
         let object = kept.object();
         let there = match kept {
-            Kept::Secret(_) => self.here::<Secret>().get_opt(&object.name).await?.map(Kept::Secret),
-            Kept::ConfigMap(_) => self.here::<ConfigMap>().get_opt(&object.name).await?.map(Kept::ConfigMap),
+            KeptObject::Secret(_) => self.here::<Secret>().get_opt(&object.name).await?.map(KeptObject::Secret),
+            KeptObject::ConfigMap(_) => {
+                self.here::<ConfigMap>().get_opt(&object.name).await?.map(KeptObject::ConfigMap)
+            }
         }
         .map(|there| self.hush(there));
         let done = match &there {
@@ -233,8 +235,10 @@ impl Cluster {
             Some(there) => {
                 if let Some(change) = without_others(there, kept)? {
                     match kept {
-                        Kept::Secret(_) => self.here::<Secret>().merge(&object.name, &change).await.map(drop),
-                        Kept::ConfigMap(_) => self.here::<ConfigMap>().merge(&object.name, &change).await.map(drop),
+                        KeptObject::Secret(_) => self.here::<Secret>().merge(&object.name, &change).await.map(drop),
+                        KeptObject::ConfigMap(_) => {
+                            self.here::<ConfigMap>().merge(&object.name, &change).await.map(drop)
+                        }
                     }?;
                 }
                 PutBack::Replaced
@@ -242,15 +246,17 @@ impl Cluster {
         };
         for (manager, part) in shares(as_json(kept)?) {
             match kept {
-                Kept::Secret(_) => self.here::<Secret>().apply(&object.name, manager, &part).await.map(drop),
-                Kept::ConfigMap(_) => self.here::<ConfigMap>().apply(&object.name, manager, &part).await.map(drop),
+                KeptObject::Secret(_) => self.here::<Secret>().apply(&object.name, manager, &part).await.map(drop),
+                KeptObject::ConfigMap(_) => {
+                    self.here::<ConfigMap>().apply(&object.name, manager, &part).await.map(drop)
+                }
             }?;
         }
         Ok(done)
     }
 }
 
-fn as_json(kept: &Kept) -> Result<Value> {
+fn as_json(kept: &KeptObject) -> Result<Value> {
     // The cause is left out on purpose: it could quote a value.
     serde_json::to_value(kept).map_err(|_| ClusterError::Unexpected {
         act: format!("write {}", kept.object()),
@@ -259,7 +265,7 @@ fn as_json(kept: &Kept) -> Result<Value> {
 }
 
 /// The change that takes away what only `there` has of content; none where there is no such thing.
-fn without_others(there: &Kept, kept: &Kept) -> Result<Option<Value>> {
+fn without_others(there: &KeptObject, kept: &KeptObject) -> Result<Option<Value>> {
     let (there, kept) = (as_json(there)?, as_json(kept)?);
     let mut change = Map::new();
     for field in CONTENT {
@@ -327,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_belongs_to_one_cluster_is_stripped_and_the_rest_stays() {
-        let kept = Kept::Secret(vault()).strip();
+        let kept = KeptObject::Secret(vault()).strip();
         let value = serde_json::to_value(&kept).unwrap();
         let meta = value["metadata"].as_object().unwrap();
         assert_eq!(meta.keys().collect::<Vec<_>>(), ["annotations", "labels", "name"]);
@@ -338,23 +344,23 @@ mod tests {
 
     #[test]
     fn what_is_carried_is_written_as_kubectl_would_apply_it_and_read_back() {
-        let kept = Kept::Secret(vault()).strip();
+        let kept = KeptObject::Secret(vault()).strip();
         let text = serde_json::to_string(&kept).unwrap();
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&value["kind"], &value["apiVersion"]), (&"Secret".into(), &"v1".into()));
-        assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), kept);
+        assert_eq!(serde_json::from_str::<KeptObject>(&text).unwrap(), kept);
     }
 
     #[test]
     fn helm_finds_its_own_marks_in_another_namespace() {
-        let kept = Kept::Secret(vault()).strip().for_install("other", "opschain");
+        let kept = KeptObject::Secret(vault()).strip().for_install("other", "opschain");
         let value = serde_json::to_value(&kept).unwrap();
         assert_eq!(value["metadata"]["annotations"][HELM_NAMESPACE], "other");
     }
 
     #[test]
     fn what_helm_keeps_is_shared_out_and_what_it_renders_is_all_its_own() {
-        let kept = || as_json(&Kept::Secret(vault()).strip()).unwrap();
+        let kept = || as_json(&KeptObject::Secret(vault()).strip()).unwrap();
         let [(content_of, content), (marks_of, marks)] = shares(kept()).try_into().unwrap();
         assert_eq!((content_of, marks_of), ("dr", "helm"));
         assert_eq!(content["metadata"], serde_json::json!({"name": "opschain-vault-config"}));
@@ -369,7 +375,7 @@ mod tests {
 
     #[test]
     fn keys_that_only_the_old_object_has_are_taken_away() {
-        let map = |json: Value| Kept::ConfigMap(serde_json::from_value(json).unwrap());
+        let map = |json: Value| KeptObject::ConfigMap(serde_json::from_value(json).unwrap());
         let there = map(serde_json::json!({"data": {"a": "1", "b": "2"}, "binaryData": {"c": "eA=="}}));
         let kept = map(serde_json::json!({"data": {"a": "other", "c": "now a text"}}));
         let change = serde_json::json!({"data": {"b": null}, "binaryData": {"c": null}});
@@ -379,7 +385,7 @@ mod tests {
 
     #[test]
     fn debug_text_shows_no_content() {
-        let text = format!("{:?}", Kept::Secret(vault()));
+        let text = format!("{:?}", KeptObject::Secret(vault()));
         assert_eq!(text, "Secret opschain-vault-config with OPSCHAIN_VAULT_TOKEN");
     }
 }

@@ -28,7 +28,7 @@ pub use access::Permission;
 pub use database::Database;
 pub use error::{Ask, ClusterError, Result};
 pub use exec::ExecOutput;
-pub use keep::{Kept, PutBack};
+pub use keep::{KeptObject, PutBack};
 pub use kube::Cluster;
 pub use lease::{LeaseGuard, TTL, lease_name};
 pub use namespace::{NamespaceState, ObjectRef};

@@ -8,7 +8,7 @@ use ssh_key::public::KeyData;
 
 /// One line: whose key it is, and what for.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct AllowedEntry {
     /// The principals as they stand in the file, comma-separated.
     pub(super) principals: String,
     /// The key.
@@ -19,7 +19,7 @@ pub(super) struct Entry {
     valid_before: Option<Timestamp>,
 }
 
-impl Entry {
+impl AllowedEntry {
     /// Whether the line's options let the key sign in `namespace` at `now`; if not, why.
     pub(super) fn allows(&self, namespace: &str, now: Timestamp) -> Result<(), String> {
         if !self.namespaces.is_empty() && !self.namespaces.iter().any(|pattern| matches(pattern, namespace)) {
@@ -36,7 +36,7 @@ impl Entry {
 }
 
 /// Reads all lines; the error is the line's number from 1 and what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
+pub(super) fn parse(text: &str) -> Result<Vec<AllowedEntry>, (usize, String)> {
     let mut entries = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
 }
 
 /// `None` for a line that trusts a certificate authority.
-fn parse_line(line: &str) -> Result<Option<Entry>, String> {
+fn parse_line(line: &str) -> Result<Option<AllowedEntry>, String> {
     let (principals, mut rest) = next_word(line)?;
     let (mut namespaces, mut valid_after, mut valid_before, mut authority) = (Vec::new(), None, None, false);
     // A key starts with its kind; whatever stands before it is one word of comma-separated options.
@@ -75,7 +75,7 @@ fn parse_line(line: &str) -> Result<Option<Entry>, String> {
     }
     let key = PublicKey::from_openssh(rest.trim()).map_err(|e| format!("no public key after the principals: {e}"))?;
     let principals = principals.trim_matches('"').to_owned();
-    Ok(Some(Entry { principals, key: key.key_data().clone(), namespaces, valid_after, valid_before }))
+    Ok(Some(AllowedEntry { principals, key: key.key_data().clone(), namespaces, valid_after, valid_before }))
 }
 
 fn is_key_kind(word: &str) -> bool {

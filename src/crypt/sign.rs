@@ -16,7 +16,7 @@ use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 use zeroize::Zeroizing;
 
-use super::allowed::{self, Entry};
+use super::allowed::{self, AllowedEntry};
 
 /// Why signing or checking failed. No variant holds key material.
 #[derive(Debug, thiserror::Error)]
@@ -200,7 +200,7 @@ impl std::fmt::Debug for Signer {
 
 /// Whose signatures are trusted.
 #[derive(Debug, Clone, Default)]
-pub struct TrustedSigners(Vec<Entry>);
+pub struct TrustedSigners(Vec<AllowedEntry>);
 
 impl TrustedSigners {
     /// Reads a file in OpenSSH's allowed-signers format: a line holds principals, options (`namespaces=`,

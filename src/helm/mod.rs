@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub use chart::{ChartFacts, ChartFile, ChartSource};
 pub use error::HelmError;
 pub use manifest::{Object, ObjectId};
-pub use parse::{Listed, Revision, RevisionStatus};
+pub use parse::{ListedRelease, Revision, RevisionStatus};
 pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;
@@ -273,7 +273,7 @@ impl Helm {
     ///
     /// # Errors
     /// `Failed` when the cluster cannot be asked.
-    pub async fn list(&self) -> Result<Vec<Listed>, HelmError> {
+    pub async fn list(&self) -> Result<Vec<ListedRelease>, HelmError> {
         // helm 3 leaves out pending and failed ones unless told; helm 4 has no such flag any more.
         let all: &[&str] = if self.version.major < 4 { &["--all", "--output", "json"] } else { &["--output", "json"] };
         parse::list(&self.quiet("list", all).await?.stdout)

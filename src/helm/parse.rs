@@ -6,7 +6,7 @@ use super::error::HelmError;
 
 /// A release in `helm list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listed {
+pub struct ListedRelease {
     /// Its name.
     pub name: String,
     /// Its namespace.
@@ -100,7 +100,7 @@ pub(super) fn history(text: &str) -> Result<Vec<Revision>, HelmError> {
 
 /// `[{"name":"opschain","namespace":"opschain","revision":"3","updated":"...","status":"deployed","chart":"...",...}]`:
 /// here the revision is a text.
-pub(super) fn list(text: &str) -> Result<Vec<Listed>, HelmError> {
+pub(super) fn list(text: &str) -> Result<Vec<ListedRelease>, HelmError> {
     #[derive(Deserialize)]
     struct Row {
         name: String,
@@ -116,7 +116,13 @@ pub(super) fn list(text: &str) -> Result<Vec<Listed>, HelmError> {
                 verb: "list".into(),
                 reason: format!("`{}` is no revision", row.revision),
             })?;
-            Ok(Listed { name: row.name, namespace: row.namespace, chart: row.chart, status: row.status, revision })
+            Ok(ListedRelease {
+                name: row.name,
+                namespace: row.namespace,
+                chart: row.chart,
+                status: row.status,
+                revision,
+            })
         })
         .collect()
 }

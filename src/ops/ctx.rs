@@ -140,9 +140,9 @@ impl Ctx {
     }
 
     /// The install as the vault knows it.
-    pub fn vault_install(&self) -> vault::Install {
+    pub fn vault_install(&self) -> vault::RecordedInstall {
         let Install { namespace, release, context, .. } = self.install();
-        vault::Install { namespace: namespace.clone(), release: release.clone(), context: context.clone() }
+        vault::RecordedInstall { namespace: namespace.clone(), release: release.clone(), context: context.clone() }
     }
 
     /// The settings, for verbs that need a settings file.

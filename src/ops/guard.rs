@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::values::{IMMUTABLE, Immutable};
-use crate::values::lint::{Finding, Severity};
+use crate::values::lint::{LintFinding, Severity};
 use crate::values::{Path, Tree, Value};
 use crate::yaml::{Kind, Node};
 
@@ -12,13 +12,13 @@ use crate::yaml::{Kind, Node};
 ///
 /// # Errors
 /// [`Exit::Failure`], every such finding with its place.
-pub fn refuse_findings(name: &str, findings: &[Finding], allow: &[String]) -> Result<()> {
-    let grave: Vec<&Finding> = findings
+pub fn refuse_findings(name: &str, findings: &[LintFinding], allow: &[String]) -> Result<()> {
+    let grave: Vec<&LintFinding> = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Error && !allow.iter().any(|id| id == finding.id))
         .collect();
     let Some(first) = grave.first() else { return Ok(()) };
-    let text = |finding: &Finding| {
+    let text = |finding: &LintFinding| {
         let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
         format!("{name}:{}:{}: {path}{}", finding.line, finding.column, finding.reason)
     };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::quiesce::Recorded;
-use crate::cluster::{Kept, RunningImage};
+use crate::cluster::{KeptObject, RunningImage};
 use crate::error::{CommandError, Exit, Result};
 use crate::values::overlay::LayerKind;
 
@@ -90,14 +90,14 @@ struct KeptList {
     #[serde(rename = "apiVersion")]
     api_version: String,
     kind: String,
-    items: Vec<Kept>,
+    items: Vec<KeptObject>,
 }
 
 /// The bytes of `config/secrets.yaml`. Wiped when dropped.
 ///
 /// # Errors
 /// They cannot be written.
-pub fn secrets_to_bytes(kept: &[Kept]) -> Result<Zeroizing<Vec<u8>>> {
+pub fn secrets_to_bytes(kept: &[KeptObject]) -> Result<Zeroizing<Vec<u8>>> {
     let list = KeptList { api_version: "v1".into(), kind: "List".into(), items: kept.to_vec() };
     // The cause is left out on purpose: it could quote a value.
     let mut bytes = serde_json::to_vec_pretty(&list)
@@ -111,7 +111,7 @@ pub fn secrets_to_bytes(kept: &[Kept]) -> Result<Zeroizing<Vec<u8>>> {
 ///
 /// # Errors
 /// [`Exit::Damaged`]; the bytes are not quoted.
-pub fn secrets_from_bytes(bytes: &[u8]) -> Result<Vec<Kept>> {
+pub fn secrets_from_bytes(bytes: &[u8]) -> Result<Vec<KeptObject>> {
     serde_yaml::from_slice::<KeptList>(bytes)
         .map(|list| list.items)
         .map_err(|_| CommandError::new(Exit::Damaged, "config/secrets.yaml of the bundle is not understood"))

@@ -3,10 +3,10 @@
 //! Taken from the published values files and the changelog up to 2026-10-08; the chart's own defaults, where they are at
 //! hand, come on top.
 
-use crate::values::lint::{Facts, KeyFact, Shape};
+use crate::values::lint::{KeyFact, KeyFacts, Shape};
 
 /// All of it, as [`crate::values::lint::lint_with`] takes it.
-pub const FACTS: Facts = Facts { keys: KEYS, shapes: SHAPES, twins: TWINS };
+pub const FACTS: KeyFacts = KeyFacts { keys: KEYS, shapes: SHAPES, twins: TWINS };
 
 const fn always(keys: &'static str) -> KeyFact {
     KeyFact { keys, from: None, until: None, instead: None }

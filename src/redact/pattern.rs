@@ -8,7 +8,7 @@ use super::forms;
 
 /// What to look for, and what takes its place.
 #[derive(Clone)]
-pub(super) struct Pattern {
+pub(super) struct SecretPattern {
     /// Without backslashes: these are skipped in the text as well.
     pub(super) bytes: Zeroizing<Vec<u8>>,
     /// Which of the bytes are masked; what stands around them is only to know them by.
@@ -16,7 +16,7 @@ pub(super) struct Pattern {
     pub(super) mask: String,
 }
 
-impl Pattern {
+impl SecretPattern {
     /// What is to be masked, with what stands before and behind it.
     pub(super) fn new(parts: [&[u8]; 3], mask: &str) -> Self {
         let [before, secret, after] = parts.map(forms::unescaped);

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::fingerprint::{FingerprintKey, MASK};
 use super::forms;
-use super::pattern::{Pattern, backslashes, head};
+use super::pattern::{SecretPattern, backslashes, head};
 use super::secret::inner_secrets;
 
 /// Secrets shorter than this are not hunted by value.
@@ -38,7 +38,7 @@ pub const COMMON: &[&str] = &[
 pub struct Scrubber {
     key: Option<FingerprintKey>,
     /// By the first four bytes: the patterns that begin so, longest first, each with its mask.
-    patterns: HashMap<[u8; 4], Vec<Pattern>>,
+    patterns: HashMap<[u8; 4], Vec<SecretPattern>>,
     /// A bit for each first two bytes of a pattern: at most places of a text nothing begins.
     heads: Vec<u64>,
     /// Digests of what was learned, under a key of this process: the same secret comes again and again.
@@ -171,7 +171,7 @@ impl Scrubber {
 
     /// Adds what is to be masked with what stands before and behind it.
     fn add(&mut self, [before, secret, after]: [&[u8]; 3], mask: &str) {
-        let pattern = Pattern::new([before, secret, after], mask);
+        let pattern = SecretPattern::new([before, secret, after], mask);
         let Some(head) = pattern.bytes.first_chunk::<4>().copied() else { return };
         let (word, bit) = head_bit([head[0], head[1]]);
         self.heads.resize(HEADS, 0);

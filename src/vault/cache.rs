@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use git2::Oid;
 
 use super::files::digest;
-use super::record::{Deployment, FORMAT, Outcome, Record};
+use super::record::{Deployment, DeploymentOutcome, DeploymentRecord, FORMAT};
 
 /// The file's name below the git folder.
 const FILE: &str = "dr/records";
@@ -140,8 +140,8 @@ fn take(bytes: &[u8]) -> Option<(Oid, Option<Deployment>, &[u8])> {
 }
 
 fn read(record: &[u8], outcome: Option<&[u8]>) -> Option<Deployment> {
-    let read: Record = serde_json::from_slice(record).ok()?;
-    let outcome: Option<Outcome> = outcome.map(serde_json::from_slice).transpose().ok()?;
+    let read: DeploymentRecord = serde_json::from_slice(record).ok()?;
+    let outcome: Option<DeploymentOutcome> = outcome.map(serde_json::from_slice).transpose().ok()?;
     let fits = read.format <= FORMAT && outcome.as_ref().is_none_or(|outcome| outcome.format <= FORMAT);
     fits.then(|| Deployment { record: read, outcome, record_sha256: digest(record) })
 }
@@ -163,7 +163,7 @@ fn write(path: &Path, bytes: &[u8], anew: bool) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::vault::Vault;
-    use crate::vault::record::Status;
+    use crate::vault::record::DeploymentStatus;
     use crate::vault::tests::{Fixture, fixture, install, intent, outcome, signer};
 
     fn two() -> Fixture {
@@ -171,7 +171,7 @@ mod tests {
         for (at, number) in [("2026-08-20T10:00:00Z", 1), ("2026-08-21T10:00:00Z", 2)] {
             let id =
                 f.vault.record_intent(intent(at, "2026-08-20"), format!("a: {number}\n").as_bytes(), None).unwrap();
-            f.vault.record_outcome(outcome(&id, at, Status::Deployed, number), "ops@host").unwrap();
+            f.vault.record_outcome(outcome(&id, at, DeploymentStatus::Deployed, number), "ops@host").unwrap();
         }
         f
     }
@@ -209,7 +209,7 @@ mod tests {
         let f = two();
         let id = f.vault.record_intent(intent("2026-08-22T10:00:00Z", "2026-08-20"), b"a: 3\n", None).unwrap();
         assert_eq!(anew(&f)[0].state(), "unknown");
-        f.vault.record_outcome(outcome(&id, "2026-08-22T10:00:00Z", Status::Failed, 3), "ops@host").unwrap();
+        f.vault.record_outcome(outcome(&id, "2026-08-22T10:00:00Z", DeploymentStatus::Failed, 3), "ops@host").unwrap();
         assert_eq!((anew(&f)[0].state(), f.vault.deployments(&install()).unwrap()[0].state()), ("failed", "failed"));
     }
 }

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::error::VaultError;
-use super::record::{DeploymentId, FORMAT, Install};
+use super::record::{DeploymentId, FORMAT, RecordedInstall};
 
-pub(super) fn same_install(a: &Install, b: &Install) -> bool {
+pub(super) fn same_install(a: &RecordedInstall, b: &RecordedInstall) -> bool {
     a.folder() == b.folder()
 }
 

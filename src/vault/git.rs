@@ -14,7 +14,7 @@ use git2::{FileMode, ObjectType, Oid, Repository, RepositoryInitOptions, Signatu
 use jiff::Timestamp;
 
 use super::error::VaultError;
-use super::objects::{Kind, Objects, entries};
+use super::objects::{EntryKind, GitObjects, entries};
 use super::staging::StagedObjects;
 use super::worktree::WorkTree;
 
@@ -180,8 +180,8 @@ impl Git {
     }
 
     /// The objects, to be read one by one.
-    pub(super) fn objects(&self) -> Result<Objects<'_>, VaultError> {
-        self.repo.odb().map(Objects::new).map_err(VaultError::git("open the config vault's objects"))
+    pub(super) fn objects(&self) -> Result<GitObjects<'_>, VaultError> {
+        self.repo.odb().map(GitObjects::new).map_err(VaultError::git("open the config vault's objects"))
     }
 
     /// The tree of the newest commit.
@@ -199,9 +199,9 @@ impl Git {
             for entry in entries(&tree) {
                 let path = entry.path(&folder);
                 match entry.kind {
-                    Kind::Folder => folders.push((path, entry.id)),
-                    Kind::File => found.push((path, entry.id)),
-                    Kind::Other => {}
+                    EntryKind::Folder => folders.push((path, entry.id)),
+                    EntryKind::File => found.push((path, entry.id)),
+                    EntryKind::Other => {}
                 }
             }
         }

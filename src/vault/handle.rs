@@ -11,7 +11,7 @@ use super::error::VaultError;
 use super::files::{json, new_id, parse, random};
 use super::git::{CommitSigner, Content, Git};
 use super::layout::{ATTRIBUTES, FINGERPRINT_FILE, README};
-use super::record::{FORMAT, Head, RecipientsChange};
+use super::record::{FORMAT, RecipientsChange, VaultHeader};
 use super::snapshot::Snapshot;
 use crate::crypt::Recipients;
 
@@ -44,7 +44,7 @@ impl Vault {
         let mut key = Zeroizing::new([0u8; 32]);
         random(key.as_mut())?;
         let sealed = recipients.seal(key.as_slice()).map_err(VaultError::seal("seal the fingerprint key"))?;
-        let head = Head { format: FORMAT, created: at, dr: env!("CARGO_PKG_VERSION").into() };
+        let head = VaultHeader { format: FORMAT, created: at, dr: env!("CARGO_PKG_VERSION").into() };
         let change = RecipientsChange {
             format: FORMAT,
             at,
@@ -73,7 +73,7 @@ impl Vault {
     pub fn open(path: &Path, signer: CommitSigner) -> Result<Self, VaultError> {
         let git = Git::open(path)?;
         let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
-        parse::<Head>("vault.json", &head)?;
+        parse::<VaultHeader>("vault.json", &head)?;
         Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default() })
     }
 

@@ -41,11 +41,11 @@ pub use error::VaultError;
 pub use git::CommitSigner;
 pub use handle::Vault;
 pub use layers::given_content;
-pub use merge::{Joined, Manner, TakenIn};
+pub use merge::{Joined, TakeIn, TakenIn};
 pub use recipients::{Holder, Holders, Past};
 pub use record::{
-    Chart, Deployment, DeploymentId, Ended, FORMAT, How, Image, Install, Intent, Outcome, Previous, Record,
-    RecordedLayer, Sealed, Status,
+    Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, DeploymentStatus, Ended, FORMAT, How, Image, Intent,
+    Previous, RecordedChart, RecordedInstall, RecordedLayer, Sealed,
 };
 pub use rekey::{RekeyPlan, Rekeyed};
 pub use remote::{Fetched, Pushed, Remote};

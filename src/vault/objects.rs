@@ -12,14 +12,14 @@ use super::error::VaultError;
 
 /// Why an object cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ObjectFault {
     /// It is not in the repository.
     Missing,
     /// It is there, and is not what its name says, or cannot be read.
     Broken(String),
 }
 
-impl Fault {
+impl ObjectFault {
     /// The error of a reader that cannot go on without it.
     pub(super) fn of(self, what: &str) -> VaultError {
         let reason = match self {
@@ -32,7 +32,7 @@ impl Fault {
 
 /// What an entry of a tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     /// A folder.
     Folder,
     /// A plain file.
@@ -43,13 +43,13 @@ pub(super) enum Kind {
 
 /// An entry of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry<'t> {
+pub(super) struct TreeEntry<'t> {
     pub(super) name: &'t [u8],
-    pub(super) kind: Kind,
+    pub(super) kind: EntryKind,
     pub(super) id: Oid,
 }
 
-impl Entry<'_> {
+impl TreeEntry<'_> {
     /// Its path below `folder`.
     pub(super) fn path(&self, folder: &str) -> String {
         let name = String::from_utf8_lossy(self.name);
@@ -61,28 +61,28 @@ impl Entry<'_> {
 const TREES: usize = 16;
 
 /// The objects of a repository.
-pub(super) struct Objects<'r> {
+pub(super) struct GitObjects<'r> {
     odb: Odb<'r>,
     trees: RefCell<VecDeque<(Oid, Rc<[u8]>)>>,
 }
 
-impl<'r> Objects<'r> {
+impl<'r> GitObjects<'r> {
     pub(super) fn new(odb: Odb<'r>) -> Self {
         Self { odb, trees: RefCell::default() }
     }
 
     /// The bytes of an object of the given kind.
-    pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, Fault> {
+    pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, ObjectFault> {
         match self.odb.read(id) {
             Ok(object) if object.kind() == kind => Ok(object.data().to_vec()),
-            Ok(object) => Err(Fault::Broken(format!("it is a {} and should be a {kind}", object.kind()))),
-            Err(error) if error.code() == ErrorCode::NotFound => Err(Fault::Missing),
-            Err(error) => Err(Fault::Broken(error.message().to_owned())),
+            Ok(object) => Err(ObjectFault::Broken(format!("it is a {} and should be a {kind}", object.kind()))),
+            Err(error) if error.code() == ErrorCode::NotFound => Err(ObjectFault::Missing),
+            Err(error) => Err(ObjectFault::Broken(error.message().to_owned())),
         }
     }
 
     /// The bytes of a tree, for [`entries`].
-    pub(super) fn tree(&self, id: Oid) -> Result<Rc<[u8]>, Fault> {
+    pub(super) fn tree(&self, id: Oid) -> Result<Rc<[u8]>, ObjectFault> {
         if let Some((_, tree)) = self.trees.borrow().iter().find(|(known, _)| *known == id) {
             return Ok(Rc::clone(tree));
         }
@@ -94,30 +94,30 @@ impl<'r> Objects<'r> {
     }
 
     /// The bytes of a file.
-    pub(super) fn blob(&self, id: Oid) -> Result<Vec<u8>, Fault> {
+    pub(super) fn blob(&self, id: Oid) -> Result<Vec<u8>, ObjectFault> {
         self.read(id, ObjectType::Blob)
     }
 }
 
 /// The entries of a tree, in git's order; what cannot be read as one ends them.
-pub(super) fn entries(mut tree: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+pub(super) fn entries(mut tree: &[u8]) -> impl Iterator<Item = TreeEntry<'_>> {
     std::iter::from_fn(move || {
         let blank = tree.iter().position(|byte| *byte == b' ')?;
         let end = blank + tree[blank..].iter().position(|byte| *byte == 0)?;
         let id = Oid::from_bytes(tree.get(end + 1..end + 21)?).ok()?;
         let kind = match &tree[..blank] {
-            b"40000" => Kind::Folder,
-            b"100644" => Kind::File,
-            _ => Kind::Other,
+            b"40000" => EntryKind::Folder,
+            b"100644" => EntryKind::File,
+            _ => EntryKind::Other,
         };
-        let entry = Entry { name: &tree[blank + 1..end], kind, id };
+        let entry = TreeEntry { name: &tree[blank + 1..end], kind, id };
         tree = &tree[end + 21..];
         Some(entry)
     })
 }
 
 /// The entry of that name.
-pub(super) fn entry<'t>(tree: &'t [u8], name: &str) -> Option<Entry<'t>> {
+pub(super) fn entry<'t>(tree: &'t [u8], name: &str) -> Option<TreeEntry<'t>> {
     entries(tree).find(|entry| entry.name == name.as_bytes())
 }
 
@@ -131,10 +131,14 @@ mod tests {
         let tree =
             [b"100644 a b\0".as_slice(), &id, b"40000 dir\0", &id, b"120000 link\0", &id, b"100644 cut\0", &[1; 3]]
                 .concat();
-        let found: Vec<(String, Kind)> = entries(&tree).map(|entry| (entry.path("x"), entry.kind)).collect();
+        let found: Vec<(String, EntryKind)> = entries(&tree).map(|entry| (entry.path("x"), entry.kind)).collect();
         assert_eq!(
             found,
-            [("x/a b".into(), Kind::File), ("x/dir".into(), Kind::Folder), ("x/link".into(), Kind::Other)]
+            [
+                ("x/a b".into(), EntryKind::File),
+                ("x/dir".into(), EntryKind::Folder),
+                ("x/link".into(), EntryKind::Other)
+            ]
         );
     }
 }

@@ -11,8 +11,8 @@ use super::files::{digest, parse, same_install};
 use super::git::Git;
 use super::handle::Vault;
 use super::layout::{FINGERPRINT_FILE, REKEYED};
-use super::objects::{Fault, Kind, Objects, entries, entry};
-use super::record::{Deployment, DeploymentId, Install, Outcome, Record, Sealed};
+use super::objects::{EntryKind, GitObjects, ObjectFault, entries, entry};
+use super::record::{Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, RecordedInstall, Sealed};
 use super::snapshot::{Snapshot, effective_files};
 use super::threads::on_threads;
 use crate::crypt::Identities;
@@ -45,7 +45,7 @@ impl Vault {
     ///
     /// # Errors
     /// `Damaged` or `Format` when a record cannot be read.
-    pub fn deployments(&self, install: &Install) -> Result<Vec<Deployment>, VaultError> {
+    pub fn deployments(&self, install: &RecordedInstall) -> Result<Vec<Deployment>, VaultError> {
         Ok(self.known(install)?.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
@@ -53,7 +53,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::deployments`].
-    pub fn known(&self, install: &Install) -> Result<Vec<Arc<Deployment>>, VaultError> {
+    pub fn known(&self, install: &RecordedInstall) -> Result<Vec<Arc<Deployment>>, VaultError> {
         let mut all = self.walk(&Git::open(&self.path)?)?;
         all.retain(|deployment| same_install(&deployment.record.install, install));
         Ok(all)
@@ -122,7 +122,7 @@ impl Vault {
     pub(super) fn records(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
         self.walk(git).or_else(|_| {
             let folders = folders(git)?;
-            let read = |objects: &Objects<'_>, (folder, id): &(String, Oid)| {
+            let read = |objects: &GitObjects<'_>, (folder, id): &(String, Oid)| {
                 clear(objects, folder, *id, false).and_then(|clear| deployment(folder, &clear)).map(Arc::new)
             };
             Ok(sorted(on_threads(&self.path, &folders, read)?))
@@ -183,7 +183,7 @@ fn folders(git: &Git) -> Result<Vec<(String, Oid)>, VaultError> {
         for folder in entries(&tree(install.id, &path)?) {
             let name = std::str::from_utf8(folder.name).unwrap_or_default();
             let folder_path = folder.path(&path);
-            if DeploymentId::parse(name).is_none() || folder.kind != Kind::Folder {
+            if DeploymentId::parse(name).is_none() || folder.kind != EntryKind::Folder {
                 return Err(VaultError::Damaged { what: folder_path, reason: "no deployment has such a name".into() });
             }
             folders.push((folder_path, folder.id));
@@ -199,11 +199,11 @@ fn sorted(mut all: Vec<Arc<Deployment>>) -> Vec<Arc<Deployment>> {
 }
 
 /// Reads the clear files of a deployment from its folder's tree.
-fn clear(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<ClearFiles, VaultError> {
+fn clear(objects: &GitObjects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<ClearFiles, VaultError> {
     let tree = objects.tree(id).map_err(|fault| fault.of(folder))?;
     let file = |name: &str| -> Result<Option<Vec<u8>>, VaultError> {
         let bytes = entry(&tree, name).map(|entry| objects.blob(entry.id)).transpose();
-        bytes.map_err(|fault: Fault| fault.of(&format!("{folder}/{name}")))
+        bytes.map_err(|fault: ObjectFault| fault.of(&format!("{folder}/{name}")))
     };
     let record = file("record.json")?.ok_or_else(|| VaultError::Damaged {
         what: format!("{folder}/record.json"),
@@ -215,14 +215,15 @@ fn clear(objects: &Objects<'_>, folder: &str, id: Oid, outcome: bool) -> Result<
 
 /// What the clear files of a folder say.
 fn deployment(folder: &str, clear: &ClearFiles) -> Result<Deployment, VaultError> {
-    let record: Record = parse(&format!("{folder}/record.json"), &clear.record)?;
+    let record: DeploymentRecord = parse(&format!("{folder}/record.json"), &clear.record)?;
     belongs(folder, &record)?;
     let outcome = clear.outcome.as_deref();
-    let outcome = outcome.map(|bytes| parse::<Outcome>(&format!("{folder}/outcome.json"), bytes)).transpose()?;
+    let outcome =
+        outcome.map(|bytes| parse::<DeploymentOutcome>(&format!("{folder}/outcome.json"), bytes)).transpose()?;
     Ok(Deployment { record, outcome, record_sha256: digest(&clear.record) })
 }
 
-fn belongs(folder: &str, record: &Record) -> Result<(), VaultError> {
+fn belongs(folder: &str, record: &DeploymentRecord) -> Result<(), VaultError> {
     if folder == format!("deployments/{}/{}", record.install.folder(), record.id) {
         return Ok(());
     }

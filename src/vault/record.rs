@@ -59,7 +59,7 @@ impl fmt::Display for DeploymentId {
 
 /// Which install a deployment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Install {
+pub struct RecordedInstall {
     /// The namespace.
     pub namespace: String,
     /// The Helm release.
@@ -69,7 +69,7 @@ pub struct Install {
     pub context: Option<String>,
 }
 
-impl Install {
+impl RecordedInstall {
     /// The folder of its deployments. Namespaces hold no dot, so two installs never share one.
     pub(super) fn folder(&self) -> String {
         format!("{}.{}", self.namespace, self.release)
@@ -104,7 +104,7 @@ impl How {
 
 /// The chart that was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chart {
+pub struct RecordedChart {
     /// Its name.
     pub name: String,
     /// Its version.
@@ -165,13 +165,13 @@ pub struct Previous {
 
 /// What was meant, written before helm runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct DeploymentRecord {
     /// The format's version.
     pub format: u32,
     /// The deployment's name.
     pub id: DeploymentId,
     /// Whose it is.
-    pub install: Install,
+    pub install: RecordedInstall,
     /// When.
     pub at: Timestamp,
     /// Who: `user@host`.
@@ -185,7 +185,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opschain_version: Option<String>,
     /// The chart.
-    pub chart: Chart,
+    pub chart: RecordedChart,
     /// The chart's archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart_archive: Option<Sealed>,
@@ -222,7 +222,7 @@ pub struct Record {
 /// How a deployment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub enum DeploymentStatus {
     /// Helm has deployed it, and what was waited for came true.
     Deployed,
     /// It failed; the reason is beside it.
@@ -231,7 +231,7 @@ pub enum Status {
     Interrupted,
 }
 
-impl Status {
+impl DeploymentStatus {
     /// The word in listings and commit messages.
     pub fn word(self) -> &'static str {
         match self {
@@ -244,7 +244,7 @@ impl Status {
 
 /// What came of it, written after helm ran, once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct DeploymentOutcome {
     /// The format's version.
     pub format: u32,
     /// The deployment's name.
@@ -252,7 +252,7 @@ pub struct Outcome {
     /// When it ended.
     pub at: Timestamp,
     /// How.
-    pub status: Status,
+    pub status: DeploymentStatus,
     /// Helm's revision, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helm_revision: Option<u32>,
@@ -270,14 +270,14 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
     /// How.
-    pub status: Status,
+    pub status: DeploymentStatus,
     /// Helm's revision, where it is known.
     pub helm_revision: Option<u32>,
 }
 
 impl Ended {
-    pub(super) fn outcome(self, of: &Record) -> Outcome {
-        Outcome {
+    pub(super) fn outcome(self, of: &DeploymentRecord) -> DeploymentOutcome {
+        DeploymentOutcome {
             format: FORMAT,
             id: of.id.clone(),
             at: of.at,
@@ -294,9 +294,9 @@ impl Ended {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Deployment {
     /// What was meant.
-    pub record: Record,
+    pub record: DeploymentRecord,
     /// What came of it; none when `dr` was killed in between, or is still at it.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<DeploymentOutcome>,
     /// SHA-256 of `record.json`.
     pub record_sha256: String,
 }
@@ -310,16 +310,16 @@ impl Deployment {
     /// `deployed`, `failed`, `interrupted`, or `unknown` when no outcome was ever written.
     pub fn state(&self) -> &'static str {
         match self.outcome.as_ref().map(|outcome| outcome.status) {
-            Some(Status::Deployed) => "deployed",
-            Some(Status::Failed) => "failed",
-            Some(Status::Interrupted) => "interrupted",
+            Some(DeploymentStatus::Deployed) => "deployed",
+            Some(DeploymentStatus::Failed) => "failed",
+            Some(DeploymentStatus::Interrupted) => "interrupted",
             None => "unknown",
         }
     }
 
     /// Whether it went live.
     pub fn is_deployed(&self) -> bool {
-        self.outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Deployed)
+        self.outcome.as_ref().is_some_and(|outcome| outcome.status == DeploymentStatus::Deployed)
     }
 
     /// Helm's revision.
@@ -346,7 +346,7 @@ impl Deployment {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
     /// Whose it is.
-    pub install: Install,
+    pub install: RecordedInstall,
     /// When.
     pub at: Timestamp,
     /// Who: `user@host`.
@@ -358,7 +358,7 @@ pub struct Intent {
     /// The OpsChain version.
     pub opschain_version: Option<String>,
     /// The chart.
-    pub chart: Chart,
+    pub chart: RecordedChart,
     /// The version of helm.
     pub helm: Option<String>,
     /// The version of the database operator.
@@ -383,7 +383,7 @@ pub(super) struct RecipientsChange {
 
 /// What a folder of `rekeyed/` holds: files sealed again, each of which stands for an older one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Rekeyed {
+pub(super) struct RekeyList {
     pub format: u32,
     pub at: Timestamp,
     pub by: String,
@@ -404,7 +404,7 @@ pub(super) struct RekeyedFile {
 
 /// What says that a folder is a vault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Head {
+pub(super) struct VaultHeader {
     pub format: u32,
     pub created: Timestamp,
     pub dr: String,

@@ -13,7 +13,7 @@ use super::files::{digest, json, new_id, parse};
 use super::git::{Content, Git};
 use super::handle::Vault;
 use super::layout::{FINGERPRINT_FILE, REKEY_FILE, REKEYED};
-use super::record::{DeploymentId, FORMAT, Rekeyed as List, RekeyedFile};
+use super::record::{DeploymentId, FORMAT, RekeyList, RekeyedFile};
 use super::snapshot::effective_files;
 use super::verify::sealed::stanzas;
 use crate::crypt::{Identities, Recipients};
@@ -207,7 +207,7 @@ impl Vault {
             listed.push(RekeyedFile { path: due.path, sealed_sha256: sha256.clone() });
         }
         made.files = files.len();
-        let list = List {
+        let list = RekeyList {
             format: FORMAT,
             at,
             by: by.to_owned(),
@@ -253,7 +253,7 @@ fn reseal(
 }
 
 /// The lists of `rekeyed/`, oldest first, with the names of their folders.
-pub(super) fn lists(git: &Git) -> Result<Vec<(String, List)>, VaultError> {
+pub(super) fn lists(git: &Git) -> Result<Vec<(String, RekeyList)>, VaultError> {
     let mut lists = Vec::new();
     for name in git.names(REKEYED)? {
         let path = format!("{REKEYED}/{name}/{REKEY_FILE}");

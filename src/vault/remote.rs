@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::VaultError;
 use super::git::{BRANCH, Git};
 use super::handle::Vault;
-use super::merge::{Manner, TakenIn};
+use super::merge::{TakeIn, TakenIn};
 use crate::redact::MASK;
 
 /// Variables by which a surrounding git (a hook, say) would send ours to another repository.
@@ -122,7 +122,7 @@ impl Remote<'_> {
     ///
     /// # Errors
     /// Those of the verification and the merge.
-    pub fn take_in(&self, manner: &Manner<'_>) -> Result<TakenIn, VaultError> {
+    pub fn take_in(&self, manner: &TakeIn<'_>) -> Result<TakenIn, VaultError> {
         self.vault.take_in(&self.tracking, manner)
     }
 

@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::error::VaultError;
 use super::handle::Vault;
-use super::record::{Deployment, Install};
+use super::record::{Deployment, RecordedInstall};
 
 /// The shortest beginning of a name that is taken for one.
 const SHORTEST_PREFIX: usize = 4;
@@ -16,7 +16,7 @@ impl Vault {
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`, or what reading fails with.
-    pub fn resolve(&self, install: &Install, selector: &str) -> Result<Deployment, VaultError> {
+    pub fn resolve(&self, install: &RecordedInstall, selector: &str) -> Result<Deployment, VaultError> {
         resolve(&self.deployments(install)?, selector).cloned()
     }
 
@@ -25,7 +25,7 @@ impl Vault {
     ///
     /// # Errors
     /// `NotFound` when it is no time, or nothing was live then; what reading fails with.
-    pub fn live_at(&self, install: &Install, time: &str) -> Result<Deployment, VaultError> {
+    pub fn live_at(&self, install: &RecordedInstall, time: &str) -> Result<Deployment, VaultError> {
         let not_found = || VaultError::NotFound { selector: time.to_owned() };
         let then = moment(time).ok_or_else(not_found)?;
         live_at(&self.deployments(install)?, then).cloned().ok_or_else(not_found)

@@ -5,7 +5,7 @@ use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
 use super::files::{digest, parse, random};
 use super::git::{Content, Git};
-use super::record::Head;
+use super::record::VaultHeader;
 use super::*;
 use crate::crypt::{Identities, Recipients};
 
@@ -42,8 +42,8 @@ pub(super) fn fixture() -> Fixture {
     Fixture { folder, vault, identities, key }
 }
 
-pub(super) fn install() -> Install {
-    Install { namespace: "opschain".into(), release: "opschain".into(), context: None }
+pub(super) fn install() -> RecordedInstall {
+    RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None }
 }
 
 pub(super) fn intent(at: &str, version: &str) -> Intent {
@@ -54,7 +54,7 @@ pub(super) fn intent(at: &str, version: &str) -> Intent {
         why: Some("because".into()),
         how: How::Deploy,
         opschain_version: Some(version.into()),
-        chart: Chart {
+        chart: RecordedChart {
             name: "opschain".into(),
             version: version.replace("-0", ".").replace('-', "."),
             app_version: None,
@@ -66,8 +66,8 @@ pub(super) fn intent(at: &str, version: &str) -> Intent {
     }
 }
 
-pub(super) fn outcome(id: &DeploymentId, at: &str, status: Status, revision: u32) -> Outcome {
-    Outcome {
+pub(super) fn outcome(id: &DeploymentId, at: &str, status: DeploymentStatus, revision: u32) -> DeploymentOutcome {
+    DeploymentOutcome {
         format: FORMAT,
         id: id.clone(),
         at: at.parse().unwrap(),
@@ -95,9 +95,9 @@ fn what_was_recorded_comes_back_byte_for_byte_and_the_state_follows_the_outcome(
     assert_eq!((found.id(), found.state()), (&id, "unknown"));
     assert_eq!(f.vault.values(&found, &f.identities).unwrap().as_slice(), values);
     assert_eq!(f.vault.chart(&found, &f.identities).unwrap().unwrap().as_slice(), b"tgz");
-    f.vault.record_outcome(outcome(&id, "2026-08-20T10:01:00Z", Status::Deployed, 1), "ops@host").unwrap();
+    f.vault.record_outcome(outcome(&id, "2026-08-20T10:01:00Z", DeploymentStatus::Deployed, 1), "ops@host").unwrap();
     assert_eq!(f.vault.resolve(&install(), "live").unwrap().state(), "deployed");
-    let again = f.vault.record_outcome(outcome(&id, "2026-08-20T10:02:00Z", Status::Failed, 1), "ops@host");
+    let again = f.vault.record_outcome(outcome(&id, "2026-08-20T10:02:00Z", DeploymentStatus::Failed, 1), "ops@host");
     assert!(matches!(again, Err(VaultError::Rewrite { .. })));
 }
 
@@ -128,7 +128,7 @@ fn an_import_of_an_old_date_continues_the_chain_and_leaves_live_as_it_is() {
         let values = format!("at: {at}\n");
         let intent = Intent { how, ..intent(at, "2026-08-20") };
         let id = f.vault.record_intent(intent, values.as_bytes(), None).unwrap();
-        f.vault.record_outcome(outcome(&id, at, Status::Deployed, revision), "ops@host").unwrap();
+        f.vault.record_outcome(outcome(&id, at, DeploymentStatus::Deployed, revision), "ops@host").unwrap();
         id
     };
     let now = record("2026-08-20T10:00:00Z", How::Deploy, 7);
@@ -159,9 +159,9 @@ fn selectors_find_by_revision_name_version_and_time() {
     let f = fixture();
     let mut ids = Vec::new();
     for (day, version, status) in [
-        ("2026-08-20", "2026-08-20", Status::Deployed),
-        ("2026-09-15", "2026-09-14", Status::Failed),
-        ("2026-09-16", "2026-09-14", Status::Deployed),
+        ("2026-08-20", "2026-08-20", DeploymentStatus::Deployed),
+        ("2026-09-15", "2026-09-14", DeploymentStatus::Failed),
+        ("2026-09-16", "2026-09-14", DeploymentStatus::Deployed),
     ] {
         let id = f.vault.record_intent(intent(&format!("{day}T10:00:00Z"), version), day.as_bytes(), None).unwrap();
         let revision = ids.len() as u32 + 1;
@@ -257,7 +257,7 @@ fn strangers_cannot_open_and_a_rekeyed_file_stands_for_the_old_one() {
 #[test]
 fn a_newer_format_and_a_foreign_repository_and_a_full_folder_are_told_apart() {
     let f = fixture();
-    let newer = parse::<Head>("vault.json", br#"{"format": 2, "new": true}"#);
+    let newer = parse::<VaultHeader>("vault.json", br#"{"format": 2, "new": true}"#);
     assert!(matches!(newer, Err(VaultError::Format { found: 2, known: FORMAT, .. })));
     let recipients = f.vault.recipients().unwrap();
     let again = Vault::init(f.vault.path(), &recipients, "x", signer(&f.key));

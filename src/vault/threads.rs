@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::VaultError;
 use super::git::Git;
-use super::objects::Objects;
+use super::objects::GitObjects;
 
 /// Fewer things than this are not worth a second thread with a repository of its own.
 const WORTH_A_THREAD: usize = 64;
@@ -19,7 +19,7 @@ const MOST_THREADS: usize = 4;
 pub(super) fn on_threads<T: Sync, R: Send>(
     path: &Path,
     items: &[T],
-    work: impl Fn(&Objects<'_>, &T) -> Result<R, VaultError> + Sync,
+    work: impl Fn(&GitObjects<'_>, &T) -> Result<R, VaultError> + Sync,
 ) -> Result<Vec<R>, VaultError> {
     let run = |items: &[T]| -> Result<Vec<R>, VaultError> {
         let git = Git::open(path)?;

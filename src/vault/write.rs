@@ -14,7 +14,8 @@ use super::handle::Vault;
 use super::layers;
 use super::layout::CHART_FILE;
 use super::record::{
-    Deployment, DeploymentId, Ended, FORMAT, Install, Intent, Outcome, Previous, Record, RecordedLayer, Sealed,
+    Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, Ended, FORMAT, Intent, Previous, RecordedInstall,
+    RecordedLayer, Sealed,
 };
 use crate::crypt::Recipients;
 use crate::values::overlay::{Layer, LayerKind};
@@ -95,7 +96,7 @@ impl Vault {
         }
         let chart_archive = chart.map(|chart| seal(CHART_FILE, chart)).transpose()?;
         let (previous, joins) = ends(&known, &intent.install);
-        let record = Record {
+        let record = DeploymentRecord {
             format: FORMAT,
             id: id.clone(),
             install: intent.install,
@@ -121,7 +122,7 @@ impl Vault {
             let outcome = ended.outcome(&record);
             files.push((format!("{folder}/outcome.json"), Content::Bytes(json(&outcome)?)));
         }
-        let Install { namespace, release, .. } = &record.install;
+        let RecordedInstall { namespace, release, .. } = &record.install;
         let message = format!(
             "Record {} {id}\n\n{} {} for release {release} in namespace {namespace}\n",
             record.how.word(),
@@ -136,7 +137,7 @@ impl Vault {
     ///
     /// # Errors
     /// `NotFound` when there is no such deployment, `Rewrite` when it has an outcome already.
-    pub fn record_outcome(&self, outcome: Outcome, by: &str) -> Result<(), VaultError> {
+    pub fn record_outcome(&self, outcome: DeploymentOutcome, by: &str) -> Result<(), VaultError> {
         let git = Git::open(&self.path)?;
         let lock = git.lock()?;
         let folder = self.folder_of(&git, &outcome.id)?;
@@ -178,7 +179,7 @@ impl Vault {
 }
 
 /// What the next record of `install` has to name: its `previous`, and its `joins`. `known` is newest first.
-fn ends(known: &[Arc<Deployment>], install: &Install) -> (Option<Previous>, Vec<Previous>) {
+fn ends(known: &[Arc<Deployment>], install: &RecordedInstall) -> (Option<Previous>, Vec<Previous>) {
     let own: Vec<&Arc<Deployment>> =
         known.iter().filter(|other| same_install(&other.record.install, install)).collect();
     let named: HashSet<&DeploymentId> = own.iter().flat_map(|other| others(other)).map(|other| &other.id).collect();

@@ -9,7 +9,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureSt
 use super::documents::{at_end_of, dash_of, documents, error_at, place_of, up_to_line};
 use super::map::MapBuilder;
 use super::path::{Path, Segment};
-use super::quirks::{Patched, Sign, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
+use super::quirks::{BracketSign, Patched, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
 use super::tree::{Entry, Kind, Node, Scalar, Span, Style, Trap, Tree, YamlError};
 
@@ -107,7 +107,7 @@ struct Builder<'s> {
     parser: Parser<'s, StrInput<'s>>,
     patched: &'s Patched<'s>,
     /// What the document has to be read again for, when it was refused.
-    unexplained: Option<(usize, Sign)>,
+    unexplained: Option<(usize, BracketSign)>,
     anchors: HashMap<usize, Arc<Node>>,
     steps: Vec<Segment>,
     merged: u64,
@@ -154,7 +154,7 @@ impl<'s> Builder<'s> {
             Some(Err(error)) => {
                 if matches!(error.kind(), ErrorKind::PlainScalarStartsWithDashFlowIndicator) {
                     let at = self.chunk.start + error.marker().byte_offset().unwrap_or(0);
-                    self.unexplained = Some((at, Sign::Text));
+                    self.unexplained = Some((at, BracketSign::Text));
                 }
                 Err(YamlError {
                     line: error.marker().line() + self.first_line,
@@ -368,7 +368,7 @@ impl<'s> Builder<'s> {
             return Err(error_at(span, "a colon inside brackets needs quotes here, or Helm takes it for a sign"));
         }
         if self.source.get(span.bytes.end..).is_some_and(ends_in_colon) {
-            self.unexplained = Some((span.bytes.end, Sign::Text));
+            self.unexplained = Some((span.bytes.end, BracketSign::Text));
             return Err(error_at(span, "a colon before a comma or bracket needs a space or quotes"));
         }
         Ok(())
@@ -380,7 +380,7 @@ impl<'s> Builder<'s> {
         let is_plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
         let first = raw.strip_prefix('?').and_then(|rest| rest.chars().next());
         if self.flow > 0 && is_plain && first.is_some_and(|c| !matches!(c, '?' | ':' | ',' | ' ')) {
-            self.unexplained = Some((span.bytes.start, Sign::Key));
+            self.unexplained = Some((span.bytes.start, BracketSign::Key));
             return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
         }
         Ok(())

@@ -5,14 +5,14 @@ use std::ops::Range;
 use super::tree::{Span, YamlError};
 
 /// A document of a file.
-pub(super) struct Chunk {
+pub(super) struct Document {
     pub(super) bytes: Range<usize>,
     /// Where the line begins that parts it from the one before.
     pub(super) separator: usize,
 }
 
 /// Cuts at lines that begin with `---`, as helm 4 does before it parses anything.
-pub(super) fn documents(source: &str) -> Result<Vec<Chunk>, YamlError> {
+pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
     let mut chunks = Vec::new();
     let (mut start, mut at, mut separator) = (0, 0, 0);
     let mut begun = false;
@@ -27,14 +27,14 @@ pub(super) fn documents(source: &str) -> Result<Vec<Chunk>, YamlError> {
                 return Err(error_at(&place_of(source, at), message));
             }
             if at > start {
-                chunks.push(Chunk { bytes: start..at, separator });
+                chunks.push(Document { bytes: start..at, separator });
             }
             (start, separator) = (at + line.len(), at);
         }
         at += line.len();
     }
     if at > start {
-        chunks.push(Chunk { bytes: start..at, separator });
+        chunks.push(Document { bytes: start..at, separator });
     }
     Ok(chunks)
 }

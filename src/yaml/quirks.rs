@@ -14,7 +14,7 @@ const MOST: usize = 200;
 
 /// What a sign in brackets is to libyaml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sign {
+pub(super) enum BracketSign {
     /// Part of a plain scalar: a `-` before a bracket or comma, a `:` before a comma or bracket.
     Text,
     /// A `?` that begins a key, though no blank follows it.
@@ -38,10 +38,10 @@ impl<'s> Patched<'s> {
     }
 
     /// Explains the sign at a place, in bytes; false where that was done before, or there are too many of them.
-    pub(super) fn explain(&mut self, at: usize, sign: Sign) -> bool {
+    pub(super) fn explain(&mut self, at: usize, sign: BracketSign) -> bool {
         let (places, stand_in) = match sign {
-            Sign::Text => (&mut self.signs, "x"),
-            Sign::Key => (&mut self.keys, " "),
+            BracketSign::Text => (&mut self.signs, "x"),
+            BracketSign::Key => (&mut self.keys, " "),
         };
         if places.len() >= MOST || !places.insert(at) {
             return false;
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn a_sign_is_explained_once_and_nothing_moves() {
         let mut patched = Patched::new("[-, ?a]");
-        assert!(patched.explain(1, Sign::Text) && patched.explain(4, Sign::Key));
+        assert!(patched.explain(1, BracketSign::Text) && patched.explain(4, BracketSign::Key));
         assert_eq!(patched.text(), "[x,  a]");
-        assert!(!patched.explain(1, Sign::Text), "a second time would go on for ever");
+        assert!(!patched.explain(1, BracketSign::Text), "a second time would go on for ever");
         assert!(patched.is_key(5) && !patched.is_key(1));
         assert_eq!(patched.plain(1..2, "-").as_deref(), Some("-"));
         assert_eq!(patched.plain(5..6, "a"), None);

@@ -7,7 +7,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use dr::crypt::{Identities, Signer};
-use dr::vault::{Chart, CommitSigner, DeploymentId, FORMAT, How, Install, Intent, Outcome, Status, Vault};
+use dr::vault::{
+    CommitSigner, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart,
+    RecordedInstall, Vault,
+};
 
 /// Answers from the files of its folder, and writes down what it is asked.
 const HELM: &str = r#"#!/bin/sh
@@ -145,13 +148,13 @@ impl Site {
         let at = at.parse().unwrap();
         let chart_version = version.parse::<dr::opschain::Version>().unwrap().chart().unwrap();
         let intent = Intent {
-            install: Install { namespace: "opschain".into(), release: "opschain".into(), context: None },
+            install: RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None },
             at,
             by: "operator@there".into(),
             why: None,
             how: How::Deploy,
             opschain_version: Some(version.into()),
-            chart: Chart {
+            chart: RecordedChart {
                 name: "opschain".into(),
                 version: chart_version,
                 app_version: None,
@@ -162,11 +165,11 @@ impl Site {
             operator: None,
         };
         let id = self.vault().record_intent(intent, values.as_bytes(), chart).unwrap();
-        let outcome = Outcome {
+        let outcome = DeploymentOutcome {
             format: FORMAT,
             id: id.clone(),
             at,
-            status: Status::Deployed,
+            status: DeploymentStatus::Deployed,
             helm_revision: None,
             images: Vec::new(),
             seconds: 1.0,
@@ -396,7 +399,7 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     let site = Site::new();
     let first = site.record("2026-08-20T10:00:00Z", LIVE, "2026-08-20", None);
     let vault = site.vault();
-    let install = Install { namespace: "opschain".into(), release: "opschain".into(), context: None };
+    let install = RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None };
     let intent = |at: &str| Intent {
         install: install.clone(),
         at: at.parse().unwrap(),
@@ -404,7 +407,13 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
         why: None,
         how: How::Deploy,
         opschain_version: None,
-        chart: Chart { name: "c".into(), version: "1".into(), app_version: None, reference: "c".into(), digest: None },
+        chart: RecordedChart {
+            name: "c".into(),
+            version: "1".into(),
+            app_version: None,
+            reference: "c".into(),
+            digest: None,
+        },
         helm: None,
         operator: None,
     };

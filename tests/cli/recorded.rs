@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dr::crypt::Signer;
 use dr::settings::Settings;
-use dr::vault::{Chart, FORMAT, How, Install, Intent, Outcome, Status, Vault};
+use dr::vault::{DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart, RecordedInstall, Vault};
 use jiff::Timestamp;
 
 /// Puts a deployment that went live as revision 1 into the vault that this home's settings name, and returns its id.
@@ -16,13 +16,13 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
     let sign = Arc::new(move |bytes: &[u8]| signer.sign("git", bytes).map_err(|e| e.to_string()));
     let vault = Vault::open(settings.vault.path.as_ref().unwrap(), sign).unwrap();
     let intent = Intent {
-        install: Install { namespace: namespace.into(), release: "opschain".into(), context: None },
+        install: RecordedInstall { namespace: namespace.into(), release: "opschain".into(), context: None },
         at,
         by: "operator@host".into(),
         why: None,
         how: How::Deploy,
         opschain_version: Some("2026-08-20".into()),
-        chart: Chart {
+        chart: RecordedChart {
             name: "opschain".into(),
             version: "2026.8.20".into(),
             app_version: None,
@@ -33,11 +33,11 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
         operator: None,
     };
     let id = vault.record_intent(intent, values.as_bytes(), None).unwrap();
-    let outcome = Outcome {
+    let outcome = DeploymentOutcome {
         format: FORMAT,
         id: id.clone(),
         at,
-        status: Status::Deployed,
+        status: DeploymentStatus::Deployed,
         helm_revision: Some(1),
         images: Vec::new(),
         seconds: 1.0,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dr::cluster::{Cluster, ClusterError, Kept, NamespaceState, ObjectRef, Permission, PutBack, WorkloadKind};
+use dr::cluster::{Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBack, WorkloadKind};
 use dr::event::{Event, Events};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -86,13 +86,13 @@ async fn a_new_namespace_is_empty_until_something_is_put_into_it() {
     assert!(cluster.create_namespace(&[("app.kubernetes.io/managed-by", "dr")]).await.unwrap());
     assert!(!cluster.create_namespace(&[]).await.unwrap());
     assert_eq!(cluster.namespace_state(&[]).await.unwrap(), NamespaceState::Empty { kept: vec![] });
-    let secret: Kept = serde_json::from_value(serde_json::json!({
+    let secret: KeptObject = serde_json::from_value(serde_json::json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "b25l"},
     }))
     .unwrap();
     assert_eq!(cluster.put_back(&secret, false).await.unwrap(), PutBack::Created);
     assert_eq!(cluster.put_back(&secret, false).await.unwrap(), PutBack::Same);
-    let other: Kept = serde_json::from_value(serde_json::json!({
+    let other: KeptObject = serde_json::from_value(serde_json::json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "dHdv"},
     }))
     .unwrap();

@@ -9,7 +9,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, LintAsk, Linted};
 use crate::ui::{Mark, Page, Report, Ui};
-use crate::values::lint::{Finding, Severity};
+use crate::values::lint::{LintFinding, Severity};
 
 /// Look through a values file for traps; exit code 2 when something is found
 ///
@@ -85,7 +85,7 @@ impl Report for Linted {
 }
 
 /// A finding with its place, its id, its reason and its fix.
-fn finding_lines(page: &mut Page, file: &str, finding: &Finding) {
+fn finding_lines(page: &mut Page, file: &str, finding: &LintFinding) {
     let mark = match finding.severity {
         Severity::Error => Mark::Bad,
         Severity::Warning => Mark::Warn,

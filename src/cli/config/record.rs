@@ -12,8 +12,8 @@ use crate::ops::config::{
 };
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
-use crate::values::lint::{Finding, Severity};
-use crate::vault::Status;
+use crate::values::lint::{LintFinding, Severity};
+use crate::vault::DeploymentStatus;
 
 /// Write down deployments of the past: old values files, or what helm remembers
 ///
@@ -86,7 +86,7 @@ enum OutcomeArg {
     Interrupted,
 }
 
-impl From<OutcomeArg> for Status {
+impl From<OutcomeArg> for DeploymentStatus {
     fn from(outcome: OutcomeArg) -> Self {
         match outcome {
             OutcomeArg::Deployed => Self::Deployed,
@@ -176,7 +176,7 @@ fn row(item: &RecordItem) -> Vec<String> {
     ]
 }
 
-fn finding_line(page: &mut Page, name: &str, finding: &Finding) {
+fn finding_line(page: &mut Page, name: &str, finding: &LintFinding) {
     let mark = match finding.severity {
         Severity::Error => Mark::Bad,
         Severity::Warning => Mark::Warn,

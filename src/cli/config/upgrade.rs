@@ -9,7 +9,7 @@ use crate::ops::Ctx;
 use crate::ops::config::{self, Target, UpgradeAsk, Upgraded};
 use crate::opschain::values::VERSION;
 use crate::ui::{Page, Report, Ui};
-use crate::values::upgrade::{Fate, Item};
+use crate::values::upgrade::{KeyOutcome, KeyReport};
 
 /// Carry your edits into a new release's values file, as a proposal to review
 ///
@@ -61,17 +61,17 @@ impl Report for Upgraded {
     fn human(&self, page: &mut Page) {
         page.heading(&format!("{}, from {} to {}", self.values, self.from, self.to));
         let chapters = [
-            (Fate::Conflict, "Changed by you and by the release; yours stands:"),
-            (Fate::Removed, "Gone from the release, but you had changed it, and it stands:"),
-            (Fate::Dropped, "Gone from the release, and with it the default that you had:"),
-            (Fate::Renamed, "Has another name now; yours is there:"),
-            (Fate::NewDefault, "Has a new default, which you get:"),
-            (Fate::New, "New:"),
-            (Fate::Kept, "Yours, as before:"),
-            (Fate::Own, "Your own, which neither release has:"),
+            (KeyOutcome::Conflict, "Changed by you and by the release; yours stands:"),
+            (KeyOutcome::Removed, "Gone from the release, but you had changed it, and it stands:"),
+            (KeyOutcome::Dropped, "Gone from the release, and with it the default that you had:"),
+            (KeyOutcome::Renamed, "Has another name now; yours is there:"),
+            (KeyOutcome::NewDefault, "Has a new default, which you get:"),
+            (KeyOutcome::New, "New:"),
+            (KeyOutcome::Kept, "Yours, as before:"),
+            (KeyOutcome::Own, "Your own, which neither release has:"),
         ];
         for (fate, title) in chapters {
-            let items: Vec<&Item> = self.items.iter().filter(|item| item.fate == fate).collect();
+            let items: Vec<&KeyReport> = self.items.iter().filter(|item| item.fate == fate).collect();
             if items.is_empty() {
                 continue;
             }
@@ -106,7 +106,7 @@ impl Report for Upgraded {
     }
 }
 
-fn said(item: &Item) -> String {
+fn said(item: &KeyReport) -> String {
     let path = match &item.was {
         Some(was) => format!("{} (was {was})", item.path),
         None => item.path.to_string(),
@@ -114,14 +114,14 @@ fn said(item: &Item) -> String {
     let value = |value: &Option<String>| value.clone().unwrap_or_default();
     let (old, new, yours) = (value(&item.old), value(&item.new), value(&item.yours));
     match item.fate {
-        Fate::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
-        Fate::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
-        Fate::Dropped => format!("{path}: {old}"),
-        Fate::Removed => format!("{path}: {yours}; default was {old}"),
-        Fate::Renamed => format!("{path}: {yours}"),
-        Fate::NewDefault => format!("{path}: {old} -> {new}"),
-        Fate::New => format!("{path}: {new}"),
-        Fate::Kept => format!("{path}: {yours}; default {new}"),
-        Fate::Own => format!("{path}: {yours}"),
+        KeyOutcome::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
+        KeyOutcome::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
+        KeyOutcome::Dropped => format!("{path}: {old}"),
+        KeyOutcome::Removed => format!("{path}: {yours}; default was {old}"),
+        KeyOutcome::Renamed => format!("{path}: {yours}"),
+        KeyOutcome::NewDefault => format!("{path}: {old} -> {new}"),
+        KeyOutcome::New => format!("{path}: {new}"),
+        KeyOutcome::Kept => format!("{path}: {yours}; default {new}"),
+        KeyOutcome::Own => format!("{path}: {yours}"),
     }
 }

@@ -9,7 +9,7 @@ use crate::ops::Ctx;
 use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
 use crate::values::Tree;
-use crate::values::lint::{Context, Finding, Severity, lint_with};
+use crate::values::lint::{Context, LintFinding, Severity, lint_with};
 
 /// What is asked.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Linted {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<String>,
     /// In the order of the file.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LintFinding>,
     /// Whether nothing was found that counts.
     pub clean: bool,
 }
@@ -70,7 +70,7 @@ pub async fn lint(ctx: &Ctx, ask: LintAsk) -> Result<Linted> {
         facts: &keys::FACTS,
     };
     let findings = lint_with(&tree, &ask.values, &context);
-    let counts = |finding: &Finding| ask.strict || finding.severity != Severity::Note;
+    let counts = |finding: &LintFinding| ask.strict || finding.severity != Severity::Note;
     let clean = !findings.iter().any(counts);
     Ok(Linted {
         file: ask.name,

@@ -20,7 +20,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::parity::{Demand, PARITY, ParityKey};
 use crate::values::{Path, Tree, Value};
-use crate::vault::Install;
+use crate::vault::RecordedInstall;
 
 /// The format of parity files.
 const FORMAT: u32 = 1;
@@ -204,7 +204,7 @@ fn side(ctx: &Ctx, text: &str) -> Result<(String, Side)> {
 
 /// `NAMESPACE.RELEASE[:SELECTOR]`, else a selector of the settings' install. Neither names nor versions of OpsChain have
 /// a dot between letters; the vault's own folders are called so.
-fn of_install(ctx: &Ctx, text: &str) -> (Install, String) {
+fn of_install(ctx: &Ctx, text: &str) -> (RecordedInstall, String) {
     let own = || (ctx.vault_install(), text.to_owned());
     let (name, selector) = match text.split_once(':') {
         Some((name, selector)) if name.contains('.') => (name, selector),
@@ -216,7 +216,8 @@ fn of_install(ctx: &Ctx, text: &str) -> (Install, String) {
     };
     match name.split_once('.') {
         Some((namespace, release)) if is_name(namespace) && is_name(release) => {
-            let install = Install { namespace: namespace.to_owned(), release: release.to_owned(), context: None };
+            let install =
+                RecordedInstall { namespace: namespace.to_owned(), release: release.to_owned(), context: None };
             (install, selector.to_owned())
         }
         _ => own(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
 use crate::ops::Ctx;
-use crate::vault::{Joined, Manner, Pushed, Remote, TakenIn};
+use crate::vault::{Joined, Pushed, Remote, TakeIn, TakenIn};
 
 /// How often somebody else may be faster before that is an error: each time, somebody's records did get in.
 const ROUNDS: usize = 16;
@@ -56,7 +56,7 @@ pub async fn sync(ctx: &Ctx, wish: &SyncWish) -> Result<Synced> {
     let vault = ctx.vault()?;
     let trusted = ctx.trusted_signers(wish.signers.as_deref())?;
     let remote = vault.remote(wish.remote.as_deref(), wish.ask, &ctx.cancel)?;
-    let manner = Manner { trusted: &trusted, anyone: wish.allow_untrusted, by: &ctx.who, dry_run: wish.dry_run };
+    let manner = TakeIn { trusted: &trusted, anyone: wish.allow_untrusted, by: &ctx.who, dry_run: wish.dry_run };
     let mut done = Synced {
         remote: remote.shown(),
         dry_run: wish.dry_run,
@@ -96,7 +96,7 @@ pub async fn sync(ctx: &Ctx, wish: &SyncWish) -> Result<Synced> {
     }
 }
 
-async fn take_in(ctx: &Ctx, remote: &Remote<'_>, manner: &Manner<'_>, done: &mut Synced) -> Result<()> {
+async fn take_in(ctx: &Ctx, remote: &Remote<'_>, manner: &TakeIn<'_>, done: &mut Synced) -> Result<()> {
     let fetched = remote.fetch().await?;
     if fetched.moved_back {
         ctx.events.warn(

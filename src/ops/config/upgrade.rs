@@ -11,7 +11,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
-use crate::values::upgrade::{Item, Three, UpgradeError, propose};
+use crate::values::upgrade::{KeyReport, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
 
 /// What is asked.
@@ -53,7 +53,7 @@ pub struct Upgraded {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proposal: Option<String>,
     /// What happened to each key that is not simply the same, worst first.
-    pub items: Vec<Item>,
+    pub items: Vec<KeyReport>,
     /// The operator's own comments that found no place in the proposal, without secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub comments_left: Vec<String>,

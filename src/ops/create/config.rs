@@ -161,7 +161,7 @@ mod tests {
     use crate::event::Events;
     use crate::store::{DirectoryStore, Store};
     use crate::values::overlay::{Layer, LayerKind};
-    use crate::vault::{Chart, How, Install, Intent, given_content};
+    use crate::vault::{How, Intent, RecordedChart, RecordedInstall, given_content};
 
     const VALUES: &[u8] = b"# ours\r\nenv: {KEY: kWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, COUNT: 1.0}";
     const CHART: &[u8] = b"the packaged chart";
@@ -185,7 +185,7 @@ mod tests {
         }
 
         fn record(&self, layers: &[(LayerKind, &[u8])], chart: Option<&[u8]>) -> Deployment {
-            let install = Install { namespace: "ops".into(), release: "opschain".into(), context: None };
+            let install = RecordedInstall { namespace: "ops".into(), release: "opschain".into(), context: None };
             let intent = Intent {
                 install: install.clone(),
                 at: "2026-08-20T10:00:00Z".parse().unwrap(),
@@ -193,7 +193,7 @@ mod tests {
                 why: None,
                 how: How::Deploy,
                 opschain_version: None,
-                chart: Chart {
+                chart: RecordedChart {
                     name: "opschain".into(),
                     version: "1.0.0".into(),
                     app_version: None,

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::ops::{Ctx, history, interrupted, settle};
-use crate::vault::{self, DeploymentId, FORMAT, Image, Intent, Outcome, Status};
+use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent};
 
 /// All that is done while no other run may work on the install.
 ///
@@ -95,7 +95,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
         why: why(prepared),
         how: plan.how,
         opschain_version: plan.version.clone(),
-        chart: vault::Chart {
+        chart: vault::RecordedChart {
             name: plan.chart.name.clone(),
             version: plan.chart.version.clone(),
             app_version: plan.chart.app_version.clone(),
@@ -160,12 +160,12 @@ async fn outcome_of(
     id: &DeploymentId,
     ended: &Result<Revision>,
     seconds: f64,
-) -> Result<Outcome> {
+) -> Result<DeploymentOutcome> {
     let (status, error) = match ended {
-        Ok(_) => (Status::Deployed, None),
-        Err(error) if error.exit() == Exit::Interrupted => (Status::Interrupted, None),
+        Ok(_) => (DeploymentStatus::Deployed, None),
+        Err(error) if error.exit() == Exit::Interrupted => (DeploymentStatus::Interrupted, None),
         // The release has the values; what they started is not up in time.
-        Err(error) => (Status::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
+        Err(error) => (DeploymentStatus::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
     };
     // Of what failed, only a revision that was not there before is its own.
     // The number of one that was removed is given again.
@@ -184,5 +184,14 @@ async fn outcome_of(
         images.into_iter().map(|running| Image { reference: running.image, digest: running.digest }).collect();
     images.sort_by(|a, b| (&a.reference, &a.digest).cmp(&(&b.reference, &b.digest)));
     images.dedup();
-    Ok(Outcome { format: FORMAT, id: id.clone(), at: Timestamp::now(), status, helm_revision, images, seconds, error })
+    Ok(DeploymentOutcome {
+        format: FORMAT,
+        id: id.clone(),
+        at: Timestamp::now(),
+        status,
+        helm_revision,
+        images,
+        seconds,
+        error,
+    })
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::helm::Revision;
 use crate::ops::Ctx;
 use crate::ops::history::{History, names};
-use crate::vault::{Deployment, DeploymentId, FORMAT, How, Outcome, Status};
+use crate::vault::{Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How};
 
 /// Whether what began the revision is still at work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -166,12 +166,16 @@ impl Stuck {
 
 /// What came of earlier deployments that have no outcome, as far as helm knows: a revision's description names its
 /// deployment once it is deployed. `me` is who asks.
-pub(super) fn outcomes_of_interrupted(deployments: &[Deployment], revisions: &[Revision], me: &str) -> Vec<Outcome> {
+pub(super) fn outcomes_of_interrupted(
+    deployments: &[Deployment],
+    revisions: &[Revision],
+    me: &str,
+) -> Vec<DeploymentOutcome> {
     let open = deployments.iter().filter(|deployment| is_own(deployment) && deployment.outcome.is_none());
     let outcomes = open.filter_map(|deployment| {
         let end = end_of(deployment, deployments, revisions, me)?;
         let at = end.at.unwrap_or(deployment.record.at);
-        Some(Outcome {
+        Some(DeploymentOutcome {
             format: FORMAT,
             id: deployment.id().clone(),
             at,
@@ -188,7 +192,7 @@ pub(super) fn outcomes_of_interrupted(deployments: &[Deployment], revisions: &[R
 /// How an interrupted deployment ended.
 #[derive(Debug, PartialEq)]
 struct End {
-    status: Status,
+    status: DeploymentStatus,
     revision: Option<u32>,
     at: Option<Timestamp>,
     error: Option<String>,
@@ -203,7 +207,7 @@ fn end_of(of: &Deployment, all: &[Deployment], history: &[Revision], me: &str) -
         error,
     };
     if let Some(named) = history.iter().find(|revision| names(revision, of.id()) && !revision.status.is_pending()) {
-        return Some(end(Status::Deployed, named, None));
+        return Some(end(DeploymentStatus::Deployed, named, None));
     }
     let is_its = |revision: &&Revision| begun_by(revision, all).is_some_and(|begun| begun.id() == of.id());
     if let Some(its) = history.iter().find(is_its) {
@@ -215,16 +219,16 @@ fn end_of(of: &Deployment, all: &[Deployment], history: &[Revision], me: &str) -
                     its.revision,
                     its.status.word()
                 );
-                Some(end(Status::Interrupted, its, Some(text)))
+                Some(end(DeploymentStatus::Interrupted, its, Some(text)))
             }
             false => {
                 let text = format!("dr was killed, and helm marked revision {} as {}", its.revision, its.status.word());
-                Some(end(Status::Failed, its, Some(text)))
+                Some(end(DeploymentStatus::Failed, its, Some(text)))
             }
         };
     }
     let text = "dr was killed before helm began: helm knows of no revision of it".to_owned();
-    let nothing = End { status: Status::Interrupted, revision: None, at: None, error: Some(text) };
+    let nothing = End { status: DeploymentStatus::Interrupted, revision: None, at: None, error: Some(text) };
     same_host(&of.record.by, me).then_some(nothing)
 }
 
@@ -263,19 +267,19 @@ mod tests {
         let at = "2026-08-21T10:00:03Z";
         assert_eq!(
             ends(&[revision(at, "deployed", "dr 20260821T100000Z-000002")], "x@b"),
-            Some((Status::Deployed, Some(3)))
+            Some((DeploymentStatus::Deployed, Some(3)))
         );
         assert_eq!(
             ends(&[revision(at, "superseded", "dr 20260821T100000Z-000002")], "x@b"),
-            Some((Status::Deployed, Some(3)))
+            Some((DeploymentStatus::Deployed, Some(3)))
         );
-        assert_eq!(ends(&[pending(at)], "x@b"), Some((Status::Interrupted, Some(3))));
+        assert_eq!(ends(&[pending(at)], "x@b"), Some((DeploymentStatus::Interrupted, Some(3))));
         assert_eq!(
             ends(&[revision(at, "failed", "Upgrade failed: context canceled")], "x@b"),
-            Some((Status::Failed, Some(3)))
+            Some((DeploymentStatus::Failed, Some(3)))
         );
         assert_eq!(ends(&[], "x@b"), None, "another host may know better");
-        assert_eq!(ends(&[], "x@a"), Some((Status::Interrupted, None)));
+        assert_eq!(ends(&[], "x@a"), Some((DeploymentStatus::Interrupted, None)));
         assert_eq!(
             ends(&[revision("2026-08-22T10:00:00Z", "failed", "boom")], "x@b"),
             None,

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, guard};
 use crate::redact::secrets;
-use crate::values::lint::{Context, Finding, lint, lint_with};
+use crate::values::lint::{Context, LintFinding, lint, lint_with};
 use crate::values::overlay::{self, Layer, LayerKind, OverlayError};
 use crate::values::{Tree, YamlError};
 
@@ -17,7 +17,7 @@ pub struct LayerFinding {
     pub file: String,
     /// What was found.
     #[serde(flatten)]
-    pub finding: Finding,
+    pub finding: LintFinding,
 }
 
 /// Values that were read and found fit.

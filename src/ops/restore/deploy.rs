@@ -13,7 +13,7 @@ use crate::helm::{self, ChartFile, Revision, Upgrade};
 use crate::journal::{Done, Outputs};
 use crate::ops::{helper, settle};
 use crate::values::{Scrubber, Tree};
-use crate::vault::{Chart, How, Image, Intent, Outcome, Status};
+use crate::vault::{DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
 const HELM_LIMIT: Duration = Duration::from_secs(600);
@@ -114,7 +114,7 @@ impl Work {
             return Ok(None);
         }
         let vault = self.ctx.vault()?;
-        let install = crate::vault::Install {
+        let install = crate::vault::RecordedInstall {
             namespace: self.plan.namespace.clone(),
             release: self.plan.release.clone(),
             context: self.settings.install.context.clone(),
@@ -139,7 +139,7 @@ impl Work {
             why: Some(self.why()),
             how: How::Restore,
             opschain_version: Some(self.plan.version.clone()),
-            chart: Chart {
+            chart: RecordedChart {
                 name: facts.name,
                 version: facts.version,
                 app_version: facts.app_version,
@@ -152,11 +152,11 @@ impl Work {
         let layers = layers::deployed(&self.reader, &self.identities, values, self.other_version())?;
         let id = vault.record_layers(intent, &layers, Some(chart.bytes()))?;
         let images = self.cluster.running_images().await?;
-        let outcome = Outcome {
+        let outcome = DeploymentOutcome {
             format: crate::vault::FORMAT,
             id: id.clone(),
             at: Timestamp::now(),
-            status: Status::Deployed,
+            status: DeploymentStatus::Deployed,
             helm_revision: Some(revision),
             images: images.into_iter().map(|image| Image { reference: image.image, digest: image.digest }).collect(),
             seconds: 0.0,

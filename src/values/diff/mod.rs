@@ -37,7 +37,7 @@ pub use change::{Change, Field, Inside, Renamed, Shown, What};
 pub use layout::Layout;
 pub(super) use layout::comments;
 pub use options::{Ignored, Only, Options, Passed};
-pub use parts::{Cutter, Version};
+pub use parts::{Cutter, ValuesText};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, RuleError, Rules};
 pub use text::{Hunk, Sign, TextLine, unified};

@@ -24,7 +24,7 @@ pub struct Cutter {
 }
 
 /// A version, cut.
-pub struct Version {
+pub struct ValuesText {
     text: Zeroizing<Vec<u8>>,
     /// Each with its digest; none where the file cannot be cut.
     parts: Vec<(Range<usize>, u64)>,
@@ -32,9 +32,9 @@ pub struct Version {
 
 impl Cutter {
     /// Cuts a version.
-    pub fn cut(&mut self, text: Zeroizing<Vec<u8>>) -> Version {
+    pub fn cut(&mut self, text: Zeroizing<Vec<u8>>) -> ValuesText {
         let parts = self.parts(&text).unwrap_or_default();
-        Version { text, parts }
+        ValuesText { text, parts }
     }
 
     fn parts(&mut self, text: &[u8]) -> Option<Vec<(Range<usize>, u64)>> {
@@ -82,7 +82,7 @@ fn begins_key(line: &[u8]) -> bool {
     line.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_')
 }
 
-impl Version {
+impl ValuesText {
     /// The whole text.
     pub fn text(&self) -> &[u8] {
         &self.text

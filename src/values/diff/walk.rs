@@ -11,7 +11,7 @@ use crate::redact::{Scrubber, Why, name_hint, why_secret};
 use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
 
 /// What a walk has found.
-pub(super) struct Found {
+pub(super) struct Differences {
     pub(super) changes: Vec<Change>,
     pub(super) renamed: Vec<Renamed>,
     pub(super) passed: Passed,
@@ -21,7 +21,7 @@ pub(super) struct Found {
 const DEEPEST: u8 = 3;
 
 /// Compares two trees.
-pub(super) fn compare(old: &Tree, new: &Tree, scrubber: &Scrubber, options: &Options) -> Found {
+pub(super) fn compare(old: &Tree, new: &Tree, scrubber: &Scrubber, options: &Options) -> Differences {
     Comparison::new(scrubber, options, Within::default()).run(old, new)
 }
 
@@ -62,7 +62,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
         }
     }
 
-    pub(super) fn run(mut self, old: &'t Tree, new: &'t Tree) -> Found {
+    pub(super) fn run(mut self, old: &'t Tree, new: &'t Tree) -> Differences {
         self.nodes(None, old.root(), new.root());
         let moves = rename::moves(self.pieces, &mut self.shapes, &self.changes, old, new);
         let mut renamed = rename::mark(&mut self.changes, moves);
@@ -74,7 +74,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
             }
             self.passed.filtered += before - self.changes.len();
         }
-        Found { changes: self.changes, renamed, passed: self.passed }
+        Differences { changes: self.changes, renamed, passed: self.passed }
     }
 
     pub(super) fn nodes(&mut self, hint: Option<&str>, old: &'t Node, new: &'t Node) {

@@ -18,7 +18,7 @@ pub enum Severity {
 
 /// One finding. It quotes no value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct LintFinding {
     /// The lint's name, as `--allow` takes it.
     pub id: &'static str,
     /// How bad it is.
@@ -76,9 +76,9 @@ pub const ALL: &[Lint] = &[
 ];
 
 /// A finding without its words yet.
-pub(super) fn finding(id: &'static str, at: &Span, path: Option<&Path>) -> Finding {
+pub(super) fn finding(id: &'static str, at: &Span, path: Option<&Path>) -> LintFinding {
     let severity = ALL.iter().find(|lint| lint.id == id).map_or(Severity::Warning, |lint| lint.severity);
-    Finding {
+    LintFinding {
         id,
         severity,
         line: at.line,

@@ -1,15 +1,15 @@
 //! Keys that Helm would take in silence and nothing would read: unknown, misplaced, replaced.
 
-use super::finding::{Finding, finding};
-use super::known::{Context, KeyFact, Known};
+use super::finding::{LintFinding, finding};
+use super::key_tree::{Context, KeyFact, KeyTree};
 use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.
 const FREE: &[&str] =
     &["annotations", "labels", "nodeSelector", "matchLabels", "env", "parameters", "requests", "limits", "data"];
 
-pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<Finding>) {
-    let mut known = Known::from_facts(context.facts, context.version);
+pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<LintFinding>) {
+    let mut known = KeyTree::from_facts(context.facts, context.version);
     if let Some(defaults) = context.defaults {
         known.take_in(defaults);
     }
@@ -23,11 +23,11 @@ pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<Findi
 
 struct Walk<'a> {
     context: &'a Context<'a>,
-    top: &'a Known,
+    top: &'a KeyTree,
 }
 
 impl Walk<'_> {
-    fn map(&self, node: &Node, known: &Known, steps: &mut Vec<String>, findings: &mut Vec<Finding>) {
+    fn map(&self, node: &Node, known: &KeyTree, steps: &mut Vec<String>, findings: &mut Vec<LintFinding>) {
         let Kind::Map(entries) = &node.kind else { return };
         for entry in entries.iter().filter(|entry| !entry.merged) {
             steps.push(entry.key.clone());
@@ -42,16 +42,16 @@ impl Walk<'_> {
     fn known_key(
         &self,
         entry: &Entry,
-        child: &Known,
-        parent: &Known,
+        child: &KeyTree,
+        parent: &KeyTree,
         steps: &mut Vec<String>,
-        findings: &mut Vec<Finding>,
+        findings: &mut Vec<LintFinding>,
     ) {
         let is_null = entry.value.scalar().is_some_and(|scalar| scalar.value == Value::Null);
         let is_map = matches!(entry.value.kind, Kind::Map(_));
         if child.is_map.is_some_and(|wanted| wanted != is_map) && !is_null {
             let (has, wants) = if is_map { ("a map", "a single value") } else { ("no map", "a map") };
-            findings.push(Finding {
+            findings.push(LintFinding {
                 reason: format!("this is {has}, and the chart has {wants} here"),
                 fix: "write what the chart's own values show at this key".into(),
                 ..finding("wrong-type", &entry.key_span, Some(&path(steps)))
@@ -61,15 +61,15 @@ impl Walk<'_> {
         let is_free = FREE.contains(&entry.key.as_str());
         if !child.children.is_empty() {
             let looser =
-                Known { partial: child.partial || parent.partial, free: child.free || is_free, ..child.clone() };
+                KeyTree { partial: child.partial || parent.partial, free: child.free || is_free, ..child.clone() };
             self.map(&entry.value, &looser, steps, findings);
         }
     }
 
     /// A key that is not known in its place.
-    fn other_key(&self, entry: &Entry, siblings: &[Entry], known: &Known, steps: &[String]) -> Option<Finding> {
+    fn other_key(&self, entry: &Entry, siblings: &[Entry], known: &KeyTree, steps: &[String]) -> Option<LintFinding> {
         let here = path(steps);
-        let of = |id, reason, fix| Some(Finding { reason, fix, ..finding(id, &entry.key_span, Some(&here)) });
+        let of = |id, reason, fix| Some(LintFinding { reason, fix, ..finding(id, &entry.key_span, Some(&here)) });
         if let Some(fact) = self.fact(|fact, path| fact.until.is_some() && path == steps) {
             let until = fact.until.unwrap_or_default();
             let fix = match fact.instead {
@@ -163,9 +163,9 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::lint::Facts;
+    use crate::values::lint::KeyFacts;
 
-    const FACTS: Facts = Facts {
+    const FACTS: KeyFacts = KeyFacts {
         keys: &[
             KeyFact { keys: "{stopped,nodeSelector}", from: None, until: None, instead: None },
             KeyFact { keys: "api.{replicas,hostName}", from: None, until: None, instead: None },
@@ -183,7 +183,7 @@ mod tests {
         let defaults = defaults.map(|text| Tree::parse(text.as_bytes()).unwrap());
         let mut findings = Vec::new();
         check(&tree, &Context { defaults: defaults.as_ref(), version, facts: &FACTS }, &mut findings);
-        let text = |f: &Finding| format!("{}:{} {} {}", f.line, f.column, f.id, f.fix);
+        let text = |f: &LintFinding| format!("{}:{} {} {}", f.line, f.column, f.id, f.fix);
         findings.iter().map(text).collect()
     }
 

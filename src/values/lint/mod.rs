@@ -4,22 +4,22 @@
 //! product say of keys, as far as the caller has them.
 
 mod finding;
+mod key_tree;
 mod keys;
-mod known;
 mod secrets;
 mod written;
 
 use std::collections::HashSet;
 
-pub use finding::{ALL, Finding, Lint, Severity};
-pub use known::{Context, Facts, KeyFact, Shape};
+pub use finding::{ALL, Lint, LintFinding, Severity};
+pub use key_tree::{Context, KeyFact, KeyFacts, Shape};
 
 use crate::redact;
 use crate::yaml::{Node, Tree, Value};
 use finding::finding;
 
 /// Looks through a values file. `bytes` are those that `tree` was read from. Findings come in the order of the file.
-pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<Finding> {
+pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
     let mut findings = Vec::new();
     for trap in tree.traps() {
         findings.push(written::of_trap(trap));
@@ -30,7 +30,7 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<Finding> {
             && !matches!(scalar.value, Value::String(_))
         {
             let kind = scalar.value.type_name();
-            findings.push(Finding {
+            findings.push(LintFinding {
                 reason: format!(
                     "a secret that Helm reads as a {kind}: it is deployed as other characters than were written"
                 ),
@@ -53,7 +53,7 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<Finding> {
 }
 
 /// The same, and what can be told with more knowledge: unknown, misplaced and deprecated keys, shapes of secrets.
-pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<Finding> {
+pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<LintFinding> {
     let mut findings = lint(tree, bytes);
     secrets::shapes(tree, context.facts, &mut findings);
     secrets::same(&redact::secrets(tree), context.facts, &mut findings);
@@ -61,7 +61,7 @@ pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<Findin
     in_order(findings)
 }
 
-fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+fn in_order(mut findings: Vec<LintFinding>) -> Vec<LintFinding> {
     findings.sort_by_key(|finding| (finding.line, finding.column));
     findings
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::finding::{Finding, finding};
-use super::known::{Facts, Shape};
+use super::finding::{LintFinding, finding};
+use super::key_tree::{KeyFacts, Shape};
 use crate::redact::{COMMON, Why};
 use crate::yaml::{Kind, Node, Path, Tree, Value};
 
@@ -54,7 +54,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// Weak ones, among those that are secret by their name: a text that looks random is none.
-pub(super) fn weak(secrets: &[Secret<'_>], findings: &mut Vec<Finding>) {
+pub(super) fn weak(secrets: &[Secret<'_>], findings: &mut Vec<LintFinding>) {
     for (path, node, why) in secrets {
         let Some(text) = text(node) else { continue };
         let key = path.keys().next_back().unwrap_or_default().to_ascii_lowercase();
@@ -63,7 +63,7 @@ pub(super) fn weak(secrets: &[Secret<'_>], findings: &mut Vec<Finding>) {
             continue;
         }
         if let Some(reason) = weakness(text) {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 reason: format!("this secret is {reason}"),
                 fix: "make a random one, such as with `openssl rand -hex 16`".into(),
                 ..finding("weak-secret", &node.span, Some(path))
@@ -110,7 +110,7 @@ fn is_sequence(text: &str) -> bool {
 }
 
 /// The same value in two places.
-pub(super) fn same(secrets: &[Secret<'_>], facts: &Facts, findings: &mut Vec<Finding>) {
+pub(super) fn same(secrets: &[Secret<'_>], facts: &KeyFacts, findings: &mut Vec<LintFinding>) {
     let mut seen: HashMap<&str, &Path> = HashMap::new();
     for (path, node, why) in secrets {
         let Some(text) = text(node).filter(|text| text.len() >= SHORTEST && *why == Why::Name) else { continue };
@@ -124,7 +124,7 @@ pub(super) fn same(secrets: &[Secret<'_>], facts: &Facts, findings: &mut Vec<Fin
         let is_meant =
             one == two || facts.twins.iter().any(|(a, b)| (*a == one && *b == two) || (*a == two && *b == one));
         if !is_meant {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 reason: format!("this secret has the same value as {first}: whoever learns one has both"),
                 fix: "make one of its own, unless data depends on this one already".into(),
                 ..finding("same-secret", &node.span, Some(path))
@@ -134,7 +134,7 @@ pub(super) fn same(secrets: &[Secret<'_>], facts: &Facts, findings: &mut Vec<Fin
 }
 
 /// Lengths and encodings.
-pub(super) fn shapes(tree: &Tree, facts: &Facts, findings: &mut Vec<Finding>) {
+pub(super) fn shapes(tree: &Tree, facts: &KeyFacts, findings: &mut Vec<LintFinding>) {
     for (keys, shape) in facts.shapes {
         let Some((node, text)) = tree.get(keys).and_then(|node| Some((node, text(node)?))) else { continue };
         let (fits, wants) = match shape {
@@ -145,7 +145,7 @@ pub(super) fn shapes(tree: &Tree, facts: &Facts, findings: &mut Vec<Finding>) {
             }
         };
         if !fits && !text.is_empty() && !text.contains("{{") {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 reason: format!("this secret is not {wants}, which OpsChain asks for"),
                 fix: "make a fitting one before the first install; later, the old one must stay".into(),
                 ..finding("secret-shape", &node.span, Some(&Path::of(keys)))
@@ -197,7 +197,7 @@ mod tests {
         let yaml = "env: {PGPASSWORD: hunter2hunter9, A_TOKEN: hunter2hunter9}\nb: {password: kk}\n";
         let tree = Tree::parse(yaml.as_bytes()).unwrap();
         let (mut weak_ones, mut same_ones) = (Vec::new(), Vec::new());
-        let facts = Facts { keys: &[], shapes: &[(&["env", "PGPASSWORD"], Shape::Characters(32))], twins: &[] };
+        let facts = KeyFacts { keys: &[], shapes: &[(&["env", "PGPASSWORD"], Shape::Characters(32))], twins: &[] };
         weak(&secrets(&tree), &mut weak_ones);
         same(&secrets(&tree), &facts, &mut same_ones);
         shapes(&tree, &facts, &mut same_ones);
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(weak_ones.len(), 1, "{text}");
         assert!(same_ones[0].reason.contains("env.PGPASSWORD") && same_ones[0].line == 1, "{text}");
         assert_eq!(same_ones[1].id, "secret-shape");
-        let twins = Facts { twins: &[("A_TOKEN", "PGPASSWORD")], ..facts };
+        let twins = KeyFacts { twins: &[("A_TOKEN", "PGPASSWORD")], ..facts };
         let mut none = Vec::new();
         same(&secrets(&tree), &twins, &mut none);
         assert!(none.is_empty());

@@ -1,26 +1,26 @@
 //! What stands in the file as text: keys twice, documents, numbers, the bytes themselves.
 
-use super::finding::{Finding, finding};
+use super::finding::{LintFinding, finding};
 use crate::yaml::{Node, Path, Scalar, Span, Style, Trap, Tree, Value};
 
-pub(super) fn of_trap(trap: &Trap) -> Finding {
+pub(super) fn of_trap(trap: &Trap) -> LintFinding {
     match trap {
-        Trap::DuplicateKey { path, at, first_line } => Finding {
+        Trap::DuplicateKey { path, at, first_line } => LintFinding {
             reason: format!("the key stands on line {first_line} already: Helm drops what is there and keeps this one"),
             fix: "remove one of the two".into(),
             ..finding("duplicate-key", at, Some(path))
         },
-        Trap::OddKey { path, at, becomes } => Finding {
+        Trap::OddKey { path, at, becomes } => LintFinding {
             reason: format!("Helm reads this key as `{becomes}`: without quotes it is no text"),
             fix: "put the key in quotes".into(),
             ..finding("odd-key", at, Some(path))
         },
-        Trap::SecondDocument { at } => Finding {
+        Trap::SecondDocument { at } => LintFinding {
             reason: "a second document begins: helm 3 ignores it, helm 4 lays it over the first".into(),
             fix: "remove the line `---`, or what follows it".into(),
             ..finding("second-document", at, None)
         },
-        Trap::IgnoredRest { at } => Finding {
+        Trap::IgnoredRest { at } => LintFinding {
             reason: "text after the end of the document (`...`): Helm ignores it".into(),
             fix: "remove the line `...`, or what follows it".into(),
             ..finding("ignored-rest", at, None)
@@ -28,13 +28,13 @@ pub(super) fn of_trap(trap: &Trap) -> Finding {
     }
 }
 
-pub(super) fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, findings: &mut Vec<Finding>) {
+pub(super) fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, findings: &mut Vec<LintFinding>) {
     if scalar.style != Style::Plain || scalar.tagged {
         return;
     }
     let raw = tree.raw(node);
     if matches!(scalar.value, Value::Float(_)) && path.keys().next_back().is_some_and(names_version) {
-        findings.push(Finding {
+        findings.push(LintFinding {
             reason: format!("Helm reads `{raw}` as the number {}, and a version is text", scalar.value.to_json()),
             fix: format!("put it in quotes: \"{raw}\""),
             ..finding("version-not-text", &node.span, Some(path))
@@ -51,7 +51,7 @@ pub(super) fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, 
         _ => false,
     };
     if rounded {
-        findings.push(Finding {
+        findings.push(LintFinding {
             reason: format!("Helm reads `{raw}` as the number {becomes}"),
             fix: "put it in quotes if it is not a quantity".into(),
             ..finding("number-rounded", &node.span, Some(path))
@@ -61,7 +61,7 @@ pub(super) fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, 
         && raw.trim_start_matches(['+', '-']).starts_with('0')
     {
         let hint = if raw.starts_with("0x") || raw.starts_with("0X") { "hexadecimal" } else { "octal or binary" };
-        findings.push(Finding {
+        findings.push(LintFinding {
             reason: format!("Helm reads `{raw}` as {hint}: {becomes}"),
             fix: format!("write {becomes}, or put it in quotes"),
             ..finding("octal", &node.span, Some(path))
@@ -88,10 +88,10 @@ fn tab_outside_text(line: &str) -> Option<usize> {
     (!key.contains(['"', '\'', '#', '{', '['])).then_some(key.len() + 1 + at)
 }
 
-pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<Finding>) {
+pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<LintFinding>) {
     let first = Span { line: 1, column: 1, bytes: 0..0 };
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        findings.push(Finding {
+        findings.push(LintFinding {
             reason: "the file begins with a byte order mark".into(),
             fix: "nothing: Helm skips it".into(),
             ..finding("byte-order-mark", &first, None)
@@ -99,7 +99,7 @@ pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<Finding>) {
     }
     if let Some(at) = bytes.windows(2).position(|pair| pair == b"\r\n") {
         let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        findings.push(Finding {
+        findings.push(LintFinding {
             reason: "lines end with a carriage return, as on Windows".into(),
             fix: "nothing: Helm reads them as plain line ends".into(),
             ..finding("carriage-return", &Span { line, ..first.clone() }, None)
@@ -110,13 +110,13 @@ pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<Finding>) {
         let at = Span { line, ..first.clone() };
         let length = bytes.len() - bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         findings.push(if length.is_multiple_of(4096) {
-            Finding {
+            LintFinding {
                 reason: format!("the last line has no end and {length} bytes: helm 4 itself would lose it"),
                 fix: "end the line; dr does so when it hands the file to helm".into(),
                 ..finding("lost-last-line", &at, None)
             }
         } else {
-            Finding {
+            LintFinding {
                 reason: "the last line has no end: helm 4 loses such a line when its length is a multiple of 4096"
                     .into(),
                 fix: "nothing: dr ends it when it hands the file to helm; the vault keeps the bytes as they are".into(),
@@ -129,7 +129,7 @@ pub(super) fn of_bytes(bytes: &[u8], findings: &mut Vec<Finding>) {
         text.split('\n').enumerate().find_map(|(line, text)| Some((line, tab_outside_text(text)?)))
     {
         let column = text.split('\n').nth(line).map_or(0, |text| text[..at].chars().count()) + 1;
-        findings.push(Finding {
+        findings.push(LintFinding {
             reason: "a tab stands here: Helm takes it for a blank, but refuses it where it indents".into(),
             fix: "write blanks".into(),
             ..finding("tab", &Span { line: line + 1, column, ..first }, None)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::report::{Fate, Item, Three};
+use super::report::{KeyOutcome, KeyReport, Three};
 use crate::redact::{COMMON, Scrubber, is_secret, is_secret_name};
-use crate::values::lint::Facts;
+use crate::values::lint::KeyFacts;
 use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value as Scalar};
 
 /// A change to the new file's text.
@@ -34,10 +34,10 @@ pub(super) enum Edit<'t> {
 pub(super) struct Merged<'t> {
     pub(super) value: Value,
     pub(super) edits: Vec<Edit<'t>>,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<KeyReport>,
 }
 
-pub(super) fn merge<'t>(three: Three<'t>, facts: &Facts, scrubber: &Scrubber) -> Merged<'t> {
+pub(super) fn merge<'t>(three: Three<'t>, facts: &KeyFacts, scrubber: &Scrubber) -> Merged<'t> {
     let moves = moves(three, facts);
     let mut merge = Merge {
         scrubber,
@@ -59,7 +59,7 @@ struct Move<'t> {
 
 /// Keys of the operator's that have another name now, by the new path: as the facts say, or because one default of the
 /// old file stands under another name in the new one, and nowhere else.
-fn moves<'t>(three: Three<'t>, facts: &Facts) -> HashMap<Path, Move<'t>> {
+fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Move<'t>> {
     let mut found = HashMap::new();
     let mut note = |from: Vec<String>, to: Vec<String>| {
         let to_keys: Vec<&str> = to.iter().map(String::as_str).collect();
@@ -143,7 +143,7 @@ struct Merge<'t, 's> {
     /// Old paths whose values have gone to new ones.
     taken: HashSet<Path>,
     edits: Vec<Edit<'t>>,
-    items: Vec<Item>,
+    items: Vec<KeyReport>,
 }
 
 impl<'t> Merge<'t, '_> {
@@ -190,15 +190,15 @@ impl<'t> Merge<'t, '_> {
         };
         if has_entries(&new.value) && mine.is_none_or(|mine| matches!(mine.value.kind, Kind::Map(_))) {
             if let Some(was) = was {
-                self.tell(Fate::Renamed, path, Some(was), old, Some(&new.value), mine.map(|mine| &*mine.value));
+                self.tell(KeyOutcome::Renamed, path, Some(was), old, Some(&new.value), mine.map(|mine| &*mine.value));
             }
             return self.map(path, old, &new.value, mine.map(|mine| &*mine.value));
         }
         let Some(mine) = mine else {
             match old {
-                None => self.tell(Fate::New, path, None, None, Some(&new.value), None),
+                None => self.tell(KeyOutcome::New, path, None, None, Some(&new.value), None),
                 Some(old) if !old.same_as(&new.value) => {
-                    self.tell(Fate::NewDefault, path, None, Some(old), Some(&new.value), None);
+                    self.tell(KeyOutcome::NewDefault, path, None, Some(old), Some(&new.value), None);
                 }
                 Some(_) => {}
             }
@@ -207,19 +207,19 @@ impl<'t> Merge<'t, '_> {
         let yours: &'t Node = &mine.value;
         let is_old = old.is_some_and(|old| old.same_as(yours));
         if is_old && was.is_none() && old.is_some_and(|old| !old.same_as(&new.value)) {
-            self.tell(Fate::NewDefault, path, None, old, Some(&new.value), Some(yours));
+            self.tell(KeyOutcome::NewDefault, path, None, old, Some(&new.value), Some(yours));
         }
         if is_old || yours.same_as(&new.value) {
             if was.is_some() {
-                self.tell(Fate::Renamed, path, was, old, Some(&new.value), Some(yours));
+                self.tell(KeyOutcome::Renamed, path, was, old, Some(&new.value), Some(yours));
             }
             return new.value.to_json();
         }
         let unchanged = old.is_some_and(|old| old.same_as(&new.value));
         let fate = match (&was, unchanged) {
-            (Some(_), _) => Fate::Renamed,
-            (None, true) => Fate::Kept,
-            (None, false) => Fate::Conflict,
+            (Some(_), _) => KeyOutcome::Renamed,
+            (None, true) => KeyOutcome::Kept,
+            (None, false) => KeyOutcome::Conflict,
         };
         self.tell(fate, path, was, old, Some(&new.value), Some(yours));
         self.edits.push(Edit::Replace { entry: new, yours: mine, in_brackets });
@@ -232,18 +232,18 @@ impl<'t> Merge<'t, '_> {
             return false;
         }
         let Some(old) = old else {
-            self.tell(Fate::Own, path, None, None, None, Some(&entry.value));
+            self.tell(KeyOutcome::Own, path, None, None, None, Some(&entry.value));
             return true;
         };
         let stays = !old.same_as(&entry.value);
-        let fate = if stays { Fate::Removed } else { Fate::Dropped };
+        let fate = if stays { KeyOutcome::Removed } else { KeyOutcome::Dropped };
         self.tell(fate, path, None, Some(old), None, Some(&entry.value));
         stays
     }
 
     fn tell(
         &mut self,
-        fate: Fate,
+        fate: KeyOutcome,
         path: &Path,
         was: Option<Path>,
         old: Option<&Node>,
@@ -252,7 +252,7 @@ impl<'t> Merge<'t, '_> {
     ) {
         let show = |node: Option<&Node>| node.map(|node| self.show(path, node));
         let (old, new, yours) = (show(old), show(new), show(yours));
-        self.items.push(Item { fate, path: path.clone(), was, old, new, yours });
+        self.items.push(KeyReport { fate, path: path.clone(), was, old, new, yours });
     }
 
     /// A value as it may be shown: masked where it is a secret, cut where it is long.

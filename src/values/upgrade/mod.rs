@@ -11,11 +11,11 @@ mod text;
 
 use std::collections::HashSet;
 
-pub use report::{Fate, Item, Three};
+pub use report::{KeyOutcome, KeyReport, Three};
 use zeroize::Zeroizing;
 
 use super::diff::comments;
-use super::lint::Facts;
+use super::lint::KeyFacts;
 use crate::redact::Scrubber;
 use crate::yaml::{Path, Trap, Tree};
 
@@ -24,7 +24,7 @@ pub struct Proposal {
     /// The proposed file. It holds secrets.
     pub text: Zeroizing<String>,
     /// What happened to each key that is not simply the same, worst first.
-    pub items: Vec<Item>,
+    pub items: Vec<KeyReport>,
     /// The operator's own comments that found no place in the proposal: above or beside keys that are the release's.
     pub comments: Vec<String>,
 }
@@ -47,7 +47,7 @@ pub enum UpgradeError {
 ///
 /// # Errors
 /// See [`UpgradeError`]: nothing is proposed that Helm would read otherwise than the merge says.
-pub fn propose(three: Three<'_>, facts: &Facts, scrubber: &Scrubber) -> Result<Proposal, UpgradeError> {
+pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Result<Proposal, UpgradeError> {
     for (tree, name) in [(three.old, "old"), (three.new, "new"), (three.yours, "operator's")] {
         if tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. } | Trap::IgnoredRest { .. })) {
             return Err(UpgradeError::Documents(name));

@@ -18,7 +18,7 @@ pub struct Three<'t> {
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum KeyOutcome {
     /// The operator and the new release both changed it: the operator's value stands.
     Conflict,
     /// The new release does not have it any more; the operator had changed it, and that value stands.
@@ -39,9 +39,9 @@ pub enum Fate {
 
 /// One key of the report. Secrets are masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Item {
+pub struct KeyReport {
     /// What happened.
-    pub fate: Fate,
+    pub fate: KeyOutcome,
     /// Where it stands now, or stood.
     pub path: Path,
     /// Where it stood before, when it was renamed.

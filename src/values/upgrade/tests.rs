@@ -4,7 +4,7 @@ use super::*;
 use crate::values::FingerprintKey;
 use crate::values::lint::KeyFact;
 
-const FACTS: Facts = Facts {
+const FACTS: KeyFacts = KeyFacts {
     keys: &[KeyFact { keys: "db.image", from: None, until: Some("2026-01-27"), instead: Some("db.cnpg.imageName") }],
     shapes: &[],
     twins: &[],
@@ -25,7 +25,7 @@ fn text(old: &str, new: &str, yours: &str) -> String {
 }
 
 fn fates(old: &str, new: &str, yours: &str) -> Vec<String> {
-    let name = |item: &Item| {
+    let name = |item: &KeyReport| {
         let fate = serde_json::to_value(item.fate).unwrap();
         format!("{} {}", fate.as_str().unwrap(), item.path)
     };

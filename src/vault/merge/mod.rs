@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::error::VaultError;
 use super::git::Git;
 use super::handle::Vault;
-use super::objects::{Kind, Objects, entries};
+use super::objects::{EntryKind, GitObjects, entries};
 use super::verify::{Grave, Verification};
 use super::worktree::WorkTree;
 use crate::crypt::TrustedSigners;
@@ -26,7 +26,7 @@ pub enum Joined {
 
 /// In which manner it is to be brought in.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner<'m> {
+pub struct TakeIn<'m> {
     /// Whose commits are believed.
     pub trusted: &'m TrustedSigners,
     /// Believe anybody's, as long as nothing else is wrong with them.
@@ -57,8 +57,8 @@ impl Vault {
     /// # Errors
     /// `Incoming` when it is not what a trusted host would write (with `anyone`, only who signed it does not matter),
     /// `Conflict` when one file was written with different bytes, `Unrelated` when it is another vault.
-    pub(super) fn take_in(&self, from: &str, manner: &Manner<'_>) -> Result<TakenIn, VaultError> {
-        let Manner { trusted, anyone, by, dry_run } = *manner;
+    pub(super) fn take_in(&self, from: &str, manner: &TakeIn<'_>) -> Result<TakenIn, VaultError> {
+        let TakeIn { trusted, anyone, by, dry_run } = *manner;
         let git = Git::open(&self.path)?;
         let nothing = TakenIn { joined: Joined::Nothing, commits: 0, deployments: 0, untrusted: 0 };
         let Some(theirs) = git.reference(from)? else { return Ok(nothing) };
@@ -130,7 +130,7 @@ fn union(git: &Git, ours: Oid, theirs: Oid) -> Result<Oid, VaultError> {
 
 fn union_of(
     repo: &Repository,
-    objects: &Objects<'_>,
+    objects: &GitObjects<'_>,
     ours: Oid,
     theirs: Oid,
     folder: &str,
@@ -143,19 +143,19 @@ fn union_of(
     let known: std::collections::HashMap<&[u8], _> = entries(&mine).map(|entry| (entry.name, entry)).collect();
     for entry in entries(&other) {
         let mode = match entry.kind {
-            Kind::Folder => 0o040_000,
+            EntryKind::Folder => 0o040_000,
             _ => 0o100_644,
         };
         let id = match known.get(entry.name) {
             Some(same) if same.id == entry.id && same.kind == entry.kind => continue,
-            Some(mine) if mine.kind == Kind::Folder && entry.kind == Kind::Folder => {
+            Some(mine) if mine.kind == EntryKind::Folder && entry.kind == EntryKind::Folder => {
                 union_of(repo, objects, mine.id, entry.id, &entry.path(folder), conflicts)?
             }
             Some(_) => {
                 conflicts.push(entry.path(folder));
                 continue;
             }
-            None if entry.kind == Kind::Other => {
+            None if entry.kind == EntryKind::Other => {
                 conflicts.push(entry.path(folder));
                 continue;
             }
@@ -167,7 +167,7 @@ fn union_of(
 }
 
 /// The files of `after` that `before` has not.
-fn new_files(objects: &Objects<'_>, before: Oid, after: Oid) -> Result<Vec<(String, Oid)>, VaultError> {
+fn new_files(objects: &GitObjects<'_>, before: Oid, after: Oid) -> Result<Vec<(String, Oid)>, VaultError> {
     let mut found = Vec::new();
     let mut folders = vec![(String::new(), Some(before), after)];
     while let Some((folder, before, after)) = folders.pop() {
@@ -178,8 +178,8 @@ fn new_files(objects: &Objects<'_>, before: Oid, after: Oid) -> Result<Vec<(Stri
         for entry in entries(&read(after)?) {
             match (old.get(entry.name), entry.kind) {
                 (Some(same), _) if same.id == entry.id => {}
-                (known, Kind::Folder) => {
-                    let known = known.filter(|known| known.kind == Kind::Folder).map(|known| known.id);
+                (known, EntryKind::Folder) => {
+                    let known = known.filter(|known| known.kind == EntryKind::Folder).map(|known| known.id);
                     folders.push((entry.path(&folder), known, entry.id));
                 }
                 _ => found.push((entry.path(&folder), entry.id)),

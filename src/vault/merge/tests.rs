@@ -25,7 +25,7 @@ fn record(vault: &Vault, at: &str, values: &str) {
 fn bring(f: &Fixture, from: &Vault, to: &Vault, trusted: &TrustedSigners) -> Result<TakenIn, VaultError> {
     let (from, to_path) = (from.path().to_str().unwrap(), to.path().to_str().unwrap());
     git(f, &["-C", to_path, "fetch", "-q", from, "+refs/heads/main:refs/dr/remotes/test"]);
-    to.take_in("refs/dr/remotes/test", &Manner { trusted, anyone: false, by: "ops@host", dry_run: false })
+    to.take_in("refs/dr/remotes/test", &TakeIn { trusted, anyone: false, by: "ops@host", dry_run: false })
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn what_a_stranger_recorded_is_not_let_in_unless_told_and_damage_never() {
     record(&other, "2026-08-03T10:00:00Z", "a: 3\n");
     let refused = bring(&f, &other, &f.vault, &trusted);
     assert!(matches!(refused, Err(VaultError::Incoming { untrusted: true, count: 1, .. })));
-    let anyone = Manner { trusted: &trusted, anyone: true, by: "ops@host", dry_run: true };
+    let anyone = TakeIn { trusted: &trusted, anyone: true, by: "ops@host", dry_run: true };
     assert_eq!(f.vault.take_in("refs/dr/remotes/test", &anyone).unwrap().untrusted, 1);
     assert_eq!(f.vault.deployments(&install()).unwrap().len(), 0, "a dry run brings nothing in");
     let path: PathBuf = other.path().into();
@@ -83,7 +83,7 @@ fn what_a_stranger_recorded_is_not_let_in_unless_told_and_damage_never() {
     let person = ["-c", "user.name=x", "-c", "user.email=x@y"];
     git(&f, &[&["-C", path.to_str().unwrap()], &person[..], &["commit", "-q", "-m", "x"]].concat());
     git(&f, &["fetch", "-q", path.to_str().unwrap(), "+refs/heads/main:refs/dr/remotes/test"]);
-    let refused = f.vault.take_in("refs/dr/remotes/test", &Manner { dry_run: false, ..anyone });
+    let refused = f.vault.take_in("refs/dr/remotes/test", &TakeIn { dry_run: false, ..anyone });
     assert!(matches!(refused, Err(VaultError::Incoming { .. })), "{refused:?}");
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use git2::Oid;
 
-use super::flaws::{Finding, Flaw};
-use super::history::{Step, lost};
+use super::flaws::{Flaw, VaultFinding};
+use super::history::{HistoryStep, lost};
 use super::record_chain::{self, ChainedRecord};
 use super::sealed::stanzas;
 use super::verification::Verification;
@@ -13,8 +13,10 @@ use crate::vault::error::VaultError;
 use crate::vault::files::{digest, parse};
 use crate::vault::git::Git;
 use crate::vault::layout::{ATTRIBUTES, FINGERPRINT_FILE, REKEY_FILE};
-use crate::vault::objects::{Fault, Objects, entries};
-use crate::vault::record::{DeploymentId, Head, Outcome, RecipientsChange, Record, Rekeyed, Sealed};
+use crate::vault::objects::{GitObjects, ObjectFault, entries};
+use crate::vault::record::{
+    DeploymentId, DeploymentOutcome, DeploymentRecord, RecipientsChange, RekeyList, Sealed, VaultHeader,
+};
 use crate::vault::threads::on_threads;
 
 /// What is known of a file's bytes.
@@ -35,7 +37,7 @@ struct File<'s> {
 }
 
 /// Looks at every file that the steps added.
-pub(super) fn check(git: &Git, steps: &[Step], found: &mut Verification) -> Result<(), VaultError> {
+pub(super) fn check(git: &Git, steps: &[HistoryStep], found: &mut Verification) -> Result<(), VaultError> {
     let facts = facts(git, steps, found)?;
     let mut files: BTreeMap<&str, File<'_>> = BTreeMap::new();
     for (number, step) in steps.iter().enumerate() {
@@ -83,7 +85,7 @@ pub(super) fn check(git: &Git, steps: &[Step], found: &mut Verification) -> Resu
 }
 
 /// Reads each blob once.
-fn facts(git: &Git, steps: &[Step], found: &mut Verification) -> Result<HashMap<Oid, Facts>, VaultError> {
+fn facts(git: &Git, steps: &[HistoryStep], found: &mut Verification) -> Result<HashMap<Oid, Facts>, VaultError> {
     let mut seen = HashSet::new();
     let wanted: Vec<(Oid, &str, usize)> = steps
         .iter()
@@ -102,7 +104,7 @@ fn facts(git: &Git, steps: &[Step], found: &mut Verification) -> Result<HashMap<
     Ok(facts)
 }
 
-fn look(objects: &Objects<'_>, blob: Oid, path: &str) -> Result<Facts, Fault> {
+fn look(objects: &GitObjects<'_>, blob: Oid, path: &str) -> Result<Facts, ObjectFault> {
     let bytes = objects.blob(blob)?;
     let clear = !path.ends_with(".age");
     Ok(Facts {
@@ -114,14 +116,14 @@ fn look(objects: &Objects<'_>, blob: Oid, path: &str) -> Result<Facts, Fault> {
 }
 
 /// A file outside the deployments.
-fn top(file: &File<'_>, step: &Step, found: &mut Verification) {
+fn top(file: &File<'_>, step: &HistoryStep, found: &mut Verification) {
     let mut flaw = |flaw, says: &str| {
-        found.findings.push(Finding::new(flaw, format!("file {}", file.path), says).at(step.id));
+        found.findings.push(VaultFinding::new(flaw, format!("file {}", file.path), says).at(step.id));
     };
     let clear = file.facts.clear.as_deref().unwrap_or_default();
     match file.path {
         "vault.json" => {
-            if let Err(error) = parse::<Head>(file.path, clear) {
+            if let Err(error) = parse::<VaultHeader>(file.path, clear) {
                 flaw(Flaw::Unreadable, &error.to_string());
             }
         }
@@ -163,7 +165,7 @@ fn top(file: &File<'_>, step: &Step, found: &mut Verification) {
 fn deployment(
     folder: &str,
     files: &BTreeMap<&str, &File<'_>>,
-    steps: &[Step],
+    steps: &[HistoryStep],
     lists: &Lists,
     found: &mut Verification,
 ) -> Option<ChainedRecord> {
@@ -171,13 +173,13 @@ fn deployment(
     if let Some(outcome) = files.get("outcome.json") {
         let at = steps[outcome.step].id;
         let bytes = outcome.facts.clear.as_deref().unwrap_or_default();
-        let finding = match parse::<Outcome>("outcome.json", bytes) {
+        let finding = match parse::<DeploymentOutcome>("outcome.json", bytes) {
             Ok(outcome) if folder.ends_with(&format!("/{}", outcome.id)) => None,
             Ok(outcome) => Some((Flaw::ForeignOutcome, format!("is the outcome of {}", outcome.id))),
             Err(error) => Some((Flaw::Unreadable, error.to_string())),
         };
         found.outcomes += usize::from(finding.is_none());
-        found.findings.extend(finding.map(|(flaw, says)| Finding::new(flaw, path("outcome.json"), says).at(at)));
+        found.findings.extend(finding.map(|(flaw, says)| VaultFinding::new(flaw, path("outcome.json"), says).at(at)));
     }
     let Some(file) = files.get("record.json") else {
         // In part of a history the record may have come before.
@@ -186,21 +188,22 @@ fn deployment(
         }
         if found.whole || files.keys().any(|name| *name != "outcome.json") {
             let at = files.values().next().map(|file| steps[file.step].id);
-            let finding = Finding::new(Flaw::MissingRecord, path("record.json"), "is missing");
+            let finding = VaultFinding::new(Flaw::MissingRecord, path("record.json"), "is missing");
             found.findings.push(at.map_or(finding.clone(), |id| finding.at(id)));
         }
         return None;
     };
     let at = steps[file.step].id;
     let lost = &found.lost;
-    let mut flaw = |flaw, what: String, says: String| found.findings.push(Finding::new(flaw, what, says).at(at));
-    let record: Record = match parse(&format!("deployments/{folder}/record.json"), file.facts.clear.as_deref()?) {
-        Ok(record) => record,
-        Err(error) => {
-            flaw(Flaw::Unreadable, path("record.json"), error.to_string());
-            return None;
-        }
-    };
+    let mut flaw = |flaw, what: String, says: String| found.findings.push(VaultFinding::new(flaw, what, says).at(at));
+    let record: DeploymentRecord =
+        match parse(&format!("deployments/{folder}/record.json"), file.facts.clear.as_deref()?) {
+            Ok(record) => record,
+            Err(error) => {
+                flaw(Flaw::Unreadable, path("record.json"), error.to_string());
+                return None;
+            }
+        };
     let own = format!("{}/{}", record.install.folder(), record.id);
     if own != folder || !record.id.as_str().starts_with(&record.at.strftime("%Y%m%dT%H%M%SZ").to_string()) {
         flaw(Flaw::Misplaced, path("record.json"), format!("belongs to deployments/{own}, and says {}", record.at));
@@ -241,17 +244,18 @@ fn deployment(
 }
 
 /// A folder of files sealed again.
-fn again(id: &str, files: &BTreeMap<&str, &File<'_>>, steps: &[Step], lists: &Lists, found: &mut Verification) {
+fn again(id: &str, files: &BTreeMap<&str, &File<'_>>, steps: &[HistoryStep], lists: &Lists, found: &mut Verification) {
     let path = |name: &str| format!("file rekeyed/{id}/{name}");
     let Some(head) = files.get(REKEY_FILE) else {
         let at = files.values().next().map(|file| steps[file.step].id);
-        let finding = Finding::new(Flaw::MissingRecord, path(REKEY_FILE), "is missing");
+        let finding = VaultFinding::new(Flaw::MissingRecord, path(REKEY_FILE), "is missing");
         return found.findings.push(at.map_or(finding.clone(), |id| finding.at(id)));
     };
     let step = &steps[head.step];
-    let mut flaw = |flaw, what: String, says: String| found.findings.push(Finding::new(flaw, what, says).at(step.id));
+    let mut flaw =
+        |flaw, what: String, says: String| found.findings.push(VaultFinding::new(flaw, what, says).at(step.id));
     let named = DeploymentId::parse(id).is_some();
-    let list: Rekeyed = match parse(REKEY_FILE, head.facts.clear.as_deref().unwrap_or_default()) {
+    let list: RekeyList = match parse(REKEY_FILE, head.facts.clear.as_deref().unwrap_or_default()) {
         Ok(list) if named => list,
         Ok(_) => return flaw(Flaw::StrangeFile, path(REKEY_FILE), "is in a folder of another name".into()),
         Err(error) => return flaw(Flaw::Unreadable, path(REKEY_FILE), error.to_string()),
@@ -288,7 +292,7 @@ fn same_keys(a: &[String], b: &[String]) -> bool {
 struct Lists(HashMap<Oid, Vec<String>>);
 
 impl Lists {
-    fn read(git: &Git, steps: &[Step]) -> Result<Self, VaultError> {
+    fn read(git: &Git, steps: &[HistoryStep]) -> Result<Self, VaultError> {
         let objects = git.objects()?;
         let mut lists = HashMap::new();
         for folder in steps.iter().filter_map(|step| step.recipients) {
@@ -298,7 +302,7 @@ impl Lists {
         Ok(Self(lists))
     }
 
-    fn list(objects: &Objects<'_>, folder: Oid) -> Option<Vec<String>> {
+    fn list(objects: &GitObjects<'_>, folder: Oid) -> Option<Vec<String>> {
         let tree = objects.tree(folder).ok()?;
         let mut keys: Vec<String> = Vec::new();
         for file in entries(&tree) {
@@ -310,7 +314,7 @@ impl Lists {
     }
 
     /// The list as a step found it; empty where it cannot be told.
-    fn at(&self, step: &Step) -> Vec<String> {
+    fn at(&self, step: &HistoryStep) -> Vec<String> {
         step.recipients.and_then(|folder| self.0.get(&folder)).cloned().unwrap_or_default()
     }
 }

@@ -86,7 +86,7 @@ impl Flaw {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct VaultFinding {
     /// Its kind.
     pub flaw: Flaw,
     /// The file, commit or branch.
@@ -98,7 +98,7 @@ pub struct Finding {
     pub says: String,
 }
 
-impl Finding {
+impl VaultFinding {
     pub(in crate::vault) fn new(flaw: Flaw, what: impl Into<String>, says: impl Into<String>) -> Self {
         Self { flaw, what: what.into(), commit: None, says: says.into() }
     }

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use git2::{ObjectType, Oid};
 use jiff::Timestamp;
 
-use super::flaws::{Finding, Flaw};
+use super::flaws::{Flaw, VaultFinding};
 use crate::crypt::sign::SignError;
 use crate::crypt::{SignedBy, TrustedSigners};
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
-use crate::vault::objects::{Entry, Fault, Kind, Objects, entries, entry};
+use crate::vault::objects::{EntryKind, GitObjects, ObjectFault, TreeEntry, entries, entry};
 use crate::vault::threads::on_threads;
 
 /// The namespace that git's signatures of commits are made for.
@@ -34,22 +34,22 @@ pub(super) struct Added {
 }
 
 /// What one commit did.
-pub(super) struct Step {
+pub(super) struct HistoryStep {
     pub(super) id: Oid,
     pub(super) parents: Vec<Oid>,
     pub(super) added: Vec<Added>,
     /// The folder of recipients as the commit found it.
     pub(super) recipients: Option<Oid>,
     pub(super) by: Option<SignedBy>,
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<VaultFinding>,
 }
 
 /// Every commit from `tip` back, parents before children; those in `known` and what lies behind them left out.
 pub(super) fn commits(
-    objects: &Objects<'_>,
+    objects: &GitObjects<'_>,
     tip: Oid,
     known: &HashSet<Oid>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<VaultFinding>,
 ) -> Vec<Commit> {
     let mut read: HashMap<Oid, Option<Commit>> = HashMap::new();
     let mut order: Vec<Oid> = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn commits(
             Ok(bytes) => match take_apart(id, &bytes) {
                 Some(commit) => commit,
                 None => {
-                    findings.push(Finding::new(Flaw::DamagedObject, format!("commit {id}"), "cannot be read"));
+                    findings.push(VaultFinding::new(Flaw::DamagedObject, format!("commit {id}"), "cannot be read"));
                     read.insert(id, None);
                     continue;
                 }
@@ -85,24 +85,24 @@ pub(super) fn commits(
 }
 
 /// Every commit from `tip` back, by its name only.
-pub(super) fn ancestors(objects: &Objects<'_>, tip: Oid) -> HashSet<Oid> {
+pub(super) fn ancestors(objects: &GitObjects<'_>, tip: Oid) -> HashSet<Oid> {
     let mut ignored = Vec::new();
     commits(objects, tip, &HashSet::new(), &mut ignored).into_iter().map(|commit| commit.id).collect()
 }
 
 /// The finding of an object that cannot be had.
-pub(super) fn lost(fault: Fault, what: &str) -> Finding {
+pub(super) fn lost(fault: ObjectFault, what: &str) -> VaultFinding {
     match fault {
-        Fault::Missing => Finding::new(Flaw::MissingObject, what, "is not in the repository"),
-        Fault::Broken(reason) => Finding::new(Flaw::DamagedObject, what, reason),
+        ObjectFault::Missing => VaultFinding::new(Flaw::MissingObject, what, "is not in the repository"),
+        ObjectFault::Broken(reason) => VaultFinding::new(Flaw::DamagedObject, what, reason),
     }
 }
 
 /// Looks at each commit: who signed it, and what it did to its parents' files.
-pub(super) fn steps(git: &Git, commits: &[Commit], trusted: &TrustedSigners) -> Result<Vec<Step>, VaultError> {
+pub(super) fn steps(git: &Git, commits: &[Commit], trusted: &TrustedSigners) -> Result<Vec<HistoryStep>, VaultError> {
     let trees: HashMap<Oid, Oid> = commits.iter().map(|commit| (commit.id, commit.tree)).collect();
     // A parent outside the commits at hand (older than what is asked about) is looked up by each thread.
-    let tree_of = |objects: &Objects<'_>, id: Oid| -> Option<Oid> {
+    let tree_of = |objects: &GitObjects<'_>, id: Oid| -> Option<Oid> {
         trees.get(&id).copied().or_else(|| {
             let bytes = objects.read(id, ObjectType::Commit).ok()?;
             take_apart(id, &bytes).map(|commit| commit.tree)
@@ -112,11 +112,11 @@ pub(super) fn steps(git: &Git, commits: &[Commit], trusted: &TrustedSigners) -> 
 }
 
 fn step(
-    objects: &Objects<'_>,
+    objects: &GitObjects<'_>,
     commit: &Commit,
     trusted: &TrustedSigners,
-    tree_of: &dyn Fn(&Objects<'_>, Oid) -> Option<Oid>,
-) -> Step {
+    tree_of: &dyn Fn(&GitObjects<'_>, Oid) -> Option<Oid>,
+) -> HistoryStep {
     let mut findings = Vec::new();
     let by = signer(commit, trusted).map_err(|finding| findings.push(finding)).ok();
     let mut changes: Vec<Changes> = Vec::new();
@@ -133,13 +133,13 @@ fn step(
         change.deleted.retain(|path| is_own(path));
         change.rewritten.retain(|path| is_own(path));
         findings.extend(
-            change.deleted.iter().map(|path| Finding::new(Flaw::Deleted, what(path), "was deleted").at(commit.id)),
+            change.deleted.iter().map(|path| VaultFinding::new(Flaw::Deleted, what(path), "was deleted").at(commit.id)),
         );
         findings.extend(
             change
                 .rewritten
                 .iter()
-                .map(|path| Finding::new(Flaw::Rewritten, what(path), "was written again").at(commit.id)),
+                .map(|path| VaultFinding::new(Flaw::Rewritten, what(path), "was written again").at(commit.id)),
         );
         findings.append(&mut change.lost);
     }
@@ -151,7 +151,7 @@ fn step(
     }
     if merge {
         findings.extend(added.iter().filter(|file| is_own(&file.path)).map(|file| {
-            Finding::new(Flaw::MergeWrites, format!("file {}", file.path), "was written by a merge").at(commit.id)
+            VaultFinding::new(Flaw::MergeWrites, format!("file {}", file.path), "was written by a merge").at(commit.id)
         }));
     }
     let recipients = parents.first().copied().flatten().and_then(|tree| {
@@ -160,7 +160,7 @@ fn step(
     });
     findings.sort_by(|a, b| (a.flaw, &a.what).cmp(&(b.flaw, &b.what)));
     findings.dedup();
-    Step { id: commit.id, parents: commit.parents.clone(), added, recipients, by, findings }
+    HistoryStep { id: commit.id, parents: commit.parents.clone(), added, recipients, by, findings }
 }
 
 /// Whether a file is one of the vault's own, which are never written again. An operator may keep others beside them (an
@@ -170,8 +170,8 @@ pub(super) fn is_own(path: &str) -> bool {
         || ["deployments/", "recipients/", "rekeyed/"].iter().any(|folder| path.starts_with(folder))
 }
 
-fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, Finding> {
-    let finding = |flaw, says: String| Finding::new(flaw, format!("commit {}", commit.id), says).at(commit.id);
+fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, VaultFinding> {
+    let finding = |flaw, says: String| VaultFinding::new(flaw, format!("commit {}", commit.id), says).at(commit.id);
     let (payload, signature) =
         commit.signed.as_ref().ok_or_else(|| finding(Flaw::Unsigned, "has no signature".into()))?;
     trusted.verify_at(COMMITS, payload, signature, commit.at).map_err(|error| match error {
@@ -188,11 +188,11 @@ struct Changes {
     added: Vec<Added>,
     deleted: Vec<String>,
     rewritten: Vec<String>,
-    lost: Vec<Finding>,
+    lost: Vec<VaultFinding>,
 }
 
 /// Compares two folders; only what differs is read.
-fn compare(objects: &Objects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &str, changes: &mut Changes) {
+fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &str, changes: &mut Changes) {
     let mut read = |id: Option<Oid>| match id.map(|id| objects.tree(id)).transpose() {
         Ok(tree) => tree,
         Err(fault) => {
@@ -211,7 +211,7 @@ fn compare(objects: &Objects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &s
             (Some(was), Some(is)) if was.name == is.name => {
                 if was.id != is.id || was.kind != is.kind {
                     match (was.kind, is.kind) {
-                        (Kind::Folder, Kind::Folder) => {
+                        (EntryKind::Folder, EntryKind::Folder) => {
                             compare(objects, Some(was.id), Some(is.id), &is.path(folder), changes);
                         }
                         _ => changes.rewritten.push(is.path(folder)),
@@ -222,16 +222,16 @@ fn compare(objects: &Objects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &s
             }
             (Some(was), is) if is.is_none_or(|is| order(&was) < order(&is)) => {
                 match was.kind {
-                    Kind::Folder => compare(objects, Some(was.id), None, &was.path(folder), changes),
+                    EntryKind::Folder => compare(objects, Some(was.id), None, &was.path(folder), changes),
                     _ => changes.deleted.push(was.path(folder)),
                 }
                 old.next();
             }
             (_, Some(is)) => {
                 match is.kind {
-                    Kind::Folder => compare(objects, None, Some(is.id), &is.path(folder), changes),
-                    Kind::File => changes.added.push(Added { path: is.path(folder), blob: is.id }),
-                    Kind::Other => changes.lost.push(Finding::new(
+                    EntryKind::Folder => compare(objects, None, Some(is.id), &is.path(folder), changes),
+                    EntryKind::File => changes.added.push(Added { path: is.path(folder), blob: is.id }),
+                    EntryKind::Other => changes.lost.push(VaultFinding::new(
                         Flaw::StrangeFile,
                         format!("file {}", is.path(folder)),
                         "is a link, a program or another repository",
@@ -245,8 +245,8 @@ fn compare(objects: &Objects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &s
 }
 
 /// Git sorts a folder as if its name ended in a slash.
-fn order<'t>(entry: &Entry<'t>) -> impl Ord + use<'t> {
-    let slash: &[u8] = if entry.kind == Kind::Folder { b"/" } else { b"" };
+fn order<'t>(entry: &TreeEntry<'t>) -> impl Ord + use<'t> {
+    let slash: &[u8] = if entry.kind == EntryKind::Folder { b"/" } else { b"" };
     [entry.name, slash].concat()
 }
 
@@ -299,8 +299,8 @@ mod tests {
 
     #[test]
     fn folders_sort_as_git_does() {
-        let entry = |name: &'static str, kind| Entry { name: name.as_bytes(), kind, id: Oid::ZERO_SHA1 };
-        assert!(order(&entry("a.b", Kind::File)) < order(&entry("a", Kind::Folder)));
-        assert!(order(&entry("a", Kind::File)) < order(&entry("a.b", Kind::File)));
+        let entry = |name: &'static str, kind| TreeEntry { name: name.as_bytes(), kind, id: Oid::ZERO_SHA1 };
+        assert!(order(&entry("a.b", EntryKind::File)) < order(&entry("a", EntryKind::Folder)));
+        assert!(order(&entry("a", EntryKind::File)) < order(&entry("a.b", EntryKind::File)));
     }
 }

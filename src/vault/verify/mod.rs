@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use git2::Oid;
 
-pub use flaws::{Finding, Flaw, Grave};
+pub use flaws::{Flaw, Grave, VaultFinding};
 pub use verification::{Fork, Opened, OpenedBy, Verification};
 
 use super::error::VaultError;
@@ -42,7 +42,7 @@ impl Vault {
         let mut found = Verification { whole: true, ..Verification::default() };
         branch(&git, &mut found)?;
         let Some(tip) = git.head_id()? else {
-            found.findings.push(Finding::new(Flaw::WrongBranch, format!("branch {BRANCH}"), "is not there"));
+            found.findings.push(VaultFinding::new(Flaw::WrongBranch, format!("branch {BRANCH}"), "is not there"));
             return Ok(found);
         };
         found.newest = Some(tip.to_string());
@@ -91,7 +91,7 @@ fn history_of(
 ) -> Result<(), VaultError> {
     let shallow = git.repo().is_shallow();
     if shallow {
-        found.findings.push(Finding::new(
+        found.findings.push(VaultFinding::new(
             Flaw::Shallow,
             "clone",
             "is shallow: the older commits are not here; `git fetch --unshallow` brings them",
@@ -104,7 +104,7 @@ fn history_of(
     let roots = commits.iter().filter(|commit| commit.parents.is_empty());
     for root in roots.skip(usize::from(known.is_empty())) {
         let says = "begins a history that is not this vault's";
-        found.findings.push(Finding::new(Flaw::SecondRoot, format!("commit {}", root.id), says).at(root.id));
+        found.findings.push(VaultFinding::new(Flaw::SecondRoot, format!("commit {}", root.id), says).at(root.id));
     }
     let mut steps = history::steps(git, &commits, trusted)?;
     found.commits = steps.len();
@@ -132,7 +132,7 @@ fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
         let when = repo.find_commit(seen).map(|commit| commit.time().seconds()).ok();
         let when = when.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
         let of = when.map_or(String::new(), |at| format!(" of {at}"));
-        found.findings.push(Finding::new(
+        found.findings.push(VaultFinding::new(
             Flaw::RolledBack,
             format!("branch {BRANCH}"),
             format!(

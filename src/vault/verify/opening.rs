@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use git2::Oid;
 
-use super::flaws::{Finding, Flaw};
+use super::flaws::{Flaw, VaultFinding};
 use super::verification::{Opened, OpenedBy, Verification};
 use crate::crypt::Identities;
 use crate::crypt::seal::SealError;
@@ -13,7 +13,7 @@ use crate::vault::files::digest;
 use crate::vault::git::Git;
 use crate::vault::handle::Vault;
 use crate::vault::layout::FINGERPRINT_FILE;
-use crate::vault::record::{Record, Sealed};
+use crate::vault::record::{DeploymentRecord, Sealed};
 use crate::vault::snapshot::effective_files;
 use crate::vault::threads::on_threads;
 
@@ -27,7 +27,7 @@ struct Tried {
     damaged: Option<String>,
 }
 
-fn path_of(record: &Record, sealed: &Sealed) -> String {
+fn path_of(record: &DeploymentRecord, sealed: &Sealed) -> String {
     format!("deployments/{}/{}/{}", record.install.folder(), record.id, sealed.file)
 }
 
@@ -83,10 +83,10 @@ pub(super) fn check(
         tried.by.iter().for_each(|number| counts[*number] += 1);
         let what = format!("file {path}");
         let finding = match &tried.damaged {
-            Some(reason) => Some(Finding::new(Flaw::WrongPlaintext, what, reason)),
-            None if tried.by.is_empty() => Some(Finding::new(Flaw::NotOpened, what, "opens with no key at hand")),
+            Some(reason) => Some(VaultFinding::new(Flaw::WrongPlaintext, what, reason)),
+            None if tried.by.is_empty() => Some(VaultFinding::new(Flaw::NotOpened, what, "opens with no key at hand")),
             None if !tried.right => {
-                Some(Finding::new(Flaw::WrongPlaintext, what, "opens, and is not what was recorded"))
+                Some(VaultFinding::new(Flaw::WrongPlaintext, what, "opens, and is not what was recorded"))
             }
             None => None,
         };
@@ -102,7 +102,7 @@ pub(super) fn check(
         let whole = record.layers.iter().all(|layer| proved.contains(path_of(record, &layer.sealed).as_str()));
         if let (true, Err(error)) = (whole, vault.values(deployment, identities)) {
             let what = format!("values of {}", record.id);
-            found.findings.push(Finding::new(Flaw::WrongPlaintext, what, error.to_string()));
+            found.findings.push(VaultFinding::new(Flaw::WrongPlaintext, what, error.to_string()));
         }
     }
     let names = identities.recipients();
@@ -134,7 +134,7 @@ mod tests {
         let git = Git::open(f.vault.path()).unwrap();
         let known = f.vault.all(&git).unwrap();
         let mut record = known.iter().find(|deployment| *deployment.id() == made).unwrap().record.clone();
-        let folder = |record: &Record| format!("deployments/{}/{}", record.install.folder(), record.id);
+        let folder = |record: &DeploymentRecord| format!("deployments/{}/{}", record.install.folder(), record.id);
         let from = folder(&record);
         let before = known.iter().find(|deployment| *deployment.id() == made).unwrap();
         record.previous = Some(crate::vault::Previous { id: made, record_sha256: before.record_sha256.clone() });

@@ -9,41 +9,41 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use git2::Oid;
 
-use super::flaws::{Finding, Flaw};
-use super::history::Step;
+use super::flaws::{Flaw, VaultFinding};
+use super::history::HistoryStep;
 use super::verification::{Fork, Verification};
 use crate::vault::error::VaultError;
 use crate::vault::files::digest;
 use crate::vault::git::Git;
-use crate::vault::objects::{Objects, entry};
-use crate::vault::record::{DeploymentId, Record};
+use crate::vault::objects::{GitObjects, entry};
+use crate::vault::record::{DeploymentId, DeploymentRecord};
 
 /// A place in the chain: an install, and the record behind which one stands; none for the beginning.
 type Place<'r> = (String, Option<&'r DeploymentId>);
 
 /// A record, and with which step it came.
 pub(super) struct ChainedRecord {
-    pub(super) record: Record,
+    pub(super) record: DeploymentRecord,
     pub(super) sha256: String,
     pub(super) step: usize,
 }
 
 pub(super) fn check(
     git: &Git,
-    steps: &[Step],
+    steps: &[HistoryStep],
     records: &BTreeMap<DeploymentId, ChainedRecord>,
     found: &mut Verification,
 ) -> Result<(), VaultError> {
     let order = Order::new(steps);
     let objects = git.objects()?;
     let older = found.base;
-    let mut named: BTreeMap<Place<'_>, Vec<(&Record, usize)>> = BTreeMap::new();
+    let mut named: BTreeMap<Place<'_>, Vec<(&DeploymentRecord, usize)>> = BTreeMap::new();
     for ChainedRecord { record, step, .. } in records.values() {
         let step = *step;
         let folder = record.install.folder();
         let what = format!("record of {}", record.id);
         let mut flaw = |flaw, says: String| {
-            found.findings.push(Finding::new(flaw, what.clone(), says).at(steps[step].id));
+            found.findings.push(VaultFinding::new(flaw, what.clone(), says).at(steps[step].id));
         };
         let names: Vec<_> = record.previous.iter().chain(&record.joins).collect();
         if names.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn check(
             if let Some((skipped, _)) = skipped {
                 let says = format!("leaves out {}, which had been recorded before it", skipped.id);
                 let what = format!("record of {}", record.id);
-                found.findings.push(Finding::new(Flaw::SkippedRecord, what, says).at(steps[*step].id));
+                found.findings.push(VaultFinding::new(Flaw::SkippedRecord, what, says).at(steps[*step].id));
             }
         }
         if by.len() > 1 {
@@ -95,7 +95,7 @@ pub(super) fn check(
 }
 
 /// SHA-256 of a record that was there before the steps at hand.
-fn older_record(objects: &Objects<'_>, tree: Oid, folder: &str, id: &DeploymentId) -> Option<String> {
+fn older_record(objects: &GitObjects<'_>, tree: Oid, folder: &str, id: &DeploymentId) -> Option<String> {
     let mut at = tree;
     for name in ["deployments", folder, id.as_str(), "record.json"] {
         at = entry(&objects.tree(at).ok()?, name)?.id;
@@ -105,14 +105,14 @@ fn older_record(objects: &Objects<'_>, tree: Oid, folder: &str, id: &DeploymentI
 
 /// Which step lies behind which.
 struct Order<'s> {
-    steps: &'s [Step],
+    steps: &'s [HistoryStep],
     numbers: HashMap<Oid, usize>,
     /// The first step of the unbranched run that a step belongs to.
     run: Vec<usize>,
 }
 
 impl<'s> Order<'s> {
-    fn new(steps: &'s [Step]) -> Self {
+    fn new(steps: &'s [HistoryStep]) -> Self {
         let numbers: HashMap<Oid, usize> = steps.iter().enumerate().map(|(number, step)| (step.id, number)).collect();
         let mut run: Vec<usize> = Vec::with_capacity(steps.len());
         for (number, step) in steps.iter().enumerate() {
@@ -154,10 +154,10 @@ mod tests {
         let id = |n: u8| Oid::from_bytes(&[n + 1; 20]).unwrap();
         // 0 - 1 - 2 - 5 - 6, and 1 - 3 - 4 - 5: 5 merges.
         let parents: [&[u8]; 7] = [&[], &[0], &[1], &[1], &[3], &[2, 4], &[5]];
-        let steps: Vec<Step> = parents
+        let steps: Vec<HistoryStep> = parents
             .iter()
             .enumerate()
-            .map(|(number, parents)| Step {
+            .map(|(number, parents)| HistoryStep {
                 id: id(number as u8),
                 parents: parents.iter().map(|parent| id(*parent)).collect(),
                 added: Vec::new(),

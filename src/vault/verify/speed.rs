@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::crypt::TrustedSigners;
 use crate::vault::Vault;
-use crate::vault::record::Status;
+use crate::vault::record::DeploymentStatus;
 use crate::vault::tests::{Fixture, fixture, install, intent, outcome};
 
 const DEPLOYMENTS: u32 = 1000;
@@ -29,7 +29,7 @@ fn thousand() -> (Fixture, Duration) {
         let began = Instant::now();
         let id = f.vault.record_intent(intent(&at, "2026-01-01"), values(number).as_bytes(), Some(b"tgz")).unwrap();
         last = began.elapsed();
-        f.vault.record_outcome(outcome(&id, &at, Status::Deployed, number), "ops@host").unwrap();
+        f.vault.record_outcome(outcome(&id, &at, DeploymentStatus::Deployed, number), "ops@host").unwrap();
     }
     (f, last)
 }

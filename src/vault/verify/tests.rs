@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::vault::CommitSigner;
 use crate::vault::git::Content;
-use crate::vault::record::{Record, Status};
+use crate::vault::record::{DeploymentRecord, DeploymentStatus};
 use crate::vault::tests::{Fixture, fixture, git, install, intent, new_key, outcome, signer};
 
 fn trusting(f: &Fixture) -> TrustedSigners {
@@ -22,7 +22,7 @@ fn three() -> Fixture {
         let at = format!("2026-08-0{day}T10:00:00Z");
         let id = f.vault.record_intent(intent(&at, "2026-08-01"), values.as_bytes(), Some(b"tgz")).unwrap();
         let end = format!("2026-08-0{day}T10:05:00Z");
-        f.vault.record_outcome(outcome(&id, &end, Status::Deployed, day), "ops@host").unwrap();
+        f.vault.record_outcome(outcome(&id, &end, DeploymentStatus::Deployed, day), "ops@host").unwrap();
     }
     f
 }
@@ -43,7 +43,7 @@ fn additions(f: &Fixture) -> Vec<Files> {
     let tip = repo.head_id().unwrap().unwrap();
     let commits = history::commits(&objects, tip, &HashSet::new(), &mut Vec::new());
     let steps = history::steps(&repo, &commits, &trusting(f)).unwrap();
-    let files = |step: &history::Step| {
+    let files = |step: &history::HistoryStep| {
         step.added.iter().map(|file| (file.path.clone(), objects.blob(file.blob).unwrap())).collect()
     };
     steps.iter().map(files).collect()
@@ -107,8 +107,8 @@ fn path(f: &Fixture, day: usize, name: &str) -> String {
 }
 
 /// The same record with something changed.
-fn edited(bytes: &[u8], edit: impl Fn(&mut Record)) -> Vec<u8> {
-    let mut record: Record = serde_json::from_slice(bytes).unwrap();
+fn edited(bytes: &[u8], edit: impl Fn(&mut DeploymentRecord)) -> Vec<u8> {
+    let mut record: DeploymentRecord = serde_json::from_slice(bytes).unwrap();
     edit(&mut record);
     serde_json::to_vec_pretty(&record).unwrap()
 }
@@ -365,7 +365,7 @@ fn every_history_written_anew_with_a_trusted_key_is_found() {
         (
             "a record that passes over the one before it",
             |_, c| {
-                let first: Record = serde_json::from_slice(file(&mut c[3], "record.json")).unwrap();
+                let first: DeploymentRecord = serde_json::from_slice(file(&mut c[3], "record.json")).unwrap();
                 let record = file(&mut c[5], "record.json");
                 *record = edited(record, |record| record.previous = first.previous.clone());
             },

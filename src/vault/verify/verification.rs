@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use git2::Oid;
 use serde::Serialize;
 
-use super::flaws::{Finding, Grave};
+use super::flaws::{Grave, VaultFinding};
 
 /// Records that name the same one before them: two hosts had recorded at once, and were merged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,7 +65,7 @@ pub struct Verification {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
     /// What is wrong.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<VaultFinding>,
     /// What is worth knowing and not wrong.
     pub notes: Vec<String>,
     /// Whether the whole history was looked at, or only what is new in it.

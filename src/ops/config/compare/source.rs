@@ -12,7 +12,7 @@ use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, bundles};
 use crate::values::Tree;
-use crate::vault::{Deployment, Install};
+use crate::vault::{Deployment, RecordedInstall};
 
 /// The member of a bundle that holds the values.
 const BUNDLED: &str = "config/values.yaml.age";
@@ -102,10 +102,10 @@ impl Operands<'_> {
         }
     }
 
-    fn install(&self, selector: &Selector) -> Install {
+    fn install(&self, selector: &Selector) -> RecordedInstall {
         match &selector.install {
             Some((namespace, release)) => {
-                Install { namespace: namespace.clone(), release: release.clone(), context: None }
+                RecordedInstall { namespace: namespace.clone(), release: release.clone(), context: None }
             }
             None => self.ctx.vault_install(),
         }

@@ -19,7 +19,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::guard::{self, Effective, Guarded};
 use crate::values::diff::{Diff, diff};
-use crate::values::lint::{Finding, lint};
+use crate::values::lint::{LintFinding, lint};
 use crate::values::{Scrubber, Tree};
 use crate::vault::Vault;
 use desk::Desk;
@@ -72,7 +72,7 @@ pub struct Review {
     /// SHA-256 of the edited values.
     pub sha256: String,
     /// What was found in them.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LintFinding>,
     /// What differs from what went in.
     pub diff: Diff,
     /// Keys that stored data depends on, and that changed.

@@ -9,7 +9,7 @@ use super::when;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::Version;
-use crate::vault::{Deployment, Install};
+use crate::vault::{Deployment, RecordedInstall};
 pub use summary::Changes;
 
 /// Which deployments are to be listed. What is not given lets all through.
@@ -123,7 +123,7 @@ pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
     Ok(Log { install, total, deployments: lines.collect() })
 }
 
-fn install_name(install: &Install) -> String {
+fn install_name(install: &RecordedInstall) -> String {
     format!("{}.{}", install.namespace, install.release)
 }
 

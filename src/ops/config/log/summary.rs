@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::values::diff::{Class, Cutter, Diff, Version, diff};
+use crate::values::diff::{Class, Cutter, Diff, ValuesText, diff};
 use crate::values::{Scrubber, Tree};
 use crate::vault::{Deployment, Vault};
 
@@ -162,7 +162,7 @@ struct Reader<'a> {
 
 /// The values of a deployment.
 struct Opened {
-    version: Version,
+    version: ValuesText,
     /// Read when the parts do not tell.
     tree: OnceCell<Option<Tree>>,
 }

@@ -11,7 +11,7 @@ use crate::helm::{Helm, Revision};
 use crate::ops::Ctx;
 use crate::ops::config::when;
 use crate::settings::Install;
-use crate::vault::Status;
+use crate::vault::DeploymentStatus;
 
 /// Values with what is known of them before anybody has looked into them. What is unknown says why.
 pub(super) struct Found {
@@ -23,7 +23,7 @@ pub(super) struct Found {
     pub chart: Option<(String, String)>,
     pub revision: Option<u32>,
     pub why: Option<String>,
-    pub status: std::result::Result<Status, String>,
+    pub status: std::result::Result<DeploymentStatus, String>,
     /// What helm says of the revision: it names the deployment when `dr` made it.
     pub description: Option<String>,
 }
@@ -124,8 +124,8 @@ async fn stored(helm: &Helm, release: &str, revision: Revision, ask: &RecordAsk)
         None => Err("helm no longer has its values".into()),
     };
     let status = match revision.status.word() {
-        "deployed" | "superseded" | "uninstalled" | "uninstalling" => Ok(Status::Deployed),
-        "failed" => Ok(Status::Failed),
+        "deployed" | "superseded" | "uninstalled" | "uninstalling" => Ok(DeploymentStatus::Deployed),
+        "failed" => Ok(DeploymentStatus::Failed),
         other => Err(format!("helm has it as {other}: nothing is known of how it ended")),
     };
     let origin = format!("from helm's revision {number}: its JSON, without the comments and the order of the file");

@@ -14,13 +14,13 @@ use crate::opschain::Version;
 use crate::opschain::values::VERSION;
 use crate::values::lint::lint;
 use crate::values::{Secrets, Tree};
-use crate::vault::{Chart, Deployment, How, Install, Intent, Status, Vault};
+use crate::vault::{Deployment, DeploymentStatus, How, Intent, RecordedChart, RecordedInstall, Vault};
 
 /// What looks: it knows the vault, and remembers what it has seen.
 pub(super) struct Eye<'a> {
     ask: &'a RecordAsk,
     facts: Option<&'a ChartFacts>,
-    install: Install,
+    install: RecordedInstall,
     /// Where charts come from, as the settings say.
     reference: String,
     by: String,
@@ -68,7 +68,7 @@ impl<'a> Eye<'a> {
             findings: Vec::new(),
             fate: Fate::Record,
         };
-        let status = found.status.as_ref().copied().unwrap_or(Status::Interrupted);
+        let status = found.status.as_ref().copied().unwrap_or(DeploymentStatus::Interrupted);
         let (bytes, fate, intent) = match self.judge(found, &mut item) {
             Ok((bytes, fate, intent)) => (bytes, fate, Some(intent)),
             Err(reason) => (Zeroizing::new(Vec::new()), Fate::Refused { reason }, None),
@@ -140,7 +140,7 @@ impl<'a> Eye<'a> {
         &self,
         tree: &Tree,
         stored: Option<(String, String)>,
-    ) -> std::result::Result<(Option<String>, Chart), String> {
+    ) -> std::result::Result<(Option<String>, RecordedChart), String> {
         let of_chart = |text: &str| text.parse::<Version>().ok();
         let named = tree.text(VERSION).and_then(of_chart);
         let told = self.facts.map(|facts| facts.version.as_str()).or(self.ask.chart_version.as_deref());
@@ -162,7 +162,8 @@ impl<'a> Eye<'a> {
             (None, None) => last.trim_end_matches(".tgz").to_owned(),
         };
         let app_version = self.facts.and_then(|facts| facts.app_version.clone());
-        let chart = Chart { name, version: number, app_version, reference: self.reference.clone(), digest: None };
+        let chart =
+            RecordedChart { name, version: number, app_version, reference: self.reference.clone(), digest: None };
         Ok((version.map(|version| version.tag()), chart))
     }
 }

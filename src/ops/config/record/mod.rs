@@ -17,8 +17,8 @@ use crate::event::Event;
 use crate::helm::{ChartFacts, ChartFile, ChartSource};
 use crate::ops::Ctx;
 use crate::settings::Install;
-use crate::values::lint::Finding;
-use crate::vault::{DeploymentId, Ended, Intent, Status};
+use crate::values::lint::LintFinding;
+use crate::vault::{DeploymentId, DeploymentStatus, Ended, Intent};
 
 /// Where the values to be recorded are.
 pub enum Origin {
@@ -61,7 +61,7 @@ pub struct RecordAsk {
     /// Who deployed it, if not the one who asks.
     pub by: Option<String>,
     /// What came of it.
-    pub status: Status,
+    pub status: DeploymentStatus,
 }
 
 /// What would become of one values file.
@@ -96,7 +96,7 @@ pub struct RecordItem {
     /// SHA-256 of its bytes.
     pub sha256: String,
     /// What was found in it.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LintFinding>,
     /// What would become of it.
     #[serde(flatten)]
     pub fate: Fate,
@@ -137,7 +137,7 @@ pub struct PreparedRecords {
 struct Draft {
     bytes: Zeroizing<Vec<u8>>,
     intent: Option<Intent>,
-    status: Status,
+    status: DeploymentStatus,
 }
 
 /// One deployment that was written down.
@@ -150,7 +150,7 @@ pub struct RecordedOne {
     /// The file, or helm's revision.
     pub from: String,
     /// What lint found in its values.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<LintFinding>,
 }
 
 /// What was written down.

@@ -36,7 +36,7 @@ pub enum Shape {
 
 /// What is known of a product's values beside its chart.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub struct KeyFacts {
     /// Of keys.
     pub keys: &'static [KeyFact],
     /// Of secrets.
@@ -53,13 +53,13 @@ pub struct Context<'a> {
     /// The release that is to run, as its date (`2026-08-20`); without it, the newest.
     pub version: Option<&'a str>,
     /// What the releases say of keys.
-    pub facts: &'a Facts,
+    pub facts: &'a KeyFacts,
 }
 
 /// What may stand at a key.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) children: BTreeMap<String, Known>,
+pub(super) struct KeyTree {
+    pub(super) children: BTreeMap<String, KeyTree>,
     /// Any other key may stand here too.
     pub(super) free: bool,
     /// All that is below is known in part only.
@@ -68,9 +68,9 @@ pub(super) struct Known {
     pub(super) is_map: Option<bool>,
 }
 
-impl Known {
+impl KeyTree {
     /// The keys of the facts that hold for a release.
-    pub(super) fn from_facts(facts: &Facts, version: Option<&str>) -> Self {
+    pub(super) fn from_facts(facts: &KeyFacts, version: Option<&str>) -> Self {
         let mut known = Self::default();
         for fact in facts.keys {
             let begun = match (version, fact.from) {
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_the_defaults_leave_empty_takes_any_key() {
-        let mut known = Known::default();
+        let mut known = KeyTree::default();
         known.take_in(&Tree::parse(b"a: {b: 1}\nc: {}\nd:\n").unwrap());
         let takes = |key: &str| known.children[key].takes_anything();
         assert_eq!((takes("a"), takes("c"), takes("d")), (false, true, true));
