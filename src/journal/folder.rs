@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -13,8 +14,10 @@ use super::store::{RunLog, RunStore, StoredRun};
 const JOURNAL: &str = "journal.jsonl";
 /// Locked by the process that executes the run: the kernel lets go of it with the process, however that ends.
 const LOCK: &str = "lock";
-/// How often a lock is tried again that somebody only looks at.
+/// How often a lock is tried again that somebody only looks at, and the pause before: who looks may lose the processor
+/// while doing it.
 const LOOKERS: usize = 1000;
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The runs of this host.
 #[derive(Debug, Clone)]
@@ -148,6 +151,7 @@ fn hold(folder: &Path, id: &str) -> Result<File, JournalError> {
             Err(rustix::io::Errno::WOULDBLOCK) => break,
             Err(error) => return Err(failed("lock", &path)(error.into())),
         }
+        std::thread::sleep(LOOK);
     }
     Err(JournalError::Held(id.to_owned()))
 }
