@@ -33,6 +33,7 @@ pub mod redact;
 pub mod settings;
 pub mod store;
 pub mod text;
+pub mod trace;
 pub mod ui;
 pub mod ustar;
 pub mod values;

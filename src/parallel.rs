@@ -59,9 +59,11 @@ pub fn in_order<J, T: Send, R>(
     let threads = threads.max(1);
     let (places, results) = sync_channel(threads);
     let queue = Mutex::new(Queue { jobs, places: Some(places) });
+    let span = tracing::Span::current();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                let _inside = span.enter();
                 while let Some((job, result)) = lock(&queue).next() {
                     // Refused when `take` has returned; the queue then refuses the next job.
                     drop(result.send(work(job)));

@@ -12,6 +12,7 @@ use crate::event::Events;
 use crate::parallel;
 use crate::postgres::basebackup::{BaseBackupError, BaseCheck, WalCheck};
 use crate::postgres::{BackupManifest, Lsn};
+use crate::trace::{self, CallKind};
 use crate::ustar::{TarReader, TarSink};
 
 use super::error::{BundleError, BundleFault};
@@ -177,7 +178,9 @@ impl DatabaseReading<'_, '_> {
             if self.cancel.is_cancelled() {
                 return Err(BundleFault::Cancelled);
             }
-            self.reader.unpack(chunk, self.identities).map(|raw| (raw, chunk.stored_bytes))
+            let what = format!("check {} chunk {}", stream.folder(), chunk.index);
+            let raw = trace::call_blocking(CallKind::Chunk, what, || self.reader.unpack(chunk, self.identities))?;
+            Ok((raw, chunk.stored_bytes))
         };
         let progress = &mut *self.progress;
         parallel::in_order(chunks.iter(), parallel::threads(), work, |mut results| {

@@ -17,6 +17,7 @@ mod signals;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::signals::Signals;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -25,6 +26,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::ops::{Ctx, recover, runs};
 use crate::settings::{Install, Settings};
+use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Ui};
 use crate::values::Secrets;
 
@@ -68,9 +70,13 @@ struct Global {
     /// Only results, warnings and errors
     #[arg(short, long, global = true, help_heading = "Global")]
     quiet: bool,
-    /// Shorten nothing, and show what helm and the pods say (can be repeated)
+    /// Shorten nothing, and show each call to helm, git, the database and the cluster with its duration and outcome, and
+    /// what helm and the pods say; twice: everything (can be repeated)
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global")]
     verbose: u8,
+    /// Append all that -vv would show to a file, with times, secrets masked
+    #[arg(long, global = true, env = "DR_LOG_FILE", value_name = "FILE", help_heading = "Global")]
+    log_file: Option<PathBuf>,
     /// A file with the passphrase of the age identity, such as /dev/fd/3; asked for at the terminal otherwise
     #[arg(long, global = true, env = "DR_PASSPHRASE_FILE", value_name = "FILE", help_heading = "Global")]
     passphrase_file: Option<PathBuf>,
@@ -208,7 +214,13 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets) -> Result<Exit> {
-    ui::trace_to_stderr(global.verbose, secrets.clone())?;
+    let scrubber = secrets.clone();
+    trace::start(TraceOptions {
+        verbose: global.verbose,
+        log_file: global.log_file.clone(),
+        events: ui.trace_events(),
+        scrub: Arc::new(move |bytes| scrubber.scrub_bytes(bytes).into_owned()),
+    })?;
     let ctx = context(ui, global, secrets)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

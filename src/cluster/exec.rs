@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
+use crate::trace::{self, CallKind};
 
 /// The library's own buffers are 1 KiB, which makes every kilobyte a wake-up.
 const BUFFER: usize = 256 * 1024;
@@ -58,7 +59,10 @@ impl Cluster {
         stdin: Option<&[u8]>,
         limit: Duration,
     ) -> Result<ExecOutput> {
-        self.exec_with(pod, container, command, stdin, Stdin::CloseAfter, limit).await
+        let what = format!("{} in pod {pod}", program(command));
+        let run = self.exec_with(pod, container, command, stdin, Stdin::CloseAfter, limit);
+        let judge = |output: &ExecOutput| (output.exit != 0).then(|| format!("exit code {}", output.exit));
+        trace::call_judged(CallKind::Exec, what, run, judge).await
     }
 
     /// Runs a command and returns its stdout, taking any exit code but 0 for a failure.

@@ -11,6 +11,7 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::trace::{self, CallKind};
 use crate::values::Secrets;
 
 use super::error::{Ask, ClusterError, Result, innermost, plain};
@@ -177,15 +178,19 @@ impl Cluster {
 
     /// Waits for one answer, with a bound, and words its failure.
     pub(super) async fn ask<T>(&self, ask: Ask, answer: impl Future<Output = kube::Result<T>>) -> Result<T> {
-        match tokio::time::timeout(ANSWER_LIMIT, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(ClusterError::from_kube(ask, error, &self.server, &self.context)),
-            Err(_) => Err(ClusterError::Unreachable {
-                act: ask.to_string(),
-                server: self.server.clone(),
-                cause: format!("silent for {} s", ANSWER_LIMIT.as_secs()),
-            }),
-        }
+        let what = ask.to_string();
+        let bounded = async {
+            match tokio::time::timeout(ANSWER_LIMIT, answer).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(ClusterError::from_kube(ask, error, &self.server, &self.context)),
+                Err(_) => Err(ClusterError::Unreachable {
+                    act: ask.to_string(),
+                    server: self.server.clone(),
+                    cause: format!("silent for {} s", ANSWER_LIMIT.as_secs()),
+                }),
+            }
+        };
+        trace::call(CallKind::Cluster, what, bounded).await
     }
 }
 

@@ -9,6 +9,7 @@ use super::error::{ClusterError, Result};
 use super::exec::{Stdin, last_words};
 use super::kube::Cluster;
 use crate::postgres::lsn::Lsn;
+use crate::trace::{self, CallKind};
 
 /// How long one statement may take. None of ours reads much.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
@@ -88,16 +89,19 @@ impl Cluster {
             statement.trim().trim_end_matches(';')
         );
         let container = Some(POSTGRES_CONTAINER);
-        let output =
-            self.exec_with(pod, container, &command, Some(input.as_bytes()), Stdin::KeepOpen, STATEMENT_LIMIT).await?;
-        if output.exit != 0 {
-            return Err(ClusterError::Sql { act: act.to_owned(), message: complaint(&output.stderr, output.exit) });
-        }
-        rows(&output.stdout).ok_or_else(|| ClusterError::Session {
-            pod: pod.to_owned(),
-            command: "psql".into(),
-            cause: "the end of the answer is missing".into(),
-        })
+        let answer = async {
+            let input = Some(input.as_bytes());
+            let output = self.exec_with(pod, container, &command, input, Stdin::KeepOpen, STATEMENT_LIMIT).await?;
+            if output.exit != 0 {
+                return Err(ClusterError::Sql { act: act.to_owned(), message: complaint(&output.stderr, output.exit) });
+            }
+            rows(&output.stdout).ok_or_else(|| ClusterError::Session {
+                pod: pod.to_owned(),
+                command: "psql".into(),
+                cause: "the end of the answer is missing".into(),
+            })
+        };
+        trace::call(CallKind::Psql, format!("{act} in pod {pod}"), answer).await
     }
 
     /// Asks a running instance who it is and where it stands.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{ClusterError, Result};
 use crate::event::Events;
+use crate::trace;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +27,15 @@ pub struct Wait<'a> {
     seen: Option<String>,
     told: Option<Option<String>>,
     events: &'a Events,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        // What was there at once was not waited for.
+        if self.told.is_some() {
+            trace::waited(&self.what, self.begun);
+        }
+    }
 }
 
 impl<'a> Wait<'a> {

@@ -14,6 +14,7 @@ mod opschain;
 mod settings;
 mod store;
 mod stream;
+mod trace;
 mod values;
 mod vault;
 

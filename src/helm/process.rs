@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::dump::Dump;
 use super::error::HelmError;
 use crate::event::{Event, Events};
+use crate::trace::{self, CallKind};
 use crate::values::Scrubber;
 
 /// How many of its last lines are kept to explain a failure.
@@ -93,6 +94,29 @@ pub(super) fn running(words: &[&str]) -> Vec<u32> {
 
 /// Runs helm to its end: feeds stdin, hears both outputs at once, stops it when asked.
 pub(super) async fn run(
+    command: Command,
+    verb: &str,
+    stdin: Option<&[u8]>,
+    listener: &Listener<'_>,
+) -> Result<Said, HelmError> {
+    let what = format!("helm {}", words(&command, verb));
+    trace::call(CallKind::Helm, what, run_to_end(command, verb, stdin, listener)).await
+}
+
+/// What tells one call from the next: of `get` and `show` the second word, and whether it only renders.
+fn words(command: &Command, verb: &str) -> String {
+    let mut arguments = command.as_std().get_args().filter_map(|argument| argument.to_str());
+    match verb {
+        "get" | "show" => {
+            let what = ["values", "manifest", "hooks", "metadata", "chart"];
+            arguments.find(|argument| what.contains(argument)).map_or(verb.to_owned(), |what| format!("{verb} {what}"))
+        }
+        _ if arguments.any(|argument| argument.starts_with("--dry-run")) => format!("{verb} (dry run)"),
+        _ => verb.to_owned(),
+    }
+}
+
+async fn run_to_end(
     mut command: Command,
     verb: &str,
     stdin: Option<&[u8]>,

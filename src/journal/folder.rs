@@ -31,14 +31,14 @@ impl FolderRuns {
         Self { root: root.into() }
     }
 
-    fn folder(&self, id: &str) -> PathBuf {
+    fn path(&self, id: &str) -> PathBuf {
         self.root.join(id)
     }
 }
 
 impl RunStore for FolderRuns {
     fn begin(&self, id: &str, first: &[u8]) -> Result<Box<dyn RunLog>, JournalError> {
-        let folder = self.folder(id);
+        let folder = self.path(id);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed("create", &folder))?;
         let lock = hold(&folder, id)?;
         let path = folder.join(JOURNAL);
@@ -54,7 +54,7 @@ impl RunStore for FolderRuns {
     }
 
     fn open(&self, id: &str) -> Result<Box<dyn RunLog>, JournalError> {
-        let folder = self.folder(id);
+        let folder = self.path(id);
         let lock = hold(&folder, id)?;
         let path = folder.join(JOURNAL);
         let whole = whole_lines(&path, id)?.len() as u64;
@@ -82,11 +82,15 @@ impl RunStore for FolderRuns {
     }
 
     fn read(&self, id: &str) -> Result<StoredRun, JournalError> {
-        let folder = self.folder(id);
+        let folder = self.path(id);
         let path = folder.join(JOURNAL);
         // Asked before the lines are read: a run that ends in between is then one that goes on, never a dead one.
         let held = is_held(&folder)?;
         Ok(StoredRun { lines: whole_lines(&path, id)?, place: path.display().to_string(), held })
+    }
+
+    fn folder(&self, id: &str) -> Option<PathBuf> {
+        Some(self.path(id))
     }
 }
 
@@ -109,10 +113,6 @@ impl RunLog for FolderLog {
         self.file.sync_data().map_err(failed("sync", &self.path))?;
         self.whole += line.len() as u64;
         Ok(())
-    }
-
-    fn folder(&self) -> Option<&Path> {
-        Some(&self.folder)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A run: read as its journal tells it, or held to be continued.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::JournalError;
 use super::record::{Begun, IllegalRecord, Record, Replay};
@@ -103,6 +103,7 @@ pub fn find(runs: &dyn RunStore, id: &str) -> Result<(String, Run), JournalError
 #[derive(Debug)]
 pub struct Journal {
     log: Box<dyn RunLog>,
+    folder: Option<PathBuf>,
     place: String,
     replay: Replay,
 }
@@ -115,7 +116,12 @@ impl Journal {
     pub fn begin(runs: &dyn RunStore, begun: Begun) -> Result<Self, JournalError> {
         let id = begun.run.clone();
         let log = runs.begin(&id, &line(&Record::Begun(begun.clone()), &id)?)?;
-        Ok(Self { log, place: format!("the journal of run {id}"), replay: Replay::begin(begun) })
+        Ok(Self {
+            log,
+            folder: runs.folder(&id),
+            place: format!("the journal of run {id}"),
+            replay: Replay::begin(begun),
+        })
     }
 
     /// Takes up the run `id`, which no other process may hold.
@@ -130,7 +136,7 @@ impl Journal {
         if (major, minor) > (FORMAT.major, FORMAT.minor) {
             return Err(JournalError::Newer { place: stored.place, major, minor });
         }
-        Ok(Self { log, place: stored.place, replay })
+        Ok(Self { log, folder: runs.folder(id), place: stored.place, replay })
     }
 
     /// What the records add up to.
@@ -145,7 +151,7 @@ impl Journal {
 
     /// The folder of the run, for what else is kept of it, where there is one.
     pub fn folder(&self) -> Option<&Path> {
-        self.log.folder()
+        self.folder.as_deref()
     }
 
     /// Appends a record. When this returns it is durable; when it fails, the run must stop.

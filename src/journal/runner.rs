@@ -1,5 +1,6 @@
 //! Executes steps under a journal: announce, act, report; on failure undo, or stop to be resumed.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use super::run::Journal;
 use super::step::{Outputs, Step};
 use crate::event::{Event, Events};
 use crate::redact::Secrets;
+use crate::trace;
 
 /// What the runner needs of the program around it.
 #[derive(Debug, Clone)]
@@ -54,7 +56,8 @@ pub enum RunFailure<E> {
 }
 
 /// A step that was not undone. The run stands open, and undoing continues with this step when it is tried again.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{title}: {error}")]
 pub struct UndoFailure<E> {
     /// The run's id.
     pub run: String,
@@ -78,7 +81,8 @@ pub async fn execute<W, E: StepError>(
     work: &W,
     policy: Policy,
 ) -> Result<Outputs, RunFailure<E>> {
-    let error = match forward(context, journal, steps, work).await {
+    let (run, folder) = traced_as(journal);
+    let error = match trace::run(&run, folder.as_deref(), forward(context, journal, steps, work)).await {
         Ok(outputs) => return Ok(outputs),
         Err(error) => error,
     };
@@ -115,7 +119,7 @@ async fn forward<W, E: StepError>(
         }
         events.emit(Event::StepStarted { step: name.clone(), title, number, of });
         let begun = Instant::now();
-        match act(context, journal, step, work, &mut outputs).await {
+        match trace::step(step.name, act(context, journal, step, work, &mut outputs)).await {
             Ok(summary) => {
                 events.emit(Event::StepDone { step: name, summary, milliseconds: since(begun) });
             }
@@ -169,6 +173,11 @@ async fn act<W, E: StepError>(
     Ok(acted.summary)
 }
 
+/// The run's id, and its folder where it has one: its log and its timing go there.
+fn traced_as(journal: &Journal) -> (String, Option<PathBuf>) {
+    (journal.replay().begun.run.clone(), journal.folder().map(Path::to_owned))
+}
+
 fn since(begun: Instant) -> u64 {
     begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
@@ -179,6 +188,17 @@ fn since(begun: Instant) -> u64 {
 /// # Errors
 /// The first undoing that failed; the run then stands open, and the next call continues there.
 pub async fn put_back<W, E: StepError>(
+    context: &RunContext,
+    journal: &mut Journal,
+    steps: &[Step<W, E>],
+    work: &W,
+    outcome: Outcome,
+) -> Result<(), UndoFailure<E>> {
+    let (run, folder) = traced_as(journal);
+    trace::run(&run, folder.as_deref(), undo_all(context, journal, steps, work, outcome)).await
+}
+
+async fn undo_all<W, E: StepError>(
     context: &RunContext,
     journal: &mut Journal,
     steps: &[Step<W, E>],
@@ -205,7 +225,7 @@ pub async fn put_back<W, E: StepError>(
             journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?;
             Ok::<_, E>(())
         };
-        if let Err(error) = undone.await {
+        if let Err(error) = trace::step(&format!("undo {}", step.name), undone).await {
             let said = format!("not put back: {}", error.headline());
             events.emit(Event::StepFailed { step: name.clone(), error: said, milliseconds: since(begun) });
             let text = context.secrets.scrub(&error.to_string()).into_owned();
@@ -225,7 +245,7 @@ mod tests {
     use super::super::fault::InjectedFault;
     use super::*;
     use crate::journal::testing::{MemoryRuns, begun};
-    use crate::journal::{Done, Run, StepName, find, step};
+    use crate::journal::{Done, FolderRuns, Run, RunStore, StepName, find, step};
     use std::sync::Mutex;
 
     #[derive(Debug, thiserror::Error)]
@@ -343,6 +363,22 @@ mod tests {
             assert!(on(&world).is_empty(), "failed at {fail_at}");
             assert_eq!(told(&runs).replay.outcome, Some(Outcome::PutBack));
         }
+    }
+
+    #[tokio::test]
+    async fn the_runs_folder_keeps_a_log_and_how_long_each_step_and_each_undoing_took() {
+        let _traced = crate::trace::tests::trace_this_thread();
+        let folder = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(folder.path());
+        let world = World { fail_at: Some("two"), ..World::default() };
+        let mut journal = Journal::begin(&runs, begun("r")).unwrap();
+        execute(&context(), &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
+        let folder = runs.folder("r").unwrap();
+        let timed = trace::timing::read(&folder).unwrap();
+        let ends: Vec<_> = timed.iter().map(|step| format!("{}: {}", step.step, step.outcome)).collect();
+        assert_eq!(ends, ["one: ok", "two: two broke", "undo two: ok", "undo one: ok"]);
+        let log = std::fs::read_to_string(folder.join("run.log")).unwrap();
+        assert!(log.contains("run{id=\"r\"}:step{name=\"one\"}"), "{log}");
     }
 
     #[tokio::test]

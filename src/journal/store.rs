@@ -1,7 +1,7 @@
 //! Where runs are kept.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::error::JournalError;
 
@@ -40,6 +40,9 @@ pub trait RunStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// `NotFound` or `Io`.
     fn read(&self, id: &str) -> Result<StoredRun, JournalError>;
+
+    /// The folder of the run `id`, for what else is kept of it, where there is one.
+    fn folder(&self, id: &str) -> Option<PathBuf>;
 }
 
 /// A run held for appending. Dropping it, or dying, gives up the hold.
@@ -49,9 +52,6 @@ pub trait RunLog: fmt::Debug + Send {
     /// # Errors
     /// `Io`.
     fn append(&mut self, line: &[u8]) -> Result<(), JournalError>;
-
-    /// The folder of the run, for what else is kept of it, where there is one.
-    fn folder(&self) -> Option<&Path>;
 }
 
 /// A run as it is kept.

@@ -1,7 +1,7 @@
 //! Test doubles: runs in memory, and a first record.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -58,6 +58,10 @@ impl RunStore for MemoryRuns {
         let run = runs.get(id).ok_or_else(|| JournalError::NotFound(id.to_owned()))?;
         Ok(StoredRun { lines: run.lines.clone(), place: format!("run {id}"), held: run.held })
     }
+
+    fn folder(&self, _: &str) -> Option<PathBuf> {
+        None
+    }
 }
 
 #[derive(Debug)]
@@ -70,10 +74,6 @@ impl RunLog for MemoryLog {
     fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
         self.runs.0.lock().unwrap().get_mut(&self.id).unwrap().lines.extend_from_slice(line);
         Ok(())
-    }
-
-    fn folder(&self) -> Option<&Path> {
-        None
     }
 }
 

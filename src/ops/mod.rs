@@ -25,5 +25,6 @@ pub mod restore;
 pub mod runs;
 pub mod server;
 pub mod settle;
+pub mod timing;
 
 pub use ctx::{Ctx, interrupted};

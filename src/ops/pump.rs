@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone};
 use crate::bundle::{Stream, Writer};
@@ -13,6 +14,7 @@ use crate::event::Events;
 use crate::journal::fault;
 use crate::postgres::Lsn;
 use crate::text;
+use crate::trace::{self, CallKind};
 use crate::wire::Limits;
 
 /// A backup on its way. The base backup and the log that is written meanwhile come together; the log goes on until
@@ -48,7 +50,8 @@ impl Pump {
         fits_window(writer.backlog(), request.chunk_bytes, Limits::default().window as u64)?;
         let (tell_base, base) = oneshot::channel();
         let (tell_handle, handle) = oneshot::channel();
-        let mut task = tokio::spawn(run(agent, request, writer, events, expected, tell_base, tell_handle));
+        let mut task =
+            tokio::spawn(run(agent, request, writer, events, expected, tell_base, tell_handle).in_current_span());
         match handle.await {
             Ok(handle) => Ok(Self { base: Some(base), handle, task }),
             // It ended before it could give the handle: its own error says why.
@@ -155,9 +158,12 @@ fn store(
     unsettled: &mut Unsettled<Ticket>,
     stream: &BackupStream<'_>,
 ) -> Result<()> {
+    let what = format!("store {} chunk {}", chunk.part, chunk.index);
     let durable = tokio::task::block_in_place(|| {
-        add(writer, chunk)?;
-        Ok::<_, CommandError>(writer.durable()?)
+        trace::call_blocking(CallKind::Chunk, what, || {
+            add(writer, chunk)?;
+            Ok::<_, CommandError>(writer.durable()?)
+        })
     })?;
     unsettled.add(writer.written(), chunk.ticket);
     if let Some(ticket) = unsettled.settle(durable) {

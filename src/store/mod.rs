@@ -11,6 +11,7 @@
 pub mod directory;
 mod draft;
 mod error;
+mod traced;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use directory::DirectoryStore;
 pub use error::{Cause, StoreError};
+
+use self::traced::TracedStore;
 
 /// A place that keeps objects whole and for good.
 ///
@@ -234,7 +237,7 @@ pub trait Stored: Send + Sync {
 /// # Errors
 /// `Unusable`.
 pub fn open_at(place: &str) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(DirectoryStore::open_folder(Path::new(place))?))
+    Ok(Arc::new(TracedStore(DirectoryStore::open_folder(Path::new(place))?)))
 }
 
 /// Opens a single file outside any store, such as a bundle that somebody carried over by hand.

@@ -19,12 +19,13 @@ use serde::Serialize;
 
 pub use hidden::Typed;
 pub use page::{Mark, Page, short_time};
-pub use sink::{catch_panics, trace_to_stderr};
+pub use sink::catch_panics;
 pub use styled::{Role, Styled};
 pub use table::Column;
 
 use crate::error::{CommandError, Exit, Result};
-use crate::event::Events;
+use crate::event::{Events, Stamped};
+use crate::trace;
 use crate::values::Secrets;
 
 /// How results are written.
@@ -58,7 +59,7 @@ pub struct OutputOptions {
     pub color: Color,
     /// Only errors and results.
     pub quiet: bool,
-    /// How much more to say: 1 shortens nothing and adds the lines of other programs, 2 and more trace.
+    /// How much more to say: 1 shortens nothing and adds each call and the lines of other programs, 2 everything.
     pub verbose: u8,
     /// Never ask.
     pub no_input: bool,
@@ -97,11 +98,21 @@ impl Ui {
         &self.options
     }
 
-    /// Where work sends its events.
+    /// Where work sends its events. Logs get them too.
     pub fn events(&self) -> Events {
+        self.listen(trace::event)
+    }
+
+    /// Where the trace sends its lines, which must not come back to it.
+    pub fn trace_events(&self) -> Events {
+        self.listen(|_| {})
+    }
+
+    fn listen(&self, log: impl Fn(&Stamped) + Send + Sync + 'static) -> Events {
         let (live, secrets) = (Arc::clone(&self.live), self.secrets.clone());
         Events::stamped(move |mut stamped| {
             stamped.event = stamped.event.scrubbed(&|text| secrets.scrub(text).into_owned());
+            log(&stamped);
             live.event(&stamped);
         })
     }

@@ -1,68 +1,8 @@
-//! The ways out that do not go through a [`Ui`](super::Ui): the trace and the last words of a panic. Both are masked.
-
-use std::io::{self, Write};
-
-use tracing_subscriber::fmt::MakeWriter;
+//! The way out that does not go through a [`Ui`](super::Ui): the last words of a panic, masked.
 
 use super::{Output, escape, say};
-use crate::error::{CommandError, Exit, Result};
+use crate::error::Exit;
 use crate::values::Secrets;
-
-/// Begins to trace to stderr: `dr` itself at 2, the Kubernetes client too at 3 and more. Nothing below 2.
-///
-/// # Errors
-/// Somebody traces already.
-pub fn trace_to_stderr(verbose: u8, secrets: Secrets) -> Result<()> {
-    let level = match verbose {
-        0 | 1 => return Ok(()),
-        2 => "dr=debug",
-        _ => "dr=trace,kube=debug",
-    };
-    tracing_subscriber::fmt()
-        // Colour between a key and its value would hide the one from the other.
-        .with_ansi(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(Masked(secrets))
-        .try_init()
-        .map_err(|e| CommandError::new(Exit::Failure, format!("start tracing: {e}")))
-}
-
-/// Writes each line of the trace masked.
-struct Masked(Secrets);
-
-/// One line under way. The subscriber hands over a whole line at once; should it not, the line is gathered first, since
-/// a secret cut in two would not be known.
-struct Line<'s> {
-    secrets: &'s Secrets,
-    bytes: Vec<u8>,
-}
-
-impl<'s> MakeWriter<'s> for Masked {
-    type Writer = Line<'s>;
-
-    fn make_writer(&'s self) -> Line<'s> {
-        Line { secrets: &self.0, bytes: Vec::new() }
-    }
-}
-
-impl Write for Line<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        // A trace that cannot be heard is lost without harm.
-        let masked = self.secrets.scrub_bytes(&self.bytes);
-        let _ = io::stderr().lock().write_all(escape::lines(&String::from_utf8_lossy(&masked)).as_bytes());
-    }
-}
 
 /// From now on a panic says where it happened, masked, and how to report it: never its payload as it is.
 pub fn catch_panics(output: Output, secrets: Secrets) {

@@ -12,6 +12,7 @@ use super::git::{BRANCH, Git};
 use super::handle::Vault;
 use super::merge::{TakeIn, TakenIn};
 use crate::redact::MASK;
+use crate::trace::{self, CallKind};
 
 /// Variables by which a surrounding git (a hook, say) would send ours to another repository.
 const ELSEWHERE: &[&str] = &[
@@ -97,9 +98,8 @@ impl Remote<'_> {
     pub async fn fetch(&self) -> Result<Fetched, VaultError> {
         let before = Git::open(&self.vault.path)?.reference(&self.tracking)?;
         let refspec = format!("+{BRANCH}:{}", self.tracking);
-        let said = self
-            .git(&["-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--", &self.name, &refspec])
-            .await?;
+        let args = ["-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--", &self.name, &refspec];
+        let said = self.git("fetch from", &args).await?;
         // git says: `fatal: couldn't find remote ref refs/heads/main`
         let empty = !said.success && said.stderr.contains("couldn't find remote ref");
         if !said.success && !empty {
@@ -151,7 +151,7 @@ impl Remote<'_> {
             return Ok(Pushed::Nothing);
         }
         let refspec = format!("{BRANCH}:{BRANCH}");
-        let said = self.git(&["push", "--porcelain", "--quiet", "--", &self.name, &refspec]).await?;
+        let said = self.git("push to", &["push", "--porcelain", "--quiet", "--", &self.name, &refspec]).await?;
         if said.success {
             let git = Git::open(&self.vault.path)?;
             if let Some(ours) = git.head_id()? {
@@ -172,8 +172,13 @@ impl Remote<'_> {
         VaultError::Remote { act: format!("{act} {}", self.shown()), said: said.join("; ") }
     }
 
+    async fn git(&self, act: &str, args: &[&str]) -> Result<Said, VaultError> {
+        let judge = |said: &Said| (!said.success).then(|| without_passwords(said.stderr.trim()));
+        trace::call_judged(CallKind::Git, format!("{act} {}", self.shown()), self.run_git(args), judge).await
+    }
+
     /// Runs git in the vault.
-    async fn git(&self, args: &[&str]) -> Result<Said, VaultError> {
+    async fn run_git(&self, args: &[&str]) -> Result<Said, VaultError> {
         let mut command = Command::new("git");
         command.arg("-C").arg(&self.vault.path).args(args);
         for name in ELSEWHERE {

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use super::dial::{AgentSession, Dial, DialError};
 use super::error::{Result, TransportError};
 use crate::agent::protocol::{Envelope, PodFacts, Reply, Request, SwapReport, SwapRequest};
 use crate::event::{Event, Events};
+use crate::trace::{self, CallKind};
 use crate::wire::{Conduit, Decoder, FrameKind, Limits, Link, LinkError, Message};
 
 /// How long a broken stream is tried to be taken up again.
@@ -57,7 +59,7 @@ impl Agent {
         let name = format!("{:032x}", rand::random::<u128>());
         let conduit = Conduit::new(Link::new(run, name, limits));
         let peer = dial.describe();
-        let keeper = tokio::spawn(keep(conduit.clone(), dial, patience, events.clone()));
+        let keeper = tokio::spawn(keep(conduit.clone(), dial, patience, events.clone()).in_current_span());
         Self { conduit, events, peer, id: 0, unfinished: None, keeper }
     }
 
@@ -66,7 +68,7 @@ impl Agent {
     /// # Errors
     /// The agent's, or the link's.
     pub async fn facts(&mut self) -> Result<PodFacts> {
-        match self.ask(Request::Facts).await? {
+        match self.ask("facts", Request::Facts).await? {
             Reply::Facts(facts) => Ok(*facts),
             _ => Err(self.odd()),
         }
@@ -77,7 +79,7 @@ impl Agent {
     /// # Errors
     /// The agent's, or the link's.
     pub async fn swap(&mut self, request: SwapRequest) -> Result<SwapReport> {
-        match self.ask(Request::Swap(request)).await? {
+        match self.ask("swap", Request::Swap(request)).await? {
             Reply::Swapped(report) => Ok(report),
             _ => Err(self.odd()),
         }
@@ -88,7 +90,7 @@ impl Agent {
     /// # Errors
     /// The agent's, or the link's.
     pub async fn put_back(&mut self) -> Result<bool> {
-        match self.ask(Request::PutBack).await? {
+        match self.ask("put back", Request::PutBack).await? {
             Reply::Undone { moved } => Ok(moved),
             _ => Err(self.odd()),
         }
@@ -113,9 +115,13 @@ impl Agent {
         }
     }
 
-    async fn ask(&mut self, request: Request) -> Result<Reply> {
-        let id = self.say(request).await?;
-        self.answer(id).await
+    async fn ask(&mut self, what: &str, request: Request) -> Result<Reply> {
+        let what = format!("{what}, {}", self.peer);
+        let answer = async {
+            let id = self.say(request).await?;
+            self.answer(id).await
+        };
+        trace::call(CallKind::Agent, what, answer).await
     }
 
     /// Sends a request under a new number.
@@ -185,7 +191,8 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
     let mut pause = patience.first_pause;
     let mut ever = false;
     loop {
-        let last = match dial.dial().await {
+        let opening = trace::call(CallKind::Agent, format!("open a session with {}", dial.describe()), dial.dial());
+        let last = match opening.await {
             Ok(session) => {
                 let (before, began) = (conduit.progress(), Instant::now());
                 let AgentSession { reader, writer, words, keep } = session;

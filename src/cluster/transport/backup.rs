@@ -9,6 +9,7 @@ use crate::agent::protocol::{
 };
 use crate::crypt::Hashed;
 use crate::postgres::Lsn;
+use crate::trace::{self, CallKind};
 use crate::wire::{Conduit, FrameKind};
 
 /// One sealed chunk, its SHA-256 verified.
@@ -152,7 +153,7 @@ impl BackupStream<'_> {
         if self.agent.unfinished.is_none() {
             return Ok(None);
         }
-        let item = self.wait().await;
+        let item = trace::call(CallKind::Stream, "receive", self.wait()).await;
         if matches!(item, Ok(BackupItem::Done(_)) | Err(TransportError::Agent { .. })) {
             self.agent.unfinished = None;
         }

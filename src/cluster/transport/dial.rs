@@ -42,7 +42,8 @@ impl Words {
 }
 
 /// Why no session could be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct DialError {
     /// Lower-case, for people.
     pub message: String,

@@ -14,6 +14,7 @@ use super::error::{Result, TransportError};
 use crate::cluster::error::innermost;
 use crate::cluster::pod::AGENT;
 use crate::event::Events;
+use crate::trace::{self, CallKind};
 use crate::wire::Limits;
 
 /// How often the copy is tried.
@@ -88,7 +89,8 @@ impl Agent {
         let digest = hex::encode(Sha256::digest(&bytes));
         let mut cause = String::new();
         for attempt in 1..=ATTEMPTS {
-            match copy(&pods, pod, &bytes, &digest).await {
+            let copying = copy(&pods, pod, &bytes, &digest);
+            match trace::call(CallKind::Exec, format!("copy dr into pod {pod}"), copying).await {
                 Ok(()) => {
                     let dial = ExecDial::new(pods, pod);
                     return Ok(Self::over(dial, run, limits, Patience::default(), events));

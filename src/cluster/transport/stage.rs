@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::agent::Agent;
 use super::error::{Result, TransportError};
 use crate::agent::protocol::{BackupPart, Digest, Reply, Request, StageChunkHead, StageReport, StageRequest};
+use crate::trace::{self, CallKind};
 
 /// One chunk to be staged, opened from its age file: the identity never enters the pod.
 #[derive(Clone)]
@@ -61,11 +62,13 @@ impl StageSink<'_> {
         };
         let answer = async { self.agent.answer(self.id).await.map(Some) };
         // The agent only answers now to say what is wrong.
-        let outcome = tokio::select! {
-            outcome = answer => outcome,
-            outcome = sent => outcome,
+        let either = async {
+            tokio::select! {
+                outcome = answer => outcome,
+                outcome = sent => outcome,
+            }
         };
-        match outcome {
+        match trace::call(CallKind::Stream, format!("send {part} chunk {index}"), either).await {
             Ok(None) => Ok(()),
             Ok(Some(_)) => Err(self.agent.odd()),
             Err(error) => Err(self.over(error)),
@@ -82,7 +85,7 @@ impl StageSink<'_> {
             self.agent.conduit.send_trailer().map_err(|source| self.agent.broken(source))?;
             self.agent.answer(self.id).await
         };
-        match sent.await {
+        match trace::call(CallKind::Agent, format!("check and sync what was sent, {}", self.agent.peer), sent).await {
             Ok(Reply::StageDone(report)) => {
                 self.agent.unfinished = None;
                 Ok(report)

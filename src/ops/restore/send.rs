@@ -11,6 +11,7 @@ use crate::cluster::transport::{Agent, StageChunk};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
 use crate::parallel;
+use crate::trace::{self, CallKind};
 
 /// How many chunks are opened side by side, ahead of the one that is being sent. Each takes up to its raw size in memory.
 const AHEAD: usize = 2;
@@ -32,7 +33,8 @@ pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> 
     let mut sink = agent.stage(request).await?;
     let (reader, identities) = (Arc::clone(&work.reader), Arc::clone(&work.identities));
     let mut opened = parallel::spawn_in_order(chunks.into_iter(), AHEAD, move |chunk| {
-        let frame = reader.open_chunk(&chunk, &identities)?;
+        let what = format!("open {} chunk {}", chunk.stream.folder(), chunk.index);
+        let frame = trace::call_blocking(CallKind::Chunk, what, || reader.open_chunk(&chunk, &identities))?;
         Ok::<_, CommandError>((chunk, frame))
     });
     let mut sent = 0;

@@ -5,7 +5,7 @@ mod find;
 #[path = "../../canaries/plant.rs"]
 mod plant;
 mod verbs;
-mod world;
+pub mod world;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -116,11 +116,14 @@ fn setting() -> Setting {
 impl Setting {
     /// Runs a case with all that it can say, and notes what is seen in it.
     fn run(&self, case: &Case, more: &[&str], found: &mut BTreeSet<String>) -> Ran {
-        let mut args: Vec<String> = ["--no-input", "-vvv"].iter().chain(more).map(|word| (*word).to_owned()).collect();
+        let log = text(&self.world.home.path().join("dr.log"));
+        let mut args = vec!["--no-input", "-vv", "--log-file", &log];
+        args.extend(more);
+        let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         args.extend(self.words.of(case, self.world.home.path()));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let ran = self.world.dr(&args);
-        let line = args[2..].join(" ");
+        let line = args[4..].join(" ");
         if case.out == Out::Masked {
             self.finder.note(&ran.stdout, &format!("stdout of `dr {line}`"), found);
         }
@@ -166,6 +169,8 @@ fn two_hundred_canaries_are_seen_nowhere_whatever_verb_is_run() {
     for folder in [setting.world.home.path(), setting.world.tmp.path(), Path::new("/dev/shm")] {
         setting.finder.scan(folder, &[], &mut found);
     }
+    let log = std::fs::read_to_string(setting.world.home.path().join("dr.log")).unwrap();
+    assert!(log.contains("helm upgrade") && log.contains("kube_client"), "the log was written to");
     assert!(found.is_empty(), "{} leaks:\n{}", found.len(), shown(&found));
     let vault = setting.world.home.path().join(".local/share/dr/vault/.git");
     assert!(git2::Repository::open(vault).unwrap().revparse_single("HEAD~4").is_ok(), "the vault was written to");

@@ -93,6 +93,7 @@ pub const CASES: &[Case] = &[
     ),
     case("run list", &[], Some(0)),
     case("run show", &["x"], Some(14)),
+    case("run show", &["x", "--timing"], Some(14)),
     case("run resume", &["x"], Some(14)),
     case("completions", &["bash"], Some(0)),
     case("man", &["man1"], Some(0)),
