@@ -44,7 +44,7 @@ pub struct Settings {
     /// The install that this host looks after.
     pub install: Install,
     /// Its database.
-    pub database: Database,
+    pub database: DatabaseSettings,
     /// Who can open, who signs, whom to trust.
     pub keys: Keys,
     /// The config vault.
@@ -89,7 +89,7 @@ impl Default for Install {
 /// The CloudNativePG cluster of the install. The defaults are those of the manual guide.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Database {
+pub struct DatabaseSettings {
     /// The name of the Cluster object.
     pub cluster: String,
     /// The Secret with the replication user's certificate; `<cluster>-replication` when absent.
@@ -98,13 +98,13 @@ pub struct Database {
     pub ca_secret: Option<String>,
 }
 
-impl Default for Database {
+impl Default for DatabaseSettings {
     fn default() -> Self {
         Self { cluster: "opschain-db".into(), replication_secret: None, ca_secret: None }
     }
 }
 
-impl Database {
+impl DatabaseSettings {
     /// The Secret with `tls.crt` and `tls.key` of the replication user.
     pub fn replication_secret(&self) -> String {
         self.replication_secret.clone().unwrap_or_else(|| format!("{}-replication", self.cluster))
@@ -176,7 +176,7 @@ pub struct BundleSettings {
     /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
     pub max_rate: Option<String>,
     /// How long the workers may take to drain.
-    pub drain_timeout: Span,
+    pub drain_timeout: TimeSpan,
     /// How many bytes of the database make a chunk, in MiB.
     pub chunk_mib: u32,
     /// The zstd level.
@@ -188,7 +188,7 @@ impl Default for BundleSettings {
         Self {
             quiesce: Quiesce::Brief,
             max_rate: None,
-            drain_timeout: Span(Duration::from_secs(3600)),
+            drain_timeout: TimeSpan(Duration::from_secs(3600)),
             chunk_mib: 32,
             zstd_level: 1,
         }
@@ -202,7 +202,7 @@ pub struct HelmSettings {
     /// The program: a name found on PATH, or a path.
     pub binary: PathBuf,
     /// How long a deployment may take.
-    pub timeout: Span,
+    pub timeout: TimeSpan,
     /// Passed to helm as `--insecure-skip-tls-verify`.
     pub insecure_skip_tls_verify: bool,
     /// Passed to helm as `--plain-http`.
@@ -213,7 +213,7 @@ impl Default for HelmSettings {
     fn default() -> Self {
         Self {
             binary: "helm".into(),
-            timeout: Span(Duration::from_secs(1800)),
+            timeout: TimeSpan(Duration::from_secs(1800)),
             insecure_skip_tls_verify: false,
             plain_http: false,
         }
@@ -286,9 +286,9 @@ fn reason<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Res
 /// A length of time, written `90s`, `30m` or `1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(pub Duration);
+pub struct TimeSpan(pub Duration);
 
-impl std::str::FromStr for Span {
+impl std::str::FromStr for TimeSpan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -305,7 +305,7 @@ impl std::str::FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for TimeSpan {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -313,13 +313,13 @@ impl TryFrom<String> for Span {
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
+impl From<TimeSpan> for String {
+    fn from(span: TimeSpan) -> Self {
         span.to_string()
     }
 }
 
-impl std::fmt::Display for Span {
+impl std::fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.as_secs() {
             s if s > 0 && s % 3600 == 0 => write!(f, "{}h", s / 3600),
@@ -423,10 +423,10 @@ mod tests {
     #[test]
     fn lengths_of_time_read_back_as_written() {
         for text in ["90s", "30m", "1h", "0s"] {
-            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<TimeSpan>().unwrap().to_string(), text);
         }
         for text in ["", "5", "m", "1d", "-1s", "99999999999999999999h", "1 h"] {
-            assert!(text.parse::<Span>().is_err(), "{text}");
+            assert!(text.parse::<TimeSpan>().is_err(), "{text}");
         }
     }
 }

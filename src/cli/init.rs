@@ -55,10 +55,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
 
 impl Report for init::Initialised {
     fn human(&self, page: &mut Page) {
-        let word = |fate: init::Fate| match fate {
-            init::Fate::Made => "made",
-            init::Fate::Kept => "kept",
-            init::Fate::WouldMake => "would make",
+        let word = |fate: init::InitOutcome| match fate {
+            init::InitOutcome::Made => "made",
+            init::InitOutcome::Kept => "kept",
+            init::InitOutcome::WouldMake => "would make",
         };
         let row =
             |item: &init::Item| vec![word(item.fate).to_owned(), item.what.to_owned(), item.path.display().to_string()];
@@ -74,7 +74,7 @@ impl Report for init::Initialised {
             page.finding(Mark::Warn, warning, None);
         }
         page.gap();
-        let dry = self.items.iter().any(|item| item.fate == init::Fate::WouldMake);
+        let dry = self.items.iter().any(|item| item.fate == init::InitOutcome::WouldMake);
         page.next(if dry { "dr init" } else { "dr doctor" });
     }
 }

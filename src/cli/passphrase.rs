@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::keyring::{Asker, Passphrase, Wanted};
+use crate::ops::keyring::{Asker, Passphrase, PassphraseUse};
 use crate::ui::{Typed, Ui};
 
 /// More is no passphrase.
@@ -30,11 +30,11 @@ pub(super) fn asker(ui: Ui, file: Option<PathBuf>, cancel: CancellationToken) ->
             Typed::NoTerminal => Ok(None),
         };
         let phrase = match wanted {
-            Wanted::Open { path, again } => {
+            PassphraseUse::Open { path, again } => {
                 let before = if again > 0 { "That does not open it. " } else { "" };
                 ask(&format!("{before}Passphrase of {}: ", path.display()))?
             }
-            Wanted::New { path } => twice(path, &ask)?,
+            PassphraseUse::New { path } => twice(path, &ask)?,
         };
         Ok(phrase.map_or(Passphrase::Unknown, |phrase| Passphrase::Typed(SecretString::from(phrase.as_str()))))
     })

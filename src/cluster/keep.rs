@@ -39,7 +39,7 @@ pub enum KeptObject {
 /// What came of putting an object back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PutBack {
+pub enum PutBackResult {
     /// It was not there and was made.
     Created,
     /// It was there with the same content.
@@ -219,7 +219,7 @@ impl Cluster {
     ///
     /// # Errors
     /// It may not be read or written, or it is marked immutable there with other content.
-    pub async fn put_back(&self, kept: &KeptObject, replace: bool) -> Result<PutBack> {
+    pub async fn put_back(&self, kept: &KeptObject, replace: bool) -> Result<PutBackResult> {
         let object = kept.object();
         let there = match kept {
             KeptObject::Secret(_) => self.here::<Secret>().get_opt(&object.name).await?.map(KeptObject::Secret),
@@ -229,9 +229,9 @@ impl Cluster {
         }
         .map(|there| self.hush(there));
         let done = match &there {
-            None => PutBack::Created,
-            Some(there) if there.content() == kept.content() => PutBack::Same,
-            Some(_) if !replace => return Ok(PutBack::Differs),
+            None => PutBackResult::Created,
+            Some(there) if there.content() == kept.content() => PutBackResult::Same,
+            Some(_) if !replace => return Ok(PutBackResult::Differs),
             Some(there) => {
                 if let Some(change) = without_others(there, kept)? {
                     match kept {
@@ -241,7 +241,7 @@ impl Cluster {
                         }
                     }?;
                 }
-                PutBack::Replaced
+                PutBackResult::Replaced
             }
         };
         for (manager, part) in shares(as_json(kept)?) {

@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 
 /// Which object is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedObject {
     /// Such as `apps/v1`.
     pub api_version: String,
     /// Such as `Deployment`.
@@ -62,7 +62,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The API server does not answer.
-    pub async fn live_objects(&self, wanted: &[Wanted]) -> Result<Vec<LiveObject>> {
+    pub async fn live_objects(&self, wanted: &[WantedObject]) -> Result<Vec<LiveObject>> {
         let mut versions: BTreeMap<&str, BTreeMap<String, (String, bool)>> = BTreeMap::new();
         for object in wanted {
             if !versions.contains_key(object.api_version.as_str()) {
@@ -95,7 +95,7 @@ impl Cluster {
         }
     }
 
-    async fn live_object(&self, object: &Wanted, plural: &str, namespaced: bool) -> Result<LiveObject> {
+    async fn live_object(&self, object: &WantedObject, plural: &str, namespaced: bool) -> Result<LiveObject> {
         let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
         let types = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &object.kind), plural);
         let namespace = object.namespace.as_deref().unwrap_or(self.namespace());

@@ -48,7 +48,7 @@ pub struct Helm {
 
 /// What to install or upgrade.
 #[derive(Debug)]
-pub struct Upgrade<'a> {
+pub struct UpgradeRequest<'a> {
     /// The release.
     pub release: &'a str,
     /// The chart: a `.tgz` or a folder. Pull first what is in a registry, so that its digest is known.
@@ -150,7 +150,7 @@ impl Helm {
     /// `Pending` when the release is in the middle of something, `Failed` with helm's own error, `Stopped`.
     pub async fn upgrade_install(
         &self,
-        ask: &Upgrade<'_>,
+        ask: &UpgradeRequest<'_>,
         scrubber: &Scrubber,
         events: &Events,
         cancel: &CancellationToken,

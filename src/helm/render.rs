@@ -7,7 +7,7 @@ use super::error::HelmError;
 use super::manifest::{self, Object};
 use super::parse;
 use super::process::{Listener, run};
-use super::{Helm, Upgrade};
+use super::{Helm, UpgradeRequest};
 use crate::values::Scrubber;
 
 /// A release as helm would make it.
@@ -57,7 +57,7 @@ impl Helm {
     /// # Errors
     /// `Failed` when the chart does not render either way, with what helm said of the first; `Answer` when what it
     /// renders cannot be read.
-    pub async fn render(&self, ask: &Upgrade<'_>, scrubber: &Scrubber) -> Result<Rendered, HelmError> {
+    pub async fn render(&self, ask: &UpgradeRequest<'_>, scrubber: &Scrubber) -> Result<Rendered, HelmError> {
         match self.rendered(ask, scrubber, "server").await {
             Ok(text) => read(&text, RenderMode::Server),
             Err(HelmError::Failed { verb, said }) => match self.rendered(ask, scrubber, "client").await {
@@ -71,7 +71,7 @@ impl Helm {
 
     async fn rendered(
         &self,
-        ask: &Upgrade<'_>,
+        ask: &UpgradeRequest<'_>,
         scrubber: &Scrubber,
         mode: &str,
     ) -> Result<Zeroizing<String>, HelmError> {

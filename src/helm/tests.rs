@@ -68,8 +68,8 @@ fn fake(folder: &Path, script: &str) -> PathBuf {
     path
 }
 
-fn upgrade<'a>(values: &'a [u8], chart: &'a Path) -> Upgrade<'a> {
-    Upgrade {
+fn upgrade<'a>(values: &'a [u8], chart: &'a Path) -> UpgradeRequest<'a> {
+    UpgradeRequest {
         release: "r",
         chart,
         values,
@@ -138,7 +138,7 @@ async fn what_helm_dumps_with_debug_is_masked_in_every_form() {
             lines.lock().unwrap().push(line);
         }
     });
-    let ask = Upgrade { debug: true, ..upgrade(values.as_bytes(), folder.path()) };
+    let ask = UpgradeRequest { debug: true, ..upgrade(values.as_bytes(), folder.path()) };
     // The fake has no history, which is all that is missed here.
     let ended = helm.upgrade_install(&ask, &scrubber, &events, &CancellationToken::new()).await;
     assert!(matches!(ended, Err(HelmError::Answer { .. })), "{ended:?}");

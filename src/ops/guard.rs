@@ -6,7 +6,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::opschain::values::{IMMUTABLE, Immutable};
 use crate::values::lint::{LintFinding, Severity};
 use crate::values::{Path, Tree, Value};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Node, NodeKind};
 
 /// Refuses values with a finding of severity `error` that is not allowed by its id.
 ///
@@ -56,7 +56,7 @@ impl Effective<'_> {
             // Something else than a map in the way hides what the chart has below it.
             let hidden = (1..keys.len()).any(|depth| {
                 let above = self.values.get(&keys[..depth]);
-                above.is_some_and(|node| !matches!(node.kind, Kind::Map(_)))
+                above.is_some_and(|node| !matches!(node.kind, NodeKind::Map(_)))
             });
             self.defaults.filter(|_| !hidden).and_then(|defaults| defaults.get(keys))
         });

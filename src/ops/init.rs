@@ -45,7 +45,7 @@ pub struct Wish {
 /// What became of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum InitOutcome {
     /// It was made.
     Made,
     /// It was there and was kept.
@@ -62,7 +62,7 @@ pub struct Item {
     /// Where it is.
     pub path: PathBuf,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: InitOutcome,
 }
 
 /// What `init` did.
@@ -142,11 +142,11 @@ impl Work {
     /// Keeps what is there, else makes it or says that it would.
     fn make(&mut self, what: &'static str, path: &Path, there: bool, make: impl FnOnce() -> Result<()>) -> Result<()> {
         let fate = match (there, self.dry_run) {
-            (true, _) => Fate::Kept,
-            (false, true) => Fate::WouldMake,
+            (true, _) => InitOutcome::Kept,
+            (false, true) => InitOutcome::WouldMake,
             (false, false) => {
                 make().map_err(|error| error.context(format!("make the {what} {}", path.display())))?;
-                Fate::Made
+                InitOutcome::Made
             }
         };
         self.items.push(Item { what, path: path.to_owned(), fate });
@@ -375,7 +375,7 @@ mod tests {
         Wish { data: folder.join("data"), ..Wish::default() }
     }
 
-    fn fates(done: &Initialised) -> Vec<Fate> {
+    fn fates(done: &Initialised) -> Vec<InitOutcome> {
         done.items.iter().map(|item| item.fate).collect()
     }
 
@@ -383,10 +383,10 @@ mod tests {
     fn everything_is_made_once_and_kept_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let first = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
-        assert!(fates(&first).iter().all(|fate| *fate == Fate::Made));
+        assert!(fates(&first).iter().all(|fate| *fate == InitOutcome::Made));
         let key = std::fs::read(folder.path().join("config/identity.txt")).unwrap();
         let second = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
-        assert!(fates(&second).iter().all(|fate| *fate == Fate::Kept));
+        assert!(fates(&second).iter().all(|fate| *fate == InitOutcome::Kept));
         assert_eq!(std::fs::read(folder.path().join("config/identity.txt")).unwrap(), key);
         assert_eq!(first.public_key, second.public_key);
     }
@@ -408,14 +408,24 @@ mod tests {
         std::fs::remove_file(folder.path().join("config/dr.toml")).unwrap();
         std::fs::remove_dir(folder.path().join("data/bundles")).unwrap();
         let again = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
-        assert_eq!(fates(&again), [Fate::Kept, Fate::Kept, Fate::Kept, Fate::Kept, Fate::Made, Fate::Made]);
+        assert_eq!(
+            fates(&again),
+            [
+                InitOutcome::Kept,
+                InitOutcome::Kept,
+                InitOutcome::Kept,
+                InitOutcome::Kept,
+                InitOutcome::Made,
+                InitOutcome::Made
+            ]
+        );
     }
 
     #[test]
     fn a_dry_run_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let done = init(&ctx(folder.path()), &Wish { dry_run: true, ..wish(folder.path()) }).unwrap();
-        assert!(fates(&done).iter().all(|fate| *fate == Fate::WouldMake));
+        assert!(fates(&done).iter().all(|fate| *fate == InitOutcome::WouldMake));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

@@ -16,7 +16,7 @@ const SECOND_CHANCES: u8 = 2;
 
 /// What a passphrase is wanted for.
 #[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
+pub enum PassphraseUse<'a> {
     /// To open an identity file; `again` counts the wrong ones.
     Open {
         /// The file.
@@ -42,7 +42,7 @@ pub enum Passphrase {
 }
 
 /// Where passphrases come from: a person, or a file that the person named.
-pub type Asker = Box<dyn Fn(Wanted<'_>) -> Result<Passphrase> + Send + Sync>;
+pub type Asker = Box<dyn Fn(PassphraseUse<'_>) -> Result<Passphrase> + Send + Sync>;
 
 /// Opens identity files. All clones share what was opened and learned: a passphrase is asked for once in the life of the
 /// process, and whatever is opened with a key is known to every sink from then on.
@@ -99,7 +99,7 @@ impl Keyring {
         loop {
             let mut last_chance = again == SECOND_CHANCES;
             let mut failed = None;
-            let loaded = Identities::load(path, || match self.ask(Wanted::Open { path, again }) {
+            let loaded = Identities::load(path, || match self.ask(PassphraseUse::Open { path, again }) {
                 Ok(Passphrase::Typed(phrase)) => Some(phrase),
                 Ok(Passphrase::Kept(phrase)) => {
                     last_chance = true;
@@ -131,13 +131,13 @@ impl Keyring {
     /// # Errors
     /// Nobody can be asked; what asking fails with.
     pub fn new_passphrase(&self, path: &Path) -> Result<SecretString> {
-        match self.ask(Wanted::New { path })? {
+        match self.ask(PassphraseUse::New { path })? {
             Passphrase::Typed(phrase) | Passphrase::Kept(phrase) => Ok(phrase),
             Passphrase::Unknown => Err(SealError::Passphrase { path: path.display().to_string() }.into()),
         }
     }
 
-    fn ask(&self, wanted: Wanted<'_>) -> Result<Passphrase> {
+    fn ask(&self, wanted: PassphraseUse<'_>) -> Result<Passphrase> {
         let Some(asker) = &self.0.asker else { return Ok(Passphrase::Unknown) };
         let answer = asker(wanted)?;
         if let Passphrase::Typed(phrase) | Passphrase::Kept(phrase) = &answer {

@@ -6,23 +6,23 @@ use jiff::civil::{Date, date};
 
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
+pub struct KnownRelease {
     /// Its date, which is its name.
     pub date: Date,
     /// What one must know to restore older data under it, in words that follow a colon.
     pub restore_note: Option<&'static str>,
 }
 
-const fn on(year: i16, month: i8, day: i8) -> Release {
-    Release { date: date(year, month, day), restore_note: None }
+const fn on(year: i16, month: i8, day: i8) -> KnownRelease {
+    KnownRelease { date: date(year, month, day), restore_note: None }
 }
 
-const fn noted(year: i16, month: i8, day: i8, note: &'static str) -> Release {
-    Release { date: date(year, month, day), restore_note: Some(note) }
+const fn noted(year: i16, month: i8, day: i8, note: &'static str) -> KnownRelease {
+    KnownRelease { date: date(year, month, day), restore_note: Some(note) }
 }
 
 /// All known releases, oldest first. 2026-08-07 was withdrawn into 2026-08-10 and is not among them.
-pub const ALL: &[Release] = &[
+pub const ALL: &[KnownRelease] = &[
     on(2022, 3, 28),
     on(2022, 4, 11),
     on(2022, 4, 20),

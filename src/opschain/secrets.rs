@@ -2,14 +2,14 @@
 
 /// Whether the object is a Secret or a ConfigMap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SecretObjectKind {
     /// A Secret.
     Secret,
     /// A ConfigMap.
     ConfigMap,
 }
 
-impl Kind {
+impl SecretObjectKind {
     /// As Kubernetes names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ pub enum Chart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preserved {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: SecretObjectKind,
     /// Its name in a stock install.
     pub name: &'static str,
     /// What the chart does about it.
@@ -46,11 +46,11 @@ pub struct Preserved {
 }
 
 const fn secret(name: &'static str, chart: Chart, vital: bool, holds: &'static str) -> Preserved {
-    Preserved { kind: Kind::Secret, name, chart, vital, holds }
+    Preserved { kind: SecretObjectKind::Secret, name, chart, vital, holds }
 }
 
 const fn config_map(name: &'static str, holds: &'static str) -> Preserved {
-    Preserved { kind: Kind::ConfigMap, name, chart: Chart::Expects, vital: false, holds }
+    Preserved { kind: SecretObjectKind::ConfigMap, name, chart: Chart::Expects, vital: false, holds }
 }
 
 /// What a bundle carries beside the values, in the order in which it is put back: first what opens data, then what the

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::releases::{self, Release};
+use super::releases::{self, KnownRelease};
 
 /// A version of OpsChain, however it was written.
 ///
@@ -110,7 +110,7 @@ impl Version {
     }
 
     /// What is known of this release, where it is one.
-    pub fn release(&self) -> Option<&'static Release> {
+    pub fn release(&self) -> Option<&'static KnownRelease> {
         match self {
             Self::Dated(date, pre) if pre.is_empty() => releases::ALL.iter().find(|release| release.date == *date),
             _ => None,
@@ -160,20 +160,20 @@ fn pre_order(a: &str, b: &str) -> Ordering {
 
 /// What restoring a bundle of one version to run under another means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gate {
+pub enum VersionGate {
     /// The same build.
     Exact,
     /// The target is newer.
     Newer {
         /// The releases after the bundle's, up to and with the target, oldest first, as far as they are known.
-        between: Vec<&'static Release>,
+        between: Vec<&'static KnownRelease>,
         /// What may go wrong, each a sentence.
         warnings: Vec<String>,
     },
     /// The target is older: its schema is too, and OpsChain does not go back.
     Older {
         /// The releases after the target's, up to and with the bundle's, oldest first, as far as they are known.
-        between: Vec<&'static Release>,
+        between: Vec<&'static KnownRelease>,
     },
     /// Which is newer cannot be known.
     Unknown {
@@ -183,23 +183,23 @@ pub enum Gate {
 }
 
 /// Compares a bundle's version with the one that is to run after the restore.
-pub fn gate(bundle: &Version, target: &Version) -> Gate {
+pub fn gate(bundle: &Version, target: &Version) -> VersionGate {
     if let (Version::Moving(a), Version::Moving(b)) = (bundle, target)
         && a == b
     {
-        return Gate::Unknown {
+        return VersionGate::Unknown {
             why: format!("`{a}` names a build that moves: it may not be the one that the bundle was made by."),
         };
     }
     match bundle.release_order(target) {
-        Some(Ordering::Equal) => Gate::Exact,
+        Some(Ordering::Equal) => VersionGate::Exact,
         Some(Ordering::Less) => newer(bundle, target),
-        Some(Ordering::Greater) => Gate::Older { between: known_between(target, bundle) },
-        None => Gate::Unknown { why: format!("{bundle} and {target} are not of one order of releases.") },
+        Some(Ordering::Greater) => VersionGate::Older { between: known_between(target, bundle) },
+        None => VersionGate::Unknown { why: format!("{bundle} and {target} are not of one order of releases.") },
     }
 }
 
-fn newer(bundle: &Version, target: &Version) -> Gate {
+fn newer(bundle: &Version, target: &Version) -> VersionGate {
     let between = known_between(bundle, target);
     let mut warnings = vec![format!(
         "Restore to {bundle} first, and upgrade from there one release at a time: OpsChain supports no skipping."
@@ -213,12 +213,12 @@ fn newer(bundle: &Version, target: &Version) -> Gate {
     if !matches!(target, Version::Dated(..)) || target.release().is_none() {
         warnings.push(format!("This dr does not know release {target}: read its release notes."));
     }
-    Gate::Newer { between, warnings }
+    VersionGate::Newer { between, warnings }
 }
 
 /// The known releases after `from`, up to and with `to`.
-fn known_between(from: &Version, to: &Version) -> Vec<&'static Release> {
-    let after = |release: &Release| {
+fn known_between(from: &Version, to: &Version) -> Vec<&'static KnownRelease> {
+    let after = |release: &KnownRelease| {
         let version = Version::Dated(release.date, String::new());
         version.release_order(from) == Some(Ordering::Greater)
             && matches!(version.release_order(to), Some(Ordering::Less | Ordering::Equal))
@@ -271,12 +271,12 @@ mod tests {
 
     #[test]
     fn the_same_release_passes_however_it_is_written() {
-        assert_eq!(gate(&v("2026-08-20"), &v("2026.8.20")), Gate::Exact);
+        assert_eq!(gate(&v("2026-08-20"), &v("2026.8.20")), VersionGate::Exact);
     }
 
     #[test]
     fn a_newer_target_names_the_releases_between_and_what_they_bring() {
-        let Gate::Newer { between, warnings } = gate(&v("2026-08-14"), &v("2026-09-14")) else { panic!() };
+        let VersionGate::Newer { between, warnings } = gate(&v("2026-08-14"), &v("2026-09-14")) else { panic!() };
         let dates: Vec<String> = between.iter().map(|release| release.date.to_string()).collect();
         assert_eq!(dates, ["2026-08-20", "2026-09-10", "2026-09-14"]);
         assert!(warnings.iter().any(|text| text.starts_with("2026-09-10: the LDAP")), "{warnings:?}");
@@ -285,26 +285,26 @@ mod tests {
 
     #[test]
     fn a_target_that_is_not_known_says_so() {
-        let Gate::Newer { warnings, .. } = gate(&v("2026-10-08"), &v("2031-01-01")) else { panic!() };
+        let VersionGate::Newer { warnings, .. } = gate(&v("2026-10-08"), &v("2031-01-01")) else { panic!() };
         assert!(warnings.iter().any(|text| text.contains("does not know release 2031-01-01")));
     }
 
     #[test]
     fn another_postgresql_is_said() {
-        let Gate::Newer { warnings, .. } = gate(&v("2024-06-17"), &v("2025-01-15")) else { panic!() };
+        let VersionGate::Newer { warnings, .. } = gate(&v("2024-06-17"), &v("2025-01-15")) else { panic!() };
         assert!(warnings.iter().any(|text| text.contains("from 14 to 17")));
     }
 
     #[test]
     fn an_older_target_is_older_by_named_releases() {
-        let Gate::Older { between } = gate(&v("2026-08-20"), &v("2026-08-10")) else { panic!() };
+        let VersionGate::Older { between } = gate(&v("2026-08-20"), &v("2026-08-10")) else { panic!() };
         assert_eq!(between.len(), 2);
     }
 
     #[test]
     fn what_cannot_be_ordered_is_unknown_with_the_reason() {
-        assert!(matches!(gate(&v("edge"), &v("edge")), Gate::Unknown { why } if why.contains("moves")));
-        assert!(matches!(gate(&v("2026-08-20"), &v("local")), Gate::Unknown { .. }));
+        assert!(matches!(gate(&v("edge"), &v("edge")), VersionGate::Unknown { why } if why.contains("moves")));
+        assert!(matches!(gate(&v("2026-08-20"), &v("local")), VersionGate::Unknown { .. }));
     }
 
     proptest! {
@@ -323,7 +323,7 @@ mod tests {
                 Version::Dated(date, String::new())
             };
             let gates = (gate(&version(a), &version(b)), gate(&version(b), &version(a)));
-            let fits = matches!(gates, (Gate::Exact, Gate::Exact) | (Gate::Newer { .. }, Gate::Older { .. }) | (Gate::Older { .. }, Gate::Newer { .. }));
+            let fits = matches!(gates, (VersionGate::Exact, VersionGate::Exact) | (VersionGate::Newer { .. }, VersionGate::Older { .. }) | (VersionGate::Older { .. }, VersionGate::Newer { .. }));
             prop_assert!(fits, "{:?}", gates);
         }
     }

@@ -85,7 +85,7 @@ pub fn query(connection: &Connection, sql: &str) -> Vec<String> {
     arguments
 }
 
-/// The question that is asked of a server before it is backed up; the answer is JSON for [`ServerFacts`]. Any role
+/// The question that is asked of a server before it is backed up; the answer is JSON for [`PostgresFacts`]. Any role
 /// that may connect may ask it.
 pub const SERVER_FACTS: &str = "select json_build_object(\
     'version', current_setting('server_version_num')::int, \
@@ -97,7 +97,7 @@ pub const SERVER_FACTS: &str = "select json_build_object(\
 
 /// What a server says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerFacts {
+pub struct PostgresFacts {
     /// `server_version_num`, such as 150018.
     pub version: u32,
     /// Whether it is a standby.

@@ -6,7 +6,7 @@ use super::forms;
 use super::inside::{self, Embedded, push};
 use super::name::{Name, is_secret_name};
 use super::shape::{is_key_or_token, looks_random};
-use crate::yaml::{Kind, Node, Path, Segment, Tree, Value};
+use crate::yaml::{Node, NodeKind, Path, Segment, Tree, Value};
 
 /// Longer texts are files; nobody embeds a document of that size in one value.
 const LONGEST_DOCUMENT: usize = 64 * 1024;
@@ -96,14 +96,14 @@ enum Object {
 
 fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec<(Path, &'a Node, Why)>) {
     match &node.kind {
-        Kind::Scalar(scalar) => {
+        NodeKind::Scalar(scalar) => {
             let flag = around.before.is_some_and(|flag| flag.starts_with("--") && is_secret_name(&flag[2..]));
             let why = why_secret(path, around.hint, &scalar.value)
                 .or_else(|| (flag && is_word(&scalar.value)).then_some(Why::Name))
                 .or_else(|| (around.object == Some(Object::Data) && is_data(path, &scalar.value)).then_some(Why::Name));
             found.extend(why.map(|why| (path.clone(), node, why)));
         }
-        Kind::List(items) => {
+        NodeKind::List(items) => {
             let mut before = None;
             for (index, item) in items.iter().enumerate() {
                 path.0.push(Segment::Index(index));
@@ -112,7 +112,7 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
                 before = text_of(item);
             }
         }
-        Kind::Map(entries) => {
+        NodeKind::Map(entries) => {
             let is_secret = node.child("kind").and_then(text_of) == Some("Secret");
             let hint = name_hint(node);
             for entry in entries {

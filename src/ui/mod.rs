@@ -78,7 +78,7 @@ pub trait Report: Serialize {
 pub struct Ui {
     options: OutputOptions,
     secrets: Secrets,
-    live: Arc<live::Live>,
+    live: Arc<live::LiveView>,
 }
 
 impl Ui {
@@ -90,7 +90,7 @@ impl Ui {
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { options, live: live::Live::new(options), secrets }
+        Self { options, live: live::LiveView::new(options), secrets }
     }
 
     /// How to talk.

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::yaml::{Kind, Node, Scalar, Style, Tree};
+use crate::yaml::{Node, NodeKind, Scalar, Style, Tree};
 
 /// The node as it stands in the file, with a line end. What is indented there begins at the margin here.
 ///
@@ -10,13 +10,13 @@ use crate::yaml::{Kind, Node, Scalar, Style, Tree};
 pub fn as_written(tree: &Tree, node: &Node) -> Option<Zeroizing<String>> {
     let source = tree.source();
     let (text, own_line) = match &node.kind {
-        Kind::Scalar(Scalar { style: Style::Block, .. }) => {
+        NodeKind::Scalar(Scalar { style: Style::Block, .. }) => {
             let head = source[..node.span.bytes.start].rfind(['|', '>'])?;
             (Zeroizing::new(source[head..node.span.bytes.end].to_owned()), false)
         }
-        Kind::Scalar(_) => (Zeroizing::new(tree.raw(node).to_owned()), false),
+        NodeKind::Scalar(_) => (Zeroizing::new(tree.raw(node).to_owned()), false),
         _ if std::ptr::eq(node, tree.root()) => (Zeroizing::new(source.to_owned()), true),
-        Kind::Map(_) | Kind::List(_) => {
+        NodeKind::Map(_) | NodeKind::List(_) => {
             let start = node.span.bytes.start;
             match source[start..].chars().next()? {
                 '{' | '[' => (Zeroizing::new(source[start..flow_end(source, start)?].to_owned()), false),
@@ -75,7 +75,7 @@ pub(super) fn block_end(tree: &Tree, node: &Node) -> usize {
         let is_item = text == "-" || text.starts_with("- ");
         if text.is_empty() || (text.starts_with('#') && indent < column) {
             // Belongs to it only if more of it follows.
-        } else if indent > column || (indent == column && is_item == matches!(node.kind, Kind::List(_))) {
+        } else if indent > column || (indent == column && is_item == matches!(node.kind, NodeKind::List(_))) {
             if column == 0 && matches!(text.split_whitespace().next(), Some("---" | "...")) {
                 break;
             }
@@ -97,9 +97,9 @@ fn last_node(node: &Node, start: usize, last: &mut usize) {
     };
     note(&node.span.bytes);
     match &node.kind {
-        Kind::Scalar(_) => {}
-        Kind::List(items) => items.iter().for_each(|item| last_node(item, start, last)),
-        Kind::Map(entries) => {
+        NodeKind::Scalar(_) => {}
+        NodeKind::List(items) => items.iter().for_each(|item| last_node(item, start, last)),
+        NodeKind::Map(entries) => {
             for entry in entries.iter().filter(|entry| !entry.merged) {
                 note(&entry.key_span.bytes);
             }
@@ -211,13 +211,13 @@ list:
         fn walk(tree: &Tree, node: &Node, given: &mut usize) {
             if let Some(text) = as_written(tree, node) {
                 *given += 1;
-                let own_line = !matches!(node.kind, Kind::Scalar(_)) && !text.starts_with(['{', '[']);
+                let own_line = !matches!(node.kind, NodeKind::Scalar(_)) && !text.starts_with(['{', '[']);
                 assert!(reads_the_same(&text, own_line, node), "{}", text.as_str());
             }
             match &node.kind {
-                Kind::Map(entries) => entries.iter().for_each(|entry| walk(tree, &entry.value, given)),
-                Kind::List(items) => items.iter().for_each(|item| walk(tree, item, given)),
-                Kind::Scalar(_) => {}
+                NodeKind::Map(entries) => entries.iter().for_each(|entry| walk(tree, &entry.value, given)),
+                NodeKind::List(items) => items.iter().for_each(|item| walk(tree, item, given)),
+                NodeKind::Scalar(_) => {}
             }
         }
         for file in ["2026-08-20", "2026-09-14", "2026-10-08"] {

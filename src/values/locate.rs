@@ -3,7 +3,7 @@
 //! Two spellings: the one that differences are shown in (`db.hosts[name=site-b].port`, `env."a.b"`, `list[0]`), and JSON
 //! pointers (`/db/hosts/0/port`), in which a number is a place where it stands at a list.
 
-use crate::yaml::{Kind, Node, Path, Segment, Tree};
+use crate::yaml::{Node, NodeKind, Path, Segment, Tree};
 
 /// The text is no path. It names the character, from 1, where it stops being one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,11 +58,11 @@ pub fn find<'t>(tree: &'t Tree, path: &Path) -> Result<&'t Node, NotThere> {
 
 fn step<'t>(node: &'t Node, segment: &Segment) -> Option<&'t Node> {
     match (&node.kind, segment) {
-        (Kind::Map(_), Segment::Key(key)) => node.child(key),
+        (NodeKind::Map(_), Segment::Key(key)) => node.child(key),
         // A key that is a number: from a pointer, and from a path such as `list.0`.
-        (Kind::List(items), Segment::Key(key)) => items.get(key.parse::<usize>().ok()?).map(|item| &**item),
-        (Kind::List(items), Segment::Index(place)) => items.get(*place).map(|item| &**item),
-        (Kind::List(items), Segment::Item { by, id }) => {
+        (NodeKind::List(items), Segment::Key(key)) => items.get(key.parse::<usize>().ok()?).map(|item| &**item),
+        (NodeKind::List(items), Segment::Index(place)) => items.get(*place).map(|item| &**item),
+        (NodeKind::List(items), Segment::Item { by, id }) => {
             let named = |item: &&std::sync::Arc<Node>| {
                 item.child(by).and_then(Node::scalar).is_some_and(|scalar| scalar.value.text() == *id)
             };
@@ -78,9 +78,9 @@ fn step<'t>(node: &'t Node, segment: &Segment) -> Option<&'t Node> {
 
 fn below(node: &Node) -> Vec<String> {
     match &node.kind {
-        Kind::Map(entries) => entries.iter().map(|entry| Path::of(&[&entry.key]).to_string()).collect(),
-        Kind::List(items) => (0..items.len()).map(|place| format!("[{place}]")).collect(),
-        Kind::Scalar(_) => Vec::new(),
+        NodeKind::Map(entries) => entries.iter().map(|entry| Path::of(&[&entry.key]).to_string()).collect(),
+        NodeKind::List(items) => (0..items.len()).map(|place| format!("[{place}]")).collect(),
+        NodeKind::Scalar(_) => Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::map::MapBuilder;
 use super::path::{Path, Segment};
 use super::quirks::{BracketSign, Patched, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
-use super::tree::{Entry, Kind, Node, Scalar, Span, Style, Trap, Tree, YamlError};
+use super::tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};
 
 /// The most nodes that a values file may have once its aliases are followed; OpsChain's own file has about 800.
 pub const MAX_NODES: u64 = 1_000_000;
@@ -77,7 +77,7 @@ impl Tree {
         if let Some(at) = tab_in_margin(&source, &read, &covered) {
             return Err(error_at(&place_of(&source, at), "a tab where only spaces may stand"));
         }
-        let empty = Node { kind: Kind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
+        let empty = Node { kind: NodeKind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
         let root = root.unwrap_or_else(|| Arc::new(empty));
         if root.size > MAX_NODES {
             return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
@@ -88,7 +88,7 @@ impl Tree {
 
 /// A later document over an earlier one: maps merge, all else is replaced.
 fn overlay(below: &Arc<Node>, above: &Arc<Node>) -> Arc<Node> {
-    let (Kind::Map(lower), Kind::Map(upper)) = (&below.kind, &above.kind) else { return above.clone() };
+    let (NodeKind::Map(lower), NodeKind::Map(upper)) = (&below.kind, &above.kind) else { return above.clone() };
     let mut map = MapBuilder::default();
     for entry in lower {
         map.set(entry.clone());
@@ -191,8 +191,8 @@ impl<'s> Builder<'s> {
         };
         self.note_ignored_rest(end.max(root.span.bytes.end));
         match &root.kind {
-            Kind::Map(_) => Ok(Some(root)),
-            Kind::Scalar(Scalar { value: Value::Null, .. }) => Ok(None),
+            NodeKind::Map(_) => Ok(Some(root)),
+            NodeKind::Scalar(Scalar { value: Value::Null, .. }) => Ok(None),
             _ => Err(error_at(&root.span, format!("the document is a {}, not a map of keys", root.type_name()))),
         }
     }
@@ -228,13 +228,13 @@ impl<'s> Builder<'s> {
                     }
                     _ => self.covered.push(span.bytes.clone()),
                 }
-                Ok(self.keep(anchor, Node { kind: Kind::Scalar(scalar), span, size: 1 }))
+                Ok(self.keep(anchor, Node { kind: NodeKind::Scalar(scalar), span, size: 1 }))
             }
             Event::SequenceStart(style, anchor, _) => {
                 let items = self.within(style, &span, Self::list)?;
                 let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
                 let span = if style == StructureStyle::Block { dash_of(self.source, span) } else { span };
-                Ok(self.keep(anchor, Node { kind: Kind::List(items), span, size }))
+                Ok(self.keep(anchor, Node { kind: NodeKind::List(items), span, size }))
             }
             Event::MappingStart(style, anchor, _) => {
                 let map = self.within(style, &span, Self::map)?;
@@ -299,7 +299,7 @@ impl<'s> Builder<'s> {
         let key_span = key.span.clone();
         let key = key_of(key)?;
         let null = Scalar { value: Value::Null, style: Style::Plain, tagged: false };
-        let value = Arc::new(Node { kind: Kind::Scalar(null), span: key_span.clone(), size: 1 });
+        let value = Arc::new(Node { kind: NodeKind::Scalar(null), span: key_span.clone(), size: 1 });
         let mut map = MapBuilder::default();
         map.set(Entry { key, key_span: key_span.clone(), value, merged: false });
         Ok(Arc::new(map.finish(key_span)))
@@ -342,12 +342,12 @@ impl<'s> Builder<'s> {
     fn merge(&mut self, value: &Arc<Node>, span: &Span, map: &mut MapBuilder) -> Result<(), YamlError> {
         let wanted = || error_at(span, "a merge key (`<<`) takes a map or a list of maps");
         let sources: Vec<&Arc<Node>> = match &value.kind {
-            Kind::Map(_) => vec![value],
-            Kind::List(items) => items.iter().rev().collect(),
-            Kind::Scalar(_) => return Err(wanted()),
+            NodeKind::Map(_) => vec![value],
+            NodeKind::List(items) => items.iter().rev().collect(),
+            NodeKind::Scalar(_) => return Err(wanted()),
         };
         for source in sources {
-            let Kind::Map(entries) = &source.kind else { return Err(wanted()) };
+            let NodeKind::Map(entries) = &source.kind else { return Err(wanted()) };
             self.merged = self.merged.saturating_add(entries.len() as u64);
             if self.merged > MAX_MERGED {
                 return Err(error_at(span, format!("more than {MAX_MERGED} keys copied by merge keys")));

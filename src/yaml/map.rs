@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::tree::{Entry, Kind, Node, Span};
+use super::tree::{Entry, Node, NodeKind, Span};
 
 /// A map of more keys than this looks them up by hash, not one by one.
 const FEW: usize = 8;
@@ -58,7 +58,7 @@ impl MapBuilder {
     /// The map as a node.
     pub(super) fn finish(self, span: Span) -> Node {
         let size = self.entries.iter().fold(1u64, |sum, entry| sum.saturating_add(entry.value.size));
-        Node { kind: Kind::Map(self.entries), span, size }
+        Node { kind: NodeKind::Map(self.entries), span, size }
     }
 }
 

@@ -14,4 +14,4 @@ mod tree;
 pub use build::MAX_NODES;
 pub use path::{Path, Segment};
 pub use resolve::{Value, go_text};
-pub use tree::{Entry, Kind, Node, Scalar, Span, Style, Trap, Tree, YamlError};
+pub use tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};

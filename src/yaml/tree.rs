@@ -69,7 +69,7 @@ pub struct Entry {
 
 /// What a node is.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub enum NodeKind {
     /// A single value.
     Scalar(Scalar),
     /// A list.
@@ -82,7 +82,7 @@ pub enum Kind {
 #[derive(Debug, Clone)]
 pub struct Node {
     /// What it is.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Where it stands.
     pub span: Span,
     /// How many nodes it has, itself and shared ones counted each time.
@@ -169,7 +169,7 @@ impl Tree {
     /// The text at these keys, where it is one.
     pub fn text(&self, keys: &[&str]) -> Option<&str> {
         match &self.get(keys)?.kind {
-            Kind::Scalar(Scalar { value: Value::String(text), .. }) => Some(text),
+            NodeKind::Scalar(Scalar { value: Value::String(text), .. }) => Some(text),
             _ => None,
         }
     }
@@ -192,7 +192,7 @@ impl Node {
     /// The value of a key, where this is a map that has it.
     pub fn child(&self, key: &str) -> Option<&Node> {
         match &self.kind {
-            Kind::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value),
+            NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value),
             _ => None,
         }
     }
@@ -200,7 +200,7 @@ impl Node {
     /// The scalar, where it is one.
     pub fn scalar(&self) -> Option<&Scalar> {
         match &self.kind {
-            Kind::Scalar(scalar) => Some(scalar),
+            NodeKind::Scalar(scalar) => Some(scalar),
             _ => None,
         }
     }
@@ -208,18 +208,18 @@ impl Node {
     /// What kind of thing it is, for people.
     pub fn type_name(&self) -> &'static str {
         match &self.kind {
-            Kind::Scalar(scalar) => scalar.value.type_name(),
-            Kind::List(_) => "list",
-            Kind::Map(_) => "map",
+            NodeKind::Scalar(scalar) => scalar.value.type_name(),
+            NodeKind::List(_) => "list",
+            NodeKind::Map(_) => "map",
         }
     }
 
     /// As JSON; see [`Tree::to_json`].
     pub fn to_json(&self) -> serde_json::Value {
         match &self.kind {
-            Kind::Scalar(scalar) => scalar.value.to_json(),
-            Kind::List(items) => items.iter().map(|item| item.to_json()).collect(),
-            Kind::Map(entries) => {
+            NodeKind::Scalar(scalar) => scalar.value.to_json(),
+            NodeKind::List(items) => items.iter().map(|item| item.to_json()).collect(),
+            NodeKind::Map(entries) => {
                 let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
                 serde_json::Value::Object(pairs.collect())
             }
@@ -229,9 +229,9 @@ impl Node {
     /// Whether Helm reads the same from both: key order, style and place do not count.
     pub fn same_as(&self, other: &Node) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Scalar(a), Kind::Scalar(b)) => a.value.same_as(&b.value),
-            (Kind::List(a), Kind::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same_as(b)),
-            (Kind::Map(a), Kind::Map(b)) => {
+            (NodeKind::Scalar(a), NodeKind::Scalar(b)) => a.value.same_as(&b.value),
+            (NodeKind::List(a), NodeKind::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same_as(b)),
+            (NodeKind::Map(a), NodeKind::Map(b)) => {
                 let theirs: std::collections::HashMap<&str, &Node> =
                     b.iter().map(|entry| (entry.key.as_str(), &*entry.value)).collect();
                 a.len() == b.len()
@@ -244,14 +244,14 @@ impl Node {
 
     fn collect_leaves<'a>(&'a self, steps: &mut Vec<Segment>, leaves: &mut Vec<(Path, &'a Node)>) {
         match &self.kind {
-            Kind::List(items) if !items.is_empty() => {
+            NodeKind::List(items) if !items.is_empty() => {
                 for (index, item) in items.iter().enumerate() {
                     steps.push(Segment::Index(index));
                     item.collect_leaves(steps, leaves);
                     steps.pop();
                 }
             }
-            Kind::Map(entries) if !entries.is_empty() => {
+            NodeKind::Map(entries) if !entries.is_empty() => {
                 for entry in entries {
                     steps.push(Segment::Key(entry.key.clone()));
                     entry.value.collect_leaves(steps, leaves);

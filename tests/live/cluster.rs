@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dr::cluster::{Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBack, WorkloadKind};
+use dr::cluster::{
+    Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBackResult, WorkloadKind,
+};
 use dr::event::{Event, Events};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -90,14 +92,14 @@ async fn a_new_namespace_is_empty_until_something_is_put_into_it() {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "b25l"},
     }))
     .unwrap();
-    assert_eq!(cluster.put_back(&secret, false).await.unwrap(), PutBack::Created);
-    assert_eq!(cluster.put_back(&secret, false).await.unwrap(), PutBack::Same);
+    assert_eq!(cluster.put_back(&secret, false).await.unwrap(), PutBackResult::Created);
+    assert_eq!(cluster.put_back(&secret, false).await.unwrap(), PutBackResult::Same);
     let other: KeptObject = serde_json::from_value(serde_json::json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "dHdv"},
     }))
     .unwrap();
-    assert_eq!(cluster.put_back(&other, false).await.unwrap(), PutBack::Differs);
-    assert_eq!(cluster.put_back(&other, true).await.unwrap(), PutBack::Replaced);
+    assert_eq!(cluster.put_back(&other, false).await.unwrap(), PutBackResult::Differs);
+    assert_eq!(cluster.put_back(&other, true).await.unwrap(), PutBackResult::Replaced);
     assert_eq!(cluster.secret("s").await.unwrap().unwrap().value("a").unwrap(), b"two");
     assert!(matches!(cluster.namespace_state(&[]).await.unwrap(), NamespaceState::Occupied { .. }));
     super::install::run("kubectl", &["delete", "namespace", "live-cluster-new"], b"");

@@ -22,7 +22,7 @@ use super::replies::ReplySender;
 use crate::crypt::Recipients;
 use crate::parallel::{self, Ordered};
 use crate::postgres::Lsn;
-use crate::postgres::argv::{self, ServerFacts};
+use crate::postgres::argv::{self, PostgresFacts};
 
 /// The most that are compressed and sealed side by side: each holds a chunk twice in memory.
 const MOST_SEALERS: usize = 4;
@@ -103,10 +103,10 @@ fn check_request(request: &BackupRequest) -> Result<ChunkSealer, Failure> {
 }
 
 /// Asks the server what it is, and refuses what cannot be backed up whole.
-async fn ask_server(request: &BackupRequest) -> Result<ServerFacts, Failure> {
+async fn ask_server(request: &BackupRequest) -> Result<PostgresFacts, Failure> {
     let arguments = argv::query(&request.connection, argv::SERVER_FACTS);
     let answer = host::output("psql", &arguments, Some(&request.connection)).await?;
-    let facts: ServerFacts = serde_json::from_str(answer.trim())
+    let facts: PostgresFacts = serde_json::from_str(answer.trim())
         .map_err(|error| Failure::new(FailureKind::Postgres, format!("psql answered oddly: {error}")))?;
     if facts.in_recovery {
         let message = format!("the server at {} is a standby", request.connection.host);

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{WhichArgs, change_lines};
 use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::config::edit::{self, Edited, Editing, Review, Round, Subject};
+use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
 use crate::ops::deploy::{self, DeployRequest, Prepared};
 use crate::ops::{Ctx, guard, recover};
 use crate::ui::{Mark, Page, Report, Ui};
@@ -52,8 +52,8 @@ pub struct EditArgs {
 pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let subject = match &args.draft {
-        Some(path) => Subject::Draft(path.clone()),
-        None => Subject::Deployment(args.which.or("live")),
+        Some(path) => EditSource::Draft(path.clone()),
+        None => EditSource::Deployment(args.which.or("live")),
     };
     let runtime = env("XDG_RUNTIME_DIR").map(PathBuf::from);
     let places: Vec<PathBuf> = runtime.into_iter().chain([PathBuf::from("/dev/shm")]).collect();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{
-    Fate, Origin, RecordAsk, RecordItem, RecordPlan, RecordReport, execute_records, plan_records,
+    Origin, RecordAction, RecordAsk, RecordItem, RecordPlan, RecordReport, execute_records, plan_records,
 };
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
@@ -159,9 +159,9 @@ impl Report for RecordPlan {
 
 fn row(item: &RecordItem) -> Vec<String> {
     let will = match &item.fate {
-        Fate::Record => "be recorded".to_owned(),
-        Fate::Present { by } => format!("stay: it is there as {by}"),
-        Fate::Refused { reason } => format!("be refused: {reason}"),
+        RecordAction::Record => "be recorded".to_owned(),
+        RecordAction::Present { by } => format!("stay: it is there as {by}"),
+        RecordAction::Refused { reason } => format!("be refused: {reason}"),
     };
     vec![
         item.from.clone(),

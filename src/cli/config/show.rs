@@ -1,10 +1,10 @@
 //! `dr config show`, for people.
 
-use crate::ops::config::Shown;
+use crate::ops::config::ShownDeployment;
 use crate::text::{bytes, elapsed};
 use crate::ui::{Page, Report, short_time};
 
-impl Report for Shown {
+impl Report for ShownDeployment {
     fn human(&self, page: &mut Page) {
         let record = &self.deployment.record;
         let mut fields = vec![

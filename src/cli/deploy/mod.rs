@@ -11,7 +11,7 @@ use crate::ops::deploy::{
     self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
 };
 use crate::ops::{Ctx, guard};
-use crate::settings::Span;
+use crate::settings::TimeSpan;
 use crate::text::elapsed;
 use crate::ui::{Mark, Output, Page, Report, Ui};
 use crate::values::diff::Class;
@@ -87,7 +87,7 @@ pub(super) struct DeployOptionArgs {
     message: Option<String>,
     /// How long it may take, such as 30m; the settings' if not given
     #[arg(long)]
-    timeout: Option<Span>,
+    timeout: Option<TimeSpan>,
     /// Do not wait until everything serves; helm's own hooks are waited for all the same
     #[arg(long)]
     no_wait: bool,

@@ -27,8 +27,8 @@ pub use lint::{LintAsk, Linted, lint};
 pub use log::{Log, LogAsk, LogLine, log};
 pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
-    Fate, Origin, PreparedRecords, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne, execute_records,
-    plan_records,
+    Origin, PreparedRecords, RecordAction, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne,
+    execute_records, plan_records,
 };
 pub use upgrade::{Target, UpgradeAsk, Upgraded, upgrade};
 
@@ -57,7 +57,7 @@ impl Which {
 
 /// One deployment.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub struct ShownDeployment {
     /// `deployed`, `failed`, `interrupted` or `unknown`.
     pub state: String,
     /// The record and the outcome, as the vault has them.
@@ -69,9 +69,9 @@ pub struct Shown {
 ///
 /// # Errors
 /// The selector fits none or several.
-pub fn show(ctx: &Ctx, which: &Which) -> Result<Shown> {
+pub fn show(ctx: &Ctx, which: &Which) -> Result<ShownDeployment> {
     let deployment = which.find(ctx)?;
-    Ok(Shown { state: deployment.state().into(), deployment })
+    Ok(ShownDeployment { state: deployment.state().into(), deployment })
 }
 
 /// The exact bytes of a deployment's values, proved by their digest; of values in several layers, what helm read, or

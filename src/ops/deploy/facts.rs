@@ -51,7 +51,7 @@ pub(super) struct DeployFacts {
 }
 
 /// What the vault and helm know, before the subject is known.
-pub(super) struct Known {
+pub(super) struct DeploymentHistory {
     pub history: History,
     identities: Option<Identities>,
 }
@@ -60,7 +60,7 @@ pub(super) struct Known {
 ///
 /// # Errors
 /// Vault or helm cannot be read; no identity can be had where one is set.
-pub(super) async fn known(ctx: &Ctx) -> Result<Known> {
+pub(super) async fn known(ctx: &Ctx) -> Result<DeploymentHistory> {
     let helm = ctx.helm().await?;
     if let Some(safe) = helm.should_be() {
         ctx.events.warn(
@@ -68,7 +68,7 @@ pub(super) async fn known(ctx: &Ctx) -> Result<Known> {
             Some(format!("Upgrade it to {safe} or later.")),
         );
     }
-    Ok(Known { history: History::read(ctx).await?, identities: ctx.identities_if_set()? })
+    Ok(DeploymentHistory { history: History::read(ctx).await?, identities: ctx.identities_if_set()? })
 }
 
 /// What the operator brings.
@@ -95,7 +95,7 @@ pub(super) async fn of_files(
 ///
 /// # Errors
 /// There is none, no identity opens it, or its chart is nowhere to be had as it was.
-pub(super) async fn of_vault(ctx: &Ctx, known: &Known, request: &RollbackRequest) -> Result<Subject> {
+pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &RollbackRequest) -> Result<Subject> {
     let identities = known.identities.as_ref().ok_or_else(|| {
         CommandError::new(Exit::Keys, "a rollback needs an identity that opens the vault, and this host has none").hint(
             "Set `[keys] identity` in dr.toml to the identity file of a recipient, or roll back on a host that has it.",
@@ -142,8 +142,8 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &Known, request: &RollbackRequest
 ///
 /// # Errors
 /// The vault's values are damaged or no identity opens them; helm or the cluster cannot be asked.
-pub(super) async fn gather(ctx: &Ctx, known: Known, subject: &Subject) -> Result<DeployFacts> {
-    let Known { history, identities } = known;
+pub(super) async fn gather(ctx: &Ctx, known: DeploymentHistory, subject: &Subject) -> Result<DeployFacts> {
+    let DeploymentHistory { history, identities } = known;
     let looks_for_drift = ctx.settings()?.drift.on_deploy != OnDrift::Ignore;
     let foreign = history.deployed().is_some() && history.own().is_none();
     let ask_helm = looks_for_drift || foreign || identities.is_none();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use order::Upgrade;
+pub use order::VersionChange;
 pub use preview::preview;
 pub use stuck::{Process, Stuck};
 pub use values::LayerFinding;
@@ -34,7 +34,7 @@ use crate::values::Scrubber;
 use crate::values::diff::Diff;
 use crate::values::overlay::Layer;
 use crate::vault::{DeploymentId, How};
-use facts::{Known, Subject};
+use facts::{DeploymentHistory, Subject};
 
 /// How the name of a deployment's lease begins.
 const RUN: &str = "deploy";
@@ -106,7 +106,7 @@ pub struct DeployPlan {
     /// The OpsChain version.
     pub version: Option<String>,
     /// The version that is live, and what lies between.
-    pub upgrade: Upgrade,
+    pub upgrade: VersionChange,
     /// What the values are called: the file, or the layers in their order.
     pub values: String,
     /// SHA-256 of what helm reads.
@@ -146,8 +146,8 @@ pub struct Prepared {
 
 impl Prepared {
     /// What helm is given, whether it renders or deploys.
-    fn upgrade<'p>(&'p self, chart: &'p Path, description: Option<&'p str>) -> helm::Upgrade<'p> {
-        helm::Upgrade {
+    fn upgrade<'p>(&'p self, chart: &'p Path, description: Option<&'p str>) -> helm::UpgradeRequest<'p> {
+        helm::UpgradeRequest {
             release: &self.plan.release,
             chart,
             values: &self.subject.values,
@@ -215,7 +215,7 @@ pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepar
     prepare(ctx, known, subject, request.options).await
 }
 
-async fn prepare(ctx: &Ctx, known: Known, subject: Subject, options: DeployOptions) -> Result<Prepared> {
+async fn prepare(ctx: &Ctx, known: DeploymentHistory, subject: Subject, options: DeployOptions) -> Result<Prepared> {
     let settings = ctx.settings()?;
     let facts = facts::gather(ctx, known, &subject).await?;
     if let Some((warning, hint)) = plan::failed_install(facts.history.newest()) {

@@ -7,7 +7,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
-use crate::opschain::version::{Gate, gate};
+use crate::opschain::version::{VersionGate, gate};
 use crate::settings::Caution;
 use crate::values::Tree;
 use crate::vault::Deployment;
@@ -18,7 +18,7 @@ const CREDENTIALS: [&[&str]; 2] = [&["env", "OPSCHAIN_DOCKER_USER"], &["env", "O
 
 /// What a change of version means.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Upgrade {
+pub struct VersionChange {
     /// The version that is live.
     pub from: Option<String>,
     /// The known releases that would be left out, oldest first.
@@ -75,11 +75,11 @@ pub(super) fn check(
     wanted: Option<&Version>,
     caution: Caution,
     allow: &[String],
-) -> Result<Upgrade> {
+) -> Result<VersionChange> {
     let is_allowed = |id: &str| allow.iter().any(|allowed| allowed == id);
-    let (Some(live), Some(wanted)) = (live, wanted) else { return Ok(Upgrade::default()) };
+    let (Some(live), Some(wanted)) = (live, wanted) else { return Ok(VersionChange::default()) };
     if let Some((newer, deployment)) = tried
-        && matches!(gate(&newer, wanted), Gate::Older { .. })
+        && matches!(gate(&newer, wanted), VersionGate::Older { .. })
         && !is_allowed("version")
     {
         let text = format!(
@@ -89,15 +89,15 @@ pub(super) fn check(
         return Err(back(text, wanted).hint(format!("Or mend the upgrade: deploy {newer} again.")));
     }
     match gate(live, wanted) {
-        Gate::Exact => Ok(Upgrade { from: Some(live.tag()), ..Upgrade::default() }),
-        Gate::Older { .. } if !is_allowed("version") => {
+        VersionGate::Exact => Ok(VersionChange { from: Some(live.tag()), ..VersionChange::default() }),
+        VersionGate::Older { .. } if !is_allowed("version") => {
             Err(back(format!("version {live} is live, and {wanted} is older"), wanted))
         }
-        Gate::Older { between } => {
+        VersionGate::Older { between } => {
             let skipped = between.iter().rev().skip(1).map(|release| release.date.to_string()).collect();
-            Ok(Upgrade { from: Some(live.tag()), skipped, notes: Vec::new() })
+            Ok(VersionChange { from: Some(live.tag()), skipped, notes: Vec::new() })
         }
-        Gate::Newer { between, .. } => {
+        VersionGate::Newer { between, .. } => {
             let target = wanted.tag();
             let names = between.iter().map(|release| release.date.to_string());
             let skipped: Vec<String> = names.filter(|name| *name != target).collect();
@@ -107,9 +107,9 @@ pub(super) fn check(
             if !skipped.is_empty() && caution == Caution::Refuse && !is_allowed("skipped-releases") {
                 return Err(leaves_out(live, wanted, &skipped, &notes));
             }
-            Ok(Upgrade { from: Some(live.tag()), skipped, notes })
+            Ok(VersionChange { from: Some(live.tag()), skipped, notes })
         }
-        Gate::Unknown { .. } => Ok(Upgrade { from: Some(live.tag()), ..Upgrade::default() }),
+        VersionGate::Unknown { .. } => Ok(VersionChange { from: Some(live.tag()), ..VersionChange::default() }),
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn order(live: &str, wanted: &str, caution: Caution, allow: &[&str]) -> Result<Upgrade> {
+    fn order(live: &str, wanted: &str, caution: Caution, allow: &[&str]) -> Result<VersionChange> {
         let allow: Vec<String> = allow.iter().map(|id| (*id).to_owned()).collect();
         check(Some(&v(live)), None, Some(&v(wanted)), caution, &allow)
     }

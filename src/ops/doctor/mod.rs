@@ -49,7 +49,7 @@ pub struct Findings {
 
 /// What the looks have found out for each other.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct SharedFacts {
     /// There is an install.
     pub(super) installed: bool,
     /// The application was stopped by `dr`, or its database sleeps.
@@ -66,7 +66,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Sheet {
     findings: Vec<Finding>,
-    pub(super) known: Known,
+    pub(super) known: SharedFacts,
 }
 
 impl Sheet {
@@ -111,12 +111,12 @@ impl Sheet {
         }
         let known = &self.known;
         match known {
-            Known { open_run: Some(run), .. } => format!("dr run show {run}"),
-            Known { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V".into(),
-            Known { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
-            Known { stopped: true, .. } => "dr server start".into(),
-            Known { bundles: 0, .. } => "dr bundle create".into(),
-            Known { .. } => "dr bundle verify".into(),
+            SharedFacts { open_run: Some(run), .. } => format!("dr run show {run}"),
+            SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V".into(),
+            SharedFacts { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
+            SharedFacts { stopped: true, .. } => "dr server start".into(),
+            SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
+            SharedFacts { .. } => "dr bundle verify".into(),
         }
     }
 }
@@ -156,13 +156,13 @@ mod tests {
 
     #[test]
     fn the_way_leads_from_nothing_to_the_first_bundle() {
-        let next = |known: Known| Sheet { known, ..Sheet::default() }.finish().next;
-        assert_eq!(next(Known::default()), "dr deploy -f values.yaml --version V");
-        assert_eq!(next(Known { installed: true, stopped: true, ..Known::default() }), "dr server start");
-        assert_eq!(next(Known { installed: true, ..Known::default() }), "dr bundle create");
-        assert_eq!(next(Known { installed: true, bundles: 1, ..Known::default() }), "dr bundle verify");
-        assert!(next(Known { bundles: 1, ..Known::default() }).contains("dr bundle restore"));
-        assert_eq!(next(Known { open_run: Some("r".into()), ..Known::default() }), "dr run show r");
+        let next = |known: SharedFacts| Sheet { known, ..Sheet::default() }.finish().next;
+        assert_eq!(next(SharedFacts::default()), "dr deploy -f values.yaml --version V");
+        assert_eq!(next(SharedFacts { installed: true, stopped: true, ..SharedFacts::default() }), "dr server start");
+        assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
+        assert_eq!(next(SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() }), "dr bundle verify");
+        assert!(next(SharedFacts { bundles: 1, ..SharedFacts::default() }).contains("dr bundle restore"));
+        assert_eq!(next(SharedFacts { open_run: Some("r".into()), ..SharedFacts::default() }), "dr run show r");
     }
 
     #[test]

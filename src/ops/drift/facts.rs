@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{LiveObject, Wanted};
+use crate::cluster::{LiveObject, WantedObject};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
 use crate::ops::Ctx;
@@ -71,9 +71,9 @@ async fn seen(ctx: &Ctx, stored: &[Object], limit: Option<Duration>) -> std::res
 
 async fn ask_cluster(ctx: &Ctx, stored: &[Object]) -> Result<SeenObjects> {
     let cluster = ctx.cluster().await?;
-    let wanted: Vec<Wanted> = stored
+    let wanted: Vec<WantedObject> = stored
         .iter()
-        .map(|object| Wanted {
+        .map(|object| WantedObject {
             api_version: object.id.api_version.clone(),
             kind: object.id.kind.clone(),
             namespace: object.id.namespace.clone(),

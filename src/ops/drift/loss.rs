@@ -3,13 +3,13 @@
 use crate::ops::objects::{Act, Field};
 use crate::redact::is_secret;
 use crate::values::{Scrubber, Tree, Value};
-use crate::yaml::{Kind, Style, Trap};
+use crate::yaml::{NodeKind, Style, Trap};
 
 /// A number as it is written, where the float that helm makes of it is another number.
 pub(super) fn rounded(tree: &Tree, scrubber: &Scrubber) -> Vec<Field> {
     let mut fields = Vec::new();
     for (path, node) in tree.leaves() {
-        let Kind::Scalar(scalar) = &node.kind else { continue };
+        let NodeKind::Scalar(scalar) = &node.kind else { continue };
         let raw = tree.raw(node).trim();
         if scalar.style != Style::Plain || !is_rounded(&scalar.value, raw) {
             continue;

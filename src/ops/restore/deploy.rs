@@ -9,7 +9,7 @@ use super::{ChartSource, Work, layers};
 use crate::cluster::pod::RecoveryPod;
 use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{self, ChartFile, Revision, Upgrade};
+use crate::helm::{self, ChartFile, Revision, UpgradeRequest};
 use crate::journal::{Done, Outputs};
 use crate::ops::{helper, settle};
 use crate::values::{Scrubber, Tree};
@@ -49,7 +49,7 @@ impl Work {
         let (values, chart) = (self.values()?, self.chart().await?);
         let mut sets = sets.to_vec();
         sets.extend(self.other_version().map(|version| (layers::VERSION, version)));
-        let ask = Upgrade {
+        let ask = UpgradeRequest {
             release: &self.plan.release,
             chart: &chart.path(),
             values: &values,

@@ -207,8 +207,8 @@ fn version_gate(header: &Header, asked: &Asked, warnings: &mut Vec<String>) -> R
         .hint("If you know better: --allow-version.")
     };
     match version::gate(&made_by, &target) {
-        version::Gate::Exact => Ok((target, Gate::Exact)),
-        version::Gate::Newer { between, warnings: more } => {
+        version::VersionGate::Exact => Ok((target, Gate::Exact)),
+        version::VersionGate::Newer { between, warnings: more } => {
             // The files of one major version do not open under another, whatever anybody insists on.
             if let (Some(from), Some(to)) = (made_by.postgres_major(), target.postgres_major())
                 && from != to
@@ -222,11 +222,11 @@ fn version_gate(header: &Header, asked: &Asked, warnings: &mut Vec<String>) -> R
             warnings.extend(more);
             Ok((target, Gate::Newer))
         }
-        version::Gate::Older { .. } if !asked.allow_version => {
+        version::VersionGate::Older { .. } if !asked.allow_version => {
             Err(refused("its database schema is older, and OpsChain does not go back".into()))
         }
-        version::Gate::Unknown { why } if !asked.allow_version => Err(refused(why)),
-        version::Gate::Older { .. } | version::Gate::Unknown { .. } => {
+        version::VersionGate::Unknown { why } if !asked.allow_version => Err(refused(why)),
+        version::VersionGate::Older { .. } | version::VersionGate::Unknown { .. } => {
             warnings.push(format!("you insist on running data of {made_by} under {target}"));
             Ok((target, Gate::Overridden))
         }

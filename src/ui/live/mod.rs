@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The drawing of the work at hand.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct LiveView {
     options: OutputOptions,
     /// Whether stderr can draw a line again.
     redraws: bool,
@@ -41,7 +41,7 @@ struct State {
     told: Option<(Stamped, Duration)>,
 }
 
-impl Live {
+impl LiveView {
     pub(super) fn new(options: OutputOptions) -> Arc<Self> {
         let capable = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let redraws = std::io::stderr().is_terminal() && capable;
@@ -147,7 +147,7 @@ impl Live {
 }
 
 /// While it lives, nothing moves.
-pub(super) struct Paused<'l>(&'l Live);
+pub(super) struct Paused<'l>(&'l LiveView);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {

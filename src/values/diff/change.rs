@@ -23,7 +23,7 @@ pub enum What {
 
 /// A value as it may be shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Shown {
+pub struct ShownValue {
     /// `string`, `number`, `boolean`, `null`, `map` or `list`.
     #[serde(rename = "type")]
     pub kind: &'static str,
@@ -52,10 +52,10 @@ pub struct Change {
     pub what: What,
     /// What was there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub old: Option<Shown>,
+    pub old: Option<ShownValue>,
     /// What is there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub new: Option<Shown>,
+    pub new: Option<ShownValue>,
     /// Whether it is masked.
     pub secret: bool,
     /// What differs within the text.
@@ -99,7 +99,7 @@ pub enum Inside {
     /// Fields of certificates.
     Certificates {
         /// Those that differ.
-        fields: Vec<Field>,
+        fields: Vec<CertificateField>,
     },
     /// Values of a document that the text is.
     Document {
@@ -115,7 +115,7 @@ pub enum Inside {
 
 /// A field of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Field {
+pub struct CertificateField {
     /// The certificate's subject; empty for what else the text holds.
     pub of: String,
     /// The field's name.

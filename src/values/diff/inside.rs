@@ -1,10 +1,10 @@
 //! What differs within a text: the fields of certificates, the values of a JSON or YAML document, else lines.
 
 use super::certificate::{self, Certificate, Pem};
-use super::change::{Field, Inside};
+use super::change::{CertificateField, Inside};
 use super::text::hunks;
 use crate::redact::{Scrubber, Why, secret_spans, secrets};
-use crate::yaml::{Kind, Trap, Tree, Value};
+use crate::yaml::{NodeKind, Trap, Tree, Value};
 
 /// A text on both sides, looked into.
 pub(super) struct Texts<'a> {
@@ -69,7 +69,7 @@ impl<'a> Texts<'a> {
     }
 
     /// The fields that differ. Certificates stand for each other by their subject, the rest by their order.
-    fn fields(&self, before: Option<Pem>, after: Option<Pem>) -> Vec<Field> {
+    fn fields(&self, before: Option<Pem>, after: Option<Pem>) -> Vec<CertificateField> {
         let take = |pem: Option<Pem>| pem.map_or_else(Default::default, |pem| (pem.certificates, pem.more));
         let ((mut old, old_more), (mut new, new_more)) = (take(before), take(after));
         old.retain(|certificate| match new.iter().position(|other| other == certificate) {
@@ -88,7 +88,7 @@ impl<'a> Texts<'a> {
                 let name = old.as_ref().or(new.as_ref()).map_or("", |all| all[place].0);
                 let (old, new) = (at(&old), at(&new));
                 if old != new && (old.as_deref().unwrap_or(""), new.as_deref().unwrap_or("")) != ("", "") {
-                    fields.push(Field { of: of.clone(), name, old, new });
+                    fields.push(CertificateField { of: of.clone(), name, old, new });
                 }
             }
         };
@@ -108,7 +108,7 @@ impl<'a> Texts<'a> {
                 text => Some(self.scrubber.mask(text.as_bytes())),
             };
             let name = "private key or other text";
-            fields.push(Field { of: String::new(), name, old: mask(&old_more), new: mask(&new_more) });
+            fields.push(CertificateField { of: String::new(), name, old: mask(&old_more), new: mask(&new_more) });
         }
         fields
     }
@@ -126,7 +126,7 @@ fn opened(text: &str) -> Option<(&'static str, Tree)> {
     };
     let several =
         tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. } | Trap::IgnoredRest { .. }));
-    let empty = matches!(&tree.root().kind, Kind::Map(entries) if entries.is_empty());
+    let empty = matches!(&tree.root().kind, NodeKind::Map(entries) if entries.is_empty());
     (!several && !empty).then_some((format, tree))
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::yaml::{Kind, Node, Style, Tree};
+use crate::yaml::{Node, NodeKind, Style, Tree};
 
 /// How two files differ besides what Helm reads from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -58,7 +58,7 @@ pub(super) fn compare(old: &Tree, new: &Tree) -> Option<Layout> {
 
 fn together(old: (&Tree, &Node), new: (&Tree, &Node), layout: &mut Layout) {
     match (&old.1.kind, &new.1.kind) {
-        (Kind::Map(before), Kind::Map(after)) => {
+        (NodeKind::Map(before), NodeKind::Map(after)) => {
             let places: HashMap<&str, usize> =
                 before.iter().enumerate().map(|(place, entry)| (entry.key.as_str(), place)).collect();
             let (mut last, mut rises) = (0, true);
@@ -70,10 +70,10 @@ fn together(old: (&Tree, &Node), new: (&Tree, &Node), layout: &mut Layout) {
             }
             layout.reordered += usize::from(!rises);
         }
-        (Kind::List(before), Kind::List(after)) => {
+        (NodeKind::List(before), NodeKind::List(after)) => {
             before.iter().zip(after).for_each(|(a, b)| together((old.0, a), (new.0, b), layout));
         }
-        (Kind::Scalar(a), Kind::Scalar(b)) => {
+        (NodeKind::Scalar(a), NodeKind::Scalar(b)) => {
             let raw = |(tree, node): (&'_ Tree, &'_ Node)| tree.raw(node).trim_end().to_owned();
             if a.value.same_as(&b.value) && a.style != Style::Block && raw(old) != raw(new) {
                 layout.rewritten += 1;
@@ -118,10 +118,12 @@ fn cover(tree: &Tree, node: &Node, seen: &mut HashSet<usize>, covered: &mut Vec<
         return;
     }
     match &node.kind {
-        Kind::Scalar(scalar) if scalar.style == Style::Block => covered.push(block(tree.source(), &node.span.bytes)),
-        Kind::Scalar(_) => covered.push(node.span.bytes.clone()),
-        Kind::List(items) => items.iter().for_each(|item| cover(tree, item, seen, covered)),
-        Kind::Map(entries) => {
+        NodeKind::Scalar(scalar) if scalar.style == Style::Block => {
+            covered.push(block(tree.source(), &node.span.bytes))
+        }
+        NodeKind::Scalar(_) => covered.push(node.span.bytes.clone()),
+        NodeKind::List(items) => items.iter().for_each(|item| cover(tree, item, seen, covered)),
+        NodeKind::Map(entries) => {
             for entry in entries {
                 covered.push(entry.key_span.bytes.clone());
                 cover(tree, &entry.value, seen, covered);

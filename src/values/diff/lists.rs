@@ -9,7 +9,7 @@ use super::rename::{self, Move};
 use super::sequence;
 use super::walk::Comparison;
 
-use crate::yaml::{Kind, Node, Segment, Value};
+use crate::yaml::{Node, NodeKind, Segment, Value};
 
 /// The keys that may identify an item of a list, in the order that they are tried.
 const IDENTIFIERS: &[&str] = &["name", "key", "id"];
@@ -93,7 +93,7 @@ impl<'t> Comparison<'t, '_> {
 
     /// The number of an item without what identifies it; `None` where that is too little to know it again by.
     fn rest(&mut self, item: &'t Node, by: &str) -> Option<u32> {
-        let Kind::Map(entries) = &item.kind else { return None };
+        let NodeKind::Map(entries) = &item.kind else { return None };
         let others: Vec<_> = entries.iter().filter(|entry| entry.key != by).collect();
         others.iter().any(|entry| rename::telling(&entry.value, rename::SHORTEST_NEAR)).then(|| {
             let pairs = others.iter().map(|entry| (entry.key.as_str(), self.shapes.of(&entry.value))).collect();

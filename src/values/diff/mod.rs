@@ -33,10 +33,10 @@ mod walk;
 use serde::Serialize;
 
 pub use certificate::Certificate;
-pub use change::{Change, Field, Inside, Renamed, Shown, What};
+pub use change::{CertificateField, Change, Inside, Renamed, ShownValue, What};
 pub use layout::Layout;
 pub(super) use layout::comments;
-pub use options::{Ignored, Only, Options, Passed};
+pub use options::{IgnoredChange, Only, Options, Passed};
 pub use parts::{Cutter, ValuesText};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, RuleError, Rules};

@@ -53,7 +53,7 @@ impl Only {
 
 /// A difference that a pattern or a rule left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Ignored {
+pub struct IgnoredChange {
     /// Where.
     pub path: Path,
     /// The pattern that names it.
@@ -68,7 +68,7 @@ pub struct Ignored {
 pub struct Passed {
     /// Differences that a pattern or a rule names. A map or list counts as one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ignored: Vec<Ignored>,
+    pub ignored: Vec<IgnoredChange>,
     /// How many changes `filter` or `only` left out.
     pub filtered: usize,
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Diff, diff};
 use crate::redact::Scrubber;
-use crate::yaml::{Kind, Tree};
+use crate::yaml::{NodeKind, Tree};
 
 /// Cuts versions, and remembers which parts stand alone: most come again in the next version.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl Cutter {
 fn alone(part: &[u8]) -> Option<Vec<String>> {
     let tree = Tree::parse(part).ok().filter(|tree| tree.traps().is_empty())?;
     match &tree.root().kind {
-        Kind::Map(entries) if entries.is_empty() || begins_key(part) => {
+        NodeKind::Map(entries) if entries.is_empty() || begins_key(part) => {
             Some(entries.iter().map(|entry| entry.key.clone()).collect())
         }
         _ => None,

@@ -23,11 +23,11 @@ pub struct PatternError {
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
-    kind: Kind,
+    kind: NodeKind,
 }
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum NodeKind {
     Steps(Vec<Matcher>),
     Regex(Regex),
 }
@@ -60,11 +60,11 @@ impl std::str::FromStr for Pattern {
                     let short = |error: regex::Error| {
                         error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
                     };
-                    Kind::Regex(Regex::new(inside).map_err(|error| bad(short(error)))?)
+                    NodeKind::Regex(Regex::new(inside).map_err(|error| bad(short(error)))?)
                 }
-                _ => Kind::Steps(pointer(rest).map_err(bad)?),
+                _ => NodeKind::Steps(pointer(rest).map_err(bad)?),
             },
-            None => Kind::Steps(dotted(text).map_err(bad)?),
+            None => NodeKind::Steps(dotted(text).map_err(bad)?),
         };
         Ok(Self { text: text.to_owned(), kind })
     }
@@ -80,16 +80,18 @@ impl Pattern {
     /// pattern may name it whatever the path calls it.
     pub(super) fn names(&self, path: &Path, items: &[Option<&Node>]) -> bool {
         match &self.kind {
-            Kind::Regex(regex) => regex.is_match(&path.to_string()),
-            Kind::Steps(matchers) => fits(matchers, &path.0, items),
+            NodeKind::Regex(regex) => regex.is_match(&path.to_string()),
+            NodeKind::Steps(matchers) => fits(matchers, &path.0, items),
         }
     }
 
     /// Whether it names this place or one above it.
     pub(super) fn covers(&self, path: &Path, items: &[Option<&Node>]) -> bool {
         match &self.kind {
-            Kind::Regex(regex) => regex.is_match(&path.to_string()),
-            Kind::Steps(matchers) => (1..=path.0.len()).any(|steps| fits(matchers, &path.0[..steps], &items[..steps])),
+            NodeKind::Regex(regex) => regex.is_match(&path.to_string()),
+            NodeKind::Steps(matchers) => {
+                (1..=path.0.len()).any(|steps| fits(matchers, &path.0[..steps], &items[..steps]))
+            }
         }
     }
 }

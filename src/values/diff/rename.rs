@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::change::{Change, Renamed};
 use super::shape::Shapes;
-use crate::yaml::{Kind, Node, Path, Tree, Value};
+use crate::yaml::{Node, NodeKind, Path, Tree, Value};
 
 /// In the same map, or under the same key, shorter texts may be equal by chance.
 pub(super) const SHORTEST_NEAR: usize = 4;
@@ -45,9 +45,9 @@ pub(super) struct Move {
 /// Whether a value, or one below it, is long enough that it would hardly stand in two places by chance.
 pub(super) fn telling(node: &Node, shortest: usize) -> bool {
     match &node.kind {
-        Kind::Map(entries) => entries.iter().any(|entry| telling(&entry.value, shortest)),
-        Kind::List(items) => items.iter().any(|item| telling(item, shortest)),
-        Kind::Scalar(scalar) => match &scalar.value {
+        NodeKind::Map(entries) => entries.iter().any(|entry| telling(&entry.value, shortest)),
+        NodeKind::List(items) => items.iter().any(|item| telling(item, shortest)),
+        NodeKind::Scalar(scalar) => match &scalar.value {
             Value::Null | Value::Bool(_) => false,
             value => {
                 let text = value.text();
@@ -146,9 +146,9 @@ fn count<'t>(shapes: &mut Shapes<'t>, tree: &'t Tree, candidates: &HashMap<u32, 
             *counts.entry(shape).or_default() += 1;
         }
         match &node.kind {
-            Kind::Map(entries) => open.extend(entries.iter().map(|entry| &*entry.value)),
-            Kind::List(items) => open.extend(items.iter().map(|item| &**item)),
-            Kind::Scalar(_) => {}
+            NodeKind::Map(entries) => open.extend(entries.iter().map(|entry| &*entry.value)),
+            NodeKind::List(items) => open.extend(items.iter().map(|item| &**item)),
+            NodeKind::Scalar(_) => {}
         }
     }
     counts

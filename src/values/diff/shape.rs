@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::yaml::{Kind, Node, Value};
+use crate::yaml::{Node, NodeKind, Value};
 
 /// What Helm reads, with the numbers of what stands below in its place.
 #[derive(PartialEq, Eq, Hash)]
@@ -39,12 +39,12 @@ impl<'t> Shapes<'t> {
             return *number;
         }
         let number = match &node.kind {
-            Kind::Scalar(scalar) => self.of_value(&scalar.value),
-            Kind::List(items) => {
+            NodeKind::Scalar(scalar) => self.of_value(&scalar.value),
+            NodeKind::List(items) => {
                 let items = items.iter().map(|item| self.of(item)).collect();
                 self.of_list(items)
             }
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 let pairs = entries.iter().map(|entry| (entry.key.as_str(), self.of(&entry.value))).collect();
                 self.of_map(pairs)
             }

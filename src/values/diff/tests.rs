@@ -48,7 +48,7 @@ fn secrets_are_masked_on_both_sides_and_tell_same_from_changed() {
     let json = serde_json::to_string(&found).unwrap();
     assert!(!json.contains("hunter22") && !json.contains("12345678"), "{json}");
     assert_eq!(found.changes[0].what, What::Retyped);
-    let mask = |shown: &Option<Shown>| shown.as_ref().unwrap().masked.clone().unwrap();
+    let mask = |shown: &Option<ShownValue>| shown.as_ref().unwrap().masked.clone().unwrap();
     assert_ne!(mask(&found.changes[0].old), mask(&found.changes[0].new));
     // Blanked is shown as blank.
     let found = compare("env: {PGPASSWORD: hunter22}\n", "env: {PGPASSWORD: \"\"}\n");

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::change::{Change, Inside, Renamed, Shown, What};
+use super::change::{Change, Inside, Renamed, ShownValue, What};
 use super::inside::{self, Texts};
-use super::options::{Ignored, Only, Options, Passed};
+use super::options::{IgnoredChange, Only, Options, Passed};
 use super::rename::{self, Piece, Pieces};
 use super::shape::Shapes;
 use crate::redact::{Scrubber, Why, name_hint, why_secret};
-use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// What a walk has found.
 pub(super) struct Differences {
@@ -83,13 +83,13 @@ impl<'t, 'o> Comparison<'t, 'o> {
             return;
         }
         match (&old.kind, &new.kind) {
-            (Kind::Map(before), Kind::Map(after)) => self.maps(old, new, before, after),
-            (Kind::List(before), Kind::List(after)) => {
+            (NodeKind::Map(before), NodeKind::Map(after)) => self.maps(old, new, before, after),
+            (NodeKind::List(before), NodeKind::List(after)) => {
                 let before: Vec<&Node> = before.iter().map(|item| &**item).collect();
                 let after: Vec<&Node> = after.iter().map(|item| &**item).collect();
                 self.lists((old, &before), (new, &after));
             }
-            (Kind::Scalar(before), Kind::Scalar(after)) if before.value.same_as(&after.value) => {}
+            (NodeKind::Scalar(before), NodeKind::Scalar(after)) if before.value.same_as(&after.value) => {}
             _ => {
                 let what = if old.type_name() == new.type_name() { What::Changed } else { What::Retyped };
                 self.push(hint, what, Some(old), Some(new));
@@ -132,9 +132,9 @@ impl<'t, 'o> Comparison<'t, 'o> {
     pub(super) fn whole(&mut self, hint: Option<&str>, what: What, node: &'t Node) {
         let first = self.changes.len();
         let empty = match &node.kind {
-            Kind::Map(entries) => entries.is_empty(),
-            Kind::List(items) => items.is_empty(),
-            Kind::Scalar(_) => true,
+            NodeKind::Map(entries) => entries.is_empty(),
+            NodeKind::List(items) => items.is_empty(),
+            NodeKind::Scalar(_) => true,
         };
         match what {
             _ if !empty => self.all(what, node),
@@ -148,7 +148,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
     fn all(&mut self, what: What, node: &'t Node) {
         let sides = |node: &'t Node| if what == What::Removed { (Some(node), None) } else { (None, Some(node)) };
         match &node.kind {
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 let hint = name_hint(node);
                 for entry in entries {
                     self.enter(Segment::Key(entry.key.clone()), None);
@@ -159,7 +159,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
                     self.leave();
                 }
             }
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.enter(Segment::Index(index), Some(item));
                     let (old, new) = sides(item);
@@ -169,7 +169,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
                     self.leave();
                 }
             }
-            Kind::Scalar(_) => {}
+            NodeKind::Scalar(_) => {}
         }
     }
 
@@ -189,8 +189,8 @@ impl<'t, 'o> Comparison<'t, 'o> {
     }
 
     /// Whether a pattern or rule names the place where the walk stands.
-    fn named(&self) -> Option<Ignored> {
-        let by = |text: &str, reason| Ignored { path: self.path.clone(), by: text.to_owned(), reason };
+    fn named(&self) -> Option<IgnoredChange> {
+        let by = |text: &str, reason| IgnoredChange { path: self.path.clone(), by: text.to_owned(), reason };
         let exclude = self.options.exclude.iter().find(|pattern| pattern.names(&self.path, &self.items));
         if let Some(pattern) = exclude {
             return Some(by(pattern.text(), None));
@@ -218,8 +218,8 @@ impl<'t, 'o> Comparison<'t, 'o> {
             return self.shapes.of(node);
         }
         match &node.kind {
-            Kind::Scalar(scalar) => self.shapes.of_value(&scalar.value),
-            Kind::List(items) => {
+            NodeKind::Scalar(scalar) => self.shapes.of_value(&scalar.value),
+            NodeKind::List(items) => {
                 let mut numbers = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     self.enter(Segment::Index(index), Some(item));
@@ -231,7 +231,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
                 }
                 self.shapes.of_list(numbers)
             }
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 let mut pairs = Vec::with_capacity(entries.len());
                 for entry in entries {
                     self.enter(Segment::Key(entry.key.clone()), None);
@@ -301,8 +301,8 @@ impl<'t, 'o> Comparison<'t, 'o> {
         Some(Inside::Document { format, changes: found.changes, renamed: found.renamed })
     }
 
-    fn shown(&self, node: &Node, secret: bool) -> Shown {
-        let mut shown = Shown {
+    fn shown(&self, node: &Node, secret: bool) -> ShownValue {
+        let mut shown = ShownValue {
             kind: node.type_name(),
             value: None,
             masked: None,
@@ -311,7 +311,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
             line: node.span.line,
         };
         match &node.kind {
-            Kind::Scalar(scalar) if secret => {
+            NodeKind::Scalar(scalar) if secret => {
                 let text = scalar.value.text();
                 match &scalar.value {
                     // An empty or missing secret is nothing to hide, and the very thing that must be seen.
@@ -324,7 +324,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
                     _ => shown.masked = Some(self.scrubber.mask(text.as_bytes())),
                 }
             }
-            Kind::Scalar(scalar) => {
+            NodeKind::Scalar(scalar) => {
                 let clean = match &scalar.value {
                     Value::String(text) if !self.options.reveal => inside::clean(self.scrubber, text),
                     _ => None,
@@ -332,9 +332,9 @@ impl<'t, 'o> Comparison<'t, 'o> {
                 shown.scrubbed = clean.is_some();
                 shown.value = Some(clean.map_or_else(|| scalar.value.to_json(), serde_json::Value::from));
             }
-            Kind::List(items) if items.is_empty() => shown.value = Some(serde_json::json!([])),
-            Kind::Map(entries) if entries.is_empty() => shown.value = Some(serde_json::json!({})),
-            Kind::List(_) | Kind::Map(_) => {}
+            NodeKind::List(items) if items.is_empty() => shown.value = Some(serde_json::json!([])),
+            NodeKind::Map(entries) if entries.is_empty() => shown.value = Some(serde_json::json!({})),
+            NodeKind::List(_) | NodeKind::Map(_) => {}
         }
         shown
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::yaml::{Kind, Node, Tree};
+use crate::yaml::{Node, NodeKind, Tree};
 
 /// What the releases of the product say of one key, or of several written in one: `api.{replicas,hostName}`.
 #[derive(Debug, Clone, Copy)]
@@ -109,15 +109,15 @@ impl KeyTree {
 
     fn take_node(&mut self, node: &Node) {
         match &node.kind {
-            Kind::Map(entries) if !entries.is_empty() => {
+            NodeKind::Map(entries) if !entries.is_empty() => {
                 self.is_map = Some(true);
                 for entry in entries {
                     self.children.entry(entry.key.clone()).or_default().take_node(&entry.value);
                 }
             }
-            Kind::Map(_) => (self.is_map, self.free) = (Some(true), true),
-            Kind::List(_) => self.free = true,
-            Kind::Scalar(scalar) => {
+            NodeKind::Map(_) => (self.is_map, self.free) = (Some(true), true),
+            NodeKind::List(_) => self.free = true,
+            NodeKind::Scalar(scalar) => {
                 self.free = true;
                 let is_null = matches!(scalar.value, crate::yaml::Value::Null);
                 self.is_map = if is_null { None } else { Some(false) };

@@ -2,7 +2,7 @@
 
 use super::finding::{LintFinding, finding};
 use super::key_tree::{Context, KeyFact, KeyTree};
-use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.
 const FREE: &[&str] =
@@ -28,7 +28,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn map(&self, node: &Node, known: &KeyTree, steps: &mut Vec<String>, findings: &mut Vec<LintFinding>) {
-        let Kind::Map(entries) = &node.kind else { return };
+        let NodeKind::Map(entries) = &node.kind else { return };
         for entry in entries.iter().filter(|entry| !entry.merged) {
             steps.push(entry.key.clone());
             match known.children.get(&entry.key) {
@@ -48,7 +48,7 @@ impl Walk<'_> {
         findings: &mut Vec<LintFinding>,
     ) {
         let is_null = entry.value.scalar().is_some_and(|scalar| scalar.value == Value::Null);
-        let is_map = matches!(entry.value.kind, Kind::Map(_));
+        let is_map = matches!(entry.value.kind, NodeKind::Map(_));
         if child.is_map.is_some_and(|wanted| wanted != is_map) && !is_null {
             let (has, wants) = if is_map { ("a map", "a single value") } else { ("no map", "a map") };
             findings.push(LintFinding {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::finding::{LintFinding, finding};
 use super::key_tree::{KeyFacts, Shape};
 use crate::redact::{COMMON, Why};
-use crate::yaml::{Kind, Node, Path, Tree, Value};
+use crate::yaml::{Node, NodeKind, Path, Tree, Value};
 
 type Secret<'a> = (Path, &'a Node, Why);
 
@@ -156,7 +156,7 @@ pub(super) fn shapes(tree: &Tree, facts: &KeyFacts, findings: &mut Vec<LintFindi
 
 fn text(node: &Node) -> Option<&str> {
     match &node.kind {
-        Kind::Scalar(scalar) => match &scalar.value {
+        NodeKind::Scalar(scalar) => match &scalar.value {
             Value::String(text) => Some(text),
             _ => None,
         },

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::report::{KeyOutcome, KeyReport, Three};
 use crate::redact::{COMMON, Scrubber, is_secret, is_secret_name};
 use crate::values::lint::KeyFacts;
-use crate::yaml::{Entry, Kind, Node, Path, Segment, Tree, Value as Scalar};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value as Scalar};
 
 /// A change to the new file's text.
 pub(super) enum Edit<'t> {
@@ -88,7 +88,7 @@ fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Move<'t>> {
 }
 
 fn fits(new: &Node, yours: &Node) -> bool {
-    let is_map = |node: &Node| matches!(node.kind, Kind::Map(_));
+    let is_map = |node: &Node| matches!(node.kind, NodeKind::Map(_));
     is_map(new) == is_map(yours) || matches!(new.scalar(), Some(scalar) if scalar.value == Scalar::Null)
 }
 
@@ -132,7 +132,7 @@ fn entry_at<'t>(tree: &'t Tree, keys: &[&str]) -> Option<&'t Entry> {
 
 fn child<'t>(map: &'t Node, key: &str) -> Option<&'t Entry> {
     match &map.kind {
-        Kind::Map(entries) => entries.iter().find(|entry| entry.key == key),
+        NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == key),
         _ => None,
     }
 }
@@ -150,7 +150,7 @@ impl<'t> Merge<'t, '_> {
     /// A map that the new file has.
     fn map(&mut self, path: &Path, old: Option<&'t Node>, new: &'t Node, yours: Option<&'t Node>) -> Value {
         let mut out = Map::new();
-        let Kind::Map(entries) = &new.kind else { return new.to_json() };
+        let NodeKind::Map(entries) = &new.kind else { return new.to_json() };
         let in_brackets = new.size > 1 && is_in_brackets(entries, new);
         for entry in entries {
             let here = path.join(Segment::Key(entry.key.clone()));
@@ -158,7 +158,7 @@ impl<'t> Merge<'t, '_> {
             let mine = yours.and_then(|yours| child(yours, &entry.key));
             out.insert(entry.key.clone(), self.entry(&here, old, entry, mine, in_brackets));
         }
-        let Some(Kind::Map(mine)) = yours.map(|yours| &yours.kind) else { return Value::Object(out) };
+        let Some(NodeKind::Map(mine)) = yours.map(|yours| &yours.kind) else { return Value::Object(out) };
         for entry in mine.iter().filter(|entry| new.child(&entry.key).is_none()) {
             let here = path.join(Segment::Key(entry.key.clone()));
             let old = old.and_then(|old| old.child(&entry.key));
@@ -188,7 +188,7 @@ impl<'t> Merge<'t, '_> {
             Some(moved) => (moved.old, Some(moved.entry)),
             None => (old, mine),
         };
-        if has_entries(&new.value) && mine.is_none_or(|mine| matches!(mine.value.kind, Kind::Map(_))) {
+        if has_entries(&new.value) && mine.is_none_or(|mine| matches!(mine.value.kind, NodeKind::Map(_))) {
             if let Some(was) = was {
                 self.tell(KeyOutcome::Renamed, path, Some(was), old, Some(&new.value), mine.map(|mine| &*mine.value));
             }
@@ -278,12 +278,14 @@ impl<'t> Merge<'t, '_> {
 fn hidden(path: &Path, node: &Node, scrubber: &Scrubber) -> Value {
     let below = |segment: Segment, node: &Arc<Node>| hidden(&path.join(segment), node, scrubber);
     match &node.kind {
-        Kind::Scalar(scalar) if is_secret(path, None, &scalar.value) => {
+        NodeKind::Scalar(scalar) if is_secret(path, None, &scalar.value) => {
             Value::String(scrubber.mask(scalar.value.text().as_bytes()))
         }
-        Kind::Scalar(scalar) => scalar.value.to_json(),
-        Kind::List(items) => items.iter().enumerate().map(|(place, item)| below(Segment::Index(place), item)).collect(),
-        Kind::Map(entries) => {
+        NodeKind::Scalar(scalar) => scalar.value.to_json(),
+        NodeKind::List(items) => {
+            items.iter().enumerate().map(|(place, item)| below(Segment::Index(place), item)).collect()
+        }
+        NodeKind::Map(entries) => {
             let pairs =
                 entries.iter().map(|entry| (entry.key.clone(), below(Segment::Key(entry.key.clone()), &entry.value)));
             Value::Object(pairs.collect())
@@ -292,7 +294,7 @@ fn hidden(path: &Path, node: &Node, scrubber: &Scrubber) -> Value {
 }
 
 fn has_entries(node: &Node) -> bool {
-    matches!(&node.kind, Kind::Map(entries) if !entries.is_empty())
+    matches!(&node.kind, NodeKind::Map(entries) if !entries.is_empty())
 }
 
 /// In brackets, the map begins before its first key.

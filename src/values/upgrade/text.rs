@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::merge::Edit;
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::yaml::{Entry, Kind, Node, Scalar, Style, Tree};
+use crate::yaml::{Entry, Node, NodeKind, Scalar, Style, Tree};
 
 type Text = Zeroizing<String>;
 
@@ -64,7 +64,7 @@ fn form(tree: &Tree, node: &Node) -> Form {
     // Line ends as the new file has them.
     let text = Zeroizing::new(text.trim_end_matches('\n').replace("\r\n", "\n"));
     match &node.kind {
-        Kind::Scalar(Scalar { style: Style::Block, .. }) => {
+        NodeKind::Scalar(Scalar { style: Style::Block, .. }) => {
             let Some((header, body)) = text.split_once('\n') else { return Form::Inline(as_json(&node.to_json())) };
             let sign = header.split('#').next().unwrap_or_default().trim();
             let is_odd = sign.chars().any(|c| c.is_ascii_digit() || c == '+');
@@ -74,8 +74,8 @@ fn form(tree: &Tree, node: &Node) -> Form {
             }
             Form::Lines(sign.to_owned(), shifted(body, margin, 0))
         }
-        Kind::Scalar(_) if text.contains('\n') => Form::Inline(as_json(&node.to_json())),
-        Kind::Map(_) | Kind::List(_) if !text.starts_with(['{', '[']) => Form::Lines(String::new(), text),
+        NodeKind::Scalar(_) if text.contains('\n') => Form::Inline(as_json(&node.to_json())),
+        NodeKind::Map(_) | NodeKind::List(_) if !text.starts_with(['{', '[']) => Form::Lines(String::new(), text),
         _ => Form::Inline(text),
     }
 }
@@ -126,7 +126,7 @@ fn replaced(new: &Tree, yours: Yours<'_>, entry: &Entry, mine: &Entry) -> (Range
 fn appended(new: &Tree, yours: Yours<'_>, map: &Node, mine: &Entry) -> (Range<usize>, Text) {
     let source = new.source();
     let key = &yours.tree.source()[mine.key_span.bytes.clone()];
-    let Kind::Map(entries) = &map.kind else { return (source.len()..source.len(), Text::default()) };
+    let NodeKind::Map(entries) = &map.kind else { return (source.len()..source.len(), Text::default()) };
     let own = || entries.iter().filter(|entry| !entry.merged);
     let Some(first) = own().next() else {
         return (source.len()..source.len(), written(yours, mine, key, 0));
@@ -247,8 +247,8 @@ fn value_end(tree: &Tree, entry: &Entry) -> usize {
         return colon + blanks + word;
     }
     let end = match &node.kind {
-        Kind::Scalar(_) if tree.raw(node).is_empty() => return colon,
-        Kind::Scalar(_) => node.span.bytes.end,
+        NodeKind::Scalar(_) if tree.raw(node).is_empty() => return colon,
+        NodeKind::Scalar(_) => node.span.bytes.end,
         _ if source[start..].starts_with(['{', '[']) => return flow_end(source, start).unwrap_or(source.len()),
         _ => block_end(tree, node),
     };

@@ -2,7 +2,7 @@
 
 use crate::ops::config::Compared;
 use crate::ui::{Page, Role, Styled};
-use crate::values::diff::{Change, Class, Diff, Field, Hunk, Inside, Renamed, Shown, Sign, What};
+use crate::values::diff::{CertificateField, Change, Class, Diff, Hunk, Inside, Renamed, ShownValue, Sign, What};
 
 const ADDED: Role = Role::Good;
 const REMOVED: Role = Role::Bad;
@@ -155,7 +155,7 @@ fn said(change: &Change) -> String {
         (_, What::Removed) => old,
         (_, What::Changed) => format!("{old} -> {new}"),
         (_, What::Retyped) => {
-            let kind = |shown: &Option<Shown>| shown.as_ref().map_or("", |shown| shown.kind);
+            let kind = |shown: &Option<ShownValue>| shown.as_ref().map_or("", |shown| shown.kind);
             format!("{old} ({}) -> {new} ({})", kind(&change.old), kind(&change.new))
         }
         (_, What::Reordered) => "same items in another order".into(),
@@ -198,7 +198,7 @@ fn hunk_lines(page: &mut Page, hunks: &[Hunk]) {
     }
 }
 
-fn field_lines(page: &mut Page, fields: &[Field]) {
+fn field_lines(page: &mut Page, fields: &[CertificateField]) {
     let several = fields.iter().any(|field| field.of != fields[0].of && !field.of.is_empty());
     let mut of = "";
     for field in fields {
@@ -211,7 +211,7 @@ fn field_lines(page: &mut Page, fields: &[Field]) {
 }
 
 /// Both sides of a field.
-pub(super) fn both(field: &Field) -> String {
+pub(super) fn both(field: &CertificateField) -> String {
     match (&field.old, &field.new) {
         (Some(old), Some(new)) => format!("{old} -> {new}"),
         (None, Some(one)) | (Some(one), None) => one.clone(),
@@ -220,7 +220,7 @@ pub(super) fn both(field: &Field) -> String {
 }
 
 /// A value in a line.
-pub(super) fn value(shown: &Shown) -> String {
+pub(super) fn value(shown: &ShownValue) -> String {
     let text = match (&shown.masked, &shown.value) {
         (Some(mask), _) => mask.clone(),
         (None, Some(serde_json::Value::String(text))) => {

@@ -53,7 +53,7 @@ fn rows(text: &mut String, changes: &[Change], renamed: &[Renamed], outer: &str)
             What::Retyped => "**type changed**",
             What::Reordered => "reordered",
         };
-        let side = |shown: &Option<crate::values::diff::Shown>| match shown {
+        let side = |shown: &Option<crate::values::diff::ShownValue>| match shown {
             None => String::new(),
             Some(shown) if change.what == What::Reordered => format!("({})", shown.kind),
             Some(shown) if change.what == What::Retyped => format!("{} ({})", cell(&value(shown)), shown.kind),

@@ -22,7 +22,7 @@ const SEALED: &[u8] = b"age-encryption.org/";
 const LONGEST: u64 = 64 << 20;
 
 /// Values that were found.
-pub(super) struct Found {
+pub(super) struct FoundValues {
     /// What they are, in words.
     pub(super) name: String,
     /// Their exact bytes.
@@ -55,7 +55,7 @@ impl Operands<'_> {
     }
 
     /// Finds what `text` names and reads it.
-    pub(super) async fn find(&self, text: &str) -> Result<Found> {
+    pub(super) async fn find(&self, text: &str) -> Result<FoundValues> {
         let operand = Operand::parse(text).ok_or_else(|| {
             CommandError::new(Exit::Usage, format!("`{text}` names nothing with values in it"))
                 .hint(format!("Name {FORMS}."))
@@ -73,7 +73,7 @@ impl Operands<'_> {
         self.ctx.secrets().learn_document(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
         self.ctx.secrets().learn_tree(&tree);
-        Ok(Found { name, bytes, tree })
+        Ok(FoundValues { name, bytes, tree })
     }
 
     /// A bare word: a file of the working folder, a deployment, a bundle of the store; but only one of them.

@@ -26,7 +26,7 @@ use desk::Desk;
 use editor::Editor;
 
 /// Where the first text comes from.
-pub enum Subject {
+pub enum EditSource {
     /// A deployment.
     Deployment(Which),
     /// A draft that was kept: sealed values.
@@ -86,12 +86,12 @@ pub struct Review {
 ///
 /// # Errors
 /// The values cannot be opened, there is no editor, or no place in memory.
-pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBuf]) -> Result<Editing> {
+pub fn begin(ctx: &Ctx, subject: &EditSource, words: Option<&str>, places: &[PathBuf]) -> Result<Editing> {
     let vault = ctx.vault()?;
     let editor = Editor::find(words)?;
     let identities = ctx.identities()?;
     let (name, before) = match subject {
-        Subject::Deployment(which) => {
+        EditSource::Deployment(which) => {
             let deployment = which.find(ctx)?;
             if deployment.record.layers.len() > 1 {
                 ctx.events.warn(
@@ -101,7 +101,7 @@ pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBu
             }
             (deployment.id().to_string(), vault.values(&deployment, &identities)?)
         }
-        Subject::Draft(path) => {
+        EditSource::Draft(path) => {
             let failed = |e| CommandError::new(Exit::NotFound, format!("read the draft {}", path.display())).because(e);
             (path.display().to_string(), identities.open(&std::fs::read(path).map_err(failed)?)?)
         }
@@ -121,8 +121,8 @@ pub fn begin(ctx: &Ctx, subject: &Subject, words: Option<&str>, places: &[PathBu
     }
     let desk = Desk::make(places, &before)?;
     let draft = match subject {
-        Subject::Draft(path) => Some(path.clone()),
-        Subject::Deployment(_) => None,
+        EditSource::Draft(path) => Some(path.clone()),
+        EditSource::Deployment(_) => None,
     };
     Ok(Editing { name, draft, before, desk, editor, vault: vault.clone(), scrubber })
 }

@@ -14,7 +14,7 @@ use crate::settings::Install;
 use crate::vault::DeploymentStatus;
 
 /// Values with what is known of them before anybody has looked into them. What is unknown says why.
-pub(super) struct Found {
+pub(super) struct RecordCandidate {
     /// The file, or helm's revision.
     pub name: String,
     pub bytes: std::result::Result<Zeroizing<Vec<u8>>, String>,
@@ -29,7 +29,7 @@ pub(super) struct Found {
 }
 
 /// Finds the values. The bytes of a single file move from the question into what was found.
-pub(super) async fn find(ctx: &Ctx, mut ask: RecordAsk) -> Result<(RecordAsk, Vec<Found>)> {
+pub(super) async fn find(ctx: &Ctx, mut ask: RecordAsk) -> Result<(RecordAsk, Vec<RecordCandidate>)> {
     let origin = std::mem::replace(&mut ask.origin, Origin::Release { all: false });
     let found = match &origin {
         Origin::Folder(path) => folder(path, &ask)?,
@@ -58,9 +58,9 @@ fn of_file(
     bytes: std::result::Result<Zeroizing<Vec<u8>>, String>,
     at: std::result::Result<Timestamp, String>,
     ask: &RecordAsk,
-) -> Found {
+) -> RecordCandidate {
     let (why, revision) = (ask.why.clone(), ask.revision);
-    Found { name, bytes, at, chart: None, revision, why, status: Ok(ask.status), description: None }
+    RecordCandidate { name, bytes, at, chart: None, revision, why, status: Ok(ask.status), description: None }
 }
 
 fn time_of(name: &str, changed: Option<Timestamp>, ask: &RecordAsk) -> std::result::Result<Timestamp, String> {
@@ -70,7 +70,7 @@ fn time_of(name: &str, changed: Option<Timestamp>, ask: &RecordAsk) -> std::resu
         .ok_or_else(|| "when it was deployed is not said: its name holds no one date".into())
 }
 
-fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<Found>> {
+fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<RecordCandidate>> {
     let failed = |e| CommandError::new(Exit::NotFound, format!("read the folder {}", path.display())).because(e);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
@@ -92,7 +92,7 @@ fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-async fn release(ctx: &Ctx, all: bool, ask: &RecordAsk) -> Result<Vec<Found>> {
+async fn release(ctx: &Ctx, all: bool, ask: &RecordAsk) -> Result<Vec<RecordCandidate>> {
     let helm = ctx.helm().await?;
     let Install { release, namespace, .. } = ctx.install();
     let mut history = helm.history(release).await?;
@@ -112,7 +112,7 @@ async fn release(ctx: &Ctx, all: bool, ask: &RecordAsk) -> Result<Vec<Found>> {
 }
 
 /// One revision as helm has stored it: its values as JSON, without the comments, the order and the quotes of the file.
-async fn stored(helm: &Helm, release: &str, revision: Revision, ask: &RecordAsk) -> Result<Found> {
+async fn stored(helm: &Helm, release: &str, revision: Revision, ask: &RecordAsk) -> Result<RecordCandidate> {
     let number = revision.revision;
     let values = helm.get_values(release, Some(number)).await?;
     let bytes = match values {
@@ -129,7 +129,7 @@ async fn stored(helm: &Helm, release: &str, revision: Revision, ask: &RecordAsk)
         other => Err(format!("helm has it as {other}: nothing is known of how it ended")),
     };
     let origin = format!("from helm's revision {number}: its JSON, without the comments and the order of the file");
-    Ok(Found {
+    Ok(RecordCandidate {
         name: format!("revision {number}"),
         bytes,
         at: revision.updated.parse().map_err(|_| format!("helm says no time that can be read: {}", revision.updated)),

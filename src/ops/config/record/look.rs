@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{Span, Timestamp};
 use zeroize::Zeroizing;
 
-use super::found::Found;
-use super::{Draft, Fate, RecordAsk, RecordItem};
+use super::found::RecordCandidate;
+use super::{Draft, RecordAction, RecordAsk, RecordItem};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFacts;
 use crate::ops::Ctx;
@@ -58,7 +58,7 @@ impl<'a> Eye<'a> {
     }
 
     /// Looks at one.
-    pub(super) fn look(&mut self, found: Found) -> (RecordItem, Draft) {
+    pub(super) fn look(&mut self, found: RecordCandidate) -> (RecordItem, Draft) {
         let mut item = RecordItem {
             from: found.name.clone(),
             at: found.at.as_ref().ok().copied(),
@@ -66,12 +66,12 @@ impl<'a> Eye<'a> {
             revision: found.revision,
             sha256: String::new(),
             findings: Vec::new(),
-            fate: Fate::Record,
+            fate: RecordAction::Record,
         };
         let status = found.status.as_ref().copied().unwrap_or(DeploymentStatus::Interrupted);
         let (bytes, fate, intent) = match self.judge(found, &mut item) {
             Ok((bytes, fate, intent)) => (bytes, fate, Some(intent)),
-            Err(reason) => (Zeroizing::new(Vec::new()), Fate::Refused { reason }, None),
+            Err(reason) => (Zeroizing::new(Vec::new()), RecordAction::Refused { reason }, None),
         };
         item.fate = fate;
         (item, Draft { bytes, intent, status })
@@ -79,9 +79,9 @@ impl<'a> Eye<'a> {
 
     fn judge(
         &mut self,
-        found: Found,
+        found: RecordCandidate,
         item: &mut RecordItem,
-    ) -> std::result::Result<(Zeroizing<Vec<u8>>, Fate, Intent), String> {
+    ) -> std::result::Result<(Zeroizing<Vec<u8>>, RecordAction, Intent), String> {
         let bytes = found.bytes?;
         item.sha256 = crate::ops::config::sha256(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| format!("Helm would not read it: {error}"))?;
@@ -94,10 +94,10 @@ impl<'a> Eye<'a> {
         let (version, chart) = self.chart(&tree, found.chart)?;
         item.version.clone_from(&version);
         let fate = match self.there(at, &item.sha256, found.revision, found.description.as_deref()) {
-            Some(deployment) => Fate::Present { by: deployment.id().to_string() },
+            Some(deployment) => RecordAction::Present { by: deployment.id().to_string() },
             None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
-                Some((_, _, name)) => Fate::Present { by: name.clone() },
-                None => Fate::Record,
+                Some((_, _, name)) => RecordAction::Present { by: name.clone() },
+                None => RecordAction::Record,
             },
         };
         self.seen.push((at, item.sha256.clone(), found.name));

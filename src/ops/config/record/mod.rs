@@ -67,7 +67,7 @@ pub struct RecordAsk {
 /// What would become of one values file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "fate", rename_all = "kebab-case")]
-pub enum Fate {
+pub enum RecordAction {
     /// It is written down.
     Record,
     /// It is in the vault already.
@@ -99,7 +99,7 @@ pub struct RecordItem {
     pub findings: Vec<LintFinding>,
     /// What would become of it.
     #[serde(flatten)]
-    pub fate: Fate,
+    pub fate: RecordAction,
 }
 
 /// What would be written down, oldest first.
@@ -116,12 +116,12 @@ pub struct RecordPlan {
 impl RecordPlan {
     /// How many would be written.
     pub fn to_write(&self) -> usize {
-        self.items.iter().filter(|item| item.fate == Fate::Record).count()
+        self.items.iter().filter(|item| item.fate == RecordAction::Record).count()
     }
 
     /// How many cannot be recorded.
     pub fn refused(&self) -> usize {
-        self.items.iter().filter(|item| matches!(item.fate, Fate::Refused { .. })).count()
+        self.items.iter().filter(|item| matches!(item.fate, RecordAction::Refused { .. })).count()
     }
 }
 
@@ -188,7 +188,7 @@ pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> 
             ctx.secrets().learn_document(bytes);
         }
         let (item, draft) = eye.look(found);
-        if let (true, Fate::Refused { reason }) = (single, &item.fate) {
+        if let (true, RecordAction::Refused { reason }) = (single, &item.fate) {
             return Err(CommandError::new(Exit::Usage, format!("{}: {reason}", item.from))
                 .hint("`dr config record --help` shows how the date and the version are given."));
         }
@@ -222,15 +222,15 @@ pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordRep
     let mut report = RecordReport { recorded: Vec::new(), present: Vec::new(), refused: Vec::new() };
     for (item, draft) in plan.items.into_iter().zip(drafts) {
         match item.fate {
-            Fate::Present { by } => {
+            RecordAction::Present { by } => {
                 report.present.push((item.from, by));
                 continue;
             }
-            Fate::Refused { reason } => {
+            RecordAction::Refused { reason } => {
                 report.refused.push((item.from, reason));
                 continue;
             }
-            Fate::Record => {}
+            RecordAction::Record => {}
         }
         let Some(intent) = draft.intent else { continue };
         ctx.check_cancelled()?;
