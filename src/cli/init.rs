@@ -37,7 +37,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
     let data = std::env::var_os("XDG_DATA_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| ctx.home.as_ref().map(|home| home.join(".local/share"))).unwrap_or_default().join("dr");
     let absolute = |folder: PathBuf| std::path::absolute(&folder).unwrap_or(folder);
-    let wish = init::Wish {
+    let request = init::InitRequest {
         recipients: args.recipient,
         vault: args.vault.map(absolute),
         store: args.store.map(absolute),
@@ -46,9 +46,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
         dry_run: args.dry_run,
     };
     if args.print {
-        ui.data(init::settings_text(ctx, &wish)?.as_bytes())?;
+        ui.data(init::settings_text(ctx, &request)?.as_bytes())?;
     } else {
-        ui.report(&init::init(ctx, &wish)?)?;
+        ui.report(&init::init(ctx, &request)?)?;
     }
     Ok(Exit::Success)
 }

@@ -27,7 +27,7 @@ const COMMITS: &str = "git";
 
 /// What `init` was asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Wish {
+pub struct InitRequest {
     /// Public keys beside this host's own.
     pub recipients: Vec<String>,
     /// Where the vault is to be; a folder in `data` otherwise.
@@ -88,8 +88,8 @@ struct Places {
 }
 
 /// The settings file with every key, as `init` would write it for `install`.
-pub fn settings_text(ctx: &Ctx, wish: &Wish) -> Result<String> {
-    render(ctx.install(), &places(ctx, None, wish), &["age1...".to_owned()])
+pub fn settings_text(ctx: &Ctx, request: &InitRequest) -> Result<String> {
+    render(ctx.install(), &places(ctx, None, request), &["age1...".to_owned()])
 }
 
 /// Makes what is missing.
@@ -97,17 +97,17 @@ pub fn settings_text(ctx: &Ctx, wish: &Wish) -> Result<String> {
 /// # Errors
 /// A recipient is none, what is there cannot be used, or something cannot be written. What was made before stays, and
 /// is kept by the next `init`.
-pub fn init(ctx: &Ctx, wish: &Wish) -> Result<Initialised> {
+pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
     let there = if ctx.settings_path.exists() { Some(ctx.settings()?.clone()) } else { None };
-    let places = places(ctx, there.as_ref(), wish);
+    let places = places(ctx, there.as_ref(), request);
     // Refused before anything is made.
-    if !wish.recipients.is_empty() {
-        Recipients::parse(&wish.recipients).map_err(|error| keys("use --recipient").because(error))?;
+    if !request.recipients.is_empty() {
+        Recipients::parse(&request.recipients).map_err(|error| keys("use --recipient").because(error))?;
     }
-    let mut work = Work { dry_run: wish.dry_run, items: Vec::new() };
+    let mut work = Work { dry_run: request.dry_run, items: Vec::new() };
     let kept = places.identity.exists();
-    let public_key = identity(&mut work, &places.identity, ctx.keyring(), wish.passphrase, there.is_none())?;
-    let recipients = recipients(there.as_ref(), public_key.as_deref(), &wish.recipients);
+    let public_key = identity(&mut work, &places.identity, ctx.keyring(), request.passphrase, there.is_none())?;
+    let recipients = recipients(there.as_ref(), public_key.as_deref(), &request.recipients);
     let signer = signing_key(&mut work, &places.signing_key, &ctx.who)?;
     trusted_signers(&mut work, &places.trusted_signers, signer.as_ref(), &ctx.who)?;
     vault(&mut work, &places.vault, &recipients, signer, &ctx.who)?;
@@ -117,8 +117,8 @@ pub fn init(ctx: &Ctx, wish: &Wish) -> Result<Initialised> {
         let text = render(ctx.install(), &places, &known)?;
         write_new(&ctx.settings_path, 0o600, text.as_bytes())
     })?;
-    let mut warnings = warnings(there.as_ref(), &recipients, &wish.recipients, &places);
-    if kept && wish.passphrase {
+    let mut warnings = warnings(there.as_ref(), &recipients, &request.recipients, &places);
+    if kept && request.passphrase {
         warnings.push(format!(
             "the identity {0} is kept as it is: `age -p {0} > NEW` protects it, and NEW then takes its place",
             places.identity.display()
@@ -154,7 +154,7 @@ impl Work {
     }
 }
 
-fn places(ctx: &Ctx, there: Option<&Settings>, wish: &Wish) -> Places {
+fn places(ctx: &Ctx, there: Option<&Settings>, request: &InitRequest) -> Places {
     let beside = |name: &str| ctx.settings_path.parent().unwrap_or(Path::new(".")).join(name);
     let keys = there.map(|settings| &settings.keys);
     let or = |known: Option<&PathBuf>, default: PathBuf| known.cloned().unwrap_or(default);
@@ -162,8 +162,8 @@ fn places(ctx: &Ctx, there: Option<&Settings>, wish: &Wish) -> Places {
         identity: or(keys.and_then(|k| k.identity.as_ref()), beside("identity.txt")),
         signing_key: or(keys.and_then(|k| k.signing_key.as_ref()), beside("signing_key")),
         trusted_signers: or(keys.and_then(|k| k.trusted_signers.as_ref()), beside("allowed_signers")),
-        vault: or(there.and_then(|s| s.vault.path.as_ref()).or(wish.vault.as_ref()), wish.data.join("vault")),
-        store: or(there.and_then(|s| s.store.path.as_ref()).or(wish.store.as_ref()), wish.data.join("bundles")),
+        vault: or(there.and_then(|s| s.vault.path.as_ref()).or(request.vault.as_ref()), request.data.join("vault")),
+        store: or(there.and_then(|s| s.store.path.as_ref()).or(request.store.as_ref()), request.data.join("bundles")),
     }
 }
 
@@ -371,8 +371,8 @@ mod tests {
         Ctx::new(settings_path, settings, |_| {}, folder.join("runs"), None, "op@host".into())
     }
 
-    fn wish(folder: &Path) -> Wish {
-        Wish { data: folder.join("data"), ..Wish::default() }
+    fn request(folder: &Path) -> InitRequest {
+        InitRequest { data: folder.join("data"), ..InitRequest::default() }
     }
 
     fn fates(done: &Initialised) -> Vec<InitOutcome> {
@@ -382,10 +382,10 @@ mod tests {
     #[test]
     fn everything_is_made_once_and_kept_afterwards() {
         let folder = tempfile::tempdir().unwrap();
-        let first = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
+        let first = init(&ctx(folder.path()), &request(folder.path())).unwrap();
         assert!(fates(&first).iter().all(|fate| *fate == InitOutcome::Made));
         let key = std::fs::read(folder.path().join("config/identity.txt")).unwrap();
-        let second = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
+        let second = init(&ctx(folder.path()), &request(folder.path())).unwrap();
         assert!(fates(&second).iter().all(|fate| *fate == InitOutcome::Kept));
         assert_eq!(std::fs::read(folder.path().join("config/identity.txt")).unwrap(), key);
         assert_eq!(first.public_key, second.public_key);
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn keys_are_readable_by_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        init(&ctx(folder.path()), &wish(folder.path())).unwrap();
+        init(&ctx(folder.path()), &request(folder.path())).unwrap();
         for name in ["identity.txt", "signing_key", "dr.toml"] {
             let mode = std::fs::metadata(folder.path().join("config").join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -404,10 +404,10 @@ mod tests {
     #[test]
     fn a_run_that_was_killed_goes_on_where_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
-        init(&ctx(folder.path()), &wish(folder.path())).unwrap();
+        init(&ctx(folder.path()), &request(folder.path())).unwrap();
         std::fs::remove_file(folder.path().join("config/dr.toml")).unwrap();
         std::fs::remove_dir(folder.path().join("data/bundles")).unwrap();
-        let again = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
+        let again = init(&ctx(folder.path()), &request(folder.path())).unwrap();
         assert_eq!(
             fates(&again),
             [
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn a_dry_run_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let done = init(&ctx(folder.path()), &Wish { dry_run: true, ..wish(folder.path()) }).unwrap();
+        let done = init(&ctx(folder.path()), &InitRequest { dry_run: true, ..request(folder.path()) }).unwrap();
         assert!(fates(&done).iter().all(|fate| *fate == InitOutcome::WouldMake));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -434,7 +434,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let escrow = Identities::generate().recipients().remove(0);
         let done =
-            init(&ctx(folder.path()), &Wish { recipients: vec![escrow.clone()], ..wish(folder.path()) }).unwrap();
+            init(&ctx(folder.path()), &InitRequest { recipients: vec![escrow.clone()], ..request(folder.path()) })
+                .unwrap();
         let settings = ctx(folder.path()).settings().unwrap().clone();
         assert_eq!(settings.keys.recipients, [done.public_key.unwrap(), escrow]);
         assert_eq!(settings.store.path.unwrap(), folder.path().join("data/bundles"));
@@ -444,14 +445,15 @@ mod tests {
     #[test]
     fn a_lonely_host_is_warned() {
         let folder = tempfile::tempdir().unwrap();
-        let done = init(&ctx(folder.path()), &wish(folder.path())).unwrap();
+        let done = init(&ctx(folder.path()), &request(folder.path())).unwrap();
         assert!(done.warnings[0].contains("age-keygen"));
     }
 
     #[test]
     fn a_recipient_that_is_none_is_refused_before_anything_is_made() {
         let folder = tempfile::tempdir().unwrap();
-        let error = init(&ctx(folder.path()), &Wish { recipients: vec!["age1x".into()], ..wish(folder.path()) });
+        let error =
+            init(&ctx(folder.path()), &InitRequest { recipients: vec!["age1x".into()], ..request(folder.path()) });
         assert_eq!(error.unwrap_err().exit(), Exit::Keys);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::check::{CheckWish, check};
+use crate::ops::config::check::{CheckRequest, check};
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::vault::check::Checked;
@@ -32,7 +32,7 @@ pub struct CheckArgs {
 }
 
 pub(super) fn run(ctx: &Ctx, ui: &Ui, args: CheckArgs) -> Result<Exit> {
-    let wish = CheckWish {
+    let request = CheckRequest {
         paths: args.paths,
         staged: args.staged,
         // Git commits from another index than the usual one when only some files are named.
@@ -40,7 +40,7 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: CheckArgs) -> Result<Exit> {
         install_hook: args.install_hook,
         program: std::env::current_exe().unwrap_or_else(|_| "dr".into()),
     };
-    let checked = check(ctx, &wish)?;
+    let checked = check(ctx, &request)?;
     ui.report(&checked)?;
     Ok(checked.exit())
 }

@@ -101,13 +101,13 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
         return Ok(Decided::Done(Exit::Success));
     }
     recover::dead_creates(ctx).await?;
-    let ask = DeployRequest {
+    let request = DeployRequest {
         layers: vec![Layer::file(format!("the edited values of {}", editing.name), bytes)],
         version: args.version.clone(),
         chart: args.chart.clone(),
         options: args.options.options(ui),
     };
-    let prepared = deploy::plan(&listening(ctx, ui, args.options.debug), ask).await?;
+    let prepared = deploy::plan(&listening(ctx, ui, args.options.debug), request).await?;
     if args.options.dry_run {
         ui.report(&prepared.plan)?;
         guard::refuse_data_loss(&prepared.plan.guarded)?;

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::{self, LintAsk, Linted};
+use crate::ops::config::{self, LintRequest, Linted};
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::lint::{LintFinding, Severity};
 
@@ -40,8 +40,8 @@ pub struct LintArgs {
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: LintArgs) -> Result<Exit> {
     let (name, values) = read(&args.file)?;
-    let ask = LintAsk { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };
-    let linted = config::lint(ctx, ask).await?;
+    let request = LintRequest { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };
+    let linted = config::lint(ctx, request).await?;
     ui.report(&linted)?;
     Ok(linted.exit())
 }

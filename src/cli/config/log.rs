@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::ops::config::{Log, LogAsk, LogLine};
+use crate::ops::config::{Log, LogLine, LogRequest};
 use crate::ui::{Page, Report};
 
 /// List deployments, newest first, with what each changed in the values
@@ -55,7 +55,7 @@ enum State {
     Unknown,
 }
 
-impl From<LogArgs> for LogAsk {
+impl From<LogArgs> for LogRequest {
     fn from(args: LogArgs) -> Self {
         let state = args.outcome.and_then(|state| state.to_possible_value().map(|value| value.get_name().to_owned()));
         Self {

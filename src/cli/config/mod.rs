@@ -25,7 +25,7 @@ pub(super) use diff::change_lines;
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::{self, Which};
+use crate::ops::config::{self, DeploymentSelector};
 use crate::ops::drift as drift_op;
 use crate::ui::Ui;
 
@@ -64,11 +64,11 @@ struct WhichArgs {
 
 impl WhichArgs {
     /// What was given, else this one.
-    fn or(&self, usual: &str) -> Which {
+    fn or(&self, usual: &str) -> DeploymentSelector {
         match (&self.at, &self.deployment) {
-            (Some(time), _) => Which::LiveAt(time.clone()),
-            (None, Some(selector)) => Which::Named(selector.clone()),
-            (None, None) => Which::Named(usual.to_owned()),
+            (Some(time), _) => DeploymentSelector::LiveAt(time.clone()),
+            (None, Some(selector)) => DeploymentSelector::Named(selector.clone()),
+            (None, None) => DeploymentSelector::Named(usual.to_owned()),
         }
     }
 }

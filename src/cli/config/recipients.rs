@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::recipients::{ChangeWish, RecipientsReport, add, list, removal, remove};
+use crate::ops::config::recipients::{RecipientsReport, RecipientsRequest, add, list, removal, remove};
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
 
@@ -54,21 +54,21 @@ struct ChangeArgs {
 pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
     let report = match &args.verb {
         RecipientsVerb::List => list(ctx)?,
-        RecipientsVerb::Add(change) => add(ctx, &wish(change, false))?,
+        RecipientsVerb::Add(change) => add(ctx, &request(change, false))?,
         RecipientsVerb::Rm { change, allow_single } => {
             if !change.dry_run {
                 ui.talk(&removal(ctx, &change.key)?);
                 ui.confirm(&format!("Take {} from the list?", change.key))?;
             }
-            remove(ctx, &wish(change, *allow_single))?
+            remove(ctx, &request(change, *allow_single))?
         }
     };
     ui.report(&report)?;
     Ok(Exit::Success)
 }
 
-fn wish(args: &ChangeArgs, allow_single: bool) -> ChangeWish<'_> {
-    ChangeWish { key: &args.key, why: args.message.as_deref(), allow_single, dry_run: args.dry_run }
+fn request(args: &ChangeArgs, allow_single: bool) -> RecipientsRequest<'_> {
+    RecipientsRequest { key: &args.key, why: args.message.as_deref(), allow_single, dry_run: args.dry_run }
 }
 
 impl Report for RecipientsReport {

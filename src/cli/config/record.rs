@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{
-    Origin, RecordAction, RecordAsk, RecordItem, RecordPlan, RecordReport, execute_records, plan_records,
+    Origin, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, execute_records, plan_records,
 };
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
@@ -104,7 +104,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
         (None, Some(folder)) => Origin::Folder(folder.clone()),
         (None, None) => Origin::Release { all: args.all_revisions },
     };
-    let ask = RecordAsk {
+    let request = RecordRequest {
         origin,
         at: args.at,
         use_mtime: args.use_mtime,
@@ -116,7 +116,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
         by: args.by,
         status: args.outcome.into(),
     };
-    let prepared = plan_records(ctx, ask).await?;
+    let prepared = plan_records(ctx, request).await?;
     if args.dry_run {
         ui.report(&prepared.plan)?;
         return Ok(if prepared.plan.refused() == 0 { Exit::Success } else { Exit::Failure });

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::sync::{SyncWish, Synced, sync};
+use crate::ops::config::sync::{SyncRequest, Synced, sync};
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::vault::Joined;
@@ -34,14 +34,14 @@ pub struct SyncArgs {
 }
 
 pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: SyncArgs) -> Result<Exit> {
-    let wish = SyncWish {
+    let request = SyncRequest {
         remote: args.remote,
         signers: args.signers,
         allow_untrusted: args.allow_untrusted,
         dry_run: args.dry_run,
         ask: ui.can_ask(),
     };
-    ui.report(&sync(ctx, &wish).await?)?;
+    ui.report(&sync(ctx, &request).await?)?;
     Ok(Exit::Success)
 }
 

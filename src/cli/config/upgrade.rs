@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::ops::Ctx;
-use crate::ops::config::{self, Target, UpgradeAsk, Upgraded};
+use crate::ops::config::{self, ProposalRequest, Target, Upgraded};
 use crate::opschain::values::VERSION;
 use crate::ui::{Page, Report, Ui};
 use crate::values::upgrade::{KeyOutcome, KeyReport};
@@ -47,8 +47,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: UpgradeArgs) -> Result<()> {
         Some(path) => Target::File(path),
     };
     let to_stdout = target == Target::Stdout;
-    let ask = UpgradeAsk { from: args.from, to: args.to, values: args.values, target, force: args.force };
-    let upgraded = config::upgrade(ctx, ask).await?;
+    let request = ProposalRequest { from: args.from, to: args.to, values: args.values, target, force: args.force };
+    let upgraded = config::upgrade(ctx, request).await?;
     if to_stdout {
         // stdout is the file; the report goes where people look.
         ui.plan(&upgraded);

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::verify::{Verified, VerifyWish, verify};
+use crate::ops::config::verify::{Verified, VerifyRequest, verify};
 use crate::text::{bytes, plural};
 use crate::ui::{Mark, Page, Report, Ui};
 
@@ -34,9 +34,9 @@ pub struct VerifyArgs {
 }
 
 pub(super) fn run(ctx: &Ctx, ui: &Ui, args: VerifyArgs) -> Result<Exit> {
-    let wish =
-        VerifyWish { vault: args.vault, signers: args.signers, decrypt: args.decrypt, identities: args.identity };
-    let verified = verify(ctx, &wish)?;
+    let request =
+        VerifyRequest { vault: args.vault, signers: args.signers, decrypt: args.decrypt, identities: args.identity };
+    let verified = verify(ctx, &request)?;
     ui.report(&verified)?;
     Ok(verified.exit())
 }

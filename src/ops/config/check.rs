@@ -9,7 +9,7 @@ use crate::vault::check::{Checked, Search, install_hook};
 
 /// What is to be checked.
 #[derive(Debug, Clone, Default)]
-pub struct CheckWish {
+pub struct CheckRequest {
     /// Files, folders, repositories; the vault where there are none.
     pub paths: Vec<PathBuf>,
     /// Only what is staged.
@@ -33,25 +33,25 @@ impl Checked {
 ///
 /// # Errors
 /// A path or the vault cannot be read.
-pub fn check(ctx: &Ctx, wish: &CheckWish) -> Result<Checked> {
+pub fn check(ctx: &Ctx, request: &CheckRequest) -> Result<Checked> {
     let place = || -> Result<PathBuf> {
-        match wish.paths.first() {
+        match request.paths.first() {
             Some(path) => Ok(path.clone()),
             None => Ok(ctx.vault_to_read(None)?.path().to_owned()),
         }
     };
-    if wish.install_hook {
-        let hook = install_hook(&place()?, &hook_command(ctx, wish))?;
+    if request.install_hook {
+        let hook = install_hook(&place()?, &hook_command(ctx, request))?;
         return Ok(Checked { hook: Some(hook), ..Checked::default() });
     }
     let scrubber = live_secrets(ctx);
     let mut search = Search::new(scrubber.as_ref());
-    if wish.staged {
-        search.staged(&place()?, wish.index.as_deref())?;
-    } else if wish.paths.is_empty() {
+    if request.staged {
+        search.staged(&place()?, request.index.as_deref())?;
+    } else if request.paths.is_empty() {
         search.vault(&ctx.vault_to_read(None)?)?;
     }
-    for path in wish.paths.iter().filter(|_| !wish.staged) {
+    for path in request.paths.iter().filter(|_| !request.staged) {
         search.path(path)?;
     }
     let mut checked = search.checked;
@@ -86,10 +86,10 @@ fn live_secrets(ctx: &Ctx) -> Option<Scrubber> {
 }
 
 /// What the hook runs: this program, with these settings.
-fn hook_command(ctx: &Ctx, wish: &CheckWish) -> String {
+fn hook_command(ctx: &Ctx, request: &CheckRequest) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let settings = std::path::absolute(&ctx.settings_path).unwrap_or_else(|_| ctx.settings_path.clone());
-    let mut command = quoted(&wish.program.display().to_string());
+    let mut command = quoted(&request.program.display().to_string());
     if settings.exists() {
         command.push_str(&format!(" --settings {}", quoted(&settings.display().to_string())));
     }

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::Which;
+use super::DeploymentSelector;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::values::excerpt::as_written;
@@ -26,7 +26,7 @@ pub enum Form {
 /// # Errors
 /// [`Exit::Usage`] when the text is no path, or `Raw` is asked for of a map or list; [`Exit::NotFound`] with the nearest
 /// path that is there; whatever opening the values fails with.
-pub fn extract(ctx: &Ctx, path: &str, which: &Which, form: Form) -> Result<Zeroizing<Vec<u8>>> {
+pub fn extract(ctx: &Ctx, path: &str, which: &DeploymentSelector, form: Form) -> Result<Zeroizing<Vec<u8>>> {
     let path = locate::parse(path).map_err(|error| {
         CommandError::new(Exit::Usage, error.to_string())
             .hint("Write it as differences show it, such as db.hosts[name=a].port, or as a JSON pointer: /db/hosts/0.")

@@ -13,7 +13,7 @@ use crate::values::lint::{Context, LintFinding, Severity, lint_with};
 
 /// What is asked.
 #[derive(Debug)]
-pub struct LintAsk {
+pub struct LintRequest {
     /// The values.
     pub values: Zeroizing<Vec<u8>>,
     /// What to call them.
@@ -54,12 +54,12 @@ impl Linted {
 ///
 /// # Errors
 /// The file or the chart's own values are not YAML that Helm reads; the chart cannot be had.
-pub async fn lint(ctx: &Ctx, ask: LintAsk) -> Result<Linted> {
-    let tree = Tree::parse(&ask.values).map_err(|error| CommandError::from(error).context(&ask.name))?;
-    let asked = ask.version.as_deref().map(str::parse::<Version>).transpose()?;
+pub async fn lint(ctx: &Ctx, request: LintRequest) -> Result<Linted> {
+    let tree = Tree::parse(&request.values).map_err(|error| CommandError::from(error).context(&request.name))?;
+    let asked = request.version.as_deref().map(str::parse::<Version>).transpose()?;
     let named = || tree.text(VERSION).and_then(|text| text.parse::<Version>().ok());
     let version = asked.clone().or_else(named);
-    let defaults = match &ask.chart {
+    let defaults = match &request.chart {
         Some(chart) => Some(shipped::read(ctx, chart, version.as_ref()).await?),
         None => None,
     };
@@ -69,11 +69,11 @@ pub async fn lint(ctx: &Ctx, ask: LintAsk) -> Result<Linted> {
         version: release.as_deref(),
         facts: &keys::FACTS,
     };
-    let findings = lint_with(&tree, &ask.values, &context);
-    let counts = |finding: &LintFinding| ask.strict || finding.severity != Severity::Note;
+    let findings = lint_with(&tree, &request.values, &context);
+    let counts = |finding: &LintFinding| request.strict || finding.severity != Severity::Note;
     let clean = !findings.iter().any(counts);
     Ok(Linted {
-        file: ask.name,
+        file: request.name,
         version: version.map(|version| version.tag()),
         chart: defaults.map(|shipped| shipped.name),
         findings,

@@ -21,16 +21,16 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use compare::{Access, CompareAsk, Compared, FORMS, compare};
+pub use compare::{Access, CompareRequest, Compared, FORMS, compare};
 pub use extract::{Form, extract};
-pub use lint::{LintAsk, Linted, lint};
-pub use log::{Log, LogAsk, LogLine, log};
+pub use lint::{LintRequest, Linted, lint};
+pub use log::{Log, LogLine, LogRequest, log};
 pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
-    Origin, PreparedRecords, RecordAction, RecordAsk, RecordItem, RecordPlan, RecordReport, RecordedOne,
+    Origin, PreparedRecords, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, RecordedOne,
     execute_records, plan_records,
 };
-pub use upgrade::{Target, UpgradeAsk, Upgraded, upgrade};
+pub use upgrade::{ProposalRequest, Target, Upgraded, upgrade};
 
 use super::Ctx;
 use crate::error::{CommandError, Exit, Result};
@@ -38,14 +38,14 @@ use crate::vault::Deployment;
 
 /// Which deployment is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum DeploymentSelector {
     /// By a selector, as [`Vault::resolve`] takes it.
     Named(String),
     /// What was live at a time, as [`Vault::live_at`] takes it: never taken for the version of the same day.
     LiveAt(String),
 }
 
-impl Which {
+impl DeploymentSelector {
     fn find(&self, ctx: &Ctx) -> Result<Deployment> {
         let (vault, install) = (ctx.vault()?, ctx.vault_install());
         Ok(match self {
@@ -69,7 +69,7 @@ pub struct ShownDeployment {
 ///
 /// # Errors
 /// The selector fits none or several.
-pub fn show(ctx: &Ctx, which: &Which) -> Result<ShownDeployment> {
+pub fn show(ctx: &Ctx, which: &DeploymentSelector) -> Result<ShownDeployment> {
     let deployment = which.find(ctx)?;
     Ok(ShownDeployment { state: deployment.state().into(), deployment })
 }
@@ -79,7 +79,7 @@ pub fn show(ctx: &Ctx, which: &Which) -> Result<ShownDeployment> {
 ///
 /// # Errors
 /// The selector fits none or several, there is no such layer, no identity opens them, or they are damaged.
-pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<Vec<u8>>> {
+pub fn cat(ctx: &Ctx, which: &DeploymentSelector, layer: Option<usize>) -> Result<Zeroizing<Vec<u8>>> {
     let Some(place) = layer else { return open_values(ctx, which).map(|(_, bytes)| bytes) };
     let deployment = which.find(ctx)?;
     let count = deployment.record.layers.len();
@@ -93,7 +93,7 @@ pub fn cat(ctx: &Ctx, which: &Which, layer: Option<usize>) -> Result<Zeroizing<V
 }
 
 /// The name of a deployment, and its values.
-fn open_values(ctx: &Ctx, which: &Which) -> Result<(String, Zeroizing<Vec<u8>>)> {
+fn open_values(ctx: &Ctx, which: &DeploymentSelector) -> Result<(String, Zeroizing<Vec<u8>>)> {
     let deployment = which.find(ctx)?;
     let bytes = ctx.vault()?.values(&deployment, &ctx.identities()?)?;
     Ok((deployment.id().to_string(), bytes))

@@ -24,7 +24,7 @@ pub struct RecipientsReport {
 
 /// A change of the list.
 #[derive(Debug, Clone)]
-pub struct ChangeWish<'w> {
+pub struct RecipientsRequest<'w> {
     /// The public key.
     pub key: &'w str,
     /// Whose it is, or why it goes.
@@ -48,19 +48,19 @@ pub fn list(ctx: &Ctx) -> Result<RecipientsReport> {
 ///
 /// # Errors
 /// It is no public key, or on the list already.
-pub fn add(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
+pub fn add(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsReport> {
     let vault = ctx.vault()?;
     let mut news = Vec::new();
-    let holders = if wish.dry_run {
-        vault.preview_recipients(&[wish.key], &[], &ctx.who)?
+    let holders = if request.dry_run {
+        vault.preview_recipients(&[request.key], &[], &ctx.who)?
     } else {
-        vault.add_recipient(wish.key, &ctx.who, masked(ctx, wish.why).as_deref())?
+        vault.add_recipient(request.key, &ctx.who, masked(ctx, request.why).as_deref())?
     };
     let before = vault.every_deployment()?.len();
     if before > 0 {
         news.push(format!(
             "{} reads what is recorded from now on; the {before} deployments before open to it after `dr config rekey`",
-            wish.key
+            request.key
         ));
     }
     report(ctx, vault, holders, news)
@@ -84,21 +84,21 @@ pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
 ///
 /// # Errors
 /// It is not on the list, it is the last one, or it leaves a single one and that was not allowed.
-pub fn remove(ctx: &Ctx, wish: &ChangeWish<'_>) -> Result<RecipientsReport> {
+pub fn remove(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsReport> {
     let vault = ctx.vault()?;
     let before = vault.holders()?;
-    if before.has(wish.key) && before.now.len() == 2 && !wish.allow_single {
-        return Err(CommandError::new(Exit::Keys, format!("without {} a single recipient is left", wish.key))
+    if before.has(request.key) && before.now.len() == 2 && !request.allow_single {
+        return Err(CommandError::new(Exit::Keys, format!("without {} a single recipient is left", request.key))
             .hint("Add another one first: `dr config recipients add age1...` (the escrow key of somebody else).")
             .hint("Or add --allow-single; then the loss of that one key is the loss of every values.yaml."));
     }
-    let holders = if wish.dry_run {
-        vault.preview_recipients(&[], &[wish.key], &ctx.who)?
+    let holders = if request.dry_run {
+        vault.preview_recipients(&[], &[request.key], &ctx.who)?
     } else {
-        vault.remove_recipient(wish.key, &ctx.who, masked(ctx, wish.why).as_deref())?
+        vault.remove_recipient(request.key, &ctx.who, masked(ctx, request.why).as_deref())?
     };
     let news = vec![
-        removal(ctx, wish.key)?,
+        removal(ctx, request.key)?,
         "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed".into(),
     ];
     report(ctx, vault, holders, news)

@@ -14,7 +14,7 @@ const ROUNDS: usize = 16;
 
 /// How to sync.
 #[derive(Debug, Clone, Default)]
-pub struct SyncWish {
+pub struct SyncRequest {
     /// A remote of the vault, or an address.
     pub remote: Option<String>,
     /// Whose commits are believed; otherwise those of the settings.
@@ -52,14 +52,14 @@ pub struct Synced {
 ///
 /// # Errors
 /// There is no remote, git fails, or what came in is refused. What was recorded here is safe in any case.
-pub async fn sync(ctx: &Ctx, wish: &SyncWish) -> Result<Synced> {
+pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
     let vault = ctx.vault()?;
-    let trusted = ctx.trusted_signers(wish.signers.as_deref())?;
-    let remote = vault.remote(wish.remote.as_deref(), wish.ask, &ctx.cancel)?;
-    let manner = TakeIn { trusted: &trusted, anyone: wish.allow_untrusted, by: &ctx.who, dry_run: wish.dry_run };
+    let trusted = ctx.trusted_signers(request.signers.as_deref())?;
+    let remote = vault.remote(request.remote.as_deref(), request.ask, &ctx.cancel)?;
+    let manner = TakeIn { trusted: &trusted, anyone: request.allow_untrusted, by: &ctx.who, dry_run: request.dry_run };
     let mut done = Synced {
         remote: remote.shown(),
-        dry_run: wish.dry_run,
+        dry_run: request.dry_run,
         joined: Joined::Nothing,
         fetched: 0,
         deployments: 0,
@@ -71,7 +71,7 @@ pub async fn sync(ctx: &Ctx, wish: &SyncWish) -> Result<Synced> {
         take_in(ctx, &remote, &manner, &mut done).await?;
         fault::point("sync.merged")?;
         let ahead = remote.ahead()?;
-        if wish.dry_run {
+        if request.dry_run {
             done.pushed = ahead;
             return Ok(done);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::Which;
+use super::DeploymentSelector;
 use super::shipped::{self, Shipped};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -16,7 +16,7 @@ use crate::values::{Scrubber, Tree};
 
 /// What is asked.
 #[derive(Debug)]
-pub struct UpgradeAsk {
+pub struct ProposalRequest {
     /// The shipped values that the operator comes from: see [`shipped::read`].
     pub from: String,
     /// Those to go to.
@@ -80,22 +80,22 @@ pub struct VersionLeft {
 /// # Errors
 /// One of them cannot be found or read; the file is there already; the new file's text cannot take the edits, so that
 /// Helm would read something else than the merge says: then nothing is written.
-pub async fn upgrade(ctx: &Ctx, ask: UpgradeAsk) -> Result<Upgraded> {
-    if let Target::File(path) = &ask.target
+pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
+    if let Target::File(path) = &request.target
         && path.exists()
-        && !ask.force
+        && !request.force
     {
         return Err(is_there(path));
     }
-    let old = shipped::read(ctx, &ask.from, None).await?;
-    let new = shipped::read(ctx, &ask.to, None).await?;
-    let (values, yours) = operators(ctx, &ask.values)?;
+    let old = shipped::read(ctx, &request.from, None).await?;
+    let new = shipped::read(ctx, &request.to, None).await?;
+    let (values, yours) = operators(ctx, &request.values)?;
     let scrubber = scrubber(ctx);
     let three = Three { old: &old.tree, new: &new.tree, yours: &yours };
     let proposal = propose(three, &keys::FACTS, &scrubber).map_err(refused)?;
-    let written = match &ask.target {
+    let written = match &request.target {
         Target::File(path) => {
-            write(path, proposal.text.as_bytes(), ask.force)?;
+            write(path, proposal.text.as_bytes(), request.force)?;
             Some(path.display().to_string())
         }
         Target::Nowhere | Target::Stdout => None,
@@ -129,7 +129,7 @@ fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
             .map(Zeroizing::new)
             .map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))?
     } else {
-        super::cat(ctx, &Which::Named(text.to_owned()), None)?
+        super::cat(ctx, &DeploymentSelector::Named(text.to_owned()), None)?
     };
     let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
     Ok((text.to_owned(), tree))

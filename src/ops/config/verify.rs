@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::crypt::Identities;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::vault::verify::{Grave, Verification};
+use crate::vault::verify::{FlawSeverity, Verification};
 
 /// What is to be verified, and by whose word.
 #[derive(Debug, Clone, Default)]
-pub struct VerifyWish {
+pub struct VerifyRequest {
     /// Another vault than the one of the settings: a fresh clone, say.
     pub vault: Option<PathBuf>,
     /// Whose signatures are believed; otherwise those of the settings.
@@ -37,11 +37,11 @@ pub struct Verified {
 impl Verified {
     /// 0 when all is well; otherwise what the gravest finding says.
     pub fn exit(&self) -> Exit {
-        match self.found.grave() {
+        match self.found.severity() {
             None => Exit::Success,
-            Some(Grave::Untrusted) => Exit::Untrusted,
-            Some(Grave::Damaged) => Exit::Damaged,
-            Some(Grave::Closed) => Exit::Keys,
+            Some(FlawSeverity::Untrusted) => Exit::Untrusted,
+            Some(FlawSeverity::Damaged) => Exit::Damaged,
+            Some(FlawSeverity::Closed) => Exit::Keys,
         }
     }
 }
@@ -50,10 +50,10 @@ impl Verified {
 ///
 /// # Errors
 /// There is no vault, no file of trusted signers, or (with `decrypt`) no identity.
-pub fn verify(ctx: &Ctx, wish: &VerifyWish) -> Result<Verified> {
-    let vault = ctx.vault_to_read(wish.vault.as_deref())?;
-    let trusted = ctx.trusted_signers(wish.signers.as_deref())?;
-    let identities = wish.decrypt.then(|| identities(ctx, &wish.identities)).transpose()?;
+pub fn verify(ctx: &Ctx, request: &VerifyRequest) -> Result<Verified> {
+    let vault = ctx.vault_to_read(request.vault.as_deref())?;
+    let trusted = ctx.trusted_signers(request.signers.as_deref())?;
+    let identities = request.decrypt.then(|| identities(ctx, &request.identities)).transpose()?;
     // Nothing of what is opened is shown.
     let identities = identities.map(|identities| identities.unwitnessed());
     let found = vault.verify(&trusted, identities.as_ref())?;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::Sheet;
+use super::FindingsBuilder;
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::{Signer, TrustedSigners};
 use crate::crypt::{Identities, Recipients};
@@ -20,46 +20,46 @@ use crate::vault::Vault;
 /// What a bundle's signature is made for.
 const BUNDLES: &str = "dr-bundle@v1";
 
-pub(super) fn settings(ctx: &Ctx, sheet: &mut Sheet) {
+pub(super) fn settings(ctx: &Ctx, findings: &mut FindingsBuilder) {
     match ctx.settings() {
-        Ok(_) => sheet.ok("settings", format!("settings {}", ctx.settings_path.display())),
+        Ok(_) => findings.ok("settings", format!("settings {}", ctx.settings_path.display())),
         Err(_) if !ctx.settings_path.exists() => {
-            sheet.bad("settings", format!("there is no settings file {}", ctx.settings_path.display()), "dr init");
+            findings.bad("settings", format!("there is no settings file {}", ctx.settings_path.display()), "dr init");
         }
-        Err(error) => sheet.failed("settings", error),
+        Err(error) => findings.failed("settings", error),
     }
 }
 
-pub(super) async fn helm(ctx: &Ctx, sheet: &mut Sheet) {
+pub(super) async fn helm(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let binary = ctx.settings().map_or_else(|_| "helm".into(), |settings| settings.helm.binary.clone());
     match Helm::find(&binary).await {
         Ok(helm) => {
             let found = format!("helm {} at {}", helm.version(), helm.binary().display());
             match helm.should_be() {
-                None => sheet.ok("helm", found),
-                Some(safe) => sheet.warn(
+                None => findings.ok("helm", found),
+                Some(safe) => findings.warn(
                     "helm",
                     format!("{found} has known holes (CVE-2025-53547, CVE-2026-35206)"),
                     format!("install helm {safe} or later"),
                 ),
             }
         }
-        Err(error) => sheet.failed("helm", error),
+        Err(error) => findings.failed("helm", error),
     }
 }
 
-pub(super) fn keys(settings: &Settings, sheet: &mut Sheet) {
-    let own = identity(settings, sheet);
-    recipients(settings, own.as_deref(), sheet);
-    let Some(signer) = signing_key(settings, sheet) else { return };
-    trusted_signers(settings, &signer, sheet);
+pub(super) fn keys(settings: &Settings, findings: &mut FindingsBuilder) {
+    let own = identity(settings, findings);
+    recipients(settings, own.as_deref(), findings);
+    let Some(signer) = signing_key(settings, findings) else { return };
+    trusted_signers(settings, &signer, findings);
 }
 
 /// This host's own public keys.
-fn identity(settings: &Settings, sheet: &mut Sheet) -> Option<Vec<String>> {
+fn identity(settings: &Settings, findings: &mut FindingsBuilder) -> Option<Vec<String>> {
     let Some(path) = &settings.keys.identity else {
         // A host that only records and bundles needs none; one that restores does.
-        sheet.warn(
+        findings.warn(
             "keys",
             "no age identity: this host can seal but not open",
             "set `identity` under [keys], or run dr init",
@@ -68,15 +68,15 @@ fn identity(settings: &Settings, sheet: &mut Sheet) -> Option<Vec<String>> {
     };
     match Identities::load(path, || None) {
         Ok(identities) => {
-            private(sheet, path, format!("age identity {}", path.display()));
+            private(findings, path, format!("age identity {}", path.display()));
             Some(identities.recipients())
         }
         Err(SealError::Passphrase { .. }) => {
-            private(sheet, path, format!("age identity {}, protected by a passphrase", path.display()));
+            private(findings, path, format!("age identity {}, protected by a passphrase", path.display()));
             None
         }
         Err(SealError::ReadIdentity { source, path }) if source.kind() == ErrorKind::NotFound => {
-            sheet.bad(
+            findings.bad(
                 "keys",
                 format!("there is no age identity {path}"),
                 "dr init, or bring the file from where it is kept",
@@ -84,18 +84,18 @@ fn identity(settings: &Settings, sheet: &mut Sheet) -> Option<Vec<String>> {
             None
         }
         Err(error) => {
-            sheet.failed("keys", error);
+            findings.failed("keys", error);
             None
         }
     }
 }
 
-fn private(sheet: &mut Sheet, path: &Path, text: String) {
+fn private(findings: &mut FindingsBuilder, path: &Path, text: String) {
     let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode() & 0o777);
     if mode & 0o077 == 0 {
-        sheet.ok("keys", text);
+        findings.ok("keys", text);
     } else {
-        sheet.bad(
+        findings.bad(
             "keys",
             format!("{text} can be read by others (mode {mode:04o})"),
             format!("chmod 600 {}", path.display()),
@@ -103,7 +103,7 @@ fn private(sheet: &mut Sheet, path: &Path, text: String) {
     }
 }
 
-fn recipients(settings: &Settings, own: Option<&[String]>, sheet: &mut Sheet) {
+fn recipients(settings: &Settings, own: Option<&[String]>, findings: &mut FindingsBuilder) {
     let recipients = match Recipients::parse(&settings.keys.recipients) {
         Ok(recipients) => recipients,
         Err(SealError::NoRecipient) => {
@@ -111,33 +111,33 @@ fn recipients(settings: &Settings, own: Option<&[String]>, sheet: &mut Sheet) {
                 || "set `recipients` under [keys] to the public keys (age1...) of all who may open bundles".to_owned(),
                 |key| format!("set `recipients = [\"{key}\"]` under [keys]"),
             );
-            return sheet.bad("keys", "no recipient: nothing could be sealed", fix);
+            return findings.bad("keys", "no recipient: nothing could be sealed", fix);
         }
-        Err(error) => return sheet.failed("keys", error),
+        Err(error) => return findings.failed("keys", error),
     };
     let names = recipients.to_strings();
     if let Some(own) = own
         && !own.iter().any(|key| names.contains(key))
     {
-        sheet.warn(
+        findings.warn(
             "keys",
             "this host's identity is not among the recipients: it cannot open what it seals",
             format!("add {} to `recipients` under [keys]", own.join(", ")),
         );
     }
     match recipients.count() {
-        1 => sheet.warn(
+        1 => findings.warn(
             "keys",
             "one recipient only: when its key burns with the host, every bundle stays closed",
             "make an escrow key elsewhere (age-keygen), and add its age1... to `recipients` under [keys]",
         ),
-        count => sheet.ok("keys", format!("{count} recipients")),
+        count => findings.ok("keys", format!("{count} recipients")),
     }
 }
 
-fn signing_key(settings: &Settings, sheet: &mut Sheet) -> Option<Signer> {
+fn signing_key(settings: &Settings, findings: &mut FindingsBuilder) -> Option<Signer> {
     let Some(path) = &settings.keys.signing_key else {
-        sheet.bad(
+        findings.bad(
             "keys",
             "no signing key: bundles could not be told from forged ones",
             "dr init, then set `signing_key` under [keys]",
@@ -145,42 +145,44 @@ fn signing_key(settings: &Settings, sheet: &mut Sheet) -> Option<Signer> {
         return None;
     };
     if !path.exists() {
-        sheet.bad("keys", format!("there is no signing key {}", path.display()), "dr init");
+        findings.bad("keys", format!("there is no signing key {}", path.display()), "dr init");
         return None;
     }
     match Signer::load(path) {
         Ok(signer) => {
-            sheet.ok("keys", format!("signing key {} ({})", path.display(), signer.fingerprint()));
+            findings.ok("keys", format!("signing key {} ({})", path.display(), signer.fingerprint()));
             Some(signer)
         }
         Err(error) => {
-            sheet.failed("keys", error);
+            findings.failed("keys", error);
             None
         }
     }
 }
 
-fn trusted_signers(settings: &Settings, signer: &Signer, sheet: &mut Sheet) {
+fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut FindingsBuilder) {
     let Some(path) = &settings.keys.trusted_signers else {
-        return sheet.bad(
+        return findings.bad(
             "keys",
             "no trusted signers: no bundle could be restored",
             "dr init, then set `trusted_signers` under [keys]",
         );
     };
     if !path.exists() {
-        return sheet.bad("keys", format!("there is no file of trusted signers {}", path.display()), "dr init");
+        return findings.bad("keys", format!("there is no file of trusted signers {}", path.display()), "dr init");
     }
     let trusted = match TrustedSigners::load(path) {
         Ok(trusted) => trusted,
-        Err(error) => return sheet.failed("keys", error),
+        Err(error) => return findings.failed("keys", error),
     };
     // Tried, not compared: the file may trust the key for other uses, or for another time.
     const PROBE: &[u8] = b"dr doctor";
     let tried = signer.sign(BUNDLES, PROBE).and_then(|mark| trusted.verify(BUNDLES, PROBE, mark.as_bytes()));
     match tried {
-        Ok(by) => sheet.ok("keys", format!("trusted signers {}: this host signs as {}", path.display(), by.principal)),
-        Err(_) => sheet.warn(
+        Ok(by) => {
+            findings.ok("keys", format!("trusted signers {}: this host signs as {}", path.display(), by.principal))
+        }
+        Err(_) => findings.warn(
             "keys",
             format!("{} does not trust this host's signing key for bundles", path.display()),
             format!("echo '{}' >> {}", signer.trust_line("this-host", &[BUNDLES, "git"]), path.display()),
@@ -188,90 +190,92 @@ fn trusted_signers(settings: &Settings, signer: &Signer, sheet: &mut Sheet) {
     }
 }
 
-pub(super) fn vault(settings: &Settings, sheet: &mut Sheet) {
+pub(super) fn vault(settings: &Settings, findings: &mut FindingsBuilder) {
     let Some(path) = &settings.vault.path else {
-        return sheet.bad("vault", "no config vault is set", "dr init, then set `path` under [vault]");
+        return findings.bad("vault", "no config vault is set", "dr init, then set `path` under [vault]");
     };
     let Some(signer) = settings.keys.signing_key.as_deref().and_then(|key| Signer::load(key).ok()) else { return };
     match Vault::open(path, commit_signer(signer)) {
         Ok(vault) => match vault.recipients() {
             Ok(recipients) => {
-                sheet.ok(
+                findings.ok(
                     "vault",
                     format!("config vault {}, sealed to {}", path.display(), count(recipients.count(), "recipient")),
                 );
             }
-            Err(error) => sheet.failed("vault", error),
+            Err(error) => findings.failed("vault", error),
         },
         Err(crate::vault::VaultError::Missing { path }) => {
-            sheet.bad("vault", format!("there is no config vault at {path}"), "dr init");
+            findings.bad("vault", format!("there is no config vault at {path}"), "dr init");
         }
-        Err(error) => sheet.failed("vault", error),
+        Err(error) => findings.failed("vault", error),
     }
 }
 
-pub(super) fn store(settings: &Settings, sheet: &mut Sheet) {
+pub(super) fn store(settings: &Settings, findings: &mut FindingsBuilder) {
     let Some(path) = &settings.store.path else {
-        return sheet.bad("store", "no store is set", "dr init, then set `path` under [store]");
+        return findings.bad("store", "no store is set", "dr init, then set `path` under [store]");
     };
     let store = match store::open_at(&path.display().to_string()) {
         Ok(store) => store,
         Err(_) if !path.exists() => {
-            return sheet.bad("store", format!("there is no store {}", path.display()), "dr init");
+            return findings.bad("store", format!("there is no store {}", path.display()), "dr init");
         }
-        Err(error) => return sheet.failed("store", error),
+        Err(error) => return findings.failed("store", error),
     };
     if let Err(error) = tempfile::Builder::new().prefix(".dr-doctor-").tempfile_in(path) {
         let text = format!("nothing can be written into store {}: {}", path.display(), chain(&error));
-        return sheet.bad("store", text, format!("ls -ld {}", path.display()));
+        return findings.bad("store", text, format!("ls -ld {}", path.display()));
     }
     match (store.list(), store.free_bytes()) {
         (Ok(names), Ok(free)) => {
-            sheet.known.bundles = names.len();
-            room(sheet, path, count(names.len(), "bundle"), free);
+            findings.known.bundles = names.len();
+            room(findings, path, count(names.len(), "bundle"), free);
         }
-        (Err(error), _) | (_, Err(error)) => sheet.failed("store", error),
+        (Err(error), _) | (_, Err(error)) => findings.failed("store", error),
     }
 }
 
 /// Whether a bundle of the database fits. A bundle of incompressible data is as large as the database, and its log.
-fn room(sheet: &mut Sheet, path: &Path, holds: String, free: Option<u64>) {
+fn room(findings: &mut FindingsBuilder, path: &Path, holds: String, free: Option<u64>) {
     let text = format!("store {}: {holds}", path.display());
-    match (free, sheet.known.database_size) {
-        (Some(free), Some(size)) if free < size / 2 => sheet.bad(
+    match (free, findings.known.database_size) {
+        (Some(free), Some(size)) if free < size / 2 => findings.bad(
             "store",
             format!("{text}, {} free, and the database has {}", mib(free), mib(size)),
             "free room on the store's disk, or set `store.path` to another",
         ),
-        (Some(free), Some(size)) if free < size.saturating_mul(3) => sheet.warn(
+        (Some(free), Some(size)) if free < size.saturating_mul(3) => findings.warn(
             "store",
             format!("{text}, {} free: room for few bundles of a database of {}", mib(free), mib(size)),
             "free room on the store's disk, or set another store",
         ),
         (Some(free), Some(size)) => {
-            sheet.ok("store", format!("{text}, {} free for a database of {}", mib(free), mib(size)))
+            findings.ok("store", format!("{text}, {} free for a database of {}", mib(free), mib(size)))
         }
-        (Some(free), None) => sheet.ok("store", format!("{text}, {} free", mib(free))),
-        (None, _) => sheet.ok("store", text),
+        (Some(free), None) => findings.ok("store", format!("{text}, {} free", mib(free))),
+        (None, _) => findings.ok("store", text),
     }
 }
 
-pub(super) fn runs(ctx: &Ctx, sheet: &mut Sheet) {
+pub(super) fn runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let runs = match journal::list(&*ctx.runs) {
         Ok(runs) => runs,
-        Err(error) => return sheet.failed("runs", error),
+        Err(error) => return findings.failed("runs", error),
     };
     for (id, run) in runs {
         match run {
-            Ok(run) if run.held => sheet.ok("runs", format!("run {id} is going on")),
+            Ok(run) if run.held => findings.ok("runs", format!("run {id} is going on")),
             Ok(run) if run.is_open() => {
-                sheet.warn("runs", format!("run {id} was not finished"), format!("dr run resume {id}"));
-                sheet.known.open_run = Some(id);
+                findings.warn("runs", format!("run {id} was not finished"), format!("dr run resume {id}"));
+                findings.known.open_run = Some(id);
             }
             Ok(_) => {}
-            Err(error) => {
-                sheet.warn("runs", format!("run {id} cannot be read: {}", chain(&error)), format!("dr run show {id}"))
-            }
+            Err(error) => findings.warn(
+                "runs",
+                format!("run {id} cannot be read: {}", chain(&error)),
+                format!("dr run show {id}"),
+            ),
         }
     }
 }
@@ -291,10 +295,10 @@ mod tests {
     use crate::ops::doctor::{Finding, Level};
 
     fn seen(free: u64, size: u64) -> Finding {
-        let mut sheet = Sheet::default();
-        sheet.known.database_size = Some(size);
-        room(&mut sheet, Path::new("/s"), count(1, "bundle"), Some(free));
-        sheet.finish().findings.remove(0)
+        let mut findings = FindingsBuilder::default();
+        findings.known.database_size = Some(size);
+        room(&mut findings, Path::new("/s"), count(1, "bundle"), Some(free));
+        findings.finish().findings.remove(0)
     }
 
     #[test]
@@ -307,11 +311,11 @@ mod tests {
 
     #[test]
     fn bare_keys_lead_to_init() {
-        let mut sheet = Sheet::default();
-        keys(&Settings::default(), &mut sheet);
-        vault(&Settings::default(), &mut sheet);
-        store(&Settings::default(), &mut sheet);
-        let findings = sheet.finish();
+        let mut findings = FindingsBuilder::default();
+        keys(&Settings::default(), &mut findings);
+        vault(&Settings::default(), &mut findings);
+        store(&Settings::default(), &mut findings);
+        let findings = findings.finish();
         assert!(!findings.ready);
         assert!(findings.findings.iter().all(|finding| finding.fix.is_some()));
     }
@@ -324,17 +328,17 @@ mod tests {
             let settings = Settings::read(path, None);
             Ctx::new(path.to_owned(), settings, |_| {}, folder.path().join("runs"), None, "op@host".into())
         };
-        let wish = crate::ops::init::Wish { data: folder.path().join("data"), ..Default::default() };
-        crate::ops::init::init(&ctx(&path), &wish).unwrap();
+        let request = crate::ops::init::InitRequest { data: folder.path().join("data"), ..Default::default() };
+        crate::ops::init::init(&ctx(&path), &request).unwrap();
         let ctx = ctx(&path);
         let settings = ctx.settings().unwrap();
-        let mut sheet = Sheet::default();
-        super::settings(&ctx, &mut sheet);
-        keys(settings, &mut sheet);
-        vault(settings, &mut sheet);
-        store(settings, &mut sheet);
-        runs(&ctx, &mut sheet);
-        let findings = sheet.finish();
+        let mut findings = FindingsBuilder::default();
+        super::settings(&ctx, &mut findings);
+        keys(settings, &mut findings);
+        vault(settings, &mut findings);
+        store(settings, &mut findings);
+        runs(&ctx, &mut findings);
+        let findings = findings.finish();
         let worse: Vec<&str> =
             findings.findings.iter().filter(|f| f.level != Level::Ok).map(|f| f.text.as_str()).collect();
         assert_eq!(worse, ["one recipient only: when its key burns with the host, every bundle stays closed"]);

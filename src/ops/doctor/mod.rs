@@ -64,12 +64,12 @@ pub(super) struct SharedFacts {
 
 /// The findings under construction.
 #[derive(Debug, Default)]
-pub(super) struct Sheet {
+pub(super) struct FindingsBuilder {
     findings: Vec<Finding>,
     pub(super) known: SharedFacts,
 }
 
-impl Sheet {
+impl FindingsBuilder {
     pub(super) fn ok(&mut self, area: &'static str, text: impl Into<String>) {
         self.findings.push(Finding { area, level: Level::Ok, text: text.into(), fix: None });
     }
@@ -123,19 +123,19 @@ impl Sheet {
 
 /// Looks at everything.
 pub async fn doctor(ctx: &Ctx) -> Findings {
-    let mut sheet = Sheet::default();
-    host::settings(ctx, &mut sheet);
+    let mut findings = FindingsBuilder::default();
+    host::settings(ctx, &mut findings);
     ctx.register_newest_deployments();
-    host::helm(ctx, &mut sheet).await;
+    host::helm(ctx, &mut findings).await;
     ctx.events.waiting("the cluster's answers", None);
-    site::cluster(ctx, &mut sheet).await;
+    site::cluster(ctx, &mut findings).await;
     if let Ok(settings) = ctx.settings() {
-        host::keys(settings, &mut sheet);
-        host::vault(settings, &mut sheet);
-        host::store(settings, &mut sheet);
+        host::keys(settings, &mut findings);
+        host::vault(settings, &mut findings);
+        host::store(settings, &mut findings);
     }
-    host::runs(ctx, &mut sheet);
-    sheet.finish()
+    host::runs(ctx, &mut findings);
+    findings.finish()
 }
 
 #[cfg(test)]
@@ -145,18 +145,18 @@ mod tests {
 
     #[test]
     fn the_first_broken_thing_is_what_to_do_next() {
-        let mut sheet = Sheet::default();
-        sheet.ok("settings", "fine");
-        sheet.warn("keys", "one recipient", "add one");
-        sheet.bad("helm", "none", "install helm");
-        sheet.bad("store", "none", "make one");
-        let findings = sheet.finish();
+        let mut findings = FindingsBuilder::default();
+        findings.ok("settings", "fine");
+        findings.warn("keys", "one recipient", "add one");
+        findings.bad("helm", "none", "install helm");
+        findings.bad("store", "none", "make one");
+        let findings = findings.finish();
         assert_eq!((findings.next.as_str(), findings.ready), ("install helm", false));
     }
 
     #[test]
     fn the_way_leads_from_nothing_to_the_first_bundle() {
-        let next = |known: SharedFacts| Sheet { known, ..Sheet::default() }.finish().next;
+        let next = |known: SharedFacts| FindingsBuilder { known, ..FindingsBuilder::default() }.finish().next;
         assert_eq!(next(SharedFacts::default()), "dr deploy -f values.yaml --version V");
         assert_eq!(next(SharedFacts { installed: true, stopped: true, ..SharedFacts::default() }), "dr server start");
         assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_shown_with_its_own_way_out() {
-        let mut sheet = Sheet::default();
-        sheet.failed("store", CommandError::new(Exit::Store, "store /x").hint("Look."));
-        assert_eq!(sheet.finish().findings[0].fix.as_deref(), Some("Look."));
+        let mut findings = FindingsBuilder::default();
+        findings.failed("store", CommandError::new(Exit::Store, "store /x").hint("Look."));
+        assert_eq!(findings.finish().findings[0].fix.as_deref(), Some("Look."));
     }
 }

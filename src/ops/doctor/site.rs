@@ -1,6 +1,6 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
-use super::Sheet;
+use super::FindingsBuilder;
 use crate::cluster::{Cluster, Database, Permission, lease_name};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
@@ -47,49 +47,49 @@ const WISHED: &[Permission] = &[
 /// The operator that OpsChain ships; its published values ask for this or later.
 const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 
-pub(super) async fn cluster(ctx: &Ctx, sheet: &mut Sheet) {
+pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let install = ctx.install();
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
         Ok(cluster) => cluster.hushed(ctx.secrets()),
-        Err(error) => return sheet.failed("cluster", error),
+        Err(error) => return findings.failed("cluster", error),
     };
     let context = cluster.context();
-    sheet
+    findings
         .ok("cluster", format!("context `{context}`: {} is Kubernetes {}", cluster.server(), cluster.server_version()));
-    if let Err(error) = permissions(&cluster, sheet).await {
-        sheet.failed("cluster", error);
+    if let Err(error) = permissions(&cluster, findings).await {
+        findings.failed("cluster", error);
     }
-    if let Err(error) = operator(&cluster, sheet).await {
-        sheet.failed("operator", error);
+    if let Err(error) = operator(&cluster, findings).await {
+        findings.failed("operator", error);
     }
-    if let Err(error) = opschain(ctx, &cluster, sheet).await {
-        sheet.failed("install", error);
+    if let Err(error) = opschain(ctx, &cluster, findings).await {
+        findings.failed("install", error);
     }
 }
 
-async fn permissions(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+async fn permissions(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let list = |denied: &[Permission]| denied.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let namespace = cluster.namespace();
     let grant =
         format!("have an administrator grant it in namespace {namespace} (kubectl create role, create rolebinding)");
     let denied = cluster.denied(NEEDED).await?;
     if denied.is_empty() {
-        sheet.ok("cluster", format!("all {} permissions that are needed in namespace {namespace}", NEEDED.len()));
+        findings.ok("cluster", format!("all {} permissions that are needed in namespace {namespace}", NEEDED.len()));
     } else {
-        sheet.bad("cluster", format!("the access rules do not allow: {}", list(&denied)), grant.clone());
+        findings.bad("cluster", format!("the access rules do not allow: {}", list(&denied)), grant.clone());
     }
     let wished = cluster.denied(WISHED).await?;
     if !wished.is_empty() {
-        sheet.warn("cluster", format!("a restore into a new namespace would also need: {}", list(&wished)), grant);
+        findings.warn("cluster", format!("a restore into a new namespace would also need: {}", list(&wished)), grant);
     }
     Ok(())
 }
 
-async fn operator(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+async fn operator(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     const MANIFEST: &str =
         "apply the operator's manifest that comes with OpsChain: kubectl apply --server-side -f cnpg-operator.yaml";
     if !cluster.knows_databases().await? {
-        sheet.bad("operator", "this cluster has no CloudNativePG operator", MANIFEST);
+        findings.bad("operator", "this cluster has no CloudNativePG operator", MANIFEST);
         return Ok(());
     }
     match cluster.operator().await {
@@ -98,45 +98,49 @@ async fn operator(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
             let text = format!("database operator {version} in namespace {}", operator.namespace);
             match operator.version.as_deref().map(semver::Version::parse) {
                 Some(Ok(found)) if found < OPERATOR => {
-                    sheet.warn("operator", format!("{text}: OpsChain asks for {OPERATOR} or later"), MANIFEST);
+                    findings.warn("operator", format!("{text}: OpsChain asks for {OPERATOR} or later"), MANIFEST);
                 }
-                _ => sheet.ok("operator", text),
+                _ => findings.ok("operator", text),
             }
         }
-        Ok(Some(operator)) => sheet.bad(
+        Ok(Some(operator)) => findings.bad(
             "operator",
             format!("database operator {}: {} of {} pods ready", operator.name, operator.ready, operator.replicas),
             format!("kubectl -n {} describe deployment {}", operator.namespace, operator.name),
         ),
-        Ok(None) => sheet.bad("operator", "the operator's kinds are known, but no operator runs", MANIFEST),
-        Err(error) => sheet.doubtful("operator", error),
+        Ok(None) => findings.bad("operator", "the operator's kinds are known, but no operator runs", MANIFEST),
+        Err(error) => findings.doubtful("operator", error),
     }
     match cluster.check_operator_webhook().await {
-        Ok(()) => sheet.ok("operator", "its webhook answers"),
-        Err(error) if error.is_forbidden() => sheet.doubtful("operator", error),
-        Err(error) => sheet.failed("operator", error),
+        Ok(()) => findings.ok("operator", "its webhook answers"),
+        Err(error) if error.is_forbidden() => findings.doubtful("operator", error),
+        Err(error) => findings.failed("operator", error),
     }
     Ok(())
 }
 
-async fn opschain(ctx: &Ctx, cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let name =
         ctx.settings().map_or_else(|_| Names::default().database(), |settings| settings.database.cluster.clone());
     let namespace = cluster.namespace();
     if cluster.namespace_uid().await?.is_none() {
-        sheet.warn("install", format!("there is no namespace {namespace} yet"), "dr deploy -f values.yaml --version V");
+        findings.warn(
+            "install",
+            format!("there is no namespace {namespace} yet"),
+            "dr deploy -f values.yaml --version V",
+        );
         return Ok(());
     }
     let database = cluster.database(&name).await?;
     if cluster.deployment(&Names::default().api()).await?.is_none() && database.is_none() {
-        sheet.warn(
+        findings.warn(
             "install",
             format!("namespace {namespace} has no OpsChain yet"),
             "dr deploy -f values.yaml --version V",
         );
         return Ok(());
     }
-    sheet.known.installed = true;
+    findings.known.installed = true;
     let version = version(cluster).await?;
     let known = version.as_ref().and_then(Version::release).is_some();
     let text = format!(
@@ -144,25 +148,25 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, sheet: &mut Sheet) -> Result<()>
         version.as_ref().map_or_else(|| "of unknown version".into(), Version::tag)
     );
     if known {
-        sheet.ok("install", text);
+        findings.ok("install", text);
     } else {
-        sheet.warn(
+        findings.warn(
             "install",
             format!("{text}, which is no release that this dr knows"),
             "read its release notes before upgrading or restoring",
         );
     }
-    application(cluster, sheet).await?;
+    application(cluster, findings).await?;
     match database {
-        Some(database) => db(cluster, &database, sheet).await?,
-        None => sheet.bad(
+        Some(database) => db(cluster, &database, findings).await?,
+        None => findings.bad(
             "database",
             format!("there is no database {name} in namespace {namespace}"),
             "set `cluster` under [database] to its name (kubectl get clusters.postgresql.cnpg.io)",
         ),
     }
     if let Some(held) = cluster.lease_holder(&lease_name(&ctx.install().release)).await? {
-        sheet.warn("install", held.to_string(), "wait for it, or look with dr run list on that host");
+        findings.warn("install", held.to_string(), "wait for it, or look with dr run list on that host");
     }
     Ok(())
 }
@@ -174,20 +178,20 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
     Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok()))
 }
 
-async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
+async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let counts = writers_of(&cluster.workloads().await?, cluster.namespace())?;
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
-            sheet.known.stopped = true;
+            findings.known.stopped = true;
             let text = format!("{} is stopped: 0 replicas now, {} before", count.name, count.replicas);
-            sheet.warn("install", text, "dr server start");
+            findings.warn("install", text, "dr server start");
         } else if count.now == 0 {
-            sheet.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
+            findings.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
         } else if let Some(workload) = cluster.deployment(&count.name).await?
             && !workload.is_settled()
         {
             let text = format!("{} is not ready: {} of {} pods", count.name, workload.ready, workload.replicas);
-            sheet.warn(
+            findings.warn(
                 "install",
                 text,
                 format!("kubectl -n {} describe deployment {}", cluster.namespace(), count.name),
@@ -196,7 +200,7 @@ async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
     }
     let names: Vec<&str> = counts.iter().map(|count| count.name.as_str()).collect();
     for (scaler, target) in cluster.autoscalers(&names).await? {
-        sheet.warn(
+        findings.warn(
             "install",
             format!("autoscaler {scaler} may scale {target} up while a bundle is made"),
             "suspend it for that time",
@@ -205,32 +209,32 @@ async fn application(cluster: &Cluster, sheet: &mut Sheet) -> Result<()> {
     Ok(())
 }
 
-async fn db(cluster: &Cluster, database: &Database, sheet: &mut Sheet) -> Result<()> {
+async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuilder) -> Result<()> {
     let name = &database.name;
     if database.is_replica_cluster() {
-        sheet.bad(
+        findings.bad(
             "database",
             format!("database {name} follows another one: bundles are made where the primary is"),
             "choose the primary's cluster with --context",
         );
     }
     if database.is_hibernated() {
-        sheet.known.stopped = true;
-        sheet.warn("database", format!("database {name} hibernates"), "deploy with stopDatabase: false to wake it");
+        findings.known.stopped = true;
+        findings.warn("database", format!("database {name} hibernates"), "deploy with stopDatabase: false to wake it");
         return Ok(());
     }
     let pod = match cluster.primary_pod(name).await {
         Ok(pod) => pod,
         Err(error) => {
-            sheet.failed("database", CommandError::from(error));
+            findings.failed("database", CommandError::from(error));
             return Ok(());
         }
     };
     let primary = pod.metadata.name.unwrap_or_default();
     let facts = cluster.database_facts(&primary).await?;
     let size = cluster.databases_size(&primary).await?;
-    sheet.known.database_size = Some(size);
-    sheet.ok(
+    findings.known.database_size = Some(size);
+    findings.ok(
         "database",
         format!("database {name}: PostgreSQL {} on {primary}, {} MiB, {}", facts.major(), size >> 20, database.line()),
     );
@@ -240,9 +244,10 @@ async fn db(cluster: &Cluster, database: &Database, sheet: &mut Sheet) -> Result
         Some(image) => {
             // As much of the digest as a person compares.
             let digest = image.digest.as_deref().and_then(|digest| digest.get(..19)).unwrap_or("of unknown digest");
-            sheet.ok("database", format!("its image {} ({digest}) is on the node, for the helper pods", image.image));
+            findings
+                .ok("database", format!("its image {} ({digest}) is on the node, for the helper pods", image.image));
         }
-        None => sheet.warn(
+        None => findings.warn(
             "database",
             "the image that it runs cannot be told from its pods".to_owned(),
             format!("kubectl -n {} get pods -l cnpg.io/cluster={name}", cluster.namespace()),

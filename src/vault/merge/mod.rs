@@ -8,7 +8,7 @@ use super::error::VaultError;
 use super::git::Git;
 use super::handle::Vault;
 use super::objects::{EntryKind, GitObjects, entries};
-use super::verify::{Grave, Verification};
+use super::verify::{FlawSeverity, Verification};
 use super::worktree::WorkTree;
 use crate::crypt::TrustedSigners;
 
@@ -104,13 +104,16 @@ impl Vault {
 
 /// How many flaws are let in; refuses where there is one that is not.
 fn refuse(found: &Verification, anyone: bool) -> Result<usize, VaultError> {
-    let mut refused =
-        found.findings.iter().filter(|finding| !(anyone && finding.flaw.grave() == Grave::Untrusted)).peekable();
+    let mut refused = found
+        .findings
+        .iter()
+        .filter(|finding| !(anyone && finding.flaw.severity() == FlawSeverity::Untrusted))
+        .peekable();
     match refused.peek() {
         None => Ok(found.findings.len()),
         Some(first) => {
             let first = format!("{} {}", first.what, first.says);
-            let untrusted = found.grave() == Some(Grave::Untrusted);
+            let untrusted = found.severity() == Some(FlawSeverity::Untrusted);
             Err(VaultError::Incoming { count: refused.count(), first, untrusted })
         }
     }

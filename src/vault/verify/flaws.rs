@@ -64,7 +64,7 @@ pub enum Flaw {
 
 /// What a flaw says of the vault, gravest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grave {
+pub enum FlawSeverity {
     /// Somebody who is not trusted wrote it.
     Untrusted,
     /// It is not what was written.
@@ -75,11 +75,11 @@ pub enum Grave {
 
 impl Flaw {
     /// What it says of the vault.
-    pub fn grave(self) -> Grave {
+    pub fn severity(self) -> FlawSeverity {
         match self {
-            Self::Unsigned | Self::UntrustedSigner | Self::BadSignature => Grave::Untrusted,
-            Self::NotOpened => Grave::Closed,
-            _ => Grave::Damaged,
+            Self::Unsigned | Self::UntrustedSigner | Self::BadSignature => FlawSeverity::Untrusted,
+            Self::NotOpened => FlawSeverity::Closed,
+            _ => FlawSeverity::Damaged,
         }
     }
 }

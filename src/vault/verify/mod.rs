@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use git2::Oid;
 
-pub use flaws::{Flaw, Grave, VaultFinding};
+pub use flaws::{Flaw, FlawSeverity, VaultFinding};
 pub use verification::{Fork, Opened, OpenedBy, Verification};
 
 use super::error::VaultError;
@@ -51,7 +51,7 @@ impl Vault {
             opening::check(self, &git, identities, &mut found)?;
         }
         work_tree(&git, &mut found)?;
-        found.findings.sort_by(|a, b| (a.flaw.grave(), &a.what).cmp(&(b.flaw.grave(), &b.what)));
+        found.findings.sort_by(|a, b| (a.flaw.severity(), &a.what).cmp(&(b.flaw.severity(), &b.what)));
         if found.findings.is_empty() && git.remembered()? != Some(tip) {
             git.remember(&git.lock()?, tip)?;
         }

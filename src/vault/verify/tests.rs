@@ -131,7 +131,7 @@ fn a_key_that_opens_nothing_is_found_and_is_no_damage() {
     let f = three();
     let found = f.vault.verify(&trusting(&f), Some(&Identities::generate())).unwrap();
     assert!(found.findings.iter().all(|finding| finding.flaw == Flaw::NotOpened));
-    assert_eq!((found.findings.len(), found.grave()), (7, Some(Grave::Closed)));
+    assert_eq!((found.findings.len(), found.severity()), (7, Some(FlawSeverity::Closed)));
 }
 
 /// An alteration on top of an honest history, and the flaws that it must be found by.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use git2::Oid;
 use serde::Serialize;
 
-use super::flaws::{Grave, VaultFinding};
+use super::flaws::{FlawSeverity, VaultFinding};
 
 /// Records that name the same one before them: two hosts had recorded at once, and were merged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,7 +81,7 @@ pub struct Verification {
 
 impl Verification {
     /// What the findings say of the vault; nothing when there are none.
-    pub fn grave(&self) -> Option<Grave> {
-        self.findings.iter().map(|finding| finding.flaw.grave()).min()
+    pub fn severity(&self) -> Option<FlawSeverity> {
+        self.findings.iter().map(|finding| finding.flaw.severity()).min()
     }
 }

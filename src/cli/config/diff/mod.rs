@@ -13,7 +13,7 @@ pub(in crate::cli) use human::change_lines;
 use crate::cli::reveal;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::{Access, CompareAsk, Compared, compare};
+use crate::ops::config::{Access, CompareRequest, Compared, compare};
 use crate::ui::{Page, Report, Ui};
 use crate::values::diff::{Only, Options, Pattern};
 
@@ -147,7 +147,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DiffArgs) -> Result<Exit> {
         OnlyKind::Removed => Only::Removed,
         OnlyKind::Changed => Only::Changed,
     });
-    let ask = CompareAsk {
+    let request = CompareRequest {
         from,
         to,
         options: Options {
@@ -165,7 +165,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DiffArgs) -> Result<Exit> {
         access: Access { identity: args.identity, trusted_signers: args.trusted_signers, any_signer: args.any_signer },
         raw: format == Format::Raw,
     };
-    let compared = compare(ctx, ask).await?;
+    let compared = compare(ctx, request).await?;
     let exit = compared.exit();
     let written = Written { compared, format };
     if reveal {

@@ -22,7 +22,7 @@ const RULES: &str = ".drignore";
 
 /// What to compare, and how.
 #[derive(Debug, Clone, Default)]
-pub struct CompareAsk {
+pub struct CompareRequest {
     /// The first; what is live when absent.
     pub from: Option<String>,
     /// The second.
@@ -77,25 +77,25 @@ impl Compared {
 ///
 /// # Errors
 /// One of them cannot be found, opened or read, or the file of accepted differences is not as it should be.
-pub async fn compare(ctx: &Ctx, ask: CompareAsk) -> Result<Compared> {
-    let from = ask.from.as_deref().unwrap_or("live");
-    if from == "-" && ask.to == "-" {
+pub async fn compare(ctx: &Ctx, request: CompareRequest) -> Result<Compared> {
+    let from = request.from.as_deref().unwrap_or("live");
+    if from == "-" && request.to == "-" {
         return Err(CommandError::new(Exit::Usage, "both sides are stdin, which can be read once")
             .hint("Give a file on one side."));
     }
     let settings = ctx.settings_or_defaults()?;
-    let operands = Operands { ctx, access: &ask.access };
-    let mut options = ask.options;
-    options.rules.extend(rules(ctx, settings, ask.ignore_file.as_deref(), ask.no_ignore_file)?);
+    let operands = Operands { ctx, access: &request.access };
+    let mut options = request.options;
+    options.rules.extend(rules(ctx, settings, request.ignore_file.as_deref(), request.no_ignore_file)?);
     let old = operands.find(from).await?;
-    let new = operands.find(&ask.to).await?;
+    let new = operands.find(&request.to).await?;
     let (key, lasting) = fingerprints(&operands);
     let mut scrubber = Scrubber::new(key);
     if !options.reveal {
         scrubber.learn_tree(&old.tree);
         scrubber.learn_tree(&new.tree);
     }
-    let text = ask.raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
+    let text = request.raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
     let diff = diff_with(&old.tree, &new.tree, &scrubber, &options).of_files(&old.bytes, &new.bytes);
     Ok(Compared { from: old.name, to: new.name, diff, text, lasting_fingerprints: lasting })
 }

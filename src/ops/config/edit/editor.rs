@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::desk::Desk;
+use super::scratch::ScratchDir;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, interrupted};
 
@@ -62,13 +62,13 @@ impl Editor {
     ///
     /// # Errors
     /// It does not start, ends with an error, or the work was stopped.
-    pub(super) async fn open(&self, ctx: &Ctx, desk: &Desk) -> Result<()> {
+    pub(super) async fn open(&self, ctx: &Ctx, scratch: &ScratchDir) -> Result<()> {
         let failed = |e| CommandError::new(Exit::Failure, format!("start the editor {}", self.name())).because(e);
         let mut command = Command::new(&self.program);
-        command.args(&self.args).args(self.flags.iter().flatten()).arg(desk.file());
+        command.args(&self.args).args(self.flags.iter().flatten()).arg(scratch.file());
         // What it writes on the side goes where everything is removed.
         for variable in ["TMPDIR", "TMP", "TEMP"] {
-            command.env(variable, desk.folder());
+            command.env(variable, scratch.folder());
         }
         let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
         let ended = tokio::select! {

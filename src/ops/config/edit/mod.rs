@@ -3,8 +3,8 @@
 //! Open the values, let the editor work on them in memory, look at what came out. What becomes of it is the caller's:
 //! they are deployed, or kept as a sealed draft. An edit is no record of its own: the vault tells what was deployed.
 
-mod desk;
 mod editor;
+mod scratch;
 
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Which, sha256};
+use super::{DeploymentSelector, sha256};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::guard::{self, Effective, Guarded};
@@ -22,13 +22,13 @@ use crate::values::diff::{Diff, diff};
 use crate::values::lint::{LintFinding, lint};
 use crate::values::{Scrubber, Tree};
 use crate::vault::Vault;
-use desk::Desk;
 use editor::Editor;
+use scratch::ScratchDir;
 
 /// Where the first text comes from.
 pub enum EditSource {
     /// A deployment.
-    Deployment(Which),
+    Deployment(DeploymentSelector),
     /// A draft that was kept: sealed values.
     Draft(PathBuf),
 }
@@ -40,7 +40,7 @@ pub struct Editing {
     /// The draft's file. It is what was edited before, so it goes on as it stands.
     draft: Option<PathBuf>,
     before: Zeroizing<Vec<u8>>,
-    desk: Desk,
+    scratch: ScratchDir,
     editor: Editor,
     vault: Vault,
     scrubber: Scrubber,
@@ -119,12 +119,12 @@ pub fn begin(ctx: &Ctx, subject: &EditSource, words: Option<&str>, places: &[Pat
             Some("`swapoff -a` before editing, or swap space that is encrypted, closes that way.".into()),
         );
     }
-    let desk = Desk::make(places, &before)?;
+    let scratch = ScratchDir::make(places, &before)?;
     let draft = match subject {
         EditSource::Draft(path) => Some(path.clone()),
         EditSource::Deployment(_) => None,
     };
-    Ok(Editing { name, draft, before, desk, editor, vault: vault.clone(), scrubber })
+    Ok(Editing { name, draft, before, scratch, editor, vault: vault.clone(), scrubber })
 }
 
 impl Editing {
@@ -133,8 +133,8 @@ impl Editing {
     /// # Errors
     /// The editor fails, or the work was stopped.
     pub async fn round(&self, ctx: &Ctx) -> Result<Round> {
-        self.editor.open(ctx, &self.desk).await?;
-        let bytes = self.desk.read()?;
+        self.editor.open(ctx, &self.scratch).await?;
+        let bytes = self.scratch.read()?;
         ctx.secrets().learn_document(&bytes);
         if bytes == self.before && self.draft.is_none() {
             return Ok(Round::Unchanged);
@@ -163,7 +163,7 @@ impl Editing {
     /// # Errors
     /// Something is there already, or it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let sealed = self.vault.recipients()?.seal(&self.desk.read()?)?;
+        let sealed = self.vault.recipients()?.seal(&self.scratch.read()?)?;
         let failed = |e: std::io::Error| {
             let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Usage } else { Exit::Failure };
             CommandError::new(exit, format!("write the sealed draft {}", path.display())).because(e)
@@ -180,7 +180,7 @@ impl Editing {
     /// # Errors
     /// It cannot be written.
     pub fn keep(&self, ctx: &Ctx) -> Result<Option<PathBuf>> {
-        if self.desk.read()? == self.before {
+        if self.scratch.read()? == self.before {
             return Ok(self.draft.clone());
         }
         let folder = ctx.state.join("drafts");

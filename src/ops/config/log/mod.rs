@@ -14,7 +14,7 @@ pub use summary::Changes;
 
 /// Which deployments are to be listed. What is not given lets all through.
 #[derive(Debug, Clone, Default)]
-pub struct LogAsk {
+pub struct LogRequest {
     /// The most to list; 0 lists all.
     pub limit: usize,
     /// `NAMESPACE.RELEASE`; the install of the settings otherwise.
@@ -75,17 +75,20 @@ pub struct Log {
 ///
 /// # Errors
 /// The vault cannot be read; a time, version or install that is none.
-pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
+pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
     let vault = ctx.vault()?;
-    let wanted = Wanted::read(ask)?;
+    let wanted = Wanted::read(request)?;
     let own = ctx.vault_install();
-    let name = match &ask.install {
+    let name = match &request.install {
         Some(name) => name.clone(),
         None => install_name(&own),
     };
-    let mut all =
-        if ask.all_installs || ask.install.is_some() { vault.every_deployment()? } else { vault.deployments(&own)? };
-    if let (Some(name), false) = (&ask.install, ask.all_installs) {
+    let mut all = if request.all_installs || request.install.is_some() {
+        vault.every_deployment()?
+    } else {
+        vault.deployments(&own)?
+    };
+    if let (Some(name), false) = (&request.install, request.all_installs) {
         refuse_unknown(name, &all)?;
         all.retain(|deployment| install_name(&deployment.record.install) == *name);
     }
@@ -99,7 +102,7 @@ pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
     let live: Vec<&Deployment> = newest_live(&all);
     pairs.retain(|(deployment, _)| wanted.lets_through(deployment));
     let total = pairs.len();
-    pairs.truncate(if ask.limit == 0 { total } else { ask.limit });
+    pairs.truncate(if request.limit == 0 { total } else { request.limit });
     // What is shown of the versions is counts and paths, so their secrets need not be learned.
     let identities = ctx.identities_if_set()?.map(|identities| identities.unwitnessed());
     let changes = summary::of_pairs(vault, identities.as_ref(), &pairs)?;
@@ -119,7 +122,7 @@ pub fn log(ctx: &Ctx, ask: &LogAsk) -> Result<Log> {
             changes,
         }
     });
-    let install = if ask.all_installs { "all".into() } else { name };
+    let install = if request.all_installs { "all".into() } else { name };
     Ok(Log { install, total, deployments: lines.collect() })
 }
 
@@ -167,7 +170,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(ask: &LogAsk) -> Result<Self> {
+    fn read(request: &LogRequest) -> Result<Self> {
         let time = |text: &Option<String>, read: fn(&str) -> Option<Timestamp>| -> Result<Option<Timestamp>> {
             let Some(text) = text else { return Ok(None) };
             read(text).map(Some).ok_or_else(|| {
@@ -176,11 +179,11 @@ impl Wanted {
             })
         };
         Ok(Self {
-            since: time(&ask.since, when::read)?,
-            until: time(&ask.until, when::read_end)?,
-            version: ask.version.as_ref().map(|text| (text.clone(), text.parse().ok())),
-            state: ask.state.clone(),
-            grep: ask.grep.as_ref().map(|text| text.to_lowercase()),
+            since: time(&request.since, when::read)?,
+            until: time(&request.until, when::read_end)?,
+            version: request.version.as_ref().map(|text| (text.clone(), text.parse().ok())),
+            state: request.state.clone(),
+            grep: request.grep.as_ref().map(|text| text.to_lowercase()),
         })
     }
 

@@ -3,8 +3,8 @@
 //! Find what is to be recorded, look at each (nothing is changed), write each down, with its outcome. A record carries
 //! the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
 
-mod found;
-mod look;
+mod candidates;
+mod planner;
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub enum Origin {
 }
 
 /// What the operator asks for.
-pub struct RecordAsk {
+pub struct RecordRequest {
     /// Where the values are.
     pub origin: Origin,
     /// When it was deployed; else the date in the file's name.
@@ -175,19 +175,20 @@ impl RecordReport {
 ///
 /// # Errors
 /// The vault, the folder, helm or the chart cannot be read; a single file that cannot be recorded.
-pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> {
+pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedRecords> {
     let vault = ctx.vault()?;
-    let archive = bring_archive(ctx, &ask).await?;
-    let single = matches!(ask.origin, Origin::File { .. });
-    let (ask, mut found) = found::find(ctx, ask).await?;
-    found.sort_by(|a, b| (a.at.as_ref().ok(), a.revision, &a.name).cmp(&(b.at.as_ref().ok(), b.revision, &b.name)));
-    let mut eye = look::Eye::new(ctx, &ask, archive.as_ref().map(|(_, facts)| facts), vault)?;
+    let archive = bring_archive(ctx, &request).await?;
+    let single = matches!(request.origin, Origin::File { .. });
+    let (request, mut candidates) = candidates::find(ctx, request).await?;
+    candidates
+        .sort_by(|a, b| (a.at.as_ref().ok(), a.revision, &a.name).cmp(&(b.at.as_ref().ok(), b.revision, &b.name)));
+    let mut planner = planner::RecordPlanner::new(ctx, &request, archive.as_ref().map(|(_, facts)| facts), vault)?;
     let (mut items, mut drafts) = (Vec::new(), Vec::new());
-    for found in found {
-        if let Ok(bytes) = &found.bytes {
+    for candidate in candidates {
+        if let Ok(bytes) = &candidate.bytes {
             ctx.secrets().learn_document(bytes);
         }
-        let (item, draft) = eye.look(found);
+        let (item, draft) = planner.plan(candidate);
         if let (true, RecordAction::Refused { reason }) = (single, &item.fate) {
             return Err(CommandError::new(Exit::Usage, format!("{}: {reason}", item.from))
                 .hint("`dr config record --help` shows how the date and the version are given."));
@@ -200,8 +201,8 @@ pub async fn plan_records(ctx: &Ctx, ask: RecordAsk) -> Result<PreparedRecords> 
     Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file) })
 }
 
-async fn bring_archive(ctx: &Ctx, ask: &RecordAsk) -> Result<Option<(ChartFile, ChartFacts)>> {
-    let Some(path) = &ask.chart else { return Ok(None) };
+async fn bring_archive(ctx: &Ctx, request: &RecordRequest) -> Result<Option<(ChartFile, ChartFacts)>> {
+    let Some(path) = &request.chart else { return Ok(None) };
     let helm = ctx.helm().await?;
     let chart = helm.bring(&ChartSource::Path(path.clone()), None).await?;
     let facts = helm.chart_facts(&chart.path()).await?;

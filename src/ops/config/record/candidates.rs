@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{Origin, RecordAsk};
+use super::{Origin, RecordRequest};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
 use crate::ops::Ctx;
@@ -29,48 +29,48 @@ pub(super) struct RecordCandidate {
 }
 
 /// Finds the values. The bytes of a single file move from the question into what was found.
-pub(super) async fn find(ctx: &Ctx, mut ask: RecordAsk) -> Result<(RecordAsk, Vec<RecordCandidate>)> {
-    let origin = std::mem::replace(&mut ask.origin, Origin::Release { all: false });
+pub(super) async fn find(ctx: &Ctx, mut request: RecordRequest) -> Result<(RecordRequest, Vec<RecordCandidate>)> {
+    let origin = std::mem::replace(&mut request.origin, Origin::Release { all: false });
     let found = match &origin {
-        Origin::Folder(path) => folder(path, &ask)?,
-        Origin::Release { all } => release(ctx, *all, &ask).await?,
+        Origin::Folder(path) => folder(path, &request)?,
+        Origin::Release { all } => release(ctx, *all, &request).await?,
         Origin::File { name, bytes, changed } => {
             let file_name = Path::new(name).file_name().map(|name| name.to_string_lossy().into_owned());
-            let at = match &ask.at {
+            let at = match &request.at {
                 Some(text) => when::read(text).ok_or_else(|| {
                     CommandError::new(Exit::Usage, format!("`{text}` is not a time"))
                         .hint("Give it as 2025-04-25 or 2025-04-25T10:00 (UTC).")
                 })?,
-                None => time_of(&file_name.unwrap_or_default(), *changed, &ask).map_err(|reason| {
+                None => time_of(&file_name.unwrap_or_default(), *changed, &request).map_err(|reason| {
                     CommandError::new(Exit::Usage, format!("{name}: {reason}"))
                         .hint("Add --at 2025-04-25, or --at 2025-04-25T10:00 where the hour is known (UTC).")
                 })?,
             };
-            vec![of_file(name.clone(), Ok(bytes.clone()), Ok(at), &ask)]
+            vec![of_file(name.clone(), Ok(bytes.clone()), Ok(at), &request)]
         }
     };
     found.iter().filter_map(|one| one.bytes.as_ref().ok()).for_each(|bytes| ctx.secrets().learn_document(bytes));
-    Ok((ask, found))
+    Ok((request, found))
 }
 
 fn of_file(
     name: String,
     bytes: std::result::Result<Zeroizing<Vec<u8>>, String>,
     at: std::result::Result<Timestamp, String>,
-    ask: &RecordAsk,
+    request: &RecordRequest,
 ) -> RecordCandidate {
-    let (why, revision) = (ask.why.clone(), ask.revision);
-    RecordCandidate { name, bytes, at, chart: None, revision, why, status: Ok(ask.status), description: None }
+    let (why, revision) = (request.why.clone(), request.revision);
+    RecordCandidate { name, bytes, at, chart: None, revision, why, status: Ok(request.status), description: None }
 }
 
-fn time_of(name: &str, changed: Option<Timestamp>, ask: &RecordAsk) -> std::result::Result<Timestamp, String> {
-    let fallback = changed.filter(|_| ask.use_mtime);
+fn time_of(name: &str, changed: Option<Timestamp>, request: &RecordRequest) -> std::result::Result<Timestamp, String> {
+    let fallback = changed.filter(|_| request.use_mtime);
     when::of_name(name)
         .or(fallback)
         .ok_or_else(|| "when it was deployed is not said: its name holds no one date".into())
 }
 
-fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<RecordCandidate>> {
+fn folder(path: &Path, request: &RecordRequest) -> Result<Vec<RecordCandidate>> {
     let failed = |e| CommandError::new(Exit::NotFound, format!("read the folder {}", path.display())).because(e);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
@@ -83,7 +83,7 @@ fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<RecordCandidate>> {
         let changed = std::fs::metadata(&file).and_then(|meta| meta.modified()).ok();
         let changed = changed.and_then(|time| Timestamp::try_from(time).ok());
         let bytes = std::fs::read(&file).map(Zeroizing::new).map_err(|error| format!("it cannot be read: {error}"));
-        found.push(of_file(file.display().to_string(), bytes, time_of(&name, changed, ask), ask));
+        found.push(of_file(file.display().to_string(), bytes, time_of(&name, changed, request), request));
     }
     if found.is_empty() {
         return Err(CommandError::new(Exit::NotFound, format!("{} holds no .yaml or .yml file", path.display()))
@@ -92,7 +92,7 @@ fn folder(path: &Path, ask: &RecordAsk) -> Result<Vec<RecordCandidate>> {
     Ok(found)
 }
 
-async fn release(ctx: &Ctx, all: bool, ask: &RecordAsk) -> Result<Vec<RecordCandidate>> {
+async fn release(ctx: &Ctx, all: bool, request: &RecordRequest) -> Result<Vec<RecordCandidate>> {
     let helm = ctx.helm().await?;
     let Install { release, namespace, .. } = ctx.install();
     let mut history = helm.history(release).await?;
@@ -106,13 +106,13 @@ async fn release(ctx: &Ctx, all: bool, ask: &RecordAsk) -> Result<Vec<RecordCand
     }
     let mut found = Vec::new();
     for revision in history {
-        found.push(stored(helm, release, revision, ask).await?);
+        found.push(stored(helm, release, revision, request).await?);
     }
     Ok(found)
 }
 
 /// One revision as helm has stored it: its values as JSON, without the comments, the order and the quotes of the file.
-async fn stored(helm: &Helm, release: &str, revision: Revision, ask: &RecordAsk) -> Result<RecordCandidate> {
+async fn stored(helm: &Helm, release: &str, revision: Revision, request: &RecordRequest) -> Result<RecordCandidate> {
     let number = revision.revision;
     let values = helm.get_values(release, Some(number)).await?;
     let bytes = match values {
@@ -135,7 +135,7 @@ async fn stored(helm: &Helm, release: &str, revision: Revision, ask: &RecordAsk)
         at: revision.updated.parse().map_err(|_| format!("helm says no time that can be read: {}", revision.updated)),
         chart: chart_of(&revision.chart),
         revision: Some(number),
-        why: Some(ask.why.as_ref().map_or_else(|| origin.clone(), |why| format!("{why} ({origin})"))),
+        why: Some(request.why.as_ref().map_or_else(|| origin.clone(), |why| format!("{why} ({origin})"))),
         status,
         description: Some(revision.description),
     })

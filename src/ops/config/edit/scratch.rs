@@ -1,7 +1,7 @@
 //! Where values are edited: a private folder in memory, never on a disk, and gone when the work is done.
 //!
 //! Only file systems that live in memory are taken, by what the kernel says of them (statfs), not by their name. The
-//! folder is removed when the [`Desk`] is dropped; one whose process was killed outright is swept by the next.
+//! folder is removed when the [`ScratchDir`] is dropped; one whose process was killed outright is swept by the next.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -28,12 +28,12 @@ const FRESH: Duration = Duration::from_secs(60);
 const LARGEST: u64 = 64 << 20;
 
 /// A private folder in memory with the file that is edited.
-pub(super) struct Desk {
+pub(super) struct ScratchDir {
     folder: TempDir,
     _lock: File,
 }
 
-impl Desk {
+impl ScratchDir {
     /// Makes one in the first of `places` that lives in memory, after sweeping out those of dead processes.
     ///
     /// # Errors
@@ -142,19 +142,20 @@ mod tests {
     #[test]
     fn the_folder_is_private_in_memory_and_gone_when_dropped() {
         let place = memory();
-        let desk = Desk::make(&[PathBuf::from("/nonexistent"), place.path().to_owned()], b"a: 1\n").unwrap();
+        let scratch = ScratchDir::make(&[PathBuf::from("/nonexistent"), place.path().to_owned()], b"a: 1\n").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(desk.folder()), mode(&desk.file())), (0o700, 0o600));
-        assert_eq!(desk.read().unwrap().as_slice(), b"a: 1\n");
-        let folder = desk.folder().to_owned();
-        drop(desk);
+        assert_eq!((mode(scratch.folder()), mode(&scratch.file())), (0o700, 0o600));
+        assert_eq!(scratch.read().unwrap().as_slice(), b"a: 1\n");
+        let folder = scratch.folder().to_owned();
+        drop(scratch);
         assert!(!folder.exists());
     }
 
     #[test]
     fn a_disk_is_refused_with_the_reason_of_each_place() {
         let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let error = Desk::make(&[PathBuf::from("/nonexistent"), disk.path().to_owned()], b"a: 1\n").err().unwrap();
+        let error =
+            ScratchDir::make(&[PathBuf::from("/nonexistent"), disk.path().to_owned()], b"a: 1\n").err().unwrap();
         assert!(error.message().contains("/nonexistent cannot be used"), "{error}");
         assert!(error.message().contains("is on a disk"), "{error}");
         assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 0, "nothing was written there");
@@ -164,7 +165,7 @@ mod tests {
     fn what_a_killed_process_left_is_swept_and_what_lives_stays() {
         let place = memory();
         let places = [place.path().to_owned()];
-        let alive = Desk::make(&places, b"a: 1\n").unwrap();
+        let alive = ScratchDir::make(&places, b"a: 1\n").unwrap();
         // As a killed process leaves it: the folder is there, and nobody holds its lock.
         let dead = place.path().join(format!("{PREFIX}dead"));
         std::fs::create_dir(&dead).unwrap();
@@ -172,18 +173,18 @@ mod tests {
         std::fs::write(dead.join(VALUES), "a: 2\n").unwrap();
         let beginning = place.path().join(format!("{PREFIX}new"));
         std::fs::create_dir(&beginning).unwrap();
-        let next = Desk::make(&places, b"a: 3\n").unwrap();
+        let next = ScratchDir::make(&places, b"a: 3\n").unwrap();
         assert!(!dead.exists() && beginning.exists() && alive.file().exists() && next.file().exists());
     }
 
     #[test]
     fn a_link_in_the_place_of_the_file_is_not_followed() {
-        let desk = Desk::make(&[memory().keep()], b"a: 1\n").unwrap();
-        std::fs::remove_file(desk.file()).unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", desk.file()).unwrap();
-        assert!(desk.read().is_err());
-        let place = desk.folder().parent().unwrap().to_owned();
-        drop(desk);
+        let scratch = ScratchDir::make(&[memory().keep()], b"a: 1\n").unwrap();
+        std::fs::remove_file(scratch.file()).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", scratch.file()).unwrap();
+        assert!(scratch.read().is_err());
+        let place = scratch.folder().parent().unwrap().to_owned();
+        drop(scratch);
         std::fs::remove_dir(place).unwrap();
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{Span, Timestamp};
 use zeroize::Zeroizing;
 
-use super::found::RecordCandidate;
-use super::{Draft, RecordAction, RecordAsk, RecordItem};
+use super::candidates::RecordCandidate;
+use super::{Draft, RecordAction, RecordItem, RecordRequest};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFacts;
 use crate::ops::Ctx;
@@ -17,8 +17,8 @@ use crate::values::{Secrets, Tree};
 use crate::vault::{Deployment, DeploymentStatus, How, Intent, RecordedChart, RecordedInstall, Vault};
 
 /// What looks: it knows the vault, and remembers what it has seen.
-pub(super) struct Eye<'a> {
-    ask: &'a RecordAsk,
+pub(super) struct RecordPlanner<'a> {
+    request: &'a RecordRequest,
     facts: Option<&'a ChartFacts>,
     install: RecordedInstall,
     /// Where charts come from, as the settings say.
@@ -31,26 +31,31 @@ pub(super) struct Eye<'a> {
     asked: Option<Version>,
 }
 
-impl<'a> Eye<'a> {
-    pub(super) fn new(ctx: &Ctx, ask: &'a RecordAsk, facts: Option<&'a ChartFacts>, vault: &Vault) -> Result<Self> {
+impl<'a> RecordPlanner<'a> {
+    pub(super) fn new(
+        ctx: &Ctx,
+        request: &'a RecordRequest,
+        facts: Option<&'a ChartFacts>,
+        vault: &Vault,
+    ) -> Result<Self> {
         let install = ctx.vault_install();
-        let asked = ask.version.as_deref().map(|text| {
+        let asked = request.version.as_deref().map(|text| {
             text.parse::<Version>().map_err(|_| {
                 CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
                     .hint("Give it as a date, such as 2026-08-20.")
             })
         });
-        let reference = match &ask.chart {
+        let reference = match &request.chart {
             Some(path) => path.display().to_string(),
             None => ctx.install().chart.clone(),
         };
         Ok(Self {
-            ask,
+            request,
             facts,
             known: vault.known(&install)?,
             install,
             reference,
-            by: ask.by.clone().unwrap_or_else(|| ctx.who.clone()),
+            by: request.by.clone().unwrap_or_else(|| ctx.who.clone()),
             secrets: ctx.secrets().clone(),
             seen: Vec::new(),
             asked: asked.transpose()?,
@@ -58,18 +63,18 @@ impl<'a> Eye<'a> {
     }
 
     /// Looks at one.
-    pub(super) fn look(&mut self, found: RecordCandidate) -> (RecordItem, Draft) {
+    pub(super) fn plan(&mut self, candidate: RecordCandidate) -> (RecordItem, Draft) {
         let mut item = RecordItem {
-            from: found.name.clone(),
-            at: found.at.as_ref().ok().copied(),
+            from: candidate.name.clone(),
+            at: candidate.at.as_ref().ok().copied(),
             version: None,
-            revision: found.revision,
+            revision: candidate.revision,
             sha256: String::new(),
             findings: Vec::new(),
             fate: RecordAction::Record,
         };
-        let status = found.status.as_ref().copied().unwrap_or(DeploymentStatus::Interrupted);
-        let (bytes, fate, intent) = match self.judge(found, &mut item) {
+        let status = candidate.status.as_ref().copied().unwrap_or(DeploymentStatus::Interrupted);
+        let (bytes, fate, intent) = match self.judge(candidate, &mut item) {
             Ok((bytes, fate, intent)) => (bytes, fate, Some(intent)),
             Err(reason) => (Zeroizing::new(Vec::new()), RecordAction::Refused { reason }, None),
         };
@@ -79,35 +84,35 @@ impl<'a> Eye<'a> {
 
     fn judge(
         &mut self,
-        found: RecordCandidate,
+        candidate: RecordCandidate,
         item: &mut RecordItem,
     ) -> std::result::Result<(Zeroizing<Vec<u8>>, RecordAction, Intent), String> {
-        let bytes = found.bytes?;
+        let bytes = candidate.bytes?;
         item.sha256 = crate::ops::config::sha256(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| format!("Helm would not read it: {error}"))?;
         item.findings = lint(&tree, &bytes);
-        let at = found.at?;
+        let at = candidate.at?;
         if at > Timestamp::now() {
             return Err(format!("{at} is still to come"));
         }
-        found.status?;
-        let (version, chart) = self.chart(&tree, found.chart)?;
+        candidate.status?;
+        let (version, chart) = self.chart(&tree, candidate.chart)?;
         item.version.clone_from(&version);
-        let fate = match self.there(at, &item.sha256, found.revision, found.description.as_deref()) {
+        let fate = match self.there(at, &item.sha256, candidate.revision, candidate.description.as_deref()) {
             Some(deployment) => RecordAction::Present { by: deployment.id().to_string() },
             None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
                 Some((_, _, name)) => RecordAction::Present { by: name.clone() },
                 None => RecordAction::Record,
             },
         };
-        self.seen.push((at, item.sha256.clone(), found.name));
+        self.seen.push((at, item.sha256.clone(), candidate.name));
         // What is quoted of it from here on is masked, why it was deployed among it.
         self.secrets.learn_tree(&tree);
         let intent = Intent {
             install: self.install.clone(),
             at,
             by: self.by.clone(),
-            why: found.why.map(|why| self.secrets.scrub(&why).into_owned()),
+            why: candidate.why.map(|why| self.secrets.scrub(&why).into_owned()),
             how: How::Import,
             opschain_version: version,
             chart,
@@ -143,7 +148,7 @@ impl<'a> Eye<'a> {
     ) -> std::result::Result<(Option<String>, RecordedChart), String> {
         let of_chart = |text: &str| text.parse::<Version>().ok();
         let named = tree.text(VERSION).and_then(of_chart);
-        let told = self.facts.map(|facts| facts.version.as_str()).or(self.ask.chart_version.as_deref());
+        let told = self.facts.map(|facts| facts.version.as_str()).or(self.request.chart_version.as_deref());
         let version = self
             .asked
             .clone()
