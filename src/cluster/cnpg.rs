@@ -87,7 +87,7 @@ impl Cluster {
                     return Ok(database);
                 }
                 if !database.is_hibernation_asked() {
-                    return Err(wait.hopeless(format!("its annotation {HIBERNATION} is not `on`")));
+                    return Err(wait.permanent(format!("its annotation {HIBERNATION} is not `on`")));
                 }
                 seen = Some(self.with_pods(&database).await);
             }
@@ -109,11 +109,11 @@ impl Cluster {
                     return Ok(database);
                 }
                 if database.is_hibernation_asked() {
-                    return Err(wait.hopeless(format!("its annotation {HIBERNATION} is `on`")));
+                    return Err(wait.permanent(format!("its annotation {HIBERNATION} is `on`")));
                 }
                 // The operator's own word for a database that it has given up.
                 if database.status.phase.as_deref().is_some_and(|phase| phase.contains("unrecoverable")) {
-                    return Err(wait.hopeless(database.line()).with_log(self.database_log(name).await));
+                    return Err(wait.permanent(database.line()).with_log(self.database_log(name).await));
                 }
                 seen = Some(self.with_pods(&database).await);
             }

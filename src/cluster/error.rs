@@ -170,9 +170,9 @@ pub enum ClusterError {
         log: Vec<String>,
     },
     /// What is waited for cannot happen any more.
-    #[error("{what} cannot come about: {reason}")]
-    Hopeless {
-        /// What was waited for.
+    #[error("{what}: {reason}")]
+    Permanent {
+        /// What will never be, such as `pod x will never be ready`.
         what: String,
         /// Why it cannot happen.
         reason: String,
@@ -244,7 +244,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// Whether asking again may help: the API server was away or busy, and nothing is wrong with the question.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => matches!(code, 429 | 500 | 502 | 503 | 504),
@@ -270,7 +270,7 @@ impl ClusterError {
     /// The last lines of the log of the pod that held up a wait.
     pub fn log(&self) -> &[String] {
         match self {
-            Self::Timeout { log, .. } | Self::Hopeless { log, .. } => log,
+            Self::Timeout { log, .. } | Self::Permanent { log, .. } => log,
             _ => &[],
         }
     }
@@ -278,7 +278,7 @@ impl ClusterError {
     /// Puts a pod's last log lines into the failure of a wait.
     #[must_use]
     pub fn with_log(mut self, lines: Vec<String>) -> Self {
-        if let Self::Timeout { log, .. } | Self::Hopeless { log, .. } = &mut self {
+        if let Self::Timeout { log, .. } | Self::Permanent { log, .. } = &mut self {
             *log = lines;
         }
         self
@@ -422,8 +422,8 @@ mod tests {
 
     #[test]
     fn only_passing_trouble_is_worth_a_second_try() {
-        assert!(refused::<Pod>(status(503, "ServiceUnavailable", "not now")).is_passing());
-        assert!(!refused::<Pod>(status(422, "Invalid", "no")).is_passing());
+        assert!(refused::<Pod>(status(503, "ServiceUnavailable", "not now")).is_transient());
+        assert!(!refused::<Pod>(status(422, "Invalid", "no")).is_transient());
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Cluster {
             tick.tick().await;
             match self.renew(name, run).await {
                 Ok(()) => renewed = std::time::Instant::now(),
-                Err(error) if error.is_conflict() || error.is_passing() => {
+                Err(error) if error.is_conflict() || error.is_transient() => {
                     if renewed.elapsed() >= ttl {
                         return Err(error);
                     }

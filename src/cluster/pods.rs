@@ -77,7 +77,7 @@ impl Cluster {
                 let why = state.reason.clone().unwrap_or_else(|| state.phase.clone());
                 if state.stuck || state.ended() || state.deleting {
                     let reason = if state.deleting { "it is being deleted".to_owned() } else { why };
-                    return Err(wait.hopeless(reason).with_log(self.telling_log(&state).await));
+                    return Err(wait.permanent(reason).with_log(self.telling_log(&state).await));
                 }
                 seen = Some(why);
             }

@@ -39,7 +39,8 @@ impl Drop for Wait<'_> {
 }
 
 impl<'a> Wait<'a> {
-    /// Begins to wait for `what`, such as `pod opschain-db-1 to be ready`, for at most `limit`.
+    /// Begins to wait for `what`, a thing `to` be or do something such as `pod opschain-db-1 to be ready`, for at most
+    /// `limit`.
     pub fn new(what: impl Into<String>, limit: Duration, events: &'a Events) -> Self {
         Self { what: what.into(), limit, begun: Instant::now(), pause: SHORTEST_PAUSE, seen: None, told: None, events }
     }
@@ -56,7 +57,7 @@ impl<'a> Wait<'a> {
     pub fn patient<T>(&mut self, answer: Result<T>) -> Result<Option<T>> {
         match answer {
             Ok(value) => Ok(Some(value)),
-            Err(error) if error.is_passing() => {
+            Err(error) if error.is_transient() => {
                 self.seen = Some(error.to_string());
                 Ok(None)
             }
@@ -93,8 +94,9 @@ impl<'a> Wait<'a> {
     }
 
     /// The failure of this wait when it can never end well.
-    pub fn hopeless(&self, reason: impl Into<String>) -> ClusterError {
-        ClusterError::Hopeless { what: self.what.clone(), reason: reason.into(), log: Vec::new() }
+    pub fn permanent(&self, reason: impl Into<String>) -> ClusterError {
+        let what = self.what.replacen(" to ", " will never ", 1);
+        ClusterError::Permanent { what, reason: reason.into(), log: Vec::new() }
     }
 }
 
@@ -132,6 +134,14 @@ mod tests {
         let mut wait = Wait::new("pod x to be ready", Duration::ZERO, &events);
         let error = wait.not_yet(Some("ImagePullBackOff".into())).await.unwrap_err();
         assert_eq!(error.to_string(), "waited 0 ms for pod x to be ready; last seen: ImagePullBackOff");
+    }
+
+    #[test]
+    fn what_can_never_be_is_said_with_its_reason() {
+        let events = Events::none();
+        let wait = |what: &str| Wait::new(what, Duration::ZERO, &events).permanent("no such image").to_string();
+        assert_eq!(wait("pod x to be ready"), "pod x will never be ready: no such image");
+        assert_eq!(wait("database y to hibernate"), "database y will never hibernate: no such image");
     }
 
     #[tokio::test]

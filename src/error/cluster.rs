@@ -22,7 +22,7 @@ fn exit(error: &ClusterError) -> Exit {
         ClusterError::Session { .. } => Exit::Stream,
         ClusterError::NoOperator | ClusterError::Webhook { .. } => Exit::Operator,
         ClusterError::Held { .. } => Exit::Locked,
-        ClusterError::Hopeless { .. } | ClusterError::Command { .. } | ClusterError::Sql { .. } => Exit::Failure,
+        ClusterError::Permanent { .. } | ClusterError::Command { .. } | ClusterError::Sql { .. } => Exit::Failure,
         _ => Exit::Cluster,
     }
 }
@@ -63,7 +63,7 @@ fn hints(error: &ClusterError) -> Vec<String> {
         ClusterError::Conflict { .. } => {
             vec!["Somebody else changed it at the same time: run the command again.".into()]
         }
-        ClusterError::Timeout { .. } | ClusterError::Hopeless { .. } => {
+        ClusterError::Timeout { .. } | ClusterError::Permanent { .. } => {
             vec!["Look with `kubectl get pods` and `kubectl get events --sort-by=.lastTimestamp`.".into()]
         }
         ClusterError::Session { .. } => {

@@ -297,7 +297,7 @@ async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
     let error = cluster.primary_pod(DATABASE).await.unwrap_err();
     assert_eq!(error.to_string(), "database opschain-db has no running primary: hibernated");
     let error = cluster.wait_database_healthy(DATABASE, PATIENCE, &events).await.unwrap_err();
-    assert!(matches!(error, ClusterError::Hopeless { .. }), "{error}");
+    assert!(matches!(error, ClusterError::Permanent { .. }), "{error}");
 
     cluster.hibernate(DATABASE, false).await.unwrap();
     let awake = cluster.wait_database_healthy(DATABASE, PATIENCE, &events).await.unwrap();
