@@ -116,7 +116,7 @@ impl Helm {
     ///
     /// # Errors
     /// `Failed` with helm's own error, `Io` when the file cannot be read.
-    pub async fn bring(&self, source: &ChartSource, version: Option<&str>) -> Result<ChartFile, HelmError> {
+    pub async fn fetch(&self, source: &ChartSource, version: Option<&str>) -> Result<ChartFile, HelmError> {
         match source {
             ChartSource::Registry(reference) => self.pull(reference, version).await,
             ChartSource::Path(path) if path.is_dir() => self.pack(path).await,

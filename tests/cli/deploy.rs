@@ -380,7 +380,7 @@ fn a_chart_that_was_not_recorded_is_pulled_and_proved() {
     let second = site.record("2026-08-21T10:00:00Z", &format!("{LIVE}# more\n"), "2026-08-20", Some(b"x"));
     site.history(&[(1, "superseded", &format!("dr {first}")), (2, "deployed", &format!("dr {second}"))]);
     let rollback = ["deploy", "rollback", "--dry-run"];
-    site.dr(&rollback).ends(11, &["bring chart oci://registry.example.test/opschain", "no registry here", "--chart"]);
+    site.dr(&rollback).ends(11, &["fetch chart oci://registry.example.test/opschain", "no registry here", "--chart"]);
     site.write("pulled.tgz", "a chart");
     site.write("pulled.digest", "0123");
     site.dr(&rollback).ends(0, &[]);

@@ -57,9 +57,9 @@ fn named_version(text: &str) -> Option<Version> {
 
 async fn from_helm(ctx: &Ctx, source: ChartSource, version: Option<&Version>) -> Result<(String, Option<Version>)> {
     let helm = ctx.helm().await?;
-    let named = |error: CommandError| error.context(format!("bring chart {}", source.text()));
+    let named = |error: CommandError| error.context(format!("fetch chart {}", source.text()));
     let number = version.and_then(Version::chart);
-    let chart = helm.bring(&source, number.as_deref()).await.map_err(|error| named(error.into()))?;
+    let chart = helm.fetch(&source, number.as_deref()).await.map_err(|error| named(error.into()))?;
     let values = helm.show_values(&chart.path()).await.map_err(|error| named(error.into()))?;
     let facts = helm.chart_facts(&chart.path()).await.map_err(|error| named(error.into()))?;
     Ok((values, facts.version.parse().ok()))

@@ -8,7 +8,7 @@ use crate::values::Tree;
 use crate::vault;
 
 /// A chart with what it says of itself.
-pub(super) struct BroughtChart {
+pub(super) struct FetchedChart {
     pub file: ChartFile,
     pub facts: ChartFacts,
     /// Its own values, or why they cannot be read.
@@ -19,7 +19,7 @@ pub(super) struct BroughtChart {
     pub digest: Option<String>,
 }
 
-impl BroughtChart {
+impl FetchedChart {
     /// Asks helm what the chart says of itself, each once.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ pub(super) async fn defaults_of(helm: &Helm, chart: &ChartFile) -> Result<Tree> 
 ///
 /// # Errors
 /// Which version is not said, or the chart cannot be had.
-pub(super) async fn bring(ctx: &Ctx, given: Option<&str>, version: Option<&Version>) -> Result<BroughtChart> {
+pub(super) async fn fetch(ctx: &Ctx, given: Option<&str>, version: Option<&Version>) -> Result<FetchedChart> {
     let helm = ctx.helm().await?;
     let source = ChartSource::parse(given.unwrap_or(&ctx.install().chart));
     let number = version.and_then(Version::chart);
@@ -51,10 +51,10 @@ pub(super) async fn bring(ctx: &Ctx, given: Option<&str>, version: Option<&Versi
         return Err(CommandError::new(Exit::Usage, "which version of the chart is to be deployed is not said")
             .hint("Add --version, such as --version 2026-08-20, or set env.OPSCHAIN_VERSION in the values."));
     }
-    let brought = helm.bring(&source, number.as_deref()).await;
-    let file = brought.map_err(|error| CommandError::from(error).context(format!("bring chart {}", source.text())))?;
+    let fetched = helm.fetch(&source, number.as_deref()).await;
+    let file = fetched.map_err(|error| CommandError::from(error).context(format!("fetch chart {}", source.text())))?;
     let digest = file.digest().map(str::to_owned);
-    BroughtChart::read(helm, file, source.text(), digest).await
+    FetchedChart::read(helm, file, source.text(), digest).await
 }
 
 /// The chart of a record that does not hold it, from where it came, proved by its digest where one was noted.
@@ -66,23 +66,23 @@ pub(super) async fn bring_again(helm: &Helm, chart: &vault::RecordedChart, given
     let source = ChartSource::parse(text);
     let gone = |error: HelmError| {
         CommandError::from(error)
-            .context(format!("bring chart {text}"))
+            .context(format!("fetch chart {text}"))
             .hint(format!("Name where {} {} is to be had with --chart.", chart.name, chart.version))
     };
-    let brought = helm.bring(&source, Some(&chart.version)).await.map_err(gone)?;
+    let fetched = helm.fetch(&source, Some(&chart.version)).await.map_err(gone)?;
     let other = |what: &str, found: &str, recorded: &str| {
         CommandError::new(Exit::Damaged, format!("the {what} of {text} is {found}, and {recorded} was deployed"))
             .hint("It was replaced where it came from: name the chart that was deployed with --chart.")
     };
-    if let (Some(found), Some(recorded)) = (brought.digest(), chart.digest.as_deref())
+    if let (Some(found), Some(recorded)) = (fetched.digest(), chart.digest.as_deref())
         && found != recorded
     {
         return Err(other("digest", found, recorded));
     }
-    let facts = helm.chart_facts(&brought.path()).await?;
+    let facts = helm.chart_facts(&fetched.path()).await?;
     if (facts.name.as_str(), facts.version.as_str()) != (chart.name.as_str(), chart.version.as_str()) {
         let found = format!("{} {}", facts.name, facts.version);
         return Err(other("chart", &found, &format!("{} {}", chart.name, chart.version)));
     }
-    Ok(brought)
+    Ok(fetched)
 }

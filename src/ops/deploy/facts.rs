@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::chart::{self, BroughtChart};
+use super::chart::{self, FetchedChart};
 use super::stuck::PendingFacts;
 use super::values::{LayerFinding, ReadValues};
 use super::{DeployRequest, RollbackRequest, plan, stuck};
@@ -30,7 +30,7 @@ pub(super) struct Subject {
     pub tree: Tree,
     pub findings: Vec<LayerFinding>,
     pub version: Option<Version>,
-    pub chart: BroughtChart,
+    pub chart: FetchedChart,
     /// What is recorded as the reason before the operator's own words.
     pub reason: Option<String>,
 }
@@ -81,7 +81,7 @@ pub(super) async fn of_files(
     values: ReadValues,
     version: Option<Version>,
 ) -> Result<Subject> {
-    let chart = chart::bring(ctx, request.chart.as_deref(), version.as_ref()).await?;
+    let chart = chart::fetch(ctx, request.chart.as_deref(), version.as_ref()).await?;
     plan::refuse_other_chart(&request.options.allow, version.as_ref(), &chart.facts)?;
     let release = version.as_ref().and_then(Version::dated_tag);
     // A chart whose own values cannot be read says nothing of keys; what it is good for, helm will say.
@@ -122,7 +122,7 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &Rol
         }
     };
     let recorded = &target.record.chart;
-    let chart = BroughtChart::read(helm, file, recorded.reference.clone(), recorded.digest.clone()).await?;
+    let chart = FetchedChart::read(helm, file, recorded.reference.clone(), recorded.digest.clone()).await?;
     let named = tree.text(VERSION);
     let version = target.record.opschain_version.as_deref().or(named).and_then(|text| text.parse().ok());
     Ok(Subject {

@@ -35,7 +35,7 @@ impl Work {
                 Ok(ChartFile::from_bytes(&self.reader.open_member(name, &self.identities)?)?)
             }
             ChartSource::Pulled { reference, version } => {
-                Ok(self.helm.bring(&helm::ChartSource::parse(reference), Some(version)).await?)
+                Ok(self.helm.fetch(&helm::ChartSource::parse(reference), Some(version)).await?)
             }
         }
     }

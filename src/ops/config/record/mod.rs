@@ -177,7 +177,7 @@ impl RecordReport {
 /// The vault, the folder, helm or the chart cannot be read; a single file that cannot be recorded.
 pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedRecords> {
     let vault = ctx.vault()?;
-    let archive = bring_archive(ctx, &request).await?;
+    let archive = fetch_archive(ctx, &request).await?;
     let single = matches!(request.origin, Origin::File { .. });
     let (request, mut candidates) = candidates::find(ctx, request).await?;
     candidates
@@ -201,10 +201,10 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
     Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file) })
 }
 
-async fn bring_archive(ctx: &Ctx, request: &RecordRequest) -> Result<Option<(ChartFile, ChartFacts)>> {
+async fn fetch_archive(ctx: &Ctx, request: &RecordRequest) -> Result<Option<(ChartFile, ChartFacts)>> {
     let Some(path) = &request.chart else { return Ok(None) };
     let helm = ctx.helm().await?;
-    let chart = helm.bring(&ChartSource::Path(path.clone()), None).await?;
+    let chart = helm.fetch(&ChartSource::Path(path.clone()), None).await?;
     let facts = helm.chart_facts(&chart.path()).await?;
     Ok(Some((chart, facts)))
 }
