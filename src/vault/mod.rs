@@ -41,7 +41,7 @@ pub use error::VaultError;
 pub use git::CommitSigner;
 pub use handle::Vault;
 pub use layers::given_content;
-pub use merge::{Joined, TakeIn, TakenIn};
+pub use merge::{Joined, TakeInRequest, TakenIn};
 pub use recipients::{Holder, Holders, Past};
 pub use record::{
     Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, DeploymentStatus, Ended, FORMAT, How, Image, Intent,

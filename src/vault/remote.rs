@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::VaultError;
 use super::git::{BRANCH, Git};
 use super::handle::Vault;
-use super::merge::{TakeIn, TakenIn};
+use super::merge::{TakeInRequest, TakenIn};
 use crate::redact::MASK;
 use crate::trace::{self, CallKind};
 
@@ -122,8 +122,8 @@ impl Remote<'_> {
     ///
     /// # Errors
     /// Those of the verification and the merge.
-    pub fn take_in(&self, manner: &TakeIn<'_>) -> Result<TakenIn, VaultError> {
-        self.vault.take_in(&self.tracking, manner)
+    pub fn take_in(&self, request: &TakeInRequest<'_>) -> Result<TakenIn, VaultError> {
+        self.vault.take_in(&self.tracking, request)
     }
 
     /// How many commits the branch has that the remote had when it was fetched last has not.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
 use crate::ops::Ctx;
-use crate::vault::{Joined, Pushed, Remote, TakeIn, TakenIn};
+use crate::vault::{Joined, Pushed, Remote, TakeInRequest, TakenIn};
 
 /// How often somebody else may be faster before that is an error: each time, somebody's records did get in.
 const ROUNDS: usize = 16;
@@ -56,7 +56,8 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
     let vault = ctx.vault()?;
     let trusted = ctx.trusted_signers(request.signers.as_deref())?;
     let remote = vault.remote(request.remote.as_deref(), request.ask, &ctx.cancel)?;
-    let manner = TakeIn { trusted: &trusted, anyone: request.allow_untrusted, by: &ctx.who, dry_run: request.dry_run };
+    let taking =
+        TakeInRequest { trusted: &trusted, anyone: request.allow_untrusted, by: &ctx.who, dry_run: request.dry_run };
     let mut done = Synced {
         remote: remote.shown(),
         dry_run: request.dry_run,
@@ -68,7 +69,7 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
         untrusted: 0,
     };
     loop {
-        take_in(ctx, &remote, &manner, &mut done).await?;
+        take_in(ctx, &remote, &taking, &mut done).await?;
         fault::point("sync.merged")?;
         let ahead = remote.ahead()?;
         if request.dry_run {
@@ -96,7 +97,7 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
     }
 }
 
-async fn take_in(ctx: &Ctx, remote: &Remote<'_>, manner: &TakeIn<'_>, done: &mut Synced) -> Result<()> {
+async fn take_in(ctx: &Ctx, remote: &Remote<'_>, taking: &TakeInRequest<'_>, done: &mut Synced) -> Result<()> {
     let fetched = remote.fetch().await?;
     if fetched.moved_back {
         ctx.events.warn(
@@ -105,7 +106,7 @@ async fn take_in(ctx: &Ctx, remote: &Remote<'_>, manner: &TakeIn<'_>, done: &mut
         );
     }
     fault::point("sync.fetched")?;
-    let TakenIn { joined, commits, deployments, untrusted } = remote.take_in(manner)?;
+    let TakenIn { joined, commits, deployments, untrusted } = remote.take_in(taking)?;
     if joined != Joined::Nothing {
         done.joined = joined;
     }

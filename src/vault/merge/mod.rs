@@ -24,9 +24,9 @@ pub enum Joined {
     Merged,
 }
 
-/// In which manner it is to be brought in.
+/// How what was fetched is to be taken in.
 #[derive(Debug, Clone, Copy)]
-pub struct TakeIn<'m> {
+pub struct TakeInRequest<'m> {
     /// Whose commits are believed.
     pub trusted: &'m TrustedSigners,
     /// Believe anybody's, as long as nothing else is wrong with them.
@@ -57,8 +57,8 @@ impl Vault {
     /// # Errors
     /// `Incoming` when it is not what a trusted host would write (with `anyone`, only who signed it does not matter),
     /// `Conflict` when one file was written with different bytes, `Unrelated` when it is another vault.
-    pub(super) fn take_in(&self, from: &str, manner: &TakeIn<'_>) -> Result<TakenIn, VaultError> {
-        let TakeIn { trusted, anyone, by, dry_run } = *manner;
+    pub(super) fn take_in(&self, from: &str, request: &TakeInRequest<'_>) -> Result<TakenIn, VaultError> {
+        let TakeInRequest { trusted, anyone, by, dry_run } = *request;
         let git = Git::open(&self.path)?;
         let nothing = TakenIn { joined: Joined::Nothing, commits: 0, deployments: 0, untrusted: 0 };
         let Some(theirs) = git.reference(from)? else { return Ok(nothing) };

@@ -22,10 +22,10 @@ fn record(vault: &Vault, at: &str, values: &str) {
 }
 
 /// Brings what `from` has into `to`, by a plain fetch.
-fn bring(f: &Fixture, from: &Vault, to: &Vault, trusted: &TrustedSigners) -> Result<TakenIn, VaultError> {
+fn fetch(f: &Fixture, from: &Vault, to: &Vault, trusted: &TrustedSigners) -> Result<TakenIn, VaultError> {
     let (from, to_path) = (from.path().to_str().unwrap(), to.path().to_str().unwrap());
     git(f, &["-C", to_path, "fetch", "-q", from, "+refs/heads/main:refs/dr/remotes/test"]);
-    to.take_in("refs/dr/remotes/test", &TakeIn { trusted, anyone: false, by: "ops@host", dry_run: false })
+    to.take_in("refs/dr/remotes/test", &TakeInRequest { trusted, anyone: false, by: "ops@host", dry_run: false })
 }
 
 #[test]
@@ -35,9 +35,9 @@ fn two_hosts_that_recorded_at_once_have_both_and_the_next_record_ties_them_up() 
     let (other, trusted) = second(&f);
     record(&f.vault, "2026-08-02T10:00:00Z", "a: 2\n");
     record(&other, "2026-08-03T10:00:00Z", "a: 3\n");
-    let taken = bring(&f, &other, &f.vault, &trusted).unwrap();
+    let taken = fetch(&f, &other, &f.vault, &trusted).unwrap();
     assert_eq!((taken.joined, taken.commits, taken.deployments), (Joined::Merged, 1, 1));
-    let taken = bring(&f, &f.vault, &other, &trusted).unwrap();
+    let taken = fetch(&f, &f.vault, &other, &trusted).unwrap();
     assert_eq!((taken.joined, taken.commits), (Joined::Forward, 2));
     assert_eq!(f.vault.deployments(&install()).unwrap().len(), 3);
     assert_eq!(f.vault.deployments(&install()).unwrap(), other.deployments(&install()).unwrap());
@@ -46,7 +46,7 @@ fn two_hosts_that_recorded_at_once_have_both_and_the_next_record_ties_them_up() 
     assert_eq!((last.record.previous.is_some(), last.record.joins.len()), (true, 1));
     let found = other.verify(&trusted, Some(&f.identities)).unwrap();
     assert_eq!((found.findings.len(), found.forks.len(), found.deployments), (0, 1, 4), "{:?}", found.findings);
-    assert_eq!(bring(&f, &f.vault, &other, &trusted).unwrap().joined, Joined::Nothing);
+    assert_eq!(fetch(&f, &f.vault, &other, &trusted).unwrap().joined, Joined::Nothing);
     assert_eq!(git(&f, &["status", "--porcelain"]), "", "the work tree follows");
     git(&f, &["-C", other.path().to_str().unwrap(), "fsck", "--strict"]);
 }
@@ -61,7 +61,7 @@ fn a_file_written_on_both_sides_is_a_conflict_by_name_and_changes_nothing() {
         repo.add(&repo.lock().unwrap(), files, "Note", "ops@host", &vault.signer).unwrap();
     }
     let before = Git::open(f.vault.path()).unwrap().head_id().unwrap();
-    let refused = bring(&f, &other, &f.vault, &trusted);
+    let refused = fetch(&f, &other, &f.vault, &trusted);
     assert!(matches!(refused, Err(VaultError::Conflict { paths }) if paths == ["notes.txt"]));
     assert_eq!(Git::open(f.vault.path()).unwrap().head_id().unwrap(), before);
 }
@@ -73,9 +73,9 @@ fn what_a_stranger_recorded_is_not_let_in_unless_told_and_damage_never() {
     let line = format!("ops {}", f.key.public_key().to_openssh().unwrap());
     let trusted = TrustedSigners::parse(&line, "test").unwrap();
     record(&other, "2026-08-03T10:00:00Z", "a: 3\n");
-    let refused = bring(&f, &other, &f.vault, &trusted);
+    let refused = fetch(&f, &other, &f.vault, &trusted);
     assert!(matches!(refused, Err(VaultError::Incoming { untrusted: true, count: 1, .. })));
-    let anyone = TakeIn { trusted: &trusted, anyone: true, by: "ops@host", dry_run: true };
+    let anyone = TakeInRequest { trusted: &trusted, anyone: true, by: "ops@host", dry_run: true };
     assert_eq!(f.vault.take_in("refs/dr/remotes/test", &anyone).unwrap().untrusted, 1);
     assert_eq!(f.vault.deployments(&install()).unwrap().len(), 0, "a dry run brings nothing in");
     let path: PathBuf = other.path().into();
@@ -83,7 +83,7 @@ fn what_a_stranger_recorded_is_not_let_in_unless_told_and_damage_never() {
     let person = ["-c", "user.name=x", "-c", "user.email=x@y"];
     git(&f, &[&["-C", path.to_str().unwrap()], &person[..], &["commit", "-q", "-m", "x"]].concat());
     git(&f, &["fetch", "-q", path.to_str().unwrap(), "+refs/heads/main:refs/dr/remotes/test"]);
-    let refused = f.vault.take_in("refs/dr/remotes/test", &TakeIn { dry_run: false, ..anyone });
+    let refused = f.vault.take_in("refs/dr/remotes/test", &TakeInRequest { dry_run: false, ..anyone });
     assert!(matches!(refused, Err(VaultError::Incoming { .. })), "{refused:?}");
 }
 
@@ -92,7 +92,7 @@ fn another_vault_is_no_remote_of_this_one() {
     let (f, other) = (fixture(), fixture());
     let both = [&f.key, &other.key].map(|key| format!("h {}\n", key.public_key().to_openssh().unwrap())).concat();
     let trusted = TrustedSigners::parse(&both, "test").unwrap();
-    let refused = bring(&f, &other.vault, &f.vault, &trusted);
+    let refused = fetch(&f, &other.vault, &f.vault, &trusted);
     assert!(matches!(refused, Err(VaultError::Incoming { untrusted: false, .. })), "{refused:?}");
 }
 
