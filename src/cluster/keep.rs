@@ -162,7 +162,7 @@ impl Cluster {
     /// # Errors
     /// It may not be read.
     pub async fn secret(&self, name: &str) -> Result<Option<KeptObject>> {
-        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| self.hush(KeptObject::Secret(secret)).strip()))
+        Ok(self.here::<Secret>().get_opt(name).await?.map(|secret| self.register(KeptObject::Secret(secret)).strip()))
     }
 
     /// Reads a ConfigMap, stripped; `None` where there is none of the name.
@@ -170,14 +170,14 @@ impl Cluster {
     /// # Errors
     /// It may not be read.
     pub async fn config_map(&self, name: &str) -> Result<Option<KeptObject>> {
-        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| self.hush(KeptObject::ConfigMap(map)).strip()))
+        Ok(self.here::<ConfigMap>().get_opt(name).await?.map(|map| self.register(KeptObject::ConfigMap(map)).strip()))
     }
 
     /// Has what an object holds kept out of sight.
-    fn hush(&self, kept: KeptObject) -> KeptObject {
+    fn register(&self, kept: KeptObject) -> KeptObject {
         // The form that a values file could hold it in, which tells what of it is secret.
         if let Ok(json) = serde_json::to_vec(&kept).map(zeroize::Zeroizing::new) {
-            self.secrets().learn_document(&json);
+            self.secrets().register_document(&json);
         }
         kept
     }
@@ -227,7 +227,7 @@ impl Cluster {
                 self.here::<ConfigMap>().get_opt(&object.name).await?.map(KeptObject::ConfigMap)
             }
         }
-        .map(|there| self.hush(there));
+        .map(|there| self.register(there));
         let done = match &there {
             None => PutBackResult::Created,
             Some(there) if there.content() == kept.content() => PutBackResult::Same,

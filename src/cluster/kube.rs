@@ -84,7 +84,7 @@ impl Cluster {
 
     /// The same cluster; what it reads of Secrets and ConfigMaps is told to `secrets`, so that nobody shows it.
     #[must_use]
-    pub fn hushed(self, secrets: &Secrets) -> Self {
+    pub fn with_redaction(self, secrets: &Secrets) -> Self {
         Self { secrets: secrets.clone(), ..self }
     }
 

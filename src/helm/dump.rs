@@ -134,7 +134,7 @@ impl SecretLines {
 
 /// Has the scrubber know the pieces of long secrets with blanks that a folded line may hold: every run of two or more
 /// of its words that is not longer than a line.
-pub(super) fn learn_folded(scrubber: &mut Scrubber, values: &Tree) {
+pub(super) fn register_folded(scrubber: &mut Scrubber, values: &Tree) {
     for (_, node, _) in secrets(values) {
         let Some(scalar) = node.scalar() else { continue };
         let text = scalar.value.text();
@@ -144,7 +144,7 @@ pub(super) fn learn_folded(scrubber: &mut Scrubber, values: &Tree) {
                 let mut piece = words[start].to_owned();
                 for word in &words[start + 1..] {
                     piece = format!("{piece} {word}");
-                    scrubber.learn(piece.as_bytes());
+                    scrubber.register(piece.as_bytes());
                     // A line is broken at the first blank behind the column.
                     if piece.len() > 2 * FOLD {
                         break;
@@ -204,7 +204,7 @@ mod tests {
         let secret = words.join(" ");
         let tree = Tree::parse(format!("env:\n  PGPASSWORD: {secret}\n").as_bytes()).unwrap();
         let mut scrubber = Scrubber::new(None);
-        learn_folded(&mut scrubber, &tree);
+        register_folded(&mut scrubber, &tree);
         for line in [words[..9].join(" "), words[9..18].join(" "), words[18..28].join(" "), words[28..].join(" ")] {
             let shown = scrubber.scrub(&format!("        {line}")).into_owned();
             assert!(!shown.contains("quartz"), "{shown}");

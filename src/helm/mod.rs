@@ -102,7 +102,7 @@ impl Helm {
     }
 
     /// The same helm; the values that it hands out are told to `secrets`, so that nobody shows them.
-    pub fn hushed(mut self, secrets: &Secrets) -> Self {
+    pub fn with_redaction(mut self, secrets: &Secrets) -> Self {
         self.secrets = secrets.clone();
         self
     }
@@ -192,7 +192,7 @@ impl Helm {
         if ask.debug
             && let Ok(tree) = Tree::parse(&values)
         {
-            dump::learn_folded(&mut scrubber, &tree);
+            dump::register_folded(&mut scrubber, &tree);
         }
         let limit = ask.timeout.saturating_mul(3);
         let listener = Listener { scrubber: &scrubber, events: Some(events), cancel: Some(cancel), limit };
@@ -261,7 +261,7 @@ impl Helm {
         args.extend(revision.iter().flat_map(|number| ["--revision", number.as_str()]));
         match self.quiet("get", &args).await {
             Ok(said) => {
-                self.secrets.learn_document(said.stdout.as_bytes());
+                self.secrets.register_document(said.stdout.as_bytes());
                 parse::json(&said.stdout, "get values").map(Some)
             }
             Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(None),

@@ -89,7 +89,7 @@ async fn what_helm_quotes_of_the_values_is_masked_in_lines_and_in_the_error() {
     let helm = Helm::find(&binary).await.unwrap();
     let values = b"env:\n  PGPASSWORD: s3cret-value-9\nplain: shown";
     let mut scrubber = Scrubber::new(None);
-    scrubber.learn_tree(&Tree::parse(values).unwrap());
+    scrubber.register_tree(&Tree::parse(values).unwrap());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&heard);
     let events = Events::to(move |event| {
@@ -130,7 +130,7 @@ async fn what_helm_dumps_with_debug_is_masked_in_every_form() {
         format!("cat > /dev/null; case \"$*\" in *--debug*) cat {}; cat {} >&2;; esac", dump.display(), dump.display());
     let helm = Helm::find(&fake(folder.path(), &script)).await.unwrap();
     let mut scrubber = Scrubber::new(None);
-    scrubber.learn_tree(&Tree::parse(values.as_bytes()).unwrap());
+    scrubber.register_tree(&Tree::parse(values.as_bytes()).unwrap());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&heard);
     let events = Events::to(move |event| {

@@ -299,7 +299,7 @@ impl Ctx {
                     .await?
                     .for_install(context.as_deref(), namespace)
                     .for_registry(settings.helm.plain_http, settings.helm.insecure_skip_tls_verify)
-                    .hushed(self.secrets()))
+                    .with_redaction(self.secrets()))
             })
             .await
     }
@@ -314,7 +314,7 @@ impl Ctx {
             .cluster
             .get_or_try_init(|| async {
                 self.register_newest_deployments();
-                Ok(Cluster::connect(context.as_deref(), namespace).await?.hushed(self.secrets()))
+                Ok(Cluster::connect(context.as_deref(), namespace).await?.with_redaction(self.secrets()))
             })
             .await
     }
@@ -327,7 +327,7 @@ impl Ctx {
             return;
         }
         if let Some(newest) = self.newest_values() {
-            newest.iter().for_each(|values| self.secrets().learn_document(values));
+            newest.iter().for_each(|values| self.secrets().register_document(values));
             self.opened.registered.store(true, Ordering::Relaxed);
         }
     }

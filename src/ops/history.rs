@@ -148,10 +148,10 @@ pub(super) fn scrubber_of<'t>(
         Some(identities) => Some(ctx.vault()?.fingerprint_key(identities)?),
         None => None,
     };
-    let mut scrubber = objects::masker(key)?;
+    let mut scrubber = objects::comparing_scrubber(key)?;
     for tree in trees {
-        scrubber.learn_tree(tree);
-        ctx.secrets().learn_tree(tree);
+        scrubber.register_tree(tree);
+        ctx.secrets().register_tree(tree);
     }
     Ok(scrubber)
 }

@@ -86,10 +86,10 @@ impl Keyring {
         }
         let identities = self.load(path)?;
         for text in identities.private_texts() {
-            self.secrets().learn(text.as_bytes());
+            self.secrets().register(text.as_bytes());
         }
         let secrets = self.secrets().clone();
-        let identities = identities.witnessed(Arc::new(move |plaintext| secrets.learn_document(plaintext)));
+        let identities = identities.witnessed(Arc::new(move |plaintext| secrets.register_document(plaintext)));
         opened.insert(path.to_owned(), identities.clone());
         Ok(identities)
     }
@@ -141,7 +141,7 @@ impl Keyring {
         let Some(asker) = &self.0.asker else { return Ok(Passphrase::Unknown) };
         let answer = asker(wanted)?;
         if let Passphrase::Typed(phrase) | Passphrase::Kept(phrase) = &answer {
-            self.secrets().learn(phrase.expose_secret().as_bytes());
+            self.secrets().register(phrase.expose_secret().as_bytes());
         }
         Ok(answer)
     }

@@ -72,7 +72,7 @@ mod tests {
 
     fn knowing(secrets: &[&str]) -> Scrubber {
         let mut scrubber = Scrubber::new(None);
-        secrets.iter().for_each(|secret| scrubber.learn(secret.as_bytes()));
+        secrets.iter().for_each(|secret| scrubber.register(secret.as_bytes()));
         scrubber
     }
 

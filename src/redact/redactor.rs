@@ -46,25 +46,25 @@ impl PartialEq for Secrets {
 
 impl Secrets {
     /// Learns one secret, in every form in which it might be printed.
-    pub fn learn(&self, secret: &[u8]) {
-        self.write(|scrubber| scrubber.learn(secret));
+    pub fn register(&self, secret: &[u8]) {
+        self.write(|scrubber| scrubber.register(secret));
     }
 
-    /// Learns the secret that stands under `key`; see [`Scrubber::learn_at`].
-    pub fn learn_at(&self, key: &str, secret: &[u8]) {
-        self.write(|scrubber| scrubber.learn_at(Some(key), secret));
+    /// Learns the secret that stands under `key`; see [`Scrubber::register_at`].
+    pub fn register_at(&self, key: &str, secret: &[u8]) {
+        self.write(|scrubber| scrubber.register_at(Some(key), secret));
     }
 
     /// Learns every secret of a values file.
-    pub fn learn_tree(&self, tree: &Tree) {
+    pub fn register_tree(&self, tree: &Tree) {
         if self.first_time(tree.source().as_bytes()) {
-            self.write(|scrubber| scrubber.learn_tree(tree));
+            self.write(|scrubber| scrubber.register_tree(tree));
         }
     }
 
     /// Learns the secrets of a document, such as values, Secrets or a chart's text, if it is one that holds any. A
     /// document that cannot be read as YAML is looked through as text.
-    pub fn learn_document(&self, bytes: &[u8]) {
+    pub fn register_document(&self, bytes: &[u8]) {
         if bytes.len() <= LARGEST_DOCUMENT && !is_packed(bytes) {
             self.pending().push(Zeroizing::new(bytes.to_vec()));
         }
@@ -85,9 +85,9 @@ impl Secrets {
         self.read(|scrubber| scrubber.scrub_json(json))
     }
 
-    fn write(&self, learn: impl FnOnce(&mut Scrubber)) {
+    fn write(&self, register: impl FnOnce(&mut Scrubber)) {
         // A panic while learning leaves a scrubber that knows less, not one that does harm.
-        learn(&mut self.0.scrubber.write().unwrap_or_else(PoisonError::into_inner));
+        register(&mut self.0.scrubber.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn read<T>(&self, look: impl FnOnce(&Scrubber) -> T) -> T {
@@ -100,8 +100,8 @@ impl Secrets {
         let pending = std::mem::take(&mut *self.pending());
         for document in pending.into_iter().filter(|document| self.first_time(document)) {
             self.write(|scrubber| match Tree::parse(&document) {
-                Ok(tree) => scrubber.learn_tree(&tree),
-                Err(_) => scrubber.learn_inside(&document),
+                Ok(tree) => scrubber.register_tree(&tree),
+                Err(_) => scrubber.register_inside(&document),
             });
         }
     }
@@ -134,7 +134,7 @@ mod tests {
         let secrets = Secrets::default();
         let sink = secrets.clone();
         assert_eq!(sink.scrub("a hunter2hunter2 b"), "a hunter2hunter2 b");
-        secrets.learn_document(b"env:\n  PGPASSWORD: hunter2hunter2\n  TZ: Brisbane\n");
+        secrets.register_document(b"env:\n  PGPASSWORD: hunter2hunter2\n  TZ: Brisbane\n");
         assert_eq!(sink.scrub("a hunter2hunter2 b Brisbane"), format!("a {MASK} b Brisbane"));
         assert_eq!(sink.scrub_json(r#"{"a":"hunter2hunter2"}"#), format!("{{\"a\":\"{MASK}\"}}"));
     }
@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn a_document_that_is_no_yaml_and_one_of_secrets_are_learned_too() {
         let secrets = Secrets::default();
-        secrets.learn_document(b"PASSWORD=plain2hunter\n\t: {[\n");
-        secrets.learn_document(
+        secrets.register_document(b"PASSWORD=plain2hunter\n\t: {[\n");
+        secrets.register_document(
             br#"{"kind":"List","items":[{"kind":"Secret","data":{"x":"SHVudGVyMw==","host":"ZGItcnc="}}]}"#,
         );
         assert_eq!(secrets.scrub("plain2hunter Hunter3 SHVudGVyMw== db-rw"), format!("{MASK} {MASK} {MASK} db-rw"));
@@ -153,20 +153,20 @@ mod tests {
     fn a_file_that_was_read_is_not_read_again_when_something_is_said() {
         let secrets = Secrets::default();
         let text = b"password: hunter2hunter2";
-        secrets.learn_document(text);
-        secrets.learn_tree(&Tree::parse(text).unwrap());
+        secrets.register_document(text);
+        secrets.register_tree(&Tree::parse(text).unwrap());
         assert_eq!(secrets.scrub("hunter2hunter2"), MASK);
         let seen = || secrets.0.seen.lock().unwrap().len();
         assert_eq!(seen(), 1);
-        secrets.learn_document(b"password: hunter3hunter3\n");
+        secrets.register_document(b"password: hunter3hunter3\n");
         assert_eq!((secrets.scrub("hunter3hunter3").as_ref(), seen()), (MASK, 2));
     }
 
     #[test]
     fn chunks_of_a_database_are_not_looked_at() {
         let secrets = Secrets::default();
-        secrets.learn_document(&[0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3]);
-        secrets.learn_document(&vec![b'x'; LARGEST_DOCUMENT + 1]);
+        secrets.register_document(&[0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3]);
+        secrets.register_document(&vec![b'x'; LARGEST_DOCUMENT + 1]);
         assert!(secrets.pending().is_empty());
     }
 }

@@ -42,7 +42,7 @@ pub struct Scrubber {
     /// A bit for each first two bytes of a pattern: at most places of a text nothing begins.
     heads: Vec<u64>,
     /// Digests of what was learned, under a key of this process: the same secret comes again and again.
-    learned: HashSet<u64>,
+    registered: HashSet<u64>,
     hashing: std::hash::RandomState,
 }
 
@@ -79,32 +79,32 @@ impl Scrubber {
 
     /// Learns a secret, and what it plainly contains: the password in an address, the text inside base64, the secret
     /// fields of an embedded document.
-    pub fn learn(&mut self, secret: &[u8]) {
-        self.learn_at(None, secret);
+    pub fn register(&mut self, secret: &[u8]) {
+        self.register_at(None, secret);
     }
 
     /// The same for a secret that stands under `key`: a short one is then masked beside its key.
-    pub fn learn_at(&mut self, key: Option<&str>, secret: &[u8]) {
+    pub fn register_at(&mut self, key: Option<&str>, secret: &[u8]) {
         use std::hash::BuildHasher as _;
-        if self.learned.insert(self.hashing.hash_one((key, secret))) {
-            self.learn_within(key, secret, 0);
+        if self.registered.insert(self.hashing.hash_one((key, secret))) {
+            self.register_within(key, secret, 0);
         }
     }
 
     /// Learns what a text holds that is no secret as a whole; see [`inner_secrets`].
-    pub(super) fn learn_inside(&mut self, text: &[u8]) {
+    pub(super) fn register_inside(&mut self, text: &[u8]) {
         for (key, secret) in inner_secrets(&String::from_utf8_lossy(text)) {
-            self.learn_at(key.as_deref(), &secret);
+            self.register_at(key.as_deref(), &secret);
         }
     }
 
-    fn learn_within(&mut self, key: Option<&str>, secret: &[u8], depth: u8) {
+    fn register_within(&mut self, key: Option<&str>, secret: &[u8], depth: u8) {
         let trimmed = secret.trim_ascii();
         if trimmed.is_empty() {
             return;
         }
         let mask = self.mask(secret);
-        self.learn_forms(key, trimmed, &mask);
+        self.register_forms(key, trimmed, &mask);
         if secret.len() != trimmed.len() {
             // In base64 the line end behind it counts.
             for form in forms::packed(secret) {
@@ -114,28 +114,28 @@ impl Scrubber {
         let Ok(text) = std::str::from_utf8(trimmed) else { return };
         if text.contains('\n') {
             for line in text.lines().map(str::trim).filter(|line| !line.starts_with("-----")) {
-                self.learn_forms(None, line.as_bytes(), &mask);
+                self.register_forms(None, line.as_bytes(), &mask);
             }
             let joined: String = text.split_whitespace().collect();
-            self.learn_forms(None, joined.as_bytes(), &mask);
+            self.register_forms(None, joined.as_bytes(), &mask);
         }
         if depth > 2 {
             return;
         }
         for (key, inside) in inner_secrets(text) {
-            self.learn_within(key.as_deref(), &inside, depth + 1);
+            self.register_within(key.as_deref(), &inside, depth + 1);
         }
         if let Some(inside) = forms::unpacked(text) {
-            self.learn_within(None, &inside, depth + 1);
+            self.register_within(None, &inside, depth + 1);
         }
     }
 
-    fn learn_forms(&mut self, key: Option<&str>, secret: &[u8], mask: &str) {
+    fn register_forms(&mut self, key: Option<&str>, secret: &[u8], mask: &str) {
         if forms::unescaped(secret).len() < SHORTEST
             || COMMON.iter().any(|word| secret.eq_ignore_ascii_case(word.as_bytes()))
         {
             if let (Some(key), Ok(text)) = (key, std::str::from_utf8(secret)) {
-                self.learn_beside(key, text, mask);
+                self.register_beside(key, text, mask);
             }
             return;
         }
@@ -148,7 +148,7 @@ impl Scrubber {
     }
 
     /// A secret that cannot be hunted alone, in the ways in which key and value stand together.
-    fn learn_beside(&mut self, key: &str, secret: &str, mask: &str) {
+    fn register_beside(&mut self, key: &str, secret: &str, mask: &str) {
         let packed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);
         let json = forms::json(secret);
         for value in [secret, json.as_str(), packed.as_str()] {
@@ -246,7 +246,7 @@ mod tests {
 
     fn knowing(secret: &str) -> Scrubber {
         let mut scrubber = Scrubber::new(FingerprintKey::from_bytes(&[7; 32]));
-        scrubber.learn(secret.as_bytes());
+        scrubber.register(secret.as_bytes());
         scrubber
     }
 
@@ -285,7 +285,7 @@ mod tests {
     fn a_text_quoted_in_a_quoted_text_is_masked_however_deep_and_what_stands_around_it_stays() {
         let mut scrubber = Scrubber::new(None);
         let yaml = b"PIN: ab#12\npassword: 'o''ne\"two\\three'\nseed: \"four\\t\\\\five\\x01six\"\nshort: [1]\n";
-        scrubber.learn_tree(&Tree::parse(yaml).unwrap());
+        scrubber.register_tree(&Tree::parse(yaml).unwrap());
         let mut text = format!(
             "{}\nPIN: \"ab#12\"\n{{\"PIN\":\"ab#12\",\"password\":\"o'ne\\\"two\\\\three\"}}",
             std::str::from_utf8(yaml).unwrap()
@@ -319,9 +319,9 @@ mod tests {
     #[test]
     fn short_and_common_words_stay_readable_and_the_longest_secret_wins() {
         let mut scrubber = knowing("abc12");
-        scrubber.learn(b"opschain");
-        scrubber.learn(b"longer-secret");
-        scrubber.learn(b"longer-secret-still");
+        scrubber.register(b"opschain");
+        scrubber.register(b"longer-secret");
+        scrubber.register(b"longer-secret-still");
         assert_eq!(scrubber.scrub("abc12 opschain"), "abc12 opschain");
         let text = scrubber.scrub("x longer-secret-still y").into_owned();
         assert_eq!(text, format!("x {} y", scrubber.mask(b"longer-secret-still")));

@@ -8,7 +8,7 @@ use crate::yaml::{Segment, Tree, Value};
 
 impl Scrubber {
     /// Learns every secret scalar of a values file.
-    pub fn learn_tree(&mut self, tree: &Tree) {
+    pub fn register_tree(&mut self, tree: &Tree) {
         for (path, node, _) in secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };
             let key = path.0.iter().rev().find_map(|step| match step {
@@ -16,19 +16,19 @@ impl Scrubber {
                 _ => None,
             });
             let text = scalar.value.text();
-            self.learn_at(key, text.as_bytes());
+            self.register_at(key, text.as_bytes());
             // The file itself may be quoted: escapes and folds as they were written.
             let raw = tree.raw(node).trim_end();
             let quoted = ['"', '\''].iter().find_map(|quote| raw.strip_prefix(*quote)?.strip_suffix(*quote));
             if quoted.unwrap_or(raw) != text {
-                self.learn_at(key, quoted.unwrap_or(raw).as_bytes());
+                self.register_at(key, quoted.unwrap_or(raw).as_bytes());
             }
             // A number that Helm rounds may also be quoted as Go prints a float.
             if !matches!(scalar.value, Value::String(_)) {
                 let json = scalar.value.to_json();
-                self.learn_at(key, json.to_string().as_bytes());
+                self.register_at(key, json.to_string().as_bytes());
                 if let Some(number) = json.as_f64() {
-                    self.learn_at(key, go_float(number).as_bytes());
+                    self.register_at(key, go_float(number).as_bytes());
                 }
             }
         }
@@ -47,19 +47,19 @@ impl Scrubber {
                 (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())),
             );
         }
-        let mut learned = self.clone();
-        learned.learn_tree(tree);
+        let mut registered = self.clone();
+        registered.register_tree(tree);
         let mut text = String::with_capacity(tree.source().len());
         let mut at = 0;
         for (start, (end, mask)) in spans {
             if start < at {
                 continue;
             }
-            text.push_str(&learned.scrub(&tree.source()[at..start]));
+            text.push_str(&registered.scrub(&tree.source()[at..start]));
             text.push_str(&mask);
             at = end;
         }
-        text.push_str(&learned.scrub(&tree.source()[at..]));
+        text.push_str(&registered.scrub(&tree.source()[at..]));
         text
     }
 }

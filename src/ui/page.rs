@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_secret_that_wrapping_would_break_is_masked_whole() {
         let secrets = Secrets::default();
-        secrets.learn(b"correct horse battery");
+        secrets.register(b"correct horse battery");
         let mut page = Page::new(Some(20)).masking(secrets);
         page.wrapped("", "  ", "it said correct horse battery staple");
         page.line(Styled::from("correct ").then(Role::Bad, "horse battery"));

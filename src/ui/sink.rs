@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn the_last_words_name_the_place_and_no_secret() {
         let secrets = Secrets::default();
-        secrets.learn(b"hunter2hunter2");
+        secrets.register(b"hunter2hunter2");
         let (message, hint) = last_words("src/x.rs:1:2", "unwrap on hunter2hunter2\nhunter3hunter3", &secrets);
         assert!(message.contains("src/x.rs:1:2") && message.contains(env!("CARGO_PKG_VERSION")));
         assert!(!message.contains("hunter") && hint.contains("report"), "{message}");

@@ -320,7 +320,7 @@ mod tests {
         let sealed = Recipients::parse(identities.recipients()).unwrap().seal(b"a: 1\n").unwrap();
         let identity = identities.to_file_text();
         let mut scrubber = Scrubber::new(None);
-        scrubber.learn(b"pa\"ss w0rd-of-ours");
+        scrubber.register(b"pa\"ss w0rd-of-ours");
         let live = br#"{"x": "pa\"ss w0rd-of-ours"}"#;
         let key = b"-----BEGIN OPENSSH PRIVATE KEY-----\n";
         let values = b"env:\n  TZ: UTC\n  PGPASSWORD: correct-horse-7\n";

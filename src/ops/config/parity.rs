@@ -178,7 +178,7 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
 
 fn side(ctx: &Ctx, text: &str) -> Result<(String, Side)> {
     if let Some(bytes) = file(text)? {
-        ctx.secrets().learn_document(&bytes);
+        ctx.secrets().register_document(&bytes);
         if let Some(file) = parity_file(text, &bytes)? {
             let identities = ctx.identities()?;
             let name = format!("{text} ({}, {})", file.of, file.made.strftime("%Y-%m-%d"));

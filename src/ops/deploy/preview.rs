@@ -25,7 +25,7 @@ pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
         (None, None) => Vec::new(),
     };
     for object in live.iter().chain(&rendered.objects).chain(&rendered.hooks) {
-        objects::teach(ctx.secrets(), &object.fields);
+        objects::register_secrets(ctx.secrets(), &object.fields);
     }
     Ok(objects::between(prepared.deployed, &live, rendered, scrubber, &plan.namespace))
 }

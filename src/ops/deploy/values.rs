@@ -41,15 +41,15 @@ pub(super) fn read(ctx: &Ctx, layers: Vec<Layer>, allow: &[String]) -> Result<Re
     let mut files = Vec::new();
     for (place, layer) in layers.iter().enumerate() {
         if layer.kind != LayerKind::Values {
-            refuse_secret(layer).inspect_err(|_| ctx.secrets().learn_document(&layer.bytes))?;
+            refuse_secret(layer).inspect_err(|_| ctx.secrets().register_document(&layer.bytes))?;
             continue;
         }
         let tree = Tree::parse(&layer.bytes).map_err(|cause| {
             // What is wrong with it is said in the operator's own words.
-            ctx.secrets().learn_document(&layer.bytes);
+            ctx.secrets().register_document(&layer.bytes);
             unreadable(layer, cause)
         })?;
-        ctx.secrets().learn_tree(&tree);
+        ctx.secrets().register_tree(&tree);
         guard::refuse_findings(&layer.title(), &lint(&tree, &layer.bytes), allow)?;
         files.push((place, tree));
     }
@@ -63,7 +63,7 @@ pub(super) fn read(ctx: &Ctx, layers: Vec<Layer>, allow: &[String]) -> Result<Re
         Some(tree) => tree,
         None => Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?,
     };
-    ctx.secrets().learn_tree(&tree);
+    ctx.secrets().register_tree(&tree);
     Ok(ReadValues { name, layers, bytes, tree, files })
 }
 

@@ -50,7 +50,7 @@ const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let install = ctx.install();
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
-        Ok(cluster) => cluster.hushed(ctx.secrets()),
+        Ok(cluster) => cluster.with_redaction(ctx.secrets()),
         Err(error) => return findings.failed("cluster", error),
     };
     let context = cluster.context();

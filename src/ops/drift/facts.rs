@@ -85,9 +85,9 @@ async fn ask_cluster(ctx: &Ctx, stored: &[Object]) -> Result<SeenObjects> {
     let scaled = cluster.autoscalers(&names).await.unwrap_or_default().into_iter().map(|(_, target)| target).collect();
     let live = cluster.live_objects(&wanted).await?;
     for (object, live) in stored.iter().zip(&live) {
-        objects::teach(ctx.secrets(), &object.fields);
+        objects::register_secrets(ctx.secrets(), &object.fields);
         if let LiveObject::There { fields, .. } = live {
-            objects::teach(ctx.secrets(), fields);
+            objects::register_secrets(ctx.secrets(), fields);
         }
     }
     Ok(SeenObjects { live, scaled })

@@ -6,7 +6,7 @@ use super::plan::{Between, DriftFinding};
 use crate::cluster::objects::{last_writer, writer_of};
 use crate::cluster::{LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY};
 use crate::helm::Object;
-use crate::ops::objects::{self, Field, added_by_hand, subset, veil};
+use crate::ops::objects::{self, Field, added_by_hand, mask_object, subset};
 use crate::opschain::live::filled_after_install;
 use crate::values::{Path, Scrubber};
 
@@ -29,9 +29,9 @@ pub(super) fn compare_all(
 ) -> ObjectDrift {
     let mut scrubber = scrubber.clone();
     for (object, live) in stored.iter().zip(&seen.live) {
-        objects::learn(&mut scrubber, &object.fields);
+        objects::register_object(&mut scrubber, &object.fields);
         if let LiveObject::There { fields, .. } = live {
-            objects::learn(&mut scrubber, fields);
+            objects::register_object(&mut scrubber, fields);
         }
     }
     let mut found = ObjectDrift::default();
@@ -70,7 +70,7 @@ fn one(
     known: &Beside<'_>,
     looked: &mut ObjectDrift,
 ) {
-    let (set, there) = (veil(&object.fields, scrubber), veil(live, scrubber));
+    let (set, there) = (mask_object(&object.fields, scrubber), mask_object(live, scrubber));
     let name = object.id.to_string();
     let mut by_cause: Vec<(Cause, Vec<Field>)> = Vec::new();
     let mut add = |cause: Cause, field: Field| match by_cause.iter_mut().find(|(known, _)| *known == cause) {
@@ -149,7 +149,7 @@ mod tests {
         let scaled: Vec<String> = scaled.iter().map(|name| (*name).to_owned()).collect();
         let mut looked = ObjectDrift::default();
         let known = Beside { scaled: &scaled, failed: Some(7) };
-        one(&stored[0], &live, &written, &objects::masker(None).unwrap(), &known, &mut looked);
+        one(&stored[0], &live, &written, &objects::comparing_scrubber(None).unwrap(), &known, &mut looked);
         looked
     }
 

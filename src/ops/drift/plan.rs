@@ -8,7 +8,7 @@ use super::ignore::{self, Ignored};
 use super::{loss, objects, release};
 use crate::error::Exit;
 use crate::ops::history::{History, LiveValues};
-use crate::ops::objects::{Act, Field, compare, veil_values};
+use crate::ops::objects::{Act, Field, compare, mask_values};
 use crate::settings::{DriftIgnore, Install};
 use crate::values::{Path, Scrubber, Segment};
 
@@ -181,7 +181,7 @@ fn compare_values(
     let fields = match (recorded, stored) {
         (Some(tree), Some(stored)) => {
             let stored = if stored.is_null() { &empty } else { stored };
-            Some(compare(&veil_values(&tree.to_json(), scrubber), &veil_values(stored, scrubber)))
+            Some(compare(&mask_values(&tree.to_json(), scrubber), &mask_values(stored, scrubber)))
         }
         _ => None,
     };

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::compare::{Act, Field, compare};
 use super::effects::{self, Effect};
-use super::veil;
+use super::masking;
 use crate::helm::{Object, ObjectId, RenderMode, Rendered};
 use crate::values::Scrubber;
 
@@ -81,7 +81,7 @@ pub fn between(
 ) -> ReleaseDiff {
     let mut scrubber = scrubber.clone();
     for object in live.iter().chain(&rendered.objects) {
-        veil::learn(&mut scrubber, &object.fields);
+        masking::register_object(&mut scrubber, &object.fields);
     }
     let key = |object: &Object| {
         let (group, kind, own, name) = object.id.key();
@@ -89,8 +89,8 @@ pub fn between(
     };
     let before: std::collections::HashMap<_, usize> =
         live.iter().enumerate().map(|(place, object)| (key(object), place)).collect();
-    let old = veil::veiled(live, &scrubber);
-    let new = veil::veiled(&rendered.objects, &scrubber);
+    let old = masking::masked_objects(live, &scrubber);
+    let new = masking::masked_objects(&rendered.objects, &scrubber);
     let mut diff = ReleaseDiff {
         revision,
         rendered: rendered.mode,
@@ -156,7 +156,7 @@ mod tests {
 
     fn diff(old: &str, new: &str) -> ReleaseDiff {
         let mut scrubber = Scrubber::new(FingerprintKey::from_bytes(&[1; 32]));
-        scrubber.learn(b"topsecret-one");
+        scrubber.register(b"topsecret-one");
         let hooks = parse("apiVersion: batch/v1\nkind: Job\nmetadata: {name: guard, annotations: {helm.sh/hook: 'pre-upgrade,test'}}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: first, annotations: {helm.sh/hook: pre-install}}\n").unwrap();
         let rendered = Rendered { objects: parse(new).unwrap(), hooks, mode: RenderMode::Server };
         let live = parse(old).unwrap();

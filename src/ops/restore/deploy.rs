@@ -61,7 +61,7 @@ impl Work {
             debug: false,
         };
         let mut scrubber = Scrubber::new(None);
-        scrubber.learn_tree(&Tree::parse(&values)?);
+        scrubber.register_tree(&Tree::parse(&values)?);
         Ok(self.helm.upgrade_install(&ask, &scrubber, &self.ctx.events, &self.ctx.cancel).await?)
     }
 

@@ -55,7 +55,7 @@ pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Resul
     }
     let mut scrubber = scrubber.clone();
     for tree in [three.old, three.new, three.yours] {
-        scrubber.learn_tree(tree);
+        scrubber.register_tree(tree);
     }
     let merged = merge::merge(three, facts, &scrubber);
     let shipped: HashSet<&str> = [three.old, three.new].into_iter().flat_map(comments).collect();

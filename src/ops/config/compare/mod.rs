@@ -92,8 +92,8 @@ pub async fn compare(ctx: &Ctx, request: CompareRequest) -> Result<Compared> {
     let (key, lasting) = fingerprints(&operands);
     let mut scrubber = Scrubber::new(key);
     if !options.reveal {
-        scrubber.learn_tree(&old.tree);
-        scrubber.learn_tree(&new.tree);
+        scrubber.register_tree(&old.tree);
+        scrubber.register_tree(&new.tree);
     }
     let text = request.raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
     let diff = diff_with(&old.tree, &new.tree, &scrubber, &options).of_files(&old.bytes, &new.bytes);

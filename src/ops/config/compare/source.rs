@@ -70,9 +70,9 @@ impl Operands<'_> {
             Operand::VaultAt(revision) => self.vault_at(&revision)?,
             Operand::Word(word) => self.word(&word)?,
         };
-        self.ctx.secrets().learn_document(&bytes);
+        self.ctx.secrets().register_document(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
-        self.ctx.secrets().learn_tree(&tree);
+        self.ctx.secrets().register_tree(&tree);
         Ok(FoundValues { name, bytes, tree })
     }
 

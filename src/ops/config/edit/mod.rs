@@ -135,7 +135,7 @@ impl Editing {
     pub async fn round(&self, ctx: &Ctx) -> Result<Round> {
         self.editor.open(ctx, &self.scratch).await?;
         let bytes = self.scratch.read()?;
-        ctx.secrets().learn_document(&bytes);
+        ctx.secrets().register_document(&bytes);
         if bytes == self.before && self.draft.is_none() {
             return Ok(Round::Unchanged);
         }

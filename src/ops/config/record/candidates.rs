@@ -49,7 +49,7 @@ pub(super) async fn find(ctx: &Ctx, mut request: RecordRequest) -> Result<(Recor
             vec![of_file(name.clone(), Ok(bytes.clone()), Ok(at), &request)]
         }
     };
-    found.iter().filter_map(|one| one.bytes.as_ref().ok()).for_each(|bytes| ctx.secrets().learn_document(bytes));
+    found.iter().filter_map(|one| one.bytes.as_ref().ok()).for_each(|bytes| ctx.secrets().register_document(bytes));
     Ok((request, found))
 }
 

@@ -186,7 +186,7 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
     let (mut items, mut drafts) = (Vec::new(), Vec::new());
     for candidate in candidates {
         if let Ok(bytes) = &candidate.bytes {
-            ctx.secrets().learn_document(bytes);
+            ctx.secrets().register_document(bytes);
         }
         let (item, draft) = planner.plan(candidate);
         if let (true, RecordAction::Refused { reason }) = (single, &item.fate) {

@@ -107,7 +107,7 @@ impl<'a> RecordPlanner<'a> {
         };
         self.seen.push((at, item.sha256.clone(), candidate.name));
         // What is quoted of it from here on is masked, why it was deployed among it.
-        self.secrets.learn_tree(&tree);
+        self.secrets.register_tree(&tree);
         let intent = Intent {
             install: self.install.clone(),
             at,

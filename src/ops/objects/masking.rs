@@ -20,7 +20,7 @@ const POINTERS: &[&str] = &["key", "topologyKey", "secretName", "kind", "name"];
 ///
 /// # Errors
 /// The machine has no random bytes.
-pub fn masker(key: Option<FingerprintKey>) -> Result<Scrubber> {
+pub fn comparing_scrubber(key: Option<FingerprintKey>) -> Result<Scrubber> {
     if let Some(key) = key {
         return Ok(Scrubber::new(Some(key)));
     }
@@ -32,7 +32,7 @@ pub fn masker(key: Option<FingerprintKey>) -> Result<Scrubber> {
 }
 
 /// Teaches a scrubber the secrets of a Secret: they may stand again in other objects.
-pub fn learn(scrubber: &mut Scrubber, object: &Json) {
+pub fn register_object(scrubber: &mut Scrubber, object: &Json) {
     if object["kind"] != "Secret" {
         return;
     }
@@ -40,27 +40,27 @@ pub fn learn(scrubber: &mut Scrubber, object: &Json) {
         let path = Path::of(&["data", &key]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if is_secret(&path, None, &Value::String(text)) {
-            scrubber.learn(&bytes);
+            scrubber.register(&bytes);
         }
     }
 }
 
 /// Teaches every sink of this process what a Secret holds.
-pub fn teach(secrets: &Secrets, object: &Json) {
+pub fn register_secrets(secrets: &Secrets, object: &Json) {
     if object["kind"] == "Secret" {
-        secrets.learn_document(zeroize::Zeroizing::new(object.to_string()).as_bytes());
+        secrets.register_document(zeroize::Zeroizing::new(object.to_string()).as_bytes());
     }
 }
 
 /// The object with every secret masked. A Secret has its content under `data` only, decoded and masked whatever it is.
-pub fn veil(object: &Json, scrubber: &Scrubber) -> Json {
-    let mut veiled = object.clone();
-    if let Some(annotations) = veiled.pointer_mut("/metadata/annotations").and_then(Json::as_object_mut) {
+pub fn mask_object(object: &Json, scrubber: &Scrubber) -> Json {
+    let mut masked = object.clone();
+    if let Some(annotations) = masked.pointer_mut("/metadata/annotations").and_then(Json::as_object_mut) {
         annotations.remove(LAST_APPLIED);
     }
     match object["kind"].as_str() {
         Some("Secret") => {
-            if let Some(fields) = veiled.as_object_mut() {
+            if let Some(fields) = masked.as_object_mut() {
                 fields.remove("stringData");
                 fields.remove("data");
             }
@@ -68,19 +68,19 @@ pub fn veil(object: &Json, scrubber: &Scrubber) -> Json {
                 .into_iter()
                 .map(|(key, bytes)| (key, if bytes.is_empty() { "".into() } else { scrubber.mask(&bytes).into() }))
                 .collect();
-            let mut rest = Walk { scrubber, place: Place::Object }.value(&Path::root(), None, &veiled);
+            let mut rest = Walk { scrubber, place: Place::Object }.value(&Path::root(), None, &masked);
             if !shown.is_empty() {
                 rest["data"] = Json::Object(shown);
             }
             rest
         }
-        Some("ConfigMap") => Walk { scrubber, place: Place::ConfigMap }.value(&Path::root(), None, &veiled),
-        _ => Walk { scrubber, place: Place::Object }.value(&Path::root(), None, &veiled),
+        Some("ConfigMap") => Walk { scrubber, place: Place::ConfigMap }.value(&Path::root(), None, &masked),
+        _ => Walk { scrubber, place: Place::Object }.value(&Path::root(), None, &masked),
     }
 }
 
 /// Values with every secret masked.
-pub fn veil_values(values: &Json, scrubber: &Scrubber) -> Json {
+pub fn mask_values(values: &Json, scrubber: &Scrubber) -> Json {
     Walk { scrubber, place: Place::Values }.value(&Path::root(), None, values)
 }
 
@@ -163,8 +163,8 @@ impl Walk<'_> {
 }
 
 /// The objects with their veils, for comparing.
-pub(super) fn veiled(objects: &[Object], scrubber: &Scrubber) -> Vec<Json> {
-    objects.iter().map(|object| veil(&object.fields, scrubber)).collect()
+pub(super) fn masked_objects(objects: &[Object], scrubber: &Scrubber) -> Vec<Json> {
+    objects.iter().map(|object| mask_object(&object.fields, scrubber)).collect()
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
 
     fn scrubber() -> Scrubber {
         let mut scrubber = Scrubber::new(FingerprintKey::from_bytes(&[4; 32]));
-        scrubber.learn(b"hunter22hunter22");
+        scrubber.register(b"hunter22hunter22");
         scrubber
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let scrubber = scrubber();
         let packed = json!({"kind": "Secret", "data": {"user": STANDARD.encode("bob"), "none": ""}});
         let plain = json!({"kind": "Secret", "stringData": {"user": "bob", "none": ""}});
-        let (packed, plain) = (veil(&packed, &scrubber), veil(&plain, &scrubber));
+        let (packed, plain) = (mask_object(&packed, &scrubber), mask_object(&plain, &scrubber));
         assert_eq!(packed, plain, "the same content, however it is written");
         assert_eq!(packed["data"]["user"], scrubber.mask(b"bob"));
         assert_eq!(packed["data"]["none"], "");
@@ -195,10 +195,10 @@ mod tests {
         let map = json!({"kind": "ConfigMap", "metadata": {"annotations": {LAST_APPLIED: "{PGPASSWORD: hunter22hunter22}"}},
             "data": {"PGPASSWORD": "x1", "url": "postgres://u@h/hunter22hunter22", "TZ": "UTC", "OPSCHAIN_VERSION": "2026-08-20",
                      "OPSCHAIN_DOCKER_USER": "bob"}});
-        let veiled = veil(&map, &scrubber);
-        let text = veiled.to_string();
+        let masked = mask_object(&map, &scrubber);
+        let text = masked.to_string();
         assert!(!text.contains("hunter22") && !text.contains("\"x1\"") && !text.contains("bob"), "{text}");
-        assert_eq!((&veiled["data"]["TZ"], &veiled["data"]["OPSCHAIN_VERSION"]), (&json!("UTC"), &json!("2026-08-20")));
+        assert_eq!((&masked["data"]["TZ"], &masked["data"]["OPSCHAIN_VERSION"]), (&json!("UTC"), &json!("2026-08-20")));
     }
 
     #[test]
@@ -208,12 +208,12 @@ mod tests {
             {"name": "DB_PASSWORD", "value": "short"}, {"name": "A", "value": "has hunter22hunter22 inside"},
             {"name": "B", "valueFrom": {"secretKeyRef": {"name": "opschain-db-credentials", "key": "password"}}}],
             "affinity": {"topologyKey": "kubernetes.io/hostname"}, "automountServiceAccountToken": false}});
-        let veiled = veil(&deployment, &scrubber);
-        let env = &veiled["spec"]["env"];
+        let masked = mask_object(&deployment, &scrubber);
+        let env = &masked["spec"]["env"];
         assert_eq!(env[0]["value"], scrubber.mask(b"short"));
         assert!(env[1]["value"].as_str().unwrap().starts_with("has ••••••••#"));
         assert_eq!(env[2], deployment["spec"]["env"][2]);
-        assert_eq!(veiled["spec"]["affinity"], deployment["spec"]["affinity"]);
-        assert_eq!(veiled["spec"]["automountServiceAccountToken"], false);
+        assert_eq!(masked["spec"]["affinity"], deployment["spec"]["affinity"]);
+        assert_eq!(masked["spec"]["automountServiceAccountToken"], false);
     }
 }
