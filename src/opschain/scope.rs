@@ -1,6 +1,9 @@
 //! What a bundle does not hold: said when it is made, stored in it, and said again before it is restored.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::workloads::DATABASE_CLUSTER;
 
 /// One thing that a bundle leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +16,12 @@ pub struct LeftOut {
     pub after: String,
 }
 
+/// The secret vault's name in a stock install; its services are named after it.
+const OWN_VAULT: &str = "opschain-secret-vault";
+
 /// What decides which things a bundle leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Install {
+pub struct ScopeFacts {
     /// The install runs its own LDAP server.
     pub own_ldap: bool,
     /// The install keeps its secrets in a vault outside of it.
@@ -30,8 +36,45 @@ pub struct Install {
     pub not_quiesced: bool,
 }
 
+impl ScopeFacts {
+    /// What the values of an install tell: whose LDAP server, whose secret vault, and whether sites follow its database.
+    pub fn of_values(values: &Value) -> Self {
+        Self {
+            own_ldap: values.pointer("/ldap/enabled").and_then(Value::as_bool).unwrap_or(true),
+            external_vault: has_external_vault(values),
+            replicas: has_replica_sites(values),
+            ..Self::default()
+        }
+    }
+}
+
+/// The bundled vault is switched off, or the address that is given is not its own.
+fn has_external_vault(values: &Value) -> bool {
+    let switch = |path: &str| values.pointer(path).and_then(Value::as_bool);
+    // A server whose own switch is `"-"`, as by default, follows the one of all.
+    let server = switch("/openbao/server/enabled").or_else(|| switch("/openbao/global/enabled"));
+    if switch("/openbao/enabled") == Some(false) || server == Some(false) {
+        return true;
+    }
+    let text = |path: &str| values.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let own = text("/openbao/fullnameOverride").unwrap_or(OWN_VAULT);
+    let address = text("/env/OPSCHAIN_VAULT_ADDRESS").or_else(|| text("/vaultAddress"));
+    address.is_some_and(|address| {
+        let host = address.split_once("://").map_or(address, |(_, host)| host);
+        let name = host.split(['.', ':', '/']).next().unwrap_or_default();
+        name != own && !name.strip_prefix(own).is_some_and(|rest| rest.starts_with('-'))
+    })
+}
+
+/// A database whose sites replicate from each other names all of them, itself included.
+fn has_replica_sites(values: &Value) -> bool {
+    let own = values.pointer("/db/cnpg/clusterName").and_then(Value::as_str).unwrap_or(DATABASE_CLUSTER);
+    let known = values.pointer("/db/cnpg/externalClusters").and_then(Value::as_array);
+    known.into_iter().flatten().any(|cluster| cluster.get("name").and_then(Value::as_str) != Some(own))
+}
+
 /// Lists what a bundle of this install leaves out, what hurts most first.
-pub fn left_out(install: Install) -> Vec<LeftOut> {
+pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
     let mut list = Vec::new();
     let mut add = |holds: bool, what: &str, why: &str, after: &str| {
         if holds {
@@ -100,17 +143,49 @@ pub fn left_out(install: Install) -> Vec<LeftOut> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_is_never_in_a_bundle_is_always_said() {
-        let list = left_out(Install::default());
+        let list = left_out(ScopeFacts::default());
         assert_eq!(list.len(), 5);
         assert!(list.iter().all(|item| item.after.ends_with('.') && !item.why.ends_with('.')));
     }
 
     #[test]
+    fn a_vault_or_a_site_outside_is_told_by_the_values() {
+        let external = |values: Value| ScopeFacts::of_values(&values).external_vault;
+        for own in [
+            json!({}),
+            json!({"openbao": {"server": {"enabled": "-"}}, "vaultAddress": null}),
+            json!({"vaultAddress": "http://opschain-secret-vault:8200"}),
+            json!({"env": {"OPSCHAIN_VAULT_ADDRESS": "https://opschain-secret-vault-active.ops.svc:8200/"}}),
+            json!({"openbao": {"fullnameOverride": "bao"}, "vaultAddress": "https://bao"}),
+        ] {
+            assert!(!external(own.clone()), "{own}");
+        }
+        for outside in [
+            json!({"vaultAddress": "https://vault.example.org:8200"}),
+            json!({"env": {"OPSCHAIN_VAULT_ADDRESS": "vault.example.org"}}),
+            json!({"vaultAddress": "https://opschain-secret-vaults.example.org"}),
+            json!({"openbao": {"server": {"enabled": false}}}),
+            json!({"openbao": {"global": {"enabled": false}, "server": {"enabled": "-"}}}),
+            json!({"openbao": {"enabled": false}}),
+        ] {
+            assert!(external(outside.clone()), "{outside}");
+        }
+        let sites = |names: &[&str]| {
+            let named: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+            ScopeFacts::of_values(&json!({"db": {"cnpg": {"externalClusters": named}}})).replicas
+        };
+        assert!(!sites(&[]) && !sites(&["opschain-db"]) && sites(&["opschain-db", "opschain-db-b"]));
+        assert!(!ScopeFacts::of_values(&json!({"ldap": {"enabled": false}})).own_ldap);
+        assert!(ScopeFacts::of_values(&json!({})).own_ldap);
+    }
+
+    #[test]
     fn what_hurts_most_comes_first() {
-        let list = left_out(Install { own_ldap: true, agents: true, not_quiesced: true, ..Install::default() });
+        let list = left_out(ScopeFacts { own_ldap: true, agents: true, not_quiesced: true, ..ScopeFacts::default() });
         assert_eq!(list[0].what, "work of the moment");
         assert_eq!(list[1].what, "users of the bundled LDAP server");
         assert!(list.iter().any(|item| item.what == "running agents"));

@@ -11,6 +11,8 @@ pub const WORKING_PODS: &[&str] = &["change-", "opschain-step-", "opschain-mm-",
 pub const DATABASE_OWNER: &str = "opschain";
 /// The database's name.
 pub const DATABASE: &str = "opschain";
+/// The database cluster of a stock install.
+pub const DATABASE_CLUSTER: &str = "opschain-db";
 /// The role that base backups and replicas connect as, by certificate.
 pub const REPLICATION_ROLE: &str = "streaming_replica";
 /// Where the data folder lies on the database's volume.
