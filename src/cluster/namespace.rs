@@ -1,15 +1,20 @@
 //! A namespace: whether it is there, and what stands in it.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta};
 use kube::core::GroupVersionKind;
 use serde::{Deserialize, Serialize};
 
+use super::RUN_LABEL;
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
+use super::wait::Wait;
+use crate::event::Events;
 
 /// The kinds that make a namespace not empty: group, version, kind, plural.
 ///
@@ -68,8 +73,21 @@ impl fmt::Display for ObjectRef {
     }
 }
 
+/// An object that stands in the namespace, with the marks that tell who has made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingObject {
+    /// Kind and name.
+    pub object: ObjectRef,
+    /// When it was made.
+    pub created: Option<jiff::Timestamp>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// What is known of a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum NamespaceState {
     /// There is no such namespace.
@@ -103,9 +121,8 @@ impl Cluster {
         if namespace.metadata.deletion_timestamp.is_some() {
             return Ok(NamespaceState::Terminating);
         }
-        let lists = try_join_all(KINDS.iter().map(|kind| self.objects_of(kind))).await?;
-        let (kept, objects): (Vec<_>, Vec<_>) =
-            lists.into_iter().flatten().partition(|object| may_stay.contains(object));
+        let standing = self.standing_objects().await?.into_iter().map(|standing| standing.object);
+        let (kept, objects): (Vec<_>, Vec<_>) = standing.partition(|object| may_stay.contains(object));
         Ok(if objects.is_empty() { NamespaceState::Empty { kept } } else { NamespaceState::Occupied { objects, kept } })
     }
 
@@ -129,18 +146,75 @@ impl Cluster {
         }
     }
 
-    async fn objects_of(&self, (group, version, kind, plural): &(&str, &str, &str, &str)) -> Result<Vec<ObjectRef>> {
-        let types = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-        match self.dynamic(types).list(None).await {
-            Ok(list) => Ok(list.iter().filter(|object| counts(kind, object)).map(|o| named(kind, o)).collect()),
+    /// The run that has made the namespace, where one did; nothing where there is no namespace.
+    ///
+    /// # Errors
+    /// The namespace may not be read.
+    pub async fn maker_of_namespace(&self) -> Result<Option<String>> {
+        let namespace = self.wide::<Namespace>().get_opt(self.namespace()).await?;
+        Ok(namespace.and_then(|namespace| namespace.metadata.labels?.remove(RUN_LABEL)))
+    }
+
+    /// Deletes the namespace and waits until it is gone.
+    ///
+    /// # Errors
+    /// It may not be deleted, or is not gone in time.
+    pub async fn delete_namespace(&self, limit: Duration, events: &Events) -> Result<()> {
+        self.wide::<Namespace>().delete(self.namespace(), &DeleteParams::background()).await?;
+        let mut wait = Wait::new(format!("namespace {} to be gone", self.namespace()), limit, events);
+        while wait.patient(self.namespace_uid().await)?.flatten().is_some() {
+            wait.not_yet(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that makes the namespace not empty.
+    ///
+    /// # Errors
+    /// Objects of some kind may not be listed. Kinds unknown to the cluster are no error.
+    pub async fn standing_objects(&self) -> Result<Vec<StandingObject>> {
+        let lists = try_join_all(KINDS.iter().map(|kind| self.objects_of(kind))).await?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// Deletes an object of a kind that makes a namespace not empty. Gone already is well.
+    ///
+    /// # Errors
+    /// It may not be deleted, or is of another kind.
+    pub async fn delete_standing(&self, object: &ObjectRef) -> Result<()> {
+        let types = KINDS.iter().find(|(.., kind, _)| *kind == object.kind).map(types_of);
+        let types = types.ok_or_else(|| ClusterError::Unexpected {
+            act: format!("delete {object}"),
+            cause: "its kind is not known".into(),
+        })?;
+        self.dynamic(types).delete(&object.name, &DeleteParams::background()).await.map(drop)
+    }
+
+    async fn objects_of(&self, kind: &(&str, &str, &str, &str)) -> Result<Vec<StandingObject>> {
+        match self.dynamic(types_of(kind)).list(None).await {
+            Ok(list) => {
+                let (.., kind, _) = kind;
+                let counting = list.into_iter().filter(|object| counts(kind, object));
+                Ok(counting.map(|object| standing(kind, object)).collect())
+            }
             Err(ClusterError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
 }
 
-fn named(kind: &str, object: &DynamicObject) -> ObjectRef {
-    ObjectRef::new(kind, object.metadata.name.clone().unwrap_or_default())
+fn types_of((group, version, kind, plural): &(&str, &str, &str, &str)) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+fn standing(kind: &str, object: DynamicObject) -> StandingObject {
+    let meta = object.metadata;
+    StandingObject {
+        object: ObjectRef::new(kind, meta.name.unwrap_or_default()),
+        created: meta.creation_timestamp.map(|at| at.0),
+        labels: meta.labels.unwrap_or_default(),
+        annotations: meta.annotations.unwrap_or_default(),
+    }
 }
 
 /// Whether the object says something of its own: not there by itself, not `dr`'s, not owned by another that counts.

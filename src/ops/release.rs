@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::quiesce::Recorded;
+use super::quiesce::RecordedReplicas;
 use crate::cluster::{KeptObject, RunningImage};
 use crate::error::{CommandError, Exit, Result};
 use crate::values::overlay::LayerKind;
@@ -26,7 +26,7 @@ pub struct Release {
     /// What ran, with the digests that were pulled.
     pub images: Vec<RunningImage>,
     /// How many replicas the writers had.
-    pub replicas: Recorded,
+    pub replicas: RecordedReplicas,
     /// The image of the database.
     pub database_image: String,
     /// The database operator's version.

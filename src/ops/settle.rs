@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, Wait};
+use super::Ctx;
+use crate::cluster::Wait;
 use crate::error::{CommandError, Exit, Result};
-use crate::event::Events;
-use crate::helm::{Helm, Revision};
+use crate::helm::Revision;
 
 /// How long a helm whose `dr` was killed may go on before its release is taken for dead.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
@@ -23,13 +23,8 @@ const ORPHAN_LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// [`Exit::Locked`] when a helm of this host works on it for longer than a minute; helm or the cluster cannot be asked.
-pub async fn settle_release(
-    helm: &Helm,
-    cluster: &Cluster,
-    release: &str,
-    begun_here: bool,
-    events: &Events,
-) -> Result<Option<Revision>> {
+pub async fn settle_release(ctx: &Ctx, begun_here: bool) -> Result<Option<Revision>> {
+    let (helm, release, events) = (ctx.helm().await?, &ctx.install().release, &ctx.events);
     let mut wait = Wait::new("an earlier helm to end", ORPHAN_LIMIT, events);
     loop {
         let newest = helm.newest(release).await?;
@@ -45,14 +40,12 @@ pub async fn settle_release(
             }
         }
         if let Some(process) = at_work.first() {
-            let text = format!("helm is at work on release {release}: process {process} of this host");
-            return Err(CommandError::new(Exit::Locked, text)
-                .hint(format!("Let it end. Or `kill {process}`: it then marks the revision as failed.")));
+            return Err(self::at_work(release, *process));
         }
-        cluster.delete_secret(&format!("sh.helm.release.v1.{release}.v{}", pending.revision)).await?;
+        ctx.cluster().await?.delete_secret(&format!("sh.helm.release.v1.{release}.v{}", pending.revision)).await?;
         events.warn(
             format!(
-                "revision {} of release {release} was left {} by a dead helm: its record was removed",
+                "revision {} of release {release} is stuck as {} (helm was killed): its record was removed",
                 pending.revision,
                 pending.status.word()
             ),
@@ -60,4 +53,25 @@ pub async fn settle_release(
         );
         return Ok(Some(pending));
     }
+}
+
+/// Waits while a helm of this host is at work on the release.
+///
+/// # Errors
+/// [`Exit::Locked`] when it is for longer than a minute.
+pub async fn wait_idle(ctx: &Ctx) -> Result<()> {
+    let (helm, release) = (ctx.helm().await?, &ctx.install().release);
+    let mut wait = Wait::new("an earlier helm to end", ORPHAN_LIMIT, &ctx.events);
+    while let Some(process) = helm.at_work(release).first() {
+        if wait.not_yet(Some(format!("process {process}"))).await.is_err() {
+            return Err(at_work(release, *process));
+        }
+    }
+    Ok(())
+}
+
+fn at_work(release: &str, process: u32) -> CommandError {
+    let text = format!("helm is at work on release {release}: process {process} of this host");
+    CommandError::new(Exit::Locked, text)
+        .hint(format!("Let it end. Or `kill {process}`: it then marks the revision as failed."))
 }

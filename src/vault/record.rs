@@ -291,7 +291,7 @@ impl Ended {
 }
 
 /// A deployment as the vault has it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deployment {
     /// What was meant.
     pub record: DeploymentRecord,

@@ -26,7 +26,7 @@ pub use values::LayerFinding;
 use super::Ctx;
 use super::drift::{self, BeforeDeploy};
 use super::guard::{self, Guarded};
-use super::helper::Hold;
+use super::lease::LeaseHolder;
 use crate::error::Result;
 use crate::helm::{self, ChartFacts};
 use crate::journal::new_run_id;
@@ -244,7 +244,6 @@ async fn prepare(ctx: &Ctx, known: DeploymentHistory, subject: Subject, options:
 pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
     guard::refuse_data_loss(&prepared.plan.guarded)?;
-    let release = &prepared.plan.release;
     let cluster = ctx.cluster().await?;
     match cluster.namespace_uid().await {
         Ok(None) => {
@@ -256,10 +255,10 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     }
     // No bundle is made and nothing restored while this is at work, and the other way round.
     let run = new_run_id(RUN, jiff::Timestamp::now());
-    let mut lease = Hold::default();
-    lease.take(ctx, cluster, release, &run).await?;
+    let mut lease = LeaseHolder::default();
+    lease.take(ctx, &run).await?;
     let ended = steps::under_lease(ctx, &prepared, cluster).await;
-    let released = lease.release(ctx, cluster, release, &run).await;
+    let released = lease.release(ctx, &run).await;
     let report = ended?;
     released?;
     Ok(report)

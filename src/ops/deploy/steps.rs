@@ -20,7 +20,7 @@ use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORM
 pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<DeployReport> {
     let release = &prepared.plan.release;
     plan::refuse_stale(&prepared.plan, ctx.helm().await?.newest(release).await?.as_ref())?;
-    settle_release(ctx, prepared, cluster).await?;
+    settle_release(ctx, prepared).await?;
     let id = record_intent(ctx, prepared, cluster).await?;
     let began = Instant::now();
     let ended = deploy(ctx, prepared, cluster, &id).await;
@@ -45,14 +45,14 @@ pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluste
 /// # Errors
 /// The release is pending and nobody has agreed to the repair; it was not dead, and has changed; what asking helm and the
 /// cluster fails with.
-async fn settle_release(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
+async fn settle_release(ctx: &Ctx, prepared: &Prepared) -> Result<()> {
     let Prepared { plan, repair, .. } = prepared;
     let helm = ctx.helm().await?;
     let removed = match &plan.stuck {
         Some(stuck) if *repair => {
             let of_this_host = stuck.is_of_host(&ctx.who);
             tokio::select! {
-                removed = settle::settle_release(helm, cluster, &plan.release, of_this_host, &ctx.events) => removed?,
+                removed = settle::settle_release(ctx, of_this_host) => removed?,
                 () = ctx.cancel.cancelled() => return Err(interrupted()),
             }
         }

@@ -2,37 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{PodState, REPLICAS, STOPPED_BY, Workload};
-use crate::error::{CommandError, Exit, Result};
+use crate::cluster::PodState;
+use crate::error::Result;
 use crate::ops::Ctx;
-use crate::ops::quiesce::WRITERS;
+use crate::ops::quiesce::{self, WRITERS, WriterFacts};
 use crate::opschain::Names;
 use crate::opschain::workloads::WORKING_PODS;
-
-/// A Deployment that writes to the database, and the replicas that it is to have when the application runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Writer {
-    /// The Deployment.
-    pub name: String,
-    /// The replicas that it has, or that were written onto it when it was stopped. 0: it has none and none are known.
-    pub replicas: i32,
-    /// The replicas that it has now.
-    pub now: i32,
-    /// The run that stopped it, where one did.
-    pub stopped_by: Option<String>,
-}
-
-impl Writer {
-    fn of(workload: &Workload) -> Self {
-        let noted = workload.annotations.get(REPLICAS).and_then(|text| text.parse().ok());
-        Self {
-            name: workload.name.clone(),
-            replicas: noted.filter(|_| workload.replicas == 0).unwrap_or(workload.replicas),
-            now: workload.replicas,
-            stopped_by: workload.annotations.get(STOPPED_BY).cloned(),
-        }
-    }
-}
 
 /// A Deployment or StatefulSet of the application.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,8 +17,6 @@ pub(super) struct WorkloadFacts {
     pub ready: i32,
     /// Whether all its pods are of the newest template and ready.
     pub settled: bool,
-    /// The tool that keeps it as a repository says, where one does.
-    pub gitops: Option<String>,
 }
 
 /// What was seen.
@@ -52,7 +25,7 @@ pub(super) struct ServerFacts {
     /// `namespace/release`.
     pub install: String,
     /// In the order in which they are stopped.
-    pub writers: Vec<Writer>,
+    pub writers: Vec<WriterFacts>,
     /// Writers, vault and LDAP, in the order in which they are shown.
     pub workloads: Vec<WorkloadFacts>,
     /// Name and state of each.
@@ -63,20 +36,6 @@ pub(super) struct ServerFacts {
     pub working: Vec<String>,
 }
 
-/// What writes to the database, of these workloads, in the order in which it is stopped.
-///
-/// # Errors
-/// [`Exit::NotFound`] when one is missing.
-pub(in crate::ops) fn writers_of(all: &[Workload], namespace: &str) -> Result<Vec<Writer>> {
-    let find = |name: &str| {
-        all.iter().find(|workload| workload.name == name).map(Writer::of).ok_or_else(|| {
-            CommandError::new(Exit::NotFound, format!("there is no Deployment {name} in namespace {namespace}"))
-                .hint("Is this the namespace of the install? `dr doctor` shows what is there; name another with -n.")
-        })
-    };
-    WRITERS.into_iter().map(find).collect()
-}
-
 /// Asks the cluster.
 ///
 /// # Errors
@@ -84,7 +43,8 @@ pub(in crate::ops) fn writers_of(all: &[Workload], namespace: &str) -> Result<Ve
 pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
     let (install, cluster) = (&ctx.settings()?.install, ctx.cluster().await?);
     let all = cluster.workloads().await?;
-    let writers = writers_of(&all, &install.namespace)?;
+    let writers = quiesce::writers_of(&all);
+    quiesce::require_all(&writers, &install.namespace)?;
     let names = Names::default();
     let shown = [names.api(), names.worker(), names.vault(), names.ldap()];
     let workloads = shown.iter().filter_map(|name| all.iter().find(|workload| workload.name == *name));
@@ -93,7 +53,6 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
         replicas: workload.replicas,
         ready: workload.ready,
         settled: workload.is_settled(),
-        gitops: workload.gitops(),
     });
     let databases =
         cluster.databases().await?.iter().map(|database| (database.name.clone(), database.line())).collect();

@@ -7,12 +7,10 @@ mod facts;
 mod plan;
 mod steps;
 
-pub use facts::Writer;
-pub(super) use facts::writers_of;
 pub use plan::{Part, ServerPlan, ServerStatus};
 
 use super::Ctx;
-use super::helper::Hold;
+use super::lease::LeaseHolder;
 use crate::error::Result;
 use crate::journal::new_run_id;
 
@@ -65,15 +63,14 @@ pub async fn status(ctx: &Ctx) -> Result<ServerStatus> {
 
 /// Does `work` while no other run may work on the install; ends early when the user asks for it.
 async fn under_lease(ctx: &Ctx, run: &str, work: impl Future<Output = Result<()>>) -> Result<()> {
-    let (cluster, release) = (ctx.cluster().await?, &ctx.install().release);
-    let mut lease = Hold::default();
-    lease.take(ctx, cluster, release, run).await?;
+    let mut lease = LeaseHolder::default();
+    lease.take(ctx, run).await?;
     let ended = tokio::select! {
         biased;
         ended = work => ended,
         () = ctx.cancel.cancelled() => Err(super::interrupted()),
     };
-    let released = lease.release(ctx, cluster, release, run).await;
+    let released = lease.release(ctx, run).await;
     ended?;
     released
 }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::facts::{ServerFacts, WorkloadFacts, Writer};
+use super::facts::{ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::quiesce::WriterFacts;
 
 /// What stopping or starting would do.
 #[derive(Debug, Serialize)]
@@ -11,7 +12,7 @@ pub struct ServerPlan {
     /// Which install: `namespace/release`.
     pub install: String,
     /// The Deployments in the order in which they are scaled.
-    pub workloads: Vec<Writer>,
+    pub workloads: Vec<WriterFacts>,
     /// Work that is under way.
     pub working: Vec<String>,
     /// What would work against it.
@@ -50,10 +51,9 @@ pub(super) fn stop(facts: &ServerFacts) -> ServerPlan {
     for (scaler, target) in &facts.autoscalers {
         warnings.push(format!("autoscaler {scaler} may scale {target} up again: suspend it first"));
     }
-    let is_writer = |workload: &&WorkloadFacts| facts.writers.iter().any(|writer| writer.name == workload.name);
-    for workload in facts.workloads.iter().filter(is_writer) {
-        if let Some(tool) = &workload.gitops {
-            warnings.push(format!("{tool} looks after {} and may scale it up again: suspend it first", workload.name));
+    for writer in &facts.writers {
+        if let Some(tool) = &writer.gitops {
+            warnings.push(format!("{tool} looks after {} and may scale it up again: suspend it first", writer.name));
         }
     }
     let done = facts.writers.iter().all(|writer| writer.now == 0);
@@ -102,7 +102,7 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
     ServerStatus { install: facts.install.clone(), state: state(facts), parts, working: facts.working.clone() }
 }
 
-fn part_state(workload: &WorkloadFacts, writer: Option<&Writer>) -> String {
+fn part_state(workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
     match writer {
         Some(writer) if workload.replicas == 0 && writer.replicas > 0 => match &writer.stopped_by {
             Some(run) => format!("stopped by {run}, had {}", writer.replicas),
@@ -116,7 +116,7 @@ fn part_state(workload: &WorkloadFacts, writer: Option<&Writer>) -> String {
 
 fn state(facts: &ServerFacts) -> &'static str {
     let settled =
-        |writer: &Writer| facts.workloads.iter().any(|workload| workload.name == writer.name && workload.settled);
+        |writer: &WriterFacts| facts.workloads.iter().any(|workload| workload.name == writer.name && workload.settled);
     match facts.writers.iter().filter(|writer| writer.now == 0).count() {
         0 if facts.writers.iter().all(settled) => "running",
         0 => "not ready",
@@ -132,18 +132,18 @@ mod tests {
     /// API and workers with the replicas that they have, are ready, and had before they were stopped.
     fn facts(api: (i32, i32, i32), worker: (i32, i32, i32), stopped_by: Option<&str>) -> ServerFacts {
         let both = [("opschain-api", api), ("opschain-api-worker", worker)];
-        let writer = |(name, (now, _, had)): (&str, (i32, i32, i32))| Writer {
+        let writer = |(name, (now, _, had)): (&str, (i32, i32, i32))| WriterFacts {
             name: name.into(),
             replicas: if now == 0 { had } else { now },
             now,
             stopped_by: stopped_by.map(str::to_owned),
+            gitops: None,
         };
         let workload = |(name, (replicas, ready, _)): (&str, (i32, i32, i32))| WorkloadFacts {
             name: name.into(),
             replicas,
             ready,
             settled: ready == replicas,
-            gitops: None,
         };
         ServerFacts {
             install: "opschain/opschain".into(),
@@ -189,7 +189,7 @@ mod tests {
     fn whoever_would_scale_a_writer_up_again_is_warned_of() {
         let mut facts = facts((1, 1, 0), (3, 3, 0), None);
         facts.autoscalers.push(("hpa".into(), "opschain-api".into()));
-        facts.workloads[1].gitops = Some("Argo CD".into());
+        facts.writers[1].gitops = Some("Argo CD".into());
         let plan = stop(&facts);
         assert_eq!(plan.warnings.len(), 2);
         assert!(plan.warnings[1].starts_with("Argo CD looks after opschain-api-worker"), "{:?}", plan.warnings);
