@@ -94,7 +94,7 @@ struct VerifyArgs {
 /// Restore a bundle into an empty namespace
 ///
 /// Needs nothing but the bundle, a key that opens it, a cluster with the database operator, and helm. The plan is shown
-/// first. A restore that stops is gone on with by `dr run resume`.
+/// first. A restore that stops is resumed by `dr run resume`, or given up by `dr run abort`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -151,8 +151,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
 }
 
 async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
-    let asked = create::Asked { quiesce: args.quiesce, max_rate: args.max_rate };
-    let plan = create::plan(ctx, &asked).await?;
+    let request = create::CreateRequest { quiesce: args.quiesce, max_rate: args.max_rate };
+    let plan = create::plan(ctx, &request).await?;
     if args.dry_run {
         return ui.report(&plan);
     }
@@ -161,7 +161,7 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
 }
 
 async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
-    let asked = restore::Asked {
+    let request = restore::RestoreRequest {
         bundle: args.bundle,
         version: args.version,
         identity: args.identity,
@@ -170,7 +170,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         chart: args.chart,
         allow_version: args.allow_version,
     };
-    let plan = restore::plan(ctx, &asked).await?;
+    let plan = restore::plan(ctx, &request).await?;
     if args.dry_run {
         return ui.report(&plan);
     }

@@ -114,7 +114,7 @@ fn signature(state: &SignatureState) -> String {
     }
 }
 
-impl Report for create::Plan {
+impl Report for create::CreatePlan {
     fn human(&self, page: &mut Page) {
         let live = &self.live;
         let free = self.store_free.map_or(String::new(), |free| format!(" ({} free)", bytes(free)));
@@ -133,7 +133,7 @@ impl Report for create::Plan {
     }
 }
 
-impl Report for create::Created {
+impl Report for create::CreateReport {
     fn human(&self, page: &mut Page) {
         let still = match self.stopped_milliseconds {
             Some(stopped) => format!("API and workers were stopped for {}", elapsed(Duration::from_millis(stopped))),
@@ -155,13 +155,13 @@ impl Report for create::Created {
     }
 }
 
-impl Report for restore::Plan {
+impl Report for restore::RestorePlan {
     fn human(&self, page: &mut Page) {
         page.heading("Plan: restore a bundle");
         let signer = self.signer.clone().map_or("signer not trusted".to_owned(), |by| format!("signed by {by}"));
         let chart = match &self.chart {
-            restore::ChartSource::Bundle => "from the bundle".to_owned(),
-            restore::ChartSource::Pulled { reference, version } => format!("{reference} {version}"),
+            restore::RestoreChart::Bundle => "from the bundle".to_owned(),
+            restore::RestoreChart::Pulled { reference, version } => format!("{reference} {version}"),
         };
         page.fields(&[
             ("bundle", format!("{} ({}, {signer})", self.bundle, bytes(self.bytes))),
@@ -184,7 +184,7 @@ impl Report for restore::Plan {
     }
 }
 
-impl Report for restore::Restored {
+impl Report for restore::RestoreReport {
     fn human(&self, page: &mut Page) {
         page.finding(
             Mark::Ok,

@@ -24,7 +24,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
-use crate::ops::{Ctx, recover, runs};
+use crate::ops::{Ctx, runs};
 use crate::settings::{Install, Settings};
 use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Ui};
@@ -124,18 +124,22 @@ impl Verb {
 }
 
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
-    if !verb.works_on_the_install() {
-        return run_verb(ctx, ui, verb).await;
-    }
+    let works_on_the_install = verb.works_on_the_install();
     let done = async {
-        recover::dead_creates(ctx).await?;
+        if works_on_the_install {
+            runs::put_back_dead(ctx).await?;
+        }
         run_verb(ctx, ui, verb).await
     };
     let install = ctx.install();
     done.await.map_err(|error| {
-        runs::open_behind(ctx, error, |begun| {
-            (&begun.namespace, &begun.release) == (&install.namespace, &install.release)
-        })
+        let error = match works_on_the_install {
+            true => runs::open_behind(ctx, error, |begun| {
+                (&begun.namespace, &begun.release) == (&install.namespace, &install.release)
+            }),
+            false => error,
+        };
+        runs::with_ways(ctx, error)
     })
 }
 

@@ -1,4 +1,4 @@
-//! `dr run list | show | resume`.
+//! `dr run list | show | resume | abort`.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::text::elapsed;
 use crate::trace::timing::CallTiming;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
 
-/// Look at journalled runs and take them up again
+/// Look at journalled runs, resume and abort them
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dr run list\n  dr run show restore-20260820\n  dr run resume")]
 pub struct RunArgs {
     #[command(subcommand)]
-    verb: RunVerb,
+    verb: RunCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum RunVerb {
+enum RunCommand {
     /// List all runs, newest first
     #[command(after_help = "Example:\n  dr run list --output json")]
     List,
@@ -33,29 +33,69 @@ enum RunVerb {
         #[arg(long)]
         timing: bool,
     },
-    /// Go on with a run that was stopped or whose process died
+    /// Continue a run that was stopped or whose process died
     ///
-    /// A restore goes on at the step that it was in. A bundle cannot be gone on with: what its run had changed is put
-    /// back, and a new one is to be made.
+    /// A restore continues at the step that it was in. A bundle run cannot be resumed: what it had changed is put back,
+    /// and a new bundle is to be made.
     #[command(after_help = "Example:\n  dr run resume restore-20260820T101500Z-0a1b2c")]
     Resume {
         /// The run's id, or its beginning; the newest open one when absent
         run: Option<String>,
     },
+    /// Put back what a run has changed, as far as that can be, and close it
+    ///
+    /// The plan is shown first. A restore that has not put the bundle's data in place yet leaves the target as it was
+    /// found; after that the previous data directory comes back while it is kept. A run that cannot be resumed any more
+    /// is closed by this, too.
+    #[command(after_help = "\
+Examples:
+  dr run abort --dry-run
+  dr run abort restore-20260820T101500Z-0a1b2c")]
+    Abort(AbortArgs),
+}
+
+#[derive(Debug, Args)]
+struct AbortArgs {
+    /// The run's id, or its beginning; the newest open one when absent
+    run: Option<String>,
+    /// Put nothing back and ask no cluster: only close the run, because its cluster is gone
+    #[arg(long)]
+    close_only: bool,
+    /// What is lost for good is lost knowingly: the install, as namespace/release
+    #[arg(long, value_name = "NAMESPACE/RELEASE")]
+    confirm: Option<String>,
+    /// Show the plan, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
     match args.verb {
-        RunVerb::List => ui.report(&runs::list(ctx)?)?,
-        RunVerb::Show { run, timing: true } => ui.report(&timing::timing(ctx, &run)?)?,
-        RunVerb::Show { run, timing: false } => ui.report(&runs::show(ctx, &run)?)?,
-        RunVerb::Resume { run } => match runs::resume(ctx, run.as_deref()).await? {
-            runs::Resumed::Restored(restored) => ui.report(&*restored)?,
+        RunCommand::List => ui.report(&runs::list(ctx)?)?,
+        RunCommand::Show { run, timing: true } => ui.report(&timing::timing(ctx, &run)?)?,
+        RunCommand::Show { run, timing: false } => ui.report(&runs::show(ctx, &run)?)?,
+        RunCommand::Resume { run } => match runs::resume(ctx, run.as_deref()).await? {
+            runs::Resumed::Restored(report) => ui.report(&*report)?,
             runs::Resumed::PutBack(report) => ui.report(&report)?,
         },
+        RunCommand::Abort(args) => abort(ctx, ui, args).await?,
     }
     Ok(Exit::Success)
+}
+
+async fn abort(ctx: &Ctx, ui: &Ui, args: AbortArgs) -> Result<()> {
+    let abort = runs::plan_abort(ctx, args.run.as_deref(), args.close_only).await?;
+    let plan = &abort.plan;
+    if args.dry_run {
+        return ui.report(plan);
+    }
+    ui.plan(plan);
+    match plan.outlook.loses {
+        Some(_) => ui.confirm_name("the install", &plan.install, args.confirm.as_deref())?,
+        None => ui.confirm(&format!("Abort run {}?", plan.run))?,
+    }
+    ui.report(&runs::abort(ctx, abort).await?)
 }
 
 impl Report for runs::RunList {
@@ -77,6 +117,9 @@ impl Report for runs::RunList {
             })
             .collect();
         page.table(&["run", "begun", "state", "where it stands"], &rows);
+        if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()) {
+            page.next(next);
+        }
     }
 }
 
@@ -112,10 +155,50 @@ fn took(milliseconds: f64) -> String {
     }
 }
 
-impl Report for runs::PutBack {
+impl Report for runs::PutBackReport {
     fn human(&self, page: &mut Page) {
         page.finding(Mark::Ok, &format!("what run {} had changed is put back", self.run), None);
         page.next("dr bundle create");
+    }
+}
+
+impl Report for runs::AbortPlan {
+    fn human(&self, page: &mut Page) {
+        page.heading("Plan: abort a run");
+        page.fields(&[
+            ("run", self.run.clone()),
+            ("verb", self.verb.clone()),
+            ("install", self.install.clone()),
+            ("begun", short_time(self.begun)),
+            ("stopped in", self.stopped_in.clone().unwrap_or_else(|| "no step".to_owned())),
+        ]);
+        if let Some(why) = &self.only_closed {
+            page.wrapped("", "  ", format!("Its own steps are not undone: {why}."));
+        }
+        let outlook = &self.outlook;
+        items(page, "Is put back, in this order", &outlook.puts_back);
+        items(page, "Stays", &outlook.stays);
+        if let Some(loses) = &outlook.loses {
+            page.finding(Mark::Warn, &format!("is lost for good: {loses}"), None);
+        }
+    }
+}
+
+impl Report for runs::AbortReport {
+    fn human(&self, page: &mut Page) {
+        page.finding(Mark::Ok, &format!("run {} is aborted", self.run), None);
+        items(page, "Put back", &self.put_back);
+        items(page, "Stays", &self.stays);
+        for next in &self.next {
+            page.next(next);
+        }
+    }
+}
+
+fn items(page: &mut Page, heading: &str, items: &[String]) {
+    if !items.is_empty() {
+        page.line(format!("{heading}:"));
+        items.iter().for_each(|item| page.wrapped("  - ", "    ", item.as_str()));
     }
 }
 
@@ -135,5 +218,11 @@ impl Report for runs::RunShown {
             .map(|line| vec![short_time(line.at), line.step.clone().unwrap_or_default(), line.what.clone()])
             .collect();
         page.table(&["at", "step", "what"], &rows);
+        if let Some(refusal) = &self.refusal {
+            page.finding(Mark::Warn, &format!("cannot be resumed: {refusal}"), None);
+        }
+        if let Some(next) = &self.next {
+            page.next(next);
+        }
     }
 }

@@ -50,7 +50,7 @@ impl From<RunFailure<CommandError>> for CommandError {
         match failure {
             RunFailure::PutBack(error) => error,
             RunFailure::Open { run, error, step, undo } => {
-                let error = error.behind_it(OpenRun { run, step });
+                let error = error.behind_it(OpenRun::new(run, step));
                 match undo {
                     None => error,
                     Some(undo) => {
@@ -64,6 +64,6 @@ impl From<RunFailure<CommandError>> for CommandError {
 
 impl From<UndoFailure<CommandError>> for CommandError {
     fn from(UndoFailure { run, step, title, error }: UndoFailure<CommandError>) -> Self {
-        error.context(format!("undo `{title}`")).behind_it(OpenRun { run, step })
+        error.context(title).behind_it(OpenRun::new(run, step))
     }
 }

@@ -32,7 +32,7 @@ pub struct CommandError {
     exit: Exit,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
-    open_run: Option<OpenRun>,
+    open_run: Option<Box<OpenRun>>,
     hints: Vec<String>,
 }
 
@@ -43,6 +43,15 @@ pub struct OpenRun {
     pub run: String,
     /// The name of the step that it stopped in, if it had begun one.
     pub step: Option<String>,
+    /// Whether it can be resumed; aborted it can be in any case.
+    pub resumable: bool,
+}
+
+impl OpenRun {
+    /// One that can be resumed, as far as is known.
+    pub fn new(run: String, step: Option<String>) -> Self {
+        Self { run, step, resumable: true }
+    }
 }
 
 /// The result of a command or of an operation.
@@ -69,7 +78,7 @@ impl CommandError {
     /// Names the run that stands open behind the error; one that was named before stays.
     #[must_use]
     pub fn behind_it(mut self, run: OpenRun) -> Self {
-        self.open_run.get_or_insert(run);
+        self.open_run.get_or_insert_with(|| Box::new(run));
         self
     }
 
@@ -111,16 +120,24 @@ impl CommandError {
 
     /// The run that stands open behind the error.
     pub fn open_run(&self) -> Option<&OpenRun> {
-        self.open_run.as_ref()
+        self.open_run.as_deref()
+    }
+
+    /// What refuses to resume the run behind it would refuse again.
+    #[must_use]
+    pub fn not_resumable(mut self) -> Self {
+        if let Some(open) = &mut self.open_run {
+            open.resumable = false;
+        }
+        self
     }
 
     /// What can be done about the open run, each with its command.
     pub fn ways_on(&self) -> Vec<(&'static str, String)> {
-        let Some(OpenRun { run, .. }) = &self.open_run else { return Vec::new() };
+        let Some(OpenRun { run, resumable, .. }) = self.open_run() else { return Vec::new() };
         let resume = ("resume", format!("dr run resume {run}"));
         let abort = ("abort", format!("dr run abort {run}"));
-        // What refused to resume it refuses again.
-        if self.exit == Exit::Resume { vec![abort] } else { vec![resume, abort] }
+        if *resumable { vec![resume, abort] } else { vec![abort] }
     }
 
     /// The ways out.

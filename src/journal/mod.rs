@@ -25,7 +25,7 @@ pub use folder::FolderRuns;
 pub use record::{Begun, Outcome, Record, Replay, StepState};
 pub use run::{Journal, ListedRun, Run, find, list};
 pub use runner::{Policy, RunContext, RunFailure, UndoFailure, execute, put_back};
-pub use step::{Done, Outputs, Step, StepName, digest, step};
+pub use step::{Done, Outputs, Step, StepName, digest, step, to_undo};
 pub use store::{RunLog, RunStore};
 
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::error::JournalError;
 use super::record::{Begun, IllegalRecord, Record, Replay};
-use super::step::Outputs;
 use super::store::{RunLog, RunStore, StoredRun};
 use super::{FORMAT, Format};
 
@@ -142,11 +141,6 @@ impl Journal {
     /// What the records add up to.
     pub fn replay(&self) -> &Replay {
         &self.replay
-    }
-
-    /// What the steps that succeeded have left.
-    pub fn outputs(&self) -> Outputs {
-        Outputs::new(self.replay.outputs.clone())
     }
 
     /// The folder of the run, for what else is kept of it, where there is one.

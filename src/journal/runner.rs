@@ -63,8 +63,8 @@ pub struct UndoFailure<E> {
     pub run: String,
     /// The step's name.
     pub step: Option<String>,
-    /// What the step does, for people.
-    pub title: String,
+    /// What was to be put back, for people.
+    pub title: &'static str,
     /// Why.
     pub error: E,
 }
@@ -110,7 +110,7 @@ async fn forward<W, E: StepError>(
         steps: steps.iter().map(|step| step.title.clone()).collect(),
         resumed: !replay.states.is_empty(),
     });
-    let mut outputs = Outputs::new(replay.outputs.clone());
+    let mut outputs = Outputs::of(replay);
     for (index, step) in steps.iter().enumerate() {
         let (name, title, number, of) = (step.name.to_owned(), step.title.clone(), index + 1, steps.len());
         if journal.replay().state(step.name) == StepState::Succeeded {
@@ -205,7 +205,7 @@ async fn undo_all<W, E: StepError>(
     work: &W,
     outcome: Outcome,
 ) -> Result<(), UndoFailure<E>> {
-    let outputs = Outputs::new(journal.replay().outputs.clone());
+    let outputs = Outputs::of(journal.replay());
     let run = journal.replay().begun.run.clone();
     let events = context.events.of_run(&run);
     for (index, step) in steps.iter().enumerate().rev() {
@@ -216,12 +216,12 @@ async fn undo_all<W, E: StepError>(
         debug_assert!(record::next(state, record::StepEvent::Undo).is_some());
         let Some(undo) = &step.undo else { continue };
         let begun = Instant::now();
-        let (name, title, number, of) = (step.name.to_owned(), step.title.clone(), index + 1, steps.len());
-        events.emit(Event::Undoing { step: name.clone(), title, number, of });
+        let (name, title, number, of) = (step.name.to_owned(), undo.title, index + 1, steps.len());
+        events.emit(Event::Undoing { step: name.clone(), title: title.to_owned(), number, of });
         let undone = async {
             journal.append(Record::UndoStarted { step: step.name.into(), at: Timestamp::now() })?;
             fault::point(&format!("{}:undo", step.name))?;
-            undo(work, &outputs).await?;
+            (undo.act)(work, &outputs).await?;
             journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?;
             Ok::<_, E>(())
         };
@@ -231,12 +231,12 @@ async fn undo_all<W, E: StepError>(
             let text = context.secrets.scrub(&error.to_string()).into_owned();
             // Where the journal itself fails, its own error is the cause already.
             drop(journal.append(Record::UndoFailed { step: name.clone(), error: text, at: Timestamp::now() }));
-            return Err(UndoFailure { run, step: Some(name), title: step.title.clone(), error });
+            return Err(UndoFailure { run, step: Some(name), title, error });
         }
         events.emit(Event::StepUndone { step: name, milliseconds: since(begun) });
     }
     let ended = journal.append(Record::Ended { outcome, at: Timestamp::now() });
-    ended.map_err(|error| UndoFailure { run, step: None, title: "close the run".into(), error: error.into() })
+    ended.map_err(|error| UndoFailure { run, step: None, title: "close the run", error: error.into() })
 }
 
 #[cfg(test)]
@@ -317,7 +317,7 @@ mod tests {
         let one = |name: &'static str| {
             let switch =
                 step(StepName::new(name), format!("turn {name} on"), move |world, _| Box::pin(turn_on(world, name)))
-                    .undo(move |world, _| Box::pin(turn_off(world, name)));
+                    .undo("turn it off", move |world, _| Box::pin(turn_off(world, name)));
             if name == "three" { switch.handles_cancel() } else { switch }
         };
         NAMES.into_iter().map(one).collect()

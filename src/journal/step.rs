@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::JournalError;
+use super::record::{Replay, StepState};
 
 /// A step's name in the journal, with the type of what it leaves for later steps. Declared once, and used where the
 /// step is listed and where its output is read: a step that is renamed or leaves something else does not compile
@@ -24,6 +25,11 @@ impl<T> StepName<T> {
     /// Names a step.
     pub const fn new(text: &'static str) -> Self {
         Self { text, output: PhantomData }
+    }
+
+    /// The name in the journal.
+    pub const fn text(self) -> &'static str {
+        self.text
     }
 }
 
@@ -61,8 +67,9 @@ impl<T> Done<T> {
 pub struct Outputs(BTreeMap<String, Value>);
 
 impl Outputs {
-    pub(super) fn new(outputs: BTreeMap<String, Value>) -> Self {
-        Self(outputs)
+    /// Those of a journal.
+    pub fn of(replay: &Replay) -> Self {
+        Self(replay.outputs.clone())
     }
 
     pub(super) fn insert(&mut self, step: &str, output: Value) {
@@ -100,8 +107,15 @@ pub struct Step<W, E> {
     pub(super) name: &'static str,
     pub(super) title: String,
     pub(super) act: Act<W, E>,
-    pub(super) undo: Option<Undo<W, E>>,
+    pub(super) undo: Option<Undoing<W, E>>,
     pub(super) handles_cancel: bool,
+}
+
+/// How a step is undone.
+pub(super) struct Undoing<W, E> {
+    /// What is put back, for people.
+    pub(super) title: &'static str,
+    pub(super) act: Undo<W, E>,
 }
 
 /// A step that cannot or need not be undone.
@@ -127,13 +141,14 @@ where
 }
 
 impl<W, E> Step<W, E> {
-    /// Gives the step its undoing. It is called also when the step failed or died half way.
+    /// Gives the step its undoing, with what is put back. It is called also when the step failed or died half way.
     #[must_use]
     pub fn undo(
         mut self,
+        title: &'static str,
         undo: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<(), E>> + Send + Sync + 'static,
     ) -> Self {
-        self.undo = Some(Box::new(undo));
+        self.undo = Some(Undoing { title, act: Box::new(undo) });
         self
     }
 
@@ -154,6 +169,12 @@ impl<W, E> Step<W, E> {
     pub fn title(&self) -> &str {
         &self.title
     }
+}
+
+/// What undoing the steps of a run would put back, newest first.
+pub fn to_undo<W, E>(steps: &[Step<W, E>], replay: &Replay) -> Vec<&'static str> {
+    let began = |step: &&Step<W, E>| !matches!(replay.state(step.name), StepState::Pending | StepState::Undone);
+    steps.iter().rev().filter(began).filter_map(|step| Some(step.undo.as_ref()?.title)).collect()
 }
 
 /// The digest of a list of steps, by which a run tells whether a program could continue it.

@@ -16,7 +16,7 @@ use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::helm::Helm;
-use crate::journal::{self, Begun, FolderRuns, RunContext, RunStore, Step};
+use crate::journal::{FolderRuns, RunStore};
 use crate::settings::{Install, Settings, SettingsError};
 use crate::store::{self, Store};
 use crate::values::Secrets;
@@ -352,42 +352,6 @@ impl Ctx {
         let values = Arc::new(self.vault()?.values(deployment, identities)?);
         opened.insert(deployment.id().clone(), Arc::clone(&values));
         Ok(values)
-    }
-
-    /// The first record of a run's journal.
-    ///
-    /// # Errors
-    /// The plan cannot be written.
-    pub fn begun<W>(
-        &self,
-        verb: &str,
-        (namespace, release): (&str, &str),
-        cluster_uid: String,
-        plan: &impl serde::Serialize,
-        steps: &[Step<W, CommandError>],
-    ) -> Result<Begun> {
-        let at = jiff::Timestamp::now();
-        Ok(Begun {
-            format: journal::FORMAT,
-            run: journal::new_run_id(verb, at),
-            verb: verb.to_owned(),
-            namespace: namespace.to_owned(),
-            release: release.to_owned(),
-            cluster_uid,
-            plan: serde_json::to_value(plan)
-                .map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
-            steps_sha256: Some(journal::digest(steps)),
-            settings: self.settings_path.display().to_string(),
-            dr_version: env!("CARGO_PKG_VERSION").to_owned(),
-            who: self.who.clone(),
-            at,
-        })
-    }
-
-    /// What a run needs of this context.
-    pub fn run_context(&self, label: &'static str) -> RunContext {
-        let (events, cancel, secrets) = (self.events.clone(), self.cancel.clone(), self.secrets().clone());
-        RunContext { label, events, cancel, secrets }
     }
 
     /// An error if the user has asked to stop.

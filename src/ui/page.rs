@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn an_open_run_and_its_ways_on_come_before_other_hints() {
-        let open = crate::error::OpenRun { run: "restore-1".into(), step: Some("stage".into()) };
+        let open = crate::error::OpenRun::new("restore-1".into(), Some("stage".into()));
         let error = CommandError::new(Exit::NotEmpty, "namespace x is not empty").hint("Use another.").behind_it(open);
         let mut page = Page::new(Some(80));
         page.error(&error);

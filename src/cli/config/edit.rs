@@ -9,7 +9,7 @@ use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
 use crate::ops::deploy::{self, DeployRequest, Prepared};
-use crate::ops::{Ctx, guard, recover};
+use crate::ops::{Ctx, guard, runs};
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
@@ -100,7 +100,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
         ui.report(&review)?;
         return Ok(Decided::Done(Exit::Success));
     }
-    recover::dead_creates(ctx).await?;
+    runs::put_back_dead(ctx).await?;
     let request = DeployRequest {
         layers: vec![Layer::file(format!("the edited values of {}", editing.name), bytes)],
         version: args.version.clone(),

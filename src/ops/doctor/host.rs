@@ -11,8 +11,8 @@ use crate::crypt::{Identities, Recipients};
 use crate::error::chain;
 use crate::helm::Helm;
 use crate::journal;
-use crate::ops::Ctx;
 use crate::ops::init::commit_signer;
+use crate::ops::{Ctx, runs};
 use crate::settings::Settings;
 use crate::store;
 use crate::vault::Vault;
@@ -258,16 +258,16 @@ fn room(findings: &mut FindingsBuilder, path: &Path, holds: String, free: Option
     }
 }
 
-pub(super) fn runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
-    let runs = match journal::list(&*ctx.runs) {
-        Ok(runs) => runs,
+pub(super) fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
+    let all = match journal::list(&*ctx.runs) {
+        Ok(all) => all,
         Err(error) => return findings.failed("runs", error),
     };
-    for (id, run) in runs {
+    for (id, run) in all {
         match run {
             Ok(run) if run.held => findings.ok("runs", format!("run {id} is going on")),
             Ok(run) if run.is_open() => {
-                findings.warn("runs", format!("run {id} was not finished"), format!("dr run resume {id}"));
+                findings.warn("runs", format!("run {id} was not finished"), runs::next_command(&id, &run));
                 findings.known.open_run = Some(id);
             }
             Ok(_) => {}
@@ -337,7 +337,7 @@ mod tests {
         keys(settings, &mut findings);
         vault(settings, &mut findings);
         store(settings, &mut findings);
-        runs(&ctx, &mut findings);
+        open_runs(&ctx, &mut findings);
         let findings = findings.finish();
         let worse: Vec<&str> =
             findings.findings.iter().filter(|f| f.level != Level::Ok).map(|f| f.text.as_str()).collect();

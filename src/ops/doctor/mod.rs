@@ -134,7 +134,7 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
         host::vault(settings, &mut findings);
         host::store(settings, &mut findings);
     }
-    host::runs(ctx, &mut findings);
+    host::open_runs(ctx, &mut findings);
     findings.finish()
 }
 

@@ -4,7 +4,7 @@ use super::FindingsBuilder;
 use crate::cluster::{Cluster, Database, Permission, lease_name};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
-use crate::ops::server::writers_of;
+use crate::ops::quiesce;
 use crate::opschain::{Names, Version};
 
 /// What `dr` does in the namespace, in the words of RBAC.
@@ -179,7 +179,7 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
 }
 
 async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
-    let counts = writers_of(&cluster.workloads().await?, cluster.namespace())?;
+    let counts = quiesce::read(cluster).await?;
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
             findings.known.stopped = true;

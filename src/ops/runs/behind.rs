@@ -1,0 +1,67 @@
+//! The open run behind an error.
+
+use crate::error::{CommandError, Exit, OpenRun};
+use crate::journal::{self, Begun, ListedRun};
+use crate::ops::Ctx;
+
+/// Names the newest open run of the install behind an error; `is_of` tells whether a run is of it.
+///
+/// An error that itself left a run open, or that is about what was asked, stays as it is. Runs that cannot be read are
+/// no reason for another error.
+pub fn open_behind(ctx: &Ctx, error: CommandError, is_of: impl Fn(&Begun) -> bool) -> CommandError {
+    if matches!(error.exit(), Exit::Usage | Exit::Unconfirmed | Exit::Settings) {
+        return error;
+    }
+    match newest_open_of(&journal::list(&*ctx.runs).unwrap_or_default(), is_of) {
+        Some(run) => error.behind_it(run),
+        None => error,
+    }
+}
+
+fn newest_open_of(runs: &[ListedRun], is_of: impl Fn(&Begun) -> bool) -> Option<OpenRun> {
+    let open = |(id, run): &ListedRun| {
+        let run = run.as_ref().ok().filter(|run| run.is_open() && is_of(&run.replay.begun))?;
+        Some(OpenRun::new(id.clone(), run.replay.stopped_in().map(str::to_owned)))
+    };
+    runs.iter().rev().find_map(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{Journal, Outcome, Record, RunStore};
+    use jiff::Timestamp;
+    use std::sync::Arc;
+
+    #[test]
+    fn the_newest_open_run_of_the_install_stands_behind_an_error() {
+        let runs = MemoryRuns::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let run = |id: &str, namespace: &str, record: Record| {
+            let begun = Begun { namespace: namespace.into(), ..begun(id) };
+            Journal::begin(&runs, begun).unwrap().append(record).unwrap();
+        };
+        let started = |step: &str| Record::Started { step: step.into(), at };
+        run("restore-1", "here", started("stage"));
+        run("restore-2", "here", Record::Ended { outcome: Outcome::Done, at });
+        run("restore-3", "elsewhere", started("swap"));
+        let ctx = |runs: Arc<dyn RunStore>| {
+            let mut ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, "state".into(), None, "x".into());
+            ctx.runs = runs;
+            ctx
+        };
+        let (ctx, none) = (ctx(Arc::new(runs.clone())), ctx(Arc::new(MemoryRuns::default())));
+        let of = |ctx: &Ctx, exit, namespace: &str| {
+            let error = CommandError::new(exit, "namespace here is not empty");
+            open_behind(ctx, error, |begun| begun.namespace == namespace).open_run().cloned()
+        };
+        let open = OpenRun::new("restore-1".into(), Some("stage".into()));
+        assert_eq!(of(&ctx, Exit::NotEmpty, "here"), Some(open));
+        assert_eq!(of(&ctx, Exit::NotEmpty, "third"), None);
+        // Nobody who mistyped a flag, or said no, wants to read of it.
+        assert_eq!(of(&ctx, Exit::Usage, "here"), None);
+        assert_eq!(of(&ctx, Exit::Unconfirmed, "here"), None);
+        assert_eq!(of(&none, Exit::NotEmpty, "here"), None);
+    }
+}

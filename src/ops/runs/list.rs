@@ -1,0 +1,156 @@
+//! Runs, shown.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::table::{self, resumable};
+use crate::error::Result;
+use crate::journal::{self, Record, Run};
+use crate::ops::Ctx;
+
+/// A run in a line.
+#[derive(Debug, Serialize)]
+pub struct RunLine {
+    /// Its id.
+    pub run: String,
+    /// Its verb's word, such as `create`; nothing when its journal cannot be read.
+    pub verb: Option<String>,
+    /// When it began.
+    pub begun: Option<Timestamp>,
+    /// `done`, `put back`, `aborted`, `running`, `open` (to be resumed or aborted), or `unreadable`.
+    pub state: String,
+    /// Where it stands or why it cannot be read.
+    pub detail: String,
+    /// The command that takes an open one further.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// All runs, newest first.
+#[derive(Debug, Serialize)]
+pub struct RunList {
+    /// The runs.
+    pub runs: Vec<RunLine>,
+}
+
+/// Lists all runs, newest first; an unreadable one is listed with the reason.
+///
+/// # Errors
+/// The place of the runs cannot be read.
+pub fn list(ctx: &Ctx) -> Result<RunList> {
+    let line = |(id, run): journal::ListedRun| match run {
+        Ok(run) => RunLine {
+            verb: Some(run.replay.begun.verb.clone()),
+            begun: Some(run.replay.begun.at),
+            state: state(&run).into(),
+            detail: detail(&run),
+            next: run.is_open().then(|| super::next_command(&id, &run)),
+            run: id,
+        },
+        Err(error) => {
+            let detail = crate::error::chain(&error);
+            RunLine { run: id, verb: None, begun: None, state: "unreadable".into(), detail, next: None }
+        }
+    };
+    Ok(RunList { runs: journal::list(&*ctx.runs)?.into_iter().rev().map(line).collect() })
+}
+
+/// One run, step by step.
+#[derive(Debug, Serialize)]
+pub struct RunShown {
+    /// Its id.
+    pub run: String,
+    /// Its verb's word, such as `create`.
+    pub verb: String,
+    /// As in [`RunLine`].
+    pub state: String,
+    /// Which install: `namespace/release`.
+    pub install: String,
+    /// Who began it.
+    pub who: String,
+    /// The version of the program that began it.
+    pub dr_version: String,
+    /// What it was asked to do.
+    pub plan: serde_json::Value,
+    /// Its records, in order.
+    pub records: Vec<RecordLine>,
+    /// Why an open one cannot be resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+    /// The command that takes an open one further.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A record in a line.
+#[derive(Debug, Serialize)]
+pub struct RecordLine {
+    /// When.
+    pub at: Timestamp,
+    /// The step, if it is about one.
+    pub step: Option<String>,
+    /// What happened.
+    pub what: String,
+}
+
+/// Shows one run.
+///
+/// # Errors
+/// There is no such run, or it cannot be read.
+pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
+    let (id, run) = journal::find(&*ctx.runs, id)?;
+    let begun = &run.replay.begun;
+    let refusal = resumable(&run.replay).err().filter(|_| run.is_open());
+    Ok(RunShown {
+        state: state(&run).into(),
+        verb: begun.verb.clone(),
+        install: format!("{}/{}", begun.namespace, begun.release),
+        who: begun.who.clone(),
+        dr_version: begun.dr_version.clone(),
+        plan: begun.plan.clone(),
+        records: run.records.iter().map(line).collect(),
+        refusal: refusal.map(|refusal| refusal.to_string()),
+        next: run.is_open().then(|| super::next_command(&id, &run)),
+        run: id,
+    })
+}
+
+/// The verb of a run, for people.
+pub(super) fn label(begun: &journal::Begun) -> String {
+    table::verb_of(begun).map_or_else(|| begun.verb.clone(), |verb| verb.label.to_owned())
+}
+
+fn state(run: &Run) -> &'static str {
+    match run.replay.outcome {
+        Some(outcome) => outcome.word(),
+        None if run.held => "running",
+        None => "open",
+    }
+}
+
+fn detail(run: &Run) -> String {
+    match (&run.replay.failure, run.records.last()) {
+        (Some((step, error)), _) => format!("{step}: {error}"),
+        (None, Some(last)) => {
+            let line = line(last);
+            line.step.map_or(line.what.clone(), |step| format!("{step}: {}", line.what))
+        }
+        (None, None) => String::new(),
+    }
+}
+
+fn line(record: &Record) -> RecordLine {
+    let about = |step: &str, at: &Timestamp, what: String| RecordLine { at: *at, step: Some(step.to_owned()), what };
+    let of_run = |at: &Timestamp, what: String| RecordLine { at: *at, step: None, what };
+    match record {
+        Record::Begun(begun) => of_run(&begun.at, format!("begun by {}", begun.who)),
+        Record::Resumed { at, who } => of_run(at, format!("taken up by {who}")),
+        Record::Started { step, at } => about(step, at, "begun".into()),
+        Record::Succeeded { step, summary, at, .. } => about(step, at, summary.clone()),
+        Record::Failed { step, error, at } => about(step, at, format!("failed: {error}")),
+        Record::UndoStarted { step, at } => about(step, at, "putting back".into()),
+        Record::UndoFinished { step, at } => about(step, at, "put back".into()),
+        Record::UndoFailed { step, error, at } => about(step, at, format!("putting back failed: {error}")),
+        Record::Ended { outcome, at } => of_run(at, outcome.word().into()),
+    }
+}

@@ -1,0 +1,109 @@
+//! What a verb whose executions are runs tells of itself: an entry of the table of verbs.
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::journal::{self, Begun, Journal, Policy, Record, Replay, RunContext, Step};
+use crate::ops::Ctx;
+use crate::ops::restore::RestoreReport;
+
+/// A verb whose executions are runs.
+pub struct RunVerb {
+    /// Its word in journals and in the ids of runs.
+    pub name: &'static str,
+    /// The verb, for people.
+    pub label: &'static str,
+    /// What becomes of a run whose step fails. One that puts back also has its dead runs put back by the next `dr`.
+    pub policy: Policy,
+    /// The digest of the steps that this program has for a plan; nothing where it does not understand the plan.
+    pub steps: fn(&Value) -> Option<String>,
+    /// Why the cluster lets an open run not be resumed, where it does not.
+    pub refused: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<Option<String>>>,
+    /// Continues an open run, or puts it back, as the policy says.
+    pub resume: for<'a> fn(&'a Ctx, Journal) -> BoxFuture<'a, Result<Resumed>>,
+    /// What aborting an open run would do.
+    pub outlook: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<AbortOutlook>>,
+    /// Aborts it: what can be put back is, and the run is closed. May be killed, and repeated.
+    pub abort: for<'a> fn(&'a Ctx, &'a mut Journal) -> BoxFuture<'a, Result<()>>,
+}
+
+/// What came of an open run that was taken up.
+#[derive(Debug)]
+pub enum Resumed {
+    /// A restore came to its end.
+    Restored(Box<RestoreReport>),
+    /// What the run had changed was put back.
+    PutBack(PutBackReport),
+}
+
+/// A run that was put back.
+#[derive(Debug, Serialize)]
+pub struct PutBackReport {
+    /// Its id.
+    pub run: String,
+}
+
+/// What aborting a run would do, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AbortOutlook {
+    /// What is put back, in order.
+    pub puts_back: Vec<String>,
+    /// What stays as it is.
+    pub stays: Vec<String>,
+    /// What is lost for good: then the name of the install has to be typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loses: Option<String>,
+    /// The commands that come next.
+    pub next: Vec<String>,
+}
+
+impl RunVerb {
+    /// The first record of a run of this verb on the install of `ctx`.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked who it is, or the plan cannot be written.
+    pub async fn begun<W>(&self, ctx: &Ctx, plan: &impl Serialize, steps: &[Step<W, CommandError>]) -> Result<Begun> {
+        let (at, install) = (Timestamp::now(), ctx.install());
+        Ok(Begun {
+            format: journal::FORMAT,
+            run: journal::new_run_id(self.name, at),
+            verb: self.name.to_owned(),
+            namespace: install.namespace.clone(),
+            release: install.release.clone(),
+            cluster_uid: ctx.cluster().await?.identity().await?,
+            plan: serde_json::to_value(plan)
+                .map_err(|e| CommandError::new(Exit::Failure, "write the plan").because(e))?,
+            steps_sha256: Some(journal::digest(steps)),
+            settings: ctx.settings_path.display().to_string(),
+            dr_version: env!("CARGO_PKG_VERSION").to_owned(),
+            who: ctx.who.clone(),
+            at,
+        })
+    }
+
+    /// What the runner needs.
+    pub fn context(&self, ctx: &Ctx) -> RunContext {
+        RunContext {
+            label: self.label,
+            events: ctx.events.clone(),
+            cancel: ctx.cancel.clone(),
+            secrets: ctx.secrets().clone(),
+        }
+    }
+}
+
+/// Writes down that this process has taken the run up.
+///
+/// # Errors
+/// The journal cannot be written.
+pub fn taken_up(ctx: &Ctx, journal: &mut Journal) -> Result<()> {
+    Ok(journal.append(Record::Resumed { at: Timestamp::now(), who: ctx.who.clone() })?)
+}
+
+/// The error of a plan that this program does not understand, which the table refuses before a verb meets it.
+pub fn plan_unreadable(begun: &Begun) -> CommandError {
+    CommandError::new(Exit::Resume, format!("the plan of run {} is not understood", begun.run))
+}
