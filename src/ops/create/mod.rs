@@ -3,72 +3,45 @@
 //! Whatever fails or dies, the writers get their replicas back: at once, or by the next `dr` that meets the open run.
 
 mod config;
+mod facts;
+mod plan;
 mod recognise;
 mod steps;
+mod vaulted;
+mod work;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use futures::future::BoxFuture;
+use serde::Serialize;
+use serde_json::Value;
 
-pub(super) use config::{VaultedConfig, preserved};
-pub(super) use recognise::{Named, live_deployment, stored_digest};
+pub use plan::{CreatePlan, CreateRequest, LiveInstall};
 
+use self::work::CreateWork;
 use super::Ctx;
-use super::helper::Hold;
-use super::look::{self, Live};
-use super::pump::Pump;
-use crate::agent::protocol::BackupDone;
-use crate::bundle::{OutOfScope, VerifiedBundle, Writer};
-use crate::cluster::Cluster;
-use crate::cluster::transport::Agent;
-use crate::crypt::{Recipients, Signer};
-use crate::error::{CommandError, Exit, Result};
-use crate::journal::{self, Journal, Outcome, Outputs, Policy, Step};
+use super::runs::verb::{AbortOutlook, PutBackReport, Resumed, RunVerb, plan_unreadable, taken_up};
+use crate::bundle::OutOfScope;
+use crate::error::Result;
+use crate::journal::{self, Journal, Outcome, Outputs, Policy, Replay, Step};
 use crate::postgres::Lsn;
-use crate::settings::{Install, Quiesce, Settings};
-use crate::store::{self, Store};
-use crate::text::bytes;
+use crate::settings::Quiesce;
 
-/// The verb's word in journals.
-pub const VERB: &str = "create";
-const LABEL: &str = "bundle create";
-
-/// What the user asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Asked {
-    /// How the application is held still, if not as the settings say.
-    pub quiesce: Option<Quiesce>,
-    /// The most that PostgreSQL may read a second, if not as the settings say.
-    pub max_rate: Option<String>,
-}
-
-/// What will be done, and all that was seen before. Holds no secret: it stands in the journal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Plan {
-    /// How the application is held still.
-    pub quiesce: Quiesce,
-    /// The most that PostgreSQL may read a second.
-    pub max_rate: Option<String>,
-    /// The install as it was found.
-    pub live: Live,
-    /// Where the bundle goes.
-    pub store: String,
-    /// Room in the store in bytes, where it is known.
-    pub store_free: Option<u64>,
-    /// Whom it is sealed to.
-    pub recipients: Vec<String>,
-    /// What it will not hold.
-    pub scope: Vec<OutOfScope>,
-    /// Things that may hurt later.
-    pub warnings: Vec<String>,
-}
+/// `bundle create` as a run.
+pub(super) const RUN: RunVerb = RunVerb {
+    name: "create",
+    label: "bundle create",
+    policy: Policy::PutBack,
+    steps: digest,
+    refused: |_, _| Box::pin(async { Ok(None) }),
+    resume,
+    outlook: |_, replay| Box::pin(async { outlook(replay) }),
+    abort,
+};
 
 /// A bundle that was made.
 #[derive(Debug, Serialize)]
-pub struct Created {
+pub struct CreateReport {
     /// Its name.
     pub bundle: String,
     /// Where it is.
@@ -95,72 +68,8 @@ pub struct Created {
 ///
 /// # Errors
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
-pub async fn plan(ctx: &Ctx, asked: &Asked) -> Result<Plan> {
-    let settings = ctx.settings()?;
-    let recipients = ctx.recipients()?;
-    let store = ctx.store()?;
-    ctx.signer()?;
-    let quiesce = asked.quiesce.unwrap_or(settings.bundle.quiesce);
-
-    let live = look::look(ctx).await?;
-    let mut warnings = live.warnings.clone();
-    look::refuse_running_work(&live, quiesce, &mut warnings)?;
-    if recipients.count() < 2 {
-        warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
-    }
-    let store_free = enough_room(&*store, live.databases_bytes)?;
-    Ok(Plan {
-        quiesce,
-        max_rate: asked.max_rate.clone().or_else(|| settings.bundle.max_rate.clone()),
-        store: store.place(),
-        store_free,
-        recipients: recipients.to_strings(),
-        scope: look::scope(quiesce, &live),
-        live,
-        warnings,
-    })
-}
-
-/// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.
-fn enough_room(store: &dyn Store, database: u64) -> Result<Option<u64>> {
-    let free = store.free_bytes()?;
-    match free {
-        Some(free) if free < database + database / 10 => Err(CommandError::new(
-            Exit::Space,
-            format!("store {} has {} free, and the database alone has {}", store.place(), bytes(free), bytes(database)),
-        )
-        .hint("Free room there, or set `store.path` to another disk.")),
-        free => Ok(free),
-    }
-}
-
-/// What the steps work with.
-struct Work {
-    ctx: Ctx,
-    settings: Settings,
-    plan: Plan,
-    run: String,
-    cluster: Cluster,
-    store: Arc<dyn Store>,
-    /// Absent where a dead run is put back: undoing needs no key.
-    keys: Option<Keys>,
-    hands: Mutex<Hands>,
-}
-
-struct Keys {
-    recipients: Recipients,
-    signer: Signer,
-}
-
-/// What the process holds between steps. Lost with it: a dead run is not gone on with but put back.
-#[derive(Default)]
-struct Hands {
-    lease: Hold,
-    agent: Option<Agent>,
-    writer: Option<Writer>,
-    pump: Option<Pump>,
-    finished: Option<(Writer, BackupDone)>,
-    verified: Option<VerifiedBundle>,
+pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
+    plan::decide(request, facts::gather(ctx).await?)
 }
 
 /// The names of a bundle's steps, in order: what the tests interrupt.
@@ -172,65 +81,23 @@ pub fn step_names(quiesce: Quiesce) -> Vec<&'static str> {
 ///
 /// # Errors
 /// The step that failed; everything it had changed has then been put back, or the error says what could not be.
-pub async fn create(ctx: &Ctx, plan: Plan) -> Result<Created> {
-    let begun_at = Instant::now();
-    let settings = ctx.settings()?.clone();
-    let cluster = ctx.cluster().await?.clone();
-    let install = (settings.install.namespace.as_str(), settings.install.release.as_str());
+pub async fn create(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
+    let began = Instant::now();
     let steps = steps::steps(plan.quiesce);
-    let begun = ctx.begun(VERB, install, cluster.identity().await?, &plan, &steps)?;
-    let keys = Keys { recipients: ctx.recipients()?, signer: ctx.signer()? };
-    let work = Work {
-        store: ctx.store()?,
-        ctx: ctx.clone(),
-        keys: Some(keys),
-        hands: Mutex::default(),
-        settings,
-        plan,
-        run: begun.run.clone(),
-        cluster,
-    };
+    let begun = RUN.begun(ctx, &plan, &steps).await?;
+    let work = CreateWork::new(ctx, plan, begun.run.clone())?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;
-    let outputs = journal::execute(&ctx.run_context(LABEL), &mut journal, &steps, &work, Policy::PutBack).await?;
-    created(&work, &outputs, begun_at.elapsed())
+    let outputs = journal::execute(&RUN.context(ctx), &mut journal, &steps, &work, RUN.policy).await?;
+    report(&work, &outputs, began.elapsed())
 }
 
-/// Puts back what a dead run had changed.
-///
-/// # Errors
-/// Something could not be put back; the run stays open and the next `dr` tries again.
-pub async fn put_back(ctx: &Ctx, cluster: &Cluster, id: &str) -> Result<()> {
-    let mut journal = Journal::open(&*ctx.runs, id)?;
-    let begun = journal.replay().begun.clone();
-    let plan: Plan = serde_json::from_value(begun.plan)
-        .map_err(|e| CommandError::new(Exit::Resume, format!("the plan of run {id} is not understood")).because(e))?;
-    let install = Install { namespace: begun.namespace.clone(), release: begun.release, ..ctx.install().clone() };
-    let ctx = &ctx.for_install(install);
-    let work = Work {
-        // Where the draft is, whatever the settings say by now.
-        store: store::open_at(&plan.store)?,
-        settings: ctx.settings()?.clone(),
-        ctx: ctx.clone(),
-        run: id.to_owned(),
-        cluster: cluster.in_namespace(&begun.namespace),
-        keys: None,
-        hands: Mutex::default(),
-        plan,
-    };
-    journal.append(journal::Record::Resumed { at: Timestamp::now(), who: ctx.who.clone() })?;
-    let steps = steps::steps(work.plan.quiesce);
-    journal::put_back(&ctx.run_context(LABEL), &mut journal, &steps, &work, Outcome::PutBack).await?;
-    Ok(())
-}
-
-fn created(work: &Work, outputs: &Outputs, took: Duration) -> Result<Created> {
-    let id = outputs.get(steps::NAME_BUNDLE)?;
-    let done = outputs.get(steps::COPY_WAL)?;
+fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<CreateReport> {
+    let (id, done) = (outputs.get(steps::NAME_BUNDLE)?, outputs.get(steps::COPY_WAL)?);
     let stopped = match (outputs.maybe(steps::STOP_WRITERS), outputs.maybe(steps::RESUME_WRITERS)) {
         (Some(from), Some(to)) => u64::try_from(to.duration_since(from).as_millis()).ok(),
         _ => None,
     };
-    Ok(Created {
+    Ok(CreateReport {
         bundle: id.to_string(),
         address: work.store.address(id.as_str()),
         bytes: outputs.get(steps::PUBLISH)?,
@@ -244,13 +111,47 @@ fn created(work: &Work, outputs: &Outputs, took: Duration) -> Result<Created> {
     })
 }
 
-fn lost_hands() -> CommandError {
-    CommandError::new(Exit::Resume, "what an earlier step held is gone with its process")
-        .hint("A bundle cannot be gone on with: make a new one with `dr bundle create`.")
+/// The plan of a journal, where it is understood.
+fn read(plan: &Value) -> Option<CreatePlan> {
+    serde_json::from_value(plan.clone()).ok()
 }
 
-impl Work {
-    fn keys(&self) -> Result<&Keys> {
-        self.keys.as_ref().ok_or_else(lost_hands)
-    }
+fn digest(plan: &Value) -> Option<String> {
+    read(plan).map(|plan| journal::digest(&steps::steps(plan.quiesce)))
+}
+
+/// The moment that the bundle was to hold is over: what the dead run had changed is put back.
+fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<Resumed>> {
+    Box::pin(async move {
+        taken_up(ctx, &mut journal)?;
+        put_back(ctx, &mut journal, Outcome::PutBack).await?;
+        Ok(Resumed::PutBack(PutBackReport { run: journal.replay().begun.run.clone() }))
+    })
+}
+
+fn abort<'a>(ctx: &'a Ctx, journal: &'a mut Journal) -> BoxFuture<'a, Result<()>> {
+    Box::pin(put_back(ctx, journal, Outcome::Aborted))
+}
+
+/// Puts back what a run had changed.
+///
+/// # Errors
+/// Something could not be put back; the run stays open and the next `dr` tries again.
+async fn put_back(ctx: &Ctx, journal: &mut Journal, outcome: Outcome) -> Result<()> {
+    let begun = &journal.replay().begun;
+    let plan = read(&begun.plan).ok_or_else(|| plan_unreadable(begun))?;
+    let work = CreateWork::new(ctx, plan, begun.run.clone())?;
+    let steps = steps::steps(work.plan.quiesce);
+    Ok(journal::put_back(&RUN.context(ctx), journal, &steps, &work, outcome).await?)
+}
+
+/// Aborting puts back what the next `dr` that meets the dead run would.
+fn outlook(replay: &Replay) -> Result<AbortOutlook> {
+    let plan = read(&replay.begun.plan).ok_or_else(|| plan_unreadable(&replay.begun))?;
+    let puts_back = journal::to_undo(&steps::steps(plan.quiesce), replay);
+    Ok(AbortOutlook {
+        puts_back: puts_back.into_iter().map(str::to_owned).collect(),
+        next: vec!["dr bundle create".into()],
+        ..AbortOutlook::default()
+    })
 }

@@ -2,8 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::bundle::Reader;
-use crate::crypt::Identities;
+use super::facts::OpenBundle;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::release::Release;
 use crate::values::overlay::{self, Layer, LayerKind, OverlayError};
@@ -17,17 +16,12 @@ pub(super) const VERSION: &str = "env.OPSCHAIN_VERSION";
 ///
 /// # Errors
 /// The bundle does not open, or is not what it says.
-pub(super) fn deployed(
-    reader: &Reader,
-    identities: &Identities,
-    values: Zeroizing<Vec<u8>>,
-    version: Option<&str>,
-) -> Result<Vec<Layer>> {
-    let release = Release::parse(&reader.open_member("config/release.json.age", identities)?)?;
+pub(super) fn deployed(bundle: &OpenBundle, values: Zeroizing<Vec<u8>>, version: Option<&str>) -> Result<Vec<Layer>> {
+    let release = Release::parse(&bundle.member("config/release.json.age")?)?;
     let as_vaulted = release.layers.is_empty();
     let mut layers = Vec::new();
     for (place, layer) in release.sealed_layers.into_iter().chain(release.layers).enumerate() {
-        let mut bytes = reader.open_member(&format!("config/{}.age", layer.file), identities)?;
+        let mut bytes = bundle.member(&format!("config/{}.age", layer.file))?;
         if as_vaulted {
             bytes = vault::given_content(place, layer.kind, bytes).ok_or_else(|| {
                 CommandError::new(Exit::Damaged, format!("config/{} of the bundle has no line of digits", layer.file))

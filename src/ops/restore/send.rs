@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::Work;
+use super::work::RestoreWork;
 use crate::agent::protocol::{BackupPart, StageReport, StageRequest};
 use crate::bundle::{StoredChunk, Stream};
 use crate::cluster::transport::{Agent, StageChunk};
@@ -17,8 +17,9 @@ use crate::trace::{self, CallKind};
 const AHEAD: usize = 2;
 
 /// Sends base and log, and returns what the agent has checked on the volume. Begins afresh each time it is called.
-pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> {
-    let database = &work.reader.manifest().database;
+pub(super) async fn send(work: &RestoreWork, agent: &mut Agent) -> Result<StageReport> {
+    let bundle = Arc::clone(work.bundle()?);
+    let database = &bundle.reader.manifest().database;
     let system_identifier = database.system_identifier.parse().map_err(|e| {
         CommandError::new(Exit::Damaged, format!("system identifier `{}`", database.system_identifier)).because(e)
     })?;
@@ -28,13 +29,13 @@ pub(super) async fn send(work: &Work, agent: &mut Agent) -> Result<StageReport> 
         wal_segment_bytes: database.wal_segment_bytes,
     };
     let chunks: Vec<StoredChunk> =
-        [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| work.reader.chunks(stream)).collect();
+        [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| bundle.reader.chunks(stream)).collect();
     let total: u64 = chunks.iter().map(|chunk| chunk.raw_bytes).sum();
     let mut sink = agent.stage(request).await?;
-    let (reader, identities) = (Arc::clone(&work.reader), Arc::clone(&work.identities));
     let mut opened = parallel::spawn_in_order(chunks.into_iter(), AHEAD, move |chunk| {
         let what = format!("open {} chunk {}", chunk.stream.folder(), chunk.index);
-        let frame = trace::call_blocking(CallKind::Chunk, what, || reader.open_chunk(&chunk, &identities))?;
+        let frame =
+            trace::call_blocking(CallKind::Chunk, what, || bundle.reader.open_chunk(&chunk, &bundle.identities))?;
         Ok::<_, CommandError>((chunk, frame))
     });
     let mut sent = 0;

@@ -1,185 +1,162 @@
 //! The steps of a restore. Each may be run again after a crash in its middle, and comes to the same end.
+//!
+//! A restore that fails stays as it is. What a step is undone by is for [`super::abort`], which chooses among them.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::deploy::deployed;
-use super::{Work, send};
+use super::database::{self, DATABASE_LIMIT};
+use super::proof::{self, RunningIdentity};
+use super::work::RestoreWork;
+use super::{release, send, undo};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
-use crate::cluster::WorkloadKind;
-use crate::cluster::lease::lease_name;
-use crate::cluster::transport::Agent;
+use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
+use crate::helm::Revision;
 use crate::journal::{Done, Outputs, Step, StepName, step};
-use crate::ops::helper::{POD_LIMIT, pod_name};
-use crate::ops::look;
+use crate::ops::helper::{self, pod_name};
 use crate::ops::release::secrets_from_bytes;
-use crate::opschain::workloads::Names;
-use crate::postgres::Lsn;
 use crate::text;
 
-/// How long the operator may take to make a database and put it to sleep, or to wake it.
-const DATABASE_LIMIT: Duration = Duration::from_secs(900);
-/// What pg_controldata says of a database that was copied while it ran.
-const IN_PRODUCTION: &str = "in production";
 /// How long the application may take to serve: it decrypts and migrates when it starts.
 const SERVING_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Its output is the namespace's UID: a resume takes no other of the same name.
 pub(super) const CREATE_NAMESPACE: StepName<String> = StepName::new("create-namespace");
 const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
-const RESTORE_SECRETS: StepName<()> = StepName::new("restore-secrets");
-const INSTALL_HIBERNATED: StepName<u32> = StepName::new("install-hibernated");
+pub(super) const RESTORE_SECRETS: StepName<()> = StepName::new("restore-secrets");
+pub(super) const INSTALL_HIBERNATED: StepName<u32> = StepName::new("install-hibernated");
 const WAIT_HIBERNATED: StepName<()> = StepName::new("wait-hibernated");
 const STOP_VAULT: StepName<()> = StepName::new("stop-vault");
 const START_POD: StepName<()> = StepName::new("start-pod");
 pub(super) const STAGE: StepName<StageReport> = StepName::new("stage");
-const SWAP: StepName<SwapReport> = StepName::new("swap");
+pub(super) const SWAP: StepName<SwapReport> = StepName::new("swap");
 const PROVE_FILES: StepName<()> = StepName::new("prove-files");
 const RELEASE_VOLUME: StepName<()> = StepName::new("release-volume");
 const WAKE: StepName<u32> = StepName::new("wake");
 const WAIT_HEALTHY: StepName<()> = StepName::new("wait-healthy");
-pub(super) const PROVE_IDENTITY: StepName<Identity> = StepName::new("prove-identity");
+pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prove-identity");
 /// Its output is the Helm revision that serves.
 pub(super) const START: StepName<u32> = StepName::new("start");
 const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
 pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
-const CLEAN_UP: StepName<()> = StepName::new("clean-up");
+pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
-pub(super) fn steps() -> Vec<Step<Work, CommandError>> {
+/// The steps, in order.
+pub(super) fn steps() -> Vec<Step<RestoreWork, CommandError>> {
     vec![
-        step(CREATE_NAMESPACE, "create the namespace", |w, o| Box::pin(create_namespace(w, o))),
-        step(TAKE_LEASE, "keep other runs off the install", |w, o| Box::pin(take_lease(w, o))),
-        step(RESTORE_SECRETS, "put back Secrets and ConfigMaps that the chart keeps", |w, o| {
-            Box::pin(restore_secrets(w, o))
-        }),
-        step(INSTALL_HIBERNATED, "helm: install stopped, database hibernated", |w, o| {
-            Box::pin(install_hibernated(w, o))
+        step(CREATE_NAMESPACE, "create the namespace", |w, _| Box::pin(create_namespace(w)))
+            .undo("remove the namespace, if this run made it", |w, _| Box::pin(undo::remove_namespace(w))),
+        step(TAKE_LEASE, "keep other runs off the install", |w, _| Box::pin(take_lease(w)))
+            .undo("give up the lease", |w, _| Box::pin(w.release_lease())),
+        step(RESTORE_SECRETS, "put back Secrets and ConfigMaps that the chart keeps", |w, _| {
+            Box::pin(restore_secrets(w))
         })
-        .handles_cancel(),
-        step(WAIT_HIBERNATED, "wait until the operator has made the volume and hibernated the database", |w, o| {
-            Box::pin(wait_hibernated(w, o))
+        .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w))),
+        step(INSTALL_HIBERNATED, "helm: install stopped, database hibernated", |w, _| Box::pin(install_hibernated(w)))
+            .handles_cancel()
+            .undo("uninstall the release, and remove what it made: its volumes too", |w, _| {
+                Box::pin(undo::uninstall(w))
+            }),
+        step(WAIT_HIBERNATED, "wait until the operator has made the volume and hibernated the database", |w, _| {
+            Box::pin(wait_hibernated(w))
         }),
-        step(STOP_VAULT, "stop the secret vault, which needs the database", |w, o| Box::pin(stop_vault(w, o))),
-        step(START_POD, "start the recovery pod on the volume", |w, o| Box::pin(start_pod(w, o))),
-        step(STAGE, "bring the database beside the empty one, checking every file", |w, o| Box::pin(stage(w, o))),
-        step(SWAP, "swap it in, pg_control last", |w, o| Box::pin(swap(w, o))),
-        step(PROVE_FILES, "ask pg_controldata whose files they are", |w, o| Box::pin(prove_files(w, o))),
-        step(RELEASE_VOLUME, "remove the recovery pod", |w, o| Box::pin(release_volume(w, o))),
-        step(WAKE, "helm: still stopped, database awake", |w, o| Box::pin(wake(w, o))).handles_cancel(),
-        step(WAIT_HEALTHY, "wait until the database has replayed its WAL and serves", |w, o| {
-            Box::pin(wait_healthy(w, o))
-        }),
-        step(PROVE_IDENTITY, "ask the running database who it is", |w, o| Box::pin(prove_identity(w, o))),
-        step(START, "helm: everything on", |w, o| Box::pin(start(w, o))).handles_cancel(),
-        step(WAIT_SERVING, "wait until vault, LDAP, API and workers serve", |w, o| Box::pin(wait_serving(w, o))),
+        step(STOP_VAULT, "stop the secret vault, which needs the database", |w, _| Box::pin(stop_vault(w))),
+        step(START_POD, "start the recovery pod on the volume", |w, _| Box::pin(start_pod(w)))
+            .undo("remove the recovery pod", |w, _| Box::pin(helper::remove(&w.ctx, &w.run))),
+        step(STAGE, "bring the database beside the empty one, checking every file", |w, _| Box::pin(stage(w))),
+        step(SWAP, "swap it in, pg_control last", |w, _| Box::pin(swap(w)))
+            .undo("put the previous data directory back, and remove the restored one", |w, _| {
+                Box::pin(undo::swap_back(w))
+            }),
+        step(PROVE_FILES, "ask pg_controldata whose files they are", |w, _| Box::pin(prove_files(w))),
+        step(RELEASE_VOLUME, "remove the recovery pod", |w, _| Box::pin(release_volume(w))),
+        step(WAKE, "helm: still stopped, database awake", |w, _| Box::pin(wake(w)))
+            .handles_cancel()
+            .undo("stop the secret vault and hibernate the database", |w, _| Box::pin(undo::hibernate(w))),
+        step(WAIT_HEALTHY, "wait until the database has replayed its WAL and serves", |w, _| Box::pin(wait_healthy(w))),
+        step(PROVE_IDENTITY, "ask the running database who it is", |w, _| Box::pin(prove_identity(w))),
+        step(START, "helm: everything on", |w, _| Box::pin(start(w)))
+            .handles_cancel()
+            .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
+        step(WAIT_SERVING, "wait until vault, LDAP, API and workers serve", |w, _| Box::pin(wait_serving(w))),
         step(RECORD, "record the deployment in the config vault", |w, o| Box::pin(record(w, o))),
-        step(CLEAN_UP, "remove what the restore left beside the database", |w, o| Box::pin(clean_up(w, o))),
+        step(CLEAN_UP, "remove what the restore left beside the database", |w, _| Box::pin(clean_up(w))),
     ]
 }
 
-/// Who the running database is.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Identity {
-    pub(super) system_identifier: String,
-    pub(super) timeline: u32,
-    pub(super) lsn: Lsn,
-}
-
-async fn create_namespace(work: &Work, _: &Outputs) -> Result<Done<String>> {
-    work.cluster.create_namespace(&[]).await?;
-    let uid = work.cluster.namespace_uid().await?.ok_or_else(|| {
-        CommandError::new(
-            Exit::Cluster,
-            format!("namespace {} was deleted while it was being created", work.plan.namespace),
-        )
+async fn create_namespace(work: &RestoreWork) -> Result<Done<String>> {
+    let (cluster, name) = (work.ctx.cluster().await?, &work.plan.namespace);
+    cluster.create_namespace(&[(RUN_LABEL, &work.run)]).await?;
+    let uid = cluster.namespace_uid().await?.ok_or_else(|| {
+        CommandError::new(Exit::Cluster, format!("namespace {name} was deleted while it was being created"))
     })?;
-    Ok(Done::with(uid, work.plan.namespace.clone()))
+    Ok(Done::with(uid, name.clone()))
 }
 
-async fn take_lease(work: &Work, _: &Outputs) -> Result<Done<()>> {
+async fn take_lease(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
     Ok(Done::said(format!("lease {}", lease_name(&work.plan.release))))
 }
 
-async fn restore_secrets(work: &Work, _: &Outputs) -> Result<Done<()>> {
+async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
-    let bytes = work.reader.open_member("config/secrets.yaml.age", &work.identities)?;
-    let kept = secrets_from_bytes(&bytes)?;
-    for object in &kept {
-        let object = object.clone().for_install(&work.plan.namespace, &work.plan.release);
-        work.cluster.put_back(&object, true).await?;
+    let cluster = work.ctx.cluster().await?;
+    let kept = secrets_from_bytes(&work.bundle()?.member("config/secrets.yaml.age")?)?;
+    let objects: Vec<ObjectRef> = kept.iter().map(|object| object.object()).collect();
+    // What an uninstall has left may hold something else: it is noted first, so that it can come back.
+    cluster.note_found(&work.run, &objects).await?;
+    for object in kept {
+        cluster.put_back(&object.for_install(&work.plan.namespace, &work.plan.release), true).await?;
     }
-    let names: Vec<String> = kept.iter().map(|object| object.object().name).collect();
+    let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
     Ok(Done::said(names.join(", ")))
 }
 
-async fn install_hibernated(work: &Work, _: &Outputs) -> Result<Done<u32>> {
-    Ok(deployed(&work.deploy(&[("stopped", "true"), ("stopDatabase", "true")], "restore: installed hibernated").await?))
+async fn install_hibernated(work: &RestoreWork) -> Result<Done<u32>> {
+    let sets = [("stopped", "true"), ("stopDatabase", "true")];
+    Ok(deployed(&release::deploy(work, &sets, "restore: installed hibernated").await?))
 }
 
-async fn wait_hibernated(work: &Work, _: &Outputs) -> Result<Done<()>> {
+/// What a Helm step says when it is done.
+fn deployed(revision: &Revision) -> Done<u32> {
+    Done::with(revision.revision, format!("revision {} of {}", revision.revision, revision.chart))
+}
+
+async fn wait_hibernated(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
-    let database = work.cluster.wait_hibernated(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
+    let cluster = work.ctx.cluster().await?;
+    let database = cluster.wait_hibernated(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(format!("volume {}", database.primary_claim())))
 }
 
-async fn stop_vault(work: &Work, _: &Outputs) -> Result<Done<()>> {
-    let name = Names::default().vault();
-    let Some(vault) = work.cluster.stateful_set(&name).await? else { return Ok(Done::said("this release has none")) };
-    work.cluster.scale(WorkloadKind::StatefulSet, &name, 0).await?;
-    work.cluster.wait_pods_gone(&vault.selector, POD_LIMIT, &work.ctx.events).await?;
-    Ok(Done::said(name))
+async fn stop_vault(work: &RestoreWork) -> Result<Done<()>> {
+    Ok(Done::said(database::stop_vault(work).await?.unwrap_or_else(|| "this release has none".to_owned())))
 }
 
-async fn start_pod(work: &Work, _: &Outputs) -> Result<Done<()>> {
-    let mut agent = work.recovery_agent().await?;
+async fn start_pod(work: &RestoreWork) -> Result<Done<()>> {
+    let mut agent = work.start_agent().await?;
     let facts = agent.facts().await?;
-    let volume =
-        facts.volume.ok_or_else(|| CommandError::new(Exit::Cluster, "the recovery pod sees no data volume"))?;
-    let needed = work.plan.database_bytes + work.reader.manifest().wal.raw.bytes;
-    if volume.free_bytes < needed {
-        return Err(CommandError::new(
-            Exit::Space,
-            format!(
-                "the database's volume has {} free, and the bundle's database takes {}",
-                text::bytes(volume.free_bytes),
-                text::bytes(needed)
-            ),
-        )
-        .hint("Give db.cnpg.storage.size more room in the values, or enlarge the volume, and begin again."));
-    }
-    work.hands.lock().await.agent = Some(agent);
-    Ok(Done::said(format!("{}, {} free", pod_name(&work.run), text::bytes(volume.free_bytes))))
+    let needed = work.plan.database_bytes + work.bundle()?.reader.manifest().wal.raw.bytes;
+    let free = proof::room(facts.volume.as_ref(), needed)?;
+    work.keep_agent(agent).await;
+    Ok(Done::said(format!("{}, {} free", pod_name(&work.run), text::bytes(free))))
 }
 
-/// The agent of the recovery pod; attached to anew where this process has not met it yet.
-async fn agent(work: &Work) -> Result<Agent> {
-    if let Some(agent) = work.hands.lock().await.agent.take() {
-        return Ok(agent);
-    }
-    work.recovery_agent().await
-}
-
-async fn stage(work: &Work, _: &Outputs) -> Result<Done<StageReport>> {
-    let mut agent = agent(work).await?;
+async fn stage(work: &RestoreWork) -> Result<Done<StageReport>> {
+    let mut agent = work.agent().await?;
     let report = send::send(work, &mut agent).await?;
-    work.hands.lock().await.agent = Some(agent);
+    work.keep_agent(agent).await;
     let summary = format!("{} files, WAL to {}", report.files, report.last_segment);
     Ok(Done::with(report, summary))
 }
 
-async fn swap(work: &Work, _: &Outputs) -> Result<Done<SwapReport>> {
-    let claim = work.claim().await?;
-    let mut agent = agent(work).await?;
-    let mounters = work.cluster.mounters(&claim).await?;
-    if let Some(other) = mounters.iter().find(|name| **name != pod_name(&work.run)) {
-        return Err(CommandError::new(Exit::NotEmpty, format!("pod {other} uses volume {claim}"))
-            .hint("Nothing else may run on the volume while the database is swapped in: remove that pod."));
-    }
+async fn swap(work: &RestoreWork) -> Result<Done<SwapReport>> {
+    let claim = work.database().await?.primary_claim();
+    let mut agent = work.agent().await?;
+    let mounters = work.ctx.cluster().await?.mounters(&claim).await?;
+    proof::alone_on_volume(&mounters, &pod_name(&work.run), &claim)?;
     let report: SwapReport = agent.swap(SwapRequest { nothing_else_mounts: true }).await?;
-    work.hands.lock().await.agent = Some(agent);
+    work.keep_agent(agent).await;
     let summary = match &report.kept {
         Some(kept) => format!("previous data directory kept as {}", kept.rsplit('/').next().unwrap_or(kept)),
         None => "there was none before".to_owned(),
@@ -187,109 +164,66 @@ async fn swap(work: &Work, _: &Outputs) -> Result<Done<SwapReport>> {
     Ok(Done::with(report, summary))
 }
 
-async fn prove_files(work: &Work, _: &Outputs) -> Result<Done<()>> {
-    let mut agent = agent(work).await?;
+async fn prove_files(work: &RestoreWork) -> Result<Done<()>> {
+    let mut agent = work.agent().await?;
     let facts = agent.facts().await?;
-    work.hands.lock().await.agent = Some(agent);
-    let control = facts.volume.and_then(|volume| volume.control).ok_or_else(|| {
-        CommandError::new(Exit::Identity, "pg_controldata cannot read the database that was swapped in")
-    })?;
-    let wanted = &work.plan.system_identifier;
-    if control.system_identifier.to_string() != *wanted {
-        return Err(CommandError::new(
-            Exit::Identity,
-            format!("the database in place is {}, and the bundle's is {wanted}", control.system_identifier),
-        ));
-    }
-    if control.state != IN_PRODUCTION {
-        return Err(CommandError::new(
-            Exit::Identity,
-            format!("the database's state is `{}`, not `in production`", control.state),
-        )
-        .hint("The bundle was not made from a primary: take another one."));
-    }
-    Ok(Done::said(format!("{} ({})", control.system_identifier, control.state)))
+    work.keep_agent(agent).await;
+    Ok(Done::said(proof::files(facts.volume.as_ref(), &work.plan.system_identifier)?))
 }
 
-async fn release_volume(work: &Work, _: &Outputs) -> Result<Done<()>> {
-    if let Some(agent) = work.hands.lock().await.agent.take() {
+async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
+    if let Some(agent) = work.kept_agent().await {
         // The pod is removed next in any case.
         drop(agent.finish().await);
     }
-    work.cluster.sweep_pods(Some(&work.run), POD_LIMIT, &work.ctx.events).await?;
+    helper::remove(&work.ctx, &work.run).await?;
     Ok(Done::said("nothing uses the volume"))
 }
 
-async fn wake(work: &Work, _: &Outputs) -> Result<Done<u32>> {
-    Ok(deployed(&work.deploy(&[("stopped", "true")], "restore: database awake").await?))
+async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
+    Ok(deployed(&release::deploy(work, &[("stopped", "true")], "restore: database awake").await?))
 }
 
-async fn wait_healthy(work: &Work, _: &Outputs) -> Result<Done<()>> {
+async fn wait_healthy(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
-    let database = work.cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
+    let cluster = work.ctx.cluster().await?;
+    let database = cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(database.line()))
 }
 
-/// The proof that the database that serves is the bundle's: its identity, its timeline, a position past the quiesce
-/// point, and no data folder that somebody moved aside to make an empty one.
-async fn prove_identity(work: &Work, _: &Outputs) -> Result<Done<Identity>> {
-    let primary = work.primary().await?;
-    let facts = work.cluster.database_facts(&primary).await?;
-    let manifest = &work.reader.manifest().database;
-    let wrong = |what: String| {
-        CommandError::new(Exit::Identity, what)
-            .hint("Do not start the application on it. `dr run show` has what was done; the bundle is unharmed.")
-    };
-    if facts.system_identifier != manifest.system_identifier {
-        return Err(wrong(format!(
-            "the running database is {}, and the bundle's is {}",
-            facts.system_identifier, manifest.system_identifier
-        )));
-    }
-    if facts.timeline < manifest.timeline {
-        return Err(wrong(format!(
-            "the running database is on timeline {}, and the bundle's on {}",
-            facts.timeline, manifest.timeline
-        )));
-    }
-    if facts.in_recovery || facts.lsn < manifest.last_lsn() {
-        return Err(wrong(format!(
-            "the running database is at {}, and must have passed {}",
-            facts.lsn,
-            manifest.last_lsn()
-        )));
-    }
-    let aside = look::renamed_data_folders(&work.cluster, &primary).await?;
-    if let Some(folder) = aside.first() {
-        return Err(wrong(format!("the operator has moved a data folder aside as {folder}: it made a database anew")));
-    }
-    let identity = Identity { system_identifier: facts.system_identifier, timeline: facts.timeline, lsn: facts.lsn };
+async fn prove_identity(work: &RestoreWork) -> Result<Done<RunningIdentity>> {
+    let (cluster, primary) = (work.ctx.cluster().await?, work.primary().await?);
+    let facts = cluster.database_facts(&primary).await?;
+    let aside = database::renamed_data_folders(cluster, &primary).await?;
+    let identity = proof::identity(&work.bundle()?.reader.manifest().database, &facts, &aside)?;
     let summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
     Ok(Done::with(identity, summary))
 }
 
-async fn start(work: &Work, _: &Outputs) -> Result<Done<u32>> {
-    Ok(deployed(&work.deploy(&[], "restored").await?))
+async fn start(work: &RestoreWork) -> Result<Done<u32>> {
+    Ok(deployed(&release::deploy(work, &[], "restored").await?))
 }
 
-async fn wait_serving(work: &Work, _: &Outputs) -> Result<Done<()>> {
+async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
-    let all = work.cluster.workloads().await?;
+    let cluster = work.ctx.cluster().await?;
+    let all = cluster.workloads().await?;
     let names: Vec<(WorkloadKind, &str)> = all.iter().map(|workload| (workload.kind, workload.name.as_str())).collect();
-    work.cluster.wait_settled(&names, SERVING_LIMIT, &work.ctx.events).await?;
+    cluster.wait_settled(&names, SERVING_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(format!("{} workloads ready", names.len())))
 }
 
-async fn record(work: &Work, outputs: &Outputs) -> Result<Done<Option<String>>> {
-    let id = work.record(outputs).await?;
+async fn record(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Option<String>>> {
+    let id = release::record(work, outputs.get(START)?).await?;
     let summary = id.clone().unwrap_or_else(|| "this host has no config vault: `dr init` makes one".to_owned());
     Ok(Done::with(id, summary))
 }
 
-async fn clean_up(work: &Work, _: &Outputs) -> Result<Done<()>> {
-    let primary = work.primary().await?;
-    let removed = look::remove_kept_folders(&work.cluster, &primary, &work.run).await?;
-    work.cluster.sweep_pods(Some(&work.run), POD_LIMIT, &work.ctx.events).await?;
+async fn clean_up(work: &RestoreWork) -> Result<Done<()>> {
+    let (cluster, primary) = (work.ctx.cluster().await?, work.primary().await?);
+    let removed = database::remove_kept_folders(cluster, &primary, &work.run).await?;
+    cluster.forget_found(&work.run).await?;
+    helper::remove(&work.ctx, &work.run).await?;
     work.release_lease().await?;
     Ok(Done::said(if removed.is_empty() { "nothing was left".to_owned() } else { removed.join(", ") }))
 }

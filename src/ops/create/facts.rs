@@ -1,0 +1,157 @@
+//! What a bundle looks at before anything is touched.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Database, DatabaseFacts};
+use crate::error::Result;
+use crate::helm::Revision;
+use crate::ops::history::{History, is_of};
+use crate::ops::quiesce::{self, WRITERS, WriterFacts};
+use crate::ops::{Ctx, recording};
+use crate::opschain::scope::ScopeFacts;
+use crate::opschain::workloads::WORKING_PODS;
+use crate::settings::Quiesce;
+use crate::vault::Deployment;
+
+use super::recognise;
+
+/// A live install, and where its bundle is to go, as they were seen. Holds no secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CreateFacts {
+    /// The namespace of the install.
+    pub namespace: String,
+    /// Its Helm release.
+    pub release: String,
+    /// How the settings quiesce.
+    pub quiesce: Quiesce,
+    /// The most that PostgreSQL may read a second, as the settings say.
+    pub max_rate: Option<String>,
+    /// The name of the database, as the settings have it.
+    pub database_name: String,
+    /// The database, where there is one of the name.
+    pub database: Option<Database>,
+    /// The names of databases beside it that follow another cluster.
+    pub replica_databases: Vec<String>,
+    /// What its primary says, where it serves.
+    pub primary: Option<PrimaryFacts>,
+    /// The operator's version.
+    pub operator: Option<String>,
+    /// helm's newest revision.
+    pub newest: Option<Revision>,
+    /// The deployment that the revision is, where the vault knows it.
+    pub deployment: Option<Deployment>,
+    /// What helm has stored of the revision.
+    pub stored: Option<StoredFacts>,
+    /// The writers, in the order in which they are stopped.
+    pub writers: Vec<WriterFacts>,
+    /// Autoscalers with the writers that they scale.
+    pub autoscalers: Vec<(String, String)>,
+    /// Pods of changes, steps and agents.
+    pub working: Vec<String>,
+    /// Where the bundle goes.
+    pub store: String,
+    /// The room there in bytes, where it is known.
+    pub store_free: Option<u64>,
+    /// Whom it is to be sealed to.
+    pub recipients: Vec<String>,
+}
+
+/// What the primary's PostgreSQL says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PrimaryFacts {
+    /// Its pod.
+    pub pod: String,
+    /// Who it is.
+    pub facts: DatabaseFacts,
+    /// Bytes of all its databases.
+    pub databases_bytes: u64,
+}
+
+/// What helm has stored of the values, as far as it is no secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StoredFacts {
+    /// The digest by which a deployment recognises them.
+    pub sha256: String,
+    /// The install runs its own LDAP server.
+    pub own_ldap: bool,
+    /// The install keeps its secrets in a vault outside of it.
+    pub external_vault: bool,
+    /// Other sites replicate from its database.
+    pub replica_sites: bool,
+}
+
+impl StoredFacts {
+    fn of(values: &Value) -> Self {
+        let ScopeFacts { own_ldap, external_vault, replicas, .. } = ScopeFacts::of_values(values);
+        Self { sha256: recognise::digest(values), own_ldap, external_vault, replica_sites: replicas }
+    }
+}
+
+/// Looks at database, release, vault, workloads and store. Of what is not there, nothing more is asked.
+///
+/// # Errors
+/// The settings do not do; cluster, helm, vault or store cannot be asked; there is no key to sign with.
+pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
+    let (settings, recipients, store) = (ctx.settings()?, ctx.recipients()?, ctx.store()?);
+    ctx.signer()?;
+    let cluster = ctx.cluster().await?;
+    let database = cluster.database(&settings.database.cluster).await?;
+    let primary = match &database {
+        Some(database) if database.is_healthy() && !database.is_replica_cluster() => {
+            Some(primary(cluster, &database.name).await?)
+        }
+        _ => None,
+    };
+    let (newest, deployment) = newest(ctx).await?;
+    let stored = match &newest {
+        Some(newest) => Some(StoredFacts::of(&stored_values(ctx, newest.revision).await?)),
+        None => None,
+    };
+    let others = cluster.databases().await?;
+    let facts = CreateFacts {
+        namespace: settings.install.namespace.clone(),
+        release: settings.install.release.clone(),
+        quiesce: settings.bundle.quiesce,
+        max_rate: settings.bundle.max_rate.clone(),
+        database_name: settings.database.cluster.clone(),
+        replica_databases: others.into_iter().filter(Database::is_replica_cluster).map(|other| other.name).collect(),
+        database,
+        primary,
+        operator: cluster.operator().await?.and_then(|operator| operator.version),
+        newest,
+        deployment,
+        stored,
+        writers: quiesce::writers_of(&cluster.workloads().await?),
+        autoscalers: cluster.autoscalers(&WRITERS).await?,
+        working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
+        store: store.place(),
+        store_free: store.free_bytes()?,
+        recipients: recipients.to_strings(),
+    };
+    recording::record("create", &facts)?;
+    Ok(facts)
+}
+
+async fn primary(cluster: &Cluster, database: &str) -> Result<PrimaryFacts> {
+    let pod = cluster.primary_pod(database).await?.metadata.name.unwrap_or_default();
+    let (facts, databases_bytes) = (cluster.database_facts(&pod).await?, cluster.databases_size(&pod).await?);
+    Ok(PrimaryFacts { pod, facts, databases_bytes })
+}
+
+/// helm's newest revision, and the deployment that it is.
+async fn newest(ctx: &Ctx) -> Result<(Option<Revision>, Option<Deployment>)> {
+    let History { mut revisions, deployments } = History::read(ctx).await?;
+    let Some(newest) = revisions.pop() else { return Ok((None, None)) };
+    let deployment = deployments.into_iter().find(|deployment| is_of(&newest, deployment));
+    Ok((Some(newest), deployment))
+}
+
+/// What helm has stored of a revision's values.
+///
+/// # Errors
+/// helm cannot be asked.
+pub(super) async fn stored_values(ctx: &Ctx, revision: u32) -> Result<Value> {
+    // A release that went meanwhile has none.
+    Ok(ctx.helm().await?.get_values(&ctx.install().release, Some(revision)).await?.unwrap_or_default())
+}

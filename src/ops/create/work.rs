@@ -1,0 +1,90 @@
+//! What the steps of a bundle work with.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::plan::CreatePlan;
+use crate::agent::protocol::BackupDone;
+use crate::bundle::{VerifiedBundle, Writer};
+use crate::cluster::transport::Agent;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
+use crate::ops::lease::LeaseHolder;
+use crate::ops::pump::Pump;
+use crate::store::{self, Store};
+
+/// One bundle in the making.
+pub(super) struct CreateWork {
+    pub ctx: Ctx,
+    pub plan: CreatePlan,
+    /// The run's id.
+    pub run: String,
+    /// Where the draft is, whatever the settings say by now.
+    pub store: Arc<dyn Store>,
+    pub handles: Mutex<LiveHandles>,
+}
+
+/// What the process holds from step to step. It is lost with the process: a dead bundle run is not resumed but put back.
+#[derive(Default)]
+pub(super) struct LiveHandles {
+    pub lease: LeaseHolder,
+    pub bundle: BundleState,
+}
+
+/// How far the bundle is, with what is needed to continue.
+#[derive(Default)]
+pub(super) enum BundleState {
+    /// Nothing is held: not yet, or not any more.
+    #[default]
+    Nothing,
+    /// The helper pod waits for work.
+    Helper(Agent),
+    /// The draft holds the config.
+    Sealed { agent: Agent, draft: Writer },
+    /// Base backup and log are on their way into the draft.
+    Copying(Pump),
+    /// The draft holds everything but manifest and signature.
+    Filled { agent: Agent, draft: Writer, done: BackupDone },
+    /// The bundle is whole and was read back.
+    Verified { agent: Agent, bundle: VerifiedBundle },
+    /// The bundle is published.
+    Published(Agent),
+}
+
+impl BundleState {
+    /// Takes what is held; the next state is the caller's to set.
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
+impl CreateWork {
+    /// The work of a plan.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub fn new(ctx: &Ctx, plan: CreatePlan, run: String) -> Result<Self> {
+        let store = store::open_at(&plan.store)?;
+        Ok(Self { ctx: ctx.clone(), plan, run, store, handles: Mutex::default() })
+    }
+
+    /// Takes the lease, or makes sure that it was not lost: asked again before every act that another run must not see
+    /// half done.
+    pub async fn hold_lease(&self) -> Result<()> {
+        self.handles.lock().await.lease.take(&self.ctx, &self.run).await
+    }
+
+    /// Lets go of the bundle, and stops what is still on its way.
+    pub async fn let_go(&self) {
+        if let BundleState::Copying(pump) = self.handles.lock().await.bundle.take() {
+            pump.abandon().await;
+        }
+    }
+}
+
+/// A step found another state than the one before it leaves.
+pub(super) fn handles_lost() -> CommandError {
+    CommandError::new(Exit::Resume, "what an earlier step held is gone with its process")
+        .hint("A bundle run cannot be resumed: make a new one with `dr bundle create`.")
+}

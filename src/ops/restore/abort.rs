@@ -1,0 +1,88 @@
+//! What of a restore can be put back, by how far it came. Nothing here asks anybody.
+
+use super::plan::RestorePlan;
+use super::steps::{CLEAN_UP, CREATE_NAMESPACE, INSTALL_HIBERNATED, RESTORE_SECRETS, START, SWAP, steps};
+use super::work::RestoreWork;
+use crate::cluster::NamespaceState;
+use crate::error::CommandError;
+use crate::journal::{self, Replay, Step, StepState};
+use crate::ops::runs::verb::AbortOutlook;
+
+/// How much is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Nothing of the bundle's data has been in place: the target becomes what it was found as.
+    AsFound,
+    /// The bundle's data has been in place: the previous data directory comes back. The release stays, for it is not this
+    /// program's to say that nobody has come to need it.
+    PreviousData,
+    /// The previous data directory is being removed, and the application serves: it stays as it is.
+    Nothing,
+}
+
+/// How much can be put back of a run that came so far. Steps that are being undone count as begun, so that an abort that
+/// was killed comes to the same answer.
+pub(super) fn extent(replay: &Replay) -> Extent {
+    if has_begun(replay, CLEAN_UP.text()) {
+        Extent::Nothing
+    } else if has_begun(replay, SWAP.text()) {
+        Extent::PreviousData
+    } else {
+        Extent::AsFound
+    }
+}
+
+fn has_begun(replay: &Replay, step: &str) -> bool {
+    replay.state(step) != StepState::Pending
+}
+
+/// The steps that are undone.
+pub(super) fn undone_steps(extent: Extent) -> Vec<Step<RestoreWork, CommandError>> {
+    let stays = |step: &Step<RestoreWork, CommandError>| match extent {
+        Extent::AsFound => false,
+        Extent::PreviousData => {
+            [CREATE_NAMESPACE.text(), RESTORE_SECRETS.text(), INSTALL_HIBERNATED.text()].contains(&step.name())
+        }
+        Extent::Nothing => !["take-lease", "start-pod"].contains(&step.name()),
+    };
+    steps().into_iter().filter(|step| !stays(step)).collect()
+}
+
+/// What aborting would do, for people.
+pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
+    let (extent, namespace) = (extent(replay), &plan.namespace);
+    let puts_back = journal::to_undo(&undone_steps(extent), replay).into_iter().map(str::to_owned).collect();
+    let remove = format!("kubectl delete namespace {namespace}");
+    let again = format!("dr bundle restore {} -n {namespace}", plan.bundle);
+    match extent {
+        Extent::AsFound => AbortOutlook {
+            puts_back,
+            stays: match &plan.found {
+                NamespaceState::Empty { kept } if !kept.is_empty() => {
+                    let names: Vec<String> = kept.iter().map(ToString::to_string).collect();
+                    vec![format!("what was in namespace {namespace} before: {}", names.join(", "))]
+                }
+                _ => Vec::new(),
+            },
+            loses: None,
+            next: vec![again],
+        },
+        Extent::PreviousData => AbortOutlook {
+            puts_back,
+            stays: vec![format!("release {} in namespace {namespace}, stopped, with its volumes", plan.release)],
+            loses: has_begun(replay, START.text()).then(|| {
+                "what anybody has done in the application since it was started: it is in the restored data only".into()
+            }),
+            next: vec![remove, again],
+        },
+        Extent::Nothing => AbortOutlook {
+            puts_back,
+            stays: vec![
+                format!("release {} in namespace {namespace}, which serves from the restored data", plan.release),
+                "the previous data directory, if it was not removed yet: beside the other on the volume".into(),
+            ],
+            loses: None,
+            next: vec![format!("dr server status -n {namespace}")],
+        },
+    }
+}

@@ -1,0 +1,197 @@
+//! What a restore looks at before it touches anything.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::source::{self, KeyFiles, RestoreRequest};
+use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
+use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
+use crate::crypt::Identities;
+use crate::error::Result;
+use crate::ops::release::Release;
+use crate::ops::{Ctx, bundles, recording};
+use crate::opschain::secrets::LEFT_BY_UNINSTALL;
+use crate::postgres::Lsn;
+
+/// A bundle that is open: its layout, signature and manifest are checked.
+pub(super) struct OpenBundle {
+    pub reader: Reader,
+    pub identities: Identities,
+}
+
+impl OpenBundle {
+    /// A member of the config, in the clear.
+    ///
+    /// # Errors
+    /// The bundle has no such member, or no identity opens it.
+    pub fn member(&self, name: &str) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(self.reader.open_member(name, &self.identities)?)
+    }
+}
+
+/// What a bundle says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SourceFacts {
+    /// Its name.
+    pub bundle: String,
+    /// What names it in plans and journals.
+    pub reference: BundleReference,
+    /// SHA-256 of its manifest.
+    pub manifest_sha256: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Who signed it, if somebody trusted did.
+    pub signer: Option<String>,
+    /// The OpsChain version that made it.
+    pub version: String,
+    /// Its chart's version.
+    pub chart_version: String,
+    /// Where it was made.
+    pub install: SourceInstall,
+    /// The version of the operator that its database ran under.
+    pub operator: Option<String>,
+    /// Bytes of the data directory.
+    pub database_bytes: u64,
+    /// The database's identity.
+    pub system_identifier: String,
+    /// The last position of its log.
+    pub lsn: Lsn,
+    /// What it does not hold.
+    pub scope: Vec<OutOfScope>,
+}
+
+/// What there is where it is to be restored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TargetFacts {
+    /// The kubeconfig context.
+    pub context: String,
+    /// The namespace's name.
+    pub namespace_name: String,
+    /// The Helm release.
+    pub release: String,
+    /// The chart of the settings.
+    pub chart: String,
+    /// The version of helm.
+    pub helm: String,
+    /// The version that helm should be, where the one that is there has known holes.
+    pub helm_should_be: Option<String>,
+    /// Whether the cluster knows databases at all.
+    pub knows_databases: bool,
+    /// The operator, where there is one.
+    pub operator: Option<Operator>,
+    /// The namespace.
+    pub namespace: NamespaceState,
+}
+
+/// Opens the bundle that was asked for, and says which install it is from.
+///
+/// # Errors
+/// There is none, it is not to be believed, or no identity opens it.
+pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Result<(OpenBundle, SourceFacts)> {
+    let trust = trust_of(ctx, keys)?;
+    let (reference, reader) = match request.file()? {
+        Some(path) => {
+            let reference = BundleReference::File { path };
+            let reader = bundles::open(&reference, &trust)?;
+            (reference, reader)
+        }
+        None => find(ctx, request, &trust)?,
+    };
+    let identities = ctx.identities_of(Some(&keys.identity))?;
+    let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
+    let facts = source_facts(&reader, reference, release.operator);
+    recording::record("restore-source", &facts)?;
+    Ok((OpenBundle { reader, identities }, facts))
+}
+
+/// Opens the bundle of a plan again.
+///
+/// # Errors
+/// It is not there any more, is not to be believed, or no identity opens it.
+pub(super) fn open_again(ctx: &Ctx, reference: &BundleReference, keys: &KeyFiles) -> Result<OpenBundle> {
+    let reader = bundles::open(reference, &trust_of(ctx, keys)?)?;
+    Ok(OpenBundle { reader, identities: ctx.identities_of(Some(&keys.identity))? })
+}
+
+fn trust_of(ctx: &Ctx, keys: &KeyFiles) -> Result<Trust> {
+    ctx.trust(keys.trusted_signers.as_deref(), keys.trusted_signers.is_none())
+}
+
+fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<String>) -> SourceFacts {
+    let (header, manifest): (&Header, _) = (reader.header(), reader.manifest());
+    SourceFacts {
+        bundle: header.id.to_string(),
+        reference,
+        manifest_sha256: reader.manifest_sha256().to_owned(),
+        bytes: reader.bytes(),
+        signer: reader.signature().signer().map(str::to_owned),
+        version: header.opschain.version.clone(),
+        chart_version: header.opschain.chart_version.clone(),
+        install: header.install.clone(),
+        operator,
+        database_bytes: manifest.base.raw.bytes,
+        system_identifier: manifest.database.system_identifier.clone(),
+        lsn: manifest.database.last_lsn(),
+        scope: manifest.scope.clone(),
+    }
+}
+
+/// Looks a name up in the store, or the newest good one of a version.
+fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust) -> Result<(BundleReference, Reader)> {
+    let store = ctx.store()?;
+    let catalog = Catalog::read(&*store)?;
+    if let Some(text) = &request.bundle {
+        let entry = catalog.find(text)?;
+        return Ok((entry.reference.clone(), entry.open(&*store, trust)?));
+    }
+    let tag = source::version_to_look_for(request)?;
+    let (good, passed) = catalog.newest_good(&*store, trust, &tag);
+    good.ok_or_else(|| source::none_good(&catalog.store, &tag, &passed, &catalog.versions()))
+}
+
+/// Looks at the target, which is the install of `ctx`.
+///
+/// # Errors
+/// The cluster or helm cannot be asked, or the operator's webhook does not answer.
+pub(super) async fn gather(ctx: &Ctx) -> Result<TargetFacts> {
+    let (helm, cluster, install) = (ctx.helm().await?, ctx.cluster().await?, ctx.install());
+    let knows_databases = cluster.knows_databases().await?;
+    let operator = if knows_databases { operator(cluster).await? } else { None };
+    let may_stay: Vec<ObjectRef> = LEFT_BY_UNINSTALL.iter().map(|(kind, name)| ObjectRef::new(*kind, *name)).collect();
+    let facts = TargetFacts {
+        context: cluster.context().to_owned(),
+        namespace_name: install.namespace.clone(),
+        release: install.release.clone(),
+        chart: install.chart.clone(),
+        helm: helm.version().to_string(),
+        helm_should_be: helm.should_be().map(ToString::to_string),
+        knows_databases,
+        operator,
+        namespace: cluster.namespace_state(&may_stay).await?,
+    };
+    recording::record("restore-target", &facts)?;
+    Ok(facts)
+}
+
+/// The operator. Where it is ready, its webhook must answer: nothing could be installed otherwise.
+async fn operator(cluster: &Cluster) -> Result<Option<Operator>> {
+    let operator = cluster.operator().await?;
+    if operator.as_ref().is_some_and(Operator::is_ready) {
+        cluster.check_operator_webhook().await?;
+    }
+    Ok(operator)
+}
+
+/// Checks that the bundle is whole: every byte as signed, and every member of the config opens.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(super) fn check_whole(ctx: &Ctx, bundle: &OpenBundle) -> Result<()> {
+    tokio::task::block_in_place(|| {
+        bundle.reader.verify_stored(&ctx.events, &ctx.cancel)?;
+        for member in bundle.reader.sealed_members().filter(|name| !name.starts_with("db/")) {
+            bundle.member(member)?;
+        }
+        Ok(())
+    })
+}

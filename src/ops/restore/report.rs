@@ -1,0 +1,29 @@
+//! What came of a restore.
+
+use serde::Serialize;
+
+use crate::bundle::OutOfScope;
+use crate::postgres::Lsn;
+
+/// A restored install.
+#[derive(Debug, Serialize)]
+pub struct RestoreReport {
+    /// From which bundle.
+    pub bundle: String,
+    /// To where: `namespace/release`.
+    pub install: String,
+    /// The OpsChain version that runs.
+    pub version: String,
+    /// The database's identity, as the running database gave it.
+    pub system_identifier: String,
+    /// Where the running database was when it was asked.
+    pub lsn: Lsn,
+    /// Files that were compared with PostgreSQL's manifest.
+    pub files: u64,
+    /// The deployment's id in the config vault, if there is one.
+    pub deployment: Option<String>,
+    /// How long it took, over all its processes.
+    pub milliseconds: u64,
+    /// What did not come back, and what to do about it.
+    pub scope: Vec<OutOfScope>,
+}

@@ -1,0 +1,34 @@
+//! A plan for tests.
+
+use super::plan::{RestoreChart, RestorePlan, VersionFit};
+use super::source::KeyFiles;
+use crate::bundle::{BundleReference, testing};
+use crate::cluster::NamespaceState;
+
+pub(in crate::ops) fn plan() -> RestorePlan {
+    let (header, manifest) = testing::manifest();
+    RestorePlan {
+        bundle: header.id.to_string(),
+        source: BundleReference::File { path: "bundle.tar".into() },
+        manifest_sha256: "0".repeat(64),
+        bytes: 1,
+        signer: None,
+        made_by: header.opschain.version.clone(),
+        version: header.opschain.version,
+        gate: VersionFit::Exact,
+        chart: RestoreChart::Bundle,
+        namespace: "opschain".into(),
+        found: NamespaceState::Absent,
+        release: "opschain".into(),
+        context: "here".into(),
+        database: "opschain-db".into(),
+        database_bytes: 1,
+        system_identifier: manifest.database.system_identifier,
+        lsn: "0/1".parse().unwrap(),
+        keys: KeyFiles { identity: "key.txt".into(), trusted_signers: None },
+        helm: "4.0.0".into(),
+        operator: "1.27.0".into(),
+        scope: Vec::new(),
+        warnings: Vec::new(),
+    }
+}

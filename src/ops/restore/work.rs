@@ -1,0 +1,116 @@
+//! What the steps of a restore work with.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Mutex;
+
+use super::facts::{self, OpenBundle};
+use super::plan::RestorePlan;
+use crate::cluster::Database;
+use crate::cluster::pod::RecoveryPod;
+use crate::cluster::transport::Agent;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::lease::LeaseHolder;
+use crate::ops::{Ctx, helper};
+
+/// One restore.
+pub(super) struct RestoreWork {
+    /// The context of the target.
+    pub ctx: Ctx,
+    pub plan: RestorePlan,
+    /// The run's id.
+    pub run: String,
+    bundle: OnceLock<Arc<OpenBundle>>,
+    handles: Mutex<LiveHandles>,
+}
+
+/// What the process holds from step to step; a resumed process takes it up anew.
+#[derive(Default)]
+struct LiveHandles {
+    lease: LeaseHolder,
+    agent: Option<Agent>,
+}
+
+impl RestoreWork {
+    pub fn new(ctx: &Ctx, plan: RestorePlan, run: String) -> Self {
+        Self { ctx: ctx.clone(), plan, run, bundle: OnceLock::new(), handles: Mutex::default() }
+    }
+
+    /// The bundle of the plan; opened when first asked for, so that what needs none can do without it.
+    ///
+    /// # Errors
+    /// It is not there, not to be believed, another one, or no identity opens it.
+    pub fn bundle(&self) -> Result<&Arc<OpenBundle>> {
+        if let Some(bundle) = self.bundle.get() {
+            return Ok(bundle);
+        }
+        let bundle = facts::open_again(&self.ctx, &self.plan.source, &self.plan.keys)?;
+        if bundle.reader.manifest_sha256() != self.plan.manifest_sha256 {
+            let what = format!(
+                "run {} cannot be resumed: {} is not the bundle that it was begun with",
+                self.run, self.plan.source
+            );
+            return Err(CommandError::new(Exit::Resume, what)
+                .hint(format!("Put that bundle back there, or give the restore up: `dr run abort {}`.", self.run)));
+        }
+        Ok(self.bundle.get_or_init(|| Arc::new(bundle)))
+    }
+
+    /// Takes the lease, or makes sure that it was not lost. Every step that changes the cluster asks first, because a
+    /// resumed process begins in the middle of the list.
+    pub async fn hold_lease(&self) -> Result<()> {
+        self.handles.lock().await.lease.take(&self.ctx, &self.run).await
+    }
+
+    /// Gives the lease back.
+    pub async fn release_lease(&self) -> Result<()> {
+        self.handles.lock().await.lease.release(&self.ctx, &self.run).await
+    }
+
+    /// The database that is being restored.
+    pub async fn database(&self) -> Result<Database> {
+        let database = self.ctx.cluster().await?.database(&self.plan.database).await?;
+        database.ok_or_else(|| self.no_database())
+    }
+
+    /// The database's primary pod.
+    pub async fn primary(&self) -> Result<String> {
+        let pod = self.ctx.cluster().await?.primary_pod(&self.plan.database).await?;
+        pod.metadata.name.ok_or_else(|| self.no_database())
+    }
+
+    fn no_database(&self) -> CommandError {
+        let what = format!("database {} is gone from namespace {}", self.plan.database, self.plan.namespace);
+        CommandError::new(Exit::Cluster, what)
+            .hint("Somebody has deleted it while it was being restored: begin again in an empty namespace.")
+    }
+
+    /// Starts the recovery pod, or takes up the one that an earlier process of this run has left.
+    pub async fn start_agent(&self) -> Result<Agent> {
+        self.hold_lease().await?;
+        let database = self.database().await?;
+        let pull: Vec<String> = database.spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect();
+        let pod = helper::pod(&self.ctx, &self.run, database.image().unwrap_or_default(), &pull);
+        let manifest = RecoveryPod { pod, claim: database.primary_claim() }.manifest()?;
+        helper::start(&self.ctx, &manifest, &self.run).await
+    }
+
+    /// The agent of the recovery pod: the one that an earlier step has kept, or one attached to anew where this process
+    /// has not met it yet.
+    pub async fn agent(&self) -> Result<Agent> {
+        match self.kept_agent().await {
+            Some(agent) => Ok(agent),
+            None => self.start_agent().await,
+        }
+    }
+
+    /// The agent that an earlier step has kept.
+    pub async fn kept_agent(&self) -> Option<Agent> {
+        self.handles.lock().await.agent.take()
+    }
+
+    /// Keeps the agent for later steps.
+    pub async fn keep_agent(&self, agent: Agent) {
+        self.handles.lock().await.agent = Some(agent);
+    }
+}
