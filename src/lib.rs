@@ -24,6 +24,8 @@ pub mod crypt;
 pub mod error;
 pub mod event;
 pub mod helm;
+#[cfg(feature = "fault-points")]
+pub mod internals;
 pub mod journal;
 pub mod ops;
 pub mod opschain;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dr::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind};
-use dr::cluster::transport::{Agent, BackupItem, ReceivedChunk, TransportError};
-use dr::crypt::{Identities, Recipients};
-use dr::postgres::{BackupManifest, Lsn};
+use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind};
+use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, TransportError};
+use dr::internals::crypt::{Identities, Recipients};
+use dr::internals::postgres::{BackupManifest, Lsn};
 use sha2::{Digest, Sha256};
 
 use crate::pod::Pod;

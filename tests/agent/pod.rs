@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dr::agent::{AgentError, PodFiles, ServeOptions, serve};
-use dr::cluster::transport::{Agent, AgentSession, Dial, DialError, Patience, SocketDial};
-use dr::event::{Event, Events};
-use dr::wire::Limits;
+use dr::internals::agent::{AgentError, PodFiles, ServeOptions, serve};
+use dr::internals::cluster::transport::{Agent, AgentSession, Dial, DialError, Patience, SocketDial};
+use dr::internals::event::{Event, Events};
+use dr::internals::wire::Limits;
 use futures::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

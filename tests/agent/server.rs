@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use dr::postgres::Lsn;
-use dr::postgres::argv::Connection;
+use dr::internals::postgres::Lsn;
+use dr::internals::postgres::argv::Connection;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use dr::agent::{AgentError, attach};
-use dr::cluster::transport::TransportError;
-use dr::crypt::Identities;
-use dr::wire::LinkError;
+use dr::internals::agent::{AgentError, attach};
+use dr::internals::cluster::transport::TransportError;
+use dr::internals::crypt::Identities;
+use dr::internals::wire::LinkError;
 
 use crate::backups::{request, take};
 use crate::pod::Pod;

@@ -1,9 +1,9 @@
 //! Data directories into the agent.
 
 use bytes::Bytes;
-use dr::agent::protocol::{BackupPart, FailureKind, StageReport, StageRequest, SwapRequest};
-use dr::cluster::transport::{Agent, StageChunk, TransportError};
-use dr::crypt::Identities;
+use dr::internals::agent::protocol::{BackupPart, FailureKind, StageReport, StageRequest, SwapRequest};
+use dr::internals::cluster::transport::{Agent, StageChunk, TransportError};
+use dr::internals::crypt::Identities;
 use sha2::{Digest, Sha256};
 
 use crate::backups::{Kept, request, take};
@@ -22,7 +22,7 @@ pub fn wanted(kept: &Kept) -> StageRequest {
 
 /// The chunks as a restore sends them: opened, still compressed.
 pub fn opened(kept: &Kept) -> Vec<StageChunk> {
-    let open = |chunk: &dr::cluster::transport::ReceivedChunk| StageChunk {
+    let open = |chunk: &dr::internals::cluster::transport::ReceivedChunk| StageChunk {
         part: chunk.part,
         index: chunk.index,
         frame: Bytes::from(kept.frame(chunk)),
@@ -134,7 +134,8 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
     let other = StageRequest { system_identifier: 1, ..wanted(&kept) };
     let error = send(&mut agent, other, opened(&kept)).await.err().unwrap();
     assert!(matches!(error, TransportError::Agent { .. }), "{error}");
-    let farther = StageRequest { wal_until: dr::postgres::Lsn(kept.done.wal_until.0 + (1 << 30)), ..wanted(&kept) };
+    let farther =
+        StageRequest { wal_until: dr::internals::postgres::Lsn(kept.done.wal_until.0 + (1 << 30)), ..wanted(&kept) };
     let error = send(&mut agent, farther, opened(&kept)).await.err().unwrap().to_string();
     assert!(error.contains("is missing from pg_wal.tar"), "{error}");
 

@@ -6,11 +6,11 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use dr::bundle::{BackupFacts, Reader, Stream, Trust, Writer};
-use dr::crypt::TrustedSigners;
-use dr::event::Events;
-use dr::postgres;
-use dr::store::Store;
+use dr::internals::bundle::{BackupFacts, Reader, Stream, Trust, Writer};
+use dr::internals::crypt::TrustedSigners;
+use dr::internals::event::Events;
+use dr::internals::postgres;
+use dr::internals::store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::*;
@@ -111,16 +111,16 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
     writer.seal_config("values.yaml", VALUES).unwrap();
     writer.seal_config("release.json", b"{}").unwrap();
     writer.seal_config("secrets.yaml", b"kind: List\n").unwrap();
-    let chart = dr::crypt::Hashed::of(recipients.seal(b"chart").unwrap());
+    let chart = dr::internals::crypt::Hashed::of(recipients.seal(b"chart").unwrap());
     writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &chart).unwrap();
     for (stream, raw) in [(Stream::Base, &base), (Stream::Wal, &wal)] {
         for (index, piece) in raw.chunks(3 << 20).enumerate() {
             add_chunk(&mut writer, &recipients, stream, index as u32, piece).unwrap();
         }
     }
-    let sealed = dr::crypt::Hashed::of(recipients.seal(&listing).unwrap());
+    let sealed = dr::internals::crypt::Hashed::of(recipients.seal(&listing).unwrap());
     writer.add_sealed("db/backup_manifest.age", &sealed).unwrap();
-    let database = dr::bundle::BackupIdentity {
+    let database = dr::internals::bundle::BackupIdentity {
         system_identifier: control.system_identifier.to_string(),
         timeline: listed.timeline,
         start_lsn: listed.start,
@@ -160,7 +160,10 @@ fn prepare(ground: &Ground, bench: &Bench, name: &str) -> Vec<String> {
     };
     place(&format!("{name}.tar"), &fs::read(bench.store.address(name)).unwrap());
     place("identity.txt", bench.identities.to_file_text().as_bytes());
-    place("allowed_signers", bench.signer.trust_line("backup@test", &[dr::bundle::SIGNATURE_NAMESPACE]).as_bytes());
+    place(
+        "allowed_signers",
+        bench.signer.trust_line("backup@test", &[dr::internals::bundle::SIGNATURE_NAMESPACE]).as_bytes(),
+    );
     place("expected.yaml", VALUES);
     let readme = ground.run(&format!("tar -xOf {name}.tar README.md"));
     let blocks = local_blocks(&readme);
@@ -214,7 +217,7 @@ fn the_readme_finds_a_changed_member_an_added_one_and_a_foreign_signature() {
     for spoil in ["echo x >> db/base/000001.tar.zst.age", "echo x > extra", "rm README.md"] {
         assert!(!spoiled(spoil).contains("every member"), "{spoil}");
     }
-    let stranger = dr::crypt::Signer::generate("stranger").unwrap();
+    let stranger = dr::internals::crypt::Signer::generate("stranger").unwrap();
     fs::write(ground.at("allowed_signers"), stranger.trust_line("stranger", &["dr-bundle@v1"])).unwrap();
     assert!(!spoiled("true").contains("Good"));
     let trust = Trust::Signers(TrustedSigners::load(&ground.at("allowed_signers")).unwrap());

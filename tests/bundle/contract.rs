@@ -1,13 +1,13 @@
 //! What every store must do, run against each of them.
 
-use dr::store::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
+use dr::internals::store::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
 
 use crate::bucket::Bucket;
 
 #[test]
 fn the_directory_store_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    check(&|| Box::new(dr::store::DirectoryStore::create(folder.path()).unwrap()));
+    check(&|| Box::new(dr::internals::store::DirectoryStore::create(folder.path()).unwrap()));
     let unpublished = std::fs::read_dir(folder.path().join("a")).unwrap().count();
     assert_eq!(unpublished, 4, "bytes, record and two notes");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dr::store::{DirectoryStore, DraftToken, Store};
+use dr::internals::store::{DirectoryStore, DraftToken, Store};
 
 use crate::sample::*;
 
@@ -19,7 +19,11 @@ fn write_until_killed() {
     let bench = Bench::new();
     loop {
         let unpublished = write(&store, header(), bench.recipients(), &bench.signer);
-        unpublished.verify(&dr::event::Events::none(), &Default::default()).unwrap().publish(&store).unwrap();
+        unpublished
+            .verify(&dr::internals::event::Events::none(), &Default::default())
+            .unwrap()
+            .publish(&store)
+            .unwrap();
     }
 }
 
@@ -57,8 +61,8 @@ fn a_writer_killed_at_any_moment_leaves_whole_bundles_and_drafts_that_the_next_t
         let names = || std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         let published: Vec<String> = store.list().unwrap().into_iter().map(|object| object.name).collect();
         for name in &published {
-            dr::bundle::Reader::open_in(&store, name, &dr::bundle::Trust::Anyone)
-                .and_then(|reader| reader.verify_stored(&dr::event::Events::none(), &Default::default()))
+            dr::internals::bundle::Reader::open_in(&store, name, &dr::internals::bundle::Trust::Anyone)
+                .and_then(|reader| reader.verify_stored(&dr::internals::event::Events::none(), &Default::default()))
                 .unwrap_or_else(|error| panic!("{error}"));
         }
         // The next process has its name in the journal, and throws away what is left.

@@ -1,8 +1,8 @@
 //! Damage of every kind is found, and nothing makes the reader panic.
 
-use dr::bundle::{BundleFault, Reader, Trust};
-use dr::crypt::Hashed;
-use dr::store::Store;
+use dr::internals::bundle::{BundleFault, Reader, Trust};
+use dr::internals::crypt::Hashed;
+use dr::internals::store::Store;
 use proptest::prelude::*;
 use sha2::Digest;
 
@@ -33,7 +33,7 @@ fn any_flipped_byte_of_a_bundle_with_a_record_is_found_too() {
         bad[at] ^= 1 << (at % 8);
         std::fs::write(&path, bad).unwrap();
         Reader::open_in(&bench.store, &name, &bench.trust())
-            .and_then(|reader| reader.verify_stored(&dr::event::Events::none(), &Default::default()))
+            .and_then(|reader| reader.verify_stored(&dr::internals::event::Events::none(), &Default::default()))
             .is_err()
     };
     // A sample of every header, content and padding, and the whole of the end.
@@ -103,12 +103,12 @@ fn values_that_are_not_those_that_were_recorded_or_live_are_found_with_the_key()
     let opened = |values: &[u8], sha256: &[u8], helm: &[u8]| {
         let sealed = Hashed::of(bench.recipients().seal(values).unwrap());
         let digest = |bytes: &[u8]| hex::encode(sha2::Sha256::digest(bytes));
-        let document = dr::values::overlay::document_of_file(helm).unwrap();
+        let document = dr::internals::values::overlay::document_of_file(helm).unwrap();
         let mut content = Content::good();
         content.values = Some((sealed, digest(sha256), digest(&document)));
         let unpublished = write_content(&bench.store, header(), bench.recipients(), &bench.signer, &content).unwrap();
         let reader = unpublished.reader().unwrap();
-        reader.verify_stored(&dr::event::Events::none(), &Default::default()).unwrap();
+        reader.verify_stored(&dr::internals::event::Events::none(), &Default::default()).unwrap();
         let opened = reader.open_member("config/values.yaml.age", &bench.identities);
         opened.map(|_| ()).map_err(|error| text(&error))
     };
@@ -127,9 +127,10 @@ fn what_a_trusted_but_broken_writer_made_is_found_with_the_key() {
         change(&mut content);
         let unpublished = write_content(&bench.store, header(), bench.recipients(), &bench.signer, &content).unwrap();
         let reader = unpublished.reader().unwrap();
-        reader.verify_stored(&dr::event::Events::none(), &Default::default()).unwrap();
-        let error =
-            reader.verify_plain(&bench.identities, &dr::event::Events::none(), &Default::default()).unwrap_err();
+        reader.verify_stored(&dr::internals::event::Events::none(), &Default::default()).unwrap();
+        let error = reader
+            .verify_plain(&bench.identities, &dr::internals::event::Events::none(), &Default::default())
+            .unwrap_err();
         assert!(matches!(*error.fault, BundleFault::Database(_)), "{error}");
         text(&error)
     };
@@ -175,7 +176,7 @@ fn what_a_trusted_but_broken_writer_made_is_found_with_the_key() {
 #[test]
 fn a_wrong_key_opens_nothing() {
     let bench = Bench::new();
-    let stranger = dr::crypt::Identities::generate();
+    let stranger = dr::internals::crypt::Identities::generate();
     let error = check_plain(bench.bytes(), &bench.trust(), &stranger).unwrap_err();
     assert!(matches!(*error.fault, BundleFault::Sealed { .. }), "{error}");
     check_plain(bench.bytes(), &bench.trust(), &bench.identities).unwrap();

@@ -1,11 +1,11 @@
 //! A store that refuses, lies, loses answers, is slow, or has two writers: what it lists is whole, and nothing stays
 //! behind.
 
-use dr::bundle::{Catalog, Depth, Reader, StoredProof};
-use dr::crypt::Signer;
-use dr::error::{CommandError, Exit};
-use dr::event::Events;
-use dr::store::{DraftToken, Store};
+use dr::internals::bundle::{Catalog, Depth, Reader, StoredProof};
+use dr::internals::crypt::Signer;
+use dr::internals::error::{CommandError, Exit};
+use dr::internals::event::Events;
+use dr::internals::store::{DraftToken, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Bucket, Misbehaviour};
@@ -98,8 +98,8 @@ fn a_store_that_lies_about_success_is_found_out_before_the_bundle_counts() {
 fn a_slow_store_acknowledges_less_than_was_written_and_comes_to_the_same_bundle() {
     let bench = Bench::new();
     let (quick, slow) = (Bucket::new(1, 0), Bucket::new(PART, 3));
-    let mut writers =
-        [&quick, &slow].map(|bucket| dr::bundle::Writer::create(bucket, header(), bench.recipients()).unwrap());
+    let mut writers = [&quick, &slow]
+        .map(|bucket| dr::internals::bundle::Writer::create(bucket, header(), bench.recipients()).unwrap());
     for writer in &mut writers {
         writer.seal_config("values.yaml", &[7; 2 * PART]).unwrap();
     }

@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use dr::bundle::{BundleError, Depth, Reader, Trust};
-use dr::crypt::{Identities, Recipients, Signer, TrustedSigners};
-use dr::error::{CommandError, Exit};
-use dr::event::Events;
-use dr::store::open_file;
+use dr::internals::bundle::{BundleError, Depth, Reader, Trust};
+use dr::internals::crypt::{Identities, Recipients, Signer, TrustedSigners};
+use dr::internals::error::{CommandError, Exit};
+use dr::internals::event::Events;
+use dr::internals::store::open_file;
 use tokio_util::sync::CancellationToken;
 
 use crate::repack::*;
@@ -31,8 +31,8 @@ fn operator() -> Identities {
 
 /// Goes as far with the file as it can: opens it, verifies what is stored, then the plaintexts.
 fn examine(file: &str) -> Result<(), BundleError> {
-    let stored =
-        open_file(&fixture("bundles").join(file)).map_err(|error| dr::bundle::BundleFault::from(error).of(file))?;
+    let stored = open_file(&fixture("bundles").join(file))
+        .map_err(|error| dr::internals::bundle::BundleFault::from(error).of(file))?;
     let reader = Reader::open(stored, &trusted())?;
     reader.verify_stored(&Events::none(), &CancellationToken::new())?;
     reader.verify_plain(&operator(), &Events::none(), &CancellationToken::new()).map(|_| ())
@@ -80,10 +80,10 @@ fn the_good_bundle_of_version_1_is_read_to_its_last_plaintext() {
     examine(GOOD).unwrap();
     let reader = Reader::open(open_file(&fixture("bundles").join(GOOD)).unwrap(), &trusted()).unwrap();
     assert_eq!(reader.open_member("config/values.yaml.age", &operator()).unwrap().as_slice(), VALUES);
-    let report = dr::bundle::report::ShowReport::new(&reader, None);
+    let report = dr::internals::bundle::report::ShowReport::new(&reader, None);
     assert_eq!((report.opschain_version.as_str(), report.database.base_chunks), ("2026-08-20", 3));
     let proof = reader.verify_stored(&Events::none(), &CancellationToken::new()).unwrap();
-    assert_eq!(dr::bundle::report::VerifyReport::stored("x", proof, 1).depth, Depth::Stored);
+    assert_eq!(dr::internals::bundle::report::VerifyReport::stored("x", proof, 1).depth, Depth::Stored);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn write_fixtures() {
     let signer = key(&keys, "signing", "test-only");
     let stranger = key(&keys, "stranger-signing", "test-only-stranger");
     let (operator, other) = (identity(&keys, "identity.txt"), identity(&keys, "stranger-identity.txt"));
-    let line = signer.trust_line("test-only", &[dr::bundle::SIGNATURE_NAMESPACE]);
+    let line = signer.trust_line("test-only", &[dr::internals::bundle::SIGNATURE_NAMESPACE]);
     fs::write(keys.join("allowed_signers"), format!("# for tests only\n{line}\n")).unwrap();
 
     let folder = tempfile::tempdir().unwrap();
@@ -245,7 +245,7 @@ fn write_fixtures() {
 }
 
 fn make(folder: &Path, identities: &Identities, signer: &Signer) -> Vec<u8> {
-    let store = dr::store::DirectoryStore::create(folder).unwrap();
+    let store = dr::internals::store::DirectoryStore::create(folder).unwrap();
     let mut header = header();
     header.id = "opschain-20261123T075443Z-0a1b2c".parse().unwrap();
     let name = header.id.to_string();

@@ -1,7 +1,7 @@
 //! Takes a bundle apart and puts it together wrongly, on purpose.
 
-use dr::bundle::SIGNATURE_NAMESPACE;
-use dr::crypt::Signer;
+use dr::internals::bundle::SIGNATURE_NAMESPACE;
+use dr::internals::crypt::Signer;
 use sha2::{Digest, Sha256};
 
 /// A member as it lies in the file: its tar header and its content.

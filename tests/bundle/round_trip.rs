@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use dr::bundle::{BundleFault, BundleReference, Catalog, Depth, Proof, Reader, SignatureState, Stream, Trust, Writer};
-use dr::crypt::{Hashed, Signer};
-use dr::event::{Event, Events};
-use dr::store::{DraftToken, Store};
+use dr::internals::bundle::{
+    BundleFault, BundleReference, Catalog, Depth, Proof, Reader, SignatureState, Stream, Trust, Writer,
+};
+use dr::internals::crypt::{Hashed, Signer};
+use dr::internals::event::{Event, Events};
+use dr::internals::store::{DraftToken, Store};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -111,7 +113,7 @@ fn what_the_disk_changed_is_seen_before_publishing() {
 fn the_writer_refuses_what_is_out_of_order_damaged_or_in_the_clear() {
     let bench = Bench::new();
     let mut writer = Writer::create(&bench.store, header(), bench.recipients()).unwrap();
-    let refused = |result: Result<(), dr::bundle::BundleError>| text(&result.unwrap_err());
+    let refused = |result: Result<(), dr::internals::bundle::BundleError>| text(&result.unwrap_err());
     let sealed = Hashed::of(bench.recipients().seal(b"x").unwrap());
     assert!(refused(writer.add_sealed("config/values.yaml.age", &Hashed::of("plain"))).contains("not an age file"));
     assert!(refused(writer.add_sealed("config/../x.age", &sealed)).contains("leads out"));
@@ -144,7 +146,7 @@ fn a_stream_that_lost_its_tail_is_not_finished() {
     add_chunk(&mut writer, &bench.recipients(), Stream::Wal, 0, b"wal").unwrap();
     let listing = Hashed::of(bench.recipients().seal(b"{}").unwrap());
     writer.add_sealed("db/backup_manifest.age", &listing).unwrap();
-    let facts = dr::bundle::BackupFacts {
+    let facts = dr::internals::bundle::BackupFacts {
         database: database_facts(),
         base: whole(&Content::good().base),
         wal: whole(b"wal"),
@@ -180,7 +182,7 @@ fn the_catalog_lists_newest_first_and_bad_ones_with_the_reason() {
     assert_eq!(catalog.find("opschain-20261122").unwrap().name, new);
     assert!(catalog.find("opschain-").unwrap_err().to_string().contains("beginning of 3 bundles"));
     assert!(catalog.find("nope").unwrap_err().to_string().contains("no bundle `nope`"));
-    let report = serde_json::to_value(dr::bundle::report::ListReport::new(&catalog)).unwrap();
+    let report = serde_json::to_value(dr::internals::bundle::report::ListReport::new(&catalog)).unwrap();
     assert_eq!(report["bundles"][0]["opschain_version"], "2026-10-08");
     assert!(report["bundles"][3]["unreadable"].as_str().unwrap().contains("cannot be read"));
 }
@@ -285,8 +287,8 @@ fn a_disk_that_fills_at_any_point_leaves_nothing() {
         let mut header = header();
         header.id = "opschain-20261123T075443Z-0a1b2c".parse().unwrap();
         let result = write_content(&bucket, header, bench.recipients(), &bench.signer, &Content::good());
-        let error = dr::error::CommandError::from(result.err().unwrap());
-        assert_eq!(error.exit(), dr::error::Exit::Space, "{error}");
+        let error = dr::internals::error::CommandError::from(result.err().unwrap());
+        assert_eq!(error.exit(), dr::internals::error::Exit::Space, "{error}");
         bucket.abort(&DraftToken::named("opschain-20261123T075443Z-0a1b2c")).unwrap();
         assert!(bucket.uploads() == 0 && bucket.list().unwrap().is_empty());
     }

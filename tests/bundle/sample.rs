@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dr::bundle::{
+use dr::internals::bundle::{
     BackupFacts, BackupIdentity, BundleId, Estimated, FORMAT, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode,
     RawTotal, SourceInstall, Stream, Trust, UnpublishedBundle, Writer,
 };
-use dr::bundle::{BundleError, Reader};
-use dr::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
-use dr::event::Events;
-use dr::store::{DirectoryStore, Store, StoreError, Stored};
+use dr::internals::bundle::{BundleError, Reader};
+use dr::internals::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
+use dr::internals::event::Events;
+use dr::internals::store::{DirectoryStore, Store, StoreError, Stored};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl Bench {
 }
 
 pub fn trust(signer: &Signer) -> Trust {
-    let line = signer.trust_line("backup@test", &[dr::bundle::SIGNATURE_NAMESPACE]);
+    let line = signer.trust_line("backup@test", &[dr::internals::bundle::SIGNATURE_NAMESPACE]);
     Trust::Signers(TrustedSigners::parse(&line, "test").unwrap())
 }
 
@@ -291,5 +291,5 @@ pub fn check_plain(bytes: Vec<u8>, trust: &Trust, identities: &Identities) -> Re
 
 /// An error and its causes on one line.
 pub fn text(error: &BundleError) -> String {
-    dr::error::chain(error)
+    dr::internals::error::chain(error)
 }

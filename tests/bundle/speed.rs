@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use dr::bundle::{BackupFacts, Stream, Writer};
-use dr::crypt::Hashed;
-use dr::event::Events;
+use dr::internals::bundle::{BackupFacts, Stream, Writer};
+use dr::internals::crypt::Hashed;
+use dr::internals::event::Events;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;

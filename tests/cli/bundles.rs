@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dr::bundle::{PublishedRecord, Reader, Trust};
+use dr::internals::bundle::{PublishedRecord, Reader, Trust};
 use serde_json::Value;
 
 use crate::dr;
@@ -33,7 +33,7 @@ fn home() -> (tempfile::TempDir, PathBuf) {
 
 /// Puts the fixture into the store as `bundle create` would.
 fn publish(store: &Path) {
-    let file = dr::store::open_file(&bundle()).unwrap();
+    let file = dr::internals::store::open_file(&bundle()).unwrap();
     let bytes = fs::read(bundle()).unwrap();
     let reader = Reader::open(Arc::clone(&file), &Trust::Anyone).unwrap();
     let manifest_at = bytes.chunks(512).position(|block| block.starts_with(b"manifest.json\0")).unwrap() * 512;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use dr::crypt::{Identities, Signer};
-use dr::vault::{
+use dr::internals::crypt::{Identities, Signer};
+use dr::internals::vault::{
     CommitSigner, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart,
     RecordedInstall, Vault,
 };
@@ -86,7 +86,7 @@ impl Site {
         std::fs::write(&helm, HELM.replace("FOLDER", site.home.path().to_str().unwrap())).unwrap();
         std::fs::set_permissions(&helm, std::fs::Permissions::from_mode(0o755)).unwrap();
         site.settings("[helm]", &format!("[helm]\nbinary = {:?}", helm.to_str().unwrap()));
-        let live = dr::values::Tree::parse(LIVE.as_bytes()).unwrap();
+        let live = dr::internals::values::Tree::parse(LIVE.as_bytes()).unwrap();
         site.write("values.json", &live.to_json().to_string());
         site.write("chart.tgz", "the stand-in never unpacks it");
         site.chart("2026.8.20");
@@ -146,7 +146,7 @@ impl Site {
     /// Writes a deployment into the vault, as one that went live.
     fn record(&self, at: &str, values: &str, version: &str, chart: Option<&[u8]>) -> DeploymentId {
         let at = at.parse().unwrap();
-        let chart_version = version.parse::<dr::opschain::Version>().unwrap().chart().unwrap();
+        let chart_version = version.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
         let intent = Intent {
             install: RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None },
             at,
@@ -294,7 +294,7 @@ fn after_a_stranger_the_guard_minds_what_helm_has_too() {
 fn versions_go_forward_one_release_at_a_time() {
     let (site, _) = Site::with_live();
     let version = |version: &str, more: &[&str]| {
-        site.chart(&version.parse::<dr::opschain::Version>().unwrap().chart().unwrap());
+        site.chart(&version.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap());
         site.plan(&LIVE.replace("2026-08-20", version), more)
     };
     version("2026-09-10", &[]).ends(0, &["2026-09-10, from 2026-08-20", "2026-09-10: the LDAP server"]);
@@ -393,7 +393,7 @@ fn a_chart_that_was_not_recorded_is_pulled_and_proved() {
 
 #[test]
 fn layers_are_kept_apart_in_the_vault_and_proved_together() {
-    use dr::values::overlay::{Layer, LayerKind};
+    use dr::internals::values::overlay::{Layer, LayerKind};
     use sha2::{Digest, Sha256};
 
     let site = Site::new();
@@ -437,7 +437,7 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
         assert_eq!((given.kind, &given.name, &given.bytes), (found.kind, &found.name, &found.bytes));
     }
     let merged = vault.values(&found, &identities).unwrap();
-    let tree = dr::values::Tree::parse(&merged).unwrap();
+    let tree = dr::internals::values::Tree::parse(&merged).unwrap();
     assert_eq!(tree.text(&["env", "PGPASSWORD"]), Some("line one\nline two\n"));
     assert_eq!(tree.get(&["api", "replicas"]).unwrap().to_json(), 3);
     // What is the same is stored once; what a short layer holds cannot be guessed from its digest.

@@ -57,7 +57,7 @@ fn every_command_that_is_named_somewhere_is_one_of_ours() {
                 continue;
             }
             seen += 1;
-            let Err(error) = dr::cli::command().try_get_matches_from(&words) else { continue };
+            let Err(error) = dr::internals::cli::command().try_get_matches_from(&words) else { continue };
             if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument) {
                 wrong.push(format!("{}: `{command}`", file.strip_prefix(root).unwrap().display()));
             }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dr::values::lint;
+use dr::internals::values::lint;
 
 use crate::dr;
 

@@ -14,7 +14,7 @@ fn every_verb_has_a_page_that_names_it() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(dr(home.path(), &["man", "pages/man1"]), "--- stderr\n--- exit 0");
     let folder = home.path().join("pages/man1");
-    let verbs = verbs(&dr::cli::command(), "dr");
+    let verbs = verbs(&dr::internals::cli::command(), "dr");
     assert!(verbs.len() > 30, "{verbs:?}");
     for verb in &verbs {
         let file = folder.join(format!("{}.1", verb.replace(' ', "-")));

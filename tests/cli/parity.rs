@@ -50,7 +50,8 @@ impl Site {
 
     /// The public key of this host.
     fn recipient(&self) -> String {
-        let settings = dr::settings::Settings::read(&self.path(".config/dr/dr.toml"), Some(self.home.path())).unwrap();
+        let settings =
+            dr::internals::settings::Settings::read(&self.path(".config/dr/dr.toml"), Some(self.home.path())).unwrap();
         settings.keys.recipients[0].clone()
     }
 }

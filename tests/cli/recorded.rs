@@ -4,9 +4,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use dr::crypt::Signer;
-use dr::settings::Settings;
-use dr::vault::{DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart, RecordedInstall, Vault};
+use dr::internals::crypt::Signer;
+use dr::internals::settings::Settings;
+use dr::internals::vault::{
+    DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart, RecordedInstall, Vault,
+};
 use jiff::Timestamp;
 
 /// Puts a deployment that went live as revision 1 into the vault that this home's settings name, and returns its id.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 #[test]
 fn the_reference_page_is_what_help_says() {
     let mut page = String::from("# Command line\n\nWhat `dr --help` and the help of each verb say.\n");
-    let mut command = dr::cli::command();
+    let mut command = dr::internals::cli::command();
     command.build();
     write_command(&mut page, &command, "dr");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/cli.md");
@@ -42,7 +42,7 @@ fn without_global(help: &str) -> String {
 #[test]
 fn every_verb_has_help_and_an_example() {
     let mut wanting = Vec::new();
-    let mut command = dr::cli::command();
+    let mut command = dr::internals::cli::command();
     command.build();
     look(&command, "dr", &mut wanting);
     assert!(wanting.is_empty(), "{}", wanting.join(", "));
@@ -64,7 +64,7 @@ fn look(command: &clap::Command, name: &str, wanting: &mut Vec<String>) {
 #[test]
 fn the_runbook_explains_every_step_of_a_restore_in_its_order() {
     let runbook = include_str!("../../docs/runbooks/restore.md");
-    for (index, step) in dr::ops::restore::step_names().iter().enumerate() {
+    for (index, step) in dr::internals::ops::restore::step_names().iter().enumerate() {
         let row = format!("| {} | `{step}` |", index + 1);
         assert!(runbook.contains(&row), "docs/runbooks/restore.md lacks: {row}");
     }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use dr::crypt::Signer;
-use dr::ops::init::commit_signer;
-use dr::vault::Vault;
+use dr::internals::crypt::Signer;
+use dr::internals::ops::init::commit_signer;
+use dr::internals::vault::Vault;
 use serde_json::Value;
 
 /// A host with a home of its own, and a vault.
@@ -95,7 +95,7 @@ fn git(place: &Path, args: &[&str]) -> Said {
 }
 
 fn generate_key() -> String {
-    dr::crypt::Identities::generate().recipients().remove(0)
+    dr::internals::crypt::Identities::generate().recipients().remove(0)
 }
 
 #[test]

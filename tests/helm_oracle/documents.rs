@@ -1,7 +1,7 @@
 //! Documents: what `fromYaml` and `toJson` make of thousands of small files in one run, and what `-f -` makes of whole
 //! ones, by both majors of helm.
 
-use dr::values::{Tree, YamlError};
+use dr::internals::values::{Tree, YamlError};
 use serde_json::Value;
 
 use crate::{Dice, Helm, from_stdin, in_two_threads, read_each, same, values_chart};
@@ -335,7 +335,7 @@ impl Dice {
 
 /// A map with two YAML keys that JSON makes one (`1` and `"1"`): which of them helm takes is a matter of chance there.
 fn is_a_toss(tree: &Tree) -> bool {
-    tree.traps().iter().any(|trap| matches!(trap, dr::yaml::Trap::DuplicateKey { .. }))
+    tree.traps().iter().any(|trap| matches!(trap, dr::internals::yaml::Trap::DuplicateKey { .. }))
 }
 
 /// Helm reads it, and `dr` says where it does not dare to: docs/design/0004 lists these.

@@ -1,7 +1,7 @@
 //! Several layers: `helm template -f a -f b --set ...` against the same helm reading our merged document.
 
-use dr::values::Tree;
-use dr::values::overlay::{Layer, LayerKind, OverlayError, document, merge, set_file_parts};
+use dr::internals::values::Tree;
+use dr::internals::values::overlay::{Layer, LayerKind, OverlayError, document, merge, set_file_parts};
 use serde_json::Value;
 
 use crate::{Dice, Helm, from_stdin, in_two_threads, read_each, same, values_chart};

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dr::cluster::{
+use dr::internals::cluster::{
     Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBackResult, WorkloadKind,
 };
-use dr::event::{Event, Events};
+use dr::internals::event::{Event, Events};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::install::{Install, PATIENCE};
@@ -222,7 +222,7 @@ async fn work_in_progress_is_seen_and_the_install_is_not_taken_for_it() {
     let cluster = &install.cluster;
     let events = Events::none();
     let image = cluster.database(DATABASE).await.unwrap().unwrap().image().unwrap().to_owned();
-    let prefixes = dr::opschain::workloads::WORKING_PODS;
+    let prefixes = dr::internals::opschain::workloads::WORKING_PODS;
     cluster.delete_pod("change-live", Duration::ZERO, PATIENCE, &events).await.unwrap();
     assert_eq!(cluster.working_pods(prefixes).await.unwrap(), []);
     cluster.create_pod(&pod("change-live", &image, &["sleep", "600"])).await.unwrap();

@@ -3,7 +3,7 @@
 use crate::host::{Host, VERSION, command};
 
 fn steps() -> Vec<&'static str> {
-    dr::ops::create::step_names(dr::settings::Quiesce::Brief)
+    dr::internals::ops::create::step_names(dr::internals::settings::Quiesce::Brief)
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Site {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        let version = version.parse::<dr::opschain::Version>().unwrap().chart().unwrap();
+        let version = version.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
         write("Chart.yaml", &format!("apiVersion: v2\nname: tiny\nversion: {version}\n"));
         write("values.yaml", "note: from the chart\nhold: false\nenv: {}\n");
         write("templates/config.yaml", CONFIG);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dr::cluster::{Cluster, NamespaceState, Wait, WorkloadKind};
-use dr::event::Events;
+use dr::internals::cluster::{Cluster, NamespaceState, Wait, WorkloadKind};
+use dr::internals::event::Events;
 use tokio::sync::Mutex;
 
 /// How long an install may take on a busy machine.
@@ -63,7 +63,7 @@ impl Install {
         }
         if cluster.deployment("opschain-api").await.unwrap().is_none() {
             let chart = format!("oci://{registry}/limepoint/opschain");
-            let version_of_chart = version.parse::<dr::opschain::Version>().unwrap().chart().unwrap();
+            let version_of_chart = version.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
             let args = [
                 "upgrade",
                 "--install",

@@ -12,7 +12,7 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
     let before = host.ledger();
     host.bundle(&[]);
     host.delete_namespace();
-    let mut points: Vec<String> = dr::ops::restore::step_names()
+    let mut points: Vec<String> = dr::internals::ops::restore::step_names()
         .iter()
         .flat_map(|step| [format!("{step}:before"), format!("{step}:after")])
         .collect();

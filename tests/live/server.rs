@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use dr::cluster::Cluster;
+use dr::internals::cluster::Cluster;
 
 use super::install::{Install, PATIENCE};
 

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use dr::agent::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BYTES, StageRequest, SwapRequest};
-use dr::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
-use dr::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk};
-use dr::cluster::{Cluster, Wait};
-use dr::crypt::Identities;
-use dr::event::{Event, Events};
-use dr::postgres::argv::Connection;
-use dr::wire::Limits;
+use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BYTES, StageRequest, SwapRequest};
+use dr::internals::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
+use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk};
+use dr::internals::cluster::{Cluster, Wait};
+use dr::internals::crypt::Identities;
+use dr::internals::event::{Event, Events};
+use dr::internals::postgres::argv::Connection;
+use dr::internals::wire::Limits;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::sync::{Arc, Mutex};

@@ -71,7 +71,7 @@ fn setting() -> Setting {
     let (first, second) = (canaries(0), canaries(1));
     // What helm and the API server quote: all of it, in the forms of YAML, JSON and base64.
     let texts = [values(&first, "first"), values(&second, "second")];
-    let json = |text: &str| dr::values::Tree::parse(text.as_bytes()).unwrap().to_json();
+    let json = |text: &str| dr::internals::values::Tree::parse(text.as_bytes()).unwrap().to_json();
     let leaks = |text: &str, canaries: &[Canary]| {
         let packed = |needle: &String| STANDARD.encode(format!("x{needle}"));
         let long = canaries.iter().flat_map(|canary| &canary.needles).filter(|needle| needle.len() >= 8);
@@ -285,7 +285,7 @@ fn the_secrets_are_in_what_is_run_and_cat_gives_them_out() {
     run(&deploy);
     let values = run(&["config", "cat", "latest"]);
     // Some are escaped in YAML, and in the clear as Helm reads them; control characters are escaped in JSON too.
-    let mut read = dr::values::Tree::parse(&values).unwrap().to_json().to_string().into_bytes();
+    let mut read = dr::internals::values::Tree::parse(&values).unwrap().to_json().to_string().into_bytes();
     read.extend_from_slice(&values);
     let labels = setting.finder.find(&read);
     let numbers: BTreeSet<&str> = labels.iter().filter_map(|label| label.split(' ').nth(1)).collect();
@@ -294,7 +294,7 @@ fn the_secrets_are_in_what_is_run_and_cat_gives_them_out() {
 
 #[test]
 fn no_verb_is_left_out() {
-    let mut command = dr::cli::command();
+    let mut command = dr::internals::cli::command();
     command.build();
     let mut missing = Vec::new();
     walk(&command, "", &mut missing);
