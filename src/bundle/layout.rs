@@ -229,11 +229,6 @@ impl Order {
         }
     }
 
-    /// Whether the manifest has come, which an unsigned bundle ends with.
-    pub fn has_manifest(&self) -> bool {
-        self.rank >= Some(6)
-    }
-
     /// Whether the signature has come too: nothing may follow.
     pub fn has_signature(&self) -> bool {
         self.rank == Some(7)

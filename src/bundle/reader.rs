@@ -178,11 +178,6 @@ impl Reader {
         self.stored.len()
     }
 
-    /// What errors call it.
-    pub fn name(&self) -> &str {
-        self.stored.name()
-    }
-
     /// The plaintext of the sealed member `name`, wiped when dropped. `config/values.yaml.age` is also held against
     /// the digests of the values in the manifest.
     ///

@@ -92,11 +92,6 @@ impl Writer {
         Ok(writer)
     }
 
-    /// The header as it was written.
-    pub fn header(&self) -> &Header {
-        &self.header
-    }
-
     /// Seals `plaintext` and adds it as `config/<name>.age`; the digests of `values.yaml` go into the manifest.
     ///
     /// # Errors

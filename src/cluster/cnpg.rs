@@ -43,20 +43,6 @@ impl Cluster {
         }
     }
 
-    /// The database object whole, as JSON, without status and managed fields: for the record.
-    ///
-    /// # Errors
-    /// There is none of the name, or it may not be read.
-    pub async fn database_object(&self, name: &str) -> Result<serde_json::Value> {
-        let mut object = self.databases_api().get(name).await?;
-        object.metadata.managed_fields = None;
-        object.data.as_object_mut().map(|data| data.remove("status"));
-        serde_json::to_value(object).map_err(|error| ClusterError::Unexpected {
-            act: format!("read database {name}"),
-            cause: error.to_string(),
-        })
-    }
-
     /// Tells the operator to put the database to sleep, or to wake it. Returns at once.
     ///
     /// # Errors

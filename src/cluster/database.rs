@@ -64,8 +64,6 @@ pub struct DatabaseSpec {
     pub tablespaces: Vec<serde_json::Value>,
     /// The Secret with the superuser's password, where one was given.
     pub superuser_secret: Option<NameRef>,
-    /// The names of Secrets with certificates of the user's own.
-    pub certificates: Option<CertificateNames>,
     /// The pull secrets of its pods.
     pub image_pull_secrets: Vec<NameRef>,
 }
@@ -111,24 +109,6 @@ pub struct NameRef {
     pub name: String,
 }
 
-/// The names of the Secrets that hold a database's certificates.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct CertificateNames {
-    /// The CA of the server's certificate.
-    #[serde(rename = "serverCASecret")]
-    pub server_ca: Option<String>,
-    /// The server's certificate.
-    #[serde(rename = "serverTLSSecret")]
-    pub server: Option<String>,
-    /// The CA of the clients' certificates.
-    #[serde(rename = "clientCASecret")]
-    pub client_ca: Option<String>,
-    /// The certificate of `streaming_replica`.
-    #[serde(rename = "replicationTLSSecret")]
-    pub replication: Option<String>,
-}
-
 /// What the operator says of a database.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -161,8 +141,6 @@ pub struct DatabaseStatus {
     pub healthy_claims: Vec<String>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
-    /// The names of the Secrets with the certificates in use.
-    pub certificates: Option<CertificateNames>,
 }
 
 /// One condition of a database.
@@ -226,18 +204,6 @@ impl Database {
     pub fn primary_claim(&self) -> String {
         let primary = self.status.current_primary.as_ref().or(self.status.target_primary.as_ref());
         primary.cloned().unwrap_or_else(|| format!("{}-1", self.name))
-    }
-
-    /// The names of the Secrets with its certificates; the operator's own names where it gives none.
-    pub fn certificates(&self) -> CertificateNames {
-        let given = self.status.certificates.clone().or_else(|| self.spec.certificates.clone()).unwrap_or_default();
-        let own = |suffix: &str| Some(format!("{}-{suffix}", self.name));
-        CertificateNames {
-            server_ca: given.server_ca.or_else(|| own("ca")),
-            server: given.server.or_else(|| own("server")),
-            client_ca: given.client_ca.or_else(|| own("ca")),
-            replication: given.replication.or_else(|| own("replication")),
-        }
     }
 
     /// A line for people: phase, ready instances, sleep.
@@ -331,6 +297,5 @@ mod tests {
         let database = Database::parse(serde_json::from_value(object).unwrap()).unwrap();
         assert!(!database.is_healthy());
         assert_eq!(database.line(), "not yet seen by the operator, 0/1 ready");
-        assert_eq!(database.certificates().replication.as_deref(), Some("opschain-db-replication"));
     }
 }

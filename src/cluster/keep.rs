@@ -69,11 +69,6 @@ impl KeptObject {
         self.content().remove(key)
     }
 
-    /// Every value, as bytes: what must never be shown.
-    pub fn values(&self) -> Vec<Vec<u8>> {
-        self.content().into_values().collect()
-    }
-
     /// The same object for an install of another name or namespace: Helm's marks are made to name that one.
     #[must_use]
     pub fn for_install(mut self, namespace: &str, release: &str) -> Self {

@@ -36,8 +36,7 @@ pub use namespace::{NamespaceState, ObjectRef, StandingObject};
 pub use objects::{LiveObject, Manager, WantedObject};
 pub use operator::Operator;
 pub use podstate::PodState;
-pub use psql::{DatabaseFacts, Session};
-pub use volumes::Volume;
+pub use psql::DatabaseFacts;
 pub use wait::Wait;
 pub use workloads::{RunningImage, Workload, WorkloadKind};
 

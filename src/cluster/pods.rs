@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams};
 
-use super::error::{ClusterError, Result, innermost};
+use super::error::Result;
 use super::kube::Cluster;
 use super::podstate::PodState;
 use super::wait::Wait;
@@ -175,32 +174,6 @@ impl Cluster {
         let pods = self.here::<Pod>();
         let text = self.ask(pods.ask("get", Some(pod)).of_part("log"), pods.api.logs(pod, &params)).await?;
         Ok(text.lines().map(str::to_owned).collect())
-    }
-
-    /// Follows a container's log from now on and hands every line to `line`, until the container ends.
-    ///
-    /// Drop the future to stop. Lines may be lost when the node or the network fails; nothing is decided by them.
-    ///
-    /// # Errors
-    /// The log cannot be opened, or breaks off.
-    pub async fn log_follow(&self, pod: &str, container: Option<&str>, mut line: impl FnMut(&str)) -> Result<()> {
-        let params = LogParams {
-            container: container.map(str::to_owned),
-            follow: true,
-            since_seconds: Some(1),
-            ..LogParams::default()
-        };
-        let pods = self.here::<Pod>();
-        let ask = pods.ask("get", Some(pod)).of_part("log");
-        let mut lines = self.ask(ask.clone(), pods.api.log_stream(pod, &params)).await?.lines();
-        while let Some(text) = lines.try_next().await.map_err(|error| ClusterError::Unreachable {
-            act: ask.to_string(),
-            server: self.server().to_owned(),
-            cause: innermost(&error),
-        })? {
-            line(&text);
-        }
-        Ok(())
     }
 
     /// The lines that tell why a pod does not come up; of the run before when it keeps crashing. Empty when there are

@@ -52,23 +52,6 @@ impl DatabaseFacts {
     }
 }
 
-/// A client's session with the database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// The backend's process id.
-    pub pid: i32,
-    /// The role.
-    pub user: String,
-    /// The database.
-    pub database: String,
-    /// What the client calls itself.
-    pub application: String,
-    /// Its address; empty on the local socket.
-    pub client: String,
-    /// `active`, `idle`, `idle in transaction`, ...
-    pub state: String,
-}
-
 impl Cluster {
     /// Runs one statement (or several of which one answers) in `database`, in pod `pod`, and returns its rows.
     ///
@@ -145,26 +128,6 @@ impl Cluster {
         self.one(pod, "tell its size", "SELECT sum(pg_database_size(oid)) FROM pg_database").await
     }
 
-    /// Lists the clients of `database` (of any, with `None`), `dr`'s own and the operator's left out.
-    ///
-    /// # Errors
-    /// As [`Cluster::psql`].
-    pub async fn sessions(&self, pod: &str, database: Option<&str>) -> Result<Vec<Session>> {
-        // The operator's instance manager and its metrics exporter name themselves cnpg...
-        let ask = format!(
-            "SELECT pid, usename, datname, application_name, host(client_addr), state FROM pg_stat_activity
-             WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND datname IS NOT NULL
-               AND application_name <> '{APPLICATION}' AND application_name NOT LIKE 'cnpg%' {} ORDER BY pid",
-            match database {
-                Some(name) => format!("AND datname = {}", literal(name)),
-                None => String::new(),
-            }
-        );
-        let act = "list its sessions";
-        let rows = self.psql(pod, "postgres", act, &ask).await?;
-        rows.iter().map(|row| session(row).ok_or_else(|| odd_answer(act))).collect()
-    }
-
     async fn one<T: std::str::FromStr>(&self, pod: &str, act: &str, statement: &str) -> Result<T> {
         let rows = self.psql(pod, "postgres", act, statement).await?;
         match rows.as_slice() {
@@ -172,11 +135,6 @@ impl Cluster {
             _ => Err(odd_answer(act)),
         }
     }
-}
-
-/// A text as an SQL literal.
-pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn odd_answer(act: &str) -> ClusterError {
@@ -221,18 +179,6 @@ fn facts(rows: &Rows) -> Option<DatabaseFacts> {
         version_number: version.parse().ok()?,
         segment_size: segment.parse().ok()?,
         page_checksums: checksums != "0",
-    })
-}
-
-fn session(row: &[String]) -> Option<Session> {
-    let [pid, user, database, application, client, state] = row else { return None };
-    Some(Session {
-        pid: pid.parse().ok()?,
-        user: user.clone(),
-        database: database.clone(),
-        application: application.clone(),
-        client: client.clone(),
-        state: state.clone(),
     })
 }
 
@@ -282,10 +228,5 @@ mod tests {
             "connection to server on socket \"/controller/run/.s.PGSQL.5432\" failed: No such file"
         );
         assert_eq!(complaint("", 137), "psql ended with exit code 137");
-    }
-
-    #[test]
-    fn a_quote_in_a_literal_is_doubled() {
-        assert_eq!(literal("o'ps"), "'o''ps'");
     }
 }

@@ -45,11 +45,6 @@ impl<'a> Wait<'a> {
         Self { what: what.into(), limit, begun: Instant::now(), pause: SHORTEST_PAUSE, seen: None, told: None, events }
     }
 
-    /// What is waited for.
-    pub fn what(&self) -> &str {
-        &self.what
-    }
-
     /// Takes an answer. Trouble that may pass becomes `None` and what is seen; anything else is the error that it is.
     ///
     /// # Errors

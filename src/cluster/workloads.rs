@@ -121,17 +121,6 @@ impl Cluster {
         Ok(self.here::<StatefulSet>().get_opt(name).await?.as_ref().map(Workload::from))
     }
 
-    /// Reads a workload of either kind.
-    ///
-    /// # Errors
-    /// It may not be read.
-    pub async fn workload(&self, kind: WorkloadKind, name: &str) -> Result<Option<Workload>> {
-        match kind {
-            WorkloadKind::Deployment => self.deployment(name).await,
-            WorkloadKind::StatefulSet => self.stateful_set(name).await,
-        }
-    }
-
     /// Lists all Deployments and StatefulSets of the namespace, by kind and name.
     ///
     /// # Errors

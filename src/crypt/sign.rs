@@ -228,11 +228,6 @@ impl TrustedSigners {
         })
     }
 
-    /// How many keys there are.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// Checks that `armored` is a signature over `bytes`, made for `namespace` by a key that is trusted for it now.
     ///
     /// # Errors

@@ -32,11 +32,6 @@ impl ObjectId {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
-    /// Whether it is the same object, though perhaps of another version of its API.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-
     /// What stays when the version of the API changes.
     pub fn key(&self) -> (&str, &str, Option<&str>, &str) {
         (self.group(), &self.kind, self.namespace.as_deref(), &self.name)
@@ -197,8 +192,8 @@ mod tests {
             namespace: None,
             name: "c".into(),
         };
-        assert!(id("batch/v1beta1").is_same(&id("batch/v1")));
-        assert!(!id("v1").is_same(&id("batch/v1")));
+        assert_eq!(id("batch/v1beta1").key(), id("batch/v1").key());
+        assert_ne!(id("v1").key(), id("batch/v1").key());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub use chart::{ChartFacts, ChartFile, ChartSource};
 pub use error::HelmError;
 pub use manifest::{Object, ObjectId};
-pub use parse::{ListedRelease, Revision, RevisionStatus};
+pub use parse::{Revision, RevisionStatus};
 pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;
@@ -267,16 +267,6 @@ impl Helm {
             Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// The releases of the namespace, in every state.
-    ///
-    /// # Errors
-    /// `Failed` when the cluster cannot be asked.
-    pub async fn list(&self) -> Result<Vec<ListedRelease>, HelmError> {
-        // helm 3 leaves out pending and failed ones unless told; helm 4 has no such flag any more.
-        let all: &[&str] = if self.version.major < 4 { &["--all", "--output", "json"] } else { &["--output", "json"] };
-        parse::list(&self.quiet("list", all).await?.stdout)
     }
 
     /// Removes a release and its objects, and waits until helm is done. Gone already is well.

@@ -4,21 +4,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::HelmError;
 
-/// A release in `helm list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListedRelease {
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// `name-version` of its chart.
-    pub chart: String,
-    /// Its state.
-    pub status: RevisionStatus,
-    /// Its revision.
-    pub revision: u32,
-}
-
 /// The state of a revision, in helm's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -96,35 +81,6 @@ pub(super) fn history(text: &str) -> Result<Vec<Revision>, HelmError> {
     let mut revisions: Vec<Revision> = json(text, "history")?;
     revisions.sort_by_key(|revision| revision.revision);
     Ok(revisions)
-}
-
-/// `[{"name":"opschain","namespace":"opschain","revision":"3","updated":"...","status":"deployed","chart":"...",...}]`:
-/// here the revision is a text.
-pub(super) fn list(text: &str) -> Result<Vec<ListedRelease>, HelmError> {
-    #[derive(Deserialize)]
-    struct Row {
-        name: String,
-        namespace: String,
-        revision: String,
-        status: RevisionStatus,
-        chart: String,
-    }
-    let rows: Vec<Row> = json(text, "list")?;
-    rows.into_iter()
-        .map(|row| {
-            let revision = row.revision.parse().map_err(|_| HelmError::Answer {
-                verb: "list".into(),
-                reason: format!("`{}` is no revision", row.revision),
-            })?;
-            Ok(ListedRelease {
-                name: row.name,
-                namespace: row.namespace,
-                chart: row.chart,
-                status: row.status,
-                revision,
-            })
-        })
-        .collect()
 }
 
 /// `release: not found`

@@ -93,33 +93,21 @@ pub const LEFT_BY_UNINSTALL: &[(&str, &str)] = &[
     ("PersistentVolumeClaim", "opschain-db-backup"),
 ];
 
-/// Finds a preserved object by kind and name.
-pub fn preserved(kind: &str, name: &str) -> Option<&'static Preserved> {
-    PRESERVED.iter().find(|object| object.kind.name() == kind && object.name == name)
-}
-
-/// The place of an object in the order of putting back; those of the values come last.
-pub fn rank(kind: &str, name: &str) -> usize {
-    let place = PRESERVED.iter().position(|object| object.kind.name() == kind && object.name == name);
-    place.unwrap_or(PRESERVED.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_the_chart_looks_up_is_put_back_before_what_it_renders() {
-        let vital = rank("Secret", "opschain-vault-config");
-        assert!(vital < rank("Secret", "opschain-db-credentials"));
-        assert!(rank("Secret", "opschain-db-credentials") < rank("ConfigMap", "opschain-trust-store"));
-        assert_eq!(rank("Secret", "my-own-cert"), PRESERVED.len());
+        let place = |name: &str| PRESERVED.iter().position(|object| object.name == name).unwrap();
+        assert!(place("opschain-vault-config") < place("opschain-db-credentials"));
+        assert!(place("opschain-db-credentials") < place("opschain-trust-store"));
     }
 
     #[test]
     fn every_secret_that_an_uninstall_keeps_is_carried() {
         for (kind, name) in LEFT_BY_UNINSTALL.iter().filter(|(kind, _)| *kind == "Secret") {
-            assert!(preserved(kind, name).is_some(), "{name}");
+            assert!(PRESERVED.iter().any(|object| object.kind.name() == *kind && object.name == *name), "{name}");
         }
     }
 }

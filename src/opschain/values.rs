@@ -84,23 +84,6 @@ pub const CONFIG_MAP_NAMES: &[Path] = &[&["sshKnownHostsConfigMapRef"], &["logAg
 
 /// The keys that say which OpsChain runs and how large it is.
 pub const VERSION: Path = &["env", "OPSCHAIN_VERSION"];
-/// The database cluster's name.
-pub const DATABASE_NAME: Path = &["db", "cnpg", "clusterName"];
-/// The namespace that OpsChain believes to be in.
-pub const NAMESPACE: Path = &["env", "OPSCHAIN_KUBERNETES_NAMESPACE"];
-/// Takes the application down without taking the release away.
-pub const STOPPED: Path = &["stopped"];
-/// Puts the database to sleep.
-pub const STOP_DATABASE: Path = &["stopDatabase"];
-
-/// Whether an immutable key stands at this path.
-pub fn immutable<S: AsRef<str>>(path: &[S]) -> Option<&'static Immutable> {
-    IMMUTABLE.iter().find(|immutable| matches(immutable.path, path))
-}
-
-fn matches<S: AsRef<str>>(known: Path, path: &[S]) -> bool {
-    known.len() == path.len() && known.iter().zip(path).all(|(known, part)| *known == "*" || *known == part.as_ref())
-}
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_only_names_a_secret_is_shown() {
-        for path in SECRET_NAMES.iter().chain(CONFIG_MAP_NAMES).copied().chain([VERSION, STOPPED, DATABASE_NAME]) {
+        for path in SECRET_NAMES.iter().chain(CONFIG_MAP_NAMES).copied().chain([VERSION]) {
             assert!(!is_secret(path), "{path:?}");
         }
     }
@@ -158,12 +141,5 @@ mod tests {
         }
         // The shipped defaults leave every secret empty.
         assert_eq!(masked(include_str!("../../fixtures/charts/opschain/values.yaml")), Vec::<String>::new());
-    }
-
-    #[test]
-    fn an_immutable_key_is_found_by_its_path_and_says_what_it_guards() {
-        assert!(immutable(&["env", "OPSCHAIN_PRIMARY_KEY"]).unwrap().why.contains("encrypted"));
-        assert!(immutable(&["env", "TZ"]).is_none());
-        assert!(immutable(&["env"]).is_none());
     }
 }

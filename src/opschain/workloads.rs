@@ -7,18 +7,10 @@ pub const PREFIX: &str = "opschain";
 /// agent's pod lives long. After OpsChain's Kubernetes topology reference.
 pub const WORKING_PODS: &[&str] = &["change-", "opschain-step-", "opschain-mm-", "opschain-tva-", "opschain-agent-"];
 
-/// The role that owns the database. Its sessions are the application.
-pub const DATABASE_OWNER: &str = "opschain";
-/// The database's name.
-pub const DATABASE: &str = "opschain";
 /// The database cluster of a stock install.
 pub const DATABASE_CLUSTER: &str = "opschain-db";
 /// The role that base backups and replicas connect as, by certificate.
 pub const REPLICATION_ROLE: &str = "streaming_replica";
-/// Where the data folder lies on the database's volume.
-pub const PGDATA: &str = "pgdata";
-/// User and group of the database's processes and files.
-pub const DATABASE_UID: i64 = 26;
 
 /// The names of one install's objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,35 +50,9 @@ impl Names {
         self.named("ldap")
     }
 
-    /// The image registry's StatefulSet.
-    pub fn registry(&self) -> String {
-        self.named("image-registry")
-    }
-
-    /// The log aggregator's Deployment. It writes to the database and is restarted when the primary moves.
-    pub fn log_aggregator(&self) -> String {
-        self.named("log-aggregator")
-    }
-
     /// The database cluster, unless the values give another name.
     pub fn database(&self) -> String {
         self.named("db")
-    }
-
-    /// The Deployments that write to the database, in the order in which they are stopped: the API first, so that it
-    /// hands no new work to the workers, then the workers, which finish what they have.
-    pub fn stop_order(&self) -> [String; 2] {
-        [self.api(), self.worker()]
-    }
-
-    /// The same in the order in which they are started: the workers first, so that the API finds them.
-    pub fn start_order(&self) -> [String; 2] {
-        [self.worker(), self.api()]
-    }
-
-    /// The label selector of a workload's pods.
-    pub fn selector(workload: &str) -> String {
-        format!("app={workload}")
     }
 
     fn named(&self, part: &str) -> String {
@@ -101,15 +67,14 @@ mod tests {
     #[test]
     fn a_stock_install_has_the_documented_names() {
         let names = Names::default();
-        assert_eq!(names.stop_order(), ["opschain-api", "opschain-api-worker"]);
-        assert_eq!(names.start_order(), ["opschain-api-worker", "opschain-api"]);
+        assert_eq!((names.api(), names.worker()), ("opschain-api".into(), "opschain-api-worker".into()));
         assert_eq!((names.database(), names.vault()), ("opschain-db".into(), "opschain-secret-vault".into()));
     }
 
     #[test]
     fn no_workload_of_the_install_is_taken_for_work_in_progress() {
         let names = Names::default();
-        for name in [names.api(), names.worker(), names.vault(), names.ldap(), names.registry(), names.database()] {
+        for name in [names.api(), names.worker(), names.vault(), names.ldap(), names.database()] {
             assert!(WORKING_PODS.iter().all(|prefix| !name.starts_with(prefix)), "{name}");
         }
     }

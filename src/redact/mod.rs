@@ -20,5 +20,5 @@ pub use fingerprint::{FingerprintKey, MASK};
 pub use line::secret_spans;
 pub use name::is_secret_name;
 pub use redactor::Secrets;
-pub use scrubber::{COMMON, SHORTEST, Scrubber};
+pub use scrubber::{COMMON, Scrubber};
 pub use secret::{Why, is_secret, name_hint, secrets, why_secret};

@@ -50,11 +50,6 @@ impl Secrets {
         self.write(|scrubber| scrubber.register(secret));
     }
 
-    /// Learns the secret that stands under `key`; see [`Scrubber::register_at`].
-    pub fn register_at(&self, key: &str, secret: &[u8]) {
-        self.write(|scrubber| scrubber.register_at(Some(key), secret));
-    }
-
     /// Learns every secret of a values file.
     pub fn register_tree(&self, tree: &Tree) {
         if self.first_time(tree.source().as_bytes()) {

@@ -277,11 +277,6 @@ impl Ui {
     }
 }
 
-/// Writes a text that is ready to be shown: what parsing the command line says, before there is a [`Ui`].
-pub fn usage(text: &str) {
-    say(&escape::lines(text));
-}
-
 fn error_json(error: &CommandError) -> serde_json::Value {
     let mut value = serde_json::json!({
         "code": error.exit().code(), "kind": error.exit().name(), "message": error.message(),

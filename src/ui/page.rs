@@ -75,6 +75,7 @@ impl Page {
     }
 
     /// The page without colours.
+    #[cfg(test)]
     pub fn plain(&self) -> String {
         self.lines.iter().map(|line| line.plain() + "\n").collect()
     }

@@ -75,11 +75,6 @@ impl RekeyPlan {
     pub fn current(&self) -> usize {
         self.current
     }
-
-    /// How many commits it takes.
-    pub fn batches(&self) -> usize {
-        self.due.len().div_ceil(BATCH)
-    }
 }
 
 impl Vault {

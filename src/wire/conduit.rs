@@ -170,11 +170,6 @@ impl Conduit {
         self.state().closed.clone()
     }
 
-    /// Waits until the link is at an end, and says why.
-    pub async fn until_closed(&self) -> LinkError {
-        self.until(|state| state.closed.clone()).await
-    }
-
     /// Carries the link over one stream until that breaks, another session takes over, or the link is closed.
     /// `decoder` may hold bytes of `reader` that were read before. Returns why it ended; an error that is more than the
     /// session's end has closed the link.

@@ -44,11 +44,6 @@ impl FrameKind {
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
-
-    /// Whether frames of this kind have a number of their own, are kept until acknowledged, and are sent again.
-    pub fn sequenced(self) -> bool {
-        matches!(self, Self::Control | Self::Data | Self::Trailer)
-    }
 }
 
 /// One frame.

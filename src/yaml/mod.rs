@@ -11,7 +11,6 @@ mod quirks;
 mod resolve;
 mod tree;
 
-pub use build::MAX_NODES;
 pub use path::{Path, Segment};
 pub use resolve::{Value, go_text};
 pub use tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};

@@ -71,7 +71,7 @@ pub async fn take(
             }
             BackupItem::BaseDone(base) => {
                 let until = tokio::task::block_in_place(|| at_base_done(&base));
-                stream.stop_wal(until).await?;
+                stream.handle().stop_wal(until).await?;
             }
             BackupItem::Done(done) => return Ok(Kept { chunks, done: *done, keys }),
         }

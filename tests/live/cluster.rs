@@ -127,22 +127,14 @@ async fn the_database_says_who_it_is_and_answers_whole() {
     assert_eq!(long[0][0].len(), 8_000_000);
     let error = cluster.psql(&primary, "postgres", "read a table", "SELECT * FROM nowhere").await.unwrap_err();
     assert_eq!(error.to_string(), "the database cannot read a table: relation \"nowhere\" does not exist");
-
-    let sessions = cluster.sessions(&primary, Some("opschain")).await.unwrap();
-    assert!(sessions.iter().all(|session| session.database == "opschain"), "{sessions:?}");
-    assert!(!sessions.is_empty(), "the API writes all the time");
 }
 
 #[tokio::test]
 #[ignore = "needs the lab: run by make test"]
-async fn the_volume_says_how_large_it_is_and_who_mounts_it() {
+async fn a_volume_claim_says_who_mounts_it() {
     let install = install().await;
     let claim = install.cluster.database(DATABASE).await.unwrap().unwrap().primary_claim();
-    let volume = install.cluster.volume(&claim).await.unwrap().unwrap();
-    assert!(volume.bound && volume.requested == Some(10 << 30), "{volume:?}");
-    assert_eq!(volume.labels.get("cnpg.io/pvcRole").map(String::as_str), Some("PG_DATA"));
     assert_eq!(install.cluster.mounters(&claim).await.unwrap(), [claim]);
-    assert_eq!(install.cluster.volume("no-such-claim").await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ impl Bench {
                         self.sql("select pg_switch_wal()");
                         lsn
                     });
-                    stream.stop_wal(Some(lsn)).await.unwrap();
+                    stream.handle().stop_wal(Some(lsn)).await.unwrap();
                 }
                 BackupItem::Done(done) => {
                     let seconds = began.elapsed().as_secs_f64();

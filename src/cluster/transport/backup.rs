@@ -136,14 +136,6 @@ impl BackupStream<'_> {
         self.handle.durable(ticket);
     }
 
-    /// See [`BackupHandle::stop_wal`].
-    ///
-    /// # Errors
-    /// The link's.
-    pub async fn stop_wal(&self, until: Option<Lsn>) -> Result<()> {
-        self.handle.stop_wal(until).await
-    }
-
     /// The next item; `None` after the last. Waits as long as the agent works: the link's heartbeats tell a slow
     /// server from a dead one. May be dropped while it waits without losing anything.
     ///

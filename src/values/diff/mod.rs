@@ -87,16 +87,6 @@ impl Diff {
         self
     }
 
-    /// Whether Helm would read something else.
-    pub fn is_change(&self) -> bool {
-        self.class == Class::Changed
-    }
-
-    /// How many of a kind; both halves of a renaming count.
-    pub fn count(&self, what: What) -> usize {
-        self.changes.iter().filter(|change| change.what == what).count()
-    }
-
     /// `2 changed, 1 added`, or `same`. A renaming is one, whatever stands below it.
     pub fn summary(&self) -> String {
         match self.class {

@@ -332,11 +332,6 @@ impl Link {
         Ok(())
     }
 
-    /// The name of the link.
-    pub fn name(&self) -> &str {
-        &self.link
-    }
-
     fn acknowledge(&mut self, sequence: u64) -> Result<(), LinkError> {
         if sequence > self.made {
             return Err(LinkError::Disagreement(format!("frame {sequence} is called durable and was never sent")));
