@@ -75,18 +75,8 @@ fn imports_point_one_way() {
 }
 
 /// Folders in which files still import each other.
-const CIRCLES_LEFT: &[&str] = &[
-    "cli/config",
-    "ops/config",
-    "ops/create",
-    "ops/deploy",
-    "ops/doctor",
-    "ops/drift",
-    "ops/objects",
-    "ops/restore",
-    "store",
-    "ui",
-];
+const CIRCLES_LEFT: &[&str] =
+    &["cli/", "ops/config", "ops/deploy", "ops/doctor", "ops/drift", "ops/objects", "store", "ui"];
 
 #[test]
 fn no_files_import_each_other() {
@@ -114,6 +104,23 @@ fn no_file_outgrows_one_idea() {
         .map(|(path, lines)| format!("{}: {lines} lines", path.display()))
         .collect();
     assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn a_public_type_name_stands_for_one_thing() {
+    let named = regex::Regex::new(r"pub(\([a-z]+\))? (struct|enum|trait) ([A-Z][A-Za-z0-9]+)").unwrap();
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in sources() {
+        for found in named.captures_iter(&fs::read_to_string(&path).unwrap()) {
+            files.entry(found[3].to_owned()).or_default().push(path.display().to_string());
+        }
+    }
+    let twice: Vec<String> = files
+        .iter()
+        .filter(|(_, files)| files.len() > 1)
+        .map(|(name, files)| format!("{name}: {}", files.join(", ")))
+        .collect();
+    assert!(files.len() > 100 && twice.is_empty(), "{}", twice.join("\n"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::ops::runs::verb::AbortOutlook;
 
 /// How much is put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum AbortExtent {
     /// Nothing of the bundle's data has been in place: the target becomes what it was found as.
     AsFound,
     /// The bundle's data has been in place: the previous data directory comes back. The release stays, for it is not this
@@ -22,13 +22,13 @@ pub(super) enum Extent {
 
 /// How much can be put back of a run that came so far. Steps that are being undone count as begun, so that an abort that
 /// was killed comes to the same answer.
-pub(super) fn extent(replay: &Replay) -> Extent {
+pub(super) fn extent(replay: &Replay) -> AbortExtent {
     if has_begun(replay, CLEAN_UP.text()) {
-        Extent::Nothing
+        AbortExtent::Nothing
     } else if has_begun(replay, SWAP.text()) {
-        Extent::PreviousData
+        AbortExtent::PreviousData
     } else {
-        Extent::AsFound
+        AbortExtent::AsFound
     }
 }
 
@@ -37,13 +37,13 @@ fn has_begun(replay: &Replay, step: &str) -> bool {
 }
 
 /// The steps that are undone.
-pub(super) fn undone_steps(extent: Extent) -> Vec<Step<RestoreWork, CommandError>> {
+pub(super) fn undone_steps(extent: AbortExtent) -> Vec<Step<RestoreWork, CommandError>> {
     let stays = |step: &Step<RestoreWork, CommandError>| match extent {
-        Extent::AsFound => false,
-        Extent::PreviousData => {
+        AbortExtent::AsFound => false,
+        AbortExtent::PreviousData => {
             [CREATE_NAMESPACE.text(), RESTORE_SECRETS.text(), INSTALL_HIBERNATED.text()].contains(&step.name())
         }
-        Extent::Nothing => !["take-lease", "start-pod"].contains(&step.name()),
+        AbortExtent::Nothing => !["take-lease", "start-pod"].contains(&step.name()),
     };
     steps().into_iter().filter(|step| !stays(step)).collect()
 }
@@ -55,7 +55,7 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
     let remove = format!("kubectl delete namespace {namespace}");
     let again = format!("dr bundle restore {} -n {namespace}", plan.bundle);
     match extent {
-        Extent::AsFound => AbortOutlook {
+        AbortExtent::AsFound => AbortOutlook {
             puts_back,
             stays: match &plan.found {
                 NamespaceState::Empty { kept } if !kept.is_empty() => {
@@ -67,7 +67,7 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
             loses: None,
             next: vec![again],
         },
-        Extent::PreviousData => AbortOutlook {
+        AbortExtent::PreviousData => AbortOutlook {
             puts_back,
             stays: vec![format!("release {} in namespace {namespace}, stopped, with its volumes", plan.release)],
             loses: has_begun(replay, START.text()).then(|| {
@@ -75,7 +75,7 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
             }),
             next: vec![remove, again],
         },
-        Extent::Nothing => AbortOutlook {
+        AbortExtent::Nothing => AbortOutlook {
             puts_back,
             stays: vec![
                 format!("release {} in namespace {namespace}, which serves from the restored data", plan.release),
