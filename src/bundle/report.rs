@@ -83,6 +83,8 @@ impl ListRow {
 pub struct ShowReport {
     /// The name.
     pub name: String,
+    /// Where it is.
+    pub address: String,
     /// Its length in bytes.
     pub bytes: u64,
     /// The format, such as `1.0`.
@@ -154,8 +156,8 @@ pub struct MemberReport {
 }
 
 impl ShowReport {
-    /// The report of an opened bundle; `proof` is the newest beside it.
-    pub fn new(reader: &Reader, proof: Option<Proof>) -> Self {
+    /// The report of an opened bundle at `address`; `proof` is the newest beside it.
+    pub fn new(reader: &Reader, address: String, proof: Option<Proof>) -> Self {
         let (header, manifest) = (reader.header(), reader.manifest());
         let Header { opschain, postgresql, .. } = header;
         let member = |entry: &MemberEntry| MemberReport {
@@ -165,6 +167,7 @@ impl ShowReport {
         };
         Self {
             name: header.id.to_string(),
+            address,
             bytes: reader.bytes(),
             format: header.format.to_string(),
             created: header.created,

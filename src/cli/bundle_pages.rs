@@ -47,6 +47,7 @@ impl Report for ShowReport {
             self.proof.as_ref().map_or("never".to_owned(), |p| format!("{}, {}", p.depth, short_time(p.verified_at)));
         page.fields(&[
             ("bundle", self.name.clone()),
+            ("file", self.address.clone()),
             ("created", format!("{} by dr {}", short_time(self.created), self.dr_version)),
             ("OpsChain", format!("{} (chart {})", self.opschain_version, self.chart_version)),
             ("from", format!("namespace {}, release {}", self.install.namespace, self.install.release)),

@@ -23,6 +23,7 @@ pub struct BundleRequest {
 /// A bundle that was found.
 struct FoundBundle {
     reference: BundleReference,
+    address: String,
     reader: Reader,
     proof: Option<Proof>,
 }
@@ -42,7 +43,7 @@ pub fn list(ctx: &Ctx) -> Result<ListReport> {
 /// There is no such bundle, or it is not to be believed.
 pub fn show(ctx: &Ctx, request: &BundleRequest) -> Result<ShowReport> {
     let found = find(ctx, request)?;
-    Ok(ShowReport::new(&found.reader, found.proof))
+    Ok(ShowReport::new(&found.reader, found.address, found.proof))
 }
 
 /// Checks the signature and every stored byte; with `decrypt` also every plaintext and every database file.
@@ -82,14 +83,16 @@ fn find(ctx: &Ctx, request: &BundleRequest) -> Result<FoundBundle> {
     let file = request.bundle.as_deref().map(bundle_file).transpose()?.flatten();
     let trust = ctx.trust(request.trusted_signers.as_deref(), request.any_signer)?;
     if let Some(path) = file {
+        let address = path.display().to_string();
         let reference = BundleReference::File { path };
-        return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, proof: None });
+        return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, address, proof: None });
     }
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     let entry = pick(&catalog, request.bundle.as_deref())?;
     let reader = entry.open(&*store, &trust)?;
-    Ok(FoundBundle { reference: entry.reference.clone(), reader, proof: entry.proof.clone() })
+    let CatalogEntry { reference, address, proof, .. } = entry.clone();
+    Ok(FoundBundle { reference, address, reader, proof })
 }
 
 fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry> {

@@ -94,7 +94,8 @@ fn a_file_in_the_stores_folder_is_listed_and_verified_as_a_file() {
     for name in [NAME, "store/brought.tar", file.to_str().unwrap()] {
         let said = dr(home.path(), &["bundle", "verify", name]);
         assert!(said.contains("every stored byte as signed") && said.ends_with("--- exit 0"), "{said}");
-        assert!(dr(home.path(), &["bundle", "show", name]).contains("never"), "{name}");
+        let shown = dr(home.path(), &["bundle", "show", name]);
+        assert!(shown.contains("never") && shown.contains("~/store/brought.tar"), "{shown}");
     }
     assert_eq!(fs::read_dir(&store).unwrap().count(), 1, "nothing is written beside a file");
 }
