@@ -1,108 +1,102 @@
-//! A bundle on its way into a folder. Whoever has the file has its lock.
+//! Objects on their way into a store.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::{Advice, FlockOperation};
+use serde::{Deserialize, Serialize};
 
-use super::directory::DirectoryStore;
-use super::{Draft, DraftToken, Pending, StoreError, Stored};
+use super::error::StoreError;
+use super::stored::Stored;
 
-/// The bytes of a draft, with the writer's lock on them.
-pub(super) struct LockedFile(pub(super) File);
+/// What finds a draft again: for the journal, so that the process after a crash can finish or remove it. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DraftToken {
+    /// The object's name.
+    pub object: String,
+    /// How many bytes from its start were durable when the token was taken.
+    #[serde(default)]
+    pub durable: u64,
+    /// Whether all its bytes are there, and only the record is missing.
+    #[serde(default)]
+    pub complete: bool,
+    /// What else the store needs: the id of an upload, and its parts.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub upload: serde_json::Value,
+}
 
-impl Drop for LockedFile {
-    fn drop(&mut self) {
-        // Closing would do, but for a process that is being started at this moment and has the file open until it is.
-        let _closing_does_it_too = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+impl DraftToken {
+    /// All that is known of a draft whose writer may have died as it began.
+    pub fn named(object: &str) -> Self {
+        Self { object: object.to_owned(), durable: 0, complete: false, upload: serde_json::Value::Null }
     }
 }
 
-pub(super) struct DirectoryDraft {
-    store: DirectoryStore,
-    name: String,
-    file: LockedFile,
-    written: u64,
-    durable: u64,
-    poisoned: bool,
+/// What became of a draft that another process has left.
+pub enum ResumedDraft {
+    /// It takes more bytes.
+    Draft(Box<dyn Draft>),
+    /// All its bytes are there; only the record is missing.
+    Pending(Box<dyn Pending>),
+    /// It was published.
+    Published,
 }
 
-impl DirectoryDraft {
-    /// A draft whose file ends at `written`.
-    pub(super) fn new(store: DirectoryStore, name: String, file: LockedFile, written: u64) -> Self {
-        Self { store, name, file, written, durable: written, poisoned: false }
-    }
+/// An object that is being written. Dropped, it stays as it is, for `resume` and `abort`.
+pub trait Draft: Send {
+    /// Adds bytes at the end; waits while the store is too far behind. After an error nothing more is taken.
+    ///
+    /// # Errors
+    /// `Full`, `Failed`, `Poisoned`.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Does one thing with the file. After a failed one nobody knows what is on the disk, and nothing more is taken.
-    fn attempt<T>(&mut self, act: &'static str, attempt: impl FnOnce(&File) -> io::Result<T>) -> Result<T, StoreError> {
-        if self.poisoned {
-            return Err(StoreError::Poisoned(self.name.clone()));
-        }
-        attempt(&self.file.0).map_err(|error| {
-            self.poisoned = true;
-            self.store.write_failed(act, &self.name, self.written, error)
-        })
-    }
+    /// How many bytes from the start outlive a crash: all that the store can have made durable without more bytes or the
+    /// end.
+    ///
+    /// # Errors
+    /// `Full`, `Failed`, `Poisoned`.
+    fn durable(&mut self) -> Result<u64, StoreError>;
+
+    /// The most bytes that can have been added and not be durable, after `durable` was asked. Who keeps bytes until they
+    /// are durable must be able to keep more than this.
+    fn backlog(&self) -> u64;
+
+    /// What finds it again.
+    fn token(&self) -> DraftToken;
+
+    /// Says that there are no more bytes, and makes all of them durable.
+    ///
+    /// # Errors
+    /// `Full`, `Failed`, `Poisoned`.
+    fn complete(self: Box<Self>) -> Result<Box<dyn Pending>, StoreError>;
 }
 
-impl Draft for DirectoryDraft {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let end = self.written;
-        self.attempt("write", |file| file.write_all_at(bytes, end))?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
+/// An object whose bytes are all stored and that nothing lists yet. Dropped, it stays as it is, for `resume` and `abort`.
+pub trait Pending: Send {
+    /// Opens its bytes, read anew from where they are stored as far as the store can tell.
+    ///
+    /// # Errors
+    /// `Failed`.
+    fn open(&self) -> Result<Arc<dyn Stored>, StoreError>;
 
-    fn durable(&mut self) -> Result<u64, StoreError> {
-        self.attempt("sync", File::sync_data)?;
-        self.durable = self.written;
-        Ok(self.durable)
-    }
+    /// What finds it again.
+    fn token(&self) -> DraftToken;
 
-    fn backlog(&self) -> u64 {
-        0
-    }
-
-    fn token(&self) -> DraftToken {
-        DraftToken { durable: self.durable, ..DraftToken::named(&self.name) }
-    }
-
-    fn complete(mut self: Box<Self>) -> Result<Box<dyn Pending>, StoreError> {
-        self.attempt("sync", File::sync_all)?;
-        Ok(Box::new(DirectoryPending::new(self.store, self.name, self.file, self.written)))
-    }
+    /// Makes its record, and with that publishes it.
+    ///
+    /// # Errors
+    /// `Exists` when the name is published, `Full`, `Failed`. After `Failed` it may be published all the same: the answer
+    /// may be what was lost.
+    fn publish(self: Box<Self>, record: &[u8]) -> Result<(), StoreError>;
 }
 
-pub(super) struct DirectoryPending {
-    store: DirectoryStore,
-    name: String,
-    /// Keeps the lock.
-    _file: LockedFile,
-    bytes: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl DirectoryPending {
-    pub(super) fn new(store: DirectoryStore, name: String, file: LockedFile, bytes: u64) -> Self {
-        Self { store, name, _file: file, bytes }
-    }
-}
-
-impl Pending for DirectoryPending {
-    fn open(&self) -> Result<Arc<dyn Stored>, StoreError> {
-        let stored = self.store.open_bytes(&self.name)?;
-        // What was just written sits in the page cache, and reading it there would prove nothing about the disk. The
-        // kernel drops the clean pages of the file; where it does not (tmpfs, some network mounts), nothing is lost.
-        let _advice_only = rustix::fs::fadvise(&stored.file, 0, None, Advice::DontNeed);
-        Ok(Arc::new(stored))
-    }
-
-    fn token(&self) -> DraftToken {
-        DraftToken { durable: self.bytes, complete: true, ..DraftToken::named(&self.name) }
-    }
-
-    fn publish(self: Box<Self>, record: &[u8]) -> Result<(), StoreError> {
-        self.store.publish(&self.name, record)
+    #[test]
+    fn a_token_is_read_back_and_one_of_a_name_is_short() {
+        let token = DraftToken { durable: 7, upload: serde_json::json!({"id": "x"}), ..DraftToken::named("a") };
+        let text = serde_json::to_string(&token).unwrap();
+        assert_eq!(serde_json::from_str::<DraftToken>(&text).unwrap(), token);
+        assert_eq!(serde_json::from_str::<DraftToken>(r#"{"object":"a"}"#).unwrap(), DraftToken::named("a"));
     }
 }

@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Draft, DraftToken, Pending, PublishedObject, ResumedDraft, Store, StoreError, Stored};
+use super::draft::{Draft, DraftToken, Pending, ResumedDraft};
+use super::error::StoreError;
+use super::promise::{PublishedObject, Store};
+use super::stored::Stored;
 use crate::trace::{CallKind, call_blocking};
 
 /// A store whose requests are traced.
