@@ -183,9 +183,9 @@ impl CatalogEntry {
 
 fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry {
     let record = match (&object.record, object.bytes) {
-        (_, None) => Err("its bytes are gone, and only its record is left".to_owned()),
         (Err(error), _) => Err(text::chain(error)),
-        (Ok(bytes), _) => PublishedRecord::parse(bytes, &object.name).map_err(|fault| fault.in_words()),
+        (Ok(_), None) => Err("its bytes are gone, and only its record is left".to_owned()),
+        (Ok(bytes), Some(_)) => PublishedRecord::parse(bytes, &object.name).map_err(|fault| fault.in_words()),
     };
     CatalogEntry {
         name: object.name.clone(),

@@ -43,12 +43,12 @@ pub(super) struct FirstMember {
 
 /// Reads the first member.
 pub(super) fn read_head(stored: &dyn Stored) -> Result<FirstMember, BundleFault> {
-    let alien = |fault: BundleFault| match fault {
+    let not_a_bundle = |fault: BundleFault| match fault {
         fault @ BundleFault::Store(_) => fault,
         other => BundleFault::NotABundle(other.to_string()),
     };
-    let block = read_block(stored, 0, "at its start").map_err(alien)?;
-    let (member, bytes, mtime) = tarball::parse(&block, 0, None).map_err(alien)?;
+    let block = read_block(stored, 0, "at its start").map_err(not_a_bundle)?;
+    let (member, bytes, mtime) = tarball::parse(&block, 0, None).map_err(not_a_bundle)?;
     if member != Member::Header {
         return Err(BundleFault::NotABundle(format!("it begins with {member} and not with bundle.json")));
     }

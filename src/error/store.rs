@@ -41,7 +41,9 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
         ),
         StoreError::Short { .. } | StoreError::Failed { .. } | StoreError::Poisoned(_) => (
             Exit::Store,
-            vec!["Look at the disk of the store (`dmesg`, `df -h`); the bundle was not published.".into()],
+            vec![
+                "Look at the disk of the store (`dmesg`, `df -h`); `dr bundle list` shows what is whole there.".into(),
+            ],
         ),
     }
 }

@@ -63,12 +63,19 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool, identity: Optio
         let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;
         (VerifyReport::stored(&name, proof, took()), Depth::Stored)
     };
-    if let BundleReference::Stored { store, id } = &found.reference {
-        let proof = Proof::new(depth, found.reader.signature().signer(), found.reader.manifest_sha256());
-        // For `list`; it is believed by nobody, so a store that does not take it loses nothing.
-        drop(store::open_at(store).map(|store| proof.keep(&*store, id)));
-    }
+    keep_proof(ctx, &found.reference, &found.reader, depth);
     Ok(report)
+}
+
+/// Keeps a good verification beside its bundle, for `list`; a file has no place for it. Nothing relies on it, so where it
+/// cannot be kept, that is said, and the verification is as good as it was.
+pub fn keep_proof(ctx: &Ctx, reference: &BundleReference, reader: &Reader, depth: Depth) {
+    let BundleReference::Stored { store, id } = reference else { return };
+    let proof = Proof::new(depth, reader.signature().signer(), reader.manifest_sha256());
+    let kept = store::open_at(store).map_err(CommandError::from).and_then(|store| Ok(proof.keep(&*store, id)?));
+    if let Err(error) = kept {
+        ctx.events.warn(format!("the store did not keep this proof: {error}"), error.hints().first().cloned());
+    }
 }
 
 /// Opens a bundle to read from it: layout, signature and manifest are checked.

@@ -120,7 +120,8 @@ async fn run(
     drop(tell_handle.send(stream.handle()));
     let mut tell_base = Some(tell_base);
     let (mut moved, mut unsettled) = (0, Unsettled::default());
-    // It comes with the base backup's end, and stands behind the last chunk of the log.
+    // It comes with the base backup's end, and stands behind the last chunk of the log. Until then it is only here, and
+    // acknowledged with the chunks after it: who loses it has lost this process, and the run is put back.
     let mut manifest: Option<ReceivedChunk> = None;
     while let Some(item) = stream.next().await? {
         match item {

@@ -49,14 +49,14 @@ pub trait Store: Send + Sync {
     /// `Failed`, `Unusable`.
     fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError>;
 
-    /// Throws away what is left of a draft. What is published stays, and nothing left is well. Returns whether there was
-    /// anything to throw away.
+    /// Throws away what is left of a draft. What is published stays, and nothing left is well; so is what this process may
+    /// not remove (a bucket's lock, a key without that right), which stays unlisted. Returns whether anything was removed.
     ///
     /// # Errors
     /// `BadName`, `Busy`, `Failed`, `Unusable`.
     fn abort(&self, token: &DraftToken) -> Result<bool, StoreError>;
 
-    /// All published objects with their records, ascending.
+    /// All published objects with their records, ascending. One that cannot be read is among them, with the reason.
     ///
     /// # Errors
     /// `Unusable`.

@@ -1,5 +1,8 @@
 //! What every store must do, run against each of them.
 
+use std::sync::Barrier;
+use std::thread;
+
 use dr::internals::store::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
 
 use crate::bucket::Bucket;
@@ -31,6 +34,7 @@ fn check(open: &dyn Fn() -> Box<dyn Store>) {
     thrown_away_by_the_next(open);
     finished_by_the_next(open);
     two_writers(open);
+    of_many_at_once_one_wins(open);
     read_back(&*store);
     notes(open);
     sorted(open);
@@ -173,6 +177,51 @@ fn two_writers(open: &dyn Fn() -> Box<dyn Store>) {
     assert_eq!((bytes(&*open(), "d"), open().record("d").unwrap()), (b"the first".to_vec(), b"first".to_vec()));
 }
 
+fn of_many_at_once_one_wins(open: &dyn Fn() -> Box<dyn Store>) {
+    let winner = one_of_many(open, |store, own| {
+        let mut draft = store.begin("e", 1)?;
+        draft.append(own)?;
+        let pending = draft.complete()?;
+        let token = pending.token();
+        pending.publish(own).or_else(|error| store.abort(&token).and(Err(error)))
+    });
+    assert_eq!((bytes(&*open(), "e"), open().record("e").unwrap()), (winner.clone(), winner));
+    let winner = one_of_many(open, |store, own| store.add_note("e", "note", own));
+    assert_eq!(open().read_note("e", "note").unwrap(), winner);
+}
+
+/// Lets many do `act` at the same moment, each at a store of its own and with bytes of its own; returns those of the one
+/// that succeeded.
+fn one_of_many(
+    open: &dyn Fn() -> Box<dyn Store>,
+    act: impl Fn(&dyn Store, &[u8]) -> Result<(), StoreError> + Sync,
+) -> Vec<u8> {
+    const MANY: u8 = 16;
+    let stores: Vec<_> = (0..MANY).map(|own| (open(), [own])).collect();
+    let barrier = Barrier::new(stores.len());
+    let results: Vec<_> = thread::scope(|scope| {
+        let start = |(store, own): (Box<dyn Store>, [u8; 1])| {
+            let (barrier, act) = (&barrier, &act);
+            scope.spawn(move || {
+                barrier.wait();
+                (act(&*store, &own), own)
+            })
+        };
+        let racing: Vec<_> = stores.into_iter().map(start).collect();
+        racing.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    let mut winners = Vec::new();
+    for (result, own) in results {
+        match result {
+            Ok(()) => winners.push(own.to_vec()),
+            Err(StoreError::Exists { .. } | StoreError::Busy { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(winners.len(), 1, "more than one succeeded, or none");
+    winners.remove(0)
+}
+
 fn read_back(store: &dyn Store) {
     let whole: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
     let mut draft = store.begin("big", 100_000).unwrap();
@@ -212,7 +261,7 @@ fn sorted(open: &dyn Fn() -> Box<dyn Store>) {
     let mut expected = names.clone();
     expected.sort();
     assert_eq!(names, expected);
-    assert_eq!(names.len(), 11);
+    assert_eq!(names.len(), 12);
 }
 
 fn refusals(store: &dyn Store) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use dr::internals::bundle::{PublishedRecord, Reader, Trust};
@@ -72,6 +73,26 @@ fn a_verification_of_a_bundle_of_the_store_is_what_the_list_then_says() {
     assert_eq!((&after["proof"]["depth"], &after["proof"]["signer"]), (&"stored".into(), &"test-only".into()));
     let notes = fs::read_dir(store.join(NAME)).unwrap().count();
     assert_eq!(notes, 3, "bytes, record and one proof");
+}
+
+#[test]
+fn a_proof_that_the_store_does_not_take_is_missed_aloud_and_the_bundle_is_verified_all_the_same() {
+    let (home, store) = home();
+    publish(&store);
+    // No file may grow: what a full disk is to whoever writes.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_dr"), "bundle", "verify", NAME])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
+    let [said, warned] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success() && said.contains("every stored byte as signed"), "{said}{warned}");
+    assert!(warned.contains("did not keep this proof"), "{warned}");
+    assert_eq!(listed(home.path())["bundles"][0]["proof"], Value::Null);
+    assert_eq!(fs::read_dir(store.join(NAME)).unwrap().count(), 2, "something is left of it");
 }
 
 #[test]

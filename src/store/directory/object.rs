@@ -43,8 +43,14 @@ impl ObjectFolder {
         self.folder().join(format!("{}{BYTES}", self.name))
     }
 
-    pub(super) fn is_published(&self) -> bool {
-        fs::symlink_metadata(self.folder().join(RECORD)).is_ok()
+    /// Whether its record is there. A folder that cannot be asked is an error and no answer: who takes it for a draft
+    /// may remove a bundle.
+    pub(super) fn is_published(&self) -> Result<bool, StoreError> {
+        match fs::symlink_metadata(self.folder().join(RECORD)) {
+            Ok(_) => Ok(true),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(StoreError::failed("read", &self.name, error)),
+        }
     }
 
     fn place(&self) -> String {
@@ -76,13 +82,13 @@ impl ObjectFolder {
     /// Makes the folder, and opens and locks an empty file in it.
     pub(super) fn make(&self) -> Result<LockedFile, StoreError> {
         let failed = |source| self.write_failed("write", 0, source);
-        if self.is_published() {
+        if self.is_published()? {
             return Err(self.exists());
         }
         make_folder(&self.folder(), false).and_then(|()| sync_folder(&self.store)).map_err(failed)?;
         let file = self.lock(true)?.ok_or_else(|| self.busy())?;
         // Only the holder of the lock publishes: a look without it could be too early.
-        if self.is_published() {
+        if self.is_published()? {
             return Err(self.exists());
         }
         file.0.set_len(0).and_then(|()| sync_folder(&self.folder())).map_err(failed)?;
@@ -112,7 +118,7 @@ impl ObjectFolder {
         let failed = |source| StoreError::failed("remove", &self.name, source);
         let lock = self.lock(false)?;
         let folder = self.folder();
-        if self.is_published() || !folder.is_dir() {
+        if self.is_published()? || !folder.is_dir() {
             return Ok(false);
         }
         if lock.is_some() {
@@ -136,7 +142,7 @@ impl ObjectFolder {
     /// Makes a note.
     pub(super) fn add_note(&self, note: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.check_note(note)?;
-        if !self.is_published() {
+        if !self.is_published()? {
             return Err(self.not_found());
         }
         self.place_new(note, &format!("{}/{note}", self.name), bytes)
@@ -195,12 +201,24 @@ impl ObjectFolder {
         open_path(&self.bytes_path(), self.name.clone(), &self.place())
     }
 
-    /// The published object, as a list has it.
-    pub(super) fn listed(&self) -> Result<PublishedObject, StoreError> {
-        let unusable = |source| StoreError::unusable(self.place(), source);
+    /// The object as a list has it; `None` for a draft. Where the folder cannot be asked, it may be one: it is listed with
+    /// the reason.
+    pub(super) fn listed(&self) -> Option<PublishedObject> {
+        let contents = self.is_published().and_then(|published| published.then(|| self.contents()).transpose());
+        let ((bytes, notes), record) = match contents {
+            Ok(None) => return None,
+            Ok(Some(contents)) => (contents, self.record()),
+            Err(error) => ((None, Vec::new()), Err(error)),
+        };
+        Some(PublishedObject { name: self.name.clone(), bytes, record, notes })
+    }
+
+    /// The length of its bytes, and the names of the notes.
+    fn contents(&self) -> Result<(Option<u64>, Vec<String>), StoreError> {
+        let failed = |source| StoreError::failed("read", &self.name, source);
         let (bytes_name, mut bytes, mut notes) = (format!("{}{BYTES}", self.name), None, Vec::new());
-        for entry in fs::read_dir(self.folder()).map_err(unusable)? {
-            let entry = entry.map_err(unusable)?;
+        for entry in fs::read_dir(self.folder()).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
             match entry.file_name().into_string() {
                 Ok(file) if file == bytes_name => bytes = entry.metadata().ok().map(|facts| facts.len()),
                 Ok(file) if self.check_note(&file).is_ok() => notes.push(file),
@@ -208,8 +226,13 @@ impl ObjectFolder {
             }
         }
         notes.sort();
-        Ok(PublishedObject { name: self.name.clone(), bytes, record: self.record(), notes })
+        Ok((bytes, notes))
     }
+}
+
+/// Whether nothing is there; of a path through a plain file, too.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

@@ -81,11 +81,11 @@ impl Store for DirectoryStore {
 
     fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError> {
         let object = self.object(&token.object)?;
-        if object.is_published() {
+        if object.is_published()? {
             return Ok(ResumedDraft::Published);
         }
         let file = object.lock(false)?.ok_or_else(|| object.not_found())?;
-        if object.is_published() {
+        if object.is_published()? {
             return Ok(ResumedDraft::Published);
         }
         let failed = |source| object.write_failed("write", 0, source);
@@ -107,10 +107,7 @@ impl Store for DirectoryStore {
     fn list(&self) -> Result<Vec<PublishedObject>, StoreError> {
         let mut published = Vec::new();
         for (name, _) in self.names()?.into_iter().filter(|(_, is_folder)| *is_folder) {
-            let object = self.object(&name)?;
-            if object.is_published() {
-                published.push(object.listed()?);
-            }
+            published.extend(self.object(&name)?.listed());
         }
         Ok(published)
     }
@@ -121,7 +118,7 @@ impl Store for DirectoryStore {
 
     fn open(&self, name: &str) -> Result<Arc<dyn Stored>, StoreError> {
         let object = self.object(name)?;
-        if !object.is_published() {
+        if !object.is_published()? {
             return Err(object.not_found());
         }
         Ok(Arc::new(object.open_bytes()?))
@@ -224,6 +221,28 @@ mod tests {
         assert_eq!(names(&store), ["a"]);
         assert!(store.abort(&DraftToken::named("b")).unwrap());
         assert!(!store.folder.join("b").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_no_draft_that_may_be_thrown_away() {
+        let (_folder, store) = store();
+        std::os::unix::fs::symlink("a", store.folder.join("a")).unwrap();
+        let token = DraftToken::named("a");
+        assert!(matches!(store.begin("a", 1), Err(StoreError::Failed { .. })));
+        assert!(matches!(store.resume(&token), Err(StoreError::Failed { .. })));
+        assert!(matches!(store.abort(&token), Err(StoreError::Failed { .. })));
+        assert!(matches!(store.open("a"), Err(StoreError::Failed { .. })));
+        assert!(matches!(store.add_note("a", "pin", b"x"), Err(StoreError::Failed { .. })));
+    }
+
+    #[test]
+    fn one_whose_record_cannot_be_read_is_listed_among_the_rest() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        fs::create_dir_all(store.folder.join("b").join("published.json")).unwrap();
+        let list = store.list().unwrap();
+        assert!(list[0].record.is_ok());
+        assert!(matches!(list[1].record, Err(StoreError::Failed { .. })));
     }
 
     #[test]
