@@ -48,22 +48,22 @@ const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 /// The steps, in the order that the way of quiescing asks for.
 pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
     let name_bundle = step(NAME_BUNDLE, "name the bundle", |w, _| Box::pin(name_bundle(w)));
-    let take_lease = step(TAKE_LEASE, "keep other runs off the install", |w, _| Box::pin(take_lease(w)))
+    let take_lease = step(TAKE_LEASE, "take the install's lease", |w, _| Box::pin(take_lease(w)))
         .undo("give up the lease", |w, _| Box::pin(release_lease(w)));
     let start_helper = step(START_HELPER, "start the helper pod", |w, _| Box::pin(start_helper(w)))
         .undo("remove the helper pod", |w, _| Box::pin(remove_helper(w)));
-    let seal_config = step(SEAL_CONFIG, "seal values, chart and secrets", |w, o| Box::pin(seal_config(w, o)))
+    let seal_config = step(SEAL_CONFIG, "seal values and Secrets", |w, o| Box::pin(seal_config(w, o)))
         .undo("remove the draft from the store", |w, o| Box::pin(discard_draft(w, o)));
-    let record_replicas = step(RECORD_REPLICAS, "write down the replica counts", |w, _| Box::pin(record_replicas(w)))
+    let record_replicas = step(RECORD_REPLICAS, "record replica counts", |w, _| Box::pin(record_replicas(w)))
         .undo("bring API and workers back", |w, o| Box::pin(restart_writers(w, o)));
     let stop_writers = step(STOP_WRITERS, "stop API and workers", |w, o| Box::pin(stop_writers(w, o)));
     let copy_base = step(COPY_BASE, "copy the database", |w, o| Box::pin(copy_base(w, o)));
     let mark_wal = step(MARK_WAL, "note the WAL position", |w, _| Box::pin(mark_wal(w)));
-    let resume_writers = step(RESUME_WRITERS, "bring API and workers back", |w, o| Box::pin(resume_writers(w, o)));
-    let copy_wal = step(COPY_WAL, "copy the WAL up to that position", |w, o| Box::pin(copy_wal(w, o)));
+    let resume_writers = step(RESUME_WRITERS, "start API and workers", |w, o| Box::pin(resume_writers(w, o)));
+    let copy_wal = step(COPY_WAL, "copy the WAL", |w, o| Box::pin(copy_wal(w, o)));
     let verify = step(VERIFY, "read the stored file back", |w, o| Box::pin(verify(w, o)));
     let publish = step(PUBLISH, "publish the bundle", |w, o| Box::pin(publish(w, o)));
-    let wait_serving = step(WAIT_SERVING, "wait until the application serves", |w, o| Box::pin(wait_serving(w, o)));
+    let wait_serving = step(WAIT_SERVING, "wait for the application", |w, o| Box::pin(wait_serving(w, o)));
     let clean_up = step(CLEAN_UP, "remove the helper pod", |w, _| Box::pin(clean_up(w)));
 
     let mut steps = vec![name_bundle, take_lease, start_helper, seal_config];
@@ -305,4 +305,16 @@ async fn clean_up(work: &CreateWork) -> Result<Done<()>> {
     remove_helper(work).await?;
     release_lease(work).await?;
     Ok(Done::said("nothing of this run is left in the cluster"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_leave_most_of_a_narrow_line_for_what_is_seen() {
+        for quiesce in [Quiesce::Brief, Quiesce::Full, Quiesce::None] {
+            assert!(steps(quiesce).iter().all(|step| step.title().len() <= 26));
+        }
+    }
 }

@@ -46,41 +46,37 @@ pub(super) fn steps() -> Vec<Step<RestoreWork, CommandError>> {
     vec![
         step(CREATE_NAMESPACE, "create the namespace", |w, _| Box::pin(create_namespace(w)))
             .undo("remove the namespace, if this run made it", |w, _| Box::pin(undo::remove_namespace(w))),
-        step(TAKE_LEASE, "keep other runs off the install", |w, _| Box::pin(take_lease(w)))
+        step(TAKE_LEASE, "take the install's lease", |w, _| Box::pin(take_lease(w)))
             .undo("give up the lease", |w, _| Box::pin(w.release_lease())),
-        step(RESTORE_SECRETS, "put back Secrets and ConfigMaps that the chart keeps", |w, _| {
-            Box::pin(restore_secrets(w))
-        })
-        .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w))),
-        step(INSTALL_HIBERNATED, "helm: install stopped, database hibernated", |w, _| Box::pin(install_hibernated(w)))
+        step(RESTORE_SECRETS, "restore kept Secrets", |w, _| Box::pin(restore_secrets(w)))
+            .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w))),
+        step(INSTALL_HIBERNATED, "helm: install hibernated", |w, _| Box::pin(install_hibernated(w)))
             .handles_cancel()
             .undo("uninstall the release, and remove what it made: its volumes too", |w, _| {
                 Box::pin(undo::uninstall(w))
             }),
-        step(WAIT_HIBERNATED, "wait until the operator has made the volume and hibernated the database", |w, _| {
-            Box::pin(wait_hibernated(w))
-        }),
-        step(STOP_VAULT, "stop the secret vault, which needs the database", |w, _| Box::pin(stop_vault(w))),
-        step(START_POD, "start the recovery pod on the volume", |w, _| Box::pin(start_pod(w)))
+        step(WAIT_HIBERNATED, "wait for hibernation", |w, _| Box::pin(wait_hibernated(w))),
+        step(STOP_VAULT, "stop the secret vault", |w, _| Box::pin(stop_vault(w))),
+        step(START_POD, "start the recovery pod", |w, _| Box::pin(start_pod(w)))
             .undo("remove the recovery pod", |w, _| Box::pin(helper::remove(&w.ctx, &w.run))),
-        step(STAGE, "bring the database beside the empty one, checking every file", |w, _| Box::pin(stage(w))),
-        step(SWAP, "swap it in, pg_control last", |w, _| Box::pin(swap(w)))
+        step(STAGE, "stage the database", |w, _| Box::pin(stage(w))),
+        step(SWAP, "swap the database in", |w, _| Box::pin(swap(w)))
             .undo("put the previous data directory back, and remove the restored one", |w, _| {
                 Box::pin(undo::swap_back(w))
             }),
-        step(PROVE_FILES, "ask pg_controldata whose files they are", |w, _| Box::pin(prove_files(w))),
+        step(PROVE_FILES, "check pg_controldata", |w, _| Box::pin(prove_files(w))),
         step(RELEASE_VOLUME, "remove the recovery pod", |w, _| Box::pin(release_volume(w))),
-        step(WAKE, "helm: still stopped, database awake", |w, _| Box::pin(wake(w)))
+        step(WAKE, "helm: wake the database", |w, _| Box::pin(wake(w)))
             .handles_cancel()
             .undo("stop the secret vault and hibernate the database", |w, _| Box::pin(undo::hibernate(w))),
-        step(WAIT_HEALTHY, "wait until the database has replayed its WAL and serves", |w, _| Box::pin(wait_healthy(w))),
-        step(PROVE_IDENTITY, "ask the running database who it is", |w, _| Box::pin(prove_identity(w))),
-        step(START, "helm: everything on", |w, _| Box::pin(start(w)))
+        step(WAIT_HEALTHY, "wait for the database", |w, _| Box::pin(wait_healthy(w))),
+        step(PROVE_IDENTITY, "check database identity", |w, _| Box::pin(prove_identity(w))),
+        step(START, "helm: start everything", |w, _| Box::pin(start(w)))
             .handles_cancel()
             .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
-        step(WAIT_SERVING, "wait until vault, LDAP, API and workers serve", |w, _| Box::pin(wait_serving(w))),
-        step(RECORD, "record the deployment in the config vault", |w, o| Box::pin(record(w, o))),
-        step(CLEAN_UP, "remove what the restore left beside the database", |w, _| Box::pin(clean_up(w))),
+        step(WAIT_SERVING, "wait for the application", |w, _| Box::pin(wait_serving(w))),
+        step(RECORD, "record the deployment", |w, o| Box::pin(record(w, o))),
+        step(CLEAN_UP, "clean up", |w, _| Box::pin(clean_up(w))),
     ]
 }
 
@@ -226,4 +222,12 @@ async fn clean_up(work: &RestoreWork) -> Result<Done<()>> {
     helper::remove(&work.ctx, &work.run).await?;
     work.release_lease().await?;
     Ok(Done::said(if removed.is_empty() { "nothing was left".to_owned() } else { removed.join(", ") }))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn titles_leave_most_of_a_narrow_line_for_what_is_seen() {
+        assert!(super::steps().iter().all(|step| step.title().len() <= 26));
+    }
 }
