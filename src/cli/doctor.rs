@@ -6,9 +6,9 @@ use crate::error::{Exit, Result};
 use crate::ops::{Ctx, doctor};
 use crate::ui::{Mark, Page, Report, Ui};
 
-/// Say what is missing, with the command that mends it
+/// Say what is missing, with the command that fixes it
 #[derive(Debug, Args)]
-#[command(after_help = "Ends with exit code 3 when something must be mended first.\n\nExample:\n  dr doctor")]
+#[command(after_help = "Ends with exit code 3 when something must be fixed first.\n\nExample:\n  dr doctor")]
 pub struct DoctorArgs {}
 
 /// Runs the verb.
@@ -20,23 +20,16 @@ pub async fn run(ctx: &Ctx, ui: &Ui, _args: DoctorArgs) -> Result<Exit> {
 
 impl Report for doctor::Findings {
     fn human(&self, page: &mut Page) {
-        let mut area = "";
         for finding in &self.findings {
-            if finding.area != area {
-                if !area.is_empty() {
-                    page.gap();
-                }
-                area = finding.area;
-                page.heading(area);
-            }
             let mark = match finding.level {
                 doctor::Level::Ok => Mark::Ok,
                 doctor::Level::Warn => Mark::Warn,
                 doctor::Level::Bad => Mark::Bad,
             };
-            page.finding(mark, &finding.text, finding.fix.as_deref());
+            // The part stands before the text, so the text need not begin with it.
+            let text = finding.text.strip_prefix(finding.area).and_then(|text| text.strip_prefix(' '));
+            page.finding_of(finding.area, mark, text.unwrap_or(&finding.text), finding.fix.as_deref());
         }
-        page.gap();
         page.next(&self.next);
     }
 }

@@ -12,6 +12,8 @@ mod objects;
 mod passphrase;
 pub mod reveal;
 mod run;
+#[cfg(test)]
+mod screens;
 mod server;
 mod signals;
 
@@ -33,7 +35,7 @@ use crate::values::Secrets;
 const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
 const AFTER: &str = "\
 First time?   dr init      makes settings, keys, vault and store
-              dr doctor    says what is missing, with the command that mends it
+              dr doctor    says what is missing, with the command that fixes it
 Worst day?    dr bundle list, then dr bundle restore --version V";
 
 /// The whole command line.
@@ -92,7 +94,7 @@ struct Global {
 enum Verb {
     /// Make settings, keys, vault and store
     Init(init::InitArgs),
-    /// Say what is missing, with the command that mends it
+    /// Say what is missing, with the command that fixes it
     Doctor(doctor::DoctorArgs),
     /// Turn the application off and back on
     Server(server::ServerArgs),

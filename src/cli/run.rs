@@ -9,7 +9,7 @@ use crate::ops::timing::{self, RunTiming};
 use crate::ops::{Ctx, runs};
 use crate::text::elapsed;
 use crate::trace::timing::CallTiming;
-use crate::ui::{Mark, Page, Report, Ui, short_time};
+use crate::ui::{Column, Mark, Page, Report, Ui, short_time};
 
 /// Look at journalled runs, resume and abort them
 #[derive(Debug, Args)]
@@ -108,15 +108,13 @@ impl Report for runs::RunList {
             .runs
             .iter()
             .map(|run| {
-                vec![
-                    run.run.clone(),
-                    run.begun.map_or(String::new(), short_time),
-                    run.state.clone(),
-                    run.detail.clone(),
-                ]
+                // Of a run that is over the last record says the same as its state.
+                let detail = if run.detail == run.state { String::new() } else { run.detail.clone() };
+                vec![run.run.clone(), run.state.clone(), detail, run.begun.map(short_time).unwrap_or_default()]
             })
             .collect();
-        page.table(&["run", "begun", "state", "where it stands"], &rows);
+        let heads = ["run".into(), "state".into(), "where it stands".into(), Column::spare("begun")];
+        page.table(&heads, &rows);
         if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()) {
             page.next(next);
         }

@@ -16,9 +16,8 @@ impl From<HelmError> for CommandError {
             HelmError::Unsupported { .. } => CommandError::new(Exit::Helm, text)
                 .hint("Set `[helm] binary` in dr.toml to a helm of version 3.20.2, 4.1.4 or later."),
             HelmError::Failed { said, .. } => failed(CommandError::new(Exit::Helm, text), &said),
-            HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text).hint(
-                "The release is marked as failed; deploy again to mend it. `dr config log` shows what was meant.",
-            ),
+            HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text)
+                .hint("The release is marked as failed; deploy again to fix it. `dr config log` shows what was meant."),
             HelmError::TimedOut { .. } => CommandError::new(Exit::Timeout, text)
                 .hint("`kubectl get pods,jobs -n NAMESPACE` shows what it waited for; give more with --timeout."),
             HelmError::Pending { release, status, revision, .. } => pending(text, &release, &status, revision),

@@ -176,7 +176,9 @@ impl Ui {
     pub fn plan(&self, plan: &impl Report) {
         if self.options.output == Output::Human {
             self.live.settle();
-            say(&self.page_of(plan, columns(io::stderr()), &self.secrets).ansi());
+            let mut page = self.page_of(plan, columns(io::stderr()), &self.secrets);
+            page.gap();
+            say(&page.ansi());
         }
     }
 

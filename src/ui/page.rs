@@ -106,7 +106,7 @@ impl Page {
         let mut line = first.into();
         let mut is_empty = true;
         let text = self.safe(text.into(), |text| escape::lines(text).replace('\t', " "));
-        for word in words(&text) {
+        for word in with_whole_commands(words(&text), room.saturating_sub(indent.width())) {
             let Word::Text(word) = word else {
                 self.lines.push(std::mem::replace(&mut line, indent.into()));
                 is_empty = true;
@@ -145,9 +145,20 @@ impl Page {
 
     /// A finding: mark, text, and the command that fixes it.
     pub fn finding(&mut self, mark: Mark, text: &str, fix: Option<&str>) {
-        self.wrapped(Styled::from(mark).padded(5), "     ", text);
+        self.marked(Styled::from(mark).padded(5), text, fix);
+    }
+
+    /// The same with the part that it is about, a word of at most eight columns.
+    pub fn finding_of(&mut self, part: &str, mark: Mark, text: &str, fix: Option<&str>) {
+        self.marked(Styled::from(mark).padded(5).then(Role::Faint, part).padded(15), text, fix);
+    }
+
+    fn marked(&mut self, first: Styled, text: &str, fix: Option<&str>) {
+        let indent = " ".repeat(first.width());
+        self.wrapped(first, &indent, text);
         if let Some(fix) = fix {
-            self.wrapped(Styled::from("     ").then(Role::Pointer, "->").then(Role::Plain, " "), "        ", fix);
+            let arrow = Styled::from(indent.as_str()).then(Role::Pointer, "->").then(Role::Plain, " ");
+            self.wrapped(arrow, &format!("{indent}   "), fix);
         }
     }
 
@@ -221,6 +232,15 @@ enum Word {
     LineEnd,
 }
 
+impl Word {
+    fn text(&self) -> Option<&Styled> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::LineEnd => None,
+        }
+    }
+}
+
 /// The words of a text. Several spaces in a row stay: they set parts of a line off from each other.
 fn words(text: &Styled) -> Vec<Word> {
     let mut words = Vec::new();
@@ -242,6 +262,34 @@ fn words(text: &Styled) -> Vec<Word> {
     words
 }
 
+/// The same words with those between two backticks as one, where a line of `room` columns holds it: a command that is
+/// broken cannot be copied.
+fn with_whole_commands(words: Vec<Word>, room: usize) -> Vec<Word> {
+    let mut whole: Vec<Word> = Vec::with_capacity(words.len());
+    let mut begins_at = None;
+    for word in words {
+        let turns = word.text().map(|text| text.plain().matches('`').count() % 2 == 1);
+        if turns.is_none() {
+            begins_at = None;
+        }
+        whole.push(word);
+        if turns != Some(true) {
+            continue;
+        }
+        let Some(begin) = begins_at.take() else {
+            begins_at = Some(whole.len() - 1);
+            continue;
+        };
+        let command =
+            whole[begin..].iter().filter_map(Word::text).cloned().reduce(|a, b| a.then(Role::Plain, " ").join(b));
+        if let Some(command) = command.filter(|command| command.width() <= room) {
+            whole.truncate(begin);
+            whole.push(Word::Text(command));
+        }
+    }
+    whole
+}
+
 /// A time for people, in UTC: `2026-08-20 10:00:05Z`.
 pub fn short_time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
@@ -251,6 +299,7 @@ pub fn short_time(at: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::error::Exit;
+    use proptest::prelude::*;
 
     #[test]
     fn a_secret_that_wrapping_would_break_is_masked_whole() {
@@ -274,7 +323,7 @@ mod tests {
         page.error(&error);
         assert_eq!(
             page.plain(),
-            "error: read bundle x\n  caused by: no such\n             file\nhint: Look at `dr bundle\n      list`.\n"
+            "error: read bundle x\n  caused by: no such\n             file\nhint: Look at\n      `dr bundle list`.\n"
         );
         let mut piped = Page::new(None);
         piped.error(&error);
@@ -302,5 +351,33 @@ mod tests {
         let mut page = Page::new(Some(40));
         page.finding(Mark::Warn, "helm said:\n\tError: x\u{1b}[2J", None);
         assert_eq!(page.plain(), "warn helm said:\n      Error: x\\u{1b}[2J\n");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_page_is_given_it_steers_no_terminal(
+            texts in proptest::collection::vec(any::<String>(), 6),
+            width in proptest::option::of(20usize..130),
+            verbose in any::<bool>(),
+        ) {
+            let text = |index: usize| texts[index].as_str();
+            let open = crate::error::OpenRun { run: text(0).into(), step: Some(text(1).into()) };
+            let error = CommandError::new(Exit::Failure, text(2)).because(std::io::Error::other(text(3).to_owned()));
+            let mut page = Page::new(width).verbose(verbose);
+            page.line(text(0));
+            page.heading(text(1));
+            page.wrapped(Styled::new(Role::Bad, "x "), "  ", text(2));
+            page.fields(&[("name", text(3)), ("other", text(4))]);
+            page.finding(Mark::Warn, text(4), Some(text(5)));
+            page.finding_of("part", Mark::Ok, text(5), None);
+            page.table(&["one", "two"], &[vec![text(0), text(1)], vec![text(2), text(3)]]);
+            page.next(text(0));
+            page.warning(text(1), Some(text(2)));
+            page.error(&error.hint(text(4)).behind_it(open));
+            let plain = page.plain();
+            prop_assert!(plain.chars().all(|c| matches!(c, '\n' | '\t') || escape::is_safe(c)), "{plain:?}");
+            // Colours are its own, and all that it adds.
+            prop_assert_eq!(anstream::adapter::strip_str(&page.ansi()).to_string(), plain);
+        }
     }
 }

@@ -105,20 +105,26 @@ impl Styled {
         self.map(|text| escape::one_line(text).into_owned())
     }
 
-    /// At most `room` columns of it: the last piece is shortened in its middle, the others too if that is not enough.
+    /// At most `room` columns of it: the last piece is shortened in its middle, and where that is not enough what stands
+    /// before it too; where little of that would be left, it is left out.
     #[must_use]
     pub(super) fn fitted(self, room: usize) -> Self {
-        /// With less than this, a shortened piece says nothing.
-        const LEAST: usize = 6;
+        /// With less than this, a shortened text says nothing: at the end of a line, and before it.
+        const LEAST: (usize, usize) = (6, 12);
         if self.width() <= room {
             return self;
         }
         let mut pieces = self.0;
         let Some((role, last)) = pieces.pop() else { return Self::default() };
         let before = Self(pieces);
-        match room.checked_sub(before.width()) {
-            Some(left) if left >= LEAST => before.then(role, shortened(&last, left)),
-            _ => Self::new(role, shortened(&format!("{}{last}", before.plain()), room)),
+        let left = room.saturating_sub(before.width());
+        if before.is_empty() || left >= LEAST.0 {
+            return before.then(role, shortened(&last, left));
+        }
+        let left = last.width().min(room * 3 / 5);
+        match room - left {
+            share if share < LEAST.1.min(before.width()) => Self::new(role, shortened(&last, room)),
+            share => Self::from(shortened(&before.plain(), share)).then(role, shortened(&last, left)),
         }
     }
 
@@ -200,6 +206,23 @@ mod tests {
     fn a_mark_before_a_long_text_stays() {
         let cell = Styled::new(Role::Bad, "bad").then(Role::Plain, " manifest.json: line 3 is damaged");
         assert_eq!(cell.fitted(20), Styled::new(Role::Bad, "bad").then(Role::Plain, " manifes… damaged"));
+    }
+
+    #[test]
+    fn where_two_pieces_do_not_fit_something_of_both_is_seen() {
+        let seen = Styled::from("for pod dr-create-ab1f4b to be ready: ").then(Role::Plain, "ContainerCreating");
+        let fitted = [40, 30, 24, 12].map(|room| seen.clone().fitted(room).plain());
+        assert_eq!(
+            fitted,
+            [
+                "for pod dr-… be ready: ContainerCreating",
+                "for po…eady: ContainerCreating",
+                "ContainerCreating",
+                "Contai…ating"
+            ]
+        );
+        let cell = Styled::new(Role::Bad, "bad").then(Role::Plain, " manifest.json: line 3 is damaged");
+        assert_eq!(cell.fitted(8).plain(), "bad m…d");
     }
 
     proptest! {

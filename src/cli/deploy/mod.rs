@@ -186,6 +186,29 @@ pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
 
 impl Report for DeployPlan {
     fn human(&self, page: &mut Page) {
+        // What decides stands last, beside the question: a long list of changes may scroll away above it.
+        if let Some(diff) = &self.diff {
+            let against = match self.compared_with {
+                Some(LiveSource::Helm) => ", compared with what helm has stored",
+                _ => "",
+            };
+            page.heading(&format!("Values: {}{against}", diff.summary()));
+            if diff.class == Class::Changed {
+                change_lines(page, diff);
+            }
+            page.gap();
+        }
+        for found in &self.findings {
+            let mark = match found.finding.severity {
+                Severity::Error => Mark::Bad,
+                Severity::Warning => Mark::Warn,
+                Severity::Note => Mark::Ok,
+            };
+            let LayerFinding { file, finding } = found;
+            let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
+            let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
+            page.finding(mark, &text, Some(&finding.fix));
+        }
         let chart = format!("{} {} from {}", self.chart.name, self.chart.version, self.chart_reference);
         let mut fields = vec![
             ("what", self.how.word().to_owned()),
@@ -203,28 +226,6 @@ impl Report for DeployPlan {
         }
         page.fields(&fields);
         self.cautions(page);
-        for found in &self.findings {
-            let mark = match found.finding.severity {
-                Severity::Error => Mark::Bad,
-                Severity::Warning => Mark::Warn,
-                Severity::Note => Mark::Ok,
-            };
-            let LayerFinding { file, finding } = found;
-            let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
-            let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
-            page.finding(mark, &text, Some(&finding.fix));
-        }
-        if let Some(diff) = &self.diff {
-            page.gap();
-            let against = match self.compared_with {
-                Some(LiveSource::Helm) => ", compared with what helm has stored",
-                _ => "",
-            };
-            page.heading(&format!("Values: {}{against}", diff.summary()));
-            if diff.class == Class::Changed {
-                change_lines(page, diff);
-            }
-        }
     }
 }
 

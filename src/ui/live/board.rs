@@ -216,7 +216,10 @@ impl Activity {
     fn seen(&self, now: Duration) -> Styled {
         match &self.doing {
             Doing::Working => Styled::default(),
-            Doing::Waiting { what, seen: Some(seen) } => format!("for {what}: {seen}").into(),
+            // Two pieces: of both something is seen where the line is short.
+            Doing::Waiting { what, seen: Some(seen) } => {
+                Styled::from(format!("for {what}: ")).then(Role::Plain, seen.as_str())
+            }
             Doing::Waiting { what, seen: None } => format!("for {what}").into(),
             Doing::Counting(meter) => meter.in_words(now).into(),
         }
@@ -285,6 +288,44 @@ impl StepLine<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// What is seen of recorded events: the lines that stay, and after each event, behind `~`, the line that moves.
+    fn replay(recording: &str, width: Option<usize>) -> String {
+        let (mut board, mut seen) = (Board::default(), String::new());
+        let mut begun = None;
+        for line in recording.lines() {
+            let stamped: Stamped = serde_json::from_str(line).unwrap();
+            let now = stamped.at.duration_since(*begun.get_or_insert(stamped.at)).unsigned_abs();
+            let mut page = Page::new(width);
+            board.event(&stamped, now, &mut page);
+            seen.push_str(&page.plain());
+            if let Some(moving) = width.and_then(|width| board.moving(now, width)) {
+                seen.push_str(&format!("~{}\n", moving.plain()));
+            }
+        }
+        seen
+    }
+
+    /// What is seen of recorded events on two terminals and in a pipe.
+    fn screens(recording: &str) -> String {
+        let titled = |width: Option<usize>| {
+            let title = width.map_or("piped".into(), |width| format!("{width} columns"));
+            format!("--- {title}\n{}", replay(recording, width))
+        };
+        [Some(80), Some(120), None].into_iter().map(titled).collect()
+    }
+
+    #[test]
+    fn a_bundle_being_made() {
+        let seen = screens(include_str!("../../../fixtures/events/create.jsonl"));
+        insta::assert_snapshot!(seen);
+    }
+
+    #[test]
+    fn a_restore_that_fails_and_is_resumed() {
+        let seen = screens(include_str!("../../../fixtures/events/restore.jsonl"));
+        insta::assert_snapshot!(seen);
+    }
 
     fn say(board: &mut Board, event: Event, seconds: u64, width: Option<usize>) -> String {
         let mut page = Page::new(width);

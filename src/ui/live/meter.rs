@@ -14,7 +14,7 @@ const EARLIEST_RATE: Duration = Duration::from_millis(500);
 /// Nothing moved for this long: then that is said instead of a rate.
 const STALLED: Duration = Duration::from_secs(5);
 /// The columns of a bar: the most, and the least that shows anything.
-const BAR: (usize, usize) = (24, 6);
+const BAR: (usize, usize) = (24, 4);
 
 /// One count of the step at hand.
 #[derive(Debug)]
@@ -63,10 +63,10 @@ impl Meter {
             let left = room.checked_sub(text.width() + 3).filter(|columns| *columns >= BAR.1)?;
             Some(format!("{} {text}", bar(share, left.min(BAR.0))))
         };
-        let short = if pace.is_empty() { percent.clone() } else { pace.clone() };
-        let forms = [with_bar(join(&[&percent, &amount, &pace])), with_bar(join(&[&amount, &pace])), with_bar(short)];
+        let drawn = [join(&[&percent, &amount, &pace]), join(&[&percent, &pace]), pace.clone()];
+        let forms = drawn.into_iter().filter(|text| !text.is_empty()).map(with_bar);
         let plain = [join(&[&percent, &pace]), percent];
-        first_fitting(forms.into_iter().flatten().chain(plain), room)
+        first_fitting(forms.flatten().chain(plain), room)
     }
 
     /// The account for where nothing is drawn.
@@ -106,11 +106,17 @@ impl Meter {
         let rate = moved as f64 / time.as_secs_f64();
         let speed = format!("{}/s", bytes(rate as u64));
         match left {
-            Some(left @ 1..) => {
-                format!("{speed}, {} left", elapsed(Duration::from_secs((left as f64 / rate).ceil() as u64)))
-            }
+            Some(left @ 1..) => format!("{speed}, {} left", rest((left as f64 / rate).ceil() as u64)),
             _ => speed,
         }
+    }
+}
+
+/// A guess is worded as one: from a minute on in whole minutes.
+fn rest(seconds: u64) -> String {
+    match seconds {
+        60..3600 => format!("{} min", seconds.div_ceil(60)),
+        _ => elapsed(Duration::from_secs(seconds)),
     }
 }
 
@@ -156,7 +162,7 @@ mod tests {
             said,
             [
                 "[#####---------------] 29 %, 1.2 GiB of 4.0 GiB, 80.0 MiB/s, 37 s left",
-                "[#-----] 1.2 GiB of 4.0 GiB, 80.0 MiB/s, 37 s left",
+                "[#####---------------] 29 %, 80.0 MiB/s, 37 s left",
                 "[##------] 80.0 MiB/s, 37 s left",
                 "29 %",
                 "29 %",
@@ -164,6 +170,7 @@ mod tests {
             ]
         );
         assert_eq!(meter.in_words(at(15)), "29 %, 1.2 GiB of 4.0 GiB, 80.0 MiB/s, 37 s left");
+        assert_eq!([59, 60, 61, 3700].map(rest), ["59 s", "1 min", "2 min", "1 h 1 min"]);
     }
 
     #[test]

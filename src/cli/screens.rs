@@ -1,0 +1,187 @@
+//! The screens that are looked at most, at 80 and at 120 columns and in a pipe, as they are kept in `snapshots/`. The
+//! screen of a run at work is kept beside what draws it.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::bundle::report::{ListReport, ListRow};
+use crate::bundle::{Depth, OutOfScope, Proof};
+use crate::error::{CommandError, Exit, OpenRun};
+use crate::ops::{doctor, restore, runs};
+use crate::opschain::scope;
+use crate::ui::{Page, Report};
+
+/// What terminals and a pipe show.
+fn screens(report: &impl Report) -> String {
+    seen(|page| report.human(page))
+}
+
+fn seen(write: impl Fn(&mut Page)) -> String {
+    let mut all = String::new();
+    for width in [Some(80), Some(120), None] {
+        let mut page = Page::new(width);
+        write(&mut page);
+        all += &format!("--- {}\n{}", width.map_or("piped".into(), |width| format!("{width} columns")), page.plain());
+    }
+    all
+}
+
+fn restore_plan() -> restore::Plan {
+    let install = scope::Install { own_ldap: true, agents: true, work: true, ..scope::Install::default() };
+    let left_out = scope::left_out(install).into_iter();
+    let scope: Vec<OutOfScope> =
+        left_out.map(|item| OutOfScope { what: item.what, why: item.why, whereabouts: item.after }).collect();
+    let plan = json!({
+        "bundle": "opschain-20260820T101500Z-0a1b2c",
+        "source": { "kind": "stored", "store": "/srv/dr/bundles", "id": "opschain-20260820T101500Z-0a1b2c" },
+        "manifest_sha256": "00",
+        "bytes": 4_411_000_000_u64,
+        "signer": "operator@site-a.example.org",
+        "made_by": "2026-08-20",
+        "version": "2026-10-08",
+        "gate": "newer",
+        "chart": { "from": "pulled", "reference": "oci://docker.io/limepoint/opschain", "version": "2026.10.8" },
+        "namespace": "opschain-production",
+        "release": "opschain",
+        "context": "site-a-administrator@cluster-of-site-a",
+        "database": "opschain-db",
+        "database_bytes": 19_600_000_000_u64,
+        "system_identifier": "7541398652910043162",
+        "lsn": "3/5C000168",
+        "keys": { "identity": "/home/operator/.config/dr/identity.txt", "trusted_signers": null },
+        "helm": "4.1.4",
+        "operator": "1.28.0",
+        "scope": scope,
+        "warnings": [
+            "helm 4.1.0 has known holes: 4.1.4 has them closed",
+            "the source ran operator 1.27.0, and the target runs 1.28.0",
+            "2026-10-08 is 2 releases after 2026-08-20: 2026-09-14, 2026-10-08",
+            "nobody trusted has signed this bundle: restoring it runs whatever its maker put into it",
+        ],
+    });
+    serde_json::from_value(plan).unwrap()
+}
+
+#[test]
+fn the_plan_of_a_restore_fits_a_small_terminal_with_its_question() {
+    let plan = restore_plan();
+    let mut page = Page::new(Some(80));
+    plan.human(&mut page);
+    // The command line above it, and the question below, which may take two lines.
+    assert!(page.plain().lines().count() + 3 <= 24, "{}", page.plain());
+    let seen = screens(&plan);
+    assert_snapshot!(seen);
+}
+
+#[test]
+fn runs() {
+    let at = "2026-08-20T10:15:00Z".parse().unwrap();
+    let line = |run: &str, state: &str, detail: &str| runs::RunLine {
+        run: run.into(),
+        verb: None,
+        begun: Some(at),
+        state: state.into(),
+        detail: detail.into(),
+    };
+    let lost =
+        "stage: the session with pod opschain-production/dr-restore-0a1b2c broke and was not taken up again in 300 s";
+    let seen = screens(&runs::RunList {
+        runs: vec![
+            line("restore-20260820T101500Z-0a1b2c", "open", lost),
+            line("create-20260820T020000Z-5d6e7f", "running", "base: begun"),
+            line("create-20260819T020000Z-ffe012", "put back", "helper: pod dr-create-ffe012 was evicted"),
+            line("create-20260818T020000Z-81a2b3", "done", "done"),
+        ],
+    });
+    assert_snapshot!(seen);
+}
+
+#[test]
+fn bundles() {
+    let proof = |depth| Proof {
+        verified_at: "2026-08-20T11:02:00Z".parse().unwrap(),
+        depth,
+        dr_version: "0.1.0".into(),
+        signer: None,
+        manifest_sha256: "00".into(),
+    };
+    let row = |name: &str, proof, unreadable: Option<&str>| ListRow {
+        name: name.into(),
+        address: format!("/srv/dr/bundles/{name}.tar"),
+        loose: false,
+        bytes: 4_411_000_000,
+        created: Some("2026-08-20T10:15:00Z".parse().unwrap()),
+        opschain_version: Some("2026-08-20".into()),
+        namespace: Some("opschain-production".into()),
+        postgresql_major: Some(17),
+        quiesce: Some("brief".into()),
+        proof,
+        unreadable: unreadable.map(str::to_owned),
+    };
+    let seen = screens(&ListReport {
+        store: "/srv/dr/bundles".into(),
+        bundles: vec![
+            row("opschain-20260820T101500Z-0a1b2c", Some(proof(Depth::Restored)), None),
+            row("opschain-20260819T020000Z-ffe012", Some(proof(Depth::Plain)), None),
+            row("opschain-20260818T020000Z-81a2b3", None, None),
+            row(
+                "opschain-20260817T020000Z-4c5d6e",
+                None,
+                Some("the tar header at byte 512 is damaged: its checksum does not fit"),
+            ),
+        ],
+    });
+    assert_snapshot!(seen);
+}
+
+#[test]
+fn findings_of_doctor() {
+    use doctor::Level::{Bad, Ok, Warn};
+    let finding = |area, level, text: &str, fix: Option<&str>| doctor::Finding {
+        area,
+        level,
+        text: text.into(),
+        fix: fix.map(str::to_owned),
+    };
+    let seen = screens(&doctor::Findings {
+        findings: vec![
+            finding("settings", Ok, "settings /home/operator/.config/dr/dr.toml", None),
+            finding("helm", Ok, "helm 4.1.4 at /usr/local/bin/helm", None),
+            finding("cluster", Ok, "all 24 permissions that are needed in namespace opschain-production", None),
+            finding("operator", Ok, "database operator 1.27.0 in namespace cnpg-system", None),
+            finding(
+                "keys",
+                Warn,
+                "1 recipient: if that key is lost, nobody can open any bundle",
+                Some("add the public key of an escrow identity to `recipients` under [keys] in dr.toml"),
+            ),
+            finding(
+                "store",
+                Bad,
+                "store /srv/dr/bundles: 41 bundles, 812 MiB free, and the next one may take 4.1 GiB",
+                Some("free room on that disk, or choose another [store] in dr.toml"),
+            ),
+            finding(
+                "runs",
+                Warn,
+                "run restore-20260820T101500Z-0a1b2c stands open",
+                Some("dr run resume restore-20260820T101500Z-0a1b2c"),
+            ),
+        ],
+        ready: false,
+        next: "free room on that disk, or choose another [store] in dr.toml".into(),
+    });
+    assert_snapshot!(seen);
+}
+
+#[test]
+fn an_error_with_an_open_run_behind_it() {
+    let error = CommandError::new(
+        Exit::NotEmpty,
+        "namespace opschain-production is not empty: it has Cluster opschain-db, PersistentVolumeClaim opschain-db-1 and 31 more",
+    )
+    .behind_it(OpenRun { run: "restore-20260820T101500Z-0a1b2c".into(), step: Some("stage".into()) })
+    .hint("A restore never overwrites an install. Restore to another namespace with -n.");
+    let seen = seen(|page| page.error(&error));
+    assert_snapshot!(seen);
+}
