@@ -82,8 +82,7 @@ go_part() {
     part "$@"
 }
 
-# Every Go component of the node, the volume provisioner (from the same module graph: it shares the compiled client)
-# with its manifest, and pause.
+# Every Go component of the node, and pause.
 build_kube() {
     local here=$PWD stamp='-s -w' package minor=${2#*.}
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -93,9 +92,6 @@ build_kube() {
     cd "$1"
     "${GO_BUILD[@]}" "$stamp" -o "$here/kubelab" .
     "${GO_BUILD[@]}" '-s -w' -o "$here/pause" ./pause
-    "${GO_BUILD[@]}" '-s -w' -o "$here/local-path-provisioner" github.com/rancher/local-path-provisioner
-    cp "$(go list -m -f '{{.Dir}}' github.com/rancher/local-path-provisioner)/deploy/local-path-storage.yaml" "$here/"
-    chmod u+w "$here/local-path-storage.yaml"
 }
 
 # The operator and its manifest, both from its own module. `go install ...@version` would ask for the module's list

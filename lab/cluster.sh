@@ -5,12 +5,8 @@ admin() {
 }
 
 cluster_up() {
-    local operator=deployment/cnpg-controller-manager default=storageclass.kubernetes.io/is-default-class
+    local operator=deployment/cnpg-controller-manager
     render manifests/base.yaml | admin apply -f - >/dev/null
-    # Upstream's manifest with two changes: where volumes lie, and that this class is the default one.
-    sed -e "s,/opt/local-path-provisioner,$STATE/volumes," \
-        -e "/^kind: StorageClass/,/^provisioner/ s,^  name: local-path\$,&\n  annotations: {$default: \"true\"}," \
-        "$KUBE/local-path-storage.yaml" | admin apply -f - >/dev/null
     # Server-side: the Cluster's definition is larger than what a client-side apply may note on an object.
     admin apply --server-side --force-conflicts -f "$OPERATOR/operator.yaml" >/dev/null
     until_true 120 "node $NODE is Ready" admin wait --for=condition=Ready "node/$NODE" --timeout=1s
@@ -18,7 +14,5 @@ cluster_up() {
     admin -n cnpg-system rollout status $operator --timeout=300s >/dev/null ||
         die 1 "the operator does not become ready; see: lab/lab run -- kubectl -n cnpg-system describe $operator"
     until_true 120 "the operator's webhooks answer" admin create --dry-run=server -f "$LAB_DIR/manifests/probe.yaml"
-    admin -n local-path-storage rollout status deployment/local-path-provisioner --timeout=300s >/dev/null ||
-        die 1 "the volume provisioner does not become ready"
     charts_up
 }

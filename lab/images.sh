@@ -5,9 +5,7 @@ build_layers() {
     LAYER_DB=$(layer db db "$DEBIAN" "$POSTGRESQL")
     LAYER_SLAPD=$(layer slapd slapd "$DEBIAN")
     LAYER_SCRATCH=$(layer scratch scratch)
-    LAYER_BUSYBOX=$(layer busybox busybox /bin/busybox)
     LAYER_PAUSE=$(layer pause file "$KUBE/pause" pause)
-    LAYER_LOCAL_PATH=$(layer local-path file "$KUBE/local-path-provisioner" usr/bin/local-path-provisioner)
     LAYER_OPERATOR=$(layer operator file "$OPERATOR/manager" operator/manager_amd64 manager)
     PG_VERSION=$(cat "$LAYER_DB/version")
     [ ! -e "$FIXTURES/standin/go.mod" ] || STANDIN=$(go_part standin build_standin "$FIXTURES/standin")
@@ -105,9 +103,6 @@ images_up() {
     local database=("${BIN_PATH/=/=/usr/lib/postgresql/$POSTGRESQL/bin:}" LANG=en_US.UTF-8 "PG_MAJOR=$POSTGRESQL"
         PGDATA=/var/lib/postgresql/data)
     push_image "lab/pause:$PAUSE" "$(image_config 65532 '["/pause"]' null)" "$LAYER_PAUSE"
-    push_image library/busybox:latest "$(image_config 0 null '["sh"]' "$BIN_PATH")" "$LAYER_BUSYBOX"
-    push_image "rancher/local-path-provisioner:v$LOCAL_PATH" \
-        "$(image_config 0 '["/usr/bin/local-path-provisioner"]' null "$BIN_PATH")" "$LAYER_LOCAL_PATH"
     push_image "cloudnative-pg/cloudnative-pg:$CNPG" "$(image_config 65532:65532 '["/manager"]' null)" \
         "$LAYER_SCRATCH" "$LAYER_OPERATOR"
     push_image "limepoint/opschain-db:$PG_VERSION" "$(image_config 26 null '["bash"]' "${database[@]}")" "$LAYER_DB"

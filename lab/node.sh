@@ -42,7 +42,8 @@ make_pki() {
         certificate $name "/CN=system:$name" ca
     done
     certificate coredns /CN=system:coredns ca
-    for name in admin kubelet kube-controller-manager kube-scheduler kube-proxy coredns; do
+    certificate volumes /CN=lab:volumes ca
+    for name in admin kubelet kube-controller-manager kube-scheduler kube-proxy coredns volumes; do
         kubeconfig $name "$CONF/$name.kubeconfig"
     done
     # Key of the tokens of service accounts.
@@ -169,9 +170,10 @@ start_node() {
         --hostname-override "$NODE" --node-ip "$NODE_IP" --root-dir "$STATE/kubelet" --cert-dir "$STATE/kubelet-pki"
     start kube-proxy "$KUBE/kubelab" kube-proxy --config "$CONF/kube-proxy.yaml"
     start coredns "$KUBE/kubelab" coredns -conf "$CONF/Corefile"
+    start volumes "$KUBE/kubelab" volumes --kubeconfig "$CONF/volumes.kubeconfig" --root "$STATE/volumes"
 }
 
-DAEMONS="etcd registry containerd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns"
+DAEMONS="etcd registry containerd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy coredns volumes"
 
 node_up() {
     make_pki

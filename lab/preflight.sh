@@ -4,7 +4,7 @@
 PACKAGES=(
     containerd runc containernetworking-plugins   # the node's runtime and network
     iproute2 iptables conntrack util-linux procps # namespaces, kube-proxy
-    mmdebstrap debian-archive-keyring busybox-static jq zstd # images
+    mmdebstrap debian-archive-keyring jq zstd # images
     ca-certificates curl openssl gettext-base unzip npm age  # registry, certificates, configuration, helm and kubectl
 )
 

@@ -89,19 +89,6 @@ build_layer_scratch() {
     seal_tree
 }
 
-build_layer_busybox() {
-    local applet
-    mkdir -p tree/{bin,etc,tmp,root,proc,sys,dev,var}
-    chmod 1777 tree/tmp
-    cp /bin/busybox tree/bin/busybox
-    for applet in $(tree/bin/busybox --list); do
-        [ "$applet" = busybox ] || ln -s busybox "tree/bin/$applet"
-    done
-    printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/sh >tree/etc/passwd
-    printf '%s\n' root:x:0: nogroup:x:65534: >tree/etc/group
-    seal_tree
-}
-
 # build_layer_file SOURCE TARGET [LINK]: one program, and a link to it.
 build_layer_file() {
     install -D -m 0755 "$1" "tree/$2"

@@ -74,13 +74,17 @@ pid_of() {
     return 1
 }
 
+# What a daemon is started by. It keeps nothing open of the one that starts it: a lock of a caller's would never be free.
+# shellcheck disable=SC2016  # expanded by the shell that it is given to
+DAEMON='for fd in /proc/self/fd/*; do fd=${fd##*/}; [ "$fd" -le 2 ] || eval "exec $fd>&-"; done; exec -a "$0" "$@"'
+
 # start NAME PROGRAM ARGUMENTS...: unless it runs. Its output goes to log/NAME.log.
 start() {
     local name=$1 program=$2
     shift 2
     ! pid_of "$name" >/dev/null || return 0
-    setsid nsenter --net="/run/netns/$NETNS" -- bash -c 'exec -a "$0" "$@"' "dr-lab:$name" "$program" "$@" \
-        >>"$LOGS/$name.log" 2>&1 </dev/null 9>&- &
+    setsid nsenter --net="/run/netns/$NETNS" -- bash -c "$DAEMON" "dr-lab:$name" "$program" "$@" \
+        >>"$LOGS/$name.log" 2>&1 </dev/null &
 }
 
 # until_true SECONDS WHAT COMMAND...: polls the command; its last output is the reason when time is up.

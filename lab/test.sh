@@ -42,7 +42,6 @@ in_pod() { kube exec lab-test -- bash -c "$1"; }
 versions_agree() {
     . "$LAB_DIR/versions"
     grep -q "k8s.io/kubernetes v$KUBERNETES$" "$LAB_DIR/kube/go.mod" &&
-        grep -q "rancher/local-path-provisioner v$LOCAL_PATH\b" "$LAB_DIR/kube/go.mod" &&
         grep -q "distribution/v3 v$REGISTRY\b" "$LAB_DIR/registry/go.mod" &&
         grep -q "cloudnative-pg v$CNPG_DEFAULT\b" "$LAB_DIR/cnpg-$CNPG_DEFAULT/go.mod" &&
         grep -q "helm.sh/helm/v3 v$HELM3\b" "$LAB_DIR/helm3/go.mod"
@@ -98,7 +97,7 @@ service_answers() {
 
 volume_keeps() {
     in_pod 'echo kept >/data/file && sync && test "$(cat /data/file)" = kept' &&
-        [ "$(kube get pvc lab-test -o 'jsonpath={.spec.storageClassName} {.status.phase}')" = "local-path Bound" ]
+        [ "$(kube get pvc lab-test -o 'jsonpath={.spec.storageClassName} {.status.phase}')" = "folder Bound" ]
 }
 
 # 198.51.100.1 is an address for documentation. It must be refused for want of a route, not by silence.
@@ -237,6 +236,11 @@ recovers() {
     "$LAB" up && poll 60 marker_is_kept && poll 60 database_is_kept
 }
 
+# What daemons have open of the one that started them, he could never give away.
+recovers_and_keeps_no_lock() {
+    flock --nonblock "$OUTPUT.err" "$LAB" up && flock --nonblock "$OUTPUT.err" true && recovers
+}
+
 # Killed after 1, 3, 6, 10 s: each time somewhere else; the last one is let run.
 killed_up_resumes() {
     local seconds
@@ -285,7 +289,7 @@ life() {
     expect "up recovers, with its objects, volume and database" recovers
     expect "down leaves nothing behind" leaves_nothing
     expect "run against it fails at once" down_lab_refuses
-    expect "up brings the state back" recovers
+    expect "up brings the state back, and keeps no lock of its caller's" recovers_and_keeps_no_lock
     expect "down a second time" "$LAB" down
     expect "an up that is killed again and again is resumed" killed_up_resumes
     expect "wipe forgets" wipes

@@ -1,7 +1,7 @@
 // Command kubelab is every Go component of the lab's node in one binary: one link instead of seven,
 // and the packages that they share are compiled and stored once.
 //
-//	kubelab etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kube-proxy|coredns [flags]
+//	kubelab etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kube-proxy|coredns|volumes [flags]
 package main
 
 import (
@@ -41,6 +41,11 @@ func main() {
 		etcdmain.Main(os.Args)
 	case "coredns":
 		coremain.Run()
+	case "volumes":
+		if err := volumes(os.Args[1:]); err != nil {
+			fmt.Fprintf(os.Stderr, "volumes: %v\n", err)
+			os.Exit(1)
+		}
 	default:
 		command, known := kubernetes[name]
 		if !known {
