@@ -12,9 +12,11 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
     let host = Host::new("create-kill");
     host.deploy(VERSION);
     let before = host.replicas();
-    let mut points: Vec<String> = steps().iter().map(|step| format!("{step}:after")).collect();
-    points.extend(["chunk".to_owned(), "stop-writers:before".to_owned(), "resume-writers:before".to_owned()]);
-    for point in points {
+    let publish = steps().iter().position(|step| *step == "publish").unwrap();
+    let after = steps().into_iter().enumerate().map(|(at, step)| (format!("{step}:after"), at >= publish));
+    let inside = ["chunk", "stop-writers:before", "resume-writers:before"].map(|point| (point.to_owned(), false));
+    let mut published = 0;
+    for (point, publishes) in after.chain(inside) {
         let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "create"]);
         assert_eq!(killed.code, 137, "killed at {point}: {killed}");
         host.dr(["run", "resume"]).ok();
@@ -23,8 +25,9 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
         assert_eq!(left, "", "killed at {point}: a helper pod is left");
         let (run, state) = host.runs().swap_remove(0);
         assert_eq!(state, "put back", "killed at {point}: {run}");
-        // Only a bundle that was published before is there; nothing half is listed.
-        host.dr(["bundle", "list"]).ok();
+        published += usize::from(publishes);
+        assert_eq!(host.listed().len(), published, "killed at {point}: what was not published is listed");
+        assert_eq!(host.stored(), host.listed(), "killed at {point}: something half is left in the store");
     }
     host.bundle(&[]);
     host.dr(["bundle", "verify", "--decrypt"]).ok();

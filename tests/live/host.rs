@@ -1,5 +1,6 @@
 //! A host of an operator, with its namespace on the lab.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -123,6 +124,20 @@ impl Host {
         all.extend(args);
         let report: serde_json::Value = serde_json::from_str(&self.dr(all).ok()).unwrap();
         PathBuf::from(report["address"].as_str().unwrap())
+    }
+
+    /// The bundles that `dr` lists, by name.
+    pub fn listed(&self) -> BTreeSet<String> {
+        let list: serde_json::Value =
+            serde_json::from_str(&self.dr(["--output", "json", "bundle", "list"]).ok()).unwrap();
+        let bundles = list["bundles"].as_array().unwrap().iter();
+        bundles.map(|bundle| bundle["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What lies in the store's folder, whole or half.
+    pub fn stored(&self) -> BTreeSet<String> {
+        let Ok(store) = std::fs::read_dir(self.setting("store", "path")) else { return BTreeSet::new() };
+        store.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// The journalled runs, newest first: id and state.

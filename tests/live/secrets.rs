@@ -203,9 +203,8 @@ fn bundles(site: &mut Site) {
 
 /// A copy of the bundle with one byte of its middle changed.
 fn damaged(host: &Host) -> PathBuf {
-    let store = std::fs::read_dir(host.setting("store", "path")).unwrap().flatten().map(|entry| entry.path());
-    let bundle = store.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "tar")).unwrap();
-    let mut bytes = std::fs::read(bundle).unwrap();
+    let name = host.listed().pop_first().unwrap();
+    let mut bytes = std::fs::read(host.setting("store", "path").join(&name).join(format!("{name}.tar"))).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     let path = host.home.path().join("damaged.tar");

@@ -16,16 +16,18 @@ pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
 }
 
 /// Scales the writers to what they are to have, the workers first, so that the API finds them; waits until they are
-/// ready; and only then takes the notes off, whoever wrote them.
+/// ready; and only then takes the notes off, whoever wrote them. Taking one off is a change that the Deployment's
+/// controller has yet to see, so readiness is read again after it.
 pub(super) async fn start(ctx: &Ctx) -> Result<()> {
     let cluster = ctx.cluster().await?;
     let recorded = RecordedReplicas::of(&quiesce::read(cluster).await?);
     for writer in recorded.writers.iter().rev() {
         cluster.scale(WorkloadKind::Deployment, &writer.name, writer.replicas).await?;
     }
-    quiesce::wait_serving(ctx, cluster, &recorded, ctx.settings()?.helm.timeout.0).await?;
+    let limit = ctx.settings()?.helm.timeout.0;
+    quiesce::wait_serving(ctx, cluster, &recorded, limit).await?;
     for writer in &recorded.writers {
         cluster.annotate(WorkloadKind::Deployment, &writer.name, &[(REPLICAS, None), (STOPPED_BY, None)]).await?;
     }
-    Ok(())
+    quiesce::wait_serving(ctx, cluster, &recorded, limit).await
 }
