@@ -6,6 +6,9 @@ SHELL := /bin/bash
 # One set of features for all that `make test` builds, so that no crate is built twice.
 TESTED := --features fault-points
 
+# Tests on the lab mostly wait; more of them at once than this make each other slow on two cores.
+LIVE_AT_ONCE ?= 3
+
 .PHONY: help deps build release demo test checks lint unit live lab-up bench speed deny man
 
 help: ## Say what there is
@@ -49,7 +52,9 @@ live: lab-up ## Tests on the lab
 	lab/test.sh quick
 	lab/lab build helm3
 	lab/lab run -- sh -c 'DR_TEST_HELM=$$(command -v helm) DR_TEST_HELM3=$$(command -v helm3) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
-	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=1 --nocapture
+	rm -f target/tmp/live-times.tsv
+	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=$(LIVE_AT_ONCE); \
+	  ended=$$?; echo 'seconds and test, the slowest first:'; sort -rn target/tmp/live-times.tsv | head -n 12; exit $$ended
 
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release

@@ -139,11 +139,13 @@ async fn a_consumer_that_is_slow_to_make_durable_gets_every_chunk() {
     asked.wal_until_asked = false;
     let mut stream = agent.backup(asked).await.unwrap();
     let mut count = 0;
+    let mut taken_every = tokio::time::interval(Duration::from_millis(500));
+    taken_every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let done = loop {
         match stream.next().await.unwrap().unwrap() {
             BackupItem::Chunk(chunk) => {
                 // In all much longer than the deadline of the link.
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                taken_every.tick().await;
                 stream.durable(chunk.ticket);
                 count += 1;
             }

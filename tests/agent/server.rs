@@ -177,7 +177,7 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.sql(&format!("select {condition}")) != "t" {
             assert!(Instant::now() < deadline, "{condition} did not come true");
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 

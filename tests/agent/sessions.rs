@@ -54,10 +54,11 @@ async fn a_new_process_of_the_run_ends_the_old_ones_work_and_begins_anew() {
 async fn an_agent_that_nobody_comes_back_to_ends_itself() {
     let mut pod = Pod::start_with("run-1", Duration::from_millis(1500));
     let mut agent = pod.attach("run-1");
-    for _ in 0..3 {
-        agent.facts().await.unwrap();
+    let mut asked_every = tokio::time::interval(Duration::from_millis(800));
+    for _ in 0..4 {
         // Attached and idle is not abandoned.
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        asked_every.tick().await;
+        agent.facts().await.unwrap();
     }
     assert!(!pod.agent.is_finished());
     drop(agent);

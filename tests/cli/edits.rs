@@ -125,7 +125,7 @@ fn begin_endless_edit(host: &Host, mut run: Command) -> (std::process::Child, Pa
     let until = Instant::now() + Duration::from_secs(30);
     while !ready.exists() {
         assert!(Instant::now() < until && child.try_wait().unwrap().is_none(), "the editor was not started");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
     (child, PathBuf::from(std::fs::read_to_string(&ready).unwrap().trim()))
 }

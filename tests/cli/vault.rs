@@ -198,7 +198,7 @@ fn rekey_killed_at_any_moment_leaves_a_vault_that_is_well() {
         let mut child =
             host.command(&["config", "rekey", "--yes"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Not a wait for something to be done: the moment of the blow is what is varied.
-        std::thread::sleep(std::time::Duration::from_millis(7 * round));
+        std::thread::park_timeout(std::time::Duration::from_millis(7 * round));
         child.kill().unwrap();
         killed += usize::from(child.wait().unwrap().code().is_none());
         let said = host.run(&["config", "verify", "--decrypt"]);

@@ -1,21 +1,41 @@
 //! The calls on the cluster, against real parts.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dr::internals::cluster::{
-    Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBackResult, WorkloadKind,
+    Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBackResult, Wait, WorkloadKind,
 };
 use dr::internals::event::{Event, Events};
 use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::MutexGuard;
 
 use super::install::{Install, PATIENCE};
+use super::turn::Turn;
 
 const NAMESPACE: &str = "live-cluster";
 const DATABASE: &str = "opschain-db";
 
-async fn install() -> Install {
-    Install::raise(NAMESPACE, "2026-08-20").await
+/// The tests of this file look at one install, each alone: one of them stops it.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+struct Site {
+    install: Install,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Deref for Site {
+    type Target = Install;
+
+    fn deref(&self) -> &Install {
+        &self.install
+    }
+}
+
+async fn install() -> Site {
+    let alone = ALONE.lock().await;
+    Site { install: Install::raise(NAMESPACE, "2026-08-20").await, _alone: alone }
 }
 
 fn pod(name: &str, image: &str, command: &[&str]) -> Pod {
@@ -33,6 +53,7 @@ fn pod(name: &str, image: &str, command: &[&str]) -> Pod {
 #[tokio::test]
 #[ignore = "needs the lab: run by make test"]
 async fn the_operator_is_found_and_its_webhook_answers() {
+    let _turn = Turn::begin();
     let cluster = Cluster::connect(None, "no-such-namespace").await.unwrap();
     assert!(cluster.server_version().starts_with("v1."));
     assert!(cluster.knows_databases().await.unwrap());
@@ -233,23 +254,28 @@ async fn a_lease_keeps_a_second_run_off_and_is_taken_over_when_it_runs_out() {
     let error = cluster.acquire_lease(&name, "run-2", "host-b", ttl).await.unwrap_err();
     assert!(error.to_string().starts_with(&format!("run run-1 on host-a holds lease {name} since ")), "{error}");
     // Renewed in the background, it outlives its own time.
-    tokio::time::sleep(ttl * 2).await;
+    let (begun, events) = (Instant::now(), Events::none());
+    let mut outlived = Wait::new("the lease to outlive its time", PATIENCE, &events);
+    while begun.elapsed() < ttl * 2 {
+        outlived.not_yet(None).await.unwrap();
+    }
     assert!(matches!(cluster.acquire_lease(&name, "run-2", "host-b", ttl).await, Err(ClusterError::Held { .. })));
     assert_eq!(first.lost(), None);
     // The same run, resumed by another process, goes on at once.
     let resumed = cluster.acquire_lease(&name, "run-1", "host-a", ttl).await.unwrap();
     // Both die: nobody renews, so it runs out.
     drop((first, resumed));
-    let mut tries = 0;
+    let mut refused = 0;
+    let mut run_out = Wait::new("the lease to run out", PATIENCE, &events);
     let second = loop {
         match cluster.acquire_lease(&name, "run-2", "host-b", ttl).await {
             Ok(guard) => break guard,
-            Err(ClusterError::Held { .. }) if tries < 20 => tries += 1,
+            Err(ClusterError::Held { .. }) => refused += 1,
             Err(error) => panic!("{error}"),
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        run_out.not_yet(None).await.unwrap();
     };
-    assert!(tries > 0);
+    assert!(refused > 0);
     second.release().await.unwrap();
     assert!(cluster.lease_holder(&name).await.unwrap().is_none());
     cluster.acquire_lease(&name, "run-3", "host-c", ttl).await.unwrap().release().await.unwrap();
@@ -299,5 +325,5 @@ async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
     let cleared = cluster.annotate(kind, worker, &[("dr.opschain/replicas", None)]).await.unwrap();
     assert!(!cleared.annotations.contains_key("dr.opschain/replicas"));
     assert!(!heard.lock().unwrap().is_empty(), "the waits said nothing");
-    install.raze();
+    install.install.raze();
 }

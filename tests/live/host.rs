@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::turn::Turn;
+
 /// The release that most tests deploy.
 pub const VERSION: &str = "2026-08-20";
 
@@ -17,6 +19,7 @@ pub struct Host {
     pub home: TempDir,
     /// The namespace, also the seed of its secrets.
     pub namespace: String,
+    pub turn: Turn,
 }
 
 /// How a command ended.
@@ -61,7 +64,8 @@ impl Host {
     /// A host whose `dr init` was run, with an escrow key beside its own.
     pub fn new(namespace: &str) -> Self {
         lab("KUBECONFIG");
-        let host = Self { home: tempfile::tempdir().unwrap(), namespace: format!("dr-{namespace}") };
+        let (home, turn) = (tempfile::tempdir().unwrap(), Turn::begin());
+        let host = Self { home, namespace: format!("dr-{namespace}"), turn };
         host.delete_namespace();
         let escrow = host.home.path().join("escrow.txt");
         command("age-keygen").arg("-o").arg(&escrow).run().ok();

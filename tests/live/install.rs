@@ -9,6 +9,8 @@ use dr::internals::cluster::{Cluster, NamespaceState, Wait, WorkloadKind};
 use dr::internals::event::Events;
 use tokio::sync::Mutex;
 
+use super::turn::Turn;
+
 /// How long an install may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -18,6 +20,7 @@ static RAISING: Mutex<()> = Mutex::const_new(());
 /// One install, raised once and kept until the lab goes or a test razes it.
 pub struct Install {
     pub cluster: Cluster,
+    _turn: Turn,
 }
 
 /// Where the stand-in's charts and values lie.
@@ -54,6 +57,7 @@ impl Install {
     /// Installs the stand-in unless it is there, and waits until it serves.
     pub async fn raise(namespace: &str, version: &str) -> Self {
         let registry = std::env::var("LAB_REGISTRY").expect("LAB_REGISTRY: run inside the lab");
+        let turn = Turn::begin();
         let cluster = Cluster::connect(None, namespace).await.unwrap();
         let raising = RAISING.lock().await;
         let events = Events::none();
@@ -80,7 +84,7 @@ impl Install {
             run("helm", &args, values(version, namespace).as_bytes());
         }
         drop(raising);
-        let install = Self { cluster };
+        let install = Self { cluster, _turn: turn };
         install.serve().await;
         install
     }

@@ -1,7 +1,7 @@
 //! Tests on the lab: a real API server, kubelet, operator, PostgreSQL, helm, git and age. `make live` runs them.
 //!
 //! Each test has a host of its own (a home folder with settings, keys, vault and store) and a namespace of its own, so
-//! that none leans on another. They run one at a time: the lab has two cores.
+//! that none leans on another; several run at a time, since they mostly wait (`turn`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
@@ -19,3 +19,4 @@ mod roundtrip;
 mod secrets;
 mod server;
 mod stream;
+mod turn;

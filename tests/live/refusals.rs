@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::{Host, VERSION, command, wait};
+use crate::host::{Cmd, Host, VERSION, command, wait};
 
 #[test]
 #[ignore = "needs the lab: make live"]
 fn what_cannot_work_is_refused_before_anything_is_touched() {
-    let host = Host::new("refusals");
+    let mut host = Host::new("refusals");
     host.deploy(VERSION);
     let replicas = host.replicas();
     let bundle = host.bundle(&[]);
@@ -60,7 +60,8 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     command("umount").arg(&small).run().ok();
     full.fails(23, &["free", "hint:"]);
     replica_cluster(&host);
-    missing_operator(&host, &file);
+    let elsewhere = host.dr_command_in(&elsewhere, ["bundle", "restore", &file, "--yes"]);
+    host.turn.alone(|| missing_operator(elsewhere));
     // None of this has touched the install.
     assert_eq!(host.replicas(), replicas);
     let (open, _): (Vec<_>, Vec<_>) = host.runs().into_iter().partition(|(_, state)| state == "open");
@@ -91,7 +92,7 @@ fn replica_cluster(host: &Host) {
 }
 
 /// Without the operator nothing could be brought back: said before anything is made.
-fn missing_operator(host: &Host, bundle: &str) {
+fn missing_operator(restore: Cmd) {
     let operator = |replicas: &str| {
         let scale = ["-n", "cnpg-system", "scale", "deployment", "cnpg-controller-manager", replicas];
         command("kubectl").args(scale).run().ok();
@@ -100,8 +101,7 @@ fn missing_operator(host: &Host, bundle: &str) {
     wait(Duration::from_secs(60), "the operator to be gone", || {
         command("kubectl").args(["-n", "cnpg-system", "get", "pods", "-o", "name"]).run().ok().is_empty()
     });
-    let refused =
-        host.dr_command_in(&format!("{}-elsewhere", host.namespace), ["bundle", "restore", bundle, "--yes"]).run();
+    let refused = restore.run();
     operator("--replicas=1");
     let ready = ["-n", "cnpg-system", "rollout", "status", "deployment/cnpg-controller-manager", "--timeout=120s"];
     command("kubectl").args(ready).run().ok();

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
-use dr::internals::cluster::Cluster;
+use dr::internals::cluster::{Cluster, Wait};
+use dr::internals::event::Events;
 
 use super::install::{Install, PATIENCE};
 
@@ -108,11 +108,10 @@ async fn doctor_leads_from_a_bare_machine_to_the_first_bundle_and_the_server_sto
 /// A stop that is killed in the middle is put back by the next start, which waits for the dead run's lease.
 async fn killed_stop(home: &Home, cluster: &Cluster, before: &[i32]) {
     let mut stop = home.command(&["server", "stop", "--yes", "-q"]).stdout(Stdio::null()).spawn().unwrap();
-    let mut tries = 0;
+    let events = Events::none();
+    let mut written = Wait::new("the stop to write its notes", PATIENCE, &events);
     while notes(cluster).await.iter().any(Option::is_none) {
-        tries += 1;
-        assert!(tries < 600, "the stop never wrote its notes");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        written.not_yet(None).await.unwrap();
     }
     stop.kill().unwrap();
     stop.wait().unwrap();

@@ -14,6 +14,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use std::sync::{Arc, Mutex};
 
+use crate::turn::Turn;
+
 const NAMESPACE: &str = "dr-stream";
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -27,6 +29,7 @@ fn kubectl(args: &[&str], stdin: &[u8]) -> String {
 }
 
 struct Bench {
+    _turn: Turn,
     cluster: Cluster,
     image: String,
     warnings: Arc<Mutex<Vec<String>>>,
@@ -35,6 +38,7 @@ struct Bench {
 impl Bench {
     /// A database with some 200 MB, half of which does not compress; kept until the namespace goes.
     async fn raise() -> Self {
+        let turn = Turn::begin();
         let image = format!("limepoint/opschain-db:{}", std::env::var("LAB_PG_VERSION").expect("run inside the lab"));
         let objects = format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}\n---\n\
@@ -47,7 +51,7 @@ impl Bench {
         let cluster = Cluster::connect(None, NAMESPACE).await.unwrap();
         let events = Events::none();
         cluster.wait_database_healthy("wire-db", PATIENCE, &events).await.unwrap();
-        let bench = Self { cluster, image, warnings: Arc::default() };
+        let bench = Self { _turn: turn, cluster, image, warnings: Arc::default() };
         bench.sql(
             "create table if not exists load (id int primary key, half bytea, text text); \
              insert into load select g, decode(string_agg(md5(random()::text), ''), 'hex'), repeat(md5(g::text), 32) \
@@ -197,7 +201,7 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
             if chunk.part == BackupPart::Base && chunk.index < 4 {
                 bench.kill_session("dr-wire-1");
             }
-            std::thread::sleep(Duration::from_secs(4));
+            std::thread::park_timeout(Duration::from_secs(4));
         })
         .await;
     assert!(bench.warnings.lock().unwrap().len() >= 2, "sessions were killed and nobody noticed");
