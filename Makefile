@@ -9,7 +9,7 @@ TESTED := --features fault-points
 # Tests on the lab mostly wait; more of them at once than this make each other slow on two cores.
 LIVE_AT_ONCE ?= 3
 
-.PHONY: help deps build release demo test checks lint unit live lab-up bench speed deny man
+.PHONY: help deps build release demo test checks lint unit live soak lab-up bench speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ live: lab-up ## Tests on the lab
 	rm -f target/tmp/live-times.tsv
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=$(LIVE_AT_ONCE); \
 	  ended=$$?; echo 'seconds and test, the slowest first:'; sort -rn target/tmp/live-times.tsv | head -n 12; exit $$ended
+
+# On a site of its own, with the other operator.
+soak: deps ## What takes long, some 90 minutes: many random inputs, a site's life, every live test beside the newer operator
+	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
+	+DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 $(MAKE) --no-print-directory lab-up
+	DR_LAB_SITE=d lab/test.sh life
+	+trap 'DR_LAB_SITE=d lab/lab wipe' EXIT; DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 $(MAKE) --no-print-directory live
 
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release

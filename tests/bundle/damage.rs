@@ -195,8 +195,14 @@ fn without_trust_a_bundle_is_taken_only_when_one_asks_for_it_and_damage_is_still
     assert!(matches!(*check(put_together(&pieces), &bench.trust()).unwrap_err().fault, BundleFault::Unsigned));
 }
 
+/// 300, or what `PROPTEST_CASES` asks for above it.
+fn cases() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig { cases: asked.cases.max(300), ..asked }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
