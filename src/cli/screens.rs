@@ -8,7 +8,7 @@ use crate::bundle::report::{ListReport, ListRow};
 use crate::bundle::{Depth, OutOfScope, Proof};
 use crate::error::{CommandError, Exit, OpenRun};
 use crate::ops::{doctor, restore, runs};
-use crate::opschain::scope;
+use crate::opschain::scope::{self, ScopeFacts};
 use crate::ui::{Page, Report};
 
 /// What terminals and a pipe show.
@@ -26,8 +26,8 @@ fn seen(write: impl Fn(&mut Page)) -> String {
     all
 }
 
-fn restore_plan() -> restore::Plan {
-    let install = scope::Install { own_ldap: true, agents: true, work: true, ..scope::Install::default() };
+fn restore_plan() -> restore::RestorePlan {
+    let install = ScopeFacts { own_ldap: true, agents: true, work: true, ..ScopeFacts::default() };
     let left_out = scope::left_out(install).into_iter();
     let scope: Vec<OutOfScope> =
         left_out.map(|item| OutOfScope { what: item.what, why: item.why, whereabouts: item.after }).collect();
@@ -42,6 +42,7 @@ fn restore_plan() -> restore::Plan {
         "gate": "newer",
         "chart": { "from": "pulled", "reference": "oci://docker.io/limepoint/opschain", "version": "2026.10.8" },
         "namespace": "opschain-production",
+        "found": { "state": "absent" },
         "release": "opschain",
         "context": "site-a-administrator@cluster-of-site-a",
         "database": "opschain-db",
@@ -82,6 +83,7 @@ fn runs() {
         begun: Some(at),
         state: state.into(),
         detail: detail.into(),
+        next: (state == "open").then(|| format!("dr run resume {run}")),
     };
     let lost =
         "stage: the session with pod opschain-production/dr-restore-0a1b2c broke and was not taken up again in 300 s";
@@ -180,7 +182,7 @@ fn an_error_with_an_open_run_behind_it() {
         Exit::NotEmpty,
         "namespace opschain-production is not empty: it has Cluster opschain-db, PersistentVolumeClaim opschain-db-1 and 31 more",
     )
-    .behind_it(OpenRun { run: "restore-20260820T101500Z-0a1b2c".into(), step: Some("stage".into()) })
+    .behind_it(OpenRun::new("restore-20260820T101500Z-0a1b2c".into(), Some("stage".into())))
     .hint("A restore never overwrites an install. Restore to another namespace with -n.");
     let seen = seen(|page| page.error(&error));
     assert_snapshot!(seen);

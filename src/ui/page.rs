@@ -361,7 +361,7 @@ mod tests {
             verbose in any::<bool>(),
         ) {
             let text = |index: usize| texts[index].as_str();
-            let open = crate::error::OpenRun { run: text(0).into(), step: Some(text(1).into()) };
+            let open = crate::error::OpenRun::new(text(0).into(), Some(text(1).into()));
             let error = CommandError::new(Exit::Failure, text(2)).because(std::io::Error::other(text(3).to_owned()));
             let mut page = Page::new(width).verbose(verbose);
             page.line(text(0));
