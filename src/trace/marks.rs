@@ -41,6 +41,8 @@ pub enum CallKind {
     Psql,
     /// A git process.
     Git,
+    /// Opening a sealed file of the vault.
+    Vault,
     /// Waiting for bytes of an agent, or for it to take some.
     Stream,
     /// Opening, checking or storing one chunk of a bundle.
@@ -60,6 +62,7 @@ impl CallKind {
             Self::Helm => "helm",
             Self::Psql => "psql",
             Self::Git => "git",
+            Self::Vault => "vault",
             Self::Stream => "stream",
             Self::Chunk => "chunk",
             Self::Store => "store",

@@ -28,7 +28,7 @@ pub struct StepTiming {
 /// The calls of one kind in a step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallTiming {
-    /// `cluster`, `exec`, `agent`, `helm`, `psql`, `git`, `stream`, `chunk`, `store` or `wait`.
+    /// `cluster`, `exec`, `agent`, `helm`, `psql`, `git`, `vault`, `stream`, `chunk`, `store` or `wait`.
     pub kind: String,
     /// How many.
     pub count: u64,

@@ -16,6 +16,7 @@ use super::record::{Deployment, DeploymentId, DeploymentOutcome, DeploymentRecor
 use super::snapshot::{Snapshot, effective_files};
 use super::threads::on_threads;
 use crate::crypt::Identities;
+use crate::trace::{self, CallKind};
 use crate::values::FingerprintKey;
 
 impl Vault {
@@ -36,7 +37,7 @@ impl Vault {
     /// `Seal` when no identity opens it, `Damaged` when it is none.
     pub fn fingerprint_key(&self, identities: &Identities) -> Result<FingerprintKey, VaultError> {
         let sealed = self.sealed(FINGERPRINT_FILE)?;
-        let key = identities.open(&sealed).map_err(VaultError::seal("open the vault's fingerprint key"))?;
+        let key = open(FINGERPRINT_FILE, &sealed, identities)?;
         FingerprintKey::from_bytes(&key)
             .ok_or_else(|| VaultError::Damaged { what: FINGERPRINT_FILE.into(), reason: "it holds no 32 bytes".into() })
     }
@@ -76,7 +77,7 @@ impl Vault {
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let path = path_of(of, sealed);
         let stored = self.sealed(&path)?;
-        let plaintext = identities.open(&stored).map_err(VaultError::seal(format!("open {path} in the vault")))?;
+        let plaintext = open(&path, &stored, identities)?;
         if digest(&plaintext) != sealed.sha256 {
             return Err(VaultError::Damaged { what: path, reason: "it is not the plaintext that was recorded".into() });
         }
@@ -163,6 +164,12 @@ impl Vault {
         }
         Err(VaultError::NotFound { selector: id.to_string() })
     }
+}
+
+/// Opens a sealed file of the vault.
+pub(super) fn open(path: &str, stored: &[u8], identities: &Identities) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let opened = trace::call_blocking(CallKind::Vault, format!("open {path}"), || identities.open(stored));
+    opened.map_err(VaultError::seal(format!("open {path} in the vault")))
 }
 
 /// Where a sealed file of a deployment is, as it was first sealed.

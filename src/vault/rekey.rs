@@ -13,6 +13,7 @@ use super::files::{digest, json, new_id, parse};
 use super::git::{Content, Git};
 use super::handle::Vault;
 use super::layout::{FINGERPRINT_FILE, REKEY_FILE, REKEYED};
+use super::read::open;
 use super::record::{DeploymentId, FORMAT, RekeyList, RekeyedFile};
 use super::snapshot::effective_files;
 use super::verify::sealed::stanzas;
@@ -227,8 +228,7 @@ fn reseal(
 ) -> Result<Vec<u8>, VaultError> {
     let path = &due.path;
     let wrong = |reason: &str| VaultError::Damaged { what: path.clone(), reason: reason.to_owned() };
-    let old =
-        identities.open(&git.blob(due.blob, path)?).map_err(VaultError::seal(format!("open {path} in the vault")))?;
+    let old = open(path, &git.blob(due.blob, path)?, identities)?;
     match &due.sha256 {
         Some(sha256) if digest(&old) != *sha256 => return Err(wrong("it is not the plaintext that was recorded")),
         None if old.len() != 32 => return Err(wrong("it holds no 32 bytes")),
@@ -239,7 +239,7 @@ fn reseal(
         return Err(wrong("it was not sealed to every recipient"));
     }
     if ours {
-        let again = identities.open(&new).map_err(VaultError::seal(format!("open {path}, sealed anew")))?;
+        let again = open(&format!("{path}, sealed anew"), &new, identities)?;
         if *again != *old {
             return Err(wrong("sealed anew it is not what it was"));
         }

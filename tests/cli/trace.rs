@@ -1,5 +1,7 @@
 //! What `-v`, `-vv` and `--log-file` show of the calls that a verb makes.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::canaries::world::{Ran, World, text};
@@ -47,6 +49,36 @@ fn v_names_each_call_and_vv_the_libraries_too() {
     let vv = lines(&run(&world, &["--no-input", "-vv"], &verb));
     assert!(names(&vv, "helm | helm history: ok"), "{vv:#?}");
     assert!(vv.iter().any(|line| line.contains("trace | ") && line.contains("kube_client")), "{vv:#?}");
+}
+
+#[test]
+fn a_deployment_opens_each_sealed_file_of_the_vault_once() {
+    let (world, verb) = world();
+    run(&world, &["--no-input"], &verb);
+    let vv = lines(&run(&world, &["--no-input", "-vv"], &verb));
+    let opened = vv.iter().filter_map(|line| line.trim().strip_prefix("vault | open ")?.split_once(": ok"));
+    let opened: Vec<&str> = opened.map(|(path, _)| path).collect();
+    let values = opened.iter().filter(|path| path.ends_with("/values.yaml.age")).count();
+    assert_eq!(values, 1, "the live one: {vv:#?}");
+    assert_eq!(opened.len(), opened.iter().collect::<BTreeSet<_>>().len(), "{opened:#?}");
+}
+
+#[test]
+fn a_git_process_is_named_with_how_it_ended() {
+    let (world, _) = world();
+    let remote = world.home.path().join("remote.git");
+    let sync = || lines(&world.dr(&["-v", "config", "sync", &text(&remote)]));
+    let (fetch, push) = (format!("git | fetch from {}", text(&remote)), format!("git | push to {}", text(&remote)));
+    let without = sync();
+    assert!(
+        names(&without, &format!("{fetch}: failed: fatal: '{}' does not appear to be a git repository", text(&remote))),
+        "{without:#?}"
+    );
+    git2::Repository::init_bare(&remote).unwrap();
+    let first = sync();
+    assert!(names(&first, &format!("{push}: ok")), "{first:#?}");
+    let second = sync();
+    assert!(names(&second, &format!("{fetch}: ok")), "{second:#?}");
 }
 
 #[test]

@@ -40,8 +40,11 @@ struct Site {
 impl Site {
     /// Runs `dr` with all that it can say, and notes what is seen in it.
     fn ran(&mut self, fault: &str, args: &[&str]) -> Ran {
-        let all = [&["-vvv"], args].concat();
-        let ran = self.host.dr_command(all).env("TMPDIR", self.tmp.path()).env("DR_FAULT", fault).run();
+        let all = [&["-vv"], args].concat();
+        let log = self.host.home.path().join("dr.log");
+        let command =
+            self.host.dr_command(all).env("TMPDIR", self.tmp.path()).env("DR_LOG_FILE", log.to_str().unwrap());
+        let ran = command.env("DR_FAULT", fault).run();
         for (name, text) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
             self.finder.note(text.as_bytes(), &format!("{name} of `dr {}`", args.join(" ")), &mut self.found);
         }
@@ -135,6 +138,7 @@ fn two_hundred_canaries_on_a_cluster_are_seen_nowhere_whatever_is_done() {
     let secrets = unpacked(&site.host);
     assert_eq!(site.seen(&secrets, ROUNDS[2]), plant::COUNT, "each canary is in a restored Secret");
 
+    logs(&site.host);
     site.found.extend(watcher.stop());
     for folder in [site.host.home.path(), site.tmp.path(), Path::new("/dev/shm")] {
         site.finder.scan(folder, &[], &mut site.found);
@@ -196,9 +200,29 @@ fn bundles(site: &mut Site) {
     let (run, _) = site.host.runs().swap_remove(0);
     site.both(0, &["run", "show", &run]);
     site.dr(0, &["run", "resume"]);
+    site.both(0, &["run", "show", &run, "--timing"]);
     site.host.assert_ledger_holds(&before);
     site.both(0, &["config", "show", "live"]);
     site.dr(0, &["config", "verify", "--decrypt"]);
+}
+
+/// There is a log of it all, and one of each run, and they tell of helm, the database, the cluster and the libraries: else
+/// it would prove nothing that no canary is in them.
+fn logs(host: &Host) {
+    let runs = std::fs::read_dir(host.home.path().join(".local/state/dr/runs")).unwrap().flatten();
+    let mut logs: Vec<PathBuf> = runs.map(|run| run.path().join("run.log")).collect();
+    assert!(logs.len() > 2, "{logs:?}");
+    logs.push(host.home.path().join("dr.log"));
+    for log in logs {
+        let text = std::fs::read_to_string(&log).unwrap();
+        for part in ["kind=\"cluster\"", "kube_client"] {
+            assert!(text.contains(part), "{part} is not in {}", log.display());
+        }
+    }
+    let whole = std::fs::read_to_string(host.home.path().join("dr.log")).unwrap();
+    for kind in ["helm", "psql", "exec", "vault", "chunk", "store"] {
+        assert!(whole.contains(&format!("kind=\"{kind}\"")), "{kind} is not in the log");
+    }
 }
 
 /// A copy of the bundle with one byte of its middle changed.

@@ -8,6 +8,7 @@ use super::flaws::{Flaw, VaultFinding};
 use super::verification::{Opened, OpenedBy, Verification};
 use crate::crypt::Identities;
 use crate::crypt::seal::SealError;
+use crate::trace::{self, CallKind};
 use crate::vault::error::VaultError;
 use crate::vault::files::digest;
 use crate::vault::git::Git;
@@ -55,12 +56,13 @@ pub(super) fn check(
     let mut contents: Vec<Wanted> = paths.values().cloned().collect();
     contents.sort();
     contents.dedup();
-    let keys = identities.each();
+    let (keys, names) = (identities.each(), identities.recipients());
     let tried = on_threads(git.path(), &contents, |objects, (blob, wanted)| {
         let mut tried = Tried { by: Vec::new(), right: true, damaged: None };
         let Ok(sealed) = objects.blob(*blob) else { return Ok(tried) };
         for (number, key) in keys.iter().enumerate() {
-            match key.open(&sealed) {
+            let what = format!("open content {blob} with {}", names[number]);
+            match trace::call_blocking(CallKind::Vault, what, || key.open(&sealed)) {
                 Ok(plaintext) => {
                     tried.by.push(number);
                     tried.right &= match wanted {
@@ -105,7 +107,6 @@ pub(super) fn check(
             found.findings.push(VaultFinding::new(Flaw::WrongPlaintext, what, error.to_string()));
         }
     }
-    let names = identities.recipients();
     opened.by = names.into_iter().zip(counts).map(|(key, files)| OpenedBy { key, files }).collect();
     found.opened = Some(opened);
     Ok(())
