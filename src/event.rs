@@ -2,7 +2,7 @@
 //!
 //! Operations emit [`Event`]s; `ui` draws them for people or writes them as NDJSON. Nothing below `cli` prints.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,33 @@ impl Event {
 #[derive(Clone)]
 pub struct Events {
     listener: Arc<dyn Fn(Stamped) + Send + Sync>,
-    run: Option<Arc<str>>,
+    run: RunUnderWay,
+}
+
+/// The run that is under way, known to all who emit meanwhile.
+#[derive(Clone, Default)]
+struct RunUnderWay(Arc<Mutex<Option<Arc<str>>>>);
+
+impl RunUnderWay {
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(str::to_owned)
+    }
+
+    fn set(&self, run: Option<Arc<str>>) -> Option<Arc<str>> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), run)
+    }
+}
+
+/// While it lives, what is emitted belongs to a run.
+pub struct RunEvents {
+    run: RunUnderWay,
+    before: Option<Arc<str>>,
+}
+
+impl Drop for RunEvents {
+    fn drop(&mut self) {
+        self.run.set(self.before.take());
+    }
 }
 
 impl Events {
@@ -170,7 +196,13 @@ impl Events {
 
     /// The same for a listener that goes by times and runs.
     pub fn stamped(listener: impl Fn(Stamped) + Send + Sync + 'static) -> Self {
-        Self { listener: Arc::new(listener), run: None }
+        Self { listener: Arc::new(listener), run: RunUnderWay::default() }
+    }
+
+    /// Another listener, for what belongs to the same run.
+    #[must_use]
+    pub fn heard_by(&self, listener: impl Fn(Stamped) + Send + Sync + 'static) -> Self {
+        Self { listener: Arc::new(listener), run: self.run.clone() }
     }
 
     /// Nobody listens.
@@ -178,15 +210,15 @@ impl Events {
         Self::to(|_| {})
     }
 
-    /// The same listener; what is emitted through this handle belongs to the run.
+    /// Until the guard is dropped, what is emitted belongs to the run, through whichever handle.
     #[must_use]
-    pub fn of_run(&self, run: &str) -> Self {
-        Self { listener: Arc::clone(&self.listener), run: Some(run.into()) }
+    pub fn begin_run(&self, run: &str) -> RunEvents {
+        RunEvents { before: self.run.set(Some(run.into())), run: self.run.clone() }
     }
 
     /// Emits one event.
     pub fn emit(&self, event: Event) {
-        (self.listener)(Stamped { at: Timestamp::now(), run: self.run.as_deref().map(str::to_owned), event });
+        (self.listener)(Stamped { at: Timestamp::now(), run: self.run.get(), event });
     }
 
     /// Says what the current step waits for.

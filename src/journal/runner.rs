@@ -82,6 +82,7 @@ pub async fn execute<W, E: StepError>(
     policy: Policy,
 ) -> Result<Outputs, RunFailure<E>> {
     let (run, folder) = traced_as(journal);
+    let _events = context.events.begin_run(&run);
     let error = match trace::run(&run, folder.as_deref(), forward(context, journal, steps, work)).await {
         Ok(outputs) => return Ok(outputs),
         Err(error) => error,
@@ -103,8 +104,7 @@ async fn forward<W, E: StepError>(
     steps: &[Step<W, E>],
     work: &W,
 ) -> Result<Outputs, E> {
-    let replay = journal.replay();
-    let events = context.events.of_run(&replay.begun.run);
+    let (replay, events) = (journal.replay(), &context.events);
     events.emit(Event::RunStarted {
         verb: context.label.to_owned(),
         steps: steps.iter().map(|step| step.title.clone()).collect(),
@@ -195,6 +195,7 @@ pub async fn put_back<W, E: StepError>(
     outcome: Outcome,
 ) -> Result<(), UndoFailure<E>> {
     let (run, folder) = traced_as(journal);
+    let _events = context.events.begin_run(&run);
     trace::run(&run, folder.as_deref(), undo_all(context, journal, steps, work, outcome)).await
 }
 
@@ -207,7 +208,7 @@ async fn undo_all<W, E: StepError>(
 ) -> Result<(), UndoFailure<E>> {
     let outputs = Outputs::of(journal.replay());
     let run = journal.replay().begun.run.clone();
-    let events = context.events.of_run(&run);
+    let events = &context.events;
     for (index, step) in steps.iter().enumerate().rev() {
         let state = journal.replay().state(step.name);
         if matches!(state, StepState::Pending | StepState::Undone) {
@@ -246,7 +247,7 @@ mod tests {
     use super::*;
     use crate::journal::testing::{MemoryRuns, begun};
     use crate::journal::{Done, FolderRuns, Run, RunStore, StepName, find, step};
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     #[derive(Debug, thiserror::Error)]
     enum Broken {
@@ -278,12 +279,21 @@ mod tests {
         acts: Mutex<Vec<String>>,
         /// The step in which the user asks to stop; it would go on for ever.
         stopped_in: Option<(&'static str, CancellationToken)>,
+        /// What the steps themselves talk through.
+        events: Option<Events>,
+    }
+
+    impl World {
+        fn say(&self, name: &str) {
+            self.events.iter().for_each(|events| events.note(name));
+        }
     }
 
     const NAMES: [&str; 4] = ["one", "two", "three", "four"];
 
     async fn turn_on(world: &World, name: &'static str) -> Result<Done<&'static str>, Broken> {
         world.acts.lock().unwrap().push(name.into());
+        world.say(name);
         if !world.on.lock().unwrap().contains(&name) {
             world.on.lock().unwrap().push(name);
         }
@@ -309,6 +319,7 @@ mod tests {
         if world.fail_undo_at.lock().unwrap().take_if(|at| *at == name).is_some() {
             return Err(Broken::Step(format!("{name} sticks")));
         }
+        world.say(name);
         world.on.lock().unwrap().retain(|other| *other != name);
         Ok(())
     }
@@ -379,6 +390,25 @@ mod tests {
         assert_eq!(ends, ["one: ok", "two: two broke", "undo two: ok", "undo one: ok"]);
         let log = std::fs::read_to_string(folder.join("run.log")).unwrap();
         assert!(log.contains("run{id=\"r\"}:step{name=\"one\"}"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn what_is_said_while_a_run_is_executed_or_undone_belongs_to_it_and_what_is_said_after_does_not() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let ears = Arc::clone(&heard);
+        let events = Events::stamped(move |stamped| ears.lock().unwrap().push(stamped));
+        let world = World { fail_at: Some("two"), events: Some(events.clone()), ..World::default() };
+        let mut journal = Journal::begin(&MemoryRuns::default(), begun("r")).unwrap();
+        let context = RunContext { events: events.clone(), ..context() };
+        events.note("before");
+        execute(&context, &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
+        events.note("after");
+        let heard = heard.lock().unwrap();
+        let of_none: Vec<&Event> = heard.iter().filter(|said| said.run.is_none()).map(|said| &said.event).collect();
+        assert_eq!(of_none, ["before", "after"].map(|text| Event::Note { message: text.into() }).each_ref());
+        assert!(heard.iter().all(|said| said.run.as_deref().is_none_or(|run| run == "r")));
+        let notes = heard.iter().filter(|said| matches!(said.event, Event::Note { .. }));
+        assert_eq!(notes.count(), 6, "two steps, two undoings: {heard:?}");
     }
 
     #[tokio::test]

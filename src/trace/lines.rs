@@ -51,6 +51,14 @@ impl LineTo {
             events.emit(Event::Log { source: "trace".into(), line });
         }))
     }
+
+    /// To both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(Arc::new(move |line| {
+            (self.0)(line);
+            (other.0)(line);
+        }))
+    }
 }
 
 /// One line under way. The subscriber hands over a whole line at once; should it not, the line is gathered first, since

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -66,27 +69,35 @@ pub(super) fn subscriber(options: TraceOptions) -> Result<impl Subscriber + Send
         _ => LevelFilter::DEBUG,
     };
     let call_lines = CallLines(events.clone()).with_filter(Targets::new().with_target(CALL, calls));
+    // No layer colours: between a key and its value that would hide the one from the other.
     // Calls are said by the layer above, and events are on the screen already.
     let others = everything().with_target(CALL, LevelFilter::OFF).with_target(EVENT, LevelFilter::OFF);
-    let trace_lines = (verbose > 1).then(|| lines(LineTo::events(events), false).with_filter(others));
+    let trace_lines = (verbose > 1).then(|| {
+        let lines = fmt::layer().without_time().with_ansi(false).fmt_fields(ScreenFields(DefaultFields::new()));
+        lines.with_writer(LineTo::events(events)).with_filter(others)
+    });
     let log_file = log_file.map(|path| log_file_lines(path, scrub.clone())).transpose()?;
     let run_files = RunFiles::new(scrub);
+    let files = match log_file {
+        Some(log_file) => log_file.and(run_files.lines()),
+        None => run_files.lines(),
+    };
     let marks = Targets::new().with_targets([RUN, STEP, CALL].map(|target| (target, LevelFilter::DEBUG)));
     Ok(Registry::default()
         .with(RunClock(Arc::clone(&run_files)).with_filter(marks))
         .with(call_lines)
         .with(trace_lines)
-        .with(log_file.map(|to| lines(to, true).with_filter(everything())))
-        .with(lines(run_files.lines(), true).with_filter(everything())))
+        .with(fmt::layer().with_ansi(false).with_writer(files).with_filter(everything())))
 }
 
-fn lines<S>(to: LineTo, timed: bool) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-{
-    // Colour between a key and its value would hide the one from the other.
-    let layer = fmt::layer().with_ansi(false).with_writer(to);
-    if timed { layer.boxed() } else { layer.without_time().boxed() }
+/// The fields on the screen. Layers that format by the same type share what they made of a span's fields, and each of them
+/// adds what is said of it later: it would stand there twice.
+struct ScreenFields(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for ScreenFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> std::fmt::Result {
+        self.0.format_fields(writer, fields)
+    }
 }
 
 fn log_file_lines(path: PathBuf, scrub: Scrub) -> Result<LineTo, TraceError> {

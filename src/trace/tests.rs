@@ -129,6 +129,23 @@ async fn a_runs_folder_keeps_the_whole_and_where_the_time_went_masked() {
     assert_eq!((steps[1].calls[0].kind.as_str(), steps[1].calls[0].failed), ("helm", 1));
 }
 
+#[test]
+fn what_is_said_of_a_span_later_is_shown_once_on_the_screen_and_in_each_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log_file = folder.path().join("all.log");
+    let (options, screen) = options(2, Some(&log_file));
+    let _traced = listen(options);
+    let span = tracing::debug_span!(target: "kube_client", "HTTP", method = "GET", status = tracing::field::Empty);
+    span.in_scope(|| {
+        span.record("status", 200);
+        tracing::debug!(target: "kube_client", "answered");
+    });
+    let line = screen.lock().unwrap()[0].1.clone();
+    assert_eq!(line, "DEBUG HTTP{method=\"GET\" status=200}: kube_client: answered");
+    let log = fs::read_to_string(log_file).unwrap();
+    assert!(log.ends_with("DEBUG HTTP{method=\"GET\" status=200}: kube_client: answered\n"), "{log}");
+}
+
 #[tokio::test]
 async fn a_call_that_is_dropped_half_way_was_given_up() {
     let (options, screen) = options(1, None);

@@ -79,6 +79,8 @@ pub struct Ui {
     options: OutputOptions,
     secrets: Secrets,
     live: Arc<live::LiveView>,
+    /// Nobody listens to these: they are here to know the run under way, to all that do.
+    events: Events,
 }
 
 impl Ui {
@@ -90,7 +92,7 @@ impl Ui {
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { options, live: live::LiveView::new(options), secrets }
+        Self { options, live: live::LiveView::new(options), secrets, events: Events::none() }
     }
 
     /// How to talk.
@@ -110,7 +112,7 @@ impl Ui {
 
     fn listen(&self, log: impl Fn(&Stamped) + Send + Sync + 'static) -> Events {
         let (live, secrets) = (Arc::clone(&self.live), self.secrets.clone());
-        Events::stamped(move |mut stamped| {
+        self.events.heard_by(move |mut stamped| {
             stamped.event = stamped.event.scrubbed(&|text| secrets.scrub(text).into_owned());
             log(&stamped);
             live.event(&stamped);

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::config::change_lines;
 use crate::error::{Exit, Result};
-use crate::event::{Event, Events};
+use crate::event::Event;
 use crate::ops::deploy::{
     self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
 };
@@ -174,8 +174,8 @@ pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
     let mut listening = ctx.clone();
     if debug && ui.options().verbose == 0 && ui.options().output == Output::Human {
         let events = ctx.events.clone();
-        listening.events = Events::to(move |event| {
-            events.emit(match event {
+        listening.events = ctx.events.heard_by(move |stamped| {
+            events.emit(match stamped.event {
                 Event::Log { source, line } => Event::Note { message: format!("{source} | {line}") },
                 other => other,
             });
