@@ -35,9 +35,10 @@ test: deps ## Everything: format, lints, unit, command line and live tests
 checks: lint # After each other: both are cargo's
 	+$(MAKE) --no-print-directory unit
 
-lint: deps ## Format and lints
+lint: deps ## Format and lints; without the features of tests, what only they call is seen as dead
 	cargo fmt --check
 	cargo clippy --all-targets $(TESTED) -- -D warnings
+	cargo clippy -- -D warnings
 
 unit: deps ## Unit and command line tests: no cluster
 	cargo test $(TESTED)

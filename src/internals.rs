@@ -7,8 +7,7 @@ pub mod agent {
     pub use crate::agent::{AgentError, PodFiles, ServeOptions, attach, serve};
     pub mod protocol {
         pub use crate::agent::protocol::{
-            BackupDone, BackupPart, BackupRequest, BaseDone, CHUNK_BYTES, FailureKind, StageReport, StageRequest,
-            SwapRequest,
+            BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind, StageReport, StageRequest, SwapRequest,
         };
     }
 }
@@ -37,8 +36,8 @@ pub mod cluster {
     }
     pub mod transport {
         pub use crate::cluster::transport::{
-            Agent, AgentSession, BackupItem, Dial, DialError, Patience, ReceivedChunk, SocketDial, StageChunk,
-            TransportError,
+            Agent, AgentSession, BackupItem, Dial, DialError, Patience, ReceivedChunk, StageChunk, TransportError,
+            Words,
         };
     }
 }
@@ -83,12 +82,6 @@ pub mod postgres {
 
 pub mod settings {
     pub use crate::settings::{Quiesce, Settings};
-}
-
-pub mod store {
-    pub use crate::store::{
-        DirectoryStore, Draft, DraftToken, Pending, PublishedObject, ResumedDraft, Store, StoreError, Stored, open_file,
-    };
 }
 
 pub mod values {

@@ -4,6 +4,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let ended = std::panic::catch_unwind(|| dr::cli::main(std::env::args_os()));
-    ExitCode::from(ended.unwrap_or(dr::error::Exit::Panic).code())
+    let ended = std::panic::catch_unwind(|| dr::main(std::env::args_os()));
+    ExitCode::from(ended.unwrap_or(dr::Exit::Panic).code())
 }

@@ -180,7 +180,7 @@ pub struct BackupRequest {
     pub connection: Connection,
     /// Whom to seal to: `age1...` texts. The pod holds public keys only.
     pub recipients: Vec<String>,
-    /// The most raw bytes in a chunk; see [`CHUNK_BYTES`] and its bounds.
+    /// The most raw bytes in a chunk; within [`CHUNK_BOUNDS`].
     pub chunk_bytes: u64,
     /// zstd's level, 1 to 19.
     pub zstd_level: i32,
@@ -194,8 +194,6 @@ pub struct BackupRequest {
     pub wal_wait_seconds: u64,
 }
 
-/// The usual most bytes of a chunk.
-pub const CHUNK_BYTES: u64 = 32 << 20;
 /// The least and most that a request may ask for: a few chunks must fit into the stream's window.
 pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);
 

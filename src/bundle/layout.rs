@@ -228,11 +228,6 @@ impl Order {
             _ => Err("manifest.json is missing".into()),
         }
     }
-
-    /// Whether the signature has come too: nothing may follow.
-    pub fn has_signature(&self) -> bool {
-        self.rank == Some(7)
-    }
 }
 
 #[cfg(test)]
@@ -269,7 +264,7 @@ mod tests {
         for name in GOOD {
             assert_eq!(Member::parse(name).unwrap().to_string(), name);
         }
-        assert!(walk(&GOOD).unwrap().has_signature());
+        assert_eq!(walk(&GOOD).unwrap().rank, Some(7));
     }
 
     #[test]

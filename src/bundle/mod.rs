@@ -36,11 +36,13 @@ pub mod writer;
 
 pub use catalog::{Catalog, CatalogEntry};
 pub use error::{BundleError, BundleFault};
-pub use format::{FORMAT, FormatVersion, SIGNATURE_NAMESPACE};
+#[cfg(test)]
+pub use format::FormatVersion;
+pub use format::{FORMAT, SIGNATURE_NAMESPACE};
 pub use header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
 pub use id::BundleId;
-pub use layout::{Member, Stream};
-pub use manifest::{BackupIdentity, Manifest, MemberEntry, RawTotal, StreamTotal};
+pub use layout::Stream;
+pub use manifest::{BackupIdentity, RawTotal};
 pub use proof::{Depth, Proof};
 pub use published::PublishedRecord;
 pub use reader::{Reader, SignatureState, StoredChunk, Trust};

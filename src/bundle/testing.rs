@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::format::FORMAT;
 use super::header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
-use super::layout::Stream;
+use super::layout::{self, Member, Stream};
 use super::manifest::{BackupIdentity, Manifest, MemberEntry, RawTotal, StreamTotal};
-use super::{Member, layout};
 
 pub(crate) const SYSTEM_IDENTIFIER: &str = "7711272386700096654";
 

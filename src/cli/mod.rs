@@ -152,11 +152,11 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "dr", &mut script);
+            clap_complete::generate(shell, &mut command(), "dr", &mut script);
             ui.data(&script)?;
             Ok(Exit::Success)
         }
-        Verb::Man(args) => man::run(Cli::command(), &args),
+        Verb::Man(args) => man::run(command(), &args),
         Verb::Agent(args) => agent::run(args).await,
         Verb::Deploy(args) => deploy::run(ctx, ui, *args).await,
         Verb::Config(args) => config::run(ctx, ui, args).await,
@@ -175,7 +175,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let mut argv: Vec<OsString> = argv.into_iter().collect();
     // `kubectl dr` finds the same file under the name kubectl-dr.
     let plugin = argv.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|n| n == "kubectl-dr"));
-    let mut command = Cli::command();
+    let mut command = command();
     if plugin {
         command = command.bin_name("kubectl dr");
         if let Some(name) = argv.first_mut() {

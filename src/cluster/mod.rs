@@ -27,11 +27,12 @@ pub mod workloads;
 
 pub use access::Permission;
 pub use database::Database;
-pub use error::{Ask, ClusterError, Result};
-pub use exec::ExecOutput;
+#[cfg(test)]
+pub use error::Ask;
+pub use error::ClusterError;
 pub use keep::{KeptObject, PutBackResult};
 pub use kube::Cluster;
-pub use lease::{LeaseGuard, TTL, lease_name};
+pub use lease::{LeaseGuard, lease_name};
 pub use namespace::{NamespaceState, ObjectRef, StandingObject};
 pub use objects::{LiveObject, Manager, WantedObject};
 pub use operator::Operator;

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 pub use chart::{ChartFacts, ChartFile, ChartSource};
 pub use error::HelmError;
 pub use manifest::{Object, ObjectId};
-pub use parse::{Revision, RevisionStatus};
+pub use parse::Revision;
 pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;

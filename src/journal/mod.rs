@@ -26,7 +26,7 @@ pub use record::{Begun, Outcome, Record, Replay, StepState};
 pub use run::{Journal, ListedRun, Run, find, list};
 pub use runner::{Policy, RunContext, RunFailure, UndoFailure, execute, put_back};
 pub use step::{Done, Outputs, Step, StepName, digest, step, to_undo};
-pub use store::{RunLog, RunStore};
+pub use store::RunStore;
 
 use serde::{Deserialize, Serialize};
 

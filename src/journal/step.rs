@@ -166,6 +166,7 @@ impl<W, E> Step<W, E> {
     }
 
     /// What it does, for people.
+    #[cfg(test)]
     pub fn title(&self) -> &str {
         &self.title
     }

@@ -128,12 +128,6 @@ impl Ctx {
         Self { settings: Arc::new(settings), opened: Arc::default(), ..self.clone() }
     }
 
-    /// The same install in another namespace.
-    #[must_use]
-    pub fn in_namespace(&self, namespace: &str) -> Self {
-        self.for_install(Install { namespace: namespace.to_owned(), ..self.install().clone() })
-    }
-
     /// The install that flags, settings and defaults name, in that order: known without a settings file, too.
     pub fn install(&self) -> &Install {
         &self.settings.install

@@ -13,5 +13,5 @@ pub mod values;
 pub mod version;
 pub mod workloads;
 
-pub use version::{Version, VersionGate, gate};
+pub use version::Version;
 pub use workloads::Names;

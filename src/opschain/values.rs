@@ -35,8 +35,9 @@ pub const IMMUTABLE: &[Immutable] = &[
     Immutable { path: &["priorityClasses", "runner", "value"], why: "Kubernetes does not change a priority class" },
 ];
 
-/// The keys that hold secrets. What decides is [`crate::values::secret`], by names and shapes; a test holds it to this.
-pub const SECRET: &[Path] = &[
+/// The keys that hold secrets. What decides is [`crate::redact::is_secret`], by names and shapes.
+#[cfg(test)]
+const SECRET: &[Path] = &[
     &["env", "OPSCHAIN_DETERMINISTIC_KEY"],
     &["env", "OPSCHAIN_ENCRYPTION_SEED_KEY"],
     &["env", "OPSCHAIN_KEY_DERIVATION_SALT"],

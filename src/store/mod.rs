@@ -18,7 +18,9 @@ mod traced;
 
 pub use directory::DirectoryStore;
 pub use draft::{Draft, DraftToken, Pending, ResumedDraft};
-pub use error::{Cause, StoreError};
+#[cfg(test)]
+pub use error::Cause;
+pub use error::StoreError;
 pub use open::{open_at, open_file};
 pub use promise::{PublishedObject, Store};
 pub use stored::Stored;

@@ -42,13 +42,13 @@ pub use git::CommitSigner;
 pub use handle::Vault;
 pub use layers::given_content;
 pub use merge::{Joined, TakeInRequest, TakenIn};
-pub use recipients::{Holder, Holders, Past};
+pub use recipients::Holders;
 pub use record::{
-    Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, DeploymentStatus, Ended, FORMAT, How, Image, Intent,
-    Previous, RecordedChart, RecordedInstall, RecordedLayer, Sealed,
+    Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus, Ended, FORMAT, How, Image, Intent, RecordedChart,
+    RecordedInstall,
 };
-pub use rekey::{RekeyPlan, Rekeyed};
-pub use remote::{Fetched, Pushed, Remote};
+pub use rekey::RekeyPlan;
+pub use remote::{Pushed, Remote};
 pub use sealed::SealedFile;
 pub use setup::GitSetting;
 

@@ -5,9 +5,10 @@ use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 
 use super::files::{digest, parse, random};
 use super::git::{Content, Git};
-use super::record::VaultHeader;
+use super::record::{Previous, VaultHeader};
 use super::*;
 use crate::crypt::{Identities, Recipients};
+use crate::values::overlay::{Layer, LayerKind};
 
 pub(super) struct Fixture {
     pub(super) folder: tempfile::TempDir,
@@ -40,6 +41,18 @@ pub(super) fn fixture() -> Fixture {
     let key = new_key();
     let vault = Vault::init(&folder.path().join("vault"), &recipients, "ops@host", signer(&key)).unwrap();
     Fixture { folder, vault, identities, key }
+}
+
+impl Vault {
+    /// Records one values file.
+    pub(super) fn record_intent(
+        &self,
+        intent: Intent,
+        values: &[u8],
+        chart: Option<&[u8]>,
+    ) -> Result<DeploymentId, VaultError> {
+        self.record_layers(intent, &[Layer::new(LayerKind::Values, values)], chart)
+    }
 }
 
 pub(super) fn install() -> RecordedInstall {

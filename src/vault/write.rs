@@ -21,21 +21,9 @@ use crate::crypt::Recipients;
 use crate::values::overlay::{Layer, LayerKind};
 
 impl Vault {
-    /// Writes down what is about to be deployed, before helm runs: the values, the chart's archive, and the record, in
-    /// one signed commit that is on the disk when this returns. Needs no identity.
-    ///
-    /// # Errors
-    /// As [`Vault::record_layers`].
-    pub fn record_intent(
-        &self,
-        intent: Intent,
-        values: &[u8],
-        chart: Option<&[u8]>,
-    ) -> Result<DeploymentId, VaultError> {
-        self.record_layers(intent, &[Layer::new(LayerKind::Values, values)], chart)
-    }
-
-    /// The same for values in several layers, all of which are kept, in their order.
+    /// Writes down what is about to be deployed, before helm runs: the values in their layers, all of which are kept, in
+    /// their order, the chart's archive, and the record, in one signed commit that is on the disk when this returns.
+    /// Needs no identity.
     ///
     /// # Errors
     /// `Locked` when another process writes for half a minute, `Layers` when Helm would not read them; whatever sealing,

@@ -9,5 +9,5 @@ pub mod frame;
 pub mod link;
 
 pub use conduit::Conduit;
-pub use frame::{Decoder, Frame, FrameError, FrameKind};
+pub use frame::{Decoder, Frame, FrameKind};
 pub use link::{Hello, Limits, Link, LinkError, Message};

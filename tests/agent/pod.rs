@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dr::internals::agent::{AgentError, PodFiles, ServeOptions, serve};
-use dr::internals::cluster::transport::{Agent, AgentSession, Dial, DialError, Patience, SocketDial};
+use dr::internals::cluster::transport::{Agent, AgentSession, Dial, DialError, Patience, Words};
 use dr::internals::event::{Event, Events};
 use dr::internals::wire::Limits;
 use futures::future::BoxFuture;
@@ -95,6 +95,27 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         self.agent.abort();
+    }
+}
+
+/// Opens sessions over the agent's unix socket.
+struct SocketDial(PathBuf);
+
+impl Dial for SocketDial {
+    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
+        Box::pin(async {
+            let stream = tokio::net::UnixStream::connect(&self.0).await.map_err(|error| DialError {
+                message: format!("connect to {}: {error}", self.0.display()),
+                permanent: false,
+            })?;
+            let (reader, writer) = stream.into_split();
+            let (reader, writer) = (Box::new(reader), Box::new(writer));
+            Ok(AgentSession { reader, writer, words: Words::default(), keep: None })
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("the agent at {}", self.0.display())
     }
 }
 

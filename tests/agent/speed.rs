@@ -26,7 +26,7 @@ async fn a_database_out_of_a_pod_and_into_one() {
     let pod = Pod::start("run-1");
     let mut agent = pod.attach("run-1");
     let mut asked = request(&server, &keys);
-    asked.chunk_bytes = dr::internals::agent::protocol::CHUNK_BYTES;
+    asked.chunk_bytes = 32 << 20;
     asked.zstd_level = 3;
     let say = |what: &str, bytes: u64, begun: (Instant, f64)| {
         let (seconds, cpu, bytes) = (begun.0.elapsed().as_secs_f64(), cpu() - begun.1, bytes as f64 / 1e6);

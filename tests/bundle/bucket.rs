@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use dr::internals::store::{Draft, DraftToken, Pending, PublishedObject, ResumedDraft, Store, StoreError, Stored};
+use dr::{Draft, DraftToken, Pending, PublishedObject, ResumedDraft, Store, StoreError, Stored};
 
 /// How a request goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use dr::Store;
 use dr::internals::bundle::{BackupFacts, Reader, Stream, Trust, Writer};
 use dr::internals::crypt::TrustedSigners;
 use dr::internals::event::Events;
 use dr::internals::postgres;
-use dr::internals::store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::*;

@@ -3,14 +3,14 @@
 use std::sync::Barrier;
 use std::thread;
 
-use dr::internals::store::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
+use dr::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
 
 use crate::bucket::Bucket;
 
 #[test]
 fn the_directory_store_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
-    check(&|| Box::new(dr::internals::store::DirectoryStore::create(folder.path()).unwrap()));
+    check(&|| Box::new(dr::DirectoryStore::create(folder.path()).unwrap()));
     let unpublished = std::fs::read_dir(folder.path().join("a")).unwrap().count();
     assert_eq!(unpublished, 4, "bytes, record and two notes");
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dr::internals::store::{DirectoryStore, DraftToken, Store};
+use dr::{DirectoryStore, DraftToken, Store};
 
 use crate::sample::*;
 

@@ -1,8 +1,8 @@
 //! Damage of every kind is found, and nothing makes the reader panic.
 
+use dr::Store;
 use dr::internals::bundle::{BundleFault, Reader, Trust};
 use dr::internals::crypt::Hashed;
-use dr::internals::store::Store;
 use proptest::prelude::*;
 use sha2::Digest;
 

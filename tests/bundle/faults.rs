@@ -5,7 +5,7 @@ use dr::internals::bundle::{Catalog, Depth, Reader, StoredProof};
 use dr::internals::crypt::Signer;
 use dr::internals::error::{CommandError, Exit};
 use dr::internals::event::Events;
-use dr::internals::store::{DraftToken, Store};
+use dr::{DraftToken, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Bucket, Misbehaviour};

@@ -9,7 +9,7 @@ use dr::internals::bundle::{BundleError, Depth, Reader, Trust};
 use dr::internals::crypt::{Identities, Recipients, Signer, TrustedSigners};
 use dr::internals::error::{CommandError, Exit};
 use dr::internals::event::Events;
-use dr::internals::store::open_file;
+use dr::open_file;
 use tokio_util::sync::CancellationToken;
 
 use crate::repack::*;
@@ -245,7 +245,7 @@ fn write_fixtures() {
 }
 
 fn make(folder: &Path, identities: &Identities, signer: &Signer) -> Vec<u8> {
-    let store = dr::internals::store::DirectoryStore::create(folder).unwrap();
+    let store = dr::DirectoryStore::create(folder).unwrap();
     let mut header = header();
     header.id = "opschain-20261123T075443Z-0a1b2c".parse().unwrap();
     let name = header.id.to_string();

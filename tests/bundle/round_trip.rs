@@ -7,7 +7,7 @@ use dr::internals::bundle::{
 };
 use dr::internals::crypt::{Hashed, Signer};
 use dr::internals::event::{Event, Events};
-use dr::internals::store::{DraftToken, Store};
+use dr::{DraftToken, Store};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 

@@ -10,7 +10,7 @@ use dr::internals::bundle::{
 use dr::internals::bundle::{BundleError, Reader};
 use dr::internals::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
 use dr::internals::event::Events;
-use dr::internals::store::{DirectoryStore, Store, StoreError, Stored};
+use dr::{DirectoryStore, Store, StoreError, Stored};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 

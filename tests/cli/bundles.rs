@@ -34,7 +34,7 @@ fn home() -> (tempfile::TempDir, PathBuf) {
 
 /// Puts the fixture into the store as `bundle create` would.
 fn publish(store: &Path) {
-    let file = dr::internals::store::open_file(&bundle()).unwrap();
+    let file = dr::open_file(&bundle()).unwrap();
     let bytes = fs::read(bundle()).unwrap();
     let reader = Reader::open(Arc::clone(&file), &Trust::Anyone).unwrap();
     let manifest_at = bytes.chunks(512).position(|block| block.starts_with(b"manifest.json\0")).unwrap() * 512;

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use dr::internals::crypt::{Identities, Signer};
+use dr::internals::values::overlay::{Layer, LayerKind};
 use dr::internals::vault::{
     CommitSigner, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart,
     RecordedInstall, Vault,
@@ -164,7 +165,8 @@ impl Site {
             helm: None,
             operator: None,
         };
-        let id = self.vault().record_intent(intent, values.as_bytes(), chart).unwrap();
+        let id =
+            self.vault().record_layers(intent, &[Layer::new(LayerKind::Values, values.as_bytes())], chart).unwrap();
         let outcome = DeploymentOutcome {
             format: FORMAT,
             id: id.clone(),
@@ -409,7 +411,6 @@ fn a_chart_that_was_not_recorded_is_pulled_and_proved() {
 
 #[test]
 fn layers_are_kept_apart_in_the_vault_and_proved_together() {
-    use dr::internals::values::overlay::{Layer, LayerKind};
     use sha2::{Digest, Sha256};
 
     let site = Site::new();

@@ -76,20 +76,20 @@ fn what_helm_would_not_read_is_refused_with_its_place() {
 #[test]
 fn the_reference_lists_every_lint() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/lints.md")).unwrap();
-    let rows: Vec<(String, String, String)> = page
+    let rows: Vec<(String, String)> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
         .map(|row| {
             let mut cells = row.split(" | ");
             let id = cells.next().unwrap().trim_end_matches('`').to_owned();
-            (id, cells.next().unwrap().to_owned(), cells.next().unwrap().to_owned())
+            (id, cells.next().unwrap().to_owned())
         })
         .collect();
-    let listed: Vec<(String, String, String)> = lint::ALL
+    let listed: Vec<(String, String)> = lint::ALL
         .iter()
-        .map(|lint| {
-            let severity = serde_json::to_value(lint.severity).unwrap();
-            (lint.id.to_owned(), severity.as_str().unwrap().to_owned(), lint.finds.to_owned())
+        .map(|(id, severity)| {
+            let severity = serde_json::to_value(severity).unwrap();
+            ((*id).to_owned(), severity.as_str().unwrap().to_owned())
         })
         .collect();
     assert_eq!(rows, listed);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dr::internals::crypt::Signer;
 use dr::internals::settings::Settings;
+use dr::internals::values::overlay::{Layer, LayerKind};
 use dr::internals::vault::{
     DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart, RecordedInstall, Vault,
 };
@@ -34,7 +35,7 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
         helm: None,
         operator: None,
     };
-    let id = vault.record_intent(intent, values.as_bytes(), None).unwrap();
+    let id = vault.record_layers(intent, &[Layer::new(LayerKind::Values, values.as_bytes())], None).unwrap();
     let outcome = DeploymentOutcome {
         format: FORMAT,
         id: id.clone(),

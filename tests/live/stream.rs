@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BYTES, StageRequest, SwapRequest};
+use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, StageRequest, SwapRequest};
 use dr::internals::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
 use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk};
 use dr::internals::cluster::{Cluster, Wait};
@@ -126,7 +126,7 @@ impl Bench {
                 sslrootcert: Some(pod::SERVER_CA.into()),
             },
             recipients: keys.recipients(),
-            chunk_bytes: CHUNK_BYTES,
+            chunk_bytes: 32 << 20,
             zstd_level: 1,
             max_rate: None,
             label: "dr live test".into(),

@@ -1,6 +1,5 @@
 //! How a session with an agent is opened: by exec into its pod, or over a local socket.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -144,26 +143,5 @@ impl Dial for ExecDial {
 
     fn describe(&self) -> String {
         format!("the agent in pod {}", self.pod)
-    }
-}
-
-/// Opens sessions over a unix socket on this host.
-pub struct SocketDial(pub PathBuf);
-
-impl Dial for SocketDial {
-    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
-        Box::pin(async {
-            let stream = tokio::net::UnixStream::connect(&self.0).await.map_err(|error| DialError {
-                message: format!("connect to {}: {error}", self.0.display()),
-                permanent: false,
-            })?;
-            let (reader, writer) = stream.into_split();
-            let (reader, writer) = (Box::new(reader), Box::new(writer));
-            Ok(AgentSession { reader, writer, words: Words::default(), keep: None })
-        })
-    }
-
-    fn describe(&self) -> String {
-        format!("the agent at {}", self.0.display())
     }
 }

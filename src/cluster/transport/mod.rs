@@ -12,6 +12,6 @@ mod stage;
 
 pub use agent::{Agent, Patience};
 pub use backup::{BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
-pub use dial::{AgentSession, Dial, DialError, ExecDial, SocketDial};
+pub use dial::{AgentSession, Dial, DialError, Words};
 pub use error::TransportError;
-pub use stage::{StageChunk, StageSink};
+pub use stage::StageChunk;

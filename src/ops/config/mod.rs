@@ -21,14 +21,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use compare::{Access, CompareRequest, Compared, FORMS, compare};
+pub use compare::{Access, CompareRequest, Compared, compare};
 pub use extract::{Form, extract};
 pub use lint::{LintRequest, Linted, lint};
 pub use log::{Log, LogLine, LogRequest, log};
 pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
-    Origin, PreparedRecords, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, RecordedOne,
-    execute_records, plan_records,
+    Origin, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, execute_records, plan_records,
 };
 pub use upgrade::{ProposalRequest, Target, Upgraded, upgrade};
 

@@ -13,8 +13,6 @@ use crate::values::Tree;
 pub struct Shipped {
     /// What they were called.
     pub name: String,
-    /// Their text, comments and all.
-    pub text: String,
     /// What Helm reads from it.
     pub tree: Tree,
     /// The release that it belongs to, where it or its chart names one.
@@ -47,7 +45,7 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
             .hint("Give a values file, a chart's folder or archive, `oci://...`, or a version such as 2026-08-20."));
     };
     let tree = Tree::parse(found.as_bytes()).map_err(|error| CommandError::from(error).context(text))?;
-    Ok(Shipped { name: text.to_owned(), text: found, tree, version })
+    Ok(Shipped { name: text.to_owned(), tree, version })
 }
 
 /// A version that a release may have: a date or three numbers.

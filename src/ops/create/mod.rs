@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use plan::{CreatePlan, CreateRequest, LiveInstall};
+pub use plan::{CreatePlan, CreateRequest};
 
 use self::work::CreateWork;
 use super::Ctx;
@@ -73,6 +73,7 @@ pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
 }
 
 /// The names of a bundle's steps, in order: what the tests interrupt.
+#[cfg(feature = "fault-points")]
 pub fn step_names(quiesce: Quiesce) -> Vec<&'static str> {
     steps::steps(quiesce).iter().map(Step::name).collect()
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 pub use order::VersionChange;
 pub use preview::preview;
-pub use stuck::{Process, Stuck};
+pub use stuck::Stuck;
 pub use values::LayerFinding;
 
 use super::Ctx;

@@ -14,9 +14,13 @@ mod plan;
 mod release;
 
 pub(super) use before::{BeforeDeploy, before_deploy};
+#[cfg(test)]
 pub use cause::Cause;
+#[cfg(test)]
 pub use ignore::Ignored;
-pub use plan::{Between, DriftFinding, DriftReport, Extent, HelmSide, VaultSide};
+pub use plan::{Between, DriftFinding, DriftReport, Extent};
+#[cfg(test)]
+pub use plan::{HelmSide, VaultSide};
 
 use super::Ctx;
 use super::history::{History, LiveValues, scrubber_of};

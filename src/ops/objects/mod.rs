@@ -12,7 +12,7 @@ mod release;
 mod subset;
 
 pub use compare::{Act, Field, compare};
-pub use effects::{Effect, EffectKind};
+pub use effects::EffectKind;
 pub use masking::{comparing_scrubber, mask_object, mask_values, register_object, register_secrets};
-pub use release::{ChangedObject, ObjectChange, ReleaseDiff, between};
+pub use release::{ObjectChange, ReleaseDiff, between};
 pub use subset::{added_by_hand, subset};

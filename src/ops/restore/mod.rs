@@ -25,9 +25,9 @@ mod work;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-pub use plan::{RestoreChart, RestorePlan, VersionFit};
+pub use plan::{RestoreChart, RestorePlan};
 pub use report::RestoreReport;
-pub use source::{KeyFiles, RestoreRequest};
+pub use source::RestoreRequest;
 
 use self::work::RestoreWork;
 use super::Ctx;
@@ -70,6 +70,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest) -> Result<RestorePlan> {
 }
 
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.
+#[cfg(feature = "fault-points")]
 pub fn step_names() -> Vec<&'static str> {
     steps::steps().iter().map(Step::name).collect()
 }

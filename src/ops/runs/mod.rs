@@ -10,12 +10,14 @@ mod resume;
 mod table;
 pub mod verb;
 
-pub use abort::{Abort, AbortPlan, AbortReport, abort, plan_abort};
+pub use abort::{AbortPlan, AbortReport, abort, plan_abort};
 pub use behind::open_behind;
-pub use list::{RecordLine, RunLine, RunList, RunShown, list, show};
+#[cfg(test)]
+pub use list::RunLine;
+pub use list::{RunList, RunShown, list, show};
 pub use recover::put_back_dead;
 pub use resume::resume;
-pub use verb::{AbortOutlook, PutBackReport, Resumed};
+pub use verb::{PutBackReport, Resumed};
 
 use super::Ctx;
 use crate::error::{CommandError, Exit};

@@ -32,15 +32,14 @@ mod walk;
 
 use serde::Serialize;
 
-pub use certificate::Certificate;
 pub use change::{CertificateField, Change, Inside, Renamed, ShownValue, What};
 pub use layout::Layout;
 pub(super) use layout::comments;
-pub use options::{IgnoredChange, Only, Options, Passed};
+pub use options::{Only, Options, Passed};
 pub use parts::{Cutter, ValuesText};
 pub use pattern::{Pattern, PatternError};
-pub use rules::{Rule, RuleError, Rules};
-pub use text::{Hunk, Sign, TextLine, unified};
+pub use rules::{Rule, Rules};
+pub use text::{Hunk, Sign, unified};
 
 use crate::redact::Scrubber;
 use crate::yaml::Tree;

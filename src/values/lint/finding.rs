@@ -36,48 +36,33 @@ pub struct LintFinding {
     pub fix: String,
 }
 
-/// A lint, as `docs/reference/lints.md` lists it.
-#[derive(Debug, Clone, Copy)]
-pub struct Lint {
-    /// Its name.
-    pub id: &'static str,
-    /// How bad a finding is.
-    pub severity: Severity,
-    /// What it finds, in words that follow the name.
-    pub finds: &'static str,
-}
-
-const fn listed(id: &'static str, severity: Severity, finds: &'static str) -> Lint {
-    Lint { id, severity, finds }
-}
-
-/// Every lint.
-pub const ALL: &[Lint] = &[
-    listed("secret-not-text", Severity::Error, "a secret that Helm reads as a number, a boolean or null"),
-    listed("duplicate-key", Severity::Error, "a key that stands twice in one map; Helm keeps the last"),
-    listed("second-document", Severity::Error, "another document; helm 3 ignores it, helm 4 merges it"),
-    listed("ignored-rest", Severity::Error, "text after the end of a document; Helm ignores it"),
-    listed("odd-key", Severity::Warning, "a key that is no text without quotes, such as `on` or `0x10`"),
-    listed("number-rounded", Severity::Warning, "a number with more digits than Helm keeps"),
-    listed("octal", Severity::Warning, "a number with a leading zero, read as octal, binary or hexadecimal"),
-    listed("version-not-text", Severity::Warning, "a version read as a number, so that `17.10` becomes `17.1`"),
-    listed("weak-secret", Severity::Warning, "a secret that is short, repetitive, a well-known word or a placeholder"),
-    listed("same-secret", Severity::Warning, "two secrets of the same value"),
-    listed("secret-shape", Severity::Warning, "a secret without the length or encoding that OpsChain asks for"),
-    listed("unknown-key", Severity::Warning, "a key that neither the chart nor any release knows; Helm ignores it"),
-    listed("misplaced-key", Severity::Warning, "a key that is known, but in another place; Helm ignores it here"),
-    listed("deprecated-key", Severity::Warning, "a key that a release has removed or replaced"),
-    listed("wrong-type", Severity::Warning, "a map where the chart has a single value, or the other way round"),
-    listed("lost-last-line", Severity::Warning, "a last line without an end, of a length at which helm 4 loses it"),
-    listed("tab", Severity::Note, "a tab outside of text"),
-    listed("byte-order-mark", Severity::Note, "a byte order mark at the beginning"),
-    listed("carriage-return", Severity::Note, "lines that end as on Windows"),
-    listed("no-final-newline", Severity::Note, "a last line without an end"),
+/// Every lint by its id; `docs/reference/lints.md` says what each finds.
+pub const ALL: &[(&str, Severity)] = &[
+    ("secret-not-text", Severity::Error),
+    ("duplicate-key", Severity::Error),
+    ("second-document", Severity::Error),
+    ("ignored-rest", Severity::Error),
+    ("odd-key", Severity::Warning),
+    ("number-rounded", Severity::Warning),
+    ("octal", Severity::Warning),
+    ("version-not-text", Severity::Warning),
+    ("weak-secret", Severity::Warning),
+    ("same-secret", Severity::Warning),
+    ("secret-shape", Severity::Warning),
+    ("unknown-key", Severity::Warning),
+    ("misplaced-key", Severity::Warning),
+    ("deprecated-key", Severity::Warning),
+    ("wrong-type", Severity::Warning),
+    ("lost-last-line", Severity::Warning),
+    ("tab", Severity::Note),
+    ("byte-order-mark", Severity::Note),
+    ("carriage-return", Severity::Note),
+    ("no-final-newline", Severity::Note),
 ];
 
 /// A finding without its words yet.
 pub(super) fn finding(id: &'static str, at: &Span, path: Option<&Path>) -> LintFinding {
-    let severity = ALL.iter().find(|lint| lint.id == id).map_or(Severity::Warning, |lint| lint.severity);
+    let severity = ALL.iter().find(|(listed, _)| *listed == id).map_or(Severity::Warning, |(_, severity)| *severity);
     LintFinding {
         id,
         severity,

@@ -11,7 +11,7 @@ mod written;
 
 use std::collections::HashSet;
 
-pub use finding::{ALL, Lint, LintFinding, Severity};
+pub use finding::{ALL, LintFinding, Severity};
 pub use key_tree::{Context, KeyFact, KeyFacts, Shape};
 
 use crate::redact;
@@ -116,8 +116,7 @@ mod tests {
     fn every_finding_has_a_listed_id() {
         let yaml = b"a: 1\na: 2\non: 0755\nPGPASSWORD: 1\nx: 99999999999999999\n---\nb: 1\n...\nc";
         for finding in lint(&Tree::parse(yaml).unwrap(), yaml) {
-            let listed = ALL.iter().find(|lint| lint.id == finding.id).unwrap_or_else(|| panic!("{}", finding.id));
-            assert_eq!(listed.severity, finding.severity);
+            assert!(ALL.contains(&(finding.id, finding.severity)), "{}", finding.id);
         }
     }
 }

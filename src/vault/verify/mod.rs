@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use git2::Oid;
 
 pub use flaws::{Flaw, FlawSeverity, VaultFinding};
-pub use verification::{Fork, Opened, OpenedBy, Verification};
+pub use verification::Verification;
 
 use super::error::VaultError;
 use super::git::{BRANCH, Git, NEWEST};

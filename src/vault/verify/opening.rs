@@ -138,7 +138,8 @@ mod tests {
         let folder = |record: &DeploymentRecord| format!("deployments/{}/{}", record.install.folder(), record.id);
         let from = folder(&record);
         let before = known.iter().find(|deployment| *deployment.id() == made).unwrap();
-        record.previous = Some(crate::vault::Previous { id: made, record_sha256: before.record_sha256.clone() });
+        record.previous =
+            Some(crate::vault::record::Previous { id: made, record_sha256: before.record_sha256.clone() });
         record.id = crate::vault::DeploymentId::parse("20260822T100000Z-0a0b0c").unwrap();
         record.at = "2026-08-22T10:00:00Z".parse().unwrap();
         record.merged_sha256 = Some(digest(b"{}\n"));

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use super::verification::OpenedBy;
 use super::*;
 use crate::vault::CommitSigner;
 use crate::vault::git::Content;

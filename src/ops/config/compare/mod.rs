@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use operand::FORMS;
 pub use source::Access;
 
 use crate::error::{CommandError, Exit, Result};
