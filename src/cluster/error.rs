@@ -226,14 +226,14 @@ pub enum ClusterError {
         /// The API server's words.
         cause: String,
     },
-    /// Another run holds the lease on the install.
-    #[error("run {holder} on {host} holds {lease} since {since:.0}")]
+    /// Another run, or a verb that is none, holds the lease on the install.
+    #[error("{holder} on {host} holds {lease} since {since:.0}")]
     Held {
         /// The lease's name.
         lease: String,
-        /// The run that holds it.
+        /// The id of what holds it.
         holder: String,
-        /// The host that the run is on.
+        /// The host that it is on.
         host: String,
         /// When it was taken.
         since: jiff::Timestamp,

@@ -276,6 +276,6 @@ mod tests {
     #[test]
     fn a_held_lease_names_run_host_and_since_when() {
         let text = held(&lease()).unwrap().to_string();
-        assert_eq!(text, "run 20261123-080000-ab12 on ops1 holds lease dr-opschain since 2026-11-23T08:00:00Z");
+        assert_eq!(text, "20261123-080000-ab12 on ops1 holds lease dr-opschain since 2026-11-23T08:00:00Z");
     }
 }

@@ -82,14 +82,9 @@ fn hints(error: &ClusterError) -> Vec<String> {
             "Is the operator running? Try `kubectl -n cnpg-system get pods`.".into(),
             "A network policy or a proxy between the API server and the operator has the same effect.".into(),
         ],
-        // A deployment is no journalled run: there is nothing to resume.
-        ClusterError::Held { holder, until, .. } if holder.starts_with("deploy-") => {
+        ClusterError::Held { until, .. } => {
             vec![format!("Let it end, then run the command again. If it is dead, its lease runs out at {until:.0}.")]
         }
-        ClusterError::Held { holder, until, .. } => vec![
-            format!("Look with `dr run show {holder}` on that host."),
-            format!("If that process is dead, `dr run resume {holder}` takes it up; the lease runs out at {until:.0}."),
-        ],
         _ => Vec::new(),
     }
 }

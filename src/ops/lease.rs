@@ -3,7 +3,8 @@
 use super::Ctx;
 use crate::cluster::lease::{self, lease_name};
 use crate::cluster::{ClusterError, LeaseGuard};
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{CommandError, Exit, OpenRun, Result};
+use crate::journal::{self, RunStore};
 
 /// The lease on the install of a context, as long as this process holds it.
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ impl LeaseHolder {
             };
         }
         let cluster = ctx.cluster().await?;
-        self.0 = Some(cluster.await_lease(&lease_name(release), run, &ctx.who, lease::TTL, &ctx.events).await?);
+        let taken = cluster.await_lease(&lease_name(release), run, &ctx.who, lease::TTL, &ctx.events).await;
+        self.0 = Some(taken.map_err(|error| refused(&*ctx.runs, &ctx.who, error))?);
         Ok(())
     }
 
@@ -50,5 +52,58 @@ impl LeaseHolder {
             Some(lease) => Ok(lease.release().await?),
             None => Ok(()),
         }
+    }
+}
+
+/// The error of a lease that was not to be had. Not every holder is a run that is journalled: the ways on are those of
+/// the run that this host knows by that id.
+fn refused(runs: &dyn RunStore, who: &str, error: ClusterError) -> CommandError {
+    let ClusterError::Held { holder, host, .. } = &error else { return error.into() };
+    let (holder, elsewhere) = (holder.clone(), host != who);
+    let error = CommandError::from(error);
+    match journal::find(runs, &holder) {
+        Ok((_, run)) if run.is_open() => {
+            error.behind_it(OpenRun::new(holder, run.replay.stopped_in().map(str::to_owned)))
+        }
+        Ok(_) => error.hint(format!("`dr run show {holder}` tells how far it is.")),
+        Err(_) if elsewhere => error.hint("`dr run list` on that host tells whether it is a run to resume or abort."),
+        Err(_) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{Journal, Outcome, Record};
+
+    fn refusal(holder: &str, host: &str, runs: &MemoryRuns) -> CommandError {
+        let at = Timestamp::UNIX_EPOCH;
+        let (lease, holder, host) = ("dr-opschain".into(), holder.into(), host.into());
+        refused(runs, "op@here", ClusterError::Held { lease, holder, host, since: at, until: at })
+    }
+
+    #[test]
+    fn a_lease_that_is_held_names_ways_on_only_for_a_run_that_has_them() {
+        let runs = MemoryRuns::default();
+        let wait = "Let it end, then run the command again. If it is dead, its lease runs out at 1970-01-01T00:00:00Z.";
+        for holder in ["stop-1", "start-1", "deploy-1"] {
+            let error = refusal(holder, "op@here", &runs);
+            assert_eq!((error.exit(), error.open_run()), (Exit::Locked, None));
+            assert_eq!(error.hints(), [wait], "{holder} is no run");
+        }
+        assert!(refusal("restore-1", "op@there", &runs).hints()[1].starts_with("`dr run list` on that host"));
+        let mut journal = Journal::begin(&runs, begun("restore-1")).unwrap();
+        let hint = "`dr run show restore-1` tells how far it is.";
+        assert_eq!(refusal("restore-1", "op@here", &runs).hints(), [wait, hint], "a living process executes it");
+        journal.append(Record::Started { step: "swap".into(), at: Timestamp::UNIX_EPOCH }).unwrap();
+        drop(journal);
+        let open = OpenRun::new("restore-1".into(), Some("swap".into()));
+        assert_eq!(refusal("restore-1", "op@here", &runs).open_run(), Some(&open));
+        let ended = Record::Ended { outcome: Outcome::PutBack, at: Timestamp::UNIX_EPOCH };
+        Journal::open(&runs, "restore-1").unwrap().append(ended).unwrap();
+        assert_eq!(refusal("restore-1", "op@here", &runs).open_run(), None);
     }
 }

@@ -252,7 +252,7 @@ async fn a_lease_keeps_a_second_run_off_and_is_taken_over_when_it_runs_out() {
     let name = format!("dr-live-{}", std::process::id());
     let first = cluster.acquire_lease(&name, "run-1", "host-a", ttl).await.unwrap();
     let error = cluster.acquire_lease(&name, "run-2", "host-b", ttl).await.unwrap_err();
-    assert!(error.to_string().starts_with(&format!("run run-1 on host-a holds lease {name} since ")), "{error}");
+    assert!(error.to_string().starts_with(&format!("run-1 on host-a holds lease {name} since ")), "{error}");
     // Renewed in the background, it outlives its own time.
     let (begun, events) = (Instant::now(), Events::none());
     let mut outlived = Wait::new("the lease to outlive its time", PATIENCE, &events);
