@@ -188,14 +188,14 @@ pub fn gate(bundle: &Version, target: &Version) -> VersionGate {
         && a == b
     {
         return VersionGate::Unknown {
-            why: format!("`{a}` names a build that moves: it may not be the one that the bundle was made by."),
+            why: format!("`{a}` names a build that moves: it may not be the one that the bundle was made by"),
         };
     }
     match bundle.release_order(target) {
         Some(Ordering::Equal) => VersionGate::Exact,
         Some(Ordering::Less) => newer(bundle, target),
         Some(Ordering::Greater) => VersionGate::Older { between: known_between(target, bundle) },
-        None => VersionGate::Unknown { why: format!("{bundle} and {target} are not of one order of releases.") },
+        None => VersionGate::Unknown { why: format!("{bundle} and {target} are not of one order of releases") },
     }
 }
 

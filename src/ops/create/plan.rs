@@ -185,7 +185,9 @@ fn opschain_version(deployment: &Deployment) -> Result<String> {
     let recorded = deployment.record.opschain_version.as_ref().or(deployment.record.chart.app_version.as_ref());
     let text = recorded.unwrap_or(&deployment.record.chart.version);
     let version: Version = text.parse().map_err(|e| {
-        CommandError::new(Exit::Version, format!("deployment {} has no OpsChain version", deployment.id())).because(e)
+        CommandError::new(Exit::Version, format!("deployment {} has no OpsChain version", deployment.id()))
+            .because(e)
+            .hint("Deploy once with the version named: `dr deploy -f values.yaml --version V`.")
     })?;
     Ok(version.tag())
 }
@@ -241,4 +243,160 @@ fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<Out
     let item =
         |left: crate::opschain::scope::LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
     left_out(seen).into_iter().map(item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../../fixtures/facts/create-good.json");
+    const DISTURBED: &str = include_str!("../../../fixtures/facts/create-disturbed.json");
+    const REPLICA: &str = include_str!("../../../fixtures/facts/create-replica.json");
+
+    fn recorded(text: &str) -> CreateFacts {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn request(quiesce: Option<Quiesce>) -> CreateRequest {
+        CreateRequest { quiesce, max_rate: None }
+    }
+
+    /// The message of what the good install is refused with once it is changed.
+    fn refused(exit: Exit, change: impl FnOnce(&mut CreateFacts)) -> String {
+        let mut facts = recorded(GOOD);
+        change(&mut facts);
+        refusal(exit, facts)
+    }
+
+    fn refusal(exit: Exit, facts: CreateFacts) -> String {
+        let error = decide(&request(None), facts).unwrap_err();
+        assert_eq!(error.exit(), exit, "{error}");
+        assert!(!error.hints().is_empty(), "{error}");
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn a_good_install_becomes_a_plan_of_what_was_seen() {
+        let plan = decide(&request(None), recorded(GOOD)).unwrap();
+        assert_eq!(plan.quiesce, Quiesce::Brief);
+        assert_eq!(plan.live.opschain().version, "2026-08-20");
+        assert_eq!(plan.live.postgresql().version, "15.20");
+        assert_eq!(plan.live.replicas.line(), "opschain-api 1, opschain-api-worker 2");
+        assert_eq!((plan.live.primary.as_str(), plan.live.revision), ("opschain-db-1", 1));
+        assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+        let read: CreatePlan = serde_json::from_value(serde_json::to_value(&plan).unwrap()).unwrap();
+        assert_eq!(read.live.replicas, plan.live.replicas);
+    }
+
+    #[test]
+    fn what_was_asked_for_goes_before_the_settings() {
+        let mut facts = recorded(GOOD);
+        facts.max_rate = Some("10M".into());
+        let of_settings = decide(&request(None), facts.clone()).unwrap();
+        assert_eq!(of_settings.max_rate.as_deref(), Some("10M"));
+        let asked = CreateRequest { quiesce: Some(Quiesce::Full), max_rate: Some("50M".into()) };
+        let plan = decide(&asked, facts).unwrap();
+        assert_eq!((plan.quiesce, plan.max_rate.as_deref()), (Quiesce::Full, Some("50M")));
+    }
+
+    #[test]
+    fn a_database_that_is_missing_unhealthy_or_a_replica_is_refused() {
+        let text = refused(Exit::NotFound, |facts| facts.database = None);
+        assert_eq!(text, "there is no database opschain-db in namespace opschain");
+        let text = refusal(Exit::Replica, recorded(REPLICA));
+        assert_eq!(text, "database opschain-db is a replica of another cluster: its backup could not be restored");
+        refused(Exit::Replica, |facts| facts.primary.as_mut().unwrap().facts.in_recovery = true);
+        let text = refused(Exit::Cluster, |facts| {
+            facts.database.as_mut().unwrap().status.phase = Some("Failing over".into());
+            facts.primary = None;
+        });
+        assert!(text.starts_with("database opschain-db is not healthy: "), "{text}");
+    }
+
+    #[test]
+    fn a_release_that_is_missing_or_not_deployed_is_refused() {
+        let text = refused(Exit::NotFound, |facts| facts.newest = None);
+        assert_eq!(text, "there is no Helm release opschain in namespace opschain");
+        let text = refused(Exit::Helm, |facts| {
+            facts.newest.as_mut().unwrap().status = serde_json::from_str("\"pending-upgrade\"").unwrap();
+        });
+        assert_eq!(text, "Helm release opschain is pending-upgrade, not deployed");
+        let text = refused(Exit::NotFound, |facts| facts.writers.truncate(1));
+        assert_eq!(text, "there is no Deployment opschain-api-worker in namespace opschain");
+    }
+
+    #[test]
+    fn values_that_dr_has_not_deployed_are_refused() {
+        let text = refused(Exit::Drift, |facts| facts.deployment = None);
+        assert_eq!(text, "revision 1 of release opschain is not in the config vault: it was not deployed by dr");
+        let text = refused(Exit::Drift, |facts| facts.stored.as_mut().unwrap().sha256 = "0".repeat(64));
+        assert!(text.starts_with("the values that Helm has are not those that the vault has of deployment "), "{text}");
+        let text = refused(Exit::Version, |facts| {
+            facts.deployment.as_mut().unwrap().record.opschain_version = Some("latest and greatest".into());
+        });
+        assert!(text.ends_with(" has no OpsChain version"), "{text}");
+    }
+
+    #[test]
+    fn a_store_without_room_for_the_database_and_a_tenth_is_refused() {
+        let needed = |facts: &CreateFacts| {
+            let database = facts.primary.as_ref().unwrap().databases_bytes;
+            database + database / 10
+        };
+        let text = refused(Exit::Space, |facts| facts.store_free = Some(needed(facts) - 1));
+        assert!(text.starts_with("store ") && text.contains(" free, and the database alone has "), "{text}");
+        let mut facts = recorded(GOOD);
+        facts.store_free = Some(needed(&facts));
+        decide(&request(None), facts.clone()).unwrap();
+        facts.store_free = None;
+        decide(&request(None), facts).unwrap();
+    }
+
+    #[test]
+    fn running_work_is_waited_for_or_taken_half_done_and_said() {
+        let mut facts = recorded(DISTURBED);
+        facts.working = vec!["change-42".into()];
+        let text = refusal(Exit::Busy, facts.clone());
+        assert_eq!(text, "a pod is at work: change-42");
+        let plan = decide(&request(Some(Quiesce::None)), facts).unwrap();
+        let said = |text: &str| assert!(plan.warnings.iter().any(|warning| warning.starts_with(text)), "{plan:?}");
+        said("a pod is at work: change-42; the bundle will hold that work half done");
+        said("autoscaler opschain-api-worker keeps the replicas of opschain-api-worker");
+        said("Argo CD (opschain-prod) looks after opschain-api");
+        let left: Vec<&str> = plan.scope.iter().map(|item| item.what.as_str()).collect();
+        assert!(left.contains(&"work of the moment") && left.contains(&"running changes and steps"), "{left:?}");
+    }
+
+    #[test]
+    fn the_scope_names_what_was_seen_outside_of_the_bundle() {
+        let left = |change: fn(&mut CreateFacts)| {
+            let mut facts = recorded(GOOD);
+            change(&mut facts);
+            let plan = decide(&request(Some(Quiesce::None)), facts).unwrap();
+            plan.scope.into_iter().map(|item| item.what).collect::<Vec<_>>()
+        };
+        let stock = left(|_| {});
+        let more = |change| {
+            let mut more = left(change);
+            more.retain(|what| !stock.contains(what));
+            more
+        };
+        assert_eq!(
+            more(|facts| facts.stored.as_mut().unwrap().external_vault = true),
+            ["secrets in the external vault"]
+        );
+        assert_eq!(more(|facts| facts.stored.as_mut().unwrap().replica_sites = true), ["replica database clusters"]);
+        assert_eq!(more(|facts| facts.replica_databases = vec!["b".into()]), ["replica database clusters"]);
+        assert_eq!(more(|facts| facts.working = vec!["opschain-agent-7".into()]), ["running agents"]);
+        let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
+        assert_eq!(without_ldap.len() + 1, stock.len());
+    }
+
+    #[test]
+    fn one_recipient_is_warned_of() {
+        let mut facts = recorded(GOOD);
+        facts.recipients.truncate(1);
+        let warnings = decide(&request(None), facts).unwrap().warnings;
+        assert_eq!(warnings, ["sealed to one recipient only: if that key is lost, nobody can open the bundle"]);
+    }
 }

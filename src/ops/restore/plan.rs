@@ -279,3 +279,155 @@ fn refuse_occupied(target: &TargetFacts) -> Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ObjectRef;
+
+    const SOURCE: &str = include_str!("../../../fixtures/facts/restore-source.json");
+    const ABSENT: &str = include_str!("../../../fixtures/facts/restore-target-absent.json");
+    const LEFTOVERS: &str = include_str!("../../../fixtures/facts/restore-target-leftovers.json");
+    const OCCUPIED: &str = include_str!("../../../fixtures/facts/restore-target-occupied.json");
+    const OPERATOR_STOPPED: &str = include_str!("../../../fixtures/facts/restore-target-operator-stopped.json");
+
+    fn source() -> SourceFacts {
+        serde_json::from_str(SOURCE).unwrap()
+    }
+
+    fn target(text: &str) -> TargetFacts {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn version(text: &str) -> RestoreRequest {
+        RestoreRequest { version: Some(text.into()), ..RestoreRequest::default() }
+    }
+
+    fn plan(request: &RestoreRequest, source: SourceFacts, target: TargetFacts) -> Result<RestorePlan> {
+        let keys = KeyFiles { identity: "key.txt".into(), trusted_signers: None };
+        decide(request, keys, version_gate(request, &source)?, source, target)
+    }
+
+    fn refusal(exit: Exit, result: Result<impl std::fmt::Debug>) -> String {
+        let error = result.unwrap_err();
+        assert_eq!(error.exit(), exit, "{error}");
+        assert!(!error.hints().is_empty(), "{error}");
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn an_absent_namespace_and_the_bundle_s_own_version_need_no_warning() {
+        let plan = plan(&RestoreRequest::default(), source(), target(ABSENT)).unwrap();
+        assert_eq!(
+            (plan.gate, &plan.chart, &plan.found),
+            (VersionFit::Exact, &RestoreChart::Bundle, &NamespaceState::Absent)
+        );
+        assert_eq!((plan.version.as_str(), plan.other_version()), ("2026-08-20", None));
+        assert_eq!((plan.namespace.as_str(), plan.operator.as_str()), ("opschain", "1.27.0"));
+        assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+    }
+
+    #[test]
+    fn what_an_uninstall_has_left_is_no_hindrance_and_stands_in_the_plan() {
+        let plan = plan(&RestoreRequest::default(), source(), target(LEFTOVERS)).unwrap();
+        let kept = vec![ObjectRef::new("Secret", "opschain-db-credentials")];
+        assert_eq!(plan.found, NamespaceState::Empty { kept });
+    }
+
+    #[test]
+    fn a_namespace_that_is_in_use_or_going_is_refused() {
+        let refused = |target| refusal(Exit::NotEmpty, plan(&RestoreRequest::default(), source(), target));
+        let text = refused(target(OCCUPIED));
+        assert!(text.starts_with("namespace opschain is not empty: it has Cluster opschain-db, "), "{text}");
+        assert!(text.ends_with(" more"), "{text}");
+        let going = TargetFacts { namespace: NamespaceState::Terminating, ..target(ABSENT) };
+        assert_eq!(refused(going), "namespace opschain is still being deleted");
+    }
+
+    #[test]
+    fn an_operator_that_is_missing_or_not_ready_is_refused() {
+        let refused = |target| refusal(Exit::Operator, plan(&RestoreRequest::default(), source(), target));
+        let text = refused(target(OPERATOR_STOPPED));
+        assert_eq!(text, "operator cnpg-controller-manager in namespace cnpg-system is not ready");
+        let gone = TargetFacts { operator: None, ..target(ABSENT) };
+        assert_eq!(refused(gone.clone()), "the CloudNativePG operator is not running");
+        let never = TargetFacts { knows_databases: false, ..gone };
+        assert_eq!(refused(never), "the cluster has no CloudNativePG operator");
+    }
+
+    #[test]
+    fn only_a_version_that_can_run_on_the_data_is_let_through_unless_told() {
+        let refused = |text: &str| refusal(Exit::Version, version_gate(&version(text), &source()));
+        let text = refused("2026-07-28");
+        assert!(
+            text.ends_with("under 2026-07-28: its database schema is older, and OpsChain does not go back"),
+            "{text}"
+        );
+        assert!(refused("edge").ends_with("are not of one order of releases"));
+        refusal(Exit::Usage, version_gate(&version("?"), &source()));
+        refusal(
+            Exit::Usage,
+            version_gate(&RestoreRequest::default(), &SourceFacts { version: "?".into(), ..source() }),
+        );
+        for text in ["2026-07-28", "edge"] {
+            let told = RestoreRequest { allow_version: true, ..version(text) };
+            let to_run = version_gate(&told, &source()).unwrap();
+            assert_eq!(to_run.fit, VersionFit::Overridden);
+            assert_eq!(to_run.warnings, [format!("--allow-version: data of 2026-08-20 will run under {text}")]);
+        }
+        // Files of another major version of PostgreSQL do not open, whatever anybody insists on.
+        let old = SourceFacts { version: "2024-06-17".into(), ..source() };
+        for allow_version in [false, true] {
+            let asked = RestoreRequest { allow_version, ..version("2025-01-23") };
+            let text = refusal(Exit::Version, version_gate(&asked, &old));
+            assert!(text.ends_with("PostgreSQL 14 became 17 between them"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_pulled_and_what_lies_between_is_said() {
+        let plan = plan(&version("2026-09-14"), source(), target(ABSENT)).unwrap();
+        let reference = target(ABSENT).chart;
+        assert_eq!(plan.chart, RestoreChart::Pulled { reference, version: "2026.9.14".into() });
+        assert_eq!((plan.gate, plan.other_version()), (VersionFit::Newer, Some("2026-09-14")));
+        let between = "2026-09-14 is 2 releases after 2026-08-20: 2026-09-10, 2026-09-14";
+        assert!(plan.warnings.iter().any(|warning| warning == between), "{:?}", plan.warnings);
+    }
+
+    #[test]
+    fn a_version_without_a_chart_of_its_own_needs_one_to_be_named() {
+        let asked = RestoreRequest { allow_version: true, ..version("edge") };
+        let text = refusal(Exit::Version, plan(&asked, source(), target(ABSENT)));
+        assert_eq!(text, "OpsChain edge has no chart version of its own");
+        let named = RestoreRequest { chart: Some("chart.tgz".into()), ..asked };
+        let chart = plan(&named, source(), target(ABSENT)).unwrap().chart;
+        assert_eq!(chart, RestoreChart::Pulled { reference: "chart.tgz".into(), version: source().chart_version });
+    }
+
+    #[test]
+    fn what_differs_from_the_source_is_warned_of() {
+        let elsewhere =
+            TargetFacts { namespace_name: "elsewhere".into(), helm_should_be: Some("4.1.4".into()), ..target(ABSENT) };
+        let from = SourceFacts { operator: Some("1.26.0".into()), signer: None, ..source() };
+        let warnings = plan(&RestoreRequest::default(), from, elsewhere).unwrap().warnings;
+        for (warning, begin) in warnings.iter().zip([
+            "the bundle is from namespace opschain, and its values still name it",
+            "helm ",
+            "the source ran operator 1.26.0, and the target runs 1.27.0",
+            "nobody trusted has signed this bundle",
+        ]) {
+            assert!(warning.starts_with(begin), "{warnings:?}");
+        }
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+    }
+
+    #[test]
+    fn the_target_is_what_was_set_or_else_where_the_bundle_is_from() {
+        let install = Install::default();
+        let from = SourceInstall { namespace: "theirs".into(), ..source().install };
+        assert_eq!(super::target(&install, false, &from).namespace, "theirs");
+        assert_eq!(super::target(&install, true, &from).namespace, install.namespace);
+        let flag = Install { namespace: "mine".into(), ..install };
+        assert_eq!(super::target(&flag, false, &from).namespace, "mine");
+    }
+}

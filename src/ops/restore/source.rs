@@ -99,3 +99,57 @@ pub(super) fn parse_version(text: &str) -> Result<Version> {
         CommandError::new(Exit::Usage, e.to_string()).hint("OpsChain versions look like 2026-08-20 or 2026.8.20.")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(exit: Exit, error: CommandError) -> String {
+        assert_eq!(error.exit(), exit, "{error}");
+        assert!(!error.hints().is_empty(), "{error}");
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn what_was_given_opens_the_bundle_else_what_the_settings_name() {
+        let settings =
+            Keys { identity: Some("own.txt".into()), trusted_signers: Some("signers".into()), ..Keys::default() };
+        let files = |identity: &str, signers: Option<&str>| KeyFiles {
+            identity: identity.into(),
+            trusted_signers: signers.map(PathBuf::from),
+        };
+        let request = RestoreRequest::default();
+        assert_eq!(key_files(&settings, &request).unwrap(), files("own.txt", Some("signers")));
+        let given = RestoreRequest {
+            identity: Some("escrow.txt".into()),
+            trusted_signers: Some("theirs".into()),
+            ..request.clone()
+        };
+        assert_eq!(key_files(&settings, &given).unwrap(), files("escrow.txt", Some("theirs")));
+        let anybody = RestoreRequest { any_signer: true, ..given };
+        assert_eq!(key_files(&settings, &anybody).unwrap(), files("escrow.txt", None));
+        refusal(Exit::Keys, key_files(&Keys::default(), &request).unwrap_err());
+        let unsigned = Keys { trusted_signers: None, ..settings };
+        refusal(Exit::Untrusted, key_files(&unsigned, &request).unwrap_err());
+    }
+
+    #[test]
+    fn without_a_name_the_version_says_which_bundle() {
+        let version = |text: Option<&str>| RestoreRequest { version: text.map(str::to_owned), ..Default::default() };
+        assert_eq!(version_to_look_for(&version(Some("2026.8.20"))).unwrap(), "2026-08-20");
+        let text = refusal(Exit::Usage, version_to_look_for(&version(None)).unwrap_err());
+        assert_eq!(text, "neither a bundle nor a version is named");
+        refusal(Exit::Usage, version_to_look_for(&version(Some("?"))).unwrap_err());
+    }
+
+    #[test]
+    fn a_store_without_a_good_bundle_says_why_and_what_else_it_has() {
+        let passed = [PassedOver { name: "opschain-1".into(), reason: "it is cut short".into() }];
+        let error = none_good("/bundles", "2026-08-20", &passed, &["2026-07-28"]);
+        let said =
+            ["opschain-1 was passed over: it is cut short.", "It has bundles of 2026-07-28: name one to restore it."];
+        assert_eq!(error.hints(), said);
+        let text = refusal(Exit::NotFound, none_good("/bundles", "2026-08-20", &[], &[]));
+        assert_eq!(text, "store /bundles has no good bundle made by OpsChain 2026-08-20");
+    }
+}
