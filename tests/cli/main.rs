@@ -20,6 +20,7 @@ mod recorded;
 mod records;
 mod reference;
 mod refusals;
+mod runs;
 mod trace;
 mod upgrade;
 mod vault;

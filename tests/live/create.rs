@@ -29,6 +29,14 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
         assert_eq!(host.listed().len(), published, "killed at {point}: what was not published is listed");
         assert_eq!(host.stored(), host.listed(), "killed at {point}: something half is left in the store");
     }
+    // Aborting puts back the same, and says so first.
+    let killed = host.dr_with_fault("stop-writers:after=kill", ["bundle", "create"]);
+    assert_eq!(killed.code, 137, "{killed}");
+    let planned = host.dr(["run", "abort", "--dry-run"]).ok();
+    assert!(planned.contains("bring API and workers back"), "{planned}");
+    assert_eq!(host.replicas(), ["0", "0"], "a plan changes nothing");
+    host.dr(["run", "abort", "--yes"]).ok();
+    assert_eq!((host.replicas(), host.runs()[0].1.as_str()), (before, "aborted"));
     host.bundle(&[]);
     host.dr(["bundle", "verify", "--decrypt"]).ok();
 }

@@ -1,4 +1,4 @@
-//! Restoring: killed at every step, and the wrong config.
+//! Restoring: killed at every step, aborted before and after the swap, and the wrong config.
 
 use std::time::Duration;
 
@@ -32,6 +32,109 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
     host.wait_rows(rows + 3);
     let left = host.kubectl(&["exec", "opschain-db-1", "-c", "postgres", "--", "ls", "/var/lib/postgresql/data"]).ok();
     assert_eq!(left.split_whitespace().collect::<Vec<_>>(), ["pgdata"], "nothing is left beside the data folder");
+}
+
+/// Kills a restore at a point and returns the id of the run.
+fn killed_at(host: &Host, point: &str) -> String {
+    let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "restore", "--version", VERSION, "--yes"]);
+    assert_eq!(killed.code, 137, "killed at {point}: {killed}");
+    let (run, state) = host.runs().swap_remove(0);
+    assert_eq!(state, "open");
+    run
+}
+
+/// Aborts the open run, killed once at the undoing of each of `steps` first.
+fn abort_killed_at(host: &Host, steps: &[&str], args: &[&str]) {
+    let abort = || ["run", "abort", "--yes"].into_iter().chain(args.iter().copied());
+    for step in steps {
+        let killed = host.dr_with_fault(&format!("{step}:undo=kill"), abort());
+        assert_eq!(killed.code, 137, "killed at the undoing of {step}: {killed}");
+    }
+    host.dr(abort()).ok();
+    assert_eq!(host.runs()[0].1, "aborted");
+}
+
+fn has_namespace(host: &Host) -> bool {
+    command("kubectl").args(["get", "namespace", &host.namespace]).run().code == 0
+}
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_restore_that_is_aborted_before_the_swap_leaves_the_target_as_it_was_found() {
+    let host = Host::new("restore-abort");
+    host.deploy(VERSION);
+    host.bundle(&[]);
+    host.delete_namespace();
+    let steps = dr::ops::restore::step_names();
+    let before_swap = &steps[..steps.iter().position(|step| *step == "swap").unwrap()];
+    for step in before_swap {
+        let run = killed_at(&host, &format!("{step}:after"));
+        let planned = host.dr(["run", "abort", "--dry-run"]).ok();
+        assert!(planned.contains(&run) && has_namespace(&host), "a plan changes nothing: {planned}");
+        abort_killed_at(&host, &[], &[]);
+        assert!(!has_namespace(&host), "aborted after {step}: the namespace was not there before");
+    }
+    host.dr(["run", "resume"]).fails(14, &["no open run"]);
+
+    // Secrets that an uninstall has left are what they were; and abort itself is killed wherever it undoes something.
+    command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
+    let secret = ["create", "secret", "generic", "opschain-db-credentials", "--type=kubernetes.io/basic-auth"];
+    host.kubectl(&[&secret[..], &["--from-literal=username=opschain", "--from-literal=password=other"]].concat()).ok();
+    let objects = || {
+        let kinds = "clusters.postgresql.cnpg.io,deployments,statefulsets,jobs,pods,pvc,services,secrets,configmaps,\
+                     serviceaccounts,roles,rolebindings,ingresses,leases";
+        host.kubectl(&["get", kinds, "-o", "name"]).ok()
+    };
+    let password = || host.kubectl(&["get", "secret", "opschain-db-credentials", "-o", "jsonpath={.data}"]).ok();
+    let before = (objects(), password());
+    killed_at(&host, "stage:after");
+    assert_ne!(password(), before.1, "the restore has put the bundle's own there");
+    let undone = ["start-pod", "install-hibernated", "restore-secrets", "take-lease", "create-namespace"];
+    abort_killed_at(&host, &undone, &[]);
+    assert_eq!((objects(), password()), before);
+}
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_restore_that_is_aborted_after_the_swap_gets_its_previous_data_back() {
+    let host = Host::new("restore-undo");
+    host.deploy(VERSION);
+    let before = host.ledger();
+    let bundle = host.bundle(&[]);
+    host.delete_namespace();
+    let restored = host.dr(["--output", "json", "bundle", "show", bundle.to_str().unwrap()]).ok();
+    let install = format!("{}/opschain", host.namespace);
+    let cases: [(&str, &[&str], &[&str]); 3] = [
+        ("swap:after", &["swap", "take-lease"], &[]),
+        ("wait-healthy:after", &["wake", "swap"], &[]),
+        ("wait-serving:after", &["start", "wake", "swap", "start-pod"], &["--confirm", &install]),
+    ];
+    for (point, undone, args) in cases {
+        killed_at(&host, point);
+        if !args.is_empty() {
+            host.dr(["run", "abort", "--yes"]).fails(27, &["--confirm"]);
+        }
+        abort_killed_at(&host, undone, args);
+        let pods = host.kubectl(&["get", "pods", "-l", "app.kubernetes.io/managed-by=dr", "-o", "name"]).ok();
+        assert_eq!(pods, "", "aborted after {point}: a helper pod is left");
+        assert!(host.replicas().iter().all(|replicas| replicas == "0"), "aborted after {point}");
+        // The database that the operator had made wakes again, and is not the bundle's.
+        host.kubectl(&["annotate", "--overwrite", "cluster.postgresql.cnpg.io/opschain-db", "cnpg.io/hibernation=off"])
+            .ok();
+        wait(Duration::from_secs(300), "the previous database to serve", || {
+            let ran = host.kubectl(&["exec", "opschain-db-1", "-c", "postgres", "--", "pg_isready"]);
+            ran.code == 0
+        });
+        let identity = host.sql("SELECT system_identifier FROM pg_control_system()");
+        assert!(!restored.contains(&identity), "aborted after {point}: {identity} is the bundle's");
+        host.delete_namespace();
+    }
+    // From the last step on the application serves, and what was there before is going.
+    killed_at(&host, "clean-up:before");
+    host.dr(["run", "abort", "--yes"]).ok();
+    assert_eq!(host.runs()[0].1, "aborted");
+    host.assert_ledger_holds(&before);
+    host.wait_rows(host.ledger().rows + 3);
 }
 
 #[test]
