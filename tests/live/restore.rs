@@ -65,7 +65,7 @@ fn a_restore_that_is_aborted_before_the_swap_leaves_the_target_as_it_was_found()
     host.deploy(VERSION);
     host.bundle(&[]);
     host.delete_namespace();
-    let steps = dr::ops::restore::step_names();
+    let steps = dr::internals::ops::restore::step_names();
     let before_swap = &steps[..steps.iter().position(|step| *step == "swap").unwrap()];
     for step in before_swap {
         let run = killed_at(&host, &format!("{step}:after"));
@@ -75,6 +75,17 @@ fn a_restore_that_is_aborted_before_the_swap_leaves_the_target_as_it_was_found()
         assert!(!has_namespace(&host), "aborted after {step}: the namespace was not there before");
     }
     host.dr(["run", "resume"]).fails(14, &["no open run"]);
+
+    // In another namespace of the same name nothing is the run's to undo.
+    let run = killed_at(&host, "install-hibernated:after");
+    host.delete_namespace();
+    command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
+    host.kubectl(&["create", "secret", "generic", "theirs", "--from-literal=a=b"]).ok();
+    host.kubectl(&["annotate", "secret", "theirs", "meta.helm.sh/release-name=opschain"]).ok();
+    host.dr(["run", "resume"]).fails(25, &["not the one that it created", &format!("dr run abort {run}")]);
+    abort_killed_at(&host, &[], &[]);
+    host.kubectl(&["get", "secret", "theirs"]).ok();
+    host.delete_namespace();
 
     // Secrets that an uninstall has left are what they were; and abort itself is killed wherever it undoes something.
     command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();

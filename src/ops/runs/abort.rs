@@ -80,15 +80,13 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
             .hint("Stop that process with Ctrl-C first: it puts back, or keeps, what it must."));
     }
     let ctx = install_of(ctx, begun);
-    let (way, only_closed, outlook) = match (way(replay), close_only) {
-        (_, true) => (Way::Close { sweep: false }, Some("that is what was asked for".to_owned()), left_alone(replay)),
-        (Ok(verb), false) => {
-            reachable(&ctx, replay).await?;
-            (Way::Undo(verb), None, (verb.outlook)(&ctx, replay).await?)
-        }
-        (Err(refusal), false) => {
-            reachable(&ctx, replay).await?;
-            (Way::Close { sweep: true }, Some(refusal.to_string()), swept(replay))
+    let (way, only_closed, outlook) = if close_only {
+        (Way::Close { sweep: false }, Some("that is what was asked for".to_owned()), left_alone(replay))
+    } else {
+        reachable(&ctx, replay).await?;
+        match undoable(&ctx, replay).await? {
+            Ok(verb) => (Way::Undo(verb), None, (verb.outlook)(&ctx, replay).await?),
+            Err(refusal) => (Way::Close { sweep: true }, Some(refusal.to_string()), swept(replay)),
         }
     };
     let plan = AbortPlan {
@@ -118,6 +116,10 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
     }
     let aborted = match way {
         Way::Undo(verb) => {
+            // It may have been asked for a while ago.
+            if let Err(refusal) = undoable(&ctx, journal.replay()).await? {
+                return Err(refusal.of(&plan.run));
+            }
             taken_up(&ctx, &mut journal)?;
             (verb.abort)(&ctx, &mut journal).await
         }
@@ -141,13 +143,20 @@ pub(super) async fn close(ctx: &Ctx, id: &str, sweep: bool) -> Result<()> {
     end(&ctx, &mut journal, sweep).await
 }
 
-/// The verb whose steps are undone, or why there is none. A run that somebody has begun to abort is aborted further.
-fn way(replay: &Replay) -> Result<&'static RunVerb, ResumeRefusal> {
-    match resumable(replay) {
+/// The verb whose steps are undone, or why there is none: what another program has done, or what was done to a namespace
+/// that is not there any more, is not this one's to undo. A run that somebody has begun to abort is aborted further.
+async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'static RunVerb, ResumeRefusal>> {
+    let verb = match resumable(replay) {
         Err(ResumeRefusal::Aborting) => {
             verb_of(&replay.begun).ok_or_else(|| ResumeRefusal::UnknownVerb(replay.begun.verb.clone()))
         }
-        way => way,
+        verb => verb,
+    };
+    match verb {
+        Ok(verb) => {
+            Ok((verb.refused)(ctx, replay).await?.map_or(Ok(verb), |reason| Err(ResumeRefusal::Cluster(reason))))
+        }
+        refused => Ok(refused),
     }
 }
 
