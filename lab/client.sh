@@ -78,5 +78,5 @@ lab_status() {
     done
     echo
     client_env kubectl get pods -A
-    [ $down = 0 ] || die 3 "not all of site $SITE runs; mend it: lab/lab up"
+    [ $down = 0 ] || die 3 "not all of site $SITE runs; fix it: lab/lab up"
 }

@@ -143,7 +143,7 @@ pub struct Folder {
     pub path: Option<PathBuf>,
 }
 
-/// When the application is held still while a bundle is made.
+/// When the application is quiesced while a bundle is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Quiesce {
@@ -171,7 +171,7 @@ impl Quiesce {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BundleSettings {
-    /// How the application is held still.
+    /// How the application is quiesced.
     pub quiesce: Quiesce,
     /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
     pub max_rate: Option<String>,

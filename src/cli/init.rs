@@ -55,13 +55,14 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
 
 impl Report for init::Initialised {
     fn human(&self, page: &mut Page) {
-        let word = |fate: init::InitOutcome| match fate {
+        let word = |outcome: init::InitOutcome| match outcome {
             init::InitOutcome::Made => "made",
             init::InitOutcome::Kept => "kept",
             init::InitOutcome::WouldMake => "would make",
         };
-        let row =
-            |item: &init::Item| vec![word(item.fate).to_owned(), item.what.to_owned(), item.path.display().to_string()];
+        let row = |item: &init::Item| {
+            vec![word(item.outcome).to_owned(), item.what.to_owned(), item.path.display().to_string()]
+        };
         page.table(&["", "what", "where"], &self.items.iter().map(row).collect::<Vec<_>>());
         if let Some(key) = &self.public_key {
             page.gap();
@@ -74,7 +75,7 @@ impl Report for init::Initialised {
             page.finding(Mark::Warn, warning, None);
         }
         page.gap();
-        let dry = self.items.iter().any(|item| item.fate == init::InitOutcome::WouldMake);
+        let dry = self.items.iter().any(|item| item.outcome == init::InitOutcome::WouldMake);
         page.next(if dry { "dr init" } else { "dr doctor" });
     }
 }

@@ -47,8 +47,8 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such database, or it may not be changed.
-    pub async fn hibernate(&self, name: &str, asleep: bool) -> Result<()> {
-        let change = annotation_change(&[(HIBERNATION, Some(if asleep { "on" } else { "off" }.into()))]);
+    pub async fn hibernate(&self, name: &str, on: bool) -> Result<()> {
+        let change = annotation_change(&[(HIBERNATION, Some(if on { "on" } else { "off" }.into()))]);
         self.databases_api().merge(name, &change).await.map(drop)
     }
 
@@ -84,7 +84,7 @@ impl Cluster {
     /// Waits until the database serves: healthy, all instances ready, no sleep asked for.
     ///
     /// # Errors
-    /// It is gone, asked to hibernate, or beyond what the operator can mend; or the limit is over. With the last lines
+    /// It is gone, asked to hibernate, or beyond what the operator can fix; or the limit is over. With the last lines
     /// of the log of the pod that holds it up.
     pub async fn wait_database_healthy(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
         let mut wait = Wait::new(format!("database {name} to be healthy"), limit, events);

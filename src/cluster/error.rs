@@ -10,7 +10,7 @@ pub type Result<T, E = ClusterError> = std::result::Result<T, E>;
 
 /// What was asked of the API server, in the words of its access rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct ApiRequest {
     /// The verb as RBAC names it: `get`, `list`, `create`, `patch`, `update`, `delete`.
     pub verb: &'static str,
     /// The kind, such as `Deployment`.
@@ -23,7 +23,7 @@ pub struct Ask {
     pub namespace: Option<String>,
 }
 
-impl Ask {
+impl ApiRequest {
     /// Describes a request for objects of kind `K`.
     pub fn of<K: Resource>(
         types: &K::DynamicType,
@@ -75,7 +75,7 @@ impl Ask {
     }
 }
 
-impl fmt::Display for Ask {
+impl fmt::Display for ApiRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.verb, self.object())
     }
@@ -113,7 +113,7 @@ pub enum ClusterError {
     #[error("cannot {ask}: {server} does not accept the credentials of context `{context}`")]
     Unauthorized {
         /// What was being asked.
-        ask: Box<Ask>,
+        ask: Box<ApiRequest>,
         /// The API server's address.
         server: String,
         /// The kubeconfig context.
@@ -123,19 +123,19 @@ pub enum ClusterError {
     #[error("not allowed to {ask}")]
     Forbidden {
         /// What was being asked.
-        ask: Box<Ask>,
+        ask: Box<ApiRequest>,
     },
     /// There is no such object.
     #[error("there is no {}", ask.object())]
     NotFound {
         /// What was being asked.
-        ask: Box<Ask>,
+        ask: Box<ApiRequest>,
     },
     /// Somebody else changed or made the object first.
     #[error("cannot {ask}: {message}")]
     Conflict {
         /// What was being asked.
-        ask: Box<Ask>,
+        ask: Box<ApiRequest>,
         /// The API server's words.
         message: String,
     },
@@ -143,7 +143,7 @@ pub enum ClusterError {
     #[error("cannot {ask}: {message}")]
     Refused {
         /// What was being asked.
-        ask: Box<Ask>,
+        ask: Box<ApiRequest>,
         /// The HTTP code.
         code: u16,
         /// The API server's words; only the reason and the field names where they could quote secrets.
@@ -285,7 +285,7 @@ impl ClusterError {
     }
 
     /// Turns the library's error into ours. Its own text repeats itself and shows Rust structures.
-    pub(super) fn from_kube(ask: Ask, error: kube::Error, server: &str, context: &str) -> Self {
+    pub(super) fn from_kube(ask: ApiRequest, error: kube::Error, server: &str, context: &str) -> Self {
         let ask = Box::new(ask);
         match error {
             kube::Error::Api(status) => Self::from_status(ask, &status, server, context),
@@ -298,7 +298,7 @@ impl ClusterError {
         }
     }
 
-    fn from_status(ask: Box<Ask>, status: &kube::core::Status, server: &str, context: &str) -> Self {
+    fn from_status(ask: Box<ApiRequest>, status: &kube::core::Status, server: &str, context: &str) -> Self {
         // A 403 also comes from quotas, admission and dying namespaces; only RBAC says who cannot do what.
         let by_rules = status.message.contains("User \"") && status.message.contains(" cannot ");
         match status.code {
@@ -312,7 +312,7 @@ impl ClusterError {
 }
 
 /// The server's words, or only reason and fields where the words could quote a secret's content.
-fn words(ask: &Ask, status: &kube::core::Status) -> String {
+fn words(ask: &ApiRequest, status: &kube::core::Status) -> String {
     if !ask.is_secret() {
         return if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
     }
@@ -322,7 +322,7 @@ fn words(ask: &Ask, status: &kube::core::Status) -> String {
 }
 
 fn from_upgrade(
-    ask: Box<Ask>,
+    ask: Box<ApiRequest>,
     error: &kube::client::UpgradeConnectionError,
     server: &str,
     context: &str,
@@ -384,7 +384,7 @@ mod tests {
     }
 
     fn refused<K: Resource<DynamicType = ()>>(error: kube::Error) -> ClusterError {
-        let ask = Ask::of::<K>(&(), "patch", Some("opschain-api"), Some("opschain"));
+        let ask = ApiRequest::of::<K>(&(), "patch", Some("opschain-api"), Some("opschain"));
         ClusterError::from_kube(ask, error, "https://10.0.0.1:6443", "prod")
     }
 

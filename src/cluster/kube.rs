@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::trace::{self, CallKind};
 use crate::values::Secrets;
 
-use super::error::{Ask, ClusterError, Result, innermost, plain};
+use super::error::{ApiRequest, ClusterError, Result, innermost, plain};
 
 /// How long the API server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ impl Cluster {
             secrets: Secrets::default(),
         };
         // Not an object, so the words are put together for the sentence only: `cannot reach the cluster`.
-        let ask = Ask {
+        let ask = ApiRequest {
             verb: "reach",
             kind: "the".into(),
             resource: "/version".into(),
@@ -177,7 +177,7 @@ impl Cluster {
     }
 
     /// Waits for one answer, with a bound, and words its failure.
-    pub(super) async fn ask<T>(&self, ask: Ask, answer: impl Future<Output = kube::Result<T>>) -> Result<T> {
+    pub(super) async fn ask<T>(&self, ask: ApiRequest, answer: impl Future<Output = kube::Result<T>>) -> Result<T> {
         let what = ask.to_string();
         let bounded = async {
             match tokio::time::timeout(ANSWER_LIMIT, answer).await {
@@ -206,8 +206,8 @@ impl<K> Objects<'_, K>
 where
     K: Resource + Clone + DeserializeOwned + Serialize + Debug,
 {
-    pub(super) fn ask(&self, verb: &'static str, name: Option<&str>) -> Ask {
-        Ask::of::<K>(&self.types, verb, name, self.namespace.as_deref())
+    pub(super) fn ask(&self, verb: &'static str, name: Option<&str>) -> ApiRequest {
+        ApiRequest::of::<K>(&self.types, verb, name, self.namespace.as_deref())
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<K> {

@@ -28,7 +28,7 @@ pub mod workloads;
 pub use access::Permission;
 pub use database::Database;
 #[cfg(test)]
-pub use error::Ask;
+pub use error::ApiRequest;
 pub use error::ClusterError;
 pub use keep::{KeptObject, PutBackResult};
 pub use kube::Cluster;

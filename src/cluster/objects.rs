@@ -8,7 +8,7 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use serde::Serialize;
 
-use super::error::{Ask, ClusterError, Result};
+use super::error::{ApiRequest, ClusterError, Result};
 use super::kube::{Cluster, Objects};
 use crate::values::{Path, Segment};
 
@@ -122,7 +122,7 @@ impl Cluster {
 
     /// The kinds of an API version: each with its plural, and whether its objects live in namespaces.
     async fn kinds(&self, api_version: &str) -> Result<BTreeMap<String, (String, bool)>> {
-        let ask = Ask {
+        let ask = ApiRequest {
             verb: "list",
             kind: "kinds of".into(),
             resource: api_version.to_owned(),

@@ -6,7 +6,7 @@ use kube::api::DynamicObject;
 use serde::{Deserialize, Serialize};
 
 use super::cnpg::types;
-use super::error::{Ask, ClusterError, Result};
+use super::error::{ApiRequest, ClusterError, Result};
 use super::kube::Cluster;
 use super::workloads::Workload;
 
@@ -41,7 +41,7 @@ impl Cluster {
     /// # Errors
     /// The cluster does not answer.
     pub async fn knows_databases(&self) -> Result<bool> {
-        let ask = Ask::of::<DynamicObject>(&types(), "list", None, None);
+        let ask = ApiRequest::of::<DynamicObject>(&types(), "list", None, None);
         match self.ask(ask, self.client().list_api_group_resources("postgresql.cnpg.io/v1")).await {
             Ok(list) => Ok(list.resources.iter().any(|resource| resource.kind == "Cluster")),
             Err(ClusterError::NotFound { .. }) => Ok(false),

@@ -92,10 +92,10 @@ fn hints(error: &ClusterError) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Ask;
+    use crate::cluster::ApiRequest;
 
-    fn ask() -> Ask {
-        Ask {
+    fn ask() -> ApiRequest {
+        ApiRequest {
             verb: "patch",
             kind: "Deployment".into(),
             resource: "deployments.apps/scale".into(),

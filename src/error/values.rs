@@ -6,6 +6,6 @@ use crate::values::YamlError;
 impl From<YamlError> for CommandError {
     fn from(error: YamlError) -> Self {
         Self::new(Exit::Failure, error.to_string())
-            .hint("Mend the file at that place; Helm would refuse it too, or read it in a way that nobody means.")
+            .hint("Fix the file at that place; Helm would refuse it too, or read it in a way that nobody means.")
     }
 }

@@ -35,10 +35,10 @@ impl From<VaultError> for CommandError {
                 "Run `git fsck` and `git log --show-signature` in the vault; a clone elsewhere may have the good file.",
             ),
             VaultError::Incoming { untrusted: true, .. } => new(Exit::Untrusted).hint(
-                "If it is one of your hosts, add its key (its `signing_key.pub`) to the trusted signers; nothing was brought in.",
+                "If it is one of your hosts, add its key (its `signing_key.pub`) to the trusted signers; nothing was taken in.",
             ),
             VaultError::Incoming { .. } => new(Exit::Damaged).hint(
-                "Nothing was brought in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
+                "Nothing was taken in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
             ),
             VaultError::Conflict { .. } => new(Exit::Vault).hint(
                 "Nothing was changed. `dr` never writes a file twice, so one side was changed by hand: `dr config verify` finds which.",

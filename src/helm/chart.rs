@@ -111,7 +111,7 @@ fn private_folder() -> Result<TempDir, HelmError> {
 }
 
 impl Helm {
-    /// Brings a chart: pulls it from its registry, packs a folder, or reads an archive. `version` picks the one of a
+    /// Fetches a chart: pulls it from its registry, packs a folder, or reads an archive. `version` picks the one of a
     /// registry; without it the newest is taken.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! helm 3 and 4 are driven alike: values go in on stdin (never a file, never an argument), what helm says comes out
 //! line by line through a [`Scrubber`], and how it ended is asked for with `-o json`, not read off its prose. There is
-//! no shell anywhere. Facts of each major are at the call that minds them; fixtures of real replies are in
+//! no shell anywhere. Facts of each major are at the call that depends on them; fixtures of real replies are in
 //! `fixtures/helm/`.
 
 mod chart;

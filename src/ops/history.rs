@@ -135,7 +135,7 @@ async fn stored_values(ctx: &Ctx, revision: Option<&Revision>) -> Result<Option<
 }
 
 /// A scrubber that knows the secrets of these trees, with the vault's key where an identity opens it; else with one of
-/// this run alone, which still tells same from changed. The process's redactor learns the same.
+/// this run alone, which still tells same from changed. The process's redactor knows the same.
 ///
 /// # Errors
 /// The vault's key is damaged.

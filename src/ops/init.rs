@@ -62,7 +62,7 @@ pub struct Item {
     /// Where it is.
     pub path: PathBuf,
     /// What became of it.
-    pub fate: InitOutcome,
+    pub outcome: InitOutcome,
 }
 
 /// What `init` did.
@@ -141,7 +141,7 @@ struct Work {
 impl Work {
     /// Keeps what is there, else makes it or says that it would.
     fn make(&mut self, what: &'static str, path: &Path, there: bool, make: impl FnOnce() -> Result<()>) -> Result<()> {
-        let fate = match (there, self.dry_run) {
+        let outcome = match (there, self.dry_run) {
             (true, _) => InitOutcome::Kept,
             (false, true) => InitOutcome::WouldMake,
             (false, false) => {
@@ -149,7 +149,7 @@ impl Work {
                 InitOutcome::Made
             }
         };
-        self.items.push(Item { what, path: path.to_owned(), fate });
+        self.items.push(Item { what, path: path.to_owned(), outcome });
         Ok(())
     }
 }
@@ -375,18 +375,18 @@ mod tests {
         InitRequest { data: folder.join("data"), ..InitRequest::default() }
     }
 
-    fn fates(done: &Initialised) -> Vec<InitOutcome> {
-        done.items.iter().map(|item| item.fate).collect()
+    fn outcomes(done: &Initialised) -> Vec<InitOutcome> {
+        done.items.iter().map(|item| item.outcome).collect()
     }
 
     #[test]
     fn everything_is_made_once_and_kept_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let first = init(&ctx(folder.path()), &request(folder.path())).unwrap();
-        assert!(fates(&first).iter().all(|fate| *fate == InitOutcome::Made));
+        assert!(outcomes(&first).iter().all(|outcome| *outcome == InitOutcome::Made));
         let key = std::fs::read(folder.path().join("config/identity.txt")).unwrap();
         let second = init(&ctx(folder.path()), &request(folder.path())).unwrap();
-        assert!(fates(&second).iter().all(|fate| *fate == InitOutcome::Kept));
+        assert!(outcomes(&second).iter().all(|outcome| *outcome == InitOutcome::Kept));
         assert_eq!(std::fs::read(folder.path().join("config/identity.txt")).unwrap(), key);
         assert_eq!(first.public_key, second.public_key);
     }
@@ -409,7 +409,7 @@ mod tests {
         std::fs::remove_dir(folder.path().join("data/bundles")).unwrap();
         let again = init(&ctx(folder.path()), &request(folder.path())).unwrap();
         assert_eq!(
-            fates(&again),
+            outcomes(&again),
             [
                 InitOutcome::Kept,
                 InitOutcome::Kept,
@@ -425,7 +425,7 @@ mod tests {
     fn a_dry_run_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let done = init(&ctx(folder.path()), &InitRequest { dry_run: true, ..request(folder.path()) }).unwrap();
-        assert!(fates(&done).iter().all(|fate| *fate == InitOutcome::WouldMake));
+        assert!(outcomes(&done).iter().all(|outcome| *outcome == InitOutcome::WouldMake));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

@@ -1,4 +1,4 @@
-//! The private keys that this process has opened, each file once, and what it has learned to keep to itself.
+//! The private keys that this process has opened, each file once, and the redactor that knows what they open.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub enum Passphrase {
 /// Where passphrases come from: a person, or a file that the person named.
 pub type Asker = Box<dyn Fn(PassphraseUse<'_>) -> Result<Passphrase> + Send + Sync>;
 
-/// Opens identity files. All clones share what was opened and learned: a passphrase is asked for once in the life of the
+/// Opens identity files. All clones share what was opened and registered: a passphrase is asked for once in the life of the
 /// process, and whatever is opened with a key is known to every sink from then on.
 #[derive(Clone, Default)]
 pub struct Keyring(Arc<Inner>);
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// A keyring that teaches `secrets` and asks `asker`.
+    /// A keyring that registers with `secrets` and asks `asker`.
     pub fn new(secrets: Secrets, asker: Asker) -> Self {
         Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default() }))
     }
@@ -74,7 +74,7 @@ impl Keyring {
         &self.0.secrets
     }
 
-    /// The identities of a file, its passphrase asked for where it has one. Whatever they open is learned.
+    /// The identities of a file, its passphrase asked for where it has one. Whatever they open is registered.
     ///
     /// # Errors
     /// See [`SealError`]; what asking fails with.

@@ -3,7 +3,7 @@
 //! helm marks a revision pending before it applies anything, and deployed or failed after. Killed in between, it leaves
 //! `pending-install` or `pending-upgrade` for ever, and every later helm refuses to begin. Taking that revision's record
 //! away puts helm back to the revision before, which is still marked deployed, or to none at all; the objects that the
-//! dead helm made bear the release's marks, and the next helm takes them over.
+//! killed helm had made bear the release's marks, and the next helm takes them over.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What this process has learned to keep to itself: one handle, shared by whoever reads secrets and whoever speaks.
+//! The redactor of this process: one handle, shared by whoever reads secrets and whoever writes output.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use crate::yaml::Tree;
 /// Larger plaintexts are chunks of a database, not config.
 const LARGEST_DOCUMENT: usize = 8 << 20;
 
-/// A growing scrubber, shared by all its clones. Whoever decrypts or reads secrets teaches it; every sink that leaves
+/// A growing scrubber, shared by all its clones. Whoever decrypts or reads secrets registers them; every sink that leaves
 /// the process masks with it. Fingerprints are no business of it: its masks are bare.
 ///
 /// Documents are taken down at once and looked through when something is to be said: reading stays cheap.
@@ -45,19 +45,19 @@ impl PartialEq for Secrets {
 }
 
 impl Secrets {
-    /// Learns one secret, in every form in which it might be printed.
+    /// Registers one secret, in every form in which it might be printed.
     pub fn register(&self, secret: &[u8]) {
         self.write(|scrubber| scrubber.register(secret));
     }
 
-    /// Learns every secret of a values file.
+    /// Registers every secret of a values file.
     pub fn register_tree(&self, tree: &Tree) {
         if self.first_time(tree.source().as_bytes()) {
             self.write(|scrubber| scrubber.register_tree(tree));
         }
     }
 
-    /// Learns the secrets of a document, such as values, Secrets or a chart's text, if it is one that holds any. A
+    /// Registers the secrets of a document, such as values, Secrets or a chart's text, if it is one that holds any. A
     /// document that cannot be read as YAML is looked through as text.
     pub fn register_document(&self, bytes: &[u8]) {
         if bytes.len() <= LARGEST_DOCUMENT && !is_packed(bytes) {
@@ -81,7 +81,7 @@ impl Secrets {
     }
 
     fn write(&self, register: impl FnOnce(&mut Scrubber)) {
-        // A panic while learning leaves a scrubber that knows less, not one that does harm.
+        // A panic while registering leaves a scrubber that knows less, not one that does harm.
         register(&mut self.0.scrubber.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -90,7 +90,7 @@ impl Secrets {
         look(&self.0.scrubber.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Learns from the documents that were taken down.
+    /// Registers the secrets of the documents that were taken down.
     fn look_through(&self) {
         let pending = std::mem::take(&mut *self.pending());
         for document in pending.into_iter().filter(|document| self.first_time(document)) {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_clone_learns_every_other_masks() {
+    fn what_one_clone_registers_every_other_masks() {
         let secrets = Secrets::default();
         let sink = secrets.clone();
         assert_eq!(sink.scrub("a hunter2hunter2 b"), "a hunter2hunter2 b");
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_no_yaml_and_one_of_secrets_are_learned_too() {
+    fn a_document_that_is_no_yaml_and_one_of_secrets_are_registered_too() {
         let secrets = Secrets::default();
         secrets.register_document(b"PASSWORD=plain2hunter\n\t: {[\n");
         secrets.register_document(

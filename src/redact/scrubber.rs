@@ -41,7 +41,7 @@ pub struct Scrubber {
     patterns: HashMap<[u8; 4], Vec<SecretPattern>>,
     /// A bit for each first two bytes of a pattern: at most places of a text nothing begins.
     heads: Vec<u64>,
-    /// Digests of what was learned, under a key of this process: the same secret comes again and again.
+    /// Digests of what was registered, under a key of this process: the same secret comes again and again.
     registered: HashSet<u64>,
     hashing: std::hash::RandomState,
 }
@@ -77,7 +77,7 @@ impl Scrubber {
         self.key.as_ref().map(|key| key.fingerprint(secret))
     }
 
-    /// Learns a secret, and what it plainly contains: the password in an address, the text inside base64, the secret
+    /// Registers a secret, and what it plainly contains: the password in an address, the text inside base64, the secret
     /// fields of an embedded document.
     pub fn register(&mut self, secret: &[u8]) {
         self.register_at(None, secret);
@@ -91,7 +91,7 @@ impl Scrubber {
         }
     }
 
-    /// Learns what a text holds that is no secret as a whole; see [`inner_secrets`].
+    /// Registers what a text holds that is no secret as a whole; see [`inner_secrets`].
     pub(super) fn register_inside(&mut self, text: &[u8]) {
         for (key, secret) in inner_secrets(&String::from_utf8_lossy(text)) {
             self.register_at(key.as_deref(), &secret);

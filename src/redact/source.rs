@@ -7,7 +7,7 @@ use super::secret::secrets;
 use crate::yaml::{Segment, Tree, Value};
 
 impl Scrubber {
-    /// Learns every secret scalar of a values file.
+    /// Registers every secret scalar of a values file.
     pub fn register_tree(&mut self, tree: &Tree) {
         for (path, node, _) in secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };

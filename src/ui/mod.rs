@@ -1,6 +1,6 @@
 //! The only door to the terminal: stdout is data, stderr is talk.
 //!
-//! Whatever goes out is masked by what the process has learned ([`Secrets`]) and cannot steer the terminal
+//! Whatever goes out is masked by what is registered ([`Secrets`]) and cannot steer the terminal
 //! ([`escape`]). [`Ui::data`] alone is exempt from the first, since it is for verbs whose very result is the values, and
 //! from the second where stdout is no terminal.
 
@@ -84,7 +84,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Opens the terminal. Whatever `secrets` learns is masked from then on.
+    /// Opens the terminal. Whatever is registered with `secrets` is masked from then on.
     pub fn new(options: OutputOptions, secrets: Secrets) -> Self {
         let choice = match options.color {
             Color::Auto => anstream::ColorChoice::Auto,

@@ -12,8 +12,8 @@
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
 mod cache;
-pub mod check;
 mod error;
+pub mod exposure;
 mod files;
 mod git;
 mod handle;

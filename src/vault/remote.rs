@@ -34,7 +34,7 @@ pub enum Pushed {
     Done,
     /// It had everything already.
     Nothing,
-    /// Somebody else was faster: fetch and merge again.
+    /// Rejected, because somebody else has pushed: fetch and merge again.
     Raced,
 }
 

@@ -59,14 +59,14 @@ fn stdout_is_the_file_alone_when_it_is_asked_for() {
 fn the_report_is_json_when_asked_for_and_hides_secrets() {
     let said = upgraded(&home(), &["--output", "json"]);
     let json: serde_json::Value = serde_json::from_str(said.split("--- stderr").next().unwrap()).unwrap();
-    let fates: Vec<String> = json["items"]
+    let outcomes: Vec<String> = json["items"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|item| format!("{} {}", item["fate"].as_str().unwrap(), item["path"].as_str().unwrap()))
+        .map(|item| format!("{} {}", item["outcome"].as_str().unwrap(), item["path"].as_str().unwrap()))
         .collect();
     assert_eq!(
-        fates,
+        outcomes,
         ["dropped gone", "new-default env.OPSCHAIN_VERSION", "new fresh", "kept env.PGPASSWORD", "kept api.replicas"]
     );
     assert!(!said.contains("hunter2"), "{said}");

@@ -60,7 +60,7 @@ fn what_is_edited_is_deployed_recorded_and_no_drift() {
     site.host.dr(["config", "drift"]).ok();
     site.host.dr(["config", "verify", "--decrypt"]).ok();
 
-    // A key that data depends on: refused, kept sealed, and gone on with when the old value is given back.
+    // A key that data depends on: refused, kept sealed, and resumed when the old value is given back.
     let loses = format!("sed -i 's/^note: .*/note: again/; s/{}/other-Hb5kP8yE3uJ6/' \"$1\"", SECRETS[0]);
     edit(&site, &loses, &["--yes"]).fails(26, &["env.PGPASSWORD", "dr config edit --draft"]);
     assert_eq!((site.note().as_str(), site.history().len()), ("edited", 2), "nothing was deployed");

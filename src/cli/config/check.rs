@@ -9,7 +9,7 @@ use crate::ops::Ctx;
 use crate::ops::config::check::{CheckRequest, check};
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
-use crate::vault::check::Checked;
+use crate::vault::exposure::Checked;
 
 /// Find secrets in the clear, in the vault or in any repository: for commit hooks and pipelines
 ///

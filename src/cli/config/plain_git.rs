@@ -84,13 +84,13 @@ pub fn git_setup(ctx: &Ctx, ui: &Ui, args: &GitSetupArgs) -> Result<Exit> {
 impl Report for GitSetup {
     fn human(&self, page: &mut Page) {
         for setting in &self.settings {
-            let fate = match (setting.kept, self.dry_run) {
+            let outcome = match (setting.kept, self.dry_run) {
                 (true, _) => "is",
                 (false, true) => "would be",
                 (false, false) => "is now",
             };
             let value = setting.value.replace('\n', "; ");
-            page.finding(Mark::Ok, &format!("{} {fate} {value}", setting.key), None);
+            page.finding(Mark::Ok, &format!("{} {outcome} {value}", setting.key), None);
         }
         page.next(&format!("git -C {} log -p", self.vault));
     }

@@ -158,7 +158,7 @@ impl Report for RecordPlan {
 }
 
 fn row(item: &RecordItem) -> Vec<String> {
-    let will = match &item.fate {
+    let will = match &item.action {
         RecordAction::Record => "be recorded".to_owned(),
         RecordAction::Present { by } => format!("stay: it is there as {by}"),
         RecordAction::Refused { reason } => format!("be refused: {reason}"),

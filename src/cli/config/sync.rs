@@ -14,7 +14,7 @@ use crate::vault::Joined;
 /// Exchange records with a remote: fetch, verify, merge, push
 ///
 /// Your own `git` and its credentials fetch and push. What comes in is verified before it is merged; histories that
-/// only add files always merge. When another host is faster, it is done again.
+/// only add files always merge. A push that is rejected because another host has pushed is done again.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  git -C VAULT remote add origin ssh://host/vault.git\n  dr config sync\n  git clone -b main ssh://host/vault.git FOLDER    (on the second host, then: dr init --vault FOLDER)"
@@ -25,7 +25,7 @@ pub struct SyncArgs {
     /// Whose signatures are believed, in the form of ssh-keygen's allowed signers; otherwise `keys.trusted_signers`
     #[arg(long, value_name = "FILE")]
     signers: Option<PathBuf>,
-    /// Bring in commits of keys that are not trusted, too; `dr config verify` will go on naming them
+    /// Take in commits of keys that are not trusted, too; `dr config verify` will go on naming them
     #[arg(long)]
     allow_untrusted: bool,
     /// Fetch and verify, say what would be merged and pushed, and change nothing
@@ -48,7 +48,7 @@ pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: SyncArgs) -> Result<Exit> {
 impl Report for Synced {
     fn human(&self, page: &mut Page) {
         let count = |number: usize, one: &str| plural(number as u64, one);
-        let (would, push) = if self.dry_run { ("Would bring in", "would push") } else { ("Brought in", "pushed") };
+        let (would, push) = if self.dry_run { ("Would take in", "would push") } else { ("Took in", "pushed") };
         if self.fetched == 0 && self.pushed == 0 {
             page.line(format!("{} and this vault have the same records.", self.remote));
         } else {
@@ -62,7 +62,7 @@ impl Report for Synced {
             ));
         }
         if self.races > 0 {
-            page.line(format!("Another host was faster {}.", count(self.races, "time")));
+            page.line(format!("The push was rejected {}: another host had pushed.", count(self.races, "time")));
         }
         if self.untrusted > 0 {
             let text = format!("{} of keys that are not trusted were let in", count(self.untrusted, "commit"));

@@ -70,8 +70,8 @@ impl Report for Upgraded {
             (KeyOutcome::Kept, "Yours, as before:"),
             (KeyOutcome::Own, "Your own, which neither release has:"),
         ];
-        for (fate, title) in chapters {
-            let items: Vec<&KeyReport> = self.items.iter().filter(|item| item.fate == fate).collect();
+        for (outcome, title) in chapters {
+            let items: Vec<&KeyReport> = self.items.iter().filter(|item| item.outcome == outcome).collect();
             if items.is_empty() {
                 continue;
             }
@@ -113,7 +113,7 @@ fn said(item: &KeyReport) -> String {
     };
     let value = |value: &Option<String>| value.clone().unwrap_or_default();
     let (old, new, yours) = (value(&item.old), value(&item.new), value(&item.yours));
-    match item.fate {
+    match item.outcome {
         KeyOutcome::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
         KeyOutcome::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
         KeyOutcome::Dropped => format!("{path}: {old}"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::values::{Scrubber, Tree};
-use crate::vault::check::{Checked, Search, install_hook};
+use crate::vault::exposure::{Checked, Search, install_hook};
 
 /// What is to be checked.
 #[derive(Debug, Clone, Default)]

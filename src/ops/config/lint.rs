@@ -50,7 +50,7 @@ impl Linted {
     }
 }
 
-/// Looks through a values file. Needs no settings, no cluster, and helm only to bring a packed chart.
+/// Looks through a values file. Needs no settings, no cluster, and helm only to fetch a packed chart.
 ///
 /// # Errors
 /// The file or the chart's own values are not YAML that Helm reads; the chart cannot be had.

@@ -1,4 +1,4 @@
-//! The values that a chart brings: from a values file, a chart, or the chart of a version.
+//! The values that a chart ships: from a values file, a chart, or the chart of a version.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub struct Shipped {
 /// else; the others need helm.
 ///
 /// # Errors
-/// Nothing is there, helm cannot bring it, or it is not YAML that Helm reads.
+/// Nothing is there, helm cannot fetch it, or it is not YAML that Helm reads.
 pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Shipped> {
     let path = Path::new(text);
     let file = if path.is_dir() { path.join("values.yaml") } else { path.to_owned() };

@@ -9,7 +9,7 @@ use crate::journal::fault;
 use crate::ops::Ctx;
 use crate::vault::{Joined, Pushed, Remote, TakeInRequest, TakenIn};
 
-/// How often somebody else may be faster before that is an error: each time, somebody's records did get in.
+/// How often a push may be rejected before that is an error: each time, somebody's records did get in.
 const ROUNDS: usize = 16;
 
 /// How to sync.
@@ -19,9 +19,9 @@ pub struct SyncRequest {
     pub remote: Option<String>,
     /// Whose commits are believed; otherwise those of the settings.
     pub signers: Option<PathBuf>,
-    /// Bring in what others have signed, too.
+    /// Take in what others have signed, too.
     pub allow_untrusted: bool,
-    /// Only say what would be brought in and pushed.
+    /// Only say what would be taken in and pushed.
     pub dry_run: bool,
     /// Whether git may ask for a password.
     pub ask: bool,
@@ -32,23 +32,23 @@ pub struct SyncRequest {
 pub struct Synced {
     /// The remote.
     pub remote: String,
-    /// Whether nothing was brought in or pushed.
+    /// Whether nothing was taken in or pushed.
     pub dry_run: bool,
-    /// How what was fetched was brought in; the last time, where it took several.
+    /// How what was fetched was taken in; the last time, where it took several.
     pub joined: Joined,
-    /// How many commits were brought in.
+    /// How many commits were taken in.
     pub fetched: usize,
     /// How many deployments were among them.
     pub deployments: usize,
     /// How many commits were pushed.
     pub pushed: usize,
-    /// How often another host was faster.
+    /// How often the push was rejected, because another host had pushed.
     pub races: usize,
     /// Flaws that were let in because it was asked for.
     pub untrusted: usize,
 }
 
-/// Fetches, verifies, merges, pushes; again when another host was faster.
+/// Fetches, verifies, merges, pushes; again when another host has pushed.
 ///
 /// # Errors
 /// There is no remote, git fails, or what came in is refused. What was recorded here is safe in any case.
@@ -85,13 +85,13 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
             Pushed::Raced if done.races + 1 == ROUNDS => {
                 return Err(CommandError::new(
                     Exit::Locked,
-                    format!("others were faster {ROUNDS} times in a row in pushing to {}", done.remote),
+                    format!("push to {} rejected {ROUNDS} times: the remote keeps changing", done.remote),
                 )
                 .hint("Nothing is lost: everything is recorded here, and what others had is merged. Run it again."));
             }
             Pushed::Raced => {
                 done.races += 1;
-                ctx.events.note("another host was faster; fetching and merging again");
+                ctx.events.note("push rejected: another host has pushed; fetching and merging again");
             }
         }
     }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::facts::stored_values;
 use super::plan::LiveInstall;
-use super::vaulted::VaultedConfig;
+use super::vault_config::VaultConfig;
 use crate::bundle::Writer;
 use crate::cluster::ObjectRef;
 use crate::crypt::Recipients;
@@ -17,7 +17,7 @@ use crate::opschain::values::{CONFIG_MAP_NAMES, SECRET_NAMES};
 
 /// The config of a bundle, in memory only.
 pub(super) struct BundleConfig {
-    vaulted: VaultedConfig,
+    vault: VaultConfig,
     release: Release,
     /// `config/secrets.yaml`.
     secrets: Zeroizing<Vec<u8>>,
@@ -34,7 +34,7 @@ impl BundleConfig {
         let (vault, cluster, install) = (ctx.vault()?, ctx.cluster().await?, ctx.install());
         let deployment = vault.resolve(&ctx.vault_install(), &live.deployment)?;
         let stored = stored_values(ctx, live.revision).await?;
-        let vaulted = VaultedConfig::gather(vault, &deployment, &stored, recipients)?;
+        let from_vault = VaultConfig::gather(vault, &deployment, &stored, recipients)?;
         let objects = cluster.kept(&preserved(&stored)).await?;
         let archive = deployment.record.chart_archive.as_ref();
         let release = Release {
@@ -50,10 +50,10 @@ impl BundleConfig {
             operator: live.operator.clone(),
             kubernetes: cluster.server_version().to_owned(),
             helm: ctx.helm().await?.version().to_string(),
-            sealed_layers: vaulted.layers(),
+            sealed_layers: from_vault.layers(),
             layers: Vec::new(),
         };
-        Ok(Self { secrets: release::secrets_to_bytes(&objects)?, preserved: objects.len(), vaulted, release })
+        Ok(Self { secrets: release::secrets_to_bytes(&objects)?, preserved: objects.len(), vault: from_vault, release })
     }
 
     /// Adds all of it, in the order of the format.
@@ -62,10 +62,10 @@ impl BundleConfig {
     /// The writer's, or `release.json` cannot be written.
     pub(super) fn add_to(&self, writer: &mut Writer) -> Result<()> {
         let release = self.release.to_bytes()?;
-        self.vaulted.add_values(writer)?;
+        self.vault.add_values(writer)?;
         writer.seal_config("release.json", &release)?;
         writer.seal_config("secrets.yaml", &self.secrets)?;
-        Ok(self.vaulted.add_layers_and_chart(writer, &self.release.chart)?)
+        Ok(self.vault.add_layers_and_chart(writer, &self.release.chart)?)
     }
 
     /// What was gathered, in a line.

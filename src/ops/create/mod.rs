@@ -7,7 +7,7 @@ mod facts;
 mod plan;
 mod recognise;
 mod steps;
-mod vaulted;
+mod vault_config;
 mod work;
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The chart that is to be deployed: brought from where it comes, or out of the vault.
+//! The chart that is to be deployed: fetched from where it comes, or out of the vault.
 
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm, HelmError};
@@ -39,7 +39,7 @@ pub(super) async fn defaults_of(helm: &Helm, chart: &ChartFile) -> Result<Tree> 
     Ok(Tree::parse(helm.show_values(&chart.path()).await?.as_bytes())?)
 }
 
-/// Brings the chart of a version: from `given`, else from where the settings say.
+/// Fetches the chart of a version: from `given`, else from where the settings say.
 ///
 /// # Errors
 /// Which version is not said, or the chart cannot be had.

@@ -115,7 +115,7 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &Rol
         Some(bytes) => ChartFile::from_bytes(&bytes)?,
         None => {
             ctx.events
-                .note(format!("{id} was recorded without its chart: {} is brought", target.record.chart.reference));
+                .note(format!("{id} was recorded without its chart: {} is fetched", target.record.chart.reference));
             chart::bring_again(helm, &target.record.chart, request.chart.as_deref())
                 .await
                 .map_err(|error| error.context(id))?
@@ -150,7 +150,7 @@ pub(super) async fn gather(ctx: &Ctx, known: DeploymentHistory, subject: &Subjec
     let live = LiveValues::read(ctx, &history, identities.as_ref(), ask_helm).await?;
     let trees = live.trees().chain(std::iter::once(&subject.tree));
     let scrubber = scrubber_of(ctx, identities.as_ref(), trees)?;
-    let pending = stuck::look(ctx, &history).await?;
+    let pending = stuck::inspect(ctx, &history).await?;
     let mut facts = DeployFacts { history, live, scrubber, pending, live_defaults: None, who: ctx.who.clone() };
     facts.live_defaults = live_defaults(ctx, &facts, identities.as_ref()).await?;
     Ok(facts)

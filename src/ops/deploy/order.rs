@@ -86,7 +86,7 @@ pub(super) fn check(
             "version {newer} was tried by deployment {} and its containers ran, and {wanted} is older",
             deployment.id()
         );
-        return Err(back(text, wanted).hint(format!("Or mend the upgrade: deploy {newer} again.")));
+        return Err(back(text, wanted).hint(format!("Or fix the upgrade: deploy {newer} again.")));
     }
     match gate(live, wanted) {
         VersionGate::Exact => Ok(VersionChange { from: Some(live.tag()), ..VersionChange::default() }),

@@ -57,7 +57,7 @@ pub(super) struct PendingFacts {
 ///
 /// # Errors
 /// The cluster cannot be asked for the lease.
-pub(super) async fn look(ctx: &Ctx, history: &History) -> Result<Option<PendingFacts>> {
+pub(super) async fn inspect(ctx: &Ctx, history: &History) -> Result<Option<PendingFacts>> {
     if !history.newest().is_some_and(|newest| newest.status.is_pending()) {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! `dr doctor`: what is missing, each with the command that mends it, and what to do next.
+//! `dr doctor`: what is missing, each with the command that fixes it, and what to do next.
 //!
 //! It looks only: nothing is changed but for a file that is made in the store and removed at once. It works on a bare
 //! machine: what cannot be looked at because something before it is missing is left out, not guessed.
@@ -19,7 +19,7 @@ pub enum Level {
     Ok,
     /// It works, and may hurt later.
     Warn,
-    /// It must be mended first.
+    /// It must be fixed first.
     Bad,
 }
 
@@ -32,7 +32,7 @@ pub struct Finding {
     pub level: Level,
     /// What was seen.
     pub text: String,
-    /// What mends it.
+    /// What fixes it.
     pub fix: Option<String>,
 }
 
@@ -41,7 +41,7 @@ pub struct Finding {
 pub struct Findings {
     /// The findings, in the order in which things depend on each other.
     pub findings: Vec<Finding>,
-    /// Whether something must be mended first.
+    /// Whether something must be fixed first.
     pub ready: bool,
     /// What to do next.
     pub next: String,

@@ -54,17 +54,17 @@ pub(in crate::ops) async fn before_deploy(
         ctx.events.note(format!("the live objects were not compared with helm's: {because}"));
     }
     refuse(&report, on_drift, allowed)?;
-    // Only helm 4 minds, and only objects that are there and say otherwise.
+    // Only helm 4 refuses it, and only objects that are there and say otherwise.
     let touched =
         report.drift.iter().any(|finding| finding.between == Between::HelmCluster && !finding.fields.is_empty());
-    let minds = touched && helm.applies_on_server(release).await?;
-    for (warning, hint) in warnings(&report, minds, allowed) {
+    let refuses = touched && helm.applies_on_server(release).await?;
+    for (warning, hint) in warnings(&report, refuses, allowed) {
         ctx.events.warn(warning, hint);
     }
     if report.drift.len() > TOLD {
         ctx.events.note(format!("and {} more differences", report.drift.len() - TOLD));
     }
-    Ok(BeforeDeploy { goes_over: minds && allowed, stored: facts.stored })
+    Ok(BeforeDeploy { goes_over: refuses && allowed, stored: facts.stored })
 }
 
 /// Refuses drift where the settings say so and nobody has allowed it.
@@ -76,9 +76,9 @@ fn refuse(report: &DriftReport, on_drift: OnDrift, allowed: bool) -> Result<()> 
     if refuses { Err(refusal(report)) } else { Ok(()) }
 }
 
-/// What is said of drift that is let through, each with what to do about it. `minds`: helm refuses to go over it.
-fn warnings(report: &DriftReport, minds: bool, allowed: bool) -> Vec<(String, Option<String>)> {
-    let way = match (minds, allowed) {
+/// What is said of drift that is let through, each with what to do about it. `refuses`: helm refuses to go over it.
+fn warnings(report: &DriftReport, refuses: bool, allowed: bool) -> Vec<(String, Option<String>)> {
+    let way = match (refuses, allowed) {
         (true, false) => "helm refuses to go over what others have set: --allow drift has it do so.",
         _ => "This deployment goes over it.",
     };

@@ -1,4 +1,4 @@
-//! Two veiled objects, field by field.
+//! Two masked objects, field by field.
 
 use serde::Serialize;
 use serde_json::Value as Json;

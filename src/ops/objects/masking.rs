@@ -31,7 +31,7 @@ pub fn comparing_scrubber(key: Option<FingerprintKey>) -> Result<Scrubber> {
     Ok(Scrubber::new(FingerprintKey::from_bytes(bytes.as_slice())))
 }
 
-/// Teaches a scrubber the secrets of a Secret: they may stand again in other objects.
+/// Registers with a scrubber the secrets of a Secret: they may stand again in other objects.
 pub fn register_object(scrubber: &mut Scrubber, object: &Json) {
     if object["kind"] != "Secret" {
         return;
@@ -45,7 +45,7 @@ pub fn register_object(scrubber: &mut Scrubber, object: &Json) {
     }
 }
 
-/// Teaches every sink of this process what a Secret holds.
+/// Registers what a Secret holds with the redactor of this process.
 pub fn register_secrets(secrets: &Secrets, object: &Json) {
     if object["kind"] == "Secret" {
         secrets.register_document(zeroize::Zeroizing::new(object.to_string()).as_bytes());
@@ -162,7 +162,7 @@ impl Walk<'_> {
     }
 }
 
-/// The objects with their veils, for comparing.
+/// The objects masked, for comparing.
 pub(super) fn masked_objects(objects: &[Object], scrubber: &Scrubber) -> Vec<Json> {
     objects.iter().map(|object| mask_object(&object.fields, scrubber)).collect()
 }

@@ -71,7 +71,7 @@ impl ReleaseDiff {
 }
 
 /// Compares the objects of the live revision with those of a rendered one. `live` is empty for a first install. The
-/// scrubber should know the secrets of the values; it learns those of the Secrets here.
+/// scrubber should know the secrets of the values; those of the Secrets are registered here.
 pub fn between(
     revision: Option<u32>,
     live: &[Object],

@@ -26,7 +26,7 @@ const SETS: &[&str] = &[
     "disabledDefaultServices",
 ];
 
-/// The fields that `manifest` sets and that `live` has otherwise. Both are veiled.
+/// The fields that `manifest` sets and that `live` has otherwise. Both are masked.
 pub fn subset(manifest: &Json, live: &Json) -> Vec<Field> {
     let mut fields = Vec::new();
     let Some(sets) = manifest.as_object() else { return fields };

@@ -18,11 +18,11 @@ pub(super) const VERSION: &str = "env.OPSCHAIN_VERSION";
 /// The bundle does not open, or is not what it says.
 pub(super) fn deployed(bundle: &OpenBundle, values: Zeroizing<Vec<u8>>, version: Option<&str>) -> Result<Vec<Layer>> {
     let release = Release::parse(&bundle.member("config/release.json.age")?)?;
-    let as_vaulted = release.layers.is_empty();
+    let as_in_the_vault = release.layers.is_empty();
     let mut layers = Vec::new();
     for (place, layer) in release.sealed_layers.into_iter().chain(release.layers).enumerate() {
         let mut bytes = bundle.member(&format!("config/{}.age", layer.file))?;
-        if as_vaulted {
+        if as_in_the_vault {
             bytes = vault::given_content(place, layer.kind, bytes).ok_or_else(|| {
                 CommandError::new(Exit::Damaged, format!("config/{} of the bundle has no line of digits", layer.file))
                     .hint("Take another copy of this bundle, or an older one: `dr bundle list`.")
@@ -30,12 +30,12 @@ pub(super) fn deployed(bundle: &OpenBundle, values: Zeroizing<Vec<u8>>, version:
         }
         layers.push(Layer { kind: layer.kind, name: layer.name, bytes });
     }
-    laid(values, layers, version)
+    layers_for_record(values, layers, version)
 }
 
 /// The layers where they come to what was deployed. Else, and where there are none, the values themselves: `version` may
 /// have been set by a flag that goes over ours.
-fn laid(values: Zeroizing<Vec<u8>>, layers: Vec<Layer>, version: Option<&str>) -> Result<Vec<Layer>> {
+fn layers_for_record(values: Zeroizing<Vec<u8>>, layers: Vec<Layer>, version: Option<&str>) -> Result<Vec<Layer>> {
     let values = with_version(vec![Layer { kind: LayerKind::Values, name: None, bytes: values }], version);
     if layers.is_empty() {
         return Ok(values);
@@ -88,9 +88,9 @@ mod tests {
     fn layers_that_come_to_the_values_are_kept_and_a_version_goes_where_helm_applies_it() {
         let layers = || given(&[(LayerKind::SetString, "env.SITE=007")]);
         let values = || merged(&layers()).unwrap();
-        let same = laid(values(), layers(), None).unwrap();
+        let same = layers_for_record(values(), layers(), None).unwrap();
         assert_eq!(texts(&same), texts(&layers()));
-        let newer = laid(values(), layers(), Some(NEXT)).unwrap();
+        let newer = layers_for_record(values(), layers(), Some(NEXT)).unwrap();
         let set = [(LayerKind::Set, "env.OPSCHAIN_VERSION=2026-09-10"), (LayerKind::SetString, "env.SITE=007")];
         assert_eq!((&texts(&newer)[..2], &texts(&newer)[2..]), (&texts(&layers())[..2], &set[..]));
     }
@@ -98,8 +98,8 @@ mod tests {
     #[test]
     fn values_of_one_file_stay_its_bytes_and_a_version_over_them_is_a_layer() {
         let file = || Zeroizing::new(b"# mine\nenv: {OPSCHAIN_VERSION: \"2026-08-20\"}\n".to_vec());
-        assert_eq!(laid(file(), Vec::new(), None).unwrap()[0].bytes, file());
-        let newer = laid(file(), Vec::new(), Some(NEXT)).unwrap();
+        assert_eq!(layers_for_record(file(), Vec::new(), None).unwrap()[0].bytes, file());
+        let newer = layers_for_record(file(), Vec::new(), Some(NEXT)).unwrap();
         let merged: serde_json::Value = serde_json::from_slice(&merged(&newer).unwrap()).unwrap();
         assert_eq!((newer.len(), &merged["env"]["OPSCHAIN_VERSION"]), (2, &NEXT.into()), "what Helm was given");
     }
@@ -107,11 +107,11 @@ mod tests {
     #[test]
     fn layers_that_come_to_something_else_give_way_to_the_values() {
         let values = || merged(&given(&[])).unwrap();
-        let other = laid(values(), given(&[(LayerKind::Set, "env.TZ=PST")]), None).unwrap();
+        let other = layers_for_record(values(), given(&[(LayerKind::Set, "env.TZ=PST")]), None).unwrap();
         assert_eq!((other.len(), &other[0].bytes), (1, &values()));
         // A literal goes over every `--set`: then the version would be the old one.
         let layers = || given(&[(LayerKind::SetLiteral, "env.OPSCHAIN_VERSION=2026-08-20")]);
-        let newer = laid(merged(&layers()).unwrap(), layers(), Some(NEXT)).unwrap();
+        let newer = layers_for_record(merged(&layers()).unwrap(), layers(), Some(NEXT)).unwrap();
         assert_eq!(texts(&newer)[1], (LayerKind::Set, "env.OPSCHAIN_VERSION=2026-09-10"));
     }
 }

@@ -1,6 +1,6 @@
 //! `dr bundle restore`: an empty namespace becomes the install that the bundle was made from.
 //!
-//! The strategy is the manual guide's: install stopped and with the database asleep, put the data in place beside
+//! The strategy is the manual guide's: install stopped and with the database hibernated, put the data in place beside
 //! nothing that runs, wake the database, prove who it is, start the application. Nothing is needed but the bundle, a
 //! key that opens it, a cluster with the operator, and helm. A restore that stops is resumed by `dr run resume`: until
 //! the last step nothing can take the target for a healthy install, because nothing of it serves.

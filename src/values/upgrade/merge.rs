@@ -216,12 +216,12 @@ impl<'t> Merge<'t, '_> {
             return new.value.to_json();
         }
         let unchanged = old.is_some_and(|old| old.same_as(&new.value));
-        let fate = match (&was, unchanged) {
+        let outcome = match (&was, unchanged) {
             (Some(_), _) => KeyOutcome::Renamed,
             (None, true) => KeyOutcome::Kept,
             (None, false) => KeyOutcome::Conflict,
         };
-        self.tell(fate, path, was, old, Some(&new.value), Some(yours));
+        self.tell(outcome, path, was, old, Some(&new.value), Some(yours));
         self.edits.push(Edit::Replace { entry: new, yours: mine, in_brackets });
         yours.to_json()
     }
@@ -236,14 +236,14 @@ impl<'t> Merge<'t, '_> {
             return true;
         };
         let stays = !old.same_as(&entry.value);
-        let fate = if stays { KeyOutcome::Removed } else { KeyOutcome::Dropped };
-        self.tell(fate, path, None, Some(old), None, Some(&entry.value));
+        let outcome = if stays { KeyOutcome::Removed } else { KeyOutcome::Dropped };
+        self.tell(outcome, path, None, Some(old), None, Some(&entry.value));
         stays
     }
 
     fn tell(
         &mut self,
-        fate: KeyOutcome,
+        outcome: KeyOutcome,
         path: &Path,
         was: Option<Path>,
         old: Option<&Node>,
@@ -252,7 +252,7 @@ impl<'t> Merge<'t, '_> {
     ) {
         let show = |node: Option<&Node>| node.map(|node| self.show(path, node));
         let (old, new, yours) = (show(old), show(new), show(yours));
-        self.items.push(KeyReport { fate, path: path.clone(), was, old, new, yours });
+        self.items.push(KeyReport { outcome, path: path.clone(), was, old, new, yours });
     }
 
     /// A value as it may be shown: masked where it is a secret, cut where it is long.

@@ -66,7 +66,7 @@ pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Resul
         return Err(UpgradeError::Unfaithful(first_difference(&read, &merged.value, Path::root())));
     }
     let mut items = merged.items;
-    items.sort_by_key(|item| item.fate);
+    items.sort_by_key(|item| item.outcome);
     let there: HashSet<&str> = comments(&proposed).into_iter().collect();
     let lost = comments(three.yours).into_iter().filter(|comment| {
         let says = comment.contains(char::is_alphanumeric);

@@ -41,7 +41,7 @@ pub enum KeyOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyReport {
     /// What happened.
-    pub fate: KeyOutcome,
+    pub outcome: KeyOutcome,
     /// Where it stands now, or stood.
     pub path: Path,
     /// Where it stood before, when it was renamed.

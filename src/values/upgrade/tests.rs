@@ -24,10 +24,10 @@ fn text(old: &str, new: &str, yours: &str) -> String {
     proposal(old, new, yours).text.to_string()
 }
 
-fn fates(old: &str, new: &str, yours: &str) -> Vec<String> {
+fn outcomes(old: &str, new: &str, yours: &str) -> Vec<String> {
     let name = |item: &KeyReport| {
-        let fate = serde_json::to_value(item.fate).unwrap();
-        format!("{} {}", fate.as_str().unwrap(), item.path)
+        let outcome = serde_json::to_value(item.outcome).unwrap();
+        format!("{} {}", outcome.as_str().unwrap(), item.path)
     };
     proposal(old, new, yours).items.iter().map(name).collect()
 }
@@ -41,7 +41,7 @@ fn comments_and_order_are_the_new_ones_and_values_the_operators() {
         text(old, new, yours),
         "# new words\nv: \"2\" # the version\n# about b\nb: {c: x, d: 'mine'}\na: 7 # seven\ne: fresh\n"
     );
-    assert_eq!(fates(old, new, yours), ["new-default v", "new e", "kept b.d", "kept a"]);
+    assert_eq!(outcomes(old, new, yours), ["new-default v", "new e", "kept b.d", "kept a"]);
 }
 
 #[test]
@@ -57,19 +57,19 @@ fn keys_of_the_operators_own_come_to_the_end_of_their_map_with_their_comments() 
 
 #[test]
 fn both_changed_is_a_conflict_and_the_operator_wins() {
-    assert_eq!(fates("a: 1\n", "a: 2\n", "a: 3\n"), ["conflict a"]);
+    assert_eq!(outcomes("a: 1\n", "a: 2\n", "a: 3\n"), ["conflict a"]);
     assert_eq!(text("a: 1\n", "a: 2\n", "a: 3\n"), "a: 3\n");
-    assert_eq!(fates("a: 1\n", "a: 2\n", "a: 2\n"), Vec::<String>::new());
-    assert_eq!(fates("b: 1\n", "b: 1\na: 2\n", "b: 1\na: 3\n"), ["conflict a"]);
+    assert_eq!(outcomes("a: 1\n", "a: 2\n", "a: 2\n"), Vec::<String>::new());
+    assert_eq!(outcomes("b: 1\n", "b: 1\na: 2\n", "b: 1\na: 3\n"), ["conflict a"]);
 }
 
 #[test]
 fn what_is_gone_stays_only_where_it_was_changed() {
     assert_eq!(text("a: 1\nb: 1\n", "b: 1\n", "a: 1\nb: 1\n"), "b: 1\n");
     assert_eq!(text("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), "b: 1\na: 9\n");
-    assert_eq!(fates("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), ["removed a"]);
-    assert_eq!(fates("a: 1\nb: 1\n", "b: 1\n", "a: 1\nb: 1\n"), ["dropped a"]);
-    assert_eq!(fates("apiToken:\nb: 1\n", "b: 1\n", "apiToken: x\nb: 1\n"), ["removed apiToken"]);
+    assert_eq!(outcomes("a: 1\nb: 1\n", "b: 1\n", "a: 9\nb: 1\n"), ["removed a"]);
+    assert_eq!(outcomes("a: 1\nb: 1\n", "b: 1\n", "a: 1\nb: 1\n"), ["dropped a"]);
+    assert_eq!(outcomes("apiToken:\nb: 1\n", "b: 1\n", "apiToken: x\nb: 1\n"), ["removed apiToken"]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn renamed_keys_take_their_values_along() {
     );
     let (old, new) = ("schedule: 0 2 * * *\nx: 1\n", "backup:\n  cron: 0 2 * * *\nx: 1\n");
     assert_eq!(text(old, new, "schedule: 0 4 * * *\nx: 1\n"), "backup:\n  cron: 0 4 * * *\nx: 1\n");
-    assert!(fates(old, new, "schedule: 0 4 * * *\n").contains(&"renamed backup.cron".to_owned()));
+    assert!(outcomes(old, new, "schedule: 0 4 * * *\n").contains(&"renamed backup.cron".to_owned()));
 }
 
 #[test]

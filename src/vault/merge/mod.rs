@@ -12,7 +12,7 @@ use super::verify::{FlawSeverity, Verification};
 use super::worktree::WorkTree;
 use crate::crypt::TrustedSigners;
 
-/// How what was fetched was brought in.
+/// How what was fetched was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Joined {
@@ -33,11 +33,11 @@ pub struct TakeInRequest<'m> {
     pub anyone: bool,
     /// Who merges: `user@host`.
     pub by: &'m str,
-    /// Only say what would be brought in.
+    /// Only say what would be taken in.
     pub dry_run: bool,
 }
 
-/// What was brought in.
+/// What was taken in.
 #[derive(Debug, Clone, Serialize)]
 pub struct TakenIn {
     /// How.

@@ -93,7 +93,7 @@ fn facts(git: &Git, steps: &[HistoryStep], found: &mut Verification) -> Result<H
         .flat_map(|(number, step)| step.added.iter().map(move |file| (file.blob, file.path.as_str(), number)))
         .filter(|(blob, ..)| seen.insert(*blob))
         .collect();
-    let read = on_threads(git.path(), &wanted, |objects, (blob, path, _)| Ok(look(objects, *blob, path)))?;
+    let read = on_threads(git.path(), &wanted, |objects, (blob, path, _)| Ok(inspect(objects, *blob, path)))?;
     let mut facts = HashMap::with_capacity(wanted.len());
     for ((blob, path, step), read) in wanted.into_iter().zip(read) {
         match read {
@@ -104,7 +104,7 @@ fn facts(git: &Git, steps: &[HistoryStep], found: &mut Verification) -> Result<H
     Ok(facts)
 }
 
-fn look(objects: &GitObjects<'_>, blob: Oid, path: &str) -> Result<Facts, ObjectFault> {
+fn inspect(objects: &GitObjects<'_>, blob: Oid, path: &str) -> Result<Facts, ObjectFault> {
     let bytes = objects.blob(blob)?;
     let clear = !path.ends_with(".age");
     Ok(Facts {

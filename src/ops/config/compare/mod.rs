@@ -138,7 +138,7 @@ fn rules(ctx: &Ctx, settings: &Settings, given: Option<&Path>, none: bool) -> Re
                 rule.line,
                 rule.pattern.text()
             ),
-            Some(format!("Mend the difference or renew the rule. It was: {}", rule.reason)),
+            Some(format!("Fix the difference or renew the rule. It was: {}", rule.reason)),
         );
     }
     Ok(rules.active)

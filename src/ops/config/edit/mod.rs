@@ -143,7 +143,7 @@ impl Editing {
             Ok(tree) => tree,
             Err(error) => return Ok(Round::Unreadable(CommandError::from(error).context("the edited values"))),
         };
-        // What went in may be what Helm would not read: a draft that is being mended.
+        // What went in may be what Helm would not read: a draft that is being fixed.
         let old = Tree::parse(&self.before).or_else(|_| Tree::parse(b""))?;
         let effective = |values| Effective { values, defaults: None };
         let review = Review {

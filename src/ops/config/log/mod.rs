@@ -103,7 +103,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
     pairs.retain(|(deployment, _)| wanted.lets_through(deployment));
     let total = pairs.len();
     pairs.truncate(if request.limit == 0 { total } else { request.limit });
-    // What is shown of the versions is counts and paths, so their secrets need not be learned.
+    // What is shown of the versions is counts and paths, so their secrets need not be registered.
     let identities = ctx.identities_if_set()?.map(|identities| identities.unwitnessed());
     let changes = summary::of_pairs(vault, identities.as_ref(), &pairs)?;
     let lines = pairs.iter().zip(changes).map(|((deployment, _), changes)| {

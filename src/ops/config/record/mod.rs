@@ -66,7 +66,7 @@ pub struct RecordRequest {
 
 /// What would become of one values file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "fate", rename_all = "kebab-case")]
+#[serde(tag = "action", rename_all = "kebab-case")]
 pub enum RecordAction {
     /// It is written down.
     Record,
@@ -99,7 +99,7 @@ pub struct RecordItem {
     pub findings: Vec<LintFinding>,
     /// What would become of it.
     #[serde(flatten)]
-    pub fate: RecordAction,
+    pub action: RecordAction,
 }
 
 /// What would be written down, oldest first.
@@ -116,12 +116,12 @@ pub struct RecordPlan {
 impl RecordPlan {
     /// How many would be written.
     pub fn to_write(&self) -> usize {
-        self.items.iter().filter(|item| item.fate == RecordAction::Record).count()
+        self.items.iter().filter(|item| item.action == RecordAction::Record).count()
     }
 
     /// How many cannot be recorded.
     pub fn refused(&self) -> usize {
-        self.items.iter().filter(|item| matches!(item.fate, RecordAction::Refused { .. })).count()
+        self.items.iter().filter(|item| matches!(item.action, RecordAction::Refused { .. })).count()
     }
 }
 
@@ -189,7 +189,7 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
             ctx.secrets().register_document(bytes);
         }
         let (item, draft) = planner.plan(candidate);
-        if let (true, RecordAction::Refused { reason }) = (single, &item.fate) {
+        if let (true, RecordAction::Refused { reason }) = (single, &item.action) {
             return Err(CommandError::new(Exit::Usage, format!("{}: {reason}", item.from))
                 .hint("`dr config record --help` shows how the date and the version are given."));
         }
@@ -222,7 +222,7 @@ pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordRep
     let total = plan.to_write() as u64;
     let mut report = RecordReport { recorded: Vec::new(), present: Vec::new(), refused: Vec::new() };
     for (item, draft) in plan.items.into_iter().zip(drafts) {
-        match item.fate {
+        match item.action {
             RecordAction::Present { by } => {
                 report.present.push((item.from, by));
                 continue;

@@ -71,14 +71,14 @@ impl<'a> RecordPlanner<'a> {
             revision: candidate.revision,
             sha256: String::new(),
             findings: Vec::new(),
-            fate: RecordAction::Record,
+            action: RecordAction::Record,
         };
         let status = candidate.status.as_ref().copied().unwrap_or(DeploymentStatus::Interrupted);
-        let (bytes, fate, intent) = match self.judge(candidate, &mut item) {
-            Ok((bytes, fate, intent)) => (bytes, fate, Some(intent)),
+        let (bytes, action, intent) = match self.judge(candidate, &mut item) {
+            Ok((bytes, action, intent)) => (bytes, action, Some(intent)),
             Err(reason) => (Zeroizing::new(Vec::new()), RecordAction::Refused { reason }, None),
         };
-        item.fate = fate;
+        item.action = action;
         (item, Draft { bytes, intent, status })
     }
 
@@ -98,7 +98,7 @@ impl<'a> RecordPlanner<'a> {
         candidate.status?;
         let (version, chart) = self.chart(&tree, candidate.chart)?;
         item.version.clone_from(&version);
-        let fate = match self.there(at, &item.sha256, candidate.revision, candidate.description.as_deref()) {
+        let action = match self.there(at, &item.sha256, candidate.revision, candidate.description.as_deref()) {
             Some(deployment) => RecordAction::Present { by: deployment.id().to_string() },
             None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
                 Some((_, _, name)) => RecordAction::Present { by: name.clone() },
@@ -119,7 +119,7 @@ impl<'a> RecordPlanner<'a> {
             helm: None,
             operator: None,
         };
-        Ok((bytes, fate, intent))
+        Ok((bytes, action, intent))
     }
 
     /// The deployment that this one would be the second record of.

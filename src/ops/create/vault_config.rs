@@ -12,7 +12,7 @@ use crate::values::overlay;
 use crate::vault::{Deployment, SealedFile, Vault};
 
 /// What the vault has of a deployment, sealed to the recipients of the bundle.
-pub(super) struct VaultedConfig {
+pub(super) struct VaultConfig {
     values: Values,
     /// SHA-256 of what Helm has stored of the values.
     helm_sha256: String,
@@ -28,7 +28,7 @@ enum Values {
     Merged(Zeroizing<Vec<u8>>),
 }
 
-impl VaultedConfig {
+impl VaultConfig {
     /// Takes on what the vault has of `deployment`; `stored` is what Helm has stored of its values.
     ///
     /// # Errors
@@ -177,8 +177,8 @@ mod tests {
             self.vault.resolve(&install, id.as_str()).unwrap()
         }
 
-        fn gather(&self, deployment: &Deployment, stored: &Value) -> Result<VaultedConfig> {
-            VaultedConfig::gather(&self.vault, deployment, stored, &self.recipients)
+        fn gather(&self, deployment: &Deployment, stored: &Value) -> Result<VaultConfig> {
+            VaultConfig::gather(&self.vault, deployment, stored, &self.recipients)
         }
 
         fn refused(&self, deployment: &Deployment, stored: &Value) -> (Exit, String) {
@@ -188,7 +188,7 @@ mod tests {
         }
 
         /// A whole bundle of it, read back.
-        fn bundle(&self, config: &VaultedConfig) -> Reader {
+        fn bundle(&self, config: &VaultConfig) -> Reader {
             let store = DirectoryStore::create(&self.folder.path().join("store")).unwrap();
             let mut writer = Writer::create(&store, testing::header(), self.recipients.clone()).unwrap();
             config.add_values(&mut writer).unwrap();

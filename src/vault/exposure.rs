@@ -188,7 +188,7 @@ impl<'s> Search<'s> {
         let id = Oid::hash_object(git2::ObjectType::Blob, bytes).map_err(VaultError::git("hash a file"))?;
         if self.seen.insert((path.to_owned(), id)) {
             self.checked.files += 1;
-            self.checked.exposures.extend(look(path, bytes, own, self.scrubber));
+            self.checked.exposures.extend(inspect(path, bytes, own, self.scrubber));
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ fn is_vault(repo: &Repository) -> bool {
 }
 
 /// What is exposed in a file.
-fn look(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> Vec<Exposure> {
+fn inspect(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> Vec<Exposure> {
     let exposure = |exposed, line, says: &str| Exposure { exposed, file: path.to_owned(), line, says: says.to_owned() };
     let sealed = stanzas(bytes).is_some();
     if path.ends_with(".age") && !sealed && !is_armored(bytes) {
@@ -311,7 +311,7 @@ mod tests {
     use crate::crypt::{Identities, Recipients};
 
     fn kinds(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> Vec<Exposed> {
-        look(path, bytes, own, scrubber).into_iter().map(|exposure| exposure.exposed).collect()
+        inspect(path, bytes, own, scrubber).into_iter().map(|exposure| exposure.exposed).collect()
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod tests {
         ] {
             assert_eq!(kinds(path, bytes, own, Some(&scrubber)), expected, "{path}");
         }
-        let found = look("values.yaml", values, false, None).remove(0);
+        let found = inspect("values.yaml", values, false, None).remove(0);
         assert_eq!((found.line, found.says.contains("horse")), (Some(3), false));
     }
 }
