@@ -15,7 +15,6 @@ pub struct Stamped {
     /// The journalled run that it belongs to, as `dr run show` takes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// What happened.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -75,7 +74,6 @@ pub enum Event {
     StepSkipped {
         /// The step's name in the journal.
         step: String,
-        /// Its title.
         title: String,
         /// Its place in the list.
         number: usize,
@@ -102,7 +100,6 @@ pub enum Event {
         /// How many steps there are.
         of: usize,
     },
-    /// A step was undone.
     StepUndone {
         /// The step's name in the journal.
         step: String,
@@ -110,22 +107,13 @@ pub enum Event {
         milliseconds: u64,
     },
     /// A line of another program (helm, a pod's log), scrubbed.
-    Log {
-        /// Who said it.
-        source: String,
-        /// The line.
-        line: String,
-    },
+    Log { source: String, line: String },
     /// Something worth knowing, in passing.
-    Note {
-        /// The text.
-        message: String,
-    },
+    Note { message: String },
     /// Something that may hurt later.
     Warning {
         /// The text: lower-case cause.
         message: String,
-        /// What to do about it.
         hint: Option<String>,
     },
 }

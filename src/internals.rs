@@ -1,8 +1,6 @@
 //! The one door of the integration tests (`tests/`): what they use of the crate, under the paths it has inside. It is
 //! there only with the feature `fault-points`, so in a build for users the compiler sees everything that nothing calls.
 
-#![allow(missing_docs)]
-
 pub mod agent {
     pub use crate::agent::{AgentError, PodFiles, ServeOptions, attach, serve};
     pub mod protocol {

@@ -14,16 +14,11 @@ use serde::{Deserialize, Serialize};
 pub enum SettingsError {
     /// There is no file.
     #[error("there is no settings file {path}")]
-    Missing {
-        /// The file.
-        path: String,
-    },
+    Missing { path: String },
     /// The file cannot be read.
     #[error("read settings file {path}")]
     Unreadable {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
@@ -32,7 +27,6 @@ pub enum SettingsError {
     Invalid {
         /// The file, with line and column where they are known.
         place: String,
-        /// What is wrong.
         reason: String,
     },
 }
@@ -43,7 +37,6 @@ pub enum SettingsError {
 pub struct Settings {
     /// The install that this host looks after.
     pub install: Install,
-    /// Its database.
     pub database: DatabaseSettings,
     /// Who can open, who signs, whom to trust.
     pub keys: Keys,
@@ -67,9 +60,7 @@ pub struct Settings {
 pub struct Install {
     /// The kubeconfig context; the current one when absent.
     pub context: Option<String>,
-    /// The namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
     /// The chart: an `oci://` reference, a folder, or a `.tgz`.
     pub chart: String,
@@ -139,7 +130,6 @@ pub struct Keys {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Folder {
-    /// Where it is.
     pub path: Option<PathBuf>,
 }
 
@@ -179,7 +169,6 @@ pub struct BundleSettings {
     pub drain_timeout: TimeSpan,
     /// How many bytes of the database make a chunk, in MiB.
     pub chunk_mib: u32,
-    /// The zstd level.
     pub zstd_level: i32,
 }
 

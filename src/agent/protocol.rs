@@ -17,7 +17,6 @@ use crate::ustar::TarError;
 pub struct Envelope<T> {
     /// The request's number, from 1.
     pub id: u64,
-    /// What is said.
     pub body: T,
 }
 
@@ -55,12 +54,7 @@ pub enum Reply {
     /// To `Facts`.
     Facts(Box<PodFacts>),
     /// A line of a program in the pod.
-    Log {
-        /// The program.
-        source: String,
-        /// The line.
-        line: String,
-    },
+    Log { source: String, line: String },
     /// One sealed chunk; its bytes follow as data.
     Chunk(ChunkHead),
     /// The base backup is whole and checked; WAL goes on.
@@ -142,7 +136,6 @@ impl fmt::Debug for Digest {
 /// What is said of a chunk before its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkHead {
-    /// Which part it is of.
     pub part: BackupPart,
     /// Its place in the part, from 0.
     pub index: u32,
@@ -176,7 +169,6 @@ pub struct StageChunkHead {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRequest {
-    /// The server.
     pub connection: Connection,
     /// Whom to seal to: `age1...` texts. The pod holds public keys only.
     pub recipients: Vec<String>,
@@ -200,7 +192,6 @@ pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);
 /// What was sent of one part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartTotals {
-    /// How many chunks.
     pub chunks: u32,
     /// Bytes of the part.
     pub raw_bytes: u64,
@@ -224,7 +215,6 @@ pub struct BaseDone {
     pub start: Lsn,
     /// What recovery must reach to be consistent.
     pub end: Lsn,
-    /// The timeline.
     pub timeline: u32,
     /// The database's identity, from the control file in the backup.
     pub system_identifier: u64,
@@ -241,7 +231,6 @@ pub struct BackupDone {
     pub wal_until: Lsn,
     /// The first WAL segment sent.
     pub first_segment: String,
-    /// The last one.
     pub last_segment: String,
     /// The size of a segment in bytes.
     pub wal_segment_bytes: u64,
@@ -276,7 +265,6 @@ pub struct StageReport {
     pub bytes: u64,
     /// The identity found in the control file.
     pub system_identifier: u64,
-    /// The timeline.
     pub timeline: u32,
     /// Where recovery will begin.
     pub start: Lsn,
@@ -286,7 +274,6 @@ pub struct StageReport {
     pub wal_read: bool,
 }
 
-/// A swap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwapRequest {
@@ -311,7 +298,6 @@ pub struct SwapReport {
 pub struct PodFacts {
     /// The user that the agent runs as.
     pub uid: u32,
-    /// Its group.
     pub gid: u32,
     /// The agent's own version.
     pub agent_version: String,
@@ -324,9 +310,7 @@ pub struct PodFacts {
 /// A data volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeFacts {
-    /// Where it is mounted.
     pub mount: String,
-    /// Its size in bytes.
     pub size_bytes: u64,
     /// What is free for this user.
     pub free_bytes: u64,
@@ -379,7 +363,6 @@ pub enum FailureKind {
 }
 
 impl Failure {
-    /// Makes one.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }

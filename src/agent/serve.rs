@@ -25,18 +25,14 @@ pub enum AgentError {
     /// The socket cannot be made.
     #[error("listen on {socket}")]
     Listen {
-        /// The socket.
         socket: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// There is no agent to attach to.
     #[error("connect to the agent at {socket}")]
     Connect {
-        /// The socket.
         socket: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },

@@ -40,9 +40,7 @@ pub struct CatalogEntry {
 /// put into the store by hand are among them: as files, without a record and without proofs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
-    /// Where they are.
     pub store: String,
-    /// They.
     pub entries: Vec<CatalogEntry>,
 }
 
@@ -137,9 +135,7 @@ pub type GoodBundle = (BundleReference, Reader);
 /// A bundle that was passed over in the search for a good one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
-    /// Its name.
     pub name: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -151,9 +147,7 @@ pub enum FindError {
     NoBundle {
         /// What was asked for.
         text: String,
-        /// Where.
         store: String,
-        /// The newest one that is there.
         newest: Option<String>,
     },
     /// Several.

@@ -15,7 +15,6 @@ use super::format::{FORMAT, FormatVersion};
 pub struct BundleError {
     /// The bundle's name, or the path it was opened by.
     pub bundle: String,
-    /// What is wrong.
     pub fault: Box<BundleFault>,
 }
 
@@ -54,13 +53,11 @@ pub enum BundleFault {
     Layout {
         /// The member's name as found.
         member: String,
-        /// Why.
         reason: String,
     },
     /// Bytes are not what was written.
     #[error("{member} is damaged: {reason}")]
     Damaged {
-        /// The member.
         member: String,
         /// How that was seen.
         reason: String,
@@ -74,7 +71,6 @@ pub enum BundleFault {
     /// A JSON member cannot be understood; the cause has line and column.
     #[error("{member} cannot be read")]
     Json {
-        /// The member.
         member: String,
         /// What, at which line and column.
         #[source]
@@ -83,9 +79,7 @@ pub enum BundleFault {
     /// A member cannot be opened with the identities at hand.
     #[error("{member} cannot be opened")]
     Sealed {
-        /// The member.
         member: String,
-        /// Why.
         #[source]
         source: SealError,
     },
@@ -106,12 +100,7 @@ pub enum BundleFault {
     Cancelled,
     /// What was handed to the writer does not fit: a fault of the program or of the stream that fed it.
     #[error("{member} cannot be written: {reason}")]
-    Refused {
-        /// The member.
-        member: String,
-        /// Why.
-        reason: String,
-    },
+    Refused { member: String, reason: String },
 }
 
 impl BundleFault {

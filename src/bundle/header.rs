@@ -17,7 +17,6 @@ const NAME: &str = "bundle.json";
 pub struct Header {
     /// The format that it is written in.
     pub format: FormatVersion,
-    /// Its name.
     pub id: BundleId,
     /// When it was begun: whole seconds, UTC.
     pub created: Timestamp,
@@ -25,7 +24,6 @@ pub struct Header {
     pub dr_version: String,
     /// Which OpsChain the data belong to.
     pub opschain: OpsChain,
-    /// Where it is from.
     pub install: SourceInstall,
     /// The database's facts that decide where it can be restored.
     pub postgresql: PostgreSql,
@@ -35,7 +33,6 @@ pub struct Header {
     pub estimated: Estimated,
     /// The age public keys that it is sealed to.
     pub recipients: Vec<String>,
-    /// What is not in it.
     pub scope: Vec<OutOfScope>,
 }
 
@@ -51,9 +48,7 @@ pub struct OpsChain {
 /// The source install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceInstall {
-    /// The Kubernetes namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
     /// The CNPG cluster, such as `opschain-db`.
     pub database_cluster: String,
@@ -110,7 +105,6 @@ pub struct Estimated {
 pub struct OutOfScope {
     /// What, such as `LDAP users and groups`.
     pub what: String,
-    /// Why not.
     pub why: String,
     /// Where it is to be had instead.
     #[serde(rename = "where")]

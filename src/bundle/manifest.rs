@@ -22,7 +22,6 @@ pub struct Manifest {
     pub format: FormatVersion,
     /// The bundle's name, again.
     pub id: BundleId,
-    /// What the database was.
     pub database: BackupIdentity,
     /// The base backup as a whole.
     pub base: StreamTotal,
@@ -59,7 +58,6 @@ pub struct BackupIdentity {
     /// Up to where all writers had finished; absent when nothing was quiesced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiesce_lsn: Option<Lsn>,
-    /// Bytes of a WAL segment.
     pub wal_segment_bytes: u64,
 }
 
@@ -73,14 +71,12 @@ impl BackupIdentity {
 /// A stream before it was cut, compressed and sealed. The digests of its chunks, in their order, are its digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawTotal {
-    /// Its length.
     pub bytes: u64,
 }
 
 /// A stream as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamTotal {
-    /// How many chunks.
     pub chunks: u32,
     /// Bytes of all chunks as stored.
     pub stored_bytes: u64,

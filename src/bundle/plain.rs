@@ -25,7 +25,6 @@ use super::reader::{Reader, SignatureState, StoredChunk};
 pub struct BaseProof {
     /// How many files have the size and CRC32C that `backup_manifest` lists: all of them.
     pub files: u64,
-    /// Bytes in them.
     pub bytes: u64,
     /// The system identifier in the control file: the bundle's.
     pub system_identifier: String,
@@ -38,7 +37,6 @@ pub struct WalProof {
     pub segments: u64,
     /// From where the log is there without a gap.
     pub from: Lsn,
-    /// To where.
     pub to: Lsn,
 }
 

@@ -25,7 +25,6 @@ pub struct PublishedRecord {
     pub manifest_at: u64,
     /// SHA-256 of its manifest: which bundle this is, to the byte.
     pub manifest_sha256: String,
-    /// When it was published.
     pub published_at: Timestamp,
 }
 

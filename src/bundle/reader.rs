@@ -37,10 +37,7 @@ pub enum Trust {
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum SignatureState {
     /// Good, by somebody trusted.
-    Trusted {
-        /// Who.
-        signer: SignedBy,
-    },
+    Trusted { signer: SignedBy },
     /// Good, but nobody asked whether the signer is trusted.
     Unchecked {
         /// `SHA256:...` of the key that made it.
@@ -63,13 +60,11 @@ impl SignatureState {
 /// One chunk of a stream, with where it lies and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredChunk {
-    /// The stream.
     pub stream: Stream,
     /// Its number, from 0.
     pub index: u32,
     /// Where its stored bytes begin in the bundle.
     pub offset: u64,
-    /// How many stored bytes it has.
     pub stored_bytes: u64,
     /// SHA-256 of them, as lower-case hex.
     pub sha256: String,
@@ -163,7 +158,6 @@ impl Reader {
         &self.manifest_sha256
     }
 
-    /// How many members it has.
     pub(super) fn members(&self) -> usize {
         self.places.len() + 1 + usize::from(self.tail.signature.is_some())
     }

@@ -13,10 +13,8 @@ pub enum BundleReference {
     Stored {
         /// The store, as [`open_at`](crate::store::open_at) takes it.
         store: String,
-        /// The bundle's id.
         id: String,
     },
-    /// A file.
     File {
         /// Where it is, absolute.
         path: PathBuf,

@@ -19,7 +19,6 @@ use super::stored::StoredProof;
 /// `dr bundle list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListReport {
-    /// The store.
     pub store: String,
     /// The bundles, newest first.
     pub bundles: Vec<ListRow>,
@@ -28,9 +27,7 @@ pub struct ListReport {
 /// One bundle in a list. Only what its clear header says: nothing here is proved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListRow {
-    /// The name.
     pub name: String,
-    /// Where it is.
     pub address: String,
     /// Whether it is a file that was put into the store by hand: it has no record there, and no proofs.
     pub loose: bool,
@@ -81,9 +78,7 @@ impl ListRow {
 /// `dr bundle show`: what header and signed manifest say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShowReport {
-    /// The name.
     pub name: String,
-    /// Where it is.
     pub address: String,
     /// Its length in bytes.
     pub bytes: u64,
@@ -95,15 +90,11 @@ pub struct ShowReport {
     pub dr_version: String,
     /// The OpsChain version that made it.
     pub opschain_version: String,
-    /// The chart's version.
     pub chart_version: String,
-    /// Where it is from.
     pub install: SourceInstall,
     /// How writers were kept off.
     pub quiesce: String,
-    /// The database.
     pub database: DatabaseReport,
-    /// The signature.
     pub signature: SignatureState,
     /// The age public keys that open it.
     pub recipients: Vec<String>,
@@ -113,7 +104,6 @@ pub struct ShowReport {
     pub counts: BTreeMap<String, u64>,
     /// The members outside the streams, with their stored sizes.
     pub members: Vec<MemberReport>,
-    /// What is not in it.
     pub scope: Vec<OutOfScope>,
     /// The newest good verification.
     pub proof: Option<Proof>,
@@ -124,9 +114,7 @@ pub struct ShowReport {
 pub struct DatabaseReport {
     /// The PostgreSQL version.
     pub version: String,
-    /// The system identifier.
     pub system_identifier: String,
-    /// The timeline.
     pub timeline: u32,
     /// Where replay begins.
     pub start_lsn: Lsn,
@@ -144,7 +132,6 @@ pub struct DatabaseReport {
     pub stored_bytes: u64,
 }
 
-/// One member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MemberReport {
     /// Its name in the tar.
@@ -202,7 +189,6 @@ impl ShowReport {
 /// `dr bundle verify`: what was seen, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
-    /// The name.
     pub name: String,
     /// How deep it went.
     pub depth: Depth,
@@ -210,7 +196,6 @@ pub struct VerifyReport {
     pub members: usize,
     /// How many bytes were read.
     pub bytes: u64,
-    /// The signature.
     pub signature: SignatureState,
     /// The database as seen, when the bundle was opened with a key.
     pub database: Option<VerifiedDatabase>,
@@ -223,7 +208,6 @@ pub struct VerifyReport {
 pub struct VerifiedDatabase {
     /// Files that are what PostgreSQL's own manifest lists: all of them.
     pub files: u64,
-    /// Bytes in them.
     pub bytes: u64,
     /// The system identifier, in control file and log.
     pub system_identifier: String,
@@ -231,7 +215,6 @@ pub struct VerifiedDatabase {
     pub wal_segments: u64,
     /// From where the log is there without a gap.
     pub wal_from: Lsn,
-    /// To where.
     pub wal_to: Lsn,
 }
 

@@ -42,7 +42,6 @@ pub struct BackupFacts {
     pub wal: RawTotal,
     /// How many of what is in it.
     pub counts: BTreeMap<String, u64>,
-    /// What is not in it.
     pub scope: Vec<OutOfScope>,
 }
 
@@ -333,7 +332,6 @@ pub struct VerifiedBundle {
 }
 
 impl VerifiedBundle {
-    /// What was seen.
     pub fn proof(&self) -> &StoredProof {
         &self.proof
     }

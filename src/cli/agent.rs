@@ -34,7 +34,6 @@ enum AgentVerb {
     },
 }
 
-/// Runs the verb.
 pub async fn run(args: AgentArgs) -> Result<Exit> {
     match args.verb {
         AgentVerb::Serve { socket, run, idle_minutes } => {

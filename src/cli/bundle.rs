@@ -129,7 +129,6 @@ impl BundleArgs {
     }
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
     match args.verb {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,

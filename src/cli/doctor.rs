@@ -11,7 +11,6 @@ use crate::ui::{Mark, Page, Report, Ui};
 #[command(after_help = "Ends with exit code 3 when something must be fixed first.\n\nExample:\n  dr doctor")]
 pub struct DoctorArgs {}
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, _args: DoctorArgs) -> Result<Exit> {
     let findings = doctor::doctor(ctx).await;
     ui.report(&findings)?;

@@ -32,7 +32,6 @@ pub struct InitArgs {
     print: bool,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
     let data = std::env::var_os("XDG_DATA_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let data = data.or_else(|| ctx.home.as_ref().map(|home| home.join(".local/share"))).unwrap_or_default().join("dr");

@@ -69,7 +69,6 @@ struct AbortArgs {
     dry_run: bool,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
     match args.verb {
         RunCommand::List => ui.report(&runs::list(ctx)?)?,

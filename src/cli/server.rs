@@ -35,7 +35,6 @@ struct Dry {
     dry_run: bool,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
     match args.verb {
         ServerVerb::Stop(dry) => {

@@ -22,19 +22,15 @@ pub struct Database {
     /// Its name; the prefix of its pods, volumes, secrets and services.
     #[serde(default)]
     pub name: String,
-    /// The object's uid.
     #[serde(default)]
     pub uid: String,
     /// Whether it is being deleted.
     #[serde(default)]
     pub deleting: bool,
-    /// Its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
-    /// What it is to be.
     #[serde(default)]
     pub spec: DatabaseSpec,
     /// What the operator says it is.
@@ -46,7 +42,6 @@ pub struct Database {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DatabaseSpec {
-    /// How many instances.
     pub instances: i32,
     /// The image, where it is given; the operator's own choice is in the status.
     pub image_name: Option<String>,
@@ -97,7 +92,6 @@ pub struct PostgresqlSpec {
 pub struct StorageSpec {
     /// A quantity, such as `10Gi`.
     pub size: Option<String>,
-    /// The storage class, where it is given.
     pub storage_class: Option<String>,
 }
 
@@ -105,7 +99,6 @@ pub struct StorageSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NameRef {
-    /// The name.
     pub name: String,
 }
 
@@ -115,14 +108,12 @@ pub struct NameRef {
 pub struct DatabaseStatus {
     /// A sentence, such as `Cluster in healthy state`. It says nothing of hibernation.
     pub phase: Option<String>,
-    /// Why it is in the phase.
     pub phase_reason: Option<String>,
     /// The image that its pods run.
     pub image: Option<String>,
     /// PostgreSQL's system identifier.
     #[serde(rename = "systemID")]
     pub system_id: Option<String>,
-    /// The timeline.
     #[serde(rename = "timelineID")]
     pub timeline_id: Option<u32>,
     /// The primary's pod.
@@ -131,7 +122,6 @@ pub struct DatabaseStatus {
     pub target_primary: Option<String>,
     /// How many instances are ready. Absent while it hibernates.
     pub ready_instances: Option<i32>,
-    /// The instances' names.
     pub instance_names: Vec<String>,
     /// Claims that no instance uses.
     #[serde(rename = "danglingPVC")]
@@ -139,7 +129,6 @@ pub struct DatabaseStatus {
     /// Claims that are in use.
     #[serde(rename = "healthyPVC")]
     pub healthy_claims: Vec<String>,
-    /// Its conditions.
     pub conditions: Vec<Condition>,
 }
 

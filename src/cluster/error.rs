@@ -106,7 +106,6 @@ pub enum ClusterError {
         act: String,
         /// The API server's address.
         server: String,
-        /// The innermost cause.
         cause: String,
     },
     /// The API server does not know who asks.
@@ -144,7 +143,6 @@ pub enum ClusterError {
     Refused {
         /// What was being asked.
         ask: Box<ApiRequest>,
-        /// The HTTP code.
         code: u16,
         /// The API server's words; only the reason and the field names where they could quote secrets.
         message: String,
@@ -186,7 +184,6 @@ pub enum ClusterError {
         pod: String,
         /// The program's name; never its arguments.
         command: String,
-        /// What is known.
         cause: String,
     },
     /// A command in a pod failed.
@@ -196,7 +193,6 @@ pub enum ClusterError {
         pod: String,
         /// The program's name; never its arguments.
         command: String,
-        /// Its exit code.
         exit: i32,
         /// The end of what it wrote to stderr, on one line.
         stderr: String,

@@ -19,7 +19,6 @@ const MOST_OUTPUT: u64 = 32 * 1024 * 1024;
 /// How a command in a pod ended, and what it wrote.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ExecOutput {
-    /// Its exit code.
     pub exit: i32,
     /// What it wrote to stdout.
     pub stdout: Vec<u8>,

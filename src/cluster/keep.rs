@@ -30,7 +30,6 @@ const CONTENT: [&str; 3] = ["data", "binaryData", "stringData"];
 /// Its `Debug` shows no content.
 #[derive(Clone, PartialEq)]
 pub enum KeptObject {
-    /// A Secret.
     Secret(Secret),
     /// A ConfigMap. OpsChain keeps keys in clear in one.
     ConfigMap(ConfigMap),

@@ -56,7 +56,6 @@ const EVERYWHERE: &[(&str, &str)] = &[
 pub struct ObjectRef {
     /// Such as `PersistentVolumeClaim`.
     pub kind: String,
-    /// The object's name.
     pub name: String,
 }
 
@@ -80,9 +79,7 @@ pub struct StandingObject {
     pub object: ObjectRef,
     /// When it was made.
     pub created: Option<jiff::Timestamp>,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
 

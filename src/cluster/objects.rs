@@ -24,7 +24,6 @@ pub struct WantedObject {
     pub kind: String,
     /// Its namespace; the one that is looked at when absent. Of no matter for kinds that live in none.
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
 }
 

@@ -21,11 +21,8 @@ const WEBHOOKS: &str = "cnpg-mutating-webhook-configuration";
 /// The operator's Deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operator {
-    /// The namespace that it is in.
     pub namespace: String,
-    /// The Deployment's name.
     pub name: String,
-    /// Its image.
     pub image: String,
     /// Its version, from the image's tag, such as `1.27.0`.
     pub version: Option<String>,

@@ -14,7 +14,6 @@ pub const AGENT: &str = "/dr/agent";
 pub const SOCKET: &str = "/dr/agent.sock";
 /// The client certificate in a backup pod.
 pub const CLIENT_CERTIFICATE: &str = "/certificates/client/tls.crt";
-/// Its key.
 pub const CLIENT_KEY: &str = "/certificates/client/tls.key";
 /// The authority that signed the server's certificate.
 pub const SERVER_CA: &str = "/certificates/ca/ca.crt";
@@ -30,39 +29,22 @@ const AGENT_MIB: u64 = 768;
 pub enum PodError {
     /// A placeholder that nothing was given for.
     #[error("template {template} asks for `{placeholder}`, which was not given")]
-    Unfilled {
-        /// The template.
-        template: &'static str,
-        /// The placeholder.
-        placeholder: String,
-    },
+    Unfilled { template: &'static str, placeholder: String },
     /// Something was given that the template does not ask for.
     #[error("template {template} has no place for `{name}`")]
-    Unknown {
-        /// The template.
-        template: &'static str,
-        /// What was given.
-        name: String,
-    },
+    Unknown { template: &'static str, name: String },
     /// A placeholder without its end.
     #[error("template {0} has a placeholder without an end")]
     Malformed(&'static str),
     /// The result is no pod.
     #[error("template {template} does not make a pod: {reason}")]
-    NotAPod {
-        /// The template.
-        template: &'static str,
-        /// Why.
-        reason: String,
-    },
+    NotAPod { template: &'static str, reason: String },
 }
 
 /// What every helper pod has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelperPod {
-    /// The pod's name.
     pub name: String,
-    /// Its namespace.
     pub namespace: String,
     /// The run that it works for.
     pub run: String,

@@ -10,7 +10,6 @@ const STUCK: &[&str] =
 /// A pod, summed up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PodState {
-    /// The pod's name.
     pub name: String,
     /// Pending, Running, Succeeded, Failed or Unknown.
     pub phase: String,

@@ -39,7 +39,6 @@ impl fmt::Display for WorkloadKind {
 pub struct Workload {
     /// Which of the two.
     pub kind: WorkloadKind,
-    /// Its name.
     pub name: String,
     /// The pods that it is to have.
     pub replicas: i32,
@@ -53,9 +52,7 @@ pub struct Workload {
     pub observed: bool,
     /// The label selector of its pods, as the API server takes it.
     pub selector: String,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Images of its containers as they are written in the template.
     pub images: Vec<String>,

@@ -11,7 +11,6 @@ use ssh_key::public::KeyData;
 pub(super) struct AllowedEntry {
     /// The principals as they stand in the file, comma-separated.
     pub(super) principals: String,
-    /// The key.
     pub(super) key: KeyData,
     /// Patterns of namespaces; empty means any.
     namespaces: Vec<String>,

@@ -19,7 +19,6 @@ impl Hashed {
         Self { sha256: Sha256::digest(&bytes).into(), bytes }
     }
 
-    /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

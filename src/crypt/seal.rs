@@ -29,38 +29,26 @@ pub enum SealError {
     /// The identity file cannot be read.
     #[error("read identity file {path}")]
     ReadIdentity {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The identity file holds no age identity. Its lines are not quoted.
     #[error("identity file {path} holds no age identity (AGE-SECRET-KEY-1...): {reason}")]
     BadIdentity {
-        /// The file.
         path: String,
         /// What is wrong, without quoting the file.
         reason: String,
     },
     /// The identity file is protected by a passphrase, and none was given.
     #[error("identity file {path} needs its passphrase")]
-    Passphrase {
-        /// The file.
-        path: String,
-    },
+    Passphrase { path: String },
     /// The passphrase does not open the identity file.
     #[error("the passphrase of identity file {path} is wrong")]
-    WrongPassphrase {
-        /// The file.
-        path: String,
-    },
+    WrongPassphrase { path: String },
     /// The identity file asks for more work than anybody should do to open it.
     #[error("identity file {path} asks for too much work (scrypt, more than 2^{MAX_SCRYPT_WORK_FACTOR})")]
-    TooMuchWork {
-        /// The file.
-        path: String,
-    },
+    TooMuchWork { path: String },
     /// None of the identities opens it.
     #[error("none of the identities at hand opens it")]
     NoMatch,
@@ -95,7 +83,6 @@ impl Recipients {
         if recipients.is_empty() { Err(SealError::NoRecipient) } else { Ok(Self(recipients)) }
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.0.len()
     }

@@ -24,16 +24,13 @@ pub enum SignError {
     /// The private key cannot be read.
     #[error("read signing key {path}")]
     ReadKey {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The private key is none, or of a kind that `dr` does not sign with.
     #[error("signing key {path}: {reason}")]
     BadKey {
-        /// The file.
         path: String,
         /// What is wrong, without quoting the file.
         reason: String,
@@ -41,7 +38,6 @@ pub enum SignError {
     /// The private key can be read by others.
     #[error("signing key {path} can be read by others (mode {mode:04o})")]
     OpenKey {
-        /// The file.
         path: String,
         /// Its permissions.
         mode: u32,
@@ -49,9 +45,7 @@ pub enum SignError {
     /// A new key cannot be written.
     #[error("write signing key {path}")]
     WriteKey {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -61,20 +55,16 @@ pub enum SignError {
     /// The file of trusted signers cannot be read.
     #[error("read trusted signers {path}")]
     ReadSigners {
-        /// The file.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// A line of the file of trusted signers makes no sense.
     #[error("trusted signers {path}, line {line}: {reason}")]
     BadSigners {
-        /// The file.
         path: String,
         /// Counted from 1.
         line: usize,
-        /// What is wrong.
         reason: String,
     },
     /// The signature is not one.

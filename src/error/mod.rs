@@ -39,7 +39,6 @@ pub struct CommandError {
 /// A run that stands open behind an error: what to do about it comes before any other hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRun {
-    /// Its id.
     pub run: String,
     /// The name of the step that it stopped in, if it had begun one.
     pub step: Option<String>,
@@ -108,7 +107,6 @@ impl CommandError {
         self
     }
 
-    /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit
     }

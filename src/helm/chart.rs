@@ -14,9 +14,7 @@ use crate::values::{Scrubber, Tree};
 /// What a chart says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChartFacts {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// Its `appVersion`.
     pub app_version: Option<String>,
@@ -37,7 +35,6 @@ impl ChartSource {
         if text.starts_with("oci://") { Self::Registry(text.to_owned()) } else { Self::Path(PathBuf::from(text)) }
     }
 
-    /// As it was given.
     pub fn text(&self) -> String {
         match self {
             Self::Registry(reference) => reference.clone(),

@@ -3,30 +3,24 @@
 /// Why helm did not do what was asked. Texts of helm's are scrubbed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelmError {
-    /// It is not there.
     #[error("there is no helm: `{binary}` is neither on PATH nor a program")]
     Missing {
         /// What was looked for.
         binary: String,
     },
-    /// It does not start.
     #[error("start {binary}")]
     Start {
-        /// The program.
         binary: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// It is not helm 3 or 4.
     #[error("{binary} is not helm 3 or 4: it says `{said}`")]
     Unsupported {
-        /// The program.
         binary: String,
         /// What it answered to `helm version`.
         said: String,
     },
-    /// It failed.
     #[error("helm {verb} failed: {said}")]
     Failed {
         /// The sub-command.
@@ -51,13 +45,10 @@ pub enum HelmError {
     /// The release is in the middle of something.
     #[error("release {release} is in state {status} since {since} (revision {revision})")]
     Pending {
-        /// The release.
         release: String,
         /// `pending-install`, `pending-upgrade` or `pending-rollback`.
         status: String,
-        /// Since when.
         since: String,
-        /// Helm's revision.
         revision: u32,
     },
     /// Its answer makes no sense.
@@ -65,7 +56,6 @@ pub enum HelmError {
     Answer {
         /// The sub-command.
         verb: String,
-        /// What is wrong.
         reason: String,
     },
     /// The operating system refused.
@@ -73,7 +63,6 @@ pub enum HelmError {
     Io {
         /// What was attempted.
         act: String,
-        /// Why not.
         #[source]
         source: std::io::Error,
     },

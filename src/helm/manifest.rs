@@ -22,7 +22,6 @@ pub struct ObjectId {
     /// Its namespace, where the manifest names one; else the release's, for kinds that live in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Its name.
     pub name: String,
 }
 
@@ -47,7 +46,6 @@ impl fmt::Display for ObjectId {
 /// One object of a manifest. It may hold secrets: its `Debug` shows none of its fields.
 #[derive(Clone)]
 pub struct Object {
-    /// Which.
     pub id: ObjectId,
     /// When helm runs it, where it is a hook: `pre-upgrade`, ... Empty for an object of the release.
     pub hooks: Vec<String>,
@@ -62,7 +60,6 @@ impl fmt::Debug for Object {
 }
 
 impl Object {
-    /// An annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.fields["metadata"]["annotations"][name].as_str()
     }

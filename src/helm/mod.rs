@@ -49,7 +49,6 @@ pub struct Helm {
 /// What to install or upgrade.
 #[derive(Debug)]
 pub struct UpgradeRequest<'a> {
-    /// The release.
     pub release: &'a str,
     /// The chart: a `.tgz` or a folder. Pull first what is in a registry, so that its digest is known.
     pub chart: &'a Path,
@@ -121,12 +120,10 @@ impl Helm {
         self
     }
 
-    /// The binary.
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// Its version.
     pub fn version(&self) -> &semver::Version {
         &self.version
     }

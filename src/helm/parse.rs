@@ -25,7 +25,6 @@ impl RevisionStatus {
         self.0.starts_with("pending-")
     }
 
-    /// Whether it failed.
     pub fn is_failed(&self) -> bool {
         self.0 == "failed"
     }
@@ -44,7 +43,6 @@ pub struct Revision {
     pub revision: u32,
     /// When it came to this state (RFC 3339).
     pub updated: String,
-    /// Its state.
     pub status: RevisionStatus,
     /// `name-version` of its chart.
     pub chart: String,

@@ -12,9 +12,7 @@ pub enum JournalError {
     /// Reading or writing failed. A journal that cannot be written stops its run.
     #[error("{act} {place}")]
     Io {
-        /// What was tried.
         act: &'static str,
-        /// On what.
         place: String,
         /// Why it failed.
         #[source]
@@ -23,7 +21,6 @@ pub enum JournalError {
     /// A line is not a record.
     #[error("{place}: line {line} is damaged")]
     Damaged {
-        /// The journal.
         place: String,
         /// The line, from 1.
         line: usize,
@@ -31,16 +28,13 @@ pub enum JournalError {
     /// The records do not add up.
     #[error("{place}")]
     Illegal {
-        /// The journal.
         place: String,
-        /// Why.
         #[source]
         source: IllegalRecord,
     },
     /// The journal is of a newer format than this program knows.
     #[error("{place}: format {major}.{minor} is newer than {}.{}", FORMAT.major, FORMAT.minor)]
     Newer {
-        /// The journal.
         place: String,
         /// Its major version.
         major: u32,
@@ -50,9 +44,7 @@ pub enum JournalError {
     /// What a step has left cannot be written, or is not what the later step expects.
     #[error("the output of step {step} is not as expected")]
     Output {
-        /// The step.
         step: &'static str,
-        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -62,7 +54,6 @@ pub enum JournalError {
     /// The beginning of an id fits several runs.
     #[error("`{prefix}` fits {} runs: {}", runs.len(), runs.join(", "))]
     Ambiguous {
-        /// What was given.
         prefix: String,
         /// What it fits.
         runs: Vec<String>,

@@ -16,7 +16,6 @@ pub enum Record {
     Begun(Begun),
     /// Another process took the run up again.
     Resumed {
-        /// When.
         at: Timestamp,
         /// Who, as `user@host`.
         who: String,
@@ -25,7 +24,6 @@ pub enum Record {
     Started {
         /// The step's name.
         step: String,
-        /// When.
         at: Timestamp,
     },
     /// A step has acted, and its effect is durable.
@@ -36,7 +34,6 @@ pub enum Record {
         output: Value,
         /// What was seen, in a line.
         summary: String,
-        /// When.
         at: Timestamp,
     },
     /// A step failed; what it did of its work is unknown.
@@ -45,21 +42,18 @@ pub enum Record {
         step: String,
         /// The error, in a line, without secrets.
         error: String,
-        /// When.
         at: Timestamp,
     },
     /// A step is about to be undone.
     UndoStarted {
         /// The step's name.
         step: String,
-        /// When.
         at: Timestamp,
     },
     /// A step is undone.
     UndoFinished {
         /// The step's name.
         step: String,
-        /// When.
         at: Timestamp,
     },
     /// Undoing failed: the system is in neither state. It is tried again by the next `dr`.
@@ -68,16 +62,10 @@ pub enum Record {
         step: String,
         /// The error, in a line, without secrets.
         error: String,
-        /// When.
         at: Timestamp,
     },
     /// The last line: nothing is left to do for this run.
-    Ended {
-        /// How.
-        outcome: Outcome,
-        /// When.
-        at: Timestamp,
-    },
+    Ended { outcome: Outcome, at: Timestamp },
 }
 
 /// What a run was asked to do, and with what.
@@ -106,7 +94,6 @@ pub struct Begun {
     pub dr_version: String,
     /// Who, as `user@host`.
     pub who: String,
-    /// When.
     pub at: Timestamp,
 }
 
@@ -147,7 +134,6 @@ pub enum StepState {
     Failed,
     /// Being undone: undone again on resume.
     Undoing,
-    /// Undone.
     Undone,
     /// Undoing failed: undone again on resume.
     UndoFailed,
@@ -197,9 +183,7 @@ pub enum IllegalRecord {
     Step {
         /// The record's number, from 1.
         number: usize,
-        /// The step.
         step: String,
-        /// What it was.
         state: StepState,
         /// What the record says.
         event: StepEvent,

@@ -44,7 +44,6 @@ pub enum RunFailure<E> {
     PutBack(E),
     /// The run stands open.
     Open {
-        /// Its id.
         run: String,
         /// Why the step failed.
         error: E,
@@ -65,7 +64,6 @@ pub struct UndoFailure<E> {
     pub step: Option<String>,
     /// What was to be put back, for people.
     pub title: &'static str,
-    /// Why.
     pub error: E,
 }
 

@@ -43,7 +43,6 @@ pub struct Guarded {
 /// Values with the chart's defaults beneath them: what is deployed.
 #[derive(Debug, Clone, Copy)]
 pub struct Effective<'t> {
-    /// The operator's values.
     pub values: &'t Tree,
     /// The chart's own; without them, a key that the values leave out has no value.
     pub defaults: Option<&'t Tree>,

@@ -46,7 +46,6 @@ pub struct InitRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InitOutcome {
-    /// It was made.
     Made,
     /// It was there and was kept.
     Kept,
@@ -57,9 +56,7 @@ pub enum InitOutcome {
 /// One thing that `init` looks after.
 #[derive(Debug, Serialize)]
 pub struct Item {
-    /// What it is.
     pub what: &'static str,
-    /// Where it is.
     pub path: PathBuf,
     /// What became of it.
     pub outcome: InitOutcome,

@@ -19,16 +19,12 @@ const SECOND_CHANCES: u8 = 2;
 pub enum PassphraseUse<'a> {
     /// To open an identity file; `again` counts the wrong ones.
     Open {
-        /// The file.
         path: &'a Path,
         /// How many were wrong.
         again: u8,
     },
     /// To protect an identity that is being made.
-    New {
-        /// The file.
-        path: &'a Path,
-    },
+    New { path: &'a Path },
 }
 
 /// What came of asking for a passphrase.

@@ -74,7 +74,6 @@ pub struct RecordedReplicas {
 pub struct WriterReplicas {
     /// The Deployment.
     pub name: String,
-    /// How many it is to have.
     pub replicas: i32,
 }
 

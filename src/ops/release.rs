@@ -13,9 +13,7 @@ use crate::values::overlay::LayerKind;
 pub struct Release {
     /// The Helm release's name.
     pub release: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its revision.
     pub revision: u32,
     /// The chart's name and version, such as `opschain-2026.8.20`.
     pub chart: String,
@@ -27,7 +25,6 @@ pub struct Release {
     pub images: Vec<RunningImage>,
     /// How many replicas the writers had.
     pub replicas: RecordedReplicas,
-    /// The image of the database.
     pub database_image: String,
     /// The database operator's version.
     pub operator: Option<String>,
@@ -47,7 +44,6 @@ pub struct Release {
 /// A layer of the values, as a bundle has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerMember {
-    /// How it was given.
     pub kind: LayerKind,
     /// What it was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,6 @@ use crate::trace::timing::{self, CallTiming, StepTiming};
 /// Where the time of a run went, as far as it was recorded.
 #[derive(Debug, Serialize)]
 pub struct RunTiming {
-    /// Its id.
     pub run: String,
     /// All steps together, in milliseconds.
     pub milliseconds: f64,

@@ -3,7 +3,6 @@
 /// An object whose content is filled or changed after the install, by people or by OpsChain itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Filled {
-    /// Its kind.
     pub kind: &'static str,
     /// Its name in a stock install.
     pub name: &'static str,

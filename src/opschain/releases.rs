@@ -4,7 +4,6 @@
 
 use jiff::civil::{Date, date};
 
-/// A release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownRelease {
     /// Its date, which is its name.

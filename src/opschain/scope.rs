@@ -8,7 +8,6 @@ use super::workloads::DATABASE_CLUSTER;
 /// One thing that a bundle leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// The thing.
     pub what: String,
     /// Why it is not in the bundle.
     pub why: String,

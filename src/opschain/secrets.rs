@@ -3,7 +3,6 @@
 /// Whether the object is a Secret or a ConfigMap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretObjectKind {
-    /// A Secret.
     Secret,
     /// A ConfigMap.
     ConfigMap,
@@ -33,11 +32,9 @@ pub enum Chart {
 /// An object that travels with a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Preserved {
-    /// Its kind.
     pub kind: SecretObjectKind,
     /// Its name in a stock install.
     pub name: &'static str,
-    /// What the chart does about it.
     pub chart: Chart,
     /// Whether an install that has it cannot work on its data without it.
     pub vital: bool,

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 pub struct Connection {
     /// The server's name, or the folder of its socket.
     pub host: String,
-    /// Its port.
     pub port: u16,
     /// The role, such as `streaming_replica`.
     pub user: String,
@@ -18,7 +17,6 @@ pub struct Connection {
     pub sslmode: String,
     /// The client certificate.
     pub sslcert: Option<String>,
-    /// Its key.
     pub sslkey: Option<String>,
     /// The authority that the server's certificate is checked against.
     pub sslrootcert: Option<String>,

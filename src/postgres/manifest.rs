@@ -55,7 +55,6 @@ pub enum ManifestError {
     /// A file is listed without CRC32C.
     #[error("backup_manifest lists {path} with checksum algorithm {algorithm}, not CRC32C")]
     Algorithm {
-        /// The file.
         path: String,
         /// What it says.
         algorithm: String,

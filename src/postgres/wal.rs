@@ -7,7 +7,6 @@ use super::lsn::Lsn;
 /// One WAL segment, as its file name says it: `000000010000000000000006`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalSegment {
-    /// The timeline.
     pub timeline: u32,
     /// Its number: position divided by segment size.
     pub number: u64,
@@ -23,16 +22,10 @@ pub enum WalError {
     Size(u64),
     /// A segment that is not whole.
     #[error("WAL segment {segment} has {bytes} bytes, not {expected}", expected = .segment.bytes)]
-    Length {
-        /// The file.
-        segment: WalSegment,
-        /// Its length.
-        bytes: u64,
-    },
+    Length { segment: WalSegment, bytes: u64 },
     /// The first page is not that of this segment of this database.
     #[error("WAL segment {segment} is not what its name says: {what}")]
     Header {
-        /// The file.
         segment: WalSegment,
         /// What does not fit.
         what: String,

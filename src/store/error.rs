@@ -6,53 +6,35 @@ use std::io;
 /// What a store's own layer said: an I/O error of a folder, an answer of a server.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a store refused. Every variant names the object or the store.
+/// Why a store refused. Every variant names the object or the store: the messages say what each field is.
+#[allow(missing_docs)]
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store itself cannot be used.
     #[error("store {place}")]
     Unusable {
-        /// Which store.
         place: String,
         /// Whether the same call may succeed in a while.
         transient: bool,
-        /// Why.
         #[source]
         source: Cause,
     },
     /// No such object, or no such note beside it.
     #[error("no {object} in store {place}")]
-    NotFound {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-    },
+    NotFound { object: String, place: String },
     /// The name could lead out of the store or hide in it.
     #[error("`{0}` cannot be the name of a stored bundle")]
     BadName(String),
     /// An object of this name is there, and nothing is ever overwritten.
     #[error("{object} is already in store {place}")]
-    Exists {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-    },
+    Exists { object: String, place: String },
     /// Another process is writing an object of this name.
     #[error("{object} is being written by another process into store {place}")]
-    Busy {
-        /// The object.
-        object: String,
-        /// Which store.
-        place: String,
-    },
+    Busy { object: String, place: String },
     /// No room left.
     #[error("store {place} is full; {object} was not stored ({written} bytes were)")]
     Full {
-        /// The object.
         object: String,
-        /// Which store.
         place: String,
         /// How much of it fitted.
         written: u64,
@@ -60,7 +42,6 @@ pub enum StoreError {
     /// The object ends before the bytes that were asked for.
     #[error("{object} ends before byte {wanted}")]
     Short {
-        /// The object.
         object: String,
         /// Where the reading was to end.
         wanted: u64,
@@ -70,11 +51,9 @@ pub enum StoreError {
     Failed {
         /// `read`, `write`, `sync`, `publish`, `remove`.
         act: &'static str,
-        /// The object.
         object: String,
         /// Whether the same call may succeed in a while.
         transient: bool,
-        /// Why.
         #[source]
         source: Cause,
     },

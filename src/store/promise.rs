@@ -105,7 +105,7 @@ pub trait Store: Send + Sync {
 /// A published object, as a list has it.
 #[derive(Debug)]
 pub struct PublishedObject {
-    /// Its name.
+    /// As [`Store::begin`] was given it.
     pub name: String,
     /// Its length in bytes; `None` when somebody has removed them.
     pub bytes: Option<u64>,

@@ -37,9 +37,7 @@ pub enum TraceError {
     /// The log file cannot be written.
     #[error("open the log file {path}")]
     LogFile {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },

@@ -30,9 +30,7 @@ pub struct StepTiming {
 pub struct CallTiming {
     /// `cluster`, `exec`, `agent`, `helm`, `psql`, `git`, `vault`, `stream`, `chunk`, `store` or `wait`.
     pub kind: String,
-    /// How many.
     pub count: u64,
-    /// How many of them failed.
     pub failed: u64,
     /// How long they took together.
     pub milliseconds: f64,

@@ -95,7 +95,6 @@ impl Page {
         self.lines.push(Styled::default());
     }
 
-    /// A heading.
     pub fn heading(&mut self, text: &str) {
         self.wrapped("", "", Styled::new(Role::Strong, text));
     }
@@ -162,12 +161,10 @@ impl Page {
         }
     }
 
-    /// What to do next.
     pub fn next(&mut self, command: &str) {
         self.labelled(Role::Pointer, "next:", command);
     }
 
-    /// A warning, and what to do about it.
     pub fn warning(&mut self, message: &str, hint: Option<&str>) {
         self.labelled(Role::Caution, "warning:", message);
         if let Some(hint) = hint {

@@ -11,7 +11,6 @@ use super::escape;
 /// What a piece of text is, in a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
-    /// Text.
     #[default]
     Plain,
     /// A heading.

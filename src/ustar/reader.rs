@@ -7,7 +7,6 @@ use super::header::{BLOCK, Block, header_in, is_inside, padding};
 pub struct TarEntry {
     /// Relative, inside, without a slash at its end.
     pub path: String,
-    /// Whether it is a folder.
     pub folder: bool,
     /// The length of a file in bytes.
     pub bytes: u64,
@@ -17,9 +16,7 @@ pub struct TarEntry {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{tar}: {what} (last entry: {last})")]
 pub struct TarError {
-    /// Which tar.
     pub tar: &'static str,
-    /// What is wrong.
     pub what: String,
     /// The path of the entry that it is in, or that came before; `none` at the start.
     pub last: String,

@@ -9,9 +9,7 @@ use crate::yaml::{Node, NodeKind, Path, Segment, Tree};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a path: {reason} at character {at}")]
 pub struct BadPath {
-    /// What was given.
     pub text: String,
-    /// What is wrong.
     pub reason: &'static str,
     /// Where, from 1.
     pub at: usize,

@@ -15,20 +15,13 @@ pub enum VaultError {
     },
     /// There is something at the place of a new one.
     #[error("{path} is not empty")]
-    Occupied {
-        /// Where.
-        path: String,
-    },
+    Occupied { path: String },
     /// It is a git repository, but not a vault.
     #[error("{path} is a git repository, but not a config vault: it has no vault.json")]
-    Foreign {
-        /// Where.
-        path: String,
-    },
+    Foreign { path: String },
     /// A newer program wrote it.
     #[error("{what} has format {found}; this dr reads up to format {known}")]
     Format {
-        /// The file.
         what: String,
         /// Its format.
         found: u32,
@@ -40,7 +33,6 @@ pub enum VaultError {
     Git {
         /// What was attempted.
         act: String,
-        /// Why not.
         #[source]
         source: git2::Error,
     },
@@ -49,7 +41,6 @@ pub enum VaultError {
     Io {
         /// What was attempted.
         act: String,
-        /// Why not.
         #[source]
         source: io::Error,
     },
@@ -67,7 +58,6 @@ pub enum VaultError {
     Seal {
         /// What was attempted.
         act: String,
-        /// Why not.
         #[source]
         source: SealError,
     },
@@ -93,24 +83,15 @@ pub enum VaultError {
     },
     /// Stored bytes are not what was written.
     #[error("{what} in the vault is damaged: {reason}")]
-    Damaged {
-        /// The file.
-        what: String,
-        /// What is wrong.
-        reason: String,
-    },
+    Damaged { what: String, reason: String },
     /// A file that is never rewritten is there already.
     #[error("{path} is in the vault already, and nothing in it is ever rewritten")]
-    Rewrite {
-        /// The file.
-        path: String,
-    },
+    Rewrite { path: String },
     /// What another host has recorded is not what a trusted one would write.
     #[error("what was fetched is refused: {first}{}", more(*count))]
     Incoming {
         /// How many flaws it has.
         count: usize,
-        /// The first of them.
         first: String,
         /// Whether it is a matter of who signed it.
         untrusted: bool,
@@ -126,12 +107,7 @@ pub enum VaultError {
     Unrelated,
     /// There is no remote, or there are several.
     #[error("the config vault {path} has {}", if names.is_empty() { "no remote".to_owned() } else { format!("the remotes {}", names.join(", ")) })]
-    NoRemote {
-        /// The vault.
-        path: String,
-        /// Their names.
-        names: Vec<String>,
-    },
+    NoRemote { path: String, names: Vec<String> },
     /// The user's git failed. Passwords of addresses are masked.
     #[error("{act}: {said}")]
     Remote {
@@ -146,19 +122,13 @@ pub enum VaultError {
     /// A repository has a hook already.
     #[error("there is a hook already: {path}")]
     HookThere {
-        /// The hook.
         path: String,
         /// What was to be written into it.
         command: String,
     },
     /// A change of the recipients makes no sense.
     #[error("{key} {reason}")]
-    Recipient {
-        /// The public key.
-        key: String,
-        /// What is wrong.
-        reason: &'static str,
-    },
+    Recipient { key: String, reason: &'static str },
 }
 
 fn more(count: usize) -> String {

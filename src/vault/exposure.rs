@@ -24,9 +24,7 @@ use crate::values::{Scrubber, Tree};
 pub enum Exposed {
     /// A secret of the live values.
     LiveSecret,
-    /// A private key.
     PrivateKey,
-    /// An age identity.
     AgeIdentity,
     /// A values file with secrets in it.
     Values,
@@ -39,9 +37,7 @@ pub enum Exposed {
 /// One thing that is in the clear, or where it should not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exposure {
-    /// Its kind.
     pub exposed: Exposed,
-    /// The file.
     pub file: String,
     /// The line, counted from 1, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +49,6 @@ pub struct Exposure {
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Checked {
-    /// How many files.
     pub files: usize,
     /// Whether they were searched for the secrets of the live values.
     pub live_secrets: bool,

@@ -152,7 +152,6 @@ impl Git {
         Ok(Lock { _file: file, mark })
     }
 
-    /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -77,7 +77,6 @@ impl Vault {
         Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default() })
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

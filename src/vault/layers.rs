@@ -58,7 +58,6 @@ impl RecordedLayer {
         place == 0 && known_kind(self) == Some(LayerKind::Values)
     }
 
-    /// How many bytes were given.
     pub fn given_bytes(&self, place: usize) -> u64 {
         let line = match known_kind(self) {
             _ if self.is_exact(place) => 0,

@@ -33,7 +33,6 @@ impl ObjectFault {
 /// What an entry of a tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryKind {
-    /// A folder.
     Folder,
     /// A plain file.
     File,

@@ -13,9 +13,7 @@ use crate::crypt::Recipients;
 /// Somebody who can open what is recorded from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
-    /// The public key.
     pub key: String,
-    /// Since when.
     pub since: Timestamp,
     /// Who added it.
     pub by: String,
@@ -26,11 +24,9 @@ pub struct Holder {
 /// Somebody who was taken from the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Past {
-    /// The public key.
     pub key: String,
     /// When it was taken away.
     pub until: Timestamp,
-    /// Who did that.
     pub by: String,
     /// Why, as far as that was said.
     pub why: Option<String>,

@@ -35,7 +35,6 @@ impl DeploymentId {
         (time_fits && salt_fits).then(|| Self(text.to_owned()))
     }
 
-    /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,9 +59,7 @@ impl fmt::Display for DeploymentId {
 /// Which install a deployment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedInstall {
-    /// The namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
     /// The kubeconfig context that it was reached by; a host's own word, so it does not identify the install.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,9 +102,7 @@ impl How {
 /// The chart that was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedChart {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// Its `appVersion`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,14 +145,12 @@ pub struct RecordedLayer {
     /// What it was called: the file's name, or the key of `--set-file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its sealed bytes.
     pub sealed: Sealed,
 }
 
 /// The deployment before, and its record's digest: the chain in which none can be altered or taken out unseen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previous {
-    /// Its name.
     pub id: DeploymentId,
     /// SHA-256 of its `record.json`.
     pub record_sha256: String,
@@ -172,7 +165,6 @@ pub struct DeploymentRecord {
     pub id: DeploymentId,
     /// Whose it is.
     pub install: RecordedInstall,
-    /// When.
     pub at: Timestamp,
     /// Who: `user@host`.
     pub by: String,
@@ -184,9 +176,7 @@ pub struct DeploymentRecord {
     /// The OpsChain version, such as `2026-08-20`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opschain_version: Option<String>,
-    /// The chart.
     pub chart: RecordedChart,
-    /// The chart's archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chart_archive: Option<Sealed>,
     /// The values, all layers in order.
@@ -251,7 +241,6 @@ pub struct DeploymentOutcome {
     pub id: DeploymentId,
     /// When it ended.
     pub at: Timestamp,
-    /// How.
     pub status: DeploymentStatus,
     /// Helm's revision, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,7 +258,6 @@ pub struct DeploymentOutcome {
 /// What is known of how a deployment of the past ended; [`super::Vault::record_past`] makes the outcome of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// How.
     pub status: DeploymentStatus,
     /// Helm's revision, where it is known.
     pub helm_revision: Option<u32>,
@@ -302,7 +290,6 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Its name.
     pub fn id(&self) -> &DeploymentId {
         &self.record.id
     }
@@ -322,7 +309,6 @@ impl Deployment {
         self.outcome.as_ref().is_some_and(|outcome| outcome.status == DeploymentStatus::Deployed)
     }
 
-    /// Helm's revision.
     pub fn revision(&self) -> Option<u32> {
         self.outcome.as_ref().and_then(|outcome| outcome.helm_revision)
     }
@@ -347,17 +333,13 @@ impl Deployment {
 pub struct Intent {
     /// Whose it is.
     pub install: RecordedInstall,
-    /// When.
     pub at: Timestamp,
     /// Who: `user@host`.
     pub by: String,
     /// Why. The caller has scrubbed it.
     pub why: Option<String>,
-    /// What makes it.
     pub how: How,
-    /// The OpsChain version.
     pub opschain_version: Option<String>,
-    /// The chart.
     pub chart: RecordedChart,
     /// The version of helm.
     pub helm: Option<String>,

@@ -44,7 +44,6 @@ pub struct RekeyPlan {
 /// What a batch did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rekeyed {
-    /// How many files.
     pub files: usize,
     /// How many of the new contents were opened again and were what they should be; the others are sealed to keys that
     /// are not at hand.

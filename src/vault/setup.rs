@@ -17,7 +17,6 @@ const END: &str = "# dr: end";
 pub struct GitSetting {
     /// Its name in `.git/config`, or the file that it stands in.
     pub key: String,
-    /// What it is to be.
     pub value: String,
     /// Whether it was that already.
     pub kept: bool,

@@ -46,7 +46,6 @@ impl FrameKind {
     }
 }
 
-/// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What it carries.

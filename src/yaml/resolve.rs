@@ -18,7 +18,6 @@ pub enum Value {
     Uint(u64),
     /// All other numbers, whole ones above `u64` among them.
     Float(f64),
-    /// Text.
     String(String),
 }
 

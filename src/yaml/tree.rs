@@ -17,7 +17,6 @@ pub struct YamlError {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What is wrong.
     pub message: String,
 }
 
@@ -43,7 +42,6 @@ pub enum Style {
     Block,
 }
 
-/// A scalar.
 #[derive(Debug, Clone)]
 pub struct Scalar {
     /// What Helm reads.
@@ -61,7 +59,6 @@ pub struct Entry {
     pub key: String,
     /// Where the key stands.
     pub key_span: Span,
-    /// Its value.
     pub value: Arc<Node>,
     /// Whether it came in by a merge key (`<<`).
     pub merged: bool,
@@ -72,7 +69,6 @@ pub struct Entry {
 pub enum NodeKind {
     /// A single value.
     Scalar(Scalar),
-    /// A list.
     List(Vec<Arc<Node>>),
     /// A map: keys in the order of their first appearance, each with its last value.
     Map(Vec<Entry>),
@@ -81,7 +77,6 @@ pub enum NodeKind {
 /// A node of the tree. Nodes that an alias names are shared.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it is.
     pub kind: NodeKind,
     /// Where it stands.
     pub span: Span,
@@ -94,7 +89,6 @@ pub struct Node {
 pub enum Trap {
     /// The key stood in this map before: the last one wins.
     DuplicateKey {
-        /// Which.
         path: Path,
         /// The one that wins.
         at: Span,
@@ -105,7 +99,6 @@ pub enum Trap {
     OddKey {
         /// Its path after the change.
         path: Path,
-        /// Where.
         at: Span,
         /// What it became.
         becomes: String,
@@ -197,7 +190,6 @@ impl Node {
         }
     }
 
-    /// The scalar, where it is one.
     pub fn scalar(&self) -> Option<&Scalar> {
         match &self.kind {
             NodeKind::Scalar(scalar) => Some(scalar),

@@ -13,11 +13,9 @@ use crate::crypt::Recipients;
 pub enum Cut {
     /// Raw bytes of one chunk.
     Chunk {
-        /// Which part it is of.
         part: BackupPart,
         /// Its place in the part, from 0.
         index: u32,
-        /// The bytes.
         raw: Vec<u8>,
     },
     /// Everything of the base backup is in the queue before this.

@@ -30,7 +30,6 @@ pub struct WalSource<'a> {
     pub system_identifier: u64,
     /// The size of a segment.
     pub segment_bytes: u64,
-    /// The folder.
     pub spool: &'a Path,
 }
 
@@ -78,7 +77,6 @@ pub struct SentWal {
     pub until: Lsn,
     /// The first segment.
     pub first: WalSegment,
-    /// The last one.
     pub last: WalSegment,
 }
 

@@ -48,7 +48,6 @@ pub struct EditArgs {
     options: DeployOptionArgs,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let subject = match &args.draft {

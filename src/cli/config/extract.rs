@@ -34,7 +34,6 @@ pub struct ExtractArgs {
     raw: bool,
 }
 
-/// Runs the verb.
 pub fn run(ctx: &Ctx, ui: &Ui, args: &ExtractArgs) -> Result<Exit> {
     let form = match (args.raw, ui.options().output) {
         (true, _) => Form::Raw,

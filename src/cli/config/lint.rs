@@ -37,7 +37,6 @@ pub struct LintArgs {
     strict: bool,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: LintArgs) -> Result<Exit> {
     let (name, values) = read(&args.file)?;
     let request = LintRequest { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };

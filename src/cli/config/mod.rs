@@ -115,7 +115,6 @@ enum ConfigVerb {
     MergeDriver(plain_git::MergeDriverArgs),
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
     match args.verb {
         ConfigVerb::Record(args) => return record::run(ctx, ui, args).await,

@@ -39,7 +39,6 @@ pub struct ParityArgs {
     to: Vec<String>,
 }
 
-/// Runs the verb.
 pub fn run(ctx: &Ctx, ui: &Ui, args: ParityArgs) -> Result<Exit> {
     if let Some(path) = &args.export {
         let what = args.a.as_deref().unwrap_or("live");

@@ -96,7 +96,6 @@ impl From<OutcomeArg> for DeploymentStatus {
     }
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
     let several = args.dir.is_some() || args.all_revisions;
     let origin = match (&args.file, &args.dir) {

@@ -39,7 +39,6 @@ pub struct UpgradeArgs {
     force: bool,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: UpgradeArgs) -> Result<()> {
     let target = match args.out {
         None => Target::Nowhere,

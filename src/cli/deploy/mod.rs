@@ -114,7 +114,6 @@ impl DeployOptionArgs {
     }
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     let shown = match &args.verb {
         Some(DeployVerb::Rollback { options, .. }) => options,

@@ -19,7 +19,6 @@ pub struct Patience {
     pub outage: Duration,
     /// The first pause between two attempts; it doubles up to `longest_pause`.
     pub first_pause: Duration,
-    /// The longest pause.
     pub longest_pause: Duration,
 }
 

@@ -15,7 +15,6 @@ use crate::wire::{Conduit, FrameKind};
 /// One sealed chunk, its SHA-256 verified.
 #[derive(Clone)]
 pub struct ReceivedChunk {
-    /// Which part it is of.
     pub part: BackupPart,
     /// Its place in the part, from 0.
     pub index: u32,

@@ -52,7 +52,6 @@ pub struct DialError {
 
 /// Opens sessions with one agent.
 pub trait Dial: Send + Sync + 'static {
-    /// Opens one.
     fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>>;
     /// Whom it speaks to, for people: `the agent in pod opschain/dr-backup-1`.
     fn describe(&self) -> String;

@@ -8,26 +8,15 @@ use crate::wire::LinkError;
 pub enum TransportError {
     /// The program cannot run inside the pod.
     #[error("{path} cannot run in the helper pod: {reason}")]
-    Binary {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: String,
-    },
+    Binary { path: String, reason: String },
     /// The program could not be copied into the pod.
     #[error("copy dr into pod {pod}: {cause}")]
-    Install {
-        /// The pod.
-        pod: String,
-        /// Why.
-        cause: String,
-    },
+    Install { pod: String, cause: String },
     /// The link is at an end.
     #[error("the stream with {peer} broke for good")]
     Link {
         /// The agent and its pod.
         peer: String,
-        /// Why.
         #[source]
         source: LinkError,
     },
@@ -36,7 +25,6 @@ pub enum TransportError {
     Agent {
         /// The agent and its pod.
         peer: String,
-        /// What it said.
         failure: Failure,
     },
     /// What came is not what was announced.

@@ -14,7 +14,6 @@ use crate::values::lint::{Context, LintFinding, Severity, lint_with};
 /// What is asked.
 #[derive(Debug)]
 pub struct LintRequest {
-    /// The values.
     pub values: Zeroizing<Vec<u8>>,
     /// What to call them.
     pub name: String,
@@ -29,7 +28,6 @@ pub struct LintRequest {
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct Linted {
-    /// The file.
     pub file: String,
     /// The release that it was judged by; without one, the newest that is known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,7 +54,6 @@ impl DeploymentSelector {
     }
 }
 
-/// One deployment.
 #[derive(Debug, Serialize)]
 pub struct ShownDeployment {
     /// `deployed`, `failed`, `interrupted` or `unknown`.

@@ -64,11 +64,9 @@ pub enum Verdict {
 /// A key with how it stands, and whether that is right. Never its value.
 #[derive(Debug, Serialize)]
 pub struct ParityLine {
-    /// The key.
     pub key: Path,
     /// `equal` or `differ`: what it must be.
     pub must: &'static str,
-    /// What it is.
     pub is: Verdict,
     /// Whether that is as it must be.
     pub ok: bool,
@@ -79,13 +77,10 @@ pub struct ParityLine {
 /// Two sites, compared.
 #[derive(Debug, Serialize)]
 pub struct Parity {
-    /// The first.
     pub a: String,
-    /// The second.
     pub b: String,
     /// Whether every key stands as it must.
     pub ok: bool,
-    /// Every key.
     pub keys: Vec<ParityLine>,
 }
 
@@ -99,9 +94,7 @@ impl Parity {
 /// What was written.
 #[derive(Debug, Serialize)]
 pub struct Exported {
-    /// The file.
     pub path: PathBuf,
-    /// What it is of.
     pub of: String,
     /// How many keys the values set.
     pub keys: usize,

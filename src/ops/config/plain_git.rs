@@ -94,7 +94,6 @@ pub fn merge_driver(ctx: &Ctx, ours: &Path, theirs: &Path, path: &str) -> Result
 /// What was set for plain git.
 #[derive(Debug, Serialize)]
 pub struct GitSetup {
-    /// The vault.
     pub vault: String,
     /// Each setting.
     pub settings: Vec<GitSetting>,

@@ -25,7 +25,6 @@ pub struct RecipientsReport {
 /// A change of the list.
 #[derive(Debug, Clone)]
 pub struct RecipientsRequest<'w> {
-    /// The public key.
     pub key: &'w str,
     /// Whose it is, or why it goes.
     pub why: Option<&'w str>,

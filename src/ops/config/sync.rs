@@ -30,7 +30,6 @@ pub struct SyncRequest {
 /// What was done.
 #[derive(Debug, Serialize)]
 pub struct Synced {
-    /// The remote.
     pub remote: String,
     /// Whether nothing was taken in or pushed.
     pub dry_run: bool,

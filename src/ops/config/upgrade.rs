@@ -47,7 +47,6 @@ pub struct Upgraded {
     pub from: String,
     /// The new ones.
     pub to: String,
-    /// The operator's.
     pub values: String,
     /// The file that the proposal was written to.
     #[serde(skip_serializing_if = "Option::is_none")]

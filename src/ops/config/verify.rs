@@ -25,7 +25,6 @@ pub struct VerifyRequest {
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct Verified {
-    /// The vault.
     pub vault: PathBuf,
     /// Whether nothing is wrong.
     pub well: bool,

@@ -21,7 +21,6 @@ use super::recognise;
 pub(super) struct CreateFacts {
     /// The namespace of the install.
     pub namespace: String,
-    /// Its Helm release.
     pub release: String,
     /// How the settings quiesce.
     pub quiesce: Quiesce,
@@ -60,11 +59,8 @@ pub(super) struct CreateFacts {
 /// What the primary's PostgreSQL says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PrimaryFacts {
-    /// Its pod.
     pub pod: String,
-    /// Who it is.
     pub facts: DatabaseFacts,
-    /// Bytes of all its databases.
     pub databases_bytes: u64,
 }
 

@@ -42,9 +42,7 @@ pub(super) const RUN: RunVerb = RunVerb {
 /// A bundle that was made.
 #[derive(Debug, Serialize)]
 pub struct CreateReport {
-    /// Its name.
     pub bundle: String,
-    /// Where it is.
     pub address: String,
     /// Its size in bytes.
     pub bytes: u64,

@@ -51,11 +51,9 @@ pub struct LiveInstall {
     pub primary: String,
     /// The image that the database runs, which the helper pod runs too.
     pub database_image: String,
-    /// The Secrets to pull it with.
     pub pull_secrets: Vec<String>,
     /// The uid of the database's Cluster object.
     pub database_uid: String,
-    /// Bytes of all its databases.
     pub databases_bytes: u64,
     /// PostgreSQL's system identifier.
     pub system_identifier: String,
@@ -65,7 +63,6 @@ pub struct LiveInstall {
     pub opschain_version: String,
     /// The chart with its version, such as `opschain-2026.8.20`.
     pub chart: String,
-    /// The chart's version.
     pub chart_version: String,
     /// The Helm release's revision.
     pub revision: u32,

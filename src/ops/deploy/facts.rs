@@ -46,7 +46,6 @@ pub(super) struct DeployFacts {
     pub pending: Option<PendingFacts>,
     /// The own values of the chart that is live, where a guarded key was left to them and the vault has it.
     pub live_defaults: Option<Tree>,
-    /// Who asks.
     pub who: String,
 }
 

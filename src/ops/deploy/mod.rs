@@ -66,7 +66,6 @@ pub struct RollbackRequest {
 /// How a deployment is to be done, whatever is deployed.
 #[derive(Debug, Clone, Default)]
 pub struct DeployOptions {
-    /// Why.
     pub message: Option<String>,
     /// How long it may take, if not as the settings say.
     pub timeout: Option<Duration>,
@@ -91,13 +90,10 @@ pub enum LiveSource {
 /// What would be done, for people and programs.
 #[derive(Debug, Serialize)]
 pub struct DeployPlan {
-    /// The namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
     /// What makes it: a deployment or a rollback.
     pub how: How,
-    /// The chart.
     pub chart: ChartFacts,
     /// Where it comes from.
     pub chart_reference: String,
@@ -177,11 +173,8 @@ impl Prepared {
 pub struct DeployReport {
     /// The deployment's name in the vault.
     pub deployment: DeploymentId,
-    /// The namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
-    /// helm's revision.
     pub revision: u32,
     /// `name-version` of the chart.
     pub chart: String,

@@ -15,9 +15,7 @@ use crate::vault::{Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Process {
-    /// It is.
     Alive,
-    /// It is not.
     Dead,
     /// That cannot be seen from here.
     Unknown,
@@ -26,7 +24,6 @@ pub enum Process {
 /// A revision that is pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stuck {
-    /// helm's revision.
     pub revision: u32,
     /// `pending-install`, `pending-upgrade` or `pending-rollback`.
     pub status: String,

@@ -13,7 +13,6 @@ use crate::values::{Tree, YamlError};
 /// Something found in one of the files.
 #[derive(Debug, Clone, Serialize)]
 pub struct LayerFinding {
-    /// The file.
     pub file: String,
     /// What was found.
     #[serde(flatten)]

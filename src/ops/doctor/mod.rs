@@ -30,9 +30,7 @@ pub struct Finding {
     pub area: &'static str,
     /// How bad it is.
     pub level: Level,
-    /// What was seen.
     pub text: String,
-    /// What fixes it.
     pub fix: Option<String>,
 }
 
@@ -43,14 +41,12 @@ pub struct Findings {
     pub findings: Vec<Finding>,
     /// Whether something must be fixed first.
     pub ready: bool,
-    /// What to do next.
     pub next: String,
 }
 
 /// What the looks have found out for each other.
 #[derive(Debug, Default)]
 pub(super) struct SharedFacts {
-    /// There is an install.
     pub(super) installed: bool,
     /// The application was stopped by `dr`, or its database sleeps.
     pub(super) stopped: bool,

@@ -11,14 +11,12 @@ use crate::cluster::Manager;
 pub enum Cause {
     /// There is a release, and the vault has no deployment of it.
     NeverRecorded {
-        /// helm's revision.
         revision: u32,
         /// When it was made.
         at: String,
     },
     /// helm deployed a revision that no `dr` asked for.
     DeployedOutside {
-        /// helm's revision.
         revision: u32,
         /// When it was made.
         at: String,
@@ -29,20 +27,16 @@ pub enum Cause {
     },
     /// helm went back to an older revision.
     RolledBack {
-        /// helm's revision.
         revision: u32,
         /// The revision that it took again.
         to: u32,
-        /// When.
         at: String,
         /// The program that wrote it.
         by: Option<String>,
     },
     /// An upgrade that no `dr` asked for failed, perhaps half-way.
     FailedOutside {
-        /// helm's revision.
         revision: u32,
-        /// When.
         at: String,
         /// helm's error, scrubbed.
         description: String,
@@ -51,7 +45,6 @@ pub enum Cause {
     Uninstalled,
     /// A deployment was interrupted before its outcome was written down.
     Interrupted {
-        /// Which.
         deployment: String,
         /// helm's revision, where it came so far.
         revision: Option<u32>,
@@ -59,40 +52,21 @@ pub enum Cause {
         status: Option<String>,
     },
     /// helm read something else from the file than what stands in it.
-    ResolverLoss {
-        /// How.
-        how: String,
-    },
+    ResolverLoss { how: String },
     /// A failed upgrade came so far.
     HalfUpgraded {
         /// helm's revision, which failed.
         revision: u32,
-        /// When.
         at: Option<Timestamp>,
     },
     /// The object is not there.
     Missing,
     /// Somebody set the number of replicas.
-    Scaled {
-        /// The program.
-        by: String,
-        /// When.
-        at: Option<Timestamp>,
-    },
+    Scaled { by: String, at: Option<Timestamp> },
     /// Somebody changed fields with a tool for people.
-    HandEdited {
-        /// The program.
-        by: String,
-        /// When.
-        at: Option<Timestamp>,
-    },
+    HandEdited { by: String, at: Option<Timestamp> },
     /// Another program changed fields.
-    ChangedBy {
-        /// The program.
-        by: String,
-        /// When.
-        at: Option<Timestamp>,
-    },
+    ChangedBy { by: String, at: Option<Timestamp> },
     /// The cluster does not say who.
     Unknown,
 }

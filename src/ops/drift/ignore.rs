@@ -9,9 +9,7 @@ use crate::values::Path;
 /// A difference that is meant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ignored {
-    /// The object.
     pub object: String,
-    /// Where in it.
     pub path: Path,
     /// Why it is meant.
     pub reason: String,

@@ -29,7 +29,6 @@ pub struct DriftFinding {
     pub between: Between,
     /// What: `release`, `values`, or an object such as `Deployment opschain-api`.
     pub object: String,
-    /// Why.
     pub cause: Cause,
     /// The cause in words.
     pub text: String,
@@ -72,14 +71,11 @@ pub struct HelmSide {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Extent {
-    /// It was.
     Whole {
         /// How many values or objects were looked at.
         count: usize,
     },
-    /// It was not.
     Not {
-        /// Why.
         because: String,
     },
 }
@@ -87,9 +83,7 @@ pub enum Extent {
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct DriftReport {
-    /// The namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
     /// The vault's column; none when it has no deployment that went live.
     pub vault: Option<VaultSide>,

@@ -24,9 +24,7 @@ pub enum Act {
 /// A field that differs. Secrets in it are masked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Field {
-    /// Where.
     pub path: Path,
-    /// What happened.
     pub what: Act,
     /// What it was, or is held to be.
     #[serde(skip_serializing_if = "Option::is_none")]

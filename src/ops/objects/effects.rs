@@ -28,7 +28,6 @@ pub enum EffectKind {
 pub struct Effect {
     /// How grave.
     pub kind: EffectKind,
-    /// Which object.
     pub object: ObjectId,
     /// What happens: words that follow the object's name.
     pub text: String,

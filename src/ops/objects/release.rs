@@ -26,7 +26,6 @@ pub enum ObjectChange {
 /// An object with what changes in it. Secrets are masked.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangedObject {
-    /// Which.
     #[serde(flatten)]
     pub id: ObjectId,
     /// What becomes of it.

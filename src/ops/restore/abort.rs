@@ -36,7 +36,6 @@ fn has_begun(replay: &Replay, step: &str) -> bool {
     replay.state(step) != StepState::Pending
 }
 
-/// The steps that are undone.
 pub(super) fn undone_steps(extent: AbortExtent) -> Vec<Step<RestoreWork, CommandError>> {
     let stays = |step: &Step<RestoreWork, CommandError>| match extent {
         AbortExtent::AsFound => false,

@@ -32,7 +32,6 @@ impl OpenBundle {
 /// What a bundle says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SourceFacts {
-    /// Its name.
     pub bundle: String,
     /// What names it in plans and journals.
     pub reference: BundleReference,
@@ -44,7 +43,6 @@ pub(super) struct SourceFacts {
     pub signer: Option<String>,
     /// The OpsChain version that made it.
     pub version: String,
-    /// Its chart's version.
     pub chart_version: String,
     /// Where it was made.
     pub install: SourceInstall,
@@ -67,7 +65,6 @@ pub(super) struct TargetFacts {
     pub context: String,
     /// The namespace's name.
     pub namespace_name: String,
-    /// The Helm release.
     pub release: String,
     /// The chart of the settings.
     pub chart: String,
@@ -77,9 +74,7 @@ pub(super) struct TargetFacts {
     pub helm_should_be: Option<String>,
     /// Whether the cluster knows databases at all.
     pub knows_databases: bool,
-    /// The operator, where there is one.
     pub operator: Option<Operator>,
-    /// The namespace.
     pub namespace: NamespaceState,
 }
 

@@ -82,7 +82,6 @@ pub enum RestoreChart {
     Pulled {
         /// An `oci://` reference, a folder or a `.tgz`.
         reference: String,
-        /// The chart's version.
         version: String,
     },
 }

@@ -8,7 +8,6 @@ use crate::postgres::Lsn;
 /// A restored install.
 #[derive(Debug, Serialize)]
 pub struct RestoreReport {
-    /// From which bundle.
     pub bundle: String,
     /// To where: `namespace/release`.
     pub install: String,

@@ -13,7 +13,6 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::lease::LeaseHolder;
 use crate::ops::{Ctx, helper};
 
-/// One restore.
 pub(super) struct RestoreWork {
     /// The context of the target.
     pub ctx: Ctx,

@@ -53,11 +53,8 @@ enum Way {
 /// A run that was aborted.
 #[derive(Debug, Serialize)]
 pub struct AbortReport {
-    /// Its id.
     pub run: String,
-    /// What was put back.
     pub put_back: Vec<String>,
-    /// What stays as it is.
     pub stays: Vec<String>,
     /// The commands that come next.
     pub next: Vec<String>,

@@ -11,7 +11,6 @@ use crate::ops::Ctx;
 /// A run in a line.
 #[derive(Debug, Serialize)]
 pub struct RunLine {
-    /// Its id.
     pub run: String,
     /// Its verb's word, such as `create`; nothing when its journal cannot be read.
     pub verb: Option<String>,
@@ -29,7 +28,6 @@ pub struct RunLine {
 /// All runs, newest first.
 #[derive(Debug, Serialize)]
 pub struct RunList {
-    /// The runs.
     pub runs: Vec<RunLine>,
 }
 
@@ -58,7 +56,6 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
 /// One run, step by step.
 #[derive(Debug, Serialize)]
 pub struct RunShown {
-    /// Its id.
     pub run: String,
     /// Its verb's word, such as `create`.
     pub verb: String,
@@ -85,11 +82,8 @@ pub struct RunShown {
 /// A record in a line.
 #[derive(Debug, Serialize)]
 pub struct RecordLine {
-    /// When.
     pub at: Timestamp,
-    /// The step, if it is about one.
     pub step: Option<String>,
-    /// What happened.
     pub what: String,
 }
 

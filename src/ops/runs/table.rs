@@ -5,7 +5,6 @@ use crate::error::{CommandError, Exit};
 use crate::journal::{Begun, Outcome, Policy, Replay};
 use crate::ops::{create, restore};
 
-/// All of them.
 pub const VERBS: &[RunVerb] = &[create::RUN, restore::RUN];
 
 /// The verb of a run.

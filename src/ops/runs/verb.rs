@@ -42,7 +42,6 @@ pub enum Resumed {
 /// A run that was put back.
 #[derive(Debug, Serialize)]
 pub struct PutBackReport {
-    /// Its id.
     pub run: String,
 }
 
@@ -51,7 +50,6 @@ pub struct PutBackReport {
 pub struct AbortOutlook {
     /// What is put back, in order.
     pub puts_back: Vec<String>,
-    /// What stays as it is.
     pub stays: Vec<String>,
     /// What is lost for good: then the name of the install has to be typed.
     #[serde(skip_serializing_if = "Option::is_none")]

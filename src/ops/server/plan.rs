@@ -28,7 +28,6 @@ pub struct ServerStatus {
     pub install: String,
     /// `running`, `stopped`, `partly stopped`, `not ready`.
     pub state: &'static str,
-    /// Each part.
     pub parts: Vec<Part>,
     /// Work that is under way.
     pub working: Vec<String>,
@@ -37,7 +36,6 @@ pub struct ServerStatus {
 /// One part of the application.
 #[derive(Debug, Serialize)]
 pub struct Part {
-    /// Its name.
     pub name: String,
     /// Pods that are ready, and that it is to have; nothing for the database.
     pub pods: Option<(i32, i32)>,

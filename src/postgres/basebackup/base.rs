@@ -30,7 +30,6 @@ struct Current {
 pub struct BaseBackup {
     /// PostgreSQL's manifest.
     pub manifest: BackupManifest,
-    /// Its bytes.
     pub manifest_bytes: Vec<u8>,
     /// The database's identity, from the control file.
     pub system_identifier: u64,

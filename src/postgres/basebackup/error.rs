@@ -40,7 +40,6 @@ pub enum BaseBackupError {
     OtherDatabase {
         /// The system identifier in its control file.
         found: u64,
-        /// The one that was expected.
         expected: u64,
     },
     /// A WAL file is not what its name says.
@@ -48,12 +47,7 @@ pub enum BaseBackupError {
     Segment(#[from] WalError),
     /// The WAL holds what is no WAL, or a segment twice.
     #[error("pg_wal.tar holds {name}, {what}")]
-    WalFile {
-        /// The file.
-        name: String,
-        /// Why it may not be there.
-        what: &'static str,
-    },
+    WalFile { name: String, what: &'static str },
     /// A segment that recovery would read is not there.
     #[error("WAL segment {0} is missing from pg_wal.tar")]
     MissingWal(WalSegment),

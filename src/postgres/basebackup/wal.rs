@@ -21,7 +21,6 @@ pub struct WalSpan {
     pub first: WalSegment,
     /// The one that holds the last byte that it must reach.
     pub last: WalSegment,
-    /// How many segments there are in all.
     pub segments: u64,
 }
 

@@ -46,14 +46,10 @@ pub struct ShownValue {
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
-    /// Where.
     pub path: Path,
-    /// What happened.
     pub what: What,
-    /// What was there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<ShownValue>,
-    /// What is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<ShownValue>,
     /// Whether it is masked.
@@ -91,7 +87,6 @@ pub struct Renamed {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Inside {
-    /// Lines.
     Lines {
         /// Stretches of them, with context.
         hunks: Vec<Hunk>,
@@ -107,7 +102,6 @@ pub enum Inside {
         format: &'static str,
         /// Those that differ; paths begin in the document.
         changes: Vec<Change>,
-        /// What was renamed in it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         renamed: Vec<Renamed>,
     },
@@ -120,10 +114,8 @@ pub struct CertificateField {
     pub of: String,
     /// The field's name.
     pub name: &'static str,
-    /// What was there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
-    /// What is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
 }

@@ -61,7 +61,6 @@ pub enum Class {
 /// All differences.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diff {
-    /// How much.
     pub class: Class,
     /// Each, in the order of the new file; what is gone stands where its map or list is.
     pub changes: Vec<Change>,

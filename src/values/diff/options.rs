@@ -54,7 +54,6 @@ impl Only {
 /// A difference that a pattern or a rule left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IgnoredChange {
-    /// Where.
     pub path: Path,
     /// The pattern that names it.
     pub by: String,

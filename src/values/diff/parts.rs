@@ -83,7 +83,6 @@ fn begins_key(line: &[u8]) -> bool {
 }
 
 impl ValuesText {
-    /// The whole text.
     pub fn text(&self) -> &[u8] {
         &self.text
     }

@@ -8,9 +8,7 @@ use crate::yaml::{Node, Path, Segment};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` names no path: {reason}")]
 pub struct PatternError {
-    /// The text.
     pub text: String,
-    /// What is wrong.
     pub reason: String,
 }
 
@@ -71,7 +69,6 @@ impl std::str::FromStr for Pattern {
 }
 
 impl Pattern {
-    /// As it was given.
     pub fn text(&self) -> &str {
         &self.text
     }

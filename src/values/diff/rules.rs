@@ -8,9 +8,7 @@ use super::pattern::Pattern;
 /// A difference that is accepted.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Where.
     pub pattern: Pattern,
-    /// Why.
     pub reason: String,
     /// The last day on which it is.
     pub expires: Option<Date>,
@@ -35,7 +33,6 @@ pub struct RuleError {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What is wrong.
     pub message: String,
 }
 

@@ -52,7 +52,6 @@ pub struct Hunk {
     pub old_line: usize,
     /// The first of its lines in the new text, from 1.
     pub new_line: usize,
-    /// They.
     pub lines: Vec<TextLine>,
 }
 

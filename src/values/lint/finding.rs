@@ -32,7 +32,6 @@ pub struct LintFinding {
     pub path: Option<Path>,
     /// What is wrong and why it matters.
     pub reason: String,
-    /// What to do.
     pub fix: String,
 }
 

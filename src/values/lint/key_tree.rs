@@ -28,7 +28,6 @@ impl KeyFact {
 /// How a secret must be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// So many characters.
     Characters(usize),
     /// Standard base64 of so many bytes.
     Base64(usize),
@@ -37,7 +36,6 @@ pub enum Shape {
 /// What is known of a product's values beside its chart.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyFacts {
-    /// Of keys.
     pub keys: &'static [KeyFact],
     /// Of secrets.
     pub shapes: &'static [(&'static [&'static str], Shape)],

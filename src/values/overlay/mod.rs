@@ -60,7 +60,6 @@ impl LayerKind {
 /// One layer: a values file, or what is set over the files.
 #[derive(Clone)]
 pub struct Layer {
-    /// How it was given.
     pub kind: LayerKind,
     /// What to call it: the file's name, the key of `--set-file`; none where the text itself is all there is.
     pub name: Option<String>,
@@ -113,11 +112,9 @@ pub enum OverlayError {
     Set {
         /// Which of all layers, from 1.
         layer: usize,
-        /// How it was given.
         kind: LayerKind,
         /// How far the text was read, in characters from 1.
         character: usize,
-        /// What is wrong.
         cause: &'static str,
     },
 }

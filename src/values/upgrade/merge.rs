@@ -16,7 +16,6 @@ pub(super) enum Edit<'t> {
     Replace {
         /// The key in the new file.
         entry: &'t Entry,
-        /// The operator's.
         yours: &'t Entry,
         /// Whether the key stands within brackets.
         in_brackets: bool,
@@ -25,7 +24,6 @@ pub(super) enum Edit<'t> {
     Append {
         /// The map in the new file; the root among them.
         map: &'t Node,
-        /// The operator's.
         yours: &'t Entry,
     },
 }

@@ -11,7 +11,6 @@ pub struct Three<'t> {
     pub old: &'t Tree,
     /// Those of the release to go to.
     pub new: &'t Tree,
-    /// The operator's.
     pub yours: &'t Tree,
 }
 
@@ -29,7 +28,6 @@ pub enum KeyOutcome {
     Renamed,
     /// Its default changed, and the operator had the old one or none.
     NewDefault,
-    /// It is new.
     New,
     /// The operator changed it, and the release did not.
     Kept,
@@ -40,7 +38,6 @@ pub enum KeyOutcome {
 /// One key of the report. Secrets are masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyReport {
-    /// What happened.
     pub outcome: KeyOutcome,
     /// Where it stands now, or stood.
     pub path: Path,

@@ -40,11 +40,9 @@ pub struct TakeInRequest<'m> {
 /// What was taken in.
 #[derive(Debug, Clone, Serialize)]
 pub struct TakenIn {
-    /// How.
     pub joined: Joined,
     /// How many commits were new here.
     pub commits: usize,
-    /// How many deployments were.
     pub deployments: usize,
     /// Flaws that were let in because the caller said so.
     pub untrusted: usize,

@@ -87,7 +87,6 @@ impl Flaw {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VaultFinding {
-    /// Its kind.
     pub flaw: Flaw,
     /// The file, commit or branch.
     pub what: String,

@@ -12,14 +12,12 @@ use super::flaws::{FlawSeverity, VaultFinding};
 pub struct Fork {
     /// The one that they name; none when each is its install's first.
     pub after: Option<String>,
-    /// They.
     pub records: Vec<String>,
 }
 
 /// What one key opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenedBy {
-    /// The public key.
     pub key: String,
     /// How many of the files it opened.
     pub files: usize,
@@ -34,7 +32,6 @@ pub struct Opened {
     pub proved: usize,
     /// How many different sealed contents that took.
     pub contents: usize,
-    /// By which key.
     pub by: Vec<OpenedBy>,
 }
 
@@ -45,17 +42,11 @@ pub struct Verification {
     pub newest: Option<String>,
     /// How many commits were checked.
     pub commits: usize,
-    /// Who signed how many of them.
     pub signed_by: BTreeMap<String, usize>,
-    /// How many deployments there are.
     pub deployments: usize,
-    /// Of how many installs.
     pub installs: usize,
-    /// How many of them have an outcome.
     pub outcomes: usize,
-    /// How many files.
     pub files: usize,
-    /// And bytes in them.
     pub bytes: u64,
     /// How many files were sealed again.
     pub rekeyed: usize,
@@ -64,7 +55,6 @@ pub struct Verification {
     /// What opened, where keys were at hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened: Option<Opened>,
-    /// What is wrong.
     pub findings: Vec<VaultFinding>,
     /// What is worth knowing and not wrong.
     pub notes: Vec<String>,

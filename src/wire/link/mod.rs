@@ -55,7 +55,6 @@ pub struct Message {
     pub sequence: u64,
     /// `Control`, `Data`, or `Trailer` (whose totals have been checked).
     pub kind: FrameKind,
-    /// The bytes.
     pub payload: Bytes,
 }
 

@@ -17,7 +17,6 @@ fn plural(count: usize, one: &str) -> String {
     crate::text::plural(count as u64, one)
 }
 
-/// The whole page.
 pub(super) fn page(page: &mut Page, compared: &Compared) {
     let Compared { from, to, diff, .. } = compared;
     match diff.class {

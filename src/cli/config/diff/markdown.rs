@@ -6,7 +6,6 @@ use super::human::{both, heading, value};
 use crate::ops::config::Compared;
 use crate::values::diff::{Change, Class, Inside, Renamed, What};
 
-/// The page.
 pub(super) fn page(compared: &Compared) -> String {
     let Compared { from, to, diff, .. } = compared;
     let mut text = format!("### Values: {} → {}\n\n", code(from), code(to));

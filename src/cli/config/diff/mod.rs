@@ -130,7 +130,6 @@ enum OnlyKind {
     Changed,
 }
 
-/// Runs the verb.
 pub async fn run(ctx: &Ctx, ui: &Ui, args: DiffArgs) -> Result<Exit> {
     let reveal = reveal::show_secrets(args.show_secrets)?;
     let (from, to) = match args.second {

@@ -24,9 +24,7 @@ const RULES: &str = ".drignore";
 pub struct CompareRequest {
     /// The first; what is live when absent.
     pub from: Option<String>,
-    /// The second.
     pub to: String,
-    /// How.
     pub options: Options,
     /// The file of accepted differences, if not the one beside the vault.
     pub ignore_file: Option<PathBuf>,

@@ -20,7 +20,6 @@ pub enum Operand {
     Bundle(String),
     /// A file in the user's own git repository.
     Git {
-        /// The revision.
         revision: String,
         /// The path, from the top of the repository.
         path: String,

@@ -53,7 +53,6 @@ impl Editor {
         self.flags.is_some()
     }
 
-    /// Its name.
     pub(super) fn name(&self) -> String {
         self.program.display().to_string()
     }

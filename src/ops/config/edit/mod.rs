@@ -27,7 +27,6 @@ use scratch::ScratchDir;
 
 /// Where the first text comes from.
 pub enum EditSource {
-    /// A deployment.
     Deployment(DeploymentSelector),
     /// A draft that was kept: sealed values.
     Draft(PathBuf),
@@ -58,7 +57,6 @@ pub enum Round {
 
 /// Edited values.
 pub struct Edited {
-    /// Their bytes.
     pub bytes: Zeroizing<Vec<u8>>,
     /// What is to be known of them.
     pub review: Review,

@@ -70,7 +70,6 @@ impl ScratchDir {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// The folder.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }

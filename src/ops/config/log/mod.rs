@@ -36,11 +36,9 @@ pub struct LogRequest {
 /// A deployment in a line.
 #[derive(Debug, Serialize)]
 pub struct LogLine {
-    /// Its name.
     pub id: String,
     /// `NAMESPACE.RELEASE`.
     pub install: String,
-    /// When.
     pub at: Timestamp,
     /// `deployed`, `failed`, `interrupted`, or `unknown` when `dr` was killed before it knew.
     pub state: String,
@@ -48,13 +46,10 @@ pub struct LogLine {
     pub live: bool,
     /// The OpsChain version, or the chart's.
     pub version: String,
-    /// helm's revision.
     pub revision: Option<u32>,
     /// What made it.
     pub how: String,
-    /// Who.
     pub by: String,
-    /// Why.
     pub why: Option<String>,
     /// What changed in the values against the deployment before it in time; nothing without an identity.
     pub changes: Option<Changes>,

@@ -26,7 +26,6 @@ pub enum Origin {
     File {
         /// What it is called.
         name: String,
-        /// Its bytes.
         bytes: Zeroizing<Vec<u8>>,
         /// Its own time, where it is a file on a disk.
         changed: Option<Timestamp>,
@@ -54,9 +53,7 @@ pub struct RecordRequest {
     pub chart_version: Option<String>,
     /// The chart's archive.
     pub chart: Option<PathBuf>,
-    /// helm's revision.
     pub revision: Option<u32>,
-    /// Why.
     pub why: Option<String>,
     /// Who deployed it, if not the one who asks.
     pub by: Option<String>,
@@ -76,10 +73,7 @@ pub enum RecordAction {
         by: String,
     },
     /// It cannot be recorded.
-    Refused {
-        /// Why not.
-        reason: String,
-    },
+    Refused { reason: String },
 }
 
 /// One values file that was found.
@@ -91,7 +85,6 @@ pub struct RecordItem {
     pub at: Option<Timestamp>,
     /// The OpsChain version.
     pub version: Option<String>,
-    /// helm's revision.
     pub revision: Option<u32>,
     /// SHA-256 of its bytes.
     pub sha256: String,
@@ -105,9 +98,7 @@ pub struct RecordItem {
 /// What would be written down, oldest first.
 #[derive(Debug, Serialize)]
 pub struct RecordPlan {
-    /// The namespace.
     pub namespace: String,
-    /// The Helm release.
     pub release: String,
     /// Each that was found.
     pub items: Vec<RecordItem>,
