@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::{Cmd, Host, VERSION, command, wait};
+use crate::host::{Cmd, Host, Ran, VERSION, command, wait};
 
 #[test]
 #[ignore = "needs the lab: make live"]
@@ -93,19 +93,36 @@ fn replica_cluster(host: &Host) {
 
 /// Without the operator nothing could be brought back: said before anything is made.
 fn missing_operator(restore: Cmd) {
-    let operator = |replicas: &str| {
-        let scale = ["-n", "cnpg-system", "scale", "deployment", "cnpg-controller-manager", replicas];
-        command("kubectl").args(scale).run().ok();
-    };
-    operator("--replicas=0");
-    wait(Duration::from_secs(60), "the operator to be gone", || {
+    let without = WithoutOperator::new();
+    wait(Duration::from_secs(180), "the operator to be gone", || {
         command("kubectl").args(["-n", "cnpg-system", "get", "pods", "-o", "name"]).run().ok().is_empty()
     });
     let refused = restore.run();
-    operator("--replicas=1");
-    let ready = ["-n", "cnpg-system", "rollout", "status", "deployment/cnpg-controller-manager", "--timeout=120s"];
-    command("kubectl").args(ready).run().ok();
+    drop(without);
     refused.fails(13, &["operator", "hint:"]);
+}
+
+/// The operator is scaled to 0 until this is dropped, also by a failed test: every other one needs it.
+struct WithoutOperator;
+
+impl WithoutOperator {
+    fn new() -> Self {
+        Self::scale("--replicas=0").ok();
+        Self
+    }
+
+    fn scale(replicas: &str) -> Ran {
+        let scale = ["-n", "cnpg-system", "scale", "deployment", "cnpg-controller-manager", replicas];
+        command("kubectl").args(scale).run()
+    }
+}
+
+impl Drop for WithoutOperator {
+    fn drop(&mut self) {
+        Self::scale("--replicas=1");
+        let ready = ["-n", "cnpg-system", "rollout", "status", "deployment/cnpg-controller-manager", "--timeout=180s"];
+        command("kubectl").args(ready).run();
+    }
 }
 
 fn foreign_signer(folder: &Path) -> String {
