@@ -95,7 +95,11 @@ fn replica_cluster(host: &Host) {
 fn missing_operator(restore: Cmd) {
     let without = WithoutOperator::new();
     wait(Duration::from_secs(180), "the operator to be gone", || {
-        command("kubectl").args(["-n", "cnpg-system", "get", "pods", "-o", "name"]).run().ok().is_empty()
+        command("kubectl")
+            .args(["-n", "cnpg-system", "get", "pods", "--field-selector=status.phase=Running", "-o", "name"])
+            .run()
+            .ok()
+            .is_empty()
     });
     let refused = restore.run();
     drop(without);
