@@ -20,7 +20,6 @@ mod handle;
 mod layers;
 mod layout;
 mod merge;
-mod note;
 mod objects;
 mod read;
 mod recipients;

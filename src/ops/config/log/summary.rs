@@ -1,14 +1,13 @@
 //! What changed from one deployment to the next, for many of them, fast.
 //!
 //! Each version of the values is opened once, two threads side by side, and of two neighbours only what differs is read
-//! where that is enough; equal digests need neither. What was found is kept in a note of this host, by both digests: a
-//! summary holds counts and paths, no value, and the note is sealed to who could open the values.
+//! where that is enough; equal digests need neither. What was found is not kept: nobody would feel the difference.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
@@ -20,23 +19,19 @@ use crate::vault::{Deployment, Vault};
 const PATHS: usize = 5;
 /// How many opened files a thread keeps, for versions that come back.
 const KEPT: usize = 8;
-/// The note that keeps what was found.
-const NOTE: &str = "log";
-/// More summaries than this, and it begins anew.
-const MOST: usize = 50_000;
 /// Fewer than this are not worth a second thread.
 const ALONE: usize = 16;
 
 /// What changed in the values. No value is in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// In words: `2 changed, 1 added`, `same values`, `first`.
     pub summary: String,
     /// The paths of the first changes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// How many changes there are beside these.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub more: usize,
 }
 
@@ -67,43 +62,6 @@ impl Changes {
 /// A deployment and the one before it.
 type Pair<'d> = (&'d Deployment, Option<&'d Deployment>);
 
-/// What was found before, by the digests of both versions. Another version of this program compares anew: it may say
-/// more.
-#[derive(Default, Serialize, Deserialize)]
-struct Found {
-    dr: String,
-    changes: BTreeMap<String, Changes>,
-}
-
-impl Found {
-    fn read(vault: &Vault, identities: Option<&Identities>) -> Self {
-        let own = |found: &Self| found.dr == env!("CARGO_PKG_VERSION");
-        let note = identities.and_then(|identities| vault.note(NOTE, identities));
-        note.and_then(|note| serde_json::from_slice(&note).ok()).filter(own).unwrap_or_default()
-    }
-
-    /// The name of a pair; nothing where a version has no digest.
-    fn name((deployment, before): &Pair<'_>) -> Option<String> {
-        Some(format!("{}-{}", (*before)?.values_sha256()?, deployment.values_sha256()?))
-    }
-
-    fn of(&self, pair: &Pair<'_>) -> Option<Changes> {
-        self.changes.get(&Self::name(pair)?).cloned()
-    }
-
-    /// Keeps what is new. Where that cannot be, it is found again the next time.
-    fn keep(mut self, vault: &Vault, identities: &Identities, new: impl Iterator<Item = (String, Changes)>) {
-        if self.changes.len() > MOST {
-            self.changes.clear();
-        }
-        self.dr = env!("CARGO_PKG_VERSION").into();
-        self.changes.extend(new);
-        if let Ok(note) = serde_json::to_vec(&self) {
-            let _ = vault.keep_note(NOTE, &note, identities);
-        }
-    }
-}
-
 /// What changed, for each pair; `None` where it would take an identity, and there is none.
 ///
 /// # Errors
@@ -113,26 +71,7 @@ pub(super) fn of_pairs(
     identities: Option<&Identities>,
     pairs: &[Pair<'_>],
 ) -> Result<Vec<Option<Changes>>> {
-    let known = Found::read(vault, identities);
-    let mut all: Vec<Option<Changes>> = pairs.iter().map(|pair| known.of(pair)).collect();
-    let missing: Vec<usize> = (0..pairs.len()).filter(|place| all[*place].is_none()).collect();
-    let asked: Vec<Pair<'_>> = missing.iter().map(|place| pairs[*place]).collect();
-    let found = if asked.is_empty() { Vec::new() } else { compare_all(&vault.snapshot()?, identities, &asked)? };
-    let named = |(pair, changes): (&Pair<'_>, &Option<Changes>)| {
-        pair.1.filter(|before| before.values_sha256() != pair.0.values_sha256())?;
-        Found::name(pair).zip(changes.clone())
-    };
-    let new: Vec<(String, Changes)> = asked.iter().zip(&found).filter_map(named).collect();
-    if let (Some(identities), false) = (identities, new.is_empty()) {
-        known.keep(vault, identities, new.into_iter());
-    }
-    for (place, changes) in missing.into_iter().zip(found) {
-        all[place] = changes;
-    }
-    Ok(all)
-}
-
-fn compare_all(vault: &Vault, identities: Option<&Identities>, pairs: &[Pair<'_>]) -> Result<Vec<Option<Changes>>> {
+    let vault = &vault.snapshot()?;
     let middle = if pairs.len() < ALONE { pairs.len() } else { pairs.len() / 2 };
     let (newer, older) = pairs.split_at(middle);
     let work = |pairs: &[Pair<'_>]| -> Result<Vec<Option<Changes>>> {
