@@ -28,7 +28,11 @@ fn kubectl(args: &[&str], stdin: &[u8]) -> String {
     crate::install::run("kubectl", args, stdin)
 }
 
+/// The tests of this file share a database, and make it one after the other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 struct Bench {
+    _alone: tokio::sync::MutexGuard<'static, ()>,
     _turn: Turn,
     cluster: Cluster,
     image: String,
@@ -38,6 +42,7 @@ struct Bench {
 impl Bench {
     /// A database with some 200 MB, half of which does not compress; kept until the namespace goes.
     async fn raise() -> Self {
+        let alone = ALONE.lock().await;
         let turn = Turn::begin();
         let image = format!("limepoint/opschain-db:{}", std::env::var("LAB_PG_VERSION").expect("run inside the lab"));
         let objects = format!(
@@ -51,7 +56,7 @@ impl Bench {
         let cluster = Cluster::connect(None, NAMESPACE).await.unwrap();
         let events = Events::none();
         cluster.wait_database_healthy("wire-db", PATIENCE, &events).await.unwrap();
-        let bench = Self { _turn: turn, cluster, image, warnings: Arc::default() };
+        let bench = Self { _alone: alone, _turn: turn, cluster, image, warnings: Arc::default() };
         bench.sql(
             "create table if not exists load (id int primary key, half bytea, text text); \
              insert into load select g, decode(string_agg(md5(random()::text), ''), 'hex'), repeat(md5(g::text), 32) \
