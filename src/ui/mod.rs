@@ -7,10 +7,12 @@
 mod escape;
 mod hidden;
 mod live;
+mod options;
 mod page;
 mod sink;
 mod styled;
 mod table;
+mod terminal;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use hidden::Typed;
+pub use options::{Color, Output, OutputOptions};
 pub use page::{Mark, Page, short_time};
 pub use sink::catch_panics;
 pub use styled::{Role, Styled};
@@ -27,45 +30,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::event::{Events, Stamped};
 use crate::trace;
 use crate::values::Secrets;
-
-/// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Human,
-    /// One JSON value on stdout; events as JSON Lines on stderr.
-    Json,
-}
-
-/// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-/// How to talk, as the global flags say.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct OutputOptions {
-    /// Human or JSON.
-    pub output: Output,
-    /// When to colour.
-    pub color: Color,
-    /// Only errors and results.
-    pub quiet: bool,
-    /// How much more to say: 1 shortens nothing and adds each call and the lines of other programs, 2 everything.
-    pub verbose: u8,
-    /// Never ask.
-    pub no_input: bool,
-    /// Answer every plain question with yes.
-    pub yes: bool,
-}
+use terminal::{columns, say};
 
 /// A result that can be shown. Gathered in full before the first byte is written.
 pub trait Report: Serialize {
@@ -301,20 +266,4 @@ fn written(result: io::Result<()>) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Talk that cannot be heard is lost without harm.
-fn say(text: &str) {
-    if !text.is_empty() {
-        let mut err = anstream::stderr().lock();
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
-    }
-}
-
-/// The columns of a terminal; nothing where the stream is none.
-fn columns(stream: impl IsTerminal + std::os::fd::AsFd) -> Option<usize> {
-    /// What a terminal has that does not say (a serial line, some containers).
-    const UNSAID: usize = 80;
-    let said = |stream| terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0));
-    stream.is_terminal().then(|| said(stream).unwrap_or(UNSAID).max(20))
 }

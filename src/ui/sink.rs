@@ -1,6 +1,8 @@
 //! The way out that does not go through a [`Ui`](super::Ui): the last words of a panic, masked.
 
-use super::{Output, escape, say};
+use super::escape;
+use super::options::Output;
+use super::terminal::say;
 use crate::error::Exit;
 use crate::values::Secrets;
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{WhichArgs, change_lines};
+use super::change_lines;
+use super::deployment::{DeploymentArgs, HOW_TO_NAME};
 use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
@@ -28,10 +29,10 @@ Examples:
   dr config edit --save draft.yaml.age
   dr config edit --draft draft.yaml.age
 
-{}", super::HOW_TO_NAME))]
+{}", HOW_TO_NAME))]
 pub struct EditArgs {
     #[command(flatten)]
-    which: WhichArgs,
+    which: DeploymentArgs,
     /// Go on with a draft that was kept
     #[arg(long, value_name = "FILE.age", conflicts_with_all = ["deployment", "at"])]
     draft: Option<PathBuf>,

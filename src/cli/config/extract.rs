@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
-use super::WhichArgs;
+use super::deployment::{DeploymentArgs, HOW_TO_NAME};
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, Form};
@@ -23,12 +23,12 @@ Examples:
 
 A path is written as differences show it, or as a JSON pointer.
 
-{}", super::HOW_TO_NAME))]
+{}", HOW_TO_NAME))]
 pub struct ExtractArgs {
     /// Which value
     path: String,
     #[command(flatten)]
-    which: WhichArgs,
+    which: DeploymentArgs,
     /// A single value as Helm reads it, byte for byte: no quotes, no line end behind it
     #[arg(long)]
     raw: bool,

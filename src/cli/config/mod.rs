@@ -1,6 +1,7 @@
 //! `dr config`: what was deployed, kept, compared, guarded.
 
 mod check;
+mod deployment;
 mod diff;
 mod drift;
 mod edit;
@@ -23,19 +24,13 @@ use clap::{Args, Subcommand};
 
 pub(super) use diff::change_lines;
 
+use deployment::{DeploymentArgs, HOW_TO_NAME};
+
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::{self, DeploymentSelector};
+use crate::ops::config::{self};
 use crate::ops::drift as drift_op;
 use crate::ui::Ui;
-
-const HOW_TO_NAME: &str = "\
-A deployment is named by:
-  live, latest       what is live; what was deployed last, whatever came of it
-  1aab0b             its id, the beginning of it, or its last six characters
-  rev:7              helm's revision
-  2026-08-20         the OpsChain version: the newest deployment of it
-  2026-08-20T10:00   what was live then (UTC)";
 
 /// What was deployed: kept, found, compared, guarded and shared
 #[derive(Debug, Args)]
@@ -52,41 +47,20 @@ pub struct ConfigArgs {
     verb: ConfigVerb,
 }
 
-/// Which deployment a verb is about.
-#[derive(Debug, Args)]
-struct WhichArgs {
-    /// Which deployment
-    deployment: Option<String>,
-    /// What was live at this time (UTC), such as 2026-08-20T10:00, or 2026-08-20 for the end of that day
-    #[arg(long, value_name = "TIME", conflicts_with = "deployment")]
-    at: Option<String>,
-}
-
-impl WhichArgs {
-    /// What was given, else this one.
-    fn or(&self, usual: &str) -> DeploymentSelector {
-        match (&self.at, &self.deployment) {
-            (Some(time), _) => DeploymentSelector::LiveAt(time.clone()),
-            (None, Some(selector)) => DeploymentSelector::Named(selector.clone()),
-            (None, None) => DeploymentSelector::Named(usual.to_owned()),
-        }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum ConfigVerb {
     Record(record::RecordArgs),
     Log(log::LogArgs),
     /// Show a deployment: who, when, why, chart, images, outcome; the newest one unless another is named
     #[command(after_help = format!("Examples:\n  dr config show live\n  dr config show --at 2026-08-20T10:00\n\n{HOW_TO_NAME}"))]
-    Show(WhichArgs),
+    Show(DeploymentArgs),
     /// Print the values of a deployment, byte for byte; of the live one unless another is named
     ///
     /// Values that were given in several layers are printed as helm read them: merged. `dr config show` lists the layers.
     #[command(after_help = format!("Examples:\n  dr config cat live > values.yaml\n  dr config cat --at 2026-08-20T10:00\n  dr config cat live --layer 1\n\n{HOW_TO_NAME}"))]
     Cat {
         #[command(flatten)]
-        which: WhichArgs,
+        which: DeploymentArgs,
         /// Only one of several layers, exactly as it was given: 0 is the first
         #[arg(long, value_name = "N")]
         layer: Option<usize>,

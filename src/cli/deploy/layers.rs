@@ -86,7 +86,7 @@ fn set_file(given: &str) -> Result<Layer> {
 }
 
 /// Reads a values file, or stdin for `-`; and what to call it.
-pub(in crate::cli) fn read(path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
+pub(crate) fn read(path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
     let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
     let mut bytes = Zeroizing::new(Vec::new());

@@ -3,9 +3,10 @@
 use zeroize::Zeroizing;
 
 use super::chart::{self, FetchedChart};
+use super::request::{DeployRequest, RollbackRequest};
 use super::stuck::PendingFacts;
 use super::values::{LayerFinding, ReadValues};
-use super::{DeployRequest, RollbackRequest, plan, stuck};
+use super::{previous, stuck, version as wanted};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFile;
@@ -81,7 +82,7 @@ pub(super) async fn of_files(
     version: Option<Version>,
 ) -> Result<Subject> {
     let chart = chart::fetch(ctx, request.chart.as_deref(), version.as_ref()).await?;
-    plan::refuse_other_chart(&request.options.allow, version.as_ref(), &chart.facts)?;
+    wanted::refuse_other_chart(&request.options.allow, version.as_ref(), &chart.facts)?;
     let release = version.as_ref().and_then(Version::dated_tag);
     // A chart whose own values cannot be read says nothing of keys; what it is good for, helm will say.
     let context = Context { defaults: chart.defaults.as_ref().ok(), version: release.as_deref(), facts: &keys::FACTS };
@@ -103,7 +104,7 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &Rol
     let vault = ctx.vault()?;
     let target = match &request.deployment {
         Some(selector) => vault.resolve(&ctx.vault_install(), selector)?,
-        None => plan::live_before(&known.history)?.clone(),
+        None => previous::live_before(&known.history)?.clone(),
     };
     let id = target.id();
     let values = ctx.values_of(&target, identities)?;
@@ -157,7 +158,7 @@ pub(super) async fn gather(ctx: &Ctx, known: DeploymentHistory, subject: &Subjec
 
 /// The own values of the chart that is live, where the vault has it and some guarded key was left to it.
 async fn live_defaults(ctx: &Ctx, facts: &DeployFacts, identities: Option<&Identities>) -> Result<Option<Tree>> {
-    let before = plan::live_before_values(facts);
+    let before = previous::live_before_values(&facts.history, &facts.live);
     let left_out = before.iter().any(|(_, tree)| IMMUTABLE.iter().any(|known| tree.get(known.path).is_none()));
     let (true, Some(live), Some(identities)) = (left_out, facts.history.live(), identities) else { return Ok(None) };
     let Some(archive) = ctx.vault()?.chart(live, identities)? else { return Ok(None) };

@@ -8,182 +8,31 @@ mod chart;
 mod facts;
 mod order;
 mod plan;
+mod prepared;
 mod preview;
+mod previous;
+mod report;
+mod request;
 mod steps;
 mod stuck;
 mod values;
+mod version;
 
-use std::path::Path;
-use std::time::Duration;
-
-use serde::Serialize;
-
-pub use order::VersionChange;
+pub use prepared::Prepared;
 pub use preview::preview;
-pub use stuck::Stuck;
+pub use report::{DeployPlan, DeployReport, LiveSource};
+pub use request::{DeployOptions, DeployRequest, RollbackRequest};
 pub use values::LayerFinding;
 
 use super::Ctx;
-use super::drift::{self, BeforeDeploy};
-use super::guard::{self, Guarded};
 use super::lease::LeaseHolder;
+use super::{drift, guard};
 use crate::error::Result;
-use crate::helm::{self, ChartFacts};
 use crate::journal::new_run_id;
-use crate::values::Scrubber;
-use crate::values::diff::Diff;
-use crate::values::overlay::Layer;
-use crate::vault::{DeploymentId, How};
 use facts::{DeploymentHistory, Subject};
 
 /// How the name of a deployment's lease begins.
 const RUN: &str = "deploy";
-/// What LimePoint says of the order of releases.
-const RELEASE_RULES: &str = "OpsChain is upgraded one release at a time";
-
-/// What the operator asks for.
-pub struct DeployRequest {
-    /// The values: one file, or layers in the order that they were given.
-    pub layers: Vec<Layer>,
-    /// The OpsChain version that is to run.
-    pub version: Option<String>,
-    /// The chart, if not the one of the settings.
-    pub chart: Option<String>,
-    /// How it is to be done.
-    pub options: DeployOptions,
-}
-
-/// What a rollback asks for.
-pub struct RollbackRequest {
-    /// The deployment to go back to; the one that was live before, if not named.
-    pub deployment: Option<String>,
-    /// Where the chart is, for a deployment that was recorded without it.
-    pub chart: Option<String>,
-    /// How it is to be done.
-    pub options: DeployOptions,
-}
-
-/// How a deployment is to be done, whatever is deployed.
-#[derive(Debug, Clone, Default)]
-pub struct DeployOptions {
-    pub message: Option<String>,
-    /// How long it may take, if not as the settings say.
-    pub timeout: Option<Duration>,
-    /// Whether to wait until everything serves.
-    pub wait: bool,
-    /// Findings, versions and guarded keys that are let through.
-    pub allow: Vec<String>,
-    /// Whether helm is to say all that it does.
-    pub debug: bool,
-}
-
-/// Where live values were had from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LiveSource {
-    /// The config vault: the bytes that were deployed.
-    Vault,
-    /// What helm has stored: comments and layout are gone, and large numbers rounded.
-    Helm,
-}
-
-/// What would be done, for people and programs.
-#[derive(Debug, Serialize)]
-pub struct DeployPlan {
-    pub namespace: String,
-    pub release: String,
-    /// What makes it: a deployment or a rollback.
-    pub how: How,
-    pub chart: ChartFacts,
-    /// Where it comes from.
-    pub chart_reference: String,
-    /// The registry's digest of it.
-    pub chart_digest: Option<String>,
-    /// The OpsChain version.
-    pub version: Option<String>,
-    /// The version that is live, and what lies between.
-    pub upgrade: VersionChange,
-    /// What the values are called: the file, or the layers in their order.
-    pub values: String,
-    /// SHA-256 of what helm reads.
-    pub values_sha256: String,
-    /// What was found in the values.
-    pub findings: Vec<LayerFinding>,
-    /// The deployment that is live, as far as the vault knows.
-    pub live: Option<DeploymentId>,
-    /// What changes against what is live; nothing when nothing is.
-    pub diff: Option<Diff>,
-    /// Where the live values were had from: `vault`, or `helm` where no identity opens the vault's.
-    pub compared_with: Option<LiveSource>,
-    /// Whether the values are the live ones, byte for byte; known without an identity.
-    pub same_values: Option<bool>,
-    /// The keys that stored data depends on, and that change: each must be let through by name.
-    pub guarded: Vec<Guarded>,
-    /// helm's newest revision.
-    pub revision: Option<u32>,
-    /// That revision, where it is in the middle of something.
-    pub stuck: Option<Stuck>,
-}
-
-/// A plan with all that is needed to carry it out.
-pub struct Prepared {
-    /// What to show.
-    pub plan: DeployPlan,
-    subject: Subject,
-    options: DeployOptions,
-    /// How long helm may take.
-    timeout: Duration,
-    scrubber: Scrubber,
-    /// The revision that helm has deployed.
-    deployed: Option<u32>,
-    drift: BeforeDeploy,
-    repair: bool,
-}
-
-impl Prepared {
-    /// What helm is given, whether it renders or deploys.
-    fn upgrade<'p>(&'p self, chart: &'p Path, description: Option<&'p str>) -> helm::UpgradeRequest<'p> {
-        helm::UpgradeRequest {
-            release: &self.plan.release,
-            chart,
-            values: &self.subject.values,
-            sets: &[],
-            timeout: self.timeout,
-            // `dr` waits itself, and says for what.
-            wait: false,
-            create_namespace: true,
-            description,
-            debug: self.options.debug,
-        }
-    }
-
-    /// Says that the operator has agreed to have a pending release put right.
-    pub fn agree_to_repair(&mut self) {
-        self.repair = true;
-    }
-
-    /// Says that the operator has typed the name of every guarded key that changes.
-    pub fn agree_to_loss(&mut self) {
-        self.plan.guarded.clear();
-    }
-}
-
-/// What came of it.
-#[derive(Debug, Serialize)]
-pub struct DeployReport {
-    /// The deployment's name in the vault.
-    pub deployment: DeploymentId,
-    pub namespace: String,
-    pub release: String,
-    pub revision: u32,
-    /// `name-version` of the chart.
-    pub chart: String,
-    /// How long it took.
-    pub seconds: f64,
-    /// Whether everything was waited for and serves.
-    pub waited: bool,
-}
-
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
@@ -192,7 +41,7 @@ pub struct DeployReport {
 pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
     let mut request = request;
     let values = values::read(ctx, std::mem::take(&mut request.layers), &request.options.allow)?;
-    let version = plan::wanted_version(request.version.as_deref(), &request.options.allow, &values)?;
+    let version = version::wanted_version(request.version.as_deref(), &request.options.allow, &values)?;
     let known = facts::known(ctx).await?;
     let subject = facts::of_files(ctx, &request, values, version).await?;
     prepare(ctx, known, subject, request.options).await

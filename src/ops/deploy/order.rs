@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::RELEASE_RULES;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::opschain::Version;
@@ -12,6 +11,9 @@ use crate::settings::Caution;
 use crate::values::Tree;
 use crate::vault::Deployment;
 use crate::yaml::Node;
+
+/// What LimePoint says of the order of releases.
+const RELEASE_RULES: &str = "OpsChain is upgraded one release at a time";
 
 /// The keys with which images are pulled.
 const CREDENTIALS: [&[&str]; 2] = [&["env", "OPSCHAIN_DOCKER_USER"], &["env", "OPSCHAIN_DOCKER_PASSWORD"]];

@@ -3,91 +3,16 @@
 use sha2::{Digest, Sha256};
 
 use super::facts::{DeployFacts, Subject};
-use super::values::ReadValues;
-use super::{DeployPlan, LiveSource, order, stuck};
+use super::report::DeployPlan;
+use super::{order, previous, stuck};
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{ChartFacts, Revision};
+use crate::helm::Revision;
 use crate::ops::guard::{self, Effective, Guarded};
-use crate::ops::history::History;
 use crate::opschain::Version;
-use crate::opschain::values::VERSION;
 use crate::settings::{Caution, Install};
 use crate::values::Tree;
 use crate::values::diff::diff;
 use crate::vault::Deployment;
-
-/// The version that is to run: the one asked for, which the values must name too, or the one that the values name.
-///
-/// # Errors
-/// [`Exit::Usage`] for what is no version, [`Exit::Version`] where the two differ and that is not allowed.
-pub(super) fn wanted_version(asked: Option<&str>, allow: &[String], values: &ReadValues) -> Result<Option<Version>> {
-    let bad = |text: &str| {
-        CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
-            .hint("Give it as a date, such as 2026-08-20.")
-    };
-    let asked = asked.map(|text| text.parse::<Version>().map_err(|_| bad(text))).transpose()?;
-    let Some(named) = values.tree.text(VERSION) else { return Ok(asked) };
-    let Ok(named) = named.parse::<Version>() else { return Ok(asked) };
-    match asked {
-        Some(asked) if asked != named && !is_allowed(allow, "version") => Err(CommandError::new(
-            Exit::Version,
-            format!(
-                "the values name version {} in {}, and {} is asked for",
-                named.tag(),
-                VERSION.join("."),
-                asked.tag()
-            ),
-        )
-        .hint(format!("Set {}: \"{}\" in {}.", VERSION.join("."), asked.tag(), values.name))
-        .hint("Or add --allow version to deploy this chart with the images of the other version.")),
-        asked => Ok(asked.or(Some(named))),
-    }
-}
-
-/// Refuses a chart of another version than the one that is to run.
-///
-/// # Errors
-/// [`Exit::Version`].
-pub(super) fn refuse_other_chart(allow: &[String], version: Option<&Version>, facts: &ChartFacts) -> Result<()> {
-    let Some(version) = version else { return Ok(()) };
-    let fits = facts.version.parse::<Version>().is_ok_and(|chart| chart == *version);
-    if fits || is_allowed(allow, "version") {
-        return Ok(());
-    }
-    let text = format!("the chart is version {}, and {} is to run", facts.version, version.tag());
-    Err(CommandError::new(Exit::Version, text)
-        .hint(format!("Give the chart of that version: {}.", version.chart().unwrap_or_else(|| version.tag())))
-        .hint("Or add --allow version if this chart is meant."))
-}
-
-fn is_allowed(allow: &[String], id: &str) -> bool {
-    allow.iter().any(|allowed| allowed == id)
-}
-
-/// The deployment that a rollback without a name goes back to: the one that was live before.
-///
-/// # Errors
-/// [`Exit::NotFound`] when the vault knows of none.
-pub(super) fn live_before(history: &History) -> Result<&Deployment> {
-    let live = history.live().map(Deployment::id);
-    let mut went_live = history.deployments.iter().filter(|deployment| deployment.is_deployed());
-    went_live.find(|deployment| Some(deployment.id()) != live).ok_or_else(|| {
-        CommandError::new(Exit::NotFound, "nothing that the vault knows of was live before")
-            .hint("`dr config log` shows the deployments; name one: `dr deploy rollback DEPLOYMENT`.")
-    })
-}
-
-/// The live values that a deployment is compared with. The vault's first; what helm has stored where there are none, and,
-/// as a second, where something else than `dr` has deployed since: a guarded key must not differ from either.
-pub(super) fn live_before_values(facts: &DeployFacts) -> Vec<(LiveSource, &Tree)> {
-    let recorded = facts.live.recorded.as_ref().map(|tree| (LiveSource::Vault, tree));
-    let ours = facts.history.deployed().is_some_and(|deployed| {
-        facts.history.own().is_some()
-            || facts.history.live().is_some_and(|live| live.revision() == Some(deployed.revision))
-    });
-    let stored = facts.live.stored.as_ref().filter(|_| recorded.is_none() || !ours);
-    recorded.into_iter().chain(stored.map(|stored| (LiveSource::Helm, &stored.tree))).collect()
-}
 
 /// Decides.
 ///
@@ -103,7 +28,7 @@ pub(super) fn decide(
 ) -> Result<DeployPlan> {
     let live = facts.history.live();
     let newest = facts.history.newest();
-    let before = live_before_values(facts);
+    let before = previous::live_before_values(&facts.history, &facts.live);
     let trees: Vec<&Tree> = before.iter().map(|(_, tree)| *tree).collect();
     let running = order::live_version(live, &trees, newest);
     let tried = order::tried_since(&facts.history.deployments, live);

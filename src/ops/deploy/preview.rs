@@ -1,6 +1,6 @@
 //! `dr deploy --dry-run`: which objects would change.
 
-use super::Prepared;
+use super::prepared::Prepared;
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::objects::{self, ReleaseDiff};

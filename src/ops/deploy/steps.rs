@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{DeployReport, Prepared, plan, stuck};
+use super::prepared::Prepared;
+use super::report::DeployReport;
+use super::{plan, stuck};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::FindingsBuilder;
+use super::findings::FindingsBuilder;
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::{Signer, TrustedSigners};
 use crate::crypt::{Identities, Recipients};

@@ -1,6 +1,6 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
-use super::FindingsBuilder;
+use super::findings::FindingsBuilder;
 use crate::cluster::{Cluster, Database, Permission, lease_name};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;

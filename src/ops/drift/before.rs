@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::cause::Cause;
 use super::facts;
-use super::plan::{Between, DriftFinding, DriftReport, Extent, report};
+use super::plan::report;
+use super::report::{Between, DriftFinding, DriftReport, Extent};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
 use crate::ops::Ctx;

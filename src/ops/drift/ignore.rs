@@ -1,19 +1,8 @@
 //! What the settings say is meant to differ.
 
-use serde::Serialize;
-
-use super::plan::DriftFinding;
+use super::report::{DriftFinding, Ignored};
 use crate::settings::DriftIgnore;
 use crate::values::Path;
-
-/// A difference that is meant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Ignored {
-    pub object: String,
-    pub path: Path,
-    /// Why it is meant.
-    pub reason: String,
-}
 
 /// Takes out what is meant. A finding of which nothing is left goes; one that never had fields (a missing object) goes
 /// where a rule's path is `*`.

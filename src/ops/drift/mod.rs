@@ -12,15 +12,14 @@ mod loss;
 mod objects;
 mod plan;
 mod release;
+mod report;
 
 pub(super) use before::{BeforeDeploy, before_deploy};
 #[cfg(test)]
 pub use cause::Cause;
+pub use report::{Between, DriftFinding, DriftReport, Extent};
 #[cfg(test)]
-pub use ignore::Ignored;
-pub use plan::{Between, DriftFinding, DriftReport, Extent};
-#[cfg(test)]
-pub use plan::{HelmSide, VaultSide};
+pub use report::{HelmSide, Ignored, VaultSide};
 
 use super::Ctx;
 use super::history::{History, LiveValues, scrubber_of};

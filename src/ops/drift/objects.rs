@@ -2,7 +2,7 @@
 
 use super::cause::Cause;
 use super::facts::SeenObjects;
-use super::plan::{Between, DriftFinding};
+use super::report::{Between, DriftFinding};
 use crate::cluster::objects::{last_writer, writer_of};
 use crate::cluster::{LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY};
 use crate::helm::Object;

@@ -131,6 +131,21 @@ pub(super) fn same(a: &Json, b: &Json) -> bool {
     }
 }
 
+/// Whether a field stands at one of these places or below.
+pub(super) fn touches(field: &Field, keys: &[&str]) -> bool {
+    let path: Vec<&str> = field.path.keys().collect();
+    let common = path.len().min(keys.len());
+    path[..common] == keys[..common] && (path.len() >= keys.len() || holds(field, &keys[path.len()..]))
+}
+
+/// Whether what came or went holds something there.
+fn holds(field: &Field, below: &[&str]) -> bool {
+    let inside = |value: &Option<Json>| {
+        value.as_ref().is_some_and(|value| below.iter().try_fold(value, |value, key| value.get(key)).is_some())
+    };
+    matches!(field.what, Act::Added | Act::Removed | Act::Changed) && (inside(&field.old) || inside(&field.new))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

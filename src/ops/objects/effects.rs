@@ -6,9 +6,8 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::compare::Field;
+use super::compare::{Field, touches};
 use super::quantity;
-use super::release::touches;
 use crate::helm::ObjectId;
 
 /// How grave an effect is.

@@ -1,9 +1,8 @@
 //! What an upgrade would make of a release: objects that come, go and change, and what that does.
 
 use serde::Serialize;
-use serde_json::Value as Json;
 
-use super::compare::{Act, Field, compare};
+use super::compare::{Field, compare};
 use super::effects::{self, Effect};
 use super::masking;
 use crate::helm::{Object, ObjectId, RenderMode, Rendered};
@@ -130,21 +129,6 @@ pub fn between(
 fn hook_of(object: &Object, act: &str) -> Option<Hook> {
     let events: Vec<String> = object.hooks.iter().filter(|event| event.ends_with(act)).cloned().collect();
     (!events.is_empty()).then(|| Hook { id: object.id.clone(), events })
-}
-
-/// Whether a field stands at one of these places or below.
-pub(super) fn touches(field: &Field, keys: &[&str]) -> bool {
-    let path: Vec<&str> = field.path.keys().collect();
-    let common = path.len().min(keys.len());
-    path[..common] == keys[..common] && (path.len() >= keys.len() || holds(field, &keys[path.len()..]))
-}
-
-/// Whether what came or went holds something there.
-fn holds(field: &Field, below: &[&str]) -> bool {
-    let inside = |value: &Option<Json>| {
-        value.as_ref().is_some_and(|value| below.iter().try_fold(value, |value, key| value.get(key)).is_some())
-    };
-    matches!(field.what, Act::Added | Act::Removed | Act::Changed) && (inside(&field.old) || inside(&field.new))
 }
 
 #[cfg(test)]

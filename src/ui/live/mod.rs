@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::board::{Board, EVERY};
-use super::{Output, OutputOptions, Page, columns, escape, say};
 use crate::event::{Event, Stamped};
+use crate::ui::escape;
+use crate::ui::options::{Output, OutputOptions};
+use crate::ui::page::Page;
+use crate::ui::terminal::{columns, say};
 
 /// How often the moving line is drawn.
 const FRAME: Duration = Duration::from_millis(120);

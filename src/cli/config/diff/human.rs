@@ -93,7 +93,7 @@ pub(super) fn raw(page: &mut Page, compared: &Compared) {
 }
 
 /// Each difference on a line of its own: a sign, the path, what was and what is; under it, what differs within a text.
-pub(in crate::cli) fn change_lines(page: &mut Page, diff: &Diff) {
+pub(crate) fn change_lines(page: &mut Page, diff: &Diff) {
     lines(page, &diff.changes, &diff.renamed, "");
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Serialize, Serializer};
 
-pub(in crate::cli) use human::change_lines;
+pub(crate) use human::change_lines;
 
 use crate::cli::reveal;
 use crate::error::{Exit, Result};

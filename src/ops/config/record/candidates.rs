@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{Origin, RecordRequest};
+use super::request::{Origin, RecordRequest};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
 use crate::ops::Ctx;

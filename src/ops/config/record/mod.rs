@@ -4,13 +4,15 @@
 //! the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
 
 mod candidates;
+mod plan;
 mod planner;
+mod request;
 
-use std::path::PathBuf;
+pub use plan::{PreparedRecords, RecordAction, RecordItem, RecordPlan};
+pub use request::{Origin, RecordRequest};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Event;
@@ -18,118 +20,7 @@ use crate::helm::{ChartFacts, ChartFile, ChartSource};
 use crate::ops::Ctx;
 use crate::settings::Install;
 use crate::values::lint::LintFinding;
-use crate::vault::{DeploymentId, DeploymentStatus, Ended, Intent};
-
-/// Where the values to be recorded are.
-pub enum Origin {
-    /// One file, already read.
-    File {
-        /// What it is called.
-        name: String,
-        bytes: Zeroizing<Vec<u8>>,
-        /// Its own time, where it is a file on a disk.
-        changed: Option<Timestamp>,
-    },
-    /// Every `.yaml` and `.yml` file of a folder, without the folders in it.
-    Folder(PathBuf),
-    /// What helm has stored of the release.
-    Release {
-        /// Every revision that helm remembers, not only the one that is deployed.
-        all: bool,
-    },
-}
-
-/// What the operator asks for.
-pub struct RecordRequest {
-    /// Where the values are.
-    pub origin: Origin,
-    /// When it was deployed; else the date in the file's name.
-    pub at: Option<String>,
-    /// Where a file's name holds no date, its own time is taken.
-    pub use_mtime: bool,
-    /// The OpsChain version, if not the one that the values name.
-    pub version: Option<String>,
-    /// The chart's version, if not the one that belongs to the OpsChain version.
-    pub chart_version: Option<String>,
-    /// The chart's archive.
-    pub chart: Option<PathBuf>,
-    pub revision: Option<u32>,
-    pub why: Option<String>,
-    /// Who deployed it, if not the one who asks.
-    pub by: Option<String>,
-    /// What came of it.
-    pub status: DeploymentStatus,
-}
-
-/// What would become of one values file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
-pub enum RecordAction {
-    /// It is written down.
-    Record,
-    /// It is in the vault already.
-    Present {
-        /// The deployment's name, or that of the file beside it that holds the same.
-        by: String,
-    },
-    /// It cannot be recorded.
-    Refused { reason: String },
-}
-
-/// One values file that was found.
-#[derive(Debug, Clone, Serialize)]
-pub struct RecordItem {
-    /// The file, or helm's revision.
-    pub from: String,
-    /// When it was deployed.
-    pub at: Option<Timestamp>,
-    /// The OpsChain version.
-    pub version: Option<String>,
-    pub revision: Option<u32>,
-    /// SHA-256 of its bytes.
-    pub sha256: String,
-    /// What was found in it.
-    pub findings: Vec<LintFinding>,
-    /// What would become of it.
-    #[serde(flatten)]
-    pub action: RecordAction,
-}
-
-/// What would be written down, oldest first.
-#[derive(Debug, Serialize)]
-pub struct RecordPlan {
-    pub namespace: String,
-    pub release: String,
-    /// Each that was found.
-    pub items: Vec<RecordItem>,
-}
-
-impl RecordPlan {
-    /// How many would be written.
-    pub fn to_write(&self) -> usize {
-        self.items.iter().filter(|item| item.action == RecordAction::Record).count()
-    }
-
-    /// How many cannot be recorded.
-    pub fn refused(&self) -> usize {
-        self.items.iter().filter(|item| matches!(item.action, RecordAction::Refused { .. })).count()
-    }
-}
-
-/// A plan with all that is needed to carry it out.
-pub struct PreparedRecords {
-    /// What to show.
-    pub plan: RecordPlan,
-    drafts: Vec<Draft>,
-    archive: Option<ChartFile>,
-}
-
-/// What becomes of an item: the same place in [`RecordPlan::items`].
-struct Draft {
-    bytes: Zeroizing<Vec<u8>>,
-    intent: Option<Intent>,
-    status: DeploymentStatus,
-}
+use crate::vault::{DeploymentId, Ended};
 
 /// One deployment that was written down.
 #[derive(Debug, Serialize)]

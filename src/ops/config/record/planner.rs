@@ -6,7 +6,8 @@ use jiff::{Span, Timestamp};
 use zeroize::Zeroizing;
 
 use super::candidates::RecordCandidate;
-use super::{Draft, RecordAction, RecordItem, RecordRequest};
+use super::plan::{RecordAction, RecordDraft, RecordItem};
+use super::request::RecordRequest;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFacts;
 use crate::ops::Ctx;
@@ -63,7 +64,7 @@ impl<'a> RecordPlanner<'a> {
     }
 
     /// Looks at one.
-    pub(super) fn plan(&mut self, candidate: RecordCandidate) -> (RecordItem, Draft) {
+    pub(super) fn plan(&mut self, candidate: RecordCandidate) -> (RecordItem, RecordDraft) {
         let mut item = RecordItem {
             from: candidate.name.clone(),
             at: candidate.at.as_ref().ok().copied(),
@@ -79,7 +80,7 @@ impl<'a> RecordPlanner<'a> {
             Err(reason) => (Zeroizing::new(Vec::new()), RecordAction::Refused { reason }, None),
         };
         item.action = action;
-        (item, Draft { bytes, intent, status })
+        (item, RecordDraft { bytes, intent, status })
     }
 
     fn judge(

@@ -1,0 +1,31 @@
+//! What was live before.
+
+use super::report::LiveSource;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::history::{History, LiveValues};
+use crate::values::Tree;
+use crate::vault::Deployment;
+
+/// The deployment that a rollback without a name goes back to: the one that was live before.
+///
+/// # Errors
+/// [`Exit::NotFound`] when the vault knows of none.
+pub(super) fn live_before(history: &History) -> Result<&Deployment> {
+    let live = history.live().map(Deployment::id);
+    let mut went_live = history.deployments.iter().filter(|deployment| deployment.is_deployed());
+    went_live.find(|deployment| Some(deployment.id()) != live).ok_or_else(|| {
+        CommandError::new(Exit::NotFound, "nothing that the vault knows of was live before")
+            .hint("`dr config log` shows the deployments; name one: `dr deploy rollback DEPLOYMENT`.")
+    })
+}
+
+/// The live values that a deployment is compared with. The vault's first; what helm has stored where there are none, and,
+/// as a second, where something else than `dr` has deployed since: a guarded key must not differ from either.
+pub(super) fn live_before_values<'l>(history: &History, live: &'l LiveValues) -> Vec<(LiveSource, &'l Tree)> {
+    let recorded = live.recorded.as_ref().map(|tree| (LiveSource::Vault, tree));
+    let ours = history.deployed().is_some_and(|deployed| {
+        history.own().is_some() || history.live().is_some_and(|live| live.revision() == Some(deployed.revision))
+    });
+    let stored = live.stored.as_ref().filter(|_| recorded.is_none() || !ours);
+    recorded.into_iter().chain(stored.map(|stored| (LiveSource::Helm, &stored.tree))).collect()
+}

@@ -1,0 +1,146 @@
+//! What was found, and what is to be done first.
+
+use serde::Serialize;
+
+use crate::error::CommandError;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Well.
+    Ok,
+    /// It works, and may hurt later.
+    Warn,
+    /// It must be fixed first.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What part it belongs to: `settings`, `helm`, `cluster`, ...
+    pub area: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    pub text: String,
+    pub fix: Option<String>,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    /// The findings, in the order in which things depend on each other.
+    pub findings: Vec<Finding>,
+    /// Whether something must be fixed first.
+    pub ready: bool,
+    pub next: String,
+}
+
+/// What the looks have found out for each other.
+#[derive(Debug, Default)]
+pub(super) struct SharedFacts {
+    pub(super) installed: bool,
+    /// The application was stopped by `dr`, or its database sleeps.
+    pub(super) stopped: bool,
+    /// Bytes of the database.
+    pub(super) database_size: Option<u64>,
+    /// How many bundles the store holds.
+    pub(super) bundles: usize,
+    /// A run that stands open.
+    pub(super) open_run: Option<String>,
+}
+
+/// The findings under construction.
+#[derive(Debug, Default)]
+pub(super) struct FindingsBuilder {
+    findings: Vec<Finding>,
+    pub(super) known: SharedFacts,
+}
+
+impl FindingsBuilder {
+    pub(super) fn ok(&mut self, area: &'static str, text: impl Into<String>) {
+        self.findings.push(Finding { area, level: Level::Ok, text: text.into(), fix: None });
+    }
+
+    pub(super) fn warn(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding { area, level: Level::Warn, text: text.into(), fix: Some(fix.into()) });
+    }
+
+    pub(super) fn bad(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding { area, level: Level::Bad, text: text.into(), fix: Some(fix.into()) });
+    }
+
+    /// A failure as it would be shown by any other verb; its first hint is the way out.
+    pub(super) fn failed(&mut self, area: &'static str, error: impl Into<CommandError>) {
+        let error = error.into();
+        let fix = error.hints().first().cloned();
+        self.findings.push(Finding { area, level: Level::Bad, text: error.to_string(), fix });
+    }
+
+    /// The same for what can be done without.
+    pub(super) fn doubtful(&mut self, area: &'static str, error: impl Into<CommandError>) {
+        self.failed(area, error);
+        if let Some(last) = self.findings.last_mut() {
+            last.level = Level::Warn;
+        }
+    }
+
+    pub(super) fn finish(self) -> Findings {
+        let next = self.next();
+        let ready = self.findings.iter().all(|finding| finding.level != Level::Bad);
+        Findings { findings: self.findings, ready, next }
+    }
+
+    /// The way to the first bundle, one step at a time: first what is broken, in the order of dependence.
+    fn next(&self) -> String {
+        let broken = self.findings.iter().find(|finding| finding.level == Level::Bad);
+        if let Some(fix) = broken.and_then(|finding| finding.fix.clone()) {
+            return fix;
+        }
+        let known = &self.known;
+        match known {
+            SharedFacts { open_run: Some(run), .. } => format!("dr run show {run}"),
+            SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V".into(),
+            SharedFacts { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
+            SharedFacts { stopped: true, .. } => "dr server start".into(),
+            SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
+            SharedFacts { .. } => "dr bundle verify".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Exit;
+
+    #[test]
+    fn the_first_broken_thing_is_what_to_do_next() {
+        let mut findings = FindingsBuilder::default();
+        findings.ok("settings", "fine");
+        findings.warn("keys", "one recipient", "add one");
+        findings.bad("helm", "none", "install helm");
+        findings.bad("store", "none", "make one");
+        let findings = findings.finish();
+        assert_eq!((findings.next.as_str(), findings.ready), ("install helm", false));
+    }
+
+    #[test]
+    fn the_way_leads_from_nothing_to_the_first_bundle() {
+        let next = |known: SharedFacts| FindingsBuilder { known, ..FindingsBuilder::default() }.finish().next;
+        assert_eq!(next(SharedFacts::default()), "dr deploy -f values.yaml --version V");
+        assert_eq!(next(SharedFacts { installed: true, stopped: true, ..SharedFacts::default() }), "dr server start");
+        assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
+        assert_eq!(next(SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() }), "dr bundle verify");
+        assert!(next(SharedFacts { bundles: 1, ..SharedFacts::default() }).contains("dr bundle restore"));
+        assert_eq!(next(SharedFacts { open_run: Some("r".into()), ..SharedFacts::default() }), "dr run show r");
+    }
+
+    #[test]
+    fn a_failure_is_shown_with_its_own_way_out() {
+        let mut findings = FindingsBuilder::default();
+        findings.failed("store", CommandError::new(Exit::Store, "store /x").hint("Look."));
+        assert_eq!(findings.finish().findings[0].fix.as_deref(), Some("Look."));
+    }
+}
