@@ -40,6 +40,8 @@ pub struct Findings {
 /// What the looks have found out for each other.
 #[derive(Debug, Default)]
 pub(super) struct SharedFacts {
+    /// The cluster answers.
+    pub(super) reachable: bool,
     pub(super) installed: bool,
     /// The application was stopped by `dr`, or its database sleeps.
     pub(super) stopped: bool,

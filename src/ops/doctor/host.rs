@@ -258,7 +258,7 @@ fn room(findings: &mut FindingsBuilder, path: &Path, holds: String, free: Option
     }
 }
 
-pub(super) fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
+pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let all = match journal::list(&*ctx.runs) {
         Ok(all) => all,
         Err(error) => return findings.failed("runs", error),
@@ -267,7 +267,11 @@ pub(super) fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
         match run {
             Ok(run) if run.held => findings.ok("runs", format!("run {id} is going on")),
             Ok(run) if run.is_open() => {
-                findings.warn("runs", format!("run {id} was not finished"), runs::next_command(&id, &run));
+                let next = match findings.known.reachable {
+                    true => runs::next_command_asked(ctx, &id, &run).await,
+                    false => runs::next_command(&id, &run),
+                };
+                findings.warn("runs", format!("run {id} was not finished"), next);
                 findings.known.open_run = Some(id);
             }
             Ok(_) => {}
@@ -320,8 +324,8 @@ mod tests {
         assert!(findings.findings.iter().all(|finding| finding.fix.is_some()));
     }
 
-    #[test]
-    fn what_init_made_is_found_well_but_for_the_lonely_recipient() {
+    #[tokio::test]
+    async fn what_init_made_is_found_well_but_for_the_lonely_recipient() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dr.toml");
         let ctx = |path: &Path| {
@@ -337,7 +341,7 @@ mod tests {
         keys(settings, &mut findings);
         vault(settings, &mut findings);
         store(settings, &mut findings);
-        open_runs(&ctx, &mut findings);
+        open_runs(&ctx, &mut findings).await;
         let findings = findings.finish();
         let worse: Vec<&str> =
             findings.findings.iter().filter(|f| f.level != Level::Ok).map(|f| f.text.as_str()).collect();

@@ -27,6 +27,6 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
         host::vault(settings, &mut findings);
         host::store(settings, &mut findings);
     }
-    host::open_runs(ctx, &mut findings);
+    host::open_runs(ctx, &mut findings).await;
     findings.finish()
 }

@@ -53,6 +53,7 @@ pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
         Ok(cluster) => cluster.with_redaction(ctx.secrets()),
         Err(error) => return findings.failed("cluster", error),
     };
+    findings.known.reachable = true;
     let context = cluster.context();
     findings
         .ok("cluster", format!("context `{context}`: {} is Kubernetes {}", cluster.server(), cluster.server_version()));

@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::list::label;
 use super::resume::{install_of, pick, refuse_other_cluster};
-use super::table::{ResumeRefusal, resumable, verb_of};
+use super::table::{ResumeRefusal, label, resumable, verb_of};
 use super::verb::{AbortOutlook, RunVerb, taken_up};
 use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::journal::{Journal, Outcome, Record, Replay};
@@ -142,7 +141,7 @@ pub(super) async fn close(ctx: &Ctx, id: &str, sweep: bool) -> Result<()> {
 
 /// The verb whose steps are undone, or why there is none: what another program has done, or what was done to a namespace
 /// that is not there any more, is not this one's to undo. A run that somebody has begun to abort is aborted further.
-async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'static RunVerb, ResumeRefusal>> {
+pub(super) async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'static RunVerb, ResumeRefusal>> {
     let verb = match resumable(replay) {
         Err(ResumeRefusal::Aborting) => {
             verb_of(&replay.begun).ok_or_else(|| ResumeRefusal::UnknownVerb(replay.begun.verb.clone()))

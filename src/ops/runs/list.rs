@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::table::{self, resumable};
+use super::table::resumable;
+use super::ways::next_command;
 use crate::error::Result;
 use crate::journal::{self, Record, Run};
 use crate::ops::Ctx;
@@ -42,7 +43,7 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
             begun: Some(run.replay.begun.at),
             state: state(&run).into(),
             detail: detail(&run),
-            next: run.is_open().then(|| super::next_command(&id, &run)),
+            next: run.is_open().then(|| next_command(&id, &run)),
             run: id,
         },
         Err(error) => {
@@ -104,14 +105,9 @@ pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
         plan: begun.plan.clone(),
         records: run.records.iter().map(line).collect(),
         refusal: refusal.map(|refusal| refusal.to_string()),
-        next: run.is_open().then(|| super::next_command(&id, &run)),
+        next: run.is_open().then(|| next_command(&id, &run)),
         run: id,
     })
-}
-
-/// The verb of a run, for people.
-pub(super) fn label(begun: &journal::Begun) -> String {
-    table::verb_of(begun).map_or_else(|| begun.verb.clone(), |verb| verb.label.to_owned())
 }
 
 fn state(run: &Run) -> &'static str {

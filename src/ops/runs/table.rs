@@ -12,6 +12,11 @@ pub fn verb_of(begun: &Begun) -> Option<&'static RunVerb> {
     VERBS.iter().find(|verb| verb.name == begun.verb)
 }
 
+/// The verb of a run, for people.
+pub(super) fn label(begun: &Begun) -> String {
+    verb_of(begun).map_or_else(|| begun.verb.clone(), |verb| verb.label.to_owned())
+}
+
 /// Why a run cannot be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResumeRefusal {

@@ -1,0 +1,37 @@
+//! The ways on of an open run: the commands that would not be refused.
+
+use super::abort::undoable;
+use super::resume::{install_of, refuse_other_cluster};
+use super::table::resumable;
+use crate::error::{CommandError, Exit};
+use crate::journal::{self, Run};
+use crate::ops::Ctx;
+
+/// The command that is next for an open run: to resume it, or to abort it where that would be refused.
+pub fn next_command(id: &str, run: &Run) -> String {
+    let way = if resumable(&run.replay).is_ok() { "resume" } else { "abort" };
+    format!("dr run {way} {id}")
+}
+
+/// The same, once the cluster was asked, too, which alone knows of a namespace that is gone. As far as it answers.
+pub async fn next_command_asked(ctx: &Ctx, id: &str, run: &Run) -> String {
+    let ctx = install_of(ctx, &run.replay.begun);
+    let asked = async {
+        refuse_other_cluster(&ctx, &run.replay.begun).await?;
+        undoable(&ctx, &run.replay).await
+    };
+    match asked.await {
+        Ok(Err(_)) => format!("dr run abort {id}"),
+        _ => next_command(id, run),
+    }
+}
+
+/// Names only such ways on of the run behind an error as would not be refused.
+pub fn with_ways(ctx: &Ctx, error: CommandError) -> CommandError {
+    let Some(open) = error.open_run() else { return error };
+    let refused = match journal::find(&*ctx.runs, &open.run) {
+        Ok((_, run)) => resumable(&run.replay).is_err(),
+        Err(_) => false,
+    };
+    if refused || error.exit() == Exit::Resume { error.not_resumable() } else { error }
+}
