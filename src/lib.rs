@@ -25,6 +25,7 @@ mod agent;
 mod bundle;
 mod cli;
 mod cluster;
+mod cores;
 mod crypt;
 mod error;
 mod event;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use self::signals::Signals;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cores;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::ops::{Ctx, runs};
@@ -172,6 +173,7 @@ pub fn command() -> clap::Command {
 
 /// The whole program: parses `argv`, runs the verb, shows its error, and returns why it ended.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
+    cores::forbid();
     let mut argv: Vec<OsString> = argv.into_iter().collect();
     // `kubectl dr` finds the same file under the name kubectl-dr.
     let plugin = argv.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|n| n == "kubectl-dr"));

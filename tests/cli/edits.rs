@@ -130,6 +130,14 @@ fn begin_endless_edit(host: &Host, mut run: Command) -> (std::process::Child, Pa
     (child, PathBuf::from(std::fs::read_to_string(&ready).unwrap().trim()))
 }
 
+#[test]
+fn a_crash_of_what_dr_starts_leaves_no_core_dump() {
+    let host = recorded();
+    let editor = host.program("bin/limited", "#!/bin/sh\nulimit -Hc > core-limit\n");
+    edit(&host, editor.to_str().unwrap(), &[]).output().unwrap();
+    assert_eq!(std::fs::read_to_string(host.home().join("core-limit")).unwrap(), "0\n");
+}
+
 /// The same command by way of another program, which becomes it.
 fn through(before: &[&str], command: &Command) -> Command {
     let mut run = Command::new(before[0]);
