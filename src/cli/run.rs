@@ -114,7 +114,8 @@ impl Report for runs::RunList {
             .collect();
         let heads = ["run".into(), "state".into(), "where it stands".into(), Column::spare("begun")];
         page.table(&heads, &rows);
-        if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()) {
+        // In a pipe every line is a row.
+        if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()).filter(|_| page.is_for_a_terminal()) {
             page.next(next);
         }
     }

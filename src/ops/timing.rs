@@ -31,7 +31,8 @@ pub fn timing(ctx: &Ctx, id: &str) -> Result<RunTiming> {
         None => Vec::new(),
     };
     Ok(RunTiming {
-        milliseconds: steps.iter().map(|step| step.milliseconds).sum(),
+        // The sum of no floats is -0.
+        milliseconds: steps.iter().fold(0.0, |sum, step| sum + step.milliseconds),
         calls: timing::total(&steps),
         steps,
         run,

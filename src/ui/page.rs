@@ -69,6 +69,11 @@ impl Page {
         self.verbose
     }
 
+    /// Whether a person looks at it, not a pipe or a file.
+    pub fn is_for_a_terminal(&self) -> bool {
+        self.width.is_some()
+    }
+
     /// The width of the terminal, if it is for one.
     pub(super) fn width(&self) -> Option<usize> {
         self.width

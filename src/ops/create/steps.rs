@@ -279,7 +279,7 @@ async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
     let bundle = tokio::task::block_in_place(|| draft.finish(facts, &signer)?.verify(events, cancel))?;
     let (members, bytes) = (bundle.proof().members, bundle.proof().bytes);
     handles.bundle = BundleState::Verified { agent, bundle };
-    Ok(Done::said(format!("{members} members, {}, signature good", text::bytes(bytes))))
+    Ok(Done::said(format!("{members} members, {}, signature valid", text::bytes(bytes))))
 }
 
 async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {

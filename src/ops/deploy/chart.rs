@@ -61,7 +61,7 @@ pub(super) async fn fetch(ctx: &Ctx, given: Option<&str>, version: Option<&Versi
 ///
 /// # Errors
 /// It is not there any more, or is not the one that was deployed.
-pub(super) async fn bring_again(helm: &Helm, chart: &vault::RecordedChart, given: Option<&str>) -> Result<ChartFile> {
+pub(super) async fn fetch_again(helm: &Helm, chart: &vault::RecordedChart, given: Option<&str>) -> Result<ChartFile> {
     let text = given.unwrap_or(&chart.reference);
     let source = ChartSource::parse(text);
     let gone = |error: HelmError| {

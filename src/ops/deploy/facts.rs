@@ -116,7 +116,7 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &Rol
         None => {
             ctx.events
                 .note(format!("{id} was recorded without its chart: {} is fetched", target.record.chart.reference));
-            chart::bring_again(helm, &target.record.chart, request.chart.as_deref())
+            chart::fetch_again(helm, &target.record.chart, request.chart.as_deref())
                 .await
                 .map_err(|error| error.context(id))?
         }

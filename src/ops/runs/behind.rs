@@ -6,16 +6,40 @@ use crate::ops::Ctx;
 
 /// Names the newest open run of the install behind an error; `is_of` tells whether a run is of it.
 ///
-/// An error that itself left a run open, or that is about what was asked, stays as it is. Runs that cannot be read are
-/// no reason for another error.
+/// An error that itself left a run open, or whose cause is another thing than the state of the install, stays as it is.
+/// Runs that cannot be read are no reason for another error.
 pub fn open_behind(ctx: &Ctx, error: CommandError, is_of: impl Fn(&Begun) -> bool) -> CommandError {
-    if matches!(error.exit(), Exit::Usage | Exit::Unconfirmed | Exit::Settings) {
+    if !tells_of_the_install(error.exit()) {
         return error;
     }
     match newest_open_of(&journal::list(&*ctx.runs).unwrap_or_default(), is_of) {
         Some(run) => error.behind_it(run),
         None => error,
     }
+}
+
+/// Whether an error of this code may be so because a run of the install stopped half way.
+fn tells_of_the_install(exit: Exit) -> bool {
+    use Exit::{
+        Busy, Cluster, Drift, Failure, Guard, Helm, Identity, Locked, NotEmpty, Operator, Replica, Resume, Stream,
+        Timeout,
+    };
+    matches!(
+        exit,
+        Busy | Cluster
+            | Drift
+            | Failure
+            | Guard
+            | Helm
+            | Identity
+            | Locked
+            | NotEmpty
+            | Operator
+            | Replica
+            | Resume
+            | Stream
+            | Timeout
+    )
 }
 
 fn newest_open_of(runs: &[ListedRun], is_of: impl Fn(&Begun) -> bool) -> Option<OpenRun> {
@@ -59,9 +83,12 @@ mod tests {
         let open = OpenRun::new("restore-1".into(), Some("stage".into()));
         assert_eq!(of(&ctx, Exit::NotEmpty, "here"), Some(open));
         assert_eq!(of(&ctx, Exit::NotEmpty, "third"), None);
-        // Nobody who mistyped a flag, or said no, wants to read of it.
-        assert_eq!(of(&ctx, Exit::Usage, "here"), None);
-        assert_eq!(of(&ctx, Exit::Unconfirmed, "here"), None);
+        // Nobody who mistyped a flag or a file, or said no, wants to read of it.
+        for exit in
+            [Exit::Usage, Exit::Unconfirmed, Exit::Settings, Exit::NotFound, Exit::Keys, Exit::Vault, Exit::Store]
+        {
+            assert_eq!(of(&ctx, exit, "here"), None, "{exit:?}");
+        }
         assert_eq!(of(&none, Exit::NotEmpty, "here"), None);
     }
 }
