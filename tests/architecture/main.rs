@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module, the lowest layer first; a module may import only modules of lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["wire", "crypt", "event", "text", "parallel", "ustar", "yaml"],
+    &["wire", "cores", "crypt", "event", "text", "parallel", "ustar", "yaml"],
     &["postgres", "redact", "trace"],
     &["values"],
     &["opschain", "helm", "store", "agent", "settings"],
