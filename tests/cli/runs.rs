@@ -38,7 +38,8 @@ fn a_run_that_cannot_be_resumed_is_refused_with_its_reason_and_closed_by_abort()
     journal(home, json!({}));
     let reason = "dr 0.0.9 began it, and this one does not understand its plan";
     let way_out = format!("dr run abort {RUN}");
-    says(home, &["run", "list"], 0, &[RUN, "open", &way_out]);
+    says(home, &["run", "list"], 0, &[RUN, "open"]);
+    says(home, &["--output", "json", "run", "list"], 0, &[&format!("\"next\": \"{way_out}\"")]);
     says(home, &["run", "show", "restore-"], 0, &[reason, &way_out]);
     says(home, &["doctor"], 3, &["was not finished", &way_out]);
     says(home, &["run", "resume"], 25, &[reason, &way_out]);
