@@ -40,7 +40,7 @@ exits! {
     Locked = 24, "locked", "another run holds the install or the vault";
     Resume = 25, "resume", "the run cannot be resumed; the reason is named";
     Guard = 26, "guard", "the change would make stored data unreadable";
-    Unconfirmed = 27, "unconfirmed", "confirmation was needed, but there is no terminal";
+    Unconfirmed = 27, "unconfirmed", "a confirmation was needed and could not be asked for";
     Vault = 28, "vault", "the config vault is missing or refuses";
     Store = 29, "store", "the store is missing or refuses";
     Stream = 30, "stream", "a stream to or from the cluster broke for good";

@@ -28,7 +28,7 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
                 "`dr bundle list` shows what is there; a bundle is one folder with all that belongs to it.".into(),
             ],
         ),
-        StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are going on.".into()]),
+        StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are under way.".into()]),
         StoreError::Exists { .. } => {
             (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()])
         }

@@ -175,7 +175,7 @@ impl Ui {
             return Ok(());
         }
         if !self.can_ask() {
-            return Err(self.no_answer(question).hint("Add --yes to go on without being asked."));
+            return Err(self.no_answer(question).hint("Add --yes to continue without being asked."));
         }
         match self.ask(&format!("{question} [y/N] "))?.trim() {
             "y" | "Y" | "yes" => Ok(()),
@@ -188,7 +188,7 @@ impl Ui {
     /// # Errors
     /// [`Exit::Unconfirmed`] when the name is not given right, or nobody can be asked.
     pub fn confirm_name(&self, what: &str, name: &str, given: Option<&str>) -> Result<()> {
-        let way_on = format!("Add --confirm={name} to go on without being asked.");
+        let way_on = format!("Add --confirm={name} to continue without being asked.");
         let refused = |given: &str| {
             CommandError::new(Exit::Unconfirmed, format!("`{given}` is not the name of {what}: nothing was changed"))
                 .hint(&way_on)
@@ -199,7 +199,7 @@ impl Ui {
         if !self.can_ask() {
             return Err(self.no_answer(&format!("the name of {what}")).hint(&way_on));
         }
-        let answer = self.ask(&format!("Type {name} (the name of {what}) to go on: "))?;
+        let answer = self.ask(&format!("Type {name} (the name of {what}) to continue: "))?;
         if answer.trim() == name { Ok(()) } else { Err(refused(answer.trim())) }
     }
 

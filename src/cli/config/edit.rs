@@ -131,7 +131,7 @@ fn kept(ctx: &Ctx, editing: &Editing, error: CommandError) -> CommandError {
     match editing.keep(ctx) {
         Ok(None) => error,
         Ok(Some(path)) => error.hint(format!(
-            "What you wrote is kept, sealed: `dr config edit --draft {}` goes on with it.",
+            "What you wrote is kept, sealed: `dr config edit --draft {}` continues it.",
             path.display()
         )),
         Err(lost) => error.hint(format!("What you wrote could not be kept: {lost}.")),

@@ -156,7 +156,7 @@ impl Stuck {
             format!("Revision {} is {} since {}: helm refuses to begin.", self.revision, self.status, self.since),
             began,
             format!("{state}: {}.", self.evidence),
-            format!("To go on, the record of revision {} is removed; {kept}.", self.revision),
+            format!("To continue, the record of revision {} is removed; {kept}.", self.revision),
         ]
     }
 }

@@ -265,7 +265,7 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
     };
     for (id, run) in all {
         match run {
-            Ok(run) if run.held => findings.ok("runs", format!("run {id} is going on")),
+            Ok(run) if run.held => findings.ok("runs", format!("run {id} is under way")),
             Ok(run) if run.is_open() => {
                 let next = match findings.known.reachable {
                     true => runs::next_command_asked(ctx, &id, &run).await,

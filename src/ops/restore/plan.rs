@@ -68,7 +68,7 @@ pub enum VersionFit {
     Exact,
     /// The target is newer: the application migrates the data when it starts.
     Newer,
-    /// The target is older or cannot be compared, and the user insisted.
+    /// The target is older or cannot be compared, and --allow-version was given.
     Overridden,
 }
 
@@ -141,7 +141,7 @@ pub(super) fn version_gate(request: &RestoreRequest, source: &SourceFacts) -> Re
     let fit = match version::gate(&made_by, &version) {
         version::VersionGate::Exact => VersionFit::Exact,
         version::VersionGate::Newer { between, warnings: more } => {
-            // The files of one major version do not open under another, whatever anybody insists on.
+            // The files of one major version do not open under another, whatever flag is given.
             if let (Some(from), Some(to)) = (made_by.postgres_major(), version.postgres_major())
                 && from != to
             {
@@ -374,7 +374,7 @@ mod tests {
             assert_eq!(to_run.fit, VersionFit::Overridden);
             assert_eq!(to_run.warnings, [format!("--allow-version: data of 2026-08-20 will run under {text}")]);
         }
-        // Files of another major version of PostgreSQL do not open, whatever anybody insists on.
+        // Files of another major version of PostgreSQL do not open, whatever flag is given.
         let old = SourceFacts { version: "2024-06-17".into(), ..source() };
         for allow_version in [false, true] {
             let asked = RestoreRequest { allow_version, ..version("2025-01-23") };
