@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::error::HelmError;
 use super::process::{Listener, run};
 use super::{Helm, parse};
-use crate::values::{Scrubber, Tree};
+use crate::values::Tree;
 
 /// What a chart says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -142,7 +142,7 @@ impl Helm {
         if self.insecure {
             command.arg("--insecure-skip-tls-verify");
         }
-        let said = run(command, "pull", None, &Listener::deaf(&Scrubber::default())).await?;
+        let said = run(command, "pull", None, &Listener::deaf(&self.secrets)).await?;
         let digest = parse::digest(&said.stdout).or_else(|| parse::digest(&said.stderr));
         ChartFile::sole_archive(folder, digest, "pull")
     }
@@ -151,7 +151,7 @@ impl Helm {
         let folder = private_folder()?;
         let mut command = self.create_command("package");
         command.arg(path).arg("--destination").arg(folder.path());
-        run(command, "package", None, &Listener::deaf(&Scrubber::default())).await?;
+        run(command, "package", None, &Listener::deaf(&self.secrets)).await?;
         ChartFile::sole_archive(folder, None, "package")
     }
 
@@ -175,7 +175,7 @@ impl Helm {
     async fn show(&self, what: &str, chart: &Path) -> Result<String, HelmError> {
         let mut command = self.create_command("show");
         command.arg(what).arg(chart);
-        Ok(run(command, "show", None, &Listener::deaf(&Scrubber::default())).await?.stdout)
+        Ok(run(command, "show", None, &Listener::deaf(&self.secrets)).await?.stdout)
     }
 }
 

@@ -3,10 +3,10 @@
 //! All of it is scrubbed by value. Three things make that hold: the two dumps of the values are left out, since the vault
 //! has them and nobody needs them twice; the content of every Secret in the manifest is masked whatever it is, for a chart
 //! makes secrets of its own (the key of a certificate authority) that no values name; and a long secret with blanks, which
-//! helm's YAML writer folds over several lines, is known to the scrubber by the pieces that such a line may hold.
+//! helm's YAML writer folds over several lines, is known to the redactor by the pieces that such a line may hold.
 
 use crate::redact::{MASK, secrets};
-use crate::values::{Scrubber, Tree};
+use crate::values::{Secrets, Tree};
 
 /// The headings under which helm prints values.
 const VALUES: [&str; 2] = ["USER-SUPPLIED VALUES:", "COMPUTED VALUES:"];
@@ -132,9 +132,9 @@ impl SecretLines {
     }
 }
 
-/// Has the scrubber know the pieces of long secrets with blanks that a folded line may hold: every run of two or more
+/// Has the redactor know the pieces of long secrets with blanks that a folded line may hold: every run of two or more
 /// of its words that is not longer than a line.
-pub(super) fn register_folded(scrubber: &mut Scrubber, values: &Tree) {
+pub(super) fn register_folded(known: &Secrets, values: &Tree) {
     for (_, node, _) in secrets(values) {
         let Some(scalar) = node.scalar() else { continue };
         let text = scalar.value.text();
@@ -144,7 +144,7 @@ pub(super) fn register_folded(scrubber: &mut Scrubber, values: &Tree) {
                 let mut piece = words[start].to_owned();
                 for word in &words[start + 1..] {
                     piece = format!("{piece} {word}");
-                    scrubber.register(piece.as_bytes());
+                    known.register(piece.as_bytes());
                     // A line is broken at the first blank behind the column.
                     if piece.len() > 2 * FOLD {
                         break;
@@ -203,10 +203,10 @@ mod tests {
         let words: Vec<String> = (0..30).map(|number| format!("quartz{number:02}")).collect();
         let secret = words.join(" ");
         let tree = Tree::parse(format!("env:\n  PGPASSWORD: {secret}\n").as_bytes()).unwrap();
-        let mut scrubber = Scrubber::new(None);
-        register_folded(&mut scrubber, &tree);
+        let known = Secrets::default();
+        register_folded(&known, &tree);
         for line in [words[..9].join(" "), words[9..18].join(" "), words[18..28].join(" "), words[28..].join(" ")] {
-            let shown = scrubber.scrub(&format!("        {line}")).into_owned();
+            let shown = known.scrub(&format!("        {line}")).into_owned();
             assert!(!shown.contains("quartz"), "{shown}");
         }
     }

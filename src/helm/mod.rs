@@ -1,7 +1,7 @@
 //! The helm binary, behind types.
 //!
 //! helm 3 and 4 are driven alike: values go in on stdin (never a file, never an argument), what helm says comes out
-//! line by line through a [`Scrubber`], and how it ended is asked for with `-o json`, not read off its prose. There is
+//! line by line through the one redactor, and how it ended is asked for with `-o json`, not read off its prose. There is
 //! no shell anywhere. Facts of each major are at the call that depends on them; fixtures of real replies are in
 //! `fixtures/helm/`.
 
@@ -26,7 +26,7 @@ pub use parse::Revision;
 pub use render::{RenderMode, Rendered};
 
 use crate::event::Events;
-use crate::values::{Scrubber, Secrets, Tree};
+use crate::values::{Secrets, Tree};
 use process::{Listener, Said, run};
 
 /// The versions from which two holes are closed: running code of a crafted chart (CVE-2025-53547) and overwriting files
@@ -64,7 +64,7 @@ pub struct UpgradeRequest<'a> {
     pub create_namespace: bool,
     /// What `helm history` is to show.
     pub description: Option<&'a str>,
-    /// Whether helm is to say all that it does. What it says goes through the scrubber all the same.
+    /// Whether helm is to say all that it does. What it says goes through the redactor all the same.
     pub debug: bool,
 }
 
@@ -100,7 +100,7 @@ impl Helm {
         self
     }
 
-    /// The same helm; the values that it hands out are told to `secrets`, so that nobody shows them.
+    /// The same helm; the values that it is given and hands out are told to `secrets`, which mask all that it says.
     pub fn with_redaction(mut self, secrets: &Secrets) -> Self {
         self.secrets = secrets.clone();
         self
@@ -138,23 +138,21 @@ impl Helm {
             .filter(|safe| self.version < **safe)
     }
 
-    /// Installs or upgrades. The values are the whole truth: what an earlier deployment set is forgotten.
+    /// Installs or upgrades. The values are the whole truth: what an earlier deployment set is forgotten. A release in
+    /// the middle of something is helm's own to refuse; whoever calls has looked already, and says more about it.
     ///
     /// When `cancel` fires, helm is asked to stop (TERM) and waited for: it then marks the release as failed. It is never
     /// killed outright, which would leave the release pending and block every later upgrade.
     ///
     /// # Errors
-    /// `Pending` when the release is in the middle of something, `Failed` with helm's own error, `Stopped`.
+    /// `Failed` with helm's own error, `Stopped`.
     pub async fn upgrade_install(
         &self,
         ask: &UpgradeRequest<'_>,
-        scrubber: &Scrubber,
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<Revision, HelmError> {
-        if let Some(newest) = self.newest(ask.release).await? {
-            self.refuse_pending(ask.release, &newest)?;
-        }
+        self.secrets.register_document(ask.values);
         let mut command = self.create_command("upgrade");
         command.args(["--install", ask.release]).arg(ask.chart);
         // Without this, helm lays the new values over those of the release before.
@@ -185,14 +183,13 @@ impl Helm {
         if !values.ends_with(b"\n") {
             values.push(b'\n');
         }
-        let mut scrubber = scrubber.clone();
         if ask.debug
             && let Ok(tree) = Tree::parse(&values)
         {
-            dump::register_folded(&mut scrubber, &tree);
+            dump::register_folded(&self.secrets, &tree);
         }
         let limit = ask.timeout.saturating_mul(3);
-        let listener = Listener { scrubber: &scrubber, events: Some(events), cancel: Some(cancel), limit };
+        let listener = Listener { secrets: &self.secrets, events: Some(events), cancel: Some(cancel), limit };
         run(command, "upgrade", Some(&values), &listener).await?;
         self.newest(ask.release).await?.ok_or_else(|| HelmError::Answer {
             verb: "history".into(),
@@ -295,7 +292,7 @@ impl Helm {
             command.arg(verb);
         }
         command.args(args);
-        run(command, verb, None, &Listener::deaf(&Scrubber::default())).await
+        run(command, verb, None, &Listener::deaf(&self.secrets)).await
     }
 }
 

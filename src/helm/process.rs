@@ -13,7 +13,7 @@ use super::dump::Dump;
 use super::error::HelmError;
 use crate::event::{Event, Events};
 use crate::trace::{self, CallKind};
-use crate::values::Scrubber;
+use crate::values::Secrets;
 
 /// How many of its last lines are kept to explain a failure.
 const KEPT_LINES: usize = 200;
@@ -22,7 +22,7 @@ const LONGEST_LINE: usize = 16 * 1024;
 
 /// Who hears what helm says, and when it is to stop.
 pub(super) struct Listener<'a> {
-    pub scrubber: &'a Scrubber,
+    pub secrets: &'a Secrets,
     /// Lines go here; without it stdout is data, and kept whole.
     pub events: Option<&'a Events>,
     pub cancel: Option<&'a CancellationToken>,
@@ -31,8 +31,8 @@ pub(super) struct Listener<'a> {
 
 impl<'a> Listener<'a> {
     /// For a short question.
-    pub(super) fn deaf(scrubber: &'a Scrubber) -> Self {
-        Self { scrubber, events: None, cancel: None, limit: Duration::from_secs(120) }
+    pub(super) fn deaf(secrets: &'a Secrets) -> Self {
+        Self { secrets, events: None, cancel: None, limit: Duration::from_secs(120) }
     }
 }
 
@@ -166,7 +166,7 @@ async fn run_to_end(
         None => {
             let said = match status.signal() {
                 Some(signal) => format!("it was killed by signal {signal}"),
-                None => listener.scrubber.scrub(&error_of(&stderr)).into_owned(),
+                None => listener.secrets.scrub(&error_of(&stderr)).into_owned(),
             };
             HelmError::Failed { verb: verb.to_owned(), said }
         }
@@ -212,7 +212,7 @@ async fn hear(from: impl AsyncRead + Unpin, listener: &Listener<'_>) -> std::io:
         let ended = reader.read_until(b'\n', &mut line).await? == 0;
         let passed = if ended { dump.end() } else { dump.pass(line.trim_ascii_end()) };
         for line in passed {
-            let mut text = listener.scrubber.scrub(&line).into_owned();
+            let mut text = listener.secrets.scrub(&line).into_owned();
             if let Some((cut, _)) = text.char_indices().nth(LONGEST_LINE) {
                 text.truncate(cut);
             }

@@ -8,7 +8,6 @@ use super::manifest::{self, Object};
 use super::parse;
 use super::process::{Listener, run};
 use super::{Helm, UpgradeRequest};
-use crate::values::Scrubber;
 
 /// A release as helm would make it.
 #[derive(Debug)]
@@ -57,10 +56,10 @@ impl Helm {
     /// # Errors
     /// `Failed` when the chart does not render either way, with what helm said of the first; `Answer` when what it
     /// renders cannot be read.
-    pub async fn render(&self, ask: &UpgradeRequest<'_>, scrubber: &Scrubber) -> Result<Rendered, HelmError> {
-        match self.rendered(ask, scrubber, "server").await {
+    pub async fn render(&self, ask: &UpgradeRequest<'_>) -> Result<Rendered, HelmError> {
+        match self.rendered(ask, "server").await {
             Ok(text) => read(&text, RenderMode::Server),
-            Err(HelmError::Failed { verb, said }) => match self.rendered(ask, scrubber, "client").await {
+            Err(HelmError::Failed { verb, said }) => match self.rendered(ask, "client").await {
                 Ok(text) => read(&text, RenderMode::Client { because: said }),
                 // The second failure says less: it saw no cluster.
                 Err(_) => Err(HelmError::Failed { verb, said }),
@@ -69,12 +68,8 @@ impl Helm {
         }
     }
 
-    async fn rendered(
-        &self,
-        ask: &UpgradeRequest<'_>,
-        scrubber: &Scrubber,
-        mode: &str,
-    ) -> Result<Zeroizing<String>, HelmError> {
+    async fn rendered(&self, ask: &UpgradeRequest<'_>, mode: &str) -> Result<Zeroizing<String>, HelmError> {
+        self.secrets.register_document(ask.values);
         let mut command = self.create_command("upgrade");
         command.args(["--install", ask.release]).arg(ask.chart).arg("--reset-values").args(["--values", "-"]);
         // Known to helm 3.13 and later; the bare flag renders without the cluster in helm 3 and warns in helm 4.
@@ -90,7 +85,7 @@ impl Helm {
         if !values.ends_with(b"\n") {
             values.push(b'\n');
         }
-        let said = run(command, "upgrade", Some(&values), &Listener::deaf(scrubber)).await?;
+        let said = run(command, "upgrade", Some(&values), &Listener::deaf(&self.secrets)).await?;
         Ok(Zeroizing::new(said.stdout))
     }
 

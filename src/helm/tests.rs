@@ -1,6 +1,5 @@
 use super::*;
 use crate::event::Event;
-use crate::values::Tree;
 use std::sync::{Arc, Mutex};
 
 /// What each helm really answered; `fixtures/helm/README.md` says how they were recorded.
@@ -86,8 +85,6 @@ async fn what_helm_quotes_of_the_values_is_masked_in_lines_and_in_the_error() {
     let binary = fake(folder.path(), "cat; echo \"Error: invalid: s3cret-value-9\" >&2; exit 1");
     let helm = Helm::find(&binary).await.unwrap();
     let values = b"env:\n  PGPASSWORD: s3cret-value-9\nplain: shown";
-    let mut scrubber = Scrubber::new(None);
-    scrubber.register_tree(&Tree::parse(values).unwrap());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&heard);
     let events = Events::to(move |event| {
@@ -95,10 +92,8 @@ async fn what_helm_quotes_of_the_values_is_masked_in_lines_and_in_the_error() {
             lines.lock().unwrap().push(line);
         }
     });
-    let error = helm
-        .upgrade_install(&upgrade(values, folder.path()), &scrubber, &events, &CancellationToken::new())
-        .await
-        .unwrap_err();
+    let error =
+        helm.upgrade_install(&upgrade(values, folder.path()), &events, &CancellationToken::new()).await.unwrap_err();
     let heard = heard.lock().unwrap().join("\n");
     // The last line got its end: the fake's own line follows on a new one.
     assert!(heard.contains("plain: shown") && heard.contains("PGPASSWORD: ••••••••"), "{heard}");
@@ -127,8 +122,6 @@ async fn what_helm_dumps_with_debug_is_masked_in_every_form() {
     let script =
         format!("cat > /dev/null; case \"$*\" in *--debug*) cat {}; cat {} >&2;; esac", dump.display(), dump.display());
     let helm = Helm::find(&fake(folder.path(), &script)).await.unwrap();
-    let mut scrubber = Scrubber::new(None);
-    scrubber.register_tree(&Tree::parse(values.as_bytes()).unwrap());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&heard);
     let events = Events::to(move |event| {
@@ -138,7 +131,7 @@ async fn what_helm_dumps_with_debug_is_masked_in_every_form() {
     });
     let ask = UpgradeRequest { debug: true, ..upgrade(values.as_bytes(), folder.path()) };
     // The fake has no history, which is all that is missed here.
-    let ended = helm.upgrade_install(&ask, &scrubber, &events, &CancellationToken::new()).await;
+    let ended = helm.upgrade_install(&ask, &events, &CancellationToken::new()).await;
     assert!(matches!(ended, Err(HelmError::Answer { .. })), "{ended:?}");
     let heard = heard.lock().unwrap().join("\n");
     assert_eq!(heard.matches("plain: shown").count(), 2, "{heard}");
@@ -167,8 +160,8 @@ async fn a_stop_reaches_helm_as_term_and_is_waited_for() {
         }
         asker.cancel();
     });
-    let (scrubber, events) = (Scrubber::new(None), Events::none());
-    let ended = helm.upgrade_install(&upgrade(b"a: 1\n", folder.path()), &scrubber, &events, &cancel).await;
+    let events = Events::none();
+    let ended = helm.upgrade_install(&upgrade(b"a: 1\n", folder.path()), &events, &cancel).await;
     assert!(matches!(ended, Err(HelmError::Stopped { .. })), "{ended:?}");
     assert!(mark.exists());
 }

@@ -255,22 +255,6 @@ fn helm_is_asked_each_thing_once() {
 }
 
 #[test]
-fn each_sealed_file_of_the_vault_is_opened_once() {
-    let (site, id) = Site::with_live();
-    let older = site.record("2026-08-19T10:00:00Z", &LIVE.replace("replicas: 1", "replicas: 4"), "2026-08-20", None);
-    let ran = site.plan(LIVE, &["-vv"]);
-    ran.ends(0, &[]);
-    let opened = ran.said.lines().filter_map(|line| line.trim().strip_prefix("vault | open ")?.split_once(": ok"));
-    let mut opened: Vec<&str> = opened.map(|(path, _)| path).collect();
-    opened.sort_unstable();
-    let file = |id: &DeploymentId, name| format!("deployments/opschain.opschain/{id}/{name}");
-    // The older ones are opened for what they hold of secrets, the live one's chart for the guarded keys that it set.
-    let once = [file(&older, "values.yaml.age"), file(&id, "chart.tgz.age"), file(&id, "values.yaml.age")];
-    assert_eq!(opened[..3], once, "{}", ran.said);
-    assert_eq!(opened[3..], ["fingerprint.key.age"], "{}", ran.said);
-}
-
-#[test]
 fn on_a_terminal_the_path_of_the_key_is_typed() {
     let (site, _) = Site::with_live();
     site.write("values.yaml", &LIVE.replace("pw-Zt4mQ9xW2rV7", "other-Hb5kP8yE3uJ6"));

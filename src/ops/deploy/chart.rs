@@ -3,7 +3,6 @@
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Helm, HelmError};
 use crate::ops::Ctx;
-use crate::opschain::Version;
 use crate::values::Tree;
 use crate::vault;
 
@@ -39,19 +38,13 @@ pub(super) async fn defaults_of(helm: &Helm, chart: &ChartFile) -> Result<Tree> 
     Ok(Tree::parse(helm.show_values(&chart.path()).await?.as_bytes())?)
 }
 
-/// Fetches the chart of a version: from `given`, else from where the settings say.
+/// Fetches a chart, of the version `number` where a registry has several.
 ///
 /// # Errors
-/// Which version is not said, or the chart cannot be had.
-pub(super) async fn fetch(ctx: &Ctx, given: Option<&str>, version: Option<&Version>) -> Result<FetchedChart> {
+/// The chart cannot be had.
+pub(super) async fn fetch(ctx: &Ctx, source: &ChartSource, number: Option<&str>) -> Result<FetchedChart> {
     let helm = ctx.helm().await?;
-    let source = ChartSource::parse(given.unwrap_or(&ctx.install().chart));
-    let number = version.and_then(Version::chart);
-    if matches!(source, ChartSource::Registry(_)) && number.is_none() {
-        return Err(CommandError::new(Exit::Usage, "which version of the chart is to be deployed is not said")
-            .hint("Add --version, such as --version 2026-08-20, or set env.OPSCHAIN_VERSION in the values."));
-    }
-    let fetched = helm.fetch(&source, number.as_deref()).await;
+    let fetched = helm.fetch(source, number).await;
     let file = fetched.map_err(|error| CommandError::from(error).context(format!("fetch chart {}", source.text())))?;
     let digest = file.digest().map(str::to_owned);
     FetchedChart::read(helm, file, source.text(), digest).await

@@ -3,13 +3,13 @@
 use zeroize::Zeroizing;
 
 use super::chart::{self, FetchedChart};
-use super::request::{DeployRequest, RollbackRequest};
+use super::request::RollbackRequest;
 use super::stuck::PendingFacts;
 use super::values::{LayerFinding, ReadValues};
-use super::{previous, stuck, version as wanted};
+use super::{previous, stuck};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::ChartFile;
+use crate::helm::{ChartFile, ChartSource};
 use crate::ops::Ctx;
 use crate::ops::history::{History, LiveValues, scrubber_of};
 use crate::opschain::values::{IMMUTABLE, VERSION};
@@ -74,15 +74,15 @@ pub(super) async fn known(ctx: &Ctx) -> Result<DeploymentHistory> {
 /// What the operator brings.
 ///
 /// # Errors
-/// The chart cannot be had, or is of another version.
+/// The chart cannot be had.
 pub(super) async fn of_files(
     ctx: &Ctx,
-    request: &DeployRequest,
+    source: &ChartSource,
     values: ReadValues,
     version: Option<Version>,
 ) -> Result<Subject> {
-    let chart = chart::fetch(ctx, request.chart.as_deref(), version.as_ref()).await?;
-    wanted::refuse_other_chart(&request.options.allow, version.as_ref(), &chart.facts)?;
+    let number = version.as_ref().and_then(Version::chart);
+    let chart = chart::fetch(ctx, source, number.as_deref()).await?;
     let release = version.as_ref().and_then(Version::dated_tag);
     // A chart whose own values cannot be read says nothing of keys; what it is good for, helm will say.
     let context = Context { defaults: chart.defaults.as_ref().ok(), version: release.as_deref(), facts: &keys::FACTS };

@@ -28,11 +28,13 @@ use super::Ctx;
 use super::lease::LeaseHolder;
 use super::{drift, guard};
 use crate::error::Result;
+use crate::helm::ChartSource;
 use crate::journal::new_run_id;
 use facts::{DeploymentHistory, Subject};
 
 /// How the name of a deployment's lease begins.
 const RUN: &str = "deploy";
+
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
@@ -41,9 +43,13 @@ const RUN: &str = "deploy";
 pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
     let mut request = request;
     let values = values::read(ctx, std::mem::take(&mut request.layers), &request.options.allow)?;
-    let version = version::wanted_version(request.version.as_deref(), &request.options.allow, &values)?;
+    let version =
+        version::wanted_version(request.version.as_deref(), &request.options.allow, &values.tree, &values.name)?;
+    let source = ChartSource::parse(request.chart.as_deref().unwrap_or(&ctx.install().chart));
+    version::refuse_unsaid(&source, version.as_ref())?;
     let known = facts::known(ctx).await?;
-    let subject = facts::of_files(ctx, &request, values, version).await?;
+    let subject = facts::of_files(ctx, &source, values, version).await?;
+    version::refuse_other_chart(&request.options.allow, subject.version.as_ref(), &subject.chart.facts)?;
     prepare(ctx, known, subject, request.options).await
 }
 

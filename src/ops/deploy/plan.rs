@@ -91,26 +91,48 @@ pub(super) fn failed_install(newest: Option<&Revision>) -> Option<(&'static str,
 }
 
 /// While this waited for the operator or the lease, somebody else may have deployed: then what was shown and guarded
-/// is not what would happen.
+/// is not what would happen. Both are helm's newest revision.
 ///
 /// # Errors
 /// [`Exit::Locked`].
-pub(super) fn refuse_stale(plan: &DeployPlan, now: Option<&Revision>) -> Result<()> {
-    let now = now.map(|newest| newest.revision);
-    if now == plan.revision {
+pub(super) fn refuse_stale(release: &str, planned: Option<u32>, now: Option<u32>) -> Result<()> {
+    if now == planned {
         return Ok(());
     }
     let name =
         |revision: Option<u32>| revision.map_or("not installed".to_owned(), |number| format!("at revision {number}"));
-    let text = format!(
-        "release {} is {} by now, and was {} when this was planned",
-        plan.release,
-        name(now),
-        name(plan.revision)
-    );
-    Err(stale(text))
+    Err(stale(format!("release {release} is {} by now, and was {} when this was planned", name(now), name(planned))))
 }
 
 pub(super) fn stale(text: String) -> CommandError {
     CommandError::new(Exit::Locked, text).hint("Run the same command again: it compares with what is live now.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::history::tests as history;
+
+    #[test]
+    fn a_release_that_has_changed_since_the_plan_is_refused() {
+        for (planned, now, said) in [
+            (Some(3), Some(4), "release r is at revision 4 by now, and was at revision 3 when"),
+            (Some(3), Some(2), "release r is at revision 2 by now, and was at revision 3 when"),
+            (None, Some(1), "release r is at revision 1 by now, and was not installed when"),
+            (Some(3), None, "release r is not installed by now, and was at revision 3 when"),
+        ] {
+            let error = refuse_stale("r", planned, now).unwrap_err();
+            assert!(error.exit() == Exit::Locked && error.message().starts_with(said), "{error}");
+        }
+        assert!(refuse_stale("r", Some(3), Some(3)).is_ok() && refuse_stale("r", None, None).is_ok());
+    }
+
+    #[test]
+    fn only_a_failed_first_installation_is_warned_of() {
+        let revision = |number: u32, status: &str| history::revision(number, "2026-08-20T10:00:00Z", status, "");
+        assert!(failed_install(Some(&revision(1, "failed"))).is_some());
+        for other in [Some(revision(1, "deployed")), Some(revision(2, "failed")), None] {
+            assert!(failed_install(other.as_ref()).is_none(), "{other:?}");
+        }
+    }
 }

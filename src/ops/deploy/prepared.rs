@@ -18,6 +18,7 @@ pub struct Prepared {
     pub(super) options: DeployOptions,
     /// How long helm may take.
     pub(super) timeout: Duration,
+    /// Tells same from changed in what is compared; all else is masked by the one redactor.
     pub(super) scrubber: Scrubber,
     /// The revision that helm has deployed.
     pub(super) deployed: Option<u32>,

@@ -15,10 +15,8 @@ pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
     let helm = ctx.helm().await?;
     ctx.events.waiting(format!("helm to render {} {}", plan.chart.name, plan.chart.version), None);
     let chart = subject.chart.file.path();
-    let rendered = helm
-        .render(&prepared.upgrade(&chart, None), scrubber)
-        .await
-        .map_err(|error| CommandError::from(error).context("render"))?;
+    let rendered = helm.render(&prepared.upgrade(&chart, None)).await;
+    let rendered = rendered.map_err(|error| CommandError::from(error).context("render"))?;
     let live = match (&prepared.drift.stored, prepared.deployed) {
         (Some(stored), _) => stored.clone(),
         (None, Some(revision)) => helm.get_manifest(&plan.release, revision).await?,

@@ -21,8 +21,10 @@ use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORM
 /// As [`super::execute`].
 pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<DeployReport> {
     let release = &prepared.plan.release;
-    plan::refuse_stale(&prepared.plan, ctx.helm().await?.newest(release).await?.as_ref())?;
-    settle_release(ctx, prepared).await?;
+    // The plan has asked this too; from here on no other `dr` can change the answer.
+    let revisions = ctx.helm().await?.history(release).await?;
+    plan::refuse_stale(release, prepared.plan.revision, revisions.last().map(|newest| newest.revision))?;
+    settle_release(ctx, prepared, revisions).await?;
     let id = record_intent(ctx, prepared, cluster).await?;
     let began = Instant::now();
     let ended = deploy(ctx, prepared, cluster, &id).await;
@@ -43,43 +45,46 @@ pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluste
 }
 
 /// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.
+/// `revisions` are those that helm has under the lease.
 ///
 /// # Errors
 /// The release is pending and nobody has agreed to the repair; it was not dead, and has changed; what asking helm and the
 /// cluster fails with.
-async fn settle_release(ctx: &Ctx, prepared: &Prepared) -> Result<()> {
+async fn settle_release(ctx: &Ctx, prepared: &Prepared, mut revisions: Vec<Revision>) -> Result<()> {
     let Prepared { plan, repair, .. } = prepared;
     let helm = ctx.helm().await?;
     let removed = match &plan.stuck {
         Some(stuck) if *repair => {
             let of_this_host = stuck.is_of_host(&ctx.who);
-            tokio::select! {
+            let removed = tokio::select! {
                 removed = settle::settle_release(ctx, of_this_host) => removed?,
                 () = ctx.cancel.cancelled() => return Err(interrupted()),
-            }
+            };
+            // An earlier helm may have ended in the meantime, and this is where its outcome stands.
+            revisions = helm.history(&plan.release).await?;
+            revisions.extend(removed.clone());
+            removed
         }
         _ => {
-            if let Some(newest) = helm.newest(&plan.release).await? {
-                helm.refuse_pending(&plan.release, &newest)?;
+            if let Some(newest) = revisions.last() {
+                helm.refuse_pending(&plan.release, newest)?;
             }
             None
         }
     };
-    note_interrupted(ctx, prepared, removed.as_ref()).await?;
+    note_interrupted(ctx, &revisions)?;
     if plan.stuck.is_some() && removed.is_none() {
         return Err(plan::stale(format!("the helm that was at work on release {} has ended after all", plan.release)));
     }
     Ok(())
 }
 
-/// Writes down what came of earlier deployments that have no outcome, as far as helm knows. `removed` is the pending
-/// revision that was just put right. The lease is held, so none of them is still at work.
-async fn note_interrupted(ctx: &Ctx, prepared: &Prepared, removed: Option<&Revision>) -> Result<()> {
+/// Writes down what came of earlier deployments that have no outcome, as far as helm knows: its `revisions`, and the
+/// pending one that was just put right. The lease is held, so none of them is still at work.
+fn note_interrupted(ctx: &Ctx, revisions: &[Revision]) -> Result<()> {
     let vault = ctx.vault()?;
     let deployments = vault.deployments(&ctx.vault_install())?;
-    let mut revisions = ctx.helm().await?.history(&prepared.plan.release).await?;
-    revisions.extend(removed.cloned());
-    for outcome in stuck::outcomes_of_interrupted(&deployments, &revisions, &ctx.who) {
+    for outcome in stuck::outcomes_of_interrupted(&deployments, revisions, &ctx.who) {
         let note = format!("{} was interrupted: noted in the vault as {}", outcome.id, outcome.status.word());
         vault.record_outcome(outcome, &ctx.who)?;
         ctx.events.note(note);
@@ -94,7 +99,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
         install: ctx.vault_install(),
         at: Timestamp::now(),
         by: ctx.who.clone(),
-        why: why(prepared),
+        why: why(ctx, prepared),
         how: plan.how,
         opschain_version: plan.version.clone(),
         chart: vault::RecordedChart {
@@ -113,8 +118,8 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
 }
 
 /// The reason for the record: where it goes back to, and the operator's own words without a secret.
-fn why(prepared: &Prepared) -> Option<String> {
-    let message = prepared.options.message.as_deref().map(|why| prepared.scrubber.scrub(why).into_owned());
+fn why(ctx: &Ctx, prepared: &Prepared) -> Option<String> {
+    let message = prepared.options.message.as_deref().map(|why| ctx.secrets().scrub(why).into_owned());
     match (&prepared.subject.reason, message) {
         (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
         (reason, message) => message.or_else(|| reason.clone()),
@@ -122,13 +127,13 @@ fn why(prepared: &Prepared) -> Option<String> {
 }
 
 async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
-    let Prepared { plan, subject, options, scrubber, drift, .. } = prepared;
+    let Prepared { plan, subject, options, drift, .. } = prepared;
     ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
     let (chart, description) = (subject.chart.file.path(), history::description(id));
     let upgrade = prepared.upgrade(&chart, Some(&description));
     let helm = ctx.helm().await?;
     let over = drift.goes_over.then(|| helm.clone().over_others());
-    let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, scrubber, &ctx.events, &ctx.cancel).await?;
+    let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, &ctx.events, &ctx.cancel).await?;
     if options.wait {
         tokio::select! {
             served = serve(ctx, cluster, upgrade.timeout) => served?,
@@ -167,7 +172,7 @@ async fn outcome_of(
         Ok(_) => (DeploymentStatus::Deployed, None),
         Err(error) if error.exit() == Exit::Interrupted => (DeploymentStatus::Interrupted, None),
         // The release has the values; what they started is not up in time.
-        Err(error) => (DeploymentStatus::Failed, Some(prepared.scrubber.scrub(&error.to_string()).into_owned())),
+        Err(error) => (DeploymentStatus::Failed, Some(ctx.secrets().scrub(&error.to_string()).into_owned())),
     };
     // Of what failed, only a revision that was not there before is its own.
     // The number of one that was removed is given again.
@@ -176,6 +181,7 @@ async fn outcome_of(
     let helm_revision = match ended {
         Ok(revision) => Some(revision.revision),
         Err(_) => {
+            // Only now that helm has acted is it known whether it came to a revision at all.
             let newest = ctx.helm().await?.newest(&prepared.plan.release).await.ok().flatten();
             newest.map(|newest| newest.revision).filter(is_own)
         }

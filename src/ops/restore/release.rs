@@ -11,7 +11,6 @@ use super::work::RestoreWork;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFile, Revision, UpgradeRequest};
 use crate::ops::settle;
-use crate::values::{Scrubber, Tree};
 use crate::vault::{Deployment, DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
@@ -59,10 +58,8 @@ pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], why: &str)
         description: Some(why),
         debug: false,
     };
-    let mut scrubber = Scrubber::new(None);
-    scrubber.register_tree(&Tree::parse(&values)?);
     let helm = work.ctx.helm().await?;
-    Ok(helm.upgrade_install(&request, &scrubber, &work.ctx.events, &work.ctx.cancel).await?)
+    Ok(helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel).await?)
 }
 
 /// Writes the finished deployment, helm's `revision`, into the config vault, if this host has one. Returns its id.

@@ -101,6 +101,7 @@ own=@OPERATOR@
 state=$own/helm
 mkdir -p $state
 sub=$1
+echo "$*" >> $own/asked
 last=$(ls $state | grep -c values)
 facts() { sed 's/^/  /' $own/chart/Chart.yaml; }
 case "$sub" in
