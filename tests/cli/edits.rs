@@ -227,7 +227,7 @@ fn edited_values_go_the_way_of_a_deployment() {
     let on = ["--draft", draft, "--chart", "chart.tgz"];
     let output = edit(&host, "sed -i s/nothing/like-it/", &on).output().unwrap();
     let text = said(&output);
-    assert!(output.status.code() == Some(27) && text.contains("goes on with it"), "{text}");
+    assert!(output.status.code() == Some(27) && text.contains("continues it"), "{text}");
     assert_eq!(drafts(&host).len(), 1, "and is not kept twice");
     let argv = std::fs::read_to_string(host.home().join("helm-argv")).unwrap();
     assert!(!argv.contains("hunter22") && !argv.contains("upgrade"), "{argv}");

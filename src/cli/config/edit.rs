@@ -130,10 +130,8 @@ fn again(ui: &Ui, refused: &CommandError) -> bool {
 fn kept(ctx: &Ctx, editing: &Editing, error: CommandError) -> CommandError {
     match editing.keep(ctx) {
         Ok(None) => error,
-        Ok(Some(path)) => error.hint(format!(
-            "What you wrote is kept, sealed: `dr config edit --draft {}` continues it.",
-            path.display()
-        )),
+        Ok(Some(path)) => error
+            .hint(format!("What you wrote is kept, sealed: `dr config edit --draft {}` continues it.", path.display())),
         Err(lost) => error.hint(format!("What you wrote could not be kept: {lost}.")),
     }
 }
