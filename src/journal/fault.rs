@@ -1,8 +1,8 @@
 //! Named points where a test may stop a run.
 //!
 //! Compiled to nothing unless the feature `fault-points` is on, which no build for users has. With it, the variable
-//! `DR_FAULT` holds `<point>=<act>`, where the act is `fail` (an error), or `kill` (the process dies at once, as by
-//! SIGKILL: nothing is flushed, dropped or undone).
+//! `DR_FAULT` holds `<point>=<act>`, where the act is `fail` (an error), `kill` (the process dies at once, as by SIGKILL:
+//! nothing is flushed, dropped or undone), or `panic:<words>` (a panic that says these words).
 
 /// The failure that a test asked for.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +24,10 @@ pub fn point(_name: &str) -> Result<(), InjectedFault> {
 /// The fault that a test asked for.
 #[cfg(feature = "fault-points")]
 pub fn point(name: &str) -> Result<(), InjectedFault> {
-    let Ok(asked) = std::env::var("DR_FAULT") else { return Ok(()) };
-    match asked.split_once('=') {
-        Some((point, "fail")) if point == name => Err(InjectedFault(name.to_owned())),
-        Some((point, "kill")) if point == name => {
+    let asked = std::env::var("DR_FAULT").unwrap_or_default();
+    match asked.split_once('=').filter(|(point, _)| *point == name) {
+        Some((_, "fail")) => Err(InjectedFault(name.to_owned())),
+        Some((_, "kill")) => {
             let me = rustix::process::getpid();
             rustix::process::kill_process(me, rustix::process::Signal::KILL)
                 .map_err(|error| InjectedFault(format!("{name}, which could not kill: {error}")))?;
@@ -35,6 +35,7 @@ pub fn point(name: &str) -> Result<(), InjectedFault> {
             std::thread::park();
             Ok(())
         }
-        _ => Ok(()),
+        Some((_, act)) => act.strip_prefix("panic:").map_or(Ok(()), |words| panic!("{words}")),
+        None => Ok(()),
     }
 }

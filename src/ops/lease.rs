@@ -18,13 +18,7 @@ impl LeaseHolder {
     pub async fn take(&mut self, ctx: &Ctx, run: &str) -> Result<()> {
         let release = &ctx.install().release;
         if let Some(lease) = &self.0 {
-            return match lease.lost() {
-                None => Ok(()),
-                Some(why) => {
-                    Err(CommandError::new(Exit::Locked, format!("the lease on release {release} was lost: {why}"))
-                        .hint("Another run may be at work on the install: `kubectl get lease` names it."))
-                }
-            };
+            return require_kept(release, lease.lost());
         }
         let cluster = ctx.cluster().await?;
         let taken = cluster.await_lease(&lease_name(release), run, &ctx.who, lease::TTL, &ctx.events).await;
@@ -55,6 +49,12 @@ impl LeaseHolder {
     }
 }
 
+fn require_kept(release: &str, lost: Option<String>) -> Result<()> {
+    let Some(why) = lost else { return Ok(()) };
+    Err(CommandError::new(Exit::Locked, format!("the lease on release {release} was lost: {why}"))
+        .hint("Another run may be at work on the install: `kubectl get lease` names it."))
+}
+
 /// The error of a lease that was not to be had. Not every holder is a run that is journalled: the ways on are those of
 /// the run that this host knows by that id.
 fn refused(runs: &dyn RunStore, who: &str, error: ClusterError) -> CommandError {
@@ -83,6 +83,15 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let (lease, holder, host) = ("dr-opschain".into(), holder.into(), host.into());
         refused(runs, "op@here", ClusterError::Held { lease, holder, host, since: at, until: at })
+    }
+
+    #[test]
+    fn a_lease_that_was_lost_ends_the_run_and_says_why() {
+        assert!(require_kept("opschain", None).is_ok());
+        let error = require_kept("opschain", Some("it is held by run restore-2".into())).unwrap_err();
+        assert_eq!(error.exit(), Exit::Locked);
+        assert_eq!(error.message(), "the lease on release opschain was lost: it is held by run restore-2");
+        assert!(error.hints()[0].contains("`kubectl get lease`"), "{:?}", error.hints());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod restore;
 pub mod runs;
 pub mod server;
 pub mod settle;
+#[cfg(test)]
+mod testing;
 pub mod timing;
 
 pub use ctx::{Ctx, interrupted};

@@ -12,6 +12,7 @@ mod hints;
 mod kept;
 mod lint;
 mod man;
+mod panics;
 mod parity;
 mod passphrase;
 mod plain_git;

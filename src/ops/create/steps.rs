@@ -309,7 +309,48 @@ async fn clean_up(work: &CreateWork) -> Result<Done<()>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+    use tokio::sync::Mutex;
+
+    use super::super::plan::{CreateRequest, decide};
     use super::*;
+    use crate::journal::Replay;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::ops::testing;
+    use crate::store;
+
+    /// A bundle in the making of which this process holds nothing, and the outputs that its journal has.
+    fn of_a_dead_process(folder: &std::path::Path) -> (CreateWork, Outputs) {
+        let facts = serde_json::from_str(include_str!("../../../fixtures/facts/create-good.json")).unwrap();
+        let plan = decide(&CreateRequest::default(), facts).unwrap();
+        let mut replay = Replay::begin(begun("create-1"));
+        let id = BundleId::generate("opschain", Timestamp::UNIX_EPOCH).unwrap();
+        replay.outputs.insert(NAME_BUNDLE.text().into(), serde_json::to_value(id).unwrap());
+        replay.outputs.insert(MARK_WAL.text().into(), Value::from("0/1"));
+        let store = store::open_at(folder.to_str().unwrap()).unwrap();
+        let ctx = testing::ctx(&MemoryRuns::default());
+        let work = CreateWork { ctx, plan, run: "create-1".into(), store, handles: Mutex::default() };
+        (work, Outputs::of(&replay))
+    }
+
+    #[tokio::test]
+    async fn a_step_whose_process_holds_nothing_of_the_bundle_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (work, outputs) = of_a_dead_process(folder.path());
+        let refused = [
+            ("copy-base", copy_base(&work, &outputs).await.map(drop)),
+            ("copy-wal", copy_wal(&work, &outputs).await.map(drop)),
+            ("verify", verify(&work, &outputs).await.map(drop)),
+            ("publish", publish(&work, &outputs).await.map(drop)),
+        ];
+        for (step, ended) in refused {
+            let error = ended.unwrap_err();
+            assert_eq!(error.exit(), Exit::Resume, "{step}");
+            assert_eq!(error.message(), "what an earlier step held is gone with its process", "{step}");
+            assert!(error.hints()[0].contains("`dr bundle create`"), "{step}: {:?}", error.hints());
+        }
+        assert!(work.store.list().unwrap().is_empty());
+    }
 
     #[test]
     fn titles_leave_most_of_a_narrow_line_for_what_is_seen() {

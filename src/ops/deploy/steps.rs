@@ -12,6 +12,7 @@ use super::{plan, stuck};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
+use crate::journal::fault;
 use crate::ops::{Ctx, history, interrupted, settle};
 use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent};
 
@@ -127,6 +128,7 @@ fn why(ctx: &Ctx, prepared: &Prepared) -> Option<String> {
 }
 
 async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
+    fault::point("deploy.recorded")?;
     let Prepared { plan, subject, options, drift, .. } = prepared;
     ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
     let (chart, description) = (subject.chart.file.path(), history::description(id));

@@ -1,7 +1,9 @@
 //! What of a restore can be put back, by how far it came. Nothing here asks anybody.
 
 use super::plan::RestorePlan;
-use super::steps::{CLEAN_UP, CREATE_NAMESPACE, INSTALL_HIBERNATED, RESTORE_SECRETS, START, SWAP, steps};
+use super::steps::{
+    CLEAN_UP, CREATE_NAMESPACE, INSTALL_HIBERNATED, RESTORE_SECRETS, START, START_POD, SWAP, TAKE_LEASE, steps,
+};
 use super::work::RestoreWork;
 use crate::cluster::NamespaceState;
 use crate::error::CommandError;
@@ -42,7 +44,7 @@ pub(super) fn undone_steps(extent: AbortExtent) -> Vec<Step<RestoreWork, Command
         AbortExtent::PreviousData => {
             [CREATE_NAMESPACE.text(), RESTORE_SECRETS.text(), INSTALL_HIBERNATED.text()].contains(&step.name())
         }
-        AbortExtent::Nothing => !["take-lease", "start-pod"].contains(&step.name()),
+        AbortExtent::Nothing => ![TAKE_LEASE.text(), START_POD.text()].contains(&step.name()),
     };
     steps().into_iter().filter(|step| !stays(step)).collect()
 }
@@ -83,5 +85,131 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
             loses: None,
             next: vec![format!("dr server status -n {namespace}")],
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::Value;
+
+    use super::super::steps::{RECORD, STAGE, WAKE};
+    use super::super::testing;
+    use super::*;
+    use crate::cluster::ObjectRef;
+    use crate::journal::Record;
+    use crate::journal::testing::begun;
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+    const LEASE: &str = "give up the lease";
+    const POD: &str = "remove the recovery pod";
+    const DATA: &str = "put the previous data directory back, and remove the restored one";
+    const DATABASE: &str = "stop the secret vault and hibernate the database";
+    const APPLICATION: &str = "stop API and workers";
+    const ALL_AS_FOUND: [&str; 5] = [
+        POD,
+        "uninstall the release, and remove what it made: its volumes too",
+        "put Secrets and ConfigMaps back as they were found",
+        LEASE,
+        "remove the namespace, if this run made it",
+    ];
+
+    /// A restore whose process died in the step `last`.
+    fn died_in(last: &str) -> Replay {
+        let mut replay = Replay::begin(begun("restore-1"));
+        for step in steps() {
+            let step = step.name().to_owned();
+            replay.apply(&Record::Started { step: step.clone(), at: AT }).unwrap();
+            if step == last {
+                return replay;
+            }
+            let (output, summary) = (Value::Null, String::new());
+            replay.apply(&Record::Succeeded { step, output, summary, at: AT }).unwrap();
+        }
+        panic!("a restore has no step {last}");
+    }
+
+    /// The same, and its abort has undone the steps `undone`.
+    fn aborted_after(last: &str, undone: &[&str]) -> Replay {
+        let mut replay = died_in(last);
+        for step in undone {
+            replay.apply(&Record::UndoStarted { step: (*step).into(), at: AT }).unwrap();
+            replay.apply(&Record::UndoFinished { step: (*step).into(), at: AT }).unwrap();
+        }
+        replay
+    }
+
+    #[test]
+    fn what_an_abort_puts_back_and_loses_follows_from_the_step_that_the_restore_came_to() {
+        use AbortExtent::{AsFound, Nothing, PreviousData};
+        let cases: [(&str, AbortExtent, &[&str], bool); 7] = [
+            (CREATE_NAMESPACE.text(), AsFound, &ALL_AS_FOUND[4..], false),
+            (STAGE.text(), AsFound, &ALL_AS_FOUND, false),
+            (SWAP.text(), PreviousData, &[DATA, POD, LEASE], false),
+            (WAKE.text(), PreviousData, &[DATABASE, DATA, POD, LEASE], false),
+            (START.text(), PreviousData, &[APPLICATION, DATABASE, DATA, POD, LEASE], true),
+            (RECORD.text(), PreviousData, &[APPLICATION, DATABASE, DATA, POD, LEASE], true),
+            (CLEAN_UP.text(), Nothing, &[POD, LEASE], false),
+        ];
+        for (last, extends, puts_back, loses) in cases {
+            let replay = died_in(last);
+            assert_eq!(extent(&replay), extends, "{last}");
+            let outlook = outlook(&testing::plan(), &replay);
+            assert_eq!(outlook.puts_back, puts_back, "{last}");
+            assert_eq!(outlook.loses.is_some(), loses, "{last}");
+            let first = |lines: &[String]| lines.first().map(|line| line.split(',').next().unwrap().to_owned());
+            let (stays, next) = match extends {
+                AsFound => (None, "dr bundle restore"),
+                PreviousData => (Some("release opschain in namespace opschain"), "kubectl delete namespace opschain"),
+                Nothing => (Some("release opschain in namespace opschain"), "dr server status -n opschain"),
+            };
+            assert_eq!(first(&outlook.stays).as_deref(), stays, "{last}");
+            assert!(outlook.next[0].starts_with(next), "{last}: {:?}", outlook.next);
+        }
+    }
+
+    #[test]
+    fn what_somebody_did_since_the_start_is_named_as_lost() {
+        let loses = outlook(&testing::plan(), &died_in(START.text())).loses.unwrap();
+        assert!(loses.starts_with("what anybody has done in the application since it was started"), "{loses}");
+    }
+
+    #[test]
+    fn an_abort_that_was_killed_goes_on_to_the_same_end() {
+        let cases: [(&str, &[&str], &[&str], bool); 3] = [
+            (SWAP.text(), &[SWAP.text()], &[POD, LEASE], false),
+            (START.text(), &[START.text()], &[DATABASE, DATA, POD, LEASE], true),
+            (START.text(), &[START.text(), WAKE.text(), SWAP.text()], &[POD, LEASE], true),
+        ];
+        for (last, undone, puts_back, loses) in cases {
+            let replay = aborted_after(last, undone);
+            assert_eq!(extent(&replay), AbortExtent::PreviousData, "{last} {undone:?}");
+            let outlook = outlook(&testing::plan(), &replay);
+            assert_eq!((outlook.puts_back.as_slice(), outlook.loses.is_some()), (&strings(puts_back)[..], loses));
+        }
+    }
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn steps_that_stay_are_never_among_those_that_are_undone() {
+        let names = |extent| undone_steps(extent).iter().map(Step::name).collect::<Vec<_>>();
+        assert_eq!(names(AbortExtent::AsFound).len(), steps().len());
+        for stays in [CREATE_NAMESPACE.text(), RESTORE_SECRETS.text(), INSTALL_HIBERNATED.text()] {
+            assert!(!names(AbortExtent::PreviousData).contains(&stays), "{stays}");
+        }
+        assert_eq!(names(AbortExtent::Nothing), [TAKE_LEASE.text(), START_POD.text()]);
+    }
+
+    #[test]
+    fn what_stood_in_the_namespace_before_is_named_as_staying() {
+        let kept = vec![ObjectRef::new("Secret", "opschain-database")];
+        let plan = RestorePlan { found: NamespaceState::Empty { kept }, ..testing::plan() };
+        let stays = outlook(&plan, &died_in(STAGE.text())).stays;
+        assert_eq!(stays, ["what was in namespace opschain before: Secret opschain-database"]);
+        let plan = RestorePlan { found: NamespaceState::Empty { kept: Vec::new() }, ..testing::plan() };
+        assert!(outlook(&plan, &died_in(STAGE.text())).stays.is_empty());
     }
 }

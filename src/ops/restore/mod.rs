@@ -131,11 +131,15 @@ fn work_of(ctx: &Ctx, journal: &Journal) -> Result<RestoreWork> {
 
 /// Why the target is not the one that the run has worked on, where it is not.
 async fn other_namespace(ctx: &Ctx, replay: &Replay) -> Result<Option<String>> {
-    let Some(uid) = Outputs::of(replay).maybe(steps::CREATE_NAMESPACE) else { return Ok(None) };
-    if ctx.cluster().await?.namespace_uid().await? == Some(uid) {
-        return Ok(None);
-    }
-    Ok(Some(format!("namespace {} is not the one that it created: that was deleted since", replay.begun.namespace)))
+    let Some(created) = Outputs::of(replay).maybe(steps::CREATE_NAMESPACE) else { return Ok(None) };
+    let found = ctx.cluster().await?.namespace_uid().await?;
+    Ok(deleted_since(&replay.begun.namespace, &created, found.as_deref()))
+}
+
+/// Judges by the UIDs of the namespace that the run has created and of the one that is there.
+fn deleted_since(namespace: &str, created: &str, found: Option<&str>) -> Option<String> {
+    let is_other = found != Some(created);
+    is_other.then(|| format!("namespace {namespace} is not the one that it created: that was deleted since"))
 }
 
 fn outlook(replay: &Replay) -> Result<AbortOutlook> {
@@ -149,4 +153,24 @@ fn put_back<'a>(ctx: &'a Ctx, journal: &'a mut Journal) -> BoxFuture<'a, Result<
         let steps = abort::undone_steps(abort::extent(journal.replay()));
         Ok(journal::put_back(&RUN.context(ctx), journal, &steps, &work, Outcome::Aborted).await?)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+
+    #[test]
+    fn a_namespace_that_is_gone_or_was_made_anew_is_not_the_one_of_the_run() {
+        let refused = Some("namespace here is not the one that it created: that was deleted since".to_owned());
+        for (found, reason) in [(Some("u1"), None), (Some("u2"), refused.clone()), (None, refused)] {
+            assert_eq!(deleted_since("here", "u1", found), reason, "{found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_has_created_no_namespace_is_not_asked_for_it() {
+        let ctx = crate::ops::testing::ctx(&MemoryRuns::default());
+        assert_eq!(other_namespace(&ctx, &Replay::begin(begun("restore-1"))).await.unwrap(), None);
+    }
 }

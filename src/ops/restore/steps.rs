@@ -22,17 +22,17 @@ const SERVING_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Its output is the namespace's UID: a resume takes no other of the same name.
 pub(super) const CREATE_NAMESPACE: StepName<String> = StepName::new("create-namespace");
-const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
+pub(super) const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
 pub(super) const RESTORE_SECRETS: StepName<()> = StepName::new("restore-secrets");
 pub(super) const INSTALL_HIBERNATED: StepName<u32> = StepName::new("install-hibernated");
 const WAIT_HIBERNATED: StepName<()> = StepName::new("wait-hibernated");
 const STOP_VAULT: StepName<()> = StepName::new("stop-vault");
-const START_POD: StepName<()> = StepName::new("start-pod");
+pub(super) const START_POD: StepName<()> = StepName::new("start-pod");
 pub(super) const STAGE: StepName<StageReport> = StepName::new("stage");
 pub(super) const SWAP: StepName<SwapReport> = StepName::new("swap");
 const PROVE_FILES: StepName<()> = StepName::new("prove-files");
 const RELEASE_VOLUME: StepName<()> = StepName::new("release-volume");
-const WAKE: StepName<u32> = StepName::new("wake");
+pub(super) const WAKE: StepName<u32> = StepName::new("wake");
 const WAIT_HEALTHY: StepName<()> = StepName::new("wait-healthy");
 pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prove-identity");
 /// Its output is the Helm revision that serves.

@@ -44,15 +44,18 @@ impl RestoreWork {
             return Ok(bundle);
         }
         let bundle = facts::open_again(&self.ctx, &self.plan.source, &self.plan.keys)?;
-        if bundle.reader.manifest_sha256() != self.plan.manifest_sha256 {
-            let what = format!(
-                "run {} cannot be resumed: {} is not the bundle that it was begun with",
-                self.run, self.plan.source
-            );
-            return Err(CommandError::new(Exit::Resume, what)
-                .hint(format!("Put that bundle back there, or give the restore up: `dr run abort {}`.", self.run)));
-        }
+        self.require_its_bundle(bundle.reader.manifest_sha256())?;
         Ok(self.bundle.get_or_init(|| Arc::new(bundle)))
+    }
+
+    fn require_its_bundle(&self, manifest_sha256: &str) -> Result<()> {
+        if manifest_sha256 == self.plan.manifest_sha256 {
+            return Ok(());
+        }
+        let (run, source) = (&self.run, &self.plan.source);
+        let what = format!("run {run} cannot be resumed: {source} is not the bundle that it was begun with");
+        Err(CommandError::new(Exit::Resume, what)
+            .hint(format!("Put that bundle back there, or give the restore up: `dr run abort {run}`.")))
     }
 
     /// Takes the lease, or makes sure that it was not lost. Every step that changes the cluster asks first, because a
@@ -111,5 +114,24 @@ impl RestoreWork {
     /// Keeps the agent for later steps.
     pub async fn keep_agent(&self, agent: Agent) {
         self.handles.lock().await.agent = Some(agent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::journal::testing::MemoryRuns;
+
+    #[test]
+    fn another_bundle_in_the_place_of_the_one_that_the_run_was_begun_with_is_refused() {
+        let ctx = crate::ops::testing::ctx(&MemoryRuns::default());
+        let work = RestoreWork::new(&ctx, testing::plan(), "restore-1".into());
+        assert!(work.require_its_bundle(&testing::plan().manifest_sha256).is_ok());
+        let error = work.require_its_bundle(&"1".repeat(64)).unwrap_err();
+        assert_eq!(error.exit(), Exit::Resume);
+        let what = "run restore-1 cannot be resumed: bundle.tar is not the bundle that it was begun with";
+        assert_eq!(error.message(), what);
+        assert!(error.hints()[0].contains("`dr run abort restore-1`"), "{:?}", error.hints());
     }
 }

@@ -197,3 +197,65 @@ fn left_alone(replay: &Replay) -> AbortOutlook {
         ..AbortOutlook::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{self, Run};
+    use crate::ops::testing;
+
+    const RUN: &str = "restore-1";
+
+    /// A run whose process died in a step.
+    fn dead(runs: &MemoryRuns) {
+        append(runs, Record::Started { step: "stage".into(), at: Timestamp::UNIX_EPOCH });
+    }
+
+    fn append(runs: &MemoryRuns, record: Record) {
+        let begin = || Journal::begin(runs, begun(RUN)).unwrap();
+        Journal::open(runs, RUN).unwrap_or_else(|_| begin()).append(record).unwrap();
+    }
+
+    fn found(runs: &MemoryRuns) -> Run {
+        journal::find(runs, RUN).unwrap().1
+    }
+
+    async fn refused(runs: &MemoryRuns) -> (Exit, String) {
+        let error = plan_abort(&testing::ctx(runs), Some(RUN), true).await.err().unwrap();
+        assert!(!error.hints().is_empty(), "{error}");
+        (error.exit(), error.message().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_over_or_that_a_living_process_executes_is_not_aborted() {
+        let runs = MemoryRuns::default();
+        dead(&runs);
+        let held = Journal::open(&runs, RUN).unwrap();
+        let executed = "run restore-1 is being executed by another process".to_owned();
+        assert_eq!(refused(&runs).await, (Exit::Locked, executed));
+        drop(held);
+        append(&runs, Record::Ended { outcome: Outcome::Done, at: Timestamp::UNIX_EPOCH });
+        assert_eq!(refused(&runs).await, (Exit::Resume, "run restore-1 cannot be aborted: it is done".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_has_changed_since_it_was_looked_at_is_left_as_it_is() {
+        let runs = MemoryRuns::default();
+        dead(&runs);
+        let ctx = testing::ctx(&runs);
+        let looked_at = plan_abort(&ctx, Some(RUN), true).await.ok().unwrap();
+        append(&runs, Record::Resumed { at: Timestamp::UNIX_EPOCH, who: "op@there".into() });
+        let error = abort(&ctx, looked_at).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Locked);
+        assert_eq!(error.message(), "run restore-1 has changed since it was looked at");
+        assert!(found(&runs).is_open());
+        let looked_at = plan_abort(&ctx, Some(RUN), true).await.ok().unwrap();
+        let held = Journal::open(&runs, RUN).unwrap();
+        assert_eq!(abort(&ctx, looked_at).await.unwrap_err().exit(), Exit::Locked, "taken up meanwhile");
+        drop(held);
+        let looked_at = plan_abort(&ctx, Some(RUN), true).await.ok().unwrap();
+        abort(&ctx, looked_at).await.unwrap();
+        assert_eq!(found(&runs).replay.outcome, Some(Outcome::Aborted));
+    }
+}

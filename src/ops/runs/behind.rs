@@ -54,9 +54,9 @@ fn newest_open_of(runs: &[ListedRun], is_of: impl Fn(&Begun) -> bool) -> Option<
 mod tests {
     use super::*;
     use crate::journal::testing::{MemoryRuns, begun};
-    use crate::journal::{Journal, Outcome, Record, RunStore};
+    use crate::journal::{Journal, Outcome, Record};
+    use crate::ops::testing;
     use jiff::Timestamp;
-    use std::sync::Arc;
 
     #[test]
     fn the_newest_open_run_of_the_install_stands_behind_an_error() {
@@ -70,12 +70,7 @@ mod tests {
         run("restore-1", "here", started("stage"));
         run("restore-2", "here", Record::Ended { outcome: Outcome::Done, at });
         run("restore-3", "elsewhere", started("swap"));
-        let ctx = |runs: Arc<dyn RunStore>| {
-            let mut ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, "state".into(), None, "x".into());
-            ctx.runs = runs;
-            ctx
-        };
-        let (ctx, none) = (ctx(Arc::new(runs.clone())), ctx(Arc::new(MemoryRuns::default())));
+        let (ctx, none) = (testing::ctx(&runs), testing::ctx(&MemoryRuns::default()));
         let of = |ctx: &Ctx, exit, namespace: &str| {
             let error = CommandError::new(exit, "namespace here is not empty");
             open_behind(ctx, error, |begun| begun.namespace == namespace).open_run().cloned()

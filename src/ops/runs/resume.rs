@@ -60,11 +60,49 @@ pub(super) fn install_of(ctx: &Ctx, begun: &Begun) -> Ctx {
 /// [`Exit::Resume`]; or the cluster cannot be asked.
 pub(super) async fn refuse_other_cluster(ctx: &Ctx, begun: &Begun) -> Result<()> {
     let cluster = ctx.cluster().await?;
-    if cluster.identity().await? == begun.cluster_uid {
+    require_cluster_of(begun, &cluster.identity().await?, cluster.context())
+}
+
+fn require_cluster_of(begun: &Begun, identity: &str, context: &str) -> Result<()> {
+    if identity == begun.cluster_uid {
         return Ok(());
     }
-    let what = format!("run {} was begun on another cluster than context {}", begun.run, cluster.context());
+    let what = format!("run {} was begun on another cluster than context {context}", begun.run);
     Err(CommandError::new(Exit::Resume, what)
         .hint("Name the kubeconfig context of that cluster with --context.")
         .hint(format!("If that cluster is gone for good: `dr run abort {} --close-only` closes the run.", begun.run)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::ops::testing;
+
+    #[test]
+    fn a_run_of_another_cluster_is_refused_with_both_ways_on() {
+        let begun = begun("restore-1");
+        assert!(require_cluster_of(&begun, "u", "here").is_ok());
+        let error = require_cluster_of(&begun, "v", "here").unwrap_err();
+        assert_eq!(error.exit(), Exit::Resume);
+        assert_eq!(error.message(), "run restore-1 was begun on another cluster than context here");
+        assert!(error.hints()[0].contains("--context"), "{:?}", error.hints());
+        assert!(error.hints()[1].contains("`dr run abort restore-1 --close-only`"), "{:?}", error.hints());
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_not_there_or_that_a_living_process_executes_is_not_taken_up() {
+        let runs = MemoryRuns::default();
+        let ctx = testing::ctx(&runs);
+        let error = resume(&ctx, None).await.unwrap_err();
+        assert_eq!((error.exit(), error.message()), (Exit::NotFound, "there is no open run"));
+        let held = Journal::begin(&runs, begun("restore-1")).unwrap();
+        assert_eq!(resume(&ctx, None).await.unwrap_err().exit(), Exit::NotFound, "it is not open");
+        let error = resume(&ctx, Some("restore-1")).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Locked);
+        assert!(error.message().starts_with("run restore-1 is being executed"), "{error}");
+        drop(held);
+        let error = resume(&ctx, Some("restore-1")).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Resume, "what is left is the refusal of its plan: {error}");
+    }
 }

@@ -23,13 +23,14 @@ pub enum ResumeRefusal {
     /// It is over.
     #[error("it is {}", .0.word())]
     Ended(Outcome),
-    /// Another program began it.
+    /// Its verb, named here, is none of this program.
     #[error("`{0}` is no verb of this dr")]
     UnknownVerb(String),
-    /// Another program began it.
+    /// The verb is known, but its plan is not of the form that this program reads; begun by the version named here.
     #[error("dr {0} began it, and this one does not understand its plan")]
     OtherPlan(String),
-    /// Another program began it.
+    /// The plan is understood, but its steps were others: what is done of them cannot be told. Begun by the version named
+    /// here.
     #[error("dr {0} began it, and its steps are not those of this one")]
     OtherSteps(String),
     /// What it worked on is not there any more.

@@ -83,6 +83,11 @@ impl World {
     }
 
     pub fn dr(&self, args: &[&str]) -> Ran {
+        self.dr_with(args, &[])
+    }
+
+    /// The same, with more in the environment.
+    pub fn dr_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dr"));
         let path = format!("{}/bin:/usr/bin:/bin", self.operator.path().display());
         command.args(args).env_clear().env("HOME", self.home.path()).env("TMPDIR", self.tmp.path()).env("PATH", path);
@@ -90,6 +95,7 @@ impl World {
             .env("USER", "operator")
             .env("EDITOR", "editor")
             .env("KUBECONFIG", self.operator.path().join("kubeconfig"));
+        command.envs(environment.iter().copied());
         let output = command.current_dir(self.home.path()).stdin(Stdio::null()).output().unwrap();
         Ran { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr: output.stderr }
     }

@@ -1,0 +1,61 @@
+//! A panic: what `dr` ends with, and what its last words are.
+
+use serde_json::{Value, json};
+
+use crate::canaries::world::{Ran, World, text};
+
+const SECRET: &str = "pw-Zt4mQ9xW2rV7";
+
+/// A deployment that panics over its values between the record of what is meant and helm, where all of them are known.
+fn panicked(output: &str) -> (World, Ran) {
+    let world = World::new(["", ""]);
+    assert_eq!(world.dr(&["init"]).code, 0);
+    let values = world.own("values.yaml", &format!("# first\nenv:\n  PGPASSWORD: {SECRET}\nstopped: false\n"));
+    world.own("values.json", "{}");
+    world.own("manifest", "");
+    world.own("rendered.json", r#"{"name":"opschain","manifest":"","hooks":[]}"#);
+    let chart = text(&world.operator.path().join("chart"));
+    let args = ["--no-input", "-o", output, "deploy", "-f", &text(&values), "--chart", &chart, "--no-wait", "--yes"];
+    let fault = format!("deploy.recorded=panic:nobody thought of `{SECRET}`\nthe whole document: {SECRET} on-line-two");
+    let ran = world.dr_with(&args, &[("DR_FAULT", &fault), ("RUST_BACKTRACE", "full")]);
+    (world, ran)
+}
+
+/// The lines of stderr, once nothing is in them that must not be.
+fn lines(ran: &Ran) -> Vec<String> {
+    let all = [&ran.stdout[..], &ran.stderr[..]].concat();
+    let said = String::from_utf8(all).unwrap();
+    for word in [SECRET, "on-line-two", "stack backtrace", "panicked at", "RUST_BACKTRACE"] {
+        assert!(!said.contains(word), "`{word}` is in:\n{said}");
+    }
+    String::from_utf8_lossy(&ran.stderr).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_panic_ends_with_70_and_asks_for_a_report_without_a_value_or_a_backtrace() {
+    let (world, ran) = panicked("human");
+    let lines = lines(&ran);
+    assert_eq!(ran.code, 70, "{lines:#?}");
+    let [.., error, hint] = lines.as_slice() else { panic!("{lines:#?}") };
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(error.starts_with(&format!("error: internal error (bug) in dr {version}: nobody thought of `")), "{error}");
+    assert!(error.contains("(at src/journal/fault.rs:"), "{error}");
+    assert!(hint.starts_with("hint: Please report these two lines and the verb that was run."), "{hint}");
+    assert!(hint.contains("put back or resumed by the next `dr`"), "{hint}");
+    // What was begun is there for the next command.
+    let log = world.dr(&["config", "log", "-o", "json"]);
+    let log: Value = serde_json::from_slice(&log.stdout).unwrap();
+    assert_eq!(log["deployments"].as_array().map(Vec::len), Some(1), "{log:#}");
+}
+
+#[test]
+fn with_json_the_last_words_of_a_panic_are_an_error_as_any_other() {
+    let (_, ran) = panicked("json");
+    let lines = lines(&ran);
+    assert_eq!(ran.code, 70, "{lines:#?}");
+    let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
+    let error = &last["error"];
+    assert_eq!((&error["code"], &error["kind"], &error["causes"]), (&json!(70), &json!("panic"), &json!([])));
+    assert!(error["message"].as_str().unwrap().starts_with("internal error (bug) in dr "), "{error}");
+    assert!(error["hints"][0].as_str().unwrap().starts_with("Please report"), "{error}");
+}
