@@ -130,7 +130,7 @@ mod tests {
         assert!(work.require_its_bundle(&testing::plan().manifest_sha256).is_ok());
         let error = work.require_its_bundle(&"1".repeat(64)).unwrap_err();
         assert_eq!(error.exit(), Exit::Resume);
-        let what = "run restore-1 cannot be resumed: bundle.tar is not the bundle that it was begun with";
+        let what = "run restore-1 cannot be resumed: bundle file bundle.tar is not the bundle that it was begun with";
         assert_eq!(error.message(), what);
         assert!(error.hints()[0].contains("`dr run abort restore-1`"), "{:?}", error.hints());
     }
