@@ -57,12 +57,11 @@ live: lab-up ## Tests on the lab
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=$(LIVE_AT_ONCE) && ended=0 || ended=$$?; \
 	  echo 'seconds and test, the slowest first:'; sort -rn target/*/tmp/live-times.tsv | head -n 12; exit $$ended
 
-# On a site of its own, with the other operator.
-soak: deps ## What takes long, some 90 minutes: many random inputs, a site's life, every live test beside the newer operator
+# The live tests run on a site of their own, with the other operator; it is taken down however they end.
+soak: deps ## What takes long: many random inputs, a site's life, every live test beside the newer operator
 	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
-	+DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 $(MAKE) --no-print-directory lab-up
-	DR_LAB_SITE=d lab/test.sh life
-	+trap 'DR_LAB_SITE=d lab/lab wipe' EXIT; DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 $(MAKE) --no-print-directory live
+	lab/test.sh life
+	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0; trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
 
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release
