@@ -1,4 +1,7 @@
 //! Wrong input: each refused before anything is touched, with cause, hint and its own exit code.
+//!
+//! Tests begin in the order of their names. This one waits for the others to end before it takes the operator away, so
+//! that it must be among the last.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +11,7 @@ use crate::host::{Cmd, Host, Ran, VERSION, command, wait};
 #[test]
 #[ignore = "needs the lab: make live"]
 fn what_cannot_work_is_refused_before_anything_is_touched() {
-    let mut host = Host::new("refusals");
+    let mut host = Host::new("wrong-input");
     host.deploy(VERSION);
     let replicas = host.replicas();
     let bundle = host.bundle(&[]);
