@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rand::TryRngCore;
+use sha2::{Digest, Sha256};
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::public::KeyData;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
@@ -190,7 +191,11 @@ impl std::fmt::Debug for Signer {
 
 /// Whose signatures are trusted.
 #[derive(Debug, Clone, Default)]
-pub struct TrustedSigners(Vec<AllowedEntry>);
+pub struct TrustedSigners {
+    entries: Vec<AllowedEntry>,
+    /// SHA-256 of what was read.
+    digest: String,
+}
 
 impl TrustedSigners {
     /// Reads a file in OpenSSH's allowed-signers format: a line holds principals, options (`namespaces=`,
@@ -211,11 +216,13 @@ impl TrustedSigners {
     /// # Errors
     /// `BadSigners` with the line that cannot be read.
     pub fn parse(text: &str, name: &str) -> Result<Self, SignError> {
-        allowed::parse(text).map(Self).map_err(|(line, reason)| SignError::BadSigners {
-            path: name.to_owned(),
-            line,
-            reason,
-        })
+        let bad = |(line, reason)| SignError::BadSigners { path: name.to_owned(), line, reason };
+        Ok(Self { entries: allowed::parse(text).map_err(bad)?, digest: hex::encode(Sha256::digest(text)) })
+    }
+
+    /// Tells the file that this was read from, as it was then, from any other.
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// Checks that `armored` is a signature over `bytes`, made for `namespace` by a key that is trusted for it now.
@@ -240,7 +247,7 @@ impl TrustedSigners {
         let signature = decode(armored)?;
         let fingerprint = fingerprint_of(signature.public_key());
         let mut refused = None;
-        for entry in self.0.iter().filter(|entry| &entry.key == signature.public_key()) {
+        for entry in self.entries.iter().filter(|entry| &entry.key == signature.public_key()) {
             let principal = entry.principals.clone();
             if let Err(reason) = entry.allows(namespace, now) {
                 refused = Some(SignError::NotForThis { fingerprint: fingerprint.clone(), principal, reason });

@@ -40,6 +40,25 @@ impl From<VaultError> for CommandError {
             VaultError::Incoming { .. } => new(Exit::Damaged).hint(
                 "Nothing was taken in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
             ),
+            VaultError::Unbelieved { path, untrusted: true, verified, .. } => {
+                let refused = new(Exit::Untrusted)
+                    .hint("`dr config verify` shows all of it. If it is one of your hosts, add its key (its `signing_key.pub`) to the trusted signers.")
+                    .hint("If you know that it is right, whoever signed it: `dr config verify --allow-untrusted`.");
+                match verified {
+                    Some(commit) => refused.hint(format!(
+                        "If not, go back to what was verified last: `git -C {path} branch refused && git -C {path} reset --keep {commit}`."
+                    )),
+                    None => refused,
+                }
+            }
+            VaultError::Unbelieved { .. } => new(Exit::Damaged)
+                .hint("`dr config verify` shows all of it; a clone of the vault elsewhere may be good."),
+            VaultError::MovedBack { path, commit } => new(Exit::Damaged)
+                .hint(format!("If the commit is still there, `git -C {path} merge --ff-only {commit}` brings the branch forward again."))
+                .hint("If it is another clone that never had it: `dr config verify` looks at the whole of it, and it is used from then on."),
+            VaultError::NewRecipient { key, .. } => new(Exit::Untrusted)
+                .hint(format!("Ask whose key it is. If it should be there: `dr config recipients accept {key}`."))
+                .hint(format!("If not: `dr config recipients rm {key}`, and find out who let it in (`dr config recipients list`).")),
             VaultError::Conflict { .. } => new(Exit::Vault).hint(
                 "Nothing was changed. `dr` never writes a file twice, so one side was changed by hand: `dr config verify` finds which.",
             ),

@@ -20,7 +20,7 @@ use crate::journal::{FolderRuns, RunStore};
 use crate::settings::{Install, Settings, SettingsError};
 use crate::store::{self, Store};
 use crate::values::Secrets;
-use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault};
+use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault, VaultTrust};
 
 /// Values that were opened, kept for whoever needs them next.
 pub(super) type OpenedValues = Arc<Zeroizing<Vec<u8>>>;
@@ -28,6 +28,9 @@ pub(super) type OpenedValues = Arc<Zeroizing<Vec<u8>>>;
 /// How many deployments, counted from the newest, other programs may still quote: what is live, what was tried last,
 /// and what was live before.
 const QUOTED: usize = 3;
+
+/// What the signature of a commit is made for.
+const COMMITS: &str = "git";
 
 /// What every verb works with: one install, its settings, and what they name. Made once, in `main`; a second install is
 /// a second context, made of the first by [`Ctx::for_install`]. Clones are cheap and share what was opened.
@@ -260,22 +263,45 @@ impl Ctx {
     pub fn vault(&self) -> Result<&Vault> {
         kept(&self.opened.vault, || {
             let path = required(&self.settings()?.vault.path, "vault.path")?;
-            let signer = self.signer()?;
-            let sign: CommitSigner = Arc::new(move |bytes| signer.sign("git", bytes).map_err(|e| e.to_string()));
-            Ok(Vault::open(path, sign)?)
+            let (signer, trusted) = (self.signer()?, self.trusted_signers(None)?);
+            let sign: CommitSigner = Arc::new(move |bytes| {
+                let signature = signer.sign(COMMITS, bytes).map_err(|e| e.to_string())?;
+                // What this host itself would not believe is not written at all.
+                trusted.verify(COMMITS, bytes, signature.as_bytes()).map_err(|e| e.to_string())?;
+                Ok(signature)
+            });
+            Ok(Vault::open(path, sign)?.trusting(self.vault_trust(path)?))
         })
     }
 
-    /// The vault that was given, else that of the settings, for who only reads: no signing key has to be there.
+    /// The vault for who only reads: no signing key has to be there.
     ///
     /// # Errors
     /// None is set, or it is none.
-    pub fn vault_to_read(&self, given: Option<&Path>) -> Result<Vault> {
+    pub fn vault_to_read(&self) -> Result<Vault> {
+        let path = required(&self.settings_or_defaults()?.vault.path, "vault.path")?;
+        Ok(self.vault_unverified(Some(path))?.trusting(self.vault_trust(path)?))
+    }
+
+    /// The vault that was given, else that of the settings, for who believes nothing of what is in it.
+    ///
+    /// # Errors
+    /// None is set, or it is none.
+    pub fn vault_unverified(&self, given: Option<&Path>) -> Result<Vault> {
         let path = match given {
             Some(path) => path,
             None => required(&self.settings_or_defaults()?.vault.path, "vault.path")?,
         };
         Ok(Vault::open(path, Arc::new(|_| Err("it was opened to be read only".into())))?)
+    }
+
+    /// What the vault at `path` has to show before it is used.
+    ///
+    /// # Errors
+    /// It is not known whom to trust.
+    pub fn vault_trust(&self, path: &Path) -> Result<VaultTrust> {
+        let own = self.settings_or_defaults()?.keys.recipients.clone();
+        Ok(VaultTrust::new(self.trusted_signers(None)?, own, path, &self.state))
     }
 
     /// Helm, for this install.

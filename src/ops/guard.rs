@@ -1,6 +1,6 @@
 //! What a deployment is refused for: findings in its values, and changes that would make stored data unreadable.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::values::{IMMUTABLE, Immutable};
@@ -30,14 +30,14 @@ pub fn refuse_findings(name: &str, findings: &[LintFinding], allow: &[String]) -
 }
 
 /// A key that stored data depends on, and that would change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Guarded {
     /// Where it stands.
     pub path: Path,
     /// What would happen to it, in words that follow its name.
-    pub act: String,
+    pub act: &'static str,
     /// What that destroys, in words that follow a colon.
-    pub why: String,
+    pub why: &'static str,
 }
 
 /// Values with the chart's defaults beneath them: what is deployed.
@@ -78,7 +78,7 @@ fn compare(known: &Immutable, old: Option<&Node>, new: Option<&Node>) -> Option<
         Some(new) if new.type_name() != old.type_name() => "is of another type than the live value",
         Some(_) => "differs from the live value",
     };
-    Some(Guarded { path: Path::of(known.path), act: act.into(), why: known.why.into() })
+    Some(Guarded { path: Path::of(known.path), act, why: known.why })
 }
 
 fn is_blank(node: &Node) -> bool {

@@ -177,6 +177,15 @@ impl Ui {
         if !self.can_ask() {
             return Err(self.no_answer(question).hint("Add --yes to continue without being asked."));
         }
+        self.confirm_always(question)
+    }
+
+    /// Asks a plain question that `--yes` does not answer, since nobody could have expected it. Only where somebody
+    /// [can be asked](Ui::can_ask).
+    ///
+    /// # Errors
+    /// [`Exit::Unconfirmed`] when the answer is no.
+    pub fn confirm_always(&self, question: &str) -> Result<()> {
         match self.ask(&format!("{question} [y/N] "))?.trim() {
             "y" | "Y" | "yes" => Ok(()),
             _ => Err(CommandError::new(Exit::Unconfirmed, "not confirmed: nothing was changed")),

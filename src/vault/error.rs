@@ -96,6 +96,26 @@ pub enum VaultError {
         /// Whether it is a matter of who signed it.
         untrusted: bool,
     },
+    /// The vault itself is not what a trusted host would write.
+    #[error("the config vault {path} is not used: {first}{}", more(*count))]
+    Unbelieved {
+        path: String,
+        /// How many flaws it has.
+        count: usize,
+        first: String,
+        /// Whether it is a matter of who signed it.
+        untrusted: bool,
+        /// The last commit that was verified.
+        verified: Option<String>,
+    },
+    /// The branch does not have what was verified here before.
+    #[error("the config vault {path} was moved back: it does not have commit {commit}, which was verified here before")]
+    MovedBack { path: String, commit: String },
+    /// The list of recipients has a key of which this host knows nothing.
+    #[error(
+        "{by} has let {key} open what is recorded, and neither the settings nor anybody on this host knows that key"
+    )]
+    NewRecipient { key: String, by: String },
     /// The same file was written on both sides, differently.
     #[error("both sides have written {}, each with other bytes", paths.join(", "))]
     Conflict {

@@ -11,7 +11,6 @@ use git2::{Oid, Repository};
 use serde::Serialize;
 
 use super::error::VaultError;
-use super::git::Git;
 use super::handle::Vault;
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
@@ -79,7 +78,7 @@ impl<'s> Search<'s> {
     /// # Errors
     /// The repository cannot be read.
     pub fn vault(&mut self, vault: &Vault) -> Result<(), VaultError> {
-        let git = Git::open(vault.path())?;
+        let git = vault.git()?;
         for (path, id) in git.files()? {
             let bytes = git.blob(id, &path)?;
             self.file(&path, &bytes, true)?;

@@ -41,6 +41,8 @@ pub(super) enum Content {
 pub(super) struct Git {
     repo: Repository,
     path: PathBuf,
+    /// What is read in the place of the branch, which others may move.
+    pinned: Option<Oid>,
 }
 
 /// Held while the repository is written to. The operating system lets go of it when the process ends, however it ends.
@@ -98,7 +100,7 @@ impl Git {
         let mut config = repo.config().map_err(failed())?;
         config.add_file(&own, git2::ConfigLevel::App, true).map_err(failed())?;
         drop(config);
-        Ok(Self { repo, path: path.to_owned() })
+        Ok(Self { repo, path: path.to_owned(), pinned: None })
     }
 
     pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
@@ -166,7 +168,15 @@ impl Git {
         Ok(self.head()?.map(|commit| commit.id()))
     }
 
+    /// The same, reading this commit and no later one. It can be added to once: the branch then is further.
+    pub(super) fn pinned(self, commit: Option<Oid>) -> Self {
+        Self { pinned: commit, ..self }
+    }
+
     fn head(&self) -> Result<Option<git2::Commit<'_>>, VaultError> {
+        if let Some(pinned) = self.pinned {
+            return self.repo.find_commit(pinned).map(Some).map_err(VaultError::git("read the newest commit"));
+        }
         match self.repo.find_reference(BRANCH) {
             Ok(reference) => reference.peel_to_commit().map(Some).map_err(VaultError::git("read the newest commit")),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
@@ -257,7 +267,7 @@ impl Git {
         message: &str,
         by: &str,
         signer: &CommitSigner,
-    ) -> Result<(), VaultError> {
+    ) -> Result<Oid, VaultError> {
         let top = self.repo.workdir().map(Path::to_owned);
         std::thread::scope(move |scope| {
             let (committed, told) = mpsc::channel::<Vec<(String, Oid)>>();
@@ -266,8 +276,9 @@ impl Git {
                 let Some(tree) = top.as_deref().map(WorkTree::open).transpose()? else { return Ok(()) };
                 told.recv().map_or(Ok(()), |files| tree.show(&files))
             });
-            let _ = committed.send(self.commit_files(files, message, by, signer)?);
-            Ok(())
+            let (commit, named) = self.commit_files(files, message, by, signer)?;
+            let _ = committed.send(named);
+            Ok(commit)
         })
     }
 
@@ -277,7 +288,7 @@ impl Git {
         message: &str,
         by: &str,
         signer: &CommitSigner,
-    ) -> Result<Vec<(String, Oid)>, VaultError> {
+    ) -> Result<(Oid, Vec<(String, Oid)>), VaultError> {
         let failed = || VaultError::git("write to the config vault");
         let fresh = StagedObjects::begin(self.repo.commondir())?;
         let repo = fresh.repo();
@@ -314,7 +325,7 @@ impl Git {
         drop(base);
         fresh.settle()?;
         self.advance(commit, parents.first().copied(), message)?;
-        Ok(named)
+        Ok((commit, named))
     }
 
     /// Makes a signed commit that no branch knows yet.

@@ -9,10 +9,11 @@ use zeroize::Zeroizing;
 use super::cache::DeploymentCache;
 use super::error::VaultError;
 use super::files::{json, new_id, parse, random};
-use super::git::{CommitSigner, Content, Git};
+use super::git::{CommitSigner, Content, Git, Lock};
 use super::layout::{ATTRIBUTES, FINGERPRINT_FILE, README};
 use super::record::{FORMAT, RecipientsChange, VaultHeader};
 use super::snapshot::Snapshot;
+use super::trust::VaultTrust;
 use crate::crypt::Recipients;
 
 /// A config vault. It holds no open file: each call opens the repository anew and sees what others have written. Only
@@ -23,6 +24,7 @@ pub struct Vault {
     pub(super) signer: CommitSigner,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) cache: Arc<DeploymentCache>,
+    pub(super) trust: Option<Arc<VaultTrust>>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -39,7 +41,7 @@ impl Vault {
     /// folder without `vault.json` in its history, which `open` refuses and `init` finds occupied.
     pub fn init(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<Self, VaultError> {
         let git = Git::init(path)?;
-        let vault = Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default() };
+        let vault = Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None };
         let at = Timestamp::now();
         let mut key = Zeroizing::new([0u8; 32]);
         random(key.as_mut())?;
@@ -74,10 +76,62 @@ impl Vault {
         let git = Git::open(path)?;
         let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
         parse::<VaultHeader>("vault.json", &head)?;
-        Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default() })
+        Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None })
+    }
+
+    /// The same, and from now on nothing of it is used that is not believed. Without it, it is what anybody has written.
+    #[must_use]
+    pub fn trusting(self, trust: VaultTrust) -> Self {
+        Self { trust: Some(Arc::new(trust)), ..self }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Verifies what is new in it, as whatever reads it does by itself.
+    ///
+    /// # Errors
+    /// `Unbelieved` or `MovedBack`.
+    pub fn verify_new(&self) -> Result<(), VaultError> {
+        self.git().map(drop)
+    }
+
+    /// The repository as it is at this moment, its new commits verified. What comes later is not seen by it.
+    pub(super) fn git(&self) -> Result<Git, VaultError> {
+        self.believed(Git::open(&self.path)?)
+    }
+
+    /// The same, to be written to: what other writers of this host have added is in it.
+    pub(super) fn locked(&self) -> Result<(Git, Lock), VaultError> {
+        let git = Git::open(&self.path)?;
+        let lock = git.lock()?;
+        Ok((self.believed(git)?, lock))
+    }
+
+    fn believed(&self, git: Git) -> Result<Git, VaultError> {
+        match &self.trust {
+            Some(trust) => {
+                let tip = trust.verified_tip(&git)?;
+                Ok(git.pinned(tip))
+            }
+            None => Ok(git),
+        }
+    }
+
+    /// Adds files in one signed commit.
+    pub(super) fn commit(
+        &self,
+        git: &Git,
+        lock: &Lock,
+        files: Vec<(String, Content)>,
+        message: &str,
+        by: &str,
+    ) -> Result<(), VaultError> {
+        let made = git.add(lock, files, message, by, &self.signer)?;
+        if let Some(trust) = &self.trust {
+            trust.note(git, made, false);
+        }
+        Ok(())
     }
 }

@@ -32,6 +32,7 @@ mod setup;
 mod snapshot;
 mod staging;
 mod threads;
+mod trust;
 pub mod verify;
 mod worktree;
 mod write;
@@ -41,7 +42,7 @@ pub use git::CommitSigner;
 pub use handle::Vault;
 pub use layers::given_content;
 pub use merge::{Joined, TakeInRequest, TakenIn};
-pub use recipients::Holders;
+pub use recipients::{Holder, Holders};
 pub use record::{
     Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus, Ended, FORMAT, How, Image, Intent, RecordedChart,
     RecordedInstall,
@@ -50,6 +51,7 @@ pub use rekey::RekeyPlan;
 pub use remote::{Pushed, Remote};
 pub use sealed::SealedFile;
 pub use setup::GitSetting;
+pub use trust::VaultTrust;
 
 #[cfg(test)]
 mod tests;

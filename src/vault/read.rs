@@ -1,5 +1,6 @@
 //! Reading the vault: deployments, and the plaintext of what is sealed.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::Oid;
@@ -15,7 +16,7 @@ use super::objects::{EntryKind, GitObjects, ObjectFault, entries, entry};
 use super::record::{Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, RecordedInstall, Sealed};
 use super::snapshot::{Snapshot, effective_files};
 use super::threads::on_threads;
-use crate::crypt::Identities;
+use crate::crypt::{Identities, SignedBy};
 use crate::trace::{self, CallKind};
 use crate::values::FingerprintKey;
 
@@ -26,7 +27,7 @@ impl Vault {
     /// # Errors
     /// The repository cannot be read.
     pub fn snapshot(&self) -> Result<Self, VaultError> {
-        let git = Git::open(&self.path)?;
+        let git = self.git()?;
         let files = effective_files(&git)?;
         Ok(Self { snapshot: Some(Arc::new(Snapshot { git: Mutex::new(git), files })), ..self.clone() })
     }
@@ -55,7 +56,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::deployments`].
     pub fn known(&self, install: &RecordedInstall) -> Result<Vec<Arc<Deployment>>, VaultError> {
-        let mut all = self.walk(&Git::open(&self.path)?)?;
+        let mut all = self.walk(&self.git()?)?;
         all.retain(|deployment| same_install(&deployment.record.install, install));
         Ok(all)
     }
@@ -65,7 +66,7 @@ impl Vault {
     /// # Errors
     /// `Damaged` or `Format` when a record cannot be read.
     pub fn every_deployment(&self) -> Result<Vec<Deployment>, VaultError> {
-        self.all(&Git::open(&self.path)?)
+        self.all(&self.git()?)
     }
 
     /// The plaintext of a sealed file of a deployment, proved by its digest.
@@ -105,7 +106,7 @@ impl Vault {
             // A thread that panicked while it read has changed nothing.
             return seen.git.lock().unwrap_or_else(PoisonError::into_inner).blob(id, path);
         }
-        let git = Git::open(&self.path)?;
+        let git = self.git()?;
         for rekeyed in git.names(REKEYED)?.into_iter().rev() {
             if let Some(bytes) = git.read(&format!("{REKEYED}/{rekeyed}/{path}"))? {
                 return Ok(bytes);
@@ -153,6 +154,16 @@ impl Vault {
             all.push(deployment);
         }
         Ok(sorted(all))
+    }
+
+    /// Who signed the record of each of these.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    pub fn signers_of(&self, of: &[&Deployment]) -> Result<HashMap<DeploymentId, SignedBy>, VaultError> {
+        let path = |of: &Deployment| format!("deployments/{}/{}/record.json", of.record.install.folder(), of.id());
+        let mut signed = self.signed_by(&self.git()?, of.iter().map(|of| path(of)).collect())?;
+        Ok(of.iter().filter_map(|of| Some((of.id().clone(), signed.remove(&path(of))?))).collect())
     }
 
     pub(super) fn folder_of(&self, git: &Git, id: &DeploymentId) -> Result<String, VaultError> {

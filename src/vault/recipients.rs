@@ -1,5 +1,7 @@
 //! The list of recipients: kept as its changes, so that two hosts that change it at once lose nothing.
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 
@@ -8,17 +10,26 @@ use super::files::{json, new_id, parse};
 use super::git::{Content, Git};
 use super::handle::Vault;
 use super::record::{DeploymentId, FORMAT, RecipientsChange};
-use crate::crypt::Recipients;
+use crate::crypt::{Recipients, SignedBy};
 
 /// Somebody who can open what is recorded from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
     pub key: String,
     pub since: Timestamp,
-    /// Who added it.
+    /// Who added it, as the file says.
     pub by: String,
+    /// Who signed that, where it is known whom to trust.
+    pub signed_by: Option<SignedBy>,
     /// Whose it is, as far as that was said.
     pub why: Option<String>,
+}
+
+impl Holder {
+    /// Who let it in, as far as that is proved.
+    pub fn signer(&self) -> &str {
+        self.signed_by.as_ref().map_or("somebody", |by| &by.principal)
+    }
 }
 
 /// Somebody who was taken from the list.
@@ -28,6 +39,8 @@ pub struct Past {
     /// When it was taken away.
     pub until: Timestamp,
     pub by: String,
+    /// Who signed that, where it is known whom to trust.
+    pub signed_by: Option<SignedBy>,
     /// Why, as far as that was said.
     pub why: Option<String>,
 }
@@ -46,12 +59,24 @@ impl Holders {
         for key in change.remove {
             self.now.retain(|holder| holder.key != key);
             self.past.retain(|past| past.key != key);
-            self.past.push(Past { key, until: change.at, by: change.by.clone(), why: change.why.clone() });
+            self.past.push(Past {
+                key,
+                until: change.at,
+                by: change.by.clone(),
+                signed_by: None,
+                why: change.why.clone(),
+            });
         }
         for key in change.add {
             self.past.retain(|past| past.key != key);
             if !self.now.iter().any(|holder| holder.key == key) {
-                self.now.push(Holder { key, since: change.at, by: change.by.clone(), why: change.why.clone() });
+                self.now.push(Holder {
+                    key,
+                    since: change.at,
+                    by: change.by.clone(),
+                    signed_by: None,
+                    why: change.why.clone(),
+                });
             }
         }
     }
@@ -71,8 +96,45 @@ impl Vault {
     /// The public keys that new files are sealed to.
     ///
     /// # Errors
-    /// When the list cannot be read, or is empty.
+    /// `NewRecipient` when one is not in this host's settings and nobody has accepted it here; when the list cannot be
+    /// read, or is empty.
     pub fn recipients(&self) -> Result<Recipients, VaultError> {
+        if let Some(new) = self.new_recipients()?.into_iter().next() {
+            return Err(VaultError::NewRecipient { by: new.signer().to_owned(), key: new.key });
+        }
+        self.listed_recipients()
+    }
+
+    /// Those on the list of whom this host knows nothing: neither its settings name them, nor has a person accepted them.
+    ///
+    /// # Errors
+    /// As [`Vault::holders`].
+    pub fn new_recipients(&self) -> Result<Vec<Holder>, VaultError> {
+        let Some(trust) = &self.trust else { return Ok(Vec::new()) };
+        let mut holders = self.holders()?;
+        holders.now.retain(|holder| !trust.knows_recipient(&holder.key));
+        if holders.now.is_empty() { Ok(Vec::new()) } else { Ok(self.with_signers(holders)?.now) }
+    }
+
+    /// Remembers on this host that a key of the list may open what is recorded.
+    ///
+    /// # Errors
+    /// `Recipient` when it is not on the list.
+    pub fn accept_recipient(&self, key: &str) -> Result<(), VaultError> {
+        if !self.holders()?.has(key) {
+            return Err(refused(key, "is not a recipient of this vault"));
+        }
+        if let Some(trust) = self.trust.as_ref().filter(|trust| !trust.knows_recipient(key)) {
+            trust.accept_recipient(&self.git()?, key);
+        }
+        Ok(())
+    }
+
+    /// The public keys on the list, known to this host or not.
+    ///
+    /// # Errors
+    /// When the list cannot be read, or is empty.
+    pub fn listed_recipients(&self) -> Result<Recipients, VaultError> {
         Recipients::parse(self.holders()?.keys()).map_err(VaultError::seal("read the vault's recipients"))
     }
 
@@ -81,11 +143,27 @@ impl Vault {
     /// # Errors
     /// When a change of the list cannot be read.
     pub fn holders(&self) -> Result<Holders, VaultError> {
-        let git = Git::open(&self.path)?;
         let mut holders = Holders::default();
-        for change in changes(&git)? {
+        for change in changes(&self.git()?)? {
             holders.apply(change.1);
         }
+        Ok(holders)
+    }
+
+    /// The same list with who signed each change of it.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    pub fn with_signers(&self, mut holders: Holders) -> Result<Holders, VaultError> {
+        let git = self.git()?;
+        let mut files = HashMap::new();
+        for (id, change) in changes(&git)? {
+            files.extend(change.add.into_iter().chain(change.remove).map(|key| (key, path_of(&id))));
+        }
+        let signed = self.signed_by(&git, files.values().cloned().collect())?;
+        let by = |key: &String| files.get(key).and_then(|path| signed.get(path)).cloned();
+        holders.now.iter_mut().for_each(|holder| holder.signed_by = by(&holder.key));
+        holders.past.iter_mut().for_each(|past| past.signed_by = by(&past.key));
         Ok(holders)
     }
 
@@ -150,8 +228,7 @@ impl Vault {
         why: Option<&str>,
         change: impl FnOnce(&Holders, &mut RecipientsChange) -> Result<String, VaultError>,
     ) -> Result<Holders, VaultError> {
-        let git = Git::open(&self.path)?;
-        let lock = git.lock()?;
+        let (git, lock) = self.locked()?;
         let before = self.holders()?;
         let at = Timestamp::now();
         let mut made = RecipientsChange {
@@ -175,8 +252,12 @@ impl Vault {
                 _ => break name,
             }
         };
-        let files = vec![(format!("recipients/{name}.json"), Content::Bytes(json(&made)?))];
-        git.add(&lock, files, &format!("{message}\n"), by, &self.signer)?;
+        let files = vec![(path_of(&name), Content::Bytes(json(&made)?))];
+        self.commit(&git, &lock, files, &format!("{message}\n"), by)?;
+        for key in &made.add {
+            // Who adds it here knows whose it is.
+            self.accept_recipient(key)?;
+        }
         let mut after = before;
         after.apply(made);
         Ok(after)
@@ -196,6 +277,10 @@ fn changes(git: &Git) -> Result<Vec<(DeploymentId, RecipientsChange)>, VaultErro
     }
     // The names begin with the time, so git has them in order.
     Ok(changes)
+}
+
+fn path_of(change: &DeploymentId) -> String {
+    format!("recipients/{change}.json")
 }
 
 fn may_go(holders: &Holders, key: &str) -> Result<(), VaultError> {

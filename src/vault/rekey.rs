@@ -83,8 +83,8 @@ impl Vault {
     /// # Errors
     /// The vault cannot be read.
     pub fn rekey_plan(&self) -> Result<RekeyPlan, VaultError> {
-        let git = Git::open(&self.path)?;
-        let recipients = self.recipients()?;
+        let git = self.git()?;
+        let recipients = self.listed_recipients()?;
         let wanted = sorted(&recipients.to_strings());
         let files = effective_files(&git)?;
         let own: HashMap<String, Oid> = git.files()?.into_iter().collect();
@@ -109,7 +109,7 @@ impl Vault {
     /// # Errors
     /// The vault cannot be read.
     pub fn readers(&self) -> Result<HashMap<DeploymentId, BTreeSet<String>>, VaultError> {
-        let git = Git::open(&self.path)?;
+        let git = self.git()?;
         let mut readers: HashMap<DeploymentId, BTreeSet<String>> = HashMap::new();
         for deployment in self.all(&git)? {
             readers.entry(deployment.record.id).or_default().extend(deployment.record.recipients);
@@ -164,7 +164,7 @@ impl Vault {
         if batch.is_empty() {
             return Ok(made);
         }
-        let git = Git::open(&self.path)?;
+        let git = self.git()?;
         let keys = plan.recipients.to_strings();
         let ours = identities.recipients().iter().any(|key| keys.contains(key));
         let mut new: HashMap<Oid, (Oid, String)> = HashMap::new();
@@ -184,7 +184,7 @@ impl Vault {
             plan.done.insert(due.blob, blob);
             new.insert(due.blob, (blob, sha256));
         }
-        let lock = git.lock()?;
+        let (git, lock) = self.locked()?;
         if sorted(&self.recipients()?.to_strings()) != sorted(&keys) {
             return Err(VaultError::Recipient {
                 key: "the list of recipients".into(),
@@ -212,7 +212,7 @@ impl Vault {
         };
         files.push((format!("{folder}/{REKEY_FILE}"), Content::Bytes(json(&list)?)));
         let message = format!("Seal {} files again\n\nRecipients: {}\n", made.files, list.recipients.len());
-        git.add(&lock, files, &message, by, &self.signer)?;
+        self.commit(&git, &lock, files, &message, by)?;
         Ok(made)
     }
 }

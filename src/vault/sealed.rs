@@ -1,7 +1,6 @@
 //! Sealed files as they are stored, for who takes them on without opening them: no key is needed.
 
 use super::error::VaultError;
-use super::git::Git;
 use super::handle::Vault;
 use super::layers::kind_of;
 use super::layout::REKEYED;
@@ -42,7 +41,7 @@ impl Vault {
 
     /// The file as it was sealed last: at first, or by a later rekey.
     fn sealed_file(&self, of: &Deployment, sealed: &Sealed) -> Result<SealedFile, VaultError> {
-        let git = Git::open(&self.path)?;
+        let git = self.git()?;
         let first = path_of(of, sealed);
         let later = lists(&git)?.into_iter().rev().find_map(|(folder, list)| {
             let file = list.files.into_iter().find(|file| file.path == first)?;

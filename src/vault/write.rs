@@ -61,8 +61,7 @@ impl Vault {
         ended: Option<Ended>,
     ) -> Result<DeploymentId, VaultError> {
         let (merged_sha256, document_sha256) = (layers::merged_sha256(given)?, layers::document_sha256(given));
-        let git = Git::open(&self.path)?;
-        let lock = git.lock()?;
+        let (git, lock) = self.locked()?;
         let recipients = self.recipients()?;
         let known = self.records(&git)?;
         let id = new_id(intent.at)?;
@@ -117,7 +116,7 @@ impl Vault {
             record.chart.name,
             record.chart.version
         );
-        git.add(&lock, files, &message, &record.by, &self.signer)?;
+        self.commit(&git, &lock, files, &message, &record.by)?;
         Ok(id)
     }
 
@@ -126,12 +125,11 @@ impl Vault {
     /// # Errors
     /// `NotFound` when there is no such deployment, `Rewrite` when it has an outcome already.
     pub fn record_outcome(&self, outcome: DeploymentOutcome, by: &str) -> Result<(), VaultError> {
-        let git = Git::open(&self.path)?;
-        let lock = git.lock()?;
+        let (git, lock) = self.locked()?;
         let folder = self.folder_of(&git, &outcome.id)?;
         let message = format!("Outcome of {}: {}\n", outcome.id, outcome.status.word());
         let files = vec![(format!("{folder}/outcome.json"), Content::Bytes(json(&outcome)?))];
-        git.add(&lock, files, &message, by, &self.signer)
+        self.commit(&git, &lock, files, &message, by)
     }
 
     /// Seals a file, or takes the sealed bytes of an earlier deployment with the same plaintext and recipients.

@@ -199,6 +199,7 @@ fn an_import_is_one_commit_with_its_outcome_so_that_a_kill_leaves_all_of_it_or_n
     let git =
         |args: &[&str]| assert!(Command::new("git").arg("-C").arg(host.vault()).args(args).status().unwrap().success());
     git(&["update-ref", "refs/heads/main", "HEAD~1"]);
+    std::fs::remove_dir_all(host.vault().join("../../../state/dr/vaults")).unwrap();
     assert_eq!(host.json(&["config", "log"])["total"], 0);
     host.ok(&args);
     let log = host.json(&["config", "log"]);

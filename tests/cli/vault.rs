@@ -323,3 +323,108 @@ fn check_finds_plaintext_in_the_vault_and_a_hook_keeps_it_out_of_a_repository() 
     git(&repo, &["add", "."]);
     assert_eq!(host.run(&["config", "check", &place]).code, 5, "base64 hides nothing");
 }
+
+/// Puts a recipient on the list as somebody does who may write to the vault's branch, and has no key that is trusted.
+fn smuggle_recipient(host: &Host, key: &str) {
+    let change = serde_json::json!({"format": 1, "at": "2099-01-01T00:00:00Z", "by": "operator@host", "add": [key]});
+    let path = host.vault_path().join("recipients/20990101T000000Z-0a0b0c.json");
+    std::fs::write(path, change.to_string()).unwrap();
+    host.git(&["add", "."]);
+    assert_eq!(host.git(&["commit", "-qm", "Add recipient"]).code, 0);
+}
+
+#[test]
+fn an_unsigned_commit_is_used_by_no_verb_until_it_is_left_out_or_a_person_lets_it_in() {
+    let host = Host::new();
+    host.record("2026-08-20T10:00:00Z", "env: {PGPASSWORD: hunter22-hunter}\n");
+    assert_eq!(host.run(&["config", "log"]).code, 0);
+    let good = host.git(&["rev-parse", "HEAD"]).out;
+    let stranger = generate_key();
+    smuggle_recipient(&host, &stranger);
+    std::fs::write(host.path("values.yaml"), "a: 1\n").unwrap();
+    let verbs: &[&[&str]] = &[
+        &["config", "record", "values.yaml", "--at", "2026-08-21", "--version", "2026-08-20"],
+        &["config", "rekey", "--yes"],
+        &["config", "recipients", "list"],
+        &["config", "recipients", "add", &stranger],
+        &["config", "recipients", "accept", &stranger],
+        &["config", "log"],
+        &["config", "show", "live"],
+        &["config", "cat", "live"],
+        &["config", "diff", "live", "values.yaml"],
+        &["config", "edit"],
+        &["config", "sync", "/nonexistent"],
+        &["deploy", "-f", "values.yaml", "--yes"],
+        &["deploy", "rollback", "--yes"],
+    ];
+    for verb in verbs {
+        let said = host.run(verb);
+        assert_eq!(said.code, 16, "{verb:?}: {}{}", said.out, said.err);
+        assert!(said.err.contains("is not used") && said.err.contains(&good[..12]), "{verb:?}: {}", said.err);
+    }
+    assert!(host.run(&["doctor"]).out.contains("is not used"));
+    assert_eq!(host.run(&["config", "verify"]).code, 16);
+    // The way out that the refusal names.
+    assert_eq!(host.git(&["branch", "refused"]).code, 0);
+    assert_eq!(host.git(&["reset", "-q", "--keep", good.trim()]).code, 0);
+    assert_eq!(host.run(&["config", "log"]).code, 0);
+    // The other one: a person knows that it is right.
+    smuggle_recipient(&host, &stranger);
+    let said = host.run(&["config", "verify", "--allow-untrusted"]);
+    assert_eq!(said.code, 27, "{}", said.err);
+    assert_eq!(host.run(&["config", "verify", "--allow-untrusted", "--yes"]).code, 0);
+    assert_eq!(host.run(&["config", "log"]).code, 0);
+    let said = host.run(&["config", "record", "values.yaml", "--at", "2026-08-21", "--version", "2026-08-20"]);
+    assert!(
+        said.code == 16 && said.err.contains("recipients accept"),
+        "a new key is a question of its own: {}",
+        said.err
+    );
+}
+
+#[test]
+fn a_branch_that_was_moved_back_is_not_used_and_another_trust_file_verifies_everything_again() {
+    let host = Host::new();
+    for day in 1..4 {
+        host.record(&format!("2026-08-0{day}T10:00:00Z"), &format!("n: {day}\n"));
+    }
+    assert_eq!(host.run(&["config", "log"]).code, 0);
+    let tip = host.git(&["rev-parse", "HEAD"]).out;
+    host.git(&["update-ref", "refs/heads/main", "HEAD~2"]);
+    let said = host.run(&["config", "log"]);
+    assert!(said.code == 17 && said.err.contains("was moved back"), "{}", said.err);
+    assert_eq!(host.git(&["update-ref", "refs/heads/main", tip.trim()]).code, 0);
+    assert_eq!(host.run(&["config", "log"]).code, 0);
+    let trust = host.path(".config/dr/allowed_signers");
+    std::fs::write(&trust, "# nobody\n").unwrap();
+    assert_eq!(host.run(&["config", "log"]).code, 16, "what was verified is bound to whom was trusted");
+}
+
+#[test]
+fn a_recipient_that_another_host_let_in_is_a_question_with_the_name_of_who_signed() {
+    let (one, two, _remote) = two_hosts();
+    let trust = one.path(".config/dr/allowed_signers");
+    let lines = std::fs::read_to_string(&trust).unwrap();
+    let (own, other) = lines.split_at(lines[10..].find("# Whose").unwrap() + 10);
+    let (_, rest) = other.split_once(' ').unwrap().1.split_once('\n').unwrap();
+    let renamed = format!("{own}two@b {}", rest.split_once(' ').unwrap().1);
+    std::fs::write(&trust, renamed).unwrap();
+    let escrow = generate_key();
+    let said = two.run(&["config", "recipients", "add", &escrow, "-m", "escrow"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(two.run(&["config", "sync"]).code, 0);
+    assert_eq!(one.run(&["config", "sync"]).code, 0);
+    std::fs::write(one.path("values.yaml"), "a: 1\n").unwrap();
+    let record: &[&str] =
+        &["--yes", "config", "record", "values.yaml", "--at", "2026-08-21", "--version", "2026-08-20"];
+    let said = one.run(record);
+    assert!(said.code == 16 && said.err.contains("two@b") && said.err.contains(&escrow), "{}", said.err);
+    assert_eq!(one.vault().every_deployment().unwrap().len(), 0);
+    let said = one.run(&["config", "recipients", "list", "-o", "json"]);
+    assert!(said.json()["now"][1]["signed_by"]["principal"] == "two@b", "{}", said.out);
+    assert!(one.run(&["config", "recipients", "list"]).out.contains("recipients accept"));
+    assert_eq!(one.run(&["config", "recipients", "accept", &escrow]).code, 0);
+    let said = one.run(record);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(one.vault().every_deployment().unwrap()[0].record.recipients.len(), 2);
+}

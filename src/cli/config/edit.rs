@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::change_lines;
 use super::deployment::{DeploymentArgs, HOW_TO_NAME};
+use super::{change_lines, recipients};
 use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
@@ -58,6 +58,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
     let runtime = env("XDG_RUNTIME_DIR").map(PathBuf::from);
     let places: Vec<PathBuf> = runtime.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
     let words = env("VISUAL").or_else(|| env("EDITOR"));
+    recipients::ask(ctx, ui)?;
     let editing = edit::begin(ctx, &subject, words.as_deref(), &places)?;
     loop {
         let refused = match editing.round(ctx).await {

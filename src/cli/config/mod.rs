@@ -10,7 +10,7 @@ mod lint;
 mod log;
 mod parity;
 mod plain_git;
-mod recipients;
+pub(super) mod recipients;
 mod record;
 mod rekey;
 mod show;

@@ -4,7 +4,9 @@ use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::config::recipients::{RecipientsReport, RecipientsRequest, add, list, removal, remove};
+use crate::ops::config::recipients::{
+    RecipientsReport, RecipientsRequest, accept, add, list, refuse_unknown, removal, remove, unknown,
+};
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
 
@@ -27,6 +29,13 @@ enum RecipientsVerb {
     /// Let a key open what is recorded from now on; `dr config rekey` opens what was recorded before
     #[command(after_help = "Example:\n  dr config recipients add age1... -m 'escrow key, in the safe'")]
     Add(ChangeArgs),
+    /// Let this host seal to a key that another host has put on the list, and that its settings do not name
+    #[command(after_help = "Example:\n  dr config recipients accept age1...")]
+    Accept {
+        /// The public key
+        #[arg(value_name = "age1...")]
+        key: String,
+    },
     /// Seal to a key no more; what its holder has read stays read
     #[command(after_help = "Example:\n  dr config recipients rm age1... -m 'left the company'\n  dr config rekey")]
     Rm {
@@ -55,6 +64,7 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
     let report = match &args.verb {
         RecipientsVerb::List => list(ctx)?,
         RecipientsVerb::Add(change) => add(ctx, &request(change, false))?,
+        RecipientsVerb::Accept { key } => accept(ctx, key)?,
         RecipientsVerb::Rm { change, allow_single } => {
             if !change.dry_run {
                 ui.talk(&removal(ctx, &change.key)?);
@@ -65,6 +75,27 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
     };
     ui.report(&report)?;
     Ok(Exit::Success)
+}
+
+/// Asks about the recipients that this host does not know, before anything is sealed to them.
+///
+/// # Errors
+/// The answer is no, or nobody can be asked.
+pub fn ask(ctx: &Ctx, ui: &Ui) -> Result<()> {
+    if !ui.can_ask() {
+        return refuse_unknown(ctx);
+    }
+    for new in unknown(ctx)? {
+        let why = new.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        ui.talk(&format!(
+            "{} has put {}{why} on the vault's list of recipients, and this host does not know that key.",
+            new.signer(),
+            new.key
+        ));
+        ui.confirm_always(&format!("Let {} open what is recorded from now on?", new.key))?;
+        accept(ctx, &new.key)?;
+    }
+    Ok(())
 }
 
 fn request(args: &ChangeArgs, allow_single: bool) -> RecipientsRequest<'_> {
@@ -80,14 +111,21 @@ impl Report for RecipientsReport {
             .iter()
             .map(|holder| {
                 let why = holder.why.clone().unwrap_or_default();
-                vec![holder.key.clone(), short_time(holder.since), holder.by.clone(), own(&holder.key).into(), why]
+                vec![
+                    holder.key.clone(),
+                    short_time(holder.since),
+                    holder.signer().to_owned(),
+                    own(&holder.key).into(),
+                    why,
+                ]
             })
             .collect();
         page.table(&["recipient", "since", "added by", "", "why"], &rows);
         if !self.holders.past.is_empty() {
             page.gap();
             let past = self.holders.past.iter().map(|past| {
-                vec![past.key.clone(), short_time(past.until), past.by.clone(), past.why.clone().unwrap_or_default()]
+                let signer = past.signed_by.as_ref().map(|by| by.principal.clone()).unwrap_or_default();
+                vec![past.key.clone(), short_time(past.until), signer, past.why.clone().unwrap_or_default()]
             });
             page.table(&["no recipient any more", "until", "removed by", "why"], &past.collect::<Vec<_>>());
         }

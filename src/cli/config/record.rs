@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
+use super::recipients;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{
@@ -121,6 +122,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
         return Ok(if prepared.plan.refused() == 0 { Exit::Success } else { Exit::Failure });
     }
     let count = prepared.plan.to_write();
+    if count > 0 {
+        recipients::ask(ctx, ui)?;
+    }
     if several && count > 0 {
         ui.plan(&prepared.plan);
         ui.confirm(&format!("Write {} into the vault?", plural(count as u64, "deployment")))?;

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::recipients;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::rekey::{RekeyReport, plan, rekey};
@@ -24,6 +25,7 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
     if !args.dry_run {
         let planned = plan(ctx)?;
         if planned.files > 0 {
+            recipients::ask(ctx, ui)?;
             let files = plural(planned.files as u64, "file");
             ui.confirm(&format!("Seal {files} again to {} recipients?", planned.recipients.len()))?;
         }

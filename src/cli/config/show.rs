@@ -20,6 +20,8 @@ impl Report for ShownDeployment {
             ("at", short_time(record.at)),
             ("by", format!("{} ({})", record.by, record.how.word())),
         ];
+        fields
+            .extend(self.signed_by.as_ref().map(|by| ("signed by", format!("{} ({})", by.principal, by.fingerprint))));
         fields.extend(record.why.clone().map(|why| ("why", why)));
         fields.extend(record.opschain_version.clone().map(|version| ("version", version)));
         let digest = record.chart.digest.as_ref().map(|digest| format!(" ({digest})")).unwrap_or_default();

@@ -28,15 +28,30 @@ pub struct VerifyArgs {
     /// Whose signatures are believed, in the form of ssh-keygen's allowed signers; otherwise `keys.trusted_signers`
     #[arg(long, value_name = "FILE")]
     signers: Option<PathBuf>,
+    /// Use the vault from now on, on this host, though keys that are not trusted have signed what is in it now; it is
+    /// asked for, and anything else that is wrong is still refused
+    #[arg(long, conflicts_with = "signers")]
+    allow_untrusted: bool,
     /// Another vault than the one of the settings: a clone, say
     #[arg(long, value_name = "FOLDER")]
     vault: Option<PathBuf>,
 }
 
 pub(super) fn run(ctx: &Ctx, ui: &Ui, args: VerifyArgs) -> Result<Exit> {
-    let request =
-        VerifyRequest { vault: args.vault, signers: args.signers, decrypt: args.decrypt, identities: args.identity };
-    let verified = verify(ctx, &request)?;
+    let mut request = VerifyRequest {
+        vault: args.vault,
+        signers: args.signers,
+        decrypt: args.decrypt,
+        identities: args.identity,
+        accept: false,
+    };
+    let mut verified = verify(ctx, &request)?;
+    if args.allow_untrusted && !verified.well {
+        ui.plan(&verified);
+        ui.confirm("Use it all the same, from now on?")?;
+        request.accept = true;
+        verified = verify(ctx, &request)?;
+    }
     ui.report(&verified)?;
     Ok(verified.exit())
 }
@@ -94,7 +109,9 @@ impl Report for Verified {
         if found.findings.len() > MOST {
             page.line(format!("... and {} more: -o json lists them", found.findings.len() - MOST));
         }
-        if self.well {
+        if self.accepted {
+            page.finding(Mark::Warn, "it is used from now on, whoever has signed this", None);
+        } else if self.well {
             page.finding(Mark::Ok, "nothing is forged, missing, reordered or altered", None);
         } else {
             page.next(

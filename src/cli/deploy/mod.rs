@@ -5,6 +5,7 @@ pub(super) mod layers;
 use clap::{Args, Subcommand};
 
 use super::config::change_lines;
+use super::config::recipients;
 use crate::error::{Exit, Result};
 use crate::event::Event;
 use crate::ops::deploy::{
@@ -120,6 +121,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
         None => &args.options,
     };
     let (ctx, dry_run, options) = (&listening(ctx, ui, shown.debug), shown.dry_run, shown.options(ui));
+    if !dry_run {
+        recipients::ask(ctx, ui)?;
+    }
     let prepared = match args.verb {
         Some(DeployVerb::Rollback { deployment, chart, .. }) => {
             deploy::plan_rollback(ctx, RollbackRequest { deployment, chart, options }).await?

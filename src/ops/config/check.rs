@@ -37,7 +37,7 @@ pub fn check(ctx: &Ctx, request: &CheckRequest) -> Result<Checked> {
     let place = || -> Result<PathBuf> {
         match request.paths.first() {
             Some(path) => Ok(path.clone()),
-            None => Ok(ctx.vault_to_read(None)?.path().to_owned()),
+            None => Ok(ctx.vault_to_read()?.path().to_owned()),
         }
     };
     if request.install_hook {
@@ -49,7 +49,7 @@ pub fn check(ctx: &Ctx, request: &CheckRequest) -> Result<Checked> {
     if request.staged {
         search.staged(&place()?, request.index.as_deref())?;
     } else if request.paths.is_empty() {
-        search.vault(&ctx.vault_to_read(None)?)?;
+        search.vault(&ctx.vault_to_read()?)?;
     }
     for path in request.paths.iter().filter(|_| !request.staged) {
         search.path(path)?;
@@ -64,7 +64,7 @@ pub fn check(ctx: &Ctx, request: &CheckRequest) -> Result<Checked> {
 fn live_secrets(ctx: &Ctx) -> Option<Scrubber> {
     let known = || -> Result<Option<Scrubber>> {
         let Some(identities) = ctx.identities_if_set()? else { return Ok(None) };
-        let vault = ctx.vault_to_read(None)?.snapshot()?;
+        let vault = ctx.vault_to_read()?.snapshot()?;
         let mut scrubber = Scrubber::new(None);
         let mut installs: Vec<(String, String)> = Vec::new();
         for deployment in vault.every_deployment()?.iter().filter(|deployment| deployment.is_deployed()) {

@@ -32,6 +32,7 @@ pub use record::{
 pub use upgrade::{ProposalRequest, Target, Upgraded, upgrade};
 
 use super::Ctx;
+use crate::crypt::SignedBy;
 use crate::error::{CommandError, Exit, Result};
 use crate::vault::Deployment;
 
@@ -58,6 +59,8 @@ impl DeploymentSelector {
 pub struct ShownDeployment {
     /// `deployed`, `failed`, `interrupted` or `unknown`.
     pub state: String,
+    /// Who signed the record.
+    pub signed_by: Option<SignedBy>,
     /// The record and the outcome, as the vault has them.
     #[serde(flatten)]
     pub deployment: Deployment,
@@ -69,7 +72,8 @@ pub struct ShownDeployment {
 /// The selector fits none or several.
 pub fn show(ctx: &Ctx, which: &DeploymentSelector) -> Result<ShownDeployment> {
     let deployment = which.find(ctx)?;
-    Ok(ShownDeployment { state: deployment.state().into(), deployment })
+    let signed_by = ctx.vault()?.signers_of(&[&deployment])?.remove(deployment.id());
+    Ok(ShownDeployment { state: deployment.state().into(), signed_by, deployment })
 }
 
 /// The exact bytes of a deployment's values, proved by their digest; of values in several layers, what helm read, or

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
-use crate::vault::{Holders, Vault};
+use crate::vault::{Holder, Holders, Vault};
 
 /// The list, and what follows from it.
 #[derive(Debug, Serialize)]
@@ -39,7 +39,7 @@ pub struct RecipientsRequest<'w> {
 /// # Errors
 /// The vault cannot be read.
 pub fn list(ctx: &Ctx) -> Result<RecipientsReport> {
-    let vault = ctx.vault_to_read(None)?;
+    let vault = ctx.vault_to_read()?;
     report(ctx, &vault, vault.holders()?, Vec::new())
 }
 
@@ -70,7 +70,7 @@ pub fn add(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRepor
 /// # Errors
 /// The vault cannot be read.
 pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
-    let vault = ctx.vault_to_read(None)?;
+    let vault = ctx.vault_to_read()?;
     let readers = vault.readers()?;
     let readable = readers.values().filter(|keys| keys.contains(key)).count();
     Ok(format!(
@@ -108,8 +108,35 @@ fn masked(ctx: &Ctx, why: Option<&str>) -> Option<String> {
     why.map(|why| ctx.secrets().scrub(why).into_owned())
 }
 
+/// The recipients that this host has to be told of before anything is sealed to them.
+///
+/// # Errors
+/// The vault cannot be read, or is not believed.
+pub fn unknown(ctx: &Ctx) -> Result<Vec<Holder>> {
+    Ok(ctx.vault()?.new_recipients()?)
+}
+
+/// Refuses to go on while there are any.
+///
+/// # Errors
+/// There is one; the vault cannot be read, or is not believed.
+pub fn refuse_unknown(ctx: &Ctx) -> Result<()> {
+    Ok(ctx.vault()?.recipients().map(drop)?)
+}
+
+/// Lets everything be sealed to a key of the list that this host did not know.
+///
+/// # Errors
+/// It is not on the list.
+pub fn accept(ctx: &Ctx, key: &str) -> Result<RecipientsReport> {
+    let vault = ctx.vault()?;
+    vault.accept_recipient(key)?;
+    report(ctx, vault, vault.holders()?, Vec::new())
+}
+
 fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>) -> Result<RecipientsReport> {
     let settings = ctx.settings()?;
+    let holders = vault.with_signers(holders)?;
     let own = ctx.identities_if_set().ok().flatten().map(|own| own.recipients()).unwrap_or_default();
     let keys = holders.keys();
     if keys.len() < 2 {
@@ -118,9 +145,17 @@ fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>)
     let listed = &settings.keys.recipients;
     let only_here: Vec<&str> = keys.iter().filter(|key| !listed.contains(key)).map(String::as_str).collect();
     let only_there: Vec<&str> = listed.iter().filter(|key| !keys.contains(key)).map(String::as_str).collect();
+    for new in vault.new_recipients()? {
+        warnings.push(format!(
+            "this host does not know {}, which {} has put on the list: ask whose it is, then `dr config recipients accept {}` or `rm` it",
+            new.key,
+            new.signer(),
+            new.key
+        ));
+    }
     if !only_here.is_empty() {
         warnings.push(format!(
-            "bundles of this host are not sealed to {}: add it to `recipients` under [keys] in {}",
+            "bundles of this host are not sealed to {}: where its holder is to open them, add it to `recipients` under [keys] in {}",
             only_here.join(", "),
             ctx.settings_path.display()
         ));

@@ -54,6 +54,8 @@ pub struct Synced {
 pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
     let vault = ctx.vault()?;
     let trusted = ctx.trusted_signers(request.signers.as_deref())?;
+    // What is not believed here is not handed on either.
+    vault.verify_new()?;
     let remote = vault.remote(request.remote.as_deref(), request.ask, &ctx.cancel)?;
     let taking =
         TakeInRequest { trusted: &trusted, anyone: request.allow_untrusted, by: &ctx.who, dry_run: request.dry_run };

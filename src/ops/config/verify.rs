@@ -20,6 +20,8 @@ pub struct VerifyRequest {
     pub decrypt: bool,
     /// More identity files than the one of the settings.
     pub identities: Vec<PathBuf>,
+    /// From now on, use the vault though untrusted keys have signed what is in it.
+    pub accept: bool,
 }
 
 /// What was found.
@@ -28,6 +30,8 @@ pub struct Verified {
     pub vault: PathBuf,
     /// Whether nothing is wrong.
     pub well: bool,
+    /// Whether what untrusted keys have signed is used from now on, because it was asked for.
+    pub accepted: bool,
     /// What was counted and found.
     #[serde(flatten)]
     pub found: Verification,
@@ -38,6 +42,7 @@ impl Verified {
     pub fn exit(&self) -> Exit {
         match self.found.severity() {
             None => Exit::Success,
+            Some(FlawSeverity::Untrusted) if self.accepted => Exit::Success,
             Some(FlawSeverity::Untrusted) => Exit::Untrusted,
             Some(FlawSeverity::Damaged) => Exit::Damaged,
             Some(FlawSeverity::Closed) => Exit::Keys,
@@ -50,13 +55,20 @@ impl Verified {
 /// # Errors
 /// There is no vault, no file of trusted signers, or (with `decrypt`) no identity.
 pub fn verify(ctx: &Ctx, request: &VerifyRequest) -> Result<Verified> {
-    let vault = ctx.vault_to_read(request.vault.as_deref())?;
+    let vault = ctx.vault_unverified(request.vault.as_deref())?;
     let trusted = ctx.trusted_signers(request.signers.as_deref())?;
     let identities = request.decrypt.then(|| identities(ctx, &request.identities)).transpose()?;
     // Nothing of what is opened is shown.
     let identities = identities.map(|identities| identities.unwitnessed());
     let found = vault.verify(&trusted, identities.as_ref())?;
-    Ok(Verified { vault: vault.path().to_owned(), well: found.findings.is_empty(), found })
+    let well = found.findings.is_empty();
+    let path = vault.path().to_owned();
+    // What is verified against another file than that of the settings says nothing of what the settings believe.
+    let settled = match request.signers {
+        None => vault.trusting(ctx.vault_trust(&path)?).settle(&found, request.accept)?,
+        Some(_) => false,
+    };
+    Ok(Verified { vault: path, well, accepted: settled && !well, found })
 }
 
 /// Every identity at hand: those of the settings, where there are, and of the files given.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::facts::Subject;
 use super::report::DeployPlan;
 use super::request::DeployOptions;
-use crate::helm::{self, Object};
+use crate::helm;
+use crate::ops::drift::BeforeDeploy;
 use crate::values::Scrubber;
 
 /// A plan with all that is needed to carry it out.
@@ -21,10 +22,7 @@ pub struct Prepared {
     pub(super) scrubber: Scrubber,
     /// The revision that helm has deployed.
     pub(super) deployed: Option<u32>,
-    /// Its objects, where they were read.
-    pub(super) stored: Option<Vec<Object>>,
-    /// Whether helm is told to go over what others have set: it would refuse else, and the operator has agreed.
-    pub(super) over_others: bool,
+    pub(super) drift: BeforeDeploy,
     pub(super) repair: bool,
 }
 

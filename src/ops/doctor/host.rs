@@ -11,11 +11,9 @@ use crate::crypt::{Identities, Recipients};
 use crate::error::chain;
 use crate::helm::Helm;
 use crate::journal;
-use crate::ops::init::commit_signer;
 use crate::ops::{Ctx, runs};
 use crate::settings::Settings;
 use crate::store;
-use crate::vault::Vault;
 
 /// What a bundle's signature is made for.
 const BUNDLES: &str = "dr-bundle@v1";
@@ -190,24 +188,18 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
     }
 }
 
-pub(super) fn vault(settings: &Settings, findings: &mut FindingsBuilder) {
+pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
     let Some(path) = &settings.vault.path else {
         return findings.bad("vault", "no config vault is set", "dr init, then set `path` under [vault]");
     };
-    let Some(signer) = settings.keys.signing_key.as_deref().and_then(|key| Signer::load(key).ok()) else { return };
-    match Vault::open(path, commit_signer(signer)) {
-        Ok(vault) => match vault.recipients() {
-            Ok(recipients) => {
-                findings.ok(
-                    "vault",
-                    format!("config vault {}, sealed to {}", path.display(), count(recipients.count(), "recipient")),
-                );
-            }
-            Err(error) => findings.failed("vault", error),
-        },
-        Err(crate::vault::VaultError::Missing { path }) => {
-            findings.bad("vault", format!("there is no config vault at {path}"), "dr init");
-        }
+    if !path.exists() {
+        return findings.bad("vault", format!("there is no config vault at {}", path.display()), "dr init");
+    }
+    match ctx.vault_to_read().and_then(|vault| Ok(vault.recipients()?)) {
+        Ok(recipients) => findings.ok(
+            "vault",
+            format!("config vault {}, sealed to {}", path.display(), count(recipients.count(), "recipient")),
+        ),
         Err(error) => findings.failed("vault", error),
     }
 }
@@ -297,7 +289,6 @@ fn mib(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::ops::doctor::{Finding, Level};
-    use crate::ops::testing;
 
     fn seen(free: u64, size: u64) -> Finding {
         let mut findings = FindingsBuilder::default();
@@ -317,8 +308,9 @@ mod tests {
     #[test]
     fn bare_keys_lead_to_init() {
         let mut findings = FindingsBuilder::default();
+        let ctx = Ctx::new("none".into(), Ok(Settings::default()), |_| {}, "none".into(), None, "op@host".into());
         keys(&Settings::default(), &mut findings);
-        vault(&Settings::default(), &mut findings);
+        vault(&ctx, &Settings::default(), &mut findings);
         store(&Settings::default(), &mut findings);
         let findings = findings.finish();
         assert!(!findings.ready);
@@ -328,14 +320,19 @@ mod tests {
     #[tokio::test]
     async fn what_init_made_is_found_well_but_for_the_lonely_recipient() {
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dr.toml");
+        let ctx = |path: &Path| {
+            let settings = Settings::read(path, None);
+            Ctx::new(path.to_owned(), settings, |_| {}, folder.path().join("runs"), None, "op@host".into())
+        };
         let request = crate::ops::init::InitRequest { data: folder.path().join("data"), ..Default::default() };
-        crate::ops::init::init(&testing::ctx_in(folder.path()), &request).unwrap();
-        let ctx = testing::ctx_in(folder.path());
+        crate::ops::init::init(&ctx(&path), &request).unwrap();
+        let ctx = ctx(&path);
         let settings = ctx.settings().unwrap();
         let mut findings = FindingsBuilder::default();
         super::settings(&ctx, &mut findings);
         keys(settings, &mut findings);
-        vault(settings, &mut findings);
+        vault(&ctx, settings, &mut findings);
         store(settings, &mut findings);
         open_runs(&ctx, &mut findings).await;
         let findings = findings.finish();

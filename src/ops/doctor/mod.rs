@@ -24,7 +24,7 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
     site::cluster(ctx, &mut findings).await;
     if let Ok(settings) = ctx.settings() {
         host::keys(settings, &mut findings);
-        host::vault(settings, &mut findings);
+        host::vault(ctx, settings, &mut findings);
         host::store(settings, &mut findings);
     }
     host::open_runs(ctx, &mut findings).await;

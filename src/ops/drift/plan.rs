@@ -1,42 +1,49 @@
 //! What the columns say of each other. Nothing here asks anybody.
 
 use super::cause::Cause;
-use super::facts::{DriftFacts, ValuesFacts};
+use super::facts::DriftFacts;
 use super::report::{Between, DriftFinding, DriftReport, Extent, HelmSide, Ignored, VaultSide};
 use super::{ignore, loss, objects, release};
-use crate::ops::history::History;
-use crate::ops::objects::{Act, Field};
-use crate::settings::DriftIgnore;
-use crate::values::{Path, Segment};
+use crate::ops::history::{History, LiveValues};
+use crate::ops::objects::{Act, Field, compare, mask_values};
+use crate::settings::{DriftIgnore, Install};
+use crate::values::{Path, Scrubber, Segment};
 
-/// Says what differs and why, but for what `rules` let differ.
-pub(super) fn report(rules: &[DriftIgnore], history: &History, facts: &DriftFacts) -> DriftReport {
-    let mut judged = release::judge(&history.deployments, &history.revisions);
+/// Compares.
+pub(super) fn report(
+    install: &Install,
+    ignore: &[DriftIgnore],
+    history: &History,
+    values: &LiveValues,
+    facts: &DriftFacts,
+    scrubber: &Scrubber,
+) -> DriftReport {
+    let mut judged = release::judge(&history.deployments, &history.revisions, scrubber);
     for cause in &mut judged.causes {
         if let Cause::DeployedOutside { by, .. } | Cause::RolledBack { by, .. } = cause {
             by.clone_from(&facts.writer);
         }
     }
     let mut drift = Vec::new();
-    let values = judge_values(&judged, &facts.values, facts.helm_major, &mut drift);
+    let values = compare_values(&judged, values, facts.helm_major, scrubber, &mut drift);
     let mut notes = judged.notes.clone();
     let mut meant = Vec::new();
-    let objects = match &facts.objects {
-        Err(because) => Extent::Not { because: because.clone() },
+    let objects = match &facts.seen {
+        Err(because) => Extent::Not { because: scrubber.scrub(because).into_owned() },
         Ok(seen) => {
             let failed = history.failed_above().filter(|_| judged.revision.is_some()).map(|failed| failed.revision);
-            let found = objects::judge(seen, failed);
+            let found = objects::compare_all(facts.stored.as_deref().unwrap_or_default(), seen, failed, scrubber);
             drift.extend(found.findings);
             notes.extend(found.notes);
             meant = found.meant;
             Extent::Whole { count: found.compared }
         }
     };
-    let (drift, mut ignored) = ignore::apply(drift, rules);
+    let (drift, mut ignored) = ignore::apply(drift, ignore);
     ignored.splice(0..0, meant.into_iter().map(|(object, path, reason)| Ignored { object, path, reason }));
     DriftReport {
-        namespace: facts.namespace.clone(),
-        release: facts.release.clone(),
+        namespace: install.namespace.clone(),
+        release: install.release.clone(),
         vault: judged.deployment.map(|deployment| VaultSide {
             deployment: deployment.id().to_string(),
             at: deployment.record.at,
@@ -57,13 +64,23 @@ pub(super) fn report(rules: &[DriftIgnore], history: &History, facts: &DriftFact
 }
 
 /// The vault's values against helm's, with the cause that helm's history gives.
-fn judge_values(
+fn compare_values(
     judged: &release::Judged<'_>,
-    values: &ValuesFacts,
+    values: &LiveValues,
     helm_major: u64,
+    scrubber: &Scrubber,
     drift: &mut Vec<DriftFinding>,
 ) -> Extent {
-    let mut fields_left = values.differ.clone();
+    let (recorded, stored) = (values.recorded.as_ref(), values.stored.as_ref().map(|stored| &stored.json));
+    let empty = serde_json::json!({});
+    let fields = match (recorded, stored) {
+        (Some(tree), Some(stored)) => {
+            let stored = if stored.is_null() { &empty } else { stored };
+            Some(compare(&mask_values(&tree.to_json(), scrubber), &mask_values(stored, scrubber)))
+        }
+        _ => None,
+    };
+    let mut fields_left = fields.clone().unwrap_or_default();
     // The chart is part of what was recorded.
     if let (Some(deployment), Some(revision)) = (judged.deployment, judged.revision) {
         let chart = &deployment.record.chart;
@@ -81,26 +98,27 @@ fn judge_values(
         drift.push(DriftFinding::new(Between::VaultHelm, object.into(), cause.clone(), fields));
     }
     if !fields_left.is_empty() {
-        let cause = match (judged.own, values.recorded) {
-            (true, Some(_)) => loss_of(loss::read_otherwise(values.second_document, helm_major)),
+        let how = match (judged.own, recorded) {
+            (true, Some(tree)) => Cause::ResolverLoss { how: loss::read_otherwise(tree, helm_major) },
             _ => Cause::Unknown,
         };
-        drift.push(DriftFinding::new(Between::VaultHelm, "values".into(), cause, fields_left));
+        drift.push(DriftFinding::new(Between::VaultHelm, "values".into(), how, fields_left));
     }
-    if !values.rounded.is_empty() {
-        let cause = loss_of("helm computes with 64-bit floats, which cannot hold the number");
-        drift.push(DriftFinding::new(Between::VaultHelm, "values".into(), cause, values.rounded.clone()));
+    if let Some(tree) = recorded.filter(|_| stored.is_some()) {
+        let rounded = loss::rounded(tree, scrubber);
+        if !rounded.is_empty() {
+            let cause =
+                Cause::ResolverLoss { how: "helm computes with 64-bit floats, which cannot hold the number".into() };
+            drift.push(DriftFinding::new(Between::VaultHelm, "values".into(), cause, rounded));
+        }
     }
-    let because = match (values.recorded, values.stored, judged.deployment) {
-        (Some(count), true, _) => return Extent::Whole { count },
-        (_, false, None) => "neither the vault nor helm has anything of this release",
-        (_, false, _) => "helm has no deployed revision",
-        (_, _, None) => "the vault has no deployment that went live",
-        (None, _, Some(_)) => "no identity on this host opens the vault's values (`[keys] identity`)",
-    };
-    Extent::Not { because: because.into() }
-}
-
-fn loss_of(how: &str) -> Cause {
-    Cause::ResolverLoss { how: how.into() }
+    match (recorded, stored, judged.deployment) {
+        (Some(tree), Some(_), _) => Extent::Whole { count: tree.leaves().len() },
+        (_, None, None) => Extent::Not { because: "neither the vault nor helm has anything of this release".into() },
+        (_, None, _) => Extent::Not { because: "helm has no deployed revision".into() },
+        (_, _, None) => Extent::Not { because: "the vault has no deployment that went live".into() },
+        (None, _, Some(_)) => {
+            Extent::Not { because: "no identity on this host opens the vault's values (`[keys] identity`)".into() }
+        }
+    }
 }

@@ -210,7 +210,15 @@ async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {
 }
 
 async fn record(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Option<String>>> {
-    let id = release::record(work, outputs.get(START)?).await?;
+    let id = match release::record(work, outputs.get(START)?).await {
+        // The application runs: whom the vault believes is no reason to call that a failure.
+        Err(error) if error.exit() == Exit::Untrusted => {
+            let hint = error.hints().first().cloned();
+            work.ctx.events.warn(format!("the restore is not recorded: {error}"), hint);
+            return Ok(Done::with(None, "not recorded: the config vault is not believed"));
+        }
+        recorded => recorded?,
+    };
     let summary = id.clone().unwrap_or_else(|| "this host has no config vault: `dr init` makes one".to_owned());
     Ok(Done::with(id, summary))
 }

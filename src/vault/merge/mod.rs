@@ -8,7 +8,7 @@ use super::error::VaultError;
 use super::git::Git;
 use super::handle::Vault;
 use super::objects::{EntryKind, GitObjects, entries};
-use super::verify::{FlawSeverity, Verification};
+use super::verify::{FlawSeverity, Verification, range};
 use super::worktree::WorkTree;
 use crate::crypt::TrustedSigners;
 
@@ -57,14 +57,14 @@ impl Vault {
     /// `Conflict` when one file was written with different bytes, `Unrelated` when it is another vault.
     pub(super) fn take_in(&self, from: &str, request: &TakeInRequest<'_>) -> Result<TakenIn, VaultError> {
         let TakeInRequest { trusted, anyone, by, dry_run } = *request;
-        let git = Git::open(&self.path)?;
+        let git = self.git()?;
         let nothing = TakenIn { joined: Joined::Nothing, commits: 0, deployments: 0, untrusted: 0 };
         let Some(theirs) = git.reference(from)? else { return Ok(nothing) };
-        let found = self.verify_incoming(&git, theirs, trusted)?;
+        let found = range::since(&git, git.head_id()?, theirs, trusted)?;
         let untrusted = refuse(&found, anyone)?;
         let taken = TakenIn { commits: found.commits, deployments: found.deployments, untrusted, ..nothing };
         // Verified without the lock: other writers only add, and what they add is no part of what came in.
-        let lock = git.lock()?;
+        let (git, lock) = self.locked()?;
         let Some(ours) = git.head_id()? else {
             return Err(VaultError::Foreign { path: self.path.display().to_string() });
         };
@@ -93,6 +93,9 @@ impl Vault {
         let before = tree_of(git.repo(), ours)?;
         let files = new_files(&git.objects()?, before, tree_of(git.repo(), to)?)?;
         git.advance(to, Some(ours), "dr: what another host has recorded")?;
+        if let Some(trust) = &self.trust {
+            trust.note(&git, to, anyone || trust.signers().digest() != trusted.digest());
+        }
         // As with a new record: what cannot be shown is merged all the same, and `verify` notes it.
         let _ = git.repo().workdir().map(|top| WorkTree::open(top)?.show(&files)).transpose();
         drop(lock);

@@ -163,6 +163,42 @@ fn step(
     HistoryStep { id: commit.id, parents: commit.parents.clone(), added, recipients, by, findings }
 }
 
+/// Who signed the commits that added `wanted`, newest first looked for.
+pub(super) fn signed_by(
+    objects: &GitObjects<'_>,
+    tip: Oid,
+    mut wanted: HashSet<String>,
+    trusted: &TrustedSigners,
+) -> Result<HashMap<String, SignedBy>, VaultError> {
+    let commits = commits(objects, tip, &HashSet::new(), &mut Vec::new());
+    let trees: HashMap<Oid, Oid> = commits.iter().map(|commit| (commit.id, commit.tree)).collect();
+    let folders: HashSet<String> = wanted.iter().filter_map(|path| path.split('/').next()).map(str::to_owned).collect();
+    // What the folders of `wanted` hold, which most commits leave as it is.
+    let held = |tree: Option<&Oid>| -> Vec<Option<Oid>> {
+        let tree = tree.and_then(|tree| objects.tree(*tree).ok());
+        folders.iter().map(|folder| Some(entry(tree.as_deref()?, folder)?.id)).collect()
+    };
+    let mut signed = HashMap::new();
+    for commit in commits.iter().rev() {
+        if wanted.is_empty() {
+            break;
+        }
+        let first = commit.parents.first().and_then(|parent| trees.get(parent));
+        if commit.parents.len() == 1 && held(Some(&commit.tree)) == held(first) {
+            continue;
+        }
+        let step = step(objects, commit, trusted, &|_, id| trees.get(&id).copied());
+        for added in step.added {
+            if wanted.remove(&added.path)
+                && let Some(by) = &step.by
+            {
+                signed.insert(added.path, by.clone());
+            }
+        }
+    }
+    Ok(signed)
+}
+
 /// Whether a file is one of the vault's own, which are never written again. An operator may keep others beside them (an
 /// ignore file, say), and change these.
 pub(super) fn is_own(path: &str) -> bool {

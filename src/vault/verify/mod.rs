@@ -11,11 +11,12 @@ mod content;
 pub mod flaws;
 mod history;
 mod opening;
+pub(super) mod range;
 mod record_chain;
 pub(super) mod sealed;
 mod verification;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use git2::Oid;
 
@@ -25,7 +26,7 @@ pub use verification::Verification;
 use super::error::VaultError;
 use super::git::{BRANCH, Git, NEWEST};
 use super::handle::Vault;
-use crate::crypt::{Identities, TrustedSigners};
+use crate::crypt::{Identities, SignedBy, TrustedSigners};
 
 impl Vault {
     /// Checks everything that can be checked without a key, and with `identities` that every version opens and is what
@@ -46,7 +47,7 @@ impl Vault {
             return Ok(found);
         };
         found.newest = Some(tip.to_string());
-        history_of(&git, tip, &HashSet::new(), trusted, &mut found)?;
+        range::history_of(&git, tip, &HashSet::new(), trusted, &mut found)?;
         if let Some(identities) = identities {
             opening::check(self, &git, identities, &mut found)?;
         }
@@ -58,63 +59,34 @@ impl Vault {
         Ok(found)
     }
 
-    /// Checks what `tip` has that the branch has not: what another host has recorded.
-    pub(super) fn verify_incoming(
-        &self,
-        git: &Git,
-        tip: Oid,
-        trusted: &TrustedSigners,
-    ) -> Result<Verification, VaultError> {
-        let mut found = Verification { newest: Some(tip.to_string()), ..Verification::default() };
-        let objects = git.objects()?;
-        let known = match git.head_id()? {
-            Some(ours) => {
-                found.base = git.tree_id()?;
-                history::ancestors(&objects, ours)
-            }
-            None => {
-                found.whole = true;
-                HashSet::new()
+    /// Remembers that what was verified may be used from now on: nothing is wrong with it or, with `accept`, only who
+    /// signed it, and a person has said that this does not matter. False where it was not.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn settle(&self, found: &Verification, accept: bool) -> Result<bool, VaultError> {
+        let fits = match found.severity() {
+            None => true,
+            Some(worst) => {
+                accept
+                    && found.findings.iter().all(|finding| finding.flaw.severity() == worst)
+                    && worst == FlawSeverity::Untrusted
             }
         };
-        history_of(git, tip, &known, trusted, &mut found)?;
-        Ok(found)
+        if let (true, Some(trust), Some(tip)) = (fits, &self.trust, &found.newest) {
+            let tip = Oid::from_str(tip).map_err(VaultError::git("read the newest commit"))?;
+            trust.note(&Git::open(&self.path)?, tip, accept);
+        }
+        Ok(fits)
     }
-}
 
-fn history_of(
-    git: &Git,
-    tip: Oid,
-    known: &HashSet<Oid>,
-    trusted: &TrustedSigners,
-    found: &mut Verification,
-) -> Result<(), VaultError> {
-    let shallow = git.repo().is_shallow();
-    if shallow {
-        found.findings.push(VaultFinding::new(
-            Flaw::Shallow,
-            "clone",
-            "is shallow: the older commits are not here; `git fetch --unshallow` brings them",
-        ));
-    }
-    let mut lost = Vec::new();
-    let commits = history::commits(&git.objects()?, tip, known, &mut lost);
-    // The commits behind the end of a shallow clone are known to be missing.
-    found.findings.extend(lost.into_iter().filter(|finding| !shallow || finding.flaw != Flaw::MissingObject));
-    let roots = commits.iter().filter(|commit| commit.parents.is_empty());
-    for root in roots.skip(usize::from(known.is_empty())) {
-        let says = "begins a history that is not this vault's";
-        found.findings.push(VaultFinding::new(Flaw::SecondRoot, format!("commit {}", root.id), says).at(root.id));
-    }
-    let mut steps = history::steps(git, &commits, trusted)?;
-    found.commits = steps.len();
-    for step in &mut steps {
-        found.findings.append(&mut step.findings);
-        if let Some(by) = &step.by {
-            *found.signed_by.entry(by.principal.clone()).or_default() += 1;
+    /// Who signed the commit that added each of `files` (whole paths); nobody where it is not known whom to trust.
+    pub(super) fn signed_by(&self, git: &Git, files: HashSet<String>) -> Result<HashMap<String, SignedBy>, VaultError> {
+        match (&self.trust, git.head_id()?) {
+            (Some(trust), Some(tip)) => history::signed_by(&git.objects()?, tip, files, trust.signers()),
+            _ => Ok(HashMap::new()),
         }
     }
-    content::check(git, &steps, found)
 }
 
 /// Where the branch is, against where it was seen last.

@@ -76,6 +76,7 @@ pub const CASES: &[Case] = &[
     case("config recipients list", &[], Some(0)),
     case("config recipients add", &["@ESCROW@", "-m", "again"], Some(15)),
     case("config recipients add", &["@OTHER@", "-m", "another"], Some(0)),
+    case("config recipients accept", &["@ESCROW@"], Some(0)),
     case("config rekey", &["--dry-run"], Some(0)),
     case("config sync", &[], Some(28)),
     case("config check", &[], Some(0)),

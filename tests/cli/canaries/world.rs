@@ -25,8 +25,6 @@ pub struct World {
     pub operator: TempDir,
     /// Whether helm and the API server refuse, quoting all they know.
     refusing: Arc<AtomicBool>,
-    /// What the API server keeps, by path.
-    pub objects: Arc<Mutex<BTreeMap<String, Value>>>,
 }
 
 pub struct Ran {
@@ -41,15 +39,14 @@ impl World {
         let folder = || tempfile::Builder::new().prefix("dr-canary-").tempdir_in("/tmp").unwrap();
         let (home, tmp, operator) = (folder(), folder(), folder());
         let refusing = Arc::new(AtomicBool::new(false));
-        let objects = Arc::default();
-        let port = serve(operator.path().join("live"), Arc::clone(&refusing), Arc::clone(&objects));
+        let port = serve(operator.path().join("live"), Arc::clone(&refusing));
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             "users": [{"name": "u", "user": {"token": "bearer-of-the-kubeconfig-7Yq2"}}],
         });
-        let world = Self { home, tmp, operator, refusing, objects };
+        let world = Self { home, tmp, operator, refusing };
         world.own("kubeconfig", &kubeconfig.to_string());
         world.own("live", "");
         world.own("leaks-first", leaks[0]);
@@ -96,7 +93,6 @@ impl World {
         command.args(args).env_clear().env("HOME", self.home.path()).env("TMPDIR", self.tmp.path()).env("PATH", path);
         command
             .env("USER", "operator")
-            .env("DR_RECORD_FACTS", self.home.path())
             .env("EDITOR", "editor")
             .env("KUBECONFIG", self.operator.path().join("kubeconfig"));
         command.envs(environment.iter().copied());
@@ -180,9 +176,10 @@ exit 0
 "#;
 
 /// Serves a Kubernetes API on loopback and gives its port.
-fn serve(live: PathBuf, refusing: Arc<AtomicBool>, objects: Arc<Mutex<BTreeMap<String, Value>>>) -> u16 {
+fn serve(live: PathBuf, refusing: Arc<AtomicBool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let objects: Arc<Mutex<BTreeMap<String, Value>>> = Arc::default();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let (objects, leaks) = (Arc::clone(&objects), std::fs::read_to_string(&live).unwrap_or_default());

@@ -15,6 +15,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{DeploymentSelector, sha256};
+use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::guard::{self, Effective, Guarded};
@@ -161,7 +162,11 @@ impl Editing {
     /// # Errors
     /// Something is there already, or it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let sealed = self.vault.recipients()?.seal(&self.scratch.read()?)?;
+        self.save_to(path, &self.vault.recipients()?)
+    }
+
+    fn save_to(&self, path: &Path, recipients: &Recipients) -> Result<()> {
+        let sealed = recipients.seal(&self.scratch.read()?)?;
         let failed = |e: std::io::Error| {
             let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Usage } else { Exit::Failure };
             CommandError::new(exit, format!("write the sealed draft {}", path.display())).because(e)
@@ -188,7 +193,9 @@ impl Editing {
             .create(&folder)
             .map_err(|e| CommandError::new(Exit::Failure, format!("make {}", folder.display())).because(e))?;
         let path = folder.join(format!("{}.yaml.age", Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ")));
-        self.save(&path)?;
+        // A vault that is not believed any more is no reason to lose the work: the draft stays on this host.
+        let recipients = self.vault.recipients().map_err(CommandError::from).or_else(|_| ctx.recipients())?;
+        self.save_to(&path, &recipients)?;
         Ok(Some(path))
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::when;
+use crate::crypt::SignedBy;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::Version;
@@ -49,7 +50,10 @@ pub struct LogLine {
     pub revision: Option<u32>,
     /// What made it.
     pub how: String,
+    /// Who, as the record says.
     pub by: String,
+    /// Who signed it.
+    pub signed_by: Option<SignedBy>,
     pub why: Option<String>,
     /// What changed in the values against the deployment before it in time; nothing without an identity.
     pub changes: Option<Changes>,
@@ -101,6 +105,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
     // What is shown of the versions is counts and paths, so their secrets need not be registered.
     let identities = ctx.identities_if_set()?.map(|identities| identities.unwitnessed());
     let changes = summary::of_pairs(vault, identities.as_ref(), &pairs)?;
+    let mut signers = vault.signers_of(&pairs.iter().map(|(deployment, _)| *deployment).collect::<Vec<_>>())?;
     let lines = pairs.iter().zip(changes).map(|((deployment, _), changes)| {
         let record = &deployment.record;
         LogLine {
@@ -113,6 +118,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
             revision: deployment.revision(),
             how: record.how.word().into(),
             by: record.by.clone(),
+            signed_by: signers.remove(&record.id),
             why: record.why.clone(),
             changes,
         }

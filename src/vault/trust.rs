@@ -1,0 +1,153 @@
+//! What a vault must show before anything of it is used: that every commit since the last one that was verified here is
+//! signed by somebody trusted and only adds.
+//!
+//! What was verified is remembered in the state folder, outside of what somebody may write who can only push to the vault.
+//! It is bound to the repository and to the files that say whom to trust: with other ones the whole history is verified
+//! again. A crash, or a state folder that cannot be written, costs the next reader the same work once more.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use git2::Oid;
+use serde::{Deserialize, Serialize};
+
+use super::error::VaultError;
+use super::files::digest;
+use super::git::Git;
+use super::verify::flaws::FlawSeverity;
+use super::verify::range;
+use crate::crypt::TrustedSigners;
+
+/// Whose commits are believed, to whom may be sealed, and what was verified already.
+pub struct VaultTrust {
+    trusted: TrustedSigners,
+    /// The public keys that this host's settings name.
+    own: Vec<String>,
+    memory: PathBuf,
+    /// Verified by this process.
+    seen: Mutex<Option<Oid>>,
+}
+
+/// What this host remembers of a vault.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct VaultMemory {
+    repository: String,
+    /// Digest of those who were trusted.
+    signers: String,
+    /// The last commit that was verified.
+    verified: Option<String>,
+    /// Who signed this commit and those behind it does not matter: a person has said so.
+    #[serde(default)]
+    accepted: Option<String>,
+    /// Recipients that no settings name and that a person has accepted.
+    #[serde(default)]
+    recipients: Vec<String>,
+}
+
+impl VaultTrust {
+    /// For the vault at `vault`; what is remembered of it goes below `state`.
+    pub fn new(trusted: TrustedSigners, own: Vec<String>, vault: &Path, state: &Path) -> Self {
+        let path = vault.canonicalize().unwrap_or_else(|_| vault.to_owned());
+        let name = &digest(path.as_os_str().as_encoded_bytes())[..16];
+        Self { trusted, own, memory: state.join("vaults").join(format!("{name}.json")), seen: Mutex::default() }
+    }
+
+    pub(super) fn signers(&self) -> &TrustedSigners {
+        &self.trusted
+    }
+
+    /// Verifies what is new, and gives the commit that may be read from then on.
+    pub(super) fn verified_tip(&self, git: &Git) -> Result<Option<Oid>, VaultError> {
+        let Some(tip) = git.head_id()? else { return Ok(None) };
+        if *self.seen() == Some(tip) {
+            return Ok(Some(tip));
+        }
+        let mut memory = self.remembered();
+        let known = memory.verified.as_deref().and_then(|id| Oid::from_str(id).ok());
+        if let Some(known) = known
+            && !is_behind(git, known, tip)
+        {
+            return Err(VaultError::MovedBack { path: git.path().display().to_string(), commit: known.to_string() });
+        }
+        let signers = self.trusted.digest().to_owned();
+        let base = known.filter(|_| memory.signers == signers);
+        if base != Some(tip) {
+            self.verify(git, base, tip, &memory)?;
+            memory.signers = signers;
+            memory.verified = Some(tip.to_string());
+            self.remember(git, memory);
+        }
+        *self.seen() = Some(tip);
+        Ok(Some(tip))
+    }
+
+    fn verify(&self, git: &Git, base: Option<Oid>, tip: Oid, memory: &VaultMemory) -> Result<(), VaultError> {
+        let found = range::since(git, base, tip, &self.trusted)?;
+        let accepted = memory.accepted.as_deref().and_then(|id| Oid::from_str(id).ok());
+        let is_accepted = |commit: Option<&str>| match (accepted, commit.and_then(|id| Oid::from_str(id).ok())) {
+            (Some(accepted), Some(commit)) => is_behind(git, commit, accepted),
+            _ => false,
+        };
+        let mut refused = found.findings.iter().filter(|finding| {
+            finding.flaw.severity() != FlawSeverity::Untrusted || !is_accepted(finding.commit.as_deref())
+        });
+        let Some(first) = refused.next() else { return Ok(()) };
+        Err(VaultError::Unbelieved {
+            path: git.path().display().to_string(),
+            first: format!("{} {}", first.what, first.says),
+            count: refused.count() + 1,
+            untrusted: found.severity() == Some(FlawSeverity::Untrusted),
+            verified: base.map(|base| base.to_string()),
+        })
+    }
+
+    /// Notes a commit that was verified by other means, or made here upon a verified one. With `accepted`, a person has
+    /// said that it does not matter who signed it or what lies behind it.
+    pub(super) fn note(&self, git: &Git, tip: Oid, accepted: bool) {
+        let mut memory = self.remembered();
+        memory.signers = self.trusted.digest().to_owned();
+        memory.verified = Some(tip.to_string());
+        if accepted {
+            memory.accepted = memory.verified.clone();
+        }
+        self.remember(git, memory);
+        *self.seen() = Some(tip);
+    }
+
+    /// Whether a person has said on this host that this key may open what is recorded.
+    pub(super) fn knows_recipient(&self, key: &str) -> bool {
+        self.own.iter().chain(&self.remembered().recipients).any(|known| known == key)
+    }
+
+    /// Remembers that a person has said so.
+    pub(super) fn accept_recipient(&self, git: &Git, key: &str) {
+        let mut memory = self.remembered();
+        memory.recipients.push(key.to_owned());
+        self.remember(git, memory);
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Option<Oid>> {
+        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What cannot be read is as if nothing had been verified yet.
+    fn remembered(&self) -> VaultMemory {
+        let text = std::fs::read(&self.memory).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// What cannot be written is verified again the next time.
+    fn remember(&self, git: &Git, mut memory: VaultMemory) {
+        memory.repository = git.path().display().to_string();
+        let (Ok(text), Some(folder)) = (serde_json::to_vec_pretty(&memory), self.memory.parent()) else { return };
+        let _ = std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::NamedTempFile::new_in(folder))
+            .and_then(|file| std::fs::write(file.path(), text).map(|()| file))
+            .and_then(|file| file.persist(&self.memory).map_err(|error| error.error));
+    }
+}
+
+/// Whether `early` is `late` or lies behind it.
+fn is_behind(git: &Git, early: Oid, late: Oid) -> bool {
+    early == late || git.repo().graph_descendant_of(late, early).unwrap_or(false)
+}

@@ -1,0 +1,60 @@
+//! A range of the history: what one commit has that an earlier one has not, or all of it.
+
+use std::collections::HashSet;
+
+use git2::Oid;
+
+use super::flaws::{Flaw, VaultFinding};
+use super::verification::Verification;
+use super::{content, history};
+use crate::crypt::TrustedSigners;
+use crate::vault::error::VaultError;
+use crate::vault::git::Git;
+
+/// Checks what `tip` has that `base` has not, a commit that was checked before; without one, everything.
+pub fn since(git: &Git, base: Option<Oid>, tip: Oid, trusted: &TrustedSigners) -> Result<Verification, VaultError> {
+    let mut found = Verification { newest: Some(tip.to_string()), whole: base.is_none(), ..Verification::default() };
+    let mut known = HashSet::new();
+    if let Some(base) = base {
+        let tree = git.repo().find_commit(base).map(|commit| commit.tree_id());
+        found.base = Some(tree.map_err(VaultError::git("read the commit that was verified last"))?);
+        known = history::ancestors(&git.objects()?, base);
+    }
+    history_of(git, tip, &known, trusted, &mut found)?;
+    Ok(found)
+}
+
+pub(super) fn history_of(
+    git: &Git,
+    tip: Oid,
+    known: &HashSet<Oid>,
+    trusted: &TrustedSigners,
+    found: &mut Verification,
+) -> Result<(), VaultError> {
+    let shallow = git.repo().is_shallow();
+    if shallow {
+        found.findings.push(VaultFinding::new(
+            Flaw::Shallow,
+            "clone",
+            "is shallow: the older commits are not here; `git fetch --unshallow` brings them",
+        ));
+    }
+    let mut lost = Vec::new();
+    let commits = history::commits(&git.objects()?, tip, known, &mut lost);
+    // The commits behind the end of a shallow clone are known to be missing.
+    found.findings.extend(lost.into_iter().filter(|finding| !shallow || finding.flaw != Flaw::MissingObject));
+    let roots = commits.iter().filter(|commit| commit.parents.is_empty());
+    for root in roots.skip(usize::from(known.is_empty())) {
+        let says = "begins a history that is not this vault's";
+        found.findings.push(VaultFinding::new(Flaw::SecondRoot, format!("commit {}", root.id), says).at(root.id));
+    }
+    let mut steps = history::steps(git, &commits, trusted)?;
+    found.commits = steps.len();
+    for step in &mut steps {
+        found.findings.append(&mut step.findings);
+        if let Some(by) = &step.by {
+            *found.signed_by.entry(by.principal.clone()).or_default() += 1;
+        }
+    }
+    content::check(git, &steps, found)
+}
