@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::bundle_pages::Scope;
 use crate::error::{Exit, Result};
+use crate::ops::runs::DeadRuns;
 use crate::ops::{Ctx, bundles, create, restore};
 use crate::settings::Quiesce;
 use crate::ui::Ui;
@@ -123,9 +124,13 @@ struct RestoreArgs {
 }
 
 impl BundleArgs {
-    /// Whether the verb works on the install, and not only on bundles.
-    pub fn works_on_the_install(&self) -> bool {
-        matches!(self.verb, BundleVerb::Create(_) | BundleVerb::Restore(_))
+    /// What is done about dead runs first, where the verb works on the install and not only on bundles.
+    pub fn dead_runs(&self) -> Option<DeadRuns> {
+        match &self.verb {
+            BundleVerb::Create(args) => Some(DeadRuns::before(args.dry_run)),
+            BundleVerb::Restore(args) => Some(DeadRuns::before(args.dry_run)),
+            _ => None,
+        }
     }
 }
 

@@ -26,8 +26,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cores;
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
 use crate::ops::keyring::Keyring;
-use crate::ops::{Ctx, runs};
+use crate::ops::runs::{self, DeadRuns};
 use crate::settings::{Install, Settings};
 use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Ui};
@@ -116,31 +117,32 @@ enum Verb {
 }
 
 impl Verb {
-    /// Whether it works on the install: then what dead runs have left is put back first.
-    fn works_on_the_install(&self) -> bool {
+    /// What is done about dead runs first, where it works on the install.
+    fn dead_runs(&self) -> Option<DeadRuns> {
         match self {
-            Self::Deploy(_) | Self::Server(_) => true,
-            Self::Bundle(args) => args.works_on_the_install(),
-            _ => false,
+            Self::Deploy(args) => Some(args.dead_runs()),
+            Self::Server(args) => Some(args.dead_runs()),
+            Self::Bundle(args) => args.dead_runs(),
+            _ => None,
         }
     }
 }
 
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
-    let works_on_the_install = verb.works_on_the_install();
+    let dead_runs = verb.dead_runs();
     let done = async {
-        if works_on_the_install {
-            runs::put_back_dead(ctx).await?;
+        if let Some(how) = dead_runs {
+            runs::put_back_dead(ctx, how).await?;
         }
         run_verb(ctx, ui, verb).await
     };
     let install = ctx.install();
     done.await.map_err(|error| {
-        let error = match works_on_the_install {
-            true => runs::open_behind(ctx, error, |begun| {
+        let error = match dead_runs {
+            Some(_) => runs::open_behind(ctx, error, |begun| {
                 (&begun.namespace, &begun.release) == (&install.namespace, &install.release)
             }),
-            false => error,
+            None => error,
         };
         runs::with_ways(ctx, error)
     })

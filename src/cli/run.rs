@@ -155,8 +155,15 @@ fn took(milliseconds: f64) -> String {
 
 impl Report for runs::PutBackReport {
     fn human(&self, page: &mut Page) {
-        page.finding(Mark::Ok, &format!("what run {} had changed is put back", self.run), None);
-        page.next("dr bundle create");
+        let away = self.writers.iter().filter(|writer| !writer.is_back());
+        let left: Vec<String> = away.map(ToString::to_string).chain(self.left.iter().cloned()).collect();
+        let all = if left.is_empty() { "what" } else { "much of what" };
+        page.finding(Mark::Ok, &format!("{all} run {} had changed is put back", self.run), None);
+        for writer in self.writers.iter().filter(|writer| writer.is_back()) {
+            page.wrapped("  - ", "    ", writer.to_string());
+        }
+        left.iter().for_each(|what| page.finding(Mark::Warn, what, None));
+        page.next(if left.is_empty() { "dr bundle create" } else { "dr server status" });
     }
 }
 

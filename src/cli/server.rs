@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
+use crate::ops::runs::DeadRuns;
 use crate::ops::{Ctx, server};
 use crate::text::plural;
 use crate::ui::{Page, Report, Ui};
@@ -26,6 +27,17 @@ enum ServerVerb {
     /// Show what runs and what was stopped
     #[command(after_help = "Example:\n  dr server status --output json")]
     Status,
+}
+
+impl ServerArgs {
+    /// What is done about dead runs first. Starting the application must not wait for anything else to be in order.
+    pub fn dead_runs(&self) -> DeadRuns {
+        match &self.verb {
+            ServerVerb::Stop(dry) => DeadRuns::before(dry.dry_run),
+            ServerVerb::Start(Dry { dry_run: false }) => DeadRuns::PutBackIfPossible,
+            ServerVerb::Start(_) | ServerVerb::Status => DeadRuns::Show,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -107,10 +119,8 @@ impl Report for server::ServerStatus {
         if !self.working.is_empty() {
             page.wrapped("", "  ", format!("At work: {}.", self.working.join(", ")));
         }
-        match self.state {
-            "stopped" | "partly stopped" => page.next("dr server start"),
-            "not ready" => page.next("dr doctor"),
-            _ => {}
+        if let Some(next) = &self.next {
+            page.next(next);
         }
     }
 }

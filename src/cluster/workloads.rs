@@ -142,17 +142,22 @@ impl Cluster {
         }
     }
 
-    /// Sets annotations of a workload; `None` takes one away. The pods are not touched.
+    /// Sets annotations of a workload, `None` takes one away, and with them the number of replicas where one is given:
+    /// in one request, so that no replica count is ever without its notes. Returns at once: pods come or go after it.
     ///
     /// # Errors
     /// There is no such workload, or it may not be changed.
-    pub async fn annotate(
+    pub async fn adjust(
         &self,
         kind: WorkloadKind,
         name: &str,
+        replicas: Option<i32>,
         annotations: &[(&str, Option<String>)],
     ) -> Result<Workload> {
-        let change = annotation_change(annotations);
+        let mut change = annotation_change(annotations);
+        if let Some(replicas) = replicas {
+            change["spec"] = serde_json::json!({"replicas": replicas});
+        }
         Ok(match kind {
             WorkloadKind::Deployment => Workload::from(&self.here::<Deployment>().merge(name, &change).await?),
             WorkloadKind::StatefulSet => Workload::from(&self.here::<StatefulSet>().merge(name, &change).await?),

@@ -11,8 +11,9 @@ impl From<JournalError> for CommandError {
             JournalError::Io { source, .. } => CommandError::new(Exit::Failure, text)
                 .because(source)
                 .hint("A run whose journal cannot be written is stopped: free or repair that disk."),
-            JournalError::Damaged { .. } => CommandError::new(Exit::Damaged, text)
-                .hint("No run can be resumed from it. `dr server status` shows how the application stands."),
+            JournalError::Damaged { .. } => CommandError::new(Exit::Damaged, text).hint(
+                "`dr run abort` puts back what can be told of the run; `dr server start` starts the application.",
+            ),
             JournalError::Illegal { source, .. } => CommandError::new(Exit::Damaged, text).because(source),
             JournalError::Newer { .. } => {
                 CommandError::new(Exit::Format, text).hint("Use the version of dr that began this run.")
@@ -46,19 +47,8 @@ impl StepError for CommandError {
 }
 
 impl From<RunFailure<CommandError>> for CommandError {
-    fn from(failure: RunFailure<CommandError>) -> Self {
-        match failure {
-            RunFailure::PutBack(error) => error,
-            RunFailure::Open { run, error, step, undo } => {
-                let error = error.behind_it(OpenRun::new(run, step));
-                match undo {
-                    None => error,
-                    Some(undo) => {
-                        error.hint(format!("Putting things back failed too ({undo}); the next `dr` tries again."))
-                    }
-                }
-            }
-        }
+    fn from(RunFailure { run, error, step }: RunFailure<CommandError>) -> Self {
+        error.behind_it(OpenRun::new(run, step))
     }
 }
 

@@ -14,6 +14,10 @@ use super::store::{RunLog, RunStore, StoredRun};
 const JOURNAL: &str = "journal.jsonl";
 /// Locked by the process that executes the run: the kernel lets go of it with the process, however that ends.
 const LOCK: &str = "lock";
+/// Room that a run that is held keeps for its last records, and the file that takes it: it is let go of when the disk is
+/// full.
+const RESERVE: &str = "reserve";
+const RESERVE_BYTES: u64 = 64 << 10;
 /// How often a lock is tried again that somebody only looks at, and the pause before: who looks may lose the processor
 /// while doing it.
 const LOOKERS: usize = 1000;
@@ -46,6 +50,7 @@ impl RunStore for FolderRuns {
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("create", &path))?;
         let mut log = FolderLog { folder, path, file, whole: 0, _lock: lock };
+        log.reserve().map_err(failed("reserve room for", &log.path))?;
         log.append(first)?;
         for folder in [&log.folder, &self.root] {
             File::open(folder).and_then(|f| f.sync_all()).map_err(failed("sync", folder))?;
@@ -60,7 +65,10 @@ impl RunStore for FolderRuns {
         let whole = whole_lines(&path, id)?.len() as u64;
         let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
         file.set_len(whole).map_err(failed("cut", &path))?;
-        Ok(Box::new(FolderLog { folder, path, file, whole, _lock: lock }))
+        let log = FolderLog { folder, path, file, whole, _lock: lock };
+        // A run that is taken up on a full disk is put back all the same.
+        drop(log.reserve());
+        Ok(Box::new(log))
     }
 
     fn ids(&self) -> Result<Vec<String>, JournalError> {
@@ -104,15 +112,48 @@ struct FolderLog {
     _lock: File,
 }
 
+impl FolderLog {
+    /// Takes room that the last records can have.
+    fn reserve(&self) -> io::Result<()> {
+        let path = self.folder.join(RESERVE);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            // Not every file system can; on one that cannot, the room is only likely.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        // Whatever a write that failed has left goes first.
+        self.file.set_len(self.whole)?;
+        self.file.seek(io::SeekFrom::Start(self.whole))?;
+        self.file.write_all(line)?;
+        self.file.sync_data()
+    }
+}
+
 impl RunLog for FolderLog {
     fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
-        // Whatever an append that failed has left goes first.
-        self.file.set_len(self.whole).map_err(failed("cut", &self.path))?;
-        self.file.seek(io::SeekFrom::Start(self.whole)).map_err(failed("write", &self.path))?;
-        self.file.write_all(line).map_err(failed("write", &self.path))?;
-        self.file.sync_data().map_err(failed("sync", &self.path))?;
+        let mut written = self.write(line);
+        let full = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        if full && fs::remove_file(self.folder.join(RESERVE)).is_ok() {
+            written = self.write(line);
+        }
+        if let Err(error) = written {
+            // A line that is there in part is no record; one that is there, and not durable, must not become one.
+            drop(self.file.set_len(self.whole));
+            return Err(failed("write", &self.path)(error));
+        }
         self.whole += line.len() as u64;
         Ok(())
+    }
+}
+
+/// What is over, or waits to be taken up, needs no room.
+impl Drop for FolderLog {
+    fn drop(&mut self) {
+        drop(fs::remove_file(self.folder.join(RESERVE)));
     }
 }
 
@@ -234,5 +275,57 @@ mod tests {
         fs::write(root.path().join("r").join(JOURNAL), "fir").unwrap();
         assert!(matches!(runs.read("r"), Err(JournalError::NotFound(_))));
         assert!(matches!(runs.open("r"), Err(JournalError::NotFound(_))));
+    }
+
+    /// Runs the named test of this binary once more, where `$TINY_DISK` is a file system of 256 KiB.
+    fn on_a_tiny_disk(test: &str) {
+        let disk = tempfile::tempdir().unwrap();
+        let script = "mount -t tmpfs -o size=256k tmpfs \"$TINY_DISK\" && exec \"$0\" --exact \"$1\"";
+        let ran = std::process::Command::new("unshare")
+            .args(["--map-root-user", "--mount", "sh", "-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .arg(format!("journal::folder::tests::{test}"))
+            .env("TINY_DISK", disk.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
+    fn fill(disk: &Path) {
+        let mut file = File::create(disk.join("fill")).unwrap();
+        for size in [4096, 512, 1] {
+            while file.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
+    #[test]
+    fn the_last_records_have_room_on_a_full_disk_at_every_length() {
+        let Some(disk) = std::env::var_os("TINY_DISK").map(PathBuf::from) else {
+            return on_a_tiny_disk("the_last_records_have_room_on_a_full_disk_at_every_length");
+        };
+        let runs = FolderRuns::new(disk.join("runs"));
+        let (record, last) = ([b'r'; 700], b"last\n");
+        let record = [&record[..], b"\n"].concat();
+        for pad in (0..4096).step_by(64) {
+            let first = [vec![b'f'; pad], b"\n".to_vec()].concat();
+            let mut log = runs.begin("r", &first).unwrap();
+            fill(&disk);
+            log.append(&record).unwrap();
+            log.append(last).unwrap();
+            drop(log);
+            assert_eq!(runs.read("r").unwrap().lines, [&first[..], &record, last].concat(), "after {pad} bytes");
+            // Taken up where nothing is left to reserve: a line is there whole or not at all.
+            fill(&disk);
+            let mut log = runs.open("r").unwrap();
+            let mut whole = runs.read("r").unwrap().lines;
+            while log.append(&record).is_ok() {
+                whole.extend_from_slice(&record);
+            }
+            assert_eq!(fs::read(disk.join("runs/r").join(JOURNAL)).unwrap(), whole, "after {pad} bytes");
+            drop(log);
+            fs::remove_file(disk.join("fill")).unwrap();
+            fs::remove_dir_all(disk.join("runs")).unwrap();
+        }
     }
 }

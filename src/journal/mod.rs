@@ -13,6 +13,7 @@ mod error;
 pub mod fault;
 mod folder;
 mod record;
+mod remains;
 mod run;
 mod runner;
 mod step;
@@ -23,10 +24,11 @@ pub(crate) mod testing;
 pub use error::{Interrupted, JournalError, StepError};
 pub use folder::FolderRuns;
 pub use record::{Begun, Outcome, Record, Replay, StepState};
-pub use run::{Journal, ListedRun, Run, find, list};
-pub use runner::{Policy, RunContext, RunFailure, UndoFailure, execute, put_back};
+pub use remains::{ClosingRun, Remains};
+pub use run::{Journal, ListedRun, Run, find, list, named};
+pub use runner::{RunContext, RunFailure, UndoFailure, execute, put_back};
 pub use step::{Done, Outputs, Step, StepName, digest, step, to_undo};
-pub use store::RunStore;
+pub use store::{RunStore, StoredRun};
 
 use serde::{Deserialize, Serialize};
 

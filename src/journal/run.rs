@@ -24,7 +24,11 @@ impl Run {
         self.replay.outcome.is_none() && !self.held
     }
 
-    fn parse(stored: &StoredRun) -> Result<Self, JournalError> {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// A line is damaged, or the format is a newer one.
+    pub fn parse(stored: &StoredRun) -> Result<Self, JournalError> {
         let illegal = |source| JournalError::Illegal { place: stored.place.clone(), source };
         let mut records = Vec::new();
         for (index, line) in stored.lines.split_inclusive(|b| *b == b'\n').enumerate() {
@@ -76,26 +80,33 @@ pub fn list(runs: &dyn RunStore) -> Result<Vec<ListedRun>, JournalError> {
     Ok(found)
 }
 
+/// The whole id of the run whose id is `id` or begins with it, whether or not it can be read.
+///
+/// # Errors
+/// `NotFound`, `Ambiguous`, or the place of the runs cannot be read.
+pub fn named(runs: &dyn RunStore, id: &str) -> Result<String, JournalError> {
+    let mut fitting: Vec<String> = runs.ids()?.into_iter().filter(|name| name.starts_with(id)).collect();
+    if let Some(exact) = fitting.iter().position(|name| name == id) {
+        return Ok(fitting.swap_remove(exact));
+    }
+    // One that did nothing before it died is none.
+    fitting.retain(|name| !matches!(runs.read(name), Err(JournalError::NotFound(_))));
+    fitting.sort();
+    match fitting.len() {
+        0 => Err(JournalError::NotFound(id.to_owned())),
+        1 => Ok(fitting.swap_remove(0)),
+        _ => Err(JournalError::Ambiguous { prefix: id.to_owned(), runs: fitting }),
+    }
+}
+
 /// Reads the run whose id is `id` or begins with it.
 ///
 /// # Errors
-/// `NotFound`, `Ambiguous`, or why it cannot be read.
+/// As [`named`], or why it cannot be read.
 pub fn find(runs: &dyn RunStore, id: &str) -> Result<(String, Run), JournalError> {
-    let mut fitting: Vec<_> = list(runs)?.into_iter().filter(|(name, _)| name.starts_with(id)).collect();
-    if let Some(exact) = fitting.iter().position(|(name, _)| name == id) {
-        fitting = vec![fitting.swap_remove(exact)];
-    }
-    match fitting.len() {
-        0 => Err(JournalError::NotFound(id.to_owned())),
-        1 => {
-            let (name, run) = fitting.swap_remove(0);
-            run.map(|run| (name, run))
-        }
-        _ => Err(JournalError::Ambiguous {
-            prefix: id.to_owned(),
-            runs: fitting.into_iter().map(|(name, _)| name).collect(),
-        }),
-    }
+    let id = named(runs, id)?;
+    let run = Run::parse(&runs.read(&id)?)?;
+    Ok((id, run))
 }
 
 /// A run held by this process, to be appended to. Dropping it, or dying, gives up the hold.
@@ -148,6 +159,10 @@ impl Journal {
         self.folder.as_deref()
     }
 
+    pub(super) fn into_log(self) -> (Box<dyn RunLog>, String) {
+        (self.log, self.place)
+    }
+
     /// Appends a record. When this returns it is durable; when it fails, the run must stop.
     ///
     /// # Errors
@@ -161,7 +176,7 @@ impl Journal {
     }
 }
 
-fn line(record: &Record, place: &str) -> Result<Vec<u8>, JournalError> {
+pub(super) fn line(record: &Record, place: &str) -> Result<Vec<u8>, JournalError> {
     let mut line = serde_json::to_vec(record).map_err(|error| JournalError::Io {
         act: "write",
         place: place.to_owned(),

@@ -1,4 +1,4 @@
-//! Executes steps under a journal: announce, act, report; on failure undo, or stop to be resumed.
+//! Executes steps under a journal: announce, act, report. What becomes of a run whose step fails is its verb's to say.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,30 +28,14 @@ pub struct RunContext {
     pub secrets: Secrets,
 }
 
-/// What becomes of a run whose step fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Everything done is undone, newest first.
-    PutBack,
-    /// It stays as it is, to be resumed.
-    Stop,
-}
-
-/// A run that did not come to its end.
+/// A run that did not come to its end, and stands open.
 #[derive(Debug)]
-pub enum RunFailure<E> {
-    /// A step failed; everything was put back, and the run is closed.
-    PutBack(E),
-    /// The run stands open.
-    Open {
-        run: String,
-        /// Why the step failed.
-        error: E,
-        /// The step that it stopped in.
-        step: Option<String>,
-        /// Why it was not put back, where that was tried.
-        undo: Option<E>,
-    },
+pub struct RunFailure<E> {
+    pub run: String,
+    /// Why the step failed.
+    pub error: E,
+    /// The step that it stopped in.
+    pub step: Option<String>,
 }
 
 /// A step that was not undone. The run stands open, and undoing continues with this step when it is tried again.
@@ -70,30 +54,17 @@ pub struct UndoFailure<E> {
 /// Executes the steps that have not succeeded yet, in order, and ends the run.
 ///
 /// # Errors
-/// [`RunFailure`]: with [`Policy::PutBack`] all was undone, unless it says otherwise; with [`Policy::Stop`] the run
-/// stands open.
+/// [`RunFailure`]: the run stands open.
 pub async fn execute<W, E: StepError>(
     context: &RunContext,
     journal: &mut Journal,
     steps: &[Step<W, E>],
     work: &W,
-    policy: Policy,
 ) -> Result<Outputs, RunFailure<E>> {
     let (run, folder) = traced_as(journal);
     let _events = context.events.begin_run(&run);
-    let error = match trace::run(&run, folder.as_deref(), forward(context, journal, steps, work)).await {
-        Ok(outputs) => return Ok(outputs),
-        Err(error) => error,
-    };
-    let undo = match policy {
-        Policy::PutBack => match put_back(context, journal, steps, work, Outcome::PutBack).await {
-            Ok(()) => return Err(RunFailure::PutBack(error)),
-            Err(failure) => Some(failure.error),
-        },
-        Policy::Stop => None,
-    };
-    let replay = journal.replay();
-    Err(RunFailure::Open { run: replay.begun.run.clone(), error, step: replay.stopped_in().map(str::to_owned), undo })
+    let executed = trace::run(&run, folder.as_deref(), forward(context, journal, steps, work)).await;
+    executed.map_err(|error| RunFailure { error, step: journal.replay().stopped_in().map(str::to_owned), run })
 }
 
 async fn forward<W, E: StepError>(
@@ -157,7 +128,11 @@ async fn act<W, E: StepError>(
         Ok(acted) => acted,
         Err(error) => {
             let text = context.secrets.scrub(&error.to_string()).into_owned();
-            journal.append(Record::Failed { step: step.name.into(), error: text, at: Timestamp::now() })?;
+            let failed = journal.append(Record::Failed { step: step.name.into(), error: text, at: Timestamp::now() });
+            if let Err(unwritten) = failed {
+                // The step's own error is the one to be told; without its record the step counts as begun.
+                context.events.warn(crate::text::chain(&unwritten), None);
+            }
             return Err(error);
         }
     };
@@ -279,6 +254,8 @@ mod tests {
         stopped_in: Option<(&'static str, CancellationToken)>,
         /// What the steps themselves talk through.
         events: Option<Events>,
+        /// The place of the runs, which is full when a step breaks.
+        full: Option<MemoryRuns>,
     }
 
     impl World {
@@ -296,6 +273,7 @@ mod tests {
             world.on.lock().unwrap().push(name);
         }
         if world.fail_at == Some(name) {
+            world.full.iter().for_each(MemoryRuns::fill);
             return Err(Broken::Step(format!("{name} broke")));
         }
         if let Some((at, cancel)) = &world.stopped_in
@@ -342,7 +320,7 @@ mod tests {
     }
 
     /// Runs it as a fresh process would; the journal is let go of at the end.
-    async fn run(runs: &MemoryRuns, world: &World, policy: Policy) -> Result<Outputs, RunFailure<Broken>> {
+    async fn run(runs: &MemoryRuns, world: &World) -> Result<Outputs, RunFailure<Broken>> {
         let mut context = context();
         if let Some((_, cancel)) = &world.stopped_in {
             context.cancel = cancel.clone();
@@ -350,7 +328,7 @@ mod tests {
         let known = find(runs, "r").is_ok();
         let mut journal =
             if known { Journal::open(runs, "r").unwrap() } else { Journal::begin(runs, begun("r")).unwrap() };
-        execute(&context, &mut journal, &steps(), world, policy).await
+        execute(&context, &mut journal, &steps(), world).await
     }
 
     fn on(world: &World) -> Vec<&'static str> {
@@ -361,17 +339,34 @@ mod tests {
         find(runs, "r").unwrap().1
     }
 
+    /// Undoes what the run has done, as another process would.
+    async fn undo(runs: &MemoryRuns, world: &World) -> Result<(), UndoFailure<Broken>> {
+        let mut journal = Journal::open(runs, "r").unwrap();
+        put_back(&context(), &mut journal, &steps(), world, Outcome::Aborted).await
+    }
+
     #[tokio::test]
-    async fn a_failure_at_any_step_puts_everything_back() {
+    async fn a_failure_at_any_step_leaves_a_run_that_is_put_back_whole() {
         for fail_at in NAMES {
             let runs = MemoryRuns::default();
             let world = World { fail_at: Some(fail_at), ..World::default() };
-            let failure = run(&runs, &world, Policy::PutBack).await.unwrap_err();
-            let RunFailure::PutBack(error) = failure else { panic!("{failure:?}") };
-            assert_eq!(error.headline(), format!("{fail_at} broke"));
+            let failure = run(&runs, &world).await.unwrap_err();
+            assert_eq!(failure.error.headline(), format!("{fail_at} broke"));
+            undo(&runs, &world).await.unwrap();
             assert!(on(&world).is_empty(), "failed at {fail_at}");
-            assert_eq!(told(&runs).replay.outcome, Some(Outcome::PutBack));
+            assert_eq!(told(&runs).replay.outcome, Some(Outcome::Aborted));
         }
+    }
+
+    #[tokio::test]
+    async fn the_first_error_stays_the_first_where_the_journal_fails_too() {
+        let runs = MemoryRuns::default();
+        let mut journal = Journal::begin(&runs, begun("r")).unwrap();
+        // The disk fills while the second step works.
+        let world = World { fail_at: Some("two"), full: Some(runs.clone()), ..World::default() };
+        let failure = execute(&context(), &mut journal, &steps(), &world).await.unwrap_err();
+        assert_eq!(failure.error.headline(), "two broke");
+        assert_eq!(failure.step.as_deref(), Some("two"));
     }
 
     #[tokio::test]
@@ -381,7 +376,8 @@ mod tests {
         let runs = FolderRuns::new(folder.path());
         let world = World { fail_at: Some("two"), ..World::default() };
         let mut journal = Journal::begin(&runs, begun("r")).unwrap();
-        execute(&context(), &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
+        execute(&context(), &mut journal, &steps(), &world).await.unwrap_err();
+        put_back(&context(), &mut journal, &steps(), &world, Outcome::Aborted).await.unwrap();
         let folder = runs.folder("r").unwrap();
         let timed = trace::timing::read(&folder).unwrap();
         let ends: Vec<_> = timed.iter().map(|step| format!("{}: {}", step.step, step.outcome)).collect();
@@ -399,7 +395,8 @@ mod tests {
         let mut journal = Journal::begin(&MemoryRuns::default(), begun("r")).unwrap();
         let context = RunContext { events: events.clone(), ..context() };
         events.note("before");
-        execute(&context, &mut journal, &steps(), &world, Policy::PutBack).await.unwrap_err();
+        execute(&context, &mut journal, &steps(), &world).await.unwrap_err();
+        put_back(&context, &mut journal, &steps(), &world, Outcome::Aborted).await.unwrap();
         events.note("after");
         let heard = heard.lock().unwrap();
         let of_none: Vec<&Event> = heard.iter().filter(|said| said.run.is_none()).map(|said| &said.event).collect();
@@ -414,11 +411,10 @@ mod tests {
         for fail_at in NAMES {
             let runs = MemoryRuns::default();
             let world = World { fail_at: Some(fail_at), ..World::default() };
-            let failure = run(&runs, &world, Policy::Stop).await.unwrap_err();
-            let RunFailure::Open { step, undo: None, .. } = failure else { panic!("{failure:?}") };
-            assert_eq!(step.as_deref(), Some(fail_at));
+            let failure = run(&runs, &world).await.unwrap_err();
+            assert_eq!(failure.step.as_deref(), Some(fail_at));
             let again = World::default();
-            let outputs = run(&runs, &again, Policy::Stop).await.unwrap();
+            let outputs = run(&runs, &again).await.unwrap();
             assert_eq!(again.acts.lock().unwrap().first().map(String::as_str), Some(fail_at));
             assert_eq!(outputs.get(StepName::<String>::new("one")).unwrap(), "one");
             assert!(outputs.get(StepName::<u32>::new("one")).is_err());
@@ -428,12 +424,12 @@ mod tests {
     #[tokio::test]
     async fn a_crash_after_any_record_leaves_a_journal_that_continues() {
         let runs = MemoryRuns::default();
-        run(&runs, &World::default(), Policy::Stop).await.unwrap();
+        run(&runs, &World::default()).await.unwrap();
         let lines: Vec<String> = runs.text("r").lines().map(str::to_owned).collect();
         for kept in 1..lines.len() {
             runs.set("r", &(lines[..kept].join("\n") + "\n"));
             let world = World::default();
-            run(&runs, &world, Policy::Stop).await.unwrap();
+            run(&runs, &world).await.unwrap();
             let expected: Vec<String> = NAMES[(kept - 1) / 2..].iter().map(|s| s.to_string()).collect();
             assert_eq!(*world.acts.lock().unwrap(), expected, "cut after record {kept}");
         }
@@ -444,20 +440,18 @@ mod tests {
         for sticks in NAMES {
             let runs = MemoryRuns::default();
             let world = World { fail_at: Some("four"), fail_undo_at: Mutex::new(Some(sticks)), ..World::default() };
-            let failure = run(&runs, &world, Policy::PutBack).await.unwrap_err();
-            let RunFailure::Open { undo: Some(undo), .. } = failure else { panic!("{failure:?}") };
-            assert_eq!(undo.headline(), format!("{sticks} sticks"));
+            run(&runs, &world).await.unwrap_err();
+            assert_eq!(undo(&runs, &world).await.unwrap_err().error.headline(), format!("{sticks} sticks"));
             assert!(on(&world).contains(&sticks));
             assert!(told(&runs).replay.undoing());
-            let mut journal = Journal::open(&runs, "r").unwrap();
-            put_back(&context(), &mut journal, &steps(), &world, Outcome::Aborted).await.unwrap();
+            undo(&runs, &world).await.unwrap();
             assert!(on(&world).is_empty());
-            assert_eq!(journal.replay().outcome, Some(Outcome::Aborted));
+            assert_eq!(told(&runs).replay.outcome, Some(Outcome::Aborted));
         }
     }
 
     #[tokio::test]
-    async fn a_run_cancelled_in_the_middle_of_a_step_is_put_back_and_says_interrupted() {
+    async fn a_run_cancelled_in_the_middle_of_a_step_says_interrupted_and_is_put_back() {
         for (at, acts) in [
             ("two", &["one", "two"][..]),
             // It watches for itself: it is not dropped, and has told its program to stop before anything is undone.
@@ -465,13 +459,12 @@ mod tests {
         ] {
             let runs = MemoryRuns::default();
             let world = World { stopped_in: Some((at, CancellationToken::new())), ..World::default() };
-            let failure = run(&runs, &world, Policy::PutBack).await.unwrap_err();
-            assert!(matches!(failure, RunFailure::PutBack(Broken::Interrupted(_))), "{failure:?}");
+            let failure = run(&runs, &world).await.unwrap_err();
+            assert!(matches!(failure.error, Broken::Interrupted(_)), "{failure:?}");
             assert_eq!(*world.acts.lock().unwrap(), acts);
+            assert_eq!(told(&runs).replay.failure, Some((at.to_owned(), "interrupted".to_owned())));
+            undo(&runs, &world).await.unwrap();
             assert!(on(&world).is_empty());
-            let told = told(&runs);
-            assert_eq!(told.replay.outcome, Some(Outcome::PutBack));
-            assert_eq!(told.replay.failure, Some((at.to_owned(), "interrupted".to_owned())));
         }
     }
 
@@ -482,8 +475,8 @@ mod tests {
         context.cancel.cancel();
         let world = World::default();
         let mut journal = Journal::begin(&runs, begun("r")).unwrap();
-        let failure = execute(&context, &mut journal, &steps(), &world, Policy::Stop).await.unwrap_err();
-        assert!(matches!(failure, RunFailure::Open { error: Broken::Interrupted(_), .. }), "{failure:?}");
+        let failure = execute(&context, &mut journal, &steps(), &world).await.unwrap_err();
+        assert!(matches!(failure.error, Broken::Interrupted(_)), "{failure:?}");
         assert!(world.acts.lock().unwrap().is_empty());
     }
 }

@@ -18,6 +18,8 @@ pub struct MemoryRuns(Arc<Mutex<BTreeMap<String, MemoryRun>>>);
 struct MemoryRun {
     lines: Vec<u8>,
     held: bool,
+    /// There is no room for another line.
+    full: bool,
 }
 
 impl MemoryRuns {
@@ -29,6 +31,11 @@ impl MemoryRuns {
         self.0.lock().unwrap().get_mut(id).unwrap().lines = lines.into();
     }
 
+    /// Leaves no room for another line.
+    pub fn fill(&self) {
+        self.0.lock().unwrap().values_mut().for_each(|run| run.full = true);
+    }
+
     fn hold(&self, id: &str) -> Box<dyn RunLog> {
         Box::new(MemoryLog { runs: self.clone(), id: id.to_owned() })
     }
@@ -36,7 +43,7 @@ impl MemoryRuns {
 
 impl RunStore for MemoryRuns {
     fn begin(&self, id: &str, first: &[u8]) -> Result<Box<dyn RunLog>, JournalError> {
-        self.0.lock().unwrap().insert(id.to_owned(), MemoryRun { lines: first.to_owned(), held: true });
+        self.0.lock().unwrap().insert(id.to_owned(), MemoryRun { lines: first.to_owned(), held: true, full: false });
         Ok(self.hold(id))
     }
 
@@ -72,7 +79,13 @@ struct MemoryLog {
 
 impl RunLog for MemoryLog {
     fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
-        self.runs.0.lock().unwrap().get_mut(&self.id).unwrap().lines.extend_from_slice(line);
+        let mut runs = self.runs.0.lock().unwrap();
+        let run = runs.get_mut(&self.id).unwrap();
+        if run.full {
+            let source = std::io::Error::from(std::io::ErrorKind::StorageFull).into();
+            return Err(JournalError::Io { act: "write", place: self.id.clone(), source });
+        }
+        run.lines.extend_from_slice(line);
         Ok(())
     }
 }

@@ -352,6 +352,11 @@ impl Ctx {
         }
     }
 
+    /// The values of the newest deployment, where they open without asking anybody.
+    pub(super) fn newest_values_at_hand(&self) -> Option<OpenedValues> {
+        self.newest_values()?.into_iter().next()
+    }
+
     fn newest_values(&self) -> Option<Vec<OpenedValues>> {
         let identities = self.keyring.at_hand(self.settings.keys.identity.as_deref()?)?.unwitnessed();
         let newest = self.vault().ok()?.deployments(&self.vault_install()).ok()?;

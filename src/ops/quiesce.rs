@@ -1,8 +1,10 @@
 //! Stopping the writers of a database and bringing them back.
 //!
 //! How many ran is written down before anything is scaled: in the run's journal by the caller, and on each Deployment as
-//! an annotation, so that any later `dr`, or a person with kubectl, can put them back.
+//! an annotation, in the request that scales it. So any later `dr`, or a person with kubectl, can put them back; and
+//! where one of the two is lost, the other does.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -94,6 +96,12 @@ impl RecordedReplicas {
         Self { writers: writers.map(counts).collect() }
     }
 
+    /// What the writer of this name is to have, where it is to have any.
+    pub fn of_writer(&self, name: &str) -> Option<i32> {
+        let writer = self.writers.iter().find(|writer| writer.name == name)?;
+        Some(writer.replicas).filter(|replicas| *replicas > 0)
+    }
+
     /// `opschain-api 1, opschain-api-worker 3`
     pub fn line(&self) -> String {
         if self.writers.is_empty() {
@@ -114,59 +122,150 @@ pub async fn read(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
     Ok(writers)
 }
 
-/// Writes the counts onto the Deployments. Safe to repeat.
+/// Writes the counts onto the writers that run, and scales them to 0; then waits until no writer has a pod left. Safe to
+/// repeat: a writer that is off already keeps the notes of who stopped it.
 ///
 /// # Errors
-/// A Deployment may not be changed.
-pub async fn annotate(cluster: &Cluster, recorded: &RecordedReplicas, by: &str) -> Result<()> {
-    for writer in &recorded.writers {
+/// A Deployment may not be changed; the pods are not gone within `limit`: workers may drain for an hour.
+pub async fn stop(ctx: &Ctx, cluster: &Cluster, running: &RecordedReplicas, by: &str, limit: Duration) -> Result<()> {
+    for writer in &running.writers {
         let notes = [(REPLICAS, Some(writer.replicas.to_string())), (STOPPED_BY, Some(by.to_owned()))];
-        cluster.annotate(WorkloadKind::Deployment, &writer.name, &notes).await?;
+        cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(0), &notes).await?;
+    }
+    for name in WRITERS {
+        cluster.wait_pods_gone(&format!("app={name}"), limit, &ctx.events).await?;
     }
     Ok(())
 }
 
-/// Scales the writers to 0 and waits until their pods are gone. [`annotate`] must have come before. Safe to repeat.
-///
-/// # Errors
-/// The pods are not gone within `limit`: workers may drain for an hour.
-pub async fn stop(ctx: &Ctx, cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Result<()> {
-    for writer in &recorded.writers {
-        cluster.scale(WorkloadKind::Deployment, &writer.name, 0).await?;
-    }
-    for writer in &recorded.writers {
-        cluster.wait_pods_gone(&format!("app={}", writer.name), limit, &ctx.events).await?;
-    }
-    Ok(())
+/// What becomes of a writer when the run that stopped it is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WriterReturn {
+    /// The Deployment.
+    pub name: String,
+    /// What was found, and is done about it.
+    pub fate: WriterFate,
+    /// Whether it wears the marks of the run, which are taken off.
+    #[serde(skip)]
+    marked: bool,
 }
 
-/// Scales the writers back and takes the annotations away. Returns before the pods are ready. Safe to repeat.
+/// What a writer is found as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriterFate {
+    /// It is off, by this run or by somebody who has left no mark: it gets as many replicas.
+    Started(i32),
+    /// It has as many replicas: somebody has taken care of it since.
+    Runs(i32),
+    /// It is off, and the mark of another says by whom: that one has to start it.
+    StoppedBy(String),
+    /// It is off, and nothing says how many replicas it had.
+    CountUnknown,
+    /// There is no such Deployment any more.
+    Missing,
+}
+
+impl WriterReturn {
+    /// Whether the application has this writer, or has it again.
+    pub fn is_back(&self) -> bool {
+        matches!(self.fate, WriterFate::Started(_) | WriterFate::Runs(_))
+    }
+}
+
+impl fmt::Display for WriterReturn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.fate {
+            WriterFate::Started(replicas) => write!(f, "{name} 0 -> {replicas} replicas"),
+            WriterFate::Runs(replicas) => write!(f, "{name} has {replicas} replicas already"),
+            WriterFate::StoppedBy(who) => write!(f, "{name} is still stopped, by {who}"),
+            WriterFate::CountUnknown => {
+                write!(f, "{name} is still stopped, and nothing says how many replicas it had")
+            }
+            WriterFate::Missing => write!(f, "there is no Deployment {name} any more"),
+        }
+    }
+}
+
+/// What becomes of the writers of the run `by`. Those that are not in `recorded`, and do not wear its mark, are none of
+/// its business.
 ///
-/// Writers that this run did not stop (the annotation names another, or none) are left alone: a person or a later run
-/// has taken care of them since.
+/// The annotations may be gone: somebody has replaced the Deployment, or a GitOps tool has put back what its repository
+/// says. Then the run's own record is what is left to go by.
+fn returns(writers: &[WriterFacts], recorded: Option<&RecordedReplicas>, by: &str) -> Vec<WriterReturn> {
+    let one = |name: &&str| {
+        let count = recorded.and_then(|recorded| recorded.of_writer(name));
+        let writer = writers.iter().find(|writer| writer.name == **name);
+        let marked = writer.is_some_and(|writer| writer.stopped_by.as_deref() == Some(by));
+        if count.is_none() && !marked {
+            return None;
+        }
+        let fate = match writer {
+            None => WriterFate::Missing,
+            Some(writer) if writer.now > 0 => WriterFate::Runs(writer.now),
+            Some(WriterFacts { stopped_by: Some(other), .. }) if !marked => WriterFate::StoppedBy(other.clone()),
+            Some(writer) => match count.unwrap_or(writer.replicas) {
+                0 => WriterFate::CountUnknown,
+                replicas => WriterFate::Started(replicas),
+            },
+        };
+        Some(WriterReturn { name: (*name).to_owned(), fate, marked })
+    };
+    WRITERS.iter().filter_map(one).collect()
+}
+
+/// What [`bring_back`] would do.
 ///
 /// # Errors
-/// A Deployment may not be scaled.
-pub async fn resume(cluster: &Cluster, recorded: &RecordedReplicas, by: &str) -> Result<()> {
-    let stopped = writers_of(&cluster.workloads().await?).into_iter();
-    let stopped = stopped.filter(|writer| writer.stopped_by.as_deref() == Some(by));
-    for writer in stopped {
-        let Some(recorded) = recorded.writers.iter().find(|recorded| recorded.name == writer.name) else { continue };
-        cluster.scale(WorkloadKind::Deployment, &writer.name, recorded.replicas).await?;
-        cluster.annotate(WorkloadKind::Deployment, &writer.name, &[(REPLICAS, None), (STOPPED_BY, None)]).await?;
+/// The Deployments may not be read.
+pub async fn plan_return(
+    cluster: &Cluster,
+    recorded: Option<&RecordedReplicas>,
+    by: &str,
+) -> Result<Vec<WriterReturn>> {
+    Ok(returns(&writers_of(&cluster.workloads().await?), recorded, by))
+}
+
+/// Brings back the writers that the run `by` has stopped, and takes its marks off. Returns before the pods are ready.
+/// Safe to repeat.
+///
+/// # Errors
+/// A Deployment may not be read or changed.
+pub async fn bring_back(cluster: &Cluster, recorded: Option<&RecordedReplicas>, by: &str) -> Result<Vec<WriterReturn>> {
+    let returns = plan_return(cluster, recorded, by).await?;
+    for writer in &returns {
+        let replicas = match writer.fate {
+            WriterFate::Started(replicas) => Some(replicas),
+            WriterFate::Runs(_) if writer.marked => None,
+            _ => continue,
+        };
+        let unmark = [(REPLICAS, None), (STOPPED_BY, None)];
+        cluster.adjust(WorkloadKind::Deployment, &writer.name, replicas, &unmark).await?;
     }
-    Ok(())
+    Ok(returns)
 }
 
 /// Waits until the writers have all their pods ready.
 ///
 /// # Errors
-/// They have not within `limit`; with the slowest pod's log.
+/// One has no replicas though it is to have some; or they are not ready within `limit`: with the slowest pod's log.
 pub async fn wait_serving(ctx: &Ctx, cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Result<()> {
     let names: Vec<(WorkloadKind, &str)> =
         recorded.writers.iter().map(|w| (WorkloadKind::Deployment, w.name.as_str())).collect();
-    cluster.wait_settled(&names, limit, &ctx.events).await?;
-    Ok(())
+    let settled = cluster.wait_settled(&names, limit, &ctx.events).await?;
+    require_running(&settled, recorded)
+}
+
+/// A Deployment without replicas is settled, and serves nobody. More or fewer than were recorded is an autoscaler's or a
+/// person's choice.
+fn require_running(settled: &[Workload], recorded: &RecordedReplicas) -> Result<()> {
+    let off = settled.iter().find(|workload| workload.replicas == 0 && recorded.of_writer(&workload.name).is_some());
+    let Some(workload) = off else { return Ok(()) };
+    let had = recorded.of_writer(&workload.name).unwrap_or_default();
+    let by = workload.annotations.get(STOPPED_BY).map_or_else(String::new, |who| format!(", by {who}"));
+    let what = format!("{} was scaled to 0 again{by}: it is to have {had}", workload.name);
+    Err(CommandError::new(Exit::Cluster, what).hint("`dr server start` starts the application."))
 }
 
 #[cfg(test)]
@@ -192,5 +291,30 @@ mod tests {
         assert_eq!(error.exit(), Exit::NotFound);
         assert_eq!(error.message(), "there is no Deployment opschain-api-worker in namespace ops");
         assert!(require_all(&[writer(WRITERS[1], 1, 1, None), writer(WRITERS[0], 1, 1, None)], "ops").is_ok());
+    }
+
+    #[test]
+    fn a_writer_comes_back_by_its_mark_or_by_the_record_and_is_left_to_whoever_has_taken_care() {
+        let recorded = RecordedReplicas { writers: vec![WriterReplicas { name: WRITERS[0].into(), replicas: 2 }] };
+        let fate = |now, noted, mark: Option<&str>, recorded: Option<&RecordedReplicas>| {
+            let replicas = if now == 0 { noted } else { now };
+            let found = returns(&[writer(WRITERS[0], replicas, now, mark)], recorded, "create-1");
+            found.into_iter().next().map(|writer| (writer.to_string(), writer.is_back(), writer.marked))
+        };
+        let said = |text: &str, back, marked| Some((format!("opschain-api {text}"), back, marked));
+        let known = Some(&recorded);
+        assert_eq!(fate(0, 2, Some("create-1"), known), said("0 -> 2 replicas", true, true));
+        assert_eq!(fate(0, 3, Some("create-1"), None), said("0 -> 3 replicas", true, true));
+        assert_eq!(fate(0, 0, None, known), said("0 -> 2 replicas", true, false), "its marks were taken off");
+        assert_eq!(fate(0, 2, Some("stop-1"), known), said("is still stopped, by stop-1", false, false));
+        assert_eq!(fate(5, 0, None, known), said("has 5 replicas already", true, false));
+        assert_eq!(fate(5, 0, Some("create-1"), known), said("has 5 replicas already", true, true));
+        let unknown = "is still stopped, and nothing says how many replicas it had";
+        assert_eq!(fate(0, 0, Some("create-1"), None), said(unknown, false, true));
+        assert_eq!(fate(0, 0, None, None), None, "it is none of the run's business");
+        assert_eq!(fate(0, 2, Some("stop-1"), None), None);
+        let gone = returns(&[], known, "create-1");
+        assert_eq!(gone[0].to_string(), "there is no Deployment opschain-api any more");
+        assert!(!gone[0].is_back());
     }
 }

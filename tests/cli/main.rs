@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod bundles;
 mod canaries;
 mod deploy;
@@ -25,6 +26,7 @@ mod runs;
 mod trace;
 mod upgrade;
 mod vault;
+mod writers;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -301,8 +301,10 @@ async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
     let kind = WorkloadKind::Deployment;
     let before = cluster.deployment(worker).await.unwrap().unwrap();
     assert!(before.replicas > 0 && before.is_settled() && before.gitops().is_none());
-    let noted =
-        cluster.annotate(kind, worker, &[("dr.opschain/replicas", Some(before.replicas.to_string()))]).await.unwrap();
+    let noted = cluster
+        .adjust(kind, worker, None, &[("dr.opschain/replicas", Some(before.replicas.to_string()))])
+        .await
+        .unwrap();
     assert_eq!(noted.annotations["dr.opschain/replicas"], before.replicas.to_string());
     cluster.scale(kind, worker, 0).await.unwrap();
     cluster.wait_pods_gone(&before.selector, PATIENCE, &events).await.unwrap();
@@ -322,7 +324,7 @@ async fn workloads_stop_and_start_and_the_database_sleeps_and_wakes() {
     assert_eq!(awake.status.system_id, known);
     cluster.scale(kind, worker, before.replicas).await.unwrap();
     cluster.wait_settled(&[(kind, worker)], PATIENCE, &events).await.unwrap();
-    let cleared = cluster.annotate(kind, worker, &[("dr.opschain/replicas", None)]).await.unwrap();
+    let cleared = cluster.adjust(kind, worker, None, &[("dr.opschain/replicas", None)]).await.unwrap();
     assert!(!cleared.annotations.contains_key("dr.opschain/replicas"));
     assert!(!heard.lock().unwrap().is_empty(), "the waits said nothing");
     install.install.raze();

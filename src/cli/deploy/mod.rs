@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::ops::deploy::{
     self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
 };
+use crate::ops::runs::DeadRuns;
 use crate::ops::{Ctx, guard};
 use crate::settings::TimeSpan;
 use crate::text::elapsed;
@@ -115,11 +116,22 @@ impl DeployOptionArgs {
     }
 }
 
+impl DeployArgs {
+    fn shown(&self) -> &DeployOptionArgs {
+        match &self.verb {
+            Some(DeployVerb::Rollback { options, .. }) => options,
+            None => &self.options,
+        }
+    }
+
+    /// What is done about dead runs first.
+    pub fn dead_runs(&self) -> DeadRuns {
+        DeadRuns::before(self.shown().dry_run)
+    }
+}
+
 pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
-    let shown = match &args.verb {
-        Some(DeployVerb::Rollback { options, .. }) => options,
-        None => &args.options,
-    };
+    let shown = args.shown();
     let (ctx, dry_run, options) = (&listening(ctx, ui, shown.debug), shown.dry_run, shown.options(ui));
     if !dry_run {
         recipients::ask(ctx, ui)?;

@@ -12,31 +12,29 @@ mod work;
 
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use serde::Serialize;
-use serde_json::Value;
 
 pub use plan::{CreatePlan, CreateRequest};
 
 use self::work::CreateWork;
 use super::Ctx;
-use super::runs::verb::{AbortOutlook, PutBackReport, Resumed, RunVerb, plan_unreadable, taken_up};
+use super::quiesce::RecordedReplicas;
+use super::runs::undo;
+use super::runs::verb::{Aftermath, PutBackVerb, RunVerb};
 use crate::bundle::OutOfScope;
-use crate::error::Result;
-use crate::journal::{self, Journal, Outcome, Outputs, Policy, Replay, Step};
+use crate::error::{CommandError, Result};
+use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
 use crate::postgres::Lsn;
-use crate::settings::Quiesce;
+use crate::store::{self, DraftToken};
 
 /// `bundle create` as a run.
-pub(super) const RUN: RunVerb = RunVerb {
-    name: "create",
-    label: "bundle create",
-    policy: Policy::PutBack,
-    steps: digest,
-    refused: |_, _| Box::pin(async { Ok(None) }),
-    resume,
-    outlook: |_, replay| Box::pin(async { outlook(replay) }),
-    abort,
+pub(super) const RUN: RunVerb =
+    RunVerb { name: "create", label: "bundle create", aftermath: Aftermath::PutBack(PUT_BACK) };
+
+const PUT_BACK: PutBackVerb = PutBackVerb {
+    recorded,
+    brings_back: steps::RESUME_WRITERS.text(),
+    elsewhere: ("remove the draft from the store", discard_draft),
 };
 
 /// A bundle that was made.
@@ -72,8 +70,8 @@ pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
 
 /// The names of a bundle's steps, in order: what the tests interrupt.
 #[cfg(feature = "fault-points")]
-pub fn step_names(quiesce: Quiesce) -> Vec<&'static str> {
-    steps::steps(quiesce).iter().map(Step::name).collect()
+pub fn step_names(quiesce: crate::settings::Quiesce) -> Vec<&'static str> {
+    steps::steps(quiesce).iter().map(journal::Step::name).collect()
 }
 
 /// Makes the bundle.
@@ -86,8 +84,25 @@ pub async fn create(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
     let begun = RUN.begun(ctx, &plan, &steps).await?;
     let work = CreateWork::new(ctx, plan, begun.run.clone())?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;
-    let outputs = journal::execute(&RUN.context(ctx), &mut journal, &steps, &work, RUN.policy).await?;
-    report(&work, &outputs, began.elapsed())
+    match journal::execute(&RUN.context(ctx), &mut journal, &steps, &work).await {
+        Ok(outputs) => report(&work, &outputs, began.elapsed()),
+        Err(failure) => Err(put_back(&work, journal, failure.error).await),
+    }
+}
+
+/// Puts everything back, and says so where the bundle was complete before the step failed.
+async fn put_back(work: &CreateWork, journal: Journal, error: CommandError) -> CommandError {
+    work.let_go().await;
+    let remains = Remains::from(journal.replay());
+    let closing = Some(ClosingRun::of(journal));
+    let undone = undo::undo(&work.ctx, &PUT_BACK, &remains, closing, Outcome::PutBack).await;
+    let error = undo::after(error, &work.run, undone);
+    match remains.outputs.get(steps::PUBLISH.text()).and(bundle_of(&remains)) {
+        Some(bundle) => error
+            .context(format!("bundle {bundle} is complete, but"))
+            .hint(format!("It was read back and published: `dr bundle show {bundle}`.")),
+        None => error,
+    }
 }
 
 fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<CreateReport> {
@@ -110,47 +125,51 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
     })
 }
 
-/// The plan of a journal, where it is understood.
-fn read(plan: &Value) -> Option<CreatePlan> {
-    serde_json::from_value(plan.clone()).ok()
+/// How many replicas the writers had when the run stopped them. Taken by its form, so that it is found in whatever step's
+/// output another version has left it, and in the plan where that line is lost.
+fn recorded(remains: &Remains) -> Option<RecordedReplicas> {
+    let outputs = &remains.outputs;
+    let planned = || outputs.get(steps::STOP_WRITERS.text()).map(|_| &remains.plan["live"]["replicas"]);
+    let recorded = outputs.values().find(|output| output.get("writers").is_some()).or_else(planned)?;
+    serde_json::from_value(recorded.clone()).ok()
 }
 
-fn digest(plan: &Value) -> Option<String> {
-    read(plan).map(|plan| journal::digest(&steps::steps(plan.quiesce)))
+fn bundle_of(remains: &Remains) -> Option<&str> {
+    remains.outputs.get(steps::NAME_BUNDLE.text())?.as_str()
 }
 
-/// The moment that the bundle was to hold is over: what the dead run had changed is put back.
-fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<Resumed>> {
-    Box::pin(async move {
-        taken_up(ctx, &mut journal)?;
-        put_back(ctx, &mut journal, Outcome::PutBack).await?;
-        Ok(Resumed::PutBack(PutBackReport { run: journal.replay().begun.run.clone() }))
-    })
+/// A draft is no bundle: nothing lists it, and this removes it. What is published by now is no draft any more.
+fn discard_draft(remains: &Remains) -> Result<()> {
+    let (Some(bundle), Some(place)) = (bundle_of(remains), remains.plan["store"].as_str()) else { return Ok(()) };
+    let sealed = remains.outputs.get(steps::SEAL_CONFIG.text());
+    let token = sealed.and_then(|token| serde_json::from_value(token.clone()).ok());
+    store::open_at(place)?.abort(&token.unwrap_or_else(|| DraftToken::named(bundle)))?;
+    Ok(())
 }
 
-fn abort<'a>(ctx: &'a Ctx, journal: &'a mut Journal) -> BoxFuture<'a, Result<()>> {
-    Box::pin(put_back(ctx, journal, Outcome::Aborted))
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// Puts back what a run had changed.
-///
-/// # Errors
-/// Something could not be put back; the run stays open and the next `dr` tries again.
-async fn put_back(ctx: &Ctx, journal: &mut Journal, outcome: Outcome) -> Result<()> {
-    let begun = &journal.replay().begun;
-    let plan = read(&begun.plan).ok_or_else(|| plan_unreadable(begun))?;
-    let work = CreateWork::new(ctx, plan, begun.run.clone())?;
-    let steps = steps::steps(work.plan.quiesce);
-    Ok(journal::put_back(&RUN.context(ctx), journal, &steps, &work, outcome).await?)
-}
+    use super::*;
+    use crate::journal::Replay;
+    use crate::journal::testing::begun;
 
-/// Aborting puts back what the next `dr` that meets the dead run would.
-fn outlook(replay: &Replay) -> Result<AbortOutlook> {
-    let plan = read(&replay.begun.plan).ok_or_else(|| plan_unreadable(&replay.begun))?;
-    let puts_back = journal::to_undo(&steps::steps(plan.quiesce), replay);
-    Ok(AbortOutlook {
-        puts_back: puts_back.into_iter().map(str::to_owned).collect(),
-        next: vec!["dr bundle create".into()],
-        ..AbortOutlook::default()
-    })
+    fn remains(outputs: serde_json::Value) -> Remains {
+        let plan = json!({"live": {"replicas": {"writers": [{"name": "opschain-api", "replicas": 2}]}}});
+        let mut replay = Replay::begin(journal::Begun { plan, ..begun("create-1") });
+        replay.outputs = serde_json::from_value(outputs).unwrap();
+        Remains::from(&replay)
+    }
+
+    #[test]
+    fn the_counts_are_found_wherever_the_journal_has_them_until_the_run_has_brought_the_writers_back() {
+        let counts = |outputs| PUT_BACK.stopped(&remains(outputs)).map(|recorded| recorded.line());
+        let recorded = json!({"writers": [{"name": "opschain-api", "replicas": 3}]});
+        assert_eq!(counts(json!({"record-replicas": recorded})).unwrap(), "opschain-api 3");
+        assert_eq!(counts(json!({"of-another-version": recorded})).unwrap(), "opschain-api 3");
+        assert_eq!(counts(json!({"stop-writers": "t"})).unwrap(), "opschain-api 2", "its own line is lost");
+        assert_eq!(counts(json!({})), None, "nothing was stopped");
+        assert_eq!(counts(json!({"record-replicas": recorded, "resume-writers": "t"})), None, "it has put them back");
+    }
 }

@@ -1,4 +1,4 @@
-//! The steps of a bundle. Each may be run again after a crash in its middle, and so may its undoing.
+//! The steps of a bundle. None is undone by itself: what a run has left is put back by [`crate::ops::runs::undo`].
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const SPOOL_MIB: u64 = 1024;
 pub(super) const NAME_BUNDLE: StepName<BundleId> = StepName::new("name-bundle");
 const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
 const START_HELPER: StepName<()> = StepName::new("start-helper");
-const SEAL_CONFIG: StepName<DraftToken> = StepName::new("seal-config");
+pub(super) const SEAL_CONFIG: StepName<DraftToken> = StepName::new("seal-config");
 const RECORD_REPLICAS: StepName<RecordedReplicas> = StepName::new("record-replicas");
 pub(super) const STOP_WRITERS: StepName<Timestamp> = StepName::new("stop-writers");
 const COPY_BASE: StepName<Lsn> = StepName::new("copy-base");
@@ -48,14 +48,10 @@ const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 /// The steps, in the order that the way of quiescing asks for.
 pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
     let name_bundle = step(NAME_BUNDLE, "name the bundle", |w, _| Box::pin(name_bundle(w)));
-    let take_lease = step(TAKE_LEASE, "take the install's lease", |w, _| Box::pin(take_lease(w)))
-        .undo("give up the lease", |w, _| Box::pin(release_lease(w)));
-    let start_helper = step(START_HELPER, "start the helper pod", |w, _| Box::pin(start_helper(w)))
-        .undo("remove the helper pod", |w, _| Box::pin(remove_helper(w)));
-    let seal_config = step(SEAL_CONFIG, "seal values and Secrets", |w, o| Box::pin(seal_config(w, o)))
-        .undo("remove the draft from the store", |w, o| Box::pin(discard_draft(w, o)));
-    let record_replicas = step(RECORD_REPLICAS, "record replica counts", |w, _| Box::pin(record_replicas(w)))
-        .undo("bring API and workers back", |w, o| Box::pin(restart_writers(w, o)));
+    let take_lease = step(TAKE_LEASE, "take the install's lease", |w, _| Box::pin(take_lease(w)));
+    let start_helper = step(START_HELPER, "start the helper pod", |w, _| Box::pin(start_helper(w)));
+    let seal_config = step(SEAL_CONFIG, "seal values and Secrets", |w, o| Box::pin(seal_config(w, o)));
+    let record_replicas = step(RECORD_REPLICAS, "record replica counts", |w, _| Box::pin(record_replicas(w)));
     let stop_writers = step(STOP_WRITERS, "stop API and workers", |w, o| Box::pin(stop_writers(w, o)));
     let copy_base = step(COPY_BASE, "copy the database", |w, o| Box::pin(copy_base(w, o)));
     let mark_wal = step(MARK_WAL, "note the WAL position", |w, _| Box::pin(mark_wal(w)));
@@ -97,10 +93,6 @@ async fn take_lease(work: &CreateWork) -> Result<Done<()>> {
     Ok(Done::said(format!("lease {}", lease_name(&work.ctx.install().release))))
 }
 
-async fn release_lease(work: &CreateWork) -> Result<()> {
-    work.handles.lock().await.lease.release(&work.ctx, &work.run).await
-}
-
 async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
     let (database, live) = (&work.ctx.settings()?.database, &work.plan.live);
     let manifest = BackupPod {
@@ -115,12 +107,6 @@ async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
     work.handles.lock().await.bundle = BundleState::Helper(agent);
     let tools = facts.postgres_major.map_or("without PostgreSQL".to_owned(), |major| format!("PostgreSQL {major}"));
     Ok(Done::said(format!("{} ({tools})", helper::pod_name(&work.run))))
-}
-
-async fn remove_helper(work: &CreateWork) -> Result<()> {
-    // Whatever is held of the pod ends with it.
-    work.let_go().await;
-    helper::remove(&work.ctx, &work.run).await
 }
 
 async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftToken>> {
@@ -159,20 +145,9 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
     Ok(Done::with(token, config.line()))
 }
 
-/// A draft is no bundle: nothing lists it, and this removes it.
-async fn discard_draft(work: &CreateWork, outputs: &Outputs) -> Result<()> {
-    work.let_go().await;
-    let named = || outputs.maybe(NAME_BUNDLE).map(|id| DraftToken::named(id.as_str()));
-    if let Some(token) = outputs.maybe(SEAL_CONFIG).or_else(named) {
-        work.store.abort(&token)?;
-    }
-    Ok(())
-}
-
+/// The counts are in the journal before anything is stopped.
 async fn record_replicas(work: &CreateWork) -> Result<Done<RecordedReplicas>> {
-    let cluster = work.ctx.cluster().await?;
-    let recorded = RecordedReplicas::of_running(&quiesce::read(cluster).await?);
-    quiesce::annotate(cluster, &recorded, &work.run).await?;
+    let recorded = RecordedReplicas::of_running(&quiesce::read(work.ctx.cluster().await?).await?);
     let summary = recorded.line();
     Ok(Done::with(recorded, summary))
 }
@@ -182,18 +157,8 @@ async fn stop_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Times
     let recorded = outputs.get(RECORD_REPLICAS)?;
     let at = Timestamp::now();
     let limit = work.ctx.settings()?.bundle.drain_timeout.0;
-    quiesce::stop(&work.ctx, work.ctx.cluster().await?, &recorded, limit).await?;
+    quiesce::stop(&work.ctx, work.ctx.cluster().await?, &recorded, &work.run, limit).await?;
     Ok(Done::with(at, "no writer left"))
-}
-
-/// The counts in the journal, or those on the Deployments when the run died between the two.
-async fn restart_writers(work: &CreateWork, outputs: &Outputs) -> Result<()> {
-    let cluster = work.ctx.cluster().await?;
-    let recorded = match outputs.maybe(RECORD_REPLICAS) {
-        Some(recorded) => recorded,
-        None => RecordedReplicas::of(&quiesce::writers_of(&cluster.workloads().await?)),
-    };
-    quiesce::resume(cluster, &recorded, &work.run).await
 }
 
 async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
@@ -243,7 +208,10 @@ async fn mark_wal(work: &CreateWork) -> Result<Done<Lsn>> {
 
 async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
     let recorded = outputs.get(RECORD_REPLICAS)?;
-    quiesce::resume(work.ctx.cluster().await?, &recorded, &work.run).await?;
+    let writers = quiesce::bring_back(work.ctx.cluster().await?, Some(&recorded), &work.run).await?;
+    for writer in writers.iter().filter(|writer| !writer.is_back()) {
+        work.ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
+    }
     Ok(Done::with(Timestamp::now(), recorded.line()))
 }
 
@@ -302,8 +270,8 @@ async fn clean_up(work: &CreateWork) -> Result<Done<()>> {
         // The pod is removed next in any case.
         drop(agent.finish().await);
     }
-    remove_helper(work).await?;
-    release_lease(work).await?;
+    helper::remove(&work.ctx, &work.run).await?;
+    work.handles.lock().await.lease.release(&work.ctx, &work.run).await?;
     Ok(Done::said("nothing of this run is left in the cluster"))
 }
 

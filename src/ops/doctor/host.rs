@@ -270,7 +270,7 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
             Err(error) => findings.warn(
                 "runs",
                 format!("run {id} cannot be read: {}", chain(&error)),
-                format!("dr run show {id}"),
+                format!("dr run abort {id}"),
             ),
         }
     }

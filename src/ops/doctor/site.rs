@@ -184,8 +184,9 @@ async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Resul
     for count in &counts {
         if count.now == 0 && count.replicas > 0 {
             findings.known.stopped = true;
-            let text = format!("{} is stopped: 0 replicas now, {} before", count.name, count.replicas);
-            findings.warn("install", text, "dr server start");
+            let by = count.stopped_by.as_deref().map_or_else(String::new, |run| format!(" by {run}"));
+            let text = format!("{} is stopped{by}: 0 replicas now, {} before", count.name, count.replicas);
+            findings.bad("install", text, "dr server start");
         } else if count.now == 0 {
             findings.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
         } else if let Some(workload) = cluster.deployment(&count.name).await?

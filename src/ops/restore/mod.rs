@@ -32,20 +32,21 @@ pub use source::RestoreRequest;
 use self::work::RestoreWork;
 use super::Ctx;
 use super::runs::open_behind;
-use super::runs::verb::{AbortOutlook, Resumed, RunVerb, plan_unreadable, taken_up};
+use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use crate::error::Result;
-use crate::journal::{self, Journal, Outcome, Outputs, Policy, Replay, Step};
+use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step};
 
 /// `bundle restore` as a run.
 pub(super) const RUN: RunVerb = RunVerb {
     name: "restore",
     label: "bundle restore",
-    policy: Policy::Stop,
-    steps: |plan| read(plan).map(|_| journal::digest(&steps::steps())),
-    refused: |ctx, replay| Box::pin(other_namespace(ctx, replay)),
-    resume,
-    outlook: |_, replay| Box::pin(async { outlook(replay) }),
-    abort: put_back,
+    aftermath: Aftermath::Resume(ResumeVerb {
+        steps: |plan| read(plan).map(|_| journal::digest(&steps::steps())),
+        refused: |ctx, replay| Box::pin(other_namespace(ctx, replay)),
+        resume,
+        outlook,
+        abort: put_back,
+    }),
 };
 
 /// Looks at everything, and touches nothing.
@@ -88,17 +89,17 @@ pub async fn restore(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     run(&work, &mut journal).await
 }
 
-fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<Resumed>> {
+fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<RestoreReport>> {
     Box::pin(async move {
         let work = work_of(ctx, &journal)?;
         work.bundle()?;
         taken_up(ctx, &mut journal)?;
-        Ok(Resumed::Restored(Box::new(run(&work, &mut journal).await?)))
+        run(&work, &mut journal).await
     })
 }
 
 async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport> {
-    let outputs = journal::execute(&RUN.context(&work.ctx), journal, &steps::steps(), work, RUN.policy).await?;
+    let outputs = journal::execute(&RUN.context(&work.ctx), journal, &steps::steps(), work).await?;
     report(work, &outputs, journal)
 }
 

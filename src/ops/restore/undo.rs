@@ -22,9 +22,8 @@ pub(super) async fn stop_application(work: &RestoreWork) -> Result<()> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
     let writers = RecordedReplicas::of_running(&quiesce::writers_of(&cluster.workloads().await?));
-    quiesce::annotate(cluster, &writers, &work.run).await?;
     let limit = work.ctx.settings_or_defaults()?.bundle.drain_timeout.0;
-    quiesce::stop(&work.ctx, cluster, &writers, limit).await
+    quiesce::stop(&work.ctx, cluster, &writers, &work.run, limit).await
 }
 
 /// The database sleeps again, whatever helm's values say.

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::resume::{install_of, pick, refuse_other_cluster};
-use super::table::{ResumeRefusal, label, resumable, verb_of};
-use super::verb::{AbortOutlook, RunVerb, taken_up};
+use super::resume::pick;
+use super::table::{ResumeRefusal, continued_by, label, puts_back, resumes};
+use super::target::{install_of, refuse_other_cluster};
+use super::undo::{IN_THE_CLUSTER, put_back};
+use super::verb::{AbortOutlook, PutBackVerb, ResumeVerb, taken_up};
 use crate::error::{CommandError, Exit, OpenRun, Result};
-use crate::journal::{Journal, Outcome, Record, Replay};
-use crate::ops::lease::LeaseHolder;
-use crate::ops::quiesce::{self, RecordedReplicas};
-use crate::ops::{Ctx, helper};
+use crate::journal::{ClosingRun, Journal, JournalError, Outcome, Remains, Replay, Run};
+use crate::ops::Ctx;
 
 /// What aborting a run would do.
 #[derive(Debug, Serialize)]
@@ -37,17 +37,25 @@ pub struct Abort {
     /// What to show.
     pub plan: AbortPlan,
     way: Way,
-    seen: Replay,
+    remains: Remains,
+    /// Its journal as it was looked at.
+    seen: Vec<u8>,
 }
 
 /// How a run is ended.
 #[derive(Clone, Copy)]
 enum Way {
     /// Its own steps are undone.
-    Undo(&'static RunVerb),
-    /// It is closed; with `sweep`, what its id is on in the cluster is put back first.
-    Close { sweep: bool },
+    Undo(&'static ResumeVerb),
+    /// What it has changed is put back, whether or not its steps are known.
+    PutBack(&'static PutBackVerb),
+    /// It is closed.
+    Close,
 }
+
+/// What is put back of a run whose steps are not known: what bears its id in the cluster.
+const BY_ITS_MARKS: PutBackVerb =
+    PutBackVerb { recorded: |_| None, brings_back: "", elsewhere: ("look for nothing else", |_| Ok(())) };
 
 /// A run that was aborted.
 #[derive(Debug, Serialize)]
@@ -63,38 +71,63 @@ pub struct AbortReport {
 /// back, and the cluster is not asked: it may be gone.
 ///
 /// # Errors
-/// There is none, it is over, a living process executes it, or its cluster cannot be asked.
+/// There is none, it is over, a living process executes it, its journal does not tell whose it is, or its cluster cannot
+/// be asked.
 pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result<Abort> {
-    let (id, run) = pick(ctx, id)?;
-    let (replay, begun) = (&run.replay, &run.replay.begun);
-    if let Some(outcome) = replay.outcome {
-        return Err(CommandError::new(Exit::Resume, format!("run {id} cannot be aborted: it is {}", outcome.word()))
+    let id = pick(ctx, id)?;
+    let stored = ctx.runs.read(&id)?;
+    let run = Run::parse(&stored);
+    let Some(remains) = Remains::of(&stored) else {
+        return Err(run.err().unwrap_or(JournalError::NotFound(id)).into());
+    };
+    if remains.ended {
+        let how = run.ok().and_then(|run| run.replay.outcome).map_or("over", Outcome::word);
+        return Err(CommandError::new(Exit::Resume, format!("run {id} cannot be aborted: it is {how}"))
             .hint("`dr run list` shows the open ones."));
     }
-    if run.held {
+    if stored.held {
         return Err(CommandError::new(Exit::Locked, format!("run {id} is being executed by another process"))
             .hint("Stop that process with Ctrl-C first: it puts back, or keeps, what it must."));
     }
-    let ctx = install_of(ctx, begun);
+    let ctx = install_of(ctx, &remains.namespace, &remains.release);
     let (way, only_closed, outlook) = if close_only {
-        (Way::Close { sweep: false }, Some("that is what was asked for".to_owned()), left_alone(replay))
+        (Way::Close, Some("that is what was asked for".to_owned()), left_alone(&remains))
     } else {
-        reachable(&ctx, replay).await?;
-        match undoable(&ctx, replay).await? {
-            Ok(verb) => (Way::Undo(verb), None, (verb.outlook)(&ctx, replay).await?),
-            Err(refusal) => (Way::Close { sweep: true }, Some(refusal.to_string()), swept(replay)),
-        }
+        reachable(&ctx, &remains).await?;
+        way_of(&ctx, &remains, run.as_ref()).await?
     };
     let plan = AbortPlan {
-        verb: label(begun),
-        install: format!("{}/{}", begun.namespace, begun.release),
-        begun: begun.at,
-        stopped_in: replay.stopped_in().map(str::to_owned),
+        verb: label(&remains.verb),
+        install: format!("{}/{}", remains.namespace, remains.release),
+        begun: remains.at,
+        stopped_in: run.ok().and_then(|run| run.replay.stopped_in().map(str::to_owned)),
         only_closed,
         outlook,
         run: id,
     };
-    Ok(Abort { plan, way, seen: run.replay })
+    Ok(Abort { plan, way, remains, seen: stored.lines })
+}
+
+/// How the run is ended, why its own steps are not undone, and what that would do.
+async fn way_of(
+    ctx: &Ctx,
+    remains: &Remains,
+    run: Result<&Run, &JournalError>,
+) -> Result<(Way, Option<String>, AbortOutlook)> {
+    if let Some(verb) = puts_back(&remains.verb) {
+        let puts_back = IN_THE_CLUSTER.iter().chain([&verb.elsewhere.0]).map(|&title| title.to_owned());
+        let next = vec![format!("dr {}", label(&remains.verb))];
+        let outlook = AbortOutlook { puts_back: puts_back.collect(), next, ..AbortOutlook::default() };
+        return Ok((Way::PutBack(verb), None, outlook));
+    }
+    let refusal = match run {
+        Ok(run) => match undoable(ctx, &run.replay).await? {
+            Ok(verb) => return Ok((Way::Undo(verb), None, (verb.outlook)(&run.replay)?)),
+            Err(refusal) => refusal.to_string(),
+        },
+        Err(error) => crate::error::chain(error),
+    };
+    Ok((Way::PutBack(&BY_ITS_MARKS), Some(refusal), swept(remains)))
 }
 
 /// Aborts.
@@ -103,48 +136,47 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
 /// The run has changed since it was looked at; or something could not be put back: then it stays open, and the next
 /// abort continues there.
 pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
-    let Abort { plan, way, seen } = abort;
-    let ctx = install_of(ctx, &seen.begun);
-    let mut journal = Journal::open(&*ctx.runs, &plan.run)?;
-    if *journal.replay() != seen {
-        return Err(CommandError::new(Exit::Locked, format!("run {} has changed since it was looked at", plan.run))
-            .hint("Another process has worked on it meanwhile: look again with `dr run show`."));
-    }
-    let aborted = match way {
+    let Abort { plan, way, remains, seen } = abort;
+    let ctx = install_of(ctx, &remains.namespace, &remains.release);
+    let unchanged = |now: &[u8]| match now == seen {
+        true => Ok(()),
+        false => Err(CommandError::new(Exit::Locked, format!("run {} has changed since it was looked at", plan.run))
+            .hint("Another process has worked on it meanwhile: look again with `dr run show`.")),
+    };
+    let open = |error: CommandError| error.behind_it(OpenRun::new(plan.run.clone(), plan.stopped_in.clone()));
+    let AbortOutlook { puts_back, stays, next, .. } = plan.outlook;
+    match way {
         Way::Undo(verb) => {
+            let mut journal = Journal::open(&*ctx.runs, &plan.run)?;
+            unchanged(&ctx.runs.read(&plan.run)?.lines)?;
             // It may have been asked for a while ago.
-            if let Err(refusal) = undoable(&ctx, journal.replay()).await? {
+            if let Err(refusal) = undoable(&ctx, journal.replay()).await.map_err(open)? {
                 return Err(refusal.of(&plan.run));
             }
             taken_up(&ctx, &mut journal)?;
-            (verb.abort)(&ctx, &mut journal).await
+            (verb.abort)(&ctx, &mut journal).await.map_err(open)?;
         }
-        Way::Close { sweep } => end(&ctx, &mut journal, sweep).await,
-    };
-    aborted.map_err(|error| error.behind_it(OpenRun::new(plan.run.clone(), plan.stopped_in.clone())))?;
-    let AbortOutlook { puts_back, stays, next, .. } = plan.outlook;
-    Ok(AbortReport { run: plan.run, put_back: puts_back, stays, next })
-}
-
-/// Closes the run `id` without knowing its steps; with `sweep`, what its id is on in the cluster is put back first.
-///
-/// # Errors
-/// It is being executed, belongs to another cluster, or cannot be put back.
-pub(super) async fn close(ctx: &Ctx, id: &str, sweep: bool) -> Result<()> {
-    let mut journal = Journal::open(&*ctx.runs, id)?;
-    let ctx = install_of(ctx, &journal.replay().begun);
-    if sweep {
-        refuse_other_cluster(&ctx, &journal.replay().begun).await?;
+        Way::PutBack(verb) => {
+            unchanged(&ctx.runs.read(&plan.run)?.lines)?;
+            let report = Box::pin(put_back(&ctx, verb, remains, Outcome::Aborted)).await.map_err(open)?;
+            let stays = stays.into_iter().chain(report.left).collect();
+            return Ok(AbortReport { run: plan.run, put_back: puts_back, stays, next });
+        }
+        Way::Close => {
+            let (closing, stored) = ClosingRun::open(&*ctx.runs, &plan.run)?;
+            unchanged(&stored.lines)?;
+            closing.end(Outcome::Aborted)?;
+        }
     }
-    end(&ctx, &mut journal, sweep).await
+    Ok(AbortReport { run: plan.run, put_back: puts_back, stays, next })
 }
 
 /// The verb whose steps are undone, or why there is none: what another program has done, or what was done to a namespace
 /// that is not there any more, is not this one's to undo. A run that somebody has begun to abort is aborted further.
-pub(super) async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'static RunVerb, ResumeRefusal>> {
-    let verb = match resumable(replay) {
+pub(super) async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'static ResumeVerb, ResumeRefusal>> {
+    let verb = match continued_by(replay) {
         Err(ResumeRefusal::Aborting) => {
-            verb_of(&replay.begun).ok_or_else(|| ResumeRefusal::UnknownVerb(replay.begun.verb.clone()))
+            resumes(&replay.begun).ok_or_else(|| ResumeRefusal::UnknownVerb(replay.begun.verb.clone()))
         }
         verb => verb,
     };
@@ -156,44 +188,25 @@ pub(super) async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'stat
     }
 }
 
-async fn reachable(ctx: &Ctx, replay: &Replay) -> Result<()> {
-    refuse_other_cluster(ctx, &replay.begun).await.map_err(|error| match error.exit() {
-        Exit::Cluster => error.hint(format!(
-            "If that cluster is gone for good: `dr run abort {} --close-only` closes the run.",
-            replay.begun.run
-        )),
+async fn reachable(ctx: &Ctx, remains: &Remains) -> Result<()> {
+    let run = &remains.run;
+    refuse_other_cluster(ctx, run, &remains.cluster_uid).await.map_err(|error| match error.exit() {
+        Exit::Cluster => {
+            error.hint(format!("If that cluster is gone for good: `dr run abort {run} --close-only` closes the run."))
+        }
         _ => error,
     })
 }
 
-async fn end(ctx: &Ctx, journal: &mut Journal, sweep: bool) -> Result<()> {
-    taken_up(ctx, journal)?;
-    if sweep {
-        put_back_by_id(ctx, &journal.replay().begun.run).await?;
-    }
-    Ok(journal.append(Record::Ended { outcome: Outcome::Aborted, at: Timestamp::now() })?)
+fn swept(remains: &Remains) -> AbortOutlook {
+    AbortOutlook { puts_back: IN_THE_CLUSTER.map(str::to_owned).into(), ..left_alone(remains) }
 }
 
-/// Puts back what bears the run's id, whatever its steps are: writers that it has stopped, its helper pods, its lease.
-async fn put_back_by_id(ctx: &Ctx, run: &str) -> Result<()> {
-    let cluster = ctx.cluster().await?;
-    let writers = quiesce::writers_of(&cluster.workloads().await?);
-    quiesce::resume(cluster, &RecordedReplicas::of(&writers), run).await?;
-    helper::remove(ctx, run).await?;
-    LeaseHolder::default().release(ctx, run).await
-}
-
-fn swept(replay: &Replay) -> AbortOutlook {
-    let puts_back =
-        ["bring back API and workers, where it stopped them", "remove its helper pods", "give up its lease"];
-    AbortOutlook { puts_back: puts_back.map(str::to_owned).into(), ..left_alone(replay) }
-}
-
-fn left_alone(replay: &Replay) -> AbortOutlook {
-    let namespace = &replay.begun.namespace;
+fn left_alone(remains: &Remains) -> AbortOutlook {
+    let namespace = &remains.namespace;
     AbortOutlook {
         stays: vec![format!("what its steps have made in namespace {namespace}, and in the store")],
-        next: vec![format!("dr run show {}", replay.begun.run), format!("dr server status -n {namespace}")],
+        next: vec![format!("dr run show {}", remains.run), format!("dr server status -n {namespace}")],
         ..AbortOutlook::default()
     }
 }
@@ -202,7 +215,7 @@ fn left_alone(replay: &Replay) -> AbortOutlook {
 mod tests {
     use super::*;
     use crate::journal::testing::{MemoryRuns, begun};
-    use crate::journal::{self, Run};
+    use crate::journal::{self, Record};
     use crate::ops::testing;
 
     const RUN: &str = "restore-1";

@@ -8,6 +8,8 @@ mod list;
 mod recover;
 mod resume;
 mod table;
+mod target;
+pub mod undo;
 pub mod verb;
 mod ways;
 
@@ -16,7 +18,7 @@ pub use behind::open_behind;
 #[cfg(test)]
 pub use list::RunLine;
 pub use list::{RunList, RunShown, list, show};
-pub use recover::put_back_dead;
-pub use resume::resume;
-pub use verb::{PutBackReport, Resumed};
+pub use recover::{DeadRuns, last_recorded, put_back_dead};
+pub use resume::{Resumed, resume};
+pub use undo::PutBackReport;
 pub use ways::{next_command, next_command_asked, with_ways};

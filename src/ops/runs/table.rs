@@ -1,20 +1,36 @@
 //! The verbs whose executions are runs, and which of their open runs this program can continue.
 
-use super::verb::RunVerb;
+use super::verb::{Aftermath, PutBackVerb, ResumeVerb, RunVerb};
 use crate::error::{CommandError, Exit};
-use crate::journal::{Begun, Outcome, Policy, Replay};
+use crate::journal::{Begun, Outcome, Replay};
 use crate::ops::{create, restore};
 
 pub const VERBS: &[RunVerb] = &[create::RUN, restore::RUN];
 
-/// The verb of a run.
-pub fn verb_of(begun: &Begun) -> Option<&'static RunVerb> {
-    VERBS.iter().find(|verb| verb.name == begun.verb)
+/// The verb of this word.
+fn verb_of(name: &str) -> Option<&'static RunVerb> {
+    VERBS.iter().find(|verb| verb.name == name)
 }
 
-/// The verb of a run, for people.
-pub(super) fn label(begun: &Begun) -> String {
-    verb_of(begun).map_or_else(|| begun.verb.clone(), |verb| verb.label.to_owned())
+/// The verb of this word, if its runs are put back.
+pub(super) fn puts_back(name: &str) -> Option<&'static PutBackVerb> {
+    match &verb_of(name)?.aftermath {
+        Aftermath::PutBack(verb) => Some(verb),
+        Aftermath::Resume(_) => None,
+    }
+}
+
+/// The verb of a run whose runs are resumed.
+pub(super) fn resumes(begun: &Begun) -> Option<&'static ResumeVerb> {
+    match &verb_of(&begun.verb)?.aftermath {
+        Aftermath::Resume(verb) => Some(verb),
+        Aftermath::PutBack(_) => None,
+    }
+}
+
+/// The verb of this word, for people.
+pub(super) fn label(verb: &str) -> String {
+    verb_of(verb).map_or_else(|| verb.to_owned(), |verb| verb.label.to_owned())
 }
 
 /// Why a run cannot be resumed.
@@ -52,25 +68,35 @@ impl ResumeRefusal {
     }
 }
 
-/// The verb that resumes the run, as far as its journal tells.
+/// Whether the run can be taken up, as far as its journal tells: one that is put back can, whatever its steps were.
 ///
 /// # Errors
 /// Why it cannot be resumed.
-pub fn resumable(replay: &Replay) -> Result<&'static RunVerb, ResumeRefusal> {
-    let begun = &replay.begun;
-    if let Some(outcome) = replay.outcome {
-        return Err(ResumeRefusal::Ended(outcome));
+pub fn resumable(replay: &Replay) -> Result<(), ResumeRefusal> {
+    match puts_back(&replay.begun.verb) {
+        Some(_) => not_ended(replay),
+        None => continued_by(replay).map(drop),
     }
-    let verb = verb_of(begun).ok_or_else(|| ResumeRefusal::UnknownVerb(begun.verb.clone()))?;
+}
+
+/// The verb that continues the run.
+///
+/// # Errors
+/// Why it cannot be continued.
+pub(super) fn continued_by(replay: &Replay) -> Result<&'static ResumeVerb, ResumeRefusal> {
+    let begun = &replay.begun;
+    not_ended(replay)?;
+    let verb = resumes(begun).ok_or_else(|| ResumeRefusal::UnknownVerb(begun.verb.clone()))?;
     match (verb.steps)(&begun.plan) {
         None => return Err(ResumeRefusal::OtherPlan(begun.dr_version.clone())),
         steps if steps != begun.steps_sha256 => return Err(ResumeRefusal::OtherSteps(begun.dr_version.clone())),
         _ => {}
     }
-    if verb.policy == Policy::Stop && replay.undoing() {
-        return Err(ResumeRefusal::Aborting);
-    }
-    Ok(verb)
+    if replay.undoing() { Err(ResumeRefusal::Aborting) } else { Ok(verb) }
+}
+
+fn not_ended(replay: &Replay) -> Result<(), ResumeRefusal> {
+    replay.outcome.map_or(Ok(()), |outcome| Err(ResumeRefusal::Ended(outcome)))
 }
 
 #[cfg(test)]
@@ -83,7 +109,8 @@ mod tests {
     fn begun() -> Begun {
         let plan = crate::ops::restore::testing::plan();
         let plan = serde_json::to_value(plan).unwrap();
-        Begun { verb: "restore".into(), steps_sha256: (restore::RUN.steps)(&plan), plan, ..testing::begun("r") }
+        let begun = Begun { verb: "restore".into(), plan, ..testing::begun("r") };
+        Begun { steps_sha256: (resumes(&begun).unwrap().steps)(&begun.plan), ..begun }
     }
 
     fn refused(begun: Begun, records: &[Record]) -> String {
@@ -98,7 +125,9 @@ mod tests {
 
     #[test]
     fn a_run_of_this_program_is_resumed_and_every_other_is_refused_with_its_reason() {
-        assert_eq!(resumable(&Replay::begin(begun())).ok().map(|verb| verb.name), Some("restore"));
+        assert!(resumable(&Replay::begin(begun())).is_ok());
+        let create = Begun { verb: "create".into(), plan: "?".into(), steps_sha256: None, ..begun() };
+        assert!(resumable(&Replay::begin(create)).is_ok(), "it is put back whatever its steps were");
         assert_eq!(refused(Begun { verb: "novel".into(), ..begun() }, &[]), "`novel` is no verb of this dr");
         let other = Begun { plan: "?".into(), ..begun() };
         assert_eq!(refused(other, &[]), "dr 0 began it, and this one does not understand its plan");

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::{CommandError, Exit, Result};
-use crate::journal::{self, Begun, Journal, Policy, Record, Replay, RunContext, Step};
+use crate::journal::{self, Begun, Journal, Record, Remains, Replay, RunContext, Step};
 use crate::ops::Ctx;
+use crate::ops::quiesce::RecordedReplicas;
 use crate::ops::restore::RestoreReport;
 
 /// A verb whose executions are runs.
@@ -16,33 +17,47 @@ pub struct RunVerb {
     pub name: &'static str,
     /// The verb, for people.
     pub label: &'static str,
-    /// What becomes of a run whose step fails. One that puts back also has its dead runs put back by the next `dr`.
-    pub policy: Policy,
+    pub aftermath: Aftermath,
+}
+
+/// What becomes of a run that did not come to its end.
+pub enum Aftermath {
+    /// What it has changed is put back: at once, or, when its process died, by the next `dr`.
+    PutBack(PutBackVerb),
+    /// It stands open, to be resumed or aborted.
+    Resume(ResumeVerb),
+}
+
+/// What putting a run back asks of its verb. It is given what a journal tells of which this program may not understand a
+/// line.
+pub struct PutBackVerb {
+    /// How many replicas the writers had when the run stopped them, if it came so far.
+    pub recorded: fn(&Remains) -> Option<RecordedReplicas>,
+    /// The step that brings them back: once it is done, whoever stops them again is another.
+    pub brings_back: &'static str,
+    /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
+    pub elsewhere: (&'static str, fn(&Remains) -> Result<()>),
+}
+
+impl PutBackVerb {
+    /// How many replicas each writer had that the run has stopped and has not brought back itself.
+    pub fn stopped(&self, remains: &Remains) -> Option<RecordedReplicas> {
+        (self.recorded)(remains).filter(|_| !remains.outputs.contains_key(self.brings_back))
+    }
+}
+
+/// A verb whose runs can be resumed.
+pub struct ResumeVerb {
     /// The digest of the steps that this program has for a plan; nothing where it does not understand the plan.
     pub steps: fn(&Value) -> Option<String>,
     /// Why the cluster lets an open run not be resumed, where it does not.
     pub refused: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<Option<String>>>,
-    /// Continues an open run, or puts it back, as the policy says.
-    pub resume: for<'a> fn(&'a Ctx, Journal) -> BoxFuture<'a, Result<Resumed>>,
+    /// Continues an open run.
+    pub resume: for<'a> fn(&'a Ctx, Journal) -> BoxFuture<'a, Result<RestoreReport>>,
     /// What aborting an open run would do.
-    pub outlook: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<AbortOutlook>>,
+    pub outlook: fn(&Replay) -> Result<AbortOutlook>,
     /// Aborts it: what can be put back is, and the run is closed. May be killed, and repeated.
     pub abort: for<'a> fn(&'a Ctx, &'a mut Journal) -> BoxFuture<'a, Result<()>>,
-}
-
-/// What came of an open run that was taken up.
-#[derive(Debug)]
-pub enum Resumed {
-    /// A restore came to its end.
-    Restored(Box<RestoreReport>),
-    /// What the run had changed was put back.
-    PutBack(PutBackReport),
-}
-
-/// A run that was put back.
-#[derive(Debug, Serialize)]
-pub struct PutBackReport {
-    pub run: String,
 }
 
 /// What aborting a run would do, for people.

@@ -1,8 +1,8 @@
 //! The ways on of an open run: the commands that would not be refused.
 
 use super::abort::undoable;
-use super::resume::{install_of, refuse_other_cluster};
-use super::table::resumable;
+use super::table::{puts_back, resumable};
+use super::target::{install_of, refuse_other_cluster};
 use crate::error::{CommandError, Exit};
 use crate::journal::{self, Run};
 use crate::ops::Ctx;
@@ -15,9 +15,13 @@ pub fn next_command(id: &str, run: &Run) -> String {
 
 /// The same, once the cluster was asked, too, which alone knows of a namespace that is gone. As far as it answers.
 pub async fn next_command_asked(ctx: &Ctx, id: &str, run: &Run) -> String {
-    let ctx = install_of(ctx, &run.replay.begun);
+    let begun = &run.replay.begun;
+    if puts_back(&begun.verb).is_some() {
+        return next_command(id, run);
+    }
+    let ctx = install_of(ctx, &begun.namespace, &begun.release);
     let asked = async {
-        refuse_other_cluster(&ctx, &run.replay.begun).await?;
+        refuse_other_cluster(&ctx, id, &begun.cluster_uid).await?;
         undoable(&ctx, &run.replay).await
     };
     match asked.await {

@@ -1,13 +1,15 @@
 //! How the application stands, as the cluster says.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::cluster::PodState;
 use crate::error::Result;
-use crate::ops::Ctx;
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
+use crate::ops::{Ctx, runs};
 use crate::opschain::Names;
 use crate::opschain::workloads::WORKING_PODS;
+use crate::values::Tree;
 
 /// A Deployment or StatefulSet of the application.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ pub(super) struct ServerFacts {
     pub install: String,
     /// In the order in which they are stopped.
     pub writers: Vec<WriterFacts>,
+    /// How many replicas those had that are off and wear no note of it, as far as anything else knows.
+    pub known: Vec<KnownReplicas>,
     /// Writers, vault and LDAP, in the order in which they are shown.
     pub workloads: Vec<WorkloadFacts>,
     /// Name and state of each.
@@ -36,12 +40,21 @@ pub(super) struct ServerFacts {
     pub working: Vec<String>,
 }
 
+/// How many replicas a writer had, and what says so.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KnownReplicas {
+    pub writer: String,
+    pub replicas: i32,
+    /// `run create-...`, `the newest recorded deployment`, `helm's values`.
+    pub source: String,
+}
+
 /// Asks the cluster.
 ///
 /// # Errors
 /// It cannot be reached, or a writer is missing.
 pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
-    let (install, cluster) = (&ctx.settings()?.install, ctx.cluster().await?);
+    let (install, cluster) = (ctx.install(), ctx.cluster().await?);
     let all = cluster.workloads().await?;
     let writers = quiesce::writers_of(&all);
     quiesce::require_all(&writers, &install.namespace)?;
@@ -58,10 +71,55 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
         cluster.databases().await?.iter().map(|database| (database.name.clone(), database.line())).collect();
     Ok(ServerFacts {
         install: format!("{}/{}", install.namespace, install.release),
+        known: known(ctx, &writers).await,
         writers,
         workloads: workloads.collect(),
         databases,
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.iter().map(PodState::line).collect(),
     })
+}
+
+/// Looks for the counts of the writers that are off and wear no note, from the nearest source to the farthest. Nothing of
+/// it is needed: what cannot be asked is passed over.
+async fn known(ctx: &Ctx, writers: &[WriterFacts]) -> Vec<KnownReplicas> {
+    let unknown: Vec<&str> = writers.iter().filter(|w| w.replicas == 0).map(|w| w.name.as_str()).collect();
+    if unknown.is_empty() {
+        return Vec::new();
+    }
+    if let Some((run, recorded)) = runs::last_recorded(ctx) {
+        let known = found(&unknown, &format!("run {run}"), |writer| recorded.of_writer(writer));
+        if !known.is_empty() {
+            return known;
+        }
+    }
+    if let Some(values) = ctx.newest_values_at_hand()
+        && let Ok(values) = Tree::parse(&values)
+    {
+        return of_values(&unknown, "the newest recorded deployment", &values.to_json());
+    }
+    match ctx.helm().await {
+        Ok(helm) => match helm.get_values(&ctx.install().release, None).await {
+            Ok(Some(values)) => of_values(&unknown, "helm's values", &values),
+            _ => Vec::new(),
+        },
+        Err(_) => Vec::new(),
+    }
+}
+
+/// What the values ask for; nothing where they ask for an application that is off.
+fn of_values(unknown: &[&str], source: &str, values: &Value) -> Vec<KnownReplicas> {
+    let stopped = values["stopped"].as_bool().unwrap_or_default();
+    let names = Names::default();
+    let key = |writer: &str| if writer == names.api() { "api" } else { "apiWorker" };
+    let count = |writer: &str| values[key(writer)]["replicas"].as_i64().and_then(|count| i32::try_from(count).ok());
+    if stopped { Vec::new() } else { found(unknown, source, count) }
+}
+
+fn found(unknown: &[&str], source: &str, count: impl Fn(&str) -> Option<i32>) -> Vec<KnownReplicas> {
+    let one = |writer: &&str| {
+        let replicas = count(writer).filter(|replicas| *replicas > 0)?;
+        Some(KnownReplicas { writer: (*writer).to_owned(), replicas, source: source.to_owned() })
+    };
+    unknown.iter().filter_map(one).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::facts::{ServerFacts, WorkloadFacts};
+use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::quiesce::WriterFacts;
 
@@ -31,6 +31,8 @@ pub struct ServerStatus {
     pub parts: Vec<Part>,
     /// Work that is under way.
     pub working: Vec<String>,
+    /// The command that takes it further, where there is something to do.
+    pub next: Option<String>,
 }
 
 /// One part of the application.
@@ -69,19 +71,35 @@ pub(super) fn stop(facts: &ServerFacts) -> ServerPlan {
 /// # Errors
 /// [`Exit::Failure`] where a writer is off and nothing says how many replicas it had.
 pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
-    if let Some(unknown) = facts.writers.iter().find(|writer| writer.replicas == 0) {
-        let message = format!("{} has no replicas, and nothing says how many it had", unknown.name);
-        return Err(CommandError::new(Exit::Failure, message)
-            .hint("It was not stopped by dr: deploy again with `stopped: false`, as `dr deploy -f values.yaml` does.")
-            .hint(format!("Or scale it by hand: `kubectl scale deployment {} --replicas=N`.", unknown.name)));
+    let mut warnings = Vec::new();
+    let mut workloads: Vec<WriterFacts> = facts.writers.iter().rev().cloned().collect();
+    for writer in workloads.iter_mut().filter(|writer| writer.replicas == 0) {
+        let name = &writer.name;
+        let known = known(facts, writer).ok_or_else(|| {
+            let by_hand = by_hand(facts, name);
+            CommandError::new(Exit::Failure, format!("{name} has no replicas, and nothing says how many it had"))
+                .hint("If it was deployed so: deploy with `stopped: false`, as `dr deploy -f values.yaml` does.")
+                .hint(format!("Or scale it by hand: `{by_hand}`."))
+        })?;
+        warnings.push(format!("{name} wears no note of its replicas: {} has {}", known.source, known.replicas));
+        writer.replicas = known.replicas;
     }
     Ok(ServerPlan {
         install: facts.install.clone(),
-        workloads: facts.writers.iter().rev().cloned().collect(),
+        workloads,
         working: facts.working.clone(),
-        warnings: Vec::new(),
+        warnings,
         done: facts.writers.iter().all(|writer| writer.now > 0),
     })
+}
+
+fn known<'a>(facts: &'a ServerFacts, writer: &WriterFacts) -> Option<&'a KnownReplicas> {
+    facts.known.iter().find(|known| known.writer == writer.name)
+}
+
+fn by_hand(facts: &ServerFacts, writer: &str) -> String {
+    let namespace = facts.install.split('/').next().unwrap_or_default();
+    format!("kubectl -n {namespace} scale deployment {writer} --replicas=N")
 }
 
 /// How it stands.
@@ -92,19 +110,31 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
         .map(|workload| {
             let writer = facts.writers.iter().find(|writer| writer.name == workload.name);
             let (name, pods) = (workload.name.clone(), Some((workload.ready, workload.replicas)));
-            Part { name, pods, state: part_state(workload, writer) }
+            Part { name, pods, state: part_state(facts, workload, writer) }
         })
         .collect();
     let database = |(name, state): &(String, String)| Part { name: name.clone(), pods: None, state: state.clone() };
     parts.extend(facts.databases.iter().map(database));
-    ServerStatus { install: facts.install.clone(), state: state(facts), parts, working: facts.working.clone() }
+    let state = state(facts);
+    let next = match (state, start(facts), facts.writers.iter().find(|writer| writer.replicas == 0)) {
+        ("stopped" | "partly stopped", Ok(_), _) => Some("dr server start".to_owned()),
+        // What would be refused is not recommended.
+        ("stopped" | "partly stopped", Err(_), Some(writer)) => Some(by_hand(facts, &writer.name)),
+        ("not ready", ..) => Some("dr doctor".to_owned()),
+        _ => None,
+    };
+    ServerStatus { install: facts.install.clone(), state, parts, working: facts.working.clone(), next }
 }
 
-fn part_state(workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
+fn part_state(facts: &ServerFacts, workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
     match writer {
         Some(writer) if workload.replicas == 0 && writer.replicas > 0 => match &writer.stopped_by {
             Some(run) => format!("stopped by {run}, had {}", writer.replicas),
             None => format!("stopped, had {}", writer.replicas),
+        },
+        Some(writer) if workload.replicas == 0 => match known(facts, writer) {
+            Some(known) => format!("stopped, had {} ({})", known.replicas, known.source),
+            None => "stopped, nothing says how many it had".into(),
         },
         _ if workload.replicas == 0 => "stopped".into(),
         _ if workload.settled => "ready".into(),
@@ -150,6 +180,7 @@ mod tests {
             databases: vec![("opschain-db".into(), "healthy".into())],
             autoscalers: Vec::new(),
             working: Vec::new(),
+            known: Vec::new(),
         }
     }
 
@@ -167,7 +198,7 @@ mod tests {
         let parts = |had, by| status(&facts((0, 0, had), (1, 1, 0), by)).parts;
         assert_eq!(parts(3, Some("stop-1"))[0].state, "stopped by stop-1, had 3");
         assert_eq!(parts(3, None)[0].state, "stopped, had 3");
-        assert_eq!(parts(0, None)[0].state, "stopped");
+        assert_eq!(parts(0, None)[0].state, "stopped, nothing says how many it had");
         let last = parts(0, None).pop().unwrap();
         assert_eq!((last.name.as_str(), last.pods), ("opschain-db", None));
     }
@@ -181,6 +212,21 @@ mod tests {
         assert_eq!(error.exit(), Exit::Failure);
         assert!(error.message().starts_with("opschain-api-worker has no replicas"), "{error}");
         assert!(start(&facts((1, 1, 0), (3, 3, 0), None)).unwrap().done);
+    }
+
+    #[test]
+    fn a_count_that_is_not_on_the_deployment_is_taken_from_whoever_knows_it_and_no_refused_verb_is_recommended() {
+        let mut facts = facts((0, 0, 0), (0, 0, 3), None);
+        let next = status(&facts).next.unwrap();
+        assert_eq!(next, "kubectl -n opschain scale deployment opschain-api --replicas=N");
+        let (writer, source) = ("opschain-api".to_owned(), "run create-1".to_owned());
+        facts.known.push(KnownReplicas { writer, replicas: 2, source });
+        let shown = status(&facts);
+        assert_eq!(shown.next.as_deref(), Some("dr server start"));
+        assert_eq!(shown.parts[0].state, "stopped, had 2 (run create-1)");
+        let plan = start(&facts).unwrap();
+        assert_eq!(plan.workloads[1].replicas, 2);
+        assert_eq!(plan.warnings, ["opschain-api wears no note of its replicas: run create-1 has 2"]);
     }
 
     #[test]

@@ -4,17 +4,16 @@
 //! is live, as `helm --debug` does; the API server keeps objects in memory, gives out Secrets, and quotes what is live in
 //! its refusals. Both stand outside of what is searched. `tests/live/secrets.rs` does the same with the real ones.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
+
+use crate::api::{Api, status};
 
 pub struct World {
     /// Searched: all that `dr` may write.
@@ -39,15 +38,9 @@ impl World {
         let folder = || tempfile::Builder::new().prefix("dr-canary-").tempdir_in("/tmp").unwrap();
         let (home, tmp, operator) = (folder(), folder(), folder());
         let refusing = Arc::new(AtomicBool::new(false));
-        let port = serve(operator.path().join("live"), Arc::clone(&refusing));
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "users": [{"name": "u", "user": {"token": "bearer-of-the-kubeconfig-7Yq2"}}],
-        });
+        let kubeconfig = serve(operator.path().join("live"), Arc::clone(&refusing)).kubeconfig();
         let world = Self { home, tmp, operator, refusing };
-        world.own("kubeconfig", &kubeconfig.to_string());
+        world.own("kubeconfig", &kubeconfig);
         world.own("live", "");
         world.own("leaks-first", leaks[0]);
         world.own("leaks-second", leaks[1]);
@@ -175,132 +168,23 @@ esac
 exit 0
 "#;
 
-/// Serves a Kubernetes API on loopback and gives its port.
-fn serve(live: PathBuf, refusing: Arc<AtomicBool>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let objects: Arc<Mutex<BTreeMap<String, Value>>> = Arc::default();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (objects, leaks) = (Arc::clone(&objects), std::fs::read_to_string(&live).unwrap_or_default());
-            let refuse = refusing.load(Ordering::Relaxed);
-            std::thread::spawn(move || answer(stream, &objects, &leaks, refuse));
+/// A Kubernetes API that gives out Secrets with all that is live, and quotes it where it refuses.
+fn serve(live: PathBuf, refusing: Arc<AtomicBool>) -> Api {
+    Api::serve(Box::new(move |request, objects| {
+        let leaks = std::fs::read_to_string(&live).unwrap_or_default();
+        if refusing.load(Ordering::Relaxed) && request.path != "/version" {
+            let message = format!("Secret \"opschain\" is invalid: data: Invalid value: \"{leaks}\": must be base64");
+            return Some((422, status(422, "Invalid", &message)));
         }
-    });
-    port
-}
-
-/// One request of a connection; each is closed after its answer. A peer that hangs up is no matter.
-fn answer(stream: TcpStream, objects: &Mutex<BTreeMap<String, Value>>, leaks: &str, refuse: bool) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut words = line.split_whitespace();
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        if header.trim().is_empty() {
-            break;
+        let parts: Vec<&str> = request.path.split('/').collect();
+        let ["", "api", "v1", "namespaces", namespace, "secrets", name] = parts[..] else { return None };
+        if request.method != "GET" || objects.contains_key(&request.path) {
+            return None;
         }
-        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    let path = target.split('?').next()?.to_owned();
-    let (code, reply) = if refuse && path != "/version" {
-        let message = format!("Secret \"opschain\" is invalid: data: Invalid value: \"{leaks}\": must be base64");
-        (422, status(422, "Invalid", &message))
-    } else {
-        act(&method, &path, serde_json::from_slice(&body).unwrap_or_default(), &mut objects.lock().unwrap(), leaks)
-    };
-    let text = reply.to_string();
-    let head = format!(
-        "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        text.len()
-    );
-    let mut stream = stream;
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes())).ok()
-}
-
-fn status(code: u16, reason: &str, message: &str) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": message})
-}
-
-fn act(method: &str, path: &str, body: Value, objects: &mut BTreeMap<String, Value>, leaks: &str) -> (u16, Value) {
-    if path == "/version" {
-        let empty = ["gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform"];
-        let mut version = json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"});
-        empty.iter().for_each(|key| version[*key] = "".into());
-        return (200, version);
-    }
-    let parts: Vec<&str> =
-        path.trim_start_matches('/').split('/').skip(if path.starts_with("/api/") { 2 } else { 3 }).collect();
-    let named = match parts.as_slice() {
-        ["namespaces", _, _, _, ..] => true,
-        ["namespaces", _, _] => false,
-        [_, _] => true,
-        _ => false,
-    };
-    let keep = |mut object: Value, path: &str, objects: &mut BTreeMap<String, Value>| {
-        object["metadata"]["uid"] = format!("uid-{}", objects.len()).into();
-        object["metadata"]["resourceVersion"] = "7".into();
-        objects.insert(path.to_owned(), object.clone());
-        object
-    };
-    match method {
-        "GET" if !named => {
-            let prefix = format!("{path}/");
-            let items: Vec<&Value> =
-                objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object).collect();
-            (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": items}))
-        }
-        "GET" => match (objects.get(path), parts.as_slice()) {
-            (Some(object), _) => (200, object.clone()),
-            (None, ["namespaces", name]) => {
-                (200, json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "uid": "uid-of-it"}}))
-            }
-            (None, ["namespaces", namespace, "secrets", name]) => {
-                let data =
-                    json!({"everything": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, leaks)});
-                (
-                    200,
-                    json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace, "uid": "u", "resourceVersion": "7"}, "data": data}),
-                )
-            }
-            _ => (404, status(404, "NotFound", &format!("{} not found", parts.join("/")))),
-        },
-        "POST" if path.contains("accessreviews") => {
-            let mut review = body;
-            review["status"] = json!({"allowed": true});
-            (201, review)
-        }
-        "POST" => {
-            let name = body["metadata"]["name"].as_str().unwrap_or("unnamed").to_owned();
-            (201, keep(body, &format!("{path}/{name}"), objects))
-        }
-        "DELETE" => match objects.remove(path) {
-            Some(_) => (200, json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"})),
-            None => (404, status(404, "NotFound", "not found")),
-        },
-        _ => {
-            let mut object = objects.get(path).cloned().unwrap_or_else(|| json!({}));
-            merge(&mut object, body);
-            (200, keep(object, path, objects))
-        }
-    }
-}
-
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            from.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
-        }
-        (into, from) => *into = from,
-    }
+        let data = json!({"everything": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, leaks)});
+        let metadata = json!({"name": name, "namespace": namespace, "uid": "u", "resourceVersion": "7"});
+        Some((200, json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": data})))
+    }))
 }
 
 /// The path as an argument.

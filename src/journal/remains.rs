@@ -1,0 +1,177 @@
+//! What is needed of a run to put it back, read line by line.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::FORMAT;
+use super::error::JournalError;
+use super::record::{Outcome, Record, Replay};
+use super::run::Journal;
+use super::store::{RunLog, RunStore, StoredRun};
+
+/// What a run has left behind, as far as its journal tells. A line that is damaged, or that another version of this
+/// program has written, is passed over: what the others say still holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remains {
+    pub run: String,
+    /// The verb's word.
+    pub verb: String,
+    pub namespace: String,
+    pub release: String,
+    /// The cluster's identity.
+    pub cluster_uid: String,
+    /// When it began.
+    pub at: Timestamp,
+    /// What the verb was asked to do, in the words of whatever version has begun it.
+    pub plan: Value,
+    /// What each step has left, by its name.
+    pub outputs: BTreeMap<String, Value>,
+    /// Whether the run is over.
+    pub ended: bool,
+    /// Whether the journal is of a major version that this program does not know, and must not add to.
+    pub foreign: bool,
+}
+
+impl Remains {
+    /// Reads them; `None` where the first line does not tell whose they are.
+    pub fn of(stored: &StoredRun) -> Option<Self> {
+        let mut lines = stored.lines.split(|b| *b == b'\n').map(serde_json::from_slice::<Value>);
+        let first = lines.next()?.ok()?;
+        let text = |key: &str| first[key].as_str().map(str::to_owned);
+        let mut remains = Self {
+            run: text("run")?,
+            verb: text("verb")?,
+            namespace: text("namespace")?,
+            release: text("release")?,
+            cluster_uid: text("cluster_uid")?,
+            at: text("at")?.parse().ok()?,
+            plan: first["plan"].clone(),
+            outputs: BTreeMap::new(),
+            ended: false,
+            foreign: first["format"]["major"] != FORMAT.major,
+        };
+        for line in lines.filter_map(Result::ok) {
+            match (line["record"].as_str(), line["step"].as_str()) {
+                (Some("succeeded"), Some(step)) => {
+                    remains.outputs.insert(step.to_owned(), line["output"].clone());
+                }
+                (Some("ended"), _) => remains.ended = true,
+                _ => {}
+            }
+        }
+        Some(remains)
+    }
+}
+
+impl From<&Replay> for Remains {
+    fn from(replay: &Replay) -> Self {
+        let begun = replay.begun.clone();
+        Self {
+            run: begun.run,
+            verb: begun.verb,
+            namespace: begun.namespace,
+            release: begun.release,
+            cluster_uid: begun.cluster_uid,
+            at: begun.at,
+            plan: begun.plan,
+            outputs: replay.outputs.clone(),
+            ended: replay.outcome.is_some(),
+            foreign: false,
+        }
+    }
+}
+
+/// A run that is held only to be closed, whether or not its lines are understood.
+#[derive(Debug)]
+pub struct ClosingRun {
+    log: Box<dyn RunLog>,
+    place: String,
+}
+
+impl ClosingRun {
+    /// Takes the run `id`, which no other process may hold, with what it has left by now.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn open(runs: &dyn RunStore, id: &str) -> Result<(Self, StoredRun), JournalError> {
+        let log = runs.open(id)?;
+        let stored = runs.read(id)?;
+        Ok((Self { log, place: stored.place.clone() }, stored))
+    }
+
+    /// Lets go of a run that this process has executed, but for closing it.
+    pub fn of(journal: Journal) -> Self {
+        let (log, place) = journal.into_log();
+        Self { log, place }
+    }
+
+    /// Writes down that the run is over.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(mut self, outcome: Outcome) -> Result<(), JournalError> {
+        self.log.append(&super::run::line(&Record::Ended { outcome, at: Timestamp::now() }, &self.place)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{Journal, find};
+
+    fn run() -> MemoryRuns {
+        let runs = MemoryRuns::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let mut journal = Journal::begin(&runs, begun("create-1")).unwrap();
+        for step in ["record-replicas", "stop-writers"] {
+            journal.append(Record::Started { step: step.into(), at }).unwrap();
+            let (step, output) = (step.to_owned(), json!(step));
+            journal.append(Record::Succeeded { step, output, summary: String::new(), at }).unwrap();
+        }
+        runs
+    }
+
+    fn remains(runs: &MemoryRuns) -> Option<Remains> {
+        Remains::of(&runs.read("create-1").unwrap())
+    }
+
+    #[test]
+    fn what_a_good_journal_leaves_is_what_its_replay_says() {
+        let runs = run();
+        assert_eq!(remains(&runs).unwrap(), Remains::from(&find(&runs, "create-1").unwrap().1.replay));
+    }
+
+    #[test]
+    fn a_damaged_line_hides_no_other_and_a_run_is_closed_all_the_same() {
+        let good = run().text("create-1");
+        for damaged in 0..good.lines().count() {
+            let runs = run();
+            let line = |(at, line): (usize, &str)| if at == damaged { "{\"rec".into() } else { line.to_owned() };
+            runs.set("create-1", &(good.lines().enumerate().map(line).collect::<Vec<_>>().join("\n") + "\n"));
+            assert!(find(&runs, "create-1").is_err());
+            let Some(left) = remains(&runs) else {
+                assert_eq!(damaged, 0, "without its first line nobody knows whose run it is");
+                continue;
+            };
+            assert_eq!(left.outputs.contains_key("record-replicas"), damaged != 2);
+            assert_eq!((left.namespace.as_str(), left.ended), ("opschain", false));
+            ClosingRun::open(&runs, "create-1").unwrap().0.end(Outcome::PutBack).unwrap();
+            assert!(remains(&runs).unwrap().ended);
+        }
+    }
+
+    #[test]
+    fn a_later_format_is_read_as_far_as_it_is_understood() {
+        let good = run().text("create-1");
+        let runs = run();
+        runs.set("create-1", &(good.replace("\"minor\":1", "\"minor\":9") + "{\"record\":\"novel\"}\n"));
+        assert!(!remains(&runs).unwrap().foreign);
+        runs.set("create-1", &good.replace("\"major\":1", "\"major\":2"));
+        assert!(remains(&runs).unwrap().foreign);
+    }
+}

@@ -1,0 +1,138 @@
+//! Putting a run back, whatever else is broken: the application first, with nothing but the cluster.
+//!
+//! What is needed is where the application is and how many replicas it had: the journal's word for it or, where that is
+//! lost, the marks on the Deployments. What comes after the application (pods, lease, what lies in a store) may fail: it
+//! is said, and the run stays open, so that the next `dr` tries again. All of it may be killed, and repeated.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::target::{install_of, refuse_other_cluster};
+use super::verb::PutBackVerb;
+use crate::error::{CommandError, Exit, Result, chain};
+use crate::event::Event;
+use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
+use crate::ops::lease::LeaseHolder;
+use crate::ops::quiesce::{self, WriterReturn};
+use crate::ops::{Ctx, helper};
+use crate::trace;
+
+/// What is put back in the cluster, in this order, for people.
+pub(super) const IN_THE_CLUSTER: [&str; 3] =
+    ["bring API and workers back", "remove the helper pod", "give up the lease"];
+
+/// A run that was put back.
+#[derive(Debug, Serialize)]
+pub struct PutBackReport {
+    pub run: String,
+    /// What became of the writers that it had stopped.
+    pub writers: Vec<WriterReturn>,
+    /// What could not be put back yet, and why. The run stays open for it.
+    pub left: Vec<String>,
+}
+
+/// Puts back what a run of a dead process has left, and closes it.
+///
+/// # Errors
+/// It is being executed, or of another cluster; or the writers cannot be brought back.
+pub(super) async fn put_back(ctx: &Ctx, verb: &PutBackVerb, seen: Remains, outcome: Outcome) -> Result<PutBackReport> {
+    let (closing, remains) = match ClosingRun::open(&*ctx.runs, &seen.run) {
+        Ok((closing, stored)) => (Some(closing), Remains::of(&stored).unwrap_or(seen)),
+        Err(held @ JournalError::Held(_)) => return Err(held.into()),
+        Err(error) => {
+            ctx.events.warn(format!("{}: what it says is gone by, and it stays open", chain(&error)), None);
+            (None, seen)
+        }
+    };
+    let ctx = install_of(ctx, &remains.namespace, &remains.release);
+    refuse_other_cluster(&ctx, &remains.run, &remains.cluster_uid).await?;
+    undo(&ctx, verb, &remains, closing, outcome).await
+}
+
+/// The same for a run that this process holds, or that is not to be closed.
+///
+/// # Errors
+/// The writers cannot be brought back.
+pub async fn undo(
+    ctx: &Ctx,
+    verb: &PutBackVerb,
+    remains: &Remains,
+    closing: Option<ClosingRun>,
+    outcome: Outcome,
+) -> Result<PutBackReport> {
+    let run = &remains.run;
+    let _events = ctx.events.begin_run(run);
+    let folder = ctx.runs.folder(run);
+    let report = trace::run(run, folder.as_deref(), Box::pin(undo_all(ctx, verb, remains))).await?;
+    // A later major version may mean another thing by the same line.
+    if let Some(closing) = closing.filter(|_| report.left.is_empty() && !remains.foreign)
+        && let Err(error) = closing.end(outcome)
+    {
+        ctx.events.warn(format!("{}: all was put back, and run {run} stays open", chain(&error)), None);
+    }
+    Ok(report)
+}
+
+async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<PutBackReport> {
+    let run = &remains.run;
+    let (elsewhere, remove) = verb.elsewhere;
+    let [application, pods, lease] = IN_THE_CLUSTER;
+    let cluster = ctx.cluster().await?;
+    // What cannot be closed is put back again by every `dr`: then only by its marks, which go with it.
+    let stopped = verb.stopped(remains).filter(|_| !remains.foreign);
+    let writers = quiesce::bring_back(cluster, stopped.as_ref(), run);
+    let writers = one(ctx, 1, "writers", application, writers).await?;
+    for writer in writers.iter().filter(|writer| !writer.is_back()) {
+        ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
+    }
+    let mut left = Vec::new();
+    let mut note = |title: &str, undone: Result<()>| {
+        left.extend(undone.err().map(|error| format!("{title}: {error}")));
+    };
+    note(pods, one(ctx, 2, "helper-pod", pods, helper::remove(ctx, run)).await);
+    note(lease, one(ctx, 3, "lease", lease, async { LeaseHolder::default().release(ctx, run).await }).await);
+    note(elsewhere, one(ctx, 4, "elsewhere", elsewhere, async { remove(remains) }).await);
+    for what in &left {
+        let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
+        ctx.events.warn(format!("not put back yet: {what}"), Some(way));
+    }
+    Ok(PutBackReport { run: run.clone(), writers, left })
+}
+
+/// Puts one thing back, told as the undoing of a step is.
+async fn one<T>(
+    ctx: &Ctx,
+    number: usize,
+    name: &str,
+    title: &str,
+    undoing: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let (events, begun) = (&ctx.events, Instant::now());
+    let (step, title, of) = (name.to_owned(), title.to_owned(), IN_THE_CLUSTER.len() + 1);
+    events.emit(Event::Undoing { step: step.clone(), title, number, of });
+    let undone = async {
+        fault::point(&format!("{name}:undo"))?;
+        undoing.await
+    };
+    let undone = trace::step(&format!("undo {name}"), undone).await;
+    let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+    events.emit(match &undone {
+        Ok(_) => Event::StepUndone { step, milliseconds },
+        Err(error) => Event::StepFailed { step, error: format!("not put back: {}", error.message()), milliseconds },
+    });
+    undone
+}
+
+/// The error of a run whose step failed, once it was put back, or could not be.
+pub fn after(error: CommandError, run: &str, undone: Result<PutBackReport>) -> CommandError {
+    let open = || crate::error::OpenRun::new(run.to_owned(), None);
+    match undone {
+        Ok(report) if report.left.is_empty() => error,
+        Ok(_) => error.behind_it(open()),
+        Err(undo) if undo.exit() == Exit::Interrupted => error.behind_it(open()),
+        Err(undo) => {
+            error.behind_it(open()).hint(format!("Putting things back failed too ({undo}); the next `dr` tries again."))
+        }
+    }
+}

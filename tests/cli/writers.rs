@@ -1,0 +1,305 @@
+//! The application comes back, whatever else is broken: a bundle run died while it was stopped, and something is missing
+//! that an orderly way back would have.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::api::Api;
+
+const RUN: &str = "create-20261128T010000Z-abc123";
+const API: &str = "opschain-api";
+const WORKER: &str = "opschain-api-worker";
+
+/// A host that looks at an API in memory.
+struct Site {
+    home: tempfile::TempDir,
+    api: Api,
+}
+
+fn path(writer: &str) -> String {
+    format!("/apis/apps/v1/namespaces/opschain/deployments/{writer}")
+}
+
+impl Site {
+    /// Both writers are off, with these marks.
+    fn stopped(marks: Value) -> Self {
+        let site = Self { home: tempfile::tempdir().unwrap(), api: Api::serve(Box::new(|_, _| None)) };
+        std::fs::write(site.home.path().join("kubeconfig"), site.api.kubeconfig()).unwrap();
+        for writer in [API, WORKER] {
+            site.set(writer, 0, &marks);
+        }
+        site
+    }
+
+    /// The same as a run leaves it that was killed while they were off.
+    fn died() -> Self {
+        let site = Self::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": RUN}));
+        site.journal(&records());
+        site
+    }
+
+    fn set(&self, writer: &str, replicas: i32, marks: &Value) {
+        let template =
+            json!({"metadata": {"labels": {"app": writer}}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+        self.api.set(
+            &path(writer),
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": writer, "namespace": "opschain", "annotations": marks},
+                "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": writer}}, "template": template},
+            }),
+        );
+    }
+
+    fn journal_path(&self) -> PathBuf {
+        self.home.path().join(".local/state/dr/runs").join(RUN).join("journal.jsonl")
+    }
+
+    fn journal(&self, records: &[String]) {
+        let path = self.journal_path();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, records.join("\n") + "\n").unwrap();
+    }
+
+    fn replicas(&self) -> [i64; 2] {
+        [API, WORKER].map(|writer| self.api.get(&path(writer))["spec"]["replicas"].as_i64().unwrap())
+    }
+
+    fn marks(&self) -> [Value; 2] {
+        [API, WORKER].map(|writer| {
+            let marks = self.api.get(&path(writer))["metadata"]["annotations"].clone();
+            if marks == json!({}) { Value::Null } else { marks }
+        })
+    }
+
+    /// Runs `dr`, asserts its exit code, and returns what it said in one line.
+    fn dr(&self, args: &[&str], code: i32) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_dr"))
+            .args(args)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("USER", "operator")
+            .env("PATH", "/nonexistent")
+            .env("KUBECONFIG", self.home.path().join("kubeconfig"))
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        said
+    }
+
+    fn says(&self, args: &[&str], code: i32, words: &[&str]) {
+        let said = self.dr(args, code);
+        words.iter().for_each(|word| assert!(said.contains(word), "{args:?} does not say `{word}`: {said}"));
+    }
+}
+
+fn begun(change: Value) -> Value {
+    let replicas = json!({"writers": [{"name": API, "replicas": 2}, {"name": WORKER, "replicas": 2}]});
+    let mut begun = json!({
+        "record": "begun", "format": {"major": 1, "minor": 1}, "run": RUN, "verb": "create", "namespace": "opschain",
+        "release": "opschain", "cluster_uid": "uid-of-it", "plan": {"live": {"replicas": replicas}, "store": "/nonexistent/store"},
+        "settings": "dr.toml", "dr_version": "0.0.9", "who": "op@host", "at": "2026-11-28T01:00:00Z",
+    });
+    begun.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    begun
+}
+
+/// A create whose process died while the writers were off.
+fn records() -> Vec<String> {
+    records_after(&begun(json!({})))
+}
+
+fn records_after(begun: &Value) -> Vec<String> {
+    let at = "2026-11-28T01:00:00Z";
+    let counts = json!({"writers": [{"name": API, "replicas": 2}, {"name": WORKER, "replicas": 2}]});
+    let done = [
+        ("name-bundle", json!("opschain-20261128T010000Z-abc123")),
+        ("record-replicas", counts),
+        ("stop-writers", json!(at)),
+    ];
+    let mut records = vec![begun.to_string()];
+    for (step, output) in done {
+        records.push(json!({"record": "started", "step": step, "at": at}).to_string());
+        let done = json!({"record": "succeeded", "step": step, "output": output, "summary": "s", "at": at});
+        records.push(done.to_string());
+    }
+    records.push(json!({"record": "started", "step": "mark-wal", "at": at}).to_string());
+    records
+}
+
+const BACK: [&str; 2] = ["opschain-api 0 -> 2 replicas", "opschain-api-worker 0 -> 2 replicas"];
+
+#[test]
+fn a_dead_run_is_put_back_by_any_of_the_ways_out_though_its_store_is_gone() {
+    let ways: [(&[&str], i32); 3] =
+        [(&["run", "resume"], 0), (&["server", "start"], 0), (&["run", "abort", "--yes"], 0)];
+    for (way, code) in ways {
+        let site = Site::died();
+        let said = site.dr(way, code);
+        assert_eq!((site.replicas(), site.marks()), ([2, 2], [Value::Null, Value::Null]), "{way:?}: {said}");
+        // What is left is said, and tried again by the next one.
+        assert!(said.contains("not put back yet: remove the draft from the store"), "{way:?}: {said}");
+        site.says(&["run", "list"], 0, &["open"]);
+        std::fs::create_dir_all(site.home.path().join("store")).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_is_put_back_whole_is_closed() {
+    let site = Site::died();
+    let store = site.home.path().join("store");
+    std::fs::create_dir(&store).unwrap();
+    let plan = json!({"plan": {"store": store}});
+    site.journal(&records_after(&begun(plan)));
+    site.says(&["run", "resume"], 0, &BACK);
+    site.says(&["run", "list"], 0, &["put back"]);
+    site.says(&["run", "resume"], 14, &["there is no open run"]);
+}
+
+#[test]
+fn marks_that_are_gone_or_changed_are_no_reason_to_stay_off_or_to_say_more_than_was_done() {
+    // Taken off: the journal has the counts.
+    let site = Site::died();
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 0, &json!({})));
+    site.says(&["run", "resume"], 0, &BACK);
+    assert_eq!(site.replicas(), [2, 2]);
+
+    // Another's: it stays off, and that is said.
+    let site = Site::died();
+    site.set(API, 0, &json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-of-another"}));
+    site.says(&["run", "resume"], 0, &["opschain-api is still stopped, by stop-of-another", "dr server status"]);
+    assert_eq!(site.replicas(), [0, 2]);
+
+    // Somebody has taken care.
+    let site = Site::died();
+    site.set(API, 5, &json!({}));
+    site.says(&["run", "resume"], 0, &["opschain-api has 5 replicas already"]);
+    assert_eq!(site.replicas(), [5, 2]);
+
+    // Deleted: the other one comes back all the same.
+    let site = Site::died();
+    site.api.remove(&path(API));
+    site.says(&["run", "resume"], 0, &["there is no Deployment opschain-api any more"]);
+    assert_eq!(site.api.get(&path(WORKER))["spec"]["replicas"], 2);
+}
+
+#[test]
+fn who_stops_the_writers_after_the_run_has_brought_them_back_is_another() {
+    let site = Site::stopped(json!({}));
+    let mut records = records();
+    let at = "2026-11-28T01:00:00Z";
+    for step in ["mark-wal", "resume-writers"] {
+        records.push(json!({"record": "started", "step": step, "at": at}).to_string());
+        let done = json!({"record": "succeeded", "step": step, "output": at, "summary": "s", "at": at});
+        records.push(done.to_string());
+    }
+    site.journal(&records);
+    site.dr(&["run", "resume"], 0);
+    assert_eq!(site.replicas(), [0, 0]);
+}
+
+#[test]
+fn a_journal_that_is_damaged_or_of_another_version_is_warned_of_and_put_back_all_the_same() {
+    let good = records();
+    let damaged = |line: usize| {
+        let mut records = good.clone();
+        records[line] = "{\"record\":\"succ\0\0".into();
+        records
+    };
+    let mut cases: Vec<(Vec<String>, &str)> = (1..good.len()).map(|line| (damaged(line), "cannot be read")).collect();
+    cases.push((records_after(&begun(json!({"format": {"major": 1, "minor": 9}}))), "Putting back"));
+    cases.push((records_after(&begun(json!({"format": {"major": 2, "minor": 0}}))), "is newer than"));
+    cases.push((records_after(&begun(json!({"plan": ["of", "a", "later", "dr"]}))), "Putting back"));
+    for (records, words) in cases {
+        let site = Site::died();
+        site.journal(&records);
+        // The marks are enough where the counts are lost, and the counts where the marks are.
+        site.says(&["server", "start"], 0, &[words]);
+        assert_eq!(site.replicas(), [2, 2], "{records:?}");
+    }
+    // Nobody knows whose run this was: that it stands there is loud, and the application starts all the same.
+    let site = Site::died();
+    let mut records = records();
+    records[0] = "{".into();
+    site.journal(&records);
+    site.says(&["server", "status"], 0, &["cannot be read", "dr server start"]);
+    site.says(&["server", "start"], 0, &["cannot be read"]);
+    assert_eq!(site.replicas(), [2, 2]);
+}
+
+#[test]
+fn an_unreadable_run_is_closed_by_abort() {
+    for close in [&["run", "abort", "--yes"][..], &["run", "abort", "--yes", "--close-only"]] {
+        let site = Site::died();
+        let mut records = records_after(&begun(json!({"verb": "restore"})));
+        records[2] = "{".into();
+        site.journal(&records);
+        site.says(&["server", "status"], 0, &["cannot be read", "dr run abort"]);
+        site.says(close, 0, &["is aborted"]);
+        assert!(!site.dr(&["server", "status"], 0).contains("cannot be read"));
+        // What bears its mark was put back; with --close-only nothing was.
+        let replicas = if close.len() == 3 { [2, 2] } else { [0, 0] };
+        assert_eq!(site.replicas(), replicas);
+    }
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_keeps_no_writer_off() {
+    let site = Site::died();
+    // A file system that is read only, as far as this journal goes: not even its owner may open it for writing.
+    let journal = site.journal_path();
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::remove_file(&journal).unwrap();
+    let real = site.home.path().join("real");
+    std::fs::write(&real, text).unwrap();
+    std::os::unix::fs::symlink(&real, &journal).unwrap();
+    std::fs::remove_file(journal.with_file_name("lock")).ok();
+    std::fs::create_dir(journal.with_file_name("lock")).unwrap();
+    site.says(&["run", "resume"], 0, &["it stays open", BACK[0], BACK[1]]);
+    assert_eq!(site.replicas(), [2, 2]);
+}
+
+#[test]
+fn verbs_that_only_look_change_nothing_and_say_what_would_be_put_back() {
+    let looks: [(&[&str], i32); 4] = [
+        (&["server", "status"], 0),
+        (&["server", "stop", "--dry-run"], 0),
+        (&["server", "start", "--dry-run"], 0),
+        (&["bundle", "create", "--dry-run"], 10),
+    ];
+    let site = Site::died();
+    for (look, code) in looks {
+        site.says(look, code, &["It would be put back first", BACK[0], BACK[1]]);
+    }
+    assert_eq!(site.api.changes(), [""; 0]);
+    assert_eq!(site.replicas(), [0, 0]);
+}
+
+#[test]
+fn a_count_that_nobody_has_noted_is_found_or_the_way_by_hand_is_named() {
+    let site = Site::stopped(json!({}));
+    let by_hand = "kubectl -n opschain scale deployment opschain-api --replicas=N";
+    site.says(&["server", "status"], 0, &["nothing says how many it had", by_hand]);
+    assert!(!site.dr(&["server", "status"], 0).contains("dr server start"), "it would refuse");
+    site.says(&["server", "start"], 1, &["nothing says how many it had"]);
+
+    // A run of long ago has noted them.
+    let mut records = records();
+    records.push(json!({"record": "ended", "outcome": "put-back", "at": "2026-11-28T01:00:00Z"}).to_string());
+    site.journal(&records);
+    site.says(&["server", "status"], 0, &[&format!("stopped, had 2 (run {RUN})"), "dr server start"]);
+    site.says(&["server", "start"], 0, &[&format!("run {RUN} has 2"), "running"]);
+    assert_eq!(site.replicas(), [2, 2]);
+}
+
+#[test]
+fn doctor_is_not_content_with_a_stopped_application_and_leads_to_its_start() {
+    let site = Site::died();
+    site.says(&["doctor"], 3, &[&format!("opschain-api is stopped by {RUN}"), "dr server start"]);
+}
