@@ -73,6 +73,9 @@ pub mod opschain {
 
 pub mod postgres {
     pub use crate::postgres::{BackupManifest, ControlData, Lsn};
+    pub mod basebackup {
+        pub use crate::postgres::basebackup::{WalCheck, WalEnd};
+    }
     pub mod argv {
         pub use crate::postgres::argv::Connection;
     }
@@ -99,6 +102,10 @@ pub mod vault {
         CommitSigner, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart,
         RecordedInstall, Vault,
     };
+}
+
+pub mod ustar {
+    pub use crate::ustar::TarReader;
 }
 
 pub mod wire {

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::postgres::argv::Connection;
-use crate::postgres::basebackup::BaseBackupError;
+use crate::postgres::basebackup::{BaseBackupError, WalEnd};
 use crate::postgres::{ControlData, Lsn};
 use crate::ustar::TarError;
 
@@ -28,10 +28,13 @@ pub enum Request {
     Facts,
     /// A base backup with the WAL that belongs to it. Answers: `Log`, `Chunk`, `BaseDone`, `BackupDone`, a trailer.
     Backup(Box<BackupRequest>),
-    /// During a backup: where its WAL may end. No answer of its own.
+    /// During a backup: no more WAL is handed over until `StopWal` says where it ends. No answer but the
+    /// acknowledgement, which comes when it is so.
+    HoldWal,
+    /// During a backup: where its WAL ends. No answer of its own.
     StopWal {
-        /// WAL up to here is wanted; `None` means: up to the end of the base backup.
-        until: Option<Lsn>,
+        /// Nothing past this is wanted.
+        until: Lsn,
     },
     /// Begins a fresh stage. Answer: `StageReady`.
     Stage(StageRequest),
@@ -180,8 +183,6 @@ pub struct BackupRequest {
     pub max_rate: Option<String>,
     /// The label inside the backup.
     pub label: String,
-    /// Whether `StopWal` will say where the WAL ends. If not, it ends with the base backup.
-    pub wal_until_asked: bool,
     /// How long to wait for the last segment once its end is known, in seconds.
     pub wal_wait_seconds: u64,
 }
@@ -227,7 +228,7 @@ pub struct BaseDone {
 pub struct BackupDone {
     /// The base backup.
     pub base: BaseDone,
-    /// WAL is there up to here: what was asked for, or the base backup's end when that is later.
+    /// WAL is there up to here and no further: what was asked for, or the base backup's end when that is later.
     pub wal_until: Lsn,
     /// The first WAL segment sent.
     pub first_segment: String,
@@ -250,8 +251,8 @@ pub struct BackupDone {
 pub struct StageRequest {
     /// The identity that the data must have.
     pub system_identifier: u64,
-    /// WAL must reach this position.
-    pub wal_until: Lsn,
+    /// Where the WAL ends.
+    pub wal_end: WalEnd,
     /// The size of a segment in bytes.
     pub wal_segment_bytes: u64,
 }
@@ -270,8 +271,6 @@ pub struct StageReport {
     pub start: Lsn,
     /// WAL is there up to the end of this segment.
     pub last_segment: String,
-    /// Whether `pg_waldump` read every WAL record up to the wanted position.
-    pub wal_read: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -395,7 +394,7 @@ impl From<BaseBackupError> for Failure {
             Error::Tablespace(_) => FailureKind::Tablespaces,
             Error::Standby => FailureKind::Standby,
             Error::OtherDatabase { .. } => FailureKind::Identity,
-            Error::MissingWal(_) | Error::ShortWal { .. } => FailureKind::Wal,
+            Error::MissingWal(_) | Error::ShortWal { .. } | Error::WalPast { .. } => FailureKind::Wal,
             Error::Tar(_)
             | Error::Manifest(_)
             | Error::Label(_)
@@ -414,11 +413,11 @@ mod tests {
 
     #[test]
     fn messages_survive_the_way_through_json() {
-        let request = Request::StopWal { until: Some(Lsn(0x1_0000_0028)) };
+        let request = Request::StopWal { until: Lsn(0x1_0000_0028) };
         let json = serde_json::to_string(&Envelope { id: 7, body: request }).unwrap();
         assert_eq!(json, r#"{"id":7,"body":{"request":"stop-wal","until":"1/28"}}"#);
         let back: Envelope<Request> = serde_json::from_str(&json).unwrap();
-        assert!(matches!(back.body, Request::StopWal { until: Some(Lsn(0x1_0000_0028)) }));
+        assert!(matches!(back.body, Request::StopWal { until: Lsn(0x1_0000_0028) }));
         assert!(serde_json::from_str::<Digest>("\"00\"").is_err());
         let digest = Digest([0xab; 32]);
         assert_eq!(serde_json::from_str::<Digest>(&serde_json::to_string(&digest).unwrap()).unwrap(), digest);

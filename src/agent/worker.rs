@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use super::backup::WalBound;
 use super::folders::VolumeGuard;
 use super::host::{self, PodFiles};
 use super::protocol::{BackupRequest, Envelope, Failure, FailureKind, Reply, Request};
@@ -87,7 +88,7 @@ impl Worker {
                 replies.reply(Reply::StageDone(report)).await
             }
             // These belong to a backup or stage that has failed; its failure has been told.
-            Request::StopWal { .. } | Request::StageChunk(_) | Request::StageEnd => Ok(()),
+            Request::HoldWal | Request::StopWal { .. } | Request::StageChunk(_) | Request::StageEnd => Ok(()),
             Request::Swap(request) => {
                 let (resumed, folders) =
                     self.on_volume(move || folders.swap(&request).map(|resumed| (resumed, folders))).await?;
@@ -120,28 +121,27 @@ impl Worker {
         .await
     }
 
-    /// Runs a backup while listening for `StopWal`.
+    /// Runs a backup while listening for what ends its WAL.
     async fn backup(&self, replies: &ReplySender, request: BackupRequest) -> Result<(), Failure> {
-        let (stop, stopped) = watch::channel(None);
-        let mut work = std::pin::pin!(backup::run(replies, request, &self.files.spool, stopped));
+        let (bound, bounded) = watch::channel(WalBound::Open);
+        let mut work = std::pin::pin!(backup::run(replies, request, &self.files.spool, bounded));
         loop {
             tokio::select! {
                 done = &mut work => return done,
                 message = self.conduit.receive() => {
                     let message = message?;
+                    if message.kind == FrameKind::Control {
+                        bound.send_replace(match read::<Request>(&message)? {
+                            Envelope { id, body: Request::HoldWal } if id == replies.id() => WalBound::Held,
+                            Envelope { id, body: Request::StopWal { until } } if id == replies.id() => WalBound::At(until),
+                            _ => {
+                                let message = "another request in the middle of a backup";
+                                return Err(Failure::new(FailureKind::Request, message));
+                            }
+                        });
+                    }
+                    // Only now: the client takes the acknowledgement for the promise that nothing past it is sent.
                     self.conduit.durable(message.sequence);
-                    if message.kind != FrameKind::Control {
-                        continue;
-                    }
-                    match read::<Request>(&message)? {
-                        Envelope { id, body: Request::StopWal { until } } if id == replies.id() => {
-                            stop.send_replace(Some(until));
-                        }
-                        _ => {
-                            let message = "another request in the middle of a backup";
-                            return Err(Failure::new(FailureKind::Request, message));
-                        }
-                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::postgres::Lsn;
+use crate::postgres::basebackup::WalEnd;
 
 use super::error::BundleFault;
 use super::format::FormatVersion;
@@ -58,13 +59,21 @@ pub struct BackupIdentity {
     /// Up to where all writers had finished; absent when nothing was quiesced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiesce_lsn: Option<Lsn>,
+    /// Where the log ends: nothing past it is in the bundle, so nothing past it is replayed. Absent before format 1.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_end_lsn: Option<Lsn>,
     pub wal_segment_bytes: u64,
 }
 
 impl BackupIdentity {
     /// The last position that the log in the bundle must reach.
     pub fn last_lsn(&self) -> Lsn {
-        self.quiesce_lsn.map_or(self.end_lsn, |quiesced| quiesced.max(self.end_lsn))
+        self.wal_end_lsn.or(self.quiesce_lsn).map_or(self.end_lsn, |last| last.max(self.end_lsn))
+    }
+
+    /// Where its log has to end.
+    pub fn wal_end(&self) -> WalEnd {
+        self.wal_end_lsn.map_or(WalEnd::AtLeast(self.last_lsn()), |_| WalEnd::At(self.last_lsn()))
     }
 }
 
@@ -130,6 +139,9 @@ impl Manifest {
         }
         if database.start_lsn > database.end_lsn {
             return Err("the backup ends before it starts".into());
+        }
+        if database.wal_end_lsn.is_some_and(|end| end < database.end_lsn || database.quiesce_lsn > Some(end)) {
+            return Err("its log ends before the moment that it is to hold".into());
         }
         let segment = database.wal_segment_bytes;
         if !segment.is_power_of_two() || !(1 << 20..=1 << 30).contains(&segment) {
@@ -214,6 +226,8 @@ mod tests {
         assert!(refused(|m| m.format.minor = 5).contains("belongs to bundle"));
         assert!(refused(|m| m.database.system_identifier = "9".into()).contains("system identifier"));
         assert!(refused(|m| m.database.end_lsn = Lsn(0)).contains("ends before it starts"));
+        assert!(refused(|m| m.database.wal_end_lsn = Some(Lsn(0))).contains("log ends before"));
+        assert!(refused(|m| m.database.quiesce_lsn = Some(Lsn(1 << 40))).contains("log ends before"));
         assert!(refused(|m| m.database.wal_segment_bytes = 3 << 20).contains("size of WAL segments"));
         assert!(refused(|m| m.values_sha256 = "A".repeat(64)).contains("not a SHA-256"));
         assert!(refused(|m| m.helm_values_sha256 = Some("x".into())).contains("not a SHA-256"));

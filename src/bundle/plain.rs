@@ -156,7 +156,7 @@ impl DatabaseReading<'_, '_> {
         base.check_database(system_identifier)?;
         let mut wal = WalCheck::new(system_identifier, facts.wal_segment_bytes);
         self.read(Stream::Wal, "pg_wal.tar", &mut wal)?;
-        let span = wal.finish(&base.manifest, facts.last_lsn())?;
+        let span = wal.finish(&base.manifest, facts.wal_end())?;
         let files = base.manifest.files.len() as u64;
         Ok((
             BaseProof { files, bytes: base.bytes, system_identifier: facts.system_identifier.clone() },

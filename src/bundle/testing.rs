@@ -61,6 +61,7 @@ pub(crate) fn manifest() -> (Header, Manifest) {
             start_lsn: "0/2000028".parse().unwrap(),
             end_lsn: "0/2000100".parse().unwrap(),
             quiesce_lsn: None,
+            wal_end_lsn: Some("0/2000100".parse().unwrap()),
             wal_segment_bytes: 16 << 20,
         },
         base: total.clone(),

@@ -101,14 +101,6 @@ impl Cluster {
         facts(&rows).ok_or_else(|| odd_answer(act))
     }
 
-    /// The position up to which the log is written and flushed.
-    ///
-    /// # Errors
-    /// As [`Cluster::psql`]; a database in recovery has none.
-    pub async fn current_lsn(&self, pod: &str) -> Result<Lsn> {
-        self.one(pod, "name its WAL position", "SELECT pg_current_wal_flush_lsn()").await
-    }
-
     /// Ends the current segment of the log, so that everything up to the returned position is in whole segments.
     ///
     /// Returns the position just after the last record of the ended segment. Without anything new since the last

@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone};
 use crate::bundle::{Stream, Writer};
-use crate::cluster::transport::{Agent, BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
+use crate::cluster::transport::{Agent, BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket, TransportError};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::journal::fault;
@@ -18,7 +18,7 @@ use crate::trace::{self, CallKind};
 use crate::wire::Limits;
 
 /// A backup on its way. The base backup and the log that is written meanwhile come together; the log goes on until
-/// [`Pump::finish`] says where it may end.
+/// [`Pump::stop_wal`] says where it ends.
 pub struct Pump {
     base: Option<oneshot::Receiver<BaseDone>>,
     handle: BackupHandle,
@@ -73,17 +73,36 @@ impl Pump {
         }
     }
 
-    /// Lets the log end at `until`, and waits until all is written.
+    /// Waits until no more log is handed over, so that the position that is noted next can be its end.
     ///
     /// # Errors
     /// What went wrong on either side.
-    pub async fn finish(mut self, until: Lsn) -> Result<Pumped> {
-        if let Err(error) = self.handle.stop_wal(Some(until)).await {
-            if self.task.is_finished() {
-                return Err(why(&mut self.task).await);
-            }
-            return Err(error.into());
+    pub async fn hold_wal(&mut self) -> Result<()> {
+        let held = self.handle.hold_wal().await;
+        self.or_why(held).await
+    }
+
+    /// Lets the log end at `until`, and nothing past it come.
+    ///
+    /// # Errors
+    /// What went wrong on either side.
+    pub async fn stop_wal(&mut self, until: Lsn) -> Result<()> {
+        let stopped = self.handle.stop_wal(until).await;
+        self.or_why(stopped).await
+    }
+
+    async fn or_why(&mut self, said: Result<(), TransportError>) -> Result<()> {
+        match said {
+            Err(_) if self.task.is_finished() => Err(why(&mut self.task).await),
+            said => Ok(said?),
         }
+    }
+
+    /// Waits until all is written, once the log has an end.
+    ///
+    /// # Errors
+    /// What went wrong on either side.
+    pub async fn finish(mut self) -> Result<Pumped> {
         joined(&mut self.task).await
     }
 

@@ -6,6 +6,7 @@ pub mod control;
 pub mod label;
 pub mod lsn;
 pub mod manifest;
+pub mod records;
 pub mod wal;
 
 pub use control::ControlData;

@@ -30,6 +30,9 @@ pub enum WalError {
         /// What does not fit.
         what: String,
     },
+    /// A page or a record is not the one that must be there.
+    #[error("the WAL is damaged at {at}: {what}")]
+    Record { at: Lsn, what: String },
 }
 
 impl WalSegment {
@@ -126,10 +129,7 @@ impl fmt::Display for WalSegment {
 
 /// Where the last record before `lsn` ends. An idle server that has just switched segments names the place of its next
 /// record, which is behind the header of a segment that does not exist yet: nothing before that is missing.
-///
-/// # Errors
-/// `Size` when `bytes` is no segment size.
-pub fn end_of_records(lsn: Lsn, bytes: u64) -> Result<Lsn, WalError> {
+fn end_of_records(lsn: Lsn, bytes: u64) -> Result<Lsn, WalError> {
     check_size(bytes)?;
     let inside = lsn.0 % bytes;
     Ok(if inside <= LONG_HEADER as u64 { Lsn(lsn.0 - inside) } else { lsn })

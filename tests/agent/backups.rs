@@ -5,7 +5,9 @@ use std::time::Duration;
 use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind};
 use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, TransportError};
 use dr::internals::crypt::{Identities, Recipients};
+use dr::internals::postgres::basebackup::{WalCheck, WalEnd};
 use dr::internals::postgres::{BackupManifest, Lsn};
+use dr::internals::ustar::TarReader;
 use sha2::{Digest, Sha256};
 
 use crate::pod::Pod;
@@ -48,7 +50,6 @@ pub fn request(server: &Server, keys: &Identities) -> BackupRequest {
         zstd_level: 1,
         max_rate: None,
         label: "dr test".into(),
-        wal_until_asked: true,
         wal_wait_seconds: 30,
     }
 }
@@ -70,8 +71,9 @@ pub async fn take(
                 chunks.push(chunk);
             }
             BackupItem::BaseDone(base) => {
+                stream.handle().hold_wal().await?;
                 let until = tokio::task::block_in_place(|| at_base_done(&base));
-                stream.handle().stop_wal(until).await?;
+                stream.handle().stop_wal(until.unwrap_or(base.end)).await?;
             }
             BackupItem::Done(done) => return Ok(Kept { chunks, done: *done, keys }),
         }
@@ -114,7 +116,6 @@ async fn a_backup_under_load_over_a_bad_stream_restores_to_the_quiesced_state() 
 
     let mut agent = pod.attach_badly("run-1", 15, 500_000, 8);
     let report = crate::stages::stage(&mut agent, &kept).await.unwrap();
-    assert!(report.wal_read);
     assert_eq!(report.files, kept.done.base.files);
     let swapped = agent.swap(crate::stages::ALONE).await.unwrap();
     assert_eq!(swapped.control.state, "in production");
@@ -136,7 +137,6 @@ async fn a_consumer_that_is_slow_to_make_durable_gets_every_chunk() {
     let mut agent = pod.attach("run-1");
     let mut asked = request(&server, &keys);
     asked.chunk_bytes = 4 << 20;
-    asked.wal_until_asked = false;
     let mut stream = agent.backup(asked).await.unwrap();
     let mut count = 0;
     let mut taken_every = tokio::time::interval(Duration::from_millis(500));
@@ -149,7 +149,7 @@ async fn a_consumer_that_is_slow_to_make_durable_gets_every_chunk() {
                 stream.durable(chunk.ticket);
                 count += 1;
             }
-            BackupItem::BaseDone(_) => {}
+            BackupItem::BaseDone(base) => stream.handle().stop_wal(base.end).await.unwrap(),
             BackupItem::Done(done) => break done,
         }
     };
@@ -256,5 +256,89 @@ async fn an_idle_server_that_has_nothing_to_switch_is_not_waited_for() {
     })
     .await
     .unwrap();
-    assert!(crate::stages::stage(&mut agent, &kept).await.unwrap().wal_read);
+    crate::stages::stage(&mut agent, &kept).await.unwrap();
+}
+
+/// What `dr bundle create` does: note the position, bring the writers back, and copy the rest while they write on.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_after_the_quiesce_point_do_not_come_back() {
+    let server = Server::fresh("");
+    server.fill(1);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let mut before = String::new();
+    let asked = request(&server, &keys);
+    let kept = take(&mut agent, asked, keys, |_| {
+        server.bench(2).join().unwrap();
+        before = server.fingerprint();
+        let until = server.switch();
+        // The writers are back before the agent hears of the position, and fill more than a segment.
+        server.sql("insert into pgbench_history (tid, bid, aid, delta, mtime) values (1, 1, 1, 1000000, now())");
+        server.sql("create table busy as select g, repeat(md5(g::text), 40) t from generate_series(1, 20000) g");
+        server.switch();
+        Some(until)
+    })
+    .await
+    .unwrap();
+    crate::stages::stage(&mut agent, &kept).await.unwrap();
+    agent.swap(crate::stages::ALONE).await.unwrap();
+    agent.finish().await.unwrap();
+    let restored = Server::on(&pod.pgdata());
+    assert_eq!(restored.fingerprint(), before);
+    assert_eq!(restored.sql("select coalesce(to_regclass('busy')::text, 'absent')"), "absent");
+    let timeline = "select timeline_id from pg_control_checkpoint()";
+    assert_eq!(restored.sql(timeline), server.sql(timeline), "a primary as before, on its own timeline");
+}
+
+/// `pg_waldump` is the oracle: whatever it finds wrong with the WAL that recovery reads, the check finds too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pg_waldump_finds_wrong_with_wal_is_found() {
+    let server = Server::fresh("");
+    server.fill(1);
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let asked = request(&server, &keys);
+    let kept = take(&mut agent, asked, keys, |_| {
+        server.bench(1).join().unwrap();
+        server.sql("create table wide as select repeat(md5(g::text), 900) t from generate_series(1, 2000) g");
+        Some(server.switch())
+    })
+    .await
+    .unwrap();
+    let (done, wal) = (&kept.done, kept.raw(BackupPart::Wal));
+    let manifest = BackupManifest::parse(&kept.raw(BackupPart::Manifest)).unwrap();
+    let check = |wal: &[u8]| {
+        let mut check = WalCheck::new(done.base.system_identifier, done.wal_segment_bytes);
+        let mut tar = TarReader::new("pg_wal.tar");
+        wal.chunks(4099).try_for_each(|piece| tar.push(piece, &mut check))?;
+        check.finish(&manifest, WalEnd::At(done.wal_until))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let waldump = |wal: &[u8]| {
+        tar::Archive::new(wal).unpack(folder.path()).unwrap();
+        let (start, end) = (format!("-s{}", done.base.start), format!("-e{}", done.wal_until));
+        let path = folder.path().to_string_lossy().into_owned();
+        let output = std::process::Command::new("/usr/lib/postgresql/15/bin/pg_waldump")
+            .args(["-q", "-p", &path, &start, &end])
+            .output();
+        output.unwrap().status.success()
+    };
+    check(&wal).unwrap();
+    assert!(waldump(&wal));
+    // In the last segment, which is the one that is written to.
+    let used = wal.iter().rposition(|byte| *byte != 0).unwrap();
+    let begin = used - used % (512 + done.wal_segment_bytes as usize) + 512;
+    let mut found = 0;
+    for n in 0..40 {
+        let mut bad = wal.clone();
+        let at = begin + n * (used - begin) / 40;
+        bad[at] ^= 1 << (n % 8);
+        if !waldump(&bad) {
+            found += 1;
+            assert!(check(&bad).is_err(), "byte {at}");
+        }
+    }
+    assert!(found > 30, "{found}");
 }

@@ -163,9 +163,7 @@ impl Server {
 
     /// The position that everything committed so far is before, its segment switched.
     pub fn switch(&self) -> Lsn {
-        let lsn = self.sql("select pg_current_wal_insert_lsn()").parse().unwrap();
-        self.sql("select pg_switch_wal()");
-        lsn
+        self.sql("select pg_switch_wal()").parse().unwrap()
     }
 
     pub fn system_identifier(&self) -> u64 {

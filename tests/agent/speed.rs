@@ -38,5 +38,5 @@ async fn a_database_out_of_a_pod_and_into_one() {
     let opened = stages::opened(&kept);
     let begun = (Instant::now(), cpu());
     let report = stages::send(&mut agent, stages::wanted(&kept), opened).await.unwrap();
-    say("stage, fsync and pg_waldump included, raw", report.bytes, begun);
+    say("stage, fsync included, raw", report.bytes, begun);
 }

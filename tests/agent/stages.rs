@@ -4,6 +4,8 @@ use bytes::Bytes;
 use dr::internals::agent::protocol::{BackupPart, FailureKind, StageReport, StageRequest, SwapRequest};
 use dr::internals::cluster::transport::{Agent, StageChunk, TransportError};
 use dr::internals::crypt::Identities;
+use dr::internals::postgres::Lsn;
+use dr::internals::postgres::basebackup::WalEnd;
 use sha2::{Digest, Sha256};
 
 use crate::backups::{Kept, request, take};
@@ -15,7 +17,7 @@ pub const ALONE: SwapRequest = SwapRequest { nothing_else_mounts: true };
 pub fn wanted(kept: &Kept) -> StageRequest {
     StageRequest {
         system_identifier: kept.done.base.system_identifier,
-        wal_until: kept.done.wal_until,
+        wal_end: WalEnd::At(kept.done.wal_until),
         wal_segment_bytes: kept.done.wal_segment_bytes,
     }
 }
@@ -113,7 +115,7 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
         ("cut off", whole(&base[..base.len() - 4096], &wal), FailureKind::Damaged),
         ("is missing from pg_wal.tar", whole(&base, &wal[segment..]), FailureKind::Wal),
         ("its pages begin at", whole(&base, &swapped), FailureKind::Damaged),
-        ("pg_waldump failed", whole(&base, &torn), FailureKind::Wal),
+        ("a record is damaged", whole(&base, &torn), FailureKind::Damaged),
         ("pg_wal.tar: it is cut off", forged(BackupPart::Base, &base), FailureKind::Damaged),
         ("belongs into pg_wal.tar", whole(&smuggled, &wal), FailureKind::Damaged),
         ("which is no WAL", whole(&base, &[&odd[..], &wal[..]].concat()), FailureKind::Damaged),
@@ -134,10 +136,12 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
     let other = StageRequest { system_identifier: 1, ..wanted(&kept) };
     let error = send(&mut agent, other, opened(&kept)).await.err().unwrap();
     assert!(matches!(error, TransportError::Agent { .. }), "{error}");
-    let farther =
-        StageRequest { wal_until: dr::internals::postgres::Lsn(kept.done.wal_until.0 + (1 << 30)), ..wanted(&kept) };
-    let error = send(&mut agent, farther, opened(&kept)).await.err().unwrap().to_string();
-    assert!(error.contains("is missing from pg_wal.tar"), "{error}");
+    let until = kept.done.wal_until.0;
+    for (end, words) in [(until + (1 << 30), "is missing from pg_wal.tar"), (until - 32, "the WAL goes on to")] {
+        let other = StageRequest { wal_end: WalEnd::At(Lsn(end)), ..wanted(&kept) };
+        let error = send(&mut agent, other, opened(&kept)).await.err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 
     // After all that, the good one goes in, twice.
     stage(&mut agent, &kept).await.unwrap();

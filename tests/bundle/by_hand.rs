@@ -126,6 +126,7 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
         start_lsn: listed.start,
         end_lsn: listed.end,
         quiesce_lsn: None,
+        wal_end_lsn: None,
         wal_segment_bytes: control.wal_segment_bytes,
     };
     let facts =

@@ -166,6 +166,7 @@ pub fn database_facts() -> BackupIdentity {
         start_lsn: "0/2000028".parse().unwrap(),
         end_lsn: "0/2000100".parse().unwrap(),
         quiesce_lsn: Some("0/2100200".parse().unwrap()),
+        wal_end_lsn: None,
         wal_segment_bytes: SEGMENT,
     }
 }

@@ -15,22 +15,20 @@ use std::path::Path;
 use tokio::sync::{mpsc, watch};
 
 use self::chunks::{ChunkCutter, ChunkSealer, Outgoing};
+pub use self::wal::WalBound;
 use self::wal::{WalNeed, WalSource};
 use super::host;
 use super::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BOUNDS, Failure, FailureKind, PartTotals, Reply};
 use super::replies::ReplySender;
 use crate::crypt::Recipients;
 use crate::parallel::{self, Ordered};
-use crate::postgres::Lsn;
 use crate::postgres::argv::{self, PostgresFacts};
+use crate::postgres::basebackup::WalEnd;
 
 /// The most that are compressed and sealed side by side: each holds a chunk twice in memory.
 const MOST_SEALERS: usize = 4;
 
-/// What the client has said of where WAL may end: nothing yet, or a position, or just the base backup's end.
-pub type WalEnd = Option<Option<Lsn>>;
-
-/// Makes the backup that `request` asks for and sends it all. `end` changes when the client says where WAL may end.
+/// Makes the backup that `request` asks for and sends it all. `bound` changes when the client says where WAL ends.
 ///
 /// # Errors
 /// Whatever is not exactly as it should be: a backup that did not fail is whole.
@@ -38,7 +36,7 @@ pub async fn run(
     replies: &ReplySender,
     request: BackupRequest,
     spool: &Path,
-    end: watch::Receiver<WalEnd>,
+    bound: watch::Receiver<WalBound>,
 ) -> Result<(), Failure> {
     let sealer = check_request(&request)?;
     let server = ask_server(&request).await?;
@@ -56,34 +54,28 @@ pub async fn run(
     let cutter = |part| ChunkCutter::new(part, request.chunk_bytes as usize, cut.clone());
     let base = base::read(replies, &request, cutter(BackupPart::Base), &need);
     let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool };
-    let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal), needed);
+    let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal), needed, bound);
     drop(cut);
-    let work = async {
-        let ((base, base_bytes), wal, sent) = tokio::try_join!(base, wal, send(replies, sealed))?;
-        base.check_database(system_identifier)?;
-        wal.check.finish(&base.manifest, wal.until)?;
-        let [base_totals, wal_totals, manifest_totals] = sent;
-        for (cut, sent) in [(base_bytes, base_totals), (wal.bytes, wal_totals)] {
-            if sent.raw_bytes != cut {
-                let message = format!("{} bytes were sent of {cut} that were read", sent.raw_bytes);
-                return Err(Failure::new(FailureKind::Damaged, message));
-            }
+    let ((base, base_bytes), wal, sent) = tokio::try_join!(base, wal, send(replies, sealed))?;
+    base.check_database(system_identifier)?;
+    wal.check.finish(&base.manifest, WalEnd::At(wal.until))?;
+    let [base_totals, wal_totals, manifest_totals] = sent;
+    for (cut, sent) in [(base_bytes, base_totals), (wal.bytes, wal_totals)] {
+        if sent.raw_bytes != cut {
+            let message = format!("{} bytes were sent of {cut} that were read", sent.raw_bytes);
+            return Err(Failure::new(FailureKind::Damaged, message));
         }
-        Ok(BackupDone {
-            base: base::done(&base),
-            wal_until: wal.until,
-            first_segment: wal.first.to_string(),
-            last_segment: wal.last.to_string(),
-            wal_segment_bytes: server.wal_segment_bytes,
-            server_version: server.version,
-            base_totals,
-            wal_totals,
-            manifest_totals,
-        })
-    };
-    let done = tokio::select! {
-        done = work => done?,
-        () = listen(&request, end, &need) => return Err(Failure::given_up("the backup")),
+    }
+    let done = BackupDone {
+        base: base::done(&base),
+        wal_until: wal.until,
+        first_segment: wal.first.to_string(),
+        last_segment: wal.last.to_string(),
+        wal_segment_bytes: server.wal_segment_bytes,
+        server_version: server.version,
+        base_totals,
+        wal_totals,
+        manifest_totals,
     };
     replies.reply(Reply::BackupDone(Box::new(done))).await?;
     replies.trailer()
@@ -123,22 +115,6 @@ async fn ask_server(request: &BackupRequest) -> Result<PostgresFacts, Failure> {
         return Err(Failure::new(FailureKind::Postgres, message));
     }
     Ok(facts)
-}
-
-/// Passes on what the client says of the WAL's end. Ends only when the client is gone.
-async fn listen(request: &BackupRequest, mut end: watch::Receiver<WalEnd>, need: &watch::Sender<WalNeed>) {
-    if !request.wal_until_asked {
-        need.send_modify(|need| need.end = Some(None));
-    }
-    loop {
-        let answer = *end.borrow_and_update();
-        if answer.is_some() {
-            need.send_modify(|need| need.end = answer);
-        }
-        if end.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Sends what is sealed, in order. Returns what was sent of base, WAL and manifest.

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::agent::protocol::{BackupRequest, Failure, FailureKind};
 use crate::agent::replies::ReplySender;
 use crate::postgres::basebackup::{BaseBackupError, WalCheck};
 use crate::postgres::{Lsn, WalSegment, argv, wal};
-use crate::ustar;
+use crate::ustar::{self, TarEntry, TarSink};
 
 /// How long the server may take to begin to stream.
 const START: Duration = Duration::from_secs(60);
@@ -46,6 +45,8 @@ struct WalTar {
     check: WalCheck,
     /// The segment that is due.
     next: WalSegment,
+    need: watch::Receiver<WalNeed>,
+    bound: watch::Receiver<WalBound>,
 }
 
 /// What is known so far of the WAL that is needed. Grows as the backup goes on.
@@ -55,16 +56,17 @@ pub struct WalNeed {
     pub start: Option<(Lsn, u32)>,
     /// Where the base backup ends.
     pub base_end: Option<Lsn>,
-    /// What the client has said of its end.
-    pub end: Option<Option<Lsn>>,
 }
 
-impl WalNeed {
-    /// The position that must be reached, once it is known.
-    fn until(self) -> Option<Lsn> {
-        let (base_end, end) = (self.base_end?, self.end?);
-        Some(end.map_or(base_end, |end| end.max(base_end)))
-    }
+/// What the client has said of the end of the WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalBound {
+    /// Nothing: whatever is whole may be sent.
+    Open,
+    /// It is being noted: nothing more may be sent, since it could be past it.
+    Held,
+    /// Nothing past this may be sent.
+    At(Lsn),
 }
 
 /// What was put into the tar.
@@ -94,6 +96,7 @@ pub async fn follow(
     source: WalSource<'_>,
     cutter: ChunkCutter,
     mut need: watch::Receiver<WalNeed>,
+    bound: watch::Receiver<WalBound>,
 ) -> Result<SentWal, Failure> {
     let begun = need.wait_for(|need| need.start.is_some()).await.map(|need| need.start);
     let Ok(Some((start, timeline))) = begun else {
@@ -102,8 +105,8 @@ pub async fn follow(
     let first = WalSegment::holding(start, timeline, source.segment_bytes).map_err(BaseBackupError::from)?;
     let receiver = Receiver::start(request, source.spool, first, replies.clone()).await?;
     let check = WalCheck::new(source.system_identifier, source.segment_bytes);
-    let tar = WalTar { cutter, check, next: first };
-    receiver.ship(tar, need, Duration::from_secs(request.wal_wait_seconds)).await
+    let tar = WalTar { cutter, check, next: first, need, bound };
+    receiver.ship(tar, Duration::from_secs(request.wal_wait_seconds)).await
 }
 
 impl Receiver {
@@ -168,25 +171,17 @@ impl Receiver {
 
     /// Puts segments into the tar as they get whole, until the needed position is reached. The spool holds no more than
     /// what has not been handed over.
-    async fn ship(
-        mut self,
-        mut tar: WalTar,
-        need: watch::Receiver<WalNeed>,
-        wait: Duration,
-    ) -> Result<SentWal, Failure> {
+    async fn ship(mut self, mut tar: WalTar, wait: Duration) -> Result<SentWal, Failure> {
         let first = tar.next;
         let mut deadline: Option<Instant> = None;
         loop {
-            let until = need.borrow().until();
             let ended = self.child.try_wait().map_err(Failure::io("look after pg_receivewal"))?;
             let (before, spool) = (tar.next, self.spool.clone());
             tar = host::blocking(move || tar.hand_over(&spool)).await?;
             if tar.next != before {
                 deadline = None;
             }
-            if let Some(until) = until {
-                let target =
-                    WalSegment::needed_to_reach(until, first.timeline, first.bytes).map_err(BaseBackupError::from)?;
+            if let Some((until, target)) = tar.end()? {
                 if tar.next.number > target.number {
                     let last = WalSegment { number: tar.next.number - 1, ..first };
                     let WalTar { mut cutter, check, .. } = tar;
@@ -213,7 +208,17 @@ impl Receiver {
 }
 
 impl WalTar {
-    /// Puts every whole segment that is due into the tar, and histories, and removes them from the spool.
+    /// The position that must be reached and not passed, and the segment that it ends in, once both ends are known.
+    fn end(&self) -> Result<Option<(Lsn, WalSegment)>, Failure> {
+        let (base_end, bound) = (self.need.borrow().base_end, *self.bound.borrow());
+        let (Some(base_end), WalBound::At(end)) = (base_end, bound) else { return Ok(None) };
+        let (until, next) = (end.max(base_end), self.next);
+        let last = WalSegment::needed_to_reach(until, next.timeline, next.bytes).map_err(BaseBackupError::from)?;
+        Ok(Some((until, last)))
+    }
+
+    /// Puts every whole segment that is due into the tar, and histories, and removes them from the spool. What is past
+    /// the end stays.
     fn hand_over(mut self, spool: &Path) -> Result<Self, Failure> {
         let mut names = Vec::new();
         let act = || Failure::io(format!("look into {}", spool.display()));
@@ -221,9 +226,19 @@ impl WalTar {
             names.push(entry.map_err(act())?.file_name().to_string_lossy().into_owned());
         }
         names.sort();
+        // Asked after the names were: where no end is known now, none of these segments is past it.
+        let bound = *self.bound.borrow();
+        let last = match bound {
+            WalBound::Open => None,
+            WalBound::Held => return Ok(self),
+            WalBound::At(_) => match self.end()? {
+                Some((_, last)) => Some(last),
+                None => return Ok(self),
+            },
+        };
         for name in &names {
             if wal::is_history(name) {
-                self.append(spool, name, None)?;
+                self.append(spool, name)?;
                 continue;
             }
             let next = self.next;
@@ -236,25 +251,23 @@ impl WalTar {
                 let message = format!("WAL segment {next} is missing: {segment} came in its place");
                 return Err(Failure::new(FailureKind::Wal, message));
             }
-            self.append(spool, name, Some(segment))?;
+            if last.is_some_and(|last| segment > last) {
+                break;
+            }
+            self.append(spool, name)?;
             self.next = next.next();
         }
         Ok(self)
     }
 
     /// Puts one file into the tar and removes it from the spool.
-    fn append(&mut self, spool: &Path, name: &str, segment: Option<WalSegment>) -> Result<(), Failure> {
+    fn append(&mut self, spool: &Path, name: &str) -> Result<(), Failure> {
         let path = spool.join(name);
         let act = || Failure::io(format!("read {}", path.display()));
         let file = File::open(&path).map_err(act())?;
         let facts = file.metadata().map_err(act())?;
         let bytes = facts.len();
-        if let Some(segment) = segment {
-            let mut head = [0; wal::LONG_HEADER];
-            segment.check_size(bytes).map_err(BaseBackupError::from)?;
-            file.read_exact_at(&mut head, 0).map_err(act())?;
-            self.check.see(segment, &head)?;
-        }
+        self.check.begin(&TarEntry { path: name.to_owned(), folder: false, bytes })?;
         let modified = facts.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let seconds = modified.map_or(0, |age| age.as_secs());
         let header = ustar::file_header(name, bytes, seconds, POSTGRES);
@@ -262,7 +275,9 @@ impl WalTar {
         let (mut content, mut copied) = (file.take(bytes), 0);
         while let Some(piece) = self.cutter.read(&mut content, name)? {
             copied += piece.len() as u64;
+            self.check.data(piece)?;
         }
+        self.check.end()?;
         if copied != bytes {
             return Err(Failure::new(FailureKind::Damaged, format!("{} got shorter", path.display())));
         }

@@ -2,13 +2,11 @@
 //!
 //! ```text
 //! link -> whole chunks -> zstd, SHA-256, side by side -> tar reader -> check + files
-//!                                                     -> pg_waldump -> fsync -> record
+//!                                                     -> fsync -> record
 //! ```
 //! A chunk is acknowledged when it is written.
 
 mod files;
-
-use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -24,7 +22,6 @@ use super::replies::ReplySender;
 use super::swap::RunFolders;
 use crate::parallel;
 use crate::postgres::basebackup::{BaseCheck, WalCheck};
-use crate::postgres::wal;
 use crate::ustar::{Both, TarReader, TarSink};
 use crate::wire::{Conduit, FrameKind};
 
@@ -144,7 +141,7 @@ impl Stage {
                 written?
             }
         };
-        self.check(replies, tars).await
+        self.check(tars).await
     }
 
     fn tars(&self) -> Tars {
@@ -161,10 +158,9 @@ impl Stage {
         }
     }
 
-    async fn check(self, replies: &ReplySender, tars: Tars) -> Result<StageReport, Failure> {
+    async fn check(self, tars: Tars) -> Result<StageReport, Failure> {
         let Self { folders, request, run, guard } = self;
-        let mut report = tars.finish(&request)?;
-        report.wal_read = read_wal(replies, &folders.stage, &request, &report).await?;
+        let report = tars.finish(&request)?;
         host::blocking(move || {
             let _guard = guard;
             folders::sync_tree(&folders.stage)?;
@@ -189,7 +185,8 @@ impl Tars {
         }
     }
 
-    /// Checks the whole: both tars complete, every file as PostgreSQL's manifest says, WAL without a gap.
+    /// Checks the whole: both tars complete, every file as PostgreSQL's manifest says, WAL record after record to its
+    /// end.
     fn finish(self, request: &StageRequest) -> Result<StageReport, Failure> {
         let Self { base, wal } = self;
         base.reader.finish()?;
@@ -197,7 +194,7 @@ impl Tars {
         let bytes = base.files.bytes() + wal.files.bytes();
         let base = base.check.finish(None)?;
         base.check_database(request.system_identifier)?;
-        let span = wal.check.finish(&base.manifest, request.wal_until)?;
+        let span = wal.check.finish(&base.manifest, request.wal_end)?;
         Ok(StageReport {
             files: base.manifest.files.len() as u64,
             bytes,
@@ -205,7 +202,6 @@ impl Tars {
             timeline: base.manifest.timeline,
             start: base.manifest.start,
             last_segment: span.last.to_string(),
-            wal_read: false,
         })
     }
 }
@@ -281,31 +277,4 @@ fn open(Arrived { head, frame, sequence }: Arrived) -> Result<Opened, Failure> {
         return Err(damaged(format!("{part} chunk {index} does not hold what was said")));
     }
     Ok(Opened { part, raw, sequence })
-}
-
-/// Has `pg_waldump` read every WAL record that recovery will read: each carries a checksum of its own. `false` when
-/// the image has no `pg_waldump`.
-async fn read_wal(
-    replies: &ReplySender,
-    stage: &Path,
-    request: &StageRequest,
-    report: &StageReport,
-) -> Result<bool, Failure> {
-    if host::program("pg_waldump").is_err() {
-        replies.log("agent", "pg_waldump is not in the image: WAL was checked by its segments' headers only");
-        return Ok(false);
-    }
-    let end = wal::end_of_records(request.wal_until, request.wal_segment_bytes)
-        .map_err(|error| Failure::new(FailureKind::Request, error.to_string()))?;
-    let arguments = [
-        "--quiet".to_owned(),
-        format!("--path={}", stage.join("pg_wal").display()),
-        format!("--timeline={}", report.timeline),
-        format!("--start={}", report.start),
-        format!("--end={end}"),
-    ];
-    host::output("pg_waldump", &arguments, None)
-        .await
-        .map_err(|failure| Failure::new(FailureKind::Wal, failure.message))?;
-    Ok(true)
 }

@@ -10,7 +10,7 @@ use crate::agent::protocol::{
 use crate::crypt::Hashed;
 use crate::postgres::Lsn;
 use crate::trace::{self, CallKind};
-use crate::wire::{Conduit, FrameKind};
+use crate::wire::{Conduit, FrameKind, LinkError};
 
 /// One sealed chunk, its SHA-256 verified.
 #[derive(Clone)]
@@ -80,16 +80,31 @@ impl BackupHandle {
         self.mark(|marks| marks.durable = marks.durable.max(ticket.0));
     }
 
-    /// Says that WAL is wanted up to `until` (a position that has been written, its segment switched), or with `None`
-    /// only up to the end of the base backup. Only for a backup that was asked for with `wal_until_asked`.
+    /// Waits until the agent hands over no more WAL: a position that is noted from then on can still be the end of it.
     ///
     /// # Errors
     /// The link's.
-    pub async fn stop_wal(&self, until: Option<Lsn>) -> Result<()> {
-        let json = serde_json::to_vec(&Envelope { id: self.id, body: Request::StopWal { until } })
+    pub async fn hold_wal(&self) -> Result<()> {
+        self.say(Request::HoldWal).await?;
+        self.conduit.all_durable().await.map_err(|source| self.broken(source))
+    }
+
+    /// Says that WAL is wanted up to `until` (a position that has been written, its segment switched) and no further.
+    ///
+    /// # Errors
+    /// The link's.
+    pub async fn stop_wal(&self, until: Lsn) -> Result<()> {
+        self.say(Request::StopWal { until }).await
+    }
+
+    async fn say(&self, body: Request) -> Result<()> {
+        let json = serde_json::to_vec(&Envelope { id: self.id, body })
             .map_err(|error| TransportError::Damaged(format!("write a request: {error}")))?;
-        let sent = self.conduit.send_control(json).await;
-        sent.map(|_| ()).map_err(|source| TransportError::Link { peer: self.peer.clone(), source })
+        self.conduit.send_control(json).await.map(drop).map_err(|source| self.broken(source))
+    }
+
+    fn broken(&self, source: LinkError) -> TransportError {
+        TransportError::Link { peer: self.peer.clone(), source }
     }
 
     fn mark(&self, change: impl FnOnce(&mut Marks)) {

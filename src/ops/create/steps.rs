@@ -56,7 +56,7 @@ pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
     let copy_base = step(COPY_BASE, "copy the database", |w, o| Box::pin(copy_base(w, o)));
     let mark_wal = step(MARK_WAL, "note the WAL position", |w, _| Box::pin(mark_wal(w)));
     let resume_writers = step(RESUME_WRITERS, "start API and workers", |w, o| Box::pin(resume_writers(w, o)));
-    let copy_wal = step(COPY_WAL, "copy the WAL", |w, o| Box::pin(copy_wal(w, o)));
+    let copy_wal = step(COPY_WAL, "copy the WAL", |w, _| Box::pin(copy_wal(w)));
     let verify = step(VERIFY, "read the stored file back", |w, o| Box::pin(verify(w, o)));
     let publish = step(PUBLISH, "publish the bundle", |w, o| Box::pin(publish(w, o)));
     let wait_serving = step(WAIT_SERVING, "wait for the application", |w, o| Box::pin(wait_serving(w, o)));
@@ -170,7 +170,6 @@ async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
         zstd_level: settings.bundle.zstd_level,
         max_rate: work.plan.max_rate.clone(),
         label: format!("dr {id}"),
-        wal_until_asked: true,
         wal_wait_seconds: WAL_LIMIT_SECONDS,
     };
     let mut handles = work.handles.lock().await;
@@ -198,11 +197,16 @@ fn connection(service: &str) -> Connection {
     }
 }
 
+/// The position is the one that the switch of the segment returns: whatever was committed before is before it, and what
+/// comes after is in the next segment. The agent knows it before anybody writes again, and sends nothing past it.
 async fn mark_wal(work: &CreateWork) -> Result<Done<Lsn>> {
     work.hold_lease().await?;
     let (cluster, primary) = (work.ctx.cluster().await?, &work.plan.live.primary);
-    let lsn = cluster.current_lsn(primary).await?;
-    cluster.switch_wal(primary).await?;
+    let mut handles = work.handles.lock().await;
+    let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
+    pump.hold_wal().await?;
+    let lsn = cluster.switch_wal(primary).await?;
+    pump.stop_wal(lsn).await?;
     Ok(Done::with(lsn, lsn.to_string()))
 }
 
@@ -215,10 +219,10 @@ async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Tim
     Ok(Done::with(Timestamp::now(), recorded.line()))
 }
 
-async fn copy_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<BackupDone>> {
+async fn copy_wal(work: &CreateWork) -> Result<Done<BackupDone>> {
     let mut handles = work.handles.lock().await;
     let BundleState::Copying(pump) = handles.bundle.take() else { return Err(handles_lost()) };
-    let Pumped { agent, writer, done } = pump.finish(outputs.get(MARK_WAL)?).await?;
+    let Pumped { agent, writer, done } = pump.finish().await?;
     handles.bundle = BundleState::Filled { agent, draft: writer, done: done.clone() };
     let summary = format!("{} to {}", done.first_segment, done.last_segment);
     Ok(Done::with(done, summary))
@@ -235,6 +239,7 @@ async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
             start_lsn: done.base.start,
             end_lsn: done.base.end,
             quiesce_lsn: (work.plan.quiesce != Quiesce::None).then_some(quiesced),
+            wal_end_lsn: Some(done.wal_until),
             wal_segment_bytes: done.wal_segment_bytes,
         },
         base: bundle::RawTotal { bytes: done.base_totals.raw_bytes },
@@ -307,7 +312,7 @@ mod tests {
         let (work, outputs) = of_a_dead_process(folder.path());
         let refused = [
             ("copy-base", copy_base(&work, &outputs).await.map(drop)),
-            ("copy-wal", copy_wal(&work, &outputs).await.map(drop)),
+            ("copy-wal", copy_wal(&work).await.map(drop)),
             ("verify", verify(&work, &outputs).await.map(drop)),
             ("publish", publish(&work, &outputs).await.map(drop)),
         ];

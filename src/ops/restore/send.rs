@@ -23,11 +23,8 @@ pub(super) async fn send(work: &RestoreWork, agent: &mut Agent) -> Result<StageR
     let system_identifier = database.system_identifier.parse().map_err(|e| {
         CommandError::new(Exit::Damaged, format!("system identifier `{}`", database.system_identifier)).because(e)
     })?;
-    let request = StageRequest {
-        system_identifier,
-        wal_until: database.last_lsn(),
-        wal_segment_bytes: database.wal_segment_bytes,
-    };
+    let request =
+        StageRequest { system_identifier, wal_end: database.wal_end(), wal_segment_bytes: database.wal_segment_bytes };
     let chunks: Vec<StoredChunk> =
         [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| bundle.reader.chunks(stream)).collect();
     let total: u64 = chunks.iter().map(|chunk| chunk.raw_bytes).sum();

@@ -52,12 +52,19 @@ pub enum BaseBackupError {
     #[error("WAL segment {0} is missing from pg_wal.tar")]
     MissingWal(WalSegment),
     /// The WAL would end before the database is consistent.
-    #[error("WAL up to {until} is wanted, the base backup needs {end}")]
+    #[error("the WAL ends at {until}, and is needed up to {end}")]
     ShortWal {
-        /// How far it is to go.
+        /// How far it goes.
         until: Lsn,
         /// How far recovery must go.
         end: Lsn,
+    },
+    /// Recovery would replay what was written after the moment that the backup is to hold.
+    #[error("the WAL goes on to {found}, past {until}, where it has to end")]
+    WalPast {
+        until: Lsn,
+        /// Where its last record ends, or its last segment begins.
+        found: Lsn,
     },
 }
 

@@ -7,4 +7,4 @@ mod wal;
 
 pub use base::{BaseBackup, BaseCheck};
 pub use error::BaseBackupError;
-pub use wal::WalCheck;
+pub use wal::{WalCheck, WalEnd};
