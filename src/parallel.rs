@@ -74,6 +74,23 @@ pub fn in_order<J, T: Send, R>(
     })
 }
 
+/// Does `work` on the items, cut into a part for each thread, and puts the results together in order.
+///
+/// # Errors
+/// The first that a part fails with.
+pub fn in_parts<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&[T]) -> Result<Vec<R>, E> + Sync,
+) -> Result<Vec<R>, E> {
+    if threads < 2 || items.len() < 2 {
+        return work(items);
+    }
+    let parts = items.chunks(items.len().div_ceil(threads));
+    let done: Result<Vec<Vec<R>>, E> = in_order(parts, threads, work, Iterator::collect);
+    Ok(done?.into_iter().flatten().collect())
+}
+
 /// The results of [`spawn_in_order`].
 pub struct Ordered<T> {
     results: mpsc::Receiver<T>,
@@ -126,6 +143,17 @@ mod tests {
                 assert_eq!(squares, (0..count).map(|n| n * n).collect::<Vec<_>>());
             }
         }
+    }
+
+    #[test]
+    fn parts_are_put_together_in_order_and_the_first_failure_ends_it() {
+        for (threads, count) in [(1, 5), (2, 0), (2, 1), (3, 10), (8, 9)] {
+            let items: Vec<usize> = (0..count).collect();
+            let doubled = in_parts(&items, threads, |part| Ok::<_, ()>(part.iter().map(|n| n * 2).collect()));
+            assert_eq!(doubled.unwrap(), (0..count).map(|n| n * 2).collect::<Vec<_>>());
+        }
+        let failed = in_parts(&[1, 2, 3, 4], 2, |part| if part[0] == 3 { Err(part[0]) } else { Ok(part.to_vec()) });
+        assert_eq!(failed, Err(3));
     }
 
     #[tokio::test]

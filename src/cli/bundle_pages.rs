@@ -98,9 +98,7 @@ impl Report for VerifyReport {
                 ),
                 None,
             ),
-            None => {
-                page.next(&format!("dr bundle verify {} --decrypt opens it and checks every database file", self.name))
-            }
+            None => page.next(&format!("to check every database file: dr bundle verify {} --decrypt", self.name)),
         }
     }
 }

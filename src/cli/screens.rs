@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::bundle::report::{ListReport, ListRow};
 use crate::bundle::{Depth, OutOfScope, Proof};
 use crate::error::{CommandError, Exit, OpenRun};
-use crate::ops::{doctor, restore, runs};
+use crate::ops::{create, doctor, restore, runs};
 use crate::opschain::scope::{self, ScopeFacts};
 use crate::ui::{Page, Report};
 
@@ -26,11 +26,14 @@ fn seen(write: impl Fn(&mut Page)) -> String {
     all
 }
 
-fn restore_plan() -> restore::RestorePlan {
+/// What a busy install leaves out of its bundles.
+fn left_out() -> Vec<OutOfScope> {
     let install = ScopeFacts { own_ldap: true, agents: true, work: true, ..ScopeFacts::default() };
-    let left_out = scope::left_out(install).into_iter();
-    let scope: Vec<OutOfScope> =
-        left_out.map(|item| OutOfScope { what: item.what, why: item.why, whereabouts: item.after }).collect();
+    let item = |left: scope::LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
+    scope::left_out(install).into_iter().map(item).collect()
+}
+
+fn restore_plan() -> restore::RestorePlan {
     let plan = json!({
         "bundle": "opschain-20260820T101500Z-0a1b2c",
         "source": { "kind": "stored", "store": "/srv/dr/bundles", "id": "opschain-20260820T101500Z-0a1b2c" },
@@ -52,7 +55,7 @@ fn restore_plan() -> restore::RestorePlan {
         "keys": { "identity": "/home/operator/.config/dr/identity.txt", "trusted_signers": null },
         "helm": "4.1.4",
         "operator": "1.28.0",
-        "scope": scope,
+        "scope": left_out(),
         "warnings": [
             "helm 4.1.0 has known holes: 4.1.4 has them closed",
             "the source ran operator 1.27.0, and the target runs 1.28.0",
@@ -63,14 +66,54 @@ fn restore_plan() -> restore::RestorePlan {
     serde_json::from_value(plan).unwrap()
 }
 
-#[test]
-fn the_plan_of_a_restore_fits_a_small_terminal_with_its_question() {
-    let plan = restore_plan();
+/// What terminals and a pipe show of a plan, which fits 80 columns and 24 lines.
+fn small(plan: &impl Report) -> String {
     let mut page = Page::new(Some(80));
     plan.human(&mut page);
     // The command line above it, and the question below, which may take two lines.
     assert!(page.plain().lines().count() + 3 <= 24, "{}", page.plain());
-    let seen = screens(&plan);
+    screens(plan)
+}
+
+#[test]
+fn the_plan_of_a_restore_fits_a_small_terminal_with_its_question() {
+    let seen = small(&restore_plan());
+    assert_snapshot!(seen);
+}
+
+#[test]
+fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
+    let plan = json!({
+        "quiesce": "brief",
+        "max_rate": null,
+        "live": {
+            "primary": "opschain-db-1",
+            "database_image": "ghcr.io/cloudnative-pg/postgresql:17.5",
+            "pull_secrets": [],
+            "database_uid": "00",
+            "databases_bytes": 19_600_000_000_u64,
+            "system_identifier": "7541398652910043162",
+            "server_version": 170_005,
+            "opschain_version": "2026-08-20",
+            "chart": "opschain-2026.8.20",
+            "chart_version": "2026.8.20",
+            "revision": 14,
+            "deployment": "20260820T101500Z-0a1b2c",
+            "operator": "1.27.0",
+            "replicas": { "writers": [{ "name": "opschain-api", "replicas": 2 }, { "name": "opschain-api-worker", "replicas": 4 }] },
+        },
+        "store": "/srv/dr/bundles",
+        "store_free": 812_000_000_000_u64,
+        "recipients": ["age1a"],
+        "scope": left_out(),
+        "warnings": [
+            "autoscaler opschain-api-worker keeps the replicas of opschain-api-worker, and may start it again while it is stopped",
+            "Argo CD (opschain-production) looks after opschain-api, and may start it again while it is stopped",
+            "sealed to one recipient only: if that key is lost, nobody can open the bundle",
+        ],
+    });
+    let plan: create::CreatePlan = serde_json::from_value(plan).unwrap();
+    let seen = small(&plan);
     assert_snapshot!(seen);
 }
 

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{ApiRequest, ClusterError, Result};
 use super::kube::{Cluster, Objects};
@@ -43,7 +43,7 @@ pub enum LiveObject {
 }
 
 /// Who wrote a field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {
     /// What it calls itself: `helm`, `kubectl-edit`, ...
     pub name: String,

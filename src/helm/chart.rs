@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::error::HelmError;
@@ -12,7 +12,7 @@ use super::{Helm, parse};
 use crate::values::Tree;
 
 /// What a chart says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChartFacts {
     pub name: String,
     pub version: String,

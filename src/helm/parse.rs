@@ -50,7 +50,7 @@ pub struct Revision {
     #[serde(default)]
     pub app_version: String,
     /// What helm says of it.
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     pub description: String,
     /// The revision that it goes back to, where it is a rollback: helm 4 says it here, helm 3 in the description only.
     #[serde(default, skip_serializing_if = "Option::is_none")]

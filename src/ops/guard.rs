@@ -1,6 +1,6 @@
 //! What a deployment is refused for: findings in its values, and changes that would make stored data unreadable.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::values::{IMMUTABLE, Immutable};
@@ -30,14 +30,14 @@ pub fn refuse_findings(name: &str, findings: &[LintFinding], allow: &[String]) -
 }
 
 /// A key that stored data depends on, and that would change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guarded {
     /// Where it stands.
     pub path: Path,
     /// What would happen to it, in words that follow its name.
-    pub act: &'static str,
+    pub act: String,
     /// What that destroys, in words that follow a colon.
-    pub why: &'static str,
+    pub why: String,
 }
 
 /// Values with the chart's defaults beneath them: what is deployed.
@@ -78,7 +78,7 @@ fn compare(known: &Immutable, old: Option<&Node>, new: Option<&Node>) -> Option<
         Some(new) if new.type_name() != old.type_name() => "is of another type than the live value",
         Some(_) => "differs from the live value",
     };
-    Some(Guarded { path: Path::of(known.path), act, why: known.why })
+    Some(Guarded { path: Path::of(known.path), act: act.into(), why: known.why.into() })
 }
 
 fn is_blank(node: &Node) -> bool {

@@ -1,17 +1,17 @@
 //! What the vault and helm know of a release: its deployments, its revisions, which of them is live, and its values.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Ctx, objects};
 use crate::crypt::Identities;
 use crate::error::Result;
 use crate::helm::Revision;
-use crate::values::{Scrubber, Tree};
+use crate::values::{Scrubber, Secrets, Tree};
 use crate::vault::{Deployment, DeploymentId, How};
 
 /// Deployments and revisions, as they were read.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct History {
     /// helm's revisions, oldest first.
     pub revisions: Vec<Revision>,
@@ -28,6 +28,15 @@ impl History {
         let vault = ctx.vault()?;
         let revisions = ctx.helm().await?.history(&ctx.install().release).await?;
         Ok(Self { revisions, deployments: vault.deployments(&ctx.vault_install())? })
+    }
+
+    /// The same, its words without the secrets that are known by now: an error that helm quotes may hold one.
+    #[must_use]
+    pub fn scrubbed(mut self, secrets: &Secrets) -> Self {
+        for revision in &mut self.revisions {
+            revision.description = secrets.scrub(&revision.description).into_owned();
+        }
+        self
     }
 
     /// Helm's newest revision.

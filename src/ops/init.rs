@@ -361,12 +361,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    fn ctx(folder: &Path) -> Ctx {
-        let settings_path = folder.join("config/dr.toml");
-        let settings = Settings::read(&settings_path, None);
-        Ctx::new(settings_path, settings, |_| {}, folder.join("runs"), None, "op@host".into())
-    }
+    use crate::ops::testing::ctx_in as ctx;
 
     fn request(folder: &Path) -> InitRequest {
         InitRequest { data: folder.join("data"), ..InitRequest::default() }

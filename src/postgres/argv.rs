@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_base_backup_goes_to_stdout_as_one_tar_with_its_manifest() {
-        let arguments = basebackup(&connection(), "dr run 1", Some("100M"));
+        let arguments = basebackup(&connection(), "dr opschain-1", Some("100M"));
         insta::assert_snapshot!(arguments.join("\n"), @r"
         --host=opschain-db-rw
         --port=5432
@@ -146,7 +146,7 @@ mod tests {
         --checkpoint=fast
         --manifest-checksums=CRC32C
         --verbose
-        --label=dr run 1
+        --label=dr opschain-1
         --max-rate=100M
         ");
     }

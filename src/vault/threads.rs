@@ -5,6 +5,7 @@ use std::path::Path;
 use super::error::VaultError;
 use super::git::Git;
 use super::objects::GitObjects;
+use crate::parallel;
 
 /// Fewer things than this are not worth a second thread with a repository of its own.
 const WORTH_A_THREAD: usize = 64;
@@ -26,21 +27,6 @@ pub(super) fn on_threads<T: Sync, R: Send>(
         let objects = git.objects()?;
         items.iter().map(|item| work(&objects, item)).collect()
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    if items.len() < WORTH_A_THREAD || threads < 2 {
-        return run(items);
-    }
-    let parts: Vec<Result<Vec<R>, VaultError>> = std::thread::scope(|scope| {
-        let handles: Vec<_> =
-            items.chunks(items.len().div_ceil(threads)).map(|part| scope.spawn(|| run(part))).collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
-    let mut all = Vec::with_capacity(items.len());
-    for part in parts {
-        all.extend(part?);
-    }
-    Ok(all)
+    let threads = if items.len() < WORTH_A_THREAD { 1 } else { parallel::threads().min(MOST_THREADS) };
+    parallel::in_parts(items, threads, run)
 }

@@ -6,18 +6,25 @@ use crate::canaries::world::{Ran, World, text};
 
 const SECRET: &str = "pw-Zt4mQ9xW2rV7";
 
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain";
+
+/// Deploys, with more in the environment.
+fn deploy(world: &World, output: &str, environment: &[(&str, &str)]) -> Ran {
+    let values = world.own("values.yaml", &format!("# first\nenv:\n  PGPASSWORD: {SECRET}\nstopped: false\n"));
+    let chart = text(&world.operator.path().join("chart"));
+    let args = ["--no-input", "-o", output, "deploy", "-f", &text(&values), "--chart", &chart, "--no-wait", "--yes"];
+    world.dr_with(&args, environment)
+}
+
 /// A deployment that panics over its values between the record of what is meant and helm, where all of them are known.
 fn panicked(output: &str) -> (World, Ran) {
     let world = World::new(["", ""]);
     assert_eq!(world.dr(&["init"]).code, 0);
-    let values = world.own("values.yaml", &format!("# first\nenv:\n  PGPASSWORD: {SECRET}\nstopped: false\n"));
     world.own("values.json", "{}");
     world.own("manifest", "");
     world.own("rendered.json", r#"{"name":"opschain","manifest":"","hooks":[]}"#);
-    let chart = text(&world.operator.path().join("chart"));
-    let args = ["--no-input", "-o", output, "deploy", "-f", &text(&values), "--chart", &chart, "--no-wait", "--yes"];
     let fault = format!("deploy.recorded=panic:nobody thought of `{SECRET}`\nthe whole document: {SECRET} on-line-two");
-    let ran = world.dr_with(&args, &[("DR_FAULT", &fault), ("RUST_BACKTRACE", "full")]);
+    let ran = deploy(&world, output, &[("DR_FAULT", &fault), ("RUST_BACKTRACE", "full")]);
     (world, ran)
 }
 
@@ -46,6 +53,24 @@ fn a_panic_ends_with_70_and_asks_for_a_report_without_a_value_or_a_backtrace() {
     let log = world.dr(&["config", "log", "-o", "json"]);
     let log: Value = serde_json::from_slice(&log.stdout).unwrap();
     assert_eq!(log["deployments"].as_array().map(Vec::len), Some(1), "{log:#}");
+}
+
+#[test]
+fn the_lease_of_a_deployment_that_panicked_runs_out_and_the_next_deployment_takes_it_over() {
+    let (world, _) = panicked("human");
+    let mut lease = world.api.get(LEASE);
+    assert!(lease["spec"]["holderIdentity"].as_str().unwrap().starts_with("deploy-"), "{lease:#}");
+    assert_eq!(lease["spec"]["leaseDurationSeconds"], 60, "{lease:#}");
+    // Nobody renews it any more: some day it has run out.
+    lease["spec"]["renewTime"] = "2026-08-20T10:00:00.000000Z".into();
+    world.api.set(LEASE, lease);
+    let again = deploy(&world, "human", &[]);
+    assert_eq!(again.code, 0, "{:#?}", lines(&again));
+    assert!(world.api.get(LEASE).is_null(), "it was given back");
+    let log = world.dr(&["config", "log", "-o", "json"]);
+    let log: Value = serde_json::from_slice(&log.stdout).unwrap();
+    let states: Vec<&Value> = log["deployments"].as_array().unwrap().iter().map(|row| &row["state"]).collect();
+    assert_eq!(states, ["deployed", "interrupted"], "{log:#}");
 }
 
 #[test]

@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn an_install_is_told_from_a_selector() {
-        let ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, "runs".into(), None, "op@host".into());
+        let ctx = crate::ops::testing::ctx(&Default::default());
         let of = |text: &str| {
             let (install, selector) = of_install(&ctx, text);
             format!("{}.{} {selector}", install.namespace, install.release)

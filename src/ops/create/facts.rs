@@ -138,8 +138,10 @@ async fn primary(cluster: &Cluster, database: &str) -> Result<PrimaryFacts> {
 /// helm's newest revision, and the deployment that it is.
 async fn newest(ctx: &Ctx) -> Result<(Option<Revision>, Option<Deployment>)> {
     let History { mut revisions, deployments } = History::read(ctx).await?;
-    let Some(newest) = revisions.pop() else { return Ok((None, None)) };
+    let Some(mut newest) = revisions.pop() else { return Ok((None, None)) };
     let deployment = deployments.into_iter().find(|deployment| is_of(&newest, deployment));
+    // It may quote a secret, and nothing is decided by it any more.
+    newest.description.clear();
     Ok((Some(newest), deployment))
 }
 

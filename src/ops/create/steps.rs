@@ -110,6 +110,7 @@ async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
 }
 
 async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftToken>> {
+    let BundleState::Helper(agent) = work.handles.lock().await.bundle.take() else { return Err(handles_lost()) };
     let (plan, settings, id) = (&work.plan, work.ctx.settings()?, outputs.get(NAME_BUNDLE)?);
     let recipients = Recipients::parse(&plan.recipients)?;
     let config = BundleConfig::gather(&work.ctx, &plan.live, &recipients).await?;
@@ -135,13 +136,11 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
         scope: plan.scope.clone(),
         id,
     };
-    let mut handles = work.handles.lock().await;
-    let BundleState::Helper(agent) = handles.bundle.take() else { return Err(handles_lost()) };
     let mut draft = Writer::create(&*work.store, header, recipients)?;
     config.add_to(&mut draft)?;
     draft.durable()?;
     let token = draft.token();
-    handles.bundle = BundleState::Sealed { agent, draft };
+    work.handles.lock().await.bundle = BundleState::Sealed { agent, draft };
     Ok(Done::with(token, config.line()))
 }
 
@@ -311,6 +310,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (work, outputs) = of_a_dead_process(folder.path());
         let refused = [
+            ("seal-config", seal_config(&work, &outputs).await.map(drop)),
             ("copy-base", copy_base(&work, &outputs).await.map(drop)),
             ("copy-wal", copy_wal(&work).await.map(drop)),
             ("verify", verify(&work, &outputs).await.map(drop)),

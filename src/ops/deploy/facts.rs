@@ -1,24 +1,82 @@
 //! What a deployment looks at before anything is changed: what is to be deployed, and what is there.
+//!
+//! Values, keys and charts are material and travel beside the facts: nothing that decides holds a secret.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::chart::{self, FetchedChart};
+use super::report::LiveSource;
 use super::request::RollbackRequest;
 use super::stuck::PendingFacts;
 use super::values::{LayerFinding, ReadValues};
-use super::{previous, stuck};
+use super::{order, previous, stuck};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{ChartFile, ChartSource};
-use crate::ops::Ctx;
+use crate::helm::{ChartFacts, ChartFile, ChartSource, Object};
+use crate::ops::drift::{self, DriftReport};
+use crate::ops::guard::{self, Effective, Guarded};
 use crate::ops::history::{History, LiveValues, scrubber_of};
+use crate::ops::{Ctx, recording};
 use crate::opschain::values::{IMMUTABLE, VERSION};
 use crate::opschain::{Version, keys};
-use crate::settings::OnDrift;
+use crate::settings::{Caution, Install, OnDrift};
+use crate::values::diff::{Diff, diff};
 use crate::values::lint::Context;
 use crate::values::overlay::Layer;
 use crate::values::{Scrubber, Tree};
 use crate::vault::How;
+
+/// How long a deployment looks at the objects before it goes on without.
+const OBJECTS_LIMIT: Duration = Duration::from_secs(20);
+
+/// What is to be deployed, and what there is. Holds no secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DeployFacts {
+    pub namespace: String,
+    pub release: String,
+    /// Who asks.
+    pub who: String,
+    /// What the settings say of releases that are left out, and of drift.
+    pub skipped_releases: Caution,
+    pub on_drift: OnDrift,
+    pub how: How,
+    /// What the values are called.
+    pub values: String,
+    pub values_sha256: String,
+    /// The version that is to run.
+    pub version: Option<Version>,
+    pub chart: ChartFacts,
+    /// Where the chart comes from.
+    pub chart_reference: String,
+    /// The registry's digest of it.
+    pub chart_digest: Option<String>,
+    pub history: History,
+    /// The values that are live: as the vault has them, as helm has them, or both.
+    pub live: Vec<LiveFacts>,
+    /// What is seen of a release that is in the middle of something.
+    pub pending: Option<PendingFacts>,
+    /// What is not as the vault says, where that was looked for.
+    pub drift: Option<DriftReport>,
+    /// helm has the API server apply the release, which refuses to go over what others have set. Asked only where there
+    /// is such a thing.
+    pub applied_by_server: bool,
+}
+
+/// Values that are live, held against those that are to be deployed. None of them is in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct LiveFacts {
+    pub source: LiveSource,
+    /// The OpsChain version that they name.
+    pub version: Option<String>,
+    /// The keys that stored data depends on, and that would change.
+    pub guarded: Vec<Guarded>,
+    /// The first key of the registry's credentials that would change.
+    pub credentials: Option<String>,
+}
 
 /// What is to be deployed: values and chart, from a file and a registry or out of the vault.
 pub(super) struct Subject {
@@ -36,31 +94,21 @@ pub(super) struct Subject {
     pub reason: Option<String>,
 }
 
-/// What there is.
-pub(super) struct DeployFacts {
-    pub history: History,
-    /// The values that are live.
-    pub live: LiveValues,
+/// What is made of the values that are live, for what is shown and compared.
+pub(super) struct LiveMaterial {
     /// Knows the secrets of what is live and of what is to be deployed.
     pub scrubber: Scrubber,
-    /// What is seen of a release that is in the middle of something.
-    pub pending: Option<PendingFacts>,
-    /// The own values of the chart that is live, where a guarded key was left to them and the vault has it.
-    pub live_defaults: Option<Tree>,
-    pub who: String,
+    /// What would change in the values.
+    pub diff: Option<Diff>,
+    /// The objects of helm's deployed revision, where they were read.
+    pub stored: Option<Vec<Object>>,
 }
 
-/// What the vault and helm know, before the subject is known.
-pub(super) struct DeploymentHistory {
-    pub history: History,
-    identities: Option<Identities>,
-}
-
-/// Reads helm's history and the vault's deployments, and opens the keys.
+/// Reads helm's history and the vault's deployments.
 ///
 /// # Errors
-/// Vault or helm cannot be read; no identity can be had where one is set.
-pub(super) async fn known(ctx: &Ctx) -> Result<DeploymentHistory> {
+/// Vault or helm cannot be read.
+pub(super) async fn history(ctx: &Ctx) -> Result<History> {
     let helm = ctx.helm().await?;
     if let Some(safe) = helm.should_be() {
         ctx.events.warn(
@@ -68,7 +116,7 @@ pub(super) async fn known(ctx: &Ctx) -> Result<DeploymentHistory> {
             Some(format!("Upgrade it to {safe} or later.")),
         );
     }
-    Ok(DeploymentHistory { history: History::read(ctx).await?, identities: ctx.identities_if_set()? })
+    History::read(ctx).await
 }
 
 /// What the operator brings.
@@ -95,8 +143,8 @@ pub(super) async fn of_files(
 ///
 /// # Errors
 /// There is none, no identity opens it, or its chart is nowhere to be had as it was.
-pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &RollbackRequest) -> Result<Subject> {
-    let identities = known.identities.as_ref().ok_or_else(|| {
+pub(super) async fn of_vault(ctx: &Ctx, history: &History, request: &RollbackRequest) -> Result<Subject> {
+    let identities = ctx.identities_if_set()?.ok_or_else(|| {
         CommandError::new(Exit::Keys, "a rollback needs an identity that opens the vault, and this host has none").hint(
             "Set `[keys] identity` in dr.toml to the identity file of a recipient, or roll back on a host that has it.",
         )
@@ -104,14 +152,14 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &Rol
     let vault = ctx.vault()?;
     let target = match &request.deployment {
         Some(selector) => vault.resolve(&ctx.vault_install(), selector)?,
-        None => previous::live_before(&known.history)?.clone(),
+        None => previous::live_before(history)?.clone(),
     };
     let id = target.id();
-    let values = ctx.values_of(&target, identities)?;
+    let values = ctx.values_of(&target, &identities)?;
     let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(id))?;
-    let layers = vault.layers(&target, identities)?;
+    let layers = vault.layers(&target, &identities)?;
     let helm = ctx.helm().await?;
-    let file = match vault.chart(&target, identities)? {
+    let file = match vault.chart(&target, &identities)? {
         Some(bytes) => ChartFile::from_bytes(&bytes)?,
         None => {
             ctx.events
@@ -138,29 +186,93 @@ pub(super) async fn of_vault(ctx: &Ctx, known: &DeploymentHistory, request: &Rol
     })
 }
 
-/// Looks at what is live.
+/// Looks at what is live. `allow` is what the operator lets through.
 ///
 /// # Errors
-/// The vault's values are damaged or no identity opens them; helm or the cluster cannot be asked.
-pub(super) async fn gather(ctx: &Ctx, known: DeploymentHistory, subject: &Subject) -> Result<DeployFacts> {
-    let DeploymentHistory { history, identities } = known;
-    let looks_for_drift = ctx.settings()?.drift.on_deploy != OnDrift::Ignore;
+/// The vault's values are damaged or no identity opens them; helm or the cluster cannot be asked; the chart's own values
+/// cannot be read, where guarded keys hang on them.
+pub(super) async fn gather(
+    ctx: &Ctx,
+    history: History,
+    subject: &Subject,
+    allow: &[String],
+) -> Result<(DeployFacts, LiveMaterial)> {
+    let (settings, identities, helm) = (ctx.settings()?, ctx.identities_if_set()?, ctx.helm().await?);
+    let Install { namespace, release, .. } = ctx.install();
+    let on_drift = settings.drift.on_deploy;
     let foreign = history.deployed().is_some() && history.own().is_none();
-    let ask_helm = looks_for_drift || foreign || identities.is_none();
-    let live = LiveValues::read(ctx, &history, identities.as_ref(), ask_helm).await?;
-    let trees = live.trees().chain(std::iter::once(&subject.tree));
-    let scrubber = scrubber_of(ctx, identities.as_ref(), trees)?;
+    let ask_helm = on_drift != OnDrift::Ignore || foreign || identities.is_none();
+    let values = LiveValues::read(ctx, &history, identities.as_ref(), ask_helm).await?;
+    let scrubber = scrubber_of(ctx, identities.as_ref(), values.trees().chain(std::iter::once(&subject.tree)))?;
+    let history = history.scrubbed(ctx.secrets());
     let pending = stuck::inspect(ctx, &history).await?;
-    let mut facts = DeployFacts { history, live, scrubber, pending, live_defaults: None, who: ctx.who.clone() };
-    facts.live_defaults = live_defaults(ctx, &facts, identities.as_ref()).await?;
-    Ok(facts)
+    let (drift, stored) = match on_drift {
+        OnDrift::Ignore => (None, None),
+        _ => {
+            let (report, stored) = drift::inspect(ctx, &history, &values, &scrubber, Some(OBJECTS_LIMIT)).await?;
+            (Some(report), stored)
+        }
+    };
+    let matters = drift.as_ref().map_or(allow.iter().any(|id| id == "drift"), drift::touches_fields);
+    let before = previous::live_before_values(&history, &values);
+    let facts = DeployFacts {
+        namespace: namespace.clone(),
+        release: release.clone(),
+        who: ctx.who.clone(),
+        skipped_releases: settings.deploy.skipped_releases,
+        on_drift,
+        how: subject.how,
+        values: subject.name.clone(),
+        values_sha256: hex::encode(Sha256::digest(&subject.values)),
+        version: subject.version.clone(),
+        chart: subject.chart.facts.clone(),
+        chart_reference: subject.chart.reference.clone(),
+        chart_digest: subject.chart.digest.clone(),
+        live: live(ctx, &history, &before, subject, identities.as_ref()).await?,
+        history,
+        pending,
+        drift,
+        applied_by_server: matters && helm.applies_on_server(release).await?,
+    };
+    recording::record("deploy", &facts)?;
+    let diff = before.first().map(|(_, tree)| diff(tree, &subject.tree, &scrubber));
+    Ok((facts, LiveMaterial { scrubber, diff, stored }))
+}
+
+/// Holds the live values against those that are to be deployed.
+async fn live(
+    ctx: &Ctx,
+    history: &History,
+    before: &[(LiveSource, &Tree)],
+    subject: &Subject,
+    identities: Option<&Identities>,
+) -> Result<Vec<LiveFacts>> {
+    if before.is_empty() {
+        return Ok(Vec::new());
+    }
+    let new_defaults = subject.chart.defaults.as_ref().map_err(CommandError::copy)?;
+    let recorded = live_defaults(ctx, history, before, identities).await?;
+    // A live chart that cannot be opened is taken to have the defaults of the new one.
+    let old_defaults = recorded.as_ref().unwrap_or(new_defaults);
+    let new = Effective { values: &subject.tree, defaults: Some(new_defaults) };
+    let facts = before.iter().map(|(source, tree)| LiveFacts {
+        source: *source,
+        version: tree.text(VERSION).map(str::to_owned),
+        guarded: guard::guarded(Effective { values: tree, defaults: Some(old_defaults) }, new),
+        credentials: order::changed_credentials(tree, &subject.tree),
+    });
+    Ok(facts.collect())
 }
 
 /// The own values of the chart that is live, where the vault has it and some guarded key was left to it.
-async fn live_defaults(ctx: &Ctx, facts: &DeployFacts, identities: Option<&Identities>) -> Result<Option<Tree>> {
-    let before = previous::live_before_values(&facts.history, &facts.live);
+async fn live_defaults(
+    ctx: &Ctx,
+    history: &History,
+    before: &[(LiveSource, &Tree)],
+    identities: Option<&Identities>,
+) -> Result<Option<Tree>> {
     let left_out = before.iter().any(|(_, tree)| IMMUTABLE.iter().any(|known| tree.get(known.path).is_none()));
-    let (true, Some(live), Some(identities)) = (left_out, facts.history.live(), identities) else { return Ok(None) };
+    let (true, Some(live), Some(identities)) = (left_out, history.live(), identities) else { return Ok(None) };
     let Some(archive) = ctx.vault()?.chart(live, identities)? else { return Ok(None) };
     Ok(Some(chart::defaults_of(ctx.helm().await?, &ChartFile::from_bytes(&archive)?).await?))
 }

@@ -25,12 +25,14 @@ pub use request::{DeployOptions, DeployRequest, RollbackRequest};
 pub use values::LayerFinding;
 
 use super::Ctx;
+use super::guard;
+use super::history::History;
 use super::lease::LeaseHolder;
-use super::{drift, guard};
 use crate::error::Result;
 use crate::helm::ChartSource;
 use crate::journal::new_run_id;
-use facts::{DeploymentHistory, Subject};
+use facts::{LiveMaterial, Subject};
+use plan::Decision;
 
 /// How the name of a deployment's lease begins.
 const RUN: &str = "deploy";
@@ -47,10 +49,10 @@ pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
         version::wanted_version(request.version.as_deref(), &request.options.allow, &values.tree, &values.name)?;
     let source = ChartSource::parse(request.chart.as_deref().unwrap_or(&ctx.install().chart));
     version::refuse_unsaid(&source, version.as_ref())?;
-    let known = facts::known(ctx).await?;
+    let history = facts::history(ctx).await?;
     let subject = facts::of_files(ctx, &source, values, version).await?;
     version::refuse_other_chart(&request.options.allow, subject.version.as_ref(), &subject.chart.facts)?;
-    prepare(ctx, known, subject, request.options).await
+    prepare(ctx, history, subject, request.options).await
 }
 
 /// The same for a rollback: values and chart come out of the vault.
@@ -58,27 +60,27 @@ pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
 /// # Errors
 /// There is no such deployment, or no identity opens it; else as [`plan`].
 pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepared> {
-    let known = facts::known(ctx).await?;
-    let subject = facts::of_vault(ctx, &known, &request).await?;
-    prepare(ctx, known, subject, request.options).await
+    let history = facts::history(ctx).await?;
+    let subject = facts::of_vault(ctx, &history, &request).await?;
+    prepare(ctx, history, subject, request.options).await
 }
 
-async fn prepare(ctx: &Ctx, known: DeploymentHistory, subject: Subject, options: DeployOptions) -> Result<Prepared> {
-    let settings = ctx.settings()?;
-    let facts = facts::gather(ctx, known, &subject).await?;
-    if let Some((warning, hint)) = plan::failed_install(facts.history.newest()) {
-        ctx.events.warn(warning, Some(hint.into()));
+async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployOptions) -> Result<Prepared> {
+    let (facts, LiveMaterial { scrubber, diff, stored }) =
+        facts::gather(ctx, history, &subject, &options.allow).await?;
+    let Decision { plan, warnings, over_others } = plan::decide(&facts, &options.allow)?;
+    for (warning, hint) in warnings {
+        ctx.events.warn(warning, hint);
     }
-    let drift = drift::before_deploy(ctx, &facts.history, &facts.live, &facts.scrubber, &options.allow).await?;
-    let plan = plan::decide(ctx.install(), settings.deploy.skipped_releases, &options.allow, &subject, &facts)?;
     Ok(Prepared {
-        plan,
+        plan: DeployPlan { diff, findings: subject.findings.clone(), ..plan },
         subject,
-        timeout: options.timeout.unwrap_or(settings.helm.timeout.0),
+        timeout: options.timeout.unwrap_or(ctx.settings()?.helm.timeout.0),
         options,
         deployed: facts.history.deployed().map(|deployed| deployed.revision),
-        scrubber: facts.scrubber,
-        drift,
+        stored,
+        scrubber,
+        over_others,
         repair: false,
     })
 }

@@ -29,16 +29,20 @@ pub struct VersionChange {
     pub notes: Vec<String>,
 }
 
-/// The version that is live: what the vault recorded and what the live values name (the newest of them, where somebody
+/// The version that is live: what the vault recorded and what the live values have `named` (the newest of them, where somebody
 /// else has deployed since), else helm's chart.
-pub(super) fn live_version(live: Option<&Deployment>, values: &[&Tree], newest: Option<&Revision>) -> Option<Version> {
+pub(super) fn live_version(
+    live: Option<&Deployment>,
+    named: &[Option<&str>],
+    newest: Option<&Revision>,
+) -> Option<Version> {
     let recorded = live.and_then(|live| live.record.opschain_version.as_deref());
     let named = match recorded {
         // A restore may lay another version over the values that it records.
-        Some(_) => values.get(1..).unwrap_or_default(),
-        None => values,
+        Some(_) => named.get(1..).unwrap_or_default(),
+        None => named,
     };
-    let known = recorded.into_iter().chain(named.iter().filter_map(|tree| tree.text(VERSION)));
+    let known = recorded.into_iter().chain(named.iter().copied().flatten());
     let known = known.filter_map(|text| text.parse().ok()).reduce(later);
     let chart = newest.and_then(|revision| revision.chart.rsplit_once('-')).map(|(_, version)| version);
     known.or_else(|| chart?.parse().ok())
@@ -131,22 +135,26 @@ fn leaves_out(live: &Version, wanted: &Version, skipped: &[String], notes: &[Str
     error.hint("If LimePoint has told you that it works, add --allow skipped-releases.")
 }
 
-/// Refuses new registry credentials together with a new version: the hooks that run before an upgrade still pull with
-/// the old ones.
-///
-/// # Errors
-/// [`Exit::Version`].
-pub(super) fn credentials_first(old: &Tree, new: &Tree, versions_differ: bool, allow: &[String]) -> Result<()> {
-    if !versions_differ || allow.iter().any(|id| id == "credentials") {
-        return Ok(());
-    }
+/// The first key of the registry's credentials that was set and changes.
+pub(super) fn changed_credentials(old: &Tree, new: &Tree) -> Option<String> {
     let is_set = |node: &&Node| node.scalar().is_none_or(|scalar| !scalar.value.text().is_empty());
     let changed = CREDENTIALS.into_iter().find(|keys| {
         let old = old.get(keys).filter(is_set);
         old.is_some_and(|old| !new.get(keys).is_some_and(|new| new.same_as(old)))
     });
-    let Some(keys) = changed else { return Ok(()) };
-    let text = format!("{} and {} change in one deployment", keys.join("."), VERSION.join("."));
+    changed.map(|keys| keys.join("."))
+}
+
+/// Refuses new registry credentials together with a new version: the hooks that run before an upgrade still pull with
+/// the old ones. `changed` is the first key of them that changes.
+///
+/// # Errors
+/// [`Exit::Version`].
+pub(super) fn credentials_first(changed: Option<&str>, versions_differ: bool, allow: &[String]) -> Result<()> {
+    let Some(key) = changed.filter(|_| versions_differ && !allow.iter().any(|id| id == "credentials")) else {
+        return Ok(());
+    };
+    let text = format!("{key} and {} change in one deployment", VERSION.join("."));
     Err(CommandError::new(Exit::Version, text)
         .hint("Deploy the new credentials with the version that is live first: what runs before an upgrade still pulls with the old ones.")
         .hint("If the old credentials still work, add --allow credentials."))
@@ -195,16 +203,14 @@ mod tests {
 
     #[test]
     fn the_newest_that_anybody_deployed_is_what_is_live() {
-        let tree =
-            |version: &str| Tree::parse(format!("env: {{OPSCHAIN_VERSION: \"{version}\"}}\n").as_bytes()).unwrap();
-        let (ours, theirs) = (tree("2026-08-20"), tree("2026-09-14"));
+        let (ours, theirs) = (Some("2026-08-20"), Some("2026-09-14"));
         let revision: Revision = serde_json::from_value(serde_json::json!({"revision": 2, "updated": "t",
             "status": "deployed", "chart": "opschain-2026.7.28"}))
         .unwrap();
-        let live = |values: &[&Tree]| live_version(None, values, Some(&revision)).map(|version| version.tag());
-        assert_eq!(live(&[&ours, &theirs]).as_deref(), Some("2026-09-14"));
-        assert_eq!(live(&[&theirs, &ours]).as_deref(), Some("2026-09-14"));
-        assert_eq!(live(&[]).as_deref(), Some("2026-07-28"));
+        let live = |named: &[Option<&str>]| live_version(None, named, Some(&revision)).map(|version| version.tag());
+        assert_eq!(live(&[ours, theirs]).as_deref(), Some("2026-09-14"));
+        assert_eq!(live(&[theirs, ours]).as_deref(), Some("2026-09-14"));
+        assert_eq!(live(&[None]).as_deref(), Some("2026-07-28"));
         assert_eq!(live_version(None, &[], None), None);
     }
 
@@ -245,12 +251,15 @@ mod tests {
             tree("env: {OPSCHAIN_DOCKER_USER: u, OPSCHAIN_DOCKER_PASSWORD: old-token-1}\n"),
             tree("env: {OPSCHAIN_DOCKER_USER: u, OPSCHAIN_DOCKER_PASSWORD: new-token-2}\n"),
         );
-        let error = credentials_first(&old, &new, true, &[]).unwrap_err();
+        let refused = |old: &Tree, versions_differ, allow: &[String]| {
+            credentials_first(changed_credentials(old, &new).as_deref(), versions_differ, allow)
+        };
+        let error = refused(&old, true, &[]).unwrap_err();
         assert!(error.message().starts_with("env.OPSCHAIN_DOCKER_PASSWORD and env.OPSCHAIN_VERSION"), "{error}");
         assert!(!format!("{error:?}").contains("token-"), "{error:?}");
-        assert!(credentials_first(&old, &new, false, &[]).is_ok());
-        assert!(credentials_first(&old, &old, true, &[]).is_ok());
-        assert!(credentials_first(&tree("{}"), &new, true, &[]).is_ok(), "there were none before");
-        assert!(credentials_first(&old, &new, true, &["credentials".to_owned()]).is_ok());
+        assert!(refused(&old, false, &[]).is_ok());
+        assert!(refused(&new, true, &[]).is_ok());
+        assert!(refused(&tree("{}"), true, &[]).is_ok(), "there were none before");
+        assert!(refused(&old, true, &["credentials".to_owned()]).is_ok());
     }
 }

@@ -1,93 +1,84 @@
 //! What is decided about a deployment. Nothing here asks anybody.
 
-use sha2::{Digest, Sha256};
-
-use super::facts::{DeployFacts, Subject};
+use super::facts::DeployFacts;
 use super::report::DeployPlan;
-use super::{order, previous, stuck};
+use super::{order, stuck};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::ops::guard::{self, Effective, Guarded};
+use crate::ops::drift;
+use crate::ops::guard::{self, Guarded};
 use crate::opschain::Version;
-use crate::settings::{Caution, Install};
-use crate::values::Tree;
-use crate::values::diff::diff;
 use crate::vault::Deployment;
 
-/// Decides.
+/// A warning, and what to do about it.
+type Warning = (String, Option<String>);
+
+/// What was decided.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// Without what it only shows: differences and findings in the values.
+    pub plan: DeployPlan,
+    pub warnings: Vec<Warning>,
+    /// Whether helm is told to go over what others have set.
+    pub over_others: bool,
+}
+
+/// Decides. `allow` is what the operator lets through.
 ///
 /// # Errors
-/// [`Exit::Version`] for a version that goes back, leaves releases out where that is refused, or comes together with new
-/// credentials; what the chart's own values fail with, where guarded keys hang on them.
-pub(super) fn decide(
-    install: &Install,
-    skipped_releases: Caution,
-    allow: &[String],
-    subject: &Subject,
-    facts: &DeployFacts,
-) -> Result<DeployPlan> {
-    let live = facts.history.live();
-    let newest = facts.history.newest();
-    let before = previous::live_before_values(&facts.history, &facts.live);
-    let trees: Vec<&Tree> = before.iter().map(|(_, tree)| *tree).collect();
-    let running = order::live_version(live, &trees, newest);
-    let tried = order::tried_since(&facts.history.deployments, live);
-    let upgrade = order::check(running.as_ref(), tried, subject.version.as_ref(), skipped_releases, allow)?;
-    let versions_differ = running.is_some() && subject.version.is_some() && running != subject.version;
-    let guarded = guarded(&trees, subject, facts)?;
-    for tree in &trees {
-        order::credentials_first(tree, &subject.tree, versions_differ, allow)?;
+/// [`Exit::Drift`] where the settings refuse it; [`Exit::Version`] for a version that goes back, leaves releases out
+/// where that is refused, or comes together with new credentials.
+pub(super) fn decide(facts: &DeployFacts, allow: &[String]) -> Result<Decision> {
+    let (live, newest) = (facts.history.live(), facts.history.newest());
+    let drift_allowed = allow.iter().any(|id| id == "drift");
+    let mut warnings: Vec<Warning> = failed_install(newest).into_iter().collect();
+    if let Some(report) = &facts.drift {
+        warnings.extend(drift::before_deploy(report, facts.on_drift, facts.applied_by_server, drift_allowed)?);
     }
-    let values_sha256 = hex::encode(Sha256::digest(&subject.values));
-    Ok(DeployPlan {
-        namespace: install.namespace.clone(),
-        release: install.release.clone(),
-        how: subject.how,
-        chart: subject.chart.facts.clone(),
-        chart_reference: subject.chart.reference.clone(),
-        chart_digest: subject.chart.digest.clone(),
-        version: subject.version.as_ref().map(Version::tag),
+    let named: Vec<Option<&str>> = facts.live.iter().map(|live| live.version.as_deref()).collect();
+    let running = order::live_version(live, &named, newest);
+    let tried = order::tried_since(&facts.history.deployments, live);
+    let upgrade = order::check(running.as_ref(), tried, facts.version.as_ref(), facts.skipped_releases, allow)?;
+    let versions_differ = running.is_some() && facts.version.is_some() && running != facts.version;
+    for live in &facts.live {
+        order::credentials_first(live.credentials.as_deref(), versions_differ, allow)?;
+    }
+    let mut guarded: Vec<Guarded> = Vec::new();
+    for key in facts.live.iter().flat_map(|live| &live.guarded) {
+        if !guarded.contains(key) {
+            guarded.push(key.clone());
+        }
+    }
+    let plan = DeployPlan {
+        namespace: facts.namespace.clone(),
+        release: facts.release.clone(),
+        how: facts.how,
+        chart: facts.chart.clone(),
+        chart_reference: facts.chart_reference.clone(),
+        chart_digest: facts.chart_digest.clone(),
+        version: facts.version.as_ref().map(Version::tag),
         upgrade,
-        values: subject.name.clone(),
-        same_values: live.and_then(Deployment::values_sha256).map(|sha256| sha256 == values_sha256),
-        values_sha256,
-        findings: subject.findings.clone(),
+        values: facts.values.clone(),
+        same_values: live.and_then(Deployment::values_sha256).map(|sha256| sha256 == facts.values_sha256),
+        values_sha256: facts.values_sha256.clone(),
+        findings: Vec::new(),
         live: live.map(|deployment| deployment.id().clone()),
-        diff: trees.first().map(|tree| diff(tree, &subject.tree, &facts.scrubber)),
-        compared_with: before.first().map(|(source, _)| *source),
+        diff: None,
+        compared_with: facts.live.first().map(|live| live.source),
         guarded: guard::unallowed(guarded, allow),
         revision: newest.map(|newest| newest.revision),
         stuck: facts.pending.as_ref().and_then(|pending| stuck::explain(pending, &facts.history, &facts.who)),
-    })
-}
-
-/// The keys that stored data depends on and that would change, against each of the live values.
-fn guarded(before: &[&Tree], subject: &Subject, facts: &DeployFacts) -> Result<Vec<Guarded>> {
-    let mut found: Vec<Guarded> = Vec::new();
-    if before.is_empty() {
-        return Ok(found);
-    }
-    let new_defaults = subject.chart.defaults.as_ref().map_err(CommandError::copy)?;
-    // A live chart that cannot be opened is taken to have the defaults of the new one.
-    let old_defaults = facts.live_defaults.as_ref().unwrap_or(new_defaults);
-    for tree in before {
-        let old = Effective { values: tree, defaults: Some(old_defaults) };
-        let new = Effective { values: &subject.tree, defaults: Some(new_defaults) };
-        for key in guard::guarded(old, new) {
-            if !found.contains(&key) {
-                found.push(key);
-            }
-        }
-    }
-    Ok(found)
+    };
+    Ok(Decision { plan, warnings, over_others: facts.applied_by_server && drift_allowed })
 }
 
 /// Says when there is nothing but a failed first installation.
-pub(super) fn failed_install(newest: Option<&Revision>) -> Option<(&'static str, &'static str)> {
-    newest.is_some_and(|newest| newest.revision == 1 && newest.status.is_failed()).then_some((
-        "the first installation failed, and a failed first installation can often not be upgraded",
-        "If this fails too, run `helm uninstall` for the release and deploy again.",
-    ))
+fn failed_install(newest: Option<&Revision>) -> Option<Warning> {
+    newest.filter(|newest| newest.revision == 1 && newest.status.is_failed()).map(|_| {
+        let hint = "If this fails too, run `helm uninstall` for the release and deploy again.";
+        let text = "the first installation failed, and a failed first installation can often not be upgraded";
+        (text.to_owned(), Some(hint.to_owned()))
+    })
 }
 
 /// While this waited for the operator or the lease, somebody else may have deployed: then what was shown and guarded

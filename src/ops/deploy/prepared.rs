@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::facts::Subject;
 use super::report::DeployPlan;
 use super::request::DeployOptions;
-use crate::helm;
-use crate::ops::drift::BeforeDeploy;
+use crate::helm::{self, Object};
 use crate::values::Scrubber;
 
 /// A plan with all that is needed to carry it out.
@@ -22,7 +21,10 @@ pub struct Prepared {
     pub(super) scrubber: Scrubber,
     /// The revision that helm has deployed.
     pub(super) deployed: Option<u32>,
-    pub(super) drift: BeforeDeploy,
+    /// Its objects, where they were read.
+    pub(super) stored: Option<Vec<Object>>,
+    /// Whether helm is told to go over what others have set: it would refuse else, and the operator has agreed.
+    pub(super) over_others: bool,
     pub(super) repair: bool,
 }
 

@@ -17,7 +17,7 @@ pub async fn preview(ctx: &Ctx, prepared: &Prepared) -> Result<ReleaseDiff> {
     let chart = subject.chart.file.path();
     let rendered = helm.render(&prepared.upgrade(&chart, None)).await;
     let rendered = rendered.map_err(|error| CommandError::from(error).context("render"))?;
-    let live = match (&prepared.drift.stored, prepared.deployed) {
+    let live = match (&prepared.stored, prepared.deployed) {
         (Some(stored), _) => stored.clone(),
         (None, Some(revision)) => helm.get_manifest(&plan.release, revision).await?,
         (None, None) => Vec::new(),

@@ -1,6 +1,6 @@
 //! What would be done, and what came of it: for people and programs.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::order::VersionChange;
 use super::stuck::Stuck;
@@ -11,7 +11,7 @@ use crate::values::diff::Diff;
 use crate::vault::{DeploymentId, How};
 
 /// Where live values were had from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LiveSource {
     /// The config vault: the bytes that were deployed.

@@ -129,12 +129,12 @@ fn why(ctx: &Ctx, prepared: &Prepared) -> Option<String> {
 
 async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
     fault::point("deploy.recorded")?;
-    let Prepared { plan, subject, options, drift, .. } = prepared;
+    let Prepared { plan, subject, options, .. } = prepared;
     ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
     let (chart, description) = (subject.chart.file.path(), history::description(id));
     let upgrade = prepared.upgrade(&chart, Some(&description));
     let helm = ctx.helm().await?;
-    let over = drift.goes_over.then(|| helm.clone().over_others());
+    let over = prepared.over_others.then(|| helm.clone().over_others());
     let revision = over.as_ref().unwrap_or(helm).upgrade_install(&upgrade, &ctx.events, &ctx.cancel).await?;
     if options.wait {
         tokio::select! {

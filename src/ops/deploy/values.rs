@@ -118,14 +118,14 @@ fn refuse_secret(layer: &Layer) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::testing;
 
     fn layer(kind: LayerKind, name: Option<&str>, text: &str) -> Layer {
         Layer { name: name.map(str::to_owned), ..Layer::new(kind, text) }
     }
 
     fn read(layers: Vec<Layer>) -> Result<ReadValues> {
-        let ctx = Ctx::new("dr.toml".into(), Ok(Default::default()), |_| {}, "runs".into(), None, "op@host".into());
-        super::read(&ctx, layers, &[])
+        super::read(&testing::ctx(&Default::default()), layers, &[])
     }
 
     #[test]
@@ -149,9 +149,8 @@ mod tests {
         let text = "trow: {password: 123456}\n";
         let context = Context { defaults: None, version: None, facts: &crate::opschain::keys::FACTS };
         let files = |layers: Vec<Layer>| -> Vec<String> {
-            let ctx = Ctx::new("d".into(), Ok(Default::default()), |_| {}, "r".into(), None, "op@host".into());
             let allow = ["secret-not-text".to_owned()];
-            let values = super::read(&ctx, layers, &allow).unwrap();
+            let values = super::read(&testing::ctx(&Default::default()), layers, &allow).unwrap();
             values.lint_with_chart(&context).into_iter().map(|found| found.file).collect()
         };
         let (a, b) =

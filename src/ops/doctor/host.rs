@@ -289,6 +289,7 @@ fn mib(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::ops::doctor::{Finding, Level};
+    use crate::ops::testing;
 
     fn seen(free: u64, size: u64) -> Finding {
         let mut findings = FindingsBuilder::default();
@@ -320,14 +321,9 @@ mod tests {
     #[tokio::test]
     async fn what_init_made_is_found_well_but_for_the_lonely_recipient() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("dr.toml");
-        let ctx = |path: &Path| {
-            let settings = Settings::read(path, None);
-            Ctx::new(path.to_owned(), settings, |_| {}, folder.path().join("runs"), None, "op@host".into())
-        };
         let request = crate::ops::init::InitRequest { data: folder.path().join("data"), ..Default::default() };
-        crate::ops::init::init(&ctx(&path), &request).unwrap();
-        let ctx = ctx(&path);
+        crate::ops::init::init(&testing::ctx_in(folder.path()), &request).unwrap();
+        let ctx = testing::ctx_in(folder.path());
         let settings = ctx.settings().unwrap();
         let mut findings = FindingsBuilder::default();
         super::settings(&ctx, &mut findings);

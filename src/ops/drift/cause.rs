@@ -1,12 +1,12 @@
 //! Why something is not what the vault says, as far as helm's history and the objects' managed fields tell.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::Manager;
 
 /// Why something differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Cause {
     /// There is a release, and the vault has no deployment of it.

@@ -1,47 +1,130 @@
-//! What is asked of helm and the cluster before anything is compared.
+//! What a comparison of vault, helm and cluster goes by. Both sides are masked before they are compared, and only what
+//! differs is kept: no secret is in it.
 
 use std::time::Duration;
 
-use crate::cluster::{LiveObject, WantedObject};
-use crate::error::{CommandError, Exit, Result};
-use crate::helm::Object;
-use crate::ops::Ctx;
-use crate::ops::history::History;
-use crate::ops::objects;
+use serde::{Deserialize, Serialize};
 
-/// What was seen beside history and values.
+use super::loss;
+use crate::cluster::objects::{last_writer, writer_of};
+use crate::cluster::{LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY, WantedObject};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::{Object, ObjectId};
+use crate::ops::history::{History, LiveValues};
+use crate::ops::objects::{self, Field, added_by_hand, compare, mask_object, mask_values, subset};
+use crate::ops::{Ctx, recording};
+use crate::values::Scrubber;
+use crate::yaml::Trap;
+
+/// What was seen beside the history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct DriftFacts {
+    pub namespace: String,
+    pub release: String,
     /// The major version of helm.
     pub helm_major: u64,
     /// The program that wrote helm's deployed revision, where no `dr` did.
     pub writer: Option<String>,
-    /// The objects of the deployed revision as helm stored them, where it could tell.
-    pub stored: Option<Vec<Object>>,
-    /// What the cluster has of them; why they cannot be compared, where they cannot.
-    pub seen: std::result::Result<SeenObjects, String>,
+    pub values: ValuesFacts,
+    /// The objects of the deployed revision; why they cannot be compared, where they cannot.
+    pub objects: std::result::Result<Vec<ObjectFacts>, String>,
 }
 
-/// The objects of a release as the cluster has them, in the order in which helm stored them.
-pub(super) struct SeenObjects {
-    pub live: Vec<LiveObject>,
-    /// What an autoscaler scales.
-    pub scaled: Vec<String>,
+/// The vault's values of the live deployment against those that helm has stored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct ValuesFacts {
+    /// How many the vault has; nothing where no identity opens them.
+    pub recorded: Option<usize>,
+    /// Whether helm has stored any.
+    pub stored: bool,
+    /// What differs.
+    pub differ: Vec<Field>,
+    /// The vault's have a second document.
+    pub second_document: bool,
+    /// Numbers of the vault's that helm cannot hold.
+    pub rounded: Vec<Field>,
 }
 
-/// Asks. `limit` is how long the objects may take.
+/// An object of a release.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ObjectFacts {
+    pub id: ObjectId,
+    pub seen: SeenObject,
+}
+
+/// What the cluster has of an object.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub(super) enum SeenObject {
+    Absent,
+    Unreadable {
+        why: String,
+    },
+    There {
+        /// What the release sets and the cluster has otherwise, each with who wrote it last.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        differ: Vec<(Field, Option<Manager>)>,
+        /// What stands there beside, in places where only people put something.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        added: Vec<(Field, Option<Manager>)>,
+        /// Who wrote the object last that is neither `dr` nor helm.
+        stranger: Option<Manager>,
+        /// The run that has stopped it.
+        stopped_by: Option<String>,
+        /// An autoscaler scales it.
+        scaled: bool,
+    },
+}
+
+/// Asks and compares. `limit` is how long the objects may take. The objects of the deployed revision come beside the
+/// facts, as helm stored them, where it could tell.
 ///
 /// # Errors
 /// There is no helm. What helm or the cluster cannot tell is said in the facts.
-pub(super) async fn gather(ctx: &Ctx, history: &History, limit: Option<Duration>) -> Result<DriftFacts> {
+pub(super) async fn gather(
+    ctx: &Ctx,
+    history: &History,
+    values: &LiveValues,
+    scrubber: &Scrubber,
+    limit: Option<Duration>,
+) -> Result<(DriftFacts, Option<Vec<Object>>)> {
     let helm_major = ctx.helm().await?.version().major;
-    let (stored, seen) = match stored(ctx, history).await {
+    let (stored, objects) = match stored(ctx, history).await {
         Ok(stored) => {
-            let seen = seen(ctx, &stored, limit).await;
+            let seen = seen(ctx, &stored, scrubber, limit).await;
             (Some(stored), seen)
         }
         Err(why) => (None, Err(why)),
     };
-    Ok(DriftFacts { helm_major, stored, seen, writer: writer(ctx, history).await })
+    let facts = DriftFacts {
+        namespace: ctx.install().namespace.clone(),
+        release: ctx.install().release.clone(),
+        helm_major,
+        writer: writer(ctx, history).await,
+        values: values_facts(values, scrubber),
+        objects,
+    };
+    recording::record("drift", &(history, &facts))?;
+    Ok((facts, stored))
+}
+
+fn values_facts(values: &LiveValues, scrubber: &Scrubber) -> ValuesFacts {
+    let stored = values.stored.as_ref().map(|stored| &stored.json);
+    let Some(recorded) = &values.recorded else {
+        return ValuesFacts { stored: stored.is_some(), ..ValuesFacts::default() };
+    };
+    let empty = serde_json::json!({});
+    let differ = |stored: &serde_json::Value| {
+        let stored = if stored.is_null() { &empty } else { stored };
+        compare(&mask_values(&recorded.to_json(), scrubber), &mask_values(stored, scrubber))
+    };
+    ValuesFacts {
+        recorded: Some(recorded.leaves().len()),
+        stored: stored.is_some(),
+        differ: stored.map(differ).unwrap_or_default(),
+        second_document: recorded.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. })),
+        rounded: stored.map(|_| loss::rounded(recorded, scrubber)).unwrap_or_default(),
+    }
 }
 
 fn scrubbed(ctx: &Ctx, error: impl Into<CommandError>) -> String {
@@ -57,8 +140,13 @@ async fn stored(ctx: &Ctx, history: &History) -> std::result::Result<Vec<Object>
     Ok(stored)
 }
 
-async fn seen(ctx: &Ctx, stored: &[Object], limit: Option<Duration>) -> std::result::Result<SeenObjects, String> {
-    let asking = ask_cluster(ctx, stored);
+async fn seen(
+    ctx: &Ctx,
+    stored: &[Object],
+    scrubber: &Scrubber,
+    limit: Option<Duration>,
+) -> std::result::Result<Vec<ObjectFacts>, String> {
+    let asking = ask_cluster(ctx, stored, scrubber);
     let seen = match limit {
         None => asking.await,
         Some(limit) => tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
@@ -69,7 +157,7 @@ async fn seen(ctx: &Ctx, stored: &[Object], limit: Option<Duration>) -> std::res
     seen.map_err(|error| scrubbed(ctx, error))
 }
 
-async fn ask_cluster(ctx: &Ctx, stored: &[Object]) -> Result<SeenObjects> {
+async fn ask_cluster(ctx: &Ctx, stored: &[Object], scrubber: &Scrubber) -> Result<Vec<ObjectFacts>> {
     let cluster = ctx.cluster().await?;
     let wanted: Vec<WantedObject> = stored
         .iter()
@@ -82,15 +170,58 @@ async fn ask_cluster(ctx: &Ctx, stored: &[Object]) -> Result<SeenObjects> {
         .collect();
     let names: Vec<&str> = stored.iter().map(|object| object.id.name.as_str()).collect();
     // Without permission to list autoscalers, their work is shown as drift: better than nothing at all.
-    let scaled = cluster.autoscalers(&names).await.unwrap_or_default().into_iter().map(|(_, target)| target).collect();
+    let scaled: Vec<String> =
+        cluster.autoscalers(&names).await.unwrap_or_default().into_iter().map(|(_, target)| target).collect();
     let live = cluster.live_objects(&wanted).await?;
+    let mut scrubber = scrubber.clone();
     for (object, live) in stored.iter().zip(&live) {
-        objects::register_secrets(ctx.secrets(), &object.fields);
-        if let LiveObject::There { fields, .. } = live {
+        let there = match live {
+            LiveObject::There { fields, .. } => Some(fields),
+            _ => None,
+        };
+        for fields in std::iter::once(&object.fields).chain(there) {
             objects::register_secrets(ctx.secrets(), fields);
+            objects::register_object(&mut scrubber, fields);
         }
     }
-    Ok(SeenObjects { live, scaled })
+    let seen = stored.iter().zip(&live);
+    Ok(seen.map(|(object, live)| object_facts(object, live, &scaled, &scrubber)).collect())
+}
+
+/// Compares an object as helm stored it with what the cluster has. `scaled` is what autoscalers scale.
+pub(super) fn object_facts(object: &Object, live: &LiveObject, scaled: &[String], scrubber: &Scrubber) -> ObjectFacts {
+    let seen = match live {
+        LiveObject::Absent => SeenObject::Absent,
+        LiveObject::Unreadable(why) => SeenObject::Unreadable { why: why.clone() },
+        LiveObject::There { fields, written } => {
+            let (set, there) = (mask_object(&object.fields, scrubber), mask_object(fields, scrubber));
+            let with_writer = |field: Field| {
+                let writer = writer_of(written, &field.path);
+                (field, writer)
+            };
+            let notes = &fields["metadata"]["annotations"];
+            SeenObject::There {
+                differ: subset(&set, &there).into_iter().map(with_writer).collect(),
+                added: added_by_hand(&set, &there).into_iter().map(with_writer).collect(),
+                stranger: last_writer(written, is_stranger),
+                stopped_by: notes[REPLICAS]
+                    .is_string()
+                    .then(|| notes[STOPPED_BY].as_str().unwrap_or("a run").to_owned()),
+                scaled: scaled.contains(&object.id.name),
+            }
+        }
+    };
+    ObjectFacts { id: object.id.clone(), seen }
+}
+
+/// Whether the program is neither `dr` nor helm, which goes by the name of its file: `helm`, `helm3`, `helm-v4.1.4`.
+/// What only begins so (`helm-controller`) is another.
+pub(super) fn is_stranger(program: &str) -> bool {
+    let small = program.to_ascii_lowercase();
+    let helm = small
+        .strip_prefix("helm")
+        .is_some_and(|rest| rest.chars().all(|c| matches!(c, '0'..='9' | '.' | '-' | '_' | 'v')));
+    !helm && program != MANAGER
 }
 
 /// Asks the cluster which program wrote a revision that no `dr` made. Not to know it is no failure.

@@ -3,7 +3,7 @@
 use crate::ops::objects::{Act, Field};
 use crate::redact::is_secret;
 use crate::values::{Scrubber, Tree, Value};
-use crate::yaml::{NodeKind, Style, Trap};
+use crate::yaml::{NodeKind, Style};
 
 /// A number as it is written, where the float that helm makes of it is another number.
 pub(super) fn rounded(tree: &Tree, scrubber: &Scrubber) -> Vec<Field> {
@@ -38,13 +38,12 @@ fn is_rounded(value: &Value, raw: &str) -> bool {
     }
 }
 
-/// Why helm may have read something else from this file than `dr` reads, where `dr` itself deployed it.
-pub(super) fn read_otherwise(tree: &Tree, helm_major: u64) -> String {
-    let second = tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. }));
-    match (second, helm_major) {
-        (true, 3) => "the file has a second document, which helm 3 ignores".into(),
-        (true, _) => "the file has a second document; helm 3 ignores it, helm 4 lays it over the first".into(),
-        (false, _) => "the stored values are not those of the file that was recorded".into(),
+/// Why helm may have read something else from a file than `dr` reads, where `dr` itself deployed it.
+pub(super) fn read_otherwise(second_document: bool, helm_major: u64) -> &'static str {
+    match (second_document, helm_major) {
+        (true, 3) => "the file has a second document, which helm 3 ignores",
+        (true, _) => "the file has a second document; helm 3 ignores it, helm 4 lays it over the first",
+        (false, _) => "the stored values are not those of the file that was recorded",
     }
 }
 

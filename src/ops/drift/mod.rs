@@ -14,27 +14,46 @@ mod plan;
 mod release;
 mod report;
 
-pub(super) use before::{BeforeDeploy, before_deploy};
+pub(super) use before::{before_deploy, touches_fields};
 #[cfg(test)]
 pub use cause::Cause;
 pub use report::{Between, DriftFinding, DriftReport, Extent};
 #[cfg(test)]
 pub use report::{HelmSide, Ignored, VaultSide};
 
+use std::time::Duration;
+
 use super::Ctx;
 use super::history::{History, LiveValues, scrubber_of};
 use crate::error::Result;
+use crate::helm::Object;
+use crate::values::Scrubber;
 
 /// Compares vault, release and objects. Nothing is changed.
 ///
 /// # Errors
 /// Vault or helm cannot be read. A cluster that does not answer for its objects is said in the report.
 pub async fn drift(ctx: &Ctx) -> Result<DriftReport> {
-    let settings = ctx.settings()?;
     let history = History::read(ctx).await?;
     let identities = ctx.identities_if_set()?;
     let values = LiveValues::read(ctx, &history, identities.as_ref(), true).await?;
     let scrubber = scrubber_of(ctx, identities.as_ref(), values.trees())?;
-    let facts = facts::gather(ctx, &history, None).await?;
-    Ok(plan::report(ctx.install(), &settings.drift.ignore, &history, &values, &facts, &scrubber))
+    let (report, _) = inspect(ctx, &history.scrubbed(ctx.secrets()), &values, &scrubber, None).await?;
+    Ok(report)
+}
+
+/// Compares what was read already with the objects, which may take as long as `limit`. Beside the report come the
+/// objects of helm's deployed revision, where they could be read.
+///
+/// # Errors
+/// There is no helm.
+pub(super) async fn inspect(
+    ctx: &Ctx,
+    history: &History,
+    values: &LiveValues,
+    scrubber: &Scrubber,
+    limit: Option<Duration>,
+) -> Result<(DriftReport, Option<Vec<Object>>)> {
+    let (facts, stored) = facts::gather(ctx, history, values, scrubber, limit).await?;
+    Ok((plan::report(&ctx.settings()?.drift.ignore, history, &facts), stored))
 }

@@ -1,14 +1,13 @@
 //! helm's stored objects against those of the cluster.
 
 use super::cause::Cause;
-use super::facts::SeenObjects;
+use super::facts::{ObjectFacts, SeenObject, is_stranger};
 use super::report::{Between, DriftFinding};
-use crate::cluster::objects::{last_writer, writer_of};
-use crate::cluster::{LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY};
-use crate::helm::Object;
-use crate::ops::objects::{self, Field, added_by_hand, mask_object, subset};
+use crate::cluster::{MANAGER, Manager};
+use crate::helm::ObjectId;
+use crate::ops::objects::Field;
 use crate::opschain::live::filled_after_install;
-use crate::values::{Path, Scrubber};
+use crate::values::Path;
 
 /// What a comparison of all objects gives.
 #[derive(Default)]
@@ -20,117 +19,75 @@ pub(super) struct ObjectDrift {
     pub meant: Vec<(String, Path, String)>,
 }
 
-/// Compares the objects of a release with what the cluster has. `failed` is the revision above it, where that failed.
-pub(super) fn compare_all(
-    stored: &[Object],
-    seen: &SeenObjects,
-    failed: Option<u32>,
-    scrubber: &Scrubber,
-) -> ObjectDrift {
-    let mut scrubber = scrubber.clone();
-    for (object, live) in stored.iter().zip(&seen.live) {
-        objects::register_object(&mut scrubber, &object.fields);
-        if let LiveObject::There { fields, .. } = live {
-            objects::register_object(&mut scrubber, fields);
-        }
-    }
+/// Says of each difference why it is there. `failed` is the revision above the deployed one, where that failed.
+pub(super) fn judge(objects: &[ObjectFacts], failed: Option<u32>) -> ObjectDrift {
     let mut found = ObjectDrift::default();
-    for (object, live) in stored.iter().zip(&seen.live) {
-        match live {
-            LiveObject::Absent => {
+    for object in objects {
+        let name = object.id.to_string();
+        match &object.seen {
+            SeenObject::Absent => {
                 found.compared += 1;
-                let missing =
-                    DriftFinding::new(Between::HelmCluster, object.id.to_string(), Cause::Missing, Vec::new());
-                found.findings.push(missing);
+                found.findings.push(DriftFinding::new(Between::HelmCluster, name, Cause::Missing, Vec::new()));
             }
-            LiveObject::Unreadable(why) => found.notes.push(format!("{} was not compared: {why}", object.id)),
-            LiveObject::There { fields, written } => {
+            SeenObject::Unreadable { why } => found.notes.push(format!("{name} was not compared: {why}")),
+            SeenObject::There { .. } => {
                 found.compared += 1;
-                one(object, fields, written, &scrubber, &Beside { scaled: &seen.scaled, failed }, &mut found);
+                judge_one(object, failed, &mut found);
             }
         }
     }
     found
 }
 
-/// What is known beside the objects.
-struct Beside<'a> {
-    /// What an autoscaler scales.
-    scaled: &'a [String],
-    failed: Option<u32>,
-}
-
-type Written = [k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry];
-
-fn one(
-    object: &Object,
-    live: &serde_json::Value,
-    written: &Written,
-    scrubber: &Scrubber,
-    known: &Beside<'_>,
-    looked: &mut ObjectDrift,
-) {
-    let (set, there) = (mask_object(&object.fields, scrubber), mask_object(live, scrubber));
-    let name = object.id.to_string();
+fn judge_one(object: &ObjectFacts, failed: Option<u32>, found: &mut ObjectDrift) {
+    let SeenObject::There { differ, added, stranger, stopped_by, scaled } = &object.seen else { return };
     let mut by_cause: Vec<(Cause, Vec<Field>)> = Vec::new();
-    let mut add = |cause: Cause, field: Field| match by_cause.iter_mut().find(|(known, _)| *known == cause) {
-        Some((_, fields)) => fields.push(field),
-        None => by_cause.push((cause, vec![field])),
+    let mut tell = |field: &Field, cause: &dyn Fn() -> Cause| {
+        if let Some(why) = meant(&object.id, field, stopped_by.as_deref(), *scaled) {
+            found.meant.push((object.id.to_string(), field.path.clone(), why));
+            return;
+        }
+        let cause = cause();
+        match by_cause.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, fields)) => fields.push(field.clone()),
+            None => by_cause.push((cause, vec![field.clone()])),
+        }
     };
-    for field in subset(&set, &there) {
-        if let Some(why) = meant(object, live, &field, known.scaled) {
-            looked.meant.push((name.clone(), field.path, why));
-            continue;
-        }
+    for (field, writer) in differ {
         // What was taken away has no owner any more: who last wrote the object at all took it.
-        let writer = writer_of(written, &field.path).or_else(|| last_writer(written, is_stranger));
-        let cause = match (writer, known.failed) {
-            (Some(Manager { name, at, .. }), Some(revision)) if !is_stranger(&name) && name != MANAGER => {
-                Cause::HalfUpgraded { revision, at }
+        tell(field, &|| match (writer.as_ref().or(stranger.as_ref()), failed) {
+            (Some(Manager { name, at, .. }), Some(revision)) if !is_stranger(name) && name != MANAGER => {
+                Cause::HalfUpgraded { revision, at: *at }
             }
-            (writer, _) => Cause::of_manager(writer),
-        };
-        add(cause, field);
+            (writer, _) => Cause::of_manager(writer.cloned()),
+        });
     }
-    for field in added_by_hand(&set, &there) {
+    for (field, writer) in added {
         // Only what somebody is seen to have put there: the chart's own words may come in other ways.
-        let Some(writer) = writer_of(written, &field.path).filter(|writer| is_stranger(&writer.name)) else { continue };
-        match meant(object, live, &field, known.scaled) {
-            Some(why) => looked.meant.push((name.clone(), field.path, why)),
-            None => add(Cause::of_manager(Some(writer)), field),
+        if writer.as_ref().is_some_and(|writer| is_stranger(&writer.name)) {
+            tell(field, &|| Cause::of_manager(writer.clone()));
         }
     }
+    let name = object.id.to_string();
     let findings = by_cause
         .into_iter()
         .map(|(cause, fields)| DriftFinding::new(Between::HelmCluster, name.clone(), cause, fields));
-    looked.findings.extend(findings);
-}
-
-/// Whether the program is neither `dr` nor helm, which goes by the name of its file: `helm`, `helm3`, `helm-v4.1.4`.
-/// What only begins so (`helm-controller`) is another.
-fn is_stranger(program: &str) -> bool {
-    let small = program.to_ascii_lowercase();
-    let helm = small
-        .strip_prefix("helm")
-        .is_some_and(|rest| rest.chars().all(|c| matches!(c, '0'..='9' | '.' | '-' | '_' | 'v')));
-    !helm && program != MANAGER
+    found.findings.extend(findings);
 }
 
 /// Why a difference is as it should be, where it is.
-fn meant(object: &Object, live: &serde_json::Value, field: &Field, scaled: &[String]) -> Option<String> {
+fn meant(object: &ObjectId, field: &Field, stopped_by: Option<&str>, scaled: bool) -> Option<String> {
     let keys: Vec<&str> = field.path.keys().collect();
     if keys == ["spec", "replicas"] {
-        let notes = &live["metadata"]["annotations"];
-        if notes[REPLICAS].is_string() {
-            let run = notes[STOPPED_BY].as_str().unwrap_or("a run");
+        if let Some(run) = stopped_by {
             return Some(format!("stopped by dr ({run}); `dr server start` puts it back"));
         }
-        if scaled.contains(&object.id.name) {
+        if scaled {
             return Some("an autoscaler sets the replicas".into());
         }
     }
     if matches!(keys.first(), Some(&"data" | &"binaryData" | &"stringData"))
-        && let Some(why) = filled_after_install(&object.id.kind, &object.id.name)
+        && let Some(why) = filled_after_install(&object.kind, &object.name)
     {
         return Some(format!("it {why}"));
     }
@@ -139,18 +96,18 @@ fn meant(object: &Object, live: &serde_json::Value, field: &Field, scaled: &[Str
 
 #[cfg(test)]
 mod tests {
+    use super::super::facts::object_facts;
     use super::*;
+    use crate::cluster::{LiveObject, REPLICAS, STOPPED_BY};
     use crate::helm::manifest::parse;
+    use crate::ops::objects::comparing_scrubber;
     use serde_json::json;
 
-    fn looked(manifest: &str, live: serde_json::Value, written: serde_json::Value, scaled: &[&str]) -> ObjectDrift {
-        let stored = parse(manifest).unwrap();
-        let written: Vec<_> = serde_json::from_value(written).unwrap();
+    fn looked(manifest: &str, fields: serde_json::Value, written: serde_json::Value, scaled: &[&str]) -> ObjectDrift {
+        let live = LiveObject::There { fields, written: serde_json::from_value(written).unwrap() };
         let scaled: Vec<String> = scaled.iter().map(|name| (*name).to_owned()).collect();
-        let mut looked = ObjectDrift::default();
-        let known = Beside { scaled: &scaled, failed: Some(7) };
-        one(&stored[0], &live, &written, &objects::comparing_scrubber(None).unwrap(), &known, &mut looked);
-        looked
+        let stored = parse(manifest).unwrap();
+        judge(&[object_facts(&stored[0], &live, &scaled, &comparing_scrubber(None).unwrap())], Some(7))
     }
 
     fn deployment(replicas: u32, annotations: serde_json::Value) -> serde_json::Value {

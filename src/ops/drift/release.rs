@@ -3,7 +3,6 @@
 use super::cause::Cause;
 use crate::helm::Revision;
 use crate::ops::history::{is_of, names};
-use crate::values::Scrubber;
 use crate::vault::Deployment;
 
 /// The longest that is quoted of helm's words.
@@ -24,8 +23,8 @@ pub(super) struct Judged<'a> {
     pub notes: Vec<String>,
 }
 
-/// Judges. `deployments` come newest first, `history` oldest first; descriptions are scrubbed before they are quoted.
-pub(super) fn judge<'a>(deployments: &'a [Deployment], history: &'a [Revision], scrubber: &Scrubber) -> Judged<'a> {
+/// Judges. `deployments` come newest first, `history` oldest first.
+pub(super) fn judge<'a>(deployments: &'a [Deployment], history: &'a [Revision]) -> Judged<'a> {
     let revision = history.iter().rfind(|revision| revision.status.is_deployed());
     let newest = history.last();
     let named = |revision: &Revision| deployments.iter().find(|deployment| is_of(revision, deployment));
@@ -36,7 +35,7 @@ pub(super) fn judge<'a>(deployments: &'a [Deployment], history: &'a [Revision], 
             judged.deployment = named(revision);
             judged.own = true;
         }
-        (Some(revision), Some(_)) => judged.causes.push(outside(revision, scrubber)),
+        (Some(revision), Some(_)) => judged.causes.push(outside(revision)),
         (Some(revision), None) => {
             judged.causes.push(Cause::NeverRecorded { revision: revision.revision, at: revision.updated.clone() });
         }
@@ -51,7 +50,7 @@ pub(super) fn judge<'a>(deployments: &'a [Deployment], history: &'a [Revision], 
             judged.causes.push(Cause::FailedOutside {
                 revision: newest.revision,
                 at: newest.updated.clone(),
-                description: said(newest, scrubber),
+                description: said(newest),
             });
         } else if !newest.status.word().starts_with("uninstall") {
             judged.notes.push(format!("helm's newest revision, {}, is {}", newest.revision, newest.status.word()));
@@ -77,19 +76,17 @@ fn is_failure_of_ours(deployments: &[Deployment], newest: &Revision) -> bool {
     deployments.iter().any(|deployment| deployment.revision() == Some(newest.revision) && !deployment.is_deployed())
 }
 
-fn outside(revision: &Revision, scrubber: &Scrubber) -> Cause {
+fn outside(revision: &Revision) -> Cause {
     let at = revision.updated.clone();
     match rolled_back_to(revision) {
         Some(to) => Cause::RolledBack { revision: revision.revision, to, at, by: None },
-        None => {
-            Cause::DeployedOutside { revision: revision.revision, at, description: said(revision, scrubber), by: None }
-        }
+        None => Cause::DeployedOutside { revision: revision.revision, at, description: said(revision), by: None },
     }
 }
 
-/// helm's words, scrubbed and cut: an error may quote whole objects.
-fn said(revision: &Revision, scrubber: &Scrubber) -> String {
-    let mut text = scrubber.scrub(&revision.description).into_owned();
+/// helm's words, cut: an error may quote whole objects.
+fn said(revision: &Revision) -> String {
+    let mut text = revision.description.clone();
     if let Some((cut, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(cut);
         text.push_str("...");
@@ -136,14 +133,14 @@ mod tests {
     }
 
     fn causes(deployments: &[Deployment], history: &[Revision]) -> Vec<String> {
-        judge(deployments, history, &Scrubber::default()).causes.iter().map(Cause::text).collect()
+        judge(deployments, history).causes.iter().map(Cause::text).collect()
     }
 
     #[test]
     fn what_dr_deployed_and_nobody_touched_is_no_drift() {
         let deployments = [deployment(NEW, Some("deployed"), Some(2)), deployment(OLD, Some("deployed"), Some(1))];
         let history = [revision(1, "superseded", &own(OLD)), revision(2, "deployed", &own(NEW))];
-        let judged = judge(&deployments, &history, &Scrubber::default());
+        let judged = judge(&deployments, &history);
         assert!(judged.causes.is_empty() && judged.own && judged.notes.is_empty(), "{judged:?}");
         assert_eq!(judged.deployment.unwrap().id().to_string(), NEW);
         assert!(causes(&[], &[]).is_empty());
@@ -180,7 +177,7 @@ mod tests {
     fn a_failure_of_ours_is_a_note_and_an_interruption_is_named() {
         let history = [revision(1, "deployed", &own(OLD)), revision(2, "failed", "timed out")];
         let deployments = [deployment(NEW, Some("failed"), Some(2)), deployment(OLD, Some("deployed"), Some(1))];
-        let judged = judge(&deployments, &history, &Scrubber::default());
+        let judged = judge(&deployments, &history);
         assert!(judged.causes.is_empty(), "{judged:?}");
         assert_eq!(judged.notes, ["helm's newest revision, 2, is failed"]);
         let killed = [deployment(NEW, None, None), deployment(OLD, Some("deployed"), Some(1))];

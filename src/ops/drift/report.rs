@@ -1,6 +1,6 @@
 //! What is said of the columns.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use crate::error::Exit;
@@ -8,7 +8,7 @@ use crate::ops::objects::Field;
 use crate::values::Path;
 
 /// Between which two columns something differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Between {
     /// The vault and helm's stored release.
@@ -18,7 +18,7 @@ pub enum Between {
 }
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriftFinding {
     /// Between which columns.
     pub between: Between,
@@ -28,7 +28,7 @@ pub struct DriftFinding {
     /// The cause in words.
     pub text: String,
     /// What differs, the left column as the old one; none where the whole is meant.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<Field>,
 }
 
@@ -39,7 +39,7 @@ impl DriftFinding {
 }
 
 /// The vault's column.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VaultSide {
     /// The deployment that it holds to be live.
     pub deployment: String,
@@ -52,7 +52,7 @@ pub struct VaultSide {
 }
 
 /// helm's column.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HelmSide {
     /// The revision that is deployed.
     pub revision: u32,
@@ -63,7 +63,7 @@ pub struct HelmSide {
 }
 
 /// How far a column was compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Extent {
     Whole {
@@ -76,7 +76,7 @@ pub enum Extent {
 }
 
 /// What was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DriftReport {
     pub namespace: String,
     pub release: String,
@@ -104,7 +104,7 @@ impl DriftReport {
 }
 
 /// A difference that is meant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ignored {
     pub object: String,
     pub path: Path,

@@ -1,6 +1,6 @@
 //! Two masked objects, field by field.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::values::{Path, Segment};
@@ -10,7 +10,7 @@ pub(super) const IDENTIFIERS: &[&str] =
     &["name", "mountPath", "devicePath", "containerPort", "port", "ip", "key", "topologyKey"];
 
 /// What happened to a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Act {
     /// It was not there.
@@ -22,7 +22,7 @@ pub enum Act {
 }
 
 /// A field that differs. Secrets in it are masked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     pub path: Path,
     pub what: Act,

@@ -24,6 +24,8 @@ pub struct World {
     pub operator: TempDir,
     /// Whether helm and the API server refuse, quoting all they know.
     refusing: Arc<AtomicBool>,
+    /// The API server.
+    pub api: Api,
 }
 
 pub struct Ran {
@@ -38,9 +40,9 @@ impl World {
         let folder = || tempfile::Builder::new().prefix("dr-canary-").tempdir_in("/tmp").unwrap();
         let (home, tmp, operator) = (folder(), folder(), folder());
         let refusing = Arc::new(AtomicBool::new(false));
-        let kubeconfig = serve(operator.path().join("live"), Arc::clone(&refusing)).kubeconfig();
-        let world = Self { home, tmp, operator, refusing };
-        world.own("kubeconfig", &kubeconfig);
+        let api = serve(operator.path().join("live"), Arc::clone(&refusing));
+        let world = Self { home, tmp, operator, refusing, api };
+        world.own("kubeconfig", &world.api.kubeconfig());
         world.own("live", "");
         world.own("leaks-first", leaks[0]);
         world.own("leaks-second", leaks[1]);
@@ -86,6 +88,7 @@ impl World {
         command.args(args).env_clear().env("HOME", self.home.path()).env("TMPDIR", self.tmp.path()).env("PATH", path);
         command
             .env("USER", "operator")
+            .env("DR_RECORD_FACTS", self.home.path())
             .env("EDITOR", "editor")
             .env("KUBECONFIG", self.operator.path().join("kubeconfig"));
         command.envs(environment.iter().copied());

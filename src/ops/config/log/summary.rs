@@ -10,7 +10,8 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::crypt::Identities;
-use crate::error::{CommandError, Exit, Result};
+use crate::error::Result;
+use crate::parallel;
 use crate::values::diff::{Class, Cutter, Diff, ValuesText, diff};
 use crate::values::{Scrubber, Tree};
 use crate::vault::{Deployment, Vault};
@@ -72,21 +73,9 @@ pub(super) fn of_pairs(
     pairs: &[Pair<'_>],
 ) -> Result<Vec<Option<Changes>>> {
     let vault = &vault.snapshot()?;
-    let middle = if pairs.len() < ALONE { pairs.len() } else { pairs.len() / 2 };
-    let (newer, older) = pairs.split_at(middle);
-    let work = |pairs: &[Pair<'_>]| -> Result<Vec<Option<Changes>>> {
+    parallel::in_parts(pairs, if pairs.len() < ALONE { 1 } else { 2 }, |pairs| {
         let mut reader = Reader::new(vault, identities);
         pairs.iter().map(|(deployment, before)| reader.changes(deployment, *before)).collect()
-    };
-    if older.is_empty() {
-        return work(newer);
-    }
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| work(older));
-        let mut all = work(newer)?;
-        let rest = other.join().map_err(|_| CommandError::new(Exit::Failure, "a thread that reads values died"))?;
-        all.extend(rest?);
-        Ok(all)
     })
 }
 
