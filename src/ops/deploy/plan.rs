@@ -102,7 +102,132 @@ pub(super) fn stale(text: String) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::deploy::report::LiveSource;
+    use crate::ops::deploy::stuck::Process;
     use crate::ops::history::tests as history;
+    use crate::settings::{Caution, OnDrift};
+
+    const FIRST: &str = include_str!("../../../fixtures/facts/deploy-first.json");
+    const UPGRADE: &str = include_str!("../../../fixtures/facts/deploy-upgrade.json");
+    const OVER_DRIFT: &str = include_str!("../../../fixtures/facts/deploy-over-drift.json");
+    const AFTER_HELM: &str = include_str!("../../../fixtures/facts/deploy-after-helm.json");
+    const PENDING: &str = include_str!("../../../fixtures/facts/deploy-pending.json");
+
+    fn recorded(text: &str, change: impl FnOnce(&mut DeployFacts)) -> DeployFacts {
+        let mut facts = serde_json::from_str(text).unwrap();
+        change(&mut facts);
+        facts
+    }
+
+    fn decided(facts: &DeployFacts, allow: &[&str]) -> Result<Decision> {
+        decide(facts, &allow.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+    }
+
+    /// The message of a refusal, which the name lets through.
+    fn refused(exit: Exit, facts: &DeployFacts, name: &str) -> String {
+        let error = decided(facts, &["another"]).unwrap_err();
+        assert_eq!(error.exit(), exit, "{error}");
+        assert!(error.hints().iter().any(|hint| hint.contains(&format!("--allow {name}"))), "{error:?}");
+        decided(facts, &[name]).unwrap();
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn the_first_deployment_is_compared_with_nothing() {
+        let Decision { plan, warnings, over_others } = decided(&recorded(FIRST, |_| {}), &[]).unwrap();
+        assert_eq!((plan.live, plan.revision, plan.compared_with, plan.same_values), (None, None, None, None));
+        assert_eq!((plan.version.as_deref(), plan.upgrade), (Some("2026-08-20"), order::VersionChange::default()));
+        assert!(plan.guarded.is_empty() && plan.stuck.is_none() && warnings.is_empty() && !over_others, "{warnings:?}");
+    }
+
+    #[test]
+    fn a_release_left_out_is_told_and_refused_where_the_settings_say_so() {
+        let plan = decided(&recorded(UPGRADE, |_| {}), &[]).unwrap().plan;
+        assert_eq!((plan.upgrade.from.as_deref(), plan.revision), (Some("2026-08-20"), Some(1)));
+        assert_eq!((plan.upgrade.skipped, plan.same_values), (vec!["2026-09-10".to_owned()], Some(false)));
+        assert_eq!(plan.compared_with, Some(LiveSource::Vault));
+        let strict = recorded(UPGRADE, |facts| facts.skipped_releases = Caution::Refuse);
+        let text = refused(Exit::Version, &strict, "skipped-releases");
+        assert!(text.starts_with("from 2026-08-20 to 2026-09-14 leaves out 2026-09-10, and "), "{text}");
+    }
+
+    #[test]
+    fn an_older_version_is_refused_also_where_a_newer_one_was_only_tried() {
+        let back = recorded(UPGRADE, |facts| facts.version = "2026-07-28".parse().ok());
+        let text = refused(Exit::Version, &back, "version");
+        assert!(text.starts_with("version 2026-08-20 is live, and 2026-07-28 is older: "), "{text}");
+        let tried = recorded(UPGRADE, |facts| {
+            let mut newer = facts.history.deployments[0].clone();
+            newer.record.id = serde_json::from_value("20991231T000000Z-0a1b2c".into()).unwrap();
+            newer.record.opschain_version = Some("2026-09-10".into());
+            let outcome = newer.outcome.as_mut().unwrap();
+            outcome.images[0].reference = "limepoint/opschain-api:2026-09-10".into();
+            facts.history.deployments.insert(0, newer);
+            facts.version = "2026-08-20".parse().ok();
+        });
+        let text = refused(Exit::Version, &tried, "version");
+        assert!(text.starts_with("version 2026-09-10 was tried by deployment 20991231T000000Z-0a1b2c"), "{text}");
+    }
+
+    #[test]
+    fn new_credentials_come_before_a_new_version() {
+        let key = "env.OPSCHAIN_DOCKER_PASSWORD";
+        let both = recorded(UPGRADE, |facts| facts.live[0].credentials = Some(key.into()));
+        let text = refused(Exit::Version, &both, "credentials");
+        assert_eq!(text, format!("{key} and env.OPSCHAIN_VERSION change in one deployment"));
+        let alone = recorded(AFTER_HELM, |facts| facts.live[0].credentials = Some(key.into()));
+        decided(&alone, &[]).unwrap();
+    }
+
+    #[test]
+    fn drift_is_warned_of_or_refused_and_gone_over_only_where_that_is_allowed() {
+        let warned = decided(&recorded(OVER_DRIFT, |_| {}), &[]).unwrap();
+        assert_eq!((warned.warnings.len(), warned.over_others), (4, false), "{:?}", warned.warnings);
+        let hint = warned.warnings[3].1.as_deref().unwrap();
+        assert!(hint.ends_with("helm refuses to go over what others have set: --allow drift has it do so."), "{hint}");
+        assert!(decided(&recorded(OVER_DRIFT, |_| {}), &["drift"]).unwrap().over_others);
+        let strict = recorded(OVER_DRIFT, |facts| facts.on_drift = OnDrift::Refuse);
+        let text = refused(Exit::Drift, &strict, "drift");
+        assert!(
+            text.starts_with("the install is not what the vault says: ConfigMap opschain-config: edited"),
+            "{text}"
+        );
+        let unasked = recorded(OVER_DRIFT, |facts| (facts.on_drift, facts.drift) = (OnDrift::Ignore, None));
+        assert!(decided(&unasked, &[]).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn after_helm_alone_both_its_values_and_the_vault_s_are_guarded() {
+        let facts = recorded(AFTER_HELM, |_| {});
+        assert_eq!(
+            facts.live.iter().map(|live| live.source).collect::<Vec<_>>(),
+            [LiveSource::Vault, LiveSource::Helm]
+        );
+        let Decision { plan, warnings, .. } = decided(&facts, &[]).unwrap();
+        assert!(warnings[0].0.starts_with("values: deployed outside dr with Helm: revision 4, "), "{warnings:?}");
+        let error = guard::refuse_data_loss(&plan.guarded).unwrap_err();
+        assert_eq!(error.exit(), Exit::Guard);
+        assert!(error.message().starts_with("env.PGPASSWORD differs from the live value, and must"), "{error}");
+        let allowed = decided(&facts, &["env.PGPASSWORD"]).unwrap().plan.guarded;
+        assert!(guard::refuse_data_loss(&allowed).is_ok());
+        let twice = recorded(AFTER_HELM, |facts| facts.live[0].guarded = facts.live[1].guarded.clone());
+        assert_eq!(decided(&twice, &[]).unwrap().plan.guarded, plan.guarded, "told once");
+    }
+
+    #[test]
+    fn a_pending_release_is_explained_by_what_is_seen_of_it() {
+        let stuck = |change: fn(&mut DeployFacts)| {
+            decided(&recorded(PENDING, change), &["version"]).unwrap().plan.stuck.unwrap()
+        };
+        let dead = stuck(|_| {});
+        assert_eq!((dead.revision, dead.status.as_str(), dead.live), (3, "pending-upgrade", Some(2)));
+        assert_eq!((dead.process, dead.by.as_deref()), (Process::Dead, Some("operator@host")));
+        assert_eq!(stuck(|facts| facts.who = "operator@other".into()).process, Process::Unknown);
+        let pending = |facts: &mut DeployFacts| facts.pending.as_mut().map(|seen| seen.helm_processes.push(77));
+        let mut facts = recorded(PENDING, |_| {});
+        pending(&mut facts).unwrap();
+        assert_eq!(decided(&facts, &["version"]).unwrap().plan.stuck.unwrap().process, Process::Alive);
+    }
 
     #[test]
     fn a_release_that_has_changed_since_the_plan_is_refused() {
@@ -121,7 +246,9 @@ mod tests {
     #[test]
     fn only_a_failed_first_installation_is_warned_of() {
         let revision = |number: u32, status: &str| history::revision(number, "2026-08-20T10:00:00Z", status, "");
-        assert!(failed_install(Some(&revision(1, "failed"))).is_some());
+        let failed = recorded(FIRST, |facts| facts.history.revisions = vec![revision(1, "failed")]);
+        let warning = &decided(&failed, &[]).unwrap().warnings[0];
+        assert!(warning.0.starts_with("the first installation failed") && warning.1.is_some(), "{warning:?}");
         for other in [Some(revision(1, "deployed")), Some(revision(2, "failed")), None] {
             assert!(failed_install(other.as_ref()).is_none(), "{other:?}");
         }

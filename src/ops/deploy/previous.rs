@@ -29,3 +29,24 @@ pub(super) fn live_before_values<'l>(history: &History, live: &'l LiveValues) ->
     let stored = live.stored.as_ref().filter(|_| recorded.is_none() || !ours);
     recorded.into_iter().chain(stored.map(|stored| (LiveSource::Helm, &stored.tree))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::DeployFacts;
+    use super::*;
+
+    #[test]
+    fn a_rollback_goes_to_what_was_live_before_and_to_nothing_else() {
+        let history = |text: &str| serde_json::from_str::<DeployFacts>(text).unwrap().history;
+        // Four deployments, of which one was killed and one is live.
+        let known = history(include_str!("../../../fixtures/facts/deploy-after-helm.json"));
+        assert_eq!((known.deployments.len(), known.live().unwrap().id()), (4, known.deployments[0].id()));
+        assert_eq!(live_before(&known).unwrap().id(), known.deployments[2].id());
+        let error = live_before(&history(include_str!("../../../fixtures/facts/deploy-upgrade.json"))).unwrap_err();
+        assert_eq!(
+            (error.exit(), error.message()),
+            (Exit::NotFound, "nothing that the vault knows of was live before")
+        );
+        assert!(error.hints()[0].contains("`dr deploy rollback DEPLOYMENT`"), "{error:?}");
+    }
+}

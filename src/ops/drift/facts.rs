@@ -60,7 +60,9 @@ pub(super) enum SeenObject {
     Unreadable {
         why: String,
     },
-    There {
+    /// Nothing differs.
+    Same,
+    Other {
         /// What the release sets and the cluster has otherwise, each with who wrote it last.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         differ: Vec<(Field, Option<Manager>)>,
@@ -200,14 +202,19 @@ pub(super) fn object_facts(object: &Object, live: &LiveObject, scaled: &[String]
                 (field, writer)
             };
             let notes = &fields["metadata"]["annotations"];
-            SeenObject::There {
-                differ: subset(&set, &there).into_iter().map(with_writer).collect(),
-                added: added_by_hand(&set, &there).into_iter().map(with_writer).collect(),
-                stranger: last_writer(written, is_stranger),
-                stopped_by: notes[REPLICAS]
-                    .is_string()
-                    .then(|| notes[STOPPED_BY].as_str().unwrap_or("a run").to_owned()),
-                scaled: scaled.contains(&object.id.name),
+            let (differ, added) = (subset(&set, &there), added_by_hand(&set, &there));
+            if differ.is_empty() && added.is_empty() {
+                SeenObject::Same
+            } else {
+                SeenObject::Other {
+                    differ: differ.into_iter().map(with_writer).collect(),
+                    added: added.into_iter().map(with_writer).collect(),
+                    stranger: last_writer(written, is_stranger),
+                    stopped_by: notes[REPLICAS]
+                        .is_string()
+                        .then(|| notes[STOPPED_BY].as_str().unwrap_or("a run").to_owned()),
+                    scaled: scaled.contains(&object.id.name),
+                }
             }
         }
     };

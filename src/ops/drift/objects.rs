@@ -30,7 +30,8 @@ pub(super) fn judge(objects: &[ObjectFacts], failed: Option<u32>) -> ObjectDrift
                 found.findings.push(DriftFinding::new(Between::HelmCluster, name, Cause::Missing, Vec::new()));
             }
             SeenObject::Unreadable { why } => found.notes.push(format!("{name} was not compared: {why}")),
-            SeenObject::There { .. } => {
+            SeenObject::Same => found.compared += 1,
+            SeenObject::Other { .. } => {
                 found.compared += 1;
                 judge_one(object, failed, &mut found);
             }
@@ -40,7 +41,7 @@ pub(super) fn judge(objects: &[ObjectFacts], failed: Option<u32>) -> ObjectDrift
 }
 
 fn judge_one(object: &ObjectFacts, failed: Option<u32>, found: &mut ObjectDrift) {
-    let SeenObject::There { differ, added, stranger, stopped_by, scaled } = &object.seen else { return };
+    let SeenObject::Other { differ, added, stranger, stopped_by, scaled } = &object.seen else { return };
     let mut by_cause: Vec<(Cause, Vec<Field>)> = Vec::new();
     let mut tell = |field: &Field, cause: &dyn Fn() -> Cause| {
         if let Some(why) = meant(&object.id, field, stopped_by.as_deref(), *scaled) {
