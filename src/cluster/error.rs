@@ -226,15 +226,17 @@ pub enum ClusterError {
     #[error("{holder} on {host} holds {lease} since {since:.0}")]
     Held {
         /// The lease's name.
-        lease: String,
+        lease: Box<str>,
         /// The id of what holds it.
         holder: String,
         /// The host that it is on.
-        host: String,
+        host: Box<str>,
         /// When it was taken.
         since: jiff::Timestamp,
-        /// When it runs out unless it is renewed.
-        until: jiff::Timestamp,
+        /// When it was last renewed, by the clock of that host: only good to be compared with itself.
+        renewed: jiff::Timestamp,
+        /// How long it lasts without being renewed.
+        lasts: std::time::Duration,
     },
 }
 

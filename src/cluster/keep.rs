@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{DeleteParams, ObjectMeta};
+use kube::api::{DeleteParams, ObjectMeta, Preconditions};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -150,6 +150,13 @@ impl std::fmt::Debug for KeptObject {
     }
 }
 
+/// A version of a Secret, to be deleted only as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretVersion {
+    uid: Option<String>,
+    resource_version: Option<String>,
+}
+
 impl Cluster {
     /// Reads a Secret, stripped; `None` where there is none of the name.
     ///
@@ -203,6 +210,28 @@ impl Cluster {
     /// It may not be deleted.
     pub async fn delete_secret(&self, name: &str) -> Result<bool> {
         self.here::<Secret>().delete(name, &DeleteParams::default()).await
+    }
+
+    /// Which version of a Secret is there; its content is not looked at.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn secret_version(&self, name: &str) -> Result<Option<SecretVersion>> {
+        let secret = self.here::<Secret>().get_opt(name).await?;
+        Ok(secret.map(|secret| SecretVersion {
+            uid: secret.metadata.uid,
+            resource_version: secret.metadata.resource_version,
+        }))
+    }
+
+    /// Deletes a Secret if it is still of this version.
+    ///
+    /// # Errors
+    /// [`ClusterError::Conflict`] when it has changed; or it may not be deleted.
+    pub async fn delete_secret_version(&self, name: &str, version: &SecretVersion) -> Result<bool> {
+        let SecretVersion { uid, resource_version } = version.clone();
+        let params = DeleteParams::default().preconditions(Preconditions { uid, resource_version });
+        self.here::<Secret>().delete(name, &params).await
     }
 
     /// Puts an object into the namespace. Safe to repeat. One that is there with other content is replaced only with

@@ -113,6 +113,16 @@ impl Cluster {
         &self.version
     }
 
+    /// How far this host's clock is ahead of the API server's, to the second; `None` where that does not tell the time.
+    pub async fn clock_ahead(&self) -> Option<jiff::SignedDuration> {
+        let request = http::Request::get("/version").body(kube::client::Body::empty()).ok()?;
+        let answer = tokio::time::timeout(ANSWER_LIMIT, self.client.send(request)).await.ok()?.ok()?;
+        let now = jiff::Timestamp::now();
+        let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
+        let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+        Some(now.duration_since(theirs))
+    }
+
     /// The library's client, for streams into pods.
     pub fn client(&self) -> &Client {
         &self.client

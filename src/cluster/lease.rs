@@ -1,6 +1,9 @@
 //! The lease that keeps two runs off one install.
+//!
+//! As Kubernetes' own client has it, no clock of any host is believed: a holder is dead when its lease has not been
+//! renewed for as long as it lasts, by the time that passes here while it is watched.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -22,6 +25,8 @@ const TRIES: usize = 5;
 
 /// How long a lease outlives its holder.
 pub const TTL: Duration = Duration::from_secs(60);
+/// The longest that the lease of another is watched, whatever it says of itself.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The name of the lease on an install.
 pub fn lease_name(release: &str) -> String {
@@ -40,21 +45,65 @@ pub struct LeaseGuard {
     task: JoinHandle<()>,
 }
 
+/// Who holds a lease, and the renewal that was seen of it. The time in it is only compared with itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Renewal {
+    holder: String,
+    at: Timestamp,
+}
+
+/// What watching a lease has shown so far.
+#[derive(Debug, PartialEq, Eq)]
+enum Watched {
+    /// Not long enough.
+    NotYet,
+    /// It was renewed, or changed hands: whoever holds it lives.
+    Alive,
+    /// It was not renewed for as long as it lasts.
+    Dead,
+}
+
+/// Watches the lease of another by the time that passes here.
+#[derive(Debug, Default)]
+struct LeaseWatch {
+    first: Option<(Renewal, Instant)>,
+}
+
+impl LeaseWatch {
+    fn see(&mut self, renewal: &Renewal, lasts: Duration, now: Instant) -> Watched {
+        let (first, since) = self.first.get_or_insert_with(|| (renewal.clone(), now));
+        match first == renewal {
+            false => Watched::Alive,
+            true if now.duration_since(*since) >= lasts => Watched::Dead,
+            true => Watched::NotYet,
+        }
+    }
+}
+
 impl Cluster {
     /// Takes the lease `name` for a run, or goes on holding it when the run holds it already (a resumed run takes over
-    /// its own at once). A lease that has run out is taken over.
-    ///
-    /// It is renewed three times in each `ttl` (whole seconds). Whether another's has run out is judged by this
-    /// host's clock: clocks that are further apart than `ttl` break the promise.
+    /// its own at once). It is renewed three times in each `ttl` (whole seconds).
     ///
     /// # Errors
-    /// [`ClusterError::Held`] names the run, its host and since when; or the lease may not be read or written. The
-    /// namespace must exist.
+    /// [`ClusterError::Held`] names the run that has it, its host and since when; or the lease may not be read or
+    /// written. The namespace must exist.
     pub async fn acquire_lease(&self, name: &str, run: &str, host: &str, ttl: Duration) -> Result<LeaseGuard> {
+        self.acquire(name, run, host, ttl, None).await
+    }
+
+    /// The same; that of a holder with the renewal `dead` is taken over.
+    async fn acquire(
+        &self,
+        name: &str,
+        run: &str,
+        host: &str,
+        ttl: Duration,
+        dead: Option<&Renewal>,
+    ) -> Result<LeaseGuard> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.take(name, run, host, ttl).await {
+            match self.take(name, run, host, ttl, dead).await {
                 Ok(()) => break,
                 // Somebody else wrote it between our look and our write: look again.
                 Err(ClusterError::Conflict { .. }) if tries < TRIES => {}
@@ -72,8 +121,8 @@ impl Cluster {
         Ok(LeaseGuard { cluster: self.clone(), name: name.to_owned(), run: run.to_owned(), lost, task })
     }
 
-    /// The same, but waits for the lease of a run that may be dead: it runs out, at most `ttl` after its holder died. A
-    /// holder that renews it is alive, and is not waited for.
+    /// The same, but watches the lease of another for as long as it lasts, and takes it over when it was not renewed in
+    /// that time. A holder that renews it is alive, and is not waited for.
     ///
     /// # Errors
     /// As [`Cluster::acquire_lease`].
@@ -85,40 +134,43 @@ impl Cluster {
         ttl: Duration,
         events: &Events,
     ) -> Result<LeaseGuard> {
-        let mut wait = Wait::new(format!("lease {name} to run out or be renewed"), ttl * 3, events);
-        let mut first = None;
+        let mut wait = Wait::new(format!("lease {name} to run out or be renewed"), LONGEST * 2, events);
+        let (mut watch, mut dead) = (LeaseWatch::default(), None);
         loop {
-            match self.acquire_lease(name, run, host, ttl).await {
-                Err(held) => {
-                    let ClusterError::Held { until, .. } = &held else { return Err(held) };
-                    if *first.get_or_insert(*until) != *until {
-                        return Err(held);
-                    }
-                    wait.not_yet(Some(held.to_string())).await?;
-                }
+            let held = match self.acquire(name, run, host, ttl, dead.as_ref()).await {
+                Err(held @ ClusterError::Held { .. }) => held,
                 taken => return taken,
+            };
+            let ClusterError::Held { holder, renewed, lasts, .. } = &held else { return Err(held) };
+            let renewal = Renewal { holder: holder.clone(), at: *renewed };
+            match watch.see(&renewal, *lasts, Instant::now()) {
+                Watched::Alive => return Err(held),
+                Watched::Dead => dead = Some(renewal),
+                Watched::NotYet => wait.not_yet(Some(held.to_string())).await?,
             }
         }
     }
 
-    /// Says who holds the lease, as the error that taking it would give; `None` when it is free or has run out.
+    /// Says who holds the lease, as the error that taking it would give; `None` when it is free. Whether the holder still
+    /// lives is not known by one look.
     ///
     /// # Errors
     /// It may not be read.
     pub async fn lease_holder(&self, name: &str) -> Result<Option<ClusterError>> {
         let lease = self.here::<Lease>().get_opt(name).await?;
-        Ok(lease.as_ref().filter(|lease| !is_over(lease, Timestamp::now())).and_then(held))
+        Ok(lease.as_ref().and_then(held))
     }
 
-    async fn take(&self, name: &str, run: &str, host: &str, ttl: Duration) -> Result<()> {
+    async fn take(&self, name: &str, run: &str, host: &str, ttl: Duration, dead: Option<&Renewal>) -> Result<()> {
         let now = Timestamp::now();
         let leases = self.here::<Lease>();
         let Some(mut lease) = leases.get_opt(name).await? else {
             return leases.create(&fresh(name, run, host, ttl, now)).await.map(drop);
         };
-        let ours = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(run);
+        let renewal = renewal(&lease);
+        let ours = renewal.as_ref().is_some_and(|renewal| renewal.holder == run);
         if !ours
-            && !is_over(&lease, now)
+            && renewal.as_ref() != dead
             && let Some(error) = held(&lease)
         {
             return Err(error);
@@ -221,29 +273,26 @@ fn fresh(name: &str, run: &str, host: &str, ttl: Duration, now: Timestamp) -> Le
     }
 }
 
-/// When the lease runs out unless it is renewed; `None` when it is held by nobody.
-fn end_of(lease: &Lease) -> Option<Timestamp> {
+/// The last renewal of a lease; `None` when nobody holds it.
+fn renewal(lease: &Lease) -> Option<Renewal> {
     let spec = lease.spec.as_ref()?;
-    spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())?;
-    let from = spec.renew_time.as_ref().or(spec.acquire_time.as_ref())?.0;
-    from.checked_add(jiff::SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(0).into())).ok()
-}
-
-fn is_over(lease: &Lease, now: Timestamp) -> bool {
-    end_of(lease).is_none_or(|end| end <= now)
+    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty())?;
+    let at = spec.renew_time.as_ref().or(spec.acquire_time.as_ref());
+    Some(Renewal { holder, at: at.map_or(Timestamp::UNIX_EPOCH, |time| time.0) })
 }
 
 fn held(lease: &Lease) -> Option<ClusterError> {
-    let until = end_of(lease)?;
+    let Renewal { holder, at } = renewal(lease)?;
     let spec = lease.spec.as_ref()?;
     let host = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(HOST));
-    let since = spec.acquire_time.as_ref().or(spec.renew_time.as_ref())?.0;
+    let lasts = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|s| *s > 0);
     Some(ClusterError::Held {
-        lease: format!("lease {}", lease.metadata.name.as_deref().unwrap_or_default()),
-        holder: spec.holder_identity.clone().unwrap_or_default(),
-        host: host.cloned().unwrap_or_else(|| "an unknown host".into()),
-        since,
-        until,
+        lease: format!("lease {}", lease.metadata.name.as_deref().unwrap_or_default()).into(),
+        holder,
+        host: host.map_or("an unknown host", String::as_str).into(),
+        since: spec.acquire_time.as_ref().map_or(at, |time| time.0),
+        renewed: at,
+        lasts: lasts.map_or(TTL, Duration::from_secs).min(LONGEST),
     })
 }
 
@@ -260,17 +309,32 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_over_when_it_was_not_renewed_in_time() {
-        assert!(!is_over(&lease(), at("2026-11-23T08:00:59Z")));
-        assert!(is_over(&lease(), at("2026-11-23T08:01:00Z")));
+    fn a_holder_is_dead_when_nothing_was_renewed_in_the_time_that_passes_here() {
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        // The clock of its host is years behind, or ahead: it is never read.
+        for clock in ["2001-01-01T00:00:00Z", "2099-01-01T00:00:00Z"] {
+            let seen = Renewal { holder: "create-1".into(), at: at(clock) };
+            let mut watch = LeaseWatch::default();
+            assert_eq!(watch.see(&seen, TTL, after(0)), Watched::NotYet);
+            assert_eq!(watch.see(&seen, TTL, after(59)), Watched::NotYet);
+            assert_eq!(watch.see(&seen, TTL, after(60)), Watched::Dead);
+            let renewed = Renewal { at: at("2026-11-23T08:00:00Z"), ..seen.clone() };
+            let other = Renewal { holder: "create-2".into(), ..seen.clone() };
+            for alive in [renewed, other] {
+                let mut watch = LeaseWatch::default();
+                watch.see(&seen, TTL, after(0));
+                assert_eq!(watch.see(&alive, TTL, after(20)), Watched::Alive);
+            }
+        }
     }
 
     #[test]
-    fn a_lease_that_nobody_holds_is_over() {
+    fn a_lease_that_nobody_holds_is_free() {
         let mut lease = lease();
         lease.spec.as_mut().unwrap().holder_identity = Some(String::new());
-        assert!(is_over(&lease, at("2026-11-23T08:00:00Z")));
-        assert!(is_over(&Lease::default(), at("2026-11-23T08:00:00Z")));
+        assert!(held(&lease).is_none());
+        assert!(held(&Lease::default()).is_none());
     }
 
     #[test]

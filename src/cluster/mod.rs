@@ -30,12 +30,13 @@ pub use database::Database;
 #[cfg(test)]
 pub use error::ApiRequest;
 pub use error::ClusterError;
-pub use keep::{KeptObject, PutBackResult};
+pub use keep::{KeptObject, PutBackResult, SecretVersion};
 pub use kube::Cluster;
 pub use lease::{LeaseGuard, lease_name};
 pub use namespace::{NamespaceState, ObjectRef, StandingObject};
 pub use objects::{LiveObject, Manager, WantedObject};
 pub use operator::Operator;
+pub use pods::PodRefusal;
 pub use podstate::PodState;
 pub use psql::DatabaseFacts;
 pub use wait::Wait;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams};
+use serde::{Deserialize, Serialize};
 
-use super::error::Result;
+use super::error::{ClusterError, Result};
 use super::kube::Cluster;
 use super::podstate::PodState;
 use super::wait::Wait;
@@ -14,6 +16,23 @@ use crate::event::Events;
 
 /// How many lines of a log tell why a pod does not come up.
 const TELLING_LINES: i64 = 8;
+
+/// Why a pod would not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRefusal {
+    /// The API server's words.
+    pub why: String,
+    /// Whether it would be refused for certain. The room of a quota that is full with the pods of today is free again
+    /// once these are gone, and a webhook that allows no dry run says nothing of the pod.
+    pub certain: bool,
+}
+
+impl PodRefusal {
+    fn of(code: u16, why: String) -> Self {
+        let certain = matches!(code, 403 | 422) && !why.contains("exceeded quota");
+        Self { why, certain }
+    }
+}
 
 impl Cluster {
     /// Reads a pod.
@@ -57,6 +76,23 @@ impl Cluster {
     /// [`ClusterError::Conflict`] when there is one of the name; or it may not be made.
     pub async fn create_pod(&self, pod: &Pod) -> Result<Pod> {
         self.here::<Pod>().create(pod).await
+    }
+
+    /// Why the API server would not make another pod of a Deployment today, where it would not: admission and quota are
+    /// asked, and nothing is made.
+    ///
+    /// # Errors
+    /// The Deployment may not be read, or pods may not be made at all.
+    pub async fn pod_refusal(&self, deployment: &str) -> Result<Option<PodRefusal>> {
+        let object = self.here::<Deployment>().get(deployment).await?;
+        let Some(template) = object.spec.map(|spec| spec.template) else { return Ok(None) };
+        let mut pod = Pod { metadata: template.metadata.unwrap_or_default(), spec: template.spec, status: None };
+        pod.metadata.name = Some(format!("{deployment}-admission-check"));
+        match self.here::<Pod>().create_dry(&pod).await {
+            Ok(_) => Ok(None),
+            Err(ClusterError::Refused { code, message, .. }) => Ok(Some(PodRefusal::of(code, message))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits until the pod is ready (`Running` with all readiness checks passed).
@@ -188,5 +224,19 @@ impl Cluster {
             return lines;
         }
         self.log_tail(&state.name, container, TELLING_LINES, false).await.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_refuses_for_certain_and_a_full_quota_or_a_missing_dry_run_do_not() {
+        let certain = |code, why: &str| PodRefusal::of(code, why.into()).certain;
+        assert!(certain(403, "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\""));
+        assert!(certain(422, "Invalid"));
+        assert!(!certain(403, "pods \"x\" is forbidden: exceeded quota: compute, requested: pods=1"));
+        assert!(!certain(400, "admission webhook \"w\" does not support dry run"));
     }
 }

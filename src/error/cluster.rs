@@ -82,9 +82,7 @@ fn hints(error: &ClusterError) -> Vec<String> {
             "Is the operator running? Try `kubectl -n cnpg-system get pods`.".into(),
             "A network policy or a proxy between the API server and the operator has the same effect.".into(),
         ],
-        ClusterError::Held { until, .. } => {
-            vec![format!("Let it end, then run the command again. If it is dead, its lease runs out at {until:.0}.")]
-        }
+        ClusterError::Held { .. } => vec!["It is at work: let it end, then run the command again.".into()],
         _ => Vec::new(),
     }
 }

@@ -55,11 +55,15 @@ fn require_kept(release: &str, lost: Option<String>) -> Result<()> {
         .hint("Another run may be at work on the install: `kubectl get lease` names it."))
 }
 
+/// Verbs that hold the lease and write no journal: nobody finds them among the runs.
+const WITHOUT_JOURNAL: [&str; 3] = ["deploy", "start", "stop"];
+
 /// The error of a lease that was not to be had. Not every holder is a run that is journalled: the ways on are those of
 /// the run that this host knows by that id.
 fn refused(runs: &dyn RunStore, who: &str, error: ClusterError) -> CommandError {
     let ClusterError::Held { holder, host, .. } = &error else { return error.into() };
-    let (holder, elsewhere) = (holder.clone(), host != who);
+    let journalled = holder.split_once('-').is_some_and(|(verb, _)| !WITHOUT_JOURNAL.contains(&verb));
+    let (holder, elsewhere) = (holder.clone(), journalled && **host != *who);
     let error = CommandError::from(error);
     match journal::find(runs, &holder) {
         Ok((_, run)) if run.is_open() => {
@@ -82,7 +86,8 @@ mod tests {
     fn refusal(holder: &str, host: &str, runs: &MemoryRuns) -> CommandError {
         let at = Timestamp::UNIX_EPOCH;
         let (lease, holder, host) = ("dr-opschain".into(), holder.into(), host.into());
-        refused(runs, "op@here", ClusterError::Held { lease, holder, host, since: at, until: at })
+        let held = ClusterError::Held { lease, holder, host, since: at, renewed: at, lasts: lease::TTL };
+        refused(runs, "op@here", held)
     }
 
     #[test]
@@ -97,11 +102,13 @@ mod tests {
     #[test]
     fn a_lease_that_is_held_names_ways_on_only_for_a_run_that_has_them() {
         let runs = MemoryRuns::default();
-        let wait = "Let it end, then run the command again. If it is dead, its lease runs out at 1970-01-01T00:00:00Z.";
+        let wait = "It is at work: let it end, then run the command again.";
         for holder in ["stop-1", "start-1", "deploy-1"] {
-            let error = refusal(holder, "op@here", &runs);
-            assert_eq!((error.exit(), error.open_run()), (Exit::Locked, None));
-            assert_eq!(error.hints(), [wait], "{holder} is no run");
+            for host in ["op@here", "op@there"] {
+                let error = refusal(holder, host, &runs);
+                assert_eq!((error.exit(), error.open_run()), (Exit::Locked, None));
+                assert_eq!(error.hints(), [wait], "{holder} is no run");
+            }
         }
         assert!(refusal("restore-1", "op@there", &runs).hints()[1].starts_with("`dr run list` on that host"));
         let mut journal = Journal::begin(&runs, begun("restore-1")).unwrap();

@@ -303,3 +303,41 @@ fn doctor_is_not_content_with_a_stopped_application_and_leads_to_its_start() {
     let site = Site::died();
     site.says(&["doctor"], 3, &[&format!("opschain-api is stopped by {RUN}"), "dr server start"]);
 }
+
+/// Waits until `seen`, within a bound.
+fn wait(what: &str, seen: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !seen() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{what} has not come");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_away_lets_the_verb_end_in_order() {
+    let site = Site::stopped(json!({}));
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    // A worker that drains for as long as the test lives.
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w", "namespace": "opschain", "labels": {"app": WORKER}},
+        "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
+    site.api.set("/api/v1/namespaces/opschain/pods/w", pod);
+    // Whoever runs the tests under nohup ignores the signal, and dr would go on ignoring it.
+    let verb = format!("exec env --default-signal=HUP {} server stop --yes", env!("CARGO_BIN_EXE_dr"));
+    let mut terminal = Command::new("script")
+        .args(["-qec", &verb, "/dev/null"])
+        .env("HOME", site.home.path())
+        .env("KUBECONFIG", site.home.path().join("kubeconfig"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain";
+    wait("the stop", || site.replicas() == [0, 0]);
+    assert_ne!(site.api.get(lease), Value::Null);
+    // Its end closes the terminal, whose session is told so; whatever is said from now on goes nowhere.
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    wait("the end of the lease", || site.api.get(lease) == Value::Null);
+    site.says(&["server", "start"], 0, &["opschain-api 0 -> 2"]);
+    assert_eq!(site.replicas(), [2, 2]);
+}

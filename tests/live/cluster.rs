@@ -265,17 +265,12 @@ async fn a_lease_keeps_a_second_run_off_and_is_taken_over_when_it_runs_out() {
     let resumed = cluster.acquire_lease(&name, "run-1", "host-a", ttl).await.unwrap();
     // Both die: nobody renews, so it runs out.
     drop((first, resumed));
-    let mut refused = 0;
-    let mut run_out = Wait::new("the lease to run out", PATIENCE, &events);
-    let second = loop {
-        match cluster.acquire_lease(&name, "run-2", "host-b", ttl).await {
-            Ok(guard) => break guard,
-            Err(ClusterError::Held { .. }) => refused += 1,
-            Err(error) => panic!("{error}"),
-        }
-        run_out.not_yet(None).await.unwrap();
-    };
-    assert!(refused > 0);
+    let begun = Instant::now();
+    let second = cluster.await_lease(&name, "run-2", "host-b", ttl, &events).await.unwrap();
+    assert!(begun.elapsed() >= ttl, "a holder is watched for as long as its lease lasts");
+    // One that renews is not waited for.
+    let renewing = cluster.await_lease(&name, "run-4", "host-d", ttl, &events).await.unwrap_err();
+    assert!(matches!(renewing, ClusterError::Held { .. }), "{renewing}");
     second.release().await.unwrap();
     assert!(cluster.lease_holder(&name).await.unwrap().is_none());
     cluster.acquire_lease(&name, "run-3", "host-c", ttl).await.unwrap().release().await.unwrap();

@@ -167,9 +167,10 @@ fn a_killed_upgrade_is_explained_and_repaired_and_taken_back() {
     assert!(stuck.stdout.contains("the lease is held by deploy-"), "{stuck}");
     // As if a minute had passed; the other test lets it pass.
     site.host.kubectl(&["delete", &lease]).ok();
-    site.deploy(&second, &[]).fails(27, &["Revision 2 is pending-upgrade", "of operator@", "It is dead", "--yes"]);
+    site.deploy(&second, &["--yes"])
+        .fails(27, &["Revision 2 is pending-upgrade", "of operator@", "It is dead", "--confirm=opschain"]);
     assert_eq!(site.note(), "first", "nothing was changed");
-    site.deploy(&second, &["--yes", "-m", "after the crash"]).ok();
+    site.deploy(&second, &["--yes", "--confirm", "opschain", "-m", "after the crash"]).ok();
     assert_eq!(site.note(), "second");
     assert_eq!(site.history(), [(1, "superseded".to_owned()), (2, "deployed".to_owned())]);
     let row = |state: &str, how: &str| (state.to_owned(), how.to_owned());
@@ -216,7 +217,7 @@ fn a_killed_first_install_on_a_host_without_a_key_is_repaired() {
     site.kill_helm();
     // The lease of the dead process is waited for.
     let first = site.values("first", "");
-    site.deploy(&first, &["--yes"]).ok();
+    site.deploy(&first, &["--yes", "--confirm", "opschain"]).ok();
     assert_eq!(site.note(), "first");
     assert_eq!(site.history(), [(1, "deployed".to_owned())]);
     let row = |state: &str| (state.to_owned(), "deploy".to_owned());
@@ -248,4 +249,20 @@ fn a_killed_first_install_on_a_host_without_a_key_is_repaired() {
 
 fn text_with_identity(settings: &Path) -> String {
     std::fs::read_to_string(settings).unwrap().replace("\n# identity = ", "\nidentity = ")
+}
+
+/// A broken ssh: the HUP reaches dr, which tells helm to stop and writes down what came of it.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_deployment_whose_terminal_goes_away_is_stopped_and_noted() {
+    let site = Site::new("deploy-hup");
+    let (first, held) = (site.values("first", ""), site.values("held", "hold: true\n"));
+    site.deploy(&first, &["--yes"]).ok();
+    let mut dr = site.begin(&held, "pending-upgrade");
+    command("kill").args(["-HUP", &dr.id().to_string()]).run().ok();
+    assert_eq!(dr.wait().unwrap().code(), Some(129));
+    assert_eq!(site.helm_process(), None, "helm has ended before its dr");
+    assert_eq!(site.history().last().unwrap().1, "failed");
+    assert_eq!(site.log()[0], ("interrupted".to_owned(), "deploy".to_owned()));
+    site.deploy(&first, &["--yes"]).ok();
 }

@@ -115,7 +115,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
         return Ok(Decided::Done(Exit::Success));
     }
     ui.plan(&prepared.plan);
-    agreed(ui, prepared).map(|prepared| Decided::Deploy(Box::new(prepared)))
+    agreed(ui, prepared, args.options.confirm.as_deref()).map(|prepared| Decided::Deploy(Box::new(prepared)))
 }
 
 /// Whether to open the editor once more on what was refused.

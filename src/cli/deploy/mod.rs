@@ -96,6 +96,9 @@ pub(super) struct DeployOptionArgs {
     /// Let through what is refused, by its name (can be repeated)
     #[arg(long, value_name = "NAME")]
     allow: Vec<String>,
+    /// The release, typed: it is stuck, and the record of its pending revision is to be removed
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) confirm: Option<String>,
     /// Show all that helm says with its own --debug, secrets masked; so does -v
     #[arg(long)]
     pub(super) debug: bool,
@@ -132,6 +135,7 @@ impl DeployArgs {
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     let shown = args.shown();
+    let confirm = shown.confirm.clone();
     let (ctx, dry_run, options) = (&listening(ctx, ui, shown.debug), shown.dry_run, shown.options(ui));
     if !dry_run {
         recipients::ask(ctx, ui)?;
@@ -157,13 +161,13 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
         return Ok(Exit::Success);
     }
     ui.plan(&prepared.plan);
-    let prepared = agreed(ui, prepared)?;
+    let prepared = agreed(ui, prepared, confirm.as_deref())?;
     ui.report(&deploy::execute(ctx, prepared).await?)?;
     Ok(Exit::Success)
 }
 
 /// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
-pub(super) fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
+pub(super) fn agreed(ui: &Ui, mut prepared: Prepared, release: Option<&str>) -> Result<Prepared> {
     let plan = &prepared.plan;
     if !plan.guarded.is_empty() {
         for key in &plan.guarded {
@@ -176,7 +180,8 @@ pub(super) fn agreed(ui: &Ui, mut prepared: Prepared) -> Result<Prepared> {
         prepared.agree_to_loss();
     }
     if let Some(stuck) = &prepared.plan.stuck {
-        ui.confirm(&format!("Remove the record of revision {}, {}?", stuck.revision, stuck.status))?;
+        let what = format!("the release whose revision {}, {}, is to be removed", stuck.revision, stuck.status);
+        ui.confirm_name(&what, &prepared.plan.release, release)?;
         prepared.agree_to_repair();
     }
     let plan = &prepared.plan;

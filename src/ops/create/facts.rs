@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Database, DatabaseFacts};
+use crate::cluster::{Cluster, Database, DatabaseFacts, PodRefusal};
 use crate::error::Result;
 use crate::helm::Revision;
+use crate::journal::{self, Run};
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
 use crate::ops::{Ctx, recording};
@@ -44,6 +45,12 @@ pub(super) struct CreateFacts {
     pub stored: Option<StoredFacts>,
     /// The writers, in the order in which they are stopped.
     pub writers: Vec<WriterFacts>,
+    /// Writers of which the API server would not make another pod today.
+    #[serde(default)]
+    pub unadmitted: Vec<(String, PodRefusal)>,
+    /// Runs of this host that stand open, and are put back before another begins.
+    #[serde(default)]
+    pub open_runs: Vec<String>,
     /// Autoscalers with the writers that they scale.
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
@@ -105,6 +112,12 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         None => None,
     };
     let others = cluster.databases().await?;
+    let writers = quiesce::writers_of(&cluster.workloads().await?);
+    let mut unadmitted = Vec::new();
+    for writer in writers.iter().filter(|writer| writer.now > 0) {
+        unadmitted.extend(cluster.pod_refusal(&writer.name).await?.map(|refusal| (writer.name.clone(), refusal)));
+    }
+    let open = journal::list(&*ctx.runs)?.into_iter().filter(|(_, run)| run.as_ref().is_ok_and(Run::is_open));
     let facts = CreateFacts {
         namespace: settings.install.namespace.clone(),
         release: settings.install.release.clone(),
@@ -118,7 +131,9 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         newest,
         deployment,
         stored,
-        writers: quiesce::writers_of(&cluster.workloads().await?),
+        writers,
+        unadmitted,
+        open_runs: open.map(|(id, _)| id).collect(),
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
         store: store.place(),

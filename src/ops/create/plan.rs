@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
 use super::recognise;
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
-use crate::cluster::Database;
+use crate::cluster::{Database, PodRefusal};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::Version;
@@ -114,6 +114,10 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         replicas: RecordedReplicas::of(&facts.writers),
     };
     let mut warnings = scaled_by_others(&facts);
+    warnings.extend(stopped_before(&facts)?);
+    if quiesce != Quiesce::None {
+        warnings.extend(would_come_back(&facts)?);
+    }
     warnings.extend(running_work(&facts.working, quiesce)?);
     if facts.recipients.len() < 2 {
         warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
@@ -187,6 +191,36 @@ fn opschain_version(deployment: &Deployment) -> Result<String> {
             .hint("Deploy once with the version named: `dr deploy -f values.yaml --version V`.")
     })?;
     Ok(version.tag())
+}
+
+/// An application that is off already is what somebody wanted, or what another bundle run has left: that is no state to
+/// be bundled, and whoever made it may be at work.
+fn stopped_before(facts: &CreateFacts) -> Result<Option<String>> {
+    let Some(writer) = facts.writers.iter().find(|writer| writer.now == 0) else { return Ok(None) };
+    let by = writer.stopped_by.as_deref().unwrap_or("somebody who left no note");
+    let put_back = facts.open_runs.iter().any(|run| run == by);
+    if by.starts_with("create-") && !put_back {
+        let what = format!("the application is stopped, by run {by}, which died or is at work on another host");
+        return Err(CommandError::new(Exit::Busy, what).hint(
+            "`dr run resume` on the host that began it, or `dr server start` on any, brings the application back.",
+        ));
+    }
+    let then = if put_back { "that run is put back first" } else { "it stays stopped" };
+    Ok(Some(format!("{} is stopped, by {by}: {then}", writer.name)))
+}
+
+/// Writers that are stopped have to come back: what would keep their pods out is asked before.
+fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
+    let what = |(writer, refusal): &(String, PodRefusal)| {
+        format!("the pods of {writer} would not be admitted again: {}", refusal.why)
+    };
+    if let Some(refused) = facts.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
+        let namespace = &facts.namespace;
+        return Err(CommandError::new(Exit::Cluster, what(refused))
+            .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its policy."))
+            .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
+    }
+    Ok(facts.unadmitted.iter().map(what).collect())
 }
 
 /// Whoever would scale the writers back while they are stopped.
@@ -283,6 +317,44 @@ mod tests {
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
         let read: CreatePlan = serde_json::from_value(serde_json::to_value(&plan).unwrap()).unwrap();
         assert_eq!(read.live.replicas, plan.live.replicas);
+    }
+
+    #[test]
+    fn pods_that_could_not_come_back_are_refused_before_anything_is_stopped() {
+        let unadmitted = |certain| {
+            let why = "violates PodSecurity \"restricted:latest\"".to_owned();
+            vec![("opschain-api".to_owned(), PodRefusal { why, certain })]
+        };
+        let message = refused(Exit::Cluster, |facts| facts.unadmitted = unadmitted(true));
+        let what = "the pods of opschain-api would not be admitted again: violates PodSecurity \"restricted:latest\"";
+        assert_eq!(message, what);
+        let facts = CreateFacts { unadmitted: unadmitted(false), ..recorded(GOOD) };
+        assert_eq!(decide(&request(None), facts.clone()).unwrap().warnings, [what]);
+        assert!(decide(&request(Some(Quiesce::None)), facts).unwrap().warnings.is_empty(), "nothing is stopped");
+    }
+
+    #[test]
+    fn an_application_that_is_stopped_already_says_by_whom_and_a_dead_run_s_is_not_bundled() {
+        let stopped = |by: Option<&str>, open: &[&str]| {
+            let mut facts = recorded(GOOD);
+            for writer in &mut facts.writers {
+                (writer.now, writer.stopped_by) = (0, by.map(str::to_owned));
+            }
+            facts.open_runs = open.iter().map(|run| (*run).to_owned()).collect();
+            facts
+        };
+        let message = refusal(Exit::Busy, stopped(Some("create-1"), &["restore-1"]));
+        assert_eq!(message, "the application is stopped, by run create-1, which died or is at work on another host");
+        let warning = |facts| decide(&request(None), facts).unwrap().warnings.remove(0);
+        assert_eq!(
+            warning(stopped(Some("create-1"), &["create-1"])),
+            "opschain-api is stopped, by create-1: that run is put back first"
+        );
+        assert_eq!(warning(stopped(Some("stop-1"), &[])), "opschain-api is stopped, by stop-1: it stays stopped");
+        assert_eq!(
+            warning(stopped(None, &[])),
+            "opschain-api is stopped, by somebody who left no note: it stays stopped"
+        );
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::journal::fault;
 use crate::ops::{Ctx, history, interrupted, settle};
 use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent};
 
+/// How long a helm of this host that outlived its `dr` is waited for.
+const HELM_ENDS_WITHIN: Duration = Duration::from_secs(60);
+
 /// All that is done while no other run may work on the install.
 ///
 /// # Errors
@@ -55,12 +58,9 @@ async fn settle_release(ctx: &Ctx, prepared: &Prepared, mut revisions: Vec<Revis
     let Prepared { plan, repair, .. } = prepared;
     let helm = ctx.helm().await?;
     let removed = match &plan.stuck {
-        Some(stuck) if *repair => {
-            let of_this_host = stuck.is_of_host(&ctx.who);
-            let removed = tokio::select! {
-                removed = settle::settle_release(ctx, of_this_host) => removed?,
-                () = ctx.cancel.cancelled() => return Err(interrupted()),
-            };
+        Some(_) if *repair => {
+            // The names of hosts may be equal: a helm that is not seen is watched for.
+            let removed = settle::settle_release(ctx, false, HELM_ENDS_WITHIN).await?;
             // An earlier helm may have ended in the meantime, and this is where its outcome stands.
             revisions = helm.history(&plan.release).await?;
             revisions.extend(removed.clone());

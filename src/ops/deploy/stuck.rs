@@ -44,7 +44,7 @@ pub struct Stuck {
 /// What is seen of a release that is in the middle of something.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct PendingFacts {
-    /// Who holds the lease, and until when.
+    /// Who holds the lease, and since when.
     pub lease: Option<String>,
     /// The processes of this host that are helm at work on the release.
     pub helm_processes: Vec<u32>,
@@ -60,7 +60,7 @@ pub(super) async fn inspect(ctx: &Ctx, history: &History) -> Result<Option<Pendi
     }
     let release = &ctx.install().release;
     let lease = match ctx.cluster().await?.lease_holder(&lease_name(release)).await? {
-        Some(ClusterError::Held { holder, host, until, .. }) => Some(format!("{holder} of {host}, until {until:.0}")),
+        Some(ClusterError::Held { holder, host, since, .. }) => Some(format!("{holder} of {host} since {since:.0}")),
         _ => None,
     };
     Ok(Some(PendingFacts { lease, helm_processes: ctx.helm().await?.at_work(release) }))
@@ -132,11 +132,6 @@ fn same_host(a: &str, b: &str) -> bool {
 }
 
 impl Stuck {
-    /// Whether it was begun on the host of `me`.
-    pub(super) fn is_of_host(&self, me: &str) -> bool {
-        self.by.as_deref().is_some_and(|by| same_host(by, me))
-    }
-
     /// What was found, in sentences for people.
     pub fn lines(&self) -> Vec<String> {
         let began = match (&self.deployment, &self.by) {

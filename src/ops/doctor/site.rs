@@ -44,6 +44,9 @@ const WISHED: &[Permission] = &[
     Permission::here("create", "postgresql.cnpg.io", "clusters"),
 ];
 
+/// Clocks that are further apart than these seconds are warned of.
+const CLOCK_LIMIT: i64 = 30;
+
 /// The operator that OpsChain ships; its published values ask for this or later.
 const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 
@@ -57,6 +60,7 @@ pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let context = cluster.context();
     findings
         .ok("cluster", format!("context `{context}`: {} is Kubernetes {}", cluster.server(), cluster.server_version()));
+    clock(&cluster, findings).await;
     if let Err(error) = permissions(&cluster, findings).await {
         findings.failed("cluster", error);
     }
@@ -66,6 +70,18 @@ pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
     if let Err(error) = opschain(ctx, &cluster, findings).await {
         findings.failed("install", error);
     }
+}
+
+/// Certificates, the age of bundles and what a person reads in a record go by this host's clock.
+async fn clock(cluster: &Cluster, findings: &mut FindingsBuilder) {
+    let Some(apart) = cluster.clock_ahead().await else { return };
+    let seconds = apart.as_secs();
+    if seconds.abs() < CLOCK_LIMIT {
+        return findings.ok("cluster", "this host's clock and the API server's agree");
+    }
+    let way = if seconds > 0 { "ahead of" } else { "behind" };
+    let text = format!("this host's clock is {} s {way} the API server's", seconds.abs());
+    findings.warn("cluster", text, "set both by the same time servers (chronyc tracking, timedatectl)");
 }
 
 async fn permissions(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
@@ -167,7 +183,8 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
         ),
     }
     if let Some(held) = cluster.lease_holder(&lease_name(&ctx.install().release)).await? {
-        findings.warn("install", held.to_string(), "wait for it, or look with dr run list on that host");
+        let text = format!("{held}; if it is dead, the next run takes it over once nothing renews it for a minute");
+        findings.warn("install", text, "wait for it, or look with dr run list on that host");
     }
     Ok(())
 }

@@ -42,8 +42,9 @@ async fn chart(work: &RestoreWork) -> Result<ChartFile> {
 /// Installs or upgrades the release with the bundle's values and `sets` over them.
 pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], why: &str) -> Result<Revision> {
     work.hold_lease().await?;
-    // Only an earlier process of this run has begun anything in this namespace, and runs resume on their own host.
-    settle::settle_release(&work.ctx, true).await?;
+    // Only an earlier process of this run has begun anything in this namespace, and runs resume on their own host. Its
+    // helm may have outlived it, and works for as long as it was allowed to.
+    settle::settle_release(&work.ctx, true, HELM_LIMIT).await?;
     let (values, chart) = (values(work)?, chart(work).await?);
     let mut sets = sets.to_vec();
     sets.extend(work.plan.other_version().map(|version| (layers::VERSION, version)));

@@ -51,7 +51,7 @@ pub(super) async fn swap_back(work: &RestoreWork) -> Result<()> {
 /// object goes first, so that the operator makes nothing anew.
 pub(super) async fn uninstall(work: &RestoreWork) -> Result<()> {
     work.hold_lease().await?;
-    settle::wait_idle(&work.ctx).await?;
+    settle::wait_idle(&work.ctx, HELM_LIMIT).await?;
     work.ctx.helm().await?.uninstall(&work.plan.release, HELM_LIMIT).await?;
     let cluster = work.ctx.cluster().await?;
     let mut wait = Wait::new("what the release has made to be gone", REMOVE_LIMIT, &work.ctx.events);
