@@ -33,6 +33,7 @@ mod helm;
 #[cfg(feature = "fault-points")]
 pub mod internals;
 mod journal;
+mod names;
 mod ops;
 mod opschain;
 mod parallel;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::{NamespaceName, ObjectName, ReleaseName};
+
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -60,8 +62,8 @@ pub struct Settings {
 pub struct Install {
     /// The kubeconfig context; the current one when absent.
     pub context: Option<String>,
-    pub namespace: String,
-    pub release: String,
+    pub namespace: NamespaceName,
+    pub release: ReleaseName,
     /// The chart: an `oci://` reference, a folder, or a `.tgz`.
     pub chart: String,
 }
@@ -70,40 +72,34 @@ impl Default for Install {
     fn default() -> Self {
         Self {
             context: None,
-            namespace: "opschain".into(),
-            release: "opschain".into(),
+            namespace: NamespaceName::default(),
+            release: ReleaseName::default(),
             chart: "oci://docker.io/limepoint/opschain".into(),
         }
     }
 }
 
 /// The CloudNativePG cluster of the install. The defaults are those of the manual guide.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseSettings {
     /// The name of the Cluster object.
-    pub cluster: String,
+    pub cluster: ObjectName,
     /// The Secret with the replication user's certificate; `<cluster>-replication` when absent.
-    pub replication_secret: Option<String>,
+    pub replication_secret: Option<ObjectName>,
     /// The Secret with the server's CA certificate; `<cluster>-ca` when absent.
-    pub ca_secret: Option<String>,
-}
-
-impl Default for DatabaseSettings {
-    fn default() -> Self {
-        Self { cluster: "opschain-db".into(), replication_secret: None, ca_secret: None }
-    }
+    pub ca_secret: Option<ObjectName>,
 }
 
 impl DatabaseSettings {
     /// The Secret with `tls.crt` and `tls.key` of the replication user.
     pub fn replication_secret(&self) -> String {
-        self.replication_secret.clone().unwrap_or_else(|| format!("{}-replication", self.cluster))
+        self.replication_secret.clone().map_or_else(|| format!("{}-replication", self.cluster), String::from)
     }
 
     /// The Secret with `ca.crt`.
     pub fn ca_secret(&self) -> String {
-        self.ca_secret.clone().unwrap_or_else(|| format!("{}-ca", self.cluster))
+        self.ca_secret.clone().map_or_else(|| format!("{}-ca", self.cluster), String::from)
     }
 
     /// The Service of the writable instance.

@@ -34,6 +34,16 @@ pub fn plural(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
+/// Whether a character only shows itself: no control (C0, DEL, C1), none that reorders text, ends a line or hides.
+pub fn is_safe(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // reading direction
+            | '\u{2028}' | '\u{2029}' // line ends besides \n
+            | '\u{feff}' | '\u{e0000}'..='\u{e007f}' // shown as nothing
+        )
+}
+
 /// The text of an error and of all its causes on one line, each said once.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -9,6 +9,7 @@ use super::error::BundleFault;
 use super::format::{FORMAT, FormatVersion};
 use super::id::BundleId;
 use super::json;
+use crate::names::{self, NamespaceName, ObjectName, ReleaseName};
 
 const NAME: &str = "bundle.json";
 
@@ -48,10 +49,10 @@ pub struct OpsChain {
 /// The source install.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceInstall {
-    pub namespace: String,
-    pub release: String,
+    pub namespace: NamespaceName,
+    pub release: ReleaseName,
     /// The CNPG cluster, such as `opschain-db`.
-    pub database_cluster: String,
+    pub database_cluster: ObjectName,
     /// The uid of the CNPG cluster object, which tells two clusters of one name apart.
     pub database_cluster_uid: String,
 }
@@ -156,12 +157,25 @@ impl Header {
         if self.id.created() != Some(self.created) {
             return Err(format!("it is named {} but was created at {}", self.id, self.created));
         }
+        let tags = [&self.dr_version, &self.opschain.version, &self.opschain.chart_version];
+        if let Some(bad) = tags.into_iter().find(|text| !names::is_tag(text)) {
+            return Err(format!("`{}` is not a version", bad.escape_debug()));
+        }
+        let scope = self.scope.iter().flat_map(|item| [&item.what, &item.why, &item.whereabouts]);
+        let texts = [&self.install.database_cluster_uid, &self.postgresql.version];
+        if let Some(bad) = texts.into_iter().chain(&self.recipients).chain(scope).find(|text| !names::is_text(text)) {
+            return Err(format!("`{}` holds what is not text, or too much of it", short(bad)));
+        }
         let id = &self.postgresql.system_identifier;
         if id.parse::<u64>().is_err() {
             return Err(format!("`{id}` is not a PostgreSQL system identifier"));
         }
         Ok(())
     }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
 #[cfg(test)]
@@ -202,5 +216,46 @@ mod tests {
         let mut header = testing::header();
         header.postgresql.system_identifier = "-1".into();
         assert!(Header::parse(&header.to_bytes().unwrap()).is_err());
+    }
+
+    /// Every text of a header, by its JSON pointer.
+    fn texts(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        let mut below = |key: String, value| texts(value, &format!("{at}/{key}"), found);
+        match value {
+            serde_json::Value::String(_) => found.push(at.to_owned()),
+            serde_json::Value::Array(items) => {
+                items.iter().enumerate().for_each(|(place, item)| below(place.to_string(), item));
+            }
+            serde_json::Value::Object(fields) => fields.iter().for_each(|(key, field)| below(key.clone(), field)),
+            _ => {}
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_header_says_nothing_of_it_steers_a_terminal_or_is_a_path_or_an_option(
+            text in proptest::prop_oneof![
+                ".*", "[a-z./%-]{0,60}", "-[a-z]{1,8}", "(\\.\\./){1,3}[a-z]*", "[\u{80}-\u{9f}\u{202a}-\u{202e}\u{1b}\n]{1,4}",
+            ],
+            field in 0usize..64,
+        ) {
+            let mut value = serde_json::to_value(testing::header()).unwrap();
+            let mut fields = Vec::new();
+            texts(&value, "", &mut fields);
+            *value.pointer_mut(&fields[field % fields.len()]).unwrap() = text.into();
+            if let Ok(header) = Header::parse(&serde_json::to_vec(&value).unwrap()) {
+                let SourceInstall { namespace, release, database_cluster, .. } = &header.install;
+                for name in [&**namespace, &**release, &**database_cluster, header.id.as_str()] {
+                    proptest::prop_assert!(names::is_path_step(name) && !name.starts_with('-'), "{name:?}");
+                }
+                let said = serde_json::to_value(&header).unwrap();
+                let mut fields = Vec::new();
+                texts(&said, "", &mut fields);
+                for field in fields {
+                    let text = said.pointer(&field).unwrap().as_str().unwrap();
+                    proptest::prop_assert!(text.chars().all(crate::text::is_safe), "{field}: {text:?}");
+                }
+            }
+        }
     }
 }

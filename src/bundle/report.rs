@@ -66,7 +66,7 @@ impl ListRow {
             bytes: entry.bytes,
             created: header.map(|h| h.created),
             opschain_version: header.map(|h| h.opschain.version.clone()),
-            namespace: header.map(|h| h.install.namespace.clone()),
+            namespace: header.map(|h| h.install.namespace.to_string()),
             postgresql_major: header.map(|h| h.postgresql.major),
             quiesce: header.map(|h| h.quiesce.to_string()),
             proof: entry.proof.clone(),

@@ -26,6 +26,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cores;
 use crate::error::{CommandError, Exit, Result};
+use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::Ctx;
 use crate::ops::keyring::Keyring;
 use crate::ops::runs::{self, DeadRuns};
@@ -55,13 +56,13 @@ pub struct Cli {
 struct Global {
     /// The namespace of the install
     #[arg(short, long, global = true, env = "DR_NAMESPACE", help_heading = "Global")]
-    namespace: Option<String>,
+    namespace: Option<NamespaceName>,
     /// The kubeconfig context
     #[arg(long, global = true, env = "DR_CONTEXT", help_heading = "Global")]
     context: Option<String>,
     /// The Helm release
     #[arg(long, global = true, env = "DR_RELEASE", help_heading = "Global")]
-    release: Option<String>,
+    release: Option<ReleaseName>,
     /// The settings file
     #[arg(long, global = true, env = "DR_SETTINGS", value_name = "FILE", help_heading = "Global")]
     settings: Option<PathBuf>,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use kube::Resource;
 
+use crate::names::is_path_step;
+
 /// The result of a call to the cluster.
 pub type Result<T, E = ClusterError> = std::result::Result<T, E>;
 
@@ -40,6 +42,11 @@ impl ApiRequest {
             name: name.map(str::to_owned),
             namespace: namespace.map(str::to_owned),
         }
+    }
+
+    /// The name in it that would be more than one step of a path: of an object that values or a manifest name.
+    pub(super) fn unfit(&self) -> Option<&str> {
+        [&self.name, &self.namespace].into_iter().flatten().map(String::as_str).find(|name| !is_path_step(name))
     }
 
     /// The same for a subresource such as `scale` or `exec`.

@@ -188,6 +188,10 @@ impl Cluster {
 
     /// Waits for one answer, with a bound, and words its failure.
     pub(super) async fn ask<T>(&self, ask: ApiRequest, answer: impl Future<Output = kube::Result<T>>) -> Result<T> {
+        if let Some(name) = ask.unfit() {
+            let cause = format!("`{}` is not the name of an object", name.escape_debug());
+            return Err(ClusterError::Unexpected { act: ask.verb.to_owned(), cause });
+        }
         let what = ask.to_string();
         let bounded = async {
             match tokio::time::timeout(ANSWER_LIMIT, answer).await {

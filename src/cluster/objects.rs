@@ -123,9 +123,9 @@ impl Cluster {
     async fn kinds(&self, api_version: &str) -> Result<BTreeMap<String, (String, bool)>> {
         let ask = ApiRequest {
             verb: "list",
-            kind: "kinds of".into(),
+            kind: format!("kinds of {api_version}"),
             resource: api_version.to_owned(),
-            name: Some(api_version.to_owned()),
+            name: None,
             namespace: None,
         };
         let listed = if api_version.contains('/') {

@@ -149,6 +149,9 @@ impl Helm {
 
     async fn pack(&self, path: &Path) -> Result<ChartFile, HelmError> {
         let folder = private_folder()?;
+        // Absolute, so that it is no option, whatever the folder is called.
+        let path = std::path::absolute(path)
+            .map_err(|source| HelmError::Io { act: format!("find the chart {}", path.display()), source })?;
         let mut command = self.create_command("package");
         command.arg(path).arg("--destination").arg(folder.path());
         run(command, "package", None, &Listener::deaf(&self.secrets)).await?;

@@ -200,7 +200,8 @@ impl Helm {
     /// The processes of this host that install or upgrade the release: also one that outlived the `dr` that began it.
     pub fn at_work(&self, release: &str) -> Vec<u32> {
         let mut words = vec!["upgrade", "--install", "--namespace", self.namespace.as_str(), release];
-        words.extend(self.context.iter().flat_map(|context| ["--kube-context", context.as_str()]));
+        let context = self.context.as_deref().map(context_argument);
+        words.extend(context.as_deref());
         process::running(&words)
     }
 
@@ -280,7 +281,7 @@ impl Helm {
         let mut command = process::command(&self.binary);
         command.arg(verb).arg("--namespace").arg(&self.namespace);
         if let Some(context) = &self.context {
-            command.arg("--kube-context").arg(context);
+            command.arg(context_argument(context));
         }
         command
     }
@@ -294,6 +295,11 @@ impl Helm {
         command.args(args);
         run(command, verb, None, &Listener::deaf(&self.secrets)).await
     }
+}
+
+/// Contexts may be called anything: in one word with its option, none is an option itself.
+fn context_argument(context: &str) -> String {
+    format!("--kube-context={context}")
 }
 
 #[cfg(test)]

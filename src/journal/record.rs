@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Format;
+use crate::names::{NamespaceName, ReleaseName};
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,9 +79,9 @@ pub struct Begun {
     /// The verb, as the table of verbs of runs names it.
     pub verb: String,
     /// The namespace of the install.
-    pub namespace: String,
+    pub namespace: NamespaceName,
     /// The Helm release of the install.
-    pub release: String,
+    pub release: ReleaseName,
     /// The cluster's identity: the UID of its `kube-system` namespace.
     pub cluster_uid: String,
     /// The verb's own arguments: all that is needed to continue after a crash. Holds no secret.

@@ -10,6 +10,7 @@ use super::error::JournalError;
 use super::record::{Outcome, Record, Replay};
 use super::run::Journal;
 use super::store::{RunLog, RunStore, StoredRun};
+use crate::names::{NamespaceName, ReleaseName};
 
 /// What a run has left behind, as far as its journal tells. A line that is damaged, or that another version of this
 /// program has written, is passed over: what the others say still holds.
@@ -18,8 +19,8 @@ pub struct Remains {
     pub run: String,
     /// The verb's word.
     pub verb: String,
-    pub namespace: String,
-    pub release: String,
+    pub namespace: NamespaceName,
+    pub release: ReleaseName,
     /// The cluster's identity.
     pub cluster_uid: String,
     /// When it began.
@@ -43,8 +44,8 @@ impl Remains {
         let mut remains = Self {
             run: text("run")?,
             verb: text("verb")?,
-            namespace: text("namespace")?,
-            release: text("release")?,
+            namespace: text("namespace")?.parse().ok()?,
+            release: text("release")?.parse().ok()?,
             cluster_uid: text("cluster_uid")?,
             at: text("at")?.parse().ok()?,
             plan: first["plan"].clone(),
@@ -159,7 +160,7 @@ mod tests {
                 continue;
             };
             assert_eq!(left.outputs.contains_key("record-replicas"), damaged != 2);
-            assert_eq!((left.namespace.as_str(), left.ended), ("opschain", false));
+            assert_eq!((&*left.namespace, left.ended), ("opschain", false));
             ClosingRun::open(&runs, "create-1").unwrap().0.end(Outcome::PutBack).unwrap();
             assert!(remains(&runs).unwrap().ended);
         }

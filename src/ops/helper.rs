@@ -28,7 +28,7 @@ pub fn pod_name(run: &str) -> String {
 pub fn pod(ctx: &Ctx, run: &str, image: &str, pull_secrets: &[String]) -> HelperPod {
     HelperPod {
         name: pod_name(run),
-        namespace: ctx.install().namespace.clone(),
+        namespace: ctx.install().namespace.to_string(),
         run: run.to_owned(),
         image: image.to_owned(),
         pull_secrets: pull_secrets.to_vec(),

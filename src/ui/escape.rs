@@ -7,15 +7,7 @@
 
 use std::borrow::Cow;
 
-/// Whether a character only shows itself: no control (C0, DEL, C1), none that reorders text, ends a line or hides.
-pub(super) fn is_safe(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // reading direction
-            | '\u{2028}' | '\u{2029}' // line ends besides \n
-            | '\u{feff}' | '\u{e0000}'..='\u{e007f}' // shown as nothing
-        )
-}
+use crate::text::is_safe;
 
 /// One line of text: line ends and tabs are spaces, all else that is not safe is spelt out.
 pub(super) fn one_line(text: &str) -> Cow<'_, str> {

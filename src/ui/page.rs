@@ -377,7 +377,7 @@ mod tests {
             page.warning(text(1), Some(text(2)));
             page.error(&error.hint(text(4)).behind_it(open));
             let plain = page.plain();
-            prop_assert!(plain.chars().all(|c| matches!(c, '\n' | '\t') || escape::is_safe(c)), "{plain:?}");
+            prop_assert!(plain.chars().all(|c| matches!(c, '\n' | '\t') || crate::text::is_safe(c)), "{plain:?}");
             // Colours are its own, and all that it adds.
             prop_assert_eq!(anstream::adapter::strip_str(&page.ansi()).to_string(), plain);
         }

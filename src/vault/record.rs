@@ -8,6 +8,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::names::{NamespaceName, ReleaseName};
+
 /// The format of everything in the vault that this program writes.
 pub const FORMAT: u32 = 1;
 
@@ -59,8 +61,8 @@ impl fmt::Display for DeploymentId {
 /// Which install a deployment belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedInstall {
-    pub namespace: String,
-    pub release: String,
+    pub namespace: NamespaceName,
+    pub release: ReleaseName,
     /// The kubeconfig context that it was reached by; a host's own word, so it does not identify the install.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Every module, the lowest layer first; a module may import only modules of lower layers.
 const LAYERS: &[&[&str]] = &[
     &["wire", "cores", "crypt", "event", "text", "parallel", "ustar", "yaml"],
-    &["postgres", "redact", "trace"],
+    &["names", "postgres", "redact", "trace"],
     &["values"],
     &["opschain", "helm", "store", "agent", "settings"],
     &["bundle", "vault", "cluster", "journal"],

@@ -76,9 +76,9 @@ pub fn header_of(version: &str, created: &str) -> Header {
         dr_version: "0.1.0".into(),
         opschain: OpsChain { version: version.into(), chart_version: version.replace("-0", ".").replace('-', ".") },
         install: SourceInstall {
-            namespace: "opschain".into(),
-            release: "opschain".into(),
-            database_cluster: "opschain-db".into(),
+            namespace: "opschain".parse().unwrap(),
+            release: "opschain".parse().unwrap(),
+            database_cluster: "opschain-db".parse().unwrap(),
             database_cluster_uid: "c0ffee00-0000-4000-8000-000000000001".into(),
         },
         postgresql: PostgreSql { major: 15, version: "15.14".into(), system_identifier: SYSTEM.to_string() },

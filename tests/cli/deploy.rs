@@ -149,7 +149,11 @@ impl Site {
         let at = at.parse().unwrap();
         let chart_version = version.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
         let intent = Intent {
-            install: RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None },
+            install: RecordedInstall {
+                namespace: "opschain".parse().unwrap(),
+                release: "opschain".parse().unwrap(),
+                context: None,
+            },
             at,
             by: "operator@there".into(),
             why: None,
@@ -400,7 +404,8 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     let site = Site::new();
     let first = site.record("2026-08-20T10:00:00Z", LIVE, "2026-08-20", None);
     let vault = site.vault();
-    let install = RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None };
+    let install =
+        RecordedInstall { namespace: "opschain".parse().unwrap(), release: "opschain".parse().unwrap(), context: None };
     let intent = |at: &str| Intent {
         install: install.clone(),
         at: at.parse().unwrap(),

@@ -19,7 +19,11 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
     let sign = Arc::new(move |bytes: &[u8]| signer.sign("git", bytes).map_err(|e| e.to_string()));
     let vault = Vault::open(settings.vault.path.as_ref().unwrap(), sign).unwrap();
     let intent = Intent {
-        install: RecordedInstall { namespace: namespace.into(), release: "opschain".into(), context: None },
+        install: RecordedInstall {
+            namespace: namespace.parse().unwrap(),
+            release: "opschain".parse().unwrap(),
+            context: None,
+        },
         at,
         by: "operator@host".into(),
         why: None,

@@ -28,6 +28,14 @@ fn a_misspelt_setting_is_shown_with_its_place() {
 }
 
 #[test]
+fn a_name_that_is_a_path_or_an_option_is_refused_wherever_it_comes_from() {
+    let home = settings("[install]\nnamespace = \"../../../apis\"\n");
+    assert_snapshot!(dr(home.path(), &["bundle", "list"]));
+    assert_snapshot!(dr(home.path(), &["-n", "../../..", "bundle", "list"]));
+    assert_snapshot!(dr(home.path(), &["--release=-x", "bundle", "list"]));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     assert_snapshot!(dr(home().path(), &["bundle", "verify", "./nothing.tar", "--any-signer"]));
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::{Exit, Result};
+use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::Ctx;
 use crate::values::{Scrubber, Tree};
 use crate::vault::exposure::{Checked, Search, install_hook};
@@ -66,7 +67,7 @@ fn live_secrets(ctx: &Ctx) -> Option<Scrubber> {
         let Some(identities) = ctx.identities_if_set()? else { return Ok(None) };
         let vault = ctx.vault_to_read()?.snapshot()?;
         let mut scrubber = Scrubber::new(None);
-        let mut installs: Vec<(String, String)> = Vec::new();
+        let mut installs: Vec<(NamespaceName, ReleaseName)> = Vec::new();
         for deployment in vault.every_deployment()?.iter().filter(|deployment| deployment.is_deployed()) {
             let install = (deployment.record.install.namespace.clone(), deployment.record.install.release.clone());
             if !installs.contains(&install) {

@@ -203,17 +203,14 @@ fn of_install(ctx: &Ctx, text: &str) -> (RecordedInstall, String) {
         Some((name, selector)) if name.contains('.') => (name, selector),
         _ => (text, "live"),
     };
-    let is_name = |part: &str| {
-        part.starts_with(|c: char| c.is_ascii_lowercase())
-            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    let names = |name: &str| {
+        let (namespace, release) = name.split_once('.')?;
+        let is_version = namespace.bytes().all(|byte| byte.is_ascii_digit());
+        Some((namespace.parse().ok()?, release.parse().ok()?)).filter(|_| !is_version)
     };
-    match name.split_once('.') {
-        Some((namespace, release)) if is_name(namespace) && is_name(release) => {
-            let install =
-                RecordedInstall { namespace: namespace.to_owned(), release: release.to_owned(), context: None };
-            (install, selector.to_owned())
-        }
-        _ => own(),
+    match names(name) {
+        Some((namespace, release)) => (RecordedInstall { namespace, release, context: None }, selector.to_owned()),
+        None => own(),
     }
 }
 

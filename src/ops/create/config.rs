@@ -38,8 +38,8 @@ impl BundleConfig {
         let objects = cluster.kept(&preserved(&stored)).await?;
         let archive = deployment.record.chart_archive.as_ref();
         let release = Release {
-            release: install.release.clone(),
-            namespace: install.namespace.clone(),
+            release: install.release.to_string(),
+            namespace: install.namespace.to_string(),
             revision: live.revision,
             chart: live.chart.clone(),
             chart_sha256: archive.map(|sealed| sealed.sha256.clone()).unwrap_or_default(),

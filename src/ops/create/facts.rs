@@ -119,11 +119,11 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     }
     let open = journal::list(&*ctx.runs)?.into_iter().filter(|(_, run)| run.as_ref().is_ok_and(Run::is_open));
     let facts = CreateFacts {
-        namespace: settings.install.namespace.clone(),
-        release: settings.install.release.clone(),
+        namespace: settings.install.namespace.to_string(),
+        release: settings.install.release.to_string(),
         quiesce: settings.bundle.quiesce,
         max_rate: settings.bundle.max_rate.clone(),
-        database_name: settings.database.cluster.clone(),
+        database_name: settings.database.cluster.to_string(),
         replica_databases: others.into_iter().filter(Database::is_replica_cluster).map(|other| other.name).collect(),
         database,
         primary,

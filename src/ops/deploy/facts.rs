@@ -216,8 +216,8 @@ pub(super) async fn gather(
     let matters = drift.as_ref().map_or(allow.iter().any(|id| id == "drift"), drift::touches_fields);
     let before = previous::live_before_values(&history, &values);
     let facts = DeployFacts {
-        namespace: namespace.clone(),
-        release: release.clone(),
+        namespace: namespace.to_string(),
+        release: release.to_string(),
         who: ctx.who.clone(),
         skipped_releases: settings.deploy.skipped_releases,
         on_drift,

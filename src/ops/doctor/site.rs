@@ -138,7 +138,7 @@ async fn operator(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<(
 
 async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let name =
-        ctx.settings().map_or_else(|_| Names::default().database(), |settings| settings.database.cluster.clone());
+        ctx.settings().map_or_else(|_| Names::default().database(), |settings| settings.database.cluster.to_string());
     let namespace = cluster.namespace();
     if cluster.namespace_uid().await?.is_none() {
         findings.warn(

@@ -99,8 +99,8 @@ pub(super) async fn gather(
         Err(why) => (None, Err(why)),
     };
     let facts = DriftFacts {
-        namespace: ctx.install().namespace.clone(),
-        release: ctx.install().release.clone(),
+        namespace: ctx.install().namespace.to_string(),
+        release: ctx.install().release.to_string(),
         helm_major,
         writer: writer(ctx, history).await,
         values: values_facts(values, scrubber),

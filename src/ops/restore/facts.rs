@@ -8,6 +8,7 @@ use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, Source
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
 use crate::error::Result;
+use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::release::Release;
 use crate::ops::{Ctx, bundles, recording};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
@@ -64,8 +65,8 @@ pub(super) struct TargetFacts {
     /// The kubeconfig context.
     pub context: String,
     /// The namespace's name.
-    pub namespace_name: String,
-    pub release: String,
+    pub namespace_name: NamespaceName,
+    pub release: ReleaseName,
     /// The chart of the settings.
     pub chart: String,
     /// The version of helm.

@@ -7,6 +7,7 @@ use super::source::{KeyFiles, RestoreRequest, parse_version};
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
 use crate::cluster::NamespaceState;
 use crate::error::{CommandError, Exit, Result};
+use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::opschain::version::{self, Version};
 use crate::postgres::Lsn;
 use crate::settings::Install;
@@ -33,15 +34,15 @@ pub struct RestorePlan {
     /// The chart: the bundle's own, or one to be pulled.
     pub chart: RestoreChart,
     /// The target namespace.
-    pub namespace: String,
+    pub namespace: NamespaceName,
     /// What was found there: absent, or empty but for these leftovers.
     pub found: NamespaceState,
     /// The target release.
-    pub release: String,
+    pub release: ReleaseName,
     /// The kubeconfig context, as its name.
     pub context: String,
     /// The database cluster's name.
-    pub database: String,
+    pub database: ObjectName,
     /// Bytes of the data directory.
     pub database_bytes: u64,
     /// The database's identity.
@@ -322,7 +323,7 @@ mod tests {
             (VersionFit::Exact, &RestoreChart::Bundle, &NamespaceState::Absent)
         );
         assert_eq!((plan.version.as_str(), plan.other_version()), ("2026-08-20", None));
-        assert_eq!((plan.namespace.as_str(), plan.operator.as_str()), ("opschain", "1.27.0"));
+        assert_eq!((&*plan.namespace, plan.operator.as_str()), ("opschain", "1.27.0"));
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     }
 
@@ -424,9 +425,9 @@ mod tests {
     fn the_target_is_what_was_set_or_else_where_the_bundle_is_from() {
         let install = Install::default();
         let from = SourceInstall { namespace: "theirs".into(), ..source().install };
-        assert_eq!(super::target(&install, false, &from).namespace, "theirs");
+        assert_eq!(&*super::target(&install, false, &from).namespace, "theirs");
         assert_eq!(super::target(&install, true, &from).namespace, install.namespace);
         let flag = Install { namespace: "mine".into(), ..install };
-        assert_eq!(super::target(&flag, false, &from).namespace, "mine");
+        assert_eq!(&*super::target(&flag, false, &from).namespace, "mine");
     }
 }

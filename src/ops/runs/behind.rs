@@ -73,7 +73,7 @@ mod tests {
         let (ctx, none) = (testing::ctx(&runs), testing::ctx(&MemoryRuns::default()));
         let of = |ctx: &Ctx, exit, namespace: &str| {
             let error = CommandError::new(exit, "namespace here is not empty");
-            open_behind(ctx, error, |begun| begun.namespace == namespace).open_run().cloned()
+            open_behind(ctx, error, |begun| &*begun.namespace == namespace).open_run().cloned()
         };
         let open = OpenRun::new("restore-1".into(), Some("stage".into()));
         assert_eq!(of(&ctx, Exit::NotEmpty, "here"), Some(open));

@@ -1,12 +1,13 @@
 //! The install and the cluster that a run is of.
 
 use crate::error::{CommandError, Exit, Result};
+use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::Ctx;
 use crate::settings::Install;
 
 /// The same context for the install of a run, whatever flags and settings say.
-pub(super) fn install_of(ctx: &Ctx, namespace: &str, release: &str) -> Ctx {
-    let (namespace, release) = (namespace.to_owned(), release.to_owned());
+pub(super) fn install_of(ctx: &Ctx, namespace: &NamespaceName, release: &ReleaseName) -> Ctx {
+    let (namespace, release) = (namespace.clone(), release.clone());
     ctx.for_install(Install { namespace, release, ..ctx.install().clone() })
 }
 

@@ -424,7 +424,7 @@ mod tests {
             for (second, event) in events.into_iter().enumerate() {
                 let is_step = !matches!(event, Event::Warning { .. } | Event::RunStarted { .. });
                 let said = say(&mut board, event, second as u64 * 7, width);
-                prop_assert!(said.chars().all(|c| c == '\n' || escape::is_safe(c)), "{said:?}");
+                prop_assert!(said.chars().all(|c| c == '\n' || crate::text::is_safe(c)), "{said:?}");
                 // The reminder of what is under way may stand behind the line of the event.
                 prop_assert!(!is_step || said.lines().count() <= 2, "{said}");
                 if let Some(width) = width {
@@ -432,7 +432,7 @@ mod tests {
                     let moving = board.moving(Duration::from_secs(second as u64 * 7 + 1), width);
                     let moving = moving.unwrap_or_default();
                     prop_assert!(moving.width() < width, "{width}: {moving:?}");
-                    prop_assert!(moving.plain().chars().all(escape::is_safe), "{moving:?}");
+                    prop_assert!(moving.plain().chars().all(crate::text::is_safe), "{moving:?}");
                 }
             }
         }

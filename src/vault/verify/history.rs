@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::flaws::{Flaw, VaultFinding};
 use crate::crypt::sign::SignError;
 use crate::crypt::{SignedBy, TrustedSigners};
+use crate::names::is_text;
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
 use crate::vault::objects::{EntryKind, GitObjects, ObjectFault, TreeEntry, entries, entry};
@@ -265,6 +266,11 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
             }
             (_, Some(is)) => {
                 match is.kind {
+                    _ if !is_plain(is.name) => changes.lost.push(VaultFinding::new(
+                        Flaw::StrangeFile,
+                        format!("file {}", is.path(folder)),
+                        "has a name that leads elsewhere, or that nobody can read",
+                    )),
                     EntryKind::Folder => compare(objects, None, Some(is.id), &is.path(folder), changes),
                     EntryKind::File => changes.added.push(Added { path: is.path(folder), blob: is.id }),
                     EntryKind::Other => changes.lost.push(VaultFinding::new(
@@ -278,6 +284,12 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
             (Some(_), None) => return,
         }
     }
+}
+
+/// Whether a file of that name may be checked out: git's own folder, and what leads out of the vault, may not.
+fn is_plain(name: &[u8]) -> bool {
+    let text = std::str::from_utf8(name).unwrap_or_default();
+    !matches!(text, "" | "." | "..") && !text.eq_ignore_ascii_case(".git") && !text.contains('/') && is_text(text)
 }
 
 /// Git sorts a folder as if its name ended in a slash.
@@ -331,6 +343,14 @@ mod tests {
         assert_eq!(signature, b"-----BEGIN\nline\n-----END\n");
         assert!(String::from_utf8(payload).unwrap().ends_with("+0000\n\nsubject\n\ngpgsig no\n"));
         assert_eq!((commit.parents.len(), commit.at.as_second()), (1, 7));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_no_files_of_a_vault() {
+        for bad in ["..", ".", ".git", ".GIT", "a/b", "a\u{1b}b", "a\u{202e}b"] {
+            assert!(!is_plain(bad.as_bytes()), "{bad:?}");
+        }
+        assert!(!is_plain(b"\xff") && is_plain(b".gitattributes") && is_plain("gr\u{fc}n".as_bytes()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How an operator names something with values in it.
 
+use crate::names::{NamespaceName, ReleaseName};
+
 /// Every form, for messages and help.
 pub const FORMS: &str = "a deployment (live, latest, an id, rev:7, a version, a time; of another install as \
     NAMESPACE.RELEASE:live), a file (./values.yaml), - (stdin), release or release:7 (what helm has stored), \
@@ -34,7 +36,7 @@ pub enum Operand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
     /// Namespace and release, where another install is meant.
-    pub install: Option<(String, String)>,
+    pub install: Option<(NamespaceName, ReleaseName)>,
     /// Which of its deployments.
     pub which: String,
 }
@@ -84,11 +86,11 @@ impl Selector {
     fn parse(text: &str) -> Self {
         let other = text.split_once(':').and_then(|(install, which)| {
             let (namespace, release) = install.split_once('.')?;
-            let fine = !namespace.is_empty() && !release.is_empty() && !which.is_empty();
-            fine.then(|| (namespace.to_owned(), release.to_owned(), which.to_owned()))
+            let names = (namespace.parse().ok()?, release.parse().ok()?);
+            (!which.is_empty()).then(|| (names, which.to_owned()))
         });
         match other {
-            Some((namespace, release, which)) => Self { install: Some((namespace, release)), which },
+            Some((names, which)) => Self { install: Some(names), which },
             None => Self { install: None, which: text.to_owned() },
         }
     }

@@ -79,7 +79,7 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
         drafts.push(draft);
     }
     let Install { namespace, release, .. } = ctx.install().clone();
-    let plan = RecordPlan { namespace, release, items };
+    let plan = RecordPlan { namespace: namespace.into(), release: release.into(), items };
     Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file) })
 }
 
