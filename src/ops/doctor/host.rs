@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn bare_keys_lead_to_init() {
         let mut findings = FindingsBuilder::default();
-        let ctx = Ctx::new("none".into(), Ok(Settings::default()), |_| {}, "none".into(), None, "op@host".into());
+        let ctx = testing::ctx(&Default::default());
         keys(&Settings::default(), &mut findings);
         vault(&ctx, &Settings::default(), &mut findings);
         store(&Settings::default(), &mut findings);
