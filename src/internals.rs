@@ -2,7 +2,7 @@
 //! there only with the feature `fault-points`, so in a build for users the compiler sees everything that nothing calls.
 
 pub mod agent {
-    pub use crate::agent::{AgentError, PodFiles, ServeOptions, attach, serve};
+    pub use crate::agent::{AgentError, PodFiles, PutBack, ServeOptions, Watchdog, attach, serve};
     pub mod protocol {
         pub use crate::agent::protocol::{
             BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind, StageReport, StageRequest, SwapRequest,

@@ -16,6 +16,7 @@ pub async fn inspect(files: &PodFiles) -> Result<PodFacts, Failure> {
         gid: rustix::process::getgid().as_raw(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         postgres_major: host::postgres_major().await,
+        watchdog_fails: files.watchdog_fails.clone(),
         volume: if files.volume.is_dir() { Some(volume(files).await?) } else { None },
     })
 }

@@ -19,11 +19,14 @@ pub struct PodFiles {
     pub volume: PathBuf,
     /// The name of the data directory below it.
     pub pgdata: String,
+    /// Why the pod's watchdog cannot act, where it is one and cannot.
+    pub watchdog_fails: Option<String>,
 }
 
 impl Default for PodFiles {
     fn default() -> Self {
-        Self { spool: "/spool".into(), volume: "/var/lib/postgresql/data".into(), pgdata: "pgdata".into() }
+        let volume = "/var/lib/postgresql/data".into();
+        Self { spool: "/spool".into(), volume, pgdata: "pgdata".into(), watchdog_fails: None }
     }
 }
 

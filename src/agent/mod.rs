@@ -1,4 +1,4 @@
-//! The half of `dr` that runs inside the helper pod: base backup out, PGDATA in.
+//! The half of `dr` that runs inside the helper pod: base backup out, PGDATA in, the application back.
 //!
 //! [`serve`] is the pod's first process; [`attach`] only carries bytes between an exec session and its socket, so that
 //! the work outlives the session. What is said between the two ends is in [`protocol`]; each request is safe to repeat.
@@ -14,8 +14,10 @@ mod replies;
 mod serve;
 mod stage;
 mod swap;
+mod watchdog;
 mod worker;
 
 pub use attach::attach;
 pub use host::PodFiles;
 pub use serve::{AgentError, ServeOptions, serve};
+pub use watchdog::{PutBack, SILENCE, Watchdog};

@@ -304,6 +304,9 @@ pub struct PodFacts {
     pub postgres_major: Option<u32>,
     /// The data volume; `None` when the pod has no such folder.
     pub volume: Option<VolumeFacts>,
+    /// Why the pod's watchdog cannot act, where it is one and cannot.
+    #[serde(default)]
+    pub watchdog_fails: Option<String>,
 }
 
 /// A data volume.

@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::host::PodFiles;
+use super::watchdog::{Heard, Watchdog};
 use super::worker::{Worker, WorkerEnd};
 use crate::wire::{Conduit, Decoder, Frame, FrameKind, Hello, Limits, Link, LinkError};
 
@@ -87,12 +88,19 @@ impl Drop for Current {
 /// Serves until the client says that it is done, TERM comes, or nobody is attached for too long. A session of the link
 /// at work goes on with it; one of a new link (a new process of the same run) ends the old work and begins anew.
 ///
+/// A watchdog acts when nothing was heard of any link for too long; it ends with this.
+///
 /// TERM ends the process at once, whatever its threads do: nothing that it holds is needed by the next run.
 ///
 /// # Errors
 /// When the socket cannot be made, or the agent was abandoned.
-pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
+pub async fn serve(options: ServeOptions, watchdog: Option<Watchdog>) -> Result<(), AgentError> {
     let listener = listen(&options)?;
+    let heard = Heard::now();
+    let mut watching = JoinSet::new();
+    if let Some(watchdog) = watchdog {
+        watching.spawn(watchdog.watch(heard.clone()));
+    }
     let mut term = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let volume = Arc::new(Mutex::new(()));
     let (arrive, mut callers) = mpsc::channel::<Caller>(4);
@@ -121,9 +129,9 @@ pub async fn serve(options: ServeOptions) -> Result<(), AgentError> {
                         current.insert(begin(&options, &caller.hello.link, volume.clone()))
                     }
                 };
-                let (conduit, attached) = (link.conduit.clone(), attached.clone());
+                let (conduit, attached, heard) = (link.conduit.clone(), attached.clone(), heard.clone());
                 tokio::spawn(async move {
-                    carry(conduit, caller).await;
+                    carry(conduit, caller, &heard).await;
                     drop(attached);
                 });
             }
@@ -187,7 +195,7 @@ async fn finished(current: &mut Option<Current>) -> Option<WorkerEnd> {
     }
 }
 
-async fn carry(conduit: Conduit, caller: Caller) {
+async fn carry(conduit: Conduit, caller: Caller, heard: &Heard) {
     let Caller { stream, decoder, greeting, .. } = caller;
     let (reader, writer) = stream.into_split();
     // The greeting was read to know the link; the link itself wants to see it too.
@@ -197,7 +205,7 @@ async fn carry(conduit: Conduit, caller: Caller) {
     let mut read = decoder;
     let unread = std::mem::take(read.buffer());
     rest.buffer().extend_from_slice(&unread);
-    conduit.session(reader, writer, rest).await;
+    conduit.session(heard.listen(reader), writer, rest).await;
 }
 
 /// Reads the greeting of a new connection, and refuses it or passes it on.

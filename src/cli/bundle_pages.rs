@@ -122,7 +122,7 @@ impl Report for create::CreatePlan {
             ("install", format!("OpsChain {}, revision {}", live.opschain_version, live.revision)),
             ("deployment", live.deployment.clone()),
             ("database", format!("{}, {}", live.primary, bytes(live.databases_bytes))),
-            ("quiesce", self.quiesce.word().to_owned()),
+            ("quiesce", format!("{}, {} watchdog", self.quiesce.word(), if self.watchdog { "with a" } else { "no" })),
             ("scaled back to", live.replicas.line()),
             ("sealed to", plural(self.recipients.len() as u64, "recipient")),
             ("store", format!("{}{free}", self.store)),

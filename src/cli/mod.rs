@@ -161,7 +161,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
             Ok(Exit::Success)
         }
         Verb::Man(args) => man::run(command(), &args),
-        Verb::Agent(args) => agent::run(args).await,
+        Verb::Agent(args) => agent::run(ui, args).await,
         Verb::Deploy(args) => deploy::run(ctx, ui, *args).await,
         Verb::Config(args) => config::run(ctx, ui, args).await,
         Verb::Server(args) => server::run(ctx, ui, args).await,

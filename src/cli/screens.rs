@@ -102,6 +102,7 @@ fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
             "operator": "1.27.0",
             "replicas": { "writers": [{ "name": "opschain-api", "replicas": 2 }, { "name": "opschain-api-worker", "replicas": 4 }] },
         },
+        "watchdog": true,
         "store": "/srv/dr/bundles",
         "store_free": 812_000_000_000_u64,
         "recipients": ["age1a"],

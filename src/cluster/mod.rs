@@ -23,6 +23,7 @@ pub mod psql;
 pub mod transport;
 pub mod volumes;
 pub mod wait;
+mod watchdog;
 pub mod workloads;
 
 pub use access::Permission;
@@ -40,6 +41,7 @@ pub use pods::PodRefusal;
 pub use podstate::PodState;
 pub use psql::DatabaseFacts;
 pub use wait::Wait;
+pub use watchdog::{WATCHDOG_NEEDS, WatchdogRights};
 pub use workloads::{RunningImage, Workload, WorkloadKind};
 
 /// The label that says who looks after an object, and `dr`'s name in it.

@@ -84,6 +84,8 @@ pub struct BackupPod {
     pub ca_secret: String,
     /// How much WAL may wait in memory, in MiB. It counts towards the pod's memory limit.
     pub spool_mib: u64,
+    /// The ServiceAccount with the rights of a watchdog, where the pod is to be one.
+    pub watchdog: Option<String>,
 }
 
 impl BackupPod {
@@ -97,6 +99,9 @@ impl BackupPod {
         values.insert("ca_secret", json!(self.ca_secret));
         values.insert("spool", json!(format!("{}Mi", self.spool_mib)));
         values.insert("memory", json!(format!("{}Mi", self.spool_mib + AGENT_MIB)));
+        values.insert("service_account", json!(self.watchdog.as_deref().unwrap_or("default")));
+        values.insert("mount_token", json!(self.watchdog.is_some()));
+        values.insert("watched_namespace", json!(self.watchdog.as_ref().map_or("", |_| &self.pod.namespace)));
         pod("backup-pod.yaml", BACKUP, &values)
     }
 }
@@ -173,6 +178,7 @@ mod tests {
             replication_secret: "opschain-db-replication".into(),
             ca_secret: "opschain-db-ca".into(),
             spool_mib: 512,
+            watchdog: None,
         }
     }
 
@@ -217,6 +223,16 @@ mod tests {
             assert_eq!(container.read_only_root_filesystem, Some(true));
             assert_eq!(container.capabilities.unwrap().drop, Some(vec!["ALL".into()]));
         }
+    }
+
+    #[test]
+    fn only_a_watchdog_has_a_token_and_knows_what_to_watch() {
+        let pod = BackupPod { watchdog: Some("dr-create-1".into()), ..backup() }.manifest().unwrap();
+        let spec = pod.spec.unwrap();
+        assert_eq!(spec.automount_service_account_token, Some(true));
+        assert_eq!(spec.service_account_name.as_deref(), Some("dr-create-1"));
+        let watched = spec.containers[0].env.as_ref().unwrap().iter().find(|env| env.name == "DR_WATCHDOG").unwrap();
+        assert_eq!(watched.value.as_deref(), Some("opschain"));
     }
 
     #[test]

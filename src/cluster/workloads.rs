@@ -50,6 +50,8 @@ pub struct Workload {
     pub existing: i32,
     /// Whether its controller has acted on the newest change.
     pub observed: bool,
+    /// How often what it is to be was changed: another count, another template, not another annotation.
+    pub generation: i64,
     /// The label selector of its pods, as the API server takes it.
     pub selector: String,
     pub labels: BTreeMap<String, String>,
@@ -296,6 +298,7 @@ impl From<&Deployment> for Workload {
             updated: status.and_then(|s| s.updated_replicas).unwrap_or(0),
             existing: status.and_then(|s| s.replicas).unwrap_or(0),
             observed: status.and_then(|s| s.observed_generation) >= meta.generation,
+            generation: meta.generation.unwrap_or_default(),
             selector: selector(spec.and_then(|s| s.selector.match_labels.as_ref())),
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),
@@ -322,6 +325,7 @@ impl From<&StatefulSet> for Workload {
             updated,
             existing,
             observed: status.and_then(|s| s.observed_generation) >= meta.generation,
+            generation: meta.generation.unwrap_or_default(),
             selector: selector(spec.and_then(|s| s.selector.match_labels.as_ref())),
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),

@@ -6,9 +6,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
 use super::Ctx;
-use crate::cluster::ClusterError;
+use super::quiesce::WRITERS;
 use crate::cluster::pod::HelperPod;
 use crate::cluster::transport::{Agent, install};
+use crate::cluster::{ClusterError, WatchdogRights};
 use crate::error::Result;
 use crate::wire::Limits;
 
@@ -60,11 +61,23 @@ pub async fn start(ctx: &Ctx, manifest: &Pod, run: &str) -> Result<Agent> {
     Ok(Agent::install(pods, &name, &binary, run, Limits::default(), ctx.events.clone()).await?)
 }
 
-/// Removes the run's helper pods.
+/// Gives the run's helper pod the rights of a watchdog, and returns the name of its account.
+///
+/// # Errors
+/// They may not be given.
+pub async fn grant_watchdog(ctx: &Ctx, run: &str) -> Result<String> {
+    let name = pod_name(run);
+    let rights = WatchdogRights::new(&name, &ctx.install().namespace, run, &WRITERS)?;
+    ctx.cluster().await?.grant_watchdog(&rights).await?;
+    Ok(name)
+}
+
+/// Removes the run's helper pods, and the rights of its watchdog.
 ///
 /// # Errors
 /// They are not gone in time.
 pub async fn remove(ctx: &Ctx, run: &str) -> Result<()> {
-    ctx.cluster().await?.sweep_pods(Some(run), POD_LIMIT, &ctx.events).await?;
-    Ok(())
+    let cluster = ctx.cluster().await?;
+    cluster.sweep_pods(Some(run), POD_LIMIT, &ctx.events).await?;
+    Ok(cluster.revoke_watchdog(&pod_name(run)).await?)
 }

@@ -28,5 +28,6 @@ pub mod settle;
 #[cfg(test)]
 mod testing;
 pub mod timing;
+pub mod watchdog;
 
 pub use ctx::{Ctx, interrupted};

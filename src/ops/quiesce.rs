@@ -4,6 +4,7 @@
 //! an annotation, in the request that scales it. So any later `dr`, or a person with kubectl, can put them back; and
 //! where one of the two is lost, the other does.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -112,12 +113,18 @@ impl RecordedReplicas {
     }
 }
 
+/// The writers that are there, each read by its name: a watchdog may read no other.
+async fn present(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
+    let found = futures::future::try_join_all(WRITERS.map(|name| cluster.deployment(name))).await?;
+    Ok(found.iter().flatten().map(WriterFacts::from).collect())
+}
+
 /// Reads the writers.
 ///
 /// # Errors
 /// One is missing, or they may not be read.
 pub async fn read(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
-    let writers = writers_of(&cluster.workloads().await?);
+    let writers = present(cluster).await?;
     require_all(&writers, cluster.namespace())?;
     Ok(writers)
 }
@@ -127,15 +134,52 @@ pub async fn read(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
 ///
 /// # Errors
 /// A Deployment may not be changed; the pods are not gone within `limit`: workers may drain for an hour.
-pub async fn stop(ctx: &Ctx, cluster: &Cluster, running: &RecordedReplicas, by: &str, limit: Duration) -> Result<()> {
+pub async fn stop(
+    ctx: &Ctx,
+    cluster: &Cluster,
+    running: &RecordedReplicas,
+    by: &str,
+    limit: Duration,
+) -> Result<StoppedWriters> {
+    let mut generations = BTreeMap::new();
     for writer in &running.writers {
         let notes = [(REPLICAS, Some(writer.replicas.to_string())), (STOPPED_BY, Some(by.to_owned()))];
-        cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(0), &notes).await?;
+        let stopped = cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(0), &notes).await?;
+        generations.insert(stopped.name, stopped.generation);
     }
     for name in WRITERS {
         cluster.wait_pods_gone(&format!("app={name}"), limit, &ctx.events).await?;
     }
-    Ok(())
+    Ok(StoppedWriters(generations))
+}
+
+/// The Deployments that a run has stopped, with the generation that the stop made of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedWriters(BTreeMap<String, i64>);
+
+impl StoppedWriters {
+    /// Proves that they have been off ever since: asked after what had to find them so.
+    ///
+    /// # Errors
+    /// [`Exit::Busy`] naming one that somebody has started meanwhile, if only for a moment; they may not be read.
+    pub async fn require_still(&self, cluster: &Cluster, by: &str) -> Result<()> {
+        let found = futures::future::try_join_all(WRITERS.map(|name| cluster.deployment(name))).await?;
+        self.require(&found.into_iter().flatten().collect::<Vec<_>>(), by)
+    }
+
+    fn require(&self, found: &[Workload], by: &str) -> Result<()> {
+        let untouched = |(name, generation): &(&String, &i64)| {
+            found.iter().find(|workload| workload.name == **name).is_some_and(|workload| {
+                let ours = workload.annotations.get(STOPPED_BY).is_some_and(|mark| mark == by);
+                ours && workload.replicas == 0 && workload.generation == **generation
+            })
+        };
+        let Some((name, _)) = self.0.iter().find(|writer| !untouched(writer)) else { return Ok(()) };
+        let what = format!("{name} was changed by somebody while it was stopped: it may have written");
+        Err(CommandError::new(Exit::Busy, what)
+            .hint("An autoscaler, a GitOps tool or a person has started it; or this host was silent for so long that the watchdog did.")
+            .hint("Make the bundle again; `dr server status` shows what runs."))
+    }
 }
 
 /// What becomes of a writer when the run that stopped it is over.
@@ -224,7 +268,7 @@ pub async fn plan_return(
     recorded: Option<&RecordedReplicas>,
     by: &str,
 ) -> Result<Vec<WriterReturn>> {
-    Ok(returns(&writers_of(&cluster.workloads().await?), recorded, by))
+    Ok(returns(&present(cluster).await?, recorded, by))
 }
 
 /// Brings back the writers that the run `by` has stopped, and takes its marks off. Returns before the pods are ready.
@@ -316,5 +360,30 @@ mod tests {
         let gone = returns(&[], known, "create-1");
         assert_eq!(gone[0].to_string(), "there is no Deployment opschain-api any more");
         assert!(!gone[0].is_back());
+    }
+
+    #[test]
+    fn writers_that_were_touched_while_they_were_stopped_are_no_proof_of_silence() {
+        let workload = |change: serde_json::Value| {
+            let mut object = serde_json::json!({
+                "metadata": {"name": WRITERS[0], "generation": 4, "annotations": {STOPPED_BY: "create-1"}},
+                "spec": {"replicas": 0, "selector": {}, "template": {}},
+            });
+            for (at, value) in change.as_object().unwrap() {
+                *object.pointer_mut(at).unwrap() = value.clone();
+            }
+            Workload::from(&serde_json::from_value::<k8s_openapi::api::apps::v1::Deployment>(object).unwrap())
+        };
+        let stopped = StoppedWriters(BTreeMap::from([(WRITERS[0].to_owned(), 4)]));
+        assert!(stopped.require(&[workload(serde_json::json!({}))], "create-1").is_ok());
+        for (at, value) in [
+            ("/spec/replicas", serde_json::json!(2)),
+            ("/metadata/generation", serde_json::json!(6)),
+            ("/metadata/annotations", serde_json::json!({STOPPED_BY: "stop-1"})),
+        ] {
+            let error = stopped.require(&[workload(serde_json::json!({at: value}))], "create-1").unwrap_err();
+            assert_eq!(error.exit(), Exit::Busy, "{at}");
+        }
+        assert!(stopped.require(&[], "create-1").is_err(), "it is gone");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dr::internals::agent::{AgentError, PodFiles, ServeOptions, serve};
+use dr::internals::agent::{AgentError, PodFiles, ServeOptions, Watchdog, serve};
 use dr::internals::cluster::transport::{Agent, AgentSession, Dial, DialError, Patience, Words};
 use dr::internals::event::{Event, Events};
 use dr::internals::wire::Limits;
@@ -40,6 +40,10 @@ impl Pod {
     }
 
     pub fn start_with(run: &str, idle: Duration) -> Self {
+        Self::watched(run, idle, None)
+    }
+
+    pub fn watched(run: &str, idle: Duration, watchdog: Option<Watchdog>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["volume", "spool"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -52,10 +56,11 @@ impl Pod {
                 spool: folder.path().join("spool"),
                 volume: folder.path().join("volume"),
                 pgdata: "pgdata".into(),
+                watchdog_fails: None,
             },
             limits: LIMITS,
         };
-        let agent = tokio::spawn(serve(options));
+        let agent = tokio::spawn(serve(options, watchdog));
         Self { folder, agent, warnings: Arc::default(), logs: Arc::default() }
     }
 

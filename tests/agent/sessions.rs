@@ -1,8 +1,10 @@
 //! Who may speak to an agent, and when it ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use dr::internals::agent::{AgentError, attach};
+use dr::internals::agent::{AgentError, PutBack, Watchdog, attach};
 use dr::internals::cluster::transport::TransportError;
 use dr::internals::crypt::Identities;
 use dr::internals::wire::LinkError;
@@ -64,6 +66,38 @@ async fn an_agent_that_nobody_comes_back_to_ends_itself() {
     drop(agent);
     let ended = tokio::time::timeout(Duration::from_secs(15), &mut pod.agent).await.unwrap().unwrap();
     assert!(matches!(ended, Err(AgentError::Abandoned(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watchdog_acts_once_in_a_silence_until_it_succeeds_and_never_while_the_run_is_heard() {
+    let tries = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&tries);
+    let put_back: PutBack = Arc::new(move || {
+        // The API server is away at the first try.
+        let tried = counted.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move { tried > 0 })
+    });
+    let silence = Duration::from_secs(2);
+    let pod = Pod::watched("run-1", Duration::from_secs(60), Some(Watchdog::new(silence, put_back)));
+    let mut agent = pod.attach("run-1");
+    // Attached and idle is not silent: the link beats.
+    let mut tick = tokio::time::interval(silence);
+    for _ in 0..3 {
+        tick.tick().await;
+        agent.facts().await.unwrap();
+    }
+    assert_eq!(tries.load(Ordering::SeqCst), 0);
+    drop(agent);
+    for expected in [1, 2, 2] {
+        let seen = async {
+            while tries.load(Ordering::SeqCst) < expected {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), seen).await.unwrap();
+        tick.tick().await;
+    }
+    assert_eq!(tries.load(Ordering::SeqCst), 2, "what succeeded is not done again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,34 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
     host.dr(["bundle", "verify", "--decrypt"]).ok();
 }
 
+/// The host is gone while the application is stopped, and nobody calls any `dr`.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_watchdog_brings_the_application_back_when_its_host_is_gone() {
+    let host = Host::new("create-watchdog");
+    host.deploy(VERSION);
+    let before = host.replicas();
+    let killed = host.dr_with_fault("stop-writers:after=kill", ["bundle", "create"]);
+    assert_eq!(killed.code, 137, "{killed}");
+    let died = std::time::Instant::now();
+    assert_eq!(host.replicas(), ["0", "0"], "nobody has put it back yet");
+    while host.replicas() != before {
+        assert!(died.elapsed() < std::time::Duration::from_secs(60), "the application is not back after a minute");
+    }
+    // What is left is swept by the next one, the watchdog's rights too.
+    host.dr(["run", "resume"]).ok();
+    let left = host.kubectl(&[
+        "get",
+        "role,rolebinding,serviceaccount,pod",
+        "-l",
+        "app.kubernetes.io/managed-by=dr",
+        "-o",
+        "name",
+    ]);
+    assert_eq!(left.ok(), "");
+    assert_eq!(host.replicas(), before);
+}
+
 #[test]
 #[ignore = "needs the lab: make live"]
 fn a_create_whose_step_fails_puts_everything_back_at_once() {

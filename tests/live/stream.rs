@@ -114,6 +114,7 @@ impl Bench {
             replication_secret: "wire-db-replication".into(),
             ca_secret: "wire-db-ca".into(),
             spool_mib: 256,
+            watchdog: None,
         };
         self.agent(name, &pod.manifest().unwrap()).await
     }

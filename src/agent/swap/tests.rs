@@ -7,7 +7,12 @@ const REQUEST: SwapRequest = SwapRequest { nothing_else_mounts: false };
 /// A volume with an old data directory (unless `fresh`) and a finished stage.
 fn volume(fresh: bool) -> (tempfile::TempDir, RunFolders) {
     let folder = tempfile::tempdir().unwrap();
-    let files = PodFiles { volume: folder.path().to_owned(), pgdata: "pgdata".into(), spool: "/nowhere".into() };
+    let files = PodFiles {
+        volume: folder.path().to_owned(),
+        pgdata: "pgdata".into(),
+        spool: "/nowhere".into(),
+        ..PodFiles::default()
+    };
     let place = RunFolders::new(&files, "run-1");
     if !fresh {
         fs::create_dir_all(place.pgdata.join("global")).unwrap();

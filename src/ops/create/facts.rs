@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Database, DatabaseFacts, PodRefusal};
+use crate::cluster::{Cluster, Database, DatabaseFacts, PodRefusal, WATCHDOG_NEEDS};
 use crate::error::Result;
 use crate::helm::Revision;
 use crate::journal::{self, Run};
@@ -48,6 +48,9 @@ pub(super) struct CreateFacts {
     /// Writers of which the API server would not make another pod today.
     #[serde(default)]
     pub unadmitted: Vec<(String, PodRefusal)>,
+    /// What the access rules do not allow of what a watchdog needs.
+    #[serde(default)]
+    pub no_watchdog: Vec<String>,
     /// Runs of this host that stand open, and are put back before another begins.
     #[serde(default)]
     pub open_runs: Vec<String>,
@@ -133,6 +136,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         stored,
         writers,
         unadmitted,
+        no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
         open_runs: open.map(|(id, _)| id).collect(),
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),

@@ -32,6 +32,9 @@ pub struct CreatePlan {
     pub max_rate: Option<String>,
     /// The install as it was found.
     pub live: LiveInstall,
+    /// Whether the helper pod is to put the application back when this host dies.
+    #[serde(default)]
+    pub watchdog: bool,
     /// Where the bundle goes.
     pub store: String,
     /// Room in the store in bytes, where it is known.
@@ -115,8 +118,14 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
     };
     let mut warnings = scaled_by_others(&facts);
     warnings.extend(stopped_before(&facts)?);
+    let watchdog = quiesce != Quiesce::None && facts.no_watchdog.is_empty();
     if quiesce != Quiesce::None {
         warnings.extend(would_come_back(&facts)?);
+        if !watchdog {
+            let denied = facts.no_watchdog.join(", ");
+            let dies = "if this host dies while the application is stopped, nobody starts it";
+            warnings.push(format!("no watchdog: the access rules do not allow {denied}; {dies}"));
+        }
     }
     warnings.extend(running_work(&facts.working, quiesce)?);
     if facts.recipients.len() < 2 {
@@ -128,6 +137,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         max_rate: request.max_rate.clone().or_else(|| facts.max_rate.clone()),
         scope: scope(&facts, stored, quiesce),
         live,
+        watchdog,
         store: facts.store,
         store_free: facts.store_free,
         recipients: facts.recipients,

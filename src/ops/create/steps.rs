@@ -15,7 +15,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::helper;
 use crate::ops::pump::{Pump, Pumped};
-use crate::ops::quiesce::{self, RecordedReplicas};
+use crate::ops::quiesce::{self, RecordedReplicas, StoppedWriters};
 use crate::opschain::workloads::REPLICATION_ROLE;
 use crate::postgres::Lsn;
 use crate::postgres::argv::Connection;
@@ -35,7 +35,7 @@ const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
 const START_HELPER: StepName<()> = StepName::new("start-helper");
 pub(super) const SEAL_CONFIG: StepName<DraftToken> = StepName::new("seal-config");
 const RECORD_REPLICAS: StepName<RecordedReplicas> = StepName::new("record-replicas");
-pub(super) const STOP_WRITERS: StepName<Timestamp> = StepName::new("stop-writers");
+pub(super) const STOP_WRITERS: StepName<(Timestamp, StoppedWriters)> = StepName::new("stop-writers");
 const COPY_BASE: StepName<Lsn> = StepName::new("copy-base");
 const MARK_WAL: StepName<Lsn> = StepName::new("mark-wal");
 pub(super) const RESUME_WRITERS: StepName<Timestamp> = StepName::new("resume-writers");
@@ -54,7 +54,7 @@ pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
     let record_replicas = step(RECORD_REPLICAS, "record replica counts", |w, _| Box::pin(record_replicas(w)));
     let stop_writers = step(STOP_WRITERS, "stop API and workers", |w, o| Box::pin(stop_writers(w, o)));
     let copy_base = step(COPY_BASE, "copy the database", |w, o| Box::pin(copy_base(w, o)));
-    let mark_wal = step(MARK_WAL, "note the WAL position", |w, _| Box::pin(mark_wal(w)));
+    let mark_wal = step(MARK_WAL, "note the WAL position", |w, o| Box::pin(mark_wal(w, o)));
     let resume_writers = step(RESUME_WRITERS, "start API and workers", |w, o| Box::pin(resume_writers(w, o)));
     let copy_wal = step(COPY_WAL, "copy the WAL", |w, _| Box::pin(copy_wal(w)));
     let verify = step(VERIFY, "read the stored file back", |w, o| Box::pin(verify(w, o)));
@@ -95,18 +95,36 @@ async fn take_lease(work: &CreateWork) -> Result<Done<()>> {
 
 async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
     let (database, live) = (&work.ctx.settings()?.database, &work.plan.live);
+    let mut watchdog = None;
+    if work.plan.watchdog {
+        match helper::grant_watchdog(&work.ctx, &work.run).await {
+            Ok(account) => watchdog = Some(account),
+            Err(error) => without_watchdog(work, &error.to_string()),
+        }
+    }
     let manifest = BackupPod {
         pod: helper::pod(&work.ctx, &work.run, &live.database_image, &live.pull_secrets),
         replication_secret: database.replication_secret(),
         ca_secret: database.ca_secret(),
         spool_mib: SPOOL_MIB,
+        watchdog: watchdog.clone(),
     }
     .manifest()?;
     let mut agent = helper::start(&work.ctx, &manifest, &work.run).await?;
     let facts = agent.facts().await?;
+    if let Some(why) = &facts.watchdog_fails {
+        without_watchdog(work, why);
+    }
+    let watches = watchdog.is_some() && facts.watchdog_fails.is_none();
     work.handles.lock().await.bundle = BundleState::Helper(agent);
     let tools = facts.postgres_major.map_or("without PostgreSQL".to_owned(), |major| format!("PostgreSQL {major}"));
-    Ok(Done::said(format!("{} ({tools})", helper::pod_name(&work.run))))
+    let watches = if watches { ", with a watchdog" } else { "" };
+    Ok(Done::said(format!("{} ({tools}{watches})", helper::pod_name(&work.run))))
+}
+
+fn without_watchdog(work: &CreateWork, why: &str) {
+    let text = format!("no watchdog: {why}; if this host dies while the application is stopped, nobody starts it");
+    work.ctx.events.warn(text, Some("Then `dr server start` does, on any host.".into()));
 }
 
 async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftToken>> {
@@ -151,13 +169,13 @@ async fn record_replicas(work: &CreateWork) -> Result<Done<RecordedReplicas>> {
     Ok(Done::with(recorded, summary))
 }
 
-async fn stop_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
+async fn stop_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<(Timestamp, StoppedWriters)>> {
     work.hold_lease().await?;
     let recorded = outputs.get(RECORD_REPLICAS)?;
     let at = Timestamp::now();
     let limit = work.ctx.settings()?.bundle.drain_timeout.0;
-    quiesce::stop(&work.ctx, work.ctx.cluster().await?, &recorded, &work.run, limit).await?;
-    Ok(Done::with(at, "no writer left"))
+    let stopped = quiesce::stop(&work.ctx, work.ctx.cluster().await?, &recorded, &work.run, limit).await?;
+    Ok(Done::with((at, stopped), "no writer left"))
 }
 
 async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
@@ -198,13 +216,17 @@ fn connection(service: &str) -> Connection {
 
 /// The position is the one that the switch of the segment returns: whatever was committed before is before it, and what
 /// comes after is in the next segment. The agent knows it before anybody writes again, and sends nothing past it.
-async fn mark_wal(work: &CreateWork) -> Result<Done<Lsn>> {
+async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
     work.hold_lease().await?;
     let (cluster, primary) = (work.ctx.cluster().await?, &work.plan.live.primary);
     let mut handles = work.handles.lock().await;
     let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
     pump.hold_wal().await?;
     let lsn = cluster.switch_wal(primary).await?;
+    // Whoever has started them since the stop may have written before the position.
+    if let Some((_, stopped)) = outputs.maybe(STOP_WRITERS) {
+        stopped.require_still(cluster, &work.run).await?;
+    }
     pump.stop_wal(lsn).await?;
     Ok(Done::with(lsn, lsn.to_string()))
 }

@@ -1,7 +1,7 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
 use super::findings::FindingsBuilder;
-use crate::cluster::{Cluster, Database, Permission, lease_name};
+use crate::cluster::{Cluster, Database, Permission, WATCHDOG_NEEDS, lease_name};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::quiesce;
@@ -94,6 +94,11 @@ async fn permissions(cluster: &Cluster, findings: &mut FindingsBuilder) -> Resul
         findings.ok("cluster", format!("all {} permissions that are needed in namespace {namespace}", NEEDED.len()));
     } else {
         findings.bad("cluster", format!("the access rules do not allow: {}", list(&denied)), grant.clone());
+    }
+    let unwatched = cluster.denied(WATCHDOG_NEEDS).await?;
+    if !unwatched.is_empty() {
+        let text = format!("a bundle run cannot make its watchdog, which would need: {}", list(&unwatched));
+        findings.warn("cluster", text, grant.clone());
     }
     let wished = cluster.denied(WISHED).await?;
     if !wished.is_empty() {

@@ -23,7 +23,7 @@ pub(super) async fn stop_application(work: &RestoreWork) -> Result<()> {
     let cluster = work.ctx.cluster().await?;
     let writers = RecordedReplicas::of_running(&quiesce::writers_of(&cluster.workloads().await?));
     let limit = work.ctx.settings_or_defaults()?.bundle.drain_timeout.0;
-    quiesce::stop(&work.ctx, cluster, &writers, &work.run, limit).await
+    quiesce::stop(&work.ctx, cluster, &writers, &work.run, limit).await.map(drop)
 }
 
 /// The database sleeps again, whatever helm's values say.

@@ -10,7 +10,7 @@ use crate::ops::quiesce::{self, RecordedReplicas};
 pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
     let cluster = ctx.cluster().await?;
     let running = RecordedReplicas::of_running(&quiesce::read(cluster).await?);
-    quiesce::stop(ctx, cluster, &running, run, ctx.settings_or_defaults()?.bundle.drain_timeout.0).await
+    quiesce::stop(ctx, cluster, &running, run, ctx.settings_or_defaults()?.bundle.drain_timeout.0).await.map(drop)
 }
 
 /// Scales the writers to what they are to have and takes the notes off, whoever wrote them: the workers first, so that
