@@ -9,7 +9,9 @@ TESTED := --features fault-points
 # Tests on the lab mostly wait; more of them at once than this make each other slow on two cores.
 LIVE_AT_ONCE ?= 3
 
-.PHONY: help deps build release demo test checks lint unit live soak lab-up bench speed deny man
+FUZZ_SECONDS ?= 3600
+
+.PHONY: fuzz help deps build release demo test checks lint unit live soak lab-up bench speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -57,8 +59,16 @@ live: lab-up ## Tests on the lab
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=$(LIVE_AT_ONCE) && ended=0 || ended=$$?; \
 	  echo 'seconds and test, the slowest first:'; sort -rn target/*/tmp/live-times.tsv | head -n 12; exit $$ended
 
+# What a reader fails at lies in fuzz/artifacts; as fuzz/corpus/TARGET/found-NAME it becomes a test.
+fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzzer (first: cargo install cargo-fuzz)
+	cd fuzz && for target in $$(sed -n 's/^name = "\([a-z_]*\)"$$/\1/p' Cargo.toml); do \
+	  mkdir -p corpus/$$target; \
+	  cargo fuzz run -s none $$target corpus/$$target seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096; \
+	done
+
 # The live tests run on a site of their own, with the other operator; it is taken down however they end.
-soak: deps ## What takes long: many random inputs, a site's life, every live test beside the newer operator
+soak: fuzz ## What takes long: fuzzing, many random inputs, a site's life, every live test beside the newer operator
 	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
 	lab/test.sh life
 	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0; trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live

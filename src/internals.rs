@@ -42,6 +42,9 @@ pub mod cluster {
 
 pub mod crypt {
     pub use crate::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
+    pub mod sign {
+        pub use crate::crypt::sign::verify_claimed;
+    }
 }
 
 pub mod error {
@@ -50,6 +53,10 @@ pub mod error {
 
 pub mod event {
     pub use crate::event::{Event, Events};
+}
+
+pub mod journal {
+    pub use crate::journal::{Remains, Run, StoredRun};
 }
 
 pub mod ops {
@@ -85,10 +92,17 @@ pub mod settings {
     pub use crate::settings::{Quiesce, Settings};
 }
 
+pub mod ustar {
+    pub use crate::ustar::{TarEntry, TarError, TarReader, TarSink};
+}
+
 pub mod values {
-    pub use crate::values::{Tree, YamlError};
+    pub use crate::values::{Scrubber, Tree, YamlError};
+    pub mod diff {
+        pub use crate::values::diff::diff;
+    }
     pub mod lint {
-        pub use crate::values::lint::ALL;
+        pub use crate::values::lint::{ALL, lint};
     }
     pub mod overlay {
         pub use crate::values::overlay::{
@@ -104,12 +118,8 @@ pub mod vault {
     };
 }
 
-pub mod ustar {
-    pub use crate::ustar::TarReader;
-}
-
 pub mod wire {
-    pub use crate::wire::{Limits, LinkError};
+    pub use crate::wire::{Decoder, Limits, LinkError};
 }
 
 pub mod yaml {

@@ -330,7 +330,11 @@ impl Settings {
         Ok(settings)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
+    /// Reads the text of the file at `path`, its paths as they are written.
+    ///
+    /// # Errors
+    /// `Invalid`, with line and column.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
         toml::from_str(text).map_err(|error| {
             let place = error.span().map_or(String::new(), |span| {
                 let before = &text[..span.start.min(text.len())];
