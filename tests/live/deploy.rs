@@ -96,7 +96,9 @@ impl Site {
 
     /// Begins a deployment that its hook holds, and returns when helm has marked the release pending.
     fn begin(&self, file: &str, pending: &str) -> Child {
-        let child = Command::new(env!("CARGO_BIN_EXE_dr"))
+        // Who starts the tests with nohup has them, and dr, ignore a terminal that goes away.
+        let child = Command::new("env")
+            .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_dr")])
             .args(["--no-input", "-n", &self.host.namespace, "--yes"])
             .args(self.args(file, &[]))
             .env("HOME", self.host.home.path())
@@ -260,6 +262,7 @@ fn a_deployment_whose_terminal_goes_away_is_stopped_and_noted() {
     site.deploy(&first, &["--yes"]).ok();
     let mut dr = site.begin(&held, "pending-upgrade");
     command("kill").args(["-HUP", &dr.id().to_string()]).run().ok();
+    wait(Duration::from_secs(60), "dr to end", || dr.try_wait().unwrap().is_some());
     assert_eq!(dr.wait().unwrap().code(), Some(129));
     assert_eq!(site.helm_process(), None, "helm has ended before its dr");
     assert_eq!(site.history().last().unwrap().1, "failed");
