@@ -174,7 +174,7 @@ fn server(site: &mut Site) {
     site.dr(0, &["server", "stop", "--dry-run"]);
     site.dr(0, &["server", "stop", "--yes"]);
     site.dr(0, &["server", "status"]);
-    site.dr(0, &["doctor"]);
+    site.dr(3, &["doctor"]); // a stopped application is something to be done
     site.both(0, &["server", "start"]);
 }
 
