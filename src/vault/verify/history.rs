@@ -204,7 +204,7 @@ pub(super) fn signed_by(
 /// ignore file, say), and change these.
 pub(super) fn is_own(path: &str) -> bool {
     matches!(path, "vault.json" | "README.md" | ".gitattributes" | "fingerprint.key.age")
-        || ["deployments/", "recipients/", "rekeyed/"].iter().any(|folder| path.starts_with(folder))
+        || matches!(path.split('/').next(), Some("deployments" | "recipients" | "rekeyed"))
 }
 
 fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, VaultFinding> {
@@ -246,43 +246,50 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
         match (old.peek().copied(), new.peek().copied()) {
             (None, None) => return,
             (Some(was), Some(is)) if was.name == is.name => {
-                if was.id != is.id || was.kind != is.kind {
-                    match (was.kind, is.kind) {
-                        (EntryKind::Folder, EntryKind::Folder) => {
-                            compare(objects, Some(was.id), Some(is.id), &is.path(folder), changes);
-                        }
-                        _ => changes.rewritten.push(is.path(folder)),
+                match (was.kind, is.kind) {
+                    _ if was.id == is.id && was.kind == is.kind => {}
+                    (EntryKind::Folder, EntryKind::Folder) => {
+                        compare(objects, Some(was.id), Some(is.id), &is.path(folder), changes);
                     }
+                    // A folder that becomes something else, or comes of it: what was in it is gone, what is in it is new.
+                    (EntryKind::Folder, _) | (_, EntryKind::Folder) => {
+                        gone(objects, was, folder, changes);
+                        come(objects, is, folder, changes);
+                    }
+                    _ => changes.rewritten.push(is.path(folder)),
                 }
                 old.next();
                 new.next();
             }
             (Some(was), is) if is.is_none_or(|is| order(&was) < order(&is)) => {
-                match was.kind {
-                    EntryKind::Folder => compare(objects, Some(was.id), None, &was.path(folder), changes),
-                    _ => changes.deleted.push(was.path(folder)),
-                }
+                gone(objects, was, folder, changes);
                 old.next();
             }
             (_, Some(is)) => {
-                match is.kind {
-                    _ if !is_plain(is.name) => changes.lost.push(VaultFinding::new(
-                        Flaw::StrangeFile,
-                        format!("file {}", is.path(folder)),
-                        "has a name that leads elsewhere, or that nobody can read",
-                    )),
-                    EntryKind::Folder => compare(objects, None, Some(is.id), &is.path(folder), changes),
-                    EntryKind::File => changes.added.push(Added { path: is.path(folder), blob: is.id }),
-                    EntryKind::Other => changes.lost.push(VaultFinding::new(
-                        Flaw::StrangeFile,
-                        format!("file {}", is.path(folder)),
-                        "is a link, a program or another repository",
-                    )),
-                }
+                come(objects, is, folder, changes);
                 new.next();
             }
             (Some(_), None) => return,
         }
+    }
+}
+
+fn gone(objects: &GitObjects<'_>, was: TreeEntry<'_>, folder: &str, changes: &mut Changes) {
+    match was.kind {
+        EntryKind::Folder => compare(objects, Some(was.id), None, &was.path(folder), changes),
+        _ => changes.deleted.push(was.path(folder)),
+    }
+}
+
+fn come(objects: &GitObjects<'_>, is: TreeEntry<'_>, folder: &str, changes: &mut Changes) {
+    let strange = |says| VaultFinding::new(Flaw::StrangeFile, format!("file {}", is.path(folder)), says);
+    match is.kind {
+        _ if !is_plain(is.name) => {
+            changes.lost.push(strange("has a name that leads elsewhere, or that nobody can read"));
+        }
+        EntryKind::Folder => compare(objects, None, Some(is.id), &is.path(folder), changes),
+        EntryKind::File => changes.added.push(Added { path: is.path(folder), blob: is.id }),
+        EntryKind::Other => changes.lost.push(strange("is a link, a program or another repository")),
     }
 }
 
@@ -330,7 +337,33 @@ fn take_apart(id: Oid, bytes: &[u8]) -> Option<Commit> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::tests::{commit, flaws, put, three, tip, trusting};
     use super::*;
+    use crate::vault::tests::signer as commit_signer;
+
+    #[test]
+    fn a_folder_that_becomes_a_file_and_comes_back_loses_and_gains_each_of_its_files() {
+        for folder in ["deployments", "recipients"] {
+            let f = three();
+            let key = commit_signer(&f.key);
+            let before = tip(&f);
+            let emptied = commit(&f, &[before], &key, |index| {
+                index.remove_dir(Path::new(folder), 0).unwrap();
+                put(&f, index, folder, 0o100_644, b"x");
+            });
+            let found = flaws(&f);
+            assert!(found.contains(&Flaw::Deleted), "{folder}: {found:?}");
+            commit(&f, &[emptied], &key, |index| {
+                index.remove_path(Path::new(folder)).unwrap();
+                put(&f, index, &format!("{folder}/forged/record.json"), 0o100_644, b"{}");
+            });
+            let found = f.vault.verify(&trusting(&f), None).unwrap();
+            let forged = format!("{folder}/forged/record.json");
+            assert!(found.findings.iter().any(|finding| finding.what.contains(&forged)), "{:?}", found.findings);
+        }
+    }
 
     #[test]
     fn a_commit_is_taken_apart_as_git_signs_it() {

@@ -10,13 +10,13 @@ use crate::vault::git::Content;
 use crate::vault::record::{DeploymentRecord, DeploymentStatus};
 use crate::vault::tests::{Fixture, fixture, git, install, intent, new_key, outcome, signer};
 
-fn trusting(f: &Fixture) -> TrustedSigners {
+pub(super) fn trusting(f: &Fixture) -> TrustedSigners {
     let line = format!("ops@host namespaces=\"git\" {}", f.key.public_key().to_openssh().unwrap());
     TrustedSigners::parse(&line, "test").unwrap()
 }
 
 /// A vault with three deployments, each with its outcome.
-fn three() -> Fixture {
+pub(super) fn three() -> Fixture {
     let f = fixture();
     for day in 1..=3 {
         let values = format!("day: {day}\n");
@@ -28,7 +28,7 @@ fn three() -> Fixture {
     f
 }
 
-fn flaws(f: &Fixture) -> Vec<Flaw> {
+pub(super) fn flaws(f: &Fixture) -> Vec<Flaw> {
     let found = f.vault.verify(&trusting(f), None).unwrap();
     let kinds: BTreeSet<Flaw> = found.findings.iter().map(|finding| finding.flaw).collect();
     kinds.into_iter().collect()
@@ -64,7 +64,7 @@ fn rewrite(f: &Fixture, commits: Vec<Files>, signer: &CommitSigner) {
 }
 
 /// Puts one more commit on the branch, whatever it does to the files.
-fn commit(f: &Fixture, parents: &[Oid], signer: &CommitSigner, change: impl Fn(&mut git2::Index)) -> Oid {
+pub(super) fn commit(f: &Fixture, parents: &[Oid], signer: &CommitSigner, change: impl Fn(&mut git2::Index)) -> Oid {
     let repo = git2::Repository::open(f.vault.path()).unwrap();
     let mut index = git2::Index::new().unwrap();
     index.read_tree(&repo.find_commit(parents[0]).unwrap().tree().unwrap()).unwrap();
@@ -76,7 +76,7 @@ fn commit(f: &Fixture, parents: &[Oid], signer: &CommitSigner, change: impl Fn(&
     made
 }
 
-fn put(f: &Fixture, index: &mut git2::Index, path: &str, mode: u32, bytes: &[u8]) {
+pub(super) fn put(f: &Fixture, index: &mut git2::Index, path: &str, mode: u32, bytes: &[u8]) {
     let repo = git2::Repository::open(f.vault.path()).unwrap();
     let time = git2::IndexTime::new(0, 0);
     index
@@ -97,7 +97,7 @@ fn put(f: &Fixture, index: &mut git2::Index, path: &str, mode: u32, bytes: &[u8]
         .unwrap();
 }
 
-fn tip(f: &Fixture) -> Oid {
+pub(super) fn tip(f: &Fixture) -> Oid {
     Git::open(f.vault.path()).unwrap().head_id().unwrap().unwrap()
 }
 
