@@ -133,6 +133,8 @@ async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
     let dead_runs = verb.dead_runs();
     let done = async {
         if let Some(how) = dead_runs {
+            // Without the settings that were meant, another install would be worked on.
+            ctx.settings_or_defaults()?;
             runs::put_back_dead(ctx, how).await?;
         }
         run_verb(ctx, ui, verb).await
@@ -256,6 +258,7 @@ fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
             .unwrap_or_else(|| PathBuf::from("."))
             .join("dr")
     };
+    let named = global.settings.is_some();
     let settings_path = global.settings.unwrap_or_else(|| under_home("XDG_CONFIG_HOME", ".config").join("dr.toml"));
     let flags = |install: &mut Install| {
         install.namespace = global.namespace.clone().unwrap_or_else(|| install.namespace.clone());
@@ -267,6 +270,9 @@ fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut ctx = Ctx::new(settings_path, settings, flags, state, home, format!("{user}@{host}"));
+    if named {
+        ctx.refuse_defaults();
+    }
     ctx.events = ui.events();
     let asker = passphrase::asker(ui.clone(), global.passphrase_file, ctx.cancel.clone());
     Ok(ctx.with_keyring(Keyring::new(secrets, asker)))

@@ -117,6 +117,13 @@ impl Ctx {
         }
     }
 
+    /// A settings file that was named must be there: nothing goes by defaults in its place.
+    pub fn refuse_defaults(&mut self) {
+        if let Some(unread) = &mut self.unread {
+            unread.missing = false;
+        }
+    }
+
     /// The same with these keys.
     #[must_use]
     pub fn with_keyring(mut self, keyring: Keyring) -> Self {

@@ -304,6 +304,17 @@ fn doctor_is_not_content_with_a_stopped_application_and_leads_to_its_start() {
     site.says(&["doctor"], 3, &[&format!("opschain-api is stopped by {RUN}"), "dr server start"]);
 }
 
+#[test]
+fn a_settings_file_that_was_named_and_is_missing_stops_nothing_of_the_default_install() {
+    let site = Site::stopped(json!({}));
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    for verb in ["stop", "start", "status"] {
+        site.says(&["--settings", "/nonexistent/prod.toml", "server", verb, "--yes"], 10, &["/nonexistent/prod.toml"]);
+    }
+    assert_eq!(site.replicas(), [2, 2]);
+    assert!(site.api.changes().is_empty(), "{:?}", site.api.changes());
+}
+
 /// Waits until `seen`, within a bound.
 fn wait(what: &str, seen: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
