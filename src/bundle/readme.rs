@@ -80,6 +80,29 @@ mod tests {
     }
 
     #[test]
+    fn the_pod_of_the_way_by_hand_is_admitted_where_pod_security_is_restricted() {
+        let text = String::from_utf8(render(&testing::header())).unwrap();
+        let manifest = text.split("-f - <<END\n").nth(1).unwrap().split("\nEND\n").next().unwrap();
+        let pod: serde_json::Value = serde_yaml::from_str(manifest).unwrap();
+        let (spec, containers) = (&pod["spec"], pod["spec"]["containers"].as_array().unwrap());
+        for field in ["hostNetwork", "hostPID", "hostIPC", "initContainers"] {
+            assert!(spec[field].is_null(), "{field}");
+        }
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+        assert_ne!(spec["securityContext"]["runAsUser"], 0);
+        assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        for container in containers {
+            let context = &container["securityContext"];
+            assert_eq!(context["allowPrivilegeEscalation"], false);
+            assert_eq!(context["capabilities"], serde_json::json!({"drop": ["ALL"]}));
+            assert!(context["privileged"].is_null() && container["ports"].is_null());
+        }
+        for volume in spec["volumes"].as_array().unwrap() {
+            assert!(volume["persistentVolumeClaim"].is_object() && volume.as_object().unwrap().len() == 2, "{volume}");
+        }
+    }
+
+    #[test]
     fn sizes_are_read_by_people() {
         assert_eq!([size(0), size(1023), size(1536), size(5 << 30)], ["0 bytes", "1023 bytes", "1.5 KiB", "5.0 GiB"]);
     }

@@ -43,8 +43,10 @@ fn row(bundle: &ListRow) -> Vec<Styled> {
 impl Report for ShowReport {
     fn human(&self, page: &mut Page) {
         let database = &self.database;
-        let proved =
-            self.proof.as_ref().map_or("never".to_owned(), |p| format!("{}, {}", p.depth, short_time(p.verified_at)));
+        let proved = self.proof.as_ref().map_or("never".to_owned(), |proof| {
+            let by = proof.signer.as_ref().map_or("signer not checked".to_owned(), |by| format!("signed by {by}"));
+            format!("{}, {}, {by}", proof.depth, short_time(proof.verified_at))
+        });
         page.fields(&[
             ("bundle", self.name.clone()),
             ("file", self.address.clone()),
