@@ -243,11 +243,11 @@ pub enum OnDrift {
 pub struct DriftSettings {
     /// What `dr deploy` does about it.
     pub on_deploy: OnDrift,
-    /// What is meant to differ.
+    /// What is intended to differ.
     pub ignore: Vec<DriftIgnore>,
 }
 
-/// A difference that is meant. `*` stands for any text.
+/// An intended difference. `*` stands for any text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DriftIgnore {
@@ -263,7 +263,7 @@ pub struct DriftIgnore {
 fn reason<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.trim().is_empty() {
-        return Err(serde::de::Error::custom("the reason is empty: say why the difference is meant"));
+        return Err(serde::de::Error::custom("the reason is empty: say why the difference is intended"));
     }
     Ok(text)
 }

@@ -27,8 +27,8 @@ pub enum Depth {
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Stored => "stored bytes",
-            Self::Plain => "plaintexts",
+            Self::Stored => "checksums",
+            Self::Plain => "decrypted",
             Self::Restored => "restored",
         })
     }

@@ -65,7 +65,10 @@ struct TrustArgs {
 
 /// Show what a bundle says of itself: versions, sizes, recipients, what is not in it
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dr bundle show opschain-20260820T101500Z-0a1b2c")]
+#[command(after_help = "\
+Examples:
+  dr bundle show opschain-20260820T101500Z-0a1b2c
+  dr bundle show ./BUNDLE.tar --trusted-signers allowed_signers")]
 struct ShowArgs {
     /// A bundle's name or its beginning, or a file; the newest when absent
     bundle: Option<String>,
@@ -76,9 +79,13 @@ struct ShowArgs {
     trust: TrustArgs,
 }
 
-/// Check a bundle: its signature and every stored byte; with --decrypt every file of the database too
+/// Check a bundle: its signature and checksums; with --decrypt every file of the database too
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  dr bundle verify\n  dr bundle verify --decrypt")]
+#[command(after_help = "\
+Examples:
+  dr bundle verify
+  dr bundle verify --decrypt
+  dr bundle verify ./BUNDLE.tar --trusted-signers allowed_signers")]
 struct VerifyArgs {
     /// A bundle's name or its beginning, or a file; the newest when absent
     bundle: Option<String>,
@@ -94,13 +101,14 @@ struct VerifyArgs {
 
 /// Restore a bundle into an empty namespace
 ///
-/// Needs nothing but the bundle, a key that opens it, a cluster with the database operator, and helm. The plan is shown
-/// first. A restore that stops is resumed by `dr run resume`, or given up by `dr run abort`.
+/// Needs nothing but the bundle's file, a key that opens it, the signers to check it by, a cluster with the database
+/// operator, and helm. Where `dr init` was run before, it is recorded, too. The plan is shown first. A restore that stops
+/// is resumed by `dr run resume`, or given up by `dr run abort`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   dr bundle restore --version 2026-08-20
-  dr bundle restore ./opschain-20260820T101500Z-0a1b2c.tar --identity key.txt --trusted-signers signers")]
+  dr bundle restore ./BUNDLE.tar --identity escrow.txt --trusted-signers allowed_signers")]
 struct RestoreArgs {
     /// A bundle's name or its beginning, or a file; the newest good one that --version made when absent
     bundle: Option<String>,
@@ -139,15 +147,15 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,
         BundleVerb::List => ui.report(&bundles::list(ctx)?)?,
         BundleVerb::Show(args) => {
-            let shown = bundles::show(ctx, &args.trust.request(args.bundle))?;
+            let shown = bundles::show(ctx, &args.trust.request(args.bundle, None))?;
             match args.scope {
                 true => ui.report(&Scope { bundle: shown.name, scope: shown.scope })?,
                 false => ui.report(&shown)?,
             }
         }
         BundleVerb::Verify(args) => {
-            let request = args.trust.request(args.bundle);
-            ui.report(&bundles::verify(ctx, &request, args.decrypt, args.identity.as_deref())?)?;
+            let request = args.trust.request(args.bundle, args.identity);
+            ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?;
         }
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
     }
@@ -166,11 +174,8 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
 
 async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
     let request = restore::RestoreRequest {
-        bundle: args.bundle,
+        bundle: args.trust.request(args.bundle, args.identity),
         version: args.version,
-        identity: args.identity,
-        trusted_signers: args.trust.trusted_signers,
-        any_signer: args.trust.any_signer,
         chart: args.chart,
         allow_version: args.allow_version,
     };
@@ -184,7 +189,8 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
 }
 
 impl TrustArgs {
-    fn request(self, bundle: Option<String>) -> bundles::BundleRequest {
-        bundles::BundleRequest { bundle, trusted_signers: self.trusted_signers, any_signer: self.any_signer }
+    fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
+        let Self { trusted_signers, any_signer } = self;
+        bundles::BundleRequest { bundle, identity, trusted_signers, any_signer }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::bundle::report::{ListReport, ListRow, ShowReport, VerifyReport};
-use crate::bundle::{OutOfScope, SignatureState};
+use crate::bundle::{Depth, OutOfScope, SignatureState};
 use crate::ops::{create, restore};
 use crate::text::{bytes, elapsed, plural};
 use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
@@ -56,9 +56,11 @@ impl Report for ShowReport {
             (
                 "size",
                 format!(
-                    "{}, holding {} of database",
+                    "{}; uncompressed {}: {} of data files, {} of WAL",
                     bytes(self.bytes),
-                    bytes(database.base_bytes + database.wal_bytes)
+                    bytes(database.base_bytes + database.wal_bytes),
+                    bytes(database.base_bytes),
+                    bytes(database.wal_bytes)
                 ),
             ),
             ("database", format!("PostgreSQL {}, system identifier {}", database.version, database.system_identifier)),
@@ -68,8 +70,10 @@ impl Report for ShowReport {
             ("opens for", self.recipients.join(", ")),
             ("last proof", proved),
         ]);
-        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.name));
-        page.next(&format!("dr bundle verify {} --decrypt", self.name));
+        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
+        if self.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain) {
+            page.next(&format!("dr bundle verify {} --decrypt", self.arguments));
+        }
     }
 }
 
@@ -79,7 +83,7 @@ impl Report for VerifyReport {
         page.finding(
             Mark::Ok,
             &format!(
-                "{}: {} members, {}, every stored byte as signed ({took})",
+                "{}: the checksums of all {} members are as signed, {} read ({took})",
                 self.name,
                 self.members,
                 bytes(self.bytes)
@@ -100,7 +104,7 @@ impl Report for VerifyReport {
                 ),
                 None,
             ),
-            None => page.next(&format!("to check every database file: dr bundle verify {} --decrypt", self.name)),
+            None => page.next(&format!("to check every database file: dr bundle verify {} --decrypt", self.arguments)),
         }
     }
 }
@@ -123,9 +127,9 @@ impl Report for create::CreatePlan {
         page.fields(&[
             ("install", format!("OpsChain {}, revision {}", live.opschain_version, live.revision)),
             ("deployment", live.deployment.clone()),
-            ("database", format!("{}, {}", live.primary, bytes(live.databases_bytes))),
+            ("database", format!("{}, {} by PostgreSQL's count", live.primary, bytes(live.databases_bytes))),
             ("quiesce", format!("{}, {} watchdog", self.quiesce.word(), if self.watchdog { "with a" } else { "no" })),
-            ("scaled back to", live.replicas.line()),
+            ("replicas", live.replicas.line()),
             ("sealed to", plural(self.recipients.len() as u64, "recipient")),
             ("store", format!("{}{free}", self.store)),
         ]);
@@ -143,7 +147,7 @@ impl Report for create::CreateReport {
         page.finding(
             Mark::Ok,
             &format!(
-                "{} ({}, from {} of database) in {}; {still}",
+                "{} ({}, {} uncompressed) in {}; {still}",
                 self.bundle,
                 bytes(self.bytes),
                 bytes(self.raw_bytes),
@@ -172,7 +176,7 @@ impl Report for restore::RestorePlan {
             (
                 "database",
                 format!(
-                    "{}: {}, system identifier {}",
+                    "{}: {} of data files, system identifier {}",
                     self.database,
                     bytes(self.database_bytes),
                     self.system_identifier
@@ -181,7 +185,7 @@ impl Report for restore::RestorePlan {
             ("with", format!("helm {}, operator {}", self.helm, self.operator)),
         ]);
         warnings(page, &self.warnings);
-        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.bundle));
+        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments()));
     }
 }
 
@@ -211,7 +215,8 @@ impl Report for restore::RestoreReport {
         if let Some(deployment) = &self.deployment {
             page.finding(Mark::Ok, &format!("recorded as deployment {deployment}"), None);
         }
-        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.bundle));
+        scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
+        self.next.iter().for_each(|next| page.next(next));
     }
 }
 

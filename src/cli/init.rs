@@ -74,7 +74,6 @@ impl Report for init::Initialised {
             page.finding(Mark::Warn, warning, None);
         }
         page.gap();
-        let dry = self.items.iter().any(|item| item.outcome == init::InitOutcome::WouldMake);
-        page.next(if dry { "dr init" } else { "dr doctor" });
+        page.next(&self.next);
     }
 }

@@ -27,9 +27,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cores;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
-use crate::ops::Ctx;
 use crate::ops::keyring::Keyring;
 use crate::ops::runs::{self, DeadRuns};
+use crate::ops::{CommandLine, Ctx};
 use crate::settings::{Install, Settings};
 use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Ui};
@@ -39,7 +39,9 @@ const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
 const AFTER: &str = "\
 First time?   dr init      makes settings, keys, vault and store
               dr doctor    says what is missing, with the command that fixes it
-Worst day?    dr bundle list, then dr bundle restore --version V";
+Worst day?    dr bundle list, then dr bundle restore --version V
+New host?     dr init, then
+              dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -182,6 +184,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let mut argv: Vec<OsString> = argv.into_iter().collect();
     // `kubectl dr` finds the same file under the name kubectl-dr.
     let plugin = argv.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|n| n == "kubectl-dr"));
+    let given = CommandLine::new(if plugin { "kubectl dr" } else { "dr" }, argv.get(1..).unwrap_or_default());
     let mut command = command();
     if plugin {
         command = command.bin_name("kubectl dr");
@@ -217,7 +220,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
             Err(error) => error.exit(),
         };
     };
-    match work(&ui, global, verb, secrets) {
+    match work(&ui, global, verb, secrets, given) {
         Ok(exit) => exit,
         Err(error) => {
             ui.error(&error);
@@ -226,7 +229,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
-fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets) -> Result<Exit> {
+fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLine) -> Result<Exit> {
     let scrubber = secrets.clone();
     trace::start(TraceOptions {
         verbose: global.verbose,
@@ -234,7 +237,8 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets) -> Result<Exit> {
         events: ui.trace_events(),
         scrub: Arc::new(move |bytes| scrubber.scrub_bytes(bytes).into_owned()),
     })?;
-    let ctx = context(ui, global, secrets)?;
+    let mut ctx = context(ui, global, secrets)?;
+    ctx.given = given;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -16,8 +16,9 @@ impl From<HelmError> for CommandError {
             HelmError::Unsupported { .. } => CommandError::new(Exit::Helm, text)
                 .hint("Set `[helm] binary` in dr.toml to a helm of version 3.20.2, 4.1.4 or later."),
             HelmError::Failed { said, .. } => failed(CommandError::new(Exit::Helm, text), &said),
-            HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text)
-                .hint("The release is marked as failed; deploy again to fix it. `dr config log` shows what was meant."),
+            HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text).hint(
+                "The release is marked as failed; deploy again to fix it. `dr config log` shows what was deployed.",
+            ),
             HelmError::TimedOut { .. } => CommandError::new(Exit::Timeout, text)
                 .hint("`kubectl get pods,jobs -n NAMESPACE` shows what it waited for; give more with --timeout."),
             HelmError::Pending { release, status, revision, .. } => pending(text, &release, &status, revision),
@@ -41,7 +42,24 @@ fn failed(new: CommandError, said: &str) -> CommandError {
             "Have this host trust the registry's CA, or set `[helm] insecure_skip_tls_verify = true` in dr.toml.",
         );
     }
-    if said.contains("401") || said.contains("unauthorized") || said.contains("denied") {
+    if [
+        "dial tcp",
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "TLS handshake timeout",
+        "502 ",
+        "503 ",
+        "504 ",
+    ]
+    .iter()
+    .any(|unreachable| said.contains(unreachable))
+    {
+        return new
+            .hint("The registry does not answer: is it up, and does this host need a proxy (HTTPS_PROXY) for it?")
+            .hint("With the chart's file nothing is pulled: --chart FILE.tgz.");
+    }
+    if said.contains(" 401") || said.contains("unauthorized") || said.contains("denied") {
         return new.hint("Log in to the registry: `helm registry login docker.io`.");
     }
     if said.contains(": not found") && said.contains("oci://")
@@ -70,4 +88,23 @@ fn pending(text: String, release: &str, status: &str, revision: u32) -> CommandE
         ));
     }
     new.hint(format!("By hand: `helm rollback {release} {} -n NAMESPACE`.", revision.saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_is_down_is_no_wrong_version() {
+        let hint = |said: &str| {
+            let error = HelmError::Failed { verb: "pull".into(), said: said.into() };
+            CommandError::from(error).hints()[0].clone()
+        };
+        let failed = |why: &str| format!("failed to perform \"FetchReference\" on source: {why}");
+        let down = failed("Get \"https://r/v2/\": dial tcp 10.250.0.1:5000: connect: connection refused");
+        assert!(hint(&down).starts_with("The registry does not answer"), "{down}");
+        let unknown = failed("10.250.0.1:5000/limepoint/opschain:2099.1.1: not found");
+        assert!(hint(&unknown).starts_with("Check the version"), "{unknown}");
+        assert!(hint("response status code 401: unauthorized").starts_with("Log in"));
+    }
 }

@@ -3,27 +3,146 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::Ctx;
+use serde::{Deserialize, Serialize};
+
+use super::given::quoted;
+use super::{CommandLine, Ctx};
 use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, Trust};
 use crate::error::{CommandError, Exit, Result};
 use crate::store;
 
-/// Which bundle, and whose are believed.
+/// Which bundle, what opens it, and whose are believed.
 #[derive(Debug, Clone, Default)]
 pub struct BundleRequest {
     /// A name or its beginning, or a file; the newest of the store when absent.
     pub bundle: Option<String>,
+    /// The age identity file, if not the settings'.
+    pub identity: Option<PathBuf>,
     /// The trusted signers, if not the settings'.
     pub trusted_signers: Option<PathBuf>,
     /// Take anybody's.
     pub any_signer: bool,
 }
 
+impl BundleRequest {
+    /// The file that the bundle is named by, where it is not a name of the store.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] for a path with nothing there.
+    pub(super) fn file(&self) -> Result<Option<PathBuf>> {
+        Ok(self.bundle.as_deref().map(bundle_file).transpose()?.flatten())
+    }
+}
+
+/// The files that open and check a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFiles {
+    /// The age identity file, where one is known.
+    pub identity: Option<PathBuf>,
+    /// The trusted signers; absent when anybody's bundle is to be taken.
+    pub trusted_signers: Option<PathBuf>,
+}
+
+impl KeyFiles {
+    pub(super) fn trust(&self, ctx: &Ctx) -> Result<Trust> {
+        ctx.trust(self.trusted_signers.as_deref(), self.trusted_signers.is_none())
+    }
+}
+
+/// The files that open and check the bundle: those that were given, else those of the settings. `opens` says that an
+/// identity is needed.
+///
+/// # Errors
+/// All that is missing in one refusal, with the whole command that has it: on the worst day nobody should find out one
+/// thing at a time.
+pub(super) fn key_files(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<KeyFiles> {
+    let known = &ctx.settings_or_defaults()?.keys;
+    let keys = KeyFiles {
+        identity: request.identity.clone().or_else(|| known.identity.clone()),
+        trusted_signers: match request.any_signer {
+            true => None,
+            false => request.trusted_signers.clone().or_else(|| known.trusted_signers.clone()),
+        },
+    };
+    let mut missing = Vec::new();
+    if request.file()?.is_none() && ctx.settings().is_err() {
+        missing.push(&BUNDLE);
+    }
+    if opens && keys.identity.is_none() {
+        missing.push(&IDENTITY);
+    }
+    if keys.trusted_signers.is_none() && !request.any_signer {
+        missing.push(&SIGNERS);
+    }
+    if missing.is_empty() { Ok(keys) } else { Err(incomplete(&ctx.given, request, &missing)) }
+}
+
+/// Something without which a bundle cannot be opened or checked.
+struct Needed {
+    exit: Exit,
+    what: &'static str,
+    flag: Option<&'static str>,
+    placeholder: &'static str,
+    explained: &'static str,
+}
+
+const BUNDLE: Needed = Needed {
+    exit: Exit::Settings,
+    what: "its file (no settings name a store)",
+    flag: None,
+    placeholder: "BUNDLE.tar",
+    explained: "BUNDLE.tar: the file itself. Or name the settings of a store with --settings; `dr init` makes new ones.",
+};
+const IDENTITY: Needed = Needed {
+    exit: Exit::Keys,
+    what: "an age identity",
+    flag: Some("--identity"),
+    placeholder: "KEYFILE",
+    explained: "KEYFILE: the escrow key, or `identity.txt` of the host that made the bundle.",
+};
+const SIGNERS: Needed = Needed {
+    exit: Exit::Untrusted,
+    what: "the trusted signers",
+    flag: Some("--trusted-signers"),
+    placeholder: "SIGNERS",
+    explained: "SIGNERS: `allowed_signers` of the host that made the bundle, or a file with the line `NAME namespaces=\"dr-bundle@v1\" KEY` with the KEY of its `signing_key.pub`; --any-signer instead takes whatever anybody made.",
+};
+
+fn incomplete(given: &CommandLine, request: &BundleRequest, missing: &[&Needed]) -> CommandError {
+    let whole = missing.iter().fold(given.clone(), |line, needed| match (needed.flag, &request.bundle) {
+        (Some(flag), _) => line.with(&[flag, needed.placeholder]),
+        (None, Some(name)) => line.replaced(name, needed.placeholder),
+        (None, None) => line.with(&[needed.placeholder]),
+    });
+    let what: Vec<&str> = missing.iter().map(|needed| needed.what).collect();
+    let subject = request.bundle.as_ref().map_or("the bundle".to_owned(), |name| format!("bundle {name}"));
+    let exit = missing.first().map_or(Exit::Usage, |needed| needed.exit);
+    let error = CommandError::new(exit, format!("{subject} cannot be opened without {}", what.join(" and ")))
+        .hint(format!("With all of it: `{whole}`."));
+    missing.iter().fold(error, |error, needed| error.hint(needed.explained))
+}
+
+/// The words by which a command names a bundle and its signers again: `name` in the store, or the file.
+pub(super) fn arguments(reference: &BundleReference, name: &str, signers: Option<&Path>, any_signer: bool) -> String {
+    let mut words = match reference {
+        BundleReference::File { path } => quoted(&path.display().to_string()),
+        BundleReference::Stored { .. } => name.to_owned(),
+    };
+    match signers {
+        _ if any_signer => words.push_str(" --any-signer"),
+        Some(signers) => words = format!("{words} --trusted-signers {}", quoted(&signers.display().to_string())),
+        None => {}
+    }
+    words
+}
+
 /// A bundle that was found.
 struct FoundBundle {
     reference: BundleReference,
     address: String,
+    /// What a command takes to name it again.
+    arguments: String,
     reader: Reader,
     proof: Option<Proof>,
 }
@@ -33,7 +152,10 @@ struct FoundBundle {
 /// # Errors
 /// The store cannot be listed. A bundle that cannot be read is a row with the reason.
 pub fn list(ctx: &Ctx) -> Result<ListReport> {
-    let store = ctx.store()?;
+    let store = ctx.store().map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
+        (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
+        _ => error,
+    })?;
     Ok(ListReport::new(&Catalog::read(&*store)?))
 }
 
@@ -42,26 +164,26 @@ pub fn list(ctx: &Ctx) -> Result<ListReport> {
 /// # Errors
 /// There is no such bundle, or it is not to be believed.
 pub fn show(ctx: &Ctx, request: &BundleRequest) -> Result<ShowReport> {
-    let found = find(ctx, request)?;
-    Ok(ShowReport::new(&found.reader, found.address, found.proof))
+    let found = find(ctx, request, false)?;
+    Ok(ShowReport::new(&found.reader, found.address, found.arguments, found.proof))
 }
 
 /// Checks the signature and every stored byte; with `decrypt` also every plaintext and every database file.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool, identity: Option<&Path>) -> Result<VerifyReport> {
-    let found = find(ctx, request)?;
+pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<VerifyReport> {
+    let found = find(ctx, request, decrypt)?;
     let begun = Instant::now();
     let name = found.reader.header().id.to_string();
     let took = || begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     let (report, depth) = if decrypt {
-        let identities = ctx.identities_of(identity)?;
+        let identities = ctx.identities_of(request.identity.as_deref())?;
         let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
-        (VerifyReport::plain(&name, proof, took()), Depth::Plain)
+        (VerifyReport::plain(&name, found.arguments, proof, took()), Depth::Plain)
     } else {
         let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;
-        (VerifyReport::stored(&name, proof, took()), Depth::Stored)
+        (VerifyReport::stored(&name, found.arguments, proof, took()), Depth::Stored)
     };
     keep_proof(ctx, &found.reference, &found.reader, depth);
     Ok(report)
@@ -83,23 +205,27 @@ pub fn keep_proof(ctx: &Ctx, reference: &BundleReference, reader: &Reader, depth
 /// # Errors
 /// There is no such bundle, or it is not to be believed.
 pub fn reader(ctx: &Ctx, request: &BundleRequest) -> Result<Reader> {
-    Ok(find(ctx, request)?.reader)
+    Ok(find(ctx, request, true)?.reader)
 }
 
-fn find(ctx: &Ctx, request: &BundleRequest) -> Result<FoundBundle> {
-    let file = request.bundle.as_deref().map(bundle_file).transpose()?.flatten();
-    let trust = ctx.trust(request.trusted_signers.as_deref(), request.any_signer)?;
-    if let Some(path) = file {
+fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> {
+    let trust = key_files(ctx, request, opens)?.trust(ctx)?;
+    let again = |reference: &BundleReference, name: &str| {
+        arguments(reference, name, request.trusted_signers.as_deref(), request.any_signer)
+    };
+    if let Some(path) = request.file()? {
         let address = path.display().to_string();
         let reference = BundleReference::File { path };
-        return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, address, proof: None });
+        let arguments = again(&reference, &address);
+        return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, address, arguments, proof: None });
     }
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     let entry = pick(&catalog, request.bundle.as_deref())?;
     let reader = entry.open(&*store, &trust)?;
     let CatalogEntry { reference, address, proof, .. } = entry.clone();
-    Ok(FoundBundle { reference, address, reader, proof })
+    let arguments = again(&reference, &entry.name);
+    Ok(FoundBundle { reference, address, arguments, reader, proof })
 }
 
 fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry> {
@@ -138,5 +264,71 @@ pub fn open(reference: &BundleReference, trust: &Trust) -> Result<Reader> {
     match reference {
         BundleReference::Stored { store, id } => Ok(Reader::open_in(&*store::open_at(store)?, id, trust)?),
         BundleReference::File { path } => Ok(Reader::open(store::open_file(path)?, trust)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Install, Keys, Settings, SettingsError};
+
+    fn ctx(settings: std::result::Result<Settings, SettingsError>) -> Ctx {
+        let mut ctx = Ctx::new("dr.toml".into(), settings, |_: &mut Install| (), "state".into(), None, "x".into());
+        let words = ["bundle", "restore", "old", "--version", "2026-08-20"];
+        ctx.given = CommandLine::new("dr", &words.map(Into::into));
+        ctx
+    }
+
+    #[test]
+    fn what_was_given_opens_the_bundle_else_what_the_settings_name() {
+        let keys = Keys { identity: Some("own".into()), trusted_signers: Some("ours".into()), ..Keys::default() };
+        let ctx = ctx(Ok(Settings { keys, ..Settings::default() }));
+        let files = |identity: &str, signers: Option<&str>| KeyFiles {
+            identity: Some(identity.into()),
+            trusted_signers: signers.map(PathBuf::from),
+        };
+        let found = |request: &BundleRequest| key_files(&ctx, request, true).unwrap();
+        assert_eq!(found(&BundleRequest::default()), files("own", Some("ours")));
+        let (identity, trusted_signers) = (Some("escrow".into()), Some("theirs".into()));
+        let given = BundleRequest { identity, trusted_signers, ..BundleRequest::default() };
+        assert_eq!(found(&given), files("escrow", Some("theirs")));
+        assert_eq!(found(&BundleRequest { any_signer: true, ..given }), files("escrow", None));
+    }
+
+    #[test]
+    fn all_that_is_missing_is_asked_for_at_once_with_the_whole_command() {
+        let bare = || ctx(Err(SettingsError::Missing { path: "dr.toml".into() }));
+        let set = |keys| ctx(Ok(Settings { keys, ..Settings::default() }));
+        let identity = || Keys { identity: Some("own".into()), ..Keys::default() };
+        let old = BundleRequest { bundle: Some("old".into()), ..BundleRequest::default() };
+        for (ctx, opens, exit, whole) in [
+            (
+                bare(),
+                true,
+                Exit::Settings,
+                "BUNDLE.tar --version 2026-08-20 --identity KEYFILE --trusted-signers SIGNERS",
+            ),
+            (bare(), false, Exit::Settings, "BUNDLE.tar --version 2026-08-20 --trusted-signers SIGNERS"),
+            (
+                set(Keys::default()),
+                true,
+                Exit::Keys,
+                "old --version 2026-08-20 --identity KEYFILE --trusted-signers SIGNERS",
+            ),
+            (set(identity()), true, Exit::Untrusted, "old --version 2026-08-20 --trusted-signers SIGNERS"),
+        ] {
+            let refused = key_files(&ctx, &old, opens).unwrap_err();
+            assert_eq!(refused.exit(), exit, "{refused}");
+            assert_eq!(refused.hints()[0], format!("With all of it: `dr bundle restore {whole}`."));
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_named_again_as_it_was_found() {
+        let file = BundleReference::File { path: "/mnt/a b.tar".into() };
+        let stored = BundleReference::Stored { store: "/srv".into(), id: "b-1".into() };
+        assert_eq!(arguments(&file, "b-1", Some(Path::new("s")), false), "'/mnt/a b.tar' --trusted-signers s");
+        assert_eq!(arguments(&file, "b-1", None, true), "'/mnt/a b.tar' --any-signer");
+        assert_eq!(arguments(&stored, "b-1", None, false), "b-1");
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::given::CommandLine;
 use super::keyring::Keyring;
 use crate::bundle::Trust;
 use crate::cluster::Cluster;
@@ -46,6 +47,8 @@ pub struct Ctx {
     pub home: Option<PathBuf>,
     /// Who asks, as records name it: `user@host`.
     pub who: String,
+    /// The command line, for hints that name it again.
+    pub given: CommandLine,
     /// Who listens.
     pub events: Events,
     /// Cancelled by the first Ctrl-C or TERM: finish or put back, then end.
@@ -110,6 +113,7 @@ impl Ctx {
             state,
             home,
             who,
+            given: CommandLine::default(),
             events: Events::none(),
             keyring: Keyring::default(),
             cancel: CancellationToken::new(),

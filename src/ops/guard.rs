@@ -26,7 +26,7 @@ pub fn refuse_findings(name: &str, findings: &[LintFinding], allow: &[String]) -
     for other in &grave[1..] {
         error = error.hint(format!("Also {}; {}.", text(other), other.fix));
     }
-    Err(error.hint(format!("If it is meant, add --allow {}.", first.id)))
+    Err(error.hint(format!("If it is intended, add --allow {}.", first.id)))
 }
 
 /// A key that stored data depends on, and that would change.

@@ -72,6 +72,16 @@ pub(super) fn description(id: &DeploymentId) -> String {
     format!("dr {id}")
 }
 
+/// What `dr` has helm say of a revision that a restore makes: a host that did not make it knows it by that.
+pub(super) fn description_of_restore(bundle: &str, state: &str) -> String {
+    format!("dr restore of bundle {bundle}: {state}")
+}
+
+/// The bundle that the revision restores, by helm's description.
+pub(super) fn restored_bundle(revision: &Revision) -> Option<&str> {
+    Some(revision.description.strip_prefix("dr restore of bundle ")?.split_once(": ")?.0)
+}
+
 /// Whether helm's description of the revision names the deployment.
 pub(super) fn names(revision: &Revision, id: &DeploymentId) -> bool {
     revision.description == description(id)

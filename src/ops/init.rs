@@ -73,6 +73,8 @@ pub struct Initialised {
     pub recipients: Vec<String>,
     /// What should be done about it.
     pub warnings: Vec<String>,
+    /// The next command.
+    pub next: String,
 }
 
 /// Where everything is or will be.
@@ -114,14 +116,20 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
         let text = render(ctx.install(), &places, &known)?;
         write_new(&ctx.settings_path, 0o600, text.as_bytes())
     })?;
-    let mut warnings = warnings(there.as_ref(), &recipients, &request.recipients, &places);
+    // What would be made, or is protected and not opened for this, counts with those that are known.
+    let own = usize::from(there.is_none() && public_key.is_none());
+    let mut warnings = warnings(there.as_ref(), &recipients, own, request, &places);
     if kept && request.passphrase {
         warnings.push(format!(
             "the identity {0} is kept as it is: `age -p {0} > NEW` protects it, and NEW then takes its place",
             places.identity.display()
         ));
     }
-    Ok(Initialised { items: work.items, public_key, recipients, warnings })
+    let next = match work.items.iter().any(|item| item.outcome == InitOutcome::WouldMake) {
+        true => ctx.given.clone().without("--dry-run").to_string(),
+        false => "dr doctor".to_owned(),
+    };
+    Ok(Initialised { items: work.items, public_key, recipients, warnings, next })
 }
 
 /// Signs commits of the vault with the given key.
@@ -254,10 +262,16 @@ fn recipients(there: Option<&Settings>, own: Option<&str>, wished: &[String]) ->
     all
 }
 
-fn warnings(there: Option<&Settings>, recipients: &[String], wished: &[String], places: &Places) -> Vec<String> {
+fn warnings(
+    there: Option<&Settings>,
+    recipients: &[String],
+    own: usize,
+    request: &InitRequest,
+    places: &Places,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     if there.is_some() {
-        for recipient in wished.iter().filter(|recipient| !recipients.contains(recipient)) {
+        for recipient in request.recipients.iter().filter(|recipient| !recipients.contains(recipient)) {
             warnings.push(format!(
                 "the settings are kept as they are: add {recipient} to `recipients` under [keys] by hand"
             ));
@@ -279,13 +293,15 @@ fn warnings(there: Option<&Settings>, recipients: &[String], wished: &[String], 
             warnings.push("the settings name no recipient: set `recipients` under [keys]".into());
         }
     }
-    if recipients.len() < 2 {
-        warnings.push(
+    if recipients.len() + own < 2 {
+        let add = match request.dry_run && there.is_none() {
+            true => "give its public half (age1...) with --recipient",
+            false => "add its public half (age1...) to `recipients` under [keys]",
+        };
+        warnings.push(format!(
             "only this host can open its bundles, and it may be the one that burns: make a second key on another \
-             machine with `age-keygen`, put its private half into a safe, and add its public half (age1...) to \
-             `recipients` under [keys]"
-                .into(),
-        );
+             machine with `age-keygen`, put its private half into a safe, and {add}"
+        ));
     }
     warnings
 }
@@ -361,6 +377,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::ops::CommandLine;
     use crate::ops::testing::ctx_in as ctx;
 
     fn request(folder: &Path) -> InitRequest {
@@ -416,7 +433,11 @@ mod tests {
     #[test]
     fn a_dry_run_makes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let done = init(&ctx(folder.path()), &InitRequest { dry_run: true, ..request(folder.path()) }).unwrap();
+        let mut ctx = ctx(folder.path());
+        ctx.given = CommandLine::new("dr", &["init", "--dry-run", "--recipient", "age1"].map(Into::into));
+        let recipients = Identities::generate().recipients();
+        let done = init(&ctx, &InitRequest { dry_run: true, recipients, ..request(folder.path()) }).unwrap();
+        assert_eq!((done.warnings.as_slice(), done.next.as_str()), (&[][..], "dr init --recipient age1"));
         assert!(outcomes(&done).iter().all(|outcome| *outcome == InitOutcome::WouldMake));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -10,6 +10,7 @@ mod ctx;
 pub mod deploy;
 pub mod doctor;
 pub mod drift;
+mod given;
 pub mod guard;
 pub mod helper;
 mod history;
@@ -31,3 +32,4 @@ pub mod timing;
 pub mod watchdog;
 
 pub use ctx::{Ctx, interrupted};
+pub use given::CommandLine;

@@ -68,7 +68,7 @@ fn a_verification_of_a_bundle_of_the_store_is_what_the_list_then_says() {
     assert!(before["address"].as_str().unwrap().ends_with(&format!("store/{NAME}/{NAME}.tar")));
     assert_eq!(before["proof"], Value::Null);
     let verified = dr(home.path(), &["bundle", "verify", NAME]);
-    assert!(verified.contains("every stored byte as signed") && verified.ends_with("--- exit 0"), "{verified}");
+    assert!(verified.contains("as signed") && verified.ends_with("--- exit 0"), "{verified}");
     let after = row(&listed(home.path()));
     assert_eq!((&after["proof"]["depth"], &after["proof"]["signer"]), (&"stored".into(), &"test-only".into()));
     let notes = fs::read_dir(store.join(NAME)).unwrap().count();
@@ -89,7 +89,7 @@ fn a_proof_that_the_store_does_not_take_is_missed_aloud_and_the_bundle_is_verifi
         .output()
         .unwrap();
     let [said, warned] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    assert!(output.status.success() && said.contains("every stored byte as signed"), "{said}{warned}");
+    assert!(output.status.success() && said.contains("as signed"), "{said}{warned}");
     assert!(warned.contains("did not keep this proof"), "{warned}");
     assert_eq!(listed(home.path())["bundles"][0]["proof"], Value::Null);
     assert_eq!(fs::read_dir(store.join(NAME)).unwrap().count(), 2, "something is left of it");
@@ -114,9 +114,64 @@ fn a_file_in_the_stores_folder_is_listed_and_verified_as_a_file() {
     assert_eq!((&list["bundles"][0]["name"], &list["bundles"][0]["loose"]), (&NAME.into(), &true.into()));
     for name in [NAME, "store/brought.tar", file.to_str().unwrap()] {
         let said = dr(home.path(), &["bundle", "verify", name]);
-        assert!(said.contains("every stored byte as signed") && said.ends_with("--- exit 0"), "{said}");
+        assert!(said.contains("as signed") && said.ends_with("--- exit 0"), "{said}");
         let shown = dr(home.path(), &["bundle", "show", name]);
         assert!(shown.contains("never") && shown.contains("~/store/brought.tar"), "{shown}");
     }
     assert_eq!(fs::read_dir(&store).unwrap().count(), 1, "nothing is written beside a file");
+}
+
+/// The command between the first two backticks of the first hint, as a shell would part it, without `dr`.
+fn whole_command(said: &str) -> Vec<String> {
+    let hint = said.lines().find(|line| line.starts_with("hint: ")).unwrap_or_else(|| panic!("{said}"));
+    hint.split('`').nth(1).unwrap().split(' ').skip(1).map(str::to_owned).collect()
+}
+
+/// Runs `arguments` on a host that has nothing, and then what its refusal says with the files of the fixtures.
+fn led_on(arguments: &[&str]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let refused = dr(home.path(), arguments);
+    let command = whole_command(&refused).into_iter().map(|word| match word.as_str() {
+        "BUNDLE.tar" => bundle().display().to_string(),
+        "KEYFILE" => fixture("keys/identity.txt").display().to_string(),
+        "SIGNERS" => fixture("keys/allowed_signers").display().to_string(),
+        _ => word,
+    });
+    let command: Vec<String> = command.collect();
+    dr(home.path(), &command.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn one_refusal_leads_from_a_bare_host_into_the_bundle() {
+    let file = bundle().display().to_string();
+    for arguments in [
+        &["bundle", "show"][..],
+        &["bundle", "show", NAME, "--scope"],
+        &["bundle", "show", &file],
+        &["bundle", "verify", &file, "--decrypt"],
+    ] {
+        let said = led_on(arguments);
+        assert!(said.ends_with("--- exit 0"), "{arguments:?}: {said}");
+    }
+    // A restore is led to what the bundle says of its release, where this one is too small.
+    for arguments in
+        [&["bundle", "restore"][..], &["bundle", "restore", NAME, "--dry-run"], &["bundle", "restore", &file]]
+    {
+        let said = led_on(arguments);
+        assert!(said.contains("config/release.json") && said.ends_with("--- exit 17"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn what_a_bundle_of_a_file_says_next_works_on_the_same_host() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, signers) = (bundle().display().to_string(), fixture("keys/allowed_signers").display().to_string());
+    let shown = dr(home.path(), &["bundle", "show", &file, "--trusted-signers", &signers]);
+    let next = shown.lines().find_map(|line| line.strip_prefix("next: dr ")).unwrap_or_else(|| panic!("{shown}"));
+    assert_eq!(next, format!("bundle verify {file} --trusted-signers {signers} --decrypt"));
+    // With the identity, which the host does not know, asked for.
+    let asked = dr(home.path(), &next.split(' ').collect::<Vec<_>>());
+    assert!(whole_command(&asked).ends_with(&["--identity".to_owned(), "KEYFILE".to_owned()]), "{asked}");
+    let scope = shown.split('`').nth(1).unwrap().split(' ').skip(1).collect::<Vec<_>>();
+    assert!(dr(home.path(), &scope).ends_with("--- exit 0"), "{scope:?}");
 }

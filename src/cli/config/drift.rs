@@ -1,7 +1,7 @@
 //! `dr config drift`, for people.
 
 use crate::cli::objects::field_lines;
-use crate::ops::drift::{Between, DriftFinding, DriftReport, Extent};
+use crate::ops::drift::{Between, Cause, DriftFinding, DriftReport, Extent};
 use crate::ui::{Mark, Page, Report, short_time};
 
 /// How many fields of a finding are shown.
@@ -51,11 +51,15 @@ impl Report for DriftReport {
             page.finding(Mark::Warn, note, None);
         }
         for ignored in &self.ignored {
-            page.wrapped("meant  ", "       ", format!("{} {}: {}", ignored.object, ignored.path, ignored.reason));
+            page.wrapped("ignored  ", "         ", format!("{} {}: {}", ignored.object, ignored.path, ignored.reason));
         }
         if !self.drift.is_empty() {
             page.gap();
-            page.next("dr deploy -f values.yaml --dry-run");
+            let is_restored = self.drift.iter().any(|finding| matches!(finding.cause, Cause::Restored { .. }));
+            page.next(match is_restored {
+                true => "dr config record --from-helm --chart REF",
+                false => "dr deploy -f values.yaml --dry-run",
+            });
         }
     }
 }
@@ -84,7 +88,7 @@ impl DriftReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::drift::{Cause, Ignored};
+    use crate::ops::drift::Ignored;
     use crate::ops::objects::{Act, Field};
     use crate::values::Path;
 
@@ -154,7 +158,7 @@ mod tests {
             "  ~ env.PGPASSWORD  ••••••••#1a2b3c4d -> ••••••••#5e6f7a8b",
             "  ~ spec.replicas  1 -> 3",
             "bad  Service opschain-ldap: missing in the cluster",
-            "meant  Secret x data: filled by users",
+            "ignored  Secret x data: filled by users",
         ] {
             assert!(text.contains(line), "{line}\n---\n{text}");
         }

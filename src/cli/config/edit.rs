@@ -10,7 +10,7 @@ use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
 use crate::ops::deploy::{self, DeployRequest, Prepared};
-use crate::ops::{Ctx, guard, runs};
+use crate::ops::{Ctx, runs};
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
@@ -111,7 +111,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
     let prepared = deploy::plan(&listening(ctx, ui, args.options.debug), request).await?;
     if args.options.dry_run {
         ui.report(&prepared.plan)?;
-        guard::refuse_data_loss(&prepared.plan.guarded)?;
+        prepared.refuse()?;
         return Ok(Decided::Done(Exit::Success));
     }
     ui.plan(&prepared.plan);

@@ -72,7 +72,7 @@ enum ConfigVerb {
     ///
     /// The values of the live deployment with those of helm's deployed revision, and the objects of that revision with
     /// those of the cluster (only the fields that the release sets). Each difference is told with its cause: deployed
-    /// outside dr, rolled back, edited by hand, missing. What is meant to differ stands in dr.toml under
+    /// outside dr, rolled back, edited by hand, missing. Intended differences are listed in dr.toml under
     /// [[drift.ignore]], with its reason.
     #[command(after_help = "Examples:\n  dr config drift\n  dr config drift --output json | jq '.drift[].text'")]
     Drift,

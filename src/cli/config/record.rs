@@ -27,6 +27,7 @@ Examples:
   dr config record old.yaml --at 2025-04-25T10:00 --version 2025-04-25 --chart opschain.tgz
   dr config record --dir ~/old-values --dry-run
   dr config record --from-helm --all-revisions
+  dr config record --from-helm --chart oci://docker.io/limepoint/opschain
 
 Times are UTC. A file's date is --at, or the one date in its name, such as values-2025-04-25.yaml.
 What helm remembers is its own JSON: the comments and the order of the file are lost.")]
@@ -38,10 +39,10 @@ pub struct RecordArgs {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["file", "from_helm", "at", "chart", "revision"])]
     dir: Option<PathBuf>,
     /// The values that helm has stored of the release
-    #[arg(long, conflicts_with_all = ["file", "at", "chart", "revision", "outcome"])]
+    #[arg(long, conflicts_with_all = ["file", "at", "revision", "outcome"])]
     from_helm: bool,
     /// With --from-helm: every revision that helm remembers, not only the deployed one
-    #[arg(long, requires = "from_helm")]
+    #[arg(long, requires = "from_helm", conflicts_with = "chart")]
     all_revisions: bool,
     /// When it was deployed, such as 2025-04-25 or 2025-04-25T10:00
     #[arg(long, value_name = "TIME")]
@@ -55,9 +56,9 @@ pub struct RecordArgs {
     /// The chart's version, if not the one of the OpsChain version
     #[arg(long, value_name = "VERSION", conflicts_with = "chart")]
     chart_version: Option<String>,
-    /// The chart's archive, to be kept with the values
-    #[arg(long, value_name = "FILE.tgz")]
-    chart: Option<PathBuf>,
+    /// The chart, to be kept with the values, which a bundle needs: a .tgz, a folder or an oci:// reference
+    #[arg(long, value_name = "REF")]
+    chart: Option<String>,
     /// helm's revision
     #[arg(long, value_name = "N")]
     revision: Option<u32>,

@@ -157,7 +157,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
             let objects = deploy::preview(ctx, &prepared).await?;
             ui.report(&super::objects::DryRun { plan: &prepared.plan, objects })?;
         }
-        guard::refuse_data_loss(&prepared.plan.guarded)?;
+        prepared.refuse()?;
         return Ok(Exit::Success);
     }
     ui.plan(&prepared.plan);
@@ -168,6 +168,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
 
 /// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
 pub(super) fn agreed(ui: &Ui, mut prepared: Prepared, release: Option<&str>) -> Result<Prepared> {
+    prepared.refuse_always()?;
     let plan = &prepared.plan;
     if !plan.guarded.is_empty() {
         for key in &plan.guarded {

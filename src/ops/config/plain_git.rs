@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::sha256;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
+use crate::ops::given::quoted;
 use crate::text;
 use crate::values::{Scrubber, Tree};
 use crate::vault::{GitSetting, VaultError};
@@ -134,21 +135,4 @@ pub fn git_setup(ctx: &Ctx, program: &Path, dry_run: bool) -> Result<GitSetup> {
     let wanted: Vec<(String, String)> = wanted.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let done = vault.set_up_git(&wanted, "* merge=dr\n*.age diff=dr\n", !dry_run)?;
     Ok(GitSetup { vault: vault.path().display().to_string(), settings: done, dry_run })
-}
-
-/// A word as git's shell reads it.
-fn quoted(word: &str) -> String {
-    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_is_quoted_where_a_shell_would_take_it_apart() {
-        assert_eq!(quoted("/usr/bin/dr"), "/usr/bin/dr");
-        assert_eq!(quoted("/my files/o'dr"), r"'/my files/o'\''dr'");
-    }
 }

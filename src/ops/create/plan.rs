@@ -184,7 +184,7 @@ fn live_deployment(facts: &CreateFacts) -> Result<(&Deployment, u32, &StoredFact
     }
     let deployment = facts.deployment.as_ref().ok_or_else(|| {
         recognise::drift(format!(
-            "revision {} of release {release} is not in the config vault: it was not deployed by dr",
+            "revision {} of release {release} is not in this host's config vault",
             newest.revision
         ))
     })?;
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn values_that_dr_has_not_deployed_are_refused() {
         let text = refused(Exit::Drift, |facts| facts.deployment = None);
-        assert_eq!(text, "revision 1 of release opschain is not in the config vault: it was not deployed by dr");
+        assert_eq!(text, "revision 1 of release opschain is not in this host's config vault");
         let text = refused(Exit::Drift, |facts| facts.stored.as_mut().unwrap().sha256 = "0".repeat(64));
         assert!(text.starts_with("the values that Helm has are not those that the vault has of deployment "), "{text}");
         let text = refused(Exit::Version, |facts| {

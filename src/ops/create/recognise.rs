@@ -35,8 +35,9 @@ pub(super) fn refuse_other_values(deployment: &Deployment, found: &str) -> Resul
 /// The error of values or releases that are not what was deployed.
 pub(super) fn drift(what: String) -> CommandError {
     CommandError::new(Exit::Drift, what).hint(
-        "A bundle must hold the values that opened the data: deploy once through dr, `dr deploy -f values.yaml`, and try again.",
+        "A bundle must hold the values that opened the data. If what is live is right, write it down as it is: `dr config record --from-helm --chart REF`, REF being the chart that was deployed.",
     )
+    .hint("Or deploy once through dr, `dr deploy -f values.yaml`, and try again.")
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ pub use request::{DeployOptions, DeployRequest, RollbackRequest};
 pub use values::LayerFinding;
 
 use super::Ctx;
-use super::guard;
 use super::history::History;
 use super::lease::LeaseHolder;
 use crate::error::Result;
@@ -40,8 +39,7 @@ const RUN: &str = "deploy";
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
-/// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart or is older than
-/// what is live; vault, helm, registry or cluster that cannot be reached.
+/// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart; vault, helm, registry or cluster that cannot be reached.
 pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
     let mut request = request;
     let values = values::read(ctx, std::mem::take(&mut request.layers), &request.options.allow)?;
@@ -68,7 +66,7 @@ pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepar
 async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployOptions) -> Result<Prepared> {
     let (facts, LiveMaterial { scrubber, diff, stored }) =
         facts::gather(ctx, history, &subject, &options.allow).await?;
-    let Decision { plan, warnings, over_others } = plan::decide(&facts, &options.allow)?;
+    let Decision { plan, warnings, over_others, refused } = plan::decide(&facts, &options.allow);
     for (warning, hint) in warnings {
         ctx.events.warn(warning, hint);
     }
@@ -81,6 +79,7 @@ async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployO
         stored,
         scrubber,
         over_others,
+        refused,
         repair: false,
     })
 }
@@ -93,7 +92,7 @@ async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployO
 /// is recorded too, unless the process is killed.
 pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
-    guard::refuse_data_loss(&prepared.plan.guarded)?;
+    prepared.refuse()?;
     let cluster = ctx.cluster().await?;
     match cluster.namespace_uid().await {
         Ok(None) => {

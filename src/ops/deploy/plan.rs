@@ -1,6 +1,7 @@
 //! What is decided about a deployment. Nothing here asks anybody.
 
 use super::facts::DeployFacts;
+use super::order::VersionChange;
 use super::report::DeployPlan;
 use super::{order, stuck};
 use crate::error::{CommandError, Exit, Result};
@@ -21,27 +22,35 @@ pub(super) struct Decision {
     pub warnings: Vec<Warning>,
     /// Whether helm is told to go over what others have set.
     pub over_others: bool,
+    /// The first thing that is refused, beside guarded keys: what would happen is shown all the same. [`Exit::Drift`]
+    /// where the settings refuse it; [`Exit::Version`] for a version that goes back, leaves releases out where that is
+    /// refused, or comes together with new credentials.
+    pub refused: Option<CommandError>,
 }
 
 /// Decides. `allow` is what the operator lets through.
-///
-/// # Errors
-/// [`Exit::Drift`] where the settings refuse it; [`Exit::Version`] for a version that goes back, leaves releases out
-/// where that is refused, or comes together with new credentials.
-pub(super) fn decide(facts: &DeployFacts, allow: &[String]) -> Result<Decision> {
+pub(super) fn decide(facts: &DeployFacts, allow: &[String]) -> Decision {
     let (live, newest) = (facts.history.live(), facts.history.newest());
     let drift_allowed = allow.iter().any(|id| id == "drift");
     let mut warnings: Vec<Warning> = failed_install(newest).into_iter().collect();
+    let mut refused = Vec::new();
     if let Some(report) = &facts.drift {
-        warnings.extend(drift::before_deploy(report, facts.on_drift, facts.applied_by_server, drift_allowed)?);
+        match drift::before_deploy(report, facts.on_drift, facts.applied_by_server, drift_allowed) {
+            Ok(said) => warnings.extend(said),
+            Err(error) => refused.push(error),
+        }
     }
     let named: Vec<Option<&str>> = facts.live.iter().map(|live| live.version.as_deref()).collect();
     let running = order::live_version(live, &named, newest);
     let tried = order::tried_since(&facts.history.deployments, live);
-    let upgrade = order::check(running.as_ref(), tried, facts.version.as_ref(), facts.skipped_releases, allow)?;
+    let checked = order::check(running.as_ref(), tried, facts.version.as_ref(), facts.skipped_releases, allow);
+    let upgrade = checked.unwrap_or_else(|error| {
+        refused.push(error);
+        VersionChange { from: running.as_ref().map(Version::tag), ..VersionChange::default() }
+    });
     let versions_differ = running.is_some() && facts.version.is_some() && running != facts.version;
     for live in &facts.live {
-        order::credentials_first(live.credentials.as_deref(), versions_differ, allow)?;
+        refused.extend(order::credentials_first(live.credentials.as_deref(), versions_differ, allow).err());
     }
     let mut guarded: Vec<Guarded> = Vec::new();
     for key in facts.live.iter().flat_map(|live| &live.guarded) {
@@ -69,7 +78,8 @@ pub(super) fn decide(facts: &DeployFacts, allow: &[String]) -> Result<Decision> 
         revision: newest.map(|newest| newest.revision),
         stuck: facts.pending.as_ref().and_then(|pending| stuck::explain(pending, &facts.history, &facts.who)),
     };
-    Ok(Decision { plan, warnings, over_others: facts.applied_by_server && drift_allowed })
+    let refused = refused.into_iter().next();
+    Decision { plan, warnings, over_others: facts.applied_by_server && drift_allowed, refused }
 }
 
 /// Says when there is nothing but a failed first installation.
@@ -120,7 +130,8 @@ mod tests {
     }
 
     fn decided(facts: &DeployFacts, allow: &[&str]) -> Result<Decision> {
-        decide(facts, &allow.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+        let mut decision = decide(facts, &allow.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+        decision.refused.take().map_or(Ok(decision), Err)
     }
 
     /// The message of a refusal, which the name lets through.
@@ -134,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_first_deployment_is_compared_with_nothing() {
-        let Decision { plan, warnings, over_others } = decided(&recorded(FIRST, |_| {}), &[]).unwrap();
+        let Decision { plan, warnings, over_others, .. } = decided(&recorded(FIRST, |_| {}), &[]).unwrap();
         assert_eq!((plan.live, plan.revision, plan.compared_with, plan.same_values), (None, None, None, None));
         assert_eq!((plan.version.as_deref(), plan.upgrade), (Some("2026-08-20"), order::VersionChange::default()));
         assert!(plan.guarded.is_empty() && plan.stuck.is_none() && warnings.is_empty() && !over_others, "{warnings:?}");
@@ -175,6 +186,9 @@ mod tests {
         let both = recorded(UPGRADE, |facts| facts.live[0].credentials = Some(key.into()));
         let text = refused(Exit::Version, &both, "credentials");
         assert_eq!(text, format!("{key} and env.OPSCHAIN_VERSION change in one deployment"));
+        // What is refused is shown all the same.
+        let Decision { plan, refused, .. } = decide(&both, &[]);
+        assert!(refused.is_some() && plan.upgrade.from.as_deref() == Some("2026-08-20"), "{plan:?}");
         let alone = recorded(AFTER_HELM, |facts| facts.live[0].credentials = Some(key.into()));
         decided(&alone, &[]).unwrap();
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::facts::Subject;
 use super::report::DeployPlan;
 use super::request::DeployOptions;
+use crate::error::{CommandError, Result};
 use crate::helm::{self, Object};
+use crate::ops::guard;
 use crate::values::Scrubber;
 
 /// A plan with all that is needed to carry it out.
@@ -25,6 +27,8 @@ pub struct Prepared {
     pub(super) stored: Option<Vec<Object>>,
     /// Whether helm is told to go over what others have set: it would refuse else, and the operator has agreed.
     pub(super) over_others: bool,
+    /// Why it cannot be, whatever is agreed to.
+    pub(super) refused: Option<CommandError>,
     pub(super) repair: bool,
 }
 
@@ -43,6 +47,24 @@ impl Prepared {
             description,
             debug: self.options.debug,
         }
+    }
+
+    /// Refuses what must not be, whatever is agreed to, and then the loss of data that nobody has agreed to: for when it
+    /// was shown what would happen.
+    ///
+    /// # Errors
+    /// [`crate::error::Exit::Drift`], [`crate::error::Exit::Version`] or [`crate::error::Exit::Guard`].
+    pub fn refuse(&self) -> Result<()> {
+        self.refuse_always()?;
+        guard::refuse_data_loss(&self.plan.guarded)
+    }
+
+    /// The first half of [`Prepared::refuse`], for who asks about the data next.
+    ///
+    /// # Errors
+    /// [`crate::error::Exit::Drift`] or [`crate::error::Exit::Version`].
+    pub fn refuse_always(&self) -> Result<()> {
+        self.refused.as_ref().map_or(Ok(()), |refused| Err(refused.copy()))
     }
 
     /// Says that the operator has agreed to have a pending release put right.

@@ -65,7 +65,7 @@ pub(super) fn refuse_other_chart(allow: &[String], version: Option<&Version>, fa
     let text = format!("the chart is version {}, and {} is to run", facts.version, version.tag());
     Err(CommandError::new(Exit::Version, text)
         .hint(format!("Give the chart of that version: {}.", version.chart().unwrap_or_else(|| version.tag())))
-        .hint("Or add --allow version if this chart is meant."))
+        .hint("Or add --allow version if this chart is intended."))
 }
 
 fn is_allowed(allow: &[String], id: &str) -> bool {

@@ -68,8 +68,8 @@ fn refusal(report: &DriftReport) -> CommandError {
         error = error.hint(format!("Also {}.", line(finding)));
     }
     error
-        .hint("`dr config drift` shows it all. Bring what is meant into the values, or put the install back.")
-        .hint("What is meant to differ goes into `[[drift.ignore]]` in dr.toml, with its reason.")
+        .hint("`dr config drift` shows it all. Bring what is intended into the values, or put the install back.")
+        .hint("Intended differences go into `[[drift.ignore]]` in dr.toml, with its reason.")
         .hint("Add --allow drift to go over it.")
 }
 

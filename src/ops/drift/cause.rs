@@ -25,6 +25,13 @@ pub enum Cause {
         /// The program that wrote it.
         by: Option<String>,
     },
+    /// Another host's `dr`, or one without this vault, restored a bundle.
+    Restored {
+        revision: u32,
+        /// When it was made.
+        at: String,
+        bundle: String,
+    },
     /// helm went back to an older revision.
     RolledBack {
         revision: u32,
@@ -98,6 +105,12 @@ impl Cause {
             Self::DeployedOutside { revision, at, description, by } => {
                 let said = if description.is_empty() { String::new() } else { format!(" (\"{description}\")") };
                 format!("deployed outside dr{}: revision {revision}, {}{said}", with(by), time(at))
+            }
+            Self::Restored { revision, at, bundle } => {
+                format!(
+                    "restored by dr from bundle {bundle}, not recorded in this vault: revision {revision}, {}",
+                    time(at)
+                )
             }
             Self::RolledBack { revision, to, at, by } => {
                 format!("rolled back to revision {to} outside dr{}: revision {revision}, {}", with(by), time(at))

@@ -15,7 +15,6 @@ mod release;
 mod report;
 
 pub(super) use before::{before_deploy, touches_fields};
-#[cfg(test)]
 pub use cause::Cause;
 pub use report::{Between, DriftFinding, DriftReport, Extent};
 #[cfg(test)]

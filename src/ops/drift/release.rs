@@ -2,7 +2,7 @@
 
 use super::cause::Cause;
 use crate::helm::Revision;
-use crate::ops::history::{is_of, names};
+use crate::ops::history::{is_of, names, restored_bundle};
 use crate::vault::Deployment;
 
 /// The longest that is quoted of helm's words.
@@ -78,9 +78,12 @@ fn is_failure_of_ours(deployments: &[Deployment], newest: &Revision) -> bool {
 
 fn outside(revision: &Revision) -> Cause {
     let at = revision.updated.clone();
-    match rolled_back_to(revision) {
-        Some(to) => Cause::RolledBack { revision: revision.revision, to, at, by: None },
-        None => Cause::DeployedOutside { revision: revision.revision, at, description: said(revision), by: None },
+    match (rolled_back_to(revision), restored_bundle(revision)) {
+        (Some(to), _) => Cause::RolledBack { revision: revision.revision, to, at, by: None },
+        (None, Some(bundle)) => Cause::Restored { revision: revision.revision, at, bundle: bundle.to_owned() },
+        (None, None) => {
+            Cause::DeployedOutside { revision: revision.revision, at, description: said(revision), by: None }
+        }
     }
 }
 
@@ -102,6 +105,7 @@ pub(super) fn rolled_back_to(revision: &Revision) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::history::description_of_restore;
     use crate::vault::How;
     use serde_json::json;
 
@@ -154,6 +158,8 @@ mod tests {
         assert!(causes(&live, &by_hand)[0].starts_with("deployed outside dr: revision 2"));
         let back = [first(), revision(2, "superseded", "Upgrade complete"), revision(3, "deployed", "Rollback to 1")];
         assert!(causes(&live, &back)[0].starts_with("rolled back to revision 1 outside dr: revision 3"));
+        let elsewhere = [first(), revision(2, "deployed", &description_of_restore("b-1", "done"))];
+        assert!(causes(&live, &elsewhere)[0].starts_with("restored by dr from bundle b-1, not recorded in this vault"));
         assert!(causes(&[], &by_hand)[0].starts_with("the vault knows nothing"));
         assert!(causes(&live, &[])[0].contains("uninstalled"));
         assert!(causes(&live, &[revision(1, "uninstalled", "")])[0].contains("uninstalled"));

@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::source::{self, KeyFiles, RestoreRequest};
+use super::source::{self, RestoreRequest};
 use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
 use crate::error::Result;
 use crate::names::{NamespaceName, ReleaseName};
+use crate::ops::bundles::{self, KeyFiles};
 use crate::ops::release::Release;
-use crate::ops::{Ctx, bundles, recording};
+use crate::ops::{Ctx, recording};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
 use crate::postgres::Lsn;
 
@@ -77,6 +78,9 @@ pub(super) struct TargetFacts {
     pub knows_databases: bool,
     pub operator: Option<Operator>,
     pub namespace: NamespaceState,
+    /// Whether this host has nowhere to record the restore.
+    #[serde(default)]
+    pub no_vault: bool,
 }
 
 /// Opens the bundle that was asked for, and says which install it is from.
@@ -84,8 +88,8 @@ pub(super) struct TargetFacts {
 /// # Errors
 /// There is none, it is not to be believed, or no identity opens it.
 pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Result<(OpenBundle, SourceFacts)> {
-    let trust = trust_of(ctx, keys)?;
-    let (reference, reader) = match request.file()? {
+    let trust = keys.trust(ctx)?;
+    let (reference, reader) = match request.bundle.file()? {
         Some(path) => {
             let reference = BundleReference::File { path };
             let reader = bundles::open(&reference, &trust)?;
@@ -93,7 +97,7 @@ pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Resu
         }
         None => find(ctx, request, &trust)?,
     };
-    let identities = ctx.identities_of(Some(&keys.identity))?;
+    let identities = ctx.identities_of(keys.identity.as_deref())?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let facts = source_facts(&reader, reference, release.operator);
     recording::record("restore-source", &facts)?;
@@ -105,12 +109,8 @@ pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Resu
 /// # Errors
 /// It is not there any more, is not to be believed, or no identity opens it.
 pub(super) fn open_again(ctx: &Ctx, reference: &BundleReference, keys: &KeyFiles) -> Result<OpenBundle> {
-    let reader = bundles::open(reference, &trust_of(ctx, keys)?)?;
-    Ok(OpenBundle { reader, identities: ctx.identities_of(Some(&keys.identity))? })
-}
-
-fn trust_of(ctx: &Ctx, keys: &KeyFiles) -> Result<Trust> {
-    ctx.trust(keys.trusted_signers.as_deref(), keys.trusted_signers.is_none())
+    let reader = bundles::open(reference, &keys.trust(ctx)?)?;
+    Ok(OpenBundle { reader, identities: ctx.identities_of(keys.identity.as_deref())? })
 }
 
 fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<String>) -> SourceFacts {
@@ -136,7 +136,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
 fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust) -> Result<(BundleReference, Reader)> {
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
-    if let Some(text) = &request.bundle {
+    if let Some(text) = &request.bundle.bundle {
         let entry = catalog.find(text)?;
         return Ok((entry.reference.clone(), entry.open(&*store, trust)?));
     }
@@ -164,6 +164,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<TargetFacts> {
         knows_databases,
         operator,
         namespace: cluster.namespace_state(&may_stay).await?,
+        no_vault: ctx.settings_or_defaults()?.vault.path.is_none(),
     };
     recording::record("restore-target", &facts)?;
     Ok(facts)

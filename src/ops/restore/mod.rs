@@ -30,9 +30,9 @@ pub use report::RestoreReport;
 pub use source::RestoreRequest;
 
 use self::work::RestoreWork;
-use super::Ctx;
 use super::runs::open_behind;
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
+use super::{Ctx, bundles};
 use crate::error::Result;
 use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step};
 
@@ -54,12 +54,10 @@ pub(super) const RUN: RunVerb = RunVerb {
 /// # Errors
 /// The first thing that would make the restore fail half way or bring back something else, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &RestoreRequest) -> Result<RestorePlan> {
-    // A file needs no settings; the store is known by them.
-    let settings = if request.file()?.is_some() { ctx.settings_or_defaults()? } else { ctx.settings()? };
-    let keys = source::key_files(&settings.keys, request)?;
+    let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys)?;
     let to_run = plan::version_gate(request, &source)?;
-    let target = plan::target(&settings.install, ctx.settings_path.exists(), &source.install);
+    let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
     let target = facts::gather(ctx).await?;
     let (namespace, cluster_uid) = (target.namespace_name.clone(), ctx.cluster().await?.identity().await?);
@@ -106,17 +104,33 @@ async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport>
 fn report(work: &RestoreWork, outputs: &Outputs, journal: &Journal) -> Result<RestoreReport> {
     let (identity, staged) = (outputs.get(steps::PROVE_IDENTITY)?, outputs.get(steps::STAGE)?);
     let (plan, replay) = (&work.plan, journal.replay());
+    let deployment = outputs.get(steps::RECORD)?;
+    let has_vault = work.ctx.settings_or_defaults()?.vault.path.is_some();
     Ok(RestoreReport {
         bundle: plan.bundle.clone(),
+        arguments: plan.arguments(),
+        next: next(deployment.is_some(), has_vault, &work.ctx.install().chart),
         install: format!("{}/{}", plan.namespace, plan.release),
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,
         lsn: identity.lsn,
         files: staged.files,
-        deployment: outputs.get(steps::RECORD)?,
+        deployment,
         milliseconds: replay.last.duration_since(replay.begun.at).as_millis().try_into().unwrap_or(0),
         scope: plan.scope.clone(),
     })
+}
+
+/// What leads from a restored install to its next bundle, which needs the deployment in a vault, its chart with it.
+fn next(recorded: bool, has_vault: bool, chart: &str) -> Vec<String> {
+    let record = || format!("dr config record --from-helm --chart {chart}");
+    let mut commands = match (recorded, has_vault) {
+        (true, _) => Vec::new(),
+        (false, true) => vec!["dr config verify".into(), record()],
+        (false, false) => vec!["dr init".into(), record()],
+    };
+    commands.push("dr bundle create".into());
+    commands
 }
 
 /// The plan of a journal, where it is understood.
@@ -167,6 +181,14 @@ mod tests {
         for (found, reason) in [(Some("u1"), None), (Some("u2"), refused.clone()), (None, refused)] {
             assert_eq!(deleted_since("here", "u1", found), reason, "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_restore_leads_to_the_next_bundle_on_any_host() {
+        let record = "dr config record --from-helm --chart oci://r/c";
+        assert_eq!(next(true, true, "oci://r/c"), ["dr bundle create"]);
+        assert_eq!(next(false, false, "oci://r/c"), ["dr init", record, "dr bundle create"]);
+        assert_eq!(next(false, true, "oci://r/c"), ["dr config verify", record, "dr bundle create"]);
     }
 
     #[tokio::test]

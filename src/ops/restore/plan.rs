@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{SourceFacts, TargetFacts};
-use super::source::{KeyFiles, RestoreRequest, parse_version};
+use super::source::{RestoreRequest, parse_version};
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
 use crate::cluster::NamespaceState;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
+use crate::ops::bundles::{self, KeyFiles};
 use crate::opschain::version::{self, Version};
 use crate::postgres::Lsn;
 use crate::settings::Install;
@@ -91,6 +92,13 @@ impl RestorePlan {
     /// The install that is restored, with the rest as in `install`.
     pub(super) fn target(&self, install: &Install) -> Install {
         Install { namespace: self.namespace.clone(), release: self.release.clone(), ..install.clone() }
+    }
+
+    /// What a command takes to name the bundle again. Of a store, the settings say whom to believe.
+    pub fn arguments(&self) -> String {
+        let is_file = matches!(self.source, BundleReference::File { .. });
+        let signers = self.keys.trusted_signers.as_deref();
+        bundles::arguments(&self.source, &self.bundle, signers.filter(|_| is_file), signers.is_none())
     }
 
     /// The version that is to run, where the values name another.
@@ -194,6 +202,12 @@ pub(super) fn decide(
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
     refuse_occupied(&target)?;
+    if target.no_vault {
+        warnings.push(
+            "this host has no config vault to record the restore in, which the next bundle needs: `dr init` makes one first"
+                .into(),
+        );
+    }
     if source.signer.is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
     }
@@ -304,7 +318,7 @@ mod tests {
     }
 
     fn plan(request: &RestoreRequest, source: SourceFacts, target: TargetFacts) -> Result<RestorePlan> {
-        let keys = KeyFiles { identity: "key.txt".into(), trusted_signers: None };
+        let keys = KeyFiles { identity: Some("key.txt".into()), trusted_signers: None };
         decide(request, keys, version_gate(request, &source)?, source, target)
     }
 

@@ -10,7 +10,7 @@ use super::plan::RestoreChart;
 use super::work::RestoreWork;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{self, ChartFile, Revision, UpgradeRequest};
-use crate::ops::settle;
+use crate::ops::{history, settle};
 use crate::vault::{Deployment, DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
@@ -40,7 +40,7 @@ async fn chart(work: &RestoreWork) -> Result<ChartFile> {
 }
 
 /// Installs or upgrades the release with the bundle's values and `sets` over them.
-pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], why: &str) -> Result<Revision> {
+pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], state: &str) -> Result<Revision> {
     work.hold_lease().await?;
     // Only an earlier process of this run has begun anything in this namespace, and runs resume on their own host. Its
     // helm may have outlived it, and works for as long as it was allowed to.
@@ -56,7 +56,7 @@ pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], why: &str)
         timeout: HELM_LIMIT,
         wait: false,
         create_namespace: false,
-        description: Some(why),
+        description: Some(&history::description_of_restore(&work.plan.bundle, state)),
         debug: false,
     };
     let helm = work.ctx.helm().await?;

@@ -9,6 +9,8 @@ use crate::postgres::Lsn;
 #[derive(Debug, Serialize)]
 pub struct RestoreReport {
     pub bundle: String,
+    /// What a command takes to name the bundle again.
+    pub arguments: String,
     /// To where: `namespace/release`.
     pub install: String,
     /// The OpsChain version that runs.
@@ -25,4 +27,6 @@ pub struct RestoreReport {
     pub milliseconds: u64,
     /// What did not come back, and what to do about it.
     pub scope: Vec<OutOfScope>,
+    /// What leads to the next bundle, in order.
+    pub next: Vec<String>,
 }

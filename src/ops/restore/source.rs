@@ -1,71 +1,21 @@
 //! Which bundle is restored, and with what it is opened.
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-
 use crate::bundle::catalog::PassedOver;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::bundles;
+use crate::ops::bundles::BundleRequest;
 use crate::opschain::version::{BadVersion, Version};
-use crate::settings::Keys;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
 pub struct RestoreRequest {
-    /// A bundle's name or its beginning, or a file; the newest good one of `version` when absent.
-    pub bundle: Option<String>,
+    /// Which bundle, the newest good one of `version` where it names none, and the files that open and check it.
+    pub bundle: BundleRequest,
     /// The OpsChain version that is to run; the bundle's own when absent.
     pub version: Option<String>,
-    /// The age identity file, if not the settings'.
-    pub identity: Option<PathBuf>,
-    /// The trusted signers, if not the settings'.
-    pub trusted_signers: Option<PathBuf>,
-    /// Take anybody's bundle, signed or not.
-    pub any_signer: bool,
     /// The chart to install a newer version from, if not the settings'.
     pub chart: Option<String>,
     /// Restore under an older version, or under one that cannot be compared, all the same.
     pub allow_version: bool,
-}
-
-impl RestoreRequest {
-    /// The file that the bundle is named by, where it is not a name of the store.
-    ///
-    /// # Errors
-    /// [`Exit::NotFound`] for a path with nothing there.
-    pub(super) fn file(&self) -> Result<Option<PathBuf>> {
-        Ok(self.bundle.as_deref().map(bundles::bundle_file).transpose()?.flatten())
-    }
-}
-
-/// The files that open and check the bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyFiles {
-    /// The age identity file.
-    pub identity: PathBuf,
-    /// The trusted signers; absent when anybody's bundle was to be taken.
-    pub trusted_signers: Option<PathBuf>,
-}
-
-/// The files that open and check the bundle: those that were given, else those of the settings.
-///
-/// # Errors
-/// [`Exit::Keys`] without an identity, [`Exit::Untrusted`] without signers.
-pub(super) fn key_files(settings: &Keys, request: &RestoreRequest) -> Result<KeyFiles> {
-    let identity = request.identity.clone().or_else(|| settings.identity.clone()).ok_or_else(|| {
-        CommandError::new(Exit::Keys, "no age identity is known that could open the bundle")
-            .hint("Name the identity file with --identity, or set `keys.identity`.")
-    })?;
-    let trusted_signers = match (&request.trusted_signers, request.any_signer) {
-        (_, true) => None,
-        (Some(path), false) => Some(path.clone()),
-        (None, false) => Some(settings.trusted_signers.clone().ok_or_else(|| {
-            CommandError::new(Exit::Untrusted, "no trusted signers are known to check the bundle against")
-                .hint("Name a file of allowed signers with --trusted-signers, or take the risk with --any-signer.")
-        })?),
-    };
-    Ok(KeyFiles { identity, trusted_signers })
 }
 
 /// The version whose newest good bundle is taken, where none is named.
@@ -108,29 +58,6 @@ mod tests {
         assert_eq!(error.exit(), exit, "{error}");
         assert!(!error.hints().is_empty(), "{error}");
         error.message().to_owned()
-    }
-
-    #[test]
-    fn what_was_given_opens_the_bundle_else_what_the_settings_name() {
-        let settings =
-            Keys { identity: Some("own.txt".into()), trusted_signers: Some("signers".into()), ..Keys::default() };
-        let files = |identity: &str, signers: Option<&str>| KeyFiles {
-            identity: identity.into(),
-            trusted_signers: signers.map(PathBuf::from),
-        };
-        let request = RestoreRequest::default();
-        assert_eq!(key_files(&settings, &request).unwrap(), files("own.txt", Some("signers")));
-        let given = RestoreRequest {
-            identity: Some("escrow.txt".into()),
-            trusted_signers: Some("theirs".into()),
-            ..request.clone()
-        };
-        assert_eq!(key_files(&settings, &given).unwrap(), files("escrow.txt", Some("theirs")));
-        let anybody = RestoreRequest { any_signer: true, ..given };
-        assert_eq!(key_files(&settings, &anybody).unwrap(), files("escrow.txt", None));
-        refusal(Exit::Keys, key_files(&Keys::default(), &request).unwrap_err());
-        let unsigned = Keys { trusted_signers: None, ..settings };
-        refusal(Exit::Untrusted, key_files(&unsigned, &request).unwrap_err());
     }
 
     #[test]

@@ -110,7 +110,7 @@ async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
 
 async fn install_hibernated(work: &RestoreWork) -> Result<Done<u32>> {
     let sets = [("stopped", "true"), ("stopDatabase", "true")];
-    Ok(deployed(&release::deploy(work, &sets, "restore: installed hibernated").await?))
+    Ok(deployed(&release::deploy(work, &sets, "installed hibernated").await?))
 }
 
 /// What a Helm step says when it is done.
@@ -177,7 +177,7 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
 }
 
 async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
-    Ok(deployed(&release::deploy(work, &[("stopped", "true")], "restore: database awake").await?))
+    Ok(deployed(&release::deploy(work, &[("stopped", "true")], "database awake").await?))
 }
 
 async fn wait_healthy(work: &RestoreWork) -> Result<Done<()>> {
@@ -197,7 +197,7 @@ async fn prove_identity(work: &RestoreWork) -> Result<Done<RunningIdentity>> {
 }
 
 async fn start(work: &RestoreWork) -> Result<Done<u32>> {
-    Ok(deployed(&release::deploy(work, &[], "restored").await?))
+    Ok(deployed(&release::deploy(work, &[], "done").await?))
 }
 
 async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {

@@ -1,9 +1,9 @@
 //! A plan for tests.
 
 use super::plan::{RestoreChart, RestorePlan, VersionFit};
-use super::source::KeyFiles;
 use crate::bundle::{BundleReference, testing};
 use crate::cluster::NamespaceState;
+use crate::ops::bundles::KeyFiles;
 
 pub(in crate::ops) fn plan() -> RestorePlan {
     let (header, manifest) = testing::manifest();
@@ -25,7 +25,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         database_bytes: 1,
         system_identifier: manifest.database.system_identifier,
         lsn: "0/1".parse().unwrap(),
-        keys: KeyFiles { identity: "key.txt".into(), trusted_signers: None },
+        keys: KeyFiles { identity: Some("key.txt".into()), trusted_signers: None },
         helm: "4.0.0".into(),
         operator: "1.27.0".into(),
         scope: Vec::new(),

@@ -81,7 +81,7 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
                 .hint("If it was deployed so: deploy with `stopped: false`, as `dr deploy -f values.yaml` does.")
                 .hint(format!("Or scale it by hand: `{by_hand}`."))
         })?;
-        warnings.push(format!("{name} wears no note of its replicas: {} has {}", known.source, known.replicas));
+        warnings.push(format!("{name} has no annotation with its replicas: {} has {}", known.source, known.replicas));
         writer.replicas = known.replicas;
     }
     Ok(ServerPlan {
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(shown.parts[0].state, "stopped, had 2 (run create-1)");
         let plan = start(&facts).unwrap();
         assert_eq!(plan.workloads[1].replicas, 2);
-        assert_eq!(plan.warnings, ["opschain-api wears no note of its replicas: run create-1 has 2"]);
+        assert_eq!(plan.warnings, ["opschain-api has no annotation with its replicas: run create-1 has 2"]);
     }
 
     #[test]

@@ -200,8 +200,8 @@ impl Operands<'_> {
     }
 
     fn which(&self, bundle: Option<String>) -> bundles::BundleRequest {
-        let Access { trusted_signers, any_signer, .. } = self.access.clone();
-        bundles::BundleRequest { bundle, trusted_signers, any_signer }
+        let Access { identity, trusted_signers, any_signer } = self.access.clone();
+        bundles::BundleRequest { bundle, identity, trusted_signers, any_signer }
     }
 
     fn bundled(&self, reader: &Reader) -> Result<(String, Zeroizing<Vec<u8>>)> {

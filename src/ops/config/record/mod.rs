@@ -59,9 +59,9 @@ impl RecordReport {
 /// The vault, the folder, helm or the chart cannot be read; a single file that cannot be recorded.
 pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedRecords> {
     let vault = ctx.vault()?;
-    let archive = fetch_archive(ctx, &request).await?;
     let single = matches!(request.origin, Origin::File { .. });
     let (request, mut candidates) = candidates::find(ctx, request).await?;
+    let archive = fetch_archive(ctx, &request, candidates.first().and_then(|one| one.chart.as_ref())).await?;
     candidates
         .sort_by(|a, b| (a.at.as_ref().ok(), a.revision, &a.name).cmp(&(b.at.as_ref().ok(), b.revision, &b.name)));
     let mut planner = planner::RecordPlanner::new(ctx, &request, archive.as_ref().map(|(_, facts)| facts), vault)?;
@@ -83,11 +83,23 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
     Ok(PreparedRecords { plan, drafts, archive: archive.map(|(file, _)| file) })
 }
 
-async fn fetch_archive(ctx: &Ctx, request: &RecordRequest) -> Result<Option<(ChartFile, ChartFacts)>> {
-    let Some(path) = &request.chart else { return Ok(None) };
+/// The chart that was named. Where helm knows name and version of the one that it `deployed`, it must be that.
+async fn fetch_archive(
+    ctx: &Ctx,
+    request: &RecordRequest,
+    deployed: Option<&(String, String)>,
+) -> Result<Option<(ChartFile, ChartFacts)>> {
+    let Some(reference) = &request.chart else { return Ok(None) };
     let helm = ctx.helm().await?;
-    let chart = helm.fetch(&ChartSource::Path(path.clone()), None).await?;
+    let version = deployed.map(|(_, version)| version.as_str());
+    let chart = helm.fetch(&ChartSource::parse(reference), version).await?;
     let facts = helm.chart_facts(&chart.path()).await?;
+    if let Some((name, version)) = deployed.filter(|(name, version)| (name, version) != (&facts.name, &facts.version)) {
+        let found =
+            format!("{reference} is chart {} {}, and helm deployed {name} {version}", facts.name, facts.version);
+        return Err(CommandError::new(Exit::Usage, found)
+            .hint(format!("Name the chart that was deployed: `helm pull` gets {name} {version}.")));
+    }
     Ok(Some((chart, facts)))
 }
 

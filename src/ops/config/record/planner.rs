@@ -47,7 +47,7 @@ impl<'a> RecordPlanner<'a> {
             })
         });
         let reference = match &request.chart {
-            Some(path) => path.display().to_string(),
+            Some(chart) => chart.clone(),
             None => ctx.install().chart.clone(),
         };
         Ok(Self {

@@ -38,8 +38,8 @@ pub struct RecordRequest {
     pub version: Option<String>,
     /// The chart's version, if not the one that belongs to the OpsChain version.
     pub chart_version: Option<String>,
-    /// The chart's archive.
-    pub chart: Option<PathBuf>,
+    /// The chart, to be kept with the values: an archive, a folder, or a reference in a registry.
+    pub chart: Option<String>,
     pub revision: Option<u32>,
     pub why: Option<String>,
     /// Who deployed it, if not the one who asks.
