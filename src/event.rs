@@ -27,7 +27,7 @@ pub enum Event {
     RunStarted {
         /// The verb, such as `bundle create`.
         verb: String,
-        /// The titles of all steps, in order.
+        /// The names of all steps, in order.
         steps: Vec<String>,
         /// Whether an earlier process began this run.
         resumed: bool,
@@ -36,8 +36,6 @@ pub enum Event {
     StepStarted {
         /// The step's name in the journal.
         step: String,
-        /// What it does, for people.
-        title: String,
         /// Its place in the list.
         number: usize,
         /// How many steps there are.
@@ -74,7 +72,6 @@ pub enum Event {
     StepSkipped {
         /// The step's name in the journal.
         step: String,
-        title: String,
         /// Its place in the list.
         number: usize,
         /// How many steps there are.
@@ -123,15 +120,14 @@ impl Event {
     #[must_use]
     pub fn scrubbed(mut self, scrub: &dyn Fn(&str) -> String) -> Self {
         let texts: Vec<&mut String> = match &mut self {
-            Self::RunStarted { steps, .. } => steps.iter_mut().collect(),
-            Self::StepStarted { title, .. } | Self::StepSkipped { title, .. } | Self::Undoing { title, .. } => {
-                vec![title]
+            Self::RunStarted { .. } | Self::StepStarted { .. } | Self::StepSkipped { .. } | Self::StepUndone { .. } => {
+                Vec::new()
             }
+            Self::Undoing { title, .. } => vec![title],
             Self::Waiting { what, seen } => std::iter::once(what).chain(seen).collect(),
             Self::Progress { what, .. } => vec![what],
             Self::StepDone { summary, .. } => vec![summary],
             Self::StepFailed { error, .. } => vec![error],
-            Self::StepUndone { .. } => Vec::new(),
             Self::Log { line, .. } => vec![line],
             Self::Note { message } => vec![message],
             Self::Warning { message, hint } => std::iter::once(message).chain(hint).collect(),

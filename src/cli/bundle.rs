@@ -108,7 +108,7 @@ struct VerifyArgs {
 #[command(after_help = "\
 Examples:
   dr bundle restore --version 2026-08-20
-  dr bundle restore ./BUNDLE.tar --identity escrow.txt --trusted-signers allowed_signers")]
+  dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS")]
 struct RestoreArgs {
     /// A bundle's name or its beginning, or a file; the newest good one that --version made when absent
     bundle: Option<String>,

@@ -10,7 +10,9 @@ use crate::ui::{Mark, Page, Report, Ui};
 
 /// Make settings, keys, vault and store; what is there is kept
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dr init --recipient age1...   (the escrow key, whose private half lies in a safe)")]
+#[command(
+    after_help = "Example:\n  dr init --recipient age1...\n\nThe recipient is the escrow key, whose private half lies in a safe elsewhere."
+)]
 pub struct InitArgs {
     /// A public key that can open everything, beside this host's own (can be repeated)
     #[arg(long, value_name = "age1...")]

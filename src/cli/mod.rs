@@ -284,8 +284,34 @@ fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Command;
+
     #[test]
     fn the_command_line_is_well_formed() {
         super::command().debug_assert();
+    }
+
+    fn verbs(command: &Command, name: String, found: &mut Vec<(String, Command)>) {
+        found.push((name.clone(), command.clone()));
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            verbs(verb, format!("{name} {}", verb.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn every_verb_has_an_example_and_none_is_broken_on_a_small_terminal() {
+        let mut found = Vec::new();
+        verbs(&super::command(), "dr".into(), &mut found);
+        let mut wrong = Vec::new();
+        for (name, command) in &found[1..] {
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !after.contains("Example") {
+                wrong.push(format!("{name} has no example"));
+            }
+            let long = after.lines().filter(|line| line.chars().count() > 80);
+            wrong.extend(long.map(|line| format!("{name}: {line}")));
+        }
+        assert!(found.len() > 30, "{}", found.len());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

@@ -13,7 +13,7 @@ use crate::ui::{Column, Mark, Page, Report, Ui, short_time};
 
 /// Look at journalled runs, resume and abort them
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  dr run list\n  dr run show restore-20260820\n  dr run resume")]
+#[command(after_help = "Examples:\n  dr run list\n  dr run show restore-20260820\n  dr run resume")]
 pub struct RunArgs {
     #[command(subcommand)]
     verb: RunCommand,
@@ -25,9 +25,11 @@ enum RunCommand {
     #[command(after_help = "Example:\n  dr run list --output json")]
     List,
     /// Show one run, step by step
-    #[command(after_help = "Example:\n  dr run show restore-20260820\n  dr run show restore-20260820 --timing")]
+    #[command(
+        after_help = "Examples:\n  dr run show create\n  dr run show restore-20260820\n  dr run show restore-20260820 --timing"
+    )]
     Show {
-        /// The run's id, or its beginning
+        /// The run's id, or its beginning, of which the newest is shown
         run: String,
         /// Show where the time went: each step, and what it called
         #[arg(long)]
@@ -112,7 +114,7 @@ impl Report for runs::RunList {
                 vec![run.run.clone(), run.state.clone(), detail, run.begun.map(short_time).unwrap_or_default()]
             })
             .collect();
-        let heads = ["run".into(), "state".into(), "where it stands".into(), Column::spare("begun")];
+        let heads = ["run".into(), Column::whole("state"), "where it stands".into(), Column::spare("begun")];
         page.table(&heads, &rows);
         // In a pipe every line is a row.
         if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()).filter(|_| page.is_for_a_terminal()) {
@@ -209,6 +211,14 @@ fn items(page: &mut Page, heading: &str, items: &[String]) {
 
 impl Report for runs::RunShown {
     fn human(&self, page: &mut Page) {
+        // How it stands comes last: many records scroll away above it.
+        let rows: Vec<Vec<String>> = self
+            .records
+            .iter()
+            .map(|line| vec![short_time(line.at), line.step.clone().unwrap_or_default(), line.what.clone()])
+            .collect();
+        page.table(&["at", "step", "what"], &rows);
+        page.gap();
         page.fields(&[
             ("run", self.run.clone()),
             ("verb", self.verb.clone()),
@@ -216,13 +226,6 @@ impl Report for runs::RunShown {
             ("begun by", format!("{} with dr {}", self.who, self.dr_version)),
             ("state", self.state.clone()),
         ]);
-        page.gap();
-        let rows: Vec<Vec<String>> = self
-            .records
-            .iter()
-            .map(|line| vec![short_time(line.at), line.step.clone().unwrap_or_default(), line.what.clone()])
-            .collect();
-        page.table(&["at", "step", "what"], &rows);
         if let Some(refusal) = &self.refusal {
             page.finding(Mark::Warn, &format!("cannot be resumed: {refusal}"), None);
         }

@@ -76,17 +76,17 @@ async fn forward<W, E: StepError>(
     let (replay, events) = (journal.replay(), &context.events);
     events.emit(Event::RunStarted {
         verb: context.label.to_owned(),
-        steps: steps.iter().map(|step| step.title.clone()).collect(),
+        steps: steps.iter().map(|step| step.name.to_owned()).collect(),
         resumed: !replay.states.is_empty(),
     });
     let mut outputs = Outputs::of(replay);
     for (index, step) in steps.iter().enumerate() {
-        let (name, title, number, of) = (step.name.to_owned(), step.title.clone(), index + 1, steps.len());
+        let (name, number, of) = (step.name.to_owned(), index + 1, steps.len());
         if journal.replay().state(step.name) == StepState::Succeeded {
-            events.emit(Event::StepSkipped { step: name, title, number, of });
+            events.emit(Event::StepSkipped { step: name, number, of });
             continue;
         }
-        events.emit(Event::StepStarted { step: name.clone(), title, number, of });
+        events.emit(Event::StepStarted { step: name.clone(), number, of });
         let begun = Instant::now();
         match trace::step(step.name, act(context, journal, step, work, &mut outputs)).await {
             Ok(summary) => {
@@ -302,9 +302,8 @@ mod tests {
 
     fn steps() -> Vec<Step<World, Broken>> {
         let one = |name: &'static str| {
-            let switch =
-                step(StepName::new(name), format!("turn {name} on"), move |world, _| Box::pin(turn_on(world, name)))
-                    .undo("turn it off", move |world, _| Box::pin(turn_off(world, name)));
+            let switch = step(StepName::new(name), move |world, _| Box::pin(turn_on(world, name)))
+                .undo("turn it off", move |world, _| Box::pin(turn_off(world, name)));
             if name == "three" { switch.handles_cancel() } else { switch }
         };
         NAMES.into_iter().map(one).collect()

@@ -105,7 +105,6 @@ type Undo<W, E> = Box<dyn for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result
 /// so both must come to the same end however often they run.
 pub struct Step<W, E> {
     pub(super) name: &'static str,
-    pub(super) title: String,
     pub(super) act: Act<W, E>,
     pub(super) undo: Option<Undoing<W, E>>,
     pub(super) handles_cancel: bool,
@@ -121,7 +120,6 @@ pub(super) struct Undoing<W, E> {
 /// A step that cannot or need not be undone.
 pub fn step<W, T, E>(
     name: StepName<T>,
-    title: impl Into<String>,
     act: impl for<'a> Fn(&'a W, &'a Outputs) -> BoxFuture<'a, Result<Done<T>, E>> + Send + Sync + 'static,
 ) -> Step<W, E>
 where
@@ -137,7 +135,7 @@ where
         let acting = act(work, outputs);
         acting.map(move |done| done.and_then(write)).boxed()
     });
-    Step { name, title: title.into(), act, undo: None, handles_cancel: false }
+    Step { name, act, undo: None, handles_cancel: false }
 }
 
 impl<W, E> Step<W, E> {
@@ -163,12 +161,6 @@ impl<W, E> Step<W, E> {
     /// The name in the journal.
     pub fn name(&self) -> &'static str {
         self.name
-    }
-
-    /// What it does, for people.
-    #[cfg(test)]
-    pub fn title(&self) -> &str {
-        &self.title
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Ctx;
+use super::runs::newest_named;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal;
 use crate::trace::timing::{self, CallTiming, StepTiming};
@@ -24,7 +25,7 @@ pub struct RunTiming {
 /// # Errors
 /// There is no such run, or what was recorded cannot be read.
 pub fn timing(ctx: &Ctx, id: &str) -> Result<RunTiming> {
-    let (run, _) = journal::find(&*ctx.runs, id)?;
+    let (run, _) = journal::find(&*ctx.runs, &newest_named(ctx, id)?)?;
     let failed = |error| CommandError::new(Exit::Failure, format!("read the timing of run {run}")).because(error);
     let steps = match ctx.runs.folder(&run) {
         Some(folder) => timing::read(&folder).map_err(failed)?,

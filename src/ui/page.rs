@@ -104,25 +104,41 @@ impl Page {
         self.wrapped("", "", Styled::new(Role::Strong, text));
     }
 
-    /// Running text behind `first`, broken at words, each further line after `indent`.
+    /// Running text behind `first`, broken at words, each further line after `indent`. A command in backticks stays whole
+    /// where a line holds it; where none does, its lines end as a shell wants it, so that it can be copied.
     pub fn wrapped(&mut self, first: impl Into<Styled>, indent: &str, text: impl Into<Styled>) {
+        self.broken(first, indent, text, false);
+    }
+
+    fn broken(&mut self, first: impl Into<Styled>, indent: &str, text: impl Into<Styled>, mut in_command: bool) {
+        const CONTINUED: &str = " \\";
         let room = self.width.map_or(usize::MAX, |width| width.min(READABLE));
         let mut line = first.into();
         let mut is_empty = true;
         let text = self.safe(text.into(), |text| escape::lines(text).replace('\t', " "));
+        // An odd one is no quote: what stands behind it is no command.
+        let has_commands = text.plain().matches('`').count().is_multiple_of(2);
         for word in with_whole_commands(words(&text), room.saturating_sub(indent.width())) {
             let Word::Text(word) = word else {
+                in_command = false;
                 self.lines.push(std::mem::replace(&mut line, indent.into()));
                 is_empty = true;
                 continue;
             };
+            let turns = has_commands && word.plain().matches('`').count() % 2 == 1;
+            // The last word of a command has nothing behind it.
+            let room = if in_command != turns { room.saturating_sub(CONTINUED.len()) } else { room };
             if !is_empty && line.width() + 1 + word.width() > room {
+                if in_command {
+                    line = line.then(Role::Plain, CONTINUED);
+                }
                 self.lines.push(std::mem::replace(&mut line, indent.into()));
             } else if !is_empty {
                 line = line.then(Role::Plain, " ");
             }
             line = line.join(word);
             is_empty = false;
+            in_command ^= turns;
         }
         self.lines.push(line);
     }
@@ -167,7 +183,8 @@ impl Page {
     }
 
     pub fn next(&mut self, command: &str) {
-        self.labelled(Role::Pointer, "next:", command);
+        let first = Styled::new(Role::Pointer, "next:").then(Role::Plain, " ");
+        self.broken(first, "      ", command, command.starts_with("dr "));
     }
 
     pub fn warning(&mut self, message: &str, hint: Option<&str>) {
@@ -346,6 +363,25 @@ mod tests {
                abort:  dr run abort restore-1\n\
              hint: Use another.\n"
         );
+    }
+
+    #[test]
+    fn a_command_that_no_line_holds_is_broken_as_a_shell_takes_it() {
+        let mut page = Page::new(Some(40));
+        page.next("dr bundle verify /mnt/usb/b.tar --trusted-signers signers --decrypt");
+        page.warning(
+            "x",
+            Some("Try `dr bundle verify /mnt/usb/bundle.tar --decrypt` there, and look at what it says."),
+        );
+        assert_eq!(
+            page.plain(),
+            "next: dr bundle verify /mnt/usb/b.tar \\\n      --trusted-signers signers \\\n      --decrypt\n\
+             warning: x\n\
+             hint: Try `dr bundle verify \\\n      /mnt/usb/bundle.tar --decrypt`\n      there, and look at what it says.\n"
+        );
+        let mut page = Page::new(Some(30));
+        page.warning("it said ` and no more of it came out", None);
+        assert!(!page.plain().contains('\\'), "{}", page.plain());
     }
 
     #[test]

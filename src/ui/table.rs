@@ -16,18 +16,24 @@ const GAP: usize = 2;
 pub struct Column {
     head: &'static str,
     spare: bool,
+    whole: bool,
 }
 
 impl Column {
     /// A column that a narrow terminal leaves out, since another says the same in fewer words.
     pub const fn spare(head: &'static str) -> Self {
-        Self { head, spare: true }
+        Self { head, spare: true, whole: false }
+    }
+
+    /// A column that is never shortened: a time, a state, a version.
+    pub const fn whole(head: &'static str) -> Self {
+        Self { head, spare: false, whole: true }
     }
 }
 
 impl From<&'static str> for Column {
     fn from(head: &'static str) -> Self {
-        Self { head, spare: false }
+        Self { head, spare: false, whole: false }
     }
 }
 
@@ -103,12 +109,13 @@ fn total(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
 }
 
-/// Takes columns away from the widest, the first excepted, until all fit; nothing when they cannot.
+/// Takes columns away from the widest, the first and those that stay whole excepted, until all fit; nothing when they cannot.
 fn fit(mut widths: Vec<usize>, columns: &[Column], width: usize) -> Option<Vec<usize>> {
     while total(&widths) > width {
         let least = |index: usize| columns[index].head.width().max(LEAST);
-        let widest =
-            (1..widths.len()).filter(|index| widths[*index] > least(*index)).max_by_key(|index| widths[*index])?;
+        let widest = (1..widths.len())
+            .filter(|index| !columns[*index].whole && widths[*index] > least(*index))
+            .max_by_key(|index| widths[*index])?;
         widths[widest] -= 1;
     }
     Some(widths)
@@ -155,6 +162,16 @@ mod tests {
              restore-20260820T101500Z-0a1b2c  open   stage: the session w…opschain-db-1 broke\n\
              create-20260819T020000Z-ffe012   done\n"
         );
+    }
+
+    #[test]
+    fn what_stays_whole_is_shortened_on_no_terminal() {
+        let mut page = Page::new(Some(60));
+        page.table(
+            &["run".into(), Column::whole("begun"), "state".into()],
+            &[vec!["create-1", "2026-08-20 10:15Z", "stage: the session with pod opschain-db-1 broke"]],
+        );
+        assert!(page.plain().contains("2026-08-20 10:15Z") && page.plain().contains('…'), "{}", page.plain());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::values::lint::{LintFinding, Severity};
 Examples:
   dr config lint values.yaml
   dr config lint values.yaml --chart ./opschain-2026.10.8.tgz
-  dr config lint values.yaml --chart oci://docker.io/limepoint/opschain --version 2026-10-08 --strict")]
+  dr config lint values.yaml --version 2026-10-08 --strict")]
 pub struct LintArgs {
     /// The values file; `-` reads it from stdin
     #[arg(value_name = "FILE")]

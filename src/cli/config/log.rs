@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use crate::ops::config::{Log, LogLine, LogRequest};
-use crate::ui::{Page, Report};
+use crate::ui::{Column, Page, Report};
 
 /// List deployments, newest first, with what each changed in the values
 #[derive(Debug, Args)]
@@ -79,9 +79,12 @@ impl Report for Log {
         }
         let installs = self.install == "all";
         let rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs)).collect();
-        let mut heads = vec!["id", "at", "state", "version", "rev", "values", "why"];
+        let mut heads: Vec<Column> = ["id", "at", "state", "version", "rev"].map(Column::whole).into();
+        heads.push("values".into());
+        // Of several installs a narrow terminal has no room for all of it.
+        heads.push(if installs { Column::spare("why") } else { "why".into() });
         if installs {
-            heads.insert(1, "install");
+            heads.insert(1, "install".into());
         }
         page.table(&heads, &rows);
         if self.total > self.deployments.len() {
@@ -93,8 +96,7 @@ impl Report for Log {
 fn row(line: &LogLine, installs: bool) -> Vec<String> {
     let short = line.id.rsplit('-').next().unwrap_or(&line.id).to_owned();
     let state = match line.state.as_str() {
-        "unknown" => "unknown (interrupted)".to_owned(),
-        "deployed" if line.live => "live".into(),
+        "deployed" if line.live => "live".to_owned(),
         state => state.into(),
     };
     let mut row = vec![

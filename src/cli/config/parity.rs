@@ -22,8 +22,9 @@ Examples:
   dr config parity live --export site-a.json --to age1...
   dr config parity site-a.json live
 
-A and B are: a deployment (as for `dr config diff`), one of another install in the
-vault (NAMESPACE.RELEASE or NAMESPACE.RELEASE:DEPLOYMENT), a values file, or a parity file.")]
+A and B are: a deployment (as for `dr config diff`), one of another install in
+the vault (NAMESPACE.RELEASE or NAMESPACE.RELEASE:DEPLOYMENT), a values file, or
+a parity file.")]
 pub struct ParityArgs {
     /// The first
     #[arg(value_name = "A", required_unless_present = "export")]

@@ -18,7 +18,7 @@ use crate::ui::{Mark, Page, Report, Ui};
 Examples:
   dr config git-setup      once: git in the vault calls this by itself
   git log -p               then, in the vault
-  dr config textconv deployments/opschain.opschain/20260820T101500Z-4f2a9c/values.yaml.age")]
+  dr config textconv deployments/INSTALL/ID/values.yaml.age")]
 pub struct TextconvArgs {
     /// The file
     file: PathBuf,

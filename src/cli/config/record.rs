@@ -12,7 +12,7 @@ use crate::ops::config::{
     Origin, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, execute_records, plan_records,
 };
 use crate::text::plural;
-use crate::ui::{Mark, Page, Report, Ui, short_time};
+use crate::ui::{Column, Mark, Page, Report, Ui, short_time};
 use crate::values::lint::{LintFinding, Severity};
 use crate::vault::DeploymentStatus;
 
@@ -24,13 +24,14 @@ use crate::vault::DeploymentStatus;
 #[command(after_help = "\
 Examples:
   dr config record values.yaml --at 2025-04-25 --message 'from the old host'
-  dr config record old.yaml --at 2025-04-25T10:00 --version 2025-04-25 --chart opschain.tgz
+  dr config record old.yaml --at 2025-04-25T10:00 --chart opschain.tgz
   dr config record --dir ~/old-values --dry-run
   dr config record --from-helm --all-revisions
   dr config record --from-helm --chart oci://docker.io/limepoint/opschain
 
-Times are UTC. A file's date is --at, or the one date in its name, such as values-2025-04-25.yaml.
-What helm remembers is its own JSON: the comments and the order of the file are lost.")]
+Times are UTC. A file's date is --at, or the one date in its name, such as
+values-2025-04-25.yaml. What helm remembers is its own JSON: the comments and
+the order of the file are lost.")]
 pub struct RecordArgs {
     /// The values file; - reads stdin
     #[arg(required_unless_present_any = ["dir", "from_helm"])]
@@ -145,7 +146,8 @@ fn read(file: &Path) -> Result<Origin> {
 impl Report for RecordPlan {
     fn human(&self, page: &mut Page) {
         let rows: Vec<Vec<String>> = self.items.iter().map(row).collect();
-        page.table(&["from", "at", "version", "rev", "lint", "will"], &rows);
+        let [at, version, rev] = ["at", "version", "rev"].map(Column::whole);
+        page.table(&["from".into(), at, version, rev, "lint".into(), "will".into()], &rows);
         let (write, refused) = (self.to_write() as u64, self.refused() as u64);
         page.gap();
         page.line(format!(

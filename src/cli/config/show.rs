@@ -9,13 +9,6 @@ impl Report for ShownDeployment {
         let record = &self.deployment.record;
         let mut fields = vec![
             ("deployment", record.id.to_string()),
-            (
-                "state",
-                match self.state.as_str() {
-                    "unknown" => "unknown: dr was interrupted before it knew what came of it".into(),
-                    state => state.to_owned(),
-                },
-            ),
             ("install", format!("release {} in namespace {}", record.install.release, record.install.namespace)),
             ("at", short_time(record.at)),
             ("by", format!("{} ({})", record.by, record.how.word())),
@@ -48,16 +41,23 @@ impl Report for ShownDeployment {
             tools.into_iter().filter_map(|(name, version)| Some(format!("{name} {}", version?))).collect();
         fields.push(("with", tools.join(", ")));
         fields.extend(record.previous.as_ref().map(|previous| ("after", previous.id.to_string())));
-        if let Some(outcome) = &self.deployment.outcome {
+        let outcome = self.deployment.outcome.as_ref();
+        for image in outcome.iter().flat_map(|outcome| &outcome.images) {
+            let digest = image.digest.as_ref().map(|digest| format!(" {digest}")).unwrap_or_default();
+            fields.push(("image", format!("{}{digest}", image.reference)));
+        }
+        // What came of it stands last: images and layers are many, and scroll away above it.
+        if let Some(outcome) = outcome {
             let took = elapsed(std::time::Duration::from_secs_f64(outcome.seconds.max(0.0)));
             fields.push(("ended", format!("{} after {took}", short_time(outcome.at))));
             fields.extend(outcome.helm_revision.map(|revision| ("revision", revision.to_string())));
             fields.extend(outcome.error.clone().map(|error| ("error", error)));
-            for image in &outcome.images {
-                let digest = image.digest.as_ref().map(|digest| format!(" {digest}")).unwrap_or_default();
-                fields.push(("image", format!("{}{digest}", image.reference)));
-            }
         }
+        let state = match self.state.as_str() {
+            "unknown" => "unknown: dr was killed before it knew what came of it",
+            state => state,
+        };
+        fields.push(("state", state.to_owned()));
         page.fields(&fields);
     }
 }

@@ -17,7 +17,7 @@ use crate::vault::Joined;
 /// only add files always merge. A push that is rejected because another host has pushed is done again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  git -C VAULT remote add origin ssh://host/vault.git\n  dr config sync\n  git clone -b main ssh://host/vault.git FOLDER    (on the second host, then: dr init --vault FOLDER)"
+    after_help = "Examples:\n  git -C VAULT remote add origin ssh://host/vault.git\n  dr config sync\n\nOn the second host:\n  git clone -b main ssh://host/vault.git FOLDER\n  dr init --vault FOLDER"
 )]
 pub struct SyncArgs {
     /// A remote of the vault, or an address; `origin`, or the only one, when it is not given

@@ -19,8 +19,8 @@ use crate::values::upgrade::{KeyOutcome, KeyReport};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dr config upgrade 2026-08-20 2026-09-14 -f values.yaml --out values-2026-09-14.yaml
-  dr config upgrade old/values.yaml opschain-2026.10.8.tgz -f live --out - | less")]
+  dr config upgrade 2026-08-20 2026-09-14 -f values.yaml --out new.yaml
+  dr config upgrade old/values.yaml opschain-2026.10.8.tgz --out - | less")]
 pub struct UpgradeArgs {
     /// The release that you come from: its values file, its chart (folder, archive, `oci://...`), or its version
     #[arg(value_name = "FROM")]

@@ -39,10 +39,12 @@ Examples:
 
 What is refused, and let through by --allow NAME:
   a lint                its id, such as duplicate-key
-  version               an older version than the live one, or one that values or chart do not name
-  skipped-releases      releases left out between the live version and the new one, where the settings say so
+  version               an older version than the live one, or another one than
+                        values or chart name
+  skipped-releases      releases left out, where the settings refuse that
   credentials           new registry credentials and a new version at once
-  env.PGPASSWORD, ...   a key that stored data depends on, by its path; on a terminal its name is asked for"
+  env.PGPASSWORD, ...   a key that stored data depends on, by its path; on a
+                        terminal its name is asked for"
 )]
 pub struct DeployArgs {
     #[command(subcommand)]

@@ -47,20 +47,20 @@ const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
 /// The steps, in the order that the way of quiescing asks for.
 pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
-    let name_bundle = step(NAME_BUNDLE, "name the bundle", |w, _| Box::pin(name_bundle(w)));
-    let take_lease = step(TAKE_LEASE, "take the install's lease", |w, _| Box::pin(take_lease(w)));
-    let start_helper = step(START_HELPER, "start the helper pod", |w, _| Box::pin(start_helper(w)));
-    let seal_config = step(SEAL_CONFIG, "seal values and Secrets", |w, o| Box::pin(seal_config(w, o)));
-    let record_replicas = step(RECORD_REPLICAS, "record replica counts", |w, _| Box::pin(record_replicas(w)));
-    let stop_writers = step(STOP_WRITERS, "stop API and workers", |w, o| Box::pin(stop_writers(w, o)));
-    let copy_base = step(COPY_BASE, "copy the database", |w, o| Box::pin(copy_base(w, o)));
-    let mark_wal = step(MARK_WAL, "note the WAL position", |w, o| Box::pin(mark_wal(w, o)));
-    let resume_writers = step(RESUME_WRITERS, "start API and workers", |w, o| Box::pin(resume_writers(w, o)));
-    let copy_wal = step(COPY_WAL, "copy the WAL", |w, _| Box::pin(copy_wal(w)));
-    let verify = step(VERIFY, "read the stored file back", |w, o| Box::pin(verify(w, o)));
-    let publish = step(PUBLISH, "publish the bundle", |w, o| Box::pin(publish(w, o)));
-    let wait_serving = step(WAIT_SERVING, "wait for the application", |w, o| Box::pin(wait_serving(w, o)));
-    let clean_up = step(CLEAN_UP, "remove the helper pod", |w, _| Box::pin(clean_up(w)));
+    let name_bundle = step(NAME_BUNDLE, |w, _| Box::pin(name_bundle(w)));
+    let take_lease = step(TAKE_LEASE, |w, _| Box::pin(take_lease(w)));
+    let start_helper = step(START_HELPER, |w, _| Box::pin(start_helper(w)));
+    let seal_config = step(SEAL_CONFIG, |w, o| Box::pin(seal_config(w, o)));
+    let record_replicas = step(RECORD_REPLICAS, |w, _| Box::pin(record_replicas(w)));
+    let stop_writers = step(STOP_WRITERS, |w, o| Box::pin(stop_writers(w, o)));
+    let copy_base = step(COPY_BASE, |w, o| Box::pin(copy_base(w, o)));
+    let mark_wal = step(MARK_WAL, |w, o| Box::pin(mark_wal(w, o)));
+    let resume_writers = step(RESUME_WRITERS, |w, o| Box::pin(resume_writers(w, o)));
+    let copy_wal = step(COPY_WAL, |w, _| Box::pin(copy_wal(w)));
+    let verify = step(VERIFY, |w, o| Box::pin(verify(w, o)));
+    let publish = step(PUBLISH, |w, o| Box::pin(publish(w, o)));
+    let wait_serving = step(WAIT_SERVING, |w, o| Box::pin(wait_serving(w, o)));
+    let clean_up = step(CLEAN_UP, |w, _| Box::pin(clean_up(w)));
 
     let mut steps = vec![name_bundle, take_lease, start_helper, seal_config];
     match quiesce {
@@ -348,9 +348,9 @@ mod tests {
     }
 
     #[test]
-    fn titles_leave_most_of_a_narrow_line_for_what_is_seen() {
+    fn names_leave_most_of_a_narrow_line_for_what_is_seen() {
         for quiesce in [Quiesce::Brief, Quiesce::Full, Quiesce::None] {
-            assert!(steps(quiesce).iter().all(|step| step.title().len() <= 26));
+            assert!(steps(quiesce).iter().all(|step| step.name().len() <= 26));
         }
     }
 }

@@ -44,39 +44,38 @@ pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 /// The steps, in order.
 pub(super) fn steps() -> Vec<Step<RestoreWork, CommandError>> {
     vec![
-        step(CREATE_NAMESPACE, "create the namespace", |w, _| Box::pin(create_namespace(w)))
+        step(CREATE_NAMESPACE, |w, _| Box::pin(create_namespace(w)))
             .undo("remove the namespace, if this run made it", |w, _| Box::pin(undo::remove_namespace(w))),
-        step(TAKE_LEASE, "take the install's lease", |w, _| Box::pin(take_lease(w)))
-            .undo("give up the lease", |w, _| Box::pin(w.release_lease())),
-        step(RESTORE_SECRETS, "restore kept Secrets", |w, _| Box::pin(restore_secrets(w)))
+        step(TAKE_LEASE, |w, _| Box::pin(take_lease(w))).undo("give up the lease", |w, _| Box::pin(w.release_lease())),
+        step(RESTORE_SECRETS, |w, _| Box::pin(restore_secrets(w)))
             .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w))),
-        step(INSTALL_HIBERNATED, "helm: install hibernated", |w, _| Box::pin(install_hibernated(w)))
+        step(INSTALL_HIBERNATED, |w, _| Box::pin(install_hibernated(w)))
             .handles_cancel()
             .undo("uninstall the release, and remove what it made: its volumes too", |w, _| {
                 Box::pin(undo::uninstall(w))
             }),
-        step(WAIT_HIBERNATED, "wait for hibernation", |w, _| Box::pin(wait_hibernated(w))),
-        step(STOP_VAULT, "stop the secret vault", |w, _| Box::pin(stop_vault(w))),
-        step(START_POD, "start the recovery pod", |w, _| Box::pin(start_pod(w)))
+        step(WAIT_HIBERNATED, |w, _| Box::pin(wait_hibernated(w))),
+        step(STOP_VAULT, |w, _| Box::pin(stop_vault(w))),
+        step(START_POD, |w, _| Box::pin(start_pod(w)))
             .undo("remove the recovery pod", |w, _| Box::pin(helper::remove(&w.ctx, &w.run))),
-        step(STAGE, "stage the database", |w, _| Box::pin(stage(w))),
-        step(SWAP, "swap the database in", |w, _| Box::pin(swap(w)))
+        step(STAGE, |w, _| Box::pin(stage(w))),
+        step(SWAP, |w, _| Box::pin(swap(w)))
             .undo("put the previous data directory back, and remove the restored one", |w, _| {
                 Box::pin(undo::swap_back(w))
             }),
-        step(PROVE_FILES, "check pg_controldata", |w, _| Box::pin(prove_files(w))),
-        step(RELEASE_VOLUME, "remove the recovery pod", |w, _| Box::pin(release_volume(w))),
-        step(WAKE, "helm: wake the database", |w, _| Box::pin(wake(w)))
+        step(PROVE_FILES, |w, _| Box::pin(prove_files(w))),
+        step(RELEASE_VOLUME, |w, _| Box::pin(release_volume(w))),
+        step(WAKE, |w, _| Box::pin(wake(w)))
             .handles_cancel()
             .undo("stop the secret vault and hibernate the database", |w, _| Box::pin(undo::hibernate(w))),
-        step(WAIT_HEALTHY, "wait for the database", |w, _| Box::pin(wait_healthy(w))),
-        step(PROVE_IDENTITY, "check database identity", |w, _| Box::pin(prove_identity(w))),
-        step(START, "helm: start everything", |w, _| Box::pin(start(w)))
+        step(WAIT_HEALTHY, |w, _| Box::pin(wait_healthy(w))),
+        step(PROVE_IDENTITY, |w, _| Box::pin(prove_identity(w))),
+        step(START, |w, _| Box::pin(start(w)))
             .handles_cancel()
             .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
-        step(WAIT_SERVING, "wait for the application", |w, _| Box::pin(wait_serving(w))),
-        step(RECORD, "record the deployment", |w, o| Box::pin(record(w, o))),
-        step(CLEAN_UP, "clean up", |w, _| Box::pin(clean_up(w))),
+        step(WAIT_SERVING, |w, _| Box::pin(wait_serving(w))),
+        step(RECORD, |w, o| Box::pin(record(w, o))),
+        step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
     ]
 }
 
@@ -235,7 +234,7 @@ async fn clean_up(work: &RestoreWork) -> Result<Done<()>> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn titles_leave_most_of_a_narrow_line_for_what_is_seen() {
-        assert!(super::steps().iter().all(|step| step.title().len() <= 26));
+    fn names_leave_most_of_a_narrow_line_for_what_is_seen() {
+        assert!(super::steps().iter().all(|step| step.name().len() <= 26));
     }
 }

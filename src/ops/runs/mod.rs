@@ -17,6 +17,7 @@ pub use abort::{AbortPlan, AbortReport, abort, plan_abort};
 pub use behind::open_behind;
 #[cfg(test)]
 pub use list::RunLine;
+pub(super) use list::newest_named;
 pub use list::{RunList, RunShown, list, show};
 pub use recover::{DeadRuns, last_recorded, put_back_dead};
 pub use resume::{Resumed, resume};

@@ -24,7 +24,7 @@ const SIGN: usize = 5;
 /// What is known of the work at hand.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    /// The columns of the longest title of the run's steps.
+    /// The columns of the longest name of the run's steps.
     titles: usize,
     activity: Option<Activity>,
 }
@@ -62,12 +62,12 @@ impl Board {
     pub(super) fn event(&mut self, stamped: &Stamped, now: Duration, page: &mut Page) {
         match &stamped.event {
             Event::RunStarted { verb, steps, resumed } => {
-                self.titles = steps.iter().map(|title| title.width()).max().unwrap_or(0);
+                self.titles = steps.iter().map(|name| name.width()).max().unwrap_or(0);
                 let how = if *resumed { "resuming run" } else { "run" };
                 let run = stamped.run.as_deref().map(|run| format!(", {how} {run}")).unwrap_or_default();
                 page.wrapped("", "  ", Styled::new(Role::Strong, verb).then(Role::Faint, run));
             }
-            Event::StepStarted { title, number, of, .. } => self.begin(title, *number, *of, false, now),
+            Event::StepStarted { step, number, of } => self.begin(step, *number, *of, false, now),
             Event::Undoing { title, number, of, .. } => self.begin(title, *number, *of, true, now),
             Event::Waiting { what, seen } => self.waiting(what, seen.as_deref(), now, page),
             Event::Progress { what, done, total, unit } => self.progress(what, *done, *total, unit, now),
@@ -89,9 +89,9 @@ impl Board {
                 Duration::from_millis(*milliseconds),
                 page,
             ),
-            Event::StepSkipped { title, number, of, .. } => {
+            Event::StepSkipped { step, number, of } => {
                 let sign = Styled::new(Role::Faint, "skip");
-                let line = StepLine { sign, place: Some((*number, *of)), title, time: None };
+                let line = StepLine { sign, place: Some((*number, *of)), title: step, time: None };
                 self.write(line, Styled::new(Role::Faint, "done before"), page);
             }
             Event::Log { source, line } => {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn started(title: &str, number: usize) -> Event {
-        Event::StepStarted { step: "x".into(), title: title.into(), number, of: 14 }
+        Event::StepStarted { step: title.into(), number, of: 14 }
     }
 
     fn waiting(what: &str, seen: &str) -> Event {
@@ -351,23 +351,23 @@ mod tests {
     #[test]
     fn without_a_terminal_a_wait_is_said_at_once_and_every_ten_seconds_though_nothing_changes() {
         let mut board = Board::default();
-        assert_eq!(say(&mut board, started("start the helper pod", 3), 100, None), "");
+        assert_eq!(say(&mut board, started("start-helper", 3), 100, None), "");
         let said = say(&mut board, waiting("pod dr-1 to be ready", "Pending"), 101, None);
-        assert_eq!(said, "wait  3/14 start the helper pod  for pod dr-1 to be ready: Pending  1.0 s\n");
+        assert_eq!(said, "wait  3/14 start-helper  for pod dr-1 to be ready: Pending  1.0 s\n");
         assert_eq!(say(&mut board, waiting("pod dr-1 to be ready", "ContainerCreating"), 105, None), "");
         assert_eq!(remind(&mut board, 110), "");
-        let again = "wait  3/14 start the helper pod  for pod dr-1 to be ready: ContainerCreating  11 s\n";
+        let again = "wait  3/14 start-helper  for pod dr-1 to be ready: ContainerCreating  11 s\n";
         assert_eq!(remind(&mut board, 111), again);
         assert_eq!([remind(&mut board, 120), remind(&mut board, 121)], ["".into(), again.replace("11 s", "21 s")]);
         let other = say(&mut board, waiting("the agent", "no answer"), 123, None);
-        assert_eq!(other, "wait  3/14 start the helper pod  for the agent: no answer  23 s\n");
+        assert_eq!(other, "wait  3/14 start-helper  for the agent: no answer  23 s\n");
     }
 
     #[test]
     fn a_step_that_says_nothing_is_named_every_ten_seconds_too() {
         let mut board = Board::default();
-        say(&mut board, started("helm: everything on", 9), 0, None);
-        assert_eq!([remind(&mut board, 9), remind(&mut board, 10)], ["", "run   9/14 helm: everything on  10 s\n"]);
+        say(&mut board, started("start", 9), 0, None);
+        assert_eq!([remind(&mut board, 9), remind(&mut board, 10)], ["", "run   9/14 start  10 s\n"]);
     }
 
     #[test]
@@ -384,10 +384,10 @@ mod tests {
     fn a_shortened_account_is_whole_with_v() {
         let done = Event::StepDone { step: "x".into(), summary: "word ".repeat(20), milliseconds: 5 };
         let mut board = Board::default();
-        say(&mut board, started("copy the database", 4), 0, Some(80));
+        say(&mut board, started("copy-base", 4), 0, Some(80));
         let short = say(&mut board, done.clone(), 1, Some(80));
         assert!(short.lines().count() == 1 && short.contains('…'), "{short}");
-        say(&mut board, started("copy the database", 4), 0, Some(80));
+        say(&mut board, started("copy-base", 4), 0, Some(80));
         let mut page = Page::new(Some(80)).verbose(true);
         board.event(&Stamped { at: jiff::Timestamp::UNIX_EPOCH, run: None, event: done }, Duration::ZERO, &mut page);
         assert_eq!(page.plain().matches("word").count(), short.matches("word").count() + 20);
@@ -400,12 +400,12 @@ mod tests {
             let (step, milliseconds, of) = (String::new(), u64::from(n), 30);
             match kind {
                 0 => Event::RunStarted { verb: a, steps: vec![b], resumed: n % 2 == 0 },
-                1 => Event::StepStarted { step, title: a, number, of },
+                1 => Event::StepStarted { step: a, number, of },
                 2 => Event::Waiting { what: a, seen: Some(b) },
                 3 => Event::Progress { what: a, done: u64::from(n), total: Some(1 << 31), unit: b },
                 4 => Event::Progress { what: a, done: u64::from(n), total: None, unit: "bytes".into() },
                 5 => Event::StepDone { step, summary: a, milliseconds },
-                6 => Event::StepSkipped { step, title: a, number, of },
+                6 => Event::StepSkipped { step: a, number, of },
                 7 => Event::StepFailed { step, error: a, milliseconds },
                 8 => Event::Undoing { step, title: a, number, of },
                 9 => Event::StepUndone { step, milliseconds },

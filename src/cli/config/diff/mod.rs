@@ -27,19 +27,22 @@ Examples:
 
 What can be compared:
   live, latest       what is live; what was deployed last, whatever came of it
-  1aab0b             a deployment: its id, the beginning of it, or its last six characters
+  1aab0b             a deployment: its id, its beginning, or its last six digits
   rev:7              the deployment that is helm's revision 7
   2026-08-20         the newest deployment of an OpsChain version
   2026-08-20T10:00   what was live then (UTC)
   prod.opschain:live a deployment of another install: NAMESPACE.RELEASE:WHICH
   ./values.yaml, -   a file, sealed with age or not; stdin
   release, release:7 what helm has stored: now, or as revision 7
-  bundle:NAME        a bundle of the store (bundle:latest is the newest), or a bundle's file
-  git:REV:PATH       a file in your own git repository; git:REV is what was live when the vault stood there
-A word that fits two of these is refused; deployment:WORD, bundle:WORD and ./WORD leave no doubt.
+  bundle:NAME        a bundle of the store (bundle:latest), or its file
+  git:REV:PATH       a file in your own git repository
+  git:REV            what was live when the vault stood at REV
+A word that fits two of these is refused; deployment:WORD, bundle:WORD and
+./WORD leave no doubt.
 
 Paths (--exclude, --filter, the ignore file) name a place and all below it:
-  env.OPSCHAIN_*     as diffs print them; hosts[name=a].port, hosts[*].port or hosts.port in lists
+  env.OPSCHAIN_*     as diffs print them; in lists hosts[name=a].port,
+                     hosts[*].port or hosts.port
   /env/TZ            a JSON pointer
   /_HOST$/           a regular expression";
 
