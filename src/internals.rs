@@ -42,8 +42,8 @@ pub mod cluster {
 
 pub mod crypt {
     pub use crate::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
-    pub mod sign {
-        pub use crate::crypt::sign::verify_claimed;
+    pub mod trusted {
+        pub use crate::crypt::trusted::verify_claimed;
     }
 }
 

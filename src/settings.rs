@@ -120,6 +120,8 @@ pub struct Keys {
     pub signing_key: Option<PathBuf>,
     /// Whose signatures are believed: a file in the form of ssh-keygen's allowed signers.
     pub trusted_signers: Option<PathBuf>,
+    /// Whose signatures are never believed, whenever they were made: a file with one public key a line.
+    pub revoked_signers: Option<PathBuf>,
 }
 
 /// A folder of ours.
@@ -354,6 +356,7 @@ impl Settings {
             &mut self.keys.identity,
             &mut self.keys.signing_key,
             &mut self.keys.trusted_signers,
+            &mut self.keys.revoked_signers,
             &mut self.vault.path,
             &mut self.store.path,
         ];

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::parallel;
@@ -92,27 +93,37 @@ impl Catalog {
         }
     }
 
-    /// The newest bundle that OpsChain `version` has made and that opens under `trust`: signature, manifest and
-    /// layout are good, the members' bytes are not read. Those that were passed over come with the reason.
+    /// Of each database the newest bundle that OpsChain `version` has made and that opens under `trust`: signature,
+    /// manifest and layout are good, the members' bytes are not read. Newest first; those that were passed over come with
+    /// the reason, one that is not made yet by `now` among them.
     pub fn newest_good(
         &self,
         store: &dyn Store,
         trust: &Trust,
         version: &str,
-    ) -> (Option<GoodBundle>, Vec<PassedOver>) {
+        now: Timestamp,
+    ) -> (Vec<GoodBundle>, Vec<PassedOver>) {
+        let mut good: Vec<GoodBundle> = Vec::new();
         let mut passed = Vec::new();
         for entry in &self.entries {
             let reason = match &entry.header {
                 Ok(header) if header.opschain.version != version => continue,
+                Ok(header) if header.is_from_the_future(now) => {
+                    format!("it says that it was made at {}, which is still to come", header.created)
+                }
+                Ok(header) if good.iter().any(|(_, known)| known.header().is_of_same_database(header)) => continue,
                 Ok(_) => match entry.open(store, trust) {
-                    Ok(reader) => return (Some((entry.reference.clone(), reader)), passed),
+                    Ok(reader) => {
+                        good.push((entry.reference.clone(), reader));
+                        continue;
+                    }
                     Err(error) => error.fault.in_words(),
                 },
                 Err(reason) => reason.clone(),
             };
             passed.push(PassedOver { name: entry.name.clone(), reason });
         }
-        (None, passed)
+        (good, passed)
     }
 
     /// The OpsChain versions that have made bundles here, newest bundle first, each once.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::BundleFault;
@@ -12,6 +12,8 @@ use super::json;
 use crate::names::{self, NamespaceName, ObjectName, ReleaseName};
 
 const NAME: &str = "bundle.json";
+/// How far the clocks of two hosts may differ.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
 
 /// The clear header of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +144,21 @@ impl Header {
         let header: Self = json::parse(bytes, NAME)?;
         header.check().map_err(|reason| BundleFault::damaged(NAME, reason))?;
         Ok(header)
+    }
+
+    /// Whether it says that it was made later than now: by a clock that is wrong, or by somebody who wants it to be the
+    /// newest.
+    pub fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.created.duration_since(now) > CLOCK_SLACK
+    }
+
+    /// Whether both are of one install's one database, whatever cluster it ran in.
+    pub fn is_of_same_database(&self, other: &Self) -> bool {
+        let of = |header: &Self| {
+            let SourceInstall { namespace, release, .. } = &header.install;
+            (namespace.clone(), release.clone(), header.postgresql.system_identifier.clone())
+        };
+        of(self) == of(other)
     }
 
     /// Seconds since 1970: the time that every member's tar header bears.

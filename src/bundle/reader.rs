@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::crypt::seal::Identities;
-use crate::crypt::sign::{self, SignedBy, TrustedSigners};
+use crate::crypt::trusted::{self, SignedBy, TrustedSigners};
 use crate::store::{Store, Stored};
 use crate::values::overlay;
 
@@ -311,7 +311,7 @@ fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust
         (Some(place), Trust::Anyone) => {
             let armored = places::read(end, place)?;
             let fingerprint =
-                sign::verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
+                trusted::verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
             SignatureState::Unchecked { fingerprint }
         }
     };

@@ -54,13 +54,16 @@ struct CreateArgs {
 
 /// Whose bundles are believed.
 #[derive(Debug, Args)]
-struct TrustArgs {
+pub(super) struct TrustArgs {
     /// The file of allowed signers (as ssh-keygen has it), if not the settings'
     #[arg(long, value_name = "FILE")]
-    trusted_signers: Option<PathBuf>,
+    pub(super) trusted_signers: Option<PathBuf>,
+    /// Take the signature of this one key, too: of one that has ended, say, as `ssh-keygen -l` shows it
+    #[arg(long, value_name = "SHA256:...", conflicts_with = "any_signer", value_parser = fingerprint)]
+    pub(super) trust_key: Option<String>,
     /// Take a bundle whoever made it: restoring it runs whatever is in it
     #[arg(long, conflicts_with = "trusted_signers")]
-    any_signer: bool,
+    pub(super) any_signer: bool,
 }
 
 /// Show what a bundle says of itself: versions, sizes, recipients, what is not in it
@@ -123,6 +126,9 @@ struct RestoreArgs {
     /// The chart of a newer version, if not the settings'
     #[arg(long, value_name = "REF")]
     chart: Option<String>,
+    /// Take a bundle that says that it was made later than now: a clock is wrong
+    #[arg(long)]
+    allow_future: bool,
     /// Restore under an older version, or one that cannot be compared, all the same
     #[arg(long)]
     allow_version: bool,
@@ -177,6 +183,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         bundle: args.trust.request(args.bundle, args.identity),
         version: args.version,
         chart: args.chart,
+        allow_future: args.allow_future,
         allow_version: args.allow_version,
     };
     let plan = restore::plan(ctx, &request).await?;
@@ -190,7 +197,17 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
 
 impl TrustArgs {
     fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
-        let Self { trusted_signers, any_signer } = self;
-        bundles::BundleRequest { bundle, identity, trusted_signers, any_signer }
+        let Self { trusted_signers, trust_key, any_signer } = self;
+        bundles::BundleRequest { bundle, identity, trusted_signers, trust_key, any_signer }
+    }
+}
+
+fn fingerprint(text: &str) -> std::result::Result<String, String> {
+    let digest = text.strip_prefix("SHA256:").unwrap_or_default();
+    let fits = digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("a fingerprint is `SHA256:` and 43 characters, as ssh-keygen -l shows it".into())
     }
 }

@@ -171,6 +171,7 @@ impl Report for restore::RestorePlan {
         page.fields(&[
             ("bundle", format!("{} ({}, {signer})", self.bundle, bytes(self.bytes))),
             ("made by", format!("OpsChain {}", self.made_by)),
+            ("origin", self.origin.clone()),
             ("will run", format!("OpsChain {}, chart {chart}", self.version)),
             ("into", format!("context {}, namespace {}, release {}", self.context, self.namespace, self.release)),
             (

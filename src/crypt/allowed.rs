@@ -21,7 +21,7 @@ pub(super) struct AllowedEntry {
 impl AllowedEntry {
     /// Whether the line's options let the key sign in `namespace` at `now`; if not, why.
     pub(super) fn allows(&self, namespace: &str, now: Timestamp) -> Result<(), String> {
-        if !self.namespaces.is_empty() && !self.namespaces.iter().any(|pattern| matches(pattern, namespace)) {
+        if !self.namespaces.is_empty() && !fits(&self.namespaces, namespace) {
             return Err(format!("it is listed for other namespaces than {namespace}"));
         }
         if let Some(from) = self.valid_after.filter(|from| now < *from) {
@@ -34,47 +34,72 @@ impl AllowedEntry {
     }
 }
 
-/// Reads all lines; the error is the line's number from 1 and what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Vec<AllowedEntry>, (usize, String)> {
-    let mut entries = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        if let Some(entry) = parse_line(line).map_err(|reason| (index + 1, reason))? {
-            entries.push(entry);
-        }
+impl AllowedEntry {
+    /// When the key ended, where it has.
+    pub(super) fn ended(&self, now: Timestamp) -> Option<Timestamp> {
+        self.valid_before.filter(|until| now > *until)
     }
-    Ok(entries)
 }
 
-/// `None` for a line that trusts a certificate authority.
-fn parse_line(line: &str) -> Result<Option<AllowedEntry>, String> {
+/// Reads all lines. Of those that are not understood, which trust nobody, come the number from 1 and what is wrong.
+pub(super) fn parse(text: &str) -> (Vec<AllowedEntry>, Vec<(usize, String)>) {
+    let (mut entries, mut skipped) = (Vec::new(), Vec::new());
+    for (line, text) in key_lines(text) {
+        match parse_line(text) {
+            Ok(entry) => entries.push(entry),
+            Err(reason) => skipped.push((line, reason)),
+        }
+    }
+    (entries, skipped)
+}
+
+/// Reads a file of revoked keys, one public key a line; the error is the line's number from 1 and what is wrong with it.
+/// A line that is not understood revokes somebody, and nobody knows whom.
+pub(super) fn parse_revoked(text: &str) -> Result<Vec<KeyData>, (usize, String)> {
+    let key = |(line, text)| public_key(text).map_err(|reason| (line, reason));
+    key_lines(text).map(key).collect()
+}
+
+/// The lines that say something, with their numbers from 1.
+fn key_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn public_key(text: &str) -> Result<KeyData, String> {
+    let key = PublicKey::from_openssh(text.trim()).map_err(|error| format!("no public key: {error}"))?;
+    Ok(key.key_data().clone())
+}
+
+fn parse_line(line: &str) -> Result<AllowedEntry, String> {
     let (principals, mut rest) = next_word(line)?;
-    let (mut namespaces, mut valid_after, mut valid_before, mut authority) = (Vec::new(), None, None, false);
+    let (mut namespaces, mut valid_after, mut valid_before) = (Vec::new(), None, None);
+    let mut seen: Vec<String> = Vec::new();
     // A key starts with its kind; whatever stands before it is one word of comma-separated options.
     let (word, after) = next_word(rest)?;
     if !is_key_kind(word) {
         for option in split_options(word)? {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
             let value = value.trim_matches('"');
-            match name.to_ascii_lowercase().as_str() {
-                "cert-authority" => authority = true,
+            let name = name.to_ascii_lowercase();
+            if seen.contains(&name) {
+                return Err(format!("`{name}` stands in it twice"));
+            }
+            match name.as_str() {
+                "cert-authority" => {
+                    return Err("it trusts a certificate authority, and dr takes no certificates".into());
+                }
                 "namespaces" => namespaces = value.split(',').map(str::to_owned).collect(),
                 "valid-after" => valid_after = Some(time(value)?),
                 "valid-before" => valid_before = Some(time(value)?),
                 other => return Err(format!("unknown option `{other}`")),
             }
+            seen.push(name);
         }
         rest = after;
     }
-    if authority {
-        return Ok(None);
-    }
-    let key = PublicKey::from_openssh(rest.trim()).map_err(|e| format!("no public key after the principals: {e}"))?;
     let principals = principals.trim_matches('"').to_owned();
-    Ok(Some(AllowedEntry { principals, key: key.key_data().clone(), namespaces, valid_after, valid_before }))
+    Ok(AllowedEntry { principals, key: public_key(rest)?, namespaces, valid_after, valid_before })
 }
 
 fn is_key_kind(word: &str) -> bool {
@@ -122,6 +147,19 @@ fn time(text: &str) -> Result<Timestamp, String> {
     moment.to_zoned(zone).map(|zoned| zoned.timestamp()).map_err(|_| bad())
 }
 
+/// OpenSSH's lists of patterns: one that fits is enough, unless one with a `!` before it fits too.
+fn fits(patterns: &[String], text: &str) -> bool {
+    let mut fits = false;
+    for pattern in patterns {
+        match pattern.strip_prefix('!') {
+            Some(pattern) if matches(pattern, text) => return false,
+            Some(_) => {}
+            None => fits |= matches(pattern, text),
+        }
+    }
+    fits
+}
+
 /// OpenSSH's patterns: `*` for any run of characters, `?` for one.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
@@ -153,8 +191,8 @@ mod tests {
         let text = format!(
             "# people\n\n\"a b\",c {KEY} note\n* cert-authority {KEY}\nd namespaces=\"dr-*,git\",valid-after=\"20260101Z\" {KEY}\n"
         );
-        let entries = parse(&text).unwrap();
-        assert_eq!(entries.len(), 2);
+        let (entries, skipped) = parse(&text);
+        assert_eq!((entries.len(), skipped.len(), skipped[0].0), (2, 1, 4));
         let now = "2026-06-01T00:00:00Z".parse().unwrap();
         assert!(entries[0].allows("anything", now).is_ok());
         assert!(entries[1].allows("dr-bundle@v1", now).is_ok());
@@ -163,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_makes_no_sense_is_named() {
+    fn a_line_that_makes_no_sense_is_named_and_hides_no_other() {
         for (text, reason) in [
             ("alone", "too early"),
             ("a ssh-ed25519 AAAA", "no public key"),
@@ -171,16 +209,22 @@ mod tests {
             (&format!("a frobnicate {KEY}"), "unknown option `frobnicate`"),
             (&format!("a valid-after=\"soon\" {KEY}"), "`soon` is not a time"),
             (&format!("a valid-after=\"20261399Z\" {KEY}"), "is not a time"),
+            (&format!("a namespaces=\"x\",namespaces=\"git\" {KEY}"), "stands in it twice"),
+            (&format!("* cert-authority {KEY}"), "no certificates"),
         ] {
-            let (line, found) = parse(&format!("# first\n{text}")).unwrap_err();
-            assert_eq!(line, 2);
-            assert!(found.contains(reason), "{text}: {found}");
+            let (entries, skipped) = parse(&format!("# first\n{text}\nops {KEY}"));
+            assert_eq!((entries.len(), skipped.len(), skipped[0].0), (1, 1, 2), "{text}");
+            assert!(skipped[0].1.contains(reason), "{text}: {}", skipped[0].1);
         }
+        assert_eq!(parse_revoked(&format!("# gone\n{KEY} ops\n")).unwrap().len(), 1);
+        assert_eq!(parse_revoked(&format!("{KEY}\nSHA256:abc\n")).unwrap_err().0, 2);
     }
 
     #[test]
     fn patterns_match_as_openssh_does() {
         assert!(matches("*", "") && matches("dr-*", "dr-bundle@v1") && matches("d?-*v1", "dr-bundle@v1"));
+        let list = ["*".to_owned(), "!git".to_owned()];
+        assert!(fits(&list, "dr-bundle@v1") && !fits(&list, "git") && !fits(&list[1..], "dr-bundle@v1"));
         assert!(!matches("dr-", "dr-bundle@v1") && !matches("?", "") && !matches("*x", "dr"));
     }
 }

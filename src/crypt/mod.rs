@@ -4,7 +4,9 @@ mod allowed;
 mod hashed;
 pub mod seal;
 pub mod sign;
+pub mod trusted;
 
 pub use hashed::Hashed;
 pub use seal::{Identities, Recipients};
-pub use sign::{SignedBy, Signer, TrustedSigners};
+pub use sign::Signer;
+pub use trusted::{SignedBy, TrustedSigners};

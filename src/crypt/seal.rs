@@ -3,6 +3,7 @@
 //! The sealing side holds public keys only. What is sealed is always one whole age file, so the `age` program opens it.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -39,6 +40,13 @@ pub enum SealError {
         path: String,
         /// What is wrong, without quoting the file.
         reason: String,
+    },
+    /// The identity file can be read by others, and no passphrase protects it.
+    #[error("identity file {path} can be read by others (mode {mode:04o})")]
+    OpenIdentity {
+        path: String,
+        /// Its permissions.
+        mode: u32,
     },
     /// The identity file is protected by a passphrase, and none was given.
     #[error("identity file {path} needs its passphrase")]
@@ -169,6 +177,24 @@ impl Identities {
             },
         })?;
         Self::parse(&text, &name)
+    }
+
+    /// Refuses an identity file that others may read and that no passphrase protects.
+    ///
+    /// # Errors
+    /// `OpenIdentity`.
+    pub fn require_private(path: &Path) -> Result<(), SealError> {
+        let Ok(meta) = std::fs::metadata(path) else { return Ok(()) };
+        let mode = meta.permissions().mode() & 0o777;
+        let mut start = [0; 19];
+        let mut is_sealed = || {
+            let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+            read.is_ok() && start.starts_with(b"age-encryption.org/")
+        };
+        if meta.is_file() && mode & 0o077 != 0 && !is_sealed() {
+            return Err(SealError::OpenIdentity { path: path.display().to_string(), mode });
+        }
+        Ok(())
     }
 
     fn parse(bytes: &[u8], path: &str) -> Result<Self, SealError> {

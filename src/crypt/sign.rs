@@ -11,13 +11,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rand::TryRngCore;
-use sha2::{Digest, Sha256};
 use ssh_key::private::Ed25519Keypair;
-use ssh_key::public::KeyData;
-use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
-
-use super::allowed::{self, AllowedEntry};
 
 /// Why signing or checking failed. No variant holds key material.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +56,16 @@ pub enum SignError {
         #[source]
         source: io::Error,
     },
-    /// A line of the file of trusted signers makes no sense.
-    #[error("trusted signers {path}, line {line}: {reason}")]
-    BadSigners {
+    /// The file can be written by others, who could have themselves trusted.
+    #[error("{path} can be written by others (mode {mode:04o})")]
+    OpenSigners {
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A line of the file of revoked signers makes no sense.
+    #[error("revoked signers {path}, line {line}: {reason}")]
+    BadRevoked {
         path: String,
         /// Counted from 1.
         line: usize,
@@ -87,21 +90,28 @@ pub enum SignError {
         /// Which option of the line forbids it.
         reason: String,
     },
+    /// The key was trusted once, and when it signed is not known.
+    #[error(
+        "the key that signed it, {fingerprint} ({principal}), is trusted until {until}, and when it signed is not known"
+    )]
+    Ended {
+        /// `SHA256:...` of the key.
+        fingerprint: String,
+        principal: String,
+        until: Timestamp,
+    },
+    /// The key was revoked.
+    #[error("the key that signed it, {fingerprint}, was revoked")]
+    Revoked {
+        /// `SHA256:...` of the key.
+        fingerprint: String,
+    },
     /// The key is trusted, but the signature is not over these bytes.
     #[error("the signature of {principal} does not fit the signed bytes")]
     Mismatch {
         /// Whose signature it claims to be.
         principal: String,
     },
-}
-
-/// Who signed, as the file of trusted signers names them.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct SignedBy {
-    /// The principal of the line that holds the key.
-    pub principal: String,
-    /// `SHA256:...` of the key.
-    pub fingerprint: String,
 }
 
 /// A private key that signs.
@@ -189,111 +199,6 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-/// Whose signatures are trusted.
-#[derive(Debug, Clone, Default)]
-pub struct TrustedSigners {
-    entries: Vec<AllowedEntry>,
-    /// SHA-256 of what was read.
-    digest: String,
-}
-
-impl TrustedSigners {
-    /// Reads a file in OpenSSH's allowed-signers format: a line holds principals, options (`namespaces=`,
-    /// `valid-after=`, `valid-before=`), and a key. Lines marked `cert-authority` trust certificates, which `dr` does
-    /// not take, so they trust nobody here.
-    ///
-    /// # Errors
-    /// `ReadSigners`, or `BadSigners` with the line that cannot be read.
-    pub fn load(path: &Path) -> Result<Self, SignError> {
-        let name = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| SignError::ReadSigners { path: name.clone(), source })?;
-        Self::parse(&text, &name)
-    }
-
-    /// The same from `text`; `name` is what errors call it.
-    ///
-    /// # Errors
-    /// `BadSigners` with the line that cannot be read.
-    pub fn parse(text: &str, name: &str) -> Result<Self, SignError> {
-        let bad = |(line, reason)| SignError::BadSigners { path: name.to_owned(), line, reason };
-        Ok(Self { entries: allowed::parse(text).map_err(bad)?, digest: hex::encode(Sha256::digest(text)) })
-    }
-
-    /// Tells the file that this was read from, as it was then, from any other.
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    /// Checks that `armored` is a signature over `bytes`, made for `namespace` by a key that is trusted for it now.
-    ///
-    /// # Errors
-    /// `BadSignature`, `Unknown`, `NotForThis` or `Mismatch`.
-    pub fn verify(&self, namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<SignedBy, SignError> {
-        self.verify_at(namespace, bytes, armored, Timestamp::now())
-    }
-
-    /// The same for a signature made at `now`: what git does with a commit, whose key may have been retired since.
-    ///
-    /// # Errors
-    /// As [`TrustedSigners::verify`].
-    pub fn verify_at(
-        &self,
-        namespace: &str,
-        bytes: &[u8],
-        armored: &[u8],
-        now: Timestamp,
-    ) -> Result<SignedBy, SignError> {
-        let signature = decode(armored)?;
-        let fingerprint = fingerprint_of(signature.public_key());
-        let mut refused = None;
-        for entry in self.entries.iter().filter(|entry| &entry.key == signature.public_key()) {
-            let principal = entry.principals.clone();
-            if let Err(reason) = entry.allows(namespace, now) {
-                refused = Some(SignError::NotForThis { fingerprint: fingerprint.clone(), principal, reason });
-                continue;
-            }
-            return PublicKey::new(entry.key.clone(), "")
-                .verify(namespace, bytes, &signature)
-                .map(|()| SignedBy { principal: principal.clone(), fingerprint })
-                .map_err(|_| SignError::Mismatch { principal });
-        }
-        Err(refused.unwrap_or(SignError::Unknown { fingerprint }))
-    }
-}
-
-/// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that. It proves that
-/// nothing was changed since, not who signed. Returns the key's `SHA256:...`.
-///
-/// # Errors
-/// `BadSignature` or `Mismatch`.
-pub fn verify_claimed(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<String, SignError> {
-    let signature = decode(armored)?;
-    let fingerprint = fingerprint_of(signature.public_key());
-    PublicKey::new(signature.public_key().clone(), "")
-        .verify(namespace, bytes, &signature)
-        .map_err(|_| SignError::Mismatch { principal: fingerprint.clone() })?;
-    Ok(fingerprint)
-}
-
-/// Reads an armored signature that is written the one right way. The library lets some wrong lengths pass, so that a
-/// changed signature could still be good; what it makes of the parsed one must be what was read, line breaks aside.
-fn decode(armored: &[u8]) -> Result<SshSig, SignError> {
-    let bad = |reason: String| SignError::BadSignature(reason);
-    let signature = SshSig::from_pem(armored).map_err(|e| bad(e.to_string()))?;
-    let again = signature.to_pem(LineEnding::LF).map_err(|e| bad(e.to_string()))?;
-    let body = |bytes: &[u8]| bytes.iter().copied().filter(|b| !matches!(b, b'\n' | b'\r')).collect::<Vec<u8>>();
-    if body(armored) == body(again.as_bytes()) {
-        Ok(signature)
-    } else {
-        Err(bad("it is not written as signatures are".into()))
-    }
-}
-
-fn fingerprint_of(key: &KeyData) -> String {
-    key.fingerprint(HashAlg::Sha256).to_string()
-}
-
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), SignError> {
     let failed = |source| SignError::WriteKey { path: path.display().to_string(), source };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
@@ -306,6 +211,7 @@ fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), SignError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trusted::TrustedSigners;
     use super::*;
     use std::process::{Command, Stdio};
 
@@ -326,7 +232,7 @@ mod tests {
     }
 
     fn trusting(signer: &Signer) -> TrustedSigners {
-        TrustedSigners::parse(&signer.trust_line("backup@host", &[SPACE]), "test").unwrap()
+        TrustedSigners::parse(&signer.trust_line("backup@host", &[SPACE]), "test")
     }
 
     #[test]
@@ -389,35 +295,5 @@ mod tests {
         assert!(Signer::load(Path::new(&at("locked"))).unwrap_err().to_string().contains("passphrase"));
         assert!(ssh_keygen(&["-q", "-t", "ecdsa", "-N", "", "-f", &at("ecdsa")], b"").0);
         assert!(Signer::load(Path::new(&at("ecdsa"))).unwrap_err().to_string().contains("ssh-ed25519"));
-    }
-
-    #[test]
-    fn another_key_another_namespace_and_another_time_are_not_trusted() {
-        let (signer, stranger) = (Signer::generate("a").unwrap(), Signer::generate("b").unwrap());
-        let trusted = trusting(&signer);
-        let foreign = stranger.sign(SPACE, b"x").unwrap();
-        assert!(matches!(trusted.verify(SPACE, b"x", foreign.as_bytes()), Err(SignError::Unknown { .. })));
-        let elsewhere = signer.sign("git", b"x").unwrap();
-        assert!(matches!(trusted.verify("git", b"x", elsewhere.as_bytes()), Err(SignError::NotForThis { .. })));
-        assert!(matches!(trusted.verify(SPACE, b"x", elsewhere.as_bytes()), Err(SignError::Mismatch { .. })));
-        let line = format!("a valid-before=\"20260101Z\" {}", signer.public_key());
-        let dated = TrustedSigners::parse(&line, "test").unwrap();
-        let signature = signer.sign(SPACE, b"x").unwrap();
-        let check = |time: &str| dated.verify_at(SPACE, b"x", signature.as_bytes(), time.parse().unwrap());
-        assert!(check("2025-12-31T23:59:59Z").is_ok());
-        assert!(check("2026-01-01T00:00:01Z").unwrap_err().to_string().contains("valid-before"));
-    }
-
-    #[test]
-    fn no_text_that_is_not_a_signature_is_taken_for_one() {
-        let signer = Signer::generate("a").unwrap();
-        let good = signer.sign(SPACE, b"x").unwrap().into_bytes();
-        let trusted = trusting(&signer);
-        for at in 0..good.len() - 1 {
-            let mut bad = good.clone();
-            bad[at] ^= 0x20;
-            assert!(trusted.verify(SPACE, b"x", &bad).is_err(), "flipped byte {at}");
-            assert!(trusted.verify(SPACE, b"x", &good[..at]).is_err(), "cut at {at}");
-        }
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
         SealError::NoRecipient => "Name at least one recipient in dr.toml; two (operator and escrow) are better.".to_owned(),
         SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`, or name another file with --identity."),
         SealError::BadIdentity { .. } => "An identity file is what `age-keygen -o KEYFILE` writes.".to_owned(),
+        SealError::OpenIdentity { path, .. } => format!("`chmod 600 {path}`, if nobody else has read it."),
         SealError::Passphrase { .. } => {
             "Run it at a terminal, where it is asked for, or put it into a file of yours alone and name that with --passphrase-file.".to_owned()
         }
@@ -65,10 +66,27 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::OpenKey { path, .. } => {
             (Exit::Keys, vec![format!("`chmod 600 {path}`, if nobody else has read it.")])
         }
-        SignError::ReadSigners { path, .. } | SignError::BadSigners { path, .. } => (
+        SignError::ReadSigners { path, .. } => (
             Exit::Keys,
             vec![format!(
                 "{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS: `name namespaces=\"...\" ssh-ed25519 AAAA...`."
+            )],
+        ),
+        SignError::OpenSigners { path, .. } => {
+            (Exit::Keys, vec![format!("Look at what is in it, whoever wrote it; then `chmod go-w {path}`.")])
+        }
+        SignError::BadRevoked { .. } => (
+            Exit::Keys,
+            vec!["It holds one public key a line: `ssh-ed25519 AAAA...`; no other kind of list is read.".into()],
+        ),
+        SignError::Revoked { .. } => (
+            Exit::Untrusted,
+            vec!["Whoever has that key may have made it. `keys.revoked_signers` names the file that says so.".into()],
+        ),
+        SignError::Ended { fingerprint, .. } => (
+            Exit::Untrusted,
+            vec![format!(
+                "If you know that it was made before that day: --trust-key {fingerprint} takes this one key's signature."
             )],
         ),
         SignError::Sign(_) => (Exit::Failure, Vec::new()),

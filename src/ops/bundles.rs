@@ -21,6 +21,8 @@ pub struct BundleRequest {
     pub identity: Option<PathBuf>,
     /// The trusted signers, if not the settings'.
     pub trusted_signers: Option<PathBuf>,
+    /// The fingerprint of one key more, for which a person vouches.
+    pub trust_key: Option<String>,
     /// Take anybody's.
     pub any_signer: bool,
 }
@@ -42,11 +44,14 @@ pub struct KeyFiles {
     pub identity: Option<PathBuf>,
     /// The trusted signers; absent when anybody's bundle is to be taken.
     pub trusted_signers: Option<PathBuf>,
+    /// The fingerprint of one key more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_key: Option<String>,
 }
 
 impl KeyFiles {
     pub(super) fn trust(&self, ctx: &Ctx) -> Result<Trust> {
-        ctx.trust(self.trusted_signers.as_deref(), self.trusted_signers.is_none())
+        ctx.trust(self.trusted_signers.as_deref(), self.trust_key.clone(), self.trusted_signers.is_none())
     }
 }
 
@@ -64,6 +69,7 @@ pub(super) fn key_files(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Resu
             true => None,
             false => request.trusted_signers.clone().or_else(|| known.trusted_signers.clone()),
         },
+        trust_key: request.trust_key.clone(),
     };
     let mut missing = Vec::new();
     if request.file()?.is_none() && ctx.settings().is_err() {
@@ -124,7 +130,13 @@ fn incomplete(given: &CommandLine, request: &BundleRequest, missing: &[&Needed])
 }
 
 /// The words by which a command names a bundle and its signers again: `name` in the store, or the file.
-pub(super) fn arguments(reference: &BundleReference, name: &str, signers: Option<&Path>, any_signer: bool) -> String {
+pub(super) fn arguments(
+    reference: &BundleReference,
+    name: &str,
+    signers: Option<&Path>,
+    key: Option<&str>,
+    any_signer: bool,
+) -> String {
     let mut words = match reference {
         BundleReference::File { path } => quoted(&path.display().to_string()),
         BundleReference::Stored { .. } => name.to_owned(),
@@ -134,7 +146,7 @@ pub(super) fn arguments(reference: &BundleReference, name: &str, signers: Option
         Some(signers) => words = format!("{words} --trusted-signers {}", quoted(&signers.display().to_string())),
         None => {}
     }
-    words
+    key.map_or(words.clone(), |key| format!("{words} --trust-key {key}"))
 }
 
 /// A bundle that was found.
@@ -211,7 +223,8 @@ pub fn reader(ctx: &Ctx, request: &BundleRequest) -> Result<Reader> {
 fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> {
     let trust = key_files(ctx, request, opens)?.trust(ctx)?;
     let again = |reference: &BundleReference, name: &str| {
-        arguments(reference, name, request.trusted_signers.as_deref(), request.any_signer)
+        let (signers, key) = (request.trusted_signers.as_deref(), request.trust_key.as_deref());
+        arguments(reference, name, signers, key, request.any_signer)
     };
     if let Some(path) = request.file()? {
         let address = path.display().to_string();
@@ -286,6 +299,7 @@ mod tests {
         let files = |identity: &str, signers: Option<&str>| KeyFiles {
             identity: Some(identity.into()),
             trusted_signers: signers.map(PathBuf::from),
+            trust_key: None,
         };
         let found = |request: &BundleRequest| key_files(&ctx, request, true).unwrap();
         assert_eq!(found(&BundleRequest::default()), files("own", Some("ours")));
@@ -327,8 +341,11 @@ mod tests {
     fn a_bundle_is_named_again_as_it_was_found() {
         let file = BundleReference::File { path: "/mnt/a b.tar".into() };
         let stored = BundleReference::Stored { store: "/srv".into(), id: "b-1".into() };
-        assert_eq!(arguments(&file, "b-1", Some(Path::new("s")), false), "'/mnt/a b.tar' --trusted-signers s");
-        assert_eq!(arguments(&file, "b-1", None, true), "'/mnt/a b.tar' --any-signer");
-        assert_eq!(arguments(&stored, "b-1", None, false), "b-1");
+        assert_eq!(
+            arguments(&file, "b-1", Some(Path::new("s")), Some("SHA256:x"), false),
+            "'/mnt/a b.tar' --trusted-signers s --trust-key SHA256:x"
+        );
+        assert_eq!(arguments(&file, "b-1", None, None, true), "'/mnt/a b.tar' --any-signer");
+        assert_eq!(arguments(&stored, "b-1", None, None, false), "b-1");
     }
 }

@@ -71,6 +71,7 @@ struct Unread {
 /// What was opened for this install. Lost with the last clone.
 #[derive(Default)]
 struct Opened {
+    signers: OnceLock<TrustedSigners>,
     vault: OnceLock<Vault>,
     store: OnceLock<Arc<dyn Store>>,
     helm: OnceCell<Helm>,
@@ -203,7 +204,10 @@ impl Ctx {
     /// # Errors
     /// No file is set, it cannot be read, or the passphrase is wrong or nowhere to be had.
     pub fn identities(&self) -> Result<Identities> {
-        let opened = self.keyring.open(required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?)?;
+        let path = required(&self.settings_or_defaults()?.keys.identity, "keys.identity")?;
+        // One that is given for this time alone may be on a medium that knows no owners.
+        Identities::require_private(path)?;
+        let opened = self.keyring.open(path)?;
         // What needed a passphrase may be opened later than helm and the cluster.
         if self.opened.helm.initialized() || self.opened.cluster.initialized() {
             self.register_newest_deployments();
@@ -235,24 +239,40 @@ impl Ctx {
         Ok(Signer::load(required(&self.settings()?.keys.signing_key, "keys.signing_key")?)?)
     }
 
-    /// Whose signatures are believed: those of the file that was given, else of the settings.
+    /// Whose signatures are believed: those of the file that was given, else of the settings; never those of revoked
+    /// keys.
     ///
     /// # Errors
-    /// No file is set, or it cannot be read.
+    /// No file is set, it cannot be read, or others may write to it.
     pub fn trusted_signers(&self, given: Option<&Path>) -> Result<TrustedSigners> {
-        let path = match given {
-            Some(path) => path,
-            None => required(&self.settings_or_defaults()?.keys.trusted_signers, "keys.trusted_signers")?,
+        let keys = &self.settings_or_defaults()?.keys;
+        let read = |path: &Path| -> Result<TrustedSigners> {
+            let signers = TrustedSigners::load(path)?;
+            for line in signers.skipped() {
+                self.events.warn(line.clone(), None);
+            }
+            Ok(match &keys.revoked_signers {
+                Some(revoked) => signers.without_revoked(revoked)?,
+                None => signers,
+            })
         };
-        Ok(TrustedSigners::load(path)?)
+        match given {
+            Some(path) => read(path),
+            None => {
+                kept(&self.opened.signers, || read(required(&keys.trusted_signers, "keys.trusted_signers")?)).cloned()
+            }
+        }
     }
 
-    /// Whose bundles are believed: as [`Ctx::trusted_signers`], or anybody's.
+    /// Whose bundles are believed: as [`Ctx::trusted_signers`], with the key that a person vouches for, or anybody's.
     ///
     /// # Errors
     /// As [`Ctx::trusted_signers`].
-    pub fn trust(&self, given: Option<&Path>, anyone: bool) -> Result<Trust> {
-        if anyone { Ok(Trust::Anyone) } else { Ok(Trust::Signers(self.trusted_signers(given)?)) }
+    pub fn trust(&self, given: Option<&Path>, key: Option<String>, anyone: bool) -> Result<Trust> {
+        if anyone {
+            return Ok(Trust::Anyone);
+        }
+        Ok(Trust::Signers(self.trusted_signers(given)?.vouching(key)))
     }
 
     /// The store.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Ctx;
-use crate::crypt::sign::{Signer, TrustedSigners};
 use crate::crypt::{Identities, Recipients};
+use crate::crypt::{Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::settings::{Install, Settings};

@@ -60,7 +60,7 @@ impl Bench {
 
 pub fn trust(signer: &Signer) -> Trust {
     let line = signer.trust_line("backup@test", &[dr::internals::bundle::SIGNATURE_NAMESPACE]);
-    Trust::Signers(TrustedSigners::parse(&line, "test").unwrap())
+    Trust::Signers(TrustedSigners::parse(&line, "test"))
 }
 
 pub fn header() -> Header {

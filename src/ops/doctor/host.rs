@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::findings::FindingsBuilder;
 use crate::crypt::seal::SealError;
-use crate::crypt::sign::{Signer, TrustedSigners};
 use crate::crypt::{Identities, Recipients};
+use crate::crypt::{Signer, TrustedSigners};
 use crate::error::chain;
 use crate::helm::Helm;
 use crate::journal;
@@ -173,6 +173,9 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
         Ok(trusted) => trusted,
         Err(error) => return findings.failed("keys", error),
     };
+    for line in trusted.skipped() {
+        findings.warn("keys", line.clone(), "ssh-keygen(1), ALLOWED SIGNERS, says what a line looks like".to_owned());
+    }
     // Tried, not compared: the file may trust the key for other uses, or for another time.
     const PROBE: &[u8] = b"dr doctor";
     let tried = signer.sign(BUNDLES, PROBE).and_then(|mark| trusted.verify(BUNDLES, PROBE, mark.as_bytes()));

@@ -1,5 +1,6 @@
 //! What a restore looks at before it touches anything.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -97,6 +98,7 @@ pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Resu
         }
         None => find(ctx, request, &trust)?,
     };
+    source::refuse_future(reader.header(), Timestamp::now(), request.allow_future)?;
     let identities = ctx.identities_of(keys.identity.as_deref())?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let facts = source_facts(&reader, reference, release.operator);
@@ -141,8 +143,12 @@ fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust) -> Result<(BundleRef
         return Ok((entry.reference.clone(), entry.open(&*store, trust)?));
     }
     let tag = source::version_to_look_for(request)?;
-    let (good, passed) = catalog.newest_good(&*store, trust, &tag);
-    good.ok_or_else(|| source::none_good(&catalog.store, &tag, &passed, &catalog.versions()))
+    let (good, passed) = catalog.newest_good(&*store, trust, &tag, Timestamp::now());
+    if good.is_empty() {
+        return Err(source::none_good(&catalog.store, &tag, &passed, &catalog.versions()));
+    }
+    let place = source::choose(&good.iter().map(|(_, reader)| reader.header()).collect::<Vec<_>>(), ctx.install())?;
+    good.into_iter().nth(place).ok_or_else(|| source::none_good(&catalog.store, &tag, &passed, &[]))
 }
 
 /// Looks at the target, which is the install of `ctx`.

@@ -23,6 +23,7 @@ mod undo;
 mod work;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::Value;
 
 pub use plan::{RestoreChart, RestorePlan};
@@ -57,6 +58,8 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest) -> Result<RestorePlan> {
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys)?;
     let to_run = plan::version_gate(request, &source)?;
+    let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
+    let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
     let target = facts::gather(ctx).await?;
@@ -65,7 +68,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest) -> Result<RestorePlan> {
         open_behind(ctx, error, |begun| begun.namespace == namespace && begun.cluster_uid == cluster_uid)
     })?;
     facts::check_whole(ctx, &bundle)?;
-    Ok(plan)
+    Ok(RestorePlan { origin, ..plan })
 }
 
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.

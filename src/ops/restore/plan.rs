@@ -56,6 +56,9 @@ pub struct RestorePlan {
     pub helm: String,
     /// The version of the operator.
     pub operator: String,
+    /// Where the bundle is from (namespace, release, beginning of the database cluster's uid), and how old it is. Since 1.1.
+    #[serde(default)]
+    pub origin: String,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -98,7 +101,13 @@ impl RestorePlan {
     pub fn arguments(&self) -> String {
         let is_file = matches!(self.source, BundleReference::File { .. });
         let signers = self.keys.trusted_signers.as_deref();
-        bundles::arguments(&self.source, &self.bundle, signers.filter(|_| is_file), signers.is_none())
+        bundles::arguments(
+            &self.source,
+            &self.bundle,
+            signers.filter(|_| is_file),
+            self.keys.trust_key.as_deref(),
+            signers.is_none(),
+        )
     }
 
     /// The version that is to run, where the values name another.
@@ -232,6 +241,7 @@ pub(super) fn decide(
         keys,
         helm: target.helm,
         operator,
+        origin: String::new(),
         scope: source.scope,
         warnings,
     })
@@ -318,7 +328,7 @@ mod tests {
     }
 
     fn plan(request: &RestoreRequest, source: SourceFacts, target: TargetFacts) -> Result<RestorePlan> {
-        let keys = KeyFiles { identity: Some("key.txt".into()), trusted_signers: None };
+        let keys = KeyFiles { identity: Some("key.txt".into()), trusted_signers: None, trust_key: None };
         decide(request, keys, version_gate(request, &source)?, source, target)
     }
 

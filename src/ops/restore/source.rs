@@ -1,9 +1,14 @@
 //! Which bundle is restored, and with what it is opened.
 
+use jiff::Timestamp;
+
 use crate::bundle::catalog::PassedOver;
+use crate::bundle::{Header, SourceInstall};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::bundles::BundleRequest;
 use crate::opschain::version::{BadVersion, Version};
+use crate::settings::Install;
+use crate::text;
 
 /// What the user asked for.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +19,8 @@ pub struct RestoreRequest {
     pub version: Option<String>,
     /// The chart to install a newer version from, if not the settings'.
     pub chart: Option<String>,
+    /// Take a bundle that says that it was made later than now.
+    pub allow_future: bool,
     /// Restore under an older version, or under one that cannot be compared, all the same.
     pub allow_version: bool,
 }
@@ -44,6 +51,60 @@ pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions:
     }
 }
 
+/// Which of the newest bundles, one of each database, is meant: the place of the only one, or of the only one of this
+/// install.
+///
+/// # Errors
+/// [`Exit::Unconfirmed`] where that cannot be told; the candidates are named.
+pub(super) fn choose(newest: &[&Header], install: &Install) -> Result<usize> {
+    let is_ours = |header: &&Header| {
+        (&header.install.namespace, &header.install.release) == (&install.namespace, &install.release)
+    };
+    let known = newest.iter().any(is_ours);
+    let left: Vec<usize> = (0..newest.len()).filter(|place| !known || is_ours(&newest[*place])).collect();
+    if let [only] = left[..] {
+        return Ok(only);
+    }
+    let what = "the store has good bundles of several databases, and nothing here says which is meant";
+    Err(left.iter().fold(CommandError::new(Exit::Unconfirmed, what), |error, place| {
+        let header = newest[*place];
+        error.hint(format!(
+            "`dr bundle restore {}` takes the newest of {}, database {}.",
+            header.id,
+            origin(&header.install),
+            header.postgresql.system_identifier
+        ))
+    }))
+}
+
+/// Where a bundle is from, in words; of the cluster's uid as much as tells two apart.
+pub(super) fn origin(install: &SourceInstall) -> String {
+    let uid = install.database_cluster_uid.split('-').next().unwrap_or_default();
+    format!("{}/{}, cluster {uid}", install.namespace, install.release)
+}
+
+/// How old a bundle is, in words.
+pub(super) fn age(created: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(created).as_hours() / 24 {
+        days @ 2.. => format!("{days} days ago"),
+        _ => format!("{} ago", text::elapsed(now.duration_since(created).unsigned_abs())),
+    }
+}
+
+/// Refuses a bundle that says that it was made later than now, unless that is allowed.
+///
+/// # Errors
+/// [`Exit::Untrusted`].
+pub(super) fn refuse_future(header: &Header, now: Timestamp, allowed: bool) -> Result<()> {
+    if allowed || !header.is_from_the_future(now) {
+        return Ok(());
+    }
+    let what = format!("bundle {} says that it was made at {}, and it is {now:.0} now", header.id, header.created);
+    Err(CommandError::new(Exit::Untrusted, what)
+        .hint("Look at the clock of this host, and of the host that made it (`date -u`).")
+        .hint("If you know why: --allow-future."))
+}
+
 pub(super) fn parse_version(text: &str) -> Result<Version> {
     text.parse().map_err(|e: BadVersion| {
         CommandError::new(Exit::Usage, e.to_string()).hint("OpsChain versions look like 2026-08-20 or 2026.8.20.")
@@ -67,6 +128,39 @@ mod tests {
         let text = refusal(Exit::Usage, version_to_look_for(&version(None)).unwrap_err());
         assert_eq!(text, "neither a bundle nor a version is named");
         refusal(Exit::Usage, version_to_look_for(&version(Some("?"))).unwrap_err());
+    }
+
+    fn header(namespace: &str, system_identifier: &str) -> Header {
+        let mut header = crate::bundle::testing::header();
+        header.install.namespace = namespace.into();
+        header.postgresql.system_identifier = system_identifier.into();
+        header
+    }
+
+    #[test]
+    fn of_several_databases_that_of_this_install_is_taken_or_a_person_has_to_say() {
+        let (ours, other, third) = (header("opschain", "1"), header("staging", "2"), header("opschain", "3"));
+        let install = Install::default();
+        assert_eq!(choose(&[&other], &install).unwrap(), 0, "the only one");
+        assert_eq!(choose(&[&other, &ours], &install).unwrap(), 1);
+        let error = choose(&[&ours, &other, &third], &install).unwrap_err();
+        assert_eq!(error.hints().len(), 2, "those of this install: {:?}", error.hints());
+        assert!(error.hints()[1].contains("database 3"), "{:?}", error.hints());
+        refusal(Exit::Unconfirmed, error);
+        let elsewhere = Install { namespace: "new".into(), ..install };
+        refusal(Exit::Unconfirmed, choose(&[&ours, &other], &elsewhere).unwrap_err());
+    }
+
+    #[test]
+    fn a_bundle_from_the_future_is_refused_by_name_and_its_age_is_told_in_days() {
+        let header = header("opschain", "1");
+        let at = |minutes: i64| header.created.checked_sub(jiff::SignedDuration::from_mins(minutes)).unwrap();
+        assert!(refuse_future(&header, at(4), false).is_ok() && refuse_future(&header, at(-9), false).is_ok());
+        assert!(refuse_future(&header, at(6), true).is_ok());
+        let text = refusal(Exit::Untrusted, refuse_future(&header, at(6), false).unwrap_err());
+        assert!(text.contains(header.id.as_str()), "{text}");
+        assert_eq!(age(at(37 * 24 * 60), header.created), "37 days ago");
+        assert_eq!(age(at(3), header.created), "3 min 0 s ago");
     }
 
     #[test]

@@ -25,9 +25,10 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         database_bytes: 1,
         system_identifier: manifest.database.system_identifier,
         lsn: "0/1".parse().unwrap(),
-        keys: KeyFiles { identity: Some("key.txt".into()), trusted_signers: None },
+        keys: KeyFiles { identity: Some("key.txt".into()), trusted_signers: None, trust_key: None },
         helm: "4.0.0".into(),
         operator: "1.27.0".into(),
+        origin: "opschain/opschain, cluster 1, made 3 days ago".into(),
         scope: Vec::new(),
         warnings: Vec::new(),
     }

@@ -212,7 +212,10 @@ fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, VaultFi
     let (payload, signature) =
         commit.signed.as_ref().ok_or_else(|| finding(Flaw::Unsigned, "has no signature".into()))?;
     trusted.verify_at(COMMITS, payload, signature, commit.at).map_err(|error| match error {
-        SignError::Unknown { .. } | SignError::NotForThis { .. } => {
+        SignError::Unknown { .. }
+        | SignError::NotForThis { .. }
+        | SignError::Ended { .. }
+        | SignError::Revoked { .. } => {
             finding(Flaw::UntrustedSigner, format!("was not signed by somebody trusted: {error}"))
         }
         other => finding(Flaw::BadSignature, format!("has a bad signature: {other}")),

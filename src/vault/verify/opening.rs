@@ -127,7 +127,7 @@ mod tests {
         let at = |day: u32| intent(&format!("2026-08-{day}T10:00:00Z"), "2026-08-20");
         f.vault.record_layers(at(20), &[layer("a: 1\n"), layer("b: 2\n")], None).unwrap();
         let trusted = format!("ops {}", f.key.public_key().to_openssh().unwrap());
-        let trusted = TrustedSigners::parse(&trusted, "test").unwrap();
+        let trusted = TrustedSigners::parse(&trusted, "test");
         let verify = || f.vault.verify(&trusted, Some(&f.identities)).unwrap();
         assert_eq!(verify().findings, []);
         // As somebody would write it who can sign: another whole than the layers make.

@@ -12,7 +12,7 @@ use crate::vault::tests::{Fixture, fixture, git, install, intent, new_key, outco
 
 pub(super) fn trusting(f: &Fixture) -> TrustedSigners {
     let line = format!("ops@host namespaces=\"git\" {}", f.key.public_key().to_openssh().unwrap());
-    TrustedSigners::parse(&line, "test").unwrap()
+    TrustedSigners::parse(&line, "test")
 }
 
 /// A vault with three deployments, each with its outcome.
@@ -459,7 +459,7 @@ fn a_shallow_clone_and_a_foreign_history_are_named() {
     commit(&f, &[tip(&f), theirs], &signer(&f.key), |_| {});
     let both =
         format!("a {}\nb {}\n", f.key.public_key().to_openssh().unwrap(), other.key.public_key().to_openssh().unwrap());
-    let found = f.vault.verify(&TrustedSigners::parse(&both, "test").unwrap(), None).unwrap();
+    let found = f.vault.verify(&TrustedSigners::parse(&both, "test"), None).unwrap();
     assert!(found.findings.iter().any(|finding| finding.flaw == Flaw::SecondRoot), "{:?}", found.findings);
 }
 
@@ -476,7 +476,7 @@ fn what_a_person_changes_in_the_work_tree_is_a_note() {
 fn a_key_that_was_retired_is_trusted_for_what_it_signed_before() {
     let f = three();
     let key = f.key.public_key().to_openssh().unwrap();
-    let trust = |options: &str| TrustedSigners::parse(&format!("ops {options} {key}"), "test").unwrap();
+    let trust = |options: &str| TrustedSigners::parse(&format!("ops {options} {key}"), "test");
     assert!(f.vault.verify(&trust("valid-before=\"20990101Z\""), None).unwrap().findings.is_empty());
     let late = f.vault.verify(&trust("valid-after=\"20990101Z\""), None).unwrap();
     assert!(late.findings.iter().all(|finding| finding.flaw == Flaw::UntrustedSigner) && !late.findings.is_empty());

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 
 pub(crate) use human::change_lines;
 
+use crate::cli::bundle::TrustArgs;
 use crate::cli::reveal;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
@@ -98,12 +99,8 @@ pub struct DiffArgs {
     /// The age identity file, if not the settings'
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// Whose bundles are believed, if not the settings'
-    #[arg(long, value_name = "FILE", conflicts_with = "any_signer")]
-    trusted_signers: Option<PathBuf>,
-    /// Take values from a bundle that nobody trusted has signed
-    #[arg(long)]
-    any_signer: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 /// How differences are written.
@@ -164,7 +161,12 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DiffArgs) -> Result<Exit> {
         },
         ignore_file: args.ignore_file,
         no_ignore_file: args.no_ignore_file,
-        access: Access { identity: args.identity, trusted_signers: args.trusted_signers, any_signer: args.any_signer },
+        access: Access {
+            identity: args.identity,
+            trusted_signers: args.trust.trusted_signers,
+            trust_key: args.trust.trust_key,
+            any_signer: args.trust.any_signer,
+        },
         raw: format == Format::Raw,
     };
     let compared = compare(ctx, request).await?;

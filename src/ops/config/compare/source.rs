@@ -38,6 +38,8 @@ pub struct Access {
     pub identity: Option<PathBuf>,
     /// The trusted signers, if not the settings'.
     pub trusted_signers: Option<PathBuf>,
+    /// The fingerprint of one key more, for which a person vouches.
+    pub trust_key: Option<String>,
     /// Take anybody's bundle.
     pub any_signer: bool,
 }
@@ -200,8 +202,8 @@ impl Operands<'_> {
     }
 
     fn which(&self, bundle: Option<String>) -> bundles::BundleRequest {
-        let Access { identity, trusted_signers, any_signer } = self.access.clone();
-        bundles::BundleRequest { bundle, identity, trusted_signers, any_signer }
+        let Access { identity, trusted_signers, trust_key, any_signer } = self.access.clone();
+        bundles::BundleRequest { bundle, identity, trusted_signers, trust_key, any_signer }
     }
 
     fn bundled(&self, reader: &Reader) -> Result<(String, Zeroizing<Vec<u8>>)> {
