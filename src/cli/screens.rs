@@ -110,7 +110,7 @@ fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
         "scope": left_out(),
         "warnings": [
             "autoscaler opschain-api-worker keeps the replicas of opschain-api-worker, and may start it again while it is stopped",
-            "Argo CD (opschain-production) looks after opschain-api, and may start it again while it is stopped",
+            "Argo CD (opschain-production) manages opschain-api, and may start it again while it is stopped",
             "sealed to one recipient only: if that key is lost, nobody can open the bundle",
         ],
     });

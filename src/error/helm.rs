@@ -72,9 +72,9 @@ fn failed(new: CommandError, said: &str) -> CommandError {
     if said.contains("Apply failed with") && said.contains("conflict") {
         return new
             .hint("Somebody else has set these fields since: `dr config drift` says who.")
-            .hint("Add --allow drift to go over them.");
+            .hint("Add --allow drift to overwrite them.");
     }
-    new.hint("`dr deploy -v ...` shows all that helm says, with the secrets masked.")
+    new.hint("The same with -v shows all that helm says, with the secrets masked.")
 }
 
 fn pending(text: String, release: &str, status: &str, revision: u32) -> CommandError {

@@ -184,7 +184,7 @@ impl Page {
 
     pub fn next(&mut self, command: &str) {
         let first = Styled::new(Role::Pointer, "next:").then(Role::Plain, " ");
-        self.broken(first, "      ", command, command.starts_with("dr "));
+        self.broken(first, "      ", command, command.starts_with("dr ") && !command.contains(", "));
     }
 
     pub fn warning(&mut self, message: &str, hint: Option<&str>) {

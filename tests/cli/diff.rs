@@ -101,7 +101,7 @@ fn two_files_need_no_settings_and_the_exit_code_tells_same_from_changed() {
     let layout = home.diff(&["old.yaml", "layout.yaml"]);
     assert_eq!(layout.exit, 0, "{}", layout.err);
     assert!(
-        layout.out.contains("1 comment added, 2 maps in another order, 1 value written otherwise"),
+        layout.out.contains("1 comment added, 2 maps in another order, 1 value in another notation"),
         "{}",
         layout.out
     );

@@ -240,7 +240,7 @@ fn scaled_by_others(facts: &CreateFacts) -> Vec<String> {
     });
     let tools = facts.writers.iter().filter_map(|writer| {
         let tool = writer.gitops.as_ref()?;
-        Some(format!("{tool} looks after {}, and may start it again while it is stopped", writer.name))
+        Some(format!("{tool} manages {}, and may start it again while it is stopped", writer.name))
     });
     scalers.chain(tools).collect()
 }
@@ -441,7 +441,7 @@ mod tests {
         let said = |text: &str| assert!(plan.warnings.iter().any(|warning| warning.starts_with(text)), "{plan:?}");
         said("a pod is at work: change-42; the bundle will hold that work half done");
         said("autoscaler opschain-api-worker keeps the replicas of opschain-api-worker");
-        said("Argo CD (opschain-prod) looks after opschain-api");
+        said("Argo CD (opschain-prod) manages opschain-api");
         let left: Vec<&str> = plan.scope.iter().map(|item| item.what.as_str()).collect();
         assert!(left.contains(&"work of the moment") && left.contains(&"running changes and steps"), "{left:?}");
     }

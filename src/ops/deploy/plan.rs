@@ -198,7 +198,10 @@ mod tests {
         let warned = decided(&recorded(OVER_DRIFT, |_| {}), &[]).unwrap();
         assert_eq!((warned.warnings.len(), warned.over_others), (4, false), "{:?}", warned.warnings);
         let hint = warned.warnings[3].1.as_deref().unwrap();
-        assert!(hint.ends_with("helm refuses to go over what others have set: --allow drift has it do so."), "{hint}");
+        assert!(
+            hint.ends_with("helm refuses to overwrite what others have set: --allow drift makes it do so."),
+            "{hint}"
+        );
         assert!(decided(&recorded(OVER_DRIFT, |_| {}), &["drift"]).unwrap().over_others);
         let strict = recorded(OVER_DRIFT, |facts| facts.on_drift = OnDrift::Refuse);
         let text = refused(Exit::Drift, &strict, "drift");

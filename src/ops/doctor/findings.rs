@@ -49,6 +49,8 @@ pub(super) struct SharedFacts {
     pub(super) database_size: Option<u64>,
     /// How many bundles the store holds.
     pub(super) bundles: usize,
+    /// The command that records what is live, where the vault does not know it.
+    pub(super) to_record: Option<String>,
     /// A run that stands open.
     pub(super) open_run: Option<String>,
 }
@@ -103,9 +105,10 @@ impl FindingsBuilder {
         let known = &self.known;
         match known {
             SharedFacts { open_run: Some(run), .. } => format!("dr run show {run}"),
-            SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V".into(),
+            SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V, or from a bundle's file: dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS".into(),
             SharedFacts { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
             SharedFacts { stopped: true, .. } => "dr server start".into(),
+            SharedFacts { to_record: Some(command), .. } => command.clone(),
             SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
             SharedFacts { .. } => "dr bundle verify".into(),
         }
@@ -131,7 +134,12 @@ mod tests {
     #[test]
     fn the_way_leads_from_nothing_to_the_first_bundle() {
         let next = |known: SharedFacts| FindingsBuilder { known, ..FindingsBuilder::default() }.finish().next;
-        assert_eq!(next(SharedFacts::default()), "dr deploy -f values.yaml --version V");
+        assert!(
+            next(SharedFacts::default()).starts_with("dr deploy -f values.yaml --version V, or from a bundle's file")
+        );
+        let to_record = Some("dr config record --from-helm --chart REF".to_owned());
+        let foreign = SharedFacts { installed: true, to_record: to_record.clone(), ..SharedFacts::default() };
+        assert_eq!(Some(next(foreign)), to_record);
         assert_eq!(next(SharedFacts { installed: true, stopped: true, ..SharedFacts::default() }), "dr server start");
         assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
         assert_eq!(next(SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() }), "dr bundle verify");

@@ -11,9 +11,11 @@ use crate::crypt::{Signer, TrustedSigners};
 use crate::error::chain;
 use crate::helm::Helm;
 use crate::journal;
+use crate::ops::history::History;
 use crate::ops::{Ctx, runs};
 use crate::settings::Settings;
 use crate::store;
+use crate::text::{bytes, plural};
 
 /// What a bundle's signature is made for.
 const BUNDLES: &str = "dr-bundle@v1";
@@ -126,7 +128,7 @@ fn recipients(settings: &Settings, own: Option<&[String]>, findings: &mut Findin
     match recipients.count() {
         1 => findings.warn(
             "keys",
-            "one recipient only: when its key burns with the host, every bundle stays closed",
+            "one recipient only: if its key is lost with this host, no bundle can be opened",
             "make an escrow key elsewhere (age-keygen), and add its age1... to `recipients` under [keys]",
         ),
         count => findings.ok("keys", format!("{count} recipients")),
@@ -201,7 +203,7 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
     match ctx.vault_to_read().and_then(|vault| Ok(vault.recipients()?)) {
         Ok(recipients) => findings.ok(
             "vault",
-            format!("config vault {}, sealed to {}", path.display(), count(recipients.count(), "recipient")),
+            format!("config vault {}, sealed to {}", path.display(), plural(recipients.count() as u64, "recipient")),
         ),
         Err(error) => findings.failed("vault", error),
     }
@@ -225,7 +227,7 @@ pub(super) fn store(settings: &Settings, findings: &mut FindingsBuilder) {
     match (store.list(), store.free_bytes()) {
         (Ok(names), Ok(free)) => {
             findings.known.bundles = names.len();
-            room(findings, path, count(names.len(), "bundle"), free);
+            room(findings, path, plural(names.len() as u64, "bundle"), free);
         }
         (Err(error), _) | (_, Err(error)) => findings.failed("store", error),
     }
@@ -237,20 +239,34 @@ fn room(findings: &mut FindingsBuilder, path: &Path, holds: String, free: Option
     match (free, findings.known.database_size) {
         (Some(free), Some(size)) if free < size / 2 => findings.bad(
             "store",
-            format!("{text}, {} free, and the database has {}", mib(free), mib(size)),
+            format!("{text}, {} free, and the database has {}", bytes(free), bytes(size)),
             "free room on the store's disk, or set `store.path` to another",
         ),
         (Some(free), Some(size)) if free < size.saturating_mul(3) => findings.warn(
             "store",
-            format!("{text}, {} free: room for few bundles of a database of {}", mib(free), mib(size)),
+            format!("{text}, {} free: room for few bundles of a database of {}", bytes(free), bytes(size)),
             "free room on the store's disk, or set another store",
         ),
         (Some(free), Some(size)) => {
-            findings.ok("store", format!("{text}, {} free for a database of {}", mib(free), mib(size)))
+            findings.ok("store", format!("{text}, {} free for a database of {}", bytes(free), bytes(size)))
         }
-        (Some(free), None) => findings.ok("store", format!("{text}, {} free", mib(free))),
+        (Some(free), None) => findings.ok("store", format!("{text}, {} free", bytes(free))),
         (None, _) => findings.ok("store", text),
     }
+}
+
+/// Whether the vault has what is live: a bundle needs it. What helm or the vault do not answer is told elsewhere.
+pub(super) async fn recorded(ctx: &Ctx, findings: &mut FindingsBuilder) {
+    let Ok(history) = History::read(ctx).await else { return };
+    let Some(deployed) = history.deployed().filter(|_| history.own().is_none()) else { return };
+    let command = format!("dr config record --from-helm --chart {}", ctx.install().chart);
+    let text = format!(
+        "revision {} of release {} is not in the vault: no bundle can be made",
+        deployed.revision,
+        ctx.install().release
+    );
+    findings.warn("vault", text, command.clone());
+    findings.known.to_record = Some(command);
 }
 
 pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
@@ -279,15 +295,6 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
     }
 }
 
-fn count(number: usize, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
-}
-
-fn mib(bytes: u64) -> String {
-    let mib = bytes.div_ceil(1 << 20);
-    if mib < 10_240 { format!("{mib} MiB") } else { format!("{} GiB", mib / 1024) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,7 +304,7 @@ mod tests {
     fn seen(free: u64, size: u64) -> Finding {
         let mut findings = FindingsBuilder::default();
         findings.known.database_size = Some(size);
-        room(&mut findings, Path::new("/s"), count(1, "bundle"), Some(free));
+        room(&mut findings, Path::new("/s"), plural(1, "bundle"), Some(free));
         findings.finish().findings.remove(0)
     }
 
@@ -306,7 +313,7 @@ mod tests {
         assert_eq!(seen(1 << 30, 4 << 30).level, Level::Bad);
         assert_eq!(seen(4 << 30, 4 << 30).level, Level::Warn);
         assert_eq!(seen(40 << 30, 4 << 30).level, Level::Ok);
-        assert_eq!(seen(1 << 30, 4 << 30).text, "store /s: 1 bundle, 1024 MiB free, and the database has 4096 MiB");
+        assert_eq!(seen(1 << 30, 4 << 30).text, "store /s: 1 bundle, 1.0 GiB free, and the database has 4.0 GiB");
     }
 
     #[test]
@@ -337,7 +344,7 @@ mod tests {
         let findings = findings.finish();
         let worse: Vec<&str> =
             findings.findings.iter().filter(|f| f.level != Level::Ok).map(|f| f.text.as_str()).collect();
-        assert_eq!(worse, ["one recipient only: when its key burns with the host, every bundle stays closed"]);
+        assert_eq!(worse, ["one recipient only: if its key is lost with this host, no bundle can be opened"]);
         assert!(findings.ready);
     }
 }

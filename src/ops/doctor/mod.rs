@@ -25,6 +25,9 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
     if let Ok(settings) = ctx.settings() {
         host::keys(settings, &mut findings);
         host::vault(ctx, settings, &mut findings);
+        if findings.known.installed {
+            host::recorded(ctx, &mut findings).await;
+        }
         host::store(settings, &mut findings);
     }
     host::open_runs(ctx, &mut findings).await;

@@ -6,6 +6,7 @@ use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::quiesce;
 use crate::opschain::{Names, Version};
+use crate::text::bytes;
 
 /// What `dr` does in the namespace, in the words of RBAC.
 ///
@@ -260,7 +261,7 @@ async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuild
     findings.known.database_size = Some(size);
     findings.ok(
         "database",
-        format!("database {name}: PostgreSQL {} on {primary}, {} MiB, {}", facts.major(), size >> 20, database.line()),
+        format!("database {name}: PostgreSQL {} on {primary}, {}, {}", facts.major(), bytes(size), database.line()),
     );
     let images = cluster.running_images().await?;
     let image = images.iter().find(|image| image.workload == format!("Cluster {name}"));

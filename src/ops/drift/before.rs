@@ -1,4 +1,4 @@
-//! What `dr deploy` does about drift: it would go over what others have changed.
+//! What `dr deploy` does about drift: it would overwrite what others have changed.
 
 use super::cause::Cause;
 use super::report::{Between, DriftFinding, DriftReport, Extent};
@@ -41,8 +41,8 @@ pub(in crate::ops) fn before_deploy(
         return Err(refusal(report));
     }
     let way = match (helm_refuses, allowed) {
-        (true, false) => "helm refuses to go over what others have set: --allow drift has it do so.",
-        _ => "This deployment goes over it.",
+        (true, false) => "helm refuses to overwrite what others have set: --allow drift makes it do so.",
+        _ => "This deployment overwrites it.",
     };
     warnings.extend(told(report).take(TOLD).map(|finding| (line(finding), None)));
     if let Some((_, hint)) = warnings.last_mut().filter(|_| count > 0) {
@@ -70,7 +70,7 @@ fn refusal(report: &DriftReport) -> CommandError {
     error
         .hint("`dr config drift` shows it all. Bring what is intended into the values, or put the install back.")
         .hint("Intended differences go into `[[drift.ignore]]` in dr.toml, with its reason.")
-        .hint("Add --allow drift to go over it.")
+        .hint("Add --allow drift to overwrite it.")
 }
 
 #[cfg(test)]

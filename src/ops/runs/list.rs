@@ -150,7 +150,7 @@ fn line(record: &Record) -> RecordLine {
     let of_run = |at: &Timestamp, what: String| RecordLine { at: *at, step: None, what };
     match record {
         Record::Begun(begun) => of_run(&begun.at, format!("begun by {}", begun.who)),
-        Record::Resumed { at, who } => of_run(at, format!("taken up by {who}")),
+        Record::Resumed { at, who } => of_run(at, format!("resumed by {who}")),
         Record::Started { step, at } => about(step, at, "begun".into()),
         Record::Succeeded { step, summary, at, .. } => about(step, at, summary.clone()),
         Record::Failed { step, error, at } => about(step, at, format!("failed: {error}")),

@@ -53,7 +53,7 @@ pub(super) fn stop(facts: &ServerFacts) -> ServerPlan {
     }
     for writer in &facts.writers {
         if let Some(tool) = &writer.gitops {
-            warnings.push(format!("{tool} looks after {} and may scale it up again: suspend it first", writer.name));
+            warnings.push(format!("{tool} manages {} and may scale it up again: suspend it first", writer.name));
         }
     }
     let done = facts.writers.iter().all(|writer| writer.now == 0);
@@ -236,7 +236,7 @@ mod tests {
         facts.writers[1].gitops = Some("Argo CD".into());
         let plan = stop(&facts);
         assert_eq!(plan.warnings.len(), 2);
-        assert!(plan.warnings[1].starts_with("Argo CD looks after opschain-api-worker"), "{:?}", plan.warnings);
+        assert!(plan.warnings[1].starts_with("Argo CD manages opschain-api-worker"), "{:?}", plan.warnings);
         assert!(!plan.done);
     }
 }

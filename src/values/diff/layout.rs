@@ -30,7 +30,7 @@ impl Layout {
             plural(self.comments_added, "comment added", "comments added"),
             plural(self.comments_removed, "comment removed", "comments removed"),
             plural(self.reordered, "map in another order", "maps in another order"),
-            plural(self.rewritten, "value written otherwise", "values written otherwise"),
+            plural(self.rewritten, "value in another notation", "values in another notation"),
         ]
         .into_iter()
         .flatten()

@@ -33,7 +33,7 @@ pub(super) fn page(page: &mut Page, compared: &Compared) {
             page.heading(&format!("{from} -> {to}: {}", diff.summary()));
             change_lines(page, diff);
             if let Some(layout) = diff.layout {
-                page.wrapped("", "  ", Styled::new(ASIDE, format!("Besides: {}.", layout.words())));
+                page.wrapped("", "  ", Styled::new(ASIDE, format!("Also: {}.", layout.words())));
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn page(compared: &Compared) -> String {
         details(&mut text, &diff.changes);
     }
     if let (Class::Changed, Some(words)) = (diff.class, &layout) {
-        let _ = write!(text, "\nBesides: {words}.\n");
+        let _ = write!(text, "\nAlso: {words}.\n");
     }
     if !diff.passed.ignored.is_empty() {
         text.push_str("\n<details><summary>Ignored</summary>\n\n");
