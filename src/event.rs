@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// An event with its time and its run: a line of NDJSON, and what a recording is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,9 +148,9 @@ pub struct Events {
     run: RunUnderWay,
 }
 
-/// The run that is under way, known to all who emit meanwhile.
+/// The run that is under way, known to all who emit meanwhile; and how much there is that must come to its own end.
 #[derive(Clone, Default)]
-struct RunUnderWay(Arc<Mutex<Option<Arc<str>>>>);
+struct RunUnderWay(Arc<Mutex<Option<Arc<str>>>>, TaskTracker);
 
 impl RunUnderWay {
     fn get(&self) -> Option<String> {
@@ -164,6 +166,7 @@ impl RunUnderWay {
 pub struct RunEvents {
     run: RunUnderWay,
     before: Option<Arc<str>>,
+    _unfinished: TaskTrackerToken,
 }
 
 impl Drop for RunEvents {
@@ -197,7 +200,23 @@ impl Events {
     /// Until the guard is dropped, what is emitted belongs to the run, through whichever handle.
     #[must_use]
     pub fn begin_run(&self, run: &str) -> RunEvents {
-        RunEvents { before: self.run.set(Some(run.into())), run: self.run.clone() }
+        RunEvents { before: self.run.set(Some(run.into())), run: self.run.clone(), _unfinished: self.unfinished() }
+    }
+
+    /// While the token lives, there is something that has to be put back or ended: who is asked to stop waits for it.
+    pub fn unfinished(&self) -> TaskTrackerToken {
+        self.run.1.token()
+    }
+
+    /// Whether nothing is unfinished.
+    pub fn is_finished(&self) -> bool {
+        self.run.1.is_empty()
+    }
+
+    /// Waits until nothing is unfinished.
+    pub async fn all_finished(&self) {
+        self.run.1.close();
+        self.run.1.wait().await;
     }
 
     /// Emits one event.

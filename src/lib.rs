@@ -38,6 +38,7 @@ mod ops;
 mod opschain;
 mod parallel;
 mod postgres;
+mod read;
 mod redact;
 mod settings;
 mod store;

@@ -29,6 +29,11 @@ pub fn elapsed(time: Duration) -> String {
     }
 }
 
+/// The same for seconds that a file holds: any number.
+pub fn elapsed_seconds(seconds: f64) -> String {
+    elapsed(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
 /// `1 file`, `2 files`.
 pub fn plural(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
@@ -40,7 +45,10 @@ pub fn is_safe(c: char) -> bool {
         && !matches!(c,
             '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // reading direction
             | '\u{2028}' | '\u{2029}' // line ends besides \n
-            | '\u{feff}' | '\u{e0000}'..='\u{e007f}' // shown as nothing
+            // Shown as nothing. Joiners (U+200C, U+200D) are part of words and emoji.
+            | '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}'
         )
 }
 
@@ -67,6 +75,8 @@ mod tests {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(626_000_000)], ["0 B", "1023 B", "1.5 KiB", "597 MiB"]);
         assert_eq!(elapsed(Duration::from_millis(420)), "0.4 s");
         assert_eq!(elapsed(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!([-1.0, f64::NAN, 12.0].map(elapsed_seconds), ["0.0 s", "0.0 s", "12 s"]);
+        assert!([f64::INFINITY, 1e308].map(elapsed_seconds).iter().all(|time| time.ends_with(" min")));
         assert_eq!([plural(1, "file"), plural(0, "file")], ["1 file", "0 files"]);
     }
 }

@@ -11,6 +11,8 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::protocol::{Failure, FailureKind};
 
+use crate::read;
+
 /// Held while anything works on the pod's folders, by threads too, so that the work for an earlier link has ended
 /// before that for the next one begins.
 pub type VolumeGuard = Arc<OwnedMutexGuard<()>>;
@@ -36,7 +38,7 @@ impl StageRecord {
     /// # Errors
     /// When it cannot be read.
     pub fn load(path: &Path) -> Result<Option<Self>, Failure> {
-        match fs::read(path) {
+        match read::file(path, read::SMALL) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::io(format!("read {}", path.display()))(error)),
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {

@@ -45,7 +45,7 @@ struct CreateArgs {
     #[arg(long, value_enum)]
     quiesce: Option<Quiesce>,
     /// The most that PostgreSQL may read a second, such as 100M
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = crate::settings::max_rate_of)]
     max_rate: Option<String>,
     /// Look at everything, say what would be done, and change nothing
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::{Exit, Result};
+use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, init};
 use crate::ui::{Mark, Page, Report, Ui};
 
@@ -35,8 +35,13 @@ pub struct InitArgs {
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
-    let data = std::env::var_os("XDG_DATA_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let data = data.or_else(|| ctx.home.as_ref().map(|home| home.join(".local/share"))).unwrap_or_default().join("dr");
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let data = data.or_else(|| ctx.home.as_ref().map(|home| home.join(".local/share")));
+    let data = data.ok_or_else(|| {
+        CommandError::new(Exit::Settings, "there is no home folder, and XDG_DATA_HOME is not set")
+            .hint("Set HOME, or XDG_DATA_HOME to an absolute path.")
+    })?;
+    let data = data.join("dr");
     let absolute = |folder: PathBuf| std::path::absolute(&folder).unwrap_or(folder);
     let request = init::InitRequest {
         recipients: args.recipient,

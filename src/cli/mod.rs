@@ -196,10 +196,8 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are data; anything else is a wrong use, told on stderr by clap itself.
-            let asked = !error.use_stderr();
-            let _ = error.print();
-            return if asked { Exit::Success } else { Exit::Usage };
+            // Help and version are data; anything else is a wrong use.
+            return if error.use_stderr() { ui::usage(&error) } else { ui::help(&error) };
         }
     };
     let global = cli.global.clone();
@@ -235,17 +233,23 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
         verbose: global.verbose,
         log_file: global.log_file.clone(),
         events: ui.trace_events(),
-        scrub: Arc::new(move |bytes| scrubber.scrub_bytes(bytes).into_owned()),
+        scrub: Arc::new(move |bytes| ui::plain_bytes(&scrubber.scrub_bytes(bytes))),
     })?;
-    let mut ctx = context(ui, global, secrets)?;
+    let mut ctx = context(ui, global, secrets, matches!(verb, Verb::Agent(_)))?;
     ctx.given = given;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| CommandError::new(Exit::Failure, "start the runtime").because(e))?;
     let result = runtime.block_on(async {
+        // The agent ends its children itself, and a watchdog what its run has left.
+        let _unfinished = matches!(verb, Verb::Agent(_)).then(|| ctx.events.unfinished());
         let signals = Signals::listen(ctx.cancel.clone(), ui.clone())?;
-        let result = dispatch(&ctx, ui, verb).await;
+        let result = tokio::select! {
+            biased;
+            result = dispatch(&ctx, ui, verb) => result,
+            () = signals::stopped(&ctx) => ctx.check_cancelled().map(|()| Exit::Success),
+        };
         signals.named_in(result)
     });
     // Threads that still wait for input of a dead child must not hold the program open.
@@ -253,24 +257,32 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
     result
 }
 
-fn context(ui: &Ui, global: Global, secrets: Secrets) -> Result<Ctx> {
-    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = env("HOME");
-    let under_home = |variable: &str, folder: &str| {
-        env(variable)
-            .or_else(|| home.as_ref().map(|home| home.join(folder)))
-            .unwrap_or_else(|| PathBuf::from("."))
-            .join("dr")
+/// The context of the verb. What keeps nothing on its host, such as the agent, may be homeless.
+fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<Ctx> {
+    // A relative one would be another folder wherever dr is run: as the XDG specification asks, it counts as unset.
+    let env = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = env("HOME").or_else(|| std::env::home_dir().filter(|home| home.is_absolute()));
+    let under_home = |variable: &str, folder: &str| match (env(variable), &home) {
+        (Some(own), _) => Ok(own.join("dr")),
+        (None, Some(home)) => Ok(home.join(folder).join("dr")),
+        (None, None) if homeless => Ok(PathBuf::from("/")),
+        (None, None) => {
+            Err(CommandError::new(Exit::Settings, format!("there is no home folder, and {variable} is not set"))
+                .hint(format!("Set HOME, or {variable} to an absolute path.")))
+        }
     };
     let named = global.settings.is_some();
-    let settings_path = global.settings.unwrap_or_else(|| under_home("XDG_CONFIG_HOME", ".config").join("dr.toml"));
+    let settings_path = match global.settings {
+        Some(path) => path,
+        None => under_home("XDG_CONFIG_HOME", ".config")?.join("dr.toml"),
+    };
     let flags = |install: &mut Install| {
         install.namespace = global.namespace.clone().unwrap_or_else(|| install.namespace.clone());
         install.release = global.release.clone().unwrap_or_else(|| install.release.clone());
         install.context = global.context.clone().or_else(|| install.context.clone());
     };
     let settings = Settings::read(&settings_path, home.as_deref());
-    let state = under_home("XDG_STATE_HOME", ".local/state");
+    let state = under_home("XDG_STATE_HOME", ".local/state")?;
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let mut ctx = Ctx::new(settings_path, settings, flags, state, home, format!("{user}@{host}"));

@@ -3,7 +3,6 @@
 //! Never an argument, which every user of the host can read, nor the value of a variable, which every child inherits.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::{Asker, Passphrase, PassphraseUse};
+use crate::read;
 use crate::ui::{Typed, Ui};
 
 /// More is no passphrase.
@@ -73,8 +73,9 @@ fn read(path: &Path) -> Result<SecretString> {
     if meta.is_dir() || meta.file_type().is_block_device() {
         return Err(CommandError::new(Exit::Keys, format!("passphrase file {name} is no file")));
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+    let bytes = read::stream(file, LONGEST).map(Zeroizing::new).map_err(failed)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| CommandError::new(Exit::Keys, format!("passphrase file {name} is not text")))?;
     match text.lines().next().filter(|line| !line.is_empty()) {
         Some(line) => Ok(SecretString::from(line)),
         None => Err(CommandError::new(Exit::Keys, format!("passphrase file {name} has no first line"))),

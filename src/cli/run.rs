@@ -1,13 +1,11 @@
 //! `dr run list | show | resume | abort`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ops::timing::{self, RunTiming};
 use crate::ops::{Ctx, runs};
-use crate::text::elapsed;
+use crate::text::elapsed_seconds;
 use crate::trace::timing::CallTiming;
 use crate::ui::{Column, Mark, Page, Report, Ui, short_time};
 
@@ -148,10 +146,10 @@ impl Report for RunTiming {
 
 /// Milliseconds for people.
 fn took(milliseconds: f64) -> String {
-    if milliseconds < 1000.0 {
+    if (0.0..1000.0).contains(&milliseconds) {
         format!("{milliseconds:.0} ms")
     } else {
-        elapsed(Duration::from_secs_f64(milliseconds / 1e3))
+        elapsed_seconds(milliseconds / 1e3)
     }
 }
 

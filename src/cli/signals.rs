@@ -1,13 +1,17 @@
 //! The signals that ask `dr` to stop, and the exit codes that name them.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
+use crate::read;
 use crate::ui::Ui;
 
 /// What each of them ends the program with.
@@ -68,9 +72,25 @@ impl Signals {
     }
 }
 
+/// Returns when the work was asked to stop, had a moment to do so by itself, and has nothing to put back: then the answer
+/// that it waits for, of the cluster, helm or git, is no longer of interest.
+pub(super) async fn stopped(ctx: &Ctx) {
+    /// What looks at the signal itself has a better word for it.
+    const MOMENT: Duration = Duration::from_secs(1);
+    ctx.cancel.cancelled().await;
+    loop {
+        ctx.events.all_finished().await;
+        tokio::time::sleep(MOMENT).await;
+        // What has begun meanwhile is waited for as well.
+        if ctx.events.is_finished() {
+            return;
+        }
+    }
+}
+
 /// The signals that this process ignores, a bit each. Where the system does not say, none.
 fn ignored_signals() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = read::text_file(Path::new("/proc/self/status"), read::SMALL).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

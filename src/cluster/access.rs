@@ -4,8 +4,9 @@ use std::fmt;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::api::{Api, PostParams};
 
-use super::error::Result;
+use super::error::{ApiRequest, Result};
 use super::kube::Cluster;
 
 /// One thing that a user may or may not do, in the words of RBAC.
@@ -83,7 +84,17 @@ impl Cluster {
             },
             ..SelfSubjectAccessReview::default()
         };
-        let answer = self.wide::<SelfSubjectAccessReview>().create(&review).await?;
+        let params = PostParams::default();
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client().clone());
+        // What it is about is said, or twenty lines of a log would read the same.
+        let ask = ApiRequest {
+            verb: "review",
+            kind: format!("the permission to {permission} for"),
+            resource: "selfsubjectaccessreviews.authorization.k8s.io".into(),
+            name: Some("dr".into()),
+            namespace: None,
+        };
+        let answer = self.ask(ask, reviews.create(&params, &review)).await?;
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod cnpg;
+mod credentials;
 pub mod database;
 pub mod error;
 pub mod exec;
@@ -27,6 +28,7 @@ mod watchdog;
 pub mod workloads;
 
 pub use access::Permission;
+pub use credentials::register_credentials;
 pub use database::Database;
 #[cfg(test)]
 pub use error::ApiRequest;

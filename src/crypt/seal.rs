@@ -12,6 +12,8 @@ use age::secrecy::{ExposeSecret, SecretString};
 use age::x25519;
 use zeroize::Zeroizing;
 
+use crate::read;
+
 /// The largest scrypt work factor that an identity file may ask for: what the Go implementation accepts.
 const MAX_SCRYPT_WORK_FACTOR: u8 = 22;
 /// The work factor for identity files that we write. Pinned: the library would measure this host, and a slower host
@@ -160,8 +162,7 @@ impl Identities {
     /// See [`SealError`]; no line of the file is ever quoted.
     pub fn load(path: &Path, passphrase: impl FnOnce() -> Option<SecretString>) -> Result<Self, SealError> {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map(Zeroizing::new)
+        let bytes = read::file_or_pipe(path, read::SMALL)
             .map_err(|source| SealError::ReadIdentity { path: name.clone(), source })?;
         if !bytes.starts_with(b"age-encryption.org/") {
             return Self::parse(&bytes, &name);

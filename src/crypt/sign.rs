@@ -15,6 +15,8 @@ use ssh_key::private::Ed25519Keypair;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
+use crate::read;
+
 /// Why signing or checking failed. No variant holds key material.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
@@ -135,13 +137,13 @@ impl Signer {
     /// `ReadKey`, `OpenKey`, or `BadKey` when it is protected by a passphrase or not ed25519.
     pub fn load(path: &Path) -> Result<Self, SignError> {
         let name = path.display().to_string();
-        let read = |source| SignError::ReadKey { path: name.clone(), source };
+        let failed = |source| SignError::ReadKey { path: name.clone(), source };
         let bad = |reason: String| SignError::BadKey { path: name.clone(), reason };
-        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode() & 0o777;
+        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(SignError::OpenKey { path: name, mode });
         }
-        let bytes = std::fs::read(path).map(Zeroizing::new).map_err(read)?;
+        let bytes = read::file(path, read::SMALL).map(Zeroizing::new).map_err(failed)?;
         let key = PrivateKey::from_openssh(bytes.as_slice())
             .map_err(|_| bad("it is not an OpenSSH private key (-----BEGIN OPENSSH PRIVATE KEY-----)".into()))?;
         if key.is_encrypted() {

@@ -11,6 +11,8 @@ use ssh_key::{HashAlg, LineEnding, PublicKey, SshSig};
 use super::allowed::{self, AllowedEntry};
 use super::sign::SignError;
 
+use crate::read;
+
 /// Who signed, as the file of trusted signers names them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SignedBy {
@@ -150,7 +152,7 @@ fn read_trusted(path: &Path) -> Result<String, SignError> {
         return Err(SignError::OpenSigners { path: path.display().to_string(), mode });
     }
     // A name that somebody wrote in another encoding is no reason to trust nobody; keys are ASCII.
-    Ok(String::from_utf8_lossy(&std::fs::read(path).map_err(failed)?).into_owned())
+    Ok(String::from_utf8_lossy(&read::file(path, read::SMALL).map_err(failed)?).into_owned())
 }
 
 /// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that. It proves that

@@ -82,6 +82,17 @@ fn hints(error: &ClusterError) -> Vec<String> {
             "Is the operator running? Try `kubectl -n cnpg-system get pods`.".into(),
             "A network policy or a proxy between the API server and the operator has the same effect.".into(),
         ],
+        // Of a Secret the API server's words are not shown; these two are what it refuses of content that it once had.
+        ClusterError::Refused { ask, code: 422, .. } if matches!(ask.kind.as_str(), "Secret" | "ConfigMap") => vec![
+            format!("One of another type, or marked immutable, cannot be changed: look at {}.", ask.object()),
+            match (&ask.name, &ask.namespace) {
+                (Some(name), Some(namespace)) => format!(
+                    "If nothing else needs it: `kubectl -n {namespace} delete {} {name}`, then go on with `dr run resume`.",
+                    ask.kind.to_lowercase()
+                ),
+                _ => "`dr run resume` goes on afterwards.".into(),
+            },
+        ],
         ClusterError::Held { .. } => vec!["It is at work: let it end, then run the command again.".into()],
         _ => Vec::new(),
     }

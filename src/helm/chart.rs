@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::error::HelmError;
 use super::process::{Listener, run};
 use super::{Helm, parse};
+use crate::read;
 use crate::values::Tree;
 
 /// What a chart says of itself.
@@ -92,7 +93,7 @@ impl ChartFile {
             let reason = format!("{} archives instead of one", names.len());
             return Err(HelmError::Answer { verb: verb.to_owned(), reason });
         };
-        let bytes = std::fs::read(folder.path().join(name)).map_err(io)?;
+        let bytes = read::file(&folder.path().join(name), read::PROGRAM).map_err(io)?;
         Ok(Self { name: name.clone(), bytes, digest, folder })
     }
 }
@@ -118,7 +119,7 @@ impl Helm {
             ChartSource::Registry(reference) => self.pull(reference, version).await,
             ChartSource::Path(path) if path.is_dir() => self.pack(path).await,
             ChartSource::Path(path) => {
-                let bytes = std::fs::read(path)
+                let bytes = read::file(path, read::PROGRAM)
                     .map_err(|source| HelmError::Io { act: format!("read the chart {}", path.display()), source })?;
                 ChartFile::from_bytes(&bytes)
             }

@@ -5,18 +5,24 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::dump::Dump;
 use super::error::HelmError;
 use crate::event::{Event, Events};
+use crate::read;
+use crate::text;
 use crate::trace::{self, CallKind};
 use crate::values::Secrets;
 
 /// How many of its last lines are kept to explain a failure.
 const KEPT_LINES: usize = 200;
+/// The most that helm may answer: a release is smaller than its Secret, packed, may be.
+const LONGEST_ANSWER: u64 = 256 << 20;
+/// The longest line of prose that is read. What follows is left out: a secret cut in two would not be known.
+const READ_LINE: u64 = 1 << 20;
 /// The longest line of prose that is passed on.
 const LONGEST_LINE: usize = 16 * 1024;
 
@@ -84,7 +90,9 @@ pub(super) fn running(words: &[&str]) -> Vec<u32> {
     let Ok(folders) = std::fs::read_dir("/proc") else { return Vec::new() };
     let processes = folders.flatten().filter_map(|folder| folder.file_name().to_str()?.parse::<u32>().ok());
     let has_all = |process: &u32| {
-        let Ok(line) = std::fs::read(format!("/proc/{process}/cmdline")) else { return false };
+        let Ok(line) = read::file(&PathBuf::from(format!("/proc/{process}/cmdline")), read::VALUES) else {
+            return false;
+        };
         let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         let renders = arguments.iter().any(|argument| argument.starts_with(b"--dry-run"));
         !renders && words.iter().all(|word| arguments.contains(&word.as_bytes()))
@@ -126,6 +134,8 @@ async fn run_to_end(
         command.stdin(Stdio::piped());
     }
     let binary = command.as_std().get_program().to_string_lossy().into_owned();
+    // What only asks may die with whoever asked; what changes something is never killed.
+    command.kill_on_drop(listener.cancel.is_none());
     let mut child = command.spawn().map_err(|source| HelmError::Start { binary, source })?;
     let io = |source| HelmError::Io { act: format!("talk to helm {verb}"), source };
     let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -143,7 +153,10 @@ async fn run_to_end(
             Some(out) if prose => hear(out, listener).await,
             Some(mut out) => {
                 let mut whole = Vec::new();
-                tokio::io::AsyncReadExt::read_to_end(&mut out, &mut whole).await?;
+                (&mut out).take(LONGEST_ANSWER + 1).read_to_end(&mut whole).await?;
+                if whole.len() as u64 > LONGEST_ANSWER {
+                    return Err(std::io::Error::other(format!("it said more than {}", text::bytes(LONGEST_ANSWER))));
+                }
                 Ok(String::from_utf8_lossy(&whole).into_owned())
             }
             None => Ok(String::new()),
@@ -209,7 +222,15 @@ async fn hear(from: impl AsyncRead + Unpin, listener: &Listener<'_>) -> std::io:
     let mut dump = Dump::default();
     loop {
         line.clear();
-        let ended = reader.read_until(b'\n', &mut line).await? == 0;
+        let ended = (&mut reader).take(READ_LINE).read_until(b'\n', &mut line).await? == 0;
+        let mut rest = line.len() as u64 == READ_LINE && line.last() != Some(&b'\n');
+        while rest {
+            let more = reader.fill_buf().await?;
+            let end = more.iter().position(|byte| *byte == b'\n');
+            rest = end.is_none() && !more.is_empty();
+            let skipped = end.map_or(more.len(), |end| end + 1);
+            reader.consume(skipped);
+        }
         let passed = if ended { dump.end() } else { dump.pass(line.trim_ascii_end()) };
         for line in passed {
             let mut text = listener.secrets.scrub(&line).into_owned();

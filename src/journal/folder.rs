@@ -11,6 +11,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::error::JournalError;
 use super::store::{RunLog, RunStore, StoredRun};
 
+use crate::read;
+
 const JOURNAL: &str = "journal.jsonl";
 /// Locked by the process that executes the run: the kernel lets go of it with the process, however that ends.
 const LOCK: &str = "lock";
@@ -163,7 +165,7 @@ impl Drop for FolderLog {
 /// A journal without any whole line is of a run that did nothing before it died, and counts as none.
 fn whole_lines(path: &Path, id: &str) -> Result<Vec<u8>, JournalError> {
     let none = || JournalError::NotFound(id.to_owned());
-    let mut bytes = fs::read(path).map_err(|error| match error.kind() {
+    let mut bytes = read::file(path, read::RECORDS).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => none(),
         _ => failed("read", path)(error),
     })?;
@@ -174,12 +176,17 @@ fn whole_lines(path: &Path, id: &str) -> Result<Vec<u8>, JournalError> {
 
 fn hold(folder: &Path, id: &str) -> Result<File, JournalError> {
     let path = folder.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(
-        |error| match error.kind() {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(read::AT_ONCE)
+        .open(&path)
+        .map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => JournalError::NotFound(id.to_owned()),
             _ => failed("open", &path)(error),
-        },
-    )?;
+        })?;
     for _ in 0..LOOKERS {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
@@ -199,7 +206,7 @@ fn hold(folder: &Path, id: &str) -> Result<File, JournalError> {
 
 fn is_held(folder: &Path) -> Result<bool, JournalError> {
     let path = folder.join(LOCK);
-    let file = match File::open(&path) {
+    let file = match OpenOptions::new().read(true).custom_flags(read::AT_ONCE).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("open", &path)(error)),

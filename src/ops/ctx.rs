@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::given::CommandLine;
 use super::keyring::Keyring;
 use crate::bundle::Trust;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
@@ -345,6 +345,7 @@ impl Ctx {
             .helm
             .get_or_try_init(|| async {
                 self.register_newest_deployments();
+                cluster::register_credentials(self.secrets());
                 let Install { context, namespace, .. } = &settings.install;
                 Ok(Helm::find(&settings.helm.binary)
                     .await?
@@ -365,6 +366,7 @@ impl Ctx {
             .cluster
             .get_or_try_init(|| async {
                 self.register_newest_deployments();
+                cluster::register_credentials(self.secrets());
                 Ok(Cluster::connect(context.as_deref(), namespace).await?.with_redaction(self.secrets()))
             })
             .await

@@ -1,5 +1,7 @@
 //! The lease that keeps two runs off one install.
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::Ctx;
 use crate::cluster::lease::{self, lease_name};
 use crate::cluster::{ClusterError, LeaseGuard};
@@ -7,8 +9,9 @@ use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::journal::{self, RunStore};
 
 /// The lease on the install of a context, as long as this process holds it.
+/// A signal waits for its end.
 #[derive(Debug, Default)]
-pub struct LeaseHolder(Option<LeaseGuard>);
+pub struct LeaseHolder(Option<(LeaseGuard, TaskTrackerToken)>);
 
 impl LeaseHolder {
     /// Takes the lease, or makes sure that it is still held.
@@ -17,12 +20,13 @@ impl LeaseHolder {
     /// [`Exit::Locked`] when another run has it, or it was lost.
     pub async fn take(&mut self, ctx: &Ctx, run: &str) -> Result<()> {
         let release = &ctx.install().release;
-        if let Some(lease) = &self.0 {
+        if let Some((lease, _)) = &self.0 {
             return require_kept(release, lease.lost());
         }
         let cluster = ctx.cluster().await?;
         let taken = cluster.await_lease(&lease_name(release), run, &ctx.who, lease::TTL, &ctx.events).await;
-        self.0 = Some(taken.map_err(|error| refused(&*ctx.runs, &ctx.who, error))?);
+        let lease = taken.map_err(|error| refused(&*ctx.runs, &ctx.who, error))?;
+        self.0 = Some((lease, ctx.events.unfinished()));
         Ok(())
     }
 
@@ -35,7 +39,7 @@ impl LeaseHolder {
         if self.0.is_none() {
             let name = lease_name(&ctx.install().release);
             match ctx.cluster().await?.acquire_lease(&name, run, &ctx.who, lease::TTL).await {
-                Ok(lease) => self.0 = Some(lease),
+                Ok(lease) => self.0 = Some((lease, ctx.events.unfinished())),
                 Err(ClusterError::Held { .. }) => return Ok(()),
                 // The namespace is gone, and the lease with it.
                 Err(error) if error.is_not_found() => return Ok(()),
@@ -43,7 +47,7 @@ impl LeaseHolder {
             }
         }
         match self.0.take() {
-            Some(lease) => Ok(lease.release().await?),
+            Some((lease, _unfinished)) => Ok(lease.release().await?),
             None => Ok(()),
         }
     }

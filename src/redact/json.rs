@@ -2,47 +2,40 @@
 
 use std::borrow::Cow;
 
-use super::scrubber::Scrubber;
-
-impl Scrubber {
-    /// A JSON text with every known secret masked. Strings are masked as what they say, not as they are escaped, and
-    /// stay strings; a number that is a secret becomes a string.
-    pub fn scrub_json<'t>(&self, json: &'t str) -> Cow<'t, str> {
-        if self.is_empty() {
-            return Cow::Borrowed(json);
+/// A JSON text with every secret masked that `scrub` finds. Strings are masked as what they say, not as they are escaped,
+/// and stay strings; a number that is a secret becomes a string.
+pub(super) fn scrub_json<'t>(json: &'t str, scrub: impl for<'s> Fn(&'s str) -> Cow<'s, str>) -> Cow<'t, str> {
+    let mut out = String::new();
+    let (mut at, mut copied) = (0, 0);
+    while let Some(length) = token(&json[at..]) {
+        let text = &json[at..at + length];
+        if let Some(masked) = masked_token(text, &scrub) {
+            out.push_str(&json[copied..at]);
+            out.push_str(&masked);
+            copied = at + length;
         }
-        let mut out = String::new();
-        let (mut at, mut copied) = (0, 0);
-        while let Some(length) = token(&json[at..]) {
-            let text = &json[at..at + length];
-            if let Some(masked) = self.masked_token(text) {
-                out.push_str(&json[copied..at]);
-                out.push_str(&masked);
-                copied = at + length;
-            }
-            at += length;
-        }
-        if copied == 0 {
-            return Cow::Borrowed(json);
-        }
-        out.push_str(&json[copied..]);
-        Cow::Owned(out)
+        at += length;
     }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(&json[copied..]);
+    Cow::Owned(out)
+}
 
-    fn masked_token(&self, token: &str) -> Option<String> {
-        let said: Cow<'_, str> = match token.as_bytes().first()? {
-            b'"' => match serde_json::from_str::<String>(token) {
-                Ok(text) => Cow::Owned(text),
-                // Not JSON after all; better a mask too many.
-                Err(_) => Cow::Borrowed(token),
-            },
-            byte if byte.is_ascii_digit() || *byte == b'-' => Cow::Borrowed(token),
-            _ => return None,
-        };
-        match self.scrub(&said) {
-            Cow::Owned(masked) => Some(serde_json::Value::from(masked).to_string()),
-            Cow::Borrowed(_) => None,
-        }
+fn masked_token(token: &str, scrub: impl for<'s> Fn(&'s str) -> Cow<'s, str>) -> Option<String> {
+    let said: Cow<'_, str> = match token.as_bytes().first()? {
+        b'"' => match serde_json::from_str::<String>(token) {
+            Ok(text) => Cow::Owned(text),
+            // Not JSON after all; better a mask too many.
+            Err(_) => Cow::Borrowed(token),
+        },
+        byte if byte.is_ascii_digit() || *byte == b'-' => Cow::Borrowed(token),
+        _ => return None,
+    };
+    match scrub(&said) {
+        Cow::Owned(masked) => Some(serde_json::Value::from(masked).to_string()),
+        Cow::Borrowed(_) => None,
     }
 }
 
@@ -68,12 +61,13 @@ fn token(json: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::fingerprint::MASK;
+    use super::super::redactor::Secrets;
     use super::*;
 
-    fn knowing(secrets: &[&str]) -> Scrubber {
-        let mut scrubber = Scrubber::new(None);
-        secrets.iter().for_each(|secret| scrubber.register(secret.as_bytes()));
-        scrubber
+    fn knowing(secrets: &[&str]) -> Secrets {
+        let all = Secrets::default();
+        secrets.iter().for_each(|secret| all.register(secret.as_bytes()));
+        all
     }
 
     #[test]
@@ -98,7 +92,7 @@ mod tests {
     fn without_a_secret_in_it_nothing_is_copied() {
         let text = r#"{"a": "b\u00e9", "c": [1.5e3, -2]}"#;
         assert!(matches!(knowing(&["somethingelse"]).scrub_json(text), Cow::Borrowed(_)));
-        assert!(matches!(Scrubber::new(None).scrub_json(text), Cow::Borrowed(_)));
+        assert!(matches!(Secrets::default().scrub_json(text), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`secret`] decides by place, name and look. A [`Scrubber`] masks what it was told; [`Secrets`] is the one that the
 //! whole process shares, in front of everything that leaves it.
 
+mod evident;
 mod fingerprint;
 mod forms;
 mod inside;

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use zeroize::Zeroizing;
 
+use super::evident::EvidentSecrets;
+use super::json::scrub_json;
 use super::scrubber::Scrubber;
+use crate::read;
 use crate::yaml::Tree;
 
 /// Larger plaintexts are chunks of a database, not config.
-const LARGEST_DOCUMENT: usize = 8 << 20;
+const LARGEST_DOCUMENT: usize = read::VALUES as usize;
 
 /// A growing scrubber, shared by all its clones. Whoever decrypts or reads secrets registers them; every sink that leaves
 /// the process masks with it. Fingerprints are no business of it: its masks are bare.
@@ -28,6 +31,9 @@ struct Inner {
     /// Digests of those that were, under a key of this process: what one reader takes down, another has read already.
     seen: Mutex<HashSet<u64>>,
     hashing: RandomState,
+    evident: EvidentSecrets,
+    /// Nothing is masked.
+    open: bool,
 }
 
 /// Never shows what it knows.
@@ -38,6 +44,11 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
+    /// Masks nothing: for results whose readers have asked for the secrets themselves.
+    pub fn in_the_clear() -> Self {
+        Self(Arc::new(Inner { open: true, ..Inner::default() }))
+    }
+
     /// Registers one secret, in every form in which it might be printed.
     pub fn register(&self, secret: &[u8]) {
         self.write(|scrubber| scrubber.register(secret));
@@ -58,19 +69,28 @@ impl Secrets {
         }
     }
 
-    /// The text with every known secret masked.
+    /// The text with every known secret masked, and every one that its form gives away.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.read(|scrubber| scrubber.scrub(text))
+        match self.scrub_bytes(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
     }
 
     /// The same for bytes.
     pub fn scrub_bytes<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
-        self.read(|scrubber| scrubber.scrub_bytes(text))
+        if self.0.open {
+            return Cow::Borrowed(text);
+        }
+        match self.read(|scrubber| scrubber.scrub_bytes(text)) {
+            Cow::Borrowed(text) => self.0.evident.mask(text),
+            Cow::Owned(masked) => Cow::Owned(self.0.evident.mask(&masked).into_owned()),
+        }
     }
 
     /// The same for a JSON text, which stays one.
     pub fn scrub_json<'t>(&self, json: &'t str) -> Cow<'t, str> {
-        self.read(|scrubber| scrubber.scrub_json(json))
+        scrub_json(json, |text| self.scrub(text))
     }
 
     fn write(&self, register: impl FnOnce(&mut Scrubber)) {

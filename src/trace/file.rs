@@ -5,6 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
+use crate::read;
+
 /// A file that is appended to. With a bound, the older half of what it holds goes to `<name>.1`, and what was there before
 /// goes: the two are never longer than the bound. A crash loses at most what the system had not written out.
 pub(super) struct LogFile {
@@ -15,9 +19,11 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens or makes the file, for its owner only.
+    /// Opens or makes the file, for its owner only. A pipe that nobody reads is refused.
     pub(super) fn open(path: &Path, bound: Option<u64>) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(read::AT_ONCE).open(path)?;
+        // Who reads slowly is waited for.
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
         let bytes = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, bytes, half: bound.map_or(u64::MAX, |bound| bound / 2) })
     }

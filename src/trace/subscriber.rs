@@ -1,7 +1,7 @@
 //! Who hears what: put together once, when the program begins.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -72,9 +72,9 @@ pub(super) fn subscriber(options: TraceOptions) -> Result<impl Subscriber + Send
     let others = everything().with_target(CALL, LevelFilter::OFF).with_target(EVENT, LevelFilter::OFF);
     let trace_lines = (verbose > 1).then(|| {
         let lines = fmt::layer().without_time().with_ansi(false).fmt_fields(ScreenFields(DefaultFields::new()));
-        lines.with_writer(LineTo::events(events)).with_filter(others)
+        lines.with_writer(LineTo::events(events.clone())).with_filter(others)
     });
-    let log_file = log_file.map(|path| log_file_lines(path, scrub.clone())).transpose()?;
+    let log_file = log_file.map(|path| log_file_lines(path, scrub.clone(), events.clone())).transpose()?;
     let run_files = RunFiles::new(scrub);
     let files = match log_file {
         Some(log_file) => log_file.and(run_files.lines()),
@@ -98,12 +98,19 @@ impl<'writer> FormatFields<'writer> for ScreenFields {
     }
 }
 
-fn log_file_lines(path: PathBuf, scrub: Scrub) -> Result<LineTo, TraceError> {
+fn log_file_lines(path: PathBuf, scrub: Scrub, events: Events) -> Result<LineTo, TraceError> {
+    let shown = path.display().to_string();
     let file = LogFile::open(&path, None).map_err(|source| TraceError::LogFile { path, source })?;
     let file = Mutex::new(file);
+    let warned = Once::new();
     Ok(LineTo(Arc::new(move |line| {
         let line = scrub(line);
+        let written = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
         // A log that cannot be written is no reason to stop the work.
-        let _ = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
+        if let Err(error) = written {
+            warned.call_once(|| {
+                events.warn(format!("the log file {shown} cannot be written and is not whole: {error}"), None);
+            });
+        }
     })))
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::read;
+
 /// The name of the file in a run's folder: one [`StepTiming`] a line, in the order in which steps ended.
 pub const FILE: &str = "timing.jsonl";
 
@@ -45,12 +47,17 @@ pub struct CallTiming {
 /// # Errors
 /// When the file cannot be read, or holds what is no timing.
 pub fn read(folder: &Path) -> io::Result<Vec<StepTiming>> {
-    let text = match std::fs::read_to_string(folder.join(FILE)) {
+    let text = match read::text_file(&folder.join(FILE), read::RECORDS) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text?,
     };
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    let timing = |(number, line)| {
+        let no_timing =
+            |error| io::Error::new(io::ErrorKind::InvalidData, format!("{FILE} line {}: {error}", number + 1));
+        serde_json::from_str(line).map_err(no_timing)
+    };
+    whole.lines().enumerate().map(timing).collect()
 }
 
 /// The calls of all steps, kind by kind, the longest kind first.
@@ -63,8 +70,8 @@ pub fn total(steps: &[StepTiming]) -> Vec<CallTiming> {
 
 fn merge(all: &mut Vec<CallTiming>, more: &CallTiming) {
     let Some(known) = all.iter_mut().find(|timing| timing.kind == more.kind) else { return all.push(more.clone()) };
-    known.count += more.count;
-    known.failed += more.failed;
+    known.count = known.count.saturating_add(more.count);
+    known.failed = known.failed.saturating_add(more.failed);
     known.milliseconds = rounded(known.milliseconds + more.milliseconds);
     if more.slowest_milliseconds > known.slowest_milliseconds {
         known.slowest_milliseconds = more.slowest_milliseconds;

@@ -22,7 +22,7 @@ use serde::Serialize;
 pub use hidden::Typed;
 pub use options::{Color, Output, OutputOptions};
 pub use page::{Mark, Page, short_time};
-pub use sink::catch_panics;
+pub use sink::{catch_panics, help, plain_bytes, usage};
 pub use styled::{Role, Styled};
 pub use table::Column;
 
@@ -97,7 +97,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::report`].
     pub fn report_in_the_clear(&self, report: &impl Report) -> Result<()> {
-        self.report_masked(report, &Secrets::default())
+        self.report_masked(report, &Secrets::in_the_clear())
     }
 
     fn report_masked(&self, report: &impl Report, secrets: &Secrets) -> Result<()> {

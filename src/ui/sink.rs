@@ -1,8 +1,11 @@
 //! The way out that does not go through a [`Ui`](super::Ui): the last words of a panic, masked.
 
+use std::io::{self, Write as _};
+
 use super::escape;
 use super::options::Output;
 use super::terminal::say;
+use super::written;
 use crate::error::Exit;
 use crate::values::Secrets;
 
@@ -24,6 +27,28 @@ pub fn catch_panics(output: Output, secrets: Secrets) {
             }
         }
     }));
+}
+
+/// Says how an argument was wrong, without colours: it quotes the argument, which may hold some of its own.
+pub fn usage(error: &clap::Error) -> Exit {
+    say(&escape::lines(&error.render().to_string()));
+    Exit::Usage
+}
+
+/// Writes the help or the version that was asked for.
+pub fn help(error: &clap::Error) -> Exit {
+    match written(error.print().and_then(|()| io::stdout().flush())) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            say(&format!("error: {}\n", crate::text::chain(&error)));
+            error.exit()
+        }
+    }
+}
+
+/// Lines of a file that a person will look at in a terminal, JSON or not: nothing in them steers it.
+pub fn plain_bytes(bytes: &[u8]) -> Vec<u8> {
+    escape::json(&String::from_utf8_lossy(bytes)).into_owned().into_bytes()
 }
 
 fn last_words(place: &str, said: &str, secrets: &Secrets) -> (String, String) {

@@ -21,6 +21,8 @@ use git2::Oid;
 use super::files::digest;
 use super::record::{Deployment, DeploymentOutcome, DeploymentRecord, FORMAT};
 
+use crate::read;
+
 /// The file's name below the git folder.
 const FILE: &str = "dr/records";
 /// What stands before the two files of an entry.
@@ -59,7 +61,7 @@ impl DeploymentCache {
     pub(super) fn find(&self, common: &Path, folders: &[(String, Oid)]) -> Vec<Option<Arc<Deployment>>> {
         let mut state = self.state();
         if !state.loaded {
-            state.load(&std::fs::read(common.join(FILE)).unwrap_or_default());
+            state.load(&read::file(&common.join(FILE), read::RECORDS).unwrap_or_default());
         }
         folders.iter().map(|(_, id)| state.known.get(id).cloned()).collect()
     }

@@ -14,6 +14,7 @@ use super::error::VaultError;
 use super::handle::Vault;
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
+use crate::read;
 use crate::redact;
 use crate::values::{Scrubber, Tree};
 
@@ -107,7 +108,7 @@ impl<'s> Search<'s> {
                 // A link is not followed: what it names is looked at where it is, if it is anywhere below.
                 folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| !path.is_symlink()));
             } else if place.is_file() {
-                let bytes = std::fs::read(&place).map_err(io(&place))?;
+                let bytes = read::file(&place, read::PROGRAM).map_err(io(&place))?;
                 self.file(&place.display().to_string(), &bytes, false)?;
             }
         }
@@ -170,7 +171,8 @@ impl<'s> Search<'s> {
         for path in paths {
             let place = root.join(&path);
             if place.is_file() && !place.is_symlink() {
-                let bytes = std::fs::read(&place).map_err(VaultError::io(format!("read {}", place.display())))?;
+                let bytes =
+                    read::file(&place, read::PROGRAM).map_err(VaultError::io(format!("read {}", place.display())))?;
                 self.file(&path, &bytes, own)?;
             }
         }

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::error::VaultError;
 use super::handle::Vault;
 
+use crate::read;
+
 const BEGIN: &str = "# dr: begin";
 const END: &str = "# dr: end";
 
@@ -49,7 +51,7 @@ impl Vault {
         let folder = repo.path().join("info");
         let path = folder.join("attributes");
         let name = path.display().to_string();
-        let there = match std::fs::read_to_string(&path) {
+        let there = match read::text_file(&path, read::SMALL) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(VaultError::Io { act: format!("read {name}"), source }),

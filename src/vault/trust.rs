@@ -17,6 +17,7 @@ use super::git::Git;
 use super::verify::flaws::FlawSeverity;
 use super::verify::range;
 use crate::crypt::TrustedSigners;
+use crate::read;
 
 /// Whose commits are believed, to whom may be sealed, and what was verified already.
 pub struct VaultTrust {
@@ -132,7 +133,7 @@ impl VaultTrust {
 
     /// What cannot be read is as if nothing had been verified yet.
     fn remembered(&self) -> VaultMemory {
-        let text = std::fs::read(&self.memory).unwrap_or_default();
+        let text = read::file(&self.memory, read::SMALL).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 

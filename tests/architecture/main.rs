@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// Every module, the lowest layer first; a module may import only modules of lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["wire", "cores", "crypt", "event", "text", "parallel", "ustar", "yaml"],
-    &["names", "postgres", "redact", "trace"],
+    &["wire", "cores", "event", "text", "parallel", "ustar", "yaml"],
+    &["names", "read"],
+    &["crypt", "postgres"],
+    &["redact", "trace"],
     &["values"],
     &["opschain", "helm", "store", "agent", "settings"],
     &["bundle", "vault", "cluster", "journal"],
@@ -139,4 +141,25 @@ fn a_module_with_files_of_its_own_is_a_folder() {
         .map(|path| format!("{} stands beside its folder: make it mod.rs", path.display()))
         .collect();
     assert!(beside.is_empty(), "{}", beside.join("\n"));
+}
+
+#[test]
+fn what_others_have_written_is_read_through_the_one_reader() {
+    // An age file in memory, which is no longer when it is opened.
+    const EXCEPTIONS: &[&str] = &["src/crypt/seal.rs"];
+    let unbounded = regex::Regex::new(r"fs::read\(|fs::read_to_string\(|read_to_end\(|\.read_to_string\(").unwrap();
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let inside = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+        if inside == "src/read.rs" || inside.ends_with("tests.rs") || EXCEPTIONS.contains(&inside.as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in shipped(&text).lines().enumerate() {
+            if unbounded.is_match(line) && !line.contains(".take(") {
+                wrong.push(format!("{inside}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "reads without a bound (use crate::read):\n{}", wrong.join("\n"));
 }

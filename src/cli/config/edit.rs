@@ -59,6 +59,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
     let places: Vec<PathBuf> = runtime.into_iter().chain([PathBuf::from("/dev/shm")]).collect();
     let words = env("VISUAL").or_else(|| env("EDITOR"));
     recipients::ask(ctx, ui)?;
+    // What was typed is kept as a draft first.
+    let _unfinished = ctx.events.unfinished();
     let editing = edit::begin(ctx, &subject, words.as_deref(), &places)?;
     loop {
         let refused = match editing.round(ctx).await {

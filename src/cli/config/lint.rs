@@ -1,11 +1,8 @@
 //! `dr config lint`: arguments in, a page of findings out.
 
-use std::io::Read;
-
 use clap::Args;
-use zeroize::Zeroizing;
 
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, LintRequest, Linted};
 use crate::ui::{Mark, Page, Report, Ui};
@@ -38,26 +35,11 @@ pub struct LintArgs {
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: LintArgs) -> Result<Exit> {
-    let (name, values) = read(&args.file)?;
+    let (name, values) = crate::cli::deploy::layers::read(args.file.as_ref())?;
     let request = LintRequest { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };
     let linted = config::lint(ctx, request).await?;
     ui.report(&linted)?;
     Ok(linted.exit())
-}
-
-fn read(file: &str) -> Result<(String, Zeroizing<Vec<u8>>)> {
-    let failed = |name: &str| {
-        let text = format!("read {name}");
-        move |error: std::io::Error| CommandError::new(Exit::NotFound, text).because(error)
-    };
-    let mut bytes = Zeroizing::new(Vec::new());
-    if file == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed("stdin"))?;
-        return Ok(("stdin".into(), bytes));
-    }
-    let mut opened = std::fs::File::open(file).map_err(failed(file))?;
-    opened.read_to_end(&mut bytes).map_err(failed(file))?;
-    Ok((file.to_owned(), bytes))
 }
 
 impl Report for Linted {

@@ -1,7 +1,7 @@
 //! `dr config show`, for people.
 
 use crate::ops::config::ShownDeployment;
-use crate::text::{bytes, elapsed};
+use crate::text::{bytes, elapsed_seconds};
 use crate::ui::{Page, Report, short_time};
 
 impl Report for ShownDeployment {
@@ -48,7 +48,7 @@ impl Report for ShownDeployment {
         }
         // What came of it stands last: images and layers are many, and scroll away above it.
         if let Some(outcome) = outcome {
-            let took = elapsed(std::time::Duration::from_secs_f64(outcome.seconds.max(0.0)));
+            let took = elapsed_seconds(outcome.seconds);
             fields.push(("ended", format!("{} after {took}", short_time(outcome.at))));
             fields.extend(outcome.helm_revision.map(|revision| ("revision", revision.to_string())));
             fields.extend(outcome.error.clone().map(|error| ("error", error)));

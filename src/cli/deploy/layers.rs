@@ -1,12 +1,12 @@
 //! The flags that give values, read into layers.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
+use crate::read;
 use crate::values::overlay::{Layer, LayerKind, set_file_parts};
 
 /// Values, as helm takes them.
@@ -89,11 +89,6 @@ fn set_file(given: &str) -> Result<Layer> {
 pub(crate) fn read(path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
     let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
-    let mut bytes = Zeroizing::new(Vec::new());
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        *bytes = std::fs::read(path).map_err(failed)?;
-    }
+    let bytes = read::file_or_stdin(path, read::VALUES).map_err(failed)?;
     Ok((name, bytes))
 }

@@ -14,7 +14,7 @@ use crate::ops::deploy::{
 use crate::ops::runs::DeadRuns;
 use crate::ops::{Ctx, guard};
 use crate::settings::TimeSpan;
-use crate::text::elapsed;
+use crate::text::elapsed_seconds;
 use crate::ui::{Mark, Output, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
@@ -287,7 +287,7 @@ impl DeployPlan {
 
 impl Report for DeployReport {
     fn human(&self, page: &mut Page) {
-        let time = elapsed(std::time::Duration::from_secs_f64(self.seconds));
+        let time = elapsed_seconds(self.seconds);
         let state = if self.waited { "deployed and serving" } else { "deployed, not waited for" };
         page.line(format!("{} is {state}: revision {}, {time}.", self.chart, self.revision));
         page.line(format!("Recorded as {}.", self.deployment));

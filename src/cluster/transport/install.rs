@@ -14,6 +14,7 @@ use super::error::{Result, TransportError};
 use crate::cluster::error::innermost;
 use crate::cluster::pod::AGENT;
 use crate::event::Events;
+use crate::read;
 use crate::trace::{self, CallKind};
 use crate::wire::Limits;
 
@@ -39,7 +40,7 @@ pub fn own_binary() -> Result<PathBuf> {
 /// `Binary` with the reason.
 pub fn check_binary(path: &Path) -> Result<()> {
     let wrong = |reason: String| TransportError::Binary { path: path.display().to_string(), reason };
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = read::file(path, read::PROGRAM).map_err(|error| wrong(error.to_string()))?;
     match is_static_elf(&bytes) {
         Ok(()) => Ok(()),
         Err(reason) => Err(wrong(reason.into())),
@@ -82,7 +83,7 @@ impl Agent {
         events: Events,
     ) -> Result<Self> {
         check_binary(binary)?;
-        let bytes = tokio::fs::read(binary).await.map_err(|error| TransportError::Binary {
+        let bytes = read::file(binary, read::PROGRAM).map_err(|error| TransportError::Binary {
             path: binary.display().to_string(),
             reason: error.to_string(),
         })?;

@@ -19,6 +19,7 @@ use crate::crypt::{Identities, Recipients};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::parity::{Demand, PARITY, ParityKey};
+use crate::read;
 use crate::values::{Path, Tree, Value};
 use crate::vault::RecordedInstall;
 
@@ -221,8 +222,8 @@ fn file(text: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
     if !looks_so && !path.is_file() {
         return Ok(None);
     }
-    let read = std::fs::read(path).map(Zeroizing::new);
-    read.map(Some).map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))
+    let bytes = read::file_or_pipe(path, read::VALUES);
+    bytes.map(Some).map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))
 }
 
 fn parity_file(name: &str, bytes: &[u8]) -> Result<Option<ParityFile>> {

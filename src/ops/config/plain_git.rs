@@ -10,6 +10,7 @@ use super::sha256;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::given::quoted;
+use crate::read;
 use crate::text;
 use crate::values::{Scrubber, Tree};
 use crate::vault::{GitSetting, VaultError};
@@ -27,7 +28,7 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 /// # Errors
 /// The file cannot be read.
 pub fn textconv(ctx: &Ctx, file: &Path, show: bool) -> Result<Zeroizing<Vec<u8>>> {
-    let stored = std::fs::read(file)
+    let stored = read::file(file, read::PROGRAM)
         .map_err(|e| CommandError::new(Exit::NotFound, format!("read {}", file.display())).because(e))?;
     if !stored.starts_with(AGE) {
         return Ok(Zeroizing::new(stored));
@@ -70,7 +71,7 @@ fn opened(ctx: &Ctx, stored: &[u8], show: bool) -> Result<Zeroizing<String>> {
 /// [`Exit::Vault`] when they differ, which git takes for a conflict; what opening them fails with.
 pub fn merge_driver(ctx: &Ctx, ours: &Path, theirs: &Path, path: &str) -> Result<()> {
     let read = |file: &Path| {
-        std::fs::read(file)
+        read::file(file, read::PROGRAM)
             .map_err(|e| CommandError::new(Exit::NotFound, format!("read {}", file.display())).because(e))
     };
     let (own, other) = (read(ours)?, read(theirs)?);

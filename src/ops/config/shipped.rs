@@ -7,6 +7,7 @@ use crate::helm::ChartSource;
 use crate::ops::Ctx;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
+use crate::read;
 use crate::values::Tree;
 
 /// A chart's own values.
@@ -30,7 +31,7 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
     let file = if path.is_dir() { path.join("values.yaml") } else { path.to_owned() };
     let is_values = file.is_file() && file.extension().is_some_and(|end| end == "yaml" || end == "yml");
     let (found, version) = if is_values {
-        let bytes = std::fs::read(&file)
+        let bytes = read::file(&file, read::VALUES)
             .map_err(|e| CommandError::new(Exit::NotFound, format!("read {}", file.display())).because(e))?;
         // What is not UTF-8 is refused below, with its place.
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;

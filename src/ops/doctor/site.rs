@@ -1,7 +1,7 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
 use super::findings::FindingsBuilder;
-use crate::cluster::{Cluster, Database, Permission, WATCHDOG_NEEDS, lease_name};
+use crate::cluster::{Cluster, Database, Permission, WATCHDOG_NEEDS, lease_name, register_credentials};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::quiesce;
@@ -53,6 +53,7 @@ const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 
 pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let install = ctx.install();
+    register_credentials(ctx.secrets());
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
         Ok(cluster) => cluster.with_redaction(ctx.secrets()),
         Err(error) => return findings.failed("cluster", error),

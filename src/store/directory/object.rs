@@ -1,11 +1,12 @@
 //! The folder of one object.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::files::{LockedFile, StoredFile, make_folder, open_path, remove_beginning_with, sync_folder};
+use crate::read;
 use crate::store::error::StoreError;
 use crate::store::promise::{PublishedObject, check_name};
 
@@ -14,8 +15,6 @@ pub(super) const BYTES: &str = ".tar";
 const RECORD: &str = "published.json";
 /// How the name of a record or note begins while it is written.
 const UNFINISHED: &str = ".new-";
-/// Records and notes are a few kilobytes; a bigger file is not ours.
-const SMALL_FILE_LIMIT: u64 = 1 << 20;
 
 /// An object of a folder, whether it is there or not.
 #[derive(Debug, Clone)]
@@ -177,11 +176,8 @@ impl ObjectFolder {
     }
 
     fn read_small(&self, file_name: &str, called: &str) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = Vec::new();
-        let read = File::open(self.folder().join(file_name))
-            .and_then(|file| file.take(SMALL_FILE_LIMIT).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => Ok(bytes),
+        match read::file(&self.folder().join(file_name), read::SMALL) {
+            Ok(bytes) => Ok(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::NotFound { object: called.to_owned(), place: self.place() })
             }

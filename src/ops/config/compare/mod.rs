@@ -11,6 +11,7 @@ pub use source::Access;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
+use crate::read;
 use crate::settings::Settings;
 use crate::values::diff::{Class, Diff, Options, Rules, diff_with, unified};
 use crate::values::{FingerprintKey, Scrubber};
@@ -112,7 +113,7 @@ fn fingerprints(operands: &Operands) -> (Option<FingerprintKey>, bool) {
 fn rules(ctx: &Ctx, settings: &Settings, given: Option<&Path>, none: bool) -> Result<Vec<crate::values::diff::Rule>> {
     let beside = || Some(settings.vault.path.as_deref()?.parent()?.join(RULES));
     let Some(path) = given.map(Path::to_owned).or_else(beside).filter(|_| !none) else { return Ok(Vec::new()) };
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read::text_file(&path, read::SMALL) {
         Ok(text) => text,
         Err(error) if given.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {

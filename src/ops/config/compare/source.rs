@@ -11,6 +11,7 @@ use crate::bundle::{BundleId, Reader};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, bundles};
+use crate::read;
 use crate::values::Tree;
 use crate::vault::{Deployment, RecordedInstall};
 
@@ -18,8 +19,6 @@ use crate::vault::{Deployment, RecordedInstall};
 const BUNDLED: &str = "config/values.yaml.age";
 /// How an age file begins.
 const SEALED: &[u8] = b"age-encryption.org/";
-/// A values file is never longer; a bundle, or a file named by mistake, may be.
-const LONGEST: u64 = 64 << 20;
 
 /// Values that were found.
 pub(super) struct FoundValues {
@@ -167,17 +166,12 @@ impl Operands<'_> {
         if is_tar(&head[..read]) {
             return self.bundle_file(Path::new(path));
         }
-        let mut bytes = Zeroizing::new(head[..read].to_vec());
-        (&file).take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = read::stream(head[..read].chain(&file), read::VALUES).map(Zeroizing::new).map_err(failed)?;
         self.unsealed(path.to_owned(), bytes)
     }
 
     /// Opens bytes that age has sealed; leaves others as they are.
     fn unsealed(&self, name: String, bytes: Zeroizing<Vec<u8>>) -> Result<(String, Zeroizing<Vec<u8>>)> {
-        if bytes.len() as u64 > LONGEST {
-            return Err(CommandError::new(Exit::Usage, format!("{name} is longer than any values file"))
-                .hint("Is it the file that was meant?"));
-        }
         if !bytes.starts_with(SEALED) {
             return Ok((name, bytes));
         }
@@ -257,10 +251,8 @@ impl Operands<'_> {
 }
 
 fn stdin() -> Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
     let failed = |e| CommandError::new(Exit::NotFound, "read the values from stdin").because(e);
-    std::io::stdin().lock().take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    read::file_or_stdin(Path::new("-"), read::VALUES).map_err(failed)
 }
 
 fn commit<'r>(repository: &'r git2::Repository, revision: &str) -> std::result::Result<git2::Commit<'r>, git2::Error> {

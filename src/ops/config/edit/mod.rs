@@ -19,6 +19,7 @@ use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::guard::{self, Effective, Guarded};
+use crate::read;
 use crate::values::diff::{Diff, diff};
 use crate::values::lint::{LintFinding, lint};
 use crate::values::{Scrubber, Tree};
@@ -102,7 +103,7 @@ pub fn begin(ctx: &Ctx, subject: &EditSource, words: Option<&str>, places: &[Pat
         }
         EditSource::Draft(path) => {
             let failed = |e| CommandError::new(Exit::NotFound, format!("read the draft {}", path.display())).because(e);
-            (path.display().to_string(), identities.open(&std::fs::read(path).map_err(failed)?)?)
+            (path.display().to_string(), identities.open(&read::file(path, read::VALUES).map_err(failed)?)?)
         }
     };
     let scrubber = Scrubber::new(Some(vault.fingerprint_key(&identities)?));
@@ -112,7 +113,7 @@ pub fn begin(ctx: &Ctx, subject: &EditSource, words: Option<&str>, places: &[Pat
             Some("dr keeps vim, nano and emacs from it; look at the settings of yours for backups and history.".into()),
         );
     }
-    if std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1) {
+    if read::text_file(Path::new("/proc/swaps"), read::SMALL).is_ok_and(|swaps| swaps.lines().count() > 1) {
         ctx.events.warn(
             "this host swaps: what is in memory may be written to its swap space",
             Some("`swapoff -a` before editing, or swap space that is encrypted, closes that way.".into()),

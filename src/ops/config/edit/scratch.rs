@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
+use crate::read;
 
 const PREFIX: &str = "dr-edit-";
 /// Held as long as the process lives, however it ends.
@@ -24,8 +25,6 @@ const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58F6;
 /// A folder without a lock is being made at this moment, unless it is older than this.
 const FRESH: Duration = Duration::from_secs(60);
-/// Nobody writes values of this size; an editor that went wild does.
-const LARGEST: u64 = 64 << 20;
 
 /// A private folder in memory with the file that is edited.
 pub(super) struct ScratchDir {
@@ -87,10 +86,10 @@ impl ScratchDir {
         let file = self.file();
         let failed = |e| CommandError::new(Exit::Failure, "read what was edited").because(e);
         let meta = std::fs::symlink_metadata(&file).map_err(failed)?;
-        if !meta.is_file() || meta.len() > LARGEST {
+        if !meta.is_file() || meta.len() > read::VALUES {
             return Err(CommandError::new(Exit::Failure, "what was edited is no plain file of a fit size any more"));
         }
-        std::fs::read(&file).map(Zeroizing::new).map_err(failed)
+        read::file(&file, read::VALUES).map(Zeroizing::new).map_err(failed)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
 use crate::ops::Ctx;
 use crate::ops::config::when;
+use crate::read;
 use crate::settings::Install;
 use crate::vault::DeploymentStatus;
 
@@ -82,7 +83,8 @@ fn folder(path: &Path, request: &RecordRequest) -> Result<Vec<RecordCandidate>> 
         }
         let changed = std::fs::metadata(&file).and_then(|meta| meta.modified()).ok();
         let changed = changed.and_then(|time| Timestamp::try_from(time).ok());
-        let bytes = std::fs::read(&file).map(Zeroizing::new).map_err(|error| format!("it cannot be read: {error}"));
+        let bytes =
+            read::file(&file, read::VALUES).map(Zeroizing::new).map_err(|error| format!("it cannot be read: {error}"));
         found.push(of_file(file.display().to_string(), bytes, time_of(&name, changed, request), request));
     }
     if found.is_empty() {

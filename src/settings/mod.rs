@@ -4,12 +4,17 @@
 //! `--settings` or `DR_SETTINGS`, else `dr.toml` in the user's configuration folder. Unknown keys are refused with
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
+mod checked;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use checked::{TimeSpan, max_rate_of};
+
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
+use crate::read;
 
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
@@ -162,11 +167,15 @@ pub struct BundleSettings {
     /// How the application is quiesced.
     pub quiesce: Quiesce,
     /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
+    #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
     /// How long the workers may take to drain.
+    #[serde(deserialize_with = "checked::drain_timeout")]
     pub drain_timeout: TimeSpan,
     /// How many bytes of the database make a chunk, in MiB.
+    #[serde(deserialize_with = "checked::chunk_mib")]
     pub chunk_mib: u32,
+    #[serde(deserialize_with = "checked::zstd_level")]
     pub zstd_level: i32,
 }
 
@@ -189,6 +198,7 @@ pub struct HelmSettings {
     /// The program: a name found on PATH, or a path.
     pub binary: PathBuf,
     /// How long a deployment may take.
+    #[serde(deserialize_with = "checked::timeout")]
     pub timeout: TimeSpan,
     /// Passed to helm as `--insecure-skip-tls-verify`.
     pub insecure_skip_tls_verify: bool,
@@ -270,52 +280,6 @@ fn reason<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Res
     Ok(text)
 }
 
-/// A length of time, written `90s`, `30m` or `1h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TimeSpan(pub Duration);
-
-impl std::str::FromStr for TimeSpan {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a length of time such as 90s, 30m or 1h");
-        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
-        let count: u64 = text[..split].parse().map_err(|_| bad())?;
-        let unit = match &text[split..] {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            _ => return Err(bad()),
-        };
-        count.checked_mul(unit).map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(bad)
-    }
-}
-
-impl TryFrom<String> for TimeSpan {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<TimeSpan> for String {
-    fn from(span: TimeSpan) -> Self {
-        span.to_string()
-    }
-}
-
-impl std::fmt::Display for TimeSpan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.as_secs() {
-            s if s > 0 && s % 3600 == 0 => write!(f, "{}h", s / 3600),
-            s if s > 0 && s % 60 == 0 => write!(f, "{}m", s / 60),
-            s => write!(f, "{s}s"),
-        }
-    }
-}
-
 impl Settings {
     /// Reads the file. Relative paths in it are taken from its own folder, `~/` from `home`.
     ///
@@ -323,7 +287,7 @@ impl Settings {
     /// See [`SettingsError`].
     pub fn read(path: &Path, home: Option<&Path>) -> Result<Self, SettingsError> {
         let shown = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        let text = read::text_file(path, read::SMALL).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => SettingsError::Missing { path: shown() },
             _ => SettingsError::Unreadable { path: shown(), source },
         })?;
@@ -410,15 +374,5 @@ mod tests {
         assert_eq!((drift.on_deploy, drift.ignore[0].reason.as_str()), (OnDrift::Refuse, "the autoscaler's"));
         assert!(parse("").unwrap_err().to_string().contains("missing field `reason`"));
         assert!(parse("reason = \" \"\n").unwrap_err().to_string().contains("the reason is empty"));
-    }
-
-    #[test]
-    fn lengths_of_time_read_back_as_written() {
-        for text in ["90s", "30m", "1h", "0s"] {
-            assert_eq!(text.parse::<TimeSpan>().unwrap().to_string(), text);
-        }
-        for text in ["", "5", "m", "1d", "-1s", "99999999999999999999h", "1 h"] {
-            assert!(text.parse::<TimeSpan>().is_err(), "{text}");
-        }
     }
 }
