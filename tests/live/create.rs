@@ -136,3 +136,18 @@ fn running_changes_hold_a_bundle_back() {
     host.dr(["bundle", "create"]).fails(22, &["change-42", "hint:"]);
     assert_eq!(host.replicas(), replicas);
 }
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn what_is_not_in_a_host_s_vault_is_bundled_as_it_is_once_it_is_recorded_with_its_chart() {
+    let host = Host::new("create-recorded");
+    host.deploy(VERSION);
+    let other = tempfile::tempdir().unwrap();
+    let dr = |args: &[&str]| host.dr_command(args).env("HOME", other.path()).run();
+    let chart = format!("oci://{}/limepoint/opschain", crate::host::lab("LAB_REGISTRY"));
+    dr(&["init"]).ok();
+    dr(&["bundle", "create"]).fails(33, &["dr config record --from-helm --chart"]);
+    dr(&["config", "record", "--from-helm", "--chart", &chart]).ok();
+    dr(&["bundle", "create"]).ok();
+    dr(&["bundle", "verify", "--decrypt"]).ok();
+}
