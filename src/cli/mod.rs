@@ -141,12 +141,9 @@ async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         }
         run_verb(ctx, ui, verb).await
     };
-    let install = ctx.install();
     done.await.map_err(|error| {
         let error = match dead_runs {
-            Some(_) => runs::open_behind(ctx, error, |begun| {
-                (&begun.namespace, &begun.release) == (&install.namespace, &install.release)
-            }),
+            Some(_) => runs::open_behind(ctx, error),
             None => error,
         };
         runs::with_ways(ctx, error)

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ops::timing::{self, RunTiming};
-use crate::ops::{Ctx, runs};
+use crate::ops::{Ctx, restore, runs};
 use crate::text::elapsed_seconds;
 use crate::trace::timing::CallTiming;
 use crate::ui::{Column, Mark, Page, Report, Ui, short_time};
@@ -75,7 +75,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
         RunCommand::Show { run, timing: true } => ui.report(&timing::timing(ctx, &run)?)?,
         RunCommand::Show { run, timing: false } => ui.report(&runs::show(ctx, &run)?)?,
         RunCommand::Resume { run } => match runs::resume(ctx, run.as_deref()).await? {
-            runs::Resumed::Restored(report) => ui.report(&*report)?,
+            runs::Resumed::Finished(run) => ui.report(&restore::report_of(ctx, &run)?)?,
             runs::Resumed::PutBack(report) => ui.report(&report)?,
         },
         RunCommand::Abort(args) => abort(ctx, ui, args).await?,
@@ -155,8 +155,7 @@ fn took(milliseconds: f64) -> String {
 
 impl Report for runs::PutBackReport {
     fn human(&self, page: &mut Page) {
-        let away = self.writers.iter().filter(|writer| !writer.is_back());
-        let left: Vec<String> = away.map(ToString::to_string).chain(self.left.iter().cloned()).collect();
+        let left = self.not_back();
         let all = if left.is_empty() { "what" } else { "much of what" };
         page.finding(Mark::Ok, &format!("{all} run {} had changed is put back", self.run), None);
         for writer in self.writers.iter().filter(|writer| writer.is_back()) {
@@ -174,7 +173,7 @@ impl Report for runs::AbortPlan {
             ("run", self.run.clone()),
             ("verb", self.verb.clone()),
             ("install", self.install.clone()),
-            ("begun", short_time(self.begun)),
+            ("begun", self.begun.map_or_else(|| "not known".to_owned(), short_time)),
             ("stopped in", self.stopped_in.clone().unwrap_or_else(|| "no step".to_owned())),
         ]);
         if let Some(why) = &self.only_closed {

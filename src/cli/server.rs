@@ -119,6 +119,9 @@ impl Report for server::ServerStatus {
         if !self.working.is_empty() {
             page.wrapped("", "  ", format!("At work: {}.", self.working.join(", ")));
         }
+        if let Some(open) = &self.open_run {
+            page.finding(crate::ui::Mark::Bad, &format!("this install is not whole: {open}"), None);
+        }
         if let Some(next) = &self.next {
             page.next(next);
         }

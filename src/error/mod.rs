@@ -21,6 +21,10 @@ mod vault;
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::lease_name;
+
 pub use crate::text::chain;
 pub use exit::Exit;
 
@@ -37,19 +41,60 @@ pub struct CommandError {
 }
 
 /// A run that stands open behind an error: what to do about it comes before any other hint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenRun {
     pub run: String,
     /// The name of the step that it stopped in, if it had begun one.
     pub step: Option<String>,
     /// Whether it can be resumed; aborted it can be in any case.
     pub resumable: bool,
+    /// Who has its journal, as `user@host`, where that is another host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<String>,
 }
 
 impl OpenRun {
     /// One that can be resumed, as far as is known.
     pub fn new(run: String, step: Option<String>) -> Self {
-        Self { run, step, resumable: true }
+        Self { run, step, resumable: true, elsewhere: None }
+    }
+
+    /// What can be done about it on the host that has its journal, each with its command.
+    pub fn ways_on(&self) -> Vec<(&'static str, String)> {
+        let resume = ("resume", format!("dr run resume {}", self.run));
+        let abort = ("abort", format!("dr run abort {}", self.run));
+        if self.resumable { vec![resume, abort] } else { vec![abort] }
+    }
+
+    /// The refusal of an install, `namespace/release`, that the run has half done: it must be neither served, changed nor
+    /// bundled before the run is over.
+    pub fn half_done(&self, install: &str) -> CommandError {
+        let what = format!("install {install} is not whole: {self}");
+        let error = CommandError::new(Exit::Locked, what).behind_it(self.clone());
+        let Some(host) = &self.elsewhere else { return error };
+        let (namespace, release) = install.split_once('/').unwrap_or((install, install));
+        let lease = lease_name(release);
+        error
+            .hint(format!("Its journal is on the host of {host}: resume or abort it there."))
+            .hint(format!("If that host is gone: `kubectl delete namespace {namespace}`, and restore again. Only where the install is known to be whole: `kubectl -n {namespace} delete lease {lease}`."))
+    }
+
+    /// The first of them, as what is next.
+    pub fn next(&self) -> String {
+        let way = if self.resumable { "resume" } else { "abort" };
+        let host = self.elsewhere.as_ref().map_or_else(String::new, |host| format!(", on the host of {host}"));
+        format!("dr run {way} {}{host}", self.run)
+    }
+}
+
+/// `run restore-1 stands open, stopped in step swap`
+impl fmt::Display for OpenRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.elsewhere, &self.step) {
+            (Some(host), _) => write!(f, "run {} of {host} is at work on it, or stands open", self.run),
+            (None, Some(step)) => write!(f, "run {} stands open, stopped in step {step}", self.run),
+            (None, None) => write!(f, "run {} stands open", self.run),
+        }
     }
 }
 
@@ -130,14 +175,6 @@ impl CommandError {
         self
     }
 
-    /// What can be done about the open run, each with its command.
-    pub fn ways_on(&self) -> Vec<(&'static str, String)> {
-        let Some(OpenRun { run, resumable, .. }) = self.open_run() else { return Vec::new() };
-        let resume = ("resume", format!("dr run resume {run}"));
-        let abort = ("abort", format!("dr run abort {run}"));
-        if *resumable { vec![resume, abort] } else { vec![abort] }
-    }
-
     /// The ways out.
     pub fn hints(&self) -> &[String] {
         &self.hints
@@ -196,6 +233,17 @@ mod tests {
         let error =
             CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
         assert_eq!(error.to_string(), "read the store: outer: disk on fire");
+    }
+
+    #[test]
+    fn a_half_done_install_is_refused_with_the_run_and_its_ways_on() {
+        let open = OpenRun::new("restore-1".into(), Some("swap".into()));
+        let error = open.half_done("ops/opschain");
+        assert_eq!((error.exit(), error.open_run()), (Exit::Locked, Some(&open)));
+        let text = "install ops/opschain is not whole: run restore-1 stands open, stopped in step swap";
+        assert_eq!((error.message(), error.hints().len()), (text, 0));
+        let error = OpenRun { elsewhere: Some("op@there".into()), ..open }.half_done("ops/opschain");
+        assert!(error.hints()[0].contains("op@there") && error.hints()[1].contains("-n ops delete lease dr-opschain"));
     }
 
     #[test]

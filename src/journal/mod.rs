@@ -24,7 +24,7 @@ pub(crate) mod testing;
 pub use error::{Interrupted, JournalError, StepError};
 pub use folder::FolderRuns;
 pub use record::{Begun, Outcome, Record, Replay, StepState};
-pub use remains::{ClosingRun, Remains};
+pub use remains::{ClosingRun, Remains, ended};
 pub use run::{Journal, ListedRun, Run, find, list, named};
 pub use runner::{RunContext, RunFailure, UndoFailure, execute, put_back};
 pub use step::{Done, Outputs, Step, StepName, digest, step, to_undo};

@@ -29,8 +29,8 @@ pub struct Remains {
     pub plan: Value,
     /// What each step has left, by its name.
     pub outputs: BTreeMap<String, Value>,
-    /// Whether the run is over.
-    pub ended: bool,
+    /// How it ended, in a word, if it did.
+    pub ended: Option<String>,
     /// Whether the journal is of a major version that this program does not know, and must not add to.
     pub foreign: bool,
 }
@@ -50,16 +50,12 @@ impl Remains {
             at: text("at")?.parse().ok()?,
             plan: first["plan"].clone(),
             outputs: BTreeMap::new(),
-            ended: false,
+            ended: ended(stored),
             foreign: first["format"]["major"] != FORMAT.major,
         };
         for line in lines.filter_map(Result::ok) {
-            match (line["record"].as_str(), line["step"].as_str()) {
-                (Some("succeeded"), Some(step)) => {
-                    remains.outputs.insert(step.to_owned(), line["output"].clone());
-                }
-                (Some("ended"), _) => remains.ended = true,
-                _ => {}
+            if let (Some("succeeded"), Some(step)) = (line["record"].as_str(), line["step"].as_str()) {
+                remains.outputs.insert(step.to_owned(), line["output"].clone());
             }
         }
         Some(remains)
@@ -78,10 +74,18 @@ impl From<&Replay> for Remains {
             at: begun.at,
             plan: begun.plan,
             outputs: replay.outputs.clone(),
-            ended: replay.outcome.is_some(),
+            ended: replay.outcome.map(|outcome| outcome.word().to_owned()),
             foreign: false,
         }
     }
+}
+
+/// How a run ended, in a word, whatever else of its journal is understood. `None` where it is not over.
+pub fn ended(stored: &StoredRun) -> Option<String> {
+    let mut lines = stored.lines.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let line = lines.find(|line| line["record"] == "ended")?;
+    let outcome = serde_json::from_value::<Outcome>(line["outcome"].clone());
+    Some(outcome.map_or("over", Outcome::word).to_owned())
 }
 
 /// A run that is held only to be closed, whether or not its lines are understood.
@@ -155,14 +159,17 @@ mod tests {
             let line = |(at, line): (usize, &str)| if at == damaged { "{\"rec".into() } else { line.to_owned() };
             runs.set("create-1", &(good.lines().enumerate().map(line).collect::<Vec<_>>().join("\n") + "\n"));
             assert!(find(&runs, "create-1").is_err());
-            let Some(left) = remains(&runs) else {
-                assert_eq!(damaged, 0, "without its first line nobody knows whose run it is");
-                continue;
-            };
-            assert_eq!(left.outputs.contains_key("record-replicas"), damaged != 2);
-            assert_eq!((&*left.namespace, left.ended), ("opschain", false));
+            let ended = || ended(&runs.read("create-1").unwrap());
+            assert_eq!(ended(), None);
+            match remains(&runs) {
+                None => assert_eq!(damaged, 0, "without its first line nobody knows whose run it is"),
+                Some(left) => {
+                    assert_eq!(left.outputs.contains_key("record-replicas"), damaged != 2);
+                    assert_eq!((&*left.namespace, left.ended), ("opschain", None));
+                }
+            }
             ClosingRun::open(&runs, "create-1").unwrap().0.end(Outcome::PutBack).unwrap();
-            assert!(remains(&runs).unwrap().ended);
+            assert_eq!(ended().as_deref(), Some("put back"));
         }
     }
 

@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::Ctx;
 use crate::cluster::{Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
+use crate::text::plural;
 
 /// What writes to the database, in the order in which it is stopped.
 pub const WRITERS: [&str; 2] = ["opschain-api", "opschain-api-worker"];
 
 /// A Deployment that writes to the database, as it was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriterFacts {
     /// The Deployment.
     pub name: String,
@@ -32,12 +33,27 @@ pub struct WriterFacts {
     /// The tool that keeps it as a repository says, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitops: Option<String>,
+    /// What is written onto it as its replicas, where that is no count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable_note: Option<String>,
+}
+
+/// The most replicas that a note is believed: what anybody can write there is sent to the API server.
+const MOST_REPLICAS: i32 = 10_000;
+
+impl WriterFacts {
+    /// `opschain-api runs with 2 replicas`
+    pub fn running(&self) -> String {
+        format!("{} runs with {}", self.name, plural(self.now.unsigned_abs().into(), "replica"))
+    }
 }
 
 impl From<&Workload> for WriterFacts {
     fn from(workload: &Workload) -> Self {
-        let noted = workload.annotations.get(REPLICAS).and_then(|text| text.parse().ok());
+        let note = workload.annotations.get(REPLICAS);
+        let noted = note.and_then(|text| text.parse().ok()).filter(|count| (0..=MOST_REPLICAS).contains(count));
         Self {
+            unusable_note: note.filter(|_| noted.is_none()).cloned(),
             name: workload.name.clone(),
             replicas: noted.filter(|_| workload.replicas == 0).unwrap_or(workload.replicas),
             now: workload.replicas,
@@ -318,7 +334,7 @@ mod tests {
 
     fn writer(name: &str, replicas: i32, now: i32, by: Option<&str>) -> WriterFacts {
         let (name, stopped_by) = (name.into(), by.map(str::to_owned));
-        WriterFacts { name, replicas, now, stopped_by, gitops: None }
+        WriterFacts { name, replicas, now, stopped_by, ..WriterFacts::default() }
     }
 
     #[test]
@@ -360,6 +376,25 @@ mod tests {
         let gone = returns(&[], known, "create-1");
         assert_eq!(gone[0].to_string(), "there is no Deployment opschain-api any more");
         assert!(!gone[0].is_back());
+    }
+
+    #[test]
+    fn a_note_that_is_no_count_is_none() {
+        for (note, replicas) in [("3", 3), ("0", 0), ("-1", 0), ("2000000000", 0), ("99999999999", 0), ("two", 0)] {
+            let mut object = serde_json::json!({
+                "metadata": {"name": WRITERS[0], "annotations": {REPLICAS: note}},
+                "spec": {"replicas": 0, "selector": {}, "template": {}},
+            });
+            let facts = |object: &serde_json::Value| {
+                let parsed = serde_json::from_value::<k8s_openapi::api::apps::v1::Deployment>(object.clone());
+                WriterFacts::from(&Workload::from(&parsed.unwrap()))
+            };
+            let stopped = facts(&object);
+            let is_count = ["3", "0"].contains(&note);
+            assert_eq!((stopped.replicas, stopped.unusable_note.is_none()), (replicas, is_count), "{note}");
+            object["spec"]["replicas"] = 2.into();
+            assert_eq!(facts(&object).replicas, 2, "{note}");
+        }
     }
 
     #[test]

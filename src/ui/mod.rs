@@ -261,7 +261,7 @@ fn error_json(error: &CommandError) -> serde_json::Value {
         "causes": error.causes(), "hints": error.hints(),
     });
     if let Some(open) = error.open_run() {
-        let ways: std::collections::BTreeMap<_, _> = error.ways_on().into_iter().collect();
+        let ways: std::collections::BTreeMap<_, _> = open.ways_on().into_iter().collect();
         value["open_run"] = serde_json::json!({"run": open.run, "step": open.step, "ways_on": ways});
     }
     serde_json::json!({ "error": value })

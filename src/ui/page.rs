@@ -204,7 +204,7 @@ impl Page {
         if let Some(open) = error.open_run() {
             let step = open.step.as_ref().map(|step| format!(", stopped in step {step}")).unwrap_or_default();
             self.labelled(Role::Caution, "open run:", &format!("{}{step}", open.run));
-            for (way, command) in error.ways_on() {
+            for (way, command) in open.ways_on() {
                 let way = Styled::from("  ").then(Role::Pointer, format!("{way}:")).padded(10);
                 self.wrapped(way, "          ", command);
             }

@@ -277,6 +277,7 @@ fn verbs_that_only_look_change_nothing_and_say_what_would_be_put_back() {
     for (look, code) in looks {
         site.says(look, code, &["It would be put back first", BACK[0], BACK[1]]);
     }
+    site.says(&["server", "stop", "--dry-run"], 0, &["opschain-api 2 -> 0 replicas"]);
     assert_eq!(site.api.changes(), [""; 0]);
     assert_eq!(site.replicas(), [0, 0]);
 }
@@ -301,7 +302,11 @@ fn a_count_that_nobody_has_noted_is_found_or_the_way_by_hand_is_named() {
 #[test]
 fn doctor_is_not_content_with_a_stopped_application_and_leads_to_its_start() {
     let site = Site::died();
-    site.says(&["doctor"], 3, &[&format!("opschain-api is stopped by {RUN}"), "dr server start"]);
+    // One way out: that of the run which has stopped it.
+    let said = site.dr(&["doctor"], 3);
+    assert!(said.contains(&format!("before -> dr run resume {RUN}")) && !said.contains("dr server start"), "{said}");
+    let by_hand = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    by_hand.says(&["doctor"], 3, &["opschain-api is stopped by stop-1", "2 before -> dr server start"]);
 }
 
 #[test]
@@ -313,6 +318,53 @@ fn a_settings_file_that_was_named_and_is_missing_stops_nothing_of_the_default_in
     }
     assert_eq!(site.replicas(), [2, 2]);
     assert!(site.api.changes().is_empty(), "{:?}", site.api.changes());
+}
+
+/// A restore that was killed in the middle; somebody else's deployment may have woken its empty database since.
+fn half_restored(site: &Site, change: Value) {
+    let mut begun = begun(json!({"verb": "restore", "run": RESTORE, "plan": {}, "steps_sha256": "0"}));
+    begun.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let path = site.home.path().join(".local/state/dr/runs").join(RESTORE).join("journal.jsonl");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let started = json!({"record": "started", "step": "stage", "at": "2026-11-28T01:00:00Z"});
+    std::fs::write(path, format!("{begun}\n{started}\n")).unwrap();
+}
+
+const RESTORE: &str = "restore-20261128T020000Z-abc123";
+
+#[test]
+fn an_install_that_a_restore_has_half_done_is_not_put_into_service() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    half_restored(&site, json!({}));
+    let whole = format!("install opschain/opschain is not whole: run {RESTORE} stands open, stopped in step stage");
+    let abort = format!("dr run abort {RESTORE}");
+    for start in [&["server", "start"][..], &["server", "start", "--dry-run"]] {
+        site.says(start, 24, &[&whole, &abort]);
+    }
+    site.says(&["server", "status"], 0, &["is not whole", &format!("next: {abort}")]);
+    let doctor = site.dr(&["doctor"], 3);
+    assert!(doctor.contains("the install is not whole") && !doctor.contains("dr server start"), "{doctor}");
+    assert_eq!((site.replicas(), site.api.changes().len()), ([0, 0], 0));
+
+    // Neither a run of another cluster nor one that is over keeps anybody off.
+    half_restored(&site, json!({"cluster_uid": "another"}));
+    site.says(&["server", "start"], 0, &["running"]);
+    assert_eq!(site.replicas(), [2, 2]);
+}
+
+#[test]
+fn a_restore_of_another_host_is_told_by_its_lease() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    let at = "2026-11-28T01:00:00.000000Z";
+    let spec = json!({"holderIdentity": RESTORE, "leaseDurationSeconds": 60, "acquireTime": at, "renewTime": at});
+    let metadata = json!({"name": "dr-opschain", "annotations": {"dr.opschain/host": "op@there"}});
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
+    site.api.set("/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain", lease);
+    for verb in ["start", "stop"] {
+        site.says(&["server", verb, "--yes"], 24, &[RESTORE, "op@there", "If that host is gone"]);
+    }
+    site.says(&["server", "status"], 0, &["is not whole", "on the host of op@there"]);
+    assert_eq!((site.replicas(), site.api.changes().len()), ([0, 0], 0));
 }
 
 /// Waits until `seen`, within a bound.

@@ -8,7 +8,7 @@ use crate::host::{Host, VERSION, command, lab, wait};
 #[ignore = "needs the lab: make live"]
 fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() {
     let host = Host::new("restore-kill");
-    host.deploy(VERSION);
+    let values = host.deploy(VERSION);
     let before = host.ledger();
     host.bundle(&[]);
     host.delete_namespace();
@@ -24,6 +24,9 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
             _ => host.dr_with_fault(&fault, ["run", "resume"]),
         };
         assert_eq!(killed.code, 137, "killed at {point}: {killed}");
+        if point == "stage:after" {
+            half_done_is_kept_out_of_service(&host, values.to_str().unwrap());
+        }
     }
     host.dr(["run", "resume"]).ok();
     assert_eq!(host.runs()[0].1, "done");
@@ -32,6 +35,29 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
     host.wait_rows(rows + 3);
     let left = host.kubectl(&["exec", "opschain-db-1", "-c", "postgres", "--", "ls", "/var/lib/postgresql/data"]).ok();
     assert_eq!(left.split_whitespace().collect::<Vec<_>>(), ["pgdata"], "nothing is left beside the data folder");
+}
+
+/// Nothing puts the empty database into service, and a resume goes on beneath nothing that somebody has started.
+fn half_done_is_kept_out_of_service(host: &Host, values: &str) {
+    let (run, _) = host.runs().swap_remove(0);
+    let (resume, abort) = (format!("dr run resume {run}"), format!("dr run abort {run}"));
+    let ways = [run.as_str(), &resume, &abort];
+    host.dr(["server", "start"]).fails(24, &ways);
+    host.dr(["deploy", "-f", values, "--version", VERSION, "--yes"]).fails(24, &ways);
+    host.dr(["bundle", "create", "--yes"]).fails(24, &ways);
+    let said = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (status, doctor) = (host.dr(["server", "status"]).ok(), host.dr(["doctor"]));
+    assert_eq!(doctor.code, 3, "{doctor}");
+    for text in [said(&status), said(&doctor.stdout)] {
+        assert!(text.contains("is not whole") && text.contains(ways[1]), "{text}");
+        assert!(!text.contains("server start") && !text.contains("stopDatabase"), "{text}");
+    }
+    let scale = |replicas: &str| host.kubectl(&["scale", "deployment/opschain-api", replicas]).ok();
+    scale("--replicas=1");
+    host.dr(["run", "resume"]).fails(25, &["dr server stop"]);
+    let abort = said(&host.dr(["run", "abort", "--dry-run"]).ok());
+    assert!(abort.contains("opschain-api runs with 1 replica"), "{abort}");
+    scale("--replicas=0");
 }
 
 /// Kills a restore at a point and returns the id of the run.

@@ -4,12 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Database, DatabaseFacts, PodRefusal, WATCHDOG_NEEDS};
-use crate::error::Result;
+use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
-use crate::journal::{self, Run};
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
-use crate::ops::{Ctx, recording};
+use crate::ops::{Ctx, recording, runs};
 use crate::opschain::scope::ScopeFacts;
 use crate::opschain::workloads::WORKING_PODS;
 use crate::settings::Quiesce;
@@ -54,6 +53,9 @@ pub(super) struct CreateFacts {
     /// Runs of this host that stand open, and are put back before another begins.
     #[serde(default)]
     pub open_runs: Vec<String>,
+    /// The run that has the install half done.
+    #[serde(default)]
+    pub half_done: Option<OpenRun>,
     /// Autoscalers with the writers that they scale.
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
@@ -120,7 +122,6 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     for writer in writers.iter().filter(|writer| writer.now > 0) {
         unadmitted.extend(cluster.pod_refusal(&writer.name).await?.map(|refusal| (writer.name.clone(), refusal)));
     }
-    let open = journal::list(&*ctx.runs)?.into_iter().filter(|(_, run)| run.as_ref().is_ok_and(Run::is_open));
     let facts = CreateFacts {
         namespace: settings.install.namespace.to_string(),
         release: settings.install.release.to_string(),
@@ -137,7 +138,8 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         writers,
         unadmitted,
         no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
-        open_runs: open.map(|(id, _)| id).collect(),
+        open_runs: runs::to_put_back(ctx)?,
+        half_done: runs::half_done(ctx).await?,
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
         store: store.place(),

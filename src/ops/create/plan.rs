@@ -95,6 +95,9 @@ impl LiveInstall {
 /// # Errors
 /// The first thing that would make the bundle worthless or stop it half way, with its own exit code.
 pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<CreatePlan> {
+    if let Some(open) = &facts.half_done {
+        return Err(open.half_done(&format!("{}/{}", facts.namespace, facts.release)));
+    }
     let quiesce = request.quiesce.unwrap_or(facts.quiesce);
     let (database, primary) = serving_database(&facts)?;
     let (deployment, revision, stored) = live_deployment(&facts)?;
@@ -289,6 +292,7 @@ fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<Out
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::OpenRun;
 
     const GOOD: &str = include_str!("../../../fixtures/facts/create-good.json");
     const DISTURBED: &str = include_str!("../../../fixtures/facts/create-disturbed.json");
@@ -365,6 +369,14 @@ mod tests {
             warning(stopped(None, &[])),
             "opschain-api is stopped, by somebody who left no note: it stays stopped"
         );
+    }
+
+    #[test]
+    fn an_install_that_a_restore_has_half_done_is_not_bundled() {
+        let open = OpenRun::new("restore-1".into(), Some("swap".into()));
+        let facts = CreateFacts { half_done: Some(open.clone()), ..recorded(GOOD) };
+        let error = decide(&request(None), facts).unwrap_err();
+        assert_eq!((error.exit(), error.open_run()), (Exit::Locked, Some(&open)));
     }
 
     #[test]

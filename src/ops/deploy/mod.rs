@@ -27,6 +27,7 @@ pub use values::LayerFinding;
 use super::Ctx;
 use super::history::History;
 use super::lease::LeaseHolder;
+use super::runs;
 use crate::error::Result;
 use crate::helm::ChartSource;
 use crate::journal::new_run_id;
@@ -39,7 +40,8 @@ const RUN: &str = "deploy";
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
-/// Values that Helm would not read or that a lint forbids, a version that fits neither values nor chart; vault, helm, registry or cluster that cannot be reached.
+/// A run has the install half done; values that Helm would not read or that a lint forbids, a version that fits neither
+/// values nor chart; vault, helm, registry or cluster that cannot be reached.
 pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
     let mut request = request;
     let values = values::read(ctx, std::mem::take(&mut request.layers), &request.options.allow)?;
@@ -47,6 +49,7 @@ pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
         version::wanted_version(request.version.as_deref(), &request.options.allow, &values.tree, &values.name)?;
     let source = ChartSource::parse(request.chart.as_deref().unwrap_or(&ctx.install().chart));
     version::refuse_unsaid(&source, version.as_ref())?;
+    runs::require_whole(ctx).await?;
     let history = facts::history(ctx).await?;
     let subject = facts::of_files(ctx, &source, values, version).await?;
     version::refuse_other_chart(&request.options.allow, subject.version.as_ref(), &subject.chart.facts)?;
@@ -58,6 +61,7 @@ pub async fn plan(ctx: &Ctx, request: DeployRequest) -> Result<Prepared> {
 /// # Errors
 /// There is no such deployment, or no identity opens it; else as [`plan`].
 pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepared> {
+    runs::require_whole(ctx).await?;
     let history = facts::history(ctx).await?;
     let subject = facts::of_vault(ctx, &history, &request).await?;
     prepare(ctx, history, subject, request.options).await
@@ -93,6 +97,8 @@ async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployO
 pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
     prepared.refuse()?;
+    // Once more: it may have been planned where the cluster could not be asked.
+    runs::require_whole(ctx).await?;
     let cluster = ctx.cluster().await?;
     match cluster.namespace_uid().await {
         Ok(None) => {

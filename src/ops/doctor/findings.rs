@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::error::CommandError;
+use crate::ops::server::WAKE;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,16 +44,29 @@ pub(super) struct SharedFacts {
     /// The cluster answers.
     pub(super) reachable: bool,
     pub(super) installed: bool,
-    /// The application was stopped by `dr`, or its database sleeps.
+    /// The application was stopped by `dr`.
     pub(super) stopped: bool,
+    /// The database hibernates.
+    pub(super) asleep: bool,
     /// Bytes of the database.
     pub(super) database_size: Option<u64>,
     /// How many bundles the store holds.
     pub(super) bundles: usize,
     /// The command that records what is live, where the vault does not know it.
     pub(super) to_record: Option<String>,
-    /// A run that stands open.
-    pub(super) open_run: Option<String>,
+    /// The open runs of this host, each with its command: what one has left, that command takes further.
+    pub(super) open_runs: Vec<(String, String)>,
+    /// The command of the run that has the install half done: whatever is wrong with the install, it is the way out.
+    pub(super) half_done: Option<String>,
+}
+
+impl SharedFacts {
+    /// The way out of something that is wrong with the install and was left by `by`: the one of the run behind it, where
+    /// there is one.
+    pub(super) fn way_out(&self, by: Option<&str>, else_way: impl Into<String>) -> String {
+        let own = self.open_runs.iter().find(|(run, _)| by == Some(run.as_str())).map(|(_, way)| way);
+        self.half_done.as_ref().or(own).cloned().unwrap_or_else(|| else_way.into())
+    }
 }
 
 /// The findings under construction.
@@ -104,9 +118,10 @@ impl FindingsBuilder {
         }
         let known = &self.known;
         match known {
-            SharedFacts { open_run: Some(run), .. } => format!("dr run show {run}"),
+            SharedFacts { open_runs, .. } if !open_runs.is_empty() => open_runs[open_runs.len() - 1].1.clone(),
             SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V, or from a bundle's file: dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS".into(),
             SharedFacts { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
+            SharedFacts { asleep: true, .. } => WAKE.into(),
             SharedFacts { stopped: true, .. } => "dr server start".into(),
             SharedFacts { to_record: Some(command), .. } => command.clone(),
             SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
@@ -144,7 +159,19 @@ mod tests {
         assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
         assert_eq!(next(SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() }), "dr bundle verify");
         assert!(next(SharedFacts { bundles: 1, ..SharedFacts::default() }).contains("dr bundle restore"));
-        assert_eq!(next(SharedFacts { open_run: Some("r".into()), ..SharedFacts::default() }), "dr run show r");
+        let open_runs = vec![("r".to_owned(), "dr run resume r".to_owned())];
+        assert_eq!(next(SharedFacts { open_runs, ..SharedFacts::default() }), "dr run resume r");
+    }
+
+    #[test]
+    fn what_a_run_has_left_has_that_run_s_way_out_and_no_other() {
+        let open_runs = vec![("create-1".to_owned(), "dr run resume create-1".to_owned())];
+        let mut known = SharedFacts { open_runs, ..SharedFacts::default() };
+        assert_eq!(known.way_out(Some("create-1"), "dr server start"), "dr run resume create-1");
+        assert_eq!(known.way_out(Some("stop-1"), "dr server start"), "dr server start");
+        assert_eq!(known.way_out(None, "dr server start"), "dr server start");
+        known.half_done = Some("dr run resume restore-1".into());
+        assert_eq!(known.way_out(Some("stop-1"), "dr server start"), "dr run resume restore-1");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::findings::FindingsBuilder;
 use crate::crypt::seal::SealError;
 use crate::crypt::{Identities, Recipients};
 use crate::crypt::{Signer, TrustedSigners};
-use crate::error::chain;
+use crate::error::{OpenRun, chain};
 use crate::helm::Helm;
 use crate::journal;
 use crate::ops::history::History;
@@ -274,6 +274,14 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
         Ok(all) => all,
         Err(error) => return findings.failed("runs", error),
     };
+    let half_done = match findings.known.reachable {
+        true => runs::half_done(ctx).await.unwrap_or_else(|error| {
+            findings.doubtful("runs", error);
+            None
+        }),
+        false => None,
+    };
+    let mut way_out = half_done.as_ref().map(OpenRun::next);
     for (id, run) in all {
         match run {
             Ok(run) if run.held => findings.ok("runs", format!("run {id} is under way")),
@@ -282,16 +290,24 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
                     true => runs::next_command_asked(ctx, &id, &run).await,
                     false => runs::next_command(&id, &run),
                 };
-                findings.warn("runs", format!("run {id} was not finished"), next);
-                findings.known.open_run = Some(id);
+                match &half_done {
+                    Some(open) if open.run == id => way_out = Some(next.clone()),
+                    _ => findings.warn("runs", format!("run {id} was not finished"), next.clone()),
+                }
+                findings.known.open_runs.push((id, next));
             }
             Ok(_) => {}
+            Err(_) if runs::is_over(ctx, &id) => {}
             Err(error) => findings.warn(
                 "runs",
                 format!("run {id} cannot be read: {}", chain(&error)),
                 format!("dr run abort {id}"),
             ),
         }
+    }
+    if let (Some(open), Some(way)) = (half_done, way_out) {
+        findings.bad("runs", format!("the install is not whole: {open}"), way.clone());
+        findings.known.half_done = Some(way);
     }
 }
 

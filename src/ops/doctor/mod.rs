@@ -21,7 +21,11 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
     ctx.register_newest_deployments();
     host::helm(ctx, &mut findings).await;
     ctx.events.waiting("the cluster's answers", None);
-    site::cluster(ctx, &mut findings).await;
+    let cluster = site::cluster(ctx, &mut findings).await;
+    host::open_runs(ctx, &mut findings).await;
+    if let Some(cluster) = &cluster {
+        site::install(ctx, cluster, &mut findings).await;
+    }
     if let Ok(settings) = ctx.settings() {
         host::keys(settings, &mut findings);
         host::vault(ctx, settings, &mut findings);
@@ -30,6 +34,5 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
         }
         host::store(settings, &mut findings);
     }
-    host::open_runs(ctx, &mut findings).await;
     findings.finish()
 }

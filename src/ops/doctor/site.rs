@@ -4,7 +4,7 @@ use super::findings::FindingsBuilder;
 use crate::cluster::{Cluster, Database, Permission, WATCHDOG_NEEDS, lease_name, register_credentials};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
-use crate::ops::quiesce;
+use crate::ops::{quiesce, server};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
 
@@ -51,12 +51,16 @@ const CLOCK_LIMIT: i64 = 30;
 /// The operator that OpsChain ships; its published values ask for this or later.
 const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 
-pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
+/// Looks at the cluster itself, and returns it where it answers.
+pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) -> Option<Cluster> {
     let install = ctx.install();
     register_credentials(ctx.secrets());
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
         Ok(cluster) => cluster.with_redaction(ctx.secrets()),
-        Err(error) => return findings.failed("cluster", error),
+        Err(error) => {
+            findings.failed("cluster", error);
+            return None;
+        }
     };
     findings.known.reachable = true;
     let context = cluster.context();
@@ -69,7 +73,11 @@ pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) {
     if let Err(error) = operator(&cluster, findings).await {
         findings.failed("operator", error);
     }
-    if let Err(error) = opschain(ctx, &cluster, findings).await {
+    Some(cluster)
+}
+
+pub(super) async fn install(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) {
+    if let Err(error) = opschain(ctx, cluster, findings).await {
         findings.failed("install", error);
     }
 }
@@ -189,7 +197,9 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
             "set `cluster` under [database] to its name (kubectl get clusters.postgresql.cnpg.io)",
         ),
     }
-    if let Some(held) = cluster.lease_holder(&lease_name(&ctx.install().release)).await? {
+    let held = cluster.lease_holder(&lease_name(&ctx.install().release)).await?;
+    // That of the run which has the install half done was said with it.
+    if let Some(held) = held.filter(|_| findings.known.half_done.is_none()) {
         let text = format!("{held}; if it is dead, the next run takes it over once nothing renews it for a minute");
         findings.warn("install", text, "wait for it, or look with dr run list on that host");
     }
@@ -206,13 +216,21 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
 async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let counts = quiesce::read(cluster).await?;
     for count in &counts {
-        if count.now == 0 && count.replicas > 0 {
+        let by = count.stopped_by.as_deref();
+        if count.now == 0 && (count.replicas > 0 || by.is_some()) {
             findings.known.stopped = true;
-            let by = count.stopped_by.as_deref().map_or_else(String::new, |run| format!(" by {run}"));
-            let text = format!("{} is stopped{by}: 0 replicas now, {} before", count.name, count.replicas);
-            findings.bad("install", text, "dr server start");
+            let had = if count.replicas > 0 {
+                format!("{} before", count.replicas)
+            } else {
+                "how many it had is not written on it".into()
+            };
+            let by_whom = by.map_or_else(String::new, |run| format!(" by {run}"));
+            let text = format!("{} is stopped{by_whom}: 0 replicas now, {had}", count.name);
+            let way = findings.known.way_out(by, "dr server start");
+            findings.bad("install", text, way);
         } else if count.now == 0 {
-            findings.warn("install", format!("{} has no replicas: it was deployed so", count.name), "dr server status");
+            let way = findings.known.way_out(None, "dr server status");
+            findings.warn("install", format!("{} has no replicas: it was deployed so", count.name), way);
         } else if let Some(workload) = cluster.deployment(&count.name).await?
             && !workload.is_settled()
         {
@@ -245,8 +263,9 @@ async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuild
         );
     }
     if database.is_hibernated() {
-        findings.known.stopped = true;
-        findings.warn("database", format!("database {name} hibernates"), "deploy with stopDatabase: false to wake it");
+        findings.known.asleep = true;
+        let way = findings.known.way_out(None, server::WAKE);
+        findings.warn("database", format!("database {name} hibernates"), way);
         return Ok(());
     }
     let pod = match cluster.primary_pod(name).await {

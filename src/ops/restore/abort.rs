@@ -8,6 +8,7 @@ use super::work::RestoreWork;
 use crate::cluster::NamespaceState;
 use crate::error::CommandError;
 use crate::journal::{self, Replay, Step, StepState};
+use crate::ops::quiesce::WriterFacts;
 use crate::ops::runs::verb::AbortOutlook;
 
 /// How much is put back.
@@ -50,11 +51,13 @@ pub(super) fn undone_steps(extent: AbortExtent) -> Vec<Step<RestoreWork, Command
 }
 
 /// What aborting would do, for people.
-pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
+pub(super) fn outlook(plan: &RestorePlan, replay: &Replay, writers: &[WriterFacts]) -> AbortOutlook {
     let (extent, namespace) = (extent(replay), &plan.namespace);
     let puts_back = journal::to_undo(&undone_steps(extent), replay).into_iter().map(str::to_owned).collect();
     let remove = format!("kubectl delete namespace {namespace}");
     let again = format!("dr bundle restore {} -n {namespace}", plan.bundle);
+    let serving: Vec<String> = writers.iter().filter(|writer| writer.now > 0).map(WriterFacts::running).collect();
+    let serving = (!serving.is_empty()).then(|| serving.join(", "));
     match extent {
         AbortExtent::AsFound => AbortOutlook {
             puts_back,
@@ -65,14 +68,15 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay) -> AbortOutlook {
                 }
                 _ => Vec::new(),
             },
-            loses: None,
+            loses: serving.map(|serving| format!("what was done in the application that somebody has started: {serving}")),
             next: vec![again],
         },
         AbortExtent::PreviousData => AbortOutlook {
             puts_back,
             stays: vec![format!("release {} in namespace {namespace}, stopped, with its volumes", plan.release)],
-            loses: has_begun(replay, START.text()).then(|| {
-                "what anybody has done in the application since it was started: it is in the restored data only".into()
+            loses: (serving.is_some() || has_begun(replay, START.text())).then(|| {
+                let now = serving.map_or_else(|| "nothing of it serves now".to_owned(), |serving| format!("now {serving}"));
+                format!("what anybody has done in the application since it was started ({now}): it is in the restored data only")
             }),
             next: vec![remove, again],
         },
@@ -154,7 +158,7 @@ mod tests {
         for (last, extends, puts_back, loses) in cases {
             let replay = died_in(last);
             assert_eq!(extent(&replay), extends, "{last}");
-            let outlook = outlook(&testing::plan(), &replay);
+            let outlook = outlook(&testing::plan(), &replay, &[]);
             assert_eq!(outlook.puts_back, puts_back, "{last}");
             assert_eq!(outlook.loses.is_some(), loses, "{last}");
             let first = |lines: &[String]| lines.first().map(|line| line.split(',').next().unwrap().to_owned());
@@ -170,8 +174,19 @@ mod tests {
 
     #[test]
     fn what_somebody_did_since_the_start_is_named_as_lost() {
-        let loses = outlook(&testing::plan(), &died_in(START.text())).loses.unwrap();
+        let loses = outlook(&testing::plan(), &died_in(START.text()), &[]).loses.unwrap();
         assert!(loses.starts_with("what anybody has done in the application since it was started"), "{loses}");
+    }
+
+    #[test]
+    fn what_somebody_has_started_in_the_middle_is_named_as_lost() {
+        let mut writer = WriterFacts { name: "opschain-api".into(), replicas: 2, now: 2, ..WriterFacts::default() };
+        for last in [STAGE.text(), SWAP.text()] {
+            let loses = outlook(&testing::plan(), &died_in(last), &[writer.clone()]).loses.unwrap();
+            assert!(loses.contains("opschain-api runs with 2 replicas"), "{last}: {loses}");
+        }
+        writer.now = 0;
+        assert_eq!(outlook(&testing::plan(), &died_in(STAGE.text()), &[writer]).loses, None);
     }
 
     #[test]
@@ -184,7 +199,7 @@ mod tests {
         for (last, undone, puts_back, loses) in cases {
             let replay = aborted_after(last, undone);
             assert_eq!(extent(&replay), AbortExtent::PreviousData, "{last} {undone:?}");
-            let outlook = outlook(&testing::plan(), &replay);
+            let outlook = outlook(&testing::plan(), &replay, &[]);
             assert_eq!((outlook.puts_back.as_slice(), outlook.loses.is_some()), (&strings(puts_back)[..], loses));
         }
     }
@@ -207,9 +222,9 @@ mod tests {
     fn what_stood_in_the_namespace_before_is_named_as_staying() {
         let kept = vec![ObjectRef::new("Secret", "opschain-database")];
         let plan = RestorePlan { found: NamespaceState::Empty { kept }, ..testing::plan() };
-        let stays = outlook(&plan, &died_in(STAGE.text())).stays;
+        let stays = outlook(&plan, &died_in(STAGE.text()), &[]).stays;
         assert_eq!(stays, ["what was in namespace opschain before: Secret opschain-database"]);
         let plan = RestorePlan { found: NamespaceState::Empty { kept: Vec::new() }, ..testing::plan() };
-        assert!(outlook(&plan, &died_in(STAGE.text())).stays.is_empty());
+        assert!(outlook(&plan, &died_in(STAGE.text()), &[]).stays.is_empty());
     }
 }

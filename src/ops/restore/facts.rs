@@ -8,11 +8,11 @@ use super::source::{self, RestoreRequest};
 use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
-use crate::error::Result;
+use crate::error::{OpenRun, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
 use crate::ops::release::Release;
-use crate::ops::{Ctx, recording};
+use crate::ops::{Ctx, recording, runs};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
 use crate::postgres::Lsn;
 
@@ -82,6 +82,9 @@ pub(super) struct TargetFacts {
     /// Whether this host has nowhere to record the restore.
     #[serde(default)]
     pub no_vault: bool,
+    /// The run that has it half done.
+    #[serde(default)]
+    pub open_run: Option<OpenRun>,
 }
 
 /// Opens the bundle that was asked for, and says which install it is from.
@@ -171,6 +174,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<TargetFacts> {
         operator,
         namespace: cluster.namespace_state(&may_stay).await?,
         no_vault: ctx.settings_or_defaults()?.vault.path.is_none(),
+        open_run: runs::half_done(ctx).await?,
     };
     recording::record("restore-target", &facts)?;
     Ok(facts)

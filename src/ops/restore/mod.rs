@@ -31,11 +31,12 @@ pub use report::RestoreReport;
 pub use source::RestoreRequest;
 
 use self::work::RestoreWork;
-use super::runs::open_behind;
+use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
-use crate::error::Result;
-use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step};
+use crate::cluster::Database;
+use crate::error::{CommandError, Exit, Result};
+use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
 
 /// `bundle restore` as a run.
 pub(super) const RUN: RunVerb = RunVerb {
@@ -63,10 +64,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest) -> Result<RestorePlan> {
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
     let target = facts::gather(ctx).await?;
-    let (namespace, cluster_uid) = (target.namespace_name.clone(), ctx.cluster().await?.identity().await?);
-    let plan = plan::decide(request, keys, to_run, source, target).map_err(|error| {
-        open_behind(ctx, error, |begun| begun.namespace == namespace && begun.cluster_uid == cluster_uid)
-    })?;
+    let plan = plan::decide(request, keys, to_run, source, target)?;
     facts::check_whole(ctx, &bundle)?;
     Ok(RestorePlan { origin, ..plan })
 }
@@ -90,29 +88,71 @@ pub async fn restore(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     run(&work, &mut journal).await
 }
 
-fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<RestoreReport>> {
+fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<()>> {
     Box::pin(async move {
         let work = work_of(ctx, &journal)?;
+        let cluster = ctx.cluster().await?;
+        let writers = quiesce::writers_of(&cluster.workloads().await?);
+        let database = cluster.database(&work.plan.database).await?;
+        refuse_started(journal.replay(), &writers, database.as_ref())?;
         work.bundle()?;
         taken_up(ctx, &mut journal)?;
-        run(&work, &mut journal).await
+        run(&work, &mut journal).await.map(drop)
     })
 }
 
-async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport> {
-    let outputs = journal::execute(&RUN.context(&work.ctx), journal, &steps::steps(), work).await?;
-    report(work, &outputs, journal)
+/// Refuses to go on beneath what somebody has started since: it has other data than the run is to bring.
+///
+/// # Errors
+/// [`Exit::Resume`] naming what serves, with the command that stops it.
+fn refuse_started(replay: &Replay, writers: &[WriterFacts], database: Option<&Database>) -> Result<()> {
+    let (run, namespace) = (&replay.begun.run, &replay.begun.namespace);
+    let refused = |what: String, way: String| {
+        let what = format!("run {run} cannot be resumed: {what}, which somebody has started since");
+        Err(CommandError::new(Exit::Resume, what).hint(format!(
+            "What is in it now is not the bundle's. When nothing of it is needed: {way}, then `dr run resume {run}`."
+        )))
+    };
+    let begun = |step: &str| replay.state(step) != StepState::Pending;
+    if let Some(writer) = writers.iter().find(|writer| writer.now > 0 && !begun(steps::START.text())) {
+        return refused(writer.running(), format!("`dr server stop -n {namespace}`"));
+    }
+    let sleeps = replay.state(steps::WAIT_HIBERNATED.text()) == StepState::Succeeded && !begun(steps::WAKE.text());
+    match database.filter(|database| sleeps && !database.is_hibernated()) {
+        Some(Database { name, .. }) => refused(
+            format!("database {name} is awake"),
+            format!(
+                "`kubectl -n {namespace} annotate --overwrite cluster.postgresql.cnpg.io/{name} cnpg.io/hibernation=on`"
+            ),
+        ),
+        None => Ok(()),
+    }
 }
 
-fn report(work: &RestoreWork, outputs: &Outputs, journal: &Journal) -> Result<RestoreReport> {
+async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport> {
+    journal::execute(&RUN.context(&work.ctx), journal, &steps::steps(), work).await?;
+    report(&work.ctx, &work.plan, journal.replay())
+}
+
+/// Tells of a restore that came to its end.
+///
+/// # Errors
+/// There is none of this id, or its journal is not understood.
+pub fn report_of(ctx: &Ctx, run: &str) -> Result<RestoreReport> {
+    let (_, run) = journal::find(&*ctx.runs, run)?;
+    let begun = &run.replay.begun;
+    report(ctx, &read(&begun.plan).ok_or_else(|| plan_unreadable(begun))?, &run.replay)
+}
+
+fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreReport> {
+    let outputs = Outputs::of(replay);
     let (identity, staged) = (outputs.get(steps::PROVE_IDENTITY)?, outputs.get(steps::STAGE)?);
-    let (plan, replay) = (&work.plan, journal.replay());
     let deployment = outputs.get(steps::RECORD)?;
-    let has_vault = work.ctx.settings_or_defaults()?.vault.path.is_some();
+    let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
     Ok(RestoreReport {
         bundle: plan.bundle.clone(),
         arguments: plan.arguments(),
-        next: next(deployment.is_some(), has_vault, &work.ctx.install().chart),
+        next: next(deployment.is_some(), has_vault, &ctx.install().chart),
         install: format!("{}/{}", plan.namespace, plan.release),
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,
@@ -160,16 +200,22 @@ fn deleted_since(namespace: &str, created: &str, found: Option<&str>) -> Option<
     is_other.then(|| format!("namespace {namespace} is not the one that it created: that was deleted since"))
 }
 
-fn outlook(replay: &Replay) -> Result<AbortOutlook> {
-    let plan = read(&replay.begun.plan).ok_or_else(|| plan_unreadable(&replay.begun))?;
-    Ok(abort::outlook(&plan, replay))
+fn outlook<'a>(ctx: &'a Ctx, replay: &'a Replay) -> BoxFuture<'a, Result<AbortOutlook>> {
+    Box::pin(async move {
+        let plan = read(&replay.begun.plan).ok_or_else(|| plan_unreadable(&replay.begun))?;
+        let writers = quiesce::writers_of(&ctx.cluster().await?.workloads().await?);
+        Ok(abort::outlook(&plan, replay, &writers))
+    })
 }
 
-fn put_back<'a>(ctx: &'a Ctx, journal: &'a mut Journal) -> BoxFuture<'a, Result<()>> {
+fn put_back<'a>(ctx: &'a Ctx, journal: &'a mut Journal) -> BoxFuture<'a, Result<Vec<String>>> {
     Box::pin(async move {
         let work = work_of(ctx, journal)?;
         let steps = abort::undone_steps(abort::extent(journal.replay()));
-        Ok(journal::put_back(&RUN.context(ctx), journal, &steps, &work, Outcome::Aborted).await?)
+        let before = journal::to_undo(&steps, journal.replay());
+        journal::put_back(&RUN.context(ctx), journal, &steps, &work, Outcome::Aborted).await?;
+        let left = journal::to_undo(&steps, journal.replay());
+        Ok(before.into_iter().filter(|title| !left.contains(title)).map(str::to_owned).collect())
     })
 }
 

@@ -295,11 +295,12 @@ fn refuse_occupied(target: &TargetFacts) -> Result<()> {
             let names: Vec<String> = objects.iter().take(5).map(ToString::to_string).collect();
             let more = objects.len().saturating_sub(names.len());
             let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-            Err(CommandError::new(
-                Exit::NotEmpty,
-                format!("namespace {name} is not empty: it has {}{tail}", names.join(", ")),
-            )
-            .hint("A restore never overwrites an install. Restore to another namespace with -n, or remove this one yourself when nothing in it is needed any more: `kubectl delete namespace`."))
+            let what = format!("namespace {name} is not empty: it has {}{tail}", names.join(", "));
+            let error = CommandError::new(Exit::NotEmpty, what);
+            if let Some(open) = &target.open_run {
+                return Err(error.behind_it(open.clone()));
+            }
+            Err(error.hint("A restore never overwrites an install. Restore to another namespace with -n, or remove this one yourself when nothing in it is needed any more: `kubectl delete namespace`."))
         }
     }
 }

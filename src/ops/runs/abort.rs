@@ -8,8 +8,8 @@ use super::table::{ResumeRefusal, continued_by, label, puts_back, resumes};
 use super::target::{install_of, refuse_other_cluster};
 use super::undo::{IN_THE_CLUSTER, put_back};
 use super::verb::{AbortOutlook, PutBackVerb, ResumeVerb, taken_up};
-use crate::error::{CommandError, Exit, OpenRun, Result};
-use crate::journal::{ClosingRun, Journal, JournalError, Outcome, Remains, Replay, Run};
+use crate::error::{CommandError, Exit, OpenRun, Result, chain};
+use crate::journal::{self, ClosingRun, Journal, JournalError, Outcome, Remains, Replay, Run};
 use crate::ops::Ctx;
 
 /// What aborting a run would do.
@@ -21,8 +21,8 @@ pub struct AbortPlan {
     pub verb: String,
     /// Which install: `namespace/release`.
     pub install: String,
-    /// When it began.
-    pub begun: Timestamp,
+    /// When it began, where its journal tells.
+    pub begun: Option<Timestamp>,
     /// The step that it stopped in.
     pub stopped_in: Option<String>,
     /// Why its own steps are not undone, where they are not.
@@ -37,18 +37,16 @@ pub struct Abort {
     /// What to show.
     pub plan: AbortPlan,
     way: Way,
-    remains: Remains,
     /// Its journal as it was looked at.
     seen: Vec<u8>,
 }
 
 /// How a run is ended.
-#[derive(Clone, Copy)]
 enum Way {
-    /// Its own steps are undone.
-    Undo(&'static ResumeVerb),
+    /// Its own steps are undone, on this install.
+    Undo(&'static ResumeVerb, Box<Ctx>),
     /// What it has changed is put back, whether or not its steps are known.
-    PutBack(&'static PutBackVerb),
+    PutBack(&'static PutBackVerb, Box<Remains>),
     /// It is closed.
     Close,
 }
@@ -61,6 +59,7 @@ const BY_ITS_MARKS: PutBackVerb =
 #[derive(Debug, Serialize)]
 pub struct AbortReport {
     pub run: String,
+    /// What was put back, as it was seen.
     pub put_back: Vec<String>,
     pub stays: Vec<String>,
     /// The commands that come next.
@@ -77,11 +76,7 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
     let id = pick(ctx, id)?;
     let stored = ctx.runs.read(&id)?;
     let run = Run::parse(&stored);
-    let Some(remains) = Remains::of(&stored) else {
-        return Err(run.err().unwrap_or(JournalError::NotFound(id)).into());
-    };
-    if remains.ended {
-        let how = run.ok().and_then(|run| run.replay.outcome).map_or("over", Outcome::word);
+    if let Some(how) = journal::ended(&stored) {
         return Err(CommandError::new(Exit::Resume, format!("run {id} cannot be aborted: it is {how}"))
             .hint("`dr run list` shows the open ones."));
     }
@@ -89,6 +84,10 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
         return Err(CommandError::new(Exit::Locked, format!("run {id} is being executed by another process"))
             .hint("Stop that process with Ctrl-C first: it puts back, or keeps, what it must."));
     }
+    let Some(remains) = Remains::of(&stored) else {
+        let why = run.err().map_or_else(String::new, |error| chain(&error));
+        return if close_only { Ok(close_unknown(id, why, stored.lines)) } else { Err(of_nobody(&id, &why)) };
+    };
     let ctx = install_of(ctx, &remains.namespace, &remains.release);
     let (way, only_closed, outlook) = if close_only {
         (Way::Close, Some("that is what was asked for".to_owned()), left_alone(&remains))
@@ -99,13 +98,35 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
     let plan = AbortPlan {
         verb: label(&remains.verb),
         install: format!("{}/{}", remains.namespace, remains.release),
-        begun: remains.at,
+        begun: Some(remains.at),
         stopped_in: run.ok().and_then(|run| run.replay.stopped_in().map(str::to_owned)),
         only_closed,
         outlook,
         run: id,
     };
-    Ok(Abort { plan, way, remains, seen: stored.lines })
+    Ok(Abort { plan, way, seen: stored.lines })
+}
+
+/// The error of a run of which nobody can tell whose it is: nothing of it can be put back.
+fn of_nobody(id: &str, why: &str) -> CommandError {
+    CommandError::new(Exit::Damaged, format!("run {id} does not tell what it has changed, or where: {why}"))
+        .hint("`dr server status` shows how the application stands, and `dr server start` starts it.")
+        .hint(format!("`dr run abort {id} --close-only` closes the run, and puts nothing back."))
+}
+
+fn close_unknown(run: String, why: String, seen: Vec<u8>) -> Abort {
+    let outlook = AbortOutlook {
+        stays: vec!["what it has changed, if anything".to_owned()],
+        next: vec!["dr server status".to_owned()],
+        ..AbortOutlook::default()
+    };
+    let verb = label(run.split('-').next().unwrap_or_default());
+    let (install, only_closed) = ("not known".to_owned(), Some(why));
+    Abort {
+        plan: AbortPlan { run, verb, install, begun: None, stopped_in: None, only_closed, outlook },
+        way: Way::Close,
+        seen,
+    }
 }
 
 /// How the run is ended, why its own steps are not undone, and what that would do.
@@ -118,16 +139,19 @@ async fn way_of(
         let puts_back = IN_THE_CLUSTER.iter().chain([&verb.elsewhere.0]).map(|&title| title.to_owned());
         let next = vec![format!("dr {}", label(&remains.verb))];
         let outlook = AbortOutlook { puts_back: puts_back.collect(), next, ..AbortOutlook::default() };
-        return Ok((Way::PutBack(verb), None, outlook));
+        return Ok((Way::PutBack(verb, Box::new(remains.clone())), None, outlook));
     }
     let refusal = match run {
         Ok(run) => match undoable(ctx, &run.replay).await? {
-            Ok(verb) => return Ok((Way::Undo(verb), None, (verb.outlook)(&run.replay)?)),
+            Ok(verb) => {
+                let outlook = (verb.outlook)(ctx, &run.replay).await?;
+                return Ok((Way::Undo(verb, Box::new(ctx.clone())), None, outlook));
+            }
             Err(refusal) => refusal.to_string(),
         },
-        Err(error) => crate::error::chain(error),
+        Err(error) => chain(error),
     };
-    Ok((Way::PutBack(&BY_ITS_MARKS), Some(refusal), swept(remains)))
+    Ok((Way::PutBack(&BY_ITS_MARKS, Box::new(remains.clone())), Some(refusal), swept(remains)))
 }
 
 /// Aborts.
@@ -136,17 +160,16 @@ async fn way_of(
 /// The run has changed since it was looked at; or something could not be put back: then it stays open, and the next
 /// abort continues there.
 pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
-    let Abort { plan, way, remains, seen } = abort;
-    let ctx = install_of(ctx, &remains.namespace, &remains.release);
+    let Abort { plan, way, seen } = abort;
     let unchanged = |now: &[u8]| match now == seen {
         true => Ok(()),
         false => Err(CommandError::new(Exit::Locked, format!("run {} has changed since it was looked at", plan.run))
             .hint("Another process has worked on it meanwhile: look again with `dr run show`.")),
     };
     let open = |error: CommandError| error.behind_it(OpenRun::new(plan.run.clone(), plan.stopped_in.clone()));
-    let AbortOutlook { puts_back, stays, next, .. } = plan.outlook;
-    match way {
-        Way::Undo(verb) => {
+    let AbortOutlook { mut stays, next, .. } = plan.outlook;
+    let put_back = match way {
+        Way::Undo(verb, ctx) => {
             let mut journal = Journal::open(&*ctx.runs, &plan.run)?;
             unchanged(&ctx.runs.read(&plan.run)?.lines)?;
             // It may have been asked for a while ago.
@@ -154,21 +177,22 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
                 return Err(refusal.of(&plan.run));
             }
             taken_up(&ctx, &mut journal)?;
-            (verb.abort)(&ctx, &mut journal).await.map_err(open)?;
+            (verb.abort)(&ctx, &mut journal).await.map_err(open)?
         }
-        Way::PutBack(verb) => {
+        Way::PutBack(verb, remains) => {
             unchanged(&ctx.runs.read(&plan.run)?.lines)?;
-            let report = Box::pin(put_back(&ctx, verb, remains, Outcome::Aborted)).await.map_err(open)?;
-            let stays = stays.into_iter().chain(report.left).collect();
-            return Ok(AbortReport { run: plan.run, put_back: puts_back, stays, next });
+            let report = Box::pin(put_back(ctx, verb, *remains, Outcome::Aborted)).await.map_err(open)?;
+            stays.extend(report.not_back());
+            report.is_back()
         }
         Way::Close => {
             let (closing, stored) = ClosingRun::open(&*ctx.runs, &plan.run)?;
             unchanged(&stored.lines)?;
             closing.end(Outcome::Aborted)?;
+            Vec::new()
         }
-    }
-    Ok(AbortReport { run: plan.run, put_back: puts_back, stays, next })
+    };
+    Ok(AbortReport { run: plan.run, put_back, stays, next })
 }
 
 /// The verb whose steps are undone, or why there is none: what another program has done, or what was done to a namespace
@@ -176,7 +200,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
 pub(super) async fn undoable(ctx: &Ctx, replay: &Replay) -> Result<Result<&'static ResumeVerb, ResumeRefusal>> {
     let verb = match continued_by(replay) {
         Err(ResumeRefusal::Aborting) => {
-            resumes(&replay.begun).ok_or_else(|| ResumeRefusal::UnknownVerb(replay.begun.verb.clone()))
+            resumes(&replay.begun.verb).ok_or_else(|| ResumeRefusal::UnknownVerb(replay.begun.verb.clone()))
         }
         verb => verb,
     };
@@ -214,8 +238,8 @@ fn left_alone(remains: &Remains) -> AbortOutlook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Record;
     use crate::journal::testing::{MemoryRuns, begun};
-    use crate::journal::{self, Record};
     use crate::ops::testing;
 
     const RUN: &str = "restore-1";

@@ -3,16 +3,17 @@
 use crate::error::{CommandError, Exit, OpenRun};
 use crate::journal::{self, Begun, ListedRun};
 use crate::ops::Ctx;
+use crate::settings::Install;
 
-/// Names the newest open run of the install behind an error; `is_of` tells whether a run is of it.
+/// Names the newest open run of the install behind an error.
 ///
 /// An error that itself left a run open, or whose cause is another thing than the state of the install, stays as it is.
 /// Runs that cannot be read are no reason for another error.
-pub fn open_behind(ctx: &Ctx, error: CommandError, is_of: impl Fn(&Begun) -> bool) -> CommandError {
+pub fn open_behind(ctx: &Ctx, error: CommandError) -> CommandError {
     if !tells_of_the_install(error.exit()) {
         return error;
     }
-    match newest_open_of(&journal::list(&*ctx.runs).unwrap_or_default(), is_of) {
+    match newest_open_of(&journal::list(&*ctx.runs).unwrap_or_default(), ctx.install()) {
         Some(run) => error.behind_it(run),
         None => error,
     }
@@ -42,7 +43,8 @@ fn tells_of_the_install(exit: Exit) -> bool {
     )
 }
 
-fn newest_open_of(runs: &[ListedRun], is_of: impl Fn(&Begun) -> bool) -> Option<OpenRun> {
+fn newest_open_of(runs: &[ListedRun], install: &Install) -> Option<OpenRun> {
+    let is_of = |begun: &Begun| (&begun.namespace, &begun.release) == (&install.namespace, &install.release);
     let open = |(id, run): &ListedRun| {
         let run = run.as_ref().ok().filter(|run| run.is_open() && is_of(&run.replay.begun))?;
         Some(OpenRun::new(id.clone(), run.replay.stopped_in().map(str::to_owned)))
@@ -73,7 +75,8 @@ mod tests {
         let (ctx, none) = (testing::ctx(&runs), testing::ctx(&MemoryRuns::default()));
         let of = |ctx: &Ctx, exit, namespace: &str| {
             let error = CommandError::new(exit, "namespace here is not empty");
-            open_behind(ctx, error, |begun| &*begun.namespace == namespace).open_run().cloned()
+            let install = Install { namespace: namespace.into(), ..ctx.install().clone() };
+            open_behind(&ctx.for_install(install), error).open_run().cloned()
         };
         let open = OpenRun::new("restore-1".into(), Some("stage".into()));
         assert_eq!(of(&ctx, Exit::NotEmpty, "here"), Some(open));

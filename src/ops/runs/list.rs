@@ -47,11 +47,22 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
             run: id,
         },
         Err(error) => {
-            let detail = crate::error::chain(&error);
-            RunLine { run: id, verb: None, begun: None, state: "unreadable".into(), detail, next: None }
+            let over = ended(ctx, &id);
+            let next = over.is_none().then(|| format!("dr run abort {id}"));
+            let (state, detail) = (over.unwrap_or_else(|| "unreadable".into()), crate::error::chain(&error));
+            RunLine { run: id, verb: None, begun: None, state, detail, next }
         }
     };
     Ok(RunList { runs: journal::list(&*ctx.runs)?.into_iter().rev().map(line).collect() })
+}
+
+fn ended(ctx: &Ctx, id: &str) -> Option<String> {
+    ctx.runs.read(id).ok().as_ref().and_then(journal::ended)
+}
+
+/// Whether the run is over, though its journal may not be readable.
+pub fn is_over(ctx: &Ctx, id: &str) -> bool {
+    ended(ctx, id).is_some()
 }
 
 /// One run, step by step.

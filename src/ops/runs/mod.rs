@@ -4,6 +4,7 @@
 
 mod abort;
 mod behind;
+mod half_done;
 mod list;
 mod recover;
 mod resume;
@@ -15,11 +16,12 @@ mod ways;
 
 pub use abort::{AbortPlan, AbortReport, abort, plan_abort};
 pub use behind::open_behind;
+pub use half_done::{half_done, require_whole};
 #[cfg(test)]
 pub use list::RunLine;
 pub(super) use list::newest_named;
-pub use list::{RunList, RunShown, list, show};
-pub use recover::{DeadRuns, last_recorded, put_back_dead};
+pub use list::{RunList, RunShown, is_over, list, show};
+pub use recover::{DeadRuns, last_recorded, put_back_dead, to_put_back};
 pub use resume::{Resumed, resume};
 pub use undo::PutBackReport;
 pub use ways::{next_command, next_command_asked, with_ways};

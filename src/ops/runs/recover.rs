@@ -5,9 +5,10 @@ use super::target::{install_of, refuse_other_cluster};
 use super::undo::put_back;
 use super::verb::PutBackVerb;
 use crate::error::{Exit, Result, chain};
-use crate::journal::{JournalError, Outcome, Remains, Run, StoredRun};
+use crate::journal::{self, JournalError, Outcome, Remains, Run, RunStore, StoredRun};
 use crate::ops::Ctx;
 use crate::ops::quiesce::{self, RecordedReplicas};
+use crate::settings::Install;
 
 /// What is done about dead runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +52,7 @@ pub async fn put_back_dead(ctx: &Ctx, how: DeadRuns) -> Result<()> {
             }
         };
         let Some((verb, remains)) = dead(ctx, &id, &stored) else { continue };
-        let install = ctx.install();
-        let is_ours = (&remains.namespace, &remains.release) == (&install.namespace, &install.release);
+        let is_ours = is_of(&remains, ctx.install());
         let done = match how {
             DeadRuns::Show => show(ctx, verb, &remains).await,
             DeadRuns::PutBack | DeadRuns::PutBackIfPossible => {
@@ -78,13 +78,15 @@ pub async fn put_back_dead(ctx: &Ctx, how: DeadRuns) -> Result<()> {
 /// would resume it.
 fn dead<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBackVerb, Remains)> {
     let remains = Remains::of(stored);
-    if remains.as_ref().is_some_and(|remains| remains.ended) {
+    if journal::ended(stored).is_some() {
         return None;
     }
     if let Err(error) = Run::parse(stored) {
         let way = match &remains {
             Some(_) => format!("`dr run abort {id}` puts back what can be told of it, and closes it."),
-            None => "`dr server status` shows how the application stands, `dr server start` starts it.".to_owned(),
+            None => format!(
+                "`dr server status` shows how the application stands, `dr server start` starts it; `dr run abort {id} --close-only` closes the run."
+            ),
         };
         ctx.events.warn(format!("run {id} cannot be read: {}", chain(&error)), Some(way));
     }
@@ -103,15 +105,67 @@ async fn show(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
     Ok(())
 }
 
-/// How many replicas the writers had when a run of this install last stopped them, and that run.
-pub fn last_recorded(ctx: &Ctx) -> Option<(String, RecordedReplicas)> {
-    let install = ctx.install();
+/// How many replicas the writers had when a run of this install, in this cluster, last stopped them, and that run.
+///
+/// # Errors
+/// The cluster does not say which it is.
+pub async fn last_recorded(ctx: &Ctx) -> Result<Option<(String, RecordedReplicas)>> {
+    let cluster_uid = ctx.cluster().await?.identity().await?;
+    Ok(newest_recorded(&*ctx.runs, ctx.install(), &cluster_uid))
+}
+
+fn newest_recorded(runs: &dyn RunStore, install: &Install, cluster_uid: &str) -> Option<(String, RecordedReplicas)> {
     let recorded = |id: String| {
-        let remains = Remains::of(&ctx.runs.read(&id).ok()?)?;
-        let is_ours = (&remains.namespace, &remains.release) == (&install.namespace, &install.release);
+        let remains = Remains::of(&runs.read(&id).ok()?)?;
+        let is_ours = is_of(&remains, install) && remains.cluster_uid == cluster_uid;
         let recorded = (puts_back(&remains.verb).filter(|_| is_ours)?.recorded)(&remains)?;
         Some((remains.at, id, recorded))
     };
-    let all = ctx.runs.ids().ok()?.into_iter().filter_map(recorded);
+    let all = runs.ids().ok()?.into_iter().filter_map(recorded);
     all.max_by_key(|(at, ..)| *at).map(|(_, id, recorded)| (id, recorded))
+}
+
+/// The interrupted runs of this install that are put back before another begins.
+///
+/// # Errors
+/// The runs cannot be read.
+pub fn to_put_back(ctx: &Ctx) -> Result<Vec<String>> {
+    let stored = |id: &String| ctx.runs.read(id).ok().filter(|stored| !stored.held);
+    let is_open = |id: &String| {
+        let remains = stored(id).and_then(|stored| Remains::of(&stored)).filter(|remains| remains.ended.is_none());
+        remains.is_some_and(|remains| is_of(&remains, ctx.install()) && puts_back(&remains.verb).is_some())
+    };
+    Ok(ctx.runs.ids()?.into_iter().filter(is_open).collect())
+}
+
+fn is_of(remains: &Remains, install: &Install) -> bool {
+    (&remains.namespace, &remains.release) == (&install.namespace, &install.release)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{Begun, Journal, Record};
+    use crate::ops::testing;
+
+    #[test]
+    fn counts_of_a_run_of_another_cluster_or_install_are_none_of_this_one() {
+        let runs = MemoryRuns::default();
+        let ctx = testing::ctx(&runs);
+        let (step, at) = ("record-replicas".to_owned(), Timestamp::UNIX_EPOCH);
+        for (id, namespace, cluster_uid) in [("create-1", "opschain", "other"), ("create-2", "elsewhere", "u")] {
+            let begun = Begun { namespace: namespace.into(), cluster_uid: cluster_uid.into(), ..begun(id) };
+            let mut journal = Journal::begin(&runs, begun).unwrap();
+            journal.append(Record::Started { step: step.clone(), at }).unwrap();
+            let output = json!({"writers": [{"name": "opschain-api", "replicas": 2}]});
+            journal.append(Record::Succeeded { step: step.clone(), output, summary: String::new(), at }).unwrap();
+        }
+        assert_eq!(newest_recorded(&runs, ctx.install(), "u"), None);
+        assert_eq!(newest_recorded(&runs, ctx.install(), "other").unwrap().0, "create-1");
+        assert_eq!(to_put_back(&ctx).unwrap(), ["create-1"]);
+    }
 }

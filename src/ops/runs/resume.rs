@@ -6,13 +6,12 @@ use super::undo::{PutBackReport, put_back};
 use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::journal::{self, Journal, Outcome, Remains};
 use crate::ops::Ctx;
-use crate::ops::restore::RestoreReport;
 
 /// What came of an open run that was taken up.
 #[derive(Debug)]
 pub enum Resumed {
-    /// A restore came to its end.
-    Restored(Box<RestoreReport>),
+    /// The run of this id came to its end, which its verb tells of.
+    Finished(String),
     /// What the run had changed was put back.
     PutBack(PutBackReport),
 }
@@ -25,7 +24,7 @@ pub async fn resume(ctx: &Ctx, id: Option<&str>) -> Result<Resumed> {
     let id = pick(ctx, id)?;
     // What is to be put back is, whether or not every line of the journal is understood.
     if let Some(remains) = Remains::of(&ctx.runs.read(&id)?)
-        && let (false, Some(verb)) = (remains.ended, puts_back(&remains.verb))
+        && let (None, Some(verb)) = (&remains.ended, puts_back(&remains.verb))
     {
         let done = put_back(ctx, verb, remains, Outcome::PutBack).await;
         return done.map(Resumed::PutBack).map_err(|error| error.behind_it(OpenRun::new(id, None)));
@@ -47,7 +46,8 @@ async fn take_up(ctx: &Ctx, id: &str) -> Result<Resumed> {
     if let Some(reason) = (verb.refused)(&ctx, replay).await? {
         return Err(ResumeRefusal::Cluster(reason).of(id));
     }
-    Ok(Resumed::Restored(Box::new((verb.resume)(&ctx, journal).await?)))
+    (verb.resume)(&ctx, journal).await?;
+    Ok(Resumed::Finished(id.to_owned()))
 }
 
 /// The id of the named run, or of the newest that stands open.
@@ -60,7 +60,7 @@ pub(super) fn pick(ctx: &Ctx, id: Option<&str>) -> Result<String> {
     }
     let open = |id: &String| {
         let stored = ctx.runs.read(id).ok().filter(|stored| !stored.held)?;
-        Remains::of(&stored).filter(|remains| !remains.ended).map(|remains| remains.at)
+        Remains::of(&stored).filter(|remains| remains.ended.is_none()).map(|remains| remains.at)
     };
     let newest = ctx.runs.ids()?.into_iter().filter_map(|id| Some((open(&id)?, id))).max();
     let newest = newest.map(|(_, id)| id);

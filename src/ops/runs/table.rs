@@ -2,7 +2,7 @@
 
 use super::verb::{Aftermath, PutBackVerb, ResumeVerb, RunVerb};
 use crate::error::{CommandError, Exit};
-use crate::journal::{Begun, Outcome, Replay};
+use crate::journal::{Outcome, Replay};
 use crate::ops::{create, restore};
 
 pub const VERBS: &[RunVerb] = &[create::RUN, restore::RUN];
@@ -20,9 +20,9 @@ pub(super) fn puts_back(name: &str) -> Option<&'static PutBackVerb> {
     }
 }
 
-/// The verb of a run whose runs are resumed.
-pub(super) fn resumes(begun: &Begun) -> Option<&'static ResumeVerb> {
-    match &verb_of(&begun.verb)?.aftermath {
+/// The verb of this word, if its runs are resumed.
+pub(super) fn resumes(name: &str) -> Option<&'static ResumeVerb> {
+    match &verb_of(name)?.aftermath {
         Aftermath::Resume(verb) => Some(verb),
         Aftermath::PutBack(_) => None,
     }
@@ -86,7 +86,7 @@ pub fn resumable(replay: &Replay) -> Result<(), ResumeRefusal> {
 pub(super) fn continued_by(replay: &Replay) -> Result<&'static ResumeVerb, ResumeRefusal> {
     let begun = &replay.begun;
     not_ended(replay)?;
-    let verb = resumes(begun).ok_or_else(|| ResumeRefusal::UnknownVerb(begun.verb.clone()))?;
+    let verb = resumes(&begun.verb).ok_or_else(|| ResumeRefusal::UnknownVerb(begun.verb.clone()))?;
     match (verb.steps)(&begun.plan) {
         None => return Err(ResumeRefusal::OtherPlan(begun.dr_version.clone())),
         steps if steps != begun.steps_sha256 => return Err(ResumeRefusal::OtherSteps(begun.dr_version.clone())),
@@ -102,7 +102,7 @@ fn not_ended(replay: &Replay) -> Result<(), ResumeRefusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Record, testing};
+    use crate::journal::{Begun, Record, testing};
     use jiff::Timestamp;
 
     /// A restore of this program, as its journal begins.
@@ -110,7 +110,7 @@ mod tests {
         let plan = crate::ops::restore::testing::plan();
         let plan = serde_json::to_value(plan).unwrap();
         let begun = Begun { verb: "restore".into(), plan, ..testing::begun("r") };
-        Begun { steps_sha256: (resumes(&begun).unwrap().steps)(&begun.plan), ..begun }
+        Begun { steps_sha256: (resumes(&begun.verb).unwrap().steps)(&begun.plan), ..begun }
     }
 
     fn refused(begun: Begun, records: &[Record]) -> String {

@@ -28,11 +28,27 @@ pub struct PutBackReport {
     pub run: String,
     /// What became of the writers that it had stopped.
     pub writers: Vec<WriterReturn>,
+    /// What else was put back.
+    pub done: Vec<String>,
     /// What could not be put back yet, and why. The run stays open for it.
     pub left: Vec<String>,
 }
 
-/// Puts back what a run of a dead process has left, and closes it.
+impl PutBackReport {
+    /// What is as it was before, as it was seen.
+    pub fn is_back(&self) -> Vec<String> {
+        let writers = self.writers.iter().filter(|writer| writer.is_back());
+        writers.map(ToString::to_string).chain(self.done.iter().cloned()).collect()
+    }
+
+    /// What is not.
+    pub fn not_back(&self) -> Vec<String> {
+        let writers = self.writers.iter().filter(|writer| !writer.is_back());
+        writers.map(ToString::to_string).chain(self.left.iter().cloned()).collect()
+    }
+}
+
+/// Puts back what an interrupted run has left, and closes it.
 ///
 /// # Errors
 /// It is being executed, or of another cluster; or the writers cannot be brought back.
@@ -86,9 +102,10 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }
-    let mut left = Vec::new();
-    let mut note = |title: &str, undone: Result<()>| {
-        left.extend(undone.err().map(|error| format!("{title}: {error}")));
+    let (mut done, mut left) = (Vec::new(), Vec::new());
+    let mut note = |title: &str, undone: Result<()>| match undone {
+        Ok(()) => done.push(title.to_owned()),
+        Err(error) => left.push(format!("{title}: {error}")),
     };
     note(pods, one(ctx, 2, "helper-pod", pods, helper::remove(ctx, run)).await);
     note(lease, one(ctx, 3, "lease", lease, async { LeaseHolder::default().release(ctx, run).await }).await);
@@ -97,7 +114,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
     }
-    Ok(PutBackReport { run: run.clone(), writers, left })
+    Ok(PutBackReport { run: run.clone(), writers, done, left })
 }
 
 /// Puts one thing back, told as the undoing of a step is.

@@ -9,7 +9,6 @@ use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Begun, Journal, Record, Remains, Replay, RunContext, Step};
 use crate::ops::Ctx;
 use crate::ops::quiesce::RecordedReplicas;
-use crate::ops::restore::RestoreReport;
 
 /// A verb whose executions are runs.
 pub struct RunVerb {
@@ -52,12 +51,12 @@ pub struct ResumeVerb {
     pub steps: fn(&Value) -> Option<String>,
     /// Why the cluster lets an open run not be resumed, where it does not.
     pub refused: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<Option<String>>>,
-    /// Continues an open run.
-    pub resume: for<'a> fn(&'a Ctx, Journal) -> BoxFuture<'a, Result<RestoreReport>>,
-    /// What aborting an open run would do.
-    pub outlook: fn(&Replay) -> Result<AbortOutlook>,
-    /// Aborts it: what can be put back is, and the run is closed. May be killed, and repeated.
-    pub abort: for<'a> fn(&'a Ctx, &'a mut Journal) -> BoxFuture<'a, Result<()>>,
+    /// Continues an open run to its end.
+    pub resume: for<'a> fn(&'a Ctx, Journal) -> BoxFuture<'a, Result<()>>,
+    /// What aborting an open run would do, as it and the cluster stand.
+    pub outlook: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<AbortOutlook>>,
+    /// Aborts it: what can be put back is, and the run is closed. Returns what was. May be killed, and repeated.
+    pub abort: for<'a> fn(&'a Ctx, &'a mut Journal) -> BoxFuture<'a, Result<Vec<String>>>,
 }
 
 /// What aborting a run would do, for people.

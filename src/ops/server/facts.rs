@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::PodState;
-use crate::error::Result;
+use crate::error::{OpenRun, Result};
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
 use crate::ops::{Ctx, runs};
 use crate::opschain::Names;
@@ -34,10 +34,16 @@ pub(super) struct ServerFacts {
     pub workloads: Vec<WorkloadFacts>,
     /// Name and state of each.
     pub databases: Vec<(String, String)>,
+    /// The databases that hibernate.
+    pub asleep: Vec<String>,
     /// Autoscalers with the writers that they scale.
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
     pub working: Vec<String>,
+    /// Runs of this host that are put back before the application is stopped.
+    pub put_back_first: Vec<String>,
+    /// The run that has the install half done.
+    pub open_run: Option<OpenRun>,
 }
 
 /// How many replicas a writer had, and what says so.
@@ -57,7 +63,11 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
     let (install, cluster) = (ctx.install(), ctx.cluster().await?);
     let all = cluster.workloads().await?;
     let writers = quiesce::writers_of(&all);
-    quiesce::require_all(&writers, &install.namespace)?;
+    let open_run = runs::half_done(ctx).await?;
+    let name = format!("{}/{}", install.namespace, install.release);
+    if let Err(missing) = quiesce::require_all(&writers, &install.namespace) {
+        return Err(open_run.map_or(missing, |open| open.half_done(&name)));
+    }
     let names = Names::default();
     let shown = [names.api(), names.worker(), names.vault(), names.ldap()];
     let workloads = shown.iter().filter_map(|name| all.iter().find(|workload| workload.name == *name));
@@ -67,16 +77,18 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
         ready: workload.ready,
         settled: workload.is_settled(),
     });
-    let databases =
-        cluster.databases().await?.iter().map(|database| (database.name.clone(), database.line())).collect();
+    let databases = cluster.databases().await?;
     Ok(ServerFacts {
-        install: format!("{}/{}", install.namespace, install.release),
+        install: name,
         known: known(ctx, &writers).await,
         writers,
         workloads: workloads.collect(),
-        databases,
+        asleep: databases.iter().filter(|it| it.is_hibernated()).map(|it| it.name.clone()).collect(),
+        databases: databases.iter().map(|database| (database.name.clone(), database.line())).collect(),
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.iter().map(PodState::line).collect(),
+        put_back_first: runs::to_put_back(ctx)?,
+        open_run,
     })
 }
 
@@ -87,7 +99,7 @@ async fn known(ctx: &Ctx, writers: &[WriterFacts]) -> Vec<KnownReplicas> {
     if unknown.is_empty() {
         return Vec::new();
     }
-    if let Some((run, recorded)) = runs::last_recorded(ctx) {
+    if let Ok(Some((run, recorded))) = runs::last_recorded(ctx).await {
         let known = found(&unknown, &format!("run {run}"), |writer| recorded.of_writer(writer));
         if !known.is_empty() {
             return known;

@@ -7,7 +7,7 @@ mod facts;
 mod plan;
 mod steps;
 
-pub use plan::{Part, ServerPlan, ServerStatus};
+pub use plan::{Part, ServerPlan, ServerStatus, WAKE};
 
 use super::Ctx;
 use super::lease::LeaseHolder;
@@ -17,15 +17,16 @@ use crate::journal::new_run_id;
 /// What stopping the application would do.
 ///
 /// # Errors
-/// When the cluster cannot be reached or there is no install.
+/// When the cluster cannot be reached, there is no install, or a run of another host has it half done.
 pub async fn plan_stop(ctx: &Ctx) -> Result<ServerPlan> {
-    Ok(plan::stop(&facts::gather(ctx).await?))
+    plan::stop(&facts::gather(ctx).await?)
 }
 
 /// What starting the application would do.
 ///
 /// # Errors
-/// When the cluster cannot be reached, there is no install, or it is not known how many replicas there were.
+/// When the cluster cannot be reached, there is no install, a run has it half done, its database hibernates, or it is not
+/// known how many replicas there were.
 pub async fn plan_start(ctx: &Ctx) -> Result<ServerPlan> {
     plan::start(&facts::gather(ctx).await?)
 }

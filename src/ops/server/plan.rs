@@ -3,8 +3,11 @@
 use serde::Serialize;
 
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::ops::quiesce::WriterFacts;
+
+/// What wakes a database that the values have put to sleep.
+pub const WAKE: &str = "dr deploy -f values.yaml, with stopDatabase: false";
 
 /// What stopping or starting would do.
 #[derive(Debug, Serialize)]
@@ -31,6 +34,9 @@ pub struct ServerStatus {
     pub parts: Vec<Part>,
     /// Work that is under way.
     pub working: Vec<String>,
+    /// The run that has the install half done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_run: Option<OpenRun>,
     /// The command that takes it further, where there is something to do.
     pub next: Option<String>,
 }
@@ -45,8 +51,20 @@ pub struct Part {
     pub state: String,
 }
 
-/// What stopping would do.
-pub(super) fn stop(facts: &ServerFacts) -> ServerPlan {
+/// What stopping would do. What an interrupted run has left is put back before, and stopped again.
+///
+/// # Errors
+/// [`Exit::Locked`] where the install is half done by a run of another host, of which only its lease tells.
+pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
+    if let Some(open) = facts.open_run.as_ref().filter(|open| open.elsewhere.is_some()) {
+        return Err(open.half_done(&facts.install));
+    }
+    let mut workloads = facts.writers.clone();
+    for writer in &mut workloads {
+        if writer.stopped_by.as_ref().is_some_and(|run| facts.put_back_first.contains(run)) {
+            writer.now = writer.replicas;
+        }
+    }
     let mut warnings = Vec::new();
     for (scaler, target) in &facts.autoscalers {
         warnings.push(format!("autoscaler {scaler} may scale {target} up again: suspend it first"));
@@ -56,32 +74,47 @@ pub(super) fn stop(facts: &ServerFacts) -> ServerPlan {
             warnings.push(format!("{tool} manages {} and may scale it up again: suspend it first", writer.name));
         }
     }
-    let done = facts.writers.iter().all(|writer| writer.now == 0);
-    ServerPlan {
+    Ok(ServerPlan {
         install: facts.install.clone(),
-        workloads: facts.writers.clone(),
+        done: workloads.iter().all(|writer| writer.now == 0),
+        workloads,
         working: facts.working.clone(),
         warnings,
-        done,
-    }
+    })
 }
 
 /// What starting would do: the workers first, so that the API finds them.
 ///
 /// # Errors
-/// [`Exit::Failure`] where a writer is off and nothing says how many replicas it had.
+/// [`Exit::Locked`] where the install is half done; [`Exit::Cluster`] where its database hibernates; [`Exit::Failure`]
+/// where a writer is off and nothing says how many replicas it had.
 pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
+    if let Some(open) = &facts.open_run {
+        return Err(open.half_done(&facts.install));
+    }
+    if let Some(database) = facts.asleep.first() {
+        let what = format!("database {database} hibernates: the application would wait for it for ever");
+        return Err(CommandError::new(Exit::Cluster, what).hint(WAKE));
+    }
     let mut warnings = Vec::new();
     let mut workloads: Vec<WriterFacts> = facts.writers.iter().rev().cloned().collect();
     for writer in workloads.iter_mut().filter(|writer| writer.replicas == 0) {
         let name = &writer.name;
         let known = known(facts, writer).ok_or_else(|| {
             let by_hand = by_hand(facts, name);
-            CommandError::new(Exit::Failure, format!("{name} has no replicas, and nothing says how many it had"))
+            let what = match &writer.unusable_note {
+                Some(note) => format!("{name} has no replicas, and its note of how many it had is no count: `{note}`"),
+                None => format!("{name} has no replicas, and nothing says how many it had"),
+            };
+            CommandError::new(Exit::Failure, what)
                 .hint("If it was deployed so: deploy with `stopped: false`, as `dr deploy -f values.yaml` does.")
                 .hint(format!("Or scale it by hand: `{by_hand}`."))
         })?;
-        warnings.push(format!("{name} has no annotation with its replicas: {} has {}", known.source, known.replicas));
+        let note = match &writer.unusable_note {
+            Some(note) => format!("has the unusable annotation `{note}` as its replicas"),
+            None => "has no annotation with its replicas".to_owned(),
+        };
+        warnings.push(format!("{name} {note}: {} has {}", known.source, known.replicas));
         writer.replicas = known.replicas;
     }
     Ok(ServerPlan {
@@ -116,14 +149,17 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
     let database = |(name, state): &(String, String)| Part { name: name.clone(), pods: None, state: state.clone() };
     parts.extend(facts.databases.iter().map(database));
     let state = state(facts);
+    // What would be refused is not recommended.
     let next = match (state, start(facts), facts.writers.iter().find(|writer| writer.replicas == 0)) {
+        _ if facts.open_run.is_some() => facts.open_run.as_ref().map(OpenRun::next),
         ("stopped" | "partly stopped", Ok(_), _) => Some("dr server start".to_owned()),
-        // What would be refused is not recommended.
+        ("stopped" | "partly stopped", Err(_), _) if !facts.asleep.is_empty() => Some(WAKE.to_owned()),
         ("stopped" | "partly stopped", Err(_), Some(writer)) => Some(by_hand(facts, &writer.name)),
         ("not ready", ..) => Some("dr doctor".to_owned()),
         _ => None,
     };
-    ServerStatus { install: facts.install.clone(), state, parts, working: facts.working.clone(), next }
+    let (install, open_run) = (facts.install.clone(), facts.open_run.clone());
+    ServerStatus { install, state, parts, working: facts.working.clone(), open_run, next }
 }
 
 fn part_state(facts: &ServerFacts, workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
@@ -165,7 +201,7 @@ mod tests {
             replicas: if now == 0 { had } else { now },
             now,
             stopped_by: stopped_by.map(str::to_owned),
-            gitops: None,
+            ..WriterFacts::default()
         };
         let workload = |(name, (replicas, ready, _)): (&str, (i32, i32, i32))| WorkloadFacts {
             name: name.into(),
@@ -181,7 +217,49 @@ mod tests {
             autoscalers: Vec::new(),
             working: Vec::new(),
             known: Vec::new(),
+            asleep: Vec::new(),
+            put_back_first: Vec::new(),
+            open_run: None,
         }
+    }
+
+    #[test]
+    fn a_half_done_install_is_not_started_and_only_the_ways_of_its_run_are_recommended() {
+        let mut facts = facts((0, 0, 1), (0, 0, 3), Some("stop-1"));
+        facts.open_run = Some(OpenRun::new("restore-1".into(), Some("swap".into())));
+        let error = start(&facts).unwrap_err();
+        assert_eq!((error.exit(), error.open_run()), (Exit::Locked, facts.open_run.as_ref()));
+        assert_eq!(status(&facts).next.as_deref(), Some("dr run resume restore-1"));
+        assert!(stop(&facts).is_ok(), "what serves must be stopped before the run can be resumed");
+        facts.open_run.as_mut().unwrap().elsewhere = Some("op@there".into());
+        assert_eq!(stop(&facts).unwrap_err().exit(), Exit::Locked, "its lease is all that tells of it");
+        assert!(status(&facts).next.unwrap().ends_with("on the host of op@there"));
+    }
+
+    #[test]
+    fn an_application_whose_database_hibernates_is_not_started_before_that_wakes() {
+        let mut facts = facts((0, 0, 1), (0, 0, 3), None);
+        facts.asleep.push("opschain-db".into());
+        assert_eq!(start(&facts).unwrap_err().exit(), Exit::Cluster);
+        assert_eq!(status(&facts).next.as_deref(), Some(WAKE));
+    }
+
+    #[test]
+    fn what_an_interrupted_run_has_stopped_is_put_back_and_stopped_again() {
+        let mut facts = facts((0, 0, 2), (0, 0, 3), Some("create-1"));
+        assert!(stop(&facts).unwrap().done);
+        facts.put_back_first.push("create-1".into());
+        let plan = stop(&facts).unwrap();
+        assert_eq!((plan.done, plan.workloads[0].now, plan.workloads[1].now), (false, 2, 3));
+    }
+
+    #[test]
+    fn a_note_that_is_no_count_is_named() {
+        let mut facts = facts((0, 0, 0), (1, 1, 0), None);
+        facts.writers[0].unusable_note = Some("-1".into());
+        let error = start(&facts).unwrap_err();
+        let what = "opschain-api has no replicas, and its note of how many it had is no count: `-1`";
+        assert_eq!(error.message(), what);
     }
 
     #[test]
@@ -234,7 +312,7 @@ mod tests {
         let mut facts = facts((1, 1, 0), (3, 3, 0), None);
         facts.autoscalers.push(("hpa".into(), "opschain-api".into()));
         facts.writers[1].gitops = Some("Argo CD".into());
-        let plan = stop(&facts);
+        let plan = stop(&facts).unwrap();
         assert_eq!(plan.warnings.len(), 2);
         assert!(plan.warnings[1].starts_with("Argo CD manages opschain-api-worker"), "{:?}", plan.warnings);
         assert!(!plan.done);

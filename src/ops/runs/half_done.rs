@@ -1,0 +1,131 @@
+//! An install that a run has left half done: it must be neither served, changed nor bundled before that run is over.
+//!
+//! Until its last step a restore has in place what nothing may take for the install: an empty database, or one that has
+//! not been proved. Whoever starts the application on it has data that the run then takes away.
+
+use super::table::{puts_back, resumable, resumes};
+use crate::cluster::{ClusterError, lease_name};
+use crate::error::{OpenRun, Result};
+use crate::journal::{JournalError, Remains, Run, RunStore};
+use crate::names::NamespaceName;
+use crate::ops::Ctx;
+
+/// The run that has the install half done: an open one of this host or, where only its lease tells of it, of another.
+/// Runs that are put back are none: that is done before anything else.
+///
+/// # Errors
+/// The runs cannot be read; or there are some of such a namespace, and the cluster does not say whether it is theirs.
+pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
+    let here = open_here(&*ctx.runs, &ctx.install().namespace)?;
+    if !here.is_empty() {
+        let identity = ctx.cluster().await?.identity().await?;
+        if let Some((_, open)) = here.into_iter().rev().find(|(cluster_uid, _)| *cluster_uid == identity) {
+            return Ok(Some(open));
+        }
+    }
+    // A cluster that does not answer this takes no lease either, and nothing is changed without one.
+    let Ok(cluster) = ctx.cluster().await else { return Ok(None) };
+    let holder = cluster.lease_holder(&lease_name(&ctx.install().release)).await.unwrap_or_default();
+    Ok(holder.and_then(|held| open_elsewhere(&*ctx.runs, &held)))
+}
+
+/// Refuses the install of `ctx` where it is half done.
+///
+/// # Errors
+/// [`Exit::Locked`](crate::error::Exit::Locked), with the run and its ways on; or as [`half_done`].
+pub async fn require_whole(ctx: &Ctx) -> Result<()> {
+    let install = ctx.install();
+    let install = format!("{}/{}", install.namespace, install.release);
+    half_done(ctx).await?.map_or(Ok(()), |open| Err(open.half_done(&install)))
+}
+
+/// The open runs of this host in a namespace, each with its cluster, oldest first.
+fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(String, OpenRun)>> {
+    let mut found = Vec::new();
+    for id in runs.ids()? {
+        let stored = match runs.read(&id) {
+            Ok(stored) if !stored.held => stored,
+            Ok(_) | Err(JournalError::NotFound(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let remains = Remains::of(&stored).filter(|remains| remains.ended.is_none() && remains.namespace == *namespace);
+        let Some(remains) = remains.filter(|remains| puts_back(&remains.verb).is_none()) else { continue };
+        let run = Run::parse(&stored).ok();
+        let open = OpenRun {
+            step: run.as_ref().and_then(|run| run.replay.stopped_in().map(str::to_owned)),
+            resumable: run.is_some_and(|run| resumable(&run.replay).is_ok()),
+            ..OpenRun::new(id, None)
+        };
+        found.push((remains.at, remains.cluster_uid, open));
+    }
+    found.sort_by_key(|(at, ..)| *at);
+    Ok(found.into_iter().map(|(_, cluster_uid, open)| (cluster_uid, open)).collect())
+}
+
+/// The holder of a lease, where it is a run that is resumed and of which this host has no journal. Whether it is still at
+/// work one look does not tell.
+fn open_elsewhere(runs: &dyn RunStore, held: &ClusterError) -> Option<OpenRun> {
+    let ClusterError::Held { holder, host, .. } = held else { return None };
+    let known_here = !matches!(runs.read(holder), Err(JournalError::NotFound(_)));
+    let resumed = holder.split_once('-').is_some_and(|(verb, _)| resumes(verb).is_some());
+    (resumed && !known_here)
+        .then(|| OpenRun { elsewhere: Some(host.to_string()), ..OpenRun::new(holder.clone(), None) })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::journal::testing::{MemoryRuns, begun};
+    use crate::journal::{Begun, Journal, Outcome, Record};
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn run(runs: &MemoryRuns, id: &str, verb: &str, record: Record) {
+        let begun = Begun { verb: verb.into(), ..begun(id) };
+        Journal::begin(runs, begun).unwrap().append(record).unwrap();
+    }
+
+    fn started() -> Record {
+        Record::Started { step: "stage".into(), at: AT }
+    }
+
+    #[test]
+    fn an_open_restore_of_the_namespace_has_it_half_done_and_nothing_else_has() {
+        let runs = MemoryRuns::default();
+        let open = |namespace: &str| open_here(&runs, &namespace.into()).unwrap();
+        run(&runs, "create-1", "create", started());
+        run(&runs, "restore-1", "restore", Record::Ended { outcome: Outcome::Aborted, at: AT });
+        let held = Journal::begin(&runs, Begun { verb: "restore".into(), ..begun("restore-2") }).unwrap();
+        assert_eq!(open("opschain"), [], "put back first, over, or at work: the lease keeps others off");
+        drop(held);
+        run(&runs, "restore-3", "restore", started());
+        let found = open("opschain");
+        assert_eq!((found.len(), open("elsewhere").len()), (2, 0));
+        let (cluster_uid, newest) = found.last().unwrap();
+        assert_eq!(
+            (cluster_uid.as_str(), newest.run.as_str(), newest.step.as_deref()),
+            ("u", "restore-3", Some("stage"))
+        );
+        assert!(!newest.resumable, "its plan is none of this program");
+        // A line that is not understood makes nothing whole.
+        runs.set("restore-3", &(runs.text("restore-3") + "{\n"));
+        assert_eq!(open("opschain").len(), 2);
+    }
+
+    #[test]
+    fn a_lease_tells_of_a_restore_of_another_host_and_of_no_other_run() {
+        let runs = MemoryRuns::default();
+        run(&runs, "restore-here", "restore", Record::Ended { outcome: Outcome::Aborted, at: AT });
+        let elsewhere = |holder: &str| {
+            let (lease, holder, host) = ("dr-opschain".into(), holder.into(), "op@there".into());
+            let lasts = std::time::Duration::from_secs(60);
+            open_elsewhere(&runs, &ClusterError::Held { lease, holder, host, since: AT, renewed: AT, lasts })
+        };
+        for holder in ["create-1", "stop-1", "start-1", "deploy-1", "restore-here"] {
+            assert_eq!(elsewhere(holder), None, "{holder}");
+        }
+        assert_eq!(elsewhere("restore-1").unwrap().elsewhere.as_deref(), Some("op@there"));
+    }
+}
