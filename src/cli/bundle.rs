@@ -8,7 +8,7 @@ use super::bundle_pages::Scope;
 use crate::error::{Exit, Result};
 use crate::ops::runs::DeadRuns;
 use crate::ops::{Ctx, bundles, create, restore};
-use crate::settings::Quiesce;
+use crate::settings::{Allow, Quiesce};
 use crate::ui::Ui;
 
 /// One restorable file of database and exact config: make, check, restore
@@ -44,6 +44,9 @@ struct CreateArgs {
     /// How the application is quiesced
     #[arg(long, value_enum)]
     quiesce: Option<Quiesce>,
+    /// Make it although these are there, and say so in it (can be repeated)
+    #[arg(long, value_enum, value_name = "WHAT")]
+    allow: Vec<Allow>,
     /// The most that PostgreSQL may read a second, such as 100M
     #[arg(long, value_name = "RATE", value_parser = crate::settings::max_rate_of)]
     max_rate: Option<String>,
@@ -169,7 +172,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
 }
 
 async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
-    let request = create::CreateRequest { quiesce: args.quiesce, max_rate: args.max_rate };
+    let request = create::CreateRequest { quiesce: args.quiesce, allow: args.allow, max_rate: args.max_rate };
     let plan = create::plan(ctx, &request).await?;
     if args.dry_run {
         return ui.report(&plan);

@@ -101,6 +101,15 @@ impl Cluster {
         facts(&rows).ok_or_else(|| odd_answer(act))
     }
 
+    /// Names the standbys that follow a primary, by the names of their pods.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn streaming_standbys(&self, primary: &str) -> Result<Vec<String>> {
+        const ASK: &str = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'";
+        Ok(self.psql(primary, "postgres", "name its standbys", ASK).await?.into_iter().flatten().collect())
+    }
+
     /// Ends the current segment of the log, so that everything up to the returned position is in whole segments.
     ///
     /// Returns the position just after the last record of the ended segment. Without anything new since the last
@@ -129,7 +138,7 @@ impl Cluster {
     }
 }
 
-fn odd_answer(act: &str) -> ClusterError {
+pub(super) fn odd_answer(act: &str) -> ClusterError {
     ClusterError::Sql { act: act.to_owned(), message: "its answer is not understood".into() }
 }
 

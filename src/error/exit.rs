@@ -35,7 +35,7 @@ exits! {
     Version = 19, "version", "the target version does not fit the bundle";
     NotEmpty = 20, "not-empty", "the target namespace or volume is not empty";
     Replica = 21, "replica", "not the primary of the primary database cluster";
-    Busy = 22, "busy", "changes, steps or agents are at work";
+    Busy = 22, "busy", "changes, steps or agents are at work, or others may write";
     Space = 23, "space", "not enough room on a disk or volume";
     Locked = 24, "locked", "another run holds the install or the vault";
     Resume = 25, "resume", "the run cannot be resumed; the reason is named";

@@ -31,6 +31,8 @@ pub struct ScopeFacts {
     pub work: bool,
     /// Other clusters replicate from this one.
     pub replicas: bool,
+    /// The database's pages carry no checksums.
+    pub unchecked_pages: bool,
     /// The bundle was made without stopping the application.
     pub not_quiesced: bool,
 }
@@ -110,6 +112,12 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
         "replica database clusters",
         "they are copies of this database",
         "Delete and redeploy each replica cluster, then restart its vault and log aggregator.",
+    );
+    add(
+        install.unchecked_pages,
+        "a check of the database's pages",
+        "the database has no page checksums, so a page that its disk has damaged was copied as it is",
+        "Have them made once while the database is down: pg_checksums --enable.",
     );
     add(
         true,

@@ -4,8 +4,12 @@
 pub const PREFIX: &str = "opschain";
 
 /// The names of pods that do work and have no controller: begun by changes, steps, models, validations and agents. An
-/// agent's pod lives long. After OpsChain's Kubernetes topology reference.
-pub const WORKING_PODS: &[&str] = &["change-", "opschain-step-", "opschain-mm-", "opschain-tva-", "opschain-agent-"];
+/// agent's pod lives long, and one of the executor pool may idle. After OpsChain's Kubernetes topology reference.
+pub const WORKING_PODS: &[&str] =
+    &["change-", "opschain-step-", "opschain-mm-", "opschain-tva-", "opschain-agent-", "executor-"];
+
+/// How the pods begin that use the database and are not stopped for a bundle, as in the manual guide.
+pub const STAY_CONNECTED: &[&str] = &["opschain-secret-vault-", "opschain-log-aggregator-"];
 
 /// The database cluster of a stock install.
 pub const DATABASE_CLUSTER: &str = "opschain-db";

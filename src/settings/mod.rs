@@ -160,12 +160,26 @@ impl Quiesce {
     }
 }
 
+/// What may be there while the application is quiesced, and is then said in the bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allow {
+    /// Sessions of others that may write to the database: another site's API, for example.
+    ForeignWriters,
+    /// Pods of agents, which live for as long as their nodes do.
+    Agents,
+    /// Pods of the executor pool, which may be at work or idle.
+    Pool,
+}
+
 /// How bundles are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BundleSettings {
     /// How the application is quiesced.
     pub quiesce: Quiesce,
+    /// What may be there all the same while it is.
+    pub allow: Vec<Allow>,
     /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
     #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
@@ -183,6 +197,7 @@ impl Default for BundleSettings {
     fn default() -> Self {
         Self {
             quiesce: Quiesce::Brief,
+            allow: Vec::new(),
             max_rate: None,
             drain_timeout: TimeSpan(Duration::from_secs(3600)),
             chunk_mib: 32,

@@ -1,6 +1,8 @@
 //! Making a bundle: killed, failed and disturbed at every step.
 
-use crate::host::{Host, VERSION, command};
+use std::time::Duration;
+
+use crate::host::{Host, VERSION, command, wait};
 
 fn steps() -> Vec<&'static str> {
     dr::internals::ops::create::step_names(dr::internals::settings::Quiesce::Brief)
@@ -99,7 +101,7 @@ fn a_host_without_a_private_key_makes_a_bundle_that_opens_elsewhere() {
 
     let bundle = host.bundle(&[]);
     host.dr(["bundle", "verify"]).ok();
-    host.dr(["bundle", "verify", "--decrypt"]).fails(10, &["keys.identity"]);
+    host.dr(["bundle", "verify", "--decrypt"]).fails(15, &["an age identity"]);
     let (bundle, identity) = (bundle.to_str().unwrap(), elsewhere.to_str().unwrap());
     host.dr(["bundle", "verify", bundle, "--decrypt", "--identity", identity]).ok();
     let sealed = command("tar").args(["-xOf", bundle, "config/values.yaml.age"]);
@@ -132,7 +134,18 @@ fn running_changes_hold_a_bundle_back() {
     host.deploy(VERSION);
     let replicas = host.replicas();
     let image = format!("limepoint/opschain-api:{VERSION}");
-    host.kubectl(&["run", "change-42", "--image", &image, "--restart=Never", "--command", "--", "/standin", "sleep"]);
+    host.kubectl(&[
+        "run",
+        "change-42",
+        "--image",
+        &image,
+        "--restart=Never",
+        "--command",
+        "--",
+        "/standin",
+        "sleep",
+        "600",
+    ]);
     host.dr(["bundle", "create"]).fails(22, &["change-42", "hint:"]);
     assert_eq!(host.replicas(), replicas);
 }
@@ -150,4 +163,55 @@ fn what_is_not_in_a_host_s_vault_is_bundled_as_it_is_once_it_is_recorded_with_it
     dr(&["config", "record", "--from-helm", "--chart", &chart]).ok();
     dr(&["bundle", "create"]).ok();
     dr(&["bundle", "verify", "--decrypt"]).ok();
+}
+
+/// The case that a look at the pods misses: a client in another namespace, which connects anew for each row.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_writer_from_elsewhere_is_named_and_there_is_no_bundle_unless_it_is_allowed() {
+    let host = Host::new("foreign");
+    host.deploy(VERSION);
+    let replicas = host.replicas();
+    host.sql("CREATE TABLE foreign_row (at timestamptz DEFAULT now()); GRANT INSERT ON foreign_row TO opschain");
+    let secret = ["get", "secret", "opschain-db-credentials", "-o", "jsonpath={.data.password}"];
+    let encoded = host.kubectl(&secret).ok();
+    let password = command("sh").args(["-c", &format!("echo {encoded} | base64 -d")]).run().ok();
+    let image = host.kubectl(&["get", "cluster", "opschain-db", "-o", "jsonpath={.status.image}"]).ok();
+    let pod = ["run", "foreign-writer", "--image", &image, "--restart=Never", "--command", "--", "sleep", "900"];
+    let elsewhere = |args: &[&str]| command("kubectl").args(["-n", "default"]).args(args).run();
+    elsewhere(&["delete", "pod", "foreign-writer", "--ignore-not-found", "--now"]).ok();
+    elsewhere(&pod).ok();
+    elsewhere(&["wait", "--for=condition=Ready", "pod/foreign-writer", "--timeout=60s"]).ok();
+    let psql = format!(
+        "psql -q 'host=opschain-db-rw.{}.svc user=opschain dbname=opschain password={password}'",
+        host.namespace
+    );
+    let row = "INSERT INTO foreign_row DEFAULT VALUES";
+    let write = |script: String| elsewhere(&["exec", "foreign-writer", "--", "bash", "-c", &script]).ok();
+
+    // It begins when everything has been looked at and the application is stopped, and connects anew for each row.
+    std::thread::scope(|scope| {
+        let create = scope.spawn(|| host.dr(["bundle", "create", "--quiesce", "full", "--max-rate", "2M"]));
+        wait(Duration::from_secs(60), "the application to be stopped", || host.replicas() == ["0", "0"]);
+        write(format!(
+            "for n in 1 2 3; do (while [ ! -e /tmp/stop ] && {psql} -c '{row}'; do :; done) >/tmp/out 2>&1 & done"
+        ));
+        create.join().unwrap().fails(22, &["others may write", " on opschain", "--allow foreign-writers"]);
+    });
+    assert_eq!(host.replicas(), replicas);
+    assert!(host.listed().is_empty(), "there is no bundle");
+    // One that stays is there from the beginning: nothing is stopped for nothing.
+    write("touch /tmp/stop".into());
+    write(format!("(while echo '{row};'; do sleep 0.1; done) 2>/tmp/out | {psql} >/tmp/out 2>&1 &"));
+    wait(Duration::from_secs(30), "the writer to be connected", || {
+        host.sql(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'psql' AND client_addr IS NOT NULL",
+        ) == "t"
+    });
+    host.dr(["bundle", "create"]).fails(22, &["opschain on opschain from 10."]);
+    assert_eq!(host.runs().len(), 1, "nothing was begun");
+    let bundle = host.bundle(&["--allow", "foreign-writers"]);
+    let said = host.dr(["bundle", "show", bundle.to_str().unwrap(), "--scope"]).ok();
+    assert!(said.contains("opschain on opschain from 10."), "{said}");
+    elsewhere(&["delete", "pod", "foreign-writer", "--now"]).ok();
 }

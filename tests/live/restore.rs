@@ -201,3 +201,31 @@ fn wrong_config_does_not_open_the_data() {
     // And dr does not bundle data with a config that does not open it.
     host.dr(["bundle", "create"]).fails(33, &["hint:"]);
 }
+
+/// The operator makes every instance empty before the bundle's database is put into one of them.
+#[test]
+#[ignore = "needs the lab: make live"]
+fn every_instance_is_the_bundle_s_database_after_a_restore() {
+    let host = Host::new("instances");
+    let (values, two) = (host.values(VERSION), host.home.path().join("two.yaml"));
+    std::fs::write(&two, "db: {cnpg: {instances: 2}}\n").unwrap();
+    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
+    let files = ["deploy", "-f", values.to_str().unwrap(), "-f", two.to_str().unwrap()];
+    host.dr(files.into_iter().chain(["--version", VERSION, "--chart", &chart, "--yes"])).ok();
+    host.wait_rows(20);
+    let (before, system) = (host.ledger(), "SELECT system_identifier FROM pg_control_system()");
+    let identifier = host.sql(system);
+    host.bundle(&[]);
+    host.delete_namespace();
+    host.dr(["bundle", "restore", "--version", VERSION, "--yes"]).ok();
+    host.assert_ledger_holds(&before);
+    let label = "cnpg.io/cluster=opschain-db,cnpg.io/podRole=instance";
+    let pods = host.kubectl(&["get", "pods", "-l", label, "-o", "jsonpath={.items[*].metadata.name}"]).ok();
+    let pods: Vec<&str> = pods.split_whitespace().collect();
+    assert_eq!(pods.len(), 2, "{pods:?}");
+    for pod in pods {
+        let psql = ["exec", pod, "-c", "postgres", "--", "psql", "-XAtq", "-U", "postgres", "-c", system];
+        assert_eq!(host.kubectl(&psql).ok().trim(), identifier, "{pod}");
+    }
+    assert_eq!(host.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"), "1");
+}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, Database, DatabaseFacts, PodRefusal, WATCHDOG_NEEDS};
+use crate::cluster::{Cluster, ClusterError, Database, DatabaseFacts, PodRefusal, WATCHDOG_NEEDS};
 use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
 use crate::ops::history::{History, is_of};
@@ -11,10 +11,10 @@ use crate::ops::quiesce::{self, WRITERS, WriterFacts};
 use crate::ops::{Ctx, recording, runs};
 use crate::opschain::scope::ScopeFacts;
 use crate::opschain::workloads::WORKING_PODS;
-use crate::settings::Quiesce;
+use crate::settings::{Allow, Quiesce};
 use crate::vault::Deployment;
 
-use super::recognise;
+use super::{quiet, recognise};
 
 /// A live install, and where its bundle is to go, as they were seen. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,6 +60,12 @@ pub(super) struct CreateFacts {
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
     pub working: Vec<String>,
+    /// What may be there all the same, as the settings say.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// Sessions of others that may write.
+    #[serde(default)]
+    pub foreign: Vec<String>,
     /// Where the bundle goes.
     pub store: String,
     /// The room there in bytes, where it is known.
@@ -106,8 +112,8 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     let cluster = ctx.cluster().await?;
     let database = cluster.database(&settings.database.cluster).await?;
     let primary = match &database {
-        Some(database) if database.is_healthy() && !database.is_replica_cluster() => {
-            Some(primary(cluster, &database.name).await?)
+        Some(database) if !database.is_replica_cluster() && !database.is_hibernation_asked() => {
+            primary(cluster, &database.name).await?
         }
         _ => None,
     };
@@ -122,6 +128,14 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     for writer in writers.iter().filter(|writer| writer.now > 0) {
         unadmitted.extend(cluster.pod_refusal(&writer.name).await?.map(|refusal| (writer.name.clone(), refusal)));
     }
+    let foreign = match &primary {
+        Some(primary) => {
+            let own: Vec<&str> = WRITERS.iter().chain(WORKING_PODS).copied().collect();
+            let sessions = cluster.writing_sessions(&primary.pod).await?;
+            quiet::foreign(&sessions, &cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &ctx.events).await?, &own)
+        }
+        None => Vec::new(),
+    };
     let facts = CreateFacts {
         namespace: settings.install.namespace.to_string(),
         release: settings.install.release.to_string(),
@@ -142,6 +156,8 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         half_done: runs::half_done(ctx).await?,
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
+        allow: settings.bundle.allow.clone(),
+        foreign,
         store: store.place(),
         store_free: store.free_bytes()?,
         recipients: recipients.to_strings(),
@@ -150,10 +166,14 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     Ok(facts)
 }
 
-async fn primary(cluster: &Cluster, database: &str) -> Result<PrimaryFacts> {
-    let pod = cluster.primary_pod(database).await?.metadata.name.unwrap_or_default();
+/// The primary, where it serves; a standby may be down.
+async fn primary(cluster: &Cluster, database: &str) -> Result<Option<PrimaryFacts>> {
+    let pod = match cluster.primary_pod(database).await {
+        Err(ClusterError::NoPrimary { .. }) => return Ok(None),
+        pod => pod?.metadata.name.unwrap_or_default(),
+    };
     let (facts, databases_bytes) = (cluster.database_facts(&pod).await?, cluster.databases_size(&pod).await?);
-    Ok(PrimaryFacts { pod, facts, databases_bytes })
+    Ok(Some(PrimaryFacts { pod, facts, databases_bytes }))
 }
 
 /// helm's newest revision, and the deployment that it is.

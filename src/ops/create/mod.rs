@@ -5,6 +5,7 @@
 mod config;
 mod facts;
 mod plan;
+mod quiet;
 mod recognise;
 mod steps;
 mod vault_config;
@@ -121,7 +122,7 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
         lsn: done.wal_until,
         stopped_milliseconds: stopped,
         milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
-        scope: work.plan.scope.clone(),
+        scope: steps::scope(work, outputs)?,
     })
 }
 

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
-use super::recognise;
+use super::{quiet, recognise};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::{Database, PodRefusal};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::Version;
 use crate::opschain::scope::{ScopeFacts, left_out};
-use crate::settings::Quiesce;
+use crate::settings::{Allow, Quiesce};
 use crate::text::bytes;
 use crate::vault::Deployment;
 
@@ -19,6 +19,8 @@ use crate::vault::Deployment;
 pub struct CreateRequest {
     /// How the application is quiesced, if not as the settings say.
     pub quiesce: Option<Quiesce>,
+    /// What may be there all the same, beside what the settings allow.
+    pub allow: Vec<Allow>,
     /// The most that PostgreSQL may read a second, if not as the settings say.
     pub max_rate: Option<String>,
 }
@@ -28,6 +30,9 @@ pub struct CreateRequest {
 pub struct CreatePlan {
     /// How the application is quiesced.
     pub quiesce: Quiesce,
+    /// What may be there all the same.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
     /// The most that PostgreSQL may read a second.
     pub max_rate: Option<String>,
     /// The install as it was found.
@@ -58,6 +63,9 @@ pub struct LiveInstall {
     /// The uid of the database's Cluster object.
     pub database_uid: String,
     pub databases_bytes: u64,
+    /// Whether its pages carry checksums, which PostgreSQL checks while it is copied.
+    #[serde(default)]
+    pub page_checksums: bool,
     /// PostgreSQL's system identifier.
     pub system_identifier: String,
     /// Such as 150020.
@@ -109,6 +117,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         pull_secrets: database.spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
         database_uid: database.uid.clone(),
         databases_bytes: primary.databases_bytes,
+        page_checksums: primary.facts.page_checksums,
         system_identifier: primary.facts.system_identifier.clone(),
         server_version: primary.facts.version_number,
         opschain_version: opschain_version(deployment)?,
@@ -120,6 +129,9 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         replicas: RecordedReplicas::of(&facts.writers),
     };
     let mut warnings = scaled_by_others(&facts);
+    if !database.is_healthy() {
+        warnings.push(format!("the database is bundled from its primary though it is {}", database.line()));
+    }
     warnings.extend(stopped_before(&facts)?);
     let watchdog = quiesce != Quiesce::None && facts.no_watchdog.is_empty();
     if quiesce != Quiesce::None {
@@ -130,13 +142,15 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
             warnings.push(format!("no watchdog: the access rules do not allow {denied}; {dies}"));
         }
     }
-    warnings.extend(running_work(&facts.working, quiesce)?);
+    let allow = [request.allow.clone(), facts.allow.clone()].concat();
+    warnings.extend(quiet::running_work(&facts.working, &facts.foreign, quiesce, &allow)?);
     if facts.recipients.len() < 2 {
         warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
     }
     enough_room(&facts, primary.databases_bytes)?;
     Ok(CreatePlan {
         quiesce,
+        allow,
         max_rate: request.max_rate.clone().or_else(|| facts.max_rate.clone()),
         scope: scope(&facts, stored, quiesce),
         live,
@@ -163,7 +177,13 @@ fn serving_database(facts: &CreateFacts) -> Result<(&Database, &PrimaryFacts)> {
     if database.is_replica_cluster() {
         return Err(replica());
     }
-    let Some(primary) = facts.primary.as_ref().filter(|_| database.is_healthy()) else {
+    if let Some(tablespace) = database.spec.tablespaces.first() {
+        let what =
+            format!("database {name} has a tablespace of its own: {}", tablespace["name"].as_str().unwrap_or("one"));
+        return Err(CommandError::new(Exit::Cluster, what)
+            .hint("Move what is in it to pg_default, and take it out of the values."));
+    }
+    let Some(primary) = &facts.primary else {
         return Err(CommandError::new(Exit::Cluster, format!("database {name} is not healthy: {}", database.line()))
             .hint(format!("Fix it first: `kubectl describe cluster {name} -n {namespace}`.")));
     };
@@ -248,19 +268,6 @@ fn scaled_by_others(facts: &CreateFacts) -> Vec<String> {
     scalers.chain(tools).collect()
 }
 
-/// Running work would be in the bundle half done: refused, unless the bundle is made without quiescing.
-fn running_work(working: &[String], quiesce: Quiesce) -> Result<Option<String>> {
-    if working.is_empty() {
-        return Ok(None);
-    }
-    let what = format!("{} at work: {}", if working.len() == 1 { "a pod is" } else { "pods are" }, working.join(", "));
-    if quiesce == Quiesce::None {
-        return Ok(Some(format!("{what}; the bundle will hold that work half done")));
-    }
-    Err(CommandError::new(Exit::Busy, what)
-        .hint("Wait until changes, steps and agents have ended; or take the state as it is with --quiesce none."))
-}
-
 /// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.
 fn enough_room(facts: &CreateFacts, database: u64) -> Result<()> {
     match facts.store_free {
@@ -275,13 +282,14 @@ fn enough_room(facts: &CreateFacts, database: u64) -> Result<()> {
 
 /// What a bundle of this install does not hold.
 fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<OutOfScope> {
-    let is_agent = |name: &&String| name.starts_with("opschain-agent-");
+    let agents = facts.working.iter().filter(|name| name.starts_with("opschain-agent-")).count();
     let seen = ScopeFacts {
         own_ldap: stored.own_ldap,
         external_vault: stored.external_vault,
-        agents: facts.working.iter().any(|name| is_agent(&name)),
-        work: !facts.working.iter().all(|name| is_agent(&name)),
+        agents: agents > 0,
+        work: facts.working.len() > agents,
         replicas: stored.replica_sites || !facts.replica_databases.is_empty(),
+        unchecked_pages: facts.primary.as_ref().is_some_and(|primary| !primary.facts.page_checksums),
         not_quiesced: quiesce == Quiesce::None,
     };
     let item =
@@ -303,7 +311,7 @@ mod tests {
     }
 
     fn request(quiesce: Option<Quiesce>) -> CreateRequest {
-        CreateRequest { quiesce, max_rate: None }
+        CreateRequest { quiesce, ..CreateRequest::default() }
     }
 
     /// The message of what the good install is refused with once it is changed.
@@ -385,7 +393,7 @@ mod tests {
         facts.max_rate = Some("10M".into());
         let of_settings = decide(&request(None), facts.clone()).unwrap();
         assert_eq!(of_settings.max_rate.as_deref(), Some("10M"));
-        let asked = CreateRequest { quiesce: Some(Quiesce::Full), max_rate: Some("50M".into()) };
+        let asked = CreateRequest { quiesce: Some(Quiesce::Full), max_rate: Some("50M".into()), ..Default::default() };
         let plan = decide(&asked, facts).unwrap();
         assert_eq!((plan.quiesce, plan.max_rate.as_deref()), (Quiesce::Full, Some("50M")));
     }
@@ -402,6 +410,22 @@ mod tests {
             facts.primary = None;
         });
         assert!(text.starts_with("database opschain-db is not healthy: "), "{text}");
+    }
+
+    #[test]
+    fn a_standby_that_is_down_and_one_recipient_are_warned_of_and_a_tablespace_is_refused_by_its_name() {
+        let mut facts = recorded(GOOD);
+        facts.database.as_mut().unwrap().spec.instances = 3;
+        facts.primary.as_mut().unwrap().facts.page_checksums = false;
+        facts.recipients.truncate(1);
+        let plan = decide(&request(None), facts).unwrap();
+        assert!(plan.warnings[1].starts_with("sealed to one recipient only: "), "{:?}", plan.warnings);
+        assert!(plan.warnings[0].contains(" is bundled from its primary though it is "), "{:?}", plan.warnings);
+        assert!(plan.scope.iter().any(|item| item.what.starts_with("a check of")), "{:?}", plan.scope);
+        let text = refused(Exit::Cluster, |facts| {
+            facts.database.as_mut().unwrap().spec.tablespaces = vec![serde_json::json!({"name": "archive"})];
+        });
+        assert_eq!(text, "database opschain-db has a tablespace of its own: archive");
     }
 
     #[test]
@@ -481,13 +505,5 @@ mod tests {
         assert_eq!(more(|facts| facts.working = vec!["opschain-agent-7".into()]), ["running agents"]);
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
         assert_eq!(without_ldap.len() + 1, stock.len());
-    }
-
-    #[test]
-    fn one_recipient_is_warned_of() {
-        let mut facts = recorded(GOOD);
-        facts.recipients.truncate(1);
-        let warnings = decide(&request(None), facts).unwrap().warnings;
-        assert_eq!(warnings, ["sealed to one recipient only: if that key is lost, nobody can open the bundle"]);
     }
 }

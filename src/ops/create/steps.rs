@@ -5,18 +5,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::config::BundleConfig;
+use super::quiet::{self, WalMark};
 use super::work::{BundleState, CreateWork, handles_lost};
 use crate::agent::protocol::{BackupDone, BackupRequest};
-use crate::bundle::{self, BackupFacts, BundleId, Header, Writer};
-use crate::cluster::lease_name;
+use crate::bundle::{self, BackupFacts, BundleId, Header, OutOfScope, Writer};
 use crate::cluster::pod::{self, BackupPod};
+use crate::cluster::{WatchedSwitch, lease_name};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::helper;
 use crate::ops::pump::{Pump, Pumped};
 use crate::ops::quiesce::{self, RecordedReplicas, StoppedWriters};
-use crate::opschain::workloads::REPLICATION_ROLE;
+use crate::opschain::workloads::{REPLICATION_ROLE, WORKING_PODS};
 use crate::postgres::Lsn;
 use crate::postgres::argv::Connection;
 use crate::settings::Quiesce;
@@ -37,7 +38,7 @@ pub(super) const SEAL_CONFIG: StepName<DraftToken> = StepName::new("seal-config"
 const RECORD_REPLICAS: StepName<RecordedReplicas> = StepName::new("record-replicas");
 pub(super) const STOP_WRITERS: StepName<(Timestamp, StoppedWriters)> = StepName::new("stop-writers");
 const COPY_BASE: StepName<Lsn> = StepName::new("copy-base");
-const MARK_WAL: StepName<Lsn> = StepName::new("mark-wal");
+pub(super) const MARK_WAL: StepName<WalMark> = StepName::new("mark-wal");
 pub(super) const RESUME_WRITERS: StepName<Timestamp> = StepName::new("resume-writers");
 pub(super) const COPY_WAL: StepName<BackupDone> = StepName::new("copy-wal");
 const VERIFY: StepName<()> = StepName::new("verify");
@@ -197,7 +198,8 @@ async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
     handles.bundle = BundleState::Copying(pump);
     let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
     let base = pump.base().await?;
-    Ok(Done::with(base.end, format!("{} files, consistent at {}", base.files, base.end)))
+    let pages = if work.plan.live.page_checksums { "every page's checksum is right" } else { "no page checksums" };
+    Ok(Done::with(base.end, format!("{} files, consistent at {}, {pages}", base.files, base.end)))
 }
 
 /// The replication role, by its certificate, over TLS with the server's name checked.
@@ -216,19 +218,34 @@ fn connection(service: &str) -> Connection {
 
 /// The position is the one that the switch of the segment returns: whatever was committed before is before it, and what
 /// comes after is in the next segment. The agent knows it before anybody writes again, and sends nothing past it.
-async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
+async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<WalMark>> {
     work.hold_lease().await?;
     let (cluster, primary) = (work.ctx.cluster().await?, &work.plan.live.primary);
     let mut handles = work.handles.lock().await;
     let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
     pump.hold_wal().await?;
-    let lsn = cluster.switch_wal(primary).await?;
+    let mark = match work.plan.quiesce {
+        Quiesce::None => WalMark { lsn: cluster.switch_wal(primary).await?, seen: Vec::new() },
+        _ => note_watched(work, &outputs.get(STOP_WRITERS)?.1).await?,
+    };
+    pump.stop_wal(mark.lsn).await?;
+    let summary = mark.lsn.to_string();
+    Ok(Done::with(mark, summary))
+}
+
+/// Notes the position where the segment ends, and what there was before and after.
+///
+/// # Errors
+/// Database or cluster cannot be asked; [`Exit::Busy`] when somebody may have written.
+async fn note_watched(work: &CreateWork, stopped: &StoppedWriters) -> Result<WalMark> {
+    let cluster = work.ctx.cluster().await?;
+    let WatchedSwitch { lsn, sessions, unseen } = cluster.switch_wal_watched(&work.plan.live.primary).await?;
     // Whoever has started them since the stop may have written before the position.
-    if let Some((_, stopped)) = outputs.maybe(STOP_WRITERS) {
-        stopped.require_still(cluster, &work.run).await?;
-    }
-    pump.stop_wal(lsn).await?;
-    Ok(Done::with(lsn, lsn.to_string()))
+    stopped.require_still(cluster, &work.run).await?;
+    let pods = cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &work.ctx.events).await?;
+    let working = cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect();
+    let seen = quiet::judge(&quiet::QuietFacts { sessions, unseen, pods, working }, &work.plan.allow)?;
+    Ok(WalMark { lsn, seen })
 }
 
 async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
@@ -249,10 +266,16 @@ async fn copy_wal(work: &CreateWork) -> Result<Done<BackupDone>> {
     Ok(Done::with(done, summary))
 }
 
+/// What the bundle does not hold, as it was planned and as it was seen.
+pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfScope>> {
+    Ok([work.plan.scope.clone(), outputs.get(MARK_WAL)?.seen].concat())
+}
+
 async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
     let mut handles = work.handles.lock().await;
     let BundleState::Filled { agent, draft, done } = handles.bundle.take() else { return Err(handles_lost()) };
-    let quiesced = outputs.get(MARK_WAL)?;
+    require_same_revision(work).await?;
+    let quiesced = outputs.get(MARK_WAL)?.lsn;
     let facts = BackupFacts {
         database: bundle::BackupIdentity {
             system_identifier: done.base.system_identifier.to_string(),
@@ -266,7 +289,7 @@ async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
         base: bundle::RawTotal { bytes: done.base_totals.raw_bytes },
         wal: bundle::RawTotal { bytes: done.wal_totals.raw_bytes },
         counts: [("database_files".to_owned(), done.base.files)].into(),
-        scope: work.plan.scope.clone(),
+        scope: scope(work, outputs)?,
     };
     let signer = work.ctx.signer()?;
     let (events, cancel) = (&work.ctx.events, &work.ctx.cancel);
@@ -274,6 +297,17 @@ async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
     let (members, bytes) = (bundle.proof().members, bundle.proof().bytes);
     handles.bundle = BundleState::Verified { agent, bundle };
     Ok(Done::said(format!("{members} members, {}, signature valid", text::bytes(bytes))))
+}
+
+/// What was deployed meanwhile is not the config that the bundle holds.
+async fn require_same_revision(work: &CreateWork) -> Result<()> {
+    let (release, planned) = (&work.ctx.install().release, work.plan.live.revision);
+    let newest = work.ctx.helm().await?.history(release).await?.last().map_or(0, |newest| newest.revision);
+    if newest == planned {
+        return Ok(());
+    }
+    let what = format!("release {release} went from revision {planned} to {newest} while the bundle was made");
+    Err(CommandError::new(Exit::Drift, what).hint("Make the bundle again: `dr bundle create`."))
 }
 
 async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
@@ -303,7 +337,6 @@ async fn clean_up(work: &CreateWork) -> Result<Done<()>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
     use tokio::sync::Mutex;
 
     use super::super::plan::{CreateRequest, decide};
@@ -320,7 +353,7 @@ mod tests {
         let mut replay = Replay::begin(begun("create-1"));
         let id = BundleId::generate("opschain", Timestamp::UNIX_EPOCH).unwrap();
         replay.outputs.insert(NAME_BUNDLE.text().into(), serde_json::to_value(id).unwrap());
-        replay.outputs.insert(MARK_WAL.text().into(), Value::from("0/1"));
+        replay.outputs.insert(MARK_WAL.text().into(), serde_json::json!({"lsn": "0/1", "seen": []}));
         let store = store::open_at(folder.to_str().unwrap()).unwrap();
         let ctx = testing::ctx(&MemoryRuns::default());
         let work = CreateWork { ctx, plan, run: "create-1".into(), store, handles: Mutex::default() };

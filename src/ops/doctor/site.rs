@@ -281,7 +281,13 @@ async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuild
     findings.known.database_size = Some(size);
     findings.ok(
         "database",
-        format!("database {name}: PostgreSQL {} on {primary}, {}, {}", facts.major(), bytes(size), database.line()),
+        format!(
+            "database {name}: PostgreSQL {} on {primary}, {}, {} page checksums, {}",
+            facts.major(),
+            bytes(size),
+            if facts.page_checksums { "with" } else { "without" },
+            database.line()
+        ),
     );
     let images = cluster.running_images().await?;
     let image = images.iter().find(|image| image.workload == format!("Cluster {name}"));

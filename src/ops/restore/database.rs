@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use super::proof::StandbyFacts;
 use super::work::RestoreWork;
-use crate::cluster::database::POSTGRES_CONTAINER;
-use crate::cluster::{Cluster, WorkloadKind};
+use crate::cluster::database::{CLUSTER_LABEL, POSTGRES_CONTAINER};
+use crate::cluster::{Cluster, Wait, WorkloadKind};
 use crate::error::Result;
 use crate::ops::helper::POD_LIMIT;
 use crate::opschain::workloads::Names;
 
 /// How long the operator may take to make a database and put it to sleep, or to wake it.
 pub(super) const DATABASE_LIMIT: Duration = Duration::from_secs(900);
+/// How long a standby that is ready may take to follow.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 /// How long removing a data folder may take.
 const REMOVE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -24,6 +27,31 @@ pub(super) async fn stop_vault(work: &RestoreWork) -> Result<Option<String>> {
     cluster.scale(WorkloadKind::StatefulSet, &name, 0).await?;
     cluster.wait_pods_gone(&vault.selector, POD_LIMIT, &work.ctx.events).await?;
     Ok(Some(name))
+}
+
+/// The instances beside the primary, once all are there and follow it: the operator calls one ready before it does.
+///
+/// # Errors
+/// The database cannot be asked. Not that some are missing: [`super::proof::standbys`] says so.
+pub(super) async fn standbys(work: &RestoreWork, primary: &str) -> Result<Vec<StandbyFacts>> {
+    let (cluster, database) = (work.ctx.cluster().await?, work.database().await?);
+    let labels = format!("{CLUSTER_LABEL}={},cnpg.io/podRole=instance", work.plan.database);
+    let mut wait = Wait::new("the other instances to follow the primary", FOLLOW_LIMIT, &work.ctx.events);
+    loop {
+        let streaming = cluster.streaming_standbys(primary).await?;
+        let pods = cluster.pod_states(Some(&labels)).await?;
+        let others = pods.into_iter().filter(|pod| pod.name != primary && pod.ready).map(|pod| pod.name);
+        let mut seen = Vec::new();
+        for pod in others {
+            let facts = cluster.database_facts(&pod).await?;
+            seen.push(StandbyFacts { streaming: streaming.contains(&pod), pod, facts });
+        }
+        let all = seen.len() + 1 == usize::try_from(database.spec.instances).unwrap_or_default();
+        let foreign = seen.iter().any(|one| one.facts.system_identifier != work.plan.system_identifier);
+        if foreign || (all && seen.iter().all(|one| one.streaming)) || wait.not_yet(None).await.is_err() {
+            return Ok(seen);
+        }
+    }
 }
 
 /// Data folders that the operator has moved aside on the database's volume: the sign of a second initdb.

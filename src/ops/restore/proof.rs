@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::protocol::VolumeFacts;
 use crate::bundle::BackupIdentity;
-use crate::cluster::DatabaseFacts;
+use crate::cluster::{Database, DatabaseFacts};
 use crate::error::{CommandError, Exit, Result};
 use crate::postgres::Lsn;
 use crate::text;
@@ -33,6 +33,19 @@ pub(super) fn room(volume: Option<&VolumeFacts>, needed: u64) -> Result<u64> {
     let what = format!("the database's volume has {free} free, and the bundle's database takes {needed}");
     Err(CommandError::new(Exit::Space, what)
         .hint("Give db.cnpg.storage.size more room in the values, or enlarge the volume, and begin again."))
+}
+
+/// Its WAL lies beside its data: a volume of the WAL's own holds that of the empty database, which would be replayed.
+///
+/// # Errors
+/// [`Exit::Cluster`].
+pub(super) fn one_volume(database: &Database) -> Result<()> {
+    if database.spec.wal_storage.is_none() {
+        return Ok(());
+    }
+    let what = format!("database {} keeps its WAL on a volume of its own (walStorage)", database.name);
+    Err(CommandError::new(Exit::Cluster, what)
+        .hint("Give the restore up (`dr run abort`), and restore by hand as the bundle's README says, with values without walStorage."))
 }
 
 /// Nothing but `own` mounts the volume.
@@ -94,6 +107,40 @@ pub(super) fn identity(wanted: &BackupIdentity, found: &DatabaseFacts, aside: &[
     Ok(RunningIdentity { system_identifier: found.system_identifier.clone(), timeline: found.timeline, lsn: found.lsn })
 }
 
+/// A database's instance beside the primary.
+pub(super) struct StandbyFacts {
+    pub pod: String,
+    pub facts: DatabaseFacts,
+    /// The primary sends it its log.
+    pub streaming: bool,
+}
+
+/// Every other instance is a copy of the primary: one that is not would serve another database after a failover.
+/// `instances` is how many there are to be, the primary included.
+///
+/// # Errors
+/// [`Exit::Identity`] naming the instance.
+pub(super) fn standbys(wanted: &str, instances: i32, standbys: &[StandbyFacts]) -> Result<()> {
+    let wrong = |what: String, hint: String| Err(CommandError::new(Exit::Identity, what).hint(hint));
+    for StandbyFacts { pod, facts, streaming } in standbys {
+        let anew =
+            format!("Have the operator copy it anew: `kubectl delete pvc/{pod} pod/{pod}`, then `dr run resume`.");
+        if facts.system_identifier != wanted {
+            let found = &facts.system_identifier;
+            return wrong(format!("instance {pod} is database {found}, and the bundle's is {wanted}"), anew);
+        }
+        if !facts.in_recovery || !streaming {
+            return wrong(format!("instance {pod} does not follow the primary"), anew);
+        }
+    }
+    let found = standbys.len() + 1;
+    if i32::try_from(found).ok() == Some(instances) {
+        return Ok(());
+    }
+    let hint = "The operator is still making them, or cannot: `kubectl get pods`, then `dr run resume`.";
+    wrong(format!("{found} of the database's {instances} instances are there"), hint.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_of_the_wal_s_own_is_refused() {
+        let mut database = Database { name: "opschain-db".into(), ..Database::default() };
+        assert!(one_volume(&database).is_ok());
+        database.spec.wal_storage = Some(Default::default());
+        let text = refused(one_volume(&database), Exit::Cluster);
+        assert_eq!(text, "database opschain-db keeps its WAL on a volume of its own (walStorage)");
+    }
+
+    #[test]
     fn a_volume_that_another_pod_mounts_is_left_alone() {
         let pods = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         alone_on_volume(&pods(&[]), "dr-1", "c").unwrap();
@@ -149,6 +205,30 @@ mod tests {
         assert_eq!(text, "the database's state is `in archive recovery`, not `in production`");
         refused(files(Some(&seen(None)), "7"), Exit::Identity);
         refused(files(None, "7"), Exit::Identity);
+    }
+
+    #[test]
+    fn a_standby_of_another_database_or_one_that_does_not_follow_is_no_restored_database() {
+        let facts = |system: &str, in_recovery| DatabaseFacts {
+            system_identifier: system.into(),
+            timeline: 1,
+            in_recovery,
+            lsn: Lsn(9),
+            checkpoint: Lsn(9),
+            version_number: 150_014,
+            segment_size: 16 << 20,
+            page_checksums: true,
+        };
+        let standby = |facts, streaming| StandbyFacts { pod: "opschain-db-2".into(), facts, streaming };
+        assert!(standbys("7", 1, &[]).is_ok() && standbys("7", 2, &[standby(facts("7", true), true)]).is_ok());
+        let text = refused(standbys("7", 2, &[standby(facts("8", true), true)]), Exit::Identity);
+        assert_eq!(text, "instance opschain-db-2 is database 8, and the bundle's is 7");
+        for other in [standby(facts("7", false), true), standby(facts("7", true), false)] {
+            let text = refused(standbys("7", 2, &[other]), Exit::Identity);
+            assert_eq!(text, "instance opschain-db-2 does not follow the primary");
+        }
+        let text = refused(standbys("7", 3, &[standby(facts("7", true), true)]), Exit::Identity);
+        assert_eq!(text, "2 of the database's 3 instances are there");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::{Done, Outputs, Step, StepName, step};
-use crate::ops::helper::{self, pod_name};
+use crate::ops::helper::{self, POD_LIMIT, pod_name};
 use crate::ops::release::secrets_from_bytes;
 use crate::text;
 
@@ -121,6 +121,7 @@ async fn wait_hibernated(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
     let database = cluster.wait_hibernated(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
+    proof::one_volume(&database)?;
     Ok(Done::said(format!("volume {}", database.primary_claim())))
 }
 
@@ -172,7 +173,15 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
         drop(agent.finish().await);
     }
     helper::remove(&work.ctx, &work.run).await?;
-    Ok(Done::said("nothing uses the volume"))
+    let (cluster, database) = (work.ctx.cluster().await?, work.database().await?);
+    // Those of the empty database that the operator made first: with its own volume a second instance would come back
+    // as that one, and serve it after a failover.
+    let claim = database.primary_claim();
+    let others = cluster.delete_other_claims(&database.name, &claim, POD_LIMIT, &work.ctx.events).await?;
+    Ok(Done::said(match others.as_slice() {
+        [] => "nothing uses the volume".to_owned(),
+        others => format!("{} will be copied anew", others.join(", ")),
+    }))
 }
 
 async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
@@ -191,7 +200,12 @@ async fn prove_identity(work: &RestoreWork) -> Result<Done<RunningIdentity>> {
     let facts = cluster.database_facts(&primary).await?;
     let aside = database::renamed_data_folders(cluster, &primary).await?;
     let identity = proof::identity(&work.bundle()?.reader.manifest().database, &facts, &aside)?;
-    let summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
+    let standbys = database::standbys(work, &primary).await?;
+    proof::standbys(&identity.system_identifier, work.database().await?.spec.instances, &standbys)?;
+    let mut summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
+    if !standbys.is_empty() {
+        summary = format!("{summary}, {} standbys follow", standbys.len());
+    }
     Ok(Done::with(identity, summary))
 }
 

@@ -53,7 +53,7 @@ impl RestoreWork {
             return Ok(());
         }
         let (run, source) = (&self.run, &self.plan.source);
-        let what = format!("run {run} cannot be resumed: {source} is not the bundle that it was begun with");
+        let what = format!("{source} is not the bundle any more that run {run} was planned with");
         Err(CommandError::new(Exit::Resume, what)
             .hint(format!("Put that bundle back there, or give the restore up: `dr run abort {run}`.")))
     }
@@ -130,7 +130,7 @@ mod tests {
         assert!(work.require_its_bundle(&testing::plan().manifest_sha256).is_ok());
         let error = work.require_its_bundle(&"1".repeat(64)).unwrap_err();
         assert_eq!(error.exit(), Exit::Resume);
-        let what = "run restore-1 cannot be resumed: bundle file bundle.tar is not the bundle that it was begun with";
+        let what = "bundle file bundle.tar is not the bundle any more that run restore-1 was planned with";
         assert_eq!(error.message(), what);
         assert!(error.hints()[0].contains("`dr run abort restore-1`"), "{:?}", error.hints());
     }

@@ -1,0 +1,200 @@
+//! Who is connected to the database and may write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ClusterError, Result};
+use super::kube::Cluster;
+use super::podstate::PodState;
+use super::psql::odd_answer;
+use super::wait::Wait;
+use crate::event::Events;
+use crate::postgres::Lsn;
+
+/// The sessions that may write, as one JSON object. Left out are this one, replication, and those of the operator, its
+/// probes and `dr` on the socket inside the database's own pod.
+const WRITING: &str = "SELECT coalesce(jsonb_object_agg(pid || coalesce(state, ''), jsonb_build_object(
+        'role', usename, 'database', datname, 'address', host(client_addr), 'application', application_name,
+        'busy', state IS DISTINCT FROM 'idle')), '{}')
+    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND usename <> 'streaming_replica' AND NOT (client_addr IS NULL AND usename = 'postgres'
+            AND (application_name IN ('dr', 'pg_isready') OR application_name LIKE 'cnpg%'))";
+
+/// A session that may write, as the database names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Session {
+    /// Where it comes from; absent on the socket inside the database's own pod.
+    pub address: Option<String>,
+    pub role: String,
+    pub database: String,
+    pub application: String,
+    /// It was doing something.
+    pub busy: bool,
+}
+
+/// Per database how many sessions there ever were, and how many transactions have written; a session is counted when it
+/// ends. The server's own database is left out: its operator comes and goes there.
+const COUNTS: &str =
+    "SELECT jsonb_build_object('sessions', (SELECT jsonb_object_agg(datname, to_jsonb(d) -> 'sessions')
+        FROM pg_stat_database d WHERE datname IS NOT NULL AND datname <> 'postgres'),
+    'written', pg_snapshot_xmax(pg_current_snapshot())::text::bigint)";
+
+/// The end of a WAL segment, and who was there around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedSwitch {
+    pub lsn: Lsn,
+    pub sessions: Vec<Session>,
+    /// Databases in which sessions came and went unseen, while something was written.
+    pub unseen: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    sessions: BTreeMap<String, Option<u64>>,
+    written: u64,
+}
+
+/// A statement without an answer.
+fn perform(statement: &str) -> String {
+    format!("DO $dr$ BEGIN {}; END $dr$;", statement.replacen("SELECT", "PERFORM", 1))
+}
+
+/// Keeps what a query returns in a setting of the session.
+fn quiet_set(setting: &str, query: &str) -> String {
+    perform(&format!("SELECT set_config('{setting}', ({query})::text, false)"))
+}
+
+/// Collects the sessions of a quarter of a second.
+fn watch() -> String {
+    format!(
+        "DO $dr$ DECLARE seen jsonb := '{{}}'; ends timestamptz := clock_timestamp() + interval '250 ms';
+         BEGIN LOOP
+             PERFORM pg_stat_clear_snapshot();
+             seen := seen || ({WRITING});
+             EXIT WHEN clock_timestamp() > ends;
+             PERFORM pg_sleep(0.003);
+         END LOOP;
+         PERFORM set_config('dr.seen', (coalesce(current_setting('dr.seen', true), '{{}}')::jsonb || seen)::text, false);
+         END $dr$;"
+    )
+}
+
+fn watched(rows: &[Vec<String>]) -> Option<WatchedSwitch> {
+    let [row] = rows else { return None };
+    let [lsn, seen, before, after] = row.as_slice() else { return None };
+    let (before, after): (Counts, Counts) = (serde_json::from_str(before).ok()?, serde_json::from_str(after).ok()?);
+    let more = |(database, now): (&String, &Option<u64>)| {
+        (*now > before.sessions.get(database).copied().flatten()).then(|| database.clone())
+    };
+    let wrote = after.written > before.written;
+    let unseen = if wrote { after.sessions.iter().filter_map(more).collect() } else { Vec::new() };
+    Some(WatchedSwitch { lsn: lsn.parse().ok()?, sessions: sessions(seen)?, unseen })
+}
+
+/// A pod by which a session's address can be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodAddress {
+    pub name: String,
+    pub address: String,
+    /// It keeps sessions for clients that come and go.
+    pub pooler: bool,
+}
+
+impl Cluster {
+    /// The sessions that may write, at this moment.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn writing_sessions(&self, pod: &str) -> Result<Vec<Session>> {
+        let act = "name its sessions";
+        let rows = self.psql(pod, "postgres", act, WRITING).await?;
+        rows.first().and_then(|row| sessions(row.first()?)).ok_or_else(|| odd_answer(act))
+    }
+
+    /// [`Cluster::switch_wal`], watched for a while before and a while after it: one who comes, writes and goes within
+    /// milliseconds is counted, if not seen.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn switch_wal_watched(&self, pod: &str) -> Result<WatchedSwitch> {
+        let act = "switch the WAL segment";
+        let switch = "SELECT set_config('dr.lsn', pg_switch_wal()::text, false)";
+        let statements =
+            [&quiet_set("dr.before", COUNTS), &watch(), &perform(switch), &watch(), &quiet_set("dr.after", COUNTS)];
+        let statements: Vec<&str> = statements.into_iter().map(String::as_str).collect();
+        let answer = "SELECT current_setting('dr.lsn'), current_setting('dr.seen'), current_setting('dr.before'), current_setting('dr.after')";
+        let rows = self.psql(pod, "postgres", act, &format!("{}\n{answer}", statements.join("\n"))).await?;
+        watched(&rows).ok_or_else(|| odd_answer(act))
+    }
+
+    /// The addresses of the namespace's pods. A pod is connected before its kubelet says what its address is, so while
+    /// a session has none of theirs and a pod has none yet, they are looked at again, for at most `limit`.
+    ///
+    /// # Errors
+    /// The pods may not be listed.
+    pub async fn pods_of(&self, sessions: &[Session], limit: Duration, events: &Events) -> Result<Vec<PodAddress>> {
+        let mut wait = Wait::new("the addresses of new pods", limit, events);
+        loop {
+            let pods = self.pods(None).await?;
+            let addresses: Vec<PodAddress> = pods.iter().filter_map(PodAddress::of).collect();
+            let is_known = |address: &String| addresses.iter().any(|pod| pod.address == *address);
+            let new = pods.iter().map(PodState::of).filter(|pod| !pod.ended()).count() > addresses.len();
+            if !new || sessions.iter().filter_map(|session| session.address.as_ref()).all(is_known) {
+                return Ok(addresses);
+            }
+            match wait.not_yet(None).await {
+                Err(ClusterError::Timeout { .. }) => return Ok(addresses),
+                waited => waited?,
+            }
+        }
+    }
+}
+
+impl PodAddress {
+    /// `None` of a pod that has no address yet, or has ended and has none any more.
+    fn of(pod: &Pod) -> Option<Self> {
+        let pooler = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("cnpg.io/poolerName"));
+        let address = pod.status.as_ref()?.pod_ip.clone()?;
+        (!PodState::of(pod).ended()).then_some(Self { name: pod.metadata.name.clone()?, address, pooler })
+    }
+}
+
+/// Each once, however often it was seen.
+fn sessions(json: &str) -> Option<Vec<Session>> {
+    let seen: BTreeMap<String, Session> = serde_json::from_str(json).ok()?;
+    Some(seen.into_values().collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_read_and_each_is_named_once() {
+        let one = r#"{"role": "opschain", "database": "opschain", "address": "10.0.0.7", "application": "psql", "busy": true}"#;
+        let local =
+            r#"{"role": "postgres", "database": "postgres", "address": null, "application": "", "busy": false}"#;
+        let read = sessions(&format!(r#"{{"7active": {one}, "8active": {one}, "9idle": {local}}}"#)).unwrap();
+        assert_eq!(read.len(), 2);
+        assert_eq!((read[0].address.as_deref(), read[1].address.as_deref()), (None, Some("10.0.0.7")));
+        assert!(sessions("{}").unwrap().is_empty() && sessions("").is_none());
+    }
+
+    #[test]
+    fn who_came_wrote_and_went_between_two_looks_is_counted() {
+        let counts = |sessions: u64, written: u64| {
+            format!(r#"{{"sessions": {{"opschain": {sessions}, "x": null}}, "written": {written}}}"#)
+        };
+        let unseen = |sessions, written| {
+            let row = vec!["0/5".to_owned(), "{}".to_owned(), counts(7, 100), counts(sessions, written)];
+            watched(&[row]).unwrap().unseen
+        };
+        assert_eq!(unseen(8, 101), ["opschain"]);
+        assert!(unseen(7, 101).is_empty(), "a session that stays");
+        assert!(unseen(8, 100).is_empty(), "one that only read");
+        assert!(watched(&[]).is_none());
+    }
+}
