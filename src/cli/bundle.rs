@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::bundle_pages::Scope;
 use crate::error::{Exit, Result};
-use crate::ops::runs::DeadRuns;
+use crate::ops::runs::InterruptedRuns;
 use crate::ops::{Ctx, bundles, create, restore};
 use crate::settings::{Allow, Quiesce};
 use crate::ui::Ui;
@@ -141,11 +141,11 @@ struct RestoreArgs {
 }
 
 impl BundleArgs {
-    /// What is done about dead runs first, where the verb works on the install and not only on bundles.
-    pub fn dead_runs(&self) -> Option<DeadRuns> {
+    /// What is done about interrupted runs first, where the verb works on the install and not only on bundles.
+    pub fn interrupted_runs(&self) -> Option<InterruptedRuns> {
         match &self.verb {
-            BundleVerb::Create(args) => Some(DeadRuns::before(args.dry_run)),
-            BundleVerb::Restore(args) => Some(DeadRuns::before(args.dry_run)),
+            BundleVerb::Create(args) => Some(InterruptedRuns::before(args.dry_run)),
+            BundleVerb::Restore(args) => Some(InterruptedRuns::before(args.dry_run)),
             _ => None,
         }
     }
@@ -178,6 +178,9 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
         return ui.report(&plan);
     }
     ui.plan(&plan);
+    if plan.stops() {
+        ui.confirm("Make this bundle, and stop API and workers for its last moment?")?;
+    }
     ui.report(&create::create(ctx, plan).await?)
 }
 

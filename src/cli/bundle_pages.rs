@@ -144,6 +144,7 @@ impl Report for create::CreateReport {
             Some(stopped) => format!("API and workers were stopped for {}", elapsed(Duration::from_millis(stopped))),
             None => "API and workers were not stopped".to_owned(),
         };
+        let before = |writer: &String| format!("stays stopped: {writer}; `dr server start` starts it");
         page.finding(
             Mark::Ok,
             &format!(
@@ -156,6 +157,7 @@ impl Report for create::CreateReport {
             None,
         );
         page.line(&self.address);
+        self.stays_stopped.iter().for_each(|writer| page.finding(Mark::Warn, &before(writer), None));
         page.next(&format!("copy it off this host, then: dr bundle verify {} --decrypt", self.bundle));
     }
 }

@@ -28,7 +28,7 @@ use crate::cores;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::keyring::Keyring;
-use crate::ops::runs::{self, DeadRuns};
+use crate::ops::runs::{self, InterruptedRuns};
 use crate::ops::{CommandLine, Ctx};
 use crate::settings::{Install, Settings};
 use crate::trace::{self, TraceOptions};
@@ -120,29 +120,29 @@ enum Verb {
 }
 
 impl Verb {
-    /// What is done about dead runs first, where it works on the install.
-    fn dead_runs(&self) -> Option<DeadRuns> {
+    /// What is done about interrupted runs first, where it works on the install.
+    fn interrupted_runs(&self) -> Option<InterruptedRuns> {
         match self {
-            Self::Deploy(args) => Some(args.dead_runs()),
-            Self::Server(args) => Some(args.dead_runs()),
-            Self::Bundle(args) => args.dead_runs(),
+            Self::Deploy(args) => Some(args.interrupted_runs()),
+            Self::Server(args) => Some(args.interrupted_runs()),
+            Self::Bundle(args) => args.interrupted_runs(),
             _ => None,
         }
     }
 }
 
 async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
-    let dead_runs = verb.dead_runs();
+    let interrupted_runs = verb.interrupted_runs();
     let done = async {
-        if let Some(how) = dead_runs {
+        if let Some(how) = interrupted_runs {
             // Without the settings that were meant, another install would be worked on.
             ctx.settings_or_defaults()?;
-            runs::put_back_dead(ctx, how).await?;
+            runs::put_back_interrupted(ctx, how).await?;
         }
         run_verb(ctx, ui, verb).await
     };
     done.await.map_err(|error| {
-        let error = match dead_runs {
+        let error = match interrupted_runs {
             Some(_) => runs::open_behind(ctx, error),
             None => error,
         };

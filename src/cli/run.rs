@@ -33,10 +33,10 @@ enum RunCommand {
         #[arg(long)]
         timing: bool,
     },
-    /// Continue a run that was stopped or whose process died
+    /// Continue a run that was stopped or interrupted
     ///
-    /// A restore continues at the step that it was in. A bundle run cannot be resumed: what it had changed is put back,
-    /// and a new bundle is to be made.
+    /// A restore continues at the step that it was in. A bundle run does not go on: what it had changed is put back, and a
+    /// new bundle is to be made.
     #[command(after_help = "Example:\n  dr run resume restore-20260820T101500Z-0a1b2c")]
     Resume {
         /// The run's id, or its beginning; the newest open one when absent
@@ -76,25 +76,30 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
         RunCommand::Show { run, timing: false } => ui.report(&runs::show(ctx, &run)?)?,
         RunCommand::Resume { run } => match runs::resume(ctx, run.as_deref()).await? {
             runs::Resumed::Finished(run) => ui.report(&restore::report_of(ctx, &run)?)?,
-            runs::Resumed::PutBack(report) => ui.report(&report)?,
+            runs::Resumed::PutBack(report) => {
+                ui.report(&report)?;
+                return Ok(if report.knows_writers() { Exit::Success } else { Exit::Resume });
+            }
         },
-        RunCommand::Abort(args) => abort(ctx, ui, args).await?,
+        RunCommand::Abort(args) => return abort(ctx, ui, args).await,
     }
     Ok(Exit::Success)
 }
 
-async fn abort(ctx: &Ctx, ui: &Ui, args: AbortArgs) -> Result<()> {
+async fn abort(ctx: &Ctx, ui: &Ui, args: AbortArgs) -> Result<Exit> {
     let abort = runs::plan_abort(ctx, args.run.as_deref(), args.close_only).await?;
     let plan = &abort.plan;
     if args.dry_run {
-        return ui.report(plan);
+        return ui.report(plan).map(|()| Exit::Success);
     }
     ui.plan(plan);
     match plan.outlook.loses {
         Some(_) => ui.confirm_name("the install", &plan.install, args.confirm.as_deref())?,
         None => ui.confirm(&format!("Abort run {}?", plan.run))?,
     }
-    ui.report(&runs::abort(ctx, abort).await?)
+    let report = runs::abort(ctx, abort).await?;
+    ui.report(&report)?;
+    Ok(if report.unknown { Exit::Resume } else { Exit::Success })
 }
 
 impl Report for runs::RunList {
@@ -156,8 +161,15 @@ fn took(milliseconds: f64) -> String {
 impl Report for runs::PutBackReport {
     fn human(&self, page: &mut Page) {
         let left = self.not_back();
-        let all = if left.is_empty() { "what" } else { "much of what" };
-        page.finding(Mark::Ok, &format!("{all} run {} had changed is put back", self.run), None);
+        match (left.is_empty(), self.knows_writers()) {
+            (true, _) => page.finding(Mark::Ok, &format!("what run {} had changed is put back", self.run), None),
+            (_, true) => {
+                page.finding(Mark::Ok, &format!("much of what run {} had changed is put back", self.run), None)
+            }
+            (_, false) => {
+                page.finding(Mark::Bad, &format!("run {} stays open: it may have stopped what is off", self.run), None)
+            }
+        }
         for writer in self.writers.iter().filter(|writer| writer.is_back()) {
             page.wrapped("  - ", "    ", writer.to_string());
         }
@@ -190,7 +202,10 @@ impl Report for runs::AbortPlan {
 
 impl Report for runs::AbortReport {
     fn human(&self, page: &mut Page) {
-        page.finding(Mark::Ok, &format!("run {} is aborted", self.run), None);
+        match self.closed {
+            true => page.finding(Mark::Ok, &format!("run {} is aborted", self.run), None),
+            false => page.finding(Mark::Warn, &format!("run {} stays open: see what stays", self.run), None),
+        }
         items(page, "Put back", &self.put_back);
         items(page, "Stays", &self.stays);
         for next in &self.next {

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::error::{Exit, Result};
-use crate::ops::runs::DeadRuns;
+use crate::ops::runs::InterruptedRuns;
 use crate::ops::{Ctx, server};
 use crate::text::plural;
 use crate::ui::{Page, Report, Ui};
@@ -30,12 +30,12 @@ enum ServerVerb {
 }
 
 impl ServerArgs {
-    /// What is done about dead runs first. Starting the application must not wait for anything else to be in order.
-    pub fn dead_runs(&self) -> DeadRuns {
+    /// What is done about interrupted runs first. Starting the application must not wait for anything else to be in order.
+    pub fn interrupted_runs(&self) -> InterruptedRuns {
         match &self.verb {
-            ServerVerb::Stop(dry) => DeadRuns::before(dry.dry_run),
-            ServerVerb::Start(Dry { dry_run: false }) => DeadRuns::PutBackIfPossible,
-            ServerVerb::Start(_) | ServerVerb::Status => DeadRuns::Show,
+            ServerVerb::Stop(dry) => InterruptedRuns::before(dry.dry_run),
+            ServerVerb::Start(Dry { dry_run: false }) => InterruptedRuns::PutBackIfPossible,
+            ServerVerb::Start(_) | ServerVerb::Status => InterruptedRuns::Show,
         }
     }
 }

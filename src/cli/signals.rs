@@ -50,7 +50,7 @@ impl Signals {
                     if first.set(exit).is_ok() {
                         cancel.cancel();
                         ui.talk(
-                            "Stopping. What was changed is put back or kept to be resumed; press Ctrl-C again to end at once and leave that to the next `dr`.",
+                            "Stopping. What was put back and what stands is said at the end; press Ctrl-C again to end at once and leave the rest to the next `dr`.",
                         );
                     } else if exit != Exit::HungUp {
                         // A terminal that goes away may say so more than once, and nobody asked for haste.

@@ -94,7 +94,7 @@ impl RunStore for FolderRuns {
     fn read(&self, id: &str) -> Result<StoredRun, JournalError> {
         let folder = self.path(id);
         let path = folder.join(JOURNAL);
-        // Asked before the lines are read: a run that ends in between is then one that goes on, never a dead one.
+        // Asked before the lines are read: a run that ends in between is then one that goes on, never an interrupted one.
         let held = is_held(&folder)?;
         Ok(StoredRun { lines: whole_lines(&path, id)?, place: path.display().to_string(), held })
     }

@@ -2,7 +2,7 @@
 //!
 //! This is not a log for reading: it is what the next `dr` rebuilds the state from after a crash. A run is a list of
 //! lines, append-only, each durable before the act that it announces and after the act that it reports. A process that
-//! executes a run holds it, so that an unfinished run without a holder is known to be dead. Where runs are kept is a
+//! executes a run holds it, so that an unfinished run without a holder is known to be interrupted. Where runs are kept is a
 //! [`RunStore`]'s; on a host that is a folder a run (`<state>/runs/<id>/`).
 //!
 //! The journal knows no verb. A verb brings its steps, what they work with and what they fail with.

@@ -29,6 +29,8 @@ pub struct Remains {
     pub plan: Value,
     /// What each step has left, by its name.
     pub outputs: BTreeMap<String, Value>,
+    /// Whether a line could not be read: what it said is not known.
+    pub damaged: bool,
     /// How it ended, in a word, if it did.
     pub ended: Option<String>,
     /// Whether the journal is of a major version that this program does not know, and must not add to.
@@ -38,7 +40,8 @@ pub struct Remains {
 impl Remains {
     /// Reads them; `None` where the first line does not tell whose they are.
     pub fn of(stored: &StoredRun) -> Option<Self> {
-        let mut lines = stored.lines.split(|b| *b == b'\n').map(serde_json::from_slice::<Value>);
+        let lines = stored.lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let mut lines = lines.map(serde_json::from_slice::<Value>);
         let first = lines.next()?.ok()?;
         let text = |key: &str| first[key].as_str().map(str::to_owned);
         let mut remains = Self {
@@ -50,10 +53,15 @@ impl Remains {
             at: text("at")?.parse().ok()?,
             plan: first["plan"].clone(),
             outputs: BTreeMap::new(),
+            damaged: false,
             ended: ended(stored),
             foreign: first["format"]["major"] != FORMAT.major,
         };
-        for line in lines.filter_map(Result::ok) {
+        for line in lines {
+            let Ok(line) = line else {
+                remains.damaged = true;
+                continue;
+            };
             if let (Some("succeeded"), Some(step)) = (line["record"].as_str(), line["step"].as_str()) {
                 remains.outputs.insert(step.to_owned(), line["output"].clone());
             }
@@ -74,6 +82,7 @@ impl From<&Replay> for Remains {
             at: begun.at,
             plan: begun.plan,
             outputs: replay.outputs.clone(),
+            damaged: false,
             ended: replay.outcome.map(|outcome| outcome.word().to_owned()),
             foreign: false,
         }
@@ -164,6 +173,7 @@ mod tests {
             match remains(&runs) {
                 None => assert_eq!(damaged, 0, "without its first line nobody knows whose run it is"),
                 Some(left) => {
+                    assert!(left.damaged);
                     assert_eq!(left.outputs.contains_key("record-replicas"), damaged != 2);
                     assert_eq!((&*left.namespace, left.ended), ("opschain", None));
                 }

@@ -19,7 +19,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether it neither ended nor is being executed: its process died, or it stopped to be resumed.
+    /// Whether it neither ended nor is being executed: it was interrupted, or it stopped to be resumed.
     pub fn is_open(&self) -> bool {
         self.replay.outcome.is_none() && !self.held
     }

@@ -59,14 +59,25 @@ fn require_kept(release: &str, lost: Option<String>) -> Result<()> {
         .hint("Another run may be at work on the install: `kubectl get lease` names it."))
 }
 
-/// Verbs that hold the lease and write no journal: nobody finds them among the runs.
-const WITHOUT_JOURNAL: [&str; 3] = ["deploy", "start", "stop"];
+/// Verbs that hold the lease and write no journal, by the first word of their ids: nobody finds them among the runs.
+const WITHOUT_JOURNAL: [(&str, &str); 3] = [("deploy", "deploy"), ("start", "server start"), ("stop", "server stop")];
+
+/// The verb that has this id and no journal, where it is one.
+pub fn command_of(id: &str) -> Option<&'static str> {
+    let verb = id.split_once('-')?.0;
+    WITHOUT_JOURNAL.iter().find(|(word, _)| *word == verb).map(|(_, command)| *command)
+}
+
+/// Whoever stopped something or holds the lease, for people: a run by its id, a command by its name.
+pub fn called(id: &str) -> String {
+    command_of(id).map_or_else(|| id.to_owned(), |command| format!("dr {command} ({id})"))
+}
 
 /// The error of a lease that was not to be had. Not every holder is a run that is journalled: the ways on are those of
 /// the run that this host knows by that id.
 fn refused(runs: &dyn RunStore, who: &str, error: ClusterError) -> CommandError {
     let ClusterError::Held { holder, host, .. } = &error else { return error.into() };
-    let journalled = holder.split_once('-').is_some_and(|(verb, _)| !WITHOUT_JOURNAL.contains(&verb));
+    let journalled = holder.contains('-') && command_of(holder).is_none();
     let (holder, elsewhere) = (holder.clone(), journalled && **host != *who);
     let error = CommandError::from(error);
     match journal::find(runs, &holder) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Ctx;
+use super::{Ctx, lease};
 use crate::cluster::{Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::text::plural;
@@ -239,7 +239,7 @@ impl fmt::Display for WriterReturn {
         match &self.fate {
             WriterFate::Started(replicas) => write!(f, "{name} 0 -> {replicas} replicas"),
             WriterFate::Runs(replicas) => write!(f, "{name} has {replicas} replicas already"),
-            WriterFate::StoppedBy(who) => write!(f, "{name} is still stopped, by {who}"),
+            WriterFate::StoppedBy(who) => write!(f, "{name} is still stopped, by {}", lease::called(who)),
             WriterFate::CountUnknown => {
                 write!(f, "{name} is still stopped, and nothing says how many replicas it had")
             }
@@ -306,6 +306,17 @@ pub async fn bring_back(cluster: &Cluster, recorded: Option<&RecordedReplicas>, 
     Ok(returns)
 }
 
+/// The writers that are off and bear nobody's mark: of a run whose record of them is lost, they may be its.
+///
+/// # Errors
+/// The Deployments may not be read.
+pub async fn unaccounted(cluster: &Cluster) -> Result<Vec<WriterReturn>> {
+    let off = |writer: &WriterFacts| writer.now == 0 && writer.stopped_by.is_none();
+    let unknown =
+        |writer: WriterFacts| WriterReturn { name: writer.name, fate: WriterFate::CountUnknown, marked: false };
+    Ok(present(cluster).await?.into_iter().filter(off).map(unknown).collect())
+}
+
 /// Waits until the writers have all their pods ready.
 ///
 /// # Errors
@@ -323,7 +334,8 @@ fn require_running(settled: &[Workload], recorded: &RecordedReplicas) -> Result<
     let off = settled.iter().find(|workload| workload.replicas == 0 && recorded.of_writer(&workload.name).is_some());
     let Some(workload) = off else { return Ok(()) };
     let had = recorded.of_writer(&workload.name).unwrap_or_default();
-    let by = workload.annotations.get(STOPPED_BY).map_or_else(String::new, |who| format!(", by {who}"));
+    let by = workload.annotations.get(STOPPED_BY);
+    let by = by.map_or_else(String::new, |who| format!(", by {}", lease::called(who)));
     let what = format!("{} was scaled to 0 again{by}: it is to have {had}", workload.name);
     Err(CommandError::new(Exit::Cluster, what).hint("`dr server start` starts the application."))
 }
@@ -366,7 +378,10 @@ mod tests {
         assert_eq!(fate(0, 2, Some("create-1"), known), said("0 -> 2 replicas", true, true));
         assert_eq!(fate(0, 3, Some("create-1"), None), said("0 -> 3 replicas", true, true));
         assert_eq!(fate(0, 0, None, known), said("0 -> 2 replicas", true, false), "its marks were taken off");
-        assert_eq!(fate(0, 2, Some("stop-1"), known), said("is still stopped, by stop-1", false, false));
+        assert_eq!(
+            fate(0, 2, Some("stop-1"), known),
+            said("is still stopped, by dr server stop (stop-1)", false, false)
+        );
         assert_eq!(fate(5, 0, None, known), said("has 5 replicas already", true, false));
         assert_eq!(fate(5, 0, Some("create-1"), known), said("has 5 replicas already", true, true));
         let unknown = "is still stopped, and nothing says how many replicas it had";

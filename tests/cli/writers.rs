@@ -136,7 +136,7 @@ fn records_after(begun: &Value) -> Vec<String> {
 const BACK: [&str; 2] = ["opschain-api 0 -> 2 replicas", "opschain-api-worker 0 -> 2 replicas"];
 
 #[test]
-fn a_dead_run_is_put_back_by_any_of_the_ways_out_though_its_store_is_gone() {
+fn an_interrupted_run_is_put_back_by_any_of_the_ways_out_though_its_store_is_gone() {
     let ways: [(&[&str], i32); 3] =
         [(&["run", "resume"], 0), (&["server", "start"], 0), (&["run", "abort", "--yes"], 0)];
     for (way, code) in ways {
@@ -173,7 +173,11 @@ fn marks_that_are_gone_or_changed_are_no_reason_to_stay_off_or_to_say_more_than_
     // Another's: it stays off, and that is said.
     let site = Site::died();
     site.set(API, 0, &json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-of-another"}));
-    site.says(&["run", "resume"], 0, &["opschain-api is still stopped, by stop-of-another", "dr server status"]);
+    site.says(
+        &["run", "resume"],
+        0,
+        &["opschain-api is still stopped, by dr server stop (stop-of-another)", "dr server status"],
+    );
     assert_eq!(site.replicas(), [0, 2]);
 
     // Somebody has taken care.
@@ -250,6 +254,61 @@ fn an_unreadable_run_is_closed_by_abort() {
 }
 
 #[test]
+fn a_run_whose_record_of_the_writers_is_lost_everywhere_stays_open_until_somebody_starts_them() {
+    let site = Site::died();
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 0, &json!({})));
+    // Killed as it stopped them, and the line with their counts is damaged.
+    let mut records = records();
+    records.truncate(6);
+    records[4] = "{\"record\":\"succ\0".into();
+    site.journal(&records);
+    let unknown = "opschain-api is still stopped, and nothing says how many replicas it had";
+    for way in [&["run", "resume", RUN][..], &["run", "abort", RUN, "--yes"]] {
+        site.says(way, 25, &["stays open", unknown, "dr server start"]);
+    }
+    assert_eq!(site.replicas(), [0, 0]);
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    site.dr(&["run", "resume", RUN], 0);
+}
+
+#[test]
+fn a_run_of_another_install_whose_deployments_are_gone_is_not_closed_from_here() {
+    let site = Site::stopped(json!({}));
+    site.journal(&records_after(&begun(json!({"namespace": "elsewhere"}))));
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    site.says(&["server", "start"], 0, &["there is no Deployment opschain-api any more in namespace elsewhere"]);
+    site.says(&["run", "list"], 0, &["open"]);
+}
+
+#[test]
+fn a_closed_run_with_a_damaged_line_is_over_and_one_without_its_first_line_can_be_closed() {
+    let site = Site::died();
+    let mut records = records();
+    records[2] = "{".into();
+    records.push(json!({"record": "ended", "outcome": "aborted", "at": "2026-11-28T01:00:00Z"}).to_string());
+    site.journal(&records);
+    let list = site.dr(&["run", "list"], 0);
+    assert!(list.contains("aborted") && !list.contains("unreadable"), "{list}");
+
+    records.pop();
+    records[0] = "{".into();
+    site.journal(&records);
+    site.says(&["run", "abort", RUN, "--yes"], 17, &[&format!("dr run abort {RUN} --close-only")]);
+    site.says(&["run", "abort", RUN, "--close-only", "--yes"], 0, &["is aborted"]);
+    assert!(!site.dr(&["server", "status"], 0).contains("cannot be read"));
+}
+
+#[test]
+fn a_command_that_keeps_no_journal_is_not_looked_for_among_the_runs() {
+    let site = Site::stopped(json!({}));
+    site.says(
+        &["run", "show", "stop-20261128T010000Z-abc123"],
+        14,
+        &["`dr server stop` keeps no journal", "dr server status"],
+    );
+}
+
+#[test]
 fn a_journal_that_cannot_be_written_keeps_no_writer_off() {
     let site = Site::died();
     // A file system that is read only, as far as this journal goes: not even its owner may open it for writing.
@@ -306,7 +365,11 @@ fn doctor_is_not_content_with_a_stopped_application_and_leads_to_its_start() {
     let said = site.dr(&["doctor"], 3);
     assert!(said.contains(&format!("before -> dr run resume {RUN}")) && !said.contains("dr server start"), "{said}");
     let by_hand = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
-    by_hand.says(&["doctor"], 3, &["opschain-api is stopped by stop-1", "2 before -> dr server start"]);
+    by_hand.says(
+        &["doctor"],
+        3,
+        &["opschain-api is stopped by dr server stop (stop-1)", "2 before -> dr server start"],
+    );
 }
 
 #[test]

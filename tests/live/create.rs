@@ -19,7 +19,7 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
     let inside = ["chunk", "stop-writers:before", "resume-writers:before"].map(|point| (point.to_owned(), false));
     let mut published = 0;
     for (point, publishes) in after.chain(inside) {
-        let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "create"]);
+        let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "create", "--yes"]);
         assert_eq!(killed.code, 137, "killed at {point}: {killed}");
         host.dr(["run", "resume"]).ok();
         assert_eq!(host.replicas(), before, "killed at {point}");
@@ -32,7 +32,7 @@ fn a_create_that_is_killed_anywhere_is_put_back_by_the_next_dr() {
         assert_eq!(host.stored(), host.listed(), "killed at {point}: something half is left in the store");
     }
     // Aborting puts back the same, and says so first.
-    let killed = host.dr_with_fault("stop-writers:after=kill", ["bundle", "create"]);
+    let killed = host.dr_with_fault("stop-writers:after=kill", ["bundle", "create", "--yes"]);
     assert_eq!(killed.code, 137, "{killed}");
     let planned = host.dr(["run", "abort", "--dry-run"]).ok();
     assert!(planned.contains("bring API and workers back"), "{planned}");
@@ -50,7 +50,7 @@ fn a_watchdog_brings_the_application_back_when_its_host_is_gone() {
     let host = Host::new("create-watchdog");
     host.deploy(VERSION);
     let before = host.replicas();
-    let killed = host.dr_with_fault("stop-writers:after=kill", ["bundle", "create"]);
+    let killed = host.dr_with_fault("stop-writers:after=kill", ["bundle", "create", "--yes"]);
     assert_eq!(killed.code, 137, "{killed}");
     let died = std::time::Instant::now();
     assert_eq!(host.replicas(), ["0", "0"], "nobody has put it back yet");
@@ -78,7 +78,7 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
     host.deploy(VERSION);
     let before = host.replicas();
     for step in steps() {
-        let failed = host.dr_with_fault(&format!("{step}:before=fail"), ["bundle", "create"]);
+        let failed = host.dr_with_fault(&format!("{step}:before=fail"), ["bundle", "create", "--yes"]);
         failed.fails(1, &["fault asked for", step]);
         assert_eq!(host.replicas(), before, "failed at {step}");
         assert_eq!(host.runs()[0].1, "put back", "failed at {step}");
@@ -146,7 +146,7 @@ fn running_changes_hold_a_bundle_back() {
         "sleep",
         "600",
     ]);
-    host.dr(["bundle", "create"]).fails(22, &["change-42", "hint:"]);
+    host.dr(["bundle", "create", "--yes"]).fails(22, &["change-42", "hint:"]);
     assert_eq!(host.replicas(), replicas);
 }
 
@@ -159,9 +159,9 @@ fn what_is_not_in_a_host_s_vault_is_bundled_as_it_is_once_it_is_recorded_with_it
     let dr = |args: &[&str]| host.dr_command(args).env("HOME", other.path()).run();
     let chart = format!("oci://{}/limepoint/opschain", crate::host::lab("LAB_REGISTRY"));
     dr(&["init"]).ok();
-    dr(&["bundle", "create"]).fails(33, &["dr config record --from-helm --chart"]);
+    dr(&["bundle", "create", "--yes"]).fails(33, &["dr config record --from-helm --chart"]);
     dr(&["config", "record", "--from-helm", "--chart", &chart]).ok();
-    dr(&["bundle", "create"]).ok();
+    dr(&["bundle", "create", "--yes"]).ok();
     dr(&["bundle", "verify", "--decrypt"]).ok();
 }
 
@@ -191,7 +191,7 @@ fn a_writer_from_elsewhere_is_named_and_there_is_no_bundle_unless_it_is_allowed(
 
     // It begins when everything has been looked at and the application is stopped, and connects anew for each row.
     std::thread::scope(|scope| {
-        let create = scope.spawn(|| host.dr(["bundle", "create", "--quiesce", "full", "--max-rate", "2M"]));
+        let create = scope.spawn(|| host.dr(["bundle", "create", "--yes", "--quiesce", "full", "--max-rate", "2M"]));
         wait(Duration::from_secs(60), "the application to be stopped", || host.replicas() == ["0", "0"]);
         write(format!(
             "for n in 1 2 3; do (while [ ! -e /tmp/stop ] && {psql} -c '{row}'; do :; done) >/tmp/out 2>&1 & done"
@@ -208,7 +208,7 @@ fn a_writer_from_elsewhere_is_named_and_there_is_no_bundle_unless_it_is_allowed(
             "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'psql' AND client_addr IS NOT NULL",
         ) == "t"
     });
-    host.dr(["bundle", "create"]).fails(22, &["opschain on opschain from 10."]);
+    host.dr(["bundle", "create", "--yes"]).fails(22, &["opschain on opschain from 10."]);
     assert_eq!(host.runs().len(), 1, "nothing was begun");
     let bundle = host.bundle(&["--allow", "foreign-writers"]);
     let said = host.dr(["bundle", "show", bundle.to_str().unwrap(), "--scope"]).ok();

@@ -124,7 +124,7 @@ impl Host {
 
     /// Makes a bundle and returns its file.
     pub fn bundle(&self, args: &[&str]) -> PathBuf {
-        let mut all = vec!["--output", "json", "bundle", "create"];
+        let mut all = vec!["--output", "json", "--yes", "bundle", "create"];
         all.extend(args);
         let report: serde_json::Value = serde_json::from_str(&self.dr(all).ok()).unwrap();
         PathBuf::from(report["address"].as_str().unwrap())

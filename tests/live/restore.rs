@@ -199,7 +199,7 @@ fn wrong_config_does_not_open_the_data() {
     // The data is whole all the same; only the right config opens it.
     assert_eq!(host.sql("SELECT count(*) FROM ledger_faults"), "0");
     // And dr does not bundle data with a config that does not open it.
-    host.dr(["bundle", "create"]).fails(33, &["hint:"]);
+    host.dr(["bundle", "create", "--yes"]).fails(33, &["hint:"]);
 }
 
 /// The operator makes every instance empty before the bundle's database is put into one of them.

@@ -181,8 +181,8 @@ fn server(site: &mut Site) {
 /// Made, and failed half way; looked at; everything burnt, and brought back after a failure half way.
 fn bundles(site: &mut Site) {
     let before = site.host.ledger();
-    site.fails_at("stop-writers", &["bundle", "create"]);
-    site.dr(0, &["--output", "json", "bundle", "create"]);
+    site.fails_at("stop-writers", &["bundle", "create", "--yes"]);
+    site.dr(0, &["--output", "json", "--yes", "bundle", "create"]);
     for verb in ["list", "show"] {
         site.both(0, &["bundle", verb]);
     }
@@ -192,7 +192,7 @@ fn bundles(site: &mut Site) {
     site.both(0, &["run", "list"]);
     site.both(0, &["config", "log"]);
     site.host.delete_namespace();
-    site.dr(14, &["bundle", "create"]);
+    site.dr(14, &["bundle", "create", "--yes"]);
     site.dr(17, &["bundle", "restore", damaged.to_str().unwrap(), "--yes"]);
     let restore = ["bundle", "restore", "--version", VERSION, "--yes"];
     site.dr(0, &[&restore[..], &["--dry-run"]].concat());

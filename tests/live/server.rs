@@ -105,7 +105,7 @@ async fn doctor_leads_from_a_bare_machine_to_the_first_bundle_and_the_server_sto
     install.raze();
 }
 
-/// A stop that is killed in the middle is put back by the next start, which waits for the dead run's lease.
+/// A stop that is killed in the middle is put back by the next start, which waits for the lease of the killed one.
 async fn killed_stop(home: &Home, cluster: &Cluster, before: &[i32]) {
     let mut stop = home.command(&["server", "stop", "--yes", "-q"]).stdout(Stdio::null()).spawn().unwrap();
     let events = Events::none();

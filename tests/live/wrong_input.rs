@@ -46,11 +46,11 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
         .env("PATH", "/nonexistent")
         .run()
         .fails(11, &["helm", "hint:"]);
-    host.dr_command(["bundle", "create"]).env("KUBECONFIG", "/nonexistent").run().fails(12, &["hint:"]);
+    host.dr_command(["bundle", "create", "--yes"]).env("KUBECONFIG", "/nonexistent").run().fails(12, &["hint:"]);
     let dead = host.home.path().join("dead.conf");
     let kubeconfig = std::fs::read_to_string(crate::host::lab("KUBECONFIG")).unwrap();
     std::fs::write(&dead, kubeconfig.replace(":6443", ":6444")).unwrap();
-    host.dr_command(["bundle", "create"]).env("KUBECONFIG", &dead).run().fails(12, &["hint:"]);
+    host.dr_command(["bundle", "create", "--yes"]).env("KUBECONFIG", &dead).run().fails(12, &["hint:"]);
     // No room.
     let small = host.home.path().join("small");
     std::fs::create_dir(&small).unwrap();
@@ -59,7 +59,7 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     let text = std::fs::read_to_string(&settings).unwrap();
     let store = host.setting("store", "path");
     std::fs::write(&settings, text.replace(store.to_str().unwrap(), small.to_str().unwrap())).unwrap();
-    let full = host.dr(["bundle", "create"]);
+    let full = host.dr(["bundle", "create", "--yes"]);
     command("umount").arg(&small).run().ok();
     full.fails(23, &["free", "hint:"]);
     replica_cluster(&host);
@@ -89,7 +89,7 @@ fn replica_cluster(host: &Host) {
     let file = host.home.path().join("replica.json");
     std::fs::write(&file, manifest.to_string()).unwrap();
     command("kubectl").args(["apply", "-f"]).arg(&file).run().ok();
-    let refused = host.dr_command_in(&namespace, ["bundle", "create"]).run();
+    let refused = host.dr_command_in(&namespace, ["bundle", "create", "--yes"]).run();
     command("kubectl").args(["delete", "namespace", &namespace, "--wait=false"]).run().ok();
     refused.fails(21, &["replica", "hint:"]);
 }

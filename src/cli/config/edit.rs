@@ -103,7 +103,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
         ui.report(&review)?;
         return Ok(Decided::Done(Exit::Success));
     }
-    runs::put_back_dead(ctx, runs::DeadRuns::before(args.options.dry_run)).await?;
+    runs::put_back_interrupted(ctx, runs::InterruptedRuns::before(args.options.dry_run)).await?;
     let request = DeployRequest {
         layers: vec![Layer::file(format!("the edited values of {}", editing.name), bytes)],
         version: args.version.clone(),

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::ops::deploy::{
     self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
 };
-use crate::ops::runs::DeadRuns;
+use crate::ops::runs::InterruptedRuns;
 use crate::ops::{Ctx, guard};
 use crate::settings::TimeSpan;
 use crate::text::elapsed_seconds;
@@ -129,9 +129,9 @@ impl DeployArgs {
         }
     }
 
-    /// What is done about dead runs first.
-    pub fn dead_runs(&self) -> DeadRuns {
-        DeadRuns::before(self.shown().dry_run)
+    /// What is done about interrupted runs first.
+    pub fn interrupted_runs(&self) -> InterruptedRuns {
+        InterruptedRuns::before(self.shown().dry_run)
     }
 }
 

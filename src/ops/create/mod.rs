@@ -8,6 +8,7 @@ mod plan;
 mod quiet;
 mod recognise;
 mod steps;
+mod stopping;
 mod vault_config;
 mod work;
 
@@ -55,6 +56,9 @@ pub struct CreateReport {
     pub lsn: Lsn,
     /// How long the writers were stopped; absent when they were not.
     pub stopped_milliseconds: Option<u64>,
+    /// The writers that somebody has stopped before, and by whom.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stays_stopped: Vec<String>,
     /// How long all took.
     pub milliseconds: u64,
     /// What it does not hold.
@@ -120,7 +124,8 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
         raw_bytes: done.base_totals.raw_bytes + done.wal_totals.raw_bytes,
         system_identifier: done.base.system_identifier.to_string(),
         lsn: done.wal_until,
-        stopped_milliseconds: stopped,
+        stopped_milliseconds: stopped.filter(|_| work.plan.stops()),
+        stays_stopped: work.plan.stays_stopped.clone(),
         milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
         scope: steps::scope(work, outputs)?,
     })

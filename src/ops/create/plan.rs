@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
-use super::{quiet, recognise};
+use super::{quiet, recognise, stopping};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
-use crate::cluster::{Database, PodRefusal};
+use crate::cluster::Database;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::Version;
@@ -48,6 +48,9 @@ pub struct CreatePlan {
     pub recipients: Vec<String>,
     /// What it will not hold.
     pub scope: Vec<OutOfScope>,
+    /// The writers that somebody has stopped before, and by whom: they are not started again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays_stopped: Vec<String>,
     /// Things that may hurt later.
     pub warnings: Vec<String>,
 }
@@ -85,6 +88,13 @@ pub struct LiveInstall {
     pub replicas: RecordedReplicas,
 }
 
+impl CreatePlan {
+    /// Whether the application is stopped for it, if only for a moment.
+    pub fn stops(&self) -> bool {
+        self.quiesce != Quiesce::None && !self.live.replicas.writers.is_empty()
+    }
+}
+
 impl LiveInstall {
     /// As a bundle's header has it.
     pub fn opschain(&self) -> OpsChain {
@@ -111,6 +121,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
     let (deployment, revision, stored) = live_deployment(&facts)?;
     quiesce::require_all(&facts.writers, &facts.namespace)?;
     let chart = &deployment.record.chart;
+    let (writers, stays_stopped, noted) = stopping::stopped_before(&facts)?;
     let live = LiveInstall {
         primary: primary.pod.clone(),
         database_image: database.image().unwrap_or_default().to_owned(),
@@ -126,16 +137,16 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         revision,
         deployment: deployment.id().to_string(),
         operator: facts.operator.clone(),
-        replicas: RecordedReplicas::of(&facts.writers),
+        replicas: RecordedReplicas::of_running(&writers),
     };
-    let mut warnings = scaled_by_others(&facts);
+    let mut warnings = stopping::scaled_by_others(&facts);
     if !database.is_healthy() {
         warnings.push(format!("the database is bundled from its primary though it is {}", database.line()));
     }
-    warnings.extend(stopped_before(&facts)?);
+    warnings.extend(noted);
     let watchdog = quiesce != Quiesce::None && facts.no_watchdog.is_empty();
     if quiesce != Quiesce::None {
-        warnings.extend(would_come_back(&facts)?);
+        warnings.extend(stopping::would_come_back(&facts)?);
         if !watchdog {
             let denied = facts.no_watchdog.join(", ");
             let dies = "if this host dies while the application is stopped, nobody starts it";
@@ -158,6 +169,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         store: facts.store,
         store_free: facts.store_free,
         recipients: facts.recipients,
+        stays_stopped,
         warnings,
     })
 }
@@ -226,48 +238,6 @@ fn opschain_version(deployment: &Deployment) -> Result<String> {
     Ok(version.tag())
 }
 
-/// An application that is off already is what somebody wanted, or what another bundle run has left: that is no state to
-/// be bundled, and whoever made it may be at work.
-fn stopped_before(facts: &CreateFacts) -> Result<Option<String>> {
-    let Some(writer) = facts.writers.iter().find(|writer| writer.now == 0) else { return Ok(None) };
-    let by = writer.stopped_by.as_deref().unwrap_or("somebody who left no note");
-    let put_back = facts.open_runs.iter().any(|run| run == by);
-    if by.starts_with("create-") && !put_back {
-        let what = format!("the application is stopped, by run {by}, which died or is at work on another host");
-        return Err(CommandError::new(Exit::Busy, what).hint(
-            "`dr run resume` on the host that began it, or `dr server start` on any, brings the application back.",
-        ));
-    }
-    let then = if put_back { "that run is put back first" } else { "it stays stopped" };
-    Ok(Some(format!("{} is stopped, by {by}: {then}", writer.name)))
-}
-
-/// Writers that are stopped have to come back: what would keep their pods out is asked before.
-fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
-    let what = |(writer, refusal): &(String, PodRefusal)| {
-        format!("the pods of {writer} would not be admitted again: {}", refusal.why)
-    };
-    if let Some(refused) = facts.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
-        let namespace = &facts.namespace;
-        return Err(CommandError::new(Exit::Cluster, what(refused))
-            .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its policy."))
-            .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
-    }
-    Ok(facts.unadmitted.iter().map(what).collect())
-}
-
-/// Whoever would scale the writers back while they are stopped.
-fn scaled_by_others(facts: &CreateFacts) -> Vec<String> {
-    let scalers = facts.autoscalers.iter().map(|(scaler, target)| {
-        format!("autoscaler {scaler} keeps the replicas of {target}, and may start it again while it is stopped")
-    });
-    let tools = facts.writers.iter().filter_map(|writer| {
-        let tool = writer.gitops.as_ref()?;
-        Some(format!("{tool} manages {}, and may start it again while it is stopped", writer.name))
-    });
-    scalers.chain(tools).collect()
-}
-
 /// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.
 fn enough_room(facts: &CreateFacts, database: u64) -> Result<()> {
     match facts.store_free {
@@ -300,6 +270,7 @@ fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<Out
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::PodRefusal;
     use crate::error::OpenRun;
 
     const GOOD: &str = include_str!("../../../fixtures/facts/create-good.json");
@@ -356,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_that_is_stopped_already_says_by_whom_and_a_dead_run_s_is_not_bundled() {
+    fn an_application_that_is_stopped_already_says_by_whom_and_what_an_interrupted_run_has_left_is_not_bundled() {
         let stopped = |by: Option<&str>, open: &[&str]| {
             let mut facts = recorded(GOOD);
             for writer in &mut facts.writers {
@@ -366,13 +337,22 @@ mod tests {
             facts
         };
         let message = refusal(Exit::Busy, stopped(Some("create-1"), &["restore-1"]));
-        assert_eq!(message, "the application is stopped, by run create-1, which died or is at work on another host");
+        assert_eq!(
+            message,
+            "the application is stopped, by run create-1, which was interrupted or is at work on another host"
+        );
         let warning = |facts| decide(&request(None), facts).unwrap().warnings.remove(0);
         assert_eq!(
             warning(stopped(Some("create-1"), &["create-1"])),
             "opschain-api is stopped, by create-1: that run is put back first"
         );
-        assert_eq!(warning(stopped(Some("stop-1"), &[])), "opschain-api is stopped, by stop-1: it stays stopped");
+        let by_stop = "opschain-api is stopped, by dr server stop (stop-1): it stays stopped";
+        assert_eq!(warning(stopped(Some("stop-1"), &[])), by_stop);
+        let plan = decide(&request(None), stopped(Some("stop-1"), &[])).unwrap();
+        assert_eq!((plan.live.replicas.line(), plan.stops()), ("none was running".to_owned(), false));
+        assert_eq!(plan.stays_stopped.len(), 2, "{:?}", plan.stays_stopped);
+        let plan = decide(&request(None), stopped(Some("create-1"), &["create-1"])).unwrap();
+        assert!(plan.stays_stopped.is_empty());
         assert_eq!(
             warning(stopped(None, &[])),
             "opschain-api is stopped, by somebody who left no note: it stays stopped"

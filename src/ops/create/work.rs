@@ -25,7 +25,7 @@ pub(super) struct CreateWork {
     pub handles: Mutex<LiveHandles>,
 }
 
-/// What the process holds from step to step. It is lost with the process: a dead bundle run is not resumed but put back.
+/// What the process holds from step to step. It is lost with the process: an interrupted bundle run is not resumed but put back.
 #[derive(Default)]
 pub(super) struct LiveHandles {
     pub lease: LeaseHolder,

@@ -4,7 +4,7 @@ use super::findings::FindingsBuilder;
 use crate::cluster::{Cluster, Database, Permission, WATCHDOG_NEEDS, lease_name, register_credentials};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
-use crate::ops::{quiesce, server};
+use crate::ops::{lease, quiesce, server};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
 
@@ -224,7 +224,7 @@ async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Resul
             } else {
                 "how many it had is not written on it".into()
             };
-            let by_whom = by.map_or_else(String::new, |run| format!(" by {run}"));
+            let by_whom = by.map_or_else(String::new, |id| format!(" by {}", lease::called(id)));
             let text = format!("{} is stopped{by_whom}: 0 replicas now, {had}", count.name);
             let way = findings.known.way_out(by, "dr server start");
             findings.bad("install", text, way);

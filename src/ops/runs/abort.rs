@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::resume::pick;
+use super::named::pick;
 use super::table::{ResumeRefusal, continued_by, label, puts_back, resumes};
 use super::target::{install_of, refuse_other_cluster};
 use super::undo::{IN_THE_CLUSTER, put_back};
@@ -59,6 +59,11 @@ const BY_ITS_MARKS: PutBackVerb =
 #[derive(Debug, Serialize)]
 pub struct AbortReport {
     pub run: String,
+    /// Whether the run is over.
+    pub closed: bool,
+    /// Whether nothing says how many replicas a writer had that is off.
+    #[serde(skip)]
+    pub unknown: bool,
     /// What was put back, as it was seen.
     pub put_back: Vec<String>,
     pub stays: Vec<String>,
@@ -168,6 +173,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
     };
     let open = |error: CommandError| error.behind_it(OpenRun::new(plan.run.clone(), plan.stopped_in.clone()));
     let AbortOutlook { mut stays, next, .. } = plan.outlook;
+    let (mut closed, mut unknown) = (true, false);
     let put_back = match way {
         Way::Undo(verb, ctx) => {
             let mut journal = Journal::open(&*ctx.runs, &plan.run)?;
@@ -182,6 +188,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
         Way::PutBack(verb, remains) => {
             unchanged(&ctx.runs.read(&plan.run)?.lines)?;
             let report = Box::pin(put_back(ctx, verb, *remains, Outcome::Aborted)).await.map_err(open)?;
+            (closed, unknown) = (report.closed, !report.knows_writers());
             stays.extend(report.not_back());
             report.is_back()
         }
@@ -192,7 +199,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
             Vec::new()
         }
     };
-    Ok(AbortReport { run: plan.run, put_back, stays, next })
+    Ok(AbortReport { run: plan.run, closed, unknown, put_back, stays, next })
 }
 
 /// The verb whose steps are undone, or why there is none: what another program has done, or what was done to a namespace
@@ -244,8 +251,8 @@ mod tests {
 
     const RUN: &str = "restore-1";
 
-    /// A run whose process died in a step.
-    fn dead(runs: &MemoryRuns) {
+    /// A run that was interrupted in a step.
+    fn interrupted(runs: &MemoryRuns) {
         append(runs, Record::Started { step: "stage".into(), at: Timestamp::UNIX_EPOCH });
     }
 
@@ -267,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_over_or_that_a_living_process_executes_is_not_aborted() {
         let runs = MemoryRuns::default();
-        dead(&runs);
+        interrupted(&runs);
         let held = Journal::open(&runs, RUN).unwrap();
         let executed = "run restore-1 is being executed by another process".to_owned();
         assert_eq!(refused(&runs).await, (Exit::Locked, executed));
@@ -279,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_has_changed_since_it_was_looked_at_is_left_as_it_is() {
         let runs = MemoryRuns::default();
-        dead(&runs);
+        interrupted(&runs);
         let ctx = testing::ctx(&runs);
         let looked_at = plan_abort(&ctx, Some(RUN), true).await.ok().unwrap();
         append(&runs, Record::Resumed { at: Timestamp::UNIX_EPOCH, who: "op@there".into() });

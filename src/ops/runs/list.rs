@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::named::newest_named;
 use super::table::resumable;
 use super::ways::next_command;
 use crate::error::Result;
-use crate::journal::{self, JournalError, Record, Run};
+use crate::journal::{self, Record, Run};
 use crate::ops::Ctx;
 
 /// A run in a line.
@@ -119,22 +120,6 @@ pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
         next: run.is_open().then(|| next_command(&id, &run)),
         run: id,
     })
-}
-
-/// The whole id of a run to look at: of several that begin with `id` the newest, which is said. What acts on a run takes
-/// no guess.
-///
-/// # Errors
-/// There is none.
-pub(in crate::ops) fn newest_named(ctx: &Ctx, id: &str) -> Result<String> {
-    let several = match journal::named(&*ctx.runs, id) {
-        Err(JournalError::Ambiguous { runs, .. }) => runs,
-        named => return Ok(named?),
-    };
-    let newest = journal::list(&*ctx.runs)?.into_iter().rev().map(|(run, _)| run).find(|run| several.contains(run));
-    let newest = newest.ok_or_else(|| JournalError::NotFound(id.to_owned()))?;
-    ctx.events.note(format!("{} runs begin with {id}: this is the newest; `dr run list` shows all", several.len()));
-    Ok(newest)
 }
 
 fn state(run: &Run) -> &'static str {

@@ -1,18 +1,18 @@
-//! Putting back what dead runs have left: the first thing that a verb with a cluster does.
+//! Putting back what interrupted runs have left: the first thing that a verb with a cluster does.
 
 use super::table::puts_back;
 use super::target::{install_of, refuse_other_cluster};
 use super::undo::put_back;
 use super::verb::PutBackVerb;
-use crate::error::{Exit, Result, chain};
+use crate::error::{CommandError, Exit, Result, chain};
 use crate::journal::{self, JournalError, Outcome, Remains, Run, RunStore, StoredRun};
 use crate::ops::Ctx;
-use crate::ops::quiesce::{self, RecordedReplicas};
+use crate::ops::quiesce::{self, RecordedReplicas, WriterFate};
 use crate::settings::Install;
 
-/// What is done about dead runs.
+/// What is done about interrupted runs: those that neither ended nor are being executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeadRuns {
+pub enum InterruptedRuns {
     /// They are put back; a verb that is about to work on the install does not go on where they cannot be.
     PutBack,
     /// The same, but the verb goes on in any case: it is itself the way out.
@@ -21,21 +21,21 @@ pub enum DeadRuns {
     Show,
 }
 
-impl DeadRuns {
+impl InterruptedRuns {
     /// Before a verb that is to change something, or only to show what it would.
     pub fn before(dry_run: bool) -> Self {
         if dry_run { Self::Show } else { Self::PutBack }
     }
 }
 
-/// Puts back every run whose process died, of verbs that put back: writers get their replicas, pods and drafts go.
+/// Puts back every interrupted run of verbs that put back: writers get their replicas, pods and drafts go.
 ///
 /// One that was begun on another cluster, or that cannot be read, is warned of. So is one of another install that cannot
 /// be put back.
 ///
 /// # Errors
 /// Writers of this install could not be brought back: the verb must not go on.
-pub async fn put_back_dead(ctx: &Ctx, how: DeadRuns) -> Result<()> {
+pub async fn put_back_interrupted(ctx: &Ctx, how: InterruptedRuns) -> Result<()> {
     let mut ids = ctx.runs.ids().unwrap_or_else(|error| {
         ctx.events.warn(format!("{}: whether a run stands open is not known", chain(&error)), None);
         Vec::new()
@@ -51,20 +51,26 @@ pub async fn put_back_dead(ctx: &Ctx, how: DeadRuns) -> Result<()> {
                 continue;
             }
         };
-        let Some((verb, remains)) = dead(ctx, &id, &stored) else { continue };
+        let Some((verb, remains)) = interrupted(ctx, &id, &stored) else { continue };
         let is_ours = is_of(&remains, ctx.install());
         let done = match how {
-            DeadRuns::Show => show(ctx, verb, &remains).await,
-            DeadRuns::PutBack | DeadRuns::PutBackIfPossible => {
-                ctx.events.note(format!("Run {id} died on its way. Putting back what it had changed."));
-                put_back(ctx, verb, remains, Outcome::PutBack).await.map(drop)
+            InterruptedRuns::Show => show(ctx, verb, &remains).await,
+            InterruptedRuns::PutBack | InterruptedRuns::PutBackIfPossible => {
+                let ready = if is_ours { Ok(()) } else { refuse_missing(ctx, verb, &remains).await };
+                match ready {
+                    Ok(()) => {
+                        ctx.events.note(format!("Run {id} was interrupted. Putting back what it had changed."));
+                        put_back(ctx, verb, remains, Outcome::PutBack).await.map(drop)
+                    }
+                    missing => missing,
+                }
             }
         };
         match done {
             // Another `dr` has taken it up meanwhile.
             Err(error) if error.exit() == Exit::Locked => {}
             // It waits for a `dr` that looks at its own cluster, or works on its own install.
-            Err(error) if error.exit() == Exit::Resume || !is_ours || how != DeadRuns::PutBack => {
+            Err(error) if error.exit() == Exit::Resume || !is_ours || how != InterruptedRuns::PutBack => {
                 let text = format!("run {id} is not put back: {error}");
                 ctx.events.warn(text, error.hints().first().cloned());
             }
@@ -76,7 +82,7 @@ pub async fn put_back_dead(ctx: &Ctx, how: DeadRuns) -> Result<()> {
 
 /// What is to be put back of a stored run. One that is not understood is loudly warned of, whatever its verb: nobody
 /// would resume it.
-fn dead<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBackVerb, Remains)> {
+fn interrupted<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBackVerb, Remains)> {
     let remains = Remains::of(stored);
     if journal::ended(stored).is_some() {
         return None;
@@ -94,6 +100,17 @@ fn dead<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBackVerb,
     Some((puts_back(&remains.verb)?, remains))
 }
 
+/// A run of another install whose Deployments are gone is not this one's to close: they may be on their way back.
+async fn refuse_missing(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
+    let run = &remains.run;
+    let of = install_of(ctx, &remains.namespace, &remains.release);
+    refuse_other_cluster(&of, run, &remains.cluster_uid).await?;
+    let writers = quiesce::plan_return(of.cluster().await?, verb.stopped(remains).as_ref(), run).await?;
+    let Some(missing) = writers.iter().find(|writer| writer.fate == WriterFate::Missing) else { return Ok(()) };
+    Err(CommandError::new(Exit::NotFound, format!("{missing} in namespace {}", remains.namespace))
+        .hint(format!("`dr run abort {run}` closes it.")))
+}
+
 async fn show(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
     let run = &remains.run;
     let of = install_of(ctx, &remains.namespace, &remains.release);
@@ -101,7 +118,7 @@ async fn show(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
     let writers = quiesce::plan_return(of.cluster().await?, verb.stopped(remains).as_ref(), run).await?;
     let lines: Vec<String> = writers.iter().map(ToString::to_string).collect();
     let lines = if lines.is_empty() { "the application is as it was".to_owned() } else { lines.join(", ") };
-    ctx.events.note(format!("Run {run} died on its way. It would be put back first: {lines}."));
+    ctx.events.note(format!("Run {run} was interrupted. It would be put back first: {lines}."));
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Taking an open run up: to continue it, or to put back what it had changed.
 
+use super::named::pick;
 use super::table::{ResumeRefusal, continued_by, puts_back};
 use super::target::{install_of, refuse_other_cluster};
 use super::undo::{PutBackReport, put_back};
-use crate::error::{CommandError, Exit, OpenRun, Result};
+use crate::error::{OpenRun, Result};
 use crate::journal::{self, Journal, Outcome, Remains};
 use crate::ops::Ctx;
 
@@ -50,27 +51,10 @@ async fn take_up(ctx: &Ctx, id: &str) -> Result<Resumed> {
     Ok(Resumed::Finished(id.to_owned()))
 }
 
-/// The id of the named run, or of the newest that stands open.
-///
-/// # Errors
-/// There is none.
-pub(super) fn pick(ctx: &Ctx, id: Option<&str>) -> Result<String> {
-    if let Some(id) = id {
-        return Ok(journal::named(&*ctx.runs, id)?);
-    }
-    let open = |id: &String| {
-        let stored = ctx.runs.read(id).ok().filter(|stored| !stored.held)?;
-        Remains::of(&stored).filter(|remains| remains.ended.is_none()).map(|remains| remains.at)
-    };
-    let newest = ctx.runs.ids()?.into_iter().filter_map(|id| Some((open(&id)?, id))).max();
-    let newest = newest.map(|(_, id)| id);
-    newest
-        .ok_or_else(|| CommandError::new(Exit::NotFound, "there is no open run").hint("`dr run list` shows all runs."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Exit;
     use crate::journal::testing::{MemoryRuns, begun};
     use crate::ops::testing;
 

@@ -14,7 +14,7 @@ use crate::error::{CommandError, Exit, Result, chain};
 use crate::event::Event;
 use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
 use crate::ops::lease::LeaseHolder;
-use crate::ops::quiesce::{self, WriterReturn};
+use crate::ops::quiesce::{self, WriterFate, WriterReturn};
 use crate::ops::{Ctx, helper};
 use crate::trace;
 
@@ -32,9 +32,21 @@ pub struct PutBackReport {
     pub done: Vec<String>,
     /// What could not be put back yet, and why. The run stays open for it.
     pub left: Vec<String>,
+    /// Whether the run is over.
+    pub closed: bool,
 }
 
 impl PutBackReport {
+    /// Whether it is known of each writer how many replicas it is to have.
+    pub fn knows_writers(&self) -> bool {
+        self.writers.iter().all(|writer| writer.fate != WriterFate::CountUnknown)
+    }
+
+    /// Whether nothing is left to put back, as far as anybody can tell.
+    pub fn is_whole(&self) -> bool {
+        self.left.is_empty() && self.knows_writers()
+    }
+
     /// What is as it was before, as it was seen.
     pub fn is_back(&self) -> Vec<String> {
         let writers = self.writers.iter().filter(|writer| writer.is_back());
@@ -80,12 +92,15 @@ pub async fn undo(
     let run = &remains.run;
     let _events = ctx.events.begin_run(run);
     let folder = ctx.runs.folder(run);
-    let report = trace::run(run, folder.as_deref(), Box::pin(undo_all(ctx, verb, remains))).await?;
+    let mut report = trace::run(run, folder.as_deref(), Box::pin(undo_all(ctx, verb, remains))).await?;
     // A later major version may mean another thing by the same line.
-    if let Some(closing) = closing.filter(|_| report.left.is_empty() && !remains.foreign)
-        && let Err(error) = closing.end(outcome)
-    {
-        ctx.events.warn(format!("{}: all was put back, and run {run} stays open", chain(&error)), None);
+    if let Some(closing) = closing.filter(|_| report.is_whole() && !remains.foreign) {
+        match closing.end(outcome) {
+            Ok(()) => report.closed = true,
+            Err(error) => {
+                ctx.events.warn(format!("{}: all was put back, and run {run} stays open", chain(&error)), None);
+            }
+        }
     }
     Ok(report)
 }
@@ -98,7 +113,10 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     // What cannot be closed is put back again by every `dr`: then only by its marks, which go with it.
     let stopped = verb.stopped(remains).filter(|_| !remains.foreign);
     let writers = quiesce::bring_back(cluster, stopped.as_ref(), run);
-    let writers = one(ctx, 1, "writers", application, writers).await?;
+    let mut writers = one(ctx, 1, "writers", application, writers).await?;
+    if verb.may_have_stopped(remains) {
+        writers.extend(quiesce::unaccounted(cluster).await?);
+    }
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }
@@ -114,7 +132,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
     }
-    Ok(PutBackReport { run: run.clone(), writers, done, left })
+    Ok(PutBackReport { run: run.clone(), writers, done, left, closed: false })
 }
 
 /// Puts one thing back, told as the undoing of a step is.
@@ -145,7 +163,7 @@ async fn one<T>(
 pub fn after(error: CommandError, run: &str, undone: Result<PutBackReport>) -> CommandError {
     let open = || crate::error::OpenRun::new(run.to_owned(), None);
     match undone {
-        Ok(report) if report.left.is_empty() => error,
+        Ok(report) if report.is_whole() => error,
         Ok(_) => error.behind_it(open()),
         Err(undo) if undo.exit() == Exit::Interrupted => error.behind_it(open()),
         Err(undo) => {

@@ -21,7 +21,7 @@ pub struct RunVerb {
 
 /// What becomes of a run that did not come to its end.
 pub enum Aftermath {
-    /// What it has changed is put back: at once, or, when its process died, by the next `dr`.
+    /// What it has changed is put back: at once, or, when it was interrupted, by the next `dr`.
     PutBack(PutBackVerb),
     /// It stands open, to be resumed or aborted.
     Resume(ResumeVerb),
@@ -32,7 +32,7 @@ pub enum Aftermath {
 pub struct PutBackVerb {
     /// How many replicas the writers had when the run stopped them, if it came so far.
     pub recorded: fn(&Remains) -> Option<RecordedReplicas>,
-    /// The step that brings them back: once it is done, whoever stops them again is another.
+    /// The step that brings them back: once it is done, whoever stops them again is another. Empty where no step is known.
     pub brings_back: &'static str,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
     pub elsewhere: (&'static str, fn(&Remains) -> Result<()>),
@@ -42,6 +42,12 @@ impl PutBackVerb {
     /// How many replicas each writer had that the run has stopped and has not brought back itself.
     pub fn stopped(&self, remains: &Remains) -> Option<RecordedReplicas> {
         (self.recorded)(remains).filter(|_| !remains.outputs.contains_key(self.brings_back))
+    }
+
+    /// Whether it may have stopped writers of which a line that cannot be read has told.
+    pub fn may_have_stopped(&self, remains: &Remains) -> bool {
+        let brought_back = self.brings_back.is_empty() || remains.outputs.contains_key(self.brings_back);
+        remains.damaged && !brought_back && (self.recorded)(remains).is_none()
     }
 }
 

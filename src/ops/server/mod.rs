@@ -11,7 +11,7 @@ pub use plan::{Part, ServerPlan, ServerStatus, WAKE};
 
 use super::Ctx;
 use super::lease::LeaseHolder;
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::journal::new_run_id;
 
 /// What stopping the application would do.
@@ -50,7 +50,13 @@ pub async fn stop(ctx: &Ctx) -> Result<ServerStatus> {
 /// fails.
 pub async fn start(ctx: &Ctx) -> Result<ServerStatus> {
     let run = new_run_id("start", jiff::Timestamp::now());
-    under_lease(ctx, &run, steps::start(ctx)).await?;
+    let started = under_lease(ctx, &run, steps::start(ctx)).await;
+    started.map_err(|error| match error.exit() {
+        Exit::Interrupted => {
+            error.hint("What was scaled up stays so: `dr server status` shows it, `dr server start` goes on.")
+        }
+        _ => error,
+    })?;
     status(ctx).await
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, OpenRun, Result};
+use crate::ops::lease;
 use crate::ops::quiesce::WriterFacts;
 
 /// What wakes a database that the values have put to sleep.
@@ -165,7 +166,7 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
 fn part_state(facts: &ServerFacts, workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
     match writer {
         Some(writer) if workload.replicas == 0 && writer.replicas > 0 => match &writer.stopped_by {
-            Some(run) => format!("stopped by {run}, had {}", writer.replicas),
+            Some(run) => format!("stopped by {}, had {}", lease::called(run), writer.replicas),
             None => format!("stopped, had {}", writer.replicas),
         },
         Some(writer) if workload.replicas == 0 => match known(facts, writer) {
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn a_stopped_part_says_who_stopped_it_and_what_it_had() {
         let parts = |had, by| status(&facts((0, 0, had), (1, 1, 0), by)).parts;
-        assert_eq!(parts(3, Some("stop-1"))[0].state, "stopped by stop-1, had 3");
+        assert_eq!(parts(3, Some("stop-1"))[0].state, "stopped by dr server stop (stop-1), had 3");
         assert_eq!(parts(3, None)[0].state, "stopped, had 3");
         assert_eq!(parts(0, None)[0].state, "stopped, nothing says how many it had");
         let last = parts(0, None).pop().unwrap();

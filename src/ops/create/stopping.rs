@@ -1,0 +1,66 @@
+//! What stopping the application meets: what is off already, what would keep its pods out, who would start it meanwhile.
+
+use super::facts::CreateFacts;
+use crate::cluster::PodRefusal;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::lease;
+use crate::ops::quiesce::WriterFacts;
+
+/// An application that is off already is what somebody wanted, or what another bundle run has left: that is no state to
+/// be bundled, and whoever made it may be at work.
+///
+/// Returns the writers as they stand once what interrupted runs have left is put back, those that stay stopped, and what
+/// is to be said of both.
+pub(super) fn stopped_before(facts: &CreateFacts) -> Result<(Vec<WriterFacts>, Vec<String>, Vec<String>)> {
+    let (mut writers, mut stays, mut noted) = (facts.writers.clone(), Vec::new(), Vec::new());
+    for writer in writers.iter_mut().filter(|writer| writer.now == 0) {
+        let run = writer.stopped_by.as_deref();
+        let by = run.map_or_else(|| "somebody who left no note".to_owned(), lease::called);
+        if run.is_some_and(|run| facts.open_runs.iter().any(|open| open == run)) {
+            noted.push(format!("{} is stopped, by {by}: that run is put back first", writer.name));
+            writer.now = writer.replicas;
+            continue;
+        }
+        refuse_half_stopped(run)?;
+        noted.push(format!("{} is stopped, by {by}: it stays stopped", writer.name));
+        stays.push(format!("{}, by {by}", writer.name));
+    }
+    Ok((writers, stays, noted))
+}
+
+fn refuse_half_stopped(run: Option<&str>) -> Result<()> {
+    if let Some(by) = run.filter(|run| run.starts_with("create-")) {
+        let what =
+            format!("the application is stopped, by run {by}, which was interrupted or is at work on another host");
+        return Err(CommandError::new(Exit::Busy, what).hint(
+            "`dr run resume` on the host that began it, or `dr server start` on any, brings the application back.",
+        ));
+    }
+    Ok(())
+}
+
+/// Writers that are stopped have to come back: what would keep their pods out is asked before.
+pub(super) fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
+    let what = |(writer, refusal): &(String, PodRefusal)| {
+        format!("the pods of {writer} would not be admitted again: {}", refusal.why)
+    };
+    if let Some(refused) = facts.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
+        let namespace = &facts.namespace;
+        return Err(CommandError::new(Exit::Cluster, what(refused))
+            .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its policy."))
+            .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
+    }
+    Ok(facts.unadmitted.iter().map(what).collect())
+}
+
+/// Whoever would scale the writers back while they are stopped.
+pub(super) fn scaled_by_others(facts: &CreateFacts) -> Vec<String> {
+    let scalers = facts.autoscalers.iter().map(|(scaler, target)| {
+        format!("autoscaler {scaler} keeps the replicas of {target}, and may start it again while it is stopped")
+    });
+    let tools = facts.writers.iter().filter_map(|writer| {
+        let tool = writer.gitops.as_ref()?;
+        Some(format!("{tool} manages {}, and may start it again while it is stopped", writer.name))
+    });
+    scalers.chain(tools).collect()
+}
