@@ -216,7 +216,11 @@ async fn a_pod_comes_up_or_says_why_not_and_is_swept() {
     let error = cluster.wait_pod_ready("live-bad", PATIENCE, &events).await.unwrap_err();
     assert!(error.to_string().contains("ImagePullBackOff"), "{error}");
 
-    cluster.create_pod(&pod("live-dead", &image, &["sh", "-c", "echo my last words; exit 4"])).await.unwrap();
+    let mut dead = pod("live-dead", &image, &["sh", "-c", "echo my last words; exit 4"]);
+    // Without a probe it counts as ready for the moment in which it runs.
+    let probe = serde_json::from_value(serde_json::json!({"exec": {"command": ["false"]}})).unwrap();
+    dead.spec.as_mut().unwrap().containers[0].readiness_probe = Some(probe);
+    cluster.create_pod(&dead).await.unwrap();
     let error = cluster.wait_pod_ready("live-dead", PATIENCE, &events).await.unwrap_err();
     assert!(error.to_string().contains("exit code 4"), "{error}");
     assert_eq!(error.log(), ["my last words"]);

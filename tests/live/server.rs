@@ -81,7 +81,12 @@ async fn doctor_leads_from_a_bare_machine_to_the_first_bundle_and_the_server_sto
     assert!(home.dr(&["init"]).status.success());
     assert!(home.path().join(".config/dr/dr.toml").exists());
     let (ready, exit) = home.json(&["doctor"]);
-    assert_eq!((exit, &ready["next"]), (0, &"dr bundle create".into()), "{ready:#}");
+    let next = ready["next"].as_str().unwrap();
+    assert!(exit == 0 && next.starts_with("dr config record --from-helm --chart "), "{ready:#}");
+    let chart = format!("oci://{}/limepoint/opschain", crate::host::lab("LAB_REGISTRY"));
+    assert_eq!(home.json(&["config", "record", "--from-helm", "--chart", &chart]).1, 0);
+    let (recorded, exit) = home.json(&["doctor"]);
+    assert_eq!((exit, &recorded["next"]), (0, &"dr bundle create".into()), "{recorded:#}");
 
     let before = replicas(cluster).await;
     assert!(before.iter().all(|count| *count > 0));
