@@ -55,7 +55,7 @@ impl Remains {
             outputs: BTreeMap::new(),
             damaged: false,
             ended: ended(stored),
-            foreign: first["format"]["major"] != FORMAT.major,
+            foreign: first["format"]["major"].as_u64().is_none_or(|major| major > FORMAT.major.into()),
         };
         for line in lines {
             let Ok(line) = line else {
