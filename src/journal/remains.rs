@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::FORMAT;
 use super::error::JournalError;
 use super::record::{Outcome, Record, Replay};
-use super::run::Journal;
+use super::run::{Journal, Run};
 use super::store::{RunLog, RunStore, StoredRun};
 use crate::names::{NamespaceName, ReleaseName};
 
@@ -29,7 +29,7 @@ pub struct Remains {
     pub plan: Value,
     /// What each step has left, by its name.
     pub outputs: BTreeMap<String, Value>,
-    /// Whether a line could not be read: what it said is not known.
+    /// Whether a line was not understood: what it said is not known.
     pub damaged: bool,
     /// How it ended, in a word, if it did.
     pub ended: Option<String>,
@@ -53,7 +53,7 @@ impl Remains {
             at: text("at")?.parse().ok()?,
             plan: first["plan"].clone(),
             outputs: BTreeMap::new(),
-            damaged: false,
+            damaged: matches!(Run::parse(stored), Err(JournalError::Damaged { .. } | JournalError::Illegal { .. })),
             ended: ended(stored),
             foreign: first["format"]["major"].as_u64().is_none_or(|major| major > FORMAT.major.into()),
         };

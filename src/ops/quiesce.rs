@@ -113,6 +113,14 @@ impl RecordedReplicas {
         Self { writers: writers.map(counts).collect() }
     }
 
+    /// Whether these are counts of writers, whatever was read.
+    pub fn is_possible(&self) -> bool {
+        let is_one = |writer: &WriterReplicas| {
+            WRITERS.contains(&writer.name.as_str()) && (0..=MOST_REPLICAS).contains(&writer.replicas)
+        };
+        self.writers.iter().all(is_one)
+    }
+
     /// What the writer of this name is to have, where it is to have any.
     pub fn of_writer(&self, name: &str) -> Option<i32> {
         let writer = self.writers.iter().find(|writer| writer.name == name)?;

@@ -257,16 +257,32 @@ fn an_unreadable_run_is_closed_by_abort() {
 fn a_run_whose_record_of_the_writers_is_lost_everywhere_stays_open_until_somebody_starts_them() {
     let site = Site::died();
     [API, WORKER].iter().for_each(|writer| site.set(writer, 0, &json!({})));
-    // Killed as it stopped them, and the line with their counts is damaged.
+    // Killed as it stopped them, and the line with their counts is cut, not understood, or tells what cannot be.
     let mut records = records();
     records.truncate(6);
-    records[4] = "{\"record\":\"succ\0".into();
-    site.journal(&records);
+    let good = records[4].clone();
+    let odd = |from: &str, to: &str| {
+        assert!(good.contains(from), "{good}");
+        good.replace(from, to)
+    };
     let unknown = "opschain-api is still stopped, and nothing says how many replicas it had";
-    for way in [&["run", "resume", RUN][..], &["run", "abort", RUN, "--yes"]] {
-        site.says(way, 25, &["stays open", unknown, "dr server start"]);
+    let counts = good.matches("\"replicas\":2").count();
+    assert!(counts > 0, "{good}");
+    for line in [
+        "{\"record\":\"succ\0".to_owned(),
+        odd("succeeded", "succeeeed"),
+        odd("\"replicas\":2", "\"replicas\":-2"),
+        odd("\"replicas\":2", "\"replicas\":99999999999999999999"),
+        odd("opschain-api-worker", "somebody"),
+    ] {
+        records[4] = line;
+        site.journal(&records);
+        for way in [&["run", "resume", RUN][..], &["run", "abort", RUN, "--yes"]] {
+            site.says(way, 25, &["stays open", unknown, "kubectl scale deployment opschain-api"]);
+        }
+        site.says(&["bundle", "create", "--yes"], 25, &["may have stopped the application", unknown]);
+        assert_eq!(site.replicas(), [0, 0]);
     }
-    assert_eq!(site.replicas(), [0, 0]);
     [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
     site.dr(&["run", "resume", RUN], 0);
 }

@@ -137,7 +137,7 @@ fn recorded(remains: &Remains) -> Option<RecordedReplicas> {
     let outputs = &remains.outputs;
     let planned = || outputs.get(steps::STOP_WRITERS.text()).map(|_| &remains.plan["live"]["replicas"]);
     let recorded = outputs.values().find(|output| output.get("writers").is_some()).or_else(planned)?;
-    serde_json::from_value(recorded.clone()).ok()
+    serde_json::from_value(recorded.clone()).ok().filter(RecordedReplicas::is_possible)
 }
 
 fn bundle_of(remains: &Remains) -> Option<&str> {

@@ -6,7 +6,7 @@
 use super::table::{puts_back, resumable, resumes};
 use crate::cluster::{ClusterError, lease_name};
 use crate::error::{OpenRun, Result};
-use crate::journal::{JournalError, Remains, Run, RunStore};
+use crate::journal::{Remains, Run, RunStore};
 use crate::names::NamespaceName;
 use crate::ops::Ctx;
 
@@ -45,8 +45,8 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
     for id in runs.ids()? {
         let stored = match runs.read(&id) {
             Ok(stored) if !stored.held => stored,
-            Ok(_) | Err(JournalError::NotFound(_)) => continue,
-            Err(error) => return Err(error.into()),
+            // Of one that cannot be read, its lease tells; that it cannot was said before.
+            Ok(_) | Err(_) => continue,
         };
         let remains = Remains::of(&stored).filter(|remains| remains.ended.is_none() && remains.namespace == *namespace);
         let Some(remains) = remains.filter(|remains| puts_back(&remains.verb).is_none()) else { continue };
@@ -62,11 +62,11 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
     Ok(found.into_iter().map(|(_, cluster_uid, open)| (cluster_uid, open)).collect())
 }
 
-/// The holder of a lease, where it is a run that is resumed and of which this host has no journal. Whether it is still at
+/// The holder of a lease, where it is a run that is resumed and of which this host has no journal that can be read. Whether it is still at
 /// work one look does not tell.
 fn open_elsewhere(runs: &dyn RunStore, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
-    let known_here = !matches!(runs.read(holder), Err(JournalError::NotFound(_)));
+    let known_here = runs.read(holder).is_ok();
     let resumed = holder.split_once('-').is_some_and(|(verb, _)| resumes(verb).is_some());
     (resumed && !known_here)
         .then(|| OpenRun { elsewhere: Some(host.to_string()), ..OpenRun::new(holder.clone(), None) })

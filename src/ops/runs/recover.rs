@@ -34,7 +34,7 @@ impl InterruptedRuns {
 /// be put back.
 ///
 /// # Errors
-/// Writers of this install could not be brought back: the verb must not go on.
+/// Writers of this install could not be brought back, or nobody knows how many they were: the verb must not go on.
 pub async fn put_back_interrupted(ctx: &Ctx, how: InterruptedRuns) -> Result<()> {
     let mut ids = ctx.runs.ids().unwrap_or_else(|error| {
         ctx.events.warn(format!("{}: whether a run stands open is not known", chain(&error)), None);
@@ -53,6 +53,7 @@ pub async fn put_back_interrupted(ctx: &Ctx, how: InterruptedRuns) -> Result<()>
         };
         let Some((verb, remains)) = interrupted(ctx, &id, &stored) else { continue };
         let is_ours = is_of(&remains, ctx.install());
+        let mut unknown = None;
         let done = match how {
             InterruptedRuns::Show => show(ctx, verb, &remains).await,
             InterruptedRuns::PutBack | InterruptedRuns::PutBackIfPossible => {
@@ -60,7 +61,8 @@ pub async fn put_back_interrupted(ctx: &Ctx, how: InterruptedRuns) -> Result<()>
                 match ready {
                     Ok(()) => {
                         ctx.events.note(format!("Run {id} was interrupted. Putting back what it had changed."));
-                        put_back(ctx, verb, remains, Outcome::PutBack).await.map(drop)
+                        let report = put_back(ctx, verb, remains, Outcome::PutBack).await;
+                        report.map(|report| unknown = report.require_known().err())
                     }
                     missing => missing,
                 }
@@ -75,6 +77,9 @@ pub async fn put_back_interrupted(ctx: &Ctx, how: InterruptedRuns) -> Result<()>
                 ctx.events.warn(text, error.hints().first().cloned());
             }
             done => done?,
+        }
+        if let Some(unknown) = unknown.filter(|_| is_ours && how == InterruptedRuns::PutBack) {
+            return Err(unknown);
         }
     }
     Ok(())

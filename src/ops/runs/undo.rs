@@ -42,6 +42,18 @@ impl PutBackReport {
         self.writers.iter().all(|writer| writer.fate != WriterFate::CountUnknown)
     }
 
+    /// Refuses to go on from an application of which nobody knows whether this run has stopped it.
+    ///
+    /// # Errors
+    /// [`Exit::Resume`].
+    pub fn require_known(&self) -> Result<()> {
+        let unknown = self.writers.iter().find(|writer| writer.fate == WriterFate::CountUnknown);
+        let Some(unknown) = unknown else { return Ok(()) };
+        Err(CommandError::new(Exit::Resume, format!("run {} may have stopped the application: {unknown}", self.run))
+            .hint(scale_by_hand(&unknown.name))
+            .hint(format!("Then `dr run resume {}` closes the run.", self.run)))
+    }
+
     /// Whether nothing is left to put back, as far as anybody can tell.
     pub fn is_whole(&self) -> bool {
         self.left.is_empty() && self.knows_writers()
@@ -105,6 +117,10 @@ pub async fn undo(
     Ok(report)
 }
 
+fn scale_by_hand(writer: &str) -> String {
+    format!("`kubectl scale deployment {writer} --replicas=N`, with the N that it had, starts it.")
+}
+
 async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<PutBackReport> {
     let run = &remains.run;
     let (elsewhere, remove) = verb.elsewhere;
@@ -118,7 +134,11 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         writers.extend(quiesce::unaccounted(cluster).await?);
     }
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
-        ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
+        let way = match writer.fate {
+            WriterFate::CountUnknown => scale_by_hand(&writer.name),
+            _ => "`dr server start` starts the application.".into(),
+        };
+        ctx.events.warn(writer.to_string(), Some(way));
     }
     let (mut done, mut left) = (Vec::new(), Vec::new());
     let mut note = |title: &str, undone: Result<()>| match undone {

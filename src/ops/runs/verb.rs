@@ -44,10 +44,11 @@ impl PutBackVerb {
         (self.recorded)(remains).filter(|_| !remains.outputs.contains_key(self.brings_back))
     }
 
-    /// Whether it may have stopped writers of which a line that cannot be read has told.
+    /// Whether it may have stopped writers of which a line has told that is not understood, or tells what cannot be.
     pub fn may_have_stopped(&self, remains: &Remains) -> bool {
         let brought_back = self.brings_back.is_empty() || remains.outputs.contains_key(self.brings_back);
-        remains.damaged && !brought_back && (self.recorded)(remains).is_none()
+        let told = || remains.outputs.values().any(|output| output.get("writers").is_some());
+        !brought_back && (self.recorded)(remains).is_none() && (remains.damaged || told())
     }
 }
 
