@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use dr::internals::bundle::{Reader, SIGNATURE_NAMESPACE, Trust};
 use dr::internals::crypt::TrustedSigners;
-use dr::internals::crypt::trusted::verify_claimed;
 use dr::internals::event::Events;
 use dr::internals::journal::{Remains, Run, StoredRun};
 use dr::internals::postgres::{BackupManifest, ControlData};
@@ -59,7 +58,7 @@ pub fn bundle(bytes: &[u8]) {
     tar_in_pieces(bytes);
     let stored: Arc<dyn Stored> = Arc::new(Memory(bytes.to_vec()));
     let header = Reader::peek(&*stored);
-    if let Ok(reader) = Reader::open(stored, &Trust::Anyone) {
+    if let Ok(reader) = Reader::open(stored, &Trust::Anyone(TrustedSigners::default())) {
         assert!(header.is_ok(), "what opens has a header");
         let _ = reader.verify_stored(&Events::none(), &CancellationToken::new());
     }
@@ -110,7 +109,7 @@ pub fn signature(bytes: &[u8]) {
     let end = b"-----END SSH SIGNATURE-----\n";
     let cut = bytes.windows(end.len()).position(|window| window == end).map_or(bytes.len() / 2, |at| at + end.len());
     let (armored, signed) = bytes.split_at(cut);
-    let _ = verify_claimed(SIGNATURE_NAMESPACE, signed, armored);
+    let _ = TrustedSigners::default().verify_claimed(SIGNATURE_NAMESPACE, signed, armored);
     if let Ok(text) = std::str::from_utf8(bytes) {
         let trusted = TrustedSigners::parse(text, "signers");
         assert!(trusted.verify(SIGNATURE_NAMESPACE, signed, armored).is_err(), "a list of signers signs nothing");

@@ -42,9 +42,6 @@ pub mod cluster {
 
 pub mod crypt {
     pub use crate::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
-    pub mod trusted {
-        pub use crate::crypt::trusted::verify_claimed;
-    }
 }
 
 pub mod error {

@@ -46,9 +46,9 @@ pub fn is_safe(c: char) -> bool {
             '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // reading direction
             | '\u{2028}' | '\u{2029}' // line ends besides \n
             // Shown as nothing. Joiners (U+200C, U+200D) are part of words and emoji.
-            | '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}'
+            | '\u{ad}' | '\u{34f}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -69,6 +69,14 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shows_nothing_is_not_safe_and_what_belongs_to_words_is() {
+        assert!(
+            !['\u{fe0f}', '\u{34f}', '\u{180b}', '\u{e0100}', '\u{e01ef}', '\u{200b}', '\n'].into_iter().any(is_safe)
+        );
+        assert!("grüße 東京 👩\u{200d}💻 e\u{301}".chars().all(is_safe));
+    }
 
     #[test]
     fn sizes_and_times_are_short() {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::crypt::seal::Identities;
-use crate::crypt::trusted::{self, SignedBy, TrustedSigners};
+use crate::crypt::trusted::{SignedBy, TrustedSigners};
 use crate::store::{Store, Stored};
 use crate::values::overlay;
 
@@ -28,8 +28,9 @@ pub(super) const OTHER_BYTES: &str = "its stored bytes are not those that the ma
 pub enum Trust {
     /// Those that one of these has signed.
     Signers(TrustedSigners),
-    /// Anyone's, signed or not. Restoring such a bundle runs whatever its maker put into it.
-    Anyone,
+    /// Anyone's, signed or not, but for those of keys that are revoked here. Restoring such a bundle runs whatever its
+    /// maker put into it.
+    Anyone(TrustedSigners),
 }
 
 /// What is known of the signature.
@@ -302,16 +303,16 @@ fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust
     let bytes = places::read(end, &tail.manifest)?;
     let signature = match (&tail.signature, trust) {
         (None, Trust::Signers(_)) => return Err(BundleFault::Unsigned),
-        (None, Trust::Anyone) => SignatureState::Unsigned,
+        (None, Trust::Anyone(_)) => SignatureState::Unsigned,
         (Some(place), Trust::Signers(signers)) => {
             let armored = places::read(end, place)?;
             let signer = signers.verify(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
             SignatureState::Trusted { signer }
         }
-        (Some(place), Trust::Anyone) => {
+        (Some(place), Trust::Anyone(signers)) => {
             let armored = places::read(end, place)?;
             let fingerprint =
-                trusted::verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
+                signers.verify_claimed(SIGNATURE_NAMESPACE, &bytes, &armored).map_err(BundleFault::Untrusted)?;
             SignatureState::Unchecked { fingerprint }
         }
     };

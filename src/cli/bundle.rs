@@ -64,7 +64,7 @@ pub(super) struct TrustArgs {
     /// Take the signature of this one key, too: of one that has ended, say, as `ssh-keygen -l` shows it
     #[arg(long, value_name = "SHA256:...", conflicts_with = "any_signer", value_parser = fingerprint)]
     pub(super) trust_key: Option<String>,
-    /// Take a bundle whoever made it: restoring it runs whatever is in it
+    /// Take a bundle whoever made it, but for a revoked key's: restoring it runs whatever is in it
     #[arg(long, conflicts_with = "trusted_signers")]
     pub(super) any_signer: bool,
 }

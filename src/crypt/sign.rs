@@ -58,6 +58,13 @@ pub enum SignError {
         #[source]
         source: io::Error,
     },
+    /// The file of revoked signers cannot be read.
+    #[error("read revoked signers {path}")]
+    ReadRevoked {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
     /// The file can be written by others, who could have themselves trusted.
     #[error("{path} can be written by others (mode {mode:04o})")]
     OpenSigners {

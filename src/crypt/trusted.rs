@@ -1,5 +1,6 @@
 //! Whose signatures are believed.
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -43,7 +44,8 @@ impl TrustedSigners {
     /// # Errors
     /// `ReadSigners`, or `OpenSigners` when others may write to it.
     pub fn load(path: &Path) -> Result<Self, SignError> {
-        Ok(Self::parse(&read_trusted(path)?, &path.display().to_string()))
+        let failed = |source| SignError::ReadSigners { path: path.display().to_string(), source };
+        Ok(Self::parse(&read_trusted(path, failed)?, &path.display().to_string()))
     }
 
     /// The same from `text`; `name` is what people call it.
@@ -56,9 +58,10 @@ impl TrustedSigners {
     /// The same without the keys of a file of revoked ones: one public key a line, as in an `authorized_keys` file.
     ///
     /// # Errors
-    /// `ReadSigners`, `OpenSigners`, or `BadRevoked` with the line that cannot be read: it may revoke anybody.
+    /// `ReadRevoked`, `OpenSigners`, or `BadRevoked` with the line that cannot be read: it may revoke anybody.
     pub fn without_revoked(mut self, path: &Path) -> Result<Self, SignError> {
-        let (text, name) = (read_trusted(path)?, path.display().to_string());
+        let name = path.display().to_string();
+        let text = read_trusted(path, |source| SignError::ReadRevoked { path: name.clone(), source })?;
         let bad = |(line, reason)| SignError::BadRevoked { path: name, line, reason };
         self.revoked = allowed::parse_revoked(&text).map_err(bad)?;
         self.digest = hex::encode(Sha256::digest(format!("{}{text}", self.digest)));
@@ -128,6 +131,16 @@ impl TrustedSigners {
         }
         Err(refused.unwrap_or(SignError::Unknown { fingerprint }))
     }
+
+    /// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that, unless it is
+    /// revoked. It proves that nothing was changed since, not who signed. Returns the key's `SHA256:...`.
+    ///
+    /// # Errors
+    /// `BadSignature`, `Revoked` or `Mismatch`.
+    pub fn verify_claimed(&self, namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<String, SignError> {
+        let fingerprint = fingerprint_of(decode(armored)?.public_key());
+        self.clone().vouching(Some(fingerprint)).verify(namespace, bytes, armored).map(|by| by.fingerprint)
+    }
 }
 
 /// Whether the signature is over these bytes; `principal` is whose key it is.
@@ -145,25 +158,13 @@ fn fits(
 }
 
 /// Reads a file that says whom to trust.
-fn read_trusted(path: &Path) -> Result<String, SignError> {
-    let failed = |source| SignError::ReadSigners { path: path.display().to_string(), source };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+fn read_trusted(path: &Path, failed: impl Fn(io::Error) -> SignError) -> Result<String, SignError> {
+    let mode = std::fs::metadata(path).map_err(&failed)?.permissions().mode() & 0o777;
     if mode & 0o022 != 0 {
         return Err(SignError::OpenSigners { path: path.display().to_string(), mode });
     }
     // A name that somebody wrote in another encoding is no reason to trust nobody; keys are ASCII.
     Ok(String::from_utf8_lossy(&read::file(path, read::SMALL).map_err(failed)?).into_owned())
-}
-
-/// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that. It proves that
-/// nothing was changed since, not who signed. Returns the key's `SHA256:...`.
-///
-/// # Errors
-/// `BadSignature` or `Mismatch`.
-pub fn verify_claimed(namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<String, SignError> {
-    let signature = decode(armored)?;
-    let fingerprint = fingerprint_of(signature.public_key());
-    fits(&signature, namespace, bytes, fingerprint.clone(), fingerprint).map(|by| by.fingerprint)
 }
 
 /// Reads an armored signature that is written the one right way. The library lets some wrong lengths pass, so that a
@@ -247,6 +248,12 @@ mod tests {
         std::fs::write(&revoked, format!("# stolen\n{}\n", signer.public_key())).unwrap();
         let error = verify(&nobody.without_revoked(&revoked).unwrap()).unwrap_err();
         assert!(matches!(error, SignError::Revoked { .. }), "nobody vouches for a revoked key: {error}");
+        let anybody = |who: &TrustedSigners| who.verify_claimed(SPACE, b"manifest", signature.as_bytes());
+        assert_eq!(anybody(&TrustedSigners::default()).unwrap(), signer.fingerprint());
+        let error = anybody(&TrustedSigners::default().without_revoked(&revoked).unwrap()).unwrap_err();
+        assert!(matches!(error, SignError::Revoked { .. }), "anybody's but a revoked key's: {error}");
+        let missing = trusted.clone().without_revoked(&folder.path().join("nothing")).unwrap_err();
+        assert!(missing.to_string().starts_with("read revoked signers "), "{missing}");
         std::fs::write(&revoked, "stolen\n").unwrap();
         assert!(matches!(trusted.without_revoked(&revoked), Err(SignError::BadRevoked { line: 1, .. })));
     }

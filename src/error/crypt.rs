@@ -22,7 +22,8 @@ impl From<SignError> for CommandError {
         let mut command = Self::new(exit, error.to_string());
         if let SignError::ReadKey { source, .. }
         | SignError::WriteKey { source, .. }
-        | SignError::ReadSigners { source, .. } = error
+        | SignError::ReadSigners { source, .. }
+        | SignError::ReadRevoked { source, .. } = error
         {
             command = command.because(source);
         }
@@ -75,9 +76,9 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::OpenSigners { path, .. } => {
             (Exit::Keys, vec![format!("Look at what is in it, whoever wrote it; then `chmod go-w {path}`.")])
         }
-        SignError::BadRevoked { .. } => (
+        SignError::ReadRevoked { .. } | SignError::BadRevoked { .. } => (
             Exit::Keys,
-            vec!["It holds one public key a line: `ssh-ed25519 AAAA...`; no other kind of list is read.".into()],
+            vec!["The file of `keys.revoked_signers` holds one public key a line: `ssh-ed25519 AAAA...`; no other kind of list is read.".into()],
         ),
         SignError::Revoked { .. } => (
             Exit::Untrusted,

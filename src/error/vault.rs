@@ -19,6 +19,8 @@ impl From<VaultError> for CommandError {
             VaultError::Format { .. } => new(Exit::Format).hint("Use the dr that wrote it, or a newer one."),
             VaultError::Git { .. } | VaultError::Io { .. } => with_cause(new(Exit::Vault), error)
                 .hint("Look at the owner, permissions and free space of the vault's folder."),
+            VaultError::Unread { .. } => with_cause(new(Exit::NotFound), error)
+                .hint("Name files, folders or repositories that are there and that you may read."),
             VaultError::Locked { .. } => new(Exit::Locked)
                 .hint("Wait until the other dr on this host is done. A lock of a dead process does not last."),
             VaultError::Sign(_) => new(Exit::Keys).hint("`dr doctor` checks `[keys] signing_key` of dr.toml."),
@@ -82,7 +84,7 @@ impl From<VaultError> for CommandError {
 fn with_cause(new: CommandError, error: VaultError) -> CommandError {
     match error {
         VaultError::Git { source, .. } => new.because(source),
-        VaultError::Io { source, .. } => new.because(source),
+        VaultError::Io { source, .. } | VaultError::Unread { source, .. } => new.because(source),
         VaultError::Seal { source, .. } => new.because(source),
         _ => new,
     }

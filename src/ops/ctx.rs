@@ -251,10 +251,7 @@ impl Ctx {
             for line in signers.skipped() {
                 self.events.warn(line.clone(), None);
             }
-            Ok(match &keys.revoked_signers {
-                Some(revoked) => signers.without_revoked(revoked)?,
-                None => signers,
-            })
+            self.without_revoked(signers)
         };
         match given {
             Some(path) => read(path),
@@ -264,13 +261,21 @@ impl Ctx {
         }
     }
 
-    /// Whose bundles are believed: as [`Ctx::trusted_signers`], with the key that a person vouches for, or anybody's.
+    fn without_revoked(&self, signers: TrustedSigners) -> Result<TrustedSigners> {
+        Ok(match &self.settings_or_defaults()?.keys.revoked_signers {
+            Some(revoked) => signers.without_revoked(revoked)?,
+            None => signers,
+        })
+    }
+
+    /// Whose bundles are believed: as [`Ctx::trusted_signers`], with the key that a person vouches for, or anybody's
+    /// but those of revoked keys.
     ///
     /// # Errors
     /// As [`Ctx::trusted_signers`].
     pub fn trust(&self, given: Option<&Path>, key: Option<String>, anyone: bool) -> Result<Trust> {
         if anyone {
-            return Ok(Trust::Anyone);
+            return Ok(Trust::Anyone(self.without_revoked(TrustedSigners::default())?));
         }
         Ok(Trust::Signers(self.trusted_signers(given)?.vouching(key)))
     }

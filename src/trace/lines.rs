@@ -16,6 +16,23 @@ use crate::event::{Event, Events};
 /// Masks what must not be shown.
 pub type Scrub = Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
+/// An event as it stands in a file: masked, and on one line. What others said, such as the body of an answer, may hold line
+/// ends, behind which it could say whatever it likes of the work.
+pub(super) fn one_line(scrub: &Scrub, event: &[u8]) -> Vec<u8> {
+    let masked = scrub(event);
+    let text = masked.strip_suffix(b"\n").unwrap_or(&masked);
+    let mut line = Vec::with_capacity(masked.len() + 16);
+    for byte in text {
+        match byte {
+            b'\n' => line.extend(b"\\n"),
+            b'\r' => line.extend(b"\\r"),
+            _ => line.push(*byte),
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
 /// Says each call in a line.
 pub(super) struct CallLines(pub(super) Events);
 

@@ -8,7 +8,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::file::LogFile;
-use super::lines::{LineTo, Scrub};
+use super::lines::{LineTo, Scrub, one_line};
 use super::marks::{CALL, RUN, STEP, is_failure};
 use super::timing::{self, StepClock};
 use super::visit::Fields;
@@ -31,8 +31,8 @@ pub(super) struct RunFiles {
 
 #[derive(Default)]
 struct State {
-    /// Lines before a run began.
-    before: Vec<u8>,
+    /// What was said before a run began.
+    before: Vec<Vec<u8>>,
     folder: Option<PathBuf>,
     log: Option<LogFile>,
     step: Option<StepClock>,
@@ -57,13 +57,14 @@ impl RunFiles {
         let mut state = self.state();
         if state.folder.is_none() {
             // Masked when it is written: more is known then of what must not be shown.
-            if state.before.len() + line.len() <= BEFORE_BOUND {
-                state.before.extend_from_slice(line);
+            let kept: usize = state.before.iter().map(Vec::len).sum();
+            if kept + line.len() <= BEFORE_BOUND {
+                state.before.push(line.to_vec());
             }
             return;
         }
         if let Some(log) = &mut state.log {
-            let _ = log.write(&(self.scrub)(line));
+            let _ = log.write(&one_line(&self.scrub, line));
         }
     }
 
@@ -72,7 +73,9 @@ impl RunFiles {
         let mut state = self.state();
         let before = std::mem::take(&mut state.before);
         if let Some(log) = &mut log {
-            let _ = log.write(&(self.scrub)(&before));
+            for line in before {
+                let _ = log.write(&one_line(&self.scrub, &line));
+            }
         }
         (state.folder, state.log) = (Some(folder.to_owned()), log);
     }

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use super::file::LogFile;
-use super::lines::{CallLines, LineTo, Scrub};
+use super::lines::{CallLines, LineTo, Scrub, one_line};
 use super::marks::{CALL, EVENT, RUN, STEP};
 use super::run_files::{RunClock, RunFiles};
 use crate::event::Events;
@@ -104,7 +104,7 @@ fn log_file_lines(path: PathBuf, scrub: Scrub, events: Events) -> Result<LineTo,
     let file = Mutex::new(file);
     let warned = Once::new();
     Ok(LineTo(Arc::new(move |line| {
-        let line = scrub(line);
+        let line = one_line(&scrub, line);
         let written = file.lock().unwrap_or_else(PoisonError::into_inner).write(&line);
         // A log that cannot be written is no reason to stop the work.
         if let Err(error) = written {

@@ -56,6 +56,7 @@ async fn work(folder: Option<&Path>) {
         step("base", first).await?;
         let second = async {
             tracing::debug!(target: "kube_client::client", "requesting hunter2");
+            tracing::warn!(target: "kube_client::client", "502\r\n2026-01-01T00:00:00Z  INFO dr: all is well\nhunter2");
             call(CallKind::Helm, "helm upgrade", async { Err::<(), _>("no hunter2 here\nmore") }).await?;
             Ok::<_, &str>(())
         };
@@ -117,6 +118,10 @@ async fn a_runs_folder_keeps_the_whole_and_where_the_time_went_masked() {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
         assert!(!text.contains("hunter2"), "{text}");
+        assert!(
+            text.contains(r"502\r\n2026-01-01T00:00:00Z  INFO dr: all is well\n••••••••"),
+            "one event, one line:\n{text}"
+        );
     }
     assert!(all.contains("get Pod after") && !log.contains("get Pod after"));
 

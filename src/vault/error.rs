@@ -44,6 +44,13 @@ pub enum VaultError {
         #[source]
         source: io::Error,
     },
+    /// Something outside of the vault that was named cannot be read.
+    #[error("read {what}")]
+    Unread {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
     /// Another process writes, for longer than one waits.
     #[error("another process holds the lock of the config vault {path}")]
     Locked {

@@ -93,20 +93,36 @@ impl<'s> Search<'s> {
     /// # Errors
     /// It cannot be read.
     pub fn path(&mut self, path: &Path) -> Result<(), VaultError> {
-        let io = |path: &Path| VaultError::io(format!("read {}", path.display()));
+        let io = |path: &Path| {
+            let what = path.display().to_string();
+            move |source| VaultError::Unread { what, source }
+        };
         let absolute = path.canonicalize().map_err(io(path))?;
         if let Ok(repo) = Repository::discover(&absolute)
             && let Some(root) = repo.workdir().and_then(|root| root.canonicalize().ok())
             && let Ok(below) = absolute.strip_prefix(&root)
         {
-            return self.repository(&repo, below, is_vault(&repo));
+            let before = self.checked.files;
+            self.repository(&repo, below, is_vault(&repo))?;
+            // A file that was named is looked at, tracked or not.
+            if absolute.is_dir() || self.checked.files > before {
+                return Ok(());
+            }
+        }
+        if !absolute.is_dir() {
+            let bytes = read::file(&absolute, read::PROGRAM).map_err(io(path))?;
+            return self.file(&absolute.display().to_string(), &bytes, false);
         }
         let mut folders = vec![absolute];
         while let Some(place) = folders.pop() {
             if place.is_dir() {
-                let entries = std::fs::read_dir(&place).map_err(io(&place))?;
-                // A link is not followed: what it names is looked at where it is, if it is anywhere below.
-                folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| !path.is_symlink()));
+                for entry in std::fs::read_dir(&place).map_err(io(&place))? {
+                    let path = entry.map_err(io(&place))?.path();
+                    // A link is not followed: what it names is looked at where it is, if it is anywhere below.
+                    if !path.is_symlink() {
+                        folders.push(path);
+                    }
+                }
             } else if place.is_file() {
                 let bytes = read::file(&place, read::PROGRAM).map_err(io(&place))?;
                 self.file(&place.display().to_string(), &bytes, false)?;

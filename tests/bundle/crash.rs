@@ -61,9 +61,13 @@ fn a_writer_killed_at_any_moment_leaves_whole_bundles_and_drafts_that_the_next_t
         let names = || std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         let published: Vec<String> = store.list().unwrap().into_iter().map(|object| object.name).collect();
         for name in &published {
-            dr::internals::bundle::Reader::open_in(&store, name, &dr::internals::bundle::Trust::Anyone)
-                .and_then(|reader| reader.verify_stored(&dr::internals::event::Events::none(), &Default::default()))
-                .unwrap_or_else(|error| panic!("{error}"));
+            dr::internals::bundle::Reader::open_in(
+                &store,
+                name,
+                &dr::internals::bundle::Trust::Anyone(Default::default()),
+            )
+            .and_then(|reader| reader.verify_stored(&dr::internals::event::Events::none(), &Default::default()))
+            .unwrap_or_else(|error| panic!("{error}"));
         }
         // The next process has its name in the journal, and throws away what is left.
         for name in names().filter(|name| !published.contains(name)) {

@@ -186,12 +186,12 @@ fn a_wrong_key_opens_nothing() {
 fn without_trust_a_bundle_is_taken_only_when_one_asks_for_it_and_damage_is_still_found() {
     let bench = Bench::new();
     let mut pieces = take_apart(&bench.bytes());
-    check(put_together(&pieces), &Trust::Anyone).unwrap();
+    check(put_together(&pieces), &Trust::Anyone(Default::default())).unwrap();
     let at = find(&pieces, "manifest.json.sig");
     pieces[at].content[60] ^= 1;
-    assert!(check(put_together(&pieces), &Trust::Anyone).is_err());
+    assert!(check(put_together(&pieces), &Trust::Anyone(Default::default())).is_err());
     pieces.pop();
-    check(put_together(&pieces), &Trust::Anyone).unwrap();
+    check(put_together(&pieces), &Trust::Anyone(Default::default())).unwrap();
     assert!(matches!(*check(put_together(&pieces), &bench.trust()).unwrap_err().fault, BundleFault::Unsigned));
 }
 
@@ -206,7 +206,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-        prop_assert!(check(bytes, &Trust::Anyone).is_err());
+        prop_assert!(check(bytes, &Trust::Anyone(Default::default())).is_err());
     }
 
     #[test]
@@ -231,7 +231,7 @@ proptest! {
                 let mut pieces = pieces.clone();
                 let at = find(&pieces, name);
                 pieces[at].set_content(text.clone().into_bytes());
-                prop_assert!(check(put_together(&pieces), &Trust::Anyone).is_err());
+                prop_assert!(check(put_together(&pieces), &Trust::Anyone(Default::default())).is_err());
             }
             Ok(())
         })?;

@@ -115,7 +115,7 @@ fn every_file_beside_the_broken_bundles_is_in_the_table() {
 fn every_broken_bundle_is_refused_even_by_those_who_trust_anyone_but_the_untrusted_ones() {
     for (name, exit, _) in BROKEN {
         let stored = open_file(&fixture(&format!("bundles/broken/{name}.tar"))).unwrap();
-        let result = Reader::open(stored, &Trust::Anyone)
+        let result = Reader::open(stored, &Trust::Anyone(Default::default()))
             .and_then(|reader| reader.verify_plain(&operator(), &Events::none(), &CancellationToken::new()));
         assert_eq!(result.is_ok(), exit == Exit::Untrusted, "{name}");
     }

@@ -253,7 +253,7 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
     let stranger = trust(&Signer::generate("x").unwrap());
     let (found, passed) = catalog.newest_good(&bench.store, &stranger, "2026-08-20", now);
     assert!(found.is_empty() && passed.len() == 3);
-    assert!(catalog.newest_good(&bench.store, &Trust::Anyone, "2020-01-01", now).0.is_empty());
+    assert!(catalog.newest_good(&bench.store, &Trust::Anyone(Default::default()), "2020-01-01", now).0.is_empty());
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn home() -> (tempfile::TempDir, PathBuf) {
 fn publish(store: &Path) {
     let file = dr::open_file(&bundle()).unwrap();
     let bytes = fs::read(bundle()).unwrap();
-    let reader = Reader::open(Arc::clone(&file), &Trust::Anyone).unwrap();
+    let reader = Reader::open(Arc::clone(&file), &Trust::Anyone(Default::default())).unwrap();
     let manifest_at = bytes.chunks(512).position(|block| block.starts_with(b"manifest.json\0")).unwrap() * 512;
     let record = PublishedRecord {
         header: reader.header().clone(),

@@ -319,6 +319,14 @@ fn check_finds_plaintext_in_the_vault_and_a_hook_keeps_it_out_of_a_repository() 
     assert_eq!(said.code, 0, "{} {}", said.out, said.err);
     std::fs::write(repo.join("values.yaml"), "a: Y29ycmVjdC1ob3JzZS03\n").unwrap();
     assert_eq!(host.run(&["config", "check", &place]).code, 0, "it is not tracked");
+    let named = repo.join("values.yaml");
+    assert_eq!(host.run(&["config", "check", named.to_str().unwrap()]).code, 5, "what is named is looked at");
+    for (path, why) in
+        [("nope", "No such file"), ("/dev/zero", "not a regular file"), ("/dev/null", "not a regular file")]
+    {
+        let said = host.run(&["config", "check", path]);
+        assert!(said.code == 14 && said.err.contains(path) && said.err.contains(why), "{} {}", said.code, said.err);
+    }
     assert_ne!(git(&repo, &["commit", "-q", "values.yaml", "-m", "x"]).code, 0);
     git(&repo, &["add", "."]);
     assert_eq!(host.run(&["config", "check", &place]).code, 5, "base64 hides nothing");

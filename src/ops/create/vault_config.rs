@@ -212,7 +212,7 @@ mod tests {
             };
             let unpublished = writer.finish(facts, &self.signer).unwrap();
             unpublished.verify(&Events::none(), &Default::default()).unwrap().publish(&store).unwrap();
-            Reader::open_in(&store, &store.list().unwrap()[0].name, &Trust::Anyone).unwrap()
+            Reader::open_in(&store, &store.list().unwrap()[0].name, &Trust::Anyone(Default::default())).unwrap()
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::findings::FindingsBuilder;
 use crate::crypt::seal::SealError;
+use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
 use crate::crypt::{Signer, TrustedSigners};
 use crate::error::{OpenRun, chain};
@@ -171,7 +172,11 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
     if !path.exists() {
         return findings.bad("keys", format!("there is no file of trusted signers {}", path.display()), "dr init");
     }
-    let trusted = match TrustedSigners::load(path) {
+    let loaded = TrustedSigners::load(path).and_then(|trusted| match &settings.keys.revoked_signers {
+        Some(revoked) => trusted.without_revoked(revoked),
+        None => Ok(trusted),
+    });
+    let trusted = match loaded {
         Ok(trusted) => trusted,
         Err(error) => return findings.failed("keys", error),
     };
@@ -185,6 +190,7 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
         Ok(by) => {
             findings.ok("keys", format!("trusted signers {}: this host signs as {}", path.display(), by.principal))
         }
+        Err(error @ SignError::Revoked { .. }) => findings.failed("keys", error),
         Err(_) => findings.warn(
             "keys",
             format!("{} does not trust this host's signing key for bundles", path.display()),
