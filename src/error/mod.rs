@@ -82,8 +82,8 @@ impl OpenRun {
     /// The first of them, as what is next.
     pub fn next(&self) -> String {
         let way = if self.resumable { "resume" } else { "abort" };
-        let host = self.elsewhere.as_ref().map_or_else(String::new, |host| format!(", on the host of {host}"));
-        format!("dr run {way} {}{host}", self.run)
+        let host = self.elsewhere.as_ref().map_or_else(String::new, |host| format!("on the host of {host}: "));
+        format!("{host}dr run {way} {}", self.run)
     }
 }
 

