@@ -57,11 +57,7 @@ impl Remains {
             ended: ended(stored),
             foreign: first["format"]["major"].as_u64().is_none_or(|major| major > FORMAT.major.into()),
         };
-        for line in lines {
-            let Ok(line) = line else {
-                remains.damaged = true;
-                continue;
-            };
+        for line in lines.filter_map(Result::ok) {
             if let (Some("succeeded"), Some(step)) = (line["record"].as_str(), line["step"].as_str()) {
                 remains.outputs.insert(step.to_owned(), line["output"].clone());
             }

@@ -73,7 +73,7 @@ pub(super) fn key_files(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Resu
     };
     let mut missing = Vec::new();
     if request.file()?.is_none() && ctx.settings().is_err() {
-        missing.push(&BUNDLE);
+        missing.push(if request.bundle.is_some() { &BUNDLE } else { &UNNAMED_BUNDLE });
     }
     if opens && keys.identity.is_none() {
         missing.push(&IDENTITY);
@@ -88,8 +88,6 @@ pub(super) fn key_files(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Resu
 struct Needed {
     exit: Exit,
     what: &'static str,
-    /// The same where no bundle was named.
-    unnamed: &'static str,
     flag: Option<&'static str>,
     placeholder: &'static str,
     explained: &'static str,
@@ -98,15 +96,14 @@ struct Needed {
 const BUNDLE: Needed = Needed {
     exit: Exit::Settings,
     what: "its file (it is not here, and no settings name a store)",
-    unnamed: "its file (none is named, and no settings name a store)",
     flag: None,
     placeholder: "BUNDLE.tar",
     explained: "BUNDLE.tar: the file itself. Or name the settings of a store with --settings; `dr init` makes new ones.",
 };
+const UNNAMED_BUNDLE: Needed = Needed { what: "its file (none is named, and no settings name a store)", ..BUNDLE };
 const IDENTITY: Needed = Needed {
     exit: Exit::Keys,
     what: "an age identity",
-    unnamed: "an age identity",
     flag: Some("--identity"),
     placeholder: "KEYFILE",
     explained: "KEYFILE: the escrow key, or `identity.txt` of the host that made the bundle.",
@@ -114,7 +111,6 @@ const IDENTITY: Needed = Needed {
 const SIGNERS: Needed = Needed {
     exit: Exit::Untrusted,
     what: "the trusted signers",
-    unnamed: "the trusted signers",
     flag: Some("--trusted-signers"),
     placeholder: "SIGNERS",
     explained: "SIGNERS: `allowed_signers` of the host that made the bundle, or a file with the line `NAME namespaces=\"dr-bundle@v1\" KEY` with the KEY of its `signing_key.pub`; --any-signer instead takes whatever anybody made.",
@@ -126,8 +122,7 @@ fn incomplete(given: &CommandLine, request: &BundleRequest, missing: &[&Needed])
         (None, Some(name)) => line.replaced(name, needed.placeholder),
         (None, None) => line.with(&[needed.placeholder]),
     });
-    let is_named = request.bundle.is_some();
-    let what: Vec<&str> = missing.iter().map(|needed| if is_named { needed.what } else { needed.unnamed }).collect();
+    let what: Vec<&str> = missing.iter().map(|needed| needed.what).collect();
     let subject = request.bundle.as_ref().map_or("the bundle".to_owned(), |name| format!("bundle {name}"));
     let exit = missing.first().map_or(Exit::Usage, |needed| needed.exit);
     let error = CommandError::new(exit, format!("{subject} cannot be opened without {}", what.join(" and ")))

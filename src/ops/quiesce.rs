@@ -88,6 +88,11 @@ pub struct RecordedReplicas {
     pub writers: Vec<WriterReplicas>,
 }
 
+/// The command that starts a writer of which nobody knows how many replicas it had.
+pub fn scale_by_hand(namespace: &str, writer: &str) -> String {
+    format!("kubectl -n {namespace} scale deployment {writer} --replicas=N")
+}
+
 /// One writer's replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriterReplicas {

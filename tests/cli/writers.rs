@@ -278,7 +278,7 @@ fn a_run_whose_record_of_the_writers_is_lost_everywhere_stays_open_until_somebod
         records[4] = line;
         site.journal(&records);
         for way in [&["run", "resume", RUN][..], &["run", "abort", RUN, "--yes"]] {
-            site.says(way, 25, &["stays open", unknown, "kubectl scale deployment opschain-api"]);
+            site.says(way, 25, &["stays open", unknown, "kubectl -n opschain scale deployment opschain-api"]);
         }
         site.says(&["bundle", "create", "--yes"], 25, &["may have stopped the application", unknown]);
         assert_eq!(site.replicas(), [0, 0]);

@@ -65,8 +65,8 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
     Ok(found.into_iter().map(|(_, cluster_uid, open)| (cluster_uid, open)).collect())
 }
 
-/// The holder of a lease, where it is a run that is resumed and of which this host has no journal that can be read. Whether it is still at
-/// work one look does not tell.
+/// The holder of a lease, where it is a run that is resumed and of which this host has no journal that can be read.
+/// Whether it is still at work one look does not tell.
 fn open_elsewhere(runs: &dyn RunStore, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
     // One whose first line is damaged tells nothing of itself: then its lease does.

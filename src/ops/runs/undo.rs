@@ -13,6 +13,7 @@ use super::verb::PutBackVerb;
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::event::Event;
 use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
+use crate::names::NamespaceName;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::quiesce::{self, WriterFate, WriterReturn};
 use crate::ops::{Ctx, helper};
@@ -26,6 +27,8 @@ pub(super) const IN_THE_CLUSTER: [&str; 3] =
 #[derive(Debug, Serialize)]
 pub struct PutBackReport {
     pub run: String,
+    /// Where it was at work.
+    pub namespace: NamespaceName,
     /// What became of the writers that it had stopped.
     pub writers: Vec<WriterReturn>,
     /// What else was put back.
@@ -50,8 +53,11 @@ impl PutBackReport {
         let unknown = self.writers.iter().find(|writer| writer.fate == WriterFate::CountUnknown);
         let Some(unknown) = unknown else { return Ok(()) };
         Err(CommandError::new(Exit::Resume, format!("run {} may have stopped the application: {unknown}", self.run))
-            .hint(scale_by_hand(&unknown.name))
-            .hint(format!("Then `dr run resume {}` closes the run.", self.run)))
+            .hint(by_hand(&self.namespace, &unknown.name))
+            .hint(format!(
+                "Then `dr run resume {}` closes the run. Where it was deployed so: `dr run abort {0} --close-only`.",
+                self.run
+            )))
     }
 
     /// Whether nothing is left to put back, as far as anybody can tell.
@@ -117,8 +123,8 @@ pub async fn undo(
     Ok(report)
 }
 
-fn scale_by_hand(writer: &str) -> String {
-    format!("`kubectl scale deployment {writer} --replicas=N`, with the N that it had, starts it.")
+fn by_hand(namespace: &NamespaceName, writer: &str) -> String {
+    format!("`{}`, with the N that it had, starts it.", quiesce::scale_by_hand(namespace, writer))
 }
 
 async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<PutBackReport> {
@@ -135,7 +141,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     }
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         let way = match writer.fate {
-            WriterFate::CountUnknown => scale_by_hand(&writer.name),
+            WriterFate::CountUnknown => by_hand(&remains.namespace, &writer.name),
             _ => "`dr server start` starts the application.".into(),
         };
         ctx.events.warn(writer.to_string(), Some(way));
@@ -152,7 +158,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
     }
-    Ok(PutBackReport { run: run.clone(), writers, done, left, closed: false })
+    Ok(PutBackReport { run: run.clone(), namespace: remains.namespace.clone(), writers, done, left, closed: false })
 }
 
 /// Puts one thing back, told as the undoing of a step is.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::ops::lease;
-use crate::ops::quiesce::WriterFacts;
+use crate::ops::quiesce::{self, WriterFacts};
 
 /// What wakes a database that the values have put to sleep.
 pub const WAKE: &str = "dr deploy -f values.yaml, with stopDatabase: false";
@@ -132,8 +132,7 @@ fn known<'a>(facts: &'a ServerFacts, writer: &WriterFacts) -> Option<&'a KnownRe
 }
 
 fn by_hand(facts: &ServerFacts, writer: &str) -> String {
-    let namespace = facts.install.split('/').next().unwrap_or_default();
-    format!("kubectl -n {namespace} scale deployment {writer} --replicas=N")
+    quiesce::scale_by_hand(facts.install.split('/').next().unwrap_or_default(), writer)
 }
 
 /// How it stands.
