@@ -3,9 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::text;
@@ -50,19 +53,43 @@ pub fn text_file(path: &Path, limit: u64) -> io::Result<String> {
 /// What a person names on the command line: a file, or a pipe such as `/dev/stdin` or `<(...)`.
 ///
 /// # Errors
-/// It cannot be read, or holds more than `limit` bytes.
-pub fn file_or_pipe(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    stream(File::open(path)?, limit).map(Zeroizing::new)
+/// It cannot be read, holds more than `limit` bytes, or was not there when the work was [stopped](until_stopped).
+pub fn file_or_pipe(path: &Path, limit: u64, stop: &CancellationToken) -> io::Result<Zeroizing<Vec<u8>>> {
+    let path = PathBuf::from(path);
+    until_stopped(stop, move || stream(File::open(path)?, limit).map(Zeroizing::new))
 }
 
 /// As [`file_or_pipe`]; `-` is stdin.
 ///
 /// # Errors
 /// As [`file_or_pipe`].
-pub fn file_or_stdin(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+pub fn file_or_stdin(path: &Path, limit: u64, stop: &CancellationToken) -> io::Result<Zeroizing<Vec<u8>>> {
     match path.as_os_str() == "-" {
-        true => stream(io::stdin().lock(), limit).map(Zeroizing::new),
-        false => file_or_pipe(path, limit),
+        true => until_stopped(stop, move || stream(io::stdin().lock(), limit).map(Zeroizing::new)),
+        false => file_or_pipe(path, limit, stop),
+    }
+}
+
+/// Reads what others may keep waiting, such as a pipe or a terminal: on a thread of its own, which is left to itself once
+/// the work is stopped. Whatever it would still read is lost, so nothing else is read from there afterwards.
+///
+/// # Errors
+/// What reading fails with; `Interrupted`, which no reading of the standard library ends with, when the work was stopped.
+pub fn until_stopped<T: Send + 'static>(
+    stop: &CancellationToken,
+    reading: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    const POLL: Duration = Duration::from_millis(100);
+    let (done, answer) = mpsc::channel();
+    // Nobody hears the answer that comes too late.
+    std::thread::Builder::new().name("reading".into()).spawn(move || drop(done.send(reading())))?;
+    loop {
+        match answer.recv_timeout(POLL) {
+            Ok(read) => return read,
+            Err(RecvTimeoutError::Timeout) if stop.is_cancelled() => return Err(io::ErrorKind::Interrupted.into()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the thread that reads has died")),
+        }
     }
 }
 
@@ -96,7 +123,7 @@ mod tests {
         assert_eq!(file(&pipe, SMALL).unwrap_err().to_string(), "it is not a regular file");
         let zero = Path::new("/dev/zero");
         assert_eq!(file(zero, SMALL).unwrap_err().to_string(), "it is not a regular file");
-        let endless = file_or_pipe(zero, SMALL).unwrap_err().to_string();
+        let endless = file_or_pipe(zero, SMALL, &CancellationToken::new()).unwrap_err().to_string();
         assert_eq!(endless, "it is larger than the 1.0 MiB that are read of it");
         assert_eq!(file(folder.path(), SMALL).unwrap_err().kind(), io::ErrorKind::IsADirectory);
     }
@@ -108,7 +135,7 @@ mod tests {
         std::fs::write(&path, b"four").unwrap();
         assert_eq!(file(&path, 4).unwrap(), b"four");
         assert_eq!(file(&path, 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(file_or_pipe(Path::new("/dev/null"), 3).unwrap().as_slice(), b"");
+        assert_eq!(file_or_pipe(Path::new("/dev/null"), 3, &CancellationToken::new()).unwrap().as_slice(), b"");
         std::fs::write(&path, b"\xff").unwrap();
         assert_eq!(text_file(&path, 4).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

@@ -241,7 +241,7 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
     let result = runtime.block_on(async {
         // The agent ends its children itself, and a watchdog what its run has left.
         let _unfinished = matches!(verb, Verb::Agent(_)).then(|| ctx.events.unfinished());
-        let signals = Signals::listen(ctx.cancel.clone(), ui.clone())?;
+        let signals = Signals::listen(ui.clone())?;
         let result = tokio::select! {
             biased;
             result = dispatch(&ctx, ui, verb) => result,
@@ -287,8 +287,9 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
         ctx.refuse_defaults();
     }
     ctx.events = ui.events();
-    let asker = passphrase::asker(ui.clone(), global.passphrase_file, ctx.cancel.clone());
-    Ok(ctx.with_keyring(Keyring::new(secrets, asker)))
+    ctx.cancel = ui.cancel().clone();
+    let asker = passphrase::asker(ui.clone(), global.passphrase_file);
+    Ok(ctx.with_keyring(Keyring::new(secrets, asker, ui.cancel().clone())))
 }
 
 #[cfg(test)]

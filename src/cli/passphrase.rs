@@ -19,12 +19,12 @@ use crate::ui::{Typed, Ui};
 const LONGEST: u64 = 4096;
 
 /// Asks the file if there is one, else the person; gives up when the work is stopped.
-pub(super) fn asker(ui: Ui, file: Option<PathBuf>, cancel: CancellationToken) -> Asker {
+pub(super) fn asker(ui: Ui, file: Option<PathBuf>) -> Asker {
     Box::new(move |wanted| {
         if let Some(file) = &file {
-            return read(file).map(Passphrase::Kept);
+            return read(file, ui.cancel()).map(Passphrase::Kept);
         }
-        let ask = |question: &str| match ui.ask_hidden(question, &|| cancel.is_cancelled())? {
+        let ask = |question: &str| match ui.ask_hidden(question)? {
             Typed::Line(line) => Ok(Some(line)),
             Typed::Stopped => Err(crate::ops::interrupted()),
             Typed::NoTerminal => Ok(None),
@@ -57,10 +57,11 @@ fn refused(why: &str) -> CommandError {
 }
 
 /// The first line of the file, which nobody else may read; a pipe (`/dev/fd/3`) is nobody's but ours.
-fn read(path: &Path) -> Result<SecretString> {
+fn read(path: &Path, stop: &CancellationToken) -> Result<SecretString> {
     let name = path.display();
     let failed = |e| CommandError::new(Exit::Keys, format!("read passphrase file {name}")).because(e);
-    let file = File::open(path).map_err(failed)?;
+    let opened = path.to_owned();
+    let file = read::until_stopped(stop, move || File::open(opened)).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     let mode = meta.permissions().mode() & 0o777;
     if meta.is_file() && mode & 0o077 != 0 {
@@ -73,7 +74,7 @@ fn read(path: &Path) -> Result<SecretString> {
     if meta.is_dir() || meta.file_type().is_block_device() {
         return Err(CommandError::new(Exit::Keys, format!("passphrase file {name} is no file")));
     }
-    let bytes = read::stream(file, LONGEST).map(Zeroizing::new).map_err(failed)?;
+    let bytes = read::until_stopped(stop, move || read::stream(file, LONGEST).map(Zeroizing::new)).map_err(failed)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| CommandError::new(Exit::Keys, format!("passphrase file {name} is not text")))?;
     match text.lines().next().filter(|line| !line.is_empty()) {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -34,7 +33,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system does not let the program listen.
-    pub(super) fn listen(cancel: CancellationToken, ui: Ui) -> Result<Self> {
+    pub(super) fn listen(ui: Ui) -> Result<Self> {
         let failed = |e: io::Error| CommandError::new(Exit::Failure, "listen for signals").because(e);
         let ignored = ignored_signals();
         let first = Arc::new(OnceLock::new());
@@ -44,11 +43,11 @@ impl Signals {
                 continue;
             }
             let mut signal = signal(kind).map_err(failed)?;
-            let (first, cancel, ui) = (Arc::clone(&first), cancel.clone(), ui.clone());
+            let (first, ui) = (Arc::clone(&first), ui.clone());
             listeners.spawn(async move {
                 while signal.recv().await.is_some() {
                     if first.set(exit).is_ok() {
-                        cancel.cancel();
+                        ui.cancel().cancel();
                         ui.talk(
                             "Stopping. What was put back and what stands is said at the end; press Ctrl-C again to end at once and leave the rest to the next `dr`.",
                         );

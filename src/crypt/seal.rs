@@ -161,16 +161,32 @@ impl Identities {
     /// # Errors
     /// See [`SealError`]; no line of the file is ever quoted.
     pub fn load(path: &Path, passphrase: impl FnOnce() -> Option<SecretString>) -> Result<Self, SealError> {
+        let bytes = read::file(path, read::SMALL).map(Zeroizing::new);
+        Self::read(path, &bytes.map_err(|source| Self::unread(path, source))?, passphrase)
+    }
+
+    /// The refusal of an identity file that cannot be read.
+    pub fn unread(path: &Path, source: io::Error) -> SealError {
+        SealError::ReadIdentity { path: path.display().to_string(), source }
+    }
+
+    /// As [`Identities::load`], of bytes that were read from `path`.
+    ///
+    /// # Errors
+    /// As [`Identities::load`].
+    pub fn read(
+        path: &Path,
+        bytes: &[u8],
+        passphrase: impl FnOnce() -> Option<SecretString>,
+    ) -> Result<Self, SealError> {
         let name = path.display().to_string();
-        let bytes = read::file_or_pipe(path, read::SMALL)
-            .map_err(|source| SealError::ReadIdentity { path: name.clone(), source })?;
         if !bytes.starts_with(b"age-encryption.org/") {
-            return Self::parse(&bytes, &name);
+            return Self::parse(bytes, &name);
         }
         let phrase = passphrase().ok_or_else(|| SealError::Passphrase { path: name.clone() })?;
         let mut key = age::scrypt::Identity::new(phrase);
         key.set_max_work_factor(MAX_SCRYPT_WORK_FACTOR);
-        let text = unseal(std::iter::once(&key as &dyn age::Identity), &bytes).map_err(|error| match error {
+        let text = unseal(std::iter::once(&key as &dyn age::Identity), bytes).map_err(|error| match error {
             age::DecryptError::ExcessiveWork { .. } => SealError::TooMuchWork { path: name.clone() },
             other => match refusal(other) {
                 SealError::NoMatch => SealError::WrongPassphrase { path: name.clone() },

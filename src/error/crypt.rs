@@ -1,5 +1,7 @@
 //! What the errors of keys and signatures mean to the operator.
 
+use std::io::ErrorKind;
+
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 
@@ -34,6 +36,9 @@ impl From<SignError> for CommandError {
 /// The exit code and the ways out of a failure to seal or open.
 pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
     let hint = match error {
+        SealError::ReadIdentity { source, .. } if source.kind() == ErrorKind::Interrupted => {
+            return (Exit::Interrupted, Vec::new());
+        }
         SealError::BadRecipient(_) => "A recipient is the public key that `age-keygen -y KEYFILE` prints.".to_owned(),
         SealError::NoRecipient => "Name at least one recipient in dr.toml; two (operator and escrow) are better.".to_owned(),
         SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`, or name another file with --identity."),

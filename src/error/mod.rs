@@ -20,6 +20,7 @@ mod vault;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,9 +108,13 @@ impl CommandError {
         Self { exit, message: message.into(), source: None, open_run: None, hints: Vec::new() }
     }
 
-    /// Adds the cause.
+    /// Adds the cause. What was [given up](crate::read::until_stopped) since the work was stopped is no failure of its own.
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        let source = source.into();
+        if source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+            self.exit = Exit::Interrupted;
+        }
+        self.source = Some(source);
         self
     }
 

@@ -18,6 +18,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::helm::Helm;
 use crate::journal::{FolderRuns, RunStore};
+use crate::read;
 use crate::settings::{Install, Settings, SettingsError};
 use crate::store::{self, Store};
 use crate::values::Secrets;
@@ -415,6 +416,17 @@ impl Ctx {
         let values = Arc::new(self.vault()?.values(deployment, identities)?);
         opened.insert(deployment.id().clone(), Arc::clone(&values));
         Ok(values)
+    }
+
+    /// Values that a person named, a file or a pipe, or stdin for `-`: what to call them, and their bytes.
+    ///
+    /// # Errors
+    /// They cannot be read, or the work was stopped before they were there.
+    pub fn named_values(&self, path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
+        let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
+        let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
+        let bytes = read::file_or_stdin(path, read::VALUES, &self.cancel).map_err(failed)?;
+        Ok((name, bytes))
     }
 
     /// An error if the user has asked to stop.

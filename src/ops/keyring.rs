@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use age::secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
 
 use crate::crypt::Identities;
 use crate::crypt::seal::SealError;
 use crate::error::Result;
+use crate::read;
 use crate::values::Secrets;
 
 /// How often a passphrase that was typed wrong is asked for again.
@@ -49,6 +51,7 @@ pub struct Keyring(Arc<Inner>);
 struct Inner {
     secrets: Secrets,
     asker: Option<Asker>,
+    cancel: CancellationToken,
     opened: Mutex<HashMap<PathBuf, Identities>>,
 }
 
@@ -60,9 +63,9 @@ impl std::fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// A keyring that registers with `secrets` and asks `asker`.
-    pub fn new(secrets: Secrets, asker: Asker) -> Self {
-        Self(Arc::new(Inner { secrets, asker: Some(asker), opened: Mutex::default() }))
+    /// A keyring that registers with `secrets` and asks `asker`, and waits for no key once `cancel` is.
+    pub fn new(secrets: Secrets, asker: Asker, cancel: CancellationToken) -> Self {
+        Self(Arc::new(Inner { secrets, asker: Some(asker), cancel, opened: Mutex::default() }))
     }
 
     /// What is not to be shown.
@@ -91,11 +94,13 @@ impl Keyring {
     }
 
     fn load(&self, path: &Path) -> Result<Identities> {
+        let bytes = read::file_or_pipe(path, read::SMALL, &self.0.cancel);
+        let bytes = bytes.map_err(|source| Identities::unread(path, source))?;
         let mut again = 0;
         loop {
             let mut last_chance = again == SECOND_CHANCES;
             let mut failed = None;
-            let loaded = Identities::load(path, || match self.ask(PassphraseUse::Open { path, again }) {
+            let loaded = Identities::read(path, &bytes, || match self.ask(PassphraseUse::Open { path, again }) {
                 Ok(Passphrase::Typed(phrase)) => Some(phrase),
                 Ok(Passphrase::Kept(phrase)) => {
                     last_chance = true;
@@ -161,7 +166,7 @@ mod tests {
             let turn = usize::from(count.fetch_add(1, Ordering::Relaxed));
             Ok(typed.get(turn).map_or(Passphrase::Unknown, |text| Passphrase::Typed(SecretString::from(*text))))
         });
-        (path, Keyring::new(Secrets::default(), asker), asked)
+        (path, Keyring::new(Secrets::default(), asker, CancellationToken::new()), asked)
     }
 
     #[test]

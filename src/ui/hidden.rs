@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 /// The longest line that is taken.
@@ -23,7 +24,7 @@ pub enum Typed {
 }
 
 /// Asks on `/dev/tty`.
-pub(super) fn ask(question: &str, stop: &dyn Fn() -> bool) -> io::Result<Typed> {
+pub(super) fn ask(question: &str, stop: &CancellationToken) -> io::Result<Typed> {
     let Ok(terminal) = OpenOptions::new().read(true).write(true).open("/dev/tty") else {
         return Ok(Typed::NoTerminal);
     };
@@ -37,11 +38,11 @@ pub(super) fn ask(question: &str, stop: &dyn Fn() -> bool) -> io::Result<Typed> 
     typed
 }
 
-fn read_line(mut terminal: &File, stop: &dyn Fn() -> bool) -> io::Result<Typed> {
+fn read_line(mut terminal: &File, stop: &CancellationToken) -> io::Result<Typed> {
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let mut byte = Zeroizing::new([0u8; 1]);
     loop {
-        if stop() {
+        if stop.is_cancelled() {
             return Ok(Typed::Stopped);
         }
         let mut waiting = [PollFd::new(&terminal, PollFlags::IN)];

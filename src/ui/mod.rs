@@ -18,6 +18,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 pub use hidden::Typed;
 pub use options::{Color, Output, OutputOptions};
@@ -28,6 +29,7 @@ pub use table::Column;
 
 use crate::error::{CommandError, Exit, Result};
 use crate::event::{Events, Stamped};
+use crate::read;
 use crate::trace;
 use crate::values::Secrets;
 use terminal::{columns, say};
@@ -46,6 +48,7 @@ pub struct Ui {
     live: Arc<live::LiveView>,
     /// Nobody listens to these: they are here to know the run under way, to all that do.
     events: Events,
+    cancel: CancellationToken,
 }
 
 impl Ui {
@@ -57,7 +60,13 @@ impl Ui {
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { options, live: live::LiveView::new(options), secrets, events: Events::none() }
+        let cancel = CancellationToken::new();
+        Self { options, live: live::LiveView::new(options), secrets, events: Events::none(), cancel }
+    }
+
+    /// Cancelled when the person asks to stop: no question waits for its answer then.
+    pub fn cancel(&self) -> &CancellationToken {
+        &self.cancel
     }
 
     /// How to talk.
@@ -214,16 +223,16 @@ impl Ui {
 
     /// Asks for something that is not shown while it is typed; see [`Typed`].
     ///
-    /// It is asked on the process's terminal itself, so that stdin may be a pipe. `stop` is looked at while waiting.
+    /// It is asked on the process's terminal itself, so that stdin may be a pipe.
     ///
     /// # Errors
     /// The terminal cannot be read.
-    pub fn ask_hidden(&self, question: &str, stop: &dyn Fn() -> bool) -> Result<Typed> {
+    pub fn ask_hidden(&self, question: &str) -> Result<Typed> {
         if self.options.no_input {
             return Ok(Typed::NoTerminal);
         }
         let _paused = self.live.pause();
-        hidden::ask(&escape::one_line(&self.secrets.scrub(question)), stop)
+        hidden::ask(&escape::one_line(&self.secrets.scrub(question)), &self.cancel)
             .map_err(|e| CommandError::new(Exit::Failure, "ask on the terminal").because(e))
     }
 
@@ -233,9 +242,12 @@ impl Ui {
         let question = escape::one_line(&self.secrets.scrub(question)).into_owned();
         let mut err = anstream::stderr().lock();
         err.write_all(question.as_bytes()).and_then(|()| err.flush()).map_err(failed)?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer).map_err(failed)?;
-        Ok(answer)
+        drop(err);
+        let answer = || {
+            let mut answer = String::new();
+            io::stdin().lock().read_line(&mut answer).map(|_| answer)
+        };
+        read::until_stopped(&self.cancel, answer).map_err(failed)
     }
 
     fn no_answer(&self, question: &str) -> CommandError {

@@ -24,6 +24,7 @@ mod records;
 mod reference;
 mod refusals;
 mod runs;
+mod signals;
 mod trace;
 mod upgrade;
 mod vault;

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::dr;
 
 const PHRASE: &str = "correct horse battery";
+const CTRL_C: &str = "\u{3}";
 
 fn home() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("dr-").rand_bytes(6).tempdir_in("/tmp").unwrap()
@@ -49,11 +50,13 @@ fn on_a_terminal(home: &Path, args: &str, typed: &[&str]) -> (i32, String) {
             break;
         }
         shown.push_str(&String::from_utf8_lossy(&chunk[..count]));
-        let questions = shown.matches(".txt: ").count() + shown.matches("again: ").count();
+        let questions: usize = [".txt: ", "again: ", "[y/N] "].iter().map(|end| shown.matches(end).count()).sum();
         if questions > asked {
             asked = questions;
             if let Some(line) = typed.next() {
-                writeln!(input, "{line}").unwrap();
+                // Ctrl-C is a key of its own: a line end behind it would be an answer.
+                let end = if *line == CTRL_C { "" } else { "\n" };
+                write!(input, "{line}{end}").unwrap();
             }
         }
     }
@@ -131,4 +134,17 @@ fn two_new_passphrases_that_differ_make_no_identity() {
     let (code, shown) = on_a_terminal(home.path(), "init --passphrase", &[PHRASE, "another"]);
     assert_eq!(code, 15, "{shown}");
     assert!(!home.path().join(".config/dr/identity.txt").exists());
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_it_at_once() {
+    let home = home();
+    let (code, shown) = on_a_terminal(home.path(), "init --passphrase", &[CTRL_C]);
+    assert_eq!(code, 130, "{shown}");
+    assert!(dr(home.path(), &["init"]).ends_with("exit 0"));
+    std::fs::create_dir(home.path().join("old")).unwrap();
+    std::fs::write(home.path().join("old/2026-08-20.yaml"), "a: 1\n").unwrap();
+    let (code, shown) = on_a_terminal(home.path(), "config record --dir old --version 2026-08-20", &[CTRL_C]);
+    assert!(shown.contains("into the vault? [y/N] "), "{shown}");
+    assert_eq!(code, 130, "{shown}");
 }

@@ -35,7 +35,7 @@ pub struct LintArgs {
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: LintArgs) -> Result<Exit> {
-    let (name, values) = crate::cli::deploy::layers::read(args.file.as_ref())?;
+    let (name, values) = ctx.named_values(args.file.as_ref())?;
     let request = LintRequest { values, name, chart: args.chart, version: args.opschain_version, strict: args.strict };
     let linted = config::lint(ctx, request).await?;
     ui.report(&linted)?;

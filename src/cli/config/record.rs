@@ -102,7 +102,7 @@ impl From<OutcomeArg> for DeploymentStatus {
 pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
     let several = args.dir.is_some() || args.all_revisions;
     let origin = match (&args.file, &args.dir) {
-        (Some(file), _) => read(file)?,
+        (Some(file), _) => read(ctx, file)?,
         (None, Some(folder)) => Origin::Folder(folder.clone()),
         (None, None) => Origin::Release { all: args.all_revisions },
     };
@@ -136,10 +136,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
     Ok(report.exit())
 }
 
-fn read(file: &Path) -> Result<Origin> {
+fn read(ctx: &Ctx, file: &Path) -> Result<Origin> {
     let changed = std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
     let changed = changed.and_then(|time| Timestamp::try_from(time).ok());
-    let (name, bytes) = crate::cli::deploy::layers::read(file)?;
+    let (name, bytes) = ctx.named_values(file)?;
     Ok(Origin::File { name, bytes, changed })
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit, Result};
-use crate::read;
+use crate::ops::Ctx;
 use crate::values::overlay::{Layer, LayerKind, set_file_parts};
 
 /// Values, as helm takes them.
@@ -41,7 +41,7 @@ impl LayerArgs {
     ///
     /// # Errors
     /// A file cannot be read, or a flag is one that `dr` refuses.
-    pub(super) fn read(self) -> Result<Vec<Layer>> {
+    pub(super) fn read(self, ctx: &Ctx) -> Result<Vec<Layer>> {
         self.refuse_reuse()?;
         let stdin = self.values.iter().filter(|path| path.as_os_str() == "-").count();
         if stdin > 1 {
@@ -49,7 +49,7 @@ impl LayerArgs {
         }
         let mut layers = Vec::new();
         for path in &self.values {
-            let (name, bytes) = read(path)?;
+            let (name, bytes) = ctx.named_values(path)?;
             layers.push(Layer::file(name, bytes));
         }
         let text = |kind| move |text: String| Layer::new(kind, text);
@@ -57,7 +57,7 @@ impl LayerArgs {
         layers.extend(self.set.into_iter().map(text(LayerKind::Set)));
         layers.extend(self.set_string.into_iter().map(text(LayerKind::SetString)));
         for given in self.set_file {
-            layers.push(set_file(&given)?);
+            layers.push(set_file(ctx, &given)?);
         }
         layers.extend(self.set_literal.into_iter().map(text(LayerKind::SetLiteral)));
         Ok(layers)
@@ -77,18 +77,10 @@ impl LayerArgs {
     }
 }
 
-fn set_file(given: &str) -> Result<Layer> {
+fn set_file(ctx: &Ctx, given: &str) -> Result<Layer> {
     let (key, path) =
         set_file_parts(given).map_err(|cause| CommandError::new(Exit::Usage, format!("--set-file: {cause}")))?;
-    let (_, content) = read(Path::new(&path))?;
+    let (_, content) = ctx.named_values(Path::new(&path))?;
     let bytes = Zeroizing::new([key.as_bytes(), b"=", &content].concat());
     Ok(Layer { kind: LayerKind::SetFile, name: Some(key.to_owned()), bytes })
-}
-
-/// Reads a values file, or stdin for `-`; and what to call it.
-pub(crate) fn read(path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-    let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
-    let bytes = read::file_or_stdin(path, read::VALUES).map_err(failed)?;
-    Ok((name, bytes))
 }

@@ -147,7 +147,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
             deploy::plan_rollback(ctx, RollbackRequest { deployment, chart, options }).await?
         }
         None => {
-            let layers = args.layers.read()?;
+            let layers = args.layers.read(ctx)?;
             deploy::plan(ctx, DeployRequest { layers, version: args.version, chart: args.chart, options }).await?
         }
     };

@@ -19,7 +19,6 @@ use crate::crypt::{Identities, Recipients};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::parity::{Demand, PARITY, ParityKey};
-use crate::read;
 use crate::values::{Path, Tree, Value};
 use crate::vault::RecordedInstall;
 
@@ -171,7 +170,7 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
 }
 
 fn side(ctx: &Ctx, text: &str) -> Result<(String, Side)> {
-    if let Some(bytes) = file(text)? {
+    if let Some(bytes) = file(ctx, text)? {
         ctx.secrets().register_document(&bytes);
         if let Some(file) = parity_file(text, &bytes)? {
             let identities = ctx.identities()?;
@@ -216,14 +215,13 @@ fn of_install(ctx: &Ctx, text: &str) -> (RecordedInstall, String) {
 }
 
 /// The bytes, where the words name a file.
-fn file(text: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+fn file(ctx: &Ctx, text: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let path = FilePath::new(text);
     let looks_so = text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml") || text.ends_with(".json");
     if !looks_so && !path.is_file() {
         return Ok(None);
     }
-    let bytes = read::file_or_pipe(path, read::VALUES);
-    bytes.map(Some).map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))
+    ctx.named_values(path).map(|(_, bytes)| Some(bytes))
 }
 
 fn parity_file(name: &str, bytes: &[u8]) -> Result<Option<ParityFile>> {

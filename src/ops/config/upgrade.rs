@@ -11,7 +11,6 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
-use crate::read;
 use crate::values::upgrade::{KeyReport, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
 
@@ -125,8 +124,7 @@ fn version_left(yours: &Tree, new: &Shipped) -> Option<VersionLeft> {
 fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
     let is_file = text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml") || Path::new(text).is_file();
     let bytes = if is_file {
-        read::file_or_pipe(Path::new(text), read::VALUES)
-            .map_err(|e| CommandError::new(Exit::NotFound, format!("read {text}")).because(e))?
+        ctx.named_values(Path::new(text))?.1
     } else {
         super::cat(ctx, &DeploymentSelector::Named(text.to_owned()), None)?
     };

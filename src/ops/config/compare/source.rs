@@ -11,7 +11,6 @@ use crate::bundle::{BundleId, Reader};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, bundles};
-use crate::read;
 use crate::values::Tree;
 use crate::vault::{Deployment, RecordedInstall};
 
@@ -62,7 +61,7 @@ impl Operands<'_> {
                 .hint(format!("Name {FORMS}."))
         })?;
         let (name, bytes) = match operand {
-            Operand::Stdin => ("stdin".to_owned(), stdin()?),
+            Operand::Stdin => self.ctx.named_values(Path::new("-"))?,
             Operand::Release(revision) => self.release(text, revision).await?,
             Operand::File(path) => self.file(&path)?,
             Operand::Deployment(selector) => self.deployment(text, &selector)?,
@@ -159,15 +158,12 @@ impl Operands<'_> {
     }
 
     fn file(&self, path: &str) -> Result<(String, Zeroizing<Vec<u8>>)> {
-        let failed = |e| CommandError::new(Exit::NotFound, format!("read {path}")).because(e);
-        let file = std::fs::File::open(path).map_err(failed)?;
-        let mut head = [0; 512];
-        let read = read_some(&file, &mut head).map_err(failed)?;
-        if is_tar(&head[..read]) {
-            return self.bundle_file(Path::new(path));
+        let path = Path::new(path);
+        if is_tar(path) {
+            return self.bundle_file(path);
         }
-        let bytes = read::stream(head[..read].chain(&file), read::VALUES).map(Zeroizing::new).map_err(failed)?;
-        self.unsealed(path.to_owned(), bytes)
+        let (name, bytes) = self.ctx.named_values(path)?;
+        self.unsealed(name, bytes)
     }
 
     /// Opens bytes that age has sealed; leaves others as they are.
@@ -250,11 +246,6 @@ impl Operands<'_> {
     }
 }
 
-fn stdin() -> Result<Zeroizing<Vec<u8>>> {
-    let failed = |e| CommandError::new(Exit::NotFound, "read the values from stdin").because(e);
-    read::file_or_stdin(Path::new("-"), read::VALUES).map_err(failed)
-}
-
 fn commit<'r>(repository: &'r git2::Repository, revision: &str) -> std::result::Result<git2::Commit<'r>, git2::Error> {
     repository.revparse_single(revision)?.peel_to_commit()
 }
@@ -272,18 +263,9 @@ fn git_error(what: String, error: &git2::Error) -> CommandError {
         .hint("`git log --oneline -- PATH` shows the revisions; the form is git:REV:PATH.")
 }
 
-fn read_some(mut file: &std::fs::File, into: &mut [u8]) -> std::io::Result<usize> {
-    let mut done = 0;
-    while done < into.len() {
-        match file.read(&mut into[done..])? {
-            0 => break,
-            more => done += more,
-        }
-    }
-    Ok(done)
-}
-
-/// The mark of a tar archive, in its first header.
-fn is_tar(head: &[u8]) -> bool {
-    head.get(257..262) == Some(b"ustar")
+/// Whether the file begins as a tar archive does. A pipe is none: what is read of it here would be lost.
+fn is_tar(path: &Path) -> bool {
+    let mut head = [0; 262];
+    let is_read = path.is_file() && std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok());
+    is_read && head.ends_with(b"ustar")
 }

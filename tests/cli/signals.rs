@@ -1,0 +1,71 @@
+//! A signal ends what waits for somebody to write.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+
+const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/bundles/v1/opschain-20261123T075443Z-0a1b2c.tar");
+/// A test fails rather than waits for longer.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// What `find` finds before the bound.
+fn awaited<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(begun.elapsed() < BOUND, "{what} did not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a thread of the process is at a reading that others may keep waiting.
+fn is_reading(child: &Child) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    threads.flatten().any(|thread| {
+        std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim_end() == "reading")
+    })
+}
+
+/// Starts `dr` with an open stdin, sends it the signal once it reads, and gives its exit code and what it said.
+fn stopped(home: &Path, args: &[&str], signal: Signal) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dr"));
+    command.args(args).env_clear().env("HOME", home).env("USER", "operator").current_dir(home);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let _stays_open = child.stdin.take();
+    awaited(&format!("the reading of {args:?}"), || is_reading(&child).then_some(()));
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let begun = Instant::now();
+    let ended = awaited("the end", || child.try_wait().unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{args:?} took {:?}", begun.elapsed());
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    (ended.code().unwrap_or_else(|| panic!("{args:?}: {ended}: {said}")), said)
+}
+
+#[test]
+fn a_blocked_read_of_a_pipe_ends_with_the_exit_code_of_the_signal() {
+    let home = tempfile::tempdir().unwrap();
+    mknodat(CWD, home.path().join("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let (int, term, hup) = ((Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129));
+    for (args, (signal, code), what) in [
+        (&["config", "lint", "-"][..], int, "read the values from stdin"),
+        (&["config", "lint", "./fifo"], term, "read the values from ./fifo"),
+        (&["config", "record", "./fifo", "--at", "2026-08-20"], hup, "read the values from ./fifo"),
+        (&["config", "diff", "./fifo", "-"], int, "read the values from ./fifo"),
+        (
+            &["bundle", "verify", BUNDLE, "--any-signer", "--decrypt", "--identity", "./fifo"],
+            hup,
+            "identity file ./fifo",
+        ),
+        (&["--passphrase-file", "/dev/stdin", "init", "--passphrase"], term, "read passphrase file /dev/stdin"),
+        (&["--passphrase-file", "./fifo", "init", "--passphrase"], int, "read passphrase file ./fifo"),
+    ] {
+        let (ended, said) = stopped(home.path(), args, signal);
+        assert_eq!(ended, code, "{args:?}: {said}");
+        assert!(said.contains(what), "{args:?}: {said}");
+    }
+}
