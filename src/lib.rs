@@ -36,6 +36,7 @@ mod journal;
 mod names;
 mod ops;
 mod opschain;
+mod ownership;
 mod parallel;
 mod postgres;
 mod read;

@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::signals::Signals;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cores;
 use crate::error::{CommandError, Exit, Result};
@@ -182,7 +183,9 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     // `kubectl dr` finds the same file under the name kubectl-dr.
     let plugin = argv.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|n| n == "kubectl-dr"));
     let given = CommandLine::new(if plugin { "kubectl dr" } else { "dr" }, argv.get(1..).unwrap_or_default());
-    let mut command = command();
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    // A variable that is set to nothing counts as unset, as with most programs.
+    let mut command = command().mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
     if plugin {
         command = command.bin_name("kubectl dr");
         if let Some(name) = argv.first_mut() {
@@ -232,7 +235,8 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
         events: ui.trace_events(),
         scrub: Arc::new(move |bytes| ui::plain_bytes(&scrubber.scrub_bytes(bytes))),
     })?;
-    let mut ctx = context(ui, global, secrets, matches!(verb, Verb::Agent(_)))?;
+    let homeless = matches!(verb, Verb::Agent(_) | Verb::Completions { .. } | Verb::Man(_));
+    let mut ctx = context(ui, global, secrets, homeless)?;
     ctx.given = given;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

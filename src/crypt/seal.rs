@@ -3,7 +3,6 @@
 //! The sealing side holds public keys only. What is sealed is always one whole age file, so the `age` program opens it.
 
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use age::secrecy::{ExposeSecret, SecretString};
 use age::x25519;
 use zeroize::Zeroizing;
 
+use crate::ownership::{FileUse, OthersCan, others_can};
 use crate::read;
 
 /// The largest scrypt work factor that an identity file may ask for: what the Go implementation accepts.
@@ -43,13 +43,9 @@ pub enum SealError {
         /// What is wrong, without quoting the file.
         reason: String,
     },
-    /// The identity file can be read by others, and no passphrase protects it.
-    #[error("identity file {path} can be read by others (mode {mode:04o})")]
-    OpenIdentity {
-        path: String,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// Others can read the identity file, which no passphrase protects, or put another in its place.
+    #[error("identity file {path} {others}")]
+    OpenIdentity { path: String, others: OthersCan },
     /// The identity file is protected by a passphrase, and none was given.
     #[error("identity file {path} needs its passphrase")]
     Passphrase { path: String },
@@ -196,22 +192,23 @@ impl Identities {
         Self::parse(&text, &name)
     }
 
-    /// Refuses an identity file that others may read and that no passphrase protects.
+    /// Refuses an identity file that others may replace, or read where no passphrase protects it.
     ///
     /// # Errors
     /// `OpenIdentity`.
     pub fn require_private(path: &Path) -> Result<(), SealError> {
         let Ok(meta) = std::fs::metadata(path) else { return Ok(()) };
-        let mode = meta.permissions().mode() & 0o777;
-        let mut start = [0; 19];
-        let mut is_sealed = || {
-            let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
-            read.is_ok() && start.starts_with(b"age-encryption.org/")
-        };
-        if meta.is_file() && mode & 0o077 != 0 && !is_sealed() {
-            return Err(SealError::OpenIdentity { path: path.display().to_string(), mode });
+        if !meta.is_file() {
+            return Ok(());
         }
-        Ok(())
+        let mut start = [0; 19];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        let is_sealed = read.is_ok() && start.starts_with(b"age-encryption.org/");
+        let found = others_can(path, if is_sealed { FileUse::Trust } else { FileUse::Secret });
+        match found.map_err(|source| Self::unread(path, source))? {
+            Some(others) => Err(SealError::OpenIdentity { path: path.display().to_string(), others }),
+            None => Ok(()),
+        }
     }
 
     fn parse(bytes: &[u8], path: &str) -> Result<Self, SealError> {

@@ -15,6 +15,7 @@ use ssh_key::private::Ed25519Keypair;
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
+use crate::ownership::{FileUse, OthersCan, others_can};
 use crate::read;
 
 /// Why signing or checking failed. No variant holds key material.
@@ -34,13 +35,9 @@ pub enum SignError {
         /// What is wrong, without quoting the file.
         reason: String,
     },
-    /// The private key can be read by others.
-    #[error("signing key {path} can be read by others (mode {mode:04o})")]
-    OpenKey {
-        path: String,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// Others can read the private key, or put another in its place.
+    #[error("signing key {path} {others}")]
+    OpenKey { path: String, others: OthersCan },
     /// A new key cannot be written.
     #[error("write signing key {path}")]
     WriteKey {
@@ -65,13 +62,9 @@ pub enum SignError {
         #[source]
         source: io::Error,
     },
-    /// The file can be written by others, who could have themselves trusted.
-    #[error("{path} can be written by others (mode {mode:04o})")]
-    OpenSigners {
-        path: String,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// Others can write the file or replace it, and have themselves trusted.
+    #[error("{path} {others}")]
+    OpenSigners { path: String, others: OthersCan },
     /// A line of the file of revoked signers makes no sense.
     #[error("revoked signers {path}, line {line}: {reason}")]
     BadRevoked {
@@ -138,7 +131,7 @@ impl Signer {
         PrivateKey::new(pair.into(), comment).map(Self).map_err(|e| SignError::Sign(e.to_string()))
     }
 
-    /// Reads an OpenSSH private key file. As ssh does, it refuses one that group or others may read.
+    /// Reads an OpenSSH private key file. As ssh does, it refuses one that others may read or replace.
     ///
     /// # Errors
     /// `ReadKey`, `OpenKey`, or `BadKey` when it is protected by a passphrase or not ed25519.
@@ -146,9 +139,8 @@ impl Signer {
         let name = path.display().to_string();
         let failed = |source| SignError::ReadKey { path: name.clone(), source };
         let bad = |reason: String| SignError::BadKey { path: name.clone(), reason };
-        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(SignError::OpenKey { path: name, mode });
+        if let Some(others) = others_can(path, FileUse::Secret).map_err(failed)? {
+            return Err(SignError::OpenKey { path: name, others });
         }
         let bytes = read::file(path, read::SMALL).map(Zeroizing::new).map_err(failed)?;
         let key = PrivateKey::from_openssh(bytes.as_slice())

@@ -1,7 +1,6 @@
 //! Whose signatures are believed.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use ssh_key::{HashAlg, LineEnding, PublicKey, SshSig};
 use super::allowed::{self, AllowedEntry};
 use super::sign::SignError;
 
+use crate::ownership::{FileUse, others_can};
 use crate::read;
 
 /// Who signed, as the file of trusted signers names them.
@@ -159,9 +159,8 @@ fn fits(
 
 /// Reads a file that says whom to trust.
 fn read_trusted(path: &Path, failed: impl Fn(io::Error) -> SignError) -> Result<String, SignError> {
-    let mode = std::fs::metadata(path).map_err(&failed)?.permissions().mode() & 0o777;
-    if mode & 0o022 != 0 {
-        return Err(SignError::OpenSigners { path: path.display().to_string(), mode });
+    if let Some(others) = others_can(path, FileUse::Trust).map_err(&failed)? {
+        return Err(SignError::OpenSigners { path: path.display().to_string(), others });
     }
     // A name that somebody wrote in another encoding is no reason to trust nobody; keys are ASCII.
     Ok(String::from_utf8_lossy(&read::file(path, read::SMALL).map_err(failed)?).into_owned())
@@ -187,6 +186,8 @@ fn fingerprint_of(key: &KeyData) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::super::sign::Signer;
     use super::*;
 

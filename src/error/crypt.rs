@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
+use crate::ownership::OthersCan;
 
 use super::{CommandError, Exit};
 
@@ -43,7 +44,7 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
         SealError::NoRecipient => "Name at least one recipient in dr.toml; two (operator and escrow) are better.".to_owned(),
         SealError::ReadIdentity { path, .. } => format!("Look at `ls -l {path}`, or name another file with --identity."),
         SealError::BadIdentity { .. } => "An identity file is what `age-keygen -o KEYFILE` writes.".to_owned(),
-        SealError::OpenIdentity { path, .. } => format!("`chmod 600 {path}`, if nobody else has read it."),
+        SealError::OpenIdentity { path, others } => make_own(path, others),
         SealError::Passphrase { .. } => {
             "Run it at a terminal, where it is asked for, or put it into a file of yours alone and name that with --passphrase-file.".to_owned()
         }
@@ -60,6 +61,22 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
     (Exit::Keys, vec![hint])
 }
 
+/// How to make a file of keys or of trust one's own.
+pub(super) fn make_own(path: &str, others: &OthersCan) -> String {
+    match others {
+        OthersCan::Read(_) => format!("`chmod 600 {path}`, if nobody else has read it."),
+        OthersCan::Write(_) => format!("Look at what is in it, whoever wrote it; then `chmod go-w {path}`."),
+        OthersCan::Own(_) => {
+            format!(
+                "Look at what is in it, whoever wrote it; then name a copy of your own: `install -m 600 {path} COPY`."
+            )
+        }
+        OthersCan::Replace { folder, .. } => format!(
+            "Look at what is in it, whoever put it there; then `chmod go-w {folder}`, or name a copy in a folder of yours alone."
+        ),
+    }
+}
+
 /// The exit code and the ways out of a failure to sign or to trust.
 pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
     match error {
@@ -69,17 +86,14 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::BadKey { path, .. } => {
             (Exit::Keys, vec![format!("`ssh-keygen -t ed25519 -N '' -f {path}` makes a key that fits.")])
         }
-        SignError::OpenKey { path, .. } => {
-            (Exit::Keys, vec![format!("`chmod 600 {path}`, if nobody else has read it.")])
-        }
         SignError::ReadSigners { path, .. } => (
             Exit::Keys,
             vec![format!(
                 "{path} is in the format of ssh-keygen(1), ALLOWED SIGNERS: `name namespaces=\"...\" ssh-ed25519 AAAA...`."
             )],
         ),
-        SignError::OpenSigners { path, .. } => {
-            (Exit::Keys, vec![format!("Look at what is in it, whoever wrote it; then `chmod go-w {path}`.")])
+        SignError::OpenKey { path, others } | SignError::OpenSigners { path, others } => {
+            (Exit::Keys, vec![make_own(path, others)])
         }
         SignError::ReadRevoked { .. } | SignError::BadRevoked { .. } => (
             Exit::Keys,
@@ -128,7 +142,10 @@ mod tests {
         let command = CommandError::from(SignError::Unknown { fingerprint: "SHA256:abc".into() });
         assert_eq!(command.exit(), Exit::Untrusted);
         assert!(command.hints()[0].contains("SHA256:abc"));
-        assert_eq!(CommandError::from(SignError::OpenKey { path: "k".into(), mode: 0o644 }).exit(), Exit::Keys);
+        assert_eq!(
+            CommandError::from(SignError::OpenKey { path: "k".into(), others: OthersCan::Read(0o644) }).exit(),
+            Exit::Keys
+        );
         let read = SignError::ReadKey { path: "k".into(), source: io::Error::other("gone") };
         assert_eq!(CommandError::from(read).to_string(), "read signing key k: gone");
     }

@@ -221,7 +221,9 @@ impl Ctx {
     /// # Errors
     /// As [`Ctx::identities`].
     pub fn identities_of(&self, given: Option<&Path>) -> Result<Identities> {
-        given.map_or_else(|| self.identities(), |path| self.keyring.open(path))
+        // What a plan or a journal took from the settings is no other file than theirs.
+        let own = self.settings.keys.identity.as_deref();
+        given.filter(|path| Some(*path) != own).map_or_else(|| self.identities(), |path| self.keyring.open(path))
     }
 
     /// The private keys of this host, where it has some.

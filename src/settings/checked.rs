@@ -1,18 +1,17 @@
-//! Values of settings that have a range, and how they are written: what is out of it is refused by the key's name.
+//! Values of settings that have a range, and how they are written: whatever else stands there is refused with the range.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 /// The longest of [`TimeSpan`]: a week.
 const LONGEST: u64 = 7 * 24 * 3600;
 
 /// A length of time, written `90s`, `30m` or `1h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct TimeSpan(pub Duration);
 
 impl std::str::FromStr for TimeSpan {
@@ -35,11 +34,9 @@ impl std::str::FromStr for TimeSpan {
     }
 }
 
-impl TryFrom<String> for TimeSpan {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+impl<'de> Deserialize<'de> for TimeSpan {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(Text("a length of time between 1s and 168h, such as \"30m\"", str::parse))
     }
 }
 
@@ -75,35 +72,58 @@ pub fn max_rate_of(text: &str) -> Result<String, String> {
     }
 }
 
-fn named<T, E: Error>(key: &str, value: Result<T, impl Display>) -> Result<T, E> {
-    value.map_err(|error| E::custom(format!("{key}: {error}")))
-}
-
-fn within<'de, D: Deserializer<'de>>(key: &str, range: RangeInclusive<i64>, from: D) -> Result<i64, D::Error> {
-    let number = i64::deserialize(from)?;
-    let wrong = || format!("{number} is not between {} and {}", range.start(), range.end());
-    named(key, range.contains(&number).then_some(number).ok_or_else(wrong))
-}
-
-// A bundle's reader opens no chunk of more than 256 MiB.
-pub(super) fn chunk_mib<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    within("chunk_mib", 1..=256, from).and_then(|number| named("chunk_mib", u32::try_from(number)))
-}
-
-pub(super) fn zstd_level<'de, D: Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
-    within("zstd_level", 1..=19, from).and_then(|number| named("zstd_level", i32::try_from(number)))
-}
-
-pub(super) fn drain_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<TimeSpan, D::Error> {
-    named("drain_timeout", String::deserialize(from)?.parse::<TimeSpan>())
-}
-
-pub(super) fn timeout<'de, D: Deserializer<'de>>(from: D) -> Result<TimeSpan, D::Error> {
-    named("timeout", String::deserialize(from)?.parse::<TimeSpan>())
-}
-
 pub(super) fn max_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    named("max_rate", Option::<String>::deserialize(from)?.map(|text| max_rate_of(&text)).transpose())
+    from.deserialize_str(Text("a rate between 32k and 1024M, such as \"100M\"", max_rate_of)).map(Some)
+}
+
+/// What the library says that it expected, in the words of whoever writes a settings file.
+pub(super) fn in_words(message: &str) -> String {
+    let (found, expected) = message.rsplit_once("expected ").unwrap_or((message, ""));
+    match expected {
+        "a sequence" => format!("{found}expected a list: [..., ...]"),
+        "a string" | "path string" => format!("{found}expected a text in quotes"),
+        "a boolean" => format!("{found}expected true or false"),
+        table if table.starts_with("struct ") => format!("{found}expected a table of keys"),
+        _ => message.replace("wanted string or table", "expected one of its words, in quotes"),
+    }
+}
+
+/// A text that is read by a function; what is expected, in words.
+struct Text<T>(&'static str, fn(&str) -> Result<T, String>);
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.1)(text).map_err(E::custom)
+    }
+}
+
+pub(super) fn whole<'de, D, T, const LOW: i64, const HIGH: i64>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64, Error: Display>,
+{
+    from.deserialize_i64(Whole::<LOW, HIGH>).and_then(|number| T::try_from(number).map_err(D::Error::custom))
+}
+
+struct Whole<const LOW: i64, const HIGH: i64>;
+
+impl<const LOW: i64, const HIGH: i64> Visitor<'_> for Whole<LOW, HIGH> {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number between {LOW} and {HIGH}")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
+        let fits = (LOW..=HIGH).contains(&number);
+        fits.then_some(number).ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+    }
 }
 
 #[cfg(test)]
@@ -114,21 +134,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_out_of_range_is_refused_with_its_place_its_key_and_the_range() {
+    fn what_does_not_fit_is_refused_with_its_place_its_key_and_what_would_fit() {
         let refusal = |text: &str| Settings::parse(text, Path::new("dr.toml")).unwrap_err().to_string();
         for (text, said) in [
-            ("[bundle]\nchunk_mib = 0\n", "dr.toml:2:13: chunk_mib: 0 is not between 1 and 256"),
-            ("[bundle]\nchunk_mib = 257\n", "dr.toml:2:13: chunk_mib: 257 is not between 1 and 256"),
-            ("[bundle]\nzstd_level = 99999\n", "dr.toml:2:14: zstd_level: 99999 is not between 1 and 19"),
-            ("[bundle]\nzstd_level = 0\n", "dr.toml:2:14: zstd_level: 0 is not between 1 and 19"),
-            ("[bundle]\ndrain_timeout = \"0s\"\n", "dr.toml:2:17: drain_timeout: `0s` is not between 1s and 168h"),
-            ("[helm]\ntimeout = \"0m\"\n", "dr.toml:2:11: timeout: `0m` is not between 1s and 168h"),
+            (
+                "[bundle]\nchunk_mib = 0\n",
+                "2:13: bundle.chunk_mib: invalid value: integer `0`, expected a whole number between 1 and 256",
+            ),
+            (
+                "[bundle]\nchunk_mib = 1.5\n",
+                "2:13: bundle.chunk_mib: invalid type: floating point `1.5`, expected a whole number between 1 and 256",
+            ),
+            (
+                "[bundle]\nzstd_level = \"1\"\n",
+                "2:14: bundle.zstd_level: invalid type: string \"1\", expected a whole number between 1 and 19",
+            ),
+            ("[bundle]\ndrain_timeout = \"0s\"\n", "2:17: bundle.drain_timeout: `0s` is not between 1s and 168h"),
+            (
+                "[helm]\ntimeout = 90\n",
+                "2:11: helm.timeout: invalid type: integer `90`, expected a length of time between 1s and 168h, such as \"30m\"",
+            ),
             (
                 "[bundle]\nmax_rate = \"x\\u001b[2J\"\n",
-                "dr.toml:2:12: max_rate: `x\\u{1b}[2J` is not a rate between 32k and 1024M, such as 100M",
+                "2:12: bundle.max_rate: `x\\u{1b}[2J` is not a rate between 32k and 1024M, such as 100M",
             ),
+            (
+                "[bundle]\nmax_rate = 100\n",
+                "2:12: bundle.max_rate: invalid type: integer `100`, expected a rate between 32k and 1024M, such as \"100M\"",
+            ),
+            ("[bundle]\nquiesce = 5\n", "2:11: bundle.quiesce: expected one of its words, in quotes"),
+            (
+                "[bundle]\nquiesce = \"short\"\n",
+                "2:11: bundle.quiesce: unknown variant `short`, expected one of `brief`, `full`, `none`",
+            ),
+            (
+                "[bundle]\nallow = \"agents\"\n",
+                "2:9: bundle.allow: invalid type: string \"agents\", expected a list: [..., ...]",
+            ),
+            ("bundle = 5\n", "1:10: bundle: invalid type: integer `5`, expected a table of keys"),
+            ("[keys]\nidentity = 5\n", "2:12: keys.identity: invalid type: integer `5`, expected a text in quotes"),
+            (
+                "[helm]\nplain_http = \"yes\"\n",
+                "2:14: helm.plain_http: invalid type: string \"yes\", expected true or false",
+            ),
+            (
+                "[[drift.ignore]]\nobject = 5\n",
+                "2:10: drift.ignore.object: invalid type: integer `5`, expected a text in quotes",
+            ),
+            ("[helm\n", "1:6: unclosed table, expected `]`"),
         ] {
-            assert_eq!(refusal(text), said);
+            assert_eq!(refusal(text), format!("dr.toml:{said}"));
         }
         for rate in ["32k", "32", "1024M", "1048576k"] {
             assert_eq!(max_rate_of(rate).as_deref(), Ok(rate));

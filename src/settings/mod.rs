@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use checked::{TimeSpan, max_rate_of};
 
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
+use crate::ownership::{FileUse, OthersCan, others_can};
 use crate::read;
 
 /// Why there are no settings.
@@ -29,6 +30,9 @@ pub enum SettingsError {
         #[source]
         source: std::io::Error,
     },
+    /// Others can write it, and so have themselves trusted.
+    #[error("settings file {path} {others}")]
+    Exposed { path: String, others: OthersCan },
     /// Something in it is not as it should be.
     #[error("{place}: {reason}")]
     Invalid {
@@ -184,12 +188,11 @@ pub struct BundleSettings {
     #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
     /// How long the workers may take to drain.
-    #[serde(deserialize_with = "checked::drain_timeout")]
     pub drain_timeout: TimeSpan,
-    /// How many bytes of the database make a chunk, in MiB.
-    #[serde(deserialize_with = "checked::chunk_mib")]
+    /// How many bytes of the database make a chunk, in MiB. A bundle's reader opens none of more than 256.
+    #[serde(deserialize_with = "checked::whole::<_, _, 1, 256>")]
     pub chunk_mib: u32,
-    #[serde(deserialize_with = "checked::zstd_level")]
+    #[serde(deserialize_with = "checked::whole::<_, _, 1, 19>")]
     pub zstd_level: i32,
 }
 
@@ -213,7 +216,6 @@ pub struct HelmSettings {
     /// The program: a name found on PATH, or a path.
     pub binary: PathBuf,
     /// How long a deployment may take.
-    #[serde(deserialize_with = "checked::timeout")]
     pub timeout: TimeSpan,
     /// Passed to helm as `--insecure-skip-tls-verify`.
     pub insecure_skip_tls_verify: bool,
@@ -306,6 +308,10 @@ impl Settings {
             std::io::ErrorKind::NotFound => SettingsError::Missing { path: shown() },
             _ => SettingsError::Unreadable { path: shown(), source },
         })?;
+        let unreadable = |source| SettingsError::Unreadable { path: shown(), source };
+        if let Some(others) = others_can(path, FileUse::Trust).map_err(unreadable)? {
+            return Err(SettingsError::Exposed { path: shown(), others });
+        }
         let mut settings = Self::parse(&text, path)?;
         settings.resolve(path.parent().unwrap_or(Path::new(".")), home);
         Ok(settings)
@@ -316,16 +322,21 @@ impl Settings {
     /// # Errors
     /// `Invalid`, with line and column.
     pub fn parse(text: &str, path: &Path) -> Result<Self, SettingsError> {
-        toml::from_str(text).map_err(|error| {
+        toml::from_str(text).map_err(|mut error: toml::de::Error| {
             let place = error.span().map_or(String::new(), |span| {
                 let before = &text[..span.start.min(text.len())];
                 let line = before.matches('\n').count() + 1;
                 let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
                 format!(":{line}:{column}")
             });
+            // Without the text, the error names the key instead of quoting the line.
+            error.set_input(None);
+            let shown = error.to_string();
+            let key = shown.rsplit_once("in `").and_then(|(_, key)| key.trim_end().strip_suffix('`'));
+            let key = key.map_or(String::new(), |key| format!("{key}: "));
             SettingsError::Invalid {
                 place: format!("{}{place}", path.display()),
-                reason: error.message().trim_end().into(),
+                reason: format!("{key}{}", checked::in_words(error.message().trim_end())),
             }
         })
     }
@@ -364,7 +375,7 @@ mod tests {
     fn an_unknown_key_is_refused_with_line_and_column() {
         let error =
             Settings::parse("[install]\nnamespace = \"x\"\n  relase = \"y\"\n", Path::new("/etc/dr.toml")).unwrap_err();
-        assert!(error.to_string().starts_with("/etc/dr.toml:3:3: unknown field `relase`"), "{error}");
+        assert!(error.to_string().starts_with("/etc/dr.toml:3:3: install: unknown field `relase`"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::dr;
+use crate::signals::BUNDLE;
 
 /// A home whose path always has the same length: lines are broken before it is replaced.
 fn home() -> tempfile::TempDir {
@@ -67,4 +68,57 @@ fn a_wrong_word_is_a_usage_error() {
 #[test]
 fn a_bare_machine_is_led_by_doctor() {
     assert_snapshot!(dr(home().path(), &["doctor"]));
+}
+
+#[test]
+fn a_file_of_keys_or_trust_that_is_somebody_elses_or_in_an_open_folder_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let home = home();
+    assert!(dr(home.path(), &["init"]).ends_with("exit 0"));
+    let folder = home.path().join(".config/dr");
+    let mode = |mode| std::fs::set_permissions(&folder, PermissionsExt::from_mode(mode)).unwrap();
+    let refused = |args: &[&str], file: &str, why: &str| {
+        let said = dr(home.path(), args);
+        assert!(said.contains(&format!("{file} {why}")) && said.contains("Look at what is in it"), "{said}");
+        assert!(said.ends_with("exit 10") || said.ends_with("exit 15"), "{said}");
+    };
+    mode(0o777);
+    refused(&["bundle", "list"], "dr.toml", "is in folder ~/.config/dr, where others may put another in its place");
+    mode(0o1777);
+    assert!(!dr(home.path(), &["bundle", "list"]).contains("where others"));
+    mode(0o700);
+    // Only root can give a file away.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let signers = "~/.config/dr/allowed_signers".replace('~', home.path().to_str().unwrap());
+    for (file, args) in [
+        ("dr.toml", &["bundle", "list"][..]),
+        ("allowed_signers", &["bundle", "show"]),
+        ("allowed_signers", &["bundle", "show", "--trusted-signers", &signers]),
+        ("identity.txt", &["bundle", "verify", BUNDLE, "--any-signer", "--decrypt"]),
+    ] {
+        chown(folder.join(file), Some(4711), None).unwrap();
+        refused(args, file, "belongs to user 4711, who is neither this one nor root");
+        chown(folder.join(file), Some(0), None).unwrap();
+    }
+}
+
+#[test]
+fn a_variable_set_to_nothing_is_none_and_what_dr_says_of_itself_needs_neither_settings_nor_home() {
+    let run = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dr"));
+        let output = command.args(args).env_clear().envs(variables.iter().copied()).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let variables = ["DR_SETTINGS", "DR_NAMESPACE", "DR_CONTEXT", "DR_RELEASE", "DR_LOG_FILE", "DR_PASSPHRASE_FILE"];
+    let empty = variables.map(|name| (name, ""));
+    for args in [&["completions", "bash"][..], &["--help"], &["--version"]] {
+        assert_eq!(run(args, &empty), (0, String::new()), "{args:?}");
+        assert_eq!(run(args, &[("DR_SETTINGS", "/nonexistent/dr.toml")]), (0, String::new()), "{args:?}");
+    }
+    let home = home();
+    let with_home = [&empty[..], &[("HOME", home.path().to_str().unwrap())]].concat();
+    let (code, said) = run(&["bundle", "list"], &with_home);
+    assert!(code == 10 && said.contains(".config/dr/dr.toml"), "{code} {said}");
 }

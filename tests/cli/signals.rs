@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
-const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/bundles/v1/opschain-20261123T075443Z-0a1b2c.tar");
+/// A whole one, signed by a key that nobody here trusts.
+pub const BUNDLE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/bundles/v1/opschain-20261123T075443Z-0a1b2c.tar");
 /// A test fails rather than waits for longer.
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -33,14 +35,16 @@ fn is_reading(child: &Child) -> bool {
 
 /// Starts `dr` with an open stdin, sends it the signal once it reads, and gives its exit code and what it said.
 fn stopped(home: &Path, args: &[&str], signal: Signal) -> (i32, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dr"));
+    // Whoever runs the tests, under nohup for example, may ignore a signal, and dr would keep to that.
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_dr")]);
     command.args(args).env_clear().env("HOME", home).env("USER", "operator").current_dir(home);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let _stays_open = child.stdin.take();
     awaited(&format!("the reading of {args:?}"), || is_reading(&child).then_some(()));
     kill_process(Pid::from_child(&child), signal).unwrap();
     let begun = Instant::now();
-    let ended = awaited("the end", || child.try_wait().unwrap());
+    let ended = awaited(&format!("the end of {args:?}"), || child.try_wait().unwrap());
     assert!(begun.elapsed() < Duration::from_secs(5), "{args:?} took {:?}", begun.elapsed());
     let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
     (ended.code().unwrap_or_else(|| panic!("{args:?}: {ended}: {said}")), said)

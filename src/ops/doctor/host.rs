@@ -1,7 +1,6 @@
 //! What is looked at on this host: settings, helm, keys, vault, store, runs.
 
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::findings::FindingsBuilder;
@@ -92,15 +91,9 @@ fn identity(settings: &Settings, findings: &mut FindingsBuilder) -> Option<Vec<S
 }
 
 fn private(findings: &mut FindingsBuilder, path: &Path, text: String) {
-    let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode() & 0o777);
-    if mode & 0o077 == 0 {
-        findings.ok("keys", text);
-    } else {
-        findings.bad(
-            "keys",
-            format!("{text} can be read by others (mode {mode:04o})"),
-            format!("chmod 600 {}", path.display()),
-        );
+    match Identities::require_private(path) {
+        Ok(()) => findings.ok("keys", text),
+        Err(error) => findings.failed("keys", error),
     }
 }
 

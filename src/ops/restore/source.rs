@@ -46,6 +46,7 @@ pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions:
         error = error.hint(format!("{} was passed over: {}.", other.name, other.reason));
     }
     match versions {
+        [] if !passed.is_empty() => error,
         [] => error.hint("The store has no bundle at all: name a file, or set `store.path`."),
         versions => error.hint(format!("It has bundles of {}: name one to restore it.", versions.join(", "))),
     }
@@ -170,6 +171,8 @@ mod tests {
         let said =
             ["opschain-1 was passed over: it is cut short.", "It has bundles of 2026-07-28: name one to restore it."];
         assert_eq!(error.hints(), said);
+        let error = none_good("/bundles", "2026-08-20", &passed, &[]);
+        assert_eq!(error.hints(), &said[..1], "a store of bad bundles is not one without any");
         let text = refusal(Exit::NotFound, none_good("/bundles", "2026-08-20", &[], &[]));
         assert_eq!(text, "store /bundles has no good bundle made by OpsChain 2026-08-20");
     }
