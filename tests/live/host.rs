@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::turn::Turn;
@@ -297,16 +298,51 @@ impl Cmd {
 
     pub fn run(mut self) -> Ran {
         let line = format!("{:?}", self.0);
-        let Output { status, stdout, stderr } = self.0.output().unwrap_or_else(|e| panic!("{line}: {e}"));
-        Ran {
-            // Killed by a signal counts as a shell counts it.
-            code: status
-                .code()
-                .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0)),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
-            line,
-        }
+        let output = self.0.output().unwrap_or_else(|e| panic!("{line}: {e}"));
+        ran(line, output)
+    }
+
+    /// Runs it, and sends the signal after `delay` unless it has ended by then.
+    pub fn run_until(mut self, delay: Duration, signal: Signal) -> Ran {
+        let line = format!("{:?}", self.0);
+        let mut child = self.0.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        // It is not waited for before, so that the pid is its own as long as the signal may be sent.
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let reads = [read(stdout), read(stderr)];
+        let (begun, mut sent) = (Instant::now(), false);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if !sent && begun.elapsed() >= delay {
+                rustix::process::kill_process(pid, signal).unwrap();
+                sent = true;
+            }
+            assert!(begun.elapsed() < delay + Duration::from_secs(900), "{line} does not end");
+            std::thread::park_timeout(Duration::from_millis(10));
+        };
+        let [stdout, stderr] = reads.map(|read| read.join().unwrap());
+        ran(line, Output { status, stdout, stderr })
+    }
+}
+
+fn read(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).unwrap();
+        all
+    })
+}
+
+fn ran(line: String, Output { status, stdout, stderr }: Output) -> Ran {
+    // Killed by a signal counts as a shell counts it.
+    let killed = || 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0);
+    Ran {
+        code: status.code().unwrap_or_else(killed),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        line,
     }
 }
 
