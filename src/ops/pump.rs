@@ -108,9 +108,12 @@ impl Pump {
 
     /// Gives the backup up, and waits until nothing writes any more.
     pub async fn abandon(self) {
-        self.task.abort();
-        // It was told to end: how it ended does not matter.
-        drop(self.task.await);
+        // One that has ended may have been asked why already, and must not be asked again.
+        if !self.task.is_finished() {
+            self.task.abort();
+            // It was told to end: how it ended does not matter.
+            drop(self.task.await);
+        }
     }
 }
 

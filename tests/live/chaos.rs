@@ -299,7 +299,8 @@ fn hands_on_the_writers_while_a_bundle_is_made_leave_nothing_that_is_not_said() 
             create.join().unwrap()
         });
         let told = format!("round {round} of seed {}: {edits:?}\n{ended}", chance.seed);
-        assert!([0, 22, 25].contains(&ended.code), "{told}");
+        let complete = ended.stderr.contains("is complete, but: ");
+        assert!(complete || [0, 22, 25].contains(&ended.code), "{told}");
         off_is_said(&site.host, &ended, &told);
         // As the hints say: by hand, then on.
         for (name, replicas) in ["opschain-api", "opschain-api-worker"].iter().zip(&site.replicas) {

@@ -77,11 +77,12 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
     let host = Host::new("create-fail");
     host.deploy(VERSION);
     let before = host.replicas();
-    for step in steps() {
-        let failed = host.dr_with_fault(&format!("{step}:before=fail"), ["bundle", "create", "--yes"]);
-        failed.fails(1, &["fault asked for", step]);
-        assert_eq!(host.replicas(), before, "failed at {step}");
-        assert_eq!(host.runs()[0].1, "put back", "failed at {step}");
+    let points = steps().into_iter().map(|step| format!("{step}:before")).chain(["chunk".to_owned()]);
+    for point in points {
+        let failed = host.dr_with_fault(&format!("{point}=fail"), ["bundle", "create", "--yes"]);
+        failed.fails(1, &["fault asked for", &point]);
+        assert_eq!(host.replicas(), before, "failed at {point}");
+        assert_eq!(host.runs()[0].1, "put back", "failed at {point}");
     }
 }
 
