@@ -11,6 +11,9 @@ LIVE_AT_ONCE ?= 3
 
 FUZZ_SECONDS ?= 3600
 
+# How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
+CHAOS_ROUNDS ?= 200
+
 .PHONY: fuzz help deps build release demo test checks lint unit live soak lab-up bench speed deny man
 
 help: ## Say what there is
@@ -68,10 +71,10 @@ fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzz
 	done
 
 # The live tests run on a site of their own, with the other operator; it is taken down however they end.
-soak: fuzz ## What takes long: fuzzing, many random inputs, a site's life, every live test beside the newer operator
+soak: fuzz ## What takes long: fuzzing, many random inputs, random moments, a site's life, every live test beside the newer operator
 	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
 	lab/test.sh life
-	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0; trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
+	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 DR_CHAOS_ROUNDS=$(CHAOS_ROUNDS); trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
 
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release

@@ -192,7 +192,8 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         allow_future: args.allow_future,
         allow_version: args.allow_version,
     };
-    let plan = restore::plan(ctx, &request).await?;
+    let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);
+    let plan = restore::plan(ctx, &request, &which).await?;
     if args.dry_run {
         return ui.report(&plan);
     }

@@ -201,6 +201,31 @@ impl Ui {
         }
     }
 
+    /// Asks which of several things is meant: its place, or `None` where nobody can be asked. `--yes` knows no answer.
+    ///
+    /// # Errors
+    /// [`Exit::Unconfirmed`] when the answer is the number of none.
+    pub fn choose(&self, what: &str, things: &[String]) -> Result<Option<usize>> {
+        if self.options.yes || !self.can_ask() {
+            return Ok(None);
+        }
+        let mut page = self.page(columns(io::stderr()));
+        page.wrapped("", "", what);
+        for (place, thing) in (1..).zip(things) {
+            page.wrapped(format!("{place}  "), "   ", thing.as_str());
+        }
+        self.live.settle();
+        say(&page.ansi());
+        let answer = self.ask(&format!("Which? [1-{}] ", things.len()))?;
+        match answer.trim().parse() {
+            Ok(number) if (1..=things.len()).contains(&number) => Ok(Some(number - 1)),
+            _ => Err(CommandError::new(
+                Exit::Unconfirmed,
+                format!("`{}` is none of them: nothing was changed", answer.trim()),
+            )),
+        }
+    }
+
     /// Asks for the name of the thing, for severe acts; `given` is what `--confirm` brought. `--yes` does not answer it.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::source::{self, RestoreRequest};
+use super::source::{self, RestoreRequest, Which};
 use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
@@ -91,7 +91,12 @@ pub(super) struct TargetFacts {
 ///
 /// # Errors
 /// There is none, it is not to be believed, or no identity opens it.
-pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Result<(OpenBundle, SourceFacts)> {
+pub(super) fn open(
+    ctx: &Ctx,
+    request: &RestoreRequest,
+    keys: &KeyFiles,
+    which: Which<'_>,
+) -> Result<(OpenBundle, SourceFacts)> {
     let trust = keys.trust(ctx)?;
     let (reference, reader) = match request.bundle.file()? {
         Some(path) => {
@@ -99,7 +104,7 @@ pub(super) fn open(ctx: &Ctx, request: &RestoreRequest, keys: &KeyFiles) -> Resu
             let reader = bundles::open(&reference, &trust)?;
             (reference, reader)
         }
-        None => find(ctx, request, &trust)?,
+        None => find(ctx, request, &trust, which)?,
     };
     source::refuse_future(reader.header(), Timestamp::now(), request.allow_future)?;
     let identities = ctx.identities_of(keys.identity.as_deref())?;
@@ -138,7 +143,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
 }
 
 /// Looks a name up in the store, or the newest good one of a version.
-fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust) -> Result<(BundleReference, Reader)> {
+fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) -> Result<(BundleReference, Reader)> {
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     if let Some(text) = &request.bundle.bundle {
@@ -150,7 +155,8 @@ fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust) -> Result<(BundleRef
     if good.is_empty() {
         return Err(source::none_good(&catalog.store, &tag, &passed, &catalog.versions()));
     }
-    let place = source::choose(&good.iter().map(|(_, reader)| reader.header()).collect::<Vec<_>>(), ctx.install())?;
+    let headers: Vec<&Header> = good.iter().map(|(_, reader)| reader.header()).collect();
+    let place = source::choose(&headers, ctx.install(), which)?;
     good.into_iter().nth(place).ok_or_else(|| source::none_good(&catalog.store, &tag, &passed, &[]))
 }
 

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 pub use plan::{RestoreChart, RestorePlan};
 pub use report::RestoreReport;
-pub use source::RestoreRequest;
+pub use source::{RestoreRequest, Which};
 
 use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
@@ -51,13 +51,13 @@ pub(super) const RUN: RunVerb = RunVerb {
     }),
 };
 
-/// Looks at everything, and touches nothing.
+/// Looks at everything, and touches nothing. `which` is asked where several bundles may be meant.
 ///
 /// # Errors
 /// The first thing that would make the restore fail half way or bring back something else, with its own exit code.
-pub async fn plan(ctx: &Ctx, request: &RestoreRequest) -> Result<RestorePlan> {
+pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Result<RestorePlan> {
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
-    let (bundle, source) = facts::open(ctx, request, &keys)?;
+    let (bundle, source) = facts::open(ctx, request, &keys, which)?;
     let to_run = plan::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
     let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));

@@ -52,12 +52,15 @@ pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions:
     }
 }
 
+/// Asks a person which of several bundles, one line each, is meant; `None` where nobody can be asked.
+pub type Which<'a> = &'a dyn Fn(&[String]) -> Result<Option<usize>>;
+
 /// Which of the newest bundles, one of each database, is meant: the place of the only one, or of the only one of this
-/// install.
+/// install; else of the one that a person chooses.
 ///
 /// # Errors
-/// [`Exit::Unconfirmed`] where that cannot be told; the candidates are named.
-pub(super) fn choose(newest: &[&Header], install: &Install) -> Result<usize> {
+/// [`Exit::Unconfirmed`] where that cannot be told and nobody says it; the candidates are named.
+pub(super) fn choose(newest: &[&Header], install: &Install, which: Which<'_>) -> Result<usize> {
     let is_ours = |header: &&Header| {
         (&header.install.namespace, &header.install.release) == (&install.namespace, &install.release)
     };
@@ -66,15 +69,15 @@ pub(super) fn choose(newest: &[&Header], install: &Install) -> Result<usize> {
     if let [only] = left[..] {
         return Ok(only);
     }
+    let from =
+        |header: &Header| format!("{}, database {}", origin(&header.install), header.postgresql.system_identifier);
+    let lines: Vec<String> = left.iter().map(|at| format!("{}: {}", newest[*at].id, from(newest[*at]))).collect();
+    if let Some(chosen) = which(&lines)?.and_then(|answer| left.get(answer)) {
+        return Ok(*chosen);
+    }
     let what = "the store has good bundles of several databases, and nothing here says which is meant";
-    Err(left.iter().fold(CommandError::new(Exit::Unconfirmed, what), |error, place| {
-        let header = newest[*place];
-        error.hint(format!(
-            "`dr bundle restore {}` takes the newest of {}, database {}.",
-            header.id,
-            origin(&header.install),
-            header.postgresql.system_identifier
-        ))
+    Err(left.iter().fold(CommandError::new(Exit::Unconfirmed, what), |error, at| {
+        error.hint(format!("`dr bundle restore {}` takes the newest of {}.", newest[*at].id, from(newest[*at])))
     }))
 }
 
@@ -142,6 +145,8 @@ mod tests {
     fn of_several_databases_that_of_this_install_is_taken_or_a_person_has_to_say() {
         let (ours, other, third) = (header("opschain", "1"), header("staging", "2"), header("opschain", "3"));
         let install = Install::default();
+        let nobody = |_: &[String]| Ok(None);
+        let choose = |newest: &[&Header], install: &Install| choose(newest, install, &nobody);
         assert_eq!(choose(&[&other], &install).unwrap(), 0, "the only one");
         assert_eq!(choose(&[&other, &ours], &install).unwrap(), 1);
         let error = choose(&[&ours, &other, &third], &install).unwrap_err();
@@ -150,6 +155,16 @@ mod tests {
         refusal(Exit::Unconfirmed, error);
         let elsewhere = Install { namespace: "new".into(), ..install };
         refusal(Exit::Unconfirmed, choose(&[&ours, &other], &elsewhere).unwrap_err());
+    }
+
+    #[test]
+    fn a_person_says_which_of_several_databases_is_meant() {
+        let (ours, other, third) = (header("opschain", "1"), header("staging", "2"), header("opschain", "3"));
+        let second = |lines: &[String]| {
+            assert!(lines.len() == 2 && lines[1].ends_with("database 3"), "{lines:?}");
+            Ok(Some(1))
+        };
+        assert_eq!(choose(&[&other, &ours, &third], &Install::default(), &second).unwrap(), 2);
     }
 
     #[test]
