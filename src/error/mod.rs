@@ -108,11 +108,14 @@ impl CommandError {
         Self { exit, message: message.into(), source: None, open_run: None, hints: Vec::new() }
     }
 
-    /// Adds the cause. What was [given up](crate::read::until_stopped) since the work was stopped is no failure of its own.
+    /// Adds the cause. What was [given up](crate::read::until_stopped) since the work was stopped is no failure of its own,
+    /// and a full disk is [`Exit::Space`], whatever was being written.
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         if source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::Interrupted) {
             self.exit = Exit::Interrupted;
+        } else if is_full_disk(&*source) {
+            self.exit = Exit::Space;
         }
         self.source = Some(source);
         self
@@ -203,6 +206,19 @@ impl CommandError {
     }
 }
 
+fn is_full_disk(error: &(dyn StdError + 'static)) -> bool {
+    use io::{Error, ErrorKind};
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let kind = cause.downcast_ref::<Error>().map(Error::kind);
+        if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -238,6 +254,19 @@ mod tests {
         let error =
             CommandError::new(Exit::Failure, "read the store").because(Doubled(std::io::Error::other("disk on fire")));
         assert_eq!(error.to_string(), "read the store: outer: disk on fire");
+    }
+
+    #[test]
+    fn a_full_disk_has_its_own_exit_whatever_was_being_written() {
+        let full = || std::io::Error::from_raw_os_error(28);
+        for error in [
+            CommandError::new(Exit::Failure, "write the journal").because(full()),
+            CommandError::new(Exit::Vault, "record").because(Doubled(full())),
+        ] {
+            assert_eq!(error.exit(), Exit::Space, "{error}");
+        }
+        let other = std::io::Error::from_raw_os_error(13);
+        assert_eq!(CommandError::new(Exit::Vault, "record").because(other).exit(), Exit::Vault);
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Home {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        // What is refused may be refused before it is read.
+        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
         said(child.wait_with_output().unwrap())
     }
 
