@@ -82,6 +82,8 @@ pub struct ShowReport {
     pub address: String,
     /// What a command takes to name it again: its name or its file, and whom to believe.
     pub arguments: String,
+    /// The command that checks all of it.
+    pub verify: String,
     /// Its length in bytes.
     pub bytes: u64,
     /// The format, such as `1.0`.
@@ -146,7 +148,7 @@ pub struct MemberReport {
 
 impl ShowReport {
     /// The report of an opened bundle at `address`; `proof` is the newest beside it.
-    pub fn new(reader: &Reader, address: String, arguments: String, proof: Option<Proof>) -> Self {
+    pub fn new(reader: &Reader, address: String, arguments: String, verify: String, proof: Option<Proof>) -> Self {
         let (header, manifest) = (reader.header(), reader.manifest());
         let Header { opschain, postgresql, .. } = header;
         let member = |entry: &MemberEntry| MemberReport {
@@ -158,6 +160,7 @@ impl ShowReport {
             name: header.id.to_string(),
             address,
             arguments,
+            verify,
             bytes: reader.bytes(),
             format: header.format.to_string(),
             created: header.created,
@@ -193,8 +196,8 @@ impl ShowReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     pub name: String,
-    /// What a command takes to name it again: its name or its file, and whom to believe.
-    pub arguments: String,
+    /// The command that checks all of it.
+    pub verify: String,
     /// How deep it went.
     pub depth: Depth,
     /// How many members were hashed.
@@ -225,14 +228,14 @@ pub struct VerifiedDatabase {
 
 impl VerifyReport {
     /// The report of a verification without a key.
-    pub fn stored(name: &str, arguments: String, proof: StoredProof, milliseconds: u64) -> Self {
+    pub fn stored(name: &str, verify: String, proof: StoredProof, milliseconds: u64) -> Self {
         let StoredProof { members, bytes, signature } = proof;
         let name = name.to_owned();
-        Self { name, arguments, depth: Depth::Stored, members, bytes, signature, database: None, milliseconds }
+        Self { name, verify, depth: Depth::Stored, members, bytes, signature, database: None, milliseconds }
     }
 
     /// The report of a verification with a key.
-    pub fn plain(name: &str, arguments: String, proof: PlainProof, milliseconds: u64) -> Self {
+    pub fn plain(name: &str, verify: String, proof: PlainProof, milliseconds: u64) -> Self {
         let PlainProof { members, bytes, signature, base, wal } = proof;
         let database = VerifiedDatabase {
             files: base.files,
@@ -243,6 +246,6 @@ impl VerifyReport {
             wal_to: wal.to,
         };
         let name = name.to_owned();
-        Self { name, arguments, depth: Depth::Plain, members, bytes, signature, database: Some(database), milliseconds }
+        Self { name, verify, depth: Depth::Plain, members, bytes, signature, database: Some(database), milliseconds }
     }
 }

@@ -14,7 +14,7 @@ impl Report for ListReport {
     fn human(&self, page: &mut Page) {
         if self.bundles.is_empty() {
             page.line(format!("Store {} has no bundle yet.", self.store));
-            return page.next("dr bundle create");
+            return page.next("dr doctor, then dr bundle create");
         }
         let rows: Vec<Vec<Styled>> = self.bundles.iter().map(row).collect();
         // The name holds the time; namespaces differ only where several installs share a store.
@@ -72,7 +72,7 @@ impl Report for ShowReport {
         ]);
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
         if self.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain) {
-            page.next(&format!("dr bundle verify {} --decrypt", self.arguments));
+            page.next(&self.verify);
         }
     }
 }
@@ -104,7 +104,7 @@ impl Report for VerifyReport {
                 ),
                 None,
             ),
-            None => page.next(&format!("to check every database file: dr bundle verify {} --decrypt", self.arguments)),
+            None => page.next(&format!("to check every database file: {}", self.verify)),
         }
     }
 }
@@ -158,7 +158,7 @@ impl Report for create::CreateReport {
         );
         page.line(&self.address);
         self.stays_stopped.iter().for_each(|writer| page.finding(Mark::Warn, &before(writer), None));
-        page.next(&format!("copy it off this host, then: dr bundle verify {} --decrypt", self.bundle));
+        page.next(&format!("copy it off this host, then: {}", self.verify));
     }
 }
 

@@ -72,7 +72,7 @@ impl Report for init::Initialised {
         page.table(&["", "what", "where"], &self.items.iter().map(row).collect::<Vec<_>>());
         if let Some(key) = &self.public_key {
             page.gap();
-            page.fields(&[("public key", key.clone())]);
+            page.fields(&[("this host's age public key", format!("{key}: what is sealed to it, this host can open"))]);
         }
         if !self.warnings.is_empty() {
             page.gap();

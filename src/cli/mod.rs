@@ -23,17 +23,19 @@ use std::sync::Arc;
 
 use self::signals::Signals;
 use clap::builder::Resettable;
-use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cores;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::keyring::Keyring;
 use crate::ops::runs::{self, InterruptedRuns};
-use crate::ops::{CommandLine, Ctx};
+use crate::ops::{self, CommandLine, Ctx};
+use crate::read;
 use crate::settings::{Install, Settings};
 use crate::trace::{self, TraceOptions};
-use crate::ui::{self, Color, Output, OutputOptions, Ui};
+use crate::ui::{self, Color, Output, OutputOptions, Repeated, RepeatedFlag, Ui};
 use crate::values::Secrets;
 
 const ABOUT: &str = "Deploy, bundle and restore an OpsChain install.";
@@ -120,6 +122,21 @@ enum Verb {
     Agent(agent::AgentArgs),
 }
 
+impl Global {
+    /// What commands that are named repeat: the flags that say which install is meant. What a variable says stays said.
+    fn repeated(&self, matches: &ArgMatches) -> Vec<RepeatedFlag> {
+        let settings = self.settings.as_ref().map(|path| path.display().to_string());
+        let flags = [
+            ("namespace", &["-n", "--namespace"][..], self.namespace.as_ref().map(ToString::to_string)),
+            ("context", &["--context"], self.context.clone()),
+            ("release", &["--release"], self.release.as_ref().map(ToString::to_string)),
+            ("settings", &["--settings"], settings),
+        ];
+        let given = flags.into_iter().filter(|(id, ..)| matches.value_source(id) == Some(ValueSource::CommandLine));
+        given.filter_map(|(_, names, value)| Some(RepeatedFlag { names, value: ops::quoted(&value?) })).collect()
+    }
+}
+
 impl Verb {
     /// What is done about interrupted runs first, where it works on the install.
     fn interrupted_runs(&self) -> Option<InterruptedRuns> {
@@ -182,7 +199,8 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     let mut argv: Vec<OsString> = argv.into_iter().collect();
     // `kubectl dr` finds the same file under the name kubectl-dr.
     let plugin = argv.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|n| n == "kubectl-dr"));
-    let given = CommandLine::new(if plugin { "kubectl dr" } else { "dr" }, argv.get(1..).unwrap_or_default());
+    let program = if plugin { "kubectl dr" } else { "dr" };
+    let given = CommandLine::new(program, argv.get(1..).unwrap_or_default());
     let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     // A variable that is set to nothing counts as unset, as with most programs.
     let mut command = command().mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
@@ -192,9 +210,13 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
             *name = "kubectl dr".into();
         }
     }
-    let parsed = command.try_get_matches_from_mut(argv).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let parsed = command.try_get_matches_from_mut(argv).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        let repeated = cli.global.repeated(&matches);
+        Ok((cli, repeated))
+    });
+    let (cli, repeated) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are data; anything else is a wrong use.
             return if error.use_stderr() { ui::usage(&error) } else { ui::help(&error) };
@@ -211,7 +233,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
         no_input: global.no_input,
         yes: global.yes,
     };
-    let ui = Ui::new(options, secrets.clone());
+    let ui = Ui::new(options, Repeated::new(program, repeated), secrets.clone());
     let Some(verb) = cli.verb else {
         return match ui.data(Cli::command().render_help().to_string().as_bytes()) {
             Ok(()) => Exit::Success,
@@ -284,9 +306,7 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
     };
     let settings = Settings::read(&settings_path, home.as_deref());
     let state = under_home("XDG_STATE_HOME", ".local/state")?;
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let mut ctx = Ctx::new(settings_path, settings, flags, state, home, format!("{user}@{host}"));
+    let mut ctx = Ctx::new(settings_path, settings, flags, state, home, who());
     if named {
         ctx.refuse_defaults();
     }
@@ -296,9 +316,38 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
     Ok(ctx.with_keyring(Keyring::new(secrets, asker, ui.cancel().clone())))
 }
 
+/// Who asks, as records and keys name it: `user@host`.
+fn who() -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let uid = rustix::process::geteuid().as_raw();
+    let user = ["DR_WHO", "USER", "LOGNAME"].iter().find_map(|name| set(name));
+    let user = user.or_else(|| user_of(uid, &read::text_file(Path::new("/etc/passwd"), read::SMALL).ok()?));
+    let user = user.unwrap_or_else(|| format!("uid-{uid}"));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // It becomes the first word of a line of trusted signers.
+    let plain = |c: char| if c.is_ascii_graphic() && !"\",<>".contains(c) { c } else { '-' };
+    let who = if user.contains('@') { user } else { format!("{user}@{host}") };
+    who.chars().map(plain).collect()
+}
+
+/// The name of the user in a file of the form of passwd(5).
+fn user_of(uid: u32, passwd: &str) -> Option<String> {
+    let uid = uid.to_string();
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let name = users.find_map(|fields| (fields.get(2) == Some(&uid.as_str())).then(|| fields[0].to_owned()));
+    name.filter(|name| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Command;
+
+    #[test]
+    fn a_user_without_a_variable_is_named_by_the_list_of_users() {
+        let passwd = "root:x:0:0::/root:/bin/sh\n# nobody\nops:x:1000:1000:Ops,,,:/home/ops:/bin/sh\n";
+        assert_eq!(super::user_of(1000, passwd).as_deref(), Some("ops"));
+        assert_eq!(super::user_of(100, passwd), None);
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

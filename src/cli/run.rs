@@ -106,7 +106,7 @@ impl Report for runs::RunList {
     fn human(&self, page: &mut Page) {
         if self.runs.is_empty() {
             page.line("There are no runs yet.");
-            return page.next("dr bundle create");
+            return page.next("dr doctor");
         }
         let rows: Vec<Vec<String>> = self
             .runs

@@ -150,6 +150,18 @@ pub(super) fn arguments(
     key.map_or(words.clone(), |key| format!("{words} --trust-key {key}"))
 }
 
+/// The command that checks all of the bundle that the arguments name, with the identity that was given or has to be: not
+/// every host has one.
+pub(super) fn verify_command(ctx: &Ctx, arguments: &str, identity: Option<&Path>) -> String {
+    let has_own = ctx.settings_or_defaults().is_ok_and(|settings| settings.keys.identity.is_some());
+    let whole = format!("dr bundle verify {arguments} --decrypt");
+    match identity {
+        Some(path) => format!("{whole} --identity {}", quoted(&path.display().to_string())),
+        None if has_own => whole,
+        None => format!("{whole} --identity {}", IDENTITY.placeholder),
+    }
+}
+
 /// A bundle that was found.
 struct FoundBundle {
     reference: BundleReference,
@@ -178,7 +190,8 @@ pub fn list(ctx: &Ctx) -> Result<ListReport> {
 /// There is no such bundle, or it is not to be believed.
 pub fn show(ctx: &Ctx, request: &BundleRequest) -> Result<ShowReport> {
     let found = find(ctx, request, false)?;
-    Ok(ShowReport::new(&found.reader, found.address, found.arguments, found.proof))
+    let verify = verify_command(ctx, &found.arguments, request.identity.as_deref());
+    Ok(ShowReport::new(&found.reader, found.address, found.arguments, verify, found.proof))
 }
 
 /// Checks the signature and every stored byte; with `decrypt` also every plaintext and every database file.
@@ -189,14 +202,15 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
     let found = find(ctx, request, decrypt)?;
     let begun = Instant::now();
     let name = found.reader.header().id.to_string();
+    let whole = verify_command(ctx, &found.arguments, request.identity.as_deref());
     let took = || begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     let (report, depth) = if decrypt {
         let identities = ctx.identities_of(request.identity.as_deref())?;
         let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
-        (VerifyReport::plain(&name, found.arguments, proof, took()), Depth::Plain)
+        (VerifyReport::plain(&name, whole, proof, took()), Depth::Plain)
     } else {
         let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;
-        (VerifyReport::stored(&name, found.arguments, proof, took()), Depth::Stored)
+        (VerifyReport::stored(&name, whole, proof, took()), Depth::Stored)
     };
     keep_proof(ctx, &found.reference, &found.reader, depth);
     Ok(report)

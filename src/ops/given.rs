@@ -48,7 +48,7 @@ impl fmt::Display for CommandLine {
 }
 
 /// A word as a shell reads it: in quotes where it needs them.
-pub(super) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),

@@ -32,4 +32,4 @@ pub mod timing;
 pub mod watchdog;
 
 pub use ctx::{Ctx, interrupted};
-pub use given::CommandLine;
+pub use given::{CommandLine, quoted};

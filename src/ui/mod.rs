@@ -9,6 +9,7 @@ mod hidden;
 mod live;
 mod options;
 mod page;
+mod repeated;
 mod sink;
 mod styled;
 mod table;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use hidden::Typed;
 pub use options::{Color, Output, OutputOptions};
 pub use page::{Mark, Page, short_time};
+pub use repeated::{Repeated, RepeatedFlag};
 pub use sink::{catch_panics, help, plain_bytes, usage};
 pub use styled::{Role, Styled};
 pub use table::Column;
@@ -45,6 +47,7 @@ pub trait Report: Serialize {
 pub struct Ui {
     options: OutputOptions,
     secrets: Secrets,
+    repeated: Repeated,
     live: Arc<live::LiveView>,
     /// Nobody listens to these: they are here to know the run under way, to all that do.
     events: Events,
@@ -52,8 +55,9 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Opens the terminal. Whatever is registered with `secrets` is masked from then on.
-    pub fn new(options: OutputOptions, secrets: Secrets) -> Self {
+    /// Opens the terminal. Whatever is registered with `secrets` is masked from then on; commands that are named repeat what
+    /// was given.
+    pub fn new(options: OutputOptions, repeated: Repeated, secrets: Secrets) -> Self {
         let choice = match options.color {
             Color::Auto => anstream::ColorChoice::Auto,
             Color::Always => anstream::ColorChoice::Always,
@@ -61,7 +65,8 @@ impl Ui {
         };
         choice.write_global();
         let cancel = CancellationToken::new();
-        Self { options, live: live::LiveView::new(options), secrets, events: Events::none(), cancel }
+        let live = live::LiveView::new(options, repeated.clone());
+        Self { options, live, secrets, repeated, events: Events::none(), cancel }
     }
 
     /// Cancelled when the person asks to stop: no question waits for its answer then.
@@ -162,7 +167,7 @@ impl Ui {
     pub fn error(&self, error: &CommandError) {
         self.live.settle();
         if self.options.output == Output::Json {
-            let text = self.secrets.scrub_json(&error_json(error).to_string()).into_owned();
+            let text = self.secrets.scrub_json(&error_json(error, &self.repeated).to_string()).into_owned();
             return say(&(escape::json(&text).into_owned() + "\n"));
         }
         let mut page = self.page(columns(io::stderr()));
@@ -288,17 +293,22 @@ impl Ui {
 
     /// A page whose texts are masked before they are laid out: a mask is found only in a text that is not yet broken.
     fn page(&self, width: Option<usize>) -> Page {
-        Page::new(width).masking(self.secrets.clone()).verbose(self.options.verbose > 0)
+        Page::new(width)
+            .masking(self.secrets.clone())
+            .repeating(self.repeated.clone())
+            .verbose(self.options.verbose > 0)
     }
 }
 
-fn error_json(error: &CommandError) -> serde_json::Value {
+fn error_json(error: &CommandError, repeated: &Repeated) -> serde_json::Value {
+    let hints: Vec<String> = error.hints().iter().map(|hint| repeated.in_text(hint)).collect();
     let mut value = serde_json::json!({
         "code": error.exit().code(), "kind": error.exit().name(), "message": error.message(),
-        "causes": error.causes(), "hints": error.hints(),
+        "causes": error.causes(), "hints": hints,
     });
     if let Some(open) = error.open_run() {
-        let ways: std::collections::BTreeMap<_, _> = open.ways_on().into_iter().collect();
+        let ways = open.ways_on().into_iter().map(|(way, command)| (way, repeated.in_line(&command)));
+        let ways: std::collections::BTreeMap<_, _> = ways.collect();
         value["open_run"] = serde_json::json!({"run": open.run, "step": open.step, "ways_on": ways});
     }
     serde_json::json!({ "error": value })

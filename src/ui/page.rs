@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 use super::escape;
+use super::repeated::Repeated;
 use super::styled::{Role, Styled};
 use crate::error::CommandError;
 use crate::values::Secrets;
@@ -42,18 +43,26 @@ pub struct Page {
     width: Option<usize>,
     verbose: bool,
     secrets: Secrets,
+    repeated: Repeated,
 }
 
 impl Page {
     /// An empty page for a terminal of the given width, or, without one, for a pipe or a file.
     pub fn new(width: Option<usize>) -> Self {
-        Self { lines: Vec::new(), width, verbose: false, secrets: Secrets::default() }
+        Self { lines: Vec::new(), width, verbose: false, secrets: Secrets::default(), repeated: Repeated::default() }
     }
 
     /// The same, with what `secrets` knows masked in each text before the text is laid out.
     #[must_use]
     pub fn masking(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// The same, its commands with what was given.
+    #[must_use]
+    pub(super) fn repeating(mut self, repeated: Repeated) -> Self {
+        self.repeated = repeated;
         self
     }
 
@@ -115,7 +124,11 @@ impl Page {
         let room = self.width.map_or(usize::MAX, |width| width.min(READABLE));
         let mut line = first.into();
         let mut is_empty = true;
-        let text = self.safe(text.into(), |text| escape::lines(text).replace('\t', " "));
+        let text = text.into();
+        let completed = self.repeated.in_text(&text.plain());
+        // A text with a command in it is of one piece.
+        let text = if completed == text.plain() { text } else { completed.into() };
+        let text = self.safe(text, |text| escape::lines(text).replace('\t', " "));
         // An odd one is no quote: what stands behind it is no command.
         let has_commands = text.plain().matches('`').count().is_multiple_of(2);
         for word in with_whole_commands(words(&text), room.saturating_sub(indent.width())) {
@@ -178,13 +191,14 @@ impl Page {
         self.wrapped(first, &indent, text);
         if let Some(fix) = fix {
             let arrow = Styled::from(indent.as_str()).then(Role::Pointer, "->").then(Role::Plain, " ");
-            self.wrapped(arrow, &format!("{indent}   "), fix);
+            self.wrapped(arrow, &format!("{indent}   "), self.repeated.in_line(fix));
         }
     }
 
     pub fn next(&mut self, command: &str) {
         let first = Styled::new(Role::Pointer, "next:").then(Role::Plain, " ");
-        self.broken(first, "      ", command, command.starts_with("dr ") && !command.contains(", "));
+        let is_command = command.starts_with("dr ") && !command.contains(", ");
+        self.broken(first, "      ", self.repeated.in_line(command), is_command);
     }
 
     pub fn warning(&mut self, message: &str, hint: Option<&str>) {
@@ -206,7 +220,7 @@ impl Page {
             self.labelled(Role::Caution, "open run:", &format!("{}{step}", open.run));
             for (way, command) in open.ways_on() {
                 let way = Styled::from("  ").then(Role::Pointer, format!("{way}:")).padded(10);
-                self.wrapped(way, "          ", command);
+                self.wrapped(way, "          ", self.repeated.in_line(&command));
             }
         }
         for hint in error.hints() {

@@ -122,3 +122,18 @@ fn a_variable_set_to_nothing_is_none_and_what_dr_says_of_itself_needs_neither_se
     let (code, said) = run(&["bundle", "list"], &with_home);
     assert!(code == 10 && said.contains(".config/dr/dr.toml"), "{code} {said}");
 }
+
+#[test]
+fn a_command_that_is_named_can_be_run_as_it_stands() {
+    let home = home();
+    let shown = dr(home.path(), &["-n", "ops", "bundle", "show", BUNDLE, "--any-signer"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    let command = format!("next: dr -n ops bundle verify {BUNDLE} --any-signer --decrypt --identity KEYFILE");
+    assert!(lines.contains(&command.as_str()), "{shown}");
+    let refused = dr(home.path(), &["--settings", "./other.toml", "bundle", "list"]);
+    assert!(refused.contains("Run `dr --settings ./other.toml init` to make one"), "{refused}");
+    let refused = dr(home.path(), &["-o", "json", "--settings=./other.toml", "bundle", "list"]);
+    assert!(refused.contains("Run `dr --settings ./other.toml init` to make one"), "{refused}");
+    let empty = dr(home.path(), &["--namespace", "ops", "run", "list"]);
+    assert!(empty.contains("next: dr -n ops doctor"), "{empty}");
+}

@@ -19,10 +19,10 @@ use serde::Serialize;
 pub use plan::{CreatePlan, CreateRequest};
 
 use self::work::CreateWork;
-use super::Ctx;
 use super::quiesce::RecordedReplicas;
 use super::runs::undo;
 use super::runs::verb::{Aftermath, PutBackVerb, RunVerb};
+use super::{Ctx, bundles};
 use crate::bundle::OutOfScope;
 use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
@@ -44,6 +44,8 @@ const PUT_BACK: PutBackVerb = PutBackVerb {
 pub struct CreateReport {
     pub bundle: String,
     pub address: String,
+    /// The command that checks all of it.
+    pub verify: String,
     /// Its size in bytes.
     pub bytes: u64,
     /// The OpsChain version that made the data.
@@ -118,6 +120,7 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
     };
     Ok(CreateReport {
         bundle: id.to_string(),
+        verify: bundles::verify_command(&work.ctx, id.as_str(), None),
         address: work.store.address(id.as_str()),
         bytes: outputs.get(steps::PUBLISH)?,
         opschain_version: work.plan.live.opschain_version.clone(),

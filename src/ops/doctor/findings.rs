@@ -52,6 +52,8 @@ pub(super) struct SharedFacts {
     pub(super) database_size: Option<u64>,
     /// How many bundles the store holds.
     pub(super) bundles: usize,
+    /// The command that checks all of the newest bundle, where that was not done.
+    pub(super) to_verify: Option<String>,
     /// The command that records what is live, where the vault does not know it.
     pub(super) to_record: Option<String>,
     /// The open runs of this host, each with its command: what one has left, that command takes further.
@@ -125,7 +127,8 @@ impl FindingsBuilder {
             SharedFacts { stopped: true, .. } => "dr server start".into(),
             SharedFacts { to_record: Some(command), .. } => command.clone(),
             SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
-            SharedFacts { .. } => "dr bundle verify".into(),
+            SharedFacts { to_verify: Some(command), .. } => command.clone(),
+            SharedFacts { .. } => "nothing is missing, and the newest bundle is proved; for the next: dr bundle create".into(),
         }
     }
 }
@@ -157,7 +160,18 @@ mod tests {
         assert_eq!(Some(next(foreign)), to_record);
         assert_eq!(next(SharedFacts { installed: true, stopped: true, ..SharedFacts::default() }), "dr server start");
         assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
-        assert_eq!(next(SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() }), "dr bundle verify");
+        let proved = SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() };
+        let to_verify = Some("dr bundle verify b-1 --decrypt".to_owned());
+        assert_eq!(
+            Some(next(SharedFacts {
+                to_verify: to_verify.clone(),
+                bundles: 1,
+                installed: true,
+                ..SharedFacts::default()
+            })),
+            to_verify
+        );
+        assert!(next(proved).ends_with("for the next: dr bundle create"));
         assert!(next(SharedFacts { bundles: 1, ..SharedFacts::default() }).contains("dr bundle restore"));
         let open_runs = vec![("r".to_owned(), "dr run resume r".to_owned())];
         assert_eq!(next(SharedFacts { open_runs, ..SharedFacts::default() }), "dr run resume r");

@@ -4,15 +4,16 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::findings::FindingsBuilder;
+use crate::bundle::{Catalog, CatalogEntry, Depth};
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
 use crate::crypt::{Signer, TrustedSigners};
-use crate::error::{OpenRun, chain};
+use crate::error::{CommandError, OpenRun, chain};
 use crate::helm::Helm;
 use crate::journal;
 use crate::ops::history::History;
-use crate::ops::{Ctx, runs};
+use crate::ops::{Ctx, bundles, runs};
 use crate::settings::Settings;
 use crate::store;
 use crate::text::{bytes, plural};
@@ -208,7 +209,7 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
     }
 }
 
-pub(super) fn store(settings: &Settings, findings: &mut FindingsBuilder) {
+pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
     let Some(path) = &settings.store.path else {
         return findings.bad("store", "no store is set", "dr init, then set `path` under [store]");
     };
@@ -223,10 +224,14 @@ pub(super) fn store(settings: &Settings, findings: &mut FindingsBuilder) {
         let text = format!("nothing can be written into store {}: {}", path.display(), chain(&error));
         return findings.bad("store", text, format!("ls -ld {}", path.display()));
     }
-    match (store.list(), store.free_bytes()) {
-        (Ok(names), Ok(free)) => {
-            findings.known.bundles = names.len();
-            room(findings, path, plural(names.len() as u64, "bundle"), free);
+    let catalog = Catalog::read(&*store).map_err(CommandError::from);
+    match (catalog, store.free_bytes().map_err(CommandError::from)) {
+        (Ok(Catalog { entries, .. }), Ok(free)) => {
+            findings.known.bundles = entries.len();
+            let unproved = |entry: &&CatalogEntry| entry.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain);
+            findings.known.to_verify =
+                entries.first().filter(unproved).map(|newest| bundles::verify_command(ctx, &newest.name, None));
+            room(findings, path, plural(entries.len() as u64, "bundle"), free);
         }
         (Err(error), _) | (_, Err(error)) => findings.failed("store", error),
     }
@@ -337,7 +342,7 @@ mod tests {
         let ctx = testing::ctx(&Default::default());
         keys(&Settings::default(), &mut findings);
         vault(&ctx, &Settings::default(), &mut findings);
-        store(&Settings::default(), &mut findings);
+        store(&ctx, &Settings::default(), &mut findings);
         let findings = findings.finish();
         assert!(!findings.ready);
         assert!(findings.findings.iter().all(|finding| finding.fix.is_some()));
@@ -354,7 +359,7 @@ mod tests {
         super::settings(&ctx, &mut findings);
         keys(settings, &mut findings);
         vault(&ctx, settings, &mut findings);
-        store(settings, &mut findings);
+        store(&ctx, settings, &mut findings);
         open_runs(&ctx, &mut findings).await;
         let findings = findings.finish();
         let worse: Vec<&str> =

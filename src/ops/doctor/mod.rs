@@ -32,7 +32,7 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
         if findings.known.installed {
             host::recorded(ctx, &mut findings).await;
         }
-        host::store(settings, &mut findings);
+        host::store(ctx, settings, &mut findings);
     }
     findings.finish()
 }

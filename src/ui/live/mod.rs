@@ -16,6 +16,7 @@ use crate::event::{Event, Stamped};
 use crate::ui::escape;
 use crate::ui::options::{Output, OutputOptions};
 use crate::ui::page::Page;
+use crate::ui::repeated::Repeated;
 use crate::ui::terminal::{columns, say};
 
 /// How often the moving line is drawn.
@@ -27,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct LiveView {
     options: OutputOptions,
+    repeated: Repeated,
     /// Whether stderr can draw a line again.
     redraws: bool,
     begun: Instant,
@@ -45,10 +47,11 @@ struct State {
 }
 
 impl LiveView {
-    pub(super) fn new(options: OutputOptions) -> Arc<Self> {
+    pub(super) fn new(options: OutputOptions, repeated: Repeated) -> Arc<Self> {
         let capable = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let redraws = std::io::stderr().is_terminal() && capable;
-        Arc::new(Self { options, redraws, begun: Instant::now(), clock: Once::new(), state: Mutex::default() })
+        let begun = Instant::now();
+        Arc::new(Self { options, repeated, redraws, begun, clock: Once::new(), state: Mutex::default() })
     }
 
     /// Takes the moving line away, so that other text can follow; work outside of steps is over with it.
@@ -123,7 +126,7 @@ impl LiveView {
     /// A page as wide as the terminal is now; it may have been resized.
     fn page(&self) -> Page {
         let width = if self.redraws { columns(std::io::stderr()) } else { None };
-        Page::new(width).verbose(self.options.verbose > 0)
+        Page::new(width).repeating(self.repeated.clone()).verbose(self.options.verbose > 0)
     }
 
     /// Starts the thread that ticks. It ends with the program, or soon after the last handle is gone.
