@@ -3,6 +3,9 @@
 use super::{CommandError, Exit};
 use crate::helm::HelmError;
 
+/// Where a chart comes from is a setting, and a flag for once.
+const ELSEWHERE: &str = "The chart is the one of `install.chart` in dr.toml; from elsewhere: --chart oci://HOST/PATH/opschain, or --chart FILE.tgz, which pulls nothing.";
+
 impl From<HelmError> for CommandError {
     fn from(error: HelmError) -> Self {
         let text = error.to_string();
@@ -57,17 +60,18 @@ fn failed(new: CommandError, said: &str) -> CommandError {
     {
         return new
             .hint("The registry does not answer: is it up, and does this host need a proxy (HTTPS_PROXY) for it?")
-            .hint("With the chart's file nothing is pulled: --chart FILE.tgz.");
+            .hint(ELSEWHERE);
     }
     if said.contains(" 401") || said.contains("unauthorized") || said.contains("denied") {
-        return new.hint("Log in to the registry: `helm registry login docker.io`.");
+        return new.hint("Log in to the chart's registry: `helm registry login HOST`.").hint(ELSEWHERE);
     }
     if said.contains(": not found") && said.contains("oci://")
         || said.contains("FetchReference")
         || said.contains("failed to resolve")
     {
         return new
-            .hint("Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.");
+            .hint("Check the version: chart versions are dates with dots, such as 2026.8.20, without leading zeros.")
+            .hint(ELSEWHERE);
     }
     if said.contains("Apply failed with") && said.contains("conflict") {
         return new
