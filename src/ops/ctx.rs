@@ -78,6 +78,7 @@ struct Opened {
     helm: OnceCell<Helm>,
     cluster: OnceCell<Cluster>,
     values: Mutex<HashMap<DeploymentId, OpenedValues>>,
+    stored: tokio::sync::Mutex<HashMap<u32, Arc<serde_json::Value>>>,
     registered: AtomicBool,
 }
 
@@ -417,6 +418,20 @@ impl Ctx {
         }
         let values = Arc::new(self.vault()?.values(deployment, identities)?);
         opened.insert(deployment.id().clone(), Arc::clone(&values));
+        Ok(values)
+    }
+
+    /// What helm has stored of a revision's values, asked once; what it has of one never changes.
+    ///
+    /// # Errors
+    /// helm cannot be asked.
+    pub(super) async fn stored_values(&self, revision: u32) -> Result<Option<Arc<serde_json::Value>>> {
+        let mut stored = self.opened.stored.lock().await;
+        if let Some(values) = stored.get(&revision) {
+            return Ok(Some(Arc::clone(values)));
+        }
+        let values = self.helm().await?.get_values(&self.install().release, Some(revision)).await?.map(Arc::new);
+        stored.extend(values.iter().map(|values| (revision, Arc::clone(values))));
         Ok(values)
     }
 

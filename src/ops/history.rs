@@ -1,5 +1,7 @@
 //! What the vault and helm know of a release: its deployments, its revisions, which of them is live, and its values.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -103,7 +105,7 @@ pub(super) fn is_of(revision: &Revision, deployment: &Deployment) -> bool {
 
 /// Values as helm has stored them: comments and layout are gone, and large numbers rounded.
 pub(super) struct StoredValues {
-    pub json: serde_json::Value,
+    pub json: Arc<serde_json::Value>,
     pub tree: Tree,
 }
 
@@ -145,8 +147,7 @@ impl LiveValues {
 
 async fn stored_values(ctx: &Ctx, revision: Option<&Revision>) -> Result<Option<StoredValues>> {
     let Some(revision) = revision else { return Ok(None) };
-    let values = ctx.helm().await?.get_values(&ctx.install().release, Some(revision.revision)).await?;
-    let Some(json) = values else { return Ok(None) };
+    let Some(json) = ctx.stored_values(revision.revision).await? else { return Ok(None) };
     // helm says null of a release that was given no values.
     let text = Zeroizing::new(if json.is_null() { "{}".to_owned() } else { json.to_string() });
     let tree = Tree::parse(text.as_bytes())?;

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::facts::stored_values;
 use super::plan::LiveInstall;
 use super::vault_config::VaultConfig;
 use crate::bundle::Writer;
@@ -33,7 +32,7 @@ impl BundleConfig {
     pub(super) async fn gather(ctx: &Ctx, live: &LiveInstall, recipients: &Recipients) -> Result<Self> {
         let (vault, cluster, install) = (ctx.vault()?, ctx.cluster().await?, ctx.install());
         let deployment = vault.resolve(&ctx.vault_install(), &live.deployment)?;
-        let stored = stored_values(ctx, live.revision).await?;
+        let stored = ctx.stored_values(live.revision).await?.unwrap_or_default();
         let from_vault = VaultConfig::gather(vault, &deployment, &stored, recipients)?;
         let objects = cluster.kept(&preserved(&stored)).await?;
         let archive = deployment.record.chart_archive.as_ref();

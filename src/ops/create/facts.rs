@@ -119,7 +119,8 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     };
     let (newest, deployment) = newest(ctx).await?;
     let stored = match &newest {
-        Some(newest) => Some(StoredFacts::of(&stored_values(ctx, newest.revision).await?)),
+        // A release that went meanwhile has none.
+        Some(newest) => Some(StoredFacts::of(&ctx.stored_values(newest.revision).await?.unwrap_or_default())),
         None => None,
     };
     let others = cluster.databases().await?;
@@ -184,13 +185,4 @@ async fn newest(ctx: &Ctx) -> Result<(Option<Revision>, Option<Deployment>)> {
     // It may quote a secret, and nothing is decided by it any more.
     newest.description.clear();
     Ok((Some(newest), deployment))
-}
-
-/// What helm has stored of a revision's values.
-///
-/// # Errors
-/// helm cannot be asked.
-pub(super) async fn stored_values(ctx: &Ctx, revision: u32) -> Result<Value> {
-    // A release that went meanwhile has none.
-    Ok(ctx.helm().await?.get_values(&ctx.install().release, Some(revision)).await?.unwrap_or_default())
 }

@@ -111,7 +111,7 @@ pub(super) async fn gather(
 }
 
 fn values_facts(values: &LiveValues, scrubber: &Scrubber) -> ValuesFacts {
-    let stored = values.stored.as_ref().map(|stored| &stored.json);
+    let stored = values.stored.as_ref().map(|stored| &*stored.json);
     let Some(recorded) = &values.recorded else {
         return ValuesFacts { stored: stored.is_some(), ..ValuesFacts::default() };
     };
