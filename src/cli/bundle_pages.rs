@@ -128,13 +128,27 @@ impl Report for create::CreatePlan {
             ("install", format!("OpsChain {}, revision {}", live.opschain_version, live.revision)),
             ("deployment", live.deployment.clone()),
             ("database", format!("{}, {} by PostgreSQL's count", live.primary, bytes(live.databases_bytes))),
-            ("quiesce", format!("{}, {} watchdog", self.quiesce.word(), if self.watchdog { "with a" } else { "no" })),
+            ("quiesce", self.quiesce_line()),
             ("replicas", live.replicas.line()),
             ("sealed to", plural(self.recipients.len() as u64, "recipient")),
             ("store", format!("{}{free}", self.store)),
         ]);
         warnings(page, &self.warnings);
         scope(page, &self.scope, "dr bundle create --dry-run -v");
+    }
+}
+
+impl create::CreatePlan {
+    fn quiesce_line(&self) -> String {
+        let word = self.quiesce.word();
+        match (self.stops(), self.watchdog) {
+            (true, true) => format!("{word}, with a watchdog"),
+            (true, false) => format!("{word}, no watchdog"),
+            (false, _) if self.live.replicas.writers.is_empty() => {
+                format!("{word}: nothing runs, so nothing is stopped")
+            }
+            (false, _) => format!("{word}: nothing is stopped"),
+        }
     }
 }
 

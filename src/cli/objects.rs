@@ -26,10 +26,10 @@ pub(super) struct DryRun<'p> {
 
 impl Report for DryRun<'_> {
     fn human(&self, page: &mut Page) {
-        self.plan.human(page);
-        page.gap();
+        self.plan.values(page);
         release_lines(page, &self.objects);
         page.gap();
+        self.plan.decision(page);
         page.line("Nothing was changed.");
     }
 }

@@ -114,9 +114,11 @@ fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
             "sealed to one recipient only: if that key is lost, nobody can open the bundle",
         ],
     });
-    let plan: create::CreatePlan = serde_json::from_value(plan).unwrap();
+    let mut plan: create::CreatePlan = serde_json::from_value(plan).unwrap();
     let seen = small(&plan);
     assert_snapshot!(seen);
+    plan.live.replicas.writers.clear();
+    assert!(small(&plan).contains("quiesce     brief: nothing runs, so nothing is stopped\n"), "{}", small(&plan));
 }
 
 #[test]

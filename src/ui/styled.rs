@@ -104,8 +104,9 @@ impl Styled {
         self.map(|text| escape::one_line(text).into_owned())
     }
 
-    /// At most `room` columns of it: the last piece is shortened in its middle, and where that is not enough what stands
-    /// before it too; where little of that would be left, it is left out.
+    /// At most `room` columns of it: its long names lose their middles, so that numbers, units and words stay. Where that
+    /// is not enough, the last piece is shortened in its middle, and then what stands before it too; where little of that
+    /// would be left, it is left out, and of a list that stands last the first items stay.
     #[must_use]
     pub(super) fn fitted(self, room: usize) -> Self {
         /// With less than this, a shortened text says nothing: at the end of a line, and before it.
@@ -114,11 +115,21 @@ impl Styled {
             return self;
         }
         let mut pieces = self.0;
+        let named = shorten_names(pieces.clone(), room);
+        if width_of(&named) <= room {
+            return Self(named);
+        }
         let Some((role, last)) = pieces.pop() else { return Self::default() };
         let before = Self(pieces);
         let left = room.saturating_sub(before.width());
         if before.is_empty() || left >= LEAST.0 {
             return before.then(role, shortened(&last, left));
+        }
+        if last.width() > room * 3 / 5
+            && before.width() >= LEAST.1
+            && let Some(items) = first_items(role, &last, room)
+        {
+            return items;
         }
         let left = last.width().min(room * 3 / 5);
         match room - left {
@@ -154,6 +165,41 @@ impl From<String> for Styled {
 impl From<&String> for Styled {
     fn from(text: &String) -> Self {
         Self::new(Role::Plain, text)
+    }
+}
+
+fn width_of(pieces: &[(Role, String)]) -> usize {
+    pieces.iter().map(|(_, text)| text.width()).sum()
+}
+
+/// As many of the first items of a list as fit, their long names shortened; none where it is no list or not even one fits.
+fn first_items(role: Role, list: &str, room: usize) -> Option<Styled> {
+    let items: Vec<&str> = list.split("; ").collect();
+    let fitting = |count: usize| {
+        let end = if count < items.len() { "; …" } else { "" };
+        let named = shorten_names(vec![(role, items[..count].join("; ") + end)], room);
+        (width_of(&named) <= room).then_some(Styled(named))
+    };
+    (1..=items.len()).rev().filter(|_| items.len() > 1).find_map(fitting)
+}
+
+/// Takes the middles out of the longest names until all is within `room`, or no name is long. A name has a digit, or what
+/// joins the words of names.
+fn shorten_names(mut pieces: Vec<(Role, String)>, room: usize) -> Vec<(Role, String)> {
+    /// As much of a name tells it from others.
+    const NAME: usize = 12;
+    let is_long =
+        |word: &&str| word.width() > NAME && word.contains(|c: char| c.is_ascii_digit() || "-_/.".contains(c));
+    loop {
+        let over = width_of(&pieces).saturating_sub(room);
+        let words = pieces.iter().enumerate().flat_map(|(place, (_, text))| {
+            text.split(' ').filter(is_long).map(move |word| (place, word.width(), word.to_owned()))
+        });
+        let Some((place, width, word)) = words.max_by_key(|(_, width, _)| *width).filter(|_| over > 0) else {
+            return pieces;
+        };
+        let text = &mut pieces[place].1;
+        *text = text.replacen(&word, &shortened(&word, NAME.max(width.saturating_sub(over))), 1);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::objects::field_lines;
 use crate::ops::drift::{Between, Cause, DriftFinding, DriftReport, Extent};
+use crate::text::plural;
 use crate::ui::{Mark, Page, Report, short_time};
 
 /// How many fields of a finding are shown.
@@ -67,12 +68,21 @@ impl Report for DriftReport {
 impl DriftReport {
     fn column(&self, between: Between, compared: &Extent, what: &str) -> String {
         let of_it = || self.drift.iter().filter(|finding| finding.between == between);
+        // Values are ignored as values, objects by their names.
+        let ignored =
+            self.ignored.iter().filter(|one| (one.object == "values") == (between == Between::VaultHelm)).count();
+        let same = |count: &usize| match ignored {
+            0 => format!("all {count} {what} the same"),
+            _ => {
+                format!("all {count} {what} the same but for {} that is ignored", plural(ignored as u64, "difference"))
+            }
+        };
         match compared {
             Extent::Not { because } => format!("{what} not compared: {because}"),
-            Extent::Whole { count } if of_it().next().is_none() => format!("all {count} {what} the same"),
+            Extent::Whole { count } if of_it().next().is_none() => same(count),
             Extent::Whole { count } => match between {
                 Between::VaultHelm => match of_it().map(|finding| finding.fields.len()).sum() {
-                    0 => format!("all {count} {what} the same"),
+                    0 => same(count),
                     differ => format!("{differ} of {count} {what} differ"),
                 },
                 Between::HelmCluster => {
@@ -162,5 +172,10 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n---\n{text}");
         }
+        let mut page = Page::new(Some(80));
+        DriftReport { drift: Vec::new(), ..report }.human(&mut page);
+        let text = page.plain();
+        assert!(text.replace("\n         ", " ").contains("all 307 values the same\n"), "{text}");
+        assert!(text.contains("all 57 objects the same but for 1 difference that is ignored\n"), "{text}");
     }
 }

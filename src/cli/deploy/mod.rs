@@ -210,6 +210,14 @@ pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
 impl Report for DeployPlan {
     fn human(&self, page: &mut Page) {
         // What decides stands last, beside the question: a long list of changes may scroll away above it.
+        self.values(page);
+        self.decision(page);
+    }
+}
+
+impl DeployPlan {
+    /// What changes in the values, and what was found in them.
+    pub(super) fn values(&self, page: &mut Page) {
         if let Some(diff) = &self.diff {
             let against = match self.compared_with {
                 Some(LiveSource::Helm) => ", compared with what helm has stored",
@@ -232,6 +240,10 @@ impl Report for DeployPlan {
             let text = format!("{file}:{}:{} {path}{}", finding.line, finding.column, finding.reason);
             page.finding(mark, &text, Some(&finding.fix));
         }
+    }
+
+    /// What is deployed where, and what stands in its way.
+    pub(super) fn decision(&self, page: &mut Page) {
         let chart = format!("{} {} from {}", self.chart.name, self.chart.version, self.chart_reference);
         let mut fields = vec![
             ("what", self.how.word().to_owned()),
@@ -250,9 +262,7 @@ impl Report for DeployPlan {
         page.fields(&fields);
         self.cautions(page);
     }
-}
 
-impl DeployPlan {
     fn version_line(&self) -> String {
         let version = self.version.clone().unwrap_or_else(|| "not named in the values".into());
         match &self.upgrade.from {
