@@ -301,7 +301,6 @@ impl Report for DeployReport {
         let state = if self.waited { "deployed and serving" } else { "deployed, not waited for" };
         page.line(format!("{} is {state}: revision {}, {time}.", self.chart, self.revision));
         page.line(format!("Recorded as {}.", self.deployment));
-        page.next("dr bundle create");
-        page.line("      dr config log");
+        page.next("dr bundle create; what was deployed when: dr config log");
     }
 }
