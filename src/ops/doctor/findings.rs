@@ -128,7 +128,7 @@ impl FindingsBuilder {
             SharedFacts { to_record: Some(command), .. } => command.clone(),
             SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
             SharedFacts { to_verify: Some(command), .. } => command.clone(),
-            SharedFacts { .. } => "nothing is missing, and the newest bundle is proved; for the next: dr bundle create".into(),
+            SharedFacts { .. } => "the newest bundle is proved; for the next: dr bundle create".into(),
         }
     }
 }
