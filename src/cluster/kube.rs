@@ -263,6 +263,34 @@ where
         self.cluster.ask(self.ask("patch", Some(name)), self.api.patch(name, &params, &Patch::Merge(change))).await
     }
 
+    /// Merges `change` into the object, and keeps the fields that it sets or gives them up.
+    pub(super) async fn change(&self, name: &str, change: &serde_json::Value, keep: bool) -> Result<K> {
+        let changed = self.merge(name, change).await?;
+        if keep { Ok(changed) } else { self.give_up_fields(changed).await }
+    }
+
+    /// Gives up the fields that we have set: they belong to nobody then. Helm applies on the server, and refuses to change
+    /// what another program has set. Bounded: whoever else changes the object meanwhile is met with a new look.
+    async fn give_up_fields(&self, mut object: K) -> Result<K> {
+        for _ in 0..5 {
+            let meta = object.meta();
+            let (name, fields) = (meta.name.clone().unwrap_or_default(), meta.managed_fields.clone());
+            let (ours, others): (Vec<_>, Vec<_>) =
+                fields.into_iter().flatten().partition(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+            if ours.is_empty() || others.is_empty() {
+                break;
+            }
+            let change = serde_json::json!({
+                "metadata": {"managedFields": others, "resourceVersion": meta.resource_version},
+            });
+            match self.merge(&name, &change).await {
+                Err(error) if error.is_conflict() => object = self.get(&name).await?,
+                done => return done,
+            }
+        }
+        Ok(object)
+    }
+
     /// Applies the object's fields in the name of `manager`, taking them from whoever has set them. Makes it where it is
     /// not there.
     pub(super) async fn apply(&self, name: &str, manager: &str, object: &serde_json::Value) -> Result<K> {

@@ -146,6 +146,7 @@ impl Cluster {
 
     /// Sets annotations of a workload, `None` takes one away, and with them the number of replicas where one is given:
     /// in one request, so that no replica count is ever without its notes. Returns at once: pods come or go after it.
+    /// Unless it stops the workload, nothing of it is ours afterwards, so that the next deployment may change it.
     ///
     /// # Errors
     /// There is no such workload, or it may not be changed.
@@ -160,9 +161,10 @@ impl Cluster {
         if let Some(replicas) = replicas {
             change["spec"] = serde_json::json!({"replicas": replicas});
         }
+        let keep = replicas == Some(0);
         Ok(match kind {
-            WorkloadKind::Deployment => Workload::from(&self.here::<Deployment>().merge(name, &change).await?),
-            WorkloadKind::StatefulSet => Workload::from(&self.here::<StatefulSet>().merge(name, &change).await?),
+            WorkloadKind::Deployment => Workload::from(&self.here::<Deployment>().change(name, &change, keep).await?),
+            WorkloadKind::StatefulSet => Workload::from(&self.here::<StatefulSet>().change(name, &change, keep).await?),
         })
     }
 

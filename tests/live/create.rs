@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::{Host, VERSION, command, wait};
+use crate::host::{Host, VERSION, command, lab, wait};
 
 fn steps() -> Vec<&'static str> {
     dr::internals::ops::create::step_names(dr::internals::settings::Quiesce::Brief)
@@ -113,7 +113,7 @@ fn a_host_without_a_private_key_makes_a_bundle_that_opens_elsewhere() {
 #[ignore = "needs the lab: make live"]
 fn bundles_of_every_way_of_holding_still_verify() {
     let host = Host::new("quiesce");
-    host.deploy(VERSION);
+    let values = host.deploy(VERSION);
     let replicas = host.replicas();
     for quiesce in ["brief", "full", "none"] {
         host.bundle(&["--quiesce", quiesce]);
@@ -126,6 +126,14 @@ fn bundles_of_every_way_of_holding_still_verify() {
     assert_eq!(host.replicas(), ["0", "0"]);
     host.dr(["server", "start"]).ok();
     assert_eq!(host.replicas(), replicas);
+    // What was scaled back is helm's to change again.
+    let text = std::fs::read_to_string(&values).unwrap();
+    assert!(text.contains("\n  replicas: 2 "), "{text}");
+    std::fs::write(&values, text.replace("\n  replicas: 2 ", "\n  replicas: 3 ")).unwrap();
+    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
+    let deploy = ["deploy", "-f", values.to_str().unwrap(), "--version", VERSION, "--chart", &chart, "--yes"];
+    host.dr(deploy).ok();
+    assert_eq!(host.replicas(), [replicas[0].as_str(), "3"]);
 }
 
 #[test]
@@ -158,7 +166,7 @@ fn what_is_not_in_a_host_s_vault_is_bundled_as_it_is_once_it_is_recorded_with_it
     host.deploy(VERSION);
     let other = tempfile::tempdir().unwrap();
     let dr = |args: &[&str]| host.dr_command(args).env("HOME", other.path()).run();
-    let chart = format!("oci://{}/limepoint/opschain", crate::host::lab("LAB_REGISTRY"));
+    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
     dr(&["init"]).ok();
     dr(&["bundle", "create", "--yes"]).fails(33, &["dr config record --from-helm --chart"]);
     dr(&["config", "record", "--from-helm", "--chart", &chart]).ok();
