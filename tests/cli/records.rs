@@ -255,6 +255,18 @@ fn what_helm_remembers_is_recorded_as_such_and_what_dr_deployed_is_not_recorded_
     assert!(again.contains("revision 2 is there already"), "{again}");
 }
 
+/// An install that was removed and made again by hand counts its revisions from 1 again.
+#[test]
+fn another_installs_revision_of_the_same_number_is_recorded() {
+    let host = Host::new();
+    host.file("other.yaml", "env: {PGPASSWORD: hunter22-other, OPSCHAIN_VERSION: 2026-08-20}\n");
+    host.ok(&["config", "record", "other.yaml", "--at", "2026-08-20T09:59", "--revision", "2"]);
+    fake_helm(&host, "by hand");
+    let said = host.ok(&["config", "record", "--from-helm", "--yes"]);
+    assert!(!said.contains("is there already"), "{said}");
+    assert!(host.ok(&["config", "cat", "latest"]).contains("hunter22-two"));
+}
+
 #[test]
 fn the_log_says_what_changed_without_a_value_and_finds_by_date_version_outcome_and_words() {
     let host = Host::new();

@@ -11,10 +11,11 @@ use super::request::RecordRequest;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFacts;
 use crate::ops::Ctx;
+use crate::ops::config::sha256;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
 use crate::values::lint::lint;
-use crate::values::{Secrets, Tree};
+use crate::values::{Secrets, Tree, overlay};
 use crate::vault::{Deployment, DeploymentStatus, How, Intent, RecordedChart, RecordedInstall, Vault};
 
 /// What looks: it knows the vault, and remembers what it has seen.
@@ -89,7 +90,7 @@ impl<'a> RecordPlanner<'a> {
         item: &mut RecordItem,
     ) -> std::result::Result<(Zeroizing<Vec<u8>>, RecordAction, Intent), String> {
         let bytes = candidate.bytes?;
-        item.sha256 = crate::ops::config::sha256(&bytes);
+        item.sha256 = sha256(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| format!("Helm would not read it: {error}"))?;
         item.findings = lint(&tree, &bytes);
         let at = candidate.at?;
@@ -99,7 +100,9 @@ impl<'a> RecordPlanner<'a> {
         candidate.status?;
         let (version, chart) = self.chart(&tree, candidate.chart)?;
         item.version.clone_from(&version);
-        let action = match self.there(at, &item.sha256, candidate.revision, candidate.description.as_deref()) {
+        let document = sha256(&overlay::document(&tree.to_json()));
+        let stored = (candidate.revision, candidate.description.as_deref());
+        let action = match self.there(at, &item.sha256, &document, stored) {
             Some(deployment) => RecordAction::Present { by: deployment.id().to_string() },
             None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
                 Some((_, _, name)) => RecordAction::Present { by: name.clone() },
@@ -124,7 +127,13 @@ impl<'a> RecordPlanner<'a> {
     }
 
     /// The deployment that this one would be the second record of.
-    fn there(&self, at: Timestamp, sha256: &str, revision: Option<u32>, said: Option<&str>) -> Option<&Deployment> {
+    fn there(
+        &self,
+        at: Timestamp,
+        sha256: &str,
+        document: &str,
+        (revision, said): (Option<u32>, Option<&str>),
+    ) -> Option<&Deployment> {
         let near = |then: Timestamp| {
             let (least, most) = (at.checked_sub(Span::new().hours(1)), at.checked_add(Span::new().hours(1)));
             least.is_ok_and(|least| least <= then) && most.is_ok_and(|most| then <= most)
@@ -136,7 +145,8 @@ impl<'a> RecordPlanner<'a> {
             let named = said.is_some_and(|said| said == format!("dr {}", known.id()));
             let ended = known.outcome.as_ref().map_or(known.record.at, |outcome| outcome.at);
             let numbered = said.is_some() && revision.is_some() && known.revision() == revision && near(ended);
-            same || named || numbered
+            let alike = || known.document_sha256().is_none_or(|recorded| recorded == document);
+            same || named || (numbered && alike())
         })
     }
 
