@@ -43,7 +43,7 @@ const AFTER: &str = "\
 First time?   dr init      makes settings, keys, vault and store
               dr doctor    says what is missing, with the command that fixes it
 Worst day?    dr bundle list, then dr bundle restore --version V
-New host?     dr init, then
+New host?     dr init --recipient ESCROW, then
               dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS";
 
 /// The whole command line.

@@ -14,6 +14,7 @@ use crate::opschain::workloads::WORKING_PODS;
 use crate::settings::{Allow, Quiesce};
 use crate::vault::Deployment;
 
+use super::vault_config::VaultConfig;
 use super::{quiet, recognise};
 
 /// A live install, and where its bundle is to go, as they were seen. Holds no secret.
@@ -118,6 +119,9 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         _ => None,
     };
     let (newest, deployment) = newest(ctx).await?;
+    if let Some(deployment) = &deployment {
+        VaultConfig::refuse_other_recipients(ctx.vault()?, deployment, &recipients)?;
+    }
     let stored = match &newest {
         // A release that went meanwhile has none.
         Some(newest) => Some(StoredFacts::of(&ctx.stored_values(newest.revision).await?.unwrap_or_default())),

@@ -62,6 +62,22 @@ impl VaultConfig {
         Ok(Self { values, helm_sha256, layers, chart })
     }
 
+    /// Refuses a deployment that the vault has sealed to others than `recipients`: what [`VaultConfig::gather`] would
+    /// refuse later, when the run has begun.
+    ///
+    /// # Errors
+    /// [`Exit::Keys`] naming who is missing; a file is damaged.
+    pub(super) fn refuse_other_recipients(
+        vault: &Vault,
+        deployment: &Deployment,
+        recipients: &Recipients,
+    ) -> Result<()> {
+        let layers = vault.sealed_layers(deployment)?.into_iter().map(|(_, file)| file);
+        layers
+            .chain(vault.sealed_chart(deployment)?)
+            .try_for_each(|file| same_recipients(deployment, file, recipients).map(drop))
+    }
+
     /// How the layers were given and which members hold them, where the values were given in several.
     pub(super) fn layers(&self) -> Vec<LayerMember> {
         self.layers.iter().map(|(member, _)| member.clone()).collect()
@@ -100,24 +116,30 @@ fn same_recipients(deployment: &Deployment, file: SealedFile, wanted: &Recipient
     if has == wanted {
         return Ok(file.bytes);
     }
-    let only_in = |these: &[String], those: &[String]| -> String {
-        let keys: Vec<&str> = these.iter().filter(|key| !those.contains(key)).map(String::as_str).collect();
-        keys.join(", ")
+    let only_in = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|key| !those.contains(key)).cloned().collect()
     };
-    let differences = [("lacks", only_in(&wanted, &has)), ("has besides", only_in(&has, &wanted))];
-    let differences: Vec<String> = differences
+    let (lacks, besides) = (only_in(&wanted, &has), only_in(&has, &wanted));
+    let differences: Vec<String> = [("lacks", &lacks), ("has besides", &besides)]
         .into_iter()
         .filter(|(_, keys)| !keys.is_empty())
-        .map(|(how, keys)| format!("{how} {keys}"))
+        .map(|(how, keys)| format!("{how} {}", keys.join(", ")))
         .collect();
     let what = format!(
         "the config vault has sealed deployment {} to other recipients than the bundle's: it {}",
         deployment.id(),
         differences.join(", and ")
     );
-    Err(CommandError::new(Exit::Keys, what)
-        .hint("Make the two lists one: `recipients` under [keys] in dr.toml, and `dr config recipients`.")
-        .hint("Then seal what was recorded before anew, where there is a key that opens it: `dr config rekey`."))
+    let mut error = CommandError::new(Exit::Keys, what);
+    for key in lacks {
+        error = error.hint(format!("`dr config recipients add {key}` seals to it from now on."));
+    }
+    for key in besides {
+        error = error.hint(format!(
+            "{key}: add it to `recipients` under [keys] in dr.toml, or `dr config recipients rm {key}`."
+        ));
+    }
+    Err(error.hint("Then seal what was recorded before anew, where there is a key that opens it: `dr config rekey`."))
 }
 
 #[cfg(test)]
@@ -256,6 +278,11 @@ mod tests {
         let bare = host.record(&[(LayerKind::Values, VALUES)], None);
         assert_eq!(host.refused(&bare, &stored(1)).0, Exit::Vault);
         let (own, other) = (host.recipients.to_strings(), Identities::generate().recipients());
+        let before =
+            |recipients: &Recipients| VaultConfig::refuse_other_recipients(&host.vault, &deployment, recipients);
+        before(&host.recipients).unwrap();
+        let refused = before(&Recipients::parse(&other).unwrap()).unwrap_err();
+        assert!(refused.hints()[0].starts_with(&format!("`dr config recipients add {}`", other[0])), "{refused:?}");
         host.recipients = Recipients::parse(&other).unwrap();
         let (exit, text) = host.refused(&deployment, &stored(1));
         assert_eq!(exit, Exit::Keys);

@@ -200,12 +200,21 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
     if !path.exists() {
         return findings.bad("vault", format!("there is no config vault at {}", path.display()), "dr init");
     }
-    match ctx.vault_to_read().and_then(|vault| Ok(vault.recipients()?)) {
-        Ok(recipients) => findings.ok(
-            "vault",
-            format!("config vault {}, sealed to {}", path.display(), plural(recipients.count() as u64, "recipient")),
-        ),
-        Err(error) => findings.failed("vault", error),
+    let recipients = match ctx.vault_to_read().and_then(|vault| Ok(vault.recipients()?)) {
+        Ok(recipients) => recipients.to_strings(),
+        Err(error) => return findings.failed("vault", error),
+    };
+    findings.ok(
+        "vault",
+        format!("config vault {}, sealed to {}", path.display(), plural(recipients.len() as u64, "recipient")),
+    );
+    let bundles = &settings.keys.recipients;
+    if let Some(key) = bundles.iter().find(|key| !recipients.contains(key)) {
+        let text = format!("bundles would be sealed to {key}, and the vault is not: no bundle can be made");
+        findings.bad("vault", text, format!("dr config recipients add {key}, then dr config rekey"));
+    } else if let Some(key) = recipients.iter().find(|key| !bundles.contains(key)) {
+        let text = format!("the vault is sealed to {key}, and bundles would not be: no bundle can be made");
+        findings.bad("vault", text, "add it to `recipients` under [keys] in dr.toml");
     }
 }
 
@@ -259,9 +268,19 @@ fn room(findings: &mut FindingsBuilder, path: &Path, holds: String, free: Option
     }
 }
 
-/// Whether the vault has what is live: a bundle needs it. What helm or the vault do not answer is told elsewhere.
+/// Whether the release is well, and the vault has what is live: a bundle needs both. What helm or the vault do not answer
+/// is told elsewhere, and of an install that a run has half done nothing is to be recorded.
 pub(super) async fn recorded(ctx: &Ctx, findings: &mut FindingsBuilder) {
     let Ok(history) = History::read(ctx).await else { return };
+    if findings.known.half_done.is_some() {
+        return;
+    }
+    if let Some(newest) = history.newest().filter(|newest| !newest.status.is_deployed()) {
+        let (release, revision) = (&ctx.install().release, newest.revision);
+        let text = format!("Helm release {release} is {}, not deployed: revision {revision}", newest.status.word());
+        let way = findings.known.way_out(None, "dr deploy -f values.yaml --version V");
+        findings.bad("install", text, way);
+    }
     let Some(deployed) = history.deployed().filter(|_| history.own().is_none()) else { return };
     let command = format!("dr config record --from-helm --chart {}", ctx.install().chart);
     let text = format!(
@@ -366,5 +385,18 @@ mod tests {
             findings.findings.iter().filter(|f| f.level != Level::Ok).map(|f| f.text.as_str()).collect();
         assert_eq!(worse, ["one recipient only: if its key is lost with this host, no bundle can be opened"]);
         assert!(findings.ready);
+
+        // The two lists of recipients are one, or no bundle can be made.
+        let mut other = settings.clone();
+        for (change, fix) in
+            [(vec!["age1other".to_owned()], "dr config recipients add age1other"), (Vec::new(), "dr.toml")]
+        {
+            other.keys.recipients =
+                if change.is_empty() { change } else { [&settings.keys.recipients[..], &change].concat() };
+            let mut findings = FindingsBuilder::default();
+            vault(&ctx, &other, &mut findings);
+            let findings = findings.finish();
+            assert!(!findings.ready && findings.next.contains(fix), "{findings:?}");
+        }
     }
 }

@@ -59,6 +59,9 @@ pub(super) struct SourceFacts {
     pub lsn: Lsn,
     /// What it does not hold.
     pub scope: Vec<OutOfScope>,
+    /// The public halves of the keys that were given to open it.
+    #[serde(default)]
+    pub opened_by: Vec<String>,
 }
 
 /// What there is where it is to be restored.
@@ -109,7 +112,8 @@ pub(super) fn open(
     source::refuse_future(reader.header(), Timestamp::now(), request.allow_future)?;
     let identities = ctx.identities_of(keys.identity.as_deref())?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
-    let facts = source_facts(&reader, reference, release.operator);
+    let mut facts = source_facts(&reader, reference, release.operator);
+    facts.opened_by = identities.recipients();
     recording::record("restore-source", &facts)?;
     Ok((OpenBundle { reader, identities }, facts))
 }
@@ -138,6 +142,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
         database_bytes: manifest.base.raw.bytes,
         system_identifier: manifest.database.system_identifier.clone(),
         lsn: manifest.database.last_lsn(),
+        opened_by: Vec::new(),
         scope: manifest.scope.clone(),
     }
 }

@@ -152,7 +152,7 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
     Ok(RestoreReport {
         bundle: plan.bundle.clone(),
         arguments: plan.arguments(),
-        next: next(deployment.is_some(), has_vault, &ctx.install().chart),
+        next: next(deployment.is_some(), has_vault, &ctx.install().chart, &plan.opened_by),
         install: format!("{}/{}", plan.namespace, plan.release),
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,
@@ -165,12 +165,12 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
 }
 
 /// What leads from a restored install to its next bundle, which needs the deployment in a vault, its chart with it.
-fn next(recorded: bool, has_vault: bool, chart: &str) -> Vec<String> {
+fn next(recorded: bool, has_vault: bool, chart: &str, opened_by: &[String]) -> Vec<String> {
     let record = || format!("dr config record --from-helm --chart {chart}");
     let mut commands = match (recorded, has_vault) {
         (true, _) => Vec::new(),
         (false, true) => vec!["dr config verify".into(), record()],
-        (false, false) => vec!["dr init".into(), record()],
+        (false, false) => vec![plan::init(opened_by), record()],
     };
     commands.push("dr bundle create".into());
     commands
@@ -235,9 +235,10 @@ mod tests {
     #[test]
     fn a_restore_leads_to_the_next_bundle_on_any_host() {
         let record = "dr config record --from-helm --chart oci://r/c";
-        assert_eq!(next(true, true, "oci://r/c"), ["dr bundle create"]);
-        assert_eq!(next(false, false, "oci://r/c"), ["dr init", record, "dr bundle create"]);
-        assert_eq!(next(false, true, "oci://r/c"), ["dr config verify", record, "dr bundle create"]);
+        let next = |recorded, has_vault| next(recorded, has_vault, "oci://r/c", &["age1escrow".to_owned()]);
+        assert_eq!(next(true, true), ["dr bundle create"]);
+        assert_eq!(next(false, false), ["dr init --recipient age1escrow", record, "dr bundle create"]);
+        assert_eq!(next(false, true), ["dr config verify", record, "dr bundle create"]);
     }
 
     #[tokio::test]

@@ -59,6 +59,9 @@ pub struct RestorePlan {
     /// Where the bundle is from (namespace, release, beginning of the database cluster's uid), and how old it is. Since 1.1.
     #[serde(default)]
     pub origin: String,
+    /// The public halves of the keys that were given to open it, which the next bundle is to open for, too. Since 1.1.
+    #[serde(default)]
+    pub opened_by: Vec<String>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -212,15 +215,16 @@ pub(super) fn decide(
     }
     refuse_occupied(&target)?;
     if target.no_vault {
-        warnings.push(
-            "this host has no config vault to record the restore in, which the next bundle needs: `dr init` makes one first"
-                .into(),
-        );
+        warnings.push(format!(
+            "this host has no config vault to record the restore in, which the next bundle needs: `{}` makes one first",
+            init(&source.opened_by)
+        ));
     }
     if source.signer.is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
     }
     Ok(RestorePlan {
+        opened_by: source.opened_by,
         bundle: source.bundle,
         source: source.reference,
         manifest_sha256: source.manifest_sha256,
@@ -303,6 +307,11 @@ fn refuse_occupied(target: &TargetFacts) -> Result<()> {
             Err(error.hint("A restore never overwrites an install. Restore to another namespace with -n, or remove this one yourself when nothing in it is needed any more: `kubectl delete namespace`."))
         }
     }
+}
+
+/// The command that makes a host ready whose bundles open for the keys that opened this one, too.
+pub(super) fn init(opened_by: &[String]) -> String {
+    opened_by.iter().fold("dr init".to_owned(), |command, key| format!("{command} --recipient {key}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::ops::bundles::KeyFiles;
 pub(in crate::ops) fn plan() -> RestorePlan {
     let (header, manifest) = testing::manifest();
     RestorePlan {
+        opened_by: Vec::new(),
         bundle: header.id.to_string(),
         source: BundleReference::File { path: "bundle.tar".into() },
         manifest_sha256: "0".repeat(64),
