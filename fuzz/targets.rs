@@ -148,7 +148,9 @@ pub fn backup_manifest(bytes: &[u8]) {
 
 /// A run that is read whole leaves the same as one that is read as far as it can be.
 pub fn journal(bytes: &[u8]) {
-    let stored = StoredRun { lines: bytes.to_vec(), place: "journal".into(), held: false };
+    let text = String::from_utf8_lossy(bytes);
+    let id = text.split("\"run\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned();
+    let stored = StoredRun { id, lines: bytes.to_vec(), place: "journal".into(), held: false };
     let remains = Remains::of(&stored);
     if let Ok(run) = Run::parse(&stored) {
         assert_eq!(remains, Some(Remains::from(&run.replay)));

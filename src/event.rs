@@ -102,6 +102,8 @@ pub enum Event {
     StepUndone {
         /// The step's name in the journal.
         step: String,
+        /// What was seen.
+        summary: String,
         /// How long it took.
         milliseconds: u64,
     },
@@ -122,13 +124,11 @@ impl Event {
     #[must_use]
     pub fn scrubbed(mut self, scrub: &dyn Fn(&str) -> String) -> Self {
         let texts: Vec<&mut String> = match &mut self {
-            Self::RunStarted { .. } | Self::StepStarted { .. } | Self::StepSkipped { .. } | Self::StepUndone { .. } => {
-                Vec::new()
-            }
+            Self::RunStarted { .. } | Self::StepStarted { .. } | Self::StepSkipped { .. } => Vec::new(),
             Self::Undoing { title, .. } => vec![title],
             Self::Waiting { what, seen } => std::iter::once(what).chain(seen).collect(),
             Self::Progress { what, .. } => vec![what],
-            Self::StepDone { summary, .. } => vec![summary],
+            Self::StepDone { summary, .. } | Self::StepUndone { summary, .. } => vec![summary],
             Self::StepFailed { error, .. } => vec![error],
             Self::Log { line, .. } => vec![line],
             Self::Note { message } => vec![message],

@@ -78,7 +78,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
             runs::Resumed::Finished(run) => ui.report(&restore::report_of(ctx, &run)?)?,
             runs::Resumed::PutBack(report) => {
                 ui.report(&report)?;
-                return Ok(if report.knows_writers() { Exit::Success } else { Exit::Resume });
+                return Ok(ended(report.closed));
             }
         },
         RunCommand::Abort(args) => return abort(ctx, ui, args).await,
@@ -99,7 +99,12 @@ async fn abort(ctx: &Ctx, ui: &Ui, args: AbortArgs) -> Result<Exit> {
     }
     let report = runs::abort(ctx, abort).await?;
     ui.report(&report)?;
-    Ok(if report.unknown { Exit::Resume } else { Exit::Success })
+    Ok(ended(report.closed))
+}
+
+/// What was not put back keeps its run open, and nobody may take that for success.
+fn ended(closed: bool) -> Exit {
+    if closed { Exit::Success } else { Exit::Resume }
 }
 
 impl Report for runs::RunList {
@@ -161,20 +166,24 @@ fn took(milliseconds: f64) -> String {
 impl Report for runs::PutBackReport {
     fn human(&self, page: &mut Page) {
         let left = self.not_back();
-        match (left.is_empty(), self.knows_writers()) {
-            (true, _) => page.finding(Mark::Ok, &format!("what run {} had changed is put back", self.run), None),
-            (_, true) => {
-                page.finding(Mark::Ok, &format!("much of what run {} had changed is put back", self.run), None)
+        let (mark, text) = match (self.closed, left.is_empty()) {
+            (true, true) => (Mark::Ok, format!("what run {} had changed is put back", self.run)),
+            (true, false) => (Mark::Ok, format!("run {} is closed: what it could put back is", self.run)),
+            (false, _) if self.knows_writers() => {
+                (Mark::Warn, format!("run {} stays open: not all is put back", self.run))
             }
-            (_, false) => {
-                page.finding(Mark::Bad, &format!("run {} stays open: it may have stopped what is off", self.run), None)
-            }
-        }
+            (false, _) => (Mark::Bad, format!("run {} stays open: it may have stopped what is off", self.run)),
+        };
+        page.finding(mark, &text, None);
         for writer in self.writers.iter().filter(|writer| writer.is_back()) {
             page.wrapped("  - ", "    ", writer.to_string());
         }
         left.iter().for_each(|what| page.finding(Mark::Warn, what, None));
-        page.next(if left.is_empty() { "dr bundle create" } else { "dr server status" });
+        let next = self.next("resume");
+        next.iter().for_each(|next| page.next(next));
+        if next.is_empty() {
+            page.next("dr bundle create");
+        }
     }
 }
 

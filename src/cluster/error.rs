@@ -230,7 +230,7 @@ pub enum ClusterError {
         cause: String,
     },
     /// Another run, or a verb that is none, holds the lease on the install.
-    #[error("{holder} on {host} holds {lease} since {since:.0}")]
+    #[error("{holder} on {host} holds {lease} since {}", since_when(*since))]
     Held {
         /// The lease's name.
         lease: Box<str>,
@@ -239,12 +239,17 @@ pub enum ClusterError {
         /// The host that it is on.
         host: Box<str>,
         /// When it was taken.
-        since: jiff::Timestamp,
+        since: Option<jiff::Timestamp>,
         /// When it was last renewed, by the clock of that host: only good to be compared with itself.
         renewed: jiff::Timestamp,
         /// How long it lasts without being renewed.
         lasts: std::time::Duration,
     },
+}
+
+/// When a lease was taken, for people.
+pub fn since_when(since: Option<jiff::Timestamp>) -> String {
+    since.map_or_else(|| "a time that cannot be read".to_owned(), |since| format!("{since:.0}"))
 }
 
 impl ClusterError {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{DeleteParams, ObjectMeta, Preconditions};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Preconditions};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -157,14 +158,17 @@ impl Cluster {
     /// # Errors
     /// It may not be read.
     pub async fn lease_holder(&self, name: &str) -> Result<Option<ClusterError>> {
-        let lease = self.here::<Lease>().get_opt(name).await?;
-        Ok(lease.as_ref().and_then(held))
+        Ok(self.lease(name).await?.as_ref().and_then(held))
+    }
+
+    async fn lease(&self, name: &str) -> Result<Option<Lease>> {
+        self.dynamic(ApiResource::erase::<Lease>(&())).get_opt(name).await?.map(parse).transpose()
     }
 
     async fn take(&self, name: &str, run: &str, host: &str, ttl: Duration, dead: Option<&Renewal>) -> Result<()> {
         let now = Timestamp::now();
         let leases = self.here::<Lease>();
-        let Some(mut lease) = leases.get_opt(name).await? else {
+        let Some(mut lease) = self.lease(name).await? else {
             return leases.create(&fresh(name, run, host, ttl, now)).await.map(drop);
         };
         let renewal = renewal(&lease);
@@ -209,7 +213,7 @@ impl Cluster {
 
     async fn renew(&self, name: &str, run: &str) -> Result<()> {
         let leases = self.here::<Lease>();
-        let mut lease = leases.get(name).await?;
+        let mut lease = self.lease(name).await?.unwrap_or_default();
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() != Some(run) {
             return Err(
@@ -234,7 +238,7 @@ impl LeaseGuard {
     pub async fn release(self) -> Result<()> {
         self.task.abort();
         let leases = self.cluster.here::<Lease>();
-        let Some(lease) = leases.get_opt(&self.name).await? else { return Ok(()) };
+        let Some(lease) = self.cluster.lease(&self.name).await? else { return Ok(()) };
         if lease.spec.and_then(|spec| spec.holder_identity).as_deref() != Some(&self.run) {
             return Ok(());
         }
@@ -273,6 +277,19 @@ fn fresh(name: &str, run: &str, host: &str, ttl: Duration, now: Timestamp) -> Le
     }
 }
 
+/// A lease, whatever stands in its times: the API server takes years that are none here, and who has written one holds
+/// the lease all the same.
+fn parse(mut object: DynamicObject) -> Result<Lease> {
+    for time in ["acquireTime", "renewTime"] {
+        let is_time = |value: &Value| serde_json::from_value::<MicroTime>(value.clone()).is_ok();
+        if let Some(value) = object.data.pointer_mut(&format!("/spec/{time}")).filter(|value| !is_time(value)) {
+            *value = Value::Null;
+        }
+    }
+    let lease = serde_json::to_value(object).and_then(serde_json::from_value);
+    lease.map_err(|error| ClusterError::Unexpected { act: "read a lease".into(), cause: error.to_string() })
+}
+
 /// The last renewal of a lease; `None` when nobody holds it.
 fn renewal(lease: &Lease) -> Option<Renewal> {
     let spec = lease.spec.as_ref()?;
@@ -290,7 +307,7 @@ fn held(lease: &Lease) -> Option<ClusterError> {
         lease: format!("lease {}", lease.metadata.name.as_deref().unwrap_or_default()).into(),
         holder,
         host: host.map_or("an unknown host", String::as_str).into(),
-        since: spec.acquire_time.as_ref().map_or(at, |time| time.0),
+        since: spec.acquire_time.as_ref().or(spec.renew_time.as_ref()).map(|time| time.0),
         renewed: at,
         lasts: lasts.map_or(TTL, Duration::from_secs).min(LONGEST),
     })
@@ -341,5 +358,17 @@ mod tests {
     fn a_held_lease_names_run_host_and_since_when() {
         let text = held(&lease()).unwrap().to_string();
         assert_eq!(text, "20261123-080000-ab12 on ops1 holds lease dr-opschain since 2026-11-23T08:00:00Z");
+    }
+
+    #[test]
+    fn a_lease_whose_times_cannot_be_read_is_held_and_says_so() {
+        let mut object = serde_json::to_value(lease()).unwrap();
+        for time in ["acquireTime", "renewTime"] {
+            object["spec"][time] = "9999-12-31T23:59:59.000000Z".into();
+        }
+        let lease = parse(serde_json::from_value(object).unwrap()).unwrap();
+        let text = held(&lease).unwrap().to_string();
+        assert_eq!(text, "20261123-080000-ab12 on ops1 holds lease dr-opschain since a time that cannot be read");
+        assert_eq!(renewal(&lease).unwrap().at, Timestamp::UNIX_EPOCH);
     }
 }

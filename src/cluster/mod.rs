@@ -33,7 +33,7 @@ pub use credentials::register_credentials;
 pub use database::Database;
 #[cfg(test)]
 pub use error::ApiRequest;
-pub use error::ClusterError;
+pub use error::{ClusterError, since_when};
 pub use keep::{KeptObject, PutBackResult, SecretVersion};
 pub use kube::Cluster;
 pub use lease::{LeaseGuard, lease_name};

@@ -38,7 +38,7 @@ exits! {
     Busy = 22, "busy", "changes, steps or agents are at work, or others may write";
     Space = 23, "space", "not enough room on a disk or volume";
     Locked = 24, "locked", "another run holds the install or the vault";
-    Resume = 25, "resume", "the run cannot be resumed; the reason is named";
+    Resume = 25, "resume", "a run cannot be resumed, or stays open; the reason is named";
     Guard = 26, "guard", "the change would make stored data unreadable";
     Unconfirmed = 27, "unconfirmed", "a confirmation was needed and could not be asked for";
     Vault = 28, "vault", "the config vault is missing or refuses";

@@ -4,6 +4,9 @@ use super::{CommandError, Exit, OpenRun};
 use crate::journal::fault::InjectedFault;
 use crate::journal::{Interrupted, JournalError, RunFailure, StepError, UndoFailure};
 
+/// An open run is closed by its id, one that is over asks for nothing: which of them it is the list tells.
+const UNREADABLE: &str = "`dr run list` tells whether it is over, and the command that closes an open one.";
+
 impl From<JournalError> for CommandError {
     fn from(error: JournalError) -> Self {
         let text = error.to_string();
@@ -11,10 +14,10 @@ impl From<JournalError> for CommandError {
             JournalError::Io { source, .. } => CommandError::new(Exit::Failure, text)
                 .because(source)
                 .hint("A run whose journal cannot be written is stopped: free or repair that disk."),
-            JournalError::Damaged { .. } => CommandError::new(Exit::Damaged, text).hint(
-                "`dr run abort` puts back what can be told of the run; `dr server start` starts the application.",
-            ),
-            JournalError::Illegal { source, .. } => CommandError::new(Exit::Damaged, text).because(source),
+            JournalError::Damaged { .. } => CommandError::new(Exit::Damaged, text).hint(UNREADABLE),
+            JournalError::Illegal { source, .. } => {
+                CommandError::new(Exit::Damaged, text).because(source).hint(UNREADABLE)
+            }
             JournalError::Newer { .. } => {
                 CommandError::new(Exit::Format, text).hint("Use the version of dr that began this run.")
             }

@@ -52,19 +52,26 @@ pub struct OpenRun {
     /// Who has its journal, as `user@host`, where that is another host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<String>,
+    /// Whether this host has begun it, and its journal is missing or damaged: only its lease tells of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 impl OpenRun {
     /// One that can be resumed, as far as is known.
     pub fn new(run: String, step: Option<String>) -> Self {
-        Self { run, step, resumable: true, elsewhere: None }
+        Self { run, step, resumable: true, elsewhere: None, lost: false }
     }
 
     /// What can be done about it on the host that has its journal, each with its command.
     pub fn ways_on(&self) -> Vec<(&'static str, String)> {
         let resume = ("resume", format!("dr run resume {}", self.run));
         let abort = ("abort", format!("dr run abort {}", self.run));
-        if self.resumable { vec![resume, abort] } else { vec![abort] }
+        match self.lost {
+            true => Vec::new(),
+            false if self.resumable => vec![resume, abort],
+            false => vec![abort],
+        }
     }
 
     /// The refusal of an install, `namespace/release`, that the run has half done: it must be neither served, changed nor
@@ -72,16 +79,27 @@ impl OpenRun {
     pub fn half_done(&self, install: &str) -> CommandError {
         let what = format!("install {install} is not whole: {self}");
         let error = CommandError::new(Exit::Locked, what).behind_it(self.clone());
-        let Some(host) = &self.elsewhere else { return error };
+        let where_it_is = match &self.elsewhere {
+            Some(host) => {
+                format!("Its journal is on the host of {host}: resume or abort it there. If that host is gone")
+            }
+            None if self.lost => "Without its journal it is neither resumed nor aborted".to_owned(),
+            None => return error,
+        };
         let (namespace, release) = install.split_once('/').unwrap_or((install, install));
         let lease = lease_name(release);
-        error
-            .hint(format!("Its journal is on the host of {host}: resume or abort it there."))
-            .hint(format!("If that host is gone: `kubectl delete namespace {namespace}`, and restore again. Only where the install is known to be whole: `kubectl -n {namespace} delete lease {lease}`."))
+        error.hint(format!("{where_it_is}: `kubectl delete namespace {namespace}`, and restore again.")).hint(format!(
+            "Only where the install is known to be whole: `kubectl -n {namespace} delete lease {lease}`."
+        ))
     }
 
-    /// The first of them, as what is next.
-    pub fn next(&self) -> String {
+    /// The first of them, as what is next for an install in `namespace`.
+    pub fn next(&self, namespace: &str) -> String {
+        if self.lost {
+            return format!(
+                "kubectl delete namespace {namespace}, unless it is known to be whole, and dr bundle restore"
+            );
+        }
         let way = if self.resumable { "resume" } else { "abort" };
         let host = self.elsewhere.as_ref().map_or_else(String::new, |host| format!("on the host of {host}: "));
         format!("{host}dr run {way} {}", self.run)
@@ -93,6 +111,9 @@ impl fmt::Display for OpenRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.elsewhere, &self.step) {
             (Some(host), _) => write!(f, "run {} of {host} is at work on it, or stands open", self.run),
+            (None, _) if self.lost => {
+                write!(f, "run {} of this host has not ended, and its journal here is missing or damaged", self.run)
+            }
             (None, Some(step)) => write!(f, "run {} stands open, stopped in step {step}", self.run),
             (None, None) => write!(f, "run {} stands open", self.run),
         }
@@ -278,6 +299,9 @@ mod tests {
         assert_eq!((error.message(), error.hints().len()), (text, 0));
         let error = OpenRun { elsewhere: Some("op@there".into()), ..open }.half_done("ops/opschain");
         assert!(error.hints()[0].contains("op@there") && error.hints()[1].contains("-n ops delete lease dr-opschain"));
+        let lost = OpenRun { lost: true, ..OpenRun::new("restore-1".into(), None) };
+        assert!(lost.half_done("ops/opschain").message().ends_with("its journal here is missing or damaged"));
+        assert_eq!((lost.ways_on().len(), lost.half_done("ops/opschain").hints().len()), (0, 2));
     }
 
     #[test]

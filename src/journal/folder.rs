@@ -96,7 +96,8 @@ impl RunStore for FolderRuns {
         let path = folder.join(JOURNAL);
         // Asked before the lines are read: a run that ends in between is then one that goes on, never an interrupted one.
         let held = is_held(&folder)?;
-        Ok(StoredRun { lines: whole_lines(&path, id)?, place: path.display().to_string(), held })
+        let lines = whole_lines(&path, id)?;
+        Ok(StoredRun { id: id.to_owned(), lines, place: path.display().to_string(), held })
     }
 
     fn folder(&self, id: &str) -> Option<PathBuf> {

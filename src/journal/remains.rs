@@ -1,6 +1,6 @@
 //! What is needed of a run to put it back, read line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub struct Remains {
     pub at: Timestamp,
     /// What the verb was asked to do, in the words of whatever version has begun it.
     pub plan: Value,
+    /// The steps that had begun, whether or not they have ended.
+    pub begun: BTreeSet<String>,
     /// What each step has left, by its name.
     pub outputs: BTreeMap<String, Value>,
     /// Whether a line was not understood: what it said is not known.
@@ -38,27 +40,34 @@ pub struct Remains {
 }
 
 impl Remains {
-    /// Reads them; `None` where the first line does not tell whose they are.
+    /// Reads them; `None` where the first line does not tell whose they are, or tells of another run.
     pub fn of(stored: &StoredRun) -> Option<Self> {
         let lines = stored.lines.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         let mut lines = lines.map(serde_json::from_slice::<Value>);
         let first = lines.next()?.ok()?;
         let text = |key: &str| first[key].as_str().map(str::to_owned);
         let mut remains = Self {
-            run: text("run")?,
+            run: text("run").filter(|run| *run == stored.id)?,
             verb: text("verb")?,
             namespace: text("namespace")?.parse().ok()?,
             release: text("release")?.parse().ok()?,
             cluster_uid: text("cluster_uid")?,
             at: text("at")?.parse().ok()?,
             plan: first["plan"].clone(),
+            begun: BTreeSet::new(),
             outputs: BTreeMap::new(),
             damaged: matches!(Run::parse(stored), Err(JournalError::Damaged { .. } | JournalError::Illegal { .. })),
             ended: ended(stored),
             foreign: first["format"]["major"].as_u64().is_none_or(|major| major > FORMAT.major.into()),
         };
         for line in lines.filter_map(Result::ok) {
-            if let (Some("succeeded"), Some(step)) = (line["record"].as_str(), line["step"].as_str()) {
+            let (Some(record @ ("started" | "succeeded")), Some(step)) =
+                (line["record"].as_str(), line["step"].as_str())
+            else {
+                continue;
+            };
+            remains.begun.insert(step.to_owned());
+            if record == "succeeded" {
                 remains.outputs.insert(step.to_owned(), line["output"].clone());
             }
         }
@@ -77,6 +86,7 @@ impl From<&Replay> for Remains {
             cluster_uid: begun.cluster_uid,
             at: begun.at,
             plan: begun.plan,
+            begun: replay.states.keys().cloned().collect(),
             outputs: replay.outputs.clone(),
             damaged: false,
             ended: replay.outcome.map(|outcome| outcome.word().to_owned()),

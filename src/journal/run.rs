@@ -39,6 +39,10 @@ impl Run {
             records.push(serde_json::from_slice::<Record>(line).map_err(damaged)?);
         }
         let Some(Record::Begun(begun)) = records.first() else { return Err(illegal(IllegalRecord::Begin(1))) };
+        // Its id becomes a part of commands and of marks in the cluster: one that another run has is none of its own.
+        if begun.run != stored.id {
+            return Err(JournalError::Damaged { place: stored.place.clone(), line: 1 });
+        }
         let mut replay = Replay::begin(begun.clone());
         for record in &records[1..] {
             replay.apply(record).map_err(illegal)?;
@@ -256,6 +260,9 @@ mod tests {
         assert!(find(&runs, "r1").is_ok());
         assert!(matches!(Journal::open(&runs, "r1"), Err(JournalError::Newer { minor: 99, .. })));
         assert!(matches!(find(&runs, "zzz"), Err(JournalError::NotFound(_))));
+        runs.set("r1", &good.replace("\"run\":\"r1\"", "\"run\":\"../../x\""));
+        assert!(matches!(find(&runs, "r1"), Err(JournalError::Damaged { line: 1, .. })));
+        runs.set("r1", &good);
         drop(Journal::begin(&runs, begun("r12")).unwrap());
         assert!(matches!(find(&runs, "r"), Err(JournalError::Ambiguous { runs, .. }) if runs == ["r1", "r12"]));
         assert_eq!(find(&runs, "r1").unwrap().0, "r1", "the whole id is no beginning of another");

@@ -207,7 +207,7 @@ async fn undo_all<W, E: StepError>(
             drop(journal.append(Record::UndoFailed { step: name.clone(), error: text, at: Timestamp::now() }));
             return Err(UndoFailure { run, step: Some(name), title, error });
         }
-        events.emit(Event::StepUndone { step: name, milliseconds: since(begun) });
+        events.emit(Event::StepUndone { step: name, summary: "put back".into(), milliseconds: since(begun) });
     }
     let ended = journal.append(Record::Ended { outcome, at: Timestamp::now() });
     ended.map_err(|error| UndoFailure { run, step: None, title: "close the run", error: error.into() })

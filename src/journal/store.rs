@@ -57,6 +57,8 @@ pub trait RunLog: fmt::Debug + Send {
 /// A run as it is kept.
 #[derive(Debug)]
 pub struct StoredRun {
+    /// By which it is kept, whatever its lines say.
+    pub id: String,
     /// Its whole lines, newlines included.
     pub lines: Vec<u8>,
     /// Where they are, for messages.

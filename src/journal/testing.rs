@@ -63,7 +63,8 @@ impl RunStore for MemoryRuns {
     fn read(&self, id: &str) -> Result<StoredRun, JournalError> {
         let runs = self.0.lock().unwrap();
         let run = runs.get(id).ok_or_else(|| JournalError::NotFound(id.to_owned()))?;
-        Ok(StoredRun { lines: run.lines.clone(), place: format!("run {id}"), held: run.held })
+        let (id, place) = (id.to_owned(), format!("run {id}"));
+        Ok(StoredRun { id, lines: run.lines.clone(), place, held: run.held })
     }
 
     fn folder(&self, _: &str) -> Option<PathBuf> {

@@ -101,7 +101,7 @@ mod tests {
     fn refusal(holder: &str, host: &str, runs: &MemoryRuns) -> CommandError {
         let at = Timestamp::UNIX_EPOCH;
         let (lease, holder, host) = ("dr-opschain".into(), holder.into(), host.into());
-        let held = ClusterError::Held { lease, holder, host, since: at, renewed: at, lasts: lease::TTL };
+        let held = ClusterError::Held { lease, holder, host, since: Some(at), renewed: at, lasts: lease::TTL };
         refused(runs, "op@here", held)
     }
 

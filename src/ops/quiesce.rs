@@ -126,6 +126,11 @@ impl RecordedReplicas {
         self.writers.iter().all(is_one)
     }
 
+    /// Whether some writer is to have any.
+    pub fn has_any(&self) -> bool {
+        self.writers.iter().any(|writer| writer.replicas > 0)
+    }
+
     /// What the writer of this name is to have, where it is to have any.
     pub fn of_writer(&self, name: &str) -> Option<i32> {
         let writer = self.writers.iter().find(|writer| writer.name == name)?;
@@ -288,7 +293,8 @@ fn returns(writers: &[WriterFacts], recorded: Option<&RecordedReplicas>, by: &st
     WRITERS.iter().filter_map(one).collect()
 }
 
-/// What [`bring_back`] would do.
+/// What becomes of the writers that the run `by` has stopped. Where its record of them is lost, those that are off and
+/// bear nobody's mark may be its, too.
 ///
 /// # Errors
 /// The Deployments may not be read.
@@ -296,18 +302,22 @@ pub async fn plan_return(
     cluster: &Cluster,
     recorded: Option<&RecordedReplicas>,
     by: &str,
+    lost: bool,
 ) -> Result<Vec<WriterReturn>> {
-    Ok(returns(&present(cluster).await?, recorded, by))
+    let writers = present(cluster).await?;
+    let mut returns = returns(&writers, recorded, by);
+    let off = writers.into_iter().filter(|writer| lost && writer.now == 0 && writer.stopped_by.is_none());
+    let fate = WriterFate::CountUnknown;
+    returns.extend(off.map(|writer| WriterReturn { name: writer.name, fate: fate.clone(), marked: false }));
+    Ok(returns)
 }
 
-/// Brings back the writers that the run `by` has stopped, and takes its marks off. Returns before the pods are ready.
-/// Safe to repeat.
+/// Brings these writers back, and takes the marks of the run off. Returns before the pods are ready. Safe to repeat.
 ///
 /// # Errors
-/// A Deployment may not be read or changed.
-pub async fn bring_back(cluster: &Cluster, recorded: Option<&RecordedReplicas>, by: &str) -> Result<Vec<WriterReturn>> {
-    let returns = plan_return(cluster, recorded, by).await?;
-    for writer in &returns {
+/// A Deployment may not be changed.
+pub async fn bring_back(cluster: &Cluster, returns: &[WriterReturn]) -> Result<()> {
+    for writer in returns {
         let replicas = match writer.fate {
             WriterFate::Started(replicas) => Some(replicas),
             WriterFate::Runs(_) if writer.marked => None,
@@ -316,18 +326,13 @@ pub async fn bring_back(cluster: &Cluster, recorded: Option<&RecordedReplicas>, 
         let unmark = [(REPLICAS, None), (STOPPED_BY, None)];
         cluster.adjust(WorkloadKind::Deployment, &writer.name, replicas, &unmark).await?;
     }
-    Ok(returns)
+    Ok(())
 }
 
-/// The writers that are off and bear nobody's mark: of a run whose record of them is lost, they may be its.
-///
-/// # Errors
-/// The Deployments may not be read.
-pub async fn unaccounted(cluster: &Cluster) -> Result<Vec<WriterReturn>> {
-    let off = |writer: &WriterFacts| writer.now == 0 && writer.stopped_by.is_none();
-    let unknown =
-        |writer: WriterFacts| WriterReturn { name: writer.name, fate: WriterFate::CountUnknown, marked: false };
-    Ok(present(cluster).await?.into_iter().filter(off).map(unknown).collect())
+/// What was seen of the writers, in a line.
+pub fn returned(writers: &[WriterReturn]) -> String {
+    let lines: Vec<String> = writers.iter().map(ToString::to_string).collect();
+    if lines.is_empty() { "nothing to do: none is off by this run".to_owned() } else { lines.join(", ") }
 }
 
 /// Waits until the writers have all their pods ready.

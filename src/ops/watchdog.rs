@@ -31,10 +31,7 @@ pub async fn check(namespace: &str) -> Result<()> {
 /// The API server cannot be reached, or does not allow it: it is to be tried again.
 pub async fn put_back(namespace: &str, run: &str) -> Result<String> {
     let cluster = Cluster::connect(None, namespace).await?;
-    let writers = quiesce::bring_back(&cluster, None, run).await?;
-    let lines: Vec<String> = writers.iter().map(ToString::to_string).collect();
-    Ok(match lines.is_empty() {
-        true => format!("run {run} is silent, and has stopped nothing"),
-        false => format!("run {run} is silent, the application is put back: {}", lines.join(", ")),
-    })
+    let writers = quiesce::plan_return(&cluster, None, run, false).await?;
+    quiesce::bring_back(&cluster, &writers).await?;
+    Ok(format!("run {run} is silent: {}", quiesce::returned(&writers)))
 }

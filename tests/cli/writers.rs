@@ -13,9 +13,9 @@ const API: &str = "opschain-api";
 const WORKER: &str = "opschain-api-worker";
 
 /// A host that looks at an API in memory.
-struct Site {
-    home: tempfile::TempDir,
-    api: Api,
+pub struct Site {
+    pub home: tempfile::TempDir,
+    pub api: Api,
 }
 
 fn path(writer: &str) -> String {
@@ -24,9 +24,14 @@ fn path(writer: &str) -> String {
 
 impl Site {
     /// Both writers are off, with these marks.
-    fn stopped(marks: Value) -> Self {
-        let site = Self { home: tempfile::tempdir().unwrap(), api: Api::serve(Box::new(|_, _| None)) };
+    pub fn stopped(marks: Value) -> Self {
+        Self::stopped_with(Box::new(|_, _| None), marks)
+    }
+
+    pub fn stopped_with(instead: crate::api::Instead, marks: Value) -> Self {
+        let site = Self { home: tempfile::tempdir().unwrap(), api: Api::serve(instead) };
         std::fs::write(site.home.path().join("kubeconfig"), site.api.kubeconfig()).unwrap();
+        std::fs::create_dir(site.home.path().join("store")).unwrap();
         for writer in [API, WORKER] {
             site.set(writer, 0, &marks);
         }
@@ -60,10 +65,11 @@ impl Site {
     fn journal(&self, records: &[String]) {
         let path = self.journal_path();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, records.join("\n") + "\n").unwrap();
+        let store = self.home.path().join("store").display().to_string();
+        std::fs::write(path, records.join("\n").replace("STORE", &store) + "\n").unwrap();
     }
 
-    fn replicas(&self) -> [i64; 2] {
+    pub fn replicas(&self) -> [i64; 2] {
         [API, WORKER].map(|writer| self.api.get(&path(writer))["spec"]["replicas"].as_i64().unwrap())
     }
 
@@ -75,7 +81,7 @@ impl Site {
     }
 
     /// Runs `dr`, asserts its exit code, and returns what it said in one line.
-    fn dr(&self, args: &[&str], code: i32) -> String {
+    pub fn dr(&self, args: &[&str], code: i32) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_dr"))
             .args(args)
             .env_clear()
@@ -93,17 +99,17 @@ impl Site {
         said
     }
 
-    fn says(&self, args: &[&str], code: i32, words: &[&str]) {
+    pub fn says(&self, args: &[&str], code: i32, words: &[&str]) {
         let said = self.dr(args, code);
         words.iter().for_each(|word| assert!(said.contains(word), "{args:?} does not say `{word}`: {said}"));
     }
 }
 
-fn begun(change: Value) -> Value {
+pub fn begun(change: Value) -> Value {
     let replicas = json!({"writers": [{"name": API, "replicas": 2}, {"name": WORKER, "replicas": 2}]});
     let mut begun = json!({
         "record": "begun", "format": {"major": 1, "minor": 1}, "run": RUN, "verb": "create", "namespace": "opschain",
-        "release": "opschain", "cluster_uid": "uid-of-it", "plan": {"live": {"replicas": replicas}, "store": "/nonexistent/store"},
+        "release": "opschain", "cluster_uid": "uid-of-it", "plan": {"live": {"replicas": replicas}, "store": "STORE"},
         "settings": "dr.toml", "dr_version": "0.0.9", "who": "op@host", "at": "2026-11-28T01:00:00Z",
     });
     begun.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
@@ -133,30 +139,31 @@ fn records_after(begun: &Value) -> Vec<String> {
     records
 }
 
+fn succeeded(step: &str, output: &Value) -> String {
+    json!({"record": "succeeded", "step": step, "output": output, "summary": "s", "at": AT}).to_string()
+}
+
+pub const AT: &str = "2026-11-28T01:00:00Z";
 const BACK: [&str; 2] = ["opschain-api 0 -> 2 replicas", "opschain-api-worker 0 -> 2 replicas"];
 
 #[test]
 fn an_interrupted_run_is_put_back_by_any_of_the_ways_out_though_its_store_is_gone() {
     let ways: [(&[&str], i32); 3] =
-        [(&["run", "resume"], 0), (&["server", "start"], 0), (&["run", "abort", "--yes"], 0)];
+        [(&["run", "resume"], 25), (&["server", "start"], 0), (&["run", "abort", "--yes"], 25)];
     for (way, code) in ways {
         let site = Site::died();
+        std::fs::remove_dir(site.home.path().join("store")).unwrap();
         let said = site.dr(way, code);
         assert_eq!((site.replicas(), site.marks()), ([2, 2], [Value::Null, Value::Null]), "{way:?}: {said}");
         // What is left is said, and tried again by the next one.
         assert!(said.contains("not put back yet: remove the draft from the store"), "{way:?}: {said}");
         site.says(&["run", "list"], 0, &["open"]);
-        std::fs::create_dir_all(site.home.path().join("store")).unwrap();
     }
 }
 
 #[test]
 fn a_run_that_is_put_back_whole_is_closed() {
     let site = Site::died();
-    let store = site.home.path().join("store");
-    std::fs::create_dir(&store).unwrap();
-    let plan = json!({"plan": {"store": store}});
-    site.journal(&records_after(&begun(plan)));
     site.says(&["run", "resume"], 0, &BACK);
     site.says(&["run", "list"], 0, &["put back"]);
     site.says(&["run", "resume"], 14, &["there is no open run"]);
@@ -274,12 +281,21 @@ fn a_run_whose_record_of_the_writers_is_lost_everywhere_stays_open_until_somebod
         odd("\"replicas\":2", "\"replicas\":-2"),
         odd("\"replicas\":2", "\"replicas\":99999999999999999999"),
         odd("opschain-api-worker", "somebody"),
+        odd("\"replicas\":2", "\"replicas\":0"),
+        succeeded("record-replicas", &Value::Null),
+        succeeded("record-replicas", &json!({"writers": []})),
+        json!({"record": "resumed", "who": "op@host", "at": AT}).to_string(),
     ] {
         records[4] = line;
         site.journal(&records);
-        for way in [&["run", "resume", RUN][..], &["run", "abort", RUN, "--yes"]] {
-            site.says(way, 25, &["stays open", unknown, "kubectl -n opschain scale deployment opschain-api"]);
+        let by_hand = "kubectl -n opschain scale deployment opschain-api --replicas=N";
+        for (way, again) in [("resume", &["run", "resume", RUN][..]), ("abort", &["run", "abort", RUN, "--yes"])] {
+            let next = format!("next: {by_hand}");
+            site.says(again, 25, &["stays open", unknown, &next, &format!("next: dr run {way} {RUN}")]);
         }
+        site.says(&["server", "status"], 0, &["may have stopped the application", &format!("next: {by_hand}")]);
+        let doctor = site.dr(&["doctor"], 3);
+        assert!(doctor.contains(by_hand) && !doctor.contains("deployed so"), "{doctor}");
         site.says(&["bundle", "create", "--yes"], 25, &["may have stopped the application", unknown]);
         assert_eq!(site.replicas(), [0, 0]);
     }
@@ -305,13 +321,42 @@ fn a_closed_run_with_a_damaged_line_is_over_and_one_without_its_first_line_can_b
     site.journal(&records);
     let list = site.dr(&["run", "list"], 0);
     assert!(list.contains("aborted") && !list.contains("unreadable"), "{list}");
+    let show = site.dr(&["run", "show", RUN], 17);
+    assert!(show.contains("`dr run list` tells whether it is over") && !show.contains("dr run abort"), "{show}");
 
     records.pop();
     records[0] = "{".into();
     site.journal(&records);
     site.says(&["run", "abort", RUN, "--yes"], 17, &[&format!("dr run abort {RUN} --close-only")]);
-    site.says(&["run", "abort", RUN, "--close-only", "--yes"], 0, &["is aborted"]);
+    site.says(&["--output", "json", "run", "list"], 0, &[&format!("dr run abort {RUN} --close-only")]);
+    let closed = site.dr(&["run", "abort", RUN, "--close-only", "--yes"], 0);
+    assert!(closed.contains("is aborted") && !closed.contains("dr run show"), "{closed}");
     assert!(!site.dr(&["server", "status"], 0).contains("cannot be read"));
+
+    // One that says it is another's is none of this folder: nothing that it says is believed, and no hint names the other.
+    let site = Site::stopped(json!({}));
+    site.journal(&records_after(&begun(json!({"run": "../../../x"}))));
+    let status = site.dr(&["server", "status"], 0);
+    assert!(status.contains(&format!("dr run abort {RUN} --close-only")) && !status.contains("../x"), "{status}");
+    site.says(&["run", "resume", RUN], 17, &["line 1 is damaged"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_opened_is_warned_of_and_keeps_nobody_from_the_application() {
+    let marks = json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": RUN});
+    let folder: fn(&std::path::Path) = |path| std::fs::create_dir(path).unwrap();
+    let fifo: fn(&std::path::Path) = |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let huge: fn(&std::path::Path) = |path| std::fs::File::create(path).and_then(|file| file.set_len(1 << 40)).unwrap();
+    for make in [folder, fifo, huge] {
+        let site = Site::stopped(marks.clone());
+        let path = site.journal_path();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        make(&path);
+        let unreadable = format!("run {RUN} cannot be read");
+        site.says(&["server", "status"], 0, &[&unreadable, "next: dr server start"]);
+        site.says(&["server", "start"], 0, &[&unreadable, "out of the way", "running"]);
+        assert_eq!(site.replicas(), [2, 2]);
+    }
 }
 
 #[test]
@@ -336,7 +381,7 @@ fn a_journal_that_cannot_be_written_keeps_no_writer_off() {
     std::os::unix::fs::symlink(&real, &journal).unwrap();
     std::fs::remove_file(journal.with_file_name("lock")).ok();
     std::fs::create_dir(journal.with_file_name("lock")).unwrap();
-    site.says(&["run", "resume"], 0, &["it stays open", BACK[0], BACK[1]]);
+    site.says(&["run", "resume"], 25, &["it stays open", BACK[0], BACK[1]]);
     assert_eq!(site.replicas(), [2, 2]);
 }
 
@@ -379,12 +424,15 @@ fn doctor_is_not_content_with_a_stopped_application_and_leads_to_its_start() {
     let site = Site::died();
     // One way out: that of the run which has stopped it.
     let said = site.dr(&["doctor"], 3);
-    assert!(said.contains(&format!("before -> dr run resume {RUN}")) && !said.contains("dr server start"), "{said}");
+    let stopped = format!("opschain-api is stopped by {RUN}, had 2; opschain-api-worker is stopped by {RUN}, had 2");
+    assert!(said.contains(&format!("{stopped} -> dr run resume {RUN}")), "{said}");
+    assert!(!said.contains("dr server start"), "{said}");
+    site.says(&["server", "status"], 0, &[&format!("next: dr run resume {RUN}")]);
     let by_hand = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
     by_hand.says(
         &["doctor"],
         3,
-        &["opschain-api is stopped by dr server stop (stop-1)", "2 before -> dr server start"],
+        &["opschain-api is stopped by dr server stop (stop-1), had 2", "had 2 -> dr server start"],
     );
 }
 
@@ -397,53 +445,6 @@ fn a_settings_file_that_was_named_and_is_missing_stops_nothing_of_the_default_in
     }
     assert_eq!(site.replicas(), [2, 2]);
     assert!(site.api.changes().is_empty(), "{:?}", site.api.changes());
-}
-
-/// A restore that was killed in the middle; somebody else's deployment may have woken its empty database since.
-fn half_restored(site: &Site, change: Value) {
-    let mut begun = begun(json!({"verb": "restore", "run": RESTORE, "plan": {}, "steps_sha256": "0"}));
-    begun.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-    let path = site.home.path().join(".local/state/dr/runs").join(RESTORE).join("journal.jsonl");
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let started = json!({"record": "started", "step": "stage", "at": "2026-11-28T01:00:00Z"});
-    std::fs::write(path, format!("{begun}\n{started}\n")).unwrap();
-}
-
-const RESTORE: &str = "restore-20261128T020000Z-abc123";
-
-#[test]
-fn an_install_that_a_restore_has_half_done_is_not_put_into_service() {
-    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
-    half_restored(&site, json!({}));
-    let whole = format!("install opschain/opschain is not whole: run {RESTORE} stands open, stopped in step stage");
-    let abort = format!("dr run abort {RESTORE}");
-    for start in [&["server", "start"][..], &["server", "start", "--dry-run"]] {
-        site.says(start, 24, &[&whole, &abort]);
-    }
-    site.says(&["server", "status"], 0, &["is not whole", &format!("next: {abort}")]);
-    let doctor = site.dr(&["doctor"], 3);
-    assert!(doctor.contains("the install is not whole") && !doctor.contains("dr server start"), "{doctor}");
-    assert_eq!((site.replicas(), site.api.changes().len()), ([0, 0], 0));
-
-    // Neither a run of another cluster nor one that is over keeps anybody off.
-    half_restored(&site, json!({"cluster_uid": "another"}));
-    site.says(&["server", "start"], 0, &["running"]);
-    assert_eq!(site.replicas(), [2, 2]);
-}
-
-#[test]
-fn a_restore_of_another_host_is_told_by_its_lease() {
-    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
-    let at = "2026-11-28T01:00:00.000000Z";
-    let spec = json!({"holderIdentity": RESTORE, "leaseDurationSeconds": 60, "acquireTime": at, "renewTime": at});
-    let metadata = json!({"name": "dr-opschain", "annotations": {"dr.opschain/host": "op@there"}});
-    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
-    site.api.set("/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain", lease);
-    for verb in ["start", "stop"] {
-        site.says(&["server", verb, "--yes"], 24, &[RESTORE, "op@there", "If that host is gone"]);
-    }
-    site.says(&["server", "status"], 0, &["is not whole", "on the host of op@there"]);
-    assert_eq!((site.replicas(), site.api.changes().len()), ([0, 0], 0));
 }
 
 /// Waits until `seen`, within a bound.

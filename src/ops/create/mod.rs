@@ -35,6 +35,7 @@ pub(super) const RUN: RunVerb =
 
 const PUT_BACK: PutBackVerb = PutBackVerb {
     recorded,
+    stops: steps::STOP_WRITERS.text(),
     brings_back: steps::RESUME_WRITERS.text(),
     elsewhere: ("remove the draft from the store", discard_draft),
 };
@@ -135,12 +136,17 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
 }
 
 /// How many replicas the writers had when the run stopped them. Taken by its form, so that it is found in whatever step's
-/// output another version has left it, and in the plan where that line is lost.
+/// output another version has left it, and in the plan where that line is lost or tells of no writer. That none ran is
+/// believed only where the plan says the same.
 fn recorded(remains: &Remains) -> Option<RecordedReplicas> {
-    let outputs = &remains.outputs;
-    let planned = || outputs.get(steps::STOP_WRITERS.text()).map(|_| &remains.plan["live"]["replicas"]);
-    let recorded = outputs.values().find(|output| output.get("writers").is_some()).or_else(planned)?;
-    serde_json::from_value(recorded.clone()).ok().filter(RecordedReplicas::is_possible)
+    let counts = |value: &serde_json::Value| {
+        serde_json::from_value::<RecordedReplicas>(value.clone()).ok().filter(RecordedReplicas::is_possible)
+    };
+    let planned = counts(&remains.plan["live"]["replicas"]);
+    let none_ran = planned.clone().filter(|planned| !planned.has_any());
+    let stopped = remains.outputs.contains_key(steps::STOP_WRITERS.text());
+    let told = remains.outputs.values().filter_map(counts).find(RecordedReplicas::has_any);
+    told.or_else(|| planned.filter(|_| stopped)).or(none_ran)
 }
 
 fn bundle_of(remains: &Remains) -> Option<&str> {
@@ -172,6 +178,26 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_began_to_stop_writers_has_maybe_done_so_unless_their_counts_are_known() {
+        let begun = |steps: &[&str], outputs| {
+            let begun = steps.iter().map(|step| (*step).to_owned()).collect();
+            PUT_BACK.may_have_stopped(&Remains { begun, ..remains(outputs) })
+        };
+        let recorded = json!({"writers": [{"name": "opschain-api", "replicas": 3}]});
+        let both = &["record-replicas", "stop-writers"];
+        assert!(begun(both, json!({})) && begun(both, json!({"record-replicas": {"writers": []}})));
+        assert!(
+            !begun(both, json!({"record-replicas": recorded})) && !begun(&both[..1], json!({"record-replicas": null}))
+        );
+        assert!(!begun(both, json!({"resume-writers": "t"})), "it has put them back");
+        assert!(PUT_BACK.may_have_stopped(&Remains { damaged: true, ..remains(json!({})) }), "a line may have said so");
+        let none_ran = json!({"live": {"replicas": {"writers": []}}});
+        let begun = ["stop-writers".to_owned()].into();
+        let empty = remains(json!({"record-replicas": {"writers": []}}));
+        assert!(!PUT_BACK.may_have_stopped(&Remains { plan: none_ran, begun, ..empty }), "there was none to stop");
+    }
+
+    #[test]
     fn the_counts_are_found_wherever_the_journal_has_them_until_the_run_has_brought_the_writers_back() {
         let counts = |outputs| PUT_BACK.stopped(&remains(outputs)).map(|recorded| recorded.line());
         let recorded = json!({"writers": [{"name": "opschain-api", "replicas": 3}]});
@@ -179,6 +205,11 @@ mod tests {
         assert_eq!(counts(json!({"of-another-version": recorded})).unwrap(), "opschain-api 3");
         assert_eq!(counts(json!({"stop-writers": "t"})).unwrap(), "opschain-api 2", "its own line is lost");
         assert_eq!(counts(json!({})), None, "nothing was stopped");
+        for none in [json!(null), json!({"writers": []}), json!({"writers": [{"name": "opschain-api", "replicas": 0}]})]
+        {
+            assert_eq!(counts(json!({"record-replicas": none})), None, "the plan says that one ran");
+            assert_eq!(counts(json!({"record-replicas": none, "stop-writers": "t"})).unwrap(), "opschain-api 2");
+        }
         assert_eq!(counts(json!({"record-replicas": recorded, "resume-writers": "t"})), None, "it has put them back");
     }
 }

@@ -250,7 +250,9 @@ async fn note_watched(work: &CreateWork, stopped: &StoppedWriters) -> Result<Wal
 
 async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
     let recorded = outputs.get(RECORD_REPLICAS)?;
-    let writers = quiesce::bring_back(work.ctx.cluster().await?, Some(&recorded), &work.run).await?;
+    let cluster = work.ctx.cluster().await?;
+    let writers = quiesce::plan_return(cluster, Some(&recorded), &work.run, false).await?;
+    quiesce::bring_back(cluster, &writers).await?;
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         work.ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }

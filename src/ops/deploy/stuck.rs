@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::ClusterError;
 use crate::cluster::lease::lease_name;
+use crate::cluster::{ClusterError, since_when};
 use crate::error::Result;
 use crate::helm::Revision;
 use crate::ops::Ctx;
@@ -60,7 +60,9 @@ pub(super) async fn inspect(ctx: &Ctx, history: &History) -> Result<Option<Pendi
     }
     let release = &ctx.install().release;
     let lease = match ctx.cluster().await?.lease_holder(&lease_name(release)).await? {
-        Some(ClusterError::Held { holder, host, since, .. }) => Some(format!("{holder} of {host} since {since:.0}")),
+        Some(ClusterError::Held { holder, host, since, .. }) => {
+            Some(format!("{holder} of {host} since {}", since_when(since)))
+        }
         _ => None,
     };
     Ok(Some(PendingFacts { lease, helm_processes: ctx.helm().await?.at_work(release) }))

@@ -44,8 +44,8 @@ pub(super) struct SharedFacts {
     /// The cluster answers.
     pub(super) reachable: bool,
     pub(super) installed: bool,
-    /// The application was stopped by `dr`.
-    pub(super) stopped: bool,
+    /// The command that brings the application back, where it is off.
+    pub(super) way_back: Option<String>,
     /// The database hibernates.
     pub(super) asleep: bool,
     /// Bytes of the database.
@@ -56,18 +56,17 @@ pub(super) struct SharedFacts {
     pub(super) to_verify: Option<String>,
     /// The command that records what is live, where the vault does not know it.
     pub(super) to_record: Option<String>,
-    /// The open runs of this host, each with its command: what one has left, that command takes further.
-    pub(super) open_runs: Vec<(String, String)>,
+    /// The commands of the open runs of this host.
+    pub(super) open_runs: Vec<String>,
     /// The command of the run that has the install half done: whatever is wrong with the install, it is the way out.
     pub(super) half_done: Option<String>,
 }
 
 impl SharedFacts {
-    /// The way out of something that is wrong with the install and was left by `by`: the one of the run behind it, where
-    /// there is one.
-    pub(super) fn way_out(&self, by: Option<&str>, else_way: impl Into<String>) -> String {
-        let own = self.open_runs.iter().find(|(run, _)| by == Some(run.as_str())).map(|(_, way)| way);
-        self.half_done.as_ref().or(own).cloned().unwrap_or_else(|| else_way.into())
+    /// The way out of something that is wrong with the install: that of the run which has it half done, where there is
+    /// one.
+    pub(super) fn way_out(&self, else_way: impl Into<String>) -> String {
+        self.half_done.clone().unwrap_or_else(|| else_way.into())
     }
 }
 
@@ -84,11 +83,15 @@ impl FindingsBuilder {
     }
 
     pub(super) fn warn(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
-        self.findings.push(Finding { area, level: Level::Warn, text: text.into(), fix: Some(fix.into()) });
+        self.add(area, Level::Warn, text, fix);
+    }
+
+    pub(super) fn add(&mut self, area: &'static str, level: Level, text: impl Into<String>, fix: impl Into<String>) {
+        self.findings.push(Finding { area, level, text: text.into(), fix: Some(fix.into()) });
     }
 
     pub(super) fn bad(&mut self, area: &'static str, text: impl Into<String>, fix: impl Into<String>) {
-        self.findings.push(Finding { area, level: Level::Bad, text: text.into(), fix: Some(fix.into()) });
+        self.add(area, Level::Bad, text, fix);
     }
 
     /// A failure as it would be shown by any other verb; its first hint is the way out.
@@ -120,11 +123,11 @@ impl FindingsBuilder {
         }
         let known = &self.known;
         match known {
-            SharedFacts { open_runs, .. } if !open_runs.is_empty() => open_runs[open_runs.len() - 1].1.clone(),
+            SharedFacts { way_back: Some(way), .. } => way.clone(),
+            SharedFacts { open_runs, .. } if !open_runs.is_empty() => open_runs[open_runs.len() - 1].clone(),
             SharedFacts { installed: false, bundles: 0, .. } => "dr deploy -f values.yaml --version V, or from a bundle's file: dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS".into(),
             SharedFacts { installed: false, .. } => "dr bundle list, then dr bundle restore --version V".into(),
             SharedFacts { asleep: true, .. } => WAKE.into(),
-            SharedFacts { stopped: true, .. } => "dr server start".into(),
             SharedFacts { to_record: Some(command), .. } => command.clone(),
             SharedFacts { bundles: 0, .. } => "dr bundle create".into(),
             SharedFacts { to_verify: Some(command), .. } => command.clone(),
@@ -158,7 +161,8 @@ mod tests {
         let to_record = Some("dr config record --from-helm --chart REF".to_owned());
         let foreign = SharedFacts { installed: true, to_record: to_record.clone(), ..SharedFacts::default() };
         assert_eq!(Some(next(foreign)), to_record);
-        assert_eq!(next(SharedFacts { installed: true, stopped: true, ..SharedFacts::default() }), "dr server start");
+        let way_back = Some("dr server start".to_owned());
+        assert_eq!(next(SharedFacts { installed: true, way_back, ..SharedFacts::default() }), "dr server start");
         assert_eq!(next(SharedFacts { installed: true, ..SharedFacts::default() }), "dr bundle create");
         let proved = SharedFacts { installed: true, bundles: 1, ..SharedFacts::default() };
         let to_verify = Some("dr bundle verify b-1 --decrypt".to_owned());
@@ -173,19 +177,8 @@ mod tests {
         );
         assert!(next(proved).ends_with("for the next: dr bundle create"));
         assert!(next(SharedFacts { bundles: 1, ..SharedFacts::default() }).contains("dr bundle restore"));
-        let open_runs = vec![("r".to_owned(), "dr run resume r".to_owned())];
+        let open_runs = vec!["dr run resume r".to_owned()];
         assert_eq!(next(SharedFacts { open_runs, ..SharedFacts::default() }), "dr run resume r");
-    }
-
-    #[test]
-    fn what_a_run_has_left_has_that_run_s_way_out_and_no_other() {
-        let open_runs = vec![("create-1".to_owned(), "dr run resume create-1".to_owned())];
-        let mut known = SharedFacts { open_runs, ..SharedFacts::default() };
-        assert_eq!(known.way_out(Some("create-1"), "dr server start"), "dr run resume create-1");
-        assert_eq!(known.way_out(Some("stop-1"), "dr server start"), "dr server start");
-        assert_eq!(known.way_out(None, "dr server start"), "dr server start");
-        known.half_done = Some("dr run resume restore-1".into());
-        assert_eq!(known.way_out(Some("stop-1"), "dr server start"), "dr run resume restore-1");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
 use crate::crypt::{Signer, TrustedSigners};
-use crate::error::{CommandError, OpenRun, chain};
+use crate::error::{CommandError, chain};
 use crate::helm::Helm;
 use crate::journal;
 use crate::ops::history::History;
@@ -278,7 +278,7 @@ pub(super) async fn recorded(ctx: &Ctx, findings: &mut FindingsBuilder) {
     if let Some(newest) = history.newest().filter(|newest| !newest.status.is_deployed()) {
         let (release, revision) = (&ctx.install().release, newest.revision);
         let text = format!("Helm release {release} is {}, not deployed: revision {revision}", newest.status.word());
-        let way = findings.known.way_out(None, "dr deploy -f values.yaml --version V");
+        let way = findings.known.way_out("dr deploy -f values.yaml --version V");
         findings.bad("install", text, way);
     }
     let Some(deployed) = history.deployed().filter(|_| history.own().is_none()) else { return };
@@ -304,7 +304,7 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
         }),
         false => None,
     };
-    let mut way_out = half_done.as_ref().map(OpenRun::next);
+    let mut way_out = half_done.as_ref().map(|open| open.next(&ctx.install().namespace));
     for (id, run) in all {
         match run {
             Ok(run) if run.held => findings.ok("runs", format!("run {id} is under way")),
@@ -317,14 +317,14 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
                     Some(open) if open.run == id => way_out = Some(next.clone()),
                     _ => findings.warn("runs", format!("run {id} was not finished"), next.clone()),
                 }
-                findings.known.open_runs.push((id, next));
+                findings.known.open_runs.push(next);
             }
             Ok(_) => {}
             Err(_) if runs::is_over(ctx, &id) => {}
             Err(error) => findings.warn(
                 "runs",
                 format!("run {id} cannot be read: {}", chain(&error)),
-                format!("dr run abort {id}"),
+                runs::closing_command(&*ctx.runs, &id).unwrap_or_else(|| "dr server status".to_owned()),
             ),
         }
     }

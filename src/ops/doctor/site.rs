@@ -1,9 +1,10 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
-use super::findings::FindingsBuilder;
-use crate::cluster::{Cluster, Database, Permission, WATCHDOG_NEEDS, lease_name, register_credentials};
+use super::findings::{FindingsBuilder, Level};
+use crate::cluster::{Cluster, ClusterError, Database, Permission, WATCHDOG_NEEDS, lease_name, register_credentials};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
+use crate::ops::quiesce::WriterFacts;
 use crate::ops::{lease, quiesce, server};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
@@ -188,7 +189,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
             "read its release notes before upgrading or restoring",
         );
     }
-    application(cluster, findings).await?;
+    application(ctx, cluster, findings).await?;
     match database {
         Some(database) => db(cluster, &database, findings).await?,
         None => findings.bad(
@@ -201,7 +202,9 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
     // That of the run which has the install half done was said with it.
     if let Some(held) = held.filter(|_| findings.known.half_done.is_none()) {
         let text = format!("{held}; if it is dead, the next run takes it over once nothing renews it for a minute");
-        findings.warn("install", text, "wait for it, or look with dr run list on that host");
+        let here = matches!(&held, ClusterError::Held { host, .. } if **host == ctx.who);
+        let on = if here { "this host" } else { "that host" };
+        findings.warn("install", text, format!("wait for it, or look with dr run list on {on}"));
     }
     Ok(())
 }
@@ -213,25 +216,16 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
     Ok(text.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok()))
 }
 
-async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
+async fn application(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let counts = quiesce::read(cluster).await?;
-    for count in &counts {
-        let by = count.stopped_by.as_deref();
-        if count.now == 0 && (count.replicas > 0 || by.is_some()) {
-            findings.known.stopped = true;
-            let had = if count.replicas > 0 {
-                format!("{} before", count.replicas)
-            } else {
-                "how many it had is not written on it".into()
-            };
-            let by_whom = by.map_or_else(String::new, |id| format!(" by {}", lease::called(id)));
-            let text = format!("{} is stopped{by_whom}: 0 replicas now, {had}", count.name);
-            let way = findings.known.way_out(by, "dr server start");
-            findings.bad("install", text, way);
-        } else if count.now == 0 {
-            let way = findings.known.way_out(None, "dr server status");
-            findings.warn("install", format!("{} has no replicas: it was deployed so", count.name), way);
-        } else if let Some(workload) = cluster.deployment(&count.name).await?
+    if let Some((level, text)) = stopped(&counts) {
+        let way = server::way_back(ctx).await.ok().flatten().unwrap_or_else(|| "dr server status".to_owned());
+        let way = findings.known.way_out(way);
+        findings.known.way_back = Some(way.clone());
+        findings.add("install", level, text, way);
+    }
+    for count in counts.iter().filter(|count| count.now > 0) {
+        if let Some(workload) = cluster.deployment(&count.name).await?
             && !workload.is_settled()
         {
             let text = format!("{} is not ready: {} of {} pods", count.name, workload.ready, workload.replicas);
@@ -253,6 +247,21 @@ async fn application(cluster: &Cluster, findings: &mut FindingsBuilder) -> Resul
     Ok(())
 }
 
+/// What is off, in a line, and how bad that is: what bears no note may have been deployed so.
+fn stopped(writers: &[WriterFacts]) -> Option<(Level, String)> {
+    let off = writers.iter().filter(|writer| writer.now == 0);
+    let noted = off.clone().any(|writer| writer.replicas > 0 || writer.stopped_by.is_some());
+    let one = |writer: &WriterFacts| {
+        let by = writer.stopped_by.as_deref().map_or_else(String::new, |id| format!(" by {}", lease::called(id)));
+        match writer.replicas {
+            0 => format!("{} is off{by}, and bears no note of how many replicas it had", writer.name),
+            had => format!("{} is stopped{by}, had {had}", writer.name),
+        }
+    };
+    let lines: Vec<String> = off.map(one).collect();
+    (!lines.is_empty()).then(|| (if noted { Level::Bad } else { Level::Warn }, lines.join("; ")))
+}
+
 async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuilder) -> Result<()> {
     let name = &database.name;
     if database.is_replica_cluster() {
@@ -264,7 +273,7 @@ async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuild
     }
     if database.is_hibernated() {
         findings.known.asleep = true;
-        let way = findings.known.way_out(None, server::WAKE);
+        let way = findings.known.way_out(server::WAKE);
         findings.warn("database", format!("database {name} hibernates"), way);
         return Ok(());
     }

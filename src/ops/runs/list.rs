@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::named::newest_named;
 use super::table::resumable;
-use super::ways::next_command;
+use super::ways::{closing_command, next_command};
 use crate::error::Result;
 use crate::journal::{self, Record, Run};
 use crate::ops::Ctx;
@@ -49,7 +49,7 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
         },
         Err(error) => {
             let over = ended(ctx, &id);
-            let next = over.is_none().then(|| format!("dr run abort {id}"));
+            let next = closing_command(&*ctx.runs, &id).filter(|_| over.is_none());
             let (state, detail) = (over.unwrap_or_else(|| "unreadable".into()), crate::error::chain(&error));
             RunLine { run: id, verb: None, begun: None, state, detail, next }
         }

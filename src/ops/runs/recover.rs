@@ -2,12 +2,13 @@
 
 use super::table::puts_back;
 use super::target::{install_of, refuse_other_cluster};
-use super::undo::put_back;
+use super::undo::{by_hand, put_back, returns};
 use super::verb::PutBackVerb;
+use super::ways::closing_command;
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::journal::{self, JournalError, Outcome, Remains, Run, RunStore, StoredRun};
 use crate::ops::Ctx;
-use crate::ops::quiesce::{self, RecordedReplicas, WriterFate};
+use crate::ops::quiesce::{self, RecordedReplicas, WriterFate, WriterReturn};
 use crate::settings::Install;
 
 /// What is done about interrupted runs: those that neither ended nor are being executed.
@@ -28,6 +29,9 @@ impl InterruptedRuns {
     }
 }
 
+/// What is left where nothing tells what a run has stopped.
+const BY_HAND: &str = "`dr server status` shows how the application stands, `dr server start` starts it";
+
 /// Puts back every interrupted run of verbs that put back: writers get their replicas, pods and drafts go.
 ///
 /// One that was begun on another cluster, or that cannot be read, is warned of. So is one of another install that cannot
@@ -47,7 +51,8 @@ pub async fn put_back_interrupted(ctx: &Ctx, how: InterruptedRuns) -> Result<()>
             Ok(stored) => stored,
             Err(JournalError::NotFound(_)) => continue,
             Err(error) => {
-                ctx.events.warn(chain(&error), None);
+                let way = format!("{BY_HAND}; then move the folder of run {id} out of the way.");
+                ctx.events.warn(format!("run {id} cannot be read: {}", chain(&error)), Some(way));
                 continue;
             }
         };
@@ -93,11 +98,10 @@ fn interrupted<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBa
         return None;
     }
     if let Err(error) = Run::parse(stored) {
+        let close = closing_command(&*ctx.runs, id).unwrap_or_default();
         let way = match &remains {
-            Some(_) => format!("`dr run abort {id}` puts back what can be told of it, and closes it."),
-            None => format!(
-                "`dr server status` shows how the application stands, `dr server start` starts it; `dr run abort {id} --close-only` closes the run."
-            ),
+            Some(_) => format!("`{close}` puts back what can be told of it, and closes it."),
+            None => format!("{BY_HAND}; `{close}` closes the run."),
         };
         ctx.events.warn(format!("run {id} cannot be read: {}", chain(&error)), Some(way));
     }
@@ -108,9 +112,7 @@ fn interrupted<'a>(ctx: &Ctx, id: &str, stored: &StoredRun) -> Option<(&'a PutBa
 /// A run of another install whose Deployments are gone is not this one's to close: they may be on their way back.
 async fn refuse_missing(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
     let run = &remains.run;
-    let of = install_of(ctx, &remains.namespace, &remains.release);
-    refuse_other_cluster(&of, run, &remains.cluster_uid).await?;
-    let writers = quiesce::plan_return(of.cluster().await?, verb.stopped(remains).as_ref(), run).await?;
+    let writers = looked_at(ctx, verb, remains).await?;
     let Some(missing) = writers.iter().find(|writer| writer.fate == WriterFate::Missing) else { return Ok(()) };
     Err(CommandError::new(Exit::NotFound, format!("{missing} in namespace {}", remains.namespace))
         .hint(format!("`dr run abort {run}` closes it.")))
@@ -118,13 +120,24 @@ async fn refuse_missing(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Res
 
 async fn show(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
     let run = &remains.run;
-    let of = install_of(ctx, &remains.namespace, &remains.release);
-    refuse_other_cluster(&of, run, &remains.cluster_uid).await?;
-    let writers = quiesce::plan_return(of.cluster().await?, verb.stopped(remains).as_ref(), run).await?;
-    let lines: Vec<String> = writers.iter().map(ToString::to_string).collect();
-    let lines = if lines.is_empty() { "the application is as it was".to_owned() } else { lines.join(", ") };
-    ctx.events.note(format!("Run {run} was interrupted. It would be put back first: {lines}."));
+    let writers = looked_at(ctx, verb, remains).await?;
+    let said = quiesce::returned(&writers);
+    match writers.iter().find(|writer| writer.fate == WriterFate::CountUnknown) {
+        Some(unknown) => {
+            let way = by_hand(&remains.namespace, &unknown.name);
+            ctx.events
+                .warn(format!("run {run} was interrupted, and may have stopped the application: {said}"), Some(way));
+        }
+        None => ctx.events.note(format!("Run {run} was interrupted. It would be put back first: {said}.")),
+    }
     Ok(())
+}
+
+/// What would become of the writers of a run, on its own install.
+async fn looked_at(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Vec<WriterReturn>> {
+    let of = install_of(ctx, &remains.namespace, &remains.release);
+    refuse_other_cluster(&of, &remains.run, &remains.cluster_uid).await?;
+    returns(&of, verb, remains).await
 }
 
 /// How many replicas the writers had when a run of this install, in this cluster, last stopped them, and that run.
@@ -141,6 +154,7 @@ fn newest_recorded(runs: &dyn RunStore, install: &Install, cluster_uid: &str) ->
         let remains = Remains::of(&runs.read(&id).ok()?)?;
         let is_ours = is_of(&remains, install) && remains.cluster_uid == cluster_uid;
         let recorded = (puts_back(&remains.verb).filter(|_| is_ours)?.recorded)(&remains)?;
+        let recorded = Some(recorded).filter(RecordedReplicas::has_any)?;
         Some((remains.at, id, recorded))
     };
     let all = runs.ids().ok()?.into_iter().filter_map(recorded);

@@ -60,6 +60,20 @@ impl PutBackReport {
             )))
     }
 
+    /// The commands that come next, those first that bring the application back; none where all is well. The run is taken
+    /// up again by the verb `again`.
+    pub fn next(&self, again: &str) -> Vec<String> {
+        let way = |writer: &WriterReturn| match writer.fate {
+            WriterFate::CountUnknown => quiesce::scale_by_hand(&self.namespace, &writer.name),
+            _ => "dr server status".to_owned(),
+        };
+        let off = self.writers.iter().filter(|writer| !writer.is_back());
+        let again = (!self.closed).then(|| format!("dr run {again} {}", self.run));
+        let mut next: Vec<String> = off.map(way).chain(again).collect();
+        next.dedup();
+        next
+    }
+
     /// Whether nothing is left to put back, as far as anybody can tell.
     pub fn is_whole(&self) -> bool {
         self.left.is_empty() && self.knows_writers()
@@ -123,22 +137,33 @@ pub async fn undo(
     Ok(report)
 }
 
-fn by_hand(namespace: &NamespaceName, writer: &str) -> String {
+/// How a writer is started of which nobody knows how many replicas it had.
+pub(super) fn by_hand(namespace: &NamespaceName, writer: &str) -> String {
     format!("`{}`, with the N that it had, starts it.", quiesce::scale_by_hand(namespace, writer))
+}
+
+/// What becomes of the writers when the run is put back: those that it has stopped, and those that it may have.
+///
+/// # Errors
+/// The Deployments may not be read.
+pub(super) async fn returns(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Vec<WriterReturn>> {
+    // What cannot be closed is put back again by every `dr`: then only by its marks, which go with it.
+    let stopped = verb.stopped(remains).filter(|_| !remains.foreign);
+    let may_have_stopped = verb.may_have_stopped(remains);
+    quiesce::plan_return(ctx.cluster().await?, stopped.as_ref(), &remains.run, may_have_stopped).await
 }
 
 async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<PutBackReport> {
     let run = &remains.run;
     let (elsewhere, remove) = verb.elsewhere;
     let [application, pods, lease] = IN_THE_CLUSTER;
-    let cluster = ctx.cluster().await?;
-    // What cannot be closed is put back again by every `dr`: then only by its marks, which go with it.
-    let stopped = verb.stopped(remains).filter(|_| !remains.foreign);
-    let writers = quiesce::bring_back(cluster, stopped.as_ref(), run);
-    let mut writers = one(ctx, 1, "writers", application, writers).await?;
-    if verb.may_have_stopped(remains) {
-        writers.extend(quiesce::unaccounted(cluster).await?);
-    }
+    let mut writers = Vec::new();
+    let bring_back = async {
+        writers = returns(ctx, verb, remains).await?;
+        quiesce::bring_back(ctx.cluster().await?, &writers).await?;
+        Ok(quiesce::returned(&writers))
+    };
+    one(ctx, 1, "writers", application, bring_back).await?;
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         let way = match writer.fate {
             WriterFate::CountUnknown => by_hand(&remains.namespace, &writer.name),
@@ -151,9 +176,9 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         Ok(()) => done.push(title.to_owned()),
         Err(error) => left.push(format!("{title}: {error}")),
     };
-    note(pods, one(ctx, 2, "helper-pod", pods, helper::remove(ctx, run)).await);
-    note(lease, one(ctx, 3, "lease", lease, async { LeaseHolder::default().release(ctx, run).await }).await);
-    note(elsewhere, one(ctx, 4, "elsewhere", elsewhere, async { remove(remains) }).await);
+    note(pods, one(ctx, 2, "helper-pod", pods, said(helper::remove(ctx, run))).await);
+    note(lease, one(ctx, 3, "lease", lease, said(LeaseHolder::default().release(ctx, run))).await);
+    note(elsewhere, one(ctx, 4, "elsewhere", elsewhere, said(async { remove(remains) })).await);
     for what in &left {
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
@@ -161,14 +186,19 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     Ok(PutBackReport { run: run.clone(), namespace: remains.namespace.clone(), writers, done, left, closed: false })
 }
 
-/// Puts one thing back, told as the undoing of a step is.
-async fn one<T>(
+/// The same, of which nothing more was seen.
+async fn said(undoing: impl Future<Output = Result<()>>) -> Result<String> {
+    undoing.await.map(|()| "done".to_owned())
+}
+
+/// Puts one thing back, told as the undoing of a step is, with what was seen.
+async fn one(
     ctx: &Ctx,
     number: usize,
     name: &str,
     title: &str,
-    undoing: impl Future<Output = Result<T>>,
-) -> Result<T> {
+    undoing: impl Future<Output = Result<String>>,
+) -> Result<()> {
     let (events, begun) = (&ctx.events, Instant::now());
     let (step, title, of) = (name.to_owned(), title.to_owned(), IN_THE_CLUSTER.len() + 1);
     events.emit(Event::Undoing { step: step.clone(), title, number, of });
@@ -179,10 +209,10 @@ async fn one<T>(
     let undone = trace::step(&format!("undo {name}"), undone).await;
     let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     events.emit(match &undone {
-        Ok(_) => Event::StepUndone { step, milliseconds },
+        Ok(summary) => Event::StepUndone { step, summary: summary.clone(), milliseconds },
         Err(error) => Event::StepFailed { step, error: format!("not put back: {}", error.message()), milliseconds },
     });
-    undone
+    undone.map(drop)
 }
 
 /// The error of a run whose step failed, once it was put back, or could not be.

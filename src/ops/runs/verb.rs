@@ -30,8 +30,10 @@ pub enum Aftermath {
 /// What putting a run back asks of its verb. It is given what a journal tells of which this program may not understand a
 /// line.
 pub struct PutBackVerb {
-    /// How many replicas the writers had when the run stopped them, if it came so far.
+    /// How many replicas the writers had when the run stopped them, as far as that is told.
     pub recorded: fn(&Remains) -> Option<RecordedReplicas>,
+    /// The step that stops them. Empty where no step is known.
+    pub stops: &'static str,
     /// The step that brings them back: once it is done, whoever stops them again is another. Empty where no step is known.
     pub brings_back: &'static str,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
@@ -44,11 +46,12 @@ impl PutBackVerb {
         (self.recorded)(remains).filter(|_| !remains.outputs.contains_key(self.brings_back))
     }
 
-    /// Whether it may have stopped writers of which a line has told that is not understood, or tells what cannot be.
+    /// Whether it may have stopped writers though nothing tells how many replicas they had: it began to, or a line that is
+    /// not understood may say so.
     pub fn may_have_stopped(&self, remains: &Remains) -> bool {
-        let brought_back = self.brings_back.is_empty() || remains.outputs.contains_key(self.brings_back);
-        let told = || remains.outputs.values().any(|output| output.get("writers").is_some());
-        !brought_back && (self.recorded)(remains).is_none() && (remains.damaged || told())
+        let brought_back = self.stops.is_empty() || remains.outputs.contains_key(self.brings_back);
+        let began = remains.damaged || remains.begun.contains(self.stops);
+        !brought_back && began && (self.recorded)(remains).is_none()
     }
 }
 

@@ -4,13 +4,24 @@ use super::abort::undoable;
 use super::table::{puts_back, resumable};
 use super::target::{install_of, refuse_other_cluster};
 use crate::error::{CommandError, Exit};
-use crate::journal::{self, Run};
+use crate::journal::{self, Remains, Run, RunStore};
 use crate::ops::Ctx;
 
 /// The command that is next for an open run: to resume it, or to abort it where that would be refused.
 pub fn next_command(id: &str, run: &Run) -> String {
-    let way = if resumable(&run.replay).is_ok() { "resume" } else { "abort" };
-    format!("dr run {way} {id}")
+    if resumable(&run.replay).is_ok() { resume_command(id) } else { format!("dr run abort {id}") }
+}
+
+/// The command that closes an open run whose journal cannot be read, with what can be told of it put back; none of a journal
+/// that cannot be opened at all.
+pub fn closing_command(runs: &dyn RunStore, id: &str) -> Option<String> {
+    let told = Remains::of(&runs.read(id).ok()?).is_some();
+    Some(format!("dr run abort {id}{}", if told { "" } else { " --close-only" }))
+}
+
+/// The command that resumes a run, or puts it back.
+pub fn resume_command(id: &str) -> String {
+    format!("dr run resume {id}")
 }
 
 /// The same, once the cluster was asked, too, which alone knows of a namespace that is gone. As far as it answers.

@@ -46,6 +46,12 @@ pub(super) struct ServerFacts {
     pub open_run: Option<OpenRun>,
 }
 
+impl ServerFacts {
+    pub fn namespace(&self) -> &str {
+        self.install.split('/').next().unwrap_or_default()
+    }
+}
+
 /// How many replicas a writer had, and what says so.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct KnownReplicas {
@@ -59,11 +65,10 @@ pub(super) struct KnownReplicas {
 ///
 /// # Errors
 /// It cannot be reached, or a writer is missing.
-pub(super) async fn gather(ctx: &Ctx) -> Result<ServerFacts> {
+pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<ServerFacts> {
     let (install, cluster) = (ctx.install(), ctx.cluster().await?);
     let all = cluster.workloads().await?;
     let writers = quiesce::writers_of(&all);
-    let open_run = runs::half_done(ctx).await?;
     let name = format!("{}/{}", install.namespace, install.release);
     if let Err(missing) = quiesce::require_all(&writers, &install.namespace) {
         return Err(open_run.map_or(missing, |open| open.half_done(&name)));

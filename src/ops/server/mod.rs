@@ -9,8 +9,8 @@ mod steps;
 
 pub use plan::{Part, ServerPlan, ServerStatus, WAKE};
 
-use super::Ctx;
 use super::lease::LeaseHolder;
+use super::{Ctx, runs};
 use crate::error::{Exit, Result};
 use crate::journal::new_run_id;
 
@@ -19,7 +19,7 @@ use crate::journal::new_run_id;
 /// # Errors
 /// When the cluster cannot be reached, there is no install, or a run of another host has it half done.
 pub async fn plan_stop(ctx: &Ctx) -> Result<ServerPlan> {
-    plan::stop(&facts::gather(ctx).await?)
+    plan::stop(&facts::gather(ctx, runs::half_done(ctx).await?).await?)
 }
 
 /// What starting the application would do.
@@ -28,7 +28,7 @@ pub async fn plan_stop(ctx: &Ctx) -> Result<ServerPlan> {
 /// When the cluster cannot be reached, there is no install, a run has it half done, its database hibernates, or it is not
 /// known how many replicas there were.
 pub async fn plan_start(ctx: &Ctx) -> Result<ServerPlan> {
-    plan::start(&facts::gather(ctx).await?)
+    plan::start(&facts::gather(ctx, runs::half_done(ctx).await?).await?)
 }
 
 /// Stops the application: writes the replica counts onto the Deployments, scales them to 0, and waits until their pods
@@ -50,7 +50,8 @@ pub async fn stop(ctx: &Ctx) -> Result<ServerStatus> {
 /// fails.
 pub async fn start(ctx: &Ctx) -> Result<ServerStatus> {
     let run = new_run_id("start", jiff::Timestamp::now());
-    let started = under_lease(ctx, &run, steps::start(ctx)).await;
+    // Looked at under the lease: another run may have changed it until then.
+    let started = under_lease(ctx, &run, async { steps::start(ctx, &plan_start(ctx).await?).await }).await;
     started.map_err(|error| match error.exit() {
         Exit::Interrupted => {
             error.hint("What was scaled up stays so: `dr server status` shows it, `dr server start` goes on.")
@@ -65,7 +66,19 @@ pub async fn start(ctx: &Ctx) -> Result<ServerStatus> {
 /// # Errors
 /// When the cluster cannot be reached or there is no install.
 pub async fn status(ctx: &Ctx) -> Result<ServerStatus> {
-    Ok(plan::status(&facts::gather(ctx).await?))
+    let open_run = runs::half_done(ctx).await.unwrap_or_else(|error| {
+        ctx.events.warn(format!("whether the install is whole is not known: {error}"), error.hints().first().cloned());
+        None
+    });
+    Ok(plan::status(&facts::gather(ctx, open_run).await?))
+}
+
+/// The command that brings an application back of which no run has the install half done; none where it runs.
+///
+/// # Errors
+/// As [`status`].
+pub async fn way_back(ctx: &Ctx) -> Result<Option<String>> {
+    Ok(plan::next(&facts::gather(ctx, None).await?))
 }
 
 /// Does `work` while no other run may work on the install; ends early when the user asks for it.

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, OpenRun, Result};
-use crate::ops::lease;
 use crate::ops::quiesce::{self, WriterFacts};
+use crate::ops::{lease, runs};
 
 /// What wakes a database that the values have put to sleep.
 pub const WAKE: &str = "dr deploy -f values.yaml, with stopDatabase: false";
@@ -55,9 +55,9 @@ pub struct Part {
 /// What stopping would do. What an interrupted run has left is put back before, and stopped again.
 ///
 /// # Errors
-/// [`Exit::Locked`] where the install is half done by a run of another host, of which only its lease tells.
+/// [`Exit::Locked`] where the install is half done by a run of which only its lease tells.
 pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
-    if let Some(open) = facts.open_run.as_ref().filter(|open| open.elsewhere.is_some()) {
+    if let Some(open) = facts.open_run.as_ref().filter(|open| open.elsewhere.is_some() || open.lost) {
         return Err(open.half_done(&facts.install));
     }
     let mut workloads = facts.writers.clone();
@@ -108,8 +108,8 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
                 None => format!("{name} has no replicas, and nothing says how many it had"),
             };
             CommandError::new(Exit::Failure, what)
+                .hint(format!("`{by_hand}`, with the N that it had, starts it."))
                 .hint("If it was deployed so: deploy with `stopped: false`, as `dr deploy -f values.yaml` does.")
-                .hint(format!("Or scale it by hand: `{by_hand}`."))
         })?;
         let note = match &writer.unusable_note {
             Some(note) => format!("has the unusable annotation `{note}` as its replicas"),
@@ -132,7 +132,7 @@ fn known<'a>(facts: &'a ServerFacts, writer: &WriterFacts) -> Option<&'a KnownRe
 }
 
 fn by_hand(facts: &ServerFacts, writer: &str) -> String {
-    quiesce::scale_by_hand(facts.install.split('/').next().unwrap_or_default(), writer)
+    quiesce::scale_by_hand(facts.namespace(), writer)
 }
 
 /// How it stands.
@@ -148,18 +148,32 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
         .collect();
     let database = |(name, state): &(String, String)| Part { name: name.clone(), pods: None, state: state.clone() };
     parts.extend(facts.databases.iter().map(database));
-    let state = state(facts);
-    // What would be refused is not recommended.
-    let next = match (state, start(facts), facts.writers.iter().find(|writer| writer.replicas == 0)) {
-        _ if facts.open_run.is_some() => facts.open_run.as_ref().map(OpenRun::next),
-        ("stopped" | "partly stopped", Ok(_), _) => Some("dr server start".to_owned()),
-        ("stopped" | "partly stopped", Err(_), _) if !facts.asleep.is_empty() => Some(WAKE.to_owned()),
-        ("stopped" | "partly stopped", Err(_), Some(writer)) => Some(by_hand(facts, &writer.name)),
-        ("not ready", ..) => Some("dr doctor".to_owned()),
-        _ => None,
-    };
+    let (state, next) = (state(facts), next(facts));
     let (install, open_run) = (facts.install.clone(), facts.open_run.clone());
     ServerStatus { install, state, parts, working: facts.working.clone(), open_run, next }
+}
+
+/// The command that comes next, where there is something to do. What would be refused is not recommended.
+pub(super) fn next(facts: &ServerFacts) -> Option<String> {
+    if let Some(open) = &facts.open_run {
+        return Some(open.next(facts.namespace()));
+    }
+    match state(facts) {
+        "running" => return None,
+        "not ready" => return Some("dr doctor".to_owned()),
+        _ if !facts.asleep.is_empty() => return Some(WAKE.to_owned()),
+        _ => {}
+    }
+    let off = || facts.writers.iter().filter(|writer| writer.now == 0);
+    if let Some(writer) = off().find(|writer| writer.replicas == 0 && known(facts, writer).is_none()) {
+        return Some(by_hand(facts, &writer.name));
+    }
+    // What a run has stopped, and has noted, that run brings back, with all else that it has left.
+    let run = facts
+        .put_back_first
+        .iter()
+        .find(|run| off().all(|writer| writer.stopped_by.as_ref() == Some(run) && writer.replicas > 0));
+    Some(run.map_or_else(|| "dr server start".to_owned(), |run| runs::resume_command(run)))
 }
 
 fn part_state(facts: &ServerFacts, workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
@@ -248,7 +262,9 @@ mod tests {
     fn what_an_interrupted_run_has_stopped_is_put_back_and_stopped_again() {
         let mut facts = facts((0, 0, 2), (0, 0, 3), Some("create-1"));
         assert!(stop(&facts).unwrap().done);
+        assert_eq!(next(&facts).unwrap(), "dr server start");
         facts.put_back_first.push("create-1".into());
+        assert_eq!(next(&facts).unwrap(), "dr run resume create-1");
         let plan = stop(&facts).unwrap();
         assert_eq!((plan.done, plan.workloads[0].now, plan.workloads[1].now), (false, 2, 3));
     }

@@ -1,6 +1,6 @@
 //! Stopping and starting. Each may be repeated after a kill at any point, and comes to the same end.
 
-use super::{facts, plan};
+use super::plan::ServerPlan;
 use crate::cluster::{REPLICAS, STOPPED_BY, WorkloadKind};
 use crate::error::Result;
 use crate::ops::Ctx;
@@ -15,9 +15,8 @@ pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
 
 /// Scales the writers to what they are to have and takes the notes off, whoever wrote them: the workers first, so that
 /// the API finds them. Then waits until they are ready.
-pub(super) async fn start(ctx: &Ctx) -> Result<()> {
+pub(super) async fn start(ctx: &Ctx, plan: &ServerPlan) -> Result<()> {
     let cluster = ctx.cluster().await?;
-    let plan = plan::start(&facts::gather(ctx).await?)?;
     for writer in &plan.workloads {
         let unmark = [(REPLICAS, None), (STOPPED_BY, None)];
         cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(writer.replicas), &unmark).await?;

@@ -77,9 +77,9 @@ impl Board {
                 Duration::from_millis(*milliseconds),
                 page,
             ),
-            Event::StepUndone { milliseconds, .. } => self.end(
+            Event::StepUndone { summary, milliseconds, .. } => self.end(
                 Styled::new(Role::Caution, "undo"),
-                "put back".into(),
+                summary.as_str().into(),
                 Duration::from_millis(*milliseconds),
                 page,
             ),
@@ -408,7 +408,7 @@ mod tests {
                 6 => Event::StepSkipped { step: a, number, of },
                 7 => Event::StepFailed { step, error: a, milliseconds },
                 8 => Event::Undoing { step, title: a, number, of },
-                9 => Event::StepUndone { step, milliseconds },
+                9 => Event::StepUndone { step, summary: a, milliseconds },
                 _ => Event::Warning { message: a, hint: Some(b) },
             }
         })

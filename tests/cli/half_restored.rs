@@ -1,0 +1,91 @@
+//! An install that a restore has half done: its journal tells of it or, where that is on another host or lost, its lease.
+
+use serde_json::{Value, json};
+
+use crate::writers::{AT, Site, begun};
+
+/// A restore that was killed in the middle; somebody else's deployment may have woken its empty database since.
+fn half_restored(site: &Site, change: Value) {
+    let mut begun = begun(json!({"verb": "restore", "run": RESTORE, "plan": {}, "steps_sha256": "0"}));
+    begun.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let path = site.home.path().join(".local/state/dr/runs").join(RESTORE).join("journal.jsonl");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let started = json!({"record": "started", "step": "stage", "at": "2026-11-28T01:00:00Z"});
+    std::fs::write(path, format!("{begun}\n{started}\n")).unwrap();
+}
+
+const RESTORE: &str = "restore-20261128T020000Z-abc123";
+
+#[test]
+fn an_install_that_a_restore_has_half_done_is_not_put_into_service() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    half_restored(&site, json!({}));
+    let whole = format!("install opschain/opschain is not whole: run {RESTORE} stands open, stopped in step stage");
+    let abort = format!("dr run abort {RESTORE}");
+    for start in [&["server", "start"][..], &["server", "start", "--dry-run"]] {
+        site.says(start, 24, &[&whole, &abort]);
+    }
+    site.says(&["server", "status"], 0, &["is not whole", &format!("next: {abort}")]);
+    let doctor = site.dr(&["doctor"], 3);
+    assert!(doctor.contains("the install is not whole") && !doctor.contains("dr server start"), "{doctor}");
+    assert_eq!((site.replicas(), site.api.changes().len()), ([0, 0], 0));
+
+    // Neither a run of another cluster nor one that is over keeps anybody off.
+    half_restored(&site, json!({"cluster_uid": "another"}));
+    site.says(&["server", "start"], 0, &["running"]);
+    assert_eq!(site.replicas(), [2, 2]);
+}
+
+#[test]
+fn a_restore_of_another_host_is_told_by_its_lease() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    let at = "2026-11-28T01:00:00.000000Z";
+    lease(&site, "op@there", RESTORE, at);
+    for verb in ["start", "stop"] {
+        site.says(&["server", verb, "--yes"], 24, &[RESTORE, "op@there", "If that host is gone"]);
+    }
+    site.says(&["server", "status"], 0, &["is not whole", "on the host of op@there"]);
+    assert_eq!((site.replicas(), site.api.changes().len()), ([0, 0], 0));
+
+    // A time that is none does not make it free.
+    lease(&site, "op@there", RESTORE, "9999-12-31T23:59:59.000000Z");
+    site.says(&["server", "start"], 24, &["is not whole"]);
+    lease(&site, "op@there", "stop-1", "9999-12-31T23:59:59.000000Z");
+    site.says(&["doctor"], 3, &["since a time that cannot be read", "dr run list on that host"]);
+}
+
+#[test]
+fn a_lease_that_cannot_be_read_is_not_free() {
+    let refuses = |request: &crate::api::Request, _: &mut crate::api::Objects| {
+        let of_lease = request.path.contains("/leases/");
+        of_lease.then(|| (403, crate::api::status(403, "Forbidden", "leases are not for you")))
+    };
+    let site =
+        Site::stopped_with(Box::new(refuses), json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    for verb in ["start", "stop"] {
+        site.says(&["server", verb, "--dry-run"], 12, &["leases are not for you"]);
+    }
+    site.says(&["server", "status"], 0, &["whether the install is whole is not known", "opschain-api"]);
+}
+
+#[test]
+fn a_restore_of_this_host_whose_journal_is_missing_is_not_looked_for_on_another() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    lease(&site, &format!("operator@{}", host.trim()), RESTORE, AT);
+    let missing = "of this host has not ended, and its journal here is missing or damaged";
+    let way = "kubectl delete namespace opschain";
+    site.says(&["server", "start"], 24, &[missing, way, "delete lease dr-opschain"]);
+    let status = site.dr(&["server", "status"], 0);
+    assert!(status.contains(missing) && status.contains(way) && !status.contains("on the host of"), "{status}");
+    lease(&site, &format!("operator@{}", host.trim()), "stop-1", AT);
+    site.says(&["doctor"], 3, &["dr run list on this host"]);
+}
+
+/// The lease on the install, as it was written once.
+fn lease(site: &Site, host: &str, holder: &str, at: &str) {
+    let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 60, "acquireTime": at, "renewTime": at});
+    let metadata = json!({"name": "dr-opschain", "annotations": {"dr.opschain/host": host}});
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
+    site.api.set("/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain", lease);
+}
