@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::bundle::report::{ListReport, ListRow, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
 use crate::ops::{create, restore};
+use crate::settings::Quiesce;
 use crate::text::{bytes, elapsed, plural};
 use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
 
@@ -129,6 +130,7 @@ impl Report for create::CreatePlan {
             ("deployment", live.deployment.clone()),
             ("database", format!("{}, {} by PostgreSQL's count", live.primary, bytes(live.databases_bytes))),
             ("quiesce", self.quiesce_line()),
+            ("work", self.work_line().to_owned()),
             ("replicas", live.replicas.line()),
             ("sealed to", plural(self.recipients.len() as u64, "recipient")),
             ("store", format!("{}{free}", self.store)),
@@ -139,6 +141,10 @@ impl Report for create::CreatePlan {
 }
 
 impl create::CreatePlan {
+    fn work_line(&self) -> &'static str {
+        if self.quiesce == Quiesce::None { "not waited for" } else { self.sight.line() }
+    }
+
     fn quiesce_line(&self) -> String {
         let word = self.quiesce.word();
         match (self.stops(), self.watchdog) {

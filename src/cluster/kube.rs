@@ -19,7 +19,7 @@ use super::error::{ApiRequest, ClusterError, Result, innermost, plain};
 /// How long the API server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long one answer may take. Sessions into pods have limits of their own.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The name under which changes are recorded in an object's managed fields.
 pub(super) const FIELD_MANAGER: &str = "dr";
 

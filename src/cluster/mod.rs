@@ -10,6 +10,7 @@ mod credentials;
 pub mod database;
 pub mod error;
 pub mod exec;
+mod forward;
 pub mod found;
 pub mod keep;
 pub mod kube;

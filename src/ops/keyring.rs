@@ -1,20 +1,53 @@
 //! The private keys that this process has opened, each file once, and the redactor that knows what they open.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use age::secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::crypt::Identities;
 use crate::crypt::seal::SealError;
-use crate::error::Result;
+use crate::error::{CommandError, Exit, Result};
 use crate::read;
 use crate::values::Secrets;
 
 /// How often a passphrase that was typed wrong is asked for again.
 const SECOND_CHANCES: u8 = 2;
+
+/// What is longer is no passphrase and no token.
+const LONGEST_LINE: u64 = 4096;
+
+/// The first line of a file that nobody else may read; a pipe (`/dev/fd/3`) is nobody's but ours. `what` it is, for people:
+/// `passphrase file`.
+///
+/// # Errors
+/// It cannot be read, others may read it, or it has no first line.
+pub fn secret_line(path: &Path, what: &str, stop: &CancellationToken) -> Result<Zeroizing<String>> {
+    let name = path.display();
+    let failed = |e| CommandError::new(Exit::Keys, format!("read {what} {name}")).because(e);
+    let wrong = |why: &str| CommandError::new(Exit::Keys, format!("{what} {name} {why}"));
+    let opened = path.to_owned();
+    let file = read::until_stopped(stop, move || File::open(opened)).map_err(failed)?;
+    let meta = file.metadata().map_err(failed)?;
+    let mode = meta.permissions().mode() & 0o777;
+    if meta.is_file() && mode & 0o077 != 0 {
+        return Err(wrong(&format!("can be read by others (mode {mode:04o})"))
+            .hint(format!("`chmod 600 {name}`, if nobody else has read it.")));
+    }
+    if meta.is_dir() || meta.file_type().is_block_device() {
+        return Err(wrong("is no file"));
+    }
+    let bytes =
+        read::until_stopped(stop, move || read::stream(file, LONGEST_LINE).map(Zeroizing::new)).map_err(failed)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not text"))?;
+    let first = text.lines().next().filter(|line| !line.is_empty());
+    first.map(|line| Zeroizing::new(line.to_owned())).ok_or_else(|| wrong("has no first line"))
+}
 
 /// What a passphrase is wanted for.
 #[derive(Debug, Clone, Copy)]

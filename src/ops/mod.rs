@@ -17,6 +17,7 @@ mod history;
 pub mod init;
 pub mod keyring;
 pub mod lease;
+pub mod maintenance;
 pub mod objects;
 pub mod pump;
 pub mod quiesce;

@@ -5,6 +5,7 @@
 
 pub mod keys;
 pub mod live;
+pub mod maintenance;
 pub mod parity;
 pub mod releases;
 pub mod scope;

@@ -35,6 +35,8 @@ pub struct ScopeFacts {
     pub unchecked_pages: bool,
     /// The bundle was made without stopping the application.
     pub not_quiesced: bool,
+    /// Why nobody could say whether work without a pod was under way, where that is so.
+    pub unseen_work: Option<&'static str>,
 }
 
 impl ScopeFacts {
@@ -87,6 +89,12 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
         "work of the moment",
         "the application wrote while the bundle was made",
         "Changes of that moment may be half done: look at them in OpsChain before anything else.",
+    );
+    add(
+        install.unseen_work.is_some(),
+        "work without a pod of its own",
+        install.unseen_work.unwrap_or_default(),
+        "Changes that a remote runner or the executor pool had in hand may be half done: look at them in OpsChain.",
     );
     add(
         install.own_ldap,

@@ -6,7 +6,17 @@ pub const PREFIX: &str = "opschain";
 /// The names of pods that do work and have no controller: begun by changes, steps, models, validations and agents. An
 /// agent's pod lives long, and one of the executor pool may idle. After OpsChain's Kubernetes topology reference.
 pub const WORKING_PODS: &[&str] =
-    &["change-", "opschain-step-", "opschain-mm-", "opschain-tva-", "opschain-agent-", "executor-"];
+    &["change-", "opschain-step-", "opschain-mm-", "opschain-tva-", AGENT_PODS, POOL_PODS];
+
+/// Whether a pod of [`WORKING_PODS`] may be there without being at work.
+pub fn may_wait(pod: &str) -> bool {
+    pod.starts_with(AGENT_PODS) || pod.starts_with(POOL_PODS)
+}
+
+/// How the pods of agents begin.
+pub const AGENT_PODS: &str = "opschain-agent-";
+/// How the pods of the executor pool begin.
+pub const POOL_PODS: &str = "executor-";
 
 /// How the pods begin that use the database and are not stopped for a bundle, as in the manual guide.
 pub const STAY_CONNECTED: &[&str] = &["opschain-secret-vault-", "opschain-log-aggregator-"];

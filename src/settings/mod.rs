@@ -57,6 +57,8 @@ pub struct Settings {
     pub store: Folder,
     /// How bundles are made.
     pub bundle: BundleSettings,
+    /// How OpsChain is asked to begin no work.
+    pub maintenance: MaintenanceSettings,
     /// How helm is run.
     pub helm: HelmSettings,
     /// What a deployment minds.
@@ -140,6 +142,14 @@ pub struct Folder {
     pub path: Option<PathBuf>,
 }
 
+/// How OpsChain is asked to begin no work, and whether any is under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaintenanceSettings {
+    /// The file with an API key of OpsChain that may read `/admin` and update the global settings, in its first line.
+    pub token_file: Option<PathBuf>,
+}
+
 /// When the application is quiesced while a bundle is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -187,7 +197,7 @@ pub struct BundleSettings {
     /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
     #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
-    /// How long the workers may take to drain.
+    /// How long work, and then the workers, may take to drain.
     pub drain_timeout: TimeSpan,
     /// How many bytes of the database make a chunk, in MiB. A bundle's reader opens none of more than 256.
     #[serde(deserialize_with = "checked::whole::<_, _, 1, 256>")]
@@ -349,6 +359,7 @@ impl Settings {
             &mut self.keys.revoked_signers,
             &mut self.vault.path,
             &mut self.store.path,
+            &mut self.maintenance.token_file,
         ];
         for path in paths.into_iter().flatten() {
             *path = match (path.strip_prefix("~"), home) {

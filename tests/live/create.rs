@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::host::{Host, VERSION, command, lab, wait};
 
 fn steps() -> Vec<&'static str> {
-    dr::internals::ops::create::step_names(dr::internals::settings::Quiesce::Brief)
+    dr::internals::ops::create::step_names(dr::internals::settings::Quiesce::Brief, false)
 }
 
 #[test]

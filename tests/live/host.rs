@@ -103,10 +103,10 @@ impl Host {
     pub fn values(&self, version: &str) -> PathBuf {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/values/make");
         let text = command(script).arg(version).arg(lab("LAB_PG_VERSION")).arg(&self.namespace).run().ok();
-        let text = text.replace(
-            "OPSCHAIN_KUBERNETES_NAMESPACE: opschain",
-            &format!("OPSCHAIN_KUBERNETES_NAMESPACE: {}", self.namespace),
-        );
+        let named = format!("OPSCHAIN_KUBERNETES_NAMESPACE: {}", self.namespace);
+        let text = text
+            .replace("OPSCHAIN_KUBERNETES_NAMESPACE: opschain", &named)
+            .replace("OPSCHAIN_KUBERNETES_NAMESPACE: \"opschain\"", &named);
         assert!(text.contains(&self.namespace), "the values name their namespace");
         let path = self.home.path().join(format!("values-{version}.yaml"));
         std::fs::write(&path, text).unwrap();

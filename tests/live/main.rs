@@ -14,6 +14,7 @@ mod edit;
 mod host;
 mod install;
 mod layers;
+mod maintenance;
 mod restore;
 mod roundtrip;
 mod secrets;

@@ -8,7 +8,8 @@ use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
-use crate::ops::{Ctx, recording, runs};
+use crate::ops::{Ctx, maintenance, recording, runs};
+use crate::opschain::maintenance::WorkSight;
 use crate::opschain::scope::ScopeFacts;
 use crate::opschain::workloads::WORKING_PODS;
 use crate::settings::{Allow, Quiesce};
@@ -61,6 +62,9 @@ pub(super) struct CreateFacts {
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
     pub working: Vec<String>,
+    /// What is known of work without pods.
+    #[serde(default)]
+    pub sight: WorkSight,
     /// What may be there all the same, as the settings say.
     #[serde(default)]
     pub allow: Vec<Allow>,
@@ -161,6 +165,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         half_done: runs::half_done(ctx).await?,
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
+        sight: maintenance::look(ctx).await?,
         allow: settings.bundle.allow.clone(),
         foreign,
         store: store.place(),

@@ -4,6 +4,7 @@
 
 mod config;
 mod facts;
+mod left_out;
 mod plan;
 mod quiet;
 mod recognise;
@@ -26,6 +27,7 @@ use super::{Ctx, bundles};
 use crate::bundle::OutOfScope;
 use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
+use crate::opschain::maintenance::RecordedMode;
 use crate::postgres::Lsn;
 use crate::store::{self, DraftToken};
 
@@ -37,6 +39,7 @@ const PUT_BACK: PutBackVerb = PutBackVerb {
     recorded,
     stops: steps::STOP_WRITERS.text(),
     brings_back: steps::RESUME_WRITERS.text(),
+    maintenance: mode_left,
     elsewhere: ("remove the draft from the store", discard_draft),
 };
 
@@ -78,8 +81,8 @@ pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
 
 /// The names of a bundle's steps, in order: what the tests interrupt.
 #[cfg(feature = "fault-points")]
-pub fn step_names(quiesce: crate::settings::Quiesce) -> Vec<&'static str> {
-    steps::steps(quiesce).iter().map(journal::Step::name).collect()
+pub fn step_names(quiesce: crate::settings::Quiesce, drains: bool) -> Vec<&'static str> {
+    steps::steps(quiesce, drains).iter().map(journal::Step::name).collect()
 }
 
 /// Makes the bundle.
@@ -88,7 +91,7 @@ pub fn step_names(quiesce: crate::settings::Quiesce) -> Vec<&'static str> {
 /// The step that failed; everything it had changed has then been put back, or the error says what could not be.
 pub async fn create(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
     let began = Instant::now();
-    let steps = steps::steps(plan.quiesce);
+    let steps = steps::steps(plan.quiesce, plan.drains());
     let begun = RUN.begun(ctx, &plan, &steps).await?;
     let work = CreateWork::new(ctx, plan, begun.run.clone())?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;
@@ -149,6 +152,18 @@ fn recorded(remains: &Remains) -> Option<RecordedReplicas> {
     told.or_else(|| planned.filter(|_| stopped)).or(none_ran)
 }
 
+/// What maintenance mode was before the run has turned it on, where it has not turned it back itself. In the plan where
+/// that line is lost.
+fn mode_left(remains: &Remains) -> Option<RecordedMode> {
+    let output = |step: &str| remains.outputs.get(step);
+    let recorded = output(steps::RECORD_MODE.text());
+    let left = output(steps::LEAVE_MAINTENANCE.text()) == Some(&true.into())
+        || (output(steps::LEAVE_MAINTENANCE.text()).is_some() && output(steps::WAIT_SERVING.text()).is_some());
+    let planned = remains.plan["sight"].get("mode").filter(|_| remains.damaged);
+    let mode = recorded.or(planned).filter(|_| !left)?;
+    serde_json::from_value(mode.clone()).ok()
+}
+
 fn bundle_of(remains: &Remains) -> Option<&str> {
     remains.outputs.get(steps::NAME_BUNDLE.text())?.as_str()
 }
@@ -195,6 +210,17 @@ mod tests {
         let begun = ["stop-writers".to_owned()].into();
         let empty = remains(json!({"record-replicas": {"writers": []}}));
         assert!(!PUT_BACK.may_have_stopped(&Remains { plan: none_ran, begun, ..empty }), "there was none to stop");
+    }
+
+    #[test]
+    fn the_mode_is_known_until_the_run_has_put_it_back() {
+        let left = |outputs| (PUT_BACK.maintenance)(&remains(outputs)).map(RecordedMode::word);
+        let was = json!({"was": "superuser_override"});
+        assert_eq!(left(json!({"record-mode": was})), Some("superuser_override"));
+        assert_eq!(left(json!({"record-mode": {"was": null}, "leave-maintenance": false})), Some("disabled"));
+        assert_eq!(left(json!({"record-mode": was, "leave-maintenance": true})), None);
+        assert_eq!(left(json!({"record-mode": was, "leave-maintenance": false, "wait-serving": null})), None);
+        assert_eq!(left(json!({})), None, "it was not turned on");
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
-use super::{quiet, recognise, stopping};
+use super::{left_out, quiet, recognise, stopping};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::Database;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::Version;
-use crate::opschain::scope::{ScopeFacts, left_out};
+use crate::opschain::maintenance::WorkSight;
+use crate::opschain::workloads::may_wait;
 use crate::settings::{Allow, Quiesce};
 use crate::text::bytes;
 use crate::vault::Deployment;
@@ -35,6 +36,9 @@ pub struct CreatePlan {
     pub allow: Vec<Allow>,
     /// The most that PostgreSQL may read a second.
     pub max_rate: Option<String>,
+    /// What is known of work without pods, and so whether maintenance mode is turned on.
+    #[serde(default)]
+    pub sight: WorkSight,
     /// The install as it was found.
     pub live: LiveInstall,
     /// Whether the helper pod is to put the application back when this host dies.
@@ -92,6 +96,11 @@ impl CreatePlan {
     /// Whether the application is stopped for it, if only for a moment.
     pub fn stops(&self) -> bool {
         self.quiesce != Quiesce::None && !self.live.replicas.writers.is_empty()
+    }
+
+    /// Whether work is drained in maintenance mode before the application is stopped.
+    pub fn drains(&self) -> bool {
+        self.quiesce != Quiesce::None && matches!(self.sight, WorkSight::Mode(_))
     }
 }
 
@@ -154,7 +163,12 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         }
     }
     let allow = [request.allow.clone(), facts.allow.clone()].concat();
-    warnings.extend(quiet::running_work(&facts.working, &facts.foreign, quiesce, &allow)?);
+    let drains = matches!(facts.sight, WorkSight::Mode(_));
+    let working: Vec<String> = match drains {
+        true => facts.working.iter().filter(|pod| !may_wait(pod)).cloned().collect(),
+        false => facts.working.clone(),
+    };
+    warnings.extend(quiet::running_work(&working, &facts.foreign, quiesce, &allow, drains)?);
     if facts.recipients.len() < 2 {
         warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
     }
@@ -163,7 +177,8 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         quiesce,
         allow,
         max_rate: request.max_rate.clone().or_else(|| facts.max_rate.clone()),
-        scope: scope(&facts, stored, quiesce),
+        scope: left_out::scope(&facts, stored, quiesce),
+        sight: facts.sight,
         live,
         watchdog,
         store: facts.store,
@@ -250,28 +265,12 @@ fn enough_room(facts: &CreateFacts, database: u64) -> Result<()> {
     }
 }
 
-/// What a bundle of this install does not hold.
-fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<OutOfScope> {
-    let agents = facts.working.iter().filter(|name| name.starts_with("opschain-agent-")).count();
-    let seen = ScopeFacts {
-        own_ldap: stored.own_ldap,
-        external_vault: stored.external_vault,
-        agents: agents > 0,
-        work: facts.working.len() > agents,
-        replicas: stored.replica_sites || !facts.replica_databases.is_empty(),
-        unchecked_pages: facts.primary.as_ref().is_some_and(|primary| !primary.facts.page_checksums),
-        not_quiesced: quiesce == Quiesce::None,
-    };
-    let item =
-        |left: crate::opschain::scope::LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
-    left_out(seen).into_iter().map(item).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::PodRefusal;
     use crate::error::OpenRun;
+    use crate::opschain::maintenance::RecordedMode;
 
     const GOOD: &str = include_str!("../../../fixtures/facts/create-good.json");
     const DISTURBED: &str = include_str!("../../../fixtures/facts/create-disturbed.json");
@@ -463,27 +462,23 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_names_what_was_seen_outside_of_the_bundle() {
-        let left = |change: fn(&mut CreateFacts)| {
-            let mut facts = recorded(GOOD);
-            change(&mut facts);
-            let plan = decide(&request(Some(Quiesce::None)), facts).unwrap();
-            plan.scope.into_iter().map(|item| item.what).collect::<Vec<_>>()
-        };
-        let stock = left(|_| {});
-        let more = |change| {
-            let mut more = left(change);
-            more.retain(|what| !stock.contains(what));
-            more
-        };
-        assert_eq!(
-            more(|facts| facts.stored.as_mut().unwrap().external_vault = true),
-            ["secrets in the external vault"]
+    fn where_opschain_can_be_asked_work_is_waited_for_and_what_may_only_wait_is_no_obstacle() {
+        let mut facts = recorded(DISTURBED);
+        facts.working = vec!["change-42".into(), "opschain-agent-7".into(), "executor-1".into()];
+        facts.sight = WorkSight::Mode(RecordedMode { was: None });
+        let plan = decide(&request(None), facts.clone()).unwrap();
+        assert!(
+            plan.drains()
+                && plan.warnings.contains(&"a pod is at work: change-42; it is waited for in maintenance mode".into())
         );
-        assert_eq!(more(|facts| facts.stored.as_mut().unwrap().replica_sites = true), ["replica database clusters"]);
-        assert_eq!(more(|facts| facts.replica_databases = vec!["b".into()]), ["replica database clusters"]);
-        assert_eq!(more(|facts| facts.working = vec!["opschain-agent-7".into()]), ["running agents"]);
-        let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
-        assert_eq!(without_ldap.len() + 1, stock.len());
+        let unseen = |plan: &CreatePlan| plan.scope.iter().any(|item| item.what == "work without a pod of its own");
+        assert!(!unseen(&plan), "{:?}", plan.scope);
+        let plan = decide(&request(Some(Quiesce::None)), facts.clone()).unwrap();
+        assert!(!plan.drains() && !unseen(&plan), "nothing is stopped, and the scope says so");
+        facts.working.clear();
+        for sight in [WorkSight::NoToken, WorkSight::NoMode] {
+            let plan = decide(&request(None), CreateFacts { sight, ..facts.clone() }).unwrap();
+            assert!(!plan.drains() && unseen(&plan), "{sight:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::OutOfScope;
 use crate::cluster::{PodAddress, Session};
 use crate::error::{CommandError, Exit, Result};
-use crate::opschain::workloads::STAY_CONNECTED;
+use crate::opschain::workloads::{AGENT_PODS, POOL_PODS, STAY_CONNECTED};
 use crate::postgres::Lsn;
 use crate::settings::{Allow, Quiesce};
 
@@ -55,21 +55,25 @@ pub(super) fn judge(facts: &QuietFacts, allow: &[Allow]) -> Result<Vec<OutOfScop
 }
 
 /// Running work would be in the bundle half done: refused, unless the bundle is made without quiescing or it may be
-/// there. So are others that may write: looked at here so that nothing is stopped in vain.
+/// there, or OpsChain is asked to begin none and waited for. So are others that may write: looked at here so that nothing is stopped in vain.
 pub(super) fn running_work(
     working: &[String],
     foreign: &[String],
     quiesce: Quiesce,
     allow: &[Allow],
+    waits: bool,
 ) -> Result<Option<String>> {
     if quiesce != Quiesce::None {
-        refuse_work(working, allow)?;
+        if !waits {
+            refuse_work(working, allow)?;
+        }
         if !foreign.is_empty() && !allow.contains(&Allow::ForeignWriters) {
             return Err(may_write(foreign));
         }
     }
     let working: Vec<&str> = working.iter().map(String::as_str).collect();
-    let left = || format!("{}; the bundle will hold that work half done", at_work(&working));
+    let then = if waits { "it is waited for in maintenance mode" } else { "the bundle will hold that work half done" };
+    let left = || format!("{}; {then}", at_work(&working));
     Ok((!working.is_empty()).then(left))
 }
 
@@ -79,8 +83,8 @@ pub(super) fn running_work(
 /// [`Exit::Busy`] naming them.
 fn refuse_work(working: &[String], allow: &[Allow]) -> Result<()> {
     let waits = |name: &str| {
-        (name.starts_with("opschain-agent-") && allow.contains(&Allow::Agents))
-            || (name.starts_with("executor-") && allow.contains(&Allow::Pool))
+        (name.starts_with(AGENT_PODS) && allow.contains(&Allow::Agents))
+            || (name.starts_with(POOL_PODS) && allow.contains(&Allow::Pool))
     };
     let names: Vec<&str> = working.iter().map(String::as_str).filter(|name| !waits(name)).collect();
     if names.is_empty() {
@@ -189,7 +193,8 @@ mod tests {
 
     #[test]
     fn others_that_are_connected_are_refused_before_anything_is_stopped_unless_they_are_allowed() {
-        let planned = |quiesce, allow: &[Allow]| running_work(&[], &["opschain from 10.9.9.9".into()], quiesce, allow);
+        let planned =
+            |quiesce, allow: &[Allow]| running_work(&[], &["opschain from 10.9.9.9".into()], quiesce, allow, true);
         let error = planned(Quiesce::Brief, &[Allow::Agents]).unwrap_err();
         assert_eq!(error.message(), "others may write to the database: opschain from 10.9.9.9");
         assert!(planned(Quiesce::Brief, &[Allow::ForeignWriters]).unwrap().is_none());

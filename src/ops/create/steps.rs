@@ -14,13 +14,14 @@ use crate::cluster::{WatchedSwitch, lease_name};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, StepName, step};
-use crate::ops::helper;
 use crate::ops::pump::{Pump, Pumped};
 use crate::ops::quiesce::{self, RecordedReplicas, StoppedWriters};
+use crate::ops::{helper, maintenance};
+use crate::opschain::maintenance::{DrainProof, RecordedMode};
 use crate::opschain::workloads::{REPLICATION_ROLE, WORKING_PODS};
 use crate::postgres::Lsn;
 use crate::postgres::argv::Connection;
-use crate::settings::Quiesce;
+use crate::settings::{Allow, Quiesce};
 use crate::store::DraftToken;
 use crate::text;
 
@@ -35,6 +36,10 @@ pub(super) const NAME_BUNDLE: StepName<BundleId> = StepName::new("name-bundle");
 const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
 const START_HELPER: StepName<()> = StepName::new("start-helper");
 pub(super) const SEAL_CONFIG: StepName<DraftToken> = StepName::new("seal-config");
+pub(super) const RECORD_MODE: StepName<RecordedMode> = StepName::new("record-mode");
+const ENTER_MAINTENANCE: StepName<()> = StepName::new("enter-maintenance");
+const WAIT_DRAINED: StepName<DrainProof> = StepName::new("wait-drained");
+pub(super) const LEAVE_MAINTENANCE: StepName<bool> = StepName::new("leave-maintenance");
 const RECORD_REPLICAS: StepName<RecordedReplicas> = StepName::new("record-replicas");
 pub(super) const STOP_WRITERS: StepName<(Timestamp, StoppedWriters)> = StepName::new("stop-writers");
 const COPY_BASE: StepName<Lsn> = StepName::new("copy-base");
@@ -43,15 +48,20 @@ pub(super) const RESUME_WRITERS: StepName<Timestamp> = StepName::new("resume-wri
 pub(super) const COPY_WAL: StepName<BackupDone> = StepName::new("copy-wal");
 const VERIFY: StepName<()> = StepName::new("verify");
 pub(super) const PUBLISH: StepName<u64> = StepName::new("publish");
-const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
+pub(super) const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
 const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
-/// The steps, in the order that the way of quiescing asks for.
-pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
+/// The steps, in the order that the way of quiescing asks for. Where work `drains`, OpsChain begins none while the
+/// application is about to be stopped.
+pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, CommandError>> {
     let name_bundle = step(NAME_BUNDLE, |w, _| Box::pin(name_bundle(w)));
     let take_lease = step(TAKE_LEASE, |w, _| Box::pin(take_lease(w)));
     let start_helper = step(START_HELPER, |w, _| Box::pin(start_helper(w)));
     let seal_config = step(SEAL_CONFIG, |w, o| Box::pin(seal_config(w, o)));
+    let record_mode = step(RECORD_MODE, |w, _| Box::pin(record_mode(w)));
+    let enter_maintenance = step(ENTER_MAINTENANCE, |w, _| Box::pin(enter_maintenance(w)));
+    let wait_drained = step(WAIT_DRAINED, |w, _| Box::pin(wait_drained(w)));
+    let leave_maintenance = step(LEAVE_MAINTENANCE, |w, o| Box::pin(leave_maintenance(w, o)));
     let record_replicas = step(RECORD_REPLICAS, |w, _| Box::pin(record_replicas(w)));
     let stop_writers = step(STOP_WRITERS, |w, o| Box::pin(stop_writers(w, o)));
     let copy_base = step(COPY_BASE, |w, o| Box::pin(copy_base(w, o)));
@@ -64,13 +74,23 @@ pub(super) fn steps(quiesce: Quiesce) -> Vec<Step<CreateWork, CommandError>> {
     let clean_up = step(CLEAN_UP, |w, _| Box::pin(clean_up(w)));
 
     let mut steps = vec![name_bundle, take_lease, start_helper, seal_config];
+    let (mut drain, mut leave) = (Vec::new(), Vec::new());
+    if drains {
+        drain.extend([record_mode, enter_maintenance, wait_drained]);
+        leave.push(leave_maintenance);
+    }
     match quiesce {
         Quiesce::Brief => {
-            steps.extend([copy_base, record_replicas, stop_writers, mark_wal, resume_writers, copy_wal]);
+            steps.push(copy_base);
+            steps.extend(drain);
+            steps.extend([record_replicas, stop_writers, mark_wal, resume_writers, copy_wal]);
+            steps.extend(leave);
             steps.extend([verify, publish, wait_serving]);
         }
         Quiesce::Full => {
+            steps.extend(drain);
             steps.extend([record_replicas, stop_writers, copy_base, mark_wal, copy_wal, resume_writers]);
+            steps.extend(leave);
             steps.extend([verify, publish, wait_serving]);
         }
         Quiesce::None => steps.extend([copy_base, mark_wal, copy_wal, verify, publish]),
@@ -163,6 +183,40 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
     Ok(Done::with(token, config.line()))
 }
 
+/// The value is in the journal before it is changed.
+async fn record_mode(work: &CreateWork) -> Result<Done<RecordedMode>> {
+    let recorded = maintenance::read(&work.ctx).await?;
+    Ok(Done::with(recorded, format!("it is {}", recorded.word())))
+}
+
+async fn enter_maintenance(work: &CreateWork) -> Result<Done<()>> {
+    work.hold_lease().await?;
+    maintenance::enter(&work.ctx).await?;
+    Ok(Done::said("OpsChain begins no work"))
+}
+
+async fn wait_drained(work: &CreateWork) -> Result<Done<DrainProof>> {
+    let proof = maintenance::wait_drained(&work.ctx, work.ctx.settings()?.bundle.drain_timeout.0).await?;
+    Ok(Done::with(proof, proof.line()))
+}
+
+/// Work that is held must not wait for the bundle's end. An API that does not come up must not cost the bundle either: it
+/// is waited for once more when that is published.
+async fn leave_maintenance(work: &CreateWork, outputs: &Outputs) -> Result<Done<bool>> {
+    match put_mode_back(work, outputs).await {
+        Ok(said) => Ok(Done::with(true, said)),
+        Err(error) if error.exit() == Exit::Interrupted => Err(error),
+        Err(error) => {
+            work.ctx.events.warn(format!("{error}: tried again later"), None);
+            Ok(Done::with(false, "not yet"))
+        }
+    }
+}
+
+async fn put_mode_back(work: &CreateWork, outputs: &Outputs) -> Result<String> {
+    maintenance::put_back(&work.ctx, outputs.get(RECORD_MODE)?, maintenance::RETURN_LIMIT).await
+}
+
 /// The counts are in the journal before anything is stopped.
 async fn record_replicas(work: &CreateWork) -> Result<Done<RecordedReplicas>> {
     let recorded = RecordedReplicas::of_running(&quiesce::read(work.ctx.cluster().await?).await?);
@@ -244,7 +298,12 @@ async fn note_watched(work: &CreateWork, stopped: &StoppedWriters) -> Result<Wal
     stopped.require_still(cluster, &work.run).await?;
     let pods = cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &work.ctx.events).await?;
     let working = cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect();
-    let seen = quiet::judge(&quiet::QuietFacts { sessions, unseen, pods, working }, &work.plan.allow)?;
+    let mut allow = work.plan.allow.clone();
+    if work.plan.drains() {
+        // They were there when nothing was at work.
+        allow.extend([Allow::Agents, Allow::Pool]);
+    }
+    let seen = quiet::judge(&quiet::QuietFacts { sessions, unseen, pods, working }, &allow)?;
     Ok(WalMark { lsn, seen })
 }
 
@@ -270,7 +329,19 @@ async fn copy_wal(work: &CreateWork) -> Result<Done<BackupDone>> {
 
 /// What the bundle does not hold, as it was planned and as it was seen.
 pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfScope>> {
-    Ok([work.plan.scope.clone(), outputs.get(MARK_WAL)?.seen].concat())
+    let mode = outputs.maybe(WAIT_DRAINED).zip(outputs.maybe(RECORD_MODE)).map(|(proof, mode)| OutOfScope {
+        what: "maintenance mode as it was".into(),
+        why: format!(
+            "the database says that it is on, for the bundle: {}; before, it was {}",
+            proof.line(),
+            mode.word()
+        ),
+        whereabouts: format!(
+            "After a restore OpsChain begins no work. Once it may, set {}.",
+            maintenance::by_hand(mode)
+        ),
+    });
+    Ok(mode.into_iter().chain(work.plan.scope.clone()).chain(outputs.get(MARK_WAL)?.seen).collect())
 }
 
 async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
@@ -324,6 +395,9 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
 async fn wait_serving(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
     let recorded = outputs.get(RECORD_REPLICAS)?;
     quiesce::wait_serving(&work.ctx, work.ctx.cluster().await?, &recorded, SERVING_LIMIT).await?;
+    if outputs.maybe(LEAVE_MAINTENANCE) == Some(false) {
+        put_mode_back(work, outputs).await?;
+    }
     Ok(Done::said(recorded.line()))
 }
 
@@ -385,7 +459,7 @@ mod tests {
     #[test]
     fn names_leave_most_of_a_narrow_line_for_what_is_seen() {
         for quiesce in [Quiesce::Brief, Quiesce::Full, Quiesce::None] {
-            assert!(steps(quiesce).iter().all(|step| step.name().len() <= 26));
+            assert!(steps(quiesce, true).iter().all(|step| step.name().len() <= 26));
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::cluster::{Cluster, ClusterError, Database, Permission, WATCHDOG_NEEDS
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::quiesce::WriterFacts;
-use crate::ops::{lease, quiesce, server};
+use crate::ops::{lease, maintenance, quiesce, server};
+use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
 
@@ -190,6 +191,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
         );
     }
     application(ctx, cluster, findings).await?;
+    work(ctx, cluster, findings).await;
     match database {
         Some(database) => db(cluster, &database, findings).await?,
         None => findings.bad(
@@ -260,6 +262,36 @@ fn stopped(writers: &[WriterFacts]) -> Option<(Level, String)> {
     };
     let lines: Vec<String> = off.map(one).collect();
     (!lines.is_empty()).then(|| (if noted { Level::Bad } else { Level::Warn }, lines.join("; ")))
+}
+
+/// Whether OpsChain can be asked what is at work where no pod shows it.
+async fn work(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) {
+    const AREA: &str = "install";
+    match maintenance::look(ctx).await {
+        Ok(WorkSight::Mode(mode)) => {
+            findings
+                .ok(AREA, format!("maintenance mode can be turned on, and work be waited for; it is {}", mode.word()));
+        }
+        Ok(WorkSight::NoMode) => {
+            findings.ok(AREA, "this release has no maintenance mode: work without a pod is not seen")
+        }
+        Ok(WorkSight::Stopped) => {}
+        // Without a token only this is told to anybody; who may not forward a port does not learn it.
+        Ok(WorkSight::NoToken) => match maintenance::is_on(cluster).await {
+            Ok(Some(on)) => {
+                let text = format!(
+                    "no token for maintenance mode, which is {}: work without a pod is not seen",
+                    if on { "on" } else { "off" }
+                );
+                let way =
+                    format!("set `token_file` under [maintenance] to a file with an API key that has {TOKEN_RIGHTS}");
+                findings.warn(AREA, text, way);
+            }
+            Ok(None) => {}
+            Err(error) => findings.doubtful(AREA, error),
+        },
+        Err(error) => findings.failed(AREA, error),
+    }
 }
 
 async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuilder) -> Result<()> {

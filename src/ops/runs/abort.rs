@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::named::pick;
 use super::table::{ResumeRefusal, continued_by, label, puts_back, resumes};
 use super::target::{install_of, refuse_other_cluster};
-use super::undo::{IN_THE_CLUSTER, put_back};
+use super::undo::{IN_THE_CLUSTER, MODE, put_back};
 use super::verb::{AbortOutlook, PutBackVerb, ResumeVerb, taken_up};
 use crate::error::{CommandError, Exit, OpenRun, Result, chain};
 use crate::journal::{self, ClosingRun, Journal, JournalError, Outcome, Remains, Replay, Run};
@@ -52,8 +52,13 @@ enum Way {
 }
 
 /// What is put back of a run whose steps are not known: what bears its id in the cluster.
-const BY_ITS_MARKS: PutBackVerb =
-    PutBackVerb { recorded: |_| None, stops: "", brings_back: "", elsewhere: ("look for nothing else", |_| Ok(())) };
+const BY_ITS_MARKS: PutBackVerb = PutBackVerb {
+    recorded: |_| None,
+    stops: "",
+    brings_back: "",
+    maintenance: |_| None,
+    elsewhere: ("look for nothing else", |_| Ok(())),
+};
 
 /// A run that was aborted.
 #[derive(Debug, Serialize)]
@@ -138,7 +143,10 @@ async fn way_of(
     run: Result<&Run, &JournalError>,
 ) -> Result<(Way, Option<String>, AbortOutlook)> {
     if let Some(verb) = puts_back(&remains.verb) {
-        let puts_back = IN_THE_CLUSTER.iter().chain([&verb.elsewhere.0]).map(|&title| title.to_owned());
+        let [application, rest @ ..] = IN_THE_CLUSTER;
+        let mode = (verb.maintenance)(remains).map(|_| MODE);
+        let all = [application].into_iter().chain(mode).chain(rest).chain([verb.elsewhere.0]);
+        let puts_back = all.map(str::to_owned);
         let next = vec![format!("dr {}", label(&remains.verb))];
         let outlook = AbortOutlook { puts_back: puts_back.collect(), next, ..AbortOutlook::default() };
         return Ok((Way::PutBack(verb, Box::new(remains.clone())), None, outlook));

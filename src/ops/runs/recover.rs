@@ -121,7 +121,8 @@ async fn refuse_missing(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Res
 async fn show(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
     let run = &remains.run;
     let writers = looked_at(ctx, verb, remains).await?;
-    let said = quiesce::returned(&writers);
+    let mode = (verb.maintenance)(remains).map(|mode| format!(", maintenance mode as before, {}", mode.word()));
+    let said = quiesce::returned(&writers) + &mode.unwrap_or_default();
     match writers.iter().find(|writer| writer.fate == WriterFate::CountUnknown) {
         Some(unknown) => {
             let way = by_hand(&remains.namespace, &unknown.name);

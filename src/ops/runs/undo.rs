@@ -4,7 +4,7 @@
 //! lost, the marks on the Deployments. What comes after the application (pods, lease, what lies in a store) may fail: it
 //! is said, and the run stays open, so that the next `dr` tries again. All of it may be killed, and repeated.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -16,12 +16,14 @@ use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
 use crate::names::NamespaceName;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::quiesce::{self, WriterFate, WriterReturn};
-use crate::ops::{Ctx, helper};
+use crate::ops::{Ctx, helper, maintenance};
 use crate::trace;
 
 /// What is put back in the cluster, in this order, for people.
 pub(super) const IN_THE_CLUSTER: [&str; 3] =
     ["bring API and workers back", "remove the helper pod", "give up the lease"];
+/// What comes right after the application, which has to serve for it, where a run has turned the mode on.
+pub(super) const MODE: &str = "put maintenance mode back";
 
 /// A run that was put back.
 #[derive(Debug, Serialize)]
@@ -157,13 +159,19 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     let run = &remains.run;
     let (elsewhere, remove) = verb.elsewhere;
     let [application, pods, lease] = IN_THE_CLUSTER;
+    let mode = (verb.maintenance)(remains);
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        (number, IN_THE_CLUSTER.len() + 1 + usize::from(mode.is_some()))
+    };
     let mut writers = Vec::new();
     let bring_back = async {
         writers = returns(ctx, verb, remains).await?;
         quiesce::bring_back(ctx.cluster().await?, &writers).await?;
         Ok(quiesce::returned(&writers))
     };
-    one(ctx, 1, "writers", application, bring_back).await?;
+    one(ctx, next(), "writers", application, bring_back).await?;
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         let way = match writer.fate {
             WriterFate::CountUnknown => by_hand(&remains.namespace, &writer.name),
@@ -176,9 +184,16 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         Ok(()) => done.push(title.to_owned()),
         Err(error) => left.push(format!("{title}: {error}")),
     };
-    note(pods, one(ctx, 2, "helper-pod", pods, said(helper::remove(ctx, run))).await);
-    note(lease, one(ctx, 3, "lease", lease, said(LeaseHolder::default().release(ctx, run))).await);
-    note(elsewhere, one(ctx, 4, "elsewhere", elsewhere, said(async { remove(remains) })).await);
+    if let Some(mode) = mode {
+        // Nobody waits for an API that stays off.
+        let serves = writers.iter().all(WriterReturn::is_back);
+        let limit = if serves { maintenance::RETURN_LIMIT } else { Duration::ZERO };
+        let undone = one(ctx, next(), "maintenance-mode", MODE, maintenance::put_back(ctx, mode, limit)).await;
+        note(&format!("{MODE}, {}", mode.word()), undone);
+    }
+    note(pods, one(ctx, next(), "helper-pod", pods, said(helper::remove(ctx, run))).await);
+    note(lease, one(ctx, next(), "lease", lease, said(LeaseHolder::default().release(ctx, run))).await);
+    note(elsewhere, one(ctx, next(), "elsewhere", elsewhere, said(async { remove(remains) })).await);
     for what in &left {
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
@@ -194,13 +209,13 @@ async fn said(undoing: impl Future<Output = Result<()>>) -> Result<String> {
 /// Puts one thing back, told as the undoing of a step is, with what was seen.
 async fn one(
     ctx: &Ctx,
-    number: usize,
+    (number, of): (usize, usize),
     name: &str,
     title: &str,
     undoing: impl Future<Output = Result<String>>,
 ) -> Result<()> {
     let (events, begun) = (&ctx.events, Instant::now());
-    let (step, title, of) = (name.to_owned(), title.to_owned(), IN_THE_CLUSTER.len() + 1);
+    let (step, title) = (name.to_owned(), title.to_owned());
     events.emit(Event::Undoing { step: step.clone(), title, number, of });
     let undone = async {
         fault::point(&format!("{name}:undo"))?;

@@ -9,6 +9,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Begun, Journal, Record, Remains, Replay, RunContext, Step};
 use crate::ops::Ctx;
 use crate::ops::quiesce::RecordedReplicas;
+use crate::opschain::maintenance::RecordedMode;
 
 /// A verb whose executions are runs.
 pub struct RunVerb {
@@ -36,6 +37,8 @@ pub struct PutBackVerb {
     pub stops: &'static str,
     /// The step that brings them back: once it is done, whoever stops them again is another. Empty where no step is known.
     pub brings_back: &'static str,
+    /// What OpsChain's maintenance mode was before the run has turned it on, if it has and has not turned it back itself.
+    pub maintenance: fn(&Remains) -> Option<RecordedMode>,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
     pub elsewhere: (&'static str, fn(&Remains) -> Result<()>),
 }

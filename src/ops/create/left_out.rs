@@ -1,0 +1,56 @@
+//! What a bundle of this install does not hold, by what was seen of it.
+
+use super::facts::{CreateFacts, StoredFacts};
+use crate::bundle::OutOfScope;
+use crate::opschain::scope::{LeftOut, ScopeFacts, left_out};
+use crate::opschain::workloads::AGENT_PODS;
+use crate::settings::Quiesce;
+
+/// What a bundle made in this way does not hold.
+pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<OutOfScope> {
+    let agents = facts.working.iter().filter(|name| name.starts_with(AGENT_PODS)).count();
+    let seen = ScopeFacts {
+        own_ldap: stored.own_ldap,
+        external_vault: stored.external_vault,
+        agents: agents > 0,
+        work: facts.working.len() > agents,
+        replicas: stored.replica_sites || !facts.replica_databases.is_empty(),
+        unchecked_pages: facts.primary.as_ref().is_some_and(|primary| !primary.facts.page_checksums),
+        not_quiesced: quiesce == Quiesce::None,
+        unseen_work: facts.sight.blind().filter(|_| quiesce != Quiesce::None),
+    };
+    let item = |left: LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
+    left_out(seen).into_iter().map(item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../../fixtures/facts/create-good.json");
+
+    #[test]
+    fn the_scope_names_what_was_seen_outside_of_the_bundle() {
+        let left = |change: fn(&mut CreateFacts)| {
+            let mut facts: CreateFacts = serde_json::from_str(GOOD).unwrap();
+            change(&mut facts);
+            let stored = facts.stored.clone().unwrap();
+            scope(&facts, &stored, Quiesce::None).into_iter().map(|item| item.what).collect::<Vec<_>>()
+        };
+        let stock = left(|_| {});
+        let more = |change| {
+            let mut more = left(change);
+            more.retain(|what| !stock.contains(what));
+            more
+        };
+        assert_eq!(
+            more(|facts| facts.stored.as_mut().unwrap().external_vault = true),
+            ["secrets in the external vault"]
+        );
+        assert_eq!(more(|facts| facts.stored.as_mut().unwrap().replica_sites = true), ["replica database clusters"]);
+        assert_eq!(more(|facts| facts.replica_databases = vec!["b".into()]), ["replica database clusters"]);
+        assert_eq!(more(|facts| facts.working = vec!["opschain-agent-7".into()]), ["running agents"]);
+        let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
+        assert_eq!(without_ldap.len() + 1, stock.len());
+    }
+}
