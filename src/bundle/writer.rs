@@ -189,8 +189,7 @@ impl Writer {
     /// `Store`.
     pub fn finish(mut self, facts: BackupFacts, signer: &Signer) -> Result<UnpublishedBundle, BundleError> {
         let record = self.seal_off(facts, signer).map_err(|fault| self.name(fault))?;
-        let trusted =
-            TrustedSigners::parse(&signer.trust_line("the-signer-of-this-run", &[SIGNATURE_NAMESPACE]), "the signer");
+        let trusted = TrustedSigners::parse(&signer.trust_line(&signer.name(), &[SIGNATURE_NAMESPACE]), "the signer");
         let pending = self.draft.complete().map_err(|error| BundleFault::from(error).of(self.header.id.as_str()))?;
         Ok(UnpublishedBundle { pending, record, trust: Trust::Signers(trusted) })
     }

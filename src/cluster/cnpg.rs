@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DeleteParams, DynamicObject};
 use kube::core::GroupVersionKind;
 
-use super::database::{CLUSTER_LABEL, Database, HIBERNATION};
+use super::database::{CLUSTER_LABEL, Database, EMPTIED_BY, HIBERNATION};
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, Objects};
 use super::podstate::PodState;
@@ -49,6 +49,15 @@ impl Cluster {
     /// There is no such database, or it may not be changed.
     pub async fn hibernate(&self, name: &str, on: bool) -> Result<()> {
         let change = annotation_change(&[(HIBERNATION, Some(if on { "on" } else { "off" }.into()))]);
+        self.databases_api().merge(name, &change).await.map(drop)
+    }
+
+    /// Marks the database as the one that an aborted restore has left empty.
+    ///
+    /// # Errors
+    /// There is no such database, or it may not be changed.
+    pub async fn mark_emptied(&self, name: &str, run: &str) -> Result<()> {
+        let change = annotation_change(&[(EMPTIED_BY, Some(run.to_owned()))]);
         self.databases_api().merge(name, &change).await.map(drop)
     }
 

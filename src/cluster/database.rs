@@ -16,6 +16,9 @@ pub const POSTGRES_CONTAINER: &str = "postgres";
 /// The operator's phase of a database that serves. It stays so while the database hibernates.
 const HEALTHY: &str = "Cluster in healthy state";
 
+/// The annotation with the restore that was aborted once its data was in the database: what is in it now is empty.
+pub const EMPTIED_BY: &str = "dr.opschain/emptied-by";
+
 /// The parts of a CloudNativePG `Cluster` that operations look at. After `postgresql.cnpg.io/v1` of operator 1.27.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Database {
@@ -157,6 +160,11 @@ impl Database {
             (None, Some(primary)) => primary != replica.own_name.as_ref().unwrap_or(&self.name),
             (None, None) => false,
         }
+    }
+
+    /// The restore that has left it empty.
+    pub fn emptied_by(&self) -> Option<&str> {
+        self.annotations.get(EMPTIED_BY).map(String::as_str)
     }
 
     /// Whether it was told to hibernate.

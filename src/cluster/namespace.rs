@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta};
 use kube::core::GroupVersionKind;
@@ -121,6 +122,15 @@ impl Cluster {
         let standing = self.standing_objects().await?.into_iter().map(|standing| standing.object);
         let (kept, objects): (Vec<_>, Vec<_>) = standing.partition(|object| may_stay.contains(object));
         Ok(if objects.is_empty() { NamespaceState::Empty { kept } } else { NamespaceState::Occupied { objects, kept } })
+    }
+
+    /// When the namespace was made, where it is there.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn namespace_created(&self) -> Result<Option<Timestamp>> {
+        let namespace = self.wide::<Namespace>().get_opt(self.namespace()).await?;
+        Ok(namespace.and_then(|namespace| Some(namespace.metadata.creation_timestamp?.0)))
     }
 
     /// Makes the namespace with the given labels. `false`: it is there already, and is left as it is.

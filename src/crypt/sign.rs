@@ -177,6 +177,14 @@ impl Signer {
         format!("{principal} namespaces=\"{}\" {}", namespaces.join(","), self.public_key())
     }
 
+    /// The key's comment, where it is one word, such as `ops@host`; else its fingerprint.
+    pub fn name(&self) -> String {
+        let comment = self.0.comment().to_string();
+        let is_word =
+            !comment.is_empty() && comment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-".contains(&byte));
+        if is_word { comment } else { self.fingerprint() }
+    }
+
     /// `SHA256:...`, as `ssh-keygen -l` shows it.
     pub fn fingerprint(&self) -> String {
         self.0.fingerprint(HashAlg::Sha256).to_string()

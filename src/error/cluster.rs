@@ -71,7 +71,7 @@ fn hints(error: &ClusterError) -> Vec<String> {
         }
         ClusterError::NoPrimary { database, .. } => {
             vec![format!(
-                "Look with `kubectl get clusters.postgresql.cnpg.io {database}`; `dr server status` shows the rest."
+                "Look with `kubectl get clusters.postgresql.cnpg.io -A` ({database}); `dr server status` shows the rest."
             )]
         }
         ClusterError::NoOperator => vec![

@@ -53,7 +53,7 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
             "Protect the identity anew: `age -d FILE | age -p` on a machine of your own, or `dr init --passphrase`.".to_owned()
         }
         SealError::NoMatch => {
-            "`dr bundle show` lists the recipients; `age-keygen -y KEYFILE` tells which key you hold. Name the file with --identity.".to_owned()
+            "`dr bundle show` of that bundle lists the recipients; `age-keygen -y KEYFILE` tells which key you hold. Name the file with --identity.".to_owned()
         }
         SealError::Damaged(_) => return (Exit::Damaged, vec!["Take another copy; this one is not what was written.".into()]),
         SealError::Seal(_) => return (Exit::Failure, Vec::new()),

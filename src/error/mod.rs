@@ -24,7 +24,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::lease_name;
+use crate::cluster::{EMPTIED_BY, lease_name};
 
 pub use crate::text::chain;
 pub use exit::Exit;
@@ -55,19 +55,22 @@ pub struct OpenRun {
     /// Whether this host has begun it, and its journal is missing or damaged: only its lease tells of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
+    /// The database that it has left empty, where it was aborted once its own data was in it: it stands open no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emptied: Option<String>,
 }
 
 impl OpenRun {
     /// One that can be resumed, as far as is known.
     pub fn new(run: String, step: Option<String>) -> Self {
-        Self { run, step, resumable: true, elsewhere: None, lost: false }
+        Self { run, step, resumable: true, elsewhere: None, lost: false, emptied: None }
     }
 
     /// What can be done about it on the host that has its journal, each with its command.
     pub fn ways_on(&self) -> Vec<(&'static str, String)> {
         let resume = ("resume", format!("dr run resume {}", self.run));
         let abort = ("abort", format!("dr run abort {}", self.run));
-        match self.lost {
+        match self.lost || self.emptied.is_some() {
             true => Vec::new(),
             false if self.resumable => vec![resume, abort],
             false => vec![abort],
@@ -77,8 +80,14 @@ impl OpenRun {
     /// The refusal of an install, `namespace/release`, that the run has half done: it must be neither served, changed nor
     /// bundled before the run is over.
     pub fn half_done(&self, install: &str) -> CommandError {
-        let what = format!("install {install} is not whole: {self}");
-        let error = CommandError::new(Exit::Locked, what).behind_it(self.clone());
+        let (namespace, release) = install.split_once('/').unwrap_or((install, install));
+        let error = CommandError::new(Exit::Locked, format!("install {install} is not whole: {self}"));
+        if let Some(database) = &self.emptied {
+            return error
+                .hint(format!("`kubectl delete namespace {namespace}`, and restore again."))
+                .hint(format!("Only where it is known to be the right one: `kubectl -n {namespace} annotate cluster.postgresql.cnpg.io/{database} {EMPTIED_BY}-`."));
+        }
+        let error = error.behind_it(self.clone());
         let where_it_is = match &self.elsewhere {
             Some(host) => {
                 format!("Its journal is on the host of {host}: resume or abort it there. If that host is gone")
@@ -86,7 +95,6 @@ impl OpenRun {
             None if self.lost => "Without its journal it is neither resumed nor aborted".to_owned(),
             None => return error,
         };
-        let (namespace, release) = install.split_once('/').unwrap_or((install, install));
         let lease = lease_name(release);
         error.hint(format!("{where_it_is}: `kubectl delete namespace {namespace}`, and restore again.")).hint(format!(
             "Only where the install is known to be whole: `kubectl -n {namespace} delete lease {lease}`."
@@ -95,7 +103,7 @@ impl OpenRun {
 
     /// The first of them, as what is next for an install in `namespace`.
     pub fn next(&self, namespace: &str) -> String {
-        if self.lost {
+        if self.lost || self.emptied.is_some() {
             return format!(
                 "kubectl delete namespace {namespace}, unless it is known to be whole, and dr bundle restore"
             );
@@ -109,6 +117,13 @@ impl OpenRun {
 /// `run restore-1 stands open, stopped in step swap`
 impl fmt::Display for OpenRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(database) = &self.emptied {
+            return write!(
+                f,
+                "restore {} was aborted, and database {database} is the empty one from before it",
+                self.run
+            );
+        }
         match (&self.elsewhere, &self.step) {
             (Some(host), _) => write!(f, "run {} of {host} is at work on it, or stands open", self.run),
             (None, _) if self.lost => {
@@ -297,6 +312,12 @@ mod tests {
         assert_eq!((error.exit(), error.open_run()), (Exit::Locked, Some(&open)));
         let text = "install ops/opschain is not whole: run restore-1 stands open, stopped in step swap";
         assert_eq!((error.message(), error.hints().len()), (text, 0));
+        let emptied = OpenRun { emptied: Some("opschain-db".into()), ..open.clone() };
+        let error = emptied.half_done("ops/opschain");
+        assert_eq!((error.exit(), error.open_run(), emptied.ways_on().len()), (Exit::Locked, None, 0));
+        assert!(error.hints()[0].contains("kubectl delete namespace ops"), "{error:?}");
+        assert!(error.message().ends_with("database opschain-db is the empty one from before it"), "{error}");
+        assert!(emptied.next("ops").starts_with("kubectl delete namespace ops"));
         let error = OpenRun { elsewhere: Some("op@there".into()), ..open }.half_done("ops/opschain");
         assert!(error.hints()[0].contains("op@there") && error.hints()[1].contains("-n ops delete lease dr-opschain"));
         let lost = OpenRun { lost: true, ..OpenRun::new("restore-1".into(), None) };

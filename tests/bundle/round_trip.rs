@@ -263,7 +263,7 @@ fn every_verification_is_a_note_of_its_own_and_the_newest_of_this_very_bundle_co
     let manifest = Reader::open_in(&bench.store, &name, &bench.trust()).unwrap().manifest_sha256().to_owned();
     let newest = || Catalog::read(&bench.store).unwrap().entries[0].proof.clone();
     let made = newest().unwrap();
-    assert_eq!((made.depth, made.signer.as_deref()), (Depth::Stored, Some("the-signer-of-this-run")));
+    assert_eq!((made.depth, made.signer), (Depth::Stored, Some(bench.signer.name())));
     let at = |time: &str, depth, manifest: &str| {
         let proof = Proof { verified_at: time.parse().unwrap(), ..Proof::new(depth, Some("me"), manifest) };
         proof.keep(&bench.store, &name).unwrap();

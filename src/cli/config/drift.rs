@@ -54,7 +54,11 @@ impl Report for DriftReport {
         for ignored in &self.ignored {
             page.wrapped("ignored  ", "         ", format!("{} {}: {}", ignored.object, ignored.path, ignored.reason));
         }
-        if !self.drift.is_empty() {
+        if let Some(open) = &self.half_done {
+            page.gap();
+            page.finding(Mark::Bad, &format!("the install is not whole: {open}"), None);
+            page.next(&open.next(&self.namespace));
+        } else if !self.drift.is_empty() {
             page.gap();
             let is_restored = self.drift.iter().any(|finding| matches!(finding.cause, Cause::Restored { .. }));
             page.next(match is_restored {
@@ -125,6 +129,7 @@ mod tests {
             new: Some("••••••••#5e6f7a8b".into()),
         };
         let report = DriftReport {
+            half_done: None,
             namespace: "opschain".into(),
             release: "opschain".into(),
             vault: Some(crate::ops::drift::VaultSide {

@@ -161,7 +161,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
         findings.warn(
             "install",
             format!("there is no namespace {namespace} yet"),
-            "dr deploy -f values.yaml --version V",
+            "dr bundle restore --version V, where it is to come back; dr deploy -f values.yaml --version V, where it is new",
         );
         return Ok(());
     }
@@ -170,7 +170,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
         findings.warn(
             "install",
             format!("namespace {namespace} has no OpsChain yet"),
-            "dr deploy -f values.yaml --version V",
+            "dr bundle restore --version V, where it is to come back; dr deploy -f values.yaml --version V, where it is new",
         );
         return Ok(());
     }
@@ -197,7 +197,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
         None => findings.bad(
             "database",
             format!("there is no database {name} in namespace {namespace}"),
-            "set `cluster` under [database] to its name (kubectl get clusters.postgresql.cnpg.io)",
+            "set `cluster` under [database] to its name (kubectl get clusters.postgresql.cnpg.io -A)",
         ),
     }
     let held = cluster.lease_holder(&lease_name(&ctx.install().release)).await?;

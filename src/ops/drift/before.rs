@@ -88,6 +88,7 @@ mod tests {
             objects: Extent::Whole { count: 1 },
             drift: (0..findings).map(|_| finding()).collect(),
             ignored: Vec::new(),
+            half_done: None,
             notes: Vec::new(),
         }
     }

@@ -22,8 +22,8 @@ pub use report::{HelmSide, Ignored, VaultSide};
 
 use std::time::Duration;
 
-use super::Ctx;
 use super::history::{History, LiveValues, scrubber_of};
+use super::{Ctx, runs};
 use crate::error::Result;
 use crate::helm::Object;
 use crate::values::Scrubber;
@@ -38,7 +38,8 @@ pub async fn drift(ctx: &Ctx) -> Result<DriftReport> {
     let values = LiveValues::read(ctx, &history, identities.as_ref(), true).await?;
     let scrubber = scrubber_of(ctx, identities.as_ref(), values.trees())?;
     let (report, _) = inspect(ctx, &history.scrubbed(ctx.secrets()), &values, &scrubber, None).await?;
-    Ok(report)
+    // A cluster that does not answer is said in the report.
+    Ok(DriftReport { half_done: runs::half_done(ctx).await.unwrap_or_default(), ..report })
 }
 
 /// Compares what was read already with the objects, which may take as long as `limit`. Beside the report come the

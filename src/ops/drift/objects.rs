@@ -81,7 +81,7 @@ fn meant(object: &ObjectId, field: &Field, stopped_by: Option<&str>, scaled: boo
     let keys: Vec<&str> = field.path.keys().collect();
     if keys == ["spec", "replicas"] {
         if let Some(run) = stopped_by {
-            return Some(format!("stopped by dr ({run}); `dr server start` puts it back"));
+            return Some(format!("stopped by dr ({run}); `dr server status` says what brings it back"));
         }
         if scaled {
             return Some("an autoscaler sets the replicas".into());

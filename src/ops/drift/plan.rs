@@ -52,6 +52,7 @@ pub(super) fn report(rules: &[DriftIgnore], history: &History, facts: &DriftFact
         objects,
         drift,
         ignored,
+        half_done: None,
         notes,
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
-use crate::error::Exit;
+use crate::error::{Exit, OpenRun};
 use crate::ops::objects::Field;
 use crate::values::Path;
 
@@ -94,12 +94,15 @@ pub struct DriftReport {
     pub ignored: Vec<Ignored>,
     /// What is worth saying beside.
     pub notes: Vec<String>,
+    /// The run that has the install half done: nothing of it is to be recorded or put right before that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_done: Option<OpenRun>,
 }
 
 impl DriftReport {
-    /// 0 when nothing differs that is not meant to, else [`crate::error::Exit::Drift`].
+    /// 0 when nothing differs that is not meant to and no run has the install half done, else [`crate::error::Exit::Drift`].
     pub fn exit(&self) -> Exit {
-        if self.drift.is_empty() { Exit::Success } else { Exit::Drift }
+        if self.drift.is_empty() && self.half_done.is_none() { Exit::Success } else { Exit::Drift }
     }
 }
 

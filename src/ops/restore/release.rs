@@ -9,7 +9,7 @@ use super::layers;
 use super::plan::RestoreChart;
 use super::work::RestoreWork;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{self, ChartFile, Revision, UpgradeRequest};
+use crate::helm::{self, ChartFile, HelmError, Revision, UpgradeRequest};
 use crate::ops::{history, settle};
 use crate::vault::{Deployment, DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
 
@@ -60,7 +60,11 @@ pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], state: &st
         debug: false,
     };
     let helm = work.ctx.helm().await?;
-    Ok(helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel).await?)
+    helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel).await.map_err(|error| match error {
+        // What is to be done is said of the run: the way of a deployment does not lead on here.
+        HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, error.to_string()),
+        error => error.into(),
+    })
 }
 
 /// Writes the finished deployment, helm's `revision`, into the config vault, if this host has one. Returns its id.

@@ -4,7 +4,7 @@
 //! not been proved. Whoever starts the application on it has data that the run then takes away.
 
 use super::table::{puts_back, resumable, resumes};
-use crate::cluster::{ClusterError, lease_name};
+use crate::cluster::{ClusterError, Database, lease_name};
 use crate::error::{OpenRun, Result};
 use crate::journal::{Remains, Run, RunStore, StoredRun, ended};
 use crate::names::NamespaceName;
@@ -29,7 +29,23 @@ pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
     // Without a cluster nothing is changed.
     let Ok(cluster) = ctx.cluster().await else { return Ok(None) };
     let holder = cluster.lease_holder(&lease_name(&ctx.install().release)).await?;
-    Ok(holder.and_then(|held| open_by_lease(&*ctx.runs, &ctx.who, &held)))
+    if let Some(open) = holder.and_then(|held| open_by_lease(&*ctx.runs, &ctx.who, &held)) {
+        return Ok(Some(open));
+    }
+    let database = cluster.database(&ctx.settings_or_defaults()?.database.cluster).await?;
+    Ok(database.and_then(|database| left_empty(&database)))
+}
+
+/// The restore that was aborted once its data was in the database.
+fn left_empty(database: &Database) -> Option<OpenRun> {
+    let run = id_of(database.emptied_by()?);
+    Some(OpenRun { resumable: false, emptied: Some(database.name.clone()), ..OpenRun::new(run, None) })
+}
+
+/// Whoever may write a lease or an annotation writes this text, and it becomes a word of a command: no more of it than an
+/// id can have.
+fn id_of(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect()
 }
 
 /// Refuses the install of `ctx` where it is half done.
@@ -69,8 +85,7 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
 /// Whether it is still at work one look does not tell.
 fn open_by_lease(runs: &dyn RunStore, who: &str, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
-    // Whoever may write a lease writes this text, and it becomes a word of a command: no more of it than an id can have.
-    let word = holder.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect::<String>();
+    let word = id_of(holder);
     // One whose first line is damaged tells nothing of itself: then its lease does.
     let tells = |stored: StoredRun| Remains::of(&stored).is_some() || ended(&stored).is_some();
     let known_here = word == *holder && runs.read(holder).is_ok_and(tells);
@@ -120,6 +135,15 @@ mod tests {
         // A line that is not understood makes nothing whole.
         runs.set("restore-3", &(runs.text("restore-3") + "{\n"));
         assert_eq!(open("opschain").len(), 2);
+    }
+
+    #[test]
+    fn a_database_that_an_aborted_restore_has_left_empty_says_so_to_every_host() {
+        let mut database = Database { name: "opschain-db".into(), ..Database::default() };
+        assert_eq!(left_empty(&database), None);
+        database.annotations.insert(crate::cluster::EMPTIED_BY.into(), "restore-1; evil".into());
+        let open = left_empty(&database).unwrap();
+        assert_eq!((open.run.as_str(), open.emptied.as_deref()), ("restore-1evil", Some("opschain-db")));
     }
 
     #[test]

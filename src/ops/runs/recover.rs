@@ -1,5 +1,7 @@
 //! Putting back what interrupted runs have left: the first thing that a verb with a cluster does.
 
+use jiff::Timestamp;
+
 use super::table::puts_back;
 use super::target::{install_of, refuse_other_cluster};
 use super::undo::{by_hand, put_back, returns};
@@ -146,14 +148,23 @@ async fn looked_at(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<V
 /// # Errors
 /// The cluster does not say which it is.
 pub async fn last_recorded(ctx: &Ctx) -> Result<Option<(String, RecordedReplicas)>> {
-    let cluster_uid = ctx.cluster().await?.identity().await?;
-    Ok(newest_recorded(&*ctx.runs, ctx.install(), &cluster_uid))
+    let cluster = ctx.cluster().await?;
+    let cluster_uid = cluster.identity().await?;
+    // Who may not read it is told by the runs alone.
+    let since = cluster.namespace_created().await.ok().flatten().unwrap_or_default();
+    Ok(newest_recorded(&*ctx.runs, ctx.install(), &cluster_uid, since))
 }
 
-fn newest_recorded(runs: &dyn RunStore, install: &Install, cluster_uid: &str) -> Option<(String, RecordedReplicas)> {
+/// Of a namespace that was deleted `since` and made anew, no run before tells anything.
+fn newest_recorded(
+    runs: &dyn RunStore,
+    install: &Install,
+    cluster_uid: &str,
+    since: Timestamp,
+) -> Option<(String, RecordedReplicas)> {
     let recorded = |id: String| {
         let remains = Remains::of(&runs.read(&id).ok()?)?;
-        let is_ours = is_of(&remains, install) && remains.cluster_uid == cluster_uid;
+        let is_ours = is_of(&remains, install) && remains.cluster_uid == cluster_uid && remains.at >= since;
         let recorded = (puts_back(&remains.verb).filter(|_| is_ours)?.recorded)(&remains)?;
         let recorded = Some(recorded).filter(RecordedReplicas::has_any)?;
         Some((remains.at, id, recorded))
@@ -181,7 +192,6 @@ fn is_of(remains: &Remains, install: &Install) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -201,8 +211,10 @@ mod tests {
             let output = json!({"writers": [{"name": "opschain-api", "replicas": 2}]});
             journal.append(Record::Succeeded { step: step.clone(), output, summary: String::new(), at }).unwrap();
         }
-        assert_eq!(newest_recorded(&runs, ctx.install(), "u"), None);
-        assert_eq!(newest_recorded(&runs, ctx.install(), "other").unwrap().0, "create-1");
+        assert_eq!(newest_recorded(&runs, ctx.install(), "u", Timestamp::UNIX_EPOCH), None);
+        let since = |at| newest_recorded(&runs, ctx.install(), "other", at).map(|(run, _)| run);
+        assert_eq!(since(Timestamp::UNIX_EPOCH).as_deref(), Some("create-1"));
+        assert_eq!(since(Timestamp::from_second(1).unwrap()), None, "the namespace was made after it");
         assert_eq!(to_put_back(&ctx).unwrap(), ["create-1"]);
     }
 }

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::request::{Origin, RecordRequest};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, Revision};
-use crate::ops::Ctx;
 use crate::ops::config::when;
+use crate::ops::{Ctx, runs};
 use crate::read;
 use crate::settings::Install;
 use crate::vault::DeploymentStatus;
@@ -95,6 +95,8 @@ fn folder(path: &Path, request: &RecordRequest) -> Result<Vec<RecordCandidate>> 
 }
 
 async fn release(ctx: &Ctx, all: bool, request: &RecordRequest) -> Result<Vec<RecordCandidate>> {
+    // What a run has half done is no deployment of anybody.
+    runs::require_whole(ctx).await?;
     let helm = ctx.helm().await?;
     let Install { release, namespace, .. } = ctx.install();
     let mut history = helm.history(release).await?;
