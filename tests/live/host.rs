@@ -88,6 +88,7 @@ impl Host {
     /// The command, for another namespace.
     pub fn dr_command_in<S: AsRef<OsStr>>(&self, namespace: &str, args: impl IntoIterator<Item = S>) -> Cmd {
         let mut cmd = command(env!("CARGO_BIN_EXE_dr"));
+        cmd.1 = Some(format!("dr -n {namespace} "));
         cmd.0.args(["--no-input", "-n", namespace]).args(args);
         cmd.0.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
         cmd.0.env_remove("XDG_DATA_HOME").env("USER", "operator").current_dir(self.home.path());
@@ -258,14 +259,15 @@ pub fn lab(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests run on the lab, by `make live`"))
 }
 
-/// A command whose output is kept.
-pub struct Cmd(Command);
+/// A command whose output is kept; how the commands begin that it names, where that is cut to `dr `: they repeat the flag
+/// that says which install is meant (`ui::Repeated`), and no test has to spell it.
+pub struct Cmd(Command, Option<String>);
 
 /// A command to be run.
 pub fn command(program: impl AsRef<OsStr>) -> Cmd {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
-    Cmd(command)
+    Cmd(command, None)
 }
 
 impl Cmd {
@@ -299,7 +301,7 @@ impl Cmd {
     pub fn run(mut self) -> Ran {
         let line = format!("{:?}", self.0);
         let output = self.0.output().unwrap_or_else(|e| panic!("{line}: {e}"));
-        ran(line, output)
+        ran(line, output, self.1.as_deref())
     }
 
     /// Runs it, and sends the signal after `delay` unless it has ended by then.
@@ -323,7 +325,7 @@ impl Cmd {
             std::thread::park_timeout(Duration::from_millis(10));
         };
         let [stdout, stderr] = reads.map(|read| read.join().unwrap());
-        ran(line, Output { status, stdout, stderr })
+        ran(line, Output { status, stdout, stderr }, self.1.as_deref())
     }
 }
 
@@ -335,15 +337,14 @@ fn read(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHandl
     })
 }
 
-fn ran(line: String, Output { status, stdout, stderr }: Output) -> Ran {
+fn ran(line: String, Output { status, stdout, stderr }: Output, named: Option<&str>) -> Ran {
     // Killed by a signal counts as a shell counts it.
+    let text = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        named.map_or_else(|| text.clone().into_owned(), |named| text.replace(named, "dr "))
+    };
     let killed = || 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0);
-    Ran {
-        code: status.code().unwrap_or_else(killed),
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        line,
-    }
+    Ran { code: status.code().unwrap_or_else(killed), stdout: text(&stdout), stderr: text(&stderr), line }
 }
 
 /// Waits until something is so.
