@@ -24,11 +24,11 @@ enum RunCommand {
     List,
     /// Show one run, step by step
     #[command(
-        after_help = "Examples:\n  dr run show create\n  dr run show restore-20260820\n  dr run show restore-20260820 --timing"
+        after_help = "Examples:\n  dr run show\n  dr run show create\n  dr run show restore-20260820\n  dr run show restore-20260820 --timing"
     )]
     Show {
-        /// The run's id, or its beginning, of which the newest is shown
-        run: String,
+        /// The run's id, or its beginning, of which the newest is shown; the newest of all when absent
+        run: Option<String>,
         /// Show where the time went: each step, and what it called
         #[arg(long)]
         timing: bool,
@@ -72,8 +72,10 @@ struct AbortArgs {
 pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
     match args.verb {
         RunCommand::List => ui.report(&runs::list(ctx)?)?,
-        RunCommand::Show { run, timing: true } => ui.report(&timing::timing(ctx, &run)?)?,
-        RunCommand::Show { run, timing: false } => ui.report(&runs::show(ctx, &run)?)?,
+        RunCommand::Show { run, timing: true } => {
+            ui.report(&timing::timing(ctx, run.as_deref().unwrap_or_default())?)?
+        }
+        RunCommand::Show { run, timing: false } => ui.report(&runs::show(ctx, run.as_deref().unwrap_or_default())?)?,
         RunCommand::Resume { run } => match runs::resume(ctx, run.as_deref()).await? {
             runs::Resumed::Finished(run) => ui.report(&restore::report_of(ctx, &run)?)?,
             runs::Resumed::PutBack(report) => {
@@ -122,7 +124,7 @@ impl Report for runs::RunList {
                 vec![run.run.clone(), run.state.clone(), detail, run.begun.map(short_time).unwrap_or_default()]
             })
             .collect();
-        let heads = ["run".into(), Column::whole("state"), "where it stands".into(), Column::spare("begun")];
+        let heads = ["run".into(), Column::whole("state"), "where it stands".into(), Column::whole("begun")];
         page.table(&heads, &rows);
         // In a pipe every line is a row.
         if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()).filter(|_| page.is_for_a_terminal()) {

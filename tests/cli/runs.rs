@@ -35,7 +35,9 @@ fn says(home: &Path, args: &[&str], code: i32, words: &[&str]) {
 fn a_run_that_cannot_be_resumed_is_refused_with_its_reason_and_closed_by_abort() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
+    says(home, &["run", "show"], 14, &["there are no runs yet"]);
     journal(home, json!({}));
+    says(home, &["run", "show"], 0, &[RUN]);
     let reason = "dr 0.0.9 began it, and this one does not understand its plan";
     let way_out = format!("dr run abort {RUN}");
     says(home, &["run", "list"], 0, &[RUN, "open"]);

@@ -367,6 +367,30 @@ mod tests {
         assert!(findings.findings.iter().all(|finding| finding.fix.is_some()));
     }
 
+    #[test]
+    fn a_signing_key_of_this_host_that_was_revoked_is_bad_and_so_is_a_list_that_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = crate::ops::init::InitRequest { data: folder.path().join("data"), ..Default::default() };
+        crate::ops::init::init(&testing::ctx_in(folder.path()), &request).unwrap();
+        let ctx = testing::ctx_in(folder.path());
+        let mut settings = ctx.settings().unwrap().clone();
+        let signer = Signer::load(settings.keys.signing_key.as_ref().unwrap()).unwrap();
+        let revoked = folder.path().join("revoked");
+        let worst = |settings: &Settings| {
+            let mut findings = FindingsBuilder::default();
+            trusted_signers(settings, &signer, &mut findings);
+            findings.finish().findings.pop().unwrap()
+        };
+        settings.keys.revoked_signers = Some(revoked.clone());
+        assert_eq!(worst(&settings).level, Level::Bad, "a list that is missing keeps nobody out");
+        let line = signer.trust_line("here", &[BUNDLES]);
+        std::fs::write(&revoked, &line[line.find("ssh-").unwrap()..]).unwrap();
+        let found = worst(&settings);
+        assert!(found.level == Level::Bad && found.text.contains("revoked"), "{}", found.text);
+        std::fs::write(&revoked, "").unwrap();
+        assert_eq!(worst(&settings).level, Level::Ok);
+    }
+
     #[tokio::test]
     async fn what_init_made_is_found_well_but_for_the_lonely_recipient() {
         let folder = tempfile::tempdir().unwrap();

@@ -33,12 +33,17 @@ pub(super) fn pick(ctx: &Ctx, id: Option<&str>) -> Result<String> {
 pub(in crate::ops) fn newest_named(ctx: &Ctx, id: &str) -> Result<String> {
     let several = match journal::named(&*ctx.runs, id) {
         Err(JournalError::Ambiguous { runs, .. }) => runs,
+        Err(JournalError::NotFound(id)) if id.is_empty() => {
+            let none = CommandError::new(Exit::NotFound, "there are no runs yet");
+            return Err(none.hint("`dr bundle create` and `dr bundle restore` are runs."));
+        }
         Err(JournalError::NotFound(id)) => return Err(not_found(id)),
         named => return Ok(named?),
     };
     let newest = journal::list(&*ctx.runs)?.into_iter().rev().map(|(run, _)| run).find(|run| several.contains(run));
     let newest = newest.ok_or_else(|| JournalError::NotFound(id.to_owned()))?;
-    ctx.events.note(format!("{} runs begin with {id}: this is the newest; `dr run list` shows all", several.len()));
+    let which = if id.is_empty() { "of".to_owned() } else { format!("that begin with {id}, of") };
+    ctx.events.note(format!("run {newest}, the newest {which} {}; `dr run list` shows all", several.len()));
     Ok(newest)
 }
 
