@@ -118,11 +118,7 @@ impl OpenRun {
 impl fmt::Display for OpenRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(database) = &self.emptied {
-            return write!(
-                f,
-                "restore {} was aborted, and database {database} is the empty one from before it",
-                self.run
-            );
+            return write!(f, "run {} was aborted, and database {database} is the empty one from before it", self.run);
         }
         match (&self.elsewhere, &self.step) {
             (Some(host), _) => write!(f, "run {} of {host} is at work on it, or stands open", self.run),

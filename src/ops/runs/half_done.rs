@@ -32,8 +32,8 @@ pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
     if let Some(open) = holder.and_then(|held| open_by_lease(&*ctx.runs, &ctx.who, &held)) {
         return Ok(Some(open));
     }
-    let database = cluster.database(&ctx.settings_or_defaults()?.database.cluster).await?;
-    Ok(database.and_then(|database| left_empty(&database)))
+    // Whatever its name: this host's settings may not be those of the bundle.
+    Ok(cluster.databases().await?.iter().find_map(left_empty))
 }
 
 /// The restore that was aborted once its data was in the database.
