@@ -21,7 +21,7 @@ use crate::opschain::workloads::{WORKING_PODS, may_wait};
 const PORT: u16 = 3000;
 /// How often settings that somebody else changes at the same time are read again.
 const TRIES: usize = 5;
-/// How long an API that was started again may take before its maintenance mode is left as it is for now.
+/// How long an API that was started again may take before the run stays open with its maintenance mode still on.
 pub(super) const RETURN_LIMIT: Duration = Duration::from_secs(180);
 const JSON_API: HeaderValue = HeaderValue::from_static("application/vnd.api+json");
 
