@@ -1,11 +1,13 @@
 //! Maintenance mode, asked of OpsChain's own API: on before the application is stopped, and as it was afterwards.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::Request;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{Ctx, keyring};
@@ -173,13 +175,22 @@ fn words(body: &[u8]) -> String {
 /// The file cannot be read, others may read it, or what it holds is no token.
 fn token(ctx: &Ctx) -> Result<Option<Zeroizing<String>>> {
     let Some(path) = &ctx.settings_or_defaults()?.maintenance.token_file else { return Ok(None) };
-    let token = keyring::secret_line(path, "token file", &ctx.cancel)?;
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let what = format!("token file {} holds no token in its first line", path.display());
-        return Err(CommandError::new(Exit::Keys, what).hint("Put the API key into it, and nothing else."));
-    }
+    let token = token_in(path)?;
     ctx.secrets().register(token.as_bytes());
     Ok(Some(token))
+}
+
+fn token_in(path: &Path) -> Result<Zeroizing<String>> {
+    let wrong = |why: &str| CommandError::new(Exit::Keys, format!("token file {} {why}", path.display()));
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(wrong("is no regular file").hint("It is read more than once: a pipe does not do."));
+    }
+    // The mode is put back when the work was stopped, too.
+    let token = keyring::secret_line(path, "token file", &CancellationToken::new())?;
+    match token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(token),
+        false => Err(wrong("holds no token in its first line").hint("Put the API key into it, and nothing else.")),
+    }
 }
 
 /// Looks at what is known of work without pods, and changes nothing.
@@ -306,6 +317,8 @@ pub(super) fn by_hand(recorded: RecordedMode) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -323,5 +336,25 @@ mod tests {
         let (_, error) = refused(404, "<html>");
         assert!(error.message().ends_with("no word of why"), "{error}");
         assert_eq!(error.exit(), Exit::Cluster);
+    }
+
+    #[test]
+    fn a_token_is_one_line_of_a_file_that_only_its_owner_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let of = |text: &str, mode| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            token_in(&path).map(|token| token.to_string()).map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(of("abc.def-1\n# made for backups\n", 0o600).as_deref(), Ok("abc.def-1"));
+        let refused =
+            |text, mode, why: &str| assert_eq!(of(text, mode), Err(format!("token file {} {why}", path.display())));
+        refused("a b\n", 0o600, "holds no token in its first line");
+        refused("a\u{7f}\n", 0o600, "holds no token in its first line");
+        refused("\n", 0o600, "has no first line");
+        refused("a\n", 0o640, "can be read by others (mode 0640)");
+        let error = token_in(Path::new("/dev/null")).unwrap_err();
+        assert_eq!((error.exit(), error.message()), (Exit::Keys, "token file /dev/null is no regular file"));
     }
 }

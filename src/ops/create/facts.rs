@@ -79,6 +79,11 @@ pub(super) struct CreateFacts {
     pub recipients: Vec<String>,
 }
 
+/// Whether what is at work is waited for in maintenance mode before the application is stopped.
+pub(super) fn drains(quiesce: Quiesce, sight: WorkSight) -> bool {
+    quiesce != Quiesce::None && matches!(sight, WorkSight::Mode(_))
+}
+
 /// What the primary's PostgreSQL says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PrimaryFacts {

@@ -1,6 +1,6 @@
 //! What a bundle of this install does not hold, by what was seen of it.
 
-use super::facts::{CreateFacts, StoredFacts};
+use super::facts::{CreateFacts, StoredFacts, drains};
 use crate::bundle::OutOfScope;
 use crate::opschain::scope::{LeftOut, ScopeFacts, left_out};
 use crate::opschain::workloads::AGENT_PODS;
@@ -13,7 +13,7 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
         own_ldap: stored.own_ldap,
         external_vault: stored.external_vault,
         agents: agents > 0,
-        work: facts.working.len() > agents,
+        work: facts.working.len() > agents && !drains(quiesce, facts.sight),
         replicas: stored.replica_sites || !facts.replica_databases.is_empty(),
         unchecked_pages: facts.primary.as_ref().is_some_and(|primary| !primary.facts.page_checksums),
         not_quiesced: quiesce == Quiesce::None,

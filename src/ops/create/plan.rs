@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
-use super::{left_out, quiet, recognise, stopping};
+use super::{facts, left_out, quiet, recognise, stopping};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::Database;
 use crate::error::{CommandError, Exit, Result};
@@ -100,7 +100,7 @@ impl CreatePlan {
 
     /// Whether work is drained in maintenance mode before the application is stopped.
     pub fn drains(&self) -> bool {
-        self.quiesce != Quiesce::None && matches!(self.sight, WorkSight::Mode(_))
+        facts::drains(self.quiesce, self.sight)
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         }
     }
     let allow = [request.allow.clone(), facts.allow.clone()].concat();
-    let drains = matches!(facts.sight, WorkSight::Mode(_));
+    let drains = facts::drains(quiesce, facts.sight);
     let working: Vec<String> = match drains {
         true => facts.working.iter().filter(|pod| !may_wait(pod)).cloned().collect(),
         false => facts.working.clone(),
@@ -471,10 +471,14 @@ mod tests {
             plan.drains()
                 && plan.warnings.contains(&"a pod is at work: change-42; it is waited for in maintenance mode".into())
         );
-        let unseen = |plan: &CreatePlan| plan.scope.iter().any(|item| item.what == "work without a pod of its own");
-        assert!(!unseen(&plan), "{:?}", plan.scope);
+        let left = |plan: &CreatePlan, what: &str| plan.scope.iter().any(|item| item.what == what);
+        let unseen = |plan: &CreatePlan| left(plan, "work without a pod of its own");
+        assert!(!unseen(&plan) && !left(&plan, "running changes and steps"), "{:?}", plan.scope);
         let plan = decide(&request(Some(Quiesce::None)), facts.clone()).unwrap();
         assert!(!plan.drains() && !unseen(&plan), "nothing is stopped, and the scope says so");
+        let half_done =
+            "pods are at work: change-42, opschain-agent-7, executor-1; the bundle will hold that work half done";
+        assert!(plan.warnings.contains(&half_done.into()) && left(&plan, "running changes and steps"), "{plan:?}");
         facts.working.clear();
         for sight in [WorkSight::NoToken, WorkSight::NoMode] {
             let plan = decide(&request(None), CreateFacts { sight, ..facts.clone() }).unwrap();
