@@ -37,9 +37,12 @@ pub async fn drift(ctx: &Ctx) -> Result<DriftReport> {
     let identities = ctx.identities_if_set()?;
     let values = LiveValues::read(ctx, &history, identities.as_ref(), true).await?;
     let scrubber = scrubber_of(ctx, identities.as_ref(), values.trees())?;
-    let (report, _) = inspect(ctx, &history.scrubbed(ctx.secrets()), &values, &scrubber, None).await?;
-    // A cluster that does not answer is said in the report.
-    Ok(DriftReport { half_done: runs::half_done(ctx).await.unwrap_or_default(), ..report })
+    let (mut report, _) = inspect(ctx, &history.scrubbed(ctx.secrets()), &values, &scrubber, None).await?;
+    match runs::half_done(ctx).await {
+        Ok(half_done) => report.half_done = half_done,
+        Err(error) => report.notes.push(format!("whether the install is whole is not known: {error}")),
+    }
+    Ok(report)
 }
 
 /// Compares what was read already with the objects, which may take as long as `limit`. Beside the report come the
