@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DeleteParams, DynamicObject};
 use kube::core::GroupVersionKind;
 
-use super::database::{CLUSTER_LABEL, Database, EMPTIED_BY, HIBERNATION};
+use super::database::{CLUSTER_LABEL, Database, HIBERNATION, UNPROVED_BY};
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, Objects};
 use super::podstate::PodState;
@@ -52,12 +52,12 @@ impl Cluster {
         self.databases_api().merge(name, &change).await.map(drop)
     }
 
-    /// Marks the database as the one that an aborted restore has left empty.
+    /// Marks the database as one of which nothing proves what is in it since a restore was aborted.
     ///
     /// # Errors
     /// There is no such database, or it may not be changed.
-    pub async fn mark_emptied(&self, name: &str, run: &str) -> Result<()> {
-        let change = annotation_change(&[(EMPTIED_BY, Some(run.to_owned()))]);
+    pub async fn mark_unproved(&self, name: &str, run: &str) -> Result<()> {
+        let change = annotation_change(&[(UNPROVED_BY, Some(run.to_owned()))]);
         self.databases_api().merge(name, &change).await.map(drop)
     }
 

@@ -16,8 +16,8 @@ pub const POSTGRES_CONTAINER: &str = "postgres";
 /// The operator's phase of a database that serves. It stays so while the database hibernates.
 const HEALTHY: &str = "Cluster in healthy state";
 
-/// The annotation with the restore that was aborted once its data was in the database: what is in it now is empty.
-pub const EMPTIED_BY: &str = "dr.opschain/emptied-by";
+/// The annotation with the restore that was aborted in the middle: nothing proves what is in the database since.
+pub const UNPROVED_BY: &str = "dr.opschain/unproved-by";
 
 /// The parts of a CloudNativePG `Cluster` that operations look at. After `postgresql.cnpg.io/v1` of operator 1.27.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -162,9 +162,9 @@ impl Database {
         }
     }
 
-    /// The restore that has left it empty.
-    pub fn emptied_by(&self) -> Option<&str> {
-        self.annotations.get(EMPTIED_BY).map(String::as_str)
+    /// The aborted restore since which nothing proves what is in it.
+    pub fn unproved_by(&self) -> Option<&str> {
+        self.annotations.get(UNPROVED_BY).map(String::as_str)
     }
 
     /// Whether it was told to hibernate.

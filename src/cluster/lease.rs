@@ -238,16 +238,20 @@ impl LeaseGuard {
     pub async fn release(self) -> Result<()> {
         self.task.abort();
         let leases = self.cluster.here::<Lease>();
-        let Some(lease) = self.cluster.lease(&self.name).await? else { return Ok(()) };
-        if lease.spec.and_then(|spec| spec.holder_identity).as_deref() != Some(&self.run) {
-            return Ok(());
-        }
-        // Only the version that we saw is deleted: never one that somebody has taken over since.
-        let preconditions =
-            Preconditions { resource_version: lease.metadata.resource_version, uid: lease.metadata.uid };
-        match leases.delete(&self.name, &DeleteParams::default().preconditions(preconditions)).await {
-            Ok(_) | Err(ClusterError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error),
+        let mut tries = 1;
+        loop {
+            let Some(lease) = self.cluster.lease(&self.name).await? else { return Ok(()) };
+            if lease.spec.and_then(|spec| spec.holder_identity).as_deref() != Some(&self.run) {
+                return Ok(());
+            }
+            // Only the version that we saw is deleted: never one that somebody has taken over since. A renewal that was on
+            // its way may come in between: then it is ours still.
+            let preconditions =
+                Preconditions { resource_version: lease.metadata.resource_version, uid: lease.metadata.uid };
+            match leases.delete(&self.name, &DeleteParams::default().preconditions(preconditions)).await {
+                Err(ClusterError::Conflict { .. }) if tries < TRIES => tries += 1,
+                deleted => return deleted.map(drop),
+            }
         }
     }
 }

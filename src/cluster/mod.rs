@@ -31,7 +31,7 @@ pub mod workloads;
 
 pub use access::Permission;
 pub use credentials::register_credentials;
-pub use database::{Database, EMPTIED_BY};
+pub use database::{Database, UNPROVED_BY};
 #[cfg(test)]
 pub use error::ApiRequest;
 pub use error::{ClusterError, since_when};

@@ -24,7 +24,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{EMPTIED_BY, lease_name};
+use crate::cluster::{UNPROVED_BY, lease_name};
 
 pub use crate::text::chain;
 pub use exit::Exit;
@@ -47,33 +47,41 @@ pub struct OpenRun {
     pub run: String,
     /// The name of the step that it stopped in, if it had begun one.
     pub step: Option<String>,
-    /// Whether it can be resumed; aborted it can be in any case.
-    pub resumable: bool,
-    /// Who has its journal, as `user@host`, where that is another host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub elsewhere: Option<String>,
-    /// Whether this host has begun it, and its journal is missing or damaged: only its lease tells of it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lost: bool,
-    /// The database that it has left empty, where it was aborted once its own data was in it: it stands open no more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub emptied: Option<String>,
+    pub way_out: WayOut,
+}
+
+/// What can be done about a run that has not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WayOut {
+    /// It is resumed or aborted.
+    Resume,
+    /// It is aborted: resuming it would be refused.
+    Abort,
+    /// It is resumed or aborted where its journal is: the host of this `user@host`.
+    Elsewhere(String),
+    /// None: this host has begun it, its journal is missing or damaged, and only its lease tells of it.
+    Lost,
+    /// None: its journal was closed and nothing put back, as its lease tells.
+    OnlyClosed,
+    /// None: it was aborted, and on the database of this name it left word that nothing proves what is in it.
+    Unproved(String),
 }
 
 impl OpenRun {
     /// One that can be resumed, as far as is known.
     pub fn new(run: String, step: Option<String>) -> Self {
-        Self { run, step, resumable: true, elsewhere: None, lost: false, emptied: None }
+        Self { run, step, way_out: WayOut::Resume }
     }
 
     /// What can be done about it on the host that has its journal, each with its command.
     pub fn ways_on(&self) -> Vec<(&'static str, String)> {
         let resume = ("resume", format!("dr run resume {}", self.run));
         let abort = ("abort", format!("dr run abort {}", self.run));
-        match self.lost || self.emptied.is_some() {
-            true => Vec::new(),
-            false if self.resumable => vec![resume, abort],
-            false => vec![abort],
+        match self.way_out {
+            WayOut::Resume | WayOut::Elsewhere(_) => vec![resume, abort],
+            WayOut::Abort => vec![abort],
+            WayOut::Lost | WayOut::OnlyClosed | WayOut::Unproved(_) => Vec::new(),
         }
     }
 
@@ -82,51 +90,56 @@ impl OpenRun {
     pub fn half_done(&self, install: &str) -> CommandError {
         let (namespace, release) = install.split_once('/').unwrap_or((install, install));
         let error = CommandError::new(Exit::Locked, format!("install {install} is not whole: {self}"));
-        if let Some(database) = &self.emptied {
-            return error
-                .hint(format!("`kubectl delete namespace {namespace}`, and restore again."))
-                .hint(format!("Only where it is known to be the right one: `kubectl -n {namespace} annotate cluster.postgresql.cnpg.io/{database} {EMPTIED_BY}-`."));
-        }
-        let error = error.behind_it(self.clone());
-        let where_it_is = match &self.elsewhere {
-            Some(host) => {
-                format!("Its journal is on the host of {host}: resume or abort it there. If that host is gone")
+        let lease = format!("delete lease {}", lease_name(release));
+        let (error, instead, unless) = match &self.way_out {
+            WayOut::Resume | WayOut::Abort => return error.behind_it(self.clone()),
+            WayOut::Elsewhere(host) => {
+                let there =
+                    format!("Its journal is on the host of {host}: resume or abort it there. If that host is gone: ");
+                (error.behind_it(self.clone()), there, lease)
             }
-            None if self.lost => "Without its journal it is neither resumed nor aborted".to_owned(),
-            None => return error,
+            WayOut::Lost => {
+                (error.behind_it(self.clone()), "Without its journal it is neither resumed nor aborted: ".into(), lease)
+            }
+            WayOut::OnlyClosed => (error, String::new(), lease),
+            WayOut::Unproved(database) => {
+                let mark = format!("annotate cluster.postgresql.cnpg.io/{database} {UNPROVED_BY}-");
+                (error, String::new(), mark)
+            }
         };
-        let lease = lease_name(release);
-        error.hint(format!("{where_it_is}: `kubectl delete namespace {namespace}`, and restore again.")).hint(format!(
-            "Only where the install is known to be whole: `kubectl -n {namespace} delete lease {lease}`."
-        ))
+        error
+            .hint(format!("{instead}`kubectl delete namespace {namespace}`, and restore again."))
+            .hint(format!("Only where the install is known to be whole: `kubectl -n {namespace} {unless}`."))
     }
 
     /// The first of them, as what is next for an install in `namespace`.
     pub fn next(&self, namespace: &str) -> String {
-        if self.lost || self.emptied.is_some() {
-            return format!(
-                "kubectl delete namespace {namespace}, unless it is known to be whole, and dr bundle restore"
-            );
+        match &self.way_out {
+            WayOut::Resume => format!("dr run resume {}", self.run),
+            WayOut::Abort => format!("dr run abort {}", self.run),
+            WayOut::Elsewhere(host) => format!("on the host of {host}: dr run resume {}", self.run),
+            WayOut::Lost | WayOut::OnlyClosed | WayOut::Unproved(_) => {
+                format!("kubectl delete namespace {namespace}, unless it is known to be whole, and dr bundle restore")
+            }
         }
-        let way = if self.resumable { "resume" } else { "abort" };
-        let host = self.elsewhere.as_ref().map_or_else(String::new, |host| format!("on the host of {host}: "));
-        format!("{host}dr run {way} {}", self.run)
     }
 }
 
 /// `run restore-1 stands open, stopped in step swap`
 impl fmt::Display for OpenRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(database) = &self.emptied {
-            return write!(f, "run {} was aborted, and database {database} is the empty one from before it", self.run);
-        }
-        match (&self.elsewhere, &self.step) {
-            (Some(host), _) => write!(f, "run {} of {host} is at work on it, or stands open", self.run),
-            (None, _) if self.lost => {
-                write!(f, "run {} of this host has not ended, and its journal here is missing or damaged", self.run)
+        let run = &self.run;
+        match (&self.way_out, &self.step) {
+            (WayOut::Elsewhere(host), _) => write!(f, "run {run} of {host} is at work on it, or stands open"),
+            (WayOut::Lost, _) => {
+                write!(f, "run {run} of this host has not ended, and its journal here is missing or damaged")
             }
-            (None, Some(step)) => write!(f, "run {} stands open, stopped in step {step}", self.run),
-            (None, None) => write!(f, "run {} stands open", self.run),
+            (WayOut::OnlyClosed, _) => write!(f, "run {run} was closed in the middle, and nothing of it put back"),
+            (WayOut::Unproved(database), _) => {
+                write!(f, "run {run} was aborted, and nothing proves what is in database {database} since")
+            }
+            (WayOut::Resume | WayOut::Abort, Some(step)) => write!(f, "run {run} stands open, stopped in step {step}"),
+            (WayOut::Resume | WayOut::Abort, None) => write!(f, "run {run} stands open"),
         }
     }
 }
@@ -209,8 +222,8 @@ impl CommandError {
     /// What refuses to resume the run behind it would refuse again.
     #[must_use]
     pub fn not_resumable(mut self) -> Self {
-        if let Some(open) = &mut self.open_run {
-            open.resumable = false;
+        if let Some(open) = self.open_run.as_mut().filter(|open| open.way_out == WayOut::Resume) {
+            open.way_out = WayOut::Abort;
         }
         self
     }
@@ -308,17 +321,23 @@ mod tests {
         assert_eq!((error.exit(), error.open_run()), (Exit::Locked, Some(&open)));
         let text = "install ops/opschain is not whole: run restore-1 stands open, stopped in step swap";
         assert_eq!((error.message(), error.hints().len()), (text, 0));
-        let emptied = OpenRun { emptied: Some("opschain-db".into()), ..open.clone() };
-        let error = emptied.half_done("ops/opschain");
-        assert_eq!((error.exit(), error.open_run(), emptied.ways_on().len()), (Exit::Locked, None, 0));
+        let with = |way_out| OpenRun { way_out, ..open.clone() };
+        let unproved = with(WayOut::Unproved("opschain-db".into()));
+        let error = unproved.half_done("ops/opschain");
+        assert_eq!((error.exit(), error.open_run(), unproved.ways_on().len()), (Exit::Locked, None, 0));
         assert!(error.hints()[0].contains("kubectl delete namespace ops"), "{error:?}");
-        assert!(error.message().ends_with("database opschain-db is the empty one from before it"), "{error}");
-        assert!(emptied.next("ops").starts_with("kubectl delete namespace ops"));
-        let error = OpenRun { elsewhere: Some("op@there".into()), ..open }.half_done("ops/opschain");
+        assert!(error.message().ends_with("nothing proves what is in database opschain-db since"), "{error}");
+        assert!(unproved.next("ops").starts_with("kubectl delete namespace ops"));
+        let error = with(WayOut::Elsewhere("op@there".into())).half_done("ops/opschain");
         assert!(error.hints()[0].contains("op@there") && error.hints()[1].contains("-n ops delete lease dr-opschain"));
-        let lost = OpenRun { lost: true, ..OpenRun::new("restore-1".into(), None) };
-        assert!(lost.half_done("ops/opschain").message().ends_with("its journal here is missing or damaged"));
-        assert_eq!((lost.ways_on().len(), lost.half_done("ops/opschain").hints().len()), (0, 2));
+        for (way_out, end) in [
+            (WayOut::Lost, "its journal here is missing or damaged"),
+            (WayOut::OnlyClosed, "run restore-1 was closed in the middle, and nothing of it put back"),
+        ] {
+            let open = with(way_out);
+            assert!(open.half_done("ops/opschain").message().ends_with(end));
+            assert_eq!((open.ways_on().len(), open.half_done("ops/opschain").hints().len()), (0, 2));
+        }
     }
 
     #[test]

@@ -89,3 +89,44 @@ fn lease(site: &Site, host: &str, holder: &str, at: &str) {
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
     site.api.set("/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain", lease);
 }
+
+#[test]
+fn a_restore_that_is_aborted_without_its_steps_leaves_word_on_its_database() {
+    const DATABASE: &str = "/apis/postgresql.cnpg.io/v1/namespaces/opschain/clusters/opschain-db";
+    let here = format!("operator@{}", std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim());
+    let half = |holder: &str| {
+        let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": RESTORE}));
+        half_restored(&site, json!({}));
+        lease(&site, &here, holder, AT);
+        let metadata = json!({"name": "opschain-db", "namespace": "opschain", "uid": "d"});
+        let api = "postgresql.cnpg.io/v1";
+        site.api.set(
+            DATABASE,
+            json!({"apiVersion": api, "kind": "Cluster", "metadata": metadata, "spec": {"instances": 1}}),
+        );
+        site
+    };
+    let site = half(RESTORE);
+    let mark = "database opschain-db, with a mark that nothing proves what is in it";
+    site.says(&["run", "abort", RESTORE, "--dry-run"], 0, &[mark]);
+    assert_eq!(site.api.changes().len(), 0);
+    site.says(&["run", "abort", RESTORE, "--yes"], 0, &[mark, "kubectl delete namespace opschain"]);
+    assert_eq!(site.replicas(), [0, 0], "nothing is started on a database that nothing proves");
+    let why = format!("run {RESTORE} was aborted, and nothing proves what is in database opschain-db since");
+    site.says(&["server", "start"], 24, &[&why, "annotate cluster.postgresql.cnpg.io/opschain-db"]);
+    assert_eq!(site.api.get(DATABASE)["metadata"]["annotations"], json!({"dr.opschain/unproved-by": RESTORE}));
+
+    // Closed without asking the cluster: its lease is still there.
+    let site = half(RESTORE);
+    site.says(&["run", "abort", RESTORE, "--close-only", "--yes"], 0, &[]);
+    let why = format!("run {RESTORE} was closed in the middle, and nothing of it put back");
+    for verb in ["start", "stop"] {
+        site.says(&["server", verb], 24, &[&why, "kubectl delete namespace opschain", "delete lease dr-opschain"]);
+    }
+    assert_eq!(site.replicas(), [0, 0]);
+
+    // Somebody else's namespace by now.
+    let site = half("stop-1");
+    site.says(&["run", "abort", RESTORE, "--yes"], 0, &[]);
+    assert_eq!(site.api.get(DATABASE)["metadata"]["annotations"], Value::Null);
+}

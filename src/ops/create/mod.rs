@@ -39,6 +39,7 @@ const PUT_BACK: PutBackVerb = PutBackVerb {
     recorded,
     stops: steps::STOP_WRITERS.text(),
     brings_back: steps::RESUME_WRITERS.text(),
+    restarts: true,
     maintenance: mode_left,
     elsewhere: ("remove the draft from the store", discard_draft),
 };

@@ -301,7 +301,7 @@ fn refuse_occupied(target: &TargetFacts) -> Result<()> {
             let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
             let what = format!("namespace {name} is not empty: it has {}{tail}", names.join(", "));
             let error = CommandError::new(Exit::NotEmpty, what);
-            if let Some(open) = target.open_run.as_ref().filter(|open| open.emptied.is_none()) {
+            if let Some(open) = target.open_run.as_ref().filter(|open| !open.ways_on().is_empty()) {
                 return Err(error.behind_it(open.clone()));
             }
             Err(error.hint(format!("A restore never overwrites an install. Restore to another namespace with -n, or remove this one yourself when nothing in it is needed any more: `kubectl delete namespace {name}`.")))

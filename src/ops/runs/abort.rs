@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::half_done::leaves_unproved;
 use super::named::pick;
 use super::table::{ResumeRefusal, continued_by, label, puts_back, resumes};
 use super::target::{install_of, refuse_other_cluster};
@@ -56,9 +57,13 @@ const BY_ITS_MARKS: PutBackVerb = PutBackVerb {
     recorded: |_| None,
     stops: "",
     brings_back: "",
+    restarts: true,
     maintenance: |_| None,
     elsewhere: ("look for nothing else", |_| Ok(())),
 };
+
+/// The same of a run that has its install half done.
+const HALF_DONE: PutBackVerb = PutBackVerb { restarts: false, ..BY_ITS_MARKS };
 
 /// A run that was aborted.
 #[derive(Debug, Serialize)]
@@ -161,7 +166,14 @@ async fn way_of(
         },
         Err(error) => chain(error),
     };
-    Ok((Way::PutBack(&BY_ITS_MARKS, Box::new(remains.clone())), Some(refusal), swept(remains, run.is_ok())))
+    let verb = if resumes(&remains.verb).is_some() { &HALF_DONE } else { &BY_ITS_MARKS };
+    let mut outlook = left_alone(remains, run.is_ok());
+    outlook.puts_back = IN_THE_CLUSTER[usize::from(!verb.restarts)..].iter().map(ToString::to_string).collect();
+    if let Some(database) = leaves_unproved(ctx, remains).await?.first() {
+        outlook.stays.push(format!("database {database}, with a mark that nothing proves what is in it"));
+        outlook.next.insert(0, format!("kubectl delete namespace {}", remains.namespace));
+    }
+    Ok((Way::PutBack(verb, Box::new(remains.clone())), Some(refusal), outlook))
 }
 
 /// Aborts.
@@ -192,6 +204,10 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
         }
         Way::PutBack(verb, remains) => {
             unchanged(&ctx.runs.read(&plan.run)?.lines)?;
+            let install = install_of(ctx, &remains.namespace, &remains.release);
+            for database in leaves_unproved(&install, &remains).await.map_err(open)? {
+                install.cluster().await?.mark_unproved(&database, &remains.run).await?;
+            }
             let report = Box::pin(put_back(ctx, verb, *remains, Outcome::Aborted)).await.map_err(open)?;
             closed = report.closed;
             stays.extend(report.not_back());
@@ -233,10 +249,6 @@ async fn reachable(ctx: &Ctx, remains: &Remains) -> Result<()> {
         }
         _ => error,
     })
-}
-
-fn swept(remains: &Remains, readable: bool) -> AbortOutlook {
-    AbortOutlook { puts_back: IN_THE_CLUSTER.map(str::to_owned).into(), ..left_alone(remains, readable) }
 }
 
 fn left_alone(remains: &Remains, readable: bool) -> AbortOutlook {

@@ -5,8 +5,8 @@
 
 use super::table::{puts_back, resumable, resumes};
 use crate::cluster::{ClusterError, Database, lease_name};
-use crate::error::{OpenRun, Result};
-use crate::journal::{Remains, Run, RunStore, StoredRun, ended};
+use crate::error::{OpenRun, Result, WayOut};
+use crate::journal::{Remains, Run, RunStore, ended};
 use crate::names::NamespaceName;
 use crate::ops::Ctx;
 
@@ -33,13 +33,28 @@ pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
         return Ok(Some(open));
     }
     // Whatever its name: this host's settings may not be those of the bundle.
-    Ok(cluster.databases().await?.iter().find_map(left_empty))
+    Ok(cluster.databases().await?.iter().find_map(left_unproved))
 }
 
-/// The restore that was aborted once its data was in the database.
-fn left_empty(database: &Database) -> Option<OpenRun> {
-    let run = id_of(database.emptied_by()?);
-    Some(OpenRun { resumable: false, emptied: Some(database.name.clone()), ..OpenRun::new(run, None) })
+/// The aborted restore since which nothing proves what is in the database.
+fn left_unproved(database: &Database) -> Option<OpenRun> {
+    let way_out = WayOut::Unproved(database.name.clone());
+    Some(OpenRun { run: id_of(database.unproved_by()?), step: None, way_out })
+}
+
+/// The databases that a run leaves half done when nothing but its marks is put back. None where its lease is not on the
+/// install: then it did not come so far, or the namespace was made anew since.
+///
+/// # Errors
+/// The cluster cannot be asked.
+pub(super) async fn leaves_unproved(ctx: &Ctx, remains: &Remains) -> Result<Vec<String>> {
+    let cluster = ctx.cluster().await?;
+    let held = cluster.lease_holder(&lease_name(&remains.release)).await?;
+    let is_held = matches!(held, Some(ClusterError::Held { holder, .. }) if holder == remains.run);
+    if !is_held || puts_back(&remains.verb).is_some() {
+        return Ok(Vec::new());
+    }
+    Ok(cluster.databases().await?.into_iter().map(|database| database.name).collect())
 }
 
 /// Whoever may write a lease or an annotation writes this text, and it becomes a word of a command: no more of it than an
@@ -70,29 +85,30 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
         let remains = Remains::of(&stored).filter(|remains| remains.ended.is_none() && remains.namespace == *namespace);
         let Some(remains) = remains.filter(|remains| puts_back(&remains.verb).is_none()) else { continue };
         let run = Run::parse(&stored).ok();
-        let open = OpenRun {
-            step: run.as_ref().and_then(|run| run.replay.stopped_in().map(str::to_owned)),
-            resumable: run.is_some_and(|run| resumable(&run.replay).is_ok()),
-            ..OpenRun::new(id, None)
-        };
+        let step = run.as_ref().and_then(|run| run.replay.stopped_in().map(str::to_owned));
+        let can_resume = run.is_some_and(|run| resumable(&run.replay).is_ok());
+        let open = OpenRun { run: id, step, way_out: if can_resume { WayOut::Resume } else { WayOut::Abort } };
         found.push((remains.at, remains.cluster_uid, open));
     }
     found.sort_by_key(|(at, ..)| *at);
     Ok(found.into_iter().map(|(_, cluster_uid, open)| (cluster_uid, open)).collect())
 }
 
-/// The holder of a lease, where it is a run that is resumed and of which this host has no journal that can be read.
-/// Whether it is still at work one look does not tell.
+/// The holder of a lease, where it is a run that is resumed and that this host does not know as an open one. Whether it is
+/// still at work one look does not tell. A run that comes to its end gives its lease up before.
 fn open_by_lease(runs: &dyn RunStore, who: &str, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
-    let word = id_of(holder);
-    // One whose first line is damaged tells nothing of itself: then its lease does.
-    let tells = |stored: StoredRun| Remains::of(&stored).is_some() || ended(&stored).is_some();
-    let known_here = word == *holder && runs.read(holder).is_ok_and(tells);
-    let resumed = holder.split_once('-').is_some_and(|(verb, _)| resumes(verb).is_some());
-    let lost = **host == *who;
-    let elsewhere = (!lost).then(|| host.to_string());
-    (resumed && !known_here).then(|| OpenRun { elsewhere, lost, ..OpenRun::new(word, None) })
+    resumes(holder.split_once('-')?.0)?;
+    let run = id_of(holder);
+    let stored = runs.read(holder).ok().filter(|_| run == *holder);
+    let way_out = match stored {
+        Some(stored) if ended(&stored).is_some() => WayOut::OnlyClosed,
+        // One whose first line is damaged tells nothing of itself: then its lease does.
+        Some(stored) if Remains::of(&stored).is_some() => return None,
+        _ if **host == *who => WayOut::Lost,
+        _ => WayOut::Elsewhere(host.to_string()),
+    };
+    Some(OpenRun { run, step: None, way_out })
 }
 
 #[cfg(test)]
@@ -131,19 +147,19 @@ mod tests {
             (cluster_uid.as_str(), newest.run.as_str(), newest.step.as_deref()),
             ("u", "restore-3", Some("stage"))
         );
-        assert!(!newest.resumable, "its plan is none of this program");
+        assert_eq!(newest.way_out, WayOut::Abort, "its plan is none of this program");
         // A line that is not understood makes nothing whole.
         runs.set("restore-3", &(runs.text("restore-3") + "{\n"));
         assert_eq!(open("opschain").len(), 2);
     }
 
     #[test]
-    fn a_database_that_an_aborted_restore_has_left_empty_says_so_to_every_host() {
+    fn a_database_that_an_aborted_restore_has_left_unproved_says_so_to_every_host() {
         let mut database = Database { name: "opschain-db".into(), ..Database::default() };
-        assert_eq!(left_empty(&database), None);
-        database.annotations.insert(crate::cluster::EMPTIED_BY.into(), "restore-1; evil".into());
-        let open = left_empty(&database).unwrap();
-        assert_eq!((open.run.as_str(), open.emptied.as_deref()), ("restore-1evil", Some("opschain-db")));
+        assert_eq!(left_unproved(&database), None);
+        database.annotations.insert(crate::cluster::UNPROVED_BY.into(), "restore-1; evil".into());
+        let open = left_unproved(&database).unwrap();
+        assert_eq!((open.run.as_str(), open.way_out), ("restore-1evil", WayOut::Unproved("opschain-db".into())));
     }
 
     #[test]
@@ -159,10 +175,11 @@ mod tests {
                 &ClusterError::Held { lease, holder, host, since: Some(AT), renewed: AT, lasts },
             )
         };
-        for holder in ["create-1", "stop-1", "start-1", "deploy-1", "restore-here"] {
+        for holder in ["create-1", "stop-1", "start-1", "deploy-1"] {
             assert_eq!(elsewhere(holder), None, "{holder}");
         }
-        assert_eq!(elsewhere("restore-1").unwrap().elsewhere.as_deref(), Some("op@there"));
+        assert_eq!(elsewhere("restore-here").unwrap().way_out, WayOut::OnlyClosed, "it gave nothing up");
+        assert_eq!(elsewhere("restore-1").unwrap().way_out, WayOut::Elsewhere("op@there".into()));
         run(&runs, "restore-damaged", "restore", started());
         runs.set("restore-damaged", "{\"rec\n");
         assert!(elsewhere("restore-damaged").is_some(), "nothing here tells what it was");

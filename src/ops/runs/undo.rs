@@ -163,15 +163,17 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     let mut number = 0;
     let mut next = || {
         number += 1;
-        (number, IN_THE_CLUSTER.len() + 1 + usize::from(mode.is_some()))
+        (number, IN_THE_CLUSTER.len() + usize::from(verb.restarts) + usize::from(mode.is_some()))
     };
     let mut writers = Vec::new();
-    let bring_back = async {
-        writers = returns(ctx, verb, remains).await?;
-        quiesce::bring_back(ctx.cluster().await?, &writers).await?;
-        Ok(quiesce::returned(&writers))
-    };
-    one(ctx, next(), "writers", application, bring_back).await?;
+    if verb.restarts {
+        let bring_back = async {
+            writers = returns(ctx, verb, remains).await?;
+            quiesce::bring_back(ctx.cluster().await?, &writers).await?;
+            Ok(quiesce::returned(&writers))
+        };
+        one(ctx, next(), "writers", application, bring_back).await?;
+    }
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         let way = match writer.fate {
             WriterFate::CountUnknown => by_hand(&remains.namespace, &writer.name),

@@ -37,6 +37,8 @@ pub struct PutBackVerb {
     pub stops: &'static str,
     /// The step that brings them back: once it is done, whoever stops them again is another. Empty where no step is known.
     pub brings_back: &'static str,
+    /// Whether the application is started at all: not on a database that nothing proves.
+    pub restarts: bool,
     /// What OpsChain's maintenance mode was before the run has turned it on, if it has and has not turned it back itself.
     pub maintenance: fn(&Remains) -> Option<RecordedMode>,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
-use crate::error::{CommandError, Exit, OpenRun, Result};
+use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
 use crate::ops::quiesce::{self, WriterFacts};
 use crate::ops::{lease, runs};
 
@@ -57,7 +57,9 @@ pub struct Part {
 /// # Errors
 /// [`Exit::Locked`] where the install is half done by a run of which only its lease tells.
 pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
-    if let Some(open) = facts.open_run.as_ref().filter(|open| open.elsewhere.is_some() || open.lost) {
+    if let Some(open) = &facts.open_run
+        && matches!(open.way_out, WayOut::Elsewhere(_) | WayOut::Lost | WayOut::OnlyClosed)
+    {
         return Err(open.half_done(&facts.install));
     }
     let mut workloads = facts.writers.clone();
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!((error.exit(), error.open_run()), (Exit::Locked, facts.open_run.as_ref()));
         assert_eq!(status(&facts).next.as_deref(), Some("dr run resume restore-1"));
         assert!(stop(&facts).is_ok(), "what serves must be stopped before the run can be resumed");
-        facts.open_run.as_mut().unwrap().elsewhere = Some("op@there".into());
+        facts.open_run.as_mut().unwrap().way_out = WayOut::Elsewhere("op@there".into());
         assert_eq!(stop(&facts).unwrap_err().exit(), Exit::Locked, "its lease is all that tells of it");
         assert!(status(&facts).next.unwrap().starts_with("on the host of op@there: dr run "));
     }
