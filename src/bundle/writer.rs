@@ -334,6 +334,11 @@ impl VerifiedBundle {
         &self.proof
     }
 
+    /// What a store and a vault are told of it.
+    pub fn record(&self) -> &PublishedRecord {
+        &self.record
+    }
+
     /// Makes it a bundle of `store`, the one that it was begun in, and keeps the verification beside it.
     ///
     /// # Errors

@@ -6,10 +6,26 @@ use serde::Serialize;
 
 use crate::bundle::report::{ListReport, ListRow, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
+use crate::ops::bundles::BundleList;
 use crate::ops::{create, restore};
 use crate::settings::Quiesce;
 use crate::text::{bytes, elapsed, plural};
 use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
+
+impl Report for BundleList {
+    fn human(&self, page: &mut Page) {
+        self.found.human(page);
+        for missing in &self.missing {
+            let what = format!(
+                "{} of {} is missing: it was published in {}",
+                missing.bundle,
+                short_time(missing.created),
+                missing.store
+            );
+            page.finding(Mark::Warn, &what, None);
+        }
+    }
+}
 
 impl Report for ListReport {
     fn human(&self, page: &mut Page) {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::given::quoted;
+use super::missing::{MissingBundle, missing};
 use super::{CommandLine, Ctx};
 use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, Trust};
@@ -176,12 +177,23 @@ struct FoundBundle {
 ///
 /// # Errors
 /// The store cannot be listed. A bundle that cannot be read is a row with the reason.
-pub fn list(ctx: &Ctx) -> Result<ListReport> {
+pub fn list(ctx: &Ctx) -> Result<BundleList> {
     let store = ctx.store().map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
         (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
         _ => error,
     })?;
-    Ok(ListReport::new(&Catalog::read(&*store)?))
+    let catalog = Catalog::read(&*store)?;
+    Ok(BundleList { missing: missing(ctx, &ctx.vault_install(), &catalog), found: ListReport::new(&catalog) })
+}
+
+/// `dr bundle list`.
+#[derive(Debug, Serialize)]
+pub struct BundleList {
+    #[serde(flatten)]
+    pub found: ListReport,
+    /// Those of this install that are missing, oldest first, as the config vault tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingBundle>,
 }
 
 /// Shows what a bundle says of itself, after checking its signature.

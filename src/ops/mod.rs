@@ -18,6 +18,7 @@ pub mod init;
 pub mod keyring;
 pub mod lease;
 pub mod maintenance;
+mod missing;
 pub mod objects;
 pub mod pump;
 pub mod quiesce;

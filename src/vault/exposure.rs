@@ -284,7 +284,7 @@ fn belongs(path: &str) -> bool {
     match parts.as_slice() {
         // The operator's own, beside the vault's.
         [name] => matches!(*name, "vault.json" | "README.md" | ".gitattributes" | ".gitignore" | ".drignore"),
-        ["recipients", name] => name.ends_with(".json"),
+        ["bundles" | "recipients", name] => name.ends_with(".json"),
         ["deployments", _, _, name] => matches!(*name, "record.json" | "outcome.json"),
         ["rekeyed", _, name] => *name == super::layout::REKEY_FILE,
         _ => false,

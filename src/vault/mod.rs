@@ -5,12 +5,14 @@
 //! recipients/<time>-<salt>.json                       who was added and removed
 //! deployments/<namespace>.<release>/<time>-<salt>/    record.json (before helm)  outcome.json (after)
 //!                                                     values.yaml.age  values-1.yaml.age ...  chart.tgz.age
+//! bundles/<bundle>.json                               which were published
 //! ```
 //!
 //! Nothing in it is ever rewritten, so two histories always merge. A deployment whose values (or chart) are those of an
 //! earlier one points at the same sealed bytes: git stores them once, and identical bytes make no new ciphertext. To
 //! record needs public keys only; to read needs an identity. `docs/reference/vault-format.md` is the contract.
 
+mod bundles;
 mod cache;
 mod error;
 pub mod exposure;
@@ -37,6 +39,7 @@ pub mod verify;
 mod worktree;
 mod write;
 
+pub use bundles::ListedBundle;
 pub use error::VaultError;
 pub use git::CommitSigner;
 pub use handle::Vault;

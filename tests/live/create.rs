@@ -122,9 +122,20 @@ fn bundles_of_every_way_of_holding_still_verify() {
     }
     // What somebody has stopped before stays stopped.
     host.dr(["server", "stop", "--yes"]).ok();
-    host.bundle(&[]);
+    let newest = host.bundle(&[]);
     assert_eq!(host.replicas(), ["0", "0"]);
     host.dr(["server", "start"]).ok();
+    // The vault knows of it; whoever takes it out of the store is noticed.
+    host.dr(["config", "verify"]).ok();
+    assert!(!host.dr(["bundle", "list"]).ok().contains("is missing"));
+    let name = newest.file_stem().unwrap().to_str().unwrap().to_owned();
+    for file in std::fs::read_dir(newest.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.file_name().unwrap().to_str().unwrap().starts_with(&name) {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let missing = host.dr(["bundle", "list"]).ok();
+    assert!(missing.contains(&format!("{name} of ")) && missing.contains(" is missing"), "{missing}");
     assert_eq!(host.replicas(), replicas);
     // What was scaled back is helm's to change again.
     let text = std::fs::read_to_string(&values).unwrap();

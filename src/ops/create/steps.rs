@@ -24,11 +24,14 @@ use crate::postgres::argv::Connection;
 use crate::settings::{Allow, Quiesce};
 use crate::store::DraftToken;
 use crate::text;
+use crate::vault::ListedBundle;
 
 /// How long the application may take to serve again.
 const SERVING_LIMIT: Duration = Duration::from_secs(900);
 /// How long the last segment of the log may take to come once its end is known.
 const WAL_LIMIT_SECONDS: u64 = 300;
+/// How often a moment is looked for in which nobody comes and goes unseen.
+const QUIET_TRIES: usize = 3;
 /// How much log may wait in the helper pod's memory until it is sealed and sent.
 const SPOOL_MIB: u64 = 1024;
 
@@ -293,7 +296,16 @@ async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<WalMark>>
 /// Database or cluster cannot be asked; [`Exit::Busy`] when somebody may have written.
 async fn note_watched(work: &CreateWork, stopped: &StoppedWriters) -> Result<WalMark> {
     let cluster = work.ctx.cluster().await?;
-    let WatchedSwitch { lsn, sessions, unseen } = cluster.switch_wal_watched(&work.plan.live.primary).await?;
+    let mut watched = cluster.switch_wal_watched(&work.plan.live.primary).await?;
+    // The operator's own sessions come and go, too. What was written before the position that is noted last is whole in the
+    // bundle; whoever writes on and on comes each time.
+    for _ in 1..QUIET_TRIES {
+        if watched.unseen.is_empty() {
+            break;
+        }
+        watched = cluster.switch_wal_watched(&work.plan.live.primary).await?;
+    }
+    let WatchedSwitch { lsn, sessions, unseen } = watched;
     // Whoever has started them since the stop may have written before the position.
     stopped.require_still(cluster, &work.run).await?;
     let pods = cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &work.ctx.events).await?;
@@ -387,9 +399,16 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
     let id = outputs.get(NAME_BUNDLE)?;
     let mut handles = work.handles.lock().await;
     let BundleState::Verified { agent, bundle } = handles.bundle.take() else { return Err(handles_lost()) };
-    let proof = tokio::task::block_in_place(|| bundle.publish(&*work.store))?;
+    let (ctx, store) = (&work.ctx, &work.store);
+    let listed = ListedBundle::new(bundle.record(), ctx.vault_install(), store.place(), &ctx.who);
+    let proof = tokio::task::block_in_place(|| bundle.publish(&**store))?;
     handles.bundle = BundleState::Published(agent);
-    Ok(Done::with(proof.bytes, work.store.address(id.as_str())))
+    // Nothing relies on the list, and the bundle is whole without it.
+    let kept = tokio::task::block_in_place(|| Ok::<_, CommandError>(ctx.vault()?.list_bundle(&listed)?));
+    if let Err(error) = kept {
+        ctx.events.warn(format!("the config vault does not list bundle {id}: {error}"), error.hints().first().cloned());
+    }
+    Ok(Done::with(proof.bytes, store.address(id.as_str())))
 }
 
 async fn wait_serving(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {

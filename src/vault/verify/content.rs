@@ -9,6 +9,7 @@ use super::history::{HistoryStep, lost};
 use super::record_chain::{self, ChainedRecord};
 use super::sealed::stanzas;
 use super::verification::Verification;
+use crate::vault::bundles::ListedBundle;
 use crate::vault::error::VaultError;
 use crate::vault::files::{digest, parse};
 use crate::vault::git::Git;
@@ -139,6 +140,11 @@ fn top(file: &File<'_>, step: &HistoryStep, found: &mut Verification) {
             }
         }
         "README.md" => {}
+        path if path.starts_with("bundles/") => {
+            if let Err(error) = ListedBundle::read(path, clear) {
+                flaw(Flaw::Unreadable, &error.to_string());
+            }
+        }
         path => match path.strip_prefix("recipients/") {
             Some(name) => {
                 let named = name.strip_suffix(".json").is_some_and(|name| DeploymentId::parse(name).is_some());

@@ -204,7 +204,7 @@ pub(super) fn signed_by(
 /// ignore file, say), and change these.
 pub(super) fn is_own(path: &str) -> bool {
     matches!(path, "vault.json" | "README.md" | ".gitattributes" | "fingerprint.key.age")
-        || matches!(path.split('/').next(), Some("deployments" | "recipients" | "rekeyed"))
+        || matches!(path.split('/').next(), Some("bundles" | "deployments" | "recipients" | "rekeyed"))
 }
 
 fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, VaultFinding> {

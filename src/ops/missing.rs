@@ -1,0 +1,79 @@
+//! Bundles that were published and are not in the store, as the list of the config vault tells.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Ctx;
+use crate::bundle::Catalog;
+use crate::error::Result;
+use crate::vault::{ListedBundle, RecordedInstall};
+
+/// A bundle that the store has not, newer than all of the same install that it has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MissingBundle {
+    pub bundle: String,
+    pub created: Timestamp,
+    pub opschain_version: String,
+    /// Where it was published.
+    pub store: String,
+}
+
+/// Those that are missing of an install, oldest first. Older ones are not: they may have been removed by who needs the
+/// room. Where this host has no config vault, nothing is known; where it cannot be read, that is said.
+pub fn missing(ctx: &Ctx, install: &RecordedInstall, catalog: &Catalog) -> Vec<MissingBundle> {
+    let has_vault = ctx.settings_or_defaults().is_ok_and(|settings| settings.vault.path.is_some());
+    if !has_vault {
+        return Vec::new();
+    }
+    let listed = || -> Result<_> { Ok(ctx.vault_to_read()?.listed_bundles(install)?) };
+    match listed() {
+        Ok(listed) => newer(listed, |bundle| catalog.entries.iter().any(|entry| entry.name == bundle)),
+        Err(error) => {
+            let what = format!("whether a newer bundle is missing from store {} is not known: {error}", catalog.store);
+            ctx.events.warn(what, error.hints().first().cloned());
+            Vec::new()
+        }
+    }
+}
+
+fn newer(listed: Vec<ListedBundle>, is_there: impl Fn(&str) -> bool) -> Vec<MissingBundle> {
+    let newest = listed.iter().filter(|listed| is_there(listed.bundle.as_str())).map(|listed| listed.at).max();
+    let missing = listed.into_iter().filter(|listed| !is_there(listed.bundle.as_str()) && Some(listed.at) > newest);
+    missing
+        .map(|listed| MissingBundle {
+            bundle: listed.bundle.to_string(),
+            created: listed.at,
+            opschain_version: listed.opschain_version,
+            store: listed.store,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::published::PublishedRecord;
+
+    #[test]
+    fn what_is_missing_is_said_only_where_it_is_newer_than_all_that_is_there() {
+        let listed = |id: &str, day: i64| {
+            let mut header = crate::bundle::testing::header();
+            header.id = format!("opschain-2026112{day}T075443Z-00000a").parse().unwrap();
+            assert!(header.id.as_str().contains(id));
+            header.created = format!("2026-11-2{day}T07:54:43Z").parse().unwrap();
+            let (bytes, manifest_at, manifest_sha256) = (9, 6, "0".repeat(64));
+            let published_at = header.created;
+            let record = PublishedRecord { header, bytes, manifest_at, manifest_sha256, published_at };
+            let install = RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None };
+            ListedBundle::new(&record, install, "/bundles".into(), "op@here")
+        };
+        let all = || vec![listed("20261121", 1), listed("20261122", 2), listed("20261123", 3)];
+        let missing = |there: &[&str]| -> Vec<String> {
+            let found = newer(all(), |bundle| there.iter().any(|day| bundle.contains(day)));
+            found.into_iter().map(|missing| missing.created.to_string()[..10].to_owned()).collect()
+        };
+        assert_eq!(missing(&["20261123"]), Vec::<String>::new(), "the older ones may have been removed");
+        assert_eq!(missing(&["20261121", "20261122"]), ["2026-11-23"]);
+        assert_eq!(missing(&[]).len(), 3);
+    }
+}
