@@ -60,13 +60,8 @@ impl Catalog {
             Iterator::collect,
         );
         entries.extend(store.loose_files().map_err(failed)?.iter().map(|path| loose_entry(path)));
-        // The name of a bundle that cannot be read may still tell when it was made.
-        let created = |entry: &CatalogEntry| match &entry.header {
-            Ok(header) => Some(header.created),
-            Err(_) => entry.name.parse::<BundleId>().ok().and_then(|id| id.created()),
-        };
         // A stable sort: of one name, the published one stays before the file.
-        entries.sort_by(|a, b| created(b).cmp(&created(a)).then_with(|| b.name.cmp(&a.name)));
+        entries.sort_by(|a, b| b.created().cmp(&a.created()).then_with(|| b.name.cmp(&a.name)));
         Ok(Self { store: store.place(), entries })
     }
 
@@ -121,7 +116,7 @@ impl Catalog {
                 },
                 Err(reason) => reason.clone(),
             };
-            passed.push(PassedOver { name: entry.name.clone(), reason });
+            passed.push(PassedOver { name: entry.name.clone(), created: entry.created(), reason });
         }
         (good, passed)
     }
@@ -147,6 +142,8 @@ pub type GoodBundle = (BundleReference, Reader);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
     pub name: String,
+    /// When it was made, as far as it tells.
+    pub created: Option<Timestamp>,
     pub reason: String,
 }
 
@@ -172,6 +169,14 @@ pub enum FindError {
 }
 
 impl CatalogEntry {
+    /// When it was made, as its header says; the name of one that cannot be read may still tell.
+    fn created(&self) -> Option<Timestamp> {
+        match &self.header {
+            Ok(header) => Some(header.created),
+            Err(_) => self.name.parse::<BundleId>().ok().and_then(|id| id.created()),
+        }
+    }
+
     /// Opens it; `store` is the one whose catalog it is of.
     ///
     /// # Errors

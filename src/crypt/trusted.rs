@@ -1,5 +1,6 @@
 //! Whose signatures are believed.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
@@ -32,6 +33,8 @@ pub struct TrustedSigners {
     skipped: Vec<String>,
     /// `SHA256:...` of a key that a person vouches for, whatever the file says of it.
     vouched: Option<String>,
+    /// When what has these SHA-256 was signed, where that is known otherwise.
+    dates: HashMap<String, Timestamp>,
     /// SHA-256 of what was read.
     digest: String,
 }
@@ -74,6 +77,18 @@ impl TrustedSigners {
         Self { vouched: fingerprint, ..self }
     }
 
+    /// The same, knowing when what has these SHA-256 was signed: a key that has ended since was good then.
+    #[must_use]
+    pub fn dated(self, dates: HashMap<String, Timestamp>) -> Self {
+        Self { dates, ..self }
+    }
+
+    /// Whether the key of some line has ended by now.
+    pub fn has_ended(&self) -> bool {
+        let now = Timestamp::now();
+        self.entries.iter().any(|entry| entry.ended(now).is_some())
+    }
+
     /// The lines that were not understood.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
@@ -84,12 +99,19 @@ impl TrustedSigners {
         &self.digest
     }
 
-    /// Checks that `armored` is a signature over `bytes`, made for `namespace` by a key that is trusted for it now.
+    /// Checks that `armored` is a signature over `bytes`, made for `namespace` by a key that is trusted for it now, or was
+    /// at the date that is known of these bytes.
     ///
     /// # Errors
     /// `BadSignature`, `Unknown`, `NotForThis` or `Mismatch`.
     pub fn verify(&self, namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<SignedBy, SignError> {
-        self.verify_at(namespace, bytes, armored, Timestamp::now())
+        match self.verify_at(namespace, bytes, armored, Timestamp::now()) {
+            Err(ended @ SignError::Ended { .. }) => match self.dates.get(&hex::encode(Sha256::digest(bytes))) {
+                Some(signed) => self.verify_at(namespace, bytes, armored, *signed),
+                None => Err(ended),
+            },
+            verified => verified,
+        }
     }
 
     /// The same for a signature made at `now`: what git does with a commit, whose key may have been retired since.
@@ -236,6 +258,12 @@ mod tests {
         let verify = |trusted: &TrustedSigners| trusted.verify(SPACE, b"manifest", signature.as_bytes());
         let error = verify(&trusted).unwrap_err();
         assert!(matches!(error, SignError::Ended { .. }), "{error}");
+        let known = |of: &[u8], at: &str| HashMap::from([(hex::encode(Sha256::digest(of)), at.parse().unwrap())]);
+        assert!(verify(&trusted.clone().dated(known(b"manifest", "2025-12-31T00:00:00Z"))).is_ok(), "good then");
+        for (of, at) in [(&b"manifest"[..], "2026-01-02T00:00:00Z"), (b"other", "2025-12-31T00:00:00Z")] {
+            let error = verify(&trusted.clone().dated(known(of, at))).unwrap_err();
+            assert!(matches!(error, SignError::Ended { .. }), "{error}");
+        }
         assert!(verify(&trusted.clone().vouching(Some(signer.fingerprint()))).is_ok());
         assert!(verify(&trusted.clone().vouching(Some("SHA256:other".into()))).is_err());
         let nobody = TrustedSigners::default().vouching(Some(signer.fingerprint()));

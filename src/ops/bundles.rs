@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::given::quoted;
-use super::missing::{MissingBundle, missing};
+use super::published::{MissingBundle, missing};
 use super::{CommandLine, Ctx};
 use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, Trust};

@@ -273,7 +273,7 @@ impl Ctx {
     }
 
     /// Whose bundles are believed: as [`Ctx::trusted_signers`], with the key that a person vouches for, or anybody's
-    /// but those of revoked keys.
+    /// but those of revoked keys. The list of the config vault tells when bundles were made whose keys have ended since.
     ///
     /// # Errors
     /// As [`Ctx::trusted_signers`].
@@ -281,7 +281,14 @@ impl Ctx {
         if anyone {
             return Ok(Trust::Anyone(self.without_revoked(TrustedSigners::default())?));
         }
-        Ok(Trust::Signers(self.trusted_signers(given)?.vouching(key)))
+        let signers = self.trusted_signers(given)?.vouching(key);
+        if !signers.has_ended() {
+            return Ok(Trust::Signers(signers));
+        }
+        // Without a vault that is believed, no date is known.
+        let listed = self.vault_to_read().and_then(|vault| Ok(vault.listed_bundles()?)).unwrap_or_default();
+        let dates = listed.into_iter().map(|listed| (listed.manifest_sha256, listed.at)).collect();
+        Ok(Trust::Signers(signers.dated(dates)))
     }
 
     /// The store.

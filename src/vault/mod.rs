@@ -39,7 +39,6 @@ pub mod verify;
 mod worktree;
 mod write;
 
-pub use bundles::ListedBundle;
 pub use error::VaultError;
 pub use git::CommitSigner;
 pub use handle::Vault;
@@ -47,8 +46,8 @@ pub use layers::given_content;
 pub use merge::{Joined, TakeInRequest, TakenIn};
 pub use recipients::{Holder, Holders};
 pub use record::{
-    Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus, Ended, FORMAT, How, Image, Intent, RecordedChart,
-    RecordedInstall,
+    Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus, Ended, FORMAT, How, Image, Intent, ListedBundle,
+    RecordedChart, RecordedInstall,
 };
 pub use rekey::RekeyPlan;
 pub use remote::{Pushed, Remote};

@@ -365,6 +365,40 @@ pub(super) struct RecipientsChange {
     pub why: Option<String>,
 }
 
+/// The folder of the published bundles.
+pub(super) const BUNDLES: &str = "bundles";
+
+/// A bundle that was published, as its host has written it down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ListedBundle {
+    pub format: u32,
+    pub bundle: String,
+    pub install: RecordedInstall,
+    /// When it was made.
+    pub at: Timestamp,
+    pub by: String,
+    pub opschain_version: String,
+    /// Its database's identity.
+    pub system_identifier: String,
+    /// SHA-256 of its manifest: which bundle this is, to the byte.
+    pub manifest_sha256: String,
+    /// Where it was published.
+    pub store: String,
+    pub dr: String,
+}
+
+impl ListedBundle {
+    /// Whether it is one of that install.
+    pub fn is_of(&self, install: &RecordedInstall) -> bool {
+        self.install.folder() == install.folder()
+    }
+
+    /// Where it stands in a vault.
+    pub(super) fn path(&self) -> String {
+        format!("{BUNDLES}/{}.json", self.bundle)
+    }
+}
+
 /// What a folder of `rekeyed/` holds: files sealed again, each of which stands for an older one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct RekeyList {

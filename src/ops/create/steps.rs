@@ -16,7 +16,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::pump::{Pump, Pumped};
 use crate::ops::quiesce::{self, RecordedReplicas, StoppedWriters};
-use crate::ops::{helper, maintenance};
+use crate::ops::{helper, maintenance, published};
 use crate::opschain::maintenance::{DrainProof, RecordedMode};
 use crate::opschain::workloads::{REPLICATION_ROLE, WORKING_PODS};
 use crate::postgres::Lsn;
@@ -24,7 +24,6 @@ use crate::postgres::argv::Connection;
 use crate::settings::{Allow, Quiesce};
 use crate::store::DraftToken;
 use crate::text;
-use crate::vault::ListedBundle;
 
 /// How long the application may take to serve again.
 const SERVING_LIMIT: Duration = Duration::from_secs(900);
@@ -400,7 +399,7 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
     let mut handles = work.handles.lock().await;
     let BundleState::Verified { agent, bundle } = handles.bundle.take() else { return Err(handles_lost()) };
     let (ctx, store) = (&work.ctx, &work.store);
-    let listed = ListedBundle::new(bundle.record(), ctx.vault_install(), store.place(), &ctx.who);
+    let listed = published::entry(ctx, bundle.record(), store.place());
     let proof = tokio::task::block_in_place(|| bundle.publish(&**store))?;
     handles.bundle = BundleState::Published(agent);
     // Nothing relies on the list, and the bundle is whole without it.

@@ -11,7 +11,7 @@ use crate::crypt::Identities;
 use crate::error::{OpenRun, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
-use crate::ops::missing::missing;
+use crate::ops::published::missing;
 use crate::ops::release::Release;
 use crate::ops::{Ctx, recording, runs};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
@@ -64,9 +64,9 @@ pub(super) struct SourceFacts {
     /// The public halves of the keys that were given to open it.
     #[serde(default)]
     pub opened_by: Vec<String>,
-    /// What the store should have that is newer, where the newest was asked for.
+    /// What is newer and was not taken, and why, where the newest was asked for.
     #[serde(default)]
-    pub missing: Option<String>,
+    pub instead_of: Vec<String>,
 }
 
 /// What there is where it is to be restored.
@@ -95,8 +95,8 @@ pub(super) struct TargetFacts {
     pub open_run: Option<OpenRun>,
 }
 
-/// A bundle, open, and what its store should have that is newer.
-type FoundBundle = (BundleReference, Reader, Option<String>);
+/// A bundle, open, and what is newer and was not taken.
+type FoundBundle = (BundleReference, Reader, Vec<String>);
 
 /// Opens the bundle that was asked for, and says which install it is from.
 ///
@@ -109,11 +109,11 @@ pub(super) fn open(
     which: Which<'_>,
 ) -> Result<(OpenBundle, SourceFacts)> {
     let trust = keys.trust(ctx)?;
-    let (reference, reader, missing) = match request.bundle.file()? {
+    let (reference, reader, instead_of) = match request.bundle.file()? {
         Some(path) => {
             let reference = BundleReference::File { path };
             let reader = bundles::open(&reference, &trust)?;
-            (reference, reader, None)
+            (reference, reader, Vec::new())
         }
         None => find(ctx, request, &trust, which)?,
     };
@@ -122,7 +122,7 @@ pub(super) fn open(
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let mut facts = source_facts(&reader, reference, release.operator);
     facts.opened_by = identities.recipients();
-    facts.missing = missing;
+    facts.instead_of = instead_of;
     recording::record("restore-source", &facts)?;
     Ok((OpenBundle { reader, identities }, facts))
 }
@@ -152,18 +152,18 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
         system_identifier: manifest.database.system_identifier.clone(),
         lsn: manifest.database.last_lsn(),
         opened_by: Vec::new(),
-        missing: None,
+        instead_of: Vec::new(),
         scope: manifest.scope.clone(),
     }
 }
 
-/// Looks a name up in the store, or the newest good one of a version; and what should be there that is newer.
+/// Looks a name up in the store, or the newest good one of a version.
 fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) -> Result<FoundBundle> {
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     if let Some(text) = &request.bundle.bundle {
         let entry = catalog.find(text)?;
-        return Ok((entry.reference.clone(), entry.open(&*store, trust)?, None));
+        return Ok((entry.reference.clone(), entry.open(&*store, trust)?, Vec::new()));
     }
     let tag = source::version_to_look_for(request)?;
     let (good, passed) = catalog.newest_good(&*store, trust, &tag, Timestamp::now());
@@ -176,13 +176,8 @@ fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) ->
     let (reference, reader) = good.into_iter().nth(place).ok_or_else(none)?;
     let SourceInstall { namespace, release, .. } = reader.header().install.clone();
     let missing = missing(ctx, &RecordedInstall { namespace, release, context: None }, &catalog);
-    let newest = missing.last().map(|missing| {
-        format!(
-            "store {} has not what is newest: bundle {} of {:.0}, published in {}",
-            catalog.store, missing.bundle, missing.created, missing.store
-        )
-    });
-    Ok((reference, reader, newest))
+    let instead_of = source::instead_of(reader.header(), &passed, missing.last());
+    Ok((reference, reader, instead_of))
 }
 
 /// Looks at the target, which is the install of `ctx`.

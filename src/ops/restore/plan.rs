@@ -220,7 +220,7 @@ pub(super) fn decide(
             init(&source.opened_by)
         ));
     }
-    warnings.extend(source.missing);
+    warnings.extend(source.instead_of);
     if source.signer.is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
     }

@@ -6,6 +6,7 @@ use crate::bundle::catalog::PassedOver;
 use crate::bundle::{Header, SourceInstall};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::bundles::BundleRequest;
+use crate::ops::published::MissingBundle;
 use crate::opschain::version::{BadVersion, Version};
 use crate::settings::Install;
 use crate::text;
@@ -50,6 +51,19 @@ pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions:
         [] => error.hint("The store has no bundle at all: name a file, or set `store.path`."),
         versions => error.hint(format!("It has bundles of {}: name one to restore it.", versions.join(", "))),
     }
+}
+
+/// What stands between the bundle that is taken and the newest of its install: those that are no good, and the one that the
+/// store has not.
+pub(super) fn instead_of(newest: &Header, passed: &[PassedOver], missing: Option<&MissingBundle>) -> Vec<String> {
+    let newer = passed.iter().filter(|other| other.created.is_none_or(|created| created > newest.created));
+    let how = |other: &PassedOver| if other.created.is_some() { "is" } else { "may be" };
+    let passed = newer.map(|o| format!("{}, which {} newer, was passed over: {}", o.name, how(o), o.reason));
+    let missing = missing.filter(|missing| missing.created > newest.created).map(|missing| {
+        let MissingBundle { bundle, created, store, .. } = missing;
+        format!("bundle {bundle} of {created:.0}, which is newer, is not in the store: it was published in {store}")
+    });
+    passed.chain(missing).collect()
 }
 
 /// Asks a person which of several bundles, one line each, is meant; `None` where nobody can be asked.
@@ -180,8 +194,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_newer_than_the_bundle_that_is_taken_is_said() {
+        let header = header("opschain", "1");
+        let at = |hours: i64| header.created.checked_add(jiff::SignedDuration::from_hours(hours)).unwrap();
+        let passed = |name: &str, created| PassedOver { name: name.into(), created, reason: "it is cut short".into() };
+        let missing = |created| {
+            let (bundle, opschain_version, store) = ("b-3".into(), "2026-08-20".into(), "/old".into());
+            MissingBundle { bundle, created, opschain_version, store }
+        };
+        let all = [passed("b-2", Some(at(1))), passed("odd.tar", None), passed("b-0", Some(at(-1)))];
+        let said = instead_of(&header, &all, Some(&missing(at(2))));
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said[0], "b-2, which is newer, was passed over: it is cut short");
+        assert!(said[1].starts_with("odd.tar") && said[2].contains("b-3") && said[2].ends_with("published in /old"));
+        assert!(instead_of(&header, &all[2..], Some(&missing(at(-2)))).is_empty());
+    }
+
+    #[test]
     fn a_store_without_a_good_bundle_says_why_and_what_else_it_has() {
-        let passed = [PassedOver { name: "opschain-1".into(), reason: "it is cut short".into() }];
+        let passed = [PassedOver { name: "opschain-1".into(), created: None, reason: "it is cut short".into() }];
         let error = none_good("/bundles", "2026-08-20", &passed, &["2026-07-28"]);
         let said =
             ["opschain-1 was passed over: it is cut short.", "It has bundles of 2026-07-28: name one to restore it."];

@@ -9,14 +9,14 @@ use super::history::{HistoryStep, lost};
 use super::record_chain::{self, ChainedRecord};
 use super::sealed::stanzas;
 use super::verification::Verification;
-use crate::vault::bundles::ListedBundle;
 use crate::vault::error::VaultError;
 use crate::vault::files::{digest, parse};
 use crate::vault::git::Git;
 use crate::vault::layout::{ATTRIBUTES, FINGERPRINT_FILE, REKEY_FILE};
 use crate::vault::objects::{GitObjects, ObjectFault, entries};
 use crate::vault::record::{
-    DeploymentId, DeploymentOutcome, DeploymentRecord, RecipientsChange, RekeyList, Sealed, VaultHeader,
+    BUNDLES, DeploymentId, DeploymentOutcome, DeploymentRecord, ListedBundle, RecipientsChange, RekeyList, Sealed,
+    VaultHeader,
 };
 use crate::vault::threads::on_threads;
 
@@ -140,11 +140,11 @@ fn top(file: &File<'_>, step: &HistoryStep, found: &mut Verification) {
             }
         }
         "README.md" => {}
-        path if path.starts_with("bundles/") => {
-            if let Err(error) = ListedBundle::read(path, clear) {
-                flaw(Flaw::Unreadable, &error.to_string());
-            }
-        }
+        path if path.split('/').next() == Some(BUNDLES) => match parse::<ListedBundle>(path, clear) {
+            Err(error) => flaw(Flaw::Unreadable, &error.to_string()),
+            Ok(listed) if listed.path() == path => {}
+            Ok(listed) => flaw(Flaw::StrangeFile, &format!("is the entry of bundle {}", listed.bundle)),
+        },
         path => match path.strip_prefix("recipients/") {
             Some(name) => {
                 let named = name.strip_suffix(".json").is_some_and(|name| DeploymentId::parse(name).is_some());

@@ -1,12 +1,30 @@
-//! Bundles that were published and are not in the store, as the list of the config vault tells.
+//! The list of published bundles that the config vault keeps, and which of them the store has not.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Ctx;
 use crate::bundle::Catalog;
+use crate::bundle::published::PublishedRecord;
 use crate::error::Result;
-use crate::vault::{ListedBundle, RecordedInstall};
+use crate::vault::{FORMAT, ListedBundle, RecordedInstall};
+
+/// The entry of a bundle that is about to be published in `store`.
+pub fn entry(ctx: &Ctx, published: &PublishedRecord, store: String) -> ListedBundle {
+    let header = &published.header;
+    ListedBundle {
+        format: FORMAT,
+        bundle: header.id.to_string(),
+        install: ctx.vault_install(),
+        at: header.created,
+        by: ctx.who.clone(),
+        opschain_version: header.opschain.version.clone(),
+        system_identifier: header.postgresql.system_identifier.clone(),
+        manifest_sha256: published.manifest_sha256.clone(),
+        store,
+        dr: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
 
 /// A bundle that the store has not, newer than all of the same install that it has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,9 +43,12 @@ pub fn missing(ctx: &Ctx, install: &RecordedInstall, catalog: &Catalog) -> Vec<M
     if !has_vault {
         return Vec::new();
     }
-    let listed = || -> Result<_> { Ok(ctx.vault_to_read()?.listed_bundles(install)?) };
+    let listed = || -> Result<_> { Ok(ctx.vault_to_read()?.listed_bundles()?) };
     match listed() {
-        Ok(listed) => newer(listed, |bundle| catalog.entries.iter().any(|entry| entry.name == bundle)),
+        Ok(mut listed) => {
+            listed.retain(|listed| listed.is_of(install));
+            newer(listed, |bundle| catalog.entries.iter().any(|entry| entry.name == bundle && entry.header.is_ok()))
+        }
         Err(error) => {
             let what = format!("whether a newer bundle is missing from store {} is not known: {error}", catalog.store);
             ctx.events.warn(what, error.hints().first().cloned());
@@ -37,11 +58,11 @@ pub fn missing(ctx: &Ctx, install: &RecordedInstall, catalog: &Catalog) -> Vec<M
 }
 
 fn newer(listed: Vec<ListedBundle>, is_there: impl Fn(&str) -> bool) -> Vec<MissingBundle> {
-    let newest = listed.iter().filter(|listed| is_there(listed.bundle.as_str())).map(|listed| listed.at).max();
-    let missing = listed.into_iter().filter(|listed| !is_there(listed.bundle.as_str()) && Some(listed.at) > newest);
+    let newest = listed.iter().filter(|listed| is_there(&listed.bundle)).map(|listed| listed.at).max();
+    let missing = listed.into_iter().filter(|listed| !is_there(&listed.bundle) && Some(listed.at) > newest);
     missing
         .map(|listed| MissingBundle {
-            bundle: listed.bundle.to_string(),
+            bundle: listed.bundle,
             created: listed.at,
             opschain_version: listed.opschain_version,
             store: listed.store,
@@ -52,7 +73,8 @@ fn newer(listed: Vec<ListedBundle>, is_there: impl Fn(&str) -> bool) -> Vec<Miss
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::published::PublishedRecord;
+    use crate::journal::testing::MemoryRuns;
+    use crate::ops::testing;
 
     #[test]
     fn what_is_missing_is_said_only_where_it_is_newer_than_all_that_is_there() {
@@ -64,8 +86,7 @@ mod tests {
             let (bytes, manifest_at, manifest_sha256) = (9, 6, "0".repeat(64));
             let published_at = header.created;
             let record = PublishedRecord { header, bytes, manifest_at, manifest_sha256, published_at };
-            let install = RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None };
-            ListedBundle::new(&record, install, "/bundles".into(), "op@here")
+            entry(&testing::ctx(&MemoryRuns::default()), &record, "/bundles".into())
         };
         let all = || vec![listed("20261121", 1), listed("20261122", 2), listed("20261123", 3)];
         let missing = |there: &[&str]| -> Vec<String> {
