@@ -175,7 +175,7 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
     let request = create::CreateRequest { quiesce: args.quiesce, allow: args.allow, max_rate: args.max_rate };
     let plan = create::plan(ctx, &request).await?;
     if args.dry_run {
-        return ui.report(&plan);
+        return ui.dry_run(&plan);
     }
     ui.plan(&plan);
     if plan.stops() {
@@ -195,7 +195,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
     let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);
     let plan = restore::plan(ctx, &request, &which).await?;
     if args.dry_run {
-        return ui.report(&plan);
+        return ui.dry_run(&plan);
     }
     ui.plan(&plan);
     ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?;

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use self::signals::Signals;
 use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -219,7 +220,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are data; anything else is a wrong use.
-            return if error.use_stderr() { ui::usage(&error) } else { ui::help(&error) };
+            return if error.use_stderr() { ui::usage(&error, examples(&command, &error)) } else { ui::help(&error) };
         }
     };
     let global = cli.global.clone();
@@ -247,6 +248,17 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
             error.exit()
         }
     }
+}
+
+/// The examples of the verb that something is missing for.
+fn examples(command: &clap::Command, error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+    let usage = usage.to_string();
+    let verb = usage.split_whitespace().fold(command, |verb, word| verb.find_subcommand(word).unwrap_or(verb));
+    verb.get_after_help().and_then(|help| help.to_string().split("\n\n").next().map(str::to_owned))
 }
 
 fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLine) -> Result<Exit> {
@@ -352,6 +364,24 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         super::command().debug_assert();
+    }
+
+    #[test]
+    fn a_verb_for_which_something_is_missing_answers_with_its_examples() {
+        let mut found = Vec::new();
+        verbs(&super::command(), "dr".into(), &mut found);
+        let mut bare = 0;
+        for (name, _) in &found[1..] {
+            let mut command = super::command();
+            let Err(error) = command.try_get_matches_from_mut(name.split(' ')) else { continue };
+            let Some(examples) = super::examples(&command, &error) else {
+                assert_ne!(error.kind(), super::ErrorKind::MissingRequiredArgument, "{name}");
+                continue;
+            };
+            assert!(examples.starts_with("Example") && examples.contains("  dr "), "{name}: {examples}");
+            bare += 1;
+        }
+        assert!(bare > 3, "{bare}");
     }
 
     fn verbs(command: &Command, name: String, found: &mut Vec<(String, Command)>) {

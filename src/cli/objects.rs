@@ -14,9 +14,9 @@ const CHANGED: Role = Role::Caution;
 /// Longer values are cut; JSON output has them whole.
 const LONGEST: usize = 160;
 
-/// What `dr deploy --dry-run` says: the plan, and the objects that would change.
+/// What `dr deploy --dry-run` shows: the plan, and the objects that would change.
 #[derive(Serialize)]
-pub(super) struct DryRun<'p> {
+pub(super) struct Preview<'p> {
     /// The plan, as `dr deploy` shows it before it asks.
     #[serde(flatten)]
     pub plan: &'p DeployPlan,
@@ -24,13 +24,12 @@ pub(super) struct DryRun<'p> {
     pub objects: ReleaseDiff,
 }
 
-impl Report for DryRun<'_> {
+impl Report for Preview<'_> {
     fn human(&self, page: &mut Page) {
         self.plan.values(page);
         release_lines(page, &self.objects);
         page.gap();
         self.plan.decision(page);
-        page.line("Nothing was changed.");
     }
 }
 

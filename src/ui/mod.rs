@@ -42,6 +42,17 @@ pub trait Report: Serialize {
     fn human(&self, page: &mut Page);
 }
 
+#[derive(Serialize)]
+#[serde(transparent)]
+struct DryRun<'p, P>(&'p P);
+
+impl<P: Report> Report for DryRun<'_, P> {
+    fn human(&self, page: &mut Page) {
+        self.0.human(page);
+        page.line("Nothing was changed.");
+    }
+}
+
 /// The terminal.
 #[derive(Debug, Clone)]
 pub struct Ui {
@@ -106,7 +117,15 @@ impl Ui {
         self.report_masked(report, &self.secrets)
     }
 
-    /// The same past whatever masks secrets on their way out: for verbs that were asked to show them.
+    /// Writes what would be done, and that nothing was.
+    ///
+    /// # Errors
+    /// As [`Ui::report`].
+    pub fn dry_run(&self, plan: &impl Report) -> Result<()> {
+        self.report(&DryRun(plan))
+    }
+
+    /// Writes a result past whatever masks secrets on their way out: for verbs that were asked to show them.
     ///
     /// # Errors
     /// As [`Ui::report`].

@@ -30,8 +30,9 @@ pub fn catch_panics(output: Output, secrets: Secrets) {
 }
 
 /// Says how an argument was wrong, without colours: it quotes the argument, which may hold some of its own.
-pub fn usage(error: &clap::Error) -> Exit {
-    say(&escape::lines(&error.render().to_string()));
+pub fn usage(error: &clap::Error, examples: Option<String>) -> Exit {
+    let examples = examples.map_or_else(String::new, |examples| format!("\n{examples}\n"));
+    say(&escape::lines(&(error.render().to_string() + &examples)));
     Exit::Usage
 }
 

@@ -96,11 +96,13 @@ enum Decided {
 async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited: Edited) -> Result<Decided> {
     let Edited { bytes, mut review } = edited;
     if let Some(path) = &args.save {
-        if !args.options.dry_run {
+        if args.options.dry_run {
+            ui.dry_run(&review)?;
+        } else {
             editing.save(path)?;
             review.saved = Some(path.clone());
+            ui.report(&review)?;
         }
-        ui.report(&review)?;
         return Ok(Decided::Done(Exit::Success));
     }
     runs::put_back_interrupted(ctx, runs::InterruptedRuns::before(args.options.dry_run)).await?;
@@ -112,7 +114,7 @@ async fn decided(ctx: &Ctx, ui: &Ui, args: &EditArgs, editing: &Editing, edited:
     };
     let prepared = deploy::plan(&listening(ctx, ui, args.options.debug), request).await?;
     if args.options.dry_run {
-        ui.report(&prepared.plan)?;
+        ui.dry_run(&prepared.plan)?;
         prepared.refuse()?;
         return Ok(Decided::Done(Exit::Success));
     }

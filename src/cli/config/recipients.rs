@@ -61,19 +61,23 @@ struct ChangeArgs {
 }
 
 pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
-    let report = match &args.verb {
-        RecipientsVerb::List => list(ctx)?,
-        RecipientsVerb::Add(change) => add(ctx, &request(change, false))?,
-        RecipientsVerb::Accept { key } => accept(ctx, key)?,
+    let (report, dry_run) = match &args.verb {
+        RecipientsVerb::List => (list(ctx)?, false),
+        RecipientsVerb::Add(change) => (add(ctx, &request(change, false))?, change.dry_run),
+        RecipientsVerb::Accept { key } => (accept(ctx, key)?, false),
         RecipientsVerb::Rm { change, allow_single } => {
             if !change.dry_run {
                 ui.talk(&removal(ctx, &change.key)?);
                 ui.confirm(&format!("Take {} from the list?", change.key))?;
             }
-            remove(ctx, &request(change, *allow_single))?
+            (remove(ctx, &request(change, *allow_single))?, change.dry_run)
         }
     };
-    ui.report(&report)?;
+    if dry_run {
+        ui.dry_run(&report)?
+    } else {
+        ui.report(&report)?
+    }
     Ok(Exit::Success)
 }
 

@@ -120,7 +120,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
     };
     let prepared = plan_records(ctx, request).await?;
     if args.dry_run {
-        ui.report(&prepared.plan)?;
+        ui.dry_run(&prepared.plan)?;
         return Ok(if prepared.plan.refused() == 0 { Exit::Success } else { Exit::Failure });
     }
     let count = prepared.plan.to_write();

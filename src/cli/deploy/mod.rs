@@ -154,10 +154,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     if dry_run {
         if prepared.plan.stuck.is_some() {
             // helm renders nothing for a release that is pending.
-            ui.report(&prepared.plan)?;
+            ui.dry_run(&prepared.plan)?;
         } else {
             let objects = deploy::preview(ctx, &prepared).await?;
-            ui.report(&super::objects::DryRun { plan: &prepared.plan, objects })?;
+            ui.dry_run(&super::objects::Preview { plan: &prepared.plan, objects })?;
         }
         prepared.refuse()?;
         return Ok(Exit::Success);
