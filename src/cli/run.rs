@@ -89,10 +89,16 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RunArgs) -> Result<Exit> {
 }
 
 async fn abort(ctx: &Ctx, ui: &Ui, args: AbortArgs) -> Result<Exit> {
-    let abort = runs::plan_abort(ctx, args.run.as_deref(), args.close_only).await?;
+    let planned = runs::plan_abort(ctx, args.run.as_deref(), args.close_only).await;
+    let abort = planned.map_err(|error| match error.exit() {
+        Exit::Cluster if args.dry_run => {
+            error.hint("With --close-only no cluster is asked, and the plan shows what stays: `dr run abort --close-only --dry-run`.")
+        }
+        _ => error,
+    })?;
     let plan = &abort.plan;
     if args.dry_run {
-        return ui.report(plan).map(|()| Exit::Success);
+        return ui.dry_run(plan).map(|()| Exit::Success);
     }
     ui.plan(plan);
     match plan.outlook.loses {
@@ -127,8 +133,9 @@ impl Report for runs::RunList {
         let heads = ["run".into(), Column::whole("state"), "where it stands".into(), Column::whole("begun")];
         page.table(&heads, &rows);
         // In a pipe every line is a row.
-        if let Some(next) = self.runs.iter().find_map(|run| run.next.as_deref()).filter(|_| page.is_for_a_terminal()) {
-            page.next(next);
+        let open = self.runs.iter().find(|run| !run.ways_on.is_empty());
+        if let Some(open) = open.filter(|_| page.is_for_a_terminal()) {
+            page.ways_on(open.ways_on.commands());
         }
     }
 }
@@ -252,8 +259,6 @@ impl Report for runs::RunShown {
         if let Some(refusal) = &self.refusal {
             page.finding(Mark::Warn, &format!("cannot be resumed: {refusal}"), None);
         }
-        if let Some(next) = &self.next {
-            page.next(next);
-        }
+        page.ways_on(self.ways_on.commands());
     }
 }

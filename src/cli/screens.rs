@@ -130,7 +130,10 @@ fn runs() {
         begun: Some(at),
         state: state.into(),
         detail: detail.into(),
-        next: (state == "open").then(|| format!("dr run resume {run}")),
+        ways_on: match state {
+            "open" => runs::WaysOn::of(&OpenRun::new(run.into(), None)),
+            _ => runs::WaysOn::default(),
+        },
     };
     let lost =
         "stage: the session with pod opschain-production/dr-restore-0a1b2c broke and was not taken up again in 300 s";

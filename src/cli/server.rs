@@ -53,7 +53,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
             let plan = server::plan_stop(ctx).await?;
             let shown = Shown { title: "To be stopped", plan: &plan, to_zero: true };
             if dry.dry_run {
-                ui.report(&shown)?;
+                ui.dry_run(&shown)?;
                 return Ok(Exit::Success);
             }
             if !plan.done {
@@ -66,7 +66,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
             let plan = server::plan_start(ctx).await?;
             let shown = Shown { title: "To be started", plan: &plan, to_zero: false };
             if dry.dry_run {
-                ui.report(&shown)?;
+                ui.dry_run(&shown)?;
                 return Ok(Exit::Success);
             }
             if !plan.done {
@@ -122,8 +122,9 @@ impl Report for server::ServerStatus {
         if let Some(open) = &self.open_run {
             page.finding(crate::ui::Mark::Bad, &format!("this install is not whole: {open}"), None);
         }
-        if let Some(next) = &self.next {
-            page.next(next);
+        match &self.next {
+            Some(next) if self.ways_on.is_empty() => page.next(next),
+            _ => page.ways_on(self.ways_on.commands()),
         }
     }
 }

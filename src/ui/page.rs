@@ -3,6 +3,8 @@
 //! On a terminal running text is broken at words and tables are fitted to the width. Elsewhere (a pipe, a file) nothing
 //! is broken or shortened: one thing is one line, so that it can be searched and cut.
 
+use std::iter;
+
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
@@ -196,9 +198,16 @@ impl Page {
     }
 
     pub fn next(&mut self, command: &str) {
-        let first = Styled::new(Role::Pointer, "next:").then(Role::Plain, " ");
-        let is_command = command.starts_with("dr ") && !command.contains(", ");
-        self.broken(first, "      ", self.repeated.in_line(command), is_command);
+        self.ways_on([command]);
+    }
+
+    /// The command that is next, and those that can be run instead.
+    pub fn ways_on<'c>(&mut self, commands: impl IntoIterator<Item = &'c str>) {
+        for (command, label) in commands.into_iter().zip(iter::once("next:").chain(iter::repeat("or:"))) {
+            let is_command = command.starts_with("dr ") && !command.contains(", ");
+            let first = Styled::new(Role::Pointer, label).padded(6);
+            self.broken(first, "      ", self.repeated.in_line(command), is_command);
+        }
     }
 
     pub fn warning(&mut self, message: &str, hint: Option<&str>) {
@@ -423,7 +432,7 @@ mod tests {
             page.finding(Mark::Warn, text(4), Some(text(5)));
             page.finding_of("part", Mark::Ok, text(5), None);
             page.table(&["one", "two"], &[vec![text(0), text(1)], vec![text(2), text(3)]]);
-            page.next(text(0));
+            page.ways_on([text(0), text(3)]);
             page.warning(text(1), Some(text(2)));
             page.error(&error.hint(text(4)).behind_it(open));
             let plain = page.plain();

@@ -41,13 +41,14 @@ fn a_run_that_cannot_be_resumed_is_refused_with_its_reason_and_closed_by_abort()
     let reason = "dr 0.0.9 began it, and this one does not understand its plan";
     let way_out = format!("dr run abort {RUN}");
     says(home, &["run", "list"], 0, &[RUN, "open"]);
-    says(home, &["--output", "json", "run", "list"], 0, &[&format!("\"next\": \"{way_out}\"")]);
+    says(home, &["--output", "json", "run", "list"], 0, &[&format!("\"ways_on\": {{ \"abort\": \"{way_out}\" }}")]);
     says(home, &["run", "show", "restore-"], 0, &[reason, &way_out]);
     says(home, &["doctor"], 3, &["was not finished", &way_out]);
     says(home, &["run", "resume"], 25, &[reason, &way_out]);
     says(home, &["run", "abort", "--yes"], 12, &[&format!("{way_out} --close-only")]);
+    says(home, &["run", "abort", "--dry-run"], 12, &["With --close-only no cluster is asked"]);
     says(home, &["run", "abort", "--close-only"], 27, &["Plan: abort a run", "--yes"]);
-    says(home, &["run", "abort", "--close-only", "--dry-run"], 0, &["Stays", "opschain"]);
+    says(home, &["run", "abort", "--close-only", "--dry-run"], 0, &["Stays", "opschain", "Nothing was changed."]);
     says(home, &["run", "list"], 0, &["open"]);
     says(home, &["run", "abort", "--close-only", "--yes"], 0, &["is aborted"]);
     says(home, &["run", "list"], 0, &["aborted"]);

@@ -2,6 +2,7 @@
 
 use crate::cli::objects::field_lines;
 use crate::ops::drift::{Between, Cause, DriftFinding, DriftReport, Extent};
+use crate::ops::runs::WaysOn;
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, short_time};
 
@@ -57,7 +58,10 @@ impl Report for DriftReport {
         if let Some(open) = &self.half_done {
             page.gap();
             page.finding(Mark::Bad, &format!("the install is not whole: {open}"), None);
-            page.next(&open.next(&self.namespace));
+            match WaysOn::of(open) {
+                ways if ways.is_empty() => page.next(&open.next(&self.namespace)),
+                ways => page.ways_on(ways.commands()),
+            }
         } else if !self.drift.is_empty() {
             page.gap();
             let is_restored = self.drift.iter().any(|finding| matches!(finding.cause, Cause::Restored { .. }));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::named::newest_named;
 use super::table::resumable;
-use super::ways::{closing_command, next_command};
+use super::ways::WaysOn;
 use crate::error::Result;
 use crate::journal::{self, Record, Run};
 use crate::ops::Ctx;
@@ -22,9 +22,9 @@ pub struct RunLine {
     pub state: String,
     /// Where it stands or why it cannot be read.
     pub detail: String,
-    /// The command that takes an open one further.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
+    /// What can be done about an open one.
+    #[serde(skip_serializing_if = "WaysOn::is_empty")]
+    pub ways_on: WaysOn,
 }
 
 /// All runs, newest first.
@@ -44,14 +44,17 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
             begun: Some(run.replay.begun.at),
             state: state(&run).into(),
             detail: detail(&run),
-            next: run.is_open().then(|| next_command(&id, &run)),
+            ways_on: ways_on(&id, &run),
             run: id,
         },
         Err(error) => {
             let over = ended(ctx, &id);
-            let next = closing_command(&*ctx.runs, &id).filter(|_| over.is_none());
+            let ways_on = match over {
+                Some(_) => WaysOn::default(),
+                None => WaysOn::of_unreadable(&*ctx.runs, &id),
+            };
             let (state, detail) = (over.unwrap_or_else(|| "unreadable".into()), crate::error::chain(&error));
-            RunLine { run: id, verb: None, begun: None, state, detail, next }
+            RunLine { run: id, verb: None, begun: None, state, detail, ways_on }
         }
     };
     Ok(RunList { runs: journal::list(&*ctx.runs)?.into_iter().rev().map(line).collect() })
@@ -87,9 +90,9 @@ pub struct RunShown {
     /// Why an open one cannot be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// The command that takes an open one further.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
+    /// What can be done about an open one.
+    #[serde(skip_serializing_if = "WaysOn::is_empty")]
+    pub ways_on: WaysOn,
 }
 
 /// A record in a line.
@@ -117,9 +120,13 @@ pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
         plan: begun.plan.clone(),
         records: run.records.iter().map(line).collect(),
         refusal: refusal.map(|refusal| refusal.to_string()),
-        next: run.is_open().then(|| next_command(&id, &run)),
+        ways_on: ways_on(&id, &run),
         run: id,
     })
+}
+
+fn ways_on(id: &str, run: &Run) -> WaysOn {
+    if run.is_open() { WaysOn::of_run(id, run) } else { WaysOn::default() }
 }
 
 fn state(run: &Run) -> &'static str {

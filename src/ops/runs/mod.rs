@@ -25,4 +25,4 @@ pub(super) use named::newest_named;
 pub use recover::{InterruptedRuns, last_recorded, put_back_interrupted, to_put_back};
 pub use resume::{Resumed, resume};
 pub use undo::PutBackReport;
-pub use ways::{closing_command, next_command, next_command_asked, resume_command, with_ways};
+pub use ways::{WaysOn, closing_command, next_command, next_command_asked, resume_command, with_ways};

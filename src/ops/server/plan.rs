@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
+use crate::ops::lease;
 use crate::ops::quiesce::{self, WriterFacts};
-use crate::ops::{lease, runs};
+use crate::ops::runs::{self, WaysOn};
 
 /// What wakes a database that the values have put to sleep.
 pub const WAKE: &str = "dr deploy -f values.yaml, with stopDatabase: false";
@@ -40,6 +41,9 @@ pub struct ServerStatus {
     pub open_run: Option<OpenRun>,
     /// The command that takes it further, where there is something to do.
     pub next: Option<String>,
+    /// What can be done about the open run that it is about.
+    #[serde(skip_serializing_if = "WaysOn::is_empty")]
+    pub ways_on: WaysOn,
 }
 
 /// One part of the application.
@@ -152,7 +156,17 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
     parts.extend(facts.databases.iter().map(database));
     let (state, next) = (state(facts), next(facts));
     let (install, open_run) = (facts.install.clone(), facts.open_run.clone());
-    ServerStatus { install, state, parts, working: facts.working.clone(), open_run, next }
+    let ways_on = ways_on(facts, next.as_deref());
+    ServerStatus { install, state, parts, working: facts.working.clone(), open_run, next, ways_on }
+}
+
+/// What can be done about the open run that the next command is about.
+fn ways_on(facts: &ServerFacts, next: Option<&str>) -> WaysOn {
+    if let Some(open) = &facts.open_run {
+        return WaysOn::of(open);
+    }
+    let run = facts.put_back_first.iter().find(|run| next == Some(&runs::resume_command(run)));
+    run.map(|run| WaysOn::of(&OpenRun::new(run.clone(), None))).unwrap_or_default()
 }
 
 /// The command that comes next, where there is something to do. What would be refused is not recommended.
@@ -245,11 +259,18 @@ mod tests {
         facts.open_run = Some(OpenRun::new("restore-1".into(), Some("swap".into())));
         let error = start(&facts).unwrap_err();
         assert_eq!((error.exit(), error.open_run()), (Exit::Locked, facts.open_run.as_ref()));
-        assert_eq!(status(&facts).next.as_deref(), Some("dr run resume restore-1"));
+        let shown = status(&facts);
+        assert_eq!(shown.next.as_deref(), Some("dr run resume restore-1"));
+        let both = serde_json::json!({"resume": "dr run resume restore-1", "abort": "dr run abort restore-1"});
+        assert_eq!(serde_json::to_value(&shown).unwrap()["ways_on"], both);
         assert!(stop(&facts).is_ok(), "what serves must be stopped before the run can be resumed");
         facts.open_run.as_mut().unwrap().way_out = WayOut::Elsewhere("op@there".into());
         assert_eq!(stop(&facts).unwrap_err().exit(), Exit::Locked, "its lease is all that tells of it");
-        assert!(status(&facts).next.unwrap().starts_with("on the host of op@there: dr run "));
+        let ways = status(&facts).ways_on;
+        assert!(ways.commands().all(|way| way.starts_with("on the host of op@there: dr run ")), "{ways:?}");
+        facts.open_run.as_mut().unwrap().way_out = WayOut::Lost;
+        let shown = status(&facts);
+        assert!(shown.ways_on.is_empty() && shown.next.unwrap().starts_with("kubectl delete namespace opschain"));
     }
 
     #[test]
@@ -266,7 +287,9 @@ mod tests {
         assert!(stop(&facts).unwrap().done);
         assert_eq!(next(&facts).unwrap(), "dr server start");
         facts.put_back_first.push("create-1".into());
-        assert_eq!(next(&facts).unwrap(), "dr run resume create-1");
+        assert_eq!(status(&facts).next.as_deref(), Some("dr run resume create-1"));
+        let ways: Vec<_> = status(&facts).ways_on.commands().map(str::to_owned).collect();
+        assert_eq!(ways, ["dr run resume create-1", "dr run abort create-1"]);
         let plan = stop(&facts).unwrap();
         assert_eq!((plan.done, plan.workloads[0].now, plan.workloads[1].now), (false, 2, 3));
     }
