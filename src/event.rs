@@ -94,9 +94,9 @@ pub enum Event {
         step: String,
         /// What is put back.
         title: String,
-        /// The step's place in the list.
+        /// Its place among what is undone, from 1.
         number: usize,
-        /// How many steps there are.
+        /// How much is undone.
         of: usize,
     },
     StepUndone {

@@ -49,7 +49,7 @@ impl Signals {
                     if first.set(exit).is_ok() {
                         ui.cancel().cancel();
                         ui.talk(
-                            "Stopping. What was put back and what stands is said at the end; press Ctrl-C again to end at once and leave the rest to the next `dr`.",
+                            "Stopping: what must be put back is put back first, and an abort goes on. Press Ctrl-C again to end at once; `dr run list` then shows what is left.",
                         );
                     } else if exit != Exit::HungUp {
                         // A terminal that goes away may say so more than once, and nobody asked for haste.

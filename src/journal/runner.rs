@@ -10,7 +10,7 @@ use super::error::{Interrupted, StepError};
 use super::fault;
 use super::record::{self, Outcome, Record, StepState};
 use super::run::Journal;
-use super::step::{Outputs, Step};
+use super::step::{self, Outputs, Step};
 use crate::event::{Event, Events};
 use crate::redact::Secrets;
 use crate::trace;
@@ -182,32 +182,28 @@ async fn undo_all<W, E: StepError>(
     let outputs = Outputs::of(journal.replay());
     let run = journal.replay().begun.run.clone();
     let events = &context.events;
-    for (index, step) in steps.iter().enumerate().rev() {
-        let state = journal.replay().state(step.name);
-        if matches!(state, StepState::Pending | StepState::Undone) {
-            continue;
-        }
-        debug_assert!(record::next(state, record::StepEvent::Undo).is_some());
-        let Some(undo) = &step.undo else { continue };
-        let begun = Instant::now();
-        let (name, title, number, of) = (step.name.to_owned(), undo.title, index + 1, steps.len());
-        events.emit(Event::Undoing { step: name.clone(), title: title.to_owned(), number, of });
+    let undoings = step::undoings(steps, journal.replay());
+    let of = undoings.len();
+    for (number, (name, undo)) in (1..).zip(undoings) {
+        debug_assert!(record::next(journal.replay().state(name), record::StepEvent::Undo).is_some());
+        let (begun, title, step) = (Instant::now(), undo.title, name.to_owned());
+        events.emit(Event::Undoing { step: step.clone(), title: title.to_owned(), number, of });
         let undone = async {
-            journal.append(Record::UndoStarted { step: step.name.into(), at: Timestamp::now() })?;
-            fault::point(&format!("{}:undo", step.name))?;
+            journal.append(Record::UndoStarted { step: step.clone(), at: Timestamp::now() })?;
+            fault::point(&format!("{name}:undo"))?;
             (undo.act)(work, &outputs).await?;
-            journal.append(Record::UndoFinished { step: step.name.into(), at: Timestamp::now() })?;
+            journal.append(Record::UndoFinished { step: step.clone(), at: Timestamp::now() })?;
             Ok::<_, E>(())
         };
-        if let Err(error) = trace::step(&format!("undo {}", step.name), undone).await {
+        if let Err(error) = trace::step(&format!("undo {name}"), undone).await {
             let said = format!("not put back: {}", error.headline());
-            events.emit(Event::StepFailed { step: name.clone(), error: said, milliseconds: since(begun) });
+            events.emit(Event::StepFailed { step: step.clone(), error: said, milliseconds: since(begun) });
             let text = context.secrets.scrub(&error.to_string()).into_owned();
             // Where the journal itself fails, its own error is the cause already.
-            drop(journal.append(Record::UndoFailed { step: name.clone(), error: text, at: Timestamp::now() }));
-            return Err(UndoFailure { run, step: Some(name), title, error });
+            drop(journal.append(Record::UndoFailed { step: step.clone(), error: text, at: Timestamp::now() }));
+            return Err(UndoFailure { run, step: Some(step), title, error });
         }
-        events.emit(Event::StepUndone { step: name, summary: "put back".into(), milliseconds: since(begun) });
+        events.emit(Event::StepUndone { step, summary: "put back".into(), milliseconds: since(begun) });
     }
     let ended = journal.append(Record::Ended { outcome, at: Timestamp::now() });
     ended.map_err(|error| UndoFailure { run, step: None, title: "close the run", error: error.into() })
@@ -401,6 +397,11 @@ mod tests {
         let of_none: Vec<&Event> = heard.iter().filter(|said| said.run.is_none()).map(|said| &said.event).collect();
         assert_eq!(of_none, ["before", "after"].map(|text| Event::Note { message: text.into() }).each_ref());
         assert!(heard.iter().all(|said| said.run.as_deref().is_none_or(|run| run == "r")));
+        let undoings = heard.iter().filter_map(|said| match &said.event {
+            Event::Undoing { step, number, of, .. } => Some((step.as_str(), *number, *of)),
+            _ => None,
+        });
+        assert_eq!(undoings.collect::<Vec<_>>(), [("two", 1, 2), ("one", 2, 2)], "of what is undone, not of all steps");
         let notes = heard.iter().filter(|said| matches!(said.event, Event::Note { .. }));
         assert_eq!(notes.count(), 6, "two steps, two undoings: {heard:?}");
     }

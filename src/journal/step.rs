@@ -166,8 +166,13 @@ impl<W, E> Step<W, E> {
 
 /// What undoing the steps of a run would put back, newest first.
 pub fn to_undo<W, E>(steps: &[Step<W, E>], replay: &Replay) -> Vec<&'static str> {
+    undoings(steps, replay).into_iter().map(|(_, undo)| undo.title).collect()
+}
+
+/// The steps that are to be undone, newest first, each with how.
+pub(super) fn undoings<'s, W, E>(steps: &'s [Step<W, E>], replay: &Replay) -> Vec<(&'static str, &'s Undoing<W, E>)> {
     let began = |step: &&Step<W, E>| !matches!(replay.state(step.name), StepState::Pending | StepState::Undone);
-    steps.iter().rev().filter(began).filter_map(|step| Some(step.undo.as_ref()?.title)).collect()
+    steps.iter().rev().filter(began).filter_map(|step| Some((step.name, step.undo.as_ref()?))).collect()
 }
 
 /// The digest of a list of steps, by which a run tells whether a program could continue it.

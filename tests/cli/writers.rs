@@ -1,9 +1,13 @@
 //! The application comes back, whatever else is broken: a bundle run died while it was stopped, and something is missing
 //! that an orderly way back would have.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -82,7 +86,18 @@ impl Site {
 
     /// Runs `dr`, asserts its exit code, and returns what it said in one line.
     pub fn dr(&self, args: &[&str], code: i32) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_dr"))
+        let output = self.command(args).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        said
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        // Whoever runs the tests, under nohup for example, may ignore a signal, and dr would keep to that.
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .args(["--default-signal=INT", env!("CARGO_BIN_EXE_dr")])
             .args(args)
             .env_clear()
             .env("HOME", self.home.path())
@@ -90,13 +105,8 @@ impl Site {
             .env("PATH", "/nonexistent")
             .env("KUBECONFIG", self.home.path().join("kubeconfig"))
             .current_dir(self.home.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8(said).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        said
+            .stdin(Stdio::null());
+        command
     }
 
     pub fn says(&self, args: &[&str], code: i32, words: &[&str]) {
@@ -159,6 +169,37 @@ fn an_interrupted_run_is_put_back_by_any_of_the_ways_out_though_its_store_is_gon
         assert!(said.contains("not put back yet: remove the draft from the store"), "{way:?}: {said}");
         site.says(&["run", "list"], 0, &["open"]);
     }
+}
+
+#[test]
+fn an_abort_goes_on_through_ctrl_c_and_says_so() {
+    let bound = Duration::from_secs(20);
+    let (reached, is_reached) = mpsc::channel();
+    let (gate, is_open) = mpsc::channel::<()>();
+    let is_open = Mutex::new(is_open);
+    let held = move |request: &crate::api::Request, _: &mut crate::api::Objects| {
+        if request.method != "GET" && request.path.contains("/deployments/") {
+            reached.send(()).unwrap();
+            // Until the other end is dropped.
+            is_open.lock().unwrap().recv().unwrap_err();
+        }
+        None
+    };
+    let marks = json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": RUN});
+    let site = Site::stopped_with(Box::new(held), marks);
+    site.journal(&records());
+    let mut child =
+        site.command(&["run", "abort", "--yes"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (line, lines) = mpsc::channel();
+    std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|said| line.send(said)));
+    is_reached.recv_timeout(bound).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    while !lines.recv_timeout(bound).unwrap().contains("an abort goes on") {}
+    drop(gate);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(site.replicas(), [2, 2]);
+    site.says(&["run", "list"], 0, &["aborted"]);
 }
 
 #[test]
