@@ -33,7 +33,7 @@ pub struct CatalogEntry {
     pub bytes: u64,
     /// Its header, which is not proved, or why it has none that can be read.
     pub header: Result<Header, String>,
-    /// The newest good verification.
+    /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
 }
 
@@ -46,7 +46,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the record of every bundle in `store`, its newest proof, and the header of every loose file.
+    /// Reads the record of every bundle in `store`, its deepest proof, and the header of every loose file.
     ///
     /// # Errors
     /// `Store` when the store cannot be listed. A bad bundle is an entry, not an error.
@@ -202,7 +202,7 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
         reference: BundleReference::Stored { store: store.place(), id: object.name.clone() },
         address: store.address(&object.name),
         bytes: object.bytes.unwrap_or_default(),
-        proof: record.as_ref().ok().and_then(|record| Proof::newest(store, object, &record.manifest_sha256)),
+        proof: record.as_ref().ok().and_then(|record| Proof::deepest(store, object, &record.manifest_sha256)),
         header: record.map(|record| record.header),
     }
 }

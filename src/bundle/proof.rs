@@ -1,6 +1,7 @@
 //! What is remembered of each good verification, in a note of its own beside the bundle. It tells the operator how fresh
 //! the knowledge is; it is in the clear and unsigned, so nothing ever relies on it in place of verifying.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -17,8 +18,10 @@ const PREFIX: &str = "proof.";
 #[serde(rename_all = "lowercase")]
 pub enum Depth {
     /// Every stored byte against the signed manifest.
+    #[serde(rename = "checksums", alias = "stored")]
     Stored,
     /// Every plaintext and every database file as well.
+    #[serde(rename = "decrypted", alias = "plain")]
     Plain,
     /// It was restored, and the database proved its identity.
     Restored,
@@ -26,21 +29,7 @@ pub enum Depth {
 
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stored => "checksums",
-            Self::Plain => "decrypted",
-            Self::Restored => "restored",
-        })
-    }
-}
-
-impl Depth {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Plain => "plain",
-            Self::Restored => "restored",
-        }
+        self.serialize(f)
     }
 }
 
@@ -72,9 +61,9 @@ impl Proof {
         }
     }
 
-    /// Its name, by which proofs sort by time.
+    /// Its name, by which proofs sort by time, and which tells how deep it is.
     fn note(&self) -> String {
-        format!("{PREFIX}{}.{}.json", self.verified_at.strftime("%Y%m%dT%H%M%SZ"), self.depth.word())
+        format!("{PREFIX}{}.{}.json", self.verified_at.strftime("%Y%m%dT%H%M%SZ"), self.depth)
     }
 
     /// Keeps it beside `bundle`. One of the same second and depth says the same already.
@@ -90,13 +79,21 @@ impl Proof {
         }
     }
 
-    /// The newest proof of the bundle whose manifest has that digest. One that cannot be read counts as none, since it is
-    /// worth nothing then.
-    pub fn newest(store: &dyn Store, object: &PublishedObject, manifest_sha256: &str) -> Option<Self> {
-        let proofs = object.notes.iter().rev().filter(|note| note.starts_with(PREFIX));
-        let mut read = proofs.filter_map(|note| store.read_note(&object.name, note).ok());
+    /// The deepest proof of the bundle whose manifest has that digest, of those the newest: a look at checksums takes
+    /// nothing away from what a restore has proved. One that cannot be read counts as none, since it is worth nothing then.
+    pub fn deepest(store: &dyn Store, object: &PublishedObject, manifest_sha256: &str) -> Option<Self> {
+        let mut proofs: Vec<&String> = object.notes.iter().rev().filter(|note| note.starts_with(PREFIX)).collect();
+        // By their names: in a store that is far away, each that is read costs a round trip.
+        proofs.sort_by_key(|note| Reverse(depth_in(note)));
+        let mut read = proofs.into_iter().filter_map(|note| store.read_note(&object.name, note).ok());
         read.find_map(|bytes| {
             serde_json::from_slice::<Self>(&bytes).ok().filter(|proof| proof.manifest_sha256 == manifest_sha256)
         })
     }
+}
+
+/// How deep the proof of that name is.
+fn depth_in(note: &str) -> Option<Depth> {
+    let word = note.strip_suffix(".json")?.rsplit('.').next()?;
+    Depth::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word)).ok()
 }

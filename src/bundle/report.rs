@@ -43,7 +43,7 @@ pub struct ListRow {
     pub postgresql_major: Option<u32>,
     /// `brief`, `full`, `none`.
     pub quiesce: Option<String>,
-    /// The newest good verification.
+    /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
     /// Why it cannot be used, when its header cannot be read.
     pub unreadable: Option<String>,
@@ -109,7 +109,7 @@ pub struct ShowReport {
     /// The members outside the streams, with their stored sizes.
     pub members: Vec<MemberReport>,
     pub scope: Vec<OutOfScope>,
-    /// The newest good verification.
+    /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
 }
 
@@ -147,7 +147,7 @@ pub struct MemberReport {
 }
 
 impl ShowReport {
-    /// The report of an opened bundle at `address`; `proof` is the newest beside it.
+    /// The report of an opened bundle at `address`; `proof` is the deepest beside it.
     pub fn new(reader: &Reader, address: String, arguments: String, verify: String, proof: Option<Proof>) -> Self {
         let (header, manifest) = (reader.header(), reader.manifest());
         let Header { opschain, postgresql, .. } = header;

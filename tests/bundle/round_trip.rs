@@ -257,12 +257,12 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
 }
 
 #[test]
-fn every_verification_is_a_note_of_its_own_and_the_newest_of_this_very_bundle_counts() {
+fn every_verification_is_a_note_of_its_own_and_the_newest_of_the_deepest_of_this_very_bundle_counts() {
     let bench = Bench::new();
     let name = bench.publish(header());
     let manifest = Reader::open_in(&bench.store, &name, &bench.trust()).unwrap().manifest_sha256().to_owned();
-    let newest = || Catalog::read(&bench.store).unwrap().entries[0].proof.clone();
-    let made = newest().unwrap();
+    let shown = || Catalog::read(&bench.store).unwrap().entries[0].proof.clone();
+    let made = shown().unwrap();
     assert_eq!((made.depth, made.signer), (Depth::Stored, Some(bench.signer.name())));
     let at = |time: &str, depth, manifest: &str| {
         let proof = Proof { verified_at: time.parse().unwrap(), ..Proof::new(depth, Some("me"), manifest) };
@@ -270,14 +270,23 @@ fn every_verification_is_a_note_of_its_own_and_the_newest_of_this_very_bundle_co
         proof
     };
     let later = at("2098-01-01T00:00:00Z", Depth::Plain, &manifest);
-    at("2090-01-01T00:00:00Z", Depth::Restored, &manifest);
-    assert_eq!(newest(), Some(later.clone()), "not the last one that was written");
-    at("2099-01-01T00:00:00Z", Depth::Plain, &"0".repeat(64));
-    bench.store.add_note(&name, "proof.20990101T000000Z.stored.json", b"{").unwrap();
-    assert_eq!(newest(), Some(later.clone()), "neither another bundle's nor nonsense");
+    at("2090-01-01T00:00:00Z", Depth::Plain, &manifest);
+    assert_eq!(shown(), Some(later.clone()), "not the last one that was written");
+    at("2099-01-01T00:00:00Z", Depth::Stored, &manifest);
+    assert_eq!(shown(), Some(later.clone()), "one that looked at less takes nothing away");
+    at("2099-01-01T00:00:00Z", Depth::Restored, &"0".repeat(64));
+    bench.store.add_note(&name, "proof.20990102T000000Z.restored.json", b"{").unwrap();
+    assert_eq!(shown(), Some(later.clone()), "neither another bundle's nor nonsense");
+    // As the first ones were written.
+    let old = serde_json::to_string(&Proof { dr_version: "0".into(), ..later.clone() }).unwrap();
+    let old = old.replace("decrypted", "plain").replace("2098", "2099");
+    bench.store.add_note(&name, "proof.20990101T000000Z.plain.json", old.as_bytes()).unwrap();
+    assert_eq!(shown().map(|proof| (proof.depth, proof.dr_version)), Some((Depth::Plain, "0".into())));
+    at("2097-01-01T00:00:00Z", Depth::Restored, &manifest);
+    assert_eq!(shown().unwrap().depth, Depth::Restored);
     later.keep(&bench.store, &name).unwrap();
     let notes = bench.store.list().unwrap().remove(0).notes;
-    assert_eq!(notes.len(), 5, "{notes:?}");
+    assert_eq!(notes.len(), 8, "{notes:?}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_verification_of_a_bundle_of_the_store_is_what_the_list_then_says() {
     let verified = dr(home.path(), &["bundle", "verify", NAME]);
     assert!(verified.contains("as signed") && verified.ends_with("--- exit 0"), "{verified}");
     let after = row(&listed(home.path()));
-    assert_eq!((&after["proof"]["depth"], &after["proof"]["signer"]), (&"stored".into(), &"test-only".into()));
+    assert_eq!((&after["proof"]["depth"], &after["proof"]["signer"]), (&"checksums".into(), &"test-only".into()));
     let notes = fs::read_dir(store.join(NAME)).unwrap().count();
     assert_eq!(notes, 3, "bytes, record and one proof");
 }
