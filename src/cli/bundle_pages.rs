@@ -194,7 +194,7 @@ impl Report for create::CreateReport {
         );
         page.line(&self.address);
         self.stays_stopped.iter().for_each(|writer| page.finding(Mark::Warn, &before(writer), None));
-        page.next(&format!("copy it off this host, then: {}", self.verify));
+        page.next(&format!("copy it off this host, then in the folder of the copy: {}", self.verify));
     }
 }
 

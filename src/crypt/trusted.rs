@@ -151,7 +151,10 @@ impl TrustedSigners {
         if vouched {
             return fits(&signature, namespace, bytes, fingerprint.clone(), fingerprint);
         }
-        Err(refused.unwrap_or(SignError::Unknown { fingerprint }))
+        // One that is not even the named key's own is damaged: nobody is to be asked whether that key is to be trusted.
+        let named = || fits(&signature, namespace, bytes, fingerprint.clone(), fingerprint.clone());
+        Err(refused
+            .unwrap_or_else(|| named().map_or_else(|e| e, |by| SignError::Unknown { fingerprint: by.fingerprint })))
     }
 
     /// Checks that `armored` is a signature over `bytes` by the key that it names itself, whoever holds that, unless it is
@@ -225,6 +228,8 @@ mod tests {
         let trusted = trusting(&signer);
         let foreign = stranger.sign(SPACE, b"x").unwrap();
         assert!(matches!(trusted.verify(SPACE, b"x", foreign.as_bytes()), Err(SignError::Unknown { .. })));
+        let damaged = trusted.verify(SPACE, b"y", foreign.as_bytes());
+        assert!(matches!(damaged, Err(SignError::Mismatch { .. })), "no stranger's, but damaged: {damaged:?}");
         let elsewhere = signer.sign("git", b"x").unwrap();
         assert!(matches!(trusted.verify("git", b"x", elsewhere.as_bytes()), Err(SignError::NotForThis { .. })));
         assert!(matches!(trusted.verify(SPACE, b"x", elsewhere.as_bytes()), Err(SignError::Mismatch { .. })));

@@ -2,6 +2,8 @@
 
 use crate::bundle::catalog::FindError;
 use crate::bundle::{BundleError, BundleFault};
+use crate::crypt::seal::SealError;
+use crate::crypt::sign::SignError;
 
 use super::{CommandError, Exit, crypt, store};
 
@@ -50,8 +52,20 @@ fn advice(bundle: &str, fault: &BundleFault) -> (Exit, Vec<String>) {
             Exit::Untrusted,
             vec!["Whoever holds a public key can make such a file, and restoring it runs what is in it. `--any-signer` takes it all the same.".into()],
         ),
-        BundleFault::Untrusted(error) => crypt::sign_advice(error),
-        BundleFault::Sealed { source, .. } => crypt::seal_advice(source),
+        BundleFault::Untrusted(error) => {
+            let (exit, mut hints) = crypt::sign_advice(error);
+            if matches!(error, SignError::BadSignature(_) | SignError::Mismatch { .. }) {
+                hints.push(other_copy.into());
+            }
+            (exit, hints)
+        }
+        BundleFault::Sealed { source, .. } => {
+            let (exit, mut hints) = crypt::seal_advice(source);
+            if matches!(source, SealError::NoMatch) {
+                hints.insert(0, format!("`dr bundle show {bundle}` lists the recipients that it opens for."));
+            }
+            (exit, hints)
+        }
         BundleFault::Sign(error) => crypt::sign_advice(error),
         BundleFault::Store(error) => store::advice(error),
         BundleFault::Cancelled => (Exit::Interrupted, vec![format!("`dr bundle verify {bundle}` begins anew.")]),
@@ -82,8 +96,6 @@ impl From<FindError> for CommandError {
 mod tests {
     use super::*;
     use crate::bundle::FormatVersion;
-    use crate::crypt::seal::SealError;
-    use crate::crypt::sign::SignError;
     use crate::store::StoreError;
 
     fn command(fault: BundleFault) -> CommandError {
@@ -114,6 +126,20 @@ mod tests {
             assert!(command.message().starts_with("bundle b-1: "), "{command}");
             assert!(!command.hints().is_empty(), "{command}");
         }
+    }
+
+    #[test]
+    fn a_signature_that_is_damaged_leads_to_another_copy_and_a_wrong_key_to_the_recipients_of_this_bundle() {
+        let mismatch = SignError::Mismatch { principal: "ops".into() };
+        for fault in [SignError::BadSignature("x".into()), mismatch] {
+            let command = command(BundleFault::Untrusted(fault));
+            assert_eq!(command.exit(), Exit::Untrusted);
+            assert!(command.hints().iter().any(|hint| hint.contains("another copy")), "{:?}", command.hints());
+        }
+        let unknown = command(BundleFault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }));
+        assert!(!unknown.hints().iter().any(|hint| hint.contains("another copy")), "{:?}", unknown.hints());
+        let sealed = BundleFault::Sealed { member: "config/values.yaml.age".into(), source: SealError::NoMatch };
+        assert!(command(sealed).hints()[0].contains("`dr bundle show b-1`"));
     }
 
     #[test]

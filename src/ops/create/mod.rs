@@ -125,7 +125,7 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
     };
     Ok(CreateReport {
         bundle: id.to_string(),
-        verify: bundles::verify_command(&work.ctx, id.as_str(), None),
+        verify: bundles::verify_command(&work.ctx, &format!("./{id}.tar"), None),
         address: work.store.address(id.as_str()),
         bytes: outputs.get(steps::PUBLISH)?,
         opschain_version: work.plan.live.opschain_version.clone(),
