@@ -301,7 +301,11 @@ fn the_log_says_what_changed_without_a_value_and_finds_by_date_version_outcome_a
     assert!(host.fails(64, &["config", "log", "--since", "spring"]).contains("`spring` is not a time"));
     let log = host.json(&["config", "log", "--limit", "2"]);
     assert_eq!(
-        (log["total"].as_u64(), log["deployments"][0]["live"].as_bool(), log["deployments"][1]["live"].as_bool()),
+        (
+            log["total"].as_u64(),
+            log["deployments"][0]["deployed_last"].as_bool(),
+            log["deployments"][1]["deployed_last"].as_bool()
+        ),
         (Some(3), Some(false), Some(true))
     );
     let changes = &log["deployments"][1]["changes"];

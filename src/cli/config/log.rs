@@ -96,7 +96,7 @@ impl Report for Log {
 fn row(line: &LogLine, installs: bool) -> Vec<String> {
     let short = line.id.rsplit('-').next().unwrap_or(&line.id).to_owned();
     let state = match line.state.as_str() {
-        "deployed" if line.live => "live".to_owned(),
+        "deployed" if line.deployed_last => "deployed last".to_owned(),
         state => state.into(),
     };
     let mut row = vec![

@@ -43,8 +43,8 @@ pub struct LogLine {
     pub at: Timestamp,
     /// `deployed`, `failed`, `interrupted`, or `unknown` when `dr` was killed before it knew.
     pub state: String,
-    /// Whether it is what is live, as far as the vault knows.
-    pub live: bool,
+    /// Whether it is the newest of its install that went live: whether it still is, only the cluster knows.
+    pub deployed_last: bool,
     /// The OpsChain version, or the chart's.
     pub version: String,
     pub revision: Option<u32>,
@@ -98,7 +98,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
         let same = |other: &&Deployment| install_name(&other.record.install) == install;
         pairs.push((deployment, all[place + 1..].iter().find(same)));
     }
-    let live: Vec<&Deployment> = newest_live(&all);
+    let last: Vec<&Deployment> = deployed_last(&all);
     pairs.retain(|(deployment, _)| wanted.lets_through(deployment));
     let total = pairs.len();
     pairs.truncate(if request.limit == 0 { total } else { request.limit });
@@ -113,7 +113,7 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
             install: install_name(&record.install),
             at: record.at,
             state: deployment.state().into(),
-            live: live.iter().any(|live| live.id() == deployment.id()),
+            deployed_last: last.iter().any(|last| last.id() == deployment.id()),
             version: version_of(deployment).to_owned(),
             revision: deployment.revision(),
             how: record.how.word().into(),
@@ -136,15 +136,15 @@ fn version_of(deployment: &Deployment) -> &str {
 }
 
 /// Of each install the newest that went live.
-fn newest_live(all: &[Deployment]) -> Vec<&Deployment> {
-    let mut live: Vec<&Deployment> = Vec::new();
+fn deployed_last(all: &[Deployment]) -> Vec<&Deployment> {
+    let mut last: Vec<&Deployment> = Vec::new();
     for deployment in all.iter().filter(|deployment| deployment.is_deployed()) {
         let install = install_name(&deployment.record.install);
-        if !live.iter().any(|known| install_name(&known.record.install) == install) {
-            live.push(deployment);
+        if !last.iter().any(|known| install_name(&known.record.install) == install) {
+            last.push(deployment);
         }
     }
-    live
+    last
 }
 
 fn refuse_unknown(name: &str, all: &[Deployment]) -> Result<()> {
