@@ -50,6 +50,7 @@ mod ustar;
 mod values;
 mod vault;
 mod wire;
+mod write;
 mod yaml;
 
 pub use cli::main;

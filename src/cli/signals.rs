@@ -14,9 +14,10 @@ use crate::read;
 use crate::ui::Ui;
 
 /// What each of them ends the program with.
-const ASKING: [(SignalKind, Exit); 3] = [
+const ASKING: [(SignalKind, Exit); 4] = [
     (SignalKind::hangup(), Exit::HungUp),
     (SignalKind::interrupt(), Exit::Interrupted),
+    (SignalKind::quit(), Exit::Interrupted),
     (SignalKind::terminate(), Exit::Terminated),
 ];
 

@@ -4,9 +4,7 @@
 //! in the form that `ssh-keygen -Y sign` writes and `ssh-keygen -Y verify` checks (OpenSSH's `PROTOCOL.sshsig`).
 //! Keys are ed25519. Whom to trust stands in a file of OpenSSH's own kind (`ssh-keygen(1)`, ALLOWED SIGNERS).
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -16,7 +14,7 @@ use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
 use zeroize::Zeroizing;
 
 use crate::ownership::{FileUse, OthersCan, others_can};
-use crate::read;
+use crate::{read, write};
 
 /// Why signing or checking failed. No variant holds key material.
 #[derive(Debug, thiserror::Error)]
@@ -162,7 +160,20 @@ impl Signer {
     pub fn save_new(&self, path: &Path) -> Result<(), SignError> {
         let text = self.0.to_openssh(LineEnding::LF).map_err(|e| SignError::Sign(e.to_string()))?;
         write_new(path, 0o600, text.as_bytes())?;
+        self.save_public(path)
+    }
+
+    /// Writes `<path>.pub` where it is not there, or is empty.
+    ///
+    /// # Errors
+    /// `WriteKey`.
+    pub fn save_public(&self, path: &Path) -> Result<(), SignError> {
         let public = PathBuf::from(format!("{}.pub", path.display()));
+        if std::fs::metadata(&public).is_ok_and(|meta| meta.len() > 0) {
+            return Ok(());
+        }
+        // One that is empty holds nothing that could be lost.
+        let _ = std::fs::remove_file(&public);
         write_new(&public, 0o644, format!("{}\n", self.public_key()).as_bytes())
     }
 
@@ -209,19 +220,17 @@ impl std::fmt::Debug for Signer {
 }
 
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), SignError> {
-    let failed = |source| SignError::WriteKey { path: path.display().to_string(), source };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
-    // The umask may only take away: the mode is set again so that 0644 is 0644 for whoever must read the public half.
-    file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|f| f.sync_all()).map_err(failed)
+    write::new_file(path, mode, bytes)
+        .map_err(|source| SignError::WriteKey { path: path.display().to_string(), source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::trusted::TrustedSigners;
     use super::*;
+    use std::fs::Permissions;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Stdio};
 
     const SPACE: &str = "dr-bundle@v1";

@@ -119,7 +119,7 @@ impl OpenRun {
             WayOut::Abort => format!("dr run abort {}", self.run),
             WayOut::Elsewhere(host) => format!("on the host of {host}: dr run resume {}", self.run),
             WayOut::Lost | WayOut::OnlyClosed | WayOut::Unproved(_) => {
-                format!("kubectl delete namespace {namespace}, unless it is known to be whole, and dr bundle restore")
+                format!("unless it is known to be whole: kubectl delete namespace {namespace}")
             }
         }
     }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!((error.exit(), error.open_run(), unproved.ways_on().len()), (Exit::Locked, None, 0));
         assert!(error.hints()[0].contains("kubectl delete namespace ops"), "{error:?}");
         assert!(error.message().ends_with("nothing proves what is in database opschain-db since"), "{error}");
-        assert!(unproved.next("ops").starts_with("kubectl delete namespace ops"));
+        assert!(unproved.next("ops").ends_with(": kubectl delete namespace ops"));
         let error = with(WayOut::Elsewhere("op@there".into())).half_done("ops/opschain");
         assert!(error.hints()[0].contains("op@there") && error.hints()[1].contains("-n ops delete lease dr-opschain"));
         for (way_out, end) in [

@@ -3,9 +3,9 @@
 //! The settings file is written last: until it is there, nothing else is used, and a second run goes on where a killed
 //! one stopped. No key that exists is ever written over.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::settings::{Install, Settings};
 use crate::vault::{CommitSigner, Vault, VaultError};
+use crate::write;
 
 const TEMPLATE: &str = include_str!("../../templates/dr.toml");
 /// What a key made by `init` is trusted to sign: bundles, and the vault's commits.
@@ -209,7 +210,12 @@ fn signing_key(work: &mut Work, path: &Path, who: &str) -> Result<Option<Signer>
     if !path.exists() {
         return Ok(None);
     }
-    Signer::load(path).map(Some).map_err(|error| keys("use the signing key that is there").because(error))
+    let signer = Signer::load(path).map_err(|error| keys("use the signing key that is there").because(error))?;
+    if !work.dry_run {
+        // Nothing needs it: a key may lie where this user writes nothing.
+        drop(signer.save_public(path));
+    }
+    Ok(Some(signer))
 }
 
 fn trusted_signers(work: &mut Work, path: &Path, signer: Option<&Signer>, who: &str) -> Result<()> {
@@ -343,16 +349,8 @@ fn keys(act: &str) -> CommandError {
 /// file or a whole one, except that a file cut off by a full disk is removed again.
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     make_parent(path)?;
-    let failed =
-        |error: io::Error| CommandError::new(Exit::Failure, format!("write {}", path.display())).because(error);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        // What could not be written whole must not be kept by the next run.
-        let _ = std::fs::remove_file(path);
-        return Err(failed(error));
-    }
-    sync_folder(path.parent()).map_err(failed)
+    write::new_file(path, mode, bytes)
+        .map_err(|error| CommandError::new(Exit::Failure, format!("write {}", path.display())).because(error))
 }
 
 fn make_parent(path: &Path) -> Result<()> {

@@ -158,6 +158,12 @@ pub enum VaultError {
     Recipient { key: String, reason: &'static str },
 }
 
+/// Whether the disk is full: the library has no code for it, only the system's words.
+fn is_full(error: &git2::Error) -> bool {
+    let words = ["No space left on device", "Disk quota exceeded"];
+    error.class() == git2::ErrorClass::Os && words.iter().any(|words| error.message().contains(words))
+}
+
 fn more(count: usize) -> String {
     if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
 }
@@ -165,7 +171,10 @@ fn more(count: usize) -> String {
 impl VaultError {
     pub(super) fn git(act: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
         let act = act.into();
-        move |source| Self::Git { act, source }
+        move |source| match is_full(&source) {
+            true => Self::Io { act, source: io::Error::new(io::ErrorKind::StorageFull, source.message()) },
+            false => Self::Git { act, source },
+        }
     }
 
     pub(super) fn io(act: impl Into<String>) -> impl FnOnce(io::Error) -> Self {

@@ -66,19 +66,11 @@ impl Drop for Lock {
 const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
 
 impl Git {
-    /// Makes a repository whose objects and references are flushed to the disk before a commit counts.
+    /// Makes, in a new folder, a repository whose objects and references are flushed to the disk before a commit counts.
     pub(super) fn init(path: &Path) -> Result<Self, VaultError> {
         let name = path.display().to_string();
-        let occupied = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-        if occupied {
-            return Err(VaultError::Occupied { path: name });
-        }
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(VaultError::io(format!("create {name}")))?;
         let failed = || VaultError::git(format!("make a git repository in {name}"));
+        std::fs::DirBuilder::new().mode(0o700).create(path).map_err(VaultError::io(format!("create {name}")))?;
         let mut options = RepositoryInitOptions::new();
         options.no_reinit(true).external_template(false).initial_head("main");
         let repo = Repository::init_opts(path, &options).map_err(failed())?;

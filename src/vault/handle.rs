@@ -1,5 +1,6 @@
 //! The vault itself: made, opened, held.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,13 +34,62 @@ impl std::fmt::Debug for Vault {
     }
 }
 
+/// Where a vault is made before it takes its place.
+const NEW: &str = ".dr-new";
+
+/// Makes the folder, and takes away what an `init` that was killed has left in it.
+fn make_room(path: &Path) -> Result<(), VaultError> {
+    let name = path.display().to_string();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(VaultError::io(format!("create {name}")))?;
+    let entries = std::fs::read_dir(path).map_err(VaultError::io(format!("read {name}")))?;
+    if entries.flatten().any(|entry| entry.file_name() != NEW) {
+        return Err(VaultError::Occupied { path: name });
+    }
+    match std::fs::remove_dir_all(path.join(NEW)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(VaultError::io(format!("empty {name}"))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The repository first: with it the vault is whole, and the files beside it only show what is in it.
+fn move_up(new: &Path, path: &Path) -> Result<(), VaultError> {
+    let act = || format!("make {}", path.display());
+    std::fs::rename(new.join(".git"), path.join(".git")).map_err(VaultError::io(act()))?;
+    let shown = std::fs::read_dir(new).map_err(VaultError::io(act()))?;
+    for entry in shown.flatten() {
+        std::fs::rename(entry.path(), path.join(entry.file_name())).map_err(VaultError::io(act()))?;
+    }
+    std::fs::remove_dir(new).map_err(VaultError::io(act()))?;
+    std::fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(VaultError::io(act()))
+}
+
 impl Vault {
     /// Makes a new vault in a folder that is empty or not there, with its first signed commit.
     ///
     /// # Errors
-    /// `Occupied` when there is something already; whatever sealing, signing or writing fails with. A crash leaves a
-    /// folder without `vault.json` in its history, which `open` refuses and `init` finds occupied.
+    /// `Occupied` when there is something already; whatever sealing, signing or writing fails with. What could not be made
+    /// whole is removed; what a crash leaves, the next `init` removes.
     pub fn init(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<Self, VaultError> {
+        let (new, was_there) = (path.join(NEW), path.exists());
+        make_room(path)?;
+        let made = Self::make(&new, recipients, by, Arc::clone(&signer)).and_then(|()| move_up(&new, path));
+        if let Err(error) = made {
+            let _ = std::fs::remove_dir_all(&new);
+            if !was_there {
+                let _ = std::fs::remove_dir(path);
+            }
+            return Err(error);
+        }
+        Self::open(path, signer)
+    }
+
+    fn make(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<(), VaultError> {
         let git = Git::init(path)?;
         let vault = Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None };
         let at = Timestamp::now();
@@ -63,8 +113,7 @@ impl Vault {
             (format!("recipients/{}.json", new_id(at)?), Content::Bytes(json(&change)?)),
         ];
         let lock = git.lock()?;
-        git.add(&lock, files, "Begin the config vault", by, &vault.signer)?;
-        Ok(vault)
+        git.add(&lock, files, "Begin the config vault", by, &vault.signer).map(drop)
     }
 
     /// Opens a vault.

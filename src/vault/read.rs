@@ -1,6 +1,6 @@
 //! Reading the vault: deployments, and the plaintext of what is sealed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use git2::Oid;
@@ -210,10 +210,35 @@ fn folders(git: &Git) -> Result<Vec<(String, Oid)>, VaultError> {
     Ok(folders)
 }
 
-/// Newest first.
+/// Newest first; of one moment, by the chain: what was recorded later is newer.
 fn sorted(mut all: Vec<Arc<Deployment>>) -> Vec<Arc<Deployment>> {
     all.sort_by(|a, b| (b.record.at, b.id()).cmp(&(a.record.at, a.id())));
+    if all.windows(2).any(|pair| pair[0].record.at == pair[1].record.at) {
+        let places = places_in_chain(&all);
+        let place = |of: &Deployment| places.get(of.id()).copied().unwrap_or_default();
+        all.sort_by(|a, b| (b.record.at, place(b), b.id()).cmp(&(a.record.at, place(a), a.id())));
+    }
     all
+}
+
+/// How many came before each, at least, as the records name each other.
+fn places_in_chain(all: &[Arc<Deployment>]) -> HashMap<DeploymentId, usize> {
+    let by_id: HashMap<&DeploymentId, &Arc<Deployment>> = all.iter().map(|one| (one.id(), one)).collect();
+    let mut places: HashMap<DeploymentId, usize> = HashMap::new();
+    let mut ahead: Vec<(&Arc<Deployment>, bool)> = all.iter().map(|one| (one, false)).collect();
+    let mut begun: HashSet<&DeploymentId> = HashSet::new();
+    while let Some((one, was_begun)) = ahead.pop() {
+        let named = || one.record.previous.iter().chain(&one.record.joins).filter_map(|other| by_id.get(&other.id));
+        if was_begun {
+            let before = named().filter_map(|other| places.get(other.id())).max();
+            places.insert(one.id().clone(), before.map_or(0, |place| place + 1));
+        } else if begun.insert(one.id()) {
+            // A chain that is a ring is no chain; it ends here all the same.
+            ahead.push((one, true));
+            ahead.extend(named().map(|other| (*other, false)));
+        }
+    }
+    places
 }
 
 /// Reads the clear files of a deployment from its folder's tree.

@@ -273,6 +273,13 @@ fn a_newer_format_and_a_foreign_repository_and_a_full_folder_are_told_apart() {
     let newer = parse::<VaultHeader>("vault.json", br#"{"format": 2, "new": true}"#);
     assert!(matches!(newer, Err(VaultError::Format { found: 2, known: FORMAT, .. })));
     let recipients = f.vault.recipients().unwrap();
+    // What one that was killed had made is no vault yet: the next begins anew.
+    let (half, other) = (f.folder.path().join("half"), f.folder.path().join("other"));
+    std::fs::create_dir_all(half.join(".dr-new/.git")).unwrap();
+    Vault::init(&half, &recipients, "x", signer(&f.key)).unwrap();
+    assert!(half.join("vault.json").exists() && !half.join(".dr-new").exists());
+    let failing: CommitSigner = Arc::new(|_| Err("no key".into()));
+    assert!(Vault::init(&other, &recipients, "x", failing).is_err() && !other.exists(), "what is half goes");
     let again = Vault::init(f.vault.path(), &recipients, "x", signer(&f.key));
     assert!(matches!(again, Err(VaultError::Occupied { .. })));
     let foreign = f.folder.path().join("foreign");
@@ -306,4 +313,14 @@ fn lock_files_of_a_killed_writer_go_and_those_of_somebody_at_work_stay() {
     std::fs::write(&locks[0], b"").unwrap();
     assert!(record("2026-08-20T11:00:00Z").is_err());
     assert!(locks[0].exists());
+}
+
+#[test]
+fn of_two_deployments_of_one_second_the_one_that_was_recorded_later_is_newer() {
+    let f = fixture();
+    for _ in 0..6 {
+        let values = format!("a: {}\n", f.vault.deployments(&install()).unwrap().len());
+        let id = f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), values.as_bytes(), None).unwrap();
+        assert_eq!(f.vault.resolve(&install(), "latest").unwrap().id(), &id);
+    }
 }

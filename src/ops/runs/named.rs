@@ -21,8 +21,10 @@ pub(super) fn pick(ctx: &Ctx, id: Option<&str>) -> Result<String> {
     };
     let newest = ctx.runs.ids()?.into_iter().filter_map(|id| Some((open(&id)?, id))).max();
     let newest = newest.map(|(_, id)| id);
-    newest
-        .ok_or_else(|| CommandError::new(Exit::NotFound, "there is no open run").hint("`dr run list` shows all runs."))
+    newest.ok_or_else(|| {
+        CommandError::new(Exit::NotFound, "there is no open run")
+            .hint("`dr run list` shows all runs, those that cannot be read among them.")
+    })
 }
 
 /// The whole id of a run to look at: of several that begin with `id` the newest, which is said. What acts on a run takes

@@ -32,7 +32,7 @@ impl InterruptedRuns {
 }
 
 /// What is left where nothing tells what a run has stopped.
-const BY_HAND: &str = "`dr server status` shows how the application stands, `dr server start` starts it";
+const BY_HAND: &str = "`dr server status` shows how the application stands, and what is next";
 
 /// Puts back every interrupted run of verbs that put back: writers get their replicas, pods and drafts go.
 ///

@@ -28,6 +28,12 @@ pub(super) fn resumes(name: &str) -> Option<&'static ResumeVerb> {
     }
 }
 
+/// Whether an open run of the verb of this word has its install half done: one that is resumed, and one of which this
+/// program does not know what it does.
+pub(super) fn leaves_half_done(name: &str) -> bool {
+    puts_back(name).is_none()
+}
+
 /// The verb of this word, for people.
 pub(super) fn label(verb: &str) -> String {
     verb_of(verb).map_or_else(|| verb.to_owned(), |verb| verb.label.to_owned())
