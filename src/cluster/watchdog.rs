@@ -1,18 +1,22 @@
 //! The rights of a run's watchdog: a ServiceAccount, a Role on the Deployments that the run stops, and their binding.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::Resource;
 use kube::api::DeleteParams;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::access::Permission;
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
 use super::pod::{PodError, render};
+use super::{MANAGED_BY, MANAGER, RUN_LABEL};
 
 const TEMPLATE: &str = include_str!("../../templates/watchdog.yaml");
 
@@ -99,6 +103,42 @@ impl Cluster {
         ];
         let failed = gone.into_iter().filter_map(std::result::Result::err).find(|error| !error.is_forbidden());
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// What a run has left, by the run's id: `Pod dr-create-1`.
+pub type LeftByRuns = BTreeMap<String, Vec<String>>;
+
+impl Cluster {
+    /// The helper pods and watchdogs' rights that are there, of whatever run. What may not be listed is not told.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked.
+    pub async fn left_by_runs(&self) -> Result<LeftByRuns> {
+        let mut left = LeftByRuns::new();
+        self.add_left::<Pod>(&mut left).await?;
+        self.add_left::<RoleBinding>(&mut left).await?;
+        self.add_left::<Role>(&mut left).await?;
+        self.add_left::<ServiceAccount>(&mut left).await?;
+        Ok(left)
+    }
+
+    async fn add_left<K>(&self, left: &mut LeftByRuns) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let managed = format!("{MANAGED_BY}={MANAGER},{RUN_LABEL}");
+        let all = match self.here::<K>().list(Some(&managed)).await {
+            Err(error) if error.is_forbidden() => return Ok(()),
+            all => all?,
+        };
+        for meta in all.iter().map(Resource::meta) {
+            let run = meta.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL));
+            if let (Some(run), Some(name)) = (run, &meta.name) {
+                left.entry(run.clone()).or_default().push(format!("{} {name}", K::kind(&())));
+            }
+        }
+        Ok(())
     }
 }
 

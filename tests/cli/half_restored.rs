@@ -130,3 +130,24 @@ fn a_restore_that_is_aborted_without_its_steps_leaves_word_on_its_database() {
     site.says(&["run", "abort", RESTORE, "--yes"], 0, &[]);
     assert_eq!(site.api.get(DATABASE)["metadata"]["annotations"], Value::Null);
 }
+
+#[test]
+fn what_a_run_has_left_of_which_no_journal_tells_is_named_with_the_command_that_removes_it() {
+    let site = Site::stopped(json!({}));
+    let left = |run: &str| {
+        let labels = json!({"app.kubernetes.io/managed-by": "dr", "dr.opschain/run": run});
+        let metadata = json!({"name": format!("dr-{run}"), "namespace": "opschain", "labels": labels});
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata});
+        site.api.set(&format!("/apis/rbac.authorization.k8s.io/v1/namespaces/opschain/roles/dr-{run}"), role);
+    };
+    left("create-lost");
+    left(RESTORE);
+    half_restored(&site, json!({}));
+    let doctor = site.dr(&["doctor"], 3);
+    let way = "kubectl -n opschain delete pod,rolebinding,role,serviceaccount -l dr.opschain/run=create-lost";
+    assert!(
+        doctor.contains("run create-lost is no open run of this host, and has left Role dr-create-lost"),
+        "{doctor}"
+    );
+    assert!(doctor.contains(way) && !doctor.contains(&format!("has left Role dr-{RESTORE}")), "{doctor}");
+}

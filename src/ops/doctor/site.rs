@@ -1,11 +1,13 @@
 //! What is looked at in the cluster: permissions, operator, install, database, image.
 
 use super::findings::{FindingsBuilder, Level};
-use crate::cluster::{Cluster, ClusterError, Database, Permission, WATCHDOG_NEEDS, lease_name, register_credentials};
+use crate::cluster::{
+    Cluster, ClusterError, Database, Permission, RUN_LABEL, WATCHDOG_NEEDS, lease_name, register_credentials,
+};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::quiesce::WriterFacts;
-use crate::ops::{lease, maintenance, quiesce, server};
+use crate::ops::{lease, maintenance, quiesce, runs, server};
 use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
@@ -202,11 +204,24 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
     }
     let held = cluster.lease_holder(&lease_name(&ctx.install().release)).await?;
     // That of the run which has the install half done was said with it.
-    if let Some(held) = held.filter(|_| findings.known.half_done.is_none()) {
+    if let Some(held) = held.as_ref().filter(|_| findings.known.half_done.is_none()) {
         let text = format!("{held}; if it is dead, the next run takes it over once nothing renews it for a minute");
-        let here = matches!(&held, ClusterError::Held { host, .. } if **host == ctx.who);
+        let here = matches!(held, ClusterError::Held { host, .. } if **host == ctx.who);
         let on = if here { "this host" } else { "that host" };
         findings.warn("install", text, format!("wait for it, or look with dr run list on {on}"));
+    }
+    let holder = held.as_ref().and_then(|held| match held {
+        ClusterError::Held { holder, .. } => Some(holder.as_str()),
+        _ => None,
+    });
+    for (run, left) in cluster.left_by_runs().await? {
+        if holder == Some(&run) || runs::is_open(ctx, &run) {
+            continue;
+        }
+        let text = format!("run {run} is no open run of this host, and has left {}", left.join(", "));
+        let remove = "delete pod,rolebinding,role,serviceaccount";
+        let way = format!("if it is at work nowhere: kubectl -n {namespace} {remove} -l {RUN_LABEL}={run}");
+        findings.warn("install", text, way);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::named::newest_named;
 use super::table::resumable;
 use super::ways::WaysOn;
 use crate::error::Result;
-use crate::journal::{self, Record, Run};
+use crate::journal::{self, JournalError, Record, Run};
 use crate::ops::Ctx;
 
 /// A run in a line.
@@ -67,6 +67,14 @@ fn ended(ctx: &Ctx, id: &str) -> Option<String> {
 /// Whether the run is over, though its journal may not be readable.
 pub fn is_over(ctx: &Ctx, id: &str) -> bool {
     ended(ctx, id).is_some()
+}
+
+/// Whether this host has a run that is not over, or that cannot be asked.
+pub fn is_open(ctx: &Ctx, id: &str) -> bool {
+    match ctx.runs.read(id) {
+        Ok(stored) => journal::ended(&stored).is_none(),
+        Err(error) => !matches!(error, JournalError::NotFound(_)),
+    }
 }
 
 /// One run, step by step.

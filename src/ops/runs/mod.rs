@@ -20,7 +20,7 @@ pub use behind::open_behind;
 pub use half_done::{half_done, require_whole};
 #[cfg(test)]
 pub use list::RunLine;
-pub use list::{RunList, RunShown, is_over, list, show};
+pub use list::{RunList, RunShown, is_open, is_over, list, show};
 pub(super) use named::newest_named;
 pub use recover::{InterruptedRuns, last_recorded, put_back_interrupted, to_put_back};
 pub use resume::{Resumed, resume};
