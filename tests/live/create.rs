@@ -149,24 +149,27 @@ fn bundles_of_every_way_of_holding_still_verify() {
 
 #[test]
 #[ignore = "needs the lab: make live"]
-fn running_changes_hold_a_bundle_back() {
+fn running_changes_hold_a_bundle_back_and_what_only_waits_may_stay() {
     let host = Host::new("busy");
     host.deploy(VERSION);
     let replicas = host.replicas();
     let image = format!("limepoint/opschain-api:{VERSION}");
-    host.kubectl(&[
-        "run",
-        "change-42",
-        "--image",
-        &image,
-        "--restart=Never",
-        "--command",
-        "--",
-        "/standin",
-        "sleep",
-        "600",
-    ]);
+    let work = |name: &str, labels: &str| {
+        let run = ["run", name, "--image", &image, "--restart=Never", "--labels", labels, "--command", "--"];
+        host.kubectl(&[&run[..], &["/standin", "sleep", "600"]].concat()).ok();
+    };
+    work("change-42", "app=change");
     host.dr(["bundle", "create", "--yes"]).fails(22, &["change-42", "hint:"]);
+    assert_eq!(host.replicas(), replicas);
+    host.kubectl(&["delete", "pod", "change-42", "--now"]).ok();
+    // Neither a pod of the executor pool nor an agent has to be at work.
+    work("executor-7d9f", "executor-pool=true");
+    work("opschain-agent-node-1", "app=agent");
+    host.dr(["bundle", "create", "--yes"]).fails(22, &["executor-7d9f", "opschain-agent-node-1", "--allow agents"]);
+    host.dr(["bundle", "create", "--yes", "--allow", "agents"]).fails(22, &["executor-7d9f"]);
+    let bundle = host.bundle(&["--allow", "agents", "--allow", "pool"]);
+    let scope = host.dr(["bundle", "show", bundle.to_str().unwrap(), "--scope"]).ok();
+    assert!(scope.contains("agents") && scope.contains("running changes and steps"), "{scope}");
     assert_eq!(host.replicas(), replicas);
 }
 
