@@ -44,6 +44,8 @@ lint: deps ## Format and lints; without the features of tests, what only they ca
 	cargo fmt --check
 	cargo clippy --all-targets $(TESTED) -- -D warnings
 	cargo clippy -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then $(MAKE) --no-print-directory deny; \
+	else echo 'not looked at: licences and sources of the crates (cargo install cargo-deny --locked)'; fi
 
 unit: deps ## Unit and command line tests: no cluster
 	cargo test $(TESTED)
@@ -86,5 +88,7 @@ speed: release ## The config vault's verbs on a thousand deployments, beside sop
 man: deps ## The manual, a page for each verb (target/man)
 	cargo run -q $(TESTED) -- man target/man
 
-deny: ## Licences, sources and advisories of the crates (first: cargo install cargo-deny --locked)
-	cargo deny $(TESTED) check
+deny: ## Licences, sources and, where their data can be had, advisories of the crates (first: cargo install cargo-deny --locked)
+	cargo deny $(TESTED) check bans licenses sources
+	@if cargo deny fetch db >/dev/null 2>&1; then cargo deny $(TESTED) check advisories; \
+	else echo 'not looked at: advisories (their database cannot be had here)'; fi
