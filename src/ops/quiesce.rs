@@ -38,6 +38,9 @@ pub struct WriterFacts {
     pub unusable_note: Option<String>,
 }
 
+/// How often is looked whether somebody starts what is being stopped.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// The most replicas that a note is believed: what anybody can write there is sent to the API server.
 const MOST_REPLICAS: i32 = 10_000;
 
@@ -167,7 +170,8 @@ pub async fn read(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
 /// repeat: a writer that is off already keeps the notes of who stopped it.
 ///
 /// # Errors
-/// A Deployment may not be changed; the pods are not gone within `limit`: workers may drain for an hour.
+/// A Deployment may not be changed; the pods are not gone within `limit`: workers may drain for an hour. [`Exit::Busy`]
+/// when somebody starts a writer again meanwhile: nothing would ever end that wait.
 pub async fn stop(
     ctx: &Ctx,
     cluster: &Cluster,
@@ -182,9 +186,28 @@ pub async fn stop(
         generations.insert(stopped.name, stopped.generation);
     }
     for name in WRITERS {
-        cluster.wait_pods_gone(&format!("app={name}"), limit, &ctx.events).await?;
+        let labels = format!("app={name}");
+        tokio::select! {
+            gone = cluster.wait_pods_gone(&labels, limit, &ctx.events) => gone?,
+            started = started_again(cluster) => return Err(started),
+        }
     }
     Ok(StoppedWriters(generations))
+}
+
+/// Returns once a writer is to have replicas again. What cannot be asked is asked again.
+async fn started_again(cluster: &Cluster) -> CommandError {
+    loop {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let found = futures::future::join_all(WRITERS.map(|name| cluster.deployment(name))).await;
+        let mut found = found.into_iter().filter_map(|found| found.ok().flatten());
+        if let Some(Workload { name, .. }) = found.find(|writer| writer.replicas > 0) {
+            let what = format!("{name} was started again by somebody while the application was being stopped");
+            return CommandError::new(Exit::Busy, what)
+                .hint("An autoscaler, a GitOps tool or a person has started it: suspend that first.")
+                .hint("`dr server status` shows what runs.");
+        }
+    }
 }
 
 /// The Deployments that a run has stopped, with the generation that the stop made of each.

@@ -286,6 +286,28 @@ fn a_journal_that_is_damaged_or_of_another_version_is_warned_of_and_put_back_all
 }
 
 #[test]
+fn a_writer_that_somebody_starts_again_is_not_waited_for() {
+    // A hand on it as soon as its pods are looked at.
+    let hand = |request: &crate::api::Request, objects: &mut crate::api::Objects| {
+        let stopped = request.path.ends_with("/pods") && objects[&path(API)]["spec"]["replicas"] == 0;
+        if stopped {
+            objects.get_mut(&path(API)).unwrap()["spec"]["replicas"] = 1.into();
+        }
+        None
+    };
+    let site = Site::stopped_with(Box::new(hand), json!({}));
+    for writer in [API, WORKER] {
+        site.set(writer, 2, &json!({}));
+        let labels = json!({"app": writer});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": writer, "namespace": "opschain", "labels": labels}});
+        site.api.set(&format!("/api/v1/namespaces/opschain/pods/{writer}"), pod);
+    }
+    let words = "opschain-api was started again by somebody while the application was being stopped";
+    site.says(&["server", "stop", "--yes"], 22, &[words, "suspend that first", "dr server status"]);
+    assert_eq!(site.replicas(), [1, 0]);
+}
+
+#[test]
 fn an_unreadable_run_is_closed_by_abort() {
     const ABORT: [&str; 4] = ["run", "abort", "--yes", "--close-only"];
     // Nothing is started on what is half done, or may be.
