@@ -9,6 +9,7 @@ use crate::dr;
 
 const PHRASE: &str = "correct horse battery";
 const CTRL_C: &str = "\u{3}";
+const CTRL_BACKSLASH: &str = "\u{1c}";
 
 fn home() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("dr-").rand_bytes(6).tempdir_in("/tmp").unwrap()
@@ -23,7 +24,8 @@ fn phrase_file(home: &Path, text: &str, mode: u32) -> PathBuf {
 
 /// Runs `dr` on a terminal of its own (`script` makes one), with these lines typed; gives what the terminal showed.
 fn on_a_terminal(home: &Path, args: &str, typed: &[&str]) -> (i32, String) {
-    let line = format!("{} {args}", env!("CARGO_BIN_EXE_dr"));
+    // In the shell's place: what a key ends is `dr`, and not the shell beside it.
+    let line = format!("exec {} {args}", env!("CARGO_BIN_EXE_dr"));
     let mut child = Command::new("timeout")
         .args(["60", "script", "--quiet", "--return", "--echo", "always", "--command", &line, "/dev/null"])
         .env_clear()
@@ -55,7 +57,7 @@ fn on_a_terminal(home: &Path, args: &str, typed: &[&str]) -> (i32, String) {
             asked = questions;
             if let Some(line) = typed.next() {
                 // Ctrl-C is a key of its own: a line end behind it would be an answer.
-                let end = if *line == CTRL_C { "" } else { "\n" };
+                let end = if [CTRL_C, CTRL_BACKSLASH].contains(line) { "" } else { "\n" };
                 write!(input, "{line}{end}").unwrap();
             }
         }
@@ -139,8 +141,10 @@ fn two_new_passphrases_that_differ_make_no_identity() {
 #[test]
 fn ctrl_c_at_a_question_ends_it_at_once() {
     let home = home();
-    let (code, shown) = on_a_terminal(home.path(), "init --passphrase", &[CTRL_C]);
-    assert_eq!(code, 130, "{shown}");
+    for key in [CTRL_BACKSLASH, CTRL_C] {
+        let (code, shown) = on_a_terminal(home.path(), "init --passphrase", &[key]);
+        assert_eq!(code, 130, "{shown}");
+    }
     assert!(dr(home.path(), &["init"]).ends_with("exit 0"));
     std::fs::create_dir(home.path().join("old")).unwrap();
     std::fs::write(home.path().join("old/2026-08-20.yaml"), "a: 1\n").unwrap();
