@@ -15,15 +15,6 @@ use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
 impl Report for BundleList {
     fn human(&self, page: &mut Page) {
         self.found.human(page);
-        for missing in &self.missing {
-            let what = format!(
-                "{} of {} is missing: it was published in {}",
-                missing.bundle,
-                short_time(missing.created),
-                missing.store
-            );
-            page.finding(Mark::Warn, &what, None);
-        }
     }
 }
 

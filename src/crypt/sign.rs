@@ -159,6 +159,11 @@ impl Signer {
     /// `WriteKey`, also when one of the two exists.
     pub fn save_new(&self, path: &Path) -> Result<(), SignError> {
         let text = self.0.to_openssh(LineEnding::LF).map_err(|e| SignError::Sign(e.to_string()))?;
+        let public = public_half(path);
+        if has_bytes(&public) {
+            let source = io::ErrorKind::AlreadyExists.into();
+            return Err(SignError::WriteKey { path: public.display().to_string(), source });
+        }
         write_new(path, 0o600, text.as_bytes())?;
         self.save_public(path)
     }
@@ -168,8 +173,8 @@ impl Signer {
     /// # Errors
     /// `WriteKey`.
     pub fn save_public(&self, path: &Path) -> Result<(), SignError> {
-        let public = PathBuf::from(format!("{}.pub", path.display()));
-        if std::fs::metadata(&public).is_ok_and(|meta| meta.len() > 0) {
+        let public = public_half(path);
+        if has_bytes(&public) {
             return Ok(());
         }
         // One that is empty holds nothing that could be lost.
@@ -217,6 +222,14 @@ impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Signer({})", self.fingerprint())
     }
+}
+
+fn public_half(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.pub", path.display()))
+}
+
+fn has_bytes(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0)
 }
 
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), SignError> {
@@ -291,6 +304,12 @@ mod tests {
         assert_eq!(Signer::load(&path).unwrap().public_key(), signer.public_key());
         assert!(std::fs::read_to_string(folder.path().join("key.pub")).unwrap().ends_with(" me\n"));
         assert!(matches!(signer.save_new(&path), Err(SignError::WriteKey { .. })));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(signer.save_new(&path), Err(SignError::WriteKey { .. })), "another's public half is there");
+        assert!(!path.exists(), "no private key beside another's public half");
+        std::fs::write(public_half(&path), "").unwrap();
+        signer.save_new(&path).unwrap();
+        assert!(has_bytes(&public_half(&path)));
     }
 
     #[test]

@@ -183,7 +183,12 @@ pub fn list(ctx: &Ctx) -> Result<BundleList> {
         _ => error,
     })?;
     let catalog = Catalog::read(&*store)?;
-    Ok(BundleList { missing: missing(ctx, &ctx.vault_install(), &catalog), found: ListReport::new(&catalog) })
+    let missing = missing(ctx, &ctx.vault_install(), &catalog);
+    // Beside the list: whoever reads its rows with another program wants bundles only.
+    for MissingBundle { bundle, created, store, .. } in &missing {
+        ctx.events.warn(format!("bundle {bundle} of {created:.0} is missing: it was published in {store}"), None);
+    }
+    Ok(BundleList { missing, found: ListReport::new(&catalog) })
 }
 
 /// `dr bundle list`.

@@ -345,8 +345,7 @@ fn keys(act: &str) -> CommandError {
     CommandError::new(Exit::Keys, act)
 }
 
-/// Writes a file that must not exist yet, durable on return, its folder made where it is missing. A crash leaves no
-/// file or a whole one, except that a file cut off by a full disk is removed again.
+/// Writes a file that is not there yet, whole or not at all, and the folders that it lies in.
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> Result<()> {
     make_parent(path)?;
     write::new_file(path, mode, bytes)
