@@ -14,7 +14,8 @@ pub mod bundle {
     pub use crate::bundle::{
         BackupFacts, BackupIdentity, BundleError, BundleFault, BundleId, BundleReference, Catalog, Depth, Estimated,
         FORMAT, Header, OpsChain, OutOfScope, PostgreSql, Proof, PublishedRecord, QuiesceMode, RawTotal, Reader,
-        SIGNATURE_NAMESPACE, SignatureState, SourceInstall, StoredProof, Stream, Trust, UnpublishedBundle, Writer,
+        SIGNATURE_NAMESPACE, SampleShare, SignatureState, SourceInstall, StoredProof, Stream, Trust, UnpublishedBundle,
+        Writer,
     };
     pub mod report {
         pub use crate::bundle::report::{ListReport, ShowReport, VerifyReport};

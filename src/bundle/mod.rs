@@ -10,6 +10,7 @@
 //! Reader: by the record of a store: end of the file -> signature -> manifest -> where each member must be
 //!         a file without one: walk the tar headers -> layout -> signature -> manifest fits the members
 //!         -> verify_stored (every stored byte) -> verify_plain (every plaintext, every database file)
+//!         or verify_sample (some of the chunks)
 //! ```
 
 pub mod catalog;
@@ -28,10 +29,12 @@ pub mod reader;
 mod readme;
 pub mod reference;
 pub mod report;
+mod sample;
 pub mod stored;
 mod tarball;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unpack;
 pub mod writer;
 
 pub use catalog::{Catalog, CatalogEntry};
@@ -47,5 +50,6 @@ pub use proof::{Depth, Proof};
 pub use published::PublishedRecord;
 pub use reader::{Reader, SignatureState, StoredChunk, Trust};
 pub use reference::BundleReference;
+pub use sample::SampleShare;
 pub use stored::StoredProof;
 pub use writer::{BackupFacts, UnpublishedBundle, VerifiedBundle, Writer};

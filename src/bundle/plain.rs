@@ -1,18 +1,12 @@
 //! Verifying the plaintexts: everything that a restore would need opens, unpacks, and is what PostgreSQL wrote.
 
-use std::io::{self, BufRead, Read};
-
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use crate::crypt::seal::Identities;
 use crate::event::Events;
-use crate::parallel;
 use crate::postgres::basebackup::{BaseBackupError, BaseCheck, WalCheck};
 use crate::postgres::{BackupManifest, Lsn};
-use crate::trace::{self, CallKind};
 use crate::ustar::{TarReader, TarSink};
 
 use super::error::{BundleError, BundleFault};
@@ -91,32 +85,6 @@ impl Reader {
         events.bytes("verified", self.bytes(), Some(self.bytes()));
         Ok(PlainProof { members: self.members(), bytes: self.bytes(), signature: self.signature.clone(), base, wal })
     }
-
-    /// The plaintext of `chunk` before compression, checked against the manifest and wiped when dropped.
-    fn unpack(&self, chunk: &StoredChunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleFault> {
-        let frame = self.chunk_frame(chunk, identities)?;
-        let raw = unpack_frame(&frame, chunk.raw_bytes).and_then(|raw| {
-            let same = hex::encode(Sha256::digest(raw.as_slice())) == chunk.raw_sha256;
-            if same { Ok(raw) } else { Err("its plaintext is not what the manifest lists".to_owned()) }
-        });
-        raw.map_err(|reason| BundleFault::damaged(Member::Chunk(chunk.stream, chunk.index), reason))
-    }
-}
-
-/// Unpacks one whole zstd frame of exactly `bytes` bytes; it never makes more.
-fn unpack_frame(frame: &[u8], bytes: u64) -> Result<Zeroizing<Vec<u8>>, String> {
-    let odd = |error: io::Error| format!("it is not a zstd frame: {error}");
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(odd)?.single_frame();
-    // `bytes` was held against the limit of a chunk when the manifest was read.
-    let mut raw = Zeroizing::new(Vec::with_capacity(bytes as usize + 1));
-    (&mut decoder).take(bytes + 1).read_to_end(&mut raw).map_err(odd)?;
-    if raw.len() as u64 != bytes {
-        return Err(format!("it does not unpack to {bytes} bytes"));
-    }
-    if decoder.finish().fill_buf().is_ok_and(|rest| !rest.is_empty()) {
-        return Err("something follows its zstd frame".into());
-    }
-    Ok(raw)
 }
 
 struct Progress<'a> {
@@ -172,29 +140,18 @@ impl DatabaseReading<'_, '_> {
         sink: &mut impl TarSink<Error = BaseBackupError>,
     ) -> Result<(), BundleFault> {
         let chunks: Vec<StoredChunk> = self.reader.chunks(stream).collect();
-        let work = |chunk: &StoredChunk| {
-            if self.cancel.is_cancelled() {
-                return Err(BundleFault::Cancelled);
-            }
-            let what = format!("check {} chunk {}", stream.folder(), chunk.index);
-            let raw = trace::call_blocking(CallKind::Chunk, what, || self.reader.unpack(chunk, self.identities))?;
-            Ok((raw, chunk.stored_bytes))
-        };
         let progress = &mut *self.progress;
-        parallel::in_order(chunks.iter(), parallel::threads(), work, |mut results| {
-            let mut reader = TarReader::new(tar);
-            results.try_for_each(|unpacked| {
-                let (raw, stored_bytes) = unpacked?;
-                progress.add(stored_bytes);
-                Ok::<_, BundleFault>(reader.push(&raw, sink)?)
-            })?;
-            Ok(reader.finish().map_err(BaseBackupError::from)?)
-        })
+        let mut reader = TarReader::new(tar);
+        self.reader.unpack_each(&chunks, self.identities, self.cancel, |chunk, raw| {
+            progress.add(chunk.stored_bytes);
+            Ok(reader.push(raw, sink)?)
+        })?;
+        Ok(reader.finish().map_err(BaseBackupError::from)?)
     }
 }
 
 /// Whether both manifests speak of the same backup.
-fn check_span(listed: &BackupManifest, facts: &BackupIdentity) -> Result<(), BundleFault> {
+pub(super) fn check_span(listed: &BackupManifest, facts: &BackupIdentity) -> Result<(), BundleFault> {
     if listed.system_identifier.is_some_and(|id| id.to_string() != facts.system_identifier) {
         return Err(BundleFault::Database("backup_manifest is that of another database".into()));
     }
@@ -205,22 +162,4 @@ fn check_span(listed: &BackupManifest, facts: &BackupIdentity) -> Result<(), Bun
         )));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_unpacks_to_its_size_and_nothing_else_passes() {
-        let raw = vec![7u8; 100_000];
-        let frame = zstd::bulk::compress(&raw, 1).unwrap();
-        assert_eq!(unpack_frame(&frame, 100_000).unwrap().as_slice(), raw);
-        assert!(unpack_frame(&frame, 99_999).is_err(), "a bomb is unpacked");
-        assert!(unpack_frame(&frame, 100_001).is_err());
-        assert!(unpack_frame(&[frame.as_slice(), b"x"].concat(), 100_000).unwrap_err().contains("follows"));
-        assert!(unpack_frame(&[frame.as_slice(), &frame].concat(), 100_000).unwrap_err().contains("follows"));
-        assert!(unpack_frame(b"plain text", 10).unwrap_err().contains("not a zstd frame"));
-        assert!(unpack_frame(&frame[..frame.len() - 1], 100_000).is_err());
-    }
 }

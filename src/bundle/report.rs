@@ -14,6 +14,7 @@ use super::plain::PlainProof;
 use super::proof::{Depth, Proof};
 use super::reader::{Reader, SignatureState};
 use super::reference::BundleReference;
+use super::sample::{SampleProof, SampleShare, SampledChunks};
 use super::stored::StoredProof;
 
 /// `dr bundle list`.
@@ -247,5 +248,51 @@ impl VerifyReport {
         };
         let name = name.to_owned();
         Self { name, verify, depth: Depth::Plain, members, bytes, signature, database: Some(database), milliseconds }
+    }
+}
+
+/// `dr bundle verify --sample 5%`: what was seen of a part, and how much was not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SampleReport {
+    pub name: String,
+    /// The command that checks all of it.
+    pub verify: String,
+    /// Always `sampled`: no depth that a proof has.
+    pub depth: &'static str,
+    /// What was asked for, such as `5%`.
+    pub sample: SampleShare,
+    /// Whether what was read was opened, too.
+    pub opened: bool,
+    /// How many members were hashed.
+    pub members: usize,
+    /// How many bytes were read.
+    pub bytes: u64,
+    pub members_not_read: usize,
+    pub bytes_not_read: u64,
+    pub base_chunks: SampledChunks,
+    pub wal_chunks: SampledChunks,
+    pub signature: SignatureState,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+impl SampleReport {
+    pub fn new(name: String, verify: String, sample: SampleShare, proof: SampleProof, milliseconds: u64) -> Self {
+        let SampleProof { members, bytes, members_not_read, bytes_not_read, opened, base, wal, signature } = proof;
+        Self {
+            name,
+            verify,
+            depth: "sampled",
+            sample,
+            opened,
+            members,
+            bytes,
+            members_not_read,
+            bytes_not_read,
+            base_chunks: base,
+            wal_chunks: wal,
+            signature,
+            milliseconds,
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 mod agent;
 mod bundle;
-mod bundle_pages;
 mod config;
 mod deploy;
 mod doctor;

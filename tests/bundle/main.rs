@@ -12,4 +12,5 @@ mod fixtures;
 mod repack;
 mod round_trip;
 mod sample;
+mod sampled;
 mod speed;

@@ -75,6 +75,42 @@ fn a_verification_of_a_bundle_of_the_store_is_what_the_list_then_says() {
     assert_eq!(notes, 3, "bytes, record and one proof");
 }
 
+/// What is said, without the time that it took.
+fn timeless(said: &str) -> String {
+    regex::Regex::new(r"\(\d+\.\d s\)").unwrap().replace_all(said, "(TIME)").into_owned()
+}
+
+#[test]
+fn a_sample_says_what_it_has_not_read_and_is_kept_as_no_proof() {
+    let (home, store) = home();
+    publish(&store);
+    let identity = fixture("keys/identity.txt").display().to_string();
+    let whole =
+        dr(home.path(), &["bundle", "verify", NAME, "--sample", "99.99%", "--decrypt", "--identity", &identity]);
+    assert!(whole.contains("read and opened") && !whole.contains("not read"), "{whole}");
+    let said = dr(home.path(), &["bundle", "verify", NAME, "--sample", "0.5%"]);
+    let sizes = regex::Regex::new(r"[\d.]+ KiB").unwrap();
+    insta::assert_snapshot!(sizes.replace_all(&timeless(&said), "SIZE"));
+    let json = dr(home.path(), &["bundle", "verify", NAME, "--sample", "0.5%", "--output", "json"]);
+    let json: Value = serde_json::from_str(json.split_once("--- stderr").unwrap().0).unwrap();
+    assert_eq!((&json["depth"], &json["sample"], &json["opened"]), (&"sampled".into(), &"0.5%".into(), &false.into()));
+    assert_eq!(json["base_chunks"], serde_json::json!({"read": 1, "of": 3}));
+    let read = json["bytes"].as_u64().unwrap() + json["bytes_not_read"].as_u64().unwrap();
+    assert_eq!(read, fs::metadata(bundle()).unwrap().len());
+    assert_eq!(fs::read_dir(store.join(NAME)).unwrap().count(), 2, "a sample is kept as a proof");
+    // All of it is no sample.
+    assert!(dr(home.path(), &["bundle", "verify", NAME, "--sample", "100%"]).contains("as signed"));
+    assert_eq!(listed(home.path())["bundles"][0]["proof"]["depth"], "checksums");
+}
+
+#[test]
+fn a_sample_is_asked_for_as_a_percentage() {
+    let home = tempfile::tempdir().unwrap();
+    let said = dr(home.path(), &["bundle", "verify", "--sample", "5"]);
+    assert!(said.contains("a sample is a percentage from 0.01% to 100%, such as 5% or 0.5%"), "{said}");
+    assert!(said.ends_with("--- exit 64"), "{said}");
+}
+
 #[test]
 fn a_proof_that_the_store_does_not_take_is_missed_aloud_and_the_bundle_is_verified_all_the_same() {
     let (home, store) = home();

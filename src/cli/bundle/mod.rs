@@ -1,10 +1,13 @@
 //! `dr bundle create | list | show | verify | restore`.
 
+mod pages;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::bundle_pages::Scope;
+use self::pages::Scope;
+use crate::bundle::SampleShare;
 use crate::error::{Exit, Result};
 use crate::ops::runs::InterruptedRuns;
 use crate::ops::{Ctx, bundles, create, restore};
@@ -91,6 +94,7 @@ struct ShowArgs {
 Examples:
   dr bundle verify
   dr bundle verify --decrypt
+  dr bundle verify --sample 5%
   dr bundle verify ./BUNDLE.tar --trusted-signers allowed_signers")]
 struct VerifyArgs {
     /// A bundle's name or its beginning, or a file; the newest when absent
@@ -98,6 +102,9 @@ struct VerifyArgs {
     /// Open everything with the identity, and compare every database file with PostgreSQL's own manifest
     #[arg(long)]
     decrypt: bool,
+    /// Read only so much of the database's chunks, at random, such as 5% or 0.5%; it counts as no proof of the bundle
+    #[arg(long, value_name = "PERCENT")]
+    sample: Option<SampleShare>,
     /// The age identity file, if not the settings'
     #[arg(long, value_name = "FILE", requires = "decrypt")]
     identity: Option<PathBuf>,
@@ -164,7 +171,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         }
         BundleVerb::Verify(args) => {
             let request = args.trust.request(args.bundle, args.identity);
-            ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?;
+            match args.sample.filter(|share| !share.is_whole()) {
+                Some(share) => ui.report(&bundles::verify_sample(ctx, &request, args.decrypt, share)?)?,
+                None => ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?,
+            }
         }
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::given::quoted;
 use super::published::{MissingBundle, missing};
 use super::{CommandLine, Ctx};
-use crate::bundle::report::{ListReport, ShowReport, VerifyReport};
-use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, Trust};
+use crate::bundle::report::{ListReport, SampleReport, ShowReport, VerifyReport};
+use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust};
 use crate::error::{CommandError, Exit, Result};
 use crate::store;
 
@@ -220,7 +220,7 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
     let begun = Instant::now();
     let name = found.reader.header().id.to_string();
     let whole = verify_command(ctx, &found.arguments, request.identity.as_deref());
-    let took = || begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+    let took = || milliseconds_since(begun);
     let (report, depth) = if decrypt {
         let identities = ctx.identities_of(request.identity.as_deref())?;
         let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
@@ -231,6 +231,25 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
     };
     keep_proof(ctx, &found.reference, &found.reader, depth);
     Ok(report)
+}
+
+/// Checks the signature and a random part of the stored bytes; with `decrypt` also opens that part. Nothing is kept beside
+/// the bundle: it would be taken for a proof of all of it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify_sample(ctx: &Ctx, request: &BundleRequest, decrypt: bool, share: SampleShare) -> Result<SampleReport> {
+    let found = find(ctx, request, decrypt)?;
+    let begun = Instant::now();
+    let identities = decrypt.then(|| ctx.identities_of(request.identity.as_deref())).transpose()?;
+    let proof = found.reader.verify_sample(share, identities.as_ref(), &ctx.events, &ctx.cancel)?;
+    let name = found.reader.header().id.to_string();
+    let whole = verify_command(ctx, &found.arguments, request.identity.as_deref());
+    Ok(SampleReport::new(name, whole, share, proof, milliseconds_since(begun)))
+}
+
+fn milliseconds_since(begun: Instant) -> u64 {
+    begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 /// Keeps a good verification beside its bundle, for `list`; a file has no place for it. Nothing relies on it, so where it

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bundle::report::{ListReport, ListRow, ShowReport, VerifyReport};
+use crate::bundle::report::{ListReport, ListRow, SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
 use crate::ops::bundles::BundleList;
 use crate::ops::{create, restore};
@@ -98,8 +98,7 @@ impl Report for VerifyReport {
             ),
             None,
         );
-        let mark = if self.signature.signer().is_some() { Mark::Ok } else { Mark::Warn };
-        page.finding(mark, &signature(&self.signature), None);
+        signature_finding(page, &self.signature);
         match &self.database {
             Some(database) => page.finding(
                 Mark::Ok,
@@ -115,6 +114,37 @@ impl Report for VerifyReport {
             None => page.next(&format!("to check every database file: {}", self.verify)),
         }
     }
+}
+
+impl Report for SampleReport {
+    fn human(&self, page: &mut Page) {
+        let took = elapsed(Duration::from_millis(self.milliseconds));
+        let (base, wal) = (self.base_chunks, self.wal_chunks);
+        let opened = if self.opened { " and opened" } else { "" };
+        let text = format!(
+            "{}: a sample of {}: {} of {} base chunks, {} of {} WAL chunks and every other member are as signed, {} read{opened} ({took})",
+            self.name,
+            self.sample,
+            base.read,
+            base.of,
+            wal.read,
+            wal.of,
+            bytes(self.bytes)
+        );
+        page.finding(Mark::Ok, &text, None);
+        signature_finding(page, &self.signature);
+        if self.bytes_not_read > 0 {
+            let text =
+                format!("not read: {}, {}", plural(self.members_not_read as u64, "chunk"), bytes(self.bytes_not_read));
+            page.finding(Mark::Warn, &format!("{text}; a sample is not kept as a proof"), None);
+        }
+        page.next(&format!("to check all of it: {}", self.verify));
+    }
+}
+
+fn signature_finding(page: &mut Page, state: &SignatureState) {
+    let mark = if state.signer().is_some() { Mark::Ok } else { Mark::Warn };
+    page.finding(mark, &signature(state), None);
 }
 
 fn signature(state: &SignatureState) -> String {
