@@ -35,7 +35,7 @@ pub mod cluster {
     }
     pub mod transport {
         pub use crate::cluster::transport::{
-            Agent, AgentSession, BackupItem, Dial, DialError, Patience, ReceivedChunk, StageChunk, TransportError,
+            Agent, AgentSession, BackupItem, Dial, DialError, Patience, ReceivedChunk, StageChunk, TransportError, Way,
             Words,
         };
     }

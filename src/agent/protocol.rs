@@ -4,6 +4,7 @@
 //! never taken for another one's.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,13 @@ pub struct Envelope<T> {
 pub enum Request {
     /// What the pod and its volume look like. Answer: `Facts`.
     Facts,
+    /// Streams may come straight to the pod. Answer: `Listening`.
+    Listen {
+        /// The pod's own address.
+        address: IpAddr,
+        /// SHA-256 of the one public key that may come.
+        key: Digest,
+    },
     /// A base backup with the WAL that belongs to it. Answers: `Log`, `Chunk`, `BaseDone`, `BackupDone`, a trailer.
     Backup(Box<BackupRequest>),
     /// During a backup: no more WAL is handed over until `StopWal` says where it ends. No answer but the
@@ -56,6 +64,12 @@ pub enum Request {
 pub enum Reply {
     /// To `Facts`.
     Facts(Box<PodFacts>),
+    /// To `Listen`.
+    Listening {
+        port: u16,
+        /// SHA-256 of the agent's public key.
+        key: Digest,
+    },
     /// A line of a program in the pod.
     Log { source: String, line: String },
     /// One sealed chunk; its bytes follow as data.

@@ -5,20 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::callers::{Caller, Callers, refuse};
 use super::host::PodFiles;
 use super::watchdog::{Heard, Watchdog};
 use super::worker::{Worker, WorkerEnd};
-use crate::wire::{Conduit, Decoder, Frame, FrameKind, Hello, Limits, Link, LinkError};
-
-/// How long a session may take to say who it is.
-const GREETING: Duration = Duration::from_secs(10);
+use crate::wire::{Conduit, Decoder, Limits, Link, LinkError};
 
 /// Why the agent, or an attachment to it, failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +59,6 @@ pub struct ServeOptions {
     pub limits: Limits,
 }
 
-/// A connection that has said who it is.
-struct Caller {
-    stream: UnixStream,
-    decoder: Decoder,
-    greeting: Frame,
-    hello: Hello,
-}
-
 /// The link that is being worked for.
 struct Current {
     name: String,
@@ -103,7 +91,7 @@ pub async fn serve(options: ServeOptions, watchdog: Option<Watchdog>) -> Result<
     }
     let mut term = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let volume = Arc::new(Mutex::new(()));
-    let (arrive, mut callers) = mpsc::channel::<Caller>(4);
+    let (callers, mut arrived) = Callers::of(&options.run);
     let (attached, sessions) = (Arc::new(()), Instant::now());
     let mut current: Option<Current> = None;
     // Links whose work was given up: a process that still holds one must not take the work back from its successor.
@@ -114,10 +102,10 @@ pub async fn serve(options: ServeOptions, watchdog: Option<Watchdog>) -> Result<
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    tokio::spawn(greet(stream, options.run.clone(), arrive.clone()));
+                    tokio::spawn(callers.clone().greet(Box::new(stream)));
                 }
             }
-            Some(caller) = callers.recv() => {
+            Some(caller) = arrived.recv() => {
                 if retired.contains(&caller.hello.link) {
                     tokio::spawn(refuse(caller.stream, "a newer process of the run has taken over".into()));
                     continue;
@@ -126,7 +114,7 @@ pub async fn serve(options: ServeOptions, watchdog: Option<Watchdog>) -> Result<
                     Some(link) if link.name == caller.hello.link => link,
                     _ => {
                         retired.extend(current.take().map(|old| old.name.clone()));
-                        current.insert(begin(&options, &caller.hello.link, volume.clone()))
+                        current.insert(begin(&options, &caller.hello.link, volume.clone(), callers.clone()))
                     }
                 };
                 let (conduit, attached, heard) = (link.conduit.clone(), attached.clone(), heard.clone());
@@ -176,13 +164,13 @@ fn listen(options: &ServeOptions) -> Result<UnixListener, AgentError> {
     bind().map_err(|source| AgentError::Listen { socket: options.socket.display().to_string(), source })
 }
 
-fn begin(options: &ServeOptions, name: &str, volume: Arc<Mutex<()>>) -> Current {
+fn begin(options: &ServeOptions, name: &str, volume: Arc<Mutex<()>>, callers: Callers) -> Current {
     let conduit = Conduit::new(Link::new(&options.run, name, options.limits));
     let (end, files, run) = (conduit.clone(), options.files.clone(), options.run.clone());
     let worker = tokio::spawn(async move {
         // Waits until threads of an earlier worker have let go of the folders.
         let guard = Arc::new(volume.lock_owned().await);
-        Worker::new(end, files, run, guard).work().await
+        Worker::new(end, files, run, guard, callers).work().await
     });
     Current { name: name.to_owned(), conduit, worker }
 }
@@ -197,7 +185,7 @@ async fn finished(current: &mut Option<Current>) -> Option<WorkerEnd> {
 
 async fn carry(conduit: Conduit, caller: Caller, heard: &Heard) {
     let Caller { stream, decoder, greeting, .. } = caller;
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = tokio::io::split(stream);
     // The greeting was read to know the link; the link itself wants to see it too.
     let mut rest = Decoder::default();
     rest.buffer().extend_from_slice(&greeting.header());
@@ -206,46 +194,4 @@ async fn carry(conduit: Conduit, caller: Caller, heard: &Heard) {
     let unread = std::mem::take(read.buffer());
     rest.buffer().extend_from_slice(&unread);
     conduit.session(heard.listen(reader), writer, rest).await;
-}
-
-/// Reads the greeting of a new connection, and refuses it or passes it on.
-async fn greet(mut stream: UnixStream, run: String, arrive: mpsc::Sender<Caller>) {
-    let mut decoder = Decoder::default();
-    let Ok(Some(greeting)) = tokio::time::timeout(GREETING, first_frame(&mut stream, &mut decoder)).await else {
-        return;
-    };
-    let refusal = match serde_json::from_slice::<Hello>(&greeting.payload) {
-        _ if greeting.kind != FrameKind::Hello => return,
-        Err(error) => error.to_string(),
-        Ok(hello) => match Link::new(run, &hello.link, Limits::default()).check_hello(&hello) {
-            Err(LinkError::OtherRun { ours, theirs }) => format!("it serves run {ours}, not {theirs}"),
-            Err(LinkError::OtherVersion { ours, theirs }) => format!("it speaks version {ours}, not {theirs}"),
-            Err(error) => error.to_string(),
-            Ok(()) => {
-                let _ = arrive.send(Caller { stream, decoder, greeting, hello }).await;
-                return;
-            }
-        },
-    };
-    refuse(stream, refusal).await;
-}
-
-/// Tells a caller that it will never be served, and why.
-async fn refuse(mut stream: UnixStream, why: String) {
-    if let Ok(frame) = Frame::new(FrameKind::Refusal, 0, Bytes::from(why)) {
-        let _ = stream.write_all(&[&frame.header()[..], &frame.payload[..]].concat()).await;
-        let _ = stream.shutdown().await;
-    }
-}
-
-async fn first_frame(stream: &mut UnixStream, decoder: &mut Decoder) -> Option<Frame> {
-    loop {
-        if let Some(frame) = decoder.next_frame().ok()? {
-            return Some(frame);
-        }
-        decoder.buffer().reserve(4096);
-        if stream.read_buf(decoder.buffer()).await.ok()? == 0 {
-            return None;
-        }
-    }
 }

@@ -6,9 +6,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use super::backup::WalBound;
+use super::callers::Callers;
+use super::door::Door;
 use super::folders::VolumeGuard;
 use super::host::{self, PodFiles};
-use super::protocol::{BackupRequest, Envelope, Failure, FailureKind, Reply, Request};
+use super::protocol::{BackupRequest, Digest, Envelope, Failure, FailureKind, Reply, Request};
 use super::replies::ReplySender;
 use super::stage::Stage;
 use super::swap::RunFolders;
@@ -24,6 +26,9 @@ pub struct Worker {
     files: PodFiles,
     run: String,
     guard: VolumeGuard,
+    callers: Callers,
+    /// Where streams come straight to the pod; it closes with the work.
+    door: Option<Door>,
 }
 
 /// Why a worker ended.
@@ -41,13 +46,13 @@ fn read<T: DeserializeOwned>(message: &Message) -> Result<Envelope<T>, Failure> 
 }
 
 impl Worker {
-    /// Works for whoever speaks over `conduit`.
-    pub fn new(conduit: Conduit, files: PodFiles, run: String, guard: VolumeGuard) -> Self {
-        Self { conduit, files, run, guard }
+    /// Works for whoever speaks over `conduit`. `callers` takes the streams of a door that this opens.
+    pub fn new(conduit: Conduit, files: PodFiles, run: String, guard: VolumeGuard, callers: Callers) -> Self {
+        Self { conduit, files, run, guard, callers, door: None }
     }
 
     /// Answers requests until the client is done or the link is at an end.
-    pub async fn work(self) -> WorkerEnd {
+    pub async fn work(mut self) -> WorkerEnd {
         loop {
             let Ok(message) = self.conduit.receive().await else { return WorkerEnd::LinkClosed };
             self.conduit.durable(message.sequence);
@@ -76,10 +81,16 @@ impl Worker {
         }
     }
 
-    async fn answer(&self, replies: &ReplySender, request: Request) -> Result<(), Failure> {
+    async fn answer(&mut self, replies: &ReplySender, request: Request) -> Result<(), Failure> {
         let folders = RunFolders::new(&self.files, &self.run);
         match request {
             Request::Facts => replies.reply(Reply::Facts(Box::new(facts::inspect(&self.files).await?))).await,
+            Request::Listen { address, key } => {
+                // An earlier one closes first.
+                self.door = None;
+                let door = self.door.insert(Door::open(address, key.0, self.callers.clone()).await?);
+                replies.reply(Reply::Listening { port: door.port, key: Digest(door.key) }).await
+            }
             Request::Backup(request) => self.backup(replies, *request).await,
             Request::Stage(request) => {
                 let stage = Stage::begin(&self.files, &self.run, request, self.guard.clone()).await?;

@@ -1,5 +1,6 @@
 //! Pods: made, waited for, read, deleted.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -41,6 +42,15 @@ impl Cluster {
     /// There is none of the name, or it may not be read.
     pub async fn pod(&self, name: &str) -> Result<Pod> {
         self.here::<Pod>().get(name).await
+    }
+
+    /// A pod's own address, once it has one.
+    ///
+    /// # Errors
+    /// There is none of the name, or it may not be read.
+    pub async fn pod_address(&self, name: &str) -> Result<Option<IpAddr>> {
+        let status = self.pod(name).await?.status;
+        Ok(status.and_then(|status| status.pod_ip?.parse().ok()))
     }
 
     /// Lists pods by a label selector, or all of the namespace.

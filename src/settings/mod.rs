@@ -57,6 +57,8 @@ pub struct Settings {
     pub store: Folder,
     /// How bundles are made.
     pub bundle: BundleSettings,
+    /// How helper pods are spoken with.
+    pub pods: PodSettings,
     /// How OpsChain is asked to begin no work.
     pub maintenance: MaintenanceSettings,
     /// How helm is run.
@@ -216,6 +218,20 @@ impl Default for BundleSettings {
             chunk_mib: 32,
             zstd_level: 1,
         }
+    }
+}
+
+/// How helper pods are spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PodSettings {
+    /// Whether data goes straight to a pod's address where that can be reached, and not by exec.
+    pub straight: bool,
+}
+
+impl Default for PodSettings {
+    fn default() -> Self {
+        Self { straight: true }
     }
 }
 

@@ -5,6 +5,7 @@
 //! reasons.
 
 pub mod conduit;
+pub mod direct;
 pub mod frame;
 pub mod link;
 

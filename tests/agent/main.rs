@@ -12,3 +12,4 @@ mod server;
 mod sessions;
 mod speed;
 mod stages;
+mod straight;

@@ -24,6 +24,7 @@ const PATIENCE: Patience = Patience {
     outage: Duration::from_secs(20),
     first_pause: Duration::from_millis(5),
     longest_pause: Duration::from_millis(100),
+    straight_pause: Duration::from_millis(50),
 };
 
 /// A pod with an agent in it.
@@ -115,7 +116,7 @@ impl Dial for SocketDial {
             })?;
             let (reader, writer) = stream.into_split();
             let (reader, writer) = (Box::new(reader), Box::new(writer));
-            Ok(AgentSession { reader, writer, words: Words::default(), keep: None })
+            Ok(AgentSession { reader, writer, words: Words::default() })
         })
     }
 

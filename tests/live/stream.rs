@@ -1,10 +1,11 @@
-//! The stream over real exec sessions: a database of its own in namespace `dr-stream`, backed up and staged.
+//! The stream over real exec sessions and straight to pods: a database of its own in namespace `dr-stream`, backed up and
+//! staged.
 
 use std::time::{Duration, Instant};
 
 use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, StageRequest, SwapRequest};
 use dr::internals::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
-use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk};
+use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk, Way};
 use dr::internals::cluster::{Cluster, Wait};
 use dr::internals::crypt::Identities;
 use dr::internals::event::{Event, Events};
@@ -258,6 +259,70 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
         bench.sql("select system_identifier from pg_control_system()")
     );
     assert!(agent.put_back().await.unwrap(), "the stage is taken out again");
+    agent.finish().await.unwrap();
+}
+
+/// A firewall on this host: what it does with packets to an address, until it is dropped.
+struct Firewall(Vec<String>);
+
+impl Firewall {
+    fn between(address: &str, verdict: &str) -> Self {
+        let rule = format!("OUTPUT -d {address} -p tcp -j {verdict}").split(' ').map(str::to_owned).collect();
+        let firewall = Self(rule);
+        firewall.change("-I");
+        firewall
+    }
+
+    fn change(&self, how: &str) {
+        let args: Vec<&str> = ["-w", how].into_iter().chain(self.0.iter().map(String::as_str)).collect();
+        crate::install::run("iptables", &args, b"");
+    }
+}
+
+impl Drop for Firewall {
+    fn drop(&mut self) {
+        self.change("-D");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab: make live"]
+async fn a_stream_goes_straight_to_the_pod_and_by_exec_from_where_a_firewall_drops_it() {
+    let bench = Bench::raise().await;
+    let keys = Identities::generate();
+    let mut agent = bench.backup_agent("dr-wire-4").await;
+    let address = bench.cluster.pod_address("dr-wire-4").await.unwrap().expect("the pod has an address");
+    agent.go_straight(address).await.unwrap();
+    assert!(matches!(agent.way(), Way::Address(_)), "{}", agent.way());
+    let (_, whole) = bench.take(&mut agent, &keys, |_| {}).await;
+    assert!(bench.warnings.lock().unwrap().is_empty());
+
+    let mut firewall = None;
+    let (chunks, done) = bench
+        .take(&mut agent, &keys, |chunk| {
+            if chunk.part == BackupPart::Base && chunk.index == 1 {
+                firewall = Some(Firewall::between(&address.to_string(), "DROP"));
+            }
+        })
+        .await;
+    assert!(!bench.warnings.lock().unwrap().is_empty(), "nobody noticed the firewall");
+    assert!(matches!(agent.way(), Way::Exec { why: Some(_) }));
+    assert_eq!(done.base.system_identifier, whole.base.system_identifier);
+    let stored: u64 =
+        chunks.iter().filter(|it| it.part == BackupPart::Base).map(|it| it.stored.bytes().len() as u64).sum();
+    assert_eq!(stored, done.base_totals.stored_bytes);
+    drop(firewall);
+    agent.finish().await.unwrap();
+
+    // One that refuses from the beginning is known at once.
+    let mut agent = bench.backup_agent("dr-wire-5").await;
+    let address = bench.cluster.pod_address("dr-wire-5").await.unwrap().expect("the pod has an address");
+    let firewall = Firewall::between(&address.to_string(), "REJECT");
+    agent.go_straight(address).await.unwrap();
+    let way = agent.way().to_string();
+    assert!(way.starts_with(&format!("by exec, since {address}:")) && way.contains("does not answer"), "{way}");
+    bench.take(&mut agent, &keys, |_| {}).await;
+    drop(firewall);
     agent.finish().await.unwrap();
 }
 

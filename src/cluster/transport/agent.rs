@@ -1,15 +1,19 @@
 //! The link to the agent in a pod, and the sessions under it.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use super::dial::{AgentSession, Dial, DialError};
+use super::dial::{AgentSession, Dial, DialError, Way};
 use super::error::{Result, TransportError};
-use crate::agent::protocol::{Envelope, PodFacts, Reply, Request, SwapReport, SwapRequest};
+use super::straight::{Straight, Target, TwoWays};
+use crate::agent::protocol::{Digest, Envelope, PodFacts, Reply, Request, SwapReport, SwapRequest};
 use crate::event::{Event, Events};
 use crate::trace::{self, CallKind};
+use crate::wire::direct::DirectKey;
 use crate::wire::{Conduit, Decoder, FrameKind, Limits, Link, LinkError, Message};
 
 /// How long a broken stream is tried to be taken up again.
@@ -20,6 +24,8 @@ pub struct Patience {
     /// The first pause between two attempts; it doubles up to `longest_pause`.
     pub first_pause: Duration,
     pub longest_pause: Duration,
+    /// How long the straight way rests after a failure; each further one doubles it.
+    pub straight_pause: Duration,
 }
 
 impl Default for Patience {
@@ -28,6 +34,7 @@ impl Default for Patience {
             outage: Duration::from_secs(180),
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(5),
+            straight_pause: Duration::from_secs(15),
         }
     }
 }
@@ -42,6 +49,7 @@ pub struct Agent {
     pub(super) peer: String,
     id: u64,
     pub(super) unfinished: Option<&'static str>,
+    straight: Arc<Straight>,
     keeper: JoinHandle<()>,
 }
 
@@ -58,8 +66,10 @@ impl Agent {
         let name = format!("{:032x}", rand::random::<u128>());
         let conduit = Conduit::new(Link::new(run, name, limits));
         let peer = dial.describe();
+        let straight = Arc::new(Straight::new(patience.straight_pause));
+        let dial = TwoWays { plain: dial, straight: straight.clone() };
         let keeper = tokio::spawn(keep(conduit.clone(), dial, patience, events.clone()).in_current_span());
-        Self { conduit, events, peer, id: 0, unfinished: None, keeper }
+        Self { conduit, events, peer, id: 0, unfinished: None, straight, keeper }
     }
 
     /// What the pod and its volume look like.
@@ -71,6 +81,49 @@ impl Agent {
             Reply::Facts(facts) => Ok(*facts),
             _ => Err(self.odd()),
         }
+    }
+
+    /// Lets the stream go straight to the agent at its pod's `address`, where that can be reached from here, and waits
+    /// until that is known. It goes back to the way that it came by when the straight one breaks, and tries again later.
+    ///
+    /// # Errors
+    /// The link's. That the address cannot be reached is none: see [`Self::way`].
+    pub async fn go_straight(&mut self, address: IpAddr) -> Result<()> {
+        self.go_straight_by(address, |door| door).await
+    }
+
+    /// [`Self::go_straight`] where `reach` says under which address the agent's door is reached from here.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn go_straight_by(
+        &mut self,
+        address: IpAddr,
+        reach: impl FnOnce(SocketAddr) -> SocketAddr,
+    ) -> Result<()> {
+        let key = match DirectKey::generate() {
+            Ok(key) => key,
+            Err(error) => {
+                self.straight.impossible(error.to_string());
+                return Ok(());
+            }
+        };
+        let listen = Request::Listen { address, key: Digest(key.hash()) };
+        match self.ask("open a door", listen).await {
+            Ok(Reply::Listening { port, key: agent }) => {
+                let target = Target { address: reach(SocketAddr::new(address, port)), key, agent: agent.0 };
+                self.straight.try_for(target).await;
+            }
+            Ok(_) => return Err(self.odd()),
+            Err(TransportError::Agent { failure, .. }) => self.straight.impossible(failure.to_string()),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// How the bytes travel now.
+    pub fn way(&self) -> Way {
+        self.straight.way()
     }
 
     /// Puts the stage in the place of the data directory. Safe to repeat: it goes on from whatever is there.
@@ -184,19 +237,28 @@ impl Agent {
     }
 }
 
-/// Keeps a session under the link until the link is at an end.
+/// Keeps a session under the link until the link is at an end; a better one takes the place of one that works.
 async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Events) {
     let mut good_until = Instant::now();
     let mut pause = patience.first_pause;
     let mut ever = false;
+    let mut better = None;
     loop {
-        let opening = trace::call(CallKind::Agent, format!("open a session with {}", dial.describe()), dial.dial());
-        let last = match opening.await {
+        let opened = match better.take() {
+            Some(session) => Ok(session),
+            None => trace::call(CallKind::Agent, format!("open a session with {}", dial.describe()), dial.dial()).await,
+        };
+        let last = match opened {
             Ok(session) => {
                 let (before, began) = (conduit.progress(), Instant::now());
-                let AgentSession { reader, writer, words, keep } = session;
-                let error = conduit.session(reader, writer, Decoder::default()).await;
-                drop(keep);
+                let AgentSession { reader, writer, words } = session;
+                let ended = tokio::select! {
+                    error = conduit.session(reader, writer, Decoder::default()) => Some(error),
+                    session = dial.better() => {
+                        better = Some(session);
+                        None
+                    }
+                };
                 if conduit.closed().is_some() {
                     return;
                 }
@@ -205,9 +267,10 @@ async fn keep(conduit: Conduit, dial: impl Dial, patience: Patience, events: Eve
                 if moved || began.elapsed() > GOOD_SESSION {
                     (good_until, pause) = (Instant::now(), patience.first_pause);
                 }
-                match words.last() {
-                    Some(words) => format!("{error}: {words}"),
-                    None => error.to_string(),
+                match (ended, words.last()) {
+                    (None, _) => continue,
+                    (Some(error), Some(words)) => format!("{error}: {words}"),
+                    (Some(error), None) => error.to_string(),
                 }
             }
             Err(DialError { message, permanent: true }) => {

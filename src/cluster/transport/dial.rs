@@ -1,19 +1,13 @@
-//! How a session with an agent is opened: by exec into its pod, or over a local socket.
+//! What a session with an agent is, and what opens one.
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, AttachParams, AttachedProcess};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::cluster::error::innermost;
-use crate::cluster::pod::{AGENT, SOCKET};
-
-/// The library's own buffers are 1 KiB, which makes every kilobyte a wake-up.
-const BUFFER: usize = 1 << 20;
-
-/// One open session.
+/// One open session. It ends when both streams are dropped.
 pub struct AgentSession {
     /// What the agent sends.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
@@ -21,22 +15,63 @@ pub struct AgentSession {
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     /// What was said beside the stream.
     pub words: Words,
-    /// Ends the session when dropped.
-    pub keep: Option<AttachedProcess>,
 }
 
 /// What a session's program wrote to stderr: its last line tells why a session ended.
 #[derive(Clone, Default)]
-pub struct Words(Arc<Mutex<Option<String>>>);
+pub struct Words(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    /// The last whole line.
+    last: Option<String>,
+    /// What came after it.
+    begun: Vec<u8>,
+}
 
 impl Words {
     /// The last line.
     pub fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line(&heard.begun).or_else(|| heard.last.clone())
     }
 
-    fn say(&self, line: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+    pub(super) fn hear(&self, bytes: &[u8]) {
+        /// A line that never ends is no reason to remember it all.
+        const MOST: usize = 4096;
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = MOST.saturating_sub(heard.begun.len());
+            heard.begun.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                let begun = std::mem::take(&mut heard.begun);
+                heard.last = line(&begun).or_else(|| heard.last.take());
+            }
+        }
+    }
+}
+
+fn line(bytes: &[u8]) -> Option<String> {
+    let line = String::from_utf8_lossy(bytes).trim().to_owned();
+    (!line.is_empty()).then_some(line)
+}
+
+/// How the bytes of a session travel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// Through the API server and the node, and why not straight, where that was tried.
+    Exec { why: Option<String> },
+    /// Straight to the pod.
+    Address(SocketAddr),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exec { why: None } => f.write_str("by exec"),
+            Self::Exec { why: Some(why) } => write!(f, "by exec, since {why}"),
+            Self::Address(address) => write!(f, "straight to {}", address.ip()),
+        }
     }
 }
 
@@ -53,94 +88,12 @@ pub struct DialError {
 /// Opens sessions with one agent.
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>>;
+
+    /// Waits for a session on a better way than that of the session that was opened last. May be dropped at any point.
+    fn better(&self) -> BoxFuture<'_, AgentSession> {
+        Box::pin(std::future::pending())
+    }
+
     /// Whom it speaks to, for people: `the agent in pod opschain/dr-backup-1`.
     fn describe(&self) -> String;
-}
-
-/// Opens sessions by exec into a pod.
-pub struct ExecDial {
-    pods: Api<Pod>,
-    pod: String,
-}
-
-impl ExecDial {
-    /// Sessions with the agent in `pod`.
-    pub fn new(pods: Api<Pod>, pod: impl Into<String>) -> Self {
-        Self { pods, pod: pod.into() }
-    }
-
-    async fn open(&self) -> Result<AgentSession, DialError> {
-        let permanent = |message: String| DialError { message, permanent: true };
-        match self.pods.get_opt(&self.pod).await {
-            Ok(None) => return Err(permanent(format!("pod {} is gone", self.pod))),
-            Ok(Some(pod)) => {
-                if let Some(end) = ended(&pod) {
-                    return Err(permanent(format!("pod {} {end}", self.pod)));
-                }
-            }
-            Err(error) => return Err(refusal(&error)),
-        }
-        let params = AttachParams::default()
-            .stdin(true)
-            .stdout(true)
-            .stderr(true)
-            .max_stdin_buf_size(BUFFER)
-            .max_stdout_buf_size(BUFFER)
-            .max_stderr_buf_size(64 << 10);
-        let command = [AGENT, "agent", "attach", "--socket", SOCKET];
-        let mut process = self.pods.exec(&self.pod, command, &params).await.map_err(|error| refusal(&error))?;
-        let streams = (process.stdin(), process.stdout(), process.stderr());
-        let (Some(writer), Some(reader), Some(stderr)) = streams else {
-            return Err(DialError { message: "the exec session has no streams".into(), permanent: false });
-        };
-        let words = Words::default();
-        let heard = words.clone();
-        // One task of the library serves all streams of a session: stderr is drained at all times, or stdout stalls.
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).split(b'\n');
-            while let Ok(Some(line)) = lines.next_segment().await {
-                let line = String::from_utf8_lossy(&line).trim().to_owned();
-                if !line.is_empty() {
-                    heard.say(line);
-                }
-            }
-        });
-        Ok(AgentSession { reader: Box::new(reader), writer: Box::new(writer), words, keep: Some(process) })
-    }
-}
-
-/// How a pod has ended, if it has: its agent will not come back.
-fn ended(pod: &Pod) -> Option<String> {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Some("is being deleted".into());
-    }
-    let status = pod.status.as_ref()?;
-    let phase = status.phase.as_deref()?;
-    if !matches!(phase, "Failed" | "Succeeded") {
-        return None;
-    }
-    let terminated = status.container_statuses.iter().flatten().find_map(|container| {
-        container.state.as_ref()?.terminated.as_ref().map(|end| match (&end.reason, &end.message) {
-            (Some(reason), Some(message)) => format!("{reason}, {}", message.trim()),
-            (Some(reason), None) => format!("{reason}, exit code {}", end.exit_code),
-            _ => format!("exit code {}", end.exit_code),
-        })
-    });
-    let why = status.message.clone().or_else(|| status.reason.clone()).or(terminated);
-    Some(format!("has ended ({})", why.unwrap_or_else(|| phase.to_lowercase())))
-}
-
-fn refusal(error: &kube::Error) -> DialError {
-    let permanent = matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
-    DialError { message: innermost(error), permanent }
-}
-
-impl Dial for ExecDial {
-    fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
-        Box::pin(self.open())
-    }
-
-    fn describe(&self) -> String {
-        format!("the agent in pod {}", self.pod)
-    }
 }

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, AttachParams};
+use kube::api::Api;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::agent::{Agent, Patience};
-use super::dial::ExecDial;
+use super::dial::AgentSession;
 use super::error::{Result, TransportError};
+use super::exec;
+use super::pod::ExecDial;
 use crate::cluster::error::innermost;
 use crate::cluster::pod::AGENT;
 use crate::event::Events;
@@ -121,28 +123,18 @@ async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::re
          echo '{digest}  {AGENT}' | sha256sum -c - >/dev/null; echo {PLACED}",
         length = bytes.len()
     );
-    let params = AttachParams::default()
-        .stdin(true)
-        .stdout(true)
-        .stderr(true)
-        .max_stdin_buf_size(1 << 20)
-        .max_stderr_buf_size(64 << 10);
     let work = async {
-        let mut process =
-            pods.exec(pod, ["/bin/sh", "-c", &script], &params).await.map_err(|error| innermost(&error))?;
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = (process.stdin(), process.stdout(), process.stderr())
-        else {
-            return Err("the exec session has no streams".to_owned());
-        };
+        let opened = exec::open(pods, pod, &["/bin/sh", "-c", &script]).await;
+        let AgentSession { reader: mut stdout, writer: mut stdin, words } =
+            opened.map_err(|error| innermost(&error))?;
         let (ask, asked) = tokio::sync::oneshot::channel();
         let mut ask = Some(ask);
         let listen = async {
             let mut said = String::new();
-            let mut stdout = stdout;
             let mut piece = [0; 256];
             while !said.contains(PLACED) {
                 match stdout.read(&mut piece).await {
-                    Ok(0) => return Err(said),
+                    Ok(0) => return Err("the session ended before the copy was whole".to_owned()),
                     Ok(count) => said.push_str(&String::from_utf8_lossy(&piece[..count])),
                     Err(error) => return Err(error.to_string()),
                 }
@@ -162,20 +154,8 @@ async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::re
             // Held open: closing it may end the session before the answer comes.
             std::future::pending::<()>().await;
         };
-        let complain = async {
-            let mut words = String::new();
-            let _ = stderr.take(64 << 10).read_to_string(&mut words).await;
-            words.trim().to_owned()
-        };
-        tokio::pin!(complain);
         tokio::select! {
-            heard = listen => match heard {
-                Ok(()) => Ok(()),
-                Err(_) => Err(match (&mut complain).await {
-                    words if words.is_empty() => "the session ended before the copy was whole".to_owned(),
-                    words => words,
-                }),
-            },
+            heard = listen => heard.map_err(|said: String| words.last().unwrap_or(said)),
             () = feed => Err("the session ended".to_owned()),
         }
     };

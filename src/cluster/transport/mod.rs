@@ -7,11 +7,14 @@ mod agent;
 mod backup;
 mod dial;
 mod error;
+mod exec;
 pub mod install;
+mod pod;
 mod stage;
+mod straight;
 
 pub use agent::{Agent, Patience};
 pub use backup::{BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
-pub use dial::{AgentSession, Dial, DialError, Words};
+pub use dial::{AgentSession, Dial, DialError, Way, Words};
 pub use error::TransportError;
 pub use stage::StageChunk;

@@ -139,10 +139,11 @@ async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
         without_watchdog(work, why);
     }
     let watches = watchdog.is_some() && facts.watchdog_fails.is_none();
+    let way = agent.way();
     work.handles.lock().await.bundle = BundleState::Helper(agent);
     let tools = facts.postgres_major.map_or("without PostgreSQL".to_owned(), |major| format!("PostgreSQL {major}"));
     let watches = if watches { ", with a watchdog" } else { "" };
-    Ok(Done::said(format!("{} ({tools}{watches})", helper::pod_name(&work.run))))
+    Ok(Done::said(format!("{} ({tools}{watches}), {way}", helper::pod_name(&work.run))))
 }
 
 fn without_watchdog(work: &CreateWork, why: &str) {

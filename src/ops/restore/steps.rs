@@ -134,8 +134,9 @@ async fn start_pod(work: &RestoreWork) -> Result<Done<()>> {
     let facts = agent.facts().await?;
     let needed = work.plan.database_bytes + work.bundle()?.reader.manifest().wal.raw.bytes;
     let free = proof::room(facts.volume.as_ref(), needed)?;
+    let way = agent.way();
     work.keep_agent(agent).await;
-    Ok(Done::said(format!("{}, {} free", pod_name(&work.run), text::bytes(free))))
+    Ok(Done::said(format!("{}, {} free, {way}", pod_name(&work.run), text::bytes(free))))
 }
 
 async fn stage(work: &RestoreWork) -> Result<Done<StageReport>> {
