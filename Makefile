@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 3600
 # How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
 CHAOS_ROUNDS ?= 200
 
-.PHONY: fuzz help deps build release demo test checks lint unit live soak lab-up bench speed deny man
+.PHONY: fuzz help deps build release demo test checks lint unit live soak lab-up bench profile speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ soak: fuzz ## What takes long: fuzzing, many random inputs, random moments, a si
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release
 	DR_BIN_DIR=$$(dirname "$$(ls -t target/*/release/dr | head -n1)") lab/lab run -- benches/guide-vs-dr
+
+profile: ## Where each second and each core goes in a create and a restore
+	+$(MAKE) --no-print-directory -j2 lab-up release
+	DR_BIN_DIR=$$(dirname "$$(ls -t target/*/release/dr | head -n1)") lab/lab run -- benches/profile
 
 speed: release ## The config vault's verbs on a thousand deployments, beside sops and dyff
 	DR_BIN=$$(ls -t target/*/release/dr | head -n1) benches/vault-speed

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::dial::{AgentSession, Dial, DialError, Way};
 use super::error::{Result, TransportError};
-use super::straight::{Straight, Target, TwoWays};
+use super::straight::{DoorAddress, Straight, TwoWays};
 use crate::agent::protocol::{Digest, Envelope, PodFacts, Reply, Request, SwapReport, SwapRequest};
 use crate::event::{Event, Events};
 use crate::trace::{self, CallKind};
@@ -111,7 +111,7 @@ impl Agent {
         let listen = Request::Listen { address, key: Digest(key.hash()) };
         match self.ask("open a door", listen).await {
             Ok(Reply::Listening { port, key: agent }) => {
-                let target = Target { address: reach(SocketAddr::new(address, port)), key, agent: agent.0 };
+                let target = DoorAddress { address: reach(SocketAddr::new(address, port)), key, agent: agent.0 };
                 self.straight.try_for(target).await;
             }
             Ok(_) => return Err(self.odd()),

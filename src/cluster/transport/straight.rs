@@ -23,7 +23,7 @@ const TRY_LIMIT: Duration = CONNECT_LIMIT.saturating_add(PROBE_LIMIT).saturating
 
 /// Where an agent listens, and how the two ends know each other.
 #[derive(Clone)]
-pub struct Target {
+pub struct DoorAddress {
     pub address: SocketAddr,
     /// This end's key.
     pub key: DirectKey,
@@ -31,7 +31,7 @@ pub struct Target {
     pub agent: KeyHash,
 }
 
-impl Target {
+impl DoorAddress {
     async fn open(&self) -> Result<AgentSession, String> {
         let Self { address, key, agent } = self;
         let no_answer = |why: String| format!("{address} does not answer ({why})");
@@ -50,7 +50,7 @@ impl Target {
 
 /// The straight way to one agent, whether it is in use, and when it is tried next.
 pub struct Straight {
-    target: watch::Sender<Option<Target>>,
+    target: watch::Sender<Option<DoorAddress>>,
     way: watch::Sender<Way>,
     next: Mutex<Next>,
     first_pause: Duration,
@@ -83,7 +83,7 @@ impl Straight {
     }
 
     /// Lets it be tried, and waits until it is known how that went.
-    pub async fn try_for(&self, target: Target) {
+    pub async fn try_for(&self, target: DoorAddress) {
         let mut way = self.way.subscribe();
         way.mark_unchanged();
         self.target.send_replace(Some(target));
@@ -120,7 +120,7 @@ impl Straight {
         self.open(target).await
     }
 
-    async fn open(&self, target: Option<Target>) -> Option<AgentSession> {
+    async fn open(&self, target: Option<DoorAddress>) -> Option<AgentSession> {
         let target = target?;
         let what = format!("open a stream to {}", target.address);
         match trace::call(CallKind::Agent, what, target.open()).await {
