@@ -13,9 +13,9 @@ pub mod agent {
 pub mod bundle {
     pub use crate::bundle::{
         BackupFacts, BackupIdentity, BundleError, BundleFault, BundleId, BundleReference, Catalog, Depth, Estimated,
-        FORMAT, Header, OpsChain, OutOfScope, PostgreSql, Proof, PublishedRecord, QuiesceMode, RawTotal, Reader,
-        SIGNATURE_NAMESPACE, SampleShare, SignatureState, SourceInstall, StoredProof, Stream, Trust, UnpublishedBundle,
-        Writer,
+        Extraction, FORMAT, Header, HeldAgainst, OpsChain, OutOfScope, PostgreSql, Proof, PublishedRecord, QuiesceMode,
+        RawTotal, Reader, SIGNATURE_NAMESPACE, SampleShare, SignatureState, SourceInstall, StoredProof, Stream, Trust,
+        UnpublishedBundle, Writer,
     };
     pub mod report {
         pub use crate::bundle::report::{ListReport, ShowReport, VerifyReport};

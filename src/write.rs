@@ -3,20 +3,65 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// Writes a file that is not there yet, with this mode whatever the umask is; durable on return.
 ///
 /// # Errors
 /// It is there already, or it cannot be written; then nothing is.
 pub fn new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".dr-").tempfile_in(folder)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    let mut file = NewFile::create(path, mode)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    file.finish()
+}
+
+/// A file on its way. It has its name once it is finished; dropped before, it is gone. A killed process leaves it under a
+/// name that begins with `.dr-`.
+pub struct NewFile {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Begins a file that is not there yet, with this mode whatever the umask is.
+    ///
+    /// # Errors
+    /// It is there already, or its folder cannot be written to.
+    pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
+        // Before much is written; whether it came meanwhile is seen at the end.
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path))?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Makes it durable and gives it its name.
+    ///
+    /// # Errors
+    /// It is there already, or it cannot be written; then nothing is.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.as_file().sync_all()?;
+        self.file.persist_noclobber(&self.path).map_err(|error| error.error)?;
+        File::open(folder(&self.path))?.sync_all()
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

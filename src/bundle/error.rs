@@ -86,6 +86,12 @@ pub enum BundleFault {
     /// There is no such member.
     #[error("it has no member {0}")]
     NoMember(String),
+    /// Nothing of this kind that was asked for is in it. That is no damage: all that must be in it is there.
+    #[error("it has no {0} to take out")]
+    NoItem(String),
+    /// What is taken out of it cannot be written where it goes.
+    #[error("what is taken out of it cannot be written")]
+    Output(#[source] std::io::Error),
     /// The plaintext does not fit what the manifest or PostgreSQL's own manifest says.
     #[error("its database is not whole: {0}")]
     Database(String),

@@ -35,6 +35,14 @@ impl Stream {
             Self::Wal => "wal",
         }
     }
+
+    /// The tar that the plaintexts of its chunks are, one after the other.
+    pub fn tar(self) -> &'static str {
+        match self {
+            Self::Base => "base.tar",
+            Self::Wal => "pg_wal.tar",
+        }
+    }
 }
 
 /// One member of a bundle.

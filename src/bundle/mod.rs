@@ -14,10 +14,13 @@
 //! ```
 
 pub mod catalog;
+mod database_file;
 pub mod error;
+mod extract;
 pub mod format;
 pub mod header;
 pub mod id;
+mod item;
 mod json;
 pub mod layout;
 pub mod manifest;
@@ -39,11 +42,13 @@ pub mod writer;
 
 pub use catalog::{Catalog, CatalogEntry};
 pub use error::{BundleError, BundleFault};
+pub use extract::{Extracted, Extraction, HeldAgainst};
 #[cfg(test)]
 pub use format::FormatVersion;
 pub use format::{FORMAT, SIGNATURE_NAMESPACE};
 pub use header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
 pub use id::BundleId;
+pub use item::{BundleItem, ListedItem};
 pub use layout::Stream;
 pub use manifest::{BackupIdentity, RawTotal};
 pub use proof::{Depth, Proof};

@@ -119,11 +119,11 @@ impl DatabaseReading<'_, '_> {
             BundleFault::Database(format!("system identifier `{}`: {error}", facts.system_identifier))
         })?;
         let mut base = BaseCheck::default();
-        self.read(Stream::Base, "base.tar", &mut base)?;
+        self.read(Stream::Base, &mut base)?;
         let base = base.finish(Some(&listing))?;
         base.check_database(system_identifier)?;
         let mut wal = WalCheck::new(system_identifier, facts.wal_segment_bytes);
-        self.read(Stream::Wal, "pg_wal.tar", &mut wal)?;
+        self.read(Stream::Wal, &mut wal)?;
         let span = wal.finish(&base.manifest, facts.wal_end())?;
         let files = base.manifest.files.len() as u64;
         Ok((
@@ -133,15 +133,10 @@ impl DatabaseReading<'_, '_> {
     }
 
     /// Gives the plaintext of `stream`, which is one tar, to `sink`.
-    fn read(
-        &mut self,
-        stream: Stream,
-        tar: &'static str,
-        sink: &mut impl TarSink<Error = BaseBackupError>,
-    ) -> Result<(), BundleFault> {
+    fn read(&mut self, stream: Stream, sink: &mut impl TarSink<Error = BaseBackupError>) -> Result<(), BundleFault> {
         let chunks: Vec<StoredChunk> = self.reader.chunks(stream).collect();
         let progress = &mut *self.progress;
-        let mut reader = TarReader::new(tar);
+        let mut reader = TarReader::new(stream.tar());
         self.reader.unpack_each(&chunks, self.identities, self.cancel, |chunk, raw| {
             progress.add(chunk.stored_bytes);
             Ok(reader.push(raw, sink)?)

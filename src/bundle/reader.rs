@@ -274,7 +274,7 @@ impl Reader {
     }
 
     /// The member at `place` with all that stands around it, checked.
-    fn framed(&self, place: &Place, sha256: &str) -> Result<Framed, BundleFault> {
+    pub(super) fn framed(&self, place: &Place, sha256: &str) -> Result<Framed, BundleFault> {
         let mut frame = vec![0; (place.end() - place.start()) as usize];
         self.stored.read_at(place.start(), &mut frame).map_err(places::cut_off)?;
         let framed = Framed { frame, bytes: place.bytes as usize };

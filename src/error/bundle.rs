@@ -68,7 +68,9 @@ fn advice(bundle: &str, fault: &BundleFault) -> (Exit, Vec<String>) {
         }
         BundleFault::Sign(error) => crypt::sign_advice(error),
         BundleFault::Store(error) => store::advice(error),
-        BundleFault::Cancelled => (Exit::Interrupted, vec![format!("`dr bundle verify {bundle}` begins anew.")]),
+        BundleFault::Cancelled => (Exit::Interrupted, vec!["The same command begins anew.".into()]),
+        BundleFault::NoItem(_) => (Exit::NotFound, Vec::new()),
+        BundleFault::Output(_) => (Exit::Failure, vec!["Nothing of it is kept in a file. Give another place with --out.".into()]),
         BundleFault::Refused { .. } => (
             Exit::Stream,
             vec!["Nothing was published. Run it again; if it comes back, the stream from the cluster is at fault.".into()],

@@ -11,6 +11,7 @@ mod options;
 mod page;
 mod repeated;
 mod sink;
+mod stream;
 mod styled;
 mod table;
 mod terminal;
@@ -26,6 +27,7 @@ pub use options::{Color, Output, OutputOptions};
 pub use page::{Mark, Page, short_time};
 pub use repeated::{Repeated, RepeatedFlag};
 pub use sink::{catch_panics, help, plain_bytes, usage};
+pub use stream::DataStream;
 pub use styled::{Role, Styled};
 pub use table::Column;
 
@@ -160,6 +162,19 @@ impl Ui {
             _ => return written(out.write_all(bytes).and_then(|()| out.flush())),
         };
         written(out.write_all(shown.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// stdout for a long stream of bytes as they are, secrets too.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] where stdout is a terminal.
+    pub fn stream(&self) -> Result<DataStream> {
+        if io::stdout().is_terminal() {
+            return Err(CommandError::new(Exit::Usage, "stdout is a terminal: nothing is written to it in the clear")
+                .hint("Lead it on with a pipe, or name a file."));
+        }
+        self.live.settle();
+        Ok(DataStream { cancel: self.cancel.clone() })
     }
 
     /// Says something to the person (stderr), unless quiet or JSON is asked for.

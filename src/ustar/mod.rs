@@ -6,4 +6,4 @@ mod header;
 mod reader;
 
 pub use header::{BLOCK, Block, END, file_header, header_in, is_inside, padding};
-pub use reader::{Both, TarEntry, TarError, TarReader, TarSink};
+pub use reader::{Both, TarEntry, TarError, TarReader, TarSink, entry_in};

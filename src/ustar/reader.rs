@@ -145,7 +145,7 @@ impl TarReader {
             self.state = State::End { zeros: BLOCK };
             return Ok(());
         }
-        let entry = self.entry(block)?;
+        let entry = entry_in(block).map_err(|what| self.damaged(what))?;
         self.last.clone_from(&entry.path);
         sink.begin(&entry)?;
         if entry.bytes == 0 {
@@ -154,28 +154,6 @@ impl TarReader {
             self.state = State::Body { left: entry.bytes, padding: padding(entry.bytes) };
         }
         Ok(())
-    }
-
-    fn entry(&self, block: &Block) -> Result<TarEntry, TarError> {
-        let header = header_in(block).ok_or_else(|| self.damaged("a header is damaged"))?;
-        let path = header.path_bytes();
-        let path = std::str::from_utf8(&path).map_err(|_| self.damaged("a name that is no text"))?;
-        let kind = header.entry_type();
-        let folder = kind.is_dir();
-        if !folder && !kind.is_file() {
-            return Err(self.damaged(format!("{path} is neither a file nor a folder")));
-        }
-        let plain = if folder { path.strip_suffix('/').unwrap_or(path) } else { path };
-        // PostgreSQL writes one name of its own like that: `./pg_wal/archive_status/`.
-        let plain = plain.strip_prefix("./").unwrap_or(plain);
-        if !is_inside(plain) {
-            return Err(self.damaged(format!("the name `{path}` leads out of it")));
-        }
-        let bytes = header.entry_size().map_err(|_| self.damaged(format!("the size of {path}")))?;
-        if folder && bytes != 0 {
-            return Err(self.damaged(format!("the folder {path} has contents of its own")));
-        }
-        Ok(TarEntry { path: plain.to_owned(), folder, bytes })
     }
 
     /// Says that no more bytes will come.
@@ -188,6 +166,32 @@ impl TarReader {
             _ => Err(self.damaged("it is cut off")),
         }
     }
+}
+
+/// The entry that the block is the header of.
+///
+/// # Errors
+/// What is wrong with it: damage, a link or a device, a name that leads out.
+pub fn entry_in(block: &Block) -> Result<TarEntry, String> {
+    let header = header_in(block).ok_or("a header is damaged")?;
+    let path = header.path_bytes();
+    let path = std::str::from_utf8(&path).map_err(|_| "a name that is no text")?;
+    let kind = header.entry_type();
+    let folder = kind.is_dir();
+    if !folder && !kind.is_file() {
+        return Err(format!("{path} is neither a file nor a folder"));
+    }
+    let plain = if folder { path.strip_suffix('/').unwrap_or(path) } else { path };
+    // PostgreSQL writes one name of its own like that: `./pg_wal/archive_status/`.
+    let plain = plain.strip_prefix("./").unwrap_or(plain);
+    if !is_inside(plain) {
+        return Err(format!("the name `{path}` leads out of it"));
+    }
+    let bytes = header.entry_size().map_err(|_| format!("the size of {path}"))?;
+    if folder && bytes != 0 {
+        return Err(format!("the folder {path} has contents of its own"));
+    }
+    Ok(TarEntry { path: plain.to_owned(), folder, bytes })
 }
 
 /// How many of `bytes` belong to what `left` more are to come of.

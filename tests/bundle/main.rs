@@ -7,6 +7,7 @@ mod by_hand;
 mod contract;
 mod crash;
 mod damage;
+mod extract;
 mod faults;
 mod fixtures;
 mod repack;

@@ -179,6 +179,9 @@ pub struct Content {
     pub database: BackupIdentity,
     /// Values that were sealed elsewhere, and what is said of them: their digest, and that of what Helm had.
     pub values: Option<(Hashed, String, String)>,
+    pub release: &'static [u8],
+    /// How long a chunk of the base is before it is compressed.
+    pub base_chunk: usize,
 }
 
 impl Content {
@@ -189,6 +192,8 @@ impl Content {
             backup_manifest: backup_manifest(&files()),
             database: database_facts(),
             values: None,
+            release: b"{\"revision\": 3}",
+            base_chunk: 8_000,
         }
     }
 }
@@ -209,11 +214,11 @@ pub fn write_content(
         None => writer.seal_config("values.yaml", VALUES)?,
         Some((sealed, sha256, helm_sha256)) => writer.add_sealed_values(sealed, sha256, helm_sha256)?,
     }
-    writer.seal_config("release.json", b"{\"revision\": 3}")?;
+    writer.seal_config("release.json", content.release)?;
     writer.seal_config("secrets.yaml", b"kind: List\n")?;
     let chart = recipients.seal(b"not really a chart").unwrap();
     writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &Hashed::of(chart))?;
-    let base = cut(&content.base, 8_000);
+    let base = cut(&content.base, content.base_chunk);
     let wal = cut(&content.wal, 1_500_000);
     for index in 0..base.len().max(wal.len()) {
         for (stream, pieces) in [(Stream::Base, &base), (Stream::Wal, &wal)] {

@@ -10,18 +10,18 @@ use serde_json::Value;
 
 use crate::dr;
 
-const NAME: &str = "opschain-20261123T075443Z-0a1b2c";
+pub const NAME: &str = "opschain-20261123T075443Z-0a1b2c";
 
-fn fixture(path: &str) -> PathBuf {
+pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-fn bundle() -> PathBuf {
+pub fn bundle() -> PathBuf {
     fixture("bundles/v1").join(NAME).with_extension("tar")
 }
 
 /// A home whose settings name a store that is there, and the signers of the fixtures.
-fn home() -> (tempfile::TempDir, PathBuf) {
+pub fn home() -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let (settings, store) = (home.path().join(".config/dr"), home.path().join("store"));
     fs::create_dir_all(&settings).unwrap();
@@ -33,7 +33,7 @@ fn home() -> (tempfile::TempDir, PathBuf) {
 }
 
 /// Puts the fixture into the store as `bundle create` would.
-fn publish(store: &Path) {
+pub fn publish(store: &Path) {
     let file = dr::open_file(&bundle()).unwrap();
     let bytes = fs::read(bundle()).unwrap();
     let reader = Reader::open(Arc::clone(&file), &Trust::Anyone(Default::default())).unwrap();

@@ -10,6 +10,7 @@ mod deploy;
 mod diff;
 mod drift;
 mod edits;
+mod extract;
 mod half_restored;
 mod hints;
 mod kept;

@@ -1,10 +1,14 @@
-//! `dr bundle create | list | show | verify | restore`.
+//! `dr bundle create | list | show | verify | extract | restore`.
 
+mod extract;
 mod pages;
+mod trust;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+pub(super) use self::trust::TrustArgs;
 
 use self::pages::Scope;
 use crate::bundle::SampleShare;
@@ -14,7 +18,7 @@ use crate::ops::{Ctx, bundles, create, restore};
 use crate::settings::{Allow, Quiesce};
 use crate::ui::Ui;
 
-/// One restorable file of database and exact config: make, check, restore
+/// One restorable file of database and exact config: make, check, take apart, restore
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,6 +38,7 @@ enum BundleVerb {
     List,
     Show(ShowArgs),
     Verify(VerifyArgs),
+    Extract(extract::BundleExtractArgs),
     Restore(RestoreArgs),
 }
 
@@ -56,20 +61,6 @@ struct CreateArgs {
     /// Look at everything, say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-}
-
-/// Whose bundles are believed.
-#[derive(Debug, Args)]
-pub(super) struct TrustArgs {
-    /// The file of allowed signers (as ssh-keygen has it), if not the settings'
-    #[arg(long, value_name = "FILE")]
-    pub(super) trusted_signers: Option<PathBuf>,
-    /// Take the signature of this one key, too: of one that has ended, say, as `ssh-keygen -l` shows it
-    #[arg(long, value_name = "SHA256:...", conflicts_with = "any_signer", value_parser = fingerprint)]
-    pub(super) trust_key: Option<String>,
-    /// Take a bundle whoever made it, but for a revoked key's: restoring it runs whatever is in it
-    #[arg(long, conflicts_with = "trusted_signers")]
-    pub(super) any_signer: bool,
 }
 
 /// Show what a bundle says of itself: versions, sizes, recipients, what is not in it
@@ -176,6 +167,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
                 None => ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?,
             }
         }
+        BundleVerb::Extract(args) => extract::run(ctx, ui, args)?,
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
     }
     Ok(Exit::Success)
@@ -210,21 +202,4 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
     ui.plan(&plan);
     ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?;
     ui.report(&restore::restore(ctx, plan).await?)
-}
-
-impl TrustArgs {
-    fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
-        let Self { trusted_signers, trust_key, any_signer } = self;
-        bundles::BundleRequest { bundle, identity, trusted_signers, trust_key, any_signer }
-    }
-}
-
-fn fingerprint(text: &str) -> std::result::Result<String, String> {
-    let digest = text.strip_prefix("SHA256:").unwrap_or_default();
-    let fits = digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err("a fingerprint is `SHA256:` and 43 characters, as ssh-keygen -l shows it".into())
-    }
 }

@@ -142,7 +142,7 @@ impl Report for SampleReport {
     }
 }
 
-fn signature_finding(page: &mut Page, state: &SignatureState) {
+pub(super) fn signature_finding(page: &mut Page, state: &SignatureState) {
     let mark = if state.signer().is_some() { Mark::Ok } else { Mark::Warn };
     page.finding(mark, &signature(state), None);
 }

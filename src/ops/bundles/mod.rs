@@ -1,9 +1,13 @@
-//! `dr bundle list | show | verify`: looking at bundles.
+//! `dr bundle list | show | verify | extract`: looking at bundles.
+
+mod extract;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+
+pub use extract::{ExtractReport, ItemList, item, items};
 
 use super::given::quoted;
 use super::published::{MissingBundle, missing};
@@ -151,15 +155,18 @@ pub(super) fn arguments(
     key.map_or(words.clone(), |key| format!("{words} --trust-key {key}"))
 }
 
-/// The command that checks all of the bundle that the arguments name, with the identity that was given or has to be: not
-/// every host has one.
+/// The command that checks all of the bundle that the arguments name, with the identity that was given or has to be.
 pub(super) fn verify_command(ctx: &Ctx, arguments: &str, identity: Option<&Path>) -> String {
+    format!("dr bundle verify {arguments} --decrypt") + &identity_words(ctx, identity)
+}
+
+/// The words for the identity that was given, or, since not every host has one of its own, has to be.
+fn identity_words(ctx: &Ctx, identity: Option<&Path>) -> String {
     let has_own = ctx.settings_or_defaults().is_ok_and(|settings| settings.keys.identity.is_some());
-    let whole = format!("dr bundle verify {arguments} --decrypt");
     match identity {
-        Some(path) => format!("{whole} --identity {}", quoted(&path.display().to_string())),
-        None if has_own => whole,
-        None => format!("{whole} --identity {}", IDENTITY.placeholder),
+        Some(path) => format!(" --identity {}", quoted(&path.display().to_string())),
+        None if has_own => String::new(),
+        None => format!(" --identity {}", IDENTITY.placeholder),
     }
 }
 

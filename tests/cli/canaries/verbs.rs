@@ -87,6 +87,9 @@ pub const CASES: &[Case] = &[
     case("bundle list", &[], Some(0)),
     case("bundle show", &["@BUNDLE@", "--any-signer"], Some(0)),
     case("bundle verify", &["@BUNDLE@", "--any-signer", "--decrypt", "--identity", "@KEY@"], Some(0)),
+    case("bundle verify", &["@BUNDLE@", "--any-signer", "--sample", "5%"], Some(0)),
+    case("bundle extract", &["@BUNDLE@", "base/", "--list", "--any-signer", "--identity", "@KEY@"], Some(0)),
+    values("bundle extract", &["@BUNDLE@", "values", "--out", "-", "--any-signer", "--identity", "@KEY@"], Some(0)),
     case(
         "bundle restore",
         &["@BUNDLE@", "--any-signer", "--identity", "@KEY@", "--version", "2026-08-20", "--yes"],

@@ -1,0 +1,39 @@
+//! The flags that say whose bundles are believed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::ops::bundles;
+
+/// Whose bundles are believed.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// The file of allowed signers (as ssh-keygen has it), if not the settings'
+    #[arg(long, value_name = "FILE")]
+    pub trusted_signers: Option<PathBuf>,
+    /// Take the signature of this one key, too: of one that has ended, say, as `ssh-keygen -l` shows it
+    #[arg(long, value_name = "SHA256:...", conflicts_with = "any_signer", value_parser = fingerprint)]
+    pub trust_key: Option<String>,
+    /// Take a bundle whoever made it, but for a revoked key's: restoring it runs whatever is in it
+    #[arg(long, conflicts_with = "trusted_signers")]
+    pub any_signer: bool,
+}
+
+impl TrustArgs {
+    /// What names and opens the bundle.
+    pub(super) fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
+        let Self { trusted_signers, trust_key, any_signer } = self;
+        bundles::BundleRequest { bundle, identity, trusted_signers, trust_key, any_signer }
+    }
+}
+
+fn fingerprint(text: &str) -> std::result::Result<String, String> {
+    let digest = text.strip_prefix("SHA256:").unwrap_or_default();
+    let fits = digest.len() == 43 && digest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("a fingerprint is `SHA256:` and 43 characters, as ssh-keygen -l shows it".into())
+    }
+}
