@@ -20,7 +20,7 @@ macro_rules! exits {
 exits! {
     Success = 0, "success", "it did what was asked";
     Failure = 1, "failure", "it failed in a way that has no code of its own";
-    Changed = 2, "changed", "`config diff`, `config parity`: the two differ; `config lint`: something was found";
+    Changed = 2, "changed", "`config diff`, `config parity`, `bundle diff`: the two differ; `config lint`: something was found";
     Unready = 3, "unready", "`doctor` found something that must be fixed first";
     Exposed = 5, "exposed", "`config check` found something in the clear that should not be";
     Settings = 10, "settings", "the settings file is missing, unreadable or wrong";

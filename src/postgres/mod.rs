@@ -1,6 +1,7 @@
 //! Pure facts about PostgreSQL: WAL positions, backup manifests, control data, command lines. No I/O.
 
 pub mod argv;
+pub mod backup_diff;
 pub mod basebackup;
 pub mod control;
 pub mod label;

@@ -4,6 +4,7 @@
 
 mod api;
 mod bounds;
+mod bundle_diff;
 mod bundles;
 mod canaries;
 mod deploy;
@@ -26,6 +27,9 @@ mod records;
 mod reference;
 mod refusals;
 mod runs;
+#[allow(dead_code)]
+#[path = "../bundle/sample.rs"]
+mod sample;
 mod signals;
 mod trace;
 mod upgrade;

@@ -1,5 +1,6 @@
-//! `dr bundle create | list | show | verify | extract | restore`.
+//! `dr bundle create | list | show | verify | extract | diff | restore`.
 
+mod diff;
 mod extract;
 mod pages;
 mod trust;
@@ -39,6 +40,7 @@ enum BundleVerb {
     Show(ShowArgs),
     Verify(VerifyArgs),
     Extract(extract::BundleExtractArgs),
+    Diff(diff::BundleDiffArgs),
     Restore(RestoreArgs),
 }
 
@@ -168,6 +170,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
             }
         }
         BundleVerb::Extract(args) => extract::run(ctx, ui, args)?,
+        BundleVerb::Diff(args) => return diff::run(ctx, ui, args),
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
     }
     Ok(Exit::Success)

@@ -1,5 +1,6 @@
-//! `dr bundle list | show | verify | extract`: looking at bundles.
+//! `dr bundle list | show | verify | extract | diff`: looking at bundles.
 
+mod diff;
 mod extract;
 
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub use diff::{BundleDiffReport, BundleSide, diff};
 pub use extract::{ExtractReport, ItemList, item, items};
 
 use super::given::quoted;

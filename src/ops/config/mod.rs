@@ -21,7 +21,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-pub use compare::{Access, CompareRequest, Compared, compare};
+pub use compare::{Access, CompareRequest, Compared, compare, compare_opened};
 pub use extract::{Form, extract};
 pub use lint::{LintRequest, Linted, lint};
 pub use log::{Log, LogLine, LogRequest, log};

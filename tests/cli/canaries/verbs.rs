@@ -88,6 +88,7 @@ pub const CASES: &[Case] = &[
     case("bundle show", &["@BUNDLE@", "--any-signer"], Some(0)),
     case("bundle verify", &["@BUNDLE@", "--any-signer", "--decrypt", "--identity", "@KEY@"], Some(0)),
     case("bundle verify", &["@BUNDLE@", "--any-signer", "--sample", "5%"], Some(0)),
+    case("bundle diff", &["@BUNDLE@", "@BUNDLE@", "--any-signer", "--identity", "@KEY@"], Some(0)),
     case("bundle extract", &["@BUNDLE@", "base/", "--list", "--any-signer", "--identity", "@KEY@"], Some(0)),
     values("bundle extract", &["@BUNDLE@", "values", "--out", "-", "--any-signer", "--identity", "@KEY@"], Some(0)),
     case(

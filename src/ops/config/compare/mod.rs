@@ -6,6 +6,7 @@ mod source;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 pub use source::Access;
 
@@ -15,7 +16,7 @@ use crate::read;
 use crate::settings::Settings;
 use crate::values::diff::{Class, Diff, Options, Rules, diff_with, unified};
 use crate::values::{FingerprintKey, Scrubber};
-use source::Operands;
+use source::{FoundValues, Operands};
 
 /// The file of accepted differences that is read without being asked for.
 const RULES: &str = ".drignore";
@@ -87,15 +88,36 @@ pub async fn compare(ctx: &Ctx, request: CompareRequest) -> Result<Compared> {
     options.rules.extend(rules(ctx, settings, request.ignore_file.as_deref(), request.no_ignore_file)?);
     let old = operands.find(from).await?;
     let new = operands.find(&request.to).await?;
-    let (key, lasting) = fingerprints(&operands);
+    Ok(compared(&operands, old, new, &options, request.raw))
+}
+
+/// Compares two values that were opened already, each with what it is, as [`compare`] does by itself.
+///
+/// # Errors
+/// One of them cannot be read, or the file of accepted differences is not as it should be.
+pub fn compare_opened(
+    ctx: &Ctx,
+    access: &Access,
+    old: (String, Zeroizing<Vec<u8>>),
+    new: (String, Zeroizing<Vec<u8>>),
+) -> Result<Compared> {
+    let operands = Operands { ctx, access };
+    let rules = rules(ctx, ctx.settings_or_defaults()?, None, false)?;
+    let options = Options { rules, layout: true, ..Options::default() };
+    let (old, new) = (operands.read(old.0, old.1)?, operands.read(new.0, new.1)?);
+    Ok(compared(&operands, old, new, &options, false))
+}
+
+fn compared(operands: &Operands, old: FoundValues, new: FoundValues, options: &Options, raw: bool) -> Compared {
+    let (key, lasting) = fingerprints(operands);
     let mut scrubber = Scrubber::new(key);
     if !options.reveal {
         scrubber.register_tree(&old.tree);
         scrubber.register_tree(&new.tree);
     }
-    let text = request.raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
-    let diff = diff_with(&old.tree, &new.tree, &scrubber, &options).of_files(&old.bytes, &new.bytes);
-    Ok(Compared { from: old.name, to: new.name, diff, text, lasting_fingerprints: lasting })
+    let text = raw.then(|| unified(&old.tree, &new.tree, &scrubber, (&old.name, &new.name), options.reveal));
+    let diff = diff_with(&old.tree, &new.tree, &scrubber, options).of_files(&old.bytes, &new.bytes);
+    Compared { from: old.name, to: new.name, diff, text, lasting_fingerprints: lasting }
 }
 
 /// The vault's key where it can be had. Else a key of this run alone: two masks of one output still tell whether the

@@ -70,6 +70,11 @@ impl Operands<'_> {
             Operand::VaultAt(revision) => self.vault_at(&revision)?,
             Operand::Word(word) => self.word(&word)?,
         };
+        self.read(name, bytes)
+    }
+
+    /// Reads values that were opened: whatever of them is secret is shown by nobody from then on.
+    pub(super) fn read(&self, name: String, bytes: Zeroizing<Vec<u8>>) -> Result<FoundValues> {
         self.ctx.secrets().register_document(&bytes);
         let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
         self.ctx.secrets().register_tree(&tree);
