@@ -65,7 +65,7 @@ pub mod ops {
         pub use crate::ops::init::commit_signer;
     }
     pub mod restore {
-        pub use crate::ops::restore::step_names;
+        pub use crate::ops::restore::{RestoreStrategy, step_names};
     }
 }
 

@@ -82,6 +82,18 @@ impl KeptObject {
         self
     }
 
+    /// The same object as if helm had made it for an install, which takes it over then.
+    #[must_use]
+    pub fn owned_by(mut self, namespace: &str, release: &str) -> Self {
+        let meta = self.meta_mut();
+        let annotations = meta.annotations.get_or_insert_default();
+        annotations.insert(HELM_NAMESPACE.to_owned(), namespace.to_owned());
+        annotations.insert(HELM_RELEASE.to_owned(), release.to_owned());
+        meta.labels.get_or_insert_default().insert(MANAGED_BY.to_owned(), "Helm".to_owned());
+        meta.namespace = None;
+        self
+    }
+
     fn strip(mut self) -> Self {
         let meta = self.meta_mut();
         let mut annotations = meta.annotations.take().unwrap_or_default();

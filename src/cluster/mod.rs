@@ -5,6 +5,7 @@
 //! asked of which object. Waits tell what they see through [`crate::event::Events`].
 
 pub mod access;
+pub mod claim;
 pub mod cnpg;
 mod credentials;
 pub mod database;
@@ -30,6 +31,7 @@ mod watchdog;
 pub mod workloads;
 
 pub use access::Permission;
+pub use claim::{StandingClaim, WantedClaim, first_instance};
 pub use credentials::register_credentials;
 pub use database::{Database, UNPROVED_BY};
 #[cfg(test)]

@@ -23,6 +23,8 @@ const RECOVERY: &str = include_str!("../../templates/recovery-pod.yaml");
 
 /// What the agent needs besides the spool: chunks in the making, the stream's window, PostgreSQL's programs.
 const AGENT_MIB: u64 = 768;
+/// What a recovery pod claims of its node, at least: on the day it is needed it must fit on a full one.
+const CLAIMED_MIB: u64 = 128;
 
 /// Why a manifest could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +115,11 @@ pub struct RecoveryPod {
     pub pod: HelperPod,
     /// The claim of the database's volume.
     pub claim: String,
+    /// What the database will claim of its node, where the volume is not bound to one yet: it must fit there, too. A
+    /// quantity; next to nothing when absent.
+    pub cpu: Option<String>,
+    /// The same of memory.
+    pub memory_bytes: u64,
 }
 
 impl RecoveryPod {
@@ -123,7 +130,10 @@ impl RecoveryPod {
     pub fn manifest(&self) -> Result<Pod, PodError> {
         let mut values = self.pod.values();
         values.insert("claim", json!(self.claim));
-        values.insert("memory", json!(format!("{AGENT_MIB}Mi")));
+        values.insert("cpu", json!(self.cpu.as_deref().unwrap_or("10m")));
+        let mib = self.memory_bytes.div_ceil(1 << 20);
+        values.insert("claimed_memory", json!(format!("{}Mi", mib.max(CLAIMED_MIB))));
+        values.insert("memory", json!(format!("{}Mi", mib.max(AGENT_MIB))));
         pod("recovery-pod.yaml", RECOVERY, &values)
     }
 }
@@ -204,13 +214,22 @@ mod tests {
 
     #[test]
     fn the_recovery_pod_is_filled() {
-        let pod = RecoveryPod { pod: helper(), claim: "opschain-db-1".into() };
+        let pod = RecoveryPod { pod: helper(), claim: "opschain-db-1".into(), cpu: None, memory_bytes: 0 };
         insta::assert_snapshot!(shown(&pod.manifest().unwrap()));
     }
 
     #[test]
+    fn a_recovery_pod_claims_of_its_node_what_the_database_will() {
+        let pod = RecoveryPod { pod: helper(), claim: "c".into(), cpu: Some("2".into()), memory_bytes: 4 << 30 };
+        let spec = pod.manifest().unwrap().spec.unwrap();
+        let resources = serde_json::to_value(spec.containers[0].resources.as_ref().unwrap()).unwrap();
+        let (requests, limits) = (json!({"cpu": "2", "memory": "4096Mi"}), json!({"memory": "4096Mi"}));
+        assert_eq!(resources, json!({"requests": requests, "limits": limits}));
+    }
+
+    #[test]
     fn no_helper_pod_has_more_rights_than_it_needs() {
-        let recovery = RecoveryPod { pod: helper(), claim: "opschain-db-1".into() };
+        let recovery = RecoveryPod { pod: helper(), claim: "opschain-db-1".into(), cpu: None, memory_bytes: 0 };
         for pod in [backup().manifest().unwrap(), recovery.manifest().unwrap()] {
             let spec = pod.spec.unwrap();
             let security = spec.security_context.unwrap();

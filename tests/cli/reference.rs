@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use dr::internals::ops::restore::{RestoreStrategy, step_names};
+
 /// Writes the page with `DR_WRITE_DOCS=1`, and otherwise compares it.
 #[test]
 fn the_reference_page_is_what_help_says() {
@@ -64,8 +66,11 @@ fn look(command: &clap::Command, name: &str, wanting: &mut Vec<String>) {
 #[test]
 fn the_runbook_explains_every_step_of_a_restore_in_its_order() {
     let runbook = include_str!("../../docs/runbooks/restore.md");
-    for (index, step) in dr::internals::ops::restore::step_names().iter().enumerate() {
-        let row = format!("| {} | `{step}` |", index + 1);
-        assert!(runbook.contains(&row), "docs/runbooks/restore.md lacks: {row}");
+    let (first, second) = runbook.split_once("### By `adopt`").unwrap();
+    for (table, strategy) in [(first, RestoreStrategy::Hibernate), (second, RestoreStrategy::Adopt)] {
+        for (index, step) in step_names(strategy).iter().enumerate() {
+            let row = format!("| {} | `{step}` |", index + 1);
+            assert!(table.contains(&row), "docs/runbooks/restore.md lacks for {strategy:?}: {row}");
+        }
     }
 }

@@ -226,7 +226,7 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
          spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 4Gi}}}}}}}}"
     );
     kubectl(&["apply", "-f", "-"], claim.as_bytes());
-    let recovery = RecoveryPod { pod: bench.helper("dr-wire-2"), claim: "stage".into() };
+    let recovery = RecoveryPod { pod: bench.helper("dr-wire-2"), claim: "stage".into(), cpu: None, memory_bytes: 0 };
     let mut agent = bench.agent("dr-wire-2", &recovery.manifest().unwrap()).await;
     agent.put_back().await.unwrap();
     let began = Instant::now();

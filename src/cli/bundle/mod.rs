@@ -135,6 +135,9 @@ struct RestoreArgs {
     /// Restore under an older version, or one that cannot be compared, all the same
     #[arg(long)]
     allow_version: bool,
+    /// How the data comes to its place, if not as is best here
+    #[arg(long)]
+    strategy: Option<restore::RestoreStrategy>,
     /// Look at everything, say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -196,6 +199,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         chart: args.chart,
         allow_future: args.allow_future,
         allow_version: args.allow_version,
+        strategy: args.strategy,
     };
     let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);
     let plan = restore::plan(ctx, &request, &which).await?;

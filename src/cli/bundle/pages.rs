@@ -227,6 +227,8 @@ impl Report for restore::RestorePlan {
             restore::RestoreChart::Bundle => "from the bundle".to_owned(),
             restore::RestoreChart::Pulled { reference, version } => format!("{reference} {version}"),
         };
+        let because = self.strategy_because.as_ref().map(|because| format!(" ({because})"));
+        let strategy = self.strategy.word().to_owned() + &because.unwrap_or_default();
         page.fields(&[
             ("bundle", format!("{} ({}, {signer})", self.bundle, bytes(self.bytes))),
             ("made by", format!("OpsChain {}", self.made_by)),
@@ -242,7 +244,7 @@ impl Report for restore::RestorePlan {
                     self.system_identifier
                 ),
             ),
-            ("with", format!("helm {}, operator {}", self.helm, self.operator)),
+            ("with", format!("helm {}, operator {}, strategy {strategy}", self.helm, self.operator)),
         ]);
         warnings(page, &self.warnings);
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments()));

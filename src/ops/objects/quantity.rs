@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 /// The number that a quantity stands for; `None` where it is none.
-pub(super) fn parse(value: &Json) -> Option<f64> {
+pub fn parse(value: &Json) -> Option<f64> {
     match value {
         Json::Number(number) => number.as_f64(),
         Json::String(text) => parse_text(text.trim()),

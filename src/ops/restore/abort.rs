@@ -4,6 +4,7 @@ use super::plan::RestorePlan;
 use super::steps::{
     CLEAN_UP, CREATE_NAMESPACE, INSTALL_HIBERNATED, RESTORE_SECRETS, START, START_POD, SWAP, TAKE_LEASE, steps,
 };
+use super::strategy::RestoreStrategy;
 use super::work::RestoreWork;
 use crate::cluster::NamespaceState;
 use crate::error::CommandError;
@@ -14,7 +15,7 @@ use crate::ops::runs::verb::AbortOutlook;
 /// How much is put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AbortExtent {
-    /// Nothing of the bundle's data has been in place: the target becomes what it was found as.
+    /// Nothing of the bundle's data has been in the place of other data: the target becomes what it was found as.
     AsFound,
     /// The bundle's data has been in place: the previous data directory comes back. The release stays, for it is not this
     /// program's to say that nobody has come to need it.
@@ -25,10 +26,12 @@ pub(super) enum AbortExtent {
 
 /// How much can be put back of a run that came so far. Steps that are being undone count as begun, so that an abort that
 /// was killed comes to the same answer.
-pub(super) fn extent(replay: &Replay) -> AbortExtent {
+///
+/// With `adopt` there is no other data: what was restored goes with its volume, which nothing but this run has made.
+pub(super) fn extent(strategy: RestoreStrategy, replay: &Replay) -> AbortExtent {
     if has_begun(replay, CLEAN_UP.text()) {
         AbortExtent::Nothing
-    } else if has_begun(replay, SWAP.text()) {
+    } else if strategy == RestoreStrategy::Hibernate && has_begun(replay, SWAP.text()) {
         AbortExtent::PreviousData
     } else {
         AbortExtent::AsFound
@@ -39,7 +42,7 @@ fn has_begun(replay: &Replay, step: &str) -> bool {
     replay.state(step) != StepState::Pending
 }
 
-pub(super) fn undone_steps(extent: AbortExtent) -> Vec<Step<RestoreWork, CommandError>> {
+pub(super) fn undone_steps(strategy: RestoreStrategy, extent: AbortExtent) -> Vec<Step<RestoreWork, CommandError>> {
     let stays = |step: &Step<RestoreWork, CommandError>| match extent {
         AbortExtent::AsFound => false,
         AbortExtent::PreviousData => {
@@ -47,17 +50,25 @@ pub(super) fn undone_steps(extent: AbortExtent) -> Vec<Step<RestoreWork, Command
         }
         AbortExtent::Nothing => ![TAKE_LEASE.text(), START_POD.text()].contains(&step.name()),
     };
-    steps().into_iter().filter(|step| !stays(step)).collect()
+    steps(strategy).into_iter().filter(|step| !stays(step)).collect()
 }
 
 /// What aborting would do, for people.
 pub(super) fn outlook(plan: &RestorePlan, replay: &Replay, writers: &[WriterFacts]) -> AbortOutlook {
-    let (extent, namespace) = (extent(replay), &plan.namespace);
-    let puts_back = journal::to_undo(&undone_steps(extent), replay).into_iter().map(str::to_owned).collect();
+    let (extent, namespace) = (extent(plan.strategy, replay), &plan.namespace);
+    let puts_back =
+        journal::to_undo(&undone_steps(plan.strategy, extent), replay).into_iter().map(str::to_owned).collect();
     let remove = format!("kubectl delete namespace {namespace}");
     let again = format!("dr bundle restore {} -n {namespace}", plan.bundle);
     let serving: Vec<String> = writers.iter().filter(|writer| writer.now > 0).map(WriterFacts::running).collect();
     let serving = (!serving.is_empty()).then(|| serving.join(", "));
+    let since_start = |serving: Option<String>| {
+        let now = serving.map_or_else(|| "nothing of it serves now".to_owned(), |serving| format!("now {serving}"));
+        format!(
+            "what anybody has done in the application since it was started ({now}): it is in the restored data only"
+        )
+    };
+    let was_started = has_begun(replay, START.text());
     match extent {
         AbortExtent::AsFound => AbortOutlook {
             puts_back,
@@ -68,16 +79,17 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay, writers: &[WriterFact
                 }
                 _ => Vec::new(),
             },
-            loses: serving.map(|serving| format!("what was done in the application that somebody has started: {serving}")),
+            loses: match was_started {
+                true => Some(since_start(serving)),
+                false => serving
+                    .map(|serving| format!("what was done in the application that somebody has started: {serving}")),
+            },
             next: vec![again],
         },
         AbortExtent::PreviousData => AbortOutlook {
             puts_back,
             stays: vec![format!("release {} in namespace {namespace}, stopped, with its volumes", plan.release)],
-            loses: (serving.is_some() || has_begun(replay, START.text())).then(|| {
-                let now = serving.map_or_else(|| "nothing of it serves now".to_owned(), |serving| format!("now {serving}"));
-                format!("what anybody has done in the application since it was started ({now}): it is in the restored data only")
-            }),
+            loses: (serving.is_some() || was_started).then(|| since_start(serving)),
             next: vec![remove, again],
         },
         AbortExtent::Nothing => AbortOutlook {
@@ -97,7 +109,7 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::Value;
 
-    use super::super::steps::{RECORD, STAGE, WAKE};
+    use super::super::steps::{INSTALL, MAKE_VOLUME, RECORD, STAGE, WAKE};
     use super::super::testing;
     use super::*;
     use crate::cluster::ObjectRef;
@@ -118,10 +130,14 @@ mod tests {
         "remove the namespace, if this run made it",
     ];
 
-    /// A restore whose process died in the step `last`.
+    /// A restore by `hibernate` whose process died in the step `last`.
     fn died_in(last: &str) -> Replay {
+        died(RestoreStrategy::Hibernate, last)
+    }
+
+    fn died(strategy: RestoreStrategy, last: &str) -> Replay {
         let mut replay = Replay::begin(begun("restore-1"));
-        for step in steps() {
+        for step in steps(strategy) {
             let step = step.name().to_owned();
             replay.apply(&Record::Started { step: step.clone(), at: AT }).unwrap();
             if step == last {
@@ -157,7 +173,7 @@ mod tests {
         ];
         for (last, extends, puts_back, loses) in cases {
             let replay = died_in(last);
-            assert_eq!(extent(&replay), extends, "{last}");
+            assert_eq!(extent(RestoreStrategy::Hibernate, &replay), extends, "{last}");
             let outlook = outlook(&testing::plan(), &replay, &[]);
             assert_eq!(outlook.puts_back, puts_back, "{last}");
             assert_eq!(outlook.loses.is_some(), loses, "{last}");
@@ -170,6 +186,36 @@ mod tests {
             assert_eq!(first(&outlook.stays).as_deref(), stays, "{last}");
             assert!(outlook.next[0].starts_with(next), "{last}: {:?}", outlook.next);
         }
+    }
+
+    #[test]
+    fn an_abort_of_an_adopted_volume_leaves_nothing_of_it_until_the_run_cleans_up() {
+        use AbortExtent::{AsFound, Nothing};
+        const VOLUME: &str = "remove the volume, with what is on it";
+        let plan = RestorePlan { strategy: RestoreStrategy::Adopt, ..testing::plan() };
+        let [_, release, secrets, lease, namespace] = ALL_AS_FOUND;
+        let cases: [(&str, AbortExtent, &[&str], bool); 8] = [
+            (RESTORE_SECRETS.text(), AsFound, &[secrets, lease, namespace], false),
+            (MAKE_VOLUME.text(), AsFound, &[VOLUME, secrets, lease, namespace], false),
+            (STAGE.text(), AsFound, &[POD, VOLUME, secrets, lease, namespace], false),
+            (SWAP.text(), AsFound, &[POD, VOLUME, secrets, lease, namespace], false),
+            (INSTALL.text(), AsFound, &[release, POD, VOLUME, secrets, lease, namespace], false),
+            (START.text(), AsFound, &[APPLICATION, release, POD, VOLUME, secrets, lease, namespace], true),
+            (RECORD.text(), AsFound, &[APPLICATION, release, POD, VOLUME, secrets, lease, namespace], true),
+            (CLEAN_UP.text(), Nothing, &[POD, lease], false),
+        ];
+        for (last, extends, puts_back, loses) in cases {
+            let replay = died(RestoreStrategy::Adopt, last);
+            assert_eq!(extent(RestoreStrategy::Adopt, &replay), extends, "{last}");
+            let outlook = outlook(&plan, &replay, &[]);
+            assert_eq!(
+                (outlook.puts_back.as_slice(), outlook.loses.is_some()),
+                (&strings(puts_back)[..], loses),
+                "{last}"
+            );
+        }
+        let loses = outlook(&plan, &died(RestoreStrategy::Adopt, START.text()), &[]).loses.unwrap();
+        assert!(loses.starts_with("what anybody has done in the application since it was started"), "{loses}");
     }
 
     #[test]
@@ -198,7 +244,7 @@ mod tests {
         ];
         for (last, undone, puts_back, loses) in cases {
             let replay = aborted_after(last, undone);
-            assert_eq!(extent(&replay), AbortExtent::PreviousData, "{last} {undone:?}");
+            assert_eq!(extent(RestoreStrategy::Hibernate, &replay), AbortExtent::PreviousData, "{last} {undone:?}");
             let outlook = outlook(&testing::plan(), &replay, &[]);
             assert_eq!((outlook.puts_back.as_slice(), outlook.loses.is_some()), (&strings(puts_back)[..], loses));
         }
@@ -210,8 +256,9 @@ mod tests {
 
     #[test]
     fn steps_that_stay_are_never_among_those_that_are_undone() {
-        let names = |extent| undone_steps(extent).iter().map(Step::name).collect::<Vec<_>>();
-        assert_eq!(names(AbortExtent::AsFound).len(), steps().len());
+        let names =
+            |extent| undone_steps(RestoreStrategy::Hibernate, extent).iter().map(Step::name).collect::<Vec<_>>();
+        assert_eq!(names(AbortExtent::AsFound).len(), steps(RestoreStrategy::Hibernate).len());
         for stays in [CREATE_NAMESPACE.text(), RESTORE_SECRETS.text(), INSTALL_HIBERNATED.text()] {
             assert!(!names(AbortExtent::PreviousData).contains(&stays), "{stays}");
         }

@@ -1,11 +1,13 @@
 //! `dr bundle restore`: an empty namespace becomes the install that the bundle was made from.
 //!
-//! The strategy is the manual guide's: install stopped and with the database hibernated, put the data in place beside
-//! nothing that runs, wake the database, prove who it is, start the application. Nothing is needed but the bundle, a
-//! key that opens it, a cluster with the operator, and helm. A restore that stops is resumed by `dr run resume`: until
+//! There are two strategies. `hibernate` is the manual guide's: install stopped and with the database hibernated, put the
+//! data in place beside nothing that runs, wake the database. `adopt` makes the database's volume first, fills it, proves
+//! it, and has the operator take it up when helm makes the database. Then both prove who the running database is, and
+//! start the application. Nothing is needed but the bundle, a key that opens it, a cluster with the operator, and helm. A restore that stops is resumed by `dr run resume`: until
 //! the last step nothing can take the target for a healthy install, because nothing of it serves.
 
 mod abort;
+mod chart;
 mod database;
 mod facts;
 mod layers;
@@ -17,9 +19,11 @@ mod report;
 mod send;
 mod source;
 mod steps;
+mod strategy;
 #[cfg(test)]
 pub(super) mod testing;
 mod undo;
+mod volume;
 mod work;
 
 use futures::future::BoxFuture;
@@ -29,6 +33,7 @@ use serde_json::Value;
 pub use plan::{RestoreChart, RestorePlan};
 pub use report::RestoreReport;
 pub use source::{RestoreRequest, Which};
+pub use strategy::RestoreStrategy;
 
 use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
@@ -43,7 +48,7 @@ pub(super) const RUN: RunVerb = RunVerb {
     name: "restore",
     label: "bundle restore",
     aftermath: Aftermath::Resume(ResumeVerb {
-        steps: |plan| read(plan).map(|_| journal::digest(&steps::steps())),
+        steps: |plan| read(plan).map(|plan| journal::digest(&steps::steps(plan.strategy))),
         refused: |ctx, replay| Box::pin(other_namespace(ctx, replay)),
         resume,
         outlook,
@@ -66,13 +71,18 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let target = facts::gather(ctx).await?;
     let plan = plan::decide(request, keys, to_run, source, target)?;
     facts::check_whole(ctx, &bundle)?;
-    Ok(RestorePlan { origin, ..plan })
+    let volume = match request.strategy {
+        Some(RestoreStrategy::Adopt) => chart::volume(ctx, &bundle, &plan).await?,
+        Some(RestoreStrategy::Hibernate) | None => Err("it was not looked at".to_owned()),
+    };
+    let choice = strategy::choose(request.strategy, &plan.operator, volume)?;
+    Ok(RestorePlan { origin, ..plan.by(choice) })
 }
 
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.
 #[cfg(feature = "fault-points")]
-pub fn step_names() -> Vec<&'static str> {
-    steps::steps().iter().map(Step::name).collect()
+pub fn step_names(strategy: RestoreStrategy) -> Vec<&'static str> {
+    steps::steps(strategy).iter().map(Step::name).collect()
 }
 
 /// Restores.
@@ -81,7 +91,7 @@ pub fn step_names() -> Vec<&'static str> {
 /// The step that failed. The run stays open, to be resumed or aborted.
 pub async fn restore(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     let ctx = &ctx.for_install(plan.target(ctx.install()));
-    let begun = RUN.begun(ctx, &plan, &steps::steps()).await?;
+    let begun = RUN.begun(ctx, &plan, &steps::steps(plan.strategy)).await?;
     let work = RestoreWork::new(ctx, plan, begun.run.clone());
     work.bundle()?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;
@@ -94,7 +104,7 @@ fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<()>> {
         let cluster = ctx.cluster().await?;
         let writers = quiesce::writers_of(&cluster.workloads().await?);
         let database = cluster.database(&work.plan.database).await?;
-        refuse_started(journal.replay(), &writers, database.as_ref())?;
+        refuse_started(&work.plan, journal.replay(), &writers, database.as_ref())?;
         work.bundle()?;
         taken_up(ctx, &mut journal)?;
         run(&work, &mut journal).await.map(drop)
@@ -105,7 +115,12 @@ fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<()>> {
 ///
 /// # Errors
 /// [`Exit::Resume`] naming what serves, with the command that stops it.
-fn refuse_started(replay: &Replay, writers: &[WriterFacts], database: Option<&Database>) -> Result<()> {
+fn refuse_started(
+    plan: &RestorePlan,
+    replay: &Replay,
+    writers: &[WriterFacts],
+    database: Option<&Database>,
+) -> Result<()> {
     let (run, namespace) = (&replay.begun.run, &replay.begun.namespace);
     let refused = |what: String, way: String| {
         let what = format!("run {run} cannot be resumed: {what}, which somebody has started since");
@@ -116,6 +131,13 @@ fn refuse_started(replay: &Replay, writers: &[WriterFacts], database: Option<&Da
     let begun = |step: &str| replay.state(step) != StepState::Pending;
     if let Some(writer) = writers.iter().find(|writer| writer.now > 0 && !begun(steps::START.text())) {
         return refused(writer.running(), format!("`dr server stop -n {namespace}`"));
+    }
+    if let Some(Database { name, .. }) = database
+        && plan.strategy == RestoreStrategy::Adopt
+        && !begun(steps::INSTALL.text())
+    {
+        let delete = format!("`kubectl -n {namespace} delete clusters.postgresql.cnpg.io {name}`");
+        return refused(format!("there is a database {name}"), delete);
     }
     let sleeps = replay.state(steps::WAIT_HIBERNATED.text()) == StepState::Succeeded && !begun(steps::WAKE.text());
     match database.filter(|database| sleeps && !database.is_hibernated()) {
@@ -130,7 +152,8 @@ fn refuse_started(replay: &Replay, writers: &[WriterFacts], database: Option<&Da
 }
 
 async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport> {
-    journal::execute(&RUN.context(&work.ctx), journal, &steps::steps(), work).await?;
+    let steps = steps::steps(work.plan.strategy);
+    journal::execute(&RUN.context(&work.ctx), journal, &steps, work).await?;
     report(&work.ctx, &work.plan, journal.replay())
 }
 
@@ -211,7 +234,8 @@ fn outlook<'a>(ctx: &'a Ctx, replay: &'a Replay) -> BoxFuture<'a, Result<AbortOu
 fn put_back<'a>(ctx: &'a Ctx, journal: &'a mut Journal) -> BoxFuture<'a, Result<Vec<String>>> {
     Box::pin(async move {
         let work = work_of(ctx, journal)?;
-        let steps = abort::undone_steps(abort::extent(journal.replay()));
+        let strategy = work.plan.strategy;
+        let steps = abort::undone_steps(strategy, abort::extent(strategy, journal.replay()));
         let before = journal::to_undo(&steps, journal.replay());
         journal::put_back(&RUN.context(ctx), journal, &steps, &work, Outcome::Aborted).await?;
         let left = journal::to_undo(&steps, journal.replay());

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{SourceFacts, TargetFacts};
 use super::source::{RestoreRequest, parse_version};
+use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
 use crate::cluster::NamespaceState;
 use crate::error::{CommandError, Exit, Result};
@@ -62,6 +63,15 @@ pub struct RestorePlan {
     /// The public halves of the keys that were given to open it, which the next bundle is to open for, too. Since 1.1.
     #[serde(default)]
     pub opened_by: Vec<String>,
+    /// How the data comes to its place. A plan without it is of a time that knew one way only. Since 1.2.
+    #[serde(default)]
+    pub strategy: RestoreStrategy,
+    /// Why it is not the better one.
+    #[serde(default)]
+    pub strategy_because: Option<String>,
+    /// The volume to be made, of `adopt`.
+    #[serde(default)]
+    pub(super) volume: Option<VolumePlan>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -98,6 +108,12 @@ impl RestorePlan {
     /// The install that is restored, with the rest as in `install`.
     pub(super) fn target(&self, install: &Install) -> Install {
         Install { namespace: self.namespace.clone(), release: self.release.clone(), ..install.clone() }
+    }
+
+    /// The plan by the strategy that was chosen.
+    pub(super) fn by(self, choice: StrategyChoice) -> Self {
+        let StrategyChoice { strategy, because, volume } = choice;
+        Self { strategy, strategy_because: because, volume, ..self }
     }
 
     /// What a command takes to name the bundle again. Of a store, the settings say whom to believe.
@@ -247,6 +263,9 @@ pub(super) fn decide(
         helm: target.helm,
         operator,
         origin: String::new(),
+        strategy: RestoreStrategy::default(),
+        strategy_because: None,
+        volume: None,
         scope: source.scope,
         warnings,
     })

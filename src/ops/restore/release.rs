@@ -1,64 +1,36 @@
-//! The Helm half of a restore: chart and values from the bundle, the release, and its record in the config vault.
-
-use std::time::Duration;
+//! The Helm half of a restore: the release, from the bundle's chart and values, and its record in the config vault.
 
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
-use super::layers;
+use super::chart::{self, HELM_LIMIT, values};
 use super::plan::RestoreChart;
 use super::work::RestoreWork;
+use super::{layers, volume};
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{self, ChartFile, HelmError, Revision, UpgradeRequest};
+use crate::helm::{HelmError, Revision};
 use crate::ops::{history, settle};
 use crate::vault::{Deployment, DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
 
-/// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
-pub(super) const HELM_LIMIT: Duration = Duration::from_secs(600);
-
-/// The exact bytes of the bundle's values.
-fn values(work: &RestoreWork) -> Result<Zeroizing<Vec<u8>>> {
-    work.bundle()?.member("config/values.yaml.age")
-}
-
-/// The chart, as a file that helm can read; it goes when dropped.
-async fn chart(work: &RestoreWork) -> Result<ChartFile> {
-    match &work.plan.chart {
-        RestoreChart::Bundle => {
-            let bundle = work.bundle()?;
-            let name = bundle.reader.chart().ok_or_else(|| {
-                CommandError::new(Exit::Damaged, format!("bundle {} holds no chart", work.plan.bundle))
-                    .hint("Name the chart's file with --chart.")
-            })?;
-            Ok(ChartFile::from_bytes(&bundle.member(name)?)?)
-        }
-        RestoreChart::Pulled { reference, version } => {
-            let source = helm::ChartSource::parse(reference);
-            Ok(work.ctx.helm().await?.fetch(&source, Some(version)).await?)
-        }
-    }
-}
-
-/// Installs or upgrades the release with the bundle's values and `sets` over them.
-pub(super) async fn deploy(work: &RestoreWork, sets: &[(&str, &str)], state: &str) -> Result<Revision> {
+/// Installs or upgrades the release with the bundle's values and `sets` over them. `given` is the claim that a database is
+/// made on: right before helm runs it must still be what was proved.
+pub(super) async fn deploy(
+    work: &RestoreWork,
+    sets: &[(&str, &str)],
+    state: &str,
+    given: Option<&str>,
+) -> Result<Revision> {
     work.hold_lease().await?;
     // Only an earlier process of this run has begun anything in this namespace, and runs resume on their own host. Its
     // helm may have outlived it, and works for as long as it was allowed to.
     settle::settle_release(&work.ctx, true, HELM_LIMIT).await?;
-    let (values, chart) = (values(work)?, chart(work).await?);
-    let mut sets = sets.to_vec();
-    sets.extend(work.plan.other_version().map(|version| (layers::VERSION, version)));
-    let request = UpgradeRequest {
-        release: &work.plan.release,
-        chart: &chart.path(),
-        values: &values,
-        sets: &sets,
-        timeout: HELM_LIMIT,
-        wait: false,
-        create_namespace: false,
-        description: Some(&history::description_of_restore(&work.plan.bundle, state)),
-        debug: false,
-    };
+    let (bundle, plan) = (work.bundle()?, &work.plan);
+    let (values, chart) = (values(bundle)?, chart::chart(&work.ctx, bundle, plan).await?);
+    if let Some(proof) = given {
+        volume::check(work, proof).await?;
+    }
+    let (path, sets, description) =
+        (chart.path(), chart::sets(plan, sets), history::description_of_restore(&plan.bundle, state));
+    let request = chart::request(plan, &path, &values, &sets, Some(&description));
     let helm = work.ctx.helm().await?;
     helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel).await.map_err(|error| match error {
         // What is to be done is said of the run: the way of a deployment does not lead on here.
@@ -81,7 +53,8 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
     if let Some(done) = known.iter().find(same) {
         return Ok(Some(done.id().to_string()));
     }
-    let chart = chart(work).await?;
+    let bundle = work.bundle()?;
+    let chart = chart::chart(ctx, bundle, plan).await?;
     let facts = ctx.helm().await?.chart_facts(&chart.path()).await?;
     let reference = match &plan.chart {
         RestoreChart::Bundle => format!("bundle {}", plan.bundle),
@@ -104,7 +77,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
         helm: Some(plan.helm.clone()),
         operator: Some(plan.operator.clone()),
     };
-    let layers = layers::deployed(work.bundle()?, values(work)?, plan.other_version())?;
+    let layers = layers::deployed(bundle, values(bundle)?, plan.other_version())?;
     let id = vault.record_layers(intent, &layers, Some(chart.bytes()))?;
     let images = ctx.cluster().await?.running_images().await?;
     let outcome = DeploymentOutcome {

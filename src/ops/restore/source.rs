@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::strategy::RestoreStrategy;
 use crate::bundle::catalog::PassedOver;
 use crate::bundle::{Header, SourceInstall};
 use crate::error::{CommandError, Exit, Result};
@@ -24,6 +25,8 @@ pub struct RestoreRequest {
     pub allow_future: bool,
     /// Restore under an older version, or under one that cannot be compared, all the same.
     pub allow_version: bool,
+    /// How the data is to come to its place; what is best here when absent.
+    pub strategy: Option<RestoreStrategy>,
 }
 
 /// The version whose newest good bundle is taken, where none is named.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::database::{self, DATABASE_LIMIT};
 use super::proof::{self, RunningIdentity};
+use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{release, send, undo};
+use super::{chart, release, send, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
@@ -25,14 +26,19 @@ pub(super) const CREATE_NAMESPACE: StepName<String> = StepName::new("create-name
 pub(super) const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
 pub(super) const RESTORE_SECRETS: StepName<()> = StepName::new("restore-secrets");
 pub(super) const INSTALL_HIBERNATED: StepName<u32> = StepName::new("install-hibernated");
+/// Its output is the claim's UID.
+pub(super) const MAKE_VOLUME: StepName<String> = StepName::new("make-volume");
 pub(super) const WAIT_HIBERNATED: StepName<()> = StepName::new("wait-hibernated");
 const STOP_VAULT: StepName<()> = StepName::new("stop-vault");
 pub(super) const START_POD: StepName<()> = StepName::new("start-pod");
 pub(super) const STAGE: StepName<StageReport> = StepName::new("stage");
 pub(super) const SWAP: StepName<SwapReport> = StepName::new("swap");
 const PROVE_FILES: StepName<()> = StepName::new("prove-files");
+/// The same of a volume that the run has made. Its output is the UID of the claim that was proved.
+const PROVE_VOLUME: StepName<String> = StepName::new("prove-files");
 const RELEASE_VOLUME: StepName<()> = StepName::new("release-volume");
 pub(super) const WAKE: StepName<u32> = StepName::new("wake");
+pub(super) const INSTALL: StepName<u32> = StepName::new("install");
 const WAIT_HEALTHY: StepName<()> = StepName::new("wait-healthy");
 pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prove-identity");
 /// Its output is the Helm revision that serves.
@@ -41,23 +47,56 @@ const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
 pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
 pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
+type RestoreStep = Step<RestoreWork, CommandError>;
+
 /// The steps, in order.
-pub(super) fn steps() -> Vec<Step<RestoreWork, CommandError>> {
-    vec![
+pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
+    let mut steps = vec![
         step(CREATE_NAMESPACE, |w, _| Box::pin(create_namespace(w)))
             .undo("remove the namespace, if this run made it", |w, _| Box::pin(undo::remove_namespace(w))),
         step(TAKE_LEASE, |w, _| Box::pin(take_lease(w))).undo("give up the lease", |w, _| Box::pin(w.release_lease())),
         step(RESTORE_SECRETS, |w, _| Box::pin(restore_secrets(w)))
             .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w))),
-        step(INSTALL_HIBERNATED, |w, _| Box::pin(install_hibernated(w)))
+    ];
+    steps.extend(match strategy {
+        RestoreStrategy::Adopt => into_a_new_volume(),
+        RestoreStrategy::Hibernate => beneath_a_sleeping_database(),
+    });
+    steps.extend([
+        step(WAIT_HEALTHY, |w, _| Box::pin(wait_healthy(w))),
+        step(PROVE_IDENTITY, |w, _| Box::pin(prove_identity(w))),
+        step(START, |w, _| Box::pin(start(w)))
             .handles_cancel()
-            .undo("uninstall the release, and remove what it made: its volumes too", |w, _| {
-                Box::pin(undo::uninstall(w))
-            }),
+            .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
+        step(WAIT_SERVING, |w, _| Box::pin(wait_serving(w))),
+        step(RECORD, |w, o| Box::pin(record(w, o))),
+        step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
+    ]);
+    steps
+}
+
+/// The volume comes first, and goes as a whole when the run is undone. Helm, and with it the operator, is let to it only
+/// when what is on it has been proved.
+fn into_a_new_volume() -> Vec<RestoreStep> {
+    vec![
+        step(MAKE_VOLUME, |w, _| Box::pin(make_volume(w)))
+            .undo("remove the volume, with what is on it", |w, _| Box::pin(volume::remove(w))),
+        start_pod_step(),
+        step(STAGE, |w, _| Box::pin(stage(w))),
+        step(SWAP, |w, _| Box::pin(swap(w))),
+        step(PROVE_VOLUME, |w, o| Box::pin(prove_volume(w, o))),
+        step(RELEASE_VOLUME, |w, _| Box::pin(release_volume(w))),
+        uninstalled_again(step(INSTALL, |w, o| Box::pin(install(w, o)))),
+    ]
+}
+
+/// The operator makes the volume and an empty database on it, which sleeps while the bundle's is put in its place.
+fn beneath_a_sleeping_database() -> Vec<RestoreStep> {
+    vec![
+        uninstalled_again(step(INSTALL_HIBERNATED, |w, _| Box::pin(install_hibernated(w)))),
         step(WAIT_HIBERNATED, |w, _| Box::pin(wait_hibernated(w))),
         step(STOP_VAULT, |w, _| Box::pin(stop_vault(w))),
-        step(START_POD, |w, _| Box::pin(start_pod(w)))
-            .undo("remove the recovery pod", |w, _| Box::pin(helper::remove(&w.ctx, &w.run))),
+        start_pod_step(),
         step(STAGE, |w, _| Box::pin(stage(w))),
         step(SWAP, |w, _| Box::pin(swap(w)))
             .undo("put the previous data directory back, and remove the restored one", |w, _| {
@@ -68,15 +107,18 @@ pub(super) fn steps() -> Vec<Step<RestoreWork, CommandError>> {
         step(WAKE, |w, _| Box::pin(wake(w)))
             .handles_cancel()
             .undo("stop the secret vault and hibernate the database", |w, _| Box::pin(undo::hibernate(w))),
-        step(WAIT_HEALTHY, |w, _| Box::pin(wait_healthy(w))),
-        step(PROVE_IDENTITY, |w, _| Box::pin(prove_identity(w))),
-        step(START, |w, _| Box::pin(start(w)))
-            .handles_cancel()
-            .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
-        step(WAIT_SERVING, |w, _| Box::pin(wait_serving(w))),
-        step(RECORD, |w, o| Box::pin(record(w, o))),
-        step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
     ]
+}
+
+fn start_pod_step() -> RestoreStep {
+    step(START_POD, |w, _| Box::pin(start_pod(w)))
+        .undo("remove the recovery pod", |w, _| Box::pin(helper::remove(&w.ctx, &w.run)))
+}
+
+fn uninstalled_again(install: RestoreStep) -> RestoreStep {
+    install
+        .handles_cancel()
+        .undo("uninstall the release, and remove what it made: its volumes too", |w, _| Box::pin(undo::uninstall(w)))
 }
 
 async fn create_namespace(work: &RestoreWork) -> Result<Done<String>> {
@@ -96,7 +138,8 @@ async fn take_lease(work: &RestoreWork) -> Result<Done<()>> {
 async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
-    let kept = secrets_from_bytes(&work.bundle()?.member("config/secrets.yaml.age")?)?;
+    let mut kept = secrets_from_bytes(&work.bundle()?.member("config/secrets.yaml.age")?)?;
+    kept.extend(chart::pull_secrets(&work.ctx, work.bundle()?, &work.plan, &kept).await?);
     let objects: Vec<ObjectRef> = kept.iter().map(|object| object.object()).collect();
     // What an uninstall has left may hold something else: it is noted first, so that it can come back.
     cluster.note_found(&work.run, &objects).await?;
@@ -109,7 +152,7 @@ async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
 
 async fn install_hibernated(work: &RestoreWork) -> Result<Done<u32>> {
     let sets = [("stopped", "true"), ("stopDatabase", "true")];
-    Ok(deployed(&release::deploy(work, &sets, "installed hibernated").await?))
+    Ok(deployed(&release::deploy(work, &sets, "installed hibernated", None).await?))
 }
 
 /// What a Helm step says when it is done.
@@ -139,6 +182,13 @@ async fn start_pod(work: &RestoreWork) -> Result<Done<()>> {
     Ok(Done::said(format!("{}, {} free, {way}", pod_name(&work.run), text::bytes(free))))
 }
 
+async fn make_volume(work: &RestoreWork) -> Result<Done<String>> {
+    let volume = work.volume()?;
+    let VolumePlan { claim, size, storage_class, .. } = volume;
+    let class = storage_class.as_ref().map_or("the default class".to_owned(), |class| format!("class {class}"));
+    Ok(Done::with(volume::make(work, volume).await?, format!("{claim}, {size}, {class}")))
+}
+
 async fn stage(work: &RestoreWork) -> Result<Done<StageReport>> {
     let mut agent = work.agent().await?;
     let report = send::send(work, &mut agent).await?;
@@ -148,7 +198,7 @@ async fn stage(work: &RestoreWork) -> Result<Done<StageReport>> {
 }
 
 async fn swap(work: &RestoreWork) -> Result<Done<SwapReport>> {
-    let claim = work.database().await?.primary_claim();
+    let claim = work.claim().await?;
     let mut agent = work.agent().await?;
     let mounters = work.ctx.cluster().await?.mounters(&claim).await?;
     proof::alone_on_volume(&mounters, &pod_name(&work.run), &claim)?;
@@ -162,10 +212,21 @@ async fn swap(work: &RestoreWork) -> Result<Done<SwapReport>> {
 }
 
 async fn prove_files(work: &RestoreWork) -> Result<Done<()>> {
+    Ok(Done::said(files_in_place(work).await?))
+}
+
+async fn files_in_place(work: &RestoreWork) -> Result<String> {
     let mut agent = work.agent().await?;
     let facts = agent.facts().await?;
     work.keep_agent(agent).await;
-    Ok(Done::said(proof::files(facts.volume.as_ref(), &work.plan.system_identifier)?))
+    proof::files(facts.volume.as_ref(), &work.plan.system_identifier)
+}
+
+async fn prove_volume(work: &RestoreWork, outputs: &Outputs) -> Result<Done<String>> {
+    let uid = outputs.get(MAKE_VOLUME)?;
+    volume::check(work, &uid).await?;
+    let seen = files_in_place(work).await?;
+    Ok(Done::with(uid, seen))
 }
 
 async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
@@ -174,6 +235,9 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
         drop(agent.finish().await);
     }
     helper::remove(&work.ctx, &work.run).await?;
+    if work.plan.strategy == RestoreStrategy::Adopt {
+        return Ok(Done::said("nothing uses the volume"));
+    }
     let (cluster, database) = (work.ctx.cluster().await?, work.database().await?);
     // Those of the empty database that the operator made first: with its own volume a second instance would come back
     // as that one, and serve it after a failover.
@@ -185,8 +249,14 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
     }))
 }
 
+/// The operator takes up the volume that was proved, and no other.
+async fn install(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
+    let proved = outputs.get(PROVE_VOLUME)?;
+    Ok(deployed(&release::deploy(work, &chart::STOPPED, "installed on the restored volume", Some(&proved)).await?))
+}
+
 async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
-    Ok(deployed(&release::deploy(work, &[("stopped", "true")], "database awake").await?))
+    Ok(deployed(&release::deploy(work, &chart::STOPPED, "database awake", None).await?))
 }
 
 async fn wait_healthy(work: &RestoreWork) -> Result<Done<()>> {
@@ -211,7 +281,7 @@ async fn prove_identity(work: &RestoreWork) -> Result<Done<RunningIdentity>> {
 }
 
 async fn start(work: &RestoreWork) -> Result<Done<u32>> {
-    Ok(deployed(&release::deploy(work, &[], "done").await?))
+    Ok(deployed(&release::deploy(work, &[], "done", None).await?))
 }
 
 async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {
@@ -250,6 +320,8 @@ async fn clean_up(work: &RestoreWork) -> Result<Done<()>> {
 mod tests {
     #[test]
     fn names_leave_most_of_a_narrow_line_for_what_is_seen() {
-        assert!(super::steps().iter().all(|step| step.name().len() <= 26));
+        for strategy in [super::RestoreStrategy::Adopt, super::RestoreStrategy::Hibernate] {
+            assert!(super::steps(strategy).iter().all(|step| step.name().len() <= 26));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A plan for tests.
 
 use super::plan::{RestoreChart, RestorePlan, VersionFit};
+use super::strategy::RestoreStrategy;
 use crate::bundle::{BundleReference, testing};
 use crate::cluster::NamespaceState;
 use crate::ops::bundles::KeyFiles;
@@ -30,6 +31,9 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         helm: "4.0.0".into(),
         operator: "1.27.0".into(),
         origin: "opschain/opschain, cluster 1, made 3 days ago".into(),
+        strategy: RestoreStrategy::Hibernate,
+        strategy_because: None,
+        volume: None,
         scope: Vec::new(),
         warnings: Vec::new(),
     }

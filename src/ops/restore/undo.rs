@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use super::chart::HELM_LIMIT;
 use super::database::{DATABASE_LIMIT, stop_vault};
 use super::made::is_made_by;
 use super::proof;
-use super::release::HELM_LIMIT;
 use super::work::RestoreWork;
 use crate::cluster::{NamespaceState, StandingObject, Wait};
 use crate::error::Result;

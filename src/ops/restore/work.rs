@@ -6,6 +6,7 @@ use tokio::sync::Mutex;
 
 use super::facts::{self, OpenBundle};
 use super::plan::RestorePlan;
+use super::strategy::VolumePlan;
 use crate::cluster::Database;
 use crate::cluster::pod::RecoveryPod;
 use crate::cluster::transport::Agent;
@@ -75,6 +76,12 @@ impl RestoreWork {
         database.ok_or_else(|| self.no_database())
     }
 
+    /// The volume that the plan has made before the database.
+    pub fn volume(&self) -> Result<&VolumePlan> {
+        let what = || CommandError::new(Exit::Resume, format!("the plan of run {} names no volume", self.run));
+        self.plan.volume.as_ref().ok_or_else(what)
+    }
+
     /// The database's primary pod.
     pub async fn primary(&self) -> Result<String> {
         let pod = self.ctx.cluster().await?.primary_pod(&self.plan.database).await?;
@@ -90,11 +97,28 @@ impl RestoreWork {
     /// Starts the recovery pod, or takes up the one that an earlier process of this run has left.
     pub async fn start_agent(&self) -> Result<Agent> {
         self.hold_lease().await?;
+        helper::start(&self.ctx, &self.recovery_pod().await?.manifest()?, &self.run).await
+    }
+
+    /// The pod on the database's volume: as the database says, or as the plan does where there is none yet.
+    async fn recovery_pod(&self) -> Result<RecoveryPod> {
+        if let Some(volume) = &self.plan.volume {
+            let pod = helper::pod(&self.ctx, &self.run, &volume.image, &volume.pull_secrets);
+            let (cpu, memory_bytes) = (volume.cpu.clone(), volume.memory_bytes.unwrap_or_default());
+            return Ok(RecoveryPod { pod, claim: volume.claim.clone(), cpu, memory_bytes });
+        }
         let database = self.database().await?;
         let pull: Vec<String> = database.spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect();
         let pod = helper::pod(&self.ctx, &self.run, database.image().unwrap_or_default(), &pull);
-        let manifest = RecoveryPod { pod, claim: database.primary_claim() }.manifest()?;
-        helper::start(&self.ctx, &manifest, &self.run).await
+        Ok(RecoveryPod { pod, claim: database.primary_claim(), cpu: None, memory_bytes: 0 })
+    }
+
+    /// The claim of the volume that the data is put on.
+    pub async fn claim(&self) -> Result<String> {
+        match &self.plan.volume {
+            Some(volume) => Ok(volume.claim.clone()),
+            None => Ok(self.database().await?.primary_claim()),
+        }
     }
 
     /// The agent of the recovery pod: the one that an earlier step has kept, or one attached to anew where this process

@@ -1,0 +1,140 @@
+//! The bundle's chart with the bundle's values: as helm is given them, and what it would make of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::facts::OpenBundle;
+use super::layers;
+use super::plan::{RestoreChart, RestorePlan};
+use super::strategy::{self, VolumePlan};
+use crate::cluster::KeptObject;
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::{self, ChartFile, Object, UpgradeRequest};
+use crate::ops::{Ctx, objects};
+
+/// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
+pub(super) const HELM_LIMIT: Duration = Duration::from_secs(600);
+/// Nothing of the application writes yet.
+pub(super) const STOPPED: [(&str, &str); 1] = [("stopped", "true")];
+
+/// The exact bytes of the bundle's values.
+pub(super) fn values(bundle: &OpenBundle) -> Result<Zeroizing<Vec<u8>>> {
+    bundle.member("config/values.yaml.age")
+}
+
+/// The chart, as a file that helm can read; it goes when dropped.
+pub(super) async fn chart(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan) -> Result<ChartFile> {
+    match &plan.chart {
+        RestoreChart::Bundle => {
+            let name = bundle.reader.chart().ok_or_else(|| {
+                CommandError::new(Exit::Damaged, format!("bundle {} holds no chart", plan.bundle))
+                    .hint("Name the chart's file with --chart.")
+            })?;
+            Ok(ChartFile::from_bytes(&bundle.member(name)?)?)
+        }
+        RestoreChart::Pulled { reference, version } => {
+            let source = helm::ChartSource::parse(reference);
+            Ok(ctx.helm().await?.fetch(&source, Some(version)).await?)
+        }
+    }
+}
+
+/// What helm is asked for: the chart with the bundle's values, and `sets` over them.
+pub(super) fn request<'a>(
+    plan: &'a RestorePlan,
+    chart: &'a Path,
+    values: &'a [u8],
+    sets: &'a [(&'a str, &'a str)],
+    description: Option<&'a str>,
+) -> UpgradeRequest<'a> {
+    UpgradeRequest {
+        release: &plan.release,
+        chart,
+        values,
+        sets,
+        timeout: HELM_LIMIT,
+        wait: false,
+        create_namespace: false,
+        description,
+        debug: false,
+    }
+}
+
+pub(super) fn sets<'a>(plan: &'a RestorePlan, sets: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    sets.iter().copied().chain(plan.other_version().map(|version| (layers::VERSION, version))).collect()
+}
+
+/// The objects that helm would make of the stopped release. Nothing is changed, and what is secret in them is masked from
+/// now on.
+///
+/// # Errors
+/// The chart cannot be had, or does not render.
+pub(super) async fn rendered(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan) -> Result<Vec<Object>> {
+    let (values, chart) = (values(bundle)?, chart(ctx, bundle, plan).await?);
+    let (path, sets) = (chart.path(), sets(plan, &STOPPED));
+    let rendered = ctx.helm().await?.render(&request(plan, &path, &values, &sets, None)).await;
+    let rendered = rendered.map_err(|error| CommandError::from(error).context("render"))?;
+    for object in rendered.objects.iter().chain(&rendered.hooks) {
+        objects::register_secrets(ctx.secrets(), &object.fields);
+    }
+    Ok(rendered.objects)
+}
+
+/// The volume that the database of the rendered chart has, or why it cannot be made before the database.
+///
+/// # Errors
+/// The cluster cannot be asked.
+pub(super) async fn volume(
+    ctx: &Ctx,
+    bundle: &OpenBundle,
+    plan: &RestorePlan,
+) -> Result<std::result::Result<VolumePlan, String>> {
+    let objects = match rendered(ctx, bundle, plan).await {
+        Ok(objects) => objects,
+        Err(error) => return Ok(Err(format!("the chart is not known: {error}"))),
+    };
+    let volume = match strategy::volume_of(&objects, &plan.database) {
+        Ok(volume) => volume,
+        Err(why) => return Ok(Err(why)),
+    };
+    let class = volume.storage_class.as_deref();
+    Ok(match ctx.cluster().await?.has_storage_class(class).await? {
+        Some(true) => Ok(volume),
+        Some(false) => Err(class.map_or_else(
+            || "the cluster has no default storage class".to_owned(),
+            |class| format!("the cluster has no storage class {class}"),
+        )),
+        None => Err("nobody here may list storage classes".to_owned()),
+    })
+}
+
+/// The Secrets that the chart makes for pulling images, and that are not among `kept`: the pod on a volume that is made
+/// before helm runs needs them. They bear helm's marks, so that helm takes them over.
+///
+/// # Errors
+/// The chart does not render, or such a Secret of it is none.
+pub(super) async fn pull_secrets(
+    ctx: &Ctx,
+    bundle: &OpenBundle,
+    plan: &RestorePlan,
+    kept: &[KeptObject],
+) -> Result<Vec<KeptObject>> {
+    let known = |name: &str| kept.iter().any(|object| object.object().name == name);
+    let named = plan.volume.iter().flat_map(|volume| &volume.pull_secrets);
+    let wanted: Vec<&String> = named.filter(|name| !known(name.as_str())).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rendered = rendered(ctx, bundle, plan).await?;
+    let made = rendered.into_iter().filter(|object| object.id.kind == "Secret" && wanted.contains(&&object.id.name));
+    made.map(|object| {
+        let name = object.id.to_string();
+        // The cause is left out on purpose: it could quote a value.
+        let secret = serde_json::from_value::<KeptObject>(object.fields)
+            .map_err(|_| CommandError::new(Exit::Helm, format!("{name} of the chart is not understood")))?;
+        Ok(secret.owned_by(&plan.namespace, &plan.release))
+    })
+    .collect()
+}
