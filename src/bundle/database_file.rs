@@ -1,7 +1,6 @@
 //! One file of the database, out of its stream. Chunks that lie inside of other files are neither read nor opened.
 
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use crate::crypt::seal::Identities;
 use crate::ustar::{self, BLOCK, Block};
@@ -9,6 +8,7 @@ use crate::ustar::{self, BLOCK, Block};
 use super::error::BundleFault;
 use super::layout::Stream;
 use super::reader::{Reader, StoredChunk};
+use super::unpack::{Plaintext, Scratch};
 
 /// The plaintext of a stream, from anywhere in it; the chunk that was wanted last stays open.
 pub(super) struct RawStream<'a> {
@@ -19,7 +19,10 @@ pub(super) struct RawStream<'a> {
     chunks: Vec<StoredChunk>,
     /// Where in the stream each chunk begins, and where the last one ends.
     edges: Vec<u64>,
-    open: Option<(usize, Zeroizing<Vec<u8>>)>,
+    /// Which chunk is in `raw`.
+    open: Option<usize>,
+    raw: Plaintext,
+    scratch: Scratch,
 }
 
 impl<'a> RawStream<'a> {
@@ -35,7 +38,8 @@ impl<'a> RawStream<'a> {
             *end += chunk.raw_bytes;
             Some(*end)
         }));
-        Self { reader, stream, identities, cancel, chunks, edges, open: None }
+        let (raw, scratch) = (Plaintext::default(), Scratch::default());
+        Self { reader, stream, identities, cancel, chunks, edges, open: None, raw, scratch }
     }
 
     /// Where the content of the file of that name begins, and its length. Reads from tar header to tar header.
@@ -88,16 +92,15 @@ impl<'a> RawStream<'a> {
     fn at(&mut self, offset: u64) -> Result<&[u8], BundleFault> {
         let index = self.edges.partition_point(|edge| *edge <= offset) - 1;
         let Some(chunk) = self.chunks.get(index) else { return Err(self.wrong("it is cut off")) };
-        if self.open.as_ref().is_none_or(|(open, _)| *open != index) {
+        if self.open != Some(index) {
             if self.cancel.is_cancelled() {
                 return Err(BundleFault::Cancelled);
             }
-            // Before the next one is opened: two would be in memory.
             self.open = None;
-            self.open = Some((index, self.reader.unpack(chunk, self.identities)?));
+            self.reader.unpack(chunk, self.identities, &mut self.scratch, &mut self.raw)?;
+            self.open = Some(index);
         }
-        let raw = self.open.as_ref().map(|(_, raw)| raw.as_slice()).unwrap_or_default();
-        Ok(&raw[(offset - self.edges[index]) as usize..])
+        Ok(&self.raw[(offset - self.edges[index]) as usize..])
     }
 
     fn wrong(&self, what: &str) -> BundleFault {

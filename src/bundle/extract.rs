@@ -122,7 +122,7 @@ impl Reader {
             return to.write_all(&places::read(&*self.stored, place)?);
         }
         let (place, entry) = self.find_item(member)?;
-        to.write_all(self.framed(place, &entry.sha256)?.content())
+        to.write_all(&self.stored_member(place, &entry.sha256)?)
     }
 
     fn write_opened(&self, member: &Member, to: &mut Extraction<'_>) -> Result<Extracted, BundleFault> {

@@ -89,18 +89,6 @@ pub struct Reader {
     pub(super) tail: Tail,
 }
 
-/// A member as it lies in the file; its tar header and padding were checked.
-pub(super) struct Framed {
-    frame: Vec<u8>,
-    bytes: usize,
-}
-
-impl Framed {
-    pub(super) fn content(&self) -> &[u8] {
-        &self.frame[BLOCK as usize..][..self.bytes]
-    }
-}
-
 impl Reader {
     /// Opens a bundle of which nothing is known: walks the tar headers from member to member, reads the header, checks
     /// the signature over the manifest, and that the manifest lists exactly the members that are there, with their sizes.
@@ -184,10 +172,9 @@ impl Reader {
 
     pub(super) fn open_plain(&self, name: &str, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleFault> {
         let (place, entry) = self.find(name)?;
-        let sealed = self.framed(place, &entry.sha256)?;
-        let plaintext = identities
-            .open(sealed.content())
-            .map_err(|source| BundleFault::Sealed { member: name.to_owned(), source })?;
+        let sealed = self.stored_member(place, &entry.sha256)?;
+        let plaintext =
+            identities.open(&sealed).map_err(|source| BundleFault::Sealed { member: name.to_owned(), source })?;
         if name == VALUES {
             self.check_values(&plaintext).map_err(|reason| BundleFault::damaged(name, reason))?;
         }
@@ -245,19 +232,29 @@ impl Reader {
         self.chunk_frame(chunk, identities).map_err(|fault| self.fault(fault))
     }
 
-    fn framed_chunk(&self, chunk: &StoredChunk) -> Result<Framed, BundleFault> {
-        let member = Member::Chunk(chunk.stream, chunk.index);
-        self.framed(&Place { member, offset: chunk.offset, bytes: chunk.stored_bytes }, &chunk.sha256)
-    }
-
     pub(super) fn chunk_frame(
         &self,
         chunk: &StoredChunk,
         identities: &Identities,
     ) -> Result<Zeroizing<Vec<u8>>, BundleFault> {
-        let sealed = self.framed_chunk(chunk)?;
-        let member = || Member::Chunk(chunk.stream, chunk.index).to_string();
-        identities.open(sealed.content()).map_err(|source| BundleFault::Sealed { member: member(), source })
+        let mut frame = Zeroizing::default();
+        self.chunk_frame_into(chunk, identities, &mut Vec::new(), &mut frame)?;
+        Ok(frame)
+    }
+
+    /// The same into `frame`, by way of `stored`: memory that was used before.
+    pub(super) fn chunk_frame_into(
+        &self,
+        chunk: &StoredChunk,
+        identities: &Identities,
+        stored: &mut Vec<u8>,
+        frame: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<(), BundleFault> {
+        let member = Member::Chunk(chunk.stream, chunk.index);
+        let place = Place { member, offset: chunk.offset, bytes: chunk.stored_bytes };
+        let sealed = self.read_framed(&place, &chunk.sha256, stored)?;
+        let failed = |source| BundleFault::Sealed { member: place.member.to_string(), source };
+        identities.open_into(sealed, frame).map_err(failed)
     }
 
     /// The members that the manifest lists, with where they are.
@@ -273,17 +270,27 @@ impl Reader {
         self.listed().find(|(_, entry)| entry.name == name).ok_or_else(|| BundleFault::NoMember(name.to_owned()))
     }
 
-    /// The member at `place` with all that stands around it, checked.
-    pub(super) fn framed(&self, place: &Place, sha256: &str) -> Result<Framed, BundleFault> {
-        let mut frame = vec![0; (place.end() - place.start()) as usize];
-        self.stored.read_at(place.start(), &mut frame).map_err(places::cut_off)?;
-        let framed = Framed { frame, bytes: place.bytes as usize };
-        places::check_block(place, &framed.frame[..BLOCK as usize], self.mtime)?;
-        if hex::encode(Sha256::digest(framed.content())) != sha256 {
+    /// The stored bytes of the member at `place`; they and all that stands around them are checked.
+    pub(super) fn stored_member(&self, place: &Place, sha256: &str) -> Result<Vec<u8>, BundleFault> {
+        let mut buffer = Vec::new();
+        let bytes = self.read_framed(place, sha256, &mut buffer)?.len();
+        buffer.truncate(BLOCK as usize + bytes);
+        buffer.drain(..BLOCK as usize);
+        Ok(buffer)
+    }
+
+    /// The same, as a part of `buffer`, which may have been used before.
+    fn read_framed<'b>(&self, place: &Place, sha256: &str, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], BundleFault> {
+        buffer.resize((place.end() - place.start()) as usize, 0);
+        self.stored.read_at(place.start(), buffer).map_err(places::cut_off)?;
+        let (block, rest) = buffer.split_at(BLOCK as usize);
+        let (content, padding) = rest.split_at(place.bytes as usize);
+        places::check_block(place, block, self.mtime)?;
+        if hex::encode(Sha256::digest(content)) != sha256 {
             return Err(BundleFault::damaged(&place.member, OTHER_BYTES));
         }
-        places::check_padding(place, &framed.frame[BLOCK as usize + framed.bytes..])?;
-        Ok(framed)
+        places::check_padding(place, padding)?;
+        Ok(content)
     }
 }
 
@@ -331,7 +338,7 @@ fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust
     let reader =
         Reader { stored, header: head.header, manifest, signature, manifest_sha256, mtime: head.mtime, places, tail };
     // The header decides where the bundle may be restored, so it is proved here and not only by a verification.
-    reader.find("bundle.json").and_then(|(place, entry)| reader.framed(place, &entry.sha256))?;
+    reader.find("bundle.json").and_then(|(place, entry)| reader.stored_member(place, &entry.sha256))?;
     Ok(reader)
 }
 

@@ -182,7 +182,9 @@ impl Identities {
         let phrase = passphrase().ok_or_else(|| SealError::Passphrase { path: name.clone() })?;
         let mut key = age::scrypt::Identity::new(phrase);
         key.set_max_work_factor(MAX_SCRYPT_WORK_FACTOR);
-        let text = unseal(std::iter::once(&key as &dyn age::Identity), bytes).map_err(|error| match error {
+        let mut text = Zeroizing::default();
+        let opened = unseal(std::iter::once(&key as &dyn age::Identity), bytes, &mut text);
+        opened.map_err(|error| match error {
             age::DecryptError::ExcessiveWork { .. } => SealError::TooMuchWork { path: name.clone() },
             other => match refusal(other) {
                 SealError::NoMatch => SealError::WrongPassphrase { path: name.clone() },
@@ -276,23 +278,43 @@ impl Identities {
     /// # Errors
     /// `NoMatch` when no identity fits, `Damaged` when a byte was changed or the end is missing.
     pub fn open(&self, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let keys = self.keys.iter().map(|identity| identity as &dyn age::Identity);
-        let plaintext = unseal(keys, sealed).map_err(refusal)?;
-        if let Some(witness) = &self.witness {
-            witness(&plaintext);
-        }
+        let mut plaintext = Zeroizing::default();
+        self.open_into(sealed, &mut plaintext)?;
         Ok(plaintext)
+    }
+
+    /// The same in the place of what `plaintext` held, in memory that was used before.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_into(&self, sealed: &[u8], plaintext: &mut Zeroizing<Vec<u8>>) -> Result<(), SealError> {
+        let keys = self.keys.iter().map(|identity| identity as &dyn age::Identity);
+        unseal(keys, sealed, plaintext).map_err(refusal)?;
+        if let Some(witness) = &self.witness {
+            witness(plaintext);
+        }
+        Ok(())
     }
 }
 
 fn unseal<'a>(
     identities: impl Iterator<Item = &'a dyn age::Identity>,
     sealed: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, age::DecryptError> {
+    plaintext: &mut Zeroizing<Vec<u8>>,
+) -> Result<(), age::DecryptError> {
     let mut reader = age::Decryptor::new_buffered(sealed)?.decrypt(identities)?;
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(sealed.len()));
-    reader.read_to_end(&mut plaintext)?;
-    Ok(plaintext)
+    make_room(plaintext, sealed.len());
+    reader.read_to_end(plaintext)?;
+    Ok(())
+}
+
+/// Empties `buffer` and sees to room for `bytes`. One that is too small is wiped and replaced: if it grew, its old bytes
+/// would stay in memory.
+pub fn make_room(buffer: &mut Zeroizing<Vec<u8>>, bytes: usize) {
+    buffer.clear();
+    if buffer.capacity() < bytes {
+        *buffer = Zeroizing::new(Vec::with_capacity(bytes));
+    }
 }
 
 fn refusal(error: age::DecryptError) -> SealError {
