@@ -15,7 +15,7 @@ use crate::journal::fault;
 use crate::postgres::Lsn;
 use crate::text;
 use crate::trace::{self, CallKind};
-use crate::wire::Limits;
+use crate::wire::window_for;
 
 /// A backup on its way. The base backup and the log that is written meanwhile come together; the log goes on until
 /// [`Pump::stop_wal`] says where it ends.
@@ -47,7 +47,8 @@ impl Pump {
         events: Events,
         expected: u64,
     ) -> Result<Self> {
-        fits_window(writer.backlog(), request.chunk_bytes, Limits::default().window as u64)?;
+        let window = window_for(usize::try_from(request.chunk_bytes).unwrap_or(usize::MAX));
+        fits_window(writer.backlog(), request.chunk_bytes, window as u64)?;
         let (tell_base, base) = oneshot::channel();
         let (tell_handle, handle) = oneshot::channel();
         let mut task =
@@ -173,6 +174,10 @@ async fn run(
     Err(CommandError::new(Exit::Stream, "the backup ended without its totals"))
 }
 
+/// How many bytes are written before they are made durable together: each time costs the disk about as much as a
+/// megabyte does, and a window holds more than this and a chunk.
+const SYNC_EVERY: u64 = 8 << 20;
+
 /// Writes a chunk, and lets the agent forget those that have become durable. A store may be some chunks behind; what it
 /// has not made durable when the stream ends, the agent keeps until the bundle is whole.
 fn store(
@@ -185,11 +190,12 @@ fn store(
     let durable = tokio::task::block_in_place(|| {
         trace::call_blocking(CallKind::Chunk, what, || {
             add(writer, chunk)?;
-            Ok::<_, CommandError>(writer.durable()?)
+            let due = writer.written() - unsettled.durable >= SYNC_EVERY;
+            Ok::<_, CommandError>(if due { Some(writer.durable()?) } else { None })
         })
     })?;
     unsettled.add(writer.written(), chunk.ticket);
-    if let Some(ticket) = unsettled.settle(durable) {
+    if let Some(ticket) = durable.and_then(|durable| unsettled.settle(durable)) {
         stream.durable(ticket);
     }
     Ok(())
@@ -204,10 +210,10 @@ fn add(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
     Ok(writer.add_chunk(stream, chunk.index, &chunk.stored, chunk.raw_bytes, &chunk.raw_sha256)?)
 }
 
-/// The agent sends no more than its window holds, and the store makes nothing durable before it has more than its
-/// backlog: with too small a window, both would wait for ever.
+/// The agent sends no more than its window holds, and nothing is made durable before there is enough of it, nor by the
+/// store before it has more than its backlog: with too small a window, both would wait for ever.
 fn fits_window(backlog: u64, chunk: u64, window: u64) -> Result<()> {
-    if backlog + chunk < window {
+    if backlog + SYNC_EVERY + chunk < window {
         return Ok(());
     }
     let (backlog, chunk, window) = (text::bytes(backlog), text::bytes(chunk), text::bytes(window));
@@ -218,23 +224,28 @@ fn fits_window(backlog: u64, chunk: u64, window: u64) -> Result<()> {
 }
 
 /// What was written and may not be durable, in order: where it ends, and what stands for it.
-struct Unsettled<T>(VecDeque<(u64, T)>);
+struct Unsettled<T> {
+    written: VecDeque<(u64, T)>,
+    /// How many bytes are.
+    durable: u64,
+}
 
 impl<T> Default for Unsettled<T> {
     fn default() -> Self {
-        Self(VecDeque::new())
+        Self { written: VecDeque::new(), durable: 0 }
     }
 }
 
 impl<T: Copy> Unsettled<T> {
     fn add(&mut self, end: u64, ticket: T) {
-        self.0.push_back((end, ticket));
+        self.written.push_back((end, ticket));
     }
 
     /// Forgets what ends within the first `durable` bytes. Returns what stands for the last of it.
     fn settle(&mut self, durable: u64) -> Option<T> {
-        let settled = self.0.partition_point(|(end, _)| *end <= durable);
-        self.0.drain(..settled).last().map(|(_, ticket)| ticket)
+        self.durable = durable;
+        let settled = self.written.partition_point(|(end, _)| *end <= durable);
+        self.written.drain(..settled).last().map(|(_, ticket)| ticket)
     }
 }
 

@@ -215,7 +215,7 @@ impl Default for BundleSettings {
             allow: Vec::new(),
             max_rate: None,
             drain_timeout: TimeSpan(Duration::from_secs(3600)),
-            chunk_mib: 32,
+            chunk_mib: 4,
             zstd_level: 1,
         }
     }

@@ -73,6 +73,12 @@ impl Conduit {
         Ok(sequence)
     }
 
+    /// See [`Link::widen`].
+    pub fn widen(&self, bytes: usize) {
+        self.state().link.widen(bytes);
+        self.0.changed.notify_waiters();
+    }
+
     /// Sends one control message. Waits while the window is full.
     ///
     /// # Errors

@@ -44,8 +44,19 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { window: 96 << 20, beat: Duration::from_secs(3), deadline: Duration::from_secs(20) }
+        Self { window: 16 << 20, beat: Duration::from_secs(3), deadline: Duration::from_secs(20) }
     }
+}
+
+/// The least window for pieces of `bytes` that are called durable as a whole: one that is on its way, one that is being
+/// made durable, and one that waits.
+pub fn window_for(bytes: usize) -> usize {
+    pieces(bytes).max(Limits::default().window)
+}
+
+fn pieces(bytes: usize) -> usize {
+    // Sealing adds some hundred bytes to what does not compress.
+    bytes.saturating_add(64 << 10).saturating_mul(3)
 }
 
 /// What the far side sent, in order, each once.
@@ -203,6 +214,11 @@ impl Link {
     /// The bounds and times in force.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Makes the window wide enough for a few pieces of `bytes`, of which each is called durable as a whole.
+    pub fn widen(&mut self, bytes: usize) {
+        self.limits.window = self.limits.window.max(pieces(bytes));
     }
 
     /// Whether `bytes` more may be sent now. An empty window takes one frame of any size, so that a narrow one cannot
