@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::text::plural;
 
-/// What writes to the database, in the order in which it is stopped.
+/// What writes to the database. The last is stopped first.
 pub const WRITERS: [&str; 2] = ["opschain-api", "opschain-api-worker"];
 
 /// A Deployment that writes to the database, as it was seen.
@@ -180,26 +180,27 @@ pub async fn stop(
     limit: Duration,
 ) -> Result<StoppedWriters> {
     let mut generations = BTreeMap::new();
-    for writer in &running.writers {
-        let notes = [(REPLICAS, Some(writer.replicas.to_string())), (STOPPED_BY, Some(by.to_owned()))];
-        let stopped = cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(0), &notes).await?;
-        generations.insert(stopped.name, stopped.generation);
-    }
-    for name in WRITERS {
+    // Workers may have long work to end: the API serves until they have.
+    for (place, name) in WRITERS.iter().enumerate().rev() {
+        if let Some(writer) = running.writers.iter().find(|writer| writer.name == *name) {
+            let notes = [(REPLICAS, Some(writer.replicas.to_string())), (STOPPED_BY, Some(by.to_owned()))];
+            let stopped = cluster.adjust(WorkloadKind::Deployment, name, Some(0), &notes).await?;
+            generations.insert(stopped.name, stopped.generation);
+        }
         let labels = format!("app={name}");
         tokio::select! {
             gone = cluster.wait_pods_gone(&labels, limit, &ctx.events) => gone?,
-            started = started_again(cluster) => return Err(started),
+            started = started_again(cluster, &WRITERS[place..]) => return Err(started),
         }
     }
     Ok(StoppedWriters(generations))
 }
 
-/// Returns once a writer is to have replicas again. What cannot be asked is asked again.
-async fn started_again(cluster: &Cluster) -> CommandError {
+/// Returns once one of those that were stopped is to have replicas again. What cannot be asked is asked again.
+async fn started_again(cluster: &Cluster, stopped: &[&str]) -> CommandError {
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        let found = futures::future::join_all(WRITERS.map(|name| cluster.deployment(name))).await;
+        let found = futures::future::join_all(stopped.iter().map(|name| cluster.deployment(name))).await;
         let mut found = found.into_iter().filter_map(|found| found.ok().flatten());
         if let Some(Workload { name, .. }) = found.find(|writer| writer.replicas > 0) {
             let what = format!("{name} was started again by somebody while the application was being stopped");

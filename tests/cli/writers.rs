@@ -287,24 +287,24 @@ fn a_journal_that_is_damaged_or_of_another_version_is_warned_of_and_put_back_all
 
 #[test]
 fn a_writer_that_somebody_starts_again_is_not_waited_for() {
-    // A hand on it as soon as its pods are looked at.
-    let hand = |request: &crate::api::Request, objects: &mut crate::api::Objects| {
-        let stopped = request.path.ends_with("/pods") && objects[&path(API)]["spec"]["replicas"] == 0;
-        if stopped {
-            objects.get_mut(&path(API)).unwrap()["spec"]["replicas"] = 1.into();
-        }
-        None
-    };
-    let site = Site::stopped_with(Box::new(hand), json!({}));
-    for writer in [API, WORKER] {
-        site.set(writer, 2, &json!({}));
-        let labels = json!({"app": writer});
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": writer, "namespace": "opschain", "labels": labels}});
-        site.api.set(&format!("/api/v1/namespaces/opschain/pods/{writer}"), pod);
+    // The API is stopped when the workers have ended.
+    for (again, left) in [(API, [1, 0]), (WORKER, [2, 1])] {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": again, "namespace": "opschain", "labels": {"app": again}}});
+        // A hand on it as soon as its pods are looked at, of which one drains.
+        let hand = move |request: &crate::api::Request, objects: &mut crate::api::Objects| {
+            let stopped = request.path.ends_with("/pods") && objects[&path(again)]["spec"]["replicas"] == 0;
+            if stopped {
+                objects.get_mut(&path(again)).unwrap()["spec"]["replicas"] = 1.into();
+                objects.insert(format!("/api/v1/namespaces/opschain/pods/{again}"), pod.clone());
+            }
+            None
+        };
+        let site = Site::stopped_with(Box::new(hand), json!({}));
+        [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+        let words = format!("{again} was started again by somebody while the application was being stopped");
+        site.says(&["server", "stop", "--yes"], 22, &[&words, "suspend that first", "dr server status"]);
+        assert_eq!(site.replicas(), left);
     }
-    let words = "opschain-api was started again by somebody while the application was being stopped";
-    site.says(&["server", "stop", "--yes"], 22, &[words, "suspend that first", "dr server status"]);
-    assert_eq!(site.replicas(), [1, 0]);
 }
 
 #[test]
@@ -538,12 +538,13 @@ fn a_terminal_that_goes_away_lets_the_verb_end_in_order() {
         .spawn()
         .unwrap();
     let lease = "/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain";
-    wait("the stop", || site.replicas() == [0, 0]);
+    // The API serves for as long as the worker drains.
+    wait("the stop", || site.replicas() == [2, 0]);
     assert_ne!(site.api.get(lease), Value::Null);
     // Its end closes the terminal, whose session is told so; whatever is said from now on goes nowhere.
     terminal.kill().unwrap();
     terminal.wait().unwrap();
     wait("the end of the lease", || site.api.get(lease) == Value::Null);
-    site.says(&["server", "start"], 0, &["opschain-api 0 -> 2"]);
+    site.says(&["server", "start"], 0, &["opschain-api-worker 0 -> 2"]);
     assert_eq!(site.replicas(), [2, 2]);
 }
