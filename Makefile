@@ -80,7 +80,7 @@ soak: fuzz ## What takes long: fuzzing, many random inputs, random moments, a si
 
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release
-	DR_BIN_DIR=$$(dirname "$$(ls -t target/*/release/dr | head -n1)") lab/lab run -- benches/guide-vs-dr
+	DR_BIN_DIR=$$(dirname "$$(ls -t target/*/release/dr | head -n1)") lab/lab run -- sh -c "benches/base-speed && benches/guide-vs-dr"
 
 profile: ## Where each second and each core goes in a create and a restore
 	+$(MAKE) --no-print-directory -j2 lab-up release

@@ -81,6 +81,7 @@ prepare() {
     "$FIXTURES/values/make" "$VERSION" "$LAB_PG_VERSION" bench |
         sed "s/^\( *OPSCHAIN_KUBERNETES_NAMESPACE:\).*/\1 $NAMESPACE/" >"$WORK/values.yaml"
     logged dr init -n "$NAMESPACE"
+    sed -i "s/^# straight = true/straight = ${STRAIGHT:-true}/" "$HOME/.config/dr/dr.toml"
     deploy_by_dr
     LAB_NAMESPACE=$NAMESPACE logged "$ROOT/lab/load.sh" --gib "$GIB" --mix
 }
