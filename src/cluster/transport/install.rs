@@ -1,12 +1,14 @@
 //! Copies this program into a helper pod, where it becomes the agent.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::agent::{Agent, Patience};
 use super::dial::AgentSession;
@@ -16,7 +18,6 @@ use super::pod::ExecDial;
 use crate::cluster::error::innermost;
 use crate::cluster::pod::AGENT;
 use crate::event::Events;
-use crate::read;
 use crate::trace::{self, CallKind};
 use crate::wire::Limits;
 
@@ -25,27 +26,47 @@ const ATTEMPTS: u32 = 4;
 /// How long one copy may take.
 const COPY: Duration = Duration::from_secs(180);
 
+/// How much of a program is looked at and sent at once: all of it would be most of the memory that `dr` ever has.
+const PIECE: usize = 256 << 10;
+
 /// The running program's own file.
 ///
 /// # Errors
-/// When the system does not say, or the file cannot run in a pod.
+/// When the system does not say.
 pub fn own_binary() -> Result<PathBuf> {
-    let path = std::env::current_exe()
-        .map_err(|error| TransportError::Binary { path: "the running program".into(), reason: error.to_string() })?;
-    check_binary(&path)?;
-    Ok(path)
+    std::env::current_exe()
+        .map_err(|error| TransportError::Binary { path: "the running program".into(), reason: error.to_string() })
 }
 
-/// Checks that a file is a static program for this machine's architecture: a helper pod has no libraries of ours.
-///
-/// # Errors
-/// `Binary` with the reason.
-pub fn check_binary(path: &Path) -> Result<()> {
-    let wrong = |reason: String| TransportError::Binary { path: path.display().to_string(), reason };
-    let bytes = read::file(path, read::PROGRAM).map_err(|error| wrong(error.to_string()))?;
-    match is_static_elf(&bytes) {
-        Ok(()) => Ok(()),
-        Err(reason) => Err(wrong(reason.into())),
+/// A static program for this machine's architecture: a helper pod has no libraries of ours.
+struct Program {
+    file: File,
+    length: u64,
+    /// Its SHA-256, as hex.
+    digest: String,
+}
+
+impl Program {
+    /// # Errors
+    /// `Binary` with the reason.
+    fn open(path: &Path) -> Result<Self> {
+        let wrong = |reason: String| TransportError::Binary { path: path.display().to_string(), reason };
+        let unreadable = |error: std::io::Error| wrong(error.to_string());
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mut head = Vec::new();
+        (&file).take(PIECE as u64).read_to_end(&mut head).map_err(unreadable)?;
+        is_static_elf(&head).map_err(|reason| wrong(reason.into()))?;
+        let mut digest = Sha256::new();
+        file.rewind().map_err(unreadable)?;
+        let length = std::io::copy(&mut file, &mut digest).map_err(unreadable)?;
+        Ok(Self { file, length, digest: hex::encode(digest.finalize()) })
+    }
+
+    async fn send(&self, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        let mut file = tokio::fs::File::from_std(self.file.try_clone()?);
+        file.rewind().await?;
+        tokio::io::copy_buf(&mut BufReader::with_capacity(PIECE, file), to).await?;
+        to.flush().await
     }
 }
 
@@ -84,15 +105,10 @@ impl Agent {
         limits: Limits,
         events: Events,
     ) -> Result<Self> {
-        check_binary(binary)?;
-        let bytes = read::file(binary, read::PROGRAM).map_err(|error| TransportError::Binary {
-            path: binary.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        let digest = hex::encode(Sha256::digest(&bytes));
+        let program = Program::open(binary)?;
         let mut cause = String::new();
         for attempt in 1..=ATTEMPTS {
-            let copying = copy(&pods, pod, &bytes, &digest);
+            let copying = copy(&pods, pod, &program);
             match trace::call(CallKind::Exec, format!("copy dr into pod {pod}"), copying).await {
                 Ok(()) => {
                     let dial = ExecDial::new(pods, pod);
@@ -115,13 +131,13 @@ const PLACED: &str = "dr-is-in-place";
 /// What it says when it has to be sent.
 const SEND: &str = "dr-is-wanted";
 
-async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::result::Result<(), String> {
+async fn copy(pods: &Api<Pod>, pod: &str, program: &Program) -> std::result::Result<(), String> {
+    let Program { length, digest, .. } = program;
     // Length and sum are ours; nothing of the operator's enters the script.
     let script = format!(
         "set -e; if [ ! -x {AGENT} ]; then echo {SEND}; head -c {length} > {AGENT}.tmp; \
          echo '{digest}  {AGENT}.tmp' | sha256sum -c - >/dev/null; chmod 0755 {AGENT}.tmp; mv {AGENT}.tmp {AGENT}; fi; \
-         echo '{digest}  {AGENT}' | sha256sum -c - >/dev/null; echo {PLACED}",
-        length = bytes.len()
+         echo '{digest}  {AGENT}' | sha256sum -c - >/dev/null; echo {PLACED}"
     );
     let work = async {
         let opened = exec::open(pods, pod, &["/bin/sh", "-c", &script]).await;
@@ -149,8 +165,7 @@ async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::re
         let feed = async {
             // Bytes that nobody reads would fill the session until it carries nothing any more, its answer included.
             let _ = asked.await;
-            let _ = stdin.write_all(bytes).await;
-            let _ = stdin.flush().await;
+            let _ = program.send(&mut stdin).await;
             // Held open: closing it may end the session before the answer comes.
             std::future::pending::<()>().await;
         };
@@ -166,13 +181,24 @@ async fn copy(pods: &Api<Pod>, pod: &str, bytes: &[u8], digest: &str) -> std::re
 mod tests {
     use super::*;
 
-    #[test]
-    fn this_very_program_is_static_and_the_systems_shell_is_not() {
-        check_binary(&std::env::current_exe().unwrap()).unwrap();
-        let error = check_binary(Path::new("/bin/sh")).unwrap_err().to_string();
+    fn refused(path: &str) -> String {
+        Program::open(Path::new(path)).err().unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn this_very_program_is_static_and_sent_whole_and_the_systems_shell_is_not() {
+        let own = std::env::current_exe().unwrap();
+        let program = Program::open(&own).unwrap();
+        for _ in 0..2 {
+            let mut sent = Vec::new();
+            program.send(&mut sent).await.unwrap();
+            assert_eq!((sent.len() as u64, hex::encode(Sha256::digest(&sent))), (program.length, program.digest.clone()));
+        }
+        let error = refused("/bin/sh");
         assert!(error.contains("not static"), "{error}");
-        let error = check_binary(Path::new("/etc/passwd")).unwrap_err().to_string();
+        let error = refused("/etc/passwd");
         assert!(error.contains("no 64-bit ELF"), "{error}");
+        assert!(refused("/etc").contains("directory"));
     }
 
     #[test]
