@@ -124,13 +124,14 @@ fn restores_that_are_ended_at_any_moments_come_to_their_end() {
     let host = &site.host;
     let before = host.ledger();
     let bundle = host.bundle(&[]);
-    let restore = ["bundle", "restore", bundle.to_str().unwrap(), "--yes"];
+    let by = |strategy| ["bundle", "restore", bundle.to_str().unwrap(), "--strategy", strategy, "--yes"];
     host.delete_namespace();
     let begun = Instant::now();
-    host.dr(restore).ok();
+    host.dr(by("hibernate")).ok();
     let (whole, mut left) = (begun.elapsed(), rounds(6));
     while left > 0 {
         host.delete_namespace();
+        let restore = by(["adopt", "hibernate"][chance.below(2)]);
         let mut told = format!("seed {}", chance.seed);
         loop {
             let (mut delay, signal) = (chance.moment(whole), chance.signal());

@@ -6,6 +6,8 @@ use dr::internals::ops::restore::{RestoreStrategy, step_names};
 
 use crate::host::{Host, VERSION, command, lab, wait};
 
+const HIBERNATE: [&str; 7] = ["bundle", "restore", "--version", VERSION, "--strategy", "hibernate", "--yes"];
+
 #[test]
 #[ignore = "needs the lab: make live"]
 fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() {
@@ -22,7 +24,7 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
     for (index, point) in points.iter().enumerate() {
         let fault = format!("{point}=kill");
         let killed = match index {
-            0 => host.dr_with_fault(&fault, ["bundle", "restore", "--version", VERSION, "--yes"]),
+            0 => host.dr_with_fault(&fault, HIBERNATE),
             _ => host.dr_with_fault(&fault, ["run", "resume"]),
         };
         assert_eq!(killed.code, 137, "killed at {point}: {killed}");
@@ -105,7 +107,7 @@ fn left_empty_is_said(host: &Host, values: &str) {
 
 /// Kills a restore at a point and returns the id of the run.
 fn killed_at(host: &Host, point: &str) -> String {
-    let killed = host.dr_with_fault(&format!("{point}=kill"), ["bundle", "restore", "--version", VERSION, "--yes"]);
+    let killed = host.dr_with_fault(&format!("{point}=kill"), HIBERNATE);
     assert_eq!(killed.code, 137, "killed at {point}: {killed}");
     let (run, state) = host.runs().swap_remove(0);
     assert_eq!(state, "open");
@@ -257,12 +259,22 @@ fn every_instance_is_the_bundle_s_database_after_a_restore() {
     let files = ["deploy", "-f", values.to_str().unwrap(), "-f", two.to_str().unwrap()];
     host.dr(files.into_iter().chain(["--version", VERSION, "--chart", &chart, "--yes"])).ok();
     host.wait_rows(20);
-    let (before, system) = (host.ledger(), "SELECT system_identifier FROM pg_control_system()");
-    let identifier = host.sql(system);
+    let before = host.ledger();
+    let identifier = host.sql("SELECT system_identifier FROM pg_control_system()");
     host.bundle(&[]);
     host.delete_namespace();
-    host.dr(["bundle", "restore", "--version", VERSION, "--yes"]).ok();
+    host.dr(HIBERNATE).ok();
     host.assert_ledger_holds(&before);
+    both_are(&host, &identifier);
+    host.delete_namespace();
+    host.dr(["bundle", "restore", "--version", VERSION, "--strategy", "adopt", "--yes"]).ok();
+    host.assert_ledger_holds(&before);
+    both_are(&host, &identifier);
+}
+
+/// Both instances are the database, and the second follows the first.
+fn both_are(host: &Host, identifier: &str) {
+    let system = "SELECT system_identifier FROM pg_control_system()";
     let label = "cnpg.io/cluster=opschain-db,cnpg.io/podRole=instance";
     let pods = host.kubectl(&["get", "pods", "-l", label, "-o", "jsonpath={.items[*].metadata.name}"]).ok();
     let pods: Vec<&str> = pods.split_whitespace().collect();

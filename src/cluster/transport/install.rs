@@ -192,7 +192,10 @@ mod tests {
         for _ in 0..2 {
             let mut sent = Vec::new();
             program.send(&mut sent).await.unwrap();
-            assert_eq!((sent.len() as u64, hex::encode(Sha256::digest(&sent))), (program.length, program.digest.clone()));
+            assert_eq!(
+                (sent.len() as u64, hex::encode(Sha256::digest(&sent))),
+                (program.length, program.digest.clone())
+            );
         }
         let error = refused("/bin/sh");
         assert!(error.contains("not static"), "{error}");

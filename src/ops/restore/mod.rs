@@ -72,8 +72,8 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let plan = plan::decide(request, keys, to_run, source, target)?;
     facts::check_whole(ctx, &bundle)?;
     let volume = match request.strategy {
-        Some(RestoreStrategy::Adopt) => chart::volume(ctx, &bundle, &plan).await?,
-        Some(RestoreStrategy::Hibernate) | None => Err("it was not looked at".to_owned()),
+        Some(RestoreStrategy::Hibernate) => Err("it was not looked at".to_owned()),
+        Some(RestoreStrategy::Adopt) | None => chart::volume(ctx, &bundle, &plan).await?,
     };
     let choice = strategy::choose(request.strategy, &plan.operator, volume)?;
     Ok(RestorePlan { origin, ..plan.by(choice) })

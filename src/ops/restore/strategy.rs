@@ -62,7 +62,7 @@ pub(super) struct StrategyChoice {
     pub volume: Option<VolumePlan>,
 }
 
-/// The strategy: `asked`, else `hibernate`. `volume` is what is known of the database's volume, or why it cannot be made
+/// The strategy: `asked`, else `adopt` where it is proved and possible. `volume` is what is known of the database's volume, or why it cannot be made
 /// before the database.
 ///
 /// # Errors
@@ -82,17 +82,23 @@ pub(super) fn choose(
             let volume = volume.map_err(|why| refused(Exit::Usage, why))?;
             Ok(StrategyChoice { strategy: RestoreStrategy::Adopt, because: None, volume: Some(volume) })
         }
-        Some(RestoreStrategy::Hibernate) | None => {
-            Ok(StrategyChoice { strategy: RestoreStrategy::Hibernate, because: None, volume: None })
-        }
+        Some(RestoreStrategy::Hibernate) => Ok(hibernate(None)),
+        None => Ok(match proved(operator).and(volume) {
+            Ok(volume) => StrategyChoice { strategy: RestoreStrategy::Adopt, because: None, volume: Some(volume) },
+            Err(why) => hibernate(Some(why)),
+        }),
     }
+}
+
+fn hibernate(because: Option<String>) -> StrategyChoice {
+    StrategyChoice { strategy: RestoreStrategy::Hibernate, because, volume: None }
 }
 
 fn proved(operator: &str) -> std::result::Result<(), String> {
     if PROVED_OPERATORS.contains(&operator) {
         return Ok(());
     }
-    Err(format!("it is proved for operator {}, and {operator} runs here", PROVED_OPERATORS.join(" and ")))
+    Err(format!("adopt is proved for operator {}, and {operator} runs here", PROVED_OPERATORS.join(" and ")))
 }
 
 /// The volume that the operator would make for the first instance of `database`, of the chart's `rendered` objects.
@@ -235,10 +241,19 @@ spec:
     }
 
     #[test]
-    fn hibernate_is_the_default_and_needs_to_know_of_no_volume() {
-        for asked in [None, Some(RestoreStrategy::Hibernate)] {
-            let choice = choose(asked, "1.20.0", Err("unknown".into())).unwrap();
-            assert_eq!((choice.strategy, choice.volume), (RestoreStrategy::Hibernate, None));
-        }
+    fn adopt_is_taken_where_it_is_proved_and_possible_and_else_hibernate_says_why() {
+        let choice = choose(None, PROVED_OPERATORS[0], volume(PLAIN)).unwrap();
+        assert_eq!((choice.strategy, choice.because, choice.volume.is_some()), (RestoreStrategy::Adopt, None, true));
+        let other = choose(None, "1.20.0", volume(PLAIN)).unwrap();
+        assert_eq!((other.strategy, other.volume), (RestoreStrategy::Hibernate, None));
+        assert_eq!(other.because.unwrap(), "adopt is proved for operator 1.27.0, and 1.20.0 runs here");
+        let odd = choose(None, PROVED_OPERATORS[0], Err("the chart makes 2 databases".into())).unwrap();
+        assert_eq!(odd.because.as_deref(), Some("the chart makes 2 databases"));
+        let asked = choose(Some(RestoreStrategy::Hibernate), "1.20.0", Err("unknown".into())).unwrap();
+        assert_eq!(
+            (asked.strategy, asked.because),
+            (RestoreStrategy::Hibernate, None),
+            "and needs to know of no volume"
+        );
     }
 }
