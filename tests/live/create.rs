@@ -214,11 +214,18 @@ fn a_writer_from_elsewhere_is_named_and_there_is_no_bundle_unless_it_is_allowed(
 
     // It begins when everything has been looked at and the application is stopped, and connects anew for each row.
     std::thread::scope(|scope| {
-        let create = scope.spawn(|| host.dr(["bundle", "create", "--yes", "--quiesce", "full", "--max-rate", "2M"]));
+        let create = scope.spawn(|| host.dr(["bundle", "create", "--yes", "--quiesce", "full", "--max-rate", "1M"]));
         wait(Duration::from_secs(60), "the application to be stopped", || host.replicas() == ["0", "0"]);
         write(format!(
-            "for n in 1 2 3; do (while [ ! -e /tmp/stop ] && {psql} -c '{row}'; do :; done) >/tmp/out 2>&1 & done"
+            "for n in 1 2 3; do (while [ ! -e /tmp/stop ]; do {psql} -c '{row}'; done) >>/tmp/out 2>&1 & done"
         ));
+        wait(Duration::from_secs(20), "rows of the writer from elsewhere", || {
+            let written = host.sql("SELECT count(*) > 9 FROM foreign_row") == "t";
+            if !written {
+                println!("the writer said: {}", write("tail -n 3 /tmp/out".into()));
+            }
+            written
+        });
         create.join().unwrap().fails(22, &["others may write", " on opschain", "--allow foreign-writers"]);
     });
     assert_eq!(host.replicas(), replicas);
