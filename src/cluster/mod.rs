@@ -46,7 +46,7 @@ pub use operator::Operator;
 pub use pods::PodRefusal;
 pub use podstate::PodState;
 pub use psql::DatabaseFacts;
-pub use sessions::{PodAddress, Session, WatchedSwitch};
+pub use sessions::{PodAddress, Session, SessionCounts, WatchedSwitch};
 pub use wait::Wait;
 pub use watchdog::{WATCHDOG_NEEDS, WatchdogRights};
 pub use workloads::{RunningImage, Workload, WorkloadKind};

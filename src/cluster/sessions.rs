@@ -23,6 +23,9 @@ const WRITING: &str = "SELECT coalesce(jsonb_object_agg(pid || coalesce(state, '
         AND usename <> 'streaming_replica' AND NOT (client_addr IS NULL AND usename = 'postgres'
             AND (application_name IN ('dr', 'pg_isready') OR application_name LIKE 'cnpg%'))";
 
+/// How long sessions are collected before, and again after, a WAL segment is ended.
+const AROUND_SWITCH: Duration = Duration::from_millis(250);
+
 /// A session that may write, as the database names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Session {
@@ -47,14 +50,30 @@ const COUNTS: &str =
 pub struct WatchedSwitch {
     pub lsn: Lsn,
     pub sessions: Vec<Session>,
-    /// Databases in which sessions came and went unseen, while something was written.
+    /// Databases in which sessions came and went unseen around the end, while something was written.
     pub unseen: Vec<String>,
+    /// Afterwards.
+    pub counts: SessionCounts,
 }
 
-#[derive(Deserialize)]
-struct Counts {
+/// How many sessions each database ever had, and how many transactions have written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCounts {
     sessions: BTreeMap<String, Option<u64>>,
     written: u64,
+}
+
+impl SessionCounts {
+    /// The databases in which sessions have ended since, if something was written meanwhile.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Vec<String> {
+        if self.written <= before.written {
+            return Vec::new();
+        }
+        let more =
+            |(database, now): &(&String, &Option<u64>)| **now > before.sessions.get(*database).copied().flatten();
+        self.sessions.iter().filter(more).map(|(database, _)| database.clone()).collect()
+    }
 }
 
 /// A statement without an answer.
@@ -67,10 +86,10 @@ fn quiet_set(setting: &str, query: &str) -> String {
     perform(&format!("SELECT set_config('{setting}', ({query})::text, false)"))
 }
 
-/// Collects the sessions of a quarter of a second.
-fn watch() -> String {
+/// Collects the sessions of a while.
+fn watch(time: Duration) -> String {
     format!(
-        "DO $dr$ DECLARE seen jsonb := '{{}}'; ends timestamptz := clock_timestamp() + interval '250 ms';
+        "DO $dr$ DECLARE seen jsonb := '{{}}'; ends timestamptz := clock_timestamp() + interval '{} ms';
          BEGIN LOOP
              PERFORM pg_stat_clear_snapshot();
              seen := seen || ({WRITING});
@@ -78,20 +97,18 @@ fn watch() -> String {
              PERFORM pg_sleep(0.003);
          END LOOP;
          PERFORM set_config('dr.seen', (coalesce(current_setting('dr.seen', true), '{{}}')::jsonb || seen)::text, false);
-         END $dr$;"
+         END $dr$;",
+        time.as_millis()
     )
 }
 
 fn watched(rows: &[Vec<String>]) -> Option<WatchedSwitch> {
     let [row] = rows else { return None };
     let [lsn, seen, before, after] = row.as_slice() else { return None };
-    let (before, after): (Counts, Counts) = (serde_json::from_str(before).ok()?, serde_json::from_str(after).ok()?);
-    let more = |(database, now): (&String, &Option<u64>)| {
-        (*now > before.sessions.get(database).copied().flatten()).then(|| database.clone())
-    };
-    let wrote = after.written > before.written;
-    let unseen = if wrote { after.sessions.iter().filter_map(more).collect() } else { Vec::new() };
-    Some(WatchedSwitch { lsn: lsn.parse().ok()?, sessions: sessions(seen)?, unseen })
+    let (before, counts): (SessionCounts, SessionCounts) =
+        (serde_json::from_str(before).ok()?, serde_json::from_str(after).ok()?);
+    let unseen = counts.since(&before);
+    Some(WatchedSwitch { lsn: lsn.parse().ok()?, sessions: sessions(seen)?, unseen, counts })
 }
 
 /// A pod by which a session's address can be named.
@@ -114,19 +131,29 @@ impl Cluster {
         rows.first().and_then(|row| sessions(row.first()?)).ok_or_else(|| odd_answer(act))
     }
 
-    /// [`Cluster::switch_wal`], watched for a while before and a while after it: one who comes, writes and goes within
-    /// milliseconds is counted, if not seen.
+    /// The counts of this moment, against which later ones are held.
     ///
     /// # Errors
     /// As [`Cluster::psql`].
-    pub async fn switch_wal_watched(&self, pod: &str) -> Result<WatchedSwitch> {
+    pub async fn session_counts(&self, pod: &str) -> Result<SessionCounts> {
+        let act = "count its sessions";
+        let rows = self.psql(pod, "postgres", act, COUNTS).await?;
+        rows.first().and_then(|row| serde_json::from_str(row.first()?).ok()).ok_or_else(|| odd_answer(act))
+    }
+
+    /// [`Cluster::switch_wal`], watched for a while before and a while after it: one who comes, writes and goes within
+    /// milliseconds is counted, if not seen. Before all that the sessions of another `while_before` are collected.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn switch_wal_watched(&self, pod: &str, while_before: Duration) -> Result<WatchedSwitch> {
         let act = "switch the WAL segment";
-        let switch = "SELECT set_config('dr.lsn', pg_switch_wal()::text, false)";
-        let statements =
-            [&quiet_set("dr.before", COUNTS), &watch(), &perform(switch), &watch(), &quiet_set("dr.after", COUNTS)];
-        let statements: Vec<&str> = statements.into_iter().map(String::as_str).collect();
+        let switch = perform("SELECT set_config('dr.lsn', pg_switch_wal()::text, false)");
+        let (before, after) = (quiet_set("dr.before", COUNTS), quiet_set("dr.after", COUNTS));
+        let around = watch(AROUND_SWITCH);
+        let statements = [watch(while_before), before, around.clone(), switch, around, after].join("\n");
         let answer = "SELECT current_setting('dr.lsn'), current_setting('dr.seen'), current_setting('dr.before'), current_setting('dr.after')";
-        let rows = self.psql(pod, "postgres", act, &format!("{}\n{answer}", statements.join("\n"))).await?;
+        let rows = self.psql(pod, "postgres", act, &format!("{statements}\n{answer}")).await?;
         watched(&rows).ok_or_else(|| odd_answer(act))
     }
 

@@ -5,6 +5,7 @@
 mod config;
 mod facts;
 mod left_out;
+mod mark;
 mod plan;
 mod quiet;
 mod recognise;
@@ -120,7 +121,7 @@ async fn put_back(work: &CreateWork, journal: Journal, error: CommandError) -> C
 fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<CreateReport> {
     let (id, done) = (outputs.get(steps::NAME_BUNDLE)?, outputs.get(steps::COPY_WAL)?);
     let stopped = match (outputs.maybe(steps::STOP_WRITERS), outputs.maybe(steps::RESUME_WRITERS)) {
-        (Some((from, _)), Some(to)) => u64::try_from(to.duration_since(from).as_millis()).ok(),
+        (Some((from, ..)), Some(to)) => u64::try_from(to.duration_since(from).as_millis()).ok(),
         _ => None,
     };
     Ok(CreateReport {

@@ -5,12 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::config::BundleConfig;
-use super::quiet::{self, WalMark};
+use super::mark;
+use super::quiet::WalMark;
 use super::work::{BundleState, CreateWork, handles_lost};
 use crate::agent::protocol::{BackupDone, BackupRequest};
 use crate::bundle::{self, BackupFacts, BundleId, Header, OutOfScope, Writer};
 use crate::cluster::pod::{self, BackupPod};
-use crate::cluster::{WatchedSwitch, lease_name};
+use crate::cluster::{SessionCounts, lease_name};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{Done, Outputs, Step, StepName, step};
@@ -18,10 +19,10 @@ use crate::ops::pump::{Pump, Pumped};
 use crate::ops::quiesce::{self, RecordedReplicas, StoppedWriters};
 use crate::ops::{helper, maintenance, published};
 use crate::opschain::maintenance::{DrainProof, RecordedMode};
-use crate::opschain::workloads::{REPLICATION_ROLE, WORKING_PODS};
+use crate::opschain::workloads::REPLICATION_ROLE;
 use crate::postgres::Lsn;
 use crate::postgres::argv::Connection;
-use crate::settings::{Allow, Quiesce};
+use crate::settings::Quiesce;
 use crate::store::DraftToken;
 use crate::text;
 
@@ -29,8 +30,6 @@ use crate::text;
 const SERVING_LIMIT: Duration = Duration::from_secs(900);
 /// How long the last segment of the log may take to come once its end is known.
 const WAL_LIMIT_SECONDS: u64 = 300;
-/// How often a moment is looked for in which nobody comes and goes unseen.
-const QUIET_TRIES: usize = 3;
 /// How much log may wait in the helper pod's memory until it is sealed and sent.
 const SPOOL_MIB: u64 = 1024;
 
@@ -43,7 +42,7 @@ const ENTER_MAINTENANCE: StepName<()> = StepName::new("enter-maintenance");
 const WAIT_DRAINED: StepName<DrainProof> = StepName::new("wait-drained");
 pub(super) const LEAVE_MAINTENANCE: StepName<bool> = StepName::new("leave-maintenance");
 const RECORD_REPLICAS: StepName<RecordedReplicas> = StepName::new("record-replicas");
-pub(super) const STOP_WRITERS: StepName<(Timestamp, StoppedWriters)> = StepName::new("stop-writers");
+pub(super) const STOP_WRITERS: StepName<(Timestamp, StoppedWriters, SessionCounts)> = StepName::new("stop-writers");
 const COPY_BASE: StepName<Lsn> = StepName::new("copy-base");
 pub(super) const MARK_WAL: StepName<WalMark> = StepName::new("mark-wal");
 pub(super) const RESUME_WRITERS: StepName<Timestamp> = StepName::new("resume-writers");
@@ -227,13 +226,18 @@ async fn record_replicas(work: &CreateWork) -> Result<Done<RecordedReplicas>> {
     Ok(Done::with(recorded, summary))
 }
 
-async fn stop_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<(Timestamp, StoppedWriters)>> {
+async fn stop_writers(
+    work: &CreateWork,
+    outputs: &Outputs,
+) -> Result<Done<(Timestamp, StoppedWriters, SessionCounts)>> {
     work.hold_lease().await?;
     let recorded = outputs.get(RECORD_REPLICAS)?;
     let at = Timestamp::now();
     let limit = work.ctx.settings()?.bundle.drain_timeout.0;
-    let stopped = quiesce::stop(&work.ctx, work.ctx.cluster().await?, &recorded, &work.run, limit).await?;
-    Ok(Done::with((at, stopped), "no writer left"))
+    let cluster = work.ctx.cluster().await?;
+    let stopped = quiesce::stop(&work.ctx, cluster, &recorded, &work.run, limit).await?;
+    let counts = cluster.session_counts(&work.plan.live.primary).await?;
+    Ok(Done::with((at, stopped, counts), "no writer left"))
 }
 
 async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
@@ -273,50 +277,14 @@ fn connection(service: &str) -> Connection {
     }
 }
 
-/// The position is the one that the switch of the segment returns: whatever was committed before is before it, and what
-/// comes after is in the next segment. The agent knows it before anybody writes again, and sends nothing past it.
 async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<WalMark>> {
-    work.hold_lease().await?;
-    let (cluster, primary) = (work.ctx.cluster().await?, &work.plan.live.primary);
-    let mut handles = work.handles.lock().await;
-    let BundleState::Copying(pump) = &mut handles.bundle else { return Err(handles_lost()) };
-    pump.hold_wal().await?;
-    let mark = match work.plan.quiesce {
-        Quiesce::None => WalMark { lsn: cluster.switch_wal(primary).await?, seen: Vec::new() },
-        _ => note_watched(work, &outputs.get(STOP_WRITERS)?.1).await?,
+    let stopped = match work.plan.quiesce {
+        Quiesce::None => None,
+        _ => outputs.get(STOP_WRITERS).map(|(_, stopped, counts)| Some((stopped, counts)))?,
     };
-    pump.stop_wal(mark.lsn).await?;
+    let mark = mark::mark_wal(work, stopped).await?;
     let summary = mark.lsn.to_string();
     Ok(Done::with(mark, summary))
-}
-
-/// Notes the position where the segment ends, and what there was before and after.
-///
-/// # Errors
-/// Database or cluster cannot be asked; [`Exit::Busy`] when somebody may have written.
-async fn note_watched(work: &CreateWork, stopped: &StoppedWriters) -> Result<WalMark> {
-    let cluster = work.ctx.cluster().await?;
-    let mut watched = cluster.switch_wal_watched(&work.plan.live.primary).await?;
-    // The operator's own sessions come and go, too. What was written before the position that is noted last is whole in the
-    // bundle; whoever writes on and on comes each time.
-    for _ in 1..QUIET_TRIES {
-        if watched.unseen.is_empty() {
-            break;
-        }
-        watched = cluster.switch_wal_watched(&work.plan.live.primary).await?;
-    }
-    let WatchedSwitch { lsn, sessions, unseen } = watched;
-    // Whoever has started them since the stop may have written before the position.
-    stopped.require_still(cluster, &work.run).await?;
-    let pods = cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &work.ctx.events).await?;
-    let working = cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect();
-    let mut allow = work.plan.allow.clone();
-    if work.plan.drains() {
-        // They were there when nothing was at work.
-        allow.extend([Allow::Agents, Allow::Pool]);
-    }
-    let seen = quiet::judge(&quiet::QuietFacts { sessions, unseen, pods, working }, &allow)?;
-    Ok(WalMark { lsn, seen })
 }
 
 async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
