@@ -31,7 +31,9 @@ pub mod cluster {
         Cluster, ClusterError, KeptObject, NamespaceState, ObjectRef, Permission, PutBackResult, Wait, WorkloadKind,
     };
     pub mod pod {
-        pub use crate::cluster::pod::{BackupPod, CLIENT_CERTIFICATE, CLIENT_KEY, HelperPod, RecoveryPod, SERVER_CA};
+        pub use crate::cluster::pod::{
+            BackupPod, CLIENT_CERTIFICATE, CLIENT_KEY, HelperPod, HelperSite, RecoveryPod, SERVER_CA,
+        };
     }
     pub mod transport {
         pub use crate::cluster::transport::{

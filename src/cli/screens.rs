@@ -90,7 +90,6 @@ fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
         "live": {
             "primary": "opschain-db-1",
             "database_image": "ghcr.io/cloudnative-pg/postgresql:17.5",
-            "pull_secrets": [],
             "database_uid": "00",
             "databases_bytes": 19_600_000_000_u64,
             "system_identifier": "7541398652910043162",

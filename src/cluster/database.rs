@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::{NodeAffinity, Toleration};
 use kube::api::DynamicObject;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,18 @@ pub struct DatabaseSpec {
     pub superuser_secret: Option<NameRef>,
     /// The pull secrets of its pods.
     pub image_pull_secrets: Vec<NameRef>,
+    /// Where its pods go.
+    pub affinity: AffinitySpec,
+    pub scheduler_name: Option<String>,
+}
+
+/// Where a database's pods go, as far as it is the nodes that decide.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AffinitySpec {
+    pub node_selector: BTreeMap<String, String>,
+    pub tolerations: Vec<Toleration>,
+    pub node_affinity: Option<NodeAffinity>,
 }
 
 /// The replica part of a database's spec.

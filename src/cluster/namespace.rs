@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta};
 use kube::core::GroupVersionKind;
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,23 @@ impl Cluster {
             Ok(_) => Ok(true),
             Err(ClusterError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the account that pods have by default is there: a moment after the namespace. Who may not read it goes on.
+    ///
+    /// # Errors
+    /// It is not there in time.
+    pub async fn wait_default_account(&self, limit: Duration, events: &Events) -> Result<()> {
+        let mut wait = Wait::new("the account of the namespace's pods to be there", limit, events);
+        loop {
+            match self.here::<ServiceAccount>().get_opt("default").await {
+                Err(error) if error.is_forbidden() => return Ok(()),
+                account => match wait.patient(account)?.flatten() {
+                    Some(_) => return Ok(()),
+                    None => wait.not_yet(None).await?,
+                },
+            }
         }
     }
 

@@ -8,6 +8,11 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::placement::PodPlacement;
+use super::podrules::{MIB, PodClaims, PodRules};
+use super::{MANAGED_BY, RUN_LABEL};
+use crate::quantity;
+
 /// Where the agent's program is in a helper pod.
 pub const AGENT: &str = "/dr/agent";
 /// Where the agent listens.
@@ -21,10 +26,17 @@ pub const SERVER_CA: &str = "/certificates/ca/ca.crt";
 const BACKUP: &str = include_str!("../../templates/backup-pod.yaml");
 const RECOVERY: &str = include_str!("../../templates/recovery-pod.yaml");
 
-/// What the agent needs besides the spool: chunks in the making, the stream's window, PostgreSQL's programs.
-const AGENT_MIB: u64 = 768;
-/// What a recovery pod claims of its node, at least: on the day it is needed it must fit on a full one.
-const CLAIMED_MIB: u64 = 128;
+/// What the agent may use besides the spool: chunks in the making, the stream's window, PostgreSQL's programs.
+const AGENT_MIB: f64 = 768.0;
+/// With less neither pod could work.
+const FLOOR_MIB: f64 = 384.0;
+/// What a helper pod claims of its node, where nobody says otherwise: what the agent was seen to hold. On the day it is
+/// needed it must fit on a full one.
+const CLAIMED_MIB: f64 = 128.0;
+/// The same of CPUs. What is idle there it may use.
+const CLAIMED_CPU: f64 = 0.1;
+/// The label that tells a backup's pod from a restore's.
+const COMPONENT: &str = "app.kubernetes.io/component";
 
 /// Why a manifest could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +56,7 @@ pub enum PodError {
 }
 
 /// What every helper pod has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HelperPod {
     pub name: String,
     pub namespace: String,
@@ -52,31 +64,73 @@ pub struct HelperPod {
     pub run: String,
     /// The image: the one that the database itself runs.
     pub image: String,
-    /// Names of the Secrets to pull it with.
-    pub pull_secrets: Vec<String>,
+    pub site: HelperSite,
     /// After so long Kubernetes ends it, whatever happens.
     pub deadline: Duration,
     /// After so long without anybody attached the agent ends itself.
     pub idle: Duration,
 }
 
+/// What the site asks of a helper pod.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HelperSite {
+    /// Where the database's pods go, and what runs them.
+    pub placement: PodPlacement,
+    /// The priority class that OpsChain has for such pods, where the cluster knows it.
+    pub priority_class: Option<String>,
+    /// The namespace's rules on claims.
+    pub rules: PodRules,
+    /// CPUs that it claims and is limited to, as the settings say.
+    pub cpu: Option<f64>,
+    /// The same of memory, in bytes.
+    pub memory: Option<f64>,
+    /// Labels and annotations of the settings.
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
 impl HelperPod {
-    fn values(&self) -> BTreeMap<&'static str, Value> {
-        let secrets: Vec<Value> = self.pull_secrets.iter().map(|name| json!({ "name": name })).collect();
+    fn values(&self, claims: &PodClaims) -> BTreeMap<&'static str, Value> {
         BTreeMap::from([
             ("name", json!(self.name)),
             ("namespace", json!(self.namespace)),
             ("run", json!(self.run)),
             ("image", json!(self.image)),
-            ("pull_secrets", json!(secrets)),
+            ("resources", claims.resources()),
             ("deadline_seconds", json!(self.deadline.as_secs())),
             ("idle_minutes", json!(self.idle.as_secs().div_ceil(60).to_string())),
         ])
     }
 }
 
+impl HelperPod {
+    /// The claims of a pod that is to claim and may use as much.
+    fn claims(&self, cpu: f64, memory: f64, memory_limit: f64) -> PodClaims {
+        let HelperSite { rules, cpu: most, memory: set, .. } = &self.site;
+        let wanted = PodClaims {
+            cpu: most.unwrap_or(CLAIMED_CPU).max(cpu),
+            cpu_limit: most.map(|most| most.max(cpu)),
+            memory: set.unwrap_or(CLAIMED_MIB * MIB).max(memory),
+            memory_limit: set.unwrap_or(memory_limit).max(memory),
+        };
+        wanted.under(rules, FLOOR_MIB * MIB)
+    }
+
+    /// The pod of a template, with what the site asks of it. By what names the run's own no site is asked.
+    fn at_site(&self, mut pod: Pod) -> Pod {
+        let (site, own) = (&self.site, [MANAGED_BY, COMPONENT, RUN_LABEL]);
+        let labels = site.labels.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+        pod.metadata.labels.get_or_insert_default().extend(labels.map(|(key, value)| (key.clone(), value.clone())));
+        pod.metadata.annotations.get_or_insert_default().extend(site.annotations.clone());
+        let spec = pod.spec.get_or_insert_default();
+        site.placement.place(spec);
+        spec.priority_class_name.clone_from(&site.priority_class);
+        pod
+    }
+}
+
 /// A pod to make a base backup in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BackupPod {
     /// What every helper pod has.
     pub pod: HelperPod,
@@ -84,7 +138,7 @@ pub struct BackupPod {
     pub replication_secret: String,
     /// The Secret with the authority (`ca.crt`).
     pub ca_secret: String,
-    /// How much WAL may wait in memory, in MiB. It counts towards the pod's memory limit.
+    /// How much WAL may wait in memory, in MiB, where the site allows as much. It counts towards the pod's memory limit.
     pub spool_mib: u64,
     /// The ServiceAccount with the rights of a watchdog, where the pod is to be one.
     pub watchdog: Option<String>,
@@ -96,20 +150,22 @@ impl BackupPod {
     /// # Errors
     /// See [`PodError`].
     pub fn manifest(&self) -> Result<Pod, PodError> {
-        let mut values = self.pod.values();
+        let claims = self.pod.claims(0.0, 0.0, (self.spool_mib as f64 + AGENT_MIB) * MIB);
+        let limit = claims.memory_limit / MIB;
+        let spool = (limit - AGENT_MIB.min(limit / 2.0)).min(self.spool_mib as f64);
+        let mut values = self.pod.values(&claims);
         values.insert("replication_secret", json!(self.replication_secret));
         values.insert("ca_secret", json!(self.ca_secret));
-        values.insert("spool", json!(format!("{}Mi", self.spool_mib)));
-        values.insert("memory", json!(format!("{}Mi", self.spool_mib + AGENT_MIB)));
+        values.insert("spool", json!(format!("{}Mi", spool.floor())));
         values.insert("service_account", json!(self.watchdog.as_deref().unwrap_or("default")));
         values.insert("mount_token", json!(self.watchdog.is_some()));
         values.insert("watched_namespace", json!(self.watchdog.as_ref().map_or("", |_| &self.pod.namespace)));
-        pod("backup-pod.yaml", BACKUP, &values)
+        Ok(self.pod.at_site(pod("backup-pod.yaml", BACKUP, &values)?))
     }
 }
 
 /// A pod to put a data directory in place with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RecoveryPod {
     /// What every helper pod has.
     pub pod: HelperPod,
@@ -128,13 +184,11 @@ impl RecoveryPod {
     /// # Errors
     /// See [`PodError`].
     pub fn manifest(&self) -> Result<Pod, PodError> {
-        let mut values = self.pod.values();
+        let cpu = self.cpu.as_deref().and_then(quantity::parse_text).unwrap_or_default();
+        let claims = self.pod.claims(cpu, self.memory_bytes as f64, AGENT_MIB * MIB);
+        let mut values = self.pod.values(&claims);
         values.insert("claim", json!(self.claim));
-        values.insert("cpu", json!(self.cpu.as_deref().unwrap_or("10m")));
-        let mib = self.memory_bytes.div_ceil(1 << 20);
-        values.insert("claimed_memory", json!(format!("{}Mi", mib.max(CLAIMED_MIB))));
-        values.insert("memory", json!(format!("{}Mi", mib.max(AGENT_MIB))));
-        pod("recovery-pod.yaml", RECOVERY, &values)
+        Ok(self.pod.at_site(pod("recovery-pod.yaml", RECOVERY, &values)?))
     }
 }
 
@@ -176,7 +230,13 @@ mod tests {
             namespace: "opschain".into(),
             run: "20261123-0800-k3".into(),
             image: "limepoint/opschain-db:17.10".into(),
-            pull_secrets: vec!["opschain-image-secret".into()],
+            site: HelperSite {
+                placement: PodPlacement {
+                    pull_secrets: vec!["opschain-image-secret".into()],
+                    ..PodPlacement::default()
+                },
+                ..HelperSite::default()
+            },
             deadline: Duration::from_secs(6 * 3600),
             idle: Duration::from_secs(900),
         }
@@ -223,8 +283,34 @@ mod tests {
         let pod = RecoveryPod { pod: helper(), claim: "c".into(), cpu: Some("2".into()), memory_bytes: 4 << 30 };
         let spec = pod.manifest().unwrap().spec.unwrap();
         let resources = serde_json::to_value(spec.containers[0].resources.as_ref().unwrap()).unwrap();
-        let (requests, limits) = (json!({"cpu": "2", "memory": "4096Mi"}), json!({"memory": "4096Mi"}));
+        let (requests, limits) = (json!({"cpu": "2000m", "memory": "4096Mi"}), json!({"memory": "4096Mi"}));
         assert_eq!(resources, json!({"requests": requests, "limits": limits}));
+    }
+
+    #[test]
+    fn a_site_says_what_its_helper_pods_claim_and_bear_and_never_whose_they_are() {
+        let mut wanted = backup();
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        wanted.pod.site = HelperSite {
+            priority_class: Some("opschain-backup".into()),
+            cpu: Some(0.5),
+            memory: Some(1024.0 * MIB),
+            labels: map(&[("team", "dba"), (RUN_LABEL, "somebody-else's"), ("sidecar.istio.io/inject", "true")]),
+            annotations: map(&[("cost", "42")]),
+            ..HelperSite::default()
+        };
+        let pod = wanted.manifest().unwrap();
+        let (labels, annotations) = (pod.metadata.labels.unwrap(), pod.metadata.annotations.unwrap());
+        assert_eq!((labels["team"].as_str(), labels[RUN_LABEL].as_str()), ("dba", "20261123-0800-k3"));
+        assert_eq!(labels["sidecar.istio.io/inject"], "true", "who wants one may have it");
+        assert_eq!((annotations["cost"].as_str(), annotations["linkerd.io/inject"].as_str()), ("42", "disabled"));
+        let spec = pod.spec.unwrap();
+        assert_eq!(spec.priority_class_name.as_deref(), Some("opschain-backup"));
+        let resources = serde_json::to_value(&spec.containers[0].resources).unwrap();
+        let claimed = json!({"cpu": "500m", "memory": "1024Mi"});
+        assert_eq!(resources, json!({"requests": claimed, "limits": claimed}));
+        let spool = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "spool").unwrap();
+        assert_eq!(spool.empty_dir.unwrap().size_limit.unwrap().0, "512Mi", "half of it is the agent's");
     }
 
     #[test]

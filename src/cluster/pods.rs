@@ -30,8 +30,13 @@ pub struct PodRefusal {
 
 impl PodRefusal {
     fn of(code: u16, why: String) -> Self {
-        let certain = matches!(code, 403 | 422) && !why.contains("exceeded quota");
-        Self { why, certain }
+        Self { why, certain: matches!(code, 403 | 422) }
+    }
+
+    /// Of a pod that is to take the place of one of today.
+    fn once_that_is_gone(self) -> Self {
+        let certain = self.certain && !self.why.contains("exceeded quota");
+        Self { certain, ..self }
     }
 }
 
@@ -98,7 +103,16 @@ impl Cluster {
         let Some(template) = object.spec.map(|spec| spec.template) else { return Ok(None) };
         let mut pod = Pod { metadata: template.metadata.unwrap_or_default(), spec: template.spec, status: None };
         pod.metadata.name = Some(format!("{deployment}-admission-check"));
-        match self.here::<Pod>().create_dry(&pod).await {
+        Ok(self.admission(&pod).await?.map(PodRefusal::once_that_is_gone))
+    }
+
+    /// Why the API server would not make the pod now, where it would not: quota, policies and webhooks are asked, and
+    /// nothing is made.
+    ///
+    /// # Errors
+    /// Pods may not be made at all, or the namespace is not there.
+    pub async fn admission(&self, pod: &Pod) -> Result<Option<PodRefusal>> {
+        match self.here::<Pod>().create_dry(pod).await {
             Ok(_) => Ok(None),
             Err(ClusterError::Refused { code, message, .. }) => Ok(Some(PodRefusal::of(code, message))),
             Err(error) => Err(error),
@@ -243,10 +257,11 @@ mod tests {
 
     #[test]
     fn a_policy_refuses_for_certain_and_a_full_quota_or_a_missing_dry_run_do_not() {
-        let certain = |code, why: &str| PodRefusal::of(code, why.into()).certain;
+        let certain = |code, why: &str| PodRefusal::of(code, why.into()).once_that_is_gone().certain;
         assert!(certain(403, "pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\""));
         assert!(certain(422, "Invalid"));
         assert!(!certain(403, "pods \"x\" is forbidden: exceeded quota: compute, requested: pods=1"));
+        assert!(PodRefusal::of(403, "exceeded quota: compute".into()).certain, "of a pod beside those of today");
         assert!(!certain(400, "admission webhook \"w\" does not support dry run"));
     }
 }

@@ -7,16 +7,22 @@ use kube::Api;
 
 use super::Ctx;
 use super::quiesce::WRITERS;
-use crate::cluster::pod::HelperPod;
+use crate::cluster::pod::{BackupPod, HelperPod, HelperSite, RecoveryPod};
 use crate::cluster::transport::{Agent, install};
-use crate::cluster::{ClusterError, WatchdogRights};
-use crate::error::Result;
+use crate::cluster::{ClusterError, PodPlacement, PodRefusal, WatchdogRights};
+use crate::error::{CommandError, Exit, Result};
+use crate::opschain::workloads::BACKUP_PRIORITY;
+use crate::quantity;
 use crate::wire::Limits;
 
 /// How long a helper pod may take to start, or to go.
 pub const POD_LIMIT: Duration = Duration::from_secs(300);
 /// Kubernetes ends a helper pod after this, whatever happens.
 const POD_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// How much log may wait in a backup's pod until it is sealed and sent.
+const SPOOL_MIB: u64 = 1024;
+/// The run of a pod that is never made.
+pub const NO_RUN: &str = "admission-check";
 /// The agent ends itself when nobody was attached for so long.
 const POD_IDLE: Duration = Duration::from_secs(15 * 60);
 
@@ -25,18 +31,101 @@ pub fn pod_name(run: &str) -> String {
     format!("dr-{}", run.to_ascii_lowercase())
 }
 
-/// What every helper pod of `run` has.
-pub fn pod(ctx: &Ctx, run: &str, image: &str, pull_secrets: &[String]) -> HelperPod {
-    HelperPod {
+/// The pod that a backup of `run` is made in, with a watchdog where its account is given.
+///
+/// # Errors
+/// The cluster cannot be asked what the namespace wants of it.
+pub async fn backup_pod(
+    ctx: &Ctx,
+    run: &str,
+    image: &str,
+    placement: &PodPlacement,
+    watchdog: Option<String>,
+) -> Result<Pod> {
+    let database = &ctx.settings_or_defaults()?.database;
+    let pod = BackupPod {
+        pod: pod(ctx, run, image, placement).await?,
+        replication_secret: database.replication_secret(),
+        ca_secret: database.ca_secret(),
+        spool_mib: SPOOL_MIB,
+        watchdog,
+    };
+    Ok(pod.manifest()?)
+}
+
+/// What a restore's pod is on, and what the database will claim of the same node.
+#[derive(Debug, Clone, Copy)]
+pub struct RecoveryVolume<'a> {
+    pub claim: &'a str,
+    pub cpu: Option<&'a str>,
+    pub memory_bytes: u64,
+}
+
+/// The pod that a restore of `run` puts the data in place with.
+///
+/// # Errors
+/// The cluster cannot be asked what the namespace wants of it.
+pub async fn recovery_pod(
+    ctx: &Ctx,
+    run: &str,
+    image: &str,
+    placement: &PodPlacement,
+    volume: RecoveryVolume<'_>,
+) -> Result<Pod> {
+    let pod = RecoveryPod {
+        pod: pod(ctx, run, image, placement).await?,
+        claim: volume.claim.to_owned(),
+        cpu: volume.cpu.map(str::to_owned),
+        memory_bytes: volume.memory_bytes,
+    };
+    Ok(pod.manifest()?)
+}
+
+async fn pod(ctx: &Ctx, run: &str, image: &str, placement: &PodPlacement) -> Result<HelperPod> {
+    Ok(HelperPod {
         name: pod_name(run),
         namespace: ctx.install().namespace.to_string(),
         run: run.to_owned(),
         image: image.to_owned(),
-        pull_secrets: pull_secrets.to_vec(),
+        site: site(ctx, placement).await?,
         deadline: POD_LIFE,
         idle: POD_IDLE,
+    })
+}
+
+/// What settings, cluster and namespace want of a helper pod today.
+async fn site(ctx: &Ctx, placement: &PodPlacement) -> Result<HelperSite> {
+    let (cluster, settings) = (ctx.cluster().await?, &ctx.settings_or_defaults()?.pods);
+    let amount = |text: &Option<String>| text.as_deref().and_then(quantity::parse_text);
+    Ok(HelperSite {
+        placement: placement.clone(),
+        priority_class: cluster.has_priority_class(BACKUP_PRIORITY).await?.then(|| BACKUP_PRIORITY.to_owned()),
+        rules: cluster.pod_rules().await?,
+        cpu: amount(&settings.cpu),
+        memory: amount(&settings.memory),
+        labels: settings.labels.clone(),
+        annotations: settings.annotations.clone(),
+    })
+}
+
+/// Judges by what the API server says of a helper pod before anything is touched. Returns what is to be warned of.
+///
+/// # Errors
+/// [`Exit::Cluster`] when it would not be made, with the words of what refuses it.
+pub fn admitted(what: &str, refusal: Option<&PodRefusal>) -> Result<Option<String>> {
+    match refusal {
+        None => Ok(None),
+        Some(PodRefusal { why, certain: false }) => {
+            Ok(Some(format!("nobody can say whether {what} would be admitted: {why}")))
+        }
+        Some(PodRefusal { why, .. }) => {
+            Err(CommandError::new(Exit::Cluster, format!("{what} would not be admitted: {why}")).hint(ADMISSION))
+        }
     }
 }
+
+/// What can be done about a pod that is not admitted.
+pub const ADMISSION: &str = "What such a pod claims and bears is set by cpu, memory, labels and annotations under [pods] in dr.toml; else have whoever set the rule make room.";
 
 /// Starts a helper pod, or takes up the one that an earlier process of the run has left, and attaches to its agent.
 ///
@@ -86,4 +175,22 @@ pub async fn remove(ctx: &Ctx, run: &str) -> Result<()> {
     let cluster = ctx.cluster().await?;
     cluster.sweep_pods(Some(run), POD_LIMIT, &ctx.events).await?;
     Ok(cluster.revoke_watchdog(&pod_name(run)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_is_not_admitted_is_said_with_the_words_of_what_refuses_it() {
+        let refusal =
+            |certain| PodRefusal { why: "exceeded quota: compute, requested: limits.memory=1Gi".into(), certain };
+        assert_eq!(admitted("the backup pod", None).unwrap(), None);
+        let error = admitted("the backup pod", Some(&refusal(true))).unwrap_err();
+        assert_eq!(error.exit(), Exit::Cluster);
+        let said = "the backup pod would not be admitted: exceeded quota: compute, requested: limits.memory=1Gi";
+        assert_eq!(error.message(), said);
+        assert!(error.hints()[0].contains("[pods]"), "{:?}", error.hints());
+        assert!(admitted("the backup pod", Some(&refusal(false))).unwrap().unwrap().starts_with("nobody can say"));
+    }
 }

@@ -21,6 +21,8 @@ pub const POOL_PODS: &str = "executor-";
 /// How the pods begin that use the database and are not stopped for a bundle, as in the manual guide.
 pub const STAY_CONNECTED: &[&str] = &["opschain-secret-vault-", "opschain-log-aggregator-"];
 
+/// The priority class of pods that back up and recover, of releases that have one.
+pub const BACKUP_PRIORITY: &str = "opschain-backup";
 /// The database cluster of a stock install.
 pub const DATABASE_CLUSTER: &str = "opschain-db";
 /// The role that base backups and replicas connect as, by certificate.

@@ -1,10 +1,13 @@
 //! Values of settings that have a range, and how they are written: whatever else stands there is refused with the range.
 
 use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+use crate::quantity;
 
 /// The longest of [`TimeSpan`]: a week.
 const LONGEST: u64 = 7 * 24 * 3600;
@@ -74,6 +77,26 @@ pub fn max_rate_of(text: &str) -> Result<String, String> {
 
 pub(super) fn max_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     from.deserialize_str(Text("a rate between 32k and 1024M, such as \"100M\"", max_rate_of)).map(Some)
+}
+
+pub(super) fn cpu<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    from.deserialize_str(Text("CPUs between 100m and 64, such as \"500m\"", |text| {
+        quantity_within(text, 0.1..=64.0, "CPUs between 100m and 64, such as 500m")
+    }))
+    .map(Some)
+}
+
+pub(super) fn memory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    const MIB: f64 = 1_048_576.0;
+    from.deserialize_str(Text("memory between 384Mi and 64Gi, such as \"1Gi\"", |text| {
+        quantity_within(text, 384.0 * MIB..=65_536.0 * MIB, "memory between 384Mi and 64Gi, such as 1Gi")
+    }))
+    .map(Some)
+}
+
+fn quantity_within(text: &str, range: RangeInclusive<f64>, what: &str) -> Result<String, String> {
+    let amount = quantity::parse_text(text).filter(|amount| range.contains(amount));
+    amount.map(|_| text.to_owned()).ok_or_else(|| format!("`{}` is not {what}", text.escape_debug()))
 }
 
 /// What the library says that it expected, in the words of whoever writes a settings file.
@@ -161,6 +184,11 @@ mod tests {
             (
                 "[bundle]\nmax_rate = 100\n",
                 "2:12: bundle.max_rate: invalid type: integer `100`, expected a rate between 32k and 1024M, such as \"100M\"",
+            ),
+            ("[pods]\ncpu = \"50m\"\n", "2:7: pods.cpu: `50m` is not CPUs between 100m and 64, such as 500m"),
+            (
+                "[pods]\nmemory = \"1GB\"\n",
+                "2:10: pods.memory: `1GB` is not memory between 384Mi and 64Gi, such as 1Gi",
             ),
             ("[bundle]\nquiesce = 5\n", "2:11: bundle.quiesce: expected one of its words, in quotes"),
             (

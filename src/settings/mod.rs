@@ -6,6 +6,7 @@
 
 mod checked;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub struct Settings {
     pub store: Folder,
     /// How bundles are made.
     pub bundle: BundleSettings,
-    /// How helper pods are spoken with.
+    /// The pods that a backup and a restore work in.
     pub pods: PodSettings,
     /// How OpsChain is asked to begin no work.
     pub maintenance: MaintenanceSettings,
@@ -221,17 +222,28 @@ impl Default for BundleSettings {
     }
 }
 
-/// How helper pods are spoken with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What the pods are like that a backup and a restore work in, and how they are spoken with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PodSettings {
     /// Whether data goes straight to a pod's address where that can be reached, and not by exec.
     pub straight: bool,
+    /// The CPUs that a pod claims and is limited to, as a quantity; little is claimed, and nothing limited, when absent.
+    #[serde(deserialize_with = "checked::cpu")]
+    pub cpu: Option<String>,
+    /// The memory that a pod claims and is limited to, as a quantity.
+    #[serde(deserialize_with = "checked::memory")]
+    pub memory: Option<String>,
+    /// Labels that a pod bears beside those by which it is known.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that a pod bears.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Default for PodSettings {
     fn default() -> Self {
-        Self { straight: true }
+        let (labels, annotations) = (BTreeMap::new(), BTreeMap::new());
+        Self { straight: true, cpu: None, memory: None, labels, annotations }
     }
 }
 

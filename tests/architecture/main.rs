@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Every module, the lowest layer first; a module may import only modules of lower layers.
 const LAYERS: &[&[&str]] = &[
     &["wire", "cores", "event", "text", "parallel", "ustar", "yaml", "ownership"],
-    &["names", "read", "write"],
+    &["names", "quantity", "read", "write"],
     &["crypt", "postgres"],
     &["redact", "trace"],
     &["values"],

@@ -20,6 +20,7 @@ mod restore;
 mod roundtrip;
 mod secrets;
 mod server;
+mod site;
 mod stream;
 mod turn;
 mod wrong_input;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, StageRequest, SwapRequest};
-use dr::internals::cluster::pod::{self, BackupPod, HelperPod, RecoveryPod};
+use dr::internals::cluster::pod::{self, BackupPod, HelperPod, HelperSite, RecoveryPod};
 use dr::internals::cluster::transport::{Agent, BackupItem, ReceivedChunk, StageChunk, Way};
 use dr::internals::cluster::{Cluster, Wait};
 use dr::internals::crypt::Identities;
@@ -82,7 +82,7 @@ impl Bench {
             namespace: NAMESPACE.into(),
             run: name.into(),
             image: self.image.clone(),
-            pull_secrets: Vec::new(),
+            site: HelperSite::default(),
             deadline: Duration::from_secs(1800),
             idle: Duration::from_secs(120),
         }
@@ -185,6 +185,25 @@ impl Bench {
         }
         panic!("the backup ended without its last item");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab: make live"]
+async fn a_container_that_somebody_puts_first_into_a_helper_pod_is_never_spoken_to() {
+    let bench = Bench::raise().await;
+    let recovery =
+        RecoveryPod { pod: bench.helper("dr-wire-first"), claim: "unused".into(), cpu: None, memory_bytes: 0 };
+    let mut pod = recovery.manifest().unwrap();
+    let spec = pod.spec.as_mut().unwrap();
+    spec.volumes.as_mut().unwrap().retain(|volume| volume.name == "dr");
+    spec.containers[0].volume_mounts.as_mut().unwrap().retain(|mount| mount.name == "dr");
+    let mut first = spec.containers[0].clone();
+    (first.name, first.volume_mounts) = ("proxy".into(), None);
+    first.command = Some(["/bin/bash", "-c", "trap 'exit 0' TERM; sleep infinity & wait"].map(str::to_owned).into());
+    spec.containers.insert(0, first);
+    let agent = bench.agent("dr-wire-first", &pod).await;
+    drop(agent.finish().await);
+    bench.cluster.delete_pod("dr-wire-first", Duration::ZERO, PATIENCE, &Events::none()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, ClusterError, Database, DatabaseFacts, PodRefusal, WATCHDOG_NEEDS};
+use crate::cluster::{Cluster, ClusterError, Database, DatabaseFacts, PodPlacement, PodRefusal, WATCHDOG_NEEDS};
 use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
-use crate::ops::{Ctx, maintenance, recording, runs};
+use crate::ops::{Ctx, helper, maintenance, recording, runs};
 use crate::opschain::maintenance::WorkSight;
 use crate::opschain::scope::ScopeFacts;
 use crate::opschain::workloads::WORKING_PODS;
@@ -49,6 +49,9 @@ pub(super) struct CreateFacts {
     /// Writers of which the API server would not make another pod today.
     #[serde(default)]
     pub unadmitted: Vec<(String, PodRefusal)>,
+    /// Why the API server would not make the helper pod.
+    #[serde(default)]
+    pub helper_refusal: Option<PodRefusal>,
     /// What the access rules do not allow of what a watchdog needs.
     #[serde(default)]
     pub no_watchdog: Vec<String>,
@@ -90,6 +93,9 @@ pub(super) struct PrimaryFacts {
     pub pod: String,
     pub facts: DatabaseFacts,
     pub databases_bytes: u64,
+    /// Where the pod runs, for the helper pod to go there, too.
+    #[serde(default)]
+    pub placement: PodPlacement,
 }
 
 /// What helm has stored of the values, as far as it is no secret.
@@ -142,6 +148,10 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     for writer in writers.iter().filter(|writer| writer.now > 0) {
         unadmitted.extend(cluster.pod_refusal(&writer.name).await?.map(|refusal| (writer.name.clone(), refusal)));
     }
+    let helper_refusal = match (&database, &primary) {
+        (Some(database), Some(primary)) => helper_refusal(ctx, database, primary).await?,
+        _ => None,
+    };
     let foreign = match &primary {
         Some(primary) => {
             let own: Vec<&str> = WRITERS.iter().chain(WORKING_PODS).copied().collect();
@@ -165,6 +175,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         stored,
         writers,
         unadmitted,
+        helper_refusal,
         no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
         open_runs: runs::to_put_back(ctx)?,
         half_done: runs::half_done(ctx).await?,
@@ -183,12 +194,20 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
 
 /// The primary, where it serves; a standby may be down.
 async fn primary(cluster: &Cluster, database: &str) -> Result<Option<PrimaryFacts>> {
-    let pod = match cluster.primary_pod(database).await {
+    let live = match cluster.primary_pod(database).await {
         Err(ClusterError::NoPrimary { .. }) => return Ok(None),
-        pod => pod?.metadata.name.unwrap_or_default(),
+        live => live?,
     };
+    let (placement, pod) = (PodPlacement::of_pod(&live), live.metadata.name.unwrap_or_default());
     let (facts, databases_bytes) = (cluster.database_facts(&pod).await?, cluster.databases_size(&pod).await?);
-    Ok(Some(PrimaryFacts { pod, facts, databases_bytes }))
+    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, placement }))
+}
+
+/// Why the helper pod would not be made.
+async fn helper_refusal(ctx: &Ctx, database: &Database, primary: &PrimaryFacts) -> Result<Option<PodRefusal>> {
+    let image = database.image().unwrap_or_default();
+    let pod = helper::backup_pod(ctx, helper::NO_RUN, image, &primary.placement, None).await?;
+    Ok(ctx.cluster().await?.admission(&pod).await?)
 }
 
 /// helm's newest revision, and the deployment that it is.

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
 use super::{facts, left_out, quiet, recognise, stopping};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
-use crate::cluster::Database;
+use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::helper;
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::Version;
 use crate::opschain::maintenance::WorkSight;
@@ -66,7 +67,9 @@ pub struct LiveInstall {
     pub primary: String,
     /// The image that the database runs, which the helper pod runs too.
     pub database_image: String,
-    pub pull_secrets: Vec<String>,
+    /// Where the database runs, and the helper pod is to.
+    #[serde(default)]
+    pub placement: PodPlacement,
     /// The uid of the database's Cluster object.
     pub database_uid: String,
     pub databases_bytes: u64,
@@ -134,7 +137,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
     let live = LiveInstall {
         primary: primary.pod.clone(),
         database_image: database.image().unwrap_or_default().to_owned(),
-        pull_secrets: database.spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect(),
+        placement: primary.placement.clone(),
         database_uid: database.uid.clone(),
         databases_bytes: primary.databases_bytes,
         page_checksums: primary.facts.page_checksums,
@@ -153,6 +156,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         warnings.push(format!("the database is bundled from its primary though it is {}", database.line()));
     }
     warnings.extend(noted);
+    warnings.extend(helper::admitted("the pod that the backup is made in", facts.helper_refusal.as_ref())?);
     let watchdog = quiesce != Quiesce::None && facts.no_watchdog.is_empty();
     if quiesce != Quiesce::None {
         warnings.extend(stopping::would_come_back(&facts)?);
@@ -309,6 +313,13 @@ mod tests {
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
         let read: CreatePlan = serde_json::from_value(serde_json::to_value(&plan).unwrap()).unwrap();
         assert_eq!(read.live.replicas, plan.live.replicas);
+    }
+
+    #[test]
+    fn a_helper_pod_that_would_not_be_made_is_refused_before_anything_is_touched() {
+        let refusal = PodRefusal { why: "exceeded quota: compute".into(), certain: true };
+        let message = refused(Exit::Cluster, |facts| facts.helper_refusal = Some(refusal));
+        assert_eq!(message, "the pod that the backup is made in would not be admitted: exceeded quota: compute");
     }
 
     #[test]

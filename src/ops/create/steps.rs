@@ -10,7 +10,7 @@ use super::quiet::WalMark;
 use super::work::{BundleState, CreateWork, handles_lost};
 use crate::agent::protocol::{BackupDone, BackupRequest};
 use crate::bundle::{self, BackupFacts, BundleId, Header, OutOfScope, Writer};
-use crate::cluster::pod::{self, BackupPod};
+use crate::cluster::pod;
 use crate::cluster::{SessionCounts, lease_name};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
@@ -30,8 +30,6 @@ use crate::text;
 const SERVING_LIMIT: Duration = Duration::from_secs(900);
 /// How long the last segment of the log may take to come once its end is known.
 const WAL_LIMIT_SECONDS: u64 = 300;
-/// How much log may wait in the helper pod's memory until it is sealed and sent.
-const SPOOL_MIB: u64 = 1024;
 
 pub(super) const NAME_BUNDLE: StepName<BundleId> = StepName::new("name-bundle");
 const TAKE_LEASE: StepName<()> = StepName::new("take-lease");
@@ -116,7 +114,7 @@ async fn take_lease(work: &CreateWork) -> Result<Done<()>> {
 }
 
 async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
-    let (database, live) = (&work.ctx.settings()?.database, &work.plan.live);
+    let live = &work.plan.live;
     let mut watchdog = None;
     if work.plan.watchdog {
         match helper::grant_watchdog(&work.ctx, &work.run).await {
@@ -124,14 +122,8 @@ async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
             Err(error) => without_watchdog(work, &error.to_string()),
         }
     }
-    let manifest = BackupPod {
-        pod: helper::pod(&work.ctx, &work.run, &live.database_image, &live.pull_secrets),
-        replication_secret: database.replication_secret(),
-        ca_secret: database.ca_secret(),
-        spool_mib: SPOOL_MIB,
-        watchdog: watchdog.clone(),
-    }
-    .manifest()?;
+    let account = watchdog.clone();
+    let manifest = helper::backup_pod(&work.ctx, &work.run, &live.database_image, &live.placement, account).await?;
     let mut agent = helper::start(&work.ctx, &manifest, &work.run).await?;
     let facts = agent.facts().await?;
     if let Some(why) = &facts.watchdog_fails {

@@ -2,10 +2,12 @@
 
 use super::findings::{FindingsBuilder, Level};
 use crate::cluster::{
-    Cluster, ClusterError, Database, Permission, RUN_LABEL, WATCHDOG_NEEDS, lease_name, register_credentials,
+    Cluster, ClusterError, Database, Permission, PodPlacement, RUN_LABEL, WATCHDOG_NEEDS, lease_name,
+    register_credentials,
 };
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
+use crate::ops::helper::{self, RecoveryVolume};
 use crate::ops::quiesce::WriterFacts;
 use crate::ops::{lease, maintenance, quiesce, runs, server};
 use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
@@ -195,7 +197,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
     application(ctx, cluster, findings).await?;
     work(ctx, cluster, findings).await;
     match database {
-        Some(database) => db(cluster, &database, findings).await?,
+        Some(database) => db(ctx, cluster, &database, findings).await?,
         None => findings.bad(
             "database",
             format!("there is no database {name} in namespace {namespace}"),
@@ -309,7 +311,7 @@ async fn work(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) {
     }
 }
 
-async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuilder) -> Result<()> {
+async fn db(ctx: &Ctx, cluster: &Cluster, database: &Database, findings: &mut FindingsBuilder) -> Result<()> {
     let name = &database.name;
     if database.is_replica_cluster() {
         findings.bad(
@@ -331,7 +333,8 @@ async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuild
             return Ok(());
         }
     };
-    let primary = pod.metadata.name.unwrap_or_default();
+    let (placement, primary) = (PodPlacement::of_pod(&pod), pod.metadata.name.unwrap_or_default());
+    helpers(ctx, cluster, database, &placement, findings).await?;
     let facts = cluster.database_facts(&primary).await?;
     let size = cluster.databases_size(&primary).await?;
     findings.known.database_size = Some(size);
@@ -359,6 +362,40 @@ async fn db(cluster: &Cluster, database: &Database, findings: &mut FindingsBuild
             "the image that it runs cannot be told from its pods".to_owned(),
             format!("kubectl -n {} get pods -l cnpg.io/cluster={name}", cluster.namespace()),
         ),
+    }
+    Ok(())
+}
+
+/// Has the API server judge the pods that a backup and a restore work in.
+async fn helpers(
+    ctx: &Ctx,
+    cluster: &Cluster,
+    database: &Database,
+    placement: &PodPlacement,
+    findings: &mut FindingsBuilder,
+) -> Result<()> {
+    let image = database.image().unwrap_or_default();
+    let backup = helper::backup_pod(ctx, helper::NO_RUN, image, placement, None).await?;
+    let on = RecoveryVolume { claim: &database.primary_claim(), cpu: None, memory_bytes: 0 };
+    let recovery = helper::recovery_pod(ctx, helper::NO_RUN, image, placement, on).await?;
+    let mut refused = false;
+    for (what, pod) in [("the pod of a backup", backup), ("the pod of a restore", recovery)] {
+        let refusal = match cluster.admission(&pod).await {
+            Err(error) => {
+                findings.doubtful("install", error);
+                return Ok(());
+            }
+            Ok(refusal) => refusal,
+        };
+        refused |= refusal.is_some();
+        match helper::admitted(what, refusal.as_ref()) {
+            Ok(None) => {}
+            Ok(Some(doubt)) => findings.warn("install", doubt, helper::ADMISSION),
+            Err(error) => findings.bad("install", error.message().to_owned(), helper::ADMISSION),
+        }
+    }
+    if !refused {
+        findings.ok("install", "quotas, limit ranges and policies admit the pods of a backup and of a restore");
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::compare::{Field, touches};
-use super::quantity;
 use crate::helm::ObjectId;
+use crate::quantity;
 
 /// How grave an effect is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,13 +7,11 @@
 mod compare;
 mod effects;
 mod masking;
-mod quantity;
 mod release;
 mod subset;
 
 pub use compare::{Act, Field, compare};
 pub use effects::EffectKind;
 pub use masking::{comparing_scrubber, mask_object, mask_values, register_object, register_secrets};
-pub use quantity::parse as amount;
 pub use release::{ObjectChange, ReleaseDiff, between};
 pub use subset::{added_by_hand, subset};

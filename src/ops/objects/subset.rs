@@ -7,7 +7,7 @@
 use serde_json::Value as Json;
 
 use super::compare::{Field, identifier, identity, same};
-use super::quantity;
+use crate::quantity;
 use crate::values::{Path, Segment};
 
 /// Below these keys stand amounts.

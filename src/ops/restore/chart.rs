@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::facts::OpenBundle;
@@ -82,20 +83,16 @@ pub(super) async fn rendered(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan)
     Ok(rendered.objects)
 }
 
-/// The volume that the database of the rendered chart has, or why it cannot be made before the database.
+/// The volume that a database with this `spec` has, or why it cannot be made before the database.
 ///
 /// # Errors
 /// The cluster cannot be asked.
 pub(super) async fn volume(
     ctx: &Ctx,
-    bundle: &OpenBundle,
+    spec: &std::result::Result<Value, String>,
     plan: &RestorePlan,
 ) -> Result<std::result::Result<VolumePlan, String>> {
-    let objects = match rendered(ctx, bundle, plan).await {
-        Ok(objects) => objects,
-        Err(error) => return Ok(Err(format!("the chart is not known: {error}"))),
-    };
-    let volume = match strategy::volume_of(&objects, &plan.database) {
+    let volume = match spec.clone().and_then(|spec| strategy::volume_of(&spec, &plan.database)) {
         Ok(volume) => volume,
         Err(why) => return Ok(Err(why)),
     };
@@ -122,7 +119,7 @@ pub(super) async fn pull_secrets(
     kept: &[KeptObject],
 ) -> Result<Vec<KeptObject>> {
     let known = |name: &str| kept.iter().any(|object| object.object().name == name);
-    let named = plan.volume.iter().flat_map(|volume| &volume.pull_secrets);
+    let named = plan.volume.iter().flat_map(|volume| &volume.placement.pull_secrets);
     let wanted: Vec<&String> = named.filter(|name| !known(name.as_str())).collect();
     if wanted.is_empty() {
         return Ok(Vec::new());

@@ -17,6 +17,7 @@ mod proof;
 mod release;
 mod report;
 mod send;
+mod site;
 mod source;
 mod steps;
 mod strategy;
@@ -39,7 +40,7 @@ use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
-use crate::cluster::Database;
+use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
 
@@ -71,12 +72,19 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let target = facts::gather(ctx).await?;
     let plan = plan::decide(request, keys, to_run, source, target)?;
     facts::check_whole(ctx, &bundle)?;
+    let rendered =
+        chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}"));
+    let spec = rendered.and_then(|objects| strategy::database_of(&objects, &plan.database).cloned());
     let volume = match request.strategy {
         Some(RestoreStrategy::Hibernate) => Err("it was not looked at".to_owned()),
-        Some(RestoreStrategy::Adopt) | None => chart::volume(ctx, &bundle, &plan).await?,
+        Some(RestoreStrategy::Adopt) | None => chart::volume(ctx, &spec, &plan).await?,
     };
     let choice = strategy::choose(request.strategy, &plan.operator, volume)?;
-    Ok(RestorePlan { origin, ..plan.by(choice) })
+    let mut plan = RestorePlan { origin, ..plan.by(choice) };
+    if plan.found != NamespaceState::Absent {
+        plan.warnings.extend(site::pod_admitted(ctx, &plan, spec.as_ref().ok()).await?);
+    }
+    Ok(plan)
 }
 
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.

@@ -8,7 +8,7 @@ use super::database::{self, DATABASE_LIMIT};
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{chart, release, send, undo, volume};
+use super::{chart, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
@@ -127,6 +127,11 @@ async fn create_namespace(work: &RestoreWork) -> Result<Done<String>> {
     let uid = cluster.namespace_uid().await?.ok_or_else(|| {
         CommandError::new(Exit::Cluster, format!("namespace {name} was deleted while it was being created"))
     })?;
+    // What a new namespace is given by the site, its quota for one, is known only now.
+    cluster.wait_default_account(POD_LIMIT, &work.ctx.events).await?;
+    if let Some(doubt) = site::pod_admitted(&work.ctx, &work.plan, None).await? {
+        work.ctx.events.warn(doubt, None);
+    }
     Ok(Done::with(uid, name.clone()))
 }
 

@@ -1,12 +1,16 @@
 //! How the data comes to its place, and what the volume must look like for it. Nothing here asks anybody.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::first_instance;
+use crate::cluster::database::DatabaseSpec;
+use crate::cluster::{PodPlacement, first_instance};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
-use crate::ops::objects;
+use crate::ops::Ctx;
+use crate::ops::helper::{self, RecoveryVolume};
+use crate::quantity;
 
 /// The versions of the operator on which the live tests have proved that it takes up a volume that it did not make.
 const PROVED_OPERATORS: [&str; 1] = ["1.27.0"];
@@ -33,7 +37,7 @@ impl RestoreStrategy {
 }
 
 /// The volume of the database's first instance, as the operator would make it, and the pod that fills it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct VolumePlan {
     /// Its claim's name.
     pub claim: String,
@@ -43,8 +47,9 @@ pub(super) struct VolumePlan {
     pub storage_class: Option<String>,
     /// The image that the database will run.
     pub image: String,
-    /// The Secrets to pull it with.
-    pub pull_secrets: Vec<String>,
+    /// Where the database's pods will go.
+    #[serde(default)]
+    pub placement: PodPlacement,
     /// What the database will claim of its node, where the values say it: a volume may bind it to the node of the pod that
     /// fills it.
     pub cpu: Option<String>,
@@ -101,11 +106,11 @@ fn proved(operator: &str) -> std::result::Result<(), String> {
     Err(format!("adopt is proved for operator {}, and {operator} runs here", PROVED_OPERATORS.join(" and ")))
 }
 
-/// The volume that the operator would make for the first instance of `database`, of the chart's `rendered` objects.
+/// The spec of `database` among the chart's `rendered` objects.
 ///
 /// # Errors
-/// Why it cannot be made before the database, in words that follow a colon.
-pub(super) fn volume_of(rendered: &[Object], database: &str) -> std::result::Result<VolumePlan, String> {
+/// Why there is none, in words that follow a colon.
+pub(super) fn database_of<'a>(rendered: &'a [Object], database: &str) -> std::result::Result<&'a Value, String> {
     let is_database = |object: &&Object| object.id.kind == "Cluster" && object.id.group() == "postgresql.cnpg.io";
     let databases: Vec<&Object> = rendered.iter().filter(is_database).collect();
     let [only] = databases[..] else {
@@ -114,7 +119,14 @@ pub(super) fn volume_of(rendered: &[Object], database: &str) -> std::result::Res
     if only.id.name != database {
         return Err(format!("the chart names its database {}, and the bundle's is {database}", only.id.name));
     }
-    let spec = &only.fields["spec"];
+    Ok(&only.fields["spec"])
+}
+
+/// The volume that the operator would make for the first instance of a database with this spec, of the chart.
+///
+/// # Errors
+/// Why it cannot be made before the database, in words that follow a colon.
+pub(super) fn volume_of(spec: &Value, database: &str) -> std::result::Result<VolumePlan, String> {
     if let Some((_, what)) = ODD.iter().find(|(place, _)| spec.pointer(place).is_some_and(is_set)) {
         return Err(format!("database {database} {what}"));
     }
@@ -122,29 +134,44 @@ pub(super) fn volume_of(rendered: &[Object], database: &str) -> std::result::Res
         let found = spec.pointer(place).and_then(Value::as_str).filter(|text| !text.is_empty());
         found.map(str::to_owned).ok_or_else(|| format!("the chart does not say which {what} database {database} has"))
     };
-    let pull_secrets = spec["imagePullSecrets"].as_array().into_iter().flatten();
     Ok(VolumePlan {
         claim: first_instance(database),
         size: text("/storage/size", "size")?,
         storage_class: text("/storage/storageClass", "class").ok(),
         image: text("/imageName", "image")?,
-        pull_secrets: pull_secrets.filter_map(|secret| Some(secret["name"].as_str()?.to_owned())).collect(),
+        placement: placement_of(spec)?,
         cpu: claimed(spec, "cpu").and_then(written),
-        memory_bytes: claimed(spec, "memory").and_then(objects::amount).map(|bytes| bytes as u64),
+        memory_bytes: claimed(spec, "memory").and_then(quantity::parse).map(|bytes| bytes as u64),
     })
 }
 
+/// Where the pods of a database with this spec will go.
+pub(super) fn placement_of(spec: &Value) -> std::result::Result<PodPlacement, String> {
+    let read =
+        DatabaseSpec::deserialize(spec).map_err(|error| format!("the chart's database is not understood: {error}"))?;
+    Ok(PodPlacement::of_database(&read))
+}
+
+impl VolumePlan {
+    /// The pod that fills it.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked.
+    pub(super) async fn pod(&self, ctx: &Ctx, run: &str) -> Result<Pod> {
+        let Self { claim, image, placement, cpu, memory_bytes, .. } = self;
+        let on = RecoveryVolume { claim, cpu: cpu.as_deref(), memory_bytes: memory_bytes.unwrap_or_default() };
+        helper::recovery_pod(ctx, run, image, placement, on).await
+    }
+}
+
 /// What makes a database more than one volume that any node may hold, by its place in the spec.
-const ODD: [(&str, &str); 10] = [
+const ODD: [(&str, &str); 7] = [
     ("/walStorage", "keeps its WAL on a volume of its own (walStorage)"),
     ("/tablespaces", "has tablespaces on volumes of their own"),
     ("/storage/pvcTemplate", "has a template for its volumes (storage.pvcTemplate)"),
     ("/replica", "is one of several sites (replica)"),
     ("/bootstrap/recovery", "is made from a backup (bootstrap.recovery)"),
     ("/bootstrap/pg_basebackup", "is a copy of another one (bootstrap.pg_basebackup)"),
-    ("/affinity/nodeSelector", "goes to certain nodes only (affinity.nodeSelector)"),
-    ("/affinity/nodeAffinity", "goes to certain nodes only (affinity.nodeAffinity)"),
-    ("/affinity/tolerations", "goes to tainted nodes (affinity.tolerations)"),
     ("/affinity/additionalPodAffinity", "goes where certain pods are (affinity.additionalPodAffinity)"),
 ];
 
@@ -189,7 +216,7 @@ spec:
 ";
 
     fn volume(manifest: &str) -> std::result::Result<VolumePlan, String> {
-        volume_of(&manifest::parse(manifest).unwrap(), "opschain-db")
+        database_of(&manifest::parse(manifest).unwrap(), "opschain-db").and_then(|spec| volume_of(spec, "opschain-db"))
     }
 
     #[test]
@@ -197,7 +224,10 @@ spec:
         let plan = volume(PLAIN).unwrap();
         assert_eq!((plan.claim.as_str(), plan.size.as_str()), ("opschain-db-1", "10Gi"));
         assert_eq!((plan.storage_class.as_deref(), plan.image.as_str()), (Some("fast"), "limepoint/opschain-db:17.10"));
-        assert_eq!(plan.pull_secrets, ["opschain-image-secret"]);
+        assert_eq!(plan.placement.pull_secrets, ["opschain-image-secret"]);
+        let tainted = "  affinity: {nodeSelector: {a: b}, tolerations: [{key: db}]}";
+        let placement = volume(&PLAIN.replace("  instances: 1", tainted)).unwrap().placement;
+        assert_eq!((placement.node_selector["a"].as_str(), placement.tolerations.len()), ("b", 1));
         assert_eq!((plan.cpu.as_deref(), plan.memory_bytes), (Some("1"), Some(1 << 30)));
         assert_eq!(volume(&PLAIN.replace(", storageClass: fast", "")).unwrap().storage_class, None);
     }
@@ -208,7 +238,8 @@ spec:
             ("  instances: 1", "  instances: 1\n  walStorage: {size: 1Gi}", "keeps its WAL on a volume of its own"),
             ("  instances: 1", "  instances: 1\n  tablespaces: [{name: t}]", "has tablespaces"),
             ("  instances: 1", "  replica: {primary: other}", "is one of several sites"),
-            ("  instances: 1", "  affinity: {nodeSelector: {a: b}}", "goes to certain nodes only"),
+            ("  instances: 1", "  affinity: {additionalPodAffinity: {a: b}}", "goes where certain pods are"),
+            ("  instances: 1", "  affinity: {tolerations: 5}", "is not understood"),
             ("{initdb: {database: opschain}}", "{recovery: {source: s}}", "is made from a backup"),
             ("size: 10Gi, ", "", "does not say which size"),
             ("  imageName: limepoint/opschain-db:17.10\n", "", "does not say which image"),

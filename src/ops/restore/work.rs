@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, OnceLock};
 
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Mutex;
 
 use super::facts::{self, OpenBundle};
 use super::plan::RestorePlan;
 use super::strategy::VolumePlan;
-use crate::cluster::Database;
-use crate::cluster::pod::RecoveryPod;
 use crate::cluster::transport::Agent;
+use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::helper::RecoveryVolume;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::{Ctx, helper};
 
@@ -97,20 +98,18 @@ impl RestoreWork {
     /// Starts the recovery pod, or takes up the one that an earlier process of this run has left.
     pub async fn start_agent(&self) -> Result<Agent> {
         self.hold_lease().await?;
-        helper::start(&self.ctx, &self.recovery_pod().await?.manifest()?, &self.run).await
+        helper::start(&self.ctx, &self.recovery_pod().await?, &self.run).await
     }
 
     /// The pod on the database's volume: as the database says, or as the plan does where there is none yet.
-    async fn recovery_pod(&self) -> Result<RecoveryPod> {
+    async fn recovery_pod(&self) -> Result<Pod> {
         if let Some(volume) = &self.plan.volume {
-            let pod = helper::pod(&self.ctx, &self.run, &volume.image, &volume.pull_secrets);
-            let (cpu, memory_bytes) = (volume.cpu.clone(), volume.memory_bytes.unwrap_or_default());
-            return Ok(RecoveryPod { pod, claim: volume.claim.clone(), cpu, memory_bytes });
+            return volume.pod(&self.ctx, &self.run).await;
         }
         let database = self.database().await?;
-        let pull: Vec<String> = database.spec.image_pull_secrets.iter().map(|secret| secret.name.clone()).collect();
-        let pod = helper::pod(&self.ctx, &self.run, database.image().unwrap_or_default(), &pull);
-        Ok(RecoveryPod { pod, claim: database.primary_claim(), cpu: None, memory_bytes: 0 })
+        let (image, placement) = (database.image().unwrap_or_default(), PodPlacement::of_database(&database.spec));
+        let on = RecoveryVolume { claim: &database.primary_claim(), cpu: None, memory_bytes: 0 };
+        helper::recovery_pod(&self.ctx, &self.run, image, &placement, on).await
     }
 
     /// The claim of the volume that the data is put on.

@@ -11,7 +11,8 @@ pub fn parse(value: &Json) -> Option<f64> {
     }
 }
 
-fn parse_text(text: &str) -> Option<f64> {
+/// The same of a quantity that is written as text.
+pub fn parse_text(text: &str) -> Option<f64> {
     // Exponents (`12e6`) are read as part of the number; `E` alone is the suffix for 10^18.
     if let Some((number, exponent)) = text.split_once(['e', 'E'])
         && let Ok(exponent) = exponent.parse::<i32>()
@@ -46,7 +47,7 @@ fn decimal(text: &str) -> Option<f64> {
 }
 
 /// Whether two quantities are the same amount.
-pub(super) fn same(a: &Json, b: &Json) -> bool {
+pub fn same(a: &Json, b: &Json) -> bool {
     match (parse(a), parse(b)) {
         (Some(a), Some(b)) => (a - b).abs() <= f64::EPSILON * 4.0 * a.abs().max(b.abs()),
         _ => false,

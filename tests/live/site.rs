@@ -1,0 +1,91 @@
+//! Sites with rules of their own: quotas, limit ranges, pod security, nodes that are not for everybody.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::host::{Host, VERSION, command, wait};
+
+/// A quota of this much memory, and a limit range that lets no container have more than 1 GiB.
+fn rules(memory: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: List\nitems:\n\
+         - {{apiVersion: v1, kind: ResourceQuota, metadata: {{name: compute}}, \
+            spec: {{hard: {{limits.cpu: '40', limits.memory: {memory}, requests.cpu: '20', requests.memory: 40Gi}}}}}}\n\
+         - {{apiVersion: v1, kind: LimitRange, metadata: {{name: sizes}}, spec: {{limits: [{{type: Container, \
+            max: {{memory: 1Gi}}, default: {{cpu: '1', memory: 1Gi}}, defaultRequest: {{cpu: 20m, memory: 64Mi}}}}]}}}}\n"
+    )
+}
+
+fn apply(host: &Host, objects: &str) {
+    let file = host.home.path().join("objects.yaml");
+    std::fs::write(&file, objects).unwrap();
+    host.kubectl(&["apply", "-f", file.to_str().unwrap()]).ok();
+}
+
+fn label(host: &Host, label: &str) {
+    command("kubectl").args(["label", "--overwrite", "namespace", &host.namespace, label]).run().ok();
+}
+
+/// The quota is counted a moment after it is made.
+fn wait_counted(host: &Host) {
+    wait(Duration::from_secs(60), "the quota to be counted", || {
+        let used = host.kubectl(&["get", "resourcequota", "compute", "-o", "jsonpath={.status.used.limits\\.memory}"]);
+        used.code == 0 && !used.stdout.is_empty()
+    });
+}
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_site_with_quota_limit_range_node_selector_and_pod_security_is_backed_up_and_restored() {
+    let host = Host::new("site-rules");
+    host.deploy(VERSION);
+    let before = host.ledger();
+    // The operator replaces the pod, which waits for as long for its clients to leave.
+    let on_nodes = r#"{"spec": {"smartShutdownTimeout": 1, "affinity": {"nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "database-only", "operator": "Exists"}]}}}"#;
+    host.kubectl(&["patch", "clusters.postgresql.cnpg.io", "opschain-db", "--type=merge", "-p", on_nodes]).ok();
+    wait(Duration::from_secs(300), "the database's pod to be where it belongs", || {
+        let selector = "jsonpath={.spec.nodeSelector} {.status.conditions[?(@.type=='Ready')].status}";
+        host.kubectl(&["get", "pod", "opschain-db-1", "-o", selector]).stdout.trim().ends_with("\"linux\"} True")
+    });
+    apply(&host, &rules("40Gi"));
+    label(&host, "pod-security.kubernetes.io/enforce=restricted");
+    wait_counted(&host);
+    let seen = host.dr(["doctor"]).stdout;
+    assert!(seen.contains("admit the pods of a backup and of a restore"), "{seen}");
+
+    let killed = host.dr_with_fault("start-helper:after=kill", ["bundle", "create", "--yes", "--quiesce", "none"]);
+    assert_eq!(killed.code, 137, "{killed}");
+    let pods = host.kubectl(&["get", "pods", "-l", "app.kubernetes.io/component=backup", "-o", "json"]).ok();
+    let pods: Value = serde_json::from_str(&pods).unwrap();
+    let spec = &pods["items"][0]["spec"];
+    assert_eq!(spec["nodeSelector"]["kubernetes.io/os"], "linux", "{spec}");
+    assert!(spec["tolerations"].to_string().contains("database-only"), "{spec}");
+    assert_eq!(spec["containers"][0]["resources"]["limits"], serde_json::json!({"cpu": "2", "memory": "1Gi"}));
+    host.dr(["run", "resume"]).ok();
+
+    apply(&host, &rules("1Mi"));
+    let runs = host.runs();
+    let words = ["exceeded quota: compute", "[pods]"];
+    host.dr(["bundle", "create", "--yes", "--quiesce", "none"]).fails(12, &words);
+    assert_eq!(host.runs(), runs, "nothing was begun");
+    apply(&host, &rules("40Gi"));
+    wait(Duration::from_secs(60), "the larger quota", || {
+        let hard = host.kubectl(&["get", "resourcequota", "compute", "-o", "jsonpath={.status.hard.limits\\.memory}"]);
+        hard.stdout == "40Gi"
+    });
+    host.bundle(&["--quiesce", "none"]);
+
+    host.delete_namespace();
+    command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
+    apply(&host, &rules("100Mi"));
+    wait_counted(&host);
+    let restore = ["bundle", "restore", "--version", VERSION, "--yes"];
+    host.dr(restore).fails(12, &["the pod that the restore works in would not be admitted: ", "exceeded quota"]);
+    assert_eq!(host.runs()[0].0.split('-').next(), Some("create"), "no restore was begun");
+    apply(&host, &rules("40Gi"));
+    wait_counted(&host);
+    host.dr(restore).ok();
+    host.assert_ledger_holds(&before);
+}
