@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
 use serde::Serialize;
@@ -14,7 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::trace::{self, CallKind};
 use crate::values::Secrets;
 
-use super::error::{ApiRequest, ClusterError, Result, innermost, plain};
+use super::error::{ApiRequest, ClusterError, Result, innermost};
+use super::kubeconfig;
 
 /// How long the API server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -30,6 +30,7 @@ pub(super) const FIELD_MANAGER: &str = "dr";
 pub struct Cluster {
     client: Client,
     context: String,
+    /// With the proxy that leads to it.
     server: String,
     namespace: String,
     version: String,
@@ -51,9 +52,12 @@ impl Cluster {
     /// # Errors
     /// No kubeconfig, no such context, no answer in 10 s, or credentials that are not accepted.
     pub async fn connect(context: Option<&str>, namespace: &str) -> Result<Self> {
-        let (name, mut config) = load(context).await?;
+        let (name, mut config) = kubeconfig::load(context)?;
         config.connect_timeout = Some(CONNECT_LIMIT);
-        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let mut server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        if let Some(proxy) = config.proxy_url.as_ref().and_then(kubeconfig::proxy_words) {
+            server = format!("{server} through proxy {proxy}");
+        }
         let client = Client::try_from(config)
             .map_err(|error| ClusterError::Kubeconfig { cause: format!("context `{name}`: {}", innermost(&error)) })?;
         let mut cluster = Self {
@@ -103,7 +107,7 @@ impl Cluster {
         &self.context
     }
 
-    /// The API server's address.
+    /// The API server's address, with the proxy that leads to it.
     pub fn server(&self) -> &str {
         &self.server
     }
@@ -321,45 +325,4 @@ fn uid_of(namespace: &Namespace, name: &str) -> Result<String> {
         act: format!("read namespace {name}"),
         cause: "it has no uid".into(),
     })
-}
-
-async fn load(context: Option<&str>) -> Result<(String, Config)> {
-    let broken = |error: &KubeconfigError| ClusterError::Kubeconfig { cause: kubeconfig_words(error) };
-    let file = match Kubeconfig::read() {
-        Ok(file) => file,
-        Err(error) => {
-            // In a pod there is no kubeconfig but a service account; that is tried only when nothing was asked for.
-            return match Config::incluster() {
-                Ok(config) if context.is_none() => Ok(("in-cluster".into(), config)),
-                _ => Err(broken(&error)),
-            };
-        }
-    };
-    let known: Vec<String> = file.contexts.iter().map(|named| named.name.clone()).collect();
-    let name = match context.map(str::to_owned).or_else(|| file.current_context.clone()) {
-        Some(name) if known.contains(&name) => name,
-        Some(name) => return Err(ClusterError::NoContext { context: name, known }),
-        None if known.is_empty() => {
-            return Err(ClusterError::Kubeconfig { cause: "it is empty: it names no cluster".into() });
-        }
-        None => return Err(ClusterError::Kubeconfig { cause: "it sets no current context".into() }),
-    };
-    let options = KubeConfigOptions { context: Some(name.clone()), ..KubeConfigOptions::default() };
-    let config = Config::from_custom_kubeconfig(file, &options).await.map_err(|error| broken(&error))?;
-    Ok((name, config))
-}
-
-/// The library quotes paths as Rust does; people read them plain.
-fn kubeconfig_words(error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::ReadConfig(cause, path) => format!("{}: {}", path.display(), plain(cause)),
-        KubeconfigError::FindPath => "there is none: KUBECONFIG is not set and there is no home folder".into(),
-        KubeconfigError::Parse(cause) => {
-            // What follows the first line quotes the file, and may quote a token.
-            let text = cause.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            format!("it is not valid YAML: {}", first.strip_prefix("error: ").unwrap_or(first))
-        }
-        other => other.to_string(),
-    }
 }

@@ -16,6 +16,7 @@ mod host;
 mod install;
 mod layers;
 mod maintenance;
+mod proxy;
 mod restore;
 mod roundtrip;
 mod secrets;
