@@ -5,7 +5,8 @@ pub mod agent {
     pub use crate::agent::{AgentError, PodFiles, PutBack, ServeOptions, Watchdog, attach, serve};
     pub mod protocol {
         pub use crate::agent::protocol::{
-            BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind, StageReport, StageRequest, SwapRequest,
+            BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind, KeptChunks, StageReport, StageRequest,
+            SwapRequest,
         };
     }
 }

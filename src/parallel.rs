@@ -126,6 +126,27 @@ pub fn spawn_in_order<J, T: Send + 'static>(
     Ordered { results: receiver, work }
 }
 
+/// Things that are used again.
+pub struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Default> Pool<T> {
+    /// One that was used before, as it was left, or a new one.
+    pub fn take(&self) -> T {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    /// Keeps one for the next time.
+    pub fn put(&self, thing: T) {
+        lock(&self.0).push(thing);
+    }
+}
+
 fn lock<Q>(queue: &Mutex<Q>) -> MutexGuard<'_, Q> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -111,28 +111,3 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         None => Ok(()),
     }
 }
-
-/// Makes every file and folder below `root`, and `root` itself, durable.
-///
-/// # Errors
-/// Names the file that could not be written out: its contents must then count as lost.
-pub fn sync_tree(root: &Path) -> Result<(), Failure> {
-    // One pass over the whole filesystem first: the single syncs then find nothing to wait for.
-    let act = |path: &Path| Failure::io(format!("write {} to disk", path.display()));
-    let whole = File::open(root).map_err(act(root))?;
-    rustix::fs::syncfs(&whole).map_err(|error| act(root)(error.into()))?;
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(act(&folder))? {
-            let entry = entry.map_err(act(&folder))?;
-            let path = entry.path();
-            if entry.file_type().map_err(act(&path))?.is_dir() {
-                folders.push(path);
-            } else {
-                File::open(&path).and_then(|file| file.sync_all()).map_err(act(&path))?;
-            }
-        }
-        File::open(&folder).and_then(|file| file.sync_all()).map_err(act(&folder))?;
-    }
-    Ok(())
-}

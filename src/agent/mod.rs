@@ -16,6 +16,7 @@ mod replies;
 mod serve;
 mod stage;
 mod swap;
+mod sync;
 mod watchdog;
 mod worker;
 

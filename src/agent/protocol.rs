@@ -44,11 +44,13 @@ pub enum Request {
         /// Nothing past this is wanted.
         until: Lsn,
     },
-    /// Begins a fresh stage. Answer: `StageReady`.
+    /// Begins a stage. Answer: `StageReady`.
     Stage(StageRequest),
+    /// The stage that was begun is to be filled: chunks follow. Answer, after the trailer: `StageDone`.
+    StageFill,
     /// During a stage: a zstd frame of one chunk follows as data.
     StageChunk(StageChunkHead),
-    /// The stage has been sent whole; a trailer follows. Answer: `StageDone`.
+    /// The stage has been sent whole; a trailer follows.
     StageEnd,
     /// Puts the stage in the place of the data directory. Answer: `Swapped`.
     Swap(SwapRequest),
@@ -78,9 +80,12 @@ pub enum Reply {
     BaseDone(BaseDone),
     /// Everything is sent.
     BackupDone(Box<BackupDone>),
-    /// To `Stage`: chunks may come.
-    StageReady,
-    /// To `StageEnd`: everything is on disk and checked.
+    /// To `Stage`.
+    StageReady {
+        /// What need not be sent, of each tar that has something there.
+        kept: Vec<KeptChunks>,
+    },
+    /// To `StageFill`: everything is on disk and checked.
     StageDone(StageReport),
     /// To `Swap`.
     Swapped(SwapReport),
@@ -269,6 +274,17 @@ pub struct StageRequest {
     pub wal_end: WalEnd,
     /// The size of a segment in bytes.
     pub wal_segment_bytes: u64,
+    /// Nothing that an earlier attempt of the run has left is to be kept.
+    pub fresh: bool,
+}
+
+/// Chunks that an earlier attempt has written, from the first of their tar on. They were read off the volume just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptChunks {
+    pub part: BackupPart,
+    pub chunks: u32,
+    /// SHA-256 over the digests of what they hold, one after the other.
+    pub sha256: Digest,
 }
 
 /// What is on disk beside the data directory, checked.
@@ -276,8 +292,11 @@ pub struct StageRequest {
 pub struct StageReport {
     /// Files that were compared with PostgreSQL's manifest.
     pub files: u64,
-    /// Bytes written.
+    /// Bytes in all files.
     pub bytes: u64,
+    /// Bytes of the two tars that were there already, and were not sent.
+    #[serde(default)]
+    pub kept_bytes: u64,
     /// The identity found in the control file.
     pub system_identifier: u64,
     pub timeline: u32,
@@ -381,6 +400,11 @@ pub enum FailureKind {
 impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// Bytes are not what they should be.
+    pub fn damaged(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Damaged, message)
     }
 
     /// Whoever waited for `what` has gone.

@@ -29,6 +29,8 @@ pub struct Worker {
     callers: Callers,
     /// Where streams come straight to the pod; it closes with the work.
     door: Option<Door>,
+    /// Begun, and not filled yet.
+    stage: Option<Stage>,
 }
 
 /// Why a worker ended.
@@ -48,7 +50,7 @@ fn read<T: DeserializeOwned>(message: &Message) -> Result<Envelope<T>, Failure> 
 impl Worker {
     /// Works for whoever speaks over `conduit`. `callers` takes the streams of a door that this opens.
     pub fn new(conduit: Conduit, files: PodFiles, run: String, guard: VolumeGuard, callers: Callers) -> Self {
-        Self { conduit, files, run, guard, callers, door: None }
+        Self { conduit, files, run, guard, callers, door: None, stage: None }
     }
 
     /// Answers requests until the client is done or the link is at an end.
@@ -93,8 +95,14 @@ impl Worker {
             }
             Request::Backup(request) => self.backup(replies, *request).await,
             Request::Stage(request) => {
+                self.stage = None;
                 let stage = Stage::begin(&self.files, &self.run, request, self.guard.clone()).await?;
-                replies.reply(Reply::StageReady).await?;
+                let kept = self.stage.insert(stage).kept();
+                replies.reply(Reply::StageReady { kept }).await
+            }
+            Request::StageFill => {
+                let none = || Failure::new(FailureKind::Request, "no stage was begun");
+                let stage = self.stage.take().ok_or_else(none)?;
                 let report = stage.fill(replies, &self.conduit).await?;
                 replies.reply(Reply::StageDone(report)).await
             }

@@ -223,13 +223,19 @@ impl Reader {
         })
     }
 
-    /// `chunk` opened: one whole zstd frame, wiped when dropped. The receiving side unpacks it and must find
-    /// `raw_bytes` bytes with the digest `raw_sha256`.
+    /// Opens `chunk` into `frame`, by way of `stored`, both of which may have been used before: one whole zstd frame. The
+    /// receiving side unpacks it and must find `raw_bytes` bytes with the digest `raw_sha256`.
     ///
     /// # Errors
     /// `Damaged`, `Sealed`, `Store`.
-    pub fn open_chunk(&self, chunk: &StoredChunk, identities: &Identities) -> Result<Zeroizing<Vec<u8>>, BundleError> {
-        self.chunk_frame(chunk, identities).map_err(|fault| self.fault(fault))
+    pub fn open_chunk(
+        &self,
+        chunk: &StoredChunk,
+        identities: &Identities,
+        stored: &mut Vec<u8>,
+        frame: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<(), BundleError> {
+        self.chunk_frame_into(chunk, identities, stored, frame).map_err(|fault| self.fault(fault))
     }
 
     pub(super) fn chunk_frame(

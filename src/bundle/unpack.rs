@@ -1,14 +1,13 @@
 //! Unpacking chunks: opened, uncompressed, and checked against the signed manifest.
 
 use std::io::{self, BufRead, Read};
-use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::crypt::seal::{Identities, make_room};
-use crate::parallel;
+use crate::parallel::{self, Pool};
 use crate::trace::{self, CallKind};
 
 use super::error::BundleFault;
@@ -79,25 +78,6 @@ impl Reader {
             });
             unpacked.map_err(|reason| BundleFault::damaged(Member::Chunk(chunk.stream, chunk.index), reason))
         })
-    }
-}
-
-/// Things that are used again.
-struct Pool<T>(Mutex<Vec<T>>);
-
-impl<T> Default for Pool<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T: Default> Pool<T> {
-    fn take(&self) -> T {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn put(&self, thing: T) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(thing);
     }
 }
 

@@ -36,6 +36,9 @@ pub trait TarSink {
     /// # Errors
     /// The sink's.
     fn data(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+    /// The next bytes that are of no file: headers, padding, the end mark. All bytes of a tar come to this or to
+    /// [`TarSink::data`], in their order.
+    fn around(&mut self, _bytes: &[u8]) {}
     /// The entry is whole.
     ///
     /// # Errors
@@ -57,6 +60,11 @@ impl<A: TarSink, B: TarSink<Error: From<A::Error>>> TarSink for Both<'_, A, B> {
     fn data(&mut self, bytes: &[u8]) -> Result<(), B::Error> {
         self.0.data(bytes)?;
         self.1.data(bytes)
+    }
+
+    fn around(&mut self, bytes: &[u8]) {
+        self.0.around(bytes);
+        self.1.around(bytes);
     }
 
     fn end(&mut self) -> Result<(), B::Error> {
@@ -101,8 +109,10 @@ impl TarReader {
             match &mut self.state {
                 State::Header => {
                     let take = (BLOCK as usize - self.header.len()).min(bytes.len());
-                    self.header.extend_from_slice(&bytes[..take]);
-                    bytes = &bytes[take..];
+                    let piece;
+                    (piece, bytes) = bytes.split_at(take);
+                    sink.around(piece);
+                    self.header.extend_from_slice(piece);
                     if let Ok(block) = Block::try_from(self.header.as_slice()) {
                         self.header.clear();
                         self.begin(&block, sink)?;
@@ -121,14 +131,16 @@ impl TarReader {
                     }
                 }
                 State::Body { padding, .. } => {
-                    let skipped = at_most(bytes, *padding);
-                    *padding -= skipped as u64;
-                    bytes = &bytes[skipped..];
+                    let (skipped, rest) = bytes.split_at(at_most(bytes, *padding));
+                    sink.around(skipped);
+                    *padding -= skipped.len() as u64;
+                    bytes = rest;
                     if *padding == 0 {
                         self.state = State::Header;
                     }
                 }
                 State::End { zeros } => {
+                    sink.around(bytes);
                     *zeros += bytes.len() as u64;
                     if bytes.iter().any(|byte| *byte != 0) {
                         return Err(self.damaged("data after its end").into());
@@ -208,6 +220,8 @@ mod tests {
     struct Seen {
         names: Vec<String>,
         bytes: Vec<u8>,
+        /// What came both ways.
+        all: Vec<u8>,
     }
 
     impl TarSink for Seen {
@@ -219,7 +233,11 @@ mod tests {
         }
         fn data(&mut self, bytes: &[u8]) -> Result<(), TarError> {
             self.bytes.extend_from_slice(bytes);
+            self.all.extend_from_slice(bytes);
             Ok(())
+        }
+        fn around(&mut self, bytes: &[u8]) {
+            self.all.extend_from_slice(bytes);
         }
         fn end(&mut self) -> Result<(), TarError> {
             self.names.push(".".into());
@@ -258,6 +276,7 @@ mod tests {
             let seen = read(&good(), piece).unwrap();
             assert_eq!(seen.names, ["base/", ".", "base/1", ".", "PG_VERSION", ".", "empty", "."]);
             assert_eq!(seen.bytes.len(), 1003);
+            assert!(seen.all == good(), "every byte comes once, in order");
         }
     }
 

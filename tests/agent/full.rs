@@ -81,7 +81,7 @@ async fn a_volume_that_fills_at_any_byte_is_called_full_and_keeps_what_was_there
         // What is half stays until the next try takes its room back; here it would be room for it.
         for left in std::fs::read_dir(&volume.at).unwrap().map(|entry| entry.unwrap().path()) {
             if left.file_name().unwrap().to_str().unwrap().starts_with("dr-") {
-                std::fs::remove_dir_all(left).unwrap();
+                if left.is_dir() { std::fs::remove_dir_all(left).unwrap() } else { std::fs::remove_file(left).unwrap() }
             }
         }
     }

@@ -13,3 +13,4 @@ mod sessions;
 mod speed;
 mod stages;
 mod straight;
+mod taken_up;

@@ -1,6 +1,6 @@
 //! What stands in for a pod: an agent served in this process, and ways to it that break.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,24 +45,15 @@ impl Pod {
     }
 
     pub fn watched(run: &str, idle: Duration, watchdog: Option<Watchdog>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["volume", "spool"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let options = ServeOptions {
-            socket: folder.path().join("agent.sock"),
-            run: run.into(),
-            idle,
-            files: PodFiles {
-                spool: folder.path().join("spool"),
-                volume: folder.path().join("volume"),
-                pgdata: "pgdata".into(),
-                watchdog_fails: None,
-            },
-            limits: LIMITS,
-        };
-        let agent = tokio::spawn(serve(options, watchdog));
+        let folder = folder();
+        let agent = tokio::spawn(serve(options(folder.path(), run, idle), watchdog));
         Self { folder, agent, warnings: Arc::default(), logs: Arc::default() }
+    }
+
+    /// A pod without an agent yet: see [`AgentProcess`].
+    pub fn empty() -> Self {
+        let agent = tokio::spawn(async { Ok(()) });
+        Self { folder: folder(), agent, warnings: Arc::default(), logs: Arc::default() }
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -101,6 +92,58 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         self.agent.abort();
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["volume", "spool"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+fn options(folder: &Path, run: &str, idle: Duration) -> ServeOptions {
+    ServeOptions {
+        socket: folder.join("agent.sock"),
+        run: run.into(),
+        idle,
+        files: PodFiles {
+            spool: folder.join("spool"),
+            volume: folder.join("volume"),
+            pgdata: "pgdata".into(),
+            watchdog_fails: None,
+        },
+        limits: LIMITS,
+    }
+}
+
+/// An agent for run `run-1` in a process of its own, killed without a warning when dropped.
+pub struct AgentProcess(std::process::Child);
+
+const POD_FOLDER: &str = "DR_TEST_POD";
+
+impl AgentProcess {
+    /// This program again: it runs the one test that serves.
+    pub fn start(pod: &Pod) -> Self {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "pod::an_agent_alone", "--ignored"]).env(POD_FOLDER, pod.folder.path());
+        Self(command.stdout(std::process::Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for AgentProcess {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "what AgentProcess runs"]
+async fn an_agent_alone() {
+    if let Some(folder) = std::env::var_os(POD_FOLDER) {
+        serve(options(Path::new(&folder), "run-1", Duration::from_secs(60)), None).await.unwrap();
     }
 }
 

@@ -19,6 +19,7 @@ pub fn wanted(kept: &Kept) -> StageRequest {
         system_identifier: kept.done.base.system_identifier,
         wal_end: WalEnd::At(kept.done.wal_until),
         wal_segment_bytes: kept.done.wal_segment_bytes,
+        fresh: true,
     }
 }
 
@@ -42,7 +43,7 @@ pub async fn send(
     wanted: StageRequest,
     chunks: Vec<StageChunk>,
 ) -> Result<StageReport, TransportError> {
-    let mut sink = agent.stage(wanted).await?;
+    let mut sink = agent.stage(wanted, |_| false).await?;
     for chunk in chunks {
         sink.send(chunk).await?;
     }
@@ -151,7 +152,7 @@ async fn whatever_is_missing_or_changed_is_named_and_never_put_in_place() {
     assert!(agent.swap(ALONE).await.unwrap().resumed);
     let facts = agent.facts().await.unwrap().volume.unwrap();
     assert!(facts.pgdata && facts.control.is_some());
-    assert!(agent.stage(wanted(&kept)).await.is_err(), "data that is in use is not staged over");
+    assert!(agent.stage(wanted(&kept), |_| false).await.is_err(), "data that is in use is not staged over");
     // It was the first data directory: to put it back leaves none.
     assert!(agent.put_back().await.unwrap());
     let facts = agent.facts().await.unwrap().volume.unwrap();

@@ -24,10 +24,11 @@ fn every_byte_that_was_put_in_comes_out() {
     assert_eq!(reader.manifest().values_sha256, hex::encode(Sha256::digest(VALUES)));
     assert_eq!(reader.chart(), Some("chart/opschain-2026.8.20.tgz.age"));
     let content = Content::good();
+    let (mut stored, mut frame) = Default::default();
     for (stream, raw) in [(Stream::Base, &content.base), (Stream::Wal, &content.wal)] {
         let mut joined = Vec::new();
         for chunk in reader.chunks(stream) {
-            let frame = reader.open_chunk(&chunk, &bench.identities).unwrap();
+            reader.open_chunk(&chunk, &bench.identities, &mut stored, &mut frame).unwrap();
             let piece = zstd::bulk::decompress(&frame, chunk.raw_bytes as usize).unwrap();
             assert_eq!((piece.len() as u64, hex::encode(Sha256::digest(&piece))), (chunk.raw_bytes, chunk.raw_sha256));
             joined.extend_from_slice(&piece);
@@ -46,7 +47,8 @@ fn a_stream_can_be_taken_up_at_any_chunk() {
     let rest: Vec<_> = reader.chunks(Stream::Base).skip(2).collect();
     assert_eq!(rest, all[2..]);
     assert_eq!(rest[0].index, 2);
-    reader.open_chunk(&rest[0], &bench.identities).unwrap();
+    let (mut stored, mut frame) = Default::default();
+    reader.open_chunk(&rest[0], &bench.identities, &mut stored, &mut frame).unwrap();
 }
 
 #[test]

@@ -253,8 +253,9 @@ async fn a_backup_over_exec_survives_killed_sessions_and_a_slow_consumer_and_is_
         system_identifier: done.base.system_identifier,
         wal_end: dr::internals::postgres::basebackup::WalEnd::At(done.wal_until),
         wal_segment_bytes: done.wal_segment_bytes,
+        fresh: true,
     };
-    let mut sink = agent.stage(wanted).await.unwrap();
+    let mut sink = agent.stage(wanted, |_| false).await.unwrap();
     for chunk in chunks.iter().filter(|chunk| chunk.part != BackupPart::Manifest) {
         if chunk.index == 2 {
             tokio::task::block_in_place(|| bench.kill_session("dr-wire-2"));

@@ -1,84 +1,84 @@
-//! PGDATA in: chunks from the link into a fresh folder beside the data directory, every file checked and on disk.
+//! PGDATA in: chunks from the link into a folder beside the data directory, every file checked and on disk.
 //!
 //! ```text
-//! link -> whole chunks -> zstd, SHA-256, side by side -> tar reader -> check + files
-//!                                                     -> fsync -> record
+//! link -> whole chunks -> zstd, SHA-256, side by side -> tar reader -> check + files -> outline
+//!                                                        written out behind, all synced at the end -> record
 //! ```
-//! A chunk is acknowledged when it is written.
+//! A chunk is acknowledged when it is written. What an attempt that was cut off has written is read back by the next one
+//! of the run, and only the rest is sent.
 
+mod collect;
 mod files;
+mod outline;
+mod tars;
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use zstd::bulk::Decompressor;
 
-use self::files::StageFiles;
+use self::collect::{Arrived, collect};
+use self::outline::{OutlineFile, Records, WrittenChunk};
+use self::tars::Tars;
 use super::folders::{self, StageRecord, VolumeGuard};
 use super::host::{self, PodFiles};
 use super::protocol::{
-    BackupPart, CHUNK_BOUNDS, Digest, Envelope, Failure, FailureKind, Request, StageChunkHead, StageReport,
-    StageRequest,
+    BackupPart, Digest, Failure, FailureKind, KeptChunks, StageChunkHead, StageReport, StageRequest,
 };
 use super::replies::ReplySender;
 use super::swap::RunFolders;
-use crate::parallel;
-use crate::postgres::basebackup::{BaseCheck, WalCheck};
-use crate::ustar::{Both, TarReader, TarSink};
-use crate::wire::{Conduit, FrameKind};
+use super::sync::FolderSync;
+use crate::parallel::{self, Pool};
+use crate::wire::Conduit;
 
-/// How many chunks are decompressed side by side. One thread does more than links and disks bring; a second one costs
-/// more than it saves where cores are few.
-const OPENERS: usize = 1;
+/// How many bytes are written before the system is asked to write them out: while the link brings more, the disk works.
+const FLUSH_EVERY: u64 = 128 << 20;
 
-/// A stage that is being filled.
+/// A stage that can be filled.
 pub struct Stage {
     folders: RunFolders,
     request: StageRequest,
     run: String,
     guard: VolumeGuard,
+    work: StageWork,
+    kept: [KeptPart; 2],
 }
 
-/// One chunk as it came, and the number that acknowledges it.
-struct Arrived {
-    head: StageChunkHead,
-    frame: Vec<u8>,
-    sequence: u64,
+/// What fills a stage.
+struct StageWork {
+    tars: Tars,
+    outline: OutlineFile,
+    sync: FolderSync,
+}
+
+/// What an earlier attempt has left of one tar.
+#[derive(Default)]
+struct KeptPart {
+    chunks: u32,
+    bytes: u64,
+    /// Over the digests of the chunks.
+    digests: Sha256,
 }
 
 /// One chunk, decompressed.
 struct Opened {
-    part: BackupPart,
+    head: StageChunkHead,
     raw: Vec<u8>,
     sequence: u64,
 }
 
-/// One of the two tars on its way onto the volume.
-struct Tar<C> {
-    reader: TarReader,
-    check: C,
-    files: StageFiles,
-}
-
-impl<C: TarSink> Tar<C>
-where
-    Failure: From<C::Error>,
-{
-    fn push(&mut self, raw: &[u8]) -> Result<(), Failure> {
-        self.reader.push(raw, &mut Both(&mut self.check, &mut self.files))
-    }
-}
-
-/// Both tars.
-struct Tars {
-    base: Tar<BaseCheck>,
-    wal: Tar<WalCheck>,
-}
-
-fn damaged(message: String) -> Failure {
-    Failure::new(FailureKind::Damaged, message)
+/// Memory that is used again: fresh memory for each chunk costs as much as to write it.
+#[derive(Default)]
+struct Memory {
+    frames: Pool<Vec<u8>>,
+    plaintexts: Pool<Vec<u8>>,
+    decompressors: Pool<Option<Decompressor<'static>>>,
 }
 
 impl Stage {
-    /// Removes what an earlier attempt of this run has left, and makes an empty stage.
+    /// Makes a stage: what an earlier attempt of this run has left is read back, or removed where all is to be fresh.
     ///
     /// # Errors
     /// When there is no volume, it refuses, or this run's data is already in place.
@@ -88,82 +88,81 @@ impl Stage {
         request: StageRequest,
         guard: VolumeGuard,
     ) -> Result<Self, Failure> {
-        let volume = files.volume.clone();
-        let stage = Self { folders: RunFolders::new(files, run), request, run: run.to_owned(), guard };
+        let (volume, folders, run) = (files.volume.clone(), RunFolders::new(files, run), run.to_owned());
         host::blocking(move || {
             if !volume.is_dir() {
                 let message = format!("no volume is mounted at {}", volume.display());
                 return Err(Failure::new(FailureKind::Request, message));
             }
-            let run_folders = &stage.folders;
-            if let Some(record) = StageRecord::load(&run_folders.record)?
-                && folders::inode(&run_folders.pgdata)? == Some(record.inode)
+            let record = StageRecord::load(&folders.record)?;
+            if let Some(record) = &record
+                && folders::inode(&folders.pgdata)? == Some(record.inode)
             {
                 let message = format!("run {} has put its data in place already: put it back first", record.run);
                 return Err(Failure::new(FailureKind::Unexpected, message));
             }
-            // The record first: a new folder may get the old one's inode number.
-            folders::remove(&run_folders.record)?;
-            folders::remove(&run_folders.stage)?;
-            files::make_folders(&run_folders.stage)?;
-            Ok(stage)
+            let left = if request.fresh || record.is_some() { None } else { take_up(&folders, &request) };
+            let (work, kept) = match left {
+                Some(left) => left,
+                None => (begin_afresh(&folders, &request)?, Default::default()),
+            };
+            Ok(Self { folders, request, run, guard, work, kept })
         })
         .await
+    }
+
+    /// What need not be sent.
+    pub fn kept(&self) -> Vec<KeptChunks> {
+        let parts = [BackupPart::Base, BackupPart::Wal].into_iter().zip(&self.kept);
+        let said = |(part, kept): (BackupPart, &KeptPart)| KeptChunks {
+            part,
+            chunks: kept.chunks,
+            sha256: Digest(kept.digests.clone().finalize().into()),
+        };
+        parts.filter(|(_, kept)| kept.chunks > 0).map(said).collect()
     }
 
     /// Takes chunks until the client says that these are all, then checks the whole.
     ///
     /// # Errors
-    /// At the first byte that is not as it should be. What has been written is left for the next attempt to remove.
+    /// At the first byte that is not as it should be; the next attempt then begins afresh. Where the volume is full or
+    /// the link is at an end, it takes up what has been written.
     pub async fn fill(self, replies: &ReplySender, conduit: &Conduit) -> Result<StageReport, Failure> {
-        let (arrived, mut queue) = mpsc::channel::<Arrived>(1);
-        let (mut tars, guard, acknowledge) = (self.tars(), self.guard.clone(), replies.clone());
+        let outline = self.folders.outline.clone();
+        let filled = self.fill_and_check(replies, conduit).await;
+        if let Err(failure) = &filled
+            && !matches!(failure.kind, FailureKind::System | FailureKind::Space)
+        {
+            host::blocking(move || folders::remove(&outline)).await?;
+        }
+        filled
+    }
+
+    async fn fill_and_check(self, replies: &ReplySender, conduit: &Conduit) -> Result<StageReport, Failure> {
+        let Self { folders, request, run, guard, work, kept } = self;
+        let (arrived, queue) = mpsc::channel::<Arrived>(1);
+        let memory = Arc::new(Memory::default());
+        let next = [kept[0].chunks, kept[1].chunks, 0];
+        let (own, acknowledge) = (Arc::clone(&memory), replies.clone());
         let mut write = std::pin::pin!(host::blocking(move || {
-            let _guard = guard;
-            parallel::in_order(std::iter::from_fn(|| queue.blocking_recv()), OPENERS, open, |mut results| {
-                results.try_for_each(|opened| {
-                    let Opened { part, raw, sequence } = opened?;
-                    tars.push(part, &raw)?;
-                    acknowledge.durable(sequence);
-                    Ok::<_, Failure>(())
-                })
-            })?;
-            Ok(tars)
+            let work = work.write(queue, &own, |sequence| acknowledge.durable(sequence))?;
+            Ok((work, guard))
         }));
-        let tars = tokio::select! {
+        let (work, guard) = tokio::select! {
             // It ends before all has come only when something is wrong.
             written = &mut write => written?,
-            collected = collect(replies, conduit, arrived) => {
-                // Whatever has come is written to the end first: after a failure the next attempt removes the folder,
-                // and nobody may still write to it then.
+            collected = collect(replies, conduit, &memory.frames, next, arrived) => {
+                // Whatever has come is written to the end first: the next attempt reads it back, and nobody may still
+                // write to it then.
                 let written = write.await;
                 collected?;
                 written?
             }
         };
-        self.check(tars).await
-    }
-
-    fn tars(&self) -> Tars {
-        let StageRequest { system_identifier, wal_segment_bytes, .. } = self.request;
-        let stage = &self.folders.stage;
-        let tar = TarReader::new;
-        Tars {
-            base: Tar { reader: tar("base.tar"), check: BaseCheck::default(), files: StageFiles::new(stage.clone()) },
-            wal: Tar {
-                reader: tar("pg_wal.tar"),
-                check: WalCheck::new(system_identifier, wal_segment_bytes),
-                files: StageFiles::new(stage.join("pg_wal")),
-            },
-        }
-    }
-
-    async fn check(self, tars: Tars) -> Result<StageReport, Failure> {
-        let Self { folders, request, run, guard } = self;
-        let report = tars.finish(&request)?;
+        let kept_bytes = kept.iter().map(|part| part.bytes).sum();
         host::blocking(move || {
             let _guard = guard;
-            folders::sync_tree(&folders.stage)?;
+            let report = StageReport { kept_bytes, ..work.check(&folders, &request)? };
             let inode = folders::inode(&folders.stage)?
                 .ok_or_else(|| Failure::new(FailureKind::Unexpected, "the stage folder has gone"))?;
             let system_identifier = report.system_identifier;
@@ -174,107 +173,132 @@ impl Stage {
     }
 }
 
-impl Tars {
-    fn push(&mut self, part: BackupPart, raw: &[u8]) -> Result<(), Failure> {
-        match part {
-            BackupPart::Base => self.base.push(raw),
-            BackupPart::Wal => self.wal.push(raw),
-            BackupPart::Manifest => {
-                Err(Failure::new(FailureKind::Request, "a manifest by itself: the one in base.tar is used"))
-            }
+fn begin_afresh(folders: &RunFolders, request: &StageRequest) -> Result<StageWork, Failure> {
+    // The outline before the folder that it tells of. The record, too: a new folder may get the old one's inode number.
+    folders::remove(&folders.outline)?;
+    folders::remove(&folders.record)?;
+    folders::remove(&folders.stage)?;
+    files::make_folders(&folders.stage)?;
+    let sync = FolderSync::open(&folders.stage)?;
+    Ok(StageWork { tars: Tars::new(&folders.stage, request), outline: OutlineFile::open(&folders.outline, 0)?, sync })
+}
+
+/// Reads back what an earlier attempt has written, up to the first chunk that is not whole. `None` when there is nothing
+/// of use.
+fn take_up(folders: &RunFolders, request: &StageRequest) -> Option<(StageWork, [KeptPart; 2])> {
+    let sync = FolderSync::open(&folders.stage).ok()?;
+    let records = Records::open(&folders.outline).ok()?;
+    let (mut tars, mut kept, mut end) = (Tars::new(&folders.stage, request), <[KeptPart; 2]>::default(), 0);
+    let plaintexts = Pool::<Vec<u8>>::default();
+    let read = |(written, end): (WrittenChunk, u64)| {
+        let mut raw = plaintexts.take();
+        written.read_back(&folders.stage, &mut raw).then_some((written.head, raw, end))
+    };
+    parallel::in_order(records, parallel::threads(), read, |results| {
+        for (head, raw, ends) in results.map_while(|read| read) {
+            let part = kept.get_mut(head.part as usize).filter(|part| part.chunks == head.index)?;
+            tars.push(head.part, &raw, true).ok()?;
+            part.chunks += 1;
+            part.bytes += head.raw_bytes;
+            part.digests.update(head.raw_sha256.0);
+            end = ends;
+            plaintexts.put(raw);
         }
+        Some(())
+    })?;
+    let outline = OutlineFile::open(&folders.outline, end).ok()?;
+    (end > 0).then_some((StageWork { tars, outline, sync }, kept))
+}
+
+impl StageWork {
+    /// Writes chunks as they come, and lets each be acknowledged when it and its record are written. A thread of its own
+    /// sees to it that the disk is never far behind.
+    fn write(
+        self,
+        mut queue: mpsc::Receiver<Arrived>,
+        memory: &Memory,
+        acknowledge: impl Fn(u64),
+    ) -> Result<Self, Failure> {
+        let Self { mut tars, mut outline, sync } = self;
+        let (due, flushes) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let flusher = scope.spawn(|| flushes.into_iter().try_for_each(|()| sync.flush()));
+            let arriving = std::iter::from_fn(|| queue.blocking_recv());
+            let mut unflushed = 0;
+            let written = parallel::in_order(
+                arriving,
+                openers(),
+                |chunk| open(chunk, memory),
+                |mut results| {
+                    results.try_for_each(|opened| {
+                        let Opened { head, raw, sequence } = opened?;
+                        unflushed += raw.len() as u64;
+                        let placed = tars.push(head.part, &raw, false)?;
+                        memory.plaintexts.put(raw);
+                        outline.append(&WrittenChunk::new(head, placed))?;
+                        acknowledge(sequence);
+                        // Where the disk is still at it, the next time comes soon.
+                        if unflushed >= FLUSH_EVERY && due.try_send(()).is_ok() {
+                            unflushed = 0;
+                        }
+                        Ok::<_, Failure>(())
+                    })
+                },
+            );
+            drop(due);
+            let flushed =
+                flusher.join().map_err(|_| Failure::new(FailureKind::System, "the agent stopped in a sync"))?;
+            written.and(flushed)
+        })?;
+        Ok(Self { tars, outline, sync })
     }
 
-    /// Checks the whole: both tars complete, every file as PostgreSQL's manifest says, WAL record after record to its
-    /// end.
-    fn finish(self, request: &StageRequest) -> Result<StageReport, Failure> {
-        let Self { base, wal } = self;
-        base.reader.finish()?;
-        wal.reader.finish()?;
-        let bytes = base.files.bytes() + wal.files.bytes();
-        let base = base.check.finish(None)?;
-        base.check_database(request.system_identifier)?;
-        let span = wal.check.finish(&base.manifest, request.wal_end)?;
-        Ok(StageReport {
-            files: base.manifest.files.len() as u64,
-            bytes,
-            system_identifier: base.system_identifier,
-            timeline: base.manifest.timeline,
-            start: base.manifest.start,
-            last_segment: span.last.to_string(),
-        })
+    /// Checks the whole and makes it durable. The outline is of no more use then; after a failure to write it must not be
+    /// used, since what is read back may never have reached the disk.
+    fn check(self, folders: &RunFolders, request: &StageRequest) -> Result<StageReport, Failure> {
+        let Self { tars, sync, .. } = self;
+        let (report, size) = tars.finish(request)?;
+        let synced = sync.finish();
+        folders::remove(&folders.outline)?;
+        let on_volume = synced?;
+        if on_volume != size {
+            let message = format!(
+                "{} files of {} bytes are in {}, {} of {} were put there",
+                on_volume.files,
+                on_volume.bytes,
+                folders.stage.display(),
+                size.files,
+                size.bytes
+            );
+            return Err(Failure::new(FailureKind::Unexpected, message));
+        }
+        Ok(report)
     }
 }
 
-/// Puts data messages together into whole chunks, up to the trailer.
-async fn collect(replies: &ReplySender, conduit: &Conduit, out: mpsc::Sender<Arrived>) -> Result<(), Failure> {
-    let mut current: Option<(StageChunkHead, Vec<u8>)> = None;
-    let mut next = [0u32; 3];
-    let mut ended = false;
-    loop {
-        let message = conduit.receive().await?;
-        match message.kind {
-            FrameKind::Trailer if ended => {
-                replies.durable(message.sequence);
-                return Ok(());
-            }
-            FrameKind::Control => {
-                let read: Envelope<Request> = serde_json::from_slice(&message.payload).map_err(|error| {
-                    Failure::new(FailureKind::Request, format!("in the middle of a stage: {error}"))
-                })?;
-                match (read.body, &current) {
-                    (Request::StageChunk(head), None) if !ended => {
-                        expect(&head, &mut next)?;
-                        let frame = Vec::with_capacity(head.frame_bytes as usize);
-                        current = Some((head, frame));
-                    }
-                    (Request::StageEnd, None) if !ended => ended = true,
-                    _ => return Err(Failure::new(FailureKind::Request, "another request in the middle of a stage")),
-                }
-            }
-            _ => {
-                let Some((head, frame)) = &mut current else {
-                    return Err(Failure::new(FailureKind::Request, "data that belongs to no chunk"));
-                };
-                frame.extend_from_slice(&message.payload);
-                let have = frame.len() as u64;
-                if have > head.frame_bytes {
-                    return Err(damaged(format!("{} chunk {} is longer than said", head.part, head.index)));
-                }
-                if have == head.frame_bytes
-                    && let Some((head, frame)) = current.take()
-                    && out.send(Arrived { head, frame, sequence: message.sequence }).await.is_err()
-                {
-                    // Writing has failed; its own error says why.
-                    return Ok(());
-                }
-            }
-        }
-    }
-}
-
-/// Chunks of each tar come in order, each once, and are of a size that can be held.
-fn expect(head: &StageChunkHead, next: &mut [u32; 3]) -> Result<(), Failure> {
-    let place = &mut next[head.part as usize];
-    if head.index != *place {
-        return Err(damaged(format!("{} chunk {} came where {} was due", head.part, head.index, place)));
-    }
-    *place += 1;
-    let most = CHUNK_BOUNDS.1 * 2;
-    if head.frame_bytes > most || head.raw_bytes > most || head.frame_bytes == 0 {
-        return Err(damaged(format!("{} chunk {} has an impossible size", head.part, head.index)));
-    }
-    Ok(())
+/// How many chunks are decompressed side by side. One thread does more than most links and disks bring; where cores are
+/// few, a second one costs more than it saves.
+fn openers() -> usize {
+    (parallel::threads() / 2).max(1)
 }
 
 /// Decompresses a chunk and checks what it holds.
-fn open(Arrived { head, frame, sequence }: Arrived) -> Result<Opened, Failure> {
+fn open(Arrived { head, frame, sequence }: Arrived, memory: &Memory) -> Result<Opened, Failure> {
     let StageChunkHead { part, index, .. } = head;
+    let unpacked = |error| Failure::damaged(format!("{part} chunk {index} does not decompress: {error}"));
+    let mut decompressor = match memory.decompressors.take() {
+        Some(used) => used,
+        None => Decompressor::new().map_err(unpacked)?,
+    };
+    let mut raw = memory.plaintexts.take();
+    raw.clear();
     // The bound is what was announced: a frame cannot make the pod run out of memory.
-    let raw = zstd::bulk::decompress(&frame, head.raw_bytes as usize)
-        .map_err(|error| damaged(format!("{part} chunk {index} does not decompress: {error}")))?;
+    raw.reserve_exact(head.raw_bytes as usize);
+    decompressor.decompress_to_buffer(&frame, &mut raw).map_err(unpacked)?;
+    memory.decompressors.put(Some(decompressor));
+    memory.frames.put(frame);
     if raw.len() as u64 != head.raw_bytes || Digest(Sha256::digest(&raw).into()) != head.raw_sha256 {
-        return Err(damaged(format!("{part} chunk {index} does not hold what was said")));
+        return Err(Failure::damaged(format!("{part} chunk {index} does not hold what was said")));
     }
-    Ok(Opened { part, raw, sequence })
+    Ok(Opened { head, raw, sequence })
 }

@@ -25,6 +25,8 @@ pub struct RunFolders {
     pub before: PathBuf,
     /// What is known of the stage.
     pub record: PathBuf,
+    /// What has been written into a stage that is not finished.
+    pub outline: PathBuf,
     run: String,
 }
 
@@ -41,6 +43,7 @@ impl RunFolders {
             stage: beside(format!("dr-stage-{run}")),
             before: beside(format!("dr-before-{run}")),
             record: beside(format!("dr-stage-{run}.json")),
+            outline: beside(format!("dr-stage-{run}.outline")),
             run: run.to_owned(),
         }
     }
@@ -121,6 +124,7 @@ impl RunFolders {
     /// # Errors
     /// When what is found is not what a swap or an interrupted undo leaves.
     pub fn put_back(&self) -> Result<bool, Failure> {
+        folders::remove(&self.outline)?;
         let Some(mut record) = StageRecord::load(&self.record)? else {
             if folders::inode(&self.before)?.is_some() {
                 let message = format!("{} is there, but no record of the swap", self.before.display());

@@ -167,7 +167,7 @@ impl Agent {
         }
     }
 
-    async fn ask(&mut self, what: &str, request: Request) -> Result<Reply> {
+    pub(super) async fn ask(&mut self, what: &str, request: Request) -> Result<Reply> {
         let what = format!("{what}, {}", self.peer);
         let answer = async {
             let id = self.say(request).await?;

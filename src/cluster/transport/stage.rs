@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::agent::Agent;
 use super::error::{Result, TransportError};
-use crate::agent::protocol::{BackupPart, Digest, Reply, Request, StageChunkHead, StageReport, StageRequest};
+use crate::agent::protocol::{
+    BackupPart, Digest, KeptChunks, Reply, Request, StageChunkHead, StageReport, StageRequest,
+};
 use crate::trace::{self, CallKind};
 
 /// One chunk to be staged, opened from its age file: the identity never enters the pod.
@@ -26,27 +28,44 @@ pub struct StageChunk {
 pub struct StageSink<'a> {
     agent: &'a mut Agent,
     id: u64,
+    kept: Vec<KeptChunks>,
 }
 
 impl Agent {
-    /// Begins a fresh stage beside the data directory; what an earlier attempt of the run has left is removed.
+    /// Begins a stage beside the data directory. What an earlier attempt of the run has left is kept where `same` says
+    /// that it is of what is about to be sent, and removed otherwise.
     ///
     /// # Errors
     /// The agent's, or the link's.
-    pub async fn stage(&mut self, request: StageRequest) -> Result<StageSink<'_>> {
-        let id = self.say(Request::Stage(request)).await?;
-        match self.answer(id).await? {
-            Reply::StageReady => {
-                self.unfinished = Some("stage");
-                Ok(StageSink { agent: self, id })
-            }
+    pub async fn stage(
+        &mut self,
+        request: StageRequest,
+        same: impl FnOnce(&[KeptChunks]) -> bool,
+    ) -> Result<StageSink<'_>> {
+        let mut kept = self.begin_stage(request.clone()).await?;
+        if !kept.is_empty() && !same(&kept) {
+            kept = self.begin_stage(StageRequest { fresh: true, ..request }).await?;
+        }
+        let id = self.say(Request::StageFill).await?;
+        self.unfinished = Some("stage");
+        Ok(StageSink { agent: self, id, kept })
+    }
+
+    async fn begin_stage(&mut self, request: StageRequest) -> Result<Vec<KeptChunks>> {
+        match self.ask("begin a stage", Request::Stage(request)).await? {
+            Reply::StageReady { kept } => Ok(kept),
             _ => Err(self.odd()),
         }
     }
 }
 
 impl StageSink<'_> {
-    /// Sends one chunk. Chunks of a tar come in order, from 0. Returns when the last of its bytes is on its way;
+    /// How many chunks of `part`, from its first on, are there already. The next one is due.
+    pub fn kept(&self, part: BackupPart) -> u32 {
+        self.kept.iter().find(|kept| kept.part == part).map_or(0, |kept| kept.chunks)
+    }
+
+    /// Sends one chunk. Chunks of a tar come in order. Returns when the last of its bytes is on its way;
     /// waits while too much before it is not written yet.
     ///
     /// # Errors

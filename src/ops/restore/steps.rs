@@ -198,7 +198,11 @@ async fn stage(work: &RestoreWork) -> Result<Done<StageReport>> {
     let mut agent = work.agent().await?;
     let report = send::send(work, &mut agent).await?;
     work.keep_agent(agent).await;
-    let summary = format!("{} files, WAL to {}", report.files, report.last_segment);
+    let kept = match report.kept_bytes {
+        0 => String::new(),
+        bytes => format!(", {} of it were there already", text::bytes(bytes)),
+    };
+    let summary = format!("{} files, WAL to {}{kept}", report.files, report.last_segment);
     Ok(Done::with(report, summary))
 }
 

@@ -15,7 +15,7 @@ use super::frame::{Frame, FrameError, FrameKind, HEADER};
 
 /// The version of everything that goes over the wire. Both ends are the same program, so there is no older one to
 /// speak with: any difference is refused.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The first frame of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
