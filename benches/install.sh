@@ -55,7 +55,7 @@ remove_install() {
 
 newest_bundle() {
     # shellcheck disable=SC2012
-    ls -t "$HOME"/.local/share/dr/bundles/*.tar | head -n1
+    ls -t "$HOME"/.local/share/dr/bundles/*/*.tar | head -n1
 }
 
 # deploy_by_dr: also after the guide's restore, as dr bundles only what it has deployed or restored itself.
