@@ -22,7 +22,7 @@ impl From<Failure> for CommandError {
             FailureKind::Damaged => (Exit::Damaged, "Nothing of it is used: verify the bundle, or try again."),
             FailureKind::Wal => (
                 Exit::Failure,
-                "WAL that is needed has gone or never came: raise wal_keep_size, or try when less is written.",
+                "WAL that is needed has gone or never came: raise wal_keep_size (or give the server a replication slot while the bundle is made), or try when less is written.",
             ),
             FailureKind::Space => {
                 (Exit::Space, "Make room: a restore needs the data twice, a backup needs memory for WAL.")

@@ -166,6 +166,13 @@ impl Receiver {
         let _ =
             tokio::time::timeout(Duration::from_secs(1), async { while self.words.changed().await.is_ok() {} }).await;
         let lines = self.words.borrow().clone();
+        if let Some(segment) = lines.iter().find_map(|line| removed(line)) {
+            let message = format!(
+                "the server has removed WAL segment {segment} before it was fetched: more was written than its \
+                 wal_keep_size keeps"
+            );
+            return Failure::new(FailureKind::Wal, message);
+        }
         host::died("pg_receivewal", status, lines.iter().map(String::as_str))
     }
 
@@ -205,6 +212,13 @@ impl Receiver {
             tokio::time::sleep(LOOK).await;
         }
     }
+}
+
+/// The segment that the server has no more.
+fn removed(line: &str) -> Option<&str> {
+    // `... ERROR:  requested WAL segment 000000010000000000000003 has already been removed`
+    let (before, _) = line.split_once(" has already been removed")?;
+    before.split_whitespace().next_back()
 }
 
 impl WalTar {
@@ -283,5 +297,18 @@ impl WalTar {
         }
         self.cutter.write(&ustar::END[..ustar::padding(bytes) as usize])?;
         fs::remove_file(&path).map_err(Failure::io(format!("remove {}", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_was_recycled_is_known_from_the_servers_words() {
+        let said = "pg_receivewal: error: could not send replication command \"START_REPLICATION\": ERROR:  requested WAL \
+                    segment 000000010000000000000003 has already been removed";
+        assert_eq!(removed(said), Some("000000010000000000000003"));
+        assert_eq!(removed("pg_receivewal: error: could not connect"), None);
     }
 }
