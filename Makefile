@@ -73,8 +73,9 @@ fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzz
 	done
 
 # The live tests run on a site of their own, with the other operator; it is taken down however they end.
-soak: fuzz ## What takes long: fuzzing, many random inputs, random moments, a site's life, every live test beside the newer operator
+soak: fuzz ## What takes long: fuzzing, many random inputs, a stream that breaks 200 times each way, random moments, a site's life, every live test beside the newer operator
 	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
+	cargo test $(TESTED) --test agent -- --ignored a_gigabyte
 	lab/test.sh life
 	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 DR_CHAOS_ROUNDS=$(CHAOS_ROUNDS); trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
 

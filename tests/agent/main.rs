@@ -10,6 +10,7 @@ mod full;
 mod pod;
 mod server;
 mod sessions;
+mod soak;
 mod speed;
 mod stages;
 mod straight;

@@ -74,7 +74,11 @@ impl Pod {
     }
 
     pub fn attach(&self, run: &str) -> Agent {
-        Agent::over(SocketDial(self.socket()), run, LIMITS, PATIENCE, self.events())
+        self.attach_by(SocketDial(self.socket()), run)
+    }
+
+    pub fn attach_by(&self, dial: impl Dial, run: &str) -> Agent {
+        Agent::over(dial, run, LIMITS, PATIENCE, self.events())
     }
 
     /// Attaches over sessions of which the first `bad` are cut or damaged after a random number of bytes.
@@ -85,7 +89,7 @@ impl Pod {
             most_bytes,
             random: Mutex::new(StdRng::seed_from_u64(seed)),
         };
-        Agent::over(dial, run, LIMITS, PATIENCE, self.events())
+        self.attach_by(dial, run)
     }
 }
 
@@ -148,7 +152,7 @@ async fn an_agent_alone() {
 }
 
 /// Opens sessions over the agent's unix socket.
-struct SocketDial(PathBuf);
+pub struct SocketDial(pub PathBuf);
 
 impl Dial for SocketDial {
     fn dial(&self) -> BoxFuture<'_, Result<AgentSession, DialError>> {
