@@ -1,8 +1,9 @@
 //! Work on several threads whose results are taken in order, with only a few in memory.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -147,6 +148,28 @@ impl<T: Default> Pool<T> {
     }
 }
 
+/// Lends out what can be read as bytes: when nobody has them any more, it is back in its pool.
+pub fn lend<T: AsRef<[u8]> + Default + Send + 'static>(thing: T, home: &Arc<Pool<T>>) -> Bytes {
+    Bytes::from_owner(Lent { thing, home: Arc::clone(home) })
+}
+
+struct Lent<T: Default> {
+    thing: T,
+    home: Arc<Pool<T>>,
+}
+
+impl<T: AsRef<[u8]> + Default> AsRef<[u8]> for Lent<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.thing.as_ref()
+    }
+}
+
+impl<T: Default> Drop for Lent<T> {
+    fn drop(&mut self) {
+        lock(&self.home.0).push(std::mem::take(&mut self.thing));
+    }
+}
+
 fn lock<Q>(queue: &Mutex<Q>) -> MutexGuard<'_, Q> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -188,6 +211,18 @@ mod tests {
             assert_eq!(broken.next().await.unwrap(), Some(expected));
         }
         assert!(broken.next().await.is_err());
+    }
+
+    #[test]
+    fn what_was_lent_comes_back_when_its_last_part_is_gone() {
+        let pool = Arc::new(Pool::<Vec<u8>>::default());
+        let mut lent = lend(vec![1, 2, 3], &pool);
+        let part = lent.split_to(1);
+        drop(lent);
+        assert!(pool.take().is_empty());
+        assert_eq!(part, [1][..]);
+        drop(part);
+        assert_eq!(pool.take(), [1, 2, 3]);
     }
 
     #[test]

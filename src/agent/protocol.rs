@@ -196,8 +196,8 @@ pub struct BackupRequest {
     pub recipients: Vec<String>,
     /// The most raw bytes in a chunk; within [`CHUNK_BOUNDS`].
     pub chunk_bytes: u64,
-    /// zstd's level, 1 to 19.
-    pub zstd_level: i32,
+    /// zstd's level, 1 to 19; `None` for as much as there is time for.
+    pub zstd_level: Option<i32>,
     /// A bound for PostgreSQL's reading, as `pg_basebackup --max-rate` takes it: `100M`.
     pub max_rate: Option<String>,
     /// The label inside the backup.

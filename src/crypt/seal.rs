@@ -103,12 +103,23 @@ impl Recipients {
     /// # Errors
     /// `Seal` when the library refuses.
     pub fn seal(&self, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut sealed = Vec::new();
+        self.seal_into(plaintext, &mut sealed)?;
+        Ok(sealed)
+    }
+
+    /// The same in the place of what `sealed` held, in memory that was used before.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn seal_into(&self, plaintext: &[u8], sealed: &mut Vec<u8>) -> Result<(), SealError> {
+        sealed.clear();
         // Header and stanzas take about 100 bytes a recipient; every 64 KiB gets a 16-byte tag.
-        let mut sealed = Vec::with_capacity(plaintext.len() + plaintext.len() / 4096 + 256 + 128 * self.0.len());
-        let mut writer = self.seal_to(&mut sealed)?;
+        sealed.reserve_exact(plaintext.len() + plaintext.len() / 4096 + 256 + 128 * self.0.len());
+        let mut writer = self.seal_to(&mut *sealed)?;
         writer.write_all(plaintext).map_err(SealError::Seal)?;
         writer.finish().map_err(SealError::Seal)?;
-        Ok(sealed)
+        Ok(())
     }
 
     /// A writer that seals into `output`. `finish` must be called on it, or the file is cut off and will be refused.

@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
 
 use crate::quantity;
 
@@ -126,6 +126,48 @@ impl<T> Visitor<'_> for Text<T> {
     }
 }
 
+/// A level of zstd: `None` stands for as much as there is time for, and is written `"auto"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompressionLevel(pub Option<i32>);
+
+impl Serialize for CompressionLevel {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(level) => to.serialize_i32(level),
+            None => to.serialize_str(AUTO),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CompressionLevel {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Level)
+    }
+}
+
+const AUTO: &str = "auto";
+
+struct Level;
+
+impl Visitor<'_> for Level {
+    type Value = CompressionLevel;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number between 1 and 19, or \"auto\"")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<CompressionLevel, E> {
+        let level = i32::try_from(number).ok().filter(|level| (1..=19).contains(level));
+        let level = level.ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))?;
+        Ok(CompressionLevel(Some(level)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<CompressionLevel, E> {
+        let auto = (text == AUTO).then_some(CompressionLevel(None));
+        auto.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
 pub(super) fn whole<'de, D, T, const LOW: i64, const HIGH: i64>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -170,7 +212,7 @@ mod tests {
             ),
             (
                 "[bundle]\nzstd_level = \"1\"\n",
-                "2:14: bundle.zstd_level: invalid type: string \"1\", expected a whole number between 1 and 19",
+                "2:14: bundle.zstd_level: invalid value: string \"1\", expected a whole number between 1 and 19, or \"auto\"",
             ),
             ("[bundle]\ndrain_timeout = \"0s\"\n", "2:17: bundle.drain_timeout: `0s` is not between 1s and 168h"),
             (

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use checked::{TimeSpan, max_rate_of};
+pub use checked::{CompressionLevel, TimeSpan, max_rate_of};
 
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ownership::{FileUse, OthersCan, others_can};
@@ -205,8 +205,8 @@ pub struct BundleSettings {
     /// How many bytes of the database make a chunk, in MiB. A bundle's reader opens none of more than 256.
     #[serde(deserialize_with = "checked::whole::<_, _, 1, 256>")]
     pub chunk_mib: u32,
-    #[serde(deserialize_with = "checked::whole::<_, _, 1, 19>")]
-    pub zstd_level: i32,
+    /// How hard chunks are compressed.
+    pub zstd_level: CompressionLevel,
 }
 
 impl Default for BundleSettings {
@@ -217,7 +217,7 @@ impl Default for BundleSettings {
             max_rate: None,
             drain_timeout: TimeSpan(Duration::from_secs(3600)),
             chunk_mib: 4,
-            zstd_level: 1,
+            zstd_level: CompressionLevel(None),
         }
     }
 }

@@ -27,7 +27,7 @@ async fn a_database_out_of_a_pod_and_into_one() {
     let mut agent = pod.attach("run-1");
     let mut asked = request(&server, &keys);
     asked.chunk_bytes = 32 << 20;
-    asked.zstd_level = 3;
+    asked.zstd_level = None;
     let say = |what: &str, bytes: u64, begun: (Instant, f64)| {
         let (seconds, cpu, bytes) = (begun.0.elapsed().as_secs_f64(), cpu() - begun.1, bytes as f64 / 1e6);
         println!("{what}: {:.0} MB/s ({bytes:.0} MB in {seconds:.2} s, {cpu:.2} s of CPU)", bytes / seconds);

@@ -134,7 +134,7 @@ impl Bench {
             },
             recipients: keys.recipients(),
             chunk_bytes: 32 << 20,
-            zstd_level: 1,
+            zstd_level: Some(1),
             max_rate: None,
             label: "dr live test".into(),
             wal_wait_seconds: 120,

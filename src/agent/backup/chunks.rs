@@ -1,13 +1,19 @@
 //! Cuts a stream into chunks; compresses and seals them.
 
 use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{self, CParameter};
 
+use super::level::ZstdLevel;
 use crate::agent::protocol::{BackupPart, BaseDone, ChunkHead, Digest, Failure, FailureKind};
 use crate::crypt::Recipients;
+use crate::parallel::{self, Pool};
 
 /// What waits to be sealed, in order.
 pub enum Cut {
@@ -42,16 +48,32 @@ pub enum Outgoing {
     BaseDone(BaseDone),
 }
 
+/// Memory that is used again: fresh memory for each chunk costs as much as its checksum.
+#[derive(Default)]
+pub struct ChunkMemory {
+    raw: Pool<Vec<u8>>,
+    frames: Pool<Vec<u8>>,
+    /// Sealed chunks come back when the client has made them durable.
+    stored: Arc<Pool<Vec<u8>>>,
+    compressors: Pool<Option<Compressor<'static>>>,
+}
+
 /// How chunks are made.
 pub struct ChunkSealer {
     recipients: Recipients,
-    zstd_level: i32,
+    level: ZstdLevel,
+    memory: Arc<ChunkMemory>,
 }
 
 impl ChunkSealer {
-    /// Seals to `recipients` after compressing with `zstd_level`.
-    pub fn new(recipients: Recipients, zstd_level: i32) -> Self {
-        Self { recipients, zstd_level }
+    /// Seals to `recipients` after compressing.
+    pub fn new(recipients: Recipients, level: ZstdLevel) -> Self {
+        Self { recipients, level, memory: Arc::default() }
+    }
+
+    /// Where those that cut may take memory.
+    pub fn memory(&self) -> Arc<ChunkMemory> {
+        Arc::clone(&self.memory)
     }
 
     /// Makes one chunk. Takes CPU time for as long as it runs.
@@ -59,20 +81,33 @@ impl ChunkSealer {
     /// # Errors
     /// When a library refuses.
     pub fn seal(&self, cut: Cut) -> Result<Outgoing, Failure> {
+        let begun = Instant::now();
+        let sealed = self.seal_now(cut);
+        self.level.worked(begun.elapsed());
+        sealed
+    }
+
+    fn seal_now(&self, cut: Cut) -> Result<Outgoing, Failure> {
         let (part, index, raw) = match cut {
             Cut::Chunk { part, index, raw } => (part, index, raw),
             Cut::BaseDone(base) => return Ok(Outgoing::BaseDone(base)),
         };
         let raw_sha256 = Digest(Sha256::digest(&raw).into());
         let raw_bytes = raw.len() as u64;
-        let frame = match part {
-            BackupPart::Manifest => raw,
-            BackupPart::Base | BackupPart::Wal => self.compress(&raw)?,
+        let mut frame = self.memory.frames.take();
+        let content = match part {
+            BackupPart::Manifest => &raw,
+            BackupPart::Base | BackupPart::Wal => {
+                self.compress(&raw, &mut frame)?;
+                &frame
+            }
         };
-        let stored = self
-            .recipients
-            .seal(&frame)
+        let mut stored = self.memory.stored.take();
+        self.recipients
+            .seal_into(content, &mut stored)
             .map_err(|error| Failure::new(FailureKind::System, format!("{part} chunk {index}: {error}")))?;
+        self.memory.raw.put(raw);
+        self.memory.frames.put(frame);
         let head = ChunkHead {
             part,
             index,
@@ -81,16 +116,25 @@ impl ChunkSealer {
             raw_bytes,
             raw_sha256,
         };
-        Ok(Outgoing::Chunk { head, stored: Bytes::from(stored) })
+        Ok(Outgoing::Chunk { head, stored: parallel::lend(stored, &self.memory.stored) })
     }
 
     /// One zstd frame that says how long its contents are and ends with their checksum.
-    fn compress(&self, raw: &[u8]) -> Result<Vec<u8>, Failure> {
-        let compress = || {
-            let mut compressor = zstd::bulk::Compressor::new(self.zstd_level)?;
-            compressor.set_parameter(zstd::zstd_safe::CParameter::ContentSizeFlag(true))?;
-            compressor.set_parameter(zstd::zstd_safe::CParameter::ChecksumFlag(true))?;
-            compressor.compress(raw)
+    fn compress(&self, raw: &[u8], frame: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut compress = || {
+            let level = self.level.now();
+            let mut compressor = match self.memory.compressors.take() {
+                Some(used) => used,
+                None => Compressor::new(level)?,
+            };
+            compressor.set_compression_level(level)?;
+            compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
+            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+            frame.clear();
+            frame.reserve_exact(zstd_safe::compress_bound(raw.len()));
+            compressor.compress_to_buffer(raw, frame)?;
+            self.memory.compressors.put(Some(compressor));
+            Ok(())
         };
         compress().map_err(Failure::io("compress"))
     }
@@ -101,6 +145,7 @@ pub struct ChunkCutter {
     part: BackupPart,
     chunk_bytes: usize,
     queue: mpsc::Sender<Cut>,
+    memory: Arc<ChunkMemory>,
     /// As long as a chunk, or not made yet.
     buffer: Vec<u8>,
     filled: usize,
@@ -110,8 +155,8 @@ pub struct ChunkCutter {
 
 impl ChunkCutter {
     /// Gives the chunks of `part` to `queue`.
-    pub fn new(part: BackupPart, chunk_bytes: usize, queue: mpsc::Sender<Cut>) -> Self {
-        Self { part, chunk_bytes, queue, buffer: Vec::new(), filled: 0, index: 0, total: 0 }
+    pub fn new(part: BackupPart, chunk_bytes: usize, queue: mpsc::Sender<Cut>, memory: Arc<ChunkMemory>) -> Self {
+        Self { part, chunk_bytes, queue, memory, buffer: Vec::new(), filled: 0, index: 0, total: 0 }
     }
 
     /// Where the chunks go.
@@ -160,8 +205,8 @@ impl ChunkCutter {
             self.cut()?;
         }
         if self.buffer.is_empty() {
-            // Zeroed by the system as its pages are touched, so this costs nothing.
-            self.buffer = vec![0; self.chunk_bytes];
+            self.buffer = self.memory.raw.take();
+            self.buffer.resize(self.chunk_bytes, 0);
         }
         Ok(())
     }
@@ -186,10 +231,10 @@ mod tests {
     #[test]
     fn chunks_open_with_age_and_zstd_and_add_up_to_the_stream() {
         let keys = Identities::generate();
-        let sealer = ChunkSealer::new(Recipients::parse(keys.recipients()).unwrap(), 1);
+        let sealer = ChunkSealer::new(Recipients::parse(keys.recipients()).unwrap(), ZstdLevel::fixed(1));
         let (queue, mut cuts) = mpsc::channel(100);
         let stream: Vec<u8> = (0..200_000u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
-        let mut cutter = ChunkCutter::new(BackupPart::Base, 100_000, queue);
+        let mut cutter = ChunkCutter::new(BackupPart::Base, 100_000, queue, sealer.memory());
         let (first, mut second) = stream.split_at(500_000);
         first.chunks(7_777).for_each(|part| cutter.write(part).unwrap());
         let mut seen = Vec::new();

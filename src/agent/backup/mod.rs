@@ -8,6 +8,7 @@
 
 mod base;
 mod chunks;
+mod level;
 mod wal;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use std::path::Path;
 use tokio::sync::{mpsc, watch};
 
 use self::chunks::{ChunkCutter, ChunkSealer, Outgoing};
+use self::level::ZstdLevel;
 pub use self::wal::WalBound;
 use self::wal::{WalNeed, WalSource};
 use super::host;
@@ -38,7 +40,8 @@ pub async fn run(
     spool: &Path,
     bound: watch::Receiver<WalBound>,
 ) -> Result<(), Failure> {
-    let sealer = check_request(&request)?;
+    let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
+    let sealer = check_request(&request, sealers)?;
     let server = ask_server(&request).await?;
     let system_identifier = server.system_identifier.parse().map_err(|error| {
         let message = format!("psql answered oddly: system identifier `{}`: {error}", server.system_identifier);
@@ -47,11 +50,10 @@ pub async fn run(
 
     // Base and WAL share the queue: chunks of both go out as they come.
     let (cut, mut queue) = mpsc::channel(1);
-    let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
-    let jobs = std::iter::from_fn(move || queue.blocking_recv());
+    let (jobs, memory) = (std::iter::from_fn(move || queue.blocking_recv()), sealer.memory());
     let sealed = parallel::spawn_in_order(jobs, sealers, move |job| sealer.seal(job));
     let (need, needed) = watch::channel(WalNeed::default());
-    let cutter = |part| ChunkCutter::new(part, request.chunk_bytes as usize, cut.clone());
+    let cutter = |part| ChunkCutter::new(part, request.chunk_bytes as usize, cut.clone(), memory.clone());
     let base = base::read(replies, &request, cutter(BackupPart::Base), &need);
     let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool };
     let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal), needed, bound);
@@ -81,17 +83,19 @@ pub async fn run(
     replies.trailer()
 }
 
-fn check_request(request: &BackupRequest) -> Result<ChunkSealer, Failure> {
+fn check_request(request: &BackupRequest, sealers: usize) -> Result<ChunkSealer, Failure> {
     let bad = |message: String| Failure::new(FailureKind::Request, message);
     let (least, most) = CHUNK_BOUNDS;
     if !(least..=most).contains(&request.chunk_bytes) {
         return Err(bad(format!("chunks of {} bytes, where {least} to {most} are allowed", request.chunk_bytes)));
     }
-    if !(1..=19).contains(&request.zstd_level) {
-        return Err(bad(format!("zstd level {}, where 1 to 19 are allowed", request.zstd_level)));
-    }
+    let level = match request.zstd_level {
+        None => ZstdLevel::auto(sealers),
+        Some(level @ 1..=19) => ZstdLevel::fixed(level),
+        Some(level) => return Err(bad(format!("zstd level {level}, where 1 to 19 are allowed"))),
+    };
     let recipients = Recipients::parse(&request.recipients).map_err(|error| bad(error.to_string()))?;
-    Ok(ChunkSealer::new(recipients, request.zstd_level))
+    Ok(ChunkSealer::new(recipients, level))
 }
 
 /// Asks the server what it is, and refuses what cannot be backed up whole.

@@ -8,6 +8,7 @@ use crate::agent::protocol::{
     BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Envelope, PartTotals, Reply, Request,
 };
 use crate::crypt::Hashed;
+use crate::parallel::{self, Pool};
 use crate::postgres::Lsn;
 use crate::trace::{self, CallKind};
 use crate::wire::{Conduit, FrameKind, LinkError};
@@ -48,6 +49,8 @@ pub struct BackupStream<'a> {
     id: u64,
     handle: BackupHandle,
     current: Option<(ChunkHead, Vec<u8>)>,
+    /// Where chunks are collected: memory that is used again.
+    memory: Arc<Pool<Vec<u8>>>,
     seen: [PartTotals; 3],
     done: Option<Box<BackupDone>>,
 }
@@ -135,7 +138,15 @@ impl Agent {
             id,
             marks: Arc::new(Mutex::new(Marks::default())),
         };
-        Ok(BackupStream { agent: self, id, handle, current: None, seen: Default::default(), done: None })
+        Ok(BackupStream {
+            agent: self,
+            id,
+            handle,
+            current: None,
+            memory: Arc::default(),
+            seen: Default::default(),
+            done: None,
+        })
     }
 }
 
@@ -203,7 +214,9 @@ impl BackupStream<'_> {
             let message = format!("{} chunk {} came where {due} was due", head.part, head.index);
             return Err(TransportError::Damaged(message));
         }
-        let bytes = Vec::with_capacity(head.stored_bytes as usize);
+        let mut bytes = self.memory.take();
+        bytes.clear();
+        bytes.reserve_exact(head.stored_bytes as usize);
         self.current = Some((head, bytes));
         Ok(())
     }
@@ -220,7 +233,7 @@ impl BackupStream<'_> {
 
     /// Hands out the collected chunk, its SHA-256 verified.
     fn hand_out(&mut self, head: ChunkHead, bytes: Vec<u8>) -> Result<ReceivedChunk> {
-        let stored = Hashed::of(bytes);
+        let stored = Hashed::of(parallel::lend(bytes, &self.memory));
         if *stored.sha256() != head.stored_sha256.0 {
             let message = format!("{} chunk {} was damaged on the way", head.part, head.index);
             return Err(TransportError::Damaged(message));

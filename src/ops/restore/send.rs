@@ -73,25 +73,8 @@ fn is_of(kept: &KeptChunks, chunks: &[StoredChunk]) -> bool {
 #[derive(Default)]
 struct Memory {
     stored: Pool<Vec<u8>>,
+    /// Those on their way come back when they have arrived.
     frames: Arc<Pool<Zeroizing<Vec<u8>>>>,
-}
-
-/// A frame on its way. When it has arrived, its memory is for one that is opened later.
-struct LentFrame {
-    frame: Zeroizing<Vec<u8>>,
-    home: Arc<Pool<Zeroizing<Vec<u8>>>>,
-}
-
-impl AsRef<[u8]> for LentFrame {
-    fn as_ref(&self) -> &[u8] {
-        &self.frame
-    }
-}
-
-impl Drop for LentFrame {
-    fn drop(&mut self) {
-        self.home.put(std::mem::take(&mut self.frame));
-    }
 }
 
 impl Memory {
@@ -102,7 +85,7 @@ impl Memory {
             bundle.reader.open_chunk(chunk, &bundle.identities, &mut stored, &mut frame)
         })?;
         self.stored.put(stored);
-        Ok(Bytes::from_owner(LentFrame { frame, home: Arc::clone(&self.frames) }))
+        Ok(parallel::lend(frame, &self.frames))
     }
 }
 
