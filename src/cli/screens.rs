@@ -56,6 +56,7 @@ fn restore_plan() -> restore::RestorePlan {
         "keys": { "identity": "/home/operator/.config/dr/identity.txt", "trusted_signers": null },
         "helm": "4.1.4",
         "operator": "1.28.0",
+        "storage": "20Gi of class longhorn (driver.longhorn.io, at once), for 18.9 GiB",
         "scope": left_out(),
         "warnings": [
             "helm 4.1.0 has known holes: 4.1.4 has them closed",

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, Preconditions};
 use serde_json::json;
 
@@ -23,7 +22,6 @@ use crate::event::Events;
 
 /// The annotation with an instance's number, without which the operator passes a claim over.
 const SERIAL: &str = "cnpg.io/nodeSerial";
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// The claim to be made for the first instance of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,18 +98,35 @@ fn object(wanted: &WantedClaim<'_>) -> serde_json::Value {
     })
 }
 
+fn claim_of(wanted: &WantedClaim<'_>) -> Result<PersistentVolumeClaim> {
+    serde_json::from_value(object(wanted)).map_err(|error| ClusterError::Unexpected {
+        act: format!("make a volume for {}", wanted.database),
+        cause: error.to_string(),
+    })
+}
+
 impl Cluster {
     /// Makes the claim of a database's first instance. `false`: one of the name is there, and is left as it is.
     ///
     /// # Errors
     /// It may not be made, or the API server refuses it.
     pub async fn create_claim(&self, wanted: &WantedClaim<'_>) -> Result<bool> {
-        let claim: PersistentVolumeClaim = serde_json::from_value(object(wanted)).map_err(|e| {
-            ClusterError::Unexpected { act: format!("make a volume for {}", wanted.database), cause: e.to_string() }
-        })?;
-        match self.here::<PersistentVolumeClaim>().create(&claim).await {
+        match self.here::<PersistentVolumeClaim>().create(&claim_of(wanted)?).await {
             Ok(_) => Ok(true),
             Err(ClusterError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why the API server would not make the claim, where it would not: quota, limit range, policies and webhooks are asked,
+    /// and nothing is made.
+    ///
+    /// # Errors
+    /// Claims may not be made at all, or the namespace is not there.
+    pub async fn claim_refusal(&self, wanted: &WantedClaim<'_>) -> Result<Option<String>> {
+        match self.here::<PersistentVolumeClaim>().create_dry(&claim_of(wanted)?).await {
+            Ok(_) | Err(ClusterError::Conflict { .. }) => Ok(None),
+            Err(ClusterError::Refused { code: 403 | 422, message, .. }) => Ok(Some(message)),
             Err(error) => Err(error),
         }
     }
@@ -151,28 +166,6 @@ impl Cluster {
             wait.not_yet((!users.is_empty()).then(|| format!("used by {}", users.join(", ")))).await?;
         }
         Ok(())
-    }
-
-    /// Whether the cluster has the storage class, or a default one where none is named; `None` where it may not be asked.
-    ///
-    /// # Errors
-    /// The cluster does not answer.
-    pub async fn has_storage_class(&self, name: Option<&str>) -> Result<Option<bool>> {
-        match self.wide::<StorageClass>().list(None).await {
-            Ok(classes) => Ok(Some(classes.iter().any(|class| {
-                match name {
-                    Some(name) => class.metadata.name.as_deref() == Some(name),
-                    None => class
-                        .metadata
-                        .annotations
-                        .iter()
-                        .flatten()
-                        .any(|(key, value)| key == DEFAULT_CLASS && value == "true"),
-                }
-            }))),
-            Err(error) if error.is_forbidden() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 

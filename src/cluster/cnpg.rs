@@ -9,6 +9,7 @@ use kube::core::GroupVersionKind;
 use super::database::{CLUSTER_LABEL, Database, HIBERNATION, UNPROVED_BY};
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, Objects};
+use super::obstacle::Standing;
 use super::podstate::PodState;
 use super::wait::Wait;
 use super::workloads::annotation_change;
@@ -75,6 +76,7 @@ impl Cluster {
     /// Nobody asked it to hibernate, it is gone, or the limit is over.
     pub async fn wait_hibernated(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
         let mut wait = Wait::new(format!("database {name} to hibernate"), limit, events);
+        let mut standing = Standing::default();
         loop {
             let mut seen = None;
             if let Some(database) = wait.patient(self.must_have_database(name).await)? {
@@ -84,7 +86,7 @@ impl Cluster {
                 if !database.is_hibernation_asked() {
                     return Err(wait.permanent(format!("its annotation {HIBERNATION} is not `on`")));
                 }
-                seen = Some(self.with_pods(&database).await);
+                seen = Some(self.held_up(&database, &mut standing, &wait).await?);
             }
             wait.not_yet(seen).await?;
         }
@@ -97,6 +99,7 @@ impl Cluster {
     /// of the log of the pod that holds it up.
     pub async fn wait_database_healthy(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
         let mut wait = Wait::new(format!("database {name} to be healthy"), limit, events);
+        let mut standing = Standing::default();
         loop {
             let mut seen = None;
             if let Some(database) = wait.patient(self.must_have_database(name).await)? {
@@ -110,7 +113,7 @@ impl Cluster {
                 if database.status.phase.as_deref().is_some_and(|phase| phase.contains("unrecoverable")) {
                     return Err(wait.permanent(database.line()).with_log(self.database_log(name).await));
                 }
-                seen = Some(self.with_pods(&database).await);
+                seen = Some(self.held_up(&database, &mut standing, &wait).await?);
             }
             if let Err(error) = wait.not_yet(seen).await {
                 return Err(error.with_log(self.database_log(name).await));
@@ -146,6 +149,20 @@ impl Cluster {
 
     async fn must_have_database(&self, name: &str) -> Result<Database> {
         Database::parse(self.databases_api().get(name).await?)
+    }
+
+    /// What is seen of a database that is not there yet, and what holds it up.
+    ///
+    /// # Errors
+    /// [`ClusterError::Permanent`] when that will not pass by itself.
+    async fn held_up(&self, database: &Database, standing: &mut Standing, wait: &Wait<'_>) -> Result<String> {
+        let obstacle = self.obstacle_of(&format!("{CLUSTER_LABEL}={}", database.name)).await;
+        if standing.is_permanent(obstacle.as_ref()) {
+            let why = obstacle.map(|obstacle| obstacle.text).unwrap_or_default();
+            return Err(wait.permanent(why).with_log(self.database_log(&database.name).await));
+        }
+        let seen = self.with_pods(database).await;
+        Ok(obstacle.map_or_else(|| seen.clone(), |obstacle| format!("{seen}; {}", obstacle.text)))
     }
 
     /// The database's line with those of its pods that are not ready, the bootstrap's included.

@@ -241,6 +241,11 @@ where
         Ok(self.cluster.ask(self.ask("list", None), self.api.list(&params)).await?.items)
     }
 
+    pub(super) async fn list_fields(&self, fields: &str) -> Result<Vec<K>> {
+        let params = ListParams::default().fields(fields);
+        Ok(self.cluster.ask(self.ask("list", None), self.api.list(&params)).await?.items)
+    }
+
     pub(super) async fn create(&self, object: &K) -> Result<K> {
         let name = object.meta().name.clone();
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };

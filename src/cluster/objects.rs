@@ -94,6 +94,24 @@ impl Cluster {
         }
     }
 
+    /// Marks an object as one of a Helm release, which then takes it for its own.
+    ///
+    /// # Errors
+    /// It is gone, or may not be changed.
+    pub async fn give_to_release(&self, object: &WantedObject, namespace: &str, release: &str) -> Result<()> {
+        let kinds = self.kinds(&object.api_version).await?;
+        let Some((plural, _)) = kinds.get(&object.kind) else { return Ok(()) };
+        let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
+        let types = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &object.kind), plural);
+        let objects: Objects<'_, DynamicObject> =
+            self.in_any(Api::all_with(self.client().clone(), &types), types, None);
+        let change = serde_json::json!({"metadata": {
+            "labels": {"app.kubernetes.io/managed-by": "Helm"},
+            "annotations": {"meta.helm.sh/release-namespace": namespace, "meta.helm.sh/release-name": release},
+        }});
+        objects.merge(&object.name, &change).await.map(drop)
+    }
+
     async fn live_object(&self, object: &WantedObject, plural: &str, namespaced: bool) -> Result<LiveObject> {
         let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
         let types = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &object.kind), plural);

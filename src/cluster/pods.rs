@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
+use super::obstacle::Standing;
 use super::podstate::PodState;
 use super::wait::Wait;
 use super::{MANAGED_BY, MANAGER, RUN_LABEL};
@@ -126,6 +127,7 @@ impl Cluster {
     /// limit is over: each with its reason and the last lines of its log.
     pub async fn wait_pod_ready(&self, name: &str, limit: Duration, events: &Events) -> Result<Pod> {
         let mut wait = Wait::new(format!("pod {name} to be ready"), limit, events);
+        let mut standing = Standing::default();
         loop {
             let mut seen = None;
             if let Some(pod) = wait.patient(self.pod(name).await)? {
@@ -138,7 +140,11 @@ impl Cluster {
                     let reason = if state.deleting { "it is being deleted".to_owned() } else { why };
                     return Err(wait.permanent(reason).with_log(self.telling_log(&state).await));
                 }
-                seen = Some(why);
+                let obstacle = if state.phase == "Pending" { self.obstacle_of_pod(&pod).await } else { None };
+                if standing.is_permanent(obstacle.as_ref()) {
+                    return Err(wait.permanent(obstacle.map(|obstacle| obstacle.text).unwrap_or_default()));
+                }
+                seen = Some(obstacle.map_or(why, |obstacle| obstacle.text));
             }
             if let Err(error) = wait.not_yet(seen).await {
                 let log = match self.pod(name).await {

@@ -41,8 +41,8 @@ impl PodState {
         let held_up = containers.iter().find_map(|c| trouble(c).map(|reason| (c.name.clone(), reason)));
         let unscheduled = condition("PodScheduled")
             .filter(|c| c.status == "False")
-            .map(|c| join(c.reason.as_deref().unwrap_or("not scheduled"), c.message.as_deref()));
-        let evicted = status.and_then(|s| s.reason.as_deref().map(|r| join(r, s.message.as_deref())));
+            .map(|c| shortened(c.reason.as_deref().unwrap_or("not scheduled"), c.message.as_deref()));
+        let evicted = status.and_then(|s| s.reason.as_deref().map(|r| shortened(r, s.message.as_deref())));
         let (container, reason) = match (held_up, evicted.or(unscheduled)) {
             (Some((container, reason)), None) => (Some(container), Some(reason)),
             (_, Some(reason)) => (None, Some(reason)),
@@ -83,18 +83,18 @@ fn trouble(container: &ContainerStatus) -> Option<String> {
     let ContainerState { waiting, terminated, .. } = container.state.as_ref()?;
     if let Some(waiting) = waiting {
         let reason = waiting.reason.as_deref().unwrap_or("waiting");
-        return (reason != "PodInitializing").then(|| join(reason, waiting.message.as_deref()));
+        return (reason != "PodInitializing").then(|| shortened(reason, waiting.message.as_deref()));
     }
     let ended = terminated.as_ref()?;
     if ended.exit_code == 0 {
         return None;
     }
     let reason = ended.reason.as_deref().unwrap_or("Error");
-    Some(join(&format!("{reason}: exit code {}", ended.exit_code), ended.message.as_deref()))
+    Some(shortened(&format!("{reason}: exit code {}", ended.exit_code), ended.message.as_deref()))
 }
 
 /// Reason and message on one line of bearable length.
-fn join(reason: &str, message: Option<&str>) -> String {
+pub(super) fn shortened(reason: &str, message: Option<&str>) -> String {
     const LONGEST: usize = 160;
     let message = message.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     if message.is_empty() {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        let text = join("Reason", Some(&"ä".repeat(400)));
+        let text = shortened("Reason", Some(&"ä".repeat(400)));
         assert_eq!(text.chars().filter(|c| *c == 'ä').count(), 160);
     }
 }

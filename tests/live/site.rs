@@ -1,10 +1,12 @@
 //! Sites with rules of their own: quotas, limit ranges, pod security, nodes that are not for everybody.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use dr::internals::cluster::{Cluster, ClusterError};
+use dr::internals::event::Events;
 use serde_json::Value;
 
-use crate::host::{Host, VERSION, command, wait};
+use crate::host::{Host, VERSION, command, lab, wait};
 
 /// A quota of this much memory, and a limit range that lets no container have more than 1 GiB.
 fn rules(memory: &str) -> String {
@@ -88,4 +90,87 @@ fn a_site_with_quota_limit_range_node_selector_and_pod_security_is_backed_up_and
     wait_counted(&host);
     host.dr(restore).ok();
     host.assert_ledger_holds(&before);
+}
+
+/// The database `name` in the namespace, on this storage class and image, with this statement at its making.
+fn database(name: &str, class: &str, image: &str, statement: &str) -> String {
+    format!(
+        "apiVersion: postgresql.cnpg.io/v1\nkind: Cluster\nmetadata: {{name: {name}}}\n\
+         spec: {{instances: 1, imageName: '{image}', imagePullPolicy: IfNotPresent, storage: {{size: 1Gi, storageClass: {class}}}, \
+         bootstrap: {{initdb: {{database: app, owner: app, postInitSQL: ['{statement}']}}}}}}\n---\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the lab: make live"]
+async fn a_database_that_cannot_come_up_says_why_within_a_minute() {
+    let host = Host::new("obstacles");
+    command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
+    let (image, nobody) = (format!("limepoint/opschain-db:{}", lab("LAB_PG_VERSION")), "dr-obstacles-nobody");
+    let class = format!(
+        "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {{name: {nobody}}}\n\
+         provisioner: nobody.example\nvolumeBindingMode: Immediate\n---\n"
+    );
+    let objects = [
+        class,
+        database("no-volume", nobody, &image, "SELECT 1"),
+        database("no-image", "folder", "limepoint/opschain-db:15.0-none", "SELECT 1"),
+        database("no-initdb", "folder", &image, "SELECT nothing"),
+    ];
+    apply(&host, &objects.concat());
+    let cluster = Cluster::connect(None, &host.namespace).await.unwrap();
+    let events = Events::none();
+    let waits = ["no-volume", "no-image", "no-initdb"].map(|name| {
+        let (cluster, events) = (&cluster, &events);
+        async move {
+            let begun = Instant::now();
+            // A provisioner that has not begun may be slow: that is said, and waited for.
+            let limit = Duration::from_secs(if name == "no-volume" { 50 } else { 300 });
+            let error = cluster.wait_database_healthy(name, limit, events).await.unwrap_err();
+            (error, begun.elapsed())
+        }
+    });
+    let ended = futures::future::join_all(waits).await;
+    command("kubectl").args(["delete", "storageclass", nobody]).run().ok();
+    let words =
+        ["volume no-volume-1 is not made: ExternalProvisioning: ", "15.0-none", "Job no-initdb-1-initdb has failed"];
+    for ((error, took), words) in ended.into_iter().zip(words) {
+        println!("{} s: {error}", took.as_secs());
+        let ended = matches!(error, ClusterError::Permanent { .. } | ClusterError::Timeout { .. });
+        assert!(ended && error.to_string().contains(words), "{error}");
+        assert!(took < Duration::from_secs(90), "{took:?}: {error}");
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_over_on_its_name() {
+    let host = Host::new("neighbour");
+    host.deploy(VERSION);
+    let before = host.ledger();
+    host.bundle(&[]);
+    host.delete_namespace();
+    // The stand-in's names outside of the namespace opschain end with the namespace's.
+    let role = format!("opschain-api-cluster-role-{}", host.namespace);
+    let belongs_to = |namespace: &str| {
+        let change = format!("meta.helm.sh/release-namespace={namespace}");
+        command("kubectl").args(["annotate", "--overwrite", "clusterrole", &role, &change]).run().ok();
+    };
+    let restore = ["bundle", "restore", "--version", VERSION, "--yes"];
+    belongs_to("default");
+    let two = ["a cluster holds one OpsChain", "in namespace default has ClusterRole", &host.namespace, "--context"];
+    host.dr(restore).fails(20, &two);
+    belongs_to("dr-neighbour-gone");
+    host.dr(restore).fails(20, &["of namespace dr-neighbour-gone, which is deleted, has left", "--take-over"]);
+    assert!(command("kubectl").args(["get", "namespace", &host.namespace]).run().code != 0, "nothing was made");
+
+    let taking = [&restore[..], &["--take-over", "dr-neighbour-gone"]].concat();
+    let planned = host.dr([&taking[..], &["--dry-run"]].concat()).ok();
+    for words in ["--take-over: ClusterRole", "class folder (dr-lab/folder, the default, made when a pod uses it)"] {
+        assert!(planned.contains(words), "{words}: {planned}");
+    }
+    host.dr(taking).ok();
+    host.assert_ledger_holds(&before);
+    let owner = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-namespace}";
+    assert_eq!(command("kubectl").args(["get", "clusterrole", &role, "-o", owner]).run().ok(), host.namespace);
 }

@@ -138,6 +138,9 @@ struct RestoreArgs {
     /// How the data comes to its place, if not as is best here
     #[arg(long)]
     strategy: Option<restore::RestoreStrategy>,
+    /// Take over what the deleted namespace of this name has left in the cluster: cluster roles, priority classes, ...
+    #[arg(long, value_name = "NAMESPACE")]
+    take_over: Option<String>,
     /// Look at everything, say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -200,6 +203,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         allow_future: args.allow_future,
         allow_version: args.allow_version,
         strategy: args.strategy,
+        take_over: args.take_over,
     };
     let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);
     let plan = restore::plan(ctx, &request, &which).await?;

@@ -230,8 +230,7 @@ impl Report for restore::RestorePlan {
         let because = self.strategy_because.as_ref().map(|because| format!(" ({because})"));
         let strategy = self.strategy.word().to_owned() + &because.unwrap_or_default();
         page.fields(&[
-            ("bundle", format!("{} ({}, {signer})", self.bundle, bytes(self.bytes))),
-            ("made by", format!("OpsChain {}", self.made_by)),
+            ("bundle", format!("{} ({}, by OpsChain {}, {signer})", self.bundle, bytes(self.bytes), self.made_by)),
             ("origin", self.origin.clone()),
             ("will run", format!("OpsChain {}, chart {chart}", self.version)),
             ("into", format!("context {}, namespace {}, release {}", self.context, self.namespace, self.release)),
@@ -244,6 +243,7 @@ impl Report for restore::RestorePlan {
                     self.system_identifier
                 ),
             ),
+            ("volume", self.storage.clone().unwrap_or_else(|| "not known".to_owned())),
             ("with", format!("helm {}, operator {}, strategy {strategy}", self.helm, self.operator)),
         ]);
         warnings(page, &self.warnings);

@@ -10,8 +10,10 @@ mod abort;
 mod chart;
 mod database;
 mod facts;
+mod gate;
 mod layers;
 mod made;
+mod neighbours;
 mod plan;
 mod proof;
 mod release;
@@ -20,6 +22,7 @@ mod send;
 mod site;
 mod source;
 mod steps;
+mod storage;
 mod strategy;
 #[cfg(test)]
 pub(super) mod testing;
@@ -64,7 +67,7 @@ pub(super) const RUN: RunVerb = RunVerb {
 pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Result<RestorePlan> {
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys, which)?;
-    let to_run = plan::version_gate(request, &source)?;
+    let to_run = gate::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
     let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
@@ -74,6 +77,12 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     facts::check_whole(ctx, &bundle)?;
     let rendered =
         chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}"));
+    let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
+    let look = match &rendered {
+        Ok(objects) => site::look(ctx, &plan, objects, request.take_over.as_deref(), needed).await?,
+        Err(_) => plan::SiteLook::default(),
+    };
+    let plan = plan.at_site(look);
     let spec = rendered.and_then(|objects| strategy::database_of(&objects, &plan.database).cloned());
     let volume = match request.strategy {
         Some(RestoreStrategy::Hibernate) => Err("it was not looked at".to_owned()),
@@ -83,6 +92,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let mut plan = RestorePlan { origin, ..plan.by(choice) };
     if plan.found != NamespaceState::Absent {
         plan.warnings.extend(site::pod_admitted(ctx, &plan, spec.as_ref().ok()).await?);
+        site::volume_admitted(ctx, &plan).await?;
     }
     Ok(plan)
 }

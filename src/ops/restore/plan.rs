@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{SourceFacts, TargetFacts};
-use super::source::{RestoreRequest, parse_version};
+use super::gate::{TargetVersion, VersionFit};
+use super::neighbours::StandingNeighbour;
+use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
 use crate::cluster::NamespaceState;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
-use crate::opschain::version::{self, Version};
+use crate::opschain::Version;
 use crate::postgres::Lsn;
 use crate::settings::Install;
 
@@ -72,22 +74,25 @@ pub struct RestorePlan {
     /// The volume to be made, of `adopt`.
     #[serde(default)]
     pub(super) volume: Option<VolumePlan>,
+    /// What the database's volume will be made of, where that could be looked at. Since 1.3.
+    #[serde(default)]
+    pub storage: Option<String>,
+    /// What a deleted install has left in the cluster, and this one takes over. Since 1.3.
+    #[serde(default)]
+    pub(super) taken_over: Vec<StandingNeighbour>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
     pub warnings: Vec<String>,
 }
 
-/// How the bundle's version and the target's stand to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VersionFit {
-    /// The same build.
-    Exact,
-    /// The target is newer: the application migrates the data when it starts.
-    Newer,
-    /// The target is older or cannot be compared, and --allow-version was given.
-    Overridden,
+/// What a site says of a restore, beside what refuses it.
+#[derive(Debug, Default)]
+pub(super) struct SiteLook {
+    /// What the database's volume will be made of.
+    pub storage: Option<String>,
+    pub taken_over: Vec<StandingNeighbour>,
+    pub warnings: Vec<String>,
 }
 
 /// Where the chart is from.
@@ -114,6 +119,13 @@ impl RestorePlan {
     pub(super) fn by(self, choice: StrategyChoice) -> Self {
         let StrategyChoice { strategy, because, volume } = choice;
         Self { strategy, strategy_because: because, volume, ..self }
+    }
+
+    /// The plan with what was seen of the site.
+    pub(super) fn at_site(mut self, look: SiteLook) -> Self {
+        let SiteLook { storage, taken_over, warnings } = look;
+        self.warnings.extend(warnings);
+        Self { storage, taken_over, ..self }
     }
 
     /// What a command takes to name the bundle again. Of a store, the settings say whom to believe.
@@ -144,63 +156,6 @@ pub(super) fn target(install: &Install, has_settings: bool, source: &SourceInsta
         return Install { namespace, release, ..install.clone() };
     }
     install.clone()
-}
-
-/// The version that is to run, and what is to be said of it.
-#[derive(Debug, Clone)]
-pub(super) struct TargetVersion {
-    pub version: Version,
-    pub fit: VersionFit,
-    pub warnings: Vec<String>,
-}
-
-/// The version gate.
-///
-/// # Errors
-/// [`Exit::Version`] when the target is older, of another PostgreSQL, or cannot be compared; [`Exit::Usage`] when it is no
-/// version.
-pub(super) fn version_gate(request: &RestoreRequest, source: &SourceFacts) -> Result<TargetVersion> {
-    let made_by = parse_version(&source.version)?;
-    let Some(text) = &request.version else {
-        return Ok(TargetVersion { version: made_by, fit: VersionFit::Exact, warnings: Vec::new() });
-    };
-    let version = parse_version(text)?;
-    let refused = |why: String| {
-        let what = format!("a bundle of OpsChain {made_by} is not restored to run under {version}: {why}");
-        CommandError::new(Exit::Version, what)
-            .hint(format!(
-                "Restore it to run under {made_by}: `dr bundle restore {} --version {made_by}`.",
-                source.bundle
-            ))
-            .hint("If you know better: --allow-version.")
-    };
-    let mut warnings = Vec::new();
-    let fit = match version::gate(&made_by, &version) {
-        version::VersionGate::Exact => VersionFit::Exact,
-        version::VersionGate::Newer { between, warnings: more } => {
-            // The files of one major version do not open under another, whatever flag is given.
-            if let (Some(from), Some(to)) = (made_by.postgres_major(), version.postgres_major())
-                && from != to
-            {
-                return Err(refused(format!("PostgreSQL {from} became {to} between them")));
-            }
-            if between.len() > 1 {
-                let names: Vec<String> = between.iter().map(|release| release.date.to_string()).collect();
-                warnings.push(format!("{version} is {} releases after {made_by}: {}", names.len(), names.join(", ")));
-            }
-            warnings.extend(more);
-            VersionFit::Newer
-        }
-        version::VersionGate::Older { .. } if !request.allow_version => {
-            return Err(refused("its database schema is older, and OpsChain does not go back".into()));
-        }
-        version::VersionGate::Unknown { why } if !request.allow_version => return Err(refused(why)),
-        version::VersionGate::Older { .. } | version::VersionGate::Unknown { .. } => {
-            warnings.push(format!("--allow-version: data of {made_by} will run under {version}"));
-            VersionFit::Overridden
-        }
-    };
-    Ok(TargetVersion { version, fit, warnings })
 }
 
 /// Decides.
@@ -266,6 +221,8 @@ pub(super) fn decide(
         strategy: RestoreStrategy::default(),
         strategy_because: None,
         volume: None,
+        storage: None,
+        taken_over: Vec::new(),
         scope: source.scope,
         warnings,
     })
@@ -336,6 +293,7 @@ pub(super) fn init(opened_by: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::version_gate;
     use super::*;
     use crate::cluster::ObjectRef;
 

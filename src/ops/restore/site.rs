@@ -3,12 +3,60 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use super::plan::RestorePlan;
-use super::strategy;
-use crate::cluster::{PodPlacement, first_instance};
-use crate::error::Result;
+use super::plan::{RestorePlan, SiteLook};
+use super::strategy::VolumePlan;
+use super::{neighbours, storage, strategy};
+use crate::cluster::{PodPlacement, WantedClaim, first_instance};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::Object;
 use crate::ops::Ctx;
 use crate::ops::helper::{self, RecoveryVolume};
+
+/// Looks whether the cluster holds another OpsChain, and whether the chart's volumes can be made. `needed` is what the
+/// database takes, in bytes.
+///
+/// # Errors
+/// Another OpsChain is there, or a deleted one has left objects that `take_over` does not name; a storage class is missing;
+/// or the cluster cannot be asked.
+pub(super) async fn look(
+    ctx: &Ctx,
+    plan: &RestorePlan,
+    rendered: &[Object],
+    take_over: Option<&str>,
+    needed: u64,
+) -> Result<SiteLook> {
+    let cluster = ctx.cluster().await?;
+    let seen = neighbours::gather(cluster, rendered).await?;
+    let neighbours = neighbours::judge(seen, &plan.namespace, &plan.release, take_over)?;
+    let storage = storage::judge(&storage::wishes(rendered), &cluster.storage().await?, needed)?;
+    let mut warnings = storage.warnings;
+    warnings.extend(neighbours.warning);
+    if !neighbours.taken.is_empty() {
+        let taken = neighbours::names(&neighbours.taken);
+        warnings.push(format!(
+            "--take-over: {taken} will belong to release {} of namespace {}",
+            plan.release, plan.namespace
+        ));
+    }
+    Ok(SiteLook { storage: storage.line, taken_over: neighbours.taken, warnings })
+}
+
+/// Has the API server judge the volume that is made before the database.
+///
+/// # Errors
+/// [`Exit::Cluster`] with the words of what refuses it; or the cluster cannot be asked.
+pub(super) async fn volume_admitted(ctx: &Ctx, plan: &RestorePlan) -> Result<()> {
+    let Some(VolumePlan { size, storage_class, .. }) = &plan.volume else { return Ok(()) };
+    let wanted =
+        WantedClaim { database: &plan.database, size, storage_class: storage_class.as_deref(), run: helper::NO_RUN };
+    match ctx.cluster().await?.claim_refusal(&wanted).await? {
+        None => Ok(()),
+        Some(why) => {
+            Err(CommandError::new(Exit::Cluster, format!("the database's volume would not be admitted: {why}"))
+                .hint("Have whoever set the rule make room, or restore into another namespace with -n."))
+        }
+    }
+}
 
 /// Has the API server judge the pod that the restore works in, which needs the namespace to be there. `spec` is the
 /// database's, as the chart has it. Returns what is to be warned of.

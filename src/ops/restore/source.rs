@@ -27,6 +27,8 @@ pub struct RestoreRequest {
     pub allow_version: bool,
     /// How the data is to come to its place; what is best here when absent.
     pub strategy: Option<RestoreStrategy>,
+    /// The deleted namespace whose leftovers in the cluster may be taken over.
+    pub take_over: Option<String>,
 }
 
 /// The version whose newest good bundle is taken, where none is named.

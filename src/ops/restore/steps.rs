@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::database::{self, DATABASE_LIMIT};
+use super::plan::RestorePlan;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
@@ -143,6 +144,10 @@ async fn take_lease(work: &RestoreWork) -> Result<Done<()>> {
 async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
+    let RestorePlan { namespace, release, taken_over, .. } = &work.plan;
+    for left in taken_over {
+        cluster.give_to_release(&left.wanted(), namespace, release).await?;
+    }
     let mut kept = secrets_from_bytes(&work.bundle()?.member("config/secrets.yaml.age")?)?;
     kept.extend(chart::pull_secrets(&work.ctx, work.bundle()?, &work.plan, &kept).await?);
     let objects: Vec<ObjectRef> = kept.iter().map(|object| object.object()).collect();
@@ -151,7 +156,8 @@ async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
     for object in kept {
         cluster.put_back(&object.for_install(&work.plan.namespace, &work.plan.release), true).await?;
     }
-    let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+    let left = taken_over.iter().map(|left| left.name.as_str());
+    let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).chain(left).collect();
     Ok(Done::said(names.join(", ")))
 }
 

@@ -1,6 +1,7 @@
 //! A plan for tests.
 
-use super::plan::{RestoreChart, RestorePlan, VersionFit};
+use super::gate::VersionFit;
+use super::plan::{RestoreChart, RestorePlan};
 use super::strategy::RestoreStrategy;
 use crate::bundle::{BundleReference, testing};
 use crate::cluster::NamespaceState;
@@ -34,6 +35,8 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         strategy: RestoreStrategy::Hibernate,
         strategy_because: None,
         volume: None,
+        storage: None,
+        taken_over: Vec::new(),
         scope: Vec::new(),
         warnings: Vec::new(),
     }

@@ -1,0 +1,227 @@
+//! What keeps a database or a pod from coming up, in the words of the object that knows: a claim without a volume, an image
+//! that cannot be pulled, a Job that fails.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+
+use super::error::Result;
+use super::kube::Cluster;
+use super::podstate::{PodState, shortened};
+
+/// For how long an obstacle must stand before it is no passing one.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Something that holds up what is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    /// The object: the same obstacle in other words is still the same.
+    object: String,
+    /// With its own words.
+    pub text: String,
+    outlook: Outlook,
+}
+
+/// Whether an obstacle passes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// It may take as long as it likes: a slow provisioner.
+    Passes,
+    /// Not once it has stood for a while.
+    Stays,
+    /// Its object has given up.
+    Final,
+}
+
+/// How long an obstacle has stood.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Option<(String, Instant)>);
+
+impl Standing {
+    /// Whether this obstacle, seen now, will not pass by itself.
+    pub fn is_permanent(&mut self, seen: Option<&Obstacle>) -> bool {
+        let Some(obstacle) = seen else {
+            self.0 = None;
+            return false;
+        };
+        let since = match self.0.take() {
+            Some((object, since)) if object == obstacle.object => since,
+            _ => Instant::now(),
+        };
+        self.0 = Some((obstacle.object.clone(), since));
+        match obstacle.outlook {
+            Outlook::Passes => false,
+            Outlook::Stays => since.elapsed() >= PATIENCE,
+            Outlook::Final => true,
+        }
+    }
+}
+
+/// The first obstacle among these, the one that explains the others first.
+fn obstacle(claims: &[WordsOnClaim], jobs: &[Job], pods: &[Pod]) -> Option<Obstacle> {
+    claims.first().map(of_claim).or_else(|| jobs.iter().find_map(of_job)).or_else(|| pods.iter().find_map(of_pod))
+}
+
+/// What is said of a claim that has no volume.
+struct WordsOnClaim {
+    claim: String,
+    words: String,
+    outlook: Outlook,
+}
+
+fn of_claim(WordsOnClaim { claim, words, outlook }: &WordsOnClaim) -> Obstacle {
+    let object = format!("volume {claim}");
+    Obstacle { text: format!("{object} is not made: {words}"), object, outlook: *outlook }
+}
+
+fn of_job(job: &Job) -> Option<Obstacle> {
+    let status = job.status.as_ref()?;
+    let name = job.metadata.name.clone().unwrap_or_default();
+    let object = format!("Job {name}");
+    let given_up = status.conditions.iter().flatten().find(|one| one.type_ == "Failed" && one.status == "True");
+    if let Some(condition) = given_up {
+        let words = shortened(condition.reason.as_deref().unwrap_or("Failed"), condition.message.as_deref());
+        return Some(Obstacle { text: format!("{object} has failed: {words}"), object, outlook: Outlook::Final });
+    }
+    let failed = status.failed.filter(|failed| *failed > 0 && status.succeeded.unwrap_or(0) == 0)?;
+    Some(Obstacle { text: format!("{object} has failed, {failed} times so far"), object, outlook: Outlook::Stays })
+}
+
+fn of_pod(pod: &Pod) -> Option<Obstacle> {
+    let state = PodState::of(pod);
+    let reason = state.reason.filter(|reason| NO_IMAGE.iter().any(|word| reason.starts_with(word)))?;
+    let object = format!("pod {}", state.name);
+    Some(Obstacle { text: format!("{object}: {reason}"), object, outlook: Outlook::Stays })
+}
+
+/// How the kubelet says that it has no image.
+const NO_IMAGE: [&str; 4] = ["ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"];
+
+/// The newest words on a claim that is not bound, of those that say that something is wrong.
+fn words_on_claim(claim: &str, events: &[Event]) -> Option<WordsOnClaim> {
+    let wrong = |event: &&Event| {
+        let reason = event.reason.as_deref().unwrap_or_default();
+        event.type_.as_deref() == Some("Warning") || matches!(reason, "FailedBinding" | PROVISIONING)
+    };
+    let when = |event: &&Event| event.last_timestamp.as_ref().map(|time| time.0);
+    let newest = events.iter().filter(wrong).max_by_key(when)?;
+    let reason = newest.reason.as_deref().unwrap_or_default();
+    let outlook = if reason == PROVISIONING { Outlook::Passes } else { Outlook::Stays };
+    Some(WordsOnClaim { claim: claim.to_owned(), words: shortened(reason, newest.message.as_deref()), outlook })
+}
+
+/// How Kubernetes says that it waits for a provisioner of somebody else's.
+const PROVISIONING: &str = "ExternalProvisioning";
+
+fn is_pending(claim: &PersistentVolumeClaim) -> bool {
+    claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending")
+}
+
+fn uses(pod: &Pod, claim: &str) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.flat_map(|volume| &volume.persistent_volume_claim).any(|source| source.claim_name == claim)
+}
+
+impl Cluster {
+    /// What holds up the objects with this label. What may not be looked at is no obstacle.
+    pub(super) async fn obstacle_of(&self, labels: &str) -> Option<Obstacle> {
+        let pods = self.here::<Pod>().list(Some(labels)).await.unwrap_or_default();
+        let jobs = self.here::<Job>().list(Some(labels)).await.unwrap_or_default();
+        let claims = self.here::<PersistentVolumeClaim>().list(Some(labels)).await.unwrap_or_default();
+        obstacle(&self.unbound(&claims).await, &jobs, &pods)
+    }
+
+    /// What holds up one pod.
+    pub(super) async fn obstacle_of_pod(&self, pod: &Pod) -> Option<Obstacle> {
+        let claims = self.here::<PersistentVolumeClaim>().list(None).await.unwrap_or_default();
+        let used = claims.into_iter().filter(|claim| uses(pod, claim.metadata.name.as_deref().unwrap_or_default()));
+        let used: Vec<PersistentVolumeClaim> = used.collect();
+        obstacle(&self.unbound(&used).await, &[], std::slice::from_ref(pod))
+    }
+
+    /// The claims that have no volume and of which somebody says why.
+    async fn unbound(&self, claims: &[PersistentVolumeClaim]) -> Vec<WordsOnClaim> {
+        let mut unbound = Vec::new();
+        for name in claims.iter().filter(|claim| is_pending(claim)).filter_map(|claim| claim.metadata.name.clone()) {
+            let events = self.events_on("PersistentVolumeClaim", &name).await.unwrap_or_default();
+            unbound.extend(words_on_claim(&name, &events));
+        }
+        unbound
+    }
+
+    async fn events_on(&self, kind: &str, name: &str) -> Result<Vec<Event>> {
+        self.here::<Event>().list_fields(&format!("involvedObject.kind={kind},involvedObject.name={name}")).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn event(kind: &str, reason: &str, at: &str) -> Event {
+        read(json!({
+            "metadata": {}, "involvedObject": {}, "type": kind, "reason": reason, "lastTimestamp": at,
+            "message": format!("{reason} said"),
+        }))
+    }
+
+    #[test]
+    fn a_claim_that_waits_for_its_pod_is_no_obstacle_and_one_that_nobody_serves_is() {
+        let waits = event("Normal", "WaitForFirstConsumer", "2026-01-01T00:00:03Z");
+        assert!(words_on_claim("c", std::slice::from_ref(&waits)).is_none());
+        let failed = event("Warning", "ProvisioningFailed", "2026-01-01T00:00:01Z");
+        let nobody = event("Normal", "ExternalProvisioning", "2026-01-01T00:00:02Z");
+        let newest = words_on_claim("c", &[failed.clone(), nobody, waits]).unwrap();
+        assert_eq!(
+            (newest.words.as_str(), newest.outlook),
+            ("ExternalProvisioning: ExternalProvisioning said", Outlook::Passes)
+        );
+        assert_eq!(words_on_claim("c", &[failed]).unwrap().outlook, Outlook::Stays);
+    }
+
+    #[test]
+    fn the_object_that_explains_the_others_is_named_with_its_words() {
+        let job: Job = read(json!({"metadata": {"name": "db-1-initdb"}, "status": {"failed": 2}}));
+        let pod: Pod = read(json!({"metadata": {"name": "db-1"}, "spec": {"containers": []}, "status": {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}],
+        }}));
+        let words = "ProvisioningFailed: no such class".to_owned();
+        let claims = [WordsOnClaim { claim: "db-1".into(), words, outlook: Outlook::Stays }];
+        let text = |found: Option<Obstacle>| found.unwrap().text;
+        let (jobs, pods) = ([job.clone()], [pod]);
+        assert_eq!(text(obstacle(&claims, &jobs, &pods)), "volume db-1 is not made: ProvisioningFailed: no such class");
+        assert_eq!(text(obstacle(&[], &jobs, &pods)), "Job db-1-initdb has failed, 2 times so far");
+        assert_eq!(text(obstacle(&[], &[], &pods)), "pod db-1: ErrImagePull: not found");
+        let mut done = job;
+        done.status.as_mut().unwrap().succeeded = Some(1);
+        assert_eq!(obstacle(&[], &[done], &[]), None, "it came right in the end");
+    }
+
+    #[test]
+    fn an_obstacle_must_stand_for_a_while_unless_its_object_has_given_up() {
+        let mut standing = Standing::default();
+        let passing = Obstacle { object: "a".into(), text: "t".into(), outlook: Outlook::Stays };
+        assert!(!standing.is_permanent(Some(&passing)));
+        standing.0 = Some(("a".into(), Instant::now() - PATIENCE));
+        let other = Obstacle { object: "b".into(), ..passing.clone() };
+        assert!(!standing.is_permanent(Some(&other)), "another one");
+        standing.0 = Some(("b".into(), Instant::now() - PATIENCE));
+        assert!(standing.is_permanent(Some(&other)));
+        assert!(!standing.is_permanent(None) && standing.0.is_none(), "it went");
+        let given_up: Job = read(json!({"metadata": {"name": "j"}, "status": {
+            "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}],
+        }}));
+        let seen = of_job(&given_up).unwrap();
+        assert_eq!(seen.text, "Job j has failed: BackoffLimitExceeded: too often");
+        assert!(standing.is_permanent(Some(&seen)));
+    }
+}
