@@ -7,6 +7,7 @@
 pub mod access;
 pub mod claim;
 pub mod cnpg;
+pub mod comeback;
 mod credentials;
 pub mod database;
 pub mod error;
@@ -38,6 +39,7 @@ pub mod workloads;
 
 pub use access::Permission;
 pub use claim::{StandingClaim, WantedClaim, first_instance};
+pub use comeback::{Lack, OverfullQuota, PodNeeds};
 pub use credentials::register_credentials;
 pub use database::{Database, UNPROVED_BY};
 #[cfg(test)]

@@ -24,14 +24,16 @@ const TELLING_LINES: i64 = 8;
 pub struct PodRefusal {
     /// The API server's words.
     pub why: String,
-    /// Whether it would be refused for certain. The room of a quota that is full with the pods of today is free again
-    /// once these are gone, and a webhook that allows no dry run says nothing of the pod.
+    /// Whether it would be refused for certain, as things stand: also where a webhook that has to be asked does not
+    /// answer. The room of a quota that is full with the pods of today is free again once these are gone, and a webhook
+    /// that allows no dry run says nothing of the pod.
     pub certain: bool,
 }
 
 impl PodRefusal {
     fn of(code: u16, why: String) -> Self {
-        Self { why, certain: matches!(code, 403 | 422) }
+        let webhook_is_down = code == 500 && why.contains("webhook");
+        Self { why, certain: matches!(code, 403 | 422) || webhook_is_down }
     }
 
     /// Of a pod that is to take the place of one of today.

@@ -14,14 +14,26 @@ use super::wait::Wait;
 use crate::event::Events;
 use crate::postgres::Lsn;
 
-/// The sessions that may write, as one JSON object. Left out are this one, replication, and those of the operator, its
-/// probes and `dr` on the socket inside the database's own pod.
-const WRITING: &str = "SELECT coalesce(jsonb_object_agg(pid || coalesce(state, ''), jsonb_build_object(
-        'role', usename, 'database', datname, 'address', host(client_addr), 'application', application_name,
-        'busy', state IS DISTINCT FROM 'idle')), '{}')
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-        AND usename <> 'streaming_replica' AND NOT (client_addr IS NULL AND usename = 'postgres'
-            AND (application_name IN ('dr', 'pg_isready') OR application_name LIKE 'cnpg%'))";
+/// The sessions that may write, as one JSON object: clients, workers that write by themselves (of logical replication, of
+/// extensions), and transactions that were prepared and may be committed at any time. Left out are this session,
+/// replication, and those of the operator, its probes and `dr` on the socket inside the database's own pod. One is busy
+/// when it does something, or has since the time that stands for `SINCE`.
+const WRITING: &str = "SELECT coalesce(jsonb_object_agg(key, session), '{}') FROM (
+    SELECT pid || coalesce(state, '') AS key, jsonb_build_object(
+        'role', coalesce(usename, 'a worker'), 'database', datname, 'address', host(client_addr),
+        'application', CASE backend_type WHEN 'client backend' THEN application_name ELSE backend_type END,
+        'busy', state IS DISTINCT FROM 'idle' OR coalesce(state_change > SINCE, false)) AS session
+    FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL
+        AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
+        AND usename IS DISTINCT FROM 'streaming_replica' AND NOT (client_addr IS NULL AND usename IS NOT DISTINCT FROM 'postgres'
+            AND backend_type = 'client backend'
+            AND (application_name IN ('dr', 'pg_isready') OR application_name LIKE 'cnpg%'))
+    UNION ALL
+    SELECT 'prepared ' || gid, jsonb_build_object('role', owner, 'database', database, 'address', NULL,
+        'application', 'prepared transaction ' || gid, 'busy', true) FROM pg_prepared_xacts) AS may_write";
+
+/// [`WRITING`], with what is busy only while it is seen to be.
+const AT_THIS_MOMENT: &str = "'infinity'::timestamptz";
 
 /// How long sessions are collected before, and again after, a WAL segment is ended.
 const AROUND_SWITCH: Duration = Duration::from_millis(250);
@@ -34,14 +46,14 @@ pub struct Session {
     pub role: String,
     pub database: String,
     pub application: String,
-    /// It was doing something.
+    /// It was doing something, or has done since the application was stopped.
     pub busy: bool,
 }
 
 /// Per database how many sessions there ever were, and how many transactions have written; a session is counted when it
 /// ends. The server's own database is left out: its operator comes and goes there.
 const COUNTS: &str =
-    "SELECT jsonb_build_object('sessions', (SELECT jsonb_object_agg(datname, to_jsonb(d) -> 'sessions')
+    "SELECT jsonb_build_object('at', clock_timestamp()::text, 'sessions', (SELECT jsonb_object_agg(datname, to_jsonb(d) -> 'sessions')
         FROM pg_stat_database d WHERE datname IS NOT NULL AND datname <> 'postgres'),
     'written', pg_snapshot_xmax(pg_current_snapshot())::text::bigint)";
 
@@ -56,14 +68,22 @@ pub struct WatchedSwitch {
     pub counts: SessionCounts,
 }
 
-/// How many sessions each database ever had, and how many transactions have written.
+/// How many sessions each database ever had, and how many transactions have written, at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCounts {
+    /// The time of the database, in its own words.
+    at: String,
     sessions: BTreeMap<String, Option<u64>>,
     written: u64,
 }
 
 impl SessionCounts {
+    /// Its time as SQL has it. What no database says is no time.
+    fn literal(&self) -> String {
+        let is_time = self.at.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '+' | ':' | '.' | ' '));
+        if is_time { format!("'{}'::timestamptz", self.at) } else { AT_THIS_MOMENT.to_owned() }
+    }
+
     /// The databases in which sessions have ended since, if something was written meanwhile.
     #[must_use]
     pub fn since(&self, before: &Self) -> Vec<String> {
@@ -87,12 +107,13 @@ fn quiet_set(setting: &str, query: &str) -> String {
 }
 
 /// Collects the sessions of a while.
-fn watch(time: Duration) -> String {
+fn watch(time: Duration, since: &str) -> String {
+    let writing = WRITING.replace("SINCE", since);
     format!(
         "DO $dr$ DECLARE seen jsonb := '{{}}'; ends timestamptz := clock_timestamp() + interval '{} ms';
          BEGIN LOOP
              PERFORM pg_stat_clear_snapshot();
-             seen := seen || ({WRITING});
+             seen := seen || ({writing});
              EXIT WHEN clock_timestamp() > ends;
              PERFORM pg_sleep(0.003);
          END LOOP;
@@ -127,8 +148,19 @@ impl Cluster {
     /// As [`Cluster::psql`].
     pub async fn writing_sessions(&self, pod: &str) -> Result<Vec<Session>> {
         let act = "name its sessions";
-        let rows = self.psql(pod, "postgres", act, WRITING).await?;
+        let rows = self.psql(pod, "postgres", act, &WRITING.replace("SINCE", AT_THIS_MOMENT)).await?;
         rows.first().and_then(|row| sessions(row.first()?)).ok_or_else(|| odd_answer(act))
+    }
+
+    /// The subscriptions of logical replication, each with its database: a copy would take them up as well.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn subscriptions(&self, pod: &str) -> Result<Vec<String>> {
+        let statement = "SELECT subname || ' in database ' || datname FROM pg_subscription
+            JOIN pg_database ON pg_database.oid = subdbid ORDER BY 1";
+        let rows = self.psql(pod, "postgres", "list its subscriptions", statement).await?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// The counts of this moment, against which later ones are held.
@@ -142,16 +174,23 @@ impl Cluster {
     }
 
     /// [`Cluster::switch_wal`], watched for a while before and a while after it: one who comes, writes and goes within
-    /// milliseconds is counted, if not seen. Before all that the sessions of another `while_before` are collected.
+    /// milliseconds is counted, if not seen. Before all that the sessions of another `while_before` are collected. Whoever
+    /// has done something `since` these counts is busy.
     ///
     /// # Errors
     /// As [`Cluster::psql`].
-    pub async fn switch_wal_watched(&self, pod: &str, while_before: Duration) -> Result<WatchedSwitch> {
+    pub async fn switch_wal_watched(
+        &self,
+        pod: &str,
+        while_before: Duration,
+        since: &SessionCounts,
+    ) -> Result<WatchedSwitch> {
         let act = "switch the WAL segment";
         let switch = perform("SELECT set_config('dr.lsn', pg_switch_wal()::text, false)");
         let (before, after) = (quiet_set("dr.before", COUNTS), quiet_set("dr.after", COUNTS));
-        let around = watch(AROUND_SWITCH);
-        let statements = [watch(while_before), before, around.clone(), switch, around, after].join("\n");
+        let since = since.literal();
+        let around = watch(AROUND_SWITCH, &since);
+        let statements = [watch(while_before, &since), before, around.clone(), switch, around, after].join("\n");
         let answer = "SELECT current_setting('dr.lsn'), current_setting('dr.seen'), current_setting('dr.before'), current_setting('dr.after')";
         let rows = self.psql(pod, "postgres", act, &format!("{statements}\n{answer}")).await?;
         watched(&rows).ok_or_else(|| odd_answer(act))
@@ -213,7 +252,9 @@ mod tests {
     #[test]
     fn who_came_wrote_and_went_between_two_looks_is_counted() {
         let counts = |sessions: u64, written: u64| {
-            format!(r#"{{"sessions": {{"opschain": {sessions}, "x": null}}, "written": {written}}}"#)
+            format!(
+                r#"{{"at": "2026-11-29 10:00:00.5+00", "sessions": {{"opschain": {sessions}, "x": null}}, "written": {written}}}"#
+            )
         };
         let unseen = |sessions, written| {
             let row = vec!["0/5".to_owned(), "{}".to_owned(), counts(7, 100), counts(sessions, written)];
@@ -223,5 +264,8 @@ mod tests {
         assert!(unseen(7, 101).is_empty(), "a session that stays");
         assert!(unseen(8, 100).is_empty(), "one that only read");
         assert!(watched(&[]).is_none());
+        let at = |text: &str| SessionCounts { at: text.into(), sessions: BTreeMap::new(), written: 0 }.literal();
+        assert_eq!(at("2026-11-29 10:00:00.5+00"), "'2026-11-29 10:00:00.5+00'::timestamptz");
+        assert_eq!(at("'; DROP TABLE x; --"), AT_THIS_MOMENT);
     }
 }

@@ -10,6 +10,7 @@ mod ctx;
 pub mod deploy;
 pub mod doctor;
 pub mod drift;
+mod essentials;
 mod given;
 pub mod guard;
 pub mod helper;

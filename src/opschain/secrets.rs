@@ -36,18 +36,33 @@ pub struct Preserved {
     /// Its name in a stock install.
     pub name: &'static str,
     pub chart: Chart,
-    /// Whether an install that has it cannot work on its data without it.
-    pub vital: bool,
+    /// Present where an install that has it cannot work on its data without it.
+    pub vital: Option<Vital>,
     /// What it holds, in words that follow its name.
     pub holds: &'static str,
 }
 
-const fn secret(name: &'static str, chart: Chart, vital: bool, holds: &'static str) -> Preserved {
-    Preserved { kind: SecretObjectKind::Secret, name, chart, vital, holds }
+/// What of an object opens data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vital {
+    /// The key that must hold something.
+    pub key: &'static str,
+    /// The key that may hold something in its place.
+    pub instead: Option<&'static str>,
+    /// Whether each install that runs the secret vault has it.
+    pub of_vault: bool,
+}
+
+const fn secret(name: &'static str, chart: Chart, holds: &'static str) -> Preserved {
+    Preserved { kind: SecretObjectKind::Secret, name, chart, vital: None, holds }
+}
+
+const fn vital(name: &'static str, vital: Vital, holds: &'static str) -> Preserved {
+    Preserved { vital: Some(vital), ..secret(name, Chart::LooksUp, holds) }
 }
 
 const fn config_map(name: &'static str, holds: &'static str) -> Preserved {
-    Preserved { kind: SecretObjectKind::ConfigMap, name, chart: Chart::Expects, vital: false, holds }
+    Preserved { kind: SecretObjectKind::ConfigMap, name, chart: Chart::Expects, vital: None, holds }
 }
 
 /// What a bundle carries beside the values, in the order in which it is put back: first what opens data, then what the
@@ -55,25 +70,28 @@ const fn config_map(name: &'static str, holds: &'static str) -> Preserved {
 ///
 /// The Secrets that the values name ([`super::values::SECRET_NAMES`]) come on top.
 pub const PRESERVED: &[Preserved] = &[
-    secret("opschain-secret-vault-seal-key", Chart::LooksUp, true, "the key that unseals the secret vault"),
-    secret(
+    vital(
+        "opschain-secret-vault-seal-key",
+        Vital { key: "seal_key", instead: None, of_vault: true },
+        "the key that unseals the secret vault",
+    ),
+    vital(
         "opschain-vault-config",
-        Chart::LooksUp,
-        true,
+        // Who signs in to the vault by name needs no token.
+        Vital { key: "OPSCHAIN_VAULT_TOKEN", instead: Some("OPSCHAIN_VAULT_PASSWORD"), of_vault: true },
         "the secret vault's root token, which is made once and kept nowhere else",
     ),
-    secret(
+    vital(
         "mintpress-transportable-key",
-        Chart::LooksUp,
-        true,
+        Vital { key: "localKey", instead: None, of_vault: false },
         "the key of encrypted properties, settings and secrets",
     ),
-    secret("opschain-db-credentials", Chart::LooksUp, false, "the database owner's password"),
-    secret("opschain-build-env", Chart::LooksUp, false, "environment of builds, filled by users"),
-    secret("opschain-runner-env", Chart::LooksUp, false, "environment of runners, filled by users"),
-    secret("mintpress-licence", Chart::Renders, false, "the licence"),
-    secret("mintpress-chef-client-key", Chart::Renders, false, "the Chef client's key"),
-    secret("opschain-ca-key-pair", Chart::Expects, false, "the certificate authority that the nodes trust"),
+    secret("opschain-db-credentials", Chart::LooksUp, "the database owner's password"),
+    secret("opschain-build-env", Chart::LooksUp, "environment of builds, filled by users"),
+    secret("opschain-runner-env", Chart::LooksUp, "environment of runners, filled by users"),
+    secret("mintpress-licence", Chart::Renders, "the licence"),
+    secret("mintpress-chef-client-key", Chart::Renders, "the Chef client's key"),
+    secret("opschain-ca-key-pair", Chart::Expects, "the certificate authority that the nodes trust"),
     config_map("opschain-trust-store", "certificate authorities that users uploaded"),
     config_map("opschain-ssh-known-hosts", "host keys that users added"),
     config_map("opschain-log-aggregator-additional-output-config", "log outputs that users added"),

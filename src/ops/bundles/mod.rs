@@ -13,7 +13,7 @@ pub use extract::{ExtractReport, ItemList, item, items};
 
 use super::given::quoted;
 use super::published::{MissingBundle, missing};
-use super::{CommandLine, Ctx};
+use super::{CommandLine, Ctx, essentials};
 use crate::bundle::report::{ListReport, SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust};
 use crate::error::{CommandError, Exit, Result};
@@ -233,6 +233,11 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
     let (report, depth) = if decrypt {
         let identities = ctx.identities_of(request.identity.as_deref())?;
         let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
+        let lost = essentials::lost_in_bundle(&found.reader, &identities)?;
+        if !lost.is_empty() {
+            let (text, way) = essentials::lost_words(&lost);
+            ctx.events.warn(text, Some(way));
+        }
         (VerifyReport::plain(&name, whole, proof, took()), Depth::Plain)
     } else {
         let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;

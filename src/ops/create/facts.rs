@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, ClusterError, Database, DatabaseFacts, PodPlacement, PodRefusal, WATCHDOG_NEEDS};
 use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
+use crate::ops::essentials::Essentials;
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, WRITERS, WriterFacts};
 use crate::ops::{Ctx, helper, maintenance, recording, runs};
@@ -46,6 +47,12 @@ pub(super) struct CreateFacts {
     pub stored: Option<StoredFacts>,
     /// The writers, in the order in which they are stopped.
     pub writers: Vec<WriterFacts>,
+    /// How far the writers are with their newest template.
+    #[serde(default)]
+    pub rollouts: Vec<Rollout>,
+    /// What the data and the pods need that was found missing, changed or full.
+    #[serde(default)]
+    pub essentials: Essentials,
     /// Writers of which the API server would not make another pod today.
     #[serde(default)]
     pub unadmitted: Vec<(String, PodRefusal)>,
@@ -82,6 +89,18 @@ pub(super) struct CreateFacts {
     pub recipients: Vec<String>,
 }
 
+/// How many pods a writer that runs has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rollout {
+    pub name: String,
+    /// How many it is to have.
+    pub wanted: i32,
+    /// How many are ready.
+    pub ready: i32,
+    /// How many of these are of its newest template.
+    pub newest: i32,
+}
+
 /// Whether what is at work is waited for in maintenance mode before the application is stopped.
 pub(super) fn drains(quiesce: Quiesce, sight: WorkSight) -> bool {
     quiesce != Quiesce::None && matches!(sight, WorkSight::Mode(_))
@@ -96,6 +115,9 @@ pub(super) struct PrimaryFacts {
     /// Where the pod runs, for the helper pod to go there, too.
     #[serde(default)]
     pub placement: PodPlacement,
+    /// Subscriptions of logical replication.
+    #[serde(default)]
+    pub subscriptions: Vec<String>,
 }
 
 /// What helm has stored of the values, as far as it is no secret.
@@ -143,7 +165,14 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         None => None,
     };
     let others = cluster.databases().await?;
-    let writers = quiesce::writers_of(&cluster.workloads().await?);
+    let workloads = cluster.workloads().await?;
+    let writers = quiesce::writers_of(&workloads);
+    let rollouts = workloads.iter().filter(|one| WRITERS.contains(&one.name.as_str()) && one.replicas > 0);
+    let rollouts = rollouts
+        .map(|one| Rollout { name: one.name.clone(), wanted: one.replicas, ready: one.ready, newest: one.updated })
+        .collect();
+    let deployed = newest.as_ref().filter(|newest| newest.status.is_deployed()).map(|newest| newest.revision);
+    let essentials = Essentials::look(ctx, deployed).await?;
     let mut unadmitted = Vec::new();
     for writer in writers.iter().filter(|writer| writer.now > 0) {
         unadmitted.extend(cluster.pod_refusal(&writer.name).await?.map(|refusal| (writer.name.clone(), refusal)));
@@ -174,6 +203,8 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         deployment,
         stored,
         writers,
+        rollouts,
+        essentials,
         unadmitted,
         helper_refusal,
         no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
@@ -200,7 +231,8 @@ async fn primary(cluster: &Cluster, database: &str) -> Result<Option<PrimaryFact
     };
     let (placement, pod) = (PodPlacement::of_pod(&live), live.metadata.name.unwrap_or_default());
     let (facts, databases_bytes) = (cluster.database_facts(&pod).await?, cluster.databases_size(&pod).await?);
-    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, placement }))
+    let subscriptions = cluster.subscriptions(&pod).await?;
+    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, subscriptions, placement }))
 }
 
 /// Why the helper pod would not be made.

@@ -20,7 +20,19 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
         unseen_work: facts.sight.blind().filter(|_| quiesce != Quiesce::None),
     };
     let item = |left: LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
-    left_out(seen).into_iter().map(item).collect()
+    let subscriptions = facts.primary.iter().flat_map(|primary| &primary.subscriptions);
+    left_out(seen).into_iter().map(item).chain(subscriptions.map(|name| subscription(name))).collect()
+}
+
+/// It is in the bundle, and its other end is not.
+fn subscription(name: &str) -> OutOfScope {
+    OutOfScope {
+        what: format!("the publisher of subscription {name}"),
+        why: "a restored copy goes on with the subscription, and takes the publisher's slot from the original".into(),
+        whereabouts:
+            "Where the original lives on: ALTER SUBSCRIPTION ... DISABLE, then SET (slot_name = NONE), in the copy."
+                .into(),
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +62,10 @@ mod tests {
         assert_eq!(more(|facts| facts.stored.as_mut().unwrap().replica_sites = true), ["replica database clusters"]);
         assert_eq!(more(|facts| facts.replica_databases = vec!["b".into()]), ["replica database clusters"]);
         assert_eq!(more(|facts| facts.working = vec!["opschain-agent-7".into()]), ["running agents"]);
+        let subscribed = |facts: &mut CreateFacts| {
+            facts.primary.as_mut().unwrap().subscriptions = vec!["s in database d".into()];
+        };
+        assert_eq!(more(subscribed), ["the publisher of subscription s in database d"]);
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
         assert_eq!(without_ldap.len() + 1, stock.len());
     }

@@ -42,14 +42,14 @@ pub(super) async fn mark_wal(work: &CreateWork, stopped: Option<(StoppedWriters,
 /// Database or cluster cannot be asked; [`Exit::Busy`](crate::error::Exit::Busy) when somebody may have written.
 async fn note_watched(work: &CreateWork, stopped: &StoppedWriters, at_stop: &SessionCounts) -> Result<WalMark> {
     let cluster = work.ctx.cluster().await?;
-    let (mut watched, mut pods) = look(work, Duration::ZERO).await?;
+    let (mut watched, mut pods) = look(work, Duration::ZERO, at_stop).await?;
     // The operator's own sessions come and go, too, so that a count says little by itself: it is a reason to look longer.
     if !watched.counts.since(at_stop).is_empty() {
         for _ in 0..LONGER_LOOKS {
             if !quiet::foreign(&watched.sessions, &pods, &[]).is_empty() {
                 break;
             }
-            (watched, pods) = look(work, LONGER_LOOK).await?;
+            (watched, pods) = look(work, LONGER_LOOK, at_stop).await?;
             if watched.unseen.is_empty() {
                 break;
             }
@@ -69,9 +69,13 @@ async fn note_watched(work: &CreateWork, stopped: &StoppedWriters, at_stop: &Ses
 }
 
 /// Notes the position after `while_before`, and names the pods of those who were there.
-async fn look(work: &CreateWork, while_before: Duration) -> Result<(WatchedSwitch, Vec<PodAddress>)> {
+async fn look(
+    work: &CreateWork,
+    while_before: Duration,
+    at_stop: &SessionCounts,
+) -> Result<(WatchedSwitch, Vec<PodAddress>)> {
     let cluster = work.ctx.cluster().await?;
-    let watched = cluster.switch_wal_watched(&work.plan.live.primary, while_before).await?;
+    let watched = cluster.switch_wal_watched(&work.plan.live.primary, while_before, at_stop).await?;
     let pods = cluster.pods_of(&watched.sessions, quiet::ADDRESS_LIMIT, &work.ctx.events).await?;
     Ok((watched, pods))
 }

@@ -133,6 +133,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
     let (deployment, revision, stored) = live_deployment(&facts)?;
     quiesce::require_all(&facts.writers, &facts.namespace)?;
     let chart = &deployment.record.chart;
+    facts.essentials.require_keys(&facts.namespace)?;
     let (writers, stays_stopped, noted) = stopping::stopped_before(&facts)?;
     let live = LiveInstall {
         primary: primary.pod.clone(),
@@ -334,6 +335,13 @@ mod tests {
         let facts = CreateFacts { unadmitted: unadmitted(false), ..recorded(GOOD) };
         assert_eq!(decide(&request(None), facts.clone()).unwrap().warnings, [what]);
         assert!(decide(&request(Some(Quiesce::None)), facts).unwrap().warnings.is_empty(), "nothing is stopped");
+    }
+
+    #[test]
+    fn without_what_opens_the_data_there_is_no_bundle() {
+        let lost = vec!["Secret opschain-vault-config, the token".to_owned()];
+        let message = refused(Exit::Keys, |facts| facts.essentials.lost = lost);
+        assert!(message.contains("Secret opschain-vault-config"), "{message}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What stopping the application meets: what is off already, what would keep its pods out, who would start it meanwhile.
 
-use super::facts::CreateFacts;
+use super::facts::{CreateFacts, Rollout};
 use crate::cluster::PodRefusal;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::lease;
@@ -50,7 +50,27 @@ pub(super) fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
             .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its policy."))
             .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
     }
-    Ok(facts.unadmitted.iter().map(what).collect())
+    let running: Vec<&str> = facts.rollouts.iter().map(|rollout| rollout.name.as_str()).collect();
+    let mut warnings = facts.essentials.require_return(&running)?;
+    for rollout in &facts.rollouts {
+        warnings.extend(of_the_newest(rollout)?);
+    }
+    warnings.extend(facts.unadmitted.iter().map(what));
+    Ok(warnings)
+}
+
+/// Only pods of the newest template come back, whatever runs now.
+fn of_the_newest(rollout: &Rollout) -> Result<Option<String>> {
+    let Rollout { name, wanted, ready, newest } = rollout;
+    if newest < ready {
+        let what = format!(
+            "{name} is being rolled out: {ready} of its pods are ready, and {newest} of these are of its newest template; those that are stopped would not come back as they are"
+        );
+        return Err(CommandError::new(Exit::Cluster, what)
+            .hint(format!("Wait for `kubectl rollout status deployment/{name}`; one that is stuck goes back with `kubectl rollout undo deployment/{name}`, or with `dr deploy`."))
+            .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
+    }
+    Ok((ready < wanted).then(|| format!("{name} is not ready before it is stopped: {ready} of {wanted} pods")))
 }
 
 /// Whoever would scale the writers back while they are stopped.
@@ -63,4 +83,23 @@ pub(super) fn scaled_by_others(facts: &CreateFacts) -> Vec<String> {
         Some(format!("{tool} manages {}, and may start it again while it is stopped", writer.name))
     });
     scalers.chain(tools).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_that_serve_and_are_not_of_the_newest_template_are_not_stopped() {
+        let rollout = |ready, newest| Rollout { name: "opschain-api-worker".into(), wanted: 2, ready, newest };
+        let error = of_the_newest(&rollout(2, 0)).unwrap_err();
+        assert_eq!(error.exit(), Exit::Cluster);
+        assert!(
+            error.message().starts_with("opschain-api-worker is being rolled out: 2 of its pods are ready"),
+            "{error}"
+        );
+        let down = of_the_newest(&rollout(0, 0)).unwrap().unwrap();
+        assert_eq!(down, "opschain-api-worker is not ready before it is stopped: 0 of 2 pods");
+        assert!(of_the_newest(&rollout(2, 2)).unwrap().is_none());
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::findings::{FindingsBuilder, Level};
 use crate::cluster::{
-    Cluster, ClusterError, Database, Permission, PodPlacement, RUN_LABEL, WATCHDOG_NEEDS, lease_name,
+    Cluster, ClusterError, Database, OverfullQuota, Permission, PodPlacement, RUN_LABEL, WATCHDOG_NEEDS, lease_name,
     register_credentials,
 };
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
+use crate::ops::essentials::Essentials;
 use crate::ops::helper::{self, RecoveryVolume};
 use crate::ops::quiesce::WriterFacts;
 use crate::ops::{lease, maintenance, quiesce, runs, server};
@@ -195,6 +196,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
         );
     }
     application(ctx, cluster, findings).await?;
+    essentials(ctx, findings).await?;
     work(ctx, cluster, findings).await;
     match database {
         Some(database) => db(ctx, cluster, &database, findings).await?,
@@ -262,6 +264,35 @@ async fn application(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilde
             format!("autoscaler {scaler} may scale {target} up while a bundle is made"),
             "suspend it for that time",
         );
+    }
+    Ok(())
+}
+
+/// Whether what is there could start again, and its data be opened.
+async fn essentials(ctx: &Ctx, findings: &mut FindingsBuilder) -> Result<()> {
+    const AREA: &str = "install";
+    let Essentials { lost, lacking, overfull, .. } = Essentials::look(ctx, None).await?;
+    let fine = lost.is_empty() && lacking.is_empty() && overfull.is_empty();
+    let restored = "put it back: `dr bundle extract BUNDLE secrets` shows what a bundle holds of it";
+    for lost in lost {
+        findings.bad(AREA, format!("{lost}, is missing: the data cannot be opened without it"), restored);
+    }
+    for lack in lacking {
+        let text = format!("{} needs {lack}, which is not there: its pods do not start again", lack.workload);
+        findings.bad(
+            AREA,
+            text,
+            "put it back, or deploy again: dr config drift says what else is not as it was deployed",
+        );
+    }
+    for OverfullQuota { name, resource, used, hard } in overfull {
+        let text = format!(
+            "quota {name} allows {hard} of {resource}, and {used} are used: what is stopped does not come back"
+        );
+        findings.warn(AREA, text, "raise it, or end what is not needed");
+    }
+    if fine {
+        findings.ok(AREA, "what its pods need to start again is there");
     }
     Ok(())
 }

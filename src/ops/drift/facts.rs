@@ -159,7 +159,7 @@ async fn seen(
     seen.map_err(|error| scrubbed(ctx, error))
 }
 
-async fn ask_cluster(ctx: &Ctx, stored: &[Object], scrubber: &Scrubber) -> Result<Vec<ObjectFacts>> {
+pub(super) async fn ask_cluster(ctx: &Ctx, stored: &[Object], scrubber: &Scrubber) -> Result<Vec<ObjectFacts>> {
     let cluster = ctx.cluster().await?;
     let wanted: Vec<WantedObject> = stored
         .iter()

@@ -9,6 +9,7 @@ mod cause;
 mod facts;
 mod ignore;
 mod loss;
+mod named;
 mod objects;
 mod plan;
 mod release;
@@ -16,6 +17,7 @@ mod report;
 
 pub(super) use before::{before_deploy, touches_fields};
 pub use cause::Cause;
+pub(super) use named::of_objects;
 pub use report::{Between, DriftFinding, DriftReport, Extent};
 #[cfg(test)]
 pub use report::{HelmSide, Ignored, VaultSide};

@@ -13,7 +13,7 @@ use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
 use crate::ops::published::missing;
 use crate::ops::release::Release;
-use crate::ops::{Ctx, recording, runs};
+use crate::ops::{Ctx, essentials, recording, runs};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
 use crate::postgres::Lsn;
 use crate::vault::RecordedInstall;
@@ -67,6 +67,9 @@ pub(super) struct SourceFacts {
     /// What is newer and was not taken, and why, where the newest was asked for.
     #[serde(default)]
     pub instead_of: Vec<String>,
+    /// What it lacks of what opens its data.
+    #[serde(default)]
+    pub lost: Vec<String>,
 }
 
 /// What there is where it is to be restored.
@@ -123,6 +126,7 @@ pub(super) fn open(
     let mut facts = source_facts(&reader, reference, release.operator);
     facts.opened_by = identities.recipients();
     facts.instead_of = instead_of;
+    facts.lost = essentials::lost_in_bundle(&reader, &identities)?;
     recording::record("restore-source", &facts)?;
     Ok((OpenBundle { reader, identities }, facts))
 }
@@ -153,6 +157,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
         lsn: manifest.database.last_lsn(),
         opened_by: Vec::new(),
         instead_of: Vec::new(),
+        lost: Vec::new(),
         scope: manifest.scope.clone(),
     }
 }

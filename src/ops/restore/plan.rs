@@ -12,6 +12,7 @@ use crate::cluster::NamespaceState;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
+use crate::ops::essentials;
 use crate::opschain::Version;
 use crate::postgres::Lsn;
 use crate::settings::Install;
@@ -192,6 +193,10 @@ pub(super) fn decide(
         ));
     }
     warnings.extend(source.instead_of);
+    if !source.lost.is_empty() {
+        let (text, way) = essentials::lost_words(&source.lost);
+        warnings.push(format!("{text}. {way}"));
+    }
     if source.signer.is_none() {
         warnings.push("nobody trusted has signed this bundle: restoring it runs whatever its maker put into it".into());
     }
