@@ -62,6 +62,7 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     let full = host.dr(["bundle", "create", "--yes"]);
     command("umount").arg(&small).run().ok();
     full.fails(23, &["free", "hint:"]);
+    could_not_come_back(&host);
     replica_cluster(&host);
     let elsewhere = host.dr_command_in(&elsewhere, ["bundle", "restore", &file, "--yes"]);
     host.turn.alone(|| missing_operator(elsewhere));
@@ -69,6 +70,49 @@ fn what_cannot_work_is_refused_before_anything_is_touched() {
     assert_eq!(host.replicas(), replicas);
     let (open, _): (Vec<_>, Vec<_>) = host.runs().into_iter().partition(|(_, state)| state == "open");
     assert!(open.is_empty(), "{open:?}");
+}
+
+/// An install that runs and could not start again, or whose data could not be opened, is not stopped and not bundled.
+fn could_not_come_back(host: &Host) {
+    let create = || host.dr(["bundle", "create", "--yes"]);
+    let json = |kind: &str, name: &str| host.kubectl(&["get", kind, name, "-o", "json"]).ok();
+    let put = |text: &str| {
+        let file = host.home.path().join("object.json");
+        std::fs::write(&file, text).unwrap();
+        host.kubectl(&["replace", "--force", "-f", file.to_str().unwrap()]).ok();
+    };
+    for name in ["opschain-vault-config", "mintpress-transportable-key"] {
+        let kept = json("secret", name);
+        host.kubectl(&["delete", "secret", name]).ok();
+        create().fails(15, &[name, "hint:"]);
+        let doctor = host.dr(["doctor"]);
+        assert!(doctor.code == 3 && doctor.stdout.contains(name), "{doctor}");
+        put(&kept);
+    }
+    let config = json("configmap", "opschain-config");
+    host.kubectl(&["patch", "configmap", "opschain-config", "-p", r#"{"data":{"OPSCHAIN_PRIMARY_KEY":"nobody-wrote-with-this"}}"#])
+        .ok();
+    create().fails(33, &["another OPSCHAIN_PRIMARY_KEY", "hint:"]);
+    put(&config);
+    host.kubectl(&["create", "quota", "less-than-runs", "--hard=pods=1"]).ok();
+    wait(Duration::from_secs(60), "the quota to be counted", || {
+        host.kubectl(&["get", "quota", "less-than-runs", "-o", "jsonpath={.status.used.pods}"])
+            .ok()
+            .parse()
+            .is_ok_and(|used: u32| used > 1)
+    });
+    create().fails(12, &["quota less-than-runs allows 1 of pods", "hint:"]);
+    host.kubectl(&["delete", "quota", "less-than-runs"]).ok();
+    let image = ["set", "image", "deployment/opschain-api-worker", "*=limepoint/opschain-api:nope"];
+    host.kubectl(&image).ok();
+    wait(Duration::from_secs(60), "the new template's pod to be refused its image", || {
+        let pods = host.kubectl(&["get", "pods"]).ok();
+        pods.contains("ErrImage") || pods.contains("ImagePull")
+    });
+    create().fails(12, &["opschain-api-worker is being rolled out", "hint:"]);
+    host.kubectl(&["rollout", "undo", "deployment/opschain-api-worker"]).ok();
+    host.kubectl(&["rollout", "status", "deployment/opschain-api-worker", "--timeout=120s"]).ok();
+    host.dr(["bundle", "create", "--dry-run"]).ok();
 }
 
 /// A database that follows another one is not bundled.
