@@ -90,8 +90,14 @@ fn could_not_come_back(host: &Host) {
         put(&kept);
     }
     let config = json("configmap", "opschain-config");
-    host.kubectl(&["patch", "configmap", "opschain-config", "-p", r#"{"data":{"OPSCHAIN_PRIMARY_KEY":"nobody-wrote-with-this"}}"#])
-        .ok();
+    host.kubectl(&[
+        "patch",
+        "configmap",
+        "opschain-config",
+        "-p",
+        r#"{"data":{"OPSCHAIN_PRIMARY_KEY":"nobody-wrote-with-this"}}"#,
+    ])
+    .ok();
     create().fails(33, &["another OPSCHAIN_PRIMARY_KEY", "hint:"]);
     put(&config);
     host.kubectl(&["create", "quota", "less-than-runs", "--hard=pods=1"]).ok();

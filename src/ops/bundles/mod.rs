@@ -233,10 +233,15 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
     let (report, depth) = if decrypt {
         let identities = ctx.identities_of(request.identity.as_deref())?;
         let proof = found.reader.verify_plain(&identities, &ctx.events, &ctx.cancel)?;
-        let lost = essentials::lost_in_bundle(&found.reader, &identities)?;
-        if !lost.is_empty() {
-            let (text, way) = essentials::lost_words(&lost);
-            ctx.events.warn(text, Some(way));
+        match essentials::lost_in_bundle(&found.reader, &identities) {
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => {
+                let (text, way) = essentials::lost_words(&lost);
+                ctx.events.warn(text, Some(way));
+            }
+            Err(error) => {
+                ctx.events.warn(format!("whether it holds what opens its data is not known: {error}"), None);
+            }
         }
         (VerifyReport::plain(&name, whole, proof, took()), Depth::Plain)
     } else {

@@ -279,11 +279,7 @@ async fn essentials(ctx: &Ctx, findings: &mut FindingsBuilder) -> Result<()> {
     }
     for lack in lacking {
         let text = format!("{} needs {lack}, which is not there: its pods do not start again", lack.workload);
-        findings.bad(
-            AREA,
-            text,
-            "put it back, or deploy again: dr config drift says what else is not as it was deployed",
-        );
+        findings.bad(AREA, text, "put it back; what else is not as it was deployed says dr config drift");
     }
     for OverfullQuota { name, resource, used, hard } in overfull {
         let text = format!(
