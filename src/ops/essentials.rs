@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Ctx;
 use super::drift::{self, DriftFinding};
-use super::objects::amount;
 use super::release::{Release, secrets_from_bytes};
 use crate::bundle::Reader;
 use crate::cluster::{Cluster, ClusterError, KeptObject, Lack, ObjectRef, OverfullQuota, PodNeeds};
@@ -15,6 +14,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::opschain::Names;
 use crate::opschain::secrets::{PRESERVED, Preserved, Vital};
 use crate::opschain::values::IMMUTABLE;
+use crate::quantity;
 
 /// What was found missing, changed or full. Holds no secret.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Essentials {
     pub async fn look(ctx: &Ctx, revision: Option<u32>) -> Result<Self> {
         let cluster = ctx.cluster().await?;
         let needs = cluster.pod_needs().await?;
-        let overfull = match cluster.overfull_quotas(|text| amount(&text.into())).await {
+        let overfull = match cluster.overfull_quotas(quantity::parse_text).await {
             // Who may not list quotas has the API server's word when a pod is to be made.
             Err(ClusterError::Forbidden { .. }) => Vec::new(),
             quotas => quotas?,

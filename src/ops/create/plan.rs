@@ -324,20 +324,6 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_could_not_come_back_are_refused_before_anything_is_stopped() {
-        let unadmitted = |certain| {
-            let why = "violates PodSecurity \"restricted:latest\"".to_owned();
-            vec![("opschain-api".to_owned(), PodRefusal { why, certain })]
-        };
-        let message = refused(Exit::Cluster, |facts| facts.unadmitted = unadmitted(true));
-        let what = "the pods of opschain-api would not be admitted again: violates PodSecurity \"restricted:latest\"";
-        assert_eq!(message, what);
-        let facts = CreateFacts { unadmitted: unadmitted(false), ..recorded(GOOD) };
-        assert_eq!(decide(&request(None), facts.clone()).unwrap().warnings, [what]);
-        assert!(decide(&request(Some(Quiesce::None)), facts).unwrap().warnings.is_empty(), "nothing is stopped");
-    }
-
-    #[test]
     fn without_what_opens_the_data_there_is_no_bundle() {
         let lost = vec!["Secret opschain-vault-config, the token".to_owned()];
         let message = refused(Exit::Keys, |facts| facts.essentials.lost = lost);

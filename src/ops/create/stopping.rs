@@ -90,6 +90,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pods_that_would_not_be_admitted_again_are_not_stopped() {
+        let why = "violates PodSecurity \"restricted:latest\"".to_owned();
+        let mut facts: CreateFacts =
+            serde_json::from_str(include_str!("../../../fixtures/facts/create-good.json")).unwrap();
+        facts.unadmitted = vec![("opschain-api".to_owned(), PodRefusal { why, certain: true })];
+        let error = would_come_back(&facts).unwrap_err();
+        let what = "the pods of opschain-api would not be admitted again: violates PodSecurity \"restricted:latest\"";
+        assert_eq!((error.exit(), error.message()), (Exit::Cluster, what));
+        facts.unadmitted[0].1.certain = false;
+        assert_eq!(would_come_back(&facts).unwrap(), [what]);
+    }
+
+    #[test]
     fn pods_that_serve_and_are_not_of_the_newest_template_are_not_stopped() {
         let rollout = |ready, newest| Rollout { name: "opschain-api-worker".into(), wanted: 2, ready, newest };
         let error = of_the_newest(&rollout(2, 0)).unwrap_err();
