@@ -96,7 +96,8 @@ impl Report for Shown<'_> {
         page.heading(&format!("{}: OpsChain {}", self.title, self.plan.install));
         for count in &self.plan.workloads {
             let target = if self.to_zero { 0 } else { count.replicas };
-            page.line(format!("  {}  {} -> {target} replicas", count.name, count.now));
+            let target = plural(target.unsigned_abs().into(), "replica");
+            page.line(format!("  {}  {} -> {target}", count.name, count.now));
         }
         if !self.plan.working.is_empty() {
             let count = plural(self.plan.working.len() as u64, "pod");

@@ -73,3 +73,5 @@ pub const RUN_LABEL: &str = "dr.opschain/run";
 pub const REPLICAS: &str = "dr.opschain/replicas";
 /// The annotation with the id of the run that scaled a workload to 0.
 pub const STOPPED_BY: &str = "dr.opschain/stopped-by";
+/// The annotation with the id of the run or command that brought a workload back, until the next stop takes it off.
+pub const BROUGHT_BACK_BY: &str = "dr.opschain/brought-back-by";

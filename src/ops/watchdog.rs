@@ -32,7 +32,7 @@ pub async fn check(namespace: &str) -> Result<()> {
 pub async fn put_back(namespace: &str, run: &str) -> Result<String> {
     let cluster = Cluster::connect(None, namespace).await?;
     let writers = quiesce::plan_return(&cluster, None, run, false).await?;
-    quiesce::bring_back(&cluster, &writers).await?;
+    quiesce::bring_back(&cluster, &writers, run).await?;
     let stays =
         if writers.is_empty() { "" } else { "; maintenance mode, where it was turned on, stays until `dr run resume`" };
     Ok(format!("run {run} is silent: {}{stays}", quiesce::returned(&writers)))

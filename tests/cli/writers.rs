@@ -164,7 +164,10 @@ fn an_interrupted_run_is_put_back_by_any_of_the_ways_out_though_its_store_is_gon
         let site = Site::died();
         std::fs::remove_dir(site.home.path().join("store")).unwrap();
         let said = site.dr(way, code);
-        assert_eq!((site.replicas(), site.marks()), ([2, 2], [Value::Null, Value::Null]), "{way:?}: {said}");
+        let trace = site.marks()[0]["dr.opschain/brought-back-by"].as_str().unwrap_or_default().to_owned();
+        let traced = json!({"dr.opschain/brought-back-by": trace});
+        assert_eq!((site.replicas(), site.marks()), ([2, 2], [traced.clone(), traced]), "{way:?}: {said}");
+        assert!(trace == RUN || trace.starts_with("start-"), "{way:?}: {trace}");
         // What is left is said, and tried again by the next one.
         assert!(said.contains("not put back yet: remove the draft from the store"), "{way:?}: {said}");
         site.says(&["run", "list"], 0, &["open"]);
@@ -253,6 +256,35 @@ fn who_stops_the_writers_after_the_run_has_brought_them_back_is_another() {
     }
     site.journal(&records);
     site.dr(&["run", "resume"], 0);
+    assert_eq!(site.replicas(), [0, 0]);
+}
+
+#[test]
+fn who_stops_the_writers_after_a_watchdog_has_brought_them_back_is_another_and_every_verb_says_so() {
+    // The run stands open with its counts: its watchdog has put back, and a person has scaled to 0 since.
+    let site = Site::died();
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 0, &json!({"dr.opschain/brought-back-by": RUN})));
+    let stays = format!("opschain-api stays stopped: somebody has stopped it since {RUN} brought it back");
+    site.says(&["server", "status"], 0, &[&stays, "next: dr server start"]);
+    site.says(&["server", "stop", "--dry-run"], 0, &[&stays, "Nothing to do"]);
+    site.says(&["bundle", "create", "--yes"], 10, &[&stays]);
+    assert_eq!(site.replicas(), [0, 0]);
+    site.says(&["run", "list"], 0, &["put back"]);
+    // Who asks for it gets it, and a stop takes the trace away.
+    site.dr(&["server", "start"], 0);
+    assert_eq!(site.replicas(), [2, 2]);
+    site.dr(&["server", "stop", "--yes"], 0);
+    assert_eq!(site.marks()[0]["dr.opschain/brought-back-by"], Value::Null);
+}
+
+#[test]
+fn what_a_run_alone_knows_is_put_back_first_in_every_plan_and_doctor_is_not_content() {
+    let site = Site::died();
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 0, &json!({})));
+    let resume = format!("dr run resume {RUN}");
+    site.says(&["doctor"], 3, &[&format!("{API} is off and bears no note; run {RUN} stopped it, had 2"), &resume]);
+    site.says(&["server", "status"], 0, &[&format!("next: {resume}")]);
+    site.says(&["server", "stop", "--dry-run"], 0, &[BACK[0], "opschain-api 2 -> 0 replicas"]);
     assert_eq!(site.replicas(), [0, 0]);
 }
 

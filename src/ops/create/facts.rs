@@ -8,7 +8,7 @@ use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
 use crate::ops::essentials::Essentials;
 use crate::ops::history::{History, is_of};
-use crate::ops::quiesce::{self, WRITERS, WriterFacts};
+use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
 use crate::ops::{Ctx, helper, maintenance, recording, runs};
 use crate::opschain::maintenance::WorkSight;
 use crate::opschain::scope::ScopeFacts;
@@ -64,7 +64,7 @@ pub(super) struct CreateFacts {
     pub no_watchdog: Vec<String>,
     /// Runs of this host that stand open, and are put back before another begins.
     #[serde(default)]
-    pub open_runs: Vec<String>,
+    pub open_runs: Vec<RunPutBackFirst>,
     /// The run that has the install half done.
     #[serde(default)]
     pub half_done: Option<OpenRun>,
@@ -208,7 +208,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         unadmitted,
         helper_refusal,
         no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
-        open_runs: runs::to_put_back(ctx)?,
+        open_runs: runs::to_put_back(ctx).await?,
         half_done: runs::half_done(ctx).await?,
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),

@@ -337,10 +337,14 @@ mod tests {
             for writer in &mut facts.writers {
                 (writer.now, writer.stopped_by) = (0, by.map(str::to_owned));
             }
-            facts.open_runs = open.iter().map(|run| (*run).to_owned()).collect();
+            let started = [("opschain-api", 1), ("opschain-api-worker", 2)];
+            let started = started.map(|(name, count)| serde_json::json!({"name": name, "fate": {"started": count}}));
+            let first =
+                |run: &&str| serde_json::from_value(serde_json::json!({"run": run, "writers": started})).unwrap();
+            facts.open_runs = open.iter().map(first).collect();
             facts
         };
-        let message = refusal(Exit::Busy, stopped(Some("create-1"), &["restore-1"]));
+        let message = refusal(Exit::Busy, stopped(Some("create-1"), &[]));
         assert_eq!(
             message,
             "the application is stopped, by run create-1, which was interrupted or is at work on another host"
@@ -348,15 +352,17 @@ mod tests {
         let warning = |facts| decide(&request(None), facts).unwrap().warnings.remove(0);
         assert_eq!(
             warning(stopped(Some("create-1"), &["create-1"])),
-            "opschain-api is stopped, by create-1: that run is put back first"
+            "opschain-api is stopped: run create-1, which has stopped it, is put back first"
         );
+        let lost = decide(&request(None), stopped(None, &["create-1"])).unwrap();
+        assert_eq!(lost.live.replicas.line(), "opschain-api 1, opschain-api-worker 2", "its marks are lost");
         let by_stop = "opschain-api is stopped, by dr server stop (stop-1): it stays stopped";
         assert_eq!(warning(stopped(Some("stop-1"), &[])), by_stop);
         let plan = decide(&request(None), stopped(Some("stop-1"), &[])).unwrap();
         assert_eq!((plan.live.replicas.line(), plan.stops()), ("none was running".to_owned(), false));
         assert_eq!(plan.stays_stopped.len(), 2, "{:?}", plan.stays_stopped);
         let plan = decide(&request(None), stopped(Some("create-1"), &["create-1"])).unwrap();
-        assert!(plan.stays_stopped.is_empty());
+        assert!(plan.stays_stopped.is_empty() && plan.stops());
         assert_eq!(
             warning(stopped(None, &[])),
             "opschain-api is stopped, by somebody who left no note: it stays stopped"

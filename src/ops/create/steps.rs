@@ -283,7 +283,7 @@ async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Tim
     let recorded = outputs.get(RECORD_REPLICAS)?;
     let cluster = work.ctx.cluster().await?;
     let writers = quiesce::plan_return(cluster, Some(&recorded), &work.run, false).await?;
-    quiesce::bring_back(cluster, &writers).await?;
+    quiesce::bring_back(cluster, &writers, &work.run).await?;
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         work.ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }

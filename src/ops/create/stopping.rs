@@ -4,7 +4,7 @@ use super::facts::{CreateFacts, Rollout};
 use crate::cluster::PodRefusal;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::lease;
-use crate::ops::quiesce::WriterFacts;
+use crate::ops::quiesce::{RunPutBackFirst, WriterFacts};
 
 /// An application that is off already is what somebody wanted, or what another bundle run has left: that is no state to
 /// be bundled, and whoever made it may be at work.
@@ -14,13 +14,13 @@ use crate::ops::quiesce::WriterFacts;
 pub(super) fn stopped_before(facts: &CreateFacts) -> Result<(Vec<WriterFacts>, Vec<String>, Vec<String>)> {
     let (mut writers, mut stays, mut noted) = (facts.writers.clone(), Vec::new(), Vec::new());
     for writer in writers.iter_mut().filter(|writer| writer.now == 0) {
-        let run = writer.stopped_by.as_deref();
-        let by = run.map_or_else(|| "somebody who left no note".to_owned(), lease::called);
-        if run.is_some_and(|run| facts.open_runs.iter().any(|open| open == run)) {
-            noted.push(format!("{} is stopped, by {by}: that run is put back first", writer.name));
-            writer.now = writer.replicas;
+        if let Some((run, replicas)) = RunPutBackFirst::starting(&facts.open_runs, &writer.name) {
+            noted.push(format!("{} is stopped: run {run}, which has stopped it, is put back first", writer.name));
+            (writer.now, writer.replicas) = (replicas, replicas);
             continue;
         }
+        let run = writer.stopped_by.as_deref();
+        let by = run.map_or_else(|| "somebody who left no note".to_owned(), lease::called);
         refuse_half_stopped(run)?;
         noted.push(format!("{} is stopped, by {by}: it stays stopped", writer.name));
         stays.push(format!("{}, by {by}", writer.name));

@@ -9,7 +9,7 @@ use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::essentials::Essentials;
 use crate::ops::helper::{self, RecoveryVolume};
-use crate::ops::quiesce::WriterFacts;
+use crate::ops::quiesce::{RunPutBackFirst, WriterFacts};
 use crate::ops::{lease, maintenance, quiesce, runs, server};
 use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
 use crate::opschain::{Names, Version};
@@ -239,7 +239,8 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
 
 async fn application(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let counts = quiesce::read(cluster).await?;
-    if let Some((level, text)) = stopped(&counts) {
+    let put_back_first = runs::to_put_back(ctx).await.unwrap_or_default();
+    if let Some((level, text)) = stopped(&counts, &put_back_first) {
         let way = server::way_back(ctx).await.ok().flatten().unwrap_or_else(|| "dr server status".to_owned());
         let way = findings.known.way_out(way);
         findings.known.way_back = Some(way.clone());
@@ -293,19 +294,24 @@ async fn essentials(ctx: &Ctx, findings: &mut FindingsBuilder) -> Result<()> {
     Ok(())
 }
 
-/// What is off, in a line, and how bad that is: what bears no note may have been deployed so.
-fn stopped(writers: &[WriterFacts]) -> Option<(Level, String)> {
+/// What is off, in a line, and how bad that is: what bears no note, and no open run has stopped, may have been deployed so.
+fn stopped(writers: &[WriterFacts], put_back_first: &[RunPutBackFirst]) -> Option<(Level, String)> {
     let off = writers.iter().filter(|writer| writer.now == 0);
-    let noted = off.clone().any(|writer| writer.replicas > 0 || writer.stopped_by.is_some());
+    let of_run = |writer: &WriterFacts| RunPutBackFirst::starting(put_back_first, &writer.name);
+    let noted = |writer: &WriterFacts| writer.replicas > 0 || writer.stopped_by.is_some() || of_run(writer).is_some();
     let one = |writer: &WriterFacts| {
         let by = writer.stopped_by.as_deref().map_or_else(String::new, |id| format!(" by {}", lease::called(id)));
-        match writer.replicas {
-            0 => format!("{} is off{by}, and bears no note of how many replicas it had", writer.name),
-            had => format!("{} is stopped{by}, had {had}", writer.name),
+        match (writer.replicas, of_run(writer)) {
+            (0, Some((run, had))) => {
+                format!("{} is off and bears no note; run {run} stopped it, had {had}", writer.name)
+            }
+            (0, None) => format!("{} is off{by}, and bears no note of how many replicas it had", writer.name),
+            (had, _) => format!("{} is stopped{by}, had {had}", writer.name),
         }
     };
+    let level = if off.clone().any(noted) { Level::Bad } else { Level::Warn };
     let lines: Vec<String> = off.map(one).collect();
-    (!lines.is_empty()).then(|| (if noted { Level::Bad } else { Level::Warn }, lines.join("; ")))
+    (!lines.is_empty()).then(|| (level, lines.join("; ")))
 }
 
 /// Whether OpsChain can be asked what is at work where no pod shows it.

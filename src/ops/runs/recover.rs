@@ -10,7 +10,7 @@ use super::ways::closing_command;
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::journal::{self, JournalError, Outcome, Remains, Run, RunStore, StoredRun};
 use crate::ops::Ctx;
-use crate::ops::quiesce::{self, RecordedReplicas, WriterFate, WriterReturn};
+use crate::ops::quiesce::{self, RecordedReplicas, RunPutBackFirst, WriterFate, WriterReturn};
 use crate::settings::Install;
 
 /// What is done about interrupted runs: those that neither ended nor are being executed.
@@ -173,17 +173,29 @@ fn newest_recorded(
     all.max_by_key(|(at, ..)| *at).map(|(_, id, recorded)| (id, recorded))
 }
 
-/// The interrupted runs of this install that are put back before another begins.
+/// The interrupted runs of this install that are put back before another begins, and what then becomes of the writers: as
+/// putting them back decides it. One that cannot be put back (it is of another cluster) is left out: that was said before.
 ///
 /// # Errors
 /// The runs cannot be read.
-pub fn to_put_back(ctx: &Ctx) -> Result<Vec<String>> {
-    let stored = |id: &String| ctx.runs.read(id).ok().filter(|stored| !stored.held);
-    let is_open = |id: &String| {
-        let remains = stored(id).and_then(|stored| Remains::of(&stored)).filter(|remains| remains.ended.is_none());
-        remains.is_some_and(|remains| is_of(&remains, ctx.install()) && puts_back(&remains.verb).is_some())
+pub async fn to_put_back(ctx: &Ctx) -> Result<Vec<RunPutBackFirst>> {
+    let mut first = Vec::new();
+    for (verb, remains) in interrupted_here(ctx)? {
+        if let Ok(writers) = looked_at(ctx, verb, &remains).await {
+            first.push(RunPutBackFirst { run: remains.run, writers });
+        }
+    }
+    Ok(first)
+}
+
+fn interrupted_here(ctx: &Ctx) -> Result<Vec<(&'static PutBackVerb, Remains)>> {
+    let one = |id: String| {
+        let stored = ctx.runs.read(&id).ok().filter(|stored| !stored.held)?;
+        let remains =
+            Remains::of(&stored).filter(|remains| remains.ended.is_none() && is_of(remains, ctx.install()))?;
+        Some((puts_back(&remains.verb)?, remains))
     };
-    Ok(ctx.runs.ids()?.into_iter().filter(is_open).collect())
+    Ok(ctx.runs.ids()?.into_iter().filter_map(one).collect())
 }
 
 fn is_of(remains: &Remains, install: &Install) -> bool {
@@ -215,6 +227,7 @@ mod tests {
         let since = |at| newest_recorded(&runs, ctx.install(), "other", at).map(|(run, _)| run);
         assert_eq!(since(Timestamp::UNIX_EPOCH).as_deref(), Some("create-1"));
         assert_eq!(since(Timestamp::from_second(1).unwrap()), None, "the namespace was made after it");
-        assert_eq!(to_put_back(&ctx).unwrap(), ["create-1"]);
+        let here: Vec<String> = interrupted_here(&ctx).unwrap().into_iter().map(|(_, remains)| remains.run).collect();
+        assert_eq!(here, ["create-1"]);
     }
 }

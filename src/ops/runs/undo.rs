@@ -169,7 +169,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     if verb.restarts {
         let bring_back = async {
             writers = returns(ctx, verb, remains).await?;
-            quiesce::bring_back(ctx.cluster().await?, &writers).await?;
+            quiesce::bring_back(ctx.cluster().await?, &writers, run).await?;
             Ok(quiesce::returned(&writers))
         };
         one(ctx, next(), "writers", application, bring_back).await?;

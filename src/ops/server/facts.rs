@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::cluster::PodState;
 use crate::error::{OpenRun, Result};
-use crate::ops::quiesce::{self, WRITERS, WriterFacts};
+use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
 use crate::ops::{Ctx, runs};
 use crate::opschain::Names;
 use crate::opschain::workloads::WORKING_PODS;
@@ -41,7 +41,7 @@ pub(super) struct ServerFacts {
     /// Pods of changes, steps and agents.
     pub working: Vec<String>,
     /// Runs of this host that are put back before the application is stopped.
-    pub put_back_first: Vec<String>,
+    pub put_back_first: Vec<RunPutBackFirst>,
     /// The run that has the install half done.
     pub open_run: Option<OpenRun>,
 }
@@ -92,7 +92,7 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
         databases: databases.iter().map(|database| (database.name.clone(), database.line())).collect(),
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.iter().map(PodState::line).collect(),
-        put_back_first: runs::to_put_back(ctx)?,
+        put_back_first: runs::to_put_back(ctx).await?,
         open_run,
     })
 }

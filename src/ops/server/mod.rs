@@ -51,7 +51,7 @@ pub async fn stop(ctx: &Ctx) -> Result<ServerStatus> {
 pub async fn start(ctx: &Ctx) -> Result<ServerStatus> {
     let run = new_run_id("start", jiff::Timestamp::now());
     // Looked at under the lease: another run may have changed it until then.
-    let started = under_lease(ctx, &run, async { steps::start(ctx, &plan_start(ctx).await?).await }).await;
+    let started = under_lease(ctx, &run, async { steps::start(ctx, &plan_start(ctx).await?, &run).await }).await;
     started.map_err(|error| match error.exit() {
         Exit::Interrupted => {
             error.hint("What was scaled up stays so: `dr server status` shows it, `dr server start` goes on.")

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
 use crate::ops::lease;
-use crate::ops::quiesce::{self, WriterFacts};
+use crate::ops::quiesce::{self, RunPutBackFirst, WriterFacts};
 use crate::ops::runs::{self, WaysOn};
 
 /// What wakes a database that the values have put to sleep.
@@ -68,8 +68,8 @@ pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
     }
     let mut workloads = facts.writers.clone();
     for writer in &mut workloads {
-        if writer.stopped_by.as_ref().is_some_and(|run| facts.put_back_first.contains(run)) {
-            writer.now = writer.replicas;
+        if let Some((_, replicas)) = RunPutBackFirst::starting(&facts.put_back_first, &writer.name) {
+            (writer.now, writer.replicas) = (replicas, replicas);
         }
     }
     let mut warnings = Vec::new();
@@ -165,7 +165,7 @@ fn ways_on(facts: &ServerFacts, next: Option<&str>) -> WaysOn {
     if let Some(open) = &facts.open_run {
         return WaysOn::of(open);
     }
-    let run = facts.put_back_first.iter().find(|run| next == Some(&runs::resume_command(run)));
+    let run = facts.put_back_first.iter().map(|first| &first.run).find(|run| next == Some(&runs::resume_command(run)));
     run.map(|run| WaysOn::of(&OpenRun::new(run.clone(), None))).unwrap_or_default()
 }
 
@@ -181,15 +181,15 @@ pub(super) fn next(facts: &ServerFacts) -> Option<String> {
         _ => {}
     }
     let off = || facts.writers.iter().filter(|writer| writer.now == 0);
+    // What a run has stopped, that run brings back, with all else that it has left.
+    let first = facts.put_back_first.iter().find(|first| off().all(|writer| first.starts(&writer.name).is_some()));
+    if let Some(first) = first {
+        return Some(runs::resume_command(&first.run));
+    }
     if let Some(writer) = off().find(|writer| writer.replicas == 0 && known(facts, writer).is_none()) {
         return Some(by_hand(facts, &writer.name));
     }
-    // What a run has stopped, and has noted, that run brings back, with all else that it has left.
-    let run = facts
-        .put_back_first
-        .iter()
-        .find(|run| off().all(|writer| writer.stopped_by.as_ref() == Some(run) && writer.replicas > 0));
-    Some(run.map_or_else(|| "dr server start".to_owned(), |run| runs::resume_command(run)))
+    Some("dr server start".to_owned())
 }
 
 fn part_state(facts: &ServerFacts, workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
@@ -221,6 +221,8 @@ fn state(facts: &ServerFacts) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// API and workers with the replicas that they have, are ready, and had before they were stopped.
@@ -286,12 +288,26 @@ mod tests {
         let mut facts = facts((0, 0, 2), (0, 0, 3), Some("create-1"));
         assert!(stop(&facts).unwrap().done);
         assert_eq!(next(&facts).unwrap(), "dr server start");
-        facts.put_back_first.push("create-1".into());
+        let start = |(name, count): (&str, i32)| json!({"name": name, "fate": {"started": count}});
+        let writers = [("opschain-api", 2), ("opschain-api-worker", 3)].map(start);
+        facts.put_back_first.push(serde_json::from_value(json!({"run": "create-1", "writers": writers})).unwrap());
         assert_eq!(status(&facts).next.as_deref(), Some("dr run resume create-1"));
         let ways: Vec<_> = status(&facts).ways_on.commands().map(str::to_owned).collect();
         assert_eq!(ways, ["dr run resume create-1", "dr run abort create-1"]);
         let plan = stop(&facts).unwrap();
         assert_eq!((plan.done, plan.workloads[0].now, plan.workloads[1].now), (false, 2, 3));
+        // The same where the marks are lost and the run alone knows the counts.
+        for writer in &mut facts.writers {
+            (writer.stopped_by, writer.replicas) = (None, 0);
+        }
+        assert_eq!(status(&facts).next.as_deref(), Some("dr run resume create-1"));
+        let plan = stop(&facts).unwrap();
+        assert_eq!((plan.done, plan.workloads[0].now, plan.workloads[1].now), (false, 2, 3));
+        // What would not be put back stays as it is.
+        let left = json!({"name": "opschain-api", "fate": {"stopped-since": "create-1"}});
+        let first = json!({"run": "create-1", "writers": [left]});
+        facts.put_back_first = vec![serde_json::from_value(first).unwrap()];
+        assert!(stop(&facts).unwrap().done);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Stopping and starting. Each may be repeated after a kill at any point, and comes to the same end.
 
 use super::plan::ServerPlan;
-use crate::cluster::{REPLICAS, STOPPED_BY, WorkloadKind};
+use crate::cluster::WorkloadKind;
 use crate::error::Result;
 use crate::ops::Ctx;
 use crate::ops::quiesce::{self, RecordedReplicas};
@@ -15,11 +15,11 @@ pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
 
 /// Scales the writers to what they are to have and takes the notes off, whoever wrote them: the workers first, so that
 /// the API finds them. Then waits until they are ready.
-pub(super) async fn start(ctx: &Ctx, plan: &ServerPlan) -> Result<()> {
+pub(super) async fn start(ctx: &Ctx, plan: &ServerPlan, run: &str) -> Result<()> {
     let cluster = ctx.cluster().await?;
     for writer in &plan.workloads {
-        let unmark = [(REPLICAS, None), (STOPPED_BY, None)];
-        cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(writer.replicas), &unmark).await?;
+        let notes = quiesce::brought_back(run);
+        cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(writer.replicas), &notes).await?;
     }
     let started = RecordedReplicas::of(&plan.workloads);
     quiesce::wait_serving(ctx, cluster, &started, ctx.settings_or_defaults()?.helm.timeout.0).await

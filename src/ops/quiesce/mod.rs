@@ -4,16 +4,20 @@
 //! an annotation, in the request that scales it. So any later `dr`, or a person with kubectl, can put them back; and
 //! where one of the two is lost, the other does.
 
+mod returning;
+
+pub use returning::{
+    RunPutBackFirst, WriterFate, WriterReturn, bring_back, brought_back, plan_return, replicas_line, returned,
+};
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Ctx, lease};
-use crate::cluster::{Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
+use crate::cluster::{BROUGHT_BACK_BY, Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
-use crate::text::plural;
 
 /// What writes to the database. The last is stopped first.
 pub const WRITERS: [&str; 2] = ["opschain-api", "opschain-api-worker"];
@@ -30,6 +34,9 @@ pub struct WriterFacts {
     pub now: i32,
     /// The run that stopped it, where one did.
     pub stopped_by: Option<String>,
+    /// The run or command that brought it back, where nobody with a mark has stopped it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought_back_by: Option<String>,
     /// The tool that keeps it as a repository says, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitops: Option<String>,
@@ -47,7 +54,12 @@ const MOST_REPLICAS: i32 = 10_000;
 impl WriterFacts {
     /// `opschain-api runs with 2 replicas`
     pub fn running(&self) -> String {
-        format!("{} runs with {}", self.name, plural(self.now.unsigned_abs().into(), "replica"))
+        format!("{} runs with {}", self.name, replicas_line(self.now))
+    }
+
+    /// Whether it is off and nothing tells by whom: a run whose record of it is lost may have stopped it.
+    fn may_be_of_any_run(&self) -> bool {
+        self.now == 0 && self.stopped_by.is_none() && self.brought_back_by.is_none()
     }
 }
 
@@ -61,6 +73,7 @@ impl From<&Workload> for WriterFacts {
             replicas: noted.filter(|_| workload.replicas == 0).unwrap_or(workload.replicas),
             now: workload.replicas,
             stopped_by: workload.annotations.get(STOPPED_BY).cloned(),
+            brought_back_by: workload.annotations.get(BROUGHT_BACK_BY).cloned(),
             gitops: workload.gitops(),
         }
     }
@@ -183,7 +196,8 @@ pub async fn stop(
     // Workers may have long work to end: the API serves until they have.
     for (place, name) in WRITERS.iter().enumerate().rev() {
         if let Some(writer) = running.writers.iter().find(|writer| writer.name == *name) {
-            let notes = [(REPLICAS, Some(writer.replicas.to_string())), (STOPPED_BY, Some(by.to_owned()))];
+            let count = Some(writer.replicas.to_string());
+            let notes = [(REPLICAS, count), (STOPPED_BY, Some(by.to_owned())), (BROUGHT_BACK_BY, None)];
             let stopped = cluster.adjust(WorkloadKind::Deployment, name, Some(0), &notes).await?;
             generations.insert(stopped.name, stopped.generation);
         }
@@ -240,125 +254,6 @@ impl StoppedWriters {
     }
 }
 
-/// What becomes of a writer when the run that stopped it is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WriterReturn {
-    /// The Deployment.
-    pub name: String,
-    /// What was found, and is done about it.
-    pub fate: WriterFate,
-    /// Whether it wears the marks of the run, which are taken off.
-    #[serde(skip)]
-    marked: bool,
-}
-
-/// What a writer is found as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WriterFate {
-    /// It is off, by this run or by somebody who has left no mark: it gets as many replicas.
-    Started(i32),
-    /// It has as many replicas: somebody has taken care of it since.
-    Runs(i32),
-    /// It is off, and the mark of another says by whom: that one has to start it.
-    StoppedBy(String),
-    /// It is off, and nothing says how many replicas it had.
-    CountUnknown,
-    /// There is no such Deployment any more.
-    Missing,
-}
-
-impl WriterReturn {
-    /// Whether the application has this writer, or has it again.
-    pub fn is_back(&self) -> bool {
-        matches!(self.fate, WriterFate::Started(_) | WriterFate::Runs(_))
-    }
-}
-
-impl fmt::Display for WriterReturn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        match &self.fate {
-            WriterFate::Started(replicas) => write!(f, "{name} 0 -> {replicas} replicas"),
-            WriterFate::Runs(replicas) => write!(f, "{name} has {replicas} replicas already"),
-            WriterFate::StoppedBy(who) => write!(f, "{name} is still stopped, by {}", lease::called(who)),
-            WriterFate::CountUnknown => {
-                write!(f, "{name} is still stopped, and nothing says how many replicas it had")
-            }
-            WriterFate::Missing => write!(f, "there is no Deployment {name} any more"),
-        }
-    }
-}
-
-/// What becomes of the writers of the run `by`. Those that are not in `recorded`, and do not wear its mark, are none of
-/// its business.
-///
-/// The annotations may be gone: somebody has replaced the Deployment, or a GitOps tool has put back what its repository
-/// says. Then the run's own record is what is left to go by.
-fn returns(writers: &[WriterFacts], recorded: Option<&RecordedReplicas>, by: &str) -> Vec<WriterReturn> {
-    let one = |name: &&str| {
-        let count = recorded.and_then(|recorded| recorded.of_writer(name));
-        let writer = writers.iter().find(|writer| writer.name == **name);
-        let marked = writer.is_some_and(|writer| writer.stopped_by.as_deref() == Some(by));
-        if count.is_none() && !marked {
-            return None;
-        }
-        let fate = match writer {
-            None => WriterFate::Missing,
-            Some(writer) if writer.now > 0 => WriterFate::Runs(writer.now),
-            Some(WriterFacts { stopped_by: Some(other), .. }) if !marked => WriterFate::StoppedBy(other.clone()),
-            Some(writer) => match count.unwrap_or(writer.replicas) {
-                0 => WriterFate::CountUnknown,
-                replicas => WriterFate::Started(replicas),
-            },
-        };
-        Some(WriterReturn { name: (*name).to_owned(), fate, marked })
-    };
-    WRITERS.iter().filter_map(one).collect()
-}
-
-/// What becomes of the writers that the run `by` has stopped. Where its record of them is lost, those that are off and
-/// bear nobody's mark may be its, too.
-///
-/// # Errors
-/// The Deployments may not be read.
-pub async fn plan_return(
-    cluster: &Cluster,
-    recorded: Option<&RecordedReplicas>,
-    by: &str,
-    lost: bool,
-) -> Result<Vec<WriterReturn>> {
-    let writers = present(cluster).await?;
-    let mut returns = returns(&writers, recorded, by);
-    let off = writers.into_iter().filter(|writer| lost && writer.now == 0 && writer.stopped_by.is_none());
-    let fate = WriterFate::CountUnknown;
-    returns.extend(off.map(|writer| WriterReturn { name: writer.name, fate: fate.clone(), marked: false }));
-    Ok(returns)
-}
-
-/// Brings these writers back, and takes the marks of the run off. Returns before the pods are ready. Safe to repeat.
-///
-/// # Errors
-/// A Deployment may not be changed.
-pub async fn bring_back(cluster: &Cluster, returns: &[WriterReturn]) -> Result<()> {
-    for writer in returns {
-        let replicas = match writer.fate {
-            WriterFate::Started(replicas) => Some(replicas),
-            WriterFate::Runs(_) if writer.marked => None,
-            _ => continue,
-        };
-        let unmark = [(REPLICAS, None), (STOPPED_BY, None)];
-        cluster.adjust(WorkloadKind::Deployment, &writer.name, replicas, &unmark).await?;
-    }
-    Ok(())
-}
-
-/// What was seen of the writers, in a line.
-pub fn returned(writers: &[WriterReturn]) -> String {
-    let lines: Vec<String> = writers.iter().map(ToString::to_string).collect();
-    if lines.is_empty() { "nothing to do: none is off by this run".to_owned() } else { lines.join(", ") }
-}
-
 /// Waits until the writers have all their pods ready.
 ///
 /// # Errors
@@ -405,34 +300,6 @@ mod tests {
         assert_eq!(error.exit(), Exit::NotFound);
         assert_eq!(error.message(), "there is no Deployment opschain-api-worker in namespace ops");
         assert!(require_all(&[writer(WRITERS[1], 1, 1, None), writer(WRITERS[0], 1, 1, None)], "ops").is_ok());
-    }
-
-    #[test]
-    fn a_writer_comes_back_by_its_mark_or_by_the_record_and_is_left_to_whoever_has_taken_care() {
-        let recorded = RecordedReplicas { writers: vec![WriterReplicas { name: WRITERS[0].into(), replicas: 2 }] };
-        let fate = |now, noted, mark: Option<&str>, recorded: Option<&RecordedReplicas>| {
-            let replicas = if now == 0 { noted } else { now };
-            let found = returns(&[writer(WRITERS[0], replicas, now, mark)], recorded, "create-1");
-            found.into_iter().next().map(|writer| (writer.to_string(), writer.is_back(), writer.marked))
-        };
-        let said = |text: &str, back, marked| Some((format!("opschain-api {text}"), back, marked));
-        let known = Some(&recorded);
-        assert_eq!(fate(0, 2, Some("create-1"), known), said("0 -> 2 replicas", true, true));
-        assert_eq!(fate(0, 3, Some("create-1"), None), said("0 -> 3 replicas", true, true));
-        assert_eq!(fate(0, 0, None, known), said("0 -> 2 replicas", true, false), "its marks were taken off");
-        assert_eq!(
-            fate(0, 2, Some("stop-1"), known),
-            said("is still stopped, by dr server stop (stop-1)", false, false)
-        );
-        assert_eq!(fate(5, 0, None, known), said("has 5 replicas already", true, false));
-        assert_eq!(fate(5, 0, Some("create-1"), known), said("has 5 replicas already", true, true));
-        let unknown = "is still stopped, and nothing says how many replicas it had";
-        assert_eq!(fate(0, 0, Some("create-1"), None), said(unknown, false, true));
-        assert_eq!(fate(0, 0, None, None), None, "it is none of the run's business");
-        assert_eq!(fate(0, 2, Some("stop-1"), None), None);
-        let gone = returns(&[], known, "create-1");
-        assert_eq!(gone[0].to_string(), "there is no Deployment opschain-api any more");
-        assert!(!gone[0].is_back());
     }
 
     #[test]
