@@ -147,10 +147,21 @@ impl Verb {
             _ => None,
         }
     }
+
+    /// Whether it shows or starts the application, which needs nothing but the cluster.
+    fn does_without_settings(&self) -> bool {
+        matches!(self, Self::Server(args) if args.does_without_settings())
+    }
 }
 
-async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
+async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb, named: bool) -> Result<Exit> {
     let interrupted_runs = verb.interrupted_runs();
+    // A settings file that is broken keeps nobody from the application.
+    let without = match verb.does_without_settings() {
+        true => Some(runs::without_settings(ctx, named)?),
+        false => None,
+    };
+    let ctx = without.as_ref().unwrap_or(ctx);
     let done = async {
         if let Some(how) = interrupted_runs {
             // Without the settings that were meant, another install would be worked on.
@@ -269,6 +280,7 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
         scrub: Arc::new(move |bytes| ui::plain_bytes(&scrubber.scrub_bytes(bytes))),
     })?;
     let homeless = matches!(verb, Verb::Agent(_) | Verb::Completions { .. } | Verb::Man(_));
+    let named = global.namespace.is_some();
     let mut ctx = context(ui, global, secrets, homeless)?;
     ctx.given = given;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -281,7 +293,7 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
         let signals = Signals::listen(ui.clone())?;
         let result = tokio::select! {
             biased;
-            result = dispatch(&ctx, ui, verb) => result,
+            result = dispatch(&ctx, ui, verb, named) => result,
             () = signals::stopped(&ctx) => ctx.check_cancelled().map(|()| Exit::Success),
         };
         signals.named_in(result)

@@ -38,6 +38,11 @@ impl ServerArgs {
             ServerVerb::Start(_) | ServerVerb::Status => InterruptedRuns::Show,
         }
     }
+
+    /// Whether it needs nothing but the cluster: to stop the application, the settings say how long its work may take.
+    pub fn does_without_settings(&self) -> bool {
+        !matches!(self.verb, ServerVerb::Stop(_))
+    }
 }
 
 #[derive(Debug, Args)]

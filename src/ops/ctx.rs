@@ -66,6 +66,8 @@ pub struct Ctx {
 struct Unread {
     /// There is no file at all.
     missing: bool,
+    /// The defaults do in its place.
+    by_defaults: bool,
     error: Arc<CommandError>,
 }
 
@@ -104,7 +106,7 @@ impl Ctx {
             Ok(settings) => (settings, None),
             Err(error) => {
                 let missing = matches!(error, SettingsError::Missing { .. });
-                (Settings::default(), Some(Unread { missing, error: Arc::new(error.into()) }))
+                (Settings::default(), Some(Unread { missing, by_defaults: missing, error: Arc::new(error.into()) }))
             }
         };
         flags(&mut settings.install);
@@ -127,8 +129,21 @@ impl Ctx {
     /// A settings file that was named must be there: nothing goes by defaults in its place.
     pub fn refuse_defaults(&mut self) {
         if let Some(unread) = &mut self.unread {
-            unread.missing = false;
+            unread.by_defaults = false;
         }
+    }
+
+    /// What is wrong with a settings file that is there. A file that was named and is missing may be of another install
+    /// than any that is known here.
+    pub(super) fn broken_settings(&self) -> Option<&CommandError> {
+        self.unread.as_ref().filter(|unread| !unread.missing && !unread.by_defaults).map(|unread| &*unread.error)
+    }
+
+    /// The same for what needs nothing but the cluster: the defaults do where the settings file cannot be read.
+    #[must_use]
+    pub(super) fn by_defaults(&self) -> Self {
+        let unread = self.unread.clone().map(|unread| Unread { by_defaults: true, ..unread });
+        Self { unread, opened: Arc::default(), ..self.clone() }
     }
 
     /// The same with these keys.
@@ -171,7 +186,7 @@ impl Ctx {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn settings_or_defaults(&self) -> Result<&Settings> {
-        if self.unread.as_ref().is_some_and(|unread| unread.missing) { Ok(&self.settings) } else { self.settings() }
+        if self.unread.as_ref().is_some_and(|unread| unread.by_defaults) { Ok(&self.settings) } else { self.settings() }
     }
 
     /// What is not to be shown: register whatever is read in the clear.

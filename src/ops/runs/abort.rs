@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::half_done::leaves_unproved;
 use super::named::pick;
 use super::table::{ResumeRefusal, continued_by, label, puts_back, resumes};
-use super::target::{install_of, refuse_other_cluster};
+use super::target::{install_of, install_to_put_back, refuse_other_cluster};
 use super::undo::{IN_THE_CLUSTER, MODE, put_back};
 use super::verb::{AbortOutlook, PutBackVerb, ResumeVerb, taken_up};
 use crate::error::{CommandError, Exit, OpenRun, Result, chain};
@@ -98,7 +98,8 @@ pub async fn plan_abort(ctx: &Ctx, id: Option<&str>, close_only: bool) -> Result
         let why = run.err().map_or_else(String::new, |error| chain(&error));
         return if close_only { Ok(close_unknown(id, why, stored.lines)) } else { Err(of_nobody(&id, &why)) };
     };
-    let ctx = install_of(ctx, &remains.namespace, &remains.release);
+    let of = if puts_back(&remains.verb).is_some() { install_to_put_back } else { install_of };
+    let ctx = of(ctx, &remains.namespace, &remains.release);
     let (way, only_closed, outlook) = if close_only {
         (Way::Close, Some("that is what was asked for".to_owned()), left_alone(&remains, run.is_ok()))
     } else {
@@ -202,7 +203,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
         }
         Way::PutBack(verb, remains) => {
             unchanged(&ctx.runs.read(&plan.run)?.lines)?;
-            let install = install_of(ctx, &remains.namespace, &remains.release);
+            let install = install_to_put_back(ctx, &remains.namespace, &remains.release);
             for database in leaves_unproved(&install, &remains).await.map_err(open)? {
                 install.cluster().await?.mark_unproved(&database, &remains.run).await?;
             }

@@ -22,7 +22,7 @@ pub use half_done::{half_done, require_whole};
 pub use list::RunLine;
 pub use list::{RunList, RunShown, is_open, is_over, list, show};
 pub(super) use named::newest_named;
-pub use recover::{InterruptedRuns, last_recorded, put_back_interrupted, to_put_back};
+pub use recover::{InterruptedRuns, last_recorded, put_back_interrupted, to_put_back, without_settings};
 pub use resume::{Resumed, resume};
 pub use undo::PutBackReport;
 pub use ways::{WaysOn, closing_command, next_command, next_command_asked, resume_command, with_ways};

@@ -1,14 +1,17 @@
 //! Putting back what interrupted runs have left: the first thing that a verb with a cluster does.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::table::puts_back;
-use super::target::{install_of, refuse_other_cluster};
+use super::target::{install_of, install_to_put_back, refuse_other_cluster};
 use super::undo::{by_hand, put_back, returns};
 use super::verb::PutBackVerb;
 use super::ways::closing_command;
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::journal::{self, JournalError, Outcome, Remains, Run, RunStore, StoredRun};
+use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::Ctx;
 use crate::ops::quiesce::{self, RecordedReplicas, RunPutBackFirst, WriterFate, WriterReturn};
 use crate::settings::Install;
@@ -138,7 +141,7 @@ async fn show(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<()> {
 
 /// What would become of the writers of a run, on its own install.
 async fn looked_at(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Vec<WriterReturn>> {
-    let of = install_of(ctx, &remains.namespace, &remains.release);
+    let of = install_to_put_back(ctx, &remains.namespace, &remains.release);
     refuse_other_cluster(&of, &remains.run, &remains.cluster_uid).await?;
     returns(&of, verb, remains).await
 }
@@ -196,6 +199,41 @@ fn interrupted_here(ctx: &Ctx) -> Result<Vec<(&'static PutBackVerb, Remains)>> {
         Some((puts_back(&remains.verb)?, remains))
     };
     Ok(ctx.runs.ids()?.into_iter().filter_map(one).collect())
+}
+
+/// The context in which the application is looked at and started where the settings file is broken: that of the install
+/// which was named with `-n`, else of the one whose interrupted run this host has.
+///
+/// # Errors
+/// What is wrong with the file, where neither tells which install is meant.
+pub fn without_settings(ctx: &Ctx, named: bool) -> Result<Ctx> {
+    let Some(error) = ctx.broken_settings() else { return Ok(ctx.clone()) };
+    let by_defaults = ctx.by_defaults();
+    let (install, whose) = match (named, only_interrupted(ctx)?) {
+        (true, _) => (by_defaults, "named with -n"),
+        (false, Some((namespace, release))) => (install_of(&by_defaults, &namespace, &release), "of the open run"),
+        (false, None) => {
+            return Err(error
+                .copy()
+                .hint("`dr server start`, with -n and its namespace, starts the application without the file."));
+        }
+    };
+    let Install { namespace, release, context, .. } = install.install();
+    let context = context.as_deref().map_or("the current context".to_owned(), |context| format!("context {context}"));
+    let text = format!("{error}: what is worked on is {namespace}/{release} ({whose}) in {context} of the kubeconfig");
+    ctx.events.warn(text, error.hints().first().cloned());
+    Ok(install)
+}
+
+/// The install of all interrupted runs of this host that are put back, where it is one.
+fn only_interrupted(ctx: &Ctx) -> Result<Option<(NamespaceName, ReleaseName)>> {
+    let one = |id: String| {
+        let stored = ctx.runs.read(&id).ok().filter(|stored| !stored.held)?;
+        let remains = Remains::of(&stored).filter(|remains| remains.ended.is_none())?;
+        puts_back(&remains.verb).map(|_| (remains.namespace, remains.release))
+    };
+    let installs: BTreeSet<_> = ctx.runs.ids()?.into_iter().filter_map(one).collect();
+    Ok(installs.first().filter(|_| installs.len() == 1).cloned())
 }
 
 fn is_of(remains: &Remains, install: &Install) -> bool {

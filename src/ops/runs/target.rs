@@ -11,6 +11,13 @@ pub(super) fn install_of(ctx: &Ctx, namespace: &NamespaceName, release: &Release
     ctx.for_install(Install { namespace, release, ..ctx.install().clone() })
 }
 
+/// The same for a run that is put back, which needs nothing but the cluster: the defaults do where the settings file is
+/// broken.
+pub(super) fn install_to_put_back(ctx: &Ctx, namespace: &NamespaceName, release: &ReleaseName) -> Ctx {
+    let broken = ctx.broken_settings().is_some();
+    install_of(&if broken { ctx.by_defaults() } else { ctx.clone() }, namespace, release)
+}
+
 /// Refuses to work on another cluster than the one with this identity, which the run was begun on.
 ///
 /// # Errors

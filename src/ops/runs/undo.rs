@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::target::{install_of, refuse_other_cluster};
+use super::target::{install_to_put_back, refuse_other_cluster};
 use super::verb::PutBackVerb;
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::event::Event;
@@ -107,7 +107,11 @@ pub(super) async fn put_back(ctx: &Ctx, verb: &PutBackVerb, seen: Remains, outco
             (None, seen)
         }
     };
-    let ctx = install_of(ctx, &remains.namespace, &remains.release);
+    if let Some(error) = ctx.broken_settings() {
+        let text = format!("{error}: run {} is put back without it", remains.run);
+        ctx.events.warn(text, error.hints().first().cloned());
+    }
+    let ctx = install_to_put_back(ctx, &remains.namespace, &remains.release);
     refuse_other_cluster(&ctx, &remains.run, &remains.cluster_uid).await?;
     undo(&ctx, verb, &remains, closing, outcome).await
 }
