@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use crate::read;
 const JOURNAL: &str = "journal.jsonl";
 /// Locked by the process that executes the run: the kernel lets go of it with the process, however that ends.
 const LOCK: &str = "lock";
+/// How every journal begins.
+const FIRST_RECORD: &[u8] = b"{\"record\":\"begun\"";
 /// Room that a run that is held keeps for its last records, and the file that takes it: it is let go of when the disk is
 /// full.
 const RESERVE: &str = "reserve";
@@ -66,7 +68,9 @@ impl RunStore for FolderRuns {
         let path = folder.join(JOURNAL);
         let whole = whole_lines(&path, id)?.len() as u64;
         let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
-        file.set_len(whole).map_err(failed("cut", &path))?;
+        // One that had no whole line gets its end, so that the next one is a line of its own.
+        let cut = file.set_len(whole).and_then(|()| file.write_all_at(b"\n", whole - 1));
+        cut.map_err(failed("cut", &path))?;
         let log = FolderLog { folder, path, file, whole, _lock: lock };
         // A run that is taken up on a full disk is put back all the same.
         drop(log.reserve());
@@ -82,7 +86,7 @@ impl RunStore for FolderRuns {
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed("list", &self.root))?;
-            if entry.path().join(JOURNAL).exists()
+            if is_there(&entry.path().join(JOURNAL))
                 && let Ok(id) = entry.file_name().into_string()
             {
                 ids.push(id);
@@ -163,16 +167,33 @@ impl Drop for FolderLog {
 /// Only a line that ends is a record: a crash in the middle of an append leaves one that does not. Its act was either
 /// not begun (the line was to announce it) or is done again (the line was to report it).
 ///
-/// A journal without any whole line is of a run that did nothing before it died, and counts as none.
+/// A journal that is nothing but the beginning of a first line is of a run that did nothing before it died, and counts as
+/// none. Anything else without a whole line (NULs of a disk that lost its blocks) was a journal, and is given out as it is:
+/// a line that nobody understands.
 fn whole_lines(path: &Path, id: &str) -> Result<Vec<u8>, JournalError> {
     let none = || JournalError::NotFound(id.to_owned());
     let mut bytes = read::file(path, read::RECORDS).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => none(),
+        io::ErrorKind::NotFound if !is_there(path) => none(),
         _ => failed("read", path)(error),
     })?;
-    let whole = bytes.iter().rposition(|b| *b == b'\n').ok_or_else(none)?;
-    bytes.truncate(whole + 1);
+    match bytes.iter().rposition(|b| *b == b'\n') {
+        Some(whole) => bytes.truncate(whole + 1),
+        None if is_beginning(&bytes) => return Err(none()),
+        None => bytes.push(b'\n'),
+    }
     Ok(bytes)
+}
+
+/// Whether something is there, readable or not: a link that leads nowhere, or a folder that may not be entered, too.
+fn is_there(path: &Path) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    path.symlink_metadata().map_or_else(|error| !matches!(error.kind(), NotFound | NotADirectory), |_| true)
+}
+
+/// Whether these bytes, without a line's end, are what a crash leaves of a first record.
+fn is_beginning(bytes: &[u8]) -> bool {
+    let begun = FIRST_RECORD.iter().zip(bytes).all(|(wanted, found)| wanted == found);
+    begun && !bytes.contains(&0)
 }
 
 fn hold(folder: &Path, id: &str) -> Result<File, JournalError> {
@@ -280,9 +301,34 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let runs = FolderRuns::new(root.path());
         drop(runs.begin("r", FIRST).unwrap());
-        fs::write(root.path().join("r").join(JOURNAL), "fir").unwrap();
-        assert!(matches!(runs.read("r"), Err(JournalError::NotFound(_))));
-        assert!(matches!(runs.open("r"), Err(JournalError::NotFound(_))));
+        let path = root.path().join("r").join(JOURNAL);
+        for left in [&b""[..], b"{\"rec", b"{\"record\":\"begun\",\"format\":{\"ma"] {
+            fs::write(&path, left).unwrap();
+            assert!(matches!(runs.read("r"), Err(JournalError::NotFound(_))));
+            assert!(matches!(runs.open("r"), Err(JournalError::NotFound(_))));
+        }
+    }
+
+    #[test]
+    fn what_is_no_beginning_of_a_journal_is_one_that_cannot_be_read_and_can_be_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(root.path());
+        drop(runs.begin("r", FIRST).unwrap());
+        let path = root.path().join("r").join(JOURNAL);
+        for left in [&[0; 4000][..], b"something else", b"{\"record\":\"begun\"\0\0"] {
+            fs::write(&path, left).unwrap();
+            let lines = [left, b"\n"].concat();
+            assert_eq!(runs.read("r").unwrap().lines, lines);
+            runs.open("r").unwrap().append(b"last\n").unwrap();
+            assert_eq!(runs.read("r").unwrap().lines, [&lines[..], b"last\n"].concat());
+        }
+        // A link to itself or to nowhere is there, and cannot be read.
+        for target in [path.as_path(), Path::new("/nonexistent/journal")] {
+            fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            assert_eq!(runs.ids().unwrap(), ["r"]);
+            assert!(matches!(runs.read("r"), Err(JournalError::Io { .. })));
+        }
     }
 
     /// Runs the named test of this binary once more, where `$TINY_DISK` is a file system of 256 KiB.
