@@ -164,6 +164,15 @@ pub struct Condition {
 }
 
 impl Database {
+    /// That it has a volume for its WAL alone, in words, where it has.
+    pub fn own_wal_volume(&self) -> Option<String> {
+        let name = &self.name;
+        self.spec
+            .wal_storage
+            .as_ref()
+            .map(|_| format!("database {name} keeps its WAL on a volume of its own (walStorage)"))
+    }
+
     /// Whether it follows another cluster and so must not be backed up.
     pub fn is_replica_cluster(&self) -> bool {
         let Some(replica) = &self.spec.replica else { return false };

@@ -197,9 +197,14 @@ impl create::CreatePlan {
 
 impl Report for create::CreateReport {
     fn human(&self, page: &mut Page) {
-        let still = match self.stopped_milliseconds {
-            Some(stopped) => format!("API and workers were stopped for {}", elapsed(Duration::from_millis(stopped))),
-            None => "API and workers were not stopped".to_owned(),
+        let took = |milliseconds| elapsed(Duration::from_millis(milliseconds));
+        let still = match (self.stopped_milliseconds, self.serving_milliseconds) {
+            (Some(stopped), Some(serving)) => {
+                let (stopped, serving) = (took(stopped), took(serving));
+                format!("API and workers were stopped for {stopped}, and all served again after {serving}")
+            }
+            (Some(stopped), None) => format!("API and workers were stopped for {}", took(stopped)),
+            (None, _) => "API and workers were not stopped".to_owned(),
         };
         let before = |writer: &String| format!("stays stopped: {writer}; `dr server start` starts it");
         page.finding(

@@ -2,6 +2,8 @@
 
 use super::facts::{CreateFacts, StoredFacts, drains};
 use crate::bundle::OutOfScope;
+use crate::cluster::Database;
+use crate::error::{CommandError, Exit, Result};
 use crate::opschain::scope::{LeftOut, ScopeFacts, left_out};
 use crate::opschain::workloads::AGENT_PODS;
 use crate::settings::Quiesce;
@@ -33,6 +35,24 @@ fn subscription(name: &str) -> OutOfScope {
             "Where the original lives on: ALTER SUBSCRIPTION ... DISABLE, then SET (slot_name = NONE), in the copy."
                 .into(),
     }
+}
+
+/// A base backup of a database that has more than its data volume is not what a restore brings back.
+///
+/// # Errors
+/// [`Exit::Cluster`] naming what it has.
+pub(super) fn refuse_odd_volumes(database: &Database) -> Result<()> {
+    let name = &database.name;
+    if let Some(tablespace) = database.spec.tablespaces.first() {
+        let tablespace = tablespace["name"].as_str().unwrap_or("one");
+        let what = format!("database {name} has a tablespace of its own: {tablespace}");
+        return Err(CommandError::new(Exit::Cluster, what)
+            .hint("Move what is in it to pg_default, and take it out of the values."));
+    }
+    database.own_wal_volume().map_or(Ok(()), |what| {
+        Err(CommandError::new(Exit::Cluster, what)
+            .hint("A restore could not bring it back. Make the database without walStorage (db.cnpg in the values), or back it up by the operator's own means."))
+    })
 }
 
 #[cfg(test)]
@@ -68,5 +88,15 @@ mod tests {
         assert_eq!(more(subscribed), ["the publisher of subscription s in database d"]);
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
         assert_eq!(without_ldap.len() + 1, stock.len());
+    }
+
+    #[test]
+    fn a_database_with_a_wal_volume_is_refused_by_name() {
+        let mut database = Database { name: "opschain-db".into(), ..Database::default() };
+        assert!(refuse_odd_volumes(&database).is_ok());
+        database.spec.wal_storage = Some(Default::default());
+        let error = refuse_odd_volumes(&database).unwrap_err();
+        assert_eq!(error.exit(), Exit::Cluster);
+        assert_eq!(error.message(), "database opschain-db keeps its WAL on a volume of its own (walStorage)");
     }
 }

@@ -16,6 +16,7 @@ mod work;
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 pub use plan::{CreatePlan, CreateRequest};
@@ -62,8 +63,11 @@ pub struct CreateReport {
     pub system_identifier: String,
     /// Up to where the log reaches.
     pub lsn: Lsn,
-    /// How long the writers were stopped; absent when they were not.
+    /// How long the writers were stopped: from the first that was to have no replicas to the last that was to have them
+    /// again; absent when they were not.
     pub stopped_milliseconds: Option<u64>,
+    /// How long it took, from the same moment, until all of them were seen to serve again.
+    pub serving_milliseconds: Option<u64>,
     /// The writers that somebody has stopped before, and by whom.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stays_stopped: Vec<String>,
@@ -120,10 +124,8 @@ async fn put_back(work: &CreateWork, journal: Journal, error: CommandError) -> C
 
 fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<CreateReport> {
     let (id, done) = (outputs.get(steps::NAME_BUNDLE)?, outputs.get(steps::COPY_WAL)?);
-    let stopped = match (outputs.maybe(steps::STOP_WRITERS), outputs.maybe(steps::RESUME_WRITERS)) {
-        (Some((from, ..)), Some(to)) => u64::try_from(to.duration_since(from).as_millis()).ok(),
-        _ => None,
-    };
+    let stopped_at = outputs.maybe(steps::STOP_WRITERS).filter(|_| work.plan.stops()).map(|(at, ..)| at);
+    let since_stop = |to: Option<Timestamp>| u64::try_from(to?.duration_since(stopped_at?).as_millis()).ok();
     Ok(CreateReport {
         bundle: id.to_string(),
         verify: bundles::verify_command(&work.ctx, &format!("./{id}.tar"), None),
@@ -133,7 +135,8 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
         raw_bytes: done.base_totals.raw_bytes + done.wal_totals.raw_bytes,
         system_identifier: done.base.system_identifier.to_string(),
         lsn: done.wal_until,
-        stopped_milliseconds: stopped.filter(|_| work.plan.stops()),
+        stopped_milliseconds: since_stop(outputs.maybe(steps::RESUME_WRITERS)),
+        serving_milliseconds: since_stop(outputs.maybe(steps::WAIT_SERVING)),
         stays_stopped: work.plan.stays_stopped.clone(),
         milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
         scope: steps::scope(work, outputs)?,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::config::BundleConfig;
 use super::mark;
@@ -47,7 +48,7 @@ pub(super) const RESUME_WRITERS: StepName<Timestamp> = StepName::new("resume-wri
 pub(super) const COPY_WAL: StepName<BackupDone> = StepName::new("copy-wal");
 const VERIFY: StepName<()> = StepName::new("verify");
 pub(super) const PUBLISH: StepName<u64> = StepName::new("publish");
-pub(super) const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
+pub(super) const WAIT_SERVING: StepName<Timestamp> = StepName::new("wait-serving");
 const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
 /// The steps, in the order that the way of quiescing asks for. Where work `drains`, OpsChain begins none while the
@@ -287,7 +288,12 @@ async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Tim
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         work.ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }
-    Ok(Done::with(Timestamp::now(), recorded.line()))
+    let back = Timestamp::now();
+    // The bundle is finished meanwhile: when the application serves again is not to be seen only after that.
+    let (ctx, to_serve) = (work.ctx.clone(), recorded.clone());
+    let watch = async move { quiesce::serving_since(ctx.cluster().await.ok()?, &to_serve, SERVING_LIMIT).await };
+    work.handles.lock().await.serving = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
+    Ok(Done::with(back, recorded.line()))
 }
 
 async fn copy_wal(work: &CreateWork) -> Result<Done<BackupDone>> {
@@ -371,13 +377,19 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
     Ok(Done::with(proof.bytes, store.address(id.as_str())))
 }
 
-async fn wait_serving(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
+/// Waits until the application serves, and says when it was seen to.
+async fn wait_serving(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
     let recorded = outputs.get(RECORD_REPLICAS)?;
     quiesce::wait_serving(&work.ctx, work.ctx.cluster().await?, &recorded, SERVING_LIMIT).await?;
+    let now = Timestamp::now();
+    let seen = match work.handles.lock().await.serving.take() {
+        Some(watch) if watch.is_finished() => watch.await.ok().flatten(),
+        _ => None,
+    };
     if outputs.maybe(LEAVE_MAINTENANCE) == Some(false) {
         put_mode_back(work, outputs).await?;
     }
-    Ok(Done::said(recorded.line()))
+    Ok(Done::with(seen.unwrap_or(now), recorded.line()))
 }
 
 async fn clean_up(work: &CreateWork) -> Result<Done<()>> {

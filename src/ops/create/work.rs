@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::plan::CreatePlan;
 use crate::agent::protocol::BackupDone;
@@ -30,6 +32,8 @@ pub(super) struct CreateWork {
 pub(super) struct LiveHandles {
     pub lease: LeaseHolder,
     pub bundle: BundleState,
+    /// Sees when the application serves again.
+    pub serving: Option<AbortOnDropHandle<Option<Timestamp>>>,
 }
 
 /// How far the bundle is, with what is needed to continue.

@@ -13,11 +13,13 @@ pub use returning::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Ctx, lease};
 use crate::cluster::{BROUGHT_BACK_BY, Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
+use crate::event::Events;
 
 /// What writes to the database. The last is stopped first.
 pub const WRITERS: [&str; 2] = ["opschain-api", "opschain-api-worker"];
@@ -204,25 +206,36 @@ pub async fn stop(
         let labels = format!("app={name}");
         tokio::select! {
             gone = cluster.wait_pods_gone(&labels, limit, &ctx.events) => gone?,
-            started = started_again(cluster, &WRITERS[place..]) => return Err(started),
+            started = started_again(cluster, &WRITERS[place..], by) => return Err(started),
         }
     }
     Ok(StoppedWriters(generations))
 }
 
 /// Returns once one of those that were stopped is to have replicas again. What cannot be asked is asked again.
-async fn started_again(cluster: &Cluster, stopped: &[&str]) -> CommandError {
+async fn started_again(cluster: &Cluster, stopped: &[&str], by: &str) -> CommandError {
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
         let found = futures::future::join_all(stopped.iter().map(|name| cluster.deployment(name))).await;
         let mut found = found.into_iter().filter_map(|found| found.ok().flatten());
-        if let Some(Workload { name, .. }) = found.find(|writer| writer.replicas > 0) {
+        if let Some(writer) = found.find(|writer| writer.replicas > 0) {
+            if let Some(watchdog) = by_watchdog(&writer, by) {
+                return watchdog;
+            }
+            let name = writer.name;
             let what = format!("{name} was started again by somebody while the application was being stopped");
             return CommandError::new(Exit::Busy, what)
                 .hint("An autoscaler, a GitOps tool or a person has started it: suspend that first.")
                 .hint("`dr server status` shows what runs.");
         }
     }
+}
+
+/// The error of a writer that the watchdog of this run has brought back.
+fn by_watchdog(writer: &Workload, by: &str) -> Option<CommandError> {
+    let traced = writer.annotations.get(BROUGHT_BACK_BY).is_some_and(|trace| trace == by);
+    let what = format!("this host was silent for too long: the run's own watchdog has started {} again", writer.name);
+    traced.then(|| CommandError::new(Exit::Busy, what).hint("Keep the host awake, and make the bundle again."))
 }
 
 /// The Deployments that a run has stopped, with the generation that the stop made of each.
@@ -247,9 +260,13 @@ impl StoppedWriters {
             })
         };
         let Some((name, _)) = self.0.iter().find(|writer| !untouched(writer)) else { return Ok(()) };
+        let changed = found.iter().find(|workload| workload.name == *name);
+        if let Some(watchdog) = changed.and_then(|writer| by_watchdog(writer, by)) {
+            return Err(watchdog);
+        }
         let what = format!("{name} was changed by somebody while it was stopped: it may have written");
         Err(CommandError::new(Exit::Busy, what)
-            .hint("An autoscaler, a GitOps tool or a person has started it; or this host was silent for so long that the watchdog did.")
+            .hint("An autoscaler, a GitOps tool or a person has started it.")
             .hint("Make the bundle again; `dr server status` shows what runs."))
     }
 }
@@ -259,10 +276,18 @@ impl StoppedWriters {
 /// # Errors
 /// One has no replicas though it is to have some; or they are not ready within `limit`: with the slowest pod's log.
 pub async fn wait_serving(ctx: &Ctx, cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Result<()> {
-    let names: Vec<(WorkloadKind, &str)> =
-        recorded.writers.iter().map(|w| (WorkloadKind::Deployment, w.name.as_str())).collect();
-    let settled = cluster.wait_settled(&names, limit, &ctx.events).await?;
+    let settled = cluster.wait_settled(&deployments(recorded), limit, &ctx.events).await?;
     require_running(&settled, recorded)
+}
+
+/// When the writers are seen to have all their pods ready again. `None` where that is not seen within `limit`.
+pub async fn serving_since(cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Option<Timestamp> {
+    let settled = cluster.wait_settled(&deployments(recorded), limit, &Events::none()).await.ok()?;
+    require_running(&settled, recorded).is_ok().then(Timestamp::now)
+}
+
+fn deployments(recorded: &RecordedReplicas) -> Vec<(WorkloadKind, &str)> {
+    recorded.writers.iter().map(|writer| (WorkloadKind::Deployment, writer.name.as_str())).collect()
 }
 
 /// A Deployment without replicas is settled, and serves nobody. More or fewer than were recorded is an autoscaler's or a
@@ -339,9 +364,11 @@ mod tests {
             ("/spec/replicas", serde_json::json!(2)),
             ("/metadata/generation", serde_json::json!(6)),
             ("/metadata/annotations", serde_json::json!({STOPPED_BY: "stop-1"})),
+            ("/metadata/annotations", serde_json::json!({BROUGHT_BACK_BY: "create-1"})),
         ] {
-            let error = stopped.require(&[workload(serde_json::json!({at: value}))], "create-1").unwrap_err();
+            let error = stopped.require(&[workload(serde_json::json!({at: &value}))], "create-1").unwrap_err();
             assert_eq!(error.exit(), Exit::Busy, "{at}");
+            assert_eq!(error.message().contains("own watchdog"), value.get(BROUGHT_BACK_BY).is_some(), "{error}");
         }
         assert!(stopped.require(&[], "create-1").is_err(), "it is gone");
     }

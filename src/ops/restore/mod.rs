@@ -84,6 +84,9 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     };
     let plan = plan.at_site(look);
     let spec = rendered.and_then(|objects| strategy::database_of(&objects, &plan.database).cloned());
+    if let Ok(spec) = &spec {
+        strategy::refuse_own_wal_volume(spec, &plan.database)?;
+    }
     let volume = match request.strategy {
         Some(RestoreStrategy::Hibernate) => Err("it was not looked at".to_owned()),
         Some(RestoreStrategy::Adopt) | None => chart::volume(ctx, &spec, &plan).await?,

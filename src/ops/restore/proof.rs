@@ -40,10 +40,7 @@ pub(super) fn room(volume: Option<&VolumeFacts>, needed: u64) -> Result<u64> {
 /// # Errors
 /// [`Exit::Cluster`].
 pub(super) fn one_volume(database: &Database) -> Result<()> {
-    if database.spec.wal_storage.is_none() {
-        return Ok(());
-    }
-    let what = format!("database {} keeps its WAL on a volume of its own (walStorage)", database.name);
+    let Some(what) = database.own_wal_volume() else { return Ok(()) };
     Err(CommandError::new(Exit::Cluster, what)
         .hint("Give the restore up (`dr run abort`), and restore by hand as the bundle's README says, with values without walStorage."))
 }

@@ -145,6 +145,20 @@ pub(super) fn volume_of(spec: &Value, database: &str) -> std::result::Result<Vol
     })
 }
 
+/// Refuses, before anything is touched, a database whose WAL has a volume of its own: there is no bringing it back by
+/// either strategy.
+///
+/// # Errors
+/// [`Exit::Cluster`].
+pub(super) fn refuse_own_wal_volume(spec: &Value, database: &str) -> Result<()> {
+    if !is_set(&spec["walStorage"]) {
+        return Ok(());
+    }
+    let what = format!("database {database} keeps its WAL on a volume of its own (walStorage)");
+    Err(CommandError::new(Exit::Cluster, what)
+        .hint(format!("Restore {database} by hand, as the bundle's README says, with values without walStorage.")))
+}
+
 /// Where the pods of a database with this spec will go.
 pub(super) fn placement_of(spec: &Value) -> std::result::Result<PodPlacement, String> {
     let read =
@@ -253,6 +267,18 @@ spec:
             volume(&format!("{PLAIN}---\n{}", PLAIN.replace("opschain-db}", "b}"))).unwrap_err().contains("makes 2")
         );
         assert!(volume(&PLAIN.replace("  instances: 1", "  walStorage:\n  tablespaces: []")).is_ok(), "unset");
+    }
+
+    #[test]
+    fn a_wal_volume_is_refused_whatever_the_strategy() {
+        let refused = |spec: Value| {
+            let refused = refuse_own_wal_volume(&spec, "opschain-db");
+            refused.map_err(|error| (error.exit(), error.message().to_owned()))
+        };
+        let what = "database opschain-db keeps its WAL on a volume of its own (walStorage)".to_owned();
+        assert_eq!(refused(serde_json::json!({"walStorage": {"size": "1Gi"}})), Err((Exit::Cluster, what)));
+        assert_eq!(refused(serde_json::json!({"walStorage": null})), Ok(()));
+        assert_eq!(refused(serde_json::json!({})), Ok(()));
     }
 
     #[test]
