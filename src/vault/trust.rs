@@ -5,6 +5,8 @@
 //! It is bound to the repository and to the files that say whom to trust: with other ones the whole history is verified
 //! again. A crash, or a state folder that cannot be written, costs the next reader the same work once more.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -17,6 +19,7 @@ use super::git::Git;
 use super::verify::flaws::FlawSeverity;
 use super::verify::range;
 use crate::crypt::TrustedSigners;
+use crate::ownership::{FileUse, others_can};
 use crate::read;
 
 /// Whose commits are believed, to whom may be sealed, and what was verified already.
@@ -131,8 +134,11 @@ impl VaultTrust {
         self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// What cannot be read is as if nothing had been verified yet.
+    /// What cannot be read, or what others could have written, is as if nothing had been verified yet.
     fn remembered(&self) -> VaultMemory {
+        if !matches!(others_can(&self.memory, FileUse::Trust), Ok(None)) {
+            return VaultMemory::default();
+        }
         let text = read::file(&self.memory, read::SMALL).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
@@ -141,7 +147,9 @@ impl VaultTrust {
     fn remember(&self, git: &Git, mut memory: VaultMemory) {
         memory.repository = git.path().display().to_string();
         let (Ok(text), Some(folder)) = (serde_json::to_vec_pretty(&memory), self.memory.parent()) else { return };
+        // Whatever the umask is, nobody else may put another memory in its place.
         let _ = std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::set_permissions(folder, Permissions::from_mode(0o700)))
             .and_then(|()| tempfile::NamedTempFile::new_in(folder))
             .and_then(|file| std::fs::write(file.path(), text).map(|()| file))
             .and_then(|file| file.persist(&self.memory).map_err(|error| error.error));
@@ -151,4 +159,26 @@ impl VaultTrust {
 /// Whether `early` is `late` or lies behind it.
 fn is_behind(git: &Git, early: Oid, late: Oid) -> bool {
     early == late || git.repo().graph_descendant_of(late, early).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_that_others_could_have_written_tells_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let trust = VaultTrust::new(TrustedSigners::default(), Vec::new(), Path::new("/v"), state.path());
+        let folder = trust.memory.parent().unwrap().to_owned();
+        std::fs::create_dir(&folder).unwrap();
+        let memory = VaultMemory { recipients: vec!["age1other".into()], ..VaultMemory::default() };
+        std::fs::write(&trust.memory, serde_json::to_vec(&memory).unwrap()).unwrap();
+        let open_to_others = |file, of_folder| {
+            std::fs::set_permissions(&trust.memory, Permissions::from_mode(file)).unwrap();
+            std::fs::set_permissions(&folder, Permissions::from_mode(of_folder)).unwrap();
+            trust.knows_recipient("age1other")
+        };
+        assert!(open_to_others(0o600, 0o700));
+        assert!(!open_to_others(0o666, 0o700) && !open_to_others(0o600, 0o777));
+    }
 }
