@@ -13,7 +13,7 @@ impl From<Failure> for CommandError {
                 "The words are PostgreSQL's own: see whether the database is up and the certificates' Secrets are its own.",
             ),
             FailureKind::Tablespaces => (
-                Exit::Failure,
+                Exit::Cluster,
                 "A database with tablespaces of its own cannot be bundled: move its tables to pg_default.",
             ),
             FailureKind::Standby => {
@@ -34,7 +34,7 @@ impl From<Failure> for CommandError {
                 (Exit::NotEmpty, "Look at the volume before anything else is done to it; nothing was removed.")
             }
             FailureKind::Identity => (Exit::Identity, "This data belongs to another database: see `dr bundle show`."),
-            FailureKind::System => (Exit::Failure, "See the pod's log, then `dr run resume`."),
+            FailureKind::System => (Exit::Failure, "See the pod's log, then try again."),
         };
         CommandError::new(exit, failure.message).hint(hint)
     }

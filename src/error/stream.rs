@@ -17,7 +17,7 @@ impl From<TransportError> for CommandError {
             TransportError::Link { source, .. } => {
                 let hint = match &source {
                     LinkError::GivenUp { .. } => {
-                        "See whether the pod still runs and the API server answers, then `dr run resume`."
+                        "See whether the pod still runs, or was removed, and whether the API server answers; then try again."
                     }
                     LinkError::OtherRun { .. } | LinkError::OtherLink => {
                         "Another process of dr works with this pod: `dr run list` shows it."
@@ -25,13 +25,14 @@ impl From<TransportError> for CommandError {
                     LinkError::OtherVersion { .. } => {
                         "The pod was made by another version of dr: delete it and try again."
                     }
-                    _ => "`dr run resume` begins this step anew.",
+                    _ => "Nothing of it is kept: try again.",
                 };
                 CommandError::new(Exit::Stream, text).because(source).hint(hint)
             }
             TransportError::Agent { peer, failure } => CommandError::from(failure).context(peer),
-            TransportError::Damaged(_) => CommandError::new(Exit::Stream, text)
-                .hint("Nothing of it is kept: `dr run resume` begins this step anew."),
+            TransportError::Damaged(_) => {
+                CommandError::new(Exit::Stream, text).hint("Nothing of it is kept: try again.")
+            }
             TransportError::Unfinished(_) => CommandError::new(Exit::Failure, text),
         }
     }

@@ -18,6 +18,7 @@ mod terminal;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,9 @@ use crate::read;
 use crate::trace;
 use crate::values::Secrets;
 use terminal::{columns, say};
+
+/// How long after the end of its input the signal of a terminal that goes away may take.
+const HANG_UP: Duration = Duration::from_millis(300);
 
 /// A result that can be shown. Gathered in full before the first byte is written.
 pub trait Report: Serialize {
@@ -309,7 +313,12 @@ impl Ui {
         drop(err);
         let answer = || {
             let mut answer = String::new();
-            io::stdin().lock().read_line(&mut answer).map(|_| answer)
+            let read = io::stdin().lock().read_line(&mut answer);
+            if !matches!(read, Ok(1..)) {
+                // The signal that a terminal goes away comes right after the end of its input, and says why.
+                std::thread::sleep(HANG_UP);
+            }
+            read.map(|_| answer)
         };
         read::until_stopped(&self.cancel, answer).map_err(failed)
     }

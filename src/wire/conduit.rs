@@ -5,6 +5,7 @@
 //! bounds them), so a slow consumer never stalls a session: it only slows the sender.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -229,7 +230,7 @@ impl Conduit {
             match reader.read_buf(decoder.buffer()).await {
                 Ok(0) => return LinkError::Ended("the stream is at its end".into()),
                 Ok(_) => {}
-                Err(error) => return LinkError::Ended(error.to_string()),
+                Err(error) => return LinkError::Ended(why(&error)),
             }
         }
     }
@@ -278,7 +279,7 @@ impl Conduit {
                 writer.flush().await
             };
             if let Err(error) = written.await {
-                return LinkError::Ended(error.to_string());
+                return LinkError::Ended(why(&error));
             }
         }
     }
@@ -300,6 +301,14 @@ impl Conduit {
 
 fn replaced() -> LinkError {
     LinkError::Ended("another session has taken over".into())
+}
+
+/// Why a stream broke. What it says of an end without a farewell is the library's advice to programmers.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the other end went away".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -442,7 +442,8 @@ fn a_journal_that_cannot_be_opened_is_warned_of_and_keeps_nobody_from_the_applic
     let folder: fn(&std::path::Path) = |path| std::fs::create_dir(path).unwrap();
     let fifo: fn(&std::path::Path) = |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
     let huge: fn(&std::path::Path) = |path| std::fs::File::create(path).and_then(|file| file.set_len(1 << 40)).unwrap();
-    for make in [folder, fifo, huge] {
+    let this: fn(&std::path::Path) = |path| std::os::unix::fs::symlink(path, path).unwrap();
+    for make in [folder, fifo, huge, this] {
         let site = Site::stopped(marks.clone());
         let path = site.journal_path();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -452,6 +453,18 @@ fn a_journal_that_cannot_be_opened_is_warned_of_and_keeps_nobody_from_the_applic
         site.says(&["server", "start"], 0, &[&unreadable, "out of the way", "running"]);
         assert_eq!(site.replicas(), [2, 2]);
     }
+}
+
+#[test]
+fn a_journal_that_a_disk_has_emptied_is_warned_of_and_can_be_closed() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": RUN}));
+    site.journal(&records());
+    std::fs::write(site.journal_path(), [0; 4000]).unwrap();
+    let close = format!("dr run abort {RUN} --close-only");
+    site.says(&["run", "list"], 0, &["unreadable"]);
+    site.says(&["server", "status"], 0, &[&format!("run {RUN} cannot be read"), &close]);
+    site.says(&["run", "abort", RUN, "--close-only", "--yes"], 0, &["is aborted"]);
+    assert!(!site.dr(&["server", "status"], 0).contains("cannot be read"));
 }
 
 #[test]
@@ -542,6 +555,40 @@ fn a_settings_file_that_was_named_and_is_missing_stops_nothing_of_the_default_in
     assert!(site.api.changes().is_empty(), "{:?}", site.api.changes());
 }
 
+#[test]
+fn a_settings_file_that_is_broken_or_open_to_others_keeps_no_writer_off() {
+    let broken = |site: &Site, mode| {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = site.home.path().join(".config/dr");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("dr.toml"), "[install\nnamespace = 7").unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let without = format!("run {RUN} is put back without it");
+    let of_run = "what is worked on is opschain/opschain (of the open run) in the current context of the kubeconfig";
+    let ways: [(&[&str], &str); 4] = [
+        (&["run", "resume"], &without),
+        (&["run", "abort", "--yes"], &without),
+        (&["server", "start"], of_run),
+        (&["server", "start", "-n", "opschain"], "what is worked on is opschain/opschain (named with -n)"),
+    ];
+    for mode in [0o700, 0o777] {
+        for (way, words) in ways {
+            let site = Site::died();
+            broken(&site, mode);
+            site.says(way, 0, &["dr.toml", words]);
+            assert_eq!(site.replicas(), [2, 2], "{way:?}");
+        }
+    }
+    // Where nothing tells which install is meant, none is started.
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    broken(&site, 0o700);
+    site.says(&["server", "start"], 10, &["`dr server start`, with -n and its namespace"]);
+    site.says(&["server", "stop", "--yes"], 10, &["dr.toml"]);
+    assert_eq!(site.replicas(), [0, 0]);
+    site.says(&["-n", "opschain", "server", "status"], 0, &["next: dr -n opschain server start"]);
+}
+
 /// Waits until `seen`, within a bound.
 fn wait(what: &str, seen: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
@@ -579,4 +626,29 @@ fn a_terminal_that_goes_away_lets_the_verb_end_in_order() {
     wait("the end of the lease", || site.api.get(lease) == Value::Null);
     site.says(&["server", "start"], 0, &["opschain-api-worker 0 -> 2"]);
     assert_eq!(site.replicas(), [2, 2]);
+}
+
+#[test]
+fn a_terminal_that_goes_away_at_a_question_is_no_answer() {
+    let site = Site::stopped(json!({}));
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    let (shown, code) = (site.home.path().join("shown"), site.home.path().join("code"));
+    // The shell outlives its terminal to tell how dr ended.
+    let dr = format!("env --default-signal=HUP {} server stop", env!("CARGO_BIN_EXE_dr"));
+    let told = format!("trap '' HUP; {dr}; echo $? > {}", code.display());
+    let mut terminal = Command::new("script")
+        .args(["-qefc", &told])
+        .arg(&shown)
+        .env("HOME", site.home.path())
+        .env("KUBECONFIG", site.home.path().join("kubeconfig"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait("the question", || std::fs::read_to_string(&shown).is_ok_and(|shown| shown.contains("[y/N]")));
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    let ended = || std::fs::read_to_string(&code).unwrap_or_default();
+    wait("the end", || ended().ends_with('\n'));
+    assert_eq!((ended().trim(), site.replicas()), ("129", [2, 2]));
 }

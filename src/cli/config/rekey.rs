@@ -5,6 +5,7 @@ use clap::Args;
 use super::recipients;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
+use crate::ops::config::recipients::refuse_unknown;
 use crate::ops::config::rekey::{RekeyReport, plan, rekey};
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
@@ -30,8 +31,17 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
             ui.confirm(&format!("Seal {files} again to {} recipients?", planned.recipients.len()))?;
         }
     }
-    ui.report(&rekey(ctx, args.dry_run)?)?;
-    Ok(Exit::Success)
+    let report = rekey(ctx, args.dry_run)?;
+    ui.report(&report)?;
+    // What the same without --dry-run would be refused for, or ask.
+    match refuse_unknown(ctx) {
+        Err(error) if args.dry_run && report.files > 0 && !ui.can_ask() => Err(error),
+        Err(error) if args.dry_run && report.files > 0 => {
+            ctx.events.warn(format!("a question comes first: {error}"), error.hints().first().cloned());
+            Ok(Exit::Success)
+        }
+        _ => Ok(Exit::Success),
+    }
 }
 
 impl Report for RekeyReport {

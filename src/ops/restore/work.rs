@@ -54,10 +54,9 @@ impl RestoreWork {
         if manifest_sha256 == self.plan.manifest_sha256 {
             return Ok(());
         }
-        let (run, source) = (&self.run, &self.plan.source);
-        let what = format!("{source} is not the bundle any more that run {run} was planned with");
+        let what = format!("{} is not the bundle any more that the restore was planned with", self.plan.source);
         Err(CommandError::new(Exit::Resume, what)
-            .hint(format!("Put that bundle back there, or give the restore up: `dr run abort {run}`.")))
+            .hint("Put that bundle back there, or begin anew with the one that is there."))
     }
 
     /// Takes the lease, or makes sure that it was not lost. Every step that changes the cluster asks first, because a
@@ -153,8 +152,8 @@ mod tests {
         assert!(work.require_its_bundle(&testing::plan().manifest_sha256).is_ok());
         let error = work.require_its_bundle(&"1".repeat(64)).unwrap_err();
         assert_eq!(error.exit(), Exit::Resume);
-        let what = "bundle file bundle.tar is not the bundle any more that run restore-1 was planned with";
+        let what = "bundle file bundle.tar is not the bundle any more that the restore was planned with";
         assert_eq!(error.message(), what);
-        assert!(error.hints()[0].contains("`dr run abort restore-1`"), "{:?}", error.hints());
+        assert!(error.hints()[0].starts_with("Put that bundle back there"), "{:?}", error.hints());
     }
 }

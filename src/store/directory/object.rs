@@ -65,7 +65,15 @@ impl ObjectFolder {
     }
 
     pub(super) fn not_found(&self) -> StoreError {
-        StoreError::NotFound { object: self.name.clone(), place: self.place() }
+        self.missing(&self.name)
+    }
+
+    /// What is not there, unless the store itself is gone: then nobody knows.
+    fn missing(&self, called: &str) -> StoreError {
+        match self.store.metadata() {
+            Err(gone) => StoreError::unusable(self.place(), gone),
+            Ok(_) => StoreError::NotFound { object: called.to_owned(), place: self.place() },
+        }
     }
 
     /// A failed write, which may be for want of room.
@@ -178,9 +186,7 @@ impl ObjectFolder {
     fn read_small(&self, file_name: &str, called: &str) -> Result<Vec<u8>, StoreError> {
         match read::file(&self.folder().join(file_name), read::SMALL) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StoreError::NotFound { object: called.to_owned(), place: self.place() })
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.missing(called)),
             Err(error) => Err(StoreError::failed("read", called, error)),
         }
     }
@@ -194,7 +200,10 @@ impl ObjectFolder {
 
     /// Opens the bytes, published or not.
     pub(super) fn open_bytes(&self) -> Result<StoredFile, StoreError> {
-        open_path(&self.bytes_path(), self.name.clone(), &self.place())
+        open_path(&self.bytes_path(), self.name.clone(), &self.place()).map_err(|error| match error {
+            StoreError::NotFound { object, .. } => self.missing(&object),
+            error => error,
+        })
     }
 
     /// The object as a list has it; `None` for a draft. Where the folder cannot be asked, it may be one: it is listed with
