@@ -35,6 +35,18 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         Value::String(text) => Some(text.as_str()),
         Value::Int(_) | Value::Uint(_) | Value::Float(_) => None,
     };
+    if is_named(path, hint) {
+        return Some(Why::Name);
+    }
+    let text = text?;
+    if has_secret_shape(text) {
+        return Some(Why::Shape);
+    }
+    looks_random(text).then_some(Why::Entropy)
+}
+
+/// Whether what stands at `path` is secret by its name, whatever it is; `hint` as for [`why_secret`].
+pub(super) fn is_named(path: &Path, hint: Option<&str>) -> bool {
     let item = path.0.iter().rev().find_map(|segment| match segment {
         Segment::Item { id, .. } => Some(id.as_str()),
         _ => None,
@@ -47,14 +59,7 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
     let named = !reference && (name.is_secret() || beside.into_iter().flatten().any(is_secret_name)) && !labelled(path);
     // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
-    if named || (under && !name.ends_harmless() && !PLAIN_DATA.contains(&last)) {
-        return Some(Why::Name);
-    }
-    let text = text?;
-    if has_secret_shape(text) {
-        return Some(Why::Shape);
-    }
-    looks_random(text).then_some(Why::Entropy)
+    named || (under && !name.ends_harmless() && !PLAIN_DATA.contains(&last))
 }
 
 /// Whether a leaf is secret: what shows values asks this first.
@@ -97,7 +102,7 @@ enum Object {
 fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec<(Path, &'a Node, Why)>) {
     match &node.kind {
         NodeKind::Scalar(scalar) => {
-            let flag = around.before.is_some_and(|flag| flag.starts_with("--") && is_secret_name(&flag[2..]));
+            let flag = around.before.is_some_and(is_flag_for_secret);
             let why = why_secret(path, around.hint, &scalar.value)
                 .or_else(|| (flag && is_word(&scalar.value)).then_some(Why::Name))
                 .or_else(|| (around.object == Some(Object::Data) && is_data(path, &scalar.value)).then_some(Why::Name));
@@ -138,6 +143,11 @@ fn text_of(node: &Node) -> Option<&str> {
         Value::String(text) => Some(text),
         _ => None,
     }
+}
+
+/// `--password`, before the password itself.
+pub(super) fn is_flag_for_secret(text: &str) -> bool {
+    text.strip_prefix("--").is_some_and(is_secret_name)
 }
 
 /// Something, and not the next flag.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::named::named_secrets;
 use super::scrubber::Scrubber;
 use super::secret::secrets;
 use crate::yaml::{Segment, Tree, Value};
@@ -9,6 +10,7 @@ use crate::yaml::{Segment, Tree, Value};
 impl Scrubber {
     /// Registers every secret scalar of a values file.
     pub fn register_tree(&mut self, tree: &Tree) {
+        self.register_lost(tree);
         for (path, node, _) in secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };
             let key = path.0.iter().rev().find_map(|step| match step {
@@ -34,6 +36,19 @@ impl Scrubber {
         }
     }
 
+    /// Registers what was written as a secret and Helm takes for something else: a tag, an anchor, a comment.
+    fn register_lost(&mut self, tree: &Tree) {
+        for named in named_secrets(tree) {
+            let Some(lost) = named.written.as_ref().and_then(super::named::Written::lost) else { continue };
+            let text = &tree.source()[lost];
+            let key = named.path.keys().next_back();
+            for part in text.split_whitespace().chain([text]) {
+                self.register_at(key, part.as_bytes());
+                self.register_at(key, part.trim_start_matches(['!', '&', '#']).as_bytes());
+            }
+        }
+    }
+
     /// The values file as it was written, each secret scalar masked in its place, and each secret wherever else it
     /// stands (in a comment, say).
     pub fn scrub_source(&self, tree: &Tree) -> String {
@@ -46,6 +61,12 @@ impl Scrubber {
                 node.span.bytes.start,
                 (node.span.bytes.start + length, self.mask(scalar.value.text().as_bytes())),
             );
+        }
+        for named in named_secrets(tree) {
+            if let Some(lost) = named.written.as_ref().and_then(super::named::Written::lost) {
+                let mask = self.mask(tree.source()[lost.clone()].as_bytes());
+                spans.insert(lost.start, (lost.end, mask));
+            }
         }
         let mut registered = self.clone();
         registered.register_tree(tree);
@@ -88,5 +109,22 @@ mod tests {
                 "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
             )
         );
+    }
+
+    #[test]
+    fn what_helm_takes_for_a_tag_an_anchor_or_a_comment_is_masked_where_a_secret_belongs() {
+        let yaml = "a: # note\n  PGPASSWORD: !x0123456 # said\n  A_TOKEN: &w0rdw0rd\n  B_TOKEN: abcdefgh #ijklmn\n  C_TOKEN: #opqrst\n";
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let mut scrubber = Scrubber::new(None);
+        assert_eq!(
+            scrubber.scrub_source(&tree),
+            format!(
+                "a: # note\n  PGPASSWORD: {MASK} # said\n  A_TOKEN: {MASK}\n  B_TOKEN: {MASK}\n  C_TOKEN: {MASK}\n"
+            )
+        );
+        scrubber.register_tree(&tree);
+        for lost in ["x0123456", "w0rdw0rd", "abcdefgh", "ijklmn", "opqrst"] {
+            assert_eq!(scrubber.scrub(&format!("<{lost}>")), format!("<{MASK}>"));
+        }
     }
 }

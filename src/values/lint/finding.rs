@@ -38,6 +38,9 @@ pub struct LintFinding {
 /// Every lint by its id; `docs/reference/lints.md` says what each finds.
 pub const ALL: &[(&str, Severity)] = &[
     ("secret-not-text", Severity::Error),
+    ("secret-cut", Severity::Error),
+    ("secret-blank", Severity::Error),
+    ("secret-placeholder", Severity::Error),
     ("duplicate-key", Severity::Error),
     ("second-document", Severity::Error),
     ("ignored-rest", Severity::Error),
@@ -53,6 +56,7 @@ pub const ALL: &[(&str, Severity)] = &[
     ("deprecated-key", Severity::Warning),
     ("wrong-type", Severity::Warning),
     ("lost-last-line", Severity::Warning),
+    ("secret-empty", Severity::Note),
     ("tab", Severity::Note),
     ("byte-order-mark", Severity::Note),
     ("carriage-return", Severity::Note),

@@ -7,6 +7,7 @@ mod finding;
 mod key_tree;
 mod keys;
 mod secrets;
+mod spelling;
 mod written;
 
 use std::collections::HashSet;
@@ -15,8 +16,7 @@ pub use finding::{ALL, LintFinding, Severity};
 pub use key_tree::{Context, KeyFact, KeyFacts, Shape};
 
 use crate::redact;
-use crate::yaml::{Node, Tree, Value};
-use finding::finding;
+use crate::yaml::{Node, Tree};
 
 /// Looks through a values file. `bytes` are those that `tree` was read from. Findings come in the order of the file.
 pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
@@ -25,21 +25,10 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
         findings.push(written::of_trap(trap));
     }
     let secret = redact::secrets(tree);
-    for (path, node, _) in &secret {
-        if let Some(scalar) = node.scalar()
-            && !matches!(scalar.value, Value::String(_))
-        {
-            let kind = scalar.value.type_name();
-            findings.push(LintFinding {
-                reason: format!(
-                    "a secret that Helm reads as a {kind}: it is deployed as other characters than were written"
-                ),
-                fix: "put it in quotes".into(),
-                ..finding("secret-not-text", &node.span, Some(path))
-            });
-        }
-    }
-    let known: HashSet<*const Node> = secret.iter().map(|(_, node, _)| std::ptr::from_ref(*node)).collect();
+    let named = redact::named_secrets(tree);
+    findings.extend(spelling::check_all(tree, &named));
+    let nodes = secret.iter().map(|(_, node, _)| *node).chain(named.iter().map(|named| named.node));
+    let known: HashSet<*const Node> = nodes.map(std::ptr::from_ref).collect();
     for (path, node) in tree.leaves() {
         if let Some(scalar) = node.scalar()
             && !known.contains(&std::ptr::from_ref(node))

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::finding::{LintFinding, finding};
 use super::key_tree::{KeyFacts, Shape};
+use super::spelling::placeholder;
 use crate::redact::{COMMON, Why};
 use crate::yaml::{Node, NodeKind, Path, Tree, Value};
 
@@ -58,8 +59,8 @@ pub(super) fn weak(secrets: &[Secret<'_>], findings: &mut Vec<LintFinding>) {
     for (path, node, why) in secrets {
         let Some(text) = text(node) else { continue };
         let key = path.keys().next_back().unwrap_or_default().to_ascii_lowercase();
-        // A user's name is masked as a secret, and is none to be guessed. A template is filled in elsewhere.
-        if *why != Why::Name || text.is_empty() || key.ends_with("user") || text.contains("{{") {
+        // A user's name is masked as a secret, and is none to be guessed.
+        if *why != Why::Name || text.is_empty() || key.ends_with("user") || placeholder(text).is_some() {
             continue;
         }
         if let Some(reason) = weakness(text) {
@@ -81,9 +82,6 @@ fn weakness(text: &str) -> Option<&'static str> {
     }
     if COMMON.contains(&word) || WORDS.contains(&word) || WORDS.contains(&bare.as_str()) {
         return Some("a well-known word");
-    }
-    if (text.starts_with('<') && text.ends_with('>')) || (text.starts_with("${") && text.ends_with('}')) {
-        return Some("a placeholder");
     }
     if length < SHORTEST {
         return Some("shorter than eight characters");
@@ -144,7 +142,7 @@ pub(super) fn shapes(tree: &Tree, facts: &KeyFacts, findings: &mut Vec<LintFindi
                 (fits, format!("base64 of {count} bytes"))
             }
         };
-        if !fits && !text.is_empty() && !text.contains("{{") {
+        if !fits && !text.is_empty() && placeholder(text).is_none() {
             findings.push(LintFinding {
                 reason: format!("this secret is not {wants}, which OpsChain asks for"),
                 fix: "make a fitting one before the first install; later, the old one must stay".into(),
@@ -180,9 +178,7 @@ mod tests {
             "abcdefghij",
             "aaaaaaaaaaaa",
             "x7!q",
-            "<your key>",
             "abcabcabcabc",
-            "${TOKEN}",
             "CHANGE_ME",
         ] {
             assert!(weakness(text).is_some(), "{text}");

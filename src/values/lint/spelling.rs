@@ -1,0 +1,366 @@
+//! Secrets that Helm does not read as they were written: booleans, tags, anchors, comments, blanks, placeholders. No
+//! finding quotes one.
+
+use std::collections::HashSet;
+
+use super::finding::{LintFinding, finding};
+use crate::redact::{NamedSecret, Written};
+use crate::yaml::{Node, NodeKind, Span, Style, Tree, Value};
+
+/// Words of a name after which a boolean is a switch and no secret: `createSecret`, `automountServiceAccountToken`.
+const SWITCHES: &[&str] = &[
+    "use",
+    "uses",
+    "using",
+    "enable",
+    "enabled",
+    "disable",
+    "disabled",
+    "allow",
+    "auto",
+    "automount",
+    "create",
+    "generate",
+    "require",
+    "required",
+    "mount",
+    "skip",
+    "verify",
+    "has",
+    "is",
+    "with",
+    "without",
+    "no",
+    "show",
+    "hide",
+    "insecure",
+    "ignore",
+    "force",
+    "store",
+    "persist",
+    "expose",
+    "optional",
+    "random",
+    "check",
+    "reset",
+    "update",
+    "existing",
+    "manage",
+    "send",
+    "read",
+    "write",
+    "keep",
+    "inject",
+    "sync",
+    "copy",
+    "log",
+    "encrypt",
+    "rotate",
+    "add",
+    "set",
+];
+
+/// Ends of names that are a secret's own, where `yes` is hardly a switch.
+const SECRETS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "token",
+    "salt",
+    "seed",
+    "key",
+    "secret",
+    "pass",
+    "unsealkey",
+];
+
+/// What is wrong with how each secret was written: the first thing that explains it.
+pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFinding> {
+    let parent = |named: &NamedSecret<'_>| named.path.0.split_last().map(|(_, parent)| parent.to_vec());
+    let filled: HashSet<_> = secrets.iter().filter(|named| !is_null(named.node)).map(parent).collect();
+    let mut findings = Vec::new();
+    for named in secrets {
+        // A file may leave out all of them; one variable among others was forgotten.
+        let fault = match is_null(named.node) {
+            true => written(tree, named)
+                .or_else(|| empty(tree, named).filter(|_| is_variable(&named.name) && filled.contains(&parent(named)))),
+            false => written(tree, named).or_else(|| read(named)).or_else(|| text(named)),
+        };
+        if let Some((id, reason, fix)) = fault {
+            let at = named.written.as_ref().map_or_else(|| named.node.span.clone(), |written| place(tree, written));
+            findings.push(LintFinding { reason, fix, ..finding(id, &at, Some(&named.path)) });
+        }
+    }
+    findings
+}
+
+type Fault = (&'static str, String, String);
+
+const QUOTES: &str = "put it in single quotes";
+
+/// Signs at its beginning that YAML takes for its own, and a `#` that cuts it.
+fn written(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
+    let written = named.written.as_ref()?;
+    let is_nothing = is_nothing(tree, named.node);
+    let not_text = |what: &str| Some(("secret-not-text", what.to_owned(), QUOTES.to_owned()));
+    if let Some(tag) = &written.tag
+        && !is_standard(&tree.source()[tag.clone()])
+    {
+        return not_text("this secret begins with `!`: Helm takes its first word for a tag, and drops it");
+    }
+    if let Some(anchor) = &written.anchor
+        && (is_nothing || !is_used(tree.source(), &tree.source()[anchor.start + 1..anchor.end]))
+    {
+        return not_text("this secret begins with `&`: Helm takes its first word for an anchor, and drops it");
+    }
+    let is_plain = named.node.scalar().is_some_and(|scalar| scalar.style == Style::Plain);
+    match &written.cut {
+        Some(_) if is_nothing => not_text("this secret begins with `#`: Helm takes it for a comment"),
+        Some(_) if is_plain => {
+            let reason = "Helm ends this secret before ` #`, and takes the rest for a comment";
+            Some(("secret-cut", reason.into(), format!("{QUOTES}, or put a blank behind the `#` of a comment")))
+        }
+        _ => None,
+    }
+}
+
+fn empty(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
+    let reason = if is_nothing(tree, named.node) { "nothing stands here" } else { "this is no text" };
+    let reason = format!("{reason}: Helm reads null, and takes the chart's own value away");
+    Some(("secret-empty", reason, "write the secret, or remove the key".to_owned()))
+}
+
+/// What Helm reads instead of a text.
+fn read(named: &NamedSecret<'_>) -> Option<Fault> {
+    let kind = match &named.node.kind {
+        NodeKind::Scalar(scalar) => match &scalar.value {
+            Value::Int(_) | Value::Uint(_) | Value::Float(_) => "a number",
+            Value::Bool(_) if !is_switch(&named.name) => "a boolean",
+            _ => return None,
+        },
+        NodeKind::Map(entries) if !entries.is_empty() => "a map",
+        NodeKind::List(items) if !items.is_empty() && !is_plural(&named.name) => "a list",
+        // A chart may well have a map or a list here. A variable is a text.
+        NodeKind::Map(entries) if entries.is_empty() && is_own(&named.name) => "an empty map",
+        NodeKind::List(items) if items.is_empty() && is_own(&named.name) => "an empty list",
+        _ => return None,
+    };
+    let reason = format!("a secret that Helm reads as {kind}: it is deployed as other characters than were written");
+    Some(("secret-not-text", reason, "put it in quotes".to_owned()))
+}
+
+/// What a text has that nobody sees, and what was never filled in.
+fn text(named: &NamedSecret<'_>) -> Option<Fault> {
+    let Value::String(text) = &named.node.scalar()?.value else { return None };
+    if let Some(what) = placeholder(text) {
+        let reason = format!("this secret is {what} that nothing has filled in");
+        return Some(("secret-placeholder", reason, "write the secret itself".into()));
+    }
+    let blank = unseen(text)?;
+    Some(("secret-blank", format!("this secret {blank}"), "write it in one line, in quotes, without it".into()))
+}
+
+/// What of a text nobody sees. Documents and keys of several lines may end in a line end.
+fn unseen(text: &str) -> Option<&'static str> {
+    let inner = text.trim();
+    if inner.is_empty() {
+        return (!text.is_empty()).then_some("is made of blanks only");
+    }
+    let invisible = |c: char| matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}');
+    if inner.chars().any(|c| invisible(c) || (c.is_control() && !matches!(c, '\n' | '\r'))) {
+        return Some("holds a character that nobody sees");
+    }
+    if inner.contains('\n') || inner.starts_with(['{', '[']) || inner.starts_with("-----BEGIN") {
+        return None;
+    }
+    if text.ends_with(['\n', '\r']) {
+        return Some("ends in a line end");
+    }
+    (inner.len() < text.len()).then_some("begins or ends in a blank")
+}
+
+/// What a text is that only holds a secret's place.
+pub(super) fn placeholder(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    let within = |open: &str, close: &str| {
+        text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inside| !inside.is_empty())
+    };
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if text.find("{{").is_some_and(|at| text[at..].contains("}}")) {
+        return Some("a template");
+    }
+    if text.find("${").is_some_and(|at| text[at..].contains('}'))
+        || text.strip_prefix('$').is_some_and(|name| {
+            is_name(name) && name.to_ascii_uppercase() == name && !name.starts_with(|c: char| c.is_ascii_digit())
+        })
+    {
+        return Some("a variable");
+    }
+    (within("<", ">") || within("__", "__") || within("%%", "%%") || within("<%", "%>") || within("@@", "@@"))
+        .then_some("a placeholder")
+}
+
+fn place(tree: &Tree, written: &Written) -> Span {
+    let start = written.whole.start;
+    let before = &tree.source()[..start];
+    let column = before[before.rfind('\n').map_or(0, |end| end + 1)..].chars().count() + 1;
+    Span { line: before.matches('\n').count() + 1, column, bytes: start..written.whole.end }
+}
+
+fn is_null(node: &Node) -> bool {
+    node.scalar().is_some_and(|scalar| scalar.value == Value::Null)
+}
+
+/// Whether no character of a value stands there.
+fn is_nothing(tree: &Tree, node: &Node) -> bool {
+    node.scalar().is_some_and(|scalar| scalar.style == Style::Plain) && tree.raw(node).trim().is_empty()
+}
+
+/// The tags that YAML itself has, and the sign alone, which says: text.
+fn is_standard(tag: &str) -> bool {
+    const NAMES: &[&str] =
+        &["str", "int", "float", "bool", "null", "binary", "timestamp", "seq", "map", "set", "omap", "merge"];
+    tag.strip_prefix("!!").is_some_and(|name| NAMES.contains(&name)) || tag.starts_with("!<tag:yaml.org,2002:")
+}
+
+fn is_used(source: &str, anchor: &str) -> bool {
+    source.match_indices('*').any(|(at, _)| {
+        let rest = &source[at + 1..];
+        rest.starts_with(anchor)
+            && !rest[anchor.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    })
+}
+
+fn is_switch(name: &str) -> bool {
+    let words = words(name);
+    words.iter().any(|word| SWITCHES.contains(&word.as_str()))
+        || !words.last().is_some_and(|last| SECRETS.iter().any(|end| last.ends_with(end)))
+}
+
+fn is_plural(name: &str) -> bool {
+    words(name).last().is_some_and(|last| last.ends_with('s') && !last.ends_with("pass"))
+}
+
+/// Whether nothing but a text can be meant: a variable of the environment, or one of the product's own keys.
+fn is_own(name: &str) -> bool {
+    is_variable(name) || name == "unsealKey" || name.starts_with("mintPress") || name.starts_with("vault")
+}
+
+fn is_variable(name: &str) -> bool {
+    name.len() > 2 && !name.contains(|c: char| c.is_lowercase()) && !is_plural(name)
+}
+
+/// A name's words in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && before.is_lowercase()) {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::named_secrets;
+
+    fn found(yaml: &str) -> Vec<String> {
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let findings: Vec<LintFinding> = check_all(&tree, &named_secrets(&tree));
+        let text = format!("{findings:?}");
+        assert!(!text.contains("0123") && !text.contains("w0rd"), "a finding quotes a secret: {text}");
+        findings.iter().map(|f| format!("{}:{} {}", f.line, f.column, f.id)).collect()
+    }
+
+    /// On the left what Helm does not read as a text, or not as this text; seen with the real helm.
+    #[test]
+    fn a_secret_that_helm_reads_otherwise_is_found_at_its_place() {
+        for value in [
+            "no",
+            "yes",
+            "on",
+            "Off",
+            "y",
+            "N",
+            "true",
+            "0123",
+            "1e5",
+            "0x12",
+            "!x0123456789",
+            "!w0rd rest",
+            "!!w0rd",
+            "&w0rd",
+            "&w0rd rest",
+            "#w0rd",
+            "{}",
+            "[]",
+            "{w0rd}",
+            "[w0rd]",
+            "! w0rd",
+            "!!int \"0123\"",
+            "{w0rd, x0123}",
+        ] {
+            assert_eq!(found(&format!("env:\n  PGPASSWORD: {value}\n")), ["2:15 secret-not-text"], "{value}");
+            let beside = format!("env:\n- name: A_TOKEN\n  value: {value}\n");
+            let expected: &[&str] = if matches!(value, "{}" | "[]") { &[] } else { &["3:10 secret-not-text"] };
+            assert!(found(&beside) == expected || found(&beside) == ["3:10 secret-not-text"], "{value}");
+        }
+        for (value, id) in [
+            ("w0rd #0123", "secret-cut"),
+            ("w0rd\t#0123", "secret-cut"),
+            ("\"w0rd \"", "secret-blank"),
+            ("\" w0rd\"", "secret-blank"),
+            ("\"w0rd\\n\"", "secret-blank"),
+            ("|\n    w0rd0123", "secret-blank"),
+            (">\n    w0rd0123\n    again", "secret-blank"),
+            ("w0\u{200b}rd", "secret-blank"),
+            ("\"w0\\trd\"", "secret-blank"),
+            ("\"{{ w0rd }}\"", "secret-placeholder"),
+            ("x{{ .Values.w0rd }}", "secret-placeholder"),
+            ("${w0rd}", "secret-placeholder"),
+            ("$W0RD", "secret-placeholder"),
+            ("<w0rd here>", "secret-placeholder"),
+            ("__w0rd__", "secret-placeholder"),
+            ("", "secret-empty"),
+            ("~", "secret-empty"),
+            ("null", "secret-empty"),
+        ] {
+            let yaml = format!("env:\n  PGPASSWORD: {value}\n  A_TOKEN: w0rd0123\n");
+            assert_eq!(found(&yaml), [format!("2:15 {id}")], "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_is_left_alone() {
+        for yaml in [
+            "password: w0rd # a comment\n",
+            "password: 'w0rd #0123'\n",
+            "password: 'w0rd' #0123\n",
+            "password: w0rd#0123\n",
+            "password: &p w0rd\nother: *p\n",
+            "password: !!str 0123\n",
+            "password: |-\n  w0rd0123\n",
+            "sshKey: |\n  -----BEGIN X-----\n  0123\n",
+            "auth: |\n  {\"a\": \"0123\"}\n",
+            "password: \"\"\n",
+            "A_TOKEN:\nB_TOKEN: ~\n",
+            "createSecret: true\nautomountServiceAccountToken: no\nALLOW_EMPTY_PASSWORD: yes\nuse_token: on\n",
+            "auth: true\nsecrets: {}\ntokens: []\npassword: {}\nAPI_KEYS: [w0rd, x0123]\n",
+            "password:\n  name: w0rd\n  key: x0123\n",
+            "password: $2b$w0rd\n",
+            "password: pa$W0RD\n",
+        ] {
+            assert_eq!(found(yaml), Vec::<String>::new(), "{yaml}");
+        }
+    }
+}
