@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use regex::bytes::{Captures, Regex};
 
 use super::fingerprint::MASK;
+use super::tokens::tokens;
+use super::urls;
 
 /// One alternative a kind; what its group holds is secret, the rest is what it is known by. A password with a slash is no
 /// legal address and is quoted all the same; digits before a slash are a port.
@@ -26,14 +28,41 @@ impl EvidentSecrets {
     pub(super) fn mask<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
         // The pattern is a constant that the tests compile.
         let Some(kinds) = self.0.get_or_init(|| Regex::new(KINDS).ok()) else { return Cow::Borrowed(text) };
-        kinds.replace_all(text, |found: &Captures<'_>| {
+        let masked = kinds.replace_all(text, |found: &Captures<'_>| {
             let (Some(whole), Some(secret)) = (found.get(0), found.iter().skip(1).flatten().next()) else {
                 return Vec::new();
             };
             let before = &text[whole.start()..secret.start()];
             [before, MASK.as_bytes(), &text[secret.end()..whole.end()]].concat()
-        })
+        });
+        match mask_tokens(&masked) {
+            Some(without) => Cow::Owned(without),
+            None => masked,
+        }
     }
+}
+
+/// The text without the tokens of well-known makers and the secret parts of addresses; `None` where there are none.
+fn mask_tokens(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut spans = tokens(text);
+    for (at, _) in text.match_indices("://") {
+        let part = |secret: &str| secret.as_ptr() as usize - text.as_ptr() as usize;
+        spans
+            .extend(urls::secrets(&text[at + 3..]).into_iter().map(|secret| part(secret)..part(secret) + secret.len()));
+    }
+    spans.retain(|span| !text[span.clone()].starts_with(MASK));
+    spans.sort_unstable_by_key(|span| span.start);
+    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
+    for span in spans.iter().filter(|span| span.start < span.end) {
+        if span.start >= at {
+            out.extend_from_slice(&text.as_bytes()[at..span.start]);
+            out.extend_from_slice(MASK.as_bytes());
+        }
+        at = at.max(span.end);
+    }
+    out.extend_from_slice(&text.as_bytes()[at..]);
+    (!spans.is_empty()).then_some(out)
 }
 
 #[cfg(test)]

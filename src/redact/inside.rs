@@ -5,6 +5,8 @@ use zeroize::Zeroizing;
 
 use super::forms;
 use super::name::is_secret_name;
+use super::tokens::tokens;
+use super::urls;
 
 /// A secret inside of a text, and the name that it has there.
 pub(super) type Embedded = (Option<String>, Zeroizing<Vec<u8>>);
@@ -16,6 +18,10 @@ pub(super) fn of_text(text: &str) -> Vec<Embedded> {
     of_assignments(text, &mut found);
     of_headers(text, &mut found);
     of_lines(text, &mut found);
+    of_flags(text, &mut found);
+    for token in tokens(text) {
+        push(&mut found, None, &text[token]);
+    }
     found
 }
 
@@ -30,24 +36,35 @@ fn is_reference(text: &str) -> bool {
     ["$", "{{", "<"].iter().any(|begin| text.starts_with(begin))
 }
 
-/// `scheme://user:password@host`, as it stands and with its percent codes resolved.
-fn of_addresses(text: &str, found: &mut Vec<Embedded>) {
-    for (at, _) in text.match_indices("://") {
-        let Some(password) = password_of(&text[at + 3..]) else { continue };
-        push(found, None, password);
-        let decoded = forms::percent_decode(password);
-        if decoded != password.as_bytes() && !is_reference(password) {
-            found.push((None, Zeroizing::new(decoded)));
+/// `curl -u me:password`, and Oracle's `user/password@host`.
+fn of_flags(text: &str, found: &mut Vec<Embedded>) {
+    for flag in [" -u ", " --user ", " --proxy-user "] {
+        for (at, _) in text.match_indices(flag) {
+            let word = text[at + flag.len()..].split_whitespace().next().unwrap_or("").trim_matches(['"', '\'']);
+            if let Some((_, password)) = word.split_once(':') {
+                push(found, Some("password"), password);
+            }
+        }
+    }
+    for (at, begin) in text.match_indices("jdbc:oracle:thin:") {
+        let login = text[at + begin.len()..].split('@').next().unwrap_or("");
+        if let Some((_, password)) = login.split_once('/') {
+            push(found, Some("password"), password);
         }
     }
 }
 
-/// The password of the authority that `rest` begins with.
-fn password_of(rest: &str) -> Option<&str> {
-    let authority = &rest[..rest.find(['/', '?', '#', ' ', '\n', '"', '\'', ',']).unwrap_or(rest.len())];
-    let (user, _) = authority.rsplit_once('@')?;
-    let (_, password) = user.split_once(':')?;
-    (!password.is_empty()).then_some(password)
+/// What of an address is secret, as it stands and with its percent codes resolved.
+fn of_addresses(text: &str, found: &mut Vec<Embedded>) {
+    for (at, _) in text.match_indices("://") {
+        for secret in urls::secrets(&text[at + 3..]) {
+            push(found, None, secret);
+            let decoded = forms::percent_decode(secret);
+            if decoded != secret.as_bytes() && !is_reference(secret) {
+                found.push((None, Zeroizing::new(decoded)));
+            }
+        }
+    }
 }
 
 /// `PASSWORD=...` wherever it stands: in a file of variables, a connection string, an argument, a query.
@@ -99,8 +116,19 @@ fn of_headers(text: &str, found: &mut Vec<Embedded>) {
     }
 }
 
+/// A line of `.pgpass`: host, port, database, user and password.
+fn of_password_file(line: &str, found: &mut Vec<Embedded>) {
+    if let [_, port, _, _, password] = line.trim().splitn(5, ':').collect::<Vec<_>>()[..]
+        && !line.contains(' ')
+        && (port == "*" || (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())))
+    {
+        push(found, Some("password"), password);
+    }
+}
+
 /// Lines of two words, the first of which names a secret (`HTTP_Passwd x`), and a netrc's `password x`.
 fn of_lines(text: &str, found: &mut Vec<Embedded>) {
+    text.lines().for_each(|line| of_password_file(line, found));
     let netrc = text.contains("machine ") && text.contains("login ");
     if !netrc && !text.contains('\n') {
         return;

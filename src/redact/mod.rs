@@ -8,6 +8,8 @@ mod fingerprint;
 mod forms;
 mod inside;
 mod json;
+#[cfg(test)]
+mod kinds;
 mod line;
 mod name;
 mod named;
@@ -17,6 +19,8 @@ mod scrubber;
 mod secret;
 mod shape;
 mod source;
+mod tokens;
+mod urls;
 
 pub use fingerprint::{FingerprintKey, MASK};
 pub use line::secret_spans;

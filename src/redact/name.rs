@@ -38,7 +38,20 @@ const WORDS: &[&str] = &[
     "otp",
     "licence",
     "license",
+    "pw",
+    "psk",
+    "hmac",
+    "totp",
+    "jwt",
+    "sas",
+    "dsn",
+    "mnemonic",
+    "unseal",
 ];
+
+/// Last words that make a key secret: `snmp.community`, `sig=...`.
+const LAST: &[&str] =
+    &["community", "communities", "rocommunity", "rwcommunity", "sig", "signature", "webhook", "webhooks"];
 
 /// Ends of a word written without a break: `PGPASSWORD`, `SIGNINGKEY`, `dbtoken`.
 const ENDS: &[&str] = &[
@@ -54,7 +67,69 @@ const ENDS: &[&str] = &[
     "signingkey",
     "encryptionkey",
     "masterkey",
+    "sharedkey",
+    "apikeys",
+    "accesskeys",
+    "secretkeys",
+    "privatekeys",
+    "signingkeys",
+    "encryptionkeys",
+    "requirepass",
+    "masterauth",
+    "pw",
+    "psk",
 ];
+
+/// Services of chat: who knows the address of a hook there may write there.
+const CHATS: &[&str] = &[
+    "slack",
+    "teams",
+    "msteams",
+    "discord",
+    "mattermost",
+    "rocketchat",
+    "googlechat",
+    "hangouts",
+    "webex",
+    "feishu",
+    "lark",
+    "dingtalk",
+    "zulip",
+    "webhook",
+    "webhooks",
+    "hook",
+];
+
+/// What stands before a last `key` that is the name of something: `topologyKey: kubernetes.io/hostname`, `passwordKey:
+/// password`.
+const NAMED_BY_KEY: &[&str] = &[
+    "topology",
+    "password",
+    "passwd",
+    "username",
+    "label",
+    "annotation",
+    "partition",
+    "sort",
+    "routing",
+    "foreign",
+    "group",
+    "cache",
+    "object",
+    "config",
+    "map",
+    "item",
+    "lookup",
+    "cert",
+    "certificate",
+    "host",
+    "toleration",
+    "match",
+    "existing",
+];
+
+/// Words with which a number of keys or tokens is said: `num_tokens`, `maxTokens`.
+const QUANTITIES: &[&str] = &["num", "number", "max", "min", "count", "total", "limit", "per", "avg", "used", "budget"];
 
 /// Last words after which a key only names a secret, or says something about one.
 const HARMLESS_ENDS: &[&str] = &[
@@ -165,9 +240,38 @@ impl<'k> Name<'k> {
         let has = |wanted: &[&str]| self.words().any(|word| wanted.contains(&word));
         let secret = |word: &str| WORDS.contains(&word) || ENDS.iter().any(|end| word.ends_with(end));
         let object = || self.last_word() == Some("secret") && has(OBJECTS);
+        let joined = || ENDS.iter().any(|end| self.text.ends_with(end));
         // A slash is the mark of an annotation or a label.
-        let plain = || self.key.contains('/') || object() || has(PUBLIC) || self.ends_harmless();
-        KNOWN.contains(&self.key) || (self.words().any(secret) && !plain())
+        let plain = || {
+            self.key.contains('/')
+                || object()
+                || has(PUBLIC)
+                || self.ends_harmless()
+                || self.names_a_key()
+                || self.is_quantity()
+        };
+        let last = || self.last_word().is_some_and(|last| LAST.contains(&last));
+        KNOWN.contains(&self.key) || self.is_hook() || ((self.words().any(secret) || joined() || last()) && !plain())
+    }
+
+    /// `slackUrl`, `webhook_url`: the address is the secret.
+    fn is_hook(&self) -> bool {
+        matches!(self.last_word(), Some("url" | "uri" | "urls")) && self.words().any(|word| CHATS.contains(&word))
+    }
+
+    /// `passwordKey`, `existingSecretKey`: under which key of an object the secret stands.
+    fn names_a_key(&self) -> bool {
+        let mut back = self.words().rev();
+        back.next() == Some("key")
+            && (back.next().is_some_and(|before| NAMED_BY_KEY.contains(&before))
+                || self.words().any(|word| word == "existing"))
+    }
+
+    fn is_quantity(&self) -> bool {
+        self.words().any(|word| QUANTITIES.contains(&word))
+            && self
+                .last_word()
+                .is_some_and(|last| matches!(last, "tokens" | "keys" | "passwords" | "secrets" | "token" | "minute"))
     }
 
     /// Whether it only names a secret, or says something about one.

@@ -174,9 +174,12 @@ fn is_data(path: &Path, value: &Value) -> bool {
 }
 
 /// The name that a map gives to its own `value`.
+///
+/// Beside an `operator`, an `effect` or a `topologyKey`, a `key` is the name of a label.
 pub fn name_hint(node: &Node) -> Option<&str> {
     let named = node.child("name").or_else(|| node.child("secretName"));
-    text_of(named.or_else(|| node.child("value").and_then(|_| node.child("key")))?)
+    let beside = || ["value", "operator", "effect", "topologyKey"].iter().any(|key| node.child(key).is_some());
+    text_of(named.or_else(|| node.child("key").filter(|_| beside()))?)
 }
 
 /// Whether a text is or holds a secret, whatever it is called.

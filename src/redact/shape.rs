@@ -2,27 +2,7 @@
 
 use std::collections::HashSet;
 
-/// How tokens of well-known makers begin.
-const TOKEN_BEGINNINGS: &[&str] = &[
-    "ghp_",
-    "gho_",
-    "ghs_",
-    "github_pat_",
-    "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "AKIA",
-    "ASIA",
-    "sk_live_",
-    "rk_live_",
-    "hvs.",
-    "dckr_pat_",
-    "npm_",
-    "pypi-",
-    "dop_v1_",
-    "SG.",
-    "AIza",
-];
+use super::tokens::tokens;
 
 /// How hashes of passwords begin, in crypt(3)'s and LDAP's forms.
 const HASHES: &[&str] = &["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$apr1$", "$argon2", "{SSHA", "{CRYPT}"];
@@ -33,18 +13,10 @@ pub(super) fn is_key_or_token(text: &str) -> bool {
     text.contains("PRIVATE KEY")
         || text.contains("AGE-SECRET-KEY-")
         || text.contains("\"auths\"")
-        || (text.len() >= 16 && !text.contains(' ') && begins(TOKEN_BEGINNINGS))
+        || text.contains("PuTTY-User-Key-File")
         || (text.len() >= 13 && begins(HASHES))
         || text.match_indices(':').any(|(at, _)| HASHES.iter().any(|hash| text[at + 1..].starts_with(hash)))
-        || is_web_token(text)
-}
-
-fn is_web_token(text: &str) -> bool {
-    if !text.starts_with("eyJ") {
-        return false;
-    }
-    let parts: Vec<&str> = text.split('.').collect();
-    parts.len() == 3 && parts.iter().all(|part| part.len() >= 10)
+        || !tokens(text).is_empty()
 }
 
 /// A single word of 20 characters or more, of letters and digits mixed as only chance (or base64) mixes them.

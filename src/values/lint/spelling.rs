@@ -86,7 +86,7 @@ pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFin
         let fault = match is_null(named.node) {
             true => written(tree, named)
                 .or_else(|| empty(tree, named).filter(|_| is_variable(&named.name) && filled.contains(&parent(named)))),
-            false => written(tree, named).or_else(|| read(named)).or_else(|| text(named)),
+            false => written(tree, named).or_else(|| read(named)).or_else(|| text(tree, named)),
         };
         if let Some((id, reason, fix)) = fault {
             let at = named.written.as_ref().map_or_else(|| named.node.span.clone(), |written| place(tree, written));
@@ -152,24 +152,26 @@ fn read(named: &NamedSecret<'_>) -> Option<Fault> {
 }
 
 /// What a text has that nobody sees, and what was never filled in.
-fn text(named: &NamedSecret<'_>) -> Option<Fault> {
+fn text(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
     let Value::String(text) = &named.node.scalar()?.value else { return None };
     if let Some(what) = placeholder(text) {
         let reason = format!("this secret is {what} that nothing has filled in");
         return Some(("secret-placeholder", reason, "write the secret itself".into()));
     }
-    let blank = unseen(text)?;
+    // What an escape says is meant.
+    let literal = |c: char| tree.raw(named.node).contains(c);
+    let blank = unseen(text, literal)?;
     Some(("secret-blank", format!("this secret {blank}"), "write it in one line, in quotes, without it".into()))
 }
 
 /// What of a text nobody sees. Documents and keys of several lines may end in a line end.
-fn unseen(text: &str) -> Option<&'static str> {
+fn unseen(text: &str, literal: impl Fn(char) -> bool) -> Option<&'static str> {
     let inner = text.trim();
     if inner.is_empty() {
         return (!text.is_empty()).then_some("is made of blanks only");
     }
     let invisible = |c: char| matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}');
-    if inner.chars().any(|c| invisible(c) || (c.is_control() && !matches!(c, '\n' | '\r'))) {
+    if inner.chars().any(|c| (invisible(c) || (c.is_control() && !matches!(c, '\n' | '\r'))) && literal(c)) {
         return Some("holds a character that nobody sees");
     }
     if inner.contains('\n') || inner.starts_with(['{', '[']) || inner.starts_with("-----BEGIN") {
@@ -324,7 +326,7 @@ mod tests {
             ("|\n    w0rd0123", "secret-blank"),
             (">\n    w0rd0123\n    again", "secret-blank"),
             ("w0\u{200b}rd", "secret-blank"),
-            ("\"w0\\trd\"", "secret-blank"),
+            ("'w0\trd'", "secret-blank"),
             ("\"{{ w0rd }}\"", "secret-placeholder"),
             ("x{{ .Values.w0rd }}", "secret-placeholder"),
             ("${w0rd}", "secret-placeholder"),

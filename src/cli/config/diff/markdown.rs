@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::human::{both, heading, value};
+use super::human::{both, both_values, heading};
 use crate::ops::config::Compared;
 use crate::values::diff::{Change, Class, Inside, Renamed, What};
 
@@ -52,11 +52,12 @@ fn rows(text: &mut String, changes: &[Change], renamed: &[Renamed], outer: &str)
             What::Retyped => "**type changed**",
             What::Reordered => "reordered",
         };
-        let side = |shown: &Option<crate::values::diff::ShownValue>| match shown {
+        let [old, new] = both_values(change);
+        let side = |shown: &Option<crate::values::diff::ShownValue>, value: &str| match shown {
             None => String::new(),
             Some(shown) if change.what == What::Reordered => format!("({})", shown.kind),
-            Some(shown) if change.what == What::Retyped => format!("{} ({})", cell(&value(shown)), shown.kind),
-            Some(shown) => cell(&value(shown)),
+            Some(shown) if change.what == What::Retyped => format!("{} ({})", cell(value), shown.kind),
+            Some(_) => cell(value),
         };
         let path = format!("{outer}{}", change.path);
         match &change.inside {
@@ -68,7 +69,13 @@ fn rows(text: &mut String, changes: &[Change], renamed: &[Renamed], outer: &str)
                 let _ = writeln!(text, "| {word} | {} | a certificate | see below |", cell(&path));
             }
             _ => {
-                let _ = writeln!(text, "| {word} | {} | {} | {} |", cell(&path), side(&change.old), side(&change.new));
+                let _ = writeln!(
+                    text,
+                    "| {word} | {} | {} | {} |",
+                    cell(&path),
+                    side(&change.old, &old),
+                    side(&change.new, &new)
+                );
             }
         }
     }

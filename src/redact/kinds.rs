@@ -1,0 +1,259 @@
+//! The kinds of secrets that public scanners look for, each by an example made here: all are masked, and what only
+//! looks alike is not.
+
+use super::secret::{is_secret, secrets};
+use super::{MASK, Secrets};
+use crate::yaml::{Path, Tree, Value};
+
+/// Letters and digits as chance would have them, the same every time.
+fn fill(alphabet: &str, length: usize) -> String {
+    let alphabet = alphabet.as_bytes();
+    let mut state = 7u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        char::from(alphabet[(state >> 16) as usize % alphabet.len()])
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn word(length: usize) -> String {
+    fill("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", length)
+}
+
+fn hex(length: usize) -> String {
+    fill("0123456789abcdef", length)
+}
+
+fn capital(length: usize) -> String {
+    fill("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", length)
+}
+
+/// Tokens: what they are of, and one.
+fn tokens() -> Vec<(&'static str, String)> {
+    vec![
+        ("AWS access key", format!("AKIA{}", capital(16))),
+        ("AWS temporary key", format!("ASIA{}", capital(16))),
+        ("Google API key", format!("AIza{}", word(35))),
+        ("Google OAuth secret", format!("GOCSPX-{}", word(28))),
+        ("Google OAuth token", format!("ya29.{}", word(60))),
+        ("DigitalOcean", format!("dop_v1_{}", hex(64))),
+        ("Databricks", format!("dapi{}", hex(32))),
+        ("Tailscale", format!("tskey-auth-{}-{}", word(12), word(30))),
+        ("OpenShift", format!("sha256~{}", word(43))),
+        ("Dynatrace", format!("dt0c01.{}.{}", capital(24), capital(64))),
+        ("GitHub personal", format!("ghp_{}", word(36))),
+        ("GitHub OAuth", format!("gho_{}", word(36))),
+        ("GitHub user", format!("ghu_{}", word(36))),
+        ("GitHub server", format!("ghs_{}", word(36))),
+        ("GitHub refresh", format!("ghr_{}", word(36))),
+        ("GitHub fine-grained", format!("github_pat_{}_{}", word(22), word(59))),
+        ("GitLab personal", format!("glpat-{}", word(20))),
+        ("GitLab deploy", format!("gldt-{}", word(20))),
+        ("GitLab runner", format!("glrt-{}", word(20))),
+        ("GitLab trigger", format!("glptt-{}", hex(40))),
+        ("Atlassian", format!("ATATT3{}", word(180))),
+        ("npm", format!("npm_{}", word(36))),
+        ("PyPI", format!("pypi-AgEIcHlwaS5vcmc{}", word(60))),
+        ("RubyGems", format!("rubygems_{}", hex(48))),
+        ("Docker Hub", format!("dckr_pat_{}", word(27))),
+        ("Artifactory", format!("AKCp{}", word(69))),
+        ("SonarQube", format!("squ_{}", hex(40))),
+        ("Vault service", format!("hvs.{}", word(90))),
+        ("Doppler", format!("dp.pt.{}", word(43))),
+        ("Terraform Cloud", format!("{}.atlasv1.{}", word(14), word(67))),
+        ("Postman", format!("PMAK-{}-{}", hex(24), hex(34))),
+        ("Slack bot", format!("xoxb-{}-{}-{}", 123_456_789_012_u64, 123_456_789_012_u64, word(24))),
+        ("Slack app", format!("xapp-1-A{}-{}-{}", capital(10), 123_456_789_012_u64, hex(64))),
+        ("Slack user", format!("xoxp-{}-{}", 123_456_789_012_u64, hex(32))),
+        ("Telegram bot", format!("123456789:AA{}", word(33))),
+        ("Discord bot", format!("M{}.{}.{}", word(23), word(6), word(27))),
+        ("Linear", format!("lin_api_{}", word(40))),
+        ("Notion", format!("ntn_{}", word(46))),
+        ("Figma", format!("figd_{}", word(40))),
+        ("Airtable", format!("pat{}.{}", word(14), hex(64))),
+        ("Stripe live", format!("sk_live_{}", word(24))),
+        ("Stripe test", format!("sk_test_{}", word(24))),
+        ("Stripe restricted", format!("rk_live_{}", word(24))),
+        ("Stripe webhook", format!("whsec_{}", word(32))),
+        ("Square", format!("sq0atp-{}", word(22))),
+        ("Shopify", format!("shpat_{}", hex(32))),
+        ("SendGrid", format!("SG.{}.{}", word(22), word(43))),
+        ("Mailgun", format!("key-{}", hex(32))),
+        ("Mailchimp", format!("{}-us12", hex(32))),
+        ("Brevo", format!("xkeysib-{}-{}", hex(64), word(16))),
+        ("Twilio key", format!("SK{}", hex(32))),
+        ("Twilio account", format!("AC{}", hex(32))),
+        ("New Relic user", format!("NRAK-{}", capital(27))),
+        ("New Relic licence", format!("{}NRAL", hex(36))),
+        ("Datadog key", hex(32)),
+        ("Datadog application key", hex(40)),
+        ("Grafana", format!("glsa_{}_{}", word(32), hex(8))),
+        ("Sentry", format!("sntrys_{}", word(80))),
+        ("OpenAI", format!("sk-proj-{}", word(48))),
+        ("Anthropic", format!("sk-ant-api03-{}", word(90))),
+        ("Hugging Face", format!("hf_{}", word(34))),
+        ("Azure client secret", format!("{}8Q~{}", word(3), word(34))),
+        ("Azure storage key", format!("{}==", word(86))),
+        ("JSON web token", format!("eyJ{}.eyJ{}.{}", word(30), word(60), word(43))),
+        ("Kubernetes service account", format!("eyJ{}.eyJ{}.{}", word(80), word(300), word(340))),
+        ("age", format!("AGE-SECRET-KEY-1{}", capital(58))),
+    ]
+}
+
+/// Texts that hold a secret, marked by `<` and `>`.
+fn texts() -> Vec<String> {
+    let (h32, w24, w43) = (hex(32), word(24), word(43));
+    vec![
+        format!("https://hooks.slack.com/<services/T0/B0/{w24}>"),
+        format!("https://hooks.slack.com/<workflows/T0/A0/1/{w24}>"),
+        format!("https://acme.webhook.office.com/<webhookb2/{h32}/IncomingWebhook/{h32}/x>"),
+        format!("https://discord.com/<api/webhooks/12345/{w43}>"),
+        format!("https://discordapp.com/<api/webhooks/12345/{w43}>"),
+        format!("https://chat.acme.com/hooks/<{}>", fill("abcdefghijkmnopqrstuwxyz13456789", 26)),
+        format!("https://api.telegram.org/<bot12345678:AA{}/sendMessage>", word(33)),
+        format!("https://chat.googleapis.com/<v1/spaces/A/messages?key={w24}&token={w43}>"),
+        format!("https://<{h32}>@o1.ingest.sentry.io/42"),
+        format!("https://<{w24}>:x-oauth-basic@github.com/a/b.git"),
+        format!("https://account.blob.core.windows.net/c?sv=2024-01-01&sig=<{w43}%3D>"),
+        format!("https://b.s3.amazonaws.com/k?X-Amz-Expires=60&X-Amz-Signature=<{}>", hex(64)),
+        "postgres://me:<hunter22>@db/x".to_owned(),
+        "mongodb+srv://me:<hunter22>@a.b/x".to_owned(),
+        "redis://:<hunter22>@h:6379/0".to_owned(),
+        "jdbc:postgresql://h/d?user=u&password=<hunter22>".to_owned(),
+        "jdbc:sqlserver://h:1433;databaseName=d;password=<hunter22>;".to_owned(),
+        "jdbc:oracle:thin:scott/<hunter22>@//h:1521/x".to_owned(),
+        "Server=h;Uid=u;Pwd=<hunter22>;".to_owned(),
+        format!("DefaultEndpointsProtocol=https;AccountName=a;AccountKey=<{}==>", word(86)),
+        format!("Endpoint=sb://a.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=<{w43}=>"),
+        "host=db user=u password=<hunter22>".to_owned(),
+        "curl -u me:<hunter22> https://h".to_owned(),
+        "db:5432:*:me:<hunter22>".to_owned(),
+        "requirepass <hunter22>\nport 1".to_owned(),
+        format!("Authorization: Bearer <{w24}>"),
+        format!("use ghp_{w24}{w24} there").replace("ghp_", "<ghp_").replace(" there", "> there"),
+    ]
+}
+
+fn shape_of(text: &str) -> bool {
+    is_secret(&Path::of(&["plain"]), None, &Value::String(text.into()))
+}
+
+#[test]
+fn a_token_of_each_kind_is_masked_under_any_name_and_within_a_text() {
+    for (kind, token) in tokens() {
+        assert!(shape_of(&token), "{kind}: {token}");
+        if token.len() == token.trim_start_matches(|c: char| c.is_ascii_hexdigit()).len() {
+            let said = Secrets::default().scrub(&format!("error: {token} is refused")).into_owned();
+            assert!(kind.starts_with("Azure storage") || said == format!("error: {MASK} is refused"), "{kind}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_text_that_holds_a_secret_is_masked_and_its_secret_known_elsewhere() {
+    for marked in texts() {
+        let text = marked.replace(['<', '>'], "");
+        let secret = &marked[marked.find('<').unwrap() + 1..marked.find('>').unwrap()];
+        assert!(shape_of(&text), "{text}");
+        let secrets = Secrets::default();
+        secrets.register(text.as_bytes());
+        let said = secrets.scrub(&format!("failed at [{secret}]")).into_owned();
+        assert!(!said.contains(&secret[secret.len() / 2..]), "{text}: {said}");
+    }
+}
+
+#[test]
+fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
+    for key in [
+        "bindPw",
+        "rootpw",
+        "OLC_ROOT_PW",
+        "olcRootPW",
+        "ldappw",
+        "community",
+        "snmpCommunity",
+        "rocommunity",
+        "hmac",
+        "hmacKey",
+        "HMAC_SECRET",
+        "psk",
+        "wifiPSK",
+        "sentryDsn",
+        "SENTRY_DSN",
+        "slackWebhook",
+        "slack_api_url",
+        "webhookUrl",
+        "WEBHOOK_URL",
+        "discordWebhookUrl",
+        "teams_webhook_url",
+        "sig",
+        "signature",
+        "apiKeys",
+        "jwtSecret",
+        "sharedAccessKey",
+        "pgpass",
+        "secretKey",
+        "accessKeyId",
+        "totp",
+    ] {
+        assert!(super::is_secret_name(key), "{key}");
+    }
+    for key in [
+        "topologyKey",
+        "existingSecretKey",
+        "existingSecretPasswordKey",
+        "passwordKey",
+        "adminPasswordKey",
+        "secretName",
+        "num_tokens",
+        "maxTokens",
+        "max_tokens",
+        "tokensPerMinute",
+        "usernameKey",
+        "labelKey",
+        "sortKey",
+        "hmacAlgorithm",
+        "signatureAlgorithm",
+        "webhookTimeout",
+        "communityEdition",
+        "publicKey",
+        "secretKeyRef",
+        "dsnName",
+        "passwordPolicy",
+        "jwtExpiry",
+        "replicas",
+        "hookImage",
+        "teamsEnabled",
+    ] {
+        assert!(!super::is_secret_name(key), "{key}");
+    }
+}
+
+#[test]
+fn what_points_at_labels_and_keys_is_shown() {
+    let yaml = "affinity:\n  podAntiAffinity:\n    preferred:\n    - weight: 1\n      podAffinityTerm:\n        topologyKey: kubernetes.io/hostname\n        labelSelector:\n          matchExpressions:\n          - {key: app.kubernetes.io/name, operator: In, values: [a]}\ntolerations:\n- {key: dedicated, effect: NoSchedule}\n- {key: dedicated, operator: Equal, value: gpu, effect: NoSchedule}\nauth: {existingSecret: a, existingSecretKey: b, passwordKey: password}\nnum_tokens: 512\n";
+    let tree = Tree::parse(yaml.as_bytes()).unwrap();
+    let found: Vec<String> = secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect();
+    assert_eq!(found, Vec::<String>::new());
+    for harmless in [
+        "https://opschain.example.com/api/webhook",
+        "https://hooks.slack.com/",
+        "https://api.telegram.org",
+        "https://github.com/acme/webhooks/tree/main",
+        "https://user@host/path",
+        "ssh://git@github.com/a/b.git",
+        "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "SK",
+        "key-value-store-of-the-service",
+        "sk-learn",
+        "hf_transfer",
+        "quay.io/acme/app@sha256:abc",
+        "task-management-service-with-long-name",
+        "12:30:45",
+        "10.0.0.1:80:x",
+        "kubectl -u root",
+        "a.b.c:80",
+    ] {
+        assert!(!shape_of(harmless), "{harmless}");
+    }
+}
