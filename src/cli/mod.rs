@@ -9,6 +9,7 @@ mod init;
 mod man;
 mod objects;
 mod passphrase;
+mod rbac;
 pub mod reveal;
 mod run;
 #[cfg(test)]
@@ -110,6 +111,7 @@ enum Verb {
     Config(config::ConfigArgs),
     Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
+    Rbac(rbac::RbacArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  dr completions bash > /etc/bash_completion.d/dr")]
     Completions {
@@ -196,6 +198,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Config(args) => config::run(ctx, ui, args).await,
         Verb::Server(args) => server::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
+        Verb::Rbac(args) => rbac::run(ctx, ui, args).await,
     }
 }
 

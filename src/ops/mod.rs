@@ -23,6 +23,7 @@ pub mod objects;
 mod published;
 pub mod pump;
 pub mod quiesce;
+pub mod rbac;
 mod recording;
 pub mod release;
 pub mod restore;

@@ -174,3 +174,45 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
     let owner = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-namespace}";
     assert_eq!(command("kubectl").args(["get", "clusterrole", &role, "-o", owner]).run().ok(), host.namespace);
 }
+
+/// A kubeconfig of an account that may do what `dr rbac` says, and nothing else.
+fn kubeconfig_of_account(host: &Host, account: &str) -> std::path::PathBuf {
+    let token = host.kubectl(&["create", "token", account, "--duration=2h", "-n", "dr-rights-who"]).ok();
+    let text = std::fs::read_to_string(lab("KUBECONFIG")).unwrap();
+    let (before, _) = text.split_once("users:").unwrap();
+    let path = host.home.path().join("kubeconfig");
+    let user = format!("users: [{{name: \"admin\", user: {{token: \"{}\"}}}}]\n", token.trim());
+    std::fs::write(&path, format!("{before}{user}")).unwrap();
+    path
+}
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn a_bundle_is_made_and_restored_with_the_rights_that_dr_rbac_prints_and_no_others() {
+    let host = Host::new("rights");
+    command("kubectl").args(["create", "namespace", "dr-rights-who"]).run();
+    command("kubectl").args(["-n", "dr-rights-who", "create", "serviceaccount", "operator"]).run();
+    host.deploy(VERSION);
+    let before = host.ledger();
+    let subject = "serviceaccount:dr-rights-who/operator";
+    let rights = |verb: &str| host.dr(["rbac", "--for", verb, "--subject", subject]).ok();
+    let (create, restore) = (rights("create"), rights("restore"));
+    let kubeconfig = kubeconfig_of_account(&host, "operator");
+    let limited = |args: &[&str]| host.dr_command(args).env("KUBECONFIG", &kubeconfig).run();
+
+    limited(&["server", "status"]).fails(12, &["not allowed to"]);
+    apply(&host, &create);
+    limited(&["bundle", "create", "--yes"]).ok();
+    let left = "role,rolebinding,serviceaccount,pod";
+    let left = host.kubectl(&["get", left, "-l", "dr.opschain/run", "-o", "name"]).ok();
+    assert_eq!(left, "", "nothing of the run is left");
+
+    host.delete_namespace();
+    command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
+    apply(&host, &restore);
+    limited(&["bundle", "restore", "--version", VERSION, "--yes"]).ok();
+    host.assert_ledger_holds(&before);
+    command("kubectl").args(["delete", "namespace", "dr-rights-who", "--wait=false"]).run().ok();
+    let wide = format!("dr-{}", host.namespace);
+    command("kubectl").args(["delete", "clusterrole,clusterrolebinding", &wide]).run().ok();
+}

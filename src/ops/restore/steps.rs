@@ -124,7 +124,10 @@ fn uninstalled_again(install: RestoreStep) -> RestoreStep {
 
 async fn create_namespace(work: &RestoreWork) -> Result<Done<String>> {
     let (cluster, name) = (work.ctx.cluster().await?, &work.plan.namespace);
-    cluster.create_namespace(&[(RUN_LABEL, &work.run)]).await?;
+    // Who may make none can still restore into one that an administrator has made.
+    if cluster.namespace_uid().await?.is_none() {
+        cluster.create_namespace(&[(RUN_LABEL, &work.run)]).await?;
+    }
     let uid = cluster.namespace_uid().await?.ok_or_else(|| {
         CommandError::new(Exit::Cluster, format!("namespace {name} was deleted while it was being created"))
     })?;

@@ -101,6 +101,7 @@ pub const CASES: &[Case] = &[
     case("run show", &["x", "--timing"], Some(14)),
     case("run resume", &["x"], Some(14)),
     case("run abort", &["x"], Some(14)),
+    case("rbac", &["--subject", "user:me"], Some(0)),
     case("completions", &["bash"], Some(0)),
     case("man", &["man1"], Some(0)),
     case("agent serve", &["--help"], Some(0)),

@@ -1,0 +1,322 @@
+//! `dr rbac`: what a verb needs of the cluster, and no more, as roles for `kubectl apply`.
+//!
+//! The live tests make a bundle and restore it under exactly these.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Ctx;
+use super::quiesce::WRITERS;
+use crate::cluster::{MANAGED_BY, MANAGER};
+use crate::error::{CommandError, Exit, Result};
+use crate::helm::Object;
+use crate::opschain::Names;
+use crate::opschain::workloads::BACKUP_PRIORITY;
+
+/// For what somebody is to have the rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum RightsFor {
+    /// Looking: doctor, server status, config drift, every dry run but for the pods
+    Look,
+    /// bundle create, server stop and start
+    Create,
+    /// bundle restore and deploy: all that helm makes, too
+    Restore,
+}
+
+/// Who is to have them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RightsSubject {
+    User(String),
+    Group(String),
+    ServiceAccount { namespace: String, name: String },
+}
+
+impl std::str::FromStr for RightsSubject {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let what = || format!("`{text}` is none of user:NAME, group:NAME, serviceaccount:NAMESPACE/NAME");
+        let (kind, name) = text.split_once(':').filter(|(_, name)| !name.is_empty()).ok_or_else(what)?;
+        match (kind, name.split_once('/')) {
+            ("user", _) => Ok(Self::User(name.to_owned())),
+            ("group", _) => Ok(Self::Group(name.to_owned())),
+            ("serviceaccount", Some((namespace, name))) => {
+                Ok(Self::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(what()),
+        }
+    }
+}
+
+impl RightsSubject {
+    fn value(&self) -> Value {
+        let named = |kind: &str, name: &str| json!({"apiGroup": RBAC, "kind": kind, "name": name});
+        match self {
+            Self::User(name) => named("User", name),
+            Self::Group(name) => named("Group", name),
+            Self::ServiceAccount { namespace, name } => {
+                json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
+            }
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct RightsRequest {
+    /// For what; all when empty.
+    pub verbs: Vec<RightsFor>,
+    pub subject: RightsSubject,
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+const READ: &[&str] = &["get", "list"];
+const ALL: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete"];
+const MAKE: &[&str] = &["create", "delete"];
+
+/// Names that a rule is limited to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    All,
+    Writers,
+    Vault,
+}
+
+/// A rule in the namespace: group, resources, names, verbs.
+type Rule = (&'static str, &'static [&'static str], Only, &'static [&'static str]);
+
+const LOOK: &[Rule] = &[
+    ("", &["pods", "secrets", "configmaps", "persistentvolumeclaims", "services", "serviceaccounts"], Only::All, READ),
+    ("", &["events", "resourcequotas", "limitranges"], Only::All, &["list"]),
+    ("", &["pods/log"], Only::All, &["get"]),
+    ("apps", &["deployments", "statefulsets", "daemonsets", "replicasets"], Only::All, READ),
+    ("batch", &["jobs", "cronjobs"], Only::All, READ),
+    ("autoscaling", &["horizontalpodautoscalers"], Only::All, &["list"]),
+    ("networking.k8s.io", &["ingresses", "networkpolicies"], Only::All, READ),
+    (RBAC, &["roles", "rolebindings"], Only::All, READ),
+    ("postgresql.cnpg.io", &["clusters", "poolers", "scheduledbackups"], Only::All, READ),
+    ("coordination.k8s.io", &["leases"], Only::All, &["get"]),
+];
+
+/// A helper pod with a stream into it, the lease, and the application off and on.
+const HELPER: &[Rule] = &[
+    ("", &["pods"], Only::All, MAKE),
+    ("", &["pods/exec", "pods/portforward"], Only::All, &["get", "create"]),
+    ("apps", &["deployments", "deployments/scale"], Only::Writers, &["get", "patch"]),
+    ("coordination.k8s.io", &["leases"], Only::All, &["create", "update", "delete"]),
+];
+
+/// The watchdog's account, with rights that whoever gives them has to have: the writers' get and patch.
+const WATCHDOG: &[Rule] =
+    &[("", &["serviceaccounts"], Only::All, MAKE), (RBAC, &["roles", "rolebindings"], Only::All, MAKE)];
+
+/// Secrets and volume before helm, and all that helm makes, hooks included. Its roles may hold what nobody here does.
+const INSTALL: &[Rule] = &[
+    ("", &["secrets", "configmaps", "persistentvolumeclaims", "services", "serviceaccounts"], Only::All, ALL),
+    ("", &["pods"], Only::All, &["watch"]),
+    ("apps", &["deployments", "statefulsets", "daemonsets"], Only::All, ALL),
+    ("apps", &["statefulsets/scale"], Only::Vault, &["patch"]),
+    ("apps", &["replicasets"], Only::All, &["watch"]),
+    ("batch", &["jobs", "cronjobs"], Only::All, ALL),
+    ("policy", &["poddisruptionbudgets"], Only::All, ALL),
+    ("networking.k8s.io", &["ingresses", "networkpolicies"], Only::All, ALL),
+    ("cert-manager.io", &["certificates", "issuers"], Only::All, ALL),
+    ("postgresql.cnpg.io", &["clusters", "poolers"], Only::All, ALL),
+    (RBAC, &["roles", "rolebindings"], Only::All, ALL),
+    (RBAC, &["roles"], Only::All, &["escalate", "bind"]),
+];
+
+/// The chart's objects that live in no namespace: kind, group, resource, names in a stock install.
+const WIDE: &[(&str, &str, &str, &[&str])] = &[
+    ("ClusterRole", RBAC, "clusterroles", &["opschain-api-cluster-role"]),
+    ("ClusterRoleBinding", RBAC, "clusterrolebindings", &["opschain-api-cluster-role-binding"]),
+    (
+        "PriorityClass",
+        "scheduling.k8s.io",
+        "priorityclasses",
+        &["opschain-backup", "opschain-runner", "opschain-system"],
+    ),
+    ("IngressClass", "networking.k8s.io", "ingressclasses", &["opschain-opschain"]),
+    ("ValidatingWebhookConfiguration", "admissionregistration.k8s.io", "validatingwebhookconfigurations", &[]),
+];
+
+/// The roles as YAML documents. Names of objects outside of the namespace are those of the live release, where there is one.
+///
+/// # Errors
+/// They cannot be written as YAML.
+pub async fn rbac(ctx: &Ctx, request: &RightsRequest) -> Result<String> {
+    let live = match live(ctx).await {
+        Ok(objects) => objects,
+        Err(error) => {
+            ctx.events
+                .warn(format!("no live release is known, so the names are those of a stock install: {error}"), None);
+            Vec::new()
+        }
+    };
+    let documents = documents(&ctx.install().namespace, &live, request);
+    let written: std::result::Result<Vec<String>, _> = documents.iter().map(serde_yaml::to_string).collect();
+    let written = written.map_err(|e| CommandError::new(Exit::Failure, "write the roles as YAML").because(e))?;
+    Ok(written.join("---\n"))
+}
+
+async fn live(ctx: &Ctx) -> Result<Vec<Object>> {
+    let (helm, release) = (ctx.helm().await?, &ctx.install().release);
+    match helm.newest(release).await? {
+        Some(newest) => Ok(helm.get_manifest(release, newest.revision).await?),
+        None => Err(CommandError::new(Exit::NotFound, format!("there is no Helm release {release}"))),
+    }
+}
+
+fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<Value> {
+    let (mut here, mut wide): (Vec<&Rule>, Vec<Value>) = (Vec::new(), Vec::new());
+    let wants = |verb| request.verbs.is_empty() || request.verbs.contains(&verb);
+    here.extend(LOOK);
+    wide.extend(look_wide(namespace));
+    if wants(RightsFor::Create) || wants(RightsFor::Restore) {
+        here.extend(HELPER);
+    }
+    if wants(RightsFor::Create) {
+        here.extend(WATCHDOG);
+    }
+    if wants(RightsFor::Restore) {
+        here.extend(INSTALL);
+        wide.extend(install_wide(live));
+    }
+    let rules: Vec<Value> = here.into_iter().map(|rule| rule_here(*rule)).collect();
+    let name = format!("dr-{namespace}");
+    let labels = BTreeMap::from([(MANAGED_BY, MANAGER)]);
+    let meta = |namespace: Option<&str>| match namespace {
+        Some(namespace) => json!({"name": "dr", "namespace": namespace, "labels": labels}),
+        None => json!({"name": name, "labels": labels}),
+    };
+    let object = |kind: &str, namespace: Option<&str>| json!({"apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": meta(namespace)});
+    let mut made = Vec::new();
+    for (role, binding, namespace, rules) in
+        [("Role", "RoleBinding", Some(namespace), rules), ("ClusterRole", "ClusterRoleBinding", None, wide)]
+    {
+        let mut granted = object(role, namespace);
+        granted["rules"] = rules.into();
+        let mut bound = object(binding, namespace);
+        bound["roleRef"] = json!({"apiGroup": RBAC, "kind": role, "name": granted["metadata"]["name"]});
+        bound["subjects"] = json!([request.subject.value()]);
+        made.extend([granted, bound]);
+    }
+    made
+}
+
+fn rule_here((group, resources, only, verbs): Rule) -> Value {
+    let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    match only {
+        Only::All => {}
+        Only::Writers => rule["resourceNames"] = json!(WRITERS),
+        Only::Vault => rule["resourceNames"] = json!([Names::default().vault()]),
+    }
+    rule
+}
+
+fn named(group: &str, resource: &str, names: &[String], verbs: &[&str]) -> Value {
+    json!({"apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs})
+}
+
+/// Whose cluster and namespace it is, the operator, priorities and storage.
+fn look_wide(namespace: &str) -> Vec<Value> {
+    let one = |name: &str| [name.to_owned()];
+    let list =
+        |group: &str, resources: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": ["list"]});
+    vec![
+        named("", "namespaces", &[namespace.to_owned(), "kube-system".to_owned()], &["get"]),
+        named("apps", "deployments", &one("cnpg-controller-manager"), &["get"]),
+        named(
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations",
+            &one("cnpg-mutating-webhook-configuration"),
+            &["get"],
+        ),
+        named("scheduling.k8s.io", "priorityclasses", &one(BACKUP_PRIORITY), &["get"]),
+        list("storage.k8s.io", &["storageclasses", "csidrivers"]),
+        list("", &["persistentvolumes"]),
+    ]
+}
+
+/// What helm makes outside of the namespace: creation cannot be limited to names, all else is.
+fn install_wide(live: &[Object]) -> Vec<Value> {
+    let mut rules = Vec::new();
+    for (kind, group, resource, stock) in WIDE {
+        let own = live.iter().filter(|object| object.id.kind == *kind).map(|object| object.id.name.clone());
+        let mut names: Vec<String> = own.collect();
+        if names.is_empty() && live.is_empty() {
+            names = stock.iter().map(|name| (*name).to_owned()).collect();
+        }
+        if names.is_empty() {
+            continue;
+        }
+        rules.push(json!({"apiGroups": [group], "resources": [resource], "verbs": ["create"]}));
+        let mut verbs = vec!["get", "update", "patch", "delete"];
+        if *kind == "ClusterRole" {
+            verbs.extend(["escalate", "bind"]);
+        }
+        rules.push(named(group, resource, &names, &verbs));
+    }
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(verbs: &[RightsFor]) -> Vec<Value> {
+        let subject = "serviceaccount:ops/backup".parse().unwrap();
+        documents("opschain", &[], &RightsRequest { verbs: verbs.to_vec(), subject })
+    }
+
+    fn allows(role: &Value, resource: &str, verb: &str) -> bool {
+        let has = |list: &Value, what: &str| list.as_array().unwrap().iter().any(|one| one == what);
+        role["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|rule| has(&rule["resources"], resource) && has(&rule["verbs"], verb))
+    }
+
+    #[test]
+    fn each_verb_has_what_it_needs_and_not_what_another_does() {
+        let role = |verbs: &[RightsFor]| made(verbs).swap_remove(0);
+        let (look, create, restore) =
+            (role(&[RightsFor::Look]), role(&[RightsFor::Create]), role(&[RightsFor::Restore]));
+        assert!(
+            allows(&look, "pods", "list") && !allows(&look, "pods", "create") && !allows(&look, "pods/exec", "get")
+        );
+        assert!(allows(&create, "pods/exec", "create") && allows(&create, "roles", "create"));
+        assert!(!allows(&create, "secrets", "create") && !allows(&create, "roles", "escalate"));
+        assert!(allows(&restore, "clusters", "create") && allows(&restore, "roles", "escalate"));
+        for role in [look, create, restore] {
+            assert!(!role.to_string().contains("\"*\""), "nothing is for all");
+        }
+    }
+
+    #[test]
+    fn the_writers_alone_are_scaled_and_cluster_roles_are_given_by_name_only() {
+        let made = made(&[]);
+        let rules = |at: usize| made[at]["rules"].as_array().unwrap().clone();
+        let scale = rules(0).into_iter().find(|rule| rule.to_string().contains("deployments/scale")).unwrap();
+        assert_eq!(scale["resourceNames"], json!(WRITERS));
+        let escalates: Vec<Value> = rules(2).into_iter().filter(|rule| rule.to_string().contains("escalate")).collect();
+        assert_eq!(escalates.len(), 1);
+        assert_eq!(escalates[0]["resourceNames"], json!(["opschain-api-cluster-role"]));
+        let kinds: Vec<&str> = made.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]);
+        assert_eq!(made[1]["subjects"][0], json!({"kind": "ServiceAccount", "name": "backup", "namespace": "ops"}));
+        assert_eq!(made[3]["roleRef"]["name"], "dr-opschain");
+    }
+
+    #[test]
+    fn a_subject_is_a_user_a_group_or_an_account() {
+        assert_eq!("user:me@x".parse(), Ok(RightsSubject::User("me@x".into())));
+        assert_eq!("group:a:b".parse(), Ok(RightsSubject::Group("a:b".into())));
+        for wrong in ["me", "user:", "serviceaccount:backup", "role:x"] {
+            assert!(wrong.parse::<RightsSubject>().is_err(), "{wrong}");
+        }
+    }
+}
