@@ -43,6 +43,20 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
 ];
 
+/// The kinds that a site puts into a namespace to rule it.
+const SITE_KINDS: &[(&str, &str, &str, &str)] = &[
+    ("", "v1", "ResourceQuota", "resourcequotas"),
+    ("", "v1", "LimitRange", "limitranges"),
+    ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    ("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+];
+/// The annotation of what helm has made.
+const OF_RELEASE: &str = "meta.helm.sh/release-name";
+/// How labels of a namespace begin that every namespace has, or that say nothing to a site.
+const PLAIN_LABELS: [&str; 2] = ["kubernetes.io/metadata.name", "dr.opschain/"];
+/// The labels that decide which pods the namespace admits.
+const POD_SECURITY: &str = "pod-security.kubernetes.io/";
+
 /// What Kubernetes, the database operator and widespread add-ons put into a namespace by themselves, and leave there.
 const EVERYWHERE: &[(&str, &str)] = &[
     ("ConfigMap", "cnpg-default-monitoring"),
@@ -131,6 +145,41 @@ impl Cluster {
     pub async fn namespace_created(&self) -> Result<Option<Timestamp>> {
         let namespace = self.wide::<Namespace>().get_opt(self.namespace()).await?;
         Ok(namespace.and_then(|namespace| Some(namespace.metadata.creation_timestamp?.0)))
+    }
+
+    /// What rules the namespace and is not of a Helm release: labels, quotas, limits, network policies, bindings; by kind and
+    /// name. What may not be listed is not told.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub async fn of_site(&self) -> Result<Vec<String>> {
+        let labels = self.namespace_labels().await?.into_keys();
+        let ruling = labels.filter(|label| !PLAIN_LABELS.iter().any(|plain| label.starts_with(plain)));
+        let mut found: Vec<String> = ruling.map(|label| format!("namespace label {label}")).collect();
+        for kind in SITE_KINDS {
+            let objects = match self.objects_of(kind).await {
+                Err(error) if error.is_forbidden() => continue,
+                objects => objects?,
+            };
+            let foreign = objects.into_iter().filter(|object| !object.annotations.contains_key(OF_RELEASE));
+            found.extend(foreign.map(|object| object.object.to_string()));
+        }
+        Ok(found)
+    }
+
+    /// The labels of the namespace that decide which pods it admits.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn pod_security(&self) -> Result<BTreeMap<String, String>> {
+        let mut labels = self.namespace_labels().await?;
+        labels.retain(|label, _| label.starts_with(POD_SECURITY));
+        Ok(labels)
+    }
+
+    async fn namespace_labels(&self) -> Result<BTreeMap<String, String>> {
+        let namespace = self.wide::<Namespace>().get_opt(self.namespace()).await?;
+        Ok(namespace.and_then(|namespace| namespace.metadata.labels).unwrap_or_default())
     }
 
     /// Makes the namespace with the given labels. `false`: it is there already, and is left as it is.

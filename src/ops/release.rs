@@ -1,5 +1,7 @@
 //! What a bundle says of the release beside its values: `config/release.json` and `config/secrets.yaml`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -32,6 +34,9 @@ pub struct Release {
     pub kubernetes: String,
     /// The version of helm.
     pub helm: String,
+    /// The labels of the namespace that decide which pods it admits. Since 1.4.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_security: BTreeMap<String, String>,
     /// The layers of the values in their order, where they were given in several; each is a member of its own, sealed as
     /// the config vault has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

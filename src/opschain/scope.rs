@@ -23,8 +23,12 @@ const OWN_VAULT: &str = "opschain-secret-vault";
 pub struct ScopeFacts {
     /// The install runs its own LDAP server.
     pub own_ldap: bool,
+    /// Its users are in an LDAP server outside of it.
+    pub external_ldap: bool,
     /// The install keeps its secrets in a vault outside of it.
     pub external_vault: bool,
+    /// The install makes backups of its own, on a volume of its own.
+    pub own_backups: bool,
     /// Pods of agents ran when the bundle was made.
     pub agents: bool,
     /// Other work (changes, steps) ran when the bundle was made.
@@ -42,8 +46,11 @@ pub struct ScopeFacts {
 impl ScopeFacts {
     /// What the values of an install tell: whose LDAP server, whose secret vault, and whether sites follow its database.
     pub fn of_values(values: &Value) -> Self {
+        let own_ldap = values.pointer("/ldap/enabled").and_then(Value::as_bool).unwrap_or(true);
         Self {
-            own_ldap: values.pointer("/ldap/enabled").and_then(Value::as_bool).unwrap_or(true),
+            own_ldap,
+            external_ldap: !own_ldap,
+            own_backups: makes_own_backups(values),
             external_vault: has_external_vault(values),
             replicas: has_replica_sites(values),
             ..Self::default()
@@ -67,6 +74,13 @@ fn has_external_vault(values: &Value) -> bool {
         let name = host.split(['.', ':', '/']).next().unwrap_or_default();
         name != own && !name.strip_prefix(own).is_some_and(|rest| rest.starts_with('-'))
     })
+}
+
+/// Releases with backups of their own make them unless told otherwise.
+fn makes_own_backups(values: &Value) -> bool {
+    let Some(backup) = values.pointer("/db/backup") else { return false };
+    let enabled = |part: &str, default: bool| backup[part]["enabled"].as_bool().unwrap_or(default);
+    enabled("periodic", true) || enabled("preDeploy", false)
 }
 
 /// A database whose sites replicate from each other names all of them, itself included.
@@ -109,6 +123,18 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
         "Check that the vault is reachable from the cluster and as old as the database.",
     );
     add(
+        install.external_ldap,
+        "users of the external LDAP server",
+        "the server is kept and backed up elsewhere",
+        "Check that it is reachable from the cluster before the API starts: repeated empty syncs drop groups.",
+    );
+    add(
+        install.own_backups,
+        "backups that OpsChain made itself",
+        "they lie in the volume opschain-db-backup, not in the database",
+        "Copy them off if they are still needed; the restored install begins with an empty volume.",
+    );
+    add(
         install.work,
         "running changes and steps",
         "they were at work when the bundle was made",
@@ -126,6 +152,12 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
         "a check of the database's pages",
         "the database has no page checksums, so a page that its disk has damaged was copied as it is",
         "Have them made once while the database is down: pg_checksums --enable.",
+    );
+    add(
+        true,
+        "tokens of remote runners newer than the bundle",
+        "a runner's token rotates, and the old one ends when the new one is first used",
+        "Where a remote runner is refused, delete its target in OpsChain and make a new one.",
     );
     add(
         true,
@@ -163,7 +195,7 @@ mod tests {
     #[test]
     fn what_is_never_in_a_bundle_is_always_said() {
         let list = left_out(ScopeFacts::default());
-        assert_eq!(list.len(), 5);
+        assert_eq!(list.len(), 6);
         assert!(list.iter().all(|item| item.after.ends_with('.') && !item.why.ends_with('.')));
     }
 
@@ -196,6 +228,14 @@ mod tests {
         assert!(!sites(&[]) && !sites(&["opschain-db"]) && sites(&["opschain-db", "opschain-db-b"]));
         assert!(!ScopeFacts::of_values(&json!({"ldap": {"enabled": false}})).own_ldap);
         assert!(ScopeFacts::of_values(&json!({})).own_ldap);
+    }
+
+    #[test]
+    fn backups_of_the_install_s_own_and_users_elsewhere_are_told_by_the_values() {
+        let own = |backup: Value| ScopeFacts::of_values(&json!({"db": {"backup": backup}})).own_backups;
+        assert!(own(json!({})) && own(json!({"periodic": {"enabled": false}, "preDeploy": {"enabled": true}})));
+        assert!(!own(json!({"periodic": {"enabled": false}})) && !ScopeFacts::of_values(&json!({})).own_backups);
+        assert!(ScopeFacts::of_values(&json!({"ldap": {"enabled": false}})).external_ldap);
     }
 
     #[test]

@@ -148,7 +148,12 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
     let host = Host::new("neighbour");
     host.deploy(VERSION);
     let before = host.ledger();
+    let privileged = "pod-security.kubernetes.io/enforce=privileged";
+    label(&host, privileged);
+    label(&host, "site.example.org/zone=dmz");
     host.bundle(&[]);
+    let scope = host.dr(["bundle", "show", "--scope", "--any-signer"]).ok();
+    assert!(scope.contains("namespace label site.example.org/zone"), "{scope}");
     host.delete_namespace();
     // The stand-in's names outside of the namespace opschain end with the namespace's.
     let role = format!("opschain-api-cluster-role-{}", host.namespace);
@@ -166,11 +171,13 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
 
     let taking = [&restore[..], &["--take-over", "dr-neighbour-gone"]].concat();
     let planned = host.dr([&taking[..], &["--dry-run"]].concat()).ok();
-    for words in ["--take-over: ClusterRole", "class folder (dr-lab/folder, the default, made when a pod uses it)"] {
+    for words in ["--take-over: ClusterRole", "class folder (dr-lab/folder, default, at first use)"] {
         assert!(planned.contains(words), "{words}: {planned}");
     }
     host.dr(taking).ok();
     host.assert_ledger_holds(&before);
+    let labelled = command("kubectl").args(["get", "namespace", "-l", privileged, "-o", "name"]).run().ok();
+    assert!(labelled.contains(&host.namespace), "the new namespace admits what the old one did: {labelled}");
     let owner = "jsonpath={.metadata.annotations.meta\\.helm\\.sh/release-namespace}";
     assert_eq!(command("kubectl").args(["get", "clusterrole", &role, "-o", owner]).run().ok(), host.namespace);
 }

@@ -49,6 +49,7 @@ impl BundleConfig {
             operator: live.operator.clone(),
             kubernetes: cluster.server_version().to_owned(),
             helm: ctx.helm().await?.version().to_string(),
+            pod_security: cluster.pod_security().await?,
             sealed_layers: from_vault.layers(),
             layers: Vec::new(),
         };

@@ -87,6 +87,9 @@ pub(super) struct CreateFacts {
     pub store_free: Option<u64>,
     /// Whom it is to be sealed to.
     pub recipients: Vec<String>,
+    /// What the site has put into the namespace.
+    #[serde(default)]
+    pub of_site: Vec<String>,
 }
 
 /// How many pods a writer that runs has.
@@ -131,12 +134,15 @@ pub(super) struct StoredFacts {
     pub external_vault: bool,
     /// Other sites replicate from its database.
     pub replica_sites: bool,
+    /// It makes backups of its own.
+    #[serde(default)]
+    pub own_backups: bool,
 }
 
 impl StoredFacts {
     fn of(values: &Value) -> Self {
-        let ScopeFacts { own_ldap, external_vault, replicas, .. } = ScopeFacts::of_values(values);
-        Self { sha256: recognise::digest(values), own_ldap, external_vault, replica_sites: replicas }
+        let ScopeFacts { own_ldap, external_vault, replicas, own_backups, .. } = ScopeFacts::of_values(values);
+        Self { sha256: recognise::digest(values), own_ldap, external_vault, replica_sites: replicas, own_backups }
     }
 }
 
@@ -218,6 +224,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         store: store.place(),
         store_free: store.free_bytes()?,
         recipients: recipients.to_strings(),
+        of_site: cluster.of_site().await?,
     };
     recording::record("create", &facts)?;
     Ok(facts)

@@ -13,7 +13,9 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
     let agents = facts.working.iter().filter(|name| name.starts_with(AGENT_PODS)).count();
     let seen = ScopeFacts {
         own_ldap: stored.own_ldap,
+        external_ldap: !stored.own_ldap,
         external_vault: stored.external_vault,
+        own_backups: stored.own_backups,
         agents: agents > 0,
         work: facts.working.len() > agents && !drains(quiesce, facts.sight),
         replicas: stored.replica_sites || !facts.replica_databases.is_empty(),
@@ -23,7 +25,12 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
     };
     let item = |left: LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
     let subscriptions = facts.primary.iter().flat_map(|primary| &primary.subscriptions);
-    left_out(seen).into_iter().map(item).chain(subscriptions.map(|name| subscription(name))).collect()
+    left_out(seen)
+        .into_iter()
+        .chain(of_site(facts))
+        .map(item)
+        .chain(subscriptions.map(|name| subscription(name)))
+        .collect()
 }
 
 /// It is in the bundle, and its other end is not.
@@ -35,6 +42,16 @@ fn subscription(name: &str) -> OutOfScope {
             "Where the original lives on: ALTER SUBSCRIPTION ... DISABLE, then SET (slot_name = NONE), in the copy."
                 .into(),
     }
+}
+
+/// What others than helm have put into the namespace.
+fn of_site(facts: &CreateFacts) -> Option<LeftOut> {
+    (!facts.of_site.is_empty()).then(|| LeftOut {
+        what: "what the site has put into the namespace".into(),
+        why: format!("it is not of the Helm release: {}", facts.of_site.join(", ")),
+        after: "Make it where the bundle is restored to: it decides what may run there, and who may speak to whom."
+            .into(),
+    })
 }
 
 /// A base backup of a database that has more than its data volume is not what a restore brings back.
@@ -76,6 +93,14 @@ mod tests {
             more
         };
         assert_eq!(
+            more(|facts| facts.of_site = vec!["NetworkPolicy deny-all".into()]),
+            ["what the site has put into the namespace"]
+        );
+        assert_eq!(
+            more(|facts| facts.stored.as_mut().unwrap().own_backups = true),
+            ["backups that OpsChain made itself"]
+        );
+        assert_eq!(
             more(|facts| facts.stored.as_mut().unwrap().external_vault = true),
             ["secrets in the external vault"]
         );
@@ -87,7 +112,8 @@ mod tests {
         };
         assert_eq!(more(subscribed), ["the publisher of subscription s in database d"]);
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
-        assert_eq!(without_ldap.len() + 1, stock.len());
+        assert_eq!(without_ldap.len(), stock.len(), "its users are elsewhere then");
+        assert!(without_ldap.contains(&"users of the external LDAP server".to_owned()));
     }
 
     #[test]

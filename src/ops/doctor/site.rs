@@ -104,8 +104,9 @@ async fn clock(cluster: &Cluster, findings: &mut FindingsBuilder) {
 async fn permissions(cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
     let list = |denied: &[Permission]| denied.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let namespace = cluster.namespace();
-    let grant =
-        format!("have an administrator grant it in namespace {namespace}: `dr rbac --subject user:NAME` prints the roles");
+    let grant = format!(
+        "have an administrator grant it in namespace {namespace}: `dr rbac --subject user:NAME` prints the roles"
+    );
     let denied = cluster.denied(NEEDED).await?;
     if denied.is_empty() {
         findings.ok("cluster", format!("all {} permissions that are needed in namespace {namespace}", NEEDED.len()));

@@ -1,5 +1,7 @@
 //! What a restore looks at before it touches anything.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -59,6 +61,9 @@ pub(super) struct SourceFacts {
     pub system_identifier: String,
     /// The last position of its log.
     pub lsn: Lsn,
+    /// The labels of its namespace that decide which pods it admits.
+    #[serde(default)]
+    pub pod_security: BTreeMap<String, String>,
     /// What it does not hold.
     pub scope: Vec<OutOfScope>,
     /// The public halves of the keys that were given to open it.
@@ -124,6 +129,7 @@ pub(super) fn open(
     let identities = ctx.identities_of(keys.identity.as_deref())?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let mut facts = source_facts(&reader, reference, release.operator);
+    facts.pod_security = release.pod_security;
     facts.opened_by = identities.recipients();
     facts.instead_of = instead_of;
     facts.lost = essentials::lost_in_bundle(&reader, &identities)?;
@@ -155,6 +161,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
         database_bytes: manifest.base.raw.bytes,
         system_identifier: manifest.database.system_identifier.clone(),
         lsn: manifest.database.last_lsn(),
+        pod_security: BTreeMap::new(),
         opened_by: Vec::new(),
         instead_of: Vec::new(),
         lost: Vec::new(),

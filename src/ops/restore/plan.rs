@@ -1,5 +1,7 @@
 //! What a restore will do, or why there can be none. Nothing here asks anybody.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::facts::{SourceFacts, TargetFacts};
@@ -75,6 +77,9 @@ pub struct RestorePlan {
     /// The volume to be made, of `adopt`.
     #[serde(default)]
     pub(super) volume: Option<VolumePlan>,
+    /// The labels of pod security that the namespace is made with, as the source's had them. Since 1.3.
+    #[serde(default)]
+    pub pod_security: BTreeMap<String, String>,
     /// What the database's volume will be made of, where that could be looked at. Since 1.3.
     #[serde(default)]
     pub storage: Option<String>,
@@ -226,6 +231,7 @@ pub(super) fn decide(
         strategy: RestoreStrategy::default(),
         strategy_because: None,
         volume: None,
+        pod_security: source.pod_security,
         storage: None,
         taken_over: Vec::new(),
         scope: source.scope,

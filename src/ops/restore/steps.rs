@@ -126,7 +126,9 @@ async fn create_namespace(work: &RestoreWork) -> Result<Done<String>> {
     let (cluster, name) = (work.ctx.cluster().await?, &work.plan.namespace);
     // Who may make none can still restore into one that an administrator has made.
     if cluster.namespace_uid().await?.is_none() {
-        cluster.create_namespace(&[(RUN_LABEL, &work.run)]).await?;
+        let security = work.plan.pod_security.iter().map(|(label, value)| (label.as_str(), value.as_str()));
+        let labels: Vec<(&str, &str)> = security.chain([(RUN_LABEL, work.run.as_str())]).collect();
+        cluster.create_namespace(&labels).await?;
     }
     let uid = cluster.namespace_uid().await?.ok_or_else(|| {
         CommandError::new(Exit::Cluster, format!("namespace {name} was deleted while it was being created"))

@@ -35,6 +35,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         strategy: RestoreStrategy::Hibernate,
         strategy_because: None,
         volume: None,
+        pod_security: Default::default(),
         storage: None,
         taken_over: Vec::new(),
         scope: Vec::new(),
