@@ -18,7 +18,6 @@ mod terminal;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -38,9 +37,6 @@ use crate::read;
 use crate::trace;
 use crate::values::Secrets;
 use terminal::{columns, say};
-
-/// How long after the end of its input the signal of a terminal that goes away may take.
-const HANG_UP: Duration = Duration::from_millis(300);
 
 /// A result that can be shown. Gathered in full before the first byte is written.
 pub trait Report: Serialize {
@@ -314,13 +310,16 @@ impl Ui {
         let answer = || {
             let mut answer = String::new();
             let read = io::stdin().lock().read_line(&mut answer);
-            if !matches!(read, Ok(1..)) {
-                // The signal that a terminal goes away comes right after the end of its input, and says why.
-                std::thread::sleep(HANG_UP);
-            }
-            read.map(|_| answer)
+            // A terminal that went away ends its input as well: that is no answer, whether its signal is here or on its way.
+            let gone = match &read {
+                Ok(0) => rustix::termios::tcgetattr(io::stdin()).is_err(),
+                Ok(_) => false,
+                Err(error) => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
+            };
+            if gone { Ok(None) } else { read.map(|_| Some(answer)) }
         };
-        read::until_stopped(&self.cancel, answer).map_err(failed)
+        let gone = || CommandError::new(Exit::HungUp, "the terminal went away before there was an answer");
+        read::until_stopped(&self.cancel, answer).map_err(failed)?.ok_or_else(gone)
     }
 
     fn no_answer(&self, question: &str) -> CommandError {
