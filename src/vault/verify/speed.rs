@@ -1,4 +1,4 @@
-//! A vault with a thousand deployments: what the issue allows. Run it in a release build, alone:
+//! A vault with a thousand deployments: what is allowed. Run it in a release build, alone:
 //! `cargo test --release --lib vault::verify::speed -- --ignored --nocapture`.
 
 use std::io::Write;
