@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    ConfigMapEnvSource, EnvVarSource, PersistentVolumeClaim, PodSpec, ResourceQuota, SecretEnvSource, Volume,
+    ConfigMapEnvSource, EnvVarSource, KeyToPath, PersistentVolumeClaim, PodSpec, ResourceQuota, SecretEnvSource, Volume,
 };
 use serde::{Deserialize, Serialize};
 
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
 use super::namespace::ObjectRef;
+use crate::quantity;
 
 /// How many objects are asked for at once.
 const AT_ONCE: usize = 8;
@@ -39,8 +40,8 @@ impl std::fmt::Display for Lack {
 /// What the pods of the namespace's workloads name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PodNeeds {
-    /// All Secrets, ConfigMaps and claims, those that may be missing included, with the workloads that name them.
-    pub named: BTreeMap<ObjectRef, BTreeSet<String>>,
+    /// All Secrets, ConfigMaps and claims, those that may be missing included.
+    pub named: BTreeSet<ObjectRef>,
     /// Those that are missing and may not be.
     pub lacking: Vec<Lack>,
 }
@@ -87,13 +88,13 @@ impl Cluster {
         Ok(judge(&needs, &found))
     }
 
-    /// The quotas of the namespace of which more is used than they allow.
+    /// The quotas on pods of the namespace of which more is used than they allow.
     ///
     /// # Errors
     /// They may not be listed.
-    pub async fn overfull_quotas(&self, amount: impl Fn(&str) -> Option<f64>) -> Result<Vec<OverfullQuota>> {
+    pub async fn overfull_quotas(&self) -> Result<Vec<OverfullQuota>> {
         let quotas = self.here::<ResourceQuota>().list(None).await?;
-        Ok(quotas.iter().flat_map(|quota| overfull(quota, &amount)).collect())
+        Ok(quotas.iter().flat_map(overfull).collect())
     }
 
     async fn keys_of(&self, object: &ObjectRef) -> Result<Keys> {
@@ -125,7 +126,7 @@ enum Keys {
 fn judge(needs: &[(String, Need)], found: &BTreeMap<ObjectRef, Keys>) -> PodNeeds {
     let mut all = PodNeeds::default();
     for (workload, need) in needs {
-        all.named.entry(need.object.clone()).or_default().insert(workload.clone());
+        all.named.insert(need.object.clone());
         let key = match found.get(&need.object) {
             Some(Keys::Absent) => None,
             Some(Keys::These(keys)) => match &need.key {
@@ -183,27 +184,24 @@ fn of_variable(source: &EnvVarSource) -> Option<Need> {
 
 fn of_volume(volume: &Volume) -> Vec<Need> {
     // The object itself, and each key that is asked for by its name.
-    let with_items = |kind: &str, name: &str, keys: Vec<&str>, optional: Option<bool>| -> Vec<Need> {
-        let keys = keys.into_iter().map(Some);
+    let with_items = |kind: &str, name: &str, items: &Option<Vec<KeyToPath>>, optional: Option<bool>| -> Vec<Need> {
+        let keys = items.iter().flatten().map(|item| Some(item.key.as_str()));
         std::iter::once(None).chain(keys).map(|key| need(kind, name, key, optional)).collect()
     };
     let mut needs = Vec::new();
     if let Some(secret) = &volume.secret {
-        let keys = secret.items.iter().flatten().map(|item| item.key.as_str()).collect();
-        needs.extend(with_items("Secret", secret.secret_name.as_deref().unwrap_or_default(), keys, secret.optional));
+        let name = secret.secret_name.as_deref().unwrap_or_default();
+        needs.extend(with_items("Secret", name, &secret.items, secret.optional));
     }
     if let Some(map) = &volume.config_map {
-        let keys = map.items.iter().flatten().map(|item| item.key.as_str()).collect();
-        needs.extend(with_items("ConfigMap", &map.name, keys, map.optional));
+        needs.extend(with_items("ConfigMap", &map.name, &map.items, map.optional));
     }
     for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
         if let Some(secret) = &source.secret {
-            let keys = secret.items.iter().flatten().map(|item| item.key.as_str()).collect();
-            needs.extend(with_items("Secret", &secret.name, keys, secret.optional));
+            needs.extend(with_items("Secret", &secret.name, &secret.items, secret.optional));
         }
         if let Some(map) = &source.config_map {
-            let keys = map.items.iter().flatten().map(|item| item.key.as_str()).collect();
-            needs.extend(with_items("ConfigMap", &map.name, keys, map.optional));
+            needs.extend(with_items("ConfigMap", &map.name, &map.items, map.optional));
         }
     }
     if let Some(claim) = &volume.persistent_volume_claim {
@@ -212,13 +210,20 @@ fn of_volume(volume: &Volume) -> Vec<Need> {
     needs
 }
 
-fn overfull(quota: &ResourceQuota, amount: impl Fn(&str) -> Option<f64>) -> Vec<OverfullQuota> {
+/// Whether a quota's resource is one that pods use up, and not one of volumes or of other objects.
+fn is_of_pods(resource: &str) -> bool {
+    let claimed = resource.strip_prefix("requests.").or_else(|| resource.strip_prefix("limits."));
+    matches!(resource, "pods" | "count/pods" | "cpu" | "memory" | "ephemeral-storage")
+        || claimed.is_some_and(|what| what != "storage")
+}
+
+fn overfull(quota: &ResourceQuota) -> Vec<OverfullQuota> {
     let name = quota.metadata.name.clone().unwrap_or_default();
     let Some(status) = &quota.status else { return Vec::new() };
     let (Some(used), Some(hard)) = (&status.used, &status.hard) else { return Vec::new() };
-    let over = hard.iter().filter_map(|(resource, hard)| {
+    let over = hard.iter().filter(|(resource, _)| is_of_pods(resource)).filter_map(|(resource, hard)| {
         let used = used.get(resource)?;
-        (amount(&used.0)? > amount(&hard.0)?).then(|| OverfullQuota {
+        (quantity::parse_text(&used.0)? > quantity::parse_text(&hard.0)?).then(|| OverfullQuota {
             name: name.clone(),
             resource: resource.clone(),
             used: used.0.clone(),
@@ -287,10 +292,13 @@ mod tests {
     fn a_quota_is_overfull_where_more_is_used_than_it_allows() {
         let quota: ResourceQuota = serde_json::from_value(serde_json::json!({
             "metadata": {"name": "q"},
-            "status": {"hard": {"pods": "3", "limits.memory": "8", "secrets": "5"}, "used": {"pods": "10", "limits.memory": "8"}},
+            "status": {
+                "hard": {"pods": "3", "limits.memory": "8Gi", "secrets": "5", "requests.storage": "1Gi"},
+                "used": {"pods": "10", "limits.memory": "8192Mi", "secrets": "6", "requests.storage": "2Gi"},
+            },
         }))
         .unwrap();
-        let found = overfull(&quota, |text| text.parse().ok());
+        let found = overfull(&quota);
         let said: Vec<String> = found.iter().map(|one| format!("{} {}/{}", one.resource, one.used, one.hard)).collect();
         assert_eq!(said, ["pods 10/3"]);
     }

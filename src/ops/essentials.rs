@@ -8,13 +8,12 @@ use super::Ctx;
 use super::drift::{self, DriftFinding};
 use super::release::{Release, secrets_from_bytes};
 use crate::bundle::Reader;
-use crate::cluster::{Cluster, ClusterError, KeptObject, Lack, ObjectRef, OverfullQuota, PodNeeds};
+use crate::cluster::{Cluster, ClusterError, KeptObject, Lack, ObjectRef, OverfullQuota, PodNeeds, PodRefusal};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::Names;
 use crate::opschain::secrets::{PRESERVED, Preserved, Vital};
 use crate::opschain::values::IMMUTABLE;
-use crate::quantity;
 
 /// What was found missing, changed or full. Holds no secret.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,13 +40,13 @@ impl Essentials {
     pub async fn look(ctx: &Ctx, revision: Option<u32>) -> Result<Self> {
         let cluster = ctx.cluster().await?;
         let needs = cluster.pod_needs().await?;
-        let overfull = match cluster.overfull_quotas(quantity::parse_text).await {
+        let overfull = match cluster.overfull_quotas().await {
             // Who may not list quotas has the API server's word when a pod is to be made.
             Err(ClusterError::Forbidden { .. }) => Vec::new(),
             quotas => quotas?,
         };
         let read: Vec<&ObjectRef> =
-            needs.named.keys().filter(|object| object.kind != "PersistentVolumeClaim").collect();
+            needs.named.iter().filter(|object| object.kind != "PersistentVolumeClaim").collect();
         let changed = match revision {
             Some(revision) => drift::of_objects(ctx, revision, &read).await?,
             None => Vec::new(),
@@ -69,12 +68,13 @@ impl Essentials {
             .hint("Put it back first: from a bundle, `dr bundle extract BUNDLE secrets` has it, or from whoever took it away."))
     }
 
-    /// Refuses to stop `writers` that could not be started again. Returns what is to be warned of.
+    /// Refuses to stop `writers` that could not be started again; `unadmitted` is what the API server says of another pod
+    /// of each. Returns what is to be warned of.
     ///
     /// # Errors
     /// [`Exit::Cluster`] where their pods would wait for something that is not there, or for room; [`Exit::Drift`] where
     /// they would come back with another key than the data is written with.
-    pub fn require_return(&self, writers: &[&str]) -> Result<Vec<String>> {
+    pub fn require_return(&self, writers: &[&str], unadmitted: &[(String, PodRefusal)]) -> Result<Vec<String>> {
         let lacking = self.lacking.iter().filter(|lack| writers.contains(&lack.workload.as_str()));
         let lacking: Vec<String> = lacking.map(|lack| format!("{} needs {lack}", lack.workload)).collect();
         let nothing_stopped = "Or take the state as it is, without stopping anything, with --quiesce none.";
@@ -82,7 +82,12 @@ impl Essentials {
             let what = format!("pods that are stopped would not come back: {}, which is not there", lacking.join(", "));
             return Err(CommandError::new(Exit::Cluster, what).hint("Put it back first.").hint(nothing_stopped));
         }
-        if let Some(quota) = self.overfull.first() {
+        // One that does not count these pods refuses none of them.
+        let refuses = |quota: &&OverfullQuota| {
+            let words = format!("exceeded quota: {},", quota.name);
+            unadmitted.iter().any(|(_, refusal)| refusal.why.contains(&words))
+        };
+        if let Some(quota) = self.overfull.iter().find(refuses) {
             let OverfullQuota { name, resource, used, hard } = quota;
             let what = format!(
                 "pods that are stopped would not come back: quota {name} allows {hard} of {resource}, and {used} are used"
@@ -125,7 +130,7 @@ async fn lost(cluster: &Cluster, needs: &PodNeeds) -> Result<Vec<String>> {
     let own_vault = cluster.stateful_set(&Names::default().vault()).await?.is_some();
     let mut lost = Vec::new();
     for (preserved, vital) in vital() {
-        let named = needs.named.contains_key(&ObjectRef::new("Secret", preserved.name));
+        let named = needs.named.contains(&ObjectRef::new("Secret", preserved.name));
         if named || (own_vault && vital.of_vault) {
             lost.extend(lost_of(preserved, vital, cluster.secret(preserved.name).await?.as_ref()));
         }
@@ -212,18 +217,21 @@ mod tests {
             key: Some("k".into()),
         };
         let essentials = Essentials { lacking: vec![lack("opschain-api")], ..Essentials::default() };
-        let error = essentials.require_return(&writers).unwrap_err();
+        let error = essentials.require_return(&writers, &[]).unwrap_err();
         assert_eq!(error.exit(), Exit::Cluster);
         let what =
             "pods that are stopped would not come back: opschain-api needs key k of Secret s, which is not there";
         assert_eq!(error.message(), what);
         let others = Essentials { lacking: vec![lack("opschain-ldap")], ..Essentials::default() };
-        assert!(others.require_return(&writers).unwrap().is_empty(), "it is not stopped");
+        assert!(others.require_return(&writers, &[]).unwrap().is_empty(), "it is not stopped");
         let quota = OverfullQuota { name: "q".into(), resource: "pods".into(), used: "10".into(), hard: "3".into() };
         let full = Essentials { overfull: vec![quota], ..Essentials::default() };
-        assert!(
-            full.require_return(&writers).unwrap_err().message().contains("quota q allows 3 of pods, and 10 are used")
-        );
+        let why =
+            "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=10, limited: pods=3".to_owned();
+        let unadmitted = [("opschain-api".to_owned(), PodRefusal { why, certain: false })];
+        let refused = full.require_return(&writers, &unadmitted).unwrap_err();
+        assert!(refused.message().contains("quota q allows 3 of pods, and 10 are used"), "{refused}");
+        assert!(full.require_return(&writers, &[]).unwrap().is_empty(), "it does not count these pods");
     }
 
     #[test]
@@ -234,9 +242,9 @@ mod tests {
             let finding = serde_json::json!({"between": "helm-cluster", "object": "ConfigMap opschain-config", "cause": {"kind": "missing"}, "text": "by kubectl", "fields": [field]});
             serde_json::from_value(serde_json::json!({"changed": [finding]})).unwrap()
         };
-        let error = changed("OPSCHAIN_PRIMARY_KEY").require_return(&["opschain-api"]).unwrap_err();
+        let error = changed("OPSCHAIN_PRIMARY_KEY").require_return(&["opschain-api"], &[]).unwrap_err();
         assert_eq!(error.exit(), Exit::Drift);
-        let warned = changed("TZ").require_return(&["opschain-api"]).unwrap();
+        let warned = changed("TZ").require_return(&["opschain-api"], &[]).unwrap();
         assert_eq!(warned.len(), 1);
         assert!(warned[0].contains("data.TZ"), "{warned:?}");
     }

@@ -51,7 +51,7 @@ pub(super) fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
             .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
     }
     let running: Vec<&str> = facts.rollouts.iter().map(|rollout| rollout.name.as_str()).collect();
-    let mut warnings = facts.essentials.require_return(&running)?;
+    let mut warnings = facts.essentials.require_return(&running, &facts.unadmitted)?;
     for rollout in &facts.rollouts {
         warnings.extend(of_the_newest(rollout)?);
     }

@@ -306,7 +306,7 @@ fn require_running(settled: &[Workload], recorded: &RecordedReplicas) -> Result<
 mod tests {
     use super::*;
 
-    fn writer(name: &str, replicas: i32, now: i32, by: Option<&str>) -> WriterFacts {
+    pub(super) fn writer(name: &str, replicas: i32, now: i32, by: Option<&str>) -> WriterFacts {
         let (name, stopped_by) = (name.into(), by.map(str::to_owned));
         WriterFacts { name, replicas, now, stopped_by, ..WriterFacts::default() }
     }

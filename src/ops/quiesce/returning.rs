@@ -173,11 +173,7 @@ impl RunPutBackFirst {
 mod tests {
     use super::*;
     use crate::ops::quiesce::WriterReplicas;
-
-    fn writer(name: &str, replicas: i32, now: i32, by: Option<&str>) -> WriterFacts {
-        let (name, stopped_by) = (name.into(), by.map(str::to_owned));
-        WriterFacts { name, replicas, now, stopped_by, ..WriterFacts::default() }
-    }
+    use crate::ops::quiesce::tests::writer;
 
     #[test]
     fn a_writer_comes_back_by_its_mark_or_by_the_record_and_is_left_to_whoever_has_taken_care() {
