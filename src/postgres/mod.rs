@@ -4,6 +4,7 @@ pub mod argv;
 pub mod backup_diff;
 pub mod basebackup;
 pub mod control;
+pub mod image;
 pub mod label;
 pub mod lsn;
 pub mod manifest;

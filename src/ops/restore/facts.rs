@@ -55,6 +55,8 @@ pub(super) struct SourceFacts {
     pub install: SourceInstall,
     /// The version of the operator that its database ran under.
     pub operator: Option<String>,
+    /// The major version of PostgreSQL whose files it holds.
+    pub postgres_major: u32,
     /// Bytes of the data directory.
     pub database_bytes: u64,
     /// The database's identity.
@@ -158,6 +160,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
         chart_version: header.opschain.chart_version.clone(),
         install: header.install.clone(),
         operator,
+        postgres_major: header.postgresql.major,
         database_bytes: manifest.base.raw.bytes,
         system_identifier: manifest.database.system_identifier.clone(),
         lsn: manifest.database.last_lsn(),

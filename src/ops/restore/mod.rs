@@ -73,7 +73,12 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
     let target = facts::gather(ctx).await?;
+    let version = to_run.version.clone();
     let plan = plan::decide(request, keys, to_run, source, target)?;
+    if let RestoreChart::Pulled { .. } = &plan.chart {
+        let chart = ctx.helm().await?.chart_facts(&chart::chart(ctx, &bundle, &plan).await?.path()).await?;
+        gate::refuse_other_chart(&chart.version, &version, request.allow_version)?;
+    }
     facts::check_whole(ctx, &bundle)?;
     let rendered =
         chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}"));
@@ -86,6 +91,10 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let spec = rendered.and_then(|objects| strategy::database_of(&objects, &plan.database).cloned());
     if let Ok(spec) = &spec {
         strategy::refuse_own_wal_volume(spec, &plan.database)?;
+        gate::refuse_other_image(
+            bundle.reader.header().postgresql.major,
+            spec["imageName"].as_str().unwrap_or_default(),
+        )?;
     }
     let volume = match request.strategy {
         Some(RestoreStrategy::Hibernate) => Err("it was not looked at".to_owned()),

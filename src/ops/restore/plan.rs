@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{SourceFacts, TargetFacts};
-use super::gate::{TargetVersion, VersionFit};
+use super::gate::{self, TargetVersion, VersionFit};
 use super::neighbours::StandingNeighbour;
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
@@ -52,6 +52,9 @@ pub struct RestorePlan {
     pub database: ObjectName,
     /// Bytes of the data directory.
     pub database_bytes: u64,
+    /// The major version of PostgreSQL whose files the bundle holds. Since 1.4.
+    #[serde(default)]
+    pub postgres_major: Option<u32>,
     /// The database's identity.
     pub system_identifier: String,
     /// The position that the restored database must have passed.
@@ -188,6 +191,7 @@ pub(super) fn decide(
     }
     let operator = operator(&target)?;
     if let Some(theirs) = source.operator.as_ref().filter(|theirs| **theirs != operator) {
+        gate::refuse_older_operator(theirs, &operator)?;
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
     refuse_occupied(&target)?;
@@ -222,6 +226,7 @@ pub(super) fn decide(
         context: target.context,
         database: source.install.database_cluster,
         database_bytes: source.database_bytes,
+        postgres_major: Some(source.postgres_major),
         system_identifier: source.system_identifier,
         lsn: source.lsn,
         keys,

@@ -9,7 +9,7 @@ use super::plan::RestorePlan;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{chart, release, send, site, undo, volume};
+use super::{chart, gate, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
@@ -191,6 +191,9 @@ async fn stop_vault(work: &RestoreWork) -> Result<Done<()>> {
 async fn start_pod(work: &RestoreWork) -> Result<Done<()>> {
     let mut agent = work.start_agent().await?;
     let facts = agent.facts().await?;
+    if let (Some(bundle), Some(found)) = (work.plan.postgres_major, facts.postgres_major) {
+        gate::refuse_other_postgres(bundle, found, &format!("pod {}", pod_name(&work.run)))?;
+    }
     let needed = work.plan.database_bytes + work.bundle()?.reader.manifest().wal.raw.bytes;
     let free = proof::room(facts.volume.as_ref(), needed)?;
     let way = agent.way();

@@ -26,6 +26,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         context: "here".into(),
         database: "opschain-db".into(),
         database_bytes: 1,
+        postgres_major: Some(header.postgresql.major),
         system_identifier: manifest.database.system_identifier,
         lsn: "0/1".parse().unwrap(),
         keys: KeyFiles { identity: Some("key.txt".into()), trusted_signers: None, trust_key: None },
