@@ -40,7 +40,7 @@ const KEYS: &[KeyFact] = &[
         "kong.{priorityClassName,image.*,ingressController.*,nameOverride,proxy.*,admin.*,containerSecurityContext.*,**}",
     ),
     always("trow.{priorityClassName,image.*,trow.*,imagePullSecrets,nameOverride,fullnameOverride,service.*,**}"),
-    always("trow.{volumeClaim.*,ingress.*,env.*}"),
+    always("trow.{volumeClaim.*,ingress.*,env.*,resources.*}"),
     always("env.{OPSCHAIN_VERSION,POSTGRESQL_VERSION,OPSCHAIN_KUBERNETES_NAMESPACE,OPSCHAIN_GUI_BASE_URL}"),
     always(
         "env.{OPSCHAIN_IMAGE_REGISTRY_HOST,OPSCHAIN_INGRESS_TLS_PORT,OPSCHAIN_API_HOST_NAME,OPSCHAIN_AUTH_STRATEGY}",
@@ -91,7 +91,7 @@ const KEYS: &[KeyFact] = &[
     since("2026-09-10", "rolloutGuard.{enabled,migrationVersion,drainTimeoutSeconds,migrationWaitTimeoutSeconds}"),
     since("2026-09-10", "trustStore.certificates.*"),
     since("2026-10-08", "priorityClasses.{enabled,runner.{name,value}}"),
-    since("2026-10-08", "{api,apiWorker,mintModelStepsApi,buildService,ldap,logAggregator,trow}.resources.*"),
+    since("2026-10-08", "{api,apiWorker,mintModelStepsApi,buildService,ldap,logAggregator}.resources.*"),
     until("2026-01-27", "db.image", Some("db.cnpg.imageName")),
     until("2026-01-27", "db.volume", Some("db.cnpg.storage")),
     until("2026-01-27", "db.maxConnections", Some("db.cnpg.postgresql.parameters.max_connections")),

@@ -25,7 +25,7 @@ mod urls;
 pub use fingerprint::{FingerprintKey, MASK};
 pub use line::secret_spans;
 pub use name::is_secret_name;
-pub use named::{NamedSecret, Written, named_secrets};
+pub use named::{NamedSecret, named_secrets};
 pub use redactor::Secrets;
 pub use scrubber::{COMMON, Scrubber};
 pub use secret::{Why, is_secret, name_hint, secrets, why_secret};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::secret::{is_flag_for_secret, is_named, name_hint};
-use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Span, Tree, Value};
 
 /// A value that is secret by its name.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct NamedSecret<'t> {
 /// How the value of a key was written, as places in [`Tree::source`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
+    /// Where it begins: behind the colon.
+    pub at: Span,
     /// A tag, with its `!`.
     pub tag: Option<Range<usize>>,
     /// An anchor, with its `&`.
@@ -130,7 +132,10 @@ fn written(tree: &Tree, entry: &Entry) -> Option<Written> {
     if source[start..].starts_with('*') {
         return None;
     }
-    let mut written = Written { tag: None, anchor: None, whole: start..start, cut: None };
+    let key = &entry.key_span;
+    let column = key.column + source[key.bytes.start..start].chars().count();
+    let at = Span { line: key.line, column, bytes: start..start };
+    let mut written = Written { at, tag: None, anchor: None, whole: start..start, cut: None };
     let mut at = start;
     while let Some(place) = [('!', &mut written.tag), ('&', &mut written.anchor)]
         .into_iter()

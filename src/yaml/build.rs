@@ -1,22 +1,26 @@
 //! From parser events to a tree, with the habits of Helm's YAML library.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, StrInput, StructureStyle, Tag};
-
-use super::documents::{at_end_of, dash_of, documents, error_at, place_of, up_to_line};
+use super::cursor::Mark;
+use super::documents::{Document, at_end_of, documents, error_at, place_of, up_to_line};
 use super::map::MapBuilder;
+use super::parser::{EventKind, Parser, Properties};
 use super::path::{Path, Segment};
-use super::quirks::{BracketSign, Patched, ends_in_colon, forbidden, refused_escape, says_margin, tab_in_margin};
 use super::resolve::{Value, key_text, resolve};
+use super::token::ScalarStyle;
 use super::tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};
 
 /// The most nodes that a values file may have once its aliases are followed; OpsChain's own file has about 800.
 pub const MAX_NODES: u64 = 1_000_000;
+/// What ends a line for Helm's parser, and for nobody else.
+const LINE_SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// The most entries that merge keys may copy.
 const MAX_MERGED: u64 = 4_000_000;
+
+/// The most levels: what walks a tree walks it by recursion. Helm itself takes 10,000.
+pub const MAX_DEPTH: usize = 1_500;
 
 type Built = Result<Arc<Node>, YamlError>;
 
@@ -26,7 +30,7 @@ impl Tree {
     ///
     /// # Errors
     /// Whatever Helm refuses: text that is not UTF-8 or not YAML, a root that is no map, keys that JSON cannot take,
-    /// `.inf`. Besides that: more than [`MAX_NODES`] nodes after aliases are followed, or 255 levels.
+    /// `.inf`. Besides that: more than [`MAX_NODES`] nodes after aliases are followed, or [`MAX_DEPTH`] levels.
     pub fn parse(bytes: &[u8]) -> Result<Self, YamlError> {
         let mut source = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
@@ -38,44 +42,29 @@ impl Tree {
         if !source.is_empty() && !source.ends_with('\n') {
             source.push('\n');
         }
-        if let Some((at, why)) = source.char_indices().find_map(|(at, c)| Some((at, forbidden(c)?))) {
-            return Err(at_end_of(&source[..at], why));
+        if let Some((at, _)) = source.char_indices().find(|(_, c)| !is_allowed(*c)) {
+            return Err(at_end_of(&source[..at], "a control character, which YAML does not allow"));
         }
         let chunks = documents(&source)?;
-        let (mut read, mut covered) = (Vec::new(), Vec::new());
-        let mut traps = Vec::new();
+        let mut traps: Vec<Trap> = source
+            .find(LINE_SEPARATORS)
+            .map(|at| Trap::LineSeparator { at: place_of(&source, at) })
+            .into_iter()
+            .collect();
         let mut root: Option<Arc<Node>> = None;
         for (place, chunk) in chunks.iter().enumerate() {
             if place > 0 {
                 traps.push(Trap::SecondDocument { at: place_of(&source, chunk.separator) });
             }
-            let mut patched = Patched::new(&source[chunk.bytes.clone()]);
-            let document = loop {
-                let mut builder = Builder::new(&source, chunk.bytes.clone(), &patched);
-                match (builder.document(), builder.unexplained) {
-                    (Ok(document), _) => {
-                        traps.append(&mut builder.traps);
-                        covered.append(&mut builder.covered);
-                        read.push(chunk.bytes.start..builder.ignored_from);
-                        break document;
-                    }
-                    (Err(error), None) => return Err(error),
-                    (Err(error), Some((at, sign))) => {
-                        if !patched.explain(at - chunk.bytes.start, sign) {
-                            return Err(error);
-                        }
-                    }
-                }
-            };
+            let mut builder = Builder::new(&source, chunk);
+            let document = builder.document()?;
+            traps.append(&mut builder.traps);
             if let Some(document) = document {
                 root = Some(match root {
                     Some(below) => overlay(&below, &document),
                     None => document,
                 });
             }
-        }
-        if let Some(at) = tab_in_margin(&source, &read, &covered) {
-            return Err(error_at(&place_of(&source, at), "a tab where only spaces may stand"));
         }
         let empty = Node { kind: NodeKind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
         let root = root.unwrap_or_else(|| Arc::new(empty));
@@ -100,96 +89,107 @@ fn overlay(below: &Arc<Node>, above: &Arc<Node>) -> Arc<Node> {
     Arc::new(map.finish(below.span.clone()))
 }
 
+/// A list or a map that is being read.
+struct Frame {
+    content: Content,
+    span: Span,
+    anchor: Option<(String, usize)>,
+}
+
+enum Content {
+    List(Vec<Arc<Node>>),
+    Map(MapBuilder, Awaited),
+}
+
+/// What a map that is being read waits for.
+enum Awaited {
+    Key,
+    Value(String, Span),
+    /// What a merge key takes in.
+    Merge,
+}
+
 struct Builder<'s> {
     source: &'s str,
-    chunk: Range<usize>,
+    chunk: &'s Document,
     first_line: usize,
-    parser: Parser<'s, StrInput<'s>>,
-    patched: &'s Patched<'s>,
-    /// What the document has to be read again for, when it was refused.
-    unexplained: Option<(usize, BracketSign)>,
-    anchors: HashMap<usize, Arc<Node>>,
+    /// Whether something else than a line feed ends a line somewhere, which only Helm's parser counts.
+    has_odd_ends: bool,
+    parser: Parser<'s>,
+    /// What anchors name, each with its number; `None` while that is being read.
+    anchors: HashMap<String, (usize, Option<Arc<Node>>)>,
+    anchored: usize,
+    frames: Vec<Frame>,
     steps: Vec<Segment>,
     merged: u64,
-    /// Where the last event ended.
-    end: usize,
-    /// Where the document is over, and what follows it in its chunk is ignored.
-    ignored_from: usize,
-    /// How many brackets are open.
-    flow: usize,
-    /// Where a tab in the margin is text or harmless: inside scalars and brackets.
-    covered: Vec<Range<usize>>,
     traps: Vec<Trap>,
 }
 
 impl<'s> Builder<'s> {
-    fn new(source: &'s str, chunk: Range<usize>, patched: &'s Patched<'s>) -> Self {
-        // As libyaml: a byte order mark inside a document is text.
-        let options = granit_parser::options! { emit_comments: false, bom_inside_document_as_content: true };
+    fn new(source: &'s str, chunk: &'s Document) -> Self {
+        let text = &source[chunk.bytes.clone()];
+        let carriage_returns = text.matches('\r').count();
         Self {
             source,
-            first_line: source[..chunk.start].matches('\n').count(),
-            parser: Parser::new_from_str_with_options(patched.text(), options),
-            patched,
-            unexplained: None,
+            chunk,
+            first_line: source[..chunk.bytes.start].matches('\n').count(),
+            has_odd_ends: text.contains(LINE_SEPARATORS) || carriage_returns != text.matches("\r\n").count(),
+            parser: Parser::new(text),
             anchors: HashMap::new(),
+            anchored: 0,
+            frames: Vec::new(),
             steps: Vec::new(),
             merged: 0,
-            end: 0,
-            ignored_from: chunk.end,
-            flow: 0,
-            covered: Vec::new(),
             traps: Vec::new(),
-            chunk,
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'s>, Span), YamlError> {
-        match self.parser.next() {
-            Some(Ok((event, span))) => {
-                let span = self.span(&span);
-                self.end = span.bytes.end;
-                Ok((event, span))
-            }
-            Some(Err(error)) => {
-                if matches!(error.kind(), ErrorKind::PlainScalarStartsWithDashFlowIndicator) {
-                    let at = self.chunk.start + error.marker().byte_offset().unwrap_or(0);
-                    self.unexplained = Some((at, BracketSign::Text));
-                }
-                Err(YamlError {
-                    line: error.marker().line() + self.first_line,
-                    column: error.marker().col() + 1,
-                    message: error.info(),
-                })
-            }
-            None => Err(at_end_of(self.source, "the document has no end")),
+    fn span(&self, start: Mark, end: Mark) -> Span {
+        let (from, to) = (self.chunk.bytes.start + start.at, self.chunk.bytes.start + end.at);
+        let bytes = from..to.max(from);
+        if self.has_odd_ends {
+            return Span { bytes, ..place_of(self.source, from) };
         }
-    }
-
-    fn span(&self, span: &granit_parser::Span) -> Span {
-        let start = self.chunk.start + span.start.byte_offset().unwrap_or(0);
-        let end = self.chunk.start + span.end.byte_offset().unwrap_or(0);
-        Span { line: span.start.line() + self.first_line, column: span.start.col() + 1, bytes: start..end.max(start) }
+        Span { line: self.first_line + start.line + 1, column: start.column + 1, bytes }
     }
 
     /// The first document of the chunk; `None` for one without content.
     fn document(&mut self) -> Result<Option<Arc<Node>>, YamlError> {
+        let mut root = None;
         loop {
-            match self.next()? {
-                (Event::DocumentStart(..), _) => break,
-                (Event::StreamEnd, _) => return Ok(None),
-                _ => {}
+            let event = self.parser.next().map_err(|e| YamlError { line: e.line + self.first_line, ..e })?;
+            let span = self.span(event.start, event.end);
+            let node = match event.kind {
+                EventKind::DocumentEnd => {
+                    self.note_ignored_rest(span.bytes.end);
+                    break;
+                }
+                EventKind::ListStart(properties) => {
+                    self.begin(Content::List(Vec::new()), properties, span)?;
+                    continue;
+                }
+                EventKind::MapStart(properties) => {
+                    self.begin(Content::Map(MapBuilder::default(), Awaited::Key), properties, span)?;
+                    continue;
+                }
+                EventKind::End => {
+                    let Some(node) = self.end() else { continue };
+                    node
+                }
+                EventKind::Alias(name) => (self.alias(&name, &span)?, span),
+                EventKind::Scalar(text, style, properties) => {
+                    if self.takes_merge(&text, style, &properties) {
+                        continue;
+                    }
+                    let span = if style == ScalarStyle::Block { up_to_line(self.source, span) } else { span };
+                    (self.scalar_node(&text, style, properties, &span)?, span)
+                }
+            };
+            if let Some(whole) = self.put(node)? {
+                root = Some(whole);
             }
         }
-        let (event, span) = self.next()?;
-        let root = self.node(event, span)?;
-        let end = loop {
-            let (event, span) = self.next()?;
-            if matches!(event, Event::DocumentEnd) {
-                break span.bytes.end;
-            }
-        };
-        self.note_ignored_rest(end.max(root.span.bytes.end));
+        let Some(root) = root else { return Ok(None) };
         match &root.kind {
             NodeKind::Map(_) => Ok(Some(root)),
             NodeKind::Scalar(Scalar { value: Value::Null, .. }) => Ok(None),
@@ -199,142 +199,142 @@ impl<'s> Builder<'s> {
 
     fn note_ignored_rest(&mut self, end: usize) {
         let mut at = end;
-        for line in self.source[end..self.chunk.end].split_inclusive('\n') {
+        for line in self.source[end..self.chunk.bytes.end].split_inclusive('\n') {
             let text = line.trim();
             if !text.is_empty() && !text.starts_with('#') && text != "..." {
                 self.traps.push(Trap::IgnoredRest { at: place_of(self.source, at) });
-                self.ignored_from = at;
                 return;
             }
             at += line.len();
         }
     }
 
-    fn node(&mut self, event: Event<'s>, span: Span) -> Built {
-        match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let span = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    up_to_line(self.source, span)
-                } else {
-                    span
-                };
-                let scalar = self.scalar(&text, style, tag.as_deref(), &span)?;
-                match style {
-                    ScalarStyle::Plain => {}
-                    // Its first line may begin with a tab where the header says how wide the margin is.
-                    ScalarStyle::Literal | ScalarStyle::Folded if says_margin(self.source, &span) => {
-                        let line = self.source[..span.bytes.start].rfind('\n').unwrap_or(0);
-                        self.covered.push(line..span.bytes.end);
-                    }
-                    _ => self.covered.push(span.bytes.clone()),
-                }
-                Ok(self.keep(anchor, Node { kind: NodeKind::Scalar(scalar), span, size: 1 }))
-            }
-            Event::SequenceStart(style, anchor, _) => {
-                let items = self.within(style, &span, Self::list)?;
-                let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
-                let span = if style == StructureStyle::Block { dash_of(self.source, span) } else { span };
-                Ok(self.keep(anchor, Node { kind: NodeKind::List(items), span, size }))
-            }
-            Event::MappingStart(style, anchor, _) => {
-                let map = self.within(style, &span, Self::map)?;
-                Ok(self.keep(anchor, map.finish(span)))
-            }
-            Event::Alias(anchor) => match self.anchors.get(&anchor) {
-                Some(node) if node.size > MAX_NODES => {
-                    Err(error_at(&span, format!("more than {MAX_NODES} nodes once aliases are followed")))
-                }
-                Some(node) => Ok(node.clone()),
-                None => Err(error_at(&span, "the alias stands inside what it names")),
-            },
-            _ => Err(error_at(&span, "a value is missing here")),
+    fn begin(&mut self, content: Content, properties: Properties, span: Span) -> Result<(), YamlError> {
+        if let Some(Frame { content: Content::Map(_, Awaited::Key), .. }) = self.frames.last() {
+            let kind = if matches!(content, Content::List(_)) { "list" } else { "map" };
+            return Err(refused_key(kind, &span));
         }
+        if self.frames.len() >= MAX_DEPTH {
+            return Err(error_at(&span, format!("more than {MAX_DEPTH} levels")));
+        }
+        self.enter();
+        let anchor = properties.anchor.map(|name| self.open_anchor(name));
+        self.frames.push(Frame { content, span, anchor });
+        Ok(())
     }
 
-    /// Reads a list or map, and notes where it stands when it is in brackets.
-    fn within<T>(
-        &mut self,
-        style: StructureStyle,
-        span: &Span,
-        read: impl FnOnce(&mut Self) -> Result<T, YamlError>,
-    ) -> Result<T, YamlError> {
-        if style == StructureStyle::Block {
-            return read(self);
-        }
-        self.flow += 1;
-        let read = read(self)?;
-        self.flow -= 1;
-        self.covered.push(span.bytes.start..self.end);
-        Ok(read)
-    }
-
-    fn keep(&mut self, anchor: usize, node: Node) -> Arc<Node> {
-        let node = Arc::new(node);
-        if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
-        node
-    }
-
-    fn list(&mut self) -> Result<Vec<Arc<Node>>, YamlError> {
-        let mut items = Vec::new();
-        loop {
-            let (event, span) = self.next()?;
-            if matches!(event, Event::SequenceEnd) {
-                return Ok(items);
-            }
+    /// Notes the step to the node that begins.
+    fn enter(&mut self) {
+        if let Some(Frame { content: Content::List(items), .. }) = self.frames.last() {
             self.steps.push(Segment::Index(items.len()));
-            self.key_in_brackets(&event, &span)?;
-            // An item behind a `?` is a key without a value; one with a value comes as a map already.
-            let is_pair = matches!(event, Event::MappingStart(..)) && !self.source[span.bytes.start..].starts_with('{');
-            let is_key = !is_pair && self.flow > 0 && self.patched.is_key(span.bytes.start - self.chunk.start);
-            let item = self.node(event, span)?;
-            items.push(if is_key { self.lone_key(&item)? } else { item });
+        }
+    }
+
+    fn open_anchor(&mut self, name: String) -> (String, usize) {
+        self.anchored += 1;
+        self.anchors.insert(name.clone(), (self.anchored, None));
+        (name, self.anchored)
+    }
+
+    /// An anchor names its node from now on, unless another of this name stood inside of it.
+    fn close_anchor(&mut self, anchor: Option<(String, usize)>, node: &Arc<Node>) {
+        let Some((name, number)) = anchor else { return };
+        if let Some((last, named)) = self.anchors.get_mut(&name)
+            && *last == number
+        {
+            *named = Some(Arc::clone(node));
+        }
+    }
+
+    fn end(&mut self) -> Option<(Arc<Node>, Span)> {
+        let frame = self.frames.pop()?;
+        let node = match frame.content {
+            Content::List(items) => {
+                let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
+                Node { kind: NodeKind::List(items), span: frame.span.clone(), size }
+            }
+            Content::Map(map, _) => map.finish(frame.span.clone()),
+        };
+        let node = Arc::new(node);
+        self.close_anchor(frame.anchor, &node);
+        self.leave();
+        Some((node, frame.span))
+    }
+
+    /// Takes back the step that [`Builder::enter`] noted.
+    fn leave(&mut self) {
+        if let Some(Frame { content: Content::List(_), .. }) = self.frames.last() {
             self.steps.pop();
         }
     }
 
-    /// A map of one key with nothing as its value.
-    fn lone_key(&mut self, key: &Node) -> Built {
-        let key_span = key.span.clone();
-        let key = key_of(key)?;
-        let null = Scalar { value: Value::Null, style: Style::Plain, tagged: false };
-        let value = Arc::new(Node { kind: NodeKind::Scalar(null), span: key_span.clone(), size: 1 });
-        let mut map = MapBuilder::default();
-        map.set(Entry { key, key_span: key_span.clone(), value, merged: false });
-        Ok(Arc::new(map.finish(key_span)))
+    fn alias(&self, name: &str, span: &Span) -> Built {
+        match self.anchors.get(name) {
+            Some((_, Some(node))) if node.size > MAX_NODES => {
+                Err(error_at(span, format!("more than {MAX_NODES} nodes once aliases are followed")))
+            }
+            Some((_, Some(node))) => Ok(Arc::clone(node)),
+            Some((_, None)) => Err(error_at(span, "the alias stands inside what it names")),
+            None => Err(error_at(span, "an alias without its anchor: a text that begins with `*` needs quotes")),
+        }
     }
 
-    fn map(&mut self) -> Result<MapBuilder, YamlError> {
-        let mut map = MapBuilder::default();
-        loop {
-            let (event, key_span) = self.next()?;
-            if matches!(event, Event::MappingEnd) {
-                return Ok(map);
+    fn scalar_node(&mut self, text: &str, style: ScalarStyle, properties: Properties, span: &Span) -> Built {
+        let kind = NodeKind::Scalar(scalar(text, style, properties.tag.as_deref(), span)?);
+        let node = Arc::new(Node { kind, span: span.clone(), size: 1 });
+        let anchor = properties.anchor.map(|name| self.open_anchor(name));
+        self.close_anchor(anchor, &node);
+        Ok(node)
+    }
+
+    /// Whether a scalar is a merge key (`<<`), which is then awaited.
+    fn takes_merge(&mut self, text: &str, style: ScalarStyle, properties: &Properties) -> bool {
+        let is_merge = text == "<<"
+            && match properties.tag.as_deref() {
+                None | Some("!") => style == ScalarStyle::Plain,
+                Some(tag) => tag == "!!merge",
+            };
+        match self.frames.last_mut() {
+            Some(Frame { content: Content::Map(_, awaited @ Awaited::Key), .. }) if is_merge => {
+                *awaited = Awaited::Merge;
+                true
             }
-            if is_merge_key(&event) {
-                let (event, span) = self.next()?;
-                let value = self.node(event, span.clone())?;
-                self.merge(&value, &span, &mut map)?;
-                continue;
-            }
-            self.key_in_brackets(&event, &key_span)?;
-            let key = self.node(event, key_span.clone())?;
-            let text = key_of(&key)?;
-            self.steps.push(Segment::Key(text.clone()));
-            if !matches!(key.scalar(), Some(Scalar { value: Value::String(_), .. })) {
-                let path = Path(self.steps.clone());
-                self.traps.push(Trap::OddKey { path, at: key_span.clone(), becomes: text.clone() });
-            }
-            if let Some(first_line) = map.said(&text) {
-                let path = Path(self.steps.clone());
-                self.traps.push(Trap::DuplicateKey { path, at: key_span.clone(), first_line });
-            }
-            let (event, span) = self.next()?;
-            let value = self.node(event, span)?;
-            self.steps.pop();
-            map.set(Entry { key: text, key_span, value, merged: false });
+            _ => false,
         }
+    }
+
+    /// Puts a node where it belongs; gives back the root. Where it stands in the file may be elsewhere than where it was
+    /// written.
+    fn put(&mut self, (node, span): (Arc<Node>, Span)) -> Result<Option<Arc<Node>>, YamlError> {
+        let Some(mut frame) = self.frames.pop() else { return Ok(Some(node)) };
+        match &mut frame.content {
+            Content::List(items) => items.push(node),
+            Content::Map(map, awaited) => match std::mem::replace(awaited, Awaited::Key) {
+                Awaited::Key => *awaited = self.key(&node, span, map)?,
+                Awaited::Value(key, key_span) => {
+                    self.steps.pop();
+                    map.set(Entry { key, key_span, value: node, merged: false });
+                }
+                Awaited::Merge => self.merge(&node, &span, map)?,
+            },
+        }
+        self.frames.push(frame);
+        Ok(None)
+    }
+
+    fn key(&mut self, node: &Node, span: Span, map: &MapBuilder) -> Result<Awaited, YamlError> {
+        let scalar = node.scalar().ok_or_else(|| refused_key(node.type_name(), &span))?;
+        let text = key_text(&scalar.value).map_err(|what| refused_key(what, &span))?;
+        self.steps.push(Segment::Key(text.clone()));
+        if !matches!(scalar.value, Value::String(_)) {
+            let path = Path(self.steps.clone());
+            self.traps.push(Trap::OddKey { path, at: span.clone(), becomes: text.clone() });
+        }
+        if let Some(first_line) = map.said(&text) {
+            let path = Path(self.steps.clone());
+            self.traps.push(Trap::DuplicateKey { path, at: span.clone(), first_line });
+        }
+        Ok(Awaited::Value(text, span))
     }
 
     /// Unlike YAML's own rule, a merge key overrides the keys that stand before it: so does Helm's parser. Of several
@@ -358,98 +358,33 @@ impl<'s> Builder<'s> {
         }
         Ok(())
     }
-
-    /// Looks for signs in or after a plain scalar in brackets that mean something else to Helm's parser.
-    fn sign_in_brackets(&mut self, raw: &str, span: &Span) -> Result<(), YamlError> {
-        if raw.contains('?') {
-            return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
-        }
-        if raw.starts_with(':') {
-            return Err(error_at(span, "a colon inside brackets needs quotes here, or Helm takes it for a sign"));
-        }
-        if self.source.get(span.bytes.end..).is_some_and(ends_in_colon) {
-            self.unexplained = Some((span.bytes.end, BracketSign::Text));
-            return Err(error_at(span, "a colon before a comma or bracket needs a space or quotes"));
-        }
-        Ok(())
-    }
-
-    /// Where an entry in brackets begins with `?`, Helm's parser reads a key, with or without a blank after the sign.
-    fn key_in_brackets(&mut self, event: &Event<'_>, span: &Span) -> Result<(), YamlError> {
-        let raw = self.source.get(span.bytes.clone()).unwrap_or("");
-        let is_plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
-        let first = raw.strip_prefix('?').and_then(|rest| rest.chars().next());
-        if self.flow > 0 && is_plain && first.is_some_and(|c| !matches!(c, '?' | ':' | ',' | ' ')) {
-            self.unexplained = Some((span.bytes.start, BracketSign::Key));
-            return Err(error_at(span, "a question mark inside brackets needs quotes, or Helm takes it for a sign"));
-        }
-        Ok(())
-    }
-
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Scalar, YamlError> {
-        let source = self.source;
-        let raw = source.get(span.bytes.clone()).unwrap_or("");
-        // An empty plain scalar has an empty span, whatever text the parser gives it.
-        let text = if style == ScalarStyle::Plain && raw.is_empty() { "" } else { text };
-        if style == ScalarStyle::DoubleQuoted {
-            refused_escape(raw).map_or(Ok(()), |message| Err(error_at(span, message)))?;
-        }
-        let patched;
-        let text = if style == ScalarStyle::Plain && self.flow > 0 && !raw.is_empty() {
-            self.sign_in_brackets(raw, span)?;
-            let range = span.bytes.start - self.chunk.start..span.bytes.end - self.chunk.start;
-            patched = self.patched.plain(range, raw);
-            patched.as_deref().unwrap_or(text)
-        } else {
-            text
-        };
-        let follows = source[span.bytes.start..].chars().next();
-        if tag.is_some() && raw.is_empty() && self.flow > 0 && !follows.is_some_and(char::is_whitespace) {
-            return Err(error_at(
-                span,
-                "a tag inside brackets needs a blank after it, or Helm takes what follows for its end",
-            ));
-        }
-        let tag = tag.map(short_tag);
-        let value = match tag.as_deref() {
-            // `!` alone says: not plain.
-            Some("!") => Value::String(text.to_owned()),
-            None if style != ScalarStyle::Plain => Value::String(text.to_owned()),
-            other => resolve(other.unwrap_or(""), text).map_err(|message| error_at(span, message))?,
-        };
-        if let Value::Float(number) = value
-            && !number.is_finite()
-        {
-            return Err(error_at(span, "infinity and not-a-number cannot be given to a chart"));
-        }
-        let style = match style {
-            ScalarStyle::Plain => Style::Plain,
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
-            ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
-        };
-        Ok(Scalar { value, style, tagged: tag.is_some() })
-    }
 }
 
-/// The text of a key as JSON gets it.
-fn key_of(key: &Node) -> Result<String, YamlError> {
-    let refused = |what: &str| error_at(&key.span, format!("a {what} as a key, which Helm refuses"));
-    let scalar = key.scalar().ok_or_else(|| refused(key.type_name()))?;
-    key_text(&scalar.value).map_err(refused)
-}
-
-fn is_merge_key(event: &Event<'_>) -> bool {
-    let Event::Scalar(text, style, _, tag) = event else { return false };
-    text == "<<"
-        && match tag.as_deref().map(short_tag) {
-            None => *style == ScalarStyle::Plain,
-            Some(tag) => tag == "!!merge",
-        }
-}
-
-fn short_tag(tag: &Tag) -> String {
-    match tag.suffix_in_namespace("tag:yaml.org,2002:") {
-        Some(suffix) => format!("!!{suffix}"),
-        None => format!("{}{}", tag.handle(), tag.suffix()),
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>, span: &Span) -> Result<Scalar, YamlError> {
+    let value = match tag {
+        // `!` alone says: not plain.
+        Some("!") => Value::String(text.to_owned()),
+        None if style != ScalarStyle::Plain => Value::String(text.to_owned()),
+        other => resolve(other.unwrap_or(""), text).map_err(|message| error_at(span, message))?,
+    };
+    if let Value::Float(number) = value
+        && !number.is_finite()
+    {
+        return Err(error_at(span, "infinity and not-a-number cannot be given to a chart"));
     }
+    let style = match style {
+        ScalarStyle::Plain => Style::Plain,
+        ScalarStyle::Quoted => Style::Quoted,
+        ScalarStyle::Block => Style::Block,
+    };
+    Ok(Scalar { value, style, tagged: tag.is_some() })
+}
+
+fn refused_key(what: &str, span: &Span) -> YamlError {
+    error_at(span, format!("a {what} as a key, which Helm refuses"))
+}
+
+/// What Helm's reader takes.
+fn is_allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }

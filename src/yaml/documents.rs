@@ -54,21 +54,6 @@ pub(super) fn place_of(source: &str, at: usize) -> Span {
     Span { line: error.line, column: error.column, bytes: at..at }
 }
 
-/// Of a block list at its key's own column, the parser gives the place behind the first dash: the dash it is.
-pub(super) fn dash_of(source: &str, span: Span) -> Span {
-    let start = span.bytes.start;
-    if source[start..].starts_with('-') && source[start + 1..].starts_with([' ', '\t', '\r', '\n']) {
-        return span;
-    }
-    let before = source[..start].trim_end_matches([' ', '\t', '\r', '\n']);
-    let Some(at) = before.strip_suffix('-').map(str::len) else { return span };
-    let bytes = at..span.bytes.end.max(at);
-    if source[at..start].contains('\n') {
-        return Span { bytes, ..place_of(source, at) };
-    }
-    Span { column: span.column - (start - at), bytes, line: span.line }
-}
-
 /// The span of a block scalar reaches to the next key: it ends where that line begins.
 pub(super) fn up_to_line(source: &str, span: Span) -> Span {
     let text = source[span.bytes.clone()].trim_end_matches(' ');

@@ -4,11 +4,15 @@
 //! and written by `serde_yaml`.
 
 mod build;
+mod cursor;
 mod documents;
+mod lexemes;
 mod map;
+mod parser;
 mod path;
-mod quirks;
 mod resolve;
+mod scanner;
+mod token;
 mod tree;
 
 pub use path::{Path, Segment};

@@ -108,6 +108,11 @@ pub enum Trap {
         /// Where its first line is.
         at: Span,
     },
+    /// One of Unicode's line separators: it ends a line, and a comment, for Helm's parser alone.
+    LineSeparator {
+        /// Where the first one stands.
+        at: Span,
+    },
     /// Text after a document end (`...`): it is ignored.
     IgnoredRest {
         /// Where it begins.
@@ -277,7 +282,7 @@ mod tests {
             ("a: 1\n...\nb: 2\n", r#"{"a":1}"#),
             ("a: 1\n---\n- 1\n", "refused at 3:1"),
             ("--- {}\n", "refused at 1:1"),
-            ("%YAML 1.1\n---\na: 1\n", "refused at 2:1"),
+            ("%YAML 1.1\n---\na: 1\n", "refused at 1:1"),
             ("[]", "refused at 1:1"),
             ("x", "refused at 1:1"),
             ("y: 1\nyes: 2\n", r#"{"true":2}"#),
@@ -307,12 +312,24 @@ mod tests {
             ("a: [1,2]\na: {b: 1}\na:\n  b: 2\n", r#"{"a":{"b":2}}"#),
             ("a: [x, y: 1, {z: n}]\n? b\n: c\n", r#"{"a":["x",{"true":1},{"z":false}],"b":"c"}"#),
             ("a: |\n  x\n  y", r#"{"a":"x\ny\n"}"#),
-            ("\"a\": \"\\ud83d\\ude00\"\n", "refused at 1:6"),
-            ("a: \"a\\/b\"\n", "refused at 1:4"),
+            ("\"a\": \"\\ud83d\\ude00\"\n", "refused at 1:7"),
+            ("a: \"a\\/b\"\n", "refused at 1:6"),
             ("a: 9007199254740993\n", r#"{"a":9007199254740992.0}"#),
-            ("a:\n\tb: 1\n", "refused at 2:2"),
+            ("a:\n\tb: 1\n", "refused at 2:1"),
             ("\u{feff}a: 1\n", r#"{"a":1}"#),
             ("a: \"x\\x41\\N\"\n", "{\"a\":\"xA\u{85}\"}"),
+            ("a: \"it\\'s\"\n", r#"{"a":"it's"}"#),
+            ("a: {\n\t\"b\": {\n\t\t\"c\": \"1\"\n\t}\n}\n", r#"{"a":{"b":{"c":"1"}}}"#),
+            ("a: {\n\t\"c\": 1\n\t}\n", "refused at 3:1"),
+            ("a: &x:y z\n", r#"{"a":":y z"}"#),
+            ("a: 'x'#c\nb: [1]#d\n", r#"{"a":"x","b":[1]}"#),
+            ("a: x # c\u{2028}b: 1\n", r#"{"a":"x","b":1}"#),
+            ("a: &x b\nc: &x [*x]\n", "refused at 2:8"),
+            ("a: &x [&x b, *x]\nc: *x\n", r#"{"a":["b","b"],"c":"b"}"#),
+            ("a: 1\n%YAML 1.1\n", r#"{"a":1}"#),
+            ("a: 1\n%NO\n", "refused at 2:1"),
+            ("a: [x:, z]\n", r#"{"a":["x:","z"]}"#),
+            ("a: [-, {? b, ?c: d}]\n", r#"{"a":["-",{"b":null,"c":"d"}]}"#),
         ] {
             assert_eq!(json(yaml), expected, "{yaml}");
         }
@@ -351,9 +368,23 @@ mod tests {
                 Trap::OddKey { path, at, becomes } => format!("odd {path} {} {becomes}", at.line),
                 Trap::SecondDocument { at } => format!("second {}", at.line),
                 Trap::IgnoredRest { at } => format!("rest {}", at.line),
+                Trap::LineSeparator { at } => format!("separator {}", at.line),
             })
             .collect();
         assert_eq!(traps, ["duplicate a.b 3:3 2", "odd true 4 true", "second 5", "rest 8"]);
+    }
+
+    #[test]
+    fn as_deep_as_helm_is_asked_to_go() {
+        for (open, close) in [("[", "]"), ("{a: ", "}")] {
+            let nested = |depth: usize| format!("a: {}{}\n", open.repeat(depth), close.repeat(depth));
+            let tree = Tree::parse(nested(1_300).as_bytes()).unwrap();
+            assert!(tree.root().same_as(tree.clone().root()) && tree.leaves().len() == 1);
+            drop(tree.to_json());
+            assert!(Tree::parse(nested(9_000).as_bytes()).unwrap_err().message.contains("1500 levels"));
+        }
+        let blocks: String = (0..1_300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        assert_eq!(Tree::parse(blocks.as_bytes()).unwrap().leaves().len(), 1);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub const ALL: &[(&str, Severity)] = &[
     ("duplicate-key", Severity::Error),
     ("second-document", Severity::Error),
     ("ignored-rest", Severity::Error),
+    ("line-separator", Severity::Warning),
     ("odd-key", Severity::Warning),
     ("number-rounded", Severity::Warning),
     ("octal", Severity::Warning),

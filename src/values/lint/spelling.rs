@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::finding::{LintFinding, finding};
-use crate::redact::{NamedSecret, Written};
-use crate::yaml::{Node, NodeKind, Span, Style, Tree, Value};
+use crate::redact::NamedSecret;
+use crate::yaml::{Node, NodeKind, Style, Tree, Value};
 
 /// Words of a name after which a boolean is a switch and no secret: `createSecret`, `automountServiceAccountToken`.
 const SWITCHES: &[&str] = &[
@@ -89,8 +89,8 @@ pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFin
             false => written(tree, named).or_else(|| read(named)).or_else(|| text(tree, named)),
         };
         if let Some((id, reason, fix)) = fault {
-            let at = named.written.as_ref().map_or_else(|| named.node.span.clone(), |written| place(tree, written));
-            findings.push(LintFinding { reason, fix, ..finding(id, &at, Some(&named.path)) });
+            let at = named.written.as_ref().map_or(&named.node.span, |written| &written.at);
+            findings.push(LintFinding { reason, fix, ..finding(id, at, Some(&named.path)) });
         }
     }
     findings
@@ -202,13 +202,6 @@ pub(super) fn placeholder(text: &str) -> Option<&'static str> {
     }
     (within("<", ">") || within("__", "__") || within("%%", "%%") || within("<%", "%>") || within("@@", "@@"))
         .then_some("a placeholder")
-}
-
-fn place(tree: &Tree, written: &Written) -> Span {
-    let start = written.whole.start;
-    let before = &tree.source()[..start];
-    let column = before[before.rfind('\n').map_or(0, |end| end + 1)..].chars().count() + 1;
-    Span { line: before.matches('\n').count() + 1, column, bytes: start..written.whole.end }
 }
 
 fn is_null(node: &Node) -> bool {

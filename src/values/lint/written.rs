@@ -20,6 +20,12 @@ pub(super) fn of_trap(trap: &Trap) -> LintFinding {
             fix: "remove the line `---`, or what follows it".into(),
             ..finding("second-document", at, None)
         },
+        Trap::LineSeparator { at } => LintFinding {
+            reason: "a line separator of Unicode: Helm ends the line here, and a comment with it; nobody sees that"
+                .into(),
+            fix: "remove it, or write it as \\u2028 in double quotes".into(),
+            ..finding("line-separator", at, None)
+        },
         Trap::IgnoredRest { at } => LintFinding {
             reason: "text after the end of the document (`...`): Helm ignores it".into(),
             fix: "remove the line `...`, or what follows it".into(),
