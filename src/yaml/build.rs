@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::cursor::Mark;
+use super::cursor::TextMark;
 use super::documents::{Document, at_end_of, documents, error_at, place_of, up_to_line};
 use super::map::MapBuilder;
 use super::parser::{EventKind, Parser, Properties};
@@ -144,7 +144,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn span(&self, start: Mark, end: Mark) -> Span {
+    fn span(&self, start: TextMark, end: TextMark) -> Span {
         let (from, to) = (self.chunk.bytes.start + start.at, self.chunk.bytes.start + end.at);
         let bytes = from..to.max(from);
         if self.has_odd_ends {

@@ -5,7 +5,7 @@ use super::tree::{Span, YamlError};
 
 /// A place in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark {
+pub(super) struct TextMark {
     /// In bytes.
     pub(super) at: usize,
     /// In characters.
@@ -16,9 +16,9 @@ pub(super) struct Mark {
     pub(super) column: usize,
 }
 
-impl Mark {
+impl TextMark {
     /// Whether `other` is too far behind for what began here to be a key.
-    pub(super) fn is_too_far_from(&self, other: &Mark) -> bool {
+    pub(super) fn is_too_far_from(&self, other: &TextMark) -> bool {
         self.line < other.line || self.index + 1024 < other.index
     }
 }
@@ -26,12 +26,12 @@ impl Mark {
 /// Reads a text character by character.
 pub(super) struct Cursor<'s> {
     pub(super) text: &'s str,
-    pub(super) mark: Mark,
+    pub(super) mark: TextMark,
 }
 
 impl<'s> Cursor<'s> {
     pub(super) fn new(text: &'s str) -> Self {
-        let mut cursor = Self { text, mark: Mark::default() };
+        let mut cursor = Self { text, mark: TextMark::default() };
         if text.starts_with('\u{feff}') {
             // The mark of the encoding is not part of the text.
             cursor.mark.at = '\u{feff}'.len_utf8();
@@ -135,12 +135,12 @@ impl<'s> Cursor<'s> {
     }
 
     /// A refusal at a place. It quotes nothing.
-    pub(super) fn refuse<T>(&self, mark: Mark, message: &str) -> Result<T, YamlError> {
+    pub(super) fn refuse<T>(&self, mark: TextMark, message: &str) -> Result<T, YamlError> {
         Err(error_at(&self.span(mark, mark), message))
     }
 
     /// As a place in this text; lines are those that line feeds end.
-    pub(super) fn span(&self, start: Mark, end: Mark) -> Span {
+    pub(super) fn span(&self, start: TextMark, end: TextMark) -> Span {
         let before = &self.text[..start.at];
         let begins = before.rfind('\n').map_or(0, |end| end + 1);
         // Nearly always, both count the same lines.

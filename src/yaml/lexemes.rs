@@ -1,6 +1,6 @@
 //! Tokens of more than one sign: scalars, anchors, tags and directives.
 
-use super::cursor::{Cursor, Mark};
+use super::cursor::{Cursor, TextMark};
 use super::token::{ScalarStyle, TokenKind};
 use super::tree::YamlError;
 
@@ -206,7 +206,7 @@ pub(super) fn plain(
     cursor: &mut Cursor<'_>,
     margin: isize,
     in_brackets: bool,
-) -> Result<(String, Mark, bool), YamlError> {
+) -> Result<(String, TextMark, bool), YamlError> {
     let (mut text, mut gap) = (String::new(), Gap::default());
     let mut end = cursor.mark;
     while !cursor.is_document_sign() && cursor.byte(0) != b'#' {
@@ -328,7 +328,7 @@ fn escape(cursor: &mut Cursor<'_>) -> Result<char, YamlError> {
 }
 
 /// A block (`|` or `>`), where its text begins, and where it ends.
-pub(super) fn block(cursor: &mut Cursor<'_>, margin: isize) -> Result<(String, Mark, Mark), YamlError> {
+pub(super) fn block(cursor: &mut Cursor<'_>, margin: isize) -> Result<(String, TextMark, TextMark), YamlError> {
     let is_literal = cursor.byte(0) == b'|';
     cursor.skip();
     let (keep, width) = block_header(cursor)?;
@@ -395,7 +395,7 @@ fn block_margin(
     wanted: &mut usize,
     margin: isize,
     ends: &mut String,
-) -> Result<Mark, YamlError> {
+) -> Result<TextMark, YamlError> {
     let (mut end, mut widest) = (cursor.mark, 0);
     loop {
         let is_margin = |cursor: &Cursor<'_>| *wanted == 0 || cursor.mark.column < *wanted;

@@ -1,6 +1,6 @@
 //! From tokens to events: which node begins and ends where.
 
-use super::cursor::Mark;
+use super::cursor::TextMark;
 use super::scanner::Scanner;
 use super::token::{ScalarStyle, Token, TokenKind as T};
 use super::tree::YamlError;
@@ -25,10 +25,10 @@ pub(super) enum EventKind {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Event {
+pub(super) struct YamlEvent {
     pub(super) kind: EventKind,
-    pub(super) start: Mark,
-    pub(super) end: Mark,
+    pub(super) start: TextMark,
+    pub(super) end: TextMark,
 }
 
 /// What comes next, once what stands above it on the stack is done.
@@ -62,7 +62,7 @@ pub(super) struct Parser<'s> {
 
 const MISSING: &str = "a value is missing here, or the text needs quotes";
 
-type Parsed = Result<Event, YamlError>;
+type Parsed = Result<YamlEvent, YamlError>;
 
 impl<'s> Parser<'s> {
     pub(super) fn new(text: &'s str) -> Self {
@@ -87,7 +87,7 @@ impl<'s> Parser<'s> {
             State::PairValue => self.pair_value(),
             State::PairEnd => {
                 let mark = self.scanner.peek()?.start;
-                Ok(Event { kind: EventKind::End, start: mark, end: mark })
+                Ok(YamlEvent { kind: EventKind::End, start: mark, end: mark })
             }
             State::FlowMapFirst => self.flow_map_key(true),
             State::FlowMapKey => self.flow_map_key(false),
@@ -108,14 +108,14 @@ impl<'s> Parser<'s> {
         self.scanner.cursor.refuse(mark, message)
     }
 
-    fn then_nothing(&mut self, next: State, mark: Mark) -> Parsed {
+    fn then_nothing(&mut self, next: State, mark: TextMark) -> Parsed {
         self.states.push(next);
         let kind = EventKind::Scalar(String::new(), ScalarStyle::Plain, Properties::default());
-        Ok(Event { kind, start: mark, end: mark })
+        Ok(YamlEvent { kind, start: mark, end: mark })
     }
 
     fn ended_by(token: Token) -> Parsed {
-        Ok(Event { kind: EventKind::End, start: token.start, end: token.end })
+        Ok(YamlEvent { kind: EventKind::End, start: token.start, end: token.end })
     }
 
     fn document(&mut self) -> Parsed {
@@ -134,7 +134,7 @@ impl<'s> Parser<'s> {
     fn document_end(&mut self) -> Parsed {
         let token = self.scanner.peek()?;
         let (start, end) = (token.start, if token.kind == T::DocumentEnd { token.end } else { token.start });
-        Ok(Event { kind: EventKind::DocumentEnd, start, end })
+        Ok(YamlEvent { kind: EventKind::DocumentEnd, start, end })
     }
 
     /// A node with what is said of it. `is_block` where lists and maps without brackets may stand, `is_bare` where a list
@@ -143,13 +143,13 @@ impl<'s> Parser<'s> {
         if let T::Alias(name) = self.kind()? {
             let kind = EventKind::Alias(name.clone());
             let token = self.scanner.take()?;
-            return Ok(Event { kind, start: token.start, end: token.end });
+            return Ok(YamlEvent { kind, start: token.start, end: token.end });
         }
         let (properties, end_of_properties) = self.properties()?;
         if let T::Scalar(..) = self.kind()? {
             let Token { kind, start, end } = self.scanner.take()?;
             let T::Scalar(text, style) = kind else { return self.refuse(MISSING) };
-            return Ok(Event { kind: EventKind::Scalar(text, style, properties), start, end });
+            return Ok(YamlEvent { kind: EventKind::Scalar(text, style, properties), start, end });
         }
         let token = self.scanner.peek()?;
         let (start, end) = (token.start, token.end);
@@ -163,7 +163,7 @@ impl<'s> Parser<'s> {
                 return match end_of_properties {
                     Some(mark) => {
                         let kind = EventKind::Scalar(String::new(), ScalarStyle::Plain, properties);
-                        Ok(Event { kind, start: mark, end: mark })
+                        Ok(YamlEvent { kind, start: mark, end: mark })
                     }
                     None => self.refuse(MISSING),
                 };
@@ -173,11 +173,11 @@ impl<'s> Parser<'s> {
             self.scanner.take()?;
         }
         self.states.push(state);
-        Ok(Event { kind, start, end })
+        Ok(YamlEvent { kind, start, end })
     }
 
     /// An anchor and a tag, each once and in either order, and where they end.
-    fn properties(&mut self) -> Result<(Properties, Option<Mark>), YamlError> {
+    fn properties(&mut self) -> Result<(Properties, Option<TextMark>), YamlError> {
         let (mut properties, mut end) = (Properties::default(), None);
         loop {
             match self.kind()? {
@@ -212,7 +212,7 @@ impl<'s> Parser<'s> {
     fn bare_list_entry(&mut self) -> Parsed {
         if *self.kind()? != T::BlockEntry {
             let mark = self.scanner.peek()?.start;
-            return Ok(Event { kind: EventKind::End, start: mark, end: mark });
+            return Ok(YamlEvent { kind: EventKind::End, start: mark, end: mark });
         }
         let mark = self.scanner.take()?.end;
         if matches!(self.kind()?, T::BlockEntry | T::Key | T::Value | T::BlockEnd) {
@@ -275,7 +275,7 @@ impl<'s> Parser<'s> {
         }
         let token = self.scanner.take()?;
         self.states.push(State::PairKey);
-        Ok(Event { kind: EventKind::MapStart(Properties::default()), start: token.start, end: token.end })
+        Ok(YamlEvent { kind: EventKind::MapStart(Properties::default()), start: token.start, end: token.end })
     }
 
     fn pair_key(&mut self) -> Parsed {

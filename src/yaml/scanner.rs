@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::cursor::{Cursor, Mark};
+use super::cursor::{Cursor, TextMark};
 use super::lexemes;
 use super::token::{ScalarStyle, Token, TokenKind};
 use super::tree::YamlError;
@@ -14,7 +14,7 @@ struct PossibleKey {
     /// Whether nothing but a key may stand there.
     is_required: bool,
     number: usize,
-    mark: Mark,
+    mark: TextMark,
 }
 
 /// A level of brackets.
@@ -23,6 +23,8 @@ struct Level {
     key: Option<PossibleKey>,
     /// Of the token that its last possible key began at; at first, that of its bracket.
     number: usize,
+    /// Where its bracket stands.
+    opened: Option<TextMark>,
 }
 
 /// The most levels of brackets or of margins that Helm's parser takes.
@@ -176,6 +178,9 @@ impl<'s> Scanner<'s> {
     }
 
     fn fetch_end(&mut self) -> Result<(), YamlError> {
+        if let Some(opened) = self.levels.last().and_then(|level| level.opened) {
+            return self.cursor.refuse(opened, "this bracket is not closed");
+        }
         self.close_blocks(-1);
         self.drop_key()?;
         self.may_begin_key = false;
@@ -208,7 +213,7 @@ impl<'s> Scanner<'s> {
     fn open_bracket(&mut self, kind: TokenKind) -> Result<(), YamlError> {
         let number = self.taken + self.tokens.len();
         self.note_key()?;
-        self.levels.push(Level { key: None, number });
+        self.levels.push(Level { key: None, number, opened: Some(self.cursor.mark) });
         if self.levels.len() > DEEPEST + 1 {
             return self.cursor.refuse(self.cursor.mark, "brackets are nested more than 10000 levels deep");
         }
@@ -326,7 +331,7 @@ impl<'s> Scanner<'s> {
                 mark: self.cursor.mark,
             };
             let level = self.levels.len() - 1;
-            self.levels[level] = Level { key: Some(key), number: key.number };
+            self.levels[level] = Level { key: Some(key), number: key.number, ..self.levels[level] };
             self.waiting.insert(key.number, level);
         }
         Ok(())
@@ -355,7 +360,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// Begins a block where the margin grows; its token goes before the one of this number.
-    fn open_block(&mut self, mark: Mark, number: Option<usize>, kind: TokenKind) -> Result<(), YamlError> {
+    fn open_block(&mut self, mark: TextMark, number: Option<usize>, kind: TokenKind) -> Result<(), YamlError> {
         let column = mark.column as isize;
         if self.in_brackets() || self.margin >= column {
             return Ok(());

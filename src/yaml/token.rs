@@ -1,6 +1,6 @@
 //! What the scanner gives: the signs and texts of a document, one by one.
 
-use super::cursor::Mark;
+use super::cursor::TextMark;
 
 /// How a scalar was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,6 @@ pub(super) enum TokenKind {
 #[derive(Debug, Clone)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
-    pub(super) start: Mark,
-    pub(super) end: Mark,
+    pub(super) start: TextMark,
+    pub(super) end: TextMark,
 }
