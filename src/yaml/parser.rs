@@ -121,9 +121,18 @@ impl<'s> Parser<'s> {
     fn document(&mut self) -> Parsed {
         match self.kind()? {
             T::End => self.document_end(),
-            T::Directive | T::DocumentStart => self.refuse(
+            T::Directive => self.refuse(
                 "a directive (`%`) without a document: Helm takes the line `---` that follows it for the end of one",
             ),
+            T::DocumentStart => {
+                // Behind a byte order mark, or where a carriage return alone ends the line before.
+                let mark = self.scanner.take()?.end;
+                if matches!(self.kind()?, T::Directive | T::DocumentStart | T::DocumentEnd | T::End) {
+                    return self.then_nothing(State::DocumentEnd, mark);
+                }
+                self.states.push(State::DocumentEnd);
+                self.node(true, false)
+            }
             _ => {
                 self.states.push(State::DocumentEnd);
                 self.node(true, false)

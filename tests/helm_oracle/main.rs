@@ -79,13 +79,25 @@ fn values_chart() -> tempfile::TempDir {
 /// What `fromYaml` makes of each document, all in one run.
 fn read_each(helm: &Helm, documents: &[String]) -> Vec<Value> {
     let chart = chart("{{- range $i, $d := .Values.docs }}\n#={{ $d | fromYaml | toJson | b64enc }}\n{{- end }}\n");
-    let rendered =
-        helm.template(chart.path(), &from_stdin(), json!({ "docs": documents }).to_string().as_bytes()).unwrap();
+    let packed = ascii(&json!({ "docs": documents }));
+    let rendered = helm.template(chart.path(), &from_stdin(), packed.as_bytes()).unwrap();
     let lines = rendered.lines().filter_map(|line| line.strip_prefix("#="));
     let answers: Vec<Value> =
         lines.map(|line| serde_json::from_slice(&STANDARD.decode(line).unwrap()).unwrap()).collect();
     assert_eq!(answers.len(), documents.len());
     answers
+}
+
+/// As JSON whose other characters are escaped: some end a line of YAML, so helm would not get the texts as they are.
+fn ascii(value: &Value) -> String {
+    let text = value.to_string();
+    text.chars().fold(String::with_capacity(text.len()), |mut packed, c| {
+        match u32::from(c) {
+            code @ 0x7f..=0xffff => packed.push_str(&format!("\\u{code:04x}")),
+            _ => packed.push(c),
+        }
+        packed
+    })
 }
 
 fn from_stdin() -> Vec<String> {
