@@ -12,6 +12,7 @@ use crate::text;
 use super::error::{BundleError, BundleFault};
 use super::header::Header;
 use super::id::BundleId;
+use super::marks::{BundleMark, MarkKind};
 use super::proof::Proof;
 use super::published::PublishedRecord;
 use super::reader::{Reader, Trust};
@@ -35,6 +36,12 @@ pub struct CatalogEntry {
     pub header: Result<Header, String>,
     /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
+    /// That it stays, where somebody has said so.
+    pub pin: Option<BundleMark>,
+    /// That a later `prune` removes it.
+    pub gone: Option<BundleMark>,
+    /// The names of the notes beside it.
+    pub notes: Vec<String>,
 }
 
 /// All bundles of a store, newest first; those that cannot be read stand among the rest with the reason. Files that were
@@ -106,6 +113,7 @@ impl Catalog {
                 Ok(header) if header.is_from_the_future(now) => {
                     format!("it says that it was made at {}, which is still to come", header.created)
                 }
+                Ok(_) if entry.gone.is_some() => "it is marked as gone".to_owned(),
                 Ok(header) if good.iter().any(|(_, known)| known.header().is_of_same_database(header)) => continue,
                 Ok(_) => match entry.open(store, trust) {
                     Ok(reader) => {
@@ -170,7 +178,7 @@ pub enum FindError {
 
 impl CatalogEntry {
     /// When it was made, as its header says; the name of one that cannot be read may still tell.
-    fn created(&self) -> Option<Timestamp> {
+    pub fn created(&self) -> Option<Timestamp> {
         match &self.header {
             Ok(header) => Some(header.created),
             Err(_) => self.name.parse::<BundleId>().ok().and_then(|id| id.created()),
@@ -197,6 +205,7 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
         (Ok(_), None) => Err("its bytes are gone, and only its record is left".to_owned()),
         (Ok(bytes), Some(_)) => PublishedRecord::parse(bytes, &object.name).map_err(|fault| fault.in_words()),
     };
+    let mark = |kind| BundleMark::read(store, &object.name, &object.notes, kind);
     CatalogEntry {
         name: object.name.clone(),
         reference: BundleReference::Stored { store: store.place(), id: object.name.clone() },
@@ -204,6 +213,9 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
         bytes: object.bytes.unwrap_or_default(),
         proof: record.as_ref().ok().and_then(|record| Proof::deepest(store, object, &record.manifest_sha256)),
         header: record.map(|record| record.header),
+        pin: mark(MarkKind::Pinned),
+        gone: mark(MarkKind::Gone),
+        notes: object.notes.clone(),
     }
 }
 
@@ -220,5 +232,8 @@ fn loose_entry(path: &Path) -> CatalogEntry {
         bytes,
         header,
         proof: None,
+        pin: None,
+        gone: None,
+        notes: Vec::new(),
     }
 }

@@ -10,6 +10,7 @@ use crate::postgres::Lsn;
 use super::catalog::{Catalog, CatalogEntry};
 use super::header::{Header, OutOfScope, SourceInstall};
 use super::manifest::MemberEntry;
+use super::marks::BundleMark;
 use super::plain::PlainProof;
 use super::proof::{Depth, Proof};
 use super::reader::{Reader, SignatureState};
@@ -23,6 +24,8 @@ pub struct ListReport {
     pub store: String,
     /// The bundles, newest first.
     pub bundles: Vec<ListRow>,
+    /// How many were not asked for.
+    pub left_out: usize,
 }
 
 /// One bundle in a list. Only what its clear header says: nothing here is proved.
@@ -38,22 +41,30 @@ pub struct ListRow {
     pub created: Option<Timestamp>,
     /// The OpsChain version that made it.
     pub opschain_version: Option<String>,
-    /// Namespace and release that it is from.
+    /// The namespace that it is from.
     pub namespace: Option<String>,
+    /// The release that it is from.
+    pub release: Option<String>,
     /// The PostgreSQL major version.
     pub postgresql_major: Option<u32>,
     /// `brief`, `full`, `none`.
     pub quiesce: Option<String>,
     /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
+    /// That it stays, where somebody has said so.
+    pub pinned: Option<BundleMark>,
+    /// That a later `prune` removes it.
+    pub gone: Option<BundleMark>,
     /// Why it cannot be used, when its header cannot be read.
     pub unreadable: Option<String>,
 }
 
 impl ListReport {
-    /// The report of `catalog`.
-    pub fn new(catalog: &Catalog) -> Self {
-        Self { store: catalog.store.clone(), bundles: catalog.entries.iter().map(ListRow::new).collect() }
+    /// The report of those of `catalog` that `wanted` takes.
+    pub fn new(catalog: &Catalog, wanted: impl Fn(&CatalogEntry) -> bool) -> Self {
+        let entries = catalog.entries.iter().filter(|entry| wanted(entry));
+        let bundles: Vec<ListRow> = entries.map(ListRow::new).collect();
+        Self { store: catalog.store.clone(), left_out: catalog.entries.len() - bundles.len(), bundles }
     }
 }
 
@@ -68,9 +79,12 @@ impl ListRow {
             created: header.map(|h| h.created),
             opschain_version: header.map(|h| h.opschain.version.clone()),
             namespace: header.map(|h| h.install.namespace.to_string()),
+            release: header.map(|h| h.install.release.to_string()),
             postgresql_major: header.map(|h| h.postgresql.major),
             quiesce: header.map(|h| h.quiesce.to_string()),
             proof: entry.proof.clone(),
+            pinned: entry.pin.clone(),
+            gone: entry.gone.clone(),
             unreadable: entry.header.as_ref().err().cloned(),
         }
     }
@@ -112,6 +126,19 @@ pub struct ShowReport {
     pub scope: Vec<OutOfScope>,
     /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
+    /// That it stays, where somebody has said so.
+    pub pinned: Option<BundleMark>,
+    /// That a later `prune` removes it.
+    pub gone: Option<BundleMark>,
+}
+
+/// What a store keeps beside a bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The deepest good verification.
+    pub proof: Option<Proof>,
+    pub pin: Option<BundleMark>,
+    pub gone: Option<BundleMark>,
 }
 
 /// The database of a bundle.
@@ -148,8 +175,8 @@ pub struct MemberReport {
 }
 
 impl ShowReport {
-    /// The report of an opened bundle at `address`; `proof` is the deepest beside it.
-    pub fn new(reader: &Reader, address: String, arguments: String, verify: String, proof: Option<Proof>) -> Self {
+    /// The report of an opened bundle at `address`, with what is kept beside it.
+    pub fn new(reader: &Reader, address: String, arguments: String, verify: String, kept: Beside) -> Self {
         let (header, manifest) = (reader.header(), reader.manifest());
         let Header { opschain, postgresql, .. } = header;
         let member = |entry: &MemberEntry| MemberReport {
@@ -188,7 +215,9 @@ impl ShowReport {
             counts: manifest.counts.clone(),
             members: manifest.members.iter().filter(|entry| entry.raw_bytes.is_none()).map(member).collect(),
             scope: manifest.scope.clone(),
-            proof,
+            proof: kept.proof,
+            pinned: kept.pin,
+            gone: kept.gone,
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::catalog::CatalogEntry;
 use super::format::FORMAT;
 use super::header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
+use super::id::BundleId;
 use super::layout::{self, Member, Stream};
 use super::manifest::{BackupIdentity, Manifest, MemberEntry, RawTotal, StreamTotal};
+use super::reference::BundleReference;
 
 pub(crate) const SYSTEM_IDENTIFIER: &str = "7711272386700096654";
 
@@ -74,4 +77,23 @@ pub(crate) fn manifest() -> (Header, Manifest) {
         members,
     };
     (header(), manifest)
+}
+
+/// A bundle of the catalog that was made at `created`.
+pub(crate) fn entry(created: &str) -> CatalogEntry {
+    let mut header = header();
+    header.created = created.parse().unwrap();
+    header.id = BundleId::generate("opschain", header.created).unwrap();
+    let name = header.id.to_string();
+    CatalogEntry {
+        reference: BundleReference::Stored { store: "/bundles".into(), id: name.clone() },
+        address: format!("/bundles/{name}/{name}.tar"),
+        name,
+        bytes: 1000,
+        header: Ok(header),
+        proof: None,
+        pin: None,
+        gone: None,
+        notes: Vec::new(),
+    }
 }

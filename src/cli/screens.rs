@@ -165,13 +165,17 @@ fn bundles() {
         created: Some("2026-08-20T10:15:00Z".parse().unwrap()),
         opschain_version: Some("2026-08-20".into()),
         namespace: Some("opschain-production".into()),
+        release: Some("opschain".into()),
         postgresql_major: Some(17),
         quiesce: Some("brief".into()),
         proof,
+        pinned: None,
+        gone: None,
         unreadable: unreadable.map(str::to_owned),
     };
     let seen = screens(&ListReport {
         store: "/srv/dr/bundles".into(),
+        left_out: 0,
         bundles: vec![
             row("opschain-20260820T101500Z-0a1b2c", Some(proof(Depth::Restored)), None),
             row("opschain-20260819T020000Z-ffe012", Some(proof(Depth::Plain)), None),

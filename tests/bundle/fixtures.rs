@@ -80,8 +80,13 @@ fn the_good_bundle_of_version_1_is_read_to_its_last_plaintext() {
     examine(GOOD).unwrap();
     let reader = Reader::open(open_file(&fixture("bundles").join(GOOD)).unwrap(), &trusted()).unwrap();
     assert_eq!(reader.open_member("config/values.yaml.age", &operator()).unwrap().as_slice(), VALUES);
-    let report =
-        dr::internals::bundle::report::ShowReport::new(&reader, String::new(), String::new(), String::new(), None);
+    let report = dr::internals::bundle::report::ShowReport::new(
+        &reader,
+        String::new(),
+        String::new(),
+        String::new(),
+        Default::default(),
+    );
     assert_eq!((report.opschain_version.as_str(), report.database.base_chunks), ("2026-08-20", 3));
     let proof = reader.verify_stored(&Events::none(), &CancellationToken::new()).unwrap();
     let report = dr::internals::bundle::report::VerifyReport::stored("x", String::new(), proof, 1);

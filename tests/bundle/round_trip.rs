@@ -184,7 +184,7 @@ fn the_catalog_lists_newest_first_and_bad_ones_with_the_reason() {
     assert_eq!(catalog.find("opschain-20261122").unwrap().name, new);
     assert!(catalog.find("opschain-").unwrap_err().to_string().contains("beginning of 3 bundles"));
     assert!(catalog.find("nope").unwrap_err().to_string().contains("no bundle `nope`"));
-    let report = serde_json::to_value(dr::internals::bundle::report::ListReport::new(&catalog)).unwrap();
+    let report = serde_json::to_value(dr::internals::bundle::report::ListReport::new(&catalog, |_| true)).unwrap();
     assert_eq!(report["bundles"][0]["opschain_version"], "2026-10-08");
     assert!(report["bundles"][3]["unreadable"].as_str().unwrap().contains("cannot be read"));
 }

@@ -20,6 +20,7 @@ mod man;
 mod panics;
 mod parity;
 mod passphrase;
+mod pins;
 mod plain_git;
 mod proxy;
 mod recorded;

@@ -1,8 +1,10 @@
-//! `dr bundle create | list | show | verify | extract | diff | restore`.
+//! `dr bundle create | list | show | verify | extract | diff | restore | pin`.
 
 mod diff;
 mod extract;
+mod list;
 mod pages;
+mod pin;
 mod trust;
 
 use std::path::PathBuf;
@@ -34,14 +36,14 @@ pub struct BundleArgs {
 #[derive(Debug, Subcommand)]
 enum BundleVerb {
     Create(CreateArgs),
-    /// List the bundles of the store, newest first
-    #[command(after_help = "Example:\n  dr bundle list --output json")]
-    List,
+    List(list::ListArgs),
     Show(ShowArgs),
     Verify(VerifyArgs),
     Extract(extract::BundleExtractArgs),
     Diff(diff::BundleDiffArgs),
     Restore(RestoreArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
 }
 
 /// Make a bundle: database, values, chart and the Secrets that an install cannot make again
@@ -160,7 +162,7 @@ impl BundleArgs {
 pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
     match args.verb {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,
-        BundleVerb::List => ui.report(&bundles::list(ctx)?)?,
+        BundleVerb::List(args) => ui.report(&bundles::list(ctx, &args.into())?)?,
         BundleVerb::Show(args) => {
             let shown = bundles::show(ctx, &args.trust.request(args.bundle, None))?;
             match args.scope {
@@ -178,6 +180,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         BundleVerb::Extract(args) => extract::run(ctx, ui, args)?,
         BundleVerb::Diff(args) => return diff::run(ctx, ui, args),
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
+        BundleVerb::Pin(args) => ui.report(&bundles::pin(ctx, &args.bundle, &args.reason)?)?,
+        BundleVerb::Unpin(args) => ui.report(&bundles::unpin(ctx, &args.bundle)?)?,
     }
     Ok(Exit::Success)
 }

@@ -4,49 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bundle::report::{ListReport, ListRow, SampleReport, ShowReport, VerifyReport};
+use crate::bundle::report::{SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
-use crate::ops::bundles::BundleList;
 use crate::ops::{create, restore};
 use crate::settings::Quiesce;
 use crate::text::{bytes, elapsed, plural};
-use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
-
-impl Report for BundleList {
-    fn human(&self, page: &mut Page) {
-        self.found.human(page);
-    }
-}
-
-impl Report for ListReport {
-    fn human(&self, page: &mut Page) {
-        if self.bundles.is_empty() {
-            page.line(format!("Store {} has no bundle yet.", self.store));
-            return page.next("dr doctor, then dr bundle create");
-        }
-        let rows: Vec<Vec<Styled>> = self.bundles.iter().map(row).collect();
-        // The name holds the time; namespaces differ only where several installs share a store.
-        let heads = ["bundle".into(), "OpsChain".into(), "size".into(), "last proof".into()];
-        page.table(&[&heads[..], &[Column::spare("created"), Column::spare("namespace")]].concat(), &rows);
-    }
-}
-
-fn row(bundle: &ListRow) -> Vec<Styled> {
-    let proof = match (&bundle.unreadable, &bundle.proof) {
-        (Some(reason), _) => Styled::from(Mark::Bad).then(Role::Plain, format!(" {reason}")),
-        (None, Some(proof)) => format!("{}, {}", proof.depth, proof.verified_at.strftime("%Y-%m-%d")).into(),
-        (None, None) if bundle.loose => "never: a file without a record".into(),
-        (None, None) => "never".into(),
-    };
-    vec![
-        bundle.name.as_str().into(),
-        bundle.opschain_version.clone().unwrap_or_default().into(),
-        bytes(bundle.bytes).into(),
-        proof,
-        bundle.created.map(short_time).unwrap_or_default().into(),
-        bundle.namespace.clone().unwrap_or_default().into(),
-    ]
-}
+use crate::ui::{Mark, Page, Report, short_time};
 
 impl Report for ShowReport {
     fn human(&self, page: &mut Page) {
@@ -78,6 +41,12 @@ impl Report for ShowReport {
             ("opens for", self.recipients.join(", ")),
             ("last proof", proved),
         ]);
+        if let Some(pin) = &self.pinned {
+            page.finding(Mark::Ok, &format!("pinned: {pin}"), None);
+        }
+        if let Some(gone) = &self.gone {
+            page.finding(Mark::Warn, &format!("marked as gone: {gone}"), None);
+        }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
         if self.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain) {
             page.next(&self.verify);

@@ -1,7 +1,9 @@
-//! `dr bundle list | show | verify | extract | diff`: looking at bundles.
+//! `dr bundle list | show | verify | extract | diff | pin`: looking at bundles, and saying which stay.
 
 mod diff;
 mod extract;
+mod list;
+mod pin;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,11 +12,12 @@ use serde::{Deserialize, Serialize};
 
 pub use diff::{BundleDiffReport, BundleSide, diff};
 pub use extract::{ExtractReport, ItemList, item, items};
+pub use list::{BundleList, ListRequest, list};
+pub use pin::{PinReport, pin, unpin};
 
 use super::given::quoted;
-use super::published::{MissingBundle, missing};
 use super::{CommandLine, Ctx, essentials};
-use crate::bundle::report::{ListReport, SampleReport, ShowReport, VerifyReport};
+use crate::bundle::report::{Beside, SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust};
 use crate::error::{CommandError, Exit, Result};
 use crate::store;
@@ -179,35 +182,7 @@ struct FoundBundle {
     /// What a command takes to name it again.
     arguments: String,
     reader: Reader,
-    proof: Option<Proof>,
-}
-
-/// Lists the store's bundles from their clear headers, newest first.
-///
-/// # Errors
-/// The store cannot be listed. A bundle that cannot be read is a row with the reason.
-pub fn list(ctx: &Ctx) -> Result<BundleList> {
-    let store = ctx.store().map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
-        (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
-        _ => error,
-    })?;
-    let catalog = Catalog::read(&*store)?;
-    let missing = missing(ctx, &ctx.vault_install(), &catalog);
-    // Beside the list: whoever reads its rows with another program wants bundles only.
-    for MissingBundle { bundle, created, store, .. } in &missing {
-        ctx.events.warn(format!("bundle {bundle} of {created:.0} is missing: it was published in {store}"), None);
-    }
-    Ok(BundleList { missing, found: ListReport::new(&catalog) })
-}
-
-/// `dr bundle list`.
-#[derive(Debug, Serialize)]
-pub struct BundleList {
-    #[serde(flatten)]
-    pub found: ListReport,
-    /// Those of this install that are missing, oldest first, as the config vault tells.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<MissingBundle>,
+    beside: Beside,
 }
 
 /// Shows what a bundle says of itself, after checking its signature.
@@ -217,7 +192,7 @@ pub struct BundleList {
 pub fn show(ctx: &Ctx, request: &BundleRequest) -> Result<ShowReport> {
     let found = find(ctx, request, false)?;
     let verify = verify_command(ctx, &found.arguments, request.identity.as_deref());
-    Ok(ShowReport::new(&found.reader, found.address, found.arguments, verify, found.proof))
+    Ok(ShowReport::new(&found.reader, found.address, found.arguments, verify, found.beside))
 }
 
 /// Checks the signature and every stored byte; with `decrypt` also every plaintext and every database file.
@@ -300,15 +275,21 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
         let address = path.display().to_string();
         let reference = BundleReference::File { path };
         let arguments = again(&reference, &address);
-        return Ok(FoundBundle { reader: open(&reference, &trust)?, reference, address, arguments, proof: None });
+        return Ok(FoundBundle {
+            reader: open(&reference, &trust)?,
+            reference,
+            address,
+            arguments,
+            beside: Beside::default(),
+        });
     }
     let store = ctx.store()?;
     let catalog = Catalog::read(&*store)?;
     let entry = pick(&catalog, request.bundle.as_deref())?;
     let reader = entry.open(&*store, &trust)?;
-    let CatalogEntry { reference, address, proof, .. } = entry.clone();
+    let CatalogEntry { reference, address, proof, pin, gone, .. } = entry.clone();
     let arguments = again(&reference, &entry.name);
-    Ok(FoundBundle { reference, address, arguments, reader, proof })
+    Ok(FoundBundle { reference, address, arguments, reader, beside: Beside { proof, pin, gone } })
 }
 
 fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry> {

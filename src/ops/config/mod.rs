@@ -15,7 +15,7 @@ pub mod shipped;
 pub mod sync;
 mod upgrade;
 pub mod verify;
-mod when;
+pub(super) mod when;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
+use crate::error::{CommandError, Exit, Result};
+
 /// Reads `2025-04-25` (its first moment), `2025-04-25T10:00` (both UTC), or a time with an offset.
-pub(super) fn read(text: &str) -> Option<Timestamp> {
+pub(in crate::ops) fn read(text: &str) -> Option<Timestamp> {
     if let Ok(exact) = text.parse::<Timestamp>() {
         return Some(exact);
     }
@@ -40,11 +42,22 @@ pub(super) fn of_name(name: &str) -> Option<Timestamp> {
 }
 
 /// Reads a time as [`read`] does, but a day means its last moment.
-pub(super) fn read_end(text: &str) -> Option<Timestamp> {
+pub(in crate::ops) fn read_end(text: &str) -> Option<Timestamp> {
     match text.parse::<Date>() {
         Ok(date) if text.len() == 10 => utc(date.at(23, 59, 59, 999_999_999)),
         _ => read(text),
     }
+}
+
+/// The time that `text` is read as.
+///
+/// # Errors
+/// [`Exit::Usage`] when it is none.
+pub(in crate::ops) fn required(text: &str, read: fn(&str) -> Option<Timestamp>) -> Result<Timestamp> {
+    read(text).ok_or_else(|| {
+        CommandError::new(Exit::Usage, format!("`{text}` is not a time"))
+            .hint("Give it as 2025-04-25 or 2025-04-25T10:00 (UTC).")
+    })
 }
 
 fn utc(civil: DateTime) -> Option<Timestamp> {

@@ -173,11 +173,7 @@ struct Wanted {
 impl Wanted {
     fn read(request: &LogRequest) -> Result<Self> {
         let time = |text: &Option<String>, read: fn(&str) -> Option<Timestamp>| -> Result<Option<Timestamp>> {
-            let Some(text) = text else { return Ok(None) };
-            read(text).map(Some).ok_or_else(|| {
-                CommandError::new(Exit::Usage, format!("`{text}` is not a time"))
-                    .hint("Give it as 2025-04-25 or 2025-04-25T10:00 (UTC).")
-            })
+            text.as_deref().map(|text| when::required(text, read)).transpose()
         };
         Ok(Self {
             since: time(&request.since, when::read)?,

@@ -1,0 +1,144 @@
+//! `dr bundle list`: what a store holds, as far as it was asked for.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::bundle::report::ListReport;
+use crate::bundle::{Catalog, CatalogEntry, Depth};
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
+use crate::ops::config::when;
+use crate::ops::published::{MissingBundle, missing};
+use crate::opschain::version::Version;
+
+/// Which bundles are asked for; all when nothing is said. A bundle that cannot be read is none of what is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ListRequest {
+    /// `NAMESPACE` or `NAMESPACE/RELEASE`.
+    pub install: Option<String>,
+    /// The OpsChain version that made them.
+    pub version: Option<String>,
+    /// Not made before this time.
+    pub since: Option<String>,
+    /// Not made after this time.
+    pub until: Option<String>,
+    /// Verified at least so deeply.
+    pub proved: Option<Depth>,
+    pub pinned: bool,
+}
+
+/// `dr bundle list`.
+#[derive(Debug, Serialize)]
+pub struct BundleList {
+    #[serde(flatten)]
+    pub found: ListReport,
+    /// Those of this install that are missing, oldest first, as the config vault tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingBundle>,
+}
+
+/// Lists the store's bundles from their clear headers, newest first.
+///
+/// # Errors
+/// The store cannot be listed, or what is asked for makes no sense. A bundle that cannot be read is a row with the reason.
+pub fn list(ctx: &Ctx, request: &ListRequest) -> Result<BundleList> {
+    let wanted = Wanted::read(request)?;
+    let store = ctx.store().map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
+        (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
+        _ => error,
+    })?;
+    let catalog = Catalog::read(&*store)?;
+    let missing = missing(ctx, &ctx.vault_install(), &catalog);
+    // Beside the list: whoever reads its rows with another program wants bundles only.
+    for MissingBundle { bundle, created, store, .. } in &missing {
+        ctx.events.warn(format!("bundle {bundle} of {created:.0} is missing: it was published in {store}"), None);
+    }
+    Ok(BundleList { missing, found: ListReport::new(&catalog, |entry| wanted.takes(entry)) })
+}
+
+/// What was asked for, read.
+#[derive(Default)]
+struct Wanted {
+    namespace: Option<String>,
+    release: Option<String>,
+    version: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    proved: Option<Depth>,
+    pinned: bool,
+}
+
+impl Wanted {
+    fn read(request: &ListRequest) -> Result<Self> {
+        let install = request.install.as_deref().map(|text| text.split_once('/').unwrap_or((text, "")));
+        let bad = |_| CommandError::new(Exit::Usage, "the version is none of OpsChain").hint("Such as 2026-08-20.");
+        Ok(Self {
+            namespace: install.map(|(namespace, _)| namespace.to_owned()),
+            release: install.map(|(_, release)| release.to_owned()).filter(|release| !release.is_empty()),
+            version: request
+                .version
+                .as_deref()
+                .map(|v| v.parse::<Version>().map(|v| v.tag()))
+                .transpose()
+                .map_err(bad)?,
+            since: request.since.as_deref().map(|text| when::required(text, when::read)).transpose()?,
+            until: request.until.as_deref().map(|text| when::required(text, when::read_end)).transpose()?,
+            proved: request.proved,
+            pinned: request.pinned,
+        })
+    }
+
+    fn takes(&self, entry: &CatalogEntry) -> bool {
+        let header = entry.header.as_ref().ok();
+        let of_header = |asked: &Option<String>, has: Option<&str>| asked.is_none() || asked.as_deref() == has;
+        of_header(&self.namespace, header.map(|h| &*h.install.namespace))
+            && of_header(&self.release, header.map(|h| &*h.install.release))
+            && of_header(&self.version, header.map(|h| h.opschain.version.as_str()))
+            && self.since.is_none_or(|since| entry.created().is_some_and(|at| at >= since))
+            && self.until.is_none_or(|until| entry.created().is_some_and(|at| at <= until))
+            && self.proved.is_none_or(|depth| entry.proof.as_ref().is_some_and(|proof| proof.depth >= depth))
+            && (!self.pinned || entry.pin.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::testing::entry;
+    use crate::bundle::{BundleMark, Proof};
+
+    fn takes(request: ListRequest, entry: &CatalogEntry) -> bool {
+        Wanted::read(&request).unwrap().takes(entry)
+    }
+
+    #[test]
+    fn each_filter_takes_what_fits_and_leaves_the_rest() {
+        let mut entry = entry("2026-11-23T07:54:43Z");
+        entry.proof = Some(Proof::new(Depth::Plain, None, "0"));
+        entry.pin = Some(BundleMark::new("op@host", "x"));
+        let text = |text: &str| Some(text.to_owned());
+        let header = entry.header.clone().unwrap();
+        let of = |install: String| ListRequest { install: Some(install), ..ListRequest::default() };
+        let namespace = header.install.namespace.to_string();
+        for (request, fits) in [
+            (ListRequest::default(), true),
+            (of(namespace.clone()), true),
+            (of(format!("{namespace}/{}", header.install.release)), true),
+            (of(format!("{namespace}/other")), false),
+            (of("other".into()), false),
+            (ListRequest { version: text(&header.opschain.version), ..ListRequest::default() }, true),
+            (ListRequest { version: text("2020-01-01"), ..ListRequest::default() }, false),
+            (ListRequest { since: text("2026-11-23"), until: text("2026-11-23"), ..ListRequest::default() }, true),
+            (ListRequest { since: text("2026-11-24"), ..ListRequest::default() }, false),
+            (ListRequest { until: text("2026-11-22"), ..ListRequest::default() }, false),
+            (ListRequest { proved: Some(Depth::Plain), pinned: true, ..ListRequest::default() }, true),
+            (ListRequest { proved: Some(Depth::Restored), ..ListRequest::default() }, false),
+        ] {
+            assert_eq!(takes(request.clone(), &entry), fits, "{request:?}");
+        }
+        entry.header = Err("damaged".into());
+        assert!(takes(ListRequest::default(), &entry));
+        assert!(!takes(of(namespace), &entry), "what cannot be read is of no install");
+        assert!(Wanted::read(&ListRequest { since: text("soon"), ..ListRequest::default() }).is_err());
+    }
+}
