@@ -93,6 +93,7 @@ fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
             "database_image": "ghcr.io/cloudnative-pg/postgresql:17.5",
             "database_uid": "00",
             "databases_bytes": 19_600_000_000_u64,
+            "wal_rate": { "bytes_an_hour": 1_300_000_000_u64, "room_bytes": 3_221_225_472_u64 },
             "system_identifier": "7541398652910043162",
             "server_version": 170_005,
             "opschain_version": "2026-08-20",

@@ -54,7 +54,7 @@ pub use operator::Operator;
 pub use placement::PodPlacement;
 pub use pods::PodRefusal;
 pub use podstate::PodState;
-pub use psql::DatabaseFacts;
+pub use psql::{DatabaseFacts, WalWritten};
 pub use sessions::{PodAddress, Session, SessionCounts, WatchedSwitch};
 #[cfg(test)]
 pub use storage::ClassFacts;

@@ -45,6 +45,16 @@ pub struct DatabaseFacts {
     pub page_checksums: bool,
 }
 
+/// How much write-ahead log a primary writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalWritten {
+    pub bytes: u64,
+    /// In how many seconds: since its counters began.
+    pub seconds: u64,
+    /// What it keeps for those who are behind (`wal_keep_size`).
+    pub keep_bytes: u64,
+}
+
 impl DatabaseFacts {
     /// The major version, such as 15.
     pub fn major(&self) -> u32 {
@@ -127,6 +137,22 @@ impl Cluster {
     /// As [`Cluster::psql`].
     pub async fn databases_size(&self, pod: &str) -> Result<u64> {
         self.one(pod, "tell its size", "SELECT sum(pg_database_size(oid)) FROM pg_database").await
+    }
+
+    /// How much log the primary has written since its counters began, and how much it keeps for those who are behind.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn wal_written(&self, pod: &str) -> Result<WalWritten> {
+        // `pg_stat_wal` is there from PostgreSQL 14 on; `wal_keep_size` is counted in MB.
+        const ASK: &str = "SELECT jsonb_build_object('bytes', wal_bytes::bigint,
+            'seconds', greatest(0, extract(epoch FROM now() - stats_reset))::bigint, 'keep_bytes',
+            (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'wal_keep_size')) FROM pg_stat_wal";
+        let act = "tell how much log it writes";
+        match self.psql(pod, "postgres", act, ASK).await?.concat().as_slice() {
+            [text] => serde_json::from_str(text).map_err(|_| odd_answer(act)),
+            _ => Err(odd_answer(act)),
+        }
     }
 
     async fn one<T: std::str::FromStr>(&self, pod: &str, act: &str, statement: &str) -> Result<T> {

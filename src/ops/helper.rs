@@ -21,6 +21,8 @@ pub const POD_LIMIT: Duration = Duration::from_secs(300);
 const POD_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// How much log may wait in a backup's pod until it is sealed and sent.
 const SPOOL_MIB: u64 = 1024;
+/// How much WAL waits in the helper pod, in bytes.
+pub const SPOOL_BYTES: u64 = SPOOL_MIB << 20;
 /// The run of a pod that is never made.
 pub const NO_RUN: &str = "admission-check";
 /// The agent ends itself when nobody was attached for so long.

@@ -130,11 +130,12 @@ impl Report for create::CreatePlan {
     fn human(&self, page: &mut Page) {
         let live = &self.live;
         let free = self.store_free.map_or(String::new(), |free| format!(" ({} free)", bytes(free)));
+        let wal = live.wal_rate.map_or(String::new(), |rate| format!("; {}", rate.line()));
         page.heading("Plan: make a bundle");
         page.fields(&[
             ("install", format!("OpsChain {}, revision {}", live.opschain_version, live.revision)),
             ("deployment", live.deployment.clone()),
-            ("database", format!("{}, {} by PostgreSQL's count", live.primary, bytes(live.databases_bytes))),
+            ("database", format!("{}, {} by PostgreSQL's count{wal}", live.primary, bytes(live.databases_bytes))),
             ("quiesce", self.quiesce_line()),
             ("work", self.work_line().to_owned()),
             ("replicas", live.replicas.line()),

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, ClusterError, Database, DatabaseFacts, PodPlacement, PodRefusal, WATCHDOG_NEEDS};
+use crate::cluster::{
+    Cluster, ClusterError, Database, DatabaseFacts, PodPlacement, PodRefusal, WATCHDOG_NEEDS, WalWritten,
+};
 use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
 use crate::ops::essentials::Essentials;
@@ -118,6 +120,9 @@ pub(super) struct PrimaryFacts {
     /// Where the pod runs, for the helper pod to go there, too.
     #[serde(default)]
     pub placement: PodPlacement,
+    /// How much log it writes.
+    #[serde(default)]
+    pub wal: Option<WalWritten>,
     /// Subscriptions of logical replication.
     #[serde(default)]
     pub subscriptions: Vec<String>,
@@ -239,7 +244,8 @@ async fn primary(cluster: &Cluster, database: &str) -> Result<Option<PrimaryFact
     let (placement, pod) = (PodPlacement::of_pod(&live), live.metadata.name.unwrap_or_default());
     let (facts, databases_bytes) = (cluster.database_facts(&pod).await?, cluster.databases_size(&pod).await?);
     let subscriptions = cluster.subscriptions(&pod).await?;
-    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, subscriptions, placement }))
+    let wal = Some(cluster.wal_written(&pod).await?);
+    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, subscriptions, placement, wal }))
 }
 
 /// Why the helper pod would not be made.

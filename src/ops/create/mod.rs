@@ -12,6 +12,7 @@ mod recognise;
 mod steps;
 mod stopping;
 mod vault_config;
+mod wal_rate;
 mod work;
 
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
+use super::wal_rate::WalRate;
 use super::{facts, left_out, quiet, recognise, stopping};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::{Database, PodPlacement};
@@ -73,6 +74,9 @@ pub struct LiveInstall {
     /// The uid of the database's Cluster object.
     pub database_uid: String,
     pub databases_bytes: u64,
+    /// How much log it writes, where that is known.
+    #[serde(default)]
+    pub wal_rate: Option<WalRate>,
     /// Whether its pages carry checksums, which PostgreSQL checks while it is copied.
     #[serde(default)]
     pub page_checksums: bool,
@@ -141,6 +145,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         placement: primary.placement.clone(),
         database_uid: database.uid.clone(),
         databases_bytes: primary.databases_bytes,
+        wal_rate: primary.wal.as_ref().and_then(WalRate::of),
         page_checksums: primary.facts.page_checksums,
         system_identifier: primary.facts.system_identifier.clone(),
         server_version: primary.facts.version_number,
@@ -157,6 +162,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         warnings.push(format!("the database is bundled from its primary though it is {}", database.line()));
     }
     warnings.extend(noted);
+    warnings.extend(live.wal_rate.and_then(|rate| rate.warning()));
     warnings.extend(helper::admitted("the pod that the backup is made in", facts.helper_refusal.as_ref())?);
     let watchdog = quiesce != Quiesce::None && facts.no_watchdog.is_empty();
     if quiesce != Quiesce::None {
