@@ -35,7 +35,8 @@ pub struct Manifest {
     /// is what was live, and whoever opens them finds out whether they are that. Absent before format 1.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helm_values_sha256: Option<String>,
-    /// Keyed fingerprints of single secrets, by path; empty, since who makes a bundle has no key for them.
+    /// Fingerprints of the keys that the data depends on, by path, under a key that is sealed in the bundle. Empty before
+    /// format 1.5.
     pub key_fingerprints: BTreeMap<String, String>,
     /// How many of what is in it, for summaries: `secrets`, `tables`, ...
     pub counts: BTreeMap<String, u64>,
@@ -223,7 +224,7 @@ mod tests {
     fn contradictions_are_named() {
         assert!(refused(|m| m.base.raw.bytes += 1).contains("sums of db/base"));
         assert!(refused(|m| m.wal.chunks += 1).contains("sums of db/wal"));
-        assert!(refused(|m| m.format.minor = 5).contains("belongs to bundle"));
+        assert!(refused(|m| m.format.minor = 99).contains("belongs to bundle"));
         assert!(refused(|m| m.database.system_identifier = "9".into()).contains("system identifier"));
         assert!(refused(|m| m.database.end_lsn = Lsn(0)).contains("ends before it starts"));
         assert!(refused(|m| m.database.wal_end_lsn = Some(Lsn(0))).contains("log ends before"));

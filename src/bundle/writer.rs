@@ -56,6 +56,7 @@ pub struct Writer {
     members: Vec<MemberEntry>,
     values_sha256: String,
     helm_values_sha256: Option<String>,
+    key_fingerprints: BTreeMap<String, String>,
 }
 
 impl Writer {
@@ -85,6 +86,7 @@ impl Writer {
             members: Vec::new(),
             values_sha256: String::new(),
             helm_values_sha256: None,
+            key_fingerprints: BTreeMap::new(),
         };
         writer.add(&Member::Header, &Hashed::of(first), None)?;
         writer.add(&Member::Readme, &Hashed::of(readme), None)?;
@@ -106,6 +108,11 @@ impl Writer {
             Ok(sealed) => self.add_sealed(&member, &Hashed::of(sealed)),
             Err(source) => Err(self.name(BundleFault::Sealed { member, source })),
         }
+    }
+
+    /// Says which keys the data depends on: `fingerprints` by path go into the manifest.
+    pub fn pair_keys(&mut self, fingerprints: BTreeMap<String, String>) {
+        self.key_fingerprints = fingerprints;
     }
 
     /// Adds `values.yaml` as it was sealed elsewhere. `sha256` is said to be that of its plaintext, and `helm_sha256` is
@@ -203,7 +210,7 @@ impl Writer {
             wal: self.total(Stream::Wal, facts.wal)?,
             values_sha256: self.values_sha256.clone(),
             helm_values_sha256: self.helm_values_sha256.clone(),
-            key_fingerprints: BTreeMap::new(),
+            key_fingerprints: self.key_fingerprints.clone(),
             counts: facts.counts,
             scope: facts.scope,
             members: self.members.clone(),

@@ -77,6 +77,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ServerArgs) -> Result<Exit> {
             if !plan.done {
                 ui.plan(&shown);
             }
+            if plan.held.is_some() {
+                ui.confirm(&format!("Start the workers of OpsChain {}?", plan.install))?;
+            }
             ui.report(&server::start(ctx).await?)?;
         }
         ServerVerb::Status => ui.report(&server::status(ctx).await?)?,
@@ -108,7 +111,7 @@ impl Report for Shown<'_> {
             let count = plural(self.plan.working.len() as u64, "pod");
             page.wrapped("  ", "  ", format!("at work: {count}, which go on: {}", self.plan.working.join(", ")));
         }
-        for warning in &self.plan.warnings {
+        for warning in self.plan.warnings.iter().chain(&self.plan.held) {
             page.finding(crate::ui::Mark::Warn, warning, None);
         }
     }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod exec;
 mod forward;
 pub mod found;
+pub mod held;
 pub mod keep;
 pub mod kube;
 mod kubeconfig;
@@ -45,6 +46,7 @@ pub use database::{Database, UNPROVED_BY};
 #[cfg(test)]
 pub use error::ApiRequest;
 pub use error::{ClusterError, since_when};
+pub use held::{HELD, HeldOriginal, OriginalState};
 pub use keep::{KeptObject, PutBackResult, SecretVersion};
 pub use kube::Cluster;
 pub use lease::{LeaseGuard, lease_name};

@@ -20,6 +20,7 @@ pub mod keyring;
 pub mod lease;
 pub mod maintenance;
 pub mod objects;
+mod pairing;
 mod published;
 pub mod pump;
 pub mod quiesce;

@@ -8,9 +8,11 @@ use zeroize::Zeroizing;
 use super::quiesce::RecordedReplicas;
 use crate::cluster::{KeptObject, RunningImage};
 use crate::error::{CommandError, Exit, Result};
+use crate::redact::FingerprintKey;
 use crate::values::overlay::LayerKind;
 
-/// `config/release.json`: the release as it ran when the bundle was made. Sealed, though it holds no secret.
+/// `config/release.json`: the release as it ran when the bundle was made. Sealed; the only secret of it is the key of the
+/// fingerprints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Release {
     /// The Helm release's name.
@@ -37,6 +39,12 @@ pub struct Release {
     /// The labels of the namespace that decide which pods it admits. Since 1.4.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_security: BTreeMap<String, String>,
+    /// The identity of the cluster that it ran in, where it could be read. Since 1.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
+    /// What the manifest's fingerprints of keys are made under, as hex: 32 bytes. Since 1.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairing_key: Option<String>,
     /// The layers of the values in their order, where they were given in several; each is a member of its own, sealed as
     /// the config vault has it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -72,6 +80,11 @@ impl Release {
     /// It cannot be written as JSON.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec_pretty(self).map_err(|e| CommandError::new(Exit::Failure, "write release.json").because(e))
+    }
+
+    /// The key of the manifest's fingerprints.
+    pub fn pairing_key(&self) -> Option<FingerprintKey> {
+        FingerprintKey::from_bytes(&hex::decode(self.pairing_key.as_ref()?).ok()?)
     }
 
     /// Reads the member.

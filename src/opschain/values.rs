@@ -35,6 +35,11 @@ pub const IMMUTABLE: &[Immutable] = &[
     Immutable { path: &["priorityClasses", "runner", "value"], why: "Kubernetes does not change a priority class" },
 ];
 
+/// Those of them that open what is stored: values with others of these do not fit the data.
+pub fn data_keys() -> impl Iterator<Item = &'static Immutable> {
+    IMMUTABLE.iter().filter(|immutable| !matches!(immutable.path[0], "db" | "priorityClasses"))
+}
+
 /// The keys that hold secrets. What decides is [`crate::redact::is_secret`], by names and shapes.
 #[cfg(test)]
 const SECRET: &[Path] = &[

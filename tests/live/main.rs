@@ -12,6 +12,7 @@ mod create;
 mod deploy;
 mod drift;
 mod edit;
+mod held;
 mod host;
 mod install;
 mod layers;

@@ -131,6 +131,15 @@ struct RestoreArgs {
     /// The chart of a newer version, if not the settings'
     #[arg(long, value_name = "REF")]
     chart: Option<String>,
+    /// A values file to deploy in the place of the bundle's; it must hold the keys that the data is written with
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Leave the workers off until `dr server start`, so that nothing scheduled runs; so it is where the original may live
+    #[arg(long, conflicts_with = "not_held")]
+    held: bool,
+    /// Start the workers although the original may live: both will run what is scheduled
+    #[arg(long)]
+    not_held: bool,
     /// Take a bundle that says that it was made later than now: a clock is wrong
     #[arg(long)]
     allow_future: bool,
@@ -204,6 +213,8 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         bundle: args.trust.request(args.bundle, args.identity),
         version: args.version,
         chart: args.chart,
+        config: args.config,
+        held: (args.held || args.not_held).then_some(args.held),
         allow_future: args.allow_future,
         allow_version: args.allow_version,
         strategy: args.strategy,

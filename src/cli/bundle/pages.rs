@@ -221,6 +221,14 @@ impl Report for restore::RestorePlan {
             ("volume", self.storage.clone().unwrap_or_else(|| "not known".to_owned())),
             ("with", format!("helm {}, operator {}, strategy {strategy}", self.helm, self.operator)),
         ]);
+        if let Some(given) = &self.config {
+            let line = format!("values of {}: their keys fit the data", given.path.display());
+            page.finding(Mark::Ok, &line, None);
+        }
+        if let Some(hold) = &self.hold {
+            let line = format!("held, with no workers until `dr server start`: {}", hold.because);
+            page.finding(Mark::Warn, &line, None);
+        }
         warnings(page, &self.warnings);
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments()));
     }
@@ -251,6 +259,10 @@ impl Report for restore::RestoreReport {
         );
         if let Some(deployment) = &self.deployment {
             page.finding(Mark::Ok, &format!("recorded as deployment {deployment}"), None);
+        }
+        if let Some(because) = &self.held {
+            let line = format!("held: nothing scheduled runs, for there are no workers: {because}");
+            page.finding(Mark::Warn, &line, None);
         }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
         self.next.iter().for_each(|next| page.next(next));

@@ -10,6 +10,7 @@ use crate::cluster::ObjectRef;
 use crate::crypt::Recipients;
 use crate::error::Result;
 use crate::ops::Ctx;
+use crate::ops::pairing::{self, KeyFingerprints};
 use crate::ops::release::{self, Release};
 use crate::opschain::secrets::PRESERVED;
 use crate::opschain::values::{CONFIG_MAP_NAMES, SECRET_NAMES};
@@ -22,6 +23,8 @@ pub(super) struct BundleConfig {
     secrets: Zeroizing<Vec<u8>>,
     /// How many Secrets and ConfigMaps are in it.
     preserved: usize,
+    /// Of the keys that the data depends on.
+    fingerprints: KeyFingerprints,
 }
 
 impl BundleConfig {
@@ -36,6 +39,8 @@ impl BundleConfig {
         let from_vault = VaultConfig::gather(vault, &deployment, &stored, recipients)?;
         let objects = cluster.kept(&preserved(&stored)).await?;
         let archive = deployment.record.chart_archive.as_ref();
+        let pairing_key = pairing::new_key()?;
+        let fingerprints = pairing::fingerprints(&pairing_key, &live.system_identifier, &stored);
         let release = Release {
             release: install.release.to_string(),
             namespace: install.namespace.to_string(),
@@ -50,10 +55,14 @@ impl BundleConfig {
             kubernetes: cluster.server_version().to_owned(),
             helm: ctx.helm().await?.version().to_string(),
             pod_security: cluster.pod_security().await?,
+            // Who may not read it has a bundle all the same; a restore of it takes the source for alive.
+            cluster_uid: cluster.identity().await.ok(),
+            pairing_key: Some(hex::encode(pairing_key.as_bytes())),
             sealed_layers: from_vault.layers(),
             layers: Vec::new(),
         };
-        Ok(Self { secrets: release::secrets_to_bytes(&objects)?, preserved: objects.len(), vault: from_vault, release })
+        let (secrets, preserved) = (release::secrets_to_bytes(&objects)?, objects.len());
+        Ok(Self { secrets, preserved, vault: from_vault, release, fingerprints })
     }
 
     /// Adds all of it, in the order of the format.
@@ -62,6 +71,7 @@ impl BundleConfig {
     /// The writer's, or `release.json` cannot be written.
     pub(super) fn add_to(&self, writer: &mut Writer) -> Result<()> {
         let release = self.release.to_bytes()?;
+        writer.pair_keys(self.fingerprints.clone());
         self.vault.add_values(writer)?;
         writer.seal_config("release.json", &release)?;
         writer.seal_config("secrets.yaml", &self.secrets)?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loss;
 use crate::cluster::objects::{last_writer, writer_of};
-use crate::cluster::{LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY, WantedObject};
+use crate::cluster::{BROUGHT_BACK_BY, LiveObject, MANAGER, Manager, REPLICAS, STOPPED_BY, WantedObject};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Object, ObjectId};
 use crate::ops::history::{History, LiveValues};
@@ -73,6 +73,9 @@ pub(super) enum SeenObject {
         stranger: Option<Manager>,
         /// The run that has stopped it.
         stopped_by: Option<String>,
+        /// The run or command that has started it, of a release that was deployed without replicas of it.
+        #[serde(default)]
+        started_by: Option<String>,
         /// An autoscaler scales it.
         scaled: bool,
     },
@@ -213,6 +216,10 @@ pub(super) fn object_facts(object: &Object, live: &LiveObject, scaled: &[String]
                     stopped_by: notes[REPLICAS]
                         .is_string()
                         .then(|| notes[STOPPED_BY].as_str().unwrap_or("a run").to_owned()),
+                    started_by: notes[BROUGHT_BACK_BY]
+                        .as_str()
+                        .filter(|_| object.fields["spec"]["replicas"] == 0)
+                        .map(str::to_owned),
                     scaled: scaled.contains(&object.id.name),
                 }
             }

@@ -41,10 +41,11 @@ pub(super) fn judge(objects: &[ObjectFacts], failed: Option<u32>) -> ObjectDrift
 }
 
 fn judge_one(object: &ObjectFacts, failed: Option<u32>, found: &mut ObjectDrift) {
-    let SeenObject::Other { differ, added, stranger, stopped_by, scaled } = &object.seen else { return };
+    let SeenObject::Other { differ, added, stranger, stopped_by, started_by, scaled } = &object.seen else { return };
+    let by_dr = (stopped_by.as_deref(), started_by.as_deref());
     let mut by_cause: Vec<(Cause, Vec<Field>)> = Vec::new();
     let mut tell = |field: &Field, cause: &dyn Fn() -> Cause| {
-        if let Some(why) = meant(&object.id, field, stopped_by.as_deref(), *scaled) {
+        if let Some(why) = meant(&object.id, field, by_dr, *scaled) {
             found.meant.push((object.id.to_string(), field.path.clone(), why));
             return;
         }
@@ -77,11 +78,19 @@ fn judge_one(object: &ObjectFacts, failed: Option<u32>, found: &mut ObjectDrift)
 }
 
 /// Why a difference is as it should be, where it is.
-fn meant(object: &ObjectId, field: &Field, stopped_by: Option<&str>, scaled: bool) -> Option<String> {
+fn meant(
+    object: &ObjectId,
+    field: &Field,
+    (stopped_by, started_by): (Option<&str>, Option<&str>),
+    scaled: bool,
+) -> Option<String> {
     let keys: Vec<&str> = field.path.keys().collect();
     if keys == ["spec", "replicas"] {
         if let Some(run) = stopped_by {
             return Some(format!("stopped by dr ({run}); `dr server status` says what brings it back"));
+        }
+        if let Some(by) = started_by {
+            return Some(format!("started by dr ({by}) after it was deployed without any"));
         }
         if scaled {
             return Some("an autoscaler sets the replicas".into());
@@ -99,7 +108,7 @@ fn meant(object: &ObjectId, field: &Field, stopped_by: Option<&str>, scaled: boo
 mod tests {
     use super::super::facts::object_facts;
     use super::*;
-    use crate::cluster::{LiveObject, REPLICAS, STOPPED_BY};
+    use crate::cluster::{BROUGHT_BACK_BY, LiveObject, REPLICAS, STOPPED_BY};
     use crate::helm::manifest::parse;
     use crate::ops::objects::comparing_scrubber;
     use serde_json::json;
@@ -124,6 +133,11 @@ mod tests {
         let found = looked(MANIFEST, stopped, by_hand.clone(), &[]);
         assert!(found.findings.is_empty() && found.meant[0].2.contains("server-1"));
         assert!(looked(MANIFEST, deployment(5, json!({})), by_hand.clone(), &["api"]).findings.is_empty());
+        let held = MANIFEST.replace("replicas: 1", "replicas: 0");
+        let started = deployment(3, json!({BROUGHT_BACK_BY: "start-1"}));
+        let found = looked(&held, started.clone(), by_hand.clone(), &[]);
+        assert!(found.findings.is_empty() && found.meant[0].2.contains("start-1"), "a held install that was started");
+        assert_eq!(looked(MANIFEST, started, by_hand.clone(), &[]).findings.len(), 1);
         let found = looked(MANIFEST, deployment(5, json!({})), by_hand, &[]);
         assert_eq!(found.findings[0].text, "scaled outside dr with kubectl, 2026-08-20 10:00:00Z");
     }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Ctx, lease};
-use crate::cluster::{BROUGHT_BACK_BY, Cluster, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
+use crate::cluster::{BROUGHT_BACK_BY, Cluster, HELD, HeldOriginal, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 
@@ -39,6 +39,9 @@ pub struct WriterFacts {
     /// The run or command that brought it back, where nobody with a mark has stopped it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brought_back_by: Option<String>,
+    /// The original that it is held for, where it is: that may live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_for: Option<HeldOriginal>,
     /// The tool that keeps it as a repository says, where one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitops: Option<String>,
@@ -76,6 +79,7 @@ impl From<&Workload> for WriterFacts {
             now: workload.replicas,
             stopped_by: workload.annotations.get(STOPPED_BY).cloned(),
             brought_back_by: workload.annotations.get(BROUGHT_BACK_BY).cloned(),
+            held_for: workload.annotations.get(HELD).and_then(|note| HeldOriginal::of_note(note)),
             gitops: workload.gitops(),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{RecordedReplicas, WRITERS, WriterFacts, present};
-use crate::cluster::{BROUGHT_BACK_BY, Cluster, REPLICAS, STOPPED_BY, WorkloadKind};
+use crate::cluster::{BROUGHT_BACK_BY, Cluster, HELD, REPLICAS, STOPPED_BY, WorkloadKind};
 use crate::error::Result;
 use crate::ops::lease;
 use crate::text::plural;
@@ -132,8 +132,8 @@ pub async fn bring_back(cluster: &Cluster, returns: &[WriterReturn], by: &str) -
 }
 
 /// The annotations of a writer that `by` has brought back: no mark of a stop, and the trace of it.
-pub fn brought_back(by: &str) -> [(&'static str, Option<String>); 3] {
-    [(REPLICAS, None), (STOPPED_BY, None), (BROUGHT_BACK_BY, Some(by.to_owned()))]
+pub fn brought_back(by: &str) -> [(&'static str, Option<String>); 4] {
+    [(REPLICAS, None), (STOPPED_BY, None), (HELD, None), (BROUGHT_BACK_BY, Some(by.to_owned()))]
 }
 
 /// What was seen of the writers, in a line.

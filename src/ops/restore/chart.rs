@@ -7,7 +7,6 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::facts::OpenBundle;
-use super::layers;
 use super::plan::{RestoreChart, RestorePlan};
 use super::strategy::{self, VolumePlan};
 use crate::cluster::KeptObject;
@@ -17,12 +16,17 @@ use crate::ops::{Ctx, objects};
 
 /// Helm only applies: what is waited for is waited for, and shown, by the steps. Its hooks may take this long.
 pub(super) const HELM_LIMIT: Duration = Duration::from_secs(600);
-/// Nothing of the application writes yet.
-pub(super) const STOPPED: [(&str, &str); 1] = [("stopped", "true")];
+/// Nothing of the application writes yet, the database is one instance, and no hook of an upgrade waits for one that
+/// sleeps.
+pub(super) const ALONE: [(&str, &str); 3] =
+    [("stopped", "true"), ("db.backup.preDeploy.enabled", "false"), ("db.cnpg.instances", "1")];
 
-/// The exact bytes of the bundle's values.
-pub(super) fn values(bundle: &OpenBundle) -> Result<Zeroizing<Vec<u8>>> {
-    bundle.member("config/values.yaml.age")
+/// The exact bytes of the values: the bundle's, or those that were given in their place.
+pub(super) fn values(bundle: &OpenBundle, plan: &RestorePlan) -> Result<Zeroizing<Vec<u8>>> {
+    match &plan.config {
+        Some(given) => given.bytes(),
+        None => bundle.member("config/values.yaml.age"),
+    }
 }
 
 /// The chart, as a file that helm can read; it goes when dropped.
@@ -64,7 +68,7 @@ pub(super) fn request<'a>(
 }
 
 pub(super) fn sets<'a>(plan: &'a RestorePlan, sets: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    sets.iter().copied().chain(plan.other_version().map(|version| (layers::VERSION, version))).collect()
+    plan.lasting().into_iter().chain(sets.iter().copied()).collect()
 }
 
 /// The objects that helm would make of the stopped release. Nothing is changed, and what is secret in them is masked from
@@ -73,8 +77,8 @@ pub(super) fn sets<'a>(plan: &'a RestorePlan, sets: &[(&'a str, &'a str)]) -> Ve
 /// # Errors
 /// The chart cannot be had, or does not render.
 pub(super) async fn rendered(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan) -> Result<Vec<Object>> {
-    let (values, chart) = (values(bundle)?, chart(ctx, bundle, plan).await?);
-    let (path, sets) = (chart.path(), sets(plan, &STOPPED));
+    let (values, chart) = (values(bundle, plan)?, chart(ctx, bundle, plan).await?);
+    let (path, sets) = (chart.path(), sets(plan, &ALONE));
     let rendered = ctx.helm().await?.render(&request(plan, &path, &values, &sets, None)).await;
     let rendered = rendered.map_err(|error| CommandError::from(error).context("render"))?;
     for object in rendered.objects.iter().chain(&rendered.hooks) {

@@ -2,21 +2,24 @@
 
 use zeroize::Zeroizing;
 
+use super::chart;
 use super::facts::OpenBundle;
+use super::plan::RestorePlan;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::release::Release;
 use crate::values::overlay::{self, Layer, LayerKind, OverlayError};
 use crate::vault;
 
-/// The key of the version that is to run, as `--set` takes it.
-pub(super) const VERSION: &str = "env.OPSCHAIN_VERSION";
-
-/// What was deployed: the bundle's values, in their layers if it has them, and `version` over them where another one than
-/// they name is to run. Helm makes of it what it made when it was deployed.
+/// What was deployed: the bundle's values, in their layers if it has them, or those given in their place; and over them
+/// what the place asks for. Helm makes of it what it made when it was deployed.
 ///
 /// # Errors
-/// The bundle does not open, or is not what it says.
-pub(super) fn deployed(bundle: &OpenBundle, values: Zeroizing<Vec<u8>>, version: Option<&str>) -> Result<Vec<Layer>> {
+/// The bundle does not open, or is not what it says; the file of values was changed.
+pub(super) fn deployed(bundle: &OpenBundle, plan: &RestorePlan) -> Result<Vec<Layer>> {
+    let (values, sets) = (chart::values(bundle, plan)?, plan.lasting());
+    if plan.config.is_some() {
+        return layers_for_record(values, Vec::new(), &sets);
+    }
     let release = Release::parse(&bundle.member("config/release.json.age")?)?;
     let as_in_the_vault = release.layers.is_empty();
     let mut layers = Vec::new();
@@ -30,17 +33,17 @@ pub(super) fn deployed(bundle: &OpenBundle, values: Zeroizing<Vec<u8>>, version:
         }
         layers.push(Layer { kind: layer.kind, name: layer.name, bytes });
     }
-    layers_for_record(values, layers, version)
+    layers_for_record(values, layers, &sets)
 }
 
-/// The layers where they come to what was deployed. Else, and where there are none, the values themselves: `version` may
-/// have been set by a flag that goes over ours.
-fn layers_for_record(values: Zeroizing<Vec<u8>>, layers: Vec<Layer>, version: Option<&str>) -> Result<Vec<Layer>> {
-    let values = with_version(vec![Layer { kind: LayerKind::Values, name: None, bytes: values }], version);
+/// The layers where they come to what was deployed. Else, and where there are none, the values themselves: one of `sets`
+/// may have been set by a flag that goes over ours.
+fn layers_for_record(values: Zeroizing<Vec<u8>>, layers: Vec<Layer>, sets: &[(&str, &str)]) -> Result<Vec<Layer>> {
+    let values = with_sets(vec![Layer { kind: LayerKind::Values, name: None, bytes: values }], sets);
     if layers.is_empty() {
         return Ok(values);
     }
-    let layers = with_version(layers, version);
+    let layers = with_sets(layers, sets);
     let unreadable = |error: OverlayError| {
         CommandError::new(Exit::Damaged, "Helm would not read the values that the bundle holds").because(error)
     };
@@ -53,19 +56,20 @@ fn merged(layers: &[Layer]) -> Result<Zeroizing<Vec<u8>>, OverlayError> {
 }
 
 /// In the order in which Helm applies the kinds, as records have them.
-fn with_version(mut layers: Vec<Layer>, version: Option<&str>) -> Vec<Layer> {
-    if let Some(version) = version {
+fn with_sets(mut layers: Vec<Layer>, sets: &[(&str, &str)]) -> Vec<Layer> {
+    for (key, value) in sets {
         let place = layers.partition_point(|layer| layer.kind <= LayerKind::Set);
-        layers.insert(place, Layer::new(LayerKind::Set, format!("{VERSION}={version}")));
+        layers.insert(place, Layer::new(LayerKind::Set, format!("{key}={value}")));
     }
     layers
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::overrides::VERSION;
     use super::*;
 
-    const NEXT: &str = "2026-09-10";
+    const NEXT: &[(&str, &str)] = &[(VERSION, "2026-09-10")];
 
     fn layer(kind: LayerKind, text: &str) -> Layer {
         Layer::new(kind, text)
@@ -88,9 +92,9 @@ mod tests {
     fn layers_that_come_to_the_values_are_kept_and_a_version_goes_where_helm_applies_it() {
         let layers = || given(&[(LayerKind::SetString, "env.SITE=007")]);
         let values = || merged(&layers()).unwrap();
-        let same = layers_for_record(values(), layers(), None).unwrap();
+        let same = layers_for_record(values(), layers(), &[]).unwrap();
         assert_eq!(texts(&same), texts(&layers()));
-        let newer = layers_for_record(values(), layers(), Some(NEXT)).unwrap();
+        let newer = layers_for_record(values(), layers(), NEXT).unwrap();
         let set = [(LayerKind::Set, "env.OPSCHAIN_VERSION=2026-09-10"), (LayerKind::SetString, "env.SITE=007")];
         assert_eq!((&texts(&newer)[..2], &texts(&newer)[2..]), (&texts(&layers())[..2], &set[..]));
     }
@@ -98,20 +102,20 @@ mod tests {
     #[test]
     fn values_of_one_file_stay_its_bytes_and_a_version_over_them_is_a_layer() {
         let file = || Zeroizing::new(b"# mine\nenv: {OPSCHAIN_VERSION: \"2026-08-20\"}\n".to_vec());
-        assert_eq!(layers_for_record(file(), Vec::new(), None).unwrap()[0].bytes, file());
-        let newer = layers_for_record(file(), Vec::new(), Some(NEXT)).unwrap();
+        assert_eq!(layers_for_record(file(), Vec::new(), &[]).unwrap()[0].bytes, file());
+        let newer = layers_for_record(file(), Vec::new(), NEXT).unwrap();
         let merged: serde_json::Value = serde_json::from_slice(&merged(&newer).unwrap()).unwrap();
-        assert_eq!((newer.len(), &merged["env"]["OPSCHAIN_VERSION"]), (2, &NEXT.into()), "what Helm was given");
+        assert_eq!((newer.len(), &merged["env"]["OPSCHAIN_VERSION"]), (2, &"2026-09-10".into()), "what Helm was given");
     }
 
     #[test]
     fn layers_that_come_to_something_else_give_way_to_the_values() {
         let values = || merged(&given(&[])).unwrap();
-        let other = layers_for_record(values(), given(&[(LayerKind::Set, "env.TZ=PST")]), None).unwrap();
+        let other = layers_for_record(values(), given(&[(LayerKind::Set, "env.TZ=PST")]), &[]).unwrap();
         assert_eq!((other.len(), &other[0].bytes), (1, &values()));
         // A literal goes over every `--set`: then the version would be the old one.
         let layers = || given(&[(LayerKind::SetLiteral, "env.OPSCHAIN_VERSION=2026-08-20")]);
-        let newer = layers_for_record(merged(&layers()).unwrap(), layers(), Some(NEXT)).unwrap();
+        let newer = layers_for_record(merged(&layers()).unwrap(), layers(), NEXT).unwrap();
         assert_eq!(texts(&newer)[1], (LayerKind::Set, "env.OPSCHAIN_VERSION=2026-09-10"));
     }
 }

@@ -8,12 +8,15 @@
 
 mod abort;
 mod chart;
+mod config;
 mod database;
 mod facts;
 mod gate;
+mod held;
 mod layers;
 mod made;
 mod neighbours;
+mod overrides;
 mod plan;
 mod proof;
 mod release;
@@ -39,8 +42,9 @@ pub use report::RestoreReport;
 pub use source::{RestoreRequest, Which};
 pub use strategy::RestoreStrategy;
 
+use self::held::HoldFacts;
 use self::work::RestoreWork;
-use super::quiesce::{self, WriterFacts};
+use super::quiesce::{self, WRITERS, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
 use crate::cluster::{Database, NamespaceState};
@@ -67,6 +71,7 @@ pub(super) const RUN: RunVerb = RunVerb {
 pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Result<RestorePlan> {
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys, which)?;
+    let paired = config::pair(ctx, &bundle, request.config.as_deref())?;
     let to_run = gate::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
     let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));
@@ -75,6 +80,14 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let target = facts::gather(ctx).await?;
     let version = to_run.version.clone();
     let plan = plan::decide(request, keys, to_run, source, target)?;
+    let from = HoldFacts {
+        source: &bundle.reader.header().install,
+        source_cluster: paired.release.cluster_uid.as_deref(),
+        target_cluster: &ctx.cluster().await?.identity().await?,
+        target_namespace: &plan.namespace.clone(),
+        workers: paired.release.replicas.of_writer(WRITERS[1]),
+    };
+    let plan = plan.with_values(&paired, &version, &from, request.held);
     if let RestoreChart::Pulled { .. } = &plan.chart {
         let chart = ctx.helm().await?.chart_facts(&chart::chart(ctx, &bundle, &plan).await?.path()).await?;
         gate::refuse_other_chart(&chart.version, &version, request.allow_version)?;
@@ -205,7 +218,8 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
     Ok(RestoreReport {
         bundle: plan.bundle.clone(),
         arguments: plan.arguments(),
-        next: next(deployment.is_some(), has_vault, &ctx.install().chart, &plan.opened_by),
+        held: plan.hold.as_ref().map(|hold| hold.because.clone()),
+        next: next(plan.hold.is_some(), deployment.is_some(), has_vault, &ctx.install().chart, &plan.opened_by),
         install: format!("{}/{}", plan.namespace, plan.release),
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,
@@ -217,8 +231,8 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
     })
 }
 
-/// What leads from a restored install to its next bundle, which needs the deployment in a vault, its chart with it.
-fn next(recorded: bool, has_vault: bool, chart: &str, opened_by: &[String]) -> Vec<String> {
+/// What leads from a restored install, its workers first where they are held, to its next bundle, which needs the deployment in a vault, its chart with it.
+fn next(held: bool, recorded: bool, has_vault: bool, chart: &str, opened_by: &[String]) -> Vec<String> {
     let record = || format!("dr config record --from-helm --chart {chart}");
     let mut commands = match (recorded, has_vault) {
         (true, _) => Vec::new(),
@@ -226,6 +240,9 @@ fn next(recorded: bool, has_vault: bool, chart: &str, opened_by: &[String]) -> V
         (false, false) => vec![plan::init(opened_by), record()],
     };
     commands.push("dr bundle create".into());
+    if held {
+        commands.insert(0, "dr server start".into());
+    }
     commands
 }
 
@@ -289,10 +306,11 @@ mod tests {
     #[test]
     fn a_restore_leads_to_the_next_bundle_on_any_host() {
         let record = "dr config record --from-helm --chart oci://r/c";
-        let next = |recorded, has_vault| next(recorded, has_vault, "oci://r/c", &["age1escrow".to_owned()]);
+        let next = |recorded, has_vault| next(false, recorded, has_vault, "oci://r/c", &["age1escrow".to_owned()]);
         assert_eq!(next(true, true), ["dr bundle create"]);
         assert_eq!(next(false, false), ["dr init --recipient age1escrow", record, "dr bundle create"]);
         assert_eq!(next(false, true), ["dr config verify", record, "dr bundle create"]);
+        assert_eq!(super::next(true, true, true, "oci://r/c", &[]), ["dr server start", "dr bundle create"]);
     }
 
     #[tokio::test]

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::config::{GivenConfig, PairedConfig};
 use super::facts::{SourceFacts, TargetFacts};
 use super::gate::{self, TargetVersion, VersionFit};
+use super::held::{self, HoldFacts, RestoreHold};
 use super::neighbours::StandingNeighbour;
+use super::overrides::{OverridePlace, Overrides, VERSION};
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
@@ -89,6 +92,15 @@ pub struct RestorePlan {
     /// What a deleted install has left in the cluster, and this one takes over. Since 1.3.
     #[serde(default)]
     pub(super) taken_over: Vec<StandingNeighbour>,
+    /// The values file that is deployed in the place of the bundle's. Since 1.4.
+    #[serde(default)]
+    pub config: Option<GivenConfig>,
+    /// What goes over the values for good: keys with their values. Since 1.4.
+    #[serde(default)]
+    pub(super) overrides: Vec<(String, String)>,
+    /// That the workers stay off until `dr server start`, and why. Since 1.4.
+    #[serde(default)]
+    pub hold: Option<RestoreHold>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -150,9 +162,32 @@ impl RestorePlan {
         )
     }
 
-    /// The version that is to run, where the values name another.
-    pub(super) fn other_version(&self) -> Option<&str> {
-        (self.version != self.made_by).then_some(self.version.as_str())
+    /// The plan with the values that will be deployed, what goes over them, and whether the install is held.
+    pub(super) fn with_values(
+        mut self,
+        paired: &PairedConfig,
+        version: &Version,
+        from: &HoldFacts<'_>,
+        held: Option<bool>,
+    ) -> Self {
+        let (hold, workers) = (held::decide(from, held), from.workers);
+        let place = OverridePlace {
+            source_namespace: &from.source.namespace,
+            namespace: &self.namespace,
+            version,
+            hold: hold.as_ref(),
+            workers,
+        };
+        let Overrides { sets, warnings } = Overrides::of(&paired.values, &place);
+        self.warnings.extend(warnings);
+        Self { config: paired.given.clone(), overrides: sets, hold, ..self }
+    }
+
+    /// What goes over the values in every phase, as `--set` takes it. A plan of before 1.4 knows the version only.
+    pub(super) fn lasting(&self) -> Vec<(&str, &str)> {
+        let version = (self.version != self.made_by).then_some((VERSION, self.version.as_str()));
+        let named = self.overrides.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        version.into_iter().filter(|_| self.overrides.iter().all(|(key, _)| key != VERSION)).chain(named).collect()
     }
 }
 
@@ -180,12 +215,6 @@ pub(super) fn decide(
 ) -> Result<RestorePlan> {
     let TargetVersion { version, fit, mut warnings } = to_run;
     let chart = chart(request, &source, &target, &version, fit)?;
-    if target.namespace_name != source.install.namespace {
-        warnings.push(format!(
-            "the bundle is from namespace {}, and its values still name it: check env.OPSCHAIN_KUBERNETES_NAMESPACE after the restore",
-            source.install.namespace
-        ));
-    }
     if let Some(safe) = &target.helm_should_be {
         warnings.push(format!("helm {} has known security holes: {safe} has them closed", target.helm));
     }
@@ -239,6 +268,9 @@ pub(super) fn decide(
         pod_security: source.pod_security,
         storage: None,
         taken_over: Vec::new(),
+        config: None,
+        overrides: Vec::new(),
+        hold: None,
         scope: source.scope,
         warnings,
     })
@@ -350,7 +382,7 @@ mod tests {
             (plan.gate, &plan.chart, &plan.found),
             (VersionFit::Exact, &RestoreChart::Bundle, &NamespaceState::Absent)
         );
-        assert_eq!((plan.version.as_str(), plan.other_version()), ("2026-08-20", None));
+        assert_eq!((plan.version.as_str(), plan.lasting()), ("2026-08-20", vec![]));
         assert_eq!((&*plan.namespace, plan.operator.as_str()), ("opschain", "1.27.0"));
         assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     }
@@ -417,7 +449,7 @@ mod tests {
         let plan = plan(&version("2026-09-14"), source(), target(ABSENT)).unwrap();
         let reference = target(ABSENT).chart;
         assert_eq!(plan.chart, RestoreChart::Pulled { reference, version: "2026.9.14".into() });
-        assert_eq!((plan.gate, plan.other_version()), (VersionFit::Newer, Some("2026-09-14")));
+        assert_eq!((plan.gate, plan.lasting()), (VersionFit::Newer, vec![(VERSION, "2026-09-14")]));
         let between = "2026-09-14 is 2 releases after 2026-08-20: 2026-09-10, 2026-09-14";
         assert!(plan.warnings.iter().any(|warning| warning == between), "{:?}", plan.warnings);
     }
@@ -439,14 +471,13 @@ mod tests {
         let from = SourceFacts { operator: Some("1.26.0".into()), signer: None, ..source() };
         let warnings = plan(&RestoreRequest::default(), from, elsewhere).unwrap().warnings;
         for (warning, begin) in warnings.iter().zip([
-            "the bundle is from namespace opschain, and its values still name it",
             "helm ",
             "the source ran operator 1.26.0, and the target runs 1.27.0",
             "nobody trusted has signed this bundle",
         ]) {
             assert!(warning.starts_with(begin), "{warnings:?}");
         }
-        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
     }
 
     #[test]

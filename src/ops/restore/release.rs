@@ -24,7 +24,7 @@ pub(super) async fn deploy(
     // helm may have outlived it, and works for as long as it was allowed to.
     settle::settle_release(&work.ctx, true, HELM_LIMIT).await?;
     let (bundle, plan) = (work.bundle()?, &work.plan);
-    let (values, chart) = (values(bundle)?, chart::chart(&work.ctx, bundle, plan).await?);
+    let (values, chart) = (values(bundle, plan)?, chart::chart(&work.ctx, bundle, plan).await?);
     if let Some(proof) = given {
         volume::check(work, proof).await?;
     }
@@ -77,7 +77,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
         helm: Some(plan.helm.clone()),
         operator: Some(plan.operator.clone()),
     };
-    let layers = layers::deployed(bundle, values(bundle)?, plan.other_version())?;
+    let layers = layers::deployed(bundle, plan)?;
     let id = vault.record_layers(intent, &layers, Some(chart.bytes()))?;
     let images = ctx.cluster().await?.running_images().await?;
     let outcome = DeploymentOutcome {

@@ -27,6 +27,9 @@ pub struct RestoreReport {
     pub milliseconds: u64,
     /// What did not come back, and what to do about it.
     pub scope: Vec<OutOfScope>,
+    /// Why nothing scheduled runs yet, where it is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// What leads to the next bundle, in order.
     pub next: Vec<String>,
 }

@@ -1,5 +1,7 @@
 //! Which bundle is restored, and with what it is opened.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use super::strategy::RestoreStrategy;
@@ -21,6 +23,10 @@ pub struct RestoreRequest {
     pub version: Option<String>,
     /// The chart to install a newer version from, if not the settings'.
     pub chart: Option<String>,
+    /// A values file that is deployed in the place of the bundle's.
+    pub config: Option<PathBuf>,
+    /// Whether the workers stay off until `dr server start`; by whether the original may live when absent.
+    pub held: Option<bool>,
     /// Take a bundle that says that it was made later than now.
     pub allow_future: bool,
     /// Restore under an older version, or under one that cannot be compared, all the same.

@@ -11,11 +11,12 @@ use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
 use super::{chart, gate, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
-use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
+use crate::cluster::{HELD, ObjectRef, REPLICAS, RUN_LABEL, STOPPED_BY, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{self, POD_LIMIT, pod_name};
+use crate::ops::quiesce::WRITERS;
 use crate::ops::release::secrets_from_bytes;
 use crate::text;
 
@@ -45,6 +46,7 @@ pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prov
 /// Its output is the Helm revision that serves.
 pub(super) const START: StepName<u32> = StepName::new("start");
 const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
+const PROVE_INSTANCES: StepName<()> = StepName::new("prove-instances");
 pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
 pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
@@ -70,6 +72,7 @@ pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
             .handles_cancel()
             .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
         step(WAIT_SERVING, |w, _| Box::pin(wait_serving(w))),
+        step(PROVE_INSTANCES, |w, o| Box::pin(prove_instances(w, o))),
         step(RECORD, |w, o| Box::pin(record(w, o))),
         step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
     ]);
@@ -167,7 +170,7 @@ async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
 }
 
 async fn install_hibernated(work: &RestoreWork) -> Result<Done<u32>> {
-    let sets = [("stopped", "true"), ("stopDatabase", "true")];
+    let sets: Vec<_> = chart::ALONE.into_iter().chain([("stopDatabase", "true")]).collect();
     Ok(deployed(&release::deploy(work, &sets, "installed hibernated", None).await?))
 }
 
@@ -275,11 +278,11 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
 /// The operator takes up the volume that was proved, and no other.
 async fn install(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
     let proved = outputs.get(PROVE_VOLUME)?;
-    Ok(deployed(&release::deploy(work, &chart::STOPPED, "installed on the restored volume", Some(&proved)).await?))
+    Ok(deployed(&release::deploy(work, &chart::ALONE, "installed on the restored volume", Some(&proved)).await?))
 }
 
 async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
-    Ok(deployed(&release::deploy(work, &chart::STOPPED, "database awake", None).await?))
+    Ok(deployed(&release::deploy(work, &chart::ALONE, "database awake", None).await?))
 }
 
 async fn wait_healthy(work: &RestoreWork) -> Result<Done<()>> {
@@ -294,17 +297,35 @@ async fn prove_identity(work: &RestoreWork) -> Result<Done<RunningIdentity>> {
     let facts = cluster.database_facts(&primary).await?;
     let aside = database::renamed_data_folders(cluster, &primary).await?;
     let identity = proof::identity(&work.bundle()?.reader.manifest().database, &facts, &aside)?;
-    let standbys = database::standbys(work, &primary).await?;
-    proof::standbys(&identity.system_identifier, work.database().await?.spec.instances, &standbys)?;
-    let mut summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
-    if !standbys.is_empty() {
-        summary = format!("{summary}, {} standbys follow", standbys.len());
-    }
+    let summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
     Ok(Done::with(identity, summary))
 }
 
+/// The database was alone until the application was started; the operator copies the others from it.
+async fn prove_instances(work: &RestoreWork, outputs: &Outputs) -> Result<Done<()>> {
+    work.hold_lease().await?;
+    let cluster = work.ctx.cluster().await?;
+    let database = cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
+    let standbys = database::standbys(work, &work.primary().await?).await?;
+    let identity = outputs.get(PROVE_IDENTITY)?;
+    proof::standbys(&identity.system_identifier, database.spec.instances, &standbys)?;
+    Ok(Done::said(match standbys.len() {
+        0 => "the database has no other".to_owned(),
+        count => format!("{} follow", text::plural(count as u64, "standby")),
+    }))
+}
+
 async fn start(work: &RestoreWork) -> Result<Done<u32>> {
-    Ok(deployed(&release::deploy(work, &[], "done", None).await?))
+    let revision = release::deploy(work, &[], "done", None).await?;
+    if let Some(hold) = &work.plan.hold {
+        let notes = [
+            (REPLICAS, Some(hold.workers.to_string())),
+            (STOPPED_BY, Some(work.run.clone())),
+            (HELD, Some(hold.original.to_note())),
+        ];
+        work.ctx.cluster().await?.adjust(WorkloadKind::Deployment, WRITERS[1], None, &notes).await?;
+    }
+    Ok(deployed(&revision))
 }
 
 async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {

@@ -39,6 +39,9 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         pod_security: Default::default(),
         storage: None,
         taken_over: Vec::new(),
+        config: None,
+        overrides: Vec::new(),
+        hold: None,
         scope: Vec::new(),
         warnings: Vec::new(),
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::PodState;
+use crate::cluster::{OriginalState, PodState};
 use crate::error::{OpenRun, Result};
 use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
 use crate::ops::{Ctx, runs};
@@ -44,6 +44,9 @@ pub(super) struct ServerFacts {
     pub put_back_first: Vec<RunPutBackFirst>,
     /// The run that has the install half done.
     pub open_run: Option<OpenRun>,
+    /// What is known of the original, where this is a copy that is held.
+    #[serde(default)]
+    pub original: Option<OriginalState>,
 }
 
 impl ServerFacts {
@@ -73,6 +76,10 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
     if let Err(missing) = quiesce::require_all(&writers, &install.namespace) {
         return Err(open_run.map_or(missing, |open| open.half_done(&name)));
     }
+    let original = match writers.iter().find_map(|writer| writer.held_for.as_ref()) {
+        Some(original) => Some(cluster.original_state(original).await?),
+        None => None,
+    };
     let names = Names::default();
     let shown = [names.api(), names.worker(), names.vault(), names.ldap()];
     let workloads = shown.iter().filter_map(|name| all.iter().find(|workload| workload.name == *name));
@@ -94,6 +101,7 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
         working: cluster.working_pods(WORKING_PODS).await?.iter().map(PodState::line).collect(),
         put_back_first: runs::to_put_back(ctx).await?,
         open_run,
+        original,
     })
 }
 

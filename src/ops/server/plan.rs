@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
+use crate::cluster::OriginalState;
 use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
 use crate::ops::lease;
 use crate::ops::quiesce::{self, RunPutBackFirst, WriterFacts};
@@ -22,6 +23,9 @@ pub struct ServerPlan {
     pub working: Vec<String>,
     /// What would work against it.
     pub warnings: Vec<String>,
+    /// What a person is to answer for before the workers are started: the original of this copy may live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// Whether there is nothing to do.
     pub done: bool,
 }
@@ -83,6 +87,7 @@ pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
     }
     Ok(ServerPlan {
         install: facts.install.clone(),
+        held: None,
         done: workloads.iter().all(|writer| writer.now == 0),
         workloads,
         working: facts.working.clone(),
@@ -129,8 +134,22 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
         workloads,
         working: facts.working.clone(),
         warnings,
+        held: held(facts),
         done: facts.writers.iter().all(|writer| writer.now > 0),
     })
+}
+
+/// Why somebody has to answer for the start of writers that are held; nothing where their original is gone.
+fn held(facts: &ServerFacts) -> Option<String> {
+    let original = facts.writers.iter().filter(|writer| writer.now == 0).find_map(|writer| writer.held_for.as_ref())?;
+    let both = "then both will run what is scheduled, and push and notify";
+    match facts.original? {
+        OriginalState::Gone => None,
+        OriginalState::Answers => Some(format!("this is a copy, and its original lives: {original} answers; {both}")),
+        OriginalState::Unseen => {
+            Some(format!("this is a copy, and its original, {original}, cannot be seen from here: if it lives, {both}"))
+        }
+    }
 }
 
 fn known<'a>(facts: &'a ServerFacts, writer: &WriterFacts) -> Option<&'a KnownReplicas> {
@@ -224,6 +243,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::HeldOriginal;
+
+    #[test]
+    fn the_start_of_a_copy_is_answered_for_while_its_original_lives_or_is_unseen() {
+        let start_of = |original, now| {
+            let mut facts = facts((1, 1, 1), (now, now, 3), Some("restore-1"));
+            facts.writers[1].held_for =
+                Some(HeldOriginal { database: "opschain-db".into(), namespace: "prod".into(), ..Default::default() });
+            facts.original = Some(original);
+            start(&facts).unwrap().held
+        };
+        let text = start_of(OriginalState::Answers, 0).unwrap();
+        assert!(text.contains("database opschain-db in namespace prod answers"), "{text}");
+        assert!(start_of(OriginalState::Unseen, 0).unwrap().contains("cannot be seen"));
+        assert_eq!(start_of(OriginalState::Gone, 0), None);
+        assert_eq!(start_of(OriginalState::Answers, 3), None, "it runs already");
+    }
 
     /// API and workers with the replicas that they have, are ready, and had before they were stopped.
     fn facts(api: (i32, i32, i32), worker: (i32, i32, i32), stopped_by: Option<&str>) -> ServerFacts {
@@ -252,6 +288,7 @@ mod tests {
             asleep: Vec::new(),
             put_back_first: Vec::new(),
             open_run: None,
+            original: None,
         }
     }
 

@@ -1,0 +1,128 @@
+//! The values that a restore deploys: the bundle's own, or a file in their place. Either must hold the keys that the data
+//! is written with.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::facts::OpenBundle;
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::pairing;
+use crate::ops::release::Release;
+use crate::ops::{Ctx, guard};
+use crate::read;
+use crate::values::Tree;
+use crate::values::lint::lint;
+
+/// A values file that is deployed in the place of the bundle's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenConfig {
+    pub path: PathBuf,
+    /// Of its bytes: a resume takes no other.
+    pub sha256: String,
+}
+
+impl GivenConfig {
+    /// The exact bytes.
+    ///
+    /// # Errors
+    /// [`Exit::Resume`]: the file is gone, or was changed since the restore was planned.
+    pub fn bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let changed = |what: String| {
+            CommandError::new(Exit::Resume, what)
+                .hint("Put the values that the restore was planned with back there, or `dr run abort` and begin anew.")
+        };
+        let name = self.path.display();
+        let bytes = read::file(&self.path, read::VALUES).map(Zeroizing::new);
+        let bytes = bytes.map_err(|error| changed(format!("{name} cannot be read any more: {error}")))?;
+        match sha256(&bytes) == self.sha256 {
+            true => Ok(bytes),
+            false => Err(changed(format!("{name} was changed since the restore was planned"))),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The values that will be deployed, once their keys were found to fit.
+pub(super) struct PairedConfig {
+    /// The file that they are from, where they are not the bundle's own.
+    pub given: Option<GivenConfig>,
+    pub values: Tree,
+    /// The release that the bundle was made from.
+    pub release: Release,
+}
+
+/// Holds the keys of the bundle's own values, and of the file that is `given` in their place, against those that the data
+/// is written with.
+///
+/// # Errors
+/// [`Exit::Guard`] naming the keys that do not fit; the file cannot be read, or a finding in it is grave.
+pub(super) fn pair(ctx: &Ctx, bundle: &OpenBundle, given: Option<&Path>) -> Result<PairedConfig> {
+    let release = Release::parse(&bundle.member("config/release.json.age")?)?;
+    let own = read_values("the values of the bundle", &bundle.member("config/values.yaml.age")?)?;
+    let (manifest, id) = (bundle.reader.manifest(), bundle.reader.header().id.to_string());
+    let system = &manifest.database.system_identifier;
+    let (key, of_data) = match release.pairing_key() {
+        Some(key) => (key, manifest.key_fingerprints.clone()),
+        // An older bundle tells by its own values only.
+        None => {
+            let key = pairing::new_key()?;
+            let of_data = pairing::fingerprints(&key, system, &own.to_json());
+            (key, of_data)
+        }
+    };
+    let refuse = |name: &str, values| {
+        pairing::refuse_unfit(name, &id, &pairing::unfit(&of_data, &pairing::fingerprints(&key, system, values)))
+    };
+    let Some(path) = given else {
+        refuse("the config in the bundle", &own.to_json())?;
+        return Ok(PairedConfig { given: None, values: own, release });
+    };
+    let (name, bytes) = (path.display().to_string(), read_file(path)?);
+    ctx.secrets().register_document(&bytes);
+    let tree = read_values(&name, &bytes)?;
+    ctx.secrets().register_tree(&tree);
+    guard::refuse_findings(&name, &lint(&tree, &bytes), &[])?;
+    refuse(&name, &tree.to_json())?;
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(PairedConfig { given: Some(GivenConfig { path, sha256: sha256(&bytes) }), values: tree, release })
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    read::file(path, read::VALUES).map(Zeroizing::new).map_err(|error| {
+        CommandError::new(Exit::NotFound, format!("{} cannot be read: {error}", path.display()))
+            .hint("--config takes a values file; without it the bundle's own values are deployed.")
+    })
+}
+
+fn read_values(name: &str, bytes: &[u8]) -> Result<Tree> {
+    Tree::parse(bytes).map_err(|error| {
+        CommandError::new(Exit::Failure, format!("Helm would not read {name}"))
+            .because(error)
+            .hint("`dr config lint FILE` shows what is wrong with a file.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_values_file_that_was_changed_or_is_gone_since_the_plan_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.yaml");
+        std::fs::write(&path, "a: 1\n").unwrap();
+        let given = GivenConfig { path: path.clone(), sha256: sha256(b"a: 1\n") };
+        assert_eq!(given.bytes().unwrap().as_slice(), b"a: 1\n");
+        std::fs::write(&path, "a: 2\n").unwrap();
+        let refused = || given.bytes().unwrap_err();
+        assert!(refused().message().ends_with("was changed since the restore was planned"), "{}", refused());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((refused().exit(), refused().hints().len()), (Exit::Resume, 1));
+    }
+}
