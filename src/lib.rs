@@ -39,6 +39,7 @@ mod opschain;
 mod ownership;
 mod parallel;
 mod postgres;
+mod proxy;
 mod quantity;
 mod read;
 mod redact;

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::error::{ClusterError, Result, plain};
-use super::proxy::{ProxyVariables, proxy_to};
+use crate::proxy::{ProxyVariables, proxy_to};
 
 /// Reads the kubeconfig as kubectl does, and returns the context's name with what leads to its cluster.
 ///

@@ -28,7 +28,6 @@ pub mod pod;
 mod podrules;
 pub mod pods;
 pub mod podstate;
-mod proxy;
 pub mod psql;
 pub mod sessions;
 mod storage;

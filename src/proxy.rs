@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 /// The variables, each by its name in capitals or, where that is unset or empty, in small letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ProxyVariables {
+pub struct ProxyVariables {
     /// `HTTPS_PROXY`.
     pub https: Option<String>,
     /// `HTTP_PROXY`.
@@ -32,11 +32,7 @@ impl ProxyVariables {
 ///
 /// # Errors
 /// What is named is no address of a proxy: in words, without the password that may stand in it.
-pub(super) fn proxy_to(
-    server: &Uri,
-    of_kubeconfig: Option<&str>,
-    variables: &ProxyVariables,
-) -> Result<Option<Uri>, String> {
+pub fn proxy_to(server: &Uri, of_kubeconfig: Option<&str>, variables: &ProxyVariables) -> Result<Option<Uri>, String> {
     if let Some(text) = of_kubeconfig.filter(|text| !text.is_empty()) {
         return address(text, "proxy-url of the kubeconfig").map(Some);
     }
