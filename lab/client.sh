@@ -6,15 +6,17 @@ make_clients() {
     ln -sfn "$CLIENTS/helm" "$STATE/bin/helm"
     ln -sfn "$CLIENTS/kubectl" "$STATE/bin/kubectl"
     echo "$PG_VERSION" | put "$STATE/pgversion"
-    link_helm3
+    link_extras
 }
 
-# link_helm3: the second helm is there for those who have built it.
-link_helm3() {
-    local folder
-    if [ -d "$STATE/bin" ] && folder=$(ONLY_CACHED=yes build_part helm3); then
-        ln -sfn "$folder/helm3" "$STATE/bin/helm3"
-    fi
+# link_extras: the second helm and the S3 server are there for those who have built them.
+link_extras() {
+    local folder part
+    for part in helm3 versitygw; do
+        if [ -d "$STATE/bin" ] && folder=$(ONLY_CACHED=yes build_part $part); then
+            ln -sfn "$folder/$part" "$STATE/bin/$part"
+        fi
+    done
 }
 
 # publish: the kubeconfig comes last and goes first: while it exists, the lab is up.
