@@ -14,7 +14,7 @@ FUZZ_SECONDS ?= 3600
 # How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
 CHAOS_ROUNDS ?= 200
 
-.PHONY: fuzz help deps build release demo test checks lint unit live soak lab-up bench profile speed deny man
+.PHONY: fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -49,13 +49,16 @@ lint: deps ## Format and lints; without the features of tests, what only they ca
 
 unit: deps ## Unit and command line tests: no cluster
 	cargo test $(TESTED)
-	cargo test $(TESTED) --test bundle -- --ignored --skip write_ --skip speed
+	cargo test $(TESTED) --test bundle -- --ignored --skip write_ --skip speed --skip gateway_
 	cd fixtures/standin && go vet ./... && go test ./...
 
 lab-up: deps # The real cluster that the live tests and the demo run on
 	lab/lab up
 
-live: lab-up ## Tests on the lab
+stores: deps ## Buckets, on a real S3 server that the tests start themselves
+	DR_TEST_VERSITYGW=$$(lab/lab build versitygw)/versitygw cargo test $(TESTED) --test bundle -- --ignored gateway_
+
+live: lab-up stores ## Tests on the lab
 	cargo test $(TESTED) --no-run
 	lab/test.sh quick
 	lab/lab build helm3

@@ -126,3 +126,8 @@ pub mod wire {
 pub mod yaml {
     pub use crate::yaml::Trap;
 }
+
+pub mod store {
+    pub use crate::redact::Secrets;
+    pub use crate::store::{BucketOptions, BucketStore};
+}

@@ -20,9 +20,9 @@ pub struct InitArgs {
     /// Where the config vault is to be
     #[arg(long, value_name = "FOLDER")]
     vault: Option<PathBuf>,
-    /// Where bundles are to be kept
-    #[arg(long, value_name = "FOLDER")]
-    store: Option<PathBuf>,
+    /// Where bundles are to be kept: a folder, or a bucket (s3://BUCKET/PREFIX)
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
     /// Protect this host's new identity with a passphrase, asked for twice or read from --passphrase-file
     #[arg(long)]
     passphrase: bool,
@@ -46,7 +46,10 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: InitArgs) -> Result<Exit> {
     let request = init::InitRequest {
         recipients: args.recipient,
         vault: args.vault.map(absolute),
-        store: args.store.map(absolute),
+        store: args.store.map(|place| match place.contains("://") {
+            true => place,
+            false => absolute(PathBuf::from(place)).display().to_string(),
+        }),
         data,
         passphrase: args.passphrase,
         dry_run: args.dry_run,

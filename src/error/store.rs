@@ -1,6 +1,6 @@
 //! What the errors of a store mean to the operator.
 
-use crate::store::StoreError;
+use crate::store::{Refusal, RefusalKind, StoreError};
 
 use super::{CommandError, Exit};
 
@@ -32,6 +32,12 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
         StoreError::Exists { .. } => {
             (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()])
         }
+        StoreError::Unusable { place, source, .. } | StoreError::Failed { source, object: place, .. }
+            if source.is::<Refusal>() =>
+        {
+            let kind = source.downcast_ref::<Refusal>().map_or(RefusalKind::Other, |refusal| refusal.kind);
+            (Exit::Store, vec![of_refusal(kind, place)])
+        }
         error if error.is_transient() => {
             (Exit::Store, vec!["The store may be back in a moment: try again; `dr doctor` checks it.".into()])
         }
@@ -45,6 +51,30 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
                 "Look at the disk of the store (`dmesg`, `df -h`); `dr bundle list` shows what is whole there.".into(),
             ],
         ),
+    }
+}
+
+/// The way out where a bucket's server refused, or could not be reached.
+fn of_refusal(kind: RefusalKind, what: &str) -> String {
+    match kind {
+        RefusalKind::NoBucket => "Make the bucket first, or correct `store.url` in dr.toml; dr makes none.".into(),
+        RefusalKind::Credentials => {
+            "Look at the access key (`store.credentials_file`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY): it is another one, or has expired.".into()
+        }
+        RefusalKind::NoCredentials => {
+            "Name a file with the access key in `store.credentials_file`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.".into()
+        }
+        RefusalKind::Denied => format!(
+            "Let the access key read, write and list there: s3:GetObject, s3:PutObject, s3:ListBucket, s3:AbortMultipartUpload, s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts ({what})."
+        ),
+        RefusalKind::Clock => "Set this host's clock (`timedatectl`): a signature is good for a few minutes only.".into(),
+        RefusalKind::Tls => "Name the authority's certificate in `store.ca_file`, and the server as its certificate does.".into(),
+        RefusalKind::Name => "Correct `store.endpoint` in dr.toml, or the name servers of this host; behind a proxy, HTTPS_PROXY.".into(),
+        RefusalKind::Region => "Set `store.region` to the bucket's own, and `store.endpoint` to its server.".into(),
+        RefusalKind::Unsupported => "The server does not know what dr asks of it: `dr doctor` says what it needs.".into(),
+        RefusalKind::Passing => "The store may be back in a moment: try again; `dr doctor` checks it.".into(),
+        RefusalKind::Full => "Free room there, or have the quota raised.".into(),
+        RefusalKind::Other => "`-vv` shows each request; `dr doctor` checks the store.".into(),
     }
 }
 

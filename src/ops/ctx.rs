@@ -20,7 +20,7 @@ use crate::helm::Helm;
 use crate::journal::{FolderRuns, RunStore};
 use crate::read;
 use crate::settings::{Install, Settings, SettingsError};
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::values::Secrets;
 use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault, VaultTrust};
 
@@ -309,13 +309,10 @@ impl Ctx {
     /// The store.
     ///
     /// # Errors
-    /// No folder is set, or it cannot be used.
+    /// None is set, or it cannot be used.
     pub fn store(&self) -> Result<Arc<dyn Store>> {
-        let open = || {
-            let path = required(&self.settings()?.store.path, "store.path")?;
-            Ok(store::open_at(&path.display().to_string())?)
-        };
-        kept(&self.opened.store, open).cloned()
+        let place = || self.settings()?.store.place().ok_or_else(|| unset("store.path"));
+        kept(&self.opened.store, || self.store_at(&place()?)).cloned()
     }
 
     /// The config vault.
@@ -493,8 +490,10 @@ fn kept<T>(cell: &OnceLock<T>, open: impl FnOnce() -> Result<T>) -> Result<&T> {
 
 /// The path of a setting that must be set; `key` is its name.
 fn required<'a>(value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
-    value.as_deref().ok_or_else(|| {
-        CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
-            .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
-    })
+    value.as_deref().ok_or_else(|| unset(key))
+}
+
+fn unset(key: &str) -> CommandError {
+    CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
+        .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
 }

@@ -17,6 +17,7 @@ use crate::crypt::{Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::settings::{Install, Settings};
+use crate::store::is_bucket;
 use crate::vault::{CommitSigner, Vault, VaultError};
 use crate::write;
 
@@ -33,8 +34,8 @@ pub struct InitRequest {
     pub recipients: Vec<String>,
     /// Where the vault is to be; a folder in `data` otherwise.
     pub vault: Option<PathBuf>,
-    /// Where the store is to be; a folder in `data` otherwise.
-    pub store: Option<PathBuf>,
+    /// The store that is to be, a folder or a bucket; a folder in `data` otherwise.
+    pub store: Option<String>,
     /// Where the user's programs keep data.
     pub data: PathBuf,
     /// Whether the identity that is made is protected by a passphrase.
@@ -84,7 +85,7 @@ struct Places {
     signing_key: PathBuf,
     trusted_signers: PathBuf,
     vault: PathBuf,
-    store: PathBuf,
+    store: String,
 }
 
 /// The settings file with every key, as `init` would write it for `install`.
@@ -111,7 +112,7 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
     let signer = signing_key(&mut work, &places.signing_key, &ctx.who)?;
     trusted_signers(&mut work, &places.trusted_signers, signer.as_ref(), &ctx.who)?;
     vault(&mut work, &places.vault, &recipients, signer, &ctx.who)?;
-    folder(&mut work, &places.store)?;
+    store(&mut work, &places.store)?;
     let known: Vec<String> = recipients.clone();
     work.make("settings", &ctx.settings_path, ctx.settings_path.exists(), || {
         let text = render(ctx.install(), &places, &known)?;
@@ -169,7 +170,10 @@ fn places(ctx: &Ctx, there: Option<&Settings>, request: &InitRequest) -> Places 
         signing_key: or(keys.and_then(|k| k.signing_key.as_ref()), beside("signing_key")),
         trusted_signers: or(keys.and_then(|k| k.trusted_signers.as_ref()), beside("allowed_signers")),
         vault: or(there.and_then(|s| s.vault.path.as_ref()).or(request.vault.as_ref()), request.data.join("vault")),
-        store: or(there.and_then(|s| s.store.path.as_ref()).or(request.store.as_ref()), request.data.join("bundles")),
+        store: there
+            .and_then(|settings| settings.store.place())
+            .or_else(|| request.store.clone())
+            .unwrap_or_else(|| request.data.join("bundles").display().to_string()),
     }
 }
 
@@ -251,8 +255,10 @@ fn vault(work: &mut Work, path: &Path, recipients: &[String], signer: Option<Sig
     })
 }
 
-fn folder(work: &mut Work, path: &Path) -> Result<()> {
-    work.make("store", path, path.is_dir(), || make_folder(path))
+/// A bucket is made by those who own it; `dr doctor` says whether it is there.
+fn store(work: &mut Work, place: &str) -> Result<()> {
+    let path = Path::new(place);
+    if is_bucket(place) { Ok(()) } else { work.make("store", path, path.is_dir(), || make_folder(path)) }
 }
 
 fn recipients(there: Option<&Settings>, own: Option<&str>, wished: &[String]) -> Vec<String> {
@@ -289,11 +295,13 @@ fn warnings(
             ("keys.signing_key", &places.signing_key, settings.keys.signing_key.is_some()),
             ("keys.trusted_signers", &places.trusted_signers, settings.keys.trusted_signers.is_some()),
             ("vault.path", &places.vault, settings.vault.path.is_some()),
-            ("store.path", &places.store, settings.store.path.is_some()),
         ] {
             if !set {
                 warnings.push(format!("the settings do not name it yet: set `{key}` to {}", path.display()));
             }
+        }
+        if settings.store.place().is_none() {
+            warnings.push(format!("the settings do not name it yet: set `store.path` to {}", places.store));
         }
         if settings.keys.recipients.is_empty() {
             warnings.push("the settings name no recipient: set `recipients` under [keys]".into());
@@ -328,13 +336,18 @@ fn render(install: &Install, places: &Places, recipients: &[String]) -> Result<S
         ("signing_key", path(&places.signing_key)),
         ("trusted_signers", path(&places.trusted_signers)),
         ("vault", path(&places.vault)),
-        ("store", path(&places.store)),
+        ("store", store_line(&places.store)),
     ];
     let text =
         fields.iter().fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value));
     toml::from_str::<Settings>(&text)
         .map_err(|error| CommandError::new(Exit::Settings, "write the settings").because(error))?;
     Ok(text)
+}
+
+fn store_line(place: &str) -> String {
+    let key = if is_bucket(place) { "url" } else { "path" };
+    format!("{key} = {}", quoted(place))
 }
 
 fn quoted(text: &str) -> String {

@@ -31,6 +31,7 @@ pub mod restore;
 pub mod runs;
 pub mod server;
 pub mod settle;
+mod stores;
 #[cfg(test)]
 mod testing;
 pub mod timing;

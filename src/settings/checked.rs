@@ -75,6 +75,13 @@ pub fn max_rate_of(text: &str) -> Result<String, String> {
     }
 }
 
+/// The bytes a second of a rate that [`max_rate_of`] takes; `None` of any other text.
+pub fn bytes_of_rate(text: &str) -> Option<u64> {
+    let rate = max_rate_of(text).ok()?;
+    let unit = if rate.ends_with('M') { 1 << 20 } else { 1 << 10 };
+    rate.trim_end_matches(['k', 'M']).parse::<u64>().ok()?.checked_mul(unit)
+}
+
 pub(super) fn max_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     from.deserialize_str(Text("a rate between 32k and 1024M, such as \"100M\"", max_rate_of)).map(Some)
 }
@@ -258,6 +265,7 @@ mod tests {
         for rate in ["32k", "32", "1024M", "1048576k"] {
             assert_eq!(max_rate_of(rate).as_deref(), Ok(rate));
         }
+        assert_eq!(["64", "64k", "2M", "x"].map(bytes_of_rate), [Some(65_536), Some(65_536), Some(2 << 20), None]);
         for rate in ["", "M", "31k", "1025M", "10G", "1 M", "-1M", "99999999999999999999M"] {
             assert!(max_rate_of(rate).is_err(), "{rate}");
         }

@@ -5,6 +5,7 @@
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
 mod checked;
+mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use checked::{CompressionLevel, TimeSpan, max_rate_of};
+pub use checked::{CompressionLevel, TimeSpan, bytes_of_rate, max_rate_of};
+pub use store::{PartChecksum, StoreSettings};
 
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ownership::{FileUse, OthersCan, others_can};
@@ -55,7 +57,7 @@ pub struct Settings {
     /// The config vault.
     pub vault: Folder,
     /// Where bundles are kept.
-    pub store: Folder,
+    pub store: StoreSettings,
     /// How bundles are made.
     pub bundle: BundleSettings,
     /// The pods that a backup and a restore work in.
@@ -387,6 +389,8 @@ impl Settings {
             &mut self.keys.revoked_signers,
             &mut self.vault.path,
             &mut self.store.path,
+            &mut self.store.ca_file,
+            &mut self.store.credentials_file,
             &mut self.maintenance.token_file,
         ];
         for path in paths.into_iter().flatten() {

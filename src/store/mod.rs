@@ -8,6 +8,7 @@
 //!            +--- token, in the journal ------------+--- a later process: resume or abort
 //! ```
 
+mod bucket;
 mod directory;
 mod draft;
 mod error;
@@ -16,11 +17,12 @@ mod promise;
 mod stored;
 mod traced;
 
+pub use bucket::{BucketOptions, BucketStore, Checksum, Refusal, RefusalKind, is_bucket};
 pub use directory::DirectoryStore;
 pub use draft::{Draft, DraftToken, Pending, ResumedDraft};
 #[cfg(test)]
 pub use error::Cause;
 pub use error::StoreError;
-pub use open::{open_at, open_file};
+pub use open::{StoreAccess, open_at, open_file};
 pub use promise::{PublishedObject, Store};
 pub use stored::Stored;

@@ -3,18 +3,33 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::bucket::{BucketOptions, BucketStore, is_bucket};
 use super::directory::{DirectoryStore, open_path};
 use super::error::StoreError;
 use super::promise::Store;
 use super::stored::Stored;
 use super::traced::TracedStore;
+use crate::redact::Secrets;
 
-/// Opens the store that is called `place`.
+/// What is known of the buckets that may be opened, and what learns the secrets that open them.
+#[derive(Debug, Clone, Default)]
+pub struct StoreAccess {
+    /// Each by what it is called.
+    pub buckets: Vec<(String, BucketOptions)>,
+    pub secrets: Secrets,
+}
+
+/// Opens the store that is called `place`. Of a bucket, nothing is asked yet.
 ///
 /// # Errors
 /// `Unusable`.
-pub fn open_at(place: &str) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(TracedStore(DirectoryStore::open_folder(Path::new(place))?)))
+pub fn open_at(place: &str, access: &StoreAccess) -> Result<Arc<dyn Store>, StoreError> {
+    if !is_bucket(place) {
+        return Ok(Arc::new(TracedStore(DirectoryStore::open_folder(Path::new(place))?)));
+    }
+    let of = |called: &str| called.trim_end_matches('/') == place.trim_end_matches('/');
+    let options = access.buckets.iter().find(|(called, _)| of(called)).map(|(_, options)| options.clone());
+    Ok(Arc::new(TracedStore(BucketStore::open(place, &options.unwrap_or_default(), &access.secrets)?)))
 }
 
 /// Opens a single file outside any store, such as a bundle that somebody carried over by hand.

@@ -26,7 +26,7 @@ fn the_double_of_a_bucket_keeps_the_contract_at_any_speed() {
 
 /// Panics at the first promise of [`Store`] that is not kept. Each call of `open` is another process at the same store,
 /// which must be empty.
-fn check(open: &dyn Fn() -> Box<dyn Store>) {
+pub fn check(open: &dyn Fn() -> Box<dyn Store>) {
     let store = open();
     assert!(store.list().unwrap().is_empty());
     whole_or_absent(open);

@@ -10,6 +10,7 @@ mod damage;
 mod extract;
 mod faults;
 mod fixtures;
+mod gateway;
 mod repack;
 mod round_trip;
 mod sample;

@@ -251,7 +251,7 @@ fn milliseconds_since(begun: Instant) -> u64 {
 pub fn keep_proof(ctx: &Ctx, reference: &BundleReference, reader: &Reader, depth: Depth) {
     let BundleReference::Stored { store, id } = reference else { return };
     let proof = Proof::new(depth, reader.signature().signer(), reader.manifest_sha256());
-    let kept = store::open_at(store).map_err(CommandError::from).and_then(|store| Ok(proof.keep(&*store, id)?));
+    let kept = ctx.store_at(store).and_then(|store| Ok(proof.keep(&*store, id)?));
     if let Err(error) = kept {
         ctx.events.warn(format!("the store did not keep this proof: {error}"), error.hints().first().cloned());
     }
@@ -276,7 +276,7 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
         let reference = BundleReference::File { path };
         let arguments = again(&reference, &address);
         return Ok(FoundBundle {
-            reader: open(&reference, &trust)?,
+            reader: open(ctx, &reference, &trust)?,
             reference,
             address,
             arguments,
@@ -324,9 +324,9 @@ pub fn bundle_file(text: &str) -> Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// It is not there, or not to be believed.
-pub fn open(reference: &BundleReference, trust: &Trust) -> Result<Reader> {
+pub fn open(ctx: &Ctx, reference: &BundleReference, trust: &Trust) -> Result<Reader> {
     match reference {
-        BundleReference::Stored { store, id } => Ok(Reader::open_in(&*store::open_at(store)?, id, trust)?),
+        BundleReference::Stored { store, id } => Ok(Reader::open_in(&*ctx.store_at(store)?, id, trust)?),
         BundleReference::File { path } => Ok(Reader::open(store::open_file(path)?, trust)?),
     }
 }

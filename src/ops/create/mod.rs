@@ -32,7 +32,7 @@ use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
 use crate::opschain::maintenance::RecordedMode;
 use crate::postgres::Lsn;
-use crate::store::{self, DraftToken};
+use crate::store::DraftToken;
 
 /// `bundle create` as a run.
 pub(super) const RUN: RunVerb =
@@ -175,11 +175,11 @@ fn bundle_of(remains: &Remains) -> Option<&str> {
 }
 
 /// A draft is no bundle: nothing lists it, and this removes it. What is published by now is no draft any more.
-fn discard_draft(remains: &Remains) -> Result<()> {
+fn discard_draft(ctx: &Ctx, remains: &Remains) -> Result<()> {
     let (Some(bundle), Some(place)) = (bundle_of(remains), remains.plan["store"].as_str()) else { return Ok(()) };
     let sealed = remains.outputs.get(steps::SEAL_CONFIG.text());
     let token = sealed.and_then(|token| serde_json::from_value(token.clone()).ok());
-    store::open_at(place)?.abort(&token.unwrap_or_else(|| DraftToken::named(bundle)))?;
+    ctx.store_at(place)?.abort(&token.unwrap_or_else(|| DraftToken::named(bundle)))?;
     Ok(())
 }
 

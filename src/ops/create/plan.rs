@@ -266,7 +266,7 @@ fn enough_room(facts: &CreateFacts, database: u64) -> Result<()> {
             Exit::Space,
             format!("store {} has {} free, and the database alone has {}", facts.store, bytes(free), bytes(database)),
         )
-        .hint("Free room there, or set `store.path` to another disk.")),
+        .hint("Free room there, or set another store in dr.toml.")),
         _ => Ok(()),
     }
 }

@@ -411,7 +411,6 @@ mod tests {
     use crate::journal::Replay;
     use crate::journal::testing::{MemoryRuns, begun};
     use crate::ops::testing;
-    use crate::store;
 
     /// A bundle in the making of which this process holds nothing, and the outputs that its journal has.
     fn of_a_dead_process(folder: &std::path::Path) -> (CreateWork, Outputs) {
@@ -421,8 +420,8 @@ mod tests {
         let id = BundleId::generate("opschain", Timestamp::UNIX_EPOCH).unwrap();
         replay.outputs.insert(NAME_BUNDLE.text().into(), serde_json::to_value(id).unwrap());
         replay.outputs.insert(MARK_WAL.text().into(), serde_json::json!({"lsn": "0/1", "seen": []}));
-        let store = store::open_at(folder.to_str().unwrap()).unwrap();
         let ctx = testing::ctx(&MemoryRuns::default());
+        let store = ctx.store_at(folder.to_str().unwrap()).unwrap();
         let work = CreateWork { ctx, plan, run: "create-1".into(), store, handles: Mutex::default() };
         (work, Outputs::of(&replay))
     }

@@ -14,7 +14,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::pump::Pump;
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// One bundle in the making.
 pub(super) struct CreateWork {
@@ -69,7 +69,7 @@ impl CreateWork {
     /// # Errors
     /// The store cannot be opened.
     pub fn new(ctx: &Ctx, plan: CreatePlan, run: String) -> Result<Self> {
-        let store = store::open_at(&plan.store)?;
+        let store = ctx.store_at(&plan.store)?;
         Ok(Self { ctx: ctx.clone(), plan, run, store, handles: Mutex::default() })
     }
 

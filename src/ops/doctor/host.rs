@@ -15,7 +15,7 @@ use crate::journal;
 use crate::ops::history::History;
 use crate::ops::{Ctx, bundles, runs};
 use crate::settings::Settings;
-use crate::store;
+use crate::store::is_bucket;
 use crate::text::{bytes, plural};
 
 /// What a bundle's signature is made for.
@@ -219,20 +219,23 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
 }
 
 pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
-    let Some(path) = &settings.store.path else {
-        return findings.bad("store", "no store is set", "dr init, then set `path` under [store]");
+    let Some(place) = settings.store.place() else {
+        return findings.bad("store", "no store is set", "dr init, then set `path` or `url` under [store]");
     };
-    let store = match store::open_at(&path.display().to_string()) {
-        Ok(store) => store,
-        Err(_) if !path.exists() => {
-            return findings.bad("store", format!("there is no store {}", path.display()), "dr init");
+    if !is_bucket(&place) {
+        let path = Path::new(&place);
+        if !path.exists() {
+            return findings.bad("store", format!("there is no store {place}"), "dr init");
         }
+        if let Err(error) = tempfile::Builder::new().prefix(".dr-doctor-").tempfile_in(path) {
+            let text = format!("nothing can be written into store {place}: {}", chain(&error));
+            return findings.bad("store", text, format!("ls -ld {place}"));
+        }
+    }
+    let store = match ctx.store_at(&place) {
+        Ok(store) => store,
         Err(error) => return findings.failed("store", error),
     };
-    if let Err(error) = tempfile::Builder::new().prefix(".dr-doctor-").tempfile_in(path) {
-        let text = format!("nothing can be written into store {}: {}", path.display(), chain(&error));
-        return findings.bad("store", text, format!("ls -ld {}", path.display()));
-    }
     let catalog = Catalog::read(&*store).map_err(CommandError::from);
     match (catalog, store.free_bytes().map_err(CommandError::from)) {
         (Ok(Catalog { entries, .. }), Ok(free)) => {
@@ -240,20 +243,20 @@ pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
             let unproved = |entry: &&CatalogEntry| entry.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain);
             findings.known.to_verify =
                 entries.first().filter(unproved).map(|newest| bundles::verify_command(ctx, &newest.name, None));
-            room(findings, path, plural(entries.len() as u64, "bundle"), free);
+            room(findings, &place, plural(entries.len() as u64, "bundle"), free);
         }
         (Err(error), _) | (_, Err(error)) => findings.failed("store", error),
     }
 }
 
 /// Whether a bundle of the database fits. A bundle of incompressible data is as large as the database, and its log.
-fn room(findings: &mut FindingsBuilder, path: &Path, holds: String, free: Option<u64>) {
-    let text = format!("store {}: {holds}", path.display());
+fn room(findings: &mut FindingsBuilder, place: &str, holds: String, free: Option<u64>) {
+    let text = format!("store {place}: {holds}");
     match (free, findings.known.database_size) {
         (Some(free), Some(size)) if free < size / 2 => findings.bad(
             "store",
             format!("{text}, {} free, and the database has {}", bytes(free), bytes(size)),
-            "free room on the store's disk, or set `store.path` to another",
+            "free room on the store's disk, or set another store",
         ),
         (Some(free), Some(size)) if free < size.saturating_mul(3) => findings.warn(
             "store",
@@ -343,7 +346,7 @@ mod tests {
     fn seen(free: u64, size: u64) -> Finding {
         let mut findings = FindingsBuilder::default();
         findings.known.database_size = Some(size);
-        room(&mut findings, Path::new("/s"), plural(1, "bundle"), Some(free));
+        room(&mut findings, "/s", plural(1, "bundle"), Some(free));
         findings.finish().findings.remove(0)
     }
 

@@ -122,7 +122,7 @@ pub(super) fn open(
     let (reference, reader, instead_of) = match request.bundle.file()? {
         Some(path) => {
             let reference = BundleReference::File { path };
-            let reader = bundles::open(&reference, &trust)?;
+            let reader = bundles::open(ctx, &reference, &trust)?;
             (reference, reader, Vec::new())
         }
         None => find(ctx, request, &trust, which)?,
@@ -144,7 +144,7 @@ pub(super) fn open(
 /// # Errors
 /// It is not there any more, is not to be believed, or no identity opens it.
 pub(super) fn open_again(ctx: &Ctx, reference: &BundleReference, keys: &KeyFiles) -> Result<OpenBundle> {
-    let reader = bundles::open(reference, &keys.trust(ctx)?)?;
+    let reader = bundles::open(ctx, reference, &keys.trust(ctx)?)?;
     Ok(OpenBundle { reader, identities: ctx.identities_of(keys.identity.as_deref())? })
 }
 

@@ -60,7 +60,7 @@ const BY_ITS_MARKS: PutBackVerb = PutBackVerb {
     brings_back: "",
     restarts: false,
     maintenance: |_| None,
-    elsewhere: ("look for nothing else", |_| Ok(())),
+    elsewhere: ("look for nothing else", |_, _| Ok(())),
 };
 
 /// A run that was aborted.

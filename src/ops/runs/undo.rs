@@ -199,7 +199,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     }
     note(pods, one(ctx, next(), "helper-pod", pods, said(helper::remove(ctx, run))).await);
     note(lease, one(ctx, next(), "lease", lease, said(LeaseHolder::default().release(ctx, run))).await);
-    note(elsewhere, one(ctx, next(), "elsewhere", elsewhere, said(async { remove(remains) })).await);
+    note(elsewhere, one(ctx, next(), "elsewhere", elsewhere, said(async { remove(ctx, remains) })).await);
     for what in &left {
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));

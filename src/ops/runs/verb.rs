@@ -42,7 +42,7 @@ pub struct PutBackVerb {
     /// What OpsChain's maintenance mode was before the run has turned it on, if it has and has not turned it back itself.
     pub maintenance: fn(&Remains) -> Option<RecordedMode>,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
-    pub elsewhere: (&'static str, fn(&Remains) -> Result<()>),
+    pub elsewhere: (&'static str, fn(&Ctx, &Remains) -> Result<()>),
 }
 
 impl PutBackVerb {

@@ -1,0 +1,39 @@
+//! The stores of the settings, opened.
+
+use std::sync::Arc;
+
+use super::Ctx;
+use crate::error::Result;
+use crate::settings::{PartChecksum, StoreSettings, bytes_of_rate};
+use crate::store::{self, BucketOptions, Checksum, Store, StoreAccess};
+
+impl Ctx {
+    /// The store that is called `place`: of the settings, a plan, or a journal.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn store_at(&self, place: &str) -> Result<Arc<dyn Store>> {
+        // Without settings a bucket is reached by what the environment says.
+        let known = self.settings_or_defaults().ok().map(|settings| &settings.store);
+        let buckets = known.and_then(|store| Some((store.url.clone()?, options(store)))).into_iter().collect();
+        Ok(store::open_at(place, &StoreAccess { buckets, secrets: self.secrets().clone() })?)
+    }
+}
+
+fn options(store: &StoreSettings) -> BucketOptions {
+    BucketOptions {
+        endpoint: store.endpoint.clone(),
+        region: store.region.clone(),
+        virtual_host: store.virtual_host,
+        ca_file: store.ca_file.clone(),
+        credentials_file: store.credentials_file.clone(),
+        profile: store.profile.clone(),
+        part_bytes: store.part_mib.map(|mib| u64::from(mib) << 20),
+        checksum: store.checksum.map(|checksum| match checksum {
+            PartChecksum::Sha256 => Checksum::Sha256,
+            PartChecksum::Crc64nvme => Checksum::Crc64Nvme,
+        }),
+        bytes_a_second: store.max_rate.as_deref().and_then(bytes_of_rate),
+        retries: None,
+    }
+}

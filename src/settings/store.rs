@@ -1,0 +1,98 @@
+//! Where bundles are kept.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::checked;
+
+/// A store: a folder, or a bucket with what leads to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The folder.
+    pub path: Option<PathBuf>,
+    /// The bucket, in the place of a folder: `s3://BUCKET/PREFIX`.
+    #[serde(deserialize_with = "bucket")]
+    pub url: Option<String>,
+    /// The bucket's server, `https://HOST:PORT`; Amazon's own, or that of `AWS_ENDPOINT_URL`, when absent.
+    #[serde(deserialize_with = "endpoint")]
+    pub endpoint: Option<String>,
+    /// The region that requests are signed for.
+    pub region: Option<String>,
+    /// Whether the bucket's name is a part of the server's, and not of the path.
+    pub virtual_host: bool,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the access key, in the form of `~/.aws/credentials`; the environment, or a role, when absent.
+    pub credentials_file: Option<PathBuf>,
+    /// Which key of a credentials file.
+    pub profile: Option<String>,
+    /// The least size of an upload's parts, in MiB.
+    #[serde(deserialize_with = "part")]
+    pub part_mib: Option<u32>,
+    /// A checksum to send with each part.
+    pub checksum: Option<PartChecksum>,
+    /// The most that may go up a second (`10M`).
+    #[serde(deserialize_with = "checked::max_rate")]
+    pub max_rate: Option<String>,
+}
+
+/// What some buckets want beside the checksum that each signature has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartChecksum {
+    /// A bucket with Object Lock.
+    Sha256,
+    Crc64nvme,
+}
+
+impl StoreSettings {
+    /// As a store is called: the bucket, or else the folder.
+    pub fn place(&self) -> Option<String> {
+        self.url.clone().or_else(|| self.path.as_ref().map(|path| path.display().to_string()))
+    }
+}
+
+fn bucket<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    prefixed(from, &["s3://"], "a bucket such as \"s3://BUCKET/PREFIX\"")
+}
+
+fn endpoint<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    prefixed(from, &["https://", "http://"], "a server such as \"https://s3.example.org\"")
+}
+
+fn prefixed<'de, D>(from: D, beginnings: &[&str], what: &'static str) -> Result<Option<String>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = String::deserialize(from)?;
+    match beginnings.iter().any(|beginning| text.starts_with(beginning)) {
+        true => Ok(Some(text)),
+        false => Err(serde::de::Error::custom(format!("`{}` is not {what}", text.escape_debug()))),
+    }
+}
+
+fn part<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    checked::whole::<_, u32, 5, 32>(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Settings;
+
+    #[test]
+    fn a_store_is_a_folder_or_a_bucket() {
+        let store = |text: &str| Settings::parse(&format!("[store]\n{text}"), Path::new("x")).map(|read| read.store);
+        assert_eq!(store("path = \"/srv\"").unwrap().place().as_deref(), Some("/srv"));
+        let bucket =
+            store("url = \"s3://b/x\"\nendpoint = \"https://h:1\"\npart_mib = 8\nchecksum = \"sha256\"\n").unwrap();
+        assert_eq!(bucket.place().as_deref(), Some("s3://b/x"));
+        let refused = |text: &str| store(text).unwrap_err().to_string();
+        assert!(refused("url = \"ftp://b\"").contains("is not a bucket such as"));
+        assert!(refused("endpoint = \"h:1\"").contains("is not a server such as"));
+        assert!(refused("part_mib = 4").contains("expected a whole number between 5 and 32"));
+    }
+}

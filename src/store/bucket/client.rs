@@ -1,0 +1,295 @@
+//! Requests to a bucket, each waited for by its caller.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path as Key;
+use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use super::address::BucketAddress;
+use super::connect::{BucketOptions, connect};
+use super::io::{Io, Task};
+use super::rate::Rate;
+use super::record_file::RecordFile;
+use super::refusal::{Refusal, RefusalKind};
+use super::uploads::Uploads;
+use crate::read;
+use crate::redact::Secrets;
+use crate::store::error::StoreError;
+
+/// How many small objects are read at the same time.
+const AT_ONCE: usize = 32;
+/// How often a write that came into another's way is tried again, and the pause before it.
+const CONFLICTS: u32 = 8;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
+
+type Answer<T> = Result<T, Error>;
+
+/// A bucket, and what it takes to ask it.
+pub(super) struct BucketClient {
+    pub address: BucketAddress,
+    io: Io,
+    s3: Arc<AmazonS3>,
+    uploads: Arc<Uploads>,
+    rate: Option<Arc<Rate>>,
+    pub part_bytes: Option<u64>,
+}
+
+/// What came of a small file that must not be there yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PutNew {
+    Done,
+    /// Another one is there.
+    Exists,
+}
+
+/// A file of the bucket.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub key: Key,
+    pub bytes: u64,
+}
+
+impl BucketClient {
+    /// Prepares to ask; nothing is sent yet.
+    ///
+    /// # Errors
+    /// `Unusable`, `Failed`.
+    pub fn new(place: &str, options: &BucketOptions, secrets: &Secrets) -> Result<Self, StoreError> {
+        let unusable = |source| StoreError::Unusable { place: place.to_owned(), transient: false, source };
+        let address = BucketAddress::parse(place).map_err(|text| unusable(text.into()))?;
+        let connection = connect(&address, options, secrets).map_err(|refusal| unusable(refusal.into()))?;
+        let io = Io::start().map_err(|error| unusable(error.into()))?;
+        let s3 = Arc::new(connection.s3);
+        let uploads =
+            Uploads { s3: Arc::clone(&s3), http: connection.http, region: connection.region, url: connection.url };
+        let rate = options.bytes_a_second.map(|bytes| Arc::new(Rate::new(bytes)));
+        Ok(Self { address, io, s3, uploads: Arc::new(uploads), rate, part_bytes: options.part_bytes })
+    }
+
+    pub fn place(&self) -> String {
+        self.address.place()
+    }
+
+    /// What `act` on `object` failed with. Where the server says `not found`, it may be the bucket that is.
+    pub fn failed(&self, act: &'static str, object: &str, error: &Error) -> StoreError {
+        Refusal::of(error).of_store(&self.place(), act, object)
+    }
+
+    /// The same where the bytes of a whole request are at fault, and not the request.
+    pub fn broken(&self, act: &'static str, object: &str, text: impl Into<String>) -> StoreError {
+        Refusal::new(RefusalKind::Other, text).of_store(&self.place(), act, object)
+    }
+
+    pub fn not_found(&self, object: &str) -> StoreError {
+        StoreError::NotFound { object: object.to_owned(), place: self.place() }
+    }
+
+    pub fn exists(&self, object: &str) -> StoreError {
+        StoreError::Exists { object: object.to_owned(), place: self.place() }
+    }
+
+    /// Does a request and waits for its answer; `None` for `not found`, unless that means the bucket.
+    fn ask<T: Send + 'static>(
+        &self,
+        act: &'static str,
+        object: &str,
+        request: impl Future<Output = Answer<T>> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        match self.io.wait(request) {
+            Some(Ok(answer)) => Ok(Some(answer)),
+            Some(Err(error @ Error::NotFound { .. })) if Refusal::of(&error).kind != RefusalKind::NoBucket => Ok(None),
+            Some(Err(error)) => Err(self.failed(act, object, &error)),
+            None => Err(self.broken(act, object, "the request ended without an answer")),
+        }
+    }
+
+    /// The length of a file; `None` when it is not there.
+    pub fn length(&self, key: &Key, object: &str) -> Result<Option<u64>, StoreError> {
+        let (s3, key) = (Arc::clone(&self.s3), key.clone());
+        self.ask("read", object, async move { Ok(s3.head(&key).await?.size) })
+    }
+
+    /// A small file; `None` when it is not there.
+    pub fn small(&self, key: &Key, object: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let (s3, key) = (Arc::clone(&self.s3), key.clone());
+        self.ask("read", object, async move { small(&s3, &key).await })
+    }
+
+    /// The record of an object with what is around it; `None` for one that is not published.
+    pub fn record_file(&self, name: &str) -> Result<Option<RecordFile>, StoreError> {
+        let bytes = self.small(&self.address.record(name), name)?;
+        bytes.map(|bytes| RecordFile::parse(&bytes).map_err(|text| self.broken("read", name, text))).transpose()
+    }
+
+    /// Whether the object is published.
+    pub fn is_published(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.length(&self.address.record(name), name)?.is_some())
+    }
+
+    /// Many small files at once, in the order of their keys; what one fails with is its own.
+    pub fn many_small(&self, keys: Vec<Key>) -> Result<Vec<Result<Vec<u8>, StoreError>>, StoreError> {
+        let (s3, names) = (Arc::clone(&self.s3), keys.clone());
+        let read = async move {
+            let each = keys.into_iter().map(|key| {
+                let s3 = Arc::clone(&s3);
+                async move { small(&s3, &key).await }
+            });
+            Ok(futures::stream::iter(each).buffered(AT_ONCE).collect::<Vec<_>>().await)
+        };
+        let answers = self.ask("read", "records", read)?.unwrap_or_default();
+        let named = names.iter().zip(answers);
+        Ok(named.map(|(key, answer)| answer.map_err(|error| self.failed("read", key.as_ref(), &error))).collect())
+    }
+
+    /// The bytes of a range, which must lie within the file.
+    pub fn range(&self, key: &Key, object: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let (s3, key) = (Arc::clone(&self.s3), key.clone());
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let read = async move { s3.get_opts(&key, options).await?.bytes().await };
+        self.ask("read", object, read)?.ok_or_else(|| self.not_found(object))
+    }
+
+    /// Makes a small file where there is none. One that is there and has these very bytes is this one: the answer to an
+    /// earlier attempt was lost.
+    pub fn put_new(&self, key: &Key, object: &str, bytes: &[u8]) -> Result<PutNew, StoreError> {
+        let (s3, key, bytes) = (Arc::clone(&self.s3), key.clone(), Bytes::copy_from_slice(bytes));
+        let put = async move {
+            let mut conflicts = 0;
+            loop {
+                let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let error = match s3.put_opts(&key, bytes.clone().into(), options).await {
+                    Ok(_) => return Ok(PutNew::Done),
+                    Err(error) => error,
+                };
+                // Also when the answer was lost; and when a server only says that another write is under way.
+                match small(&s3, &key).await {
+                    Ok(there) if there == bytes => return Ok(PutNew::Done),
+                    Ok(_) => return Ok(PutNew::Exists),
+                    Err(Error::NotFound { .. }) if matches!(error, Error::AlreadyExists { .. }) => {}
+                    Err(_) => return Err(error),
+                }
+                conflicts += 1;
+                if conflicts > CONFLICTS {
+                    return Err(error);
+                }
+                tokio::time::sleep(CONFLICT_PAUSE * conflicts).await;
+            }
+        };
+        self.ask("publish", object, put)?.ok_or_else(|| self.not_found(object))
+    }
+
+    /// All files whose keys begin with `under`, ascending.
+    pub fn list(&self, under: &Key) -> Result<Vec<Listed>, StoreError> {
+        let (s3, under) = (Arc::clone(&self.s3), under.clone());
+        let list = async move {
+            let files = s3.list(Some(&under)).map_ok(|found| Listed { key: found.location, bytes: found.size });
+            files.try_collect::<Vec<_>>().await
+        };
+        let answer = match self.io.wait(list) {
+            Some(Ok(files)) => Ok(files),
+            Some(Err(error)) => Err(Refusal::of(&error)),
+            None => Err(Refusal::new(RefusalKind::Other, "the request ended without an answer")),
+        };
+        let place = self.place();
+        let mut files = answer.map_err(|refusal| StoreError::Unusable {
+            place,
+            transient: refusal.kind == RefusalKind::Passing,
+            source: refusal.into(),
+        })?;
+        files.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(files)
+    }
+
+    /// Removes a file. Returns whether this process may: what it may not remove stays.
+    pub fn remove(&self, key: &Key, object: &str) -> Result<bool, StoreError> {
+        let (s3, owned) = (Arc::clone(&self.s3), key.clone());
+        match self.ask("remove", object, async move { s3.delete(&owned).await }) {
+            Ok(done) => Ok(done.is_some()),
+            Err(error) if is_denied(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an upload to `key`; returns its id.
+    pub fn begin_upload(&self, key: &Key, object: &str) -> Result<String, StoreError> {
+        let (s3, key) = (Arc::clone(&self.s3), key.clone());
+        let id = self.ask("write", object, async move { s3.create_multipart(&key).await })?;
+        id.ok_or_else(|| self.not_found(object))
+    }
+
+    /// Sends part number `index` (from 0) of an upload; the task ends with what the server calls it.
+    pub fn send_part(&self, key: &Key, upload: &str, index: usize, bytes: Bytes) -> Option<Task<Answer<String>>> {
+        let (s3, rate) = (Arc::clone(&self.s3), self.rate.clone());
+        let (key, upload) = (key.clone(), upload.to_owned());
+        self.io.spawn(async move {
+            if let Some(rate) = rate {
+                rate.admit(bytes.len() as u64).await;
+            }
+            Ok(s3.put_part(&key, &upload, index, bytes.into()).await?.content_id)
+        })
+    }
+
+    /// Makes the file of an upload's parts, `bytes` in all. Where the answer is lost, what is there decides.
+    pub fn complete_upload(
+        &self,
+        key: &Key,
+        object: &str,
+        upload: &str,
+        parts: &[String],
+        bytes: u64,
+    ) -> Result<(), StoreError> {
+        let (s3, owned, upload) = (Arc::clone(&self.s3), key.clone(), upload.to_owned());
+        let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
+        let done = self.ask("write", object, async move { s3.complete_multipart(&owned, &upload, parts).await });
+        if matches!(done, Ok(Some(_))) {
+            return Ok(());
+        }
+        match self.length(key, object) {
+            Ok(Some(there)) if there == bytes => Ok(()),
+            _ => Err(done.err().unwrap_or_else(|| self.not_found(object))),
+        }
+    }
+
+    /// The uploads that are under way to keys which begin with `under`: key and id.
+    pub fn uploads(&self, under: &Key, object: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let (uploads, under) = (Arc::clone(&self.uploads), format!("{under}/"));
+        Ok(self.ask("read", object, async move { uploads.list(&under).await })?.unwrap_or_default())
+    }
+
+    /// How many parts an upload has from its first on without a gap; `None` when there is no such upload.
+    pub fn upload_parts(&self, key: &Key, upload: &str, object: &str) -> Result<Option<usize>, StoreError> {
+        let (uploads, key, upload) = (Arc::clone(&self.uploads), key.clone(), upload.to_owned());
+        self.ask("read", object, async move { uploads.parts(&key, &upload).await })
+    }
+
+    /// Throws an upload away. Returns whether it was there, and this process may.
+    pub fn abort_upload(&self, key: &Key, upload: &str, object: &str) -> Result<bool, StoreError> {
+        let (s3, key, upload) = (Arc::clone(&self.s3), key.clone(), upload.to_owned());
+        match self.ask("remove", object, async move { s3.abort_multipart(&key, &upload).await }) {
+            Ok(done) => Ok(done.is_some()),
+            Err(error) if is_denied(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn small(s3: &AmazonS3, key: &Key) -> Answer<Vec<u8>> {
+    let found = s3.get(key).await?;
+    if found.meta.size > read::SMALL {
+        let source = format!("it has {} bytes, and should be small", found.meta.size).into();
+        return Err(Error::Generic { store: "S3", source });
+    }
+    Ok(found.bytes().await?.into())
+}
+
+/// Whether the key may not do what was asked.
+pub(super) fn is_denied(error: &StoreError) -> bool {
+    let (StoreError::Failed { source, .. } | StoreError::Unusable { source, .. }) = error else { return false };
+    source.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.kind == RefusalKind::Denied)
+}

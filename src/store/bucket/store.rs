@@ -1,0 +1,211 @@
+//! The bucket as a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::address::{FileKind, bytes_file};
+use super::client::{BucketClient, PutNew, is_denied};
+use super::connect::BucketOptions;
+use super::draft::{BucketDraft, BucketPending, Upload, part_bytes};
+use super::object::BucketObject;
+use super::record_file::RecordFile;
+use crate::redact::Secrets;
+use crate::store::draft::{Draft, DraftToken, ResumedDraft};
+use crate::store::error::StoreError;
+use crate::store::promise::{PublishedObject, Store, check_name};
+use crate::store::stored::Stored;
+
+/// Bundles in a bucket of an object store.
+#[derive(Clone)]
+pub struct BucketStore {
+    client: Arc<BucketClient>,
+}
+
+/// The files of an object, as a list has them.
+#[derive(Default)]
+struct Files {
+    is_published: bool,
+    bytes: BTreeMap<String, u64>,
+    notes: Vec<String>,
+}
+
+impl BucketStore {
+    /// Opens the bucket at `place` (`s3://BUCKET/PREFIX`). Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// `Unusable`.
+    pub fn open(place: &str, options: &BucketOptions, secrets: &Secrets) -> Result<Self, StoreError> {
+        Ok(Self { client: Arc::new(BucketClient::new(place, options, secrets)?) })
+    }
+
+    /// Where the upload of a draft stands that is not published.
+    fn resumed(&self, token: &DraftToken, mut upload: Upload) -> Result<ResumedDraft, StoreError> {
+        let (client, name) = (&self.client, token.object.as_str());
+        let short = || StoreError::Short { object: name.to_owned(), wanted: token.durable };
+        let key = client.address.file(name, &upload.file);
+        if let Some(bytes) = client.length(&key, name)? {
+            if bytes < token.durable || token.complete && bytes != token.durable {
+                return Err(short());
+            }
+            let pending = BucketPending { client: Arc::clone(client), name: name.to_owned(), upload, bytes };
+            return Ok(ResumedDraft::Pending(Box::new(pending)));
+        }
+        let there = client.upload_parts(&key, &upload.id, name)?.ok_or_else(|| client.not_found(name))?;
+        if token.complete || there < upload.parts.len() || upload.durable() < token.durable {
+            return Err(short());
+        }
+        // What the token calls durable, and no more: who goes on begins to write there.
+        upload.parts.truncate(usize::try_from(token.durable / upload.part_bytes.max(1)).unwrap_or(usize::MAX));
+        Ok(ResumedDraft::Draft(Box::new(BucketDraft::new(client, name, upload))))
+    }
+
+    /// Throws away the uploads of an object: the one of the token, or all of its name. One that may not be listed is known
+    /// by its token only.
+    fn abort_uploads(&self, name: &str, upload: Option<&Upload>) -> Result<bool, StoreError> {
+        let (client, mut removed) = (&self.client, false);
+        let uploads = match client.uploads(&client.address.of(name), name) {
+            Err(error) if is_denied(&error) => upload
+                .map(|upload| (client.address.file(name, &upload.file).to_string(), upload.id.clone()))
+                .into_iter()
+                .collect(),
+            listed => listed?,
+        };
+        for (key, id) in uploads {
+            let Some((_, file)) = client.address.parts(&key) else { continue };
+            if upload.is_none_or(|upload| upload.file == file) {
+                removed |= client.abort_upload(&client.address.file(name, file), &id, name)?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// All objects with their files, published or not.
+    fn objects(&self) -> Result<BTreeMap<String, Files>, StoreError> {
+        let mut objects: BTreeMap<String, Files> = BTreeMap::new();
+        for listed in self.client.list(&self.client.address.all())? {
+            let Some((name, file)) = self.client.address.parts(listed.key.as_ref()) else { continue };
+            if check_name(name).is_err() {
+                continue;
+            }
+            let files = objects.entry(name.to_owned()).or_default();
+            match FileKind::of(file) {
+                FileKind::Record => files.is_published = true,
+                FileKind::Bytes => drop(files.bytes.insert(file.to_owned(), listed.bytes)),
+                FileKind::Note => files.notes.push(file.to_owned()),
+            }
+        }
+        Ok(objects)
+    }
+
+    fn note_key(&self, name: &str, note: &str) -> Result<object_store::path::Path, StoreError> {
+        check_name(name)?;
+        check_name(note)?;
+        match FileKind::of(note) {
+            FileKind::Note => Ok(self.client.address.file(name, note)),
+            _ => Err(StoreError::BadName(note.to_owned())),
+        }
+    }
+
+    fn record_file(&self, name: &str) -> Result<RecordFile, StoreError> {
+        check_name(name)?;
+        self.client.record_file(name)?.ok_or_else(|| self.client.not_found(name))
+    }
+}
+
+impl Store for BucketStore {
+    fn place(&self) -> String {
+        self.client.place()
+    }
+
+    fn address(&self, name: &str) -> String {
+        format!("s3://{}/{}/", self.client.address.bucket, self.client.address.of(name))
+    }
+
+    fn begin(&self, name: &str, expected: u64) -> Result<Box<dyn Draft>, StoreError> {
+        check_name(name)?;
+        let client = &self.client;
+        if client.is_published(name)? {
+            return Err(client.exists(name));
+        }
+        let file = bytes_file(name, &hex::encode(rand::random::<[u8; 8]>()));
+        let id = client.begin_upload(&client.address.file(name, &file), name)?;
+        let upload = Upload { id, file, part_bytes: part_bytes(client.part_bytes, expected), parts: Vec::new() };
+        Ok(Box::new(BucketDraft::new(client, name, upload)))
+    }
+
+    fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError> {
+        check_name(&token.object)?;
+        if self.client.is_published(&token.object)? {
+            return Ok(ResumedDraft::Published);
+        }
+        match Upload::of(token) {
+            Ok(Some(upload)) => self.resumed(token, upload),
+            Ok(None) => Err(self.client.not_found(&token.object)),
+            Err(error) => Err(self.client.broken("read", &token.object, format!("its token is none: {error}"))),
+        }
+    }
+
+    fn abort(&self, token: &DraftToken) -> Result<bool, StoreError> {
+        let name = token.object.as_str();
+        check_name(name)?;
+        if self.client.is_published(name)? {
+            return Ok(false);
+        }
+        // A token that cannot be read still has the name.
+        let upload = Upload::of(token).unwrap_or_default();
+        let mut removed = self.abort_uploads(name, upload.as_ref())?;
+        for listed in self.client.list(&self.client.address.of(name))? {
+            let Some((_, file)) = self.client.address.parts(listed.key.as_ref()) else { continue };
+            let is_its = upload.as_ref().is_none_or(|upload| upload.file == file);
+            if is_its && FileKind::of(file) == FileKind::Bytes {
+                removed |= self.client.remove(&listed.key, name)?;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn list(&self) -> Result<Vec<PublishedObject>, StoreError> {
+        let published: Vec<_> = self.objects()?.into_iter().filter(|(_, files)| files.is_published).collect();
+        let keys = published.iter().map(|(name, _)| self.client.address.record(name)).collect();
+        let records = self.client.many_small(keys)?;
+        let listed = published.into_iter().zip(records).map(|((name, files), record)| {
+            let record_file = record
+                .and_then(|bytes| RecordFile::parse(&bytes).map_err(|text| self.client.broken("read", &name, text)));
+            let bytes =
+                record_file.as_ref().ok().and_then(|record_file| files.bytes.get(&record_file.bytes_file).copied());
+            let record = record_file.map(|record_file| record_file.record.into_bytes());
+            PublishedObject { name, bytes, record, notes: files.notes }
+        });
+        Ok(listed.collect())
+    }
+
+    fn record(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        Ok(self.record_file(name)?.record.into_bytes())
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn Stored>, StoreError> {
+        let record_file = self.record_file(name)?;
+        Ok(Arc::new(BucketObject::open(&self.client, name, &record_file.bytes_file)?))
+    }
+
+    fn add_note(&self, name: &str, note: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let key = self.note_key(name, note)?;
+        if !self.client.is_published(name)? {
+            return Err(self.client.not_found(name));
+        }
+        let called = format!("{name}/{note}");
+        match self.client.put_new(&key, &called, bytes)? {
+            PutNew::Done => Ok(()),
+            PutNew::Exists => Err(self.client.exists(&called)),
+        }
+    }
+
+    fn read_note(&self, name: &str, note: &str) -> Result<Vec<u8>, StoreError> {
+        let called = format!("{name}/{note}");
+        self.client.small(&self.note_key(name, note)?, &called)?.ok_or_else(|| self.client.not_found(&called))
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+}
