@@ -11,10 +11,12 @@ LIVE_AT_ONCE ?= 3
 
 FUZZ_SECONDS ?= 3600
 
+# Each of two kinds: what people write, and what is left of it after a few edits.
+ORACLE_DOCUMENTS ?= 60000
 # How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
 CHAOS_ROUNDS ?= 200
 
-.PHONY: fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
+.PHONY: oracle fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -67,6 +69,10 @@ live: lab-up stores ## Tests on the lab
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=$(LIVE_AT_ONCE) && ended=0 || ended=$$?; \
 	  echo 'seconds and test, the slowest first:'; sort -rn target/*/tmp/live-times.tsv | head -n 12; exit $$ended
 
+oracle: lab-up ## 100,000 documents and more, read by dr and by both majors of helm
+	lab/lab build helm3
+	lab/lab run -- sh -c 'DR_ORACLE_DOCUMENTS=$(ORACLE_DOCUMENTS) DR_TEST_HELM=$$(command -v helm) DR_TEST_HELM3=$$(command -v helm3) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
+
 # What a reader fails at lies in fuzz/artifacts; as fuzz/corpus/TARGET/found-NAME it becomes a test.
 fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzzer (first: cargo install cargo-fuzz)
 	cd fuzz && for target in $$(sed -n 's/^name = "\([a-z_]*\)"$$/\1/p' Cargo.toml); do \
@@ -80,6 +86,7 @@ soak: fuzz ## What takes long: fuzzing, many random inputs, a stream that breaks
 	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
 	cargo test $(TESTED) --test agent -- --ignored a_gigabyte
 	lab/test.sh life
+	+$(MAKE) --no-print-directory oracle
 	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 DR_CHAOS_ROUNDS=$(CHAOS_ROUNDS); trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
 
 bench: ## The manual guide's way and dr's, side by side, on the same database

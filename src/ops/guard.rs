@@ -1,5 +1,7 @@
 //! What a deployment is refused for: findings in its values, and changes that would make stored data unreadable.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CommandError, Exit, Result};
@@ -66,7 +68,39 @@ impl Effective<'_> {
 /// The keys whose value OpsChain's stored data depends on, and which these values change, blank, retype or take away.
 /// One that was empty before is set for the first time, which is no loss. Options of a diff never apply here.
 pub fn guarded(old: Effective<'_>, new: Effective<'_>) -> Vec<Guarded> {
-    IMMUTABLE.iter().filter_map(|known| compare(known, old.get(known.path), new.get(known.path))).collect()
+    let is_text = old.values.unread().or(new.values.unread()).is_some();
+    let differs = |known| match is_text {
+        true => compare_texts(known, old, new),
+        false => compare(known, old.get(known.path), new.get(known.path)),
+    };
+    IMMUTABLE.iter().filter_map(differs).collect()
+}
+
+/// The same where one of the two is a text without keys: the value must stand somewhere in it.
+fn compare_texts(known: &Immutable, old: Effective<'_>, new: Effective<'_>) -> Option<Guarded> {
+    let lines = |tree: &Tree| -> BTreeSet<String> {
+        let name = known.path.last().copied().unwrap_or_default();
+        tree.source().lines().filter(|line| line.contains(name)).map(|line| line.trim().to_owned()).collect()
+    };
+    let is_in = |side: Effective<'_>, text: &Tree| match side.get(known.path).filter(|node| !is_blank(node)) {
+        Some(node) if side.values.get(known.path).is_none() => {
+            // The chart's own value: another one must not be named.
+            let default = node.scalar().map(|scalar| scalar.value.text()).unwrap_or_default();
+            lines(text).iter().all(|line| line.contains(&default))
+        }
+        Some(node) => node.scalar().is_some_and(|scalar| text.source().contains(&scalar.value.text())),
+        None => lines(text).is_empty(),
+    };
+    let is_there = match (old.values.unread(), new.values.unread()) {
+        (Some(_), Some(_)) => lines(old.values) == lines(new.values),
+        (None, _) => is_in(old, new.values),
+        (_, None) => is_in(new, old.values),
+    };
+    (!is_there).then(|| Guarded {
+        path: Path::of(known.path),
+        act: "is not found with its live value (one of the two files is not read)".into(),
+        why: known.why.into(),
+    })
 }
 
 fn compare(known: &Immutable, old: Option<&Node>, new: Option<&Node>) -> Option<Guarded> {

@@ -127,7 +127,7 @@ impl LiveValues {
     /// No identity opens the vault's, they are damaged, or helm cannot be asked.
     pub async fn read(ctx: &Ctx, history: &History, identities: Option<&Identities>, ask_helm: bool) -> Result<Self> {
         let recorded = match (history.live(), identities) {
-            (Some(live), Some(identities)) => Some(Tree::parse(&ctx.values_of(live, identities)?)?),
+            (Some(live), Some(identities)) => Some(Tree::parse_or_keep(&ctx.values_of(live, identities)?)),
             _ => None,
         };
         let (mut stored, mut failed) = (None, None);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::line::secret_spans;
 use super::named::named_secrets;
 use super::scrubber::Scrubber;
 use super::secret::secrets;
@@ -10,6 +11,11 @@ use crate::yaml::{Segment, Tree, Value};
 impl Scrubber {
     /// Registers every secret scalar of a values file.
     pub fn register_tree(&mut self, tree: &Tree) {
+        if tree.unread().is_some() {
+            self.register_inside(tree.source().as_bytes());
+            self.register_lines(tree.source());
+            return;
+        }
         self.register_lost(tree);
         for (path, node, _) in secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };
@@ -36,6 +42,28 @@ impl Scrubber {
         }
     }
 
+    /// Registers what the lines of a text give to names that hold secrets, a block below such a name among it.
+    fn register_lines(&mut self, text: &str) {
+        let margin = |line: &str| line.len() - line.trim_start().len();
+        let mut block: Option<usize> = None;
+        for line in text.lines() {
+            block = block.filter(|outer| line.trim().is_empty() || margin(line) > *outer);
+            if block.is_some() {
+                self.register(line.trim().as_bytes());
+            }
+            for span in secret_spans(line) {
+                let (before, secret) = (&line[..span.start], &line[span]);
+                if secret.starts_with(['|', '>']) {
+                    block = Some(margin(line));
+                    continue;
+                }
+                let key = before.trim_end().trim_end_matches([':', '=']).rsplit([' ', '{', ',', '"', '\'']).next();
+                self.register_at(key, secret.trim_matches(['"', '\'']).as_bytes());
+                self.register_at(key, secret.split(" #").next().unwrap_or(secret).trim().as_bytes());
+            }
+        }
+    }
+
     /// Registers what was written as a secret and Helm takes for something else: a tag, an anchor, a comment.
     fn register_lost(&mut self, tree: &Tree) {
         for named in named_secrets(tree) {
@@ -52,6 +80,11 @@ impl Scrubber {
     /// The values file as it was written, each secret scalar masked in its place, and each secret wherever else it
     /// stands (in a comment, say).
     pub fn scrub_source(&self, tree: &Tree) -> String {
+        if tree.unread().is_some() {
+            let mut registered = self.clone();
+            registered.register_tree(tree);
+            return registered.scrub(tree.source()).into_owned();
+        }
         let mut spans: BTreeMap<usize, (usize, String)> = BTreeMap::new();
         for (_, node, _) in secrets(tree) {
             let Some(scalar) = node.scalar() else { continue };

@@ -45,6 +45,10 @@ impl Tree {
         if let Some((at, _)) = source.char_indices().find(|(_, c)| !is_allowed(*c)) {
             return Err(at_end_of(&source[..at], "a control character, which YAML does not allow"));
         }
+        if source.starts_with("\u{feff}\u{feff}") {
+            // Helm passes over the second, but not always.
+            return Err(at_end_of("", "two byte order marks in a row"));
+        }
         let chunks = documents(&source)?;
         let mut traps: Vec<Trap> = source
             .find(LINE_SEPARATORS)
@@ -71,7 +75,7 @@ impl Tree {
         if root.size > MAX_NODES {
             return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
         }
-        Ok(Tree { source, root, traps })
+        Ok(Tree { source, root, traps, unread: None })
     }
 }
 

@@ -126,6 +126,8 @@ pub struct Tree {
     pub(super) source: String,
     pub(super) root: Arc<Node>,
     pub(super) traps: Vec<Trap>,
+    /// Why it is a text without keys.
+    pub(super) unread: Option<YamlError>,
 }
 
 impl std::fmt::Debug for Tree {
@@ -135,6 +137,21 @@ impl std::fmt::Debug for Tree {
 }
 
 impl Tree {
+    /// Reads a file as [`Tree::parse`] does. One that is refused is kept as a text: a map without keys, whose
+    /// [`Tree::source`] is all that there is. For what was deployed, or may be: Helm has the last word there.
+    pub fn parse_or_keep(bytes: &[u8]) -> Self {
+        Self::parse(bytes).unwrap_or_else(|error| {
+            let root = Node { kind: NodeKind::Map(Vec::new()), span: Span::default(), size: 1 };
+            let source = String::from_utf8_lossy(bytes).into_owned();
+            Self { source, root: Arc::new(root), traps: Vec::new(), unread: Some(error) }
+        })
+    }
+
+    /// Why this is a text without keys, where [`Tree::parse_or_keep`] could not read it.
+    pub fn unread(&self) -> Option<&YamlError> {
+        self.unread.as_ref()
+    }
+
     /// The root: always a map.
     pub fn root(&self) -> &Node {
         &self.root
@@ -384,10 +401,16 @@ mod tests {
             let tree = Tree::parse(nested(1_300).as_bytes()).unwrap();
             assert!(tree.root().same_as(tree.clone().root()) && tree.leaves().len() == 1);
             drop(tree.to_json());
-            assert!(Tree::parse(nested(9_000).as_bytes()).unwrap_err().message.contains("1500 levels"));
+            for depth in [9_000, 100_000] {
+                let error = Tree::parse(nested(depth).as_bytes()).unwrap_err();
+                assert!(error.message.contains("1500 levels"), "{error}");
+            }
         }
         let blocks: String = (0..1_300).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
         assert_eq!(Tree::parse(blocks.as_bytes()).unwrap().leaves().len(), 1);
+        for sign in ["- ", "? ", "a: &a [", "!x [", "'a': {"] {
+            assert!(Tree::parse(format!("a:\n  {}", sign.repeat(100_000)).as_bytes()).is_err(), "{sign}");
+        }
     }
 
     #[test]

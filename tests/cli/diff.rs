@@ -119,8 +119,8 @@ fn two_files_need_no_settings_and_the_exit_code_tells_same_from_changed() {
     );
     home.file("bad.yaml", "a: [\n");
     let bad = home.diff(&["old.yaml", "bad.yaml"]);
-    assert_eq!(bad.exit, 1);
-    assert!(bad.err.contains("bad.yaml: line 1, column 4"), "{}", bad.err);
+    assert_eq!(bad.exit, 2);
+    assert!(bad.err.contains("bad.yaml: line 1, column 4") && bad.err.contains("compared as text"), "{}", bad.err);
 }
 
 #[test]

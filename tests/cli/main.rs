@@ -33,6 +33,7 @@ mod runs;
 mod sample;
 mod signals;
 mod trace;
+mod unread;
 mod upgrade;
 mod vault;
 mod writers;

@@ -144,7 +144,7 @@ fn a_file_without_a_date_or_a_version_and_one_of_tomorrow_are_refused() {
     assert!(host.fails(64, &["config", "record", "old.yaml", "--at", "soon"]).contains("`soon` is not a time"));
     assert!(host.fails(64, &["config", "record", "old.yaml", "--at", "2190-01-01"]).contains("still to come"));
     assert!(host.fails(64, &["config", "record", "bare.yaml", "--at", "2025-04-25"]).contains("add --version"));
-    assert!(host.fails(64, &["config", "record", "bad.yaml", "--at", "2025-04-25"]).contains("Helm would not read it"));
+    assert!(host.fails(64, &["config", "record", "bad.yaml", "--at", "2025-04-25"]).contains("it is not read: "));
     assert_eq!(host.commits(), commits);
     host.ok(&["config", "record", "bare.yaml", "--at", "2025-04-25", "--version", "2025-04-25"]);
 }

@@ -484,6 +484,22 @@ fn thousands_of_documents_read_as_helm_reads_them() {
     assert!(wrong.is_empty(), "{} of {} differ:\n{shown:#?}", wrong.len(), documents.len());
 }
 
+/// What helm deploys and `dr` does not read: all of it is recorded as bytes (`tests/cli/unread.rs`).
+#[test]
+#[ignore = "needs helm; set DR_TEST_HELM and DR_TEST_HELM3"]
+fn what_helm_reads_and_dr_does_not_is_known() {
+    let chart = crate::chart("#={{ len .Values | toString | b64enc }}\n");
+    let deep =
+        [format!("a: {}{}\n", "[".repeat(1_600), "]".repeat(1_600)), "a:\n  ".to_owned() + &"- ".repeat(1_600) + "x\n"];
+    let texts = ["x: .inf\nx: 1\n", "x: {~: 1}\nx: 1\n", "\u{feff}\u{feff}a: 1\n"].map(str::to_owned);
+    for text in deep.into_iter().chain(texts) {
+        assert!(Tree::parse(text.as_bytes()).is_err(), "{text:?} is read by now: take it off the list");
+        for helm in [Helm::four(), Helm::three()] {
+            helm.template(chart.path(), &from_stdin(), text.as_bytes()).unwrap();
+        }
+    }
+}
+
 /// What whole files go through on `-f -`, beyond a document: cutting into documents, marks, ends.
 const FILES: &[&str] = &[
     "a: 1\n---\nb: 2\na: {x: 1}\n",

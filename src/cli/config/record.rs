@@ -72,6 +72,9 @@ pub struct RecordArgs {
     /// Who deployed it, if it was somebody else
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
+    /// Let through what is refused: not-read, for values that helm has deployed and dr does not read
+    #[arg(long, value_name = "NAME", value_parser = ["not-read"])]
+    allow: Vec<String>,
     /// Say what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -116,6 +119,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
         revision: args.revision,
         why: args.message,
         by: args.by,
+        keep_unread: args.allow.iter().any(|name| name == "not-read"),
         status: args.outcome.into(),
     };
     let prepared = plan_records(ctx, request).await?;

@@ -72,7 +72,7 @@ fn live_secrets(ctx: &Ctx) -> Option<Scrubber> {
             let install = (deployment.record.install.namespace.clone(), deployment.record.install.release.clone());
             if !installs.contains(&install) {
                 installs.push(install);
-                scrubber.register_tree(&Tree::parse(&vault.values(deployment, &identities)?)?);
+                scrubber.register_tree(&Tree::parse_or_keep(&vault.values(deployment, &identities)?));
             }
         }
         Ok(Some(scrubber))

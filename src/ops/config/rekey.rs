@@ -138,7 +138,7 @@ fn to_rotate(vault: &Vault, identities: &Identities) -> Result<Vec<ToRotate>> {
     for (install, deployments) in &installs {
         if let Some(live) = deployments.iter().find(|deployment| deployment.is_deployed()) {
             let values = vault.values(live, identities)?;
-            rotate.extend(seen.live(install, &Tree::parse(&values)?, &fingerprints));
+            rotate.extend(seen.live(install, &Tree::parse_or_keep(&values), &fingerprints));
         }
     }
     Ok(rotate)
@@ -158,7 +158,7 @@ impl Seen {
         let known = (digests.join(" "), keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(" "));
         let first = self.done.insert(known);
         let values = vault.values(of, identities)?;
-        let tree = Tree::parse(&values)?;
+        let tree = Tree::parse_or_keep(&values);
         for (_, node, _) in redact::secrets(&tree) {
             let Some(scalar) = node.scalar() else { continue };
             let entry = self.by.entry(Sha256::digest(scalar.value.text().as_bytes()).into()).or_default();

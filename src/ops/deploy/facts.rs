@@ -156,7 +156,7 @@ pub(super) async fn of_vault(ctx: &Ctx, history: &History, request: &RollbackReq
     };
     let id = target.id();
     let values = ctx.values_of(&target, &identities)?;
-    let tree = Tree::parse(&values).map_err(|error| CommandError::from(error).context(id))?;
+    let tree = Tree::parse_or_keep(&values);
     let layers = vault.layers(&target, &identities)?;
     let helm = ctx.helm().await?;
     let file = match vault.chart(&target, &identities)? {

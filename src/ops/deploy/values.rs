@@ -43,11 +43,15 @@ pub(super) fn read(ctx: &Ctx, layers: Vec<Layer>, allow: &[String]) -> Result<Re
             refuse_secret(layer).inspect_err(|_| ctx.secrets().register_document(&layer.bytes))?;
             continue;
         }
-        let tree = Tree::parse(&layer.bytes).map_err(|cause| {
-            // What is wrong with it is said in the operator's own words.
-            ctx.secrets().register_document(&layer.bytes);
-            unreadable(layer, cause)
-        })?;
+        // Several layers are merged here, and that needs their keys; a single one reaches helm as it is.
+        let tree = match Tree::parse(&layer.bytes) {
+            Err(cause) if layers.len() > 1 => {
+                // What is wrong with it is said in the operator's own words.
+                ctx.secrets().register_document(&layer.bytes);
+                return Err(unreadable(layer, cause));
+            }
+            _ => Tree::parse_or_keep(&layer.bytes),
+        };
         ctx.secrets().register_tree(&tree);
         guard::refuse_findings(&layer.title(), &lint(&tree, &layer.bytes), allow)?;
         files.push((place, tree));
@@ -158,6 +162,18 @@ mod tests {
         let alone = files(vec![b.clone()]);
         assert!(!alone.is_empty() && alone.iter().all(|file| file == "b.yaml"), "{alone:?}");
         assert_eq!(files(vec![a, b]).iter().filter(|file| *file == "b.yaml").count(), alone.len());
+    }
+
+    #[test]
+    fn a_file_that_is_not_read_goes_to_helm_as_it_is_once_that_is_allowed() {
+        let deep = format!("a: {}{}\nenv:\n  PGPASSWORD: w0rdw0rd\n", "[".repeat(1_600), "]".repeat(1_600));
+        let file = || vec![layer(LayerKind::Values, Some("deep.yaml"), &deep)];
+        let error = read(file()).err().unwrap();
+        assert!(error.message().starts_with("deep.yaml:1:") && format!("{error:?}").contains("--allow not-read"));
+        let ctx = testing::ctx(&Default::default());
+        let values = super::read(&ctx, file(), &["not-read".to_owned()]).unwrap();
+        assert_eq!(&**values.bytes, deep.as_bytes());
+        assert!(!ctx.secrets().scrub(&deep).contains("w0rd"));
     }
 
     #[test]

@@ -434,3 +434,23 @@ fn four_megabytes_are_compared_in_linear_work_whatever_they_hold() {
     // A hang guard: quadratic work would take hours.
     assert!(begun.elapsed().as_secs() < 240, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn what_cannot_be_read_is_compared_by_its_lines_and_masked() {
+    let deep = |secret: &str, count: u8| {
+        let brackets = ["[".repeat(1_600), "]".repeat(1_600)].concat();
+        let env = format!("  PGPASSWORD: {secret} # c\n  A_TOKEN: \"{secret}\"\n  B_PASSWORD: |\n    {secret}s");
+        format!("a: {brackets}\nreplicas: {count}\nenv:\n{env}\n")
+    };
+    let tree = |text: &str| Tree::parse_or_keep(text.as_bytes());
+    let (old, new) = (tree(&deep("w0rdw0rd", 1)), tree(&deep("x9ndx9nd", 2)));
+    assert!(old.unread().is_some());
+    let found = diff(&old, &new, &Scrubber::new(None));
+    let shown = serde_json::to_string(&found).unwrap();
+    assert!(found.class == Class::Changed && shown.contains("replicas: 2"), "{shown}");
+    assert!(!shown.contains("w0rd") && !shown.contains("x9nd"), "a secret is shown: {shown}");
+    assert_eq!(diff(&old, &old, &Scrubber::new(None)).class, Class::Same);
+    let read = diff(&tree("replicas: 1\nenv: {PGPASSWORD: w0rdw0rd}\n"), &new, &Scrubber::new(None));
+    let shown = serde_json::to_string(&read).unwrap();
+    assert!(!shown.contains("w0rd") && !shown.contains("x9nd"), "a secret is shown: {shown}");
+}

@@ -37,6 +37,7 @@ pub struct LintFinding {
 
 /// Every lint by its id; `docs/reference/lints.md` says what each finds.
 pub const ALL: &[(&str, Severity)] = &[
+    ("not-read", Severity::Error),
     ("secret-not-text", Severity::Error),
     ("secret-cut", Severity::Error),
     ("secret-blank", Severity::Error),

@@ -20,6 +20,9 @@ use crate::yaml::{Node, Tree};
 
 /// Looks through a values file. `bytes` are those that `tree` was read from. Findings come in the order of the file.
 pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
+    if let Some(error) = tree.unread() {
+        return vec![written::not_read(error)];
+    }
     let mut findings = Vec::new();
     for trap in tree.traps() {
         findings.push(written::of_trap(trap));
@@ -44,6 +47,9 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
 /// The same, and what can be told with more knowledge: unknown, misplaced and deprecated keys, shapes of secrets.
 pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<LintFinding> {
     let mut findings = lint(tree, bytes);
+    if tree.unread().is_some() {
+        return findings;
+    }
     secrets::shapes(tree, context.facts, &mut findings);
     secrets::same(&redact::secrets(tree), context.facts, &mut findings);
     keys::check(tree, context, &mut findings);

@@ -1,7 +1,7 @@
 //! What stands in the file as text: keys twice, documents, numbers, the bytes themselves.
 
 use super::finding::{LintFinding, finding};
-use crate::yaml::{Node, Path, Scalar, Span, Style, Trap, Tree, Value};
+use crate::yaml::{Node, Path, Scalar, Span, Style, Trap, Tree, Value, YamlError};
 
 pub(super) fn of_trap(trap: &Trap) -> LintFinding {
     match trap {
@@ -31,6 +31,17 @@ pub(super) fn of_trap(trap: &Trap) -> LintFinding {
             fix: "remove the line `...`, or what follows it".into(),
             ..finding("ignored-rest", at, None)
         },
+    }
+}
+
+/// A file that was kept as a text.
+pub(super) fn not_read(error: &YamlError) -> LintFinding {
+    let at = Span { line: error.line, column: error.column, bytes: 0..0 };
+    LintFinding {
+        reason: format!("{}: dr does not read this file, and knows no key of it", error.message),
+        fix: "fix the file at that place; where helm deploys it all the same, it is kept as bytes and compared as text"
+            .into(),
+        ..finding("not-read", &at, None)
     }
 }
 

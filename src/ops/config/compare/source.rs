@@ -76,7 +76,11 @@ impl Operands<'_> {
     /// Reads values that were opened: whatever of them is secret is shown by nobody from then on.
     pub(super) fn read(&self, name: String, bytes: Zeroizing<Vec<u8>>) -> Result<FoundValues> {
         self.ctx.secrets().register_document(&bytes);
-        let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
+        let tree = Tree::parse_or_keep(&bytes);
+        if let Some(error) = tree.unread() {
+            let text = format!("{name}: {error}: compared as text");
+            self.ctx.events.warn(text, None);
+        }
         self.ctx.secrets().register_tree(&tree);
         Ok(FoundValues { name, bytes, tree })
     }

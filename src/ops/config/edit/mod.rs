@@ -144,7 +144,7 @@ impl Editing {
             Err(error) => return Ok(Round::Unreadable(CommandError::from(error).context("the edited values"))),
         };
         // What went in may be what Helm would not read: a draft that is being fixed.
-        let old = Tree::parse(&self.before).or_else(|_| Tree::parse(b""))?;
+        let old = Tree::parse_or_keep(&self.before);
         let effective = |values| Effective { values, defaults: None };
         let review = Review {
             from: self.name.clone(),

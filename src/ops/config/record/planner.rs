@@ -91,7 +91,10 @@ impl<'a> RecordPlanner<'a> {
     ) -> std::result::Result<(Zeroizing<Vec<u8>>, RecordAction, Intent), String> {
         let bytes = candidate.bytes?;
         item.sha256 = sha256(&bytes);
-        let tree = Tree::parse(&bytes).map_err(|error| format!("Helm would not read it: {error}"))?;
+        let tree = Tree::parse_or_keep(&bytes);
+        if let Some(error) = tree.unread().filter(|_| !self.request.keep_unread) {
+            return Err(format!("it is not read: {error}; if helm has deployed it all the same, add --allow not-read"));
+        }
         item.findings = lint(&tree, &bytes);
         let at = candidate.at?;
         if at > Timestamp::now() {

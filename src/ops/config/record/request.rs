@@ -44,6 +44,8 @@ pub struct RecordRequest {
     pub why: Option<String>,
     /// Who deployed it, if not the one who asks.
     pub by: Option<String>,
+    /// Whether what cannot be read is recorded as it is.
+    pub keep_unread: bool,
     /// What came of it.
     pub status: DeploymentStatus,
 }
