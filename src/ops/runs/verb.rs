@@ -28,6 +28,9 @@ pub enum Aftermath {
     Resume(ResumeVerb),
 }
 
+/// Removes what a run has left outside the cluster.
+pub type RemoveLeft = fn(&Ctx, &Remains) -> Result<()>;
+
 /// What putting a run back asks of its verb. It is given what a journal tells of which this program may not understand a
 /// line.
 pub struct PutBackVerb {
@@ -42,7 +45,7 @@ pub struct PutBackVerb {
     /// What OpsChain's maintenance mode was before the run has turned it on, if it has and has not turned it back itself.
     pub maintenance: fn(&Remains) -> Option<RecordedMode>,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
-    pub elsewhere: (&'static str, fn(&Ctx, &Remains) -> Result<()>),
+    pub elsewhere: (&'static str, RemoveLeft),
 }
 
 impl PutBackVerb {
