@@ -15,7 +15,7 @@ use crate::sample::*;
 const PART: usize = 5_000;
 
 /// Makes a whole bundle, as a run does, and throws away what is left when that fails, as its undoing does.
-fn make(bench: &Bench, store: &dyn Store, name: &str) -> Result<StoredProof, CommandError> {
+pub fn make(bench: &Bench, store: &dyn Store, name: &str) -> Result<StoredProof, CommandError> {
     let mut header = header();
     header.id = name.parse().unwrap();
     let made = write_content(store, header, bench.recipients(), &bench.signer, &Content::good())
@@ -28,12 +28,12 @@ fn make(bench: &Bench, store: &dyn Store, name: &str) -> Result<StoredProof, Com
     made
 }
 
-fn is_whole(bench: &Bench, store: &dyn Store, name: &str) {
+pub fn is_whole(bench: &Bench, store: &dyn Store, name: &str) {
     let reader = Reader::open_in(store, name, &bench.trust()).unwrap();
     reader.verify_plain(&bench.identities, &Events::none(), &CancellationToken::new()).unwrap();
 }
 
-const NAME: &str = "opschain-20261123T075443Z-0a1b2c";
+pub const NAME: &str = "opschain-20261123T075443Z-0a1b2c";
 
 /// Lets each request of making a bundle go wrong once, and has `judge` look at what came of it.
 fn at_every_request(how: Misbehaviour, judge: impl Fn(&str, &Bench, &Bucket, Result<StoredProof, CommandError>)) {

@@ -1,117 +1,37 @@
-//! The bucket of a real server: versitygw, which `lab/lab build versitygw` builds. Each test has a server of its own on a
-//! folder of its own, and can kill it.
+//! The bucket of a real server. Each test has a server of its own.
 
+#[allow(dead_code)]
+#[path = "../gateway/server.rs"]
+mod server;
+
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dr::internals::store::{BucketOptions, BucketStore, Secrets};
 use dr::{DraftToken, ResumedDraft, Store, StoreError};
+use server::{BUCKET, Gateway, SECRET, write_private};
 
 use crate::contract;
+use crate::faults::{NAME, is_whole, make};
+use crate::sample::Bench;
 
-const ACCESS: &str = "GATEWAYTESTKEY";
-const SECRET: &str = "plumbaginous-quoin-of-the-gateway";
-const BUCKET: &str = "bundles";
-
-/// A server, ended with it.
-struct Gateway {
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
-}
-
-impl Gateway {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("data").join(BUCKET)).unwrap();
-        let key = format!("[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n");
-        write_private(&folder.path().join("credentials"), &key);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut gateway = Self { folder, port, child: None };
-        gateway.run();
-        gateway
-    }
-
-    /// Starts it, where it does not run, and waits until it answers.
-    fn run(&mut self) {
-        let program = std::env::var_os("DR_TEST_VERSITYGW").expect("DR_TEST_VERSITYGW names no versitygw");
-        let mut child = Command::new(program)
-            .args(["--quiet", "--port", &format!("127.0.0.1:{}", self.port), "posix"])
-            .arg(self.folder.path().join("data"))
-            .env("ROOT_ACCESS_KEY_ID", ACCESS)
-            .env("ROOT_SECRET_ACCESS_KEY", SECRET)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "versitygw does not start");
-            std::thread::yield_now();
-        }
-        self.child = Some(child);
-    }
-
-    /// kill -9.
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn place(&self, prefix: &str) -> String {
-        format!("s3://{BUCKET}/{prefix}")
-    }
-
-    fn options(&self) -> BucketOptions {
-        BucketOptions {
-            endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
-            credentials_file: Some(self.folder.path().join("credentials")),
-            ..BucketOptions::default()
-        }
-    }
-
-    fn open(&self, prefix: &str) -> BucketStore {
-        BucketStore::open(&self.place(prefix), &self.options(), &Secrets::default()).unwrap()
-    }
-
-    /// The files below the bucket's folder that match, the server's own among them.
-    fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
-        fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    walk(&path, found);
-                } else {
-                    found.push(path);
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.folder.path().join("data"), &mut found);
-        found.retain(|path| wanted(path));
-        found
-    }
-
-    /// What uploads that are neither complete nor aborted have left on the server's disk.
-    fn uploads(&self) -> Vec<PathBuf> {
-        self.files(|path| path.components().any(|part| part.as_os_str() == ".sgwtmp"))
+fn options(gateway: &Gateway) -> BucketOptions {
+    BucketOptions {
+        endpoint: Some(gateway.endpoint()),
+        credentials_file: Some(gateway.credentials()),
+        ..BucketOptions::default()
     }
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.kill();
-    }
+fn open(gateway: &Gateway, prefix: &str) -> BucketStore {
+    open_with(&options(gateway), prefix)
 }
 
-fn write_private(path: &Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+fn open_with(options: &BucketOptions, prefix: &str) -> BucketStore {
+    BucketStore::open(&format!("s3://{BUCKET}/{prefix}"), options, &Secrets::default()).unwrap()
 }
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -136,10 +56,10 @@ fn whole(store: &dyn Store, name: &str) -> Vec<u8> {
 #[ignore = "needs versitygw: `make stores`"]
 fn gateway_a_bucket_keeps_the_contract() {
     let gateway = Gateway::start();
-    contract::check(&|| Box::new(gateway.open("contract")));
-    assert_eq!(gateway.uploads(), [PathBuf::new(); 0], "an upload is left behind");
+    contract::check(&|| Box::new(open(&gateway, "contract")));
+    assert!(gateway.uploads().is_empty(), "an upload is left behind: {:?}", gateway.uploads());
     // A store below another prefix of the same bucket sees nothing of it.
-    assert!(gateway.open("other").list().unwrap().is_empty());
+    assert!(open(&gateway, "other").list().unwrap().is_empty());
 }
 
 #[test]
@@ -148,8 +68,8 @@ fn gateway_an_upload_goes_on_after_its_server_was_killed_between_any_two_parts()
     let mut gateway = Gateway::start();
     const PART: usize = 5 << 20;
     let bytes = noise(3 * PART + 12_345);
-    let options = BucketOptions { part_bytes: Some(PART as u64), ..gateway.options() };
-    let open = |options: &BucketOptions| BucketStore::open("s3://bundles/kill", options, &Secrets::default()).unwrap();
+    let options = BucketOptions { part_bytes: Some(PART as u64), ..options(&gateway) };
+    let open = |options: &BucketOptions| open_with(options, "kill");
     let mut token: Option<DraftToken> = None;
     for parts in 1..=3 {
         // Each round is another process: it has the token of the one before it, and a store of its own.
@@ -210,7 +130,7 @@ fn gateway_each_refusal_is_said_as_what_it_is() {
         assert!(!command.to_string().contains(SECRET) && !command.hints().is_empty());
         (command.to_string(), command.hints()[0].clone())
     };
-    let options = BucketOptions { retries: Some(1), ..gateway.options() };
+    let options = BucketOptions { retries: Some(1), ..options(&gateway) };
     let (text, hint) = said("s3://missing/x", &options);
     assert!(text.starts_with("store s3://missing/x: NoSuchBucket") && hint.starts_with("Make the bucket"), "{text}");
     let wrong = gateway.folder.path().join("wrong");
@@ -235,9 +155,9 @@ fn gateway_each_refusal_is_said_as_what_it_is() {
 #[ignore = "needs versitygw: `make stores`"]
 fn gateway_a_key_that_was_renewed_in_its_file_is_taken_by_the_next_request() {
     let gateway = Gateway::start();
-    let path = gateway.folder.path().join("credentials");
+    let path = gateway.credentials();
     let good = std::fs::read_to_string(&path).unwrap();
-    let store = gateway.open("renewed");
+    let store = open(&gateway, "renewed");
     let mut draft = store.begin("a", 5).unwrap();
     draft.append(b"first").unwrap();
     write_private(&path, &good.replace(SECRET, "expired"));
@@ -245,4 +165,102 @@ fn gateway_a_key_that_was_renewed_in_its_file_is_taken_by_the_next_request() {
     write_private(&path, &good);
     draft.complete().unwrap().publish(b"{}").unwrap();
     assert_eq!(whole(&store, "a"), b"first");
+}
+
+/// How a request through the [`Proxy`] goes wrong.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// The server is not asked, and is said to be busy.
+    Busy,
+    /// The server does it, and the answer is lost.
+    LoseAnswer,
+    /// The connection breaks before the server is asked.
+    Reset,
+}
+
+/// Between a client and the server: lets one request go wrong, and counts them all.
+struct Proxy {
+    port: u16,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start(server: u16, at: usize, fault: Fault) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, requests) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                // A request that breaks is what this is for.
+                std::thread::spawn(move || pass(client, server, &counted, at, fault));
+            }
+        });
+        Self { port, requests }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// Passes one request and its answer; each has a connection of its own.
+fn pass(client: TcpStream, server: u16, counted: &AtomicUsize, at: usize, fault: Fault) -> std::io::Result<()> {
+    let mut from = BufReader::new(client.try_clone()?);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let fault = (counted.fetch_add(1, Ordering::SeqCst) == at).then_some(fault);
+    if matches!(fault, Some(Fault::Reset)) {
+        return Ok(());
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    let mut client = client;
+    if matches!(fault, Some(Fault::Busy)) {
+        return client.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+    let mut to = TcpStream::connect(("127.0.0.1", server))?;
+    to.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
+    to.write_all(&body)?;
+    let mut answer = Vec::new();
+    to.read_to_end(&mut answer)?;
+    if fault.is_some() { Ok(()) } else { client.write_all(&answer) }
+}
+
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_a_bundle_is_made_whole_whichever_request_goes_wrong_once() {
+    let (gateway, bench) = (Gateway::start(), Bench::new());
+    let through = |proxy: &Proxy, prefix: &str| {
+        let endpoint = Some(format!("http://127.0.0.1:{}", proxy.port));
+        open_with(&BucketOptions { endpoint, ..options(&gateway) }, prefix)
+    };
+    let clean = Proxy::start(gateway.port, usize::MAX, Fault::Busy);
+    make(&bench, &through(&clean, "clean"), NAME).unwrap();
+    let requests = clean.requests();
+    assert!(requests > 15, "{requests}");
+    for fault in [Fault::Busy, Fault::LoseAnswer, Fault::Reset] {
+        for at in 0..requests {
+            let prefix = format!("{fault:?}-{at}");
+            let proxy = Proxy::start(gateway.port, at, fault);
+            make(&bench, &through(&proxy, &prefix), NAME).unwrap_or_else(|error| panic!("{prefix}: {error}"));
+            assert!(proxy.requests() > requests, "{prefix}: nothing was tried again");
+            let store = open(&gateway, &prefix);
+            assert_eq!(store.list().unwrap().len(), 1, "{prefix}");
+            is_whole(&bench, &store, NAME);
+            assert!(gateway.uploads().is_empty(), "{prefix}: {:?}", gateway.uploads());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What the library does not ask a server: which uploads are under way, and which parts they have.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Uri};
@@ -10,6 +11,12 @@ use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
 use object_store::path::Path as Key;
 use serde::Deserialize;
+
+use super::refusal::{Refusal, RefusalKind};
+
+/// The pauses before a list is asked for again: each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What lists uploads and parts.
 pub(super) struct Uploads {
@@ -57,7 +64,21 @@ impl Uploads {
         Ok(numbers.iter().zip(1..).take_while(|(number, wanted)| *number == wanted).count())
     }
 
+    /// Asks for a list, again when the server or the way to it fails for a moment.
     async fn get<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, Error> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.get_once(url).await {
+                Err(error) if pause < LAST_PAUSE && Refusal::of(&error).kind == RefusalKind::Passing => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn get_once<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, Error> {
         let bad = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic { store: "S3", source };
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| bad(error.into()))?;
         let mut request = HttpRequest::new(HttpRequestBody::from(Bytes::new()));

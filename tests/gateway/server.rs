@@ -1,0 +1,104 @@
+//! versitygw, a real S3 server, which `lab/lab build versitygw` builds: one on a folder and a port of its own, that a test
+//! can kill.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const ACCESS: &str = "GATEWAYTESTKEY";
+pub const SECRET: &str = "plumbaginous-quoin-of-the-gateway";
+pub const BUCKET: &str = "bundles";
+
+/// A server, ended with it.
+pub struct Gateway {
+    pub folder: tempfile::TempDir,
+    pub port: u16,
+    child: Option<Child>,
+}
+
+impl Gateway {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("data").join(BUCKET)).unwrap();
+        let key = format!("[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n");
+        write_private(&folder.path().join("credentials"), &key);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut gateway = Self { folder, port, child: None };
+        gateway.run();
+        gateway
+    }
+
+    /// Starts it, where it does not run, and waits until it answers.
+    pub fn run(&mut self) {
+        let program = std::env::var_os("DR_TEST_VERSITYGW").unwrap_or_else(|| "versitygw".into());
+        let mut child = Command::new(program)
+            .args(["--quiet", "--port", &format!("127.0.0.1:{}", self.port), "posix"])
+            .arg(self.folder.path().join("data"))
+            .env("ROOT_ACCESS_KEY_ID", ACCESS)
+            .env("ROOT_SECRET_ACCESS_KEY", SECRET)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("there is no versitygw: DR_TEST_VERSITYGW, or `lab/lab build versitygw`");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "versitygw does not start");
+            std::thread::yield_now();
+        }
+        self.child = Some(child);
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// The file with its key.
+    pub fn credentials(&self) -> PathBuf {
+        self.folder.path().join("credentials")
+    }
+
+    /// Its address.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The files below the bucket's folder that match, the server's own among them.
+    fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+        fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, found);
+                } else {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.folder.path().join("data"), &mut found);
+        found.retain(|path| wanted(path));
+        found
+    }
+
+    /// What uploads that are neither complete nor aborted have left on the server's disk.
+    pub fn uploads(&self) -> Vec<PathBuf> {
+        self.files(|path| path.components().any(|part| part.as_os_str() == ".sgwtmp"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn write_private(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
