@@ -42,6 +42,8 @@ pub struct CatalogEntry {
     pub gone: Option<BundleMark>,
     /// The names of the notes beside it.
     pub notes: Vec<String>,
+    /// Whether only its record is left: its bytes are gone.
+    pub is_hollow: bool,
 }
 
 /// All bundles of a store, newest first; those that cannot be read stand among the rest with the reason. Files that were
@@ -70,6 +72,11 @@ impl Catalog {
         // A stable sort: of one name, the published one stays before the file.
         entries.sort_by(|a, b| b.created().cmp(&a.created()).then_with(|| b.name.cmp(&a.name)));
         Ok(Self { store: store.place(), entries })
+    }
+
+    /// The newest that is not marked as gone, or the newest where all are.
+    pub fn newest(&self) -> Option<&CatalogEntry> {
+        self.entries.iter().find(|entry| entry.gone.is_none()).or(self.entries.first())
     }
 
     /// The entry whose name is `text` or is the only one that begins with it.
@@ -113,7 +120,9 @@ impl Catalog {
                 Ok(header) if header.is_from_the_future(now) => {
                     format!("it says that it was made at {}, which is still to come", header.created)
                 }
-                Ok(_) if entry.gone.is_some() => "it is marked as gone".to_owned(),
+                Ok(_) if entry.gone.is_some() => {
+                    "it is marked as gone, and `dr bundle unprune` takes that back".to_owned()
+                }
                 Ok(header) if good.iter().any(|(_, known)| known.header().is_of_same_database(header)) => continue,
                 Ok(_) => match entry.open(store, trust) {
                     Ok(reader) => {
@@ -216,6 +225,7 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
         pin: mark(MarkKind::Pinned),
         gone: mark(MarkKind::Gone),
         notes: object.notes.clone(),
+        is_hollow: object.record.is_ok() && object.bytes.is_none(),
     }
 }
 
@@ -235,5 +245,6 @@ fn loose_entry(path: &Path) -> CatalogEntry {
         pin: None,
         gone: None,
         notes: Vec::new(),
+        is_hollow: false,
     }
 }

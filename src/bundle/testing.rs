@@ -95,5 +95,6 @@ pub(crate) fn entry(created: &str) -> CatalogEntry {
         pin: None,
         gone: None,
         notes: Vec::new(),
+        is_hollow: false,
     }
 }

@@ -47,6 +47,7 @@ exits! {
     Identity = 31, "identity", "the database is not the one that it should be";
     Timeout = 32, "timeout", "something did not happen in the time allowed";
     Drift = 33, "drift", "the live install is not what the vault says";
+    Clock = 34, "clock", "this host's clock and another one differ: nothing is judged by age";
     Usage = 64, "usage", "the arguments make no sense";
     Panic = 70, "panic", "a bug in `dr` itself; what was begun is put back or resumed by the next `dr`";
     HungUp = 129, "hung-up", "the terminal went away (the HUP signal)";

@@ -30,7 +30,7 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
         ),
         StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are under way.".into()]),
         StoreError::Exists { .. } => {
-            (Exit::Store, vec!["Bundles are never overwritten: remove the old one first if it must go.".into()])
+            (Exit::Store, vec!["Bundles are never overwritten: `dr bundle prune` removes old ones.".into()])
         }
         StoreError::Unusable { place, source, .. } | StoreError::Failed { source, object: place, .. }
             if source.is::<Refusal>() =>

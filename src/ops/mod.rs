@@ -21,6 +21,7 @@ pub mod lease;
 pub mod maintenance;
 pub mod objects;
 mod pairing;
+pub mod prune;
 mod published;
 pub mod pump;
 pub mod quiesce;

@@ -119,7 +119,7 @@ pub(super) fn in_words(message: &str) -> String {
 }
 
 /// A text that is read by a function; what is expected, in words.
-struct Text<T>(&'static str, fn(&str) -> Result<T, String>);
+pub(super) struct Text<T>(pub(super) &'static str, pub(super) fn(&str) -> Result<T, String>);
 
 impl<T> Visitor<'_> for Text<T> {
     type Value = T;

@@ -5,6 +5,7 @@
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
 mod checked;
+mod retention;
 mod store;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use checked::{CompressionLevel, TimeSpan, bytes_of_rate, max_rate_of};
+pub use retention::{DaySpan, RetentionSettings};
 pub use store::{PartChecksum, StoreSettings};
 
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
@@ -60,6 +62,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// How bundles are made.
     pub bundle: BundleSettings,
+    /// Which bundles stay.
+    pub retention: RetentionSettings,
     /// The pods that a backup and a restore work in.
     pub pods: PodSettings,
     /// How OpsChain is asked to begin no work.

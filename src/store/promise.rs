@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::draft::{Draft, DraftToken, ResumedDraft};
 use super::error::StoreError;
 use super::stored::Stored;
@@ -15,7 +17,8 @@ use super::stored::Stored;
 ///
 /// What every store guarantees, and what the contract test (`tests/bundle/contract.rs`) proves of each:
 /// 1. **Whole or absent.** `list`, `record` and `open` know an object only once its record is there, and then with all
-///    its bytes. A crash before that leaves a draft, which only `resume` and `abort` see.
+///    its bytes, unless its removal was cut short (7). A crash before that leaves a draft, which only `resume` and `abort`
+///    see.
 /// 2. **Durable.** After `publish` returned, the object outlives a crash of the machine; after `add_note`, the note.
 ///    After `Draft::durable` returned `n`, so do the first `n` bytes of the draft.
 /// 3. **Never overwritten.** Of several that publish one name, or add one note, one succeeds and the others fail with
@@ -24,6 +27,8 @@ use super::stored::Stored;
 /// 5. **Sorted.** `list` is in ascending order of names.
 /// 6. **Left to the next.** A draft whose writer is gone, however it went, can be taken up or thrown away by any process
 ///    that has its token. Where the store can see that the writer lives, it gets `Busy`.
+/// 7. **Removed as a whole.** After `remove` returned, nothing of the object is listed or opened; cut short, it is listed
+///    without its bytes.
 ///
 /// Calls block until they are done, and may come from any thread, those of the async runtime included: a store that is
 /// asynchronous inside leaves the runtime itself (`block_in_place`).
@@ -85,6 +90,21 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `BadName`, `NotFound`, `Failed`.
     fn read_note(&self, name: &str, note: &str) -> Result<Vec<u8>, StoreError>;
+
+    /// Removes a published object: its bytes first, so that one whose removal was cut short is still listed, without its
+    /// bytes, and can be removed again; then its record, and its notes last.
+    ///
+    /// # Errors
+    /// `BadName`, `NotFound`, `Failed`, also where a lock or a missing right forbids it.
+    fn remove(&self, name: &str) -> Result<(), StoreError>;
+
+    /// Until when the store lets nobody remove the object; `None` where it knows no locks, or this one has none.
+    ///
+    /// # Errors
+    /// `BadName`, `Failed`.
+    fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        check_name(name).map(|()| None)
+    }
 
     /// The room that is left, in bytes; `None` where the store cannot know.
     ///

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::draft::{Draft, DraftToken, Pending, ResumedDraft};
 use super::error::StoreError;
 use super::promise::{PublishedObject, Store};
@@ -60,6 +62,14 @@ impl<S: Store> Store for TracedStore<S> {
 
     fn read_note(&self, name: &str, note: &str) -> Result<Vec<u8>, StoreError> {
         request(format!("read note {note} of {name}"), || self.0.read_note(name, note))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        request(format!("remove {name}"), || self.0.remove(name))
+    }
+
+    fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.0.locked_until(name)
     }
 
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {

@@ -226,6 +226,11 @@ impl Store for Bucket {
         })
     }
 
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        check(name)?;
+        self.ask("remove", name, |state| state.published.remove(name).map(drop).ok_or_else(|| Self::not_found(name)))
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }

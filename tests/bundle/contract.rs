@@ -38,6 +38,7 @@ pub fn check(open: &dyn Fn() -> Box<dyn Store>) {
     read_back(&*store);
     notes(open);
     sorted(open);
+    removed(open);
     refusals(&*store);
     assert!(store.free_bytes().unwrap().is_none_or(|free| free > 0));
 }
@@ -264,6 +265,26 @@ fn sorted(open: &dyn Fn() -> Box<dyn Store>) {
     assert_eq!(names.len(), 12);
 }
 
+fn removed(open: &dyn Fn() -> Box<dyn Store>) {
+    let before = names(&*open());
+    put(&*open(), "r", b"bytes").unwrap();
+    open().add_note("r", "note", b"x").unwrap();
+    assert_eq!(open().locked_until("r").unwrap(), None, "a store that locks is tested with its locks");
+    open().remove("r").unwrap();
+    is_absent(&*open(), "r");
+    assert_eq!(names(&*open()), before);
+    assert!(matches!(open().remove("r"), Err(StoreError::NotFound { .. })), "what is gone is removed again");
+    // A name is free again, and nothing of the old one is a part of the new.
+    put(&*open(), "r", b"new").unwrap();
+    assert_eq!(bytes(&*open(), "r"), b"new");
+    assert!(open().list().unwrap().iter().all(|object| object.name != "r" || object.notes.is_empty()));
+    open().remove("r").unwrap();
+    // A draft is no object.
+    drop(begun(&*open(), "r", b"half"));
+    assert!(matches!(open().remove("r"), Err(StoreError::NotFound { .. })));
+    open().abort(&DraftToken::named("r")).unwrap();
+}
+
 fn refusals(store: &dyn Store) {
     for bad in ["", "..", "a/b", ".a"] {
         let token = DraftToken::named(bad);
@@ -271,6 +292,7 @@ fn refusals(store: &dyn Store) {
         assert!(matches!(store.resume(&token), Err(StoreError::BadName(_))), "resume {bad}");
         assert!(matches!(store.abort(&token), Err(StoreError::BadName(_))), "abort {bad}");
         assert!(matches!(store.open(bad), Err(StoreError::BadName(_))), "open {bad}");
+        assert!(matches!(store.remove(bad), Err(StoreError::BadName(_))), "remove {bad}");
         assert!(matches!(store.record(bad), Err(StoreError::BadName(_))), "record {bad}");
         assert!(matches!(store.read_note("a", bad), Err(StoreError::BadName(_))), "note {bad}");
     }

@@ -23,6 +23,7 @@ mod passphrase;
 mod pins;
 mod plain_git;
 mod proxy;
+mod prune;
 mod recorded;
 mod records;
 mod reference;

@@ -1,10 +1,11 @@
-//! `dr bundle create | list | show | verify | extract | diff | restore | pin`.
+//! `dr bundle create | list | show | verify | extract | diff | restore | pin | prune`.
 
 mod diff;
 mod extract;
 mod list;
 mod pages;
 mod pin;
+mod prune;
 mod trust;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use self::pages::Scope;
 use crate::bundle::SampleShare;
 use crate::error::{Exit, Result};
 use crate::ops::runs::InterruptedRuns;
-use crate::ops::{Ctx, bundles, create, restore};
+use crate::ops::{self, Ctx, bundles, create, restore};
 use crate::settings::{Allow, Quiesce};
 use crate::ui::Ui;
 
@@ -44,6 +45,8 @@ enum BundleVerb {
     Restore(RestoreArgs),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),
+    Prune(Box<prune::PruneArgs>),
+    Unprune(prune::UnpruneArgs),
 }
 
 /// Make a bundle: database, values, chart and the Secrets that an install cannot make again
@@ -191,6 +194,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,
         BundleVerb::Pin(args) => ui.report(&bundles::pin(ctx, &args.bundle, &args.reason)?)?,
         BundleVerb::Unpin(args) => ui.report(&bundles::unpin(ctx, &args.bundle)?)?,
+        BundleVerb::Prune(args) => return prune::run(ctx, ui, *args).await,
+        BundleVerb::Unprune(args) => ui.report(&ops::prune::unprune(ctx, &args.bundle)?)?,
     }
     Ok(Exit::Success)
 }

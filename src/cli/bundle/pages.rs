@@ -45,7 +45,8 @@ impl Report for ShowReport {
             page.finding(Mark::Ok, &format!("pinned: {pin}"), None);
         }
         if let Some(gone) = &self.gone {
-            page.finding(Mark::Warn, &format!("marked as gone: {gone}"), None);
+            let back = format!("dr bundle unprune {}", self.name);
+            page.finding(Mark::Warn, &format!("marked as gone: {gone}"), Some(&back));
         }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
         if self.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain) {

@@ -8,19 +8,24 @@ mod pin;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 pub use diff::{BundleDiffReport, BundleSide, diff};
 pub use extract::{ExtractReport, ItemList, item, items};
 pub use list::{BundleList, ListRequest, list};
+pub(super) use pin::keep;
 pub use pin::{PinReport, pin, unpin};
 
 use super::given::quoted;
 use super::{CommandLine, Ctx, essentials};
 use crate::bundle::report::{Beside, SampleReport, ShowReport, VerifyReport};
-use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust};
+use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust, lease};
 use crate::error::{CommandError, Exit, Result};
 use crate::store;
+
+/// How long a verification may read a bundle that is marked as gone.
+const VERIFY_LEASE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Which bundle, what opens it, and whose are believed.
 #[derive(Debug, Clone, Default)]
@@ -202,6 +207,9 @@ pub fn show(ctx: &Ctx, request: &BundleRequest) -> Result<ShowReport> {
 pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<VerifyReport> {
     let found = find(ctx, request, decrypt)?;
     let begun = Instant::now();
+    if found.beside.gone.is_some() {
+        hold(ctx, &found.reference, "verify", VERIFY_LEASE);
+    }
     let name = found.reader.header().id.to_string();
     let whole = verify_command(ctx, &found.arguments, request.identity.as_deref());
     let took = || milliseconds_since(begun);
@@ -257,6 +265,17 @@ pub fn keep_proof(ctx: &Ctx, reference: &BundleReference, reader: &Reader, depth
     }
 }
 
+/// Keeps beside the bundle that it is read, so that no prune removes it meanwhile. Only what is marked as gone can go before a
+/// time of grace is over, so where it cannot be kept, that is said and no more.
+pub(super) fn hold(ctx: &Ctx, reference: &BundleReference, holder: &str, time: SignedDuration) {
+    let BundleReference::Stored { store, id } = reference else { return };
+    let held =
+        store::open_at(store).map_err(CommandError::from).and_then(|store| Ok(lease::hold(&*store, id, holder, time)?));
+    if let Err(error) = held {
+        ctx.events.note(format!("the store did not keep that bundle {id} is being read: {error}"));
+    }
+}
+
 /// Opens a bundle to read from it: layout, signature and manifest are checked.
 ///
 /// # Errors
@@ -295,7 +314,7 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
 fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry> {
     match text {
         Some(text) => Ok(catalog.find(text)?),
-        None => catalog.entries.first().ok_or_else(|| {
+        None => catalog.newest().ok_or_else(|| {
             CommandError::new(Exit::NotFound, format!("store {} has no bundle", catalog.store))
                 .hint("`dr bundle create` makes one.")
         }),

@@ -34,7 +34,7 @@ mod volume;
 mod work;
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use plan::{RestoreChart, RestorePlan};
@@ -63,6 +63,9 @@ pub(super) const RUN: RunVerb = RunVerb {
         abort: put_back,
     }),
 };
+
+/// How long a restore may read its bundle before it is resumed.
+const LEASE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Looks at everything, and touches nothing. `which` is asked where several bundles may be meant.
 ///
@@ -195,6 +198,7 @@ fn refuse_started(
 }
 
 async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport> {
+    bundles::hold(&work.ctx, &work.plan.source, &journal.replay().begun.run, LEASE);
     let steps = steps::steps(work.plan.strategy);
     journal::execute(&RUN.context(&work.ctx), journal, &steps, work).await?;
     report(&work.ctx, &work.plan, journal.replay())

@@ -205,6 +205,24 @@ impl Store for BucketStore {
         self.client.small(&self.note_key(name, note)?, &called)?.ok_or_else(|| self.client.not_found(&called))
     }
 
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        check_name(name)?;
+        if !self.client.is_published(name)? {
+            return Err(self.client.not_found(name));
+        }
+        let files = self.client.list(&self.client.address.of(name))?;
+        for kind in [FileKind::Bytes, FileKind::Record, FileKind::Note] {
+            for listed in &files {
+                let is_it =
+                    self.client.address.parts(listed.key.as_ref()).is_some_and(|(_, file)| FileKind::of(file) == kind);
+                if is_it && !self.client.remove(&listed.key, name)? {
+                    return Err(self.client.broken("remove", name, "this key may not, or a lock forbids it"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }

@@ -198,6 +198,33 @@ impl ObjectFolder {
         if taken { Err(StoreError::BadName(note.to_owned())) } else { Ok(()) }
     }
 
+    /// Removes the bytes, then the record, then the notes and the folder.
+    pub(super) fn remove(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::failed("remove", &self.name, source);
+        if !self.is_published()? {
+            return Err(self.not_found());
+        }
+        let folder = self.folder();
+        for file in [self.bytes_path(), folder.join(RECORD)] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.and_then(|()| sync_folder(&folder)).map_err(failed)?,
+            }
+        }
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        match fs::remove_dir(&folder) {
+            // Somebody else keeps something there.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            other => other.map_err(failed)?,
+        }
+        sync_folder(&self.store).map_err(failed)
+    }
+
     /// Opens the bytes, published or not.
     pub(super) fn open_bytes(&self) -> Result<StoredFile, StoreError> {
         open_path(&self.bytes_path(), self.name.clone(), &self.place()).map_err(|error| match error {

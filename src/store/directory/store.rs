@@ -132,6 +132,10 @@ impl Store for DirectoryStore {
         self.object(name)?.read_note(note)
     }
 
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.object(name)?.remove()
+    }
+
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         let facts = rustix::fs::statvfs(&self.folder).map_err(|e| self.unusable(e.into()))?;
         Ok(Some(facts.f_bavail.saturating_mul(facts.f_frsize)))
@@ -252,6 +256,22 @@ mod tests {
         fs::remove_file(store.address("a")).unwrap();
         assert_eq!(store.list().unwrap()[0].bytes, None);
         assert!(matches!(store.open("a"), Err(StoreError::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_removal_that_was_cut_short_is_listed_and_removed_again() {
+        let (_folder, store) = store();
+        publish(&store, "a");
+        store.add_note("a", "gone.000001.json", b"x").unwrap();
+        fs::remove_file(store.address("a")).unwrap();
+        assert_eq!((names(&store), store.list().unwrap()[0].bytes), (vec!["a".to_owned()], None));
+        store.remove("a").unwrap();
+        assert!(names(&store).is_empty() && !store.folder.join("a").exists());
+        // What somebody else keeps there is not ours.
+        publish(&store, "b");
+        fs::create_dir(store.folder.join("b").join("theirs")).unwrap();
+        store.remove("b").unwrap();
+        assert!(names(&store).is_empty() && store.folder.join("b").join("theirs").exists());
     }
 
     #[test]

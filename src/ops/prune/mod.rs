@@ -1,0 +1,93 @@
+//! `dr bundle prune | unprune`: rules decide which bundles stay; what goes is marked first and removed by a later prune.
+//!
+//! facts -> plan -> steps: `facts` reads catalog and clocks, `plan` decides without I/O, `steps` looks again and does what
+//! both plans say. There is no journal: each bundle is marked or removed in one act, and whatever ends it, the next prune
+//! goes on from what it sees.
+
+mod facts;
+mod plan;
+mod steps;
+
+use std::fmt::Write;
+
+use jiff::SignedDuration;
+
+pub use plan::{PruneLine, PrunePlan};
+pub use steps::{PruneReport, UnpruneReport, unprune};
+
+use super::Ctx;
+use crate::bundle::retention::KeepRules;
+use crate::error::Result;
+use crate::settings::{DaySpan, RetentionSettings};
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PruneRequest {
+    /// The rules that were given; those of the settings when absent.
+    pub rules: Option<KeepRules>,
+    /// Whether the bundles of all installs are judged, and not of this one only.
+    pub all_installs: bool,
+}
+
+/// Says what would go and what stays, each with the reason. Changes nothing.
+///
+/// # Errors
+/// There are no rules, a clock is odd, or the store cannot be listed.
+pub async fn plan(ctx: &Ctx, request: &PruneRequest) -> Result<PrunePlan> {
+    let retention = &ctx.settings()?.retention;
+    let rules = request.rules.unwrap_or_else(|| rules_of(retention));
+    plan::plan(facts::facts(ctx, request.all_installs).await?, rules, span(retention.grace))
+}
+
+/// Does what the plan says, as far as it is still so when everything is looked at again.
+///
+/// # Errors
+/// As [`plan()`]; a bundle that could not be marked or removed is in the report.
+pub async fn prune(ctx: &Ctx, request: &PruneRequest, confirmed: &PrunePlan) -> Result<PruneReport> {
+    let now = plan(ctx, request).await?;
+    steps::carry_out(ctx, &confirmed.still_in(&now))
+}
+
+fn rules_of(settings: &RetentionSettings) -> KeepRules {
+    KeepRules {
+        last: settings.keep_last,
+        hourly: settings.keep_hourly,
+        daily: settings.keep_daily,
+        weekly: settings.keep_weekly,
+        monthly: settings.keep_monthly,
+        yearly: settings.keep_yearly,
+        within: settings.keep_within.map(span),
+        version: settings.keep_version,
+        proved: settings.keep_proved,
+    }
+}
+
+/// The length as the rules have it.
+pub fn span(span: DaySpan) -> SignedDuration {
+    SignedDuration::try_from(span.0).unwrap_or(SignedDuration::MAX)
+}
+
+/// `last 3, daily 7, within 720h`
+fn words(rules: &KeepRules) -> String {
+    let counts = [
+        ("last", rules.last),
+        ("hourly", rules.hourly),
+        ("daily", rules.daily),
+        ("weekly", rules.weekly),
+        ("monthly", rules.monthly),
+        ("yearly", rules.yearly),
+        ("version", rules.version),
+        ("proved", rules.proved),
+    ];
+    let mut words = String::new();
+    for (rule, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let comma = if words.is_empty() { "" } else { ", " };
+        // A String takes whatever is written.
+        let _always = write!(words, "{comma}{rule} {count}");
+    }
+    match rules.within {
+        Some(within) if words.is_empty() => format!("within {}h", within.as_hours()),
+        Some(within) => format!("{words}, within {}h", within.as_hours()),
+        None => words,
+    }
+}

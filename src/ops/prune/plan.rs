@@ -1,0 +1,252 @@
+//! What goes and what stays, decided from plain data.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::facts::PruneFacts;
+use crate::bundle::retention::{Candidate, Decision, KeepReason, KeepRules, decide};
+use crate::error::{CommandError, Exit, Result};
+use crate::text::elapsed;
+
+/// How far a clock may be from another one.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(60);
+/// So many of a hundred bytes may go at once without a name typed.
+const SHARE: u64 = 30;
+
+/// What a prune does.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PrunePlan {
+    pub store: String,
+    /// The rules, in words.
+    pub rules: String,
+    /// How long after it was marked a bundle is removed, in hours.
+    pub grace_hours: i64,
+    /// Those that are marked as gone.
+    pub marks: Vec<PruneLine>,
+    /// Those that were marked long enough ago, and are removed.
+    pub removes: Vec<PruneLine>,
+    /// Those that are marked and still wait.
+    pub waits: Vec<PruneLine>,
+    /// Those that stay.
+    pub stays: Vec<PruneLine>,
+    /// Those that cannot be read, with the reason: they stay.
+    pub unreadable: Vec<(String, String)>,
+    /// How many are of other installs, and not judged.
+    pub of_others: usize,
+    /// How many files somebody has put there by hand, which are not judged.
+    pub loose: usize,
+    /// Bytes of all that were judged.
+    pub bytes: u64,
+    /// Whether so much goes at once that the store's name has to be typed.
+    pub needs_name: bool,
+}
+
+/// One bundle of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PruneLine {
+    pub bundle: String,
+    pub created: Option<Timestamp>,
+    pub bytes: u64,
+    /// Why.
+    pub why: String,
+}
+
+impl PrunePlan {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty() && self.removes.is_empty()
+    }
+
+    /// What of it the plan `now` does as well.
+    pub(super) fn still_in(&self, now: &Self) -> Self {
+        let both = |confirmed: &[PruneLine], now: &[PruneLine]| -> Vec<PruneLine> {
+            let names: BTreeSet<&str> = now.iter().map(|line| line.bundle.as_str()).collect();
+            confirmed.iter().filter(|line| names.contains(line.bundle.as_str())).cloned().collect()
+        };
+        Self { marks: both(&self.marks, &now.marks), removes: both(&self.removes, &now.removes), ..self.clone() }
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// [`Exit::Usage`] without rules, [`Exit::Clock`] when a clock is odd: then nobody knows how old anything is.
+pub(super) fn plan(facts: PruneFacts, rules: KeepRules, grace: SignedDuration) -> Result<PrunePlan> {
+    if rules.is_empty() {
+        return Err(CommandError::new(Exit::Usage, "no rule says which bundles are kept")
+            .hint("Give some, such as `dr bundle prune --keep-daily 7 --keep-weekly 4 --dry-run`, or set them under [retention] in dr.toml."));
+    }
+    refuse_odd_clock(&facts)?;
+    let (candidates, sizes): (Vec<Candidate>, Vec<u64>) = facts.bundles.into_iter().unzip();
+    let decisions = decide(&candidates, &rules, grace, facts.now);
+    let mut plan = PrunePlan {
+        store: facts.store,
+        rules: super::words(&rules),
+        grace_hours: grace.as_hours(),
+        marks: Vec::new(),
+        removes: facts.half_removed.into_iter().map(half_removed).collect(),
+        waits: Vec::new(),
+        stays: Vec::new(),
+        unreadable: facts.unreadable,
+        of_others: facts.of_others,
+        loose: facts.loose,
+        bytes: sizes.iter().sum(),
+        needs_name: false,
+    };
+    for ((candidate, bytes), decision) in candidates.into_iter().zip(sizes).zip(decisions) {
+        let (list, why) = match decision {
+            Decision::Keep(reasons) => (&mut plan.stays, kept(candidate.gone.is_some(), &reasons)),
+            Decision::Mark => (&mut plan.marks, "no rule keeps it".to_owned()),
+            Decision::Wait(until) => (&mut plan.waits, waits(until)),
+            Decision::Remove => (&mut plan.removes, marked(candidate.gone.flatten())),
+        };
+        list.push(PruneLine { bundle: candidate.name, created: Some(candidate.created), bytes, why });
+    }
+    let is_much = |lines: &[PruneLine]| {
+        let bytes: u64 = lines.iter().map(|line| line.bytes).sum();
+        u128::from(bytes) * 100 > u128::from(plan.bytes) * u128::from(SHARE)
+    };
+    plan.needs_name = is_much(&plan.marks) || is_much(&plan.removes);
+    Ok(plan)
+}
+
+/// Nothing may be judged by a clock that others contradict.
+fn refuse_odd_clock(facts: &PruneFacts) -> Result<()> {
+    let odd = |what: String| {
+        CommandError::new(Exit::Clock, what)
+            .hint("`timedatectl` shows this host's clock; nothing is pruned until all agree.")
+    };
+    if let Some(ahead) = facts.ahead.filter(|ahead| ahead.abs() > CLOCK_SLACK) {
+        let (by, word) = (elapsed(ahead.unsigned_abs()), if ahead.is_negative() { "behind" } else { "ahead of" });
+        return Err(odd(format!("this host's clock is {by} {word} the API server's")));
+    }
+    let is_later = |at: Timestamp| at.duration_since(facts.now) > CLOCK_SLACK;
+    if let Some((name, created)) = facts.newest.as_ref().filter(|(_, created)| is_later(*created)) {
+        return Err(odd(format!("bundle {name} says that it was made at {created}, which is still to come")));
+    }
+    match facts.bundles.iter().find(|(bundle, _)| bundle.gone.flatten().is_some_and(is_later)) {
+        Some((bundle, _)) => Err(odd(format!("bundle {} says that it was marked later than now", bundle.name))),
+        None => Ok(()),
+    }
+}
+
+fn half_removed(bundle: String) -> PruneLine {
+    PruneLine { bundle, created: None, bytes: 0, why: "its removal was begun and not finished".into() }
+}
+
+fn kept(is_marked: bool, reasons: &[KeepReason]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    let marked = if is_marked { "marked as gone, and stays all the same: " } else { "" };
+    format!("{marked}{}", reasons.join("; "))
+}
+
+fn waits(until: Option<Timestamp>) -> String {
+    match until {
+        Some(until) => format!("marked as gone: removed from {} on", until.strftime("%Y-%m-%d %H:%MZ")),
+        None => "marked as gone by a note that cannot be read: never removed".to_owned(),
+    }
+}
+
+fn marked(since: Option<Timestamp>) -> String {
+    since.map_or_else(String::new, |since| format!("marked as gone {}", since.strftime("%Y-%m-%d")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::retention::DatabaseGroup;
+
+    fn facts(bytes: &[u64]) -> PruneFacts {
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let group =
+            || DatabaseGroup { namespace: "ops".into(), release: "opschain".into(), system_identifier: "7".into() };
+        let bundle = |(at, bytes): (usize, &u64)| {
+            let made = Candidate {
+                name: format!("b{at}"),
+                group: group(),
+                version: "2026-08-20".into(),
+                created: now - SignedDuration::from_hours(24 * (at as i64 + 1)),
+                proof: None,
+                pinned: None,
+                leased_until: None,
+                locked_until: None,
+                gone: None,
+            };
+            (made, *bytes)
+        };
+        PruneFacts {
+            store: "/bundles".into(),
+            now,
+            ahead: Some(SignedDuration::ZERO),
+            newest: Some(("b0".into(), now)),
+            bundles: bytes.iter().enumerate().map(bundle).collect(),
+            half_removed: Vec::new(),
+            unreadable: Vec::new(),
+            of_others: 0,
+            loose: 0,
+        }
+    }
+
+    const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+    fn planned(facts: PruneFacts, last: u32) -> Result<PrunePlan> {
+        plan(facts, KeepRules { last, ..KeepRules::default() }, GRACE)
+    }
+
+    fn names(lines: &[PruneLine]) -> Vec<&str> {
+        lines.iter().map(|line| line.bundle.as_str()).collect()
+    }
+
+    #[test]
+    fn without_rules_or_with_an_odd_clock_nothing_is_judged() {
+        assert_eq!(planned(facts(&[1]), 0).unwrap_err().exit(), Exit::Usage);
+        for seconds in [61, -61] {
+            let odd = PruneFacts { ahead: Some(SignedDuration::from_secs(seconds)), ..facts(&[1]) };
+            assert_eq!(planned(odd, 1).unwrap_err().exit(), Exit::Clock, "{seconds}");
+        }
+        let mut odd = facts(&[1]);
+        odd.newest = Some(("b9".into(), odd.now + SignedDuration::from_secs(61)));
+        let error = planned(odd, 1).unwrap_err();
+        assert!(error.exit() == Exit::Clock && error.message().contains("bundle b9"), "{error}");
+        let mut odd = facts(&[1]);
+        odd.bundles[0].0.gone = Some(Some(odd.now + SignedDuration::from_secs(61)));
+        assert_eq!(planned(odd, 1).unwrap_err().exit(), Exit::Clock);
+        let slack = SignedDuration::from_secs(60);
+        let mut fine = PruneFacts { ahead: Some(slack), ..facts(&[1]) };
+        fine.newest = Some(("b0".into(), fine.now + slack));
+        assert!(planned(fine, 1).is_ok());
+    }
+
+    #[test]
+    fn more_than_thirty_of_a_hundred_bytes_ask_for_the_name() {
+        let plan = planned(facts(&[40, 30, 30]), 2).unwrap();
+        assert_eq!((names(&plan.marks), plan.needs_name, plan.bytes), (vec!["b2"], false, 100));
+        assert!(planned(facts(&[39, 30, 31]), 2).unwrap().needs_name);
+        let mut marked = facts(&[39, 30, 31]);
+        marked.bundles[2].0.gone = Some(Some(marked.now - GRACE));
+        let plan = planned(marked, 2).unwrap();
+        assert_eq!((names(&plan.removes), plan.needs_name), (vec!["b2"], true));
+    }
+
+    #[test]
+    fn what_cannot_be_read_stays_and_is_named_and_a_removal_is_finished() {
+        let mut facts = facts(&[1, 1]);
+        facts.unreadable = vec![("x".into(), "damaged".into())];
+        facts.half_removed = vec!["y".into()];
+        let plan = planned(facts, 2).unwrap();
+        assert_eq!((names(&plan.removes), names(&plan.stays)), (vec!["y"], vec!["b0", "b1"]));
+        assert_eq!(plan.unreadable, [("x".to_owned(), "damaged".to_owned())]);
+        assert!(plan.stays[0].why.starts_with("last; always: the newest of 2026-08-20"), "{plan:?}");
+    }
+
+    #[test]
+    fn only_what_is_still_so_is_done() {
+        let confirmed = planned(facts(&[1, 1, 1]), 1).unwrap();
+        let mut pinned = facts(&[1, 1, 1]);
+        pinned.bundles[1].0.pinned = Some("audit".into());
+        let both = confirmed.still_in(&planned(pinned, 1).unwrap());
+        assert_eq!((names(&confirmed.marks), names(&both.marks)), (vec!["b1", "b2"], vec!["b2"]));
+    }
+}
