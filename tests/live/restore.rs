@@ -56,6 +56,8 @@ fn an_adopted_volume_is_the_database_and_was_never_initialised() {
     host.dr([&restore[..], &["--yes"]].concat()).ok();
     host.assert_ledger_holds(&before);
     host.wait_rows(host.ledger().rows + 3);
+    let analyzed = "SELECT count(*) FROM pg_stat_user_tables WHERE relname = 'ledger' AND last_analyze IS NOT NULL";
+    assert_eq!(host.sql(analyzed), "1");
     let (run, _) = host.runs().swap_remove(0);
     let label =
         host.kubectl(&["get", "pvc", "opschain-db-1", "-o", "jsonpath={.metadata.labels.dr\\.opschain/run}"]).ok();

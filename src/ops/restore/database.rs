@@ -14,6 +14,8 @@ use crate::opschain::workloads::Names;
 pub(super) const DATABASE_LIMIT: Duration = Duration::from_secs(900);
 /// How long a standby that is ready may take to follow.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
+/// How long looking at every table of a database may take: a sample is read of each.
+const ANALYZE_LIMIT: Duration = Duration::from_secs(1800);
 /// How long removing a data folder may take.
 const REMOVE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -52,6 +54,23 @@ pub(super) async fn standbys(work: &RestoreWork, primary: &str) -> Result<Vec<St
             return Ok(seen);
         }
     }
+}
+
+/// Has PostgreSQL look at every table anew: what autovacuum and the planner count by is not in a copy of the files.
+/// Returns the databases.
+///
+/// # Errors
+/// The pod cannot be asked, or PostgreSQL's own words.
+pub(super) async fn analyze(cluster: &Cluster, primary: &str) -> Result<Vec<String>> {
+    let statement = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1";
+    let rows = cluster.psql(primary, "postgres", "name its databases", statement).await?;
+    let databases: Vec<String> = rows.into_iter().flatten().collect();
+    for database in &databases {
+        let name = format!("--dbname={database}");
+        let command = ["psql", "-Xq", "-U", "postgres", name.as_str(), "-c", "ANALYZE"];
+        cluster.exec_ok(primary, Some(POSTGRES_CONTAINER), &command, None, ANALYZE_LIMIT).await?;
+    }
+    Ok(databases)
 }
 
 /// Data folders that the operator has moved aside on the database's volume: the sign of a second initdb.

@@ -47,6 +47,7 @@ pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prov
 pub(super) const START: StepName<u32> = StepName::new("start");
 const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
 const PROVE_INSTANCES: StepName<()> = StepName::new("prove-instances");
+const ANALYZE: StepName<()> = StepName::new("analyze");
 pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
 pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
@@ -73,6 +74,7 @@ pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
             .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
         step(WAIT_SERVING, |w, _| Box::pin(wait_serving(w))),
         step(PROVE_INSTANCES, |w, o| Box::pin(prove_instances(w, o))),
+        step(ANALYZE, |w, _| Box::pin(analyze(w))),
         step(RECORD, |w, o| Box::pin(record(w, o))),
         step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
     ]);
@@ -335,6 +337,22 @@ async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {
     let names: Vec<(WorkloadKind, &str)> = all.iter().map(|workload| (workload.kind, workload.name.as_str())).collect();
     cluster.wait_settled(&names, SERVING_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(format!("{} workloads ready", names.len())))
+}
+
+async fn analyze(work: &RestoreWork) -> Result<Done<()>> {
+    let (cluster, primary) = (work.ctx.cluster().await?, work.primary().await?);
+    match database::analyze(cluster, &primary).await {
+        Ok(databases) => Ok(Done::said(databases.join(", "))),
+        // The application serves, only slower: no reason to call the restore a failure.
+        Err(error) => {
+            let way = format!(
+                "`kubectl exec -n {} {primary} -c postgres -- psql -d opschain -c ANALYZE` does it.",
+                work.plan.namespace
+            );
+            work.ctx.events.warn(format!("the database's statistics are not made anew: {error}"), Some(way));
+            Ok(Done::said("not done"))
+        }
+    }
 }
 
 async fn record(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Option<String>>> {
