@@ -269,8 +269,7 @@ pub fn keep_proof(ctx: &Ctx, reference: &BundleReference, reader: &Reader, depth
 /// time of grace is over, so where it cannot be kept, that is said and no more.
 pub(super) fn hold(ctx: &Ctx, reference: &BundleReference, holder: &str, time: SignedDuration) {
     let BundleReference::Stored { store, id } = reference else { return };
-    let held =
-        store::open_at(store).map_err(CommandError::from).and_then(|store| Ok(lease::hold(&*store, id, holder, time)?));
+    let held = ctx.store_at(store).and_then(|store| Ok(lease::hold(&*store, id, holder, time)?));
     if let Err(error) = held {
         ctx.events.note(format!("the store did not keep that bundle {id} is being read: {error}"));
     }
