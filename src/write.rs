@@ -17,6 +17,18 @@ pub fn new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
+/// Writes a file in place of the one that may be there, with this mode: readers see the old one or the new one, whole.
+///
+/// # Errors
+/// It cannot be written; then what was there stays.
+pub fn replace_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path))?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error).map(drop)
+}
+
 /// A file on its way. It has its name once it is finished; dropped before, it is gone. A killed process leaves it under a
 /// name that begins with `.dr-`.
 pub struct NewFile {

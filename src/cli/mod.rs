@@ -16,6 +16,7 @@ mod run;
 mod screens;
 mod server;
 mod signals;
+mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -105,6 +106,7 @@ enum Verb {
     Init(init::InitArgs),
     /// Say what is missing, with the command that fixes it
     Doctor(doctor::DoctorArgs),
+    Status(status::StatusArgs),
     /// Turn the application off and back on
     Server(server::ServerArgs),
     Deploy(Box<deploy::DeployArgs>),
@@ -185,6 +187,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
     match verb {
         Verb::Init(args) => init::run(ctx, ui, args).await,
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
+        Verb::Status(args) => status::run(ctx, ui, args),
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -22,6 +22,7 @@ exits! {
     Failure = 1, "failure", "it failed in a way that has no code of its own";
     Changed = 2, "changed", "`config diff`, `config parity`, `bundle diff`: the two differ; `config lint`: something was found";
     Unready = 3, "unready", "`doctor` found something that must be fixed first";
+    Unsafe = 4, "unsafe", "`status` found something that must be fixed before a restore would be what it should be";
     Exposed = 5, "exposed", "`config check` found something in the clear that should not be";
     Settings = 10, "settings", "the settings file is missing, unreadable or wrong";
     Helm = 11, "helm", "helm is missing, too old, or failed";

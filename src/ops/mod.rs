@@ -32,6 +32,7 @@ pub mod restore;
 pub mod runs;
 pub mod server;
 pub mod settle;
+pub mod status;
 mod stores;
 #[cfg(test)]
 mod testing;

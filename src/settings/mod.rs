@@ -6,6 +6,7 @@
 
 mod checked;
 mod retention;
+mod status;
 mod store;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use checked::{CompressionLevel, TimeSpan, bytes_of_rate, max_rate_of};
 pub use retention::{DaySpan, RetentionSettings};
+pub use status::StatusSettings;
 pub use store::{PartChecksum, StoreSettings};
 
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub bundle: BundleSettings,
     /// Which bundles stay.
     pub retention: RetentionSettings,
+    /// What `dr status` takes for old.
+    pub status: StatusSettings,
     /// The pods that a backup and a restore work in.
     pub pods: PodSettings,
     /// How OpsChain is asked to begin no work.

@@ -33,6 +33,7 @@ mod runs;
 #[path = "../bundle/sample.rs"]
 mod sample;
 mod signals;
+mod status;
 mod trace;
 mod unread;
 mod upgrade;

@@ -10,13 +10,22 @@ use crate::bundles::{NAME, home, publish};
 use crate::dr;
 
 /// Publishes the fixture's record as of so many days ago; returns its name. Its bytes are none that open.
-fn made(store: &Path, days: i64) -> String {
+pub fn made(store: &Path, days: i64) -> String {
+    made_of(store, days, None)
+}
+
+/// The same of another site.
+pub fn made_of(store: &Path, days: i64, site: Option<u8>) -> String {
     let created = Timestamp::from_second(Timestamp::now().as_second()).unwrap() - SignedDuration::from_hours(24 * days);
-    let name = format!("opschain-{}-00{:04}", created.strftime("%Y%m%dT%H%M%SZ"), days.unsigned_abs());
+    let number = site.unwrap_or_default();
+    let name = format!("opschain-{}-{number:02}{:04}", created.strftime("%Y%m%dT%H%M%SZ"), days.unsigned_abs());
     let mut record: Value =
         serde_json::from_slice(&fs::read(store.join(NAME).join("published.json")).unwrap()).unwrap();
     record["bundle"]["id"] = name.as_str().into();
     record["bundle"]["created"] = created.to_string().into();
+    if let Some(site) = site {
+        record["bundle"]["install"]["namespace"] = format!("site-{site}").into();
+    }
     let folder = store.join(&name);
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join(format!("{name}.tar")), vec![0u8; 1000]).unwrap();

@@ -7,9 +7,7 @@ mod findings;
 mod host;
 mod site;
 
-#[cfg(test)]
-pub use findings::Finding;
-pub use findings::{Findings, Level};
+pub use findings::{Finding, Findings, Level};
 
 use super::Ctx;
 use findings::FindingsBuilder;

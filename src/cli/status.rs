@@ -1,0 +1,116 @@
+//! `dr status`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::{Ctx, doctor::Level, status};
+use crate::text::{bytes, plural};
+use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
+use crate::write;
+
+/// Say whether this install could be restored now: to when, from what, in how long
+///
+/// Computed from the store, the vault and this host's runs; no cluster is asked. Limits: [status] in dr.toml.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ends with exit code 4 when something must be fixed first.
+
+Examples:
+  dr status
+  dr status --all
+  dr status --quiet --metrics /var/lib/prometheus/node-exporter/dr.prom")]
+pub struct StatusArgs {
+    /// One line for each install of the store, by its bundles alone; the worst off first
+    #[arg(long)]
+    all: bool,
+    /// Also write it as text for Prometheus, in place of the file that is there
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
+    metrics: Option<PathBuf>,
+}
+
+pub fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
+    let exit = |safe| if safe { Exit::Success } else { Exit::Unsafe };
+    if args.all {
+        let report = status::all(ctx)?;
+        ui.report(&report)?;
+        return Ok(exit(report.safe));
+    }
+    let report = status::status(ctx)?;
+    if let Some(path) = &args.metrics {
+        replace(path, &status::metrics_text(&report))?;
+    }
+    ui.report(&report)?;
+    Ok(exit(report.safe))
+}
+
+/// The exporter reads it as another user.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    write::replace_file(path, 0o644, text.as_bytes()).map_err(|error| {
+        CommandError::new(Exit::Failure, format!("write the metrics to {}", path.display()))
+            .because(error)
+            .hint("What was there before is still there.")
+    })
+}
+
+fn mark(level: Level) -> Mark {
+    match level {
+        Level::Ok => Mark::Ok,
+        Level::Warn => Mark::Warn,
+        Level::Bad => Mark::Bad,
+    }
+}
+
+impl Report for status::StatusReport {
+    fn human(&self, page: &mut Page) {
+        page.heading(&format!("Install {}, {}", self.install, short_time(self.at)));
+        for finding in &self.findings {
+            page.finding_of(finding.area, mark(finding.level), &finding.text, finding.fix.as_deref());
+        }
+        let worst = self.findings.iter().filter(|finding| finding.level == Level::Bad);
+        if let Some(fix) = worst.filter_map(|finding| finding.fix.as_deref()).next() {
+            page.next(fix);
+        }
+    }
+}
+
+impl Report for status::AllStatus {
+    fn human(&self, page: &mut Page) {
+        if self.installs.is_empty() {
+            page.line(format!("Store {} has no bundle that can be read.", self.store));
+        } else {
+            let when = |moment: &Option<status::BundleMoment>| -> Styled {
+                moment.as_ref().map_or("never".to_owned(), |moment| short_time(moment.at)).into()
+            };
+            let row = |one: &status::InstallStatus| -> Vec<Styled> {
+                let of = &one.bundles;
+                let size = format!("{} of {}", plural(of.count as u64, "bundle"), bytes(of.bytes));
+                vec![
+                    one.install.as_str().into(),
+                    Styled::from(mark(one.level)),
+                    when(&of.made),
+                    when(&of.verified),
+                    when(&of.restored),
+                    size.into(),
+                ]
+            };
+            let heads = [
+                "install".into(),
+                Column::whole("state"),
+                Column::whole("made"),
+                "verified".into(),
+                "restored".into(),
+                Column::spare("bundles"),
+            ];
+            page.table(&heads, &self.installs.iter().map(row).collect::<Vec<_>>());
+        }
+        if self.unreadable > 0 {
+            let text = format!(
+                "{} of the store cannot be read: `dr bundle list` names them",
+                plural(self.unreadable as u64, "bundle")
+            );
+            page.finding(Mark::Warn, &text, None);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What the facts mean: pure.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::facts::{KnownBundle, StatusFacts, Targets};
+use super::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
+use crate::bundle::Depth;
+use crate::ops::doctor::{Finding, Level};
+use crate::text::{bytes, elapsed, plural};
+
+/// By so many of the newest restores the next one is predicted: the slowest of them counts.
+const RESTORES: usize = 3;
+
+pub(super) fn judge(facts: StatusFacts) -> StatusReport {
+    let listed = facts.bundles.as_deref().unwrap_or_default();
+    let own: Vec<&KnownBundle> = listed.iter().filter(|b| b.install.as_deref() == Some(&facts.install)).collect();
+    let bundles = summary(&own);
+    let newest = own.iter().find(|bundle| bundle.created.is_some());
+    let recipients: Vec<String> = newest.map_or_else(Vec::new, |newest| {
+        facts.recipients.iter().filter(|key| newest.recipients.contains(key)).cloned().collect()
+    });
+    let since = |at: &Timestamp| bundles.made.as_ref().is_none_or(|made| *at > made.at);
+    let deployments_since = facts.deployments.as_ref().and_then(|known| known.as_ref().ok());
+    let mut report = StatusReport {
+        at: facts.now,
+        install: facts.install.clone(),
+        store: StoreStatus {
+            place: facts.store.clone(),
+            error: facts.bundles.as_ref().err().cloned(),
+            free_bytes: facts.free_bytes,
+        },
+        rpo_seconds: bundles.made.as_ref().map(|made| facts.now.duration_since(made.at).as_secs()),
+        rto_predicted_seconds: bundles.made.as_ref().and_then(|made| predicted(&facts.restores, made.bytes)),
+        deployments_since: deployments_since.map(|known| known.iter().filter(|at| since(at)).count()),
+        open_runs: facts.open_runs.clone(),
+        recipients,
+        bundles,
+        findings: Vec::new(),
+        safe: true,
+    };
+    report.findings = findings(&facts, &report, newest.copied());
+    report.safe = report.findings.iter().all(|finding| finding.level != Level::Bad);
+    report
+}
+
+/// The install that is worst off comes first; of equals, the one with the oldest newest bundle.
+pub(super) fn all(bundles: Vec<KnownBundle>, store: String, targets: &Targets, now: Timestamp) -> AllStatus {
+    let mut of: BTreeMap<&str, Vec<&KnownBundle>> = BTreeMap::new();
+    for bundle in &bundles {
+        if let Some(install) = &bundle.install {
+            of.entry(install).or_default().push(bundle);
+        }
+    }
+    let judged = |(install, bundles): (&str, Vec<&KnownBundle>)| {
+        let bundles = summary(&bundles);
+        let level = [made(&bundles, targets, now), verified(&bundles, targets, now), restored(&bundles, targets, now)]
+            .into_iter()
+            .map(|(level, _)| level)
+            .max();
+        InstallStatus { install: install.to_owned(), level: level.unwrap_or(Level::Bad), bundles }
+    };
+    let mut installs: Vec<InstallStatus> = of.into_iter().map(judged).collect();
+    installs.sort_by_key(|one| (std::cmp::Reverse(one.level), one.bundles.made.as_ref().map(|made| made.at)));
+    AllStatus {
+        at: now,
+        store,
+        safe: installs.iter().all(|install| install.level != Level::Bad),
+        unreadable: bundles.iter().filter(|bundle| bundle.install.is_none()).count(),
+        installs,
+    }
+}
+
+fn summary(bundles: &[&KnownBundle]) -> BundleStatus {
+    let moment = |bundle: &KnownBundle, at| BundleMoment { bundle: bundle.name.clone(), at, bytes: bundle.bytes };
+    let proof = |depth: Depth| {
+        let proved = bundles.iter().filter_map(|bundle| Some((bundle, bundle.proof.filter(|(_, d)| *d >= depth)?)));
+        proved.max_by_key(|(_, (at, _))| *at).map(|(bundle, (at, _))| moment(bundle, at))
+    };
+    BundleStatus {
+        count: bundles.len(),
+        bytes: bundles.iter().map(|bundle| bundle.bytes).sum(),
+        made: bundles.iter().filter_map(|b| Some(moment(b, b.created?))).max_by_key(|made| made.at),
+        verified: proof(Depth::Stored),
+        restored: proof(Depth::Restored),
+    }
+}
+
+/// By the slowest of the newest restores; a bundle that is larger takes as much longer.
+fn predicted(restores: &[(SignedDuration, u64)], of: u64) -> Option<u64> {
+    let scaled = |(took, size): &(SignedDuration, u64)| {
+        let larger = if *size == 0 { 1.0 } else { (of as f64 / *size as f64).max(1.0) };
+        (took.as_secs_f64() * larger).ceil().max(0.0) as u64
+    };
+    restores.iter().take(RESTORES).map(scaled).max()
+}
+
+fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBundle>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |area, (level, text): (Level, String), fix: Option<&str>| {
+        findings.push(Finding { area, level, text, fix: fix.filter(|_| level != Level::Ok).map(str::to_owned) });
+    };
+    if let Some(error) = &report.store.error {
+        add("store", (Level::Bad, format!("its bundles are not known: {error}")), Some("dr doctor"));
+    } else {
+        let free = report.store.free_bytes.map_or(String::new(), |free| format!(", {} free", bytes(free)));
+        let count = plural(report.bundles.count as u64, "bundle");
+        let text = format!("{}: {count} of this install, {}{free}", report.store.place, bytes(report.bundles.bytes));
+        add("store", (Level::Ok, text), None);
+        add("made", made(&report.bundles, &facts.targets, facts.now), Some("dr bundle create"));
+        if report.bundles.made.is_some() {
+            add("verified", verified(&report.bundles, &facts.targets, facts.now), Some("dr bundle verify --decrypt"));
+            let drill = "dr bundle restore BUNDLE -n drill";
+            add("restored", restored(&report.bundles, &facts.targets, facts.now), Some(drill));
+        }
+    }
+    if let Some(newest) = newest {
+        add("opens", opens(newest, &report.recipients), Some("dr doctor"));
+    }
+    if let Some(found) = changed(facts, report) {
+        add("changed", found, Some("dr bundle create"));
+    }
+    if report.bundles.made.is_some() {
+        add("rto", rto(report), None);
+    }
+    for open in &report.open_runs {
+        let text = format!("run {} stands open", open.run);
+        add("runs", (Level::Bad, text), Some(&format!("dr run resume {}", open.run)));
+    }
+    findings
+}
+
+fn made(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
+    let Some(made) = &bundles.made else { return (Level::Bad, "there is no bundle of this install".into()) };
+    let (age, level) = aged(made.at, targets.rpo, now, Level::Bad);
+    (level, format!("{age} ago: {}", made.bundle) + &over(level, targets.rpo))
+}
+
+fn verified(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
+    let Some(verified) = &bundles.verified else { return (Level::Warn, "no bundle was ever verified".into()) };
+    let (age, level) = aged(verified.at, targets.verified, now, Level::Warn);
+    (level, format!("{age} ago: {}", verified.bundle) + &over(level, targets.verified))
+}
+
+fn restored(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
+    let Some(restored) = &bundles.restored else { return (Level::Warn, "no bundle was ever restored".into()) };
+    let (age, level) = aged(restored.at, targets.restored, now, Level::Warn);
+    (level, format!("{age} ago: {}", restored.bundle) + &over(level, targets.restored))
+}
+
+fn over(level: Level, limit: SignedDuration) -> String {
+    if level == Level::Ok { String::new() } else { format!(" (not within {})", span(limit)) }
+}
+
+/// How old something is; `worse` when that is too old.
+fn aged(at: Timestamp, limit: SignedDuration, now: Timestamp, worse: Level) -> (String, Level) {
+    let age = now.duration_since(at);
+    (span(age), if age > limit { worse } else { Level::Ok })
+}
+
+/// A length of time in its two largest units.
+fn span(time: SignedDuration) -> String {
+    match time.as_hours() {
+        hours @ 48.. => format!("{} d {} h", hours / 24, hours % 24),
+        _ => elapsed(time.unsigned_abs()),
+    }
+}
+
+fn opens(newest: &KnownBundle, recipients: &[String]) -> (Level, String) {
+    match recipients.len() {
+        0 => (Level::Bad, format!("none of the recipients of the settings opens {}", newest.name)),
+        1 => (Level::Warn, format!("one recipient only opens {}: {}", newest.name, recipients.concat())),
+        _ => (Level::Ok, format!("for {}", recipients.join(", "))),
+    }
+}
+
+fn changed(facts: &StatusFacts, report: &StatusReport) -> Option<(Level, String)> {
+    match (facts.deployments.as_ref()?, report.deployments_since) {
+        (Err(error), _) => Some((Level::Warn, format!("what was deployed since is not known: {error}"))),
+        (Ok(_), Some(0)) => Some((Level::Ok, "nothing was deployed since the newest bundle".into())),
+        (Ok(_), count) => {
+            let count = plural(count.unwrap_or_default() as u64, "deployment");
+            Some((Level::Warn, format!("{count} since the newest bundle")))
+        }
+    }
+}
+
+fn rto(report: &StatusReport) -> (Level, String) {
+    match report.rto_predicted_seconds {
+        Some(seconds) => {
+            let time = elapsed(std::time::Duration::from_secs(seconds));
+            (Level::Ok, format!("a restore would take about {time}, by the slowest of this host's last restores"))
+        }
+        None => (Level::Warn, "how long a restore takes is not known: this host has run none".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::OpenRunStatus;
+    use super::*;
+
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+    fn now() -> Timestamp {
+        "2026-11-23T12:00:00Z".parse().unwrap()
+    }
+
+    fn bundle(name: &str, hours: i32) -> KnownBundle {
+        KnownBundle {
+            name: name.into(),
+            bytes: 1000,
+            install: Some("ops/opschain".into()),
+            created: Some(now() - HOUR * hours),
+            recipients: vec!["age1host".into(), "age1escrow".into()],
+            proof: Some((now() - HOUR, Depth::Restored)),
+        }
+    }
+
+    fn facts(bundles: Vec<KnownBundle>) -> StatusFacts {
+        StatusFacts {
+            now: now(),
+            install: "ops/opschain".into(),
+            store: "/bundles".into(),
+            free_bytes: None,
+            bundles: Ok(bundles),
+            deployments: Some(Ok(vec![now() - HOUR * 100])),
+            open_runs: Vec::new(),
+            restores: vec![(HOUR, 1000)],
+            recipients: vec!["age1host".into(), "age1escrow".into()],
+            targets: Targets { rpo: HOUR * 26, verified: HOUR * 192, restored: HOUR * 2160 },
+        }
+    }
+
+    /// The areas of what is not well, with the level's first letter.
+    fn unwell(facts: StatusFacts) -> String {
+        let report = judge(facts);
+        let is_bad = |finding: &&Finding| finding.level == Level::Bad;
+        assert_eq!(report.safe, !report.findings.iter().any(|finding| is_bad(&finding)));
+        let unwell = report.findings.iter().filter(|finding| finding.level != Level::Ok);
+        unwell.map(|f| format!("{}{}", if is_bad(&f) { "!" } else { "" }, f.area)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_thing_that_is_not_well_is_said_with_what_fixes_it() {
+        assert_eq!(unwell(facts(vec![bundle("b", 26)])), "");
+        assert_eq!(unwell(facts(vec![bundle("b", 27)])), "!made");
+        assert_eq!(unwell(facts(Vec::new())), "!made changed");
+        let unproved = KnownBundle { proof: None, ..bundle("b", 1) };
+        assert_eq!(unwell(facts(vec![unproved])), "verified restored");
+        let checked = KnownBundle { proof: Some((now() - HOUR * 193, Depth::Plain)), ..bundle("b", 1) };
+        assert_eq!(unwell(facts(vec![checked])), "verified restored");
+        let with = |change: fn(&mut StatusFacts)| {
+            let mut facts = facts(vec![bundle("b", 1)]);
+            change(&mut facts);
+            unwell(facts)
+        };
+        assert_eq!(with(|facts| facts.bundles = Err("gone".into())), "!store changed");
+        assert_eq!(with(|facts| facts.recipients = vec!["age1other".into()]), "!opens");
+        assert_eq!(with(|facts| drop(facts.recipients.pop())), "opens");
+        assert_eq!(with(|facts| facts.deployments = Some(Ok(vec![facts.now]))), "changed");
+        assert_eq!(with(|facts| facts.deployments = None), "");
+        assert_eq!(with(|facts| facts.restores.clear()), "rto");
+        let open = |facts: &mut StatusFacts| {
+            facts.open_runs = vec![OpenRunStatus { run: "restore-1".into(), verb: "restore".into() }];
+        };
+        assert_eq!(with(open), "!runs");
+        let all = judge(facts(vec![bundle("b", 27)]));
+        assert!(all.findings.iter().all(|f| f.level == Level::Ok || f.fix.is_some() || f.area == "rto"), "{all:?}");
+    }
+
+    #[test]
+    fn a_larger_bundle_takes_longer_and_a_smaller_one_no_less() {
+        let restores = [(HOUR, 1000), (HOUR * 2, 4000), (HOUR, 2000), (HOUR * 9, 1)];
+        assert_eq!(predicted(&restores, 500), Some(7200));
+        assert_eq!(predicted(&restores, 4000), Some(4 * 3600));
+        assert_eq!(predicted(&[], 1), None);
+    }
+
+    #[test]
+    fn of_many_installs_the_worst_off_comes_first() {
+        let of = |install: &str, hours| KnownBundle { install: Some(install.into()), ..bundle("b", hours) };
+        let unreadable = KnownBundle { install: None, ..bundle("x", 1) };
+        let seen = all(
+            vec![of("a/x", 1), of("b/x", 40), of("c/x", 30), of("a/x", 2), unreadable],
+            "/bundles".into(),
+            &facts(Vec::new()).targets,
+            now(),
+        );
+        let lines: Vec<_> =
+            seen.installs.iter().map(|one| (one.install.as_str(), one.level, one.bundles.count)).collect();
+        assert_eq!(lines, [("b/x", Level::Bad, 1), ("c/x", Level::Bad, 1), ("a/x", Level::Ok, 2)]);
+        assert_eq!((seen.safe, seen.unreadable), (false, 1));
+    }
+}
