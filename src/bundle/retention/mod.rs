@@ -120,7 +120,7 @@ fn minute(at: Timestamp) -> impl fmt::Display {
 
 /// What becomes of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub enum BundleFate {
     /// It stays.
     Keep(Vec<KeepReason>),
     /// It is marked as gone.
@@ -132,7 +132,7 @@ pub enum Decision {
 }
 
 /// Decides about each of `bundles`, in their order, as of `now`. What is marked is removed `grace` later.
-pub fn decide(bundles: &[Candidate], rules: &KeepRules, grace: SignedDuration, now: Timestamp) -> Vec<Decision> {
+pub fn decide(bundles: &[Candidate], rules: &KeepRules, grace: SignedDuration, now: Timestamp) -> Vec<BundleFate> {
     let mut reasons: Vec<Vec<KeepReason>> = bundles.iter().map(|bundle| own_reasons(bundle, now)).collect();
     for members in groups(bundles) {
         let mut keep = |at: usize, reason| reasons[at].push(reason);
@@ -140,10 +140,10 @@ pub fn decide(bundles: &[Candidate], rules: &KeepRules, grace: SignedDuration, n
         always(bundles, &members, &mut keep);
     }
     let decision = |(bundle, reasons): (&Candidate, Vec<KeepReason>)| match bundle.gone {
-        _ if !reasons.is_empty() => Decision::Keep(reasons),
-        None => Decision::Mark,
-        Some(Some(since)) if since.checked_add(grace).is_ok_and(|end| end <= now) => Decision::Remove,
-        Some(since) => Decision::Wait(since.and_then(|since| since.checked_add(grace).ok())),
+        _ if !reasons.is_empty() => BundleFate::Keep(reasons),
+        None => BundleFate::Mark,
+        Some(Some(since)) if since.checked_add(grace).is_ok_and(|end| end <= now) => BundleFate::Remove,
+        Some(since) => BundleFate::Wait(since.and_then(|since| since.checked_add(grace).ok())),
     };
     bundles.iter().zip(reasons).map(decision).collect()
 }

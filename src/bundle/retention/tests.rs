@@ -23,12 +23,12 @@ fn bundle(name: &str, created: &str) -> Candidate {
     }
 }
 
-fn words(decision: &Decision) -> String {
+fn words(decision: &BundleFate) -> String {
     match decision {
-        Decision::Keep(reasons) => reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-        Decision::Mark => "mark".into(),
-        Decision::Wait(until) => format!("wait {until:?}"),
-        Decision::Remove => "remove".into(),
+        BundleFate::Keep(reasons) => reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        BundleFate::Mark => "mark".into(),
+        BundleFate::Wait(until) => format!("wait {until:?}"),
+        BundleFate::Remove => "remove".into(),
     }
 }
 
@@ -172,6 +172,9 @@ mod model {
     }
 }
 
+/// Age in hours, database, version, proof, pinned, and the hours until a lease and a lock end and since it was marked.
+type Drawn = (i64, u8, u8, Option<Depth>, bool, Option<i64>, Option<i64>, Option<Option<i64>>);
+
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let hours = prop_oneof![0i64..48, 0i64..2000, 0i64..40_000];
     let ends = || proptest::option::weighted(0.1, -2i64..2);
@@ -179,10 +182,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let depth = proptest::option::of(prop_oneof![Just(Depth::Stored), Just(Depth::Plain), Just(Depth::Restored)]);
     let one = (hours, 0u8..2, 0u8..3, depth, proptest::bool::weighted(0.1), ends(), ends(), gone);
     proptest::collection::vec(one, 0..40).prop_map(|all| {
-        let made = |(at, (hours, database, version, proof, pinned, leased, locked, gone)): (
-            usize,
-            (i64, u8, u8, _, bool, Option<i64>, Option<i64>, Option<Option<i64>>),
-        )| {
+        let made = |(at, drawn): (usize, Drawn)| {
+            let (hours, database, version, proof, pinned, leased, locked, gone) = drawn;
             let ago = |hours: i64| now() - SignedDuration::from_hours(hours);
             let mut made = bundle(&format!("b{at:02}"), "2026-11-20T10:00:00Z");
             made.created = ago(hours);
@@ -222,14 +223,14 @@ proptest! {
     fn whatever_there_is_and_is_ruled_the_same_stays_as_in_other_words(bundles in candidates(), rules in rules()) {
         let decisions = decide(&bundles, &rules, GRACE, now());
         for (bundle, decision) in bundles.iter().zip(&decisions) {
-            let stays = matches!(decision, Decision::Keep(_));
+            let stays = matches!(decision, BundleFate::Keep(_));
             prop_assert_eq!(stays, model::stays(&bundles, bundle, &rules), "{:?}: {}", bundle, words(decision));
             let old_enough = bundle.gone.is_some_and(|since| since.is_some_and(|since| since <= now() - GRACE));
-            prop_assert_eq!(*decision == Decision::Remove, !stays && old_enough);
-            prop_assert_eq!(*decision == Decision::Mark, !stays && bundle.gone.is_none());
+            prop_assert_eq!(*decision == BundleFate::Remove, !stays && old_enough);
+            prop_assert_eq!(*decision == BundleFate::Mark, !stays && bundle.gone.is_none());
         }
         // Whatever is removed now, each version and each depth of proof that was there still is.
-        let left = || bundles.iter().zip(&decisions).filter(|(_, decision)| **decision != Decision::Remove);
+        let left = || bundles.iter().zip(&decisions).filter(|(_, decision)| **decision != BundleFate::Remove);
         for bundle in &bundles {
             prop_assert!(left().any(|(other, _)| other.group == bundle.group && other.version == bundle.version));
             prop_assert!(left().any(|(other, _)| other.group == bundle.group && other.proof >= bundle.proof));

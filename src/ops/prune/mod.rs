@@ -8,8 +8,6 @@ mod facts;
 mod plan;
 mod steps;
 
-use std::fmt::Write;
-
 use jiff::SignedDuration;
 
 pub use plan::{PruneLine, PrunePlan};
@@ -65,29 +63,4 @@ fn rules_of(settings: &RetentionSettings) -> KeepRules {
 /// The length as the rules have it.
 pub fn span(span: DaySpan) -> SignedDuration {
     SignedDuration::try_from(span.0).unwrap_or(SignedDuration::MAX)
-}
-
-/// `last 3, daily 7, within 720h`
-fn words(rules: &KeepRules) -> String {
-    let counts = [
-        ("last", rules.last),
-        ("hourly", rules.hourly),
-        ("daily", rules.daily),
-        ("weekly", rules.weekly),
-        ("monthly", rules.monthly),
-        ("yearly", rules.yearly),
-        ("version", rules.version),
-        ("proved", rules.proved),
-    ];
-    let mut words = String::new();
-    for (rule, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-        let comma = if words.is_empty() { "" } else { ", " };
-        // A String takes whatever is written.
-        let _always = write!(words, "{comma}{rule} {count}");
-    }
-    match rules.within {
-        Some(within) if words.is_empty() => format!("within {}h", within.as_hours()),
-        Some(within) => format!("{words}, within {}h", within.as_hours()),
-        None => words,
-    }
 }

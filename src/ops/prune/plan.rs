@@ -1,12 +1,13 @@
 //! What goes and what stays, decided from plain data.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::facts::PruneFacts;
-use crate::bundle::retention::{Candidate, Decision, KeepReason, KeepRules, decide};
+use crate::bundle::retention::{BundleFate, Candidate, KeepReason, KeepRules, decide};
 use crate::error::{CommandError, Exit, Result};
 use crate::text::elapsed;
 
@@ -83,7 +84,7 @@ pub(super) fn plan(facts: PruneFacts, rules: KeepRules, grace: SignedDuration) -
     let decisions = decide(&candidates, &rules, grace, facts.now);
     let mut plan = PrunePlan {
         store: facts.store,
-        rules: super::words(&rules),
+        rules: words(&rules),
         grace_hours: grace.as_hours(),
         marks: Vec::new(),
         removes: facts.half_removed.into_iter().map(half_removed).collect(),
@@ -97,10 +98,10 @@ pub(super) fn plan(facts: PruneFacts, rules: KeepRules, grace: SignedDuration) -
     };
     for ((candidate, bytes), decision) in candidates.into_iter().zip(sizes).zip(decisions) {
         let (list, why) = match decision {
-            Decision::Keep(reasons) => (&mut plan.stays, kept(candidate.gone.is_some(), &reasons)),
-            Decision::Mark => (&mut plan.marks, "no rule keeps it".to_owned()),
-            Decision::Wait(until) => (&mut plan.waits, waits(until)),
-            Decision::Remove => (&mut plan.removes, marked(candidate.gone.flatten())),
+            BundleFate::Keep(reasons) => (&mut plan.stays, kept(candidate.gone.is_some(), &reasons)),
+            BundleFate::Mark => (&mut plan.marks, "no rule keeps it".to_owned()),
+            BundleFate::Wait(until) => (&mut plan.waits, waits(until)),
+            BundleFate::Remove => (&mut plan.removes, marked(candidate.gone.flatten())),
         };
         list.push(PruneLine { bundle: candidate.name, created: Some(candidate.created), bytes, why });
     }
@@ -151,6 +152,31 @@ fn waits(until: Option<Timestamp>) -> String {
 
 fn marked(since: Option<Timestamp>) -> String {
     since.map_or_else(String::new, |since| format!("marked as gone {}", since.strftime("%Y-%m-%d")))
+}
+
+/// `last 3, daily 7, within 720h`
+fn words(rules: &KeepRules) -> String {
+    let counts = [
+        ("last", rules.last),
+        ("hourly", rules.hourly),
+        ("daily", rules.daily),
+        ("weekly", rules.weekly),
+        ("monthly", rules.monthly),
+        ("yearly", rules.yearly),
+        ("version", rules.version),
+        ("proved", rules.proved),
+    ];
+    let mut words = String::new();
+    for (rule, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let comma = if words.is_empty() { "" } else { ", " };
+        // A String takes whatever is written.
+        let _always = write!(words, "{comma}{rule} {count}");
+    }
+    match rules.within {
+        Some(within) if words.is_empty() => format!("within {}h", within.as_hours()),
+        Some(within) => format!("{words}, within {}h", within.as_hours()),
+        None => words,
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::PrunePlan;
+use super::plan::PrunePlan;
 use crate::bundle::{BundleMark, Catalog, MarkKind};
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::OpenRunStatus;
+use super::report::OpenRunStatus;
 use crate::bundle::{Catalog, CatalogEntry, Depth, Header};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{KnownBundle, StatusFacts, Targets};
-use super::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
+use super::report::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
 use crate::bundle::Depth;
 use crate::ops::doctor::{Finding, Level};
 use crate::text::{bytes, elapsed, plural};
@@ -198,8 +198,8 @@ fn rto(report: &StatusReport) -> (Level, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::OpenRunStatus;
     use super::*;
+    use crate::ops::status::report::OpenRunStatus;
 
     const HOUR: SignedDuration = SignedDuration::from_hours(1);
 

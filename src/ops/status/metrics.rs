@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::StatusReport;
+use super::report::StatusReport;
 
 /// The metrics of a report, each with its help and type.
 pub fn text(report: &StatusReport) -> String {

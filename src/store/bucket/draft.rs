@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(part_bytes(Some(5 << 20), 100 * GIB), 16 << 20);
         for gib in [1, 100, 140, 500, 4000] {
             let part = part_bytes(None, gib * GIB);
-            assert!(part % PART_STEP == 0 && (gib * GIB * 115 / 100).div_ceil(part) <= PLANNED_PARTS, "{gib}");
+            assert!(part.is_multiple_of(PART_STEP) && (gib * GIB * 115 / 100).div_ceil(part) <= PLANNED_PARTS, "{gib}");
         }
     }
 
