@@ -196,6 +196,10 @@ pub struct BackupRequest {
     pub recipients: Vec<String>,
     /// The most raw bytes in a chunk; within [`CHUNK_BOUNDS`].
     pub chunk_bytes: u64,
+    /// How many bytes the store may hold back before they are durable: as many more stay with the sender. At most
+    /// [`HELD_BACK_LIMIT`].
+    #[serde(default)]
+    pub held_back_bytes: u64,
     /// zstd's level, 1 to 19; `None` for as much as there is time for.
     pub zstd_level: Option<i32>,
     /// A bound for PostgreSQL's reading, as `pg_basebackup --max-rate` takes it: `100M`.
@@ -208,6 +212,9 @@ pub struct BackupRequest {
 
 /// The least and most that a request may ask for: a few chunks must fit into the stream's window.
 pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);
+
+/// The most that a store may hold back: it lies in the helper pod's memory.
+pub const HELD_BACK_LIMIT: u64 = 256 << 20;
 
 /// What was sent of one part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,9 @@ use super::callers::Callers;
 use super::door::Door;
 use super::folders::VolumeGuard;
 use super::host::{self, PodFiles};
-use super::protocol::{BackupRequest, CHUNK_BOUNDS, Digest, Envelope, Failure, FailureKind, Reply, Request};
+use super::protocol::{
+    BackupRequest, CHUNK_BOUNDS, Digest, Envelope, Failure, FailureKind, HELD_BACK_LIMIT, Reply, Request,
+};
 use super::replies::ReplySender;
 use super::stage::Stage;
 use super::swap::RunFolders;
@@ -142,7 +144,8 @@ impl Worker {
 
     /// Runs a backup while listening for what ends its WAL.
     async fn backup(&self, replies: &ReplySender, request: BackupRequest) -> Result<(), Failure> {
-        self.conduit.widen(request.chunk_bytes.min(CHUNK_BOUNDS.1) as usize);
+        let held_back = request.held_back_bytes.min(HELD_BACK_LIMIT) as usize;
+        self.conduit.widen(request.chunk_bytes.min(CHUNK_BOUNDS.1) as usize, held_back);
         let (bound, bounded) = watch::channel(WalBound::Open);
         let mut work = std::pin::pin!(backup::run(replies, request, &self.files.spool, bounded));
         loop {

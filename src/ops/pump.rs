@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone};
+use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, HELD_BACK_LIMIT};
 use crate::bundle::{Stream, Writer};
 use crate::cluster::transport::{Agent, BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket, TransportError};
 use crate::error::{CommandError, Exit, Result};
@@ -15,7 +15,6 @@ use crate::journal::fault;
 use crate::postgres::Lsn;
 use crate::text;
 use crate::trace::{self, CallKind};
-use crate::wire::window_for;
 
 /// A backup on its way. The base backup and the log that is written meanwhile come together; the log goes on until
 /// [`Pump::stop_wal`] says where it ends.
@@ -47,8 +46,7 @@ impl Pump {
         events: Events,
         expected: u64,
     ) -> Result<Self> {
-        let window = window_for(usize::try_from(request.chunk_bytes).unwrap_or(usize::MAX));
-        fits_window(writer.backlog(), request.chunk_bytes, window as u64)?;
+        let request = BackupRequest { held_back_bytes: held_back(writer.backlog())?, ..request };
         let (tell_base, base) = oneshot::channel();
         let (tell_handle, handle) = oneshot::channel();
         let mut task =
@@ -210,17 +208,17 @@ fn add(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
     Ok(writer.add_chunk(stream, chunk.index, &chunk.stored, chunk.raw_bytes, &chunk.raw_sha256)?)
 }
 
-/// The agent sends no more than its window holds, and nothing is made durable before there is enough of it, nor by the
-/// store before it has more than its backlog: with too small a window, both would wait for ever.
-fn fits_window(backlog: u64, chunk: u64, window: u64) -> Result<()> {
-    if backlog + SYNC_EVERY + chunk < window {
-        return Ok(());
+/// How much the agent must be able to send beyond what is durable: nothing is made durable before there is enough of it
+/// ([`SYNC_EVERY`]), nor by the store before it has more than its backlog. With too small a window both would wait for
+/// ever.
+fn held_back(backlog: u64) -> Result<u64> {
+    let wanted = if backlog == 0 { 0 } else { backlog + SYNC_EVERY };
+    if wanted <= HELD_BACK_LIMIT {
+        return Ok(wanted);
     }
-    let (backlog, chunk, window) = (text::bytes(backlog), text::bytes(chunk), text::bytes(window));
-    let what = format!(
-        "the store keeps back {backlog}, and a chunk has {chunk}: together more than the {window} of the stream"
-    );
-    Err(CommandError::new(Exit::Store, what).hint("Make chunks smaller: `bundle.chunk_mib` in dr.toml."))
+    let (backlog, most) = (text::bytes(backlog), text::bytes(HELD_BACK_LIMIT - SYNC_EVERY));
+    let what = format!("the store holds back {backlog} before any is durable, and the helper pod can keep {most}");
+    Err(CommandError::new(Exit::Store, what).hint("A bundle of this size goes into a folder: `store.path` in dr.toml."))
 }
 
 /// What was written and may not be durable, in order: where it ends, and what stands for it.
@@ -266,9 +264,10 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_keeps_back_more_than_the_stream_holds_is_refused() {
-        assert!(fits_window(0, 32 << 20, 96 << 20).is_ok());
-        let error = fits_window(64 << 20, 32 << 20, 96 << 20).unwrap_err();
+    fn a_store_that_holds_back_more_than_the_pod_can_keep_is_refused() {
+        assert_eq!(held_back(0).unwrap(), 0);
+        assert_eq!(held_back(48 << 20).unwrap(), 56 << 20);
+        let error = held_back(250 << 20).unwrap_err();
         assert_eq!(error.exit(), Exit::Store);
     }
 }

@@ -75,8 +75,8 @@ impl Conduit {
     }
 
     /// See [`Link::widen`].
-    pub fn widen(&self, bytes: usize) {
-        self.state().link.widen(bytes);
+    pub fn widen(&self, bytes: usize, held_back: usize) {
+        self.state().link.widen(bytes, held_back);
         self.0.changed.notify_waiters();
     }
 

@@ -11,4 +11,4 @@ pub mod link;
 
 pub use conduit::Conduit;
 pub use frame::{Decoder, Frame, FrameKind};
-pub use link::{Hello, Limits, Link, LinkError, Message, window_for};
+pub use link::{Hello, Limits, Link, LinkError, Message};

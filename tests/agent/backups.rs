@@ -47,6 +47,7 @@ pub fn request(server: &Server, keys: &Identities) -> BackupRequest {
         connection: server.connection(),
         recipients: Recipients::parse(keys.recipients()).unwrap().to_strings(),
         chunk_bytes: 1 << 20,
+        held_back_bytes: 0,
         zstd_level: Some(1),
         max_rate: None,
         label: "dr test".into(),

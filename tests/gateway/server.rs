@@ -69,7 +69,7 @@ impl Gateway {
     }
 
     /// The files below the bucket's folder that match, the server's own among them.
-    fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    pub fn files(&self, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();

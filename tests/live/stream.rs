@@ -134,6 +134,7 @@ impl Bench {
             },
             recipients: keys.recipients(),
             chunk_bytes: 32 << 20,
+            held_back_bytes: 0,
             zstd_level: Some(1),
             max_rate: None,
             label: "dr live test".into(),

@@ -76,7 +76,7 @@ impl StageSink<'_> {
         let head = StageChunkHead { part, index, frame_bytes, raw_bytes, raw_sha256: Digest(raw_sha256) };
         let sent = async {
             self.agent.say_in(self.id, Request::StageChunk(head)).await?;
-            self.agent.conduit.widen(frame.len());
+            self.agent.conduit.widen(frame.len(), 0);
             self.agent.conduit.send_data(frame).await.map_err(|source| self.agent.broken(source))?;
             Ok(None)
         };

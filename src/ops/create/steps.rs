@@ -239,6 +239,7 @@ async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
         connection: connection(&settings.database.service()),
         recipients: work.plan.recipients.clone(),
         chunk_bytes: u64::from(settings.bundle.chunk_mib) << 20,
+        held_back_bytes: 0,
         zstd_level: settings.bundle.zstd_level.0,
         max_rate: work.plan.max_rate.clone(),
         label: format!("dr {id}"),

@@ -57,7 +57,7 @@ fn labels(labels: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::status::{BundleMoment, BundleStatus, StoreStatus};
+    use crate::ops::status::report::{BundleMoment, BundleStatus, StoreStatus};
 
     fn report() -> StatusReport {
         let at = "2026-11-23T12:00:00Z".parse().unwrap();

@@ -50,10 +50,6 @@ impl Default for Limits {
 
 /// The least window for pieces of `bytes` that are called durable as a whole: one that is on its way, one that is being
 /// made durable, and one that waits.
-pub fn window_for(bytes: usize) -> usize {
-    pieces(bytes).max(Limits::default().window)
-}
-
 fn pieces(bytes: usize) -> usize {
     // Sealing adds some hundred bytes to what does not compress.
     bytes.saturating_add(64 << 10).saturating_mul(3)
@@ -216,9 +212,11 @@ impl Link {
         &self.limits
     }
 
-    /// Makes the window wide enough for a few pieces of `bytes`, of which each is called durable as a whole.
-    pub fn widen(&mut self, bytes: usize) {
-        self.limits.window = self.limits.window.max(pieces(bytes));
+    /// Makes the window wide enough for a few pieces of `bytes`, of which each is called durable as a whole, while the far
+    /// side holds back as many as `held_back` more before any is durable.
+    pub fn widen(&mut self, bytes: usize, held_back: usize) {
+        let working = if held_back > 0 { Limits::default().window } else { 0 };
+        self.limits.window = self.limits.window.max(pieces(bytes).max(working).saturating_add(held_back));
     }
 
     /// Whether `bytes` more may be sent now. An empty window takes one frame of any size, so that a narrow one cannot

@@ -108,6 +108,18 @@ fn only_what_is_durable_is_forgotten() {
 }
 
 #[test]
+fn a_far_side_that_holds_bytes_back_gets_as_many_more() {
+    let mut link = Link::new("run", "a", Limits { window: 10, ..Limits::default() });
+    link.widen(1 << 20, 0);
+    let for_pieces = link.limits().window;
+    assert!(for_pieces > 3 << 20 && for_pieces < 4 << 20, "{for_pieces}");
+    link.widen(1 << 20, 48 << 20);
+    assert_eq!(link.limits().window, (16 + 48) << 20);
+    link.widen(1 << 20, 48 << 20);
+    assert_eq!(link.limits().window, (16 + 48) << 20, "it grows with each call");
+}
+
+#[test]
 fn a_full_window_has_no_room_until_the_far_side_is_durable() {
     let limits = Limits { window: 1000, ..Limits::default() };
     let (mut a, mut b) = (Link::new("run", "a", limits), Link::new("run", "a", limits));
