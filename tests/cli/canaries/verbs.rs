@@ -51,7 +51,7 @@ pub const CASES: &[Case] = &[
     case("config diff", &["rev:1", "rev:2"], Some(2)),
     case("config diff", &["@FIRST@", "@SECOND@", "--raw"], Some(2)),
     case("config diff", &["release", "@SECOND@"], Some(2)),
-    case("config diff", &["@BROKEN@", "@SECOND@"], Some(1)),
+    case("config diff", &["@BROKEN@", "@SECOND@"], Some(2)),
     case("config lint", &["@SECOND@", "--strict"], Some(2)),
     case("config lint", &["@BROKEN@"], Some(1)),
     case("config upgrade", &["@FIRST@", "@SECOND@", "-f", "rev:1"], Some(0)),
