@@ -8,7 +8,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::{Ctx, doctor::Level, status};
 use crate::text::{bytes, plural};
 use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
-use crate::write;
+use crate::{read, write};
 
 /// Say whether this install could be restored now: to when, from what, in how long
 ///
@@ -25,7 +25,7 @@ pub struct StatusArgs {
     /// One line for each install of the store, by its bundles alone; the worst off first
     #[arg(long)]
     all: bool,
-    /// Also write it as text for Prometheus, in place of the file that is there
+    /// Also write it as text for Prometheus, in place of what an earlier call has written there
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     metrics: Option<PathBuf>,
 }
@@ -45,13 +45,24 @@ pub fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
     Ok(exit(report.safe))
 }
 
-/// The exporter reads it as another user.
+/// The exporter reads it as another user. Anything else that is there stays: a device, a link, another's file.
 fn replace(path: &Path, text: &str) -> Result<()> {
+    if !is_ours(path) {
+        return Err(CommandError::new(Exit::Usage, format!("{} is there and is no file of metrics", path.display()))
+            .hint("Name another file, or remove that one."));
+    }
     write::replace_file(path, 0o644, text.as_bytes()).map_err(|error| {
         CommandError::new(Exit::Failure, format!("write the metrics to {}", path.display()))
             .because(error)
             .hint("What was there before is still there.")
     })
+}
+
+/// Whether nothing is there, or a file that begins as the metrics do.
+fn is_ours(path: &Path) -> bool {
+    let Ok(facts) = path.symlink_metadata() else { return true };
+    facts.is_file()
+        && read::file(path, read::SMALL).is_ok_and(|text| text.starts_with(status::METRICS_BEGIN.as_bytes()))
 }
 
 fn mark(level: Level) -> Mark {

@@ -38,12 +38,21 @@ fn a_fresh_bundle_is_safe_and_an_old_one_is_not_and_monitoring_sees_it() {
     assert_eq!((&report["bundles"]["made"]["bundle"], &report["bundles"]["count"]), (&name.into(), &2.into()));
     assert_eq!(report["recipients"][0], keys[0]);
     let file = home.path().join("dr.prom");
-    fs::write(&file, "old").unwrap();
-    let said = dr(home.path(), &["--quiet", "status", "--metrics", "dr.prom"]);
-    assert!(said.ends_with("--- exit 0"), "{said}");
+    for _again in 0..2 {
+        let said = dr(home.path(), &["--quiet", "status", "--metrics", "dr.prom"]);
+        assert!(said.ends_with("--- exit 0"), "{said}");
+    }
     let metrics = fs::read_to_string(&file).unwrap();
     assert!(metrics.contains("dr_safe{") && metrics.ends_with("} 1\n"), "{metrics}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    std::os::unix::fs::symlink("dr.prom", home.path().join("link")).unwrap();
+    for other in [".config/dr/dr.toml", "link", "/dev/null", "."] {
+        let kept = fs::symlink_metadata(home.path().join(other)).unwrap();
+        let refused = dr(home.path(), &["status", "--metrics", other]);
+        assert!(refused.contains("is no file of metrics") && refused.ends_with("--- exit 64"), "{refused}");
+        let now = fs::symlink_metadata(home.path().join(other)).unwrap();
+        assert_eq!((now.file_type(), now.len()), (kept.file_type(), kept.len()), "{other}");
+    }
     let failed = dr(home.path(), &["status", "--metrics", "nowhere/dr.prom"]);
     assert!(failed.contains("write the metrics to") && failed.ends_with("--- exit 1"), "{failed}");
 }

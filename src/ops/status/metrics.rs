@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use super::report::StatusReport;
 
+/// What every such text begins with.
+pub const METRICS_BEGIN: &str = "# HELP dr_";
+
 /// The metrics of a report, each with its help and type.
 pub fn text(report: &StatusReport) -> String {
     let mut text = Metrics(String::new());

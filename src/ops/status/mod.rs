@@ -10,7 +10,7 @@ mod report;
 
 use jiff::Timestamp;
 
-pub use metrics::text as metrics_text;
+pub use metrics::{METRICS_BEGIN, text as metrics_text};
 pub use report::{AllStatus, BundleMoment, InstallStatus, StatusReport};
 
 use super::Ctx;
