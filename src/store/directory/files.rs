@@ -1,12 +1,13 @@
 //! Files and folders: opened, locked, made durable.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
 
+use crate::read;
 use crate::store::error::StoreError;
 use crate::store::stored::Stored;
 
@@ -68,7 +69,7 @@ pub(in crate::store) fn open_path(path: &Path, name: String, place: &str) -> Res
         io::ErrorKind::NotFound => StoreError::NotFound { object: name.clone(), place: place.to_owned() },
         _ => StoreError::failed("read", &name, source),
     };
-    let file = File::open(path).map_err(failed)?;
+    let file = OpenOptions::new().read(true).custom_flags(read::AT_ONCE).open(path).map_err(failed)?;
     let facts = file.metadata().map_err(failed)?;
     if !facts.is_file() {
         return Err(failed(io::Error::other("it is not a plain file")));
@@ -98,6 +99,15 @@ impl Stored for StoredFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_without_a_writer_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("x.tar");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let opened = open_path(&pipe, "x".into(), "/store").map(drop);
+        assert!(matches!(opened, Err(StoreError::Failed { act: "read", .. })), "{opened:?}");
+    }
 
     #[test]
     fn a_writer_that_is_gone_holds_nothing_although_a_child_still_has_its_file() {
