@@ -16,7 +16,7 @@ use crate::crypt::{Identities, Recipients};
 use crate::crypt::{Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
-use crate::settings::{Install, Settings};
+use crate::settings::{Install, Settings, bucket_refusal};
 use crate::store::is_bucket;
 use crate::vault::{CommitSigner, Vault, VaultError};
 use crate::write;
@@ -104,6 +104,10 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
     // Refused before anything is made.
     if !request.recipients.is_empty() {
         Recipients::parse(&request.recipients).map_err(|error| keys("use --recipient").because(error))?;
+    }
+    if let Some(why) = request.store.as_deref().filter(|store| is_bucket(store)).and_then(bucket_refusal) {
+        return Err(CommandError::new(Exit::Usage, format!("--store: {why}"))
+            .hint("Name a folder or a bucket: `dr init --store s3://BUCKET/PREFIX`."));
     }
     let mut work = Work { dry_run: request.dry_run, items: Vec::new() };
     let kept = places.identity.exists();

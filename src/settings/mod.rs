@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use checked::{CompressionLevel, TimeSpan, bytes_of_rate, max_rate_of};
 pub use retention::{DaySpan, RetentionSettings};
 pub use status::StatusSettings;
-pub use store::{PartChecksum, StoreSettings};
+pub use store::{PartChecksum, StoreSettings, bucket_refusal};
 
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ownership::{FileUse, OthersCan, others_can};

@@ -54,22 +54,25 @@ impl StoreSettings {
     }
 }
 
+/// What speaks against `url` as a bucket. The address stands in pages, metrics and journals, so nothing that could be a key
+/// may be in it, and it is not quoted here.
+pub fn bucket_refusal(url: &str) -> Option<&'static str> {
+    let is_plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b));
+    let refusal =
+        "it is not a bucket such as s3://BUCKET/PREFIX; a key stands in `credentials_file` or the environment";
+    (!url.strip_prefix("s3://").is_some_and(is_plain)).then_some(refusal)
+}
+
 fn bucket<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    prefixed(from, &["s3://"], "a bucket such as \"s3://BUCKET/PREFIX\"")
+    let url = String::deserialize(from)?;
+    bucket_refusal(&url).map_or(Ok(Some(url)), |refusal| Err(serde::de::Error::custom(refusal)))
 }
 
 fn endpoint<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    prefixed(from, &["https://", "http://"], "a server such as \"https://s3.example.org\"")
-}
-
-fn prefixed<'de, D>(from: D, beginnings: &[&str], what: &'static str) -> Result<Option<String>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-{
     let text = String::deserialize(from)?;
-    match beginnings.iter().any(|beginning| text.starts_with(beginning)) {
+    match text.starts_with("https://") || text.starts_with("http://") {
         true => Ok(Some(text)),
-        false => Err(serde::de::Error::custom(format!("`{}` is not {what}", text.escape_debug()))),
+        false => Err(serde::de::Error::custom("it is not a server such as \"https://s3.example.org\"")),
     }
 }
 
@@ -91,7 +94,10 @@ mod tests {
             store("url = \"s3://b/x\"\nendpoint = \"https://h:1\"\npart_mib = 8\nchecksum = \"sha256\"\n").unwrap();
         assert_eq!(bucket.place().as_deref(), Some("s3://b/x"));
         let refused = |text: &str| store(text).unwrap_err().to_string();
-        assert!(refused("url = \"ftp://b\"").contains("is not a bucket such as"));
+        for url in ["ftp://b", "s3://KEY:sesquipedal@b/x", "s3://b?x=sesquipedal", "sesquipedal"] {
+            let said = refused(&format!("url = \"{url}\""));
+            assert!(said.contains("it is not a bucket such as") && !said.contains("sesquipedal"), "{said}");
+        }
         assert!(refused("endpoint = \"h:1\"").contains("is not a server such as"));
         assert!(refused("part_mib = 4").contains("expected a whole number between 5 and 32"));
     }

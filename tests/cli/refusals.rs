@@ -137,3 +137,15 @@ fn a_command_that_is_named_can_be_run_as_it_stands() {
     let empty = dr(home.path(), &["--namespace", "ops", "run", "list"]);
     assert!(empty.contains("next: dr -n ops doctor"), "{empty}");
 }
+
+#[test]
+fn a_key_in_a_bucket_s_address_is_refused_unsaid_and_nothing_is_made() {
+    let home = home();
+    let refused = dr(home.path(), &["init", "--store", "s3://KEY:sesquipedal@bundles/x"]);
+    assert!(refused.contains("it is not a bucket such as") && refused.ends_with("--- exit 64"), "{refused}");
+    assert!(!refused.contains("sesquipedal") && !home.path().join(".config/dr").exists(), "{refused}");
+    let home = settings("[store]\nurl = \"s3://KEY:sesquipedal@bundles/x\"\n");
+    let refused = dr(home.path(), &["status", "--metrics", "dr.prom"]);
+    assert!(refused.ends_with("--- exit 10") && !home.path().join("dr.prom").exists(), "{refused}");
+    assert!(!refused.contains("sesquipedal"), "{refused}");
+}
