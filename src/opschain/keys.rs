@@ -3,10 +3,11 @@
 //! Taken from the published values files and the changelog up to 2026-10-08; the chart's own defaults, where they are at
 //! hand, come on top.
 
-use crate::values::lint::{KeyFact, KeyFacts, Shape};
+use crate::values::lint::{KeyFact, KeyFacts, Number, Place, Relation, Shape, Wanted};
 
 /// All of it, as [`crate::values::lint::lint_with`] takes it.
-pub const FACTS: KeyFacts = KeyFacts { keys: KEYS, shapes: SHAPES, twins: TWINS };
+pub const FACTS: KeyFacts =
+    KeyFacts { keys: KEYS, shapes: SHAPES, twins: TWINS, switches: SWITCHES, relations: RELATIONS };
 
 const fn always(keys: &'static str) -> KeyFact {
     KeyFact { keys, from: None, until: None, instead: None }
@@ -122,6 +123,79 @@ const TWINS: &[(&str, &str)] = &[
     ("mintPressTransportableKey", "OPSCHAIN_ENCRYPTION_SEED_KEY"),
 ];
 
+/// Booleans of the published values files.
+const SWITCHES: &[&str] = &[
+    "stopped",
+    "stopDatabase",
+    "createExamplesNamespace",
+    "useCertManager",
+    "debugSidecar",
+    "rootless",
+    "disableReadOnlyServices",
+    "mountDataVolume",
+    "tlsDisable",
+    "watchGlobally",
+    "allowPrivilegeEscalation",
+];
+
+/// What the shipped comments and the documentation ask for.
+const RELATIONS: &[Relation] = &[
+    Relation::Equal(&["env", "OPSCHAIN_INGRESS_TLS_PORT"], &["kong", "proxy", "tls", "servicePort"]),
+    Relation::Equal(&["env", "OPSCHAIN_IMAGE_REGISTRY_HOST"], &["trow", "trow", "domain"]),
+    Relation::Equal(&["env", "OPSCHAIN_VAULT_ADDRESS"], &["vaultAddress"]),
+    Relation::Equal(&["env", "OPSCHAIN_VAULT_AUTH_METHOD"], &["vaultAuthMethod"]),
+    Relation::Equal(&["env", "OPSCHAIN_VAULT_TOKEN"], &["vaultToken"]),
+    Relation::Equal(&["env", "OPSCHAIN_VAULT_USERNAME"], &["vaultUsername"]),
+    Relation::Equal(&["env", "OPSCHAIN_VAULT_PASSWORD"], &["vaultPassword"]),
+    Relation::Equal(&["env", "OPSCHAIN_VAULT_MOUNT_PATH"], &["vaultMountPath"]),
+    with_database_off(&["stopped"], Wanted::Is(true), "the application cannot run while its database is hibernated"),
+    with_database_off(&["db", "backup", "preDeploy", "enabled"], Wanted::Is(false), "its Job needs the database"),
+    with_data_volume(&["db", "backup", "recovery", "enabled"], "only the recovery pod mounts the volume"),
+    with_data_volume(&["stopDatabase"], "the volume must have one writer"),
+    Relation::Needs {
+        when: (&["db", "cnpg", "replica", "enabled"], true),
+        wants: (&["db", "cnpg", "replica", "source"], Wanted::Given),
+        why: "a replica must know what it follows",
+    },
+    without_cert_manager(&["api", "certificateSecretName"]),
+    without_cert_manager(&["buildService", "certificateSecretName"]),
+    without_cert_manager(&["imageRegistry", "certificateSecretName"]),
+    without_cert_manager(&["secretVault", "externalCertificateSecretName"]),
+    without_cert_manager(&["secretVault", "internalCertificateSecretName"]),
+    without_classes(&["kong", "priorityClassName"]),
+    without_classes(&["trow", "priorityClassName"]),
+    without_classes(&["openbao", "server", "priorityClassName"]),
+    without_classes(&["reloader", "reloader", "deployment", "priorityClassName"]),
+    Relation::Room {
+        when: &["db", "cnpg", "pooler", "enabled"],
+        factors: [
+            Number { place: &["db", "cnpg", "pooler", "instances"], otherwise: 2 },
+            Number { place: &["db", "cnpg", "pooler", "pgbouncer", "parameters", "default_pool_size"], otherwise: 150 },
+        ],
+        spare: 50,
+        limit: Number { place: &["db", "cnpg", "postgresql", "parameters", "max_connections"], otherwise: 350 },
+    },
+];
+
+const fn with_database_off(place: Place, wanted: Wanted, why: &'static str) -> Relation {
+    Relation::Needs { when: (&["stopDatabase"], true), wants: (place, wanted), why }
+}
+
+const fn with_data_volume(place: Place, why: &'static str) -> Relation {
+    let when: (Place, bool) = (&["db", "backup", "recovery", "mountDataVolume"], true);
+    Relation::Needs { when, wants: (place, Wanted::Is(true)), why }
+}
+
+const fn without_cert_manager(place: Place) -> Relation {
+    let why = "without cert-manager every certificate must be given";
+    Relation::Needs { when: (&["useCertManager"], false), wants: (place, Wanted::Given), why }
+}
+
+const fn without_classes(place: Place) -> Relation {
+    let why = "a pod cannot name a priority class that is not made";
+    Relation::Needs { when: (&["priorityClasses", "enabled"], false), wants: (place, Wanted::Empty), why }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +244,7 @@ buildService: {volume: {storageClass: longhorn, accessMode: ReadWriteOnce, size:
 fuseDevicePlugin: {enabled: true, env: [{name: A, value: b}]}
 priorityClasses: {enabled: true, runner: {name: x, value: 1000}}
 kong: {ingressController: {ingressClass: x}, proxy: {tls: {servicePort: 3443}, http: {enabled: false}}}
-trow: {trow: {domain: a.b:3443}, ingress: {hosts: [], annotations: {x: y}}}
+trow: {trow: {domain: a.b:3443}, ingress: {hosts: [], annotations: {x: z}}}
 openbao: {server: {affinity: \"{{ x }}\", livenessProbe: {enabled: true}, ha: {config: \"{{ y }}\"}}}
 env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY: \"http://proxy:3128\"}
 ";
@@ -179,6 +253,42 @@ env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY:
             findings("db: {backup: {retention: {counts: 7}}}\n", None),
             ["unknown-key db.backup.retention.counts"]
         );
+    }
+
+    #[test]
+    fn keys_that_belong_together_are_found_apart() {
+        for (yaml, place) in [
+            (
+                "env: {OPSCHAIN_INGRESS_TLS_PORT: 443}\nkong: {proxy: {tls: {servicePort: 3443}}}\n",
+                "env.OPSCHAIN_INGRESS_TLS_PORT",
+            ),
+            ("vaultAddress: http://a\nenv: {OPSCHAIN_VAULT_ADDRESS: http://b}\n", "env.OPSCHAIN_VAULT_ADDRESS"),
+            ("stopDatabase: true\n", "stopDatabase"),
+            ("db: {cnpg: {replica: {enabled: true}}}\n", "db.cnpg.replica.enabled"),
+            ("db: {cnpg: {pooler: {enabled: true, instances: 3}}}\n", "db.cnpg.pooler.instances"),
+            (
+                "db: {cnpg: {pooler: {enabled: true}, postgresql: {parameters: {max_connections: \"300\"}}}}\n",
+                "db.cnpg.postgresql.parameters.max_connections",
+            ),
+        ] {
+            assert_eq!(findings(yaml, None), [format!("keys-disagree {place}")], "{yaml}");
+        }
+        let count = |yaml: &str| findings(yaml, None).iter().filter(|said| said.starts_with("keys-disagree")).count();
+        assert_eq!(count("useCertManager: false\n"), 5, "each certificate");
+        assert_eq!(count("priorityClasses: {enabled: false}\n"), 4, "each chart that names the class");
+        assert_eq!(count("db: {backup: {recovery: {mountDataVolume: true}}}\n"), 2, "the pod, and the database off");
+        let recovery =
+            "stopped: true\nstopDatabase: true\ndb: {backup: {recovery: {enabled: true, mountDataVolume: true}}}\n";
+        assert_eq!(count(recovery), 0, "as the guide has it");
+        let registry = "env: {OPSCHAIN_IMAGE_REGISTRY_HOST: a.b}\ntrow: {trow: {domain: \"a.b:3443\"}}\n";
+        assert_eq!(count(registry), 0, "the domain has the port");
+    }
+
+    #[test]
+    fn switches_are_known_without_the_chart() {
+        assert_eq!(findings("stopped: \"false\"\n", None), ["text-as-boolean stopped"]);
+        assert_eq!(findings("api: {debugSidecar: 'no'}\n", None), ["text-as-boolean api.debugSidecar"]);
+        assert_eq!(findings("api: {debugSidecar: NO}\n", None), Vec::<String>::new());
     }
 
     #[test]

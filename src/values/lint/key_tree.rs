@@ -33,6 +33,43 @@ pub enum Shape {
     Base64(usize),
 }
 
+/// Where a key stands, by its names.
+pub type Place = &'static [&'static str];
+
+/// Keys that belong together; the chart's own values count where the file has none.
+#[derive(Debug, Clone, Copy)]
+pub enum Relation {
+    /// Where both are set, they are the same, but for the base64 of one, or a port at the end of one.
+    Equal(Place, Place),
+    /// Where the file sets a switch to this, another key must be as it is wanted.
+    Needs {
+        when: (Place, bool),
+        wants: (Place, Wanted),
+        /// In words that a colon follows.
+        why: &'static str,
+    },
+    /// Where a switch is on, the product of two numbers, and some more, fit into a limit.
+    Room { when: Place, factors: [Number; 2], spare: u64, limit: Number },
+}
+
+/// What a key must be for the sake of another.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// This boolean; without a value it is false.
+    Is(bool),
+    /// Any value but an empty one.
+    Given,
+    /// Empty, and said to be: without the chart nobody knows that it is.
+    Empty,
+}
+
+/// A number, and what it is where neither the file nor the chart has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Number {
+    pub place: Place,
+    pub otherwise: u64,
+}
+
 /// What is known of a product's values beside its chart.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyFacts {
@@ -41,6 +78,15 @@ pub struct KeyFacts {
     pub shapes: &'static [(&'static [&'static str], Shape)],
     /// Secrets that may be equal: by their last key.
     pub twins: &'static [(&'static str, &'static str)],
+    /// Keys of booleans, by their last name, for when the chart is not at hand.
+    pub switches: &'static [&'static str],
+    pub relations: &'static [Relation],
+}
+
+#[cfg(test)]
+impl KeyFacts {
+    /// Nothing.
+    pub const NONE: Self = Self { keys: &[], shapes: &[], twins: &[], switches: &[], relations: &[] };
 }
 
 /// What is known beside the file itself.

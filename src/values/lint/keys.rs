@@ -95,9 +95,16 @@ impl Walk<'_> {
             let reason = format!("this key comes with release {from}: nothing reads it before");
             return of("unknown-key", reason, "remove it until then".into());
         }
-        let near =
-            nearest(&entry.key, known.children.keys().map(String::as_str).filter(|name| !siblings.contains(name)));
-        if let Some(near) = near {
+        if let Some(place) = dotted(&entry.key, known) {
+            let reason = "a dot parts no keys in a values file: Helm reads one key that has this name".to_owned();
+            return of("misplaced-key", reason, format!("write it as maps, one within the other: {place}"));
+        }
+        let names = || known.children.keys().map(String::as_str);
+        // Another case makes no key of its own, even beside the right one.
+        let near = names()
+            .find(|name| differ_in_case(name, &entry.key))
+            .or_else(|| nearest(&entry.key, names().filter(|name| !siblings.contains(name))));
+        if let Some(near) = near.filter(|_| !is_proxy(&entry.key)) {
             let reason = "nothing reads this key, and one that is written almost like it is known here".to_owned();
             return of("unknown-key", reason, format!("did you mean `{near}`?"));
         }
@@ -150,6 +157,32 @@ fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n st
     }
 }
 
+/// Whether two names are the same but for case, dashes and underscores.
+fn differ_in_case(a: &str, b: &str) -> bool {
+    fn bare(text: &str) -> impl Iterator<Item = u8> {
+        text.bytes().filter(|c| !b"_-".contains(c)).map(|c| c.to_ascii_lowercase())
+    }
+    a.len().abs_diff(b.len()) <= 4 && bare(a).eq(bare(b))
+}
+
+/// `HTTP_PROXY` and its like: programs read them in either case.
+fn is_proxy(key: &str) -> bool {
+    key.to_ascii_lowercase().ends_with("_proxy")
+}
+
+/// Of a key with dots that is known as maps, one within the other: how they are written.
+fn dotted(key: &str, known: &KeyTree) -> Option<String> {
+    let names: Vec<&str> = key.split('.').collect();
+    let (last, maps) = names.split_last()?;
+    let (mut map, mut is_partial) = (known, known.partial);
+    for name in maps {
+        map = map.children.get(*name)?;
+        is_partial |= map.partial;
+    }
+    let takes = map.children.contains_key(*last) || (map.is_map != Some(false) && (map.free || is_partial));
+    (!maps.is_empty() && takes).then(|| names.join(": {") + ": ..." + &"}".repeat(maps.len()))
+}
+
 fn differ_in_digits(a: &str, b: &str) -> bool {
     let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     letters(a) == letters(b)
@@ -187,8 +220,7 @@ mod tests {
             KeyFact { keys: "db.cnpg.clusterName", from: Some("2026-01-27"), until: None, instead: None },
             KeyFact { keys: "db.image", from: None, until: Some("2026-01-27"), instead: Some("db.cnpg.imageName") },
         ],
-        shapes: &[],
-        twins: &[],
+        ..KeyFacts::NONE
     };
 
     fn said(yaml: &str, defaults: Option<&str>, version: Option<&str>) -> Vec<String> {
@@ -213,6 +245,34 @@ mod tests {
     fn a_key_in_the_wrong_place_is_told_the_right_one() {
         assert_eq!(said("replicas: 2\n", None, None), ["1:1 misplaced-key it belongs at `api.replicas`"]);
         assert_eq!(said("OPSCHAIN_FOO: 2\n", None, None), ["1:1 misplaced-key it belongs at `env.OPSCHAIN_FOO`"]);
+    }
+
+    #[test]
+    fn a_dot_parts_no_keys() {
+        let known = "api.replicas: 2\nenv.ANY: x\nkong.proxy.http: 1\n";
+        let fix = |place: &str| format!("write it as maps, one within the other: {place}");
+        assert_eq!(
+            said(known, None, None),
+            [
+                format!("1:1 misplaced-key {}", fix("api: {replicas: ...}")),
+                format!("2:1 misplaced-key {}", fix("env: {ANY: ...}")),
+                format!("3:1 misplaced-key {}", fix("kong: {proxy: {http: ...}}")),
+            ]
+        );
+        let own = "a: {annotations: {konghq.com/x: y, konghq: {com: 1}}, b: x}\n";
+        let fine = "a: {annotations: {example.org/team: z, other.com: z}}\nenv: {log.level: x}\n";
+        assert_eq!(said(fine, Some(own), None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn another_case_is_found_beside_the_right_one() {
+        for wrong in ["Replicas", "REPLICAS", "re-plicas"] {
+            let yaml = format!("api: {{replicas: 1, {wrong}: 2}}\n");
+            assert_eq!(said(&yaml, None, None), ["1:20 unknown-key did you mean `replicas`?"], "{yaml}");
+        }
+        assert_eq!(said("api: {host_name: x}\n", None, None), ["1:7 unknown-key did you mean `hostName`?"]);
+        let proxies = "env: {HTTP_PROXY: x, http_proxy: x, no_proxy: x}\n";
+        assert_eq!(said(proxies, Some("env: {HTTP_PROXY: '', NO_PROXY: ''}\n"), None), Vec::<String>::new());
     }
 
     #[test]

@@ -6,17 +6,17 @@
 mod finding;
 mod key_tree;
 mod keys;
+mod meaning;
+mod relations;
 mod secrets;
 mod spelling;
 mod written;
 
-use std::collections::HashSet;
-
 pub use finding::{ALL, LintFinding, Severity};
-pub use key_tree::{Context, KeyFact, KeyFacts, Shape};
+pub use key_tree::{Context, KeyFact, KeyFacts, Number, Place, Relation, Shape, Wanted};
 
 use crate::redact;
-use crate::yaml::{Node, Tree};
+use crate::yaml::Tree;
 
 /// Looks through a values file. `bytes` are those that `tree` was read from. Findings come in the order of the file.
 pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
@@ -30,12 +30,8 @@ pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
     let secret = redact::secrets(tree);
     let named = redact::named_secrets(tree);
     findings.extend(spelling::check_all(tree, &named));
-    let nodes = secret.iter().map(|(_, node, _)| *node).chain(named.iter().map(|named| named.node));
-    let known: HashSet<*const Node> = nodes.map(std::ptr::from_ref).collect();
-    for (path, node) in tree.leaves() {
-        if let Some(scalar) = node.scalar()
-            && !known.contains(&std::ptr::from_ref(node))
-        {
+    for (path, node, scalar, is_secret) in written::scalars(tree) {
+        if !is_secret {
             written::of_number(tree, &path, node, scalar, &mut findings);
         }
     }
@@ -53,6 +49,8 @@ pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<LintFi
     secrets::shapes(tree, context.facts, &mut findings);
     secrets::same(&redact::secrets(tree), context.facts, &mut findings);
     keys::check(tree, context, &mut findings);
+    meaning::check(tree, context, &mut findings);
+    relations::check(tree, context, &mut findings);
     in_order(findings)
 }
 

@@ -193,7 +193,7 @@ mod tests {
         let yaml = "env: {PGPASSWORD: hunter2hunter9, A_TOKEN: hunter2hunter9}\nb: {password: kk}\n";
         let tree = Tree::parse(yaml.as_bytes()).unwrap();
         let (mut weak_ones, mut same_ones) = (Vec::new(), Vec::new());
-        let facts = KeyFacts { keys: &[], shapes: &[(&["env", "PGPASSWORD"], Shape::Characters(32))], twins: &[] };
+        let facts = KeyFacts { shapes: &[(&["env", "PGPASSWORD"], Shape::Characters(32))], ..KeyFacts::NONE };
         weak(&secrets(&tree), &mut weak_ones);
         same(&secrets(&tree), &facts, &mut same_ones);
         shapes(&tree, &facts, &mut same_ones);

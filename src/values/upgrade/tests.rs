@@ -6,8 +6,7 @@ use crate::values::lint::KeyFact;
 
 const FACTS: KeyFacts = KeyFacts {
     keys: &[KeyFact { keys: "db.image", from: None, until: Some("2026-01-27"), instead: Some("db.cnpg.imageName") }],
-    shapes: &[],
-    twins: &[],
+    ..KeyFacts::NONE
 };
 
 fn tree(text: &str) -> Tree {
