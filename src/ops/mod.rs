@@ -19,6 +19,7 @@ pub mod init;
 pub mod keyring;
 pub mod lease;
 pub mod maintenance;
+mod neighbours;
 pub mod objects;
 mod pairing;
 pub mod prune;

@@ -146,7 +146,7 @@ async fn a_database_that_cannot_come_up_says_why_within_a_minute() {
 #[ignore = "needs the lab: make live"]
 fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_over_on_its_name() {
     let host = Host::new("neighbour");
-    host.deploy(VERSION);
+    let values = host.deploy(VERSION);
     let before = host.ledger();
     let privileged = "pod-security.kubernetes.io/enforce=privileged";
     label(&host, privileged);
@@ -162,11 +162,15 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
         command("kubectl").args(["annotate", "--overwrite", "clusterrole", &role, &change]).run().ok();
     };
     let restore = ["bundle", "restore", "--version", VERSION, "--yes"];
+    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
+    let deploy = ["deploy", "-f", values.to_str().unwrap(), "--version", VERSION, "--chart", &chart, "--yes"];
     belongs_to("default");
     let two = ["a cluster holds one OpsChain", "in namespace default has ClusterRole", &host.namespace, "--context"];
     host.dr(restore).fails(20, &two);
+    host.dr(deploy).fails(20, &two);
     belongs_to("dr-neighbour-gone");
     host.dr(restore).fails(20, &["of namespace dr-neighbour-gone, which is deleted, has left", "--take-over"]);
+    host.dr(deploy).fails(20, &["of namespace dr-neighbour-gone, which is deleted, has left", "--take-over"]);
     assert!(command("kubectl").args(["get", "namespace", &host.namespace]).run().code != 0, "nothing was made");
 
     let taking = [&restore[..], &["--take-over", "dr-neighbour-gone"]].concat();

@@ -98,6 +98,9 @@ pub(super) struct DeployOptionArgs {
     /// Let through what is refused, by its name (can be repeated)
     #[arg(long, value_name = "NAME")]
     allow: Vec<String>,
+    /// The deleted namespace of an earlier install whose cluster roles and the like go to this release
+    #[arg(long, value_name = "NAMESPACE")]
+    take_over: Option<String>,
     /// The release, typed: it is stuck, and the record of its pending revision is to be removed
     #[arg(long, value_name = "RELEASE")]
     pub(super) confirm: Option<String>,
@@ -116,6 +119,7 @@ impl DeployOptionArgs {
             timeout: self.timeout.map(|span| span.0),
             wait: !self.no_wait,
             allow: self.allow.clone(),
+            take_over: self.take_over.clone(),
             debug: self.debug || ui.options().verbose > 0,
         }
     }

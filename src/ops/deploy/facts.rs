@@ -16,11 +16,12 @@ use super::values::{LayerFinding, ReadValues};
 use super::{order, previous, stuck};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{ChartFacts, ChartFile, ChartSource, Object};
+use crate::helm::{ChartFacts, ChartFile, ChartSource, Object, UpgradeRequest};
 use crate::ops::drift::{self, DriftReport};
 use crate::ops::guard::{self, Effective, Guarded};
 use crate::ops::history::{History, LiveValues, scrubber_of};
-use crate::ops::{Ctx, recording};
+use crate::ops::neighbours::{self, NeighbourFacts};
+use crate::ops::{Ctx, objects, recording};
 use crate::opschain::values::{IMMUTABLE, VERSION};
 use crate::opschain::{Version, keys};
 use crate::settings::{Caution, Install, OnDrift};
@@ -61,6 +62,10 @@ pub(super) struct DeployFacts {
     pub pending: Option<PendingFacts>,
     /// What is not as the vault says, where that was looked for.
     pub drift: Option<DriftReport>,
+    /// What stands of the chart's objects that live in no namespace. Looked at before a first installation only: an
+    /// install that runs has them.
+    #[serde(default)]
+    pub neighbours: NeighbourFacts,
     /// helm has the API server apply the release, which refuses to go over what others have set. Asked only where there
     /// is such a thing.
     pub applied_by_server: bool,
@@ -92,6 +97,29 @@ pub(super) struct Subject {
     pub chart: FetchedChart,
     /// What is recorded as the reason before the operator's own words.
     pub reason: Option<String>,
+}
+
+impl Subject {
+    /// What helm is given, whether it renders or deploys.
+    pub fn upgrade<'s>(
+        &'s self,
+        release: &'s str,
+        chart: &'s std::path::Path,
+        timeout: Duration,
+    ) -> UpgradeRequest<'s> {
+        UpgradeRequest {
+            release,
+            chart,
+            values: &self.values,
+            sets: &[],
+            timeout,
+            // `dr` waits itself, and says for what.
+            wait: false,
+            create_namespace: true,
+            description: None,
+            debug: false,
+        }
+    }
 }
 
 /// What is made of the values that are live, for what is shown and compared.
@@ -229,6 +257,7 @@ pub(super) async fn gather(
         chart_reference: subject.chart.reference.clone(),
         chart_digest: subject.chart.digest.clone(),
         live: live(ctx, &history, &before, subject, identities.as_ref()).await?,
+        neighbours: neighbours(ctx, &history, subject).await?,
         history,
         pending,
         drift,
@@ -237,6 +266,28 @@ pub(super) async fn gather(
     recording::record("deploy", &facts)?;
     let diff = before.first().map(|(_, tree)| diff(tree, &subject.tree, &scrubber));
     Ok((facts, LiveMaterial { scrubber, diff, stored }))
+}
+
+/// Looks for another OpsChain in the cluster before the first installation. Nothing is changed.
+async fn neighbours(ctx: &Ctx, history: &History, subject: &Subject) -> Result<NeighbourFacts> {
+    if history.deployed().is_some() {
+        return Ok(NeighbourFacts::default());
+    }
+    let chart = subject.chart.file.path();
+    let limit = ctx.settings()?.helm.timeout.0;
+    match ctx.helm().await?.render(&subject.upgrade(&ctx.install().release, &chart, limit)).await {
+        Ok(rendered) => {
+            for object in rendered.objects.iter().chain(&rendered.hooks) {
+                objects::register_secrets(ctx.secrets(), &object.fields);
+            }
+            neighbours::gather(ctx, &rendered.objects).await
+        }
+        // What is wrong with it, helm says when it is deployed.
+        Err(error) => Ok(NeighbourFacts {
+            unread: Some(format!("the chart does not render: {}", ctx.secrets().scrub(&error.to_string()))),
+            ..NeighbourFacts::default()
+        }),
+    }
 }
 
 /// Holds the live values against those that are to be deployed.

@@ -70,7 +70,8 @@ pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepar
 async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployOptions) -> Result<Prepared> {
     let (facts, LiveMaterial { scrubber, diff, stored }) =
         facts::gather(ctx, history, &subject, &options.allow).await?;
-    let Decision { plan, warnings, over_others, refused } = plan::decide(&facts, &options.allow);
+    let Decision { plan, warnings, over_others, refused } =
+        plan::decide(&facts, &options.allow, options.take_over.as_deref());
     for (warning, hint) in warnings {
         ctx.events.warn(warning, hint);
     }

@@ -6,8 +6,8 @@ use super::report::DeployPlan;
 use super::{order, stuck};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::ops::drift;
 use crate::ops::guard::{self, Guarded};
+use crate::ops::{drift, neighbours};
 use crate::opschain::Version;
 use crate::vault::Deployment;
 
@@ -24,16 +24,26 @@ pub(super) struct Decision {
     pub over_others: bool,
     /// The first thing that is refused, beside guarded keys: what would happen is shown all the same. [`Exit::Drift`]
     /// where the settings refuse it; [`Exit::Version`] for a version that goes back, leaves releases out where that is
-    /// refused, or comes together with new credentials.
+    /// refused, or comes together with new credentials; [`Exit::NotEmpty`] for another OpsChain in the cluster.
     pub refused: Option<CommandError>,
 }
 
-/// Decides. `allow` is what the operator lets through.
-pub(super) fn decide(facts: &DeployFacts, allow: &[String]) -> Decision {
+/// Decides. `allow` is what the operator lets through, `take_over` the deleted namespace whose leftovers go to the release.
+pub(super) fn decide(facts: &DeployFacts, allow: &[String], take_over: Option<&str>) -> Decision {
     let (live, newest) = (facts.history.live(), facts.history.newest());
     let drift_allowed = allow.iter().any(|id| id == "drift");
     let mut warnings: Vec<Warning> = failed_install(newest).into_iter().collect();
     let mut refused = Vec::new();
+    let (namespace, release) = (&facts.namespace, &facts.release);
+    let mut taken_over = Vec::new();
+    match neighbours::judge(facts.neighbours.clone(), namespace, release, take_over) {
+        Ok(verdict) => {
+            let taken = neighbours::taken_words(&verdict.taken, namespace, release);
+            warnings.extend(verdict.warning.into_iter().chain(taken).map(|text| (text, None)));
+            taken_over = verdict.taken;
+        }
+        Err(error) => refused.push(error),
+    }
     if let Some(report) = &facts.drift {
         match drift::before_deploy(report, facts.on_drift, facts.applied_by_server, drift_allowed) {
             Ok(said) => warnings.extend(said),
@@ -75,6 +85,7 @@ pub(super) fn decide(facts: &DeployFacts, allow: &[String]) -> Decision {
         diff: None,
         compared_with: facts.live.first().map(|live| live.source),
         guarded: guard::unallowed(guarded, allow),
+        taken_over,
         revision: newest.map(|newest| newest.revision),
         stuck: facts.pending.as_ref().and_then(|pending| stuck::explain(pending, &facts.history, &facts.who)),
     };
@@ -130,7 +141,7 @@ mod tests {
     }
 
     fn decided(facts: &DeployFacts, allow: &[&str]) -> Result<Decision> {
-        let mut decision = decide(facts, &allow.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+        let mut decision = decide(facts, &allow.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>(), None);
         decision.refused.take().map_or(Ok(decision), Err)
     }
 
@@ -149,6 +160,27 @@ mod tests {
         assert_eq!((plan.live, plan.revision, plan.compared_with, plan.same_values), (None, None, None, None));
         assert_eq!((plan.version.as_deref(), plan.upgrade), (Some("2026-08-20"), order::VersionChange::default()));
         assert!(plan.guarded.is_empty() && plan.stuck.is_none() && warnings.is_empty() && !over_others, "{warnings:?}");
+    }
+
+    #[test]
+    fn beside_another_opschain_is_refused_and_what_a_deleted_one_has_left_goes_to_the_release_on_its_name() {
+        let beside = |namespaces: serde_json::Value| {
+            recorded(FIRST, |facts| {
+                let role = serde_json::json!({"api_version": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                    "name": "opschain-api-cluster-role", "owner": ["other", "prod"]});
+                let seen = serde_json::json!({"standing": [role], "namespaces": namespaces, "unread": null});
+                facts.neighbours = serde_json::from_value(seen).unwrap();
+            })
+        };
+        let other = decide(&beside(serde_json::json!(["other"])), &[], Some("other")).refused.unwrap();
+        assert_eq!(other.exit(), Exit::NotEmpty);
+        assert!(other.message().starts_with("a cluster holds one OpsChain: release prod in namespace other has "));
+        let gone = beside(serde_json::json!([]));
+        let left = decided(&gone, &[]).unwrap_err();
+        assert!(left.exit() == Exit::NotEmpty && left.hints()[0].contains("`--take-over other`"), "{left:?}");
+        let Decision { plan, warnings, refused, .. } = decide(&gone, &[], Some("other"));
+        assert!(refused.is_none() && warnings[0].0.starts_with("--take-over: ClusterRole opschain-api-cluster-role "));
+        assert_eq!(plan.taken_over, gone.neighbours.standing);
     }
 
     #[test]
@@ -187,7 +219,7 @@ mod tests {
         let text = refused(Exit::Version, &both, "credentials");
         assert_eq!(text, format!("{key} and env.OPSCHAIN_VERSION change in one deployment"));
         // What is refused is shown all the same.
-        let Decision { plan, refused, .. } = decide(&both, &[]);
+        let Decision { plan, refused, .. } = decide(&both, &[], None);
         assert!(refused.is_some() && plan.upgrade.from.as_deref() == Some("2026-08-20"), "{plan:?}");
         let alone = recorded(AFTER_HELM, |facts| facts.live[0].credentials = Some(key.into()));
         decided(&alone, &[]).unwrap();

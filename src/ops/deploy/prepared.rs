@@ -35,25 +35,15 @@ pub struct Prepared {
 impl Prepared {
     /// What helm is given, whether it renders or deploys.
     pub(super) fn upgrade<'p>(&'p self, chart: &'p Path, description: Option<&'p str>) -> helm::UpgradeRequest<'p> {
-        helm::UpgradeRequest {
-            release: &self.plan.release,
-            chart,
-            values: &self.subject.values,
-            sets: &[],
-            timeout: self.timeout,
-            // `dr` waits itself, and says for what.
-            wait: false,
-            create_namespace: true,
-            description,
-            debug: self.options.debug,
-        }
+        let request = self.subject.upgrade(&self.plan.release, chart, self.timeout);
+        helm::UpgradeRequest { description, debug: self.options.debug, ..request }
     }
 
     /// Refuses what must not be, whatever is agreed to, and then the loss of data that nobody has agreed to: for when it
     /// was shown what would happen.
     ///
     /// # Errors
-    /// [`crate::error::Exit::Drift`], [`crate::error::Exit::Version`] or [`crate::error::Exit::Guard`].
+    /// As [`Prepared::refuse_always`]; or [`crate::error::Exit::Guard`].
     pub fn refuse(&self) -> Result<()> {
         self.refuse_always()?;
         guard::refuse_data_loss(&self.plan.guarded)
@@ -62,7 +52,8 @@ impl Prepared {
     /// The first half of [`Prepared::refuse`], for who asks about the data next.
     ///
     /// # Errors
-    /// [`crate::error::Exit::Drift`] or [`crate::error::Exit::Version`].
+    /// [`crate::error::Exit::Drift`], [`crate::error::Exit::Version`] or, for another OpsChain in the cluster,
+    /// [`crate::error::Exit::NotEmpty`].
     pub fn refuse_always(&self) -> Result<()> {
         self.refused.as_ref().map_or(Ok(()), |refused| Err(refused.copy()))
     }

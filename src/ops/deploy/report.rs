@@ -7,6 +7,7 @@ use super::stuck::Stuck;
 use super::values::LayerFinding;
 use crate::helm::ChartFacts;
 use crate::ops::guard::Guarded;
+use crate::ops::neighbours::StandingNeighbour;
 use crate::values::diff::Diff;
 use crate::vault::{DeploymentId, How};
 
@@ -52,6 +53,9 @@ pub struct DeployPlan {
     pub same_values: Option<bool>,
     /// The keys that stored data depends on, and that change: each must be let through by name.
     pub guarded: Vec<Guarded>,
+    /// What a deleted OpsChain has left in the cluster, and this release takes over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken_over: Vec<StandingNeighbour>,
     /// helm's newest revision.
     pub revision: Option<u32>,
     /// That revision, where it is in the middle of something.

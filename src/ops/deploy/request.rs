@@ -36,6 +36,8 @@ pub struct DeployOptions {
     pub wait: bool,
     /// Findings, versions and guarded keys that are let through.
     pub allow: Vec<String>,
+    /// A deleted namespace whose leftovers in the cluster go to this release.
+    pub take_over: Option<String>,
     /// Whether helm is to say all that it does.
     pub debug: bool,
 }

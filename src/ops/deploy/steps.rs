@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::fault;
-use crate::ops::{Ctx, history, interrupted, settle};
+use crate::ops::{Ctx, history, interrupted, neighbours, settle};
 use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent};
 
 /// How long a helm of this host that outlived its `dr` is waited for.
@@ -130,6 +130,7 @@ fn why(ctx: &Ctx, prepared: &Prepared) -> Option<String> {
 async fn deploy(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster, id: &DeploymentId) -> Result<Revision> {
     fault::point("deploy.recorded")?;
     let Prepared { plan, subject, options, .. } = prepared;
+    neighbours::take_over(ctx, &plan.taken_over).await?;
     ctx.events.waiting(format!("helm to deploy {} {}", plan.chart.name, plan.chart.version), None);
     let (chart, description) = (subject.chart.file.path(), history::description(id));
     let upgrade = prepared.upgrade(&chart, Some(&description));

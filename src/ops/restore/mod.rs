@@ -15,7 +15,6 @@ mod gate;
 mod held;
 mod layers;
 mod made;
-mod neighbours;
 mod overrides;
 mod plan;
 mod proof;

@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use super::plan::{RestorePlan, SiteLook};
 use super::strategy::VolumePlan;
-use super::{neighbours, storage, strategy};
+use super::{storage, strategy};
 use crate::cluster::{PodPlacement, WantedClaim, first_instance};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
-use crate::ops::Ctx;
 use crate::ops::helper::{self, RecoveryVolume};
+use crate::ops::{Ctx, neighbours};
 
 /// Looks whether the cluster holds another OpsChain, and whether the chart's volumes can be made. `needed` is what the
 /// database takes, in bytes.
@@ -26,18 +26,12 @@ pub(super) async fn look(
     needed: u64,
 ) -> Result<SiteLook> {
     let cluster = ctx.cluster().await?;
-    let seen = neighbours::gather(cluster, rendered).await?;
+    let seen = neighbours::gather(ctx, rendered).await?;
     let neighbours = neighbours::judge(seen, &plan.namespace, &plan.release, take_over)?;
     let storage = storage::judge(&storage::wishes(rendered), &cluster.storage().await?, needed)?;
     let mut warnings = storage.warnings;
     warnings.extend(neighbours.warning);
-    if !neighbours.taken.is_empty() {
-        let taken = neighbours::names(&neighbours.taken);
-        warnings.push(format!(
-            "--take-over: {taken} will belong to release {} of namespace {}",
-            plan.release, plan.namespace
-        ));
-    }
+    warnings.extend(neighbours::taken_words(&neighbours.taken, &plan.namespace, &plan.release));
     Ok(SiteLook { storage: storage.line, taken_over: neighbours.taken, warnings })
 }
 

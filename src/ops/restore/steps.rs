@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use super::database::{self, DATABASE_LIMIT};
-use super::plan::RestorePlan;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
@@ -16,6 +15,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{self, POD_LIMIT, pod_name};
+use crate::ops::neighbours;
 use crate::ops::quiesce::WRITERS;
 use crate::ops::release::secrets_from_bytes;
 use crate::text;
@@ -154,10 +154,8 @@ async fn take_lease(work: &RestoreWork) -> Result<Done<()>> {
 async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
-    let RestorePlan { namespace, release, taken_over, .. } = &work.plan;
-    for left in taken_over {
-        cluster.give_to_release(&left.wanted(), namespace, release).await?;
-    }
+    let taken_over = &work.plan.taken_over;
+    neighbours::take_over(&work.ctx, taken_over).await?;
     let mut kept = secrets_from_bytes(&work.bundle()?.member("config/secrets.yaml.age")?)?;
     kept.extend(chart::pull_secrets(&work.ctx, work.bundle()?, &work.plan, &kept).await?);
     let objects: Vec<ObjectRef> = kept.iter().map(|object| object.object()).collect();

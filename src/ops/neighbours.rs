@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, LiveObject, WantedObject};
+use super::Ctx;
+use crate::cluster::{LiveObject, WantedObject};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
+use crate::settings::Install;
 
 /// The kinds of a chart that live in no namespace.
 const CLUSTER_KINDS: [&str; 8] = [
@@ -25,19 +27,22 @@ const CLUSTER_KINDS: [&str; 8] = [
 
 /// An object of the chart that is in the cluster already.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct StandingNeighbour {
+pub struct StandingNeighbour {
+    /// Such as `rbac.authorization.k8s.io/v1`.
     pub api_version: String,
+    /// Such as `ClusterRole`.
     pub kind: String,
+    /// Its name, which is the same in every install.
     pub name: String,
     /// The namespace and the name of the release that it belongs to.
     pub owner: Option<(String, String)>,
 }
 
 /// What stands of the chart's objects that live in no namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NeighbourFacts {
     pub standing: Vec<StandingNeighbour>,
-    /// Those of the owners' namespaces that are there.
+    /// Those of the owners' namespaces that are there, or of which nobody here may know.
     pub namespaces: BTreeSet<String>,
     /// Why one could not be looked at.
     pub unread: Option<String>,
@@ -47,10 +52,14 @@ pub(super) struct NeighbourFacts {
 ///
 /// # Errors
 /// The cluster does not answer.
-pub(super) async fn gather(cluster: &Cluster, rendered: &[Object]) -> Result<NeighbourFacts> {
+pub(super) async fn gather(ctx: &Ctx, rendered: &[Object]) -> Result<NeighbourFacts> {
     let wanted: Vec<WantedObject> =
         rendered.iter().filter(|object| CLUSTER_KINDS.contains(&object.id.kind.as_str())).map(wanted).collect();
     let mut facts = NeighbourFacts::default();
+    if wanted.is_empty() {
+        return Ok(facts);
+    }
+    let cluster = ctx.cluster().await?;
     for (wanted, live) in wanted.iter().zip(cluster.live_objects(&wanted).await?) {
         match live {
             LiveObject::There { fields, .. } => facts.standing.push(StandingNeighbour {
@@ -66,9 +75,12 @@ pub(super) async fn gather(cluster: &Cluster, rendered: &[Object]) -> Result<Nei
     let owners: BTreeSet<&String> =
         facts.standing.iter().filter_map(|one| one.owner.as_ref()).map(|(namespace, _)| namespace).collect();
     for namespace in owners.into_iter().cloned().collect::<Vec<_>>() {
-        if cluster.in_namespace(&namespace).namespace_uid().await?.is_some() {
-            facts.namespaces.insert(namespace);
-        }
+        match cluster.in_namespace(&namespace).namespace_uid().await {
+            Ok(None) => continue,
+            Err(error) if !error.is_forbidden() => return Err(error.into()),
+            // Without permission to read namespaces, assume that it exists: then nothing is taken from it.
+            _ => facts.namespaces.insert(namespace),
+        };
     }
     Ok(facts)
 }
@@ -89,7 +101,7 @@ fn owner(fields: &serde_json::Value) -> Option<(String, String)> {
 
 impl StandingNeighbour {
     /// The object in the cluster.
-    pub fn wanted(&self) -> WantedObject {
+    fn wanted(&self) -> WantedObject {
         let (api_version, kind, name) = (self.api_version.clone(), self.kind.clone(), self.name.clone());
         WantedObject { api_version, kind, namespace: None, name }
     }
@@ -135,8 +147,26 @@ pub(super) fn judge(
     Ok(verdict)
 }
 
+/// Gives leftovers to a release. Safe to repeat.
+///
+/// # Errors
+/// One is gone, or may not be changed.
+pub(super) async fn take_over(ctx: &Ctx, taken: &[StandingNeighbour]) -> Result<()> {
+    let Install { namespace, release, .. } = ctx.install();
+    for left in taken {
+        ctx.cluster().await?.give_to_release(&left.wanted(), namespace, release).await?;
+    }
+    Ok(())
+}
+
+/// What is said of leftovers that are taken over.
+pub(super) fn taken_words(taken: &[StandingNeighbour], namespace: &str, release: &str) -> Option<String> {
+    let words = || format!("--take-over: {} will belong to release {release} of namespace {namespace}", names(taken));
+    (!taken.is_empty()).then(words)
+}
+
 /// Their kinds and names.
-pub(super) fn names(objects: &[StandingNeighbour]) -> String {
+fn names(objects: &[StandingNeighbour]) -> String {
     objects.iter().map(|one| format!("{} {}", one.kind, one.name)).collect::<Vec<_>>().join(", ")
 }
 
@@ -145,14 +175,14 @@ fn two(of: &str, other: &str, namespace: &str, release: &str, names: &str) -> Co
         "a cluster holds one OpsChain: release {other} in namespace {of} has {names}, which release {release} in namespace {namespace} needs, too"
     );
     CommandError::new(Exit::NotEmpty, what)
-        .hint("Restore into another cluster with --context.")
+        .hint("Use another cluster: --context.")
         .hint(format!("Or, when nothing of that install is needed any more, remove it first: `helm uninstall {other} -n {of}`, `kubectl delete namespace {of}`."))
 }
 
 fn left(of: &str, other: &str, names: &str) -> CommandError {
     let what = format!("release {other} of namespace {of}, which is deleted, has left {names} in the cluster");
     CommandError::new(Exit::NotEmpty, what)
-        .hint(format!("If that install is gone for good, `--take-over {of}` gives them to the one that is restored."))
+        .hint(format!("If that install is gone for good, `--take-over {of}` gives them to this one."))
 }
 
 fn of_nobody(names: &str) -> CommandError {
