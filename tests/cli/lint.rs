@@ -94,3 +94,18 @@ fn the_reference_lists_every_lint() {
         .collect();
     assert_eq!(rows, listed);
 }
+
+/// A limit that a busy machine keeps; how much is compared is counted beside the search for the name that was meant.
+#[test]
+fn twenty_thousand_keys_are_looked_through_in_linear_time() {
+    let lines = |line: fn(usize) -> String| (0..20_000).map(line).collect::<String>();
+    for yaml in [
+        "env:\n".to_owned() + &lines(|number| format!("  OPSCHAIN_EXTRA_SETTING_{number}: x\n")),
+        "env:\n".to_owned() + &lines(|number| format!("  A{number}_PASSWORD: &a{number} kq{number}wz81\n")),
+        lines(|number| format!("ownKey{number}: 1\n")),
+    ] {
+        let begun = std::time::Instant::now();
+        linted(yaml.as_bytes(), &["--output", "json"]);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(40), "{:?} for {}", begun.elapsed(), &yaml[..40]);
+    }
+}

@@ -1,6 +1,6 @@
 //! The keys that a chart and the releases know, as one tree of names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::yaml::{Node, NodeKind, Tree};
 
@@ -101,7 +101,7 @@ pub struct Context<'a> {
 }
 
 /// What may stand at a key.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct KeyTree {
     pub(super) children: BTreeMap<String, KeyTree>,
     /// Any other key may stand here too.
@@ -169,26 +169,18 @@ impl KeyTree {
         }
     }
 
-    /// Whether anything may stand below.
-    pub(super) fn takes_anything(&self) -> bool {
-        self.free || self.children.is_empty()
-    }
-
-    /// Every place, as dotted names, where a key of this name is known.
-    pub(super) fn places(&self, name: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        self.collect(name, &mut Vec::new(), &mut found);
+    /// Every place, as dotted names, where a key is known, by its name.
+    pub(super) fn places(&self) -> HashMap<&str, Vec<String>> {
+        let mut found = HashMap::new();
+        self.collect("", &mut found);
         found
     }
 
-    fn collect<'a>(&'a self, name: &str, steps: &mut Vec<&'a str>, found: &mut Vec<String>) {
+    fn collect<'a>(&'a self, above: &str, found: &mut HashMap<&'a str, Vec<String>>) {
         for (key, child) in &self.children {
-            steps.push(key);
-            if key == name {
-                found.push(steps.join("."));
-            }
-            child.collect(name, steps, found);
-            steps.pop();
+            let place = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
+            child.collect(&place, found);
+            found.entry(key).or_default().push(place);
         }
     }
 }
@@ -245,8 +237,8 @@ mod tests {
     fn what_the_defaults_leave_empty_takes_any_key() {
         let mut known = KeyTree::default();
         known.take_in(&Tree::parse(b"a: {b: 1}\nc: {}\nd:\n").unwrap());
-        let takes = |key: &str| known.children[key].takes_anything();
+        let takes = |key: &str| known.children[key].free || known.children[key].children.is_empty();
         assert_eq!((takes("a"), takes("c"), takes("d")), (false, true, true));
-        assert_eq!(known.places("b"), ["a.b"]);
+        assert_eq!(known.places()["b"], ["a.b"]);
     }
 }

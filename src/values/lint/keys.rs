@@ -1,9 +1,11 @@
 //! Keys that Helm would take in silence and nothing would read: unknown, misplaced, replaced.
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use super::finding::{LintFinding, finding};
-use super::key_tree::{Context, KeyFact, KeyTree};
+use super::key_tree::{Context, KeyFact, KeyFacts, KeyTree};
+use super::near::KnownNames;
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.
@@ -18,37 +20,92 @@ pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<LintF
     if known.children.is_empty() {
         return;
     }
-    let top = known.clone();
-    let facts = context.facts.keys.iter().flat_map(|fact| fact.paths().into_iter().map(move |path| (path, fact)));
-    let walk = Walk { facts: facts.collect(), top: &top };
-    walk.map(tree.root(), &known, &mut Vec::new(), findings);
+    let walk = Walk { facts: Facts::of(context.facts), places: known.places() };
+    let top = Spot { known: &known, free: known.free, partial: known.partial };
+    walk.map(tree.root(), top, &mut Vec::new(), findings);
+}
+
+/// What the releases say, by path.
+#[derive(Default)]
+struct Facts {
+    /// Of keys that a release replaced or removed.
+    ended: HashMap<Vec<String>, &'static KeyFact>,
+    /// Of keys that a release brought, and of all above them.
+    begun: HashMap<Vec<String>, &'static KeyFact>,
+}
+
+impl Facts {
+    fn of(facts: &KeyFacts) -> Self {
+        let mut by_path = Self::default();
+        for fact in facts.keys {
+            for path in fact.paths() {
+                if fact.until.is_some() {
+                    by_path.ended.entry(path.clone()).or_insert(fact);
+                }
+                if fact.from.is_some() {
+                    for length in 1..=path.len() {
+                        by_path.begun.entry(path[..length].to_vec()).or_insert(fact);
+                    }
+                }
+            }
+        }
+        by_path
+    }
 }
 
 struct Walk<'a> {
-    /// Each path that the releases say something of.
-    facts: Vec<(Vec<String>, &'static KeyFact)>,
-    top: &'a KeyTree,
+    facts: Facts,
+    /// Where each name is known.
+    places: HashMap<&'a str, Vec<String>>,
+}
+
+/// What is known of one map.
+#[derive(Clone, Copy)]
+struct Spot<'k> {
+    known: &'k KeyTree,
+    /// Any other key may stand here too.
+    free: bool,
+    /// All that is here and below is known in part only.
+    partial: bool,
+}
+
+/// A map of the file, beside what is known of it.
+struct Level<'k> {
+    spot: Spot<'k>,
+    own: HashSet<&'k str>,
+    /// Made ready when the first key is unknown.
+    names: OnceCell<KnownNames<'k>>,
+}
+
+impl<'k> Level<'k> {
+    /// The known name that is written almost like this key. Another case makes no key of its own, even beside the right
+    /// one.
+    fn near(&self, key: &str) -> Option<&'k str> {
+        let names = self.names.get_or_init(|| KnownNames::new(self.spot.known.children.keys().map(String::as_str)));
+        names.in_other_case(key).or_else(|| names.nearest(key, |name| !self.own.contains(name)))
+    }
 }
 
 impl Walk<'_> {
-    fn map(&self, node: &Node, known: &KeyTree, steps: &mut Vec<String>, findings: &mut Vec<LintFinding>) {
+    fn map<'k>(&self, node: &'k Node, spot: Spot<'k>, steps: &mut Vec<String>, findings: &mut Vec<LintFinding>) {
         let NodeKind::Map(entries) = &node.kind else { return };
-        let names: HashSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let own = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let level = Level { spot, own, names: OnceCell::new() };
         for entry in entries.iter().filter(|entry| !entry.merged) {
             steps.push(entry.key.clone());
-            match known.children.get(&entry.key) {
-                Some(child) => self.known_key(entry, child, known, steps, findings),
-                None => findings.extend(self.other_key(entry, &names, known, steps)),
+            match spot.known.children.get(&entry.key) {
+                Some(child) => self.known_key(entry, child, spot, steps, findings),
+                None => findings.extend(self.other_key(entry, &level, steps)),
             }
             steps.pop();
         }
     }
 
-    fn known_key(
+    fn known_key<'k>(
         &self,
-        entry: &Entry,
-        child: &KeyTree,
-        parent: &KeyTree,
+        entry: &'k Entry,
+        child: &'k KeyTree,
+        above: Spot<'k>,
         steps: &mut Vec<String>,
         findings: &mut Vec<LintFinding>,
     ) {
@@ -63,25 +120,18 @@ impl Walk<'_> {
             });
             return;
         }
-        let is_free = FREE.contains(&entry.key.as_str());
         if !child.children.is_empty() {
-            let looser =
-                KeyTree { partial: child.partial || parent.partial, free: child.free || is_free, ..child.clone() };
-            self.map(&entry.value, &looser, steps, findings);
+            let free = child.free || FREE.contains(&entry.key.as_str());
+            let below = Spot { known: child, free, partial: child.partial || above.partial };
+            self.map(&entry.value, below, steps, findings);
         }
     }
 
     /// A key that is not known in its place.
-    fn other_key(
-        &self,
-        entry: &Entry,
-        siblings: &HashSet<&str>,
-        known: &KeyTree,
-        steps: &[String],
-    ) -> Option<LintFinding> {
+    fn other_key(&self, entry: &Entry, level: &Level<'_>, steps: &[String]) -> Option<LintFinding> {
         let here = path(steps);
         let of = |id, reason, fix| Some(LintFinding { reason, fix, ..finding(id, &entry.key_span, Some(&here)) });
-        if let Some(fact) = self.fact(|fact, path| fact.until.is_some() && path == steps) {
+        if let Some(fact) = self.facts.ended.get(steps) {
             let until = fact.until.unwrap_or_default();
             let fix = match fact.instead {
                 Some(instead) => format!("use {instead}"),
@@ -90,28 +140,23 @@ impl Walk<'_> {
             return of("deprecated-key", format!("release {until} replaced or removed this key"), fix);
         }
         // Were any of what is below it known already, it would be too.
-        if let Some(fact) = self.fact(|fact, path| fact.from.is_some() && path.starts_with(steps)) {
+        if let Some(fact) = self.facts.begun.get(steps) {
             let from = fact.from.unwrap_or_default();
             let reason = format!("this key comes with release {from}: nothing reads it before");
             return of("unknown-key", reason, "remove it until then".into());
         }
-        if let Some(place) = dotted(&entry.key, known) {
+        if let Some(place) = dotted(&entry.key, level.spot) {
             let reason = "a dot parts no keys in a values file: Helm reads one key that has this name".to_owned();
             return of("misplaced-key", reason, format!("write it as maps, one within the other: {place}"));
         }
-        let names = || known.children.keys().map(String::as_str);
-        // Another case makes no key of its own, even beside the right one.
-        let near = names()
-            .find(|name| differ_in_case(name, &entry.key))
-            .or_else(|| nearest(&entry.key, names().filter(|name| !siblings.contains(name))));
-        if let Some(near) = near.filter(|_| !is_proxy(&entry.key)) {
+        if let Some(near) = level.near(&entry.key).filter(|_| !is_proxy(&entry.key)) {
             let reason = "nothing reads this key, and one that is written almost like it is known here".to_owned();
             return of("unknown-key", reason, format!("did you mean `{near}`?"));
         }
-        if known.takes_anything() || known.partial {
+        if level.spot.free || level.spot.partial {
             return None;
         }
-        match self.top.places(&entry.key).as_slice() {
+        match self.places.get(entry.key.as_str()).map_or(&[][..], Vec::as_slice) {
             [place] => {
                 let reason = "nothing reads this key here".to_owned();
                 of("misplaced-key", reason, format!("it belongs at `{place}`"))
@@ -123,46 +168,10 @@ impl Walk<'_> {
             _ => of("unknown-key", "nothing is known to read this key".into(), "look it up, or remove it".into()),
         }
     }
-
-    fn fact(&self, fits: impl Fn(&KeyFact, &[String]) -> bool) -> Option<&'static KeyFact> {
-        self.facts.iter().find(|(path, fact)| fits(fact, path)).map(|(_, fact)| *fact)
-    }
 }
 
 fn path(steps: &[String]) -> Path {
     Path(steps.iter().cloned().map(Segment::Key).collect())
-}
-
-/// The one name that is written almost like `key`: other case, or one or two letters off (in longer names).
-fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let bare = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], "");
-    let allowed = match key.chars().count() {
-        0..=3 => 0,
-        4..=7 => 1,
-        _ => 2,
-    };
-    let length = bare(key).len();
-    let mut best: Vec<(usize, &str)> = names
-        .filter(|name| name.len().abs_diff(length) <= allowed + name.len() - bare(name).len())
-        .map(|name| (distance(&bare(key), &bare(name)), name))
-        .filter(|(apart, _)| *apart <= allowed)
-        // `a1` and `a2` are two names, not one written wrong.
-        .filter(|(apart, name)| *apart == 0 || !differ_in_digits(key, name))
-        .collect();
-    best.sort();
-    match best.as_slice() {
-        [(_, name)] => Some(name),
-        [(first, name), (second, _), ..] if first < second => Some(name),
-        _ => None,
-    }
-}
-
-/// Whether two names are the same but for case, dashes and underscores.
-fn differ_in_case(a: &str, b: &str) -> bool {
-    fn bare(text: &str) -> impl Iterator<Item = u8> {
-        text.bytes().filter(|c| !b"_-".contains(c)).map(|c| c.to_ascii_lowercase())
-    }
-    a.len().abs_diff(b.len()) <= 4 && bare(a).eq(bare(b))
 }
 
 /// `HTTP_PROXY` and its like: programs read them in either case.
@@ -171,45 +180,21 @@ fn is_proxy(key: &str) -> bool {
 }
 
 /// Of a key with dots that is known as maps, one within the other: how they are written.
-fn dotted(key: &str, known: &KeyTree) -> Option<String> {
+fn dotted(key: &str, spot: Spot<'_>) -> Option<String> {
     let names: Vec<&str> = key.split('.').collect();
     let (last, maps) = names.split_last()?;
-    let (mut map, mut is_partial) = (known, known.partial);
+    let (mut map, mut is_free, mut is_partial) = (spot.known, spot.free, spot.partial);
     for name in maps {
         map = map.children.get(*name)?;
-        is_partial |= map.partial;
+        (is_free, is_partial) = (map.free, is_partial || map.partial);
     }
-    let takes = map.children.contains_key(*last) || (map.is_map != Some(false) && (map.free || is_partial));
+    let takes = map.children.contains_key(*last) || (map.is_map != Some(false) && (is_free || is_partial));
     (!maps.is_empty() && takes).then(|| names.join(": {") + ": ..." + &"}".repeat(maps.len()))
-}
-
-fn differ_in_digits(a: &str, b: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    letters(a) == letters(b)
-}
-
-/// How many letters must be put in, taken out, exchanged, or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let same = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + same);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(rows[i - 2][j - 2] + 1);
-            }
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::lint::KeyFacts;
 
     const FACTS: KeyFacts = KeyFacts {
         keys: &[

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::contents::{Contents, SingleValue};
 use super::finding::{LintFinding, finding};
 use super::key_tree::Context;
-use super::written::scalars;
 use crate::yaml::{Node, NodeKind, Path, Scalar, Segment, Style, Tree, Value};
 
 /// Last words of maps whose values Kubernetes or PostgreSQL's operator want as texts.
@@ -19,20 +19,20 @@ const SWITCHES: &[&str] = &["enabled", "disabled"];
 const CODES: &[&str] = &["country", "region", "locale", "lang", "language", "province", "state", "code", "answer"];
 
 /// Looks at every value; no secret is quoted.
-pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<LintFinding>) {
+pub(super) fn check(contents: &Contents<'_>, context: &Context<'_>, findings: &mut Vec<LintFinding>) {
+    let tree = contents.tree;
     let defaults = context.defaults.map(defaults_of).unwrap_or_default();
-    for (path, node, scalar, is_secret) in scalars(tree) {
-        let spot =
-            Spot { path: &path, default: defaults.get(&path).copied(), switches: context.facts.switches, scalar };
+    for SingleValue { path, node, scalar, is_secret } in &contents.values {
+        let spot = Spot { path, default: defaults.get(path).copied(), switches: context.facts.switches, scalar };
         let raw = tree.raw(node).trim();
         let plain = || {
             spot.boolean_as_text(raw)
                 .or_else(|| spot.number_as_exponent(raw))
                 .or_else(|| spot.not_a_text(tree))
-                .filter(|_| !is_secret)
+                .filter(|_| !*is_secret)
         };
         if let Some((id, reason, fix)) = spot.text_as_boolean().or_else(plain) {
-            findings.push(LintFinding { reason, fix, ..finding(id, &node.span, Some(&path)) });
+            findings.push(LintFinding { reason, fix, ..finding(id, &node.span, Some(path)) });
         }
     }
 }
@@ -216,7 +216,7 @@ list: [true]
         let defaults = defaults.map(parse);
         let mut findings = Vec::new();
         let context = Context { defaults: defaults.as_ref(), version: None, facts: &FACTS };
-        check(&parse(yaml), &context, &mut findings);
+        check(&Contents::of(&parse(yaml)), &context, &mut findings);
         findings.iter().map(|f| format!("{}:{} {}", f.line, f.column, f.id)).collect()
     }
 

@@ -3,10 +3,12 @@
 //! [`lint`] needs nothing but the file. [`lint_with`] also knows the chart's own defaults and what the releases of the
 //! product say of keys, as far as the caller has them.
 
+mod contents;
 mod finding;
 mod key_tree;
 mod keys;
 mod meaning;
+mod near;
 mod relations;
 mod secrets;
 mod spelling;
@@ -15,43 +17,44 @@ mod written;
 pub use finding::{ALL, LintFinding, Severity};
 pub use key_tree::{Context, KeyFact, KeyFacts, Number, Place, Relation, Shape, Wanted};
 
-use crate::redact;
+use contents::Contents;
+
 use crate::yaml::Tree;
 
 /// Looks through a values file. `bytes` are those that `tree` was read from. Findings come in the order of the file.
 pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
-    if let Some(error) = tree.unread() {
-        return vec![written::not_read(error)];
+    match tree.unread() {
+        Some(error) => vec![written::not_read(error)],
+        None => in_order(alone(&Contents::of(tree), bytes)),
     }
-    let mut findings = Vec::new();
-    for trap in tree.traps() {
-        findings.push(written::of_trap(trap));
-    }
-    let secret = redact::secrets(tree);
-    let named = redact::named_secrets(tree);
-    findings.extend(spelling::check_all(tree, &named));
-    for (path, node, scalar, is_secret) in written::scalars(tree) {
-        if !is_secret {
-            written::of_number(tree, &path, node, scalar, &mut findings);
-        }
-    }
-    secrets::weak(&secret, &mut findings);
-    written::of_bytes(bytes, &mut findings);
-    in_order(findings)
 }
 
 /// The same, and what can be told with more knowledge: unknown, misplaced and deprecated keys, shapes of secrets.
 pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<LintFinding> {
-    let mut findings = lint(tree, bytes);
-    if tree.unread().is_some() {
-        return findings;
+    if let Some(error) = tree.unread() {
+        return vec![written::not_read(error)];
     }
+    let contents = Contents::of(tree);
+    let mut findings = alone(&contents, bytes);
     secrets::shapes(tree, context.facts, &mut findings);
-    secrets::same(&redact::secrets(tree), context.facts, &mut findings);
+    secrets::same(&contents.secrets, context.facts, &mut findings);
     keys::check(tree, context, &mut findings);
-    meaning::check(tree, context, &mut findings);
+    meaning::check(&contents, context, &mut findings);
     relations::check(tree, context, &mut findings);
     in_order(findings)
+}
+
+/// What the file tells without any other.
+fn alone(contents: &Contents<'_>, bytes: &[u8]) -> Vec<LintFinding> {
+    let tree = contents.tree;
+    let mut findings: Vec<LintFinding> = tree.traps().iter().map(written::of_trap).collect();
+    findings.extend(spelling::check_all(tree, &contents.named));
+    for value in contents.values.iter().filter(|value| !value.is_secret) {
+        written::of_number(tree, value, &mut findings);
+    }
+    secrets::weak(&contents.secrets, &mut findings);
+    written::of_bytes(bytes, &mut findings);
+    findings
 }
 
 fn in_order(mut findings: Vec<LintFinding>) -> Vec<LintFinding> {

@@ -80,13 +80,14 @@ const SECRETS: &[&str] = &[
 pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFinding> {
     let parent = |named: &NamedSecret<'_>| named.path.0.split_last().map(|(_, parent)| parent.to_vec());
     let filled: HashSet<_> = secrets.iter().filter(|named| !is_null(named.node)).map(parent).collect();
+    let aliases = aliases(tree.source());
     let mut findings = Vec::new();
     for named in secrets {
         // A file may leave out all of them; one variable among others was forgotten.
         let fault = match is_null(named.node) {
-            true => written(tree, named)
+            true => written(tree, named, &aliases)
                 .or_else(|| empty(tree, named).filter(|_| is_variable(&named.name) && filled.contains(&parent(named)))),
-            false => written(tree, named).or_else(|| read(named)).or_else(|| text(tree, named)),
+            false => written(tree, named, &aliases).or_else(|| read(named)).or_else(|| text(tree, named)),
         };
         if let Some((id, reason, fix)) = fault {
             let at = named.written.as_ref().map_or(&named.node.span, |written| &written.at);
@@ -101,7 +102,7 @@ type Fault = (&'static str, String, String);
 const QUOTES: &str = "put it in single quotes";
 
 /// Signs at its beginning that YAML takes for its own, and a `#` that cuts it.
-fn written(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
+fn written(tree: &Tree, named: &NamedSecret<'_>, aliases: &HashSet<&str>) -> Option<Fault> {
     let written = named.written.as_ref()?;
     let is_nothing = is_nothing(tree, named.node);
     let not_text = |what: &str| Some(("secret-not-text", what.to_owned(), QUOTES.to_owned()));
@@ -111,7 +112,7 @@ fn written(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
         return not_text("this secret begins with `!`: Helm takes its first word for a tag, and drops it");
     }
     if let Some(anchor) = &written.anchor
-        && (is_nothing || !is_used(tree.source(), &tree.source()[anchor.start + 1..anchor.end]))
+        && (is_nothing || !aliases.contains(name_at(&tree.source()[anchor.start + 1..anchor.end])))
     {
         return not_text("this secret begins with `&`: Helm takes its first word for an anchor, and drops it");
     }
@@ -220,12 +221,14 @@ fn is_standard(tag: &str) -> bool {
     tag.strip_prefix("!!").is_some_and(|name| NAMES.contains(&name)) || tag.starts_with("!<tag:yaml.org,2002:")
 }
 
-fn is_used(source: &str, anchor: &str) -> bool {
-    source.match_indices('*').any(|(at, _)| {
-        let rest = &source[at + 1..];
-        rest.starts_with(anchor)
-            && !rest[anchor.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-    })
+/// What the aliases of a file may name: YAML's names are letters, digits, `-` and `_`.
+fn aliases(source: &str) -> HashSet<&str> {
+    source.split('*').skip(1).map(name_at).collect()
+}
+
+fn name_at(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
+    &text[..end.unwrap_or(text.len())]
 }
 
 fn is_switch(name: &str) -> bool {

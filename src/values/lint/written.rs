@@ -1,10 +1,8 @@
 //! What stands in the file as text: keys twice, documents, numbers, the bytes themselves.
 
-use std::collections::HashSet;
-
+use super::contents::SingleValue;
 use super::finding::{LintFinding, finding};
-use crate::redact;
-use crate::yaml::{Node, Path, Scalar, Span, Style, Trap, Tree, Value, YamlError};
+use crate::yaml::{Span, Style, Trap, Tree, Value, YamlError};
 
 pub(super) fn of_trap(trap: &Trap) -> LintFinding {
     match trap {
@@ -48,19 +46,8 @@ pub(super) fn not_read(error: &YamlError) -> LintFinding {
     }
 }
 
-/// Every value, and whether it is a secret, which no finding quotes.
-pub(super) fn scalars(tree: &Tree) -> Vec<(Path, &Node, &Scalar, bool)> {
-    let (secret, named) = (redact::secrets(tree), redact::named_secrets(tree));
-    let nodes = secret.iter().map(|(_, node, _)| *node).chain(named.iter().map(|named| named.node));
-    let secret: HashSet<*const Node> = nodes.map(std::ptr::from_ref).collect();
-    let with_scalar = |(path, node): (Path, _)| {
-        let scalar = Node::scalar(node)?;
-        Some((path, node, scalar, secret.contains(&std::ptr::from_ref(node))))
-    };
-    tree.leaves().into_iter().filter_map(with_scalar).collect()
-}
-
-pub(super) fn of_number(tree: &Tree, path: &Path, node: &Node, scalar: &Scalar, findings: &mut Vec<LintFinding>) {
+pub(super) fn of_number(tree: &Tree, value: &SingleValue<'_>, findings: &mut Vec<LintFinding>) {
+    let SingleValue { path, node, scalar, .. } = value;
     if scalar.style != Style::Plain || scalar.tagged {
         return;
     }
