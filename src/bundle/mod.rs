@@ -14,6 +14,7 @@
 //! ```
 
 pub mod catalog;
+mod copy;
 mod database_file;
 pub mod error;
 mod extract;

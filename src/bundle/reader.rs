@@ -137,6 +137,17 @@ impl Reader {
         &self.header
     }
 
+    /// The record that a store is given of it.
+    pub fn record(&self) -> PublishedRecord {
+        PublishedRecord {
+            header: self.header.clone(),
+            bytes: self.bytes(),
+            manifest_at: self.tail.manifest.start(),
+            manifest_sha256: self.manifest_sha256.clone(),
+            published_at: self.header.created,
+        }
+    }
+
     /// What it must hold.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

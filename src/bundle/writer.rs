@@ -307,6 +307,12 @@ pub struct UnpublishedBundle {
 }
 
 impl UnpublishedBundle {
+    /// A copy of `source`, of which `pending` has all bytes. It is believed as the source was.
+    pub fn of_copy(pending: Box<dyn Pending>, source: &Reader, trust: &Trust) -> Self {
+        let record = PublishedRecord { published_at: Timestamp::now(), ..source.record() };
+        Self { pending, record, trust: trust.clone() }
+    }
+
     /// Reads back from the store what was written, by the record that is to be published, with the signature checked
     /// against the key of this run. For a look inside before publishing, such as [`Reader::verify_plain`].
     ///

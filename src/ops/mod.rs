@@ -5,6 +5,7 @@
 
 pub mod bundles;
 pub mod config;
+pub mod copy;
 pub mod create;
 mod ctx;
 pub mod deploy;

@@ -5,6 +5,7 @@
 mod bucket;
 mod by_hand;
 mod contract;
+mod copy;
 mod crash;
 mod damage;
 mod extract;

@@ -7,6 +7,7 @@ mod bounds;
 mod bundle_diff;
 mod bundles;
 mod canaries;
+mod copy;
 mod deploy;
 mod diff;
 mod drift;

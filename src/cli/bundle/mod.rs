@@ -1,5 +1,6 @@
-//! `dr bundle create | list | show | verify | extract | diff | restore | pin | prune`.
+//! `dr bundle create | list | show | copy | verify | extract | diff | restore | pin | prune`.
 
+mod copy;
 mod diff;
 mod extract;
 mod list;
@@ -39,6 +40,7 @@ enum BundleVerb {
     Create(CreateArgs),
     List(list::ListArgs),
     Show(ShowArgs),
+    Copy(Box<copy::CopyArgs>),
     Verify(VerifyArgs),
     Extract(extract::BundleExtractArgs),
     Diff(diff::BundleDiffArgs),
@@ -189,6 +191,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
                 None => ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?,
             }
         }
+        BundleVerb::Copy(args) => return copy::run(ctx, ui, *args),
         BundleVerb::Extract(args) => extract::run(ctx, ui, args)?,
         BundleVerb::Diff(args) => return diff::run(ctx, ui, args),
         BundleVerb::Restore(args) => restore(ctx, ui, args).await?,

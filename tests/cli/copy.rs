@@ -1,0 +1,71 @@
+//! `dr bundle copy` between two folders: what it says, and what it leaves.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::bundles::{NAME, home, publish};
+use crate::dr;
+use crate::prune::made;
+
+fn copy(home: &std::path::Path, words: &[&str]) -> (Value, String) {
+    let said = dr(home, &[&["--output", "json", "bundle", "copy", "--to", "other"], words].concat());
+    let (json, rest) = said.split_once("--- stderr").unwrap();
+    (serde_json::from_str(json).unwrap_or_default(), rest.to_owned())
+}
+
+#[test]
+fn a_bundle_is_copied_once_and_a_dry_run_copies_nothing() {
+    let (home, store) = home();
+    publish(&store);
+    let (_, rest) = copy(home.path(), &[NAME, "--any-signer"]);
+    assert!(rest.contains("ls -ld") && rest.ends_with("--- exit 29"), "a folder that is not there: {rest}");
+    let other = home.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let (plan, rest) = copy(home.path(), &[NAME, "--any-signer", "--dry-run"]);
+    assert!(rest.ends_with("--- exit 0"), "{rest}");
+    assert_eq!(plan["copies"][0]["bundle"], NAME);
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+
+    let (report, rest) = copy(home.path(), &["opschain-2026", "--any-signer"]);
+    assert!(rest.ends_with("--- exit 0"), "{rest}");
+    assert_eq!((&report["copied"][0]["bundle"], &report["copied"][0]["resumed_bytes"]), (&NAME.into(), &0.into()));
+    let bytes = |folder: &std::path::Path| fs::read(folder.join(NAME).join(format!("{NAME}.tar"))).unwrap();
+    assert!(bytes(&store) == bytes(&other));
+    assert!(
+        fs::read_dir(other.join(NAME))
+            .unwrap()
+            .any(|file| { file.unwrap().file_name().to_string_lossy().starts_with("proof.") })
+    );
+    assert_eq!(fs::read_dir(home.path().join(".local/state/dr/copies")).unwrap().count(), 0, "its state is forgotten");
+    let (report, rest) = copy(home.path(), &["--all", "--any-signer"]);
+    assert!(rest.ends_with("--- exit 0") && report["there"][0] == NAME, "{report} {rest}");
+
+    let file = store.join(NAME).join(format!("{NAME}.tar"));
+    fs::remove_dir_all(other.join(NAME)).unwrap();
+    let (report, rest) = copy(home.path(), &[file.to_str().unwrap(), "--any-signer"]);
+    assert!(rest.ends_with("--- exit 0") && report["copied"][0]["bundle"] == NAME, "{report} {rest}");
+}
+
+#[test]
+fn what_is_not_whole_is_named_and_another_bundle_of_the_name_is_refused() {
+    let (home, store) = home();
+    publish(&store);
+    let broken = made(&store, 1);
+    let other = home.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let (report, rest) = copy(home.path(), &["--all", "--any-signer"]);
+    assert_eq!(report["copied"][0]["bundle"], NAME, "{report}");
+    assert_eq!(report["failed"][0][0], broken.as_str(), "{report}");
+    assert!(!rest.ends_with("--- exit 0"), "{rest}");
+    assert!(!other.join(&broken).join("published.json").exists());
+
+    let record = other.join(NAME).join("published.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let digest = serde_json::from_str::<Value>(&text).unwrap()["manifest_sha256"].as_str().unwrap().to_owned();
+    fs::write(&record, text.replace(&digest, &"0".repeat(64))).unwrap();
+    let (_, rest) = copy(home.path(), &[NAME, "--any-signer"]);
+    assert!(rest.contains("another bundle under the name") && rest.ends_with("--- exit 29"), "{rest}");
+    let said = dr(home.path(), &["bundle", "copy", NAME, "--to", store.to_str().unwrap(), "--any-signer"]);
+    assert!(said.contains("to itself") && said.ends_with("--- exit 64"), "{said}");
+}
