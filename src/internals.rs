@@ -130,4 +130,5 @@ pub mod yaml {
 pub mod store {
     pub use crate::redact::Secrets;
     pub use crate::store::{BucketOptions, BucketStore};
+    pub use tokio_util::sync::CancellationToken;
 }

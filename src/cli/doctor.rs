@@ -13,6 +13,8 @@ pub struct DoctorArgs {}
 
 pub async fn run(ctx: &Ctx, ui: &Ui, _args: DoctorArgs) -> Result<Exit> {
     let findings = doctor::doctor(ctx).await;
+    // What was not answered because of the signal is no finding.
+    ctx.check_cancelled()?;
     ui.report(&findings)?;
     Ok(if findings.ready { Exit::Success } else { Exit::Unready })
 }

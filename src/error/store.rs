@@ -1,6 +1,6 @@
 //! What the errors of a store mean to the operator.
 
-use crate::store::{Refusal, RefusalKind, StoreError};
+use crate::store::{Refusal, RefusalKind, StoreError, is_bucket};
 
 use super::{CommandError, Exit};
 
@@ -21,10 +21,16 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
     match error {
         StoreError::NotFound { .. } => (Exit::NotFound, vec!["`dr bundle list` shows what the store holds.".into()]),
         StoreError::BadName(_) => (Exit::Usage, vec!["`dr bundle list` shows the names of the bundles.".into()]),
+        StoreError::Stopped { .. } => (Exit::Interrupted, Vec::new()),
         StoreError::Full { place, .. } => (
             Exit::Space,
             vec![
-                format!("Free room under {place} (`df -h {place}`) and run it again; nothing half was left there."),
+                match is_bucket(place) {
+                    true => format!("Free room in {place}, or have its quota raised, and run it again."),
+                    false => {
+                        format!("Free room under {place} (`df -h {place}`) and run it again; nothing half was left there.")
+                    }
+                },
                 "`dr bundle list` shows what is there; a bundle is one folder with all that belongs to it.".into(),
             ],
         ),
@@ -48,7 +54,8 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
         StoreError::Short { .. } | StoreError::Failed { .. } | StoreError::Poisoned(_) => (
             Exit::Store,
             vec![
-                "Look at the disk of the store (`dmesg`, `df -h`); `dr bundle list` shows what is whole there.".into(),
+                "Look at the store, of a folder at its disk (`dmesg`, `df -h`); `dr bundle list` shows what is whole there."
+                    .into(),
             ],
         ),
     }
@@ -57,6 +64,7 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
 /// The way out where a bucket's server refused, or could not be reached.
 fn of_refusal(kind: RefusalKind, what: &str) -> String {
     match kind {
+        RefusalKind::Address => "Correct `store.url` in dr.toml: s3://BUCKET/PREFIX.".into(),
         RefusalKind::NoBucket => "Make the bucket first, or correct `store.url` in dr.toml; dr makes none.".into(),
         RefusalKind::Credentials => {
             "Look at the access key (`store.credentials_file`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY): it is another one, or has expired.".into()
@@ -104,6 +112,18 @@ mod tests {
             assert_eq!((command.exit(), command.message()), (exit, text.as_str()));
             assert!(!command.hints().is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn nobody_is_sent_to_a_disk_for_a_bucket() {
+        let place = || "s3://b/x".to_owned();
+        let opened = crate::store::open_at("gs://b/x", &crate::store::StoreAccess::default()).err().unwrap();
+        for error in [opened, StoreError::Full { object: "b".into(), place: place(), written: 1 }] {
+            let hints = CommandError::from(error).hints().join(" ");
+            assert!(!hints.contains("ls -ld") && !hints.contains("df -h") && !hints.is_empty(), "{hints}");
+        }
+        let stopped = CommandError::from(StoreError::Stopped { place: place() });
+        assert_eq!((stopped.exit(), stopped.hints().len()), (Exit::Interrupted, 0));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::Ctx;
 use crate::bundle::Catalog;
 use crate::bundle::published::PublishedRecord;
-use crate::error::Result;
+use crate::error::{CommandError, Exit, Result};
+use crate::store::{Store, is_bucket};
+use crate::text::plural;
 use crate::vault::{FORMAT, ListedBundle, RecordedInstall};
 
 /// The entry of a bundle that is about to be published in `store`.
@@ -57,6 +59,49 @@ pub fn missing(ctx: &Ctx, install: &RecordedInstall, catalog: &Catalog) -> Vec<M
     }
 }
 
+/// Refuses to take a store for one without bundles that the config vault has listed bundles of.
+///
+/// # Errors
+/// [`Exit::Store`].
+pub fn require_not_emptied(ctx: &Ctx, catalog: &Catalog) -> Result<()> {
+    let has_vault = ctx.settings_or_defaults().is_ok_and(|settings| settings.vault.path.is_some());
+    if !catalog.entries.is_empty() || !has_vault {
+        return Ok(());
+    }
+    // A vault that cannot be read is told of by who needs it.
+    let listed = ctx.vault_to_read().and_then(|vault| Ok(vault.listed_bundles()?)).unwrap_or_default();
+    emptied(&listed, &catalog.store).map_or(Ok(()), Err)
+}
+
+/// Warns before a bundle goes into a store that is empty and was not. It may have been emptied on purpose.
+///
+/// # Errors
+/// The store cannot be listed.
+pub fn warn_if_emptied(ctx: &Ctx, store: &dyn Store) -> Result<()> {
+    if !store.list()?.is_empty() {
+        return Ok(());
+    }
+    let empty = Catalog { store: store.place(), entries: Vec::new() };
+    if let Err(error) = require_not_emptied(ctx, &empty) {
+        ctx.events.warn(error.to_string(), error.hints().first().cloned());
+    }
+    Ok(())
+}
+
+fn emptied(listed: &[ListedBundle], place: &str) -> Option<CommandError> {
+    let here = || listed.iter().filter(|listed| listed.store == place);
+    let newest = here().max_by_key(|listed| listed.at)?;
+    let count = plural(here().count() as u64, "bundle");
+    let what = format!(
+        "store {place} is empty, and the config vault lists {count} published in it, the newest {} of {:.0}",
+        newest.bundle, newest.at
+    );
+    let mount = format!("`findmnt -T {place}` shows whether its disk is mounted.");
+    let is_it = if is_bucket(place) { "Is it the right bucket and prefix (`store.url`)?".to_owned() } else { mount };
+    let anew = "If they are gone for good, `dr bundle create` makes a new one here.";
+    Some(CommandError::new(Exit::Store, what).hint(is_it).hint(anew))
+}
+
 fn newer(listed: Vec<ListedBundle>, is_there: impl Fn(&str) -> bool) -> Vec<MissingBundle> {
     let newest = listed.iter().filter(|listed| is_there(&listed.bundle)).map(|listed| listed.at).max();
     let missing = listed.into_iter().filter(|listed| !is_there(&listed.bundle) && Some(listed.at) > newest);
@@ -95,5 +140,9 @@ mod tests {
         assert_eq!(missing(&["20261123"]), Vec::<String>::new(), "the older ones may have been removed");
         assert_eq!(missing(&["20261121", "20261122"]), ["2026-11-23"]);
         assert_eq!(missing(&[]).len(), 3);
+        let error = emptied(&all(), "/bundles").unwrap();
+        assert!(error.message().contains("lists 3 bundles published in it, the newest opschain-20261123"), "{error}");
+        assert!(error.hints()[0].contains("findmnt -T /bundles"), "{:?}", error.hints());
+        assert!(emptied(&all(), "/elsewhere").is_none());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Ctx;
+use super::{Ctx, published};
+use crate::bundle::Catalog;
 use crate::error::Result;
 use crate::settings::{PartChecksum, StoreSettings, bytes_of_rate};
 use crate::store::{self, BucketOptions, Checksum, Store, StoreAccess};
@@ -16,7 +17,21 @@ impl Ctx {
         // Without settings a bucket is reached by what the environment says.
         let known = self.settings_or_defaults().ok().map(|settings| &settings.store);
         let buckets = known.and_then(|store| Some((store.url.clone()?, options(store)))).into_iter().collect();
-        Ok(store::open_at(place, &StoreAccess { buckets, secrets: self.secrets().clone() })?)
+        let access = StoreAccess { buckets, secrets: self.secrets().clone(), stop: self.cancel.clone() };
+        Ok(store::open_at(place, &access)?)
+    }
+
+    /// What `store` holds.
+    ///
+    /// # Errors
+    /// It cannot be listed, the user has asked to stop, or it is empty and was not: a disk that is not mounted, or the
+    /// folder or prefix of something else.
+    pub fn catalog(&self, store: &dyn Store) -> Result<Catalog> {
+        let catalog = Catalog::read(store)?;
+        // What was not read because of the signal is not to be taken for damaged.
+        self.check_cancelled()?;
+        published::require_not_emptied(self, &catalog)?;
+        Ok(catalog)
     }
 }
 

@@ -57,6 +57,9 @@ pub enum StoreError {
         #[source]
         source: Cause,
     },
+    /// The user has asked to stop while a server was waited for.
+    #[error("stopped before store {place} answered")]
+    Stopped { place: String },
     /// An earlier write failed, so nothing more is taken: after a failed sync nobody knows what is stored.
     #[error("{0} cannot be written to any more, since an earlier write of it failed")]
     Poisoned(String),

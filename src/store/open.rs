@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::bucket::{BucketOptions, BucketStore, is_bucket};
 use super::directory::{DirectoryStore, open_path};
 use super::error::StoreError;
@@ -17,6 +19,8 @@ pub struct StoreAccess {
     /// Each by what it is called.
     pub buckets: Vec<(String, BucketOptions)>,
     pub secrets: Secrets,
+    /// Ends every wait for a server once it is cancelled; a store that is opened later is one to put back with.
+    pub stop: CancellationToken,
 }
 
 /// Opens the store that is called `place`. Of a bucket, nothing is asked yet.
@@ -29,7 +33,7 @@ pub fn open_at(place: &str, access: &StoreAccess) -> Result<Arc<dyn Store>, Stor
     }
     let of = |called: &str| called.trim_end_matches('/') == place.trim_end_matches('/');
     let options = access.buckets.iter().find(|(called, _)| of(called)).map(|(_, options)| options.clone());
-    Ok(Arc::new(TracedStore(BucketStore::open(place, &options.unwrap_or_default(), &access.secrets)?)))
+    Ok(Arc::new(TracedStore(BucketStore::open(place, &options.unwrap_or_default(), &access.secrets, &access.stop)?)))
 }
 
 /// Opens a single file outside any store, such as a bundle that somebody carried over by hand.

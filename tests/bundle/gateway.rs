@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dr::internals::store::{BucketOptions, BucketStore, Secrets};
+use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Secrets};
 use dr::{DraftToken, ResumedDraft, Store, StoreError};
 use server::{BUCKET, Gateway, SECRET, write_private};
 
@@ -31,7 +31,8 @@ fn open(gateway: &Gateway, prefix: &str) -> BucketStore {
 }
 
 fn open_with(options: &BucketOptions, prefix: &str) -> BucketStore {
-    BucketStore::open(&format!("s3://{BUCKET}/{prefix}"), options, &Secrets::default()).unwrap()
+    BucketStore::open(&format!("s3://{BUCKET}/{prefix}"), options, &Secrets::default(), &CancellationToken::new())
+        .unwrap()
 }
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -120,7 +121,8 @@ fn gateway_an_upload_goes_on_after_its_server_was_killed_between_any_two_parts()
 fn gateway_each_refusal_is_said_as_what_it_is() {
     let gateway = Gateway::start();
     let said = |place: &str, options: &BucketOptions| {
-        let opened = BucketStore::open(place, options, &Secrets::default()).map(|store| store.list());
+        let opened =
+            BucketStore::open(place, options, &Secrets::default(), &CancellationToken::new()).map(|store| store.list());
         let error = match opened {
             Ok(listed) => listed.unwrap_err(),
             Err(error) => error,

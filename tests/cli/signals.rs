@@ -1,5 +1,7 @@
 //! A signal ends what waits for somebody to write.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,21 +35,63 @@ fn is_reading(child: &Child) -> bool {
     })
 }
 
-/// Starts `dr` with an open stdin, sends it the signal once it reads, and gives its exit code and what it said.
-fn stopped(home: &Path, args: &[&str], signal: Signal) -> (i32, String) {
-    // Whoever runs the tests, under nohup for example, may ignore a signal, and dr would keep to that.
+/// A `dr` that ends by signals. Whoever runs the tests, under nohup for example, may ignore one, and dr would keep to that.
+fn dr(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_dr")]);
     command.args(args).env_clear().env("HOME", home).env("USER", "operator").current_dir(home);
+    command
+}
+
+/// Starts `dr` with an open stdin, sends it the signal once it reads, and gives its exit code and what it said.
+fn stopped(home: &Path, args: &[&str], signal: Signal) -> (i32, String) {
+    stopped_at(dr(home, args), signal, |child| {
+        awaited(&format!("the reading of {args:?}"), || is_reading(child).then_some(()));
+    })
+}
+
+/// Starts `dr`, sends it the signal once `is_at_it` says that it waits, and gives its exit code and what it said.
+fn stopped_at(mut command: Command, signal: Signal, is_at_it: impl FnOnce(&Child)) -> (i32, String) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let _stays_open = child.stdin.take();
-    awaited(&format!("the reading of {args:?}"), || is_reading(&child).then_some(()));
+    is_at_it(&child);
     kill_process(Pid::from_child(&child), signal).unwrap();
     let begun = Instant::now();
-    let ended = awaited(&format!("the end of {args:?}"), || child.try_wait().unwrap());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{args:?} took {:?}", begun.elapsed());
+    let ended = awaited("the end", || child.try_wait().unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
     let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
-    (ended.code().unwrap_or_else(|| panic!("{args:?}: {ended}: {said}")), said)
+    (ended.code().unwrap_or_else(|| panic!("{ended}: {said}")), said)
+}
+
+#[test]
+fn a_signal_ends_what_waits_for_a_bucket_that_does_not_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("[store]\nurl = \"s3://b\"\nendpoint = \"http://{}\"\n", server.local_addr().unwrap());
+    std::fs::write(home.path().join("dr.toml"), store).unwrap();
+    for args in [
+        &["bundle", "list"][..],
+        &["bundle", "show", "--any-signer"],
+        &["bundle", "verify", "--any-signer"],
+        &["bundle", "pin", "b-1", "--reason", "audit"],
+        &["bundle", "prune", "--keep-last", "1"],
+        &["status"],
+        &["status", "--all"],
+        &["doctor"],
+    ] {
+        let mut command = dr(home.path(), args);
+        command.args(["--settings", "dr.toml"]).env("PATH", "/nonexistent").env("KUBECONFIG", "/nonexistent");
+        command.env("AWS_ACCESS_KEY_ID", "key").env("AWS_SECRET_ACCESS_KEY", "sesquipedalian");
+        let mut asked = None;
+        let (ended, said) = stopped_at(command, Signal::INT, |_| {
+            // It is accepted and left without an answer.
+            let (mut request, _) = server.accept().unwrap();
+            request.read_exact(&mut [0; 4]).unwrap();
+            asked = Some(request);
+        });
+        assert_eq!(ended, 130, "{args:?}: {said}");
+        assert!(!said.contains("sesquipedalian"), "{said}");
+    }
 }
 
 #[test]

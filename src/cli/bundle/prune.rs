@@ -105,7 +105,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: PruneArgs) -> Result<Exit> {
     }
     let report = prune::prune(ctx, &request, &plan).await?;
     ui.report(&report)?;
-    Ok(if report.failed.is_empty() { Exit::Success } else { Exit::Store })
+    Ok(report.failure.unwrap_or(Exit::Success))
 }
 
 impl Report for prune::PrunePlan {

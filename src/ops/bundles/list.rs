@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::bundle::report::ListReport;
-use crate::bundle::{Catalog, CatalogEntry, Depth};
+use crate::bundle::{CatalogEntry, Depth};
 use crate::error::{CommandError, Exit, Result};
+use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::Ctx;
 use crate::ops::config::when;
 use crate::ops::published::{MissingBundle, missing};
@@ -42,12 +43,12 @@ pub struct BundleList {
 /// # Errors
 /// The store cannot be listed, or what is asked for makes no sense. A bundle that cannot be read is a row with the reason.
 pub fn list(ctx: &Ctx, request: &ListRequest) -> Result<BundleList> {
-    let wanted = Wanted::read(request)?;
+    let wanted = Wanted::read(request, Timestamp::now())?;
     let store = ctx.store().map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
         (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
         _ => error,
     })?;
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     let missing = missing(ctx, &ctx.vault_install(), &catalog);
     // Beside the list: whoever reads its rows with another program wants bundles only.
     for MissingBundle { bundle, created, store, .. } in &missing {
@@ -69,20 +70,21 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(request: &ListRequest) -> Result<Self> {
-        let install = request.install.as_deref().map(|text| text.split_once('/').unwrap_or((text, "")));
+    fn read(request: &ListRequest, now: Timestamp) -> Result<Self> {
+        let install = request.install.as_deref().map(install).transpose()?;
         let bad = |_| CommandError::new(Exit::Usage, "the version is none of OpsChain").hint("Such as 2026-08-20.");
+        let (since, until) = when::range(request.since.as_deref(), request.until.as_deref(), now)?;
         Ok(Self {
-            namespace: install.map(|(namespace, _)| namespace.to_owned()),
-            release: install.map(|(_, release)| release.to_owned()).filter(|release| !release.is_empty()),
+            namespace: install.as_ref().map(|(namespace, _)| namespace.to_string()),
+            release: install.and_then(|(_, release)| release).map(|release| release.to_string()),
             version: request
                 .version
                 .as_deref()
                 .map(|v| v.parse::<Version>().map(|v| v.tag()))
                 .transpose()
                 .map_err(bad)?,
-            since: request.since.as_deref().map(|text| when::required(text, when::read)).transpose()?,
-            until: request.until.as_deref().map(|text| when::required(text, when::read_end)).transpose()?,
+            since,
+            until,
             proved: request.proved,
             pinned: request.pinned,
         })
@@ -101,6 +103,20 @@ impl Wanted {
     }
 }
 
+/// `NAMESPACE` or `NAMESPACE/RELEASE`, read.
+fn install(text: &str) -> Result<(NamespaceName, Option<ReleaseName>)> {
+    let bad = || {
+        let what = format!("`{}` is no install", text.escape_debug());
+        CommandError::new(Exit::Usage, what).hint("Give it as NAMESPACE or NAMESPACE/RELEASE.")
+    };
+    match text.split_once('/') {
+        None => Ok((text.parse().map_err(|_| bad())?, None)),
+        Some((namespace, release)) => {
+            Ok((namespace.parse().map_err(|_| bad())?, Some(release.parse().map_err(|_| bad())?)))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +124,7 @@ mod tests {
     use crate::bundle::{BundleMark, Proof};
 
     fn takes(request: ListRequest, entry: &CatalogEntry) -> bool {
-        Wanted::read(&request).unwrap().takes(entry)
+        Wanted::read(&request, Timestamp::now()).unwrap().takes(entry)
     }
 
     #[test]
@@ -139,6 +155,12 @@ mod tests {
         entry.header = Err("damaged".into());
         assert!(takes(ListRequest::default(), &entry));
         assert!(!takes(of(namespace), &entry), "what cannot be read is of no install");
-        assert!(Wanted::read(&ListRequest { since: text("soon"), ..ListRequest::default() }).is_err());
+        let refused = |request: ListRequest| Wanted::read(&request, "2026-11-23T08:00:00Z".parse().unwrap()).is_err();
+        for install in ["/", "", "a/", "/b", "a/b/c", "A"] {
+            assert!(refused(of(install.into())), "{install}");
+        }
+        let times = |since: &str, until| ListRequest { since: text(since), until, ..ListRequest::default() };
+        assert!(refused(times("soon", None)) && refused(times("9999-12-31", None)));
+        assert!(refused(times("2026-11-22", text("2026-11-21"))) && !refused(times("2026-11-22", text("2026-11-22"))));
     }
 }

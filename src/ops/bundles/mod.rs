@@ -302,7 +302,7 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
         });
     }
     let store = ctx.store()?;
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     let entry = pick(&catalog, request.bundle.as_deref())?;
     let reader = entry.open(&*store, &trust)?;
     let CatalogEntry { reference, address, proof, pin, gone, .. } = entry.clone();

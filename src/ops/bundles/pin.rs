@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::bundle::{BundleFault, BundleMark, BundleReference, Catalog, MarkKind};
+use crate::bundle::{BundleFault, BundleMark, BundleReference, MarkKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::names;
 use crate::ops::Ctx;
@@ -41,7 +41,7 @@ pub fn unpin(ctx: &Ctx, text: &str) -> Result<PinReport> {
 
 fn mark(ctx: &Ctx, text: &str, reason: Option<&str>) -> Result<PinReport> {
     let store = ctx.store()?;
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     let entry = catalog.find(text)?;
     let bundle = entry.name.clone();
     if let BundleReference::File { path } = &entry.reference {

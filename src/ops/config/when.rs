@@ -42,7 +42,7 @@ pub(super) fn of_name(name: &str) -> Option<Timestamp> {
 }
 
 /// Reads a time as [`read`] does, but a day means its last moment.
-pub(in crate::ops) fn read_end(text: &str) -> Option<Timestamp> {
+fn read_end(text: &str) -> Option<Timestamp> {
     match text.parse::<Date>() {
         Ok(date) if text.len() == 10 => utc(date.at(23, 59, 59, 999_999_999)),
         _ => read(text),
@@ -53,11 +53,30 @@ pub(in crate::ops) fn read_end(text: &str) -> Option<Timestamp> {
 ///
 /// # Errors
 /// [`Exit::Usage`] when it is none.
-pub(in crate::ops) fn required(text: &str, read: fn(&str) -> Option<Timestamp>) -> Result<Timestamp> {
+fn required(text: &str, read: fn(&str) -> Option<Timestamp>) -> Result<Timestamp> {
     read(text).ok_or_else(|| {
         CommandError::new(Exit::Usage, format!("`{text}` is not a time"))
             .hint("Give it as 2025-04-25 or 2025-04-25T10:00 (UTC).")
     })
+}
+
+/// The times between which something is asked for.
+///
+/// # Errors
+/// [`Exit::Usage`] when one is no time, or nothing can be between them: an empty answer would be taken for all there is.
+pub(in crate::ops) fn range(
+    since: Option<&str>,
+    until: Option<&str>,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
+    let since = since.map(|text| required(text, read)).transpose()?;
+    let until = until.map(|text| required(text, read_end)).transpose()?;
+    let what = match (since, until) {
+        (Some(since), _) if since > now => format!("--since {since:.0} is still to come"),
+        (Some(since), Some(until)) if since > until => format!("--since {since:.0} is after --until {until:.0}"),
+        _ => return Ok((since, until)),
+    };
+    Err(CommandError::new(Exit::Usage, what).hint("Such as `--since 2026-08-01 --until 2026-08-31`, in UTC."))
 }
 
 fn utc(civil: DateTime) -> Option<Timestamp> {

@@ -11,7 +11,7 @@ use crate::helm::Revision;
 use crate::ops::essentials::Essentials;
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
-use crate::ops::{Ctx, helper, maintenance, recording, runs};
+use crate::ops::{Ctx, helper, maintenance, published, recording, runs};
 use crate::opschain::maintenance::WorkSight;
 use crate::opschain::scope::ScopeFacts;
 use crate::opschain::workloads::WORKING_PODS;
@@ -157,6 +157,7 @@ impl StoredFacts {
 /// The settings do not do; cluster, helm, vault or store cannot be asked; there is no key to sign with.
 pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
     let (settings, recipients, store) = (ctx.settings()?, ctx.recipients()?, ctx.store()?);
+    published::warn_if_emptied(ctx, &*store)?;
     ctx.signer()?;
     let cluster = ctx.cluster().await?;
     let database = cluster.database(&settings.database.cluster).await?;

@@ -236,7 +236,7 @@ pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         Ok(store) => store,
         Err(error) => return findings.failed("store", error),
     };
-    let catalog = Catalog::read(&*store).map_err(CommandError::from);
+    let catalog = ctx.catalog(&*store);
     match (catalog, store.free_bytes().map_err(CommandError::from)) {
         (Ok(Catalog { entries, .. }), Ok(free)) => {
             findings.known.bundles = entries.len();

@@ -39,7 +39,7 @@ pub(super) async fn facts(ctx: &Ctx, all_installs: bool) -> Result<PruneFacts> {
     if ahead.is_none() {
         ctx.events.note("no cluster tells the time: this host's clock is held against the bundles only");
     }
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     of_catalog(&catalog, &*store, ahead, (!all_installs).then(|| ctx.install()))
 }
 

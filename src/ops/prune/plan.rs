@@ -127,10 +127,10 @@ fn refuse_odd_clock(facts: &PruneFacts) -> Result<()> {
     if let Some((name, created)) = facts.newest.as_ref().filter(|(_, created)| is_later(*created)) {
         return Err(odd(format!("bundle {name} says that it was made at {created}, which is still to come")));
     }
-    match facts.bundles.iter().find(|(bundle, _)| bundle.gone.flatten().is_some_and(is_later)) {
-        Some((bundle, _)) => Err(odd(format!("bundle {} says that it was marked later than now", bundle.name))),
-        None => Ok(()),
-    }
+    let of_later = |(bundle, _): &(Candidate, u64)| bundle.gone.flatten().filter(|at| is_later(*at));
+    let Some((name, at)) = facts.bundles.iter().find_map(|of| Some((&of.0.name, of_later(of)?))) else { return Ok(()) };
+    let what = format!("bundle {name} was marked as gone at {at:.0}, which is still to come");
+    Err(odd(what).hint(format!("Where this host's clock is right, `dr bundle unprune {name}` takes that mark away.")))
 }
 
 fn half_removed(bundle: String) -> PruneLine {
@@ -238,7 +238,9 @@ mod tests {
         assert!(error.exit() == Exit::Clock && error.message().contains("bundle b9"), "{error}");
         let mut odd = facts(&[1]);
         odd.bundles[0].0.gone = Some(Some(odd.now + SignedDuration::from_secs(61)));
-        assert_eq!(planned(odd, 1).unwrap_err().exit(), Exit::Clock);
+        let error = planned(odd, 1).unwrap_err();
+        assert!(error.exit() == Exit::Clock && error.message().contains("bundle b0 was marked"), "{error}");
+        assert!(error.hints().iter().any(|hint| hint.contains("`dr bundle unprune b0`")), "{:?}", error.hints());
         let slack = SignedDuration::from_secs(60);
         let mut fine = PruneFacts { ahead: Some(slack), ..facts(&[1]) };
         fine.newest = Some(("b0".into(), fine.now + slack));

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::plan::PrunePlan;
-use crate::bundle::{BundleMark, Catalog, MarkKind};
-use crate::error::{CommandError, Result};
+use crate::bundle::{BundleMark, MarkKind};
+use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::bundles::keep;
 
@@ -18,6 +18,9 @@ pub struct PruneReport {
     pub removed_bytes: u64,
     /// What could not be done, with the reason.
     pub failed: Vec<(String, String)>,
+    /// What the first of it is, as an exit code says it.
+    #[serde(skip)]
+    pub failure: Option<Exit>,
     /// How long what was marked can be taken back, in hours.
     pub grace_hours: i64,
 }
@@ -25,18 +28,20 @@ pub struct PruneReport {
 /// Marks first, so that what is marked has its whole time of grace, whatever the removals take.
 pub(super) fn carry_out(ctx: &Ctx, plan: &PrunePlan) -> Result<PruneReport> {
     let store = ctx.store()?;
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     let mut report = PruneReport { store: plan.store.clone(), grace_hours: plan.grace_hours, ..PruneReport::default() };
     let mark = BundleMark::new(&ctx.who, &format!("no rule keeps it ({})", plan.rules));
     for line in &plan.marks {
         ctx.check_cancelled()?;
         let entry = catalog.find(&line.bundle)?;
         let kept = keep(&mark, &*store, (&entry.name, &entry.notes), MarkKind::Gone, true);
+        ctx.check_cancelled()?;
         report.note(&line.bundle, kept, |report| report.marked.push(line.bundle.clone()));
     }
     for line in &plan.removes {
         ctx.check_cancelled()?;
         let removed = store.remove(&line.bundle).map_err(CommandError::from);
+        ctx.check_cancelled()?;
         report.note(&line.bundle, removed, |report| {
             report.removed.push(line.bundle.clone());
             report.removed_bytes += line.bytes;
@@ -49,7 +54,10 @@ impl PruneReport {
     fn note(&mut self, bundle: &str, done: Result<()>, count: impl FnOnce(&mut Self)) {
         match done {
             Ok(()) => count(self),
-            Err(error) => self.failed.push((bundle.to_owned(), error.to_string())),
+            Err(error) => {
+                self.failure.get_or_insert(error.exit());
+                self.failed.push((bundle.to_owned(), error.to_string()));
+            }
         }
     }
 }
@@ -68,7 +76,7 @@ pub struct UnpruneReport {
 /// There is no such bundle, or the store refuses.
 pub fn unprune(ctx: &Ctx, text: &str) -> Result<UnpruneReport> {
     let store = ctx.store()?;
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     let entry = catalog.find(text)?;
     let changed = entry.gone.is_some();
     if changed {

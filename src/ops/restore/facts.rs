@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::source::{self, RestoreRequest, Which};
-use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
+use crate::bundle::{BundleReference, Header, OutOfScope, Reader, SourceInstall, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
 use crate::error::{OpenRun, Result};
@@ -175,7 +175,7 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
 /// Looks a name up in the store, or the newest good one of a version.
 fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) -> Result<FoundBundle> {
     let store = ctx.store()?;
-    let catalog = Catalog::read(&*store)?;
+    let catalog = ctx.catalog(&*store)?;
     if let Some(text) = &request.bundle.bundle {
         let entry = catalog.find(text)?;
         return Ok((entry.reference.clone(), entry.open(&*store, trust)?, Vec::new()));

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
-use crate::bundle::{Catalog, CatalogEntry, Depth, Header};
+use crate::bundle::{CatalogEntry, Depth, Header};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
@@ -66,7 +66,7 @@ pub(super) fn facts(ctx: &Ctx) -> Result<StatusFacts> {
         install: format!("{}/{}", install.namespace, install.release),
         store: store.as_ref().map_or(place, |store| store.place()),
         free_bytes: store.as_ref().ok().and_then(|store| store.free_bytes().ok().flatten()),
-        bundles: store.and_then(|store| known(&*store)).map_err(|error| error.to_string()),
+        bundles: store.and_then(|store| known(ctx, &*store)).map_err(|error| error.to_string()),
         deployments: vault,
         open_runs: open
             .map(|(id, run)| OpenRunStatus { run: id.clone(), verb: run.replay.begun.verb.clone() })
@@ -92,8 +92,8 @@ fn deployments(ctx: &Ctx) -> Result<Vec<Timestamp>> {
 }
 
 /// The bundles of the store that are not marked as gone, newest first.
-pub(super) fn known(store: &dyn Store) -> Result<Vec<KnownBundle>> {
-    let catalog = Catalog::read(store)?;
+pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<Vec<KnownBundle>> {
+    let catalog = ctx.catalog(store)?;
     let of = |header: &Header| format!("{}/{}", header.install.namespace, header.install.release);
     let bundle = |entry: CatalogEntry| {
         let created = entry.created();

@@ -21,7 +21,10 @@ use crate::error::Result;
 /// # Errors
 /// There are no settings. A store that cannot be read is a finding.
 pub fn status(ctx: &Ctx) -> Result<StatusReport> {
-    Ok(judge::judge(facts::facts(ctx)?))
+    let facts = facts::facts(ctx)?;
+    // What was not answered because of the signal is no finding.
+    ctx.check_cancelled()?;
+    Ok(judge::judge(facts))
 }
 
 /// Judges every install of the store by its bundles.
@@ -30,5 +33,5 @@ pub fn status(ctx: &Ctx) -> Result<StatusReport> {
 /// The store cannot be read.
 pub fn all(ctx: &Ctx) -> Result<AllStatus> {
     let store = ctx.store()?;
-    Ok(judge::all(facts::known(&*store)?, store.place(), &facts::targets(ctx)?, Timestamp::now()))
+    Ok(judge::all(facts::known(ctx, &*store)?, store.place(), &facts::targets(ctx)?, Timestamp::now()))
 }

@@ -10,10 +10,11 @@ use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use tokio_util::sync::CancellationToken;
 
 use super::address::BucketAddress;
 use super::connect::{BucketOptions, connect};
-use super::io::{Io, Task};
+use super::io::{Io, NoAnswer, Task};
 use super::rate::Rate;
 use super::record_file::RecordFile;
 use super::refusal::{Refusal, RefusalKind};
@@ -56,15 +57,24 @@ pub(super) struct Listed {
 }
 
 impl BucketClient {
-    /// Prepares to ask; nothing is sent yet.
+    /// Prepares to ask; nothing is sent yet. `stop` ends every wait, unless it is cancelled already.
     ///
     /// # Errors
     /// `Unusable`, `Failed`.
-    pub fn new(place: &str, options: &BucketOptions, secrets: &Secrets) -> Result<Self, StoreError> {
-        let unusable = |source| StoreError::Unusable { place: place.to_owned(), transient: false, source };
-        let address = BucketAddress::parse(place).map_err(|text| unusable(text.into()))?;
-        let connection = connect(&address, options, secrets).map_err(|refusal| unusable(refusal.into()))?;
-        let io = Io::start().map_err(|error| unusable(error.into()))?;
+    pub fn new(
+        place: &str,
+        options: &BucketOptions,
+        secrets: &Secrets,
+        stop: &CancellationToken,
+    ) -> Result<Self, StoreError> {
+        let unusable = |refusal: Refusal| StoreError::Unusable {
+            place: place.to_owned(),
+            transient: false,
+            source: refusal.into(),
+        };
+        let address = BucketAddress::parse(place).map_err(|text| unusable(Refusal::new(RefusalKind::Address, text)))?;
+        let connection = connect(&address, options, secrets).map_err(unusable)?;
+        let io = Io::start(stop).map_err(|error| unusable(Refusal::new(RefusalKind::Other, error.to_string())))?;
         let s3 = Arc::new(connection.s3);
         let uploads =
             Uploads { s3: Arc::clone(&s3), http: connection.http, region: connection.region, url: connection.url };
@@ -102,10 +112,10 @@ impl BucketClient {
         request: impl Future<Output = Answer<T>> + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
         match self.io.wait(request) {
-            Some(Ok(answer)) => Ok(Some(answer)),
-            Some(Err(error @ Error::NotFound { .. })) if Refusal::of(&error).kind != RefusalKind::NoBucket => Ok(None),
-            Some(Err(error)) => Err(self.failed(act, object, &error)),
-            None => Err(self.broken(act, object, "the request ended without an answer")),
+            Ok(Ok(answer)) => Ok(Some(answer)),
+            Ok(Err(error @ Error::NotFound { .. })) if Refusal::of(&error).kind != RefusalKind::NoBucket => Ok(None),
+            Ok(Err(error)) => Err(self.failed(act, object, &error)),
+            Err(no_answer) => Err(self.unanswered(act, object, no_answer)),
         }
     }
 
@@ -191,16 +201,11 @@ impl BucketClient {
             let files = s3.list(Some(&under)).map_ok(|found| Listed { key: found.location, bytes: found.size });
             files.try_collect::<Vec<_>>().await
         };
-        let answer = match self.io.wait(list) {
-            Some(Ok(files)) => Ok(files),
-            Some(Err(error)) => Err(Refusal::of(&error)),
-            None => Err(Refusal::new(RefusalKind::Other, "the request ended without an answer")),
-        };
-        let place = self.place();
-        let mut files = answer.map_err(|refusal| StoreError::Unusable {
-            place,
-            transient: refusal.kind == RefusalKind::Passing,
-            source: refusal.into(),
+        let answer = self.io.wait(list).map_err(|why| self.unanswered("list", "its bundles", why))?;
+        let mut files = answer.map_err(|error| {
+            let refusal = Refusal::of(&error);
+            let transient = refusal.kind == RefusalKind::Passing;
+            StoreError::Unusable { place: self.place(), transient, source: refusal.into() }
         })?;
         files.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(files)
@@ -224,7 +229,7 @@ impl BucketClient {
     }
 
     /// Sends part number `index` (from 0) of an upload; the task ends with what the server calls it.
-    pub fn send_part(&self, key: &Key, upload: &str, index: usize, bytes: Bytes) -> Option<Task<Answer<String>>> {
+    pub fn send_part(&self, key: &Key, upload: &str, index: usize, bytes: Bytes) -> Task<Answer<String>> {
         let (s3, rate) = (Arc::clone(&self.s3), self.rate.clone());
         let (key, upload) = (key.clone(), upload.to_owned());
         self.io.spawn(async move {

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::address::BucketAddress;
-use super::credentials::KeySource;
+use super::credentials::{KeySource, PromptKey};
 use super::refusal::{Refusal, RefusalKind};
 use crate::proxy::{ProxyVariables, proxy_to};
 use crate::read;
@@ -104,12 +104,18 @@ pub(super) fn connect(
             Checksum::Crc64Nvme => object_store::aws::Checksum::CRC64NVME,
         });
     }
-    if let KeySource::File(key) = key {
-        // What is wrong with it is said at once, and not as the failure of the first request.
-        key.read()?;
-        builder = builder.with_credentials(Arc::new(key));
-    }
-    let s3 = builder.build().map_err(|error| other(error.to_string()))?;
+    let build = |builder: AmazonS3Builder| builder.build().map_err(|error| other(error.to_string()));
+    let s3 = match key {
+        KeySource::File(key) => {
+            // What is wrong with it is said at once, and not as the failure of the first request.
+            key.read()?;
+            build(builder.with_credentials(Arc::new(key)))?
+        }
+        KeySource::Surroundings(whose) => {
+            let key = Arc::clone(build(builder.clone())?.credentials());
+            build(builder.with_credentials(Arc::new(PromptKey { whose, key })))?
+        }
+    };
     Ok(BucketConnection { s3, http, region, url })
 }
 

@@ -6,9 +6,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use object_store::aws::AwsCredential;
+use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::client::CredentialProvider;
 use zeroize::Zeroizing;
 
@@ -17,13 +18,18 @@ use crate::ownership::{FileUse, others_can};
 use crate::read;
 use crate::redact::Secrets;
 
+/// How long the surroundings may take to give a key.
+const KEY_WITHIN: Duration = Duration::from_secs(10);
+/// Where a key is looked for last.
+const MACHINE: &str = "the machine's role (169.254.169.254), after store.credentials_file, AWS_ACCESS_KEY_ID, a role of the workload and ~/.aws/credentials";
+
 /// Where the key comes from.
 #[derive(Debug)]
 pub(super) enum KeySource {
     /// A profile of a credentials file.
     File(FileKey),
-    /// The environment, or the machine's own role: the library knows them.
-    Surroundings,
+    /// The environment, or the machine's own role: the library knows them. In words, what is asked.
+    Surroundings(&'static str),
 }
 
 impl KeySource {
@@ -46,21 +52,50 @@ impl KeySource {
         for secret in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
             secrets.register(set(secret).unwrap_or_default().as_bytes());
         }
-        let of_environment = [
-            "AWS_ACCESS_KEY_ID",
+        if set("AWS_ACCESS_KEY_ID").is_some() {
+            return Ok(Self::Surroundings("AWS_ACCESS_KEY_ID"));
+        }
+        let of_workload = [
             "AWS_WEB_IDENTITY_TOKEN_FILE",
             "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         ];
-        if of_environment.iter().any(|name| set(name).is_some()) {
-            return Ok(Self::Surroundings);
+        if of_workload.iter().any(|name| set(name).is_some()) {
+            return Ok(Self::Surroundings(
+                "the role of this workload (AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_CREDENTIALS_*)",
+            ));
         }
         let of_home = || set("HOME").map(|home| Path::new(&home).join(".aws/credentials"));
         match set("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from).or_else(of_home).filter(|path| path.exists()) {
             Some(path) => Ok(Self::File(file(path))),
-            None if elsewhere => Err(Refusal::new(RefusalKind::NoCredentials, "there is no key to ask it with")),
-            None => Ok(Self::Surroundings),
+            None if elsewhere => Err(Refusal::new(
+                RefusalKind::NoCredentials,
+                "there is no access key to ask it with: none in store.credentials_file, AWS_ACCESS_KEY_ID or ~/.aws/credentials, and no role of a workload",
+            )),
+            None => Ok(Self::Surroundings(MACHINE)),
         }
+    }
+}
+
+/// A key of the surroundings, which is not waited for as long as the library would: where there is none, nobody answers.
+#[derive(Debug)]
+pub(super) struct PromptKey {
+    pub whose: &'static str,
+    pub key: AwsCredentialProvider,
+}
+
+#[async_trait]
+impl CredentialProvider for PromptKey {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let why = match tokio::time::timeout(KEY_WITHIN, self.key.get_credential()).await {
+            Ok(Ok(key)) => return Ok(key),
+            Ok(Err(error)) => Refusal::of(&error).to_string(),
+            Err(_) => format!("no answer within {} s", KEY_WITHIN.as_secs()),
+        };
+        let refusal = Refusal::new(RefusalKind::NoCredentials, format!("no access key from {}: {why}", self.whose));
+        Err(object_store::Error::Generic { store: "S3", source: refusal.into() })
     }
 }
 

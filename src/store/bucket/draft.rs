@@ -8,7 +8,7 @@ use object_store::path::Path as Key;
 use serde::{Deserialize, Serialize};
 
 use super::client::{BucketClient, PutNew};
-use super::io::Task;
+use super::io::{NoAnswer, Task};
 use super::object::BucketObject;
 use super::record_file::RecordFile;
 use crate::store::draft::{Draft, DraftToken, Pending};
@@ -116,7 +116,7 @@ impl BucketDraft {
         }
         let bytes = Bytes::from(std::mem::take(&mut self.filling));
         let task = self.client.send_part(&self.key, &self.upload.id, index, bytes);
-        self.sent.push_back(task.ok_or_else(|| self.client.broken("write", &self.name, "the store is closed"))?);
+        self.sent.push_back(task);
         Ok(())
     }
 
@@ -133,26 +133,17 @@ impl BucketDraft {
     /// Takes note of the parts that have arrived, without waiting for the others.
     fn gather(&mut self) -> Result<(), StoreError> {
         while let Some(oldest) = self.sent.front() {
-            let outcome = match oldest.try_wait() {
-                Ok(None) => break,
-                Ok(outcome) => outcome,
-                Err(()) => None,
-            };
+            let Some(outcome) = oldest.try_wait() else { break };
             self.sent.pop_front();
             self.keep(outcome)?;
         }
         Ok(())
     }
 
-    fn keep(&mut self, outcome: Option<Result<String, object_store::Error>>) -> Result<(), StoreError> {
-        match outcome {
-            Some(Ok(part)) => {
-                self.upload.parts.push(part);
-                Ok(())
-            }
-            Some(Err(error)) => Err(self.client.failed("write", &self.name, &error)),
-            None => Err(self.client.broken("write", &self.name, "a part ended without an answer")),
-        }
+    fn keep(&mut self, outcome: Result<Result<String, object_store::Error>, NoAnswer>) -> Result<(), StoreError> {
+        let answer = outcome.map_err(|why| self.client.unanswered("write", &self.name, why))?;
+        self.upload.parts.push(answer.map_err(|error| self.client.failed("write", &self.name, &error))?);
+        Ok(())
     }
 
     fn fill(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {

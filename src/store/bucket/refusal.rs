@@ -11,6 +11,8 @@ use crate::store::error::StoreError;
 /// What kind of refusal it is: each has another way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalKind {
+    /// What it is called is no bucket.
+    Address,
     /// The bucket is not there.
     NoBucket,
     /// The key is not known, its secret is another one, or it has expired.
@@ -51,6 +53,9 @@ impl Refusal {
 
     /// Reads what the library reports: the server's own code where it gave one, else what went wrong on the way.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        if let Some(own) = refusal_in(error) {
+            return Self::new(own.kind, own.text.clone());
+        }
         let said = error.to_string();
         if let Some(code) = element(&said, "Code") {
             let message = element(&said, "Message").unwrap_or_default();
@@ -84,6 +89,18 @@ impl fmt::Display for Refusal {
 }
 
 impl Error for Refusal {}
+
+/// What was refused here, before anything was sent.
+fn refusal_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refusal> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return Some(refusal);
+        }
+        next = cause.source();
+    }
+    None
+}
 
 /// The text of the first `<name>` in what a server said.
 fn element<'t>(said: &'t str, name: &str) -> Option<&'t str> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::address::{FileKind, bytes_file};
 use super::client::{BucketClient, PutNew, is_denied};
 use super::connect::BucketOptions;
@@ -30,12 +32,18 @@ struct Files {
 }
 
 impl BucketStore {
-    /// Opens the bucket at `place` (`s3://BUCKET/PREFIX`). Nothing is asked of it yet.
+    /// Opens the bucket at `place` (`s3://BUCKET/PREFIX`). Nothing is asked of it yet. Once `stop` is cancelled, what waits
+    /// for the server ends with `Stopped`; a store that is opened later is one to put back with, and waits a few seconds.
     ///
     /// # Errors
     /// `Unusable`.
-    pub fn open(place: &str, options: &BucketOptions, secrets: &Secrets) -> Result<Self, StoreError> {
-        Ok(Self { client: Arc::new(BucketClient::new(place, options, secrets)?) })
+    pub fn open(
+        place: &str,
+        options: &BucketOptions,
+        secrets: &Secrets,
+        stop: &CancellationToken,
+    ) -> Result<Self, StoreError> {
+        Ok(Self { client: Arc::new(BucketClient::new(place, options, secrets, stop)?) })
     }
 
     /// Where the upload of a draft stands that is not published.
@@ -148,9 +156,6 @@ impl Store for BucketStore {
     fn abort(&self, token: &DraftToken) -> Result<bool, StoreError> {
         let name = token.object.as_str();
         check_name(name)?;
-        if self.client.is_published(name)? {
-            return Ok(false);
-        }
         // A token that cannot be read still has the name.
         let upload = Upload::of(token).unwrap_or_default();
         let mut removed = self.abort_uploads(name, upload.as_ref())?;

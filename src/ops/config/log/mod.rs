@@ -172,12 +172,10 @@ struct Wanted {
 
 impl Wanted {
     fn read(request: &LogRequest) -> Result<Self> {
-        let time = |text: &Option<String>, read: fn(&str) -> Option<Timestamp>| -> Result<Option<Timestamp>> {
-            text.as_deref().map(|text| when::required(text, read)).transpose()
-        };
+        let (since, until) = when::range(request.since.as_deref(), request.until.as_deref(), Timestamp::now())?;
         Ok(Self {
-            since: time(&request.since, when::read)?,
-            until: time(&request.until, when::read_end)?,
+            since,
+            until,
             version: request.version.as_ref().map(|text| (text.clone(), text.parse().ok())),
             state: request.state.clone(),
             grep: request.grep.as_ref().map(|text| text.to_lowercase()),
