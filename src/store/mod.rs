@@ -9,6 +9,7 @@
 //! ```
 
 mod bucket;
+mod conditions;
 mod directory;
 mod draft;
 mod error;
@@ -18,6 +19,7 @@ mod stored;
 mod traced;
 
 pub use bucket::{BucketOptions, BucketStore, Checksum, Refusal, RefusalKind, is_bucket};
+pub use conditions::{BucketProtection, StoreConditions};
 pub use directory::DirectoryStore;
 pub use draft::{Draft, DraftToken, Pending, ResumedDraft};
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::conditions::StoreConditions;
 use super::draft::{Draft, DraftToken, ResumedDraft};
 use super::error::StoreError;
 use super::stored::Stored;
@@ -104,6 +105,15 @@ pub trait Store: Send + Sync {
     /// `BadName`, `Failed`.
     fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         check_name(name).map(|()| None)
+    }
+
+    /// Proves with a file of its own, which it removes, what the store's server keeps of the promises that rest on it;
+    /// `None` where they rest on no server.
+    ///
+    /// # Errors
+    /// `Failed`, `Unusable`: nothing can be written there.
+    fn conditions(&self) -> Result<Option<StoreConditions>, StoreError> {
+        Ok(None)
     }
 
     /// The room that is left, in bytes; `None` where the store cannot know.

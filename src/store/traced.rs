@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::conditions::StoreConditions;
 use super::draft::{Draft, DraftToken, Pending, ResumedDraft};
 use super::error::StoreError;
 use super::promise::{PublishedObject, Store};
@@ -70,6 +71,10 @@ impl<S: Store> Store for TracedStore<S> {
 
     fn locked_until(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
         self.0.locked_until(name)
+    }
+
+    fn conditions(&self) -> Result<Option<StoreConditions>, StoreError> {
+        request("prove its conditions".into(), || self.0.conditions())
     }
 
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {

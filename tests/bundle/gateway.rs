@@ -266,3 +266,20 @@ fn gateway_a_bundle_is_made_whole_whichever_request_goes_wrong_once() {
         }
     }
 }
+
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_its_conditions_hold_and_what_asks_leaves_nothing_behind() {
+    let gateway = Gateway::start();
+    let store = open(&gateway, "asked");
+    for _ in 0..2 {
+        let conditions = store.conditions().unwrap().unwrap();
+        assert!(conditions.hold() && conditions.winners == 1, "{conditions:?}");
+        assert_eq!(conditions.refuses_stale, Some(true), "{conditions:?}");
+        assert_eq!(conditions.left, None);
+        let left = gateway.files(|path| path.to_string_lossy().contains("probe"));
+        assert!(left.is_empty(), "{left:?}");
+    }
+    let protection = store.conditions().unwrap().unwrap().protection;
+    println!("{protection:?}");
+}

@@ -15,7 +15,7 @@ use crate::journal;
 use crate::ops::history::History;
 use crate::ops::{Ctx, bundles, runs};
 use crate::settings::Settings;
-use crate::store::is_bucket;
+use crate::store::{BucketProtection, StoreConditions, is_bucket};
 use crate::text::{bytes, plural};
 
 /// What a bundle's signature is made for.
@@ -245,7 +245,59 @@ pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
                 entries.first().filter(unproved).map(|newest| bundles::verify_command(ctx, &newest.name, None));
             room(findings, &place, plural(entries.len() as u64, "bundle"), free);
         }
-        (Err(error), _) | (_, Err(error)) => findings.failed("store", error),
+        (Err(error), _) | (_, Err(error)) => return findings.failed("store", error),
+    }
+    match store.conditions() {
+        Ok(Some(conditions)) => store_conditions(&conditions, settings.store.checksum.is_some(), findings),
+        Ok(None) => {}
+        Err(error) => findings.failed("store", CommandError::from(error)),
+    }
+}
+
+/// What a bucket's server was seen to keep.
+fn store_conditions(conditions: &StoreConditions, sends_checksum: bool, findings: &mut FindingsBuilder) {
+    let StoreConditions { writers, winners, refuses_stale, left, protection } = conditions;
+    let stale = match refuses_stale {
+        Some(true) => "a stale replacement was refused",
+        Some(false) => "a stale replacement was taken",
+        None => "it knows no replacement of a known version, and dr asks for none",
+    };
+    let raced = format!("store: of {writers} writers of one name {winners} succeeded, {stale}");
+    match conditions.hold() {
+        true => findings.ok("store", raced),
+        false => findings.warn(
+            "store",
+            format!("{raced}: it is for one writer"),
+            "let one host only make and copy bundles there",
+        ),
+    }
+    match protection {
+        Ok(BucketProtection { versions: false, lock: None }) => {
+            let text = "store: it keeps no versions and has no Object Lock: whoever has its key can remove bundles";
+            findings.ok("store", text);
+        }
+        Ok(BucketProtection { versions, lock }) => {
+            let versions = if *versions { "versions are kept" } else { "no versions are kept" };
+            let lock_text = match lock {
+                None => "no Object Lock".to_owned(),
+                Some(None) => "Object Lock without a default retention".to_owned(),
+                Some(Some(retention)) => format!("Object Lock by default: {retention}"),
+            };
+            let text = format!("store: {versions}, {lock_text}");
+            match lock.is_some() && !sends_checksum {
+                true => {
+                    let text = format!("{text}, and such a bucket asks for a checksum with each part");
+                    findings.warn("store", text, "set `checksum = \"sha256\"` under [store] in dr.toml");
+                }
+                false => findings.ok("store", text),
+            }
+        }
+        Err(why) => {
+            findings.ok("store", format!("store: versions and Object Lock cannot be seen with this key: {why}"))
+        }
+    }
+    if let Some(left) = left {
+        findings.ok("store", format!("store: a probe of one line stays there: {left}"));
     }
 }
 

@@ -70,6 +70,11 @@ impl BucketAddress {
         self.file(name, RECORD)
     }
 
+    /// The key of a file that is no object's.
+    pub fn probe(&self) -> Key {
+        Key::from(format!("{}{LAYOUT}/dr-doctor-probe", self.prefix))
+    }
+
     /// Object and file of a key; `None` for one that is none of ours.
     pub fn parts<'k>(&self, key: &'k str) -> Option<(&'k str, &'k str)> {
         let rest = key.strip_prefix(self.prefix.as_str())?.strip_prefix(LAYOUT)?.strip_prefix('/')?;

@@ -119,6 +119,38 @@ impl BucketClient {
         }
     }
 
+    /// What `act` on `object` failed with when there was no answer.
+    pub fn unanswered(&self, act: &'static str, object: &str, why: NoAnswer) -> StoreError {
+        match why {
+            NoAnswer::Stopped => StoreError::Stopped { place: self.place() },
+            NoAnswer::Late => {
+                let text = "the server did not answer in the time that is left after a signal to stop";
+                Refusal::new(RefusalKind::Passing, text).of_store(&self.place(), act, object)
+            }
+            NoAnswer::Lost => self.broken(act, object, "the request ended without an answer"),
+        }
+    }
+
+    /// Asks what has no function of its own here.
+    pub fn with_s3<T: Send + 'static, R: Future<Output = Answer<T>> + Send + 'static>(
+        &self,
+        act: &'static str,
+        object: &str,
+        request: impl FnOnce(Arc<AmazonS3>) -> R,
+    ) -> Result<T, StoreError> {
+        self.ask(act, object, request(Arc::clone(&self.s3)))?.ok_or_else(|| self.not_found(object))
+    }
+
+    /// The same of what the library does not ask.
+    pub fn with_uploads<T: Send + 'static, R: Future<Output = Answer<T>> + Send + 'static>(
+        &self,
+        act: &'static str,
+        object: &str,
+        request: impl FnOnce(Arc<Uploads>) -> R,
+    ) -> Result<T, StoreError> {
+        self.ask(act, object, request(Arc::clone(&self.uploads)))?.ok_or_else(|| self.not_found(object))
+    }
+
     /// The length of a file; `None` when it is not there.
     pub fn length(&self, key: &Key, object: &str) -> Result<Option<u64>, StoreError> {
         let (s3, key) = (Arc::clone(&self.s3), key.clone());

@@ -17,6 +17,7 @@ mod credentials;
 mod draft;
 mod io;
 mod object;
+mod probe;
 mod rate;
 mod record_file;
 mod refusal;

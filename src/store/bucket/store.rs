@@ -10,8 +10,10 @@ use super::client::{BucketClient, PutNew, is_denied};
 use super::connect::BucketOptions;
 use super::draft::{BucketDraft, BucketPending, Upload, part_bytes};
 use super::object::BucketObject;
+use super::probe;
 use super::record_file::RecordFile;
 use crate::redact::Secrets;
+use crate::store::conditions::StoreConditions;
 use crate::store::draft::{Draft, DraftToken, ResumedDraft};
 use crate::store::error::StoreError;
 use crate::store::promise::{PublishedObject, Store, check_name};
@@ -158,6 +160,13 @@ impl Store for BucketStore {
         check_name(name)?;
         // A token that cannot be read still has the name.
         let upload = Upload::of(token).unwrap_or_default();
+        // Where another draft was published, this one is no part of it.
+        if let Some(published) = self.client.record_file(name)? {
+            let is_another = upload.as_ref().is_some_and(|upload| upload.file != published.bytes_file);
+            if !is_another {
+                return Ok(false);
+            }
+        }
         let mut removed = self.abort_uploads(name, upload.as_ref())?;
         for listed in self.client.list(&self.client.address.of(name))? {
             let Some((_, file)) = self.client.address.parts(listed.key.as_ref()) else { continue };
@@ -226,6 +235,10 @@ impl Store for BucketStore {
             }
         }
         Ok(())
+    }
+
+    fn conditions(&self) -> Result<Option<StoreConditions>, StoreError> {
+        probe::conditions(&self.client).map(Some)
     }
 
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {

@@ -48,6 +48,11 @@ impl Uploads {
         Ok(found)
     }
 
+    /// A setting of the bucket.
+    pub async fn setting<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T, Error> {
+        self.get(&format!("{}/?{name}=", self.url)).await
+    }
+
     /// How many parts an upload has from its first on without a gap.
     pub async fn parts(&self, key: &Key, upload: &str) -> Result<usize, Error> {
         let (mut numbers, mut marker) = (Vec::new(), 0);
