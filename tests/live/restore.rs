@@ -234,6 +234,8 @@ fn wrong_config_does_not_open_the_data() {
     let wrong = host.home.path().join("wrong.yaml");
     std::fs::write(&wrong, text.replace(key, "  OPSCHAIN_PRIMARY_KEY: \"kWrongWrongWrongWrongWrongWrong1\"")).unwrap();
     let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
+    let bundle = host.bundle(&[]);
+    config_only_goes_back(&host, &text, &chart, bundle.to_str().unwrap());
     command("helm")
         .args(["upgrade", "opschain", &chart, "--version", "2026.8.20", "-n", &host.namespace, "-f"])
         .arg(&wrong)
@@ -248,6 +250,37 @@ fn wrong_config_does_not_open_the_data() {
     assert_eq!(host.sql("SELECT count(*) FROM ledger_faults"), "0");
     // And dr does not bundle data with a config that does not open it.
     host.dr(["bundle", "create", "--yes"]).fails(33, &["hint:"]);
+    // Nor is a config put over another whose keys differ: one of them does not open the data.
+    let refused = ["does not fit the data that is there: other keys at env.OPSCHAIN_PRIMARY_KEY", "--allow"];
+    let allowing = ["--config-only", "--yes", "--allow", "env.OPSCHAIN_PRIMARY_KEY"];
+    host.dr([&["bundle", "restore", bundle.to_str().unwrap()], &allowing[..]].concat()).fails(26, &refused);
+}
+
+/// The values of a bundle over an install that lives, whose database nobody touches.
+fn config_only_goes_back(host: &Host, text: &str, chart: &str, bundle: &str) {
+    let changed = host.home.path().join("changed.yaml");
+    assert!(text.contains("\nenv:\n"), "{text}");
+    std::fs::write(&changed, text.replace("\nenv:\n", "\nenv:\n  SITE_NOTE: by-mistake\n")).unwrap();
+    host.dr(["deploy", "-f", changed.to_str().unwrap(), "--version", VERSION, "--chart", chart, "--yes", "--no-wait"])
+        .ok();
+    let note = || {
+        host.kubectl(&["get", "configmap", "opschain-config", "-o", "jsonpath={.data.SITE_NOTE}"])
+            .ok()
+            .trim()
+            .to_owned()
+    };
+    let (before, database) =
+        (host.ledger(), host.sql("SELECT oid, pg_postmaster_start_time() FROM pg_database LIMIT 1"));
+    assert_eq!(note(), "by-mistake");
+    let restore = ["bundle", "restore", bundle, "--config-only"];
+    let planned = host.dr([&restore[..], &["--dry-run"]].concat()).ok();
+    assert!(planned.contains("env.SITE_NOTE") && planned.contains("the values of bundle opschain-"), "{planned}");
+    assert_eq!(note(), "by-mistake", "nothing was changed");
+    host.dr([&restore[..], &["--yes"]].concat()).ok();
+    assert_eq!(note(), "");
+    assert!(host.dr(["config", "log"]).ok().contains("the config of bundle opschain-"));
+    host.assert_ledger_holds(&before);
+    assert_eq!(host.sql("SELECT oid, pg_postmaster_start_time() FROM pg_database LIMIT 1"), database, "it ran through");
 }
 
 /// The operator makes every instance empty before the bundle's database is put into one of them.

@@ -16,8 +16,11 @@ use clap::{Args, Subcommand};
 pub(super) use self::trust::TrustArgs;
 
 use self::pages::Scope;
+use super::config::recipients;
+use super::deploy;
 use crate::bundle::SampleShare;
 use crate::error::{Exit, Result};
+use crate::ops::deploy::DeployOptions;
 use crate::ops::runs::InterruptedRuns;
 use crate::ops::{self, Ctx, bundles, create, restore};
 use crate::settings::{Allow, Quiesce};
@@ -121,7 +124,8 @@ struct VerifyArgs {
 #[command(after_help = "\
 Examples:
   dr bundle restore --version 2026-08-20
-  dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS")]
+  dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS
+  dr bundle restore BUNDLE --config-only --dry-run")]
 struct RestoreArgs {
     /// A bundle's name or its beginning, or a file; the newest good one that --version made when absent
     bundle: Option<String>,
@@ -157,6 +161,15 @@ struct RestoreArgs {
     /// Take over what the deleted namespace of this name has left in the cluster: cluster roles, priority classes, ...
     #[arg(long, value_name = "NAMESPACE")]
     take_over: Option<String>,
+    /// Deploy the bundle's values and chart over the install that lives, and leave its database alone
+    ///
+    /// A deployment, recorded like any other. Refused where the keys of the bundle's config do not open the data that is
+    /// there, and for another install's.
+    #[arg(long, conflicts_with_all = ["chart", "config", "held", "not_held", "strategy", "take_over"])]
+    config_only: bool,
+    /// With --config-only: let through what `dr deploy` refuses, by its name (can be repeated)
+    #[arg(long, value_name = "NAME", requires = "config_only")]
+    allow: Vec<String>,
     /// Look at everything, say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -229,6 +242,14 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         take_over: args.take_over,
     };
     let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);
+    if args.config_only {
+        if !args.dry_run {
+            recipients::ask(ctx, ui)?;
+        }
+        let options = DeployOptions { wait: true, allow: args.allow, ..DeployOptions::default() };
+        let prepared = restore::plan_config(ctx, &request, options, &which).await?;
+        return deploy::carry_out(ctx, ui, prepared, args.dry_run, None).await;
+    }
     let plan = restore::plan(ctx, &request, &which).await?;
     if args.dry_run {
         return ui.dry_run(&plan);

@@ -155,6 +155,18 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
             deploy::plan(ctx, DeployRequest { layers, version: args.version, chart: args.chart, options }).await?
         }
     };
+    carry_out(ctx, ui, prepared, dry_run, confirm.as_deref()).await?;
+    Ok(Exit::Success)
+}
+
+/// Shows what would be done; asks, and does it, unless it is a dry run. `release` is the name that was typed before.
+pub(super) async fn carry_out(
+    ctx: &Ctx,
+    ui: &Ui,
+    prepared: Prepared,
+    dry_run: bool,
+    release: Option<&str>,
+) -> Result<()> {
     if dry_run {
         if prepared.plan.stuck.is_some() {
             // helm renders nothing for a release that is pending.
@@ -163,13 +175,11 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
             let objects = deploy::preview(ctx, &prepared).await?;
             ui.dry_run(&super::objects::Preview { plan: &prepared.plan, objects })?;
         }
-        prepared.refuse()?;
-        return Ok(Exit::Success);
+        return prepared.refuse();
     }
     ui.plan(&prepared.plan);
-    let prepared = agreed(ui, prepared, confirm.as_deref())?;
-    ui.report(&deploy::execute(ctx, prepared).await?)?;
-    Ok(Exit::Success)
+    let prepared = agreed(ui, prepared, release)?;
+    ui.report(&deploy::execute(ctx, prepared).await?)
 }
 
 /// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::chart::{self, FetchedChart};
 use super::report::LiveSource;
-use super::request::RollbackRequest;
+use super::request::{GivenRelease, RollbackRequest};
 use super::stuck::PendingFacts;
 use super::values::{LayerFinding, ReadValues};
 use super::{order, previous, stuck};
@@ -165,6 +165,17 @@ pub(super) async fn of_files(
     let findings = values.lint_with_chart(&context);
     let ReadValues { name, layers, bytes, tree, .. } = values;
     Ok(Subject { how: How::Deploy, name, layers, values: bytes, tree, findings, version, chart, reason: None })
+}
+
+/// What somebody else has opened and checked. Its values are what ran, so nothing is said of them again.
+///
+/// # Errors
+/// The chart is none.
+pub(super) async fn of_given(ctx: &Ctx, given: GivenRelease) -> Result<Subject> {
+    let GivenRelease { name, layers, values, tree, chart, reference, version, reason } = given;
+    let chart = FetchedChart::read(ctx.helm().await?, chart, reference, None).await?;
+    let (how, findings, version, reason) = (How::Deploy, Vec::new(), Some(version), Some(reason));
+    Ok(Subject { how, name, layers, values, tree, findings, version, chart, reason })
 }
 
 /// What the vault has of an earlier deployment. Its values are what ran, so nothing is said of them again.

@@ -21,6 +21,7 @@ mod version;
 pub use prepared::Prepared;
 pub use preview::preview;
 pub use report::{DeployPlan, DeployReport, LiveSource};
+pub(super) use request::GivenRelease;
 pub use request::{DeployOptions, DeployRequest, RollbackRequest};
 pub use values::LayerFinding;
 
@@ -65,6 +66,18 @@ pub async fn plan_rollback(ctx: &Ctx, request: RollbackRequest) -> Result<Prepar
     let history = facts::history(ctx).await?;
     let subject = facts::of_vault(ctx, &history, &request).await?;
     prepare(ctx, history, subject, request.options).await
+}
+
+/// The same for values and chart that were opened and checked elsewhere.
+///
+/// # Errors
+/// The chart does not fit the version; else as [`plan`].
+pub(super) async fn plan_given(ctx: &Ctx, given: GivenRelease, options: DeployOptions) -> Result<Prepared> {
+    runs::require_whole(ctx).await?;
+    let history = facts::history(ctx).await?;
+    let subject = facts::of_given(ctx, given).await?;
+    version::refuse_other_chart(&options.allow, subject.version.as_ref(), &subject.chart.facts)?;
+    prepare(ctx, history, subject, options).await
 }
 
 async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployOptions) -> Result<Prepared> {

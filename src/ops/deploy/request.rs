@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
+use crate::helm::ChartFile;
+use crate::opschain::Version;
+use crate::values::Tree;
 use crate::values::overlay::Layer;
 
 /// What the operator asks for.
@@ -24,6 +29,24 @@ pub struct RollbackRequest {
     pub chart: Option<String>,
     /// How it is to be done.
     pub options: DeployOptions,
+}
+
+/// Values and chart that were had from elsewhere than a file or the vault, both checked there.
+pub struct GivenRelease {
+    /// What the values are called.
+    pub name: String,
+    /// As they are recorded.
+    pub layers: Vec<Layer>,
+    /// What helm reads: the layers, merged.
+    pub values: Zeroizing<Vec<u8>>,
+    /// The same, read.
+    pub tree: Tree,
+    pub chart: ChartFile,
+    /// Where the chart comes from.
+    pub reference: String,
+    pub version: Version,
+    /// For the record, before the operator's own words.
+    pub reason: String,
 }
 
 /// How a deployment is to be done, whatever is deployed.

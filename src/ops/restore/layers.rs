@@ -17,9 +17,22 @@ use crate::vault;
 /// The bundle does not open, or is not what it says; the file of values was changed.
 pub(super) fn deployed(bundle: &OpenBundle, plan: &RestorePlan) -> Result<Vec<Layer>> {
     let (values, sets) = (chart::values(bundle, plan)?, plan.lasting());
-    if plan.config.is_some() {
-        return layers_for_record(values, Vec::new(), &sets);
+    match plan.config {
+        Some(_) => layers_for_record(values, Vec::new(), &sets),
+        None => layers_for_record(values, sealed(bundle)?, &sets),
     }
+}
+
+/// The bundle's values, in their layers if it has them.
+///
+/// # Errors
+/// The bundle does not open, or is not what it says.
+pub(super) fn of_bundle(bundle: &OpenBundle) -> Result<Vec<Layer>> {
+    layers_for_record(bundle.member("config/values.yaml.age")?, sealed(bundle)?, &[])
+}
+
+/// The layers that the bundle holds.
+fn sealed(bundle: &OpenBundle) -> Result<Vec<Layer>> {
     let release = Release::parse(&bundle.member("config/release.json.age")?)?;
     let as_in_the_vault = release.layers.is_empty();
     let mut layers = Vec::new();
@@ -33,7 +46,7 @@ pub(super) fn deployed(bundle: &OpenBundle, plan: &RestorePlan) -> Result<Vec<La
         }
         layers.push(Layer { kind: layer.kind, name: layer.name, bytes });
     }
-    layers_for_record(values, layers, &sets)
+    Ok(layers)
 }
 
 /// The layers where they come to what was deployed. Else, and where there are none, the values themselves: one of `sets`

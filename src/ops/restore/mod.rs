@@ -9,6 +9,7 @@
 mod abort;
 mod chart;
 mod config;
+mod config_only;
 mod database;
 mod facts;
 mod gate;
@@ -36,6 +37,7 @@ use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+pub use config_only::plan_config;
 pub use plan::{RestoreChart, RestorePlan};
 pub use report::RestoreReport;
 pub use source::{RestoreRequest, Which};
