@@ -41,7 +41,7 @@ pub async fn plan_config(
     let chart = bundle.reader.chart().map(|name| bundle.member(name)).transpose()?;
     let chart = chart.ok_or_else(|| {
         CommandError::new(Exit::Damaged, format!("bundle {} holds no chart", source.bundle)).hint(
-            "Take its values out, and deploy them with a chart: `dr bundle extract BUNDLE values`, `dr deploy -f`.",
+            "Take its values out, and deploy them with a chart: `dr bundle extract BUNDLE values`, `dr deploy -f FILE`.",
         )
     })?;
     let given = GivenRelease {
@@ -76,7 +76,7 @@ fn refuse_other_install(bundle: &str, source: &SourceInstall, ours: &Install) ->
         source.release, source.namespace, ours.release, ours.namespace
     );
     Err(CommandError::new(Exit::Guard, what).hint(format!(
-        "Take its values out, fit them to this install, and deploy them: `dr bundle extract {bundle} values`, `dr deploy -f`."
+        "Take its values out, fit them to this install, and deploy them: `dr bundle extract {bundle} values`, `dr deploy -f FILE`."
     )))
 }
 
@@ -95,7 +95,7 @@ fn refuse_not_fit(bundle: &str, is_live: bool, guarded: &[Guarded]) -> Result<()
         format!("the config of bundle {bundle} does not fit the data that is there: other keys at {}", keys.join("; "));
     Err(CommandError::new(Exit::Guard, what)
         .hint("The application could not read its data with them. The data that they fit is in the bundle: restore all of it, into another namespace with -n.")
-        .hint("Where it is the live values that are wrong: `dr bundle extract BUNDLE values`, `dr deploy -f`, with --allow for each key."))
+        .hint("Where it is the live values that are wrong: `dr bundle extract BUNDLE values`, `dr deploy -f FILE`, with --allow for each key."))
 }
 
 #[cfg(test)]
