@@ -146,6 +146,10 @@ async fn a_database_that_cannot_come_up_says_why_within_a_minute() {
 #[ignore = "needs the lab: make live"]
 fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_over_on_its_name() {
     let host = Host::new("neighbour");
+    // The stand-in's names outside of the namespace opschain end with the namespace's. What a run of this test that failed
+    // has left belongs to whomever it was given to.
+    let role = format!("opschain-api-cluster-role-{}", host.namespace);
+    command("kubectl").args(["delete", "clusterrole", &role, "--ignore-not-found"]).run().ok();
     let values = host.deploy(VERSION);
     let before = host.ledger();
     let privileged = "pod-security.kubernetes.io/enforce=privileged";
@@ -155,8 +159,6 @@ fn a_second_opschain_is_refused_and_the_leftovers_of_a_deleted_one_are_taken_ove
     let scope = host.dr(["bundle", "show", "--scope", "--any-signer"]).ok();
     assert!(scope.contains("namespace label site.example.org/zone"), "{scope}");
     host.delete_namespace();
-    // The stand-in's names outside of the namespace opschain end with the namespace's.
-    let role = format!("opschain-api-cluster-role-{}", host.namespace);
     let belongs_to = |namespace: &str| {
         let change = format!("meta.helm.sh/release-namespace={namespace}");
         command("kubectl").args(["annotate", "--overwrite", "clusterrole", &role, &change]).run().ok();
