@@ -16,7 +16,8 @@ impl Ctx {
     pub fn store_at(&self, place: &str) -> Result<Arc<dyn Store>> {
         // Without settings a bucket is reached by what the environment says.
         let known = self.settings_or_defaults().ok().map(|settings| &settings.store);
-        let buckets = known.and_then(|store| Some((store.url.clone()?, options(store)))).into_iter().collect();
+        let stores = known.into_iter().flat_map(|store| std::iter::once(store).chain(&store.mirrors));
+        let buckets = stores.filter_map(|store| Some((store.url.clone()?, options(store)))).collect();
         let access = StoreAccess { buckets, secrets: self.secrets().clone(), stop: self.cancel.clone() };
         Ok(store::open_at(place, &access)?)
     }

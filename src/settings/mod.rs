@@ -401,7 +401,10 @@ impl Settings {
             &mut self.store.credentials_file,
             &mut self.maintenance.token_file,
         ];
-        for path in paths.into_iter().flatten() {
+        let of_mirrors = self.store.mirrors.iter_mut();
+        let of_mirrors =
+            of_mirrors.flat_map(|mirror| [&mut mirror.path, &mut mirror.ca_file, &mut mirror.credentials_file]);
+        for path in paths.into_iter().chain(of_mirrors).flatten() {
             *path = match (path.strip_prefix("~"), home) {
                 (Ok(rest), Some(home)) => home.join(rest),
                 _ => base.join(&*path),

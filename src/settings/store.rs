@@ -36,6 +36,34 @@ pub struct StoreSettings {
     /// The most that may go up a second (`10M`).
     #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
+    /// In how many of all stores a new bundle has to be before `bundle create` has succeeded.
+    pub policy: MirrorPolicy,
+    /// The stores that are to hold the same: each a table of its own.
+    #[serde(deserialize_with = "mirrors", skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<StoreSettings>,
+}
+
+/// In how many stores a new bundle has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MirrorPolicy {
+    /// The first: what a mirror lacks is warned of.
+    #[default]
+    One,
+    /// More than half of them.
+    Quorum,
+    All,
+}
+
+impl MirrorPolicy {
+    /// How many of so many stores.
+    pub fn needed(self, stores: usize) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Quorum => stores / 2 + 1,
+            Self::All => stores,
+        }
+    }
 }
 
 /// What some buckets want beside the checksum that each signature has.
@@ -51,6 +79,22 @@ impl StoreSettings {
     /// As a store is called: the bucket, or else the folder.
     pub fn place(&self) -> Option<String> {
         self.url.clone().or_else(|| self.path.as_ref().map(|path| path.display().to_string()))
+    }
+}
+
+impl StoreSettings {
+    /// As the mirrors are called.
+    pub fn mirror_places(&self) -> Vec<String> {
+        self.mirrors.iter().filter_map(Self::place).collect()
+    }
+}
+
+fn mirrors<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<StoreSettings>, D::Error> {
+    let mirrors = Vec::<StoreSettings>::deserialize(from)?;
+    let is_one = |mirror: &StoreSettings| mirror.place().is_some() && mirror.mirrors.is_empty();
+    match mirrors.iter().all(is_one) {
+        true => Ok(mirrors),
+        false => Err(serde::de::Error::custom("each mirror needs a `path` or `url`, and has no mirrors itself")),
     }
 }
 
@@ -93,6 +137,13 @@ mod tests {
         let bucket =
             store("url = \"s3://b/x\"\nendpoint = \"https://h:1\"\npart_mib = 8\nchecksum = \"sha256\"\n").unwrap();
         assert_eq!(bucket.place().as_deref(), Some("s3://b/x"));
+        let mirrored = store(
+            "path = \"/srv\"\npolicy = \"quorum\"\n[[store.mirrors]]\nurl = \"s3://b/x\"\n[[store.mirrors]]\npath = \"/m\"\n",
+        );
+        let mirrored = mirrored.unwrap();
+        assert_eq!(mirrored.mirror_places(), ["s3://b/x", "/m"]);
+        assert_eq!([1, 2, 3, 4].map(|stores| mirrored.policy.needed(stores)), [1, 2, 2, 3]);
+        assert!(store("[[store.mirrors]]\nregion = \"x\"\n").is_err());
         let refused = |text: &str| store(text).unwrap_err().to_string();
         for url in ["ftp://b", "s3://KEY:sesquipedal@b/x", "s3://b?x=sesquipedal", "sesquipedal"] {
             let said = refused(&format!("url = \"{url}\""));

@@ -69,3 +69,25 @@ fn what_is_not_whole_is_named_and_another_bundle_of_the_name_is_refused() {
     let said = dr(home.path(), &["bundle", "copy", NAME, "--to", store.to_str().unwrap(), "--any-signer"]);
     assert!(said.contains("to itself") && said.ends_with("--- exit 64"), "{said}");
 }
+
+#[test]
+fn mirrors_are_made_up_and_status_says_what_is_behind() {
+    let (home, store) = home();
+    publish(&store);
+    let settings = home.path().join(".config/dr/dr.toml");
+    let mirrors = ["mirror", "absent"].map(|name| home.path().join(name));
+    fs::create_dir(&mirrors[0]).unwrap();
+    let text = fs::read_to_string(&settings).unwrap();
+    let tables: String = mirrors.iter().map(|path| format!("[[store.mirrors]]\npath = {path:?}\n")).collect();
+    fs::write(&settings, text.replacen("[store]\n", "[store]\npolicy = \"quorum\"\n", 1) + &tables).unwrap();
+    let said = dr(home.path(), &["-n", "opschain", "status"]);
+    assert!(said.contains("1 bundle behind") && said.contains("is not known"), "{said}");
+    let said = dr(home.path(), &["bundle", "copy", "--mirrors"]);
+    assert!(said.contains(&format!("{NAME}: ")) && said.ends_with("--- exit 29"), "{said}");
+    assert!(mirrors[0].join(NAME).join("published.json").exists() && !mirrors[1].exists());
+    let said = dr(home.path(), &["-n", "opschain", "status"]);
+    assert!(said.contains("mirror ~/mirror has all 1 bundle"), "{said}");
+    assert!(!said.contains("`store.policy` asks"), "two of three are a quorum: {said}");
+    let said = dr(home.path(), &["bundle", "copy", "--mirrors", "--to", "x"]);
+    assert!(said.ends_with("--- exit 64"), "{said}");
+}

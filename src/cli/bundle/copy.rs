@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args};
 use super::TrustArgs;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::copy::{self, CopyPlan, CopyReport, CopyRequest, CopySelection};
+use crate::ops::copy::{self, CopyPlan, CopyReport, CopyRequest, CopySelection, MirrorsReport};
 use crate::settings::{bytes_of_rate, max_rate_of};
 use crate::text::{bytes, plural};
 use crate::ui::{Mark, Page, Report, Ui};
@@ -15,11 +15,12 @@ use crate::ui::{Mark, Page, Report, Ui};
 /// Each member is checked against the signed manifest as it is read, and the copy is read back before it is listed. One
 /// that is there already stays as it is. After a kill or Ctrl-C the same command goes on where it was.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("which").required(true).args(["bundle", "version", "all"])))]
+#[command(group(ArgGroup::new("which").required(true).args(["bundle", "version", "all", "mirrors"])))]
 #[command(after_help = "\
 Examples:
   dr bundle copy opschain-20260820T101500Z-0a1b2c --to s3://backups/opschain
   dr bundle copy --version 2026-08-20 --to /mnt/usb/bundles
+  dr bundle copy --mirrors
   dr bundle copy --all --from s3://backups/opschain --to /mnt/usb/bundles --dry-run")]
 pub struct CopyArgs {
     /// A bundle's name or its beginning, or a file
@@ -31,8 +32,11 @@ pub struct CopyArgs {
     #[arg(long)]
     pub all: bool,
     /// The folder, which must be there, or the bucket (s3://BUCKET/PREFIX) that they go to
-    #[arg(long, value_name = "STORE")]
-    pub to: String,
+    #[arg(long, value_name = "STORE", required_unless_present = "mirrors")]
+    pub to: Option<String>,
+    /// Into each [[store.mirrors]] of the settings what it has not
+    #[arg(long, conflicts_with_all = ["to", "from", "dry_run"])]
+    pub mirrors: bool,
     /// Where they come from, if not from the settings' store
     #[arg(long, value_name = "STORE")]
     pub from: Option<String>,
@@ -47,18 +51,19 @@ pub struct CopyArgs {
 }
 
 pub fn run(ctx: &Ctx, ui: &Ui, args: CopyArgs) -> Result<Exit> {
+    let bytes_a_second = args.max_rate.as_deref().and_then(bytes_of_rate);
+    let Some(to) = args.to else {
+        let report = copy::make_up(ctx, &args.trust.request(None, None), bytes_a_second)?;
+        ui.report(&report)?;
+        return Ok(report.failure.unwrap_or(Exit::Success));
+    };
     let selection = match (args.bundle.clone(), args.version) {
         (Some(bundle), _) => CopySelection::One(bundle),
         (None, Some(version)) => CopySelection::Version(version),
         (None, None) => CopySelection::All,
     };
-    let request = CopyRequest {
-        selection,
-        from: args.from,
-        to: args.to,
-        bytes_a_second: args.max_rate.as_deref().and_then(bytes_of_rate),
-        trust: args.trust.request(args.bundle, None),
-    };
+    let request =
+        CopyRequest { selection, from: args.from, to, bytes_a_second, trust: args.trust.request(args.bundle, None) };
     let plan = copy::plan(ctx, &request)?;
     if args.dry_run {
         return ui.dry_run(&plan).map(|()| Exit::Success);
@@ -103,6 +108,20 @@ impl Report for CopyReport {
         }
         if self.copied.is_empty() && self.there.is_empty() && self.failed.is_empty() {
             page.line(format!("Store {} has no bundle to copy.", self.from));
+        }
+    }
+}
+
+impl Report for MirrorsReport {
+    fn human(&self, page: &mut Page) {
+        for mirror in &self.mirrors {
+            page.heading(&format!("Mirror {}", mirror.store));
+            if let Some(report) = &mirror.report {
+                report.human(page);
+            }
+            if let Some(error) = &mirror.error {
+                page.finding(Mark::Bad, error, None);
+            }
         }
     }
 }

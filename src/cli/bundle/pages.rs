@@ -190,6 +190,7 @@ impl Report for create::CreateReport {
             None,
         );
         page.line(&self.address);
+        self.copies.iter().for_each(|place| page.line(format!("copy, read back: {place}")));
         self.stays_stopped.iter().for_each(|writer| page.finding(Mark::Warn, &before(writer), None));
         page.next(&format!("copy it off this host, then in the folder of the copy: {}", self.verify));
     }

@@ -4,11 +4,13 @@
 //! of runs, since no cluster is touched: `progress` keeps how far each copy is, and the same command goes on after a kill.
 
 mod facts;
+mod mirrors;
 mod plan;
 mod progress;
 mod request;
 mod steps;
 
+pub use mirrors::{MirrorsReport, after_create, make_up};
 pub use plan::CopyPlan;
 pub use request::{CopyRequest, CopySelection};
 pub use steps::CopyReport;

@@ -26,7 +26,7 @@ use self::work::CreateWork;
 use super::quiesce::RecordedReplicas;
 use super::runs::undo;
 use super::runs::verb::{Aftermath, PutBackVerb, RunVerb};
-use super::{Ctx, bundles};
+use super::{Ctx, bundles, copy};
 use crate::bundle::OutOfScope;
 use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
@@ -58,6 +58,9 @@ pub struct CreateReport {
     pub bytes: u64,
     /// The OpsChain version that made the data.
     pub opschain_version: String,
+    /// The mirrors that it is in as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
     /// Bytes of the data directory and the log before compression.
     pub raw_bytes: u64,
     /// The database's identity.
@@ -103,7 +106,10 @@ pub async fn create(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
     let work = CreateWork::new(ctx, plan, begun.run.clone())?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;
     match journal::execute(&RUN.context(ctx), &mut journal, &steps, &work).await {
-        Ok(outputs) => report(&work, &outputs, began.elapsed()),
+        Ok(outputs) => {
+            let copies = copy::after_create(ctx, outputs.get(steps::NAME_BUNDLE)?.as_str())?;
+            Ok(CreateReport { copies, ..report(&work, &outputs, began.elapsed())? })
+        }
         Err(failure) => Err(put_back(&work, journal, failure.error).await),
     }
 }
@@ -131,6 +137,7 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
         bundle: id.to_string(),
         verify: bundles::verify_command(&work.ctx, &format!("./{id}.tar"), None),
         address: work.store.address(id.as_str()),
+        copies: Vec::new(),
         bytes: outputs.get(steps::PUBLISH)?,
         opschain_version: work.plan.live.opschain_version.clone(),
         raw_bytes: done.base_totals.raw_bytes + done.wal_totals.raw_bytes,

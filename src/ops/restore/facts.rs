@@ -1,6 +1,7 @@
 //! What a restore looks at before it touches anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::source::{self, RestoreRequest, Which};
 use crate::bundle::{BundleReference, Header, OutOfScope, Reader, SourceInstall, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
-use crate::error::{OpenRun, Result};
+use crate::error::{Exit, OpenRun, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
 use crate::ops::published::missing;
@@ -18,6 +19,7 @@ use crate::ops::release::Release;
 use crate::ops::{Ctx, essentials, recording, runs};
 use crate::opschain::secrets::LEFT_BY_UNINSTALL;
 use crate::postgres::Lsn;
+use crate::store::Store;
 use crate::vault::RecordedInstall;
 
 /// A bundle that is open: its layout, signature and manifest are checked.
@@ -174,7 +176,29 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
 
 /// Looks a name up in the store, or the newest good one of a version.
 fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) -> Result<FoundBundle> {
-    let store = ctx.store()?;
+    let first = ctx.store().and_then(|store| find_in(ctx, store, request, trust, which));
+    let Err(error) = first else { return first };
+    // The mirrors, in the order of the settings, for what the first store has not, or not whole.
+    for place in ctx.settings()?.store.mirror_places() {
+        let is_elsewhere = matches!(error.exit(), Exit::NotFound | Exit::Store | Exit::Damaged);
+        if !is_elsewhere {
+            break;
+        }
+        if let Ok(found) = ctx.store_at(&place).and_then(|store| find_in(ctx, store, request, trust, which)) {
+            ctx.events.warn(format!("{error}: taken from mirror {place}"), error.hints().first().cloned());
+            return Ok(found);
+        }
+    }
+    Err(error)
+}
+
+fn find_in(
+    ctx: &Ctx,
+    store: Arc<dyn Store>,
+    request: &RestoreRequest,
+    trust: &Trust,
+    which: Which<'_>,
+) -> Result<FoundBundle> {
     let catalog = ctx.catalog(&*store)?;
     if let Some(text) = &request.bundle.bundle {
         let entry = catalog.find(text)?;

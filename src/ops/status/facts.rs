@@ -1,5 +1,7 @@
 //! What status goes by.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
@@ -47,6 +49,26 @@ pub(super) struct StatusFacts {
     pub(super) restores: Vec<(SignedDuration, u64)>,
     pub(super) recipients: Vec<String>,
     pub(super) targets: Targets,
+    pub(super) mirrors: Vec<MirrorFacts>,
+    /// In how many stores, this one among them, each bundle has to be.
+    pub(super) stores_needed: usize,
+}
+
+/// A store that is to hold the same.
+#[derive(Debug, Clone)]
+pub(super) struct MirrorFacts {
+    pub(super) place: String,
+    /// The names of what it holds, or why that is not known.
+    pub(super) bundles: std::result::Result<BTreeSet<String>, String>,
+}
+
+fn mirror(ctx: &Ctx, place: String) -> MirrorFacts {
+    let names = || -> Result<BTreeSet<String>> {
+        let listed = ctx.store_at(&place)?.list()?;
+        Ok(listed.into_iter().filter(|object| object.bytes.is_some()).map(|object| object.name).collect())
+    };
+    let bundles = names().map_err(|error| error.to_string());
+    MirrorFacts { place, bundles }
 }
 
 pub(super) fn facts(ctx: &Ctx) -> Result<StatusFacts> {
@@ -74,6 +96,8 @@ pub(super) fn facts(ctx: &Ctx) -> Result<StatusFacts> {
         restores: readable().filter_map(|(_, run)| restore_of(run)).collect(),
         recipients: settings.keys.recipients.clone(),
         targets: targets(ctx)?,
+        mirrors: settings.store.mirror_places().into_iter().map(|place| mirror(ctx, place)).collect(),
+        stores_needed: settings.store.policy.needed(settings.store.mirrors.len() + 1),
     })
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::{KnownBundle, StatusFacts, Targets};
+use super::facts::{KnownBundle, MirrorFacts, StatusFacts, Targets};
 use super::report::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
 use crate::bundle::Depth;
 use crate::ops::doctor::{Finding, Level};
 use crate::text::{bytes, elapsed, plural};
 
+/// What makes mirrors hold what the first store holds.
+const MAKE_UP: &str = "dr bundle copy --mirrors";
 /// By so many of the newest restores the next one is predicted: the slowest of them counts.
 const RESTORES: usize = 3;
 
@@ -115,6 +117,14 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
             add("restored", restored(&report.bundles, &facts.targets, facts.now), Some(drill));
         }
     }
+    for mirror in &facts.mirrors {
+        add("copies", copies(mirror, &facts.install, facts.bundles.as_deref().unwrap_or_default()), Some(MAKE_UP));
+    }
+    if let Some(newest) = newest.filter(|newest| stores_of(facts, newest) < facts.stores_needed) {
+        let (stores, needed) = (stores_of(facts, newest), facts.stores_needed);
+        let text = format!("{} is in {stores} of {} stores", newest.name, facts.mirrors.len() + 1);
+        add("copies", (Level::Bad, format!("{text}, and `store.policy` asks for {needed}")), Some(MAKE_UP));
+    }
     if let Some(newest) = newest {
         add("opens", opens(newest, &report.recipients), Some("dr doctor"));
     }
@@ -129,6 +139,31 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
         add("runs", (Level::Bad, text), Some(&format!("dr run resume {}", open.run)));
     }
     findings
+}
+
+/// What a mirror has of the bundles of this install.
+fn copies(mirror: &MirrorFacts, install: &str, bundles: &[KnownBundle]) -> (Level, String) {
+    let place = &mirror.place;
+    let there = match &mirror.bundles {
+        Ok(there) => there,
+        Err(error) => return (Level::Warn, format!("what mirror {place} has is not known: {error}")),
+    };
+    let own: Vec<&KnownBundle> = bundles.iter().filter(|bundle| bundle.install.as_deref() == Some(install)).collect();
+    let behind: Vec<&str> =
+        own.iter().map(|bundle| bundle.name.as_str()).filter(|name| !there.contains(*name)).collect();
+    match behind.first() {
+        None => (Level::Ok, format!("mirror {place} has all {} of this install", plural(own.len() as u64, "bundle"))),
+        Some(newest) => {
+            let count = plural(behind.len() as u64, "bundle");
+            (Level::Warn, format!("mirror {place} is {count} behind, the newest {newest}"))
+        }
+    }
+}
+
+/// How many stores a bundle is known to be in.
+fn stores_of(facts: &StatusFacts, bundle: &KnownBundle) -> usize {
+    let has = |mirror: &&MirrorFacts| mirror.bundles.as_ref().is_ok_and(|there| there.contains(&bundle.name));
+    1 + facts.mirrors.iter().filter(has).count()
 }
 
 fn made(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
@@ -230,7 +265,25 @@ mod tests {
             restores: vec![(HOUR, 1000)],
             recipients: vec!["age1host".into(), "age1escrow".into()],
             targets: Targets { rpo: HOUR * 26, verified: HOUR * 192, restored: HOUR * 2160 },
+            mirrors: Vec::new(),
+            stores_needed: 1,
         }
+    }
+
+    #[test]
+    fn a_mirror_that_is_behind_is_warned_of_and_is_bad_where_the_policy_asks_for_it() {
+        let with = |there: std::result::Result<&[&str], &str>, needed| {
+            let mut facts = facts(vec![bundle("b2", 1), bundle("b1", 2)]);
+            let bundles = there.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            facts.mirrors = vec![MirrorFacts { place: "s3://b".into(), bundles: bundles.map_err(str::to_owned) }];
+            facts.stores_needed = needed;
+            unwell(facts)
+        };
+        assert_eq!(with(Ok(&["b1", "b2", "other"]), 2), "");
+        assert_eq!(with(Ok(&["b2"]), 2), "copies");
+        assert_eq!(with(Ok(&["b1"]), 1), "copies");
+        assert_eq!(with(Ok(&["b1"]), 2), "copies !copies");
+        assert_eq!(with(Err("no route"), 1), "copies");
     }
 
     /// The areas of what is not well, with the level's first letter.
