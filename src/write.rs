@@ -72,7 +72,8 @@ impl Write for NewFile {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+/// Where a file is, for its path.
+pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -345,11 +345,26 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
     Ok(ctx.with_keyring(Keyring::new(secrets, asker, ui.cancel().clone())))
 }
 
+/// Who asks, by what CI systems tell of them: there, `USER` is the runner's own.
+const ASKERS: &[&str] = &[
+    "DR_WHO",
+    "GITHUB_ACTOR",
+    "GITLAB_USER_LOGIN",
+    "BUILD_USER_ID",
+    "BUILD_REQUESTEDFOREMAIL",
+    "BITBUCKET_STEP_TRIGGERER_UUID",
+    "CIRCLE_USERNAME",
+    "BUILDKITE_BUILD_CREATOR_EMAIL",
+    "DRONE_COMMIT_AUTHOR",
+    "USER",
+    "LOGNAME",
+];
+
 /// Who asks, as records and keys name it: `user@host`.
 fn who() -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let uid = rustix::process::geteuid().as_raw();
-    let user = ["DR_WHO", "USER", "LOGNAME"].iter().find_map(|name| set(name));
+    let user = ASKERS.iter().find_map(|name| set(name));
     let user = user.or_else(|| user_of(uid, &read::text_file(Path::new("/etc/passwd"), read::SMALL).ok()?));
     let user = user.unwrap_or_else(|| format!("uid-{uid}"));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -81,3 +81,37 @@ fn what_is_no_values_file_chart_or_version_is_said_to_be_none() {
         "{said}"
     );
 }
+
+#[test]
+fn a_link_is_written_through_and_what_is_no_file_is_refused() {
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir(at("real")).unwrap();
+    std::os::unix::fs::symlink("real/next.yaml", at("link.yaml")).unwrap();
+    assert!(upgraded(&home, &["--out", "link.yaml"]).ends_with("exit 0"));
+    assert!(at("link.yaml").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(at("real/next.yaml")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(upgraded(&home, &["--out", "link.yaml"]).ends_with("exit 20"));
+    assert!(upgraded(&home, &["--out", "link.yaml", "--force"]).ends_with("exit 0"));
+    assert!(at("link.yaml").symlink_metadata().unwrap().is_symlink());
+    std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", at("null")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    for odd in ["real", "loop", "socket", "null", "/dev/null"] {
+        let said = upgraded(&home, &["--out", odd, "--force"]);
+        assert!(said.ends_with("exit 64"), "{odd}: {said}");
+    }
+}
+
+#[test]
+fn the_operators_comments_stay_with_their_keys() {
+    let home = home();
+    let yours = "# Site north\r\nenv:\r\n  # CHG-7\r\n  PGPASSWORD: 'hunter2hunter2'\r\napi:\r\n  replicas: 1 # CHG-8\r\n# reviewed\r\n";
+    std::fs::write(home.path().join("values.yaml"), yours).unwrap();
+    let said = upgraded(&home, &["--out", "next.yaml"]);
+    assert!(!said.contains("found no place"), "{said}");
+    let text = std::fs::read_to_string(home.path().join("next.yaml")).unwrap();
+    for line in ["# Site north\r\nenv:", "  # CHG-7\r\n  PGPASSWORD", "replicas: 1 # CHG-8\r\n", "\r\n# reviewed\r\n"] {
+        assert!(text.contains(line), "{text}");
+    }
+}

@@ -13,6 +13,7 @@ use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
 use crate::values::upgrade::{KeyReport, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
+use crate::write;
 
 /// What is asked.
 #[derive(Debug)]
@@ -80,23 +81,21 @@ pub struct VersionLeft {
 /// One of them cannot be found or read; the file is there already; the new file's text cannot take the edits, so that
 /// Helm would read something else than the merge says: then nothing is written.
 pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
-    if let Target::File(path) = &request.target
-        && path.exists()
-        && !request.force
-    {
-        return Err(is_there(path));
-    }
+    let target = match &request.target {
+        Target::File(path) => Some(target_file(path, request.force)?),
+        Target::Nowhere | Target::Stdout => None,
+    };
     let old = shipped::read(ctx, &request.from, None).await?;
     let new = shipped::read(ctx, &request.to, None).await?;
     let (values, yours) = operators(ctx, &request.values)?;
     let scrubber = scrubber(ctx);
     let three = Three { old: &old.tree, new: &new.tree, yours: &yours };
     let proposal = propose(three, &keys::FACTS, &scrubber).map_err(refused)?;
-    let written = match &request.target {
-        Target::File(path) => {
-            write(path, proposal.text.as_bytes(), request.force)?;
-            Some(path.display().to_string())
-        }
+    if let Some(path) = &target {
+        write(path, proposal.text.as_bytes(), request.force)?;
+    }
+    let written = match request.target {
+        Target::File(path) => Some(path.display().to_string()),
         Target::Nowhere | Target::Stdout => None,
     };
     Ok(Upgraded {
@@ -122,7 +121,11 @@ fn version_left(yours: &Tree, new: &Shipped) -> Option<VersionLeft> {
 
 /// The operator's values: a file, or a deployment of the vault.
 fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
-    let is_file = text.contains('/') || text.ends_with(".yaml") || text.ends_with(".yml") || Path::new(text).is_file();
+    let is_file = text == "-"
+        || text.contains('/')
+        || text.ends_with(".yaml")
+        || text.ends_with(".yml")
+        || Path::new(text).is_file();
     let bytes = if is_file {
         ctx.named_values(Path::new(text))?.1
     } else {
@@ -153,22 +156,32 @@ fn is_there(path: &Path) -> CommandError {
         .hint("Give another name with --out, or --force to write over it.")
 }
 
-/// Writes a file that only its owner may read, whole or not at all: a crash leaves the old one or none, and a temporary
-/// file of mode 0600 beside it at worst.
+/// The file that a path stands for: a link is followed, even to a file that is not there yet, so that the link stays.
+fn target_file(path: &Path, force: bool) -> Result<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    let failed = |reason: &str| CommandError::new(Exit::Usage, format!("{} {reason}", path.display()));
+    let mut file = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match file.symlink_metadata() {
+            Ok(found) if found.is_symlink() => {
+                let to = file.read_link().map_err(|error| failed("cannot be followed").because(error))?;
+                file = write::folder(&file).join(to);
+            }
+            Ok(found) if !found.is_file() => {
+                return Err(failed("is no regular file").hint("Name a file with --out; `--out -` writes to stdout."));
+            }
+            Ok(_) if !force => return Err(is_there(path)),
+            Ok(_) | Err(_) => return Ok(file),
+        }
+    }
+    Err(failed("is a link that leads to itself"))
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
 fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    use std::io::Write;
-    let failed =
-        |error: std::io::Error| CommandError::new(Exit::Failure, format!("write {}", path.display())).because(error);
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
-    persisted.map_err(|error| match error.error.kind() {
+    let written = if force { write::replace_file(path, 0o600, bytes) } else { write::new_file(path, 0o600, bytes) };
+    written.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(path),
-        _ => failed(error.error),
-    })?;
-    Ok(())
+        _ => CommandError::new(Exit::Failure, format!("write {}", path.display())).because(error),
+    })
 }

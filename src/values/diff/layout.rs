@@ -85,6 +85,11 @@ fn together(old: (&Tree, &Node), new: (&Tree, &Node), layout: &mut Layout) {
 
 /// Every comment of a file, in its order, from its `#` on.
 pub(in crate::values) fn comments(tree: &Tree) -> Vec<&str> {
+    placed_comments(tree).into_iter().map(|(_, comment)| comment).collect()
+}
+
+/// The same, each with the place of its `#` in bytes.
+pub(in crate::values) fn placed_comments(tree: &Tree) -> Vec<(usize, &str)> {
     let source = tree.source();
     if !source.contains('#') {
         return Vec::new();
@@ -105,7 +110,7 @@ pub(in crate::values) fn comments(tree: &Tree) -> Vec<&str> {
         let begins = hash == 0 || source[..hash].ends_with([' ', '\t', '\n', '\r']);
         let end = source[hash..].find('\n').map_or(source.len(), |end| hash + end);
         if begins {
-            found.push(source[hash..end].trim_end());
+            found.push((hash, source[hash..end].trim_end()));
         }
         at = if begins { end } else { hash + 1 };
     }

@@ -66,7 +66,7 @@ fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Move<'t>> {
             .new
             .get(&to_keys)
             .is_some_and(|new| three.yours.get(&from_keys).is_some_and(|yours| fits(new, yours)));
-        if !is_there || three.new.get(&from_keys).is_some() || three.yours.get(&to_keys).is_some() {
+        if !is_there || three.new.get(&from_keys).is_some() || !has_room(three.yours.root(), &to_keys) {
             return;
         }
         if let Some(entry) = entry_at(three.yours, &from_keys) {
@@ -83,6 +83,14 @@ fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Move<'t>> {
         note(from, to);
     }
     found
+}
+
+/// Whether nothing of the operator's stands at a place, or in the way to it: a value that is no map stays as it is, and
+/// nothing would be carried below it.
+fn has_room(yours: &Node, keys: &[&str]) -> bool {
+    let NodeKind::Map(_) = &yours.kind else { return false };
+    let Some((first, rest)) = keys.split_first() else { return false };
+    yours.child(first).is_none_or(|below| has_room(below, rest))
 }
 
 fn fits(new: &Node, yours: &Node) -> bool {

@@ -2,19 +2,19 @@
 //!
 //! Three files: the shipped old values, the shipped new ones, and the operator's. What the operator changed stays, what
 //! the operator left alone becomes new, and the text is that of the new file: its comments and its order. Edits are made
-//! in the text, where the values stand; no YAML is emitted for what the operator wrote. At the end the text is read as
-//! Helm reads it, and must say what the merge of the three says.
+//! in the text, where the values stand; no YAML is emitted for what the operator wrote. The operator's comments go to
+//! their keys. At the end the text is read as Helm reads it, and must say what the merge of the three says.
 
+mod comments;
 mod merge;
+mod remarks;
 mod report;
 mod text;
 
-use std::collections::HashSet;
-
+use comments::{ShippedComments, lost};
 pub use report::{KeyOutcome, KeyReport, Three};
 use zeroize::Zeroizing;
 
-use super::diff::comments;
 use super::lint::KeyFacts;
 use crate::redact::Scrubber;
 use crate::yaml::{Path, Trap, Tree};
@@ -25,7 +25,7 @@ pub struct Proposal {
     pub text: Zeroizing<String>,
     /// What happened to each key that is not simply the same, worst first.
     pub items: Vec<KeyReport>,
-    /// The operator's own comments that found no place in the proposal: above or beside keys that are the release's.
+    /// The operator's own comments that found no place in the proposal: their keys are gone.
     pub comments: Vec<String>,
 }
 
@@ -58,22 +58,35 @@ pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Resul
         scrubber.register_tree(tree);
     }
     let merged = merge::merge(three, facts, &scrubber);
-    let shipped: HashSet<&str> = [three.old, three.new].into_iter().flat_map(comments).collect();
-    let text = text::apply(three.new, three.yours, &merged.edits, &shipped);
-    let proposed = Tree::parse(text.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
+    let shipped = ShippedComments::of(three);
+    let mut items = merged.items;
+    items.sort_by_key(|item| item.outcome);
+    let edited = with_line_ends(text::apply(three.new, three.yours, &merged.edits, &shipped), "\n");
+    let proposed = Tree::parse(edited.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
     let read = proposed.to_json();
     if read != merged.value {
         return Err(UpgradeError::Unfaithful(first_difference(&read, &merged.value, Path::root())));
     }
-    let mut items = merged.items;
-    items.sort_by_key(|item| item.outcome);
-    let there: HashSet<&str> = comments(&proposed).into_iter().collect();
-    let lost = comments(three.yours).into_iter().filter(|comment| {
-        let says = comment.contains(char::is_alphanumeric);
-        says && !shipped.contains(comment) && !there.contains(comment)
-    });
-    let comments = lost.map(|comment| scrubber.scrub(comment).into_owned()).collect();
-    Ok(Proposal { text, items, comments })
+    let says_the_same = |text: &str| {
+        Tree::parse(text.as_bytes())
+            .is_ok_and(|tree| tree.traps().len() == proposed.traps().len() && tree.to_json() == read)
+    };
+    let text = remarks::carried(edited, three.yours, &shipped, &items, says_the_same);
+    let comments = lost(three.yours, &text, &shipped);
+    let comments = comments.into_iter().map(|comment| scrubber.scrub(comment).into_owned()).collect();
+    Ok(Proposal { text: with_line_ends(text, line_end_of(three)), items, comments })
+}
+
+/// How the operator's lines end; where there are none, the new file's.
+fn line_end_of(three: Three<'_>) -> &'static str {
+    let source = if three.yours.source().contains('\n') { three.yours.source() } else { three.new.source() };
+    let (all, windows) = (source.matches('\n').count(), source.matches("\r\n").count());
+    if windows * 2 > all { "\r\n" } else { "\n" }
+}
+
+fn with_line_ends(text: Zeroizing<String>, end: &str) -> Zeroizing<String> {
+    let plain = Zeroizing::new(text.replace("\r\n", "\n"));
+    if end == "\n" { plain } else { Zeroizing::new(plain.replace('\n', end)) }
 }
 
 fn first_difference(a: &serde_json::Value, b: &serde_json::Value, at: Path) -> Path {

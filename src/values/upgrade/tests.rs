@@ -1,5 +1,9 @@
 //! What the proposal says, and what the report says of it.
 
+use std::collections::HashSet;
+
+use serde_json::Value as Json;
+
 use super::*;
 use crate::values::FingerprintKey;
 use crate::values::lint::KeyFact;
@@ -38,7 +42,7 @@ fn comments_and_order_are_the_new_ones_and_values_the_operators() {
     let yours = "# mine\na: 7 # seven\nb: {c: x, d: 'mine'}\nv: \"1\"\n";
     assert_eq!(
         text(old, new, yours),
-        "# new words\nv: \"2\" # the version\n# about b\nb: {c: x, d: 'mine'}\na: 7 # seven\ne: fresh\n"
+        "# new words\nv: \"2\" # the version\n# about b\nb: {c: x, d: 'mine'}\n# mine\na: 7 # seven\ne: fresh\n"
     );
     assert_eq!(outcomes(old, new, yours), ["new-default v", "new e", "kept b.d", "kept a"]);
 }
@@ -81,6 +85,12 @@ fn renamed_keys_take_their_values_along() {
     let (old, new) = ("schedule: 0 2 * * *\nx: 1\n", "backup:\n  cron: 0 2 * * *\nx: 1\n");
     assert_eq!(text(old, new, "schedule: 0 4 * * *\nx: 1\n"), "backup:\n  cron: 0 4 * * *\nx: 1\n");
     assert!(outcomes(old, new, "schedule: 0 4 * * *\n").contains(&"renamed backup.cron".to_owned()));
+}
+
+#[test]
+fn a_value_is_not_renamed_to_a_place_that_the_operator_has_taken_for_something_else() {
+    let (old, new) = ("schedule: 0 2 * * *\nx: 1\n", "backup:\n  cron: 0 2 * * *\nx: 1\n");
+    assert_eq!(text(old, new, "schedule: 0 4 * * *\nbackup: none\n"), "backup: none\nx: 1\nschedule: 0 4 * * *\n");
 }
 
 #[test]
@@ -135,23 +145,50 @@ fn an_empty_secret_is_shown_as_empty() {
 }
 
 #[test]
-fn comments_of_the_release_are_not_carried_along_and_lost_ones_of_the_operator_are_told() {
+fn comments_of_the_release_are_not_carried_along_and_those_of_the_operator_stay_with_their_keys() {
     let old = "# release\na: 1 # keep the quotes\nb: {c: 1}\n# of g\ng:\nz: 1\n";
     let new = "# newer\na: 1\nb: {c: 1}\nz: 1 # of z\n";
     let yours = "# release\n# by ana, pin hunter2hunter2\na: 2 # keep the quotes\nb: {c: 2} # ticket 7\n# of g\ng: 1\nz: 2 # mine\n\n# ours\nown: 1 # too\npassword: hunter2hunter2\n";
     let proposed = proposal(old, new, yours);
     assert_eq!(
         *proposed.text,
-        "# newer\na: 2\nb: {c: 2}\nz: 2 # of z\ng: 1\n\n# ours\nown: 1 # too\npassword: hunter2hunter2\n"
+        "# newer\n# by ana, pin hunter2hunter2\na: 2\nb: {c: 2} # ticket 7\n# mine\nz: 2 # of z\ng: 1\n\n# ours\nown: 1 # too\npassword: hunter2hunter2\n"
     );
-    let lost: Vec<&str> = proposed.comments.iter().map(|comment| comment.split('•').next().unwrap()).collect();
-    assert_eq!(lost, ["# by ana, pin ", "# ticket 7", "# mine"]);
+    assert_eq!(proposed.comments, Vec::<String>::new());
+    let lost =
+        proposal("a: 1\nb: 1\n", "b: 1\n", "# why hunter2hunter2\na: 1\nb: 1\npassword: hunter2hunter2\n").comments;
+    assert!(lost.len() == 1 && lost[0].starts_with("# why •"), "{lost:?}");
 }
 
 #[test]
-fn line_ends_are_those_of_the_new_file() {
-    let yours = "a: 1\r\nown:\r\n  b: |\r\n    one\r\n    two\r\n  l:\r\n  - 1 # c\r\n";
-    assert_eq!(text("a: 1\n", "a: 1\n", yours), "a: 1\nown:\n  b: |\n    one\n    two\n  l:\n  - 1 # c\n");
+fn comments_at_the_head_the_end_and_in_between_stay_where_they_are() {
+    let old = "# The port.\nport: 80\nlimits:\n  cpu: 1\n  memory: 2\nlast: [x]\n";
+    let new = "# Vendor\n\n# The port, in short.\nport: 80\nfresh: 1\nlimits:\n  # about cpu\n  cpu: 2\n  memory: 2\nlast: [x]\n";
+    let yours = "# Site north.\n# ------\n\n# The port.\n# CHG-7\n#\n# CHG-8\nport: 80\nlimits: # tight\n  # as measured\n  cpu: 1\n  memory: 2\n  # end of limits\nlast: [x] # one\n# reviewed in March\n";
+    let proposed = proposal(old, new, yours);
+    assert_eq!(
+        *proposed.text,
+        "# Site north.\n# ------\n\n# Vendor\n\n# The port, in short.\n# CHG-7\n#\n# CHG-8\nport: 80\nfresh: 1\nlimits: # tight\n  # about cpu\n  # as measured\n  cpu: 2\n  memory: 2\n  # end of limits\nlast: [x] # one\n# reviewed in March\n"
+    );
+    assert_eq!(proposed.comments, Vec::<String>::new());
+}
+
+#[test]
+fn a_comment_goes_with_a_renamed_key() {
+    let (old, new) = ("db: {image: p:1}\n", "db:\n  cnpg:\n    imageName: # none\n    instances: 1\n");
+    let yours = "db:\n  # pinned for the audit\n  image: \"my/p:2\"\n";
+    let proposed = text(old, new, yours);
+    assert!(proposed.contains("    # pinned for the audit\n    imageName: \"my/p:2\""), "{proposed}");
+}
+
+#[test]
+fn line_ends_are_those_of_the_operators_file() {
+    let yours = "# c\r\na: 1\r\nown:\r\n  b: |\r\n    one\r\n    two\r\n  l:\r\n  - 1 # c\r\n";
+    assert_eq!(
+        text("a: 1\n", "a: 1\n", yours),
+        "# c\na: 1\nown:\n  b: |\n    one\n    two\n  l:\n  - 1 # c\n".replace('\n', "\r\n")
+    );
+    assert_eq!(text("a: 1\r\n", "a: 1\r\nb: 2\r\n", "a: 1\n"), "a: 1\nb: 2\n");
 }
 
 #[test]
@@ -162,15 +199,19 @@ fn several_documents_are_refused() {
 }
 
 /// The same throws in every run.
-struct Dice(u64);
+struct Dice {
+    state: u64,
+    /// What a comment above a key begins with.
+    about: &'static str,
+}
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) as usize % sides
     }
 
-    fn value(&mut self, depth: usize, column: usize) -> String {
+    fn value(&mut self, depth: usize, column: usize, path: &str) -> String {
         let margin = " ".repeat(column);
         match self.roll(if depth > 2 { 8 } else { 11 }) {
             0 => " 1".into(),
@@ -181,19 +222,27 @@ impl Dice {
             5 => " [1, {a: 2}]".into(),
             6 => format!("\n{margin}- x\n{margin}- y: 1\n{margin}  z: 2"),
             7 => " {k: 1, m: 'x'}".into(),
-            _ => format!("\n{}", self.map(depth + 1, column + 2).trim_end()),
+            _ => format!("\n{}", self.map(depth + 1, column + 2, path).trim_end()),
         }
     }
 
-    fn map(&mut self, depth: usize, column: usize) -> String {
+    fn map(&mut self, depth: usize, column: usize, above: &str) -> String {
         let margin = " ".repeat(column);
         let mut text = String::new();
         for key in ["a", "b", "k", "m", "\"q.r\"", "s"] {
             if self.roll(3) > 0 {
+                let path = format!("{above}/{key}");
                 if self.roll(4) == 0 {
-                    text.push_str(&format!("{margin}# about {key}\n"));
+                    text.push_str(&format!("{margin}# {} {path}\n", self.about));
                 }
-                text.push_str(&format!("{margin}{key}:{}\n", self.value(depth, column)));
+                let value = self.value(depth, column, &path);
+                let is_line = !value.contains(['\n', '#']);
+                let beside = if self.about == "mine" && is_line && self.roll(5) == 0 {
+                    format!(" # {} beside {path}", self.about)
+                } else {
+                    String::new()
+                };
+                text.push_str(&format!("{margin}{key}:{value}{beside}\n"));
                 if self.roll(6) == 0 {
                     text.push('\n');
                 }
@@ -203,17 +252,54 @@ impl Dice {
     }
 }
 
+/// The merge of three trees, told again in other words.
+fn three_way(old: Option<&Json>, new: Option<&Json>, yours: Option<&Json>) -> Option<Json> {
+    let Some(mine) = yours else { return new.cloned() };
+    if let (Some(Json::Object(there)), Json::Object(own)) = (new, mine)
+        && !there.is_empty()
+    {
+        let keys: HashSet<&String> = there.keys().chain(own.keys()).collect();
+        let merged = keys.into_iter().filter_map(|key| {
+            let below = |map: Option<&'_ Json>| map.and_then(|map| map.get(key)).cloned();
+            let value = three_way(below(old).as_ref(), below(new).as_ref(), below(yours).as_ref())?;
+            Some((key.clone(), value))
+        });
+        return Some(Json::Object(merged.collect()));
+    }
+    if old == yours { new.cloned() } else { yours.cloned() }
+}
+
 #[test]
-fn thousands_of_made_up_files_take_their_edits() {
-    let mut dice = Dice(20261008);
-    for _ in 0..3_000 {
-        let (old, new, yours) = (dice.map(0, 0), dice.map(0, 0), dice.map(0, 0));
+fn hundreds_of_made_up_files_take_their_edits_and_keep_their_comments() {
+    let mut dice = Dice { state: 20261008, about: "about" };
+    for _ in 0..800 {
+        dice.about = "about";
+        let (old, new) = (dice.map(0, 0, ""), dice.map(0, 0, ""));
+        dice.about = "mine";
+        let mut yours = dice.map(0, 0, "") + "# mine at the end\n";
+        if dice.roll(4) == 0 {
+            yours = yours.replace('\n', "\r\n");
+        }
         let trees = (tree(&old), tree(&new), tree(&yours));
         let three = Three { old: &trees.0, new: &trees.1, yours: &trees.2 };
-        if let Err(error) = propose(three, &FACTS, &Scrubber::new(None)) {
+        let said = format!("--- old\n{old}--- new\n{new}--- yours\n{yours}");
+        let proposed = propose(three, &FACTS, &Scrubber::new(None)).unwrap_or_else(|error| {
             let merged = merge::merge(three, &FACTS, &Scrubber::new(None));
-            let text = text::apply(three.new, three.yours, &merged.edits, &HashSet::new());
-            panic!("{error}\n--- text\n{}--- old\n{old}--- new\n{new}--- yours\n{yours}", *text);
+            let text = text::apply(three.new, three.yours, &merged.edits, &ShippedComments(HashSet::new()));
+            panic!("{error}\n--- text\n{}{said}", *text)
+        });
+        let is_windows = proposed.text.contains("\r\n");
+        assert_eq!(is_windows, yours.contains("\r\n"), "{said}");
+        let read = tree(&proposed.text).to_json();
+        if !proposed.items.iter().any(|item| item.outcome == KeyOutcome::Renamed) {
+            let json = |tree: &Tree| tree.to_json();
+            let expected = three_way(Some(&json(three.old)), Some(&json(three.new)), Some(&json(three.yours)));
+            assert_eq!(Some(&read), expected.as_ref(), "{said}");
+        }
+        for comment in &proposed.comments {
+            let path = comment.rsplit(' ').next().unwrap_or_default().replace('"', "");
+            let lives = read.pointer(&path).is_some();
+            assert!(!lives, "{comment} is lost\n--- text\n{}{said}", *proposed.text);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The edits, made in the new file's text.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::comments::ShippedComments;
 use super::merge::Edit;
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
@@ -16,11 +16,11 @@ type Text = Zeroizing<String>;
 #[derive(Clone, Copy)]
 struct Yours<'a> {
     tree: &'a Tree,
-    shipped: &'a HashSet<&'a str>,
+    shipped: &'a ShippedComments<'a>,
 }
 
 /// The new file's text with the edits in it. Whether it says what is meant is for the caller to check.
-pub(super) fn apply(new: &Tree, yours: &Tree, edits: &[Edit<'_>], shipped: &HashSet<&str>) -> Text {
+pub(super) fn apply(new: &Tree, yours: &Tree, edits: &[Edit<'_>], shipped: &ShippedComments<'_>) -> Text {
     let yours = Yours { tree: yours, shipped };
     let mut changes: Vec<(Range<usize>, Text)> = edits
         .iter()
@@ -233,7 +233,7 @@ fn has_blank_above(tree: &Tree, entry: &Entry, comments: usize) -> bool {
 }
 
 /// Where the value of a key ends, line ends not counted.
-fn value_end(tree: &Tree, entry: &Entry) -> usize {
+pub(super) fn value_end(tree: &Tree, entry: &Entry) -> usize {
     let source = tree.source();
     let key_end = entry.key_span.bytes.end;
     let colon = source[key_end..].find(':').map_or(key_end, |at| key_end + at + 1);
