@@ -91,3 +91,28 @@ fn mirrors_are_made_up_and_status_says_what_is_behind() {
     let said = dr(home.path(), &["bundle", "copy", "--mirrors", "--to", "x"]);
     assert!(said.ends_with("--- exit 64"), "{said}");
 }
+
+#[test]
+fn a_restore_takes_what_the_first_store_has_not_from_a_mirror() {
+    let (home, store) = home();
+    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));
+    fs::create_dir(&mirror).unwrap();
+    publish(&mirror);
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    let identity = crate::bundles::fixture("keys/identity.txt");
+    let restore = || {
+        dr(
+            home.path(),
+            &["bundle", "restore", NAME, "--any-signer", "--identity", identity.to_str().unwrap(), "--dry-run"],
+        )
+    };
+    let (taken, broken) = (restore(), {
+        publish(&store);
+        fs::write(store.join(NAME).join(format!("{NAME}.tar")), b"half").unwrap();
+        restore()
+    });
+    for said in [taken, broken] {
+        assert!(said.contains("taken from mirror ~/mirror"), "{said}");
+    }
+}
