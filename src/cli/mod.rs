@@ -12,6 +12,7 @@ mod passphrase;
 mod rbac;
 pub mod reveal;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod screens;
 mod server;
@@ -113,6 +114,7 @@ enum Verb {
     Config(config::ConfigArgs),
     Bundle(bundle::BundleArgs),
     Run(run::RunArgs),
+    Schedule(schedule::ScheduleArgs),
     Rbac(rbac::RbacArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  dr completions bash > /etc/bash_completion.d/dr")]
@@ -200,6 +202,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Deploy(args) => deploy::run(ctx, ui, *args).await,
         Verb::Config(args) => config::run(ctx, ui, args).await,
         Verb::Server(args) => server::run(ctx, ui, args).await,
+        Verb::Schedule(args) => schedule::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
         Verb::Rbac(args) => rbac::run(ctx, ui, args).await,
     }

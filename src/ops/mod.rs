@@ -32,6 +32,7 @@ mod recording;
 pub mod release;
 pub mod restore;
 pub mod runs;
+pub mod schedule;
 pub mod server;
 pub mod settle;
 pub mod status;

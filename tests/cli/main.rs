@@ -33,6 +33,7 @@ mod runs;
 #[allow(dead_code)]
 #[path = "../bundle/sample.rs"]
 mod sample;
+mod schedule;
 mod signals;
 mod status;
 mod trace;

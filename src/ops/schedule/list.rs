@@ -1,0 +1,91 @@
+//! The schedules of this host.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::request::SystemdManager;
+use super::{install, systemd, units};
+use crate::error::{CommandError, Exit, Result};
+use crate::ops::Ctx;
+
+/// All schedules of this host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScheduleList {
+    pub schedules: Vec<ScheduleLine>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ScheduleLine {
+    pub install: String,
+    pub manager: SystemdManager,
+    pub timer: String,
+    pub at: String,
+    pub settings: String,
+    /// Whether its timer waits now; unknown where systemd does not answer.
+    pub waiting: Option<bool>,
+    pub next: Option<Timestamp>,
+    pub last: Option<Timestamp>,
+    /// How the last one ended, in systemd's word: `success`, `exit-code`, `signal`, ...
+    pub result: Option<String>,
+    /// The exit code of the last `dr`.
+    pub code: Option<i32>,
+    /// Why systemd does not answer.
+    pub error: Option<String>,
+}
+
+/// Lists what lies in the folders of both managers.
+///
+/// # Errors
+/// A folder or a unit cannot be read. A systemd that does not answer is a part of the line.
+pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<ScheduleList> {
+    let mut schedules = Vec::new();
+    for manager in [SystemdManager::System, SystemdManager::User] {
+        // Without a home there are no units of the user.
+        let Ok(folder) = manager.folder(ctx, environment) else { continue };
+        for name in names(&folder)? {
+            let Some(text) = install::read_unit(&folder.join(format!("{name}.timer")))? else { continue };
+            let Some(facts) = units::read_timer(&text) else { continue };
+            let (state, error) = match systemd::state(ctx, manager, &name).await {
+                Ok(state) => (Some(state), None),
+                Err(error) if error.exit() == Exit::Interrupted => return Err(error),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let waiting = state.as_ref().map(|state| state.active);
+            let state = state.unwrap_or_default();
+            schedules.push(ScheduleLine {
+                install: facts.install,
+                manager,
+                timer: format!("{name}.timer"),
+                at: facts.at,
+                settings: facts.settings,
+                waiting,
+                next: state.next.filter(|_| state.active),
+                last: state.last,
+                result: state.result,
+                code: state.code,
+                error,
+            });
+        }
+    }
+    Ok(ScheduleList { schedules })
+}
+
+/// What the timers of a folder are called, in order.
+fn names(folder: &std::path::Path) -> Result<Vec<String>> {
+    let failed =
+        |error| CommandError::new(Exit::Failure, format!("read the folder {}", folder.display())).because(error);
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(failed)?.file_name();
+        let name = file.to_str().and_then(|file| file.strip_suffix(".timer"));
+        names.extend(name.filter(|name| units::install_of(name).is_some()).map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
