@@ -15,19 +15,26 @@ use crate::event::Events;
 use crate::postgres::Lsn;
 
 /// The sessions that may write, as one JSON object: clients, workers that write by themselves (of logical replication, of
-/// extensions), and transactions that were prepared and may be committed at any time. Left out are this session,
-/// replication, and those of the operator, its probes and `dr` on the socket inside the database's own pod. One is busy
-/// when it does something, or has since the time that stands for `SINCE`.
+/// extensions), and transactions that were prepared and may be committed at any time. Left out are this session and those
+/// that stream WAL: a walsender that is connected to a database takes SQL until it streams. Left out, too, are the
+/// operator's, its probes' and `dr`'s on the socket inside the database's own pod, as long as what they do only reads: a
+/// client says itself what it is called (`cnpg-instance-manager`: CloudNativePG 1.27, `pkg/management/postgres`). One is
+/// busy when it does something, or has since the time that stands for `SINCE`.
 const WRITING: &str = "SELECT coalesce(jsonb_object_agg(key, session), '{}') FROM (
     SELECT pid || coalesce(state, '') AS key, jsonb_build_object(
         'role', coalesce(usename, 'a worker'), 'database', datname, 'address', host(client_addr),
-        'application', CASE backend_type WHEN 'client backend' THEN application_name ELSE backend_type END,
+        'application', CASE backend_type WHEN 'client backend' THEN application_name
+            WHEN 'walsender' THEN application_name || ' (walsender)' ELSE backend_type END,
         'busy', state IS DISTINCT FROM 'idle' OR coalesce(state_change > SINCE, false)) AS session
-    FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL
-        AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
-        AND usename IS DISTINCT FROM 'streaming_replica' AND NOT (client_addr IS NULL AND usename IS NOT DISTINCT FROM 'postgres'
-            AND backend_type = 'client backend'
-            AND (application_name IN ('dr', 'pg_isready') OR application_name LIKE 'cnpg%'))
+    FROM pg_stat_activity AS seen WHERE pid <> pg_backend_pid() AND datname IS NOT NULL
+        AND backend_type NOT IN ('autovacuum worker', 'parallel worker')
+        AND NOT (backend_type = 'walsender' AND EXISTS (SELECT FROM pg_stat_replication AS streams
+            WHERE streams.pid = seen.pid AND streams.state IN ('catchup', 'streaming', 'backup')))
+        AND usename IS DISTINCT FROM 'streaming_replica'
+        AND NOT (client_addr IS NULL AND usename IS NOT DISTINCT FROM 'postgres' AND backend_type = 'client backend'
+            AND application_name IN ('dr', 'pg_isready', 'cnpg-instance-manager', 'cnpg_metrics_exporter')
+            AND backend_xid IS NULL AND query !~* '^[[:space:];(]*(insert|update|delete|merge|copy|call|do|execute|truncate|create|alter|drop|grant|revoke|reassign|import|refresh|vacuum|lock|nextval)\\M'
+            AND query !~* '^[[:space:];(]*with\\M.*\\m(insert|update|delete|merge)\\M')
     UNION ALL
     SELECT 'prepared ' || gid, jsonb_build_object('role', owner, 'database', database, 'address', NULL,
         'application', 'prepared transaction ' || gid, 'busy', true) FROM pg_prepared_xacts) AS may_write";

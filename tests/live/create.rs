@@ -251,4 +251,26 @@ fn a_writer_from_elsewhere_is_named_and_there_is_no_bundle_unless_it_is_allowed(
     let said = host.dr(["bundle", "show", bundle.to_str().unwrap(), "--scope"]).ok();
     assert!(said.contains("opschain on opschain from 10."), "{said}");
     elsewhere(&["delete", "pod", "foreign-writer", "--now"]).ok();
+    // What a client calls itself, and a replication connection that takes SQL, say nothing of what it does.
+    for (name, connection) in [
+        ("cnpg-instance-manager", "user=postgres dbname=opschain application_name=cnpg-instance-manager"),
+        ("cnpg_repair", "user=postgres dbname=opschain application_name=cnpg_repair"),
+        ("walker", "user=postgres dbname=opschain replication=database application_name=walker"),
+    ] {
+        let loop_of_rows = format!("(while echo \"{row};\"; do sleep 0.1; done) | psql -q '{connection}' >/dev/null");
+        let exec =
+            ["-n", &host.namespace, "exec", "opschain-db-1", "-c", "postgres", "--", "bash", "-c", &loop_of_rows];
+        let mut writer = std::process::Command::new("kubectl").args(exec).spawn().unwrap();
+        let there = format!(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = '{name}' AND query ~ '^INSERT'"
+        );
+        wait(Duration::from_secs(30), "the writer on the socket", || host.sql(&there) == "t");
+        host.dr(["bundle", "create", "--yes"]).fails(22, &["postgres on opschain", name]);
+        let end = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '{name}' AND query ~ '^INSERT'"
+        );
+        host.sql(&end);
+        writer.wait().unwrap();
+    }
+    assert_eq!(host.runs().len(), runs + 1, "nothing was begun but the bundle that was allowed");
 }
