@@ -239,7 +239,14 @@ async fn version(cluster: &Cluster) -> Result<Option<Version>> {
 }
 
 async fn application(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) -> Result<()> {
-    let counts = quiesce::read(cluster).await?;
+    let counts = quiesce::present(cluster).await?;
+    if counts.is_empty() {
+        quiesce::require_all(&counts, cluster.namespace())?;
+    }
+    for name in quiesce::WRITERS.iter().filter(|name| counts.iter().all(|count| count.name != **name)) {
+        let way = findings.known.way_out(quiesce::MAKE_AGAIN);
+        findings.bad("install", format!("there is no Deployment {name}"), way);
+    }
     let put_back_first = runs::to_put_back(ctx).await.unwrap_or_default();
     if let Some((level, text)) = stopped(&counts, &put_back_first) {
         let way = server::way_back(ctx).await.ok().flatten().unwrap_or_else(|| "dr server status".to_owned());
@@ -251,12 +258,15 @@ async fn application(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilde
         if let Some(workload) = cluster.deployment(&count.name).await?
             && !workload.is_settled()
         {
-            let text = format!("{} is not ready: {} of {} pods", count.name, workload.ready, workload.replicas);
-            findings.warn(
-                "install",
-                text,
-                format!("kubectl -n {} describe deployment {}", cluster.namespace(), count.name),
-            );
+            let why = workload.failure.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            let text = format!("{} is not ready: {} of {} pods{why}", count.name, workload.ready, workload.replicas);
+            let what = match why.contains("quota") {
+                true => "quota".to_owned(),
+                false => format!("deployment {}", count.name),
+            };
+            let level = if workload.ready == 0 { Level::Bad } else { Level::Warn };
+            let way = findings.known.way_out(format!("kubectl -n {} describe {what}", cluster.namespace()));
+            findings.add("install", level, text, way);
         }
     }
     let names: Vec<&str> = counts.iter().map(|count| count.name.as_str()).collect();

@@ -110,6 +110,9 @@ pub struct RecordedReplicas {
     pub writers: Vec<WriterReplicas>,
 }
 
+/// What makes a Deployment again that somebody has deleted.
+pub const MAKE_AGAIN: &str = "dr deploy -f values.yaml";
+
 /// The command that starts a writer of which nobody knows how many replicas it had.
 pub fn scale_by_hand(namespace: &str, writer: &str) -> String {
     format!("kubectl -n {namespace} scale deployment {writer} --replicas=N")
@@ -170,7 +173,10 @@ impl RecordedReplicas {
 }
 
 /// The writers that are there, each read by its name: a watchdog may read no other.
-async fn present(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
+///
+/// # Errors
+/// They may not be read.
+pub async fn present(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
     let found = futures::future::try_join_all(WRITERS.map(|name| cluster.deployment(name))).await?;
     Ok(found.iter().flatten().map(WriterFacts::from).collect())
 }

@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
 use crate::names::NamespaceName;
 use crate::ops::lease::LeaseHolder;
-use crate::ops::quiesce::{self, WriterFate, WriterReturn};
+use crate::ops::quiesce::{self, MAKE_AGAIN, WriterFate, WriterReturn};
 use crate::ops::{Ctx, helper, maintenance};
 use crate::trace;
 
@@ -181,6 +181,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         let way = match writer.fate {
             WriterFate::CountUnknown => by_hand(&remains.namespace, &writer.name),
+            WriterFate::Missing => format!("`{MAKE_AGAIN}`, with the values that are deployed, makes it again."),
             _ => "`dr server start` starts the application.".into(),
         };
         ctx.events.warn(writer.to_string(), Some(way));

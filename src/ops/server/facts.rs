@@ -28,6 +28,9 @@ pub(super) struct ServerFacts {
     pub install: String,
     /// In the order in which they are stopped.
     pub writers: Vec<WriterFacts>,
+    /// The writers of which there is no Deployment, while there is one of another.
+    #[serde(default)]
+    pub missing: Vec<String>,
     /// How many replicas those had that are off and wear no note of it, as far as anything else knows.
     pub known: Vec<KnownReplicas>,
     /// Writers, vault and LDAP, in the order in which they are shown.
@@ -67,15 +70,19 @@ pub(super) struct KnownReplicas {
 /// Asks the cluster.
 ///
 /// # Errors
-/// It cannot be reached, or a writer is missing.
+/// It cannot be reached, or no writer is there.
 pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<ServerFacts> {
     let (install, cluster) = (ctx.install(), ctx.cluster().await?);
     let all = cluster.workloads().await?;
     let writers = quiesce::writers_of(&all);
     let name = format!("{}/{}", install.namespace, install.release);
-    if let Err(missing) = quiesce::require_all(&writers, &install.namespace) {
+    if writers.is_empty()
+        && let Err(missing) = quiesce::require_all(&writers, &install.namespace)
+    {
         return Err(open_run.map_or(missing, |open| open.half_done(&name)));
     }
+    let is_there = |name: &&str| writers.iter().any(|writer| writer.name == *name);
+    let missing = WRITERS.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect();
     let original = match writers.iter().find_map(|writer| writer.held_for.as_ref()) {
         Some(original) => Some(cluster.original_state(original).await?),
         None => None,
@@ -94,6 +101,7 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
         install: name,
         known: known(ctx, &writers).await,
         writers,
+        missing,
         workloads: workloads.collect(),
         asleep: databases.iter().filter(|it| it.is_hibernated()).map(|it| it.name.clone()).collect(),
         databases: databases.iter().map(|database| (database.name.clone(), database.line())).collect(),

@@ -6,7 +6,7 @@ use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::cluster::OriginalState;
 use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
 use crate::ops::lease;
-use crate::ops::quiesce::{self, RunPutBackFirst, WriterFacts};
+use crate::ops::quiesce::{self, MAKE_AGAIN, RunPutBackFirst, WriterFacts};
 use crate::ops::runs::{self, WaysOn};
 
 /// What wakes a database that the values have put to sleep.
@@ -35,7 +35,7 @@ pub struct ServerPlan {
 pub struct ServerStatus {
     /// Which install: `namespace/release`.
     pub install: String,
-    /// `running`, `stopped`, `partly stopped`, `not ready`.
+    /// `running`, `stopped`, `partly stopped`, `partly missing`, `not ready`.
     pub state: &'static str,
     pub parts: Vec<Part>,
     /// Work that is under way.
@@ -76,7 +76,7 @@ pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
             (writer.now, writer.replicas) = (replicas, replicas);
         }
     }
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = facts.missing.iter().map(|name| missing(name)).collect();
     for (scaler, target) in &facts.autoscalers {
         warnings.push(format!("autoscaler {scaler} may scale {target} up again: suspend it first"));
     }
@@ -108,7 +108,7 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
         let what = format!("database {database} hibernates: the application would wait for it for ever");
         return Err(CommandError::new(Exit::Cluster, what).hint(WAKE));
     }
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = facts.missing.iter().map(|name| missing(name)).collect();
     let mut workloads: Vec<WriterFacts> = facts.writers.iter().rev().cloned().collect();
     for writer in workloads.iter_mut().filter(|writer| writer.replicas == 0) {
         let name = &writer.name;
@@ -171,6 +171,9 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
             Part { name, pods, state: part_state(facts, workload, writer) }
         })
         .collect();
+    let gone =
+        |name: &String| Part { name: name.clone(), pods: None, state: "missing: there is no such Deployment".into() };
+    parts.extend(facts.missing.iter().map(gone));
     let database = |(name, state): &(String, String)| Part { name: name.clone(), pods: None, state: state.clone() };
     parts.extend(facts.databases.iter().map(database));
     let (state, next) = (state(facts), next(facts));
@@ -193,7 +196,9 @@ pub(super) fn next(facts: &ServerFacts) -> Option<String> {
     if let Some(open) = &facts.open_run {
         return Some(open.next(facts.namespace()));
     }
+    let is_off = facts.writers.iter().any(|writer| writer.now == 0);
     match state(facts) {
+        _ if !is_off && !facts.missing.is_empty() => return Some(MAKE_AGAIN.to_owned()),
         "running" => return None,
         "not ready" => return Some("dr doctor".to_owned()),
         _ if !facts.asleep.is_empty() => return Some(WAKE.to_owned()),
@@ -211,15 +216,23 @@ pub(super) fn next(facts: &ServerFacts) -> Option<String> {
     Some("dr server start".to_owned())
 }
 
+/// Who has stopped it, where it says so.
+fn by(writer: &WriterFacts) -> String {
+    writer.stopped_by.as_ref().map_or_else(String::new, |run| format!(" by {}", lease::called(run)))
+}
+
+fn missing(writer: &str) -> String {
+    format!("there is no Deployment {writer}: `{MAKE_AGAIN}`, with the values that are deployed, makes it again")
+}
+
 fn part_state(facts: &ServerFacts, workload: &WorkloadFacts, writer: Option<&WriterFacts>) -> String {
     match writer {
-        Some(writer) if workload.replicas == 0 && writer.replicas > 0 => match &writer.stopped_by {
-            Some(run) => format!("stopped by {}, had {}", lease::called(run), writer.replicas),
-            None => format!("stopped, had {}", writer.replicas),
-        },
+        Some(writer) if workload.replicas == 0 && writer.replicas > 0 => {
+            format!("stopped{}, had {}", by(writer), writer.replicas)
+        }
         Some(writer) if workload.replicas == 0 => match known(facts, writer) {
-            Some(known) => format!("stopped, had {} ({})", known.replicas, known.source),
-            None => "stopped, nothing says how many it had".into(),
+            Some(known) => format!("stopped{}, had {} ({})", by(writer), known.replicas, known.source),
+            None => format!("stopped{}, nothing says how many it had", by(writer)),
         },
         _ if workload.replicas == 0 => "stopped".into(),
         _ if workload.settled => "ready".into(),
@@ -231,6 +244,7 @@ fn state(facts: &ServerFacts) -> &'static str {
     let settled =
         |writer: &WriterFacts| facts.workloads.iter().any(|workload| workload.name == writer.name && workload.settled);
     match facts.writers.iter().filter(|writer| writer.now == 0).count() {
+        0 if !facts.missing.is_empty() => "partly missing",
         0 if facts.writers.iter().all(settled) => "running",
         0 => "not ready",
         stopped if stopped == facts.writers.len() => "stopped",
@@ -280,6 +294,7 @@ mod tests {
         ServerFacts {
             install: "opschain/opschain".into(),
             writers: both.map(writer).into(),
+            missing: Vec::new(),
             workloads: both.map(workload).into(),
             databases: vec![("opschain-db".into(), "healthy".into())],
             autoscalers: Vec::new(),
@@ -345,6 +360,23 @@ mod tests {
         let first = json!({"run": "create-1", "writers": [left]});
         facts.put_back_first = vec![serde_json::from_value(first).unwrap()];
         assert!(stop(&facts).unwrap().done);
+    }
+
+    #[test]
+    fn what_is_left_of_an_application_is_started_and_a_deleted_part_is_named() {
+        let mut facts = facts((0, 0, 2), (0, 0, 3), Some("stop-1"));
+        facts.writers.pop();
+        facts.workloads.pop();
+        facts.missing.push("opschain-api-worker".into());
+        assert_eq!(status(&facts).next.as_deref(), Some("dr server start"));
+        let plan = start(&facts).unwrap();
+        assert_eq!((plan.workloads.len(), plan.done), (1, false));
+        assert!(plan.warnings[0].starts_with("there is no Deployment opschain-api-worker"), "{:?}", plan.warnings);
+        facts.writers[0].now = 2;
+        let shown = status(&facts);
+        assert_eq!((shown.state, shown.next.as_deref()), ("partly missing", Some(MAKE_AGAIN)));
+        assert!(shown.parts.iter().any(|part| part.state.starts_with("missing")), "{:?}", shown.parts);
+        assert_eq!(stop(&facts).unwrap().warnings.len(), 1);
     }
 
     #[test]

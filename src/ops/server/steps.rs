@@ -9,7 +9,7 @@ use crate::ops::quiesce::{self, RecordedReplicas};
 /// Stops the writers that run. One that is off already keeps the notes of the run that stopped it.
 pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
     let cluster = ctx.cluster().await?;
-    let running = RecordedReplicas::of_running(&quiesce::read(cluster).await?);
+    let running = RecordedReplicas::of_running(&quiesce::present(cluster).await?);
     quiesce::stop(ctx, cluster, &running, run, ctx.settings_or_defaults()?.bundle.drain_timeout.0).await.map(drop)
 }
 
