@@ -1,7 +1,7 @@
 //! Files of keys and of trust: who else could read them, or put others in their place.
 //!
-//! As with ssh, such a file belongs to its user or to root, and so does the folder that it is in, where nobody else may
-//! write unless the folder is sticky (as `/tmp` is). Folders above are not looked at.
+//! As with ssh, such a file belongs to its user or to root, and so does every folder on the way to it, where nobody else may
+//! write unless the folder is sticky (as `/tmp` is): whoever may rename any of them puts another file in its place.
 
 use std::fs::Metadata;
 use std::io;
@@ -47,11 +47,15 @@ pub fn others_can(path: &Path, file_use: FileUse) -> io::Result<Option<OthersCan
     let me = rustix::process::geteuid().as_raw();
     let file = Owned::of(&std::fs::metadata(path)?);
     let real = path.canonicalize()?;
-    let folder = real.parent().unwrap_or(Path::new("/"));
-    let owned = Owned::of(&std::fs::metadata(folder)?);
-    Ok(file
-        .others(file_use, me)
-        .or_else(|| owned.replaceable(me).map(|why| OthersCan::Replace { folder: folder.display().to_string(), why })))
+    if let Some(others) = file.others(file_use, me) {
+        return Ok(Some(others));
+    }
+    for folder in real.ancestors().skip(1) {
+        if let Some(why) = Owned::of(&std::fs::metadata(folder)?).replaceable(me) {
+            return Ok(Some(OthersCan::Replace { folder: folder.display().to_string(), why }));
+        }
+    }
+    Ok(None)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,5 +138,21 @@ mod tests {
         let found = others_can(&link, FileUse::Secret).unwrap().unwrap().to_string();
         assert!(found.contains("/open, where others") && found.ends_with("(mode 0777)"), "{found}");
         assert!(others_can(&folder.join("none"), FileUse::Secret).is_err());
+    }
+
+    #[test]
+    fn a_folder_far_above_that_others_may_write_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let deep = home.path().join("a/b/c");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("signers"), "x").unwrap();
+        mode(&deep.join("signers"), 0o644);
+        assert_eq!(others_can(&deep.join("signers"), FileUse::Trust).unwrap(), None);
+        mode(&home.path().join("a"), 0o775);
+        let found = others_can(&deep.join("signers"), FileUse::Trust).unwrap().unwrap().to_string();
+        assert!(found.contains("/a, where others") && found.ends_with("(mode 0775)"), "{found}");
+        mode(&home.path().join("a"), 0o1777);
+        assert_eq!(others_can(&deep.join("signers"), FileUse::Trust).unwrap(), None);
     }
 }
