@@ -80,7 +80,9 @@ impl RunStore for FolderRuns {
     fn ids(&self) -> Result<Vec<String>, JournalError> {
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !has_a_broken_link(&self.root) => {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(failed("list", &self.root)(error)),
         };
         let mut ids = Vec::new();
@@ -190,6 +192,11 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().map_or_else(|error| !matches!(error.kind(), NotFound | NotADirectory), |_| true)
 }
 
+/// Whether the folder, or one above it, is a link that leads nowhere: the runs are away, and not none.
+fn has_a_broken_link(folder: &Path) -> bool {
+    folder.ancestors().any(|path| path.is_symlink() && !path.exists())
+}
+
 /// Whether these bytes, without a line's end, are what a crash leaves of a first record.
 fn is_beginning(bytes: &[u8]) -> bool {
     let begun = FIRST_RECORD.iter().zip(bytes).all(|(wanted, found)| wanted == found);
@@ -276,6 +283,17 @@ mod tests {
         fs::write(&path, [FIRST, b"half of a li"].concat()).unwrap();
         log.append(b"x\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"first\nx\n");
+    }
+
+    #[test]
+    fn runs_that_a_broken_link_hides_are_not_none() {
+        let root = tempfile::tempdir().unwrap();
+        let (state, away) = (root.path().join("state"), root.path().join("away"));
+        assert!(FolderRuns::new(state.join("runs")).ids().unwrap().is_empty(), "there were none yet");
+        std::os::unix::fs::symlink(&away, &state).unwrap();
+        assert!(matches!(FolderRuns::new(state.join("runs")).ids(), Err(JournalError::Io { .. })));
+        fs::create_dir(&away).unwrap();
+        assert!(FolderRuns::new(state.join("runs")).ids().unwrap().is_empty());
     }
 
     #[test]
