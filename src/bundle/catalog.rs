@@ -74,11 +74,6 @@ impl Catalog {
         Ok(Self { store: store.place(), entries })
     }
 
-    /// The newest that is not marked as gone, or the newest where all are.
-    pub fn newest(&self) -> Option<&CatalogEntry> {
-        self.entries.iter().find(|entry| entry.gone.is_none()).or(self.entries.first())
-    }
-
     /// The entry whose name is `text` or is the only one that begins with it.
     ///
     /// # Errors

@@ -59,6 +59,13 @@ pub struct SourceInstall {
     pub database_cluster_uid: String,
 }
 
+impl SourceInstall {
+    /// `namespace/release`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.namespace, self.release)
+    }
+}
+
 /// What PostgreSQL it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgreSql {

@@ -226,6 +226,8 @@ impl ShowReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     pub name: String,
+    /// Whose bundle it is: `namespace/release`.
+    pub install: String,
     /// The command that checks all of it.
     pub verify: String,
     /// How deep it went.
@@ -258,14 +260,14 @@ pub struct VerifiedDatabase {
 
 impl VerifyReport {
     /// The report of a verification without a key.
-    pub fn stored(name: &str, verify: String, proof: StoredProof, milliseconds: u64) -> Self {
+    pub fn stored(header: &Header, verify: String, proof: StoredProof, milliseconds: u64) -> Self {
         let StoredProof { members, bytes, signature } = proof;
-        let name = name.to_owned();
-        Self { name, verify, depth: Depth::Stored, members, bytes, signature, database: None, milliseconds }
+        let (name, install) = (header.id.to_string(), header.install.name());
+        Self { name, install, verify, depth: Depth::Stored, members, bytes, signature, database: None, milliseconds }
     }
 
     /// The report of a verification with a key.
-    pub fn plain(name: &str, verify: String, proof: PlainProof, milliseconds: u64) -> Self {
+    pub fn plain(header: &Header, verify: String, proof: PlainProof, milliseconds: u64) -> Self {
         let PlainProof { members, bytes, signature, base, wal } = proof;
         let database = VerifiedDatabase {
             files: base.files,
@@ -275,8 +277,18 @@ impl VerifyReport {
             wal_from: wal.from,
             wal_to: wal.to,
         };
-        let name = name.to_owned();
-        Self { name, verify, depth: Depth::Plain, members, bytes, signature, database: Some(database), milliseconds }
+        let (name, install) = (header.id.to_string(), header.install.name());
+        Self {
+            name,
+            install,
+            verify,
+            depth: Depth::Plain,
+            members,
+            bytes,
+            signature,
+            database: Some(database),
+            milliseconds,
+        }
     }
 }
 
@@ -284,6 +296,8 @@ impl VerifyReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SampleReport {
     pub name: String,
+    /// Whose bundle it is: `namespace/release`.
+    pub install: String,
     /// The command that checks all of it.
     pub verify: String,
     /// Always `sampled`: no depth that a proof has.
@@ -306,10 +320,11 @@ pub struct SampleReport {
 }
 
 impl SampleReport {
-    pub fn new(name: String, verify: String, sample: SampleShare, proof: SampleProof, milliseconds: u64) -> Self {
+    pub fn new(header: &Header, verify: String, sample: SampleShare, proof: SampleProof, milliseconds: u64) -> Self {
         let SampleProof { members, bytes, members_not_read, bytes_not_read, opened, base, wal, signature } = proof;
         Self {
-            name,
+            name: header.id.to_string(),
+            install: header.install.name(),
             verify,
             depth: "sampled",
             sample,

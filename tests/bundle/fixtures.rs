@@ -89,7 +89,7 @@ fn the_good_bundle_of_version_1_is_read_to_its_last_plaintext() {
     );
     assert_eq!((report.opschain_version.as_str(), report.database.base_chunks), ("2026-08-20", 3));
     let proof = reader.verify_stored(&Events::none(), &CancellationToken::new()).unwrap();
-    let report = dr::internals::bundle::report::VerifyReport::stored("x", String::new(), proof, 1);
+    let report = dr::internals::bundle::report::VerifyReport::stored(reader.header(), String::new(), proof, 1);
     assert_eq!(report.depth, Depth::Stored);
 }
 

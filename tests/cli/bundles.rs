@@ -213,3 +213,22 @@ fn what_a_bundle_of_a_file_says_next_works_on_the_same_host() {
     let scope = shown.split('`').nth(1).unwrap().split(' ').skip(1).collect::<Vec<_>>();
     assert!(dr(home.path(), &scope).ends_with("--- exit 0"), "{scope:?}");
 }
+
+/// The newest of the store may be of another site: whoever names none means one of his own.
+#[test]
+fn without_a_name_the_newest_of_this_install_is_taken_or_several_others_are_named() {
+    let (home, store) = home();
+    publish(&store);
+    let own = crate::prune::made(&store, 1);
+    let of_seven = crate::prune::made_of(&store, 0, Some(7));
+    let record = fs::read_to_string(store.join(&own).join("published.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let namespace = record["bundle"]["install"]["namespace"].as_str().unwrap();
+    // Their bytes are none that open: the words say which one was taken.
+    let of = |namespace: &str| dr(home.path(), &["-n", namespace, "bundle", "show"]);
+    assert!(of(namespace).contains(&own), "{}", of(namespace));
+    assert!(of("site-7").contains(&of_seven), "{}", of("site-7"));
+    let neither = of("site-8");
+    assert!(neither.contains("no bundle of site-8/opschain") && neither.ends_with("--- exit 27"), "{neither}");
+    assert!(neither.contains(&own) && neither.contains(&of_seven), "{neither}");
+}

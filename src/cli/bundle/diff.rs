@@ -27,7 +27,7 @@ pub(super) struct BundleDiffArgs {
     /// The first: a bundle's name or its beginning, or a file
     #[arg(value_name = "FROM")]
     from: String,
-    /// The second; the newest when absent
+    /// The second; the newest of this install when absent
     #[arg(value_name = "TO")]
     to: Option<String>,
     /// How many of the relations that differ are shown; JSON has all

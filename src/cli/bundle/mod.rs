@@ -82,7 +82,7 @@ Examples:
   dr bundle show opschain-20260820T101500Z-0a1b2c
   dr bundle show ./BUNDLE.tar --trusted-signers allowed_signers")]
 struct ShowArgs {
-    /// A bundle's name or its beginning, or a file; the newest when absent
+    /// A bundle's name or its beginning, or a file; the newest of this install when absent
     bundle: Option<String>,
     /// Only what is not in it: why, and where it is to be had instead
     #[arg(long)]
@@ -100,7 +100,7 @@ Examples:
   dr bundle verify --sample 5%
   dr bundle verify ./BUNDLE.tar --trusted-signers allowed_signers")]
 struct VerifyArgs {
-    /// A bundle's name or its beginning, or a file; the newest when absent
+    /// A bundle's name or its beginning, or a file; the newest of this install when absent
     bundle: Option<String>,
     /// Open everything with the identity, and compare every database file with PostgreSQL's own manifest
     #[arg(long)]

@@ -61,8 +61,9 @@ impl Report for VerifyReport {
         page.finding(
             Mark::Ok,
             &format!(
-                "{}: the checksums of all {} members are as signed, {} read ({took})",
+                "{} of {}: the checksums of all {} members are as signed, {} read ({took})",
                 self.name,
+                self.install,
                 self.members,
                 bytes(self.bytes)
             ),
@@ -92,8 +93,9 @@ impl Report for SampleReport {
         let (base, wal) = (self.base_chunks, self.wal_chunks);
         let opened = if self.opened { " and opened" } else { "" };
         let text = format!(
-            "{}: a sample of {}: {} of {} base chunks, {} of {} WAL chunks and every other member are as signed, {} read{opened} ({took})",
+            "{} of {}: a sample of {}: {} of {} base chunks, {} of {} WAL chunks and every other member are as signed, {} read{opened} ({took})",
             self.name,
+            self.install,
             self.sample,
             base.read,
             base.of,

@@ -5,6 +5,7 @@ mod extract;
 mod list;
 mod pin;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ use super::{CommandLine, Ctx, essentials};
 use crate::bundle::report::{Beside, SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust, lease};
 use crate::error::{CommandError, Exit, Result};
+use crate::settings::Install;
 use crate::store;
 
 /// How long a verification may read a bundle that is marked as gone.
@@ -210,7 +212,7 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
     if found.beside.gone.is_some() {
         hold(ctx, &found.reference, "verify", VERIFY_LEASE);
     }
-    let name = found.reader.header().id.to_string();
+    let header = found.reader.header();
     let whole = verify_command(ctx, &found.arguments, request.identity.as_deref());
     let took = || milliseconds_since(begun);
     let (report, depth) = if decrypt {
@@ -226,10 +228,10 @@ pub fn verify(ctx: &Ctx, request: &BundleRequest, decrypt: bool) -> Result<Verif
                 ctx.events.warn(format!("whether it holds what opens its data is not known: {error}"), None);
             }
         }
-        (VerifyReport::plain(&name, whole, proof, took()), Depth::Plain)
+        (VerifyReport::plain(header, whole, proof, took()), Depth::Plain)
     } else {
         let proof = found.reader.verify_stored(&ctx.events, &ctx.cancel)?;
-        (VerifyReport::stored(&name, whole, proof, took()), Depth::Stored)
+        (VerifyReport::stored(header, whole, proof, took()), Depth::Stored)
     };
     keep_proof(ctx, &found.reference, &found.reader, depth);
     Ok(report)
@@ -245,9 +247,9 @@ pub fn verify_sample(ctx: &Ctx, request: &BundleRequest, decrypt: bool, share: S
     let begun = Instant::now();
     let identities = decrypt.then(|| ctx.identities_of(request.identity.as_deref())).transpose()?;
     let proof = found.reader.verify_sample(share, identities.as_ref(), &ctx.events, &ctx.cancel)?;
-    let name = found.reader.header().id.to_string();
+    let header = found.reader.header();
     let whole = verify_command(ctx, &found.arguments, request.identity.as_deref());
-    Ok(SampleReport::new(name, whole, share, proof, milliseconds_since(begun)))
+    Ok(SampleReport::new(header, whole, share, proof, milliseconds_since(begun)))
 }
 
 fn milliseconds_since(begun: Instant) -> u64 {
@@ -303,21 +305,45 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
     }
     let store = ctx.store()?;
     let catalog = ctx.catalog(&*store)?;
-    let entry = pick(&catalog, request.bundle.as_deref())?;
+    let entry = pick(&catalog, request.bundle.as_deref(), ctx.install())?;
     let reader = entry.open(&*store, &trust)?;
     let CatalogEntry { reference, address, proof, pin, gone, .. } = entry.clone();
     let arguments = again(&reference, &entry.name);
     Ok(FoundBundle { reference, address, arguments, reader, beside: Beside { proof, pin, gone } })
 }
 
-fn pick<'c>(catalog: &'c Catalog, text: Option<&str>) -> Result<&'c CatalogEntry> {
+fn pick<'c>(catalog: &'c Catalog, text: Option<&str>, install: &Install) -> Result<&'c CatalogEntry> {
     match text {
         Some(text) => Ok(catalog.find(text)?),
-        None => catalog.newest().ok_or_else(|| {
-            CommandError::new(Exit::NotFound, format!("store {} has no bundle", catalog.store))
-                .hint("`dr bundle create` makes one.")
-        }),
+        None => newest_of(catalog, install),
     }
+}
+
+/// The newest of this install; where the store has none of it, the newest of the only other. One that cannot be read may
+/// be of any: it is taken, so that it is said and no older one is shown in its place.
+fn newest_of<'c>(catalog: &'c Catalog, install: &Install) -> Result<&'c CatalogEntry> {
+    let stays: Vec<&CatalogEntry> = catalog.entries.iter().filter(|entry| entry.gone.is_none()).collect();
+    let there = if stays.is_empty() { catalog.entries.iter().collect() } else { stays };
+    let of = |entry: &CatalogEntry| entry.header.as_ref().ok().map(|header| header.install.name());
+    let newest = |name: &str| there.iter().find(|entry| of(entry).is_none_or(|of| of == name)).copied();
+    let names: BTreeSet<String> = there.iter().filter_map(|entry| of(entry)).collect();
+    let wanted = format!("{}/{}", install.namespace, install.release);
+    let others: Vec<&String> = names.iter().collect();
+    let name = match &*others {
+        [only] if !names.contains(&wanted) => only,
+        [_, _, ..] if !names.contains(&wanted) => {
+            let what = format!("store {} has no bundle of {wanted}, and bundles of several others", catalog.store);
+            let newest = others.iter().filter_map(|name| Some((name, newest(name)?)));
+            return Err(newest.fold(CommandError::new(Exit::Unconfirmed, what), |error, (name, entry)| {
+                error.hint(format!("{} is the newest of {name}.", entry.name))
+            }));
+        }
+        _ => &wanted,
+    };
+    newest(name).ok_or_else(|| {
+        CommandError::new(Exit::NotFound, format!("store {} has no bundle", catalog.store))
+            .hint("`dr bundle create` makes one.")
+    })
 }
 
 /// The bundle of a file, if the words name one: a path, or a file of the working folder.
