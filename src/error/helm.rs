@@ -34,7 +34,8 @@ impl From<HelmError> for CommandError {
 
 /// Texts of helm that have a way out of their own; each was seen in a real reply (fixtures/helm) or in helm's source.
 fn failed(new: CommandError, said: &str) -> CommandError {
-    if said.contains("Kubernetes cluster unreachable") {
+    // Its first letter is a capital in one major of helm, and none in the other.
+    if said.contains("ubernetes cluster unreachable") {
         return new.hint("Check the kubeconfig and the context: `kubectl cluster-info`.");
     }
     if said.contains("http: server gave HTTP response to HTTPS client") {
