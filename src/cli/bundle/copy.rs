@@ -21,7 +21,7 @@ Examples:
   dr bundle copy opschain-20260820T101500Z-0a1b2c --to s3://backups/opschain
   dr bundle copy --version 2026-08-20 --to /mnt/usb/bundles
   dr bundle copy --mirrors
-  dr bundle copy --all --from s3://backups/opschain --to /mnt/usb/bundles --dry-run")]
+  dr bundle copy --all --from s3://backups/opschain --to /mnt/usb --dry-run")]
 pub struct CopyArgs {
     /// A bundle's name or its beginning, or a file
     pub bundle: Option<String>,
