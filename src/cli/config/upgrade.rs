@@ -14,8 +14,9 @@ use crate::values::upgrade::{KeyOutcome, KeyReport};
 /// Carry your edits into a new release's values file, as a proposal to review
 ///
 /// Three files are merged: the shipped values of the release that you come from, those of the release to go to, and
-/// yours. What you changed stays, with your quotes and comments; what you left alone becomes new; the text, its comments
-/// and its order are the new file's. The report says what is new, gone, renamed or in conflict. Nothing is deployed.
+/// yours. What you changed stays, with your quotes; what you left alone becomes new; the text and its order are the new
+/// file's, and your comments are at their keys. The report says what is new, gone, renamed or in conflict, and which
+/// comments lost their keys. Nothing is deployed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,10 +29,10 @@ pub struct UpgradeArgs {
     /// The release to go to, likewise
     #[arg(value_name = "TO")]
     to: String,
-    /// Your values: a file, or a deployment
+    /// Your values: a file, a deployment, or `-` for stdin
     #[arg(short = 'f', long, value_name = "FILE|DEPLOYMENT", default_value = "live")]
     values: String,
-    /// Where the proposal goes (mode 0600); `-` is stdout; without it, there is only the report
+    /// Where the proposal goes (mode 0600; a link is followed); `-` is stdout; without it, there is only the report
     #[arg(long = "out", value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write over the file if it is there
