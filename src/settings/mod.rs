@@ -288,6 +288,8 @@ impl Default for HelmSettings {
 pub struct DeploySettings {
     /// An upgrade that leaves out known releases of OpsChain.
     pub skipped_releases: Caution,
+    /// Whether a bundle is made of what is live before it is replaced.
+    pub bundle_before: bool,
 }
 
 /// What is done about something that may hurt.

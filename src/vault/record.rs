@@ -209,6 +209,9 @@ pub struct DeploymentRecord {
     /// The version of the database operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
+    /// The bundle that was made of what was live, right before: what this deployment found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_before: Option<String>,
 }
 
 /// How a deployment ended.
@@ -347,6 +350,8 @@ pub struct Intent {
     pub helm: Option<String>,
     /// The version of the database operator.
     pub operator: Option<String>,
+    /// The bundle that was made of what was live, right before.
+    pub bundle_before: Option<String>,
 }
 
 /// Changes of the list of recipients. The list is what all changes, in the order of their files, come to; so two hosts

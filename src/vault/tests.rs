@@ -76,6 +76,7 @@ pub(super) fn intent(at: &str, version: &str) -> Intent {
         },
         helm: Some("v4.1.4".into()),
         operator: None,
+        bundle_before: None,
     }
 }
 

@@ -103,6 +103,7 @@ impl Vault {
             dr: env!("CARGO_PKG_VERSION").into(),
             helm: intent.helm,
             operator: intent.operator,
+            bundle_before: intent.bundle_before,
         };
         files.push((format!("{folder}/record.json"), Content::Bytes(json(&record)?)));
         if let Some(ended) = ended {

@@ -168,6 +168,7 @@ impl Site {
             },
             helm: None,
             operator: None,
+            bundle_before: None,
         };
         let id =
             self.vault().record_layers(intent, &[Layer::new(LayerKind::Values, values.as_bytes())], chart).unwrap();
@@ -433,6 +434,7 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
         },
         helm: None,
         operator: None,
+        bundle_before: None,
     };
     let layer = |kind, name: Option<&str>, text: &'static str| Layer {
         name: name.map(str::to_owned),

@@ -38,6 +38,7 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
         },
         helm: None,
         operator: None,
+        bundle_before: None,
     };
     let id = vault.record_layers(intent, &[Layer::new(LayerKind::Values, values.as_bytes())], None).unwrap();
     let outcome = DeploymentOutcome {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::host::{Host, VERSION, command, lab, wait};
 
 fn steps() -> Vec<&'static str> {
@@ -273,4 +275,28 @@ fn a_writer_from_elsewhere_is_named_and_there_is_no_bundle_unless_it_is_allowed(
         writer.wait().unwrap();
     }
     assert_eq!(host.runs().len(), runs + 1, "nothing was begun but the bundle that was allowed");
+    a_bundle_comes_before_each_deployment(&host);
+}
+
+/// Where the settings want it so; its name is in the record of the deployment.
+fn a_bundle_comes_before_each_deployment(host: &Host) {
+    let settings = host.home.path().join(".config/dr/dr.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.replace("\n[deploy]\n", "\n[deploy]\nbundle_before = true\n")).unwrap();
+    let before = host.listed();
+    host.deploy(VERSION);
+    let made: Vec<String> = host.listed().difference(&before).cloned().collect();
+    let shown: Value = serde_json::from_str(&host.dr(["-o", "json", "config", "show", "live"]).ok()).unwrap();
+    assert_eq!((made.len(), &shown["record"]["bundle_before"]), (1, &made[0].as_str().into()), "{shown:#}");
+    // Without one there is no deployment, unless it is to be so by name.
+    let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
+    let deploy = |more: &[&str]| {
+        let values = host.values(VERSION);
+        let args = ["deploy", "-f", values.to_str().unwrap(), "--version", VERSION, "--chart", &chart, "--yes"];
+        host.dr([&args, more].concat())
+    };
+    let store = host.setting("store", "path");
+    std::fs::rename(&store, store.with_extension("away")).unwrap();
+    deploy(&[]).fails(29, &["nothing was deployed", "--allow no-bundle"]);
+    deploy(&["--allow", "no-bundle"]).ok();
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::deployment::{DeploymentArgs, HOW_TO_NAME};
 use super::{change_lines, recipients};
-use crate::cli::deploy::{DeployOptionArgs, agreed, listening};
+use crate::cli::deploy::{DeployOptionArgs, agreed, bundled, listening};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
 use crate::ops::deploy::{self, DeployRequest, Prepared};
@@ -74,7 +74,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
                 Ok(Decided::Deploy(prepared)) => {
                     // From here on the values are in the vault.
                     let ctx = listening(ctx, ui, args.options.debug);
-                    ui.report(&deploy::execute(&ctx, *prepared).await?)?;
+                    let prepared = bundled(&ctx, *prepared).await?;
+                    ui.report(&deploy::execute(&ctx, prepared).await?)?;
                     return Ok(Exit::Success);
                 }
                 Err(error) => error,

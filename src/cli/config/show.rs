@@ -41,6 +41,9 @@ impl Report for ShownDeployment {
             tools.into_iter().filter_map(|(name, version)| Some(format!("{name} {}", version?))).collect();
         fields.push(("with", tools.join(", ")));
         fields.extend(record.previous.as_ref().map(|previous| ("after", previous.id.to_string())));
+        fields.extend(
+            record.bundle_before.clone().map(|bundle| ("bundle", format!("{bundle}, of what was live before"))),
+        );
         let outcome = self.deployment.outcome.as_ref();
         for image in outcome.iter().flat_map(|outcome| &outcome.images) {
             let digest = image.digest.as_ref().map(|digest| format!(" {digest}")).unwrap_or_default();

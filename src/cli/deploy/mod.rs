@@ -12,7 +12,7 @@ use crate::ops::deploy::{
     self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
 };
 use crate::ops::runs::InterruptedRuns;
-use crate::ops::{Ctx, guard};
+use crate::ops::{Ctx, create, guard};
 use crate::settings::TimeSpan;
 use crate::text::elapsed_seconds;
 use crate::ui::{Mark, Output, Page, Report, Ui};
@@ -44,7 +44,8 @@ What is refused, and let through by --allow NAME:
   skipped-releases      releases left out, where the settings refuse that
   credentials           new registry credentials and a new version at once
   env.PGPASSWORD, ...   a key that stored data depends on, by its path; on a
-                        terminal its name is asked for"
+                        terminal its name is asked for
+  no-bundle             without the bundle that the settings want first"
 )]
 pub struct DeployArgs {
     #[command(subcommand)]
@@ -178,8 +179,27 @@ pub(super) async fn carry_out(
         return prepared.refuse();
     }
     ui.plan(&prepared.plan);
-    let prepared = agreed(ui, prepared, release)?;
+    let prepared = bundled(ctx, agreed(ui, prepared, release)?).await?;
     ui.report(&deploy::execute(ctx, prepared).await?)
+}
+
+/// Makes the bundle of what is live, where the settings want one first.
+pub(super) async fn bundled(ctx: &Ctx, mut prepared: Prepared) -> Result<Prepared> {
+    if prepared.plan.bundle_before {
+        prepared.bundled_as(bundle_first(ctx).await.map_err(|error| {
+            error
+                .context("nothing was deployed: the bundle that the settings want first was not made")
+                .hint(format!("If it is to be deployed without one, add --allow {}.", deploy::NO_BUNDLE))
+        })?);
+    }
+    Ok(prepared)
+}
+
+async fn bundle_first(ctx: &Ctx) -> Result<String> {
+    let plan = create::plan(ctx, &create::CreateRequest::default()).await?;
+    let made = create::create(ctx, plan).await?;
+    ctx.events.note(format!("bundle {} holds what was live until now", made.bundle));
+    Ok(made.bundle)
 }
 
 /// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
@@ -273,6 +293,9 @@ impl DeployPlan {
             }
             (_, None) => fields.push(("live", "nothing: this is the first deployment".into())),
         }
+        if self.bundle_before {
+            fields.push(("first", "a bundle of what is live: API and workers stop for its last moment".into()));
+        }
         page.fields(&fields);
         self.cautions(page);
     }
@@ -315,6 +338,9 @@ impl Report for DeployReport {
         let state = if self.waited { "deployed and serving" } else { "deployed, not waited for" };
         page.line(format!("{} is {state}: revision {}, {time}.", self.chart, self.revision));
         page.line(format!("Recorded as {}.", self.deployment));
+        if let Some(bundle) = &self.bundle_before {
+            page.line(format!("Bundle {bundle} holds what was live before."));
+        }
         page.next("dr bundle create; what was deployed when: dr config log");
     }
 }

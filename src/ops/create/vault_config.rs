@@ -193,6 +193,7 @@ mod tests {
                 },
                 helm: None,
                 operator: None,
+                bundle_before: None,
             };
             let given: Vec<_> = layers.iter().map(|(kind, bytes)| Layer::new(*kind, *bytes)).collect();
             let id = self.vault.record_layers(intent, &given, chart).unwrap();

@@ -35,6 +35,9 @@ use crate::journal::new_run_id;
 use facts::{LiveMaterial, Subject};
 use plan::Decision;
 
+/// What `--allow` names where the settings want a bundle before each deployment, and this one goes without.
+pub const NO_BUNDLE: &str = "no-bundle";
+
 /// How the name of a deployment's lease begins.
 const RUN: &str = "deploy";
 
@@ -88,17 +91,21 @@ async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployO
     for (warning, hint) in warnings {
         ctx.events.warn(warning, hint);
     }
+    let deployed = facts.history.deployed().map(|deployed| deployed.revision);
+    let is_wanted = ctx.settings()?.deploy.bundle_before && !options.allow.iter().any(|name| name == NO_BUNDLE);
+    let bundle_before = is_wanted && deployed.is_some();
     Ok(Prepared {
-        plan: DeployPlan { diff, findings: subject.findings.clone(), ..plan },
+        plan: DeployPlan { diff, findings: subject.findings.clone(), bundle_before, ..plan },
         subject,
         timeout: options.timeout.unwrap_or(ctx.settings()?.helm.timeout.0),
         options,
-        deployed: facts.history.deployed().map(|deployed| deployed.revision),
+        deployed,
         stored,
         scrubber,
         over_others,
         refused,
         repair: false,
+        bundle: None,
     })
 }
 

@@ -86,6 +86,7 @@ pub(super) fn decide(facts: &DeployFacts, allow: &[String], take_over: Option<&s
         compared_with: facts.live.first().map(|live| live.source),
         guarded: guard::unallowed(guarded, allow),
         taken_over,
+        bundle_before: false,
         revision: newest.map(|newest| newest.revision),
         stuck: facts.pending.as_ref().and_then(|pending| stuck::explain(pending, &facts.history, &facts.who)),
     };

@@ -30,6 +30,8 @@ pub struct Prepared {
     /// Why it cannot be, whatever is agreed to.
     pub(super) refused: Option<CommandError>,
     pub(super) repair: bool,
+    /// The bundle that was made before.
+    pub(super) bundle: Option<String>,
 }
 
 impl Prepared {
@@ -61,6 +63,11 @@ impl Prepared {
     /// Says that the operator has agreed to have a pending release put right.
     pub fn agree_to_repair(&mut self) {
         self.repair = true;
+    }
+
+    /// Says which bundle holds what was live until now.
+    pub fn bundled_as(&mut self, bundle: String) {
+        self.bundle = Some(bundle);
     }
 
     /// Says that the operator has typed the name of every guarded key that changes.

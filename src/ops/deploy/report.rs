@@ -56,6 +56,8 @@ pub struct DeployPlan {
     /// What a deleted OpsChain has left in the cluster, and this release takes over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub taken_over: Vec<StandingNeighbour>,
+    /// Whether a bundle is made of what is live first.
+    pub bundle_before: bool,
     /// helm's newest revision.
     pub revision: Option<u32>,
     /// That revision, where it is in the middle of something.
@@ -76,4 +78,7 @@ pub struct DeployReport {
     pub seconds: f64,
     /// Whether everything was waited for and serves.
     pub waited: bool,
+    /// The bundle of what was live before, where one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle_before: Option<String>,
 }

@@ -45,6 +45,7 @@ pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluste
         chart: revision.chart,
         seconds,
         waited: prepared.options.wait,
+        bundle_before: prepared.bundle.clone(),
     })
 }
 
@@ -112,6 +113,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
         },
         helm: Some(format!("v{}", ctx.helm().await?.version())),
         operator,
+        bundle_before: prepared.bundle.clone(),
     };
     let id = ctx.vault()?.record_layers(intent, &subject.layers, Some(subject.chart.file.bytes()))?;
     ctx.events.note(format!("recorded as {id}"));

@@ -76,6 +76,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
         },
         helm: Some(plan.helm.clone()),
         operator: Some(plan.operator.clone()),
+        bundle_before: None,
     };
     let layers = layers::deployed(bundle, plan)?;
     let id = vault.record_layers(intent, &layers, Some(chart.bytes()))?;

@@ -125,6 +125,7 @@ impl<'a> RecordPlanner<'a> {
             chart,
             helm: None,
             operator: None,
+            bundle_before: None,
         };
         Ok((bytes, action, intent))
     }
