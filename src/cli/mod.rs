@@ -189,7 +189,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
     match verb {
         Verb::Init(args) => init::run(ctx, ui, args).await,
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
-        Verb::Status(args) => status::run(ctx, ui, args),
+        Verb::Status(args) => status::run(ctx, ui, args).await,
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -97,7 +97,7 @@ impl ManagerArgs {
 }
 
 /// What of this environment a service is given.
-fn environment() -> Vec<(String, String)> {
+pub(super) fn environment() -> Vec<(String, String)> {
     PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
 }
 

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::schedule::environment;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::{Ctx, doctor::Level, status};
+use crate::ops::{Ctx, doctor::Level, schedule, status};
 use crate::text::{bytes, plural};
 use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
 use crate::{read, write};
 
 /// Say whether this install could be restored now: to when, from what, in how long
 ///
-/// Computed from the store, the vault and this host's runs; no cluster is asked. Limits: [status] in dr.toml.
+/// Computed from the store, the vault, and this host's runs and schedules; no cluster is asked. Limits: [status] in dr.toml.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Ends with exit code 4 when something must be fixed first.
@@ -30,19 +31,31 @@ pub struct StatusArgs {
     metrics: Option<PathBuf>,
 }
 
-pub fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
+pub async fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
     let exit = |safe| if safe { Exit::Success } else { Exit::Unsafe };
     if args.all {
         let report = status::all(ctx)?;
         ui.report(&report)?;
         return Ok(exit(report.safe));
     }
-    let report = status::status(ctx)?;
+    let report = status::status(ctx, schedules(ctx).await?)?;
     if let Some(path) = &args.metrics {
         replace(path, &status::metrics_text(&report))?;
     }
     ui.report(&report)?;
     Ok(exit(report.safe))
+}
+
+/// What cannot be asked is said, and no schedule.
+async fn schedules(ctx: &Ctx) -> Result<Vec<schedule::ScheduleLine>> {
+    match schedule::list(ctx, &environment()).await {
+        Ok(list) => Ok(list.schedules),
+        Err(error) if error.exit() == Exit::Interrupted => Err(error),
+        Err(error) => {
+            ctx.events.warn(format!("what is scheduled is not known: {error}"), error.hints().first().cloned());
+            Ok(Vec::new())
+        }
+    }
 }
 
 /// The exporter reads it as another user. Anything else that is there stays: a device, a link, another's file.

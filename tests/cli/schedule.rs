@@ -72,6 +72,16 @@ fn a_schedule_is_written_listed_paused_and_taken_away() {
     let line = &list["schedules"][0];
     assert!(code == 0 && line["install"] == "ops-a/opschain" && line["code"] == 29, "{said}");
     assert_eq!((&line["at"], &line["next"]), (&"Mon..Fri 02:00".into(), &"2026-11-30T02:00:00Z".into()));
+    let (said, code) = dr(home.path(), &["-n", "ops-a", "status", "--metrics", "dr.prom"]);
+    assert!(code == 4 && said.contains("the last scheduled bundle was not made: exit-code 29"), "{said}");
+    let metrics = fs::read_to_string(home.path().join("dr.prom")).unwrap();
+    assert!(
+        metrics.contains("dr_schedule_failed{") && metrics.contains("dr_schedule_next_timestamp_seconds{"),
+        "{metrics}"
+    );
+    fs::write(home.path().join("shown"), SHOWN.replace("exit-code", "success").replace("=29", "=0")).unwrap();
+    let (said, _) = dr(home.path(), &["-n", "ops-a", "status"]);
+    assert!(said.contains("a bundle at 2026-11-30 02:00Z by dr-bundle.ops-a.opschain.timer"), "{said}");
     for (verb, told) in [("run", "start --"), ("pause", "disable --now --"), ("resume", "enable --now --")] {
         let (said, code) = dr(home.path(), &["-n", "ops-a", "schedule", verb, "--user"]);
         let called = fs::read_to_string(home.path().join("called")).unwrap();

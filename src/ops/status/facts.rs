@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
 use crate::ops::prune::span;
+use crate::ops::schedule::ScheduleLine;
 use crate::store::Store;
 
 /// What should be so.
@@ -45,6 +46,8 @@ pub(super) struct StatusFacts {
     /// When the vault's deployments were; nothing without a vault, and the reason where it cannot be read.
     pub(super) deployments: Option<std::result::Result<Vec<Timestamp>, String>>,
     pub(super) open_runs: Vec<OpenRunStatus>,
+    /// Those of this host.
+    pub(super) schedules: Vec<ScheduleLine>,
     /// How long the restores of this host took, newest first, with the bytes of their bundles.
     pub(super) restores: Vec<(SignedDuration, u64)>,
     pub(super) recipients: Vec<String>,
@@ -71,7 +74,7 @@ fn mirror(ctx: &Ctx, place: String) -> MirrorFacts {
     MirrorFacts { place, bundles }
 }
 
-pub(super) fn facts(ctx: &Ctx) -> Result<StatusFacts> {
+pub(super) fn facts(ctx: &Ctx, schedules: Vec<ScheduleLine>) -> Result<StatusFacts> {
     let settings = ctx.settings()?;
     let install = ctx.install();
     let store = ctx.store();
@@ -83,9 +86,11 @@ pub(super) fn facts(ctx: &Ctx) -> Result<StatusFacts> {
         (&*run.replay.begun.namespace, &*run.replay.begun.release) == (&*install.namespace, &*install.release)
     };
     let open = readable().filter(|(_, run)| run.is_open() && ours(run));
+    let name = format!("{}/{}", install.namespace, install.release);
     Ok(StatusFacts {
         now: Timestamp::now(),
-        install: format!("{}/{}", install.namespace, install.release),
+        schedules: schedules.into_iter().filter(|line| line.install == name).collect(),
+        install: name,
         store: store.as_ref().map_or(place, |store| store.place()),
         free_bytes: store.as_ref().ok().and_then(|store| store.free_bytes().ok().flatten()),
         bundles: store.and_then(|store| known(ctx, &*store)).map_err(|error| error.to_string()),

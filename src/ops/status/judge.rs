@@ -8,6 +8,7 @@ use super::facts::{KnownBundle, MirrorFacts, StatusFacts, Targets};
 use super::report::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
 use crate::bundle::Depth;
 use crate::ops::doctor::{Finding, Level};
+use crate::ops::schedule::ScheduleLine;
 use crate::text::{bytes, elapsed, plural};
 
 /// What makes mirrors hold what the first store holds.
@@ -37,6 +38,7 @@ pub(super) fn judge(facts: StatusFacts) -> StatusReport {
         rto_predicted_seconds: bundles.made.as_ref().and_then(|made| predicted(&facts.restores, made.bytes)),
         deployments_since: deployments_since.map(|known| known.iter().filter(|at| since(at)).count()),
         open_runs: facts.open_runs.clone(),
+        schedules: facts.schedules.clone(),
         recipients,
         bundles,
         findings: Vec::new(),
@@ -98,6 +100,27 @@ fn predicted(restores: &[(SignedDuration, u64)], of: u64) -> Option<u64> {
     restores.iter().take(RESTORES).map(scaled).max()
 }
 
+/// When the next bundle comes by itself, and what would look into it where none does.
+fn scheduled(line: &ScheduleLine) -> ((Level, String), String) {
+    let (timer, user) = (&line.timer, line.manager.flag());
+    let log = format!("journalctl{user} -u {} -n 50", timer.replace(".timer", ".service"));
+    let code = line.code.filter(|code| *code != 0).map(|code| format!(" {code}")).unwrap_or_default();
+    let warn = |text: String, fix: String| ((Level::Warn, text), fix);
+    match (&line.error, line.waiting, &line.result, line.next) {
+        (Some(error), ..) => warn(format!("{timer} is there, and {error}"), format!("systemctl{user} status {timer}")),
+        (None, Some(true), Some(result), _) if result != "success" => {
+            warn(format!("the last scheduled bundle was not made: {result}{code}"), log)
+        }
+        (None, Some(true), _, Some(next)) => {
+            ((Level::Ok, format!("a bundle at {} by {timer}", next.strftime("%Y-%m-%d %H:%MZ"))), log)
+        }
+        (None, Some(true), _, None) => {
+            warn(format!("{timer} waits for a time that never comes"), format!("dr schedule remove{user}"))
+        }
+        (None, ..) => warn(format!("{timer} is paused"), format!("dr schedule resume{user}")),
+    }
+}
+
 fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBundle>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |area, (level, text): (Level, String), fix: Option<&str>| {
@@ -133,6 +156,10 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
     }
     if report.bundles.made.is_some() {
         add("rto", rto(report), None);
+    }
+    for schedule in &report.schedules {
+        let (found, fix) = scheduled(schedule);
+        add("next", found, Some(&fix));
     }
     for open in &report.open_runs {
         let text = format!("run {} stands open", open.run);
@@ -262,6 +289,7 @@ mod tests {
             bundles: Ok(bundles),
             deployments: Some(Ok(vec![now() - HOUR * 100])),
             open_runs: Vec::new(),
+            schedules: Vec::new(),
             restores: vec![(HOUR, 1000)],
             recipients: vec!["age1host".into(), "age1escrow".into()],
             targets: Targets { rpo: HOUR * 26, verified: HOUR * 192, restored: HOUR * 2160 },

@@ -38,6 +38,11 @@ pub fn text(report: &StatusReport) -> String {
     let recipients = bundles.made.as_ref().map(|_| report.recipients.len() as f64);
     text.one("dr_recipients", "Recipients that open the newest bundle.", &of, recipients);
     text.one("dr_runs_open", "Runs of the install that stand open.", &of, Some(report.open_runs.len() as f64));
+    let next = report.schedules.iter().filter_map(|line| line.next).min();
+    text.one("dr_schedule_next_timestamp_seconds", "When the next scheduled bundle comes.", &of, next.map(second));
+    let ended = report.schedules.iter().filter_map(|line| line.result.as_deref());
+    let failed = ended.map(|result| f64::from(u8::from(result != "success"))).reduce(f64::max);
+    text.one("dr_schedule_failed", "Whether the last scheduled bundle was not made.", &of, failed);
     text.one("dr_safe", "Whether nothing must be fixed first.", &of, Some(report.safe.into()));
     text.0
 }
@@ -78,6 +83,7 @@ mod tests {
             rto_predicted_seconds: None,
             deployments_since: None,
             open_runs: Vec::new(),
+            schedules: Vec::new(),
             recipients: Vec::new(),
             findings: Vec::new(),
             safe: true,

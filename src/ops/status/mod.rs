@@ -14,14 +14,15 @@ pub use metrics::{METRICS_BEGIN, text as metrics_text};
 pub use report::{AllStatus, BundleMoment, InstallStatus, StatusReport};
 
 use super::Ctx;
+use super::schedule::ScheduleLine;
 use crate::error::Result;
 
-/// Judges this install.
+/// Judges this install, with what is scheduled on this host.
 ///
 /// # Errors
 /// There are no settings. A store that cannot be read is a finding.
-pub fn status(ctx: &Ctx) -> Result<StatusReport> {
-    let facts = facts::facts(ctx)?;
+pub fn status(ctx: &Ctx, schedules: Vec<ScheduleLine>) -> Result<StatusReport> {
+    let facts = facts::facts(ctx, schedules)?;
     // What was not answered because of the signal is no finding.
     ctx.check_cancelled()?;
     Ok(judge::judge(facts))

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::ops::doctor::{Finding, Level};
+use crate::ops::schedule::ScheduleLine;
 
 /// One install, judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +22,8 @@ pub struct StatusReport {
     /// How many deployments the vault has since the newest bundle was made; nothing where there is no vault.
     pub deployments_since: Option<usize>,
     pub open_runs: Vec<OpenRunStatus>,
+    /// What of this host makes bundles of it by itself.
+    pub schedules: Vec<ScheduleLine>,
     /// The public keys that open the newest bundle and are still among the recipients of the settings.
     pub recipients: Vec<String>,
     pub findings: Vec<Finding>,
