@@ -189,6 +189,11 @@ impl CatalogEntry {
         }
     }
 
+    /// Whether it was published, and is not a file that somebody put into the store.
+    pub fn is_stored(&self) -> bool {
+        matches!(self.reference, BundleReference::Stored { .. })
+    }
+
     /// Opens it; `store` is the one whose catalog it is of.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::schedule::{self, ScheduleChange, ScheduleRequest, Scheduled, SystemdManager};
-use crate::ui::{Column, Page, Report, Styled, Ui, short_time};
+use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
 
 /// What the service finds as this shell does: where programs, files and the way out are. No key is among them.
 const PASSED_ON: [&str; 10] = [
@@ -96,9 +96,28 @@ impl ManagerArgs {
     }
 }
 
+/// The variables of this environment that lead to a bucket, and that no unit gets: a key may be in them.
+fn kept_back() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("AWS_")).collect()
+}
+
+/// A service begins in the root folder: what a variable says of this one's is made whole.
+fn absolute(name: &str, value: &str) -> String {
+    let whole = |path: &str| match path.is_empty() {
+        true => String::new(),
+        false => std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string()),
+    };
+    match name {
+        "PATH" | "KUBECONFIG" => value.split(':').map(whole).collect::<Vec<_>>().join(":"),
+        _ if name == "HOME" || name.starts_with("XDG_") => whole(value),
+        _ => value.to_owned(),
+    }
+}
+
 /// What of this environment a service is given.
 pub(super) fn environment() -> Vec<(String, String)> {
-    PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+    PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), absolute(name, &std::env::var(name).ok()?)))).collect()
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ScheduleArgs) -> Result<Exit> {
@@ -124,8 +143,14 @@ async fn install(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> 
     }
     let program = std::env::current_exe()
         .map_err(|error| CommandError::new(Exit::Failure, "find the file of this program").because(error))?;
-    let request =
-        ScheduleRequest { at: args.at, delay: args.delay, manager: args.manager.manager(), program, environment };
+    let request = ScheduleRequest {
+        at: args.at,
+        delay: args.delay,
+        manager: args.manager.manager(),
+        program,
+        environment,
+        kept_back: kept_back(),
+    };
     let plan = schedule::plan(ctx, &request).await?;
     if args.dry_run {
         return ui.dry_run(&plan).map(|()| Exit::Success);
@@ -145,6 +170,10 @@ impl Report for schedule::SchedulePlan {
             ScheduleChange::Same => "the units are there as they would be written",
         };
         let first = self.next.map_or_else(|| "never".to_owned(), short_time);
+        if let Some(missing) = &self.not_passed_on {
+            let fix = "name a file with the key, `credentials_file` under [store], and `endpoint` beside it";
+            page.finding(Mark::Warn, missing, Some(fix));
+        }
         page.fields(&[
             ("when", format!("{}, up to {} later; first {first}", self.at, self.delay)),
             ("units", change.to_owned()),
@@ -188,16 +217,24 @@ impl Report for schedule::ScheduleList {
                 }
                 (None, _) => "none yet".to_owned(),
             };
+            let of = if one.manager == SystemdManager::User { "user" } else { "system" };
             vec![
                 one.install.as_str().into(),
+                of.into(),
                 one.at.as_str().into(),
                 state.into(),
                 last.into(),
                 one.timer.as_str().into(),
             ]
         };
-        let heads =
-            ["install".into(), "when".into(), Column::whole("next"), Column::whole("last"), Column::spare("timer")];
+        let heads = [
+            "install".into(),
+            "units of".into(),
+            "when".into(),
+            Column::whole("next"),
+            Column::whole("last"),
+            Column::spare("timer"),
+        ];
         page.table(&heads, &self.schedules.iter().map(row).collect::<Vec<_>>());
         for one in self.schedules.iter().filter(|one| one.error.is_some()) {
             page.warning(one.error.as_deref().unwrap_or_default(), None);

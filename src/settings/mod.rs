@@ -364,7 +364,10 @@ impl Settings {
         }
         let mut settings = Self::parse(&text, path)?;
         settings.resolve(path.parent().unwrap_or(Path::new(".")), home);
-        Ok(settings)
+        match settings.store.twin() {
+            Some(reason) => Err(SettingsError::Invalid { place: shown(), reason }),
+            None => Ok(settings),
+        }
     }
 
     /// Reads the text of the file at `path`, its paths as they are written.

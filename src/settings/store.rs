@@ -83,6 +83,26 @@ impl StoreSettings {
 }
 
 impl StoreSettings {
+    /// Why two of its stores are one, or would be taken for one: a store is known by its folder, or by its bucket's address.
+    pub(super) fn twin(&self) -> Option<String> {
+        let mut seen: Vec<PathBuf> = Vec::new();
+        for (at, store) in std::iter::once(self).chain(&self.mirrors).enumerate() {
+            let place = store.place()?;
+            let what = if at == 0 { "store" } else { "store.mirrors" };
+            if store.path.is_some() && store.url.is_some() {
+                return Some(format!("{what}: {place} has both a `path` and a `url`: which of them is meant?"));
+            }
+            let known = store.path.as_ref().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+            let known = known.unwrap_or_else(|| place.trim_end_matches('/').into());
+            if seen.contains(&known) {
+                let way = "a copy in the same store is none, and buckets of one name at two servers need prefixes that differ";
+                return Some(format!("{what}: {place} is named twice: {way}"));
+            }
+            seen.push(known);
+        }
+        None
+    }
+
     /// As the mirrors are called.
     pub fn mirror_places(&self) -> Vec<String> {
         self.mirrors.iter().filter_map(Self::place).collect()

@@ -135,6 +135,7 @@ fn a_time_that_systemd_does_not_know_and_a_proxy_s_password_are_refused() {
         (&["--at", "every other day"][..], "is no time of systemd's"),
         (&["--at", "daily\nUnit=evil.service"], "control character"),
         (&["--delay", "soon"], "systemd-analyze verify"),
+        (&["--at", "2020-01-01"], "never comes again"),
     ] {
         let (said, code) = dr(home.path(), &[INSTALL, args].concat());
         assert!(code != 0 && said.contains(told), "{said}");

@@ -86,6 +86,9 @@ impl Report for CopyPlan {
         for (bundle, reason) in &self.unreadable {
             page.finding(Mark::Bad, &format!("{bundle} cannot be read: {reason}"), None);
         }
+        for (bundle, reason) in &self.refused {
+            page.finding(Mark::Bad, &format!("{bundle} is not copied: {reason}"), None);
+        }
     }
 }
 
@@ -120,7 +123,7 @@ impl Report for MirrorsReport {
                 report.human(page);
             }
             if let Some(error) = &mirror.error {
-                page.finding(Mark::Bad, error, None);
+                page.finding(Mark::Bad, error, mirror.hints.first().map(String::as_str));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::progress;
 use super::request::{CopyRequest, CopySelection};
 use crate::bundle::{BundleReference, CatalogEntry, PublishedRecord, Reader};
 use crate::error::{CommandError, Exit, Result};
@@ -22,6 +23,8 @@ pub(super) struct CopyFacts {
     pub(super) there: BTreeMap<String, BundleThere>,
     /// Room in the other store, where it is known.
     pub(super) free_bytes: Option<u64>,
+    /// Whether both are one folder, however they are called.
+    pub(super) is_itself: bool,
 }
 
 /// A bundle that was asked for.
@@ -30,6 +33,8 @@ pub(super) struct AskedBundle {
     pub(super) name: String,
     pub(super) reference: BundleReference,
     pub(super) bytes: u64,
+    /// How many of its bytes an earlier command has carried over.
+    pub(super) carried: u64,
     /// SHA-256 of its manifest, or why it cannot be told.
     pub(super) manifest_sha256: std::result::Result<String, String>,
 }
@@ -64,12 +69,22 @@ pub(super) fn facts(ctx: &Ctx, request: &CopyRequest) -> Result<CopyFacts> {
             let known = match (record, object.bytes) {
                 (Err(why), _) => BundleThere::Unreadable(why),
                 (Ok(_), None) => BundleThere::Hollow,
+                (Ok(record), Some(bytes)) if bytes != record.bytes => {
+                    BundleThere::Unreadable(format!("it has {bytes} of its {} bytes", record.bytes))
+                }
                 (Ok(record), Some(_)) => BundleThere::Whole(record.manifest_sha256),
             };
             there.insert(object.name, known);
         }
     }
-    Ok(CopyFacts { from, to: to.place(), asked, there, free_bytes: to.free_bytes()? })
+    let to_place = to.place();
+    let mut asked = asked;
+    for bundle in &mut asked {
+        bundle.carried = progress::carried(&ctx.state, &to_place, &bundle.name);
+    }
+    let real = |place: &str| std::fs::canonicalize(place).ok();
+    let is_itself = from == to_place || real(&from).is_some_and(|from| real(&to_place) == Some(from));
+    Ok(CopyFacts { from, to: to_place, asked, there, free_bytes: to.free_bytes()?, is_itself })
 }
 
 fn of_file(ctx: &Ctx, request: &CopyRequest, path: std::path::PathBuf) -> Result<AskedBundle> {
@@ -77,7 +92,7 @@ fn of_file(ctx: &Ctx, request: &CopyRequest, path: std::path::PathBuf) -> Result
     let reader: Reader = open(ctx, &reference, &request.keys(ctx)?.trust(ctx)?)?;
     let name = reader.header().id.to_string();
     let manifest_sha256 = Ok(reader.manifest_sha256().to_owned());
-    Ok(AskedBundle { name, reference, bytes: reader.bytes(), manifest_sha256 })
+    Ok(AskedBundle { name, reference, bytes: reader.bytes(), carried: 0, manifest_sha256 })
 }
 
 fn of_store(ctx: &Ctx, request: &CopyRequest) -> Result<(String, Vec<AskedBundle>)> {
@@ -88,12 +103,16 @@ fn of_store(ctx: &Ctx, request: &CopyRequest) -> Result<(String, Vec<AskedBundle
     let catalog = ctx.catalog(&*store)?;
     let entries: Vec<&CatalogEntry> = match &request.selection {
         CopySelection::One(text) => vec![catalog.find(text)?],
-        CopySelection::All => catalog.entries.iter().filter(|entry| entry.gone.is_none()).collect(),
+        CopySelection::All => {
+            catalog.entries.iter().filter(|entry| entry.gone.is_none() && entry.is_stored()).collect()
+        }
         CopySelection::Version(version) => {
             let bad = |_| CommandError::new(Exit::Usage, "the version is none of OpsChain").hint("Such as 2026-08-20.");
             let tag = version.parse::<Version>().map_err(bad)?.tag();
             let is_of = |entry: &&CatalogEntry| {
-                entry.gone.is_none() && entry.header.as_ref().is_ok_and(|header| header.opschain.version == tag)
+                entry.gone.is_none()
+                    && entry.is_stored()
+                    && entry.header.as_ref().is_ok_and(|header| header.opschain.version == tag)
             };
             let found: Vec<_> = catalog.entries.iter().filter(is_of).collect();
             if found.is_empty() {
@@ -107,6 +126,7 @@ fn of_store(ctx: &Ctx, request: &CopyRequest) -> Result<(String, Vec<AskedBundle
         name: entry.name.clone(),
         reference: entry.reference.clone(),
         bytes: entry.bytes,
+        carried: 0,
         manifest_sha256: manifest_of(&*store, entry),
     });
     Ok((store.place(), asked.collect()))

@@ -27,6 +27,9 @@ pub struct MirrorReport {
     pub report: Option<CopyReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What can be done about that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// Carries into each mirror of the settings what it has not.
@@ -47,8 +50,11 @@ pub fn make_up(ctx: &Ctx, trust: &BundleRequest, bytes_a_second: Option<u64>) ->
         }
         let failed = carried.as_ref().map_or_else(|error| Some(error.exit()), |carried| carried.failure);
         report.failure = report.failure.or(failed);
-        let error = carried.as_ref().err().map(ToString::to_string);
-        report.mirrors.push(MirrorReport { store: place, report: carried.ok(), error });
+        let (error, hints) = match &carried {
+            Ok(_) => (None, Vec::new()),
+            Err(error) => (Some(error.to_string()), error.hints().to_vec()),
+        };
+        report.mirrors.push(MirrorReport { store: place, report: carried.ok(), error, hints });
     }
     Ok(report)
 }

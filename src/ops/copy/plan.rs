@@ -18,6 +18,8 @@ pub struct CopyPlan {
     pub there: Vec<String>,
     /// Those that cannot be read, with the reason.
     pub unreadable: Vec<(String, String)>,
+    /// Those whose name has something else in the other store.
+    pub refused: Vec<(String, String)>,
     /// Bytes of those that are carried over.
     pub bytes: u64,
 }
@@ -36,16 +38,17 @@ pub struct CopyLine {
 /// Decides.
 ///
 /// # Errors
-/// [`Exit::Usage`] for one store twice, [`Exit::Store`] where the other store has another bundle of a name,
+/// [`Exit::Usage`] for one store twice, [`Exit::Store`] where the other store has another bundle of the only name,
 /// [`Exit::Space`] without room.
 pub(super) fn plan(facts: CopyFacts) -> Result<CopyPlan> {
-    if facts.from == facts.to {
+    if facts.is_itself {
         return Err(CommandError::new(Exit::Usage, format!("bundles are to be copied from {} to itself", facts.to))
             .hint("--to names another folder (/mnt/backup/bundles) or bucket (s3://BUCKET/PREFIX)."));
     }
-    let CopyFacts { from, to, asked, there, free_bytes } = facts;
-    let mut plan = CopyPlan { from, to, copies: vec![], there: vec![], unreadable: vec![], bytes: 0 };
-    for AskedBundle { name, reference, bytes, manifest_sha256 } in asked {
+    let CopyFacts { from, to, asked, there, free_bytes, .. } = facts;
+    let mut plan = CopyPlan { from, to, copies: vec![], there: vec![], unreadable: vec![], refused: vec![], bytes: 0 };
+    let (is_one, mut wanted) = (asked.len() == 1, 0);
+    for AskedBundle { name, reference, bytes, carried, manifest_sha256 } in asked {
         let manifest_sha256 = match manifest_sha256 {
             Ok(manifest_sha256) => manifest_sha256,
             Err(why) => {
@@ -56,14 +59,20 @@ pub(super) fn plan(facts: CopyFacts) -> Result<CopyPlan> {
         match there.get(&name) {
             None => {
                 plan.bytes += bytes;
+                wanted += bytes.saturating_sub(carried);
                 plan.copies.push(CopyLine { bundle: name, bytes, reference: Some(reference), manifest_sha256 });
             }
             Some(BundleThere::Whole(other)) if *other == manifest_sha256 => plan.there.push(name),
-            Some(known) => return Err(another(&plan.to, &name, known)),
+            Some(known) if is_one => return Err(another(&plan.to, &name, known)),
+            // The others go on: one that is damaged there keeps none of them away.
+            Some(known) => {
+                let why = another(&plan.to, &name, known).message().to_owned();
+                plan.refused.push((name, why));
+            }
         }
     }
-    if let Some(free) = free_bytes.filter(|free| *free < plan.bytes) {
-        let what = format!("store {} has {} free, and the copies have {}", plan.to, bytes(free), bytes(plan.bytes));
+    if let Some(free) = free_bytes.filter(|free| *free < wanted) {
+        let what = format!("store {} has {} free, and the copies need {}", plan.to, bytes(free), bytes(wanted));
         return Err(CommandError::new(Exit::Space, what).hint("Free room there, or copy fewer: by name or --version."));
     }
     Ok(plan)
@@ -88,6 +97,7 @@ mod tests {
             name: name.into(),
             reference: BundleReference::Stored { store: "/a".into(), id: name.into() },
             bytes: 10,
+            carried: 0,
             manifest_sha256: if name == "x" { Err("damaged".into()) } else { Ok(format!("of {name}")) },
         };
         CopyFacts {
@@ -96,6 +106,7 @@ mod tests {
             asked: ["b1", "x", "b2"].map(asked).to_vec(),
             there: there.iter().map(|(name, there)| ((*name).to_owned(), there.clone())).collect(),
             free_bytes: None,
+            is_itself: false,
         }
     }
 
@@ -112,12 +123,19 @@ mod tests {
         for there in
             [BundleThere::Whole("of another".into()), BundleThere::Hollow, BundleThere::Unreadable("half".into())]
         {
-            let error = plan(facts(&[("b1", there)])).unwrap_err();
+            let mut alone = facts(&[("b1", there.clone())]);
+            alone.asked.truncate(1);
+            let error = plan(alone).unwrap_err();
             assert!(error.exit() == Exit::Store && error.message().contains("b1"), "{error}");
+            let plan = plan(facts(&[("b1", there)])).unwrap();
+            assert_eq!((plan.refused[0].0.as_str(), plan.copies.len()), ("b1", 1), "the other one goes on");
         }
-        let itself = CopyFacts { to: "/a".into(), ..facts(&[]) };
+        let itself = CopyFacts { is_itself: true, ..facts(&[]) };
         assert_eq!(plan(itself).unwrap_err().exit(), Exit::Usage);
         assert_eq!(plan(CopyFacts { free_bytes: Some(19), ..facts(&[]) }).unwrap_err().exit(), Exit::Space);
         assert!(plan(CopyFacts { free_bytes: Some(20), ..facts(&[]) }).is_ok());
+        let mut begun = facts(&[]);
+        begun.asked.iter_mut().for_each(|asked| asked.carried = 6);
+        assert!(plan(CopyFacts { free_bytes: Some(8), ..begun }).is_ok(), "what is there needs no room");
     }
 }

@@ -29,6 +29,17 @@ pub(super) struct CopyState {
     pub(super) token: DraftToken,
 }
 
+/// How many bytes of a copy are there already, as far as this host knows.
+pub(super) fn carried(state: &Path, to: &str, bundle: &str) -> u64 {
+    let kept = read::file(&file_of(state, to, bundle), read::SMALL).ok();
+    kept.and_then(|bytes| serde_json::from_slice::<CopyState>(&bytes).ok()).map_or(0, |state| state.token.durable)
+}
+
+fn file_of(state: &Path, to: &str, bundle: &str) -> PathBuf {
+    let key = hex::encode(Sha256::digest(format!("{to}\0{bundle}")));
+    state.join("copies").join(format!("{key}.json"))
+}
+
 impl CopyProgress {
     /// Takes up the copy of `bundle` into the store `to`.
     ///
@@ -36,10 +47,9 @@ impl CopyProgress {
     /// [`Exit::Locked`] when another process is at it; the folder cannot be written.
     pub(super) fn take(state: &Path, to: &str, bundle: &str) -> Result<Self> {
         let failed = |error| CommandError::new(Exit::Failure, "keep how far the copy is").because(error);
-        let folder = state.join("copies");
-        fs::create_dir_all(&folder).map_err(failed)?;
-        let key = hex::encode(Sha256::digest(format!("{to}\0{bundle}")));
-        let (file, lock) = (folder.join(format!("{key}.json")), folder.join(format!("{key}.lock")));
+        fs::create_dir_all(state.join("copies")).map_err(failed)?;
+        let file = file_of(state, to, bundle);
+        let lock = file.with_extension("lock");
         let locked = File::options().create(true).truncate(false).write(true).open(&lock).map_err(failed)?;
         match locked.try_lock() {
             Ok(()) => Ok(Self { file, lock, _locked: locked }),

@@ -55,6 +55,10 @@ pub(super) fn carry_out(ctx: &Ctx, request: &CopyRequest, plan: &CopyPlan) -> Re
         report.failed.push((bundle.clone(), why.clone()));
         report.failure.get_or_insert(Exit::Damaged);
     }
+    for (bundle, why) in &plan.refused {
+        report.failed.push((bundle.clone(), why.clone()));
+        report.failure.get_or_insert(Exit::Store);
+    }
     for line in &plan.copies {
         let copied = one(ctx, &*store, line, &trust, request.bytes_a_second);
         if ctx.cancel.is_cancelled() && copied.is_err() {
@@ -64,7 +68,7 @@ pub(super) fn carry_out(ctx: &Ctx, request: &CopyRequest, plan: &CopyPlan) -> Re
             Ok(Some(copied)) => report.copied.push(copied),
             Ok(None) => report.there.push(line.bundle.clone()),
             // Of one alone, the error says all that there is to say.
-            Err(error) if plan.copies.len() == 1 && plan.unreadable.is_empty() => return Err(error),
+            Err(error) if plan.copies.len() == 1 && report.failed.is_empty() => return Err(error),
             Err(error) => {
                 report.failure.get_or_insert(error.exit());
                 report.failed.push((line.bundle.clone(), error.to_string()));

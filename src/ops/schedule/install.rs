@@ -26,6 +26,9 @@ pub struct SchedulePlan {
     /// When it comes first, before the delay.
     pub next: Option<Timestamp>,
     pub change: ScheduleChange,
+    /// What of this environment a bucket is reached by, and the service does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_passed_on: Option<String>,
 }
 
 /// What the units are to those that are there.
@@ -43,7 +46,8 @@ pub enum ScheduleChange {
 /// # Errors
 /// There are no settings, `at` is no time, the verifier refuses, or another's unit stands in the way.
 pub async fn plan(ctx: &Ctx, request: &ScheduleRequest) -> Result<SchedulePlan> {
-    ctx.settings()?;
+    let store = &ctx.settings()?.store;
+    let has_bucket = store.url.is_some() || store.mirrors.iter().any(|mirror| mirror.url.is_some());
     refuse_odd_lines(ctx, request)?;
     let next = systemd::next_of(ctx, &request.at).await?;
     let (install, settings) = (ctx.install(), absolute(&ctx.settings_path)?);
@@ -52,7 +56,11 @@ pub async fn plan(ctx: &Ctx, request: &ScheduleRequest) -> Result<SchedulePlan> 
     let (timer, service) = (folder.join(format!("{name}.timer")), folder.join(format!("{name}.service")));
     let timer_text = units::timer(install, &settings, request);
     let service_text = units::service(install, &settings, request);
-    refuse_another(ctx, &timer, &settings)?;
+    refuse_another(ctx, request.manager, &timer, &settings)?;
+    if next.is_none() {
+        return Err(CommandError::new(Exit::Usage, format!("{:?} never comes again", request.at))
+            .hint("`systemd-analyze calendar` shows when a time comes."));
+    }
     let there = (read_unit(&timer)?, read_unit(&service)?);
     if there.1.as_ref().is_some_and(|text| !text.starts_with(units::BEGIN)) {
         return Err(not_ours(&service));
@@ -74,6 +82,10 @@ pub async fn plan(ctx: &Ctx, request: &ScheduleRequest) -> Result<SchedulePlan> 
         delay: request.delay.clone(),
         next,
         change,
+        not_passed_on: (has_bucket && !request.kept_back.is_empty()).then(|| {
+            let names = request.kept_back.join(", ");
+            format!("the store is a bucket, and the service has nothing of {names}")
+        }),
     })
 }
 
@@ -86,13 +98,17 @@ pub async fn install(ctx: &Ctx, plan: &SchedulePlan) -> Result<ScheduleReport> {
     match begin(ctx, plan).await {
         Ok(report) => Ok(report),
         Err(error) => {
+            // It may be what refuses; the files are what counts.
+            if plan.change == ScheduleChange::New {
+                let timer = format!("{}.timer", units::name(ctx.install()));
+                _ = systemd::systemctl(ctx, plan.manager, &["disable", "--now", "--", &timer]).await;
+            }
             for (path, text) in before {
                 match text {
                     Some(text) => write_unit(path, &text)?,
                     None => remove_unit(path)?,
                 }
             }
-            // It may be what refuses; the files are what counts.
             _ = systemd::systemctl(ctx, plan.manager, &["daemon-reload"]).await;
             Err(error.hint("The units are as they were before."))
         }
@@ -146,7 +162,7 @@ fn write_unit(path: &Path, text: &str) -> Result<()> {
 }
 
 /// A unit that makes bundles of another cluster or by other settings is not replaced in passing.
-fn refuse_another(ctx: &Ctx, timer: &Path, settings: &Path) -> Result<()> {
+fn refuse_another(ctx: &Ctx, manager: SystemdManager, timer: &Path, settings: &Path) -> Result<()> {
     let Some(text) = read_unit(timer)? else { return Ok(()) };
     let Some(there) = units::read_timer(&text) else { return Err(not_ours(timer)) };
     let context = ctx.install().context.clone().unwrap_or_default();
@@ -158,7 +174,8 @@ fn refuse_another(ctx: &Ctx, timer: &Path, settings: &Path) -> Result<()> {
         false => format!(" and context {}", there.context),
     };
     let text = format!("{} is there already, with settings {}{of}", timer.display(), there.settings);
-    Err(CommandError::new(Exit::Usage, text).hint("`dr schedule remove` takes it away first."))
+    Err(CommandError::new(Exit::Usage, text)
+        .hint(format!("`dr schedule remove{}` takes it away first.", manager.flag())))
 }
 
 fn not_ours(path: &Path) -> CommandError {

@@ -94,7 +94,7 @@ impl Scheduled {
                 Exit::NotFound,
                 format!("there is no schedule of {}: no timer {}", self.install(ctx), path.display()),
             )
-            .hint("`dr schedule list` shows all of this host; `dr schedule install --systemd` makes one.")),
+            .hint("`dr schedule list` shows all of this host, with --user those of this user; `dr schedule install --systemd` makes one.")),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct ScheduleRequest {
     pub program: PathBuf,
     /// What the service finds in its environment. It is written into the unit: nothing secret.
     pub environment: Vec<(String, String)>,
+    /// The variables that lead to a bucket, and that it does not find.
+    pub kept_back: Vec<String>,
 }
 
 /// What was done with a schedule.

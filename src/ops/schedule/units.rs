@@ -135,6 +135,7 @@ mod tests {
             manager: SystemdManager::System,
             program: "/opt/my tools/dr".into(),
             environment: vec![("PATH".into(), "/opt/50%/$x".into())],
+            kept_back: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
-use crate::bundle::{CatalogEntry, Depth, Header};
+use crate::bundle::{CatalogEntry, Depth, Header, PublishedRecord};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
@@ -30,6 +30,8 @@ pub(super) struct KnownBundle {
     pub(super) install: Option<String>,
     pub(super) created: Option<Timestamp>,
     pub(super) recipients: Vec<String>,
+    /// Whether it is in the store as a bundle, and not a file that somebody put there.
+    pub(super) is_stored: bool,
     /// When it was verified, and how deeply.
     pub(super) proof: Option<(Timestamp, Depth)>,
 }
@@ -68,7 +70,14 @@ pub(super) struct MirrorFacts {
 fn mirror(ctx: &Ctx, place: String) -> MirrorFacts {
     let names = || -> Result<BTreeSet<String>> {
         let listed = ctx.store_at(&place)?.list()?;
-        Ok(listed.into_iter().filter(|object| object.bytes.is_some()).map(|object| object.name).collect())
+        // Half a copy is none.
+        let is_whole = |name: &str, record: &[u8], bytes: Option<u64>| {
+            PublishedRecord::parse(record, name).is_ok_and(|record| bytes == Some(record.bytes))
+        };
+        let whole = listed
+            .into_iter()
+            .filter(|object| object.record.as_ref().is_ok_and(|record| is_whole(&object.name, record, object.bytes)));
+        Ok(whole.map(|object| object.name).collect())
     };
     let bundles = names().map_err(|error| error.to_string());
     MirrorFacts { place, bundles }
@@ -125,13 +134,14 @@ pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<Vec<KnownBundle>> {
     let catalog = ctx.catalog(store)?;
     let of = |header: &Header| format!("{}/{}", header.install.namespace, header.install.release);
     let bundle = |entry: CatalogEntry| {
-        let created = entry.created();
+        let (created, is_stored) = (entry.created(), entry.is_stored());
         let header = entry.header.ok();
         KnownBundle {
             name: entry.name,
             bytes: entry.bytes,
             install: header.as_ref().map(of),
             created,
+            is_stored,
             recipients: header.map(|header| header.recipients).unwrap_or_default(),
             proof: entry.proof.map(|proof| (proof.verified_at, proof.depth)),
         }

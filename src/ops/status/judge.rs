@@ -15,6 +15,8 @@ use crate::text::{bytes, elapsed, plural};
 const MAKE_UP: &str = "dr bundle copy --mirrors";
 /// By so many of the newest restores the next one is predicted: the slowest of them counts.
 const RESTORES: usize = 3;
+/// How far the clock of the host that made a bundle may be ahead of this one's.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
 
 pub(super) fn judge(facts: StatusFacts) -> StatusReport {
     let listed = facts.bundles.as_deref().unwrap_or_default();
@@ -34,7 +36,7 @@ pub(super) fn judge(facts: StatusFacts) -> StatusReport {
             error: facts.bundles.as_ref().err().cloned(),
             free_bytes: facts.free_bytes,
         },
-        rpo_seconds: bundles.made.as_ref().map(|made| facts.now.duration_since(made.at).as_secs()),
+        rpo_seconds: bundles.made.as_ref().map(|made| facts.now.duration_since(made.at).as_secs().max(0)),
         rto_predicted_seconds: bundles.made.as_ref().and_then(|made| predicted(&facts.restores, made.bytes)),
         deployments_since: deployments_since.map(|known| known.iter().filter(|at| since(at)).count()),
         open_runs: facts.open_runs.clone(),
@@ -143,7 +145,7 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
     for mirror in &facts.mirrors {
         add("copies", copies(mirror, &facts.install, facts.bundles.as_deref().unwrap_or_default()), Some(MAKE_UP));
     }
-    if let Some(newest) = newest.filter(|newest| stores_of(facts, newest) < facts.stores_needed) {
+    if let Some(newest) = newest.filter(|newest| newest.is_stored && stores_of(facts, newest) < facts.stores_needed) {
         let (stores, needed) = (stores_of(facts, newest), facts.stores_needed);
         let text = format!("{} is in {stores} of {} stores", newest.name, facts.mirrors.len() + 1);
         add("copies", (Level::Bad, format!("{text}, and `store.policy` asks for {needed}")), Some(MAKE_UP));
@@ -175,7 +177,8 @@ fn copies(mirror: &MirrorFacts, install: &str, bundles: &[KnownBundle]) -> (Leve
         Ok(there) => there,
         Err(error) => return (Level::Warn, format!("what mirror {place} has is not known: {error}")),
     };
-    let own: Vec<&KnownBundle> = bundles.iter().filter(|bundle| bundle.install.as_deref() == Some(install)).collect();
+    let own: Vec<&KnownBundle> =
+        bundles.iter().filter(|b| b.is_stored && b.install.as_deref() == Some(install)).collect();
     let behind: Vec<&str> =
         own.iter().map(|bundle| bundle.name.as_str()).filter(|name| !there.contains(*name)).collect();
     match behind.first() {
@@ -195,30 +198,29 @@ fn stores_of(facts: &StatusFacts, bundle: &KnownBundle) -> usize {
 
 fn made(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
     let Some(made) = &bundles.made else { return (Level::Bad, "there is no bundle of this install".into()) };
-    let (age, level) = aged(made.at, targets.rpo, now, Level::Bad);
-    (level, format!("{age} ago: {}", made.bundle) + &over(level, targets.rpo))
+    aged(made, targets.rpo, now, Level::Bad)
 }
 
 fn verified(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
     let Some(verified) = &bundles.verified else { return (Level::Warn, "no bundle was ever verified".into()) };
-    let (age, level) = aged(verified.at, targets.verified, now, Level::Warn);
-    (level, format!("{age} ago: {}", verified.bundle) + &over(level, targets.verified))
+    aged(verified, targets.verified, now, Level::Warn)
 }
 
 fn restored(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
     let Some(restored) = &bundles.restored else { return (Level::Warn, "no bundle was ever restored".into()) };
-    let (age, level) = aged(restored.at, targets.restored, now, Level::Warn);
-    (level, format!("{age} ago: {}", restored.bundle) + &over(level, targets.restored))
+    aged(restored, targets.restored, now, Level::Warn)
 }
 
-fn over(level: Level, limit: SignedDuration) -> String {
-    if level == Level::Ok { String::new() } else { format!(" (not within {})", span(limit)) }
-}
-
-/// How old something is; `worse` when that is too old.
-fn aged(at: Timestamp, limit: SignedDuration, now: Timestamp, worse: Level) -> (String, Level) {
-    let age = now.duration_since(at);
-    (span(age), if age > limit { worse } else { Level::Ok })
+/// How old something is; `worse` when that is too old, or still to come: whoever noted it had another clock.
+fn aged(moment: &BundleMoment, limit: SignedDuration, now: Timestamp, worse: Level) -> (Level, String) {
+    let (age, bundle) = (now.duration_since(moment.at), &moment.bundle);
+    match age {
+        _ if age < -CLOCK_SLACK => {
+            (worse, format!("at {:.0}, which is still to come: {bundle}; a clock is wrong", moment.at))
+        }
+        _ if age > limit => (worse, format!("{} ago: {bundle} (not within {})", span(age), span(limit))),
+        _ => (Level::Ok, format!("{} ago: {bundle}", span(age))),
+    }
 }
 
 /// A length of time in its two largest units.
@@ -276,8 +278,17 @@ mod tests {
             install: Some("ops/opschain".into()),
             created: Some(now() - HOUR * hours),
             recipients: vec!["age1host".into(), "age1escrow".into()],
+            is_stored: true,
             proof: Some((now() - HOUR, Depth::Restored)),
         }
+    }
+
+    #[test]
+    fn a_bundle_that_is_still_to_come_is_no_young_one() {
+        let report = judge(facts(vec![bundle("b-1", -3), bundle("b-2", 400)]));
+        let made = report.findings.iter().find(|finding| finding.area == "made").unwrap();
+        assert!(made.level == Level::Bad && made.text.contains("still to come"), "{made:?}");
+        assert_eq!((report.safe, report.rpo_seconds), (false, Some(0)));
     }
 
     fn facts(bundles: Vec<KnownBundle>) -> StatusFacts {

@@ -70,9 +70,9 @@ impl BucketAddress {
         self.file(name, RECORD)
     }
 
-    /// The key of a file that is no object's.
-    pub fn probe(&self) -> Key {
-        Key::from(format!("{}{LAYOUT}/dr-doctor-probe", self.prefix))
+    /// The key of a file that is no object's: `own` tells it from all others.
+    pub fn probe(&self, own: &str) -> Key {
+        Key::from(format!("{}{LAYOUT}/dr-doctor-probe-{own}", self.prefix))
     }
 
     /// Object and file of a key; `None` for one that is none of ours.

@@ -20,13 +20,14 @@ const WRITERS: usize = 4;
 /// An entity tag that nothing has.
 const STALE: &str = "\"00000000000000000000000000000000\"";
 
-/// Races writers for one key, tries a stale replacement, and removes what came of it. The key is always the same, so that
-/// what a killed one has left is removed by the next.
+/// Races writers for one key, tries a stale replacement, and removes what came of it. The key is a new one each time: in a
+/// bucket that keeps versions, a server may refuse whoever creates what was removed before. One that is killed leaves a few
+/// bytes, which nothing lists.
 ///
 /// # Errors
 /// `Unusable`, `Failed`: nothing can be written there.
 pub(super) fn conditions(client: &BucketClient) -> Result<StoreConditions, StoreError> {
-    let key = client.address.probe();
+    let key = client.address.probe(&hex::encode(rand::random::<[u8; 8]>()));
     let (winners, refuses_stale) = client.with_s3("write", "a probe", |s3| raced(s3, key.clone()))?;
     let left = match client.remove(&key, "the probe") {
         Ok(true) => None,
