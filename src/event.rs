@@ -243,6 +243,12 @@ impl Events {
     pub fn warn(&self, message: impl Into<String>, hint: Option<String>) {
         self.emit(Event::Warning { message: message.into(), hint });
     }
+
+    /// The same for what knows nothing of events.
+    pub fn warner(&self) -> Arc<dyn Fn(String) + Send + Sync> {
+        let events = self.clone();
+        Arc::new(move |message| events.warn(message, None))
+    }
 }
 
 impl std::fmt::Debug for Events {

@@ -21,8 +21,17 @@ impl From<VaultError> for CommandError {
                 .hint("Look at the owner, permissions and free space of the vault's folder."),
             VaultError::Unread { .. } => with_cause(new(Exit::NotFound), error)
                 .hint("Name files, folders or repositories that are there and that you may read."),
-            VaultError::Locked { .. } => new(Exit::Locked)
-                .hint("Wait until the other dr on this host is done. A lock of a dead process does not last."),
+            VaultError::Locked { path, holder } => new(Exit::Locked)
+                .hint("Wait until the other dr on this host is done. A lock of a dead process does not last.")
+                .hint(match holder {
+                    Some(pid) => format!("`ps -fp {pid}` shows it; `fuser -v {path}` whoever has it open."),
+                    None => format!("`fuser -v {path}` shows who has it open."),
+                }),
+            VaultError::GitLocked { lock, .. } => new(Exit::Locked)
+                .hint(format!("`fuser -v {lock}` and `pgrep -a git` show who may hold it. If nobody does: `rm {lock}`, and the same again.")),
+            VaultError::NoBranch { path, branch, from } => new(Exit::Vault).hint(format!(
+                "`git -C {path} branch {branch} {from}` makes it again; `dr config verify` then looks at all of it."
+            )),
             VaultError::Sign(_) => new(Exit::Keys).hint("`dr doctor` checks `[keys] signing_key` of dr.toml."),
             VaultError::Seal { source: SealError::NoMatch, .. } => with_cause(new(Exit::Keys), error)
                 .hint("Set `[keys] identity` in dr.toml to the identity file of a recipient that record.json names."),
@@ -69,6 +78,11 @@ impl From<VaultError> for CommandError {
             VaultError::NoRemote { path, names } if names.is_empty() => new(Exit::Vault)
                 .hint(format!("`git -C {path} remote add origin ADDRESS` names one; an empty bare repository will do.")),
             VaultError::NoRemote { .. } => new(Exit::Vault).hint("Name one: `dr config sync REMOTE`."),
+            VaultError::Remote { said, .. } if said.contains("No space left on device") => {
+                new(Exit::Space).hint("Free room on the disk of the vault, or of the remote, and give the same command again.")
+            }
+            VaultError::Remote { said, .. } if said.contains(".lock': File exists") => new(Exit::Locked)
+                .hint("`fuser -v` with that file and `pgrep -a git` show who may hold it. If nobody does, remove it."),
             VaultError::Remote { .. } => new(Exit::Vault)
                 .hint("`dr` uses your own git and its credentials: try the same with `git fetch` in the vault's folder."),
             VaultError::HookThere { command, .. } => {
@@ -87,5 +101,31 @@ fn with_cause(new: CommandError, error: VaultError) -> CommandError {
         VaultError::Io { source, .. } | VaultError::Unread { source, .. } => new.because(source),
         VaultError::Seal { source, .. } => new.because(source),
         _ => new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_called_one_whoever_met_it() {
+        let io = |kind: std::io::ErrorKind| VaultError::Io { act: "write x".into(), source: kind.into() };
+        for error in [
+            io(std::io::ErrorKind::StorageFull),
+            io(std::io::ErrorKind::QuotaExceeded),
+            VaultError::git("write x")(git2::Error::new(
+                git2::ErrorCode::GenericError,
+                git2::ErrorClass::Filesystem,
+                "failed to write: No space left on device",
+            )),
+            VaultError::Remote {
+                act: "fetch from x".into(),
+                said: "fatal: write error: No space left on device".into(),
+            },
+        ] {
+            let error = CommandError::from(error);
+            assert_eq!(error.exit(), Exit::Space, "{error}");
+        }
     }
 }

@@ -329,7 +329,7 @@ impl Ctx {
                 trusted.verify(COMMITS, bytes, signature.as_bytes()).map_err(|e| e.to_string())?;
                 Ok(signature)
             });
-            Ok(Vault::open(path, sign)?.trusting(self.vault_trust(path)?))
+            Ok(Vault::open(path, sign)?.trusting(self.vault_trust(path)?).telling(self.events.warner()))
         })
     }
 

@@ -52,10 +52,27 @@ pub enum VaultError {
         source: io::Error,
     },
     /// Another process writes, for longer than one waits.
-    #[error("another process holds the lock of the config vault {path}")]
+    #[error("{} holds the lock of the config vault, {path}", holder.as_ref().map_or("another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {
         /// The lock file.
         path: String,
+        /// The process, as it has left its number there.
+        holder: Option<u32>,
+    },
+    /// A lock file of git's own is in the way. It stays when its process is killed.
+    #[error("{act}: a git process holds, or has left, the lock {lock}")]
+    GitLocked {
+        /// What was attempted.
+        act: String,
+        lock: String,
+    },
+    /// The repository has no branch of that name.
+    #[error("the config vault {path} has no branch {branch}")]
+    NoBranch {
+        path: String,
+        branch: &'static str,
+        /// What names a commit of the vault that the branch may be made of.
+        from: String,
     },
     /// The signing key refused.
     #[error("sign the vault's commit: {0}")]
@@ -161,7 +178,14 @@ pub enum VaultError {
 /// Whether the disk is full: the library has no code for it, only the system's words.
 fn is_full(error: &git2::Error) -> bool {
     let words = ["No space left on device", "Disk quota exceeded"];
-    error.class() == git2::ErrorClass::Os && words.iter().any(|words| error.message().contains(words))
+    words.iter().any(|words| error.message().contains(words))
+}
+
+/// The lock file that is in the way, where one is: `failed to lock file '/v/.git/index.lock' for writing: `.
+fn lock_of(error: &git2::Error) -> Option<String> {
+    let name = error.message().split('\'').nth(1);
+    let is_lock = |name: &&str| error.code() == git2::ErrorCode::Locked || name.ends_with(".lock");
+    name.filter(is_lock).map(str::to_owned).filter(|name| std::path::Path::new(name).exists())
 }
 
 fn more(count: usize) -> String {
@@ -169,11 +193,14 @@ fn more(count: usize) -> String {
 }
 
 impl VaultError {
-    pub(super) fn git(act: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
+    pub(crate) fn git(act: impl Into<String>) -> impl FnOnce(git2::Error) -> Self {
         let act = act.into();
-        move |source| match is_full(&source) {
-            true => Self::Io { act, source: io::Error::new(io::ErrorKind::StorageFull, source.message()) },
-            false => Self::Git { act, source },
+        move |source| match lock_of(&source) {
+            _ if is_full(&source) => {
+                Self::Io { act, source: io::Error::new(io::ErrorKind::StorageFull, source.message()) }
+            }
+            Some(lock) => Self::GitLocked { act, lock },
+            None => Self::Git { act, source },
         }
     }
 

@@ -14,12 +14,15 @@ use git2::{FileMode, ObjectType, Oid, Repository, RepositoryInitOptions, Signatu
 use jiff::Timestamp;
 
 use super::error::VaultError;
-use super::objects::{EntryKind, GitObjects, entries};
+use super::objects::{EntryKind, GitObjects, entries, new_files};
 use super::staging::StagedObjects;
-use super::worktree::WorkTree;
+use super::worktree::{Behind, WorkTree};
+use crate::read;
 
 /// The one branch.
 pub(super) const BRANCH: &str = "refs/heads/main";
+/// Its name, as people give it to git.
+pub(super) const BRANCH_NAME: &str = "main";
 /// The newest commit that this host has seen, whatever becomes of the branch.
 pub(super) const NEWEST: &str = "refs/dr/newest";
 /// Settings that only we read: libgit2 flushes to the disk under this one, of which git itself says that it is out of
@@ -64,6 +67,13 @@ impl Drop for Lock {
 
 /// What libgit2 locks while we write, under the repository's folder.
 const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
+
+/// What became of new files: they are recorded, whether or not they could be shown.
+pub(super) struct AddedFiles {
+    pub(super) commit: Oid,
+    /// Why the work tree is behind.
+    pub(super) not_shown: Option<VaultError>,
+}
 
 impl Git {
     /// Makes, in a new folder, a repository whose objects and references are flushed to the disk before a commit counts.
@@ -121,7 +131,9 @@ impl Git {
                 Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                Err(std::fs::TryLockError::WouldBlock) => return Err(VaultError::Locked { path: name }),
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(VaultError::Locked { path: name, holder: self.writer() });
+                }
                 Err(std::fs::TryLockError::Error(source)) => {
                     return Err(VaultError::Io { act: format!("lock {name}"), source });
                 }
@@ -142,8 +154,15 @@ impl Git {
                 }
             }
         }
-        std::fs::write(&mark, b"").map_err(VaultError::io(format!("write {}", mark.display())))?;
+        std::fs::write(&mark, std::process::id().to_string())
+            .map_err(VaultError::io(format!("write {}", mark.display())))?;
         Ok(Lock { _file: file, mark })
+    }
+
+    /// The process that writes, as its mark says.
+    fn writer(&self) -> Option<u32> {
+        let mark = read::file(&self.repo.path().join("dr.writing"), read::SMALL).ok()?;
+        std::str::from_utf8(&mark).ok()?.parse().ok()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -220,9 +239,9 @@ impl Git {
         }
     }
 
-    /// The bytes of a blob.
+    /// The bytes of a blob, of which `path` tells whose they are.
     pub(super) fn blob(&self, id: Oid, path: &str) -> Result<Vec<u8>, VaultError> {
-        self.repo.find_blob(id).map(|blob| blob.content().to_vec()).map_err(VaultError::git(format!("read {path}")))
+        self.objects()?.blob(id).map_err(|fault| fault.of(path))
     }
 
     /// Stores the bytes of a file that no commit names yet.
@@ -251,7 +270,8 @@ impl Git {
     /// Adds files in one signed commit. The caller holds the lock.
     ///
     /// A crash leaves the commit before or this one: the branch moves last, after the objects are on the disk. The work
-    /// tree follows after that; when it cannot, the files are recorded all the same, and `verify` notes what it lacks.
+    /// tree follows after that; when it cannot, the files are recorded all the same, why is told beside the commit, and
+    /// the next writer brings it up to date.
     pub(super) fn add(
         &self,
         _held: &Lock,
@@ -259,19 +279,35 @@ impl Git {
         message: &str,
         by: &str,
         signer: &CommitSigner,
-    ) -> Result<Oid, VaultError> {
+    ) -> Result<AddedFiles, VaultError> {
         let top = self.repo.workdir().map(Path::to_owned);
+        let behind = Behind::since(self.repo.commondir(), self.head_id()?);
         std::thread::scope(move |scope| {
             let (committed, told) = mpsc::channel::<Vec<(String, Oid)>>();
             // The index is read while the objects are flushed. Nothing is told of a commit that failed.
-            scope.spawn(move || -> Result<(), VaultError> {
+            let shown = scope.spawn(move || -> Result<(), VaultError> {
                 let Some(tree) = top.as_deref().map(WorkTree::open).transpose()? else { return Ok(()) };
                 told.recv().map_or(Ok(()), |files| tree.show(&files))
             });
-            let (commit, named) = self.commit_files(files, message, by, signer)?;
+            let (commit, mut named) = self.commit_files(files, message, by, signer)?;
+            let missed = behind.missed().map_or(Ok(Vec::new()), |from| self.files_since(from, commit));
+            named = missed.ok().filter(|missed| !missed.is_empty()).unwrap_or(named);
             let _ = committed.send(named);
-            Ok(commit)
+            let shown = shown.join().unwrap_or(Ok(()));
+            if shown.is_ok() {
+                behind.made_up();
+            }
+            Ok(AddedFiles { commit, not_shown: shown.err() })
         })
+    }
+
+    /// The files that a commit has and an earlier one had not.
+    pub(super) fn files_since(&self, from: Option<Oid>, to: Oid) -> Result<Vec<(String, Oid)>, VaultError> {
+        let tree = |commit: Oid| {
+            let read = self.repo.find_commit(commit).map(|commit| commit.tree_id());
+            read.map_err(VaultError::git("read what the work tree was shown last"))
+        };
+        new_files(&self.objects()?, from.map(tree).transpose()?, tree(to)?)
     }
 
     fn commit_files(
@@ -373,6 +409,25 @@ impl Git {
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
             Err(source) => Err(VaultError::Git { act: format!("read {name}"), source }),
         }
+    }
+
+    /// What names commits of a vault beside the branch, the surest first.
+    pub(super) fn other_name(&self) -> Result<Option<String>, VaultError> {
+        let failed = || VaultError::git("list the branches of the config vault");
+        if let Some(seen) = self.remembered()? {
+            return Ok(Some(seen.to_string()));
+        }
+        let mut found: Vec<String> = Vec::new();
+        for reference in self.repo.references().map_err(failed())?.flatten() {
+            let tree = reference.peel_to_tree();
+            let Ok(name) = reference.name() else { continue };
+            let short = name.strip_prefix("refs/remotes/").or_else(|| name.strip_prefix("refs/heads/"));
+            if tree.is_ok_and(|tree| tree.get_name("vault.json").is_some()) {
+                found.extend(short.filter(|short| !short.ends_with("/HEAD")).map(str::to_owned));
+            }
+        }
+        let place = found.iter().position(|name| name.ends_with("/main")).unwrap_or(0);
+        Ok(found.into_iter().nth(place))
     }
 
     /// Keeps what a remote is known to have.

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::cache::DeploymentCache;
 use super::error::VaultError;
 use super::files::{json, new_id, parse, random};
-use super::git::{CommitSigner, Content, Git, Lock};
+use super::git::{AddedFiles, BRANCH_NAME, CommitSigner, Content, Git, Lock};
 use super::layout::{ATTRIBUTES, FINGERPRINT_FILE, README};
 use super::record::{FORMAT, RecipientsChange, VaultHeader};
 use super::snapshot::Snapshot;
@@ -26,7 +26,11 @@ pub struct Vault {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) cache: Arc<DeploymentCache>,
     pub(super) trust: Option<Arc<VaultTrust>>,
+    pub(super) notice: Option<Notice>,
 }
+
+/// Hears what went wrong in passing, while what was asked for was done.
+pub type Notice = Arc<dyn Fn(String) + Send + Sync>;
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -91,7 +95,8 @@ impl Vault {
 
     fn make(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<(), VaultError> {
         let git = Git::init(path)?;
-        let vault = Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None };
+        let vault =
+            Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None, notice: None };
         let at = Timestamp::now();
         let mut key = Zeroizing::new([0u8; 32]);
         random(key.as_mut())?;
@@ -119,19 +124,28 @@ impl Vault {
     /// Opens a vault.
     ///
     /// # Errors
-    /// `Missing`, `Foreign` or `Format`; `Git` when the repository cannot be read, for example because it belongs to
+    /// `Missing`, `Foreign`, `NoBranch` or `Format`; `Git` when the repository cannot be read, for example because it belongs to
     /// another user.
     pub fn open(path: &Path, signer: CommitSigner) -> Result<Self, VaultError> {
         let git = Git::open(path)?;
+        if let (None, Some(from)) = (git.head_id()?, git.other_name()?) {
+            return Err(VaultError::NoBranch { path: path.display().to_string(), branch: BRANCH_NAME, from });
+        }
         let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
         parse::<VaultHeader>("vault.json", &head)?;
-        Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None })
+        Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None, notice: None })
     }
 
     /// The same, and from now on nothing of it is used that is not believed. Without it, it is what anybody has written.
     #[must_use]
     pub fn trusting(self, trust: VaultTrust) -> Self {
         Self { trust: Some(Arc::new(trust)), ..self }
+    }
+
+    /// The same, and what goes wrong in passing is told.
+    #[must_use]
+    pub fn telling(self, notice: Notice) -> Self {
+        Self { notice: Some(notice), ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -177,10 +191,22 @@ impl Vault {
         message: &str,
         by: &str,
     ) -> Result<(), VaultError> {
-        let made = git.add(lock, files, message, by, &self.signer)?;
+        let AddedFiles { commit, not_shown } = git.add(lock, files, message, by, &self.signer)?;
         if let Some(trust) = &self.trust {
-            trust.note(git, made, false);
+            trust.note(git, commit, false);
+        }
+        if let Some(error) = not_shown {
+            self.tell_not_shown(error);
         }
         Ok(())
+    }
+
+    /// Says that the files of the newest commit could not be written beside it.
+    pub(super) fn tell_not_shown(&self, error: VaultError) {
+        let Some(notice) = &self.notice else { return };
+        let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
+        notice(format!(
+            "it is recorded, but the work tree of the vault could not follow: {error}{cause}. The next record brings it up to date"
+        ));
     }
 }

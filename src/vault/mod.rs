@@ -33,6 +33,7 @@ mod selector;
 mod setup;
 mod snapshot;
 mod staging;
+mod survey;
 mod threads;
 mod trust;
 pub mod verify;
@@ -49,10 +50,11 @@ pub use record::{
     Deployment, DeploymentId, DeploymentOutcome, DeploymentStatus, Ended, FORMAT, How, Image, Intent, ListedBundle,
     RecordedChart, RecordedInstall,
 };
-pub use rekey::RekeyPlan;
+pub use rekey::{RekeyPlan, Unsealed};
 pub use remote::{Pushed, Remote};
 pub use sealed::SealedFile;
 pub use setup::GitSetting;
+pub use survey::{Survey, UnreadRecord};
 pub use trust::VaultTrust;
 
 #[cfg(test)]

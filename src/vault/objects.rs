@@ -120,6 +120,33 @@ pub(super) fn entry<'t>(tree: &'t [u8], name: &str) -> Option<TreeEntry<'t>> {
     entries(tree).find(|entry| entry.name == name.as_bytes())
 }
 
+/// The files of `after` that `before` has not.
+pub(super) fn new_files(
+    objects: &GitObjects<'_>,
+    before: Option<Oid>,
+    after: Oid,
+) -> Result<Vec<(String, Oid)>, VaultError> {
+    let mut found = Vec::new();
+    let mut folders = vec![(String::new(), before, after)];
+    while let Some((folder, before, after)) = folders.pop() {
+        let read = |id| objects.tree(id).map_err(|fault| fault.of(&folder));
+        let old = before.map(read).transpose()?;
+        let old: std::collections::HashMap<&[u8], _> =
+            old.as_deref().map(|tree| entries(tree).map(|entry| (entry.name, entry)).collect()).unwrap_or_default();
+        for entry in entries(&read(after)?) {
+            match (old.get(entry.name), entry.kind) {
+                (Some(same), _) if same.id == entry.id => {}
+                (known, EntryKind::Folder) => {
+                    let known = known.filter(|known| known.kind == EntryKind::Folder).map(|known| known.id);
+                    folders.push((entry.path(&folder), known, entry.id));
+                }
+                _ => found.push((entry.path(&folder), entry.id)),
+            }
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

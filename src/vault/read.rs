@@ -15,6 +15,7 @@ use super::layout::{FINGERPRINT_FILE, REKEYED};
 use super::objects::{EntryKind, GitObjects, ObjectFault, entries, entry};
 use super::record::{Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, RecordedInstall, Sealed};
 use super::snapshot::{Snapshot, effective_files};
+use super::survey::{Survey, UnreadRecord};
 use super::threads::on_threads;
 use crate::crypt::{Identities, SignedBy};
 use crate::trace::{self, CallKind};
@@ -56,9 +57,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::deployments`].
     pub fn known(&self, install: &RecordedInstall) -> Result<Vec<Arc<Deployment>>, VaultError> {
-        let mut all = self.walk(&self.git()?)?;
-        all.retain(|deployment| same_install(&deployment.record.install, install));
-        Ok(all)
+        self.survey_of(install)?.whole()
     }
 
     /// The deployments of every install, newest first.
@@ -67,6 +66,25 @@ impl Vault {
     /// `Damaged` or `Format` when a record cannot be read.
     pub fn every_deployment(&self) -> Result<Vec<Deployment>, VaultError> {
         self.all(&self.git()?)
+    }
+
+    /// The deployments of every install, and beside them what cannot be read as one: for whoever shows what there is.
+    ///
+    /// # Errors
+    /// The repository cannot be read at all.
+    pub fn survey(&self) -> Result<Survey, VaultError> {
+        self.survey_in(&self.git()?)
+    }
+
+    /// The same of one install. What cannot be read of another is no matter of its own.
+    ///
+    /// # Errors
+    /// The repository cannot be read at all.
+    pub fn survey_of(&self, install: &RecordedInstall) -> Result<Survey, VaultError> {
+        let mut all = self.survey()?;
+        all.deployments.retain(|deployment| same_install(&deployment.record.install, install));
+        all.unread.retain(|unread| unread.install == install.folder());
+        Ok(all)
     }
 
     /// The plaintext of a sealed file of a deployment, proved by its digest.
@@ -123,7 +141,7 @@ impl Vault {
     /// The same for writers: where an outcome cannot be read, that is no reason not to record. Outcomes may be left out.
     pub(super) fn records(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
         self.walk(git).or_else(|_| {
-            let folders = folders(git)?;
+            let (folders, _) = folders(git)?;
             let read = |objects: &GitObjects<'_>, (folder, id): &(String, Oid)| {
                 clear(objects, folder, *id, false).and_then(|clear| deployment(folder, &clear)).map(Arc::new)
             };
@@ -132,28 +150,43 @@ impl Vault {
     }
 
     fn walk(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
-        let folders = folders(git)?;
+        self.survey_in(git)?.whole()
+    }
+
+    pub(super) fn survey_in(&self, git: &Git) -> Result<Survey, VaultError> {
+        let (folders, mut unread) = folders(git)?;
         let common = git.repo().commondir();
         let mut found = self.cache.find(common, &folders);
         let missing: Vec<usize> = (0..folders.len()).filter(|place| found[*place].is_none()).collect();
         let read = on_threads(&self.path, &missing, |objects, place| {
             let (folder, id) = &folders[*place];
-            let clear = clear(objects, folder, *id, true)?;
-            let deployment = Arc::new(deployment(folder, &clear)?);
-            Ok((*id, clear, deployment))
+            Ok(clear(objects, folder, *id, true).and_then(|clear| {
+                let deployment = Arc::new(deployment(folder, &clear)?);
+                Ok((*id, clear, deployment))
+            }))
         })?;
-        for (place, (_, _, deployment)) in missing.iter().zip(&read) {
-            found[*place] = Some(Arc::clone(deployment));
+        let mut new = Vec::with_capacity(read.len());
+        for (place, read) in missing.iter().zip(read) {
+            match read {
+                Ok((id, clear, deployment)) => {
+                    found[*place] = Some(Arc::clone(&deployment));
+                    new.push((id, clear, deployment));
+                }
+                Err(error) => unread.push(UnreadRecord::new(&folders[*place].0, error)),
+            }
         }
-        self.cache.keep(common, read);
+        self.cache.keep(common, new);
         self.cache.sweep(common, folders.len());
-        let mut all = Vec::with_capacity(folders.len());
-        for ((folder, _), deployment) in folders.iter().zip(found.into_iter().flatten()) {
+        let mut deployments = Vec::with_capacity(folders.len());
+        for ((folder, _), deployment) in folders.iter().zip(found) {
+            let Some(deployment) = deployment else { continue };
             // A folder that was copied to another place has the same tree.
-            belongs(folder, &deployment.record)?;
-            all.push(deployment);
+            match belongs(folder, &deployment.record) {
+                Ok(()) => deployments.push(deployment),
+                Err(error) => unread.push(UnreadRecord::new(folder, error)),
+            }
         }
-        Ok(sorted(all))
+        Ok(Survey { deployments: sorted(deployments), unread })
     }
 
     /// Who signed the record of each of these.
@@ -188,26 +221,39 @@ pub(super) fn path_of(of: &Deployment, sealed: &Sealed) -> String {
     format!("deployments/{}/{}/{}", of.record.install.folder(), of.id(), sealed.file)
 }
 
-/// The folder of every deployment, with its tree.
-fn folders(git: &Git) -> Result<Vec<(String, Oid)>, VaultError> {
-    let Some(root) = git.tree_id()? else { return Ok(Vec::new()) };
+/// Folders with their trees.
+type Folders = Vec<(String, Oid)>;
+
+/// The folder of every deployment, with its tree; and what stands among them and is none.
+fn folders(git: &Git) -> Result<(Folders, Vec<UnreadRecord>), VaultError> {
+    let (mut folders, mut unread): (Folders, Vec<UnreadRecord>) = Default::default();
+    let Some(root) = git.tree_id()? else { return Ok((folders, unread)) };
     let objects = git.objects()?;
     let tree = |id, path: &str| objects.tree(id).map_err(|fault| fault.of(path));
     let root = tree(root, "the newest tree")?;
-    let Some(deployments) = entry(&root, "deployments") else { return Ok(Vec::new()) };
-    let mut folders: Vec<(String, Oid)> = Vec::new();
+    let Some(deployments) = entry(&root, "deployments") else { return Ok((folders, unread)) };
     for install in entries(&tree(deployments.id, "deployments")?) {
         let path = install.path("deployments");
-        for folder in entries(&tree(install.id, &path)?) {
+        let below = match tree(install.id, &path) {
+            Ok(below) => below,
+            Err(error) => {
+                unread.push(UnreadRecord::new(&path, error));
+                continue;
+            }
+        };
+        for folder in entries(&below) {
             let name = std::str::from_utf8(folder.name).unwrap_or_default();
             let folder_path = folder.path(&path);
             if DeploymentId::parse(name).is_none() || folder.kind != EntryKind::Folder {
-                return Err(VaultError::Damaged { what: folder_path, reason: "no deployment has such a name".into() });
+                let reason = "no deployment has such a name".into();
+                let error = VaultError::Damaged { what: folder_path.clone(), reason };
+                unread.push(UnreadRecord::new(&folder_path, error));
+                continue;
             }
             folders.push((folder_path, folder.id));
         }
     }
-    Ok(folders)
+    Ok((folders, unread))
 }
 
 /// Newest first; of one moment, by the chain: what was recorded later is newer.

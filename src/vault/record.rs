@@ -46,6 +46,12 @@ impl DeploymentId {
         self.0.split_once('-').map_or(&self.0, |(time, _)| time)
     }
 
+    /// The second that its name says; nothing where no such time is.
+    pub fn moment(&self) -> Option<Timestamp> {
+        let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", self.time()).ok()?;
+        time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    }
+
     /// The half behind the time: enough to name it among a few.
     pub fn short(&self) -> &str {
         self.0.split_once('-').map_or(&self.0, |(_, salt)| salt)

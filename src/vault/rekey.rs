@@ -4,19 +4,23 @@
 //! A batch is one commit, so that a process that dies leaves whole batches; the next one does the rest.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use git2::Oid;
 use jiff::{Timestamp, ToSpan};
+use serde::Serialize;
 
 use super::error::VaultError;
 use super::files::{digest, json, new_id, parse};
 use super::git::{Content, Git};
 use super::handle::Vault;
 use super::layout::{FINGERPRINT_FILE, REKEY_FILE, REKEYED};
-use super::read::open;
-use super::record::{DeploymentId, FORMAT, RekeyList, RekeyedFile};
+use super::read::{open, path_of};
+use super::record::{Deployment, DeploymentId, FORMAT, RekeyList, RekeyedFile};
 use super::snapshot::effective_files;
+use super::survey::Survey;
 use super::verify::sealed::stanzas;
+use crate::crypt::seal::SealError;
 use crate::crypt::{Identities, Recipients};
 
 /// How many files a commit holds: few enough to lose little, many enough that readers look through few folders.
@@ -39,10 +43,21 @@ pub struct RekeyPlan {
     /// Sealed contents that are what others need: the old one, and the new one that stands for it.
     done: HashMap<Oid, Oid>,
     current: usize,
+    unread: Vec<Unsealed>,
+}
+
+/// What cannot be sealed again, and why: its old form stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unsealed {
+    /// The file, or the folder of a record that cannot be read.
+    pub path: String,
+    pub why: String,
+    /// Whether another key than those at hand would do.
+    pub closed: bool,
 }
 
 /// What a batch did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rekeyed {
     pub files: usize,
     /// How many of the new contents were opened again and were what they should be; the others are sealed to keys that
@@ -50,6 +65,8 @@ pub struct Rekeyed {
     pub reopened: usize,
     /// How many new contents were made.
     pub contents: usize,
+    /// What was left as it is.
+    pub unsealed: Vec<Unsealed>,
 }
 
 impl RekeyPlan {
@@ -71,6 +88,11 @@ impl RekeyPlan {
         blobs.len()
     }
 
+    /// The records of which it is not known what is due.
+    pub fn unread(&self) -> &[Unsealed] {
+        &self.unread
+    }
+
     /// How many are sealed to the recipients of today already.
     pub fn current(&self) -> usize {
         self.current
@@ -88,8 +110,10 @@ impl Vault {
         let wanted = sorted(&recipients.to_strings());
         let files = effective_files(&git)?;
         let own: HashMap<String, Oid> = git.files()?.into_iter().collect();
-        let sealed_to = self.sealed_to(&git)?;
-        let mut plan = RekeyPlan { recipients, due: Vec::new(), done: HashMap::new(), current: 0 };
+        let Survey { deployments, unread } = self.survey_in(&git)?;
+        let sealed_to = sealed_to(&git, &deployments)?;
+        let unread = unread.into_iter().map(|one| Unsealed::new(one.folder, &one.error)).collect();
+        let mut plan = RekeyPlan { recipients, due: Vec::new(), done: HashMap::new(), current: 0, unread };
         for (path, (keys, sha256)) in sealed_to {
             let Some(blob) = files.get(&path).copied() else { continue };
             if sorted(&keys) != wanted {
@@ -111,8 +135,9 @@ impl Vault {
     pub fn readers(&self) -> Result<HashMap<DeploymentId, BTreeSet<String>>, VaultError> {
         let git = self.git()?;
         let mut readers: HashMap<DeploymentId, BTreeSet<String>> = HashMap::new();
-        for deployment in self.all(&git)? {
-            readers.entry(deployment.record.id).or_default().extend(deployment.record.recipients);
+        for deployment in self.survey_in(&git)?.deployments {
+            let record = &deployment.record;
+            readers.entry(record.id.clone()).or_default().extend(record.recipients.iter().cloned());
         }
         for (_, list) in lists(&git)? {
             for file in &list.files {
@@ -125,41 +150,14 @@ impl Vault {
         Ok(readers)
     }
 
-    /// Every sealed file: whom it is sealed to now, and the digest of its plaintext.
-    #[expect(clippy::type_complexity, reason = "said in the line above, used once")]
-    fn sealed_to(&self, git: &Git) -> Result<BTreeMap<String, (Vec<String>, Option<String>)>, VaultError> {
-        let mut all = BTreeMap::new();
-        let first = git.names("recipients")?.into_iter().next();
-        if let Some(name) = first {
-            let path = format!("recipients/{name}");
-            let change: super::record::RecipientsChange = parse(&path, &git.read(&path)?.unwrap_or_default())?;
-            all.insert(FINGERPRINT_FILE.to_owned(), (change.add, None));
-        }
-        for deployment in self.all(git)? {
-            let record = deployment.record;
-            let folder = format!("deployments/{}/{}", record.install.folder(), record.id);
-            for sealed in record.layers.into_iter().map(|layer| layer.sealed).chain(record.chart_archive) {
-                let path = format!("{folder}/{}", sealed.file);
-                all.insert(path, (record.recipients.clone(), Some(sealed.sha256)));
-            }
-        }
-        for list in lists(git)? {
-            for file in list.1.files {
-                if let Some(known) = all.get_mut(&file.path) {
-                    known.0.clone_from(&list.1.recipients);
-                }
-            }
-        }
-        Ok(all)
-    }
-
     /// Seals the next batch of the plan again, each file only after it was proved to be what was recorded, and commits
     /// it. Nothing is due any more when this gives zero files. A crash leaves the batch undone; a new plan has it again.
     ///
     /// # Errors
-    /// `Seal` when no identity opens a file, `Damaged` when one is not what was recorded: the batch is not written.
+    /// Whatever sealing, signing or writing fails with: the batch is not written then. A file that no identity opens, or
+    /// that is not what was recorded, is left as it is and named.
     pub fn rekey_batch(&self, plan: &mut RekeyPlan, identities: &Identities, by: &str) -> Result<Rekeyed, VaultError> {
-        let mut made = Rekeyed { files: 0, reopened: 0, contents: 0 };
+        let mut made = Rekeyed { files: 0, reopened: 0, contents: 0, unsealed: Vec::new() };
         let batch: Vec<Due> = plan.due.drain(..plan.due.len().min(BATCH)).collect();
         if batch.is_empty() {
             return Ok(made);
@@ -175,7 +173,14 @@ impl Vault {
             let (blob, sha256) = match plan.done.get(&due.blob) {
                 Some(blob) => (*blob, digest(&git.blob(*blob, &due.path)?)),
                 None => {
-                    let bytes = reseal(&git, due, identities, &plan.recipients, ours)?;
+                    let bytes = match reseal(&git, due, identities, &plan.recipients, ours) {
+                        Ok(bytes) => bytes,
+                        Err(error @ (VaultError::Damaged { .. } | VaultError::Seal { .. })) => {
+                            made.unsealed.push(Unsealed::new(due.path.clone(), &error));
+                            continue;
+                        }
+                        Err(other) => return Err(other),
+                    };
                     made.contents += 1;
                     made.reopened += usize::from(ours);
                     (git.store(&bytes)?, digest(&bytes))
@@ -183,6 +188,9 @@ impl Vault {
             };
             plan.done.insert(due.blob, blob);
             new.insert(due.blob, (blob, sha256));
+        }
+        if new.is_empty() {
+            return Ok(made);
         }
         let (git, lock) = self.locked()?;
         if sorted(&self.recipients()?.to_strings()) != sorted(&keys) {
@@ -215,6 +223,44 @@ impl Vault {
         self.commit(&git, &lock, files, &message, by)?;
         Ok(made)
     }
+}
+
+impl Unsealed {
+    /// What an error says of a file.
+    pub fn new(path: String, error: &VaultError) -> Self {
+        let cause = std::error::Error::source(error).map_or(String::new(), |source| format!(": {source}"));
+        let closed = matches!(error, VaultError::Seal { source: SealError::NoMatch, .. });
+        Self { path, why: format!("{error}{cause}"), closed }
+    }
+}
+
+/// Every sealed file: whom it is sealed to now, and the digest of its plaintext.
+#[expect(clippy::type_complexity, reason = "said in the line above, used once")]
+fn sealed_to(
+    git: &Git,
+    deployments: &[Arc<Deployment>],
+) -> Result<BTreeMap<String, (Vec<String>, Option<String>)>, VaultError> {
+    let mut all = BTreeMap::new();
+    let first = git.names("recipients")?.into_iter().next();
+    if let Some(name) = first {
+        let path = format!("recipients/{name}");
+        let change: super::record::RecipientsChange = parse(&path, &git.read(&path)?.unwrap_or_default())?;
+        all.insert(FINGERPRINT_FILE.to_owned(), (change.add, None));
+    }
+    for deployment in deployments {
+        let record = &deployment.record;
+        for sealed in record.layers.iter().map(|layer| &layer.sealed).chain(&record.chart_archive) {
+            all.insert(path_of(deployment, sealed), (record.recipients.clone(), Some(sealed.sha256.clone())));
+        }
+    }
+    for list in lists(git)? {
+        for file in list.1.files {
+            if let Some(known) = all.get_mut(&file.path) {
+                known.0.clone_from(&list.1.recipients);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Opens a file, proves it, seals it to the new recipients, and proves that too as far as the keys at hand allow.

@@ -1,11 +1,14 @@
 //! How an operator names a deployment.
 
+use std::sync::Arc;
+
 use jiff::civil::{Date, DateTime};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::error::VaultError;
 use super::handle::Vault;
-use super::record::{Deployment, RecordedInstall};
+use super::record::{Deployment, DeploymentId, RecordedInstall};
+use super::survey::{Survey, UnreadRecord};
 
 /// The shortest beginning of a name that is taken for one.
 const SHORTEST_PREFIX: usize = 4;
@@ -17,7 +20,16 @@ impl Vault {
     /// # Errors
     /// `NotFound`, `Ambiguous`, or what reading fails with.
     pub fn resolve(&self, install: &RecordedInstall, selector: &str) -> Result<Deployment, VaultError> {
-        resolve(&self.deployments(install)?, selector).cloned()
+        let Survey { deployments, unread } = self.survey_of(install)?;
+        let deployments: Vec<Deployment> = deployments.into_iter().map(Arc::unwrap_or_clone).collect();
+        // A name needs one record only. Whatever is asked for in other words may be the one that cannot be read.
+        let is_named = |id: &DeploymentId| names(selector, id);
+        let named = deployments.iter().any(|deployment| is_named(deployment.id()));
+        let stands_in_the_way = |one: &UnreadRecord| !named || one.id.as_ref().is_some_and(is_named);
+        match unread.into_iter().find(stands_in_the_way) {
+            Some(unread) => Err(unread.error),
+            None => resolve(&deployments, selector).cloned(),
+        }
     }
 
     /// What was live at a time, written `2026-08-20T10:00` (UTC), `2026-08-20` (the end of that day) or with an offset:
@@ -51,13 +63,7 @@ fn resolve<'d>(deployments: &'d [Deployment], selector: &str) -> Result<&'d Depl
         let revision: u32 = revision.parse().map_err(|_| not_found())?;
         return deployments.iter().find(|deployment| deployment.revision() == Some(revision)).ok_or_else(not_found);
     }
-    let named: Vec<&Deployment> = deployments
-        .iter()
-        .filter(|deployment| {
-            let id = deployment.id();
-            id.short() == selector || (selector.len() >= SHORTEST_PREFIX && id.as_str().starts_with(selector))
-        })
-        .collect();
+    let named: Vec<&Deployment> = deployments.iter().filter(|deployment| names(selector, deployment.id())).collect();
     match named.as_slice() {
         [] => {}
         [one] => return Ok(one),
@@ -74,6 +80,11 @@ fn resolve<'d>(deployments: &'d [Deployment], selector: &str) -> Result<&'d Depl
     }
     let then = moment(selector).ok_or_else(not_found)?;
     live_at(deployments, then).ok_or_else(not_found)
+}
+
+/// Whether the selector is the name, its beginning or its last six characters.
+fn names(selector: &str, id: &DeploymentId) -> bool {
+    id.short() == selector || (selector.len() >= SHORTEST_PREFIX && id.as_str().starts_with(selector))
 }
 
 /// What was live at a moment: of those that went live before it, the one that did so last.

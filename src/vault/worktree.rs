@@ -5,12 +5,13 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use git2::{Index, IndexEntry, IndexTime, Oid, Repository};
 
 use super::error::VaultError;
+use crate::read;
 
 /// A plain file, as git writes it.
 const PLAIN: u32 = 0o100_644;
@@ -39,7 +40,46 @@ impl WorkTree {
             let written = written.map_err(VaultError::io(format!("check out {path} in {}", top.display())))?;
             note(&mut self.index, path, *id, written.as_ref()).map_err(failed())?;
         }
-        self.index.write().map_err(failed())
+        self.index.write().map_err(|error| match error.code() {
+            // Of this lock libgit2 does not say where it is.
+            git2::ErrorCode::Locked => VaultError::GitLocked {
+                act: "write git's index".into(),
+                lock: self.repo.path().join("index.lock").display().to_string(),
+            },
+            _ => failed()(error),
+        })
+    }
+}
+
+/// The note that the work tree has to follow, made before the branch moves and taken away when it has followed. One that
+/// is there already was left by a writer that could not, or was killed: what it names is made up for as well. Where it
+/// cannot be written, `git checkout .` still makes everything again.
+pub(super) struct Behind {
+    note: PathBuf,
+    missed: Option<Option<Oid>>,
+}
+
+impl Behind {
+    /// Below the git folder `common`; `head` is the commit that the work tree shows.
+    pub(super) fn since(common: &Path, head: Option<Oid>) -> Self {
+        let note = common.join("dr").join("behind");
+        let left = read::file(&note, read::SMALL).ok();
+        let missed = left.map(|text| std::str::from_utf8(&text).ok().and_then(|id| Oid::from_str(id.trim()).ok()));
+        if missed.is_none() {
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(common.join("dr"));
+            let _ = std::fs::write(&note, head.map_or(String::new(), |head| head.to_string()));
+        }
+        Self { note, missed }
+    }
+
+    /// The commit that the work tree really shows, where that is not the newest; an empty one where it shows nothing.
+    pub(super) fn missed(&self) -> Option<Option<Oid>> {
+        self.missed
+    }
+
+    /// The work tree is up to date.
+    pub(super) fn made_up(self) {
+        let _ = std::fs::remove_file(&self.note);
     }
 }
 
@@ -81,6 +121,8 @@ fn note(index: &mut Index, path: &str, id: Oid, file: Option<&Metadata>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use crate::vault::git::Git;
     use crate::vault::tests::{fixture, git, intent};
@@ -107,6 +149,25 @@ mod tests {
         WorkTree::open(f.vault.path()).unwrap().show(&[(path.clone(), id)]).unwrap();
         assert_eq!(std::fs::read_to_string(f.vault.path().join(&path)).unwrap(), "mine");
         assert_eq!(git(&f, &["status", "--porcelain"]), format!(" M {path}\n"));
+    }
+
+    #[test]
+    fn a_work_tree_that_could_not_follow_is_told_of_and_made_up_for_by_the_next_record() {
+        let f = fixture();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let listener = Arc::clone(&told);
+        let vault = f.vault.clone().telling(Arc::new(move |text| listener.lock().unwrap().push(text)));
+        // As a git that was killed leaves it.
+        let lock = vault.path().join(".git/index.lock");
+        std::fs::write(&lock, "").unwrap();
+        let record = |at: &str, text: &[u8]| vault.record_intent(intent(at, "2026-08-20"), text, None).unwrap();
+        record("2026-08-20T10:00:00Z", b"a: 1\n");
+        let said = std::mem::take(&mut *told.lock().unwrap());
+        assert!(said.len() == 1 && said[0].contains(lock.to_str().unwrap()), "{said:?}");
+        std::fs::remove_file(&lock).unwrap();
+        record("2026-08-21T10:00:00Z", b"a: 2\n");
+        assert!(told.lock().unwrap().is_empty() && !vault.path().join(".git/dr/behind").exists());
+        assert_eq!(git(&f, &["status", "--porcelain"]), "");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod hints;
 mod kept;
 mod lint;
 mod man;
+mod many_hosts;
 mod panics;
 mod parity;
 mod passphrase;

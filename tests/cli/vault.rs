@@ -9,43 +9,43 @@ use dr::internals::vault::Vault;
 use serde_json::Value;
 
 /// A host with a home of its own, and a vault.
-struct Host {
+pub struct Host {
     home: tempfile::TempDir,
 }
 
 /// What the program said.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Said {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("no JSON: {} {}", self.out, self.err))
     }
 }
 
 impl Host {
-    fn bare() -> Self {
+    pub fn bare() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
     }
 
-    fn new() -> Self {
+    pub fn new() -> Self {
         let host = Self::bare();
         assert_eq!(host.run(&["init"]).code, 0);
         host
     }
 
-    fn path(&self, below: &str) -> PathBuf {
+    pub fn path(&self, below: &str) -> PathBuf {
         self.home.path().join(below)
     }
 
-    fn vault_path(&self) -> PathBuf {
+    pub fn vault_path(&self) -> PathBuf {
         self.path(".local/share/dr/vault")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dr"));
         command
             .args(args)
@@ -58,7 +58,7 @@ impl Host {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Said {
+    pub fn run(&self, args: &[&str]) -> Said {
         said(self.command(args))
     }
 
@@ -68,11 +68,11 @@ impl Host {
     }
 
     /// Records a deployment that went live.
-    fn record(&self, at: &str, values: &str) -> String {
+    pub fn record(&self, at: &str, values: &str) -> String {
         crate::recorded::record(&self.path(""), "opschain", at.parse().unwrap(), values)
     }
 
-    fn git(&self, args: &[&str]) -> Said {
+    pub fn git(&self, args: &[&str]) -> Said {
         git(&self.vault_path(), args)
     }
 }
@@ -83,7 +83,7 @@ fn said(mut command: Command) -> Said {
     Said { code: output.status.code().unwrap_or(-9), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-fn git(place: &Path, args: &[&str]) -> Said {
+pub fn git(place: &Path, args: &[&str]) -> Said {
     let mut command = Command::new("git");
     command
         .arg("-C")
@@ -211,7 +211,7 @@ fn rekey_killed_at_any_moment_leaves_a_vault_that_is_well() {
 }
 
 /// Two hosts with one vault, which trust each other, and the bare repository between them.
-fn two_hosts() -> (Host, Host, tempfile::TempDir) {
+pub fn two_hosts() -> (Host, Host, tempfile::TempDir) {
     let (one, two) = (Host::new(), Host::bare());
     let remote = tempfile::tempdir().unwrap();
     let address = remote.path().to_str().unwrap();

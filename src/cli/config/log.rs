@@ -1,9 +1,11 @@
 //! `dr config log`.
 
+use std::collections::HashMap;
+
 use clap::{Args, ValueEnum};
 
-use crate::ops::config::{Log, LogLine, LogRequest};
-use crate::ui::{Column, Page, Report};
+use crate::ops::config::{Log, LogLine, LogRequest, Unread};
+use crate::ui::{Column, Mark, Page, Report};
 
 /// List deployments, newest first, with what each changed in the values
 #[derive(Debug, Args)]
@@ -14,7 +16,8 @@ Examples:
   dr config log --version 2026-08-20 --grep ticket-7
   dr config log --all-installs --output json
 
-Times are UTC. What changed is seen where an identity is at hand.")]
+Times are UTC. What changed is seen where an identity is at hand. What cannot be read is a row
+that says why, and the exit code says so: 17 damaged, 18 a newer format, 15 sealed to other keys.")]
 pub struct LogArgs {
     /// How many to list; 0 lists all
     #[arg(short = 'l', long, default_value_t = 20)]
@@ -78,11 +81,15 @@ impl Report for Log {
             return page.next("dr deploy -f values.yaml --version V");
         }
         let installs = self.install == "all";
-        let rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs)).collect();
+        let contexts = self.in_several_contexts();
+        let rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs, contexts)).collect();
         let mut heads: Vec<Column> = ["id", "at", "state", "version", "rev"].map(Column::whole).into();
         heads.push("values".into());
         // Of several installs a narrow terminal has no room for all of it.
         heads.push(if installs { Column::spare("why") } else { "why".into() });
+        if contexts {
+            heads.insert(1, "context".into());
+        }
         if installs {
             heads.insert(1, "install".into());
         }
@@ -90,24 +97,61 @@ impl Report for Log {
         if self.total > self.deployments.len() {
             page.line(format!("... and {} more: --limit {}", self.total - self.deployments.len(), self.total));
         }
+        self.unread(page);
     }
 }
 
-fn row(line: &LogLine, installs: bool) -> Vec<String> {
-    let short = line.id.rsplit('-').next().unwrap_or(&line.id).to_owned();
+impl Log {
+    /// Whether an install was reached by more than one context: it may be one of several clusters then.
+    fn in_several_contexts(&self) -> bool {
+        let mut seen: HashMap<&str, Option<&str>> = HashMap::new();
+        self.deployments.iter().filter(|line| line.state != "unreadable").any(|line| {
+            let context = line.context.as_deref();
+            seen.insert(&line.install, context).is_some_and(|before| before != context)
+        })
+    }
+
+    /// What could not be read, once for each reason, with the way out.
+    fn unread(&self, page: &mut Page) {
+        let mut reasons: Vec<(&Unread, Vec<&str>)> = Vec::new();
+        for line in &self.deployments {
+            let Some(unread) = &line.unread else { continue };
+            match reasons.iter_mut().find(|(known, _)| *known == unread) {
+                Some((_, ids)) => ids.push(short(line)),
+                None => reasons.push((unread, vec![short(line)])),
+            }
+        }
+        for (unread, ids) in reasons {
+            let which = match ids.as_slice() {
+                [one] => format!("{one} is not read"),
+                several => format!("{} of these are not read", several.len()),
+            };
+            page.finding(Mark::Bad, &format!("{which}: {}", unread.why), unread.hint.as_deref());
+        }
+    }
+}
+
+fn short(line: &LogLine) -> &str {
+    line.id.rsplit(['-', '/']).next().unwrap_or(&line.id)
+}
+
+fn row(line: &LogLine, installs: bool, contexts: bool) -> Vec<String> {
     let state = match line.state.as_str() {
         "deployed" if line.deployed_last => "deployed last".to_owned(),
         state => state.into(),
     };
     let mut row = vec![
-        short,
-        line.at.strftime("%Y-%m-%d %H:%MZ").to_string(),
+        short(line).to_owned(),
+        line.at.map_or(String::new(), |at| at.strftime("%Y-%m-%d %H:%MZ").to_string()),
         state,
         line.version.clone(),
         line.revision.map_or(String::new(), |revision| revision.to_string()),
         changes(line),
         line.why.clone().unwrap_or_default(),
     ];
+    if contexts {
+        row.insert(1, line.context.clone().unwrap_or_default());
+    }
     if installs {
         row.insert(1, line.install.clone());
     }
@@ -118,6 +162,9 @@ fn row(line: &LogLine, installs: bool) -> Vec<String> {
 fn changes(line: &LogLine) -> String {
     /// As many paths as a line has room for.
     const MOST: usize = 2;
+    if let Some(unread) = &line.unread {
+        return format!("not read: {}", unread.why);
+    }
     let Some(changes) = &line.changes else { return String::new() };
     if changes.paths.is_empty() {
         return changes.summary.clone();

@@ -92,7 +92,11 @@ enum ConfigVerb {
 pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
     match args.verb {
         ConfigVerb::Record(args) => return record::run(ctx, ui, args).await,
-        ConfigVerb::Log(args) => ui.report(&config::log(ctx, &args.into())?)?,
+        ConfigVerb::Log(args) => {
+            let log = config::log(ctx, &args.into())?;
+            ui.report(&log)?;
+            return Ok(log.exit());
+        }
         ConfigVerb::Show(which) => ui.report(&config::show(ctx, &which.or("latest"))?)?,
         ConfigVerb::Cat { which, layer } => {
             let values = config::cat(ctx, &which.or("live"), layer)?;

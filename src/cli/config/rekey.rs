@@ -13,7 +13,8 @@ use crate::ui::{Mark, Page, Report, Ui};
 /// Seal all versions again to the recipients of today, each proved equal to what was recorded
 ///
 /// Nothing is rewritten: the new files stand beside the old ones, in `rekeyed/`. It can be stopped and run again. It
-/// lists the live secrets that a removed recipient could have read: those have to be changed where they are used.
+/// lists the live secrets that a removed recipient could have read: those have to be changed where they are used. What
+/// cannot be opened stays as it is and is named; the exit code says so (15: other keys would, 17: it is damaged).
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  dr config rekey --dry-run")]
 pub struct RekeyArgs {
@@ -38,9 +39,9 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
         Err(error) if args.dry_run && report.files > 0 && !ui.can_ask() => Err(error),
         Err(error) if args.dry_run && report.files > 0 => {
             ctx.events.warn(format!("a question comes first: {error}"), error.hints().first().cloned());
-            Ok(Exit::Success)
+            Ok(report.exit())
         }
-        _ => Ok(Exit::Success),
+        _ => Ok(report.exit()),
     }
 }
 
@@ -48,6 +49,10 @@ impl Report for RekeyReport {
     fn human(&self, page: &mut Page) {
         let files = plural(self.files as u64, "file");
         match (self.files, self.dry_run) {
+            (0, _) if !self.unsealed.is_empty() => page.line(format!(
+                "Nothing was sealed again; {} files are sealed to the recipients of today.",
+                self.current
+            )),
             (0, _) => {
                 page.line(format!("Nothing to do: all {} files are sealed to the recipients of today.", self.current))
             }
@@ -74,6 +79,13 @@ impl Report for RekeyReport {
                     );
                 }
             }
+        }
+        for unsealed in &self.unsealed {
+            let hint = match unsealed.closed {
+                true => "dr config rekey, on a host whose key opens it",
+                false => "dr config verify; a clone of the vault elsewhere may have the good file",
+            };
+            page.finding(Mark::Bad, &format!("{} stays as it is: {}", unsealed.path, unsealed.why), Some(hint));
         }
         if self.rotate.is_empty() {
             return;

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 pub use compare::{Access, CompareRequest, Compared, compare, compare_opened};
 pub use extract::{Form, extract};
 pub use lint::{LintRequest, Linted, lint};
-pub use log::{Log, LogLine, LogRequest, log};
+pub use log::{Log, LogLine, LogRequest, Unread, log};
 pub use plain_git::{GitSetup, git_setup, merge_driver, textconv};
 pub use record::{
     Origin, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, execute_records, plan_records,

@@ -55,7 +55,7 @@ pub fn add(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRepor
     } else {
         vault.add_recipient(request.key, &ctx.who, masked(ctx, request.why).as_deref())?
     };
-    let before = vault.every_deployment()?.len();
+    let before = vault.survey()?.deployments.len();
     if before > 0 {
         news.push(format!(
             "{} reads what is recorded from now on; the {before} deployments before open to it after `dr config rekey`",
@@ -168,6 +168,6 @@ fn report(ctx: &Ctx, vault: &Vault, holders: Holders, mut warnings: Vec<String>)
         ));
     }
     let due = vault.rekey_plan()?.files();
-    let deployments = vault.every_deployment()?.len();
+    let deployments = vault.survey()?.deployments.len();
     Ok(RecipientsReport { holders, own, deployments, due, warnings })
 }

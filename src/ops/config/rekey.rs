@@ -1,17 +1,18 @@
 //! `dr config rekey`: every version sealed again to the recipients of today, and what must be changed besides.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::crypt::Identities;
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::journal::fault;
 use crate::ops::Ctx;
 use crate::redact;
 use crate::values::{FingerprintKey, Tree};
-use crate::vault::{Deployment, RekeyPlan, Vault};
+use crate::vault::{Deployment, RekeyPlan, Unsealed, Vault};
 
 /// A secret that is live, and that somebody who was taken from the list could have read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,6 +46,19 @@ pub struct RekeyReport {
     pub current: usize,
     /// What is live and could have been read by somebody who is no recipient any more.
     pub rotate: Vec<ToRotate>,
+    /// What could not be opened or read, and stays as it is.
+    pub unsealed: Vec<Unsealed>,
+}
+
+impl RekeyReport {
+    /// 0 when everything could be read; otherwise whether it is a matter of keys or of damage.
+    pub fn exit(&self) -> Exit {
+        match (self.unsealed.is_empty(), self.unsealed.iter().all(|one| one.closed)) {
+            (true, _) => Exit::Success,
+            (false, true) => Exit::Keys,
+            (false, false) => Exit::Damaged,
+        }
+    }
 }
 
 /// What there is to do: shown before it is asked for.
@@ -62,6 +76,7 @@ fn planned(plan: &RekeyPlan) -> RekeyReport {
         files: plan.files(),
         contents: plan.contents(),
         current: plan.current(),
+        unsealed: plan.unread().to_vec(),
         ..RekeyReport::default()
     }
 }
@@ -69,7 +84,8 @@ fn planned(plan: &RekeyPlan) -> RekeyReport {
 /// Seals again what is due, in batches that are each whole or not there, and lists what must be changed besides.
 ///
 /// # Errors
-/// No identity opens a file, or one is not what was recorded. Batches that are done stay done; run it again.
+/// There is no identity, or nothing can be written. Batches that are done stay done; run it again. A file that cannot be
+/// opened is in the report, and keeps none of the others from being sealed.
 pub fn rekey(ctx: &Ctx, dry_run: bool) -> Result<RekeyReport> {
     let vault = ctx.vault()?;
     // A thousand versions pass by here, and nothing of what is in them is shown.
@@ -79,9 +95,14 @@ pub fn rekey(ctx: &Ctx, dry_run: bool) -> Result<RekeyReport> {
     report.dry_run = dry_run;
     if !dry_run {
         report.contents = 0;
+        report.files = 0;
         seal_all(ctx, vault, &mut plan, &identities, &mut report)?;
     }
-    report.rotate = to_rotate(vault, &identities)?;
+    let (rotate, unread) = to_rotate(vault, &identities)?;
+    report.rotate = rotate;
+    report.unsealed.extend(unread);
+    report.unsealed.sort_by(|a, b| (&a.path, &a.why).cmp(&(&b.path, &b.why)));
+    report.unsealed.dedup_by(|a, b| a.path == b.path);
     Ok(report)
 }
 
@@ -99,6 +120,8 @@ fn seal_all(
         let made = vault.rekey_batch(plan, identities, &ctx.who)?;
         report.contents += made.contents;
         report.reopened += made.reopened;
+        report.files += made.files;
+        report.unsealed.extend(made.unsealed);
         let done = all - plan.files() as u64;
         ctx.events.emit(crate::event::Event::Progress {
             what: "sealed again".into(),
@@ -111,37 +134,45 @@ fn seal_all(
     Ok(())
 }
 
-/// The live secrets that a key which is no recipient any more could have read, in any version that it opened.
-fn to_rotate(vault: &Vault, identities: &Identities) -> Result<Vec<ToRotate>> {
+/// The live secrets that a key which is no recipient any more could have read, in any version that it opened; and what
+/// could not be looked through for them.
+fn to_rotate(vault: &Vault, identities: &Identities) -> Result<(Vec<ToRotate>, Vec<Unsealed>)> {
     let past: BTreeSet<String> = vault.holders()?.past.into_iter().map(|past| past.key).collect();
     if past.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Default::default());
     }
     let vault = vault.snapshot()?;
-    let fingerprints = vault.fingerprint_key(identities)?;
+    let fingerprints = match vault.fingerprint_key(identities) {
+        Ok(fingerprints) => fingerprints,
+        Err(error) => return Ok((Vec::new(), vec![Unsealed::new("fingerprint.key.age".into(), &error)])),
+    };
     let readers = vault.readers()?;
-    let mut installs: BTreeMap<String, Vec<Deployment>> = BTreeMap::new();
-    for deployment in vault.every_deployment()? {
+    let mut installs: BTreeMap<String, Vec<Arc<Deployment>>> = BTreeMap::new();
+    for deployment in vault.survey()?.deployments {
         let install = &deployment.record.install;
         installs.entry(format!("{}.{}", install.namespace, install.release)).or_default().push(deployment);
     }
     // A secret may be shared by installs: what was read in one is known in all.
     let mut seen = Seen::default();
+    let mut unread = Vec::new();
     for deployment in installs.values().flatten() {
         let keys: Vec<&String> =
             readers.get(deployment.id()).into_iter().flatten().filter(|key| past.contains(*key)).collect();
         if !keys.is_empty() {
-            seen.read(&vault, deployment, identities, &keys)?;
+            match vault.values(deployment, identities) {
+                Ok(values) => seen.read(&values, deployment, &keys),
+                Err(error) => unread.push(Unsealed::new(format!("values of {}", deployment.id()), &error)),
+            }
         }
     }
     let mut rotate = Vec::new();
     for (install, deployments) in &installs {
         if let Some(live) = deployments.iter().find(|deployment| deployment.is_deployed()) {
-            let values = vault.values(live, identities)?;
+            let Ok(values) = vault.values(live, identities) else { continue };
             rotate.extend(seen.live(install, &Tree::parse_or_keep(&values), &fingerprints));
         }
     }
-    Ok(rotate)
+    Ok((rotate, unread))
 }
 
 /// Which secrets each past key could read, by a digest that never leaves this process.
@@ -152,13 +183,12 @@ struct Seen {
 }
 
 impl Seen {
-    fn read(&mut self, vault: &Vault, of: &Deployment, identities: &Identities, keys: &[&String]) -> Result<()> {
+    fn read(&mut self, values: &[u8], of: &Deployment, keys: &[&String]) {
         // Newest first: what an earlier one has in common with a later one is written over by it.
         let digests: Vec<String> = of.record.layers.iter().map(|layer| layer.sealed.sha256.clone()).collect();
         let known = (digests.join(" "), keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(" "));
         let first = self.done.insert(known);
-        let values = vault.values(of, identities)?;
-        let tree = Tree::parse_or_keep(&values);
+        let tree = Tree::parse_or_keep(values);
         for (_, node, _) in redact::secrets(&tree) {
             let Some(scalar) = node.scalar() else { continue };
             let entry = self.by.entry(Sha256::digest(scalar.value.text().as_bytes()).into()).or_default();
@@ -167,7 +197,6 @@ impl Seen {
             }
             entry.1 = of.id().to_string();
         }
-        Ok(())
     }
 
     fn live(&self, install: &str, tree: &Tree, fingerprints: &FingerprintKey) -> Vec<ToRotate> {

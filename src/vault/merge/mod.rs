@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::error::VaultError;
 use super::git::Git;
 use super::handle::Vault;
-use super::objects::{EntryKind, GitObjects, entries};
+use super::objects::{EntryKind, GitObjects, entries, new_files};
 use super::verify::{FlawSeverity, Verification, range};
-use super::worktree::WorkTree;
+use super::worktree::{Behind, WorkTree};
 use crate::crypt::TrustedSigners;
 
 /// How what was fetched was taken in.
@@ -91,13 +91,18 @@ impl Vault {
             return Ok(TakenIn { joined, ..taken });
         }
         let before = tree_of(git.repo(), ours)?;
-        let files = new_files(&git.objects()?, before, tree_of(git.repo(), to)?)?;
+        let files = new_files(&git.objects()?, Some(before), tree_of(git.repo(), to)?)?;
+        let behind = Behind::since(git.repo().commondir(), Some(ours));
+        let files = behind.missed().and_then(|from| git.files_since(from, to).ok()).unwrap_or(files);
         git.advance(to, Some(ours), "dr: what another host has recorded")?;
         if let Some(trust) = &self.trust {
             trust.note(&git, to, anyone || trust.signers().digest() != trusted.digest());
         }
-        // As with a new record: what cannot be shown is merged all the same, and `verify` notes it.
-        let _ = git.repo().workdir().map(|top| WorkTree::open(top)?.show(&files)).transpose();
+        // As with a new record: what cannot be shown is merged all the same.
+        match git.repo().workdir().map_or(Ok(()), |top| WorkTree::open(top)?.show(&files)) {
+            Ok(()) => behind.made_up(),
+            Err(error) => self.tell_not_shown(error),
+        }
         drop(lock);
         Ok(TakenIn { joined, ..taken })
     }
@@ -168,29 +173,6 @@ fn union_of(
         builder.insert(entry.name, id, mode).map_err(failed())?;
     }
     builder.write().map_err(failed())
-}
-
-/// The files of `after` that `before` has not.
-fn new_files(objects: &GitObjects<'_>, before: Oid, after: Oid) -> Result<Vec<(String, Oid)>, VaultError> {
-    let mut found = Vec::new();
-    let mut folders = vec![(String::new(), Some(before), after)];
-    while let Some((folder, before, after)) = folders.pop() {
-        let read = |id| objects.tree(id).map_err(|fault| fault.of(&folder));
-        let old = before.map(read).transpose()?;
-        let old: std::collections::HashMap<&[u8], _> =
-            old.as_deref().map(|tree| entries(tree).map(|entry| (entry.name, entry)).collect()).unwrap_or_default();
-        for entry in entries(&read(after)?) {
-            match (old.get(entry.name), entry.kind) {
-                (Some(same), _) if same.id == entry.id => {}
-                (known, EntryKind::Folder) => {
-                    let known = known.filter(|known| known.kind == EntryKind::Folder).map(|known| known.id);
-                    folders.push((entry.path(&folder), known, entry.id));
-                }
-                _ => found.push((entry.path(&folder), entry.id)),
-            }
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

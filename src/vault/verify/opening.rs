@@ -44,7 +44,7 @@ pub(super) fn check(
         paths.insert(FINGERPRINT_FILE.into(), (*blob, None));
     }
     // A record that cannot be read has its finding, and nothing can be said of what it names.
-    let deployments = vault.all(git).unwrap_or_default();
+    let deployments = vault.survey_in(git).map(|survey| survey.deployments).unwrap_or_default();
     for record in deployments.iter().map(|deployment| &deployment.record) {
         for sealed in record.layers.iter().map(|layer| &layer.sealed).chain(&record.chart_archive) {
             let path = path_of(record, sealed);

@@ -9,8 +9,10 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
+use super::unread::Unread;
 use crate::crypt::Identities;
 use crate::error::Result;
+use crate::ops::Ctx;
 use crate::parallel;
 use crate::values::diff::{Class, Cutter, Diff, ValuesText, diff};
 use crate::values::{Scrubber, Tree};
@@ -60,28 +62,80 @@ impl Changes {
     }
 }
 
-/// A deployment and the one before it.
-type Pair<'d> = (&'d Deployment, Option<&'d Deployment>);
+/// The deployment before another in time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Before<'d> {
+    None,
+    Read(&'d Deployment),
+    /// There is, or may be, one whose record cannot be read.
+    Unread,
+}
 
-/// What changed, for each pair; `None` where it would take an identity, and there is none.
+/// A deployment and the one before it.
+pub(super) type Pair<'d> = (&'d Deployment, Before<'d>);
+
+/// What opens the values.
+pub(super) enum LogKeys {
+    /// This host has none, and says so in its settings.
+    None,
+    /// They are set, and cannot be had.
+    Missing(Unread),
+    Ready {
+        identities: Identities,
+        /// Why they do not open something.
+        closed: Unread,
+    },
+}
+
+impl LogKeys {
+    pub(super) fn of(ctx: &Ctx, vault: &Vault) -> Self {
+        match ctx.identities_if_set() {
+            Ok(None) => Self::None,
+            Ok(Some(identities)) => {
+                let closed = closed(vault, &identities.recipients());
+                Self::Ready { identities: identities.unwitnessed(), closed }
+            }
+            Err(error) => Self::Missing(Unread::of(&error)),
+        }
+    }
+}
+
+/// Why this host's own keys do not open something.
+fn closed(vault: &Vault, own: &[String]) -> Unread {
+    let holders = vault.holders().unwrap_or_default();
+    if own.iter().any(|key| holders.has(key)) {
+        return Unread::closed(
+            "it was sealed before this host's key was a recipient".into(),
+            "On a host that opens it: `dr config rekey`, `dr config sync`; then `dr config sync` here.".into(),
+        );
+    }
+    let key = own.first().map_or("age1...", String::as_str);
+    Unread::closed(
+        "this host's key is no recipient".into(),
+        format!(
+            "On a host that opens it: `dr config recipients add {key}`, `dr config rekey`, `dr config sync`; then `dr config sync` here."
+        ),
+    )
+}
+
+/// What is known of a pair: `None` where it would take an identity, and there is none.
+pub(super) type Summary = std::result::Result<Option<Changes>, Unread>;
+
+/// What changed, for each pair.
 ///
 /// # Errors
-/// Values that no identity opens, or that are damaged.
-pub(super) fn of_pairs(
-    vault: &Vault,
-    identities: Option<&Identities>,
-    pairs: &[Pair<'_>],
-) -> Result<Vec<Option<Changes>>> {
+/// The vault cannot be read at all.
+pub(super) fn of_pairs(vault: &Vault, keys: &LogKeys, pairs: &[Pair<'_>]) -> Result<Vec<Summary>> {
     let vault = &vault.snapshot()?;
     parallel::in_parts(pairs, if pairs.len() < ALONE { 1 } else { 2 }, |pairs| {
-        let mut reader = Reader::new(vault, identities);
-        pairs.iter().map(|(deployment, before)| reader.changes(deployment, *before)).collect()
+        let mut reader = Reader::new(vault, keys);
+        Ok(pairs.iter().map(|(deployment, before)| reader.changes(deployment, *before)).collect())
     })
 }
 
 struct Reader<'a> {
     vault: &'a Vault,
-    identities: Option<&'a Identities>,
+    keys: &'a LogKeys,
     cutter: Cutter,
     kept: HashMap<String, Rc<Opened>>,
     /// The digests of `kept`, the one used last at the end.
@@ -103,18 +157,29 @@ impl Opened {
 }
 
 impl<'a> Reader<'a> {
-    fn new(vault: &'a Vault, identities: Option<&'a Identities>) -> Self {
-        Self { vault, identities, cutter: Cutter::default(), kept: HashMap::new(), order: Vec::new() }
+    fn new(vault: &'a Vault, keys: &'a LogKeys) -> Self {
+        Self { vault, keys, cutter: Cutter::default(), kept: HashMap::new(), order: Vec::new() }
     }
 
-    fn changes(&mut self, deployment: &Deployment, before: Option<&Deployment>) -> Result<Option<Changes>> {
-        let Some(before) = before else { return Ok(Some(Changes::words("first"))) };
-        if before.values_sha256().is_some() && before.values_sha256() == deployment.values_sha256() {
+    fn changes(&mut self, deployment: &Deployment, before: Before<'_>) -> Summary {
+        if let Before::Read(before) = before
+            && before.values_sha256().is_some()
+            && before.values_sha256() == deployment.values_sha256()
+        {
             return Ok(Some(Changes::words("same values")));
         }
-        let Some(identities) = self.identities else { return Ok(None) };
-        let new = self.open(deployment, identities)?;
-        let old = self.open(before, identities)?;
+        // The first is opened, too: whether it can be is what a list is looked at for.
+        let new = self.open(deployment)?;
+        let before = match before {
+            Before::None => return Ok(Some(Changes::words("first"))),
+            Before::Unread => return Ok(Some(Changes::words("cannot be compared: a record before it is unreadable"))),
+            Before::Read(before) => before,
+        };
+        let Some(new) = new else { return Ok(None) };
+        let Ok(Some(old)) = self.open(before) else {
+            let words = format!("cannot be compared: {} before it is not read", before.id().short());
+            return Ok(Some(Changes::words(&words)));
+        };
         let scrubber = Scrubber::new(None);
         if let Some(found) = old.version.diff(&new.version, &scrubber) {
             return Ok(Some(Changes::of(&found)));
@@ -127,15 +192,22 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    fn open(&mut self, deployment: &Deployment, identities: &Identities) -> Result<Rc<Opened>> {
+    /// Nothing without a key.
+    fn open(&mut self, deployment: &Deployment) -> std::result::Result<Option<Rc<Opened>>, Unread> {
+        let (identities, closed) = match self.keys {
+            LogKeys::None => return Ok(None),
+            LogKeys::Missing(unread) => return Err(unread.clone()),
+            LogKeys::Ready { identities, closed } => (identities, closed),
+        };
         let digest = deployment.values_sha256().map_or_else(|| deployment.id().to_string(), str::to_owned);
         if let Some(opened) = self.kept.get(&digest) {
             let opened = Rc::clone(opened);
             self.order.retain(|known| *known != digest);
             self.order.push(digest);
-            return Ok(opened);
+            return Ok(Some(opened));
         }
-        let version = self.cutter.cut(self.vault.values(deployment, identities)?);
+        let values = self.vault.values(deployment, identities);
+        let version = self.cutter.cut(values.map_err(|error| Unread::of_values(error, closed))?);
         let opened = Rc::new(Opened { version, tree: OnceCell::new() });
         if self.order.len() >= KEPT {
             let oldest = self.order.remove(0);
@@ -143,6 +215,6 @@ impl<'a> Reader<'a> {
         }
         self.kept.insert(digest.clone(), Rc::clone(&opened));
         self.order.push(digest);
-        Ok(opened)
+        Ok(Some(opened))
     }
 }
