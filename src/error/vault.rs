@@ -85,6 +85,8 @@ impl From<VaultError> for CommandError {
                 .hint("`fuser -v` with that file and `pgrep -a git` show who may hold it. If nobody does, remove it."),
             VaultError::Remote { .. } => new(Exit::Vault)
                 .hint("`dr` uses your own git and its credentials: try the same with `git fetch` in the vault's folder."),
+            VaultError::Exceptions { .. } => new(Exit::Settings)
+                .hint("An exception is [[accept]] with path and reason, and expires = 2026-12-31 if it is not for ever."),
             VaultError::HookThere { command, .. } => {
                 new(Exit::Vault).hint(format!("Add this line to it by hand: {command}"))
             }

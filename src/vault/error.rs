@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::layout::EXCEPTIONS;
 use crate::crypt::seal::SealError;
 
 /// Why the vault refused. No variant quotes a plaintext.
@@ -163,6 +164,9 @@ pub enum VaultError {
     /// The user has asked to stop.
     #[error("stopped")]
     Stopped,
+    /// The file of accepted findings is not as it should be.
+    #[error("{EXCEPTIONS} of the repository: {reason}")]
+    Exceptions { reason: String },
     /// A repository has a hook already.
     #[error("there is a hook already: {path}")]
     HookThere {

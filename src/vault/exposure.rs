@@ -11,7 +11,10 @@ use git2::{Oid, Repository};
 use serde::Serialize;
 
 use super::error::VaultError;
+use super::exceptions::{self, Exception, ExceptionVerdict};
 use super::handle::Vault;
+use super::layout::EXCEPTIONS;
+use super::references::{is_not_plain, is_not_plain_at};
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
 use crate::read;
@@ -46,6 +49,14 @@ pub struct Exposure {
     pub says: String,
 }
 
+/// A finding that the repository's `.drcheck` accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    #[serde(flatten)]
+    pub exposure: Exposure,
+    pub reason: String,
+}
+
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Checked {
@@ -54,6 +65,9 @@ pub struct Checked {
     pub live_secrets: bool,
     /// What was found.
     pub exposures: Vec<Exposure>,
+    /// What was found and is meant, with the reason that `.drcheck` gives.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Accepted>,
     /// Where a hook was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook: Option<PathBuf>,
@@ -63,6 +77,7 @@ pub struct Checked {
 pub struct Search<'s> {
     scrubber: Option<&'s Scrubber>,
     seen: HashSet<(String, Oid)>,
+    exceptions: Vec<Exception>,
     /// What it found.
     pub checked: Checked,
 }
@@ -71,7 +86,7 @@ impl<'s> Search<'s> {
     /// Begins one; with a scrubber, it also looks for what that knows.
     pub fn new(scrubber: Option<&'s Scrubber>) -> Self {
         let checked = Checked { live_secrets: scrubber.is_some(), ..Checked::default() };
-        Self { scrubber, seen: HashSet::new(), checked }
+        Self { scrubber, seen: HashSet::new(), exceptions: Vec::new(), checked }
     }
 
     /// A vault: the files of its newest commit, of the index, and of the work tree.
@@ -80,6 +95,7 @@ impl<'s> Search<'s> {
     /// The repository cannot be read.
     pub fn vault(&mut self, vault: &Vault) -> Result<(), VaultError> {
         let git = vault.git()?;
+        self.exceptions = exceptions::of(git.repo(), &git.repo().index().map_err(VaultError::git("read the index"))?)?;
         for (path, id) in git.files()? {
             let bytes = git.blob(id, &path)?;
             self.file(&path, &bytes, true)?;
@@ -109,6 +125,7 @@ impl<'s> Search<'s> {
                 return Ok(());
             }
         }
+        self.exceptions.clear();
         if !absolute.is_dir() {
             let bytes = read::file(&absolute, read::PROGRAM).map_err(io(path))?;
             return self.file(&absolute.display().to_string(), &bytes, false);
@@ -145,6 +162,7 @@ impl<'s> Search<'s> {
         };
         let head = repo.head().ok().and_then(|head| head.peel_to_tree().ok());
         let own = is_vault(&repo);
+        self.exceptions = exceptions::of(&repo, &index)?;
         for entry in index.iter() {
             let path = String::from_utf8_lossy(&entry.path).into_owned();
             let known = head.as_ref().and_then(|tree| tree.get_path(Path::new(&path)).ok());
@@ -163,7 +181,9 @@ impl<'s> Search<'s> {
         let failed = || VaultError::git("read the index of the repository");
         let root = repo.workdir().map(Path::to_owned);
         let mut paths: Vec<String> = Vec::new();
-        for entry in repo.index().map_err(failed())?.iter() {
+        let index = repo.index().map_err(failed())?;
+        self.exceptions = exceptions::of(repo, &index)?;
+        for entry in index.iter() {
             let path = String::from_utf8_lossy(&entry.path).into_owned();
             if !Path::new(&path).starts_with(below) {
                 continue;
@@ -200,9 +220,27 @@ impl<'s> Search<'s> {
         let id = Oid::hash_object(git2::ObjectType::Blob, bytes).map_err(VaultError::git("hash a file"))?;
         if self.seen.insert((path.to_owned(), id)) {
             self.checked.files += 1;
-            self.checked.exposures.extend(inspect(path, bytes, own, self.scrubber));
+            for exposure in inspect(path, bytes, own, self.scrubber) {
+                self.judge(exposure);
+            }
         }
         Ok(())
+    }
+
+    /// Counts a finding, unless an exception that has not expired accepts it.
+    fn judge(&mut self, mut exposure: Exposure) {
+        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        match exceptions::judge(&self.exceptions, &exposure.file, today) {
+            ExceptionVerdict::Accepted(by) => {
+                let reason = by.reason.clone();
+                return self.checked.accepted.push(Accepted { exposure, reason });
+            }
+            ExceptionVerdict::Expired(by, last) => exposure
+                .says
+                .push_str(&format!(" (accepted until {last} in {}, which is over: {})", EXCEPTIONS, by.reason)),
+            ExceptionVerdict::Nothing => {}
+        }
+        self.checked.exposures.push(exposure);
     }
 }
 
@@ -251,19 +289,35 @@ fn inspect(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> 
     found
 }
 
-/// How many secrets a values file holds, and the line of the first.
+/// How many secrets a values file holds in the clear, and the line of the first. Each document of a file is one.
 fn values_with_secrets(bytes: &[u8]) -> Option<(usize, usize)> {
-    let tree = Tree::parse(bytes).ok()?;
-    // A template's or an example's placeholder is no secret.
-    let real = |text: &str| {
-        let text = text.trim();
-        text.len() >= 8 && !text.starts_with(['<', '$', '{']) && !text.contains("...") && !text.contains("{{")
-    };
-    let found = redact::secrets(&tree);
-    let mut real = found.iter().filter(|(_, node, _)| node.scalar().is_some_and(|scalar| real(&scalar.value.text())));
-    let (_, first, _) = real.next()?;
-    let line = tree.source()[..first.span.bytes.start].matches('\n').count() + 1;
-    Some((1 + real.count(), line))
+    let text = String::from_utf8_lossy(bytes);
+    let (mut count, mut first) = (0, None);
+    let (mut document, mut begin) = (String::new(), 0);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if line.starts_with("---") {
+            tally(&std::mem::take(&mut document), begin, &mut count, &mut first);
+            begin = number + 1;
+        } else {
+            document.push_str(line);
+        }
+    }
+    tally(&document, begin, &mut count, &mut first);
+    first.map(|line| (count, line))
+}
+
+/// Counts the secrets of one document, before which there are `begin` lines.
+fn tally(document: &str, begin: usize, count: &mut usize, first: &mut Option<usize>) {
+    let Ok(tree) = Tree::parse(document.as_bytes()) else { return };
+    for (path, node, _) in redact::secrets(&tree) {
+        let Some(scalar) = node.scalar() else { continue };
+        if is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
+            continue;
+        }
+        *count += 1;
+        let line = tree.source()[..node.span.bytes.start].matches('\n').count() + 1;
+        first.get_or_insert(begin + line);
+    }
 }
 
 fn is_armored(bytes: &[u8]) -> bool {
@@ -283,7 +337,9 @@ fn belongs(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.as_slice() {
         // The operator's own, beside the vault's.
-        [name] => matches!(*name, "vault.json" | "README.md" | ".gitattributes" | ".gitignore" | ".drignore"),
+        [name] => {
+            matches!(*name, "vault.json" | "README.md" | ".gitattributes" | ".gitignore" | ".drignore" | ".drcheck")
+        }
         ["bundles" | "recipients", name] => name.ends_with(".json"),
         ["deployments", _, _, name] => matches!(*name, "record.json" | "outcome.json"),
         ["rekeyed", _, name] => *name == super::layout::REKEY_FILE,
@@ -352,10 +408,18 @@ mod tests {
             ("values.yaml", values, false, &[Exposed::Values]),
             ("values.yaml", b"env:\n  PGPASSWORD: ${PGPASSWORD}\n  TZ: UTC\n", false, &[]),
             ("chart/values.yml", b"replicas: 2\n", false, &[]),
+            ("sops.yaml", b"db:\n  password: ENC[AES256_GCM,data:p67=,iv:Y=,tag:A=,type:str]\nsops:\n  mac: ENC[AES256_GCM,data:x,type:str]\n  kms:\n    - secret: abcdefghijklmnop\n", false, &[]),
+            ("half.yaml", b"db:\n  password: ENC[AES256_GCM,data:p67=,type:str]\n  token: correct-horse-7\n", false, &[Exposed::Values]),
+            ("sealed.yaml", b"kind: SealedSecret\nspec:\n  encryptedData:\n    password: AgBy8hCF8ouPwqZ4\n", false, &[]),
+            ("sealed.yaml", b"kind: SealedSecret\nspec:\n  template:\n    data:\n      password: correct-horse-7\n", false, &[Exposed::Values]),
+            ("external.yaml", b"kind: ExternalSecret\nspec:\n  data:\n    - secretKey: database-password\n      remoteRef: {key: prod/db, property: password-of-db}\n", false, &[]),
+            ("two.yaml", b"kind: SealedSecret\nspec: {encryptedData: {password: AgBy8hCF8ouPwqZ4}}\n---\npassword: correct-horse-7\n", false, &[Exposed::Values]),
         ] {
             assert_eq!(kinds(path, bytes, own, Some(&scrubber)), expected, "{path}");
         }
         let found = inspect("values.yaml", values, false, None).remove(0);
         assert_eq!((found.line, found.says.contains("horse")), (Some(3), false));
+        let second = inspect("v.yaml", b"a: 1\n---\nb: 2\npassword: correct-horse-7\n", false, None).remove(0);
+        assert_eq!(second.line, Some(4), "the line is that of the file");
     }
 }

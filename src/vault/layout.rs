@@ -8,3 +8,5 @@ pub(super) const FINGERPRINT_FILE: &str = "fingerprint.key.age";
 pub(super) const REKEYED: &str = "rekeyed";
 /// The name of the list in a folder of `rekeyed/`.
 pub(super) const REKEY_FILE: &str = "rekey.json";
+/// The accepted findings of `config check`, in the root of a repository.
+pub(super) const EXCEPTIONS: &str = ".drcheck";

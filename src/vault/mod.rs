@@ -15,6 +15,7 @@
 mod bundles;
 mod cache;
 mod error;
+mod exceptions;
 pub mod exposure;
 mod files;
 mod git;
@@ -26,6 +27,7 @@ mod objects;
 mod read;
 mod recipients;
 mod record;
+mod references;
 mod rekey;
 mod remote;
 mod sealed;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::vault::{Host, Said, two_hosts};
+use crate::vault::{Host, Said, git, two_hosts};
 
 const FIRST: &str = "2026-08-20T10:00:00Z";
 const SECOND: &str = "2026-08-21T10:00:00Z";
@@ -156,4 +156,37 @@ fn a_vault_without_its_branch_and_a_lock_that_git_left_are_named_with_the_way_ou
     std::fs::remove_file(&lock).unwrap();
     host.record("2026-08-23T10:00:00Z", "a: 4\n");
     assert_eq!(host.git(&["status", "--porcelain"]).out, "");
+}
+
+#[test]
+fn an_accepted_finding_is_counted_apart_until_its_day_is_over() {
+    let host = Host::new();
+    let repo = host.path("gitops");
+    std::fs::create_dir(&repo).unwrap();
+    let place = repo.to_str().unwrap();
+    git(&repo, &["init", "-q"]);
+    std::fs::write(repo.join("values.yaml"), "db:\n  password: correct-horse-7\n").unwrap();
+    let accept = |expires: &str| {
+        let text = format!("[[accept]]\npath = \"values.*\"\nreason = \"made up for tests\"\n{expires}");
+        std::fs::write(repo.join(".drcheck"), text).unwrap();
+    };
+    accept("expires = 2999-12-31\n");
+    git(&repo, &["add", "values.yaml"]);
+    assert_eq!(host.run(&["config", "check", place]).code, 5, "what git does not track excuses nothing");
+    git(&repo, &["add", "."]);
+    let said = host.run(&["config", "check", place, "-o", "json"]);
+    assert_eq!(
+        (said.code, said.json()["accepted"][0]["reason"].as_str()),
+        (0, Some("made up for tests")),
+        "{}",
+        said.out
+    );
+    accept("expires = 2020-01-01\n");
+    git(&repo, &["add", "."]);
+    let said = host.run(&["config", "check", place]);
+    assert!(said.code == 5 && said.out.contains("accepted until 2020-01-01"), "{}", said.out);
+    std::fs::write(repo.join(".drcheck"), "[[accept]]\npath = \"values.yaml\"\n").unwrap();
+    git(&repo, &["add", "."]);
+    let said = host.run(&["config", "check", place]);
+    assert!(said.code == 10 && said.err.contains("reason"), "{}", said.err);
 }

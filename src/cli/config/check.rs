@@ -15,6 +15,9 @@ use crate::vault::exposure::Checked;
 ///
 /// Private keys, age identities, values files, `.age` files that are not sealed, files that a vault does not have; and,
 /// where this host can open them, the secrets of the live values in every form. Exit code 5 when something is found.
+/// What sops or SealedSecrets have sealed, references (`ref+vault://`, `op://`, `vault:PATH#KEY`), templates and variables
+/// are no secrets in the clear. What is meant is listed in `.drcheck` in the repository's root, tracked by git:
+/// `[[accept]]` with `path` (`*`: any characters), `reason` and, if it ends, `expires = 2026-12-31`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  dr config check\n  dr config check ~/gitops\n  dr config check --install-hook ~/gitops"
@@ -53,6 +56,10 @@ impl Report for Checked {
         for found in &self.exposures {
             let line = found.line.map(|line| format!(":{line}")).unwrap_or_default();
             page.finding(Mark::Bad, &format!("{}{line} {}", found.file, found.says), None);
+        }
+        if !self.accepted.is_empty() {
+            let count = plural(self.accepted.len() as u64, "finding");
+            page.line(format!("{count} accepted by .drcheck; `-o json` lists them with their reasons."));
         }
         let files = plural(self.files as u64, "file");
         let with = if self.live_secrets { "" } else { " (not searched for the live values' secrets: no identity)" };

@@ -58,6 +58,8 @@ pub fn check(ctx: &Ctx, request: &CheckRequest) -> Result<Checked> {
     let mut checked = search.checked;
     checked.exposures.sort_by(|a, b| (&a.file, a.line, a.exposed).cmp(&(&b.file, b.line, b.exposed)));
     checked.exposures.dedup();
+    checked.accepted.sort_by(|a, b| (&a.exposure.file, a.exposure.line).cmp(&(&b.exposure.file, b.exposure.line)));
+    checked.accepted.dedup();
     Ok(checked)
 }
 
@@ -68,12 +70,24 @@ fn live_secrets(ctx: &Ctx) -> Option<Scrubber> {
         let vault = ctx.vault_to_read()?.snapshot()?;
         let mut scrubber = Scrubber::new(None);
         let mut installs: Vec<(NamespaceName, ReleaseName)> = Vec::new();
-        for deployment in vault.every_deployment()?.iter().filter(|deployment| deployment.is_deployed()) {
+        let all = vault.survey()?;
+        let mut unread: Vec<String> = all.unread.iter().map(|unread| unread.folder.clone()).collect();
+        for deployment in all.deployments.iter().filter(|deployment| deployment.is_deployed()) {
             let install = (deployment.record.install.namespace.clone(), deployment.record.install.release.clone());
-            if !installs.contains(&install) {
-                installs.push(install);
-                scrubber.register_tree(&Tree::parse_or_keep(&vault.values(deployment, &identities)?));
+            if installs.contains(&install) {
+                continue;
             }
+            match vault.values(deployment, &identities) {
+                Ok(values) => scrubber.register_tree(&Tree::parse_or_keep(&values)),
+                Err(error) => unread.push(format!("{}.{}: {error}", install.0, install.1)),
+            }
+            installs.push(install);
+        }
+        if !unread.is_empty() {
+            ctx.events.warn(
+                format!("the secrets of what cannot be read are not looked for: {}", unread.join("; ")),
+                Some("`dr config log --all-installs` says what it is about.".into()),
+            );
         }
         Ok(Some(scrubber))
     };

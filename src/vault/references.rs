@@ -1,0 +1,212 @@
+//! What stands in the place of a secret and is none: ciphertext of the usual tools, references that another program
+//! resolves, and names of secrets in objects that only point at them.
+
+use crate::values::{Path, Tree};
+
+/// Shorter than this, what is left between references is no secret.
+const SHORTEST: usize = 8;
+
+/// Schemes of addresses that name a secret in a store: `op://vault/item/field`.
+const SCHEMES: &[&str] = &[
+    "op",
+    "secret",
+    "secrets",
+    "vault",
+    "bao",
+    "awssm",
+    "awsps",
+    "awssecrets",
+    "awsssm",
+    "asm",
+    "ssm",
+    "gcpsm",
+    "gcpsecrets",
+    "gcpsecretmanager",
+    "akv",
+    "azurekeyvault",
+    "keyring",
+    "keychain",
+    "doppler",
+    "bws",
+    "bitwarden",
+    "infisical",
+    "conjur",
+    "pass",
+    "keepass",
+    "sops",
+    "file",
+    "env",
+];
+/// What stands before a name and its path, or its field: `vault:secret/data/db#password`.
+const PREFIXES: &[&str] = &[
+    "vault:",
+    "bao:",
+    "ssm:",
+    "akv:",
+    "secretsmanager:",
+    "gcp:secretmanager:",
+    "arn:aws:secretsmanager:",
+    "arn:aws:ssm:",
+];
+/// Where a program that fills in a text begins and ends.
+const FILLED: &[(&str, &str)] = &[("{{", "}}"), ("${", "}"), ("$(", ")"), ("%{", "}"), ("{%", "%}")];
+/// The same for a whole text.
+const PLACES: &[(&str, &str)] = &[("<", ">"), ("__", "__"), ("%%", "%%"), ("@@", "@@"), ("#{", "}#"), ("((", "))")];
+
+/// Objects that name secrets and hold none, but for what their templates write out.
+const POINTERS: &[&str] = &[
+    "ExternalSecret",
+    "ClusterExternalSecret",
+    "PushSecret",
+    "SecretStore",
+    "ClusterSecretStore",
+    "SecretProviderClass",
+    "VaultStaticSecret",
+    "VaultDynamicSecret",
+    "VaultPKISecret",
+    "VaultAuth",
+    "VaultConnection",
+    "OnePasswordItem",
+    "BitwardenSecret",
+    "InfisicalSecret",
+    "DopplerSecret",
+    "AzureKeyVaultSecret",
+];
+
+/// Whether a text that stands where a secret should is no secret in the clear.
+pub(super) fn is_not_plain(text: &str) -> bool {
+    let text = text.trim();
+    text.len() < SHORTEST || text.contains("...") || is_sealed(text) || is_reference(text) || is_filled_in(text)
+}
+
+/// Whether the place in a document holds ciphertext or names only.
+pub(super) fn is_not_plain_at(tree: &Tree, path: &Path) -> bool {
+    let keys: Vec<&str> = path.keys().collect();
+    let is_sops = || tree.text(&["sops", "mac"]).is_some_and(is_sealed);
+    match (tree.text(&["kind"]), keys.as_slice()) {
+        (_, ["sops", ..]) => is_sops(),
+        (Some("SealedSecret"), ["spec", "encryptedData", ..]) => true,
+        // What a template writes out, and the provider for tests, is in the clear.
+        (Some(kind), keys) => POINTERS.contains(&kind) && !keys.iter().any(|key| matches!(*key, "template" | "fake")),
+        _ => false,
+    }
+}
+
+/// sops, eyaml, Ansible, age, PGP, Spring's config server, Vault's transit engine.
+fn is_sealed(text: &str) -> bool {
+    let transit = || {
+        let version = text.strip_prefix("vault:v").and_then(|rest| rest.split_once(':'));
+        version.is_some_and(|(version, _)| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    (text.starts_with("ENC[") && text.ends_with(']'))
+        || ["$ANSIBLE_VAULT;", "-----BEGIN AGE ENCRYPTED FILE-----", "-----BEGIN PGP MESSAGE-----", "{cipher}"]
+            .iter()
+            .any(|mark| text.starts_with(mark))
+        || transit()
+}
+
+fn is_reference(text: &str) -> bool {
+    if text.contains(char::is_whitespace) && !text.starts_with('<') {
+        return false;
+    }
+    let scheme = |text: &str| text.split_once("://").map(|(scheme, rest)| (scheme.to_owned(), !rest.is_empty()));
+    let by_scheme = scheme(text).is_some_and(|(scheme, some)| {
+        some && (SCHEMES.contains(&scheme.as_str()) || scheme.starts_with("ref+") || scheme.starts_with("secretref+"))
+    });
+    let by_prefix = PREFIXES.iter().any(|prefix| {
+        text.strip_prefix(prefix).is_some_and(|rest| rest.contains(['/', '#']) || prefix.starts_with("arn:"))
+    });
+    let in_cloud = text.starts_with("projects/") && text.contains("/secrets/");
+    let in_azure = text.starts_with("@Microsoft.KeyVault(") && text.ends_with(')');
+    let placed = PLACES.iter().any(|(open, close)| {
+        text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inside| !inside.is_empty())
+    });
+    by_scheme || by_prefix || in_cloud || in_azure || placed || is_variable(text)
+}
+
+/// `$PGPASSWORD`; a secret may begin with a dollar sign, too, but hardly goes on in capitals only.
+fn is_variable(text: &str) -> bool {
+    text.strip_prefix('$').is_some_and(|name| {
+        name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+            && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    })
+}
+
+/// Whether a template or a shell fills in what is secret of it: what is left between is too short for a secret or, of an
+/// address, no password.
+fn is_filled_in(text: &str) -> bool {
+    let (mut left, mut rest, mut any) = (String::new(), text, false);
+    while let Some((at, open, close)) = next_filled(rest) {
+        let Some(end) = rest[at + open.len()..].find(close) else { break };
+        left.push_str(&rest[..at]);
+        rest = &rest[at + open.len() + end + close.len()..];
+        any = true;
+    }
+    left.push_str(rest);
+    if !any {
+        return false;
+    }
+    let Some((_, address)) = left.split_once("://") else {
+        return left.trim_matches(|c: char| !c.is_alphanumeric()).len() < SHORTEST;
+    };
+    let user = address.rsplit_once('@').map_or("", |(user, _)| user);
+    user.split_once(':').is_none_or(|(_, password)| password.is_empty())
+}
+
+fn next_filled(text: &str) -> Option<(usize, &'static str, &'static str)> {
+    let found = FILLED.iter().filter_map(|(open, close)| Some((text.find(open)?, *open, *close)));
+    found.min_by_key(|(at, open, _)| (*at, std::cmp::Reverse(open.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_resolve_or_open_is_told_from_what_is_in_the_clear() {
+        for text in [
+            "ENC[AES256_GCM,data:p673w==,iv:YY=,aad:UQ=,tag:A=,type:str]",
+            "$ANSIBLE_VAULT;1.1;AES256\n6231",
+            "-----BEGIN AGE ENCRYPTED FILE-----\nYWdl",
+            "{cipher}AQA5c2b1",
+            "vault:v1:8SDd3WHDOjf7mq69Cy",
+            "ref+vault://secret/db#/password",
+            "ref+awssecrets://path/x",
+            "secretref+gcpsecrets://p/x",
+            "op://vault/database/password",
+            "vault:secret/data/db#password",
+            "arn:aws:secretsmanager:eu-west-1:1:secret:db",
+            "projects/p/secrets/db/versions/latest",
+            "@Microsoft.KeyVault(SecretUri=https://v/secrets/db)",
+            "<path:secret/data/db#password>",
+            "<the database's password>",
+            "__DB_PASSWORD__",
+            "((db-password))",
+            "$PGPASSWORD",
+            "${PGPASSWORD}",
+            "$(params.password)",
+            "${{ secrets.PGPASSWORD }}",
+            "{{ .Values.db.password }}",
+            "{{ .Values.prefix }}-{{ .Values.rest | b64enc }}",
+            "postgres://app:${PGPASSWORD}@db-of-the-site:5432/opschain",
+            "short",
+        ] {
+            assert!(is_not_plain(text), "{text}");
+        }
+        for text in [
+            "correct-horse-7",
+            "$2b$12$C6UzMDM.H6dfI/f/IKcEeO",
+            "${PGPASSWORD}correct-horse-7",
+            "{{ .Values.prefix }}correct-horse-7",
+            "postgres://app:correct-horse-7@${HOST}/opschain",
+            "{\"auths\": {\"r\": {\"auth\": \"Y29ycmVjdA==\"}}}",
+            "<correct-horse-7",
+            "vault:correct-horse",
+            "$ecret-of-ours-77",
+            "ENC[correct-horse-7",
+            "https://user:correct-horse-7@host/",
+        ] {
+            assert!(!is_not_plain(text), "{text}");
+        }
+    }
+}
