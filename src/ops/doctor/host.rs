@@ -193,31 +193,6 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
     }
 }
 
-pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
-    let Some(path) = &settings.vault.path else {
-        return findings.bad("vault", "no config vault is set", "dr init, then set `path` under [vault]");
-    };
-    if !path.exists() {
-        return findings.bad("vault", format!("there is no config vault at {}", path.display()), "dr init");
-    }
-    let recipients = match ctx.vault_to_read().and_then(|vault| Ok(vault.recipients()?)) {
-        Ok(recipients) => recipients.to_strings(),
-        Err(error) => return findings.failed("vault", error),
-    };
-    findings.ok(
-        "vault",
-        format!("config vault {}, sealed to {}", path.display(), plural(recipients.len() as u64, "recipient")),
-    );
-    let bundles = &settings.keys.recipients;
-    if let Some(key) = bundles.iter().find(|key| !recipients.contains(key)) {
-        let text = format!("bundles would be sealed to {key}, and the vault is not: no bundle can be made");
-        findings.bad("vault", text, format!("dr config recipients add {key}, then dr config rekey"));
-    } else if let Some(key) = recipients.iter().find(|key| !bundles.contains(key)) {
-        let text = format!("the vault is sealed to {key}, and bundles would not be: no bundle can be made");
-        findings.bad("vault", text, "add it to `recipients` under [keys] in dr.toml");
-    }
-}
-
 pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
     let Some(place) = settings.store.place() else {
         return findings.bad("store", "no store is set", "dr init, then set `path` or `url` under [store]");
@@ -392,6 +367,7 @@ pub(super) async fn open_runs(ctx: &Ctx, findings: &mut FindingsBuilder) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::doctor::vault::vault;
     use crate::ops::doctor::{Finding, Level};
     use crate::ops::testing;
 

@@ -6,6 +6,7 @@
 mod findings;
 mod host;
 mod site;
+mod vault;
 
 pub use findings::{Finding, Findings, Level};
 
@@ -26,7 +27,7 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
     }
     if let Ok(settings) = ctx.settings() {
         host::keys(settings, &mut findings);
-        host::vault(ctx, settings, &mut findings);
+        vault::vault(ctx, settings, &mut findings);
         if findings.known.installed {
             host::recorded(ctx, &mut findings).await;
         }
