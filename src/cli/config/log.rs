@@ -16,8 +16,9 @@ Examples:
   dr config log --version 2026-08-20 --grep ticket-7
   dr config log --all-installs --output json
 
-Times are UTC. What changed is seen where an identity is at hand. What cannot be read is a row
-that says why, and the exit code says so: 17 damaged, 18 a newer format, 15 sealed to other keys.")]
+Times are UTC. What changed is seen where an identity is at hand.
+What cannot be read is a row that says why, and the exit code says so:
+17 damaged, 18 a newer format, 15 sealed to other keys.")]
 pub struct LogArgs {
     /// How many to list; 0 lists all
     #[arg(short = 'l', long, default_value_t = 20)]

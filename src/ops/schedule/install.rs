@@ -174,8 +174,7 @@ fn refuse_another(ctx: &Ctx, manager: SystemdManager, timer: &Path, settings: &P
         false => format!(" and context {}", there.context),
     };
     let text = format!("{} is there already, with settings {}{of}", timer.display(), there.settings);
-    Err(CommandError::new(Exit::Usage, text)
-        .hint(format!("`dr schedule remove{}` takes it away first.", manager.flag())))
+    Err(CommandError::new(Exit::Usage, text).hint(format!("`{}` takes it away first.", manager.command("remove"))))
 }
 
 fn not_ours(path: &Path) -> CommandError {

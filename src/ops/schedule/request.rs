@@ -60,6 +60,11 @@ impl SystemdManager {
         }
     }
 
+    /// The command that does this to a schedule of its.
+    pub fn command(self, verb: &str) -> String {
+        ["dr", "schedule", verb].join(" ") + self.flag()
+    }
+
     /// Where an administrator's units are (systemd.unit(5), UNIT FILE LOAD PATH).
     pub(super) fn folder(self, ctx: &Ctx, environment: &[(String, String)]) -> Result<PathBuf> {
         match self {

@@ -117,9 +117,9 @@ fn scheduled(line: &ScheduleLine) -> ((Level, String), String) {
             ((Level::Ok, format!("a bundle at {} by {timer}", next.strftime("%Y-%m-%d %H:%MZ"))), log)
         }
         (None, Some(true), _, None) => {
-            warn(format!("{timer} waits for a time that never comes"), format!("dr schedule remove{user}"))
+            warn(format!("{timer} waits for a time that never comes"), line.manager.command("remove"))
         }
-        (None, ..) => warn(format!("{timer} is paused"), format!("dr schedule resume{user}")),
+        (None, ..) => warn(format!("{timer} is paused"), line.manager.command("resume")),
     }
 }
 
