@@ -60,14 +60,6 @@ impl Vault {
         self.survey_of(install)?.whole()
     }
 
-    /// The deployments of every install, newest first.
-    ///
-    /// # Errors
-    /// `Damaged` or `Format` when a record cannot be read.
-    pub fn every_deployment(&self) -> Result<Vec<Deployment>, VaultError> {
-        self.all(&self.git()?)
-    }
-
     /// The deployments of every install, and beside them what cannot be read as one: for whoever shows what there is.
     ///
     /// # Errors
@@ -133,12 +125,7 @@ impl Vault {
         git.read(path)?.ok_or_else(missing)
     }
 
-    /// Every deployment of every install, newest first.
-    pub(super) fn all(&self, git: &Git) -> Result<Vec<Deployment>, VaultError> {
-        Ok(self.walk(git)?.into_iter().map(Arc::unwrap_or_clone).collect())
-    }
-
-    /// The same for writers: where an outcome cannot be read, that is no reason not to record. Outcomes may be left out.
+    /// Every deployment of every install, newest first, for writers: where an outcome cannot be read, that is no reason not to record. Outcomes may be left out.
     pub(super) fn records(&self, git: &Git) -> Result<Vec<Arc<Deployment>>, VaultError> {
         self.walk(git).or_else(|_| {
             let (folders, _) = folders(git)?;

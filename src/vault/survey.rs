@@ -38,7 +38,7 @@ impl Survey {
     ///
     /// # Errors
     /// Why the first that cannot be read cannot.
-    pub(super) fn whole(self) -> Result<Vec<Arc<Deployment>>, VaultError> {
+    pub fn whole(self) -> Result<Vec<Arc<Deployment>>, VaultError> {
         match self.unread.into_iter().next() {
             Some(unread) => Err(unread.error),
             None => Ok(self.deployments),

@@ -178,7 +178,7 @@ mod tests {
         std::fs::write(&install, "mine").unwrap();
         f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
         assert_eq!(std::fs::read_to_string(&install).unwrap(), "mine");
-        assert_eq!(f.vault.every_deployment().unwrap().len(), 1);
+        assert_eq!(f.vault.survey().unwrap().whole().unwrap().len(), 1);
         std::fs::remove_file(&install).unwrap();
         git(&f, &["checkout", "HEAD", "."]);
         assert_eq!(git(&f, &["status", "--porcelain"]), "");

@@ -270,13 +270,13 @@ fn sync_refuses_what_a_stranger_pushed_and_puts_back_what_the_remote_lost() {
     std::fs::write(&trust, own).unwrap();
     let said = one.run(&["config", "sync", "-o", "json"]);
     assert!(said.code == 16 && said.err.contains("was not signed by somebody trusted"), "{}", said.err);
-    assert_eq!(one.vault().every_deployment().unwrap().len(), 0);
+    assert_eq!(one.vault().survey().unwrap().whole().unwrap().len(), 0);
     std::fs::write(&trust, both).unwrap();
     let said = one.run(&["config", "sync", "--dry-run", "-o", "json"]);
     assert_eq!((said.code, said.json()["deployments"].as_u64()), (0, Some(1)), "{}", said.err);
-    assert_eq!(one.vault().every_deployment().unwrap().len(), 0);
+    assert_eq!(one.vault().survey().unwrap().whole().unwrap().len(), 0);
     assert_eq!(one.run(&["config", "sync"]).code, 0);
-    assert_eq!(one.vault().every_deployment().unwrap().len(), 1);
+    assert_eq!(one.vault().survey().unwrap().whole().unwrap().len(), 1);
     git(remote.path(), &["update-ref", "refs/heads/main", "main~1"]);
     let said = one.run(&["config", "sync"]);
     assert!(said.code == 0 && said.err.contains("does not have any more"), "{}", said.err);
@@ -427,12 +427,12 @@ fn a_recipient_that_another_host_let_in_is_a_question_with_the_name_of_who_signe
         &["--yes", "config", "record", "values.yaml", "--at", "2026-08-21", "--version", "2026-08-20"];
     let said = one.run(record);
     assert!(said.code == 16 && said.err.contains("two@b") && said.err.contains(&escrow), "{}", said.err);
-    assert_eq!(one.vault().every_deployment().unwrap().len(), 0);
+    assert_eq!(one.vault().survey().unwrap().whole().unwrap().len(), 0);
     let said = one.run(&["config", "recipients", "list", "-o", "json"]);
     assert!(said.json()["now"][1]["signed_by"]["principal"] == "two@b", "{}", said.out);
     assert!(one.run(&["config", "recipients", "list"]).out.contains("recipients accept"));
     assert_eq!(one.run(&["config", "recipients", "accept", &escrow]).code, 0);
     let said = one.run(record);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert_eq!(one.vault().every_deployment().unwrap()[0].record.recipients.len(), 2);
+    assert_eq!(one.vault().survey().unwrap().whole().unwrap()[0].record.recipients.len(), 2);
 }

@@ -133,7 +133,7 @@ mod tests {
         // As somebody would write it who can sign: another whole than the layers make.
         let made = f.vault.record_layers(at(21), &[layer("a: 1\n"), layer("b: 3\n")], None).unwrap();
         let git = Git::open(f.vault.path()).unwrap();
-        let known = f.vault.all(&git).unwrap();
+        let known = f.vault.survey().unwrap().whole().unwrap();
         let mut record = known.iter().find(|deployment| *deployment.id() == made).unwrap().record.clone();
         let folder = |record: &DeploymentRecord| format!("deployments/{}/{}", record.install.folder(), record.id);
         let from = folder(&record);
