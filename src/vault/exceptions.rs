@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::VaultError;
 use super::layout::EXCEPTIONS;
+use crate::text::fits;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,18 +78,6 @@ pub(super) fn judge<'e>(exceptions: &'e [Exception], file: &str, today: Date) ->
         (None, Some((first, last))) => ExceptionVerdict::Expired(first, last),
         (None, None) => ExceptionVerdict::Nothing,
     }
-}
-
-fn fits(pattern: &str, path: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| path.strip_prefix(first)) else { return false };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::report::{DriftFinding, Ignored};
 use crate::settings::DriftIgnore;
+use crate::text::fits;
 use crate::values::Path;
 
 /// Takes out what is meant. A finding of which nothing is left goes; one that never had fields (a missing object) goes
@@ -40,19 +41,6 @@ pub(super) fn apply(findings: Vec<DriftFinding>, rules: &[DriftIgnore]) -> (Vec<
 fn below(pattern: &str, path: &Path) -> bool {
     let text = path.to_string();
     fits(pattern, &text) || fits(&format!("{pattern}.*"), &text) || fits(&format!("{pattern}[*"), &text)
-}
-
-/// Whether the text is the pattern; `*` stands for any text.
-fn fits(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        let Some(place) = rest.find(part) else { return false };
-        rest = &rest[place + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
