@@ -31,12 +31,17 @@ pub enum OthersCan {
     Write(u32),
     #[error("belongs to user {0}, who is neither this one nor root")]
     Own(u32),
-    #[error("is in folder {folder}, where others may put another in its place ({why})")]
-    Replace {
-        folder: String,
-        /// Its owner or its mode.
-        why: String,
-    },
+    #[error("is in folder {folder}, where others may put another in its place ({risk})")]
+    Replace { folder: String, risk: FolderRisk },
+}
+
+/// Why others may put files into a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FolderRisk {
+    #[error("it belongs to user {0}")]
+    Owner(u32),
+    #[error("mode {0:04o}")]
+    Mode(u32),
 }
 
 /// Who else could read or replace the file, if anybody.
@@ -51,8 +56,8 @@ pub fn others_can(path: &Path, file_use: FileUse) -> io::Result<Option<OthersCan
         return Ok(Some(others));
     }
     for folder in real.ancestors().skip(1) {
-        if let Some(why) = Owned::of(&std::fs::metadata(folder)?).replaceable(me) {
-            return Ok(Some(OthersCan::Replace { folder: folder.display().to_string(), why }));
+        if let Some(risk) = Owned::of(&std::fs::metadata(folder)?).risk(me) {
+            return Ok(Some(OthersCan::Replace { folder: folder.display().to_string(), risk }));
         }
     }
     Ok(None)
@@ -83,12 +88,12 @@ impl Owned {
     }
 
     /// Why others may replace what is in the folder.
-    fn replaceable(self, me: u32) -> Option<String> {
+    fn risk(self, me: u32) -> Option<FolderRisk> {
         if self.is_foreign(me) {
-            return Some(format!("it belongs to user {}", self.uid));
+            return Some(FolderRisk::Owner(self.uid));
         }
         let is_open = self.mode & OTHERS_WRITE != 0 && self.mode & STICKY == 0;
-        is_open.then(|| format!("mode {:04o}", self.mode))
+        is_open.then_some(FolderRisk::Mode(self.mode))
     }
 }
 
@@ -120,7 +125,7 @@ mod tests {
             (1001, 0o755, false),
             (1001, 0o1777, false),
         ] {
-            assert_eq!(Owned { uid, mode }.replaceable(ME).is_none(), is_safe, "{uid} {mode:o}");
+            assert_eq!(Owned { uid, mode }.risk(ME).is_none(), is_safe, "{uid} {mode:o}");
         }
     }
 

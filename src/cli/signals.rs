@@ -50,7 +50,7 @@ impl Signals {
                     if first.set(exit).is_ok() {
                         ui.cancel().cancel();
                         ui.talk(
-                            "Stopping: what must be put back is put back first, and an abort goes on. Press Ctrl-C again to end at once; `dr run list` then shows what is left.",
+                            "Stopping: what must be put back is put back first, and an abort goes on. Press Ctrl-C again to end at once; `dr run list` then shows what is left, and a copy goes on with its own command.",
                         );
                     } else if exit != Exit::HungUp {
                         // A terminal that goes away may say so more than once, and nobody asked for haste.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
-use crate::ownership::OthersCan;
+use crate::ownership::{FolderRisk, OthersCan};
 
 use super::{CommandError, Exit};
 
@@ -66,14 +66,18 @@ pub(super) fn make_own(path: &str, others: &OthersCan) -> String {
     match others {
         OthersCan::Read(_) => format!("`chmod 600 {path}`, if nobody else has read it."),
         OthersCan::Write(_) => format!("Look at what is in it, whoever wrote it; then `chmod go-w {path}`."),
-        OthersCan::Own(_) => {
+        OthersCan::Own(_) => format!(
+            "Look at what is in it, whoever wrote it; then, as root, `chown USER {path}` to the user of this command, or name a copy of your own: `install -m 600 {path} COPY`."
+        ),
+        OthersCan::Replace { folder, risk } => {
+            let close = match risk {
+                FolderRisk::Owner(_) => format!("as root, `chown root {folder}`"),
+                FolderRisk::Mode(_) => format!("`chmod go-w {folder}`"),
+            };
             format!(
-                "Look at what is in it, whoever wrote it; then name a copy of your own: `install -m 600 {path} COPY`."
+                "Look at what is in it, whoever put it there; then {close}, or name a copy in a folder of yours alone."
             )
         }
-        OthersCan::Replace { folder, .. } => format!(
-            "Look at what is in it, whoever put it there; then `chmod go-w {folder}`, or name a copy in a folder of yours alone."
-        ),
     }
 }
 
@@ -136,6 +140,21 @@ mod tests {
         assert_eq!(CommandError::from(SealError::Damaged("x".into())).exit(), Exit::Damaged);
         let slow = SealError::TooMuchWork { path: "/k/escrow".into() };
         assert!(CommandError::from(slow).hints()[0].contains("`age -d /k/escrow | age -p`"));
+    }
+
+    #[test]
+    fn a_wrong_owner_is_changed_by_chown_and_a_wrong_mode_by_chmod() {
+        let folder = |risk| OthersCan::Replace { folder: "/f".into(), risk };
+        for (others, has, has_not) in [
+            (OthersCan::Read(0o644), "chmod 600 k", "chown"),
+            (OthersCan::Write(0o664), "chmod go-w k", "chown"),
+            (OthersCan::Own(1001), "chown USER k", "chmod"),
+            (folder(FolderRisk::Owner(1001)), "chown root /f", "chmod"),
+            (folder(FolderRisk::Mode(0o777)), "chmod go-w /f", "chown"),
+        ] {
+            let hint = make_own("k", &others);
+            assert!(hint.contains(has) && !hint.contains(has_not), "{hint}");
+        }
     }
 
     #[test]

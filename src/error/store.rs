@@ -2,6 +2,7 @@
 
 use crate::store::{Refusal, RefusalKind, StoreError, is_bucket};
 
+use super::crypt::make_own;
 use super::{CommandError, Exit};
 
 impl From<StoreError> for CommandError {
@@ -34,15 +35,21 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
                 "`dr bundle list` shows what is there; a bundle is one folder with all that belongs to it.".into(),
             ],
         ),
-        StoreError::Busy { .. } => (Exit::Locked, vec!["`dr run list` shows the runs that are under way.".into()]),
+        StoreError::Busy { .. } => (
+            Exit::Locked,
+            vec!["Let it end: a create is in `dr run list`, a copy (which is no run) goes on with its own command.".into()],
+        ),
         StoreError::Exists { .. } => {
             (Exit::Store, vec!["Bundles are never overwritten: `dr bundle prune` removes old ones.".into()])
         }
         StoreError::Unusable { place, source, .. } | StoreError::Failed { source, object: place, .. }
             if source.is::<Refusal>() =>
         {
-            let kind = source.downcast_ref::<Refusal>().map_or(RefusalKind::Other, |refusal| refusal.kind);
-            (Exit::Store, vec![of_refusal(kind, place)])
+            let refusal = source.downcast_ref::<Refusal>();
+            let kind = refusal.map_or(RefusalKind::Other, |refusal| refusal.kind);
+            let exposed = refusal.and_then(|refusal| refusal.exposed.as_ref());
+            let hint = exposed.map_or_else(|| of_refusal(kind, place), |(path, others)| make_own(path, others));
+            (Exit::Store, vec![hint])
         }
         error if error.is_transient() => {
             (Exit::Store, vec!["The store may be back in a moment: try again; `dr doctor` checks it.".into()])
@@ -64,8 +71,8 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
 /// The way out where a bucket's server refused, or could not be reached.
 fn of_refusal(kind: RefusalKind, what: &str) -> String {
     match kind {
-        RefusalKind::Address => "Correct `store.url` in dr.toml: s3://BUCKET/PREFIX.".into(),
-        RefusalKind::NoBucket => "Make the bucket first, or correct `store.url` in dr.toml; dr makes none.".into(),
+        RefusalKind::Address => "A store is a folder, or a bucket: s3://BUCKET/PREFIX (in dr.toml, `store.url`).".into(),
+        RefusalKind::NoBucket => "Make the bucket first, or correct its name (in dr.toml, `store.url`); dr makes none.".into(),
         RefusalKind::Credentials => {
             "Look at the access key (`store.credentials_file`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY): it is another one, or has expired.".into()
         }
@@ -124,6 +131,26 @@ mod tests {
         }
         let stopped = CommandError::from(StoreError::Stopped { place: place() });
         assert_eq!((stopped.exit(), stopped.hints().len()), (Exit::Interrupted, 0));
+    }
+
+    #[test]
+    fn a_place_that_is_none_is_not_taken_for_that_of_the_settings() {
+        let access = crate::store::StoreAccess::default();
+        let hint =
+            |place: &str| CommandError::from(crate::store::open_at(place, &access).err().unwrap()).hints().join(" ");
+        assert!(hint("ftp://b/x").starts_with("A store is a folder, or a bucket: s3://BUCKET/PREFIX"));
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_closed_by_chmod() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("credentials");
+        std::fs::write(&path, "[default]\naws_access_key_id=a\naws_secret_access_key=b\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let options = crate::store::BucketOptions { credentials_file: Some(path.clone()), ..Default::default() };
+        let access = crate::store::StoreAccess { buckets: vec![("s3://b".into(), options)], ..Default::default() };
+        let error = CommandError::from(crate::store::open_at("s3://b", &access).err().unwrap());
+        assert_eq!(error.hints(), [format!("`chmod 600 {}`, if nobody else has read it.", path.display())]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl FileKey {
         let shown = self.path.display();
         let unreadable = |error| refuse(format!("credentials file {shown} cannot be read: {error}"));
         if let Some(others) = others_can(&self.path, FileUse::Secret).map_err(unreadable)? {
-            return Err(refuse(format!("credentials file {shown} {others}")));
+            return Err(Refusal::exposed("credentials file", &self.path, others));
         }
         let text = Zeroizing::new(read::text_file(&self.path, read::SMALL).map_err(unreadable)?);
         let key = profile(&text, &self.profile)
@@ -187,7 +187,8 @@ mod tests {
         let secrets = Secrets::default();
         let key = FileKey { path: path.clone(), profile: "default".into(), secrets: secrets.clone() };
         permit(0o644);
-        assert!(key.read().unwrap_err().to_string().contains("credentials file "));
+        let refused = key.read().unwrap_err();
+        assert!(refused.exposed.is_some() && refused.to_string().contains("credentials file "), "{refused}");
         permit(0o600);
         assert_eq!(key.read().unwrap().key_id, "one");
         assert!(!secrets.scrub("it was hushhush1").contains("hushhush1"));

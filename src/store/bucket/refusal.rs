@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+use crate::ownership::OthersCan;
 use crate::store::error::StoreError;
 
 /// What kind of refusal it is: each has another way out.
@@ -40,21 +42,30 @@ pub enum RefusalKind {
 }
 
 /// A refusal: what was said, and what kind it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     pub kind: RefusalKind,
+    /// The file of the key that others could read or replace, where that is the reason.
+    pub exposed: Option<(String, OthersCan)>,
     text: String,
 }
 
 impl Refusal {
     pub(super) fn new(kind: RefusalKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into() }
+        Self { kind, exposed: None, text: text.into() }
+    }
+
+    /// Of a file of keys that others could read or replace.
+    pub(super) fn exposed(what: &str, path: &Path, others: OthersCan) -> Self {
+        let path = path.display().to_string();
+        let text = format!("{what} {path} {others}");
+        Self { exposed: Some((path, others)), ..Self::new(RefusalKind::NoCredentials, text) }
     }
 
     /// Reads what the library reports: the server's own code where it gave one, else what went wrong on the way.
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         if let Some(own) = refusal_in(error) {
-            return Self::new(own.kind, own.text.clone());
+            return own.clone();
         }
         let said = error.to_string();
         if let Some(code) = element(&said, "Code") {
