@@ -55,7 +55,8 @@ pub trait Store: Send + Sync {
     /// `Failed`, `Unusable`.
     fn resume(&self, token: &DraftToken) -> Result<ResumedDraft, StoreError>;
 
-    /// Throws away what is left of a draft. What is published stays, and nothing left is well; so is what this process may
+    /// Throws away what is left of a draft; of one that only has a name, no more than a writer can have left that died as it
+    /// began. What is published stays, and nothing left is well; so is what this process may
     /// not remove (a bucket's lock, a key without that right), which stays unlisted. Returns whether anything was removed.
     ///
     /// # Errors

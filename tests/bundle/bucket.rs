@@ -168,10 +168,11 @@ impl Store for Bucket {
         check(&token.object)?;
         self.ask("abort", &token.object, |state| {
             let before = state.uploads.len();
-            let wanted = token.upload.as_u64();
-            state
-                .uploads
-                .retain(|id, upload| upload.name != token.object || wanted.is_some_and(|wanted| wanted != *id));
+            let is_its = |id: &u64, upload: &Upload| match token.upload.as_u64() {
+                Some(wanted) => wanted == *id,
+                None => upload.parts.is_empty() && upload.whole.is_none(),
+            };
+            state.uploads.retain(|id, upload| upload.name != token.object || !is_its(id, upload));
             Ok(state.uploads.len() < before)
         })
     }

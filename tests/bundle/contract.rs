@@ -32,6 +32,7 @@ pub fn check(open: &dyn Fn() -> Box<dyn Store>) {
     whole_or_absent(open);
     never_overwritten(open);
     thrown_away_by_the_next(open);
+    by_name_nothing_of_others_is_thrown_away(open);
     finished_by_the_next(open);
     two_writers(open);
     of_many_at_once_one_wins(open);
@@ -116,6 +117,19 @@ fn thrown_away_by_the_next(open: &dyn Fn() -> Box<dyn Store>) {
     is_absent(&*open(), "b");
     put(&*open(), "b", b"new").unwrap();
     assert_eq!(bytes(&*open(), "b"), b"new", "what was thrown away is a part of the new one");
+}
+
+/// Who knows a name only takes nothing away that somebody else is about to publish.
+fn by_name_nothing_of_others_is_thrown_away(open: &dyn Fn() -> Box<dyn Store>) {
+    let pending = begun(&*open(), "n", b"whole").complete().unwrap();
+    match open().abort(&DraftToken::named("n")) {
+        Ok(removed) => assert!(!removed, "another's bytes are thrown away"),
+        Err(StoreError::Busy { .. }) => {}
+        Err(other) => panic!("{other}"),
+    }
+    pending.publish(b"{}").unwrap();
+    assert_eq!(bytes(&*open(), "n"), b"whole");
+    open().remove("n").unwrap();
 }
 
 fn finished_by_the_next(open: &dyn Fn() -> Box<dyn Store>) {

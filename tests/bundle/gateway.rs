@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Secrets};
-use dr::{DraftToken, ResumedDraft, Store, StoreError};
+use dr::{DraftToken, Pending, ResumedDraft, Store, StoreError};
 use server::{BUCKET, Gateway, SECRET, write_private};
 
 use crate::contract;
@@ -264,6 +264,38 @@ fn gateway_a_bundle_is_made_whole_whichever_request_goes_wrong_once() {
             is_whole(&bench, &store, NAME);
             assert!(gateway.uploads().is_empty(), "{prefix}: {:?}", gateway.uploads());
         }
+    }
+}
+
+#[test]
+#[ignore = "needs versitygw: `make stores`"]
+fn gateway_what_was_removed_from_a_bucket_with_versions_comes_back_once() {
+    let gateway = Gateway::with_versions();
+    let put = |bytes: &[u8]| {
+        let store = open(&gateway, "again");
+        let mut draft = store.begin("a", 1)?;
+        draft.append(bytes)?;
+        let pending = draft.complete()?;
+        let token = Pending::token(&*pending);
+        pending
+            .publish(format!("{{\"of\": {}}}", bytes[0]).as_bytes())
+            .or_else(|error| store.abort(&token).and(Err(error)))
+    };
+    for round in 0..2 {
+        let store = open(&gateway, "again");
+        let writers: Vec<u8> = (0..4).map(|writer| 10 * round + writer).collect();
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let writing: Vec<_> = writers.iter().map(|own| scope.spawn(|| put(&[*own]))).collect();
+            writing.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let won: Vec<u8> =
+            writers.iter().zip(&outcomes).filter(|(_, done)| done.is_ok()).map(|(own, _)| *own).collect();
+        assert_eq!(won.len(), 1, "{outcomes:?}");
+        assert_eq!((whole(&store, "a"), store.list().unwrap().len()), (won, 1));
+        store.add_note("a", "gone.000001.json", b"{}").unwrap();
+        assert_eq!(store.list().unwrap()[0].notes, ["gone.000001.json"]);
+        store.remove("a").unwrap();
+        assert!(store.list().unwrap().is_empty());
     }
 }
 

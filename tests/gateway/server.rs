@@ -15,17 +15,34 @@ pub const BUCKET: &str = "bundles";
 pub struct Gateway {
     pub folder: tempfile::TempDir,
     pub port: u16,
+    /// Whether its bucket keeps versions.
+    versions: bool,
     child: Option<Child>,
 }
 
 impl Gateway {
     pub fn start() -> Self {
+        Self::begin(false)
+    }
+
+    /// One whose bucket keeps every version of a file.
+    pub fn with_versions() -> Self {
+        Self::begin(true)
+    }
+
+    fn begin(versions: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("data").join(BUCKET)).unwrap();
         let key = format!("[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n");
         write_private(&folder.path().join("credentials"), &key);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut gateway = Self { folder, port, child: None };
+        let mut gateway = Self { folder, port, versions, child: None };
+        if versions {
+            std::fs::create_dir(gateway.folder.path().join("versions")).unwrap();
+            // As the server itself keeps that a bucket has them.
+            let bucket = gateway.folder.path().join("data").join(BUCKET);
+            rustix::fs::setxattr(bucket, "user.versioning", &[1], rustix::fs::XattrFlags::empty()).unwrap();
+        }
         gateway.run();
         gateway
     }
@@ -33,8 +50,12 @@ impl Gateway {
     /// Starts it, where it does not run, and waits until it answers.
     pub fn run(&mut self) {
         let program = std::env::var_os("DR_TEST_VERSITYGW").unwrap_or_else(|| "versitygw".into());
-        let mut child = Command::new(program)
-            .args(["--quiet", "--port", &format!("127.0.0.1:{}", self.port), "posix"])
+        let mut command = Command::new(program);
+        command.args(["--quiet", "--port", &format!("127.0.0.1:{}", self.port), "posix"]);
+        if self.versions {
+            command.arg("--versioning-dir").arg(self.folder.path().join("versions"));
+        }
+        let mut child = command
             .arg(self.folder.path().join("data"))
             .env("ROOT_ACCESS_KEY_ID", ACCESS)
             .env("ROOT_SECRET_ACCESS_KEY", SECRET)

@@ -1,10 +1,13 @@
 //! What a bucket's store is called, and the keys in it.
 
 use object_store::path::Path as Key;
+use sha2::{Digest, Sha256};
 
 /// How the keys of an object's bytes end.
 const BYTES: &str = ".tar";
 const RECORD: &str = "published.json";
+/// How the keys of claims end: see `client::take_back`.
+const CLAIM: &str = ".claim";
 /// The version of the layout, a folder of its own: a reader of this one never meets keys of another.
 const LAYOUT: &str = "v1";
 
@@ -87,12 +90,18 @@ pub(super) fn bytes_file(name: &str, draft: &str) -> String {
     format!("{name}.{draft}{BYTES}")
 }
 
+/// The key of the claim to make the file `key` again, whose removal is called `removal`.
+pub(super) fn claim_of(key: &Key, removal: &str) -> Key {
+    Key::from(format!("{key}.{}{CLAIM}", hex::encode(&Sha256::digest(removal)[..8])))
+}
+
 /// What a file of an object is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     Bytes,
     Record,
     Note,
+    Claim,
 }
 
 impl FileKind {
@@ -100,6 +109,7 @@ impl FileKind {
         match file {
             RECORD => Self::Record,
             _ if file.ends_with(BYTES) => Self::Bytes,
+            _ if file.ends_with(CLAIM) => Self::Claim,
             _ => Self::Note,
         }
     }

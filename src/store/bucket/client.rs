@@ -12,7 +12,7 @@ use object_store::path::Path as Key;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::address::BucketAddress;
+use super::address::{BucketAddress, claim_of};
 use super::connect::{BucketOptions, connect};
 use super::io::{Io, NoAnswer, Task};
 use super::rate::Rate;
@@ -201,6 +201,7 @@ impl BucketClient {
     /// earlier attempt was lost.
     pub fn put_new(&self, key: &Key, object: &str, bytes: &[u8]) -> Result<PutNew, StoreError> {
         let (s3, key, bytes) = (Arc::clone(&self.s3), key.clone(), Bytes::copy_from_slice(bytes));
+        let uploads = Arc::clone(&self.uploads);
         let put = async move {
             let mut conflicts = 0;
             loop {
@@ -213,7 +214,11 @@ impl BucketClient {
                 match small(&s3, &key).await {
                     Ok(there) if there == bytes => return Ok(PutNew::Done),
                     Ok(_) => return Ok(PutNew::Exists),
-                    Err(Error::NotFound { .. }) if matches!(error, Error::AlreadyExists { .. }) => {}
+                    Err(Error::NotFound { .. }) if matches!(error, Error::AlreadyExists { .. }) => {
+                        if let Some(removal) = uploads.removal(&key).await? {
+                            return take_back(&s3, &key, &removal, &bytes).await;
+                        }
+                    }
                     Err(_) => return Err(error),
                 }
                 conflicts += 1;
@@ -314,6 +319,22 @@ impl BucketClient {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Makes a file again that was removed from a bucket which keeps versions, where the server takes the mark of the removal for
+/// the file and refuses a condition that should hold. In its place stands a claim, create-only, under a key that only this
+/// removal has: of several, one makes the file. Who is killed in between makes it with the same bytes when it goes on.
+async fn take_back(s3: &AmazonS3, key: &Key, removal: &str, bytes: &Bytes) -> Answer<PutNew> {
+    let claim = claim_of(key, removal);
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    if let Err(error) = s3.put_opts(&claim, bytes.clone().into(), create).await {
+        match small(s3, &claim).await {
+            Ok(there) if there == *bytes => {}
+            Ok(_) => return Ok(PutNew::Exists),
+            Err(_) => return Err(error),
+        }
+    }
+    s3.put(key, bytes.clone().into()).await.map(|_| PutNew::Done)
 }
 
 async fn small(s3: &AmazonS3, key: &Key) -> Answer<Vec<u8>> {

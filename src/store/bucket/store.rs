@@ -69,8 +69,8 @@ impl BucketStore {
         Ok(ResumedDraft::Draft(Box::new(BucketDraft::new(client, name, upload))))
     }
 
-    /// Throws away the uploads of an object: the one of the token, or all of its name. One that may not be listed is known
-    /// by its token only.
+    /// Throws away the uploads of an object: the one of the token; by name, those without a part. One that may not be listed
+    /// is known by its token only.
     fn abort_uploads(&self, name: &str, upload: Option<&Upload>) -> Result<bool, StoreError> {
         let (client, mut removed) = (&self.client, false);
         let uploads = match client.uploads(&client.address.of(name), name) {
@@ -82,8 +82,13 @@ impl BucketStore {
         };
         for (key, id) in uploads {
             let Some((_, file)) = client.address.parts(&key) else { continue };
-            if upload.is_none_or(|upload| upload.file == file) {
-                removed |= client.abort_upload(&client.address.file(name, file), &id, name)?;
+            let key = client.address.file(name, file);
+            let is_its = match upload {
+                Some(upload) => upload.file == file,
+                None => client.upload_parts(&key, &id, name)? == Some(0),
+            };
+            if is_its {
+                removed |= client.abort_upload(&key, &id, name)?;
             }
         }
         Ok(removed)
@@ -102,6 +107,7 @@ impl BucketStore {
                 FileKind::Record => files.is_published = true,
                 FileKind::Bytes => drop(files.bytes.insert(file.to_owned(), listed.bytes)),
                 FileKind::Note => files.notes.push(file.to_owned()),
+                FileKind::Claim => {}
             }
         }
         Ok(objects)
@@ -168,10 +174,12 @@ impl Store for BucketStore {
             }
         }
         let mut removed = self.abort_uploads(name, upload.as_ref())?;
+        // By name alone it died as it began, and has no bytes: those that are there are of another, who may be about to
+        // publish them.
+        let Some(upload) = upload else { return Ok(removed) };
         for listed in self.client.list(&self.client.address.of(name))? {
             let Some((_, file)) = self.client.address.parts(listed.key.as_ref()) else { continue };
-            let is_its = upload.as_ref().is_none_or(|upload| upload.file == file);
-            if is_its && FileKind::of(file) == FileKind::Bytes {
+            if upload.file == file && FileKind::of(file) == FileKind::Bytes {
                 removed |= self.client.remove(&listed.key, name)?;
             }
         }
@@ -225,7 +233,7 @@ impl Store for BucketStore {
             return Err(self.client.not_found(name));
         }
         let files = self.client.list(&self.client.address.of(name))?;
-        for kind in [FileKind::Bytes, FileKind::Record, FileKind::Note] {
+        for kind in [FileKind::Bytes, FileKind::Record, FileKind::Note, FileKind::Claim] {
             for listed in &files {
                 let is_it =
                     self.client.address.parts(listed.key.as_ref()).is_some_and(|(_, file)| FileKind::of(file) == kind);

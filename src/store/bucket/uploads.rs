@@ -8,7 +8,7 @@ use http::{Method, Uri};
 use http_body_util::BodyExt;
 use object_store::Error;
 use object_store::aws::{AmazonS3, AwsAuthorizer};
-use object_store::client::{HttpClient, HttpRequest, HttpRequestBody};
+use object_store::client::{HttpClient, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::path::Path as Key;
 use serde::Deserialize;
 
@@ -83,14 +83,30 @@ impl Uploads {
         }
     }
 
-    async fn get_once<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, Error> {
+    /// What tells the removal of a file from every other one, in a bucket that keeps versions; `None` where the file was not
+    /// removed, or the bucket keeps none.
+    pub async fn removal(&self, key: &Key) -> Result<Option<String>, Error> {
+        // Not every server says it of a HEAD.
+        let answer = self.send(Method::GET, &format!("{}/{key}", self.url)).await?;
+        let header = |name: &str| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
+        let is_removed = header("x-amz-delete-marker").is_some_and(|value| value == "true");
+        // Not every server says which version the mark is.
+        Ok(header("x-amz-version-id").or_else(|| header("last-modified")).filter(|_| is_removed))
+    }
+
+    async fn send(&self, method: Method, url: &str) -> Result<HttpResponse, Error> {
         let bad = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic { store: "S3", source };
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| bad(error.into()))?;
         let mut request = HttpRequest::new(HttpRequestBody::from(Bytes::new()));
-        (*request.method_mut(), *request.uri_mut()) = (Method::GET, uri);
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
         let key = self.s3.credentials().get_credential().await?;
         AwsAuthorizer::new(&key, "s3", &self.region).try_authorize(&mut request, None)?;
-        let (head, body) = self.http.execute(request).await.map_err(|error| bad(error.into()))?.into_parts();
+        self.http.execute(request).await.map_err(|error| bad(error.into()))
+    }
+
+    async fn get_once<T: for<'de> Deserialize<'de>>(&self, url: &str) -> Result<T, Error> {
+        let bad = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic { store: "S3", source };
+        let (head, body) = self.send(Method::GET, url).await?.into_parts();
         let body = body.collect().await.map_err(|error| bad(error.into()))?.to_bytes();
         let said = String::from_utf8_lossy(&body);
         if !head.status.is_success() {
