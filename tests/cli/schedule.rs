@@ -8,6 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::bundles::home;
@@ -91,6 +93,44 @@ fn a_schedule_is_written_listed_paused_and_taken_away() {
     assert!(code == 14 && said.contains("there is no schedule of ops-b/opschain"), "{said}");
     let (said, code) = dr(home.path(), &["-n", "ops-a", "schedule", "remove", "--user"]);
     assert!(code == 0 && fs::read_dir(&units).unwrap().count() == 0, "{said}");
+}
+
+#[test]
+fn a_timer_that_cannot_be_read_is_a_line_of_the_list() {
+    let (home, _store) = home();
+    fake(home.path());
+    let units = home.path().join(".config/systemd/user");
+    fs::create_dir_all(units.join("dr-bundle.ops-a.opschain.timer")).unwrap();
+    let (said, code) = dr(home.path(), &["schedule", "list"]);
+    assert!(code == 0 && said.contains("ops-a/opschain") && said.contains("read the unit"), "{said}");
+}
+
+#[test]
+fn who_stops_waiting_for_a_scheduled_bundle_is_told_that_it_goes_on() {
+    let (home, _store) = home();
+    fake(home.path());
+    let (bin, units) = (home.path().join("bin"), home.path().join(".config/systemd/user"));
+    fs::create_dir_all(&units).unwrap();
+    let timer = "# Made by `dr schedule install`: x\nOnCalendar=daily\nInstall=ops-a/opschain\nSettings=x\nContext=\n";
+    fs::write(units.join("dr-bundle.ops-a.opschain.timer"), timer).unwrap();
+    mknodat(CWD, home.path().join("started"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    fs::write(bin.join("systemctl"), format!("#!/bin/sh\necho x > {}/started\nexec sleep 60\n", home.path().display()))
+        .unwrap();
+    let mut child = Command::new("/usr/bin/env")
+        .args(["--default-signal=INT", env!("CARGO_BIN_EXE_dr"), "-n", "ops-a", "schedule", "run", "--user"])
+        .env_clear()
+        .envs([("HOME", home.path()), ("USER", Path::new("operator"))])
+        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    fs::read(home.path().join("started")).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let code = child.wait().unwrap().code();
+    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert!(code == Some(130) && said.contains("still being made"), "{said}");
+    assert!(said.contains("systemctl --user stop dr-bundle.ops-a.opschain.service"), "{said}");
 }
 
 #[test]

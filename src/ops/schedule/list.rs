@@ -30,22 +30,30 @@ pub struct ScheduleLine {
     pub result: Option<String>,
     /// The exit code of the last `dr`.
     pub code: Option<i32>,
-    /// Why systemd does not answer.
+    /// Why nothing more is known: the timer cannot be read, or systemd does not answer.
     pub error: Option<String>,
 }
 
 /// Lists what lies in the folders of both managers.
 ///
 /// # Errors
-/// A folder or a unit cannot be read. A systemd that does not answer is a part of the line.
+/// A folder cannot be read. A unit that cannot be read, or a systemd that does not answer, is a line with the reason.
 pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<ScheduleList> {
     let mut schedules = Vec::new();
     for manager in [SystemdManager::System, SystemdManager::User] {
         // Without a home there are no units of the user.
         let Ok(folder) = manager.folder(ctx, environment) else { continue };
         for name in names(&folder)? {
-            let Some(text) = install::read_unit(&folder.join(format!("{name}.timer")))? else { continue };
-            let Some(facts) = units::read_timer(&text) else { continue };
+            let facts = match install::read_unit(&folder.join(format!("{name}.timer"))) {
+                Ok(text) => match text.as_deref().and_then(units::read_timer) {
+                    Some(facts) => facts,
+                    None => continue,
+                },
+                Err(error) => {
+                    schedules.extend(unreadable(manager, &name, &error));
+                    continue;
+                }
+            };
             let (state, error) = match systemd::state(ctx, manager, &name).await {
                 Ok(state) => (Some(state), None),
                 Err(error) if error.exit() == Exit::Interrupted => return Err(error),
@@ -69,6 +77,24 @@ pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<Schedul
         }
     }
     Ok(ScheduleList { schedules })
+}
+
+/// The line of a timer that cannot be read: its name still tells whose it is.
+fn unreadable(manager: SystemdManager, name: &str, error: &CommandError) -> Option<ScheduleLine> {
+    let (namespace, release) = units::install_of(name)?;
+    Some(ScheduleLine {
+        install: format!("{namespace}/{release}"),
+        manager,
+        timer: format!("{name}.timer"),
+        at: String::new(),
+        settings: String::new(),
+        waiting: None,
+        next: None,
+        last: None,
+        result: None,
+        code: None,
+        error: Some(error.to_string()),
+    })
 }
 
 /// What the timers of a folder are called, in order.

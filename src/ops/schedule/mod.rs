@@ -25,12 +25,23 @@ pub async fn run(ctx: &Ctx, at: &Scheduled) -> Result<ScheduleReport> {
     let name = at.existing(ctx)?;
     let service = format!("{name}.service");
     let args: Vec<&str> = at.manager.flags().iter().copied().chain(["start", "--", &service]).collect();
-    let answer = systemd::call(ctx, "systemctl", &args, None).await?;
+    let answer = systemd::call(ctx, "systemctl", &args, None).await.map_err(|error| match error.exit() {
+        Exit::Interrupted => goes_on(at.manager, &service, error),
+        _ => error,
+    })?;
     if !answer.success {
         let log = format!("`journalctl{} -u {service} -n 50` shows what it said.", at.manager.flag());
         return Err(systemd::refused(&format!("the scheduled bundle ({service})"), &answer).hint(log));
     }
     at.report(ctx, name, "ran").await
+}
+
+/// The service is systemd's: who stops waiting for it does not stop it.
+fn goes_on(manager: SystemdManager, service: &str, error: CommandError) -> CommandError {
+    let flag = manager.flag();
+    error.hint(format!(
+        "The bundle is still being made, by systemd: `journalctl{flag} -u {service} -f` follows it, `systemctl{flag} stop {service}` ends it."
+    ))
 }
 
 /// Has the timer wait no longer, now and after a boot. A bundle that is being made goes on.
