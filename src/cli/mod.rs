@@ -239,7 +239,10 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are data; anything else is a wrong use.
-            return if error.use_stderr() { ui::usage(&error, examples(&command, &error)) } else { ui::help(&error) };
+            return match error.use_stderr() {
+                true => ui::usage(&error, examples(&command, &error), asked_output(&given)),
+                false => ui::help(&error),
+            };
         }
     };
     let global = cli.global.clone();
@@ -267,6 +270,12 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
             error.exit()
         }
     }
+}
+
+/// The output that was asked for, of a command line that is not understood.
+fn asked_output(given: &CommandLine) -> Output {
+    let is_json = given.has_value(&["-o", "--output"], "json");
+    if is_json { Output::Json } else { Output::Human }
 }
 
 /// The examples of the verb that something is missing for.

@@ -22,6 +22,17 @@ impl CommandLine {
         self
     }
 
+    /// Whether one of the flags, short or long, stands there with this value.
+    pub fn has_value(&self, flags: &[&str], value: &str) -> bool {
+        let words = self.0.iter().take_while(|word| *word != "--").map(String::as_str);
+        let words: Vec<&str> = words.collect();
+        let parted = words.windows(2).any(|pair| flags.contains(&pair[0]) && pair[1] == value);
+        let joined = |word: &str| {
+            flags.iter().any(|flag| word.strip_prefix(flag).is_some_and(|rest| rest.trim_start_matches('=') == value))
+        };
+        parted || words.iter().any(|word| joined(word))
+    }
+
     /// The same without a flag that takes no value.
     #[must_use]
     pub fn without(mut self, flag: &str) -> Self {
@@ -71,6 +82,16 @@ mod tests {
         let full = line.without("--dry-run").replaced("my bundle.tar", "it's.tar").with(&["--identity", "KEYFILE"]);
         assert_eq!(full.to_string(), r"dr bundle restore 'it'\''s.tar' --version 2026-08-20 --identity KEYFILE");
         assert_eq!(quoted("/usr/bin/dr"), "/usr/bin/dr");
+        for (words, is_json) in [
+            (&["--output", "json", "x"][..], true),
+            (&["x", "-o", "json"], true),
+            (&["-ojson"], true),
+            (&["--output=json"], true),
+            (&["-o", "human"], false),
+            (&["--", "-o", "json"], false),
+        ] {
+            assert_eq!(given(words).has_value(&["-o", "--output"], "json"), is_json, "{words:?}");
+        }
         assert_eq!(
             given(&["bundle", "show", "--", "-x"]).with(&["--scope"]).to_string(),
             "dr bundle show --scope -- -x"

@@ -30,10 +30,28 @@ pub fn catch_panics(output: Output, secrets: Secrets) {
 }
 
 /// Says how an argument was wrong, without colours: it quotes the argument, which may hold some of its own.
-pub fn usage(error: &clap::Error, examples: Option<String>) -> Exit {
-    let examples = examples.map_or_else(String::new, |examples| format!("\n{examples}\n"));
-    say(&escape::lines(&(error.render().to_string() + &examples)));
+pub fn usage(error: &clap::Error, examples: Option<String>, output: Output) -> Exit {
+    let rendered = error.render().to_string();
+    match output {
+        Output::Human => {
+            let examples = examples.map_or_else(String::new, |examples| format!("\n{examples}\n"));
+            say(&escape::lines(&(rendered + &examples)));
+        }
+        Output::Json => say(&(escape::json(&usage_json(&rendered, examples).to_string()).into_owned() + "\n")),
+    }
     Exit::Usage
+}
+
+/// The first paragraph is what is wrong; each further one is a way out.
+fn usage_json(rendered: &str, examples: Option<String>) -> serde_json::Value {
+    let joined = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut paragraphs = rendered.trim().split("\n\n").map(joined);
+    let message = paragraphs.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let hints: Vec<String> = paragraphs.chain(examples.as_deref().map(joined)).collect();
+    serde_json::json!({"error": {
+        "code": Exit::Usage.code(), "kind": Exit::Usage.name(), "message": message, "causes": [], "hints": hints,
+    }})
 }
 
 /// Writes the help or the version that was asked for.
@@ -66,6 +84,15 @@ fn last_words(place: &str, said: &str, secrets: &Secrets) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_use_is_an_error_with_ways_out_in_json_too() {
+        let rendered = "error: unexpected argument '--x' found\n\n  tip: a similar one\n\nUsage: dr [OPTIONS]\n";
+        let error = &usage_json(rendered, Some("Examples:\n  dr status".into()))["error"];
+        assert_eq!((&error["code"], &error["message"]), (&64.into(), &"unexpected argument '--x' found".into()));
+        let hints = ["tip: a similar one", "Usage: dr [OPTIONS]", "Examples: dr status"];
+        assert_eq!(error["hints"], serde_json::json!(hints));
+    }
 
     #[test]
     fn the_last_words_name_the_place_and_no_secret() {

@@ -66,6 +66,18 @@ fn a_wrong_word_is_a_usage_error() {
 }
 
 #[test]
+fn a_wrong_word_is_json_when_json_is_asked_for() {
+    for flags in [&["--output", "json"][..], &["-ojson"], &["--output=json"]] {
+        let said = dr(home().path(), &[flags, &["bundle", "copy"]].concat());
+        let (_, rest) = said.split_once("--- stderr").unwrap();
+        let (json, exit) = rest.split_once("--- exit ").unwrap();
+        let error = &serde_json::from_str::<serde_json::Value>(json.trim()).unwrap()["error"];
+        assert!(error["message"].as_str().unwrap().contains("required arguments") && exit == "64", "{said}");
+        assert!(error["hints"].as_array().unwrap().len() >= 2, "{said}");
+    }
+}
+
+#[test]
 fn a_bare_machine_is_led_by_doctor() {
     assert_snapshot!(dr(home().path(), &["doctor"]));
 }
