@@ -22,6 +22,14 @@ impl Ctx {
         Ok(store::open_at(place, &access)?)
     }
 
+    /// The store that is called `place`, that of the settings when absent.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn store_or(&self, place: Option<&str>) -> Result<Arc<dyn Store>> {
+        place.map_or_else(|| self.store(), |place| self.store_at(place))
+    }
+
     /// What `store` holds.
     ///
     /// # Errors

@@ -93,6 +93,58 @@ fn mirrors_are_made_up_and_status_says_what_is_behind() {
 }
 
 #[test]
+fn a_copy_that_is_marked_as_gone_in_a_mirror_is_no_copy_and_is_taken_back_there() {
+    let (home, store) = home();
+    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));
+    publish(&store);
+    fs::create_dir(&mirror).unwrap();
+    publish(&mirror);
+    crate::prune::marked(&mirror, NAME, 1);
+    let text = fs::read_to_string(&settings).unwrap();
+    let text = text.replacen("[store]\n", "[store]\npolicy = \"all\"\n", 1);
+    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    let status = || dr(home.path(), &["-n", "opschain", "status"]);
+    let said = status();
+    assert!(said.contains("1 bundle behind") && said.contains("`store.policy` asks"), "{said}");
+    let said = dr(home.path(), &["bundle", "copy", "--mirrors"]);
+    assert!(said.contains("marked as gone") && said.contains(&format!("unprune {NAME} --store")), "{said}");
+    let said = dr(home.path(), &["bundle", "unprune", NAME, "--store", mirror.to_str().unwrap()]);
+    assert!(said.ends_with("--- exit 0"), "{said}");
+    assert!(status().contains("has all 1 bundle"));
+}
+
+#[test]
+fn where_the_first_store_is_lost_each_verb_names_the_mirror_and_reads_it() {
+    let (home, store) = home();
+    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));
+    fs::create_dir(&mirror).unwrap();
+    publish(&mirror);
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    let verbs: [&[&str]; 4] = [
+        &["bundle", "list"],
+        &["bundle", "show", NAME],
+        &["bundle", "verify", NAME],
+        &["bundle", "extract", NAME, "--list"],
+    ];
+    for is_lost in [false, true] {
+        if is_lost {
+            fs::remove_dir(&store).unwrap();
+        }
+        // A store that is there and empty can be listed.
+        for verb in &verbs[usize::from(!is_lost)..] {
+            let said = dr(home.path(), verb);
+            let way = format!("`dr {} --store", verb.join(" "));
+            assert!(said.contains("Mirror ~/mirror has") && said.contains(&way), "{said}");
+        }
+    }
+    for verb in verbs {
+        let said = dr(home.path(), &[verb, &["--store", mirror.to_str().unwrap()]].concat());
+        assert!(said.contains(NAME) && said.ends_with("--- exit 0"), "{said}");
+    }
+}
+
+#[test]
 fn a_restore_takes_what_the_first_store_has_not_from_a_mirror() {
     let (home, store) = home();
     let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));

@@ -53,7 +53,7 @@ fn names(list: &Value) -> Vec<&str> {
 }
 
 /// Marks as of so many days ago.
-fn marked(store: &Path, name: &str, days: i64) {
+pub fn marked(store: &Path, name: &str, days: i64) {
     let at = Timestamp::now() - SignedDuration::from_hours(24 * days);
     let note = json!({"set": true, "at": at, "by": "op@host", "reason": "x", "dr_version": "1"});
     fs::write(store.join(name).join("gone.000001.json"), note.to_string()).unwrap();

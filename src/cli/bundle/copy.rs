@@ -4,8 +4,8 @@ use clap::{ArgGroup, Args};
 
 use super::TrustArgs;
 use crate::error::{Exit, Result};
-use crate::ops::Ctx;
 use crate::ops::copy::{self, CopyPlan, CopyReport, CopyRequest, CopySelection, MirrorsReport};
+use crate::ops::{Ctx, quoted};
 use crate::settings::{bytes_of_rate, max_rate_of};
 use crate::text::{bytes, plural};
 use crate::ui::{Mark, Page, Report, Ui};
@@ -73,6 +73,14 @@ pub fn run(ctx: &Ctx, ui: &Ui, args: CopyArgs) -> Result<Exit> {
     Ok(report.failure.unwrap_or(Exit::Success))
 }
 
+/// Those that the other store has, and not for long.
+fn marked(page: &mut Page, bundles: &[String], to: &str) {
+    for bundle in bundles {
+        let text = format!("{bundle} is there and marked as gone: the next prune of that store removes it");
+        page.finding(Mark::Warn, &text, Some(&format!("dr bundle unprune {bundle} --store {}", quoted(to))));
+    }
+}
+
 impl Report for CopyPlan {
     fn human(&self, page: &mut Page) {
         page.heading("Plan: copy bundles");
@@ -83,6 +91,7 @@ impl Report for CopyPlan {
         for bundle in &self.there {
             page.finding(Mark::Ok, &format!("{bundle} is there"), None);
         }
+        marked(page, &self.marked, &self.to);
         for (bundle, reason) in &self.unreadable {
             page.finding(Mark::Bad, &format!("{bundle} cannot be read: {reason}"), None);
         }
@@ -106,6 +115,7 @@ impl Report for CopyReport {
             let count = plural(self.there.len() as u64, "bundle");
             page.finding(Mark::Ok, &format!("{count} there before: {}", self.there.join(", ")), None);
         }
+        marked(page, &self.marked, &self.to);
         for (bundle, reason) in &self.failed {
             page.finding(Mark::Bad, &format!("{bundle} was not copied: {reason}"), None);
         }

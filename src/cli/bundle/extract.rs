@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::pages::signature_finding;
-use super::trust::TrustArgs;
+use super::trust::{StoreArgs, TrustArgs};
 use crate::bundle::{HeldAgainst, ListedItem};
 use crate::error::Result;
 use crate::ops::Ctx;
@@ -50,19 +50,21 @@ pub(super) struct BundleExtractArgs {
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
     #[command(flatten)]
+    place: StoreArgs,
+    #[command(flatten)]
     trust: TrustArgs,
 }
 
 pub(super) fn run(ctx: &Ctx, ui: &Ui, args: BundleExtractArgs) -> Result<()> {
-    let BundleExtractArgs { first, second, out, list, identity, trust } = args;
+    let BundleExtractArgs { first, second, out, list, identity, place: StoreArgs { store }, trust } = args;
     let Some(out) = out.filter(|_| !list) else {
-        return ui.report(&bundles::items(ctx, &trust.request(first, identity), second.as_deref())?);
+        return ui.report(&bundles::items(ctx, &trust.request(first, identity).in_store(store), second.as_deref())?);
     };
     let (bundle, what) = match second {
         Some(what) => (first, what),
         None => (None, first.unwrap_or_default()),
     };
-    let request = trust.request(bundle, identity);
+    let request = trust.request(bundle, identity).in_store(store);
     if out == Path::new("-") {
         let mut stream = ui.stream()?;
         return bundles::item(ctx, &request, &what)?.write_to(&mut stream);

@@ -3,6 +3,7 @@
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::StoreArgs;
 use crate::bundle::Depth;
 use crate::bundle::report::{ListReport, ListRow};
 use crate::ops::bundles::{BundleList, ListRequest};
@@ -37,6 +38,8 @@ pub struct ListArgs {
     /// Those that are pinned
     #[arg(long)]
     pinned: bool,
+    #[command(flatten)]
+    place: StoreArgs,
 }
 
 fn depths() -> impl TypedValueParser<Value = Depth> {
@@ -49,8 +52,8 @@ fn depths() -> impl TypedValueParser<Value = Depth> {
 
 impl From<ListArgs> for ListRequest {
     fn from(args: ListArgs) -> Self {
-        let ListArgs { install, version, since, until, proved, pinned } = args;
-        Self { install, version, since, until, proved, pinned }
+        let ListArgs { install, version, since, until, proved, pinned, place: StoreArgs { store } } = args;
+        Self { install, version, since, until, proved, pinned, store }
     }
 }
 

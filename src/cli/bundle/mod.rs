@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::trust::TrustArgs;
+pub(super) use self::trust::{StoreArgs, TrustArgs};
 
 use self::pages::Scope;
 use super::config::recipients;
@@ -88,6 +88,8 @@ struct ShowArgs {
     #[arg(long)]
     scope: bool,
     #[command(flatten)]
+    place: StoreArgs,
+    #[command(flatten)]
     trust: TrustArgs,
 }
 
@@ -111,6 +113,8 @@ struct VerifyArgs {
     /// The age identity file, if not the settings'
     #[arg(long, value_name = "FILE", requires = "decrypt")]
     identity: Option<PathBuf>,
+    #[command(flatten)]
+    place: StoreArgs,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -191,14 +195,14 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,
         BundleVerb::List(args) => ui.report(&bundles::list(ctx, &args.into())?)?,
         BundleVerb::Show(args) => {
-            let shown = bundles::show(ctx, &args.trust.request(args.bundle, None))?;
+            let shown = bundles::show(ctx, &args.trust.request(args.bundle, None).in_store(args.place.store))?;
             match args.scope {
                 true => ui.report(&Scope { bundle: shown.name, scope: shown.scope })?,
                 false => ui.report(&shown)?,
             }
         }
         BundleVerb::Verify(args) => {
-            let request = args.trust.request(args.bundle, args.identity);
+            let request = args.trust.request(args.bundle, args.identity).in_store(args.place.store);
             match args.sample.filter(|share| !share.is_whole()) {
                 Some(share) => ui.report(&bundles::verify_sample(ctx, &request, args.decrypt, share)?)?,
                 None => ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?,
@@ -211,7 +215,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
         BundleVerb::Pin(args) => ui.report(&bundles::pin(ctx, &args.bundle, &args.reason)?)?,
         BundleVerb::Unpin(args) => ui.report(&bundles::unpin(ctx, &args.bundle)?)?,
         BundleVerb::Prune(args) => return prune::run(ctx, ui, *args).await,
-        BundleVerb::Unprune(args) => ui.report(&ops::prune::unprune(ctx, &args.bundle)?)?,
+        BundleVerb::Unprune(args) => {
+            ui.report(&ops::prune::unprune(ctx, &args.bundle, args.place.store.as_deref())?)?
+        }
     }
     Ok(Exit::Success)
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::StoreArgs;
 use crate::bundle::retention::KeepRules;
 use crate::error::{Exit, Result};
 use crate::ops::{Ctx, prune};
@@ -65,6 +66,8 @@ pub struct PruneArgs {
 pub struct UnpruneArgs {
     /// Its name or the beginning of it
     pub bundle: String,
+    #[command(flatten)]
+    pub place: StoreArgs,
 }
 
 impl PruneArgs {

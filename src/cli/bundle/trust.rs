@@ -1,10 +1,18 @@
-//! The flags that say whose bundles are believed.
+//! The flags that say where bundles are looked for, and whose are believed.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::ops::bundles;
+
+/// Where a bundle is looked for.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The folder or bucket (s3://BUCKET/PREFIX) to look in, such as a mirror, if not the settings' store
+    #[arg(long, value_name = "STORE")]
+    pub store: Option<String>,
+}
 
 /// Whose bundles are believed.
 #[derive(Debug, Args)]
@@ -24,7 +32,7 @@ impl TrustArgs {
     /// What names and opens the bundle.
     pub(super) fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
         let Self { trusted_signers, trust_key, any_signer } = self;
-        bundles::BundleRequest { bundle, identity, trusted_signers, trust_key, any_signer }
+        bundles::BundleRequest { bundle, store: None, identity, trusted_signers, trust_key, any_signer }
     }
 }
 

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::mirrors;
 use crate::bundle::report::ListReport;
 use crate::bundle::{CatalogEntry, Depth};
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
-use crate::ops::Ctx;
 use crate::ops::config::when;
 use crate::ops::published::{MissingBundle, missing};
+use crate::ops::{Ctx, quoted};
 use crate::opschain::version::Version;
 
 /// Which bundles are asked for; all when nothing is said. A bundle that cannot be read is none of what is asked for.
@@ -26,6 +27,8 @@ pub struct ListRequest {
     /// Verified at least so deeply.
     pub proved: Option<Depth>,
     pub pinned: bool,
+    /// The store to list, if not the settings'.
+    pub store: Option<String>,
 }
 
 /// `dr bundle list`.
@@ -44,15 +47,22 @@ pub struct BundleList {
 /// The store cannot be listed, or what is asked for makes no sense. A bundle that cannot be read is a row with the reason.
 pub fn list(ctx: &Ctx, request: &ListRequest) -> Result<BundleList> {
     let wanted = Wanted::read(request, Timestamp::now())?;
-    let store = ctx.store().map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
+    let place = request.store.as_deref();
+    let store = ctx.store_or(place).map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
         (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
         _ => error,
+    });
+    let catalog = store.and_then(|store| ctx.catalog(&*store)).map_err(|error| match place {
+        Some(_) => error,
+        None => mirrors::with_lists(ctx, error),
     })?;
-    let catalog = ctx.catalog(&*store)?;
-    let missing = missing(ctx, &ctx.vault_install(), &catalog);
+    let missing = if place.is_none() { missing(ctx, &ctx.vault_install(), &catalog) } else { Vec::new() };
     // Beside the list: whoever reads its rows with another program wants bundles only.
     for MissingBundle { bundle, created, store, .. } in &missing {
-        ctx.events.warn(format!("bundle {bundle} of {created:.0} is missing: it was published in {store}"), None);
+        let having = mirrors::having(ctx, bundle);
+        let hint =
+            having.first().map(|place| format!("Mirror {place} has it: `dr bundle list --store {}`.", quoted(place)));
+        ctx.events.warn(format!("bundle {bundle} of {created:.0} is missing: it was published in {store}"), hint);
     }
     Ok(BundleList { missing, found: ListReport::new(&catalog, |entry| wanted.takes(entry)) })
 }

@@ -3,6 +3,7 @@
 mod diff;
 mod extract;
 mod list;
+mod mirrors;
 mod pin;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,8 @@ const VERIFY_LEASE: SignedDuration = SignedDuration::from_hours(24);
 pub struct BundleRequest {
     /// A name or its beginning, or a file; the newest of the store when absent.
     pub bundle: Option<String>,
+    /// The store that has it, if not the settings'.
+    pub store: Option<String>,
     /// The age identity file, if not the settings'.
     pub identity: Option<PathBuf>,
     /// The trusted signers, if not the settings'.
@@ -45,6 +48,12 @@ pub struct BundleRequest {
 }
 
 impl BundleRequest {
+    /// The same of the store that is called `place`, where one is named.
+    #[must_use]
+    pub fn in_store(self, place: Option<String>) -> Self {
+        Self { store: place, ..self }
+    }
+
     /// The file that the bundle is named by, where it is not a name of the store.
     ///
     /// # Errors
@@ -89,7 +98,7 @@ pub(super) fn key_files(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Resu
         trust_key: request.trust_key.clone(),
     };
     let mut missing = Vec::new();
-    if request.file()?.is_none() && ctx.settings().is_err() {
+    if request.file()?.is_none() && request.store.is_none() && ctx.settings().is_err() {
         missing.push(if request.bundle.is_some() { &BUNDLE } else { &UNNAMED_BUNDLE });
     }
     if opens && keys.identity.is_none() {
@@ -289,7 +298,9 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
     let trust = key_files(ctx, request, opens)?.trust(ctx)?;
     let again = |reference: &BundleReference, name: &str| {
         let (signers, key) = (request.trusted_signers.as_deref(), request.trust_key.as_deref());
-        arguments(reference, name, signers, key, request.any_signer)
+        let words = arguments(reference, name, signers, key, request.any_signer);
+        let place = request.store.as_ref().filter(|_| matches!(reference, BundleReference::Stored { .. }));
+        place.map_or(words.clone(), |place| format!("{words} --store {}", quoted(place)))
     };
     if let Some(path) = request.file()? {
         let address = path.display().to_string();
@@ -303,12 +314,18 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
             beside: Beside::default(),
         });
     }
-    let store = ctx.store()?;
-    let catalog = ctx.catalog(&*store)?;
-    let entry = pick(&catalog, request.bundle.as_deref(), ctx.install())?;
-    let reader = entry.open(&*store, &trust)?;
-    let CatalogEntry { reference, address, proof, pin, gone, .. } = entry.clone();
-    let arguments = again(&reference, &entry.name);
+    let opened = ctx.store_or(request.store.as_deref()).and_then(|store| {
+        let catalog = ctx.catalog(&*store)?;
+        let entry = pick(&catalog, request.bundle.as_deref(), ctx.install())?;
+        Ok((entry.open(&*store, &trust)?, entry.clone()))
+    });
+    let named = |catalog: &Catalog| Some(pick(catalog, request.bundle.as_deref(), ctx.install()).ok()?.name.clone());
+    let (reader, entry) = opened.map_err(|error| match request.store {
+        Some(_) => error,
+        None => mirrors::with_mirrors(ctx, error, named),
+    })?;
+    let arguments = again(&entry.reference, &entry.name);
+    let CatalogEntry { reference, address, proof, pin, gone, .. } = entry;
     Ok(FoundBundle { reference, address, arguments, reader, beside: Beside { proof, pin, gone } })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::progress;
 use super::request::{CopyRequest, CopySelection};
-use crate::bundle::{BundleReference, CatalogEntry, PublishedRecord, Reader};
+use crate::bundle::{BundleMark, BundleReference, CatalogEntry, MarkKind, PublishedRecord, Reader};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::bundles::{bundle_file, open};
@@ -44,6 +44,8 @@ pub(super) struct AskedBundle {
 pub(super) enum BundleThere {
     /// A bundle with this manifest.
     Whole(String),
+    /// The same, marked as gone there: a later prune removes it.
+    Marked(String),
     /// A record whose bytes are gone.
     Hollow,
     /// Something that cannot be read, and why.
@@ -62,6 +64,7 @@ pub(super) fn facts(ctx: &Ctx, request: &CopyRequest) -> Result<CopyFacts> {
     let mut there = BTreeMap::new();
     for object in to.list()? {
         if asked.iter().any(|asked| asked.name == object.name) {
+            let is_gone = BundleMark::read(&*to, &object.name, &object.notes, MarkKind::Gone).is_some();
             let record = object
                 .record
                 .map_err(|error| text::chain(&error))
@@ -72,6 +75,7 @@ pub(super) fn facts(ctx: &Ctx, request: &CopyRequest) -> Result<CopyFacts> {
                 (Ok(record), Some(bytes)) if bytes != record.bytes => {
                     BundleThere::Unreadable(format!("it has {bytes} of its {} bytes", record.bytes))
                 }
+                (Ok(record), Some(_)) if is_gone => BundleThere::Marked(record.manifest_sha256),
                 (Ok(record), Some(_)) => BundleThere::Whole(record.manifest_sha256),
             };
             there.insert(object.name, known);

@@ -75,7 +75,8 @@ pub fn after_create(ctx: &Ctx, bundle: &str) -> Result<Vec<String>> {
             return Err(stopped().hint(published(bundle)));
         }
         match carried {
-            Ok(_) => copies.push(place.clone()),
+            Ok(carried) if carried.marked.is_empty() => copies.push(place.clone()),
+            Ok(_) => failures.push(format!("{place}: it is marked as gone there")),
             Err(error) => failures.push(format!("{place}: {error}")),
         }
         // What is behind there and stays so is said by status.

@@ -16,6 +16,8 @@ pub struct CopyPlan {
     pub copies: Vec<CopyLine>,
     /// Those that are there, the same to the byte.
     pub there: Vec<String>,
+    /// Those that are there as well, and marked as gone: a later prune of that store removes them.
+    pub marked: Vec<String>,
     /// Those that cannot be read, with the reason.
     pub unreadable: Vec<(String, String)>,
     /// Those whose name has something else in the other store.
@@ -46,7 +48,16 @@ pub(super) fn plan(facts: CopyFacts) -> Result<CopyPlan> {
             .hint("--to names another folder (/mnt/backup/bundles) or bucket (s3://BUCKET/PREFIX)."));
     }
     let CopyFacts { from, to, asked, there, free_bytes, .. } = facts;
-    let mut plan = CopyPlan { from, to, copies: vec![], there: vec![], unreadable: vec![], refused: vec![], bytes: 0 };
+    let mut plan = CopyPlan {
+        from,
+        to,
+        copies: vec![],
+        there: vec![],
+        marked: vec![],
+        unreadable: vec![],
+        refused: vec![],
+        bytes: 0,
+    };
     let (is_one, mut wanted) = (asked.len() == 1, 0);
     for AskedBundle { name, reference, bytes, carried, manifest_sha256 } in asked {
         let manifest_sha256 = match manifest_sha256 {
@@ -63,6 +74,7 @@ pub(super) fn plan(facts: CopyFacts) -> Result<CopyPlan> {
                 plan.copies.push(CopyLine { bundle: name, bytes, reference: Some(reference), manifest_sha256 });
             }
             Some(BundleThere::Whole(other)) if *other == manifest_sha256 => plan.there.push(name),
+            Some(BundleThere::Marked(other)) if *other == manifest_sha256 => plan.marked.push(name),
             Some(known) if is_one => return Err(another(&plan.to, &name, known)),
             // The others go on: one that is damaged there keeps none of them away.
             Some(known) => {
@@ -80,7 +92,9 @@ pub(super) fn plan(facts: CopyFacts) -> Result<CopyPlan> {
 
 fn another(to: &str, name: &str, known: &BundleThere) -> CommandError {
     let what = match known {
-        BundleThere::Whole(_) => format!("store {to} has another bundle under the name {name}: its manifest differs"),
+        BundleThere::Whole(_) | BundleThere::Marked(_) => {
+            format!("store {to} has another bundle under the name {name}: its manifest differs")
+        }
         BundleThere::Hollow => format!("store {to} has a record of bundle {name} whose bytes are gone"),
         BundleThere::Unreadable(why) => format!("what store {to} has under the name {name} cannot be read: {why}"),
     };
@@ -116,6 +130,12 @@ mod tests {
         let copies: Vec<&str> = plan.copies.iter().map(|line| line.bundle.as_str()).collect();
         assert_eq!((copies, plan.there, plan.bytes), (vec!["b1"], vec!["b2".to_owned()], 10));
         assert_eq!(plan.unreadable, [("x".to_owned(), "damaged".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_marked_as_gone_there_is_no_copy_to_rely_on() {
+        let plan = plan(facts(&[("b2", BundleThere::Marked("of b2".into()))])).unwrap();
+        assert_eq!((plan.there.len(), plan.marked, plan.copies.len()), (0, vec!["b2".to_owned()], 1));
     }
 
     #[test]

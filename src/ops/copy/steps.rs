@@ -28,6 +28,8 @@ pub struct CopyReport {
     pub copied: Vec<CopiedBundle>,
     /// Those that were there before, the same to the byte.
     pub there: Vec<String>,
+    /// Those that were there as well, and are marked as gone there.
+    pub marked: Vec<String>,
     /// What could not be carried over, with the reason.
     pub failed: Vec<(String, String)>,
     /// What the first of it is, as an exit code says it.
@@ -49,8 +51,8 @@ pub struct CopiedBundle {
 
 pub(super) fn carry_out(ctx: &Ctx, request: &CopyRequest, plan: &CopyPlan) -> Result<CopyReport> {
     let (store, trust) = (ctx.store_at(&plan.to)?, request.keys(ctx)?.trust(ctx)?);
-    let (from, to, there) = (plan.from.clone(), plan.to.clone(), plan.there.clone());
-    let mut report = CopyReport { from, to, there, ..CopyReport::default() };
+    let (from, to, there, marked) = (plan.from.clone(), plan.to.clone(), plan.there.clone(), plan.marked.clone());
+    let mut report = CopyReport { from, to, there, marked, ..CopyReport::default() };
     for (bundle, why) in &plan.unreadable {
         report.failed.push((bundle.clone(), why.clone()));
         report.failure.get_or_insert(Exit::Damaged);

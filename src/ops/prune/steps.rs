@@ -70,12 +70,13 @@ pub struct UnpruneReport {
     pub changed: bool,
 }
 
-/// Takes back that the bundle whose name begins with `text` is marked as gone. The next prune may mark it again.
+/// Takes back that the bundle whose name begins with `text` is marked as gone in the store `place`, that of the settings when
+/// absent. The next prune may mark it again.
 ///
 /// # Errors
 /// There is no such bundle, or the store refuses.
-pub fn unprune(ctx: &Ctx, text: &str) -> Result<UnpruneReport> {
-    let store = ctx.store()?;
+pub fn unprune(ctx: &Ctx, text: &str, place: Option<&str>) -> Result<UnpruneReport> {
+    let store = ctx.store_or(place)?;
     let catalog = ctx.catalog(&*store)?;
     let entry = catalog.find(text)?;
     let changed = entry.gone.is_some();

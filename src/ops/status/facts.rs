@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
-use crate::bundle::{CatalogEntry, Depth, Header, PublishedRecord};
+use crate::bundle::{BundleMark, CatalogEntry, Depth, Header, MarkKind, PublishedRecord};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
@@ -69,15 +69,17 @@ pub(super) struct MirrorFacts {
 
 fn mirror(ctx: &Ctx, place: String) -> MirrorFacts {
     let names = || -> Result<BTreeSet<String>> {
-        let listed = ctx.store_at(&place)?.list()?;
-        // Half a copy is none.
+        let store = ctx.store_at(&place)?;
+        let listed = store.list()?;
+        // Half a copy is none, and one that the next prune removes is none for long.
         let is_whole = |name: &str, record: &[u8], bytes: Option<u64>| {
             PublishedRecord::parse(record, name).is_ok_and(|record| bytes == Some(record.bytes))
         };
-        let whole = listed
-            .into_iter()
-            .filter(|object| object.record.as_ref().is_ok_and(|record| is_whole(&object.name, record, object.bytes)));
-        Ok(whole.map(|object| object.name).collect())
+        let stays = listed.into_iter().filter(|object| {
+            object.record.as_ref().is_ok_and(|record| is_whole(&object.name, record, object.bytes))
+                && BundleMark::read(&*store, &object.name, &object.notes, MarkKind::Gone).is_none()
+        });
+        Ok(stays.map(|object| object.name).collect())
     };
     let bundles = names().map_err(|error| error.to_string());
     MirrorFacts { place, bundles }

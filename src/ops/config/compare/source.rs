@@ -202,7 +202,7 @@ impl Operands<'_> {
 
     fn which(&self, bundle: Option<String>) -> bundles::BundleRequest {
         let Access { identity, trusted_signers, trust_key, any_signer } = self.access.clone();
-        bundles::BundleRequest { bundle, identity, trusted_signers, trust_key, any_signer }
+        bundles::BundleRequest { bundle, store: None, identity, trusted_signers, trust_key, any_signer }
     }
 
     fn bundled(&self, reader: &Reader) -> Result<(String, Zeroizing<Vec<u8>>)> {
