@@ -187,11 +187,20 @@ impl Report for runs::PutBackReport {
         for writer in self.writers.iter().filter(|writer| writer.is_back()) {
             page.wrapped("  - ", "    ", writer.to_string());
         }
+        if let Some(made) = &self.made {
+            page.finding(
+                Mark::Ok,
+                &format!("bundle {} is complete: it was read back and published", made.bundle),
+                None,
+            );
+        }
         left.iter().for_each(|what| page.finding(Mark::Warn, what, None));
         let next = self.next("resume");
         next.iter().for_each(|next| page.next(next));
-        if next.is_empty() {
-            page.next("dr bundle create");
+        match &self.made {
+            _ if !next.is_empty() => {}
+            Some(made) => page.next(&format!("dr bundle show {}", made.bundle)),
+            None => page.next("dr bundle create"),
         }
     }
 }

@@ -362,9 +362,14 @@ pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     plain(inner)
 }
 
-/// An error's text without the operating system's number for it, which helps nobody at three in the morning.
+/// An error's text without what helps nobody at three in the morning: the operating system's number for it, or the way to a
+/// library's manual.
 pub(super) fn plain(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
+    // The TLS library's words for this lead to its own manual.
+    if text.contains("without sending TLS close_notify") {
+        return "the connection was cut off".to_owned();
+    }
     match text.rfind(" (os error ") {
         Some(at) if text.ends_with(')') => text[..at].to_owned(),
         _ => text,

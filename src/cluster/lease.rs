@@ -42,8 +42,40 @@ pub struct LeaseGuard {
     cluster: Cluster,
     name: String,
     run: String,
-    lost: watch::Receiver<Option<String>>,
+    sight: LeaseSight,
     task: JoinHandle<()>,
+}
+
+/// What is known of a lease that is held.
+#[derive(Debug, Clone)]
+enum HeldLease {
+    /// It was renewed then.
+    Renewed(Instant),
+    /// It was lost, for this reason.
+    Lost(String),
+}
+
+/// Sees how it stands with a lease that is held, from wherever work must not go on without it.
+#[derive(Debug, Clone)]
+pub struct LeaseSight(watch::Receiver<HeldLease>);
+
+impl LeaseSight {
+    /// Waits until the lease is lost, or was not renewed for `limit`, and says why. Never ends once the lease was given up.
+    pub async fn gone(mut self, limit: Duration) -> String {
+        loop {
+            let renewed = match &*self.0.borrow_and_update() {
+                HeldLease::Renewed(at) => *at,
+                HeldLease::Lost(why) => return why.clone(),
+            };
+            let silent = tokio::time::sleep_until((renewed + limit).into());
+            tokio::select! {
+                changed = self.0.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
+                () = silent => return format!("it could not be renewed for {} s", limit.as_secs()),
+            }
+        }
+    }
 }
 
 /// Who holds a lease, and the renewal that was seen of it. The time in it is only compared with itself.
@@ -111,15 +143,20 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
         }
-        let (lose, lost) = watch::channel(None);
+        let (tell, told) = watch::channel(HeldLease::Renewed(Instant::now()));
         let (cluster, own_name, own_run) = (self.clone(), name.to_owned(), run.to_owned());
         let task = tokio::spawn(async move {
-            if let Err(why) = cluster.keep_renewing(&own_name, &own_run, ttl).await {
-                // Nobody may be listening any more, which is as well.
-                let _ = lose.send(Some(why.to_string()));
-            }
+            let lost = cluster.keep_renewing(&own_name, &own_run, ttl, &tell).await;
+            // Nobody may be listening any more, which is as well.
+            let _ = tell.send(HeldLease::Lost(lost.to_string()));
         });
-        Ok(LeaseGuard { cluster: self.clone(), name: name.to_owned(), run: run.to_owned(), lost, task })
+        Ok(LeaseGuard {
+            cluster: self.clone(),
+            name: name.to_owned(),
+            run: run.to_owned(),
+            sight: LeaseSight(told),
+            task,
+        })
     }
 
     /// The same, but watches the lease of another for as long as it lasts, and takes it over when it was not renewed in
@@ -191,22 +228,31 @@ impl Cluster {
         leases.replace(&lease).await.map(drop)
     }
 
-    /// Renews until the lease is lost, and says how.
-    async fn keep_renewing(&self, name: &str, run: &str, ttl: Duration) -> Result<()> {
-        let mut renewed = std::time::Instant::now();
+    /// Renews until the lease is lost, and says how. `tell` hears of each time.
+    async fn keep_renewing(
+        &self,
+        name: &str,
+        run: &str,
+        ttl: Duration,
+        tell: &watch::Sender<HeldLease>,
+    ) -> ClusterError {
+        let mut renewed = Instant::now();
         let mut tick = tokio::time::interval(ttl / 3);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tick.tick().await;
         loop {
             tick.tick().await;
             match self.renew(name, run).await {
-                Ok(()) => renewed = std::time::Instant::now(),
+                Ok(()) => {
+                    renewed = Instant::now();
+                    tell.send_replace(HeldLease::Renewed(renewed));
+                }
                 Err(error) if error.is_conflict() || error.is_transient() => {
                     if renewed.elapsed() >= ttl {
-                        return Err(error);
+                        return error;
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => return error,
             }
         }
     }
@@ -228,7 +274,15 @@ impl Cluster {
 impl LeaseGuard {
     /// Why the lease was lost, if it was: before each irreversible act a run must find `None` here.
     pub fn lost(&self) -> Option<String> {
-        self.lost.borrow().clone()
+        match &*self.sight.0.borrow() {
+            HeldLease::Renewed(_) => None,
+            HeldLease::Lost(why) => Some(why.clone()),
+        }
+    }
+
+    /// What sees the lease go while other work is waited for.
+    pub fn sight(&self) -> LeaseSight {
+        self.sight.clone()
     }
 
     /// Gives the lease up, so that the next run need not wait. A lease that is no longer ours is left alone.

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
@@ -17,7 +18,9 @@ use super::{MANAGED_BY, MANAGER, RUN_LABEL};
 use crate::event::Events;
 
 /// How many lines of a log tell why a pod does not come up.
-const TELLING_LINES: i64 = 8;
+const TELLING_LINES: usize = 8;
+/// Among how many they are looked for.
+const SEARCHED_LINES: i64 = 400;
 
 /// Why a pod would not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,21 +250,54 @@ impl Cluster {
     /// The lines that tell why a pod does not come up; of the run before when it keeps crashing. Empty when there are
     /// none: a missing log must not hide the failure that it would explain.
     pub(super) async fn telling_log(&self, state: &PodState) -> Vec<String> {
-        let crashing = state.restarts > 0;
         let container = state.container.as_deref();
-        if crashing
-            && let Ok(lines) = self.log_tail(&state.name, container, TELLING_LINES, true).await
-            && !lines.is_empty()
-        {
-            return lines;
+        let before = state.restarts > 0;
+        for previous in [true, false].into_iter().filter(|previous| before || !previous) {
+            let lines = self.log_tail(&state.name, container, SEARCHED_LINES, previous).await.unwrap_or_default();
+            if !lines.is_empty() {
+                return telling(lines);
+            }
         }
-        self.log_tail(&state.name, container, TELLING_LINES, false).await.unwrap_or_default()
+        Vec::new()
     }
+}
+
+/// The lines that say what went wrong; the last ones where none says so. The operator wraps what PostgreSQL says into JSON,
+/// and says more itself after the line that counts.
+fn telling(lines: Vec<String>) -> Vec<String> {
+    let grave: Vec<String> = lines.iter().filter_map(|line| grave_record(line)).collect();
+    let lines = if grave.is_empty() { lines } else { grave };
+    let from = lines.len().saturating_sub(TELLING_LINES);
+    lines.into_iter().skip(from).collect()
+}
+
+/// What PostgreSQL ended of, in a line of the operator's log.
+fn grave_record(line: &str) -> Option<String> {
+    let said: Value = serde_json::from_str(line).ok()?;
+    let record = &said["record"];
+    let severity = record["error_severity"].as_str().filter(|severity| matches!(*severity, "FATAL" | "PANIC"))?;
+    let parts = [&record["message"], &record["detail"], &record["hint"]];
+    let text: Vec<&str> = parts.into_iter().filter_map(Value::as_str).filter(|part| !part.is_empty()).collect();
+    Some(format!("{severity}: {}", text.join("; ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_database_that_crashes_the_line_that_it_ended_of_is_told() {
+        let line = |severity: &str, message: &str| {
+            let record = serde_json::json!({"error_severity": severity, "message": message, "hint": "Increase it"});
+            serde_json::json!({"level": "info", "msg": "record", "record": record}).to_string()
+        };
+        let chatter = |count| (0..count).map(|n| format!(r#"{{"level":"info","msg":"Webserver exited {n}"}}"#));
+        let mut lines: Vec<String> = vec![line("LOG", "starting"), line("FATAL", "maximum number reached")];
+        lines.extend(chatter(20));
+        assert_eq!(telling(lines), ["FATAL: maximum number reached; Increase it"]);
+        assert_eq!(telling(chatter(20).collect()), chatter(20).skip(12).collect::<Vec<_>>());
+        assert_eq!(telling(vec!["plain text".into()]), ["plain text"]);
+    }
 
     #[test]
     fn a_policy_refuses_for_certain_and_a_full_quota_or_a_missing_dry_run_do_not() {

@@ -84,6 +84,11 @@ pub(super) fn restored_bundle(revision: &Revision) -> Option<&str> {
     Some(revision.description.strip_prefix("dr restore of bundle ")?.split_once(": ")?.0)
 }
 
+/// The deployment that a `dr` on some host has made the revision for, by helm's description.
+pub(super) fn named_deployment(revision: &Revision) -> Option<DeploymentId> {
+    DeploymentId::parse(revision.description.strip_prefix("dr ")?)
+}
+
 /// Whether helm's description of the revision names the deployment.
 pub(super) fn names(revision: &Revision, id: &DeploymentId) -> bool {
     revision.description == description(id)

@@ -1,5 +1,7 @@
 //! The lease that keeps two runs off one install.
 
+use std::time::Duration;
+
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Ctx;
@@ -7,6 +9,11 @@ use crate::cluster::lease::{self, lease_name};
 use crate::cluster::{ClusterError, LeaseGuard};
 use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::journal::{self, RunStore};
+
+/// How long the lease may go without a renewal while the application is stopped: two that failed. The API server cannot be
+/// reached then, and without it nobody here starts the application again; the watchdog in the helper pod does, once nothing
+/// is heard of this process any more.
+const UNRENEWED: Duration = Duration::from_secs(40);
 
 /// The lease on the install of a context, as long as this process holds it.
 /// A signal waits for its end.
@@ -28,6 +35,25 @@ impl LeaseHolder {
         let lease = taken.map_err(|error| refused(&*ctx.runs, &ctx.who, error))?;
         self.0 = Some((lease, ctx.events.unfinished()));
         Ok(())
+    }
+
+    /// `work`, given up when the lease goes.
+    ///
+    /// # Errors
+    /// The work's, or [`Exit::Locked`].
+    pub fn guarded<'w, T: 'w>(
+        &self,
+        release: &'w str,
+        work: impl Future<Output = Result<T>> + Send + 'w,
+    ) -> impl Future<Output = Result<T>> + Send + 'w {
+        let sight = self.0.as_ref().map(|(lease, _)| lease.sight());
+        async move {
+            let Some(sight) = sight else { return work.await };
+            tokio::select! {
+                done = work => done,
+                why = sight.gone(UNRENEWED) => Err(lost(release, &why)),
+            }
+        }
     }
 
     /// Gives the lease back; also one that a dead process of the same run has left. One that another run holds by now
@@ -53,10 +79,14 @@ impl LeaseHolder {
     }
 }
 
-fn require_kept(release: &str, lost: Option<String>) -> Result<()> {
-    let Some(why) = lost else { return Ok(()) };
-    Err(CommandError::new(Exit::Locked, format!("the lease on release {release} was lost: {why}"))
-        .hint("Another run may be at work on the install: `kubectl get lease` names it."))
+fn require_kept(release: &str, why: Option<String>) -> Result<()> {
+    why.map_or(Ok(()), |why| Err(lost(release, &why)))
+}
+
+fn lost(release: &str, why: &str) -> CommandError {
+    CommandError::new(Exit::Locked, format!("the lease on release {release} was lost: {why}")).hint(
+        "Another run may be at work on the install, or the API server is away: `kubectl get lease` names the holder.",
+    )
 }
 
 /// Verbs that hold the lease and write no journal, by the first word of their ids: nobody finds them among the runs.

@@ -51,6 +51,16 @@ impl std::str::FromStr for RightsSubject {
 }
 
 impl RightsSubject {
+    /// As a part of the name of a binding, which may hold neither of two characters.
+    fn in_a_name(&self) -> String {
+        let text = match self {
+            Self::User(name) => format!("user:{name}"),
+            Self::Group(name) => format!("group:{name}"),
+            Self::ServiceAccount { namespace, name } => format!("serviceaccount:{namespace}:{name}"),
+        };
+        text.replace(['/', '%'], "-")
+    }
+
     fn value(&self) -> Value {
         let named = |kind: &str, name: &str| json!({"apiGroup": RBAC, "kind": kind, "name": name});
         match self {
@@ -69,6 +79,16 @@ pub struct RightsRequest {
     /// For what; all when empty.
     pub verbs: Vec<RightsFor>,
     pub subject: RightsSubject,
+}
+
+impl RightsRequest {
+    /// What the rights are for, in the names of roles.
+    fn purpose(&self) -> String {
+        let words = [(RightsFor::Look, "look"), (RightsFor::Create, "create"), (RightsFor::Restore, "restore")];
+        let asked: Vec<&str> =
+            words.into_iter().filter(|(verb, _)| self.verbs.contains(verb)).map(|(_, word)| word).collect();
+        if asked.is_empty() || asked.len() == words.len() { "all".into() } else { asked.join("-") }
+    }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -185,21 +205,25 @@ fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<V
         wide.extend(install_wide(live));
     }
     let rules: Vec<Value> = here.into_iter().map(|rule| rule_here(*rule)).collect();
-    let name = format!("dr-{namespace}");
     let labels = BTreeMap::from([(MANAGED_BY, MANAGER)]);
-    let meta = |namespace: Option<&str>| match namespace {
-        Some(namespace) => json!({"name": "dr", "namespace": namespace, "labels": labels}),
-        None => json!({"name": name, "labels": labels}),
+    let object = |kind: &str, name: &str, namespace: Option<&str>| {
+        let mut meta = json!({"name": name, "labels": labels});
+        if let Some(namespace) = namespace {
+            meta["namespace"] = namespace.into();
+        }
+        json!({"apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": meta})
     };
-    let object = |kind: &str, namespace: Option<&str>| json!({"apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": meta(namespace)});
+    // What is applied for one subject or purpose takes nothing from another.
+    let (here, wide_name) = (format!("dr-{}", request.purpose()), format!("dr-{}-{namespace}", request.purpose()));
     let mut made = Vec::new();
-    for (role, binding, namespace, rules) in
-        [("Role", "RoleBinding", Some(namespace), rules), ("ClusterRole", "ClusterRoleBinding", None, wide)]
-    {
-        let mut granted = object(role, namespace);
+    for (role, binding, name, namespace, rules) in [
+        ("Role", "RoleBinding", here, Some(namespace), rules),
+        ("ClusterRole", "ClusterRoleBinding", wide_name, None, wide),
+    ] {
+        let mut granted = object(role, &name, namespace);
         granted["rules"] = rules.into();
-        let mut bound = object(binding, namespace);
-        bound["roleRef"] = json!({"apiGroup": RBAC, "kind": role, "name": granted["metadata"]["name"]});
+        let mut bound = object(binding, &format!("{name}-{}", request.subject.in_a_name()), namespace);
+        bound["roleRef"] = json!({"apiGroup": RBAC, "kind": role, "name": name});
         bound["subjects"] = json!([request.subject.value()]);
         made.extend([granted, bound]);
     }
@@ -308,7 +332,22 @@ mod tests {
         let kinds: Vec<&str> = made.iter().map(|one| one["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]);
         assert_eq!(made[1]["subjects"][0], json!({"kind": "ServiceAccount", "name": "backup", "namespace": "ops"}));
-        assert_eq!(made[3]["roleRef"]["name"], "dr-opschain");
+        assert_eq!(made[3]["roleRef"]["name"], "dr-all-opschain");
+    }
+
+    #[test]
+    fn what_is_applied_for_one_subject_or_purpose_takes_nothing_from_another() {
+        let names = |verbs: &[RightsFor], subject: &str| -> Vec<String> {
+            let request = RightsRequest { verbs: verbs.to_vec(), subject: subject.parse().unwrap() };
+            let named = |one: Value| format!("{} {}", one["kind"], one["metadata"]["name"]);
+            documents("opschain", &[], &request).into_iter().map(named).collect()
+        };
+        let create = names(&[RightsFor::Create], "user:a/b");
+        let (other, restore) = (names(&[RightsFor::Create], "group:a"), names(&[RightsFor::Restore], "user:a/b"));
+        assert_eq!(create[1], r#""RoleBinding" "dr-create-user:a-b""#);
+        assert!(create.iter().all(|name| !restore.contains(name)), "{restore:?}");
+        let same: Vec<&String> = create.iter().filter(|name| other.contains(name)).collect();
+        assert_eq!(same, [&create[0], &create[2]], "the roles, which are the same");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use plan::{CreatePlan, CreateRequest};
 use self::work::CreateWork;
 use super::quiesce::RecordedReplicas;
 use super::runs::undo;
-use super::runs::verb::{Aftermath, PutBackVerb, RunVerb};
+use super::runs::verb::{Aftermath, MadeByRun, PutBackVerb, RunVerb};
 use super::{Ctx, bundles, copy};
 use crate::bundle::OutOfScope;
 use crate::error::{CommandError, Result};
@@ -44,6 +44,7 @@ const PUT_BACK: PutBackVerb = PutBackVerb {
     brings_back: steps::RESUME_WRITERS.text(),
     restarts: true,
     maintenance: mode_left,
+    made,
     elsewhere: ("remove the draft from the store", discard_draft),
 };
 
@@ -175,6 +176,13 @@ fn mode_left(remains: &Remains) -> Option<RecordedMode> {
     let planned = remains.plan["sight"].get("mode").filter(|_| remains.damaged);
     let mode = recorded.or(planned).filter(|_| !left)?;
     serde_json::from_value(mode.clone()).ok()
+}
+
+/// The bundle, where it is in the store: its run may have died before it could write down that it had published it.
+fn made(ctx: &Ctx, remains: &Remains) -> Option<MadeByRun> {
+    let (bundle, place) = (bundle_of(remains)?, remains.plan["store"].as_str()?);
+    let listed = ctx.store_at(place).ok()?.list().ok()?;
+    listed.iter().any(|object| object.name == bundle).then(|| MadeByRun { bundle: bundle.to_owned() })
 }
 
 fn bundle_of(remains: &Remains) -> Option<&str> {

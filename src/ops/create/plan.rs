@@ -238,12 +238,7 @@ fn live_deployment(facts: &CreateFacts) -> Result<(&Deployment, u32, &StoredFact
             CommandError::new(Exit::Helm, what).hint("Bring the release into order first: `dr deploy -f values.yaml`.")
         );
     }
-    let deployment = facts.deployment.as_ref().ok_or_else(|| {
-        recognise::drift(format!(
-            "revision {} of release {release} is not in this host's config vault",
-            newest.revision
-        ))
-    })?;
+    let deployment = facts.deployment.as_ref().ok_or_else(|| recognise::not_recorded(newest, release))?;
     recognise::refuse_other_values(deployment, &stored.sha256)?;
     Ok((deployment, newest.revision, stored))
 }

@@ -11,6 +11,9 @@ use crate::opschain::workloads::{AGENT_PODS, POOL_PODS, STAY_CONNECTED};
 use crate::postgres::Lsn;
 use crate::settings::{Allow, Quiesce};
 
+/// What stands before the name of a transaction that was prepared, where its session would say what it is called.
+const PREPARED: &str = " (prepared transaction ";
+
 /// How long a new pod may take to say its address.
 pub(super) const ADDRESS_LIMIT: Duration = Duration::from_secs(15);
 
@@ -44,6 +47,7 @@ pub(super) fn judge(facts: &QuietFacts, allow: &[Allow]) -> Result<Vec<OutOfScop
     if foreign.is_empty() {
         return Ok(Vec::new());
     }
+    refuse_prepared(&foreign)?;
     if !allow.contains(&Allow::ForeignWriters) {
         return Err(may_write(&foreign));
     }
@@ -63,6 +67,7 @@ pub(super) fn running_work(
     allow: &[Allow],
     waits: bool,
 ) -> Result<Option<String>> {
+    refuse_prepared(foreign)?;
     if quiesce != Quiesce::None {
         if !waits {
             refuse_work(working, allow)?;
@@ -104,6 +109,19 @@ fn may_write(foreign: &[String]) -> CommandError {
         .hint("End these sessions and try again; or take what they write as it is: --allow foreign-writers.")
 }
 
+/// Refuses a prepared transaction, whatever is allowed: the log holds it, and a database with room for none, as
+/// PostgreSQL makes it and the operator leaves it, does not start from that log.
+fn refuse_prepared(foreign: &[String]) -> Result<()> {
+    let prepared = |who: &'_ String| {
+        let (of, rest) = who.rsplit_once(PREPARED)?;
+        Some((of.to_owned(), rest.strip_suffix(')')?.to_owned()))
+    };
+    let Some((of, name)) = foreign.iter().find_map(prepared) else { return Ok(()) };
+    let what = format!("prepared transaction `{name}` is open: a database that is restored from here would not start");
+    Err(CommandError::new(Exit::Busy, what)
+        .hint(format!("It is of {of}: have its owner end it, or `ROLLBACK PREPARED '{name}'` there.")))
+}
+
 /// The sessions that belong neither to what stays connected, as in the manual guide, nor to pods whose names begin with
 /// one of `own`. Of a pooler only those that do something: it keeps the others for clients that have gone.
 pub(super) fn foreign(sessions: &[Session], pods: &[PodAddress], own: &[&str]) -> Vec<String> {
@@ -129,6 +147,17 @@ pub(super) fn foreign(sessions: &[Session], pods: &[PodAddress], own: &[&str]) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prepared_transaction_is_refused_whatever_is_allowed() {
+        let prepared = Session { application: "prepared transaction b-1 (x)".into(), ..session(None, true) };
+        let found = foreign(&[session(Some("10.0.0.9"), true), prepared], &pods(), &[]);
+        let error = running_work(&[], &found, Quiesce::None, &[Allow::ForeignWriters], false).unwrap_err();
+        assert_eq!(error.exit(), Exit::Busy);
+        assert!(error.message().starts_with("prepared transaction `b-1 (x)` is open"), "{error}");
+        assert!(error.hints()[0].contains("opschain on opschain"), "{:?}", error.hints());
+        assert!(running_work(&[], &found[..1], Quiesce::None, &[], false).is_ok());
+    }
 
     fn session(address: Option<&str>, busy: bool) -> Session {
         let (role, database) = ("opschain".into(), "opschain".into());

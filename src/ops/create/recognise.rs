@@ -9,6 +9,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::{CommandError, Exit, Result};
+use crate::helm::Revision;
+use crate::ops::history::named_deployment;
 use crate::values::overlay;
 use crate::vault::Deployment;
 
@@ -30,6 +32,16 @@ pub(super) fn refuse_other_values(deployment: &Deployment, found: &str) -> Resul
         return Ok(());
     }
     Err(drift(format!("the values that Helm has are not those that the vault has of deployment {id}")))
+}
+
+/// The error of a live revision that this host's vault has not.
+pub(super) fn not_recorded(newest: &Revision, release: &str) -> CommandError {
+    let what = format!("revision {} of release {release} is not in this host's config vault", newest.revision);
+    match named_deployment(newest) {
+        Some(id) => CommandError::new(Exit::Drift, format!("{what}: another host's dr deployed it, as {id}"))
+            .hint("`dr config sync` fetches what other hosts have recorded; `dr config log` then shows it."),
+        None => drift(what),
+    }
 }
 
 /// The error of values or releases that are not what was deployed.

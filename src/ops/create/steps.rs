@@ -63,11 +63,11 @@ pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, Comm
     let wait_drained = step(WAIT_DRAINED, |w, _| Box::pin(wait_drained(w)));
     let leave_maintenance = step(LEAVE_MAINTENANCE, |w, o| Box::pin(leave_maintenance(w, o)));
     let record_replicas = step(RECORD_REPLICAS, |w, _| Box::pin(record_replicas(w)));
-    let stop_writers = step(STOP_WRITERS, |w, o| Box::pin(stop_writers(w, o)));
-    let copy_base = step(COPY_BASE, |w, o| Box::pin(copy_base(w, o)));
-    let mark_wal = step(MARK_WAL, |w, o| Box::pin(mark_wal(w, o)));
-    let resume_writers = step(RESUME_WRITERS, |w, o| Box::pin(resume_writers(w, o)));
-    let copy_wal = step(COPY_WAL, |w, _| Box::pin(copy_wal(w)));
+    let stop_writers = step(STOP_WRITERS, |w, o| Box::pin(CreateWork::while_held(w, stop_writers(w, o))));
+    let copy_base = step(COPY_BASE, |w, o| Box::pin(CreateWork::while_held_if_stopped(w, copy_base(w, o))));
+    let mark_wal = step(MARK_WAL, |w, o| Box::pin(CreateWork::while_held(w, mark_wal(w, o))));
+    let resume_writers = step(RESUME_WRITERS, |w, o| Box::pin(CreateWork::while_held(w, resume_writers(w, o))));
+    let copy_wal = step(COPY_WAL, |w, _| Box::pin(CreateWork::while_held_if_stopped(w, copy_wal(w))));
     let verify = step(VERIFY, |w, o| Box::pin(verify(w, o)));
     let publish = step(PUBLISH, |w, o| Box::pin(publish(w, o)));
     let wait_serving = step(WAIT_SERVING, |w, o| Box::pin(wait_serving(w, o)));

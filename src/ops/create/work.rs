@@ -14,6 +14,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::pump::Pump;
+use crate::settings::Quiesce;
 use crate::store::Store;
 
 /// One bundle in the making.
@@ -77,6 +78,18 @@ impl CreateWork {
     /// half done.
     pub async fn hold_lease(&self) -> Result<()> {
         self.handles.lock().await.lease.take(&self.ctx, &self.run).await
+    }
+
+    /// A step's work while the application is stopped: given up when the lease goes, so that who can start it does.
+    pub async fn while_held<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let guarded = self.handles.lock().await.lease.guarded(&self.ctx.install().release, work);
+        guarded.await
+    }
+
+    /// A copy's work: as [`Self::while_held`] where the application is stopped meanwhile. Where it runs, a copy that comes
+    /// straight from the pod outlives an API server that is away for a while.
+    pub async fn while_held_if_stopped<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if self.plan.quiesce == Quiesce::Full { self.while_held(work).await } else { work.await }
     }
 
     /// Lets go of the bundle, and stops what is still on its way.

@@ -32,6 +32,13 @@ pub enum Cause {
         at: String,
         bundle: String,
     },
+    /// Another host's `dr` deployed, and this vault has not heard of it.
+    DeployedElsewhere {
+        revision: u32,
+        /// When it was made.
+        at: String,
+        deployment: String,
+    },
     /// helm went back to an older revision.
     RolledBack {
         revision: u32,
@@ -105,6 +112,12 @@ impl Cause {
             Self::DeployedOutside { revision, at, description, by } => {
                 let said = if description.is_empty() { String::new() } else { format!(" (\"{description}\")") };
                 format!("deployed outside dr{}: revision {revision}, {}{said}", with(by), time(at))
+            }
+            Self::DeployedElsewhere { revision, at, deployment } => {
+                format!(
+                    "deployed by another host's dr as {deployment}, which this vault has not: revision {revision}, {}; `dr config sync` fetches it",
+                    time(at)
+                )
             }
             Self::Restored { revision, at, bundle } => {
                 format!(

@@ -76,8 +76,13 @@ fn judge_values(
         }
     }
     for cause in &judged.causes {
-        let takes_fields =
-            matches!(cause, Cause::DeployedOutside { .. } | Cause::Restored { .. } | Cause::RolledBack { .. });
+        let takes_fields = matches!(
+            cause,
+            Cause::DeployedOutside { .. }
+                | Cause::DeployedElsewhere { .. }
+                | Cause::Restored { .. }
+                | Cause::RolledBack { .. }
+        );
         let fields = if takes_fields { std::mem::take(&mut fields_left) } else { Vec::new() };
         let object = if fields.is_empty() { "release" } else { "values" };
         drift.push(DriftFinding::new(Between::VaultHelm, object.into(), cause.clone(), fields));

@@ -2,7 +2,7 @@
 
 use super::cause::Cause;
 use crate::helm::Revision;
-use crate::ops::history::{is_of, names, restored_bundle};
+use crate::ops::history::{is_of, named_deployment, names, restored_bundle};
 use crate::vault::Deployment;
 
 /// The longest that is quoted of helm's words.
@@ -78,6 +78,9 @@ fn is_failure_of_ours(deployments: &[Deployment], newest: &Revision) -> bool {
 
 fn outside(revision: &Revision) -> Cause {
     let at = revision.updated.clone();
+    if let Some(deployment) = named_deployment(revision) {
+        return Cause::DeployedElsewhere { revision: revision.revision, at, deployment: deployment.to_string() };
+    }
     match (rolled_back_to(revision), restored_bundle(revision)) {
         (Some(to), _) => Cause::RolledBack { revision: revision.revision, to, at, by: None },
         (None, Some(bundle)) => Cause::Restored { revision: revision.revision, at, bundle: bundle.to_owned() },
@@ -163,6 +166,8 @@ mod tests {
         assert!(causes(&[], &by_hand)[0].starts_with("the vault knows nothing"));
         assert!(causes(&live, &[])[0].contains("uninstalled"));
         assert!(causes(&live, &[revision(1, "uninstalled", "")])[0].contains("uninstalled"));
+        let by_another_host = [first(), revision(2, "deployed", &own(NEW))];
+        assert!(causes(&live, &by_another_host)[0].starts_with(&format!("deployed by another host's dr as {NEW}")));
         let failed = [revision(1, "deployed", &own(OLD)), revision(2, "failed", "boom")];
         assert!(causes(&live, &failed)[0].starts_with("an upgrade outside dr failed: revision 2"));
         // The number of a burnt release's revision says nothing: helm's description names nobody.

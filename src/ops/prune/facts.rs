@@ -62,6 +62,11 @@ fn of_catalog(
         loose: 0,
     };
     for entry in &catalog.entries {
+        // A file that lies there tells of the clocks as well as a bundle does.
+        let created = entry.header.as_ref().ok().map(|header| header.created);
+        if let Some(created) = created.filter(|at| facts.newest.as_ref().is_none_or(|(_, known)| known < at)) {
+            facts.newest = Some((entry.name.clone(), created));
+        }
         let header = match &entry.header {
             _ if matches!(entry.reference, BundleReference::File { .. }) => {
                 facts.loose += 1;
@@ -77,9 +82,6 @@ fn of_catalog(
             }
             Ok(header) => header,
         };
-        if facts.newest.as_ref().is_none_or(|(_, known)| *known < header.created) {
-            facts.newest = Some((entry.name.clone(), header.created));
-        }
         let is_ours =
             |of: &Install| (&of.namespace, &of.release) == (&header.install.namespace, &header.install.release);
         if of.is_some_and(|of| !is_ours(of)) {

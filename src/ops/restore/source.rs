@@ -112,8 +112,12 @@ pub(super) fn origin(install: &SourceInstall) -> String {
     format!("{}/{}, cluster {uid}", install.namespace, install.release)
 }
 
-/// How old a bundle is, in words.
+/// How old a bundle is, in words. A few seconds are the difference of two clocks.
 pub(super) fn age(created: Timestamp, now: Timestamp) -> String {
+    let ahead = created.duration_since(now);
+    if ahead.as_secs() >= 60 {
+        return format!("{} from now, by the clock of this host", text::elapsed(ahead.unsigned_abs()));
+    }
     match now.duration_since(created).as_hours() / 24 {
         days @ 2.. => format!("{days} days ago"),
         _ => format!("{} ago", text::elapsed(now.duration_since(created).unsigned_abs())),
@@ -202,6 +206,7 @@ mod tests {
         assert!(text.contains(header.id.as_str()), "{text}");
         assert_eq!(age(at(37 * 24 * 60), header.created), "37 days ago");
         assert_eq!(age(at(3), header.created), "3 min 0 s ago");
+        assert_eq!(age(header.created, at(3)), "3 min 0 s from now, by the clock of this host");
     }
 
     #[test]
