@@ -21,6 +21,7 @@ mod watchdog;
 mod worker;
 
 pub use attach::attach;
+pub use backup::{ChunkCutter, ChunkSealer, Cut, Outgoing, ZstdLevel};
 pub use host::PodFiles;
 pub use serve::{AgentError, ServeOptions, serve};
 pub use watchdog::{PutBack, SILENCE, Watchdog};

@@ -28,7 +28,14 @@ impl BundleId {
     /// # Errors
     /// `BadId` when Helm would not take the release's name.
     pub fn generate(release: &str, created: Timestamp) -> Result<Self, BadId> {
-        let salt: u32 = rand::rng().random_range(0..1 << 24);
+        Self::salted(release, created, rand::rng().random_range(0..1 << 24))
+    }
+
+    /// As [`Self::generate`], with a `salt` below 2^24 that is known: what is made of the same thing again has its name.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn salted(release: &str, created: Timestamp, salt: u32) -> Result<Self, BadId> {
         format!("{release}-{}-{salt:06x}", created.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ")).parse()
     }
 

@@ -94,7 +94,7 @@ impl KeptObject {
         self
     }
 
-    fn strip(mut self) -> Self {
+    pub fn strip(mut self) -> Self {
         let meta = self.meta_mut();
         let mut annotations = meta.annotations.take().unwrap_or_default();
         annotations.remove(LAST_APPLIED);

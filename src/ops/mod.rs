@@ -16,6 +16,7 @@ mod given;
 pub mod guard;
 pub mod helper;
 mod history;
+pub mod import;
 pub mod init;
 pub mod keyring;
 pub mod lease;

@@ -4,15 +4,22 @@
 //! (from 17, which adds the system identifier).
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::label;
 use super::lsn::Lsn;
 use crate::ustar::is_inside;
 
 /// The name of the file in a base backup.
 pub const NAME: &str = "backup_manifest";
+
+/// From the first that writes a manifest, to beyond the newest that its format is known of.
+const MAJORS: RangeInclusive<u32> = 13..=20;
 
 /// A manifest whose own checksum has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +100,8 @@ struct RawFile {
     algorithm: Option<String>,
     #[serde(rename = "Checksum")]
     checksum: Option<String>,
+    #[serde(rename = "Last-Modified")]
+    modified: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,6 +115,12 @@ struct RawRange {
 }
 
 impl BackupManifest {
+    /// PostgreSQL's major version, told by the checksum of the file that says it; `None` for one that is not known.
+    pub fn major(&self) -> Option<u32> {
+        let file = self.files.get("PG_VERSION")?;
+        MAJORS.into_iter().find(|major| crc32c::crc32c(format!("{major}\n").as_bytes()) == file.crc32c)
+    }
+
     /// Reads a manifest and verifies its own checksum.
     ///
     /// # Errors
@@ -140,6 +155,16 @@ impl BackupManifest {
             end,
         })
     }
+}
+
+/// When the backup of a manifest began, to the second: the server writes `backup_label` for it then, and the manifest has
+/// the time of each file, in GMT. `None` where it does not say.
+pub fn begun(bytes: &[u8]) -> Option<Timestamp> {
+    let raw: Raw = serde_json::from_slice(bytes).ok()?;
+    let label = raw.files.iter().find(|file| file.path.as_deref() == Some(label::NAME))?;
+    let civil = label.modified.as_deref()?.strip_suffix(" GMT")?;
+    let moment = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", civil).ok()?;
+    moment.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
 
 impl RawFile {
@@ -195,6 +220,10 @@ mod tests {
         assert_eq!((manifest.version, manifest.timeline), (1, 1));
         assert_eq!((manifest.start.to_string(), manifest.end.to_string()), ("0/6000028".into(), "0/6000100".into()));
         assert_eq!(manifest.files["PG_VERSION"], ManifestFile { size: 3, crc32c: crc32c::crc32c(b"15\n") });
+        assert_eq!(
+            (manifest.major(), begun(REAL).map(|at| at.to_string())),
+            (Some(15), Some("2026-11-23T07:55:15Z".into()))
+        );
         assert_eq!(manifest.files["tablespace_map"], ManifestFile { size: 0, crc32c: 0 });
     }
 

@@ -35,6 +35,25 @@ pub enum WalError {
     Record { at: Lsn, what: String },
 }
 
+/// What the first page of a segment says of the database that it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalOrigin {
+    pub system_identifier: u64,
+    /// The size of a segment.
+    pub segment_bytes: u64,
+}
+
+impl WalOrigin {
+    /// Reads the long page header that a segment begins with; `None` where there is none.
+    pub fn of_page(page: &[u8]) -> Option<Self> {
+        let header = page.first_chunk::<LONG_HEADER>()?;
+        let number =
+            |at: usize, len: usize| header[at..at + len].iter().rev().fold(0, |sum, b| sum << 8 | u64::from(*b));
+        let origin = Self { system_identifier: number(24, 8), segment_bytes: number(32, 4) };
+        (number(2, 2) & LONG != 0 && check_size(origin.segment_bytes).is_ok()).then_some(origin)
+    }
+}
+
 impl WalSegment {
     /// The segment that holds the byte at `lsn`.
     ///
@@ -99,8 +118,7 @@ impl WalSegment {
         if !(0xD050..=0xD2FF).contains(&magic) {
             return wrong(format!("page magic {magic:04X}"));
         }
-        // XLP_LONG_HEADER
-        if info & 2 == 0 {
+        if info & LONG == 0 {
             return wrong("no long page header".into());
         }
         // The first segment of a new timeline holds the pages of the old one up to the switch.
@@ -137,6 +155,8 @@ fn end_of_records(lsn: Lsn, bytes: u64) -> Result<Lsn, WalError> {
 
 /// The length of the header that each segment begins with, in bytes.
 pub const LONG_HEADER: usize = 40;
+/// `XLP_LONG_HEADER`: the page begins with that header.
+const LONG: u64 = 2;
 
 /// Whether the name is that of a timeline's history, such as `00000002.history`.
 pub fn is_history(name: &str) -> bool {

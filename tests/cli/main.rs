@@ -15,6 +15,7 @@ mod edits;
 mod extract;
 mod half_restored;
 mod hints;
+mod import;
 mod kept;
 mod lint;
 mod man;

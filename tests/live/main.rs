@@ -15,6 +15,7 @@ mod drift;
 mod edit;
 mod held;
 mod host;
+mod import;
 mod install;
 mod layers;
 mod maintenance;

@@ -15,8 +15,8 @@ use std::path::Path;
 
 use tokio::sync::{mpsc, watch};
 
-use self::chunks::{ChunkCutter, ChunkSealer, Outgoing};
-use self::level::ZstdLevel;
+pub use self::chunks::{ChunkCutter, ChunkSealer, Cut, Outgoing};
+pub use self::level::ZstdLevel;
 pub use self::wal::WalBound;
 use self::wal::{WalNeed, WalSource};
 use super::host;

@@ -1,8 +1,9 @@
-//! `dr bundle create | list | show | copy | verify | extract | diff | restore | pin | prune`.
+//! `dr bundle create | list | show | import | copy | verify | extract | diff | restore | pin | prune`.
 
 mod copy;
 mod diff;
 mod extract;
+mod import;
 mod list;
 mod pages;
 mod pin;
@@ -43,6 +44,7 @@ enum BundleVerb {
     Create(CreateArgs),
     List(list::ListArgs),
     Show(ShowArgs),
+    Import(import::ImportArgs),
     Copy(Box<copy::CopyArgs>),
     Verify(VerifyArgs),
     Extract(extract::BundleExtractArgs),
@@ -208,6 +210,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
                 None => ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?,
             }
         }
+        BundleVerb::Import(args) => return import::run(ctx, ui, args),
         BundleVerb::Copy(args) => return copy::run(ctx, ui, *args),
         BundleVerb::Extract(args) => extract::run(ctx, ui, args)?,
         BundleVerb::Diff(args) => return diff::run(ctx, ui, args),

@@ -280,7 +280,7 @@ fn warnings(page: &mut Page, warnings: &[String]) {
 }
 
 /// What is not in the bundle, in a line that names the command for the whole; with `-v` the whole.
-fn scope(page: &mut Page, scope: &[OutOfScope], whole: &str) {
+pub(super) fn scope(page: &mut Page, scope: &[OutOfScope], whole: &str) {
     /// As many things are named in the line.
     const NAMED: usize = 2;
     if scope.is_empty() {

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use plan::{CreatePlan, CreateRequest};
+pub(super) use vault_config::VaultConfig;
 
 use self::work::CreateWork;
 use super::quiesce::RecordedReplicas;

@@ -12,7 +12,7 @@ use crate::values::overlay;
 use crate::vault::{Deployment, SealedFile, Vault};
 
 /// What the vault has of a deployment, sealed to the recipients of the bundle.
-pub(super) struct VaultConfig {
+pub(in crate::ops) struct VaultConfig {
     values: Values,
     /// SHA-256 of what Helm has stored of the values.
     helm_sha256: String,
@@ -34,7 +34,7 @@ impl VaultConfig {
     /// # Errors
     /// [`Exit::Drift`] when they are other values, [`Exit::Keys`] when they are sealed to others than `recipients`,
     /// [`Exit::Vault`] when the chart is missing or a file is damaged.
-    pub(super) fn gather(
+    pub(in crate::ops) fn gather(
         vault: &Vault,
         deployment: &Deployment,
         stored: &Value,
@@ -42,6 +42,37 @@ impl VaultConfig {
     ) -> Result<Self> {
         let helm_sha256 = recognise::digest(stored);
         recognise::refuse_other_values(deployment, &helm_sha256)?;
+        Self::taken(vault, deployment, helm_sha256, || overlay::document(stored), recipients)
+    }
+
+    /// As [`Self::gather`] where there is no Helm that could be asked what it has stored; `merged` is what that was, where the
+    /// values were given in several layers.
+    ///
+    /// # Errors
+    /// As [`Self::gather`]; [`Exit::Vault`] where the record has no digest of it.
+    pub(in crate::ops) fn recorded(
+        vault: &Vault,
+        deployment: &Deployment,
+        merged: Option<Zeroizing<Vec<u8>>>,
+        recipients: &Recipients,
+    ) -> Result<Self> {
+        let helm_sha256 = deployment.document_sha256().ok_or_else(|| {
+            CommandError::new(
+                Exit::Vault,
+                format!("the record of deployment {} is of before dr kept digests", deployment.id()),
+            )
+            .hint("Record its values once more: `dr config record values.yaml --at TIME --chart REF`.")
+        })?;
+        Self::taken(vault, deployment, helm_sha256.to_owned(), || merged.unwrap_or_default(), recipients)
+    }
+
+    fn taken(
+        vault: &Vault,
+        deployment: &Deployment,
+        helm_sha256: String,
+        merged: impl FnOnce() -> Zeroizing<Vec<u8>>,
+        recipients: &Recipients,
+    ) -> Result<Self> {
         let same = |file: SealedFile| same_recipients(deployment, file, recipients);
         let chart = vault.sealed_chart(deployment)?.ok_or_else(|| {
             CommandError::new(Exit::Vault, format!("deployment {} was recorded without its chart", deployment.id()))
@@ -58,7 +89,7 @@ impl VaultConfig {
             (None, Some(sha256)) => layers.pop().map(|(_, sealed)| Values::File { sealed, sha256: sha256.to_owned() }),
             _ => None,
         };
-        let values = values.unwrap_or_else(|| Values::Merged(overlay::document(stored)));
+        let values = values.unwrap_or_else(|| Values::Merged(merged()));
         Ok(Self { values, helm_sha256, layers, chart })
     }
 
@@ -67,7 +98,7 @@ impl VaultConfig {
     ///
     /// # Errors
     /// [`Exit::Keys`] naming who is missing; a file is damaged.
-    pub(super) fn refuse_other_recipients(
+    pub(in crate::ops) fn refuse_other_recipients(
         vault: &Vault,
         deployment: &Deployment,
         recipients: &Recipients,
@@ -79,7 +110,7 @@ impl VaultConfig {
     }
 
     /// How the layers were given and which members hold them, where the values were given in several.
-    pub(super) fn layers(&self) -> Vec<LayerMember> {
+    pub(in crate::ops) fn layers(&self) -> Vec<LayerMember> {
         self.layers.iter().map(|(member, _)| member.clone()).collect()
     }
 
@@ -87,7 +118,7 @@ impl VaultConfig {
     ///
     /// # Errors
     /// The writer's.
-    pub(super) fn add_values(&self, writer: &mut Writer) -> Result<(), BundleError> {
+    pub(in crate::ops) fn add_values(&self, writer: &mut Writer) -> Result<(), BundleError> {
         match &self.values {
             Values::File { sealed, sha256 } => writer.add_sealed_values(sealed, sha256, &self.helm_sha256),
             Values::Merged(document) => writer.seal_config("values.yaml", document),
@@ -98,7 +129,7 @@ impl VaultConfig {
     ///
     /// # Errors
     /// The writer's.
-    pub(super) fn add_layers_and_chart(&self, writer: &mut Writer, chart: &str) -> Result<(), BundleError> {
+    pub(in crate::ops) fn add_layers_and_chart(&self, writer: &mut Writer, chart: &str) -> Result<(), BundleError> {
         for (layer, sealed) in &self.layers {
             writer.add_sealed(&format!("config/{}.age", layer.file), sealed)?;
         }

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::facts::OpenBundle;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::pairing;
+use crate::ops::quiesce::WRITERS;
 use crate::ops::release::Release;
 use crate::ops::{Ctx, guard};
 use crate::read;
@@ -55,6 +56,14 @@ pub(super) struct PairedConfig {
     pub values: Tree,
     /// The release that the bundle was made from.
     pub release: Release,
+}
+
+impl PairedConfig {
+    /// How many workers ran when the bundle was made; where nobody had looked, as many as the values ask for.
+    pub(super) fn workers(&self) -> Option<i32> {
+        let asked = || i32::try_from(self.values.to_json()["apiWorker"]["replicas"].as_i64()?).ok();
+        self.release.replicas.of_writer(WRITERS[1]).or_else(|| asked().filter(|workers| *workers > 0))
+    }
 }
 
 /// Holds the keys of the bundle's own values, and of the file that is `given` in their place, against those that the data

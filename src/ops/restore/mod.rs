@@ -45,7 +45,7 @@ pub use strategy::RestoreStrategy;
 
 use self::held::HoldFacts;
 use self::work::RestoreWork;
-use super::quiesce::{self, WRITERS, WriterFacts};
+use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
 use crate::cluster::{Database, NamespaceState};
@@ -89,7 +89,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         source_cluster: paired.release.cluster_uid.as_deref(),
         target_cluster: &ctx.cluster().await?.identity().await?,
         target_namespace: &plan.namespace.clone(),
-        workers: paired.release.replicas.of_writer(WRITERS[1]),
+        workers: paired.workers(),
     };
     let plan = plan.with_values(&paired, &version, &from, request.held);
     if let RestoreChart::Pulled { .. } = &plan.chart {

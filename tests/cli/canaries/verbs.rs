@@ -91,6 +91,7 @@ pub const CASES: &[Case] = &[
     case("bundle unprune", &["opschain"], None),
     case("status", &[], None),
     case("status", &["--all"], None),
+    case("bundle import", &["/nonexistent"], None),
     case("bundle copy", &["opschain", "--to", "/nonexistent"], None),
     case("schedule list", &[], Some(0)),
     case("schedule run", &["--user"], Some(14)),
