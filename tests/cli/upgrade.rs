@@ -73,6 +73,34 @@ fn the_report_is_json_when_asked_for_and_hides_secrets() {
 }
 
 #[test]
+fn a_file_of_overrides_stays_one_unless_the_whole_is_asked_for() {
+    let home = home();
+    std::fs::write(home.path().join("values.yaml"), "# ours\ngone: 2\n").unwrap();
+    let said = upgraded(&home, &["--out", "next.yaml"]);
+    assert!(said.contains("stays so") && said.contains("New, and not copied:\n  fresh: true"), "{said}");
+    assert_eq!(std::fs::read_to_string(home.path().join("next.yaml")).unwrap(), "# ours\ngone: 2\n");
+    let said = upgraded(&home, &["--out", "-", "--style", "full"]);
+    assert!(said.contains("fresh: true\n# ours\ngone: 2\n"), "{said}");
+}
+
+#[test]
+fn a_report_in_json_does_not_share_stdout_with_the_proposal() {
+    let said = upgraded(&home(), &["--out", "-", "--output", "json"]);
+    let error: serde_json::Value =
+        serde_json::from_str(said.split("--- stderr").nth(1).unwrap().lines().nth(1).unwrap()).unwrap();
+    assert!(error["error"]["hints"].to_string().contains("--out") && said.ends_with("exit 64"), "{said}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_with_the_way_out() {
+    let home = home();
+    let said = upgraded(&home, &["--out", "nodir/next.yaml"]);
+    assert!(said.contains("mkdir -p nodir") && said.ends_with("exit 14"), "{said}");
+    let said = upgraded(&home, &["--out", "values.yaml/next.yaml"]);
+    assert!(said.contains("hint:") && said.ends_with("exit 14"), "{said}");
+}
+
+#[test]
 fn what_is_no_values_file_chart_or_version_is_said_to_be_none() {
     let home = home();
     let said = dr(home.path(), &["config", "upgrade", "nowhere", "new.yaml", "-f", "values.yaml"]);

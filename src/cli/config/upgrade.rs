@@ -2,26 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::error::Result;
+use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::{self, ProposalRequest, Target, Upgraded};
 use crate::opschain::values::VERSION;
-use crate::ui::{Page, Report, Ui};
-use crate::values::upgrade::{KeyOutcome, KeyReport};
+use crate::ui::{Output, Page, Report, Ui};
+use crate::values::upgrade::{KeyOutcome, KeyReport, ProposalStyle};
 
 /// Carry your edits into a new release's values file, as a proposal to review
 ///
 /// Three files are merged: the shipped values of the release that you come from, those of the release to go to, and
 /// yours. What you changed stays, with your quotes; what you left alone becomes new; the text and its order are the new
-/// file's, and your comments are at their keys. The report says what is new, gone, renamed or in conflict, and which
-/// comments lost their keys. Nothing is deployed.
+/// file's, and your comments are at their keys. A file of overrides stays one: your text, with what is renamed, gone or
+/// of a new default changed in it, and new keys told, not copied. The report says what is new, gone, renamed or in
+/// conflict, and which comments lost their keys. Nothing is deployed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   dr config upgrade 2026-08-20 2026-09-14 -f values.yaml --out new.yaml
-  dr config upgrade old/values.yaml opschain-2026.10.8.tgz --out - | less")]
+  dr config upgrade old/values.yaml opschain-2026.10.8.tgz --out - | less
+  dr config upgrade 2026-08-20 2026-09-14 -f site.yaml --style overrides --out site-new.yaml")]
 pub struct UpgradeArgs {
     /// The release that you come from: its values file, its chart (folder, archive, `oci://...`), or its version
     #[arg(value_name = "FROM")]
@@ -38,6 +40,26 @@ pub struct UpgradeArgs {
     /// Write over the file if it is there
     #[arg(long)]
     force: bool,
+    /// Whose text the proposal is; without it, `overrides` where your file has less than half of what FROM says
+    #[arg(long, value_name = "STYLE")]
+    style: Option<StyleArg>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StyleArg {
+    /// Yours: what is new is told, not copied
+    Overrides,
+    /// The new file's, whole, with your edits
+    Full,
+}
+
+impl From<StyleArg> for ProposalStyle {
+    fn from(arg: StyleArg) -> Self {
+        match arg {
+            StyleArg::Overrides => Self::Overrides,
+            StyleArg::Full => Self::Full,
+        }
+    }
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: UpgradeArgs) -> Result<()> {
@@ -47,7 +69,13 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: UpgradeArgs) -> Result<()> {
         Some(path) => Target::File(path),
     };
     let to_stdout = target == Target::Stdout;
-    let request = ProposalRequest { from: args.from, to: args.to, values: args.values, target, force: args.force };
+    if to_stdout && ui.options().output == Output::Json {
+        let message = "--out - writes the proposal to stdout, where --output json writes the report";
+        return Err(CommandError::new(Exit::Usage, message).hint("Give a file with --out, or leave --output json out."));
+    }
+    let style = args.style.map(ProposalStyle::from);
+    let request =
+        ProposalRequest { from: args.from, to: args.to, values: args.values, style, target, force: args.force };
     let upgraded = config::upgrade(ctx, request).await?;
     if to_stdout {
         // stdout is the file; the report goes where people look.
@@ -60,13 +88,24 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: UpgradeArgs) -> Result<()> {
 impl Report for Upgraded {
     fn human(&self, page: &mut Page) {
         page.heading(&format!("{}, from {} to {}", self.values, self.from, self.to));
+        let new = match self.style {
+            ProposalStyle::Full => "New:",
+            ProposalStyle::Overrides => {
+                page.line("Your file holds overrides, and stays so (--style full: the whole new file).");
+                "New, and not copied:"
+            }
+        };
+        let new_default = match self.style {
+            ProposalStyle::Full => "Has a new default, which you get:",
+            ProposalStyle::Overrides => "Has a new default, which you get (changed in your file where it has the key):",
+        };
         let chapters = [
             (KeyOutcome::Conflict, "Changed by you and by the release; yours stands:"),
             (KeyOutcome::Removed, "Gone from the release, but you had changed it, and it stands:"),
             (KeyOutcome::Dropped, "Gone from the release, and with it the default that you had:"),
             (KeyOutcome::Renamed, "Has another name now; yours is there:"),
-            (KeyOutcome::NewDefault, "Has a new default, which you get:"),
-            (KeyOutcome::New, "New:"),
+            (KeyOutcome::NewDefault, new_default),
+            (KeyOutcome::New, new),
             (KeyOutcome::Kept, "Yours, as before:"),
             (KeyOutcome::Own, "Your own, which neither release has:"),
         ];

@@ -11,7 +11,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
-use crate::values::upgrade::{KeyReport, Three, UpgradeError, propose};
+use crate::values::upgrade::{KeyReport, ProposalStyle, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
 use crate::write;
 
@@ -24,6 +24,8 @@ pub struct ProposalRequest {
     pub to: String,
     /// The operator's: a file, or a deployment.
     pub values: String,
+    /// Whose text is wanted; without it, the operator's file decides.
+    pub style: Option<ProposalStyle>,
     /// Where the proposal goes.
     pub target: Target,
     /// Whether a file that is there is written over.
@@ -49,6 +51,8 @@ pub struct Upgraded {
     /// The new ones.
     pub to: String,
     pub values: String,
+    /// Whose text the proposal is.
+    pub style: ProposalStyle,
     /// The file that the proposal was written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proposal: Option<String>,
@@ -90,7 +94,7 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
     let (values, yours) = operators(ctx, &request.values)?;
     let scrubber = scrubber(ctx);
     let three = Three { old: &old.tree, new: &new.tree, yours: &yours };
-    let proposal = propose(three, &keys::FACTS, &scrubber).map_err(refused)?;
+    let proposal = propose(three, request.style, &keys::FACTS, &scrubber).map_err(refused)?;
     if let Some(path) = &target {
         write(path, proposal.text.as_bytes(), request.force)?;
     }
@@ -103,6 +107,7 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
         from: old.name,
         to: new.name,
         values,
+        style: proposal.style,
         proposal: written,
         items: proposal.items,
         comments_left: proposal.comments,
@@ -145,7 +150,7 @@ fn refused(error: UpgradeError) -> CommandError {
     let hint = match &error {
         UpgradeError::Documents(_) => "Merge the documents of that file into one first.",
         UpgradeError::Unfaithful(_) | UpgradeError::Broken(_) => {
-            "Nothing was written. Take that key out of your file for this run, and put it into the proposal by hand."
+            "Nothing was written. Take that key out of your file for this run, and put it into the proposal by hand; or try the other --style."
         }
     };
     CommandError::new(Exit::Failure, error.to_string()).hint(hint)
@@ -171,10 +176,25 @@ fn target_file(path: &Path, force: bool) -> Result<PathBuf> {
                 return Err(failed("is no regular file").hint("Name a file with --out; `--out -` writes to stdout."));
             }
             Ok(_) if !force => return Err(is_there(path)),
-            Ok(_) | Err(_) => return Ok(file),
+            Ok(_) => return Ok(file),
+            Err(_) => return with_folder(file),
         }
     }
     Err(failed("is a link that leads to itself"))
+}
+
+/// A file that is not there, whose folder must be.
+fn with_folder(file: PathBuf) -> Result<PathBuf> {
+    let folder = write::folder(&file);
+    if folder.is_dir() {
+        return Ok(file);
+    }
+    let hint = match folder.exists() {
+        true => "Name a file in a folder with --out.".to_owned(),
+        false => format!("Make the folder first (`mkdir -p {}`), or name another file with --out.", folder.display()),
+    };
+    Err(CommandError::new(Exit::NotFound, format!("write {}: {} is no folder", file.display(), folder.display()))
+        .hint(hint))
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
@@ -182,6 +202,8 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
     let written = if force { write::replace_file(path, 0o600, bytes) } else { write::new_file(path, 0o600, bytes) };
     written.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(path),
-        _ => CommandError::new(Exit::Failure, format!("write {}", path.display())).because(error),
+        _ => CommandError::new(Exit::Failure, format!("write {}", path.display()))
+            .because(error)
+            .hint("Name another file with --out; `--out -` writes to stdout."),
     })
 }

@@ -1,18 +1,24 @@
 //! A new release's values file with an operator's edits carried into it.
 //!
 //! Three files: the shipped old values, the shipped new ones, and the operator's. What the operator changed stays, what
-//! the operator left alone becomes new, and the text is that of the new file: its comments and its order. Edits are made
+//! the operator left alone becomes new, and the text is that of the new file: its comments and its order. A file of
+//! overrides stays the operator's own text, with what the release changed in it. Edits are made
 //! in the text, where the values stand; no YAML is emitted for what the operator wrote. The operator's comments go to
 //! their keys. At the end the text is read as Helm reads it, and must say what the merge of the three says.
 
 mod comments;
+mod edit;
 mod merge;
+mod moves;
+mod overrides;
 mod remarks;
 mod report;
+mod telling;
 mod text;
 
 use comments::{ShippedComments, lost};
-pub use report::{KeyOutcome, KeyReport, Three};
+use merge::Merged;
+pub use report::{KeyOutcome, KeyReport, ProposalStyle, Three};
 use zeroize::Zeroizing;
 
 use super::lint::KeyFacts;
@@ -21,6 +27,8 @@ use crate::yaml::{Path, Trap, Tree};
 
 /// What came of it.
 pub struct Proposal {
+    /// Whose text it is.
+    pub style: ProposalStyle,
     /// The proposed file. It holds secrets.
     pub text: Zeroizing<String>,
     /// What happened to each key that is not simply the same, worst first.
@@ -36,18 +44,24 @@ pub enum UpgradeError {
     #[error("the {0} values are more than one document")]
     Documents(&'static str),
     /// The text could not be made to say what the merge says; the path is where it first differs.
-    #[error("the new file's text cannot take the change at {0}")]
+    #[error("the file's text cannot take the change at {0}")]
     Unfaithful(Path),
     /// The text is no YAML any more.
-    #[error("the new file's text cannot take the changes: it would break at line {0}")]
+    #[error("the file's text cannot take the changes: it would break at line {0}")]
     Broken(usize),
 }
 
-/// Makes the proposal. `facts` know of keys that have other names now; `scrubber` makes the masks of the report.
+/// Makes the proposal: without a `style`, of the one that the operator's file has. `facts` know of keys that have other
+/// names now; `scrubber` makes the masks of the report.
 ///
 /// # Errors
 /// See [`UpgradeError`]: nothing is proposed that Helm would read otherwise than the merge says.
-pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Result<Proposal, UpgradeError> {
+pub fn propose(
+    three: Three<'_>,
+    style: Option<ProposalStyle>,
+    facts: &KeyFacts,
+    scrubber: &Scrubber,
+) -> Result<Proposal, UpgradeError> {
     for (tree, name) in [(three.old, "old"), (three.new, "new"), (three.yours, "operator's")] {
         if tree.traps().iter().any(|trap| matches!(trap, Trap::SecondDocument { .. } | Trap::IgnoredRest { .. })) {
             return Err(UpgradeError::Documents(name));
@@ -57,11 +71,12 @@ pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Resul
     for tree in [three.old, three.new, three.yours] {
         scrubber.register_tree(tree);
     }
-    let merged = merge::merge(three, facts, &scrubber);
+    let style = style.unwrap_or_else(|| overrides::style_of(three));
     let shipped = ShippedComments::of(three);
+    let (merged, edited) = merged(three, style, facts, &scrubber, &shipped);
     let mut items = merged.items;
     items.sort_by_key(|item| item.outcome);
-    let edited = with_line_ends(text::apply(three.new, three.yours, &merged.edits, &shipped), "\n");
+    let edited = with_line_ends(edited, "\n");
     let proposed = Tree::parse(edited.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
     let read = proposed.to_json();
     if read != merged.value {
@@ -74,7 +89,23 @@ pub fn propose(three: Three<'_>, facts: &KeyFacts, scrubber: &Scrubber) -> Resul
     let text = remarks::carried(edited, three.yours, &shipped, &items, says_the_same);
     let comments = lost(three.yours, &text, &shipped);
     let comments = comments.into_iter().map(|comment| scrubber.scrub(comment).into_owned()).collect();
-    Ok(Proposal { text: with_line_ends(text, line_end_of(three)), items, comments })
+    Ok(Proposal { style, text: with_line_ends(text, line_end_of(three)), items, comments })
+}
+
+/// What the merge says, and the text with its edits.
+fn merged<'t>(
+    three: Three<'t>,
+    style: ProposalStyle,
+    facts: &KeyFacts,
+    scrubber: &Scrubber,
+    shipped: &ShippedComments<'_>,
+) -> (Merged<'t>, Zeroizing<String>) {
+    let (merged, base, other) = match style {
+        ProposalStyle::Full => (merge::merge(three, facts, scrubber), three.new, three.yours),
+        ProposalStyle::Overrides => (overrides::merge(three, facts, scrubber), three.yours, three.new),
+    };
+    let text = text::apply(base, other, &merged.edits, shipped);
+    (merged, text)
 }
 
 /// How the operator's lines end; where there are none, the new file's.

@@ -14,6 +14,16 @@ pub struct Three<'t> {
     pub yours: &'t Tree,
 }
 
+/// Whose text the proposal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProposalStyle {
+    /// The operator's: what the release has beside it is told, and not copied.
+    Overrides,
+    /// The new release's, whole.
+    Full,
+}
+
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -18,9 +18,13 @@ fn tree(text: &str) -> Tree {
 }
 
 fn proposal(old: &str, new: &str, yours: &str) -> Proposal {
+    in_style(ProposalStyle::Full, old, new, yours)
+}
+
+fn in_style(style: ProposalStyle, old: &str, new: &str, yours: &str) -> Proposal {
     let scrubber = Scrubber::new(FingerprintKey::from_bytes(&[7; 32]));
     let (old, new, yours) = (tree(old), tree(new), tree(yours));
-    propose(Three { old: &old, new: &new, yours: &yours }, &FACTS, &scrubber).unwrap()
+    propose(Three { old: &old, new: &new, yours: &yours }, Some(style), &FACTS, &scrubber).unwrap()
 }
 
 fn text(old: &str, new: &str, yours: &str) -> String {
@@ -28,11 +32,15 @@ fn text(old: &str, new: &str, yours: &str) -> String {
 }
 
 fn outcomes(old: &str, new: &str, yours: &str) -> Vec<String> {
+    told(&proposal(old, new, yours))
+}
+
+fn told(proposal: &Proposal) -> Vec<String> {
     let name = |item: &KeyReport| {
         let outcome = serde_json::to_value(item.outcome).unwrap();
         format!("{} {}", outcome.as_str().unwrap(), item.path)
     };
-    proposal(old, new, yours).items.iter().map(name).collect()
+    proposal.items.iter().map(name).collect()
 }
 
 #[test]
@@ -194,8 +202,65 @@ fn line_ends_are_those_of_the_operators_file() {
 #[test]
 fn several_documents_are_refused() {
     let (one, two) = (tree("a: 1\n"), tree("a: 1\n---\nb: 1\n"));
-    let refused = propose(Three { old: &one, new: &two, yours: &one }, &FACTS, &Scrubber::new(None));
+    let refused = propose(Three { old: &one, new: &two, yours: &one }, None, &FACTS, &Scrubber::new(None));
     assert_eq!(refused.err(), Some(UpgradeError::Documents("new")));
+}
+
+#[test]
+fn overrides_stay_the_operators_own_text() {
+    let old = "a: 1\nb: {c: 1, d: 2}\ne: {f: 1}\ng: 1\nh: x\ni: 9\n";
+    let new = "# vendor\na: 2 # vendor's\nb: {c: 1, d: 3, new: 4}\ne: {f: 1}\nfresh: {x: 1}\nh: y\ni: 9\n";
+    let yours = "# Site north\r\nh: z # CHG-1\r\nb:\r\n  # why\r\n  d: 2 # two\r\n  own: 1\r\n# of g\r\ng: 1\r\ni: 7\r\n# end\r\n";
+    let proposed = in_style(ProposalStyle::Overrides, old, new, yours);
+    assert_eq!(
+        *proposed.text,
+        "# Site north\nh: z # CHG-1\nb:\n  # why\n  d: 3 # two\n  own: 1\ni: 7\n# end\n".replace('\n', "\r\n")
+    );
+    let said = [
+        "conflict h",
+        "dropped g",
+        "new-default b.d",
+        "new-default a",
+        "new b.new",
+        "new fresh",
+        "kept i",
+        "own b.own",
+    ];
+    assert_eq!(told(&proposed), said);
+    assert_eq!(proposed.comments, ["# of g"]);
+}
+
+#[test]
+fn overrides_of_renamed_keys_go_where_these_are_now() {
+    let (old, new) =
+        ("db: {image: p:1, x: 1}\nz: 1\n", "db:\n  cnpg:\n    imageName: # none\n    instances: 1\nz: 1\n");
+    let over = |yours: &str| in_style(ProposalStyle::Overrides, old, new, yours).text.to_string();
+    assert_eq!(
+        over("db:\n  # pinned\n  image: \"my/p:2\" # by ana\nown: 1\n"),
+        "db:\n  cnpg:\n    # pinned\n    imageName: \"my/p:2\" # by ana\nown: 1\n"
+    );
+    assert_eq!(over("db:\n  image: q\n  cnpg: {instances: 3}\n"), "db:\n  cnpg: {instances: 3, imageName: q}\n");
+    assert_eq!(over("db: {image: q}\n"), "db: {cnpg: {imageName: q}}\n");
+    assert_eq!(over("db: {image: q, x: 2}\n"), "db: {cnpg: {imageName: q}, x: 2}\n");
+    assert_eq!(over("db: {x: 2, image: q}\n"), "db: {x: 2, cnpg: {imageName: q}}\n");
+    let (old, new) = ("schedule: 0 2 * * *\nx: 1\n", "backup:\n  cron: 0 2 * * *\nx: 1\n");
+    let over = |yours: &str| in_style(ProposalStyle::Overrides, old, new, yours).text.to_string();
+    assert_eq!(over("schedule: 0 4 * * *\n"), "backup:\n  cron: 0 4 * * *\n");
+    assert_eq!(over("x: 2\nschedule: 0 4 * * *"), "x: 2\nbackup:\n  cron: 0 4 * * *\n");
+}
+
+#[test]
+fn a_file_of_a_few_keys_holds_overrides() {
+    let (old, new) = (tree("a: 1\nb: 1\nc: 1\nd: 1\n"), tree("a: 1\nb: 1\nc: 1\nd: 1\n"));
+    for (text, style) in [
+        ("a: 2\n", ProposalStyle::Overrides),
+        ("a: 2\nb: 1\n", ProposalStyle::Full),
+        ("own: 1\n", ProposalStyle::Overrides),
+    ] {
+        let yours = tree(text);
+        let three = Three { old: &old, new: &new, yours: &yours };
+        assert_eq!(propose(three, None, &FACTS, &Scrubber::new(None)).unwrap().style, style, "{text}");
+    }
 }
 
 /// The same throws in every run.
@@ -269,6 +334,51 @@ fn three_way(old: Option<&Json>, new: Option<&Json>, yours: Option<&Json>) -> Op
     if old == yours { new.cloned() } else { yours.cloned() }
 }
 
+/// What a file of overrides says after the same merge: what stands there, and what went elsewhere.
+fn three_way_of_overrides(old: Option<&Json>, new: Option<&Json>, yours: &Json) -> Option<Json> {
+    let has_entries = |value: &Json| value.as_object().is_some_and(|map| !map.is_empty());
+    if let Json::Object(own) = yours
+        && has_entries(yours)
+        && new.or(old).is_some_and(has_entries)
+    {
+        let below = |map: Option<&Json>, key: &str| map.and_then(|map| map.get(key)).cloned();
+        let merged = own.iter().filter_map(|(key, value)| {
+            Some((key.clone(), three_way_of_overrides(below(old, key).as_ref(), below(new, key).as_ref(), value)?))
+        });
+        let merged: serde_json::Map<String, Json> = merged.collect();
+        return (!merged.is_empty()).then_some(Json::Object(merged));
+    }
+    if old == Some(yours) { new.cloned() } else { Some(yours.clone()) }
+}
+
+#[test]
+fn hundreds_of_made_up_files_of_overrides_take_the_releases_changes_and_keep_their_comments() {
+    let mut dice = Dice { state: 20261129, about: "about" };
+    for _ in 0..800 {
+        dice.about = "about";
+        let (old, new) = (dice.map(0, 0, ""), dice.map(0, 0, ""));
+        dice.about = "mine";
+        let yours = dice.map(0, 0, "") + "# mine at the end\n";
+        let trees = (tree(&old), tree(&new), tree(&yours));
+        let three = Three { old: &trees.0, new: &trees.1, yours: &trees.2 };
+        let said = format!("--- old\n{old}--- new\n{new}--- yours\n{yours}");
+        let proposed =
+            propose(three, Some(ProposalStyle::Overrides), &FACTS, &Scrubber::new(None)).unwrap_or_else(|error| {
+                let merged = overrides::merge(three, &FACTS, &Scrubber::new(None));
+                let text = text::apply(three.yours, three.new, &merged.edits, &ShippedComments(HashSet::new()));
+                panic!("{error}\n--- text\n{}{said}", *text)
+            });
+        let read = tree(&proposed.text).to_json();
+        let json = |tree: &Tree| tree.to_json();
+        let expected = three_way_of_overrides(Some(&json(three.old)), Some(&json(three.new)), &json(three.yours));
+        assert_eq!(read, expected.unwrap_or_else(|| Json::Object(Default::default())), "{said}");
+        for comment in &proposed.comments {
+            let path = comment.rsplit(' ').next().unwrap_or_default().replace('"', "");
+            assert!(read.pointer(&path).is_none(), "{comment} is lost\n--- text\n{}{said}", *proposed.text);
+        }
+    }
+}
+
 #[test]
 fn hundreds_of_made_up_files_take_their_edits_and_keep_their_comments() {
     let mut dice = Dice { state: 20261008, about: "about" };
@@ -283,11 +393,12 @@ fn hundreds_of_made_up_files_take_their_edits_and_keep_their_comments() {
         let trees = (tree(&old), tree(&new), tree(&yours));
         let three = Three { old: &trees.0, new: &trees.1, yours: &trees.2 };
         let said = format!("--- old\n{old}--- new\n{new}--- yours\n{yours}");
-        let proposed = propose(three, &FACTS, &Scrubber::new(None)).unwrap_or_else(|error| {
-            let merged = merge::merge(three, &FACTS, &Scrubber::new(None));
-            let text = text::apply(three.new, three.yours, &merged.edits, &ShippedComments(HashSet::new()));
-            panic!("{error}\n--- text\n{}{said}", *text)
-        });
+        let proposed =
+            propose(three, Some(ProposalStyle::Full), &FACTS, &Scrubber::new(None)).unwrap_or_else(|error| {
+                let merged = merge::merge(three, &FACTS, &Scrubber::new(None));
+                let text = text::apply(three.new, three.yours, &merged.edits, &ShippedComments(HashSet::new()));
+                panic!("{error}\n--- text\n{}{said}", *text)
+            });
         let is_windows = proposed.text.contains("\r\n");
         assert_eq!(is_windows, yours.contains("\r\n"), "{said}");
         let read = tree(&proposed.text).to_json();

@@ -1,49 +1,58 @@
-//! The edits, made in the new file's text.
+//! The edits, made in a file's text.
 
 use std::ops::Range;
 
 use zeroize::Zeroizing;
 
 use super::comments::ShippedComments;
-use super::merge::Edit;
+use super::edit::{Edit, is_in_brackets};
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
 use crate::yaml::{Entry, Node, NodeKind, Scalar, Style, Tree};
 
 type Text = Zeroizing<String>;
 
-/// The operator's file, and the comments that the release's files have: those are not the operator's.
+/// A file that text is taken from, and the comments that the release's files have: those do not come along.
 #[derive(Clone, Copy)]
-struct Yours<'a> {
+struct Origin<'a> {
     tree: &'a Tree,
     shipped: &'a ShippedComments<'a>,
 }
 
-/// The new file's text with the edits in it. Whether it says what is meant is for the caller to check.
-pub(super) fn apply(new: &Tree, yours: &Tree, edits: &[Edit<'_>], shipped: &ShippedComments<'_>) -> Text {
-    let yours = Yours { tree: yours, shipped };
+/// The text of `base` with the edits in it, which bring what `other` has. Whether it says what is meant is for the caller
+/// to check.
+pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &ShippedComments<'_>) -> Text {
+    let origin = |tree| Origin { tree, shipped };
     let mut changes: Vec<(Range<usize>, Text)> = edits
         .iter()
         .map(|edit| match edit {
-            Edit::Replace { entry, yours: mine, in_brackets: true } => {
-                let value = in_brackets(yours.tree, &mine.value);
-                (entry.key_span.bytes.end..value_end(new, entry), Zeroizing::new(format!(": {}", *value)))
+            Edit::Replace { entry, with, in_brackets: true } => {
+                let value = in_brackets(other, &with.value);
+                (entry.key_span.bytes.end..value_end(base, entry), Zeroizing::new(format!(": {}", *value)))
             }
-            Edit::Replace { entry, yours: mine, in_brackets: false } => replaced(new, yours, entry, mine),
-            Edit::Append { map, yours: mine } => appended(new, yours, map, mine),
+            Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
+            Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
+            Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
+            Edit::Relocate { map, keys, entry } => relocated(base, origin(base), map, keys, entry),
         })
         .collect();
-    // Of several at one place, the innermost map's was made first.
-    changes.sort_by_key(|(range, _)| range.start);
-    let source = new.source();
+    // Of several at one place, what is put there comes first, and the innermost map's was made first.
+    changes.sort_by_key(|(range, _)| (range.start, range.end));
+    spliced(base.source(), &changes)
+}
+
+fn spliced(source: &str, changes: &[(Range<usize>, Text)]) -> Text {
     let mut text = Zeroizing::new(String::with_capacity(source.len() * 2));
     let mut at = 0;
-    for (range, change) in &changes {
-        // A change within what another one has replaced: the check will find what is missing.
-        if range.start < at {
+    for (range, change) in changes {
+        // Of a change within what another one has replaced, the check will find what is missing.
+        if range.end < at || (range.start < at && !change.is_empty()) {
             continue;
         }
-        text.push_str(&source[at..range.start]);
+        text.push_str(&source[at..range.start.max(at)]);
+        if range.start == source.len() && !change.is_empty() && !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
         text.push_str(change);
         at = range.end;
     }
@@ -95,7 +104,7 @@ fn in_brackets(tree: &Tree, node: &Node) -> Text {
     }
 }
 
-fn replaced(new: &Tree, yours: Yours<'_>, entry: &Entry, mine: &Entry) -> (Range<usize>, Text) {
+fn replaced(new: &Tree, yours: Origin<'_>, entry: &Entry, mine: &Entry) -> (Range<usize>, Text) {
     let source = new.source();
     let (from, end) = (entry.key_span.bytes.end, value_end(new, entry));
     let indent = entry.key_span.column + 1;
@@ -123,41 +132,104 @@ fn replaced(new: &Tree, yours: Yours<'_>, entry: &Entry, mine: &Entry) -> (Range
     }
 }
 
-fn appended(new: &Tree, yours: Yours<'_>, map: &Node, mine: &Entry) -> (Range<usize>, Text) {
-    let source = new.source();
-    let key = &yours.tree.source()[mine.key_span.bytes.clone()];
+/// An entry at the end of a map, below these keys.
+fn appended(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry: &Entry) -> (Range<usize>, Text) {
+    let source = base.source();
+    let own_key = &origin.tree.source()[entry.key_span.bytes.clone()];
+    let mut keys: Vec<String> = keys.iter().map(|key| as_key(key)).collect();
+    let key = keys.pop().unwrap_or_else(|| own_key.to_owned());
     let NodeKind::Map(entries) = &map.kind else { return (source.len()..source.len(), Text::default()) };
     let own = || entries.iter().filter(|entry| !entry.merged);
     let Some(first) = own().next() else {
-        return (source.len()..source.len(), written(yours, mine, key, 0));
+        return (source.len()..source.len(), written(origin, entry, (&keys, &key), 0));
     };
-    if map.span.bytes.start < first.key_span.bytes.start {
-        // In brackets: before the closing one.
-        let close = flow_end(source, map.span.bytes.start).unwrap_or(source.len()).saturating_sub(1);
-        let comma = if source[..close].trim_end().ends_with(',') { " " } else { ", " };
-        let text = format!("{comma}{key}: {}", *in_brackets(yours.tree, &mine.value));
-        return (close..close, Zeroizing::new(text));
+    if is_in_brackets(entries, map) {
+        let value = in_brackets(origin.tree, &entry.value);
+        let opened: String = keys.iter().map(|key| format!("{key}: {{")).collect();
+        let text = format!("{opened}{key}: {}{}", *value, "}".repeat(keys.len()));
+        return added_in_brackets(source, map, &text);
     }
-    let end = own().map(|entry| value_end(new, entry)).max().unwrap_or(source.len());
+    let end = own().map(|entry| value_end(base, entry)).max().unwrap_or(source.len());
     let at = source[end..].find('\n').map_or(source.len(), |line| end + line + 1);
-    (at..at, written(yours, mine, key, first.key_span.column.saturating_sub(1)))
+    (at..at, written(origin, entry, (&keys, &key), first.key_span.column.saturating_sub(1)))
 }
 
-/// A whole entry of the operator's, with the comments directly above it, indented.
-fn written(yours: Yours<'_>, mine: &Entry, key: &str, indent: usize) -> Text {
-    let margin = " ".repeat(indent);
-    let mut text = Zeroizing::new(String::new());
-    if !mine.merged {
-        let comments = comments_above(yours, mine);
-        if indent == 0 && has_blank_above(yours.tree, mine, comments.len()) {
-            text.push('\n');
-        }
-        for line in comments {
-            text.push_str(&format!("{margin}{line}\n"));
-        }
+/// Before the closing bracket.
+fn added_in_brackets(source: &str, map: &Node, text: &str) -> (Range<usize>, Text) {
+    let close = flow_end(source, map.span.bytes.start).unwrap_or(source.len()).saturating_sub(1);
+    let comma = if source[..close].trim_end().ends_with(',') { " " } else { ", " };
+    (close..close, Zeroizing::new(format!("{comma}{text}")))
+}
+
+/// An entry of this file below these keys of a map; its old place is removed beside that.
+fn relocated(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry: &Entry) -> (Range<usize>, Text) {
+    let (close, text) = appended(base, origin, map, keys, entry);
+    let NodeKind::Map(entries) = &map.kind else { return (close, text) };
+    let was_here = entries.iter().any(|other| std::ptr::eq(other, entry));
+    if !was_here || !is_in_brackets(entries, map) {
+        return (close, text);
     }
-    let comment = trailing_comment(yours, mine).map(|comment| format!(" {comment}")).unwrap_or_default();
-    match form(yours.tree, &mine.value) {
+    // In its own place, since nothing else may be left in the brackets.
+    let text = text.trim_start_matches([',', ' ']);
+    let (place, start) = (removed(base, map, entry), entry.key_span.bytes.start);
+    let is_last = place.start == start && place.end == value_end(base, entry);
+    let text = match place.start < start {
+        true => format!(", {text}"),
+        false if is_last => text.to_owned(),
+        false => format!("{text}, "),
+    };
+    (place.start..place.start, Zeroizing::new(text))
+}
+
+/// A key as it is written: in quotes where it is no plain word, or one that YAML takes for something else.
+fn as_key(key: &str) -> String {
+    let is_plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
+    let stays = || Tree::parse(format!("{key}: 1\n").as_bytes()).is_ok_and(|tree| tree.get(&[key]).is_some());
+    if is_plain && stays() { key.to_owned() } else { serde_json::Value::from(key).to_string() }
+}
+
+/// Where a key stands with its value, and the comments directly above it.
+fn removed(base: &Tree, map: &Node, entry: &Entry) -> Range<usize> {
+    let (source, start, end) = (base.source(), entry.key_span.bytes.start, value_end(base, entry));
+    let NodeKind::Map(entries) = &map.kind else { return start..start };
+    let others = || entries.iter().filter(|other| !other.merged && other.key != entry.key);
+    let next = others().map(|other| other.key_span.bytes.start).filter(|other| *other > start).min();
+    if is_in_brackets(entries, map) {
+        let before = others().map(|other| value_end(base, other)).filter(|other| *other <= start).max();
+        return match (next, before) {
+            (Some(next), _) => start..next,
+            (None, Some(before)) => before..end,
+            (None, None) => start..end,
+        };
+    }
+    let line = line_start(source, start);
+    if !source[line..start].trim().is_empty() {
+        // The first key of an item of a list: the next one takes its place.
+        return start..next.unwrap_or(end);
+    }
+    let line_end = source[end..].find('\n').map_or(source.len(), |at| end + at + 1);
+    let comments: usize = lines_above(source, entry).iter().map(|line| line.len() + 1).sum();
+    line - comments..line_end
+}
+
+/// A whole entry, with the comments directly above it, indented; below the first keys, and by the name of the second.
+fn written(origin: Origin<'_>, entry: &Entry, (keys, key): (&[String], &str), indent: usize) -> Text {
+    let mut text = Zeroizing::new(String::new());
+    let comments = if entry.merged { Vec::new() } else { comments_above(origin, entry) };
+    if indent == 0 && !entry.merged && has_blank_above(origin.tree, entry, comments.len()) {
+        text.push('\n');
+    }
+    for (place, key) in keys.iter().enumerate() {
+        text.push_str(&format!("{}{key}:\n", " ".repeat(indent + 2 * place)));
+    }
+    let indent = indent + 2 * keys.len();
+    let margin = " ".repeat(indent);
+    for line in comments {
+        text.push_str(&format!("{margin}{line}\n"));
+    }
+    let comment = trailing_comment(origin, entry).map(|comment| format!(" {comment}")).unwrap_or_default();
+    match form(origin.tree, &entry.value) {
         Form::Inline(value) if value.is_empty() => text.push_str(&format!("{margin}{key}:{comment}\n")),
         Form::Inline(value) => {
             text.push_str(&margin);
@@ -204,7 +276,7 @@ fn comment(rest: &str) -> Option<&str> {
     text.starts_with('#').then(|| text.trim_end())
 }
 
-fn trailing_comment<'t>(Yours { tree, shipped }: Yours<'t>, entry: &Entry) -> Option<&'t str> {
+fn trailing_comment<'t>(Origin { tree, shipped }: Origin<'t>, entry: &Entry) -> Option<&'t str> {
     if entry.merged {
         return None;
     }
@@ -213,17 +285,22 @@ fn trailing_comment<'t>(Yours { tree, shipped }: Yours<'t>, entry: &Entry) -> Op
 }
 
 /// Comment lines directly above a key, at its own column; none where all of them are the release's own.
-fn comments_above<'t>(Yours { tree, shipped }: Yours<'t>, entry: &Entry) -> Vec<&'t str> {
-    let before = &tree.source()[..entry.key_span.bytes.start];
+fn comments_above<'t>(Origin { tree, shipped }: Origin<'t>, entry: &Entry) -> Vec<&'t str> {
+    let mut lines: Vec<&str> = lines_above(tree.source(), entry).into_iter().map(str::trim).collect();
+    lines.reverse();
+    if lines.iter().all(|line| shipped.contains(line)) { Vec::new() } else { lines }
+}
+
+/// The same with their margins, the lowest first.
+fn lines_above<'t>(source: &'t str, entry: &Entry) -> Vec<&'t str> {
+    let before = &source[..entry.key_span.bytes.start];
     let Some(line) = before.rfind('\n') else { return Vec::new() };
     if !before[line + 1..].trim().is_empty() {
         return Vec::new();
     }
     let column = entry.key_span.column.saturating_sub(1);
     let is_comment = |line: &&str| line.trim_start().starts_with('#') && indent_of(line) == column;
-    let mut lines: Vec<&str> = before[..line].rsplit('\n').take_while(is_comment).map(str::trim).collect();
-    lines.reverse();
-    if lines.iter().all(|line| shipped.contains(line)) { Vec::new() } else { lines }
+    before[..line].rsplit('\n').take_while(is_comment).collect()
 }
 
 /// Whether a blank line stands above a key and the comment lines that belong to it.
@@ -253,4 +330,8 @@ pub(super) fn value_end(tree: &Tree, entry: &Entry) -> usize {
         _ => block_end(tree, node),
     };
     source[..end].trim_end().len().max(colon)
+}
+
+fn line_start(source: &str, at: usize) -> usize {
+    source[..at].rfind('\n').map_or(0, |end| end + 1)
 }

@@ -1,0 +1,31 @@
+//! What is changed in a file's text, and how the text of its maps lies.
+
+use crate::yaml::{Entry, Node, NodeKind};
+
+/// A change to a text. What it brings is written as another file has it: in the new file the operator's values, in a
+/// file of overrides those of the new release.
+pub(super) enum Edit<'t> {
+    /// The value of a key becomes the other file's.
+    Replace {
+        entry: &'t Entry,
+        /// In the other file.
+        with: &'t Entry,
+        /// Whether the key stands within brackets.
+        in_brackets: bool,
+    },
+    /// A key of the other file goes to the end of a map; the root among them.
+    Append { map: &'t Node, from: &'t Entry },
+    /// A key goes.
+    Remove { map: &'t Node, entry: &'t Entry },
+    /// A key of this file goes below these keys of a map, which are not there yet.
+    Relocate { map: &'t Node, keys: Vec<String>, entry: &'t Entry },
+}
+
+pub(super) fn has_entries(node: &Node) -> bool {
+    matches!(&node.kind, NodeKind::Map(entries) if !entries.is_empty())
+}
+
+/// In brackets, the map begins before its first key.
+pub(super) fn is_in_brackets(entries: &[Entry], map: &Node) -> bool {
+    entries.first().is_some_and(|first| map.span.bytes.start < first.key_span.bytes.start)
+}
