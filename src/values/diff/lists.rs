@@ -12,7 +12,7 @@ use super::walk::Comparison;
 use crate::yaml::{Node, NodeKind, Segment, Value};
 
 /// The keys that may identify an item of a list, in the order that they are tried.
-const IDENTIFIERS: &[&str] = &["name", "key", "id"];
+pub(in crate::values) const IDENTIFIERS: &[&str] = &["name", "key", "id"];
 
 impl<'t> Comparison<'t, '_> {
     pub(super) fn lists(&mut self, old: (&'t Node, &[&'t Node]), new: (&'t Node, &[&'t Node])) {
@@ -206,7 +206,7 @@ struct Item<'t> {
 }
 
 /// The items with the value of the key `by`, where all are maps that have it, each with another value.
-fn identities<'n>(items: &[&'n Node], by: &str) -> Option<Vec<(String, &'n Node)>> {
+pub(in crate::values) fn identities<'n>(items: &[&'n Node], by: &str) -> Option<Vec<(String, &'n Node)>> {
     let mut seen = HashMap::new();
     let mut identified = Vec::with_capacity(items.len());
     for item in items {

@@ -36,6 +36,7 @@ use serde::Serialize;
 pub use change::{CertificateField, Change, Inside, Renamed, ShownValue, What};
 pub use layout::Layout;
 pub(super) use layout::{comments, placed_comments};
+pub(super) use lists::{IDENTIFIERS, identities};
 pub use options::{Only, Options, Passed};
 pub use parts::{Cutter, ValuesText};
 pub use pattern::{Pattern, PatternError};

@@ -17,6 +17,10 @@ pub(super) enum Edit<'t> {
     Append { map: &'t Node, from: &'t Entry },
     /// A key goes.
     Remove { map: &'t Node, entry: &'t Entry },
+    /// An item of the other file's comes into a list, behind one of its items or before the first.
+    AddItem { list: &'t Node, behind: Option<&'t Node>, item: &'t Node },
+    /// An item goes.
+    RemoveItem { list: &'t Node, item: &'t Node },
     /// A key of this file goes below these keys of a map, which are not there yet.
     Relocate { map: &'t Node, keys: Vec<String>, entry: &'t Entry },
 }

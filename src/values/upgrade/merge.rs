@@ -19,9 +19,11 @@ pub(super) struct Merged<'t> {
     pub(super) items: Vec<KeyReport>,
 }
 
-pub(super) fn merge<'t>(three: Three<'t>, facts: &KeyFacts, scrubber: &Scrubber) -> Merged<'t> {
+/// The lists at `lists` are merged in the operator's file already.
+pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFacts, scrubber: &Scrubber) -> Merged<'t> {
     let moves = moves(three, facts);
     let mut merge = Merge {
+        lists,
         taken: moves.values().map(|moved| moved.from.clone()).collect(),
         moves,
         edits: Vec::new(),
@@ -32,6 +34,7 @@ pub(super) fn merge<'t>(three: Three<'t>, facts: &KeyFacts, scrubber: &Scrubber)
 }
 
 struct Merge<'t, 's> {
+    lists: &'s HashSet<Path>,
     moves: HashMap<Path, RenamedKey<'t>>,
     /// Old paths whose values have gone to new ones.
     taken: HashSet<Path>,
@@ -96,13 +99,14 @@ impl<'t> Merge<'t, '_> {
             }
             return new.value.to_json();
         };
-        let is_old = old.is_some_and(|old| old.same_as(&mine.value));
+        let is_merged = self.lists.contains(path);
+        let is_old = !is_merged && old.is_some_and(|old| old.same_as(&mine.value));
         let is_new_default = old.is_some_and(|old| !old.same_as(&new.value));
         let becomes_new = is_old || mine.value.same_as(&new.value);
         match was {
             Some(was) => self.findings.tell_renamed(was, path, sides),
             None if is_old && is_new_default => self.findings.tell(KeyOutcome::NewDefault, path, sides),
-            None if becomes_new => {}
+            None if becomes_new || is_merged => {}
             None if old.is_some() && !is_new_default => self.findings.tell(KeyOutcome::Kept, path, sides),
             None => self.findings.tell(KeyOutcome::Conflict, path, sides),
         }

@@ -8,6 +8,7 @@
 
 mod comments;
 mod edit;
+mod items;
 mod merge;
 mod moves;
 mod overrides;
@@ -15,6 +16,8 @@ mod remarks;
 mod report;
 mod telling;
 mod text;
+
+use std::collections::HashSet;
 
 use comments::{ShippedComments, lost};
 use merge::Merged;
@@ -73,8 +76,12 @@ pub fn propose(
     }
     let style = style.unwrap_or_else(|| overrides::style_of(three));
     let shipped = ShippedComments::of(three);
-    let (merged, edited) = merged(three, style, facts, &scrubber, &shipped);
+    let lists = items::merge(three, &scrubber, &shipped);
+    let own = Three { yours: lists.as_ref().map_or(three.yours, |lists| &lists.tree), ..three };
+    let paths = lists.as_ref().map(|lists| lists.paths.clone()).unwrap_or_default();
+    let (merged, edited) = merged(own, (style, &paths), facts, &scrubber, &shipped);
     let mut items = merged.items;
+    items.extend(lists.iter().flat_map(|lists| lists.items.clone()));
     items.sort_by_key(|item| item.outcome);
     let edited = with_line_ends(edited, "\n");
     let proposed = Tree::parse(edited.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
@@ -95,14 +102,14 @@ pub fn propose(
 /// What the merge says, and the text with its edits.
 fn merged<'t>(
     three: Three<'t>,
-    style: ProposalStyle,
+    (style, lists): (ProposalStyle, &HashSet<Path>),
     facts: &KeyFacts,
     scrubber: &Scrubber,
     shipped: &ShippedComments<'_>,
 ) -> (Merged<'t>, Zeroizing<String>) {
     let (merged, base, other) = match style {
-        ProposalStyle::Full => (merge::merge(three, facts, scrubber), three.new, three.yours),
-        ProposalStyle::Overrides => (overrides::merge(three, facts, scrubber), three.yours, three.new),
+        ProposalStyle::Full => (merge::merge(three, lists, facts, scrubber), three.new, three.yours),
+        ProposalStyle::Overrides => (overrides::merge(three, lists, facts, scrubber), three.yours, three.new),
     };
     let text = text::apply(base, other, &merged.edits, shipped);
     (merged, text)

@@ -22,10 +22,12 @@ pub(super) fn style_of(three: Three<'_>) -> ProposalStyle {
     if there * 2 < shipped.len() { ProposalStyle::Overrides } else { ProposalStyle::Full }
 }
 
-/// What becomes of the operator's file: the edits are those of its own text.
-pub(super) fn merge<'t>(three: Three<'t>, facts: &KeyFacts, scrubber: &Scrubber) -> Merged<'t> {
+/// What becomes of the operator's file: the edits are those of its own text, in which the lists at `lists` are merged
+/// already.
+pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFacts, scrubber: &Scrubber) -> Merged<'t> {
     let moves = moves(three, facts);
     let mut own = Overrides {
+        lists,
         taken: moves.values().map(|moved| moved.from.clone()).collect(),
         given: moves.keys().cloned().collect(),
         edits: Vec::new(),
@@ -68,6 +70,7 @@ fn deepest<'t, 'k>(tree: &'t Tree, to: &'k [String]) -> (&'t Node, &'k [String])
 }
 
 struct Overrides<'t, 's> {
+    lists: &'s HashSet<Path>,
     /// Paths whose values have gone to other ones.
     taken: HashSet<Path>,
     /// Where they have gone.
@@ -133,7 +136,7 @@ impl<'t> Overrides<'t, '_> {
             self.findings.tell(outcome, path, sides);
             return (!is_old).then(|| yours.to_json());
         };
-        if yours.same_as(&new.value) {
+        if yours.same_as(&new.value) || self.lists.contains(path) {
             return Some(yours.to_json());
         }
         if is_old {

@@ -1,13 +1,14 @@
 //! The operator's comments, put where their keys are in the proposal.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::comments::ShippedComments;
 use super::report::KeyReport;
 use super::text::value_end;
-use crate::values::diff::placed_comments;
+use crate::values::diff::{IDENTIFIERS, identities, placed_comments};
 use crate::yaml::{Node, NodeKind, Path, Segment, Tree};
 
 /// A comment of the operator's and what it stands at.
@@ -160,8 +161,9 @@ fn below(tree: &Tree, node: &Node, path: &Path, from: usize, found: &mut Vec<Spo
             }
         }
         NodeKind::List(items) => {
-            for (place, item) in items.iter().enumerate().filter(|(_, item)| item.span.bytes.start >= from) {
-                let path = path.join(Segment::Index(place));
+            let steps = steps(items);
+            for (step, item) in steps.into_iter().zip(items).filter(|(_, item)| item.span.bytes.start >= from) {
+                let path = path.join(step);
                 let span = &item.span;
                 // The dash is before it, and a comment stands in the dash's column.
                 let column = span.column.saturating_sub(3);
@@ -171,6 +173,16 @@ fn below(tree: &Tree, node: &Node, path: &Path, from: usize, found: &mut Vec<Spo
             }
         }
     }
+}
+
+/// The items of a list as they are known again in another: by their names, else by their places.
+fn steps(items: &[Arc<Node>]) -> Vec<Segment> {
+    let nodes: Vec<&Node> = items.iter().map(|item| &**item).collect();
+    let named = IDENTIFIERS.iter().find_map(|by| {
+        let step = |(id, _): (String, &Node)| Segment::Item { by: (*by).to_owned(), id };
+        Some(identities(&nodes, by)?.into_iter().map(step).collect())
+    });
+    named.unwrap_or_else(|| (0..items.len()).map(Segment::Index).collect())
 }
 
 /// The text with these comments in it.

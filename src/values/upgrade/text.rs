@@ -33,6 +33,8 @@ pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &Shi
             Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
             Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
             Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
+            Edit::AddItem { list, behind, item } => item_added(base, other, list, *behind, item),
+            Edit::RemoveItem { list, item } => (item_removed(base, list, item), Text::default()),
             Edit::Relocate { map, keys, entry } => relocated(base, origin(base), map, keys, entry),
         })
         .collect();
@@ -209,8 +211,65 @@ fn removed(base: &Tree, map: &Node, entry: &Entry) -> Range<usize> {
         return start..next.unwrap_or(end);
     }
     let line_end = source[end..].find('\n').map_or(source.len(), |at| end + at + 1);
-    let comments: usize = lines_above(source, entry).iter().map(|line| line.len() + 1).sum();
-    line - comments..line_end
+    line - comments_before(source, line, entry.key_span.column.saturating_sub(1))..line_end
+}
+
+/// Where the dash of an item is: the beginning of its line, and its column from 0.
+fn dash(source: &str, item: &Node) -> Option<(usize, usize)> {
+    let line = line_start(source, item.span.bytes.start);
+    let before = &source[line..item.span.bytes.start];
+    (before.trim() == "-").then(|| (line, indent_of(before)))
+}
+
+fn item_added(base: &Tree, other: &Tree, list: &Node, behind: Option<&Node>, item: &Node) -> (Range<usize>, Text) {
+    let (source, start) = (base.source(), list.span.bytes.start);
+    let NodeKind::List(items) = &list.kind else { return (start..start, Text::default()) };
+    if source[start..].starts_with('[') {
+        let json = as_json(&item.to_json());
+        return match behind.map(|behind| node_end(base, behind)) {
+            Some(end) => (end..end, Zeroizing::new(format!(", {}", *json))),
+            None => (start + 1..start + 1, Zeroizing::new(format!("{}, ", *json))),
+        };
+    }
+    // Where the dash cannot be found, the text stays, and the check will find that.
+    let Some((first, column)) = items.first().and_then(|first| dash(source, first)) else {
+        return (start..start, Text::default());
+    };
+    let at = match behind.map(|behind| node_end(base, behind)) {
+        Some(end) => source[end..].find('\n').map_or(source.len(), |line| end + line + 1),
+        None => first - comments_before(source, first, column),
+    };
+    let (margin, text) = (" ".repeat(column), form(other, item));
+    let lines = match &text {
+        Form::Inline(value) => Zeroizing::new(format!("{margin}- {}\n", **value)),
+        Form::Lines(_, lines) => {
+            let lines = shifted(lines, 0, column + 2);
+            Zeroizing::new(format!("{margin}- {}\n", lines.trim_start()))
+        }
+    };
+    (at..at, lines)
+}
+
+fn item_removed(base: &Tree, list: &Node, item: &Node) -> Range<usize> {
+    let (source, start, end) = (base.source(), item.span.bytes.start, node_end(base, item));
+    let NodeKind::List(items) = &list.kind else { return start..start };
+    if source[list.span.bytes.start..].starts_with('[') {
+        let next = items.iter().map(|other| other.span.bytes.start).filter(|other| *other > start).min();
+        let before = items.iter().map(|other| node_end(base, other)).filter(|other| *other <= start).max();
+        return match (next, before) {
+            (Some(next), _) => start..next,
+            (None, before) => before.unwrap_or(start)..end,
+        };
+    }
+    let Some((line, column)) = dash(source, item) else { return start..start };
+    let line_end = source[end..].find('\n').map_or(source.len(), |at| end + at + 1);
+    line - comments_before(source, line, column)..line_end
+}
+
+/// How long the comment lines at this column are that stand directly above a line.
+fn comments_before(source: &str, line: usize, column: usize) -> usize {
+    let is_comment = |line: &&str| line.trim_start().starts_with('#') && indent_of(line) == column;
+    source[..line].split_inclusive('\n').rev().take_while(is_comment).map(str::len).sum()
 }
 
 /// A whole entry, with the comments directly above it, indented; below the first keys, and by the name of the second.
@@ -286,21 +345,14 @@ fn trailing_comment<'t>(Origin { tree, shipped }: Origin<'t>, entry: &Entry) -> 
 
 /// Comment lines directly above a key, at its own column; none where all of them are the release's own.
 fn comments_above<'t>(Origin { tree, shipped }: Origin<'t>, entry: &Entry) -> Vec<&'t str> {
-    let mut lines: Vec<&str> = lines_above(tree.source(), entry).into_iter().map(str::trim).collect();
-    lines.reverse();
-    if lines.iter().all(|line| shipped.contains(line)) { Vec::new() } else { lines }
-}
-
-/// The same with their margins, the lowest first.
-fn lines_above<'t>(source: &'t str, entry: &Entry) -> Vec<&'t str> {
-    let before = &source[..entry.key_span.bytes.start];
-    let Some(line) = before.rfind('\n') else { return Vec::new() };
-    if !before[line + 1..].trim().is_empty() {
+    let (source, start) = (tree.source(), entry.key_span.bytes.start);
+    let line = line_start(source, start);
+    if !source[line..start].trim().is_empty() {
         return Vec::new();
     }
-    let column = entry.key_span.column.saturating_sub(1);
-    let is_comment = |line: &&str| line.trim_start().starts_with('#') && indent_of(line) == column;
-    before[..line].rsplit('\n').take_while(is_comment).collect()
+    let above = comments_before(source, line, entry.key_span.column.saturating_sub(1));
+    let lines: Vec<&str> = source[line - above..line].lines().map(str::trim).collect();
+    if lines.iter().all(|line| shipped.contains(line)) { Vec::new() } else { lines }
 }
 
 /// Whether a blank line stands above a key and the comment lines that belong to it.
@@ -323,13 +375,21 @@ pub(super) fn value_end(tree: &Tree, entry: &Entry) -> usize {
         let word = rest[blanks..].find([' ', '\t', '\n', '\r', ',', '}', ']']).unwrap_or(rest.len() - blanks);
         return colon + blanks + word;
     }
+    if node.scalar().is_some() && tree.raw(node).is_empty() {
+        return colon;
+    }
+    node_end(tree, node).max(colon)
+}
+
+/// Where a node ends that stands where it is named, line ends not counted.
+fn node_end(tree: &Tree, node: &Node) -> usize {
+    let (source, start) = (tree.source(), node.span.bytes.start);
     let end = match &node.kind {
-        NodeKind::Scalar(_) if tree.raw(node).is_empty() => return colon,
         NodeKind::Scalar(_) => node.span.bytes.end,
         _ if source[start..].starts_with(['{', '[']) => return flow_end(source, start).unwrap_or(source.len()),
         _ => block_end(tree, node),
     };
-    source[..end].trim_end().len().max(colon)
+    source[..end].trim_end().len()
 }
 
 fn line_start(source: &str, at: usize) -> usize {

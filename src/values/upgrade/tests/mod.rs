@@ -1,5 +1,7 @@
 //! What the proposal says, and what the report says of it.
 
+mod lists;
+
 use std::collections::HashSet;
 
 use serde_json::Value as Json;
@@ -7,6 +9,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::values::FingerprintKey;
 use crate::values::lint::KeyFact;
+use crate::yaml::Node;
 
 const FACTS: KeyFacts = KeyFacts {
     keys: &[KeyFact { keys: "db.image", from: None, until: Some("2026-01-27"), instead: Some("db.cnpg.imageName") }],
@@ -364,7 +367,7 @@ fn hundreds_of_made_up_files_of_overrides_take_the_releases_changes_and_keep_the
         let said = format!("--- old\n{old}--- new\n{new}--- yours\n{yours}");
         let proposed =
             propose(three, Some(ProposalStyle::Overrides), &FACTS, &Scrubber::new(None)).unwrap_or_else(|error| {
-                let merged = overrides::merge(three, &FACTS, &Scrubber::new(None));
+                let merged = overrides::merge(three, &HashSet::new(), &FACTS, &Scrubber::new(None));
                 let text = text::apply(three.yours, three.new, &merged.edits, &ShippedComments(HashSet::new()));
                 panic!("{error}\n--- text\n{}{said}", *text)
             });
@@ -395,7 +398,7 @@ fn hundreds_of_made_up_files_take_their_edits_and_keep_their_comments() {
         let said = format!("--- old\n{old}--- new\n{new}--- yours\n{yours}");
         let proposed =
             propose(three, Some(ProposalStyle::Full), &FACTS, &Scrubber::new(None)).unwrap_or_else(|error| {
-                let merged = merge::merge(three, &FACTS, &Scrubber::new(None));
+                let merged = merge::merge(three, &HashSet::new(), &FACTS, &Scrubber::new(None));
                 let text = text::apply(three.new, three.yours, &merged.edits, &ShippedComments(HashSet::new()));
                 panic!("{error}\n--- text\n{}{said}", *text)
             });
