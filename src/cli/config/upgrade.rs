@@ -123,6 +123,11 @@ impl Report for Upgraded {
         if self.items.is_empty() {
             page.line("Nothing changes but comments and layout.");
         }
+        if !self.deprecated.is_empty() {
+            page.gap();
+            page.line("Yours, and deprecated:");
+            self.deprecated.iter().for_each(|key| page.wrapped("  ", "      ", &format!("{}: {}", key.path, key.says)));
+        }
         if !self.comments_left.is_empty() {
             page.gap();
             page.line("Comments of yours that found no place:");

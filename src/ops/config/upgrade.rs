@@ -11,7 +11,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::opschain::values::VERSION;
 use crate::opschain::{Version, keys};
-use crate::values::upgrade::{KeyReport, ProposalStyle, Three, UpgradeError, propose};
+use crate::values::upgrade::{DeprecatedKey, KeyReport, ProposalStyle, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
 use crate::write;
 
@@ -58,6 +58,9 @@ pub struct Upgraded {
     pub proposal: Option<String>,
     /// What happened to each key that is not simply the same, worst first.
     pub items: Vec<KeyReport>,
+    /// Keys of the operator's in the proposal that the release calls deprecated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deprecated: Vec<DeprecatedKey>,
     /// The operator's own comments that found no place in the proposal, without secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub comments_left: Vec<String>,
@@ -110,6 +113,7 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
         style: proposal.style,
         proposal: written,
         items: proposal.items,
+        deprecated: proposal.deprecated,
         comments_left: proposal.comments,
         text: proposal.text,
     })

@@ -7,10 +7,12 @@
 //! their keys. At the end the text is read as Helm reads it, and must say what the merge of the three says.
 
 mod comments;
+mod deprecated;
 mod edit;
 mod items;
 mod merge;
 mod moves;
+mod order;
 mod overrides;
 mod remarks;
 mod report;
@@ -21,7 +23,7 @@ use std::collections::HashSet;
 
 use comments::{ShippedComments, lost};
 use merge::Merged;
-pub use report::{KeyOutcome, KeyReport, ProposalStyle, Three};
+pub use report::{DeprecatedKey, KeyOutcome, KeyReport, ProposalStyle, Three};
 use zeroize::Zeroizing;
 
 use super::lint::KeyFacts;
@@ -36,6 +38,8 @@ pub struct Proposal {
     pub text: Zeroizing<String>,
     /// What happened to each key that is not simply the same, worst first.
     pub items: Vec<KeyReport>,
+    /// Keys of the operator's in it that the release calls deprecated.
+    pub deprecated: Vec<DeprecatedKey>,
     /// The operator's own comments that found no place in the proposal: their keys are gone.
     pub comments: Vec<String>,
 }
@@ -93,10 +97,15 @@ pub fn propose(
         Tree::parse(text.as_bytes())
             .is_ok_and(|tree| tree.traps().len() == proposed.traps().len() && tree.to_json() == read)
     };
-    let text = remarks::carried(edited, three.yours, &shipped, &items, says_the_same);
+    let ordered = match style {
+        ProposalStyle::Full => order::as_yours(&edited, own).filter(|text| says_the_same(text)),
+        ProposalStyle::Overrides => None,
+    };
+    let deprecated = deprecated::deprecated(three, &proposed, facts, &scrubber);
+    let text = remarks::carried(ordered.unwrap_or(edited), three.yours, &shipped, &items, says_the_same);
     let comments = lost(three.yours, &text, &shipped);
     let comments = comments.into_iter().map(|comment| scrubber.scrub(comment).into_owned()).collect();
-    Ok(Proposal { style, text: with_line_ends(text, line_end_of(three)), items, comments })
+    Ok(Proposal { style, text: with_line_ends(text, line_end_of(three)), items, deprecated, comments })
 }
 
 /// What the merge says, and the text with its edits.

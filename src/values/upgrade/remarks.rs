@@ -101,6 +101,20 @@ fn missing<'t>(
     missing
 }
 
+/// What is said above and beside each key of a file, in its order.
+pub(super) fn notes(tree: &Tree) -> Vec<(Path, String)> {
+    let mut notes: Vec<(Path, String)> = Vec::new();
+    for remark in remarks(tree) {
+        let (Place::Above(path) | Place::Beside(path)) = remark.place else { continue };
+        let text = remark.comment.trim_start_matches(['#', ' ']).trim_end();
+        match notes.last_mut().filter(|(last, _)| *last == path) {
+            Some((_, said)) => said.extend([" ", text]),
+            None => notes.push((path, text.to_owned())),
+        }
+    }
+    notes
+}
+
 fn remarks(tree: &Tree) -> Vec<Remark<'_>> {
     let (spots, source) = (spots(tree), tree.source());
     let remark = |(at, comment)| Remark { at, comment, place: place(source, at, &spots) };

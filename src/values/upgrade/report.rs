@@ -64,3 +64,11 @@ pub struct KeyReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yours: Option<String>,
 }
+
+/// A key of the operator's that the release calls deprecated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeprecatedKey {
+    pub path: Path,
+    /// What takes its place, or what the release's comment says.
+    pub says: String,
+}

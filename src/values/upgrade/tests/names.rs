@@ -1,0 +1,80 @@
+//! Renamed and deprecated keys, and the order of blocks.
+
+use super::*;
+
+fn renamed(old: &str, new: &str, yours: &str) -> Vec<String> {
+    let items = proposal(old, new, yours).items;
+    let renamed = items.iter().filter(|item| item.outcome == KeyOutcome::Renamed);
+    renamed.map(|item| format!("{} -> {}", item.was.as_ref().unwrap(), item.path)).collect()
+}
+
+#[test]
+fn a_renamed_key_is_known_by_its_kin() {
+    for (old, new, yours, expected) in [
+        (
+            "a: {replicaCount: 1, x: 2}\n",
+            "a: {replicas: 1, x: 2}\n",
+            "a: {replicaCount: 3}\n",
+            "a.replicaCount -> a.replicas",
+        ),
+        ("maxConn: 100\n", "connLimit: 100\n", "maxConn: 200\n", "maxConn -> connLimit"),
+        ("enabled: false\n", "isEnabled: false\n", "enabled: true\n", "enabled -> isEnabled"),
+        (
+            "vol: {size: 1, class: a}\n",
+            "storage: {size: 2, class: a}\n",
+            "vol: {size: 5, class: b}\n",
+            "vol -> storage",
+        ),
+        ("a: 1\n", "# Formerly `a`.\nbee: 2\n", "a: 3\n", "a -> bee"),
+        ("x: {a: 1}\n", "w:\n  # renamed from x.a\n  bee: 2\nx: {}\n", "x: {a: 3}\n", "x.a -> w.bee"),
+        ("# deprecated, use bee\na: 1\nbee: 2\n", "bee: 2\n", "a: 3\n", "a -> bee"),
+    ] {
+        assert_eq!(renamed(old, new, yours), [expected], "{new}");
+    }
+}
+
+#[test]
+fn what_is_only_alike_is_not_renamed() {
+    for (old, new, yours) in [
+        ("logLevel: info\n", "logFormat: json\n", "logLevel: debug\n"),
+        ("ingressHost: ''\n", "ingressPath: ''\n", "ingressHost: h\n"),
+        ("hostA: x\n", "hostB: x\nhostC: x\n", "hostA: y\n"),
+        ("a: true\n", "b: true\n", "a: false\n"),
+        ("port: 80\n", "count: 80\n", "port: 81\n"),
+        ("a: 1\nb: 1\n", "# formerly a\nb: 1\na: 1\n", "a: 2\n"),
+    ] {
+        assert_eq!(renamed(old, new, yours), Vec::<String>::new(), "{new}");
+    }
+}
+
+#[test]
+fn what_is_deprecated_is_said() {
+    let new = "# DEPRECATED: use bee.\na: 1\nbee: 1\nold: 1 # obsolete\n";
+    let said = |yours: &str| {
+        let keys = proposal("a: 1\nbee: 1\nold: 1\n", new, yours).deprecated;
+        keys.iter().map(|key| format!("{}: {}", key.path, key.says)).collect::<Vec<_>>()
+    };
+    assert_eq!(said("a: 2\nbee: 2\nold: 1\n"), ["a: DEPRECATED: use bee."]);
+    assert_eq!(said("old: 2\n"), ["old: obsolete"]);
+    assert_eq!(said("db: {image: q, cnpg: x}\n"), ["db.image: use db.cnpg.imageName"]);
+}
+
+#[test]
+fn blocks_stay_in_the_operators_order() {
+    let old = "# head\n\n# of a\na: 1\nb:\n  x: 1\n  y: 2\n\n# of c\nc: 1\n";
+    let new = "# head\n\n# of a\na: 1\nfresh: 1\nb:\n  x: 1\n  n2: 1\n  y: 3\n\n# of c\nc: 1\n";
+    let yours = "# of c\nc: 1\nb:\n  y: 2\n  # why\n  x: 5\n# of a\na: 1\n";
+    assert_eq!(
+        text(old, new, yours),
+        "# head\n\n\n# of c\nc: 1\nb:\n  y: 3\n  # why\n  x: 5\n  n2: 1\n# of a\na: 1\nfresh: 1\n"
+    );
+    // Who has a few of the keys has no order of the whole; who has the release's gets the new one's.
+    assert!(
+        text("a: 1\nb: 1\nc: 1\nd: 1\ne: 1\n", "a: 1\nb: 1\nc: 1\nd: 1\ne: 1\n", "c: 2\na: 2\n")
+            .starts_with("a: 2\nb: 1\nc: 2\n")
+    );
+    assert!(text("a: 1\nb: 1\n", "b: 1\na: 1\n", "a: 2\nb: 2\n").starts_with("b: 2\na: 2\n"));
+    // Where an anchor would come to stand behind its alias, they stay.
+    let anchored = "a: &x {k: 1}\nb: *x\nc: 1\n";
+    assert_eq!(text(anchored, anchored, "b: {k: 1}\na: {k: 1}\nc: 2\n"), "a: &x {k: 1}\nb: *x\nc: 2\n");
+}
