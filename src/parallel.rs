@@ -1,7 +1,7 @@
 //! Work on several threads whose results are taken in order, with only a few in memory.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -127,35 +127,89 @@ pub fn spawn_in_order<J, T: Send + 'static>(
     Ordered { results: receiver, work }
 }
 
-/// Things that are used again.
-pub struct Pool<T>(Mutex<Vec<T>>);
+/// Things that are used again: as many as are wanted at a time, or no more than a few.
+pub struct Pool<T> {
+    stock: Mutex<Stock<T>>,
+    returned: Condvar,
+}
+
+struct Stock<T> {
+    idle: Vec<T>,
+    /// How many more may be made.
+    unmade: usize,
+}
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self::of(usize::MAX)
     }
 }
 
-impl<T: Default> Pool<T> {
-    /// One that was used before, as it was left, or a new one.
-    pub fn take(&self) -> T {
-        lock(&self.0).pop().unwrap_or_default()
+impl<T> Pool<T> {
+    /// One of `most` things.
+    pub fn of(most: usize) -> Self {
+        Self { stock: Mutex::new(Stock { idle: Vec::new(), unmade: most.max(1) }), returned: Condvar::new() }
     }
 
     /// Keeps one for the next time.
     pub fn put(&self, thing: T) {
-        lock(&self.0).push(thing);
+        lock(&self.stock).idle.push(thing);
+        self.returned.notify_one();
+    }
+}
+
+impl<T: Default> Pool<T> {
+    /// One that was used before, as it was left, or a new one. Waits while all are in use.
+    pub fn take(&self) -> T {
+        let mut stock = lock(&self.stock);
+        loop {
+            if let Some(thing) = stock.idle.pop() {
+                return thing;
+            }
+            if stock.unmade > 0 {
+                stock.unmade -= 1;
+                return T::default();
+            }
+            stock = self.returned.wait(stock).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The same, as a loan that comes back by itself.
+    pub fn borrow(self: &Arc<Self>) -> Lent<T> {
+        Lent { thing: self.take(), home: Arc::clone(self) }
     }
 }
 
 /// Lends out what can be read as bytes: when nobody has them any more, it is back in its pool.
 pub fn lend<T: AsRef<[u8]> + Default + Send + 'static>(thing: T, home: &Arc<Pool<T>>) -> Bytes {
-    Bytes::from_owner(Lent { thing, home: Arc::clone(home) })
+    Lent { thing, home: Arc::clone(home) }.into_bytes()
 }
 
-struct Lent<T: Default> {
+/// What is back in its pool when it is dropped.
+pub struct Lent<T: Default> {
     thing: T,
     home: Arc<Pool<T>>,
+}
+
+impl<T: AsRef<[u8]> + Default + Send + 'static> Lent<T> {
+    /// To be read only, by as many as want to: it is back when none of them has it any more.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl<T: Default> std::ops::Deref for Lent<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.thing
+    }
+}
+
+impl<T: Default> std::ops::DerefMut for Lent<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.thing
+    }
 }
 
 impl<T: AsRef<[u8]> + Default> AsRef<[u8]> for Lent<T> {
@@ -166,7 +220,7 @@ impl<T: AsRef<[u8]> + Default> AsRef<[u8]> for Lent<T> {
 
 impl<T: Default> Drop for Lent<T> {
     fn drop(&mut self) {
-        lock(&self.home.0).push(std::mem::take(&mut self.thing));
+        self.home.put(std::mem::take(&mut self.thing));
     }
 }
 
@@ -223,6 +277,19 @@ mod tests {
         assert_eq!(part, [1][..]);
         drop(part);
         assert_eq!(pool.take(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn of_a_few_things_no_more_are_made_and_who_wants_another_waits() {
+        let pool = Arc::new(Pool::<Vec<u8>>::of(2));
+        let (mut first, second) = (pool.borrow(), pool.borrow());
+        first.push(7);
+        let other = Arc::clone(&pool);
+        let waiting = std::thread::spawn(move || other.borrow().to_vec());
+        drop(first.into_bytes());
+        assert_eq!(waiting.join().unwrap(), [7], "the one that came back");
+        drop(second);
+        assert_eq!(lock(&pool.stock).idle.len(), 2);
     }
 
     #[test]

@@ -6,18 +6,25 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::facts::OpenBundle;
 use super::work::RestoreWork;
 use crate::agent::protocol::{BackupPart, KeptChunks, StageReport, StageRequest};
 use crate::bundle::{StoredChunk, Stream};
 use crate::cluster::transport::{Agent, StageChunk};
+use crate::crypt::seal::make_room;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::fault;
-use crate::parallel::{self, Pool};
+use crate::parallel::{self, Ordered, Pool};
 use crate::trace::{self, CallKind};
 
-/// How many chunks are opened side by side, ahead of the one that is being sent. Each takes up to its raw size in memory.
-const AHEAD: usize = 2;
+/// How many chunks are opened side by side.
+const OPENERS: usize = 2;
+/// What opened chunks may take in memory together, in bytes: those that wait, the one that is being sent, and those that
+/// the pod has not written yet, which may have to be sent again.
+const FRAMES_LIMIT: u64 = 17 << 20;
+/// The tar header and the padding around a stored chunk, in bytes.
+const FRAMING: u64 = 1024;
+/// However large they are: one that is opened, one on its way, and one that is being written.
+const LEAST_FRAMES: u64 = 3;
 
 /// Sends base and log, and returns what the agent has checked on the volume. What an earlier call of the run has sent, and
 /// is there as the manifest says, is not sent again.
@@ -36,10 +43,11 @@ pub(super) async fn send(work: &RestoreWork, agent: &mut Agent) -> Result<StageR
     let (kept, wanted): (Vec<_>, Vec<_>) =
         chunks.into_iter().partition(|chunk| chunk.index < sink.kept(part(chunk.stream)));
     let mut there: u64 = kept.iter().map(|chunk| chunk.raw_bytes).sum();
-    let memory = Memory::default();
-    let mut opened = parallel::spawn_in_order(wanted.into_iter(), AHEAD, move |chunk| {
-        let frame = memory.open(&bundle, &chunk)?;
-        Ok::<_, CommandError>((chunk, frame))
+    let mut opened = open_ahead(wanted, move |chunk, stored, frame| {
+        let what = format!("open {} chunk {}", chunk.stream.folder(), chunk.index);
+        trace::call_blocking(CallKind::Chunk, what, || {
+            Ok(bundle.reader.open_chunk(chunk, &bundle.identities, stored, frame)?)
+        })
     });
     loop {
         work.ctx.events.bytes("database", there, Some(total));
@@ -69,24 +77,26 @@ fn is_of(kept: &KeptChunks, chunks: &[StoredChunk]) -> bool {
     digests.is_some_and(|digests| <[u8; 32]>::from(Sha256::digest(digests.concat())) == kept.sha256.0)
 }
 
-/// Memory that is used again from chunk to chunk.
-#[derive(Default)]
-struct Memory {
-    stored: Pool<Vec<u8>>,
-    /// Those on their way come back when they have arrived.
-    frames: Arc<Pool<Zeroizing<Vec<u8>>>>,
-}
-
-impl Memory {
-    fn open(&self, bundle: &OpenBundle, chunk: &StoredChunk) -> Result<Bytes> {
-        let what = format!("open {} chunk {}", chunk.stream.folder(), chunk.index);
-        let (mut stored, mut frame) = (self.stored.take(), self.frames.take());
-        trace::call_blocking(CallKind::Chunk, what, || {
-            bundle.reader.open_chunk(chunk, &bundle.identities, &mut stored, &mut frame)
-        })?;
-        self.stored.put(stored);
-        Ok(parallel::lend(frame, &self.frames))
-    }
+/// Opens `chunks` a little ahead of whoever takes them, in memory that is used again. A chunk is opened when there is
+/// memory for it: one that was sent is in it until the pod has written it.
+fn open_ahead(
+    chunks: Vec<StoredChunk>,
+    open: impl Fn(&StoredChunk, &mut Vec<u8>, &mut Zeroizing<Vec<u8>>) -> Result<()> + Send + Sync + 'static,
+) -> Ordered<Result<(StoredChunk, Bytes)>> {
+    let largest = chunks.iter().map(|chunk| chunk.stored_bytes).max().unwrap_or(1).max(1);
+    let frames = Arc::new(Pool::of((FRAMES_LIMIT / largest).max(LEAST_FRAMES) as usize));
+    let stored = Pool::<Vec<u8>>::default();
+    // Given out in the order of the chunks: a later one can never have the memory that an earlier one waits for.
+    let jobs = chunks.into_iter().map(move |chunk| (chunk, frames.borrow()));
+    parallel::spawn_in_order(jobs, OPENERS, move |(chunk, mut frame)| {
+        let mut sealed = stored.take();
+        // Each at once as large as it will ever be: what grows leaves holes behind.
+        make_room(&mut frame, largest as usize);
+        sealed.reserve_exact((largest + FRAMING).saturating_sub(sealed.len() as u64) as usize);
+        open(&chunk, &mut sealed, &mut frame)?;
+        stored.put(sealed);
+        Ok((chunk, frame.into_bytes()))
+    })
 }
 
 fn piece(chunk: &StoredChunk, frame: Bytes) -> Result<StageChunk> {
@@ -102,6 +112,10 @@ fn digest(text: &str) -> Result<[u8; 32], hex::FromHexError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
     use super::*;
     use crate::agent::protocol::Digest;
 
@@ -109,6 +123,55 @@ mod tests {
         let raw_sha256 = hex::encode(Sha256::digest(content));
         let raw_bytes = content.len() as u64;
         StoredChunk { stream, index, offset: 0, stored_bytes: 1, sha256: String::new(), raw_bytes, raw_sha256 }
+    }
+
+    /// Chunks of `bytes` each, which open to their own number, and how many were begun.
+    fn numbered(count: u32, bytes: u64) -> (Ordered<Result<(StoredChunk, Bytes)>>, Arc<AtomicU32>) {
+        let begun = Arc::new(AtomicU32::new(0));
+        let chunks = (0..count).map(|n| StoredChunk { stored_bytes: bytes, ..chunk(Stream::Base, n, b"") });
+        let count = Arc::clone(&begun);
+        let opened = open_ahead(chunks.collect(), move |chunk, _, frame| {
+            count.fetch_add(1, Ordering::SeqCst);
+            frame.clear();
+            frame.extend_from_slice(&chunk.index.to_be_bytes());
+            Ok(())
+        });
+        (opened, begun)
+    }
+
+    async fn due(opened: &mut Ordered<Result<(StoredChunk, Bytes)>>) -> Option<Bytes> {
+        opened.next().await.unwrap().map(|next| next.unwrap().1)
+    }
+
+    #[tokio::test]
+    async fn no_more_chunks_are_in_memory_than_there_is_room_for_until_the_pod_has_written_some() {
+        for (bytes, room) in [((4 << 20) + 5000, 4), (20 << 20, 3), (40 << 20, 3)] {
+            let (mut opened, begun) = numbered(30, bytes);
+            let mut unwritten = VecDeque::new();
+            for _ in 0..room {
+                unwritten.push_back(due(&mut opened).await.unwrap());
+            }
+            let waits = tokio::time::timeout(Duration::from_millis(50), opened.next()).await;
+            assert!(waits.is_err(), "one more than there is room for");
+            assert_eq!(begun.load(Ordering::SeqCst), room);
+            for written in 0..30 {
+                assert_eq!(unwritten.pop_front().unwrap(), u32::to_be_bytes(written)[..]);
+                if written + room < 30 {
+                    unwritten.extend(due(&mut opened).await);
+                }
+            }
+            assert_eq!(begun.load(Ordering::SeqCst), 30);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_send_that_is_given_up_leaves_no_thread_behind() {
+        let (mut opened, begun) = numbered(30, 4 << 20);
+        let kept = [due(&mut opened).await, due(&mut opened).await];
+        drop(opened);
+        drop(kept);
+        // The test's runtime waits for the threads that it has begun.
+        assert!(begun.load(Ordering::SeqCst) < 10);
     }
 
     #[test]
