@@ -208,7 +208,13 @@ pub struct BackupRequest {
     pub label: String,
     /// How long to wait for the last segment once its end is known, in seconds.
     pub wal_wait_seconds: u64,
+    /// Whether the server is to keep WAL for the backup, by a temporary replication slot.
+    #[serde(default)]
+    pub keep_wal: bool,
 }
+
+/// How the failure of a backup begins whose WAL the server had removed. The next one finds it in the journal.
+pub const WAL_REMOVED: &str = "the server has removed WAL segment";
 
 /// The least and most that a request may ask for: a few chunks must fit into the stream's window.
 pub const CHUNK_BOUNDS: (u64, u64) = (64 << 10, 40 << 20);

@@ -83,6 +83,15 @@ pub fn query(connection: &Connection, sql: &str) -> Vec<String> {
     arguments
 }
 
+/// `psql` that answers what comes on its stdin, and ends with the first error.
+pub fn session(connection: &Connection) -> Vec<String> {
+    let mut arguments = connection.arguments();
+    arguments
+        .extend(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--set=ON_ERROR_STOP=1"].map(str::to_owned));
+    arguments.push(format!("--dbname={}", connection.dbname));
+    arguments
+}
+
 /// The question that is asked of a server before it is backed up; the answer is JSON for [`PostgresFacts`]. Any role
 /// that may connect may ask it.
 pub const SERVER_FACTS: &str = "select json_build_object(\

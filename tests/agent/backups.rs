@@ -52,6 +52,7 @@ pub fn request(server: &Server, keys: &Identities) -> BackupRequest {
         max_rate: None,
         label: "dr test".into(),
         wal_wait_seconds: 30,
+        keep_wal: false,
     }
 }
 

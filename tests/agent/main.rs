@@ -10,6 +10,7 @@ mod full;
 mod pod;
 mod server;
 mod sessions;
+mod slot;
 mod soak;
 mod speed;
 mod stages;

@@ -139,6 +139,7 @@ impl Bench {
             max_rate: None,
             label: "dr live test".into(),
             wal_wait_seconds: 120,
+            keep_wal: false,
         }
     }
 

@@ -9,6 +9,7 @@
 mod base;
 mod chunks;
 mod level;
+mod slot;
 mod wal;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::chunks::{ChunkCutter, ChunkSealer, Cut, Outgoing};
 pub use self::level::ZstdLevel;
+use self::slot::WalSlot;
 pub use self::wal::WalBound;
 use self::wal::{WalNeed, WalSource};
 use super::host;
@@ -48,6 +50,8 @@ pub async fn run(
         Failure::new(FailureKind::Postgres, message)
     })?;
 
+    let slot = if request.keep_wal { wal_slot(replies, &request).await } else { None };
+
     // Base and WAL share the queue: chunks of both go out as they come.
     let (cut, mut queue) = mpsc::channel(1);
     let (jobs, memory) = (std::iter::from_fn(move || queue.blocking_recv()), sealer.memory());
@@ -55,7 +59,7 @@ pub async fn run(
     let (need, needed) = watch::channel(WalNeed::default());
     let cutter = |part| ChunkCutter::new(part, request.chunk_bytes as usize, cut.clone(), memory.clone());
     let base = base::read(replies, &request, cutter(BackupPart::Base), &need);
-    let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool };
+    let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool, slot };
     let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal), needed, bound);
     drop(cut);
     let ((base, base_bytes), wal, sent) = tokio::try_join!(base, wal, send(replies, sealed))?;
@@ -81,6 +85,12 @@ pub async fn run(
     };
     replies.reply(Reply::BackupDone(Box::new(done))).await?;
     replies.trailer()
+}
+
+/// A slot that keeps the backup's WAL, from before it begins. A backup without one may still come through.
+async fn wal_slot(replies: &ReplySender, request: &BackupRequest) -> Option<WalSlot> {
+    let taken = WalSlot::take(&request.connection).await;
+    taken.map_err(|failure| replies.log("psql", &format!("no replication slot keeps the WAL: {failure}"))).ok()
 }
 
 fn check_request(request: &BackupRequest, sealers: usize) -> Result<ChunkSealer, Failure> {

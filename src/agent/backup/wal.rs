@@ -9,8 +9,9 @@ use tokio::process::Child;
 use tokio::sync::watch;
 
 use super::chunks::ChunkCutter;
+use super::slot::WalSlot;
 use crate::agent::host;
-use crate::agent::protocol::{BackupRequest, Failure, FailureKind};
+use crate::agent::protocol::{BackupRequest, Failure, FailureKind, WAL_REMOVED};
 use crate::agent::replies::ReplySender;
 use crate::postgres::basebackup::{BaseBackupError, WalCheck};
 use crate::postgres::{Lsn, WalSegment, argv, wal};
@@ -30,6 +31,8 @@ pub struct WalSource<'a> {
     /// The size of a segment.
     pub segment_bytes: u64,
     pub spool: &'a Path,
+    /// What keeps the server from removing any, where there is such a thing.
+    pub slot: Option<WalSlot>,
 }
 
 /// `pg_receivewal` at work.
@@ -106,7 +109,7 @@ pub async fn follow(
     let receiver = Receiver::start(request, source.spool, first, replies.clone()).await?;
     let check = WalCheck::new(source.system_identifier, source.segment_bytes);
     let tar = WalTar { cutter, check, next: first, need, bound };
-    receiver.ship(tar, Duration::from_secs(request.wal_wait_seconds)).await
+    receiver.ship(tar, source.slot, Duration::from_secs(request.wal_wait_seconds)).await
 }
 
 impl Receiver {
@@ -167,18 +170,16 @@ impl Receiver {
             tokio::time::timeout(Duration::from_secs(1), async { while self.words.changed().await.is_ok() {} }).await;
         let lines = self.words.borrow().clone();
         if let Some(segment) = lines.iter().find_map(|line| removed(line)) {
-            let message = format!(
-                "the server has removed WAL segment {segment} before it was fetched: more was written than its \
-                 wal_keep_size keeps"
-            );
+            let message =
+                format!("{WAL_REMOVED} {segment} before it was fetched: more was written than its wal_keep_size keeps");
             return Failure::new(FailureKind::Wal, message);
         }
         host::died("pg_receivewal", status, lines.iter().map(String::as_str))
     }
 
     /// Puts segments into the tar as they get whole, until the needed position is reached. The spool holds no more than
-    /// what has not been handed over.
-    async fn ship(mut self, mut tar: WalTar, wait: Duration) -> Result<SentWal, Failure> {
+    /// what has not been handed over, and the server is told what it need not keep any more.
+    async fn ship(mut self, mut tar: WalTar, mut slot: Option<WalSlot>, wait: Duration) -> Result<SentWal, Failure> {
         let first = tar.next;
         let mut deadline: Option<Instant> = None;
         loop {
@@ -187,6 +188,12 @@ impl Receiver {
             tar = host::blocking(move || tar.hand_over(&spool)).await?;
             if tar.next != before {
                 deadline = None;
+                if let Some(kept) = &mut slot
+                    && kept.let_go_before(tar.next.start()).await.is_err()
+                {
+                    // Its session is over, and keeps nothing: what has gone is then missed where it is due.
+                    slot = None;
+                }
             }
             if let Some((until, target)) = tar.end()? {
                 if tar.next.number > target.number {

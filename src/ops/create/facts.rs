@@ -19,7 +19,7 @@ use crate::settings::{Allow, Quiesce};
 use crate::vault::Deployment;
 
 use super::vault_config::VaultConfig;
-use super::{quiet, recognise};
+use super::{lost_wal, quiet, recognise};
 
 /// A live install, and where its bundle is to go, as they were seen. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,6 +70,9 @@ pub(super) struct CreateFacts {
     /// The run that has the install half done.
     #[serde(default)]
     pub half_done: Option<OpenRun>,
+    /// Whether the last bundle failed because the server had removed WAL.
+    #[serde(default)]
+    pub lost_wal: bool,
     /// Autoscalers with the writers that they scale.
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
@@ -151,11 +154,11 @@ impl StoredFacts {
     }
 }
 
-/// Looks at database, release, vault, workloads and store. Of what is not there, nothing more is asked.
+/// Looks at database, release, vault, workloads, store and earlier runs of `verb`. Of what is not there, nothing more is asked.
 ///
 /// # Errors
 /// The settings do not do; cluster, helm, vault or store cannot be asked; there is no key to sign with.
-pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
+pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
     let (settings, recipients, store) = (ctx.settings()?, ctx.recipients()?, ctx.store()?);
     published::warn_if_emptied(ctx, &*store)?;
     ctx.signer()?;
@@ -222,6 +225,7 @@ pub(super) async fn gather(ctx: &Ctx) -> Result<CreateFacts> {
         no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
         open_runs: runs::to_put_back(ctx).await?,
         half_done: runs::half_done(ctx).await?,
+        lost_wal: lost_wal::last_time(ctx, verb)?,
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
         sight: maintenance::look(ctx).await?,

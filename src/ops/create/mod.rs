@@ -5,6 +5,7 @@
 mod config;
 mod facts;
 mod left_out;
+mod lost_wal;
 mod mark;
 mod plan;
 mod quiet;
@@ -88,7 +89,7 @@ pub struct CreateReport {
 /// # Errors
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
-    plan::decide(request, facts::gather(ctx).await?)
+    plan::decide(request, facts::gather(ctx, RUN.name).await?)
 }
 
 /// The names of a bundle's steps, in order: what the tests interrupt.

@@ -4,13 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
 use super::wal_rate::WalRate;
-use super::{facts, left_out, quiet, recognise, stopping};
+use super::{facts, left_out, lost_wal, quiet, recognise, stopping};
 use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::helper;
 use crate::ops::quiesce::{self, RecordedReplicas};
-use crate::opschain::Version;
 use crate::opschain::maintenance::WorkSight;
 use crate::opschain::workloads::may_wait;
 use crate::settings::{Allow, Quiesce};
@@ -46,6 +45,9 @@ pub struct CreatePlan {
     /// Whether the helper pod is to put the application back when this host dies.
     #[serde(default)]
     pub watchdog: bool,
+    /// Whether the server is to keep WAL for the run.
+    #[serde(default)]
+    pub keep_wal: bool,
     /// Where the bundle goes.
     pub store: String,
     /// Room in the store in bytes, where it is known.
@@ -149,7 +151,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         page_checksums: primary.facts.page_checksums,
         system_identifier: primary.facts.system_identifier.clone(),
         server_version: primary.facts.version_number,
-        opschain_version: opschain_version(deployment)?,
+        opschain_version: recognise::opschain_version(deployment)?,
         chart: format!("{}-{}", chart.name, chart.version),
         chart_version: chart.version.clone(),
         revision,
@@ -163,6 +165,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
     }
     warnings.extend(noted);
     warnings.extend(live.wal_rate.and_then(|rate| rate.warning()));
+    warnings.extend(facts.lost_wal.then(|| lost_wal::NOTE.to_owned()));
     warnings.extend(helper::admitted("the pod that the backup is made in", facts.helper_refusal.as_ref())?);
     let watchdog = quiesce != Quiesce::None && facts.no_watchdog.is_empty();
     if quiesce != Quiesce::None {
@@ -192,6 +195,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         sight: facts.sight,
         live,
         watchdog,
+        keep_wal: facts.lost_wal,
         store: facts.store,
         store_free: facts.store_free,
         recipients: facts.recipients,
@@ -241,17 +245,6 @@ fn live_deployment(facts: &CreateFacts) -> Result<(&Deployment, u32, &StoredFact
     let deployment = facts.deployment.as_ref().ok_or_else(|| recognise::not_recorded(newest, release))?;
     recognise::refuse_other_values(deployment, &stored.sha256)?;
     Ok((deployment, newest.revision, stored))
-}
-
-fn opschain_version(deployment: &Deployment) -> Result<String> {
-    let recorded = deployment.record.opschain_version.as_ref().or(deployment.record.chart.app_version.as_ref());
-    let text = recorded.unwrap_or(&deployment.record.chart.version);
-    let version: Version = text.parse().map_err(|e| {
-        CommandError::new(Exit::Version, format!("deployment {} has no OpsChain version", deployment.id()))
-            .because(e)
-            .hint("Deploy once with the version named: `dr deploy -f values.yaml --version V`.")
-    })?;
-    Ok(version.tag())
 }
 
 /// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::ops::history::named_deployment;
+use crate::opschain::Version;
 use crate::values::overlay;
 use crate::vault::Deployment;
 
@@ -42,6 +43,21 @@ pub(super) fn not_recorded(newest: &Revision, release: &str) -> CommandError {
             .hint("`dr config sync` fetches what other hosts have recorded; `dr config log` then shows it."),
         None => drift(what),
     }
+}
+
+/// The OpsChain version of a deployment.
+///
+/// # Errors
+/// [`Exit::Version`] when none of what was recorded is one.
+pub(super) fn opschain_version(deployment: &Deployment) -> Result<String> {
+    let recorded = deployment.record.opschain_version.as_ref().or(deployment.record.chart.app_version.as_ref());
+    let text = recorded.unwrap_or(&deployment.record.chart.version);
+    let version: Version = text.parse().map_err(|e| {
+        CommandError::new(Exit::Version, format!("deployment {} has no OpsChain version", deployment.id()))
+            .because(e)
+            .hint("Deploy once with the version named: `dr deploy -f values.yaml --version V`.")
+    })?;
+    Ok(version.tag())
 }
 
 /// The error of values or releases that are not what was deployed.

@@ -244,6 +244,7 @@ async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
         max_rate: work.plan.max_rate.clone(),
         label: format!("dr {id}"),
         wal_wait_seconds: WAL_LIMIT_SECONDS,
+        keep_wal: work.plan.keep_wal,
     };
     let mut handles = work.handles.lock().await;
     let BundleState::Sealed { agent, draft } = handles.bundle.take() else { return Err(handles_lost()) };
