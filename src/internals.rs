@@ -6,7 +6,7 @@ pub mod agent {
     pub mod protocol {
         pub use crate::agent::protocol::{
             BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind, KeptChunks, StageReport, StageRequest,
-            SwapRequest,
+            SwapRequest, WalRoom,
         };
     }
 }

@@ -15,6 +15,8 @@ use crate::postgres::argv::{self, Connection};
 pub struct PodFiles {
     /// Where WAL waits until it is sealed: memory, so that it never lies on a disk in clear.
     pub spool: PathBuf,
+    /// Where sealed WAL waits until it is sent: the pod's disk, where it has such a folder.
+    pub backlog: PathBuf,
     /// Where the data volume is mounted, in a recovery pod.
     pub volume: PathBuf,
     /// The name of the data directory below it.
@@ -26,7 +28,13 @@ pub struct PodFiles {
 impl Default for PodFiles {
     fn default() -> Self {
         let volume = "/var/lib/postgresql/data".into();
-        Self { spool: "/spool".into(), volume, pgdata: "pgdata".into(), watchdog_fails: None }
+        Self {
+            spool: "/spool".into(),
+            backlog: "/backlog".into(),
+            volume,
+            pgdata: "pgdata".into(),
+            watchdog_fails: None,
+        }
     }
 }
 

@@ -211,6 +211,19 @@ pub struct BackupRequest {
     /// Whether the server is to keep WAL for the backup, by a temporary replication slot.
     #[serde(default)]
     pub keep_wal: bool,
+    /// Where sealed WAL may wait.
+    #[serde(default)]
+    pub wal_room: WalRoom,
+}
+
+/// How much sealed WAL may wait to be sent, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalRoom {
+    /// In the agent's memory.
+    pub memory_bytes: u64,
+    /// On the pod's disk after that.
+    pub disk_bytes: u64,
 }
 
 /// How the failure of a backup begins whose WAL the server had removed. The next one finds it in the journal.

@@ -147,7 +147,7 @@ impl Worker {
         let held_back = request.held_back_bytes.min(HELD_BACK_LIMIT) as usize;
         self.conduit.widen(request.chunk_bytes.min(CHUNK_BOUNDS.1) as usize, held_back);
         let (bound, bounded) = watch::channel(WalBound::Open);
-        let mut work = std::pin::pin!(backup::run(replies, request, &self.files.spool, bounded));
+        let mut work = std::pin::pin!(backup::run(replies, request, &self.files, bounded));
         loop {
             tokio::select! {
                 done = &mut work => return done,

@@ -140,6 +140,8 @@ pub struct BackupPod {
     pub ca_secret: String,
     /// How much WAL may wait in memory, in MiB, where the site allows as much. It counts towards the pod's memory limit.
     pub spool_mib: u64,
+    /// How much sealed WAL may wait on the node's disk, in MiB.
+    pub backlog_mib: u64,
     /// The ServiceAccount with the rights of a watchdog, where the pod is to be one.
     pub watchdog: Option<String>,
 }
@@ -157,6 +159,8 @@ impl BackupPod {
         values.insert("replication_secret", json!(self.replication_secret));
         values.insert("ca_secret", json!(self.ca_secret));
         values.insert("spool", json!(format!("{}Mi", spool.floor())));
+        // A pod that goes over this is ended: the agent must come to its own bound first.
+        values.insert("backlog", json!(format!("{}Mi", self.backlog_mib + self.backlog_mib / 8)));
         values.insert("service_account", json!(self.watchdog.as_deref().unwrap_or("default")));
         values.insert("mount_token", json!(self.watchdog.is_some()));
         values.insert("watched_namespace", json!(self.watchdog.as_ref().map_or("", |_| &self.pod.namespace)));
@@ -248,6 +252,7 @@ mod tests {
             replication_secret: "opschain-db-replication".into(),
             ca_secret: "opschain-db-ca".into(),
             spool_mib: 512,
+            backlog_mib: 1024,
             watchdog: None,
         }
     }

@@ -7,6 +7,7 @@ use kube::Api;
 
 use super::Ctx;
 use super::quiesce::WRITERS;
+use crate::agent::protocol::WalRoom;
 use crate::cluster::pod::{BackupPod, HelperPod, HelperSite, RecoveryPod};
 use crate::cluster::transport::{Agent, install};
 use crate::cluster::{ClusterError, PodPlacement, PodRefusal, WatchdogRights};
@@ -19,10 +20,14 @@ use crate::wire::Limits;
 pub const POD_LIMIT: Duration = Duration::from_secs(300);
 /// Kubernetes ends a helper pod after this, whatever happens.
 const POD_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// How much log may wait in a backup's pod until it is sealed and sent.
+/// How much WAL may wait in a backup's pod until it is sealed.
 const SPOOL_MIB: u64 = 1024;
-/// How much WAL waits in the helper pod, in bytes.
-pub const SPOOL_BYTES: u64 = SPOOL_MIB << 20;
+/// How much sealed WAL may wait on the node's disk until it is sent.
+const BACKLOG_MIB: u64 = 4096;
+/// Where sealed WAL may wait in a backup's pod.
+pub const WAL_ROOM: WalRoom = WalRoom { memory_bytes: 64 << 20, disk_bytes: BACKLOG_MIB << 20 };
+/// How much WAL may wait in a backup's pod in all, in bytes. Sealed it is smaller, by how much nobody knows before.
+pub const WAL_WAITS_BYTES: u64 = (SPOOL_MIB << 20) + WAL_ROOM.memory_bytes + WAL_ROOM.disk_bytes;
 /// The run of a pod that is never made.
 pub const NO_RUN: &str = "admission-check";
 /// The agent ends itself when nobody was attached for so long.
@@ -50,6 +55,7 @@ pub async fn backup_pod(
         replication_secret: database.replication_secret(),
         ca_secret: database.ca_secret(),
         spool_mib: SPOOL_MIB,
+        backlog_mib: BACKLOG_MIB,
         watchdog,
     };
     Ok(pod.manifest()?)

@@ -53,6 +53,7 @@ pub fn request(server: &Server, keys: &Identities) -> BackupRequest {
         label: "dr test".into(),
         wal_wait_seconds: 30,
         keep_wal: false,
+        wal_room: Default::default(),
     }
 }
 

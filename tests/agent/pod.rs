@@ -73,6 +73,15 @@ impl Pod {
         })
     }
 
+    /// Waits, on a thread that may block, for what its folder shows.
+    pub fn wait(&self, mut condition: impl FnMut() -> bool) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while !condition() {
+            assert!(std::time::Instant::now() < deadline, "it did not come true");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
     pub fn attach(&self, run: &str) -> Agent {
         self.attach_by(SocketDial(self.socket()), run)
     }
@@ -101,7 +110,7 @@ impl Drop for Pod {
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["volume", "spool"] {
+    for name in ["volume", "spool", "backlog"] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
     }
     folder
@@ -114,6 +123,7 @@ fn options(folder: &Path, run: &str, idle: Duration) -> ServeOptions {
         idle,
         files: PodFiles {
             spool: folder.join("spool"),
+            backlog: folder.join("backlog"),
             volume: folder.join("volume"),
             pgdata: "pgdata".into(),
             watchdog_fails: None,

@@ -115,6 +115,7 @@ impl Bench {
             replication_secret: "wire-db-replication".into(),
             ca_secret: "wire-db-ca".into(),
             spool_mib: 256,
+            backlog_mib: 256,
             watchdog: None,
         };
         self.agent(name, &pod.manifest().unwrap()).await
@@ -140,6 +141,7 @@ impl Bench {
             label: "dr live test".into(),
             wal_wait_seconds: 120,
             keep_wal: false,
+            wal_room: Default::default(),
         }
     }
 

@@ -1,27 +1,29 @@
 //! A base backup out of the pod, with the WAL that belongs to it.
 //!
 //! ```text
-//! pg_basebackup -> check of each file -> chunks -+-> compress + seal, side by side -> sender -> link
-//! pg_receivewal -> spool -> whole segments -> tar -> chunks -+
+//! pg_basebackup -> check of each file -> chunks -> compress + seal, side by side -> sender -> link
+//! pg_receivewal -> spool -> whole segments -> tar -> chunks -> compress + seal -> backlog -+
 //! ```
 //! WAL is received from the segment that the base backup begins in, as soon as that is known: see [`wal::follow`].
 
+mod backlog;
 mod base;
 mod chunks;
 mod level;
 mod slot;
 mod wal;
 
-use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+use self::backlog::Backlog;
 pub use self::chunks::{ChunkCutter, ChunkSealer, Cut, Outgoing};
 pub use self::level::ZstdLevel;
 use self::slot::WalSlot;
 pub use self::wal::WalBound;
 use self::wal::{WalNeed, WalSource};
-use super::host;
+use super::host::{self, PodFiles};
 use super::protocol::{BackupDone, BackupPart, BackupRequest, CHUNK_BOUNDS, Failure, FailureKind, PartTotals, Reply};
 use super::replies::ReplySender;
 use crate::crypt::Recipients;
@@ -39,7 +41,7 @@ const MOST_SEALERS: usize = 4;
 pub async fn run(
     replies: &ReplySender,
     request: BackupRequest,
-    spool: &Path,
+    files: &PodFiles,
     bound: watch::Receiver<WalBound>,
 ) -> Result<(), Failure> {
     let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
@@ -52,17 +54,18 @@ pub async fn run(
 
     let slot = if request.keep_wal { wal_slot(replies, &request).await } else { None };
 
-    // Base and WAL share the queue: chunks of both go out as they come.
-    let (cut, mut queue) = mpsc::channel(1);
-    let (jobs, memory) = (std::iter::from_fn(move || queue.blocking_recv()), sealer.memory());
-    let sealed = parallel::spawn_in_order(jobs, sealers, move |job| sealer.seal(job));
+    // Each has a queue of its own: however slow the link is, the server gets rid of its WAL.
+    let (memory, sealer) = (sealer.memory(), Arc::new(sealer));
+    let (base_cut, base_sealed) = sealing(&sealer, sealers);
+    let (wal_cut, wal_sealed) = sealing(&sealer, 1);
+    let backlog = Backlog::new(request.wal_room, &files.backlog);
     let (need, needed) = watch::channel(WalNeed::default());
-    let cutter = |part| ChunkCutter::new(part, request.chunk_bytes as usize, cut.clone(), memory.clone());
-    let base = base::read(replies, &request, cutter(BackupPart::Base), &need);
-    let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool, slot };
-    let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal), needed, bound);
-    drop(cut);
-    let ((base, base_bytes), wal, sent) = tokio::try_join!(base, wal, send(replies, sealed))?;
+    let cutter = |part, cut| ChunkCutter::new(part, request.chunk_bytes as usize, cut, memory.clone());
+    let base = base::read(replies, &request, cutter(BackupPart::Base, base_cut), &need);
+    let source = WalSource { system_identifier, segment_bytes: server.wal_segment_bytes, spool: &files.spool, slot };
+    let wal = wal::follow(replies, &request, source, cutter(BackupPart::Wal, wal_cut), needed, bound);
+    let sent = send(replies, base_sealed, &backlog);
+    let ((base, base_bytes), wal, (), sent) = tokio::try_join!(base, wal, backlog.fill(wal_sealed), sent)?;
     base.check_database(system_identifier)?;
     wal.check.finish(&base.manifest, WalEnd::At(wal.until))?;
     let [base_totals, wal_totals, manifest_totals] = sent;
@@ -131,16 +134,37 @@ async fn ask_server(request: &BackupRequest) -> Result<PostgresFacts, Failure> {
     Ok(facts)
 }
 
-/// Sends what is sealed, in order. Returns what was sent of base, WAL and manifest.
+/// A queue of what is to be sealed, and what comes out of it, on `threads` threads.
+fn sealing(sealer: &Arc<ChunkSealer>, threads: usize) -> (mpsc::Sender<Cut>, Ordered<Result<Outgoing, Failure>>) {
+    let (cut, mut queue) = mpsc::channel(1);
+    let (jobs, sealer) = (std::iter::from_fn(move || queue.blocking_recv()), Arc::clone(sealer));
+    (cut, parallel::spawn_in_order(jobs, threads, move |job| sealer.seal(job)))
+}
+
+/// Sends what is sealed, of base and WAL each in order; neither waits for more than a chunk of the other. Returns what was
+/// sent of base, WAL and manifest.
 async fn send(
     replies: &ReplySender,
-    mut sealed: Ordered<Result<Outgoing, Failure>>,
+    mut base: Ordered<Result<Outgoing, Failure>>,
+    wal: &Backlog,
 ) -> Result<[PartTotals; 3], Failure> {
     let mut sent = [PartTotals::default(); 3];
-    while let Some(next) = sealed.next().await.map_err(|error| host::stopped(&error))? {
-        match next? {
-            Outgoing::BaseDone(base) => replies.reply(Reply::BaseDone(base)).await?,
-            Outgoing::Chunk { head, stored } => {
+    let (mut more_base, mut more_wal) = (true, true);
+    while more_base || more_wal {
+        let next = tokio::select! {
+            next = base.next(), if more_base => next.map_err(|error| host::stopped(&error))?.transpose()?,
+            more = wal.ready(), if more_wal => {
+                more_wal = more;
+                match wal.take().await? {
+                    Some((head, stored)) => Some(Outgoing::Chunk { head, stored }),
+                    None => continue,
+                }
+            }
+        };
+        match next {
+            None => more_base = false,
+            Some(Outgoing::BaseDone(done)) => replies.reply(Reply::BaseDone(done)).await?,
+            Some(Outgoing::Chunk { head, stored }) => {
                 sent[head.part as usize].add(&head);
                 replies.reply(Reply::Chunk(head)).await?;
                 replies.data(stored).await?;

@@ -11,6 +11,7 @@ fn volume(fresh: bool) -> (tempfile::TempDir, RunFolders) {
         volume: folder.path().to_owned(),
         pgdata: "pgdata".into(),
         spool: "/nowhere".into(),
+        backlog: "/nowhere".into(),
         ..PodFiles::default()
     };
     let place = RunFolders::new(&files, "run-1");

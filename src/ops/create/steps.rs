@@ -245,6 +245,7 @@ async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
         label: format!("dr {id}"),
         wal_wait_seconds: WAL_LIMIT_SECONDS,
         keep_wal: work.plan.keep_wal,
+        wal_room: helper::WAL_ROOM,
     };
     let mut handles = work.handles.lock().await;
     let BundleState::Sealed { agent, draft } = handles.bundle.take() else { return Err(handles_lost()) };

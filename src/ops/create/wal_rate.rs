@@ -23,7 +23,7 @@ impl WalRate {
     /// `None` where the counters are too young to tell.
     pub fn of(written: &WalWritten) -> Option<Self> {
         let bytes_an_hour = u128::from(written.bytes) * 3600 / u128::from(written.seconds.max(1));
-        let room_bytes = helper::SPOOL_BYTES + written.keep_bytes;
+        let room_bytes = helper::WAL_WAITS_BYTES + written.keep_bytes;
         (written.seconds >= LEAST_SECONDS)
             .then(|| Self { bytes_an_hour: u64::try_from(bytes_an_hour).unwrap_or(u64::MAX), room_bytes })
     }
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(quiet.line(), "about 1.0 GiB of WAL an hour");
         assert_eq!(quiet.warning(), None);
         let busy = WalRate::of(&written(18 << 30, 3600)).unwrap().warning().unwrap();
-        assert!(busy.contains("18.0 GiB") && busy.contains("(3.0 GiB) is full after 10 min"), "{busy}");
+        assert!(busy.contains("18.0 GiB") && busy.contains("(7.1 GiB) is full after 23 min"), "{busy}");
     }
 
     #[test]
