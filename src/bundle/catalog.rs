@@ -99,7 +99,7 @@ impl Catalog {
 
     /// Of each database the newest bundle that OpsChain `version` has made and that opens under `trust`: signature,
     /// manifest and layout are good, the members' bytes are not read. Newest first; those that were passed over come with
-    /// the reason, one that is not made yet by `now` among them.
+    /// the reason, one that is not made yet by `now` among them, and one of what a restore has replaced.
     pub fn newest_good(
         &self,
         store: &dyn Store,
@@ -115,6 +115,7 @@ impl Catalog {
                 Ok(header) if header.is_from_the_future(now) => {
                     format!("it says that it was made at {}, which is still to come", header.created)
                 }
+                Ok(Header { replaced_by: Some(run), .. }) => format!("it is of what {run} has replaced"),
                 Ok(_) if entry.gone.is_some() => {
                     "it is marked as gone, and `dr bundle unprune` takes that back".to_owned()
                 }

@@ -9,6 +9,7 @@
 //! - **1.4** `pod_security` of `release.json`: labels of the namespace.
 //! - **1.5** `key_fingerprints` of the manifest, made under `pairing_key` of `release.json`; `cluster_uid` of
 //!   `release.json`.
+//! - **1.6** `replaced_by` of the header: a bundle of what a restore then replaced.
 //!
 //! # When to raise what
 //! A reader takes every minor version of a major that it knows: it ignores unknown fields of the two JSON members and
@@ -20,7 +21,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 5 };
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 6 };
 
 /// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
 pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";

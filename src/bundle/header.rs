@@ -37,6 +37,9 @@ pub struct Header {
     /// The age public keys that it is sealed to.
     pub recipients: Vec<String>,
     pub scope: Vec<OutOfScope>,
+    /// The restore that has made it of what it then replaced: nobody is given it who asks for the newest. Since 1.6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
 }
 
 /// The versions of OpsChain.
@@ -211,7 +214,7 @@ mod tests {
     fn a_header_is_read_back_and_holds_its_format_first() {
         let header = testing::header();
         let bytes = header.to_bytes().unwrap();
-        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 5\n  },\n  \"id\""));
+        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 6\n  },\n  \"id\""));
         assert_eq!(Header::parse(&bytes).unwrap(), header);
     }
 
@@ -228,7 +231,7 @@ mod tests {
     fn a_newer_major_is_named_newer_even_when_nothing_else_can_be_read() {
         let text = br#"{"format": {"major": 2, "minor": 1}, "dr_version": "3.1.4"}"#;
         let error = Header::parse(text).unwrap_err().to_string();
-        assert_eq!(error, "its format 2.1 is newer than the 1.5 that this dr reads; dr 3.1.4 wrote it");
+        assert_eq!(error, "its format 2.1 is newer than the 1.6 that this dr reads; dr 3.1.4 wrote it");
         assert!(matches!(Header::parse(br#"{"format": {"major": 0, "minor": 1}}"#), Err(BundleFault::NotABundle(_))));
     }
 

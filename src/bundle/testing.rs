@@ -34,6 +34,7 @@ pub(crate) fn header() -> Header {
             why: "they are not in the database".into(),
             whereabouts: "the volume opschain-ldap-claim".into(),
         }],
+        replaced_by: None,
     }
 }
 

@@ -44,13 +44,14 @@ impl Cluster {
         }
     }
 
-    /// Tells the operator to put the database to sleep, or to wake it. Returns at once.
+    /// Tells the operator to put the database to sleep, or to wake it. Returns at once. Nothing of it is ours afterwards, so
+    /// that the next deployment may change it.
     ///
     /// # Errors
     /// There is no such database, or it may not be changed.
     pub async fn hibernate(&self, name: &str, on: bool) -> Result<()> {
         let change = annotation_change(&[(HIBERNATION, Some(if on { "on" } else { "off" }.into()))]);
-        self.databases_api().merge(name, &change).await.map(drop)
+        self.databases_api().change(name, &change, false).await.map(drop)
     }
 
     /// Marks the database as one of which nothing proves what is in it since a restore was aborted.

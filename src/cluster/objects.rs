@@ -68,15 +68,11 @@ impl Cluster {
                 versions.insert(&object.api_version, self.kinds(&object.api_version).await?);
             }
         }
-        let versions = &versions;
-        let asked = wanted.iter().map(|object| async move {
+        let mut asked = Vec::new();
+        for object in wanted {
             let known = versions.get(object.api_version.as_str()).and_then(|kinds| kinds.get(&object.kind));
-            let Some((plural, namespaced)) = known else {
-                let text = format!("the cluster knows no {} of {}", object.kind, object.api_version);
-                return Ok(LiveObject::Unreadable(text));
-            };
-            self.live_object(object, plural, *namespaced).await
-        });
+            asked.push(self.live_object(object, known));
+        }
         stream::iter(asked).buffered(AT_ONCE).collect::<Vec<Result<LiveObject>>>().await.into_iter().collect()
     }
 
@@ -112,11 +108,16 @@ impl Cluster {
         objects.merge(&object.name, &change).await.map(drop)
     }
 
-    async fn live_object(&self, object: &WantedObject, plural: &str, namespaced: bool) -> Result<LiveObject> {
+    /// Reads one object, whose plural and whether it is of a namespace the cluster has told, if it knows the kind.
+    async fn live_object(&self, object: &WantedObject, known: Option<&(String, bool)>) -> Result<LiveObject> {
+        let Some((plural, namespaced)) = known else {
+            let text = format!("the cluster knows no {} of {}", object.kind, object.api_version);
+            return Ok(LiveObject::Unreadable(text));
+        };
         let (group, version) = object.api_version.split_once('/').unwrap_or(("", &object.api_version));
         let types = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, &object.kind), plural);
         let namespace = object.namespace.as_deref().unwrap_or(self.namespace());
-        let objects: Objects<'_, DynamicObject> = if namespaced {
+        let objects: Objects<'_, DynamicObject> = if *namespaced {
             self.in_any(Api::namespaced_with(self.client().clone(), namespace, &types), types, Some(namespace))
         } else {
             self.in_any(Api::all_with(self.client().clone(), &types), types, None)

@@ -5,11 +5,14 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ObjectMeta};
 
-use super::database::CLUSTER_LABEL;
-use super::error::Result;
+use super::database::{CLUSTER_LABEL, POSTGRES_CONTAINER};
+use super::error::{ClusterError, Result};
 use super::kube::Cluster;
 use super::wait::Wait;
 use crate::event::Events;
+
+/// How long a pod may take to say how full its volume is.
+const ASK_LIMIT: Duration = Duration::from_secs(60);
 
 impl Cluster {
     /// Names the pods that mount the claim and have not ended.
@@ -19,6 +22,21 @@ impl Cluster {
     pub async fn mounters(&self, claim: &str) -> Result<Vec<String>> {
         let pods = self.here::<Pod>().list(None).await?;
         Ok(pods.iter().filter(|pod| mounts(pod, claim)).filter_map(|pod| pod.metadata.name.clone()).collect())
+    }
+
+    /// The room on the volume of a database's `pod` in bytes.
+    ///
+    /// # Errors
+    /// The pod cannot be asked, or its answer is not understood.
+    pub async fn volume_free(&self, pod: &str) -> Result<u64> {
+        let command = ["df", "-B1", "--output=avail", "/var/lib/postgresql/data"];
+        let said = self.exec_ok(pod, Some(POSTGRES_CONTAINER), &command, None, ASK_LIMIT).await?;
+        let text = String::from_utf8_lossy(&said);
+        let free = text.lines().last().and_then(|line| line.trim().parse().ok());
+        free.ok_or_else(|| ClusterError::Unexpected {
+            act: format!("ask pod {pod} for the room on its volume"),
+            cause: "its answer is no number".to_owned(),
+        })
     }
 
     /// Deletes the claims of a sleeping database's instances but `keep`, and waits until they are gone. The operator makes

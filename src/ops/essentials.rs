@@ -159,6 +159,28 @@ fn lost_in(kept: &[KeptObject], own_vault: bool) -> Vec<String> {
     due.filter_map(|(preserved, vital)| lost_of(preserved, vital, found(preserved))).collect()
 }
 
+/// What opens the data of a bundle, by its objects `kept`, and is another here, or not there.
+///
+/// # Errors
+/// The Secrets may not be read.
+pub async fn others(cluster: &Cluster, kept: &[KeptObject]) -> Result<Vec<String>> {
+    let mut others = Vec::new();
+    for (preserved, vital) in vital() {
+        let object = ObjectRef::new("Secret", preserved.name);
+        let Some(of_data) = kept.iter().find(|kept| kept.object() == object) else { continue };
+        let here = cluster.secret(preserved.name).await?;
+        others.extend(other(preserved, vital, of_data, here.as_ref()));
+    }
+    Ok(others)
+}
+
+/// What of an object is another than the data needs, in words that name it; `None` where nothing is.
+fn other(preserved: &Preserved, vital: Vital, of_data: &KeptObject, here: Option<&KeptObject>) -> Option<String> {
+    let wanted = of_data.value(vital.key)?;
+    let is_same = here.and_then(|here| here.value(vital.key)).is_some_and(|value| *value == *wanted);
+    (!is_same).then(|| format!("{} of Secret {}, {}", vital.key, preserved.name, preserved.holds))
+}
+
 /// What is to be said of a bundle that lacks these, and what can be done.
 pub fn lost_words(lost: &[String]) -> (String, String) {
     let text = format!("the bundle does not hold what opens its data: {}", lost.join("; "));
@@ -206,6 +228,20 @@ mod tests {
         assert!(lost_in(&by_name, true).is_empty(), "who signs in by name needs no token");
         let essentials = Essentials { lost, ..Essentials::default() };
         assert_eq!(essentials.require_keys("n").unwrap_err().exit(), Exit::Keys);
+    }
+
+    #[test]
+    fn another_key_than_the_data_needs_is_named_and_what_is_not_vital_may_differ() {
+        let (preserved, vital) = vital().find(|(preserved, _)| preserved.name == "opschain-vault-config").unwrap();
+        let token = |value: &str| secret("opschain-vault-config", "OPSCHAIN_VAULT_TOKEN", value);
+        assert_eq!(other(preserved, vital, &token("t1"), Some(&token("t1"))), None);
+        for here in [Some(token("t2")), None] {
+            let named = other(preserved, vital, &token("t1"), here.as_ref()).unwrap();
+            assert!(named.starts_with("OPSCHAIN_VAULT_TOKEN of Secret opschain-vault-config, "), "{named}");
+            assert!(!named.contains("t1") && !named.contains("t2"), "{named}");
+        }
+        let without = secret("opschain-vault-config", "OTHER", "x");
+        assert_eq!(other(preserved, vital, &without, Some(&token("t2"))), None, "the data needs none");
     }
 
     #[test]

@@ -242,6 +242,9 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 600]).unwrap();
     bench.publish(header_of("2026-10-08", "2026-11-22T00:00:00Z"));
+    let mut replaced = header_of("2026-08-20", "2026-11-22T12:00:00Z");
+    replaced.replaced_by = Some("restore-1".into());
+    let replaced = bench.publish(replaced);
     let future = bench.publish(header_of("2026-08-20", "2026-12-24T00:00:00Z"));
     let now = "2026-11-23T00:00:00Z".parse().unwrap();
     let catalog = Catalog::read(&bench.store).unwrap();
@@ -249,12 +252,13 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
     let [(reference, reader)] = &found[..] else { panic!("{} of one database", found.len()) };
     assert_eq!(reader.header().id.to_string(), good);
     assert_eq!(*reference, BundleReference::Stored { store: bench.store.place(), id: good });
-    assert_eq!(passed.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), [future.as_str(), cut.as_str()]);
+    assert_eq!(passed.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), [&future, &replaced, &cut]);
     assert!(passed[0].reason.contains("still to come"), "{}", passed[0].reason);
-    assert!(passed[1].reason.contains("cut off"), "{}", passed[1].reason);
+    assert_eq!(passed[1].reason, "it is of what restore-1 has replaced");
+    assert!(passed[2].reason.contains("cut off"), "{}", passed[2].reason);
     let stranger = trust(&Signer::generate("x").unwrap());
     let (found, passed) = catalog.newest_good(&bench.store, &stranger, "2026-08-20", now);
-    assert!(found.is_empty() && passed.len() == 3);
+    assert!(found.is_empty() && passed.len() == 4);
     assert!(catalog.newest_good(&bench.store, &Trust::Anyone(Default::default()), "2020-01-01", now).0.is_empty());
 }
 

@@ -86,6 +86,7 @@ pub fn header_of(version: &str, created: &str) -> Header {
         estimated: Estimated { database_bytes: 40_000 },
         recipients: Vec::new(),
         scope: scope(),
+        replaced_by: None,
     }
 }
 

@@ -67,7 +67,10 @@ fn look(command: &clap::Command, name: &str, wanting: &mut Vec<String>) {
 fn the_runbook_explains_every_step_of_a_restore_in_its_order() {
     let runbook = include_str!("../../docs/runbooks/restore.md");
     let (first, second) = runbook.split_once("### By `adopt`").unwrap();
-    for (table, strategy) in [(first, RestoreStrategy::Hibernate), (second, RestoreStrategy::Adopt)] {
+    let (second, third) = second.split_once("### Over an install that lives").unwrap();
+    let tables =
+        [(first, RestoreStrategy::Hibernate), (second, RestoreStrategy::Adopt), (third, RestoreStrategy::IntoExisting)];
+    for (table, strategy) in tables {
         for (index, step) in step_names(strategy).iter().enumerate() {
             let row = format!("| {} | `{step}` |", index + 1);
             assert!(table.contains(&row), "docs/runbooks/restore.md lacks for {strategy:?}: {row}");

@@ -13,6 +13,7 @@ mod create;
 mod deploy;
 mod drift;
 mod edit;
+mod existing;
 mod held;
 mod host;
 mod import;

@@ -155,7 +155,7 @@ fn a_restore_that_is_aborted_before_the_swap_leaves_the_target_as_it_was_found()
     command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
     host.kubectl(&["create", "secret", "generic", "theirs", "--from-literal=a=b"]).ok();
     host.kubectl(&["annotate", "secret", "theirs", "meta.helm.sh/release-name=opschain"]).ok();
-    host.dr(["run", "resume"]).fails(25, &["not the one that it created", &format!("dr run abort {run}")]);
+    host.dr(["run", "resume"]).fails(25, &["not the one that it worked in", &format!("dr run abort {run}")]);
     let doctor = host.dr(["doctor"]).stdout;
     assert!(doctor.contains(&format!("dr run abort {run}")), "{doctor}");
     abort_killed_at(&host, &[], &[]);

@@ -121,7 +121,7 @@ struct VerifyArgs {
     trust: TrustArgs,
 }
 
-/// Restore a bundle into an empty namespace
+/// Restore a bundle into an empty namespace, or over an install that lives
 ///
 /// Needs nothing but the bundle's file, a key that opens it, the signers to check it by, a cluster with the database
 /// operator, and helm. Where `dr init` was run before, it is recorded, too. The plan is shown first. A restore that stops
@@ -131,6 +131,7 @@ struct VerifyArgs {
 Examples:
   dr bundle restore --version 2026-08-20
   dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS
+  dr bundle restore BUNDLE --into-existing --data-only
   dr bundle restore BUNDLE --config-only --dry-run")]
 struct RestoreArgs {
     /// A bundle's name or its beginning, or a file; the newest good one that --version made when absent
@@ -164,6 +165,23 @@ struct RestoreArgs {
     /// How the data comes to its place, if not as is best here
     #[arg(long)]
     strategy: Option<restore::RestoreStrategy>,
+    /// Put the bundle in the place of the install that lives in the namespace: values, chart and data
+    ///
+    /// What is there is made a bundle of first, with API and workers stopped, and its data directory is kept until the
+    /// restored database is proved: until then `dr run abort` brings all of it back. The namespace's name has to be typed.
+    #[arg(long, conflicts_with_all = ["strategy", "take_over"])]
+    into_existing: bool,
+    /// With --into-existing: keep values, chart and Secrets of the install, and replace its data only
+    ///
+    /// Refused where its keys are not those that the bundle's data is written with.
+    #[arg(long, requires = "into_existing", conflicts_with_all = ["chart", "config"])]
+    data_only: bool,
+    /// With --into-existing: make no bundle of what is there, which is lost for good then
+    #[arg(long, requires = "into_existing")]
+    no_safety_bundle: bool,
+    /// With --into-existing, for scripts: the namespace whose install is replaced
+    #[arg(long, value_name = "NAMESPACE", requires = "into_existing")]
+    confirm: Option<String>,
     /// Take over what the deleted namespace of this name has left in the cluster: cluster roles, priority classes, ...
     #[arg(long, value_name = "NAMESPACE")]
     take_over: Option<String>,
@@ -171,7 +189,7 @@ struct RestoreArgs {
     ///
     /// A deployment, recorded like any other. Refused where the keys of the bundle's config do not open the data that is
     /// there, and for another install's.
-    #[arg(long, conflicts_with_all = ["chart", "config", "held", "not_held", "strategy", "take_over"])]
+    #[arg(long, conflicts_with_all = ["chart", "config", "held", "not_held", "strategy", "take_over", "into_existing"])]
     config_only: bool,
     /// With --config-only: let through what `dr deploy` refuses, by its name (can be repeated)
     #[arg(long, value_name = "NAME", requires = "config_only")]
@@ -226,7 +244,12 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
 }
 
 async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
-    let request = create::CreateRequest { quiesce: args.quiesce, allow: args.allow, max_rate: args.max_rate };
+    let request = create::CreateRequest {
+        quiesce: args.quiesce,
+        allow: args.allow,
+        max_rate: args.max_rate,
+        ..create::CreateRequest::default()
+    };
     let plan = create::plan(ctx, &request).await?;
     if args.dry_run {
         return ui.dry_run(&plan);
@@ -248,6 +271,9 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         allow_future: args.allow_future,
         allow_version: args.allow_version,
         strategy: args.strategy,
+        existing: args
+            .into_existing
+            .then_some(restore::ExistingRequest { data_only: args.data_only, no_safety_bundle: args.no_safety_bundle }),
         take_over: args.take_over,
     };
     let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);
@@ -264,6 +290,9 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         return ui.dry_run(&plan);
     }
     ui.plan(&plan);
-    ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?;
+    match plan.existing {
+        Some(_) => ui.confirm_name("the namespace", &plan.namespace, args.confirm.as_deref())?,
+        None => ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?,
+    }
     ui.report(&restore::restore(ctx, plan).await?)
 }

@@ -204,6 +204,7 @@ impl Report for restore::RestorePlan {
         let signer = self.signer.clone().map_or("signer not trusted".to_owned(), |by| format!("signed by {by}"));
         let chart = match &self.chart {
             restore::RestoreChart::Bundle => "from the bundle".to_owned(),
+            restore::RestoreChart::Kept => "as it is: values, chart and Secrets stay".to_owned(),
             restore::RestoreChart::Pulled { reference, version } => format!("{reference} {version}"),
         };
         let because = self.strategy_because.as_ref().map(|because| format!(" ({because})"));
@@ -225,6 +226,9 @@ impl Report for restore::RestorePlan {
             ("volume", self.storage.clone().unwrap_or_else(|| "not known".to_owned())),
             ("with", format!("helm {}, operator {}, strategy {strategy}", self.helm, self.operator)),
         ]);
+        if let Some(existing) = &self.existing {
+            replaced(page, existing);
+        }
         if let Some(given) = &self.config {
             let line = format!("values of {}: their keys fit the data", given.path.display());
             page.finding(Mark::Ok, &line, None);
@@ -236,6 +240,30 @@ impl Report for restore::RestorePlan {
         warnings(page, &self.warnings);
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments()));
     }
+}
+
+/// The install that goes, and what is kept of it.
+fn replaced(page: &mut Page, existing: &restore::ExistingInstall) {
+    let restore::ExistingInstall { revision, status, chart, state, .. } = existing;
+    let which = match (existing.is_same_line, &existing.system_identifier) {
+        (true, _) => "the bundle's own database".to_owned(),
+        (false, Some(other)) => format!("another database than the bundle's: {other}"),
+        (false, None) => "a database that does not say which it is".to_owned(),
+    };
+    let size = existing.bytes.map_or_else(|| "size not known".to_owned(), bytes);
+    let newest = match &existing.newest_bundle {
+        Some((bundle, created)) => format!("{bundle} of {}", short_time(*created)),
+        None => "none is known".to_owned(),
+    };
+    let safety = match &existing.safety_store {
+        Some(store) => format!("made first, into {store}"),
+        None => "none: what is there is lost for good".to_owned(),
+    };
+    page.fields(&[
+        ("replaces", format!("revision {revision} ({status}), chart {chart}; {which}, {size}, {state}")),
+        ("its newest bundle", newest),
+        ("safety bundle", safety),
+    ]);
 }
 
 impl Report for restore::RestoreReport {
@@ -267,6 +295,9 @@ impl Report for restore::RestoreReport {
         if let Some(because) = &self.held {
             let line = format!("held: nothing scheduled runs, for there are no workers: {because}");
             page.finding(Mark::Warn, &line, None);
+        }
+        if let (Some(bundle), Some(way)) = (&self.safety_bundle, &self.way_back) {
+            page.finding(Mark::Ok, &format!("what was there before is in bundle {bundle}: `{way}`"), None);
         }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
         self.next.iter().for_each(|next| page.next(next));

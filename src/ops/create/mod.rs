@@ -10,6 +10,7 @@ mod mark;
 mod plan;
 mod quiet;
 mod recognise;
+mod request;
 mod steps;
 mod stopping;
 mod vault_config;
@@ -21,7 +22,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use plan::{CreatePlan, CreateRequest};
+pub use plan::CreatePlan;
+pub use request::CreateRequest;
 pub(super) use vault_config::VaultConfig;
 
 use self::work::CreateWork;
@@ -29,7 +31,7 @@ use super::quiesce::RecordedReplicas;
 use super::runs::undo;
 use super::runs::verb::{Aftermath, MadeByRun, PutBackVerb, RunVerb};
 use super::{Ctx, bundles, copy};
-use crate::bundle::OutOfScope;
+use crate::bundle::{BundleId, OutOfScope};
 use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
 use crate::opschain::maintenance::RecordedMode;
@@ -90,6 +92,14 @@ pub struct CreateReport {
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
     plan::decide(request, facts::gather(ctx, RUN.name).await?)
+}
+
+/// A name for a bundle of the install of `ctx` that is to be made now.
+///
+/// # Errors
+/// As the step that names one.
+pub fn new_name(ctx: &Ctx) -> Result<BundleId> {
+    steps::new_name(&ctx.install().release)
 }
 
 /// The names of a bundle's steps, in order: what the tests interrupt.

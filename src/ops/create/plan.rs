@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
+use super::request::CreateRequest;
 use super::wal_rate::WalRate;
 use super::{facts, left_out, lost_wal, quiet, recognise, stopping};
-use crate::bundle::{OpsChain, OutOfScope, PostgreSql};
+use crate::bundle::{BundleId, OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::helper;
@@ -15,17 +16,6 @@ use crate::opschain::workloads::may_wait;
 use crate::settings::{Allow, Quiesce};
 use crate::text::bytes;
 use crate::vault::Deployment;
-
-/// What the user asked for.
-#[derive(Debug, Clone, Default)]
-pub struct CreateRequest {
-    /// How the application is quiesced, if not as the settings say.
-    pub quiesce: Option<Quiesce>,
-    /// What may be there all the same, beside what the settings allow.
-    pub allow: Vec<Allow>,
-    /// The most that PostgreSQL may read a second, if not as the settings say.
-    pub max_rate: Option<String>,
-}
 
 /// What will be done, and what was seen of the install. Holds no secret: it stands in the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +27,12 @@ pub struct CreatePlan {
     pub allow: Vec<Allow>,
     /// The most that PostgreSQL may read a second.
     pub max_rate: Option<String>,
+    /// The bundle's name, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<BundleId>,
+    /// The restore that replaces what is bundled, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
     /// What is known of work without pods, and so whether maintenance mode is turned on.
     #[serde(default)]
     pub sight: WorkSight,
@@ -191,6 +187,8 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         quiesce,
         allow,
         max_rate: request.max_rate.clone().or_else(|| facts.max_rate.clone()),
+        named: request.named.clone(),
+        replaced_by: request.replaced_by.clone(),
         scope: left_out::scope(&facts, stored, quiesce),
         sight: facts.sight,
         live,

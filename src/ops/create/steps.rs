@@ -101,12 +101,19 @@ pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, Comm
 
 /// The id is in the journal before anything bears it, so that putting back finds everything.
 async fn name_bundle(work: &CreateWork) -> Result<Done<BundleId>> {
-    let now = Timestamp::from_second(Timestamp::now().as_second())
-        .map_err(|e| CommandError::new(Exit::Failure, "read the clock").because(e))?;
-    let id = BundleId::generate(&work.ctx.install().release, now)
-        .map_err(|e| CommandError::new(Exit::Failure, "name the bundle").because(e))?;
+    let id = work.plan.named.clone().map_or_else(|| new_name(&work.ctx.install().release), Ok)?;
     let summary = id.to_string();
     Ok(Done::with(id, summary))
+}
+
+/// A name for a bundle of the release that is made now.
+///
+/// # Errors
+/// The clock is out of all bounds, or the release's name does not do for a bundle's.
+pub(super) fn new_name(release: &str) -> Result<BundleId> {
+    let now = Timestamp::from_second(Timestamp::now().as_second())
+        .map_err(|e| CommandError::new(Exit::Failure, "read the clock").because(e))?;
+    BundleId::generate(release, now).map_err(|e| CommandError::new(Exit::Failure, "name the bundle").because(e))
 }
 
 async fn take_lease(work: &CreateWork) -> Result<Done<()>> {
@@ -168,6 +175,7 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
         estimated: bundle::Estimated { database_bytes: plan.live.databases_bytes },
         recipients: Vec::new(),
         scope: plan.scope.clone(),
+        replaced_by: plan.replaced_by.clone(),
         id,
     };
     let mut draft = Writer::create(&*work.store, header, recipients)?;
@@ -409,7 +417,8 @@ async fn clean_up(work: &CreateWork) -> Result<Done<()>> {
 mod tests {
     use tokio::sync::Mutex;
 
-    use super::super::plan::{CreateRequest, decide};
+    use super::super::plan::decide;
+    use super::super::request::CreateRequest;
     use super::*;
     use crate::journal::Replay;
     use crate::journal::testing::{MemoryRuns, begun};

@@ -140,6 +140,7 @@ fn header(ctx: &Ctx, plan: &ImportPlan) -> Result<Header> {
         estimated: bundle::Estimated { database_bytes: plan.database_bytes },
         recipients: Vec::new(),
         scope: plan.scope.clone(),
+        replaced_by: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What of a restore can be put back, by how far it came. Nothing here asks anybody.
 
+use super::existing_steps::{MAKE_SAFETY_BUNDLE, NAME_SAFETY_BUNDLE};
 use super::plan::RestorePlan;
 use super::steps::{
     CLEAN_UP, CREATE_NAMESPACE, INSTALL_HIBERNATED, RESTORE_SECRETS, START, START_POD, SWAP, TAKE_LEASE, steps,
@@ -8,14 +9,15 @@ use super::strategy::RestoreStrategy;
 use super::work::RestoreWork;
 use crate::cluster::NamespaceState;
 use crate::error::CommandError;
-use crate::journal::{self, Replay, Step, StepState};
+use crate::journal::{self, Outputs, Replay, Step, StepState};
 use crate::ops::quiesce::WriterFacts;
 use crate::ops::runs::verb::AbortOutlook;
 
 /// How much is put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AbortExtent {
-    /// Nothing of the bundle's data has been in the place of other data: the target becomes what it was found as.
+    /// Nothing of the bundle's data has been in the place of other data, or all that was there before is kept: the target
+    /// becomes what it was found as.
     AsFound,
     /// The bundle's data has been in place: the previous data directory comes back. The release stays, for it is not this
     /// program's to say that nobody has come to need it.
@@ -69,6 +71,7 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay, writers: &[WriterFact
         )
     };
     let was_started = has_begun(replay, START.text());
+    let safety = safety_bundle(replay);
     match extent {
         AbortExtent::AsFound => AbortOutlook {
             puts_back,
@@ -77,14 +80,16 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay, writers: &[WriterFact
                     let names: Vec<String> = kept.iter().map(ToString::to_string).collect();
                     vec![format!("what was in namespace {namespace} before: {}", names.join(", "))]
                 }
-                _ => Vec::new(),
+                _ => safety.iter().map(|bundle| format!("bundle {bundle} of what was there")).collect(),
             },
-            loses: match was_started {
-                true => Some(since_start(serving)),
-                false => serving
+            loses: match (was_started, &plan.existing) {
+                (true, _) => Some(since_start(serving)),
+                // What serves is what lives, until it is stopped.
+                (false, Some(_)) if !has_begun(replay, SWAP.text()) => None,
+                (false, _) => serving
                     .map(|serving| format!("what was done in the application that somebody has started: {serving}")),
             },
-            next: vec![again],
+            next: vec![if plan.existing.is_some() { format!("dr server status -n {namespace}") } else { again }],
         },
         AbortExtent::PreviousData => AbortOutlook {
             puts_back,
@@ -99,9 +104,24 @@ pub(super) fn outlook(plan: &RestorePlan, replay: &Replay, writers: &[WriterFact
                 "the previous data directory, if it was not removed yet: beside the other on the volume".into(),
             ],
             loses: None,
-            next: vec![format!("dr server status -n {namespace}")],
+            next: [format!("dr server status -n {namespace}")]
+                .into_iter()
+                .chain(safety.map(|bundle| back_to(&bundle, namespace)))
+                .collect(),
         },
     }
+}
+
+/// The bundle of what was there, once it is made.
+pub(super) fn safety_bundle(replay: &Replay) -> Option<String> {
+    let is_made = replay.state(MAKE_SAFETY_BUNDLE.text()) == StepState::Succeeded;
+    let id = Outputs::of(replay).maybe(NAME_SAFETY_BUNDLE).flatten()?;
+    is_made.then(|| id.to_string())
+}
+
+/// The command that brings back what was there before a restore, once nothing else does.
+pub(super) fn back_to(safety_bundle: &str, namespace: &str) -> String {
+    format!("dr bundle restore {safety_bundle} --into-existing -n {namespace}")
 }
 
 #[cfg(test)]
@@ -216,6 +236,41 @@ mod tests {
         }
         let loses = outlook(&plan, &died(RestoreStrategy::Adopt, START.text()), &[]).loses.unwrap();
         assert!(loses.starts_with("what anybody has done in the application since it was started"), "{loses}");
+    }
+
+    #[test]
+    fn an_abort_over_what_lived_brings_all_of_it_back_and_names_the_bundle_of_it() {
+        use AbortExtent::{AsFound, Nothing};
+        const LIVED: [&str; 3] = ["put the previous release back, and wake its database", WRITERS, LEASE];
+        const WRITERS: &str = "bring API and workers back as they were";
+        let secrets = ALL_AS_FOUND[2];
+        let with = |first: &[&str]| strings(&[first, &LIVED].concat());
+        let cases = [
+            (MAKE_SAFETY_BUNDLE.text(), AsFound, strings(&LIVED[1..]), false),
+            (STAGE.text(), AsFound, with(&[POD]), false),
+            (SWAP.text(), AsFound, with(&[DATA, POD]), false),
+            (WAKE.text(), AsFound, with(&[DATABASE, secrets, DATA, POD]), false),
+            (START.text(), AsFound, with(&[APPLICATION, DATABASE, secrets, DATA, POD]), true),
+            (CLEAN_UP.text(), Nothing, strings(&[POD, LEASE]), false),
+        ];
+        for (last, extends, puts_back, loses) in cases {
+            let mut replay = died(RestoreStrategy::IntoExisting, last);
+            assert_eq!(extent(RestoreStrategy::IntoExisting, &replay), extends, "{last}");
+            let running = WriterFacts { name: "opschain-api".into(), now: 1, ..WriterFacts::default() };
+            let running = if last == MAKE_SAFETY_BUNDLE.text() { vec![running] } else { Vec::new() };
+            let seen = outlook(&testing::over_existing(), &replay, &running);
+            assert_eq!((seen.puts_back, seen.loses.is_some()), (puts_back, loses), "{last}");
+            assert_eq!(seen.next, ["dr server status -n opschain"], "{last}");
+            let id = "opschain-20260820T101500Z-0a1b2c";
+            replay.outputs.insert(NAME_SAFETY_BUNDLE.text().into(), id.into());
+            let seen = outlook(&testing::over_existing(), &replay, &[]);
+            let back = format!("dr bundle restore {id} --into-existing -n opschain");
+            match extends {
+                Nothing => assert_eq!(seen.next[1], back),
+                _ if last == MAKE_SAFETY_BUNDLE.text() => assert!(seen.stays.is_empty(), "it is not made yet"),
+                _ => assert_eq!(seen.stays, [format!("bundle {id} of what was there")], "{last}"),
+            }
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn values(bundle: &OpenBundle, plan: &RestorePlan) -> Result<Zeroizin
 /// The chart, as a file that helm can read; it goes when dropped.
 pub(super) async fn chart(ctx: &Ctx, bundle: &OpenBundle, plan: &RestorePlan) -> Result<ChartFile> {
     match &plan.chart {
-        RestoreChart::Bundle => {
+        RestoreChart::Bundle | RestoreChart::Kept => {
             let name = bundle.reader.chart().ok_or_else(|| {
                 CommandError::new(Exit::Damaged, format!("bundle {} holds no chart", plan.bundle))
                     .hint("Name the chart's file with --chart.")

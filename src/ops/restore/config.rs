@@ -4,16 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::facts::OpenBundle;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::pairing;
+use crate::ops::pairing::{self, KeyFingerprints};
 use crate::ops::quiesce::WRITERS;
-use crate::ops::release::Release;
-use crate::ops::{Ctx, guard};
+use crate::ops::release::{Release, secrets_from_bytes};
+use crate::ops::{Ctx, essentials, guard};
 use crate::read;
+use crate::redact::FingerprintKey;
 use crate::values::Tree;
 use crate::values::lint::lint;
 
@@ -66,6 +68,37 @@ impl PairedConfig {
     }
 }
 
+/// The keys that the data of a bundle is written with, as fingerprints.
+struct DataKeys {
+    bundle: String,
+    system_identifier: String,
+    key: FingerprintKey,
+    fingerprints: KeyFingerprints,
+}
+
+impl DataKeys {
+    fn of(bundle: &OpenBundle, release: &Release, own: &Tree) -> Result<Self> {
+        let (manifest, id) = (bundle.reader.manifest(), bundle.reader.header().id.to_string());
+        let system_identifier = manifest.database.system_identifier.clone();
+        let (key, fingerprints) = match release.pairing_key() {
+            Some(key) => (key, manifest.key_fingerprints.clone()),
+            // An older bundle tells by its own values only.
+            None => {
+                let key = pairing::new_key()?;
+                let fingerprints = pairing::fingerprints(&key, &system_identifier, &own.to_json());
+                (key, fingerprints)
+            }
+        };
+        Ok(Self { bundle: id, system_identifier, key, fingerprints })
+    }
+
+    /// Refuses values, called `name`, with other keys.
+    fn require(&self, name: &str, values: &Value) -> Result<()> {
+        let given = pairing::fingerprints(&self.key, &self.system_identifier, values);
+        pairing::refuse_unfit(name, &self.bundle, &pairing::unfit(&self.fingerprints, &given))
+    }
+}
+
 /// Holds the keys of the bundle's own values, and of the file that is `given` in their place, against those that the data
 /// is written with.
 ///
@@ -74,22 +107,9 @@ impl PairedConfig {
 pub(super) fn pair(ctx: &Ctx, bundle: &OpenBundle, given: Option<&Path>) -> Result<PairedConfig> {
     let release = Release::parse(&bundle.member("config/release.json.age")?)?;
     let own = read_values("the values of the bundle", &bundle.member("config/values.yaml.age")?)?;
-    let (manifest, id) = (bundle.reader.manifest(), bundle.reader.header().id.to_string());
-    let system = &manifest.database.system_identifier;
-    let (key, of_data) = match release.pairing_key() {
-        Some(key) => (key, manifest.key_fingerprints.clone()),
-        // An older bundle tells by its own values only.
-        None => {
-            let key = pairing::new_key()?;
-            let of_data = pairing::fingerprints(&key, system, &own.to_json());
-            (key, of_data)
-        }
-    };
-    let refuse = |name: &str, values| {
-        pairing::refuse_unfit(name, &id, &pairing::unfit(&of_data, &pairing::fingerprints(&key, system, values)))
-    };
+    let keys = DataKeys::of(bundle, &release, &own)?;
     let Some(path) = given else {
-        refuse("the config in the bundle", &own.to_json())?;
+        keys.require("the config in the bundle", &own.to_json())?;
         return Ok(PairedConfig { given: None, values: own, release });
     };
     let (name, bytes) = (path.display().to_string(), read_file(path)?);
@@ -97,9 +117,33 @@ pub(super) fn pair(ctx: &Ctx, bundle: &OpenBundle, given: Option<&Path>) -> Resu
     let tree = read_values(&name, &bytes)?;
     ctx.secrets().register_tree(&tree);
     guard::refuse_findings(&name, &lint(&tree, &bytes), &[])?;
-    refuse(&name, &tree.to_json())?;
+    keys.require(&name, &tree.to_json())?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Ok(PairedConfig { given: Some(GivenConfig { path, sha256: sha256(&bytes) }), values: tree, release })
+}
+
+/// Holds the keys of the install of `ctx` against those that the data of the bundle is written with: those in `values`,
+/// and those that only Secrets hold.
+///
+/// # Errors
+/// [`Exit::Guard`] naming what does not fit; the cluster cannot be asked.
+pub(super) async fn require_live_fits(
+    ctx: &Ctx,
+    bundle: &OpenBundle,
+    paired: &PairedConfig,
+    values: &Value,
+) -> Result<()> {
+    DataKeys::of(bundle, &paired.release, &paired.values)?.require("the config of the install", values)?;
+    let kept = secrets_from_bytes(&bundle.member("config/secrets.yaml.age")?)?;
+    let others = essentials::others(ctx.cluster().await?, &kept).await?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    let (id, named) = (&bundle.reader.header().id, others.join("; "));
+    let what =
+        format!("the Secrets of the install do not fit the data of bundle {id}: it is written with another {named}");
+    Err(CommandError::new(Exit::Guard, what)
+        .hint("Without --data-only values, chart and Secrets become the bundle's, too."))
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {

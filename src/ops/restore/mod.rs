@@ -1,9 +1,10 @@
-//! `dr bundle restore`: an empty namespace becomes the install that the bundle was made from.
+//! `dr bundle restore`: an empty namespace becomes the install that the bundle was made from, or an install that lives does.
 //!
-//! There are two strategies. `hibernate` is the manual guide's: install stopped and with the database hibernated, put the
+//! Into an empty namespace there are two strategies. `hibernate` is the manual guide's: install stopped and with the database hibernated, put the
 //! data in place beside nothing that runs, wake the database. `adopt` makes the database's volume first, fills it, proves
 //! it, and has the operator take it up when helm makes the database. Then both prove who the running database is, and
-//! start the application. Nothing is needed but the bundle, a key that opens it, a cluster with the operator, and helm. A restore that stops is resumed by `dr run resume`: until
+//! start the application. Over an install that lives, what is there is bundled and put to sleep first, and its data is kept
+//! beside the new one until that has been proved. Nothing is needed but the bundle, a key that opens it, a cluster with the operator, and helm. A restore that stops is resumed by `dr run resume`: until
 //! the last step nothing can take the target for a healthy install, because nothing of it serves.
 
 mod abort;
@@ -11,6 +12,8 @@ mod chart;
 mod config;
 mod config_only;
 mod database;
+mod existing;
+mod existing_steps;
 mod facts;
 mod gate;
 mod held;
@@ -18,6 +21,7 @@ mod layers;
 mod made;
 mod overrides;
 mod plan;
+mod previous_release;
 mod proof;
 mod release;
 mod report;
@@ -38,11 +42,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use config_only::plan_config;
+pub use existing::ExistingInstall;
 pub use plan::{RestoreChart, RestorePlan};
 pub use report::RestoreReport;
-pub use source::{RestoreRequest, Which};
+pub use source::{ExistingRequest, RestoreRequest, Which};
 pub use strategy::RestoreStrategy;
 
+use self::existing::ExistingWants;
 use self::held::HoldFacts;
 use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
@@ -83,7 +89,20 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let ctx = &ctx.for_install(target);
     let target = facts::gather(ctx).await?;
     let version = to_run.version.clone();
-    let plan = plan::decide(request, keys, to_run, source, target)?;
+    let wants = ExistingWants::of(&source, bundle.reader.manifest().wal.raw.bytes);
+    let existing = match &request.existing {
+        Some(asked) => Some(existing::inspect(ctx, asked, &target, &wants).await?),
+        None => None,
+    };
+    let (mut to_run, mut version) = (to_run, version);
+    if let Some((existing, _)) = existing.as_ref().filter(|(existing, _)| existing.data_only) {
+        let values = ctx.stored_values(existing.revision).await?.unwrap_or_default();
+        config::require_live_fits(ctx, &bundle, &paired, &values).await?;
+        // What runs stays: that is what the data has to fit.
+        to_run = gate::version_gate(&existing::under_what_runs(request, existing, &values), &source)?;
+        version = to_run.version.clone();
+    }
+    let plan = plan::decide(request, keys, to_run, source, target)?.over(existing)?;
     let from = HoldFacts {
         source: &bundle.reader.header().install,
         source_cluster: paired.release.cluster_uid.as_deref(),
@@ -97,8 +116,10 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         gate::refuse_other_chart(&chart.version, &version, request.allow_version)?;
     }
     facts::check_whole(ctx, &bundle)?;
-    let rendered =
-        chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}"));
+    let rendered = match plan.chart {
+        RestoreChart::Kept => Err("the install's chart stays".to_owned()),
+        _ => chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}")),
+    };
     let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
     let look = match &rendered {
         Ok(objects) => site::look(ctx, &plan, objects, request.take_over.as_deref(), needed).await?,
@@ -113,11 +134,12 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
             spec["imageName"].as_str().unwrap_or_default(),
         )?;
     }
-    let volume = match request.strategy {
-        Some(RestoreStrategy::Hibernate) => Err("it was not looked at".to_owned()),
+    let asked = plan.existing.as_ref().map_or(request.strategy, |_| Some(RestoreStrategy::IntoExisting));
+    let volume = match asked {
+        Some(RestoreStrategy::Hibernate | RestoreStrategy::IntoExisting) => Err("it was not looked at".to_owned()),
         Some(RestoreStrategy::Adopt) | None => chart::volume(ctx, &spec, &plan).await?,
     };
-    let choice = strategy::choose(request.strategy, &plan.operator, volume)?;
+    let choice = strategy::choose(asked, &plan.operator, volume)?;
     let mut plan = RestorePlan { origin, ..plan.by(choice) };
     if plan.found != NamespaceState::Absent {
         plan.warnings.extend(site::pod_admitted(ctx, &plan, spec.as_ref().ok()).await?);
@@ -176,7 +198,10 @@ fn refuse_started(
         )))
     };
     let begun = |step: &str| replay.state(step) != StepState::Pending;
-    if let Some(writer) = writers.iter().find(|writer| writer.now > 0 && !begun(steps::START.text())) {
+    // What lives goes on until it is stopped.
+    let were_stopped = plan.existing.is_none() || begun(existing_steps::NAME_SAFETY_BUNDLE.text());
+    let serving = writers.iter().find(|writer| writer.now > 0);
+    if let Some(writer) = serving.filter(|_| were_stopped && !begun(steps::START.text())) {
         return refused(writer.running(), format!("`dr server stop -n {namespace}`"));
     }
     if let Some(Database { name, .. }) = database
@@ -220,11 +245,20 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
     let (identity, staged) = (outputs.get(steps::PROVE_IDENTITY)?, outputs.get(steps::STAGE)?);
     let deployment = outputs.get(steps::RECORD)?;
     let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
+    let safety_bundle = abort::safety_bundle(replay);
     Ok(RestoreReport {
+        way_back: safety_bundle.as_ref().map(|bundle| abort::back_to(bundle, &plan.namespace)),
+        safety_bundle,
         bundle: plan.bundle.clone(),
         arguments: plan.arguments(),
         held: plan.hold.as_ref().map(|hold| hold.because.clone()),
-        next: next(plan.hold.is_some(), deployment.is_some(), has_vault, &ctx.install().chart, &plan.opened_by),
+        next: next(
+            plan.hold.is_some(),
+            deployment.is_some() || plan.chart == RestoreChart::Kept,
+            has_vault,
+            &ctx.install().chart,
+            &plan.opened_by,
+        ),
         install: format!("{}/{}", plan.namespace, plan.release),
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,
@@ -264,15 +298,17 @@ fn work_of(ctx: &Ctx, journal: &Journal) -> Result<RestoreWork> {
 
 /// Why the target is not the one that the run has worked on, where it is not.
 async fn other_namespace(ctx: &Ctx, replay: &Replay) -> Result<Option<String>> {
-    let Some(created) = Outputs::of(replay).maybe(steps::CREATE_NAMESPACE) else { return Ok(None) };
+    let outputs = Outputs::of(replay);
+    let found = || outputs.maybe(existing_steps::FIND_INSTALL).map(|found| found.namespace);
+    let Some(created) = outputs.maybe(steps::CREATE_NAMESPACE).or_else(found) else { return Ok(None) };
     let found = ctx.cluster().await?.namespace_uid().await?;
     Ok(deleted_since(&replay.begun.namespace, &created, found.as_deref()))
 }
 
-/// Judges by the UIDs of the namespace that the run has created and of the one that is there.
+/// Judges by the UIDs of the namespace that the run has created or found, and of the one that is there.
 fn deleted_since(namespace: &str, created: &str, found: Option<&str>) -> Option<String> {
     let is_other = found != Some(created);
-    is_other.then(|| format!("namespace {namespace} is not the one that it created: that was deleted since"))
+    is_other.then(|| format!("namespace {namespace} is not the one that it worked in: that was deleted since"))
 }
 
 fn outlook<'a>(ctx: &'a Ctx, replay: &'a Replay) -> BoxFuture<'a, Result<AbortOutlook>> {
@@ -302,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_gone_or_was_made_anew_is_not_the_one_of_the_run() {
-        let refused = Some("namespace here is not the one that it created: that was deleted since".to_owned());
+        let refused = Some("namespace here is not the one that it worked in: that was deleted since".to_owned());
         for (found, reason) in [(Some("u1"), None), (Some("u2"), refused.clone()), (None, refused)] {
             assert_eq!(deleted_since("here", "u1", found), reason, "{found:?}");
         }

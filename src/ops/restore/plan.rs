@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::{GivenConfig, PairedConfig};
+use super::existing::{self, ExistingInstall};
 use super::facts::{SourceFacts, TargetFacts};
 use super::gate::{self, TargetVersion, VersionFit};
 use super::held::{self, HoldFacts, RestoreHold};
@@ -12,7 +13,7 @@ use super::overrides::{OverridePlace, Overrides, VERSION};
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
-use crate::cluster::NamespaceState;
+use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
@@ -101,6 +102,9 @@ pub struct RestorePlan {
     /// That the workers stay off until `dr server start`, and why. Since 1.4.
     #[serde(default)]
     pub hold: Option<RestoreHold>,
+    /// The install that it is restored over, where one lives.
+    #[serde(default)]
+    pub existing: Option<ExistingInstall>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -122,6 +126,8 @@ pub(super) struct SiteLook {
 pub enum RestoreChart {
     /// The bundle's own: the same version.
     Bundle,
+    /// The install's stays as it is.
+    Kept,
     /// Another version, pulled.
     Pulled {
         /// An `oci://` reference, a folder or a `.tgz`.
@@ -140,6 +146,21 @@ impl RestorePlan {
     pub(super) fn by(self, choice: StrategyChoice) -> Self {
         let StrategyChoice { strategy, because, volume } = choice;
         Self { strategy, strategy_because: because, volume, ..self }
+    }
+
+    /// The plan over the install that lives, if it is one.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`]: its database is called otherwise than the bundle's.
+    pub(super) fn over(self, existing: Option<(ExistingInstall, Database)>) -> Result<Self> {
+        let Some((existing, database)) = existing else { return Ok(self) };
+        if *database.name != *self.database {
+            let what =
+                format!("the install's database is called {}, and the bundle's {}", database.name, self.database);
+            return Err(CommandError::new(Exit::Usage, what)
+                .hint("Restore it into a namespace of its own, with -n: there it gets its own name."));
+        }
+        Ok(Self { existing: Some(existing), ..self })
     }
 
     /// The plan with what was seen of the site.
@@ -178,7 +199,10 @@ impl RestorePlan {
             hold: hold.as_ref(),
             workers,
         };
-        let Overrides { sets, warnings } = Overrides::of(&paired.values, &place);
+        let Overrides { sets, warnings } = match self.chart {
+            RestoreChart::Kept => Overrides::default(),
+            _ => Overrides::of(&paired.values, &place),
+        };
         self.warnings.extend(warnings);
         Self { config: paired.given.clone(), overrides: sets, hold, ..self }
     }
@@ -214,7 +238,10 @@ pub(super) fn decide(
     target: TargetFacts,
 ) -> Result<RestorePlan> {
     let TargetVersion { version, fit, mut warnings } = to_run;
-    let chart = chart(request, &source, &target, &version, fit)?;
+    let chart = match request.keeps_config() {
+        true => RestoreChart::Kept,
+        false => chart(request, &source, &target, &version, fit)?,
+    };
     if let Some(safe) = &target.helm_should_be {
         warnings.push(format!("helm {} has known security holes: {safe} has them closed", target.helm));
     }
@@ -223,7 +250,9 @@ pub(super) fn decide(
         gate::refuse_older_operator(theirs, &operator)?;
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
     }
-    refuse_occupied(&target)?;
+    if request.existing.is_none() {
+        existing::refuse_occupied(&target)?;
+    }
     if target.no_vault {
         warnings.push(format!(
             "this host has no config vault to record the restore in, which the next bundle needs: `{}` makes one first",
@@ -271,6 +300,7 @@ pub(super) fn decide(
         config: None,
         overrides: Vec::new(),
         hold: None,
+        existing: None,
         scope: source.scope,
         warnings,
     })
@@ -310,28 +340,6 @@ fn operator(target: &TargetFacts) -> Result<String> {
         return Err(missing(format!("operator {} in namespace {} is not ready", operator.name, operator.namespace)));
     }
     Ok(operator.version.clone().unwrap_or_else(|| operator.image.clone()))
-}
-
-fn refuse_occupied(target: &TargetFacts) -> Result<()> {
-    let name = &target.namespace_name;
-    match &target.namespace {
-        NamespaceState::Absent | NamespaceState::Empty { .. } => Ok(()),
-        NamespaceState::Terminating => {
-            Err(CommandError::new(Exit::NotEmpty, format!("namespace {name} is still being deleted"))
-                .hint("Wait until it is gone, and try again."))
-        }
-        NamespaceState::Occupied { objects, .. } => {
-            let names: Vec<String> = objects.iter().take(5).map(ToString::to_string).collect();
-            let more = objects.len().saturating_sub(names.len());
-            let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let what = format!("namespace {name} is not empty: it has {}{tail}", names.join(", "));
-            let error = CommandError::new(Exit::NotEmpty, what);
-            if let Some(open) = target.open_run.as_ref().filter(|open| !open.ways_on().is_empty()) {
-                return Err(error.behind_it(open.clone()));
-            }
-            Err(error.hint(format!("A restore never overwrites an install. Restore to another namespace with -n, or remove this one yourself when nothing in it is needed any more: `kubectl delete namespace {name}`.")))
-        }
-    }
 }
 
 /// The command that makes a host ready whose bundles open for the keys that opened this one, too.

@@ -3,11 +3,14 @@
 use jiff::Timestamp;
 
 use super::chart::{self, HELM_LIMIT, values};
+use super::held::RestoreHold;
 use super::plan::RestoreChart;
 use super::work::RestoreWork;
 use super::{layers, volume};
+use crate::cluster::{HELD, REPLICAS, STOPPED_BY, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
-use crate::helm::{HelmError, Revision};
+use crate::helm::{Helm, HelmError, Revision};
+use crate::ops::quiesce::WRITERS;
 use crate::ops::{history, settle};
 use crate::vault::{Deployment, DeploymentOutcome, DeploymentStatus, How, Image, Intent, RecordedChart};
 
@@ -31,12 +34,36 @@ pub(super) async fn deploy(
     let (path, sets, description) =
         (chart.path(), chart::sets(plan, sets), history::description_of_restore(&plan.bundle, state));
     let request = chart::request(plan, &path, &values, &sets, Some(&description));
-    let helm = work.ctx.helm().await?;
+    let helm = over_others(work).await?;
     helm.upgrade_install(&request, &work.ctx.events, &work.ctx.cancel).await.map_err(|error| match error {
         // What is to be done is said of the run: the way of a deployment does not lead on here.
         HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, error.to_string()),
         error => error.into(),
     })
+}
+
+/// Helm, which goes over what this program and others have set since the release was deployed where it would refuse to.
+///
+/// # Errors
+/// It cannot be asked.
+pub(super) async fn over_others(work: &RestoreWork) -> Result<Helm> {
+    let helm = work.ctx.helm().await?.clone();
+    let refuses = work.plan.existing.is_some() && helm.applies_on_server(&work.plan.release).await?;
+    Ok(if refuses { helm.over_others() } else { helm })
+}
+
+/// Notes on the workers, who have no replicas, how many they are to have and why they have none.
+///
+/// # Errors
+/// They may not be changed.
+pub(super) async fn hold_workers(work: &RestoreWork, hold: &RestoreHold, workers: i32) -> Result<()> {
+    let notes = [
+        (REPLICAS, Some(workers.to_string())),
+        (STOPPED_BY, Some(work.run.clone())),
+        (HELD, Some(hold.original.to_note())),
+    ];
+    work.ctx.cluster().await?.adjust(WorkloadKind::Deployment, WRITERS[1], None, &notes).await?;
+    Ok(())
 }
 
 /// Writes the finished deployment, helm's `revision`, into the config vault, if this host has one. Returns its id.
@@ -57,7 +84,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
     let chart = chart::chart(ctx, bundle, plan).await?;
     let facts = ctx.helm().await?.chart_facts(&chart.path()).await?;
     let reference = match &plan.chart {
-        RestoreChart::Bundle => format!("bundle {}", plan.bundle),
+        RestoreChart::Bundle | RestoreChart::Kept => format!("bundle {}", plan.bundle),
         RestoreChart::Pulled { reference, .. } => reference.clone(),
     };
     let intent = Intent {

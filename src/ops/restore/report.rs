@@ -30,6 +30,11 @@ pub struct RestoreReport {
     /// Why nothing scheduled runs yet, where it is held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// The bundle of what was there before, and the command that brings that back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safety_bundle: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<String>,
     /// What leads to the next bundle, in order.
     pub next: Vec<String>,
 }

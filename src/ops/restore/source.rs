@@ -33,8 +33,26 @@ pub struct RestoreRequest {
     pub allow_version: bool,
     /// How the data is to come to its place; what is best here when absent.
     pub strategy: Option<RestoreStrategy>,
+    /// That it goes over the install that lives.
+    pub existing: Option<ExistingRequest>,
     /// The deleted namespace whose leftovers in the cluster may be taken over.
     pub take_over: Option<String>,
+}
+
+/// That a bundle is to be restored over the install that lives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExistingRequest {
+    /// Keep values, chart and Secrets of the install, and replace its data only.
+    pub data_only: bool,
+    /// Make no bundle of what is there first.
+    pub no_safety_bundle: bool,
+}
+
+impl RestoreRequest {
+    /// Whether values, chart and Secrets of the install stay.
+    pub(super) fn keeps_config(&self) -> bool {
+        self.existing.as_ref().is_some_and(|existing| existing.data_only)
+    }
 }
 
 /// The version whose newest good bundle is taken, where none is named.

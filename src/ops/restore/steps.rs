@@ -5,18 +5,18 @@
 use std::time::Duration;
 
 use super::database::{self, DATABASE_LIMIT};
+use super::plan::RestoreChart;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{chart, gate, release, send, site, undo, volume};
+use super::{chart, existing_steps as existing, gate, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
-use crate::cluster::{HELD, ObjectRef, REPLICAS, RUN_LABEL, STOPPED_BY, WorkloadKind, lease_name};
+use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::{Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{self, POD_LIMIT, pod_name};
 use crate::ops::neighbours;
-use crate::ops::quiesce::WRITERS;
 use crate::ops::release::secrets_from_bytes;
 use crate::text;
 
@@ -55,21 +55,15 @@ type RestoreStep = Step<RestoreWork, CommandError>;
 
 /// The steps, in order.
 pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
-    let mut steps = vec![
-        step(CREATE_NAMESPACE, |w, _| Box::pin(create_namespace(w)))
-            .undo("remove the namespace, if this run made it", |w, _| Box::pin(undo::remove_namespace(w))),
-        step(TAKE_LEASE, |w, _| Box::pin(take_lease(w))).undo("give up the lease", |w, _| Box::pin(w.release_lease())),
-        step(RESTORE_SECRETS, |w, _| Box::pin(restore_secrets(w)))
-            .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w))),
-    ];
-    steps.extend(match strategy {
-        RestoreStrategy::Adopt => into_a_new_volume(),
-        RestoreStrategy::Hibernate => beneath_a_sleeping_database(),
-    });
+    let mut steps = match strategy {
+        RestoreStrategy::Adopt => chained(into_an_empty_namespace(), into_a_new_volume()),
+        RestoreStrategy::Hibernate => chained(into_an_empty_namespace(), beneath_a_sleeping_database()),
+        RestoreStrategy::IntoExisting => over_what_lives(),
+    };
     steps.extend([
         step(WAIT_HEALTHY, |w, _| Box::pin(wait_healthy(w))),
-        step(PROVE_IDENTITY, |w, _| Box::pin(prove_identity(w))),
-        step(START, |w, _| Box::pin(start(w)))
+        step(PROVE_IDENTITY, |w, o| Box::pin(prove_identity(w, o))),
+        step(START, |w, o| Box::pin(start(w, o)))
             .handles_cancel()
             .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
         step(WAIT_SERVING, |w, _| Box::pin(wait_serving(w))),
@@ -79,6 +73,29 @@ pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
         step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
     ]);
     steps
+}
+
+fn chained(mut first: Vec<RestoreStep>, then: Vec<RestoreStep>) -> Vec<RestoreStep> {
+    first.extend(then);
+    first
+}
+
+fn into_an_empty_namespace() -> Vec<RestoreStep> {
+    vec![
+        step(CREATE_NAMESPACE, |w, _| Box::pin(create_namespace(w)))
+            .undo("remove the namespace, if this run made it", |w, _| Box::pin(undo::remove_namespace(w))),
+        take_lease_step(),
+        restore_secrets_step(),
+    ]
+}
+
+fn take_lease_step() -> RestoreStep {
+    step(TAKE_LEASE, |w, _| Box::pin(take_lease(w))).undo("give up the lease", |w, _| Box::pin(w.release_lease()))
+}
+
+fn restore_secrets_step() -> RestoreStep {
+    step(RESTORE_SECRETS, |w, _| Box::pin(restore_secrets(w)))
+        .undo("put Secrets and ConfigMaps back as they were found", |w, _| Box::pin(undo::put_back_secrets(w)))
 }
 
 /// The volume comes first, and goes as a whole when the run is undone. Helm, and with it the operator, is let to it only
@@ -104,16 +121,44 @@ fn beneath_a_sleeping_database() -> Vec<RestoreStep> {
         step(STOP_VAULT, |w, _| Box::pin(stop_vault(w))),
         start_pod_step(),
         step(STAGE, |w, _| Box::pin(stage(w))),
-        step(SWAP, |w, _| Box::pin(swap(w)))
-            .undo("put the previous data directory back, and remove the restored one", |w, _| {
-                Box::pin(undo::swap_back(w))
-            }),
+        swapped_back(step(SWAP, |w, _| Box::pin(swap(w)))),
         step(PROVE_FILES, |w, _| Box::pin(prove_files(w))),
         step(RELEASE_VOLUME, |w, _| Box::pin(release_volume(w))),
-        step(WAKE, |w, _| Box::pin(wake(w)))
-            .handles_cancel()
-            .undo("stop the secret vault and hibernate the database", |w, _| Box::pin(undo::hibernate(w))),
+        hibernated_again(step(WAKE, |w, _| Box::pin(wake(w)))),
     ]
+}
+
+/// What lives is bundled and put to sleep first; every step of it is undone for as long as its data is kept.
+fn over_what_lives() -> Vec<RestoreStep> {
+    vec![
+        take_lease_step(),
+        step(existing::FIND_INSTALL, |w, _| Box::pin(existing::find_install(w))),
+        step(existing::RECORD_REPLICAS, |w, _| Box::pin(existing::record_replicas(w))),
+        step(existing::STOP_WRITERS, |w, o| Box::pin(existing::stop_writers(w, o)))
+            .undo("bring API and workers back as they were", |w, o| Box::pin(existing::start_writers(w, o))),
+        step(existing::NAME_SAFETY_BUNDLE, |w, _| Box::pin(async { existing::name_safety_bundle(w) })),
+        step(existing::MAKE_SAFETY_BUNDLE, |w, o| Box::pin(existing::make_safety_bundle(w, o))).handles_cancel(),
+        step(existing::HIBERNATE, |w, _| Box::pin(existing::hibernate(w)))
+            .undo("put the previous release back, and wake its database", |w, o| {
+                Box::pin(existing::wake_previous(w, o))
+            }),
+        step(WAIT_HIBERNATED, |w, _| Box::pin(wait_hibernated(w))),
+        start_pod_step(),
+        step(STAGE, |w, _| Box::pin(stage(w))),
+        swapped_back(step(SWAP, |w, _| Box::pin(swap(w)))),
+        step(PROVE_FILES, |w, _| Box::pin(prove_files(w))),
+        step(RELEASE_VOLUME, |w, _| Box::pin(release_volume(w))),
+        restore_secrets_step(),
+        hibernated_again(step(WAKE, |w, _| Box::pin(existing::wake(w)))),
+    ]
+}
+
+fn swapped_back(swap: RestoreStep) -> RestoreStep {
+    swap.undo("put the previous data directory back, and remove the restored one", |w, _| Box::pin(undo::swap_back(w)))
+}
+
+fn hibernated_again(wake: RestoreStep) -> RestoreStep {
+    wake.handles_cancel().undo("stop the secret vault and hibernate the database", |w, _| Box::pin(undo::hibernate(w)))
 }
 
 fn start_pod_step() -> RestoreStep {
@@ -153,6 +198,9 @@ async fn take_lease(work: &RestoreWork) -> Result<Done<()>> {
 
 async fn restore_secrets(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
+    if work.plan.chart == RestoreChart::Kept {
+        return Ok(Done::said("those of the install stay"));
+    }
     let cluster = work.ctx.cluster().await?;
     let taken_over = &work.plan.taken_over;
     neighbours::take_over(&work.ctx, taken_over).await?;
@@ -292,10 +340,12 @@ async fn wait_healthy(work: &RestoreWork) -> Result<Done<()>> {
     Ok(Done::said(database.line()))
 }
 
-async fn prove_identity(work: &RestoreWork) -> Result<Done<RunningIdentity>> {
+async fn prove_identity(work: &RestoreWork, outputs: &Outputs) -> Result<Done<RunningIdentity>> {
     let (cluster, primary) = (work.ctx.cluster().await?, work.primary().await?);
     let facts = cluster.database_facts(&primary).await?;
-    let aside = database::renamed_data_folders(cluster, &primary).await?;
+    let mut aside = database::renamed_data_folders(cluster, &primary).await?;
+    let before = outputs.maybe(existing::FIND_INSTALL).map(|found| found.aside).unwrap_or_default();
+    aside.retain(|folder| !before.contains(folder));
     let identity = proof::identity(&work.bundle()?.reader.manifest().database, &facts, &aside)?;
     let summary = format!("{} on timeline {}, at {}", identity.system_identifier, identity.timeline, identity.lsn);
     Ok(Done::with(identity, summary))
@@ -315,15 +365,16 @@ async fn prove_instances(work: &RestoreWork, outputs: &Outputs) -> Result<Done<(
     }))
 }
 
-async fn start(work: &RestoreWork) -> Result<Done<u32>> {
+async fn start(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
+    if work.plan.chart == RestoreChart::Kept {
+        return existing::start_as_before(work, outputs).await;
+    }
     let revision = release::deploy(work, &[], "done", None).await?;
+    if work.plan.existing.is_some() {
+        existing::unmark_writers(work).await?;
+    }
     if let Some(hold) = &work.plan.hold {
-        let notes = [
-            (REPLICAS, Some(hold.workers.to_string())),
-            (STOPPED_BY, Some(work.run.clone())),
-            (HELD, Some(hold.original.to_note())),
-        ];
-        work.ctx.cluster().await?.adjust(WorkloadKind::Deployment, WRITERS[1], None, &notes).await?;
+        release::hold_workers(work, hold, hold.workers).await?;
     }
     Ok(deployed(&revision))
 }
@@ -354,6 +405,9 @@ async fn analyze(work: &RestoreWork) -> Result<Done<()>> {
 }
 
 async fn record(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Option<String>>> {
+    if work.plan.chart == RestoreChart::Kept {
+        return Ok(Done::with(None, "nothing was deployed"));
+    }
     let id = match release::record(work, outputs.get(START)?).await {
         // The application runs: whom the vault believes is no reason to call that a failure.
         Err(error) if error.exit() == Exit::Untrusted => {
@@ -380,7 +434,8 @@ async fn clean_up(work: &RestoreWork) -> Result<Done<()>> {
 mod tests {
     #[test]
     fn names_leave_most_of_a_narrow_line_for_what_is_seen() {
-        for strategy in [super::RestoreStrategy::Adopt, super::RestoreStrategy::Hibernate] {
+        use super::RestoreStrategy::{Adopt, Hibernate, IntoExisting};
+        for strategy in [Adopt, Hibernate, IntoExisting] {
             assert!(super::steps(strategy).iter().all(|step| step.name().len() <= 26));
         }
     }

@@ -24,6 +24,10 @@ pub enum RestoreStrategy {
     /// The operator makes an empty database, which sleeps while the data is put in its place
     #[default]
     Hibernate,
+    /// The data is put in the place of what the install that lives has, whose database sleeps meanwhile. Not one to ask
+    /// for: it is what --into-existing means.
+    #[value(skip)]
+    IntoExisting,
 }
 
 impl RestoreStrategy {
@@ -32,6 +36,7 @@ impl RestoreStrategy {
         match self {
             Self::Adopt => "adopt",
             Self::Hibernate => "hibernate",
+            Self::IntoExisting => "into-existing",
         }
     }
 }
@@ -87,7 +92,9 @@ pub(super) fn choose(
             let volume = volume.map_err(|why| refused(Exit::Usage, why))?;
             Ok(StrategyChoice { strategy: RestoreStrategy::Adopt, because: None, volume: Some(volume) })
         }
-        Some(RestoreStrategy::Hibernate) => Ok(hibernate(None)),
+        Some(strategy @ (RestoreStrategy::Hibernate | RestoreStrategy::IntoExisting)) => {
+            Ok(StrategyChoice { strategy, because: None, volume: None })
+        }
         None => Ok(match proved(operator).and(volume) {
             Ok(volume) => StrategyChoice { strategy: RestoreStrategy::Adopt, because: None, volume: Some(volume) },
             Err(why) => hibernate(Some(why)),

@@ -1,11 +1,32 @@
 //! A plan for tests.
 
+use super::existing::ExistingInstall;
 use super::gate::VersionFit;
 use super::plan::{RestoreChart, RestorePlan};
 use super::strategy::RestoreStrategy;
 use crate::bundle::{BundleReference, testing};
 use crate::cluster::NamespaceState;
 use crate::ops::bundles::KeyFiles;
+
+/// The same over an install that lives.
+pub(super) fn over_existing() -> RestorePlan {
+    let existing = ExistingInstall {
+        data_only: false,
+        revision: 4,
+        status: "deployed".into(),
+        chart: "opschain-2026.8.20".into(),
+        version: "2026-08-20".into(),
+        state: "1/1 ready".into(),
+        sleeps: false,
+        is_healthy: true,
+        system_identifier: Some("7".into()),
+        is_same_line: true,
+        bytes: Some(1),
+        newest_bundle: None,
+        safety_store: Some("/bundles".into()),
+    };
+    RestorePlan { strategy: RestoreStrategy::IntoExisting, existing: Some(existing), ..plan() }
+}
 
 pub(in crate::ops) fn plan() -> RestorePlan {
     let (header, manifest) = testing::manifest();
@@ -42,6 +63,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         config: None,
         overrides: Vec::new(),
         hold: None,
+        existing: None,
         scope: Vec::new(),
         warnings: Vec::new(),
     }

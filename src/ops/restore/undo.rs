@@ -36,10 +36,13 @@ pub(super) async fn hibernate(work: &RestoreWork) -> Result<()> {
     Ok(())
 }
 
-/// The data directory that was there before the swap comes back, if it is still kept: the empty one that the operator has
-/// made, which nobody may take for the install. Said on the database first, where every host sees it.
+/// The data directory that was there before the swap comes back, if it is still kept. Where nothing lived before, that is
+/// the empty one that the operator has made, which nobody may take for the install: said on the database first, where
+/// every host sees it.
 pub(super) async fn swap_back(work: &RestoreWork) -> Result<()> {
-    work.ctx.cluster().await?.mark_unproved(&work.plan.database, &work.run).await?;
+    if work.plan.existing.is_none() {
+        work.ctx.cluster().await?.mark_unproved(&work.plan.database, &work.run).await?;
+    }
     let claim = work.database().await?.primary_claim();
     let mut agent = work.agent().await?;
     let mounters = work.ctx.cluster().await?.mounters(&claim).await?;

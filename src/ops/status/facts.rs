@@ -131,7 +131,7 @@ fn deployments(ctx: &Ctx) -> Result<Vec<Timestamp>> {
     Ok(known.iter().map(|deployment| deployment.record.at).collect())
 }
 
-/// The bundles of the store that are not marked as gone, newest first.
+/// The bundles of the store that are not marked as gone, newest first. What a restore has replaced is no state to go back to.
 pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<Vec<KnownBundle>> {
     let catalog = ctx.catalog(store)?;
     let of = |header: &Header| format!("{}/{}", header.install.namespace, header.install.release);
@@ -148,7 +148,8 @@ pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<Vec<KnownBundle>> {
             proof: entry.proof.map(|proof| (proof.verified_at, proof.depth)),
         }
     };
-    Ok(catalog.entries.into_iter().filter(|entry| entry.gone.is_none()).map(bundle).collect())
+    let replaced = |entry: &CatalogEntry| entry.header.as_ref().is_ok_and(|header| header.replaced_by.is_some());
+    Ok(catalog.entries.into_iter().filter(|entry| entry.gone.is_none() && !replaced(entry)).map(bundle).collect())
 }
 
 /// How long a restore that came to its end took, and how large its bundle was.

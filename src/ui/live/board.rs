@@ -27,6 +27,8 @@ pub(super) struct Board {
     /// The columns of the longest name of the run's steps.
     titles: usize,
     activity: Option<Activity>,
+    /// The steps that a run of another verb is a part of, outermost first.
+    around: Vec<Activity>,
 }
 
 /// What is being done.
@@ -62,7 +64,9 @@ impl Board {
     pub(super) fn event(&mut self, stamped: &Stamped, now: Duration, page: &mut Page) {
         match &stamped.event {
             Event::RunStarted { verb, steps, resumed } => {
-                self.titles = steps.iter().map(|name| name.width()).max().unwrap_or(0);
+                self.around.extend(self.activity.take_if(|activity| activity.place.is_some()));
+                let widest = steps.iter().map(|name| name.width()).max().unwrap_or(0);
+                self.titles = if self.around.is_empty() { widest } else { widest.max(self.titles) };
                 let how = if *resumed { "resuming run" } else { "run" };
                 let run = stamped.run.as_deref().map(|run| format!(", {how} {run}")).unwrap_or_default();
                 page.wrapped("", "  ", Styled::new(Role::Strong, verb).then(Role::Faint, run));
@@ -185,7 +189,7 @@ impl Board {
     }
 
     fn end(&mut self, sign: Styled, seen: Styled, took: Duration, page: &mut Page) {
-        let Some(activity) = self.activity.take() else { return };
+        let Some(activity) = self.activity.take().or_else(|| self.around.pop()) else { return };
         let line = StepLine { sign, place: activity.place, title: &activity.title, time: Some(took) };
         self.write(line, seen, page);
     }
@@ -378,6 +382,20 @@ mod tests {
         assert_eq!(remind(&mut board, 11), "wait for the cluster's answers  10 s\n");
         board.settle();
         assert_eq!((board.is_active(), remind(&mut board, 31)), (false, String::new()));
+    }
+
+    #[test]
+    fn a_step_that_is_a_run_of_its_own_has_its_line_when_that_is_over() {
+        let mut board = Board::default();
+        let run = Event::RunStarted { verb: "bundle create".into(), steps: vec!["verify".into()], resumed: false };
+        let done = |seen: &str| Event::StepDone { step: "x".into(), summary: seen.into(), milliseconds: 5 };
+        say(&mut board, started("make-safety-bundle", 6), 0, None);
+        say(&mut board, run, 1, None);
+        say(&mut board, started("verify", 1), 2, None);
+        let inner = say(&mut board, done("valid"), 3, None);
+        let outer = say(&mut board, done("/bundles/b"), 4, None);
+        assert!(inner.contains("verify") && inner.contains("valid"), "{inner}");
+        assert!(outer.contains("make-safety-bundle") && outer.contains("/bundles/b"), "{outer}");
     }
 
     #[test]
