@@ -48,7 +48,7 @@ pub(super) fn decide(facts: ImportFacts) -> Result<ImportPlan> {
     }
     let postgresql_major = manifest.major().ok_or_else(|| {
         CommandError::new(Exit::Damaged, format!("{folder}: no PostgreSQL that is known has made this backup"))
-            .hint("`dr --version` says how old this dr is.")
+            .hint("It may be newer than this dr is: see whether there is a newer one.")
     })?;
     // A moment that only the named deployment tells is still one at which that was live.
     let created = begun.unwrap_or(deployment.record.at);
@@ -103,7 +103,8 @@ fn scope(facts: &ImportFacts) -> Vec<OutOfScope> {
     let mut list = vec![
         item(
             "what was looked at when the backup was made",
-            "dr has not made it: whether the application was stopped, and what wrote meanwhile, nobody knows".into(),
+            "it was made without dr: whether the application was stopped, and what wrote meanwhile, nobody knows"
+                .into(),
             "Changes of that moment may be half done: look at them in OpsChain before anything else.",
         ),
         item(
@@ -116,7 +117,7 @@ fn scope(facts: &ImportFacts) -> Vec<OutOfScope> {
         list.push(item(
             "Secrets and ConfigMaps that an install cannot make again",
             "none was given".into(),
-            "Have them at hand before it is restored: the secret vault's token and seal key first. `dr bundle import --secrets FILE` takes them in.",
+            "Have them at hand before it is restored: the secret vault's token and seal key first. `dr bundle import FOLDER --secrets FILE` takes them in.",
         ));
     }
     let stock = left_out(ScopeFacts { own_ldap: true, ..ScopeFacts::default() });
