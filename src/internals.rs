@@ -129,6 +129,6 @@ pub mod yaml {
 
 pub mod store {
     pub use crate::redact::Secrets;
-    pub use crate::store::{BucketOptions, BucketStore};
+    pub use crate::store::{BucketOptions, BucketStore, Notice};
     pub use tokio_util::sync::CancellationToken;
 }

@@ -51,6 +51,7 @@ mod ui;
 mod ustar;
 mod values;
 mod vault;
+mod web;
 mod wire;
 mod write;
 mod yaml;

@@ -11,15 +11,12 @@ use super::manifest::MemberEntry;
 use super::places::{self, Place};
 use super::reader::{OTHER_BYTES, Reader};
 
-/// How much is read at once, and in memory.
-const PIECE: u64 = 4 << 20;
-
 /// Called after each piece, with the draft and how many bytes of the bundle it was given in all.
 pub type Passed<'a> = &'a mut dyn FnMut(&mut dyn Draft, u64);
 
 impl Reader {
     /// Hands the bundle's bytes from `from` on to `draft`, which has those before. A member that `from` lies within is read
-    /// from its beginning, so that all of it is checked.
+    /// from its beginning, so that all of it is checked. So many bytes as `piece` says go at once.
     ///
     /// # Errors
     /// `Damaged` with the first member that is not what the manifest lists, `Cancelled`, `Store` of either side. The draft
@@ -28,10 +25,11 @@ impl Reader {
         &self,
         draft: &mut dyn Draft,
         from: u64,
+        piece: u64,
         cancel: &CancellationToken,
         passed: Passed<'_>,
     ) -> Result<(), BundleError> {
-        let mut copying = Copying { from: &*self.stored, draft, at: from, cancel, passed, buffer: Vec::new() };
+        let mut copying = Copying { from: &*self.stored, draft, at: from, piece, cancel, passed, buffer: Vec::new() };
         let copied = self
             .listed()
             .filter(|(place, _)| place.end() > from)
@@ -46,6 +44,7 @@ struct Copying<'a> {
     draft: &'a mut dyn Draft,
     /// Up to where the draft has the bundle's bytes.
     at: u64,
+    piece: u64,
     cancel: &'a CancellationToken,
     passed: Passed<'a>,
     buffer: Vec<u8>,
@@ -74,7 +73,7 @@ impl Copying<'_> {
             if self.cancel.is_cancelled() {
                 return Err(BundleFault::Cancelled);
             }
-            let length = PIECE.min(range.end - next);
+            let length = self.piece.min(range.end - next);
             self.buffer.resize(length as usize, 0);
             self.from.read_at(next, &mut self.buffer).map_err(places::cut_off)?;
             seen(next, &self.buffer);

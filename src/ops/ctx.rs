@@ -153,10 +153,11 @@ impl Ctx {
         self
     }
 
-    /// The same settings, keys and redactor for another install.
+    /// The same keys and redactor with other settings.
     #[must_use]
-    pub fn for_install(&self, install: Install) -> Self {
-        let settings = Settings { install, ..Settings::clone(&self.settings) };
+    pub fn with_settings(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        change(&mut settings);
         Self { settings: Arc::new(settings), opened: Arc::default(), ..self.clone() }
     }
 

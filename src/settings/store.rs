@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::checked;
+use super::checked::{self, TimeSpan};
 
 /// A store: a folder, or a bucket with what leads to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -36,6 +36,9 @@ pub struct StoreSettings {
     /// The most that may go up a second (`10M`).
     #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
+    /// How long a bucket's server that cannot be reached is waited for.
+    #[serde(deserialize_with = "wait")]
+    pub wait: Option<TimeSpan>,
     /// In how many of all stores a new bundle has to be before `bundle create` has succeeded.
     pub policy: MirrorPolicy,
     /// The stores that are to hold the same: each a table of its own.
@@ -140,6 +143,15 @@ fn endpoint<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>,
     }
 }
 
+/// A request is signed once, and a signature is good for a quarter of an hour.
+fn wait<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<TimeSpan>, D::Error> {
+    let wait = TimeSpan::deserialize(from)?;
+    match wait.0.as_secs() <= 600 {
+        true => Ok(Some(wait)),
+        false => Err(serde::de::Error::custom("expected a length of time between 1s and 10m, such as \"1m\"")),
+    }
+}
+
 fn part<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     checked::whole::<_, u32, 5, 32>(from).map(Some)
 }
@@ -169,6 +181,8 @@ mod tests {
             let said = refused(&format!("url = \"{url}\""));
             assert!(said.contains("it is not a bucket such as") && !said.contains("sesquipedal"), "{said}");
         }
+        assert_eq!(store("wait = \"10m\"").unwrap().wait.unwrap().0.as_secs(), 600);
+        assert!(refused("wait = \"11m\"").contains("between 1s and 10m"));
         assert!(refused("endpoint = \"h:1\"").contains("is not a server such as"));
         assert!(refused("part_mib = 4").contains("expected a whole number between 5 and 32"));
     }

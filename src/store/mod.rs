@@ -13,18 +13,20 @@ mod conditions;
 mod directory;
 mod draft;
 mod error;
+mod notice;
 mod open;
 mod promise;
 mod stored;
 mod traced;
 
-pub use bucket::{BucketOptions, BucketStore, Checksum, Refusal, RefusalKind, is_bucket};
+pub use bucket::{BucketOptions, BucketStore, Checksum, Refusal, RefusalKind, USUAL_WAIT, is_bucket};
 pub use conditions::{BucketProtection, StoreConditions};
 pub use directory::DirectoryStore;
 pub use draft::{Draft, DraftToken, Pending, ResumedDraft};
 #[cfg(test)]
 pub use error::Cause;
 pub use error::StoreError;
+pub use notice::Notice;
 pub use open::{StoreAccess, open_at, open_file};
 pub use promise::{PublishedObject, Store};
 pub use stored::Stored;

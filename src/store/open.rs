@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::{BucketOptions, BucketStore, is_bucket};
 use super::directory::{DirectoryStore, open_path};
 use super::error::StoreError;
+use super::notice::Notice;
 use super::promise::Store;
 use super::stored::Stored;
 use super::traced::TracedStore;
@@ -21,6 +22,8 @@ pub struct StoreAccess {
     pub secrets: Secrets,
     /// Ends every wait for a server once it is cancelled; a store that is opened later is one to put back with.
     pub stop: CancellationToken,
+    /// Hears what a store has to say in the middle of a call.
+    pub notice: Notice,
 }
 
 /// Opens the store that is called `place`. Of a bucket, nothing is asked yet.
@@ -32,8 +35,9 @@ pub fn open_at(place: &str, access: &StoreAccess) -> Result<Arc<dyn Store>, Stor
         return Ok(Arc::new(TracedStore(DirectoryStore::open_folder(Path::new(place))?)));
     }
     let of = |called: &str| called.trim_end_matches('/') == place.trim_end_matches('/');
-    let options = access.buckets.iter().find(|(called, _)| of(called)).map(|(_, options)| options.clone());
-    Ok(Arc::new(TracedStore(BucketStore::open(place, &options.unwrap_or_default(), &access.secrets, &access.stop)?)))
+    let known = access.buckets.iter().find(|(called, _)| of(called)).map(|(_, options)| options.clone());
+    let options = known.unwrap_or_default();
+    Ok(Arc::new(TracedStore(BucketStore::open(place, &options, &access.secrets, &access.stop, &access.notice)?)))
 }
 
 /// Opens a single file outside any store, such as a bundle that somebody carried over by hand.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["wire", "cores", "event", "text", "parallel", "proxy", "ustar", "yaml", "ownership"],
     &["names", "quantity", "read", "write"],
-    &["crypt", "postgres"],
+    &["crypt", "postgres", "web"],
     &["redact", "trace"],
     &["values"],
     &["opschain", "helm", "store", "agent", "settings"],

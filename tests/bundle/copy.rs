@@ -28,7 +28,7 @@ fn gone_on(source: &Reader, store: &dyn Store, name: &str, killed_at: &[u8]) -> 
     let Ok(ResumedDraft::Draft(mut draft)) = store.resume(&token) else { panic!("{token:?}") };
     let mut last = token.durable;
     source
-        .copy_to(&mut *draft, token.durable, &CancellationToken::new(), &mut |_, at| {
+        .copy_to(&mut *draft, token.durable, 4 << 20, &CancellationToken::new(), &mut |_, at| {
             assert!(at >= last, "{at} after {last}");
             last = at;
         })
@@ -61,7 +61,7 @@ fn a_copy_is_the_same_to_the_byte_wherever_its_first_process_was_killed() {
 
 fn copied(source: &Reader, store: &dyn Store, name: &str) -> Result<(), BundleError> {
     let mut draft = store.begin(name, source.bytes()).unwrap();
-    source.copy_to(&mut *draft, 0, &CancellationToken::new(), &mut |_, _| {})
+    source.copy_to(&mut *draft, 0, 4 << 20, &CancellationToken::new(), &mut |_, _| {})
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Secrets};
+use dr::internals::store::{BucketOptions, BucketStore, CancellationToken, Notice, Secrets};
 use dr::{DraftToken, Pending, ResumedDraft, Store, StoreError};
 use server::{BUCKET, Gateway, SECRET, write_private};
 
@@ -31,8 +31,14 @@ fn open(gateway: &Gateway, prefix: &str) -> BucketStore {
 }
 
 fn open_with(options: &BucketOptions, prefix: &str) -> BucketStore {
-    BucketStore::open(&format!("s3://{BUCKET}/{prefix}"), options, &Secrets::default(), &CancellationToken::new())
-        .unwrap()
+    BucketStore::open(
+        &format!("s3://{BUCKET}/{prefix}"),
+        options,
+        &Secrets::default(),
+        &CancellationToken::new(),
+        &Notice::default(),
+    )
+    .unwrap()
 }
 
 fn noise(bytes: usize) -> Vec<u8> {
@@ -122,7 +128,8 @@ fn gateway_each_refusal_is_said_as_what_it_is() {
     let gateway = Gateway::start();
     let said = |place: &str, options: &BucketOptions| {
         let opened =
-            BucketStore::open(place, options, &Secrets::default(), &CancellationToken::new()).map(|store| store.list());
+            BucketStore::open(place, options, &Secrets::default(), &CancellationToken::new(), &Notice::default())
+                .map(|store| store.list());
         let error = match opened {
             Ok(listed) => listed.unwrap_err(),
             Err(error) => error,

@@ -20,6 +20,10 @@ const LEASE: SignedDuration = SignedDuration::from_hours(24);
 /// How far the draft is, is kept each time so many bytes more are durable.
 const KEPT_EVERY: u64 = 64 << 20;
 
+/// How many bytes are read and handed over at once, at the most and where few may go a second.
+const MOST_AT_ONCE: u64 = 4 << 20;
+const LEAST_AT_ONCE: u64 = 8 << 10;
+
 /// What was carried over.
 #[derive(Debug, Default, Serialize)]
 pub struct CopyReport {
@@ -50,7 +54,7 @@ pub struct CopiedBundle {
 }
 
 pub(super) fn carry_out(ctx: &Ctx, request: &CopyRequest, plan: &CopyPlan) -> Result<CopyReport> {
-    let (store, trust) = (ctx.store_at(&plan.to)?, request.keys(ctx)?.trust(ctx)?);
+    let (store, trust) = (ctx.store_paced(&plan.to, request.bytes_a_second)?, request.keys(ctx)?.trust(ctx)?);
     let (from, to, there, marked) = (plan.from.clone(), plan.to.clone(), plan.there.clone(), plan.marked.clone());
     let mut report = CopyReport { from, to, there, marked, ..CopyReport::default() };
     for (bundle, why) in &plan.unreadable {
@@ -174,6 +178,7 @@ impl Copying<'_> {
         let (mut kept, mut last, total) = (from, from, self.reader.bytes());
         let (ctx, what) = (self.ctx, format!("copied {}", self.line.bundle));
         let (progress, line, pace) = (&self.progress, self.line, &mut self.pace);
+        let piece = pace.piece();
         let mut passed = |draft: &mut dyn Draft, at: u64| {
             ctx.events.bytes(what.clone(), at, Some(total));
             // What fails here fails again at the next bytes.
@@ -185,7 +190,7 @@ impl Copying<'_> {
             pace.wait(ctx, at - last);
             last = at;
         };
-        let copied = self.reader.copy_to(draft, from, &ctx.cancel, &mut passed);
+        let copied = self.reader.copy_to(draft, from, piece, &ctx.cancel, &mut passed);
         if copied.is_err() && draft.durable().is_ok() {
             keep(ctx, progress, line, draft.token());
         }
@@ -248,6 +253,11 @@ impl Pace {
         Self { bytes_a_second, begun: Instant::now(), passed: 0 }
     }
 
+    /// How many bytes go at once: a quarter of a second's.
+    fn piece(&self) -> u64 {
+        self.bytes_a_second.map_or(MOST_AT_ONCE, |rate| (rate / 4).clamp(LEAST_AT_ONCE, MOST_AT_ONCE))
+    }
+
     /// Waits until `more` bytes may have passed, or the user asks to stop.
     fn wait(&mut self, ctx: &Ctx, more: u64) {
         self.passed += more;
@@ -259,5 +269,16 @@ impl Pace {
                 () = tokio::time::sleep_until(due.into()) => {}
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_few_bytes_may_go_a_second_few_go_at_once() {
+        let piece = |rate| Pace::new(rate).piece();
+        assert_eq!([None, Some(1), Some(1 << 20), Some(1 << 30)].map(piece), [4 << 20, 8 << 10, 1 << 18, 4 << 20]);
     }
 }

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::address::{BucketAddress, claim_of};
 use super::connect::{BucketOptions, connect};
 use super::io::{Io, NoAnswer, Task};
-use super::rate::Rate;
 use super::record_file::RecordFile;
 use super::refusal::{Refusal, RefusalKind};
 use super::uploads::Uploads;
 use crate::read;
 use crate::redact::Secrets;
 use crate::store::error::StoreError;
+use crate::store::notice::Notice;
 
 /// How many small objects are read at the same time.
 const AT_ONCE: usize = 32;
@@ -37,8 +37,10 @@ pub(super) struct BucketClient {
     io: Io,
     s3: Arc<AmazonS3>,
     uploads: Arc<Uploads>,
-    rate: Option<Arc<Rate>>,
+    /// The least bytes of a part, where that is asked for.
     pub part_bytes: Option<u64>,
+    /// The most that may go up a second: then one part at a time does.
+    pub bytes_a_second: Option<u64>,
 }
 
 /// What came of a small file that must not be there yet.
@@ -66,6 +68,7 @@ impl BucketClient {
         options: &BucketOptions,
         secrets: &Secrets,
         stop: &CancellationToken,
+        notice: &Notice,
     ) -> Result<Self, StoreError> {
         let unusable = |refusal: Refusal| StoreError::Unusable {
             place: place.to_owned(),
@@ -73,13 +76,13 @@ impl BucketClient {
             source: refusal.into(),
         };
         let address = BucketAddress::parse(place).map_err(|text| unusable(Refusal::new(RefusalKind::Address, text)))?;
-        let connection = connect(&address, options, secrets).map_err(unusable)?;
+        let connection = connect(&address, options, secrets, notice).map_err(unusable)?;
         let io = Io::start(stop).map_err(|error| unusable(Refusal::new(RefusalKind::Other, error.to_string())))?;
         let s3 = Arc::new(connection.s3);
         let uploads =
             Uploads { s3: Arc::clone(&s3), http: connection.http, region: connection.region, url: connection.url };
-        let rate = options.bytes_a_second.map(|bytes| Arc::new(Rate::new(bytes)));
-        Ok(Self { address, io, s3, uploads: Arc::new(uploads), rate, part_bytes: options.part_bytes })
+        let (part_bytes, bytes_a_second) = (options.part_bytes, options.bytes_a_second);
+        Ok(Self { address, io, s3, uploads: Arc::new(uploads), part_bytes, bytes_a_second })
     }
 
     pub fn place(&self) -> String {
@@ -267,14 +270,8 @@ impl BucketClient {
 
     /// Sends part number `index` (from 0) of an upload; the task ends with what the server calls it.
     pub fn send_part(&self, key: &Key, upload: &str, index: usize, bytes: Bytes) -> Task<Answer<String>> {
-        let (s3, rate) = (Arc::clone(&self.s3), self.rate.clone());
-        let (key, upload) = (key.clone(), upload.to_owned());
-        self.io.spawn(async move {
-            if let Some(rate) = rate {
-                rate.admit(bytes.len() as u64).await;
-            }
-            Ok(s3.put_part(&key, &upload, index, bytes.into()).await?.content_id)
-        })
+        let (s3, key, upload) = (Arc::clone(&self.s3), key.clone(), upload.to_owned());
+        self.io.spawn(async move { Ok(s3.put_part(&key, &upload, index, bytes.into()).await?.content_id) })
     }
 
     /// Makes the file of an upload's parts, `bytes` in all. Where the answer is lost, what is there decides.

@@ -7,16 +7,18 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::address::BucketAddress;
 use super::credentials::{KeySource, PromptKey};
+use super::rate::Rate;
 use super::refusal::{Refusal, RefusalKind};
-use crate::proxy::{ProxyVariables, proxy_to};
-use crate::read;
+use super::service::{Absence, BucketService};
 use crate::redact::Secrets;
+use crate::store::notice::Notice;
+use crate::web::{self, WebError};
 
+/// How long a server that is away is waited for where nothing else is asked for.
+pub const USUAL_WAIT: Duration = Duration::from_secs(60);
 /// How long one attempt at a request may take: the largest part, over the thinnest link that is worth it.
 const ATTEMPT: Duration = Duration::from_secs(240);
 /// How long a request is tried again. It is signed once, and a signature is good for a quarter of an hour.
@@ -53,6 +55,8 @@ pub struct BucketOptions {
     pub checksum: Option<Checksum>,
     /// The most bytes that go up a second.
     pub bytes_a_second: Option<u64>,
+    /// How long a server that cannot be reached is waited for; not at all when absent.
+    pub wait: Option<Duration>,
     /// How often a request is tried again; the default is right but for tests.
     pub retries: Option<usize>,
 }
@@ -60,7 +64,7 @@ pub struct BucketOptions {
 /// What asks a server.
 pub(super) struct BucketConnection {
     pub s3: AmazonS3,
-    /// For what the library does not ask.
+    /// The same for what the library does not ask.
     pub http: HttpClient,
     pub region: String,
     /// The address of the bucket.
@@ -75,6 +79,7 @@ pub(super) fn connect(
     address: &BucketAddress,
     options: &BucketOptions,
     secrets: &Secrets,
+    notice: &Notice,
 ) -> Result<BucketConnection, Refusal> {
     let other = |text: String| Refusal::new(RefusalKind::Other, text);
     let variables = AmazonS3Builder::from_env();
@@ -86,8 +91,11 @@ pub(super) fn connect(
     let url = bucket_url(&server, &address.bucket, options.virtual_host).map_err(other)?;
     let key =
         KeySource::find(options.credentials_file.as_deref(), options.profile.as_deref(), endpoint.is_some(), secrets)?;
-    let connector = Connector(client(&server, options.ca_file.as_deref())?);
-    let http = HttpClient::new(connector.0.clone());
+    let http = HttpClient::new(BucketService {
+        client: client(&server, options.ca_file.as_deref())?,
+        rate: options.bytes_a_second.map(|bytes| Arc::new(Rate::new(bytes))),
+        absence: Absence::new(address.place(), options.wait.unwrap_or_default(), notice.clone()),
+    });
     let mut builder = variables
         .with_bucket_name(&address.bucket)
         .with_region(&region)
@@ -97,7 +105,7 @@ pub(super) fn connect(
         .with_allow_http(server.starts_with("http://"))
         .with_disable_bulk_delete(true)
         .with_retry(retries(options.retries))
-        .with_http_connector(connector);
+        .with_http_connector(Connector(http.clone()));
     if let Some(checksum) = options.checksum {
         builder = builder.with_checksum_algorithm(match checksum {
             Checksum::Sha256 => object_store::aws::Checksum::SHA256,
@@ -137,62 +145,33 @@ fn retries(count: Option<usize>) -> RetryConfig {
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(100),
         max_backoff: Duration::from_secs(15),
+        // The pauses are drawn between the first one and so many times the last one: with 2 they would hardly grow.
+        base: 4.0,
         ..BackoffConfig::default()
     };
     RetryConfig { backoff, max_retries: count.unwrap_or(10), retry_timeout: RETRIED_FOR }
 }
 
-/// What speaks HTTP: the proxy is chosen as for the cluster, and TLS is the same.
+/// What speaks HTTP. A server that sends elsewhere is asked at the wrong address: no signature is taken there.
 fn client(server: &str, ca_file: Option<&Path>) -> Result<reqwest::Client, Refusal> {
     let other = |text: String| Refusal::new(RefusalKind::Other, text);
     let uri: http::Uri = server.parse().map_err(|_| other("the endpoint is no address".into()))?;
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(ca_file)?)
-        .http1_only()
-        .user_agent(concat!("dr/", env!("CARGO_PKG_VERSION")))
-        // A server that sends elsewhere is asked at the wrong address; no signature is taken there.
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(ATTEMPT)
-        .connect_timeout(REACHED_WITHIN)
-        .tcp_user_timeout(UNANSWERED)
-        .tcp_keepalive(UNANSWERED)
-        .no_proxy();
-    if let Some(proxy) = proxy_to(&uri, None, &ProxyVariables::of_this_process()).map_err(other)? {
-        // The proxy resolves the server's name.
-        let proxy = proxy.to_string().replacen("socks5://", "socks5h://", 1);
-        let proxy = reqwest::Proxy::all(proxy).map_err(|_| other("the proxy is no address".into()))?;
-        builder = builder.proxy(proxy);
-    }
+    let builder = web::client(&uri, ca_file).map_err(|error| match error {
+        WebError::Tls(text) => Refusal::new(RefusalKind::Tls, text),
+        WebError::Address(text) => other(text),
+    })?;
+    let builder = builder.timeout(ATTEMPT).connect_timeout(REACHED_WITHIN);
+    let builder = builder.tcp_user_timeout(UNANSWERED).tcp_keepalive(UNANSWERED);
     builder.build().map_err(|error| other(error.without_url().to_string()))
-}
-
-fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, Refusal> {
-    let refuse = |text: String| Refusal::new(RefusalKind::Tls, text);
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let shown = path.display();
-        let pem = read::file(path, read::SMALL)
-            .map_err(|error| refuse(format!("certificates {shown} cannot be read: {error}")))?;
-        let bad = || refuse(format!("{shown} holds no certificate in PEM"));
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| bad())?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(bad());
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| refuse(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Gives the library the client that was made here.
 #[derive(Debug)]
-struct Connector(reqwest::Client);
+struct Connector(HttpClient);
 
 impl HttpConnector for Connector {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
+        Ok(self.0.clone())
     }
 }
 
@@ -208,15 +187,5 @@ mod tests {
         for bad in ["h:1", "https://", "ftp://h", "https://h/x", "https://h?x", "https://u:p@h"] {
             assert!(url(bad, false).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn certificates_that_are_none_are_refused_with_their_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let refused = tls(Some(file.path())).unwrap_err();
-        assert_eq!(refused.kind, RefusalKind::Tls);
-        assert!(refused.to_string().ends_with("holds no certificate in PEM"), "{refused}");
-        assert!(tls(Some(Path::new("/no/such"))).unwrap_err().to_string().contains("/no/such cannot be read"));
-        tls(None).unwrap();
     }
 }

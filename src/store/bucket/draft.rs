@@ -35,6 +35,13 @@ pub(super) fn part_bytes(chosen: Option<u64>, expected: u64) -> u64 {
     if needed > least { needed.next_multiple_of(PART_STEP) } else { least }
 }
 
+/// The least bytes of a part where so many may go up a second: one takes some ten seconds, so that little is sent again
+/// after a failure, and none takes longer than an attempt may.
+pub(super) fn thin_part(chosen: Option<u64>, bytes_a_second: Option<u64>) -> Option<u64> {
+    let usual = chosen.unwrap_or(USUAL_PART).max(LEAST_PART);
+    bytes_a_second.map(|rate| rate.saturating_mul(10).clamp(LEAST_PART, usual)).or(chosen)
+}
+
 /// What finds an upload again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Upload {
@@ -87,7 +94,10 @@ impl BucketDraft {
 
     /// How many parts may be under way.
     fn at_once(&self) -> usize {
-        usize::try_from(IN_FLIGHT / self.upload.part_bytes).unwrap_or(1).max(1)
+        match self.client.bytes_a_second {
+            Some(_) => 1,
+            None => usize::try_from(IN_FLIGHT / self.upload.part_bytes).unwrap_or(1).max(1),
+        }
     }
 
     /// Does one thing with the upload; after a failure nobody knows what is there, and nothing more is taken.
@@ -257,6 +267,14 @@ mod tests {
             let part = part_bytes(None, gib * GIB);
             assert!(part.is_multiple_of(PART_STEP) && (gib * GIB * 115 / 100).div_ceil(part) <= PLANNED_PARTS, "{gib}");
         }
+    }
+
+    #[test]
+    fn on_a_thin_line_parts_are_small() {
+        assert_eq!([None, Some(8 << 20)].map(|chosen| thin_part(chosen, None)), [None, Some(8 << 20)]);
+        assert_eq!(thin_part(None, Some(32 << 10)), Some(LEAST_PART));
+        assert_eq!(thin_part(None, Some(1 << 20)), Some(10 << 20));
+        assert_eq!(thin_part(Some(8 << 20), Some(1 << 30)), Some(8 << 20));
     }
 
     #[test]

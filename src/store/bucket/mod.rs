@@ -17,14 +17,16 @@ mod credentials;
 mod draft;
 mod io;
 mod object;
+mod paced;
 mod probe;
 mod rate;
 mod record_file;
 mod refusal;
+mod service;
 mod store;
 mod uploads;
 
 pub use address::is_bucket;
-pub use connect::{BucketOptions, Checksum};
+pub use connect::{BucketOptions, Checksum, USUAL_WAIT};
 pub use refusal::{Refusal, RefusalKind};
 pub use store::BucketStore;

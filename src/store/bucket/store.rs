@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::{FileKind, bytes_file};
 use super::client::{BucketClient, PutNew, is_denied};
 use super::connect::BucketOptions;
-use super::draft::{BucketDraft, BucketPending, Upload, part_bytes};
+use super::draft::{BucketDraft, BucketPending, Upload, part_bytes, thin_part};
 use super::object::BucketObject;
 use super::probe;
 use super::record_file::RecordFile;
@@ -16,6 +16,7 @@ use crate::redact::Secrets;
 use crate::store::conditions::StoreConditions;
 use crate::store::draft::{Draft, DraftToken, ResumedDraft};
 use crate::store::error::StoreError;
+use crate::store::notice::Notice;
 use crate::store::promise::{PublishedObject, Store, check_name};
 use crate::store::stored::Stored;
 
@@ -36,6 +37,7 @@ struct Files {
 impl BucketStore {
     /// Opens the bucket at `place` (`s3://BUCKET/PREFIX`). Nothing is asked of it yet. Once `stop` is cancelled, what waits
     /// for the server ends with `Stopped`; a store that is opened later is one to put back with, and waits a few seconds.
+    /// `notice` hears that a server which is away is waited for.
     ///
     /// # Errors
     /// `Unusable`.
@@ -44,8 +46,9 @@ impl BucketStore {
         options: &BucketOptions,
         secrets: &Secrets,
         stop: &CancellationToken,
+        notice: &Notice,
     ) -> Result<Self, StoreError> {
-        Ok(Self { client: Arc::new(BucketClient::new(place, options, secrets, stop)?) })
+        Ok(Self { client: Arc::new(BucketClient::new(place, options, secrets, stop, notice)?) })
     }
 
     /// Where the upload of a draft stands that is not published.
@@ -145,7 +148,8 @@ impl Store for BucketStore {
         }
         let file = bytes_file(name, &hex::encode(rand::random::<[u8; 8]>()));
         let id = client.begin_upload(&client.address.file(name, &file), name)?;
-        let upload = Upload { id, file, part_bytes: part_bytes(client.part_bytes, expected), parts: Vec::new() };
+        let part_bytes = part_bytes(thin_part(client.part_bytes, client.bytes_a_second), expected);
+        let upload = Upload { id, file, part_bytes, parts: Vec::new() };
         Ok(Box::new(BucketDraft::new(client, name, upload)))
     }
 

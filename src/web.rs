@@ -1,0 +1,75 @@
+//! HTTP and TLS to servers outside the cluster: whom to trust, and the way out through a proxy.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::proxy::{ProxyVariables, proxy_to};
+use crate::read;
+
+/// Why there is no way to a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebError {
+    /// The certificates to trust are none.
+    #[error("{0}")]
+    Tls(String),
+    /// An address is none.
+    #[error("{0}")]
+    Address(String),
+}
+
+/// What speaks HTTP to `server`: through the proxy that the environment names for it, as for the cluster, and to no other
+/// server that this one points to. `ca_file` has certificates to trust beside the system's.
+///
+/// # Errors
+/// An address is none, or the file holds no certificate.
+pub fn client(server: &http::Uri, ca_file: Option<&Path>) -> Result<reqwest::ClientBuilder, WebError> {
+    let address = |text: &str| WebError::Address(text.into());
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(ca_file)?)
+        .http1_only()
+        .user_agent(concat!("dr/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    if let Some(proxy) = proxy_to(server, None, &ProxyVariables::of_this_process()).map_err(WebError::Address)? {
+        // The proxy resolves the server's name.
+        let proxy = proxy.to_string().replacen("socks5://", "socks5h://", 1);
+        builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(|_| address("the proxy is no address"))?);
+    }
+    Ok(builder)
+}
+
+fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, WebError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let shown = path.display();
+        let pem = read::file(path, read::SMALL)
+            .map_err(|error| WebError::Tls(format!("certificates {shown} cannot be read: {error}")))?;
+        let bad = || WebError::Tls(format!("{shown} holds no certificate in PEM"));
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| bad())?;
+        if roots.add_parsable_certificates(certificates).0 == 0 {
+            return Err(bad());
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = versions.map_err(|error| WebError::Tls(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_are_none_are_refused_with_their_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let refused = tls(Some(file.path())).unwrap_err();
+        assert!(matches!(&refused, WebError::Tls(text) if text.ends_with("holds no certificate in PEM")), "{refused}");
+        assert!(tls(Some(Path::new("/no/such"))).unwrap_err().to_string().contains("/no/such cannot be read"));
+        tls(None).unwrap();
+    }
+}
