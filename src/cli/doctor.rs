@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::status::schedules;
 use crate::error::{Exit, Result};
 use crate::ops::{Ctx, doctor};
 use crate::ui::{Mark, Page, Report, Ui};
@@ -12,7 +13,9 @@ use crate::ui::{Mark, Page, Report, Ui};
 pub struct DoctorArgs {}
 
 pub async fn run(ctx: &Ctx, ui: &Ui, _args: DoctorArgs) -> Result<Exit> {
-    let findings = doctor::doctor(ctx).await;
+    let ctx = &ctx.without_waits();
+    let schedules = schedules(ctx).await?;
+    let findings = doctor::doctor(ctx, &schedules).await;
     // What was not answered because of the signal is no finding.
     ctx.check_cancelled()?;
     ui.report(&findings)?;

@@ -7,6 +7,7 @@ mod deploy;
 mod doctor;
 mod init;
 mod man;
+mod notify;
 mod objects;
 mod passphrase;
 mod rbac;
@@ -33,10 +34,11 @@ use crate::cores;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::keyring::Keyring;
+use crate::ops::notify::Watch;
 use crate::ops::runs::{self, InterruptedRuns};
 use crate::ops::{self, CommandLine, Ctx};
 use crate::read;
-use crate::settings::{Install, Settings};
+use crate::settings::{Install, NotifyVerb, Settings};
 use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Repeated, RepeatedFlag, Ui};
 use crate::values::Secrets;
@@ -116,6 +118,7 @@ enum Verb {
     Run(run::RunArgs),
     Schedule(schedule::ScheduleArgs),
     Rbac(rbac::RbacArgs),
+    Notify(notify::NotifyArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  dr completions bash > /etc/bash_completion.d/dr")]
     Completions {
@@ -150,6 +153,15 @@ impl Verb {
             Self::Deploy(args) => Some(args.interrupted_runs()),
             Self::Server(args) => Some(args.interrupted_runs()),
             Self::Bundle(args) => args.interrupted_runs(),
+            _ => None,
+        }
+    }
+
+    /// What others are told of, where they are.
+    fn notified(&self) -> Option<NotifyVerb> {
+        match self {
+            Self::Deploy(args) => args.notified(),
+            Self::Bundle(args) => args.notified(),
             _ => None,
         }
     }
@@ -205,6 +217,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Schedule(args) => schedule::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
         Verb::Rbac(args) => rbac::run(ctx, ui, args).await,
+        Verb::Notify(args) => notify::run(ctx, ui, args).await,
     }
 }
 
@@ -309,12 +322,17 @@ fn work(ui: &Ui, global: Global, verb: Verb, secrets: Secrets, given: CommandLin
         // The agent ends its children itself, and a watchdog what its run has left.
         let _unfinished = matches!(verb, Verb::Agent(_)).then(|| ctx.events.unfinished());
         let signals = Signals::listen(ui.clone())?;
+        let watch = verb.notified().and_then(|verb| Watch::begin(&mut ctx, verb, ui.can_ask()));
         let result = tokio::select! {
             biased;
             result = dispatch(&ctx, ui, verb, named) => result,
             () = signals::stopped(&ctx) => ctx.check_cancelled().map(|()| Exit::Success),
         };
-        signals.named_in(result)
+        let result = signals.named_in(result);
+        if let Some(watch) = watch {
+            watch.ended(&ctx, &result).await;
+        }
+        result
     });
     // Threads that still wait for input of a dead child must not hold the program open.
     runtime.shutdown_background();

@@ -32,6 +32,7 @@ pub struct StatusArgs {
 }
 
 pub async fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
+    let ctx = &ctx.without_waits();
     let exit = |safe| if safe { Exit::Success } else { Exit::Unsafe };
     if args.all {
         let report = status::all(ctx)?;
@@ -47,7 +48,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
 }
 
 /// What cannot be asked is said, and no schedule.
-async fn schedules(ctx: &Ctx) -> Result<Vec<schedule::ScheduleLine>> {
+pub(super) async fn schedules(ctx: &Ctx) -> Result<Vec<schedule::ScheduleLine>> {
     match schedule::list(ctx, &environment()).await {
         Ok(list) => Ok(list.schedules),
         Err(error) if error.exit() == Exit::Interrupted => Err(error),

@@ -62,7 +62,7 @@ pub(super) fn seal_advice(error: &SealError) -> (Exit, Vec<String>) {
 }
 
 /// How to make a file of keys or of trust one's own.
-pub(super) fn make_own(path: &str, others: &OthersCan) -> String {
+pub fn make_own(path: &str, others: &OthersCan) -> String {
     match others {
         OthersCan::Read(_) => format!("`chmod 600 {path}`, if nobody else has read it."),
         OthersCan::Write(_) => format!("Look at what is in it, whoever wrote it; then `chmod go-w {path}`."),

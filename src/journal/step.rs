@@ -150,6 +150,32 @@ impl<W, E> Step<W, E> {
         self
     }
 
+    /// The same between what may refuse it and what is told why it failed, if it did. Where the step is dropped in its middle,
+    /// nothing comes after it.
+    #[must_use]
+    pub fn between(
+        self,
+        before: impl Fn() -> BoxFuture<'static, Result<(), E>> + Send + Sync + 'static,
+        after: impl Fn(Option<String>) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Self
+    where
+        W: Sync + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let (act, after) = (std::sync::Arc::new(self.act), std::sync::Arc::new(after));
+        let between: Act<W, E> = Box::new(move |work, outputs| {
+            let (first, act, after) = (before(), std::sync::Arc::clone(&act), std::sync::Arc::clone(&after));
+            async move {
+                first.await?;
+                let done = act(work, outputs).await;
+                after(done.as_ref().err().map(ToString::to_string)).await;
+                done
+            }
+            .boxed()
+        });
+        Self { act: between, ..self }
+    }
+
     /// The step watches [`super::RunContext::cancel`] itself and ends soon after it: it is not dropped in its middle.
     /// For steps that drive another program, which must be told to stop and be waited for.
     #[must_use]
@@ -179,4 +205,49 @@ pub(super) fn undoings<'s, W, E>(steps: &'s [Step<W, E>], replay: &Replay) -> Ve
 pub fn digest<W, E>(steps: &[Step<W, E>]) -> String {
     let names: Vec<&str> = steps.iter().map(Step::name).collect();
     hex::encode(Sha256::digest(names.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    type Said = Arc<Mutex<Vec<String>>>;
+
+    /// A step that says that it acts, between what comes before and after it.
+    fn between(said: &Said, refuses: bool, fails: bool) -> Step<(), JournalError> {
+        let error = |text: &str| JournalError::NotFound(text.to_owned());
+        let [first, acts, last] = [said, said, said].map(Arc::clone);
+        let say = |said: &Said, text: String| said.lock().unwrap().push(text);
+        step(StepName::<()>::new("x"), move |(): &(), _| {
+            say(&acts, "act".into());
+            let done = if fails { Err(error("failed")) } else { Ok(Done::with((), "done")) };
+            Box::pin(async move { done })
+        })
+        .between(
+            move || {
+                say(&first, "before".into());
+                let ready = if refuses { Err(error("refused")) } else { Ok(()) };
+                Box::pin(async move { ready })
+            },
+            move |error| {
+                say(&last, error.map_or_else(|| "after".to_owned(), |error| format!("after: {error}")));
+                Box::pin(async {})
+            },
+        )
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_may_refuse_and_what_comes_after_knows_the_outcome_and_changes_none() {
+        for (refuses, fails, wanted) in [
+            (false, false, "before, act, after"),
+            (false, true, "before, act, after: there is no run `failed`"),
+            (true, false, "before"),
+        ] {
+            let said = Said::default();
+            let acted = (between(&said, refuses, fails).act)(&(), &Outputs::default()).await;
+            assert_eq!((acted.is_err(), said.lock().unwrap().join(", ")), (refuses || fails, wanted.to_owned()));
+        }
+    }
 }

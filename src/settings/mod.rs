@@ -5,6 +5,8 @@
 //! line and column, since a misspelt key would otherwise be silently ignored on the worst day.
 
 mod checked;
+mod hooks;
+mod notify;
 mod retention;
 mod status;
 mod store;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use checked::{CompressionLevel, TimeSpan, bytes_of_rate, max_rate_of};
+pub use hooks::{HookSettings, HookTime};
+pub use notify::{NotifyKind, NotifyOn, NotifySettings, NotifyVerb};
 pub use retention::{DaySpan, RetentionSettings};
 pub use status::StatusSettings;
 pub use store::{PartChecksum, StoreSettings, bucket_refusal};
@@ -78,6 +82,10 @@ pub struct Settings {
     pub deploy: DeploySettings,
     /// What to do about what differs from the vault.
     pub drift: DriftSettings,
+    /// Who is told what came of a verb.
+    pub notify: Vec<NotifySettings>,
+    /// What is run before and after verbs.
+    pub hooks: Vec<HookSettings>,
 }
 
 /// One OpsChain: kube context, namespace, Helm release.
@@ -364,7 +372,7 @@ impl Settings {
         }
         let mut settings = Self::parse(&text, path)?;
         settings.resolve(path.parent().unwrap_or(Path::new(".")), home);
-        match settings.store.twin() {
+        match settings.store.twin().or_else(|| settings.hooks.iter().find_map(HookSettings::refusal)) {
             Some(reason) => Err(SettingsError::Invalid { place: shown(), reason }),
             None => Ok(settings),
         }
@@ -409,7 +417,18 @@ impl Settings {
         let of_mirrors = self.store.mirrors.iter_mut();
         let of_mirrors =
             of_mirrors.flat_map(|mirror| [&mut mirror.path, &mut mirror.ca_file, &mut mirror.credentials_file]);
-        for path in paths.into_iter().chain(of_mirrors).flatten() {
+        let of_notify = self.notify.iter_mut();
+        let of_notify = of_notify.flat_map(|notify| {
+            let others = [&mut notify.secret_file, &mut notify.ca_file].into_iter().flatten();
+            others.chain([&mut notify.url_file])
+        });
+        for path in paths
+            .into_iter()
+            .chain(of_mirrors)
+            .flatten()
+            .chain(of_notify)
+            .chain(self.hooks.iter_mut().map(|hook| &mut hook.run))
+        {
             *path = match (path.strip_prefix("~"), home) {
                 (Ok(rest), Some(home)) => home.join(rest),
                 _ => base.join(&*path),

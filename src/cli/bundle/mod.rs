@@ -24,7 +24,7 @@ use crate::error::{Exit, Result};
 use crate::ops::deploy::DeployOptions;
 use crate::ops::runs::InterruptedRuns;
 use crate::ops::{self, Ctx, bundles, create, restore};
-use crate::settings::{Allow, Quiesce};
+use crate::settings::{Allow, NotifyVerb, Quiesce};
 use crate::ui::Ui;
 
 /// One restorable file of database and exact config: make, check, take apart, restore
@@ -207,6 +207,18 @@ impl BundleArgs {
             BundleVerb::Restore(args) => Some(InterruptedRuns::before(args.dry_run)),
             _ => None,
         }
+    }
+
+    /// What others are told of, where they are.
+    pub fn notified(&self) -> Option<NotifyVerb> {
+        let (verb, dry_run) = match &self.verb {
+            BundleVerb::Create(args) => (NotifyVerb::Create, args.dry_run),
+            BundleVerb::Restore(args) => (NotifyVerb::Restore, args.dry_run),
+            BundleVerb::Copy(args) => (NotifyVerb::Copy, args.dry_run),
+            BundleVerb::Prune(args) => (NotifyVerb::Prune, args.is_dry_run()),
+            _ => return None,
+        };
+        (!dry_run).then_some(verb)
     }
 }
 

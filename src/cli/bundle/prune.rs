@@ -71,6 +71,10 @@ pub struct UnpruneArgs {
 }
 
 impl PruneArgs {
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// The rules that were given, if any were.
     fn rules(&self) -> Option<KeepRules> {
         let rules = KeepRules {

@@ -13,7 +13,7 @@ use crate::ops::deploy::{
 };
 use crate::ops::runs::InterruptedRuns;
 use crate::ops::{Ctx, create, guard};
-use crate::settings::TimeSpan;
+use crate::settings::{NotifyVerb, TimeSpan};
 use crate::text::elapsed_seconds;
 use crate::ui::{Mark, Output, Page, Report, Ui};
 use crate::values::diff::Class;
@@ -132,6 +132,11 @@ impl DeployArgs {
             Some(DeployVerb::Rollback { options, .. }) => options,
             None => &self.options,
         }
+    }
+
+    /// What others are told of, where they are.
+    pub fn notified(&self) -> Option<NotifyVerb> {
+        (!self.shown().dry_run).then_some(NotifyVerb::Deploy)
     }
 
     /// What is done about interrupted runs first.

@@ -34,8 +34,10 @@ use super::{Ctx, bundles, copy};
 use crate::bundle::{BundleId, OutOfScope};
 use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
+use crate::ops::hooks;
 use crate::opschain::maintenance::RecordedMode;
 use crate::postgres::Lsn;
+use crate::settings::NotifyVerb;
 use crate::store::DraftToken;
 
 /// `bundle create` as a run.
@@ -113,8 +115,12 @@ pub fn step_names(quiesce: crate::settings::Quiesce, drains: bool) -> Vec<&'stat
 /// # Errors
 /// The step that failed; everything it had changed has then been put back, or the error says what could not be.
 pub async fn create(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
+    hooks::around(ctx, NotifyVerb::Create, create_journalled(ctx, plan)).await
+}
+
+async fn create_journalled(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
     let began = Instant::now();
-    let steps = steps::steps(plan.quiesce, plan.drains());
+    let steps = hooks::around_steps(ctx, NotifyVerb::Create, steps::steps(plan.quiesce, plan.drains()));
     let begun = RUN.begun(ctx, &plan, &steps).await?;
     let work = CreateWork::new(ctx, plan, begun.run.clone())?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;

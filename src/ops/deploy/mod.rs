@@ -32,6 +32,8 @@ use super::runs;
 use crate::error::Result;
 use crate::helm::ChartSource;
 use crate::journal::new_run_id;
+use crate::ops::hooks;
+use crate::settings::NotifyVerb;
 use facts::{LiveMaterial, Subject};
 use plan::Decision;
 
@@ -116,6 +118,11 @@ async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployO
 /// was made; what helm, the cluster or the vault fail with. Whatever happens after the intent is recorded, the outcome
 /// is recorded too, unless the process is killed.
 pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
+    ctx.check_cancelled()?;
+    hooks::around(ctx, NotifyVerb::Deploy, executed(ctx, prepared)).await
+}
+
+async fn executed(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
     prepared.refuse()?;
     // Once more: it may have been planned where the cluster could not be asked.

@@ -5,16 +5,18 @@
 
 mod findings;
 mod host;
+mod notify;
 mod site;
 mod vault;
 
 pub use findings::{Finding, Findings, Level};
 
 use super::Ctx;
+use super::schedule::ScheduleLine;
 use findings::FindingsBuilder;
 
-/// Looks at everything.
-pub async fn doctor(ctx: &Ctx) -> Findings {
+/// Looks at everything; `schedules` are those of this host.
+pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine]) -> Findings {
     let mut findings = FindingsBuilder::default();
     host::settings(ctx, &mut findings);
     ctx.register_newest_deployments();
@@ -32,6 +34,7 @@ pub async fn doctor(ctx: &Ctx) -> Findings {
             host::recorded(ctx, &mut findings).await;
         }
         host::store(ctx, settings, &mut findings);
+        notify::silence(settings, ctx.install(), schedules, &mut findings);
     }
     findings.finish()
 }

@@ -16,7 +16,8 @@ pub use steps::{PruneReport, UnpruneReport, unprune};
 use super::Ctx;
 use crate::bundle::retention::KeepRules;
 use crate::error::Result;
-use crate::settings::{DaySpan, RetentionSettings};
+use crate::ops::hooks;
+use crate::settings::{DaySpan, NotifyVerb, RetentionSettings};
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +43,11 @@ pub async fn plan(ctx: &Ctx, request: &PruneRequest) -> Result<PrunePlan> {
 /// # Errors
 /// As [`plan()`]; a bundle that could not be marked or removed is in the report.
 pub async fn prune(ctx: &Ctx, request: &PruneRequest, confirmed: &PrunePlan) -> Result<PruneReport> {
-    let now = plan(ctx, request).await?;
-    steps::carry_out(ctx, &confirmed.still_in(&now))
+    hooks::around(ctx, NotifyVerb::Prune, async {
+        let now = plan(ctx, request).await?;
+        steps::carry_out(ctx, &confirmed.still_in(&now))
+    })
+    .await
 }
 
 fn rules_of(settings: &RetentionSettings) -> KeepRules {

@@ -57,6 +57,8 @@ use super::{Ctx, bundles};
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
+use crate::ops::hooks;
+use crate::settings::NotifyVerb;
 
 /// `bundle restore` as a run.
 pub(super) const RUN: RunVerb = RunVerb {
@@ -160,6 +162,10 @@ pub fn step_names(strategy: RestoreStrategy) -> Vec<&'static str> {
 /// The step that failed. The run stays open, to be resumed or aborted.
 pub async fn restore(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     let ctx = &ctx.for_install(plan.target(ctx.install()));
+    hooks::around(ctx, NotifyVerb::Restore, restored(ctx, plan)).await
+}
+
+async fn restored(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     let begun = RUN.begun(ctx, &plan, &steps::steps(plan.strategy)).await?;
     let work = RestoreWork::new(ctx, plan, begun.run.clone());
     work.bundle()?;
@@ -176,7 +182,7 @@ fn resume(ctx: &Ctx, mut journal: Journal) -> BoxFuture<'_, Result<()>> {
         refuse_started(&work.plan, journal.replay(), &writers, database.as_ref())?;
         work.bundle()?;
         taken_up(ctx, &mut journal)?;
-        run(&work, &mut journal).await.map(drop)
+        hooks::around(ctx, NotifyVerb::Restore, run(&work, &mut journal)).await.map(drop)
     })
 }
 
@@ -225,7 +231,7 @@ fn refuse_started(
 
 async fn run(work: &RestoreWork, journal: &mut Journal) -> Result<RestoreReport> {
     bundles::hold(&work.ctx, &work.plan.source, &journal.replay().begun.run, LEASE);
-    let steps = steps::steps(work.plan.strategy);
+    let steps = hooks::around_steps(&work.ctx, NotifyVerb::Restore, steps::steps(work.plan.strategy));
     journal::execute(&RUN.context(&work.ctx), journal, &steps, work).await?;
     report(&work.ctx, &work.plan, journal.replay())
 }

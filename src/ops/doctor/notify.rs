@@ -1,0 +1,31 @@
+//! Whether somebody outside would notice that no bundle is made any more.
+
+use super::findings::FindingsBuilder;
+use crate::ops::schedule::ScheduleLine;
+use crate::settings::{Install, NotifyKind, NotifyOn, NotifySettings, NotifyVerb, Settings};
+
+/// A host that is gone tells nobody: only who waits for a sign of life notices.
+pub(super) fn silence(
+    settings: &Settings,
+    install: &Install,
+    schedules: &[ScheduleLine],
+    findings: &mut FindingsBuilder,
+) {
+    let name = format!("{}/{}", install.namespace, install.release);
+    if !schedules.iter().any(|schedule| schedule.install == name) {
+        return;
+    }
+    let is_alive = |notify: &&NotifySettings| {
+        notify.kind == NotifyKind::Ping && notify.is_told(NotifyOn::Success, NotifyVerb::Create)
+    };
+    match settings.notify.iter().find(is_alive) {
+        Some(notify) => {
+            findings.ok("notify", format!("notify: {} would notice that no bundle is made any more", notify.name))
+        }
+        None => findings.warn(
+            "notify",
+            "notify: bundles are scheduled, and nobody outside would notice that none is made any more",
+            "a [[notify]] of kind \"ping\" in dr.toml, then dr notify test",
+        ),
+    }
+}

@@ -1,0 +1,202 @@
+//! The hooks of a site: executables that are run before and after a verb, or a step of its run.
+//!
+//! A hook is bounded in time and has no say over what was done: one that comes before may stop what it comes before, which
+//! then fails like any step, so that what was stopped is put back; one that comes after is told the outcome. A run that is
+//! resumed begins its step again, and the hooks before it, too.
+
+use std::future::Future;
+use std::process::{ExitStatus, Stdio};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::Ctx;
+use crate::error::{CommandError, Exit, Result, make_own};
+use crate::event::{Event, Events};
+use crate::journal::Step;
+use crate::ownership::{FileUse, others_can};
+use crate::settings::{HookSettings, HookTime, NotifyVerb};
+
+/// What of this environment a hook finds: where programs and files are, and no key.
+const PASSED_ON: [&str; 6] = ["PATH", "HOME", "USER", "LANG", "TZ", "KUBECONFIG"];
+/// The most bytes of its output that are shown.
+const SHOWN: u64 = 64 << 10;
+
+/// What a hook is told, on its stdin. Nothing in it is secret.
+#[derive(Debug, Serialize)]
+struct HookInput<'a> {
+    format: u32,
+    when: HookTime,
+    verb: NotifyVerb,
+    step: Option<&'a str>,
+    namespace: &'a str,
+    release: &'a str,
+    context: Option<&'a str>,
+    by: &'a str,
+    at: Timestamp,
+    /// Of one that comes after: whether it succeeded, and why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    succeeded: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    dr: &'static str,
+}
+
+/// Does the work of a verb between its hooks.
+///
+/// # Errors
+/// Those of the work; a hook before it failed that stops it.
+pub async fn around<T>(ctx: &Ctx, verb: NotifyVerb, work: impl Future<Output = Result<T>>) -> Result<T> {
+    before(ctx, verb, None).await?;
+    let done = work.await;
+    after(ctx, verb, None, done.as_ref().err().map(ToString::to_string)).await;
+    done
+}
+
+/// The same steps, each between its hooks.
+pub fn around_steps<W: Sync>(
+    ctx: &Ctx,
+    verb: NotifyVerb,
+    steps: Vec<Step<W, CommandError>>,
+) -> Vec<Step<W, CommandError>>
+where
+    W: 'static,
+{
+    for hook in of(ctx, verb) {
+        let missing = hook.step.as_deref().filter(|step| !steps.iter().any(|known| known.name() == *step));
+        if let Some(step) = missing {
+            let what = format!("hook {} is not run: this {} has no step {step}", hook.run.display(), verb.words());
+            ctx.events.warn(what, Some("`dr run show` has the names of the steps of each run.".into()));
+        }
+    }
+    let of_step = |name: &str| of(ctx, verb).any(|hook| hook.step.as_deref() == Some(name));
+    let hooked = |step: Step<W, CommandError>| {
+        if !of_step(step.name()) {
+            return step;
+        }
+        let (name, first, last) = (step.name(), ctx.clone(), ctx.clone());
+        step.between(
+            move || {
+                let ctx = first.clone();
+                Box::pin(async move { before(&ctx, verb, Some(name)).await })
+            },
+            move |error| {
+                let ctx = last.clone();
+                Box::pin(async move { after(&ctx, verb, Some(name), error).await })
+            },
+        )
+    };
+    steps.into_iter().map(hooked).collect()
+}
+
+/// The hooks of a verb and its steps. Without settings there are none.
+fn of(ctx: &Ctx, verb: NotifyVerb) -> impl Iterator<Item = &HookSettings> {
+    let hooks = ctx.settings().map(|settings| settings.hooks.as_slice()).unwrap_or_default();
+    hooks.iter().filter(move |hook| hook.verb == verb)
+}
+
+async fn before(ctx: &Ctx, verb: NotifyVerb, step: Option<&str>) -> Result<()> {
+    for hook in of(ctx, verb).filter(|hook| hook.when == HookTime::Before && hook.step.as_deref() == step) {
+        match run(ctx, hook, input(ctx, hook, step)).await {
+            Err(error) if hook.stops() || error.exit() == Exit::Interrupted => return Err(error),
+            Err(error) => ctx.events.warn(error.to_string(), error.hints().first().cloned()),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What fails of a hook here is a warning: the result is what it was.
+async fn after(ctx: &Ctx, verb: NotifyVerb, step: Option<&str>, error: Option<String>) {
+    // It is bounded: who asks to stop waits for it.
+    let _unfinished = ctx.events.unfinished();
+    for hook in of(ctx, verb).filter(|hook| hook.when == HookTime::After && hook.step.as_deref() == step) {
+        let error = error.as_ref().map(|error| ctx.secrets().scrub(error).into_owned());
+        let input = HookInput { succeeded: Some(error.is_none()), error, ..input(ctx, hook, step) };
+        if let Err(error) = run(ctx, hook, input).await {
+            ctx.events.warn(error.to_string(), error.hints().first().cloned());
+        }
+    }
+}
+
+fn input<'a>(ctx: &'a Ctx, hook: &HookSettings, step: Option<&'a str>) -> HookInput<'a> {
+    let install = ctx.install();
+    HookInput {
+        format: 1,
+        when: hook.when,
+        verb: hook.verb,
+        step,
+        namespace: &install.namespace,
+        release: &install.release,
+        context: install.context.as_deref(),
+        by: &ctx.who,
+        at: Timestamp::now(),
+        succeeded: None,
+        error: None,
+        dr: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+/// Runs one to its end, or for as long as it may take; what it says is shown.
+async fn run(ctx: &Ctx, hook: &HookSettings, input: HookInput<'_>) -> Result<()> {
+    let path = hook.run.display().to_string();
+    let failed = |what: String| CommandError::new(Exit::Failure, format!("hook {path} {what}"));
+    let cannot = |error: std::io::Error| {
+        failed("cannot be run".into()).because(error).hint("Look at `run` of the hook in dr.toml, and at the file.")
+    };
+    if let Some(others) = others_can(&hook.run, FileUse::Trust).map_err(cannot)? {
+        return Err(failed(others.to_string()).hint(make_own(&path, &others)));
+    }
+    let told = serde_json::to_vec(&input).map_err(|error| failed(format!("cannot be told: {error}")))?;
+    let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+    let mut command = Command::new(&hook.run);
+    command.env_clear().envs(passed_on).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(cannot)?;
+    let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?));
+    let ended = tokio::select! {
+        ended = ended(&mut child, &told, &ctx.events, &path) => ended.map_err(cannot),
+        () = tokio::time::sleep(hook.timeout.0) => Err(failed(format!("did not end within {}", hook.timeout))
+            .hint("`timeout` of the hook in dr.toml says how long it may take.")),
+        // What comes after tells of the end, also of one that was asked for.
+        () = ctx.cancel.cancelled(), if hook.when == HookTime::Before => Err(super::interrupted()),
+    };
+    // What it has begun and left behind ends with it.
+    if let Some(group) = group {
+        _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let status = ended?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(failed(format!("failed ({status})"))
+            .hint(format!("Run it by hand: it is given JSON on stdin (`{path} < FILE`)."))),
+    }
+}
+
+/// Tells it what there is to tell, and passes on what it says. One that does not listen, or closes its output, is none the
+/// worse.
+async fn ended(child: &mut Child, told: &[u8], events: &Events, path: &str) -> std::io::Result<ExitStatus> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let tell = async {
+        if let Some(mut stdin) = stdin {
+            _ = stdin.write_all(told).await;
+        }
+    };
+    let talk = async { tokio::join!(tell, pass_on(stdout, events, path), pass_on(stderr, events, path)) };
+    tokio::select! {
+        // Both ends: what it has said by then was passed on, and what holds its output open is not waited for.
+        biased;
+        _ = talk => child.wait().await,
+        status = child.wait() => status,
+    }
+}
+
+async fn pass_on(output: Option<impl AsyncRead + Unpin>, events: &Events, path: &str) {
+    let Some(output) = output else { return };
+    let mut lines = BufReader::new(output.take(SHOWN)).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        events.emit(Event::Log { source: path.to_owned(), line });
+    }
+}

@@ -1,0 +1,103 @@
+//! Hooks of a prune, which needs no cluster: what they are told, and what their failure does.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::bundles::{NAME, home, publish};
+use crate::dr;
+use crate::prune::made;
+
+/// Writes an executable and adds its table to the settings.
+fn hook(home: &Path, name: &str, script: &str, table: &str) {
+    let path = home.join(name);
+    fs::write(&path, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    let settings = home.join(".config/dr/dr.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(settings, format!("{text}[[hooks]]\nrun = \"~/{name}\"\nverb = \"prune\"\n{table}\n")).unwrap();
+}
+
+fn prune(home: &Path) -> String {
+    dr(home, &["-v", "--yes", "bundle", "prune", "--all-installs", "--keep-last", "1"])
+}
+
+fn is_marked(store: &Path, bundle: &str) -> bool {
+    store.join(bundle).join("gone.000001.json").exists()
+}
+
+/// A store with one bundle that a rule lets go.
+fn with_one_to_go() -> (tempfile::TempDir, std::path::PathBuf, String) {
+    let (home, store) = home();
+    publish(&store);
+    let old = made(&store, 900);
+    (home, store, old)
+}
+
+#[test]
+fn a_hook_that_fails_before_stops_what_it_comes_before_and_those_after_are_told_nothing() {
+    let (home, store, old) = with_one_to_go();
+    hook(home.path(), "before", "cat > told; echo not now >&2; exit 3", "when = \"before\"");
+    hook(home.path(), "after", "cat > after", "when = \"after\"");
+    let said = prune(home.path());
+    assert!(said.ends_with("--- exit 1") && said.contains("hook ~/before failed"), "{said}");
+    assert!(said.contains("not now") && !is_marked(&store, &old) && !home.path().join("after").exists(), "{said}");
+    let told: Value = serde_json::from_slice(&fs::read(home.path().join("told")).unwrap()).unwrap();
+    assert_eq!((&told["when"], &told["verb"], &told["format"]), (&"before".into(), &"prune".into(), &1.into()));
+    assert_eq!((&told["namespace"], &told["step"]), (&"opschain".into(), &Value::Null));
+}
+
+#[test]
+fn a_hook_that_is_to_warn_and_one_after_change_no_result_and_the_outcome_is_told() {
+    let (home, store, old) = with_one_to_go();
+    hook(home.path(), "before", "exit 3", "when = \"before\"\non_failure = \"warn\"");
+    hook(home.path(), "after", "cat > told; exit 4", "when = \"after\"");
+    let said = prune(home.path());
+    assert!(said.ends_with("--- exit 0") && is_marked(&store, &old), "{said}");
+    assert!(said.contains("hook ~/before failed") && said.contains("hook ~/after failed"), "{said}");
+    let told: Value = serde_json::from_slice(&fs::read(home.path().join("told")).unwrap()).unwrap();
+    assert_eq!((&told["succeeded"], &told["when"]), (&true.into(), &"after".into()));
+    assert!(store.join(NAME).exists());
+}
+
+#[test]
+fn a_hook_that_does_not_end_is_killed_with_what_it_has_begun() {
+    let (home, store, old) = with_one_to_go();
+    hook(home.path(), "before", "sleep 300 & echo $! > child; wait", "when = \"before\"\ntimeout = \"1s\"");
+    let begun = Instant::now();
+    let said = prune(home.path());
+    assert!(said.contains("did not end within 1s") && said.ends_with("--- exit 1"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(60) && !is_marked(&store, &old));
+    let child = fs::read_to_string(home.path().join("child")).unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "what it has begun lives: {stat}");
+}
+
+#[test]
+fn a_hook_that_others_may_write_is_not_run_and_it_finds_no_key_in_its_environment() {
+    let (home, _store, _) = with_one_to_go();
+    hook(home.path(), "before", "env > environment", "when = \"before\"");
+    let said = prune(home.path());
+    assert!(said.ends_with("--- exit 0"), "{said}");
+    let environment = fs::read_to_string(home.path().join("environment")).unwrap();
+    assert!(
+        environment.contains("HOME=") && !environment.contains("DR_") && !environment.contains("AWS_"),
+        "{environment}"
+    );
+    fs::remove_file(home.path().join("environment")).unwrap();
+    fs::set_permissions(home.path().join("before"), fs::Permissions::from_mode(0o722)).unwrap();
+    let said = prune(home.path());
+    assert!(said.contains("can be written by others") && said.contains("chmod go-w"), "{said}");
+    assert!(!home.path().join("environment").exists());
+}
+
+#[test]
+fn a_hook_that_makes_no_sense_is_refused_with_the_settings() {
+    let (home, _store, _) = with_one_to_go();
+    hook(home.path(), "after", "true", "when = \"after\"\non_failure = \"stop\"");
+    let said = prune(home.path());
+    assert!(said.contains("changes no result") && said.ends_with("--- exit 10"), "{said}");
+}
