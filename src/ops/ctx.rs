@@ -22,7 +22,7 @@ use crate::read;
 use crate::settings::{Install, Settings, SettingsError};
 use crate::store::Store;
 use crate::values::Secrets;
-use crate::vault::{self, CommitSigner, Deployment, DeploymentId, Vault, VaultTrust};
+use crate::vault::{CommitSigner, Deployment, DeploymentId, Vault, VaultTrust};
 
 /// Values that were opened, kept for whoever needs them next.
 pub(super) type OpenedValues = Arc<Zeroizing<Vec<u8>>>;
@@ -58,7 +58,7 @@ pub struct Ctx {
     settings: Arc<Settings>,
     unread: Option<Unread>,
     keyring: Keyring,
-    opened: Arc<Opened>,
+    pub(super) opened: Arc<Opened>,
 }
 
 /// Why there are no settings but the defaults.
@@ -73,7 +73,8 @@ struct Unread {
 
 /// What was opened for this install. Lost with the last clone.
 #[derive(Default)]
-struct Opened {
+pub(super) struct Opened {
+    pub(super) cluster_uid: OnceLock<Option<String>>,
     signers: OnceLock<TrustedSigners>,
     vault: OnceLock<Vault>,
     store: OnceLock<Arc<dyn Store>>,
@@ -164,12 +165,6 @@ impl Ctx {
     /// The install that flags, settings and defaults name, in that order: known without a settings file, too.
     pub fn install(&self) -> &Install {
         &self.settings.install
-    }
-
-    /// The install as the vault knows it.
-    pub fn vault_install(&self) -> vault::RecordedInstall {
-        let Install { namespace, release, context, .. } = self.install();
-        vault::RecordedInstall { namespace: namespace.clone(), release: release.clone(), context: context.clone() }
     }
 
     /// The settings, for verbs that need a settings file.
@@ -421,7 +416,7 @@ impl Ctx {
 
     fn newest_values(&self) -> Option<Vec<OpenedValues>> {
         let identities = self.keyring.at_hand(self.settings.keys.identity.as_deref()?)?.unwitnessed();
-        let newest = self.vault().ok()?.deployments(&self.vault_install()).ok()?;
+        let newest = self.vault().ok()?.deployments(&self.install_in(None)).ok()?;
         let mut seen = HashSet::new();
         let distinct = newest.iter().filter(|deployment| seen.insert(deployment.values_sha256().map(str::to_owned)));
         Some(distinct.take(QUOTED).filter_map(|deployment| self.values_of(deployment, &identities).ok()).collect())

@@ -31,6 +31,7 @@ mod published;
 pub mod pump;
 pub mod quiesce;
 pub mod rbac;
+mod recorded_install;
 mod recording;
 pub mod release;
 pub mod restore;

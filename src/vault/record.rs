@@ -72,9 +72,18 @@ pub struct RecordedInstall {
     /// The kubeconfig context that it was reached by; a host's own word, so it does not identify the install.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
+    /// The cluster: the uid of its `kube-system` namespace. Two clusters may have installs of the same name in one vault.
+    /// Absent where it is not known, as in records of before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
 }
 
 impl RecordedInstall {
+    /// Whether both are known to be in clusters, and in different ones.
+    pub fn is_in_another_cluster(&self, other: &Self) -> bool {
+        matches!((&self.cluster, &other.cluster), (Some(a), Some(b)) if a != b)
+    }
+
     /// The folder of its deployments. Namespaces hold no dot, so two installs never share one.
     pub(super) fn folder(&self) -> String {
         format!("{}.{}", self.namespace, self.release)

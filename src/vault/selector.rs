@@ -15,7 +15,9 @@ const SHORTEST_PREFIX: usize = 4;
 
 impl Vault {
     /// The deployment of the install that `selector` names: `latest`, `live`, `rev:7`, a name or its beginning or its
-    /// last six characters, an OpsChain version, or a time (what was live then).
+    /// last six characters, an OpsChain version, or a time (what was live then). Where the install's cluster is known,
+    /// those of another cluster count only if there is no other: a restored cluster is another one, and its history
+    /// goes on.
     ///
     /// # Errors
     /// `NotFound`, `Ambiguous`, or what reading fails with.
@@ -28,8 +30,23 @@ impl Vault {
         let stands_in_the_way = |one: &UnreadRecord| !named || one.id.as_ref().is_some_and(is_named);
         match unread.into_iter().find(stands_in_the_way) {
             Some(unread) => Err(unread.error),
-            None => resolve(&deployments, selector).cloned(),
+            None => {
+                let here = of_this_cluster(&deployments, install);
+                resolve(&here, selector).or_else(|_| resolve(&deployments, selector)).cloned()
+            }
         }
+    }
+
+    /// The cluster that a host has reached an install in: that of the newest record which it made by the same context.
+    /// `who` is `user@host`.
+    pub fn cluster_of_host(&self, install: &RecordedInstall, who: &str) -> Option<String> {
+        let host = |who: &str| who.rsplit_once('@').map_or(who, |(_, host)| host).to_owned();
+        let deployments = self.survey_of(install).ok()?.deployments;
+        let own = deployments
+            .iter()
+            .map(|deployment| &deployment.record)
+            .filter(|record| record.install.context == install.context && host(&record.by) == host(who));
+        own.into_iter().find_map(|record| record.install.cluster.clone())
     }
 
     /// What was live at a time, written `2026-08-20T10:00` (UTC), `2026-08-20` (the end of that day) or with an offset:
@@ -40,8 +57,15 @@ impl Vault {
     pub fn live_at(&self, install: &RecordedInstall, time: &str) -> Result<Deployment, VaultError> {
         let not_found = || VaultError::NotFound { selector: time.to_owned() };
         let then = moment(time).ok_or_else(not_found)?;
-        live_at(&self.deployments(install)?, then).cloned().ok_or_else(not_found)
+        let deployments = self.deployments(install)?;
+        let here = of_this_cluster(&deployments, install);
+        live_at(&here, then).or_else(|| live_at(&deployments, then)).cloned().ok_or_else(not_found)
     }
+}
+
+/// Those that are not known to be of another cluster.
+fn of_this_cluster(deployments: &[Deployment], install: &RecordedInstall) -> Vec<Deployment> {
+    deployments.iter().filter(|one| !one.record.install.is_in_another_cluster(install)).cloned().collect()
 }
 
 /// Finds the deployment that `selector` names among `deployments` (newest first).
@@ -109,6 +133,45 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::record::{DeploymentStatus, Ended};
+    use crate::vault::tests::{fixture, install, intent};
+
+    #[test]
+    fn sites_of_one_name_are_told_apart_by_their_clusters() {
+        let f = fixture();
+        let at = |cluster: Option<&str>| RecordedInstall { cluster: cluster.map(str::to_owned), ..install() };
+        let record = |time: &str, cluster: Option<&str>, by: &str| {
+            let mut intent = intent(time, "2026-08-20");
+            (intent.install, intent.by) = (at(cluster), by.to_owned());
+            let ended = Ended { status: DeploymentStatus::Deployed, helm_revision: Some(1) };
+            f.vault.record_past(intent, b"a: 1\n", None, ended).unwrap()
+        };
+        let old = record("2026-08-19T10:00:00Z", None, "ana@one");
+        let north = record("2026-08-20T10:00:00Z", Some("north"), "ana@one");
+        let south = record("2026-08-21T10:00:00Z", Some("south"), "bob@two");
+        let live = |cluster: Option<&str>, word: &str| f.vault.resolve(&at(cluster), word).unwrap().id().clone();
+        for word in ["live", "latest", "rev:1", "2026-08-20"] {
+            assert_eq!(live(Some("north"), word), north, "{word}");
+        }
+        assert_eq!((live(Some("south"), "live"), live(None, "live")), (south.clone(), south.clone()));
+        assert_eq!(live(Some("north"), south.as_str()), south, "by its name, any can be had");
+        assert_eq!(live(Some("south"), "2026-08-19"), old, "an old record may be of any cluster");
+        assert_eq!(f.vault.live_at(&at(Some("north")), "2026-08-22").unwrap().id(), &north);
+        let of_host = |who: &str| f.vault.cluster_of_host(&install(), who);
+        assert_eq!((of_host("eve@one").as_deref(), of_host("eve@two").as_deref()), (Some("north"), Some("south")));
+        assert_eq!(of_host("eve@three"), None);
+    }
+
+    #[test]
+    fn a_restored_cluster_goes_on_with_the_history_of_the_one_before() {
+        let f = fixture();
+        let mut gone = intent("2026-08-20T10:00:00Z", "2026-08-20");
+        gone.install.cluster = Some("gone".into());
+        let ended = Ended { status: DeploymentStatus::Deployed, helm_revision: Some(1) };
+        let id = f.vault.record_past(gone, b"a: 1\n", None, ended).unwrap();
+        let here = RecordedInstall { cluster: Some("new".into()), ..install() };
+        assert_eq!(f.vault.resolve(&here, "live").unwrap().id(), &id);
+    }
 
     #[test]
     fn moments_are_read_in_utc_and_a_day_means_its_end() {

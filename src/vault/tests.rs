@@ -56,7 +56,7 @@ impl Vault {
 }
 
 pub(super) fn install() -> RecordedInstall {
-    RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None }
+    RecordedInstall { namespace: "opschain".into(), release: "opschain".into(), context: None, cluster: None }
 }
 
 pub(super) fn intent(at: &str, version: &str) -> Intent {

@@ -153,6 +153,7 @@ impl Site {
                 namespace: "opschain".parse().unwrap(),
                 release: "opschain".parse().unwrap(),
                 context: None,
+                cluster: None,
             },
             at,
             by: "operator@there".into(),
@@ -416,8 +417,12 @@ fn layers_are_kept_apart_in_the_vault_and_proved_together() {
     let site = Site::new();
     let first = site.record("2026-08-20T10:00:00Z", LIVE, "2026-08-20", None);
     let vault = site.vault();
-    let install =
-        RecordedInstall { namespace: "opschain".parse().unwrap(), release: "opschain".parse().unwrap(), context: None };
+    let install = RecordedInstall {
+        namespace: "opschain".parse().unwrap(),
+        release: "opschain".parse().unwrap(),
+        context: None,
+        cluster: None,
+    };
     let intent = |at: &str| Intent {
         install: install.clone(),
         at: at.parse().unwrap(),

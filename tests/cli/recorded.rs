@@ -23,6 +23,7 @@ pub fn record(home: &Path, namespace: &str, at: Timestamp, values: &str) -> Stri
             namespace: namespace.parse().unwrap(),
             release: "opschain".parse().unwrap(),
             context: None,
+            cluster: None,
         },
         at,
         by: "operator@host".into(),

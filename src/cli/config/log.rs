@@ -82,12 +82,16 @@ impl Report for Log {
             return page.next("dr deploy -f values.yaml --version V");
         }
         let installs = self.install == "all";
-        let contexts = self.in_several_contexts();
-        let rows: Vec<Vec<String>> = self.deployments.iter().map(|line| row(line, installs, contexts)).collect();
+        let (contexts, clusters) = (self.in_several_contexts(), self.in_several_clusters());
+        let rows: Vec<Vec<String>> =
+            self.deployments.iter().map(|line| row(line, installs, (contexts, clusters))).collect();
         let mut heads: Vec<Column> = ["id", "at", "state", "version", "rev"].map(Column::whole).into();
         heads.push("values".into());
         // Of several installs a narrow terminal has no room for all of it.
         heads.push(if installs { Column::spare("why") } else { "why".into() });
+        if clusters {
+            heads.insert(1, "cluster".into());
+        }
         if contexts {
             heads.insert(1, "context".into());
         }
@@ -110,6 +114,14 @@ impl Log {
             let context = line.context.as_deref();
             seen.insert(&line.install, context).is_some_and(|before| before != context)
         })
+    }
+
+    /// Whether an install is known to be in more than one cluster.
+    fn in_several_clusters(&self) -> bool {
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        let mut known =
+            self.deployments.iter().filter_map(|line| Some((line.install.as_str(), line.cluster.as_deref()?)));
+        known.any(|(install, cluster)| seen.insert(install, cluster).is_some_and(|before| before != cluster))
     }
 
     /// What could not be read, once for each reason, with the way out.
@@ -136,7 +148,7 @@ fn short(line: &LogLine) -> &str {
     line.id.rsplit(['-', '/']).next().unwrap_or(&line.id)
 }
 
-fn row(line: &LogLine, installs: bool, contexts: bool) -> Vec<String> {
+fn row(line: &LogLine, installs: bool, (contexts, clusters): (bool, bool)) -> Vec<String> {
     let state = match line.state.as_str() {
         "deployed" if line.deployed_last => "deployed last".to_owned(),
         state => state.into(),
@@ -150,6 +162,10 @@ fn row(line: &LogLine, installs: bool, contexts: bool) -> Vec<String> {
         changes(line),
         line.why.clone().unwrap_or_default(),
     ];
+    if clusters {
+        // The beginning of a uid is enough to tell a few clusters apart.
+        row.insert(1, line.cluster.as_deref().unwrap_or_default().chars().take(8).collect());
+    }
     if contexts {
         row.insert(1, line.context.clone().unwrap_or_default());
     }

@@ -209,7 +209,9 @@ fn of_install(ctx: &Ctx, text: &str) -> (RecordedInstall, String) {
         Some((namespace.parse().ok()?, release.parse().ok()?)).filter(|_| !is_version)
     };
     match names(name) {
-        Some((namespace, release)) => (RecordedInstall { namespace, release, context: None }, selector.to_owned()),
+        Some((namespace, release)) => {
+            (RecordedInstall { namespace, release, context: None, cluster: None }, selector.to_owned())
+        }
         None => own(),
     }
 }

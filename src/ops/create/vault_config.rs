@@ -207,7 +207,8 @@ mod tests {
         }
 
         fn record(&self, layers: &[(LayerKind, &[u8])], chart: Option<&[u8]>) -> Deployment {
-            let install = RecordedInstall { namespace: "ops".into(), release: "opschain".into(), context: None };
+            let install =
+                RecordedInstall { namespace: "ops".into(), release: "opschain".into(), context: None, cluster: None };
             let intent = Intent {
                 install: install.clone(),
                 at: "2026-08-20T10:00:00Z".parse().unwrap(),

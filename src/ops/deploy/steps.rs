@@ -14,7 +14,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::fault;
 use crate::ops::{Ctx, history, interrupted, neighbours, settle};
-use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent};
+use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent, RecordedInstall};
 
 /// How long a helm of this host that outlived its `dr` is waited for.
 const HELM_ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ async fn settle_release(ctx: &Ctx, prepared: &Prepared, mut revisions: Vec<Revis
             None
         }
     };
-    note_interrupted(ctx, &revisions)?;
+    note_interrupted(ctx, &revisions, &ctx.vault_install_in(ctx.cluster().await?).await)?;
     if plan.stuck.is_some() && removed.is_none() {
         return Err(plan::stale(format!("the helm that was at work on release {} has ended after all", plan.release)));
     }
@@ -83,9 +83,10 @@ async fn settle_release(ctx: &Ctx, prepared: &Prepared, mut revisions: Vec<Revis
 
 /// Writes down what came of earlier deployments that have no outcome, as far as helm knows: its `revisions`, and the
 /// pending one that was just put right. The lease is held, so none of them is still at work.
-fn note_interrupted(ctx: &Ctx, revisions: &[Revision]) -> Result<()> {
+fn note_interrupted(ctx: &Ctx, revisions: &[Revision], install: &RecordedInstall) -> Result<()> {
     let vault = ctx.vault()?;
-    let deployments = vault.deployments(&ctx.vault_install())?;
+    let mut deployments = vault.deployments(install)?;
+    deployments.retain(|deployment| !deployment.record.install.is_in_another_cluster(install));
     for outcome in stuck::outcomes_of_interrupted(&deployments, revisions, &ctx.who) {
         let note = format!("{} was interrupted: noted in the vault as {}", outcome.id, outcome.status.word());
         vault.record_outcome(outcome, &ctx.who)?;
@@ -98,7 +99,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
     let Prepared { plan, subject, .. } = prepared;
     let operator = cluster.operator().await.ok().flatten().and_then(|operator| operator.version);
     let intent = Intent {
-        install: ctx.vault_install(),
+        install: ctx.vault_install_in(cluster).await,
         at: Timestamp::now(),
         by: ctx.who.clone(),
         why: why(ctx, prepared),

@@ -214,7 +214,7 @@ fn find_in(
     let none = || source::none_good(&catalog.store, &tag, &passed, &[]);
     let (reference, reader) = good.into_iter().nth(place).ok_or_else(none)?;
     let SourceInstall { namespace, release, .. } = reader.header().install.clone();
-    let missing = missing(ctx, &RecordedInstall { namespace, release, context: None }, &catalog);
+    let missing = missing(ctx, &RecordedInstall { namespace, release, context: None, cluster: None }, &catalog);
     let instead_of = source::instead_of(reader.header(), &passed, missing.last());
     Ok((reference, reader, instead_of))
 }

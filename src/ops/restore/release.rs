@@ -88,7 +88,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
         RestoreChart::Pulled { reference, .. } => reference.clone(),
     };
     let intent = Intent {
-        install: ctx.vault_install(),
+        install: ctx.vault_install_in(ctx.cluster().await?).await,
         at: Timestamp::now(),
         by: ctx.who.clone(),
         why: Some(why),

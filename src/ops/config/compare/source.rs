@@ -114,7 +114,7 @@ impl Operands<'_> {
     fn install(&self, selector: &Selector) -> RecordedInstall {
         match &selector.install {
             Some((namespace, release)) => {
-                RecordedInstall { namespace: namespace.clone(), release: release.clone(), context: None }
+                RecordedInstall { namespace: namespace.clone(), release: release.clone(), context: None, cluster: None }
             }
             None => self.ctx.vault_install(),
         }

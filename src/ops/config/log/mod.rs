@@ -48,11 +48,14 @@ pub struct LogLine {
     /// The kubeconfig context that the host which made it reached the cluster by: its own word for the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
+    /// The uid of the cluster, where the record names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// Nothing where not even its name tells.
     pub at: Option<Timestamp>,
     /// `deployed`, `failed`, `interrupted`, `unknown` when `dr` was killed before it knew, or `unreadable`.
     pub state: String,
-    /// Whether it is the newest of its install that went live: whether it still is, only the cluster knows.
+    /// Whether it is the newest of its install and cluster that went live: whether it still is, only the cluster knows.
     pub deployed_last: bool,
     /// The OpsChain version, or the chart's.
     pub version: String,
@@ -126,11 +129,15 @@ pub fn log(ctx: &Ctx, request: &LogRequest) -> Result<Log> {
     Ok(Log { install, total, deployments, unread })
 }
 
-/// Each deployment beside the one before it in the same install.
+/// Each deployment beside the one before it in the same install, not in another cluster.
 fn pairs(all: &Survey) -> Vec<Pair<'_>> {
     let before = |place: usize, deployment: &Arc<Deployment>| {
         let install = install_name(&deployment.record.install);
-        let before = all.deployments[place + 1..].iter().find(|other| install_name(&other.record.install) == install);
+        let is_of_it = |other: &&Arc<Deployment>| {
+            let there = &other.record.install;
+            install_name(there) == install && !there.is_in_another_cluster(&deployment.record.install)
+        };
+        let before = all.deployments[place + 1..].iter().find(is_of_it);
         let between = all.unread.iter().filter(|unread| unread.install == install).any(|unread| {
             let at = unread.id.as_ref().and_then(|id| id.moment());
             at.is_none_or(|at| at <= deployment.record.at && before.is_none_or(|before| at >= before.record.at))
@@ -184,6 +191,7 @@ fn lines(ctx: &Ctx, vault: &Vault, pairs: &[Pair<'_>], last: &[&Deployment]) -> 
             id: record.id.to_string(),
             install: install_name(&record.install),
             context: record.install.context.clone(),
+            cluster: record.install.cluster.clone(),
             at: Some(record.at),
             state: deployment.state().into(),
             deployed_last: last.iter().any(|last| last.id() == deployment.id()),
@@ -207,6 +215,7 @@ fn unreadable(unread: &UnreadRecord) -> LogLine {
         id: id.map_or_else(|| unread.folder.clone(), ToString::to_string),
         install: unread.install.clone(),
         context: None,
+        cluster: None,
         at: id.and_then(|id| id.moment()),
         state: "unreadable".into(),
         deployed_last: false,
@@ -229,13 +238,15 @@ fn version_of(deployment: &Deployment) -> &str {
     deployment.record.opschain_version.as_deref().unwrap_or(&deployment.record.chart.version)
 }
 
-/// Of each install the newest that went live; nothing where a newer one cannot be read.
+/// Of each install, in each cluster, the newest that went live; nothing where a newer one cannot be read.
 fn deployed_last(all: &Survey) -> Vec<&Deployment> {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<(String, Option<&str>)> = Vec::new();
     let mut last: Vec<&Deployment> = Vec::new();
     for deployment in all.deployments.iter().filter(|deployment| deployment.is_deployed()) {
-        let install = install_name(&deployment.record.install);
-        if seen.contains(&install) {
+        let (install, cluster) =
+            (install_name(&deployment.record.install), deployment.record.install.cluster.as_deref());
+        // A record without a cluster is older than those that have one, and may be of any.
+        if seen.iter().any(|(other, at)| *other == install && (cluster.is_none() || at.is_none() || *at == cluster)) {
             continue;
         }
         let is_newer = |unread: &UnreadRecord| {
@@ -245,7 +256,7 @@ fn deployed_last(all: &Survey) -> Vec<&Deployment> {
         if !all.unread.iter().any(is_newer) {
             last.push(deployment);
         }
-        seen.push(install);
+        seen.push((install, cluster));
     }
     last
 }
