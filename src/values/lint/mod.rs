@@ -9,6 +9,7 @@ mod key_tree;
 mod keys;
 mod meaning;
 mod near;
+mod placeholder;
 mod relations;
 mod secrets;
 mod spelling;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::finding::{LintFinding, finding};
 use super::key_tree::{KeyFacts, Shape};
-use super::spelling::placeholder;
+use super::placeholder::placeholder;
 use crate::redact::{COMMON, Why};
 use crate::yaml::{Node, NodeKind, Path, Tree, Value};
 

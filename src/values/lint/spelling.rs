@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::finding::{LintFinding, finding};
+use super::placeholder::placeholder;
 use crate::redact::NamedSecret;
 use crate::yaml::{Node, NodeKind, Style, Tree, Value};
 
@@ -159,10 +160,21 @@ fn text(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
         let reason = format!("this secret is {what} that nothing has filled in");
         return Some(("secret-placeholder", reason, "write the secret itself".into()));
     }
+    if is_folded(tree, named.node, text) {
+        let reason = "this secret is written in several lines, which Helm joins with blanks";
+        return Some(("secret-blank", reason.into(), "write it in one line, in quotes".into()));
+    }
     // What an escape says is meant.
     let literal = |c: char| tree.raw(named.node).contains(c);
     let blank = unseen(text, literal)?;
     Some(("secret-blank", format!("this secret {blank}"), "write it in one line, in quotes, without it".into()))
+}
+
+/// Whether a text without a block's sign was written in several lines, as a long key is that was copied from a screen.
+fn is_folded(tree: &Tree, node: &Node, text: &str) -> bool {
+    let is_block = node.scalar().is_some_and(|scalar| scalar.style == Style::Block);
+    let is_document = text.starts_with(['{', '[']) || text.starts_with("-----BEGIN");
+    !is_block && !is_document && text.contains(' ') && !text.contains('\n') && tree.raw(node).trim().contains('\n')
 }
 
 /// What of a text nobody sees. Documents and keys of several lines may end in a line end.
@@ -182,27 +194,6 @@ fn unseen(text: &str, literal: impl Fn(char) -> bool) -> Option<&'static str> {
         return Some("ends in a line end");
     }
     (inner.len() < text.len()).then_some("begins or ends in a blank")
-}
-
-/// What a text is that only holds a secret's place.
-pub(super) fn placeholder(text: &str) -> Option<&'static str> {
-    let text = text.trim();
-    let within = |open: &str, close: &str| {
-        text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inside| !inside.is_empty())
-    };
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if text.find("{{").is_some_and(|at| text[at..].contains("}}")) {
-        return Some("a template");
-    }
-    if text.find("${").is_some_and(|at| text[at..].contains('}'))
-        || text.strip_prefix('$').is_some_and(|name| {
-            is_name(name) && name.to_ascii_uppercase() == name && !name.starts_with(|c: char| c.is_ascii_digit())
-        })
-    {
-        return Some("a variable");
-    }
-    (within("<", ">") || within("__", "__") || within("%%", "%%") || within("<%", "%>") || within("@@", "@@"))
-        .then_some("a placeholder")
 }
 
 fn is_null(node: &Node) -> bool {
@@ -323,6 +314,9 @@ mod tests {
             (">\n    w0rd0123\n    again", "secret-blank"),
             ("w0\u{200b}rd", "secret-blank"),
             ("'w0\trd'", "secret-blank"),
+            ("w0rd\n    0123", "secret-blank"),
+            ("\"w0rd\n    0123\"", "secret-blank"),
+            ("'your-w0rd-here'", "secret-placeholder"),
             ("\"{{ w0rd }}\"", "secret-placeholder"),
             ("x{{ .Values.w0rd }}", "secret-placeholder"),
             ("${w0rd}", "secret-placeholder"),
@@ -348,6 +342,7 @@ mod tests {
             "password: &p w0rd\nother: *p\n",
             "password: !!str 0123\n",
             "password: |-\n  w0rd0123\n",
+            "password: \"w0rd\\\n  0123\"\n",
             "sshKey: |\n  -----BEGIN X-----\n  0123\n",
             "auth: |\n  {\"a\": \"0123\"}\n",
             "password: \"\"\n",

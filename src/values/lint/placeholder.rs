@@ -1,0 +1,111 @@
+//! What only holds a secret's place.
+
+/// What a text is that only holds a secret's place, where it is one.
+pub(super) fn placeholder(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    let is_template = text.find("{{").is_some_and(|at| text[at..].contains("}}"));
+    let is_marked = MARKS.iter().any(|(open, close)| is_within(text, open, close)) || is_in_signs(text);
+    if is_template {
+        Some("a template")
+    } else if is_variable(text) {
+        Some("a variable")
+    } else if is_within(text, "$(", ")") && text.contains(' ') {
+        Some("a command")
+    } else if is_within(text, "ENC[", "]") || text.starts_with("ref+") {
+        Some("a reference")
+    } else if is_mask(text) {
+        Some("a mask")
+    } else {
+        (is_marked || is_request(text)).then_some("a placeholder")
+    }
+}
+
+/// Signs around a name that people and tools put there to be replaced.
+const MARKS: &[(&str, &str)] =
+    &[("<", ">"), ("__", "__"), ("%%", "%%"), ("<%", "%>"), ("@@", "@@"), ("#{", "}#"), ("#{", "}"), ("~{", "}")];
+
+fn is_within(text: &str, open: &str, close: &str) -> bool {
+    text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inside| !inside.is_empty())
+}
+
+/// A name between signs that a secret may have by chance: `%PASSWORD%`, `@PASSWORD@`, `[your password]`.
+fn is_in_signs(text: &str) -> bool {
+    let inside = |open: char, close: char| text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    let is_name = |name: &str| name.len() > 3 && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let is_words = |name: &str| name.len() > 3 && name.chars().all(|c| c.is_ascii_alphabetic() || " _-".contains(c));
+    inside('%', '%').or(inside('@', '@')).is_some_and(is_name) || inside('[', ']').is_some_and(is_words)
+}
+
+fn is_variable(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_upper = |name: &str| name.to_ascii_uppercase() == name && !name.starts_with(|c: char| c.is_ascii_digit());
+    text.find("${").is_some_and(|at| text[at..].contains('}'))
+        || text.strip_prefix('$').is_some_and(|name| is_name(name) && is_upper(name))
+}
+
+/// What a program has shown in a secret's place, this one among them.
+fn is_mask(text: &str) -> bool {
+    const WORDS: &[&str] = &["redacted", "masked", "hidden", "sanitized", "removed", "filtered"];
+    let word = text.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
+    let is_dots = text.chars().count() > 2 && text.chars().all(|c| matches!(c, '*' | '•' | '●' | '…'));
+    is_dots || text.starts_with("••••") || WORDS.contains(&word.as_str())
+}
+
+/// `your-password-here`, `TODO`, `replace me`.
+fn is_request(text: &str) -> bool {
+    const ALONE: &[&str] = &["todo", "fixme", "tbd", "replaceme", "fillme", "placeholder"];
+    const FIRST: &[&str] = &["your", "insert", "enter", "replace", "fill", "put", "paste", "type"];
+    const LAST: &[&str] = &["here", "me", "in", "this", "password", "secret", "token", "key", "value"];
+    let lower = text.to_ascii_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    match words.as_slice() {
+        [word] => ALONE.contains(word),
+        [first, .., last] => words.len() < 6 && FIRST.contains(first) && LAST.contains(last),
+        [] => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_filled_in_is_told_from_a_secret() {
+        for (text, what) in [
+            ("%PASSWORD%", "a placeholder"),
+            ("@DB_PASSWORD@", "a placeholder"),
+            ("#{Password}#", "a placeholder"),
+            ("[your password]", "a placeholder"),
+            ("your-password-here", "a placeholder"),
+            ("INSERT_TOKEN_HERE", "a placeholder"),
+            ("replace-me", "a placeholder"),
+            ("TODO", "a placeholder"),
+            ("$(cat /run/secrets/x)", "a command"),
+            ("ENC[AES256_GCM,data:abc]", "a reference"),
+            ("ref+vault://a/b#c", "a reference"),
+            ("***", "a mask"),
+            ("[REDACTED]", "a mask"),
+            ("••••••••", "a mask"),
+            ("•••••••• 1a2b3c4d", "a mask"),
+        ] {
+            assert_eq!(placeholder(text), Some(what), "{text}");
+        }
+        for text in [
+            "p%w0rd%",
+            "@x9@",
+            "[x9!]",
+            "enter the river now",
+            "your",
+            "here",
+            "$(VARIABLE)",
+            "*x9*",
+            "hidden river",
+            "todo-list-9f",
+            "%x9Fq%",
+            "key",
+            "reference+x",
+        ] {
+            assert_eq!(placeholder(text), None, "{text}");
+        }
+    }
+}
