@@ -195,6 +195,9 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "secretKey",
         "accessKeyId",
         "totp",
+        "refreshTok",
+        "passwordPepper",
+        "clientAssertion",
     ] {
         assert!(super::is_secret_name(key), "{key}");
     }

@@ -50,8 +50,20 @@ const WORDS: &[&str] = &[
 ];
 
 /// Last words that make a key secret: `snmp.community`, `sig=...`.
-const LAST: &[&str] =
-    &["community", "communities", "rocommunity", "rwcommunity", "sig", "signature", "webhook", "webhooks"];
+const LAST: &[&str] = &[
+    "community",
+    "communities",
+    "rocommunity",
+    "rwcommunity",
+    "sig",
+    "signature",
+    "webhook",
+    "webhooks",
+    "tok",
+    "pepper",
+    "assertion",
+    "macaroon",
+];
 
 /// Ends of a word written without a break: `PGPASSWORD`, `SIGNINGKEY`, `dbtoken`.
 const ENDS: &[&str] = &[
