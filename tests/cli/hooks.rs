@@ -41,10 +41,10 @@ fn with_one_to_go() -> (tempfile::TempDir, std::path::PathBuf, String) {
 fn a_hook_that_fails_before_stops_what_it_comes_before_and_those_after_are_told_nothing() {
     let (home, store, old) = with_one_to_go();
     hook(home.path(), "before", "cat > told; echo not now >&2; exit 3", "when = \"before\"");
-    hook(home.path(), "after", "cat > after", "when = \"after\"");
+    hook(home.path(), "after", "cat > outcome", "when = \"after\"");
     let said = prune(home.path());
     assert!(said.ends_with("--- exit 1") && said.contains("hook ~/before failed"), "{said}");
-    assert!(said.contains("not now") && !is_marked(&store, &old) && !home.path().join("after").exists(), "{said}");
+    assert!(said.contains("not now") && !is_marked(&store, &old) && !home.path().join("outcome").exists(), "{said}");
     let told: Value = serde_json::from_slice(&fs::read(home.path().join("told")).unwrap()).unwrap();
     assert_eq!((&told["when"], &told["verb"], &told["format"]), (&"before".into(), &"prune".into(), &1.into()));
     assert_eq!((&told["namespace"], &told["step"]), (&"opschain".into(), &Value::Null));
@@ -78,7 +78,7 @@ fn a_hook_that_does_not_end_is_killed_with_what_it_has_begun() {
 
 #[test]
 fn a_hook_that_others_may_write_is_not_run_and_it_finds_no_key_in_its_environment() {
-    let (home, _store, _) = with_one_to_go();
+    let (home, store, _) = with_one_to_go();
     hook(home.path(), "before", "env > environment", "when = \"before\"");
     let said = prune(home.path());
     assert!(said.ends_with("--- exit 0"), "{said}");
@@ -89,8 +89,11 @@ fn a_hook_that_others_may_write_is_not_run_and_it_finds_no_key_in_its_environmen
     );
     fs::remove_file(home.path().join("environment")).unwrap();
     fs::set_permissions(home.path().join("before"), fs::Permissions::from_mode(0o722)).unwrap();
+    // Where nothing is left to go, nothing is run.
+    let other = made(&store, 901);
     let said = prune(home.path());
     assert!(said.contains("can be written by others") && said.contains("chmod go-w"), "{said}");
+    assert!(!is_marked(&store, &other));
     assert!(!home.path().join("environment").exists());
 }
 
