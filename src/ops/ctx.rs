@@ -58,7 +58,7 @@ pub struct Ctx {
     settings: Arc<Settings>,
     unread: Option<Unread>,
     keyring: Keyring,
-    pub(super) opened: Arc<Opened>,
+    pub(super) opened: Arc<OpenedOnce>,
 }
 
 /// Why there are no settings but the defaults.
@@ -73,7 +73,7 @@ struct Unread {
 
 /// What was opened for this install. Lost with the last clone.
 #[derive(Default)]
-pub(super) struct Opened {
+pub(super) struct OpenedOnce {
     pub(super) cluster_uid: OnceLock<Option<String>>,
     signers: OnceLock<TrustedSigners>,
     vault: OnceLock<Vault>,
