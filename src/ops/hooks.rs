@@ -56,14 +56,11 @@ pub async fn around<T>(ctx: &Ctx, verb: NotifyVerb, work: impl Future<Output = R
 }
 
 /// The same steps, each between its hooks.
-pub fn around_steps<W: Sync>(
+pub fn around_steps<W: Sync + 'static>(
     ctx: &Ctx,
     verb: NotifyVerb,
     steps: Vec<Step<W, CommandError>>,
-) -> Vec<Step<W, CommandError>>
-where
-    W: 'static,
-{
+) -> Vec<Step<W, CommandError>> {
     for hook in of(ctx, verb) {
         let missing = hook.step.as_deref().filter(|step| !steps.iter().any(|known| known.name() == *step));
         if let Some(step) = missing {

@@ -37,7 +37,7 @@ impl WalSlot {
             return Err(Failure::new(FailureKind::System, "psql has no input or no output"));
         };
         let name = format!("dr_{:016x}", rand::random::<u64>());
-        let mut slot = Self { ask, answers: BufReader::new(answers).lines(), session: session, name: name.clone() };
+        let mut slot = Self { ask, answers: BufReader::new(answers).lines(), session, name: name.clone() };
         slot.answer(&format!("select pg_create_physical_replication_slot('{name}', true, true)")).await?;
         Ok(slot)
     }

@@ -126,7 +126,7 @@ impl Report for Upgraded {
         if !self.deprecated.is_empty() {
             page.gap();
             page.line("Yours, and deprecated:");
-            self.deprecated.iter().for_each(|key| page.wrapped("  ", "      ", &format!("{}: {}", key.path, key.says)));
+            self.deprecated.iter().for_each(|key| page.wrapped("  ", "      ", format!("{}: {}", key.path, key.says)));
         }
         if !self.comments_left.is_empty() {
             page.gap();

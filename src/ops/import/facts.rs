@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::ImportRequest;
 use super::backup::{self, BackupFiles};
+use super::request::ImportRequest;
 use crate::cluster::KeptObject;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;

@@ -7,28 +7,17 @@ mod backup;
 mod base;
 mod facts;
 mod plan;
+mod request;
 mod seal;
 mod steps;
 mod wal;
 
-use std::path::PathBuf;
-
 pub use plan::ImportPlan;
+pub use request::ImportRequest;
 pub use steps::ImportReport;
 
 use super::Ctx;
 use crate::error::Result;
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub struct ImportRequest {
-    /// The folder with the three files of the backup.
-    pub folder: PathBuf,
-    /// The deployment whose config belonged to it; what was live when the backup began, when absent.
-    pub deployment: Option<String>,
-    /// Secrets and ConfigMaps of the install, as kubectl shows them.
-    pub secrets: Option<PathBuf>,
-}
 
 /// Looks at the backup and for the config that belonged to it. Changes nothing.
 ///

@@ -5,9 +5,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::backup::BackupFiles;
+use super::facts;
 use super::plan::ImportPlan;
+use super::request::ImportRequest;
 use super::seal::Sealing;
-use super::{ImportRequest, facts};
 use crate::bundle::{self, BackupFacts, Header, OutOfScope, RawTotal, VerifiedBundle, Writer};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};

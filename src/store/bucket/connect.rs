@@ -147,7 +147,6 @@ fn retries(count: Option<usize>) -> RetryConfig {
         max_backoff: Duration::from_secs(15),
         // The pauses are drawn between the first one and so many times the last one: with 2 they would hardly grow.
         base: 4.0,
-        ..BackoffConfig::default()
     };
     RetryConfig { backoff, max_retries: count.unwrap_or(10), retry_timeout: RETRIED_FOR }
 }

@@ -119,8 +119,7 @@ fn hundreds_of_made_up_lists_say_what_a_merge_by_name_says() {
         let yours = dice.named_list();
         let style = if round % 2 == 0 { ProposalStyle::Full } else { ProposalStyle::Overrides };
         let proposed = in_style(style, &old, &new, &yours);
-        let [o, n, y, read] =
-            [&old, &new, &yours, &proposed.text.to_string()].map(|text| tree(text).to_json()["l"].clone());
+        let [o, n, y, read] = [&old, &new, &yours, &proposed.text].map(|text| tree(text).to_json()["l"].clone());
         let said = format!("--- old\n{old}--- new\n{new}--- yours\n{yours}--- text\n{}", *proposed.text);
         let find = |list: &Json, name: &str| {
             by_name(list).iter().find(|(other, _)| *other == name).map(|(_, item)| (*item).clone())
