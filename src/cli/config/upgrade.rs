@@ -23,7 +23,7 @@ use crate::values::upgrade::{KeyOutcome, KeyReport, ProposalStyle};
 Examples:
   dr config upgrade 2026-08-20 2026-09-14 -f values.yaml --out new.yaml
   dr config upgrade old/values.yaml opschain-2026.10.8.tgz --out - | less
-  dr config upgrade 2026-08-20 2026-09-14 -f site.yaml --style overrides --out site-new.yaml")]
+  dr config upgrade 2026-08-20 2026-09-14 -f site.yaml --style overrides")]
 pub struct UpgradeArgs {
     /// The release that you come from: its values file, its chart (folder, archive, `oci://...`), or its version
     #[arg(value_name = "FROM")]

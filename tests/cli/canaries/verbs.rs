@@ -93,6 +93,7 @@ pub const CASES: &[Case] = &[
     case("status", &["--all"], None),
     case("bundle import", &["/nonexistent"], None),
     case("bundle copy", &["opschain", "--to", "/nonexistent"], None),
+    case("notify test", &[], None),
     case("schedule list", &[], Some(0)),
     case("schedule run", &["--user"], Some(14)),
     case("schedule pause", &["--user"], Some(14)),
