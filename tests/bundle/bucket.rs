@@ -170,7 +170,7 @@ impl Store for Bucket {
             let before = state.uploads.len();
             let is_its = |id: &u64, upload: &Upload| match token.upload.as_u64() {
                 Some(wanted) => wanted == *id,
-                None => upload.parts.is_empty() && upload.whole.is_none(),
+                None => upload.whole.is_none(),
             };
             state.uploads.retain(|id, upload| upload.name != token.object || !is_its(id, upload));
             Ok(state.uploads.len() < before)

@@ -1,7 +1,7 @@
 //! A store that refuses, lies, loses answers, is slow, or has two writers: what it lists is whole, and nothing stays
 //! behind.
 
-use dr::internals::bundle::{Catalog, Depth, Reader, StoredProof};
+use dr::internals::bundle::{Catalog, Depth, Reader, StoredProof, Writer};
 use dr::internals::crypt::Signer;
 use dr::internals::error::{CommandError, Exit};
 use dr::internals::event::Events;
@@ -18,12 +18,17 @@ const PART: usize = 5_000;
 pub fn make(bench: &Bench, store: &dyn Store, name: &str) -> Result<StoredProof, CommandError> {
     let mut header = header();
     header.id = name.parse().unwrap();
-    let made = write_content(store, header, bench.recipients(), &bench.signer, &Content::good())
+    let mut token = DraftToken::named(name);
+    let made = Writer::create(store, header, bench.recipients())
+        .and_then(|writer| {
+            token = writer.token();
+            fill(writer, bench.recipients(), &bench.signer, &Content::good())
+        })
         .and_then(|unpublished| unpublished.verify(&Events::none(), &CancellationToken::new()))
         .and_then(|verified| verified.publish(store))
         .map_err(CommandError::from);
     if made.is_err() {
-        store.abort(&DraftToken::named(name)).unwrap();
+        store.abort(&token).unwrap();
     }
     made
 }

@@ -210,7 +210,16 @@ pub fn write_content(
     signer: &Signer,
     content: &Content,
 ) -> Result<UnpublishedBundle, BundleError> {
-    let mut writer = Writer::create(store, header, recipients.clone())?;
+    fill(Writer::create(store, header, recipients.clone())?, recipients, signer, content)
+}
+
+/// Puts all of it into a bundle that was begun.
+pub fn fill(
+    mut writer: Writer,
+    recipients: Recipients,
+    signer: &Signer,
+    content: &Content,
+) -> Result<UnpublishedBundle, BundleError> {
     match &content.values {
         None => writer.seal_config("values.yaml", VALUES)?,
         Some((sealed, sha256, helm_sha256)) => writer.add_sealed_values(sealed, sha256, helm_sha256)?,

@@ -43,11 +43,12 @@ pub struct ImportReport {
 
 pub(super) fn carry_out(ctx: &Ctx, request: &ImportRequest, plan: &ImportPlan) -> Result<ImportReport> {
     let (began, store) = (Instant::now(), ctx.store_at(&plan.store)?);
-    let (verified, files) = match made(ctx, request, plan, &*store) {
+    let mut token = DraftToken::named(plan.bundle.as_str());
+    let (verified, files) = match made(ctx, request, plan, &*store, &mut token) {
         Ok(made) => made,
         Err(error) => {
             // What cannot be removed now is replaced by the next import of this backup.
-            drop(store.abort(&DraftToken::named(plan.bundle.as_str())));
+            drop(store.abort(&token));
             return Err(error);
         }
     };
@@ -72,14 +73,21 @@ pub(super) fn carry_out(ctx: &Ctx, request: &ImportRequest, plan: &ImportPlan) -
     })
 }
 
-/// The bundle, read back, and how many files of the database are in it.
-fn made(ctx: &Ctx, request: &ImportRequest, plan: &ImportPlan, store: &dyn Store) -> Result<(VerifiedBundle, u64)> {
+/// The bundle, read back, and how many files of the database are in it. `token` finds what is left of it.
+fn made(
+    ctx: &Ctx,
+    request: &ImportRequest,
+    plan: &ImportPlan,
+    store: &dyn Store,
+    token: &mut DraftToken,
+) -> Result<(VerifiedBundle, u64)> {
     let (files, settings, signer) = (BackupFiles::find(&request.folder)?, ctx.settings()?, ctx.signer()?);
     let manifest_bytes = files.manifest_bytes()?;
     let manifest = BackupManifest::parse(&manifest_bytes)
         .map_err(|error| CommandError::new(Exit::Damaged, "read backup_manifest").because(error))?;
     let recipients = Recipients::parse(&plan.recipients)?;
     let mut draft = Writer::create(store, header(ctx, plan)?, recipients.clone())?;
+    *token = draft.token();
     add_config(ctx, request, plan, &recipients, &mut draft)?;
     let origin = files.wal_origin()?;
     let sealing = Sealing {

@@ -72,8 +72,8 @@ impl BucketStore {
         Ok(ResumedDraft::Draft(Box::new(BucketDraft::new(client, name, upload))))
     }
 
-    /// Throws away the uploads of an object: the one of the token; by name, those without a part. One that may not be listed
-    /// is known by its token only.
+    /// Throws away the uploads of an object: the one of the token, or all of its name: whoever else is at one of them has an
+    /// error, and no bundle less. One that may not be listed is known by its token only.
     fn abort_uploads(&self, name: &str, upload: Option<&Upload>) -> Result<bool, StoreError> {
         let (client, mut removed) = (&self.client, false);
         let uploads = match client.uploads(&client.address.of(name), name) {
@@ -85,13 +85,8 @@ impl BucketStore {
         };
         for (key, id) in uploads {
             let Some((_, file)) = client.address.parts(&key) else { continue };
-            let key = client.address.file(name, file);
-            let is_its = match upload {
-                Some(upload) => upload.file == file,
-                None => client.upload_parts(&key, &id, name)? == Some(0),
-            };
-            if is_its {
-                removed |= client.abort_upload(&key, &id, name)?;
+            if upload.is_none_or(|upload| upload.file == file) {
+                removed |= client.abort_upload(&client.address.file(name, file), &id, name)?;
             }
         }
         Ok(removed)
