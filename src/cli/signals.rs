@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -21,9 +21,12 @@ const ASKING: [(SignalKind, Exit); 4] = [
     (SignalKind::terminate(), Exit::Terminated),
 ];
 
+/// Signals that come together are one request: `timeout` asks its command, and then the command's whole group.
+const ONE_REQUEST: Duration = Duration::from_millis(300);
+
 /// Listens until it is dropped.
 pub(super) struct Signals {
-    first: Arc<OnceLock<Exit>>,
+    first: Arc<OnceLock<(Exit, Instant)>>,
     _listeners: JoinSet<()>,
 }
 
@@ -47,12 +50,13 @@ impl Signals {
             let (first, ui) = (Arc::clone(&first), ui.clone());
             listeners.spawn(async move {
                 while signal.recv().await.is_some() {
-                    if first.set(exit).is_ok() {
+                    let (_, since) = *first.get_or_init(|| (exit, Instant::now()));
+                    if !ui.cancel().is_cancelled() {
                         ui.cancel().cancel();
                         ui.talk(
                             "Stopping: what must be put back is put back first, and an abort goes on. Press Ctrl-C again to end at once; `dr run list` then shows what is left, and a copy goes on with its own command.",
                         );
-                    } else if exit != Exit::HungUp {
+                    } else if exit != Exit::HungUp && since.elapsed() > ONE_REQUEST {
                         // A terminal that goes away may say so more than once, and nobody asked for haste.
                         let me = rustix::process::getpid();
                         let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
@@ -66,7 +70,7 @@ impl Signals {
     /// The result of the work: where it was stopped, the exit code names the signal.
     pub(super) fn named_in<T>(self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match self.first.get() {
-            Some(exit) if error.exit() == Exit::Interrupted => error.with_exit(*exit),
+            Some((exit, _)) if error.exit() == Exit::Interrupted => error.with_exit(*exit),
             _ => error,
         })
     }

@@ -192,8 +192,16 @@ async fn ended(child: &mut Child, told: &[u8], events: &Events, path: &str) -> s
 
 async fn pass_on(output: Option<impl AsyncRead + Unpin>, events: &Events, path: &str) {
     let Some(output) = output else { return };
-    let mut lines = BufReader::new(output.take(SHOWN)).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+    let (mut output, mut left) = (BufReader::new(output), SHOWN);
+    while left > 0 {
+        let mut line = Vec::new();
+        match (&mut output).take(left).read_until(b'\n', &mut line).await {
+            Ok(1..) => left = left.saturating_sub(line.len() as u64),
+            _ => return,
+        }
+        let line = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
         events.emit(Event::Log { source: path.to_owned(), line });
     }
+    // Read to its end all the same: it would die of a pipe that nobody reads.
+    _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
 }

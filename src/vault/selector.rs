@@ -115,7 +115,8 @@ fn names(selector: &str, id: &DeploymentId) -> bool {
 fn live_at(deployments: &[Deployment], then: Timestamp) -> Option<&Deployment> {
     let went_live = |deployment: &&Deployment| deployment.is_deployed();
     let when = |deployment: &Deployment| deployment.outcome.as_ref().map(|outcome| outcome.at);
-    deployments.iter().filter(went_live).filter(|d| when(d).is_some_and(|at| at <= then)).max_by_key(|d| when(d))
+    // Of one moment the last that is met: they come newest first, and what was recorded later counts.
+    deployments.iter().rev().filter(went_live).filter(|d| when(d).is_some_and(|at| at <= then)).max_by_key(|d| when(d))
 }
 
 /// Reads a time as `live_at` takes it.

@@ -1,7 +1,8 @@
 //! The files of a backup that `pg_basebackup -Ft` has made, as the manual guide and OpsChain's own backups leave them.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
@@ -123,7 +124,13 @@ fn none_here(folder: &Path, names: &[String], missing: [(bool, &str); 3]) -> Com
 /// # Errors
 /// It cannot be opened.
 pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
-    let file = BufReader::with_capacity(PIECE, File::open(path).map_err(unreadable(path))?);
+    // A pipe would be waited for, whatever is asked for meanwhile.
+    let file = OpenOptions::new().read(true).custom_flags(read::AT_ONCE).open(path).map_err(unreadable(path))?;
+    if !file.metadata().map_err(unreadable(path))?.is_file() {
+        let what = format!("{} is not a regular file", path.display());
+        return Err(CommandError::new(Exit::Damaged, what).hint("A backup is three files, and not read from a pipe."));
+    }
+    let file = BufReader::with_capacity(PIECE, file);
     let packed = path.extension().is_some_and(|ending| ending == "gz");
     Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }

@@ -1,8 +1,10 @@
 //! What is known of the backup, and of the deployment whose config belonged to it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::backup::{self, BackupFiles};
@@ -11,7 +13,7 @@ use crate::cluster::KeptObject;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::create::VaultConfig;
-use crate::ops::release::{secrets_from_bytes, secrets_to_bytes};
+use crate::ops::release::secrets_to_bytes;
 use crate::opschain::secrets::PRESERVED;
 use crate::postgres::wal::WalOrigin;
 use crate::postgres::{BackupManifest, manifest};
@@ -91,6 +93,24 @@ pub(super) fn deployment(ctx: &Ctx, request: &ImportRequest, begun: Option<Times
     }
 }
 
+/// The objects of all documents, each an object or a list of them; `None` where one is something else.
+fn objects(bytes: &[u8]) -> Option<Vec<KeptObject>> {
+    let mut objects = Vec::new();
+    for document in serde_yaml::Deserializer::from_slice(bytes) {
+        let document = serde_json::Value::deserialize(document).ok()?;
+        match &document["items"] {
+            serde_json::Value::Array(items) => {
+                for item in items {
+                    objects.push(serde_json::from_value(item.clone()).ok()?);
+                }
+            }
+            _ if document.is_null() => {}
+            _ => objects.push(serde_json::from_value(document).ok()?),
+        }
+    }
+    (!objects.is_empty()).then_some(objects)
+}
+
 /// Those of the given objects that travel with a bundle.
 ///
 /// # Errors
@@ -100,10 +120,11 @@ pub(super) fn kept(ctx: &Ctx, request: &ImportRequest) -> Result<Vec<KeptObject>
     let shown = path.display();
     let bytes: Zeroizing<Vec<u8>> =
         read::file_or_stdin(path, read::VALUES, &ctx.cancel).map_err(backup::unreadable(path))?;
-    let objects = secrets_from_bytes(&bytes).map_err(|_| {
-        CommandError::new(Exit::Usage, format!("{shown} is no list of Secrets and ConfigMaps"))
+    let wrong = |what: String| {
+        CommandError::new(Exit::Usage, what)
             .hint("Give what kubectl shows: `kubectl get secret,configmap -n NAMESPACE -o yaml`.")
-    })?;
+    };
+    let objects = objects(&bytes).ok_or_else(|| wrong(format!("{shown} holds no Secrets and ConfigMaps")))?;
     let travels = |object: &KeptObject| {
         let name = object.object();
         PRESERVED.iter().any(|kept| (kept.kind.name(), kept.name) == (name.kind.as_str(), name.name.as_str()))
@@ -113,6 +134,14 @@ pub(super) fn kept(ctx: &Ctx, request: &ImportRequest) -> Result<Vec<KeptObject>
         let what = format!("{shown} holds nothing that an install cannot make again");
         return Err(CommandError::new(Exit::Usage, what)
             .hint("Such as Secret opschain-vault-config, and opschain-secret-vault-seal-key."));
+    }
+    let empty = kept.iter().find(|object| object.keys().is_empty());
+    if let Some(empty) = empty {
+        return Err(wrong(format!("{} of {shown} holds nothing", empty.object())));
+    }
+    let names: BTreeSet<String> = kept.iter().map(|object| object.object().to_string()).collect();
+    if names.len() < kept.len() {
+        return Err(wrong(format!("{shown} holds an object twice: those of one namespace are needed")));
     }
     // What is looked for in every output; the names stay.
     ctx.secrets().register_document(&secrets_to_bytes(&kept)?);

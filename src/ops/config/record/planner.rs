@@ -143,7 +143,9 @@ impl<'a> RecordPlanner<'a> {
             least.is_ok_and(|least| least <= then) && most.is_ok_and(|most| then <= most)
         };
         self.known.iter().map(|known| &**known).find(|known| {
-            let same = known.record.at == at && known.values_sha256() == Some(sha256);
+            // With the chart that it lacks, it is more than it was: of one moment the later record counts.
+            let completes = self.request.chart.is_some() && known.record.chart_archive.is_none();
+            let same = known.record.at == at && known.values_sha256() == Some(sha256) && !completes;
             // What helm has of a deployment that `dr` made is not a deployment of its own. A new install counts its
             // revisions from 1 again, so that the number alone says nothing.
             let named = said.is_some_and(|said| said == format!("dr {}", known.id()));
