@@ -24,6 +24,8 @@ fn hex(length: usize) -> String {
     fill("0123456789abcdef", length)
 }
 
+const SMALL: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+
 fn capital(length: usize) -> String {
     fill("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", length)
 }
@@ -41,6 +43,12 @@ fn tokens() -> Vec<(&'static str, String)> {
         ("Tailscale", format!("tskey-auth-{}-{}", word(12), word(30))),
         ("OpenShift", format!("sha256~{}", word(43))),
         ("Dynatrace", format!("dt0c01.{}.{}", capital(24), capital(64))),
+        ("Dynatrace platform", format!("dt0s01.{}.{}", capital(24), capital(64))),
+        ("Cloudflare origin", format!("v1.0-{}-{}", hex(24), hex(146))),
+        ("Infisical", format!("st.{}.{}.{}", hex(24), hex(32), hex(32))),
+        ("Twitch", format!("oauth:{}", fill(SMALL, 30))),
+        ("kubeadm", format!("{}.{}", fill(SMALL, 6), fill(SMALL, 16))),
+        ("Vault service, before 1.10", format!("s.{}", word(24))),
         ("GitHub personal", format!("ghp_{}", word(36))),
         ("GitHub OAuth", format!("gho_{}", word(36))),
         ("GitHub user", format!("ghu_{}", word(36))),
@@ -128,6 +136,7 @@ fn texts() -> Vec<String> {
         "host=db user=u password=<hunter22>".to_owned(),
         "curl -u me:<hunter22> https://h".to_owned(),
         "db:5432:*:me:<hunter22>".to_owned(),
+        format!("<SCRAM-SHA-256$4096:{}==${w43}=:{w43}=>", word(22)),
         "requirepass <hunter22>\nport 1".to_owned(),
         format!("Authorization: Bearer <{w24}>"),
         format!("use ghp_{w24}{w24} there").replace("ghp_", "<ghp_").replace(" there", "> there"),
@@ -198,6 +207,32 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "refreshTok",
         "passwordPepper",
         "clientAssertion",
+        "authkey",
+        "authpass",
+        "storepass",
+        "p12pass",
+        "userpass",
+        "cred",
+        "dbCreds",
+        "kek",
+        "DEK",
+        "SECRETID",
+        "id_rsa",
+        "id_ed25519",
+        "sa_json",
+        "gcpServiceAccountJson",
+        "discordHook",
+        "sasUrl",
+        "connectionString",
+        "DB_CONNECTION_STRING",
+        "connStr",
+        "routingKey",
+        "kennwort",
+        "dbPasswort",
+        "senha",
+        "contrasena",
+        "motdepasse",
+        "mot_de_passe",
     ] {
         assert!(super::is_secret_name(key), "{key}");
     }
@@ -227,6 +262,22 @@ fn names_that_hold_secrets_are_known_and_names_alike_are_not() {
         "replicas",
         "hookImage",
         "teamsEnabled",
+        "noProxyBypass",
+        "compass",
+        "incredible",
+        "id_rsa.pub",
+        "hook",
+        "preStopHook",
+        "mechanism",
+        "secretThreshold",
+        "tokenExpirationSeconds",
+        "tokenValidity",
+        "tokenAudience",
+        "tokenBucket",
+        "passwordRetries",
+        "pwLen",
+        "saltRounds",
+        "sshKeyBits",
     ] {
         assert!(!super::is_secret_name(key), "{key}");
     }
@@ -256,6 +307,15 @@ fn what_points_at_labels_and_keys_is_shown() {
         "10.0.0.1:80:x",
         "kubectl -u root",
         "a.b.c:80",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-512",
+        "s.example.opschain.internal",
+        "s.abcdefghijklmnopqrstuvwx",
+        "values.opschainsettings",
+        "203015.1234567890123456",
+        "st.petersburg.example.com",
+        "oauth:authorization_code",
+        "v1.0-beta",
     ] {
         assert!(!shape_of(harmless), "{harmless}");
     }

@@ -47,6 +47,12 @@ const WORDS: &[&str] = &[
     "dsn",
     "mnemonic",
     "unseal",
+    "cred",
+    "creds",
+    "kek",
+    "dek",
+    "senha",
+    "mdp",
 ];
 
 /// Last words that make a key secret: `snmp.community`, `sig=...`.
@@ -90,7 +96,32 @@ const ENDS: &[&str] = &[
     "masterauth",
     "pw",
     "psk",
+    "authkey",
+    "sshkey",
+    "secretid",
+    "idrsa",
+    "idecdsa",
+    "ided25519",
+    "sajson",
+    "accountjson",
+    "connectionstring",
+    "connstring",
+    "connstr",
+    "slackhook",
+    "discordhook",
+    "teamshook",
+    "mattermosthook",
+    "chathook",
+    "kennwort",
+    "passwort",
+    "contrasena",
+    "contraseña",
+    "motdepasse",
+    "wachtwoord",
 ];
+
+/// Words that end in `pass` and are no password.
+const NO_PASSWORDS: &[&str] = &["bypass", "compass", "encompass", "overpass", "underpass", "surpass", "trespass"];
 
 /// Services of chat: who knows the address of a hook there may write there.
 const CHATS: &[&str] = &[
@@ -123,7 +154,6 @@ const NAMED_BY_KEY: &[&str] = &[
     "annotation",
     "partition",
     "sort",
-    "routing",
     "foreign",
     "group",
     "cache",
@@ -187,6 +217,18 @@ const HARMLESS_ENDS: &[&str] = &[
     "prefix",
     "required",
     "rotation",
+    "threshold",
+    "expiration",
+    "seconds",
+    "minutes",
+    "hours",
+    "validity",
+    "audience",
+    "bucket",
+    "retries",
+    "len",
+    "rounds",
+    "bits",
 ];
 
 /// Words that make any key harmless: everybody may see a public key.
@@ -250,7 +292,8 @@ impl<'k> Name<'k> {
     /// Whether what stands under it is secret.
     pub(super) fn is_secret(&self) -> bool {
         let has = |wanted: &[&str]| self.words().any(|word| wanted.contains(&word));
-        let secret = |word: &str| WORDS.contains(&word) || ENDS.iter().any(|end| word.ends_with(end));
+        let pass = |word: &str| word.ends_with("pass") && !NO_PASSWORDS.contains(&word);
+        let secret = |word: &str| WORDS.contains(&word) || pass(word) || ENDS.iter().any(|end| word.ends_with(end));
         let object = || self.last_word() == Some("secret") && has(OBJECTS);
         let joined = || ENDS.iter().any(|end| self.text.ends_with(end));
         // A slash is the mark of an annotation or a label.
@@ -266,9 +309,11 @@ impl<'k> Name<'k> {
         KNOWN.contains(&self.key) || self.is_hook() || ((self.words().any(secret) || joined() || last()) && !plain())
     }
 
-    /// `slackUrl`, `webhook_url`: the address is the secret.
+    /// `slackUrl`, `webhook_url`, `sasUrl`: the address is the secret.
     fn is_hook(&self) -> bool {
-        matches!(self.last_word(), Some("url" | "uri" | "urls")) && self.words().any(|word| CHATS.contains(&word))
+        let is_signed = |word: &str| matches!(word, "sas" | "signed" | "presigned");
+        matches!(self.last_word(), Some("url" | "uri" | "urls"))
+            && self.words().any(|word| CHATS.contains(&word) || is_signed(word))
     }
 
     /// `passwordKey`, `existingSecretKey`: under which key of an object the secret stands.

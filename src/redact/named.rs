@@ -106,7 +106,7 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// A scalar, something empty, or brackets that were hardly meant as such: `{word}`.
+/// A scalar, something empty, or brackets that were hardly meant as such: `{word}`, `[[ word ]]`.
 fn is_single(tree: &Tree, node: &Node) -> bool {
     match &node.kind {
         NodeKind::Scalar(_) => true,
@@ -114,6 +114,7 @@ fn is_single(tree: &Tree, node: &Node) -> bool {
             items.is_empty()
                 || (tree.source()[node.span.bytes.start..].starts_with('[')
                     && items.iter().all(|item| item.scalar().is_some()))
+                || tree.source()[node.span.bytes.start..].starts_with("[[")
         }
         NodeKind::Map(entries) => entries.iter().all(|entry| {
             matches!(entry.value.scalar(), Some(scalar) if scalar.value == Value::Null)

@@ -4,8 +4,23 @@ use std::collections::HashSet;
 
 use super::tokens::tokens;
 
-/// How hashes of passwords begin, in crypt(3)'s and LDAP's forms.
-const HASHES: &[&str] = &["$1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$y$", "$apr1$", "$argon2", "{SSHA", "{CRYPT}"];
+/// How hashes of passwords begin, in the forms of crypt(3), LDAP and SCRAM.
+const HASHES: &[&str] = &[
+    "$1$",
+    "$2a$",
+    "$2b$",
+    "$2y$",
+    "$5$",
+    "$6$",
+    "$y$",
+    "$apr1$",
+    "$argon2",
+    "{SSHA",
+    "{CRYPT}",
+    "SCRAM-SHA-1$",
+    "SCRAM-SHA-256$",
+    "SCRAM-SHA-512$",
+];
 
 /// Whether a text is a key or a token, or plainly holds one.
 pub(super) fn is_key_or_token(text: &str) -> bool {

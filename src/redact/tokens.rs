@@ -44,7 +44,7 @@ const KINDS: &[Kind] = &[
     ("dop_v1_", 32, Hex), ("doo_v1_", 32, Hex), ("dor_v1_", 32, Hex), ("LTAI", 16, Word), ("AKID", 24, Word),
     ("AQVN", 30, Url), ("HRKU-", 30, Url), ("FlyV1 ", 20, Any), ("fo1_", 30, Url), ("rnd_", 24, Word), ("nfp_", 30, Word),
     ("sbp_", 30, Hex), ("pscale_tkn_", 20, Any), ("pscale_pw_", 20, Any), ("pscale_oauth_", 20, Any),
-    ("dapi", 32, Hex), ("tskey-", 16, Url), ("v1.0-", 100, Hex), ("sha256~", 40, Url), ("dt0c01.", 24, Any),
+    ("dapi", 32, Hex), ("tskey-", 16, Url), ("v1.0-", 100, Url), ("sha256~", 40, Url), ("dt0c01.", 24, Any), ("dt0s01.", 24, Any), ("dt0s02.", 24, Any),
     // Code, packages and what builds them.
     ("ghp_", 20, Word), ("gho_", 20, Word), ("ghu_", 20, Word), ("ghs_", 20, Word), ("ghr_", 20, Word),
     ("github_pat_", 20, Url), ("glpat-", 16, Any), ("gldt-", 16, Any), ("glrt-", 16, Any), ("glptt-", 16, Any), ("glcbt-", 16, Any),
@@ -60,7 +60,7 @@ const KINDS: &[Kind] = &[
     ("xoxb-", 10, Url), ("xoxp-", 10, Url), ("xoxa-", 10, Url), ("xoxr-", 10, Url), ("xoxs-", 10, Url), ("xoxe-", 10, Url),
     ("xoxe.xoxp-", 10, Url), ("xoxe.xoxb-", 10, Url), ("xoxc-", 10, Url), ("xoxd-", 10, Any), ("xapp-", 10, Url),
     ("lin_api_", 30, Word), ("lin_oauth_", 30, Word), ("ntn_", 40, Word), ("secret_", 43, Word), ("figd_", 30, Url),
-    ("tfp_", 30, Any), ("rdme_", 30, Word),
+    ("tfp_", 30, Any), ("rdme_", 30, Word), ("oauth:", 28, Word),
     // Money.
     ("sk_live_", 10, Word), ("sk_test_", 10, Word), ("sk_prod_", 10, Word), ("rk_live_", 10, Word), ("rk_test_", 10, Word), ("rk_prod_", 10, Word),
     ("whsec_", 20, Any), ("sq0atp-", 20, Url), ("sq0csp-", 30, Url), ("EAAAE", 50, Url), ("access_token$production$", 16, Any),
@@ -144,7 +144,25 @@ fn web_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
 
 /// Those that are known by something in their middle or at their end.
 fn others(text: &str) -> impl Iterator<Item = Range<usize>> {
-    words(text).filter_map(|(at, word)| is_other(word).then_some(at..at + word.len()))
+    let is_one = |word: &str| is_in_two(word) || (word.len() >= 34 && is_other(word));
+    words(text).filter_map(move |(at, word)| is_one(word).then_some(at..at + word.len()))
+}
+
+/// Vault's tokens before 1.10 (`s.`, 24 letters and digits) and kubeadm's (6 small ones, a dot, 16): short, and so
+/// known only by being mixed as chance mixes.
+fn is_in_two(word: &str) -> bool {
+    let Some((id, secret)) = word.split_once('.') else { return false };
+    let count = |has: fn(&u8) -> bool| secret.as_bytes().iter().filter(|byte| has(byte)).count();
+    let digits = count(u8::is_ascii_digit);
+    let small = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let vault = id == "s"
+        && secret.len() == 24
+        && secret.bytes().all(|byte| Word.has(byte))
+        && digits > 0
+        && count(u8::is_ascii_uppercase) > 0
+        && count(u8::is_ascii_lowercase) > 0;
+    let kubeadm = id.len() == 6 && secret.len() == 16 && small(id) && small(secret) && (2..=14).contains(&digits);
+    vault || kubeadm
 }
 
 fn is_other(word: &str) -> bool {
@@ -172,7 +190,9 @@ fn is_other(word: &str) -> bool {
     let newrelic = word.len() == 40 && word.ends_with("NRAL") && all(word, Word);
     let terraform = word.split_once(".atlasv1.").is_some_and(|(id, rest)| id.len() == 14 && rest.len() >= 40);
     let airtable = matches!(parts.as_slice(), [id, rest] if id.starts_with("pat") && id.len() == 17 && rest.len() == 64 && all(rest, Hex));
-    azure || telegram || discord || mailchimp || newrelic || terraform || airtable
+    let infisical = matches!(parts.as_slice(), ["st", rest @ ..]
+        if rest.len() >= 2 && rest.iter().all(|part| part.len() >= 20 && all(part, Hex)));
+    infisical || azure || telegram || discord || mailchimp || newrelic || terraform || airtable
 }
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -181,6 +201,6 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(parts).filter_map(move |word| {
         let start = at;
         at = start + word.len() + text[start + word.len()..].chars().next().map_or(0, char::len_utf8);
-        (word.len() >= 34).then_some((start, word))
+        (word.len() >= 23).then_some((start, word))
     })
 }
