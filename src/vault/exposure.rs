@@ -281,36 +281,88 @@ fn inspect(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> 
         let line = text.lines().position(|line| masked(&line)).map(|line| line + 1);
         found.push(exposure(Exposed::LiveSecret, line, "holds a secret of the live values"));
     }
-    let is_yaml = [".yaml", ".yml", ".yaml.bak", ".yaml.orig"].iter().any(|end| path.ends_with(end));
-    if is_yaml && let Some((count, line)) = values_with_secrets(bytes) {
+    // The JSON of a vault is its own.
+    let found_values = match format_of(path) {
+        Some(Format::Json) if own => None,
+        Some(Format::Variables) => variables_with_secrets(bytes),
+        Some(format) => values_with_secrets(bytes, format),
+        None => None,
+    };
+    if let Some((count, line)) = found_values {
         let says = format!("is a values file in the clear: {count} of its values look secret");
         found.push(Exposure { exposed: Exposed::Values, file: path.to_owned(), line: Some(line), says });
     }
     found
 }
 
+/// How a file holds values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Yaml,
+    /// Checksums stand in many: only names and shapes count.
+    Json,
+    /// Lines of `KEY=value`.
+    Variables,
+}
+
+/// By its name; `None` where a file is not known to hold values.
+fn format_of(path: &str) -> Option<Format> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let ends = |all: &[&str]| all.iter().any(|end| name.ends_with(end));
+    if ends(&[".yaml", ".yml", ".yaml.bak", ".yaml.orig"]) {
+        Some(Format::Yaml)
+    } else if ends(&[".json", ".json.bak", ".json.orig"]) {
+        Some(Format::Json)
+    } else {
+        (ends(&[".env"]) || name.starts_with(".env.")).then_some(Format::Variables)
+    }
+}
+
+/// How many lines of a file of variables hold a secret in the clear, and the first of them.
+fn variables_with_secrets(bytes: &[u8]) -> Option<(usize, usize)> {
+    let is_secret = |line: &str| {
+        let line = line.trim();
+        let (key, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=').unwrap_or_default();
+        let value = value.trim().trim_matches(['"', '\'']);
+        !line.starts_with('#')
+            && !is_not_plain(value)
+            && redact::is_secret(
+                &crate::yaml::Path::of(&[key.trim()]),
+                None,
+                &crate::yaml::Value::String(value.to_owned()),
+            )
+    };
+    let text = String::from_utf8_lossy(bytes);
+    let mut found = text.lines().enumerate().filter(|(_, line)| is_secret(line)).map(|(number, _)| number + 1);
+    let first = found.next()?;
+    Some((1 + found.count(), first))
+}
+
 /// How many secrets a values file holds in the clear, and the line of the first. Each document of a file is one.
-fn values_with_secrets(bytes: &[u8]) -> Option<(usize, usize)> {
+fn values_with_secrets(bytes: &[u8], format: Format) -> Option<(usize, usize)> {
     let text = String::from_utf8_lossy(bytes);
     let (mut count, mut first) = (0, None);
     let (mut document, mut begin) = (String::new(), 0);
     for (number, line) in text.split_inclusive('\n').enumerate() {
         if line.starts_with("---") {
-            tally(&std::mem::take(&mut document), begin, &mut count, &mut first);
+            tally(&std::mem::take(&mut document), format, begin, &mut count, &mut first);
             begin = number + 1;
         } else {
             document.push_str(line);
         }
     }
-    tally(&document, begin, &mut count, &mut first);
+    tally(&document, format, begin, &mut count, &mut first);
     first.map(|line| (count, line))
 }
 
 /// Counts the secrets of one document, before which there are `begin` lines.
-fn tally(document: &str, begin: usize, count: &mut usize, first: &mut Option<usize>) {
+fn tally(document: &str, format: Format, begin: usize, count: &mut usize, first: &mut Option<usize>) {
     let Ok(tree) = Tree::parse(document.as_bytes()) else { return };
-    for (path, node, _) in redact::secrets(&tree) {
+    for (path, node, why) in redact::secrets(&tree) {
         let Some(scalar) = node.scalar() else { continue };
+        if format == Format::Json && why == redact::Why::Entropy {
+            continue;
+        }
         if is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
             continue;
         }
@@ -408,6 +460,13 @@ mod tests {
             ("values.yaml", values, false, &[Exposed::Values]),
             ("values.yaml", b"env:\n  PGPASSWORD: ${PGPASSWORD}\n  TZ: UTC\n", false, &[]),
             ("chart/values.yml", b"replicas: 2\n", false, &[]),
+            ("values.json", b"{\n\t\"db\": {\"password\": \"correct-horse-7\"}\n}\n", false, &[Exposed::Values]),
+            ("values.json", b"{\"db\": {\"password\": \"${PGPASSWORD}\", \"replicas\": 2}}", false, &[]),
+            ("package-lock.json", b"{\"integrity\": \"sha512-q3J0eXVpb3Bhc2RmZ2hqa2w0NTY3ODkwMTI=\", \"id\": \"9f86d081884c7d659a2feaa0c55ad015\"}", false, &[]),
+            (".env", b"TZ=UTC\nPGPASSWORD=correct-horse-7\n", false, &[Exposed::Values]),
+            ("site/prod.env", b"export A_TOKEN=\"correct-horse-7\"\n", false, &[Exposed::Values]),
+            (".env.prod", b"X=ghp_0123456789abcdefghij\n", false, &[Exposed::Values]),
+            ("prod.env", b"# PGPASSWORD=correct-horse-7\nPGPASSWORD=$PGPASSWORD\nA_TOKEN=\nA_KEY=${KEY}\nTZ=UTC\nno line\n", false, &[]),
             ("sops.yaml", b"db:\n  password: ENC[AES256_GCM,data:p67=,iv:Y=,tag:A=,type:str]\nsops:\n  mac: ENC[AES256_GCM,data:x,type:str]\n  kms:\n    - secret: abcdefghijklmnop\n", false, &[]),
             ("half.yaml", b"db:\n  password: ENC[AES256_GCM,data:p67=,type:str]\n  token: correct-horse-7\n", false, &[Exposed::Values]),
             ("sealed.yaml", b"kind: SealedSecret\nspec:\n  encryptedData:\n    password: AgBy8hCF8ouPwqZ4\n", false, &[]),
@@ -419,6 +478,8 @@ mod tests {
         }
         let found = inspect("values.yaml", values, false, None).remove(0);
         assert_eq!((found.line, found.says.contains("horse")), (Some(3), false));
+        let variables = inspect("a.env", b"TZ=UTC\nPGPASSWORD=correct-horse-7\n", false, None).remove(0);
+        assert_eq!((variables.line, variables.says.contains("horse")), (Some(2), false));
         let second = inspect("v.yaml", b"a: 1\n---\nb: 2\npassword: correct-horse-7\n", false, None).remove(0);
         assert_eq!(second.line, Some(4), "the line is that of the file");
     }
