@@ -82,7 +82,12 @@ impl<'k> Level<'k> {
     /// one.
     fn near(&self, key: &str) -> Option<&'k str> {
         let names = self.names.get_or_init(|| KnownNames::new(self.spot.known.children.keys().map(String::as_str)));
-        names.in_other_case(key).or_else(|| names.nearest(key, |name| !self.own.contains(name)))
+        // Where nothing else may stand, a key is wrong even beside the right one.
+        let is_closed = !self.spot.free && !self.spot.partial;
+        names
+            .in_other_case(key)
+            .or_else(|| names.nearest(key, |name| !self.own.contains(name)))
+            .or_else(|| names.nearest(key, |_| true).filter(|_| is_closed))
     }
 }
 
@@ -221,6 +226,8 @@ mod tests {
     fn a_misspelt_key_is_told_what_was_meant() {
         assert_eq!(said("stoped: true\n", None, None), ["1:1 unknown-key did you mean `stopped`?"]);
         assert_eq!(said("api:\n  Replicas: 2\n", None, None), ["2:3 unknown-key did you mean `replicas`?"]);
+        let both = "api: {replicas: 1, replica: 3}\n";
+        assert_eq!(said(both, None, None), ["1:20 unknown-key did you mean `replicas`?"], "beside the right one");
         let env = "env:\n  OPSCHAIN_VERISON: x\n";
         assert_eq!(said(env, None, None), ["2:3 unknown-key did you mean `OPSCHAIN_VERSION`?"], "a free map too");
         assert!(said("env:\n  OPSCHAIN_VERSION: x\n  OPSCHAIN_VERSIONS: y\n", None, None).is_empty());

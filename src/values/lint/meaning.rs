@@ -15,6 +15,31 @@ const TEXT_LISTS: &[&str] = &["args", "command"];
 const NUMBERS: &[&str] = &["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "nodePort"];
 /// Last words of keys that are switches in any chart.
 const SWITCHES: &[&str] = &["enabled", "disabled"];
+/// What people write for true and false, in this language and in others.
+const TRUE: &[&str] = &[
+    "true",
+    "yes",
+    "on",
+    "y",
+    "1",
+    "enabled",
+    "enable",
+    "active",
+    "wahr",
+    "ja",
+    "ein",
+    "vrai",
+    "oui",
+    "si",
+    "sí",
+    "sim",
+    "verdadero",
+    "vero",
+];
+const FALSE: &[&str] = &[
+    "false", "no", "off", "n", "0", "disabled", "disable", "inactive", "never", "falsch", "nein", "aus", "faux", "non",
+    "falso", "não", "nao",
+];
 /// Last words of keys whose values are codes, of which some are words for a boolean (Norway, Ontario).
 const CODES: &[&str] = &["country", "region", "locale", "lang", "language", "province", "state", "code", "answer"];
 
@@ -58,11 +83,11 @@ struct Spot<'a> {
 impl Spot<'_> {
     fn text_as_boolean(&self) -> Option<Fault> {
         let Value::String(text) = &self.scalar.value else { return None };
-        let truth = match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" | "y" | "1" => true,
-            "false" | "no" | "off" | "n" | "0" => false,
-            _ => return None,
-        };
+        let word = text.trim().to_lowercase();
+        let truth = TRUE.contains(&word.as_str());
+        if !truth && !FALSE.contains(&word.as_str()) {
+            return None;
+        }
         self.is_switch().then(|| {
             let reason = "a text where a boolean is meant: in a template every text is true, this one too";
             ("text-as-boolean", reason.to_owned(), format!("write {truth}, without quotes"))
@@ -238,6 +263,9 @@ list: [true]
             ("tls: {\"on\": \"FALSE \"}", "1:13"),
             ("tls: {automountServiceAccountToken: \"false\"}", "1:37"),
             ("a: [{enabled: \"false\"}]", "1:15"),
+            ("stopped: disabled", "1:10"),
+            ("stopped: Falsch", "1:10"),
+            ("ldap: {enabled: ja}", "1:17"),
         ] {
             assert_eq!(said(yaml), [format!("{place} text-as-boolean")], "{yaml}");
         }

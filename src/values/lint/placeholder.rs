@@ -11,7 +11,7 @@ pub(super) fn placeholder(text: &str) -> Option<&'static str> {
         Some("a variable")
     } else if is_within(text, "$(", ")") && text.contains(' ') {
         Some("a command")
-    } else if is_within(text, "ENC[", "]") || text.starts_with("ref+") {
+    } else if is_within(text, "ENC[", "]") || is_reference(text) {
         Some("a reference")
     } else if is_mask(text) {
         Some("a mask")
@@ -20,9 +20,28 @@ pub(super) fn placeholder(text: &str) -> Option<&'static str> {
     }
 }
 
+/// The place of a secret in another program's store: `op://vault/item/field`, `vault:path#key`, `ref+...`.
+fn is_reference(text: &str) -> bool {
+    let is_in_vault =
+        |rest: &str| rest.split_once('#').is_some_and(|(path, key)| path.contains('/') && !key.is_empty());
+    let is_in_item = |rest: &str| rest.split('/').filter(|part| !part.is_empty()).count() >= 3;
+    text.starts_with("ref+")
+        || text.strip_prefix("op://").is_some_and(is_in_item)
+        || text.strip_prefix("vault:").is_some_and(is_in_vault)
+}
+
 /// Signs around a name that people and tools put there to be replaced.
-const MARKS: &[(&str, &str)] =
-    &[("<", ">"), ("__", "__"), ("%%", "%%"), ("<%", "%>"), ("@@", "@@"), ("#{", "}#"), ("#{", "}"), ("~{", "}")];
+const MARKS: &[(&str, &str)] = &[
+    ("<", ">"),
+    ("__", "__"),
+    ("%%", "%%"),
+    ("<%", "%>"),
+    ("@@", "@@"),
+    ("#{", "}#"),
+    ("#{", "}"),
+    ("~{", "}"),
+    ("[[", "]]"),
+];
 
 fn is_within(text: &str, open: &str, close: &str) -> bool {
     text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inside| !inside.is_empty())
@@ -83,6 +102,9 @@ mod tests {
             ("$(cat /run/secrets/x)", "a command"),
             ("ENC[AES256_GCM,data:abc]", "a reference"),
             ("ref+vault://a/b#c", "a reference"),
+            ("op://vault/item/field", "a reference"),
+            ("vault:secret/data/db#password", "a reference"),
+            ("[[ pw ]]", "a placeholder"),
             ("***", "a mask"),
             ("[REDACTED]", "a mask"),
             ("••••••••", "a mask"),
@@ -104,6 +126,9 @@ mod tests {
             "%x9Fq%",
             "key",
             "reference+x",
+            "op://x9",
+            "vault:x9#q",
+            "[[x9",
         ] {
             assert_eq!(placeholder(text), None, "{text}");
         }

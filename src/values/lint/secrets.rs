@@ -142,9 +142,10 @@ pub(super) fn shapes(tree: &Tree, facts: &KeyFacts, findings: &mut Vec<LintFindi
                 (fits, format!("base64 of {count} bytes"))
             }
         };
-        if !fits && !text.is_empty() && placeholder(text).is_none() {
+        if !fits && placeholder(text).is_none() {
+            let is = if text.is_empty() { "is empty, and" } else { "is" };
             findings.push(LintFinding {
-                reason: format!("this secret is not {wants}, which OpsChain asks for"),
+                reason: format!("this secret {is} not {wants}, which OpsChain asks for"),
                 fix: "make a fitting one before the first install; later, the old one must stay".into(),
                 ..finding("secret-shape", &node.span, Some(&Path::of(keys)))
             });
@@ -202,6 +203,12 @@ mod tests {
         assert_eq!(weak_ones.len(), 1, "{text}");
         assert!(same_ones[0].reason.contains("env.PGPASSWORD") && same_ones[0].line == 1, "{text}");
         assert_eq!(same_ones[1].id, "secret-shape");
+        for (value, count) in [("\"\"", 1), ("''", 1), ("", 0), ("~", 0)] {
+            let tree = Tree::parse(format!("env: {{PGPASSWORD: {value}}}\n").as_bytes()).unwrap();
+            let mut empty = Vec::new();
+            shapes(&tree, &facts, &mut empty);
+            assert_eq!(empty.len(), count, "{value}: null is the chart's own value");
+        }
         let twins = KeyFacts { twins: &[("A_TOKEN", "PGPASSWORD")], ..facts };
         let mut none = Vec::new();
         same(&secrets(&tree), &twins, &mut none);

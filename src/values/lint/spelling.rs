@@ -75,6 +75,31 @@ const SECRETS: &[&str] = &[
     "secret",
     "pass",
     "unsealkey",
+    "passwort",
+    "kennwort",
+    "senha",
+    "contrasena",
+];
+
+/// Last words of names under which a number says how many secrets there are, or how old one may be.
+const COUNTED: &[&str] = &["shares", "history", "age"];
+
+/// What stands before a last `key` that is told by a small number: `nodeKey: 1`.
+const NUMBERED: &[&str] = &[
+    "node",
+    "shard",
+    "lock",
+    "index",
+    "hash",
+    "idempotency",
+    "routing",
+    "slot",
+    "order",
+    "ordering",
+    "sequence",
+    "tenant",
+    "row",
+    "bucket",
 ];
 
 /// What is wrong with how each secret was written: the first thing that explains it.
@@ -88,7 +113,7 @@ pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFin
         let fault = match is_null(named.node) {
             true => written(tree, named, &aliases)
                 .or_else(|| empty(tree, named).filter(|_| is_variable(&named.name) && filled.contains(&parent(named)))),
-            false => written(tree, named, &aliases).or_else(|| read(named)).or_else(|| text(tree, named)),
+            false => written(tree, named, &aliases).or_else(|| read(tree, named)).or_else(|| text(tree, named)),
         };
         if let Some((id, reason, fix)) = fault {
             let at = named.written.as_ref().map_or(&named.node.span, |written| &written.at);
@@ -135,9 +160,14 @@ fn empty(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
 }
 
 /// What Helm reads instead of a text.
-fn read(named: &NamedSecret<'_>) -> Option<Fault> {
+fn read(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
     let kind = match &named.node.kind {
         NodeKind::Scalar(scalar) => match &scalar.value {
+            Value::Int(number) if is_count(&named.name, *number, tree.raw(named.node).trim()) => return None,
+            // `{name: x, secret: true}` says of something else that it is one.
+            Value::Bool(_) if named.name == "secret" && matches!(tree.raw(named.node).trim(), "true" | "false") => {
+                return None;
+            }
             Value::Int(_) | Value::Uint(_) | Value::Float(_) => "a number",
             Value::Bool(_) if !is_switch(&named.name) => "a boolean",
             _ => return None,
@@ -164,17 +194,39 @@ fn text(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
         let reason = "this secret is written in several lines, which Helm joins with blanks";
         return Some(("secret-blank", reason.into(), "write it in one line, in quotes".into()));
     }
+    if is_parted(named, text) {
+        return Some((
+            "secret-blank",
+            "this secret has a line end in its middle".into(),
+            "write it in one line".into(),
+        ));
+    }
     // What an escape says is meant.
     let literal = |c: char| tree.raw(named.node).contains(c);
     let blank = unseen(text, literal)?;
     Some(("secret-blank", format!("this secret {blank}"), "write it in one line, in quotes, without it".into()))
 }
 
-/// Whether a text without a block's sign was written in several lines, as a long key is that was copied from a screen.
+/// Whether a text was written in several lines, as a long key is that was copied from a screen. Words and settings in a
+/// block may well be meant to be joined.
 fn is_folded(tree: &Tree, node: &Node, text: &str) -> bool {
+    let raw = tree.raw(node).trim();
     let is_block = node.scalar().is_some_and(|scalar| scalar.style == Style::Block);
+    let is_meant = || raw.lines().any(|line| line.trim().contains(' ')) || raw.lines().all(|line| line.contains('='));
     let is_document = text.starts_with(['{', '[']) || text.starts_with("-----BEGIN");
-    !is_block && !is_document && text.contains(' ') && !text.contains('\n') && tree.raw(node).trim().contains('\n')
+    text.contains(' ') && !text.contains('\n') && raw.contains('\n') && !is_document && !(is_block && is_meant())
+}
+
+/// Whether an escape parts a short secret in two: `"abc\nDEF"`. Longer lines and such with blanks or colons are documents.
+fn is_parted(named: &NamedSecret<'_>, text: &str) -> bool {
+    let is_quoted = named.node.scalar().is_some_and(|scalar| scalar.style != Style::Block);
+    let is_word = |line: &str| !line.is_empty() && line.len() < 60 && !line.contains([' ', ':', '{', '[']);
+    let is_document = text.starts_with("-----BEGIN");
+    is_quoted
+        && text.trim().contains('\n')
+        && !is_document
+        && is_singular(&named.name)
+        && text.trim().lines().all(is_word)
 }
 
 /// What of a text nobody sees. Documents and keys of several lines may end in a line end.
@@ -224,8 +276,22 @@ fn name_at(text: &str) -> &str {
 
 fn is_switch(name: &str) -> bool {
     let words = words(name);
-    words.iter().any(|word| SWITCHES.contains(&word.as_str()))
-        || !words.last().is_some_and(|last| SECRETS.iter().any(|end| last.ends_with(end)))
+    words.iter().any(|word| SWITCHES.contains(&word.as_str())) || !is_singular(name)
+}
+
+/// Whether a name ends as those of one secret do.
+fn is_singular(name: &str) -> bool {
+    words(name).last().is_some_and(|last| SECRETS.iter().any(|end| last.ends_with(end)))
+}
+
+/// Whether a number says how many there are, or which one: `tokens: 100`, `secretShares: 5`, `nodeKey: 1`.
+fn is_count(name: &str, number: i64, raw: &str) -> bool {
+    let is_small = (0..10_000).contains(&number) && number.to_string() == raw;
+    match words(name).as_slice() {
+        [.., before, last] if last == "key" => is_small && number < 1000 && NUMBERED.contains(&before.as_str()),
+        [.., last] => is_small && (COUNTED.contains(&last.as_str()) || is_plural(name)),
+        [] => false,
+    }
 }
 
 fn is_plural(name: &str) -> bool {
@@ -315,6 +381,13 @@ mod tests {
             ("w0\u{200b}rd", "secret-blank"),
             ("'w0\trd'", "secret-blank"),
             ("w0rd\n    0123", "secret-blank"),
+            (">-\n    w0rd\n    0123", "secret-blank"),
+            (">-\n    w0rd0123\n    again", "secret-blank"),
+            ("\"w0rd\\n0123\"", "secret-blank"),
+            ("op://w0rd/item/field", "secret-placeholder"),
+            ("vault:w0rd/data#key", "secret-placeholder"),
+            ("'[[ w0rd ]]'", "secret-placeholder"),
+            ("[[ w0rd ]]", "secret-not-text"),
             ("\"w0rd\n    0123\"", "secret-blank"),
             ("'your-w0rd-here'", "secret-placeholder"),
             ("\"{{ w0rd }}\"", "secret-placeholder"),
@@ -329,6 +402,23 @@ mod tests {
         ] {
             let yaml = format!("env:\n  PGPASSWORD: {value}\n  A_TOKEN: w0rd0123\n");
             assert_eq!(found(&yaml), [format!("2:15 {id}")], "{value}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_a_secrets_place_is_one_beside_what_is_counted() {
+        for yaml in [
+            "unsealKey: 12",
+            "nodeKey: 73915028461957",
+            "hashKey: 007",
+            "tokens: 73915028461957",
+            "pin: 7391",
+            "token: true",
+            "secret: yes",
+            "passwort: no",
+        ] {
+            let place = yaml.find(' ').unwrap() + 2;
+            assert_eq!(found(yaml), [format!("1:{place} secret-not-text")], "{yaml}");
         }
     }
 
@@ -350,6 +440,15 @@ mod tests {
             "createSecret: true\nautomountServiceAccountToken: no\nALLOW_EMPTY_PASSWORD: yes\nuse_token: on\n",
             "auth: true\nsecrets: {}\ntokens: []\npassword: {}\nAPI_KEYS: [w0rd, x0123]\n",
             "password:\n  name: w0rd\n  key: x0123\n",
+            "password: >-\n  correct horse\n  battery staple\n",
+            "dsn: >-\n  host=w0rd\n  password=x0123\n",
+            "sshKey: \"-----BEGIN X-----\\n0123\\n\"\n",
+            "token: \"a: w0rd\\nb: x0123\"\n",
+            "openbao: {init: {secretShares: 5, secretThreshold: 3}, keyShares: 5, keyThreshold: 3}\n",
+            "tokenExpirationSeconds: 3600\ntokenValidity: 24\ntokenMaxAge: 30\ntokenAudience: [w0rd]\n",
+            "tokenBucket: 10\ntokens: 100\nwebhooks: 5\npasswordHistory: 5\npasswordMaxAge: 90\npasswordRetries: 3\n",
+            "pwLen: 12\nsaltRounds: 10\nsshKeyBits: 4096\nsecret: true\n",
+            "nodeKey: 1\nshardKey: 2\nlockKey: 3\nindexKey: 4\nhashKey: 1\nidempotencyKey: 1\n",
             "password: $2b$w0rd\n",
             "password: pa$W0RD\n",
         ] {
