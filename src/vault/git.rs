@@ -186,17 +186,17 @@ impl Git {
 
     fn head(&self) -> Result<Option<git2::Commit<'_>>, VaultError> {
         if let Some(pinned) = self.pinned {
-            return self.repo.find_commit(pinned).map(Some).map_err(VaultError::git("read the newest commit"));
+            return self.repo.find_commit(pinned).map(Some).map_err(unreadable("the newest commit"));
         }
         match self.repo.find_reference(BRANCH) {
-            Ok(reference) => reference.peel_to_commit().map(Some).map_err(VaultError::git("read the newest commit")),
+            Ok(reference) => reference.peel_to_commit().map(Some).map_err(unreadable("the newest commit")),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
             Err(source) => Err(VaultError::Git { act: format!("read {BRANCH}"), source }),
         }
     }
 
     fn tree(&self) -> Result<Option<Tree<'_>>, VaultError> {
-        self.head()?.map(|commit| commit.tree()).transpose().map_err(VaultError::git("read the newest tree"))
+        self.head()?.map(|commit| commit.tree()).transpose().map_err(unreadable("the newest tree"))
     }
 
     /// The objects, to be read one by one.
@@ -211,11 +211,25 @@ impl Git {
 
     /// Every file of the newest commit, with its path.
     pub(super) fn files(&self) -> Result<Vec<(String, Oid)>, VaultError> {
+        self.files_but(|_| false)
+    }
+
+    /// The same without those of deployments whose folder cannot be read.
+    pub(super) fn readable_files(&self) -> Result<Vec<(String, Oid)>, VaultError> {
+        self.files_but(|folder| folder.starts_with("deployments/"))
+    }
+
+    /// `may_lack` says which folders are passed over if they cannot be read.
+    fn files_but(&self, may_lack: impl Fn(&str) -> bool) -> Result<Vec<(String, Oid)>, VaultError> {
         let objects = self.objects()?;
         let mut found = Vec::new();
         let mut folders: Vec<(String, Oid)> = self.tree_id()?.map(|id| (String::new(), id)).into_iter().collect();
         while let Some((folder, id)) = folders.pop() {
-            let tree = objects.tree(id).map_err(|fault| fault.of(&folder))?;
+            let tree = match objects.tree(id) {
+                Ok(tree) => tree,
+                Err(_) if may_lack(&folder) => continue,
+                Err(fault) => return Err(fault.of(if folder.is_empty() { "the newest tree" } else { &folder })),
+            };
             for entry in entries(&tree) {
                 let path = entry.path(&folder);
                 match entry.kind {
@@ -440,6 +454,15 @@ impl Git {
     pub(super) fn forget(&self, name: &str) -> Result<(), VaultError> {
         let gone = self.repo.find_reference(name).and_then(|mut reference| reference.delete());
         gone.map_err(VaultError::git(format!("remove {name}")))
+    }
+}
+
+/// What an object that every reader needs is called when it cannot be read: damaged, unless the system refused.
+fn unreadable(what: &'static str) -> impl FnOnce(git2::Error) -> VaultError {
+    use git2::ErrorClass::{Filesystem, NoMemory, Os};
+    move |error| match error.class() {
+        Os | Filesystem | NoMemory => VaultError::git(format!("read {what}"))(error),
+        _ => VaultError::Damaged { what: what.into(), reason: error.message().into() },
     }
 }
 

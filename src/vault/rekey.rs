@@ -108,7 +108,7 @@ impl Vault {
         let git = self.git()?;
         let recipients = self.listed_recipients()?;
         let wanted = sorted(&recipients.to_strings());
-        let files = effective_files(&git)?;
+        let files = effective_files(git.files()?);
         let own: HashMap<String, Oid> = git.files()?.into_iter().collect();
         let Survey { deployments, unread } = self.survey_in(&git)?;
         let sealed_to = sealed_to(&git, &deployments)?;

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 
 use git2::Oid;
 
-use super::error::VaultError;
 use super::git::Git;
 
 /// Where the sealed files of one commit are, so that many can be read without looking up each from the root.
@@ -14,11 +13,11 @@ pub(super) struct Snapshot {
     pub(super) files: HashMap<String, Oid>,
 }
 
-/// Every file of the newest commit by its path, each rekeyed one in the place of what it stands for.
-pub(super) fn effective_files(git: &Git) -> Result<HashMap<String, Oid>, VaultError> {
+/// These files of a commit by their paths, each rekeyed one in the place of what it stands for.
+pub(super) fn effective_files(files: Vec<(String, Oid)>) -> HashMap<String, Oid> {
     let mut own = HashMap::new();
     let mut rekeyed: Vec<(String, Oid)> = Vec::new();
-    for (path, id) in git.files()? {
+    for (path, id) in files {
         match path.strip_prefix("rekeyed/") {
             Some(_) => rekeyed.push((path, id)),
             None => drop(own.insert(path, id)),
@@ -31,5 +30,5 @@ pub(super) fn effective_files(git: &Git) -> Result<HashMap<String, Oid>, VaultEr
             own.insert(stands_for.to_owned(), id);
         }
     }
-    Ok(own)
+    own
 }

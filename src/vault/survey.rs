@@ -88,4 +88,51 @@ mod tests {
         assert!(f.vault.deployments(&install()).is_err(), "nobody who acts goes by a part");
         assert_eq!(f.vault.resolve(&install(), id.short()).unwrap().id(), &id);
     }
+    /// The file of an object, which lies loose.
+    fn object(f: &crate::vault::tests::Fixture, id: git2::Oid) -> std::path::PathBuf {
+        let id = id.to_string();
+        f.vault.path().join(".git/objects").join(&id[..2]).join(&id[2..])
+    }
+
+    #[test]
+    fn a_folder_without_its_tree_is_a_place_that_cannot_be_read_and_hides_no_other() {
+        let f = fixture();
+        let record = |at: &str| f.vault.record_intent(intent(at, "2026-08-20"), b"a: 1\n", None).unwrap();
+        let (lost, good) = (record("2026-08-20T10:00:00Z"), record("2026-08-21T10:00:00Z"));
+        let git = Git::open(f.vault.path()).unwrap();
+        let root = git.repo().find_tree(git.tree_id().unwrap().unwrap()).unwrap();
+        let folder = format!("deployments/opschain.opschain/{lost}");
+        let id = root.get_path(std::path::Path::new(&folder)).unwrap().id();
+        std::fs::remove_file(object(&f, id)).unwrap();
+        let _ = std::fs::remove_file(f.vault.path().join(".git/dr/records"));
+        let vault = crate::vault::Vault { cache: Default::default(), ..f.vault.clone() };
+        let all = vault.survey().unwrap();
+        assert_eq!(all.unread.iter().map(|one| &*one.folder).collect::<Vec<_>>(), [&*folder]);
+        assert_eq!(all.deployments.iter().map(|one| one.id()).collect::<Vec<_>>(), [&good]);
+        assert!(vault.snapshot().unwrap().values(&all.deployments[0], &f.identities).is_ok());
+        assert!(git.files().is_err(), "who must see all is told");
+    }
+
+    #[test]
+    fn the_newest_commit_and_its_tree_are_called_damaged_when_they_are() {
+        for cut in [false, true] {
+            for is_tree in [true, false] {
+                let f = fixture();
+                let git = Git::open(f.vault.path()).unwrap();
+                let id = if is_tree { git.tree_id() } else { git.head_id() }.unwrap().unwrap();
+                drop(git);
+                std::fs::remove_file(object(&f, id)).unwrap();
+                if cut {
+                    std::fs::write(object(&f, id), b"x").unwrap();
+                }
+                let git = Git::open(f.vault.path()).unwrap();
+                for error in [git.read("vault.json").err(), git.files().err(), git.names("deployments").err()] {
+                    assert!(
+                        matches!(&error, Some(VaultError::Damaged { what, .. }) if what.starts_with("the newest ")),
+                        "{error:?}"
+                    );
+                }
+            }
+        }
+    }
 }

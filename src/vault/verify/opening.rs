@@ -38,7 +38,7 @@ pub(super) fn check(
     identities: &Identities,
     found: &mut Verification,
 ) -> Result<(), VaultError> {
-    let files = effective_files(git)?;
+    let files = effective_files(git.files()?);
     let mut paths: BTreeMap<String, Wanted> = BTreeMap::new();
     if let Some(blob) = files.get(FINGERPRINT_FILE) {
         paths.insert(FINGERPRINT_FILE.into(), (*blob, None));
