@@ -20,13 +20,15 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
         if !begun && line.trim_start_matches('\u{feff}').trim_end() == "..." {
             return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
         }
+        let was_begun = begun;
         begun = !line.starts_with("---") && (begun || !matches!(line.trim_start().chars().next(), None | Some('#')));
         if let Some(rest) = line.strip_prefix("---") {
             if !rest.trim().is_empty() && !rest.trim_start().starts_with('#') {
                 let message = "text stands on the line of a document separator (`---`), which helm 4 refuses";
                 return Err(error_at(&place_of(source, at), message));
             }
-            if at > start {
+            // Comments and blank lines before the first `---` are no document of their own.
+            if at > start && (start > 0 || was_begun) {
                 chunks.push(Document { bytes: start..at, separator });
             }
             (start, separator) = (at + line.len(), at);
@@ -59,4 +61,20 @@ pub(super) fn up_to_line(source: &str, span: Span) -> Span {
     let text = source[span.bytes.clone()].trim_end_matches(' ');
     let end = if text.ends_with('\n') { span.bytes.start + text.len() } else { span.bytes.end };
     Span { bytes: span.bytes.start..end, ..span }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_before_the_first_separator_are_no_document() {
+        let count = |source: &str| documents(source).unwrap().len();
+        assert_eq!(count("# Site north\n---\na: 1\n"), 1);
+        assert_eq!(count("\n\n---\na: 1\n"), 1);
+        assert_eq!(count("# x\na: 1\n---\nb: 1\n"), 2);
+        // helm 3 reads the first document, which is empty.
+        assert_eq!(count("---\n# x\n---\na: 1\n"), 2);
+        assert_eq!(count("# x\n---\n# y\n---\na: 1\n"), 2);
+    }
 }
