@@ -106,6 +106,7 @@ impl Report for Upgraded {
             (KeyOutcome::Renamed, "Has another name now; yours is there:"),
             (KeyOutcome::NewDefault, new_default),
             (KeyOutcome::New, new),
+            (KeyOutcome::Added, "New in a list of yours, and added there (Helm takes your list for the whole):"),
             (KeyOutcome::Kept, "Yours, as before:"),
             (KeyOutcome::Own, "Your own, which neither release has:"),
         ];
@@ -156,7 +157,8 @@ fn said(item: &KeyReport) -> String {
         None => item.path.to_string(),
     };
     let value = |value: &Option<String>| value.clone().unwrap_or_default();
-    let (old, new, yours) = (value(&item.old), value(&item.new), value(&item.yours));
+    let (old, new) = (value(&item.old), value(&item.new));
+    let yours = item.yours.clone().unwrap_or_else(|| "left out".into());
     match item.outcome {
         KeyOutcome::Conflict if item.old.is_none() => format!("{path}: {yours}; new default {new}"),
         KeyOutcome::Conflict => format!("{path}: {yours}; default was {old}, is {new}"),
@@ -164,7 +166,7 @@ fn said(item: &KeyReport) -> String {
         KeyOutcome::Removed => format!("{path}: {yours}; default was {old}"),
         KeyOutcome::Renamed => format!("{path}: {yours}"),
         KeyOutcome::NewDefault => format!("{path}: {old} -> {new}"),
-        KeyOutcome::New => format!("{path}: {new}"),
+        KeyOutcome::New | KeyOutcome::Added => format!("{path}: {new}"),
         KeyOutcome::Kept => format!("{path}: {yours}; default {new}"),
         KeyOutcome::Own => format!("{path}: {yours}"),
     }

@@ -153,6 +153,9 @@ fn scrubber(ctx: &Ctx) -> Scrubber {
 fn refused(error: UpgradeError) -> CommandError {
     let hint = match &error {
         UpgradeError::Documents(_) => "Merge the documents of that file into one first.",
+        UpgradeError::Shared(_) => {
+            "Nothing was written. `--style full` proposes the new file's text, which needs no anchor; or write the keys out in your file where the anchor is used, and try again."
+        }
         UpgradeError::Unfaithful(_) | UpgradeError::Broken(_) => {
             "Nothing was written. Take that key out of your file for this run, and put it into the proposal by hand; or try the other --style."
         }

@@ -1,6 +1,6 @@
 //! What is changed in a file's text, and how the text of its maps lies.
 
-use crate::yaml::{Entry, Node, NodeKind};
+use crate::yaml::{Entry, Node, NodeKind, Path};
 
 /// A change to a text. What it brings is written as another file has it: in the new file the operator's values, in a
 /// file of overrides those of the new release.
@@ -15,6 +15,8 @@ pub(super) enum Edit<'t> {
     },
     /// A key of the other file goes to the end of a map; the root among them.
     Append { map: &'t Node, from: &'t Entry },
+    /// The same of the key at `path`, without the `gone` ones in the maps below it.
+    AppendRest { map: &'t Node, path: Path, gone: Vec<(&'t Node, &'t Entry)> },
     /// A key goes.
     Remove { map: &'t Node, entry: &'t Entry },
     /// An item of the other file's comes into a list, behind one of its items or before the first.

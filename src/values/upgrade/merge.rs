@@ -58,10 +58,13 @@ impl<'t> Merge<'t, '_> {
         for entry in mine.iter().filter(|entry| new.child(&entry.key).is_none()) {
             let here = path.join(Segment::Key(entry.key.clone()));
             let old = old.and_then(|old| old.child(&entry.key));
-            if self.stays(&here, old, entry) {
-                self.edits.push(Edit::Append { map: new, from: entry });
-                out.insert(entry.key.clone(), entry.value.to_json());
-            }
+            let mut gone = Vec::new();
+            let Some(rest) = self.rest(&here, old, entry, &mut gone) else { continue };
+            out.insert(entry.key.clone(), rest);
+            self.edits.push(match gone.is_empty() {
+                true => Edit::Append { map: new, from: entry },
+                false => Edit::AppendRest { map: new, path: here, gone },
+            });
         }
         Value::Object(out)
     }
@@ -115,6 +118,35 @@ impl<'t> Merge<'t, '_> {
         }
         self.edits.push(Edit::Replace { entry: new, with: mine, in_brackets });
         mine.value.to_json()
+    }
+
+    /// What stays of a key that the new file has not; `gone` are keys below it, with their maps, that do not. What has
+    /// gone to another name does not stay under the old one, too.
+    fn rest(
+        &mut self,
+        path: &Path,
+        old: Option<&'t Node>,
+        entry: &'t Entry,
+        gone: &mut Vec<(&'t Node, &'t Entry)>,
+    ) -> Option<Value> {
+        let map: &'t Node = &entry.value;
+        let has_taken = self.taken.iter().any(|from| from.starts_with(path)) && !self.taken.contains(path);
+        let (NodeKind::Map(entries), true) = (&map.kind, has_taken) else {
+            return self.stays(path, old, entry).then(|| map.to_json());
+        };
+        let (mut out, before) = (Map::new(), gone.len());
+        for below in entries {
+            let here = path.join(Segment::Key(below.key.clone()));
+            match self.rest(&here, old.and_then(|old| old.child(&below.key)), below, gone) {
+                Some(value) => drop(out.insert(below.key.clone(), value)),
+                None => gone.push((map, below)),
+            }
+        }
+        if out.is_empty() {
+            gone.truncate(before);
+            return None;
+        }
+        Some(Value::Object(out))
     }
 
     /// Whether a key that the new file has not stays in it.

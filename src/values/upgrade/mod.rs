@@ -53,6 +53,9 @@ pub enum UpgradeError {
     /// The text could not be made to say what the merge says; the path is where it first differs.
     #[error("the file's text cannot take the change at {0}")]
     Unfaithful(Path),
+    /// The operator's text has what stands there from an anchor, and the two are to become different.
+    #[error("the file's text has {0} from an anchor (`<<` or `*`), and the change is to one of the two places only")]
+    Shared(Path),
     /// The text is no YAML any more.
     #[error("the file's text cannot take the changes: it would break at line {0}")]
     Broken(usize),
@@ -85,13 +88,15 @@ pub fn propose(
     let paths = lists.as_ref().map(|lists| lists.paths.clone()).unwrap_or_default();
     let (merged, edited) = merged(own, (style, &paths), facts, &scrubber, &shipped);
     let mut items = merged.items;
-    items.extend(lists.iter().flat_map(|lists| lists.items.clone()));
+    items.extend(lists.iter().flat_map(|lists| lists.items.clone()).map(|item| in_a_list(item, style)));
     items.sort_by_key(|item| item.outcome);
     let edited = with_line_ends(edited, "\n");
     let proposed = Tree::parse(edited.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
     let read = proposed.to_json();
     if read != merged.value {
-        return Err(UpgradeError::Unfaithful(first_difference(&read, &merged.value, Path::root())));
+        let path = first_difference(&read, &merged.value, Path::root());
+        let is_shared = stands_elsewhere(three.yours, &path);
+        return Err(if is_shared { UpgradeError::Shared(path) } else { UpgradeError::Unfaithful(path) });
     }
     let says_the_same = |text: &str| {
         Tree::parse(text.as_bytes())
@@ -134,6 +139,27 @@ fn line_end_of(three: Three<'_>) -> &'static str {
 fn with_line_ends(text: Zeroizing<String>, end: &str) -> Zeroizing<String> {
     let plain = Zeroizing::new(text.replace("\r\n", "\n"));
     if end == "\n" { plain } else { Zeroizing::new(plain.replace('\n', end)) }
+}
+
+/// In a file of overrides, what is new in its lists is copied, and all else that is new only told.
+fn in_a_list(item: KeyReport, style: ProposalStyle) -> KeyReport {
+    match (item.outcome, style) {
+        (KeyOutcome::New, ProposalStyle::Overrides) => KeyReport { outcome: KeyOutcome::Added, ..item },
+        _ => item,
+    }
+}
+
+/// Whether the way to a place leads through a merge key or an alias.
+fn stands_elsewhere(tree: &Tree, path: &Path) -> bool {
+    let mut node = tree.root();
+    for key in path.keys() {
+        let Some(entry) = moves::child(node, key) else { return false };
+        if entry.merged || entry.value.span.bytes.start < entry.key_span.bytes.end {
+            return true;
+        }
+        node = &entry.value;
+    }
+    false
 }
 
 fn first_difference(a: &serde_json::Value, b: &serde_json::Value, at: Path) -> Path {

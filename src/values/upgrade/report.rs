@@ -39,6 +39,8 @@ pub enum KeyOutcome {
     /// Its default changed, and the operator had the old one or none.
     NewDefault,
     New,
+    /// New in a list that a file of overrides has, and added there: the list stands for the whole of the release's.
+    Added,
     /// The operator changed it, and the release did not.
     Kept,
     /// The operator's own, which neither file has.

@@ -8,7 +8,7 @@ use super::comments::ShippedComments;
 use super::edit::{Edit, is_in_brackets};
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::yaml::{Entry, Node, NodeKind, Scalar, Style, Tree};
+use crate::yaml::{Entry, Node, NodeKind, Path, Scalar, Style, Tree};
 
 type Text = Zeroizing<String>;
 
@@ -32,6 +32,7 @@ pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &Shi
             }
             Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
             Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
+            Edit::AppendRest { map, path, gone } => rest_appended(base, origin(other), map, path, gone),
             Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
             Edit::AddItem { list, behind, item } => item_added(base, other, list, *behind, item),
             Edit::RemoveItem { list, item } => (item_removed(base, list, item), Text::default()),
@@ -154,6 +155,33 @@ fn appended(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry:
     let end = own().map(|entry| value_end(base, entry)).max().unwrap_or(source.len());
     let at = source[end..].find('\n').map_or(source.len(), |line| end + line + 1);
     (at..at, written(origin, entry, (&keys, &key), first.key_span.column.saturating_sub(1)))
+}
+
+/// What is left of an entry at the end of a map. Where nothing can be cut out, the text stays, and the check will find that.
+fn rest_appended(
+    base: &Tree,
+    origin: Origin<'_>,
+    map: &Node,
+    path: &Path,
+    gone: &[(&Node, &Entry)],
+) -> (Range<usize>, Text) {
+    let mut cuts: Vec<(Range<usize>, Text)> =
+        gone.iter().map(|(map, entry)| (removed(origin.tree, map, entry), Text::default())).collect();
+    cuts.sort_by_key(|(range, _)| (range.start, range.end));
+    let left = Tree::parse(spliced(origin.tree.source(), &cuts).as_bytes()).ok();
+    match left.as_ref().and_then(|left| Some((left, entry_at(left, path)?))) {
+        Some((tree, entry)) => appended(base, Origin { tree, shipped: origin.shipped }, map, &[], entry),
+        None => (base.source().len()..base.source().len(), Text::default()),
+    }
+}
+
+fn entry_at<'t>(tree: &'t Tree, path: &Path) -> Option<&'t Entry> {
+    let keys: Vec<&str> = path.keys().collect();
+    let (last, above) = keys.split_last()?;
+    match &tree.get(above)?.kind {
+        NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == *last),
+        _ => None,
+    }
 }
 
 /// Before the closing bracket.

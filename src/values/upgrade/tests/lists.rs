@@ -150,3 +150,14 @@ fn hundreds_of_made_up_lists_say_what_a_merge_by_name_says() {
         }
     }
 }
+
+#[test]
+fn what_comes_into_a_list_of_overrides_is_called_added() {
+    let new = "l:\n- name: a\n  v: 1\n- name: b\n  v: 2\n- name: c\n  v: 1\n- name: d\n  v: 4\nz: 1\nfresh: 1\n";
+    let proposed = in_style(ProposalStyle::Overrides, OLD, new, "l:\n- name: a\n  v: 7 # why\n");
+    assert_eq!(*proposed.text, "l:\n- name: a\n  v: 7 # why\n- name: d\n  v: 4\n");
+    assert_eq!(
+        told(&proposed),
+        ["conflict l[name=b]", "new fresh", "added l[name=d]", "kept l[name=a].v", "kept l[name=c]"]
+    );
+}

@@ -78,3 +78,28 @@ fn blocks_stay_in_the_operators_order() {
     let anchored = "a: &x {k: 1}\nb: *x\nc: 1\n";
     assert_eq!(text(anchored, anchored, "b: {k: 1}\na: {k: 1}\nc: 2\n"), "a: &x {k: 1}\nb: *x\nc: 2\n");
 }
+
+#[test]
+fn what_has_moved_out_of_a_map_that_is_gone_is_not_kept_there_too() {
+    let old = "old:\n  nested:\n    key: value-long-1234\n    b: 1\n    c: 1\nz: 1\n";
+    let new = "fresh:\n  nested:\n    key: value-long-1234\nz: 1\n";
+    let yours = "old:\n  nested:\n    key: value-mine-5678\nz: 2\n";
+    assert_eq!(text(old, new, yours), "fresh:\n  nested:\n    key: value-mine-5678\nz: 2\n");
+    let yours = "old:\n  nested:\n    # of c\n    c: 7\n    key: value-mine-5678\n    b: 1\nz: 2\n";
+    let proposed = proposal(old, new, yours);
+    assert_eq!(
+        *proposed.text,
+        "fresh:\n  nested:\n    key: value-mine-5678\nz: 2\nold:\n  nested:\n    # of c\n    c: 7\n"
+    );
+    assert_eq!(told(&proposed), ["removed old.nested.c", "dropped old.nested.b", "renamed fresh.nested.key", "kept z"]);
+}
+
+#[test]
+fn a_change_to_one_of_two_places_that_share_an_anchor_is_told_as_that() {
+    let old = tree("v:\n  a: &one\n    c: x\n    m: y\n  b:\n    <<: *one\n    s: 1\n");
+    let new = tree("v:\n  a:\n    m: y\n  b:\n    m: y\n");
+    let three = Three { old: &old, new: &new, yours: &old };
+    let over = propose(three, Some(ProposalStyle::Overrides), &FACTS, &Scrubber::new(None)).err();
+    assert!(matches!(&over, Some(UpgradeError::Shared(path)) if path.to_string() == "v.b.c"), "{over:?}");
+    assert!(propose(three, Some(ProposalStyle::Full), &FACTS, &Scrubber::new(None)).is_ok());
+}
