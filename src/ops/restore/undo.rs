@@ -45,11 +45,26 @@ pub(super) async fn swap_back(work: &RestoreWork) -> Result<()> {
     }
     let claim = work.database().await?.primary_claim();
     let mut agent = work.agent().await?;
-    let mounters = work.ctx.cluster().await?.mounters(&claim).await?;
-    proof::alone_on_volume(&mounters, &pod_name(&work.run), &claim)?;
+    wait_alone(work, &claim).await?;
     agent.put_back().await?;
     drop(agent.finish().await);
     helper::remove(&work.ctx, &work.run).await
+}
+
+/// Waits while a pod of the database itself has the volume: an operator that was about to wake the database when it was told
+/// to let it sleep makes one all the same, and removes it again.
+async fn wait_alone(work: &RestoreWork, claim: &str) -> Result<()> {
+    let (cluster, own) = (work.ctx.cluster().await?, pod_name(&work.run));
+    let mut wait = Wait::new(format!("volume {claim} to be free"), DATABASE_LIMIT, &work.ctx.events);
+    let of_database = format!("{}-", work.plan.database);
+    loop {
+        let mounters = cluster.mounters(claim).await?;
+        let Err(used) = proof::alone_on_volume(&mounters, &own, claim) else { return Ok(()) };
+        if !mounters.iter().filter(|name| **name != own).all(|name| name.starts_with(&of_database)) {
+            return Err(used);
+        }
+        wait.not_yet(Some(used.to_string())).await?;
+    }
 }
 
 /// The release goes, and then whatever of it helm and the operator leave: volumes, hooks, certificates. The database
