@@ -129,15 +129,13 @@ pub(super) fn kept(ctx: &Ctx, request: &ImportRequest) -> Result<Vec<KeptObject>
         let name = object.object();
         PRESERVED.iter().any(|kept| (kept.kind.name(), kept.name) == (name.kind.as_str(), name.name.as_str()))
     };
-    let kept: Vec<KeptObject> = objects.into_iter().filter(travels).map(KeptObject::strip).collect();
+    // An empty one is made again as it was.
+    let holds = |object: &KeptObject| !object.keys().is_empty();
+    let kept: Vec<KeptObject> = objects.into_iter().filter(travels).filter(holds).map(KeptObject::strip).collect();
     if kept.is_empty() {
         let what = format!("{shown} holds nothing that an install cannot make again");
         return Err(CommandError::new(Exit::Usage, what)
             .hint("Such as Secret opschain-vault-config, and opschain-secret-vault-seal-key."));
-    }
-    let empty = kept.iter().find(|object| object.keys().is_empty());
-    if let Some(empty) = empty {
-        return Err(wrong(format!("{} of {shown} holds nothing", empty.object())));
     }
     let names: BTreeSet<String> = kept.iter().map(|object| object.object().to_string()).collect();
     if names.len() < kept.len() {
