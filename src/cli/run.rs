@@ -187,19 +187,15 @@ impl Report for runs::PutBackReport {
         for writer in self.writers.iter().filter(|writer| writer.is_back()) {
             page.wrapped("  - ", "    ", writer.to_string());
         }
-        if let Some(made) = &self.made {
-            page.finding(
-                Mark::Ok,
-                &format!("bundle {} is complete: it was read back and published", made.bundle),
-                None,
-            );
+        if let Some(bundle) = &self.bundle {
+            page.finding(Mark::Ok, &format!("bundle {bundle} is complete: it was read back and published"), None);
         }
         left.iter().for_each(|what| page.finding(Mark::Warn, what, None));
         let next = self.next("resume");
         next.iter().for_each(|next| page.next(next));
-        match &self.made {
+        match &self.bundle {
             _ if !next.is_empty() => {}
-            Some(made) => page.next(&format!("dr bundle show {}", made.bundle)),
+            Some(bundle) => page.next(&format!("dr bundle show {bundle}")),
             None => page.next("dr bundle create"),
         }
     }

@@ -50,13 +50,14 @@ impl Signals {
             let (first, ui) = (Arc::clone(&first), ui.clone());
             listeners.spawn(async move {
                 while signal.recv().await.is_some() {
-                    let (_, since) = *first.get_or_init(|| (exit, Instant::now()));
-                    if !ui.cancel().is_cancelled() {
+                    if first.set((exit, Instant::now())).is_ok() {
                         ui.cancel().cancel();
                         ui.talk(
                             "Stopping: what must be put back is put back first, and an abort goes on. Press Ctrl-C again to end at once; `dr run list` then shows what is left, and a copy goes on with its own command.",
                         );
-                    } else if exit != Exit::HungUp && since.elapsed() > ONE_REQUEST {
+                    } else if exit != Exit::HungUp
+                        && first.get().is_some_and(|(_, since)| since.elapsed() > ONE_REQUEST)
+                    {
                         // A terminal that goes away may say so more than once, and nobody asked for haste.
                         let me = rustix::process::getpid();
                         let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);

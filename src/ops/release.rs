@@ -126,7 +126,22 @@ pub fn secrets_to_bytes(kept: &[KeptObject]) -> Result<Zeroizing<Vec<u8>>> {
 /// # Errors
 /// [`Exit::Damaged`]; the bytes are not quoted.
 pub fn secrets_from_bytes(bytes: &[u8]) -> Result<Vec<KeptObject>> {
-    serde_yaml::from_slice::<KeptList>(bytes)
-        .map(|list| list.items)
-        .map_err(|_| CommandError::new(Exit::Damaged, "config/secrets.yaml of the bundle is not understood"))
+    kept_objects(bytes)
+        .ok_or_else(|| CommandError::new(Exit::Damaged, "config/secrets.yaml of the bundle is not understood"))
+}
+
+/// The Secrets and ConfigMaps of YAML documents, each one of them or a list, as kubectl shows them; `None` where a document
+/// is something else, or there is none.
+pub fn kept_objects(bytes: &[u8]) -> Option<Vec<KeptObject>> {
+    let mut objects = None;
+    for document in serde_yaml::Deserializer::from_slice(bytes) {
+        let document = serde_json::Value::deserialize(document).ok()?;
+        let found = match &document {
+            serde_json::Value::Null => continue,
+            list if list["kind"] == "List" => serde_json::from_value::<KeptList>(document).ok()?.items,
+            _ => vec![serde_json::from_value(document).ok()?],
+        };
+        objects.get_or_insert_with(Vec::new).extend(found);
+    }
+    objects
 }

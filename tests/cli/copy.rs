@@ -1,6 +1,7 @@
 //! `dr bundle copy` between two folders: what it says, and what it leaves.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::bundles::{NAME, home, publish};
 use crate::dr;
 use crate::prune::made;
 
-fn copy(home: &std::path::Path, words: &[&str]) -> (Value, String) {
+fn copy(home: &Path, words: &[&str]) -> (Value, String) {
     let said = dr(home, &[&["--output", "json", "bundle", "copy", "--to", "other"], words].concat());
     let (json, rest) = said.split_once("--- stderr").unwrap();
     (serde_json::from_str(json).unwrap_or_default(), rest.to_owned())
@@ -70,6 +71,16 @@ fn what_is_not_whole_is_named_and_another_bundle_of_the_name_is_refused() {
     assert!(said.contains("to itself") && said.ends_with("--- exit 64"), "{said}");
 }
 
+/// A mirror that has the bundle, in the settings of `home`.
+fn with_mirror(home: &Path) -> PathBuf {
+    let (settings, mirror) = (home.join(".config/dr/dr.toml"), home.join("mirror"));
+    fs::create_dir(&mirror).unwrap();
+    publish(&mirror);
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    mirror
+}
+
 #[test]
 fn mirrors_are_made_up_and_status_says_what_is_behind() {
     let (home, store) = home();
@@ -95,14 +106,11 @@ fn mirrors_are_made_up_and_status_says_what_is_behind() {
 #[test]
 fn a_copy_that_is_marked_as_gone_in_a_mirror_is_no_copy_and_is_taken_back_there() {
     let (home, store) = home();
-    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));
     publish(&store);
-    fs::create_dir(&mirror).unwrap();
-    publish(&mirror);
+    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), with_mirror(home.path()));
     crate::prune::marked(&mirror, NAME, 1);
     let text = fs::read_to_string(&settings).unwrap();
-    let text = text.replacen("[store]\n", "[store]\npolicy = \"all\"\n", 1);
-    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    fs::write(&settings, text.replacen("[store]\n", "[store]\npolicy = \"all\"\n", 1)).unwrap();
     let status = || dr(home.path(), &["-n", "opschain", "status"]);
     let said = status();
     assert!(said.contains("1 bundle behind") && said.contains("`store.policy` asks"), "{said}");
@@ -116,11 +124,7 @@ fn a_copy_that_is_marked_as_gone_in_a_mirror_is_no_copy_and_is_taken_back_there(
 #[test]
 fn where_the_first_store_is_lost_each_verb_names_the_mirror_and_reads_it() {
     let (home, store) = home();
-    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));
-    fs::create_dir(&mirror).unwrap();
-    publish(&mirror);
-    let text = fs::read_to_string(&settings).unwrap();
-    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    let mirror = with_mirror(home.path());
     let verbs: [&[&str]; 4] = [
         &["bundle", "list"],
         &["bundle", "show", NAME],
@@ -147,11 +151,7 @@ fn where_the_first_store_is_lost_each_verb_names_the_mirror_and_reads_it() {
 #[test]
 fn a_restore_takes_what_the_first_store_has_not_from_a_mirror() {
     let (home, store) = home();
-    let (settings, mirror) = (home.path().join(".config/dr/dr.toml"), home.path().join("mirror"));
-    fs::create_dir(&mirror).unwrap();
-    publish(&mirror);
-    let text = fs::read_to_string(&settings).unwrap();
-    fs::write(&settings, format!("{text}[[store.mirrors]]\npath = {mirror:?}\n")).unwrap();
+    with_mirror(home.path());
     let identity = crate::bundles::fixture("keys/identity.txt");
     let restore = || {
         dr(

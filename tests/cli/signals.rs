@@ -117,3 +117,20 @@ fn a_blocked_read_of_a_pipe_ends_with_the_exit_code_of_the_signal() {
         assert!(said.contains(what), "{args:?}: {said}");
     }
 }
+
+#[test]
+fn two_signals_at_once_as_timeout_sends_them_are_one_request() {
+    let home = tempfile::tempdir().unwrap();
+    for _ in 0..10 {
+        let (ended, said) = stopped_at(dr(home.path(), &["config", "lint", "-"]), Signal::TERM, |child| {
+            awaited("the reading", || is_reading(child).then_some(()));
+            kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+            // Taken, and not waiting together with the next one.
+            awaited("the first signal to be taken", || {
+                let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+                status.lines().any(|line| line == "ShdPnd:\t0000000000000000").then_some(())
+            });
+        });
+        assert_eq!(ended, 143, "{said}");
+    }
+}

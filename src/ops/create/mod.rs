@@ -29,7 +29,7 @@ pub(super) use vault_config::VaultConfig;
 use self::work::CreateWork;
 use super::quiesce::RecordedReplicas;
 use super::runs::undo;
-use super::runs::verb::{Aftermath, MadeByRun, PutBackVerb, RunVerb};
+use super::runs::verb::{Aftermath, PutBackVerb, RunVerb};
 use super::{Ctx, bundles, copy};
 use crate::bundle::{BundleId, OutOfScope};
 use crate::error::{CommandError, Result};
@@ -50,7 +50,7 @@ const PUT_BACK: PutBackVerb = PutBackVerb {
     brings_back: steps::RESUME_WRITERS.text(),
     restarts: true,
     maintenance: mode_left,
-    made,
+    bundle: published_bundle,
     elsewhere: ("remove the draft from the store", discard_draft),
 };
 
@@ -197,10 +197,10 @@ fn mode_left(remains: &Remains) -> Option<RecordedMode> {
 }
 
 /// The bundle, where it is in the store: its run may have died before it could write down that it had published it.
-fn made(ctx: &Ctx, remains: &Remains) -> Option<MadeByRun> {
+fn published_bundle(ctx: &Ctx, remains: &Remains) -> Option<String> {
     let (bundle, place) = (bundle_of(remains)?, remains.plan["store"].as_str()?);
     let listed = ctx.store_at(place).ok()?.list().ok()?;
-    listed.iter().any(|object| object.name == bundle).then(|| MadeByRun { bundle: bundle.to_owned() })
+    listed.iter().any(|object| object.name == bundle).then(|| bundle.to_owned())
 }
 
 fn bundle_of(remains: &Remains) -> Option<&str> {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::backup::{self, BackupFiles};
@@ -13,7 +12,7 @@ use crate::cluster::KeptObject;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::create::VaultConfig;
-use crate::ops::release::secrets_to_bytes;
+use crate::ops::release::{kept_objects, secrets_to_bytes};
 use crate::opschain::secrets::PRESERVED;
 use crate::postgres::wal::WalOrigin;
 use crate::postgres::{BackupManifest, manifest};
@@ -93,24 +92,6 @@ pub(super) fn deployment(ctx: &Ctx, request: &ImportRequest, begun: Option<Times
     }
 }
 
-/// The objects of all documents, each an object or a list of them; `None` where one is something else.
-fn objects(bytes: &[u8]) -> Option<Vec<KeptObject>> {
-    let mut objects = Vec::new();
-    for document in serde_yaml::Deserializer::from_slice(bytes) {
-        let document = serde_json::Value::deserialize(document).ok()?;
-        match &document["items"] {
-            serde_json::Value::Array(items) => {
-                for item in items {
-                    objects.push(serde_json::from_value(item.clone()).ok()?);
-                }
-            }
-            _ if document.is_null() => {}
-            _ => objects.push(serde_json::from_value(document).ok()?),
-        }
-    }
-    (!objects.is_empty()).then_some(objects)
-}
-
 /// Those of the given objects that travel with a bundle.
 ///
 /// # Errors
@@ -124,7 +105,7 @@ pub(super) fn kept(ctx: &Ctx, request: &ImportRequest) -> Result<Vec<KeptObject>
         CommandError::new(Exit::Usage, what)
             .hint("Give what kubectl shows: `kubectl get secret,configmap -n NAMESPACE -o yaml`.")
     };
-    let objects = objects(&bytes).ok_or_else(|| wrong(format!("{shown} holds no Secrets and ConfigMaps")))?;
+    let objects = kept_objects(&bytes).ok_or_else(|| wrong(format!("{shown} holds no Secrets and ConfigMaps")))?;
     let travels = |object: &KeptObject| {
         let name = object.object();
         PRESERVED.iter().any(|kept| (kept.kind.name(), kept.name) == (name.kind.as_str(), name.name.as_str()))

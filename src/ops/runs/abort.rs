@@ -60,7 +60,7 @@ const BY_ITS_MARKS: PutBackVerb = PutBackVerb {
     brings_back: "",
     restarts: false,
     maintenance: |_| None,
-    made: |_, _| None,
+    bundle: |_, _| None,
     elsewhere: ("look for nothing else", |_, _| Ok(())),
 };
 
@@ -210,7 +210,7 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
             }
             let report = Box::pin(put_back(ctx, verb, *remains, Outcome::Aborted)).await.map_err(open)?;
             closed = report.closed;
-            stays.extend(report.made.as_ref().map(|made| format!("bundle {}, which is complete", made.bundle)));
+            stays.extend(report.bundle.as_ref().map(|bundle| format!("bundle {bundle}, which is complete")));
             stays.extend(report.not_back());
             next = Some(report.next("abort")).filter(|next| !next.is_empty()).unwrap_or(next);
             report.is_back()

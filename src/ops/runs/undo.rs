@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::target::{install_to_put_back, refuse_other_cluster};
-use super::verb::{MadeByRun, PutBackVerb};
+use super::verb::PutBackVerb;
 use crate::error::{CommandError, Exit, Result, chain};
 use crate::event::Event;
 use crate::journal::{ClosingRun, JournalError, Outcome, Remains, fault};
@@ -37,9 +37,9 @@ pub struct PutBackReport {
     pub done: Vec<String>,
     /// What could not be put back yet, and why. The run stays open for it.
     pub left: Vec<String>,
-    /// What it had made, which stays.
+    /// The bundle that it had made, which stays.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub made: Option<MadeByRun>,
+    pub bundle: Option<String>,
     /// Whether the run is over.
     pub closed: bool,
 }
@@ -208,8 +208,8 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         let way = format!("The next `dr` tries again; `dr run abort {run} --close-only` closes the run without it.");
         ctx.events.warn(format!("not put back yet: {what}"), Some(way));
     }
-    let (run, namespace, made) = (run.clone(), remains.namespace.clone(), (verb.made)(ctx, remains));
-    Ok(PutBackReport { run, namespace, writers, done, left, made, closed: false })
+    let (run, namespace, bundle) = (run.clone(), remains.namespace.clone(), (verb.bundle)(ctx, remains));
+    Ok(PutBackReport { run, namespace, writers, done, left, bundle, closed: false })
 }
 
 /// The same, of which nothing more was seen.

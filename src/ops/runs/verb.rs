@@ -28,12 +28,6 @@ pub enum Aftermath {
     Resume(ResumeVerb),
 }
 
-/// What a run had made before it came to no end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MadeByRun {
-    pub bundle: String,
-}
-
 /// Removes what a run has left outside the cluster.
 pub type RemoveLeft = fn(&Ctx, &Remains) -> Result<()>;
 
@@ -50,8 +44,8 @@ pub struct PutBackVerb {
     pub restarts: bool,
     /// What OpsChain's maintenance mode was before the run has turned it on, if it has and has not turned it back itself.
     pub maintenance: fn(&Remains) -> Option<RecordedMode>,
-    /// What it had made that stays, for people and as a command takes it, as is seen now.
-    pub made: fn(&Ctx, &Remains) -> Option<MadeByRun>,
+    /// The bundle that it had made and that stays, as is seen now.
+    pub bundle: fn(&Ctx, &Remains) -> Option<String>,
     /// What it may have left outside of the cluster, for people, and how that is removed. It comes last.
     pub elsewhere: (&'static str, RemoveLeft),
 }

@@ -70,7 +70,7 @@ fn is_mask(text: &str) -> bool {
     is_dots || text.starts_with("••••") || WORDS.contains(&word.as_str())
 }
 
-/// `your-password-here`, `TODO`, `replace me`.
+/// What asks whoever reads it to put something in its place: `your-password-here`, `replace me`.
 fn is_request(text: &str) -> bool {
     const ALONE: &[&str] = &["todo", "fixme", "tbd", "replaceme", "fillme", "placeholder"];
     const FIRST: &[&str] = &["your", "insert", "enter", "replace", "fill", "put", "paste", "type"];

@@ -27,6 +27,11 @@ pub(super) enum Edit<'t> {
     Relocate { map: &'t Node, keys: Vec<String>, entry: &'t Entry },
 }
 
+/// Whether a key's value stands beside it: not that of an alias or a merge, whose text stands elsewhere.
+pub(super) fn is_written_here(entry: &Entry) -> bool {
+    !entry.merged && entry.value.span.bytes.start >= entry.key_span.bytes.end
+}
+
 pub(super) fn has_entries(node: &Node) -> bool {
     matches!(&node.kind, NodeKind::Map(entries) if !entries.is_empty())
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::comments::ShippedComments;
-use super::edit::{Edit, has_entries, is_in_brackets};
+use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
 use super::moves::child;
 use super::report::{KeyOutcome, KeyReport, Three};
 use super::telling::{KeyFindings, Sides};
@@ -210,9 +210,4 @@ fn by_name<'t>(list: &'t Node, by: &str) -> Option<Named<'t>> {
     let NodeKind::List(items) = &list.kind else { return None };
     let items: Vec<&'t Node> = items.iter().map(|item| &**item).collect();
     identities(&items, by)
-}
-
-/// Not an alias or a merge, whose text stands elsewhere.
-fn is_written_here(entry: &Entry) -> bool {
-    !entry.merged && entry.value.span.bytes.start >= entry.key_span.bytes.end
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::edit::{Edit, has_entries, is_in_brackets};
+use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
 use super::merge::Merged;
 use super::moves::{child, moves};
 use super::report::{KeyOutcome, ProposalStyle, Three};
@@ -120,9 +120,7 @@ impl<'t> Overrides<'t, '_> {
         }
         let yours: &'t Node = &mine.value;
         let now = new.map(|new| &*new.value);
-        // Not an alias, whose text stands elsewhere.
-        let is_written_here = yours.span.bytes.start >= mine.key_span.bytes.end;
-        if has_entries(yours) && now.or(old).is_some_and(has_entries) && is_written_here {
+        if has_entries(yours) && now.or(old).is_some_and(has_entries) && is_written_here(mine) {
             return self.below(path, old.filter(|old| has_entries(old)), now.filter(|now| has_entries(now)), yours);
         }
         let is_old = old.is_some_and(|old| old.same_as(yours));
