@@ -19,6 +19,7 @@ mod screens;
 mod server;
 mod signals;
 mod status;
+mod who;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,6 @@ use crate::ops::keyring::Keyring;
 use crate::ops::notify::Watch;
 use crate::ops::runs::{self, InterruptedRuns};
 use crate::ops::{self, CommandLine, Ctx};
-use crate::read;
 use crate::settings::{Install, NotifyVerb, Settings};
 use crate::trace::{self, TraceOptions};
 use crate::ui::{self, Color, Output, OutputOptions, Repeated, RepeatedFlag, Ui};
@@ -365,7 +365,7 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
     };
     let settings = Settings::read(&settings_path, home.as_deref());
     let state = under_home("XDG_STATE_HOME", ".local/state")?;
-    let mut ctx = Ctx::new(settings_path, settings, flags, state, home, who());
+    let mut ctx = Ctx::new(settings_path, settings, flags, state, home, who::who());
     if named {
         ctx.refuse_defaults();
     }
@@ -375,53 +375,9 @@ fn context(ui: &Ui, global: Global, secrets: Secrets, homeless: bool) -> Result<
     Ok(ctx.with_keyring(Keyring::new(secrets, asker, ui.cancel().clone())))
 }
 
-/// Who asks, by what CI systems tell of them: there, `USER` is the runner's own.
-const ASKERS: &[&str] = &[
-    "DR_WHO",
-    "GITHUB_ACTOR",
-    "GITLAB_USER_LOGIN",
-    "BUILD_USER_ID",
-    "BUILD_REQUESTEDFOREMAIL",
-    "BITBUCKET_STEP_TRIGGERER_UUID",
-    "CIRCLE_USERNAME",
-    "BUILDKITE_BUILD_CREATOR_EMAIL",
-    "DRONE_COMMIT_AUTHOR",
-    "USER",
-    "LOGNAME",
-];
-
-/// Who asks, as records and keys name it: `user@host`.
-fn who() -> String {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let uid = rustix::process::geteuid().as_raw();
-    let user = ASKERS.iter().find_map(|name| set(name));
-    let user = user.or_else(|| user_of(uid, &read::text_file(Path::new("/etc/passwd"), read::SMALL).ok()?));
-    let user = user.unwrap_or_else(|| format!("uid-{uid}"));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    // It becomes the first word of a line of trusted signers.
-    let plain = |c: char| if c.is_ascii_graphic() && !"\",<>".contains(c) { c } else { '-' };
-    let who = if user.contains('@') { user } else { format!("{user}@{host}") };
-    who.chars().map(plain).collect()
-}
-
-/// The name of the user in a file of the form of passwd(5).
-fn user_of(uid: u32, passwd: &str) -> Option<String> {
-    let uid = uid.to_string();
-    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let name = users.find_map(|fields| (fields.get(2) == Some(&uid.as_str())).then(|| fields[0].to_owned()));
-    name.filter(|name| !name.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Command;
-
-    #[test]
-    fn a_user_without_a_variable_is_named_by_the_list_of_users() {
-        let passwd = "root:x:0:0::/root:/bin/sh\n# nobody\nops:x:1000:1000:Ops,,,:/home/ops:/bin/sh\n";
-        assert_eq!(super::user_of(1000, passwd).as_deref(), Some("ops"));
-        assert_eq!(super::user_of(100, passwd), None);
-    }
 
     #[test]
     fn the_command_line_is_well_formed() {

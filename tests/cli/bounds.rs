@@ -14,7 +14,7 @@ fn bounded(home: &Path, words: &str) -> Command {
 
 fn shell(home: &Path, line: &str) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", line]).env_clear().env("HOME", home).env("USER", "operator").env("PATH", "/usr/bin:/bin");
+    command.args(["-c", line]).env_clear().env("HOME", home).env("DR_WHO", "operator").env("PATH", "/usr/bin:/bin");
     command.env("KUBECONFIG", home.join("kubeconfig")).current_dir(home).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command

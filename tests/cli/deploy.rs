@@ -195,7 +195,7 @@ impl Site {
     }
 
     fn settle(&self, command: &mut Command) {
-        command.env_clear().env("HOME", self.home.path()).env("USER", "operator").env("PATH", "/usr/bin:/bin");
+        command.env_clear().env("HOME", self.home.path()).env("DR_WHO", "operator").env("PATH", "/usr/bin:/bin");
         command.env("KUBECONFIG", "/nonexistent/kubeconfig").current_dir(self.home.path()).stdin(Stdio::null());
     }
 

@@ -37,7 +37,7 @@ impl Home {
             .args(args)
             .env_clear()
             .env("HOME", self.path())
-            .env("USER", "operator")
+            .env("DR_WHO", "operator")
             .env("PATH", self.path().join("bin"))
             .env("KUBECONFIG", "/nonexistent/kubeconfig")
             .current_dir(self.path())

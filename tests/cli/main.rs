@@ -55,7 +55,7 @@ fn dr(home: &Path, args: &[&str]) -> String {
         .args(args)
         .env_clear()
         .env("HOME", home)
-        .env("USER", "operator")
+        .env("DR_WHO", "operator")
         .env("PATH", "/nonexistent")
         .env("KUBECONFIG", "/nonexistent/kubeconfig")
         .current_dir(home)

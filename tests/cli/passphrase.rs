@@ -30,7 +30,7 @@ fn on_a_terminal(home: &Path, args: &str, typed: &[&str]) -> (i32, String) {
         .args(["60", "script", "--quiet", "--return", "--echo", "always", "--command", &line, "/dev/null"])
         .env_clear()
         .env("HOME", home)
-        .env("USER", "operator")
+        .env("DR_WHO", "operator")
         .env("PATH", "/usr/bin:/bin")
         .env("NO_COLOR", "1")
         .current_dir(home)

@@ -62,7 +62,7 @@ pub fn dr(home: &Path, path: &str, args: &[&str], secrets: &[&str]) -> (String, 
         .args(args)
         .env_clear()
         .env("HOME", home)
-        .env("USER", "operator")
+        .env("DR_WHO", "operator")
         .env("PATH", path)
         .env("KUBECONFIG", "/nonexistent/kubeconfig")
         .current_dir(home)

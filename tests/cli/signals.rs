@@ -39,7 +39,7 @@ fn is_reading(child: &Child) -> bool {
 fn dr(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_dr")]);
-    command.args(args).env_clear().env("HOME", home).env("USER", "operator").current_dir(home);
+    command.args(args).env_clear().env("HOME", home).env("DR_WHO", "operator").current_dir(home);
     command
 }
 

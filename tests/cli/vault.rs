@@ -51,7 +51,7 @@ impl Host {
             .args(args)
             .env_clear()
             .env("HOME", self.home.path())
-            .env("USER", "operator")
+            .env("DR_WHO", "operator")
             .env("PATH", std::env::var_os("PATH").unwrap())
             .current_dir(self.home.path())
             .stdin(Stdio::null());

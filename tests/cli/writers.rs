@@ -101,7 +101,7 @@ impl Site {
             .args(args)
             .env_clear()
             .env("HOME", self.home.path())
-            .env("USER", "operator")
+            .env("DR_WHO", "operator")
             .env("PATH", "/nonexistent")
             .env("KUBECONFIG", self.home.path().join("kubeconfig"))
             .current_dir(self.home.path())

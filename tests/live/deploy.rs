@@ -102,7 +102,7 @@ impl Site {
             .args(["--no-input", "-n", &self.host.namespace, "--yes"])
             .args(self.args(file, &[]))
             .env("HOME", self.host.home.path())
-            .env("USER", "operator")
+            .env("DR_WHO", "operator")
             .current_dir(self.host.home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

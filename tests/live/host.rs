@@ -91,7 +91,7 @@ impl Host {
         cmd.1 = Some(format!("dr -n {namespace} "));
         cmd.0.args(["--no-input", "-n", namespace]).args(args);
         cmd.0.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_STATE_HOME");
-        cmd.0.env_remove("XDG_DATA_HOME").env("USER", "operator").current_dir(self.home.path());
+        cmd.0.env_remove("XDG_DATA_HOME").env("DR_WHO", "operator").current_dir(self.home.path());
         cmd
     }
 

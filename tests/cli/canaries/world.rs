@@ -87,7 +87,7 @@ impl World {
         let path = format!("{}/bin:/usr/bin:/bin", self.operator.path().display());
         command.args(args).env_clear().env("HOME", self.home.path()).env("TMPDIR", self.tmp.path()).env("PATH", path);
         command
-            .env("USER", "operator")
+            .env("DR_WHO", "operator")
             .env("DR_RECORD_FACTS", self.home.path())
             .env("EDITOR", "editor")
             .env("KUBECONFIG", self.operator.path().join("kubeconfig"));
