@@ -141,6 +141,16 @@ impl Cluster {
         uid_of(&namespace, "kube-system")
     }
 
+    /// The same, and since when there is this cluster.
+    ///
+    /// # Errors
+    /// The namespace may not be read.
+    pub async fn identity_since(&self) -> Result<(String, Option<jiff::Timestamp>)> {
+        let namespace = self.wide::<Namespace>().get("kube-system").await?;
+        let began = namespace.metadata.creation_timestamp.as_ref().map(|made| made.0);
+        Ok((uid_of(&namespace, "kube-system")?, began))
+    }
+
     /// The uid of the namespace, or `None` where there is no such namespace.
     ///
     /// # Errors

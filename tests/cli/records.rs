@@ -49,7 +49,7 @@ impl Host {
             .args(args)
             .env_clear()
             .env("HOME", self.home())
-            .env("USER", "operator")
+            .env("DR_WHO", "operator")
             .env("PATH", format!("{}/bin:/usr/bin:/bin", self.home().display()))
             .env("KUBECONFIG", "/nonexistent/kubeconfig")
             .current_dir(self.home())
@@ -147,6 +147,20 @@ fn a_file_without_a_date_or_a_version_and_one_of_tomorrow_are_refused() {
     assert!(host.fails(64, &["config", "record", "bad.yaml", "--at", "2025-04-25"]).contains("it is not read: "));
     assert_eq!(host.commits(), commits);
     host.ok(&["config", "record", "bare.yaml", "--at", "2025-04-25", "--version", "2025-04-25"]);
+}
+
+#[test]
+fn a_version_that_is_not_the_one_of_the_values_is_refused_and_an_unknown_cluster_is_said() {
+    let host = Host::new();
+    host.file("old.yaml", OLD);
+    let args = ["config", "record", "old.yaml", "--at", "2025-04-25", "--version", "2026-08-20"];
+    let refused = host.fails(19, &args);
+    assert!(refused.contains("the values name version 2025-04-25") && refused.contains("--allow version"), "{refused}");
+    let report = host.ok(&[&args[..], &["--allow", "version"]].concat());
+    assert!(report.contains("The cluster is not in the record: it cannot be asked"), "{report}");
+    let args = ["config", "record", "old.yaml", "--at", "2025-04-26", "--no-cluster"];
+    assert!(host.ok(&args).contains("--no-cluster"));
+    assert!(host.json(&["config", "show"])["record"]["install"]["cluster"].is_null());
 }
 
 #[test]

@@ -72,9 +72,13 @@ pub struct RecordArgs {
     /// Who deployed it, if it was somebody else
     #[arg(long, value_name = "WHO")]
     by: Option<String>,
-    /// Let through what is refused: not-read, for values that helm has deployed and dr does not read
-    #[arg(long, value_name = "NAME", value_parser = ["not-read"])]
+    /// Let through what is refused: not-read, for values that helm has deployed and dr does not read; version, for a
+    /// chart or a --version that is not the one that the values name
+    #[arg(long, value_name = "NAME", value_parser = ["not-read", "version"])]
     allow: Vec<String>,
+    /// Name no cluster in the record: it was not deployed in the one at hand
+    #[arg(long, conflicts_with = "from_helm")]
+    no_cluster: bool,
     /// Say what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -120,6 +124,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
         why: args.message,
         by: args.by,
         keep_unread: args.allow.iter().any(|name| name == "not-read"),
+        any_version: args.allow.iter().any(|name| name == "version"),
+        no_cluster: args.no_cluster,
         status: args.outcome.into(),
     };
     let prepared = plan_records(ctx, request).await?;
@@ -171,7 +177,7 @@ fn row(item: &RecordItem) -> Vec<String> {
     let will = match &item.action {
         RecordAction::Record => "be recorded".to_owned(),
         RecordAction::Present { by } => format!("stay: it is there as {by}"),
-        RecordAction::Refused { reason } => format!("be refused: {reason}"),
+        RecordAction::Refused { reason, .. } => format!("be refused: {reason}"),
     };
     vec![
         item.from.clone(),
@@ -203,6 +209,7 @@ impl Report for RecordReport {
             page.line(format!("{} is recorded as {}, deployed {}.", one.from, one.id, short_time(one.at)));
             one.findings.iter().for_each(|finding| finding_line(page, &one.from, finding));
         }
+        self.without_cluster(page);
         for (from, by) in &self.present {
             page.line(format!("{from} is there already, as {by}: nothing was written."));
         }
@@ -214,6 +221,19 @@ impl Report for RecordReport {
         }
         if !self.recorded.is_empty() {
             page.next("dr config log");
+        }
+    }
+}
+
+impl RecordReport {
+    /// Of which records the cluster is not known, once for each reason.
+    fn without_cluster(&self, page: &mut Page) {
+        let mut reasons: Vec<&str> = self.recorded.iter().filter_map(|one| one.no_cluster).collect();
+        reasons.dedup();
+        for reason in reasons {
+            let count = self.recorded.iter().filter(|one| one.no_cluster == Some(reason)).count();
+            let which = if count == self.recorded.len() { String::new() } else { format!(" of {count} of them") };
+            page.line(format!("The cluster{which} is not in the record: {reason}."));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the time of what it describes; the order of writing is the chain's (`docs/reference/vault-format.md`).
 
 mod candidates;
+mod place;
 mod plan;
 mod planner;
 mod request;
@@ -31,6 +32,9 @@ pub struct RecordedOne {
     pub at: Timestamp,
     /// The file, or helm's revision.
     pub from: String,
+    /// Why its cluster is not in the record, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_cluster: Option<&'static str>,
     /// What lint found in its values.
     pub findings: Vec<LintFinding>,
 }
@@ -64,15 +68,17 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
     let archive = fetch_archive(ctx, &request, candidates.first().and_then(|one| one.chart.as_ref())).await?;
     candidates
         .sort_by(|a, b| (a.at.as_ref().ok(), a.revision, &a.name).cmp(&(b.at.as_ref().ok(), b.revision, &b.name)));
-    let mut planner = planner::RecordPlanner::new(ctx, &request, archive.as_ref().map(|(_, facts)| facts), vault)?;
+    let place = place::RecordPlace::find(ctx, &request).await;
+    let facts = archive.as_ref().map(|(_, facts)| facts);
+    let mut planner = planner::RecordPlanner::new(ctx, &request, facts, (vault, place))?;
     let (mut items, mut drafts) = (Vec::new(), Vec::new());
     for candidate in candidates {
         if let Ok(bytes) = &candidate.bytes {
             ctx.secrets().register_document(bytes);
         }
         let (item, draft) = planner.plan(candidate);
-        if let (true, RecordAction::Refused { reason }) = (single, &item.action) {
-            return Err(CommandError::new(Exit::Usage, format!("{}: {reason}", item.from))
+        if let (true, RecordAction::Refused { reason, exit }) = (single, &item.action) {
+            return Err(CommandError::new(*exit, format!("{}: {reason}", item.from))
                 .hint("`dr config record --help` shows how the date and the version are given."));
         }
         items.push(item);
@@ -121,7 +127,7 @@ pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordRep
                 report.present.push((item.from, by));
                 continue;
             }
-            RecordAction::Refused { reason } => {
+            RecordAction::Refused { reason, .. } => {
                 report.refused.push((item.from, reason));
                 continue;
             }
@@ -132,7 +138,8 @@ pub fn execute_records(ctx: &Ctx, prepared: PreparedRecords) -> Result<RecordRep
         let at = intent.at;
         let ended = Ended { status: draft.status, helm_revision: item.revision };
         let id = vault.record_past(intent, &draft.bytes, archive.as_ref().map(ChartFile::bytes), ended)?;
-        report.recorded.push(RecordedOne { id, at, from: item.from, findings: item.findings });
+        let (from, no_cluster, findings) = (item.from, item.no_cluster, item.findings);
+        report.recorded.push(RecordedOne { id, at, from, no_cluster, findings });
         let done = report.recorded.len() as u64;
         if total > 1 {
             let (what, unit) = ("recorded".into(), "deployments".into());

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::error::Exit;
 use crate::helm::ChartFile;
 use crate::values::lint::LintFinding;
 use crate::vault::{DeploymentStatus, Intent};
@@ -20,7 +21,12 @@ pub enum RecordAction {
         by: String,
     },
     /// It cannot be recorded.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+        /// The exit code, where it is the only one.
+        #[serde(skip)]
+        exit: Exit,
+    },
 }
 
 /// One values file that was found.
@@ -35,6 +41,9 @@ pub struct RecordItem {
     pub revision: Option<u32>,
     /// SHA-256 of its bytes.
     pub sha256: String,
+    /// Why its cluster would not be in the record, where it would not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_cluster: Option<&'static str>,
     /// What was found in it.
     pub findings: Vec<LintFinding>,
     /// What would become of it.

@@ -6,6 +6,7 @@ use jiff::{Span, Timestamp};
 use zeroize::Zeroizing;
 
 use super::candidates::RecordCandidate;
+use super::place::RecordPlace;
 use super::plan::{RecordAction, RecordDraft, RecordItem};
 use super::request::RecordRequest;
 use crate::error::{CommandError, Exit, Result};
@@ -22,7 +23,7 @@ use crate::vault::{Deployment, DeploymentStatus, How, Intent, RecordedChart, Rec
 pub(super) struct RecordPlanner<'a> {
     request: &'a RecordRequest,
     facts: Option<&'a ChartFacts>,
-    install: RecordedInstall,
+    place: RecordPlace,
     /// Where charts come from, as the settings say.
     reference: String,
     by: String,
@@ -33,14 +34,25 @@ pub(super) struct RecordPlanner<'a> {
     asked: Option<Version>,
 }
 
+/// Why one cannot be recorded.
+struct RecordRefusal {
+    exit: Exit,
+    reason: String,
+}
+
+impl<T: Into<String>> From<T> for RecordRefusal {
+    fn from(reason: T) -> Self {
+        Self { exit: Exit::Usage, reason: reason.into() }
+    }
+}
+
 impl<'a> RecordPlanner<'a> {
     pub(super) fn new(
         ctx: &Ctx,
         request: &'a RecordRequest,
         facts: Option<&'a ChartFacts>,
-        vault: &Vault,
+        (vault, place): (&Vault, RecordPlace),
     ) -> Result<Self> {
-        let install = ctx.vault_install();
         let asked = request.version.as_deref().map(|text| {
             text.parse::<Version>().map_err(|_| {
                 CommandError::new(Exit::Usage, format!("`{text}` is not an OpsChain version"))
@@ -54,8 +66,8 @@ impl<'a> RecordPlanner<'a> {
         Ok(Self {
             request,
             facts,
-            known: vault.known(&install)?,
-            install,
+            known: vault.known(&place.install)?,
+            place,
             reference,
             by: request.by.clone().unwrap_or_else(|| ctx.who.clone()),
             secrets: ctx.secrets().clone(),
@@ -72,13 +84,16 @@ impl<'a> RecordPlanner<'a> {
             version: None,
             revision: candidate.revision,
             sha256: String::new(),
+            no_cluster: None,
             findings: Vec::new(),
             action: RecordAction::Record,
         };
         let status = candidate.status.as_ref().copied().unwrap_or(DeploymentStatus::Interrupted);
         let (bytes, action, intent) = match self.judge(candidate, &mut item) {
             Ok((bytes, action, intent)) => (bytes, action, Some(intent)),
-            Err(reason) => (Zeroizing::new(Vec::new()), RecordAction::Refused { reason }, None),
+            Err(RecordRefusal { exit, reason }) => {
+                (Zeroizing::new(Vec::new()), RecordAction::Refused { reason, exit }, None)
+            }
         };
         item.action = action;
         (item, RecordDraft { bytes, intent, status })
@@ -88,24 +103,27 @@ impl<'a> RecordPlanner<'a> {
         &mut self,
         candidate: RecordCandidate,
         item: &mut RecordItem,
-    ) -> std::result::Result<(Zeroizing<Vec<u8>>, RecordAction, Intent), String> {
+    ) -> std::result::Result<(Zeroizing<Vec<u8>>, RecordAction, Intent), RecordRefusal> {
         let bytes = candidate.bytes?;
         item.sha256 = sha256(&bytes);
         let tree = Tree::parse_or_keep(&bytes);
         if let Some(error) = tree.unread().filter(|_| !self.request.keep_unread) {
-            return Err(format!("it is not read: {error}; if helm has deployed it all the same, add --allow not-read"));
+            let reason = format!("it is not read: {error}; if helm has deployed it all the same, add --allow not-read");
+            return Err(reason.into());
         }
         item.findings = lint(&tree, &bytes);
         let at = candidate.at?;
         if at > Timestamp::now() {
-            return Err(format!("{at} is still to come"));
+            return Err(format!("{at} is still to come").into());
         }
         candidate.status?;
         let (version, chart) = self.chart(&tree, candidate.chart)?;
         item.version.clone_from(&version);
+        let (install, no_cluster) = self.place.at(at);
+        item.no_cluster = no_cluster;
         let document = sha256(&overlay::document(&tree.to_json()));
         let stored = (candidate.revision, candidate.description.as_deref());
-        let action = match self.there(at, &item.sha256, &document, stored) {
+        let action = match self.there((at, &install), &item.sha256, &document, stored) {
             Some(deployment) => RecordAction::Present { by: deployment.id().to_string() },
             None => match self.seen.iter().find(|(time, digest, _)| *time == at && *digest == item.sha256) {
                 Some((_, _, name)) => RecordAction::Present { by: name.clone() },
@@ -116,7 +134,7 @@ impl<'a> RecordPlanner<'a> {
         // What is quoted of it from here on is masked, why it was deployed among it.
         self.secrets.register_tree(&tree);
         let intent = Intent {
-            install: self.install.clone(),
+            install,
             at,
             by: self.by.clone(),
             why: candidate.why.map(|why| self.secrets.scrub(&why).into_owned()),
@@ -133,7 +151,7 @@ impl<'a> RecordPlanner<'a> {
     /// The deployment that this one would be the second record of.
     fn there(
         &self,
-        at: Timestamp,
+        (at, install): (Timestamp, &RecordedInstall),
         sha256: &str,
         document: &str,
         (revision, said): (Option<u32>, Option<&str>),
@@ -142,7 +160,8 @@ impl<'a> RecordPlanner<'a> {
             let (least, most) = (at.checked_sub(Span::new().hours(1)), at.checked_add(Span::new().hours(1)));
             least.is_ok_and(|least| least <= then) && most.is_ok_and(|most| then <= most)
         };
-        self.known.iter().map(|known| &**known).find(|known| {
+        let here = self.known.iter().filter(|known| !known.record.install.is_in_another_cluster(install));
+        here.map(|known| &**known).find(|known| {
             // With the chart that it lacks, it is more than it was: of one moment the later record counts.
             let completes = self.request.chart.is_some() && known.record.chart_archive.is_none();
             let same = known.record.at == at && known.values_sha256() == Some(sha256) && !completes;
@@ -162,9 +181,10 @@ impl<'a> RecordPlanner<'a> {
         &self,
         tree: &Tree,
         stored: Option<(String, String)>,
-    ) -> std::result::Result<(Option<String>, RecordedChart), String> {
+    ) -> std::result::Result<(Option<String>, RecordedChart), RecordRefusal> {
         let of_chart = |text: &str| text.parse::<Version>().ok();
         let named = tree.text(VERSION).and_then(of_chart);
+        self.refuse_other_versions(named.as_ref())?;
         let told = self.facts.map(|facts| facts.version.as_str()).or(self.request.chart_version.as_deref());
         let version = self
             .asked
@@ -187,5 +207,32 @@ impl<'a> RecordPlanner<'a> {
         let chart =
             RecordedChart { name, version: number, app_version, reference: self.reference.clone(), digest: None };
         Ok((version.map(|version| version.tag()), chart))
+    }
+
+    /// Refuses a version, or a chart, that is not the one that the values name: a restore would run what never ran.
+    fn refuse_other_versions(&self, named: Option<&Version>) -> std::result::Result<(), RecordRefusal> {
+        let place = VERSION.join(".");
+        let refused = |reason: String| {
+            let reason = format!("{reason}; if that is how it was deployed, add --allow version");
+            Err(RecordRefusal { exit: Exit::Version, reason })
+        };
+        match (&self.asked, named) {
+            _ if self.request.any_version => return Ok(()),
+            (Some(asked), Some(named)) if asked != named => {
+                return refused(format!(
+                    "the values name version {} in {place}, and --version {}",
+                    named.tag(),
+                    asked.tag()
+                ));
+            }
+            _ => {}
+        }
+        // A moving version has no chart of its own.
+        let version = self.asked.as_ref().or(named).filter(|version| version.chart().is_some());
+        let (Some(facts), Some(version)) = (self.facts, version) else { return Ok(()) };
+        if facts.version.parse::<Version>().is_ok_and(|chart| chart == *version) {
+            return Ok(());
+        }
+        refused(format!("the chart is version {}, and the values are of {}", facts.version, version.tag()))
     }
 }

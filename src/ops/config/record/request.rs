@@ -46,6 +46,10 @@ pub struct RecordRequest {
     pub by: Option<String>,
     /// Whether what cannot be read is recorded as it is.
     pub keep_unread: bool,
+    /// Whether values of one version are recorded as one of another, or with its chart.
+    pub any_version: bool,
+    /// Whether the record names no cluster.
+    pub no_cluster: bool,
     /// What came of it.
     pub status: DeploymentStatus,
 }
