@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::VaultError;
 use super::layout::EXCEPTIONS;
+use super::objects::GitObjects;
 use crate::text::fits;
 
 #[derive(Deserialize)]
@@ -48,8 +49,10 @@ pub(super) enum ExceptionVerdict<'e> {
 /// The file is not as it should be.
 pub(super) fn of(repo: &Repository, index: &Index) -> Result<Vec<Exception>, VaultError> {
     let entry = index.get_path(std::path::Path::new(EXCEPTIONS), 0);
-    let Some(blob) = entry.and_then(|entry| repo.find_blob(entry.id).ok()) else { return Ok(Vec::new()) };
-    parse(&String::from_utf8_lossy(blob.content())).map_err(|reason| VaultError::Exceptions { reason })
+    let objects = GitObjects::of(repo).ok();
+    let content = entry.and_then(|entry| objects?.blob(entry.id).ok());
+    let Some(content) = content else { return Ok(Vec::new()) };
+    parse(&String::from_utf8_lossy(&content)).map_err(|reason| VaultError::Exceptions { reason })
 }
 
 fn parse(text: &str) -> Result<Vec<Exception>, String> {

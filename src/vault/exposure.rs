@@ -14,6 +14,7 @@ use super::error::VaultError;
 use super::exceptions::{self, Exception, ExceptionVerdict};
 use super::handle::Vault;
 use super::layout::EXCEPTIONS;
+use super::objects::GitObjects;
 use super::references::{is_not_plain, is_not_plain_at};
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
@@ -160,17 +161,18 @@ impl<'s> Search<'s> {
             Some(path) => git2::Index::open(path).map_err(failed())?,
             None => repo.index().map_err(failed())?,
         };
-        let head = repo.head().ok().and_then(|head| head.peel_to_tree().ok());
+        let objects = GitObjects::of(&repo).map_err(failed())?;
+        let head = repo.head().ok().and_then(|head| objects.commit(head.target()?).ok()).map(|(tree, _)| tree);
         let own = is_vault(&repo);
         self.exceptions = exceptions::of(&repo, &index)?;
         for entry in index.iter() {
             let path = String::from_utf8_lossy(&entry.path).into_owned();
-            let known = head.as_ref().and_then(|tree| tree.get_path(Path::new(&path)).ok());
-            if known.is_some_and(|known| known.id() == entry.id) {
+            let known = head.and_then(|tree| objects.find(tree, &path).ok().flatten());
+            if known.is_some_and(|(_, id)| id == entry.id) {
                 continue;
             }
-            if let Ok(blob) = repo.find_blob(entry.id) {
-                self.file(&path, blob.content(), own)?;
+            if let Ok(content) = objects.blob(entry.id) {
+                self.file(&path, &content, own)?;
             }
         }
         Ok(())
@@ -180,6 +182,7 @@ impl<'s> Search<'s> {
     fn repository(&mut self, repo: &Repository, below: &Path, own: bool) -> Result<(), VaultError> {
         let failed = || VaultError::git("read the index of the repository");
         let root = repo.workdir().map(Path::to_owned);
+        let objects = GitObjects::of(repo).map_err(failed())?;
         let mut paths: Vec<String> = Vec::new();
         let index = repo.index().map_err(failed())?;
         self.exceptions = exceptions::of(repo, &index)?;
@@ -188,13 +191,15 @@ impl<'s> Search<'s> {
             if !Path::new(&path).starts_with(below) {
                 continue;
             }
-            if let Ok(blob) = repo.find_blob(entry.id) {
-                self.file(&path, blob.content(), own)?;
+            if let Ok(content) = objects.blob(entry.id) {
+                self.file(&path, &content, own)?;
             }
             paths.push(path);
         }
         let Some(root) = root else { return Ok(()) };
-        if own {
+        let head = repo.head().ok().and_then(|head| objects.commit(head.target()?).ok());
+        // libgit2 would not come back from a folder that is cut short.
+        if own && head.is_some_and(|(tree, _)| objects.has_all_trees(tree)) {
             let mut options = git2::StatusOptions::new();
             options
                 .include_untracked(true)
@@ -245,9 +250,13 @@ impl<'s> Search<'s> {
 }
 
 fn is_vault(repo: &Repository) -> bool {
-    repo.find_reference(super::git::BRANCH)
-        .and_then(|branch| branch.peel_to_tree())
-        .is_ok_and(|tree| tree.get_name("vault.json").is_some() && tree.get_name("fingerprint.key.age").is_some())
+    let names = |commit: Oid| {
+        let objects = GitObjects::of(repo).ok()?;
+        let (tree, _) = objects.commit(commit).ok()?;
+        let has = |name: &str| objects.find(tree, name).is_ok_and(|found| found.is_some());
+        Some(has("vault.json") && has("fingerprint.key.age"))
+    };
+    repo.refname_to_id(super::git::BRANCH).ok().and_then(names).unwrap_or_default()
 }
 
 /// What is exposed in a file.

@@ -10,11 +10,11 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use git2::build::TreeUpdateBuilder;
-use git2::{FileMode, ObjectType, Oid, Repository, RepositoryInitOptions, Signature, Time, Tree};
+use git2::{FileMode, Oid, Repository, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
 use super::error::VaultError;
-use super::objects::{EntryKind, GitObjects, entries, new_files};
+use super::objects::{EntryKind, GitObjects, entries, entry, new_files};
 use super::staging::StagedObjects;
 use super::worktree::{Behind, WorkTree};
 use crate::read;
@@ -176,7 +176,7 @@ impl Git {
 
     /// The newest commit of the branch.
     pub(super) fn head_id(&self) -> Result<Option<Oid>, VaultError> {
-        Ok(self.head()?.map(|commit| commit.id()))
+        Ok(self.head()?.map(|(id, _)| id))
     }
 
     /// The same, reading this commit and no later one. It can be added to once: the branch then is further.
@@ -184,29 +184,45 @@ impl Git {
         Self { pinned: commit, ..self }
     }
 
-    fn head(&self) -> Result<Option<git2::Commit<'_>>, VaultError> {
-        if let Some(pinned) = self.pinned {
-            return self.repo.find_commit(pinned).map(Some).map_err(unreadable("the newest commit"));
-        }
-        match self.repo.find_reference(BRANCH) {
-            Ok(reference) => reference.peel_to_commit().map(Some).map_err(unreadable("the newest commit")),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(VaultError::Git { act: format!("read {BRANCH}"), source }),
-        }
-    }
-
-    fn tree(&self) -> Result<Option<Tree<'_>>, VaultError> {
-        self.head()?.map(|commit| commit.tree()).transpose().map_err(unreadable("the newest tree"))
+    /// The newest commit, with its tree: read before libgit2 is asked for it.
+    fn head(&self) -> Result<Option<(Oid, Oid)>, VaultError> {
+        let id = match self.pinned {
+            Some(pinned) => Some(pinned),
+            None => self.reference(BRANCH)?,
+        };
+        let Some(id) = id else { return Ok(None) };
+        let (tree, _) = self.objects()?.commit(id).map_err(|fault| fault.of("the newest commit"))?;
+        Ok(Some((id, tree)))
     }
 
     /// The objects, to be read one by one.
     pub(super) fn objects(&self) -> Result<GitObjects<'_>, VaultError> {
-        self.repo.odb().map(GitObjects::new).map_err(VaultError::git("open the config vault's objects"))
+        GitObjects::of(&self.repo).map_err(VaultError::git("open the config vault's objects"))
     }
 
     /// The tree of the newest commit.
     pub(super) fn tree_id(&self) -> Result<Option<Oid>, VaultError> {
-        Ok(self.head()?.map(|commit| commit.tree_id()))
+        Ok(self.head()?.map(|(_, tree)| tree))
+    }
+
+    /// The tree of a commit.
+    pub(super) fn tree_of(&self, commit: Oid) -> Result<Oid, VaultError> {
+        let read = self.objects()?.commit(commit);
+        read.map(|(tree, _)| tree).map_err(|fault| fault.of(&format!("commit {commit}")))
+    }
+
+    /// Whether `early` is `late` or lies behind it.
+    pub(super) fn is_behind(&self, early: Oid, late: Oid) -> Result<bool, VaultError> {
+        Ok(early == late || self.objects()?.ancestors(late, |id| id == early)?.contains(&early))
+    }
+
+    /// What stands at a path of the newest commit.
+    fn entry_at(&self, path: &str) -> Result<Option<(EntryKind, Oid)>, VaultError> {
+        let Some(tree) = self.tree_id()? else { return Ok(None) };
+        self.objects()?.find(tree, path).map_err(|(folder, fault)| match folder.as_str() {
+            "" => fault.of("the newest tree"),
+            folder => fault.of(folder),
+        })
     }
 
     /// Every file of the newest commit, with its path.
@@ -244,13 +260,7 @@ impl Git {
 
     /// The blob of a file in the newest commit.
     pub(super) fn blob_id(&self, path: &str) -> Result<Option<Oid>, VaultError> {
-        let Some(tree) = self.tree()? else { return Ok(None) };
-        match tree.get_path(Path::new(path)) {
-            Ok(entry) if entry.kind() == Some(ObjectType::Blob) => Ok(Some(entry.id())),
-            Ok(_) => Ok(None),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(VaultError::Git { act: format!("look up {path}"), source }),
-        }
+        Ok(self.entry_at(path)?.filter(|(kind, _)| *kind != EntryKind::Folder).map(|(_, id)| id))
     }
 
     /// The bytes of a blob, of which `path` tells whose they are.
@@ -270,15 +280,9 @@ impl Git {
 
     /// The names in a folder of the newest commit, sorted; none where there is no such folder.
     pub(super) fn names(&self, folder: &str) -> Result<Vec<String>, VaultError> {
-        let Some(tree) = self.tree()? else { return Ok(Vec::new()) };
-        let failed = || VaultError::git(format!("list {folder}"));
-        let entry = match tree.get_path(Path::new(folder)) {
-            Ok(entry) => entry,
-            Err(error) if error.code() == git2::ErrorCode::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(failed()(source)),
-        };
-        let below = self.repo.find_tree(entry.id()).map_err(failed())?;
-        Ok(below.iter().filter_map(|entry| entry.name().ok().map(str::to_owned)).collect())
+        let Some((EntryKind::Folder, id)) = self.entry_at(folder)? else { return Ok(Vec::new()) };
+        let below = self.objects()?.tree(id).map_err(|fault| fault.of(folder))?;
+        Ok(entries(&below).filter_map(|entry| std::str::from_utf8(entry.name).ok().map(str::to_owned)).collect())
     }
 
     /// Adds files in one signed commit. The caller holds the lock.
@@ -317,11 +321,7 @@ impl Git {
 
     /// The files that a commit has and an earlier one had not.
     pub(super) fn files_since(&self, from: Option<Oid>, to: Oid) -> Result<Vec<(String, Oid)>, VaultError> {
-        let tree = |commit: Oid| {
-            let read = self.repo.find_commit(commit).map(|commit| commit.tree_id());
-            read.map_err(VaultError::git("read what the work tree was shown last"))
-        };
-        new_files(&self.objects()?, from.map(tree).transpose()?, tree(to)?)
+        new_files(&self.objects()?, from.map(|commit| self.tree_of(commit)).transpose()?, self.tree_of(to)?)
     }
 
     fn commit_files(
@@ -349,10 +349,13 @@ impl Git {
         for (path, content) in files {
             let folder = path.rsplit_once('/').map(|(folder, _)| folder);
             if folder.is_none() || folder != new_folder.as_deref() {
-                if base.get_path(Path::new(&path)).is_ok() {
+                if self.entry_at(&path)?.is_some() {
                     return Err(VaultError::Rewrite { path });
                 }
-                new_folder = folder.filter(|folder| base.get_path(Path::new(folder)).is_err()).map(str::to_owned);
+                new_folder = match folder {
+                    Some(folder) if self.entry_at(folder)?.is_none() => Some(folder.to_owned()),
+                    _ => None,
+                };
             }
             let id = match content {
                 Content::Bytes(bytes) => repo.blob(&bytes).map_err(failed())?,
@@ -403,7 +406,7 @@ impl Git {
     fn keep_newest(&self, commit: Oid) -> Result<(), VaultError> {
         let failed = || VaultError::git("remember the newest commit of the config vault");
         if let Some(known) = self.remembered()? {
-            let before = known == commit || self.repo.graph_descendant_of(commit, known).unwrap_or(false);
+            let before = self.is_behind(known, commit).unwrap_or(false);
             if known == commit || !before {
                 return Ok(());
             }
@@ -433,10 +436,10 @@ impl Git {
         }
         let mut found: Vec<String> = Vec::new();
         for reference in self.repo.references().map_err(failed())?.flatten() {
-            let tree = reference.peel_to_tree();
-            let Ok(name) = reference.name() else { continue };
+            let (Some(commit), Ok(name)) = (reference.target(), reference.name()) else { continue };
+            let tree = self.tree_of(commit).and_then(|tree| Ok(self.objects()?.tree(tree).ok()));
             let short = name.strip_prefix("refs/remotes/").or_else(|| name.strip_prefix("refs/heads/"));
-            if tree.is_ok_and(|tree| tree.get_name("vault.json").is_some()) {
+            if tree.ok().flatten().is_some_and(|tree| entry(&tree, "vault.json").is_some()) {
                 found.extend(short.filter(|short| !short.ends_with("/HEAD")).map(str::to_owned));
             }
         }
@@ -454,15 +457,6 @@ impl Git {
     pub(super) fn forget(&self, name: &str) -> Result<(), VaultError> {
         let gone = self.repo.find_reference(name).and_then(|mut reference| reference.delete());
         gone.map_err(VaultError::git(format!("remove {name}")))
-    }
-}
-
-/// What an object that every reader needs is called when it cannot be read: damaged, unless the system refused.
-fn unreadable(what: &'static str) -> impl FnOnce(git2::Error) -> VaultError {
-    use git2::ErrorClass::{Filesystem, NoMemory, Os};
-    move |error| match error.class() {
-        Os | Filesystem | NoMemory => VaultError::git(format!("read {what}"))(error),
-        _ => VaultError::Damaged { what: what.into(), reason: error.message().into() },
     }
 }
 

@@ -22,6 +22,7 @@ mod git;
 mod handle;
 mod layers;
 mod layout;
+mod loose;
 mod merge;
 mod objects;
 mod read;

@@ -3,12 +3,14 @@
 //! What reads many of them reads trees here, entry by entry, instead of looking up each path from the root again.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use git2::{ErrorCode, ObjectType, Odb, Oid};
+use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
 
 use super::error::VaultError;
+use super::loose;
 
 /// Why an object cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +64,25 @@ const TREES: usize = 16;
 /// The objects of a repository.
 pub(super) struct GitObjects<'r> {
     odb: Odb<'r>,
+    /// The folder of those that lie loose, which are read here and not by libgit2.
+    folder: PathBuf,
     trees: RefCell<VecDeque<(Oid, Rc<[u8]>)>>,
 }
 
 impl<'r> GitObjects<'r> {
-    pub(super) fn new(odb: Odb<'r>) -> Self {
-        Self { odb, trees: RefCell::default() }
+    pub(super) fn of(repo: &'r Repository) -> Result<Self, git2::Error> {
+        Ok(Self { odb: repo.odb()?, folder: repo.commondir().join("objects"), trees: RefCell::default() })
     }
 
     /// The bytes of an object of the given kind.
     pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, ObjectFault> {
+        if let Some((found, bytes)) = loose::read(&self.folder, id)? {
+            let right = found == kind;
+            return right.then_some(bytes).ok_or_else(|| other_kind(found, kind));
+        }
         match self.odb.read(id) {
             Ok(object) if object.kind() == kind => Ok(object.data().to_vec()),
-            Ok(object) => Err(ObjectFault::Broken(format!("it is a {} and should be a {kind}", object.kind()))),
+            Ok(object) => Err(other_kind(object.kind(), kind)),
             Err(error) if error.code() == ErrorCode::NotFound => Err(ObjectFault::Missing),
             Err(error) => Err(ObjectFault::Broken(error.message().to_owned())),
         }
@@ -92,10 +100,73 @@ impl<'r> GitObjects<'r> {
         Ok(tree)
     }
 
+    /// What stands at a path below a tree; nothing where that leads nowhere.
+    ///
+    /// # Errors
+    /// A folder on the way cannot be read: its path, empty for the tree itself, and why.
+    pub(super) fn find(&self, tree: Oid, path: &str) -> Result<Option<(EntryKind, Oid)>, (String, ObjectFault)> {
+        let (mut kind, mut id, mut folder) = (EntryKind::Folder, tree, String::new());
+        for name in path.split('/') {
+            if kind != EntryKind::Folder {
+                return Ok(None);
+            }
+            let below = self.tree(id).map_err(|fault| (folder.clone(), fault))?;
+            let Some(found) = entry(&below, name) else { return Ok(None) };
+            (kind, id, folder) = (found.kind, found.id, found.path(&folder));
+        }
+        Ok(Some((kind, id)))
+    }
+
+    /// The tree of a commit, and its parents.
+    pub(super) fn commit(&self, id: Oid) -> Result<(Oid, Vec<Oid>), ObjectFault> {
+        let bytes = self.read(id, ObjectType::Commit)?;
+        let headers = bytes.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
+        let (mut tree, mut parents) = (None, Vec::new());
+        for line in headers {
+            let text = std::str::from_utf8(line).unwrap_or_default();
+            match text.split_once(' ') {
+                Some(("tree", id)) => tree = Oid::from_str(id).ok(),
+                Some(("parent", id)) => parents.extend(Oid::from_str(id)),
+                _ => {}
+            }
+        }
+        Ok((tree.ok_or_else(|| ObjectFault::Broken("it names no tree".into()))?, parents))
+    }
+
+    /// Every commit from `tip` back, until `wanted` says that it is the one looked for.
+    ///
+    /// # Errors
+    /// A commit on the way cannot be read.
+    pub(super) fn ancestors(&self, tip: Oid, wanted: impl Fn(Oid) -> bool) -> Result<HashSet<Oid>, VaultError> {
+        let (mut seen, mut ahead) = (HashSet::from([tip]), VecDeque::from([tip]));
+        while let Some(id) = ahead.pop_front() {
+            if wanted(id) {
+                break;
+            }
+            let (_, parents) = self.commit(id).map_err(|fault| fault.of(&format!("commit {id}")))?;
+            ahead.extend(parents.into_iter().filter(|parent| seen.insert(*parent)));
+        }
+        Ok(seen)
+    }
+
+    /// Whether every folder below a tree can be read.
+    pub(super) fn has_all_trees(&self, tree: Oid) -> bool {
+        let mut ahead = vec![tree];
+        while let Some(id) = ahead.pop() {
+            let Ok(below) = self.tree(id) else { return false };
+            ahead.extend(entries(&below).filter(|entry| entry.kind == EntryKind::Folder).map(|entry| entry.id));
+        }
+        true
+    }
+
     /// The bytes of a file.
     pub(super) fn blob(&self, id: Oid) -> Result<Vec<u8>, ObjectFault> {
         self.read(id, ObjectType::Blob)
     }
+}
+
+fn other_kind(found: ObjectType, wanted: ObjectType) -> ObjectFault {
+    ObjectFault::Broken(format!("it is a {found} and should be a {wanted}"))
 }
 
 /// The entries of a tree, in git's order; what cannot be read as one ends them.

@@ -108,7 +108,7 @@ impl Remote<'_> {
         let git = Git::open(&self.vault.path)?;
         let now = if empty { None } else { git.reference(&self.tracking)? };
         let moved_back = match (before, now) {
-            (Some(before), Some(now)) => before != now && !git.repo().graph_descendant_of(now, before).unwrap_or(false),
+            (Some(before), Some(now)) => !git.is_behind(before, now).unwrap_or(false),
             (Some(_), None) => true,
             (None, _) => false,
         };
@@ -132,14 +132,11 @@ impl Remote<'_> {
     /// The repository cannot be read.
     pub fn ahead(&self) -> Result<usize, VaultError> {
         let git = Git::open(&self.vault.path)?;
-        let failed = || VaultError::git("compare the vault with its remote");
         let Some(ours) = git.head_id()? else { return Ok(0) };
-        let mut walk = git.repo().revwalk().map_err(failed())?;
-        walk.push(ours).map_err(failed())?;
-        if let Some(theirs) = git.reference(&self.tracking)? {
-            walk.hide(theirs).map_err(failed())?;
-        }
-        Ok(walk.count())
+        let objects = git.objects()?;
+        let all = objects.ancestors(ours, |_| false)?;
+        let Some(theirs) = git.reference(&self.tracking)? else { return Ok(all.len()) };
+        Ok(all.difference(&objects.ancestors(theirs, |_| false)?).count())
     }
 
     /// Pushes the branch, never by force.

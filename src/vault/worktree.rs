@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use git2::{Index, IndexEntry, IndexTime, Oid, Repository};
 
 use super::error::VaultError;
+use super::objects::GitObjects;
 use crate::read;
 
 /// A plain file, as git writes it.
@@ -34,9 +35,10 @@ impl WorkTree {
     pub(super) fn show(mut self, files: &[(String, Oid)]) -> Result<(), VaultError> {
         let Some(top) = self.repo.workdir() else { return Ok(()) };
         let failed = || VaultError::git(format!("note the new files in the index of {}", top.display()));
+        let objects = GitObjects::of(&self.repo).map_err(failed())?;
         for (path, id) in files {
-            let blob = self.repo.find_blob(*id).map_err(failed())?;
-            let written = write_new(&top.join(path), blob.content());
+            let content = objects.blob(*id).map_err(|fault| fault.of(path))?;
+            let written = write_new(&top.join(path), &content);
             let written = written.map_err(VaultError::io(format!("check out {path} in {}", top.display())))?;
             note(&mut self.index, path, *id, written.as_ref()).map_err(failed())?;
         }

@@ -68,17 +68,14 @@ impl Vault {
         let Some(ours) = git.head_id()? else {
             return Err(VaultError::Foreign { path: self.path.display().to_string() });
         };
-        let failed = || VaultError::git("compare the two histories");
-        let behind = |one: Oid, other: Oid| -> Result<bool, VaultError> {
-            Ok(one == other || git.repo().graph_descendant_of(one, other).map_err(failed())?)
-        };
-        if behind(ours, theirs)? {
+        if git.is_behind(theirs, ours)? {
             return Ok(taken);
         }
-        let (to, joined) = if behind(theirs, ours)? {
+        let (to, joined) = if git.is_behind(ours, theirs)? {
             (theirs, Joined::Forward)
         } else {
-            if git.repo().merge_base(ours, theirs).is_err() {
+            let objects = git.objects()?;
+            if objects.ancestors(ours, |_| false)?.is_disjoint(&objects.ancestors(theirs, |_| false)?) {
                 return Err(VaultError::Unrelated);
             }
             let tree = union(&git, ours, theirs)?;
@@ -90,8 +87,7 @@ impl Vault {
             // The merge commit that nobody knows is no part of the vault.
             return Ok(TakenIn { joined, ..taken });
         }
-        let before = tree_of(git.repo(), ours)?;
-        let files = new_files(&git.objects()?, Some(before), tree_of(git.repo(), to)?)?;
+        let files = new_files(&git.objects()?, Some(git.tree_of(ours)?), git.tree_of(to)?)?;
         let behind = Behind::since(git.repo().commondir(), Some(ours));
         let files = behind.missed().and_then(|from| git.files_since(from, to).ok()).unwrap_or(files);
         git.advance(to, Some(ours), "dr: what another host has recorded")?;
@@ -125,13 +121,9 @@ fn refuse(found: &Verification, anyone: bool) -> Result<usize, VaultError> {
     }
 }
 
-fn tree_of(repo: &Repository, commit: Oid) -> Result<Oid, VaultError> {
-    repo.find_commit(commit).map(|commit| commit.tree_id()).map_err(VaultError::git("read a commit to be merged"))
-}
-
 /// The tree with the files of both.
 fn union(git: &Git, ours: Oid, theirs: Oid) -> Result<Oid, VaultError> {
-    let (ours, theirs) = (tree_of(git.repo(), ours)?, tree_of(git.repo(), theirs)?);
+    let (ours, theirs) = (git.tree_of(ours)?, git.tree_of(theirs)?);
     let mut conflicts = Vec::new();
     let tree = union_of(git.repo(), &git.objects()?, ours, theirs, "", &mut conflicts)?;
     if conflicts.is_empty() { Ok(tree) } else { Err(VaultError::Conflict { paths: conflicts }) }

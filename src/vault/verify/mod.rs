@@ -101,7 +101,8 @@ fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     let (Some(seen), Some(tip)) = (git.remembered()?, git.head_id()?) else { return Ok(()) };
     let objects = git.objects()?;
     if seen != tip && !history::ancestors(&objects, tip).contains(&seen) {
-        let when = repo.find_commit(seen).map(|commit| commit.time().seconds()).ok();
+        let readable = git.tree_of(seen).is_ok();
+        let when = repo.find_commit(seen).ok().filter(|_| readable).map(|commit| commit.time().seconds());
         let when = when.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
         let of = when.map_or(String::new(), |at| format!(" of {at}"));
         found.findings.push(VaultFinding::new(
@@ -118,7 +119,8 @@ fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
 /// Files of the work tree that are not what the newest commit says: nobody reads them, and somebody should know.
 fn work_tree(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     const MOST: usize = 5;
-    if git.repo().is_bare() {
+    let has_all = git.tree_id()?.is_some_and(|tree| git.objects().is_ok_and(|objects| objects.has_all_trees(tree)));
+    if git.repo().is_bare() || !has_all {
         return Ok(());
     }
     let mut options = git2::StatusOptions::new();

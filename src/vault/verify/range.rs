@@ -16,8 +16,7 @@ pub fn since(git: &Git, base: Option<Oid>, tip: Oid, trusted: &TrustedSigners) -
     let mut found = Verification { newest: Some(tip.to_string()), whole: base.is_none(), ..Verification::default() };
     let mut known = HashSet::new();
     if let Some(base) = base {
-        let tree = git.repo().find_commit(base).map(|commit| commit.tree_id());
-        found.base = Some(tree.map_err(VaultError::git("read the commit that was verified last"))?);
+        found.base = Some(git.tree_of(base)?);
         known = history::ancestors(&git.objects()?, base);
     }
     history_of(git, tip, &known, trusted, &mut found)?;

@@ -1,0 +1,103 @@
+//! Loose objects, read by ourselves: libgit2 never comes back from one that ends too early, as a power failure leaves it.
+
+use std::path::{Path, PathBuf};
+
+use flate2::{Decompress, FlushDecompress, Status};
+use git2::{ObjectType, Oid};
+
+use super::objects::ObjectFault;
+use crate::read;
+
+/// The most that one object may hold once it is opened; a chart's archive is the largest that a vault has.
+const LARGEST: usize = 256 << 20;
+
+/// The kind and the bytes of an object that lies loose in this folder of objects; nothing where none does. What is given
+/// has the name that it is asked for by.
+///
+/// # Errors
+/// `Broken` where the file is no whole object of that name.
+pub(super) fn read(objects: &Path, id: Oid) -> Result<Option<(ObjectType, Vec<u8>)>, ObjectFault> {
+    let path = place(objects, id);
+    let packed = match read::file(&path, read::PROGRAM) {
+        Ok(packed) => packed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ObjectFault::Broken(format!("{}: {error}", path.display()))),
+    };
+    let broken = |what: &str| ObjectFault::Broken(format!("{}: {what}", path.display()));
+    let content = inflated(&packed).map_err(broken)?;
+    let (kind, bytes) = taken_apart(content).ok_or_else(|| broken("it is no object of git's"))?;
+    match Oid::hash_object(kind, &bytes) {
+        Ok(found) if found == id => Ok(Some((kind, bytes))),
+        _ => Err(broken("its content is not what its name says")),
+    }
+}
+
+fn place(objects: &Path, id: Oid) -> PathBuf {
+    let name = id.to_string();
+    objects.join(&name[..2]).join(&name[2..])
+}
+
+/// All of a stream. One that ends before its end is an error, and never waited for.
+fn inflated(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut stream = Decompress::new(true);
+    let mut content = Vec::with_capacity(packed.len().saturating_mul(3).clamp(1024, LARGEST));
+    loop {
+        let (taken, given) = (stream.total_in(), stream.total_out());
+        let rest = packed.get(usize::try_from(taken).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let status = stream.decompress_vec(rest, &mut content, FlushDecompress::None);
+        match status.map_err(|_| "it is damaged")? {
+            Status::StreamEnd => return Ok(content),
+            _ if content.len() > LARGEST => return Err("it is larger than any object of a vault"),
+            _ if content.len() == content.capacity() => content.reserve(content.len().max(1024)),
+            _ if stream.total_in() == taken && stream.total_out() == given => return Err("it is cut short"),
+            _ => {}
+        }
+    }
+}
+
+/// `blob 12\0` and its bytes.
+fn taken_apart(mut content: Vec<u8>) -> Option<(ObjectType, Vec<u8>)> {
+    let end = content.iter().take(32).position(|byte| *byte == 0)?;
+    let mut head = std::str::from_utf8(&content[..end]).ok()?.split(' ');
+    let kind = head.next().and_then(ObjectType::from_str)?;
+    let length: usize = head.next()?.parse().ok()?;
+    content.drain(..=end);
+    (content.len() == length).then_some((kind, content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_read_whole_and_one_that_is_cut_anywhere_is_called_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(folder.path()).unwrap();
+        let text: Vec<u8> = (0..40_000u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 7).to_le_bytes()).collect();
+        for bytes in [&b""[..], b"a", b"a: 1\n", &text, &[b'x'; 200_000]] {
+            let id = repo.blob(bytes).unwrap();
+            let objects = folder.path().join(".git/objects");
+            let found = read(&objects, id).unwrap().unwrap();
+            assert!(found == (ObjectType::Blob, bytes.to_vec()));
+            let file = place(&objects, id);
+            let whole = std::fs::read(&file).unwrap();
+            std::fs::remove_file(&file).unwrap();
+            assert!(read(&objects, id).unwrap().is_none());
+            let cuts = (0..whole.len()).step_by((whole.len() / 40).max(1)).chain([1, 2, whole.len() - 1]);
+            for cut in cuts.filter(|cut| *cut < whole.len()) {
+                std::fs::write(&file, &whole[..cut]).unwrap();
+                let fault = read(&objects, id).unwrap_err();
+                assert!(matches!(&fault, ObjectFault::Broken(why) if why.contains("cut short")), "{cut}: {fault:?}");
+            }
+            let mut other = whole.clone();
+            other[0] ^= 0xff;
+            std::fs::write(&file, other).unwrap();
+            assert!(read(&objects, id).is_err());
+        }
+        let (one, two) = (repo.blob(b"one").unwrap(), repo.blob(b"two").unwrap());
+        let objects = folder.path().join(".git/objects");
+        std::fs::remove_file(place(&objects, two)).unwrap();
+        std::fs::copy(place(&objects, one), place(&objects, two)).unwrap();
+        assert!(matches!(read(&objects, two), Err(ObjectFault::Broken(why)) if why.contains("name")));
+    }
+}
