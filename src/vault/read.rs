@@ -95,6 +95,12 @@ impl Vault {
         Ok(plaintext)
     }
 
+    /// What the values are sealed in now, for telling which deployments share it; only in a [`Vault::snapshot`].
+    pub fn sealed_form(&self, of: &Deployment) -> Option<Vec<Oid>> {
+        let files = &self.snapshot.as_ref()?.files;
+        of.record.layers.iter().map(|layer| files.get(&path_of(of, &layer.sealed)).copied()).collect()
+    }
+
     /// The chart's archive, proved by its digest; `None` when the deployment was recorded without it.
     ///
     /// # Errors

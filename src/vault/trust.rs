@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::error::VaultError;
 use super::files::digest;
 use super::git::Git;
-use super::verify::flaws::FlawSeverity;
+use super::verify::flaws::{FlawSeverity, VaultFinding};
 use super::verify::range;
 use crate::crypt::TrustedSigners;
 use crate::ownership::{FileUse, others_can};
@@ -76,31 +76,36 @@ impl VaultTrust {
         let signers = self.trusted.digest().to_owned();
         let base = known.filter(|_| memory.signers == signers);
         if base != Some(tip) {
-            self.verify(git, base, tip, &memory)?;
-            memory.signers = signers;
-            memory.verified = Some(tip.to_string());
-            self.remember(git, memory);
+            // What could not be seen is looked for again the next time.
+            if self.verify(git, base, tip, &memory)? {
+                memory.signers = signers;
+                memory.verified = Some(tip.to_string());
+                self.remember(git, memory);
+            }
         }
         *self.seen() = Some(tip);
         Ok(Some(tip))
     }
 
-    fn verify(&self, git: &Git, base: Option<Oid>, tip: Oid, memory: &VaultMemory) -> Result<(), VaultError> {
+    /// Whether all of it could be seen. A deployment that is damaged is refused where it is read, and takes no other one
+    /// along.
+    fn verify(&self, git: &Git, base: Option<Oid>, tip: Oid, memory: &VaultMemory) -> Result<bool, VaultError> {
         let found = range::since(git, base, tip, &self.trusted)?;
         let accepted = memory.accepted.as_deref().and_then(|id| Oid::from_str(id).ok());
         let is_accepted = |commit: Option<&str>| match (accepted, commit.and_then(|id| Oid::from_str(id).ok())) {
             (Some(accepted), Some(commit)) => is_behind(git, commit, accepted),
             _ => false,
         };
-        let mut refused = found.findings.iter().filter(|finding| {
+        let whole = !found.findings.iter().any(VaultFinding::is_a_lost_part);
+        let mut refused = found.findings.iter().filter(|finding| !finding.is_a_lost_part()).filter(|finding| {
             finding.flaw.severity() != FlawSeverity::Untrusted || !is_accepted(finding.commit.as_deref())
         });
-        let Some(first) = refused.next() else { return Ok(()) };
+        let Some(first) = refused.next() else { return Ok(whole) };
         Err(VaultError::Unbelieved {
             path: git.path().display().to_string(),
             first: format!("{} {}", first.what, first.says),
             count: refused.count() + 1,
-            untrusted: found.severity() == Some(FlawSeverity::Untrusted),
+            untrusted: first.flaw.severity() == FlawSeverity::Untrusted,
             verified: base.map(|base| base.to_string()),
         })
     }
@@ -158,7 +163,7 @@ impl VaultTrust {
 
 /// Whether `early` is `late` or lies behind it.
 fn is_behind(git: &Git, early: Oid, late: Oid) -> bool {
-    early == late || git.repo().graph_descendant_of(late, early).unwrap_or(false)
+    git.is_behind(early, late).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -180,5 +185,44 @@ mod tests {
         };
         assert!(open_to_others(0o600, 0o700));
         assert!(!open_to_others(0o666, 0o700) && !open_to_others(0o600, 0o777));
+    }
+
+    /// A vault as a host sees it that has never verified it, after `harm` was done to a deployment's part.
+    #[test]
+    fn what_is_damaged_of_one_deployment_takes_no_other_along_on_a_host_that_verifies_it_first() {
+        use crate::vault::tests::{fixture, intent};
+        for part in ["record.json", "outcome.json", "values.yaml.age", ""] {
+            for is_broken in [false, true] {
+                let f = fixture();
+                let ids = ["2026-08-20", "2026-08-21", "2026-08-22"].map(|day| {
+                    let at = format!("{day}T10:00:00Z");
+                    let id = f.vault.record_intent(intent(&at, "2026-08-20"), day.as_bytes(), None).unwrap();
+                    let status = crate::vault::DeploymentStatus::Deployed;
+                    f.vault.record_outcome(crate::vault::tests::outcome(&id, &at, status, 1), "ops@host").unwrap();
+                    id
+                });
+                let git = Git::open(f.vault.path()).unwrap();
+                let root = git.repo().find_tree(git.tree_id().unwrap().unwrap()).unwrap();
+                let place = format!("deployments/opschain.opschain/{}/{part}", ids[1]);
+                let id = root.get_path(Path::new(place.trim_end_matches('/'))).unwrap().id().to_string();
+                let file = f.vault.path().join(".git/objects").join(&id[..2]).join(&id[2..]);
+                std::fs::remove_file(&file).unwrap();
+                if is_broken {
+                    std::fs::write(&file, b"x").unwrap();
+                }
+                let _ = std::fs::remove_file(f.vault.path().join(".git/dr/records"));
+                let line = format!("ops@host namespaces=\"git\" {}", f.key.public_key().to_openssh().unwrap());
+                let state = tempfile::tempdir().unwrap();
+                let trusted = || TrustedSigners::parse(&line, "test");
+                let trust = |signers| VaultTrust::new(signers, Vec::new(), f.vault.path(), state.path());
+                let vault = crate::vault::Vault { cache: Default::default(), ..f.vault.clone() };
+                let all = vault.clone().trusting(trust(trusted())).survey().unwrap();
+                let expected = if part == "values.yaml.age" { 3 } else { 2 };
+                assert_eq!((all.deployments.len(), all.unread.len()), (expected, 3 - expected), "{part} {is_broken}");
+                assert!(trust(trusted()).remembered().verified.is_none(), "what was not seen is looked for again");
+                let nobody = vault.trusting(trust(TrustedSigners::default())).survey().unwrap_err();
+                assert!(matches!(nobody, VaultError::Unbelieved { untrusted: true, .. }), "{nobody}");
+            }
+        }
     }
 }

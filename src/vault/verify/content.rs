@@ -252,12 +252,17 @@ fn deployment(
 /// A folder of files sealed again.
 fn again(id: &str, files: &BTreeMap<&str, &File<'_>>, steps: &[HistoryStep], lists: &Lists, found: &mut Verification) {
     let path = |name: &str| format!("file rekeyed/{id}/{name}");
+    let is_lost = |name: &str, found: &Verification| found.lost.contains(&format!("rekeyed/{id}/{name}"));
     let Some(head) = files.get(REKEY_FILE) else {
+        if is_lost(REKEY_FILE, found) {
+            return;
+        }
         let at = files.values().next().map(|file| steps[file.step].id);
         let finding = VaultFinding::new(Flaw::MissingRecord, path(REKEY_FILE), "is missing");
         return found.findings.push(at.map_or(finding.clone(), |id| finding.at(id)));
     };
     let step = &steps[head.step];
+    let lost = &found.lost;
     let mut flaw =
         |flaw, what: String, says: String| found.findings.push(VaultFinding::new(flaw, what, says).at(step.id));
     let named = DeploymentId::parse(id).is_some();
@@ -271,6 +276,7 @@ fn again(id: &str, files: &BTreeMap<&str, &File<'_>>, steps: &[HistoryStep], lis
     }
     for listed in &list.files {
         match files.get(listed.path.as_str()).map(|file| file.facts) {
+            None if lost.contains(&format!("rekeyed/{id}/{}", listed.path)) => {}
             None => flaw(Flaw::MissingSealed, path(&listed.path), "is missing, though rekey.json names it".into()),
             Some(facts) if facts.sha256 != listed.sealed_sha256 => {
                 flaw(Flaw::SwappedSealed, path(&listed.path), "is not the one that rekey.json names".into());

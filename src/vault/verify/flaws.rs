@@ -98,6 +98,19 @@ pub struct VaultFinding {
 }
 
 impl VaultFinding {
+    /// Whether it says only that the file, or the folder, of a single deployment cannot be had. Which bytes belong there
+    /// is signed all the same, and whoever reads them is told.
+    pub(in crate::vault) fn is_a_lost_part(&self) -> bool {
+        let is_part = |what: &str| {
+            what.strip_prefix("file rekeyed/").is_some()
+                || what
+                    .strip_prefix("file deployments/")
+                    .or_else(|| what.strip_prefix("folder deployments/"))
+                    .is_some_and(|path| path.trim_end_matches('/').contains('/'))
+        };
+        matches!(self.flaw, Flaw::MissingObject | Flaw::DamagedObject) && is_part(&self.what)
+    }
+
     pub(in crate::vault) fn new(flaw: Flaw, what: impl Into<String>, says: impl Into<String>) -> Self {
         Self { flaw, what: what.into(), commit: None, says: says.into() }
     }

@@ -233,6 +233,7 @@ struct Changes {
 
 /// Compares two folders; only what differs is read.
 fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &str, changes: &mut Changes) {
+    let lost_before = changes.lost.len();
     let mut read = |id: Option<Oid>| match id.map(|id| objects.tree(id)).transpose() {
         Ok(tree) => tree,
         Err(fault) => {
@@ -241,6 +242,10 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
         }
     };
     let (old, new) = (read(old), read(new));
+    if changes.lost.len() > lost_before {
+        // What is not known of one side is neither gone nor new.
+        return;
+    }
     let (mut old, mut new) = (
         entries(old.as_deref().unwrap_or_default()).peekable(),
         entries(new.as_deref().unwrap_or_default()).peekable(),

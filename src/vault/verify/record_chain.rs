@@ -42,9 +42,8 @@ pub(super) fn check(
         let step = *step;
         let folder = record.install.folder();
         let what = format!("record of {}", record.id);
-        let mut flaw = |flaw, says: String| {
-            found.findings.push(VaultFinding::new(flaw, what.clone(), says).at(steps[step].id));
-        };
+        let mut flaws = Vec::new();
+        let mut flaw = |flaw, says: String| flaws.push(VaultFinding::new(flaw, what.clone(), says).at(steps[step].id));
         let names: Vec<_> = record.previous.iter().chain(&record.joins).collect();
         if names.is_empty() {
             named.entry((folder.clone(), None)).or_default().push((record, step));
@@ -64,6 +63,7 @@ pub(super) fn check(
                 None => older.and_then(|tree| older_record(&objects, tree, &folder, &previous.id)),
             };
             match sha256 {
+                None if found.has_lost_record(&folder, previous.id.as_str()) => {}
                 None => {
                     flaw(Flaw::BrokenChain, format!("names {} as the one before it, which is missing", previous.id))
                 }
@@ -73,6 +73,7 @@ pub(super) fn check(
                 Some(_) => {}
             }
         }
+        found.findings.append(&mut flaws);
     }
     for ((_, previous), mut by) in named {
         by.sort_by_key(|(_, step)| *step);

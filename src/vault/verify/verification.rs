@@ -70,6 +70,13 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// Whether the object of a deployment's record, or its folder's, cannot be had: that has its finding.
+    pub(super) fn has_lost_record(&self, install: &str, id: &str) -> bool {
+        let folder = format!("folder deployments/{install}/{id}/");
+        self.lost.contains(&format!("deployments/{install}/{id}/record.json"))
+            || self.findings.iter().any(|finding| finding.what == folder)
+    }
+
     /// What the findings say of the vault; nothing when there are none.
     pub fn severity(&self) -> Option<FlawSeverity> {
         self.findings.iter().map(|finding| finding.flaw.severity()).min()

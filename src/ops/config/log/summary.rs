@@ -1,7 +1,7 @@
 //! What changed from one deployment to the next, for many of them, fast.
 //!
-//! Each version of the values is opened once, two threads side by side, and of two neighbours only what differs is read
-//! where that is enough; equal digests need neither. What was found is not kept: nobody would feel the difference.
+//! Each sealed form of the values is opened once, two threads side by side, and of two neighbours only what differs is
+//! read where that is enough. What was found is not kept: nobody would feel the difference.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::ops::Ctx;
 use crate::parallel;
 use crate::values::diff::{Class, Cutter, Diff, ValuesText, diff};
 use crate::values::{Scrubber, Tree};
-use crate::vault::{Deployment, Vault};
+use crate::vault::{Deployment, DeploymentId, Vault};
 
 /// How many paths a summary names.
 const PATHS: usize = 5;
@@ -137,9 +137,18 @@ struct Reader<'a> {
     vault: &'a Vault,
     keys: &'a LogKeys,
     cutter: Cutter,
-    kept: HashMap<String, Rc<Opened>>,
-    /// The digests of `kept`, the one used last at the end.
-    order: Vec<String>,
+    /// By what they are sealed in: the same values may be closed in another form.
+    kept: HashMap<SealedForm, Rc<Opened>>,
+    /// The keys of `kept`, the one used last at the end.
+    order: Vec<SealedForm>,
+}
+
+/// What values are sealed in.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum SealedForm {
+    Blobs(Vec<git2::Oid>),
+    /// A file of it is missing.
+    Deployment(DeploymentId),
 }
 
 /// The values of a deployment.
@@ -162,14 +171,14 @@ impl<'a> Reader<'a> {
     }
 
     fn changes(&mut self, deployment: &Deployment, before: Before<'_>) -> Summary {
+        // Each is opened, equal ones and the first, too: whether they can be is what a list is looked at for.
+        let new = self.open(deployment)?;
         if let Before::Read(before) = before
             && before.values_sha256().is_some()
             && before.values_sha256() == deployment.values_sha256()
         {
             return Ok(Some(Changes::words("same values")));
         }
-        // The first is opened, too: whether it can be is what a list is looked at for.
-        let new = self.open(deployment)?;
         let before = match before {
             Before::None => return Ok(Some(Changes::words("first"))),
             Before::Unread => return Ok(Some(Changes::words("cannot be compared: a record before it is unreadable"))),
@@ -199,11 +208,11 @@ impl<'a> Reader<'a> {
             LogKeys::Missing(unread) => return Err(unread.clone()),
             LogKeys::Ready { identities, closed } => (identities, closed),
         };
-        let digest = deployment.values_sha256().map_or_else(|| deployment.id().to_string(), str::to_owned);
-        if let Some(opened) = self.kept.get(&digest) {
+        let form = self.form(deployment);
+        if let Some(opened) = self.kept.get(&form) {
             let opened = Rc::clone(opened);
-            self.order.retain(|known| *known != digest);
-            self.order.push(digest);
+            self.order.retain(|known| *known != form);
+            self.order.push(form);
             return Ok(Some(opened));
         }
         let values = self.vault.values(deployment, identities);
@@ -213,8 +222,15 @@ impl<'a> Reader<'a> {
             let oldest = self.order.remove(0);
             self.kept.remove(&oldest);
         }
-        self.kept.insert(digest.clone(), Rc::clone(&opened));
-        self.order.push(digest);
+        self.kept.insert(form.clone(), Rc::clone(&opened));
+        self.order.push(form);
         Ok(Some(opened))
+    }
+
+    fn form(&self, deployment: &Deployment) -> SealedForm {
+        match self.vault.sealed_form(deployment) {
+            Some(blobs) => SealedForm::Blobs(blobs),
+            None => SealedForm::Deployment(deployment.id().clone()),
+        }
     }
 }
