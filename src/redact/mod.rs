@@ -29,3 +29,4 @@ pub use named::{NamedSecret, named_secrets};
 pub use redactor::Secrets;
 pub use scrubber::{COMMON, Scrubber};
 pub use secret::{Why, is_secret, name_hint, secrets, why_secret};
+pub use shape::looks_random;

@@ -35,7 +35,7 @@ pub(super) fn is_key_or_token(text: &str) -> bool {
 }
 
 /// A single word of 20 characters or more, of letters and digits mixed as only chance (or base64) mixes them.
-pub(super) fn looks_random(text: &str) -> bool {
+pub fn looks_random(text: &str) -> bool {
     let text = text.trim();
     if text.len() < 20 || text.len() > 4096 || text.contains("-----") {
         return false;

@@ -41,7 +41,7 @@ pub use options::{Only, Options, Passed};
 pub use parts::{Cutter, ValuesText};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, Rules};
-pub use text::{Hunk, Sign, unified};
+pub use text::{Hunk, Sign, TextLine, unified};
 
 use crate::redact::Scrubber;
 use crate::yaml::Tree;

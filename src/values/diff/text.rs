@@ -7,6 +7,7 @@ use serde::Serialize;
 use similar::DiffOp;
 
 use super::sequence;
+use super::unread::by_key;
 use crate::redact::Scrubber;
 use crate::yaml::Tree;
 
@@ -104,7 +105,11 @@ fn hunk(ops: &[DiffOp], old: &[&str], new: &[&str], show: &dyn Fn(&str) -> Strin
 
 /// Both files as they were written, as a unified text diff; secrets masked unless `reveal`. Empty when nothing differs.
 pub fn unified(old: &Tree, new: &Tree, scrubber: &Scrubber, names: (&str, &str), reveal: bool) -> String {
-    let shown = |tree: &Tree| if reveal { tree.source().to_owned() } else { scrubber.scrub_source(tree) };
+    let shown = |tree: &Tree| match tree.unread() {
+        _ if reveal => tree.source().to_owned(),
+        Some(_) => tree.source().split('\n').map(|line| by_key(scrubber, line)).collect::<Vec<_>>().join("\n"),
+        None => scrubber.scrub_source(tree),
+    };
     let (before, after) = (shown(old), shown(new));
     if before == after {
         return String::new();

@@ -1,19 +1,20 @@
 //! Differences for people: one line each, what differs within a text under it.
 
+use super::shown::{both_values, line_to_its_end, value, visible};
 use crate::ops::config::Compared;
 use crate::ui::{Page, Role, Styled};
-use crate::values::diff::{CertificateField, Change, Class, Diff, Hunk, Inside, Renamed, ShownValue, Sign, What};
+use crate::values::diff::{
+    CertificateField, Change, Class, Diff, Hunk, Inside, Renamed, ShownValue, Sign, TextLine, What,
+};
 
 const ADDED: Role = Role::Good;
 const REMOVED: Role = Role::Bad;
 const CHANGED: Role = Role::Caution;
 const ASIDE: Role = Role::Faint;
-/// Longer values are cut; `--raw` and JSON have them whole.
-const LONGEST: usize = 200;
-/// How much stands around the piece of a long value that differs.
-const AROUND: usize = 40;
+/// Where a text has more lines to show, only those that differ are.
+const WITH_CONTEXT: usize = 60;
 /// Of the lines of one text, no more are shown.
-const MOST_LINES: usize = 60;
+const MOST_LINES: usize = 400;
 
 fn plural(count: usize, one: &str) -> String {
     crate::text::plural(count as u64, one)
@@ -176,22 +177,24 @@ pub(super) fn heading(inside: &Inside, old: &str, new: &str) -> String {
 }
 
 fn hunk_lines(page: &mut Page, hunks: &[Hunk]) {
-    let all = hunks.iter().map(|hunk| hunk.lines.len()).sum::<usize>();
+    let has_room = hunks.iter().map(|hunk| hunk.lines.len()).sum::<usize>() <= WITH_CONTEXT;
+    let shown = |line: &&TextLine| has_room || line.sign != Sign::Same;
+    let all = hunks.iter().flat_map(|hunk| &hunk.lines).filter(shown).count();
     let mut left = MOST_LINES;
     for hunk in hunks {
         if left == 0 {
             break;
         }
         page.line(Styled::from("    ").then(CHANGED, hunk.head()));
-        for line in hunk.lines.iter().take(left) {
-            let role = match line.sign {
-                Sign::Same => Role::Plain,
-                Sign::Added => ADDED,
-                Sign::Removed => REMOVED,
+        for line in hunk.lines.iter().filter(shown).take(left) {
+            let (role, text) = match line.sign {
+                Sign::Same => (Role::Plain, visible(&line.text)),
+                Sign::Added => (ADDED, line_to_its_end(&line.text)),
+                Sign::Removed => (REMOVED, line_to_its_end(&line.text)),
             };
-            page.line(Styled::from("    ").then(role, format!("{}{}", line.sign.char(), line.text)));
+            page.line(Styled::from("    ").then(role, format!("{}{text}", line.sign.char())));
         }
-        left = left.saturating_sub(hunk.lines.len());
+        left = left.saturating_sub(hunk.lines.iter().filter(shown).count());
     }
     if all > MOST_LINES {
         page.line(Styled::from("    ").then(ASIDE, format!("{} lines more (--raw has them)", all - MOST_LINES)));
@@ -217,60 +220,6 @@ pub(super) fn both(field: &CertificateField) -> String {
         (None, Some(one)) | (Some(one), None) => one.clone(),
         (None, None) => String::new(),
     }
-}
-
-/// Both values, each in a line; empty for the one that is not there. Of two long texts, what they have in common is left
-/// out, and what differs is there to its end.
-pub(super) fn both_values(change: &Change) -> [String; 2] {
-    let sides = [&change.old, &change.new];
-    let long = |shown: &Option<ShownValue>| shown.as_ref().is_some_and(|shown| quoted(shown).chars().count() > LONGEST);
-    match sides {
-        [Some(old), Some(new)] if is_text(old) && is_text(new) && sides.into_iter().any(long) => {
-            let [before, after] = apart(&quoted(old), &quoted(new));
-            [with_fingerprint(before, old), with_fingerprint(after, new)]
-        }
-        _ => sides.map(|shown| shown.as_ref().map(value).unwrap_or_default()),
-    }
-}
-
-/// A value in a line; a long text is cut.
-pub(super) fn value(shown: &ShownValue) -> String {
-    let text = quoted(shown);
-    let cut = text.char_indices().nth(LONGEST).filter(|_| is_text(shown));
-    with_fingerprint(cut.map_or_else(|| text.clone(), |(cut, _)| format!("{}...", &text[..cut])), shown)
-}
-
-fn is_text(shown: &ShownValue) -> bool {
-    shown.masked.is_none() && matches!(shown.value, Some(serde_json::Value::String(_)))
-}
-
-fn quoted(shown: &ShownValue) -> String {
-    match (&shown.masked, &shown.value) {
-        (Some(mask), _) => mask.clone(),
-        (None, Some(value)) => value.to_string(),
-        (None, None) => format!("({})", shown.kind),
-    }
-}
-
-fn with_fingerprint(text: String, shown: &ShownValue) -> String {
-    match &shown.fingerprint {
-        Some(fingerprint) => format!("{text} #{fingerprint}"),
-        None => text,
-    }
-}
-
-/// Two texts without most of what they begin and end with alike.
-fn apart(old: &str, new: &str) -> [String; 2] {
-    let [before, after] = [old, new].map(|text| text.chars().collect::<Vec<char>>());
-    let head = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
-    let most = before.len().min(after.len()) - head;
-    let tail = before.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-    [before, after].map(|text| {
-        let (start, end) = (head.saturating_sub(AROUND), (text.len() - tail + AROUND).min(text.len()));
-        let middle: String = text[start..end].iter().collect();
-        let dots = |is_cut: bool| if is_cut { "..." } else { "" };
-        format!("{}{middle}{}", dots(start > 0), dots(end < text.len()))
-    })
 }
 
 #[cfg(test)]
@@ -327,35 +276,5 @@ mod tests {
     ~ json » a[1]  2 -> 3
 ";
         assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn of_long_values_the_piece_that_differs_is_shown_wherever_it_stands() {
-        let rules: String = (0..20).map(|n| format!("host all u{n} 10.0.0.{n}/32 scram; ")).collect();
-        let shown = |text: &str| ShownValue {
-            kind: "string",
-            value: Some(text.into()),
-            masked: None,
-            fingerprint: None,
-            scrubbed: false,
-            line: 1,
-        };
-        let change = |old: &str, new: &str| Change {
-            path: crate::values::Path::of(&["rules"]),
-            what: What::Changed,
-            old: Some(shown(old)),
-            new: Some(shown(new)),
-            secret: false,
-            inside: None,
-            renamed_from: None,
-            renamed_to: None,
-        };
-        let [old, new] = both_values(&change(&format!("{rules}local md5 x"), &format!("{rules}local trust x")));
-        assert!(old.ends_with("local md5 x\"") && new.ends_with("local trust x\""), "{old} {new}");
-        assert!(old.starts_with("...") && old.len() < 80, "{old}");
-        let long = "z".repeat(500);
-        let [old, new] = both_values(&change(&format!("{rules}{rules}"), &format!("{rules}{long}{rules}")));
-        assert!(new.contains(&long) && new.len() < 620 && old.len() < 100, "{old} {new}");
-        assert_eq!(both_values(&change("a", "b")), ["\"a\"", "\"b\""]);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::human::{both, both_values, heading};
+use super::human::{both, heading};
+use super::shown::{both_values, line_to_its_end, visible};
 use crate::ops::config::Compared;
-use crate::values::diff::{Change, Class, Inside, Renamed, What};
+use crate::values::diff::{Change, Class, Inside, Renamed, Sign, What};
 
 pub(super) fn page(compared: &Compared) -> String {
     let Compared { from, to, diff, .. } = compared;
@@ -93,7 +94,11 @@ fn details(text: &mut String, changes: &[Change]) {
                 for hunk in hunks {
                     let _ = writeln!(body, "{}", hunk.head());
                     for line in &hunk.lines {
-                        let _ = writeln!(body, "{}{}", line.sign.char(), line.text);
+                        let text = match line.sign {
+                            Sign::Same => visible(&line.text),
+                            Sign::Added | Sign::Removed => line_to_its_end(&line.text),
+                        };
+                        let _ = writeln!(body, "{}{text}", line.sign.char());
                     }
                 }
             }

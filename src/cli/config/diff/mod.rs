@@ -2,6 +2,7 @@
 
 mod human;
 mod markdown;
+mod shown;
 
 use std::path::PathBuf;
 
