@@ -8,6 +8,7 @@ use super::documents::{Document, at_end_of, documents, error_at, place_of, up_to
 use super::map::MapBuilder;
 use super::parser::{EventKind, Parser, Properties};
 use super::path::{Path, Segment};
+use super::quotes;
 use super::resolve::{Value, key_text, resolve};
 use super::token::ScalarStyle;
 use super::tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};
@@ -32,11 +33,23 @@ impl Tree {
     /// Whatever Helm refuses: text that is not UTF-8 or not YAML, a root that is no map, keys that JSON cannot take,
     /// `.inf`. Besides that: more than [`MAX_NODES`] nodes after aliases are followed, or [`MAX_DEPTH`] levels.
     pub fn parse(bytes: &[u8]) -> Result<Self, YamlError> {
+        Self::read(bytes).map_err(|error| quotes::explained(bytes, error))
+    }
+
+    /// The same; what is refused is not looked at any further.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, YamlError> {
         let mut source = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(error) => {
                 let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                return Err(at_end_of(&before, "the text is not UTF-8"));
+                let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+                let message = match is_utf16 {
+                    true => {
+                        "the text is UTF-16, which the majors of Helm read differently: convert it (iconv -f UTF-16 -t UTF-8)"
+                    }
+                    false => "the text is not UTF-8",
+                };
+                return Err(at_end_of(&before, message));
             }
         };
         if !source.is_empty() && !source.ends_with('\n') {

@@ -28,7 +28,8 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
                 return Err(error_at(&place_of(source, at), message));
             }
             // Comments and blank lines before the first `---` are no document of their own.
-            if at > start && (start > 0 || was_begun) {
+            // Nothing at all between two of them is one: helm 3 reads it, and no more.
+            if start > 0 || (at > start && was_begun) {
                 chunks.push(Document { bytes: start..at, separator });
             }
             (start, separator) = (at + line.len(), at);
@@ -37,6 +38,10 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
     }
     if at > start {
         chunks.push(Document { bytes: start..at, separator });
+    }
+    // At the end, nothing changes nothing.
+    while chunks.len() > 1 && chunks.last().is_some_and(|last| last.bytes.is_empty()) {
+        chunks.pop();
     }
     Ok(chunks)
 }
@@ -76,5 +81,9 @@ mod tests {
         // helm 3 reads the first document, which is empty.
         assert_eq!(count("---\n# x\n---\na: 1\n"), 2);
         assert_eq!(count("# x\n---\n# y\n---\na: 1\n"), 2);
+        assert_eq!(count("---\n---\na: 1\n"), 2);
+        assert_eq!(count("# x\n---\n---\na: 1\n"), 2);
+        assert_eq!(count("a: 1\n---\n---\n"), 1);
+        assert_eq!(count("---\na: 1\n---\n"), 1);
     }
 }

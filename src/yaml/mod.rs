@@ -10,6 +10,7 @@ mod lexemes;
 mod map;
 mod parser;
 mod path;
+mod quotes;
 mod resolve;
 mod scanner;
 mod token;

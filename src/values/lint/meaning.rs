@@ -111,12 +111,20 @@ impl Spot<'_> {
     }
 
     fn number_as_exponent(&self, raw: &str) -> Option<Fault> {
-        let Value::Int(number) = self.scalar.value else { return None };
-        let is_printed_so = (1_000_000..=1 << 53).contains(&number.unsigned_abs()) && self.scalar.style == Style::Plain;
+        let (number, is_odd) = match self.scalar.value {
+            // What is larger is rounded, and said to be.
+            Value::Int(number) => (number as f64, number.unsigned_abs() > 1 << 53),
+            Value::Float(number) => (number, raw.contains(['e', 'E'])),
+            _ => return None,
+        };
+        let is_far = number.abs() >= 1e6 || (number != 0.0 && number.abs() < 1e-4);
+        let is_printed_so = is_far && !is_odd && self.scalar.style == Style::Plain;
         // Where the chart itself has such a number, its templates know how to print it.
-        let is_known = self.default.and_then(Value::as_float).is_some_and(|default| default.abs() >= 1e6);
-        let is_decimal = raw.bytes().all(|byte| byte.is_ascii_digit() || b"+-_".contains(&byte))
-            && !raw.trim_start_matches(['+', '-']).starts_with('0');
+        let is_known =
+            self.default.and_then(Value::as_float).is_some_and(|default| default.abs() >= 1e6 || default.abs() < 1e-4);
+        let digits = raw.trim_start_matches(['+', '-']);
+        let is_decimal = raw.bytes().all(|byte| byte.is_ascii_digit() || b"+-_.".contains(&byte))
+            && (!digits.starts_with('0') || digits.starts_with("0."));
         (is_printed_so && !is_known && is_decimal && !NUMBERS.contains(&self.key())).then(|| {
             let reason = format!("a template that prints this number writes {}", in_go(number));
             ("number-as-exponent", reason, format!("put it in quotes, unless the chart counts with it: \"{raw}\""))
@@ -213,11 +221,12 @@ fn node_at<'t>(tree: &'t Tree, steps: &[Segment]) -> Option<&'t Node> {
     })
 }
 
-/// As Go prints a float of this size: `2.026082e+07`.
-fn in_go(number: i64) -> String {
-    let scientific = format!("{:e}", number as f64);
+/// As Go prints a float of this size: `2.026082e+07`, `5e-05`.
+fn in_go(number: f64) -> String {
+    let scientific = format!("{number:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    format!("{mantissa}e+{exponent:0>2}")
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{mantissa}e{sign}{exponent:0>2}")
 }
 
 #[cfg(test)]
@@ -299,13 +308,17 @@ list: [true]
             ("phone: +61255501234", "1:8"),
             ("ids: [1000000]", "1:7"),
             ("small: 1_000_000", "1:8"),
+            ("ratio: 12345678.0", "1:8"),
+            ("ratio: 12345678.5", "1:8"),
+            ("seq_page_cost: 0.00001", "1:16"),
+            ("cost: -0.00005", "1:7"),
             ("api: {env: [{name: A, value: 20260820}]}", "1:30"),
         ] {
             assert_eq!(said(yaml), [format!("{place} number-as-exponent")], "{yaml}");
         }
         // As helm 3.20 and 4.1 printed them.
-        let printed = [20_260_820, 1_000_000, -12_345_678, 123_456_789_012].map(in_go);
-        assert_eq!(printed, ["2.026082e+07", "1e+06", "-1.2345678e+07", "1.23456789012e+11"]);
+        let printed = [20_260_820.0, 1_000_000.0, -12_345_678.0, 123_456_789_012.0, 0.00005].map(in_go);
+        assert_eq!(printed, ["2.026082e+07", "1e+06", "-1.2345678e+07", "1.23456789012e+11", "5e-05"]);
     }
 
     #[test]
@@ -334,7 +347,7 @@ list: [true]
             "ldap: {enabled: NO}\nstopped: OFF\na: True",
             "annotations: {a/enabled: \"true\"}\nenv: {X_ENABLED: \"false\"}",
             "auto: {enabled: \"false\"}\nstopped: maybe",
-            "limit: 8000000\nport: 3443\nsize: 999999\nratio: 0.5\nid: \"20260820\"",
+            "limit: 8000000\nport: 3443\nsize: 999999\nratio: 0.5\nid: \"20260820\"\nr: 0.0001\nz: 0.0\ne: 1e-9",
             "env: {OPSCHAIN_INGRESS_TLS_PORT: 3443}\nitems: [{name: a, value: 8}]",
             "securityContext: {runAsUser: 1000620000, supplementalGroups: [1000620000]}",
             "sticky: yes\nok: \"no\"\nlabels: {replica: 2}\ngolang: yes",

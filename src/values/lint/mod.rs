@@ -3,6 +3,7 @@
 //! [`lint`] needs nothing but the file. [`lint_with`] also knows the chart's own defaults and what the releases of the
 //! product say of keys, as far as the caller has them.
 
+mod blocks;
 mod contents;
 mod finding;
 mod key_tree;
@@ -40,6 +41,7 @@ pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<LintFi
     secrets::shapes(tree, context.facts, &mut findings);
     secrets::same(&contents.secrets, context.facts, &mut findings);
     keys::check(tree, context, &mut findings);
+    blocks::check(tree, context, &mut findings);
     meaning::check(&contents, context, &mut findings);
     relations::check(tree, context, &mut findings);
     in_order(findings)
