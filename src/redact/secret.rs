@@ -26,6 +26,23 @@ pub enum Why {
 const PLAIN_DATA: &[&str] =
     &["username", "user", "dbname", "database", "host", "hostname", "port", "ca.crt", "tls.crt", "known_hosts"];
 
+/// Ends of keys that hold several secrets.
+const SECRETS_BY_OWNER: &[&str] = &[
+    "passwords",
+    "passwds",
+    "passphrases",
+    "passcodes",
+    "tokens",
+    "apikeys",
+    "accesskeys",
+    "secretkeys",
+    "privatekeys",
+    "signingkeys",
+    "encryptionkeys",
+    "credentials",
+    "creds",
+];
+
 /// Whether the value at `path` is secret. `hint` is the name that its map gives it (`- name: PGPASSWORD` beside
 /// `value: ...`).
 pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why> {
@@ -39,6 +56,9 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         return Some(Why::Name);
     }
     let text = text?;
+    if is_in_a_map_of_secrets(path) {
+        return Some(Why::Name);
+    }
     if has_secret_shape(text) {
         return Some(Why::Shape);
     }
@@ -60,6 +80,16 @@ pub(super) fn is_named(path: &Path, hint: Option<&str>) -> bool {
     // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
     named || (under && !name.ends_harmless() && !PLAIN_DATA.contains(&last))
+}
+
+/// Whether a text stands in a map of secrets by their owners: `passwords: {alice: ...}`.
+fn is_in_a_map_of_secrets(path: &Path) -> bool {
+    let last = path.keys().next_back().unwrap_or("");
+    let is_map = |key: &str| {
+        let small = key.to_ascii_lowercase().replace(['-', '_'], "");
+        SECRETS_BY_OWNER.iter().any(|end| small.ends_with(end)) && Name::of(key).is_secret()
+    };
+    path.keys().rev().skip(1).take(2).any(is_map) && !Name::of(last).ends_harmless() && !PLAIN_DATA.contains(&last)
 }
 
 /// Whether a leaf is secret: what shows values asks this first.
@@ -247,6 +277,31 @@ mod tests {
             "unsupervised",
         ] {
             assert_eq!(why(harmless), None, "{harmless}");
+        }
+    }
+
+    #[test]
+    fn a_map_of_secrets_holds_secrets_whoever_they_are_of() {
+        let secret = |keys: &[&str], text: &str| is_secret(&Path::of(keys), None, &Value::String(text.into()));
+        for keys in [
+            &["passwords", "alice"][..],
+            &["db", "userPasswords", "alice"],
+            &["tokens", "github"],
+            &["apiKeys", "a", "b"],
+            &["api_keys", "a"],
+            &["DB_PASSWORDS", "a"],
+            &["registryCreds", "a"],
+        ] {
+            assert!(secret(keys, "zebraone"), "{keys:?}");
+        }
+        for keys in [
+            &["passwords", "secretName"][..],
+            &["tokens", "ttl"],
+            &["keys", "a"],
+            &["maxTokens", "a"],
+            &["tokens", "a", "b", "c"],
+        ] {
+            assert!(!secret(keys, "zebraone"), "{keys:?}");
         }
     }
 

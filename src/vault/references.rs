@@ -24,6 +24,8 @@ const SCHEMES: &[&str] = &[
     "gcpsecretmanager",
     "akv",
     "azurekeyvault",
+    "keyvault",
+    "k8s",
     "keyring",
     "keychain",
     "doppler",
@@ -51,7 +53,11 @@ const PREFIXES: &[&str] = &[
 /// Where a program that fills in a text begins and ends.
 const FILLED: &[(&str, &str)] = &[("{{", "}}"), ("${", "}"), ("$(", ")"), ("%{", "}"), ("{%", "%}")];
 /// The same for a whole text.
-const PLACES: &[(&str, &str)] = &[("<", ">"), ("__", "__"), ("%%", "%%"), ("@@", "@@"), ("#{", "}#"), ("((", "))")];
+const PLACES: &[(&str, &str)] =
+    &[("<", ">"), ("__", "__"), ("%%", "%%"), ("@@", "@@"), ("#{", "}#"), ("((", "))"), ("%(", ")s")];
+/// Folders that a secret's file is mounted into.
+const MOUNTED: &[&str] =
+    &["/run/secrets/", "/var/run/secrets/", "/vault/secrets/", "/mnt/secrets-store/", "/etc/secrets/"];
 
 /// Objects that name secrets and hold none, but for what their templates write out.
 const POINTERS: &[&str] = &[
@@ -116,12 +122,23 @@ fn is_reference(text: &str) -> bool {
     let by_prefix = PREFIXES.iter().any(|prefix| {
         text.strip_prefix(prefix).is_some_and(|rest| rest.contains(['/', '#']) || prefix.starts_with("arn:"))
     });
+    let by_name = ["akv:", "gcpsecretmanager:", "awssecretsmanager:"].iter().any(|prefix| text.starts_with(prefix));
+    let in_environment = text.strip_prefix("env:").is_some_and(|name| is_variable(&format!("${name}")));
+    let mounted = MOUNTED.iter().any(|folder| text.starts_with(folder));
     let in_cloud = text.starts_with("projects/") && text.contains("/secrets/");
     let in_azure = text.starts_with("@Microsoft.KeyVault(") && text.ends_with(')');
     let placed = PLACES.iter().any(|(open, close)| {
         text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inside| !inside.is_empty())
     });
-    by_scheme || by_prefix || in_cloud || in_azure || placed || is_variable(text)
+    by_scheme
+        || by_prefix
+        || by_name
+        || in_environment
+        || mounted
+        || in_cloud
+        || in_azure
+        || placed
+        || is_variable(text)
 }
 
 /// `$PGPASSWORD`; a secret may begin with a dollar sign, too, but hardly goes on in capitals only.
@@ -182,6 +199,13 @@ mod tests {
             "<the database's password>",
             "__DB_PASSWORD__",
             "((db-password))",
+            "%(db_password)s",
+            "env:PGPASSWORD",
+            "/run/secrets/pgpassword",
+            "/vault/secrets/database",
+            "akv:db-password",
+            "keyvault://site/pgpassword",
+            "k8s://ops/secret/key",
             "$PGPASSWORD",
             "${PGPASSWORD}",
             "$(params.password)",
@@ -202,6 +226,8 @@ mod tests {
             "{\"auths\": {\"r\": {\"auth\": \"Y29ycmVjdA==\"}}}",
             "<correct-horse-7",
             "vault:correct-horse",
+            "env:correct-horse",
+            "/correct/horse/battery",
             "$ecret-of-ours-77",
             "ENC[correct-horse-7",
             "https://user:correct-horse-7@host/",
