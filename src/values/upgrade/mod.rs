@@ -16,6 +16,7 @@ mod order;
 mod overrides;
 mod remarks;
 mod report;
+mod shared;
 mod telling;
 mod text;
 
@@ -90,11 +91,11 @@ pub fn propose(
     let mut items = merged.items;
     items.extend(lists.iter().flat_map(|lists| lists.items.clone()).map(|item| in_a_list(item, style)));
     items.sort_by_key(|item| item.outcome);
-    let edited = with_line_ends(edited, "\n");
+    let (edited, wanted) = shared::parted(with_line_ends(edited, "\n"), merged.value);
     let proposed = Tree::parse(edited.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
     let read = proposed.to_json();
-    if read != merged.value {
-        let path = first_difference(&read, &merged.value, Path::root());
+    if read != wanted {
+        let path = first_difference(&read, &wanted, Path::root());
         let is_shared = stands_elsewhere(three.yours, &path);
         return Err(if is_shared { UpgradeError::Shared(path) } else { UpgradeError::Unfaithful(path) });
     }

@@ -94,12 +94,15 @@ impl<'t> Overrides<'t, '_> {
         for mine in entries {
             let here = path.join(Segment::Key(mine.key.clone()));
             let (old, new) = (old.and_then(|old| old.child(&mine.key)), new.and_then(|new| child(new, &mine.key)));
-            let value = match mine.merged {
-                true => Some(mine.value.to_json()),
-                false => self.entry(&here, old, new, mine, in_brackets),
-            };
+            let before = self.edits.len();
+            let value = self.entry(&here, old, new, mine, in_brackets);
+            if mine.merged {
+                // Its text is the anchor's, and stays: where the two differ they are parted later.
+                self.edits.truncate(before);
+            }
             match value {
                 Some(value) => drop(out.insert(mine.key.clone(), value)),
+                None if mine.merged => {}
                 None => self.edits.push(Edit::Remove { map: yours, entry: mine }),
             }
         }

@@ -28,7 +28,8 @@ pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &Shi
         .map(|edit| match edit {
             Edit::Replace { entry, with, in_brackets: true } => {
                 let value = in_brackets(other, &with.value);
-                (entry.key_span.bytes.end..value_end(base, entry), Zeroizing::new(format!(": {}", *value)))
+                let anchor = anchor(base, entry).map(|anchor| format!(" {anchor}")).unwrap_or_default();
+                (entry.key_span.bytes.end..value_end(base, entry), Zeroizing::new(format!(":{anchor} {}", *value)))
             }
             Edit::Replace { entry, with, in_brackets: false } => replaced(base, origin(other), entry, with),
             Edit::Append { map, from } => appended(base, origin(other), map, &[], from),
@@ -116,6 +117,7 @@ fn replaced(new: &Tree, yours: Origin<'_>, entry: &Entry, mine: &Entry) -> (Rang
     // A comment between the key and a value of several lines, or behind the value.
     let above = source[from..end].lines().next().and_then(comment).filter(|_| source[from..end].contains('\n'));
     let kept = above.or_else(|| comment(behind));
+    let anchor = anchor(new, entry).map(|anchor| format!(" {anchor}")).unwrap_or_default();
     match form(yours.tree, &mine.value) {
         Form::Inline(text) => {
             let gap = if text.is_empty() { "" } else { " " };
@@ -124,15 +126,24 @@ fn replaced(new: &Tree, yours: Origin<'_>, entry: &Entry, mine: &Entry) -> (Rang
                 (None, Some(_)) => String::new(),
                 (None, None) => trailing_comment(yours, mine).map(|comment| format!(" {comment}")).unwrap_or_default(),
             };
-            (from..end, Zeroizing::new(format!(":{gap}{}{comment}", *text)))
+            (from..end, Zeroizing::new(format!(":{anchor}{gap}{}{comment}", *text)))
         }
         Form::Lines(header, lines) => {
             let head = [header.as_str(), kept.unwrap_or_default()].join(" ");
             let head = head.trim();
             let gap = if head.is_empty() { "" } else { " " };
-            (from..line_end, Zeroizing::new(format!(":{gap}{head}\n{}", *shifted(&lines, 0, indent))))
+            (from..line_end, Zeroizing::new(format!(":{anchor}{gap}{head}\n{}", *shifted(&lines, 0, indent))))
         }
     }
+}
+
+/// The anchor of a key's value (`&name`), which aliases elsewhere need.
+fn anchor<'t>(tree: &'t Tree, entry: &Entry) -> Option<&'t str> {
+    let (from, end) = (entry.key_span.bytes.end, value_end(tree, entry));
+    let before = tree.source().get(from..end)?.trim_start_matches([':', ' ', '\t']);
+    let name = before.strip_prefix('&')?;
+    let length = name.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | ']')).unwrap_or(name.len());
+    Some(&before[..length + 1])
 }
 
 /// An entry at the end of a map, below these keys.
@@ -212,7 +223,7 @@ fn relocated(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry
 }
 
 /// A key as it is written: in quotes where it is no plain word, or one that YAML takes for something else.
-fn as_key(key: &str) -> String {
+pub(super) fn as_key(key: &str) -> String {
     let is_plain = key.starts_with(|c: char| c.is_ascii_alphabetic())
         && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
     let stays = || Tree::parse(format!("{key}: 1\n").as_bytes()).is_ok_and(|tree| tree.get(&[key]).is_some());

@@ -94,12 +94,69 @@ fn what_has_moved_out_of_a_map_that_is_gone_is_not_kept_there_too() {
     assert_eq!(told(&proposed), ["removed old.nested.c", "dropped old.nested.b", "renamed fresh.nested.key", "kept z"]);
 }
 
+/// Old, new and the operator's file; and what becomes of the operator's.
 #[test]
-fn a_change_to_one_of_two_places_that_share_an_anchor_is_told_as_that() {
-    let old = tree("v:\n  a: &one\n    c: x\n    m: y\n  b:\n    <<: *one\n    s: 1\n");
-    let new = tree("v:\n  a:\n    m: y\n  b:\n    m: y\n");
-    let three = Three { old: &old, new: &new, yours: &old };
-    let over = propose(three, Some(ProposalStyle::Overrides), &FACTS, &Scrubber::new(None)).err();
-    assert!(matches!(&over, Some(UpgradeError::Shared(path)) if path.to_string() == "v.b.c"), "{over:?}");
-    assert!(propose(three, Some(ProposalStyle::Full), &FACTS, &Scrubber::new(None)).is_ok());
+fn a_change_to_one_of_two_places_that_share_an_anchor_parts_them_there() {
+    for (old, new, yours, expected) in [
+        // Both places lose the same.
+        (
+            "v:\n  a: {c: x, m: y}\n  b: {c: x, m: y, s: 1}\n",
+            "v:\n  a: {m: y}\n  b: {m: y}\n",
+            "v:\n  a: &one\n    c: x\n    m: y\n  b:\n    <<: *one\n    s: 1\n",
+            "v:\n  a: &one\n    m: y\n  b:\n    <<: *one\n",
+        ),
+        // One loses it, and in the other it is the operator's own.
+        (
+            "a: {c: x, m: y}\nb: {c: z, m: y}\n",
+            "a: {m: y}\nb: {m: y}\n",
+            "a: &one\n  c: x\n  m: y\nb:\n  <<: *one\n",
+            "a: &one\n  m: y\nb:\n  <<: *one\n  c: \"x\"\n",
+        ),
+        // A new default for one of the places that an operator's own map is merged into.
+        (
+            "a: {tag: 1, n: 1}\nb: {tag: 1}\n",
+            "a: {tag: 2, n: 1}\nb: {tag: 1}\n",
+            "x: &x {tag: 1, n: 5}\na:\n  <<: *x\n  o: 1 # own\nb: {<<: *x}\n",
+            "x: &x {tag: 1, n: 5}\na:\n  <<: *x\n  o: 1 # own\n  tag: 2\nb: {<<: *x}\n",
+        ),
+        // The same in brackets, and in a map that has nothing but the merge.
+        (
+            "a: {tag: 1}\nb: {tag: 1}\n",
+            "a: {tag: 2}\nb: {tag: 3}\n",
+            "x: &x {tag: 1, n: 5}\na: {<<: *x}\nb:\n  <<: *x\n# end\n",
+            "x: &x {tag: 1, n: 5}\na: {<<: *x, tag: 2}\nb:\n  <<: *x\n  tag: 3\n# end\n",
+        ),
+        // An anchor whose own place changes, and one that does not.
+        (
+            "a: {tag: 1}\nb: {tag: 5}\n",
+            "a: {tag: 2}\nb: {tag: 5}\n",
+            "a: &x\n  tag: 1\n  n: 5\nb:\n  <<: *x\n",
+            "a: &x\n  tag: 2\n  n: 5\nb:\n  <<: *x\n  tag: 1\n",
+        ),
+        // An alias of a map, and of a single value.
+        (
+            "a: {tag: 1}\nb: {tag: 5}\n",
+            "a: {tag: 2}\nb: {tag: 5}\n",
+            "a: &x\n  tag: 1\nb: *x\n",
+            "a: &x\n  tag: 2\nb:\n  <<: *x\n  tag: 1\n",
+        ),
+        ("a: one\nb: two\n", "a: 1\nb: two\n", "a: &s one\nb: *s # mine\n", "a: &s 1\nb: \"one\" # mine\n"),
+        // Below a key that is merged as a whole.
+        (
+            "a: {r: {cpu: 1}}\nb: {r: {cpu: 1}}\n",
+            "a: {r: {cpu: 1}}\nb: {r: {cpu: 9}}\n",
+            "x: &x\n  r:\n    cpu: 1\na:\n  <<: *x\nb:\n  <<: *x\n",
+            "x: &x\n  r:\n    cpu: 1\na:\n  <<: *x\nb:\n  <<: *x\n  r: {\"cpu\":9}\n",
+        ),
+    ] {
+        let proposed = in_style(ProposalStyle::Overrides, old, new, yours);
+        assert_eq!(*proposed.text, expected, "{yours}");
+    }
+}
+
+#[test]
+fn what_a_merge_brings_and_a_release_drops_stays_where_nothing_can_take_it_away() {
+    let (old, new) = ("a: {gone: 1, k: 1}\n", "a: {k: 1}\n");
+    let yours = "x: &x {gone: 1, k: 7}\na:\n  <<: *x\n";
+    assert_eq!(*in_style(ProposalStyle::Overrides, old, new, yours).text, yours);
 }
