@@ -1,13 +1,16 @@
 //! What the access rules of the cluster let this user do.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 
 use super::error::{ApiRequest, Result};
 use super::kube::Cluster;
+use super::objects::WantedObject;
 
 /// One thing that a user may or may not do, in the words of RBAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +59,64 @@ impl fmt::Display for Permission {
     }
 }
 
+/// What is to be done with one object.
+#[derive(Debug, Clone)]
+pub struct ObjectRight {
+    /// Such as `create`.
+    pub verb: &'static str,
+    pub object: WantedObject,
+}
+
+/// How many reviews are asked for at once.
+const AT_ONCE: usize = 16;
+
 impl Cluster {
+    /// What of this the access rules do not allow, in the words of RBAC: neither for all objects of a kind nor for the
+    /// named one. Kinds that the cluster does not know are passed over.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked.
+    pub async fn denied_objects(&self, wanted: &[ObjectRight]) -> Result<Vec<String>> {
+        let mut kinds: BTreeMap<&str, BTreeMap<String, (String, bool)>> = BTreeMap::new();
+        let mut asked: BTreeMap<KindRight, BTreeSet<&str>> = BTreeMap::new();
+        for ObjectRight { verb, object } in wanted {
+            let version = object.api_version.as_str();
+            if !kinds.contains_key(version) {
+                kinds.insert(version, self.kinds(version).await?);
+            }
+            let Some((resource, is_namespaced)) = kinds[version].get(&object.kind) else { continue };
+            let group = version.split_once('/').map_or("", |(group, _)| group);
+            let namespace = object.namespace.as_deref().unwrap_or(self.namespace());
+            let namespace = is_namespaced.then(|| namespace.to_owned());
+            let key = KindRight { verb, group: group.to_owned(), resource: resource.clone(), namespace };
+            asked.entry(key).or_default().insert(&object.name);
+        }
+        let answers = stream::iter(asked.into_iter().map(|(key, names)| self.denied_names(key, names)));
+        let denied: Vec<Option<String>> = answers.buffered(AT_ONCE).try_collect().await?;
+        Ok(denied.into_iter().flatten().collect())
+    }
+
+    /// The objects of one kind that the verb is not allowed for. What makes or lists objects knows no names.
+    async fn denied_names(&self, key: KindRight, names: BTreeSet<&str>) -> Result<Option<String>> {
+        if self.review(key.attributes(None)).await? {
+            return Ok(None);
+        }
+        if matches!(key.verb, "create" | "list" | "watch") {
+            return Ok(Some(key.to_string()));
+        }
+        let mut denied = Vec::new();
+        for name in &names {
+            if !self.review(key.attributes(Some(name))).await? {
+                denied.push(*name);
+            }
+        }
+        Ok(match denied.as_slice() {
+            [] => None,
+            all if all.len() == names.len() => Some(key.to_string()),
+            some => Some(format!("{key} ({})", some.join(", "))),
+        })
+    }
+
     /// Returns those of `wanted` that the access rules do not allow, in their order.
     ///
     /// Asks the API server itself (`SelfSubjectAccessReview`), so any authorizer counts, not only RBAC.
@@ -69,17 +129,23 @@ impl Cluster {
     }
 
     async fn may(&self, permission: &Permission) -> Result<bool> {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.review(ResourceAttributes {
+            verb: some(permission.verb),
+            group: some(permission.group),
+            resource: some(permission.resource),
+            subresource: some(permission.subresource),
+            namespace: (!permission.cluster_wide).then(|| self.namespace().to_owned()),
+            ..ResourceAttributes::default()
+        })
+        .await
+    }
+
+    async fn review(&self, attributes: ResourceAttributes) -> Result<bool> {
+        let named = attributes.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let permission = format!("{}{named}", said(&attributes));
         let review = SelfSubjectAccessReview {
             spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    verb: some(permission.verb),
-                    group: some(permission.group),
-                    resource: some(permission.resource),
-                    subresource: some(permission.subresource),
-                    namespace: (!permission.cluster_wide).then(|| self.namespace().to_owned()),
-                    ..ResourceAttributes::default()
-                }),
+                resource_attributes: Some(attributes),
                 ..SelfSubjectAccessReviewSpec::default()
             },
             ..SelfSubjectAccessReview::default()
@@ -96,6 +162,46 @@ impl Cluster {
         };
         let answer = self.ask(ask, reviews.create(&params, &review)).await?;
         Ok(answer.status.is_some_and(|status| status.allowed))
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// In the words of RBAC.
+fn said(attributes: &ResourceAttributes) -> String {
+    let part =
+        |text: &Option<String>, sign: &str| text.as_ref().map(|text| format!("{sign}{text}")).unwrap_or_default();
+    let (verb, resource) = (part(&attributes.verb, ""), part(&attributes.resource, " "));
+    format!("{verb}{resource}{}{}", part(&attributes.group, "."), part(&attributes.subresource, "/"))
+}
+
+/// A verb on the objects of one kind, in one namespace or in none.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct KindRight {
+    group: String,
+    resource: String,
+    namespace: Option<String>,
+    verb: &'static str,
+}
+
+impl KindRight {
+    fn attributes(&self, name: Option<&str>) -> ResourceAttributes {
+        ResourceAttributes {
+            verb: some(self.verb),
+            group: some(&self.group),
+            resource: some(&self.resource),
+            namespace: self.namespace.clone(),
+            name: name.map(str::to_owned),
+            ..ResourceAttributes::default()
+        }
+    }
+}
+
+impl fmt::Display for KindRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&said(&self.attributes(None)))
     }
 }
 

@@ -37,7 +37,7 @@ pub mod wait;
 mod watchdog;
 pub mod workloads;
 
-pub use access::Permission;
+pub use access::{ObjectRight, Permission};
 pub use claim::{StandingClaim, WantedClaim, first_instance};
 pub use comeback::{Lack, OverfullQuota, PodNeeds};
 pub use credentials::register_credentials;

@@ -139,7 +139,7 @@ impl Cluster {
     }
 
     /// The kinds of an API version: each with its plural, and whether its objects live in namespaces.
-    async fn kinds(&self, api_version: &str) -> Result<BTreeMap<String, (String, bool)>> {
+    pub(super) async fn kinds(&self, api_version: &str) -> Result<BTreeMap<String, (String, bool)>> {
         let ask = ApiRequest {
             verb: "list",
             kind: format!("kinds of {api_version}"),

@@ -19,6 +19,9 @@ impl From<HelmError> for CommandError {
             HelmError::Unsupported { .. } => CommandError::new(Exit::Helm, text)
                 .hint("Set `[helm] binary` in dr.toml to a helm of version 3.20.2, 4.1.4 or later."),
             HelmError::Failed { said, .. } => failed(CommandError::new(Exit::Helm, text), &said),
+            HelmError::Forbidden { .. } => CommandError::new(Exit::Cluster, text).hint(
+                "Have an administrator grant it: `dr rbac --subject user:NAME` prints the roles; `dr doctor` lists what else is missing.",
+            ),
             HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text).hint(
                 "The release is marked as failed; deploy again to fix it. `dr config log` shows what was deployed.",
             ),

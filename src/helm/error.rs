@@ -28,6 +28,14 @@ pub enum HelmError {
         /// Its error, scrubbed.
         said: String,
     },
+    /// The cluster's access rules do not let this user do what helm wants to.
+    #[error("helm {verb}: the access rules do not allow {right}")]
+    Forbidden {
+        /// The sub-command.
+        verb: String,
+        /// Such as `list secrets in namespace ops`.
+        right: String,
+    },
     /// It was stopped because the operator asked for it.
     #[error("helm {verb} was stopped")]
     Stopped {

@@ -91,3 +91,47 @@ pub(super) fn digest(said: &str) -> Option<String> {
     let digest = said.lines().find_map(|line| line.trim().strip_prefix("Digest:"))?.trim();
     digest.starts_with("sha256:").then(|| digest.to_owned())
 }
+
+/// `secrets is forbidden: User "joe" cannot list resource "secrets" in API group "" in the namespace "ops"`, or `at the
+/// cluster scope`: what the access rules have refused, in their words.
+pub(super) fn refused_right(said: &str) -> Option<String> {
+    let refusal = said.split(" is forbidden: ").skip(1).find(|rest| rest.starts_with("User "))?;
+    let between = |before: &str, text: &str| Some(text.split_once(before)?.1.split('"').next()?.to_owned());
+    let verb = refusal.split_once(" cannot ")?.1.split_whitespace().next()?;
+    let resource = between("resource \"", refusal)?;
+    let group = between("in API group \"", refusal).filter(|group| !group.is_empty());
+    let group = group.map(|group| format!(".{group}")).unwrap_or_default();
+    let place = match between("in the namespace \"", refusal) {
+        Some(namespace) => format!("in namespace {namespace}"),
+        None => "in the whole cluster".to_owned(),
+    };
+    Some(format!("{verb} {resource}{group} {place}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_by_the_access_rules_is_told_by_its_right_and_nothing_else_is_one() {
+        for (said, right) in [
+            (
+                "query: failed to query with labels: secrets is forbidden: User \"joe\" cannot list resource \"secrets\" in API group \"\" in the namespace \"ops\"",
+                Some("list secrets in namespace ops"),
+            ),
+            (
+                "UPGRADE FAILED: deployments.apps \"api\" is forbidden: User \"system:serviceaccount:a:b\" cannot patch resource \"deployments\" in API group \"apps\" in the namespace \"ops\"",
+                Some("patch deployments.apps in namespace ops"),
+            ),
+            (
+                "could not get information about the resource ClusterRole \"x\": clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: User \"joe\" cannot get resource \"clusterroles\" in API group \"rbac.authorization.k8s.io\" at the cluster scope: RBAC: not found",
+                Some("get clusterroles.rbac.authorization.k8s.io in the whole cluster"),
+            ),
+            ("pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=10", None),
+            ("pods \"x\" is forbidden: violates PodSecurity \"restricted:latest\"", None),
+            ("release: not found", None),
+        ] {
+            assert_eq!(refused_right(said).as_deref(), right, "{said}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dump::Dump;
 use super::error::HelmError;
+use super::parse;
 use crate::event::{Event, Events};
 use crate::read;
 use crate::text;
@@ -181,7 +182,11 @@ async fn run_to_end(
                 Some(signal) => format!("it was killed by signal {signal}"),
                 None => listener.secrets.scrub(&error_of(&stderr)).into_owned(),
             };
-            HelmError::Failed { verb: verb.to_owned(), said }
+            let verb = verb.to_owned();
+            match parse::refused_right(&said) {
+                Some(right) => HelmError::Forbidden { verb, right },
+                None => HelmError::Failed { verb, said },
+            }
         }
     })
 }

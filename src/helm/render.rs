@@ -59,11 +59,17 @@ impl Helm {
     pub async fn render(&self, ask: &UpgradeRequest<'_>) -> Result<Rendered, HelmError> {
         match self.rendered(ask, "server").await {
             Ok(text) => read(&text, RenderMode::Server),
-            Err(HelmError::Failed { verb, said }) => match self.rendered(ask, "client").await {
-                Ok(text) => read(&text, RenderMode::Client { because: said }),
-                // The second failure says less: it saw no cluster.
-                Err(_) => Err(HelmError::Failed { verb, said }),
-            },
+            Err(error @ (HelmError::Failed { .. } | HelmError::Forbidden { .. })) => {
+                let Ok(text) = self.rendered(ask, "client").await else {
+                    // The second failure says less: it saw no cluster.
+                    return Err(error);
+                };
+                let because = match error {
+                    HelmError::Failed { said, .. } => said,
+                    other => other.to_string(),
+                };
+                read(&text, RenderMode::Client { because })
+            }
             Err(error) => Err(error),
         }
     }

@@ -13,6 +13,7 @@ mod preview;
 mod previous;
 mod report;
 mod request;
+mod rights;
 mod steps;
 mod stuck;
 mod values;
@@ -128,6 +129,7 @@ async fn executed(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     // Once more: it may have been planned where the cluster could not be asked.
     runs::require_whole(ctx).await?;
     let cluster = ctx.cluster().await?;
+    rights::require(ctx, &prepared, cluster).await?;
     match cluster.namespace_uid().await {
         Ok(None) => {
             cluster.create_namespace(&[]).await?;
