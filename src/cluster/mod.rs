@@ -29,6 +29,7 @@ mod podrules;
 pub mod pods;
 pub mod podstate;
 pub mod psql;
+mod pull;
 pub mod sessions;
 mod storage;
 pub mod transport;
@@ -56,6 +57,7 @@ pub use placement::PodPlacement;
 pub use pods::PodRefusal;
 pub use podstate::PodState;
 pub use psql::{DatabaseFacts, WalWritten};
+pub use pull::{ImagesPod, PulledImages};
 pub use sessions::{PodAddress, Session, SessionCounts, WatchedSwitch};
 #[cfg(test)]
 pub use storage::ClassFacts;

@@ -35,7 +35,7 @@ const FLOOR_MIB: f64 = 384.0;
 const CLAIMED_MIB: f64 = 128.0;
 /// The same of CPUs. What is idle there it may use.
 const CLAIMED_CPU: f64 = 0.1;
-/// The label that tells a backup's pod from a restore's.
+/// The label that tells what a pod of a run is for.
 const COMPONENT: &str = "app.kubernetes.io/component";
 
 /// Why a manifest could not be made.
@@ -89,6 +89,20 @@ pub struct HelperSite {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl HelperSite {
+    /// The pod of a template, with what the site asks of it. By what names the run's own no site is asked.
+    pub(super) fn applied_to(&self, mut pod: Pod) -> Pod {
+        let own = [MANAGED_BY, COMPONENT, RUN_LABEL];
+        let labels = self.labels.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+        pod.metadata.labels.get_or_insert_default().extend(labels.map(|(key, value)| (key.clone(), value.clone())));
+        pod.metadata.annotations.get_or_insert_default().extend(self.annotations.clone());
+        let spec = pod.spec.get_or_insert_default();
+        self.placement.place(spec);
+        spec.priority_class_name.clone_from(&self.priority_class);
+        pod
+    }
+}
+
 impl HelperPod {
     fn values(&self, claims: &PodClaims) -> BTreeMap<&'static str, Value> {
         BTreeMap::from([
@@ -114,18 +128,6 @@ impl HelperPod {
             memory_limit: set.unwrap_or(memory_limit).max(memory),
         };
         wanted.under(rules, FLOOR_MIB * MIB)
-    }
-
-    /// The pod of a template, with what the site asks of it. By what names the run's own no site is asked.
-    fn at_site(&self, mut pod: Pod) -> Pod {
-        let (site, own) = (&self.site, [MANAGED_BY, COMPONENT, RUN_LABEL]);
-        let labels = site.labels.iter().filter(|(key, _)| !own.contains(&key.as_str()));
-        pod.metadata.labels.get_or_insert_default().extend(labels.map(|(key, value)| (key.clone(), value.clone())));
-        pod.metadata.annotations.get_or_insert_default().extend(site.annotations.clone());
-        let spec = pod.spec.get_or_insert_default();
-        site.placement.place(spec);
-        spec.priority_class_name.clone_from(&site.priority_class);
-        pod
     }
 }
 
@@ -164,7 +166,7 @@ impl BackupPod {
         values.insert("service_account", json!(self.watchdog.as_deref().unwrap_or("default")));
         values.insert("mount_token", json!(self.watchdog.is_some()));
         values.insert("watched_namespace", json!(self.watchdog.as_ref().map_or("", |_| &self.pod.namespace)));
-        Ok(self.pod.at_site(pod("backup-pod.yaml", BACKUP, &values)?))
+        Ok(self.pod.site.applied_to(filled("backup-pod.yaml", BACKUP, &values)?))
     }
 }
 
@@ -192,11 +194,15 @@ impl RecoveryPod {
         let claims = self.pod.claims(cpu, self.memory_bytes as f64, AGENT_MIB * MIB);
         let mut values = self.pod.values(&claims);
         values.insert("claim", json!(self.claim));
-        Ok(self.pod.at_site(pod("recovery-pod.yaml", RECOVERY, &values)?))
+        Ok(self.pod.site.applied_to(filled("recovery-pod.yaml", RECOVERY, &values)?))
     }
 }
 
-fn pod(template: &'static str, text: &str, values: &BTreeMap<&'static str, Value>) -> Result<Pod, PodError> {
+pub(super) fn filled(
+    template: &'static str,
+    text: &str,
+    values: &BTreeMap<&'static str, Value>,
+) -> Result<Pod, PodError> {
     let yaml = render(template, text, values)?;
     serde_yaml::from_str(&yaml).map_err(|error| PodError::NotAPod { template, reason: error.to_string() })
 }

@@ -10,7 +10,7 @@ use super::quiesce::WRITERS;
 use crate::agent::protocol::WalRoom;
 use crate::cluster::pod::{BackupPod, HelperPod, HelperSite, RecoveryPod};
 use crate::cluster::transport::{Agent, install};
-use crate::cluster::{ClusterError, PodPlacement, PodRefusal, WatchdogRights};
+use crate::cluster::{ClusterError, ImagesPod, PodPlacement, PodRefusal, WatchdogRights};
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::workloads::BACKUP_PRIORITY;
 use crate::quantity;
@@ -20,6 +20,8 @@ use crate::wire::Limits;
 pub const POD_LIMIT: Duration = Duration::from_secs(300);
 /// Kubernetes ends a helper pod after this, whatever happens.
 const POD_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// What an image is not pulled in by then, the application's pods are waited for with.
+const PULL_LIFE: Duration = Duration::from_secs(3600);
 /// How much WAL may wait in a backup's pod until it is sealed.
 const SPOOL_MIB: u64 = 1024;
 /// How much sealed WAL may wait on the node's disk until it is sent.
@@ -85,6 +87,27 @@ pub async fn recovery_pod(
         claim: volume.claim.to_owned(),
         cpu: volume.cpu.map(str::to_owned),
         memory_bytes: volume.memory_bytes,
+    };
+    Ok(pod.manifest()?)
+}
+
+/// The name of the pod that pulls images for a run.
+pub fn images_pod_name(run: &str) -> String {
+    format!("{}-images", pod_name(run))
+}
+
+/// The pod that has its node pull `images` for `run`. It drives no other pod out.
+///
+/// # Errors
+/// The cluster cannot be asked what the namespace wants of it.
+pub async fn images_pod(ctx: &Ctx, run: &str, images: Vec<String>, placement: &PodPlacement) -> Result<Pod> {
+    let pod = ImagesPod {
+        name: images_pod_name(run),
+        namespace: ctx.install().namespace.to_string(),
+        run: run.to_owned(),
+        images,
+        site: HelperSite { priority_class: None, ..site(ctx, placement).await? },
+        deadline: PULL_LIFE,
     };
     Ok(pod.manifest()?)
 }

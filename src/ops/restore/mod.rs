@@ -17,6 +17,7 @@ mod existing_steps;
 mod facts;
 mod gate;
 mod held;
+mod images;
 mod layers;
 mod made;
 mod overrides;
@@ -125,7 +126,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
     let look = match &rendered {
         Ok(objects) => site::look(ctx, &plan, objects, request.take_over.as_deref(), needed).await?,
-        Err(_) => plan::SiteLook::default(),
+        Err(_) => site::SiteLook::default(),
     };
     let plan = plan.at_site(look);
     let spec = rendered.and_then(|objects| strategy::database_of(&objects, &plan.database).cloned());

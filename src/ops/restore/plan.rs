@@ -9,6 +9,7 @@ use super::existing::{self, ExistingInstall};
 use super::facts::{SourceFacts, TargetFacts};
 use super::gate::{self, TargetVersion, VersionFit};
 use super::held::{self, HoldFacts, RestoreHold};
+use super::images::ReleaseImages;
 use super::overrides::{OverridePlace, Overrides, VERSION};
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
@@ -105,18 +106,12 @@ pub struct RestorePlan {
     /// The install that it is restored over, where one lives.
     #[serde(default)]
     pub existing: Option<ExistingInstall>,
+    /// What the application's pods are made of, to be pulled while the data is staged.
+    #[serde(default)]
+    pub(super) images: ReleaseImages,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
-    pub warnings: Vec<String>,
-}
-
-/// What a site says of a restore, beside what refuses it.
-#[derive(Debug, Default)]
-pub(super) struct SiteLook {
-    /// What the database's volume will be made of.
-    pub storage: Option<String>,
-    pub taken_over: Vec<StandingNeighbour>,
     pub warnings: Vec<String>,
 }
 
@@ -161,13 +156,6 @@ impl RestorePlan {
                 .hint("Restore it into a namespace of its own, with -n: there it gets its own name."));
         }
         Ok(Self { existing: Some(existing), ..self })
-    }
-
-    /// The plan with what was seen of the site.
-    pub(super) fn at_site(mut self, look: SiteLook) -> Self {
-        let SiteLook { storage, taken_over, warnings } = look;
-        self.warnings.extend(warnings);
-        Self { storage, taken_over, ..self }
     }
 
     /// What a command takes to name the bundle again. Of a store, the settings say whom to believe.
@@ -301,6 +289,7 @@ pub(super) fn decide(
         overrides: Vec::new(),
         hold: None,
         existing: None,
+        images: ReleaseImages::default(),
         scope: source.scope,
         warnings,
     })

@@ -27,7 +27,7 @@ pub(super) async fn deploy(
     // helm may have outlived it, and works for as long as it was allowed to.
     settle::settle_release(&work.ctx, true, HELM_LIMIT).await?;
     let (bundle, plan) = (work.bundle()?, &work.plan);
-    let (values, chart) = (values(bundle, plan)?, chart::chart(&work.ctx, bundle, plan).await?);
+    let (values, chart) = (values(bundle, plan)?, work.chart().await?);
     if let Some(proof) = given {
         volume::check(work, proof).await?;
     }
@@ -81,7 +81,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
         return Ok(Some(done.id().to_string()));
     }
     let bundle = work.bundle()?;
-    let chart = chart::chart(ctx, bundle, plan).await?;
+    let chart = work.chart().await?;
     let facts = ctx.helm().await?.chart_facts(&chart.path()).await?;
     let reference = match &plan.chart {
         RestoreChart::Bundle | RestoreChart::Kept => format!("bundle {}", plan.bundle),

@@ -3,14 +3,35 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use super::plan::{RestorePlan, SiteLook};
+use super::images::ReleaseImages;
+use super::plan::RestorePlan;
 use super::strategy::VolumePlan;
 use super::{storage, strategy};
 use crate::cluster::{PodPlacement, WantedClaim, first_instance};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
 use crate::ops::helper::{self, RecoveryVolume};
+use crate::ops::neighbours::StandingNeighbour;
 use crate::ops::{Ctx, neighbours};
+
+/// What a site says of a restore, beside what refuses it.
+#[derive(Debug, Default)]
+pub(super) struct SiteLook {
+    /// What the database's volume will be made of.
+    storage: Option<String>,
+    taken_over: Vec<StandingNeighbour>,
+    images: ReleaseImages,
+    warnings: Vec<String>,
+}
+
+impl RestorePlan {
+    /// The plan with what was seen of the site.
+    pub(super) fn at_site(mut self, look: SiteLook) -> Self {
+        let SiteLook { storage, taken_over, images, warnings } = look;
+        self.warnings.extend(warnings);
+        Self { storage, taken_over, images, ..self }
+    }
+}
 
 /// Looks whether the cluster holds another OpsChain, and whether the chart's volumes can be made. `needed` is what the
 /// database takes, in bytes.
@@ -32,7 +53,7 @@ pub(super) async fn look(
     let mut warnings = storage.warnings;
     warnings.extend(neighbours.warning);
     warnings.extend(neighbours::taken_words(&neighbours.taken, &plan.namespace, &plan.release));
-    Ok(SiteLook { storage: storage.line, taken_over: neighbours.taken, warnings })
+    Ok(SiteLook { storage: storage.line, taken_over: neighbours.taken, images: ReleaseImages::of(rendered), warnings })
 }
 
 /// Has the API server judge the volume that is made before the database.

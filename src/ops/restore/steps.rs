@@ -9,7 +9,7 @@ use super::plan::RestoreChart;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{chart, existing_steps as existing, gate, release, send, site, undo, volume};
+use super::{chart, existing_steps as existing, gate, images, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
@@ -249,6 +249,8 @@ async fn start_pod(work: &RestoreWork) -> Result<Done<()>> {
     let free = proof::room(facts.volume.as_ref(), needed)?;
     let way = agent.way();
     work.keep_agent(agent).await;
+    images::begin_pull(&work.ctx, &work.plan.images, &work.run).await;
+    work.fetch_chart()?;
     Ok(Done::said(format!("{}, {} free, {way}", pod_name(&work.run), text::bytes(free))))
 }
 
@@ -308,9 +310,10 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
         // The pod is removed next in any case.
         drop(agent.finish().await);
     }
+    let images = images::pulled(&work.ctx, &work.run).await.map_or(String::new(), |images| format!("; {images}"));
     helper::remove(&work.ctx, &work.run).await?;
     if work.plan.strategy == RestoreStrategy::Adopt {
-        return Ok(Done::said("nothing uses the volume"));
+        return Ok(Done::said(format!("nothing uses the volume{images}")));
     }
     let (cluster, database) = (work.ctx.cluster().await?, work.database().await?);
     // Those of the empty database that the operator made first: with its own volume a second instance would come back
@@ -318,8 +321,8 @@ async fn release_volume(work: &RestoreWork) -> Result<Done<()>> {
     let claim = database.primary_claim();
     let others = cluster.delete_other_claims(&database.name, &claim, POD_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(match others.as_slice() {
-        [] => "nothing uses the volume".to_owned(),
-        others => format!("{} will be copied anew", others.join(", ")),
+        [] => format!("nothing uses the volume{images}"),
+        others => format!("{} will be copied anew{images}", others.join(", ")),
     }))
 }
 

@@ -2,6 +2,7 @@
 
 use super::existing::ExistingInstall;
 use super::gate::VersionFit;
+use super::images::ReleaseImages;
 use super::plan::{RestoreChart, RestorePlan};
 use super::strategy::RestoreStrategy;
 use crate::bundle::{BundleReference, testing};
@@ -64,6 +65,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         overrides: Vec::new(),
         hold: None,
         existing: None,
+        images: ReleaseImages::default(),
         scope: Vec::new(),
         warnings: Vec::new(),
     }

@@ -3,14 +3,16 @@
 use std::sync::{Arc, OnceLock};
 
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
+use super::chart;
 use super::facts::{self, OpenBundle};
 use super::plan::RestorePlan;
 use super::strategy::VolumePlan;
 use crate::cluster::transport::Agent;
 use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
+use crate::helm::ChartFile;
 use crate::ops::helper::RecoveryVolume;
 use crate::ops::lease::LeaseHolder;
 use crate::ops::{Ctx, helper};
@@ -22,6 +24,7 @@ pub(super) struct RestoreWork {
     /// The run's id.
     pub run: String,
     bundle: OnceLock<Arc<OpenBundle>>,
+    chart: Arc<OnceCell<ChartFile>>,
     handles: Mutex<LiveHandles>,
 }
 
@@ -34,7 +37,7 @@ struct LiveHandles {
 
 impl RestoreWork {
     pub fn new(ctx: &Ctx, plan: RestorePlan, run: String) -> Self {
-        Self { ctx: ctx.clone(), plan, run, bundle: OnceLock::new(), handles: Mutex::default() }
+        Self { ctx: ctx.clone(), plan, run, bundle: OnceLock::new(), chart: Arc::default(), handles: Mutex::default() }
     }
 
     /// The bundle of the plan; opened when first asked for, so that what needs none can do without it.
@@ -48,6 +51,25 @@ impl RestoreWork {
         let bundle = facts::open_again(&self.ctx, &self.plan.source, &self.plan.keys)?;
         self.require_its_bundle(bundle.reader.manifest_sha256())?;
         Ok(self.bundle.get_or_init(|| Arc::new(bundle)))
+    }
+
+    /// The chart, fetched when first asked for.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub async fn chart(&self) -> Result<&ChartFile> {
+        let bundle = self.bundle()?;
+        self.chart.get_or_try_init(|| chart::chart(&self.ctx, bundle, &self.plan)).await
+    }
+
+    /// Begins to fetch the chart, for whoever asks next. What fails is tried again then.
+    pub fn fetch_chart(&self) -> Result<()> {
+        let (chart, ctx, bundle, plan) =
+            (self.chart.clone(), self.ctx.clone(), self.bundle()?.clone(), self.plan.clone());
+        tokio::spawn(async move {
+            let _ = chart.get_or_try_init(|| chart::chart(&ctx, &bundle, &plan)).await;
+        });
+        Ok(())
     }
 
     fn require_its_bundle(&self, manifest_sha256: &str) -> Result<()> {
