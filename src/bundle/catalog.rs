@@ -1,5 +1,6 @@
 //! What bundles a store holds, as their clear headers say it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use super::proof::Proof;
 use super::published::PublishedRecord;
 use super::reader::{Reader, Trust};
 use super::reference::BundleReference;
+use super::standing::{ListedManifests, Standing};
 
 /// How many proofs are read side by side: where the store is far away, each costs a round trip.
 const AT_ONCE: usize = 32;
@@ -34,6 +36,8 @@ pub struct CatalogEntry {
     pub bytes: u64,
     /// Its header, which is not proved, or why it has none that can be read.
     pub header: Result<Header, String>,
+    /// SHA-256 of its manifest, as its record says: not proved either. None of what has no record that can be read.
+    pub manifest_sha256: Option<String>,
     /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
     /// That it stays, where somebody has said so.
@@ -99,7 +103,8 @@ impl Catalog {
 
     /// Of each database the newest bundle that OpsChain `version` has made and that opens under `trust`: signature,
     /// manifest and layout are good, the members' bytes are not read. Newest first; those that were passed over come with
-    /// the reason, one that is not made yet by `now` among them, and one of what a restore has replaced.
+    /// the reason, one that is not made yet by `now` among them, and one of what a restore has replaced. None is passed
+    /// over for what its record says before that was held against the bundle.
     pub fn newest_good(
         &self,
         store: &dyn Store,
@@ -108,30 +113,54 @@ impl Catalog {
         now: Timestamp,
     ) -> (Vec<GoodBundle>, Vec<PassedOver>) {
         let mut good: Vec<GoodBundle> = Vec::new();
-        let mut passed = Vec::new();
-        for entry in &self.entries {
-            let reason = match &entry.header {
-                Ok(header) if header.opschain.version != version => continue,
-                Ok(header) if header.is_from_the_future(now) => {
-                    format!("it says that it was made at {}, which is still to come", header.created)
-                }
-                Ok(Header { replaced_by: Some(run), .. }) => format!("it is of what {run} has replaced"),
-                Ok(_) if entry.gone.is_some() => {
-                    "it is marked as gone, and `dr bundle unprune` takes that back".to_owned()
-                }
-                Ok(header) if good.iter().any(|(_, known)| known.header().is_of_same_database(header)) => continue,
-                Ok(_) => match entry.open(store, trust) {
-                    Ok(reader) => {
-                        good.push((entry.reference.clone(), reader));
+        let mut passed: Vec<(usize, PassedOver)> = Vec::new();
+        let mut claims: Claims = Vec::new();
+        for (at, entry) in self.entries.iter().enumerate() {
+            let (reason, is_broken) = match &entry.header {
+                Err(reason) => (reason.clone(), true),
+                Ok(header) => match claim(header, version, now, &good) {
+                    Some(claimed) => {
+                        claims.push((at, claimed));
                         continue;
                     }
-                    Err(error) => error.fault.in_words(),
+                    None if entry.gone.is_some() => {
+                        ("it is marked as gone, and `dr bundle unprune` takes that back".to_owned(), false)
+                    }
+                    None => match entry.open(store, trust) {
+                        Ok(reader) => {
+                            passed.extend(self.held(store, trust, std::mem::take(&mut claims)));
+                            good.push((entry.reference.clone(), reader));
+                            continue;
+                        }
+                        Err(error) => (error.fault.in_words(), true),
+                    },
                 },
-                Err(reason) => reason.clone(),
             };
-            passed.push(PassedOver { name: entry.name.clone(), created: entry.created(), reason });
+            passed.push((at, entry.passed_over(reason, is_broken)));
         }
-        (good, passed)
+        // What is older than all that is good stands in nobody's place.
+        if good.is_empty() {
+            passed.extend(self.held(store, trust, claims));
+        }
+        passed.sort_by_key(|(at, _)| *at);
+        (good, passed.into_iter().map(|(_, passed)| passed).collect())
+    }
+
+    /// Those of `claims` that have to be named.
+    fn held(&self, store: &dyn Store, trust: &Trust, claims: Claims) -> Vec<(usize, PassedOver)> {
+        let claimed: BTreeMap<usize, Option<String>> = claims.into_iter().collect();
+        let standings = self.standings(store, trust, &ListedManifests::new(), |at, _| claimed.contains_key(&at));
+        let named = standings.into_iter().filter_map(|(at, standing)| {
+            let reason = claimed.get(&at).cloned().flatten();
+            let (reason, is_broken) = match (standing, reason) {
+                (Standing::Broken(reason), _) => (reason, true),
+                (Standing::Stranger(reason), Some(_)) => (reason, true),
+                (Standing::Ours { .. }, Some(reason)) => (reason, false),
+                (Standing::Stranger(_) | Standing::Ours { .. }, None) => return None,
+            };
+            Some((at, self.entries.get(at)?.passed_over(reason, is_broken)))
+        });
+        named.collect()
     }
 
     /// The OpsChain versions that have made bundles here, newest bundle first, each once.
@@ -148,6 +177,23 @@ impl Catalog {
     }
 }
 
+/// The places of bundles that what their records say keeps from being the newest good one; with the reason where that has
+/// to be told.
+type Claims = Vec<(usize, Option<String>)>;
+
+/// What a record says that keeps its bundle from being the newest good one of `version`, with the reason where that has to
+/// be told.
+fn claim(header: &Header, version: &str, now: Timestamp, good: &[GoodBundle]) -> Option<Option<String>> {
+    match &header.replaced_by {
+        _ if header.opschain.version != version => Some(None),
+        _ if header.is_from_the_future(now) => {
+            Some(Some(format!("it says that it was made at {}, which is still to come", header.created)))
+        }
+        Some(run) => Some(Some(format!("it is of what {run} has replaced"))),
+        None => good.iter().any(|(_, known)| known.header().is_of_same_database(header)).then_some(None),
+    }
+}
+
 /// A bundle that opens, and what names it.
 pub type GoodBundle = (BundleReference, Reader);
 
@@ -158,6 +204,8 @@ pub struct PassedOver {
     /// When it was made, as far as it tells.
     pub created: Option<Timestamp>,
     pub reason: String,
+    /// Whether it does not open, or nobody trusted has signed it.
+    pub is_broken: bool,
 }
 
 /// The words of the operator name no bundle, or several.
@@ -188,6 +236,10 @@ impl CatalogEntry {
             Ok(header) => Some(header.created),
             Err(_) => self.name.parse::<BundleId>().ok().and_then(|id| id.created()),
         }
+    }
+
+    fn passed_over(&self, reason: String, is_broken: bool) -> PassedOver {
+        PassedOver { name: self.name.clone(), created: self.created(), reason, is_broken }
     }
 
     /// Whether it was published, and is not a file that somebody put into the store.
@@ -222,6 +274,7 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
         address: store.address(&object.name),
         bytes: object.bytes.unwrap_or_default(),
         proof: record.as_ref().ok().and_then(|record| Proof::deepest(store, object, &record.manifest_sha256)),
+        manifest_sha256: record.as_ref().ok().map(|record| record.manifest_sha256.clone()),
         header: record.map(|record| record.header),
         pin: mark(MarkKind::Pinned),
         gone: mark(MarkKind::Gone),
@@ -242,6 +295,7 @@ fn loose_entry(path: &Path) -> CatalogEntry {
         address: path.display().to_string(),
         bytes,
         header,
+        manifest_sha256: None,
         proof: None,
         pin: None,
         gone: None,

@@ -37,6 +37,7 @@ pub mod reference;
 pub mod report;
 pub mod retention;
 mod sample;
+pub mod standing;
 pub mod stored;
 mod tarball;
 #[cfg(test)]
@@ -61,5 +62,6 @@ pub use published::PublishedRecord;
 pub use reader::{Reader, SignatureState, StoredChunk, Trust};
 pub use reference::BundleReference;
 pub use sample::SampleShare;
+pub use standing::{ListedManifests, Standing};
 pub use stored::StoredProof;
 pub use writer::{BackupFacts, UnpublishedBundle, VerifiedBundle, Writer};

@@ -92,6 +92,7 @@ pub(crate) fn entry(created: &str) -> CatalogEntry {
         name,
         bytes: 1000,
         header: Ok(header),
+        manifest_sha256: Some("0".repeat(64)),
         proof: None,
         pin: None,
         gone: None,

@@ -130,12 +130,14 @@ impl Report for status::AllStatus {
             ];
             page.table(&heads, &self.installs.iter().map(row).collect::<Vec<_>>());
         }
-        if self.unreadable > 0 {
-            let text = format!(
-                "{} of the store cannot be read: `dr bundle list` names them",
-                plural(self.unreadable as u64, "bundle")
-            );
-            page.finding(Mark::Warn, &text, None);
+        for (count, what) in [
+            (self.unreadable, "cannot be opened"),
+            (self.strangers, "count for nothing: nobody trusted here has signed them"),
+        ] {
+            if count > 0 {
+                let of = plural(count as u64, "bundle");
+                page.finding(Mark::Warn, &format!("{of} of the store {what}; `dr status` names the newest"), None);
+            }
         }
     }
 }

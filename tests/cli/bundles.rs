@@ -224,7 +224,6 @@ fn without_a_name_the_newest_of_this_install_is_taken_or_several_others_are_name
     let record = fs::read_to_string(store.join(&own).join("published.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     let namespace = record["bundle"]["install"]["namespace"].as_str().unwrap();
-    // Their bytes are none that open: the words say which one was taken.
     let of = |namespace: &str| dr(home.path(), &["-n", namespace, "bundle", "show"]);
     assert!(of(namespace).contains(&own), "{}", of(namespace));
     assert!(of("site-7").contains(&of_seven), "{}", of("site-7"));

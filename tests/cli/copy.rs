@@ -53,6 +53,7 @@ fn what_is_not_whole_is_named_and_another_bundle_of_the_name_is_refused() {
     let (home, store) = home();
     publish(&store);
     let broken = made(&store, 1);
+    fs::write(store.join(&broken).join(format!("{broken}.tar")), b"junk").unwrap();
     let other = home.path().join("other");
     fs::create_dir(&other).unwrap();
     let (report, rest) = copy(home.path(), &["--all", "--any-signer"]);

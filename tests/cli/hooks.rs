@@ -22,7 +22,8 @@ fn hook(home: &Path, name: &str, script: &str, table: &str) {
 }
 
 fn prune(home: &Path) -> String {
-    dr(home, &["-v", "--yes", "bundle", "prune", "--all-installs", "--keep-last", "1"])
+    let place = format!("--confirm={}", home.join("store").display());
+    dr(home, &["-v", "--yes", "bundle", "prune", "--all-installs", "--keep-last", "1", &place])
 }
 
 fn is_marked(store: &Path, bundle: &str) -> bool {

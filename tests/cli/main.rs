@@ -33,6 +33,9 @@ mod recorded;
 mod records;
 mod reference;
 mod refusals;
+#[allow(dead_code)]
+#[path = "../bundle/repack.rs"]
+mod repack;
 mod runs;
 #[allow(dead_code)]
 #[path = "../bundle/sample.rs"]
@@ -41,6 +44,7 @@ mod schedule;
 mod signals;
 mod status;
 mod trace;
+mod trusted;
 mod unread;
 mod upgrade;
 mod vault;

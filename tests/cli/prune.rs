@@ -1,36 +1,81 @@
 //! What prune does to a folder of bundles: marked first, removed later, taken back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use dr::internals::crypt::Signer;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::bundles::{NAME, home, publish};
+use crate::bundles::{NAME, bundle, fixture, home, publish};
 use crate::dr;
+use crate::repack::{find, put_together, sign_anew, take_apart};
 
-/// Publishes the fixture's record as of so many days ago; returns its name. Its bytes are none that open.
+/// Publishes the fixture as if it had been made so many days ago; returns its name.
 pub fn made(store: &Path, days: i64) -> String {
     made_of(store, days, None)
 }
 
 /// The same of another site.
 pub fn made_of(store: &Path, days: i64, site: Option<u8>) -> String {
+    signed_by("signing", store, days, |header| {
+        if let Some(site) = site {
+            header["install"]["namespace"] = format!("site-{site}").into();
+        }
+    })
+}
+
+/// Publishes the fixture as somebody else would: whole, as if it had been made so many days ago, signed with the key of this
+/// name, and changed.
+pub fn signed_by(key: &str, store: &Path, days: i64, change: impl FnOnce(&mut Value)) -> String {
     let created = Timestamp::from_second(Timestamp::now().as_second()).unwrap() - SignedDuration::from_hours(24 * days);
-    let number = site.unwrap_or_default();
-    let name = format!("opschain-{}-{number:02}{:04}", created.strftime("%Y%m%dT%H%M%SZ"), days.unsigned_abs());
-    let mut record: Value =
-        serde_json::from_slice(&fs::read(store.join(NAME).join("published.json")).unwrap()).unwrap();
-    record["bundle"]["id"] = name.as_str().into();
-    record["bundle"]["created"] = created.to_string().into();
-    if let Some(site) = site {
-        record["bundle"]["install"]["namespace"] = format!("site-{site}").into();
+    let mut pieces = take_apart(&fs::read(bundle()).unwrap());
+    let mut header: Value = serde_json::from_slice(&pieces[0].content).unwrap();
+    header["created"] = created.to_string().into();
+    change(&mut header);
+    let site = header["install"]["namespace"].as_str().unwrap().strip_prefix("site-").unwrap_or("0").to_owned();
+    let maker = if key == "signing" { 'a' } else { 'b' };
+    let name = format!("opschain-{}-{maker}{site:0>2}{:03}", created.strftime("%Y%m%dT%H%M%SZ"), days.unsigned_abs());
+    header["id"] = name.as_str().into();
+    pieces[0].set_content(header.to_string().into_bytes());
+    for piece in &mut pieces {
+        piece.header.set_mtime(created.as_second() as u64);
+        piece.header.set_cksum();
     }
-    let folder = store.join(&name);
+    sign_anew(&mut pieces, &fixture_key(key), |manifest| manifest["id"] = name.as_str().into());
+    let (bytes, folder) = (put_together(&pieces), store.join(&name));
+    let manifest_at = bytes.chunks(512).position(|block| block.starts_with(b"manifest.json\0")).unwrap() * 512;
+    let record = json!({
+        "format": 1,
+        "published_at": created,
+        "bytes": bytes.len(),
+        "manifest_at": manifest_at,
+        "manifest_sha256": hex::encode(Sha256::digest(&pieces[find(&pieces, "manifest.json")].content)),
+        "bundle": header,
+    });
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join(format!("{name}.tar")), vec![0u8; 1000]).unwrap();
+    fs::write(folder.join(format!("{name}.tar")), bytes).unwrap();
     fs::write(folder.join("published.json"), record.to_string()).unwrap();
     name
+}
+
+/// A signing key of the fixtures. A checkout gives it to everybody to read, and such a key is refused.
+fn fixture_key(name: &str) -> Signer {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    fs::copy(fixture("keys").join(name), &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    Signer::load(&path).unwrap()
+}
+
+/// Changes the record beside a bundle, which nobody has signed.
+pub fn change_record(store: &Path, name: &str, change: impl FnOnce(&mut Value)) {
+    let path = store.join(name).join("published.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    fs::write(path, record.to_string()).unwrap();
 }
 
 /// A store with ten bundles, one a day, newest first.
@@ -135,6 +180,37 @@ fn a_removal_that_was_cut_short_is_finished() {
     let (report, rest) = prune(home.path(), &["--keep-last", "9"]);
     assert!(names(&report["removed"]) == [&all[9]] && rest.ends_with("--- exit 0"), "{report}{rest}");
     assert!(!store.join(&all[9]).exists());
+}
+
+#[test]
+fn what_nobody_trusted_has_signed_stays_and_nothing_goes_for_its_sake() {
+    let (home, store) = home();
+    let ours = [made(&store, 20), made(&store, 25)];
+    let forged: Vec<String> = (0..3).map(|days| signed_by("stranger-signing", &store, days, |_| ())).collect();
+    for name in &forged {
+        let digest = hex::encode([0; 32]);
+        let proof = json!({"verified_at": Timestamp::now(), "depth": "restored", "dr_version": "1", "signer": "test-only",
+            "manifest_sha256": digest});
+        fs::write(store.join(name).join("proof.20990101T000000Z.restored.json"), proof.to_string()).unwrap();
+    }
+    marked(&store, &forged[2], 30);
+    // Ours by its record, and cut short; and a record of another bundle under a name of its own.
+    let cut = made(&store, 3);
+    fs::write(store.join(&cut).join(format!("{cut}.tar")), b"junk").unwrap();
+    let place = format!("--confirm={}", store.display());
+    let (plan, rest) = prune(home.path(), &["--keep-last", "1", &place, "--dry-run"]);
+    assert_eq!(
+        (names(&plan["stays"]), names(&plan["marks"])),
+        (vec![ours[0].as_str()], vec![ours[1].as_str()]),
+        "{rest}"
+    );
+    let named = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|pair| pair[0].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((named(&plan["strangers"]), named(&plan["unreadable"])), (forged, vec![cut]));
+    assert_eq!(plan["removes"].as_array().unwrap().len(), 0);
+    let said = dr(home.path(), &["bundle", "prune", "--all-installs", "--keep-last", "1", "--dry-run"]);
+    assert!(said.contains("counts for no rule: nobody trusted here has signed it"), "{said}");
 }
 
 #[test]

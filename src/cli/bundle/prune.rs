@@ -15,7 +15,8 @@ use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
 /// The rules are those of [retention] in dr.toml, or those that are given instead. Days and weeks are those of UTC, and
 /// only those that have a bundle count. What is marked is removed once its time of grace (7d, `retention.grace`) is over;
 /// `dr bundle unprune` takes it back until then. Whatever the rules say, these stay: the newest of each OpsChain version, the
-/// newest that was verified, what is pinned, being read, or locked by the store, and what cannot be read.
+/// newest that was verified, what is pinned, being read, or locked by the store, and what cannot be read. What nobody trusted
+/// has signed counts for no rule and stays.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -146,6 +147,10 @@ impl Report for prune::PrunePlan {
         }
         for (bundle, reason) in &self.unreadable {
             page.finding(Mark::Warn, &format!("{bundle} stays: it cannot be read: {reason}"), None);
+        }
+        for (bundle, reason) in &self.strangers {
+            let text = format!("{bundle} stays, and counts for no rule: nobody trusted here has signed it: {reason}");
+            page.finding(Mark::Warn, &text, Some(&format!("dr bundle show {bundle} --any-signer")));
         }
         if self.of_others > 0 {
             let text = format!("{} of other installs are not judged (--all-installs)", self.of_others);

@@ -58,11 +58,11 @@ pub fn list(ctx: &Ctx, request: &ListRequest) -> Result<BundleList> {
     })?;
     let missing = if place.is_none() { missing(ctx, &ctx.vault_install(), &catalog) } else { Vec::new() };
     // Beside the list: whoever reads its rows with another program wants bundles only.
-    for MissingBundle { bundle, created, store, .. } in &missing {
-        let having = mirrors::having(ctx, bundle);
+    for bundle in &missing {
+        let having = mirrors::having(ctx, &bundle.bundle);
         let hint =
             having.first().map(|place| format!("Mirror {place} has it: `dr bundle list --store {}`.", quoted(place)));
-        ctx.events.warn(format!("bundle {bundle} of {created:.0} is missing: it was published in {store}"), hint);
+        ctx.events.warn(format!("bundle {} of {:.0} {}", bundle.bundle, bundle.created, bundle.why()), hint);
     }
     Ok(BundleList { missing, found: ListReport::new(&catalog, |entry| wanted.takes(entry)) })
 }

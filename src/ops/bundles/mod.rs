@@ -4,9 +4,9 @@ mod diff;
 mod extract;
 mod list;
 mod mirrors;
+mod newest;
 mod pin;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use diff::{BundleDiffReport, BundleSide, diff};
 pub use extract::{ExtractReport, ItemList, item, items};
 pub use list::{BundleList, ListRequest, list};
+use newest::{newest_by_records, newest_of};
 pub(super) use pin::keep;
 pub use pin::{PinReport, pin, unpin};
 
@@ -24,7 +25,6 @@ use super::{CommandLine, Ctx, essentials};
 use crate::bundle::report::{Beside, SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust, lease};
 use crate::error::{CommandError, Exit, Result};
-use crate::settings::Install;
 use crate::store;
 
 /// How long a verification may read a bundle that is marked as gone.
@@ -315,11 +315,17 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
         });
     }
     let opened = ctx.store_or(request.store.as_deref()).and_then(|store| {
-        let catalog = ctx.catalog(&*store)?;
-        let entry = pick(&catalog, request.bundle.as_deref(), ctx.install())?;
+        let mut catalog = ctx.catalog(&*store)?;
+        let entry = match &request.bundle {
+            Some(text) => catalog.find(text)?,
+            None => newest_of(ctx, &mut catalog, &*store, &trust)?,
+        };
         Ok((entry.open(&*store, &trust)?, entry.clone()))
     });
-    let named = |catalog: &Catalog| Some(pick(catalog, request.bundle.as_deref(), ctx.install()).ok()?.name.clone());
+    let named = |catalog: &Catalog| match &request.bundle {
+        Some(text) => Some(catalog.find(text).ok()?.name.clone()),
+        None => Some(newest_by_records(catalog, ctx.install()).ok()?.name.clone()),
+    };
     let (reader, entry) = opened.map_err(|error| match request.store {
         Some(_) => error,
         None => mirrors::with_mirrors(ctx, error, named),
@@ -327,40 +333,6 @@ fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> 
     let arguments = again(&entry.reference, &entry.name);
     let CatalogEntry { reference, address, proof, pin, gone, .. } = entry;
     Ok(FoundBundle { reference, address, arguments, reader, beside: Beside { proof, pin, gone } })
-}
-
-fn pick<'c>(catalog: &'c Catalog, text: Option<&str>, install: &Install) -> Result<&'c CatalogEntry> {
-    match text {
-        Some(text) => Ok(catalog.find(text)?),
-        None => newest_of(catalog, install),
-    }
-}
-
-/// The newest of this install; where the store has none of it, the newest of the only other. One that cannot be read may
-/// be of any: it is taken, so that it is said and no older one is shown in its place.
-fn newest_of<'c>(catalog: &'c Catalog, install: &Install) -> Result<&'c CatalogEntry> {
-    let stays: Vec<&CatalogEntry> = catalog.entries.iter().filter(|entry| entry.gone.is_none()).collect();
-    let there = if stays.is_empty() { catalog.entries.iter().collect() } else { stays };
-    let of = |entry: &CatalogEntry| entry.header.as_ref().ok().map(|header| header.install.name());
-    let newest = |name: &str| there.iter().find(|entry| of(entry).is_none_or(|of| of == name)).copied();
-    let names: BTreeSet<String> = there.iter().filter_map(|entry| of(entry)).collect();
-    let wanted = format!("{}/{}", install.namespace, install.release);
-    let others: Vec<&String> = names.iter().collect();
-    let name = match &*others {
-        [only] if !names.contains(&wanted) => only,
-        [_, _, ..] if !names.contains(&wanted) => {
-            let what = format!("store {} has no bundle of {wanted}, and bundles of several others", catalog.store);
-            let newest = others.iter().filter_map(|name| Some((name, newest(name)?)));
-            return Err(newest.fold(CommandError::new(Exit::Unconfirmed, what), |error, (name, entry)| {
-                error.hint(format!("{} is the newest of {name}.", entry.name))
-            }));
-        }
-        _ => &wanted,
-    };
-    newest(name).ok_or_else(|| {
-        CommandError::new(Exit::NotFound, format!("store {} has no bundle", catalog.store))
-            .hint("`dr bundle create` makes one.")
-    })
 }
 
 /// The bundle of a file, if the words name one: a path, or a file of the working folder.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::findings::FindingsBuilder;
-use crate::bundle::{Catalog, CatalogEntry, Depth};
+use crate::bundle::{Catalog, CatalogEntry, Depth, Standing};
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
@@ -13,9 +13,9 @@ use crate::error::{CommandError, chain};
 use crate::helm::Helm;
 use crate::journal;
 use crate::ops::history::History;
-use crate::ops::{Ctx, bundles, runs};
+use crate::ops::{Ctx, bundles, published, runs};
 use crate::settings::Settings;
-use crate::store::{BucketProtection, StoreConditions, is_bucket};
+use crate::store::{BucketProtection, Store, StoreConditions, is_bucket};
 use crate::text::{bytes, plural};
 
 /// What a bundle's signature is made for.
@@ -214,10 +214,11 @@ pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
     let catalog = ctx.catalog(&*store);
     match (catalog, store.free_bytes().map_err(CommandError::from)) {
         (Ok(Catalog { entries, .. }), Ok(free)) => {
-            findings.known.bundles = entries.len();
+            let newest = newest_good(ctx, &*store, &entries, findings);
+            findings.known.bundles = newest.map_or(0, |_| entries.len());
             let unproved = |entry: &&CatalogEntry| entry.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain);
             findings.known.to_verify =
-                entries.first().filter(unproved).map(|newest| bundles::verify_command(ctx, &newest.name, None));
+                newest.filter(unproved).map(|newest| bundles::verify_command(ctx, &newest.name, None));
             room(findings, &place, plural(entries.len() as u64, "bundle"), free);
         }
         (Err(error), _) | (_, Err(error)) => return findings.failed("store", error),
@@ -227,6 +228,26 @@ pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         Ok(None) => {}
         Err(error) => findings.failed("store", CommandError::from(error)),
     }
+}
+
+/// The newest bundle that is ours. Where the newest of all is not, that is said; whom to trust is told of with the keys.
+fn newest_good<'e>(
+    ctx: &Ctx,
+    store: &dyn Store,
+    entries: &'e [CatalogEntry],
+    findings: &mut FindingsBuilder,
+) -> Option<&'e CatalogEntry> {
+    let trust = ctx.trust(None, None, false).ok()?;
+    let listed = published::manifests(&published::listed(ctx));
+    let standing = |entry: &CatalogEntry| entry.standing(store, &trust, &listed);
+    let newest = entries.first()?;
+    let (what, verb) = match standing(newest) {
+        Standing::Ours { .. } => return Some(newest),
+        Standing::Stranger(reason) => (format!("nobody trusted here has signed it: {reason}"), "show"),
+        Standing::Broken(reason) => (format!("it cannot be opened: {reason}"), "verify"),
+    };
+    findings.warn("store", format!("bundle {}: {what}", newest.name), format!("dr bundle {verb} {}", newest.name));
+    entries.iter().skip(1).find(|entry| matches!(standing(entry), Standing::Ours { .. }))
 }
 
 /// What a bucket's server was seen to keep.

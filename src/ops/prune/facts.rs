@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::bundle::retention::{Candidate, DatabaseGroup};
-use crate::bundle::{BundleReference, Catalog, CatalogEntry, Header, lease};
+use crate::bundle::{Catalog, CatalogEntry, Header, ListedManifests, Standing, Trust, lease};
 use crate::error::Result;
-use crate::ops::Ctx;
+use crate::ops::{Ctx, published};
 use crate::settings::Install;
 use crate::store::Store;
 
@@ -16,10 +16,12 @@ pub(super) struct PruneFacts {
     pub(super) now: Timestamp,
     /// How far this host's clock is ahead of the API server's, where that was told.
     pub(super) ahead: Option<SignedDuration>,
-    /// When the newest bundle of the store says that it was made, of whatever install.
+    /// When the newest of the bundles that are judged was made.
     pub(super) newest: Option<(String, Timestamp)>,
-    /// The bundles that are judged, with their sizes.
-    pub(super) bundles: Vec<(Candidate, u64)>,
+    /// The bundles that are judged: those that open, made by somebody trusted, or that the vault lists.
+    pub(super) bundles: Vec<JudgedBundle>,
+    /// Those that nobody trusted here has signed, with how that was seen.
+    pub(super) strangers: Vec<(String, String)>,
     /// Those whose removal was begun and not finished.
     pub(super) half_removed: Vec<String>,
     /// Those that cannot be read, with the reason.
@@ -30,6 +32,17 @@ pub(super) struct PruneFacts {
     pub(super) loose: usize,
 }
 
+/// A bundle that is judged.
+#[derive(Debug, Clone)]
+pub(super) struct JudgedBundle {
+    pub(super) candidate: Candidate,
+    pub(super) bytes: u64,
+    /// Whether the config vault lists this very bundle.
+    pub(super) is_listed: bool,
+}
+
+/// # Errors
+/// The store cannot be listed, or whom to trust is not known: then nothing in the store is known to be ours.
 pub(super) async fn facts(ctx: &Ctx, all_installs: bool) -> Result<PruneFacts> {
     let store = ctx.store()?;
     let ahead = match ctx.cluster().await {
@@ -40,7 +53,18 @@ pub(super) async fn facts(ctx: &Ctx, all_installs: bool) -> Result<PruneFacts> {
         ctx.events.note("no cluster tells the time: this host's clock is held against the bundles only");
     }
     let catalog = ctx.catalog(&*store)?;
-    of_catalog(&catalog, &*store, ahead, (!all_installs).then(|| ctx.install()))
+    let trust = ctx.trust(None, None, false)?;
+    let known = KnownSigned { trust, listed: published::manifests(&published::listed(ctx)) };
+    let facts = of_catalog(&catalog, &*store, ahead, (!all_installs).then(|| ctx.install()), &known)?;
+    // What was not read because of the signal is not to be taken for damaged.
+    ctx.check_cancelled()?;
+    Ok(facts)
+}
+
+/// By what a bundle is known to be ours.
+struct KnownSigned {
+    trust: Trust,
+    listed: ListedManifests,
 }
 
 fn of_catalog(
@@ -48,48 +72,50 @@ fn of_catalog(
     store: &dyn Store,
     ahead: Option<SignedDuration>,
     of: Option<&Install>,
+    known: &KnownSigned,
 ) -> Result<PruneFacts> {
     let now = Timestamp::now();
+    let is_of_other = |header: &Header| {
+        of.is_some_and(|of| (&of.namespace, &of.release) != (&header.install.namespace, &header.install.release))
+    };
     let mut facts = PruneFacts {
         store: catalog.store.clone(),
         now,
         ahead,
         newest: None,
         bundles: Vec::new(),
+        strangers: Vec::new(),
         half_removed: Vec::new(),
         unreadable: Vec::new(),
         of_others: 0,
         loose: 0,
     };
     for entry in &catalog.entries {
-        // A file that lies there tells of the clocks as well as a bundle does.
-        let created = entry.header.as_ref().ok().map(|header| header.created);
-        if let Some(created) = created.filter(|at| facts.newest.as_ref().is_none_or(|(_, known)| known < at)) {
-            facts.newest = Some((entry.name.clone(), created));
-        }
-        let header = match &entry.header {
-            _ if matches!(entry.reference, BundleReference::File { .. }) => {
-                facts.loose += 1;
-                continue;
-            }
+        match &entry.header {
+            _ if !entry.is_stored() => facts.loose += 1,
             Err(_) if entry.is_hollow && entry.gone.as_ref().is_some_and(|mark| mark.at.is_some()) => {
                 facts.half_removed.push(entry.name.clone());
-                continue;
             }
-            Err(reason) => {
-                facts.unreadable.push((entry.name.clone(), reason.clone()));
-                continue;
-            }
-            Ok(header) => header,
-        };
-        let is_ours =
-            |of: &Install| (&of.namespace, &of.release) == (&header.install.namespace, &header.install.release);
-        if of.is_some_and(|of| !is_ours(of)) {
-            facts.of_others += 1;
-            continue;
+            Err(reason) => facts.unreadable.push((entry.name.clone(), reason.clone())),
+            Ok(header) => facts.of_others += usize::from(is_of_other(header)),
         }
-        let locked_until = store.locked_until(&entry.name)?;
-        facts.bundles.push((candidate(entry, header, locked_until, now), entry.bytes));
+    }
+    let is_judged =
+        |_, entry: &CatalogEntry| entry.is_stored() && entry.header.as_ref().is_ok_and(|header| !is_of_other(header));
+    for (at, standing) in catalog.standings(store, &known.trust, &known.listed, is_judged) {
+        let entry = &catalog.entries[at];
+        match (standing, &entry.header) {
+            (Standing::Stranger(reason), _) => facts.strangers.push((entry.name.clone(), reason)),
+            (Standing::Broken(reason), _) => facts.unreadable.push((entry.name.clone(), reason)),
+            (Standing::Ours { is_listed }, Ok(header)) => {
+                if facts.newest.as_ref().is_none_or(|(_, newest)| *newest < header.created) {
+                    facts.newest = Some((entry.name.clone(), header.created));
+                }
+                let candidate = candidate(entry, header, store.locked_until(&entry.name)?, now);
+                facts.bundles.push(JudgedBundle { candidate, bytes: entry.bytes, is_listed });
+            }
+            (Standing::Ours { .. }, Err(_)) => {}
+        }
     }
     Ok(facts)
 }

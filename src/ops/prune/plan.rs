@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::facts::PruneFacts;
+use super::facts::{JudgedBundle, PruneFacts};
 use crate::bundle::retention::{BundleFate, Candidate, KeepReason, KeepRules, decide};
 use crate::error::{CommandError, Exit, Result};
 use crate::text::elapsed;
@@ -34,6 +34,8 @@ pub struct PrunePlan {
     pub stays: Vec<PruneLine>,
     /// Those that cannot be read, with the reason: they stay.
     pub unreadable: Vec<(String, String)>,
+    /// Those that nobody trusted here has signed, with how that was seen: they stay, and no other goes for their sake.
+    pub strangers: Vec<(String, String)>,
     /// How many are of other installs, and not judged.
     pub of_others: usize,
     /// How many files somebody has put there by hand, which are not judged.
@@ -80,8 +82,7 @@ pub(super) fn plan(facts: PruneFacts, rules: KeepRules, grace: SignedDuration) -
             .hint("Give some, such as `dr bundle prune --keep-daily 7 --keep-weekly 4 --dry-run`, or set them under [retention] in dr.toml."));
     }
     refuse_odd_clock(&facts)?;
-    let (candidates, sizes): (Vec<Candidate>, Vec<u64>) = facts.bundles.into_iter().unzip();
-    let decisions = decide(&candidates, &rules, grace, facts.now);
+    let decisions = fates(&facts.bundles, &rules, grace, facts.now);
     let mut plan = PrunePlan {
         store: facts.store,
         rules: words(&rules),
@@ -91,12 +92,13 @@ pub(super) fn plan(facts: PruneFacts, rules: KeepRules, grace: SignedDuration) -
         waits: Vec::new(),
         stays: Vec::new(),
         unreadable: facts.unreadable,
+        strangers: facts.strangers,
         of_others: facts.of_others,
         loose: facts.loose,
-        bytes: sizes.iter().sum(),
+        bytes: facts.bundles.iter().map(|bundle| bundle.bytes).sum(),
         needs_name: false,
     };
-    for ((candidate, bytes), decision) in candidates.into_iter().zip(sizes).zip(decisions) {
+    for (JudgedBundle { candidate, bytes, .. }, decision) in facts.bundles.into_iter().zip(decisions) {
         let (list, why) = match decision {
             BundleFate::Keep(reasons) => (&mut plan.stays, kept(candidate.gone.is_some(), &reasons)),
             BundleFate::Mark => (&mut plan.marks, "no rule keeps it".to_owned()),
@@ -113,6 +115,22 @@ pub(super) fn plan(facts: PruneFacts, rules: KeepRules, grace: SignedDuration) -
     Ok(plan)
 }
 
+/// What becomes of each. What the vault lists is judged among what it lists: nothing else takes its place, though it is
+/// signed by a key that is trusted.
+fn fates(bundles: &[JudgedBundle], rules: &KeepRules, grace: SignedDuration, now: Timestamp) -> Vec<BundleFate> {
+    let among = |of: &dyn Fn(&&JudgedBundle) -> bool| {
+        let candidates: Vec<Candidate> = bundles.iter().filter(of).map(|bundle| bundle.candidate.clone()).collect();
+        decide(&candidates, rules, grace, now)
+    };
+    let mut of_listed = among(&|bundle| bundle.is_listed).into_iter();
+    let of_all = among(&|_| true);
+    let fate = |(bundle, fate): (&JudgedBundle, BundleFate)| match bundle.is_listed {
+        true => of_listed.next().unwrap_or(fate),
+        false => fate,
+    };
+    bundles.iter().zip(of_all).map(fate).collect()
+}
+
 /// Nothing may be judged by a clock that others contradict.
 fn refuse_odd_clock(facts: &PruneFacts) -> Result<()> {
     let odd = |what: String| {
@@ -127,8 +145,9 @@ fn refuse_odd_clock(facts: &PruneFacts) -> Result<()> {
     if let Some((name, created)) = facts.newest.as_ref().filter(|(_, created)| is_later(*created)) {
         return Err(odd(format!("bundle {name} says that it was made at {created}, which is still to come")));
     }
-    let of_later = |(bundle, _): &(Candidate, u64)| bundle.gone.flatten().filter(|at| is_later(*at));
-    let Some((name, at)) = facts.bundles.iter().find_map(|of| Some((&of.0.name, of_later(of)?))) else { return Ok(()) };
+    let of_later = |bundle: &Candidate| bundle.gone.flatten().filter(|at| is_later(*at));
+    let mut judged = facts.bundles.iter().map(|bundle| &bundle.candidate);
+    let Some((name, at)) = judged.find_map(|bundle| Some((&bundle.name, of_later(bundle)?))) else { return Ok(()) };
     let what = format!("bundle {name} was marked as gone at {at:.0}, which is still to come");
     Err(odd(what).hint(format!("Where this host's clock is right, `dr bundle unprune {name}` takes that mark away.")))
 }
@@ -200,7 +219,7 @@ mod tests {
                 locked_until: None,
                 gone: None,
             };
-            (made, *bytes)
+            JudgedBundle { candidate: made, bytes: *bytes, is_listed: false }
         };
         PruneFacts {
             store: "/bundles".into(),
@@ -210,6 +229,7 @@ mod tests {
             bundles: bytes.iter().enumerate().map(bundle).collect(),
             half_removed: Vec::new(),
             unreadable: Vec::new(),
+            strangers: Vec::new(),
             of_others: 0,
             loose: 0,
         }
@@ -237,7 +257,7 @@ mod tests {
         let error = planned(odd, 1).unwrap_err();
         assert!(error.exit() == Exit::Clock && error.message().contains("bundle b9"), "{error}");
         let mut odd = facts(&[1]);
-        odd.bundles[0].0.gone = Some(Some(odd.now + SignedDuration::from_secs(61)));
+        odd.bundles[0].candidate.gone = Some(Some(odd.now + SignedDuration::from_secs(61)));
         let error = planned(odd, 1).unwrap_err();
         assert!(error.exit() == Exit::Clock && error.message().contains("bundle b0 was marked"), "{error}");
         assert!(error.hints().iter().any(|hint| hint.contains("`dr bundle unprune b0`")), "{:?}", error.hints());
@@ -253,7 +273,7 @@ mod tests {
         assert_eq!((names(&plan.marks), plan.needs_name, plan.bytes), (vec!["b2"], false, 100));
         assert!(planned(facts(&[39, 30, 31]), 2).unwrap().needs_name);
         let mut marked = facts(&[39, 30, 31]);
-        marked.bundles[2].0.gone = Some(Some(marked.now - GRACE));
+        marked.bundles[2].candidate.gone = Some(Some(marked.now - GRACE));
         let plan = planned(marked, 2).unwrap();
         assert_eq!((names(&plan.removes), plan.needs_name), (vec!["b2"], true));
     }
@@ -270,10 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn what_the_vault_lists_goes_on_account_of_nothing_else() {
+        let mut facts = facts(&[1, 1, 1, 1]);
+        facts.bundles[2].is_listed = true;
+        facts.bundles[3].is_listed = true;
+        let plan = planned(facts.clone(), 1).unwrap();
+        assert_eq!((names(&plan.stays), names(&plan.marks)), (vec!["b0", "b2"], vec!["b1", "b3"]));
+        facts.bundles[0].candidate.proof = Some(crate::bundle::Depth::Restored);
+        facts.bundles[1].candidate.proof = facts.bundles[0].candidate.proof;
+        facts.bundles[3].candidate.proof = Some(crate::bundle::Depth::Stored);
+        let plan = planned(facts, 1).unwrap();
+        assert_eq!((names(&plan.stays), names(&plan.marks)), (vec!["b0", "b2", "b3"], vec!["b1"]));
+    }
+
+    #[test]
     fn only_what_is_still_so_is_done() {
         let confirmed = planned(facts(&[1, 1, 1]), 1).unwrap();
         let mut pinned = facts(&[1, 1, 1]);
-        pinned.bundles[1].0.pinned = Some("audit".into());
+        pinned.bundles[1].candidate.pinned = Some("audit".into());
         let both = confirmed.still_in(&planned(pinned, 1).unwrap());
         assert_eq!((names(&confirmed.marks), names(&both.marks)), (vec!["b1", "b2"], vec!["b2"]));
     }

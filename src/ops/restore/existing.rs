@@ -196,14 +196,15 @@ async fn primary(cluster: &Cluster, database: &str) -> Result<Option<ServingData
     Ok(asked.await.ok())
 }
 
-/// The newest bundle of the database in the store; of a store that cannot be read, none is known.
+/// The newest bundle of the database in the store that opens; of a store that cannot be read, none is known.
 fn newest_bundle(ctx: &Ctx, system_identifier: &str) -> Option<(String, Timestamp)> {
     let store = ctx.store().ok()?;
     let catalog = ctx.catalog(&*store).ok()?;
+    let trust = ctx.trust(None, None, false).ok()?;
     catalog.entries.iter().find_map(|entry| {
         let header = entry.header.as_ref().ok()?;
         let of_it = header.postgresql.system_identifier == system_identifier;
-        of_it.then(|| (entry.name.clone(), header.created))
+        (of_it && entry.open(&*store, &trust).is_ok()).then(|| (entry.name.clone(), header.created))
     })
 }
 

@@ -70,8 +70,9 @@ pub(super) fn version_to_look_for(request: &RestoreRequest) -> Result<String> {
 
 /// The error of a store without a good bundle of the version `tag`.
 pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions: &[&str]) -> CommandError {
-    let mut error =
-        CommandError::new(Exit::NotFound, format!("store {store} has no good bundle made by OpsChain {tag}"));
+    // What may be of that version, and is no good, is another thing than nothing.
+    let exit = if passed.iter().any(|other| other.is_broken) { Exit::Damaged } else { Exit::NotFound };
+    let mut error = CommandError::new(exit, format!("store {store} has no good bundle made by OpsChain {tag}"));
     for other in passed {
         error = error.hint(format!("{} was passed over: {}.", other.name, other.reason));
     }
@@ -89,8 +90,7 @@ pub(super) fn instead_of(newest: &Header, passed: &[PassedOver], missing: Option
     let how = |other: &PassedOver| if other.created.is_some() { "is" } else { "may be" };
     let passed = newer.map(|o| format!("{}, which {} newer, was passed over: {}", o.name, how(o), o.reason));
     let missing = missing.filter(|missing| missing.created > newest.created).map(|missing| {
-        let MissingBundle { bundle, created, store, .. } = missing;
-        format!("bundle {bundle} of {created:.0}, which is newer, is not in the store: it was published in {store}")
+        format!("bundle {} of {:.0}, which is newer, {}", missing.bundle, missing.created, missing.why())
     });
     passed.chain(missing).collect()
 }
@@ -231,10 +231,15 @@ mod tests {
     fn what_is_newer_than_the_bundle_that_is_taken_is_said() {
         let header = header("opschain", "1");
         let at = |hours: i64| header.created.checked_add(jiff::SignedDuration::from_hours(hours)).unwrap();
-        let passed = |name: &str, created| PassedOver { name: name.into(), created, reason: "it is cut short".into() };
+        let passed = |name: &str, created| PassedOver {
+            name: name.into(),
+            created,
+            reason: "it is cut short".into(),
+            is_broken: true,
+        };
         let missing = |created| {
             let (bundle, opschain_version, store) = ("b-3".into(), "2026-08-20".into(), "/old".into());
-            MissingBundle { bundle, created, opschain_version, store }
+            MissingBundle { bundle, created, opschain_version, store, has_other: false }
         };
         let all = [passed("b-2", Some(at(1))), passed("odd.tar", None), passed("b-0", Some(at(-1)))];
         let said = instead_of(&header, &all, Some(&missing(at(2))));
@@ -246,8 +251,14 @@ mod tests {
 
     #[test]
     fn a_store_without_a_good_bundle_says_why_and_what_else_it_has() {
-        let passed = [PassedOver { name: "opschain-1".into(), created: None, reason: "it is cut short".into() }];
+        let passed = [PassedOver {
+            name: "opschain-1".into(),
+            created: None,
+            reason: "it is cut short".into(),
+            is_broken: true,
+        }];
         let error = none_good("/bundles", "2026-08-20", &passed, &["2026-07-28"]);
+        assert_eq!(error.exit(), Exit::Damaged);
         let said =
             ["opschain-1 was passed over: it is cut short.", "It has bundles of 2026-07-28: name one to restore it."];
         assert_eq!(error.hints(), said);

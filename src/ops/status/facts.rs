@@ -1,15 +1,16 @@
 //! What status goes by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
-use crate::bundle::{BundleMark, CatalogEntry, Depth, Header, MarkKind, PublishedRecord};
+use crate::bundle::{BundleMark, CatalogEntry, Depth, Header, MarkKind, PublishedRecord, Standing};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
 use crate::ops::prune::span;
+use crate::ops::published;
 use crate::ops::schedule::ScheduleLine;
 use crate::store::Store;
 
@@ -21,14 +22,14 @@ pub(super) struct Targets {
     pub(super) restored: SignedDuration,
 }
 
-/// A bundle that is there and not marked as gone.
+/// A bundle that is there, is ours, and is not marked as gone.
 #[derive(Debug, Clone)]
 pub(super) struct KnownBundle {
     pub(super) name: String,
     pub(super) bytes: u64,
-    /// `namespace/release`; nothing of one that cannot be read.
-    pub(super) install: Option<String>,
-    pub(super) created: Option<Timestamp>,
+    /// `namespace/release`.
+    pub(super) install: String,
+    pub(super) created: Timestamp,
     pub(super) recipients: Vec<String>,
     /// Whether it is in the store as a bundle, and not a file that somebody put there.
     pub(super) is_stored: bool,
@@ -43,8 +44,8 @@ pub(super) struct StatusFacts {
     pub(super) install: String,
     pub(super) store: String,
     pub(super) free_bytes: Option<u64>,
-    /// All bundles of the store, newest first; or why they cannot be listed.
-    pub(super) bundles: std::result::Result<Vec<KnownBundle>, String>,
+    /// All bundles of the store; or why they are not known.
+    pub(super) bundles: std::result::Result<KnownBundles, String>,
     /// When the vault's deployments were; nothing without a vault, and the reason where it cannot be read.
     pub(super) deployments: Option<std::result::Result<Vec<Timestamp>, String>>,
     pub(super) open_runs: Vec<OpenRunStatus>,
@@ -131,25 +132,60 @@ fn deployments(ctx: &Ctx) -> Result<Vec<Timestamp>> {
     Ok(known.iter().map(|deployment| deployment.record.at).collect())
 }
 
-/// The bundles of the store that are not marked as gone, newest first. What a restore has replaced is no state to go back to.
-pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<Vec<KnownBundle>> {
+/// The bundles of a store, by what they are worth; those that are marked as gone left out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownBundles {
+    /// Those that open, made by somebody trusted, or that the vault lists; newest first.
+    pub(super) ours: Vec<KnownBundle>,
+    /// Those that nobody trusted here has signed.
+    pub(super) strangers: Vec<String>,
+    /// Those that cannot be opened, with the reason.
+    pub(super) broken: Vec<(String, String)>,
+}
+
+/// What a restore has replaced is no state to go back to, and is left out. What the vault lists, signed, and is the newest of
+/// no install, is not opened: it was when it was published.
+///
+/// # Errors
+/// The store cannot be listed, or whom to trust is not known: then nothing in it is known to be ours.
+pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<KnownBundles> {
     let catalog = ctx.catalog(store)?;
-    let of = |header: &Header| format!("{}/{}", header.install.namespace, header.install.release);
-    let bundle = |entry: CatalogEntry| {
-        let (created, is_stored) = (entry.created(), entry.is_stored());
-        let header = entry.header.ok();
-        KnownBundle {
-            name: entry.name,
-            bytes: entry.bytes,
-            install: header.as_ref().map(of),
-            created,
-            is_stored,
-            recipients: header.map(|header| header.recipients).unwrap_or_default(),
-            proof: entry.proof.map(|proof| (proof.verified_at, proof.depth)),
-        }
+    let (trust, listed) = (ctx.trust(None, None, false)?, published::listed(ctx));
+    let install = |entry: &CatalogEntry| entry.header.as_ref().ok().map(|header| header.install.name());
+    let mut installs = BTreeSet::new();
+    let is_newest: Vec<bool> =
+        catalog.entries.iter().map(|entry| entry.gone.is_none() && installs.insert(install(entry))).collect();
+    let is_taken = |at: usize, entry: &CatalogEntry| {
+        let fits = listed.get(&entry.name).is_some_and(|listed| published::fits(listed, entry));
+        let is_replaced = entry.header.as_ref().is_ok_and(|header| header.replaced_by.is_some());
+        fits && !is_newest[at] && !is_replaced
     };
-    let replaced = |entry: &CatalogEntry| entry.header.as_ref().is_ok_and(|header| header.replaced_by.is_some());
-    Ok(catalog.entries.into_iter().filter(|entry| entry.gone.is_none() && !replaced(entry)).map(bundle).collect())
+    let is_opened = |at: usize, entry: &CatalogEntry| entry.gone.is_none() && !is_taken(at, entry);
+    let mut opened: BTreeMap<usize, Standing> =
+        catalog.standings(store, &trust, &published::manifests(&listed), is_opened).into_iter().collect();
+    let mut known = KnownBundles::default();
+    for (at, entry) in catalog.entries.into_iter().enumerate().filter(|(_, entry)| entry.gone.is_none()) {
+        match (opened.remove(&at), &entry.header) {
+            (Some(Standing::Stranger(_)), _) => known.strangers.push(entry.name),
+            (Some(Standing::Broken(reason)), _) => known.broken.push((entry.name, reason)),
+            (_, Err(reason)) => known.broken.push((entry.name.clone(), reason.clone())),
+            (_, Ok(Header { replaced_by: Some(_), .. })) => {}
+            (_, Ok(header)) => known.ours.push(bundle(&entry, header)),
+        }
+    }
+    Ok(known)
+}
+
+fn bundle(entry: &CatalogEntry, header: &Header) -> KnownBundle {
+    KnownBundle {
+        name: entry.name.clone(),
+        bytes: entry.bytes,
+        install: header.install.name(),
+        created: header.created,
+        recipients: header.recipients.clone(),
+        is_stored: entry.is_stored(),
+        proof: entry.proof.as_ref().map(|proof| (proof.verified_at, proof.depth)),
+    }
 }
 
 /// How long a restore that came to its end took, and how large its bundle was.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::{KnownBundle, MirrorFacts, StatusFacts, Targets};
+use super::facts::{KnownBundle, KnownBundles, MirrorFacts, StatusFacts, Targets};
 use super::report::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
 use crate::bundle::Depth;
 use crate::ops::doctor::{Finding, Level};
@@ -19,10 +19,10 @@ const RESTORES: usize = 3;
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_mins(5);
 
 pub(super) fn judge(facts: StatusFacts) -> StatusReport {
-    let listed = facts.bundles.as_deref().unwrap_or_default();
-    let own: Vec<&KnownBundle> = listed.iter().filter(|b| b.install.as_deref() == Some(&facts.install)).collect();
+    let known = facts.bundles.as_ref().map(|known| &*known.ours).unwrap_or_default();
+    let own: Vec<&KnownBundle> = known.iter().filter(|bundle| bundle.install == facts.install).collect();
     let bundles = summary(&own);
-    let newest = own.iter().find(|bundle| bundle.created.is_some());
+    let newest = own.first();
     let recipients: Vec<String> = newest.map_or_else(Vec::new, |newest| {
         facts.recipients.iter().filter(|key| newest.recipients.contains(key)).cloned().collect()
     });
@@ -52,12 +52,10 @@ pub(super) fn judge(facts: StatusFacts) -> StatusReport {
 }
 
 /// The install that is worst off comes first; of equals, the one with the oldest newest bundle.
-pub(super) fn all(bundles: Vec<KnownBundle>, store: String, targets: &Targets, now: Timestamp) -> AllStatus {
+pub(super) fn all(bundles: KnownBundles, store: String, targets: &Targets, now: Timestamp) -> AllStatus {
     let mut of: BTreeMap<&str, Vec<&KnownBundle>> = BTreeMap::new();
-    for bundle in &bundles {
-        if let Some(install) = &bundle.install {
-            of.entry(install).or_default().push(bundle);
-        }
+    for bundle in &bundles.ours {
+        of.entry(&bundle.install).or_default().push(bundle);
     }
     let judged = |(install, bundles): (&str, Vec<&KnownBundle>)| {
         let bundles = summary(&bundles);
@@ -73,7 +71,8 @@ pub(super) fn all(bundles: Vec<KnownBundle>, store: String, targets: &Targets, n
         at: now,
         store,
         safe: installs.iter().all(|install| install.level != Level::Bad),
-        unreadable: bundles.iter().filter(|bundle| bundle.install.is_none()).count(),
+        unreadable: bundles.broken.len(),
+        strangers: bundles.strangers.len(),
         installs,
     }
 }
@@ -87,7 +86,7 @@ fn summary(bundles: &[&KnownBundle]) -> BundleStatus {
     BundleStatus {
         count: bundles.len(),
         bytes: bundles.iter().map(|bundle| bundle.bytes).sum(),
-        made: bundles.iter().filter_map(|b| Some(moment(b, b.created?))).max_by_key(|made| made.at),
+        made: bundles.iter().map(|bundle| moment(bundle, bundle.created)).max_by_key(|made| made.at),
         verified: proof(Depth::Stored),
         restored: proof(Depth::Restored),
     }
@@ -142,8 +141,17 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
             add("restored", restored(&report.bundles, &facts.targets, facts.now), Some(drill));
         }
     }
-    for mirror in &facts.mirrors {
-        add("copies", copies(mirror, &facts.install, facts.bundles.as_deref().unwrap_or_default()), Some(MAKE_UP));
+    if let Ok(KnownBundles { ours, strangers, broken }) = &facts.bundles {
+        if let Some(newest) = strangers.first() {
+            let count = plural(strangers.len() as u64, "bundle");
+            let text = format!("{count} of the store count for nothing: nobody trusted here has signed {newest}");
+            add("trust", (Level::Warn, text), Some(&format!("dr bundle show {newest} --any-signer")));
+        }
+        if let Some((newest, reason)) = broken.first() {
+            let text = format!("{} cannot be opened: {newest}: {reason}", plural(broken.len() as u64, "bundle"));
+            add("damaged", (Level::Warn, text), Some(&format!("dr bundle verify {newest}")));
+        }
+        facts.mirrors.iter().for_each(|mirror| add("copies", copies(mirror, &facts.install, ours), Some(MAKE_UP)));
     }
     if let Some(newest) = newest.filter(|newest| newest.is_stored && stores_of(facts, newest) < facts.stores_needed) {
         let (stores, needed) = (stores_of(facts, newest), facts.stores_needed);
@@ -177,8 +185,7 @@ fn copies(mirror: &MirrorFacts, install: &str, bundles: &[KnownBundle]) -> (Leve
         Ok(there) => there,
         Err(error) => return (Level::Warn, format!("what mirror {place} has is not known: {error}")),
     };
-    let own: Vec<&KnownBundle> =
-        bundles.iter().filter(|b| b.is_stored && b.install.as_deref() == Some(install)).collect();
+    let own: Vec<&KnownBundle> = bundles.iter().filter(|b| b.is_stored && b.install == install).collect();
     let behind: Vec<&str> =
         own.iter().map(|bundle| bundle.name.as_str()).filter(|name| !there.contains(*name)).collect();
     match behind.first() {
@@ -275,8 +282,8 @@ mod tests {
         KnownBundle {
             name: name.into(),
             bytes: 1000,
-            install: Some("ops/opschain".into()),
-            created: Some(now() - HOUR * hours),
+            install: "ops/opschain".into(),
+            created: now() - HOUR * hours,
             recipients: vec!["age1host".into(), "age1escrow".into()],
             is_stored: true,
             proof: Some((now() - HOUR, Depth::Restored)),
@@ -297,7 +304,7 @@ mod tests {
             install: "ops/opschain".into(),
             store: "/bundles".into(),
             free_bytes: None,
-            bundles: Ok(bundles),
+            bundles: Ok(KnownBundles { ours: bundles, ..KnownBundles::default() }),
             deployments: Some(Ok(vec![now() - HOUR * 100])),
             open_runs: Vec::new(),
             schedules: Vec::new(),
@@ -363,6 +370,19 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_trusted_has_signed_and_what_does_not_open_are_named() {
+        let mut facts = facts(vec![bundle("b", 1)]);
+        let known = facts.bundles.as_mut().unwrap();
+        known.strangers = vec!["s-2".into(), "s-1".into()];
+        known.broken = vec![("x".into(), "it is cut off".into())];
+        let report = judge(facts.clone());
+        let text = |area| &report.findings.iter().find(|finding| finding.area == area).unwrap().text;
+        assert!(text("trust").starts_with("2 bundles") && text("trust").ends_with("signed s-2"), "{}", text("trust"));
+        assert_eq!(text("damaged"), "1 bundle cannot be opened: x: it is cut off");
+        assert_eq!((report.bundles.count, unwell(facts)), (1, "trust damaged".into()));
+    }
+
+    #[test]
     fn a_larger_bundle_takes_longer_and_a_smaller_one_no_less() {
         let restores = [(HOUR, 1000), (HOUR * 2, 4000), (HOUR, 2000), (HOUR * 9, 1)];
         assert_eq!(predicted(&restores, 500), Some(7200));
@@ -372,17 +392,16 @@ mod tests {
 
     #[test]
     fn of_many_installs_the_worst_off_comes_first() {
-        let of = |install: &str, hours| KnownBundle { install: Some(install.into()), ..bundle("b", hours) };
-        let unreadable = KnownBundle { install: None, ..bundle("x", 1) };
-        let seen = all(
-            vec![of("a/x", 1), of("b/x", 40), of("c/x", 30), of("a/x", 2), unreadable],
-            "/bundles".into(),
-            &facts(Vec::new()).targets,
-            now(),
-        );
+        let of = |install: &str, hours| KnownBundle { install: install.into(), ..bundle("b", hours) };
+        let known = KnownBundles {
+            ours: vec![of("a/x", 1), of("b/x", 40), of("c/x", 30), of("a/x", 2)],
+            strangers: vec!["s".into()],
+            broken: vec![("x".into(), "it is cut off".into())],
+        };
+        let seen = all(known, "/bundles".into(), &facts(Vec::new()).targets, now());
         let lines: Vec<_> =
             seen.installs.iter().map(|one| (one.install.as_str(), one.level, one.bundles.count)).collect();
         assert_eq!(lines, [("b/x", Level::Bad, 1), ("c/x", Level::Bad, 1), ("a/x", Level::Ok, 2)]);
-        assert_eq!((seen.safe, seen.unreadable), (false, 1));
+        assert_eq!((seen.safe, seen.unreadable, seen.strangers), (false, 1, 1));
     }
 }

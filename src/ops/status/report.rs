@@ -77,8 +77,10 @@ pub struct AllStatus {
     pub store: String,
     /// The one that is worst off first.
     pub installs: Vec<InstallStatus>,
-    /// How many bundles cannot be read, of whatever install.
+    /// How many bundles cannot be opened, of whatever install.
     pub unreadable: usize,
+    /// How many nobody trusted here has signed: they are of no install.
+    pub strangers: usize,
     /// Whether nothing must be fixed first.
     pub safe: bool,
 }

@@ -1,0 +1,87 @@
+//! What stands in a store is believed when it opens under the trusted signers, whatever lies beside it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::bundles::{fixture, home};
+use crate::dr;
+use crate::prune::{change_record, made, signed_by};
+
+fn status(home: &Path) -> (Value, String) {
+    let said = dr(home, &["--output", "json", "status"]);
+    (serde_json::from_str(said.split_once("--- stderr").unwrap().0).unwrap(), said)
+}
+
+fn finding(report: &Value, area: &str) -> String {
+    let findings = report["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["area"] == area);
+    found.map_or(String::new(), |found| {
+        format!("{}: {}", found["level"].as_str().unwrap(), found["text"].as_str().unwrap())
+    })
+}
+
+#[test]
+fn status_counts_no_bundle_that_nobody_trusted_has_signed() {
+    let (home, store) = home();
+    let old = made(&store, 9);
+    let forged = signed_by("stranger-signing", &store, 0, |_| ());
+    let loose = signed_by("stranger-signing", &store, 1, |_| ());
+    fs::rename(store.join(&loose).join(format!("{loose}.tar")), store.join("e0.tar")).unwrap();
+    fs::remove_dir_all(store.join(&loose)).unwrap();
+    let (report, said) = status(home.path());
+    assert!(said.ends_with("--- exit 4"), "{said}");
+    assert_eq!((&report["bundles"]["made"]["bundle"], &report["bundles"]["count"]), (&old.into(), &1.into()), "{said}");
+    assert!(finding(&report, "made").starts_with("bad: 9 d 0 h ago"), "{said}");
+    let trust = finding(&report, "trust");
+    assert!(trust.starts_with("warn: 2 bundles") && trust.contains(&forged), "{said}");
+    let all = dr(home.path(), &["status", "--all"]);
+    assert!(all.contains("2 bundles of the store count for nothing") && all.ends_with("--- exit 4"), "{all}");
+    let doctor = dr(home.path(), &["doctor"]);
+    assert!(doctor.contains(&format!("bundle {forged}: nobody trusted here has signed it")), "{doctor}");
+}
+
+/// Each field of the record that keeps a bundle from being the newest of this install and version.
+#[test]
+fn a_record_that_is_not_its_bundles_own_hides_nothing() {
+    let changes: [(&str, fn(&mut Value)); 5] = [
+        ("version", |record| record["bundle"]["opschain"]["version"] = "2020-01-01".into()),
+        ("namespace", |record| record["bundle"]["install"]["namespace"] = "other".into()),
+        ("release", |record| record["bundle"]["install"]["release"] = "other".into()),
+        ("database", |record| record["bundle"]["postgresql"]["system_identifier"] = "42".into()),
+        ("replaced", |record| record["bundle"]["replaced_by"] = "restore-x".into()),
+    ];
+    let identity = fixture("keys/identity.txt").display().to_string();
+    for (what, change) in changes {
+        let (home, store) = home();
+        let (older, newest) = (made(&store, 10), made(&store, 5));
+        change_record(&store, &newest, change);
+        for verb in ["show", "verify"] {
+            let said = dr(home.path(), &["bundle", verb]);
+            assert!(said.contains("another header than the bundle") && said.ends_with("--- exit 17"), "{what}: {said}");
+            assert!(said.contains(&newest), "{what}: {said}");
+        }
+        let (report, said) = status(home.path());
+        assert_eq!(report["bundles"]["made"]["bundle"].as_str(), Some(older.as_str()), "{what}: {said}");
+        assert!(finding(&report, "damaged").contains(&newest), "{what}: {said}");
+        // Where nothing good is left, it is no matter of a version that nobody has.
+        fs::remove_dir_all(store.join(&older)).unwrap();
+        let restore = ["bundle", "restore", "--version", "2026-08-20", "--identity", &identity, "--dry-run"];
+        let said = dr(home.path(), &restore);
+        assert!(
+            said.contains(&format!("{newest} was passed over: ")) && said.ends_with("--- exit 17"),
+            "{what}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_newer_one_that_is_marked_as_gone_is_named() {
+    let (home, store) = home();
+    let (older, newest) = (made(&store, 10), made(&store, 5));
+    crate::prune::marked(&store, &newest, 1);
+    let said = dr(home.path(), &["bundle", "show"]);
+    assert!(said.contains(&format!("bundle {newest}, which is newer, is marked as gone")), "{said}");
+    assert!(said.contains(&older) && said.ends_with("--- exit 0"), "{said}");
+}
