@@ -78,7 +78,8 @@ fn a_deployment_asks_helm_and_opens_the_vault_no_more_than_it_must() {
         ("show chart", 1),
         // Of the new chart, and of the live one, which a guarded key was left to.
         ("show values", 2),
-        ("upgrade", 1),
+        // Rendered for the rights that it takes, and then carried out.
+        ("upgrade", 2),
         ("version", 1),
     ];
     assert_eq!(of, expected.map(|(verb, count)| (verb.to_owned(), count)).into(), "{asked}");

@@ -15,7 +15,7 @@ const NAMED: usize = 12;
 /// Refuses a deployment that the access rules would stop half-way.
 ///
 /// # Errors
-/// [`Exit::Cluster`] naming what is not allowed; what asking fails with.
+/// [`Exit::Cluster`] naming what is not allowed; what asking helm for the live objects fails with.
 pub(super) async fn require(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Result<()> {
     let helm = ctx.helm().await?;
     let release = &prepared.plan.release;
@@ -34,7 +34,14 @@ pub(super) async fn require(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -
         crate::ops::objects::register_secrets(ctx.secrets(), &object.fields);
     }
     let rights = needed(release, &stored, &objects, &hooks);
-    refuse(cluster.denied_objects(&rights).await?, cluster.namespace())
+    match cluster.denied_objects(&rights).await {
+        Ok(denied) => refuse(denied, cluster.namespace()),
+        // Not to be told is no refusal: what is not allowed, helm is told later.
+        Err(error) => {
+            ctx.events.note(format!("whether helm may do all of this cannot be asked: {error}"));
+            Ok(())
+        }
+    }
 }
 
 fn refuse(denied: Vec<String>, namespace: &str) -> Result<()> {
