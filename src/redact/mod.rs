@@ -28,5 +28,5 @@ pub use name::is_secret_name;
 pub use named::{NamedSecret, named_secrets};
 pub use redactor::Secrets;
 pub use scrubber::{COMMON, Scrubber};
-pub use secret::{Why, is_secret, name_hint, secrets, why_secret};
+pub use secret::{Why, is_secret, is_whole_secret, name_hint, secrets, why_secret};
 pub use shape::looks_random;

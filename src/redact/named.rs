@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::secret::{is_flag_for_secret, is_named, name_hint};
+use super::secret::{is_flag_for_secret, is_named, is_whole_secret, name_hint};
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Span, Tree, Value};
 
 /// A value that is secret by its name.
@@ -71,7 +71,8 @@ impl<'t> Walk<'t> {
     }
 
     fn entry(&mut self, entry: &'t Entry, hint: Option<&str>) {
-        if is_named(&self.path, hint) && is_single(self.tree, &entry.value) {
+        let is_one = is_single(self.tree, &entry.value) || is_whole_secret(&self.path, hint, &entry.value);
+        if is_named(&self.path, hint) && is_one {
             let name = if entry.key == "value" { hint.unwrap_or(&entry.key) } else { &entry.key };
             let written = written(self.tree, entry);
             self.found.push(NamedSecret {
@@ -157,6 +158,9 @@ fn written(tree: &Tree, entry: &Entry) -> Option<Written> {
 /// Where a node ends. Of brackets, only their beginning is known.
 fn end_of(tree: &Tree, node: &Node) -> usize {
     let start = node.span.bytes.start;
+    if node.scalar().is_none() && !tree.source()[start..].starts_with(['{', '[']) {
+        return last_byte(tree, node, start);
+    }
     let (inside, bracket) = match &node.kind {
         NodeKind::Scalar(_) => return start + tree.raw(node).trim_end().len(),
         NodeKind::List(items) => (items.last().map(|item| item.span.bytes.end), ']'),
@@ -164,6 +168,20 @@ fn end_of(tree: &Tree, node: &Node) -> usize {
     };
     let inside = inside.unwrap_or(start).max(start);
     inside + tree.source()[inside..].find(bracket).map_or(0, |at| at + 1)
+}
+
+/// Where the last value of a block ends.
+fn last_byte(tree: &Tree, node: &Node, start: usize) -> usize {
+    let own = |end: usize| end.max(start);
+    match &node.kind {
+        NodeKind::Scalar(_) => own(node.span.bytes.start + tree.raw(node).trim_end().len()),
+        NodeKind::List(items) => items.iter().map(|item| last_byte(tree, item, start)).max().unwrap_or(start),
+        NodeKind::Map(entries) => {
+            let ends =
+                entries.iter().map(|entry| own(entry.key_span.bytes.end).max(last_byte(tree, &entry.value, start)));
+            ends.max().unwrap_or(start)
+        }
+    }
 }
 
 fn after_blanks(source: &str, at: usize) -> usize {

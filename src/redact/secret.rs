@@ -39,6 +39,12 @@ const SECRETS_BY_OWNER: &[&str] = &[
     "privatekeys",
     "signingkeys",
     "encryptionkeys",
+    "unsealkeys",
+    "secretenv",
+    "secretenvs",
+    "secretvars",
+    "secretdata",
+    "secretvalues",
     "credentials",
     "creds",
 ];
@@ -72,7 +78,9 @@ pub(super) fn is_named(path: &Path, hint: Option<&str>) -> bool {
         _ => None,
     });
     let last = path.keys().next_back().unwrap_or("");
-    let beside = if last == "value" { [hint, item] } else { [None, None] };
+    // `PASS: {value: ...}` as well as `{name: PASS, value: ...}`.
+    let above = path.keys().rev().nth(1);
+    let beside = if is_value(last) { [hint, item, above] } else { [None; 3] };
     // `{name: opschain-ca, key: tls.crt}` points into a Secret, and holds none.
     let reference = hint.is_some() && matches!(last, "key" | "secretKey");
     let name = Name::of(last);
@@ -90,6 +98,27 @@ fn is_in_a_map_of_secrets(path: &Path) -> bool {
         SECRETS_BY_OWNER.iter().any(|end| small.ends_with(end)) && Name::of(key).is_secret()
     };
     path.keys().rev().skip(1).take(2).any(is_map) && !Name::of(last).ends_harmless() && !PLAIN_DATA.contains(&last)
+}
+
+/// Whether a map or list stands where only a text can be meant: under a variable that holds a secret. YAML has made it of
+/// a secret without quotes, and all of it is one.
+pub fn is_whole_secret(path: &Path, hint: Option<&str>, node: &Node) -> bool {
+    let is_filled = match &node.kind {
+        NodeKind::Map(entries) => !entries.is_empty(),
+        NodeKind::List(items) => !items.is_empty(),
+        NodeKind::Scalar(_) => false,
+    };
+    is_filled && matches!(path.0.last(), Some(Segment::Key(key)) if is_variable(key)) && is_named(path, hint)
+}
+
+/// `PGPASSWORD`, and not `API_KEYS`, which may well be several.
+fn is_variable(name: &str) -> bool {
+    name.len() > 2 && !name.contains(|c: char| c.is_lowercase()) && !name.ends_with('S')
+}
+
+/// How charts call the value beside a name.
+fn is_value(key: &str) -> bool {
+    ["value", "val"].iter().any(|name| key.eq_ignore_ascii_case(name))
 }
 
 /// Whether a leaf is secret: what shows values asks this first.
@@ -121,6 +150,8 @@ struct Around<'a> {
     before: Option<&'a str>,
     /// Whether this is a Kubernetes Secret, or its data.
     object: Option<Object>,
+    /// Whether all of it is one secret.
+    whole: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,7 +164,10 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
     match &node.kind {
         NodeKind::Scalar(scalar) => {
             let flag = around.before.is_some_and(is_flag_for_secret);
-            let why = why_secret(path, around.hint, &scalar.value)
+            let whole = around.whole && !matches!(&scalar.value, Value::Null);
+            let why = whole
+                .then_some(Why::Name)
+                .or_else(|| why_secret(path, around.hint, &scalar.value))
                 .or_else(|| (flag && is_word(&scalar.value)).then_some(Why::Name))
                 .or_else(|| (around.object == Some(Object::Data) && is_data(path, &scalar.value)).then_some(Why::Name));
             found.extend(why.map(|why| (path.clone(), node, why)));
@@ -161,7 +195,8 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
                     other => other,
                 };
                 path.0.push(Segment::Key(entry.key.clone()));
-                walk(&entry.value, path, Around { hint, before: None, object }, found);
+                let whole = around.whole || is_whole_secret(path, hint, &entry.value);
+                walk(&entry.value, path, Around { hint, before: None, object, whole }, found);
                 path.0.pop();
             }
         }
@@ -207,9 +242,11 @@ fn is_data(path: &Path, value: &Value) -> bool {
 ///
 /// Beside an `operator`, an `effect` or a `topologyKey`, a `key` is the name of a label.
 pub fn name_hint(node: &Node) -> Option<&str> {
-    let named = node.child("name").or_else(|| node.child("secretName"));
-    let beside = || ["value", "operator", "effect", "topologyKey"].iter().any(|key| node.child(key).is_some());
-    text_of(named.or_else(|| node.child("key").filter(|_| beside()))?)
+    let named = ["name", "secretName", "Name", "NAME"].iter().find_map(|key| node.child(key));
+    let has = |keys: &[&str]| keys.iter().any(|key| node.child(key).is_some());
+    let beside = || has(&["value", "val", "Value", "VALUE", "operator", "effect", "topologyKey"]);
+    let other = || ["key", "variable", "option", "Key"].iter().find_map(|key| node.child(key)).filter(|_| beside());
+    text_of(named.or_else(other)?)
 }
 
 /// Whether a text is or holds a secret, whatever it is called.
@@ -291,6 +328,10 @@ mod tests {
             &["api_keys", "a"],
             &["DB_PASSWORDS", "a"],
             &["registryCreds", "a"],
+            &["unsealKeys", "a"],
+            &["secretEnv", "FOO"],
+            &["env", "DB_PASS", "value"],
+            &["password", "value"],
         ] {
             assert!(secret(keys, "zebraone"), "{keys:?}");
         }
@@ -310,6 +351,20 @@ mod tests {
         let tree = Tree::parse(b"env:\n- name: PGPASSWORD\n  value: abc\n- name: TZ\n  value: UTC\nkeys: [one, two]\npassword: 12\nref: {name: ca, key: tls.crt}\n").unwrap();
         let paths: Vec<String> = secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect();
         assert_eq!(paths, ["env[0].value", "password"]);
+    }
+
+    #[test]
+    fn a_name_is_known_beside_its_value_however_both_are_called() {
+        for pair in ["key: X_PASSWORD, val: abcd", "Name: X_PASSWORD, Value: abcd", "variable: X_PASSWORD, value: abcd"]
+        {
+            let tree = Tree::parse(format!("a: [{{{pair}}}]\n").as_bytes()).unwrap();
+            let found: Vec<String> =
+                secrets(&tree).iter().map(|(_, node, _)| tree.raw(node).trim().to_owned()).collect();
+            assert_eq!(found, ["abcd"], "{pair}");
+        }
+        let tree = Tree::parse(b"PGPASSWORD: {a: {b: abcd}, c: 5}\nNO_KEYS: {a: b}\n").unwrap();
+        let paths: Vec<String> = secrets(&tree).iter().map(|(path, ..)| path.to_string()).collect();
+        assert_eq!(paths, ["PGPASSWORD.a.b", "PGPASSWORD.c"]);
     }
 
     fn of(text: &str) -> Vec<String> {

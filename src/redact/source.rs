@@ -6,7 +6,7 @@ use super::line::secret_spans;
 use super::named::named_secrets;
 use super::scrubber::Scrubber;
 use super::secret::secrets;
-use crate::yaml::{Segment, Tree, Value};
+use crate::yaml::{Node, NodeKind, Segment, Tree, Value};
 
 impl Scrubber {
     /// Registers every secret scalar of a values file.
@@ -67,6 +67,7 @@ impl Scrubber {
     /// Registers what was written as a secret and Helm takes for something else: a tag, an anchor, a comment.
     fn register_lost(&mut self, tree: &Tree) {
         for named in named_secrets(tree) {
+            self.register_keys(named.node);
             let Some(lost) = named.written.as_ref().and_then(super::named::Written::lost) else { continue };
             let text = &tree.source()[lost];
             let key = named.path.keys().next_back();
@@ -74,6 +75,15 @@ impl Scrubber {
                 self.register_at(key, part.as_bytes());
                 self.register_at(key, part.trim_start_matches(['!', '&', '#']).as_bytes());
             }
+        }
+    }
+
+    /// Registers the keys of a map that YAML has made of a secret: `{word}`.
+    fn register_keys(&mut self, node: &Node) {
+        let NodeKind::Map(entries) = &node.kind else { return };
+        for entry in entries {
+            self.register(entry.key.as_bytes());
+            self.register_keys(&entry.value);
         }
     }
 
@@ -96,13 +106,17 @@ impl Scrubber {
             );
         }
         for named in named_secrets(tree) {
-            if let Some(lost) = named.written.as_ref().and_then(super::named::Written::lost) {
+            let whole = named.written.as_ref().filter(|_| named.node.scalar().is_none()).map(|w| w.whole.clone());
+            let lost = named.written.as_ref().and_then(super::named::Written::lost).or(whole);
+            if let Some(lost) = lost.filter(|lost| !lost.is_empty()) {
                 let mask = self.mask(tree.source()[lost.clone()].as_bytes());
                 spans.insert(lost.start, (lost.end, mask));
             }
         }
         let mut registered = self.clone();
         registered.register_tree(tree);
+        // What nobody reads has secrets, too: comments, the loser of a key that stands twice, text behind the end.
+        registered.register_lines(tree.source());
         let mut text = String::with_capacity(tree.source().len());
         let mut at = 0;
         for (start, (end, mask)) in spans {
@@ -142,6 +156,14 @@ mod tests {
                 "# was {MASK}\nenv:\n  PGPASSWORD: {MASK} # short\n  OPSCHAIN_PRIMARY_KEY: |\n    {MASK}\n  TZ: UTC\n"
             )
         );
+    }
+
+    #[test]
+    fn a_listing_masks_what_nobody_reads_and_maps_that_were_meant_as_secrets() {
+        let yaml = "PGPASSWORD: zebraone1\nPGPASSWORD: zebratwo2\n# A_TOKEN: zebrathree3\n# was: B_TOKEN=zebrafour4\nC_TOKEN: {zebrafive5}\nD_TOKEN:\n  zebrasix6: zebraseven7\nz: 1\n...\nE_TOKEN: zebraeight8\n";
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let text = Scrubber::new(None).scrub_source(&tree);
+        assert!(!text.contains("zebra") && text.contains("z: 1\n"), "{text}");
     }
 
     #[test]

@@ -436,6 +436,20 @@ fn four_megabytes_are_compared_in_linear_work_whatever_they_hold() {
 }
 
 #[test]
+fn a_map_that_was_meant_as_a_secret_is_masked_with_its_keys() {
+    let tree = |text: &str| Tree::parse(text.as_bytes()).unwrap();
+    for (old, new) in [
+        ("env: {PGPASSWORD: {zebra}}\n", "env: {PGPASSWORD: {zebra2}}\n"),
+        ("env: {}\n", "env: {PGPASSWORD: {zebra: x}}\n"),
+        ("env: {PGPASSWORD: [zebra, {zebra: zebra}]}\n", "env: {PGPASSWORD: x}\n"),
+        ("env: {PGPASSWORD: {a: zebra}}\n", "env: {}\n"),
+    ] {
+        let shown = serde_json::to_string(&diff(&tree(old), &tree(new), &Scrubber::new(None))).unwrap();
+        assert!(!shown.contains("zebra") && shown.contains("env.PGPASSWORD\""), "{shown}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_compared_by_its_lines_and_masked() {
     let deep = |secret: &str, count: u8| {
         let brackets = ["[".repeat(1_600), "]".repeat(1_600)].concat();

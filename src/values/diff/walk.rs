@@ -7,7 +7,7 @@ use super::inside::{self, Texts};
 use super::options::{IgnoredChange, Only, Options, Passed};
 use super::rename::{self, Piece, Pieces};
 use super::shape::Shapes;
-use crate::redact::{Scrubber, Why, name_hint, why_secret};
+use crate::redact::{Scrubber, Why, is_whole_secret, name_hint, why_secret};
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// What a walk has found.
@@ -82,6 +82,10 @@ impl<'t, 'o> Comparison<'t, 'o> {
         if !self.leaves_out() && self.shapes.of(old) == self.shapes.of(new) {
             return;
         }
+        if [old, new].into_iter().any(|node| is_whole_secret(&self.path, hint, node)) {
+            let what = if old.type_name() == new.type_name() { What::Changed } else { What::Retyped };
+            return self.push(hint, what, Some(old), Some(new));
+        }
         match (&old.kind, &new.kind) {
             (NodeKind::Map(before), NodeKind::Map(after)) => self.maps(old, new, before, after),
             (NodeKind::List(before), NodeKind::List(after)) => {
@@ -137,7 +141,7 @@ impl<'t, 'o> Comparison<'t, 'o> {
             NodeKind::Scalar(_) => true,
         };
         match what {
-            _ if !empty => self.all(what, node),
+            _ if !empty && !is_whole_secret(&self.path, hint, node) => self.all(what, node),
             What::Removed => self.push(hint, what, Some(node), None),
             _ => self.push(hint, what, None, Some(node)),
         }
@@ -256,13 +260,14 @@ impl<'t, 'o> Comparison<'t, 'o> {
         let (was, is) = (scalar(old), scalar(new));
         // Secret on one side is secret on both: a secret that became a number is still one.
         let why = [was, is].into_iter().flatten().find_map(|value| why_secret(&self.path, hint, value));
-        let secret = why.is_some() || (self.within.secret && was.or(is).is_some());
+        let whole = [old, new].into_iter().flatten().any(|node| is_whole_secret(&self.path, hint, node));
+        let secret = whole || why.is_some() || (self.within.secret && was.or(is).is_some());
         let inside = self.inside([was, is], why);
         self.changes.push(Change {
             path: self.path.clone(),
             what,
-            old: old.map(|node| self.shown(node, secret)),
-            new: new.map(|node| self.shown(node, secret)),
+            old: old.map(|node| self.shown(node, secret, whole)),
+            new: new.map(|node| self.shown(node, secret, whole)),
             secret,
             inside,
             renamed_from: None,
@@ -301,7 +306,8 @@ impl<'t, 'o> Comparison<'t, 'o> {
         Some(Inside::Document { format, changes: found.changes, renamed: found.renamed })
     }
 
-    fn shown(&self, node: &Node, secret: bool) -> ShownValue {
+    /// `whole` says that a map or list is one secret.
+    fn shown(&self, node: &Node, secret: bool, whole: bool) -> ShownValue {
         let mut shown = ShownValue {
             kind: node.type_name(),
             value: None,
@@ -334,6 +340,9 @@ impl<'t, 'o> Comparison<'t, 'o> {
             }
             NodeKind::List(items) if items.is_empty() => shown.value = Some(serde_json::json!([])),
             NodeKind::Map(entries) if entries.is_empty() => shown.value = Some(serde_json::json!({})),
+            NodeKind::List(_) | NodeKind::Map(_) if whole && !self.options.reveal => {
+                shown.masked = Some(self.scrubber.mask(node.to_json().to_string().as_bytes()));
+            }
             NodeKind::List(_) | NodeKind::Map(_) => {}
         }
         shown
