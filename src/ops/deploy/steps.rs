@@ -101,7 +101,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
     let intent = Intent {
         install: ctx.vault_install_in(cluster).await,
         at: Timestamp::now(),
-        by: ctx.who.clone(),
+        by: ctx.secrets().scrub(&ctx.who).into_owned(),
         why: why(ctx, prepared),
         how: plan.how,
         opschain_version: plan.version.clone(),

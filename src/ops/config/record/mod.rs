@@ -63,6 +63,8 @@ impl RecordReport {
 /// The vault, the folder, helm or the chart cannot be read; a single file that cannot be recorded.
 pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedRecords> {
     let vault = ctx.vault()?;
+    // Why and by whom are written in the clear: they quote no secret of what was deployed.
+    ctx.register_newest_deployments();
     let single = matches!(request.origin, Origin::File { .. });
     let (request, mut candidates) = candidates::find(ctx, request).await?;
     let archive = fetch_archive(ctx, &request, candidates.first().and_then(|one| one.chart.as_ref())).await?;

@@ -136,7 +136,7 @@ impl<'a> RecordPlanner<'a> {
         let intent = Intent {
             install,
             at,
-            by: self.by.clone(),
+            by: self.secrets.scrub(&self.by).into_owned(),
             why: candidate.why.map(|why| self.secrets.scrub(&why).into_owned()),
             how: How::Import,
             opschain_version: version,
