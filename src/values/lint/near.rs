@@ -53,6 +53,7 @@ impl<'n> KnownNames<'n> {
             .filter_map(|name| Some((distance(&key.letters, &name.letters, allowed)?, name.written)))
             // `a1` and `a2` are two names, not one written wrong.
             .filter(|(apart, name)| *apart == 0 || !differ_in_digits(key.written, name))
+            .filter(|(apart, name)| *apart < 2 || !begin_otherwise(&key.letters, name))
             .collect();
         best.sort();
         match best.as_slice() {
@@ -84,6 +85,15 @@ fn allowed(key: &Name<'_>) -> usize {
 
 fn bare(text: &str) -> String {
     text.chars().filter(|c| !"_-".contains(*c)).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Whether neither of the first two letters is the same, not even swapped: `DB_PASSWORD` is no `PGPASSWORD`.
+fn begin_otherwise(key: &[char], name: &str) -> bool {
+    let name: Vec<char> = bare(name).chars().take(2).collect();
+    match (key, name.as_slice()) {
+        ([a, b, ..], [c, d]) => a != c && b != d && (a, b) != (d, c),
+        _ => false,
+    }
 }
 
 fn differ_in_digits(a: &str, b: &str) -> bool {
@@ -141,7 +151,7 @@ mod tests {
         for key in ["OPSCHAIN_VERISON", "OPSCHAIN_VERSIONS", "OPSHCAIN_VERSOIN", "XPSCHAIN-VERSIOM"] {
             assert_eq!(nearest(key), Some("OPSCHAIN_VERSION"), "{key}");
         }
-        for key in ["tlz", "repl", "replicasxyz", "OPSCHAIN_VER", "a2b2c3d4", "other", ""] {
+        for key in ["MYSCHAIN_VERSION", "tlz", "repl", "replicasxyz", "OPSCHAIN_VER", "a2b2c3d4", "other", ""] {
             assert_eq!(nearest(key), None, "{key}");
         }
     }

@@ -28,7 +28,33 @@ fn is_reference(text: &str) -> bool {
     text.starts_with("ref+")
         || text.strip_prefix("op://").is_some_and(is_in_item)
         || text.strip_prefix("vault:").is_some_and(is_in_vault)
+        || STORES.iter().any(|store| text.strip_prefix(store).is_some_and(|rest| !rest.is_empty()))
+        || (text.starts_with("projects/") && text.contains("/secrets/"))
 }
+
+/// How addresses of secrets in stores begin, and of files that they are mounted as.
+const STORES: &[&str] = &[
+    "arn:aws:secretsmanager:",
+    "arn:aws:ssm:",
+    "awssm://",
+    "awssecrets://",
+    "gcpsm://",
+    "gcpsecrets://",
+    "azurekeyvault://",
+    "keyvault://",
+    "akv://",
+    "doppler://",
+    "infisical://",
+    "bws://",
+    "sm://",
+    "ssm:/",
+    "secretref+",
+    "file:///run/secrets/",
+    "/run/secrets/",
+    "/var/run/secrets/",
+    "$ANSIBLE_VAULT;",
+    "@Microsoft.KeyVault(",
+];
 
 /// Signs around a name that people and tools put there to be replaced.
 const MARKS: &[(&str, &str)] = &[
@@ -41,6 +67,7 @@ const MARKS: &[(&str, &str)] = &[
     ("#{", "}"),
     ("~{", "}"),
     ("[[", "]]"),
+    ("((", "))"),
 ];
 
 fn is_within(text: &str, open: &str, close: &str) -> bool {
@@ -72,7 +99,7 @@ fn is_mask(text: &str) -> bool {
 
 /// What asks whoever reads it to put something in its place: `your-password-here`, `replace me`.
 fn is_request(text: &str) -> bool {
-    const ALONE: &[&str] = &["todo", "fixme", "tbd", "replaceme", "fillme", "placeholder"];
+    const ALONE: &[&str] = &["todo", "fixme", "tbd", "replaceme", "fillme", "placeholder", "undefined"];
     const FIRST: &[&str] = &["your", "insert", "enter", "replace", "fill", "put", "paste", "type"];
     const LAST: &[&str] = &["here", "me", "in", "this", "password", "secret", "token", "key", "value"];
     let lower = text.to_ascii_lowercase();
@@ -105,6 +132,13 @@ mod tests {
             ("op://vault/item/field", "a reference"),
             ("vault:secret/data/db#password", "a reference"),
             ("[[ pw ]]", "a placeholder"),
+            ("((db-password))", "a placeholder"),
+            ("undefined", "a placeholder"),
+            ("arn:aws:secretsmanager:eu:1:secret:db", "a reference"),
+            ("projects/p/secrets/db/versions/1", "a reference"),
+            ("gcpsm://p/db", "a reference"),
+            ("/run/secrets/db", "a reference"),
+            ("$ANSIBLE_VAULT;1.1;AES256", "a reference"),
             ("***", "a mask"),
             ("[REDACTED]", "a mask"),
             ("••••••••", "a mask"),
