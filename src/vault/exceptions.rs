@@ -66,6 +66,7 @@ fn parse(text: &str) -> Result<Vec<Exception>, String> {
             let words = date.as_str().map_or_else(|| date.to_string(), str::to_owned);
             words.parse::<Date>().map_err(|_| format!("`{words}` is no date such as 2026-12-31"))
         };
+        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
         Ok(Exception { path, reason, expires: expires.map(date).transpose()? })
     });
     each.collect()
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn an_exception_holds_on_its_last_day_and_not_after_it() {
         let text = "[[accept]]\npath = \"dev/*.yaml\"\nreason = \"made up\"\nexpires = 2026-11-29\n\
-            [[accept]]\npath = \"README.md\"\nreason = \"an example\"\n";
+            [[accept]]\npath = \"./README.md\"\nreason = \"an example\"\n";
         let exceptions = parse(text).unwrap();
         let word = |file: &str, day: i8| match judge(&exceptions, file, jiff::civil::date(2026, 11, day)) {
             ExceptionVerdict::Accepted(exception) => exception.reason.clone(),

@@ -12,15 +12,14 @@ use serde::Serialize;
 
 use super::error::VaultError;
 use super::exceptions::{self, Exception, ExceptionVerdict};
+use super::formats::{in_the_clear, utf16};
 use super::handle::Vault;
 use super::layout::EXCEPTIONS;
 use super::objects::GitObjects;
-use super::references::{is_not_plain, is_not_plain_at};
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
 use crate::read;
-use crate::redact;
-use crate::values::{Scrubber, Tree};
+use crate::values::Scrubber;
 
 /// A kind of exposure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -262,6 +261,9 @@ fn is_vault(repo: &Repository) -> bool {
 /// What is exposed in a file.
 fn inspect(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> Vec<Exposure> {
     let exposure = |exposed, line, says: &str| Exposure { exposed, file: path.to_owned(), line, says: says.to_owned() };
+    if let Some(text) = utf16(bytes) {
+        return inspect(path, text.as_bytes(), own, scrubber);
+    }
     let sealed = stanzas(bytes).is_some();
     if path.ends_with(".age") && !sealed && !is_armored(bytes) {
         return vec![exposure(Exposed::NotSealed, None, "is named .age, and is no whole age file")];
@@ -290,95 +292,11 @@ fn inspect(path: &str, bytes: &[u8], own: bool, scrubber: Option<&Scrubber>) -> 
         let line = text.lines().position(|line| masked(&line)).map(|line| line + 1);
         found.push(exposure(Exposed::LiveSecret, line, "holds a secret of the live values"));
     }
-    // The JSON of a vault is its own.
-    let found_values = match format_of(path) {
-        Some(Format::Json) if own => None,
-        Some(Format::Variables) => variables_with_secrets(bytes),
-        Some(format) => values_with_secrets(bytes, format),
-        None => None,
-    };
-    if let Some((count, line)) = found_values {
+    if let Some((count, line)) = in_the_clear(path, bytes, own) {
         let says = format!("is a values file in the clear: {count} of its values look secret");
         found.push(Exposure { exposed: Exposed::Values, file: path.to_owned(), line: Some(line), says });
     }
     found
-}
-
-/// How a file holds values.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Yaml,
-    /// Checksums stand in many: only names and shapes count.
-    Json,
-    /// Lines of `KEY=value`.
-    Variables,
-}
-
-/// By its name; `None` where a file is not known to hold values.
-fn format_of(path: &str) -> Option<Format> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let ends = |all: &[&str]| all.iter().any(|end| name.ends_with(end));
-    if ends(&[".yaml", ".yml", ".yaml.bak", ".yaml.orig"]) {
-        Some(Format::Yaml)
-    } else if ends(&[".json", ".json.bak", ".json.orig"]) {
-        Some(Format::Json)
-    } else {
-        (ends(&[".env"]) || name.starts_with(".env.")).then_some(Format::Variables)
-    }
-}
-
-/// How many lines of a file of variables hold a secret in the clear, and the first of them.
-fn variables_with_secrets(bytes: &[u8]) -> Option<(usize, usize)> {
-    let is_secret = |line: &str| {
-        let line = line.trim();
-        let (key, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=').unwrap_or_default();
-        let value = value.trim().trim_matches(['"', '\'']);
-        !line.starts_with('#')
-            && !is_not_plain(value)
-            && redact::is_secret(
-                &crate::yaml::Path::of(&[key.trim()]),
-                None,
-                &crate::yaml::Value::String(value.to_owned()),
-            )
-    };
-    let text = String::from_utf8_lossy(bytes);
-    let mut found = text.lines().enumerate().filter(|(_, line)| is_secret(line)).map(|(number, _)| number + 1);
-    let first = found.next()?;
-    Some((1 + found.count(), first))
-}
-
-/// How many secrets a values file holds in the clear, and the line of the first. Each document of a file is one.
-fn values_with_secrets(bytes: &[u8], format: Format) -> Option<(usize, usize)> {
-    let text = String::from_utf8_lossy(bytes);
-    let (mut count, mut first) = (0, None);
-    let (mut document, mut begin) = (String::new(), 0);
-    for (number, line) in text.split_inclusive('\n').enumerate() {
-        if line.starts_with("---") {
-            tally(&std::mem::take(&mut document), format, begin, &mut count, &mut first);
-            begin = number + 1;
-        } else {
-            document.push_str(line);
-        }
-    }
-    tally(&document, format, begin, &mut count, &mut first);
-    first.map(|line| (count, line))
-}
-
-/// Counts the secrets of one document, before which there are `begin` lines.
-fn tally(document: &str, format: Format, begin: usize, count: &mut usize, first: &mut Option<usize>) {
-    let Ok(tree) = Tree::parse(document.as_bytes()) else { return };
-    for (path, node, why) in redact::secrets(&tree) {
-        let Some(scalar) = node.scalar() else { continue };
-        if format == Format::Json && why == redact::Why::Entropy {
-            continue;
-        }
-        if is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
-            continue;
-        }
-        *count += 1;
-        let line = tree.source()[..node.span.bytes.start].matches('\n').count() + 1;
-        first.get_or_insert(begin + line);
-    }
 }
 
 fn is_armored(bytes: &[u8]) -> bool {

@@ -71,7 +71,7 @@ const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed
 /// What became of new files: they are recorded, whether or not they could be shown.
 pub(super) struct AddedFiles {
     pub(super) commit: Oid,
-    /// Why the work tree is behind.
+    /// Why the work tree is behind, or the commit not remembered.
     pub(super) not_shown: Option<VaultError>,
 }
 
@@ -307,7 +307,7 @@ impl Git {
                 let Some(tree) = top.as_deref().map(WorkTree::open).transpose()? else { return Ok(()) };
                 told.recv().map_or(Ok(()), |files| tree.show(&files))
             });
-            let (commit, mut named) = self.commit_files(files, message, by, signer)?;
+            let (commit, mut named, forgotten) = self.commit_files(files, message, by, signer)?;
             let missed = behind.missed().map_or(Ok(Vec::new()), |from| self.files_since(from, commit));
             named = missed.ok().filter(|missed| !missed.is_empty()).unwrap_or(named);
             let _ = committed.send(named);
@@ -315,7 +315,7 @@ impl Git {
             if shown.is_ok() {
                 behind.made_up();
             }
-            Ok(AddedFiles { commit, not_shown: shown.err() })
+            Ok(AddedFiles { commit, not_shown: shown.err().or(forgotten) })
         })
     }
 
@@ -330,7 +330,7 @@ impl Git {
         message: &str,
         by: &str,
         signer: &CommitSigner,
-    ) -> Result<(Oid, Vec<(String, Oid)>), VaultError> {
+    ) -> Result<(Oid, Vec<(String, Oid)>, Option<VaultError>), VaultError> {
         let failed = || VaultError::git("write to the config vault");
         let fresh = StagedObjects::begin(self.repo.commondir())?;
         let repo = fresh.repo();
@@ -369,8 +369,8 @@ impl Git {
         let commit = commit_in(repo, tree, &parents, message, by, signer)?;
         drop(base);
         fresh.settle()?;
-        self.advance(commit, parents.first().copied(), message)?;
-        Ok((commit, named))
+        let forgotten = self.advance(commit, parents.first().copied(), message)?;
+        Ok((commit, named, forgotten))
     }
 
     /// Makes a signed commit that no branch knows yet.
@@ -385,8 +385,9 @@ impl Git {
         commit_in(&self.repo, tree, parents, message, by, signer)
     }
 
-    /// Moves the branch from one commit to a later one. The caller holds the lock.
-    pub(super) fn advance(&self, to: Oid, from: Option<Oid>, message: &str) -> Result<(), VaultError> {
+    /// Moves the branch from one commit to a later one. The caller holds the lock. Why the commit could not be remembered
+    /// is given back: it is there all the same, and the next writer remembers it.
+    pub(super) fn advance(&self, to: Oid, from: Option<Oid>, message: &str) -> Result<Option<VaultError>, VaultError> {
         let failed = || VaultError::git("write to the config vault");
         let subject = message.lines().next().unwrap_or(message);
         match from {
@@ -394,7 +395,7 @@ impl Git {
             Some(from) => self.repo.reference_matching(BRANCH, to, true, from, subject).map_err(failed())?,
             None => self.repo.reference(BRANCH, to, false, subject).map_err(failed())?,
         };
-        self.keep_newest(to)
+        Ok(self.keep_newest(to).err())
     }
 
     /// Keeps the newest commit under a name of our own, so that a branch that was moved back is found out. What was
@@ -424,7 +425,8 @@ impl Git {
         match self.repo.refname_to_id(name) {
             Ok(id) => Ok(Some(id)),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(VaultError::Git { act: format!("read {name}"), source }),
+            Err(source) => Err(super::torn::reference(&self.repo, name)
+                .unwrap_or_else(|| VaultError::git(format!("read {name}"))(source))),
         }
     }
 

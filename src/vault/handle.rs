@@ -206,7 +206,7 @@ impl Vault {
         let Some(notice) = &self.notice else { return };
         let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
         notice(format!(
-            "it is recorded, but the work tree of the vault could not follow: {error}{cause}. The next record brings it up to date"
+            "it is recorded, but what lies beside it in the vault could not follow: {error}{cause}. The next record brings it up to date"
         ));
     }
 }

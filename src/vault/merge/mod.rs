@@ -90,7 +90,9 @@ impl Vault {
         let files = new_files(&git.objects()?, Some(git.tree_of(ours)?), git.tree_of(to)?)?;
         let behind = Behind::since(git.repo().commondir(), Some(ours));
         let files = behind.missed().and_then(|from| git.files_since(from, to).ok()).unwrap_or(files);
-        git.advance(to, Some(ours), "dr: what another host has recorded")?;
+        if let Some(error) = git.advance(to, Some(ours), "dr: what another host has recorded")? {
+            self.tell_not_shown(error);
+        }
         if let Some(trust) = &self.trust {
             trust.note(&git, to, anyone || trust.signers().digest() != trusted.digest());
         }

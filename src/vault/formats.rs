@@ -1,0 +1,186 @@
+//! Files that hold values, by their names: how many of their values are secrets in the clear.
+
+use super::references::{is_not_plain, is_not_plain_at};
+use crate::redact::{self, Why};
+use crate::values::Tree;
+use crate::yaml::{Path, Value};
+
+/// How a file holds values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Yaml,
+    /// Checksums stand in many: only names and shapes count.
+    Json,
+    /// Lines of `KEY=value`.
+    Variables,
+}
+
+/// By its name; `None` where a file is not known to hold values.
+fn format_of(path: &str) -> Option<Format> {
+    let name = path.rsplit('/').next().unwrap_or(path).to_lowercase();
+    let name = [".bak", ".orig", ".old"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    let ends = |all: &[&str]| all.iter().any(|end| name.ends_with(end));
+    if ends(&[".yaml", ".yml"]) || name == "kubeconfig" || path.ends_with(".kube/config") {
+        Some(Format::Yaml)
+    } else if ends(&[".json", ".dockerconfigjson", ".tfstate"]) {
+        Some(Format::Json)
+    } else {
+        let is_known = [".envrc", ".npmrc", ".netrc", ".git-credentials"].contains(&name);
+        let is_variables = ends(&[".env", ".tfvars", ".properties"]) || name.contains(".env.");
+        (is_known || is_variables).then_some(Format::Variables)
+    }
+}
+
+/// Keys of what only looks as random as a secret.
+const CHECKSUMS: &[&str] = &[
+    "sha1",
+    "sha256",
+    "sha512",
+    "md5",
+    "digest",
+    "checksum",
+    "integrity",
+    "resolution",
+    "hash",
+    "commit",
+    "revision",
+    "rev",
+    "ref",
+    "cabundle",
+    "fingerprint",
+    "pgp",
+    "gpg",
+    "fp",
+    "kms",
+    "arn",
+];
+
+/// How many values of a file are secrets in the clear, and the line of the first. The JSON of a vault is its `own`.
+pub(super) fn in_the_clear(path: &str, bytes: &[u8], own: bool) -> Option<(usize, usize)> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut found = SecretLines::default();
+    match format_of(path)? {
+        Format::Json if own => {}
+        Format::Variables => found.lines(&text, 0),
+        format => found.documents(&text, format),
+    }
+    found.first.map(|line| (found.count, line))
+}
+
+/// A text that another program wrote in UTF-16, as its first two bytes say.
+pub(super) fn utf16(bytes: &[u8]) -> Option<String> {
+    let read: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (pairs, _) = bytes[2..].as_chunks::<2>();
+    Some(String::from_utf16_lossy(&pairs.iter().map(|pair| read(*pair)).collect::<Vec<u16>>()))
+}
+
+/// How many there are, and where the first is.
+#[derive(Default)]
+struct SecretLines {
+    count: usize,
+    first: Option<usize>,
+}
+
+impl SecretLines {
+    fn note(&mut self, line: usize) {
+        self.count += 1;
+        self.first.get_or_insert(line);
+    }
+
+    /// Each document of a file is one; `---` parts them.
+    fn documents(&mut self, text: &str, format: Format) {
+        let (mut document, mut begin) = (String::new(), 0);
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            if line.starts_with("---") {
+                self.document(&std::mem::take(&mut document), format, begin);
+                begin = number + 1;
+            } else {
+                document.push_str(line);
+            }
+        }
+        self.document(&document, format, begin);
+    }
+
+    /// One document, before which there are `begin` lines. What cannot be read (a template, say) is judged by its lines.
+    fn document(&mut self, text: &str, format: Format, begin: usize) {
+        let Ok(tree) = Tree::parse(text.as_bytes()) else {
+            // A list at the root is no file of values; most of such files are lists of names.
+            let is_list = text.trim_start().starts_with(['-', '[']);
+            if !is_list {
+                self.lines(text, begin);
+            }
+            return;
+        };
+        for (path, node, why) in redact::secrets(&tree) {
+            let Some(scalar) = node.scalar() else { continue };
+            let last = path.keys().next_back().unwrap_or_default().to_lowercase();
+            let is_checksum = why == Why::Entropy && (format == Format::Json || CHECKSUMS.contains(&last.as_str()));
+            if is_checksum || is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
+                continue;
+            }
+            self.note(begin + tree.source()[..node.span.bytes.start].matches('\n').count() + 1);
+        }
+    }
+
+    /// Lines of `KEY=value` or `key: value`.
+    fn lines(&mut self, text: &str, begin: usize) {
+        for (number, line) in text.lines().enumerate() {
+            if is_secret_line(line) {
+                self.note(begin + number + 1);
+            }
+        }
+    }
+}
+
+fn is_secret_line(line: &str) -> bool {
+    let line = line.trim();
+    let line = line.strip_prefix("export ").or_else(|| line.strip_prefix("- ")).unwrap_or(line);
+    let (key, value) = line.split_once(['=', ':']).unwrap_or_default();
+    let value = value.trim().trim_matches(['"', '\'']);
+    let value_of = |text: &str| Value::String(text.to_owned());
+    let by_name = || redact::is_secret(&Path::of(&[key.trim().trim_matches('"')]), None, &value_of(value));
+    let by_shape = || redact::why_secret(&Path::root(), None, &value_of(line)) == Some(Why::Shape);
+    let is_block = value.starts_with(['|', '>', '{', '[', '&']);
+    !line.starts_with('#') && !is_block && ((!is_not_plain(value) && by_name()) || (!is_not_plain(line) && by_shape()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_looked_into_by_their_names_and_what_cannot_be_read_by_its_lines() {
+        let found = |path: &str, text: &str| in_the_clear(path, text.as_bytes(), false);
+        for path in ["a.yaml", "A.YAML", "a.yml.bak", "kubeconfig", ".kube/config"] {
+            assert_eq!(found(path, "a: 1\npassword: zebra-one-7\n"), Some((1, 2)), "{path}");
+            assert_eq!(found(path, "x: {{ .Values.y }}-z\npassword: zebra-one-7\n"), Some((1, 2)), "{path}");
+        }
+        for path in [".env", ".env.prod", "f.env.prod", ".envrc", "a.tfvars", "a.properties", ".npmrc"] {
+            assert_eq!(found(path, "A=1\nexport DB_PASSWORD = \"zebra-one-7\"\n"), Some((1, 2)), "{path}");
+        }
+        assert_eq!(found(".git-credentials", "https://u:zebra-one-7@h\n"), Some((1, 1)));
+        assert_eq!(found(".dockerconfigjson", "{\"auths\": {\"r\": {\"password\": \"zebra-one-7\"}}}"), Some((1, 1)));
+        for (path, text) in [
+            ("a.txt", "password: zebra-one-7\n"),
+            (".sops.yaml", "creation_rules:\n- pgp: 85D77543B3D624B63CEA9E6DBC17301B491B3F21\n"),
+            ("lock.yaml", "a: {sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}\n"),
+            ("a.yaml", "x: {{ .Values.y }}-z\npassword: {{ .Values.p }}\n# password: zebra-one-7\n"),
+            ("a.yaml", "- password\n- name\n"),
+        ] {
+            assert_eq!(found(path, text), None, "{path} {text}");
+        }
+    }
+
+    #[test]
+    fn utf16_is_read_in_both_orders() {
+        let units: Vec<u16> = "\u{feff}password: zebra".encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        assert_eq!([utf16(&little), utf16(&big)], [Some("password: zebra".into()), Some("password: zebra".into())]);
+        assert_eq!(utf16(b"password"), None);
+    }
+}
