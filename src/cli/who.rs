@@ -47,6 +47,9 @@ const SYSTEMS: &[CiSystem] = &[
     system("RD_JOB_ID", &["RD_JOB_USERNAME"]),
 ];
 
+/// The most characters of a name.
+const LONGEST: usize = 200;
+
 const fn system(mark: &'static str, people: &'static [&'static str]) -> CiSystem {
     CiSystem { mark: (mark, None), people }
 }
@@ -64,13 +67,18 @@ pub(super) fn who() -> String {
 
 fn named(around: &Surroundings<'_>) -> String {
     let user = stated(around).or_else(|| of_ci(around)).unwrap_or_else(|| of_user_id(around));
+    // `Ann <ann@example.org>` is called by the address.
+    let user = match user.split_once('<').and_then(|(_, rest)| rest.split_once('>')) {
+        Some((address, _)) if address.contains('@') => address.to_owned(),
+        _ => user,
+    };
     // It becomes the first word of a line of trusted signers.
     let plain = |c: char| if c.is_ascii_graphic() && !"\",<>".contains(c) { c } else { '-' };
     let who = match user.contains('@') {
         true => user,
         false => format!("{user}@{}", if around.host.is_empty() { "localhost" } else { around.host }),
     };
-    who.chars().map(plain).collect()
+    who.chars().take(LONGEST).map(plain).collect()
 }
 
 /// A variable that names somebody: not one that was left empty, was never filled in, or says that nobody is known.
@@ -170,6 +178,7 @@ mod tests {
             (4711, &[], "uid-4711@site-a"),
             (1000, &[("DR_WHO", "tina"), ("USER", "x")], "tina@site-a"),
             (1000, &[("DR_WHO", "tina@example.org")], "tina@example.org"),
+            (1000, &[("DR_WHO", "Tina <tina@example.org>")], "tina@example.org"),
             (1000, &[("DR_WHO", "Tina, T <t>")], "Tina--T--t-@site-a"),
         ] {
             assert_eq!(named_by(uid, variables), expected, "{uid} {variables:?}");

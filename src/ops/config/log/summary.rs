@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
             (Some(before), Some(after)) => {
                 Changes::of(&diff(before, after, &scrubber).of_files(old.version.text(), new.version.text()))
             }
-            _ => Changes::words("cannot be compared: Helm would not read one of the two"),
+            _ => Changes::words("cannot be compared: dr does not read one of the two"),
         }))
     }
 
