@@ -425,7 +425,7 @@ impl Git {
         match self.repo.refname_to_id(name) {
             Ok(id) => Ok(Some(id)),
             Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(None),
-            Err(source) => Err(super::torn::reference(&self.repo, name)
+            Err(source) => Err(super::torn::reference(&self.repo, name, [BRANCH, NEWEST])
                 .unwrap_or_else(|| VaultError::git(format!("read {name}"))(source))),
         }
     }

@@ -76,7 +76,7 @@ impl<'r> GitObjects<'r> {
 
     /// The bytes of an object of the given kind.
     pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, ObjectFault> {
-        if let Some((found, bytes)) = loose::read(&self.folder, id)? {
+        if let Some((found, bytes)) = loose::read(&self.folder, id).map_err(ObjectFault::Broken)? {
             let right = found == kind;
             return right.then_some(bytes).ok_or_else(|| other_kind(found, kind));
         }

@@ -3,11 +3,11 @@
 use git2::Repository;
 
 use super::error::VaultError;
-use super::git::{BRANCH, NEWEST};
 use crate::read;
 
-/// What is to be said of a reference whose file is no reference; nothing where it is one, or there is no file.
-pub(super) fn reference(repo: &Repository, name: &str) -> Option<VaultError> {
+/// What is to be said of a reference whose file is no reference; nothing where it is one, or there is no file. One of
+/// the `others` may be whole.
+pub(super) fn reference(repo: &Repository, name: &str, others: [&str; 2]) -> Option<VaultError> {
     let text = |name: &str| read::file(&repo.commondir().join(name), read::SMALL).ok();
     let is_whole = |text: &[u8]| {
         let text = text.trim_ascii();
@@ -16,7 +16,7 @@ pub(super) fn reference(repo: &Repository, name: &str) -> Option<VaultError> {
     if text(name).is_none_or(|text| is_whole(&text)) {
         return None;
     }
-    let other = [BRANCH, NEWEST].into_iter().find_map(|other| {
+    let other = others.into_iter().find_map(|other| {
         let text = text(other).filter(|text| other != name && is_whole(text))?;
         Some((other, String::from_utf8_lossy(text.trim_ascii()).into_owned()))
     });
@@ -33,7 +33,7 @@ pub(super) fn reference(repo: &Repository, name: &str) -> Option<VaultError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::git::Git;
+    use crate::vault::git::{BRANCH, Git, NEWEST};
     use crate::vault::tests::{fixture, intent};
 
     #[test]

@@ -15,6 +15,7 @@
 //! Time and memory are linear in the two files: a node is known by a number (`shape`), so that no subtree is compared
 //! twice, and the search for the shortest list of edits has a budget (`sequence`).
 
+mod by_key;
 mod certificate;
 mod change;
 mod inside;

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use similar::DiffOp;
 
+use super::by_key::by_key;
 use super::sequence;
-use super::unread::by_key;
 use crate::redact::Scrubber;
 use crate::yaml::Tree;
 

@@ -25,6 +25,7 @@ use std::collections::HashSet;
 use comments::{ShippedComments, lost};
 use merge::Merged;
 pub use report::{DeprecatedKey, KeyOutcome, KeyReport, ProposalStyle, Three};
+use shared::first_difference;
 use zeroize::Zeroizing;
 
 use super::lint::KeyFacts;
@@ -161,20 +162,6 @@ fn stands_elsewhere(tree: &Tree, path: &Path) -> bool {
         node = &entry.value;
     }
     false
-}
-
-fn first_difference(a: &serde_json::Value, b: &serde_json::Value, at: Path) -> Path {
-    use serde_json::Value::Object;
-    let (Object(a), Object(b)) = (a, b) else { return at };
-    for key in a.keys().chain(b.keys()) {
-        let below = || at.join(crate::yaml::Segment::Key(key.clone()));
-        match (a.get(key), b.get(key)) {
-            (Some(a), Some(b)) if a == b => {}
-            (Some(a), Some(b)) => return first_difference(a, b, below()),
-            _ => return below(),
-        }
-    }
-    at
 }
 
 #[cfg(test)]

@@ -6,12 +6,11 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::first_difference;
 use super::moves::child;
 use super::text::{as_key, value_end};
 use crate::values::excerpt::{block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::yaml::{Entry, Node, NodeKind, Path, Tree};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree};
 
 type Text = Zeroizing<String>;
 
@@ -119,4 +118,18 @@ fn has_merge(tree: &Tree, map: &Node) -> bool {
 
 fn spliced(source: &str, from: usize, to: usize, text: &str) -> Text {
     Zeroizing::new([&source[..from], text, &source[to..]].concat())
+}
+
+/// Where two values first differ.
+pub(super) fn first_difference(a: &Value, b: &Value, at: Path) -> Path {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else { return at };
+    for key in a.keys().chain(b.keys()) {
+        let below = || at.join(Segment::Key(key.clone()));
+        match (a.get(key), b.get(key)) {
+            (Some(a), Some(b)) if a == b => {}
+            (Some(a), Some(b)) => return first_difference(a, b, below()),
+            _ => return below(),
+        }
+    }
+    at
 }
