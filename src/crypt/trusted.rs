@@ -89,6 +89,14 @@ impl TrustedSigners {
         self.entries.iter().any(|entry| entry.ended(now).is_some())
     }
 
+    /// Whether no line lets whoever signed do so in `namespace` any more, and nobody vouches for the key.
+    pub fn is_over(&self, namespace: &str, by: &SignedBy) -> bool {
+        let now = Timestamp::now();
+        let of_it = |entry: &&AllowedEntry| fingerprint_of(&entry.key) == by.fingerprint;
+        let good = self.entries.iter().filter(of_it).any(|entry| entry.allows(namespace, now).is_ok());
+        !good && self.vouched.as_ref() != Some(&by.fingerprint)
+    }
+
     /// The lines that were not understood.
     pub fn skipped(&self) -> &[String] {
         &self.skipped

@@ -7,15 +7,18 @@ use git2::{ObjectType, Oid};
 
 use crate::read;
 
-/// The most that one object may hold once it is opened; a chart's archive is the largest that a vault has.
-const LARGEST: usize = 256 << 20;
+/// What is said of an object over a reader's bound.
+pub(super) const TOO_LARGE: &str = "it is larger than any object of a vault";
+
+/// More bytes than the line before an object's own has.
+const HEAD: usize = 32;
 
 /// The kind and the bytes of an object that lies loose in this folder of objects; nothing where none does. What is given
 /// has the name that it is asked for by.
 ///
 /// # Errors
-/// In words, where the file is no whole object of that name.
-pub(super) fn read(objects: &Path, id: Oid) -> Result<Option<(ObjectType, Vec<u8>)>, String> {
+/// In words, where the file is no whole object of that name, or holds more than `most` bytes once it is opened.
+pub(super) fn read(objects: &Path, id: Oid, most: u64) -> Result<Option<(ObjectType, Vec<u8>)>, String> {
     let path = place(objects, id);
     let packed = match read::file(&path, read::PROGRAM) {
         Ok(packed) => packed,
@@ -23,7 +26,7 @@ pub(super) fn read(objects: &Path, id: Oid) -> Result<Option<(ObjectType, Vec<u8
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
     let broken = |what: &str| format!("{}: {what}", path.display());
-    let content = inflated(&packed).map_err(broken)?;
+    let content = inflated(&packed, usize::try_from(most).unwrap_or(usize::MAX)).map_err(broken)?;
     let (kind, bytes) = taken_apart(content).ok_or_else(|| broken("it is no object of git's"))?;
     match Oid::hash_object(kind, &bytes) {
         Ok(found) if found == id => Ok(Some((kind, bytes))),
@@ -37,16 +40,16 @@ fn place(objects: &Path, id: Oid) -> PathBuf {
 }
 
 /// All of a stream. One that ends before its end is an error, and never waited for.
-fn inflated(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
+fn inflated(packed: &[u8], most: usize) -> Result<Vec<u8>, &'static str> {
     let mut stream = Decompress::new(true);
-    let mut content = Vec::with_capacity(packed.len().saturating_mul(3).clamp(1024, LARGEST));
+    let mut content = Vec::with_capacity(packed.len().saturating_mul(3).clamp(1024, most));
     loop {
         let (taken, given) = (stream.total_in(), stream.total_out());
         let rest = packed.get(usize::try_from(taken).unwrap_or(usize::MAX)..).unwrap_or_default();
         let status = stream.decompress_vec(rest, &mut content, FlushDecompress::None);
         match status.map_err(|_| "it is damaged")? {
+            _ if content.len() > most.saturating_add(HEAD) => return Err(TOO_LARGE),
             Status::StreamEnd => return Ok(content),
-            _ if content.len() > LARGEST => return Err("it is larger than any object of a vault"),
             _ if content.len() == content.capacity() => content.reserve(content.len().max(1024)),
             _ if stream.total_in() == taken && stream.total_out() == given => return Err("it is cut short"),
             _ => {}
@@ -56,7 +59,7 @@ fn inflated(packed: &[u8]) -> Result<Vec<u8>, &'static str> {
 
 /// `blob 12\0` and its bytes.
 fn taken_apart(mut content: Vec<u8>) -> Option<(ObjectType, Vec<u8>)> {
-    let end = content.iter().take(32).position(|byte| *byte == 0)?;
+    let end = content.iter().take(HEAD).position(|byte| *byte == 0)?;
     let mut head = std::str::from_utf8(&content[..end]).ok()?.split(' ');
     let kind = head.next().and_then(ObjectType::from_str)?;
     let length: usize = head.next()?.parse().ok()?;
@@ -76,27 +79,27 @@ mod tests {
         for bytes in [&b""[..], b"a", b"a: 1\n", &text, &[b'x'; 200_000]] {
             let id = repo.blob(bytes).unwrap();
             let objects = folder.path().join(".git/objects");
-            let found = read(&objects, id).unwrap().unwrap();
+            let found = read(&objects, id, 1 << 20).unwrap().unwrap();
             assert!(found == (ObjectType::Blob, bytes.to_vec()));
             let file = place(&objects, id);
             let whole = std::fs::read(&file).unwrap();
             std::fs::remove_file(&file).unwrap();
-            assert!(read(&objects, id).unwrap().is_none());
+            assert!(read(&objects, id, 1 << 20).unwrap().is_none());
             let cuts = (0..whole.len()).step_by((whole.len() / 40).max(1)).chain([1, 2, whole.len() - 1]);
             for cut in cuts.filter(|cut| *cut < whole.len()) {
                 std::fs::write(&file, &whole[..cut]).unwrap();
-                let fault = read(&objects, id).unwrap_err();
+                let fault = read(&objects, id, 1 << 20).unwrap_err();
                 assert!(fault.contains("cut short"), "{cut}: {fault}");
             }
             let mut other = whole.clone();
             other[0] ^= 0xff;
             std::fs::write(&file, other).unwrap();
-            assert!(read(&objects, id).is_err());
+            assert!(read(&objects, id, 1 << 20).is_err());
         }
         let (one, two) = (repo.blob(b"one").unwrap(), repo.blob(b"two").unwrap());
         let objects = folder.path().join(".git/objects");
         std::fs::remove_file(place(&objects, two)).unwrap();
         std::fs::copy(place(&objects, one), place(&objects, two)).unwrap();
-        assert!(read(&objects, two).unwrap_err().contains("name"));
+        assert!(read(&objects, two, 1 << 20).unwrap_err().contains("name"));
     }
 }

@@ -11,6 +11,7 @@ use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
 
 use super::error::VaultError;
 use super::loose;
+use crate::read;
 
 /// Why an object cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,9 @@ impl TreeEntry<'_> {
     }
 }
 
+/// The bytes of a folder with about a million deployments.
+const LARGEST_TREE: u64 = 64 << 20;
+
 /// How many trees are kept at hand: a commit's and its parents', down to the folder that changed.
 const TREES: usize = 16;
 
@@ -74,17 +78,25 @@ impl<'r> GitObjects<'r> {
         Ok(Self { odb: repo.odb()?, folder: repo.commondir().join("objects"), trees: RefCell::default() })
     }
 
-    /// The bytes of an object of the given kind.
+    /// The bytes of an object of the given kind. One that is larger than any of a vault is not read.
     pub(super) fn read(&self, id: Oid, kind: ObjectType) -> Result<Vec<u8>, ObjectFault> {
-        if let Some((found, bytes)) = loose::read(&self.folder, id).map_err(ObjectFault::Broken)? {
+        let most = match kind {
+            ObjectType::Commit => read::SMALL,
+            ObjectType::Tree => LARGEST_TREE,
+            _ => read::RECORDS,
+        };
+        if let Some((found, bytes)) = loose::read(&self.folder, id, most).map_err(ObjectFault::Broken)? {
             let right = found == kind;
             return right.then_some(bytes).ok_or_else(|| other_kind(found, kind));
         }
-        match self.odb.read(id) {
-            Ok(object) if object.kind() == kind => Ok(object.data().to_vec()),
-            Ok(object) => Err(other_kind(object.kind(), kind)),
-            Err(error) if error.code() == ErrorCode::NotFound => Err(ObjectFault::Missing),
-            Err(error) => Err(ObjectFault::Broken(error.message().to_owned())),
+        let failed = |error: git2::Error| match error.code() {
+            ErrorCode::NotFound => ObjectFault::Missing,
+            _ => ObjectFault::Broken(error.message().to_owned()),
+        };
+        match self.odb.read_header(id).map_err(failed)? {
+            (_, found) if found != kind => Err(other_kind(found, kind)),
+            (bytes, _) if bytes as u64 > most => Err(ObjectFault::Broken(loose::TOO_LARGE.into())),
+            _ => Ok(self.odb.read(id).map_err(failed)?.data().to_vec()),
         }
     }
 
@@ -221,6 +233,18 @@ pub(super) fn new_files(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_that_is_larger_than_any_of_a_vault_or_of_another_kind_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(folder.path()).unwrap();
+        let id = repo.odb().unwrap().write(ObjectType::Blob, &[b' '; 9]).unwrap();
+        let large = repo.odb().unwrap().write(ObjectType::Commit, &vec![b' '; (1 << 20) + 33]).unwrap();
+        let objects = GitObjects::of(&repo).unwrap();
+        let broken = |id, kind| matches!(objects.read(id, kind), Err(ObjectFault::Broken(_)));
+        assert!(broken(large, ObjectType::Commit) && broken(id, ObjectType::Tree));
+        assert_eq!(objects.blob(id).unwrap().len(), 9);
+    }
 
     #[test]
     fn entries_are_read_until_something_is_none() {

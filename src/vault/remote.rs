@@ -98,7 +98,10 @@ impl Remote<'_> {
     pub async fn fetch(&self) -> Result<Fetched, VaultError> {
         let before = Git::open(&self.vault.path)?.reference(&self.tracking)?;
         let refspec = format!("+{BRANCH}:{}", self.tracking);
-        let args = ["-c", "fetch.fsckObjects=true", "fetch", "--quiet", "--no-tags", "--", &self.name, &refspec];
+        // What is large goes to the disk as it comes.
+        let large = "core.bigFileThreshold=16m";
+        let args =
+            ["-c", "fetch.fsckObjects=true", "-c", large, "fetch", "--quiet", "--no-tags", "--", &self.name, &refspec];
         let said = self.git("fetch from", &args).await?;
         // git says: `fatal: couldn't find remote ref refs/heads/main`
         let empty = !said.success && said.stderr.contains("couldn't find remote ref");

@@ -17,7 +17,7 @@ use super::error::VaultError;
 use super::files::digest;
 use super::git::Git;
 use super::verify::flaws::{FlawSeverity, VaultFinding};
-use super::verify::range;
+use super::verify::range::{self, Believed};
 use crate::crypt::TrustedSigners;
 use crate::ownership::{FileUse, others_can};
 use crate::read;
@@ -48,6 +48,12 @@ struct VaultMemory {
     recipients: Vec<String>,
 }
 
+impl VaultMemory {
+    fn verified(&self) -> Option<Oid> {
+        self.verified.as_deref().and_then(|id| Oid::from_str(id).ok())
+    }
+}
+
 impl VaultTrust {
     /// For the vault at `vault`; what is remembered of it goes below `state`.
     pub fn new(trusted: TrustedSigners, own: Vec<String>, vault: &Path, state: &Path) -> Self {
@@ -60,6 +66,11 @@ impl VaultTrust {
         &self.trusted
     }
 
+    /// The last commit that this host had verified, whomever it trusted then.
+    pub(super) fn verified(&self) -> Option<Oid> {
+        self.remembered().verified()
+    }
+
     /// Verifies what is new, and gives the commit that may be read from then on.
     pub(super) fn verified_tip(&self, git: &Git) -> Result<Option<Oid>, VaultError> {
         let Some(tip) = git.head_id()? else { return Ok(None) };
@@ -67,7 +78,7 @@ impl VaultTrust {
             return Ok(Some(tip));
         }
         let mut memory = self.remembered();
-        let known = memory.verified.as_deref().and_then(|id| Oid::from_str(id).ok());
+        let known = memory.verified();
         if let Some(known) = known
             && !is_behind(git, known, tip)
         {
@@ -90,16 +101,20 @@ impl VaultTrust {
     /// Whether all of it could be seen. A deployment that is damaged is refused where it is read, and takes no other one
     /// along.
     fn verify(&self, git: &Git, base: Option<Oid>, tip: Oid, memory: &VaultMemory) -> Result<bool, VaultError> {
-        let found = range::since(git, base, tip, &self.trusted)?;
         let accepted = memory.accepted.as_deref().and_then(|id| Oid::from_str(id).ok());
         let is_accepted = |commit: Option<&str>| match (accepted, commit.and_then(|id| Oid::from_str(id).ok())) {
             (Some(accepted), Some(commit)) => is_behind(git, commit, accepted),
             _ => false,
         };
+        let let_in = |finding: &VaultFinding| is_accepted(finding.commit.as_deref());
+        let believed = Believed { trusted: &self.trusted, seen: memory.verified(), let_in: &let_in };
+        let found = range::since(git, base, tip, &believed)?;
         let whole = !found.findings.iter().any(VaultFinding::is_a_lost_part);
-        let mut refused = found.findings.iter().filter(|finding| !finding.is_a_lost_part()).filter(|finding| {
-            finding.flaw.severity() != FlawSeverity::Untrusted || !is_accepted(finding.commit.as_deref())
-        });
+        let mut refused = found
+            .findings
+            .iter()
+            .filter(|finding| !finding.is_a_lost_part())
+            .filter(|finding| finding.flaw.severity() != FlawSeverity::Untrusted || !let_in(finding));
         let Some(first) = refused.next() else { return Ok(whole) };
         Err(VaultError::Unbelieved {
             path: git.path().display().to_string(),

@@ -8,7 +8,8 @@ use super::error::VaultError;
 use super::git::Git;
 use super::handle::Vault;
 use super::objects::{EntryKind, GitObjects, entries, new_files};
-use super::verify::{FlawSeverity, Verification, range};
+use super::verify::range::{self, Believed};
+use super::verify::{FlawSeverity, Verification};
 use super::worktree::{Behind, WorkTree};
 use crate::crypt::TrustedSigners;
 
@@ -60,7 +61,8 @@ impl Vault {
         let git = self.git()?;
         let nothing = TakenIn { joined: Joined::Nothing, commits: 0, deployments: 0, untrusted: 0 };
         let Some(theirs) = git.reference(from)? else { return Ok(nothing) };
-        let found = range::since(&git, git.head_id()?, theirs, trusted)?;
+        let believed = Believed { trusted, seen: None, let_in: &|_| anyone };
+        let found = range::since(&git, git.head_id()?, theirs, &believed)?;
         let untrusted = refuse(&found, anyone)?;
         let taken = TakenIn { commits: found.commits, deployments: found.deployments, untrusted, ..nothing };
         // Verified without the lock: other writers only add, and what they add is no part of what came in.

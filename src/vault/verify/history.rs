@@ -1,4 +1,4 @@
-//! The history: every commit signed by somebody trusted, and every commit only adding files.
+//! The history: every commit, and that each only adds files.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use git2::{ObjectType, Oid};
 use jiff::Timestamp;
 
 use super::flaws::{Flaw, VaultFinding};
-use crate::crypt::sign::SignError;
+use super::signers;
 use crate::crypt::{SignedBy, TrustedSigners};
 use crate::names::is_text;
 use crate::vault::error::VaultError;
@@ -14,17 +14,19 @@ use crate::vault::git::Git;
 use crate::vault::objects::{EntryKind, GitObjects, ObjectFault, TreeEntry, entries, entry};
 use crate::vault::threads::on_threads;
 
-/// The namespace that git's signatures of commits are made for.
-const COMMITS: &str = "git";
+/// Folders in folders, and files that one commit adds or takes away: of more, nothing is read.
+const DEEPEST: usize = 32;
+const MOST_FILES: usize = 250_000;
 
 /// A commit, taken apart.
 pub(super) struct Commit {
     pub(super) id: Oid,
     pub(super) tree: Oid,
     pub(super) parents: Vec<Oid>,
-    at: Timestamp,
+    /// When it was made, as it says itself.
+    pub(super) at: Timestamp,
     /// What was signed, and the signature; nothing where it has none.
-    signed: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) signed: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A file that a commit added.
@@ -41,7 +43,6 @@ pub(super) struct HistoryStep {
     pub(super) added: Vec<Added>,
     /// The folder of recipients as the commit found it.
     pub(super) recipients: Option<Oid>,
-    pub(super) by: Option<SignedBy>,
     pub(super) findings: Vec<VaultFinding>,
 }
 
@@ -99,8 +100,8 @@ pub(super) fn lost(fault: ObjectFault, what: &str) -> VaultFinding {
     }
 }
 
-/// Looks at each commit: who signed it, and what it did to its parents' files.
-pub(super) fn steps(git: &Git, commits: &[Commit], trusted: &TrustedSigners) -> Result<Vec<HistoryStep>, VaultError> {
+/// Looks at what each commit did to its parents' files.
+pub(super) fn steps(git: &Git, commits: &[Commit]) -> Result<Vec<HistoryStep>, VaultError> {
     let trees: HashMap<Oid, Oid> = commits.iter().map(|commit| (commit.id, commit.tree)).collect();
     // A parent outside the commits at hand (older than what is asked about) is looked up by each thread.
     let tree_of = |objects: &GitObjects<'_>, id: Oid| -> Option<Oid> {
@@ -109,17 +110,15 @@ pub(super) fn steps(git: &Git, commits: &[Commit], trusted: &TrustedSigners) -> 
             take_apart(id, &bytes).map(|commit| commit.tree)
         })
     };
-    on_threads(git.path(), commits, |objects, commit| Ok(step(objects, commit, trusted, &tree_of)))
+    on_threads(git.path(), commits, |objects, commit| Ok(step(objects, commit, &tree_of)))
 }
 
 fn step(
     objects: &GitObjects<'_>,
     commit: &Commit,
-    trusted: &TrustedSigners,
     tree_of: &dyn Fn(&GitObjects<'_>, Oid) -> Option<Oid>,
 ) -> HistoryStep {
     let mut findings = Vec::new();
-    let by = signer(commit, trusted).map_err(|finding| findings.push(finding)).ok();
     let mut changes: Vec<Changes> = Vec::new();
     // A parent that cannot be read has a finding of its own.
     let parents: Vec<Option<Oid>> = commit.parents.iter().filter_map(|id| tree_of(objects, *id)).map(Some).collect();
@@ -161,7 +160,7 @@ fn step(
     });
     findings.sort_by(|a, b| (a.flaw, &a.what).cmp(&(b.flaw, &b.what)));
     findings.dedup();
-    HistoryStep { id: commit.id, parents: commit.parents.clone(), added, recipients, by, findings }
+    HistoryStep { id: commit.id, parents: commit.parents.clone(), added, recipients, findings }
 }
 
 /// Who signed the commits that added `wanted`, newest first looked for.
@@ -188,13 +187,13 @@ pub(super) fn signed_by(
         if commit.parents.len() == 1 && held(Some(&commit.tree)) == held(first) {
             continue;
         }
-        let step = step(objects, commit, trusted, &|_, id| trees.get(&id).copied());
-        for added in step.added {
-            if wanted.remove(&added.path)
-                && let Some(by) = &step.by
-            {
-                signed.insert(added.path, by.clone());
-            }
+        let step = step(objects, commit, &|_, id| trees.get(&id).copied());
+        let added: Vec<String> =
+            step.added.into_iter().map(|added| added.path).filter(|path| wanted.remove(path)).collect();
+        if !added.is_empty()
+            && let Some(by) = signers::claimed(commit, trusted)
+        {
+            signed.extend(added.into_iter().map(|path| (path, by.clone())));
         }
     }
     Ok(signed)
@@ -207,21 +206,6 @@ pub(super) fn is_own(path: &str) -> bool {
         || matches!(path.split('/').next(), Some("bundles" | "deployments" | "recipients" | "rekeyed"))
 }
 
-fn signer(commit: &Commit, trusted: &TrustedSigners) -> Result<SignedBy, VaultFinding> {
-    let finding = |flaw, says: String| VaultFinding::new(flaw, format!("commit {}", commit.id), says).at(commit.id);
-    let (payload, signature) =
-        commit.signed.as_ref().ok_or_else(|| finding(Flaw::Unsigned, "has no signature".into()))?;
-    trusted.verify_at(COMMITS, payload, signature, commit.at).map_err(|error| match error {
-        SignError::Unknown { .. }
-        | SignError::NotForThis { .. }
-        | SignError::Ended { .. }
-        | SignError::Revoked { .. } => {
-            finding(Flaw::UntrustedSigner, format!("was not signed by somebody trusted: {error}"))
-        }
-        other => finding(Flaw::BadSignature, format!("has a bad signature: {other}")),
-    })
-}
-
 /// What one tree has that another has not.
 #[derive(Default)]
 struct Changes {
@@ -229,10 +213,22 @@ struct Changes {
     deleted: Vec<String>,
     rewritten: Vec<String>,
     lost: Vec<VaultFinding>,
+    /// How many folders and files were looked at.
+    seen: usize,
 }
 
 /// Compares two folders; only what differs is read.
 fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &str, changes: &mut Changes) {
+    let says = match () {
+        () if folder.split('/').count() > DEEPEST => format!("has more than {DEEPEST} folders in it, one in another"),
+        () if changes.seen > MOST_FILES => format!("comes with more than {MOST_FILES} files at once"),
+        () => String::new(),
+    };
+    if !says.is_empty() {
+        let top = format!("folder {}/", folder.split('/').next().unwrap_or_default());
+        let known = changes.lost.last().is_some_and(|last| last.what == top && last.says == says);
+        return if known { () } else { changes.lost.push(VaultFinding::new(Flaw::StrangeFile, top, says)) };
+    }
     let lost_before = changes.lost.len();
     let mut read = |id: Option<Oid>| match id.map(|id| objects.tree(id)).transpose() {
         Ok(tree) => tree,
@@ -251,6 +247,7 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
         entries(new.as_deref().unwrap_or_default()).peekable(),
     );
     loop {
+        changes.seen += 1;
         match (old.peek().copied(), new.peek().copied()) {
             (None, None) => return,
             (Some(was), Some(is)) if was.name == is.name => {
@@ -314,7 +311,7 @@ fn order<'t>(entry: &TreeEntry<'t>) -> impl Ord + use<'t> {
 }
 
 /// Reads a commit's headers. What is signed is the commit without its `gpgsig` header.
-fn take_apart(id: Oid, bytes: &[u8]) -> Option<Commit> {
+pub(super) fn take_apart(id: Oid, bytes: &[u8]) -> Option<Commit> {
     let headers_end = bytes.windows(2).position(|two| two == b"\n\n")? + 1;
     let mut commit = Commit { id, tree: Oid::ZERO_SHA1, parents: Vec::new(), at: Timestamp::UNIX_EPOCH, signed: None };
     let (mut signature, mut payload) = (Vec::new(), Vec::with_capacity(bytes.len()));
@@ -371,6 +368,21 @@ mod tests {
             let forged = format!("{folder}/forged/record.json");
             assert!(found.findings.iter().any(|finding| finding.what.contains(&forged)), "{:?}", found.findings);
         }
+    }
+
+    #[test]
+    fn folders_without_end_are_not_gone_into_and_of_a_stranger_s_commit_no_file_is_read() {
+        let f = three();
+        let deep = format!("notes/{}file", "a/".repeat(DEEPEST + 8));
+        let stranger = commit_signer(&crate::vault::tests::new_key());
+        commit(&f, &[tip(&f)], &stranger, |index| put(&f, index, &deep, 0o100_644, b"x"));
+        assert_eq!(flaws(&f), [Flaw::UntrustedSigner, Flaw::StrangeFile]);
+        let git = Git::open(f.vault.path()).unwrap();
+        let trusted = trusting(&f);
+        let believed = super::super::range::Believed { trusted: &trusted, seen: None, let_in: &|_| false };
+        let found = super::super::range::since(&git, None, tip(&f), &believed).unwrap();
+        let kinds: Vec<Flaw> = found.findings.iter().map(|finding| finding.flaw).collect();
+        assert_eq!((kinds, found.files), (vec![Flaw::UntrustedSigner], 0));
     }
 
     #[test]

@@ -5,21 +5,32 @@ use std::collections::HashSet;
 use git2::Oid;
 
 use super::flaws::{Flaw, VaultFinding};
+use super::signers::signers;
 use super::verification::Verification;
 use super::{content, history};
 use crate::crypt::TrustedSigners;
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
 
-/// Checks what `tip` has that `base` has not, a commit that was checked before; without one, everything.
-pub fn since(git: &Git, base: Option<Oid>, tip: Oid, trusted: &TrustedSigners) -> Result<Verification, VaultError> {
+/// Whose commits are read.
+pub struct Believed<'t> {
+    pub trusted: &'t TrustedSigners,
+    /// The newest commit that this host had verified before, whomever it trusted then.
+    pub seen: Option<Oid>,
+    /// Which flaws of who signed it keep nobody from reading what a commit has brought.
+    pub let_in: &'t dyn Fn(&VaultFinding) -> bool,
+}
+
+/// Checks what `tip` has that `base` has not, a commit that was checked before; without one, everything. First who signed
+/// it: of what is by nobody who is believed, no file is read.
+pub fn since(git: &Git, base: Option<Oid>, tip: Oid, believed: &Believed<'_>) -> Result<Verification, VaultError> {
     let mut found = Verification { newest: Some(tip.to_string()), whole: base.is_none(), ..Verification::default() };
     let mut known = HashSet::new();
     if let Some(base) = base {
         found.base = Some(git.tree_of(base)?);
         known = history::ancestors(&git.objects()?, base);
     }
-    history_of(git, tip, &known, trusted, &mut found)?;
+    history_of(git, tip, &known, believed, &mut found)?;
     Ok(found)
 }
 
@@ -27,7 +38,7 @@ pub(super) fn history_of(
     git: &Git,
     tip: Oid,
     known: &HashSet<Oid>,
-    trusted: &TrustedSigners,
+    believed: &Believed<'_>,
     found: &mut Verification,
 ) -> Result<(), VaultError> {
     let shallow = git.repo().is_shallow();
@@ -47,13 +58,25 @@ pub(super) fn history_of(
         let says = "begins a history that is not this vault's";
         found.findings.push(VaultFinding::new(Flaw::SecondRoot, format!("commit {}", root.id), says).at(root.id));
     }
-    let mut steps = history::steps(git, &commits, trusted)?;
-    found.commits = steps.len();
+    found.commits = commits.len();
+    let objects = git.objects()?;
+    let seen = believed.seen.map_or_else(HashSet::new, |seen| history::ancestors(&objects, seen));
+    let mut refused = false;
+    for signer in signers(git, &commits, believed.trusted, &seen)? {
+        match signer {
+            Ok(by) => *found.signed_by.entry(by.principal).or_default() += 1,
+            Err(finding) => {
+                refused |= !(believed.let_in)(&finding);
+                found.findings.push(finding);
+            }
+        }
+    }
+    if refused {
+        return Ok(());
+    }
+    let mut steps = history::steps(git, &commits)?;
     for step in &mut steps {
         found.findings.append(&mut step.findings);
-        if let Some(by) = &step.by {
-            *found.signed_by.entry(by.principal.clone()).or_default() += 1;
-        }
     }
     content::check(git, &steps, found)
 }

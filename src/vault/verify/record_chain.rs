@@ -163,7 +163,6 @@ mod tests {
                 parents: parents.iter().map(|parent| id(*parent)).collect(),
                 added: Vec::new(),
                 recipients: None,
-                by: None,
                 findings: Vec::new(),
             })
             .collect();

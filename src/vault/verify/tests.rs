@@ -43,7 +43,7 @@ fn additions(f: &Fixture) -> Vec<Files> {
     let objects = repo.objects().unwrap();
     let tip = repo.head_id().unwrap().unwrap();
     let commits = history::commits(&objects, tip, &HashSet::new(), &mut Vec::new());
-    let steps = history::steps(&repo, &commits, &trusting(f)).unwrap();
+    let steps = history::steps(&repo, &commits).unwrap();
     let files = |step: &history::HistoryStep| {
         step.added.iter().map(|file| (file.path.clone(), objects.blob(file.blob).unwrap())).collect()
     };
