@@ -128,6 +128,9 @@ impl Report for server::ServerStatus {
         if !self.working.is_empty() {
             page.wrapped("", "  ", format!("At work: {}.", self.working.join(", ")));
         }
+        if let Some(in_use) = &self.in_use {
+            page.wrapped("", "  ", in_use.line());
+        }
         if let Some(open) = &self.open_run {
             page.finding(crate::ui::Mark::Bad, &format!("this install is not whole: {open}"), None);
         }

@@ -9,7 +9,7 @@ use kube::core::GroupVersionKind;
 use super::database::{CLUSTER_LABEL, Database, HIBERNATION, UNPROVED_BY};
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, Objects};
-use super::obstacle::Standing;
+use super::obstacle::{DiskFull, Standing};
 use super::podstate::PodState;
 use super::wait::Wait;
 use super::workloads::annotation_change;
@@ -96,11 +96,11 @@ impl Cluster {
     /// Waits until the database serves: healthy, all instances ready, no sleep asked for.
     ///
     /// # Errors
-    /// It is gone, asked to hibernate, or beyond what the operator can fix; or the limit is over. With the last lines
+    /// It is gone, asked to hibernate, without room, or beyond what the operator can fix; or the limit is over. With the last lines
     /// of the log of the pod that holds it up.
     pub async fn wait_database_healthy(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
         let mut wait = Wait::new(format!("database {name} to be healthy"), limit, events);
-        let mut standing = Standing::default();
+        let (mut standing, mut full) = (Standing::default(), DiskFull::default());
         loop {
             let mut seen = None;
             if let Some(database) = wait.patient(self.must_have_database(name).await)? {
@@ -109,6 +109,10 @@ impl Cluster {
                 }
                 if database.is_hibernation_asked() {
                     return Err(wait.permanent(format!("its annotation {HIBERNATION} is `on`")));
+                }
+                let states = self.pod_states(Some(&format!("{CLUSTER_LABEL}={name}"))).await.unwrap_or_default();
+                if full.is_sure(&database, states.iter().map(|state| state.restarts).sum()) {
+                    return Err(ClusterError::DiskFull { database: name.to_owned(), seen: database.line() });
                 }
                 // The operator's own word for a database that it has given up.
                 if database.status.phase.as_deref().is_some_and(|phase| phase.contains("unrecoverable")) {

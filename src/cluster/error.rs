@@ -184,6 +184,14 @@ pub enum ClusterError {
         /// The last lines of the log of the pod that holds it up.
         log: Vec<String>,
     },
+    /// The operator says that a database has no room.
+    #[error("database {database} has no room left: {seen}")]
+    DiskFull {
+        /// The database's name.
+        database: String,
+        /// Its line.
+        seen: String,
+    },
     /// The session to a pod ended without a verdict: nothing is known of how the command went.
     #[error("the session of `{command}` in pod {pod} broke off: {cause}")]
     Session {

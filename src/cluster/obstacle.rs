@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
 
+use super::database::Database;
 use super::error::Result;
 use super::kube::Cluster;
 use super::podstate::{PodState, shortened};
@@ -55,6 +56,20 @@ impl Standing {
             Outlook::Stays => since.elapsed() >= PATIENCE,
             Outlook::Final => true,
         }
+    }
+}
+
+/// Whether the operator's word that a database has no room is of after the waiting began: somebody may have made room since
+/// it said so, and it looks again only when a pod is started again.
+#[derive(Debug, Default)]
+pub(super) struct DiskFull(Option<i32>);
+
+impl DiskFull {
+    /// Looks at a database whose pods have been started again so many times.
+    pub fn is_sure(&mut self, database: &Database, restarts: i32) -> bool {
+        let before = *self.0.get_or_insert(restarts);
+        let phase = database.status.phase.as_deref().unwrap_or_default();
+        phase.starts_with("Not enough disk space") && restarts > before
     }
 }
 
@@ -184,6 +199,16 @@ mod tests {
             ("ExternalProvisioning: ExternalProvisioning said", Outlook::Passes)
         );
         assert_eq!(words_on_claim("c", &[failed]).unwrap().outlook, Outlook::Stays);
+    }
+
+    #[test]
+    fn a_full_volume_is_one_once_a_pod_has_found_it_full_again() {
+        let mut database = Database::default();
+        let mut full = DiskFull::default();
+        assert!(!full.is_sure(&database, 0));
+        database.status.phase = Some("Not enough disk space".into());
+        assert!(!full.is_sure(&database, 0) && full.is_sure(&database, 1));
+        assert!(!DiskFull::default().is_sure(&database, 7), "that was before the waiting began");
     }
 
     #[test]

@@ -22,6 +22,7 @@ fn exit(error: &ClusterError) -> Exit {
         ClusterError::Session { .. } => Exit::Stream,
         ClusterError::NoOperator | ClusterError::Webhook { .. } => Exit::Operator,
         ClusterError::Held { .. } => Exit::Locked,
+        ClusterError::DiskFull { .. } => Exit::Space,
         ClusterError::Permanent { .. } | ClusterError::Command { .. } | ClusterError::Sql { .. } => Exit::Failure,
         _ => Exit::Cluster,
     }
@@ -66,6 +67,13 @@ fn hints(error: &ClusterError) -> Vec<String> {
         ClusterError::Timeout { .. } | ClusterError::Permanent { .. } => {
             vec!["Look with `kubectl get pods` and `kubectl get events --sort-by=.lastTimestamp`.".into()]
         }
+        ClusterError::DiskFull { database, .. } => vec![
+            format!(
+                "Make room: a larger volume (`kubectl edit pvc {database}-1`, where its class can grow), or less on the disk that it is on."
+            ),
+            "The operator tries again by itself, at most 5 minutes later; a run waits for that when it is resumed."
+                .into(),
+        ],
         ClusterError::Session { .. } => {
             vec!["Nothing is known of whether it took effect: run the command again, it looks first.".into()]
         }

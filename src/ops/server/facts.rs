@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{OriginalState, PodState};
+use crate::cluster::{Cluster, ClusterError, OriginalState, PodState, lease_name};
 use crate::error::{OpenRun, Result};
 use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
-use crate::ops::{Ctx, runs};
+use crate::ops::{Ctx, lease, runs};
 use crate::opschain::Names;
 use crate::opschain::workloads::WORKING_PODS;
 use crate::values::Tree;
@@ -47,6 +47,9 @@ pub(super) struct ServerFacts {
     pub put_back_first: Vec<RunPutBackFirst>,
     /// The run that has the install half done.
     pub open_run: Option<OpenRun>,
+    /// Who holds the lease on the install.
+    #[serde(default)]
+    pub in_use: Option<InUse>,
     /// What is known of the original, where this is a copy that is held.
     #[serde(default)]
     pub original: Option<OriginalState>,
@@ -55,6 +58,30 @@ pub(super) struct ServerFacts {
 impl ServerFacts {
     pub fn namespace(&self) -> &str {
         self.install.split('/').next().unwrap_or_default()
+    }
+}
+
+/// A run or command that holds the lease on the install.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InUse {
+    /// Its id.
+    pub run: String,
+    /// The user and host that it is of.
+    pub host: String,
+    /// Whether a living process of this host holds it. Of another host one look does not tell.
+    pub at_work: bool,
+}
+
+impl InUse {
+    /// As a sentence for people.
+    pub fn line(&self) -> String {
+        let (run, host) = (lease::called(&self.run), &self.host);
+        match self.at_work {
+            true => format!("In use: {run} of this host is at work."),
+            false => {
+                format!("In use by {run} of {host}, if that is alive: a dead one's lease runs out after a minute.")
+            }
+        }
     }
 }
 
@@ -109,8 +136,17 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
         working: cluster.working_pods(WORKING_PODS).await?.iter().map(PodState::line).collect(),
         put_back_first: runs::to_put_back(ctx).await?,
         open_run,
+        in_use: in_use(ctx, cluster).await,
         original,
     })
+}
+
+/// Who holds the lease on the install. That it cannot be read was said by whoever needs it.
+async fn in_use(ctx: &Ctx, cluster: &Cluster) -> Option<InUse> {
+    let held = cluster.lease_holder(&lease_name(&ctx.install().release)).await.ok()??;
+    let ClusterError::Held { holder: run, host, .. } = held else { return None };
+    let at_work = *host == *ctx.who && ctx.runs.read(&run).is_ok_and(|stored| stored.held);
+    Some(InUse { run, host: host.into(), at_work })
 }
 
 /// Looks for the counts of the writers that are off and wear no note, from the nearest source to the farthest. Nothing of

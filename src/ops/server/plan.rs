@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::facts::{KnownReplicas, ServerFacts, WorkloadFacts};
+use super::facts::{InUse, KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::cluster::OriginalState;
 use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
 use crate::ops::lease;
@@ -43,6 +43,9 @@ pub struct ServerStatus {
     /// The run that has the install half done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_run: Option<OpenRun>,
+    /// Who is at work on it, or was until it died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_use: Option<InUse>,
     /// The command that takes it further, where there is something to do.
     pub next: Option<String>,
     /// What can be done about the open run that it is about.
@@ -177,9 +180,9 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
     let database = |(name, state): &(String, String)| Part { name: name.clone(), pods: None, state: state.clone() };
     parts.extend(facts.databases.iter().map(database));
     let (state, next) = (state(facts), next(facts));
-    let (install, open_run) = (facts.install.clone(), facts.open_run.clone());
+    let (install, open_run, in_use) = (facts.install.clone(), facts.open_run.clone(), facts.in_use.clone());
     let ways_on = ways_on(facts, next.as_deref());
-    ServerStatus { install, state, parts, working: facts.working.clone(), open_run, next, ways_on }
+    ServerStatus { install, state, parts, working: facts.working.clone(), open_run, in_use, next, ways_on }
 }
 
 /// What can be done about the open run that the next command is about.
@@ -195,6 +198,9 @@ fn ways_on(facts: &ServerFacts, next: Option<&str>) -> WaysOn {
 pub(super) fn next(facts: &ServerFacts) -> Option<String> {
     if let Some(open) = &facts.open_run {
         return Some(open.next(facts.namespace()));
+    }
+    if facts.in_use.as_ref().is_some_and(|in_use| in_use.at_work) {
+        return None; // It starts what it has stopped, and every verb would be refused until then.
     }
     let is_off = facts.writers.iter().any(|writer| writer.now == 0);
     match state(facts) {
@@ -303,6 +309,7 @@ mod tests {
             asleep: Vec::new(),
             put_back_first: Vec::new(),
             open_run: None,
+            in_use: None,
             original: None,
         }
     }
@@ -360,6 +367,21 @@ mod tests {
         let first = json!({"run": "create-1", "writers": [left]});
         facts.put_back_first = vec![serde_json::from_value(first).unwrap()];
         assert!(stop(&facts).unwrap().done);
+    }
+
+    #[test]
+    fn what_a_living_run_has_stopped_is_left_to_it() {
+        let mut facts = facts((0, 0, 1), (0, 0, 3), Some("create-1"));
+        let (run, host) = ("create-1".to_owned(), "op@here".to_owned());
+        facts.in_use = Some(InUse { run, host, at_work: true });
+        assert_eq!(status(&facts).next, None);
+        facts.in_use.as_mut().unwrap().at_work = false;
+        assert_eq!(status(&facts).next.as_deref(), Some("dr server start"), "it takes over from a dead one");
+        let line = facts.in_use.unwrap().line();
+        assert_eq!(
+            line,
+            "In use by create-1 of op@here, if that is alive: a dead one's lease runs out after a minute."
+        );
     }
 
     #[test]
