@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::crypt::TrustedSigners;
 use crate::parallel;
 use crate::store::{self, PublishedObject, Store};
 use crate::text;
@@ -38,7 +39,7 @@ pub struct CatalogEntry {
     pub header: Result<Header, String>,
     /// SHA-256 of its manifest, as its record says: not proved either. None of what has no record that can be read.
     pub manifest_sha256: Option<String>,
-    /// The deepest good verification, of those the newest.
+    /// The deepest good verification that somebody trusted has signed, of those the newest; else the deepest of the others.
     pub proof: Option<Proof>,
     /// That it stays, where somebody has said so.
     pub pin: Option<BundleMark>,
@@ -59,17 +60,18 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the record of every bundle in `store`, its deepest proof, and the header of every loose file.
+    /// Reads the record of every bundle in `store`, its deepest proof by one of `signers`, and the header of every loose
+    /// file.
     ///
     /// # Errors
     /// `Store` when the store cannot be listed. A bad bundle is an entry, not an error.
-    pub fn read(store: &dyn Store) -> Result<Self, BundleError> {
+    pub fn read(store: &dyn Store, signers: &TrustedSigners) -> Result<Self, BundleError> {
         let failed = |error| BundleFault::from(error).of("list");
         let published = store.list().map_err(failed)?;
         let mut entries: Vec<CatalogEntry> = parallel::in_order(
             published.iter(),
             AT_ONCE.min(published.len()),
-            |object| published_entry(store, object),
+            |object| published_entry(store, object, signers),
             Iterator::collect,
         );
         entries.extend(store.loose_files().map_err(failed)?.iter().map(|path| loose_entry(path)));
@@ -261,7 +263,7 @@ impl CatalogEntry {
     }
 }
 
-fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry {
+fn published_entry(store: &dyn Store, object: &PublishedObject, signers: &TrustedSigners) -> CatalogEntry {
     let record = match (&object.record, object.bytes) {
         (Err(error), _) => Err(text::chain(error)),
         (Ok(_), None) => Err("its bytes are gone, and only its record is left".to_owned()),
@@ -273,7 +275,7 @@ fn published_entry(store: &dyn Store, object: &PublishedObject) -> CatalogEntry 
         reference: BundleReference::Stored { store: store.place(), id: object.name.clone() },
         address: store.address(&object.name),
         bytes: object.bytes.unwrap_or_default(),
-        proof: record.as_ref().ok().and_then(|record| Proof::deepest(store, object, &record.manifest_sha256)),
+        proof: record.as_ref().ok().and_then(|record| Proof::deepest(store, object, &record.manifest_sha256, signers)),
         manifest_sha256: record.as_ref().ok().map(|record| record.manifest_sha256.clone()),
         header: record.map(|record| record.header),
         pin: mark(MarkKind::Pinned),

@@ -330,7 +330,7 @@ impl UnpublishedBundle {
     /// Everything that [`Reader::open_in`] and [`Reader::verify_stored`] refuse.
     pub fn verify(self, events: &Events, cancel: &CancellationToken) -> Result<VerifiedBundle, BundleError> {
         let proof = self.reader()?.verify_stored(events, cancel)?;
-        Ok(VerifiedBundle { pending: self.pending, record: self.record, proof })
+        Ok(VerifiedBundle { pending: self.pending, record: self.record, proof, prover: None })
     }
 }
 
@@ -340,9 +340,17 @@ pub struct VerifiedBundle {
     pending: Box<dyn Pending>,
     record: PublishedRecord,
     proof: StoredProof,
+    /// Who signs that it was verified.
+    prover: Option<Signer>,
 }
 
 impl VerifiedBundle {
+    /// The same, and what is kept of the verification is signed. Without a key it counts for nobody.
+    #[must_use]
+    pub fn proved_by(self, prover: Option<Signer>) -> Self {
+        Self { prover, ..self }
+    }
+
     pub fn proof(&self) -> &StoredProof {
         &self.proof
     }
@@ -369,7 +377,7 @@ impl VerifiedBundle {
             (Err(error), Ok(())) => return Err(BundleFault::from(error).of(&name)),
         }
         let proof = Proof::new(Depth::Stored, self.proof.signature.signer(), &self.record.manifest_sha256);
-        drop(proof.keep(store, &name));
+        drop(proof.keep(store, &name, self.prover.as_ref()));
         Ok(self.proof)
     }
 }

@@ -157,6 +157,7 @@ fn bundles() {
         dr_version: "0.1.0".into(),
         signer: None,
         manifest_sha256: "00".into(),
+        proved_by: Some("ops".into()),
     };
     let row = |name: &str, proof, unreadable: Option<&str>| ListRow {
         name: name.into(),

@@ -131,7 +131,7 @@ fn of_two_that_make_the_same_bundle_one_wins_and_the_other_is_told() {
     let error = CommandError::from(second.publish(&bucket).unwrap_err());
     assert!(error.to_string().contains("already in store"), "{error}");
     is_whole(&bench, &bucket, NAME);
-    let catalog = Catalog::read(&bucket).unwrap();
+    let catalog = Catalog::read(&bucket, &Default::default()).unwrap();
     assert_eq!(catalog.entries[0].proof.as_ref().unwrap().depth, Depth::Stored);
 }
 

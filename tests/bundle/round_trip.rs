@@ -173,7 +173,7 @@ fn the_catalog_lists_newest_first_and_bad_ones_with_the_reason() {
     std::fs::create_dir(folder("junk")).unwrap();
     std::fs::write(folder("junk").join("published.json"), b"{").unwrap();
     std::fs::write(bench.store.address("junk"), b"not a tar").unwrap();
-    let catalog = Catalog::read(&bench.store).unwrap();
+    let catalog = Catalog::read(&bench.store, &Default::default()).unwrap();
     let names: Vec<&str> = catalog.entries.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, [new.as_str(), renamed, &old, "junk"]);
     assert!(catalog.entries[1].header.as_ref().unwrap_err().contains(&format!("the record of bundle {old}")));
@@ -198,7 +198,7 @@ fn a_file_that_was_put_into_the_folder_by_hand_is_listed_and_opened_as_a_file() 
     let file = bench.folder.path().join("store/brought.tar");
     std::fs::copy(elsewhere.store.address(&other), &file).unwrap();
     std::fs::write(bench.folder.path().join("store/junk.tar"), b"not a tar").unwrap();
-    let catalog = Catalog::read(&bench.store).unwrap();
+    let catalog = Catalog::read(&bench.store, &Default::default()).unwrap();
     let names: Vec<&str> = catalog.entries.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(names, [own.as_str(), &other, "junk"]);
     let entry = catalog.find(&other).unwrap();
@@ -247,7 +247,7 @@ fn the_newest_good_one_of_a_version_is_found_and_the_others_are_named() {
     let replaced = bench.publish(replaced);
     let future = bench.publish(header_of("2026-08-20", "2026-12-24T00:00:00Z"));
     let now = "2026-11-23T00:00:00Z".parse().unwrap();
-    let catalog = Catalog::read(&bench.store).unwrap();
+    let catalog = Catalog::read(&bench.store, &Default::default()).unwrap();
     let (found, passed) = catalog.newest_good(&bench.store, &bench.trust(), "2026-08-20", now);
     let [(reference, reader)] = &found[..] else { panic!("{} of one database", found.len()) };
     assert_eq!(reader.header().id.to_string(), good);
@@ -267,12 +267,12 @@ fn every_verification_is_a_note_of_its_own_and_the_newest_of_the_deepest_of_this
     let bench = Bench::new();
     let name = bench.publish(header());
     let manifest = Reader::open_in(&bench.store, &name, &bench.trust()).unwrap().manifest_sha256().to_owned();
-    let shown = || Catalog::read(&bench.store).unwrap().entries[0].proof.clone();
+    let shown = || Catalog::read(&bench.store, &Default::default()).unwrap().entries[0].proof.clone();
     let made = shown().unwrap();
     assert_eq!((made.depth, made.signer), (Depth::Stored, Some(bench.signer.name())));
     let at = |time: &str, depth, manifest: &str| {
         let proof = Proof { verified_at: time.parse().unwrap(), ..Proof::new(depth, Some("me"), manifest) };
-        proof.keep(&bench.store, &name).unwrap();
+        proof.keep(&bench.store, &name, None).unwrap();
         proof
     };
     let later = at("2098-01-01T00:00:00Z", Depth::Plain, &manifest);
@@ -290,9 +290,53 @@ fn every_verification_is_a_note_of_its_own_and_the_newest_of_the_deepest_of_this
     assert_eq!(shown().map(|proof| (proof.depth, proof.dr_version)), Some((Depth::Plain, "0".into())));
     at("2097-01-01T00:00:00Z", Depth::Restored, &manifest);
     assert_eq!(shown().unwrap().depth, Depth::Restored);
-    later.keep(&bench.store, &name).unwrap();
+    later.keep(&bench.store, &name, None).unwrap();
     let notes = bench.store.list().unwrap().remove(0).notes;
     assert_eq!(notes.len(), 8, "{notes:?}");
+}
+
+#[test]
+fn a_proof_counts_by_a_signature_that_is_trusted_and_over_all_that_it_says() {
+    let bench = Bench::new();
+    let (name, other) = (bench.publish(header()), bench.publish(header_of("2026-08-20", "2026-11-20T00:00:00Z")));
+    let manifest =
+        |name: &str| Reader::open_in(&bench.store, name, &bench.trust()).unwrap().manifest_sha256().to_owned();
+    let Trust::Signers(signers) = bench.trust() else { panic!() };
+    let shown = || {
+        let catalog = Catalog::read(&bench.store, &signers).unwrap();
+        let proof = catalog.find(&name).unwrap().proof.clone().unwrap();
+        (proof.depth, proof.proved_by)
+    };
+    assert_eq!(shown(), (Depth::Stored, None), "of a host without a key");
+    let at = |time: &str, depth| Proof {
+        verified_at: time.parse().unwrap(),
+        ..Proof::new(depth, Some("me"), &manifest(&name))
+    };
+    at("2026-11-24T00:00:00Z", Depth::Stored).keep(&bench.store, &name, Some(&bench.signer)).unwrap();
+    let by_me = Some(bench.signer.name());
+    assert_eq!(shown(), (Depth::Stored, by_me.clone()));
+    at("2026-11-25T00:00:00Z", Depth::Restored).keep(&bench.store, &name, None).unwrap();
+    let stranger = Signer::generate("x").unwrap();
+    at("2026-11-26T00:00:00Z", Depth::Restored).keep(&bench.store, &name, Some(&stranger)).unwrap();
+    assert_eq!(shown(), (Depth::Stored, by_me.clone()), "what anybody could have written");
+    let note = "proof.20261124T000000Z.checksums.json";
+    let signed = String::from_utf8(bench.store.read_note(&name, note).unwrap()).unwrap();
+    for (number, (from, to)) in [
+        ("checksums", "restored"),
+        ("2026-11-24T", "2026-11-30T"),
+        ("\"me\"", "\"you\""),
+        (&*manifest(&name), &*manifest(&other)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(signed.contains(from), "{signed}");
+        let (on, forged) = (if from.len() == 64 { &other } else { &name }, signed.replace(from, to));
+        bench.store.add_note(on, &format!("proof.2027010{number}T000000Z.restored.json"), forged.as_bytes()).unwrap();
+    }
+    assert_eq!(shown(), (Depth::Stored, by_me));
+    let of_other = Catalog::read(&bench.store, &signers).unwrap().find(&other).unwrap().proof.clone().unwrap();
+    assert_eq!(of_other.proved_by, None, "it is of another bundle");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Looking at bundles without a cluster: those of a store, and files that were put there by hand.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -30,6 +31,15 @@ pub fn home() -> (tempfile::TempDir, PathBuf) {
     let text = format!("[store]\npath = {store:?}\n[keys]\ntrusted_signers = {signers:?}\n");
     fs::write(settings.join("dr.toml"), text).unwrap();
     (home, store)
+}
+
+/// Gives the home the key that its signers trust.
+pub fn with_signing_key(home: &Path) {
+    let (key, settings) = (home.join("key"), home.join(".config/dr/dr.toml"));
+    fs::copy(fixture("keys/signing"), &key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{text}signing_key = {key:?}\n")).unwrap();
 }
 
 /// Puts the fixture into the store as `bundle create` would.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::bundles::{NAME, home, publish};
+use crate::bundles::{NAME, home, publish, with_signing_key};
 use crate::dr;
 
 fn listed(home: &Path, filter: &[&str]) -> Vec<Value> {
@@ -54,6 +54,7 @@ fn a_pin_without_a_reason_or_a_bundle_is_refused() {
 #[test]
 fn the_list_is_filtered_by_what_the_bundles_say() {
     let (home, store) = home();
+    with_signing_key(home.path());
     publish(&store);
     let count = |filter: &[&str]| listed(home.path(), filter).len();
     assert_eq!(count(&["--since", "2026-11-23", "--until", "2026-11-23"]), 1);

@@ -66,9 +66,9 @@ fn a_store_that_is_gone_is_a_finding_and_no_safety() {
     assert!(fs::read_to_string(home.path().join("dr.prom")).unwrap().contains("dr_store_up{"));
 }
 
-/// Fifty installs with twenty bundles each in at most two seconds, on this machine as busy as it is.
+/// Fifty installs with twenty bundles each, all of which are opened, in at most five seconds, on this machine as busy as it is.
 #[test]
-fn fifty_installs_are_judged_in_two_seconds_the_worst_off_first() {
+fn fifty_installs_are_judged_in_five_seconds_the_worst_off_first() {
     let (home, store) = home();
     publish(&store);
     for site in 0..50 {
@@ -83,5 +83,5 @@ fn fifty_installs_are_judged_in_two_seconds_the_worst_off_first() {
     let installs = all["installs"].as_array().unwrap();
     assert_eq!((installs.len(), &installs[0]["level"], &installs[1]["level"]), (50, &"bad".into(), &"warn".into()));
     assert!(installs[0]["install"].as_str().unwrap().starts_with("site-7/") && said.ends_with("--- exit 4"), "{said}");
-    assert!(took.as_secs_f64() < 2.0, "{took:?}");
+    assert!(took.as_secs_f64() < 5.0, "{took:?}");
 }

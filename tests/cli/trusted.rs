@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use crate::bundles::{fixture, home};
+use crate::bundles::{fixture, home, with_signing_key};
 use crate::dr;
 use crate::prune::{change_record, made, signed_by};
 
@@ -84,4 +85,34 @@ fn a_newer_one_that_is_marked_as_gone_is_named() {
     let said = dr(home.path(), &["bundle", "show"]);
     assert!(said.contains(&format!("bundle {newest}, which is newer, is marked as gone")), "{said}");
     assert!(said.contains(&older) && said.ends_with("--- exit 0"), "{said}");
+}
+
+#[test]
+fn a_proof_counts_when_somebody_trusted_has_signed_it_and_says_who() {
+    let (home, store) = home();
+    let name = made(&store, 0);
+    let record: Value = serde_json::from_slice(&fs::read(store.join(&name).join("published.json")).unwrap()).unwrap();
+    for depth in ["checksums", "restored"] {
+        let proof = json!({"verified_at": Timestamp::now(), "depth": depth, "dr_version": "1", "signer": "test-only",
+            "manifest_sha256": record["manifest_sha256"]});
+        fs::write(store.join(&name).join(format!("proof.20261124T000000Z.{depth}.json")), proof.to_string()).unwrap();
+    }
+    let (report, said) = status(home.path());
+    for area in ["verified", "restored"] {
+        assert!(finding(&report, area).starts_with("warn: nobody trusted here has signed that"), "{said}");
+    }
+    let listed = dr(home.path(), &["bundle", "list"]);
+    assert!(listed.contains("restored (unsigned)"), "{listed}");
+    assert!(!dr(home.path(), &["bundle", "list", "--proved"]).contains(&name));
+    let plan = dr(home.path(), &["bundle", "prune", "--keep-proved", "1", "--dry-run"]);
+    assert!(!plan.contains("proved (") && plan.contains("always: the newest of"), "{plan}");
+
+    with_signing_key(home.path());
+    let verified = dr(home.path(), &["bundle", "verify"]);
+    assert!(verified.ends_with("--- exit 0"), "{verified}");
+    let (report, said) = status(home.path());
+    assert!(finding(&report, "verified").ends_with(&format!("{name}, by test-only")), "{said}");
+    assert_eq!(finding(&report, "restored"), "warn: no bundle was ever restored", "{said}");
+    let shown = dr(home.path(), &["bundle", "show"]);
+    assert!(shown.contains("checksums, ") && shown.contains(", by test-only"), "{shown}");
 }

@@ -89,7 +89,10 @@ impl Report for ListReport {
 fn row(bundle: &ListRow) -> Vec<Styled> {
     let proof = match (&bundle.unreadable, &bundle.proof) {
         (Some(reason), _) => Styled::from(Mark::Bad).then(Role::Plain, format!(" {reason}")),
-        (None, Some(proof)) => format!("{}, {}", proof.depth, proof.verified_at.strftime("%Y-%m-%d")).into(),
+        (None, Some(proof)) => {
+            let whose = if proof.counts() { "" } else { " (unsigned)" };
+            format!("{}{whose}, {}", proof.depth, proof.verified_at.strftime("%Y-%m-%d")).into()
+        }
         (None, None) if bundle.loose => "never: a file without a record".into(),
         (None, None) => "never".into(),
     };

@@ -15,7 +15,8 @@ impl Report for ShowReport {
     fn human(&self, page: &mut Page) {
         let database = &self.database;
         let proved = self.proof.as_ref().map_or("never".to_owned(), |proof| {
-            let by = proof.signer.as_ref().map_or("signer not checked".to_owned(), |by| format!("signed by {by}"));
+            let by = proof.proved_by.as_ref();
+            let by = by.map_or("signed by nobody trusted here".to_owned(), |by| format!("by {by}"));
             format!("{}, {}, {by}", proof.depth, short_time(proof.verified_at))
         });
         page.fields(&[
@@ -49,7 +50,7 @@ impl Report for ShowReport {
             page.finding(Mark::Warn, &format!("marked as gone: {gone}"), Some(&back));
         }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
-        if self.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain) {
+        if self.proof.as_ref().is_none_or(|proof| !proof.counts() || proof.depth < Depth::Plain) {
             page.next(&self.verify);
         }
     }

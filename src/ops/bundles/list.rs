@@ -108,7 +108,9 @@ impl Wanted {
             && of_header(&self.version, header.map(|h| h.opschain.version.as_str()))
             && self.since.is_none_or(|since| entry.created().is_some_and(|at| at >= since))
             && self.until.is_none_or(|until| entry.created().is_some_and(|at| at <= until))
-            && self.proved.is_none_or(|depth| entry.proof.as_ref().is_some_and(|proof| proof.depth >= depth))
+            && self
+                .proved
+                .is_none_or(|depth| entry.proof.as_ref().is_some_and(|proof| proof.counts() && proof.depth >= depth))
             && (!self.pinned || entry.pin.is_some())
     }
 }
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn each_filter_takes_what_fits_and_leaves_the_rest() {
         let mut entry = entry("2026-11-23T07:54:43Z");
-        entry.proof = Some(Proof::new(Depth::Plain, None, "0"));
+        entry.proof = Some(Proof { proved_by: Some("me".into()), ..Proof::new(Depth::Plain, None, "0") });
         entry.pin = Some(BundleMark::new("op@host", "x"));
         let text = |text: &str| Some(text.to_owned());
         let header = entry.header.clone().unwrap();
@@ -162,6 +164,8 @@ mod tests {
         ] {
             assert_eq!(takes(request.clone(), &entry), fits, "{request:?}");
         }
+        entry.proof = entry.proof.map(|proof| Proof { proved_by: None, ..proof });
+        assert!(!takes(ListRequest { proved: Some(Depth::Stored), ..ListRequest::default() }, &entry), "unsigned");
         entry.header = Err("damaged".into());
         assert!(takes(ListRequest::default(), &entry));
         assert!(!takes(of(namespace), &entry), "what cannot be read is of no install");

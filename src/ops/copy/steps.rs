@@ -111,7 +111,7 @@ fn one(
         Ok(verified) => verified,
         Err(error) => return Err(copying.given_up(error.into())),
     };
-    match verified.publish(store) {
+    match verified.proved_by(ctx.signer().ok()).publish(store) {
         Ok(proof) => {
             copying.progress.forget();
             let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);

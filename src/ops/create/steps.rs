@@ -378,6 +378,7 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
     let BundleState::Verified { agent, bundle } = handles.bundle.take() else { return Err(handles_lost()) };
     let (ctx, store) = (&work.ctx, &work.store);
     let listed = published::entry(ctx, bundle.record(), store.place());
+    let bundle = bundle.proved_by(ctx.signer().ok());
     let proof = tokio::task::block_in_place(|| bundle.publish(&**store))?;
     handles.bundle = BundleState::Published(agent);
     // Nothing relies on the list, and the bundle is whole without it.

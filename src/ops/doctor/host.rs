@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::findings::FindingsBuilder;
-use crate::bundle::{Catalog, CatalogEntry, Depth, Standing};
+use crate::bundle::{Catalog, CatalogEntry, Depth, Proof, Standing};
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
@@ -216,7 +216,8 @@ pub(super) fn store(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         (Ok(Catalog { entries, .. }), Ok(free)) => {
             let newest = newest_good(ctx, &*store, &entries, findings);
             findings.known.bundles = newest.map_or(0, |_| entries.len());
-            let unproved = |entry: &&CatalogEntry| entry.proof.as_ref().is_none_or(|proof| proof.depth < Depth::Plain);
+            let is_proof = |proof: &Proof| proof.counts() && proof.depth >= Depth::Plain;
+            let unproved = |entry: &&CatalogEntry| !entry.proof.as_ref().is_some_and(is_proof);
             findings.known.to_verify =
                 newest.filter(unproved).map(|newest| bundles::verify_command(ctx, &newest.name, None));
             room(findings, &place, plural(entries.len() as u64, "bundle"), free);

@@ -53,7 +53,7 @@ pub(super) fn carry_out(ctx: &Ctx, request: &ImportRequest, plan: &ImportPlan) -
         }
     };
     let listed = published::entry(ctx, verified.record(), store.place());
-    let proof = verified.publish(&*store)?;
+    let proof = verified.proved_by(ctx.signer().ok()).publish(&*store)?;
     let bundle = plan.bundle.to_string();
     if let Err(error) = ctx.vault().and_then(|vault| Ok(vault.list_bundle(&listed)?)) {
         ctx.events

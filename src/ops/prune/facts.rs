@@ -130,7 +130,7 @@ fn candidate(entry: &CatalogEntry, header: &Header, locked_until: Option<Timesta
         },
         version: header.opschain.version.clone(),
         created: header.created,
-        proof: entry.proof.as_ref().map(|proof| proof.depth),
+        proof: entry.proof.as_ref().filter(|proof| proof.counts()).map(|proof| proof.depth),
         pinned: entry.pin.as_ref().map(|pin| pin.reason.clone()),
         leased_until: lease::held_until(&entry.notes, now),
         locked_until,

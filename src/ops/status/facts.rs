@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
-use crate::bundle::{BundleMark, CatalogEntry, Depth, Header, MarkKind, PublishedRecord, Standing};
+use crate::bundle::{BundleMark, CatalogEntry, Header, MarkKind, Proof, PublishedRecord, Standing};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
@@ -33,8 +33,8 @@ pub(super) struct KnownBundle {
     pub(super) recipients: Vec<String>,
     /// Whether it is in the store as a bundle, and not a file that somebody put there.
     pub(super) is_stored: bool,
-    /// When it was verified, and how deeply.
-    pub(super) proof: Option<(Timestamp, Depth)>,
+    /// The deepest verification, if any; only one that somebody trusted has signed counts.
+    pub(super) proof: Option<Proof>,
 }
 
 /// Plain data for the judgement.
@@ -184,7 +184,7 @@ fn bundle(entry: &CatalogEntry, header: &Header) -> KnownBundle {
         created: header.created,
         recipients: header.recipients.clone(),
         is_stored: entry.is_stored(),
-        proof: entry.proof.as_ref().map(|proof| (proof.verified_at, proof.depth)),
+        proof: entry.proof.clone(),
     }
 }
 

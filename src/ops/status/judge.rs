@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{KnownBundle, KnownBundles, MirrorFacts, StatusFacts, Targets};
 use super::report::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
-use crate::bundle::Depth;
+use crate::bundle::{Depth, Proof};
 use crate::ops::doctor::{Finding, Level};
 use crate::ops::schedule::ScheduleLine;
 use crate::text::{bytes, elapsed, plural};
@@ -78,17 +78,26 @@ pub(super) fn all(bundles: KnownBundles, store: String, targets: &Targets, now: 
 }
 
 fn summary(bundles: &[&KnownBundle]) -> BundleStatus {
-    let moment = |bundle: &KnownBundle, at| BundleMoment { bundle: bundle.name.clone(), at, bytes: bundle.bytes };
-    let proof = |depth: Depth| {
-        let proved = bundles.iter().filter_map(|bundle| Some((bundle, bundle.proof.filter(|(_, d)| *d >= depth)?)));
-        proved.max_by_key(|(_, (at, _))| *at).map(|(bundle, (at, _))| moment(bundle, at))
+    let moment = |bundle: &KnownBundle, at, by: Option<&String>| BundleMoment {
+        bundle: bundle.name.clone(),
+        at,
+        bytes: bundle.bytes,
+        by: by.cloned(),
     };
+    let proof = |depth: Depth| {
+        let is_so = |proof: &&Proof| proof.counts() && proof.depth >= depth;
+        let proved = bundles.iter().filter_map(|bundle| Some((bundle, bundle.proof.as_ref().filter(is_so)?)));
+        let newest = proved.max_by_key(|(_, proof)| proof.verified_at);
+        newest.map(|(bundle, proof)| moment(bundle, proof.verified_at, proof.proved_by.as_ref()))
+    };
+    let is_unsigned = |bundle: &&&KnownBundle| bundle.proof.as_ref().is_some_and(|proof| !proof.counts());
     BundleStatus {
         count: bundles.len(),
         bytes: bundles.iter().map(|bundle| bundle.bytes).sum(),
-        made: bundles.iter().map(|bundle| moment(bundle, bundle.created)).max_by_key(|made| made.at),
+        made: bundles.iter().map(|bundle| moment(bundle, bundle.created, None)).max_by_key(|made| made.at),
         verified: proof(Depth::Stored),
         restored: proof(Depth::Restored),
+        unsigned_proofs: bundles.iter().filter(is_unsigned).count(),
     }
 }
 
@@ -209,18 +218,26 @@ fn made(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, St
 }
 
 fn verified(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
-    let Some(verified) = &bundles.verified else { return (Level::Warn, "no bundle was ever verified".into()) };
+    let Some(verified) = &bundles.verified else { return (Level::Warn, never(bundles, "verified")) };
     aged(verified, targets.verified, now, Level::Warn)
 }
 
 fn restored(bundles: &BundleStatus, targets: &Targets, now: Timestamp) -> (Level, String) {
-    let Some(restored) = &bundles.restored else { return (Level::Warn, "no bundle was ever restored".into()) };
+    let Some(restored) = &bundles.restored else { return (Level::Warn, never(bundles, "restored")) };
     aged(restored, targets.restored, now, Level::Warn)
+}
+
+fn never(bundles: &BundleStatus, what: &str) -> String {
+    match bundles.unsigned_proofs {
+        0 => format!("no bundle was ever {what}"),
+        _ => format!("nobody trusted here has signed that a bundle was ever {what}"),
+    }
 }
 
 /// How old something is; `worse` when that is too old, or still to come: whoever noted it had another clock.
 fn aged(moment: &BundleMoment, limit: SignedDuration, now: Timestamp, worse: Level) -> (Level, String) {
-    let (age, bundle) = (now.duration_since(moment.at), &moment.bundle);
+    let by = moment.by.as_ref().map_or(String::new(), |by| format!(", by {by}"));
+    let (age, bundle) = (now.duration_since(moment.at), format!("{}{by}", moment.bundle));
     match age {
         _ if age < -CLOCK_SLACK => {
             (worse, format!("at {:.0}, which is still to come: {bundle}; a clock is wrong", moment.at))
@@ -278,6 +295,12 @@ mod tests {
         "2026-11-23T12:00:00Z".parse().unwrap()
     }
 
+    /// By me, so many hours ago.
+    fn proof(hours: i32, depth: Depth) -> Proof {
+        let verified_at = now() - HOUR * hours;
+        Proof { verified_at, proved_by: Some("me".into()), ..Proof::new(depth, Some("me"), "0") }
+    }
+
     fn bundle(name: &str, hours: i32) -> KnownBundle {
         KnownBundle {
             name: name.into(),
@@ -286,7 +309,7 @@ mod tests {
             created: now() - HOUR * hours,
             recipients: vec!["age1host".into(), "age1escrow".into()],
             is_stored: true,
-            proof: Some((now() - HOUR, Depth::Restored)),
+            proof: Some(proof(1, Depth::Restored)),
         }
     }
 
@@ -348,8 +371,12 @@ mod tests {
         assert_eq!(unwell(facts(Vec::new())), "!made changed");
         let unproved = KnownBundle { proof: None, ..bundle("b", 1) };
         assert_eq!(unwell(facts(vec![unproved])), "verified restored");
-        let checked = KnownBundle { proof: Some((now() - HOUR * 193, Depth::Plain)), ..bundle("b", 1) };
+        let checked = KnownBundle { proof: Some(proof(193, Depth::Plain)), ..bundle("b", 1) };
         assert_eq!(unwell(facts(vec![checked])), "verified restored");
+        let unsigned = Proof { proved_by: None, ..proof(1, Depth::Restored) };
+        let report = judge(facts(vec![KnownBundle { proof: Some(unsigned), ..bundle("b", 1) }]));
+        let verified = report.findings.iter().find(|finding| finding.area == "verified").unwrap();
+        assert!(verified.level == Level::Warn && verified.text.starts_with("nobody trusted"), "{verified:?}");
         let with = |change: fn(&mut StatusFacts)| {
             let mut facts = facts(vec![bundle("b", 1)]);
             change(&mut facts);

@@ -76,7 +76,7 @@ mod tests {
             bundles: BundleStatus {
                 count: 1,
                 bytes: 1_234_567_890_123,
-                made: Some(BundleMoment { bundle: "b".into(), at, bytes: 5 }),
+                made: Some(BundleMoment { bundle: "b".into(), at, bytes: 5, by: None }),
                 ..BundleStatus::default()
             },
             rpo_seconds: Some(0),

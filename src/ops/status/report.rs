@@ -49,10 +49,12 @@ pub struct BundleStatus {
     pub bytes: u64,
     /// The newest.
     pub made: Option<BundleMoment>,
-    /// The newest verification of any depth.
+    /// The newest verification of any depth, of those that somebody trusted has signed.
     pub verified: Option<BundleMoment>,
     /// The newest that ended with a running database that proved its identity.
     pub restored: Option<BundleMoment>,
+    /// How many bundles have a proof that nobody trusted has signed, and no other.
+    pub unsigned_proofs: usize,
 }
 
 /// A bundle, and when something was done with it.
@@ -61,6 +63,9 @@ pub struct BundleMoment {
     pub bundle: String,
     pub at: Timestamp,
     pub bytes: u64,
+    /// Who has signed that it was so, of a proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A run that stands open.
