@@ -19,9 +19,9 @@ use super::proof::Proof;
 use super::published::PublishedRecord;
 use super::reader::{Reader, Trust};
 use super::reference::BundleReference;
-use super::standing::{ListedManifests, Standing};
+use super::standing::{BundleStanding, ListedManifests, is_of_a_stranger, is_revoked};
 
-/// How many proofs are read side by side: where the store is far away, each costs a round trip.
+/// How many proofs are read, and bundles opened, side by side: where the store is far away, each costs a round trip.
 const AT_ONCE: usize = 32;
 
 /// One bundle of a store.
@@ -148,6 +148,19 @@ impl Catalog {
         (good, passed.into_iter().map(|(_, passed)| passed).collect())
     }
 
+    /// What those entries are worth that `wanted` picks, each with its place, newest first.
+    pub fn standings(
+        &self,
+        store: &dyn Store,
+        trust: &Trust,
+        listed: &ListedManifests,
+        wanted: impl Fn(usize, &CatalogEntry) -> bool,
+    ) -> Vec<(usize, BundleStanding)> {
+        let picked: Vec<_> = self.entries.iter().enumerate().filter(|(at, entry)| wanted(*at, entry)).collect();
+        let open = |(at, entry): &(usize, &CatalogEntry)| (*at, entry.standing(store, trust, listed));
+        parallel::in_order(picked.iter(), AT_ONCE.min(picked.len()), open, Iterator::collect)
+    }
+
     /// Those of `claims` that have to be named.
     fn held(&self, store: &dyn Store, trust: &Trust, claims: Claims) -> Vec<(usize, PassedOver)> {
         let claimed: BTreeMap<usize, Option<String>> = claims.into_iter().collect();
@@ -155,10 +168,10 @@ impl Catalog {
         let named = standings.into_iter().filter_map(|(at, standing)| {
             let reason = claimed.get(&at).cloned().flatten();
             let (reason, is_broken) = match (standing, reason) {
-                (Standing::Broken(reason), _) => (reason, true),
-                (Standing::Stranger(reason), Some(_)) => (reason, true),
-                (Standing::Ours { .. }, Some(reason)) => (reason, false),
-                (Standing::Stranger(_) | Standing::Ours { .. }, None) => return None,
+                (BundleStanding::Broken(reason), _) => (reason, true),
+                (BundleStanding::Stranger(reason), Some(_)) => (reason, true),
+                (BundleStanding::Ours { .. }, Some(reason)) => (reason, false),
+                (BundleStanding::Stranger(_) | BundleStanding::Ours { .. }, None) => return None,
             };
             Some((at, self.entries.get(at)?.passed_over(reason, is_broken)))
         });
@@ -247,6 +260,31 @@ impl CatalogEntry {
     /// Whether it was published, and is not a file that somebody put into the store.
     pub fn is_stored(&self) -> bool {
         matches!(self.reference, BundleReference::Stored { .. })
+    }
+
+    /// Opens it, of the store whose catalog it is of. No member's bytes are read but the header's, which is held against
+    /// the signed manifest.
+    pub fn standing(&self, store: &dyn Store, trust: &Trust, listed: &ListedManifests) -> BundleStanding {
+        if let Err(reason) = &self.header {
+            return BundleStanding::Broken(reason.clone());
+        }
+        let is_listed = |digest: &str| listed.contains(digest);
+        let error = match self.open(store, trust) {
+            Ok(reader) => return BundleStanding::Ours { is_listed: is_listed(reader.manifest_sha256()) },
+            Err(error) => error,
+        };
+        let reason = error.fault.in_words();
+        if !is_of_a_stranger(&error.fault) {
+            return BundleStanding::Broken(reason);
+        }
+        // The key may have been taken off the list of trusted ones since; what the vault lists was ours then.
+        match self.open(store, &Trust::Anyone(Default::default())) {
+            Ok(reader) if is_listed(reader.manifest_sha256()) && !is_revoked(&error.fault) => {
+                BundleStanding::Ours { is_listed: true }
+            }
+            Ok(_) => BundleStanding::Stranger(reason),
+            Err(error) => BundleStanding::Broken(error.fault.in_words()),
+        }
     }
 
     /// Opens it; `store` is the one whose catalog it is of.

@@ -62,6 +62,6 @@ pub use published::PublishedRecord;
 pub use reader::{Reader, SignatureState, StoredChunk, Trust};
 pub use reference::BundleReference;
 pub use sample::SampleShare;
-pub use standing::{ListedManifests, Standing};
+pub use standing::{BundleStanding, ListedManifests};
 pub use stored::StoredProof;
 pub use writer::{BackupFacts, UnpublishedBundle, VerifiedBundle, Writer};

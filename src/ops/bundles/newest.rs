@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::bundle::{Catalog, CatalogEntry, ListedManifests, Standing, Trust};
+use crate::bundle::{BundleStanding, Catalog, CatalogEntry, ListedManifests, Trust};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::settings::Install;
@@ -24,7 +24,7 @@ pub(super) fn newest_of<'c>(
     let at = place_of_newest(catalog, install)?;
     let is_passed = |place: usize, entry: &CatalogEntry| place < at && entry.gone.is_none() && entry.header.is_ok();
     for (place, standing) in catalog.standings(store, trust, &ListedManifests::new(), is_passed) {
-        if let Standing::Broken(reason) = standing {
+        if let BundleStanding::Broken(reason) = standing {
             catalog.entries[place].header = Err(reason);
         }
     }

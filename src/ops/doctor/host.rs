@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::findings::FindingsBuilder;
-use crate::bundle::{Catalog, CatalogEntry, Depth, Proof, Standing};
+use crate::bundle::{BundleStanding, Catalog, CatalogEntry, Depth, Proof};
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
@@ -243,12 +243,12 @@ fn newest_good<'e>(
     let standing = |entry: &CatalogEntry| entry.standing(store, &trust, &listed);
     let newest = entries.first()?;
     let (what, verb) = match standing(newest) {
-        Standing::Ours { .. } => return Some(newest),
-        Standing::Stranger(reason) => (format!("nobody trusted here has signed it: {reason}"), "show"),
-        Standing::Broken(reason) => (format!("it cannot be opened: {reason}"), "verify"),
+        BundleStanding::Ours { .. } => return Some(newest),
+        BundleStanding::Stranger(reason) => (format!("nobody trusted here has signed it: {reason}"), "show"),
+        BundleStanding::Broken(reason) => (format!("it cannot be opened: {reason}"), "verify"),
     };
     findings.warn("store", format!("bundle {}: {what}", newest.name), format!("dr bundle {verb} {}", newest.name));
-    entries.iter().skip(1).find(|entry| matches!(standing(entry), Standing::Ours { .. }))
+    entries.iter().skip(1).find(|entry| matches!(standing(entry), BundleStanding::Ours { .. }))
 }
 
 /// What a bucket's server was seen to keep.

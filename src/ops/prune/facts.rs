@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::bundle::retention::{Candidate, DatabaseGroup};
-use crate::bundle::{Catalog, CatalogEntry, Header, ListedManifests, Standing, Trust, lease};
+use crate::bundle::{BundleStanding, Catalog, CatalogEntry, Header, ListedManifests, Trust, lease};
 use crate::error::Result;
 use crate::ops::{Ctx, published};
 use crate::settings::Install;
@@ -105,16 +105,16 @@ fn of_catalog(
     for (at, standing) in catalog.standings(store, &known.trust, &known.listed, is_judged) {
         let entry = &catalog.entries[at];
         match (standing, &entry.header) {
-            (Standing::Stranger(reason), _) => facts.strangers.push((entry.name.clone(), reason)),
-            (Standing::Broken(reason), _) => facts.unreadable.push((entry.name.clone(), reason)),
-            (Standing::Ours { is_listed }, Ok(header)) => {
+            (BundleStanding::Stranger(reason), _) => facts.strangers.push((entry.name.clone(), reason)),
+            (BundleStanding::Broken(reason), _) => facts.unreadable.push((entry.name.clone(), reason)),
+            (BundleStanding::Ours { is_listed }, Ok(header)) => {
                 if facts.newest.as_ref().is_none_or(|(_, newest)| *newest < header.created) {
                     facts.newest = Some((entry.name.clone(), header.created));
                 }
                 let candidate = candidate(entry, header, store.locked_until(&entry.name)?, now);
                 facts.bundles.push(JudgedBundle { candidate, bytes: entry.bytes, is_listed });
             }
-            (Standing::Ours { .. }, Err(_)) => {}
+            (BundleStanding::Ours { .. }, Err(_)) => {}
         }
     }
     Ok(facts)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
-use crate::bundle::{BundleMark, CatalogEntry, Header, MarkKind, Proof, PublishedRecord, Standing};
+use crate::bundle::{BundleMark, BundleStanding, CatalogEntry, Header, MarkKind, Proof, PublishedRecord};
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
@@ -161,13 +161,13 @@ pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<KnownBundles> {
         fits && !is_newest[at] && !is_replaced
     };
     let is_opened = |at: usize, entry: &CatalogEntry| entry.gone.is_none() && !is_taken(at, entry);
-    let mut opened: BTreeMap<usize, Standing> =
+    let mut opened: BTreeMap<usize, BundleStanding> =
         catalog.standings(store, &trust, &published::manifests(&listed), is_opened).into_iter().collect();
     let mut known = KnownBundles::default();
     for (at, entry) in catalog.entries.into_iter().enumerate().filter(|(_, entry)| entry.gone.is_none()) {
         match (opened.remove(&at), &entry.header) {
-            (Some(Standing::Stranger(_)), _) => known.strangers.push(entry.name),
-            (Some(Standing::Broken(reason)), _) => known.broken.push((entry.name, reason)),
+            (Some(BundleStanding::Stranger(_)), _) => known.strangers.push(entry.name),
+            (Some(BundleStanding::Broken(reason)), _) => known.broken.push((entry.name, reason)),
             (_, Err(reason)) => known.broken.push((entry.name.clone(), reason.clone())),
             (_, Ok(Header { replaced_by: Some(_), .. })) => {}
             (_, Ok(header)) => known.ours.push(bundle(&entry, header)),
