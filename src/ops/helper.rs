@@ -178,11 +178,12 @@ pub async fn start(ctx: &Ctx, manifest: &Pod, run: &str) -> Result<Agent> {
     cluster.wait_pod_ready(&name, POD_LIMIT, &ctx.events).await?;
     let pods = Api::namespaced(cluster.client().clone(), cluster.namespace());
     let binary = install::own_binary()?;
-    let mut agent = Agent::install(pods, &name, &binary, run, Limits::default(), ctx.events.clone()).await?;
-    if ctx.settings_or_defaults()?.pods.straight
-        && let Some(address) = cluster.pod_address(&name).await?
-    {
-        agent.go_straight(address).await?;
+    let mut agent = Agent::install(pods.clone(), &name, &binary, run, Limits::default(), ctx.events.clone()).await?;
+    if ctx.settings_or_defaults()?.pods.straight {
+        if let Some(address) = cluster.pod_address(&name).await? {
+            agent.go_straight(address).await?;
+        }
+        agent.go_forwarded(pods, &name).await?;
     }
     Ok(agent)
 }

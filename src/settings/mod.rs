@@ -244,7 +244,7 @@ impl Default for BundleSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PodSettings {
-    /// Whether data goes straight to a pod's address where that can be reached, and not by exec.
+    /// Whether data goes to a pod's address or by a forwarded port, where those can be had, and not by exec.
     pub straight: bool,
     /// The CPUs that a pod claims and is limited to, as a quantity; little is claimed, and nothing limited, when absent.
     #[serde(deserialize_with = "checked::cpu")]

@@ -345,7 +345,12 @@ async fn a_stream_goes_straight_to_the_pod_and_by_exec_from_where_a_firewall_dro
     agent.go_straight(address).await.unwrap();
     let way = agent.way().to_string();
     assert!(way.starts_with(&format!("by exec, since {address}:")) && way.contains("does not answer"), "{way}");
+    // What the API server forwards, no firewall on the way to the pod stops.
+    let pods = Api::namespaced(bench.cluster.client().clone(), NAMESPACE);
+    agent.go_forwarded(pods, "dr-wire-5").await.unwrap();
+    assert!(matches!(agent.way(), Way::Forwarded { .. }), "{}", agent.way());
     bench.take(&mut agent, &keys, |_| {}).await;
+    assert!(matches!(agent.way(), Way::Forwarded { .. }), "{}", agent.way());
     drop(firewall);
     agent.finish().await.unwrap();
 }

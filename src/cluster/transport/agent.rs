@@ -1,15 +1,18 @@
 //! The link to the agent in a pod, and the sessions under it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::dial::{AgentSession, Dial, DialError, Way};
 use super::error::{Result, TransportError};
-use super::straight::{DoorAddress, Straight, TwoWays};
+use super::forward::PodPort;
+use super::straight::{DoorAddress, Reach, Straight, TwoWays};
 use crate::agent::protocol::{Digest, Envelope, PodFacts, Reply, Request, SwapReport, SwapRequest};
 use crate::event::{Event, Events};
 use crate::trace::{self, CallKind};
@@ -101,6 +104,22 @@ impl Agent {
         address: IpAddr,
         reach: impl FnOnce(SocketAddr) -> SocketAddr,
     ) -> Result<()> {
+        self.open_door(address, |door| Reach::Address(reach(door))).await
+    }
+
+    /// Lets the stream of the agent in `pod` go by a port that the API server forwards, where it goes by exec, and waits
+    /// until it is known whether that can be had. A forwarded port is tried again later, too, and the pod's address no more.
+    ///
+    /// # Errors
+    /// The link's. That nothing may be forwarded is none: see [`Self::way`].
+    pub async fn go_forwarded(&mut self, pods: Api<Pod>, pod: &str) -> Result<()> {
+        let Way::Exec { why } = self.way() else { return Ok(()) };
+        let why = why.unwrap_or_else(|| "the pod has no address".to_owned());
+        let to = |door: SocketAddr| PodPort { pods, pod: pod.to_owned(), port: door.port() };
+        self.open_door(Ipv4Addr::LOCALHOST.into(), |door| Reach::Forwarded { to: to(door), why }).await
+    }
+
+    async fn open_door(&mut self, address: IpAddr, reach: impl FnOnce(SocketAddr) -> Reach) -> Result<()> {
         let key = match DirectKey::generate() {
             Ok(key) => key,
             Err(error) => {
@@ -111,7 +130,8 @@ impl Agent {
         let listen = Request::Listen { address, key: Digest(key.hash()) };
         match self.ask("open a door", listen).await {
             Ok(Reply::Listening { port, key: agent }) => {
-                let target = DoorAddress { address: reach(SocketAddr::new(address, port)), key, agent: agent.0 };
+                let reach = reach(SocketAddr::new(address, port));
+                let target = DoorAddress { reach, key, agent: agent.0 };
                 self.straight.try_for(target).await;
             }
             Ok(_) => return Err(self.odd()),

@@ -63,6 +63,8 @@ pub enum Way {
     Exec { why: Option<String> },
     /// Straight to the pod.
     Address(SocketAddr),
+    /// Through the API server to a port of the pod, and why not straight.
+    Forwarded { why: String },
 }
 
 impl fmt::Display for Way {
@@ -71,6 +73,7 @@ impl fmt::Display for Way {
             Self::Exec { why: None } => f.write_str("by exec"),
             Self::Exec { why: Some(why) } => write!(f, "by exec, since {why}"),
             Self::Address(address) => write!(f, "straight to {}", address.ip()),
+            Self::Forwarded { why } => write!(f, "by a forwarded port, since {why}"),
         }
     }
 }

@@ -8,8 +8,10 @@ mod backup;
 mod dial;
 mod error;
 mod exec;
+mod forward;
 pub mod install;
 mod pod;
+mod socket;
 mod stage;
 mod straight;
 

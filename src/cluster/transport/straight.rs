@@ -1,30 +1,73 @@
-//! Straight to the agent: TLS to the address of its pod, where that can be reached from here.
+//! Straight to the agent: TLS to the address of its pod, where that can be reached from here, and else to a port of it that
+//! the API server forwards.
 //!
-//! Exec moves every byte through the API server, the kubelet and the container runtime; this is the network alone. It is
-//! tried at once, dropped when it breaks, and tried again later: the link loses nothing by going over.
+//! Exec moves every byte through the API server, the kubelet and the container runtime; the address is the network alone,
+//! and a forwarded port costs a quarter of exec. It is tried at once, dropped when it breaks, and tried again later: the link loses nothing by going over.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::dial::{AgentSession, Dial, DialError, Way, Words};
+use super::forward::PodPort;
+use crate::cluster::error::innermost;
 use crate::trace::{self, CallKind};
 use crate::wire::direct::{DirectKey, KeyHash, PROBE_LIMIT};
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// Within this it is known whether the way can be had.
-const TRY_LIMIT: Duration = CONNECT_LIMIT.saturating_add(PROBE_LIMIT).saturating_add(Duration::from_millis(500));
+/// The same through the API server.
+const FORWARD_LIMIT: Duration = Duration::from_secs(4);
+/// Within this, beside the connection, it is known whether the way can be had.
+const TRY_LIMIT: Duration = PROBE_LIMIT.saturating_add(Duration::from_millis(500));
+
+/// How an agent's door is reached from here.
+#[derive(Clone)]
+pub enum Reach {
+    /// At the pod's own address.
+    Address(SocketAddr),
+    /// Through the API server, to a port of the pod's loopback; and why not at its address.
+    Forwarded { to: PodPort, why: String },
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Forwarded { .. } => f.write_str("the forwarded port"),
+        }
+    }
+}
+
+impl Reach {
+    fn way(&self) -> Way {
+        match self {
+            Self::Address(address) => Way::Address(*address),
+            Self::Forwarded { why, .. } => Way::Forwarded { why: why.clone() },
+        }
+    }
+
+    /// The way that is left after `why`.
+    fn exec(&self, why: &str) -> Way {
+        let why = match self {
+            Self::Address(_) => format!("{self} {why}"),
+            Self::Forwarded { why: first, .. } => format!("{first}, and {self} {why}"),
+        };
+        Way::Exec { why: Some(why) }
+    }
+}
 
 /// Where an agent listens, and how the two ends know each other.
 #[derive(Clone)]
 pub struct DoorAddress {
-    pub address: SocketAddr,
+    pub reach: Reach,
     /// This end's key.
     pub key: DirectKey,
     /// The agent's.
@@ -32,19 +75,40 @@ pub struct DoorAddress {
 }
 
 impl DoorAddress {
+    /// # Errors
+    /// Why it cannot be had, in a few words.
     async fn open(&self) -> Result<AgentSession, String> {
-        let Self { address, key, agent } = self;
-        let no_answer = |why: String| format!("{address} does not answer ({why})");
-        let connecting = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(address)).await;
-        let stream = match connecting {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(no_answer(error.to_string())),
-            Err(_) => return Err(no_answer(format!("no connection within {} s", CONNECT_LIMIT.as_secs()))),
-        };
-        stream.set_nodelay(true).map_err(|error| no_answer(error.to_string()))?;
-        let stream = key.connect(stream, *agent).await.map_err(|error| no_answer(error.to_string()))?;
+        match &self.reach {
+            Reach::Address(address) => {
+                let stream = within(CONNECT_LIMIT, TcpStream::connect(address)).await?;
+                stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                self.greeted(stream, Words::default()).await
+            }
+            Reach::Forwarded { to, .. } => {
+                let words = Words::default();
+                let stream = within(FORWARD_LIMIT, to.open(&words)).await?;
+                self.greeted(stream, words).await
+            }
+        }
+    }
+
+    async fn greeted<S>(&self, stream: S, words: Words) -> Result<AgentSession, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let stream = self.key.connect(stream, self.agent).await.map_err(|error| error.to_string())?;
         let (reader, writer) = tokio::io::split(stream);
-        Ok(AgentSession { reader: Box::new(reader), writer: Box::new(writer), words: Words::default() })
+        Ok(AgentSession { reader: Box::new(reader), writer: Box::new(writer), words })
+    }
+}
+
+async fn within<S, E: std::error::Error>(
+    limit: Duration,
+    connecting: impl Future<Output = Result<S, E>>,
+) -> Result<S, String> {
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => connected.map_err(|error| innermost(&error)),
+        Err(_) => Err(format!("no connection within {} s", limit.as_secs())),
     }
 }
 
@@ -86,9 +150,13 @@ impl Straight {
     pub async fn try_for(&self, target: DoorAddress) {
         let mut way = self.way.subscribe();
         way.mark_unchanged();
+        let connecting = match target.reach {
+            Reach::Address(_) => CONNECT_LIMIT,
+            Reach::Forwarded { .. } => FORWARD_LIMIT,
+        };
         self.target.send_replace(Some(target));
         // Silence is an answer: the link goes on by exec.
-        let _ = tokio::time::timeout(TRY_LIMIT, way.changed()).await;
+        let _ = tokio::time::timeout(connecting + TRY_LIMIT, way.changed()).await;
     }
 
     /// Gives it up before it was tried: there is nothing to connect to.
@@ -98,7 +166,7 @@ impl Straight {
 
     /// Waits until a session can be had, where none is in use.
     pub async fn wait(&self) -> AgentSession {
-        if matches!(self.way(), Way::Address(_)) {
+        if !matches!(self.way(), Way::Exec { .. }) {
             return std::future::pending().await;
         }
         let mut targets = self.target.subscribe();
@@ -122,15 +190,15 @@ impl Straight {
 
     async fn open(&self, target: Option<DoorAddress>) -> Option<AgentSession> {
         let target = target?;
-        let what = format!("open a stream to {}", target.address);
+        let what = format!("open a stream to {}", target.reach);
         match trace::call(CallKind::Agent, what, target.open()).await {
             Ok(session) => {
                 self.next().taken = Instant::now();
-                self.way.send_replace(Way::Address(target.address));
+                self.way.send_replace(target.reach.way());
                 Some(session)
             }
             Err(why) => {
-                self.rest(why);
+                self.rest(target.reach.exec(&format!("does not answer ({why})")));
                 None
             }
         }
@@ -138,23 +206,24 @@ impl Straight {
 
     /// Takes note that the session in use, if it was a straight one, is over.
     pub fn broke(&self) {
-        if let Way::Address(address) = self.way() {
+        let target = self.target.borrow().clone();
+        if let (false, Some(target)) = (matches!(self.way(), Way::Exec { .. }), target) {
             let mut next = self.next();
             if next.taken.elapsed() > next.pause * 4 {
                 // It was of use for long: what has cut it now has nothing to do with what did before.
                 next.pause = self.first_pause;
             }
             drop(next);
-            self.rest(format!("the stream to {address} broke"));
+            self.rest(target.reach.exec("broke"));
         }
     }
 
-    fn rest(&self, why: String) {
+    fn rest(&self, meanwhile: Way) {
         let mut next = self.next();
         next.at = Instant::now() + next.pause;
         next.pause = (next.pause * 2).min(MOST_PAUSE);
         drop(next);
-        self.way.send_replace(Way::Exec { why: Some(why) });
+        self.way.send_replace(meanwhile);
     }
 
     fn next(&self) -> std::sync::MutexGuard<'_, Next> {
