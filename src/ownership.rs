@@ -63,6 +63,22 @@ pub fn others_can(path: &Path, file_use: FileUse) -> io::Result<Option<OthersCan
     Ok(None)
 }
 
+/// Who else may have written the file or put it into its folder, if anybody. Whoever can only replace that folder by one of
+/// his own is found as well: it is his.
+///
+/// # Errors
+/// As [`others_can`].
+pub fn others_wrote(path: &Path) -> io::Result<Option<OthersCan>> {
+    let me = rustix::process::geteuid().as_raw();
+    for path in [Some(path), path.parent()].into_iter().flatten() {
+        let others = Owned::of(&std::fs::metadata(path)?).others(FileUse::Trust, me);
+        if others.is_some() {
+            return Ok(others);
+        }
+    }
+    Ok(None)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Owned {
     uid: u32,

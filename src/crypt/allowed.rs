@@ -79,8 +79,8 @@ fn parse_line(line: &str) -> Result<AllowedEntry, String> {
     let (word, after) = next_word(rest)?;
     if !is_key_kind(word) {
         for option in split_options(word)? {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            let value = value.trim_matches('"');
+            let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+            let value = value.map_or(Ok(""), |value| quoted(name, value))?;
             let name = name.to_ascii_lowercase();
             if seen.contains(&name) {
                 return Err(format!("`{name}` stands in it twice"));
@@ -98,8 +98,26 @@ fn parse_line(line: &str) -> Result<AllowedEntry, String> {
         }
         rest = after;
     }
-    let principals = principals.trim_matches('"').to_owned();
-    Ok(AllowedEntry { principals, key: public_key(rest)?, namespaces, valid_after, valid_before })
+    let principals = principals.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(principals);
+    if principals.contains('"') || principals.split(',').all(|name| name.starts_with('!')) {
+        return Err(format!("`{principals}` names nobody"));
+    }
+    let key = public_key(rest)?;
+    if !matches!(key, KeyData::Ed25519(_) | KeyData::SkEd25519(_)) {
+        return Err("dr takes ssh-ed25519 keys only".into());
+    }
+    Ok(AllowedEntry { principals: principals.to_owned(), key, namespaces, valid_after, valid_before })
+}
+
+/// An option's value, which stands between double quotes.
+fn quoted<'l>(name: &str, value: &'l str) -> Result<&'l str, String> {
+    let inside = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).filter(|it| !it.contains('"'));
+    inside.ok_or_else(|| format!("the value of `{name}` does not stand in double quotes"))
+}
+
+/// What parts the words of a line.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
 }
 
 fn is_key_kind(word: &str) -> bool {
@@ -108,11 +126,11 @@ fn is_key_kind(word: &str) -> bool {
 
 /// The first word and what follows it; blanks inside double quotes belong to the word.
 fn next_word(text: &str) -> Result<(&str, &str), String> {
-    let text = text.trim_start();
+    let text = text.trim_start_matches(is_blank);
     let mut quoted = false;
     let end = text.find(|c: char| {
         quoted ^= c == '"';
-        c.is_whitespace() && !quoted
+        is_blank(c) && !quoted
     });
     match end {
         _ if text.is_empty() => Err("it ends too early".into()),
@@ -189,7 +207,7 @@ mod tests {
     #[test]
     fn reads_principals_options_key_and_skips_comments_and_authorities() {
         let text = format!(
-            "# people\n\n\"a b\",c {KEY} note\n* cert-authority {KEY}\nd namespaces=\"dr-*,git\",valid-after=\"20260101Z\" {KEY}\n"
+            "# people\n\n\"a b,c\" {KEY} note\n* cert-authority {KEY}\nd namespaces=\"dr-*,git\",valid-after=\"20260101Z\" {KEY}\n"
         );
         let (entries, skipped) = parse(&text);
         assert_eq!((entries.len(), skipped.len(), skipped[0].0), (2, 1, 4));
@@ -211,6 +229,15 @@ mod tests {
             (&format!("a valid-after=\"20261399Z\" {KEY}"), "is not a time"),
             (&format!("a namespaces=\"x\",namespaces=\"git\" {KEY}"), "stands in it twice"),
             (&format!("* cert-authority {KEY}"), "no certificates"),
+            (&format!("a namespaces=git {KEY}"), "double quotes"),
+            (&format!("a valid-before=20270101Z {KEY}"), "double quotes"),
+            (&format!("\"a b\",c {KEY}"), "names nobody"),
+            (&format!("!a {KEY}"), "names nobody"),
+            (&format!("a\u{a0}{KEY}"), "unknown option"),
+            (
+                "a ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBB5v9JkBv2fFZ/EZnG2IYYRevh+3uAqv8w01bAuLPkjOpVEf84RVgDwW3LcqvlNnAV2FNUpbKvRGdAP1+hlC0H0=",
+                "ed25519 keys only",
+            ),
         ] {
             let (entries, skipped) = parse(&format!("# first\n{text}\nops {KEY}"));
             assert_eq!((entries.len(), skipped.len(), skipped[0].0), (1, 1, 2), "{text}");

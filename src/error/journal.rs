@@ -1,5 +1,6 @@
 //! Errors of the journal, for people.
 
+use super::crypt::make_own;
 use super::{CommandError, Exit, OpenRun};
 use crate::journal::fault::InjectedFault;
 use crate::journal::{Interrupted, JournalError, RunFailure, StepError, UndoFailure};
@@ -14,6 +15,9 @@ impl From<JournalError> for CommandError {
             JournalError::Io { source, .. } => CommandError::new(Exit::Failure, text)
                 .because(source)
                 .hint("A run whose journal cannot be written is stopped: free or repair that disk."),
+            JournalError::Open { place, others } => CommandError::new(Exit::Resume, text)
+                .hint(make_own(&place, &others))
+                .hint("If it is no run of yours: `dr server start` takes the counts that the Deployments bear."),
             JournalError::Damaged { .. } => CommandError::new(Exit::Damaged, text).hint(UNREADABLE),
             JournalError::Illegal { source, .. } => {
                 CommandError::new(Exit::Damaged, text).because(source).hint(UNREADABLE)

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::FORMAT;
 use super::record::IllegalRecord;
+use crate::ownership::OthersCan;
 
 /// Why a run cannot be begun, read or continued.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum JournalError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Others can write the journal or replace it, and have anything put back.
+    #[error("{place} {others}")]
+    Open { place: String, others: OthersCan },
     /// A line is not a record.
     #[error("{place}: line {line} is damaged")]
     Damaged {

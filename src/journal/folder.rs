@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::error::JournalError;
 use super::store::{RunLog, RunStore, StoredRun};
 
+use crate::ownership::others_wrote;
 use crate::read;
 
 const JOURNAL: &str = "journal.jsonl";
@@ -44,6 +45,14 @@ impl FolderRuns {
     }
 }
 
+/// What a journal says is put back or deleted: nobody else may have written it.
+fn require_own(path: &Path) -> Result<(), JournalError> {
+    match others_wrote(path).map_err(failed("look at", path))? {
+        Some(others) => Err(JournalError::Open { place: path.display().to_string(), others }),
+        None => Ok(()),
+    }
+}
+
 impl RunStore for FolderRuns {
     fn begin(&self, id: &str, first: &[u8]) -> Result<Box<dyn RunLog>, JournalError> {
         let folder = self.path(id);
@@ -66,6 +75,7 @@ impl RunStore for FolderRuns {
         let folder = self.path(id);
         let lock = hold(&folder, id)?;
         let path = folder.join(JOURNAL);
+        require_own(&path)?;
         let whole = whole_lines(&path, id)?.len() as u64;
         let file = OpenOptions::new().write(true).open(&path).map_err(failed("open", &path))?;
         // One that had no whole line gets its end, so that the next one is a line of its own.
@@ -103,6 +113,7 @@ impl RunStore for FolderRuns {
         // Asked before the lines are read: a run that ends in between is then one that goes on, never an interrupted one.
         let held = is_held(&folder)?;
         let lines = whole_lines(&path, id)?;
+        require_own(&path)?;
         Ok(StoredRun { id: id.to_owned(), lines, place: path.display().to_string(), held })
     }
 
@@ -254,6 +265,8 @@ fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalEr
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const FIRST: &[u8] = b"first\n";
@@ -283,6 +296,22 @@ mod tests {
         fs::write(&path, [FIRST, b"half of a li"].concat()).unwrap();
         log.append(b"x\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"first\nx\n");
+    }
+
+    #[test]
+    fn a_run_that_others_may_have_written_is_not_believed() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = FolderRuns::new(root.path().join("runs"));
+        drop(runs.begin("r", FIRST).unwrap());
+        let folder = root.path().join("runs/r");
+        for (path, mode) in [(folder.clone(), 0o777), (folder.join(JOURNAL), 0o666)] {
+            let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            set(mode);
+            assert!(matches!(runs.read("r"), Err(JournalError::Open { .. })), "{}", path.display());
+            assert!(matches!(runs.open("r"), Err(JournalError::Open { .. })), "{}", path.display());
+            set(if path == folder { 0o700 } else { 0o600 });
+            assert_eq!(runs.read("r").unwrap().lines, FIRST);
+        }
     }
 
     #[test]
