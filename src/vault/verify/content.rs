@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use git2::Oid;
 
+use super::commits::lost;
 use super::flaws::{Flaw, VaultFinding};
-use super::history::{HistoryStep, lost};
+use super::history::HistoryStep;
 use super::record_chain::{self, ChainedRecord};
 use super::sealed::stanzas;
 use super::verification::Verification;

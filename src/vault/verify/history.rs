@@ -3,31 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use git2::{ObjectType, Oid};
-use jiff::Timestamp;
 
+use super::commits::{Commit, commits, lost, take_apart};
 use super::flaws::{Flaw, VaultFinding};
 use super::signers;
 use crate::crypt::{SignedBy, TrustedSigners};
 use crate::names::is_text;
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
-use crate::vault::objects::{EntryKind, GitObjects, ObjectFault, TreeEntry, entries, entry};
+use crate::vault::objects::{EntryKind, GitObjects, TreeEntry, entries, entry};
 use crate::vault::threads::on_threads;
 
 /// Folders in folders, and files that one commit adds or takes away: of more, nothing is read.
 const DEEPEST: usize = 32;
 const MOST_FILES: usize = 250_000;
-
-/// A commit, taken apart.
-pub(super) struct Commit {
-    pub(super) id: Oid,
-    pub(super) tree: Oid,
-    pub(super) parents: Vec<Oid>,
-    /// When it was made, as it says itself.
-    pub(super) at: Timestamp,
-    /// What was signed, and the signature; nothing where it has none.
-    pub(super) signed: Option<(Vec<u8>, Vec<u8>)>,
-}
 
 /// A file that a commit added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,60 +33,6 @@ pub(super) struct HistoryStep {
     /// The folder of recipients as the commit found it.
     pub(super) recipients: Option<Oid>,
     pub(super) findings: Vec<VaultFinding>,
-}
-
-/// Every commit from `tip` back, parents before children; those in `known` and what lies behind them left out.
-pub(super) fn commits(
-    objects: &GitObjects<'_>,
-    tip: Oid,
-    known: &HashSet<Oid>,
-    findings: &mut Vec<VaultFinding>,
-) -> Vec<Commit> {
-    let mut read: HashMap<Oid, Option<Commit>> = HashMap::new();
-    let mut order: Vec<Oid> = Vec::new();
-    let mut stack: Vec<(Oid, bool)> = vec![(tip, false)];
-    while let Some((id, parents_done)) = stack.pop() {
-        if parents_done {
-            order.push(id);
-            continue;
-        }
-        if known.contains(&id) || read.contains_key(&id) {
-            continue;
-        }
-        let commit = match objects.read(id, ObjectType::Commit) {
-            Ok(bytes) => match take_apart(id, &bytes) {
-                Some(commit) => commit,
-                None => {
-                    findings.push(VaultFinding::new(Flaw::DamagedObject, format!("commit {id}"), "cannot be read"));
-                    read.insert(id, None);
-                    continue;
-                }
-            },
-            Err(fault) => {
-                findings.push(lost(fault, &format!("commit {id}")));
-                read.insert(id, None);
-                continue;
-            }
-        };
-        stack.push((id, true));
-        stack.extend(commit.parents.iter().rev().map(|parent| (*parent, false)));
-        read.insert(id, Some(commit));
-    }
-    order.into_iter().filter_map(|id| read.remove(&id).flatten()).collect()
-}
-
-/// Every commit from `tip` back, by its name only.
-pub(super) fn ancestors(objects: &GitObjects<'_>, tip: Oid) -> HashSet<Oid> {
-    let mut ignored = Vec::new();
-    commits(objects, tip, &HashSet::new(), &mut ignored).into_iter().map(|commit| commit.id).collect()
-}
-
-/// The finding of an object that cannot be had.
-pub(super) fn lost(fault: ObjectFault, what: &str) -> VaultFinding {
-    match fault {
-        ObjectFault::Missing => VaultFinding::new(Flaw::MissingObject, what, "is not in the repository"),
-        ObjectFault::Broken(reason) => VaultFinding::new(Flaw::DamagedObject, what, reason),
-    }
 }
 
 /// Looks at what each commit did to its parents' files.
@@ -310,36 +245,6 @@ fn order<'t>(entry: &TreeEntry<'t>) -> impl Ord + use<'t> {
     [entry.name, slash].concat()
 }
 
-/// Reads a commit's headers. What is signed is the commit without its `gpgsig` header.
-pub(super) fn take_apart(id: Oid, bytes: &[u8]) -> Option<Commit> {
-    let headers_end = bytes.windows(2).position(|two| two == b"\n\n")? + 1;
-    let mut commit = Commit { id, tree: Oid::ZERO_SHA1, parents: Vec::new(), at: Timestamp::UNIX_EPOCH, signed: None };
-    let (mut signature, mut payload) = (Vec::new(), Vec::with_capacity(bytes.len()));
-    let mut inside = false;
-    for line in bytes[..headers_end].split_inclusive(|byte| *byte == b'\n') {
-        let continued = inside && line.starts_with(b" ");
-        inside = continued || (line.starts_with(b"gpgsig ") && signature.is_empty());
-        if inside {
-            signature.extend_from_slice(if continued { &line[1..] } else { &line[b"gpgsig ".len()..] });
-            continue;
-        }
-        payload.extend_from_slice(line);
-        let text = std::str::from_utf8(line).unwrap_or_default().trim_end();
-        match text.split_once(' ') {
-            Some(("tree", name)) => commit.tree = Oid::from_str(name).ok()?,
-            Some(("parent", name)) => commit.parents.push(Oid::from_str(name).ok()?),
-            Some(("committer", rest)) => {
-                let seconds = rest.rsplit(' ').nth(1)?.parse().ok()?;
-                commit.at = Timestamp::from_second(seconds).ok()?;
-            }
-            _ => {}
-        }
-    }
-    payload.extend_from_slice(&bytes[headers_end..]);
-    commit.signed = (!signature.is_empty()).then_some((payload, signature));
-    Some(commit)
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -383,19 +288,6 @@ mod tests {
         let found = super::super::range::since(&git, None, tip(&f), &believed).unwrap();
         let kinds: Vec<Flaw> = found.findings.iter().map(|finding| finding.flaw).collect();
         assert_eq!((kinds, found.files), (vec![Flaw::UntrustedSigner], 0));
-    }
-
-    #[test]
-    fn a_commit_is_taken_apart_as_git_signs_it() {
-        let id = "0123456789012345678901234567890123456789";
-        let text = format!(
-            "tree {id}\nparent {id}\nauthor a <a@b> 5 +0000\ncommitter a <a@b> 7 +0000\ngpgsig -----BEGIN\n line\n -----END\n\nsubject\n\ngpgsig no\n"
-        );
-        let commit = take_apart(Oid::ZERO_SHA1, text.as_bytes()).unwrap();
-        let (payload, signature) = commit.signed.unwrap();
-        assert_eq!(signature, b"-----BEGIN\nline\n-----END\n");
-        assert!(String::from_utf8(payload).unwrap().ends_with("+0000\n\nsubject\n\ngpgsig no\n"));
-        assert_eq!((commit.parents.len(), commit.at.as_second()), (1, 7));
     }
 
     #[test]

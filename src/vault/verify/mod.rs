@@ -1,6 +1,7 @@
 //! Verifying the vault without a key: who wrote each commit, that nothing was rewritten, that nothing is missing.
 //!
 //! ```text
+//! commits       every one, taken apart
 //! signers       every commit: signature, trusted signer, a date that can be
 //! history       every commit: only additions against each parent
 //! content       every file that was added: read once, digest, form, place, recipients
@@ -8,6 +9,7 @@
 //! opening       with keys: every version opens and is what was recorded
 //! ```
 
+mod commits;
 mod content;
 pub mod flaws;
 mod history;
@@ -104,7 +106,7 @@ fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     }
     let (Some(seen), Some(tip)) = (git.remembered()?, git.head_id()?) else { return Ok(()) };
     let objects = git.objects()?;
-    if seen != tip && !history::ancestors(&objects, tip).contains(&seen) {
+    if seen != tip && !commits::ancestors(&objects, tip).contains(&seen) {
         let readable = git.tree_of(seen).is_ok();
         let when = repo.find_commit(seen).ok().filter(|_| readable).map(|commit| commit.time().seconds());
         let when = when.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());

@@ -7,7 +7,7 @@ use git2::Oid;
 use super::flaws::{Flaw, VaultFinding};
 use super::signers::signers;
 use super::verification::Verification;
-use super::{content, history};
+use super::{commits, content, history};
 use crate::crypt::TrustedSigners;
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
@@ -28,7 +28,7 @@ pub fn since(git: &Git, base: Option<Oid>, tip: Oid, believed: &Believed<'_>) ->
     let mut known = HashSet::new();
     if let Some(base) = base {
         found.base = Some(git.tree_of(base)?);
-        known = history::ancestors(&git.objects()?, base);
+        known = commits::ancestors(&git.objects()?, base);
     }
     history_of(git, tip, &known, believed, &mut found)?;
     Ok(found)
@@ -50,7 +50,7 @@ pub(super) fn history_of(
         ));
     }
     let mut lost = Vec::new();
-    let commits = history::commits(&git.objects()?, tip, known, &mut lost);
+    let commits = commits::commits(&git.objects()?, tip, known, &mut lost);
     // The commits behind the end of a shallow clone are known to be missing.
     found.findings.extend(lost.into_iter().filter(|finding| !shallow || finding.flaw != Flaw::MissingObject));
     let roots = commits.iter().filter(|commit| commit.parents.is_empty());
@@ -60,7 +60,7 @@ pub(super) fn history_of(
     }
     found.commits = commits.len();
     let objects = git.objects()?;
-    let seen = believed.seen.map_or_else(HashSet::new, |seen| history::ancestors(&objects, seen));
+    let seen = believed.seen.map_or_else(HashSet::new, |seen| commits::ancestors(&objects, seen));
     let mut refused = false;
     for signer in signers(git, &commits, believed.trusted, &seen)? {
         match signer {

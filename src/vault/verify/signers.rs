@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use git2::{ObjectType, Oid};
 use jiff::{SignedDuration, Timestamp};
 
+use super::commits::{Commit, take_apart};
 use super::flaws::{Flaw, VaultFinding};
-use super::history::{Commit, take_apart};
 use crate::crypt::sign::SignError;
 use crate::crypt::{SignedBy, TrustedSigners};
 use crate::vault::error::VaultError;
@@ -143,7 +143,7 @@ mod tests {
         let git = Git::open(vault.path()).unwrap();
         let objects = git.objects().unwrap();
         let tip = git.head_id().unwrap().unwrap();
-        let commits = super::super::history::commits(&objects, tip, &HashSet::new(), &mut Vec::new());
+        let commits = super::super::commits::commits(&objects, tip, &HashSet::new(), &mut Vec::new());
         let signers = signers(&git, &commits, trusted, &seen.iter().copied().collect()).unwrap();
         signers.iter().enumerate().filter(|(_, signer)| signer.is_err()).map(|(number, _)| number).collect()
     }

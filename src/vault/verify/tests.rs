@@ -42,7 +42,7 @@ fn additions(f: &Fixture) -> Vec<Files> {
     let repo = Git::open(f.vault.path()).unwrap();
     let objects = repo.objects().unwrap();
     let tip = repo.head_id().unwrap().unwrap();
-    let commits = history::commits(&objects, tip, &HashSet::new(), &mut Vec::new());
+    let commits = commits::commits(&objects, tip, &HashSet::new(), &mut Vec::new());
     let steps = history::steps(&repo, &commits).unwrap();
     let files = |step: &history::HistoryStep| {
         step.added.iter().map(|file| (file.path.clone(), objects.blob(file.blob).unwrap())).collect()
