@@ -346,7 +346,6 @@ pub struct VerifiedBundle {
 
 impl VerifiedBundle {
     /// The same, and what is kept of the verification is signed. Without a key it counts for nobody.
-    #[must_use]
     pub fn proved_by(self, prover: Option<Signer>) -> Self {
         Self { prover, ..self }
     }

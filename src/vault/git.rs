@@ -75,6 +75,15 @@ pub(super) struct AddedFiles {
     pub(super) not_shown: Option<VaultError>,
 }
 
+/// A commit that the branch is at.
+struct Committed {
+    commit: Oid,
+    /// The files that it brought.
+    files: Vec<(String, Oid)>,
+    /// Why it could not be remembered.
+    forgotten: Option<VaultError>,
+}
+
 impl Git {
     /// Makes, in a new folder, a repository whose objects and references are flushed to the disk before a commit counts.
     pub(super) fn init(path: &Path) -> Result<Self, VaultError> {
@@ -307,10 +316,9 @@ impl Git {
                 let Some(tree) = top.as_deref().map(WorkTree::open).transpose()? else { return Ok(()) };
                 told.recv().map_or(Ok(()), |files| tree.show(&files))
             });
-            let (commit, mut named, forgotten) = self.commit_files(files, message, by, signer)?;
+            let Committed { commit, files, forgotten } = self.commit_files(files, message, by, signer)?;
             let missed = behind.missed().map_or(Ok(Vec::new()), |from| self.files_since(from, commit));
-            named = missed.ok().filter(|missed| !missed.is_empty()).unwrap_or(named);
-            let _ = committed.send(named);
+            let _ = committed.send(missed.ok().filter(|missed| !missed.is_empty()).unwrap_or(files));
             let shown = shown.join().unwrap_or(Ok(()));
             if shown.is_ok() {
                 behind.made_up();
@@ -330,7 +338,7 @@ impl Git {
         message: &str,
         by: &str,
         signer: &CommitSigner,
-    ) -> Result<(Oid, Vec<(String, Oid)>, Option<VaultError>), VaultError> {
+    ) -> Result<Committed, VaultError> {
         let failed = || VaultError::git("write to the config vault");
         let fresh = StagedObjects::begin(self.repo.commondir())?;
         let repo = fresh.repo();
@@ -370,7 +378,7 @@ impl Git {
         drop(base);
         fresh.settle()?;
         let forgotten = self.advance(commit, parents.first().copied(), message)?;
-        Ok((commit, named, forgotten))
+        Ok(Committed { commit, files: named, forgotten })
     }
 
     /// Makes a signed commit that no branch knows yet.

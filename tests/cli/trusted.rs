@@ -46,7 +46,8 @@ fn status_counts_no_bundle_that_nobody_trusted_has_signed() {
 /// Each field of the record that keeps a bundle from being the newest of this install and version.
 #[test]
 fn a_record_that_is_not_its_bundles_own_hides_nothing() {
-    let changes: [(&str, fn(&mut Value)); 5] = [
+    type Change = (&'static str, fn(&mut Value));
+    let changes: [Change; 5] = [
         ("version", |record| record["bundle"]["opschain"]["version"] = "2020-01-01".into()),
         ("namespace", |record| record["bundle"]["install"]["namespace"] = "other".into()),
         ("release", |record| record["bundle"]["install"]["release"] = "other".into()),

@@ -115,7 +115,7 @@ impl Agent {
     pub async fn go_forwarded(&mut self, pods: Api<Pod>, pod: &str) -> Result<()> {
         let Way::Exec { why } = self.way() else { return Ok(()) };
         let why = why.unwrap_or_else(|| "the pod has no address".to_owned());
-        let to = |door: SocketAddr| PodPort { pods, pod: pod.to_owned(), port: door.port() };
+        let to = |door: SocketAddr| Box::new(PodPort { pods, pod: pod.to_owned(), port: door.port() });
         self.open_door(Ipv4Addr::LOCALHOST.into(), |door| Reach::Forwarded { to: to(door), why }).await
     }
 

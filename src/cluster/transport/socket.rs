@@ -34,12 +34,12 @@ pub enum Taken {
 }
 
 /// Both ways of a session.
-pub fn split<S, C>(socket: Socket<S>, channels: C) -> (Incoming<S, C>, Outgoing<S>)
+pub fn split<S, C>(socket: Socket<S>, channels: C) -> (Incoming<S, C>, Sending<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (sink, messages) = socket.split();
-    (Incoming { messages, channels, rest: Bytes::new() }, Outgoing(sink))
+    (Incoming { messages, channels, rest: Bytes::new() }, Sending(sink))
 }
 
 pub struct Incoming<S, C> {
@@ -70,9 +70,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Channels> AsyncRead for Incoming<S, C
     }
 }
 
-pub struct Outgoing<S>(SplitSink<Socket<S>, Message>);
+pub struct Sending<S>(SplitSink<Socket<S>, Message>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Outgoing<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sending<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         ready!(Pin::new(&mut self.0).poll_ready(cx)).map_err(failure)?;
         let count = buf.len().min(PIECE);

@@ -2,7 +2,8 @@
 //! the API server forwards.
 //!
 //! Exec moves every byte through the API server, the kubelet and the container runtime; the address is the network alone,
-//! and a forwarded port costs a quarter of exec. It is tried at once, dropped when it breaks, and tried again later: the link loses nothing by going over.
+//! and a forwarded port costs a quarter of exec. It is tried at once, dropped when it breaks, and tried again later: the
+//! link loses nothing by going over.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ pub enum Reach {
     /// At the pod's own address.
     Address(SocketAddr),
     /// Through the API server, to a port of the pod's loopback; and why not at its address.
-    Forwarded { to: PodPort, why: String },
+    Forwarded { to: Box<PodPort>, why: String },
 }
 
 impl fmt::Display for Reach {

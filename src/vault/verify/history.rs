@@ -154,15 +154,10 @@ struct Changes {
 
 /// Compares two folders; only what differs is read.
 fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder: &str, changes: &mut Changes) {
-    let says = match () {
-        () if folder.split('/').count() > DEEPEST => format!("has more than {DEEPEST} folders in it, one in another"),
-        () if changes.seen > MOST_FILES => format!("comes with more than {MOST_FILES} files at once"),
-        () => String::new(),
-    };
-    if !says.is_empty() {
-        let top = format!("folder {}/", folder.split('/').next().unwrap_or_default());
-        let known = changes.lost.last().is_some_and(|last| last.what == top && last.says == says);
-        return if known { () } else { changes.lost.push(VaultFinding::new(Flaw::StrangeFile, top, says)) };
+    if let Some(says) = too_much(folder, changes) {
+        let top = folder.split('/').next().unwrap_or_default();
+        changes.lost.push(VaultFinding::new(Flaw::StrangeFile, format!("folder {top}/"), says));
+        return;
     }
     let lost_before = changes.lost.len();
     let mut read = |id: Option<Oid>| match id.map(|id| objects.tree(id)).transpose() {
@@ -211,6 +206,15 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
             }
             (Some(_), None) => return,
         }
+    }
+}
+
+/// Why the folder is not gone into. What is over the bounds is over them in many folders: one is named.
+fn too_much(folder: &str, changes: &Changes) -> Option<String> {
+    match () {
+        () if folder.split('/').count() > DEEPEST => Some(format!("has over {DEEPEST} folders in it, one in another")),
+        () if changes.seen > MOST_FILES => Some(format!("comes with over {MOST_FILES} files at once")),
+        () => None,
     }
 }
 
