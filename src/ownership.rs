@@ -6,7 +6,7 @@
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A mode's bits: who else may read or write, who else may write, and a folder where only owners remove.
 const OTHERS: u32 = 0o077;
@@ -63,17 +63,19 @@ pub fn others_can(path: &Path, file_use: FileUse) -> io::Result<Option<OthersCan
     Ok(None)
 }
 
-/// Who else may have written the file or put it into its folder, if anybody. Whoever can only replace that folder by one of
-/// his own is found as well: it is his.
+/// Who else may have written the file or put it into its folder, if anybody, and to which of the two. Whoever can only
+/// replace that folder by one of his own is found as well: it is his. Whoever became root by `sudo` is nobody else.
 ///
 /// # Errors
 /// As [`others_can`].
-pub fn others_wrote(path: &Path) -> io::Result<Option<OthersCan>> {
+pub fn others_wrote(path: &Path) -> io::Result<Option<(PathBuf, OthersCan)>> {
     let me = rustix::process::geteuid().as_raw();
+    let before = std::env::var("SUDO_UID").ok().filter(|_| me == 0).and_then(|uid| uid.parse().ok());
     for path in [Some(path), path.parent()].into_iter().flatten() {
-        let others = Owned::of(&std::fs::metadata(path)?).others(FileUse::Trust, me);
-        if others.is_some() {
-            return Ok(others);
+        match Owned::of(&std::fs::metadata(path)?).others(FileUse::Trust, me) {
+            Some(OthersCan::Own(uid)) if Some(uid) == before => {}
+            Some(others) => return Ok(Some((path.to_owned(), others))),
+            None => {}
         }
     }
     Ok(None)

@@ -126,12 +126,12 @@ fn property(text: &str, name: &str) -> Option<String> {
 /// as in a container) may be named by a variable, as long as it is not another's name.
 fn of_user_id(around: &Surroundings<'_>) -> String {
     let passwd = (around.file)("/etc/passwd").unwrap_or_default();
-    let before = || {
-        let uid: u32 = (around.variable)("SUDO_UID")?.parse().ok()?;
-        user_of(uid, &passwd)
-    };
     let own = || user_of(around.uid, &passwd);
     let is_free = |name: &String| !passwd.lines().any(|line| line.split(':').next() == Some(name.as_str()));
+    let before = || {
+        let uid: u32 = (around.variable)("SUDO_UID")?.parse().ok()?;
+        user_of(uid, &passwd).or_else(|| value(around, "SUDO_USER").filter(is_free))
+    };
     let claimed = || ["USER", "LOGNAME"].into_iter().find_map(|name| value(around, name).filter(is_free));
     let user = if around.uid == 0 { before() } else { None };
     user.or_else(own).or_else(claimed).unwrap_or_else(|| format!("uid-{}", around.uid))

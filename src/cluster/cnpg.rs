@@ -96,8 +96,8 @@ impl Cluster {
     /// Waits until the database serves: healthy, all instances ready, no sleep asked for.
     ///
     /// # Errors
-    /// It is gone, asked to hibernate, without room, or beyond what the operator can fix; or the limit is over. With the last lines
-    /// of the log of the pod that holds it up.
+    /// It is gone, asked to hibernate, without room, or beyond what the operator can fix; or the limit is over. With the
+    /// last lines of the log of the pod that holds it up.
     pub async fn wait_database_healthy(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
         let mut wait = Wait::new(format!("database {name} to be healthy"), limit, events);
         let (mut standing, mut full) = (Standing::default(), DiskFull::default());
@@ -110,8 +110,10 @@ impl Cluster {
                 if database.is_hibernation_asked() {
                     return Err(wait.permanent(format!("its annotation {HIBERNATION} is `on`")));
                 }
-                let states = self.pod_states(Some(&format!("{CLUSTER_LABEL}={name}"))).await.unwrap_or_default();
-                if full.is_sure(&database, states.iter().map(|state| state.restarts).sum()) {
+                if let Ok(pods) = self.pod_states(Some(&format!("{CLUSTER_LABEL}={name}"))).await
+                    && !pods.is_empty()
+                    && full.is_sure(&database, pods.iter().map(|pod| pod.restarts).sum())
+                {
                     return Err(ClusterError::DiskFull { database: name.to_owned(), seen: database.line() });
                 }
                 // The operator's own word for a database that it has given up.

@@ -59,8 +59,8 @@ impl Standing {
     }
 }
 
-/// Whether the operator's word that a database has no room is of after the waiting began: somebody may have made room since
-/// it said so, and it looks again only when a pod is started again.
+/// Whether the operator's word that a database has no room was said after the wait began: somebody may have made room
+/// since, and it looks again only when a pod is started again.
 #[derive(Debug, Default)]
 pub(super) struct DiskFull(Option<i32>);
 

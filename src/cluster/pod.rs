@@ -90,7 +90,7 @@ pub struct HelperSite {
 }
 
 impl HelperSite {
-    /// The pod of a template, with what the site asks of it. By what names the run's own no site is asked.
+    /// The pod of a template, with what the site asks of it. The site cannot change the labels that name the run.
     pub(super) fn applied_to(&self, mut pod: Pod) -> Pod {
         let own = [MANAGED_BY, COMPONENT, RUN_LABEL];
         let labels = self.labels.iter().filter(|(key, _)| !own.contains(&key.as_str()));

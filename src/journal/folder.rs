@@ -48,7 +48,7 @@ impl FolderRuns {
 /// What a journal says is put back or deleted: nobody else may have written it.
 fn require_own(path: &Path) -> Result<(), JournalError> {
     match others_wrote(path).map_err(failed("look at", path))? {
-        Some(others) => Err(JournalError::Open { place: path.display().to_string(), others }),
+        Some((at, others)) => Err(JournalError::Open { place: at.display().to_string(), others }),
         None => Ok(()),
     }
 }
@@ -62,6 +62,8 @@ impl RunStore for FolderRuns {
         // Not opened to append: a line that failed half way is cut off, and the next one is written in its place.
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("create", &path))?;
+        // What could not be put back later is not begun.
+        require_own(&path)?;
         let mut log = FolderLog { folder, path, file, whole: 0, _lock: lock };
         log.reserve().map_err(failed("reserve room for", &log.path))?;
         log.append(first)?;

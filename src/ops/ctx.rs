@@ -325,7 +325,10 @@ impl Ctx {
                 trusted.verify(COMMITS, bytes, signature.as_bytes()).map_err(|e| e.to_string())?;
                 Ok(signature)
             });
-            Ok(Vault::open(path, sign)?.trusting(self.vault_trust(path)?).telling(self.events.warner()))
+            Ok(Vault::open(path, sign)?
+                .trusting(self.vault_trust(path)?)
+                .telling(self.events.warner())
+                .stopping(self.cancel.clone()))
         })
     }
 

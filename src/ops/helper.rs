@@ -20,7 +20,7 @@ use crate::wire::Limits;
 pub const POD_LIMIT: Duration = Duration::from_secs(300);
 /// Kubernetes ends a helper pod after this, whatever happens.
 const POD_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// What an image is not pulled in by then, the application's pods are waited for with.
+/// After this the pod that pulls images ends; the application's pods pull what is missing.
 const PULL_LIFE: Duration = Duration::from_secs(3600);
 /// How much WAL may wait in a backup's pod until it is sealed.
 const SPOOL_MIB: u64 = 1024;

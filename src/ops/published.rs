@@ -30,15 +30,21 @@ pub fn entry(ctx: &Ctx, published: &PublishedRecord, store: String) -> ListedBun
     }
 }
 
-/// What the config vault lists, signed, by the name of the bundle. Empty on a host without one; where it cannot be read,
-/// that is said, and it is empty too.
-pub fn listed(ctx: &Ctx) -> HashMap<String, ListedBundle> {
-    let listed = read_list(ctx).unwrap_or_else(|error| {
+/// What the config vault lists, signed, by the name of the bundle. Empty on a host without one.
+///
+/// # Errors
+/// It cannot be read.
+pub fn listed(ctx: &Ctx) -> Result<HashMap<String, ListedBundle>> {
+    Ok(read_list(ctx)?.into_iter().map(|listed| (listed.bundle.clone(), listed)).collect())
+}
+
+/// The same; where it cannot be read, that is said, and it is empty.
+pub fn listed_or_none(ctx: &Ctx) -> HashMap<String, ListedBundle> {
+    listed(ctx).unwrap_or_else(|error| {
         let what = format!("which bundles the config vault lists is not known: {error}");
         ctx.events.warn(what, error.hints().first().cloned());
-        Vec::new()
-    });
-    listed.into_iter().map(|listed| (listed.bundle.clone(), listed)).collect()
+        HashMap::new()
+    })
 }
 
 /// The digests of the manifests of `listed`.

@@ -324,17 +324,9 @@ impl<'k> Name<'k> {
         let has = |wanted: &[&str]| self.words().any(|word| wanted.contains(&word));
         let pass = |word: &str| word.ends_with("pass") && !NO_PASSWORDS.contains(&word);
         let secret = |word: &str| WORDS.contains(&word) || pass(word) || ENDS.iter().any(|end| word.ends_with(end));
-        let object = || self.last_word() == Some("secret") && has(OBJECTS);
         let joined = || ENDS.iter().any(|end| self.text.ends_with(end));
         // A slash is the mark of an annotation or a label.
-        let plain = || {
-            self.key.contains('/')
-                || object()
-                || has(PUBLIC)
-                || self.ends_harmless()
-                || self.names_a_key()
-                || self.is_quantity()
-        };
+        let plain = || self.key.contains('/') || has(PUBLIC) || self.names_only() || self.is_quantity();
         let last = || self.last_word().is_some_and(|last| LAST.contains(&last));
         KNOWN.contains(&self.key) || self.is_hook() || ((self.words().any(secret) || joined() || last()) && !plain())
     }
@@ -354,6 +346,12 @@ impl<'k> Name<'k> {
                 || self.words().any(|word| word == "existing"))
     }
 
+    /// Whether it only names a secret, or the object or the key of one that holds it, or says something about one.
+    pub(super) fn names_only(&self) -> bool {
+        let is_object = || self.last_word() == Some("secret") && self.words().any(|word| OBJECTS.contains(&word));
+        is_object() || self.ends_harmless() || self.names_a_key()
+    }
+
     fn is_quantity(&self) -> bool {
         self.words().any(|word| QUANTITIES.contains(&word))
             && self
@@ -361,8 +359,8 @@ impl<'k> Name<'k> {
                 .is_some_and(|last| matches!(last, "tokens" | "keys" | "passwords" | "secrets" | "token" | "minute"))
     }
 
-    /// Whether it only names a secret, or says something about one.
-    pub(super) fn ends_harmless(&self) -> bool {
+    /// Whether its end says that it is no secret itself.
+    fn ends_harmless(&self) -> bool {
         self.last_word().is_some_and(|last| HARMLESS_ENDS.contains(&last))
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn is_named(path: &Path, hint: Option<&str>) -> bool {
     let named = !reference && (name.is_secret() || beside.into_iter().flatten().any(is_secret_name)) && !labelled(path);
     // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
-    named || (under && !name.ends_harmless() && !PLAIN_DATA.contains(&last))
+    named || (under && !name.names_only() && !PLAIN_DATA.contains(&last))
 }
 
 /// Whether a text stands in a map of secrets by their owners: `passwords: {alice: ...}`.
@@ -97,7 +97,7 @@ fn is_in_a_map_of_secrets(path: &Path) -> bool {
         let small = key.to_ascii_lowercase().replace(['-', '_'], "");
         SECRETS_BY_OWNER.iter().any(|end| small.ends_with(end)) && Name::of(key).is_secret()
     };
-    path.keys().rev().skip(1).take(2).any(is_map) && !Name::of(last).ends_harmless() && !PLAIN_DATA.contains(&last)
+    path.keys().rev().skip(1).take(2).any(is_map) && !Name::of(last).names_only() && !PLAIN_DATA.contains(&last)
 }
 
 /// Whether a map or list stands where only a text can be meant: under a variable that holds a secret. YAML has made it of
@@ -337,6 +337,8 @@ mod tests {
         }
         for keys in [
             &["passwords", "secretName"][..],
+            &["auth", "secretKeys", "adminPasswordKey"],
+            &["credentials", "existingSecret"],
             &["tokens", "ttl"],
             &["keys", "a"],
             &["maxTokens", "a"],

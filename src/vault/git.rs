@@ -3,21 +3,19 @@
 //! What is read comes from the newest commit, never from the work tree, which is only there for people. libgit2 runs no
 //! hook, no credential helper and no garbage collection.
 
-use std::fs::{File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
 
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, Oid, Repository, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
 
 use super::error::VaultError;
+use super::lock::Lock;
 use super::objects::{EntryKind, GitObjects, entries, entry, new_files};
 use super::staging::StagedObjects;
 use super::worktree::{Behind, WorkTree};
-use crate::read;
 
 /// The one branch.
 pub(super) const BRANCH: &str = "refs/heads/main";
@@ -29,9 +27,6 @@ pub(super) const NEWEST: &str = "refs/dr/newest";
 /// date each time that it finds it in the repository's own file.
 const OWN_CONFIG: &str = "dr.config";
 const OWN_SETTINGS: &str = "[core]\n\tfsyncObjectFiles = true\n";
-/// How long one waits for another process to finish writing.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Signs a commit: takes its bytes, gives an armoured SSH signature made for the namespace `git`.
 pub type CommitSigner = Arc<dyn Fn(&[u8]) -> Result<String, String> + Send + Sync>;
 
@@ -41,32 +36,21 @@ pub(super) enum Content {
     Blob(Oid),
 }
 
+impl Content {
+    fn new_bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Blob(_) => 0,
+        }
+    }
+}
+
 pub(super) struct Git {
     repo: Repository,
     path: PathBuf,
     /// What is read in the place of the branch, which others may move.
     pinned: Option<Oid>,
 }
-
-/// Held while the repository is written to. The operating system lets go of it when the process ends, however it ends.
-///
-/// While it is held, a mark says so. Who takes the lock and finds the mark knows that a writer was killed, and that the
-/// lock files which libgit2 keeps beside what it writes are that writer's: they do not go away with their process.
-pub(super) struct Lock {
-    /// Dropping it is what lets go.
-    _file: File,
-    mark: PathBuf,
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // A mark that stays costs the next writer a look at lock files.
-        let _ = std::fs::remove_file(&self.mark);
-    }
-}
-
-/// What libgit2 locks while we write, under the repository's folder.
-const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
 
 /// What became of new files: they are recorded, whether or not they could be shown.
 pub(super) struct AddedFiles {
@@ -121,57 +105,6 @@ impl Git {
             Err(error) if error.code() == git2::ErrorCode::NotFound => Err(VaultError::Missing { path: name }),
             Err(source) => Err(VaultError::Git { act: format!("open the config vault {name}"), source }),
         }
-    }
-
-    /// Waits for other writers on this host, up to half a minute.
-    pub(super) fn lock(&self) -> Result<Lock, VaultError> {
-        let path = self.repo.path().join("dr.lock");
-        let name = path.display().to_string();
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(VaultError::io(format!("open {name}")))?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return self.mark(file),
-                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(VaultError::Locked { path: name, holder: self.writer() });
-                }
-                Err(std::fs::TryLockError::Error(source)) => {
-                    return Err(VaultError::Io { act: format!("lock {name}"), source });
-                }
-            }
-        }
-    }
-
-    /// Clears away what a killed writer has left, and marks that one is at work again.
-    fn mark(&self, file: File) -> Result<Lock, VaultError> {
-        let mark = self.repo.path().join("dr.writing");
-        if mark.exists() {
-            for name in LOCKED {
-                match std::fs::remove_file(self.repo.path().join(name)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(VaultError::io(format!("remove {name}, which a killed dr has left"))(error));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        std::fs::write(&mark, std::process::id().to_string())
-            .map_err(VaultError::io(format!("write {}", mark.display())))?;
-        Ok(Lock { _file: file, mark })
-    }
-
-    /// The process that writes, as its mark says.
-    fn writer(&self) -> Option<u32> {
-        let mark = read::file(&self.repo.path().join("dr.writing"), read::SMALL).ok()?;
-        std::str::from_utf8(&mark).ok()?.parse().ok()
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -341,6 +274,8 @@ impl Git {
     ) -> Result<Committed, VaultError> {
         let failed = || VaultError::git("write to the config vault");
         let fresh = StagedObjects::begin(self.repo.commondir())?;
+        let bytes = files.iter().map(|(_, content)| content.new_bytes()).sum();
+        fresh.require_room(bytes)?;
         let repo = fresh.repo();
         let parent = self.head_id()?;
         let base = match parent {

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::cache::DeploymentCache;
 use super::error::VaultError;
 use super::files::{json, new_id, parse, random};
-use super::git::{AddedFiles, BRANCH_NAME, CommitSigner, Content, Git, Lock};
+use super::git::{AddedFiles, BRANCH_NAME, CommitSigner, Content, Git};
 use super::layout::{ATTRIBUTES, FINGERPRINT_FILE, README};
+use super::lock::Lock;
 use super::record::{FORMAT, RecipientsChange, VaultHeader};
 use super::snapshot::Snapshot;
 use super::trust::VaultTrust;
@@ -27,6 +29,8 @@ pub struct Vault {
     pub(super) cache: Arc<DeploymentCache>,
     pub(super) trust: Option<Arc<VaultTrust>>,
     pub(super) notice: Option<Notice>,
+    /// Ends the wait for another writer.
+    pub(super) cancel: CancellationToken,
 }
 
 /// Hears what went wrong in passing, while what was asked for was done.
@@ -95,8 +99,7 @@ impl Vault {
 
     fn make(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<(), VaultError> {
         let git = Git::init(path)?;
-        let vault =
-            Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None, notice: None };
+        let vault = Self::at(path, signer);
         let at = Timestamp::now();
         let mut key = Zeroizing::new([0u8; 32]);
         random(key.as_mut())?;
@@ -133,7 +136,12 @@ impl Vault {
         }
         let head = git.read("vault.json")?.ok_or_else(|| VaultError::Foreign { path: path.display().to_string() })?;
         parse::<VaultHeader>("vault.json", &head)?;
-        Ok(Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None, notice: None })
+        Ok(Self::at(path, signer))
+    }
+
+    fn at(path: &Path, signer: CommitSigner) -> Self {
+        let cancel = CancellationToken::new();
+        Self { path: path.to_owned(), signer, snapshot: None, cache: Arc::default(), trust: None, notice: None, cancel }
     }
 
     /// The same, and from now on nothing of it is used that is not believed. Without it, it is what anybody has written.
@@ -146,6 +154,12 @@ impl Vault {
     #[must_use]
     pub fn telling(self, notice: Notice) -> Self {
         Self { notice: Some(notice), ..self }
+    }
+
+    /// The same, and a signal ends the wait for another writer.
+    #[must_use]
+    pub fn stopping(self, cancel: CancellationToken) -> Self {
+        Self { cancel, ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -168,7 +182,8 @@ impl Vault {
     /// The same, to be written to: what other writers of this host have added is in it.
     pub(super) fn locked(&self) -> Result<(Git, Lock), VaultError> {
         let git = Git::open(&self.path)?;
-        let lock = git.lock()?;
+        let tell = |text: String| self.notice.iter().for_each(|notice| notice(text.clone()));
+        let lock = git.lock_waiting(&tell, &self.cancel)?;
         Ok((self.believed(git)?, lock))
     }
 
@@ -191,9 +206,10 @@ impl Vault {
         message: &str,
         by: &str,
     ) -> Result<(), VaultError> {
+        let before = git.head_id()?;
         let AddedFiles { commit, not_shown } = git.add(lock, files, message, by, &self.signer)?;
         if let Some(trust) = &self.trust {
-            trust.note(git, commit, false);
+            trust.note_upon(git, before, commit);
         }
         if let Some(error) = not_shown {
             self.tell_not_shown(error);

@@ -23,6 +23,7 @@ mod git;
 mod handle;
 mod layers;
 mod layout;
+mod lock;
 mod loose;
 mod merge;
 mod objects;

@@ -163,10 +163,11 @@ impl<'r> GitObjects<'r> {
 
     /// Whether every folder below a tree can be read.
     pub(super) fn has_all_trees(&self, tree: Oid) -> bool {
-        let mut ahead = vec![tree];
+        let (mut seen, mut ahead) = (HashSet::from([tree]), vec![tree]);
         while let Some(id) = ahead.pop() {
             let Ok(below) = self.tree(id) else { return false };
-            ahead.extend(entries(&below).filter(|entry| entry.kind == EntryKind::Folder).map(|entry| entry.id));
+            let folders = entries(&below).filter(|entry| entry.kind == EntryKind::Folder).map(|entry| entry.id);
+            ahead.extend(folders.filter(|id| seen.insert(*id)));
         }
         true
     }

@@ -15,6 +15,9 @@ use super::error::VaultError;
 /// How many files are flushed at once: the file system then writes its journal once for all of them.
 const AT_ONCE: usize = 16;
 
+/// Room for the folders and the commit that come with new files, in bytes.
+const FOLDERS: u64 = 64 << 10;
+
 /// A repository aside that sees the objects of the one it belongs to and keeps new ones to itself. What was not moved
 /// in is gone when it is dropped, or when the next one begins.
 pub(super) struct StagedObjects {
@@ -51,6 +54,24 @@ impl StagedObjects {
     /// Where new objects are written.
     pub(super) fn repo(&self) -> &Repository {
         &self.repo
+    }
+
+    /// Makes sure that there is room for new files of so many bytes: of a disk that fills while it writes, libgit2 says no
+    /// more than `no error`.
+    ///
+    /// # Errors
+    /// `Io`, of a full disk or of one that cannot be written to.
+    pub(super) fn require_room(&self, bytes: u64) -> Result<(), VaultError> {
+        let path = self.folder.join("room");
+        let reserved = File::create(&path).and_then(|file| {
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes + FOLDERS) {
+                // Not every file system can; on one that cannot, the room is only likely.
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        });
+        let removed = std::fs::remove_file(&path);
+        reserved.and(removed).map_err(VaultError::io("make room for new files in the config vault"))
     }
 
     /// Moves everything in, whole and durable. After an error, what was moved is whole, and nothing points at it.

@@ -5,6 +5,7 @@
 //! It is bound to the repository and to the files that say whom to trust: with other ones the whole history is verified
 //! again. A crash, or a state folder that cannot be written, costs the next reader the same work once more.
 
+use std::collections::HashSet;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -101,12 +102,14 @@ impl VaultTrust {
     /// Whether all of it could be seen. A deployment that is damaged is refused where it is read, and takes no other one
     /// along.
     fn verify(&self, git: &Git, base: Option<Oid>, tip: Oid, memory: &VaultMemory) -> Result<bool, VaultError> {
-        let accepted = memory.accepted.as_deref().and_then(|id| Oid::from_str(id).ok());
-        let is_accepted = |commit: Option<&str>| match (accepted, commit.and_then(|id| Oid::from_str(id).ok())) {
-            (Some(accepted), Some(commit)) => is_behind(git, commit, accepted),
-            _ => false,
+        let accepted = match memory.accepted.as_deref().and_then(|id| Oid::from_str(id).ok()) {
+            Some(accepted) => git.objects()?.ancestors(accepted, |_| false).unwrap_or_default(),
+            None => HashSet::new(),
         };
-        let let_in = |finding: &VaultFinding| is_accepted(finding.commit.as_deref());
+        let let_in = |finding: &VaultFinding| {
+            let commit = finding.commit.as_deref().and_then(|id| Oid::from_str(id).ok());
+            commit.is_some_and(|commit| accepted.contains(&commit))
+        };
         let believed = Believed { trusted: &self.trusted, seen: memory.verified(), let_in: &let_in };
         let found = range::since(git, base, tip, &believed)?;
         let whole = !found.findings.iter().any(VaultFinding::is_a_lost_part);
@@ -125,7 +128,7 @@ impl VaultTrust {
         })
     }
 
-    /// Notes a commit that was verified by other means, or made here upon a verified one. With `accepted`, a person has
+    /// Notes a commit that was verified by other means. With `accepted`, a person has
     /// said that it does not matter who signed it or what lies behind it.
     pub(super) fn note(&self, git: &Git, tip: Oid, accepted: bool) {
         let mut memory = self.remembered();
@@ -136,6 +139,18 @@ impl VaultTrust {
         }
         self.remember(git, memory);
         *self.seen() = Some(tip);
+    }
+
+    /// Notes a commit that was made here upon `before`, which was believed; not where a part of that could not be seen: then
+    /// it is looked for again the next time.
+    pub(super) fn note_upon(&self, git: &Git, before: Option<Oid>, tip: Oid) {
+        let memory = self.remembered();
+        let is_whole = before.is_none() || (memory.verified() == before && memory.signers == self.trusted.digest());
+        if is_whole {
+            self.note(git, tip, false);
+        } else {
+            *self.seen() = Some(tip);
+        }
     }
 
     /// Whether a person has said on this host that this key may open what is recorded.

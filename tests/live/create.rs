@@ -129,7 +129,7 @@ fn bundles_of_every_way_of_holding_still_verify() {
     host.dr(["server", "start"]).ok();
     // The vault knows of it; whoever takes it out of the store is noticed.
     host.dr(["config", "verify"]).ok();
-    assert!(!host.dr(["bundle", "list"]).stderr.contains("is missing"));
+    assert!(!host.dr(["bundle", "list"]).stderr.contains("is not in the store"));
     let name = newest.file_stem().unwrap().to_str().unwrap().to_owned();
     for file in std::fs::read_dir(newest.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()) {
         if file.file_name().unwrap().to_str().unwrap().starts_with(&name) {
@@ -137,8 +137,11 @@ fn bundles_of_every_way_of_holding_still_verify() {
         }
     }
     let listed = host.dr(["bundle", "list"]);
-    assert!(listed.stderr.contains(&format!("bundle {name} of ")) && listed.stderr.contains("is missing"), "{listed}");
-    assert!(!listed.ok().contains("is missing"), "the rows are bundles only");
+    assert!(
+        listed.stderr.contains(&format!("bundle {name} of ")) && listed.stderr.contains("is not in the store"),
+        "{listed}"
+    );
+    assert!(!listed.ok().contains("is not in the store"), "the rows are bundles only");
     // What was scaled back is helm's to change again.
     let text = std::fs::read_to_string(&values).unwrap();
     assert!(text.contains("\n  replicas: 2 "), "{text}");

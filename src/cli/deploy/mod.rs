@@ -191,6 +191,7 @@ pub(super) async fn carry_out(
 /// Makes the bundle of what is live, where the settings want one first.
 pub(super) async fn bundled(ctx: &Ctx, mut prepared: Prepared) -> Result<Prepared> {
     if prepared.plan.bundle_before {
+        deploy::require_rights(ctx, &prepared).await?;
         prepared.bundled_as(bundle_first(ctx).await.map_err(|error| {
             error
                 .context("nothing was deployed: the bundle that the settings want first was not made")

@@ -265,12 +265,18 @@ fn milliseconds_since(begun: Instant) -> u64 {
     begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// Keeps a good verification beside its bundle, signed where this host has a key; a file has no place for it. Nothing relies on it, so where it
-/// cannot be kept, that is said, and the verification is as good as it was.
+/// Keeps a good verification beside its bundle, signed where this host has a key; a file has no place for it. Nothing
+/// relies on it, so where it cannot be kept or signed, that is said, and the verification is as good as it was.
 pub fn keep_proof(ctx: &Ctx, reference: &BundleReference, reader: &Reader, depth: Depth) {
     let BundleReference::Stored { store, id } = reference else { return };
     let proof = Proof::new(depth, reader.signature().signer(), reader.manifest_sha256());
-    let signer = ctx.signer().ok();
+    let signer = match ctx.signer() {
+        Ok(signer) => Some(signer),
+        Err(error) => {
+            ctx.events.note(format!("this proof is not signed, so that it counts for nothing: {error}"));
+            None
+        }
+    };
     let kept = ctx.store_at(store).and_then(|store| Ok(proof.keep(&*store, id, signer.as_ref())?));
     if let Err(error) = kept {
         ctx.events.warn(format!("the store did not keep this proof: {error}"), error.hints().first().cloned());

@@ -123,6 +123,14 @@ pub async fn execute(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     hooks::around(ctx, NotifyVerb::Deploy, executed(ctx, prepared)).await
 }
 
+/// Refuses a deployment that the access rules would stop half-way: for who does something costly before it.
+///
+/// # Errors
+/// [`Exit::Cluster`](crate::error::Exit::Cluster) naming what is not allowed.
+pub async fn require_rights(ctx: &Ctx, prepared: &Prepared) -> Result<()> {
+    rights::require(ctx, prepared, ctx.cluster().await?).await
+}
+
 async fn executed(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     ctx.check_cancelled()?;
     prepared.refuse()?;

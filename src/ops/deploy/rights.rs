@@ -73,17 +73,26 @@ fn needed(release: &str, stored: &[Object], objects: &[Object], hooks: &[Object]
     };
     ask(&revisions, &["list", "get", "create", "update"]);
     for object in objects {
-        let is_there = stored.iter().any(|other| other.id == object.id);
-        ask(&wanted(object), if is_there { &["get", "patch"] } else { &["get", "create"] });
+        let before = stored.iter().find(|other| other.id.key() == object.id.key());
+        ask(
+            &wanted(object),
+            match before {
+                // What does not change may be left alone.
+                Some(before) if before.fields == object.fields => &["get"],
+                Some(_) => &["get", "patch"],
+                None => &["get", "create"],
+            },
+        );
     }
-    let stays = |object: &&Object| object.is_kept() || objects.iter().any(|other| other.id == object.id);
-    // Without a word of the new objects it is not known which ones go.
+    let stays = |object: &&Object| object.is_kept() || objects.iter().any(|other| other.id.key() == object.id.key());
+    // Where the chart did not render, it is not known which ones go.
     for gone in stored.iter().filter(|object| !objects.is_empty() && !stays(object)) {
         ask(&wanted(gone), &["get", "delete"]);
     }
+    let now = if stored.is_empty() { "-install" } else { "-upgrade" };
     for hook in hooks {
         // One that runs at another time is made then.
-        if !hook.hooks.iter().any(|at| at.ends_with("-install") || at.ends_with("-upgrade")) {
+        if !hook.hooks.iter().any(|at| at.ends_with(now)) {
             continue;
         }
         ask(&wanted(hook), &["get", "create"]);
@@ -127,7 +136,7 @@ mod tests {
 
     #[test]
     fn each_object_is_asked_for_by_what_helm_does_to_it() {
-        let new = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: pre-upgrade}}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: t, annotations: {helm.sh/hook: test}}\n";
+        let new = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {b: c}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: h, annotations: {helm.sh/hook: pre-upgrade}}\n---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: t, annotations: {helm.sh/hook: test}}\n";
         assert_eq!(
             asked(OLD, new),
             [
@@ -145,6 +154,12 @@ mod tests {
             ]
         );
         assert_eq!(asked(OLD, ""), Vec::<String>::new(), "a chart that does not render takes nothing away");
+        assert_eq!(asked(OLD, OLD).iter().filter(|right| !right.starts_with("get ")).count(), 0, "nothing changes");
+        let of_version =
+            |version| format!("apiVersion: policy/{version}\nkind: PodDisruptionBudget\nmetadata: {{name: p}}\n");
+        let moved = asked(&of_version("v1beta1"), &of_version("v1"));
+        assert_eq!(moved, ["get PodDisruptionBudget p", "patch PodDisruptionBudget p"]);
+        assert!(!asked("", new).iter().any(|right| right.contains("Job")), "no hook of an upgrade");
     }
 
     #[test]

@@ -239,7 +239,7 @@ fn newest_good<'e>(
     findings: &mut FindingsBuilder,
 ) -> Option<&'e CatalogEntry> {
     let trust = ctx.trust(None, None, false).ok()?;
-    let listed = published::manifests(&published::listed(ctx));
+    let listed = published::manifests(&published::listed_or_none(ctx));
     let standing = |entry: &CatalogEntry| entry.standing(store, &trust, &listed);
     let newest = entries.first()?;
     let (what, verb) = match standing(newest) {

@@ -54,7 +54,7 @@ pub(super) async fn facts(ctx: &Ctx, all_installs: bool) -> Result<PruneFacts> {
     }
     let catalog = ctx.catalog(&*store)?;
     let trust = ctx.trust(None, None, false)?;
-    let known = KnownSigned { trust, listed: published::manifests(&published::listed(ctx)) };
+    let known = KnownSigned { trust, listed: published::manifests(&published::listed(ctx)?) };
     let facts = of_catalog(&catalog, &*store, ahead, (!all_installs).then(|| ctx.install()), &known)?;
     // What was not read because of the signal is not to be taken for damaged.
     ctx.check_cancelled()?;

@@ -141,9 +141,13 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
     })
 }
 
-/// Who holds the lease on the install. That it cannot be read was said by whoever needs it.
+/// Who holds the lease on the install.
 async fn in_use(ctx: &Ctx, cluster: &Cluster) -> Option<InUse> {
-    let held = cluster.lease_holder(&lease_name(&ctx.install().release)).await.ok()??;
+    let holder = cluster.lease_holder(&lease_name(&ctx.install().release)).await;
+    let held = holder.unwrap_or_else(|error| {
+        ctx.events.warn(format!("who is at work on the install is not known: {error}"), None);
+        None
+    })?;
     let ClusterError::Held { holder: run, host, .. } = held else { return None };
     let at_work = *host == *ctx.who && ctx.runs.read(&run).is_ok_and(|stored| stored.held);
     Some(InUse { run, host: host.into(), at_work })

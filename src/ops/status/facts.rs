@@ -150,7 +150,7 @@ pub(super) struct KnownBundles {
 /// The store cannot be listed, or whom to trust is not known: then nothing in it is known to be ours.
 pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<KnownBundles> {
     let catalog = ctx.catalog(store)?;
-    let (trust, listed) = (ctx.trust(None, None, false)?, published::listed(ctx));
+    let (trust, listed) = (ctx.trust(None, None, false)?, published::listed_or_none(ctx));
     let install = |entry: &CatalogEntry| entry.header.as_ref().ok().map(|header| header.install.name());
     let mut installs = BTreeSet::new();
     let is_newest: Vec<bool> =
@@ -163,6 +163,8 @@ pub(super) fn known(ctx: &Ctx, store: &dyn Store) -> Result<KnownBundles> {
     let is_opened = |at: usize, entry: &CatalogEntry| entry.gone.is_none() && !is_taken(at, entry);
     let mut opened: BTreeMap<usize, BundleStanding> =
         catalog.standings(store, &trust, &published::manifests(&listed), is_opened).into_iter().collect();
+    // What was not read because of the signal is not to be taken for damaged.
+    ctx.check_cancelled()?;
     let mut known = KnownBundles::default();
     for (at, entry) in catalog.entries.into_iter().enumerate().filter(|(_, entry)| entry.gone.is_none()) {
         match (opened.remove(&at), &entry.header) {

@@ -117,11 +117,10 @@ impl Spot<'_> {
             Value::Float(number) => (number, raw.contains(['e', 'E'])),
             _ => return None,
         };
-        let is_far = number.abs() >= 1e6 || (number != 0.0 && number.abs() < 1e-4);
-        let is_printed_so = is_far && !is_odd && self.scalar.style == Style::Plain;
+        let is_far = |number: f64| number.abs() >= 1e6 || (number != 0.0 && number.abs() < 1e-4);
+        let is_printed_so = is_far(number) && !is_odd && self.scalar.style == Style::Plain;
         // Where the chart itself has such a number, its templates know how to print it.
-        let is_known =
-            self.default.and_then(Value::as_float).is_some_and(|default| default.abs() >= 1e6 || default.abs() < 1e-4);
+        let is_known = self.default.and_then(Value::as_float).is_some_and(is_far);
         let digits = raw.trim_start_matches(['+', '-']);
         let is_decimal = raw.bytes().all(|byte| byte.is_ascii_digit() || b"+-_.".contains(&byte))
             && (!digits.starts_with('0') || digits.starts_with("0."));

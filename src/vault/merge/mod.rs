@@ -96,7 +96,10 @@ impl Vault {
             self.tell_not_shown(error);
         }
         if let Some(trust) = &self.trust {
-            trust.note(&git, to, anyone || trust.signers().digest() != trusted.digest());
+            match anyone || trust.signers().digest() != trusted.digest() {
+                true => trust.note(&git, to, true),
+                false => trust.note_upon(&git, Some(ours), to),
+            }
         }
         // As with a new record: what cannot be shown is merged all the same.
         match git.repo().workdir().map_or(Ok(()), |top| WorkTree::open(top)?.show(&files)) {

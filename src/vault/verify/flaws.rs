@@ -98,15 +98,13 @@ pub struct VaultFinding {
 }
 
 impl VaultFinding {
-    /// Whether it says only that the file, or the folder, of a single deployment cannot be had. Which bytes belong there
-    /// is signed all the same, and whoever reads them is told.
+    /// Whether it says only that a file or folder of a single deployment or rekeying cannot be had. Which bytes belong
+    /// there is signed all the same, and whoever reads them is told.
     pub(in crate::vault) fn is_a_lost_part(&self) -> bool {
         let is_part = |what: &str| {
-            what.strip_prefix("file rekeyed/").is_some()
-                || what
-                    .strip_prefix("file deployments/")
-                    .or_else(|| what.strip_prefix("folder deployments/"))
-                    .is_some_and(|path| path.trim_end_matches('/').contains('/'))
+            let path = what.strip_prefix("file ").or_else(|| what.strip_prefix("folder ")).unwrap_or_default();
+            let below = path.trim_end_matches('/').split('/').count();
+            (path.starts_with("rekeyed/") && below > 1) || (path.starts_with("deployments/") && below > 2)
         };
         matches!(self.flaw, Flaw::MissingObject | Flaw::DamagedObject) && is_part(&self.what)
     }

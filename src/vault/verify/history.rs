@@ -148,7 +148,7 @@ struct Changes {
     deleted: Vec<String>,
     rewritten: Vec<String>,
     lost: Vec<VaultFinding>,
-    /// How many folders and files were looked at.
+    /// How many folders and files differ.
     seen: usize,
 }
 
@@ -177,12 +177,13 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
         entries(new.as_deref().unwrap_or_default()).peekable(),
     );
     loop {
-        changes.seen += 1;
         match (old.peek().copied(), new.peek().copied()) {
             (None, None) => return,
             (Some(was), Some(is)) if was.name == is.name => {
+                let is_same = was.id == is.id && was.kind == is.kind;
+                changes.seen += usize::from(!is_same);
                 match (was.kind, is.kind) {
-                    _ if was.id == is.id && was.kind == is.kind => {}
+                    _ if is_same => {}
                     (EntryKind::Folder, EntryKind::Folder) => {
                         compare(objects, Some(was.id), Some(is.id), &is.path(folder), changes);
                     }
@@ -209,16 +210,19 @@ fn compare(objects: &GitObjects<'_>, old: Option<Oid>, new: Option<Oid>, folder:
     }
 }
 
-/// Why the folder is not gone into. What is over the bounds is over them in many folders: one is named.
+/// Why the folder is not gone into. Only the top folder is named: the same would be said of each below.
 fn too_much(folder: &str, changes: &Changes) -> Option<String> {
-    match () {
-        () if folder.split('/').count() > DEEPEST => Some(format!("has over {DEEPEST} folders in it, one in another")),
-        () if changes.seen > MOST_FILES => Some(format!("comes with over {MOST_FILES} files at once")),
-        () => None,
+    if folder.split('/').count() > DEEPEST {
+        Some(format!("has over {DEEPEST} folders in it, one in another"))
+    } else if changes.seen > MOST_FILES {
+        Some(format!("comes with over {MOST_FILES} files at once"))
+    } else {
+        None
     }
 }
 
 fn gone(objects: &GitObjects<'_>, was: TreeEntry<'_>, folder: &str, changes: &mut Changes) {
+    changes.seen += 1;
     match was.kind {
         EntryKind::Folder => compare(objects, Some(was.id), None, &was.path(folder), changes),
         _ => changes.deleted.push(was.path(folder)),
@@ -226,6 +230,7 @@ fn gone(objects: &GitObjects<'_>, was: TreeEntry<'_>, folder: &str, changes: &mu
 }
 
 fn come(objects: &GitObjects<'_>, is: TreeEntry<'_>, folder: &str, changes: &mut Changes) {
+    changes.seen += 1;
     let strange = |says| VaultFinding::new(Flaw::StrangeFile, format!("file {}", is.path(folder)), says);
     match is.kind {
         _ if !is_plain(is.name) => {

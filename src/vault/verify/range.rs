@@ -60,7 +60,12 @@ pub(super) fn history_of(
     }
     found.commits = commits.len();
     let objects = git.objects()?;
-    let seen = believed.seen.map_or_else(HashSet::new, |seen| commits::ancestors(&objects, seen));
+    let seen = match believed.seen {
+        // Those behind it are none that are looked at, or no key has ended.
+        Some(seen) if known.contains(&seen) || !believed.trusted.has_ended() => HashSet::new(),
+        Some(seen) => commits::ancestors(&objects, seen),
+        None => HashSet::new(),
+    };
     let mut refused = false;
     for signer in signers(git, &commits, believed.trusted, &seen)? {
         match signer {

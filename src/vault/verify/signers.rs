@@ -66,17 +66,19 @@ pub(super) fn claimed(commit: &Commit, trusted: &TrustedSigners) -> Option<Signe
 
 /// Before which each commit cannot have been made: its parents were there.
 fn earliest(git: &Git, commits: &[Commit]) -> Result<HashMap<Oid, Timestamp>, VaultError> {
+    // A clock of the future would end the keys of everybody who builds upon what it dated.
+    let now = Timestamp::now();
     let objects = git.objects()?;
     let mut made: HashMap<Oid, Timestamp> = HashMap::new();
     let mut earliest = HashMap::new();
     for commit in commits {
         let of_parent = |id: &Oid| {
             let outside = || Some(take_apart(*id, &objects.read(*id, ObjectType::Commit).ok()?)?.at);
-            made.get(id).copied().or_else(outside)
+            made.get(id).copied().or_else(outside).map(|at| at.min(now))
         };
         let parents = commit.parents.iter().filter_map(of_parent).max();
+        made.insert(commit.id, parents.map_or(commit.at, |at| at.max(commit.at)).min(now));
         let after = parents.and_then(|at| at.checked_sub(CLOCKS_APART).ok()).unwrap_or(Timestamp::MIN);
-        made.insert(commit.id, commit.at.max(after));
         earliest.insert(commit.id, after);
     }
     Ok(earliest)
@@ -172,6 +174,15 @@ mod tests {
         assert_eq!(refused(&f.vault, &trusted, &[honest]), Vec::<usize>::new());
         dated(&f, &[honest], &f.key, days_ago(5), "notes/upon");
         assert_eq!(refused(&f.vault, &trusted, &[]), Vec::<usize>::new());
+        // A clock of the future ends nobody's key.
+        let bob = TrustedSigners::parse(
+            &(line("ops", "", &f.key)
+                + &line("bob", &days_ago(-10).strftime("valid-before=\"%Y%m%d%H%M%SZ\"").to_string(), &old)),
+            "test",
+        );
+        let root = dated(&f, &[], &f.key, days_ago(-300), "notes/root");
+        dated(&f, &[root], &old, days_ago(0), "notes/upon");
+        assert_eq!(refused(&f.vault, &bob, &[]), Vec::<usize>::new());
         // Clocks differ a little.
         let root = dated(&f, &[], &f.key, days_ago(30), "notes/root");
         let slow = dated(&f, &[root], &f.key, days_ago(30) - SignedDuration::from_mins(50), "notes/slow");
