@@ -10,9 +10,10 @@ use std::sync::{Arc, mpsc};
 use git2::build::TreeUpdateBuilder;
 use git2::{FileMode, Oid, Repository, RepositoryInitOptions, Signature, Time};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::error::VaultError;
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::objects::{EntryKind, GitObjects, entries, entry, new_files};
 use super::staging::StagedObjects;
 use super::worktree::{Behind, WorkTree};
@@ -105,6 +106,18 @@ impl Git {
             Err(error) if error.code() == git2::ErrorCode::NotFound => Err(VaultError::Missing { path: name }),
             Err(source) => Err(VaultError::Git { act: format!("open the config vault {name}"), source }),
         }
+    }
+
+    /// Waits for other writers on this host.
+    ///
+    /// # Errors
+    /// As [`lock::wait`], which tells of the wait and ends it with a signal.
+    pub(super) fn lock(&self) -> Result<Lock, VaultError> {
+        self.lock_waiting(&|_| (), &CancellationToken::new())
+    }
+
+    pub(super) fn lock_waiting(&self, tell: &dyn Fn(String), cancel: &CancellationToken) -> Result<Lock, VaultError> {
+        lock::wait(self.repo.path(), tell, cancel)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -1,13 +1,12 @@
 //! One writer of a vault at a time, of those of this host.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::error::VaultError;
-use super::git::Git;
 use crate::read;
 
 /// How long one waits for another process to finish writing.
@@ -36,78 +35,69 @@ impl Drop for Lock {
 /// What libgit2 locks while we write, under the repository's folder.
 const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
 
-impl Git {
-    /// Waits for other writers on this host, up to half a minute.
-    ///
-    /// # Errors
-    /// `Locked` when that is not enough.
-    pub(super) fn lock(&self) -> Result<Lock, VaultError> {
-        self.lock_waiting(&|_| (), &CancellationToken::new())
+/// Waits for other writers of this host on the repository in this folder, up to half a minute. `tell` hears whom it waits
+/// for, and a signal that comes meanwhile ends the wait. One that came before does not: what is written then tells what was
+/// done.
+///
+/// # Errors
+/// `Locked`, or `Stopped`.
+pub(super) fn wait(folder: &Path, tell: &dyn Fn(String), cancel: &CancellationToken) -> Result<Lock, VaultError> {
+    let path = folder.join("dr.lock");
+    let name = path.display().to_string();
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(VaultError::io(format!("open {name}")))?;
+    let (begun, stopped_before) = (Instant::now(), cancel.is_cancelled());
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return mark(folder, file),
+            Err(TryLockError::Error(source)) => {
+                return Err(VaultError::Io { act: format!("lock {name}"), source });
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let (waited, holder) = (begun.elapsed(), writer(folder));
+        if waited >= PATIENCE {
+            return Err(VaultError::Locked { path: name, holder });
+        }
+        if cancel.is_cancelled() && !stopped_before {
+            return Err(VaultError::Stopped);
+        }
+        if waited >= SILENCE && !told {
+            let who = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            tell(format!("{who} writes to the config vault; waiting for it, at most {} s", PATIENCE.as_secs()));
+            told = true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
+}
 
-    /// The same; `tell` hears whom it waits for, and a signal that comes meanwhile ends the wait. One that came before does
-    /// not: what is written then tells what was done.
-    ///
-    /// # Errors
-    /// `Locked`, or `Stopped`.
-    pub(super) fn lock_waiting(&self, tell: &dyn Fn(String), cancel: &CancellationToken) -> Result<Lock, VaultError> {
-        let path = self.repo().path().join("dr.lock");
-        let name = path.display().to_string();
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(VaultError::io(format!("open {name}")))?;
-        let (begun, stopped_before) = (Instant::now(), cancel.is_cancelled());
-        let mut told = false;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return self.mark(file),
-                Err(TryLockError::Error(source)) => {
-                    return Err(VaultError::Io { act: format!("lock {name}"), source });
+/// Clears away what a killed writer has left, and marks that one is at work again.
+fn mark(folder: &Path, file: File) -> Result<Lock, VaultError> {
+    let mark = folder.join("dr.writing");
+    if mark.exists() {
+        for name in LOCKED {
+            match std::fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(VaultError::io(format!("remove {name}, which a killed dr has left"))(error));
                 }
-                Err(TryLockError::WouldBlock) => {}
+                _ => {}
             }
-            let (waited, holder) = (begun.elapsed(), self.writer());
-            if waited >= PATIENCE {
-                return Err(VaultError::Locked { path: name, holder });
-            }
-            if cancel.is_cancelled() && !stopped_before {
-                return Err(VaultError::Stopped);
-            }
-            if waited >= SILENCE && !told {
-                let who = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                tell(format!("{who} writes to the config vault; waiting for it, at most {} s", PATIENCE.as_secs()));
-                told = true;
-            }
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
+    std::fs::write(&mark, std::process::id().to_string())
+        .map_err(VaultError::io(format!("write {}", mark.display())))?;
+    Ok(Lock { _file: file, mark })
+}
 
-    /// Clears away what a killed writer has left, and marks that one is at work again.
-    fn mark(&self, file: File) -> Result<Lock, VaultError> {
-        let mark = self.repo().path().join("dr.writing");
-        if mark.exists() {
-            for name in LOCKED {
-                match std::fs::remove_file(self.repo().path().join(name)) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(VaultError::io(format!("remove {name}, which a killed dr has left"))(error));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        std::fs::write(&mark, std::process::id().to_string())
-            .map_err(VaultError::io(format!("write {}", mark.display())))?;
-        Ok(Lock { _file: file, mark })
-    }
-
-    /// The process that writes, as its mark says.
-    fn writer(&self) -> Option<u32> {
-        let mark = read::file(&self.repo().path().join("dr.writing"), read::SMALL).ok()?;
-        std::str::from_utf8(&mark).ok()?.parse().ok()
-    }
+/// The process that writes, as its mark says.
+fn writer(folder: &Path) -> Option<u32> {
+    let mark = read::file(&folder.join("dr.writing"), read::SMALL).ok()?;
+    std::str::from_utf8(&mark).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -115,6 +105,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::vault::git::Git;
     use crate::vault::tests::fixture;
 
     #[test]
