@@ -30,6 +30,7 @@ mod crypt;
 mod error;
 mod event;
 mod helm;
+mod image;
 #[cfg(feature = "fault-points")]
 pub mod internals;
 mod journal;
@@ -39,6 +40,7 @@ mod opschain;
 mod ownership;
 mod parallel;
 mod postgres;
+mod program;
 mod proxy;
 mod quantity;
 mod read;

@@ -5,6 +5,7 @@ mod bundle;
 mod config;
 mod deploy;
 mod doctor;
+mod image;
 mod init;
 mod man;
 mod notify;
@@ -118,6 +119,7 @@ enum Verb {
     Run(run::RunArgs),
     Schedule(schedule::ScheduleArgs),
     Rbac(rbac::RbacArgs),
+    Image(image::ImageArgs),
     Notify(notify::NotifyArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  dr completions bash > /etc/bash_completion.d/dr")]
@@ -217,6 +219,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Schedule(args) => schedule::run(ctx, ui, args).await,
         Verb::Run(args) => run::run(ctx, ui, args).await,
         Verb::Rbac(args) => rbac::run(ctx, ui, args).await,
+        Verb::Image(args) => image::run(ctx, ui, args).await,
         Verb::Notify(args) => notify::run(ctx, ui, args).await,
     }
 }

@@ -9,6 +9,7 @@ mod cluster;
 mod crypt;
 pub mod exit;
 mod helm;
+mod image;
 mod journal;
 mod opschain;
 mod settings;

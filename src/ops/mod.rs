@@ -17,6 +17,7 @@ pub mod guard;
 pub mod helper;
 mod history;
 mod hooks;
+pub mod image;
 pub mod import;
 pub mod init;
 pub mod keyring;

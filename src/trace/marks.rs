@@ -49,6 +49,8 @@ pub enum CallKind {
     Chunk,
     /// A request to a store.
     Store,
+    /// An image on its way to a registry.
+    Registry,
     /// Waiting for a condition, the requests in between included.
     Wait,
 }
@@ -66,13 +68,14 @@ impl CallKind {
             Self::Stream => "stream",
             Self::Chunk => "chunk",
             Self::Store => "store",
+            Self::Registry => "registry",
             Self::Wait => "wait",
         }
     }
 
     /// Whether `-v` names each: there are few of them, and a person knows what they are.
     fn is_named(self) -> bool {
-        matches!(self, Self::Cluster | Self::Exec | Self::Agent | Self::Helm | Self::Psql | Self::Git)
+        matches!(self, Self::Cluster | Self::Exec | Self::Agent | Self::Helm | Self::Psql | Self::Git | Self::Registry)
     }
 }
 

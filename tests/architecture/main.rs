@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["wire", "cores", "event", "text", "parallel", "proxy", "ustar", "yaml", "ownership"],
     &["names", "quantity", "read", "write"],
-    &["crypt", "postgres", "web"],
+    &["crypt", "postgres", "program", "web"],
     &["redact", "trace"],
     &["values"],
-    &["opschain", "helm", "store", "agent", "settings"],
+    &["opschain", "helm", "image", "store", "agent", "settings"],
     &["bundle", "vault", "cluster", "journal"],
     &["error"],
     &["ops", "ui"],

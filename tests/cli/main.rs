@@ -16,6 +16,7 @@ mod extract;
 mod half_restored;
 mod hints;
 mod hooks;
+mod image;
 mod import;
 mod kept;
 mod lint;
