@@ -118,15 +118,15 @@ impl Catalog {
         let mut passed: Vec<(usize, PassedOver)> = Vec::new();
         let mut claims: Claims = Vec::new();
         for (at, entry) in self.entries.iter().enumerate() {
-            let (reason, is_broken) = match &entry.header {
-                Err(reason) => (reason.clone(), true),
+            let (reason, fault) = match &entry.header {
+                Err(reason) => (reason.clone(), Some(PassedFault::Broken)),
                 Ok(header) => match claim(header, version, now, &good) {
                     Some(claimed) => {
                         claims.push((at, claimed));
                         continue;
                     }
                     None if entry.gone.is_some() => {
-                        ("it is marked as gone, and `dr bundle unprune` takes that back".to_owned(), false)
+                        ("it is marked as gone, and `dr bundle unprune` takes that back".to_owned(), None)
                     }
                     None => match entry.open(store, trust) {
                         Ok(reader) => {
@@ -134,11 +134,11 @@ impl Catalog {
                             good.push((entry.reference.clone(), reader));
                             continue;
                         }
-                        Err(error) => (error.fault.in_words(), true),
+                        Err(error) => (error.fault.in_words(), Some(PassedFault::of(&error.fault))),
                     },
                 },
             };
-            passed.push((at, entry.passed_over(reason, is_broken)));
+            passed.push((at, entry.passed_over(reason, fault)));
         }
         // What is older than all that is good stands in nobody's place.
         if good.is_empty() {
@@ -167,13 +167,13 @@ impl Catalog {
         let standings = self.standings(store, trust, &ListedManifests::new(), |at, _| claimed.contains_key(&at));
         let named = standings.into_iter().filter_map(|(at, standing)| {
             let reason = claimed.get(&at).cloned().flatten();
-            let (reason, is_broken) = match (standing, reason) {
-                (BundleStanding::Broken(reason), _) => (reason, true),
-                (BundleStanding::Stranger(reason), Some(_)) => (reason, true),
-                (BundleStanding::Ours { .. }, Some(reason)) => (reason, false),
+            let (reason, fault) = match (standing, reason) {
+                (BundleStanding::Broken(reason), _) => (reason, Some(PassedFault::Broken)),
+                (BundleStanding::Stranger(reason), Some(_)) => (reason, Some(PassedFault::Untrusted)),
+                (BundleStanding::Ours { .. }, Some(reason)) => (reason, None),
                 (BundleStanding::Stranger(_) | BundleStanding::Ours { .. }, None) => return None,
             };
-            Some((at, self.entries.get(at)?.passed_over(reason, is_broken)))
+            Some((at, self.entries.get(at)?.passed_over(reason, fault)))
         });
         named.collect()
     }
@@ -219,8 +219,24 @@ pub struct PassedOver {
     /// When it was made, as far as it tells.
     pub created: Option<Timestamp>,
     pub reason: String,
-    /// Whether it does not open, or nobody trusted has signed it.
-    pub is_broken: bool,
+    /// What is wrong with it; nothing where what it says of itself was reason enough.
+    pub fault: Option<PassedFault>,
+}
+
+/// Why a bundle that may be the wanted one cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassedFault {
+    /// It does not open, or its record is not its own.
+    Broken,
+    /// Nobody trusted has signed it.
+    Untrusted,
+}
+
+impl PassedFault {
+    fn of(fault: &BundleFault) -> Self {
+        if is_of_a_stranger(fault) { Self::Untrusted } else { Self::Broken }
+    }
 }
 
 /// The words of the operator name no bundle, or several.
@@ -253,8 +269,8 @@ impl CatalogEntry {
         }
     }
 
-    fn passed_over(&self, reason: String, is_broken: bool) -> PassedOver {
-        PassedOver { name: self.name.clone(), created: self.created(), reason, is_broken }
+    fn passed_over(&self, reason: String, fault: Option<PassedFault>) -> PassedOver {
+        PassedOver { name: self.name.clone(), created: self.created(), reason, fault }
     }
 
     /// Whether it was published, and is not a file that somebody put into the store.

@@ -202,7 +202,7 @@ pub fn gate(bundle: &Version, target: &Version) -> VersionGate {
 fn newer(bundle: &Version, target: &Version) -> VersionGate {
     let between = known_between(bundle, target);
     let mut warnings = vec![format!(
-        "Restore to {bundle} first, and upgrade from there one release at a time: OpsChain supports no skipping."
+        "Restore to {bundle} first, and upgrade from there one release at a time (--then-upgrade): OpsChain supports no skipping."
     )];
     if let (Some(from), Some(to)) = (bundle.postgres_major(), target.postgres_major())
         && from != to

@@ -253,6 +253,70 @@ fn text_with_identity(settings: &Path) -> String {
     std::fs::read_to_string(settings).unwrap().replace("\n# identity = ", "\nidentity = ")
 }
 
+impl Site {
+    /// Puts the chart into the lab's registry, as each of these releases.
+    fn publish(&self, versions: &[&str]) -> String {
+        let registry = format!("oci://{}/{}", crate::host::lab("LAB_REGISTRY"), self.host.namespace);
+        let folder = self.host.home.path().join("packed");
+        for version in versions {
+            self.chart(version);
+            let pack = ["package", self.chart.to_str().unwrap(), "-d", folder.to_str().unwrap()];
+            command("helm").args(pack).run().ok();
+            let number = version.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
+            let packed = folder.join(format!("tiny-{number}.tgz"));
+            command("helm").args(["push", packed.to_str().unwrap(), &registry]).run().ok();
+        }
+        format!("{registry}/tiny")
+    }
+}
+
+#[test]
+#[ignore = "needs the lab: make live"]
+fn an_upgrade_deploys_each_release_on_the_way_and_goes_on_after_one_that_failed() {
+    let site = Site::new("deploy-through");
+    let first = site.values("first", "");
+    site.deploy(&first, &["--yes"]).ok();
+    // Refused by its chart until somebody has done what the release asks for.
+    let asks =
+        "{{- if not (lookup \"v1\" \"ConfigMap\" .Release.Namespace \"done\") }}{{ fail \"not done yet\" }}{{ end }}\n";
+    let chart = site.publish(&["2026-09-10", "2026-10-08"]);
+    let upgrade = |more: &[&str]| {
+        let fixed = ["-o", "json", "deploy", "upgrade", "--version", "2026-10-08", "--chart", &chart];
+        site.host.dr(fixed.iter().chain(more).copied())
+    };
+    upgrade(&["--yes"]).fails(11, &["the chart of 2026-09-14", "--leave-out 2026-09-14"]);
+    assert_eq!(site.history().len(), 1, "nothing was changed");
+    std::fs::write(site.chart.join("templates/asks.yaml"), asks).unwrap();
+    site.publish(&["2026-09-14"]);
+
+    let path: Value = serde_json::from_str(&upgrade(&["--dry-run"]).ok()).unwrap();
+    let versions: Vec<&str> =
+        path["releases"].as_array().unwrap().iter().map(|release| release["version"].as_str().unwrap()).collect();
+    assert_eq!(versions, ["2026-09-10", "2026-09-14", "2026-10-08"]);
+    assert!(path["releases"][0]["note"].as_str().unwrap().contains("LDAP"), "{path}");
+    assert_eq!(site.history().len(), 1, "a dry run changes nothing");
+
+    upgrade(&["--yes"]).fails(
+        11,
+        &[
+            "the upgrade to 2026-10-08 ended at 2026-09-14; 2026-09-10 was live before",
+            "not done yet",
+            "dr deploy upgrade --version 2026-10-08",
+        ],
+    );
+    site.host.kubectl(&["create", "configmap", "done"]).ok();
+    let report: Value = serde_json::from_str(&upgrade(&["--yes"]).ok()).unwrap();
+    assert_eq!((&report["from"], report["deployments"].as_array().unwrap().len()), (&"2026-09-10".into(), 2));
+    let live = site.host.kubectl(&["get", "configmap", "tiny", "-o", "jsonpath={.data.all}"]).ok();
+    let live: Value = serde_json::from_str(&live).unwrap();
+    assert_eq!((&live["note"], &live["env"]["OPSCHAIN_VERSION"]), (&"first".into(), &"2026-10-08".into()));
+    assert_eq!(live["env"]["PGPASSWORD"], SECRETS[0], "the values are those that were live");
+    let states: Vec<String> = site.log().into_iter().map(|(state, _)| state).collect();
+    assert_eq!(states, ["deployed", "deployed", "failed", "deployed", "deployed"]);
+    let again: Value = serde_json::from_str(&upgrade(&["--yes"]).ok()).unwrap();
+    assert!(again["deployments"].as_array().unwrap().is_empty(), "it is live: {again}");
+}
+
 /// A broken ssh: the HUP reaches dr, which tells helm to stop and writes down what came of it.
 #[test]
 #[ignore = "needs the lab: make live"]

@@ -131,6 +131,7 @@ struct VerifyArgs {
 Examples:
   dr bundle restore --version 2026-08-20
   dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS
+  dr bundle restore BUNDLE --version 2026-10-08 --then-upgrade
   dr bundle restore BUNDLE --into-existing --data-only
   dr bundle restore BUNDLE --config-only --dry-run")]
 struct RestoreArgs {
@@ -139,6 +140,12 @@ struct RestoreArgs {
     /// The OpsChain version that is to run afterwards, such as 2026-08-20; the bundle's own when absent
     #[arg(long = "version", value_name = "V")]
     version: Option<String>,
+    /// Restore under the version that made the bundle, then upgrade to --version, one release at a time
+    ///
+    /// Each release is a deployment that has to serve before the next. Where one does not, the way ends there:
+    /// `dr deploy upgrade` goes on.
+    #[arg(long, requires_all = ["bundle", "version"], conflicts_with_all = ["config_only", "data_only", "allow_version"])]
+    then_upgrade: bool,
     /// The age identity file, if not the settings'
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
@@ -278,6 +285,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         bundle: args.trust.request(args.bundle, args.identity),
         version: args.version,
         chart: args.chart,
+        then_upgrade: args.then_upgrade,
         config: args.config,
         held: (args.held || args.not_held).then_some(args.held),
         allow_future: args.allow_future,
@@ -306,5 +314,31 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         Some(_) => ui.confirm_name("the namespace", &plan.namespace, args.confirm.as_deref())?,
         None => ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?,
     }
-    ui.report(&restore::restore(ctx, plan).await?)
+    let then = plan.then_upgrade.clone();
+    let restored = restore::restored_install(ctx, &plan);
+    let report = restore::restore(ctx, plan).await?;
+    match then {
+        Some(then) => upgraded(&restored, ui, report, then).await,
+        None => ui.report(&report),
+    }
+}
+
+/// The upgrade that was asked for after the restore. Where it ends before its end, the restore is reported all the same.
+async fn upgraded(ctx: &Ctx, ui: &Ui, mut report: restore::RestoreReport, then: restore::ThenUpgrade) -> Result<()> {
+    let (chart, options) = (then.chart.as_deref(), DeployOptions { wait: true, ..DeployOptions::default() });
+    let upgraded = async {
+        let path = ops::deploy::upgrade_path(ctx, &then.to, chart, &[]).await?;
+        deploy::upgrade::through(ctx, ui, path, &then.to, chart, &[], &options).await
+    };
+    match upgraded.await {
+        Ok(upgraded) => {
+            report.next.retain(|command| *command != then.command());
+            report.upgraded = Some(upgraded);
+            ui.report(&report)
+        }
+        Err(error) => {
+            ui.report(&report)?;
+            Err(error)
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::super::deploy::upgrade::way;
 use crate::bundle::report::{SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
 use crate::ops::{create, restore};
@@ -238,6 +239,10 @@ impl Report for restore::RestorePlan {
             let line = format!("held, with no workers until `dr server start`: {}", hold.because);
             page.finding(Mark::Warn, &line, None);
         }
+        if let Some(then) = &self.then_upgrade {
+            page.line(format!("Then an upgrade to {}, each of these releases served before the next:", then.to));
+            way(page, &then.releases);
+        }
         warnings(page, &self.warnings);
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments()));
     }
@@ -301,6 +306,9 @@ impl Report for restore::RestoreReport {
             page.finding(Mark::Ok, &format!("what was there before is in bundle {bundle}: `{way}`"), None);
         }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
+        if let Some(upgraded) = &self.upgraded {
+            upgraded.deployed(page);
+        }
         self.next.iter().for_each(|next| page.next(next));
     }
 }

@@ -1,25 +1,27 @@
 //! `dr deploy`.
 
+mod carry;
 pub(super) mod layers;
+pub(super) mod options;
+pub(super) mod upgrade;
 
 use clap::{Args, Subcommand};
 
 use super::config::change_lines;
 use super::config::recipients;
 use crate::error::{Exit, Result};
-use crate::event::Event;
-use crate::ops::deploy::{
-    self, DeployOptions, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, Prepared, RollbackRequest,
-};
+use crate::ops::Ctx;
+use crate::ops::deploy::{self, DeployPlan, DeployReport, DeployRequest, LayerFinding, LiveSource, RollbackRequest};
 use crate::ops::runs::InterruptedRuns;
-use crate::ops::{Ctx, create, guard};
-use crate::settings::{NotifyVerb, TimeSpan};
+use crate::settings::NotifyVerb;
 use crate::text::elapsed_seconds;
-use crate::ui::{Mark, Output, Page, Report, Ui};
+use crate::ui::{Mark, Page, Report, Ui};
 use crate::values::diff::Class;
 use crate::values::lint::Severity;
 
+pub(super) use carry::{agreed, bundled, carry_out, listening};
 use layers::LayerArgs;
+pub(super) use options::DeployOptionArgs;
 
 /// Deploy values with helm, recorded in the config vault before and after
 ///
@@ -35,6 +37,7 @@ Examples:
   dr deploy -f values.yaml --dry-run
   sops -d values.enc.yaml | dr deploy -f - --yes
   dr deploy -f base.yaml -f site.yaml --set api.replicas=2
+  dr deploy upgrade --version 2026-10-08
   dr deploy rollback
 
 What is refused, and let through by --allow NAME:
@@ -82,54 +85,14 @@ Examples:
         #[command(flatten)]
         options: DeployOptionArgs,
     },
-}
-
-/// How it is done, whatever is deployed.
-#[derive(Debug, Args)]
-pub(super) struct DeployOptionArgs {
-    /// Why, for the record
-    #[arg(short, long)]
-    message: Option<String>,
-    /// How long it may take, such as 30m; the settings' if not given
-    #[arg(long)]
-    timeout: Option<TimeSpan>,
-    /// Do not wait until everything serves; helm's own hooks are waited for all the same
-    #[arg(long)]
-    no_wait: bool,
-    /// Let through what is refused, by its name (can be repeated)
-    #[arg(long, value_name = "NAME")]
-    allow: Vec<String>,
-    /// The deleted namespace of an earlier install whose cluster roles and the like go to this release
-    #[arg(long, value_name = "NAMESPACE")]
-    take_over: Option<String>,
-    /// The release, typed: it is stuck, and the record of its pending revision is to be removed
-    #[arg(long, value_name = "RELEASE")]
-    pub(super) confirm: Option<String>,
-    /// Show all that helm says with its own --debug, secrets masked; so does -v
-    #[arg(long)]
-    pub(super) debug: bool,
-    /// Have helm render it, say which objects would change, and change nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-}
-
-impl DeployOptionArgs {
-    pub(super) fn options(&self, ui: &Ui) -> DeployOptions {
-        DeployOptions {
-            message: self.message.clone(),
-            timeout: self.timeout.map(|span| span.0),
-            wait: !self.no_wait,
-            allow: self.allow.clone(),
-            take_over: self.take_over.clone(),
-            debug: self.debug || ui.options().verbose > 0,
-        }
-    }
+    Upgrade(upgrade::DeployUpgradeArgs),
 }
 
 impl DeployArgs {
     fn shown(&self) -> &DeployOptionArgs {
         match &self.verb {
             Some(DeployVerb::Rollback { options, .. }) => options,
+            Some(DeployVerb::Upgrade(args)) => &args.options,
             None => &self.options,
         }
     }
@@ -153,6 +116,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
         recipients::ask(ctx, ui)?;
     }
     let prepared = match args.verb {
+        Some(DeployVerb::Upgrade(args)) => return upgrade::run(ctx, ui, args, options).await,
         Some(DeployVerb::Rollback { deployment, chart, .. }) => {
             deploy::plan_rollback(ctx, RollbackRequest { deployment, chart, options }).await?
         }
@@ -163,88 +127,6 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: DeployArgs) -> Result<Exit> {
     };
     carry_out(ctx, ui, prepared, dry_run, confirm.as_deref()).await?;
     Ok(Exit::Success)
-}
-
-/// Shows what would be done; asks, and does it, unless it is a dry run. `release` is the name that was typed before.
-pub(super) async fn carry_out(
-    ctx: &Ctx,
-    ui: &Ui,
-    prepared: Prepared,
-    dry_run: bool,
-    release: Option<&str>,
-) -> Result<()> {
-    if dry_run {
-        if prepared.plan.stuck.is_some() {
-            // helm renders nothing for a release that is pending.
-            ui.dry_run(&prepared.plan)?;
-        } else {
-            let objects = deploy::preview(ctx, &prepared).await?;
-            ui.dry_run(&super::objects::Preview { plan: &prepared.plan, objects })?;
-        }
-        return prepared.refuse();
-    }
-    ui.plan(&prepared.plan);
-    let prepared = bundled(ctx, agreed(ui, prepared, release)?).await?;
-    ui.report(&deploy::execute(ctx, prepared).await?)
-}
-
-/// Makes the bundle of what is live, where the settings want one first.
-pub(super) async fn bundled(ctx: &Ctx, mut prepared: Prepared) -> Result<Prepared> {
-    if prepared.plan.bundle_before {
-        deploy::require_rights(ctx, &prepared).await?;
-        prepared.bundled_as(bundle_first(ctx).await.map_err(|error| {
-            error
-                .context("nothing was deployed: the bundle that the settings want first was not made")
-                .hint(format!("If it is to be deployed without one, add --allow {}.", deploy::NO_BUNDLE))
-        })?);
-    }
-    Ok(prepared)
-}
-
-async fn bundle_first(ctx: &Ctx) -> Result<String> {
-    let plan = create::plan(ctx, &create::CreateRequest::default()).await?;
-    let made = create::create(ctx, plan).await?;
-    ctx.events.note(format!("bundle {} holds what was live until now", made.bundle));
-    Ok(made.bundle)
-}
-
-/// Asks for all that must be agreed to: the name of each guarded key, the repair of a pending release, the deployment.
-pub(super) fn agreed(ui: &Ui, mut prepared: Prepared, release: Option<&str>) -> Result<Prepared> {
-    prepared.refuse_always()?;
-    let plan = &prepared.plan;
-    if !plan.guarded.is_empty() {
-        for key in &plan.guarded {
-            let typed =
-                ui.can_ask() && ui.confirm_name("the key whose data is lost", &key.path.to_string(), None).is_ok();
-            if !typed {
-                guard::refuse_data_loss(&plan.guarded)?;
-            }
-        }
-        prepared.agree_to_loss();
-    }
-    if let Some(stuck) = &prepared.plan.stuck {
-        let what = format!("the release whose revision {}, {}, is to be removed", stuck.revision, stuck.status);
-        ui.confirm_name(&what, &prepared.plan.release, release)?;
-        prepared.agree_to_repair();
-    }
-    let plan = &prepared.plan;
-    ui.confirm(&format!("Deploy to release {} in namespace {}?", plan.release, plan.namespace))?;
-    Ok(prepared)
-}
-
-/// With --debug, helm's lines are shown to people without -v, too.
-pub(super) fn listening(ctx: &Ctx, ui: &Ui, debug: bool) -> Ctx {
-    let mut listening = ctx.clone();
-    if debug && ui.options().verbose == 0 && ui.options().output == Output::Human {
-        let events = ctx.events.clone();
-        listening.events = ctx.events.heard_by(move |stamped| {
-            events.emit(match stamped.event {
-                Event::Log { source, line } => Event::Note { message: format!("{source} | {line}") },
-                other => other,
-            });
-        });
-    }
-    listening
 }
 
 impl Report for DeployPlan {

@@ -10,7 +10,7 @@ mod pin;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use diff::{BundleDiffReport, BundleSide, diff};
@@ -301,7 +301,19 @@ pub fn reader(ctx: &Ctx, request: &BundleRequest) -> Result<Reader> {
     Ok(find(ctx, request, true)?.reader)
 }
 
+/// Finds the bundle and opens it. One that says that it was made later than now is called that.
 fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> {
+    let found = find_any(ctx, request, opens)?;
+    let (header, now) = (found.reader.header(), Timestamp::now());
+    if header.is_from_the_future(now) {
+        let what = format!("bundle {} says that it was made at {}, and it is {now:.0} now", header.id, header.created);
+        let hint = "Look at the clock of this host, and of the host that made it (`date -u`).";
+        ctx.events.warn(what, Some(hint.to_owned()));
+    }
+    Ok(found)
+}
+
+fn find_any(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> {
     let trust = key_files(ctx, request, opens)?.trust(ctx)?;
     let again = |reference: &BundleReference, name: &str| {
         let (signers, key) = (request.trusted_signers.as_deref(), request.trust_key.as_deref());

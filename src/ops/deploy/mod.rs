@@ -2,7 +2,8 @@
 //!
 //! In this order, so that a crash at any point leaves a record: intent in the vault, helm, outcome in the vault. A
 //! deployment without an outcome was interrupted there. Values reach helm on stdin; their plaintext is on no disk.
-//! `dr deploy rollback` is the same with values and chart out of the vault.
+//! `dr deploy rollback` is the same with values and chart out of the vault, `dr deploy upgrade` the same with the values
+//! that are live, once for each release on the way.
 
 mod chart;
 mod facts;
@@ -16,6 +17,7 @@ mod request;
 mod rights;
 mod steps;
 mod stuck;
+mod upgrade;
 mod values;
 mod version;
 
@@ -24,6 +26,8 @@ pub use preview::preview;
 pub use report::{DeployPlan, DeployReport, LiveSource};
 pub(super) use request::GivenRelease;
 pub use request::{DeployOptions, DeployRequest, RollbackRequest};
+pub use upgrade::{UpgradePath, UpgradeRelease, UpgradeReport, plan_upgrade, upgrade_path};
+pub(super) use upgrade::{releases_between, require_charts};
 pub use values::LayerFinding;
 
 use super::Ctx;

@@ -180,7 +180,7 @@ fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) ->
     let Err(error) = first else { return first };
     // The mirrors, in the order of the settings, for what the first store has not, or not whole.
     for place in ctx.settings()?.store.mirror_places() {
-        let is_elsewhere = matches!(error.exit(), Exit::NotFound | Exit::Store | Exit::Damaged);
+        let is_elsewhere = matches!(error.exit(), Exit::NotFound | Exit::Store | Exit::Damaged | Exit::Untrusted);
         if !is_elsewhere {
             break;
         }
@@ -202,7 +202,10 @@ fn find_in(
     let catalog = ctx.catalog(&*store)?;
     if let Some(text) = &request.bundle.bundle {
         let entry = catalog.find(text)?;
-        return Ok((entry.reference.clone(), entry.open(&*store, trust)?, Vec::new()));
+        let reader = entry.open(&*store, trust)?;
+        let others = catalog.entries.iter().filter(|other| other.gone.is_none());
+        let newer = source::newer_of(reader.header(), others.filter_map(|other| other.header.as_ref().ok()));
+        return Ok((entry.reference.clone(), reader, newer.into_iter().collect()));
     }
     let tag = source::version_to_look_for(request)?;
     let (good, passed) = catalog.newest_good(&*store, trust, &tag, Timestamp::now());

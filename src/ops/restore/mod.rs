@@ -34,6 +34,7 @@ mod storage;
 mod strategy;
 #[cfg(test)]
 pub(super) mod testing;
+mod then_upgrade;
 mod undo;
 mod volume;
 mod work;
@@ -48,6 +49,7 @@ pub use plan::{RestoreChart, RestorePlan};
 pub use report::RestoreReport;
 pub use source::{ExistingRequest, RestoreRequest, Which};
 pub use strategy::RestoreStrategy;
+pub use then_upgrade::ThenUpgrade;
 
 use self::existing::ExistingWants;
 use self::held::HoldFacts;
@@ -84,6 +86,9 @@ const LEASE: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Result<RestorePlan> {
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys, which)?;
+    let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
+    let (request, then_upgrade) = then_upgrade::asked(request, &source.version, has_vault)?;
+    let request = &*request;
     let paired = config::pair(ctx, &bundle, request.config.as_deref())?;
     let to_run = gate::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
@@ -114,6 +119,8 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         workers: paired.workers(),
     };
     let plan = plan.with_values(&paired, &version, &from, request.held);
+    let plan = RestorePlan { then_upgrade, ..plan };
+    then_upgrade::require_charts(ctx, plan.then_upgrade.as_ref()).await?;
     if let RestoreChart::Pulled { .. } = &plan.chart {
         let chart = ctx.helm().await?.chart_facts(&chart::chart(ctx, &bundle, &plan).await?.path()).await?;
         gate::refuse_other_chart(&chart.version, &version, request.allow_version)?;
@@ -162,8 +169,13 @@ pub fn step_names(strategy: RestoreStrategy) -> Vec<&'static str> {
 /// # Errors
 /// The step that failed. The run stays open, to be resumed or aborted.
 pub async fn restore(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
-    let ctx = &ctx.for_install(plan.target(ctx.install()));
+    let ctx = &restored_install(ctx, &plan);
     hooks::around(ctx, NotifyVerb::Restore, restored(ctx, plan)).await
+}
+
+/// The install that the plan restores.
+pub fn restored_install(ctx: &Ctx, plan: &RestorePlan) -> Ctx {
+    ctx.for_install(plan.target(ctx.install()))
 }
 
 async fn restored(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
@@ -253,19 +265,22 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
     let deployment = outputs.get(steps::RECORD)?;
     let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
     let safety_bundle = abort::safety_bundle(replay);
+    let next = next(
+        plan.hold.is_some(),
+        deployment.is_some() || plan.chart == RestoreChart::Kept,
+        has_vault,
+        &ctx.install().chart,
+        &plan.opened_by,
+    );
+    let upgrade = plan.then_upgrade.as_ref().map(ThenUpgrade::command);
     Ok(RestoreReport {
         way_back: safety_bundle.as_ref().map(|bundle| abort::back_to(bundle, &plan.namespace)),
         safety_bundle,
         bundle: plan.bundle.clone(),
         arguments: plan.arguments(),
         held: plan.hold.as_ref().map(|hold| hold.because.clone()),
-        next: next(
-            plan.hold.is_some(),
-            deployment.is_some() || plan.chart == RestoreChart::Kept,
-            has_vault,
-            &ctx.install().chart,
-            &plan.opened_by,
-        ),
+        upgraded: None,
+        next: upgrade.into_iter().chain(next).collect(),
         install: format!("{}/{}", plan.namespace, plan.release),
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,

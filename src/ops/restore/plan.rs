@@ -13,6 +13,7 @@ use super::images::ReleaseImages;
 use super::overrides::{OverridePlace, Overrides, VERSION};
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
+use super::then_upgrade::ThenUpgrade;
 use crate::bundle::{BundleReference, OutOfScope, SourceInstall};
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
@@ -109,6 +110,9 @@ pub struct RestorePlan {
     /// What the application's pods are made of, to be pulled while the data is staged.
     #[serde(default)]
     pub(super) images: ReleaseImages,
+    /// The upgrade that follows.
+    #[serde(default)]
+    pub then_upgrade: Option<ThenUpgrade>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -290,6 +294,7 @@ pub(super) fn decide(
         hold: None,
         existing: None,
         images: ReleaseImages::default(),
+        then_upgrade: None,
         scope: source.scope,
         warnings,
     })

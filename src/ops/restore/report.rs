@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::bundle::OutOfScope;
+use crate::ops::deploy::UpgradeReport;
 use crate::postgres::Lsn;
 
 /// A restored install.
@@ -35,6 +36,9 @@ pub struct RestoreReport {
     pub safety_bundle: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way_back: Option<String>,
+    /// The upgrade that followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgraded: Option<UpgradeReport>,
     /// What leads to the next bundle, in order.
     pub next: Vec<String>,
 }

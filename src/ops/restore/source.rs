@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::strategy::RestoreStrategy;
-use crate::bundle::catalog::PassedOver;
+use crate::bundle::catalog::{PassedFault, PassedOver};
 use crate::bundle::{Header, SourceInstall};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::bundles::BundleRequest;
@@ -23,6 +23,8 @@ pub struct RestoreRequest {
     pub version: Option<String>,
     /// The chart to install a newer version from, if not the settings'.
     pub chart: Option<String>,
+    /// Restore under the bundle's own version, and upgrade to `version` from there.
+    pub then_upgrade: bool,
     /// A values file that is deployed in the place of the bundle's.
     pub config: Option<PathBuf>,
     /// Whether the workers stay off until `dr server start`; by whether the original may live when absent.
@@ -71,7 +73,11 @@ pub(super) fn version_to_look_for(request: &RestoreRequest) -> Result<String> {
 /// The error of a store without a good bundle of the version `tag`.
 pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions: &[&str]) -> CommandError {
     // What may be of that version, and is no good, is another thing than nothing.
-    let exit = if passed.iter().any(|other| other.is_broken) { Exit::Damaged } else { Exit::NotFound };
+    let exit = match passed.iter().filter_map(|other| other.fault).collect::<Vec<_>>().as_slice() {
+        [] => Exit::NotFound,
+        faults if faults.contains(&PassedFault::Broken) => Exit::Damaged,
+        _ => Exit::Untrusted,
+    };
     let mut error = CommandError::new(exit, format!("store {store} has no good bundle made by OpsChain {tag}"));
     for other in passed {
         error = error.hint(format!("{} was passed over: {}.", other.name, other.reason));
@@ -93,6 +99,15 @@ pub(super) fn instead_of(newest: &Header, passed: &[PassedOver], missing: Option
         format!("bundle {} of {:.0}, which is newer, {}", missing.bundle, missing.created, missing.why())
     });
     passed.chain(missing).collect()
+}
+
+/// The newest bundle of the same database that its record calls newer than `named`, in words.
+pub(super) fn newer_of<'h>(named: &Header, others: impl Iterator<Item = &'h Header>) -> Option<String> {
+    let newer = others.filter(|other| {
+        other.created > named.created && other.replaced_by.is_none() && other.is_of_same_database(named)
+    });
+    let newest = newer.max_by_key(|other| other.created)?;
+    Some(format!("the store has a newer one of the same database: {}, made at {:.0}", newest.id, newest.created))
 }
 
 /// Asks a person which of several bundles, one line each, is meant; `None` where nobody can be asked.
@@ -235,7 +250,7 @@ mod tests {
             name: name.into(),
             created,
             reason: "it is cut short".into(),
-            is_broken: true,
+            fault: Some(PassedFault::Broken),
         };
         let missing = |created| {
             let (bundle, opschain_version, store) = ("b-3".into(), "2026-08-20".into(), "/old".into());
@@ -250,12 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_that_is_named_is_called_old_where_the_store_has_a_newer_one() {
+        let (named, mut newer, other) = (header("opschain", "1"), header("opschain", "1"), header("opschain", "2"));
+        newer.created = named.created.checked_add(jiff::SignedDuration::from_hours(1)).unwrap();
+        assert_eq!(newer_of(&named, [&named, &other].into_iter()), None);
+        let said = newer_of(&named, [&named, &newer].into_iter()).unwrap();
+        assert!(said.contains(newer.id.as_str()) && said.contains("newer"), "{said}");
+        newer.replaced_by = Some("b-1".into());
+        assert_eq!(newer_of(&named, [&newer].into_iter()), None, "what a restore has replaced is nobody's wish");
+    }
+
+    #[test]
     fn a_store_without_a_good_bundle_says_why_and_what_else_it_has() {
         let passed = [PassedOver {
             name: "opschain-1".into(),
             created: None,
             reason: "it is cut short".into(),
-            is_broken: true,
+            fault: Some(PassedFault::Broken),
         }];
         let error = none_good("/bundles", "2026-08-20", &passed, &["2026-07-28"]);
         assert_eq!(error.exit(), Exit::Damaged);
@@ -264,6 +290,9 @@ mod tests {
         assert_eq!(error.hints(), said);
         let error = none_good("/bundles", "2026-08-20", &passed, &[]);
         assert_eq!(error.hints(), &said[..1], "a store of bad bundles is not one without any");
+        let stranger = PassedOver { fault: Some(PassedFault::Untrusted), ..passed[0].clone() };
+        refusal(Exit::Untrusted, none_good("/bundles", "2026-08-20", std::slice::from_ref(&stranger), &[]));
+        refusal(Exit::Damaged, none_good("/bundles", "2026-08-20", &[stranger, passed[0].clone()], &[]));
         let text = refusal(Exit::NotFound, none_good("/bundles", "2026-08-20", &[], &[]));
         assert_eq!(text, "store /bundles has no good bundle made by OpsChain 2026-08-20");
     }

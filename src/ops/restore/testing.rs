@@ -66,6 +66,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         hold: None,
         existing: None,
         images: ReleaseImages::default(),
+        then_upgrade: None,
         scope: Vec::new(),
         warnings: Vec::new(),
     }

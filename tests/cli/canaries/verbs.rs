@@ -40,6 +40,8 @@ pub const CASES: &[Case] = &[
     case("deploy", &["-f", "@BROKEN@", "--chart", "@CHART@", "--no-wait", "--yes"], Some(1)),
     case("deploy rollback", &["--no-wait", "--yes", "@ALLOW@"], Some(0)),
     case("deploy rollback", &["rev:1", "--dry-run", "@ALLOW@"], Some(0)),
+    case("deploy upgrade", &["--version", "2026-09-10", "--chart", "@CHART@", "--dry-run"], None),
+    case("deploy upgrade", &["--version", "2026-09-10", "--chart", "@CHART@", "--yes", "@ALLOW@"], None),
     case("doctor", &[], None),
     case("server status", &[], None),
     case("server stop", &["--dry-run"], None),
