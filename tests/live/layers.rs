@@ -147,6 +147,20 @@ fn layers_travel_in_the_bundle_and_are_what_the_restored_install_is_recorded_wit
     assert_eq!(kinds, ["values", "values", "set", "set", "set-string"]);
     assert_eq!(layer(&host, "3"), format!("env.OPSCHAIN_VERSION={next}"));
     host.dr(["config", "drift"]).ok();
-    // What a bundle needs is there: the vault knows what is live.
-    host.bundle(&[]);
+    // What a bundle needs is there: the vault knows what is live. Restored, it is upgraded to the release after it.
+    let before = host.ledger();
+    std::fs::copy(host.bundle(&[]), &bundle).unwrap();
+    std::fs::copy(host.setting("keys", "trusted_signers"), safe.join("signers")).unwrap();
+    burn(&host, &safe);
+    restore(&host, &safe, &["--version", "2026-10-08", "--then-upgrade", "--chart", &chart]);
+    host.assert_ledger_holds(&before);
+    let upgraded = live(&host);
+    assert_eq!(
+        (&upgraded["record"]["opschain_version"], &upgraded["record"]["how"]),
+        (&"2026-10-08".into(), &"deploy".into())
+    );
+    assert_eq!(helm_values(&host)["env"]["OPSCHAIN_VERSION"], "2026-10-08");
+    let log: Value = serde_json::from_str(&host.dr(["-o", "json", "config", "log"]).ok()).unwrap();
+    let before = &log["deployments"][1];
+    assert_eq!((&before["how"], &before["opschain_version"]), (&"restore".into(), &next.into()), "{log:#}");
 }
