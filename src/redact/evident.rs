@@ -1,5 +1,6 @@
-//! Secrets that nobody has registered and that any text gives away: passwords in addresses, private keys of age, bearer
-//! tokens. Other programs quote them in their errors: helm its repositories, a proxy its request, an API server a header.
+//! Secrets that nobody has registered and that any text gives away: passwords in addresses, signatures in queries, private
+//! keys of age, headers that let somebody in. Other programs quote them in their errors: helm its repositories, a proxy its
+//! request, an API server a header.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -18,6 +19,15 @@ const KINDS: &str = r#"(?x-u)
   | ( (?i:AGE-SECRET-KEY-(?:PQ-)?1)[0-9A-Za-z]{8,} )
   | (?i:bearer)\s+ ( [A-Za-z0-9._~+/=-]{20,} )
   | (?i:authorization:\s*basic)\s+ ( [A-Za-z0-9+/=]{4,} )
+  | (?i:\b(?:proxy-)?authorization:)\s* (?i:(?:api-?|bot\s)?(?:token|key|apikey|splunk|sso-key)\s+)? ( [A-Za-z0-9._~+/=:-]{12,} )
+  | (?i:\b(?:set-)?cookie:)\s* ( [^\r\n"'\xe2]{4,} )
+  | (?i:\b(?:x-[a-z-]*(?:token|key|secret|signature|password|auth)|private-token|job-token|api-?key):)\s* ( [^\s"',;\xe2]{6,} )
+  | (?i:(?:^|[?&;,\s"'-])
+      (?: sig | signature | x-(?:amz|goog)-(?:signature|security-token) | (?:account|shared-?access)key | sharedaccesssignature
+        | password | passwd | pwd | client_?secret | secret_?key | api_?key | access_?key | (?:access|refresh|id|auth)_?token )
+      =) ( [^\s&;,"'<>$\xe2]{6,} )
+  | (?i:" (?: password | passwd | client_?secret | secret_?key | api_?key | (?:access|refresh|id|auth)_?token ) ")\s*:\s*" ( [^"\xe2]{4,} ) "
+  | -----BEGIN\ [A-Z0-9\ ]*PRIVATE\ KEY(?:\ BLOCK)?----- ( (?s:.{8,}?) ) (?: -----END | \z )
   | ( eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+ )"#;
 
 /// Compiled when first used: most commands end before.
@@ -107,9 +117,49 @@ mod tests {
         ] {
             assert_eq!(masked(&format!("x=\"{secret}\"\\n")), format!("x=\"{MASK}\"\\n"));
         }
+        for (begin, end) in [
+            ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"),
+            ("-----BEGIN PGP PRIVATE KEY BLOCK-----", ""),
+        ] {
+            assert_eq!(masked(&format!("in {begin}\nMIIEvQ\nIBADAN\n{end}")), format!("in {begin}{MASK}{end}"));
+        }
         assert_eq!(masked("Authorization: Bearer abcdefghij0123456789"), format!("Authorization: Bearer {MASK}"));
         assert_eq!(masked("authorization: Basic dTpw"), format!("authorization: Basic {MASK}"));
         for harmless in ["no age identity (AGE-SECRET-KEY-1...)", "the bearer of this", "Basic usage"] {
+            assert_eq!(masked(harmless), harmless);
+        }
+    }
+
+    #[test]
+    fn headers_and_queries_that_let_somebody_in_are_masked() {
+        for (text, shown) in [
+            ("Authorization: Token abcdefgh0123", "Authorization: Token M"),
+            ("-H 'Authorization: abcdefgh0123456'", "-H 'Authorization: M'"),
+            ("Cookie: sid=abc; theme=dark\nHost: h", "Cookie: M\nHost: h"),
+            ("set-cookie: _gitlab_session=0123abcd", "set-cookie: M"),
+            ("'X-Vault-Token: hunter22'", "'X-Vault-Token: M'"),
+            ("X-API-Key: hunter22, Accept: */*", "X-API-Key: M, Accept: */*"),
+            ("PRIVATE-TOKEN: hunter22", "PRIVATE-TOKEN: M"),
+            (
+                "GET https://a.blob.core.windows.net/c?sv=1&sig=aB%2Fc0123: 403",
+                "GET https://a.blob.core.windows.net/c?sv=1&sig=M 403",
+            ),
+            ("https://h/k?X-Amz-Expires=60&X-Amz-Signature=00112233", "https://h/k?X-Amz-Expires=60&X-Amz-Signature=M"),
+            ("DefaultEndpointsProtocol=https;AccountKey=abcdef==;x", "DefaultEndpointsProtocol=https;AccountKey=M;x"),
+            ("connect host=db user=u password=hunter22 failed", "connect host=db user=u password=M failed"),
+            ("{\"username\":\"u\",\"password\":\"hunter22\"}", "{\"username\":\"u\",\"password\":\"M\"}"),
+        ] {
+            assert_eq!(masked(text), shown.replace('M', MASK), "{text}");
+            assert_eq!(masked(&masked(text)), masked(text));
+        }
+        for harmless in [
+            "password authentication failed for user \"opschain\"",
+            "Authorization: required",
+            "FATAL: password: authentication failed",
+            "--password=$PGPASSWORD",
+            "Cookie: ",
+            "the field \"password\": is missing",
+        ] {
             assert_eq!(masked(harmless), harmless);
         }
     }

@@ -17,6 +17,7 @@ pub(super) fn of_text(text: &str) -> Vec<Embedded> {
     of_addresses(text, &mut found);
     of_assignments(text, &mut found);
     of_headers(text, &mut found);
+    of_markup(text, &mut found);
     of_lines(text, &mut found);
     of_flags(text, &mut found);
     for token in tokens(text) {
@@ -100,6 +101,18 @@ fn of_headers(text: &str, found: &mut Vec<Embedded>) {
     if !text.contains(' ') {
         return;
     }
+    // `X-Api-Key: x`, `Cookie: a=b; c=d`: names of headers have a hyphen, or are known.
+    for (at, _) in text.match_indices(": ") {
+        let name = name_before(text, at);
+        let known = ["cookie", "set-cookie", "authorization"].iter().any(|known| name.eq_ignore_ascii_case(known));
+        if known || (name.contains('-') && is_secret_name(name)) {
+            let value = text[at + 2..].split(['\n', '\r', '"', '\'']).next().unwrap_or("");
+            // These two are looked at below, with what is in them.
+            if !["bearer ", "basic "].iter().any(|scheme| value.to_ascii_lowercase().starts_with(scheme)) {
+                push(found, Some(name), value.strip_prefix("Token ").unwrap_or(value).trim());
+            }
+        }
+    }
     for scheme in ["Bearer ", "Basic ", "bearer ", "basic "] {
         for (at, _) in text.match_indices(scheme) {
             let token = text[at + scheme.len()..].split([' ', '\n', '"', '\'', ',']).next().unwrap_or("");
@@ -112,6 +125,32 @@ fn of_headers(text: &str, found: &mut Vec<Embedded>) {
             {
                 push(found, None, password);
             }
+        }
+    }
+}
+
+/// XML: `<password>x</password>`, and `key="Password" value="x"`.
+fn of_markup(text: &str, found: &mut Vec<Embedded>) {
+    if !text.contains("</") && !text.contains("/>") {
+        return;
+    }
+    for (at, _) in text.match_indices('<') {
+        let tag = &text[at + 1..];
+        let Some((name, rest)) = tag.split_once('>') else { return };
+        let name = name.split_whitespace().next().unwrap_or("");
+        if let Some((value, _)) = rest.split_once('<')
+            && rest[value.len() + 1..].strip_prefix('/').is_some_and(|end| end.starts_with(name))
+            && is_secret_name(name)
+        {
+            push(found, Some(name), value.trim());
+        }
+    }
+    for (at, begin) in text.match_indices("=\"") {
+        let Some((name, rest)) = text[at + begin.len()..].split_once('"') else { continue };
+        if let Some(value) = rest.trim_start().strip_prefix("value=\"").and_then(|rest| rest.split('"').next())
+            && is_secret_name(name)
+        {
+            push(found, Some(name), value);
         }
     }
 }

@@ -26,6 +26,14 @@ fn hex(length: usize) -> String {
 
 const SMALL: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
 
+fn small(length: usize) -> String {
+    fill(SMALL, length)
+}
+
+fn uuid() -> String {
+    format!("{}-{}-4{}-a{}-{}", hex(8), hex(4), hex(3), hex(3), hex(12))
+}
+
 fn capital(length: usize) -> String {
     fill("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", length)
 }
@@ -108,6 +116,107 @@ fn tokens() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Tokens that only scanners with hundreds of rules know; the second half of the table.
+fn rarer_tokens() -> Vec<(&'static str, String)> {
+    vec![
+        ("Adafruit", format!("aio_{}", word(28))),
+        ("Adobe client secret", format!("p8e-{}", small(32))),
+        ("1Password secret key", format!("A3-{}", capital(36))),
+        ("Airtable OAuth", format!("oa0Abcdefgh.v1.{}.{}", word(20), hex(64))),
+        ("Amazon AppSync", format!("da2-{}", small(26))),
+        ("Amazon Bedrock, long", format!("ABSK{}", word(120))),
+        ("Amazon Bedrock, short", format!("bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t{}", word(40))),
+        ("Apify", format!("apify_api_{}", word(36))),
+        ("Artifactory reference", format!("cmVmd{}", word(59))),
+        ("Atlassian Data Center", format!("BBDC-{}", word(44))),
+        ("Authress", format!("sc_abcdefgh1.k2xy.acc_9f8a7b6c5d4e.{}", word(40))),
+        ("Azure refresh token", format!("0.A{}", word(80))),
+        ("Bannerbear", format!("bb_pr_{}", hex(30))),
+        ("Braintree", format!("access_token$production${}${}", small(16), hex(32))),
+        ("Checkout.com", format!("sk_{}", uuid())),
+        ("ClickHouse Cloud", format!("4b1d{}", word(38))),
+        ("ClickUp", format!("pk_4324998_{}", capital(32))),
+        ("Close", format!("api_{}", word(45))),
+        ("Cloudflare user token", format!("cfut_{}", word(48))),
+        ("Cloudflare account token", format!("cfat_{}", word(48))),
+        ("Cloudflare global key", format!("cfk_{}", word(48))),
+        ("Contentful", format!("CFPAT-{}", word(43))),
+        ("Defined Networking", format!("dnkey-{}-{}", small(26), small(52))),
+        ("Deno Deploy", format!("ddp_{}", word(36))),
+        ("Dropbox, short-lived", format!("sl.{}", word(135))),
+        ("Dropbox, scoped", format!("sl.u.{}", word(140))),
+        ("ElevenLabs", format!("sk_{}", hex(48))),
+        ("Endor Labs", format!("endr+{}", word(16))),
+        ("Facebook app", format!("185816207625671|{}", word(27))),
+        ("Facebook page", format!("EAAM{}", word(110))),
+        ("Figma, plan", format!("figp_{}", word(44))),
+        ("Fleetbase", format!("flb_live_{}", word(20))),
+        ("Flutterwave", format!("FLWSECK_TEST-{}-X", hex(32))),
+        ("Flutterwave encryption", format!("FLWSECK_TEST{}", hex(12))),
+        ("Flexport", format!("shltm_{}", word(40))),
+        ("Fly.io", format!("fm2_{}", word(120))),
+        ("Frame.io", format!("fio-u-{}", word(64))),
+        ("FullStory", format!("na1.{}", word(100))),
+        ("GoCardless", format!("live_{}", word(40))),
+        ("Harness", format!("pat.{}.{}.{}", word(22), word(24), word(20))),
+        ("HubSpot", format!("pat-na1-{}", uuid())),
+        ("Infracost", format!("ico-{}", word(32))),
+        ("Intra 42", format!("s-s4t2ud-{}", hex(64))),
+        ("JSON web token, packed again", format!("ZXlK{}", word(90))),
+        ("JSON web token, spaced", format!("ewogICJhbGciOiAi{}.eyJ{}.{}", word(20), word(40), word(43))),
+        ("JSON web token, unsigned", format!("eyJhbGciOiJub25lIn0.eyJ{}", word(60))),
+        ("Klaviyo", format!("pk_{}", hex(34))),
+        ("Langfuse", format!("sk-lf-{}", uuid())),
+        ("LangSmith", format!("lsv2_pt_{}_{}", hex(32), hex(10))),
+        ("Laravel", format!("67|{}", word(40))),
+        ("LaunchDarkly", format!("sdk-{}", uuid())),
+        ("Lob", format!("test_{}", hex(35))),
+        ("Mailgun, alphanumeric", format!("key-{}", small(32))),
+        ("Mapbox", format!("sk.{}.{}", small(60), small(22))),
+        ("MaxMind", format!("Ab3dE6_{}_mmk", word(29))),
+        ("New Relic browser", format!("NRBR-{}", hex(19))),
+        ("New Relic query", format!("NRIQ-{}", word(25))),
+        ("New Relic mobile", format!("AA{}-NRMA", hex(40))),
+        ("Nightfall", format!("NF-{}", word(32))),
+        ("NVIDIA", format!("nvapi-{}", word(64))),
+        ("Octopus Deploy", format!("API-{}", capital(26))),
+        ("Paystack", format!("sk_live_{}", word(40))),
+        ("pganalyze", format!("pgar_{}", word(27))),
+        ("Pinecone", format!("pcsk_Ab3d5_{}", word(63))),
+        ("Plaid", format!("access-development-{}", uuid())),
+        ("Portainer", format!("ptr_{}", word(44))),
+        ("PostHog", format!("phx_{}", word(43))),
+        ("PubNub", format!("pub-c-{}", uuid())),
+        ("Pulumi", format!("pul-{}", small(40))),
+        ("Ramp", format!("ramp_sec_{}", word(48))),
+        ("Razorpay", format!("rzp_live_{}", word(14))),
+        ("Robinhood", format!("rh-api-{}", uuid())),
+        ("Rootly", format!("rootly_{}", hex(64))),
+        ("Salad Cloud", format!("salad_cloud_ab1_{}", word(40))),
+        ("Salesforce client", format!("3MVG9{}", word(80))),
+        ("Salesforce refresh", format!("5AEP861{}", word(80))),
+        ("Scalingo", format!("tk-us-{}", word(48))),
+        ("SettleMint", format!("sm_aat_{}", word(16))),
+        ("SonarQube Cloud", format!("sqco_{}", word(59))),
+        ("Sourcegraph Cody", format!("slk_{}", hex(64))),
+        ("SpectralOps", format!("spu-{}", small(32))),
+        ("Square, new", format!("EAAA{}", word(60))),
+        ("Square, production", format!("sq0idp-{}", word(22))),
+        ("Stripe intent", format!("pi_{}_secret_{}", word(24), word(25))),
+        ("Supabase", format!("sbp_{}", small(40))),
+        ("Teamwork", format!("tkn.v1_{}", word(70))),
+        ("Telnyx", format!("KEY0{}", word(55))),
+        ("TruffleHog", format!("thog-secret-{}", hex(32))),
+        ("Twist", format!("oauth2:{}", hex(40))),
+        ("Twitter bearer", format!("AAAAAAAAAAAAAAAAAAAAAMLheAAAAAAA0%2B{}", word(60))),
+        ("Ubidots", format!("BBFF-{}", word(30))),
+        ("Voiceflow", format!("VF.DM.{}.{}", hex(24), word(16))),
+        ("Yandex IAM", format!("t1.{}.{}", word(30), word(86))),
+        ("Yandex static key", format!("YC{}", word(38))),
+        ("Zoho", format!("1000.{}.{}", hex(32), hex(32))),
+    ]
+}
+
 /// Texts that hold a secret, marked by `<` and `>`.
 fn texts() -> Vec<String> {
     let (h32, w24, w43) = (hex(32), word(24), word(43));
@@ -139,6 +248,18 @@ fn texts() -> Vec<String> {
         format!("<SCRAM-SHA-256$4096:{}==${w43}=:{w43}=>", word(22)),
         "requirepass <hunter22>\nport 1".to_owned(),
         format!("Authorization: Bearer <{w24}>"),
+        "curl -H 'X-Api-Key: <hunter22>' https://h".to_owned(),
+        "Cookie: <sid=hunter22; theme=dark>".to_owned(),
+        "h.redis.cache.windows.net:6380,password=<hunter22>,ssl=True".to_owned(),
+        format!("Endpoint=https://a.azconfig.io;Id=b;Secret=<{w24}>"),
+        format!("//registry.npmjs.org/:_authToken=<{}>", uuid()),
+        format!("https://a.tines.com/<webhook/{h32}/{h32}>"),
+        format!("https://oapi.dingtalk.com/<robot/send?access_token={h32}{h32}>"),
+        format!("https://a.1.environment.api.powerplatform.com/w/triggers/manual/paths/invoke?sp=x&sig=<{w43}>"),
+        format!("https://api.softlayer.com/<soap/v3/{h32}{h32}>"),
+        "ftp://me:<hunter22>@h/x".to_owned(),
+        "amqps://me:<hunter22>@h:5671/x".to_owned(),
+        "cloudinary://123456:<hunter22>@cloud".to_owned(),
         format!("use ghp_{w24}{w24} there").replace("ghp_", "<ghp_").replace(" there", "> there"),
     ]
 }
@@ -159,6 +280,18 @@ fn a_token_of_each_kind_is_masked_under_any_name_and_within_a_text() {
 }
 
 #[test]
+fn a_token_of_a_rarer_kind_is_masked_under_any_name_and_within_every_text() {
+    for (kind, token) in rarer_tokens() {
+        assert!(shape_of(&token), "{kind}: {token}");
+        for (before, behind) in [("error: ", " is refused"), ("x=\"", "\"\n"), ("- ", ""), ("(", ")")] {
+            let said = Secrets::default().scrub(&format!("{before}{token}{behind}")).into_owned();
+            assert_eq!(said, format!("{before}{MASK}{behind}"), "{kind}: {token}");
+            assert!(shape_of(&format!("{before}{token}{behind}")), "{kind}");
+        }
+    }
+}
+
+#[test]
 fn a_text_that_holds_a_secret_is_masked_and_its_secret_known_elsewhere() {
     for marked in texts() {
         let text = marked.replace(['<', '>'], "");
@@ -168,6 +301,22 @@ fn a_text_that_holds_a_secret_is_masked_and_its_secret_known_elsewhere() {
         secrets.register(text.as_bytes());
         let said = secrets.scrub(&format!("failed at [{secret}]")).into_owned();
         assert!(!said.contains(&secret[secret.len() / 2..]), "{text}: {said}");
+    }
+}
+
+#[test]
+fn secrets_in_xml_are_found() {
+    for (text, secret) in [
+        ("<server><id>a</id><password>hunter22</password></server>", "hunter22"),
+        ("<add key=\"ClearTextPassword\" value=\"hunter22\" />", "hunter22"),
+    ] {
+        assert!(shape_of(text), "{text}");
+        let secrets = Secrets::default();
+        secrets.register(text.as_bytes());
+        assert!(!secrets.scrub(&format!("failed at [{secret}]")).contains(secret), "{text}");
+    }
+    for harmless in ["<server><id>a</id><port>80</port></server>", "<add name=\"Port\" value=\"80\" />", "a < b </ c"] {
+        assert!(!shape_of(harmless), "{harmless}");
     }
 }
 
@@ -316,6 +465,15 @@ fn what_points_at_labels_and_keys_is_shown() {
         "st.petersburg.example.com",
         "oauth:authorization_code",
         "v1.0-beta",
+        "api_gateway_2_of_eu_central_1_for_customers",
+        "pk.cluster-01.region-2.internal.example.com",
+        "live_update_of_2_clusters_and_more_in_2026_10",
+        "KEYCLOAK_ADMINISTRATION_CONSOLE_V2_URL_OF_THE_SECOND_REALM_IN_USE",
+        "registry.example.com/opschain/api@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "9f86d081884c7d659a2feaa0c55ad015.gr7.eu-central-1.eks.amazonaws.com",
+        "sk_learn_2_of_the_many_kinds_of_names_2",
+        "Cookie: ",
+        "a|b|c 1|2",
     ] {
         assert!(!shape_of(harmless), "{harmless}");
     }

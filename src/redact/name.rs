@@ -1,7 +1,8 @@
 //! Which names hold secrets: a key taken apart into words.
 
-/// Keys that hold secrets in OpsChain's values, where no general rule below finds them.
-const KNOWN: &[&str] = &["OPSCHAIN_DOCKER_USER", "mintPressLicence"];
+/// Keys that hold secrets where no general rule below finds them: OpsChain's own, and Bundler's logins.
+const KNOWN: &[&str] =
+    &["OPSCHAIN_DOCKER_USER", "mintPressLicence", "BUNDLE_ENTERPRISE__CONTRIBSYS__COM", "BUNDLE_GEMS__CONTRIBSYS__COM"];
 
 /// Words that make a key secret when they are one of its words: `OPSCHAIN_PRIMARY_KEY`, `unsealKey`, `dbPassword`.
 const WORDS: &[&str] = &[

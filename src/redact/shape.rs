@@ -40,6 +40,11 @@ pub fn looks_random(text: &str) -> bool {
     if text.len() < 20 || text.len() > 4096 || text.contains("-----") {
         return false;
     }
+    // A key and its secret, or several parts of one. A host has short parts, and a digest stands behind its kind.
+    if text.contains(['.', ':']) {
+        let mut parts = text.split(['.', ':']);
+        return parts.clone().count() <= 4 && parts.all(|part| !part.contains('/') && looks_random(part));
+    }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-' | '\n');
     if !text.chars().all(allowed) {
         return false;

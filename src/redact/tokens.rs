@@ -10,10 +10,14 @@ enum Chars {
     Word,
     /// Letters, digits, `_` and `-`.
     Url,
-    /// Those, `.`, `=`, `~`, `+`, `/` and `$`.
+    /// Those, `.`, `=`, `~`, `+`, `/`, `%` and `$`.
     Any,
+    /// Those of [`Chars::Url`], mixed as chance mixes: behind beginnings that names begin with, too.
+    Chance,
     /// Hexadecimal digits in lower case.
     Hex,
+    /// Hexadecimal digits in any case and `-`: UUIDs.
+    Uuid,
     /// Capital letters and digits.
     Capital,
 }
@@ -22,15 +26,16 @@ impl Chars {
     fn has(self, byte: u8) -> bool {
         match self {
             Self::Word => byte.is_ascii_alphanumeric(),
-            Self::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
-            Self::Any => byte.is_ascii_alphanumeric() || b"_-.=~+/$".contains(&byte),
+            Self::Url | Self::Chance => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Self::Any => byte.is_ascii_alphanumeric() || b"_-.=~+/%$".contains(&byte),
             Self::Hex => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            Self::Uuid => byte.is_ascii_hexdigit() || byte == b'-',
             Self::Capital => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
         }
     }
 }
 
-use Chars::{Any, Capital, Hex, Url, Word};
+use Chars::{Any, Capital, Chance, Hex, Url, Uuid, Word};
 
 /// How a token begins, how many characters follow at least, and which. Short beginnings ask for more.
 type Kind = (&'static str, usize, Chars);
@@ -39,41 +44,51 @@ type Kind = (&'static str, usize, Chars);
 const KINDS: &[Kind] = &[
     // Clouds.
     ("AKIA", 16, Capital), ("ASIA", 16, Capital), ("ABIA", 16, Capital), ("ACCA", 16, Capital), ("AGPA", 16, Capital),
-    ("amzn.mws.", 30, Url), ("FwoGZXIvYXdz", 40, Any), ("IQoJb3JpZ2lu", 40, Any), ("ABSKQmVkcm9ja", 30, Any),
+    ("amzn.mws.", 30, Url), ("FwoGZXIvYXdz", 40, Any), ("IQoJb3JpZ2lu", 40, Any), ("ABSK", 100, Any), ("bedrock-api-key-", 28, Any), ("da2-", 26, Word),
     ("AIza", 30, Url), ("GOCSPX-", 20, Url), ("ya29.", 20, Any), ("1//0", 30, Url),
     ("dop_v1_", 32, Hex), ("doo_v1_", 32, Hex), ("dor_v1_", 32, Hex), ("LTAI", 16, Word), ("AKID", 24, Word),
     ("AQVN", 30, Url), ("HRKU-", 30, Url), ("FlyV1 ", 20, Any), ("fo1_", 30, Url), ("rnd_", 24, Word), ("nfp_", 30, Word),
-    ("sbp_", 30, Hex), ("pscale_tkn_", 20, Any), ("pscale_pw_", 20, Any), ("pscale_oauth_", 20, Any),
-    ("dapi", 32, Hex), ("tskey-", 16, Url), ("v1.0-", 100, Url), ("sha256~", 40, Url), ("dt0c01.", 24, Any), ("dt0s01.", 24, Any), ("dt0s02.", 24, Any),
+    ("sbp_", 30, Word), ("pscale_tkn_", 20, Any), ("pscale_pw_", 20, Any), ("pscale_oauth_", 20, Any),
+    ("dapi", 32, Hex), ("tskey-", 16, Url), ("v1.0-", 100, Url), ("cfut_", 40, Word), ("cfat_", 40, Word), ("cfk_", 40, Word),
+    ("ddp_", 36, Word), ("ddw_", 36, Word), ("fm1a_", 80, Any), ("fm1r_", 80, Any), ("fm2_", 80, Any), ("tk-us-", 40, Url), ("t1.", 86, Any),
+    ("YC", 38, Chance), ("ico-", 32, Word), ("nvapi-", 60, Url), ("endr+", 16, Url), ("0.A", 50, Url), ("1.A", 50, Url), ("dnkey-", 60, Any), ("sha256~", 40, Url), ("dt0c01.", 24, Any), ("dt0s01.", 24, Any), ("dt0s02.", 24, Any),
     // Code, packages and what builds them.
     ("ghp_", 20, Word), ("gho_", 20, Word), ("ghu_", 20, Word), ("ghs_", 20, Word), ("ghr_", 20, Word),
     ("github_pat_", 20, Url), ("glpat-", 16, Any), ("gldt-", 16, Any), ("glrt-", 16, Any), ("glptt-", 16, Any), ("glcbt-", 16, Any),
     ("glsoat-", 16, Any), ("glffct-", 16, Any), ("glimt-", 16, Any), ("glagent-", 16, Any), ("gloas-", 16, Any), ("glft-", 16, Any),
-    ("GR1348941", 16, Url), ("ATBB", 24, Word), ("ATATT3", 40, Any), ("ATCTT3", 40, Any),
-    ("npm_", 30, Word), ("pypi-", 30, Url), ("rubygems_", 32, Hex), ("oy2", 40, Word), ("CLOJARS_", 30, Word), ("cio", 32, Word),
-    ("dckr_pat_", 16, Url), ("dckr_oat_", 16, Url), ("AKCp", 40, Word), ("cmVmdGtu", 40, Word),
+    ("GR1348941", 16, Url), ("ATBB", 24, Word), ("ATATT", 24, Any), ("ATCTT3", 24, Any), ("BBDC-", 30, Any),
+    ("npm_", 30, Word), ("pypi-", 30, Url), ("rubygems_", 32, Word), ("oy2", 40, Word), ("CLOJARS_", 30, Word), ("cio", 32, Word),
+    ("dckr_pat_", 16, Url), ("dckr_oat_", 16, Url), ("AKCp", 10, Word), ("cmVmd", 59, Word), ("API-", 26, Capital), ("sqco_", 50, Word), ("slk_", 60, Hex),
     ("CCIPAT_", 20, Any), ("CCIPRJ_", 20, Any), ("bkua_", 30, Word), ("sqp_", 30, Hex), ("squ_", 30, Hex), ("sqa_", 30, Hex),
-    ("sgp_", 30, Url), ("pul-", 32, Hex), ("pnu_", 30, Word), ("hvs.", 16, Url), ("hvb.", 16, Url), ("hvr.", 16, Url),
+    ("sgp_", 30, Url), ("pul-", 32, Word), ("pnu_", 30, Word), ("hvs.", 16, Url), ("hvb.", 16, Url), ("hvr.", 16, Url),
     ("dp.pt.", 30, Word), ("dp.st.", 30, Any), ("dp.ct.", 30, Word), ("dp.sa.", 30, Word), ("ops_eyJ", 40, Any),
-    ("AGE-SECRET-KEY-", 16, Capital), ("age-secret-key-", 16, Word), ("PMAK-", 30, Url),
+    ("AGE-SECRET-KEY-", 16, Capital), ("age-secret-key-", 16, Word), ("PMAK-", 30, Url), ("A3-", 30, Url), ("p8e-", 32, Word),
+    ("thog-key-", 16, Hex), ("thog-secret-", 32, Hex), ("spu-", 32, Word), ("NF-", 32, Word), ("ptr_", 20, Chance), ("apify_api_", 30, Word),
+    ("CFPAT-", 40, Url), ("bb_pr_", 30, Hex), ("bb_ma_", 30, Hex), ("salad_cloud_", 12, Chance), ("sm_aat_", 16, Word), ("sm_pat_", 16, Word), ("sm_sat_", 16, Word),
     // People talking.
-    ("xoxb-", 10, Url), ("xoxp-", 10, Url), ("xoxa-", 10, Url), ("xoxr-", 10, Url), ("xoxs-", 10, Url), ("xoxe-", 10, Url),
+    ("xoxb-", 10, Url), ("xoxp-", 10, Url), ("xoxa-", 8, Url), ("xoxr-", 8, Url), ("xoxo-", 10, Url), ("xoxs-", 10, Url), ("xoxe-", 10, Url),
     ("xoxe.xoxp-", 10, Url), ("xoxe.xoxb-", 10, Url), ("xoxc-", 10, Url), ("xoxd-", 10, Any), ("xapp-", 10, Url),
-    ("lin_api_", 30, Word), ("lin_oauth_", 30, Word), ("ntn_", 40, Word), ("secret_", 43, Word), ("figd_", 30, Url),
+    ("lin_api_", 30, Word), ("lin_oauth_", 30, Word), ("ntn_", 40, Word), ("secret_", 43, Word), ("figd_", 30, Url), ("figp_", 30, Any), ("figh_", 30, Any), ("figo_", 30, Any), ("tkn.v1_", 30, Any),
+    ("sl.", 100, Any), ("fio-u-", 60, Any), ("shltm_", 40, Url), ("secret_", 16, Chance), ("API_KEY", 32, Capital), ("aio_", 28, Word), ("api_", 40, Word),
+    ("web_", 32, Word), ("oauth2:", 32, Hex), ("VF.", 38, Any), ("pk.", 30, Chance), ("pk.", 80, Any), ("sk.", 80, Any), ("tk.eyJ", 40, Any),
+    ("s-s4t2ud-", 60, Hex), ("s-s4t2af-", 60, Hex), ("u-s4t2ud-", 60, Hex), ("u-s4t2af-", 60, Hex), ("AAAAAAAAAAAAAAAAAAAAA", 60, Any),
     ("tfp_", 30, Any), ("rdme_", 30, Word), ("oauth:", 28, Word),
     // Money.
     ("sk_live_", 10, Word), ("sk_test_", 10, Word), ("sk_prod_", 10, Word), ("rk_live_", 10, Word), ("rk_test_", 10, Word), ("rk_prod_", 10, Word),
-    ("whsec_", 20, Any), ("sq0atp-", 20, Url), ("sq0csp-", 30, Url), ("EAAAE", 50, Url), ("access_token$production$", 16, Any),
-    ("access-production-", 30, Url), ("access-sandbox-", 30, Url), ("shpat_", 30, Word), ("shpca_", 30, Word), ("shppa_", 30, Word), ("shpss_", 30, Word),
-    ("FLWSECK", 20, Url), ("EZAK", 54, Word), ("EZTK", 54, Word), ("duffel_live_", 30, Url), ("duffel_test_", 30, Url),
-    ("shippo_live_", 30, Hex), ("shippo_test_", 30, Hex),
+    ("whsec_", 20, Any), ("sq0atp-", 20, Url), ("sq0csp-", 30, Url), ("EAAA", 22, Chance), ("EAA", 100, Word), ("sq0i", 24, Url), ("sq0c", 42, Url), ("access_token$production$", 16, Any),
+    ("access-production-", 30, Url), ("access-sandbox-", 30, Url), ("access-development-", 30, Url),
+    ("sk_", 30, Chance), ("pk_", 30, Chance), ("ak_live_", 30, Word), ("live_", 35, Chance), ("test_", 31, Hex), ("rzp_live_", 14, Word), ("pi_", 45, Chance),
+    ("ramp_sec_", 40, Word), ("ramp_id_", 40, Word), ("pri_", 32, Hex), ("act_", 24, Word), ("rh-api-", 36, Uuid), ("flb_live_", 20, Word), ("shpat_", 30, Word), ("shpca_", 30, Word), ("shppa_", 30, Word), ("shpss_", 30, Word),
+    ("FLWSECK", 12, Url), ("FLWPUBK", 20, Url), ("EZAK", 54, Word), ("EZTK", 54, Word), ("duffel_live_", 30, Url), ("duffel_test_", 30, Url),
+    ("shippo_live_", 30, Word), ("shippo_test_", 30, Word),
     // Mail and telephones.
-    ("SG.", 30, Any), ("key-", 32, Hex), ("xkeysib-", 60, Url), ("SK", 32, Hex), ("AC", 32, Hex),
+    ("SG.", 30, Any), ("key-", 32, Word), ("pubkey-", 32, Hex), ("xkeysib-", 60, Url), ("KEY", 54, Chance), ("pat-na1-", 36, Uuid), ("pat-eu1-", 36, Uuid), ("na1.", 80, Any),
     // Who watches.
-    ("NRAK-", 20, Word), ("NRII-", 20, Url), ("NRJS-", 16, Hex), ("NRRA-", 30, Hex), ("NRIQ-", 20, Word), ("ddapi_", 20, Word), ("ddapp_", 20, Word), ("glsa_", 30, Url), ("glc_", 32, Any),
-    ("eyJrIjoi", 40, Any), ("sntrys_", 40, Any), ("sntryu_", 40, Hex), ("hcaik_", 40, Word), ("hcxik_", 40, Word),
+    ("NRAK-", 20, Word), ("NRII-", 20, Url), ("NRJS-", 16, Hex), ("NRRA-", 30, Hex), ("NRIQ-", 20, Url), ("NRBR-", 16, Hex), ("AK1", 50, Word), ("BBFF-", 30, Word), ("pgar_", 24, Chance), ("phx_", 40, Chance), ("rootly_", 60, Hex),
+    ("api-", 36, Uuid), ("sdk-", 36, Uuid), ("pub-c-", 36, Chance), ("sub-c-", 36, Chance), ("ddapi_", 20, Word), ("ddapp_", 20, Word), ("glsa_", 30, Url), ("glc_", 32, Any),
+    ("eyJrIjoi", 40, Any), ("ZXlK", 50, Any), ("3MVG9", 60, Any), ("5AEP861", 60, Any), ("sntrys_", 40, Any), ("sntryu_", 40, Hex), ("hcaik_", 40, Word), ("hcxik_", 40, Word),
     // What thinks.
-    ("sk-proj-", 20, Url), ("sk-svcacct-", 20, Url), ("sk-admin-", 20, Url), ("sk-ant-", 20, Url), ("sk-or-v1-", 30, Hex), ("sk-", 32, Word),
+    ("sk-proj-", 20, Url), ("sk-svcacct-", 20, Url), ("sk-admin-", 20, Url), ("sk-ant-", 20, Url), ("sk-or-v1-", 30, Hex), ("sk-", 32, Word), ("sk-lf-", 36, Uuid), ("pk-lf-", 36, Uuid), ("lsv2_", 40, Url), ("pcsk_", 60, Url),
     ("hf_", 30, Word), ("api_org_", 30, Word), ("gsk_", 40, Word), ("r8_", 30, Word), ("pplx-", 40, Word), ("xai-", 60, Word),
 ];
 
@@ -82,6 +97,7 @@ pub(super) fn tokens(text: &str) -> Vec<Range<usize>> {
     let mut found = known(text);
     found.extend(web_tokens(text));
     found.extend(others(text));
+    found.extend(behind_an_id(text));
     found.sort_by_key(|token| (token.start, std::cmp::Reverse(token.end)));
     found.dedup_by(|next, before| next.start < before.end);
     found
@@ -103,7 +119,8 @@ fn known(text: &str) -> Vec<Range<usize>> {
         {
             let rest = &bytes[at + begin.len()..];
             let length = rest.iter().take_while(|byte| chars.has(**byte)).count();
-            if length >= *least && is_mixed(&rest[..length]) {
+            let chance = *chars != Chance || is_chance(&rest[..length]);
+            if length >= *least && is_mixed(&rest[..length]) && chance {
                 found.push(at..at + begin.len() + length);
             }
         }
@@ -129,13 +146,24 @@ fn is_mixed(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| *byte != bytes[0])
 }
 
-/// Three or five parts of base64, the first of which is a JSON object.
+/// Letters and digits of many kinds, and few signs between them: no name that people give.
+fn is_chance(bytes: &[u8]) -> bool {
+    let count = |has: fn(&u8) -> bool| bytes.iter().filter(|byte| has(byte)).count();
+    let mut kinds = [false; 256];
+    bytes.iter().for_each(|byte| kinds[usize::from(*byte)] = true);
+    count(u8::is_ascii_digit) >= 2
+        && count(u8::is_ascii_alphabetic) >= 2
+        && count(u8::is_ascii_punctuation) * 6 <= bytes.len()
+        && kinds.iter().filter(|kind| **kind).count() >= 8
+}
+
+/// Two, three or five parts of base64, the first of which is a JSON object, and the second where there are two.
 fn web_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
-    text.match_indices("eyJ").filter_map(|(at, _)| {
+    text.match_indices("eyJ").chain(text.match_indices("ewo")).filter_map(|(at, _)| {
         let length = text.as_bytes()[at..].iter().take_while(|byte| Url.has(**byte) || **byte == b'.').count();
         let token = text[at..at + length].trim_end_matches('.');
         let parts: Vec<&str> = token.split('.').collect();
-        let whole = matches!(parts.len(), 3 | 5)
+        let whole = (matches!(parts.len(), 3 | 5) || (parts.len() == 2 && parts[1].starts_with("ey")))
             && parts[0].len() >= 10
             && parts.iter().rev().take(2).all(|part| part.len() >= 8);
         (whole && begins_here(text, at)).then_some(at..at + token.len())
@@ -144,8 +172,25 @@ fn web_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
 
 /// Those that are known by something in their middle or at their end.
 fn others(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let is_one = |word: &str| is_in_two(word) || (word.len() >= 34 && is_other(word));
+    let is_one = |word: &str| is_in_two(word) || (word.len() >= 30 && is_other(word));
     words(text).filter_map(move |(at, word)| is_one(word).then_some(at..at + word.len()))
+}
+
+/// An id, a bar or an exclamation mark, and a secret: Facebook's and Laravel's tokens, Salesforce's sessions.
+fn behind_an_id(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(['|', '!']).filter_map(|(at, sign)| {
+        let (before, behind) = (&text.as_bytes()[..at], &text.as_bytes()[at + 1..]);
+        let id = before.iter().rev().take_while(|byte| Word.has(**byte)).count();
+        let digits = before[at - id..].iter().all(u8::is_ascii_digit);
+        let length = |chars: Chars| behind.iter().take_while(|byte| chars.has(**byte)).count();
+        let secret = match sign {
+            "|" if digits && (15..=16).contains(&id) => Some(length(Url)).filter(|length| (27..=40).contains(length)),
+            "|" if digits && (1..=10).contains(&id) => Some(length(Word)).filter(|length| (40..=48).contains(length)),
+            "!" if id == 15 && before[at - id..].starts_with(b"00") => Some(length(Any)).filter(|length| *length >= 60),
+            _ => None,
+        }?;
+        is_chance(&behind[..secret]).then_some(at - id..at + 1 + secret)
+    })
 }
 
 /// Vault's tokens before 1.10 (`s.`, 24 letters and digits) and kubeadm's (6 small ones, a dot, 16): short, and so
@@ -174,11 +219,11 @@ fn is_other(word: &str) -> bool {
         && word.as_bytes()[3].is_ascii_digit()
         && all(&word[6..], Any);
     let telegram = word.split_once(':').is_some_and(|(id, token)| {
-        (8..=10).contains(&id.len())
+        (5..=16).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_digit())
             && token.len() == 35
-            && token.starts_with("AA")
             && all(token, Url)
+            && (token.starts_with('A') || is_chance(token.as_bytes()))
     });
     let parts: Vec<&str> = word.split('.').collect();
     let discord = matches!(parts.as_slice(), [id, time, sign]
@@ -192,7 +237,27 @@ fn is_other(word: &str) -> bool {
     let airtable = matches!(parts.as_slice(), [id, rest] if id.starts_with("pat") && id.len() == 17 && rest.len() == 64 && all(rest, Hex));
     let infisical = matches!(parts.as_slice(), ["st", rest @ ..]
         if rest.len() >= 2 && rest.iter().all(|part| part.len() >= 20 && all(part, Hex)));
-    infisical || azure || telegram || discord || mailchimp || newrelic || terraform || airtable
+    // Twilio, ClickHouse, Harness, Zoho, Authress, Airtable's OAuth, New Relic's mobile keys, MaxMind, Mailgun's signing keys.
+    let exact = (word.len() == 34 && (word.starts_with("SK") || word.starts_with("AC")))
+        || (word.len() == 42 && word.starts_with("4b1d"));
+    let harness =
+        matches!(parts.as_slice(), ["pat" | "sat", a, b, c] if a.len() == 22 && b.len() == 24 && c.len() == 20);
+    let zoho =
+        matches!(parts.as_slice(), ["1000", a, b] if a.len() == 32 && b.len() == 32 && all(a, Hex) && all(b, Hex));
+    let authress = ["sc_", "ext_", "scauth_", "authress_"].iter().any(|begin| word.starts_with(begin))
+        && matches!(parts.as_slice(), [_, _, kind, secret] if kind.starts_with("acc") && secret.len() >= 30);
+    let oauth = matches!(parts.as_slice(), [id, "v1", middle, sign]
+        if id.len() >= 8 && middle.len() >= 16 && sign.len() >= 16 && all(middle, Url) && all(sign, Hex));
+    let ended = word.ends_with("-NRMA") || (word.len() == 40 && word.ends_with("_mmk"));
+    let signing = word.len() == 50 && word.split('-').map(str::len).eq([32, 8, 8]) && all(&word.replace('-', ""), Word);
+    let more = (exact && all(word, Word) && is_chance(word.as_bytes()))
+        || harness
+        || zoho
+        || authress
+        || oauth
+        || ended
+        || signing;
+    more || infisical || azure || telegram || discord || mailchimp || newrelic || terraform || airtable
 }
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {

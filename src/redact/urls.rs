@@ -28,6 +28,10 @@ const HOOKS: &[(&str, &str)] = &[
     ("alert.victorops.com", "/integrations/"),
     ("webhook.site", "/"),
     ("chat.googleapis.com", "/v1/spaces/"),
+    (".tines.com", "/webhook/"),
+    ("api.softlayer.com", "/soap/"),
+    ("oapi.dingtalk.com", "/robot/"),
+    ("qyapi.weixin.qq.com", "/cgi-bin/webhook/"),
 ];
 
 /// The secret parts of the address whose authority `rest` begins with.
@@ -71,7 +75,8 @@ fn of_hook<'t>(host: &str, path: &'t str) -> Option<&'t str> {
         return path.get(1..).filter(|rest| rest.len() >= 8);
     }
     // Mattermost, Rocket.Chat and their likes stand on hosts of their own: a long word of chance behind `hooks`.
-    let (_, behind) = path.split_once("/hooks/").or_else(|| path.split_once("/webhooks/"))?;
+    let begins = ["/hooks/", "/webhooks/", "/webhook/", "/hook/"];
+    let (_, behind) = begins.iter().find_map(|begin| path.split_once(begin))?;
     let last = behind.split(['?', '#']).next()?.trim_end_matches('/').rsplit('/').next()?;
     (looks_random(last) || (last.len() >= 24 && last.bytes().all(|byte| byte.is_ascii_alphanumeric())))
         .then_some(behind)
