@@ -15,11 +15,15 @@ use super::exceptions::{self, Exception, ExceptionVerdict};
 use super::formats::{in_the_clear, utf16};
 use super::handle::Vault;
 use super::layout::EXCEPTIONS;
+use super::loose::TOO_LARGE;
+use super::object_fault::ObjectFault;
 use super::objects::GitObjects;
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
 use crate::read;
+use crate::text;
 use crate::values::Scrubber;
+use crate::write;
 
 /// A kind of exposure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,6 +39,8 @@ pub enum Exposed {
     NotSealed,
     /// A file of a kind that a vault does not have.
     Stray,
+    /// A file that could not be looked into: too large, or damaged.
+    NotRead,
 }
 
 /// One thing that is in the clear, or where it should not be.
@@ -127,8 +133,7 @@ impl<'s> Search<'s> {
         }
         self.exceptions.clear();
         if !absolute.is_dir() {
-            let bytes = read::file(&absolute, read::PROGRAM).map_err(io(path))?;
-            return self.file(&absolute.display().to_string(), &bytes, false);
+            return self.placed(&absolute, &absolute.display().to_string(), false, io(path));
         }
         let mut folders = vec![absolute];
         while let Some(place) = folders.pop() {
@@ -141,8 +146,7 @@ impl<'s> Search<'s> {
                     }
                 }
             } else if place.is_file() {
-                let bytes = read::file(&place, read::PROGRAM).map_err(io(&place))?;
-                self.file(&place.display().to_string(), &bytes, false)?;
+                self.placed(&place, &place.display().to_string(), false, io(&place))?;
             }
         }
         Ok(())
@@ -170,11 +174,52 @@ impl<'s> Search<'s> {
             if known.is_some_and(|(_, id)| id == entry.id) {
                 continue;
             }
-            if let Ok(content) = objects.blob(entry.id) {
-                self.file(&path, &content, own)?;
-            }
+            self.indexed(&objects, &entry, &path, own)?;
         }
         Ok(())
+    }
+
+    /// An entry of an index. One that cannot be looked into is a finding; another repository is looked at where it is.
+    fn indexed(
+        &mut self,
+        objects: &GitObjects<'_>,
+        entry: &git2::IndexEntry,
+        path: &str,
+        own: bool,
+    ) -> Result<(), VaultError> {
+        const OTHER_REPOSITORY: u32 = 0o160_000;
+        match objects.blob(entry.id) {
+            Ok(content) => self.file(path, &content, own),
+            Err(_) if entry.mode == OTHER_REPOSITORY => Ok(()),
+            Err(fault @ ObjectFault::Unread(_)) => Err(fault.of(path)),
+            Err(ObjectFault::Missing) => self.not_read(path, "git does not have it"),
+            Err(ObjectFault::Broken(why)) if why == TOO_LARGE => {
+                self.not_read(path, &format!("it is larger than {}", text::bytes(read::RECORDS)))
+            }
+            Err(ObjectFault::Broken(why)) => self.not_read(path, &why),
+        }
+    }
+
+    /// A file that nobody has looked into.
+    fn not_read(&mut self, path: &str, why: &str) -> Result<(), VaultError> {
+        let says = format!("was not looked into: {why}");
+        self.judge(Exposure { exposed: Exposed::NotRead, file: path.to_owned(), line: None, says });
+        Ok(())
+    }
+
+    /// A file of a folder.
+    fn placed(
+        &mut self,
+        place: &Path,
+        path: &str,
+        own: bool,
+        failed: impl FnOnce(std::io::Error) -> VaultError,
+    ) -> Result<(), VaultError> {
+        match read::file(place, read::PROGRAM) {
+            Ok(bytes) => self.file(path, &bytes, own),
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => self.not_read(path, &error.to_string()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// The tracked files of a repository below a folder, and in a vault also those that are not tracked.
@@ -190,9 +235,7 @@ impl<'s> Search<'s> {
             if !Path::new(&path).starts_with(below) {
                 continue;
             }
-            if let Ok(content) = objects.blob(entry.id) {
-                self.file(&path, &content, own)?;
-            }
+            self.indexed(&objects, &entry, &path, own)?;
             paths.push(path);
         }
         let Some(root) = root else { return Ok(()) };
@@ -211,9 +254,8 @@ impl<'s> Search<'s> {
         for path in paths {
             let place = root.join(&path);
             if place.is_file() && !place.is_symlink() {
-                let bytes =
-                    read::file(&place, read::PROGRAM).map_err(VaultError::io(format!("read {}", place.display())))?;
-                self.file(&path, &bytes, own)?;
+                let failed = VaultError::io(format!("read {}", place.display()));
+                self.placed(&place, &path, own, failed)?;
             }
         }
         Ok(())
@@ -331,9 +373,6 @@ fn belongs(path: &str) -> bool {
 /// # Errors
 /// `Occupied` when there is a hook already; `Io` when it cannot be written.
 pub fn install_hook(place: &Path, command: &str) -> Result<PathBuf, VaultError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-
     let folder = hooks(place)?;
     let path = folder.join("pre-commit");
     let io = || VaultError::io(format!("write {}", path.display()));
@@ -341,15 +380,13 @@ pub fn install_hook(place: &Path, command: &str) -> Result<PathBuf, VaultError> 
     let text = format!(
         "#!/bin/sh\n# Written by `dr config check --install-hook`: nothing secret is committed in the clear.\nexec {command}\n"
     );
-    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path) {
-        Ok(file) => file,
+    match write::new_file(&path, 0o755, text.as_bytes()) {
+        Ok(()) => Ok(path),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(VaultError::HookThere { path: path.display().to_string(), command: command.to_owned() });
+            Err(VaultError::HookThere { path: path.display().to_string(), command: command.to_owned() })
         }
-        Err(error) => return Err(io()(error)),
-    };
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io())?;
-    Ok(path)
+        Err(error) => Err(io()(error)),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Loose objects, read by ourselves: libgit2 never comes back from one that ends too early, as a power failure leaves it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use git2::{ObjectType, Oid};
 
+use super::object_fault::ObjectFault;
 use crate::read;
 
 /// What is said of an object over a reader's bound.
@@ -17,15 +19,17 @@ const HEAD: usize = 32;
 /// has the name that it is asked for by.
 ///
 /// # Errors
-/// In words, where the file is no whole object of that name, or holds more than `most` bytes once it is opened.
-pub(super) fn read(objects: &Path, id: Oid, most: u64) -> Result<Option<(ObjectType, Vec<u8>)>, String> {
+/// The file cannot be read, is no whole object of that name, or holds more than `most` bytes once it is opened.
+pub(super) fn read(objects: &Path, id: Oid, most: u64) -> Result<Option<(ObjectType, Vec<u8>)>, ObjectFault> {
     let path = place(objects, id);
     let packed = match read::file(&path, read::PROGRAM) {
         Ok(packed) => packed,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => {
+            return Err(ObjectFault::Unread(io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
+        }
     };
-    let broken = |what: &str| format!("{}: {what}", path.display());
+    let broken = |what: &str| ObjectFault::Broken(format!("{}: {what}", path.display()));
     let content = inflated(&packed, usize::try_from(most).unwrap_or(usize::MAX)).map_err(broken)?;
     let (kind, bytes) = taken_apart(content).ok_or_else(|| broken("it is no object of git's"))?;
     match Oid::hash_object(kind, &bytes) {
@@ -70,6 +74,7 @@ fn taken_apart(mut content: Vec<u8>) -> Option<(ObjectType, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::error::VaultError;
 
     #[test]
     fn an_object_is_read_whole_and_one_that_is_cut_anywhere_is_called_that() {
@@ -89,7 +94,7 @@ mod tests {
             for cut in cuts.filter(|cut| *cut < whole.len()) {
                 std::fs::write(&file, &whole[..cut]).unwrap();
                 let fault = read(&objects, id, 1 << 20).unwrap_err();
-                assert!(fault.contains("cut short"), "{cut}: {fault}");
+                assert!(matches!(&fault, ObjectFault::Broken(why) if why.contains("cut short")), "{cut}: {fault:?}");
             }
             let mut other = whole.clone();
             other[0] ^= 0xff;
@@ -100,6 +105,12 @@ mod tests {
         let objects = folder.path().join(".git/objects");
         std::fs::remove_file(place(&objects, two)).unwrap();
         std::fs::copy(place(&objects, one), place(&objects, two)).unwrap();
-        assert!(read(&objects, two, 1 << 20).unwrap_err().contains("name"));
+        assert!(matches!(read(&objects, two, 1 << 20), Err(ObjectFault::Broken(why)) if why.contains("name")));
+        // Root may read any file: a folder in its place is refused to everybody.
+        std::fs::remove_file(place(&objects, two)).unwrap();
+        std::fs::create_dir(place(&objects, two)).unwrap();
+        let fault = read(&objects, two, 1 << 20).unwrap_err();
+        let VaultError::Io { act, source } = fault.of("a file") else { panic!("it is called damaged") };
+        assert!(act.contains("a file") && source.to_string().contains(&two.to_string()[2..]), "{act}: {source}");
     }
 }

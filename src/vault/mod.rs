@@ -26,6 +26,7 @@ mod layout;
 mod lock;
 mod loose;
 mod merge;
+mod object_fault;
 mod objects;
 mod read;
 mod recipients;

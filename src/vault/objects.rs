@@ -11,27 +11,8 @@ use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
 
 use super::error::VaultError;
 use super::loose;
+use super::object_fault::ObjectFault;
 use crate::read;
-
-/// Why an object cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ObjectFault {
-    /// It is not in the repository.
-    Missing,
-    /// It is there, and is not what its name says, or cannot be read.
-    Broken(String),
-}
-
-impl ObjectFault {
-    /// The error of a reader that cannot go on without it.
-    pub(super) fn of(self, what: &str) -> VaultError {
-        let reason = match self {
-            Self::Missing => "the object is missing".to_owned(),
-            Self::Broken(reason) => reason,
-        };
-        VaultError::Damaged { what: what.to_owned(), reason }
-    }
-}
 
 /// What an entry of a tree is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +66,7 @@ impl<'r> GitObjects<'r> {
             ObjectType::Tree => LARGEST_TREE,
             _ => read::RECORDS,
         };
-        if let Some((found, bytes)) = loose::read(&self.folder, id, most).map_err(ObjectFault::Broken)? {
+        if let Some((found, bytes)) = loose::read(&self.folder, id, most)? {
             let right = found == kind;
             return right.then_some(bytes).ok_or_else(|| other_kind(found, kind));
         }
@@ -159,6 +140,19 @@ impl<'r> GitObjects<'r> {
             ahead.extend(parents.into_iter().filter(|parent| seen.insert(*parent)));
         }
         Ok(seen)
+    }
+
+    /// Every commit from `tip` back, as far as the history can be read.
+    pub(super) fn readable_ancestors(&self, tip: Oid) -> HashSet<Oid> {
+        let (mut seen, mut ahead) = (HashSet::new(), vec![tip]);
+        while let Some(id) = ahead.pop() {
+            if let Ok((_, parents)) = self.commit(id)
+                && seen.insert(id)
+            {
+                ahead.extend(parents);
+            }
+        }
+        seen
     }
 
     /// Whether every folder below a tree can be read.

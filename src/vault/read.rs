@@ -12,7 +12,7 @@ use super::files::{digest, parse, same_install};
 use super::git::Git;
 use super::handle::Vault;
 use super::layout::{FINGERPRINT_FILE, REKEYED};
-use super::objects::{EntryKind, GitObjects, ObjectFault, entries, entry};
+use super::objects::{EntryKind, GitObjects, entries, entry};
 use super::record::{Deployment, DeploymentId, DeploymentOutcome, DeploymentRecord, RecordedInstall, Sealed};
 use super::snapshot::{Snapshot, effective_files};
 use super::survey::{Survey, UnreadRecord};
@@ -285,7 +285,7 @@ fn clear(objects: &GitObjects<'_>, folder: &str, id: Oid, outcome: bool) -> Resu
     let tree = objects.tree(id).map_err(|fault| fault.of(folder))?;
     let file = |name: &str| -> Result<Option<Vec<u8>>, VaultError> {
         let bytes = entry(&tree, name).map(|entry| objects.blob(entry.id)).transpose();
-        bytes.map_err(|fault: ObjectFault| fault.of(&format!("{folder}/{name}")))
+        bytes.map_err(|fault| fault.of(&format!("{folder}/{name}")))
     };
     let record = file("record.json")?.ok_or_else(|| VaultError::Damaged {
         what: format!("{folder}/record.json"),

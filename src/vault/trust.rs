@@ -119,6 +119,9 @@ impl VaultTrust {
             .filter(|finding| !finding.is_a_lost_part())
             .filter(|finding| finding.flaw.severity() != FlawSeverity::Untrusted || !let_in(finding));
         let Some(first) = refused.next() else { return Ok(whole) };
+        if let Some(error) = first.unread() {
+            return Err(error);
+        }
         Err(VaultError::Unbelieved {
             path: git.path().display().to_string(),
             first: format!("{} {}", first.what, first.says),

@@ -128,6 +128,43 @@ fn a_damaged_version_hides_none_of_the_others() {
 }
 
 #[test]
+fn what_the_system_does_not_let_be_read_is_not_called_damaged() {
+    let host = Host::new();
+    let old = host.record(FIRST, "a: 1\n");
+    let shut = host.record(SECOND, "a: 2\n");
+    // Root may read any file: a folder in its place is refused to everybody.
+    let place = object(&host, &format!("deployments/opschain.opschain/{shut}/values.yaml.age"));
+    std::fs::remove_file(&place).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    let said = host.run(&["config", "cat", &shut]);
+    assert!(said.code == 28 && said.err.contains("permissions") && !said.err.contains("damaged"), "{}", said.err);
+    let said = host.run(&["config", "log", "-o", "json"]);
+    assert_eq!((said.code, codes(&said)), (28, vec![Some("vault".into()), None]), "{}{}", said.out, said.err);
+    let said = host.run(&["config", "verify"]);
+    assert!(said.code == 28 && !said.out.contains("damaged"), "{} {}", said.code, said.out);
+    assert_eq!(host.run(&["config", "cat", &old]).code, 0);
+}
+
+#[test]
+fn a_second_host_without_an_age_key_is_led_to_one() {
+    let (one, two, _remote) = two_hosts();
+    one.record(FIRST, "env: {TZ: UTC}\n");
+    for host in [&one, &two] {
+        assert_eq!(host.run(&["config", "sync"]).code, 0);
+    }
+    let settings = two.path(".config/dr/dr.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("identity")).collect();
+    std::fs::write(&settings, without.join("\n")).unwrap();
+    let said = two.run(&["doctor"]);
+    assert!(
+        said.out.contains("this host has no age key") && said.out.contains("dr init, which makes one"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
 fn a_vault_without_its_branch_and_a_lock_that_git_left_are_named_with_the_way_out() {
     let host = Host::new();
     host.record(FIRST, "a: 1\n");

@@ -45,6 +45,7 @@ impl Verified {
             Some(FlawSeverity::Untrusted) if self.accepted => Exit::Success,
             Some(FlawSeverity::Untrusted) => Exit::Untrusted,
             Some(FlawSeverity::Damaged) => Exit::Damaged,
+            Some(FlawSeverity::Unread) => Exit::Vault,
             Some(FlawSeverity::Closed) => Exit::Keys,
         }
     }

@@ -34,6 +34,13 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         "vault",
         format!("config vault {}, sealed to {}", path.display(), plural(recipients.len() as u64, "recipient")),
     );
+    if settings.keys.identity.is_none() && vault.readers().is_ok_and(|readers| !readers.is_empty()) {
+        findings.warn(
+            "vault",
+            "this host has no age key: nothing that is recorded opens here",
+            "dr init, which makes one and names the line for dr.toml; then: dr doctor",
+        );
+    }
     let is_outside = joins(&vault, &own_keys(settings), &recipients, findings);
     // A key that another host has let in is a question before anything is compared with it.
     if let Err(error) = vault.recipients() {

@@ -121,6 +121,9 @@ fn refuse(found: &Verification, anyone: bool) -> Result<usize, VaultError> {
     match refused.peek() {
         None => Ok(found.findings.len()),
         Some(first) => {
+            if let Some(error) = first.unread() {
+                return Err(error);
+            }
             let first = format!("{} {}", first.what, first.says);
             let untrusted = found.severity() == Some(FlawSeverity::Untrusted);
             Err(VaultError::Incoming { count: refused.count(), first, untrusted })

@@ -174,3 +174,24 @@ fn a_remote_is_found_or_its_lack_is_named() {
     git(&f, &["remote", "add", "origin", "/z"]);
     assert_eq!(named(None).unwrap(), "origin");
 }
+
+#[test]
+fn what_follows_a_record_that_is_damaged_here_comes_in_all_the_same() {
+    for is_broken in [true, false] {
+        let f = fixture();
+        record(&f.vault, "2026-08-01T10:00:00Z", "a: 1\n");
+        let (other, trusted) = second(&f);
+        record(&other, "2026-08-02T10:00:00Z", "a: 2\n");
+        let first = f.vault.resolve(&install(), "latest").unwrap().id().to_string();
+        let place = format!("main:deployments/opschain.opschain/{first}/record.json");
+        let id = git(&f, &["rev-parse", &place]);
+        let id = id.trim();
+        let object = f.vault.path().join(".git/objects").join(&id[..2]).join(&id[2..]);
+        std::fs::remove_file(&object).unwrap();
+        if is_broken {
+            std::fs::write(&object, b"x").unwrap();
+        }
+        let taken = fetch(&f, &other, &f.vault, &trusted).unwrap();
+        assert_eq!((taken.joined, taken.deployments), (Joined::Forward, 1));
+    }
+}

@@ -6,7 +6,8 @@ use git2::{ObjectType, Oid};
 use jiff::Timestamp;
 
 use super::flaws::{Flaw, VaultFinding};
-use crate::vault::objects::{GitObjects, ObjectFault};
+use crate::vault::object_fault::ObjectFault;
+use crate::vault::objects::GitObjects;
 
 /// A commit, taken apart.
 pub(super) struct Commit {
@@ -59,17 +60,12 @@ pub(super) fn commits(
     order.into_iter().filter_map(|id| read.remove(&id).flatten()).collect()
 }
 
-/// Every commit from `tip` back, by its name only.
-pub(super) fn ancestors(objects: &GitObjects<'_>, tip: Oid) -> HashSet<Oid> {
-    let mut ignored = Vec::new();
-    commits(objects, tip, &HashSet::new(), &mut ignored).into_iter().map(|commit| commit.id).collect()
-}
-
 /// The finding of an object that cannot be had.
 pub(super) fn lost(fault: ObjectFault, what: &str) -> VaultFinding {
     match fault {
         ObjectFault::Missing => VaultFinding::new(Flaw::MissingObject, what, "is not in the repository"),
         ObjectFault::Broken(reason) => VaultFinding::new(Flaw::DamagedObject, what, reason),
+        ObjectFault::Unread(error) => VaultFinding::new(Flaw::UnreadObject, what, format!("cannot be read: {error}")),
     }
 }
 

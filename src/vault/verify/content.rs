@@ -14,7 +14,8 @@ use crate::vault::error::VaultError;
 use crate::vault::files::{digest, parse};
 use crate::vault::git::Git;
 use crate::vault::layout::{ATTRIBUTES, FINGERPRINT_FILE, REKEY_FILE};
-use crate::vault::objects::{GitObjects, ObjectFault, entries};
+use crate::vault::object_fault::ObjectFault;
+use crate::vault::objects::{GitObjects, entries};
 use crate::vault::record::{
     BUNDLES, DeploymentId, DeploymentOutcome, DeploymentRecord, ListedBundle, RecipientsChange, RekeyList, Sealed,
     VaultHeader,

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::vault::error::VaultError;
+
 /// A kind of flaw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,6 +34,8 @@ pub enum Flaw {
     MissingObject,
     /// An object is not what its name says.
     DamagedObject,
+    /// An object's file cannot be read, for want of rights or by a fault of the disk.
+    UnreadObject,
     /// A clear file that cannot be read, or is of a newer format.
     Unreadable,
     /// A deployment without its record.
@@ -69,6 +73,8 @@ pub enum FlawSeverity {
     Untrusted,
     /// It is not what was written.
     Damaged,
+    /// It cannot be told: the system does not let it be read.
+    Unread,
     /// It cannot be told with these keys.
     Closed,
 }
@@ -78,6 +84,7 @@ impl Flaw {
     pub fn severity(self) -> FlawSeverity {
         match self {
             Self::Unsigned | Self::UntrustedSigner | Self::BadSignature => FlawSeverity::Untrusted,
+            Self::UnreadObject => FlawSeverity::Unread,
             Self::NotOpened => FlawSeverity::Closed,
             _ => FlawSeverity::Damaged,
         }
@@ -106,7 +113,14 @@ impl VaultFinding {
             let below = path.trim_end_matches('/').split('/').count();
             (path.starts_with("rekeyed/") && below > 1) || (path.starts_with("deployments/") && below > 2)
         };
-        matches!(self.flaw, Flaw::MissingObject | Flaw::DamagedObject) && is_part(&self.what)
+        matches!(self.flaw, Flaw::MissingObject | Flaw::DamagedObject | Flaw::UnreadObject) && is_part(&self.what)
+    }
+
+    /// The error of what cannot be read, where that is the flaw: its bytes may be the right ones.
+    pub(in crate::vault) fn unread(&self) -> Option<VaultError> {
+        let source = || std::io::Error::other(self.says.clone());
+        (self.flaw == Flaw::UnreadObject)
+            .then(|| VaultError::Io { act: format!("read {} in the vault", self.what), source: source() })
     }
 
     pub(in crate::vault) fn new(flaw: Flaw, what: impl Into<String>, says: impl Into<String>) -> Self {

@@ -106,7 +106,7 @@ fn branch(git: &Git, found: &mut Verification) -> Result<(), VaultError> {
     }
     let (Some(seen), Some(tip)) = (git.remembered()?, git.head_id()?) else { return Ok(()) };
     let objects = git.objects()?;
-    if seen != tip && !commits::ancestors(&objects, tip).contains(&seen) {
+    if seen != tip && !objects.readable_ancestors(tip).contains(&seen) {
         let readable = git.tree_of(seen).is_ok();
         let when = repo.find_commit(seen).ok().filter(|_| readable).map(|commit| commit.time().seconds());
         let when = when.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());

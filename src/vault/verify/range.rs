@@ -28,7 +28,7 @@ pub fn since(git: &Git, base: Option<Oid>, tip: Oid, believed: &Believed<'_>) ->
     let mut known = HashSet::new();
     if let Some(base) = base {
         found.base = Some(git.tree_of(base)?);
-        known = commits::ancestors(&git.objects()?, base);
+        known = git.objects()?.readable_ancestors(base);
     }
     history_of(git, tip, &known, believed, &mut found)?;
     Ok(found)
@@ -63,7 +63,7 @@ pub(super) fn history_of(
     let seen = match believed.seen {
         // Those behind it are none that are looked at, or no key has ended.
         Some(seen) if known.contains(&seen) || !believed.trusted.has_ended() => HashSet::new(),
-        Some(seen) => commits::ancestors(&objects, seen),
+        Some(seen) => objects.readable_ancestors(seen),
         None => HashSet::new(),
     };
     let mut refused = false;

@@ -15,6 +15,7 @@ use super::verification::{Fork, Verification};
 use crate::vault::error::VaultError;
 use crate::vault::files::digest;
 use crate::vault::git::Git;
+use crate::vault::object_fault::ObjectFault;
 use crate::vault::objects::{GitObjects, entry};
 use crate::vault::record::{DeploymentId, DeploymentRecord};
 
@@ -60,7 +61,11 @@ pub(super) fn check(
                     continue;
                 }
                 Some(other) => Some(other.sha256.clone()),
-                None => older.and_then(|tree| older_record(&objects, tree, &folder, &previous.id)),
+                None => match older.map(|tree| older_record(&objects, tree, &folder, &previous.id)) {
+                    // It is there, and which bytes it has is signed: whoever reads it is told that nobody can.
+                    Some(Err(_)) => continue,
+                    known => known.and_then(Result::ok).flatten(),
+                },
             };
             match sha256 {
                 None if found.has_lost_record(&folder, previous.id.as_str()) => {}
@@ -95,13 +100,19 @@ pub(super) fn check(
     Ok(())
 }
 
-/// SHA-256 of a record that was there before the steps at hand.
-fn older_record(objects: &GitObjects<'_>, tree: Oid, folder: &str, id: &DeploymentId) -> Option<String> {
+/// SHA-256 of a record that was there before the steps at hand; nothing where there was none.
+fn older_record(
+    objects: &GitObjects<'_>,
+    tree: Oid,
+    folder: &str,
+    id: &DeploymentId,
+) -> Result<Option<String>, ObjectFault> {
     let mut at = tree;
     for name in ["deployments", folder, id.as_str(), "record.json"] {
-        at = entry(&objects.tree(at).ok()?, name)?.id;
+        let Some(found) = entry(&objects.tree(at)?, name).map(|entry| entry.id) else { return Ok(None) };
+        at = found;
     }
-    objects.blob(at).ok().map(|bytes| digest(&bytes))
+    objects.blob(at).map(|bytes| Some(digest(&bytes)))
 }
 
 /// Which step lies behind which.

@@ -28,12 +28,21 @@ impl Unread {
 
     /// Of a record, which is in the clear.
     pub(super) fn of_record(error: &VaultError) -> Self {
-        let exit = if matches!(error, VaultError::Format { .. }) { Exit::Format } else { Exit::Damaged };
+        let exit = match error {
+            VaultError::Format { .. } => Exit::Format,
+            VaultError::Io { .. } => Exit::Vault,
+            _ => Exit::Damaged,
+        };
         let hint = match exit {
             Exit::Format => "Use the dr that wrote it, or a newer one.",
+            Exit::Vault => "Look at the owner and permissions of the vault's files.",
             _ => "`dr config verify` shows what is wrong; a clone of the vault elsewhere may have the good file.",
         };
-        Self { why: error.to_string(), code: exit.name(), hint: Some(hint.into()), exit }
+        let why = match error {
+            VaultError::Io { act, source } => format!("{act}: {source}"),
+            other => other.to_string(),
+        };
+        Self { why, code: exit.name(), hint: Some(hint.into()), exit }
     }
 
     /// Of values. `closed` says why no key at hand opens them.
