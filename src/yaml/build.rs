@@ -31,13 +31,9 @@ impl Tree {
     ///
     /// # Errors
     /// Whatever Helm refuses: text that is not UTF-8 or not YAML, a root that is no map, keys that JSON cannot take,
-    /// `.inf`. Besides that: more than [`MAX_NODES`] nodes after aliases are followed, or [`MAX_DEPTH`] levels.
+    /// `.inf`. Besides that: more than [`MAX_NODES`] nodes after aliases are followed, or [`MAX_DEPTH`] levels. The error
+    /// says no more than what is wrong where: see [`Tree::parse_or_explain`].
     pub fn parse(bytes: &[u8]) -> Result<Self, YamlError> {
-        Self::read(bytes).map_err(|error| quotes::explained(bytes, error))
-    }
-
-    /// The same; what is refused is not looked at any further.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, YamlError> {
         let mut source = match std::str::from_utf8(bytes) {
             Ok(text) => text.to_owned(),
             Err(error) => {
@@ -89,6 +85,15 @@ impl Tree {
             return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
         }
         Ok(Tree { source, root, traps, unread: None })
+    }
+
+    /// As [`Tree::parse`], for a file whose error a person is to read: it also says what quotes would fix, which takes
+    /// several more readings.
+    ///
+    /// # Errors
+    /// Those of [`Tree::parse`].
+    pub fn parse_or_explain(bytes: &[u8]) -> Result<Self, YamlError> {
+        Self::parse(bytes).map_err(|error| quotes::explained(bytes, error))
     }
 }
 
@@ -339,7 +344,7 @@ impl<'s> Builder<'s> {
         Ok(None)
     }
 
-    fn key(&mut self, node: &Node, span: Span, map: &MapBuilder) -> Result<Awaited, YamlError> {
+    fn key(&mut self, node: &Node, span: Span, map: &mut MapBuilder) -> Result<Awaited, YamlError> {
         let scalar = node.scalar().ok_or_else(|| refused_key(node.type_name(), &span))?;
         let text = key_text(&scalar.value).map_err(|what| refused_key(what, &span))?;
         self.steps.push(Segment::Key(text.clone()));
@@ -349,8 +354,10 @@ impl<'s> Builder<'s> {
         }
         if let Some(first_line) = map.said(&text) {
             let path = Path(self.steps.clone());
-            self.traps.push(Trap::DuplicateKey { path, at: span.clone(), first_line });
+            let by_chance = map.is_another_key(&text, &scalar.value);
+            self.traps.push(Trap::DuplicateKey { path, at: span.clone(), first_line, by_chance });
         }
+        map.note(&text, &scalar.value);
         Ok(Awaited::Value(text, span))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::resolve::Value;
 use super::tree::{Entry, Node, NodeKind, Span};
 
 /// A map of more keys than this looks them up by hash, not one by one.
@@ -13,6 +14,8 @@ pub(super) struct MapBuilder {
     entries: Vec<Entry>,
     /// Of each entry the line where its key was said last, unless a merge alone brought it in.
     said: Vec<Option<usize>>,
+    /// By their text, the keys that are no texts for YAML: `1` beside `"1"` is a second key, and the same one for JSON.
+    odd: HashMap<String, Vec<Value>>,
     /// Empty while there are few.
     places: HashMap<String, usize>,
 }
@@ -33,6 +36,25 @@ impl MapBuilder {
     /// The line where the key was said. A merge says none: what it brought in may be said again and is no duplicate.
     pub(super) fn said(&self, key: &str) -> Option<usize> {
         self.place(key).and_then(|place| self.said[place])
+    }
+
+    /// Whether a key that was [said](Self::said) is another one for YAML than this.
+    pub(super) fn is_another_key(&self, key: &str, value: &Value) -> bool {
+        let odd = self.odd.get(key).map_or(&[][..], Vec::as_slice);
+        match value {
+            Value::String(_) => !odd.is_empty(),
+            value => !odd.contains(value),
+        }
+    }
+
+    /// Notes what a key is for YAML.
+    pub(super) fn note(&mut self, key: &str, value: &Value) {
+        if !matches!(value, Value::String(_)) {
+            let odd = self.odd.entry(key.to_owned()).or_default();
+            if !odd.contains(value) {
+                odd.push(value.clone());
+            }
+        }
     }
 
     /// The last one wins; the place in the order stays that of the first.

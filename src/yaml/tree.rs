@@ -94,6 +94,8 @@ pub enum Trap {
         at: Span,
         /// The line of the one that is lost.
         first_line: usize,
+        /// They are two keys for YAML (`1` and `"1"`) and one for JSON: which of them a chart gets is chance.
+        by_chance: bool,
     },
     /// A key that is no string in YAML, such as `y` or `0x10`.
     OddKey {
@@ -137,10 +139,10 @@ impl std::fmt::Debug for Tree {
 }
 
 impl Tree {
-    /// Reads a file as [`Tree::parse`] does. One that is refused is kept as a text: a map without keys, whose
+    /// Reads a file as [`Tree::parse_or_explain`] does. One that is refused is kept as a text: a map without keys, whose
     /// [`Tree::source`] is all that there is. For what was deployed, or may be: Helm has the last word there.
     pub fn parse_or_keep(bytes: &[u8]) -> Self {
-        Self::parse(bytes).unwrap_or_else(|error| {
+        Self::parse_or_explain(bytes).unwrap_or_else(|error| {
             let root = Node { kind: NodeKind::Map(Vec::new()), span: Span::default(), size: 1 };
             let source = String::from_utf8_lossy(bytes).into_owned();
             Self { source, root: Arc::new(root), traps: Vec::new(), unread: Some(error) }
@@ -170,6 +172,14 @@ impl Tree {
     /// What Helm reads in silence, in the order of the file.
     pub fn traps(&self) -> &[Trap] {
         &self.traps
+    }
+
+    /// The keys of which Helm keeps one value or the other by chance: the last one stands here.
+    pub fn keys_by_chance(&self) -> impl Iterator<Item = &Path> {
+        self.traps.iter().filter_map(|trap| match trap {
+            Trap::DuplicateKey { path, by_chance: true, .. } => Some(path),
+            _ => None,
+        })
     }
 
     /// The node at these keys.
@@ -382,8 +392,9 @@ mod tests {
             .traps()
             .iter()
             .map(|trap| match trap {
-                Trap::DuplicateKey { path, at, first_line } => {
-                    format!("duplicate {path} {}:{} {first_line}", at.line, at.column)
+                Trap::DuplicateKey { path, at, first_line, by_chance } => {
+                    let chance = if *by_chance { " by chance" } else { "" };
+                    format!("duplicate {path} {}:{} {first_line}{chance}", at.line, at.column)
                 }
                 Trap::OddKey { path, at, becomes } => format!("odd {path} {} {becomes}", at.line),
                 Trap::SecondDocument { at } => format!("second {}", at.line),
@@ -392,6 +403,17 @@ mod tests {
             })
             .collect();
         assert_eq!(traps, ["duplicate a.b 3:3 2", "odd true 4 true", "second 5", "rest 8"]);
+        let by_chance = |yaml: &str| {
+            let tree = Tree::parse(yaml.as_bytes()).unwrap();
+            tree.traps().iter().filter(|trap| matches!(trap, Trap::DuplicateKey { by_chance: true, .. })).count()
+        };
+        for yaml in ["1: a\n\"1\": b\n", "'1': a\n1: b\n", "{yes: a, 'true': b}", "1: a\n1.0: b\n", "'12': a\n0xc: b\n"]
+        {
+            assert_eq!(by_chance(yaml), 1, "{yaml}");
+        }
+        for yaml in ["1: a\n1: b\n", "a: 1\n'a': 2\n", "yes: a\ntrue: b\n", "12: a\n0xc: b\n"] {
+            assert_eq!(by_chance(yaml), 0, "{yaml}");
+        }
     }
 
     #[test]

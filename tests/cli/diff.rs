@@ -124,6 +124,18 @@ fn two_files_need_no_settings_and_the_exit_code_tells_same_from_changed() {
 }
 
 #[test]
+fn a_key_that_helm_takes_by_chance_is_said_before_anything_is_concluded() {
+    let home = Home::bare();
+    home.file("a.yaml", "m:\n  1: a\n  \"1\": b\n");
+    home.file("b.yaml", "m:\n  \"1\": b\n");
+    let said = home.diff(&["a.yaml", "b.yaml"]);
+    assert!(said.exit == 0 && said.err.contains("a.yaml: which value of m.1 Helm keeps is chance"), "{}", said.err);
+    assert!(!said.err.contains("b.yaml:"), "{}", said.err);
+    let said = home.dr(&["config", "upgrade", "b.yaml", "b.yaml", "-f", "a.yaml"]);
+    assert!(said.err.contains("is chance"), "{}", said.err);
+}
+
+#[test]
 fn a_last_line_without_its_end_is_layout_and_not_the_same() {
     let home = pair();
     home.file("cut.yaml", OLD.trim_end());

@@ -433,7 +433,7 @@ fn is_a_toss(tree: &Tree) -> bool {
 /// Helm reads it, and `dr` says where it does not dare to: docs/design/0004 lists these.
 fn is_meant(error: &YamlError) -> bool {
     // A key or number that JSON cannot take, in a value that a later duplicate key throws away.
-    // Behind it may stand what quotes would mend.
+    // Behind it may stand what quotes would fix.
     error.message.contains("Helm refuses") || error.message.starts_with("infinity")
 }
 

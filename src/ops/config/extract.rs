@@ -32,7 +32,7 @@ pub fn extract(ctx: &Ctx, path: &str, which: &DeploymentSelector, form: Form) ->
             .hint("Write it as differences show it, such as db.hosts[name=a].port, or as a JSON pointer: /db/hosts/0.")
     })?;
     let (name, bytes) = super::open_values(ctx, which)?;
-    let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
+    let tree = Tree::parse_or_explain(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
     let node = locate::find(&tree, &path).map_err(|missing| not_there(&name, &path.to_string(), &missing))?;
     let text = match form {
         Form::Written => match as_written(&tree, node) {

@@ -53,7 +53,8 @@ impl Linted {
 /// # Errors
 /// The file or the chart's own values are not YAML that Helm reads; the chart cannot be had.
 pub async fn lint(ctx: &Ctx, request: LintRequest) -> Result<Linted> {
-    let tree = Tree::parse(&request.values).map_err(|error| CommandError::from(error).context(&request.name))?;
+    let tree =
+        Tree::parse_or_explain(&request.values).map_err(|error| CommandError::from(error).context(&request.name))?;
     let asked = request.version.as_deref().map(str::parse::<Version>).transpose()?;
     let named = || tree.text(VERSION).and_then(|text| text.parse::<Version>().ok());
     let version = asked.clone().or_else(named);

@@ -1,5 +1,6 @@
 //! `dr config`: what was deployed, read from the vault, and what is added to it by hand.
 
+mod chance;
 pub mod check;
 mod compare;
 pub mod edit;

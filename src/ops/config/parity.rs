@@ -21,6 +21,7 @@ use crate::ops::Ctx;
 use crate::opschain::parity::{Demand, PARITY, ParityKey};
 use crate::values::{Path, Tree, Value};
 use crate::vault::RecordedInstall;
+use crate::write;
 
 /// The format of parity files.
 const FORMAT: u32 = 1;
@@ -163,8 +164,7 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
     let mut bytes = serde_json::to_vec_pretty(&file)
         .map_err(|e| CommandError::new(Exit::Failure, "write the parity file").because(e))?;
     bytes.push(b'\n');
-    let mut out = std::fs::File::create_new(path).map_err(failed)?;
-    std::io::Write::write_all(&mut out, &bytes).and_then(|()| out.sync_all()).map_err(failed)?;
+    write::new_file(path, 0o644, &bytes).map_err(failed)?;
     let keys = file.keys.values().flatten().count();
     Ok(Exported { path: path.to_owned(), of, keys, recipients: file.recipients })
 }
@@ -177,7 +177,7 @@ fn side(ctx: &Ctx, text: &str) -> Result<(String, Side)> {
             let name = format!("{text} ({}, {})", file.of, file.made.strftime("%Y-%m-%d"));
             return Ok((name, opened(text, file, &identities)?));
         }
-        let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+        let tree = Tree::parse_or_explain(&bytes).map_err(|error| CommandError::from(error).context(text))?;
         return Ok((text.to_owned(), Side::Values(tree)));
     }
     let vault = ctx.vault()?;
@@ -191,7 +191,7 @@ fn side(ctx: &Ctx, text: &str) -> Result<(String, Side)> {
     let bytes = vault.values(&deployment, &identities)?;
     let name = format!("{}.{} {}", install.namespace, install.release, deployment.id());
     ctx.events.note(format!("{text} is {name}"));
-    let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
+    let tree = Tree::parse_or_explain(&bytes).map_err(|error| CommandError::from(error).context(&name))?;
     Ok((name, Side::Values(tree)))
 }
 

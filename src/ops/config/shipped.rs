@@ -34,7 +34,7 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
         let bytes = read::file(&file, read::VALUES)
             .map_err(|e| CommandError::new(Exit::NotFound, format!("read {}", file.display())).because(e))?;
         // What is not UTF-8 is refused below, with its place.
-        let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+        let tree = Tree::parse_or_explain(&bytes).map_err(|error| CommandError::from(error).context(text))?;
         let version = tree.text(VERSION).and_then(|text| text.parse().ok());
         (String::from_utf8_lossy(&bytes).into_owned(), version)
     } else if text.starts_with("oci://") || path.exists() {
@@ -45,7 +45,7 @@ pub async fn read(ctx: &Ctx, text: &str, version: Option<&Version>) -> Result<Sh
         return Err(CommandError::new(Exit::NotFound, format!("there is no values file, chart or version `{text}`"))
             .hint("Give a values file, a chart's folder or archive, `oci://...`, or a version such as 2026-08-20."));
     };
-    let tree = Tree::parse(found.as_bytes()).map_err(|error| CommandError::from(error).context(text))?;
+    let tree = Tree::parse_or_explain(found.as_bytes()).map_err(|error| CommandError::from(error).context(text))?;
     Ok(Shipped { name: text.to_owned(), tree, version })
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::DeploymentSelector;
+use super::chance::warn_of_chance;
 use super::shipped::{self, Shipped};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -140,7 +141,8 @@ fn operators(ctx: &Ctx, text: &str) -> Result<(String, Tree)> {
     } else {
         super::cat(ctx, &DeploymentSelector::Named(text.to_owned()), None)?
     };
-    let tree = Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+    let tree = Tree::parse_or_explain(&bytes).map_err(|error| CommandError::from(error).context(text))?;
+    warn_of_chance(ctx, text, &tree);
     Ok((text.to_owned(), tree))
 }
 

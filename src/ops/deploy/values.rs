@@ -44,7 +44,7 @@ pub(super) fn read(ctx: &Ctx, layers: Vec<Layer>, allow: &[String]) -> Result<Re
             continue;
         }
         // Several layers are merged here, and that needs their keys; a single one reaches helm as it is.
-        let tree = match Tree::parse(&layer.bytes) {
+        let tree = match Tree::parse_or_explain(&layer.bytes) {
             Err(cause) if layers.len() > 1 => {
                 // What is wrong with it is said in the operator's own words.
                 ctx.secrets().register_document(&layer.bytes);
@@ -64,7 +64,7 @@ pub(super) fn read(ctx: &Ctx, layers: Vec<Layer>, allow: &[String]) -> Result<Re
     };
     let tree = match tree {
         Some(tree) => tree,
-        None => Tree::parse(&bytes).map_err(|error| CommandError::from(error).context(&name))?,
+        None => Tree::parse_or_explain(&bytes).map_err(|error| CommandError::from(error).context(&name))?,
     };
     ctx.secrets().register_tree(&tree);
     Ok(ReadValues { name, layers, bytes, tree, files })
@@ -110,7 +110,7 @@ fn refuse_secret(layer: &Layer) -> Result<()> {
         return Ok(());
     }
     let alone = merge(std::slice::from_ref(layer))?;
-    let tree = Tree::parse(&alone).map_err(|cause| unreadable(layer, cause))?;
+    let tree = Tree::parse_or_explain(&alone).map_err(|cause| unreadable(layer, cause))?;
     let Some((path, ..)) = secrets(&tree).into_iter().next() else { return Ok(()) };
     let text =
         format!("{path} is a secret, and {} puts it on the command line, where others see it", layer.kind.flag());

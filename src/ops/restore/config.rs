@@ -154,7 +154,7 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 fn read_values(name: &str, bytes: &[u8]) -> Result<Tree> {
-    Tree::parse(bytes).map_err(|error| {
+    Tree::parse_or_explain(bytes).map_err(|error| {
         CommandError::new(Exit::Failure, format!("Helm would not read {name}"))
             .because(error)
             .hint("`dr config lint FILE` shows what is wrong with a file.")

@@ -107,7 +107,9 @@ pub(in crate::values) fn placed_comments(tree: &Tree) -> Vec<(usize, &str)> {
             at = range.end;
             continue;
         }
-        let begins = hash == 0 || source[..hash].ends_with([' ', '\t', '\n', '\r']);
+        // Behind a blank, the byte order mark, or a sign that ends a word: `'x'#c`, `[a]#c`, `[a,#c`.
+        let behind = [' ', '\t', '\n', '\r', '\u{feff}', '"', '\'', '[', ']', '{', '}', ','];
+        let begins = hash == 0 || source[..hash].ends_with(behind);
         let end = source[hash..].find('\n').map_or(source.len(), |end| hash + end);
         if begins {
             found.push((hash, source[hash..end].trim_end()));

@@ -6,7 +6,14 @@ use crate::yaml::{Span, Style, Trap, Tree, Value, YamlError};
 
 pub(super) fn of_trap(trap: &Trap) -> LintFinding {
     match trap {
-        Trap::DuplicateKey { path, at, first_line } => LintFinding {
+        Trap::DuplicateKey { path, at, first_line, by_chance: true } => LintFinding {
+            reason: format!(
+                "the key stands on line {first_line} already, as another key for YAML and the same one for JSON: which of the two Helm keeps is chance, each time anew"
+            ),
+            fix: "remove one of the two".into(),
+            ..finding("duplicate-key", at, Some(path))
+        },
+        Trap::DuplicateKey { path, at, first_line, .. } => LintFinding {
             reason: format!("the key stands on line {first_line} already: Helm drops what is there and keeps this one"),
             fix: "remove one of the two".into(),
             ..finding("duplicate-key", at, Some(path))

@@ -232,7 +232,8 @@ fn apply(number: usize, layer: &Layer, base: &mut Map<String, Value>) -> Result<
     let text = || Zeroizing::new(crate::yaml::go_text(&layer.bytes));
     let grammar = match layer.kind {
         LayerKind::Values => {
-            let tree = Tree::parse(&layer.bytes).map_err(|cause| OverlayError::File { layer: number, cause })?;
+            let tree =
+                Tree::parse_or_explain(&layer.bytes).map_err(|cause| OverlayError::File { layer: number, cause })?;
             if let Value::Object(map) = tree.to_json() {
                 lay_over(base, map);
             }

@@ -125,7 +125,7 @@ fn place(source: &str, at: usize, spots: &[Spot]) -> Place {
     let line = line_start(source, at);
     let next = spots.partition_point(|spot| spot.start < at);
     let before = next.checked_sub(1).map(|place| &spots[place]);
-    if !source[line..at].trim().is_empty() {
+    if !source[line..at].trim_start_matches('\u{feff}').trim().is_empty() {
         // The first key of a line is what the comment is about: `a: {b: 1} # of a`.
         let first = spots.iter().find(|spot| spot.start >= line && spot.start < at);
         return first.or(before).map_or(Place::Head, |spot| Place::Beside(spot.path.clone()));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::super::chance::warn_of_chance;
 use super::operand::{FORMS, Operand, Selector};
 use crate::bundle::{BundleId, Reader};
 use crate::crypt::Identities;
@@ -81,6 +82,7 @@ impl Operands<'_> {
             let text = format!("{name}: {error}: compared as text");
             self.ctx.events.warn(text, None);
         }
+        warn_of_chance(self.ctx, &name, &tree);
         self.ctx.secrets().register_tree(&tree);
         Ok(FoundValues { name, bytes, tree })
     }

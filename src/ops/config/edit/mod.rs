@@ -6,8 +6,7 @@
 mod editor;
 mod scratch;
 
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -24,6 +23,7 @@ use crate::values::diff::{Diff, diff};
 use crate::values::lint::{LintFinding, lint};
 use crate::values::{Scrubber, Tree};
 use crate::vault::Vault;
+use crate::write;
 use editor::Editor;
 use scratch::ScratchDir;
 
@@ -139,7 +139,7 @@ impl Editing {
         if bytes == self.before && self.draft.is_none() {
             return Ok(Round::Unchanged);
         }
-        let new = match Tree::parse(&bytes) {
+        let new = match Tree::parse_or_explain(&bytes) {
             Ok(tree) => tree,
             Err(error) => return Ok(Round::Unreadable(CommandError::from(error).context("the edited values"))),
         };
@@ -172,9 +172,7 @@ impl Editing {
             let exit = if e.kind() == std::io::ErrorKind::AlreadyExists { Exit::Usage } else { Exit::Failure };
             CommandError::new(exit, format!("write the sealed draft {}", path.display())).because(e)
         };
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-        file.write_all(&sealed).and_then(|()| file.sync_all()).map_err(failed)
+        write::new_file(path, 0o600, &sealed).map_err(failed)
     }
 
     /// Keeps it as [`Editing::save`] does, in a file of its own beside the runs, so that no work is lost when it is not

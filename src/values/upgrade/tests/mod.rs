@@ -186,6 +186,16 @@ fn comments_at_the_head_the_end_and_in_between_stay_where_they_are() {
 }
 
 #[test]
+fn comments_behind_a_byte_order_mark_and_glued_to_quotes_and_brackets_are_comments() {
+    let yours = "\u{feff}# head\n\na: 'x'#of a\nb: [1, 2]#of b\nc: x#no comment\n";
+    let found = text("a: x\nb: [1]\nc: y\n", "b: [1]\na: x\nc: y\nd: 1\n", yours);
+    for comment in ["# head\n", "#of a\n", "#of b\n"] {
+        assert_eq!(found.matches(comment).count(), 1, "{comment} in {found}");
+    }
+    assert!(found.contains("c: x#no comment\n"), "{found}");
+}
+
+#[test]
 fn a_comment_goes_with_a_renamed_key() {
     let (old, new) = ("db: {image: p:1}\n", "db:\n  cnpg:\n    imageName: # none\n    instances: 1\n");
     let yours = "db:\n  # pinned for the audit\n  image: \"my/p:2\"\n";
