@@ -161,6 +161,6 @@ fn layers_travel_in_the_bundle_and_are_what_the_restored_install_is_recorded_wit
     );
     assert_eq!(helm_values(&host)["env"]["OPSCHAIN_VERSION"], "2026-10-08");
     let log: Value = serde_json::from_str(&host.dr(["-o", "json", "config", "log"]).ok()).unwrap();
-    let before = &log["deployments"][1];
-    assert_eq!((&before["how"], &before["opschain_version"]), (&"restore".into(), &next.into()), "{log:#}");
+    let restored = &log["deployments"][1];
+    assert_eq!((&restored["how"], &restored["version"]), (&"restore".into(), &next.into()), "{log:#}");
 }
