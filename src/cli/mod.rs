@@ -5,6 +5,7 @@ mod bundle;
 mod config;
 mod deploy;
 mod doctor;
+mod evidence;
 mod image;
 mod init;
 mod man;

@@ -261,6 +261,10 @@ impl Report for runs::RunShown {
             ("begun by", format!("{} with dr {}", self.who, self.dr_version)),
             ("state", self.state.clone()),
         ]);
+        if let Some(evidence) = &self.evidence {
+            page.gap();
+            evidence.human(page);
+        }
         if let Some(refusal) = &self.refusal {
             page.finding(Mark::Warn, &format!("cannot be resumed: {refusal}"), None);
         }

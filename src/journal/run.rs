@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::error::JournalError;
 use super::record::{Begun, IllegalRecord, Record, Replay};
 use super::store::{RunLog, RunStore, StoredRun};
@@ -22,6 +24,14 @@ impl Run {
     /// Whether it neither ended nor is being executed: it was interrupted, or it stopped to be resumed.
     pub fn is_open(&self) -> bool {
         self.replay.outcome.is_none() && !self.held
+    }
+
+    /// When the step was done, where it was; the last time, where it was done again.
+    pub fn succeeded_at(&self, name: &str) -> Option<Timestamp> {
+        self.records.iter().rev().find_map(|record| match record {
+            Record::Succeeded { step, at, .. } if step == name => Some(*at),
+            _ => None,
+        })
     }
 
     /// Reads a run.
@@ -195,7 +205,6 @@ mod tests {
     use super::*;
     use crate::journal::testing::{MemoryRuns, begun};
     use crate::journal::{FolderRuns, Outcome, StepState};
-    use jiff::Timestamp;
     use serde_json::json;
 
     fn started(step: &str) -> Record {

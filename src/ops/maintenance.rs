@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Request;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 use super::{Ctx, keyring};
 use crate::cluster::{Cluster, ClusterError, PodState, Wait};
 use crate::error::{CommandError, Exit, Result};
+use crate::event::Events;
 use crate::opschain::maintenance::{
     self, DRAIN_STATUS, DrainProof, DrainStatus, GlobalSettings, INFO, MaintenanceMode, RecordedMode,
     SYSTEM_CONFIGURATION, TOKEN_RIGHTS, UnfitAnswer, WorkSight,
@@ -21,6 +23,8 @@ use crate::opschain::workloads::{WORKING_PODS, may_wait};
 
 /// Where the API listens when its pod does not say.
 const PORT: u16 = 3000;
+/// How long an API whose pods are ready may take to answer.
+const INFO_LIMIT: Duration = Duration::from_secs(30);
 /// How often settings that somebody else changes at the same time are read again.
 const TRIES: usize = 5;
 /// How long an API that was started again may take before the run stays open with its maintenance mode still on.
@@ -33,6 +37,23 @@ struct Api {
     pod: String,
     port: u16,
     token: Option<HeaderValue>,
+}
+
+/// What the API has answered to who asked what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiAnswer {
+    pub pod: String,
+    /// Of HTTP.
+    pub status: u16,
+    /// Which release it says that it is.
+    pub version: Option<String>,
+}
+
+impl ApiAnswer {
+    /// `200 by pod opschain-api-1`
+    pub fn line(&self) -> String {
+        format!("{} by pod {}", self.status, self.pod)
+    }
 }
 
 /// Why the API has not done what it was asked.
@@ -216,6 +237,34 @@ pub async fn is_on(cluster: &Cluster) -> Result<Option<bool>> {
     match Api::find(cluster, None).await? {
         Some(api) => Ok(api.is_on().await?),
         None => Ok(None),
+    }
+}
+
+/// Asks the API what it is, which it tells anybody. For a short while again where it does not answer, or has trouble.
+///
+/// # Errors
+/// No pod of it is ready, or it cannot be asked. Any status is an answer.
+pub async fn ask_info(cluster: &Cluster, events: &Events) -> Result<ApiAnswer> {
+    let mut wait = Wait::new("the API to answer", INFO_LIMIT, events);
+    loop {
+        let (pod, failure) = match Api::find(cluster, None).await? {
+            Some(api) => match api.ask("GET", INFO, String::new()).await {
+                Ok(body) => return Ok(ApiAnswer { pod: api.pod, status: 200, version: maintenance::version(&body) }),
+                Err(failure) => (api.pod, failure),
+            },
+            None => return Err(CommandError::new(Exit::Cluster, "no API pod is ready")),
+        };
+        let status = match &failure {
+            ApiFailure::Refused { status, .. } => Some(*status),
+            _ => None,
+        };
+        if failure.may_pass() && wait.not_yet(status.map(|status| format!("it answers {status}"))).await.is_ok() {
+            continue;
+        }
+        return match status {
+            Some(status) => Ok(ApiAnswer { pod, status, version: None }),
+            None => Err(failure.into()),
+        };
     }
 }
 

@@ -12,6 +12,7 @@ pub mod deploy;
 pub mod doctor;
 pub mod drift;
 mod essentials;
+pub mod evidence;
 mod given;
 pub mod guard;
 pub mod helper;

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::names;
 use crate::text::plural;
 
 /// Says which release it is, and whether the mode is on. Needs no token.
@@ -77,6 +78,13 @@ pub fn is_on(info: &[u8]) -> Result<Option<bool>, UnfitAnswer> {
     let answer: Value = serde_json::from_slice(info).map_err(|_| UnfitAnswer("it is not JSON"))?;
     let attributes = answer.pointer("/data/attributes").ok_or(UnfitAnswer("it has no attributes"))?;
     Ok(attributes[SETTING].as_bool())
+}
+
+/// Which release `info` says that it is, where it does.
+pub fn version(info: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(info).ok()?;
+    let version = answer.pointer("/data/attributes/version").and_then(Value::as_str)?;
+    (names::is_text(version) && version.len() <= 100).then(|| version.to_owned())
 }
 
 /// The path of the global settings; `None` where the token may not change them.

@@ -1,5 +1,6 @@
 //! Restoring: killed at every step, aborted before and after the swap, and the wrong config.
 
+use std::path::Path;
 use std::time::Duration;
 
 use dr::internals::ops::restore::{RestoreStrategy, step_names};
@@ -48,7 +49,7 @@ fn an_adopted_volume_is_the_database_and_was_never_initialised() {
     let host = Host::new("adopt");
     host.deploy(VERSION);
     let before = host.ledger();
-    host.bundle(&[]);
+    let bundle = host.bundle(&[]);
     host.delete_namespace();
     let restore = ["bundle", "restore", "--version", VERSION, "--strategy", "adopt"];
     let plan = host.dr([&restore[..], &["--dry-run"]].concat()).ok();
@@ -64,8 +65,34 @@ fn an_adopted_volume_is_the_database_and_was_never_initialised() {
     assert_eq!(label.trim(), run, "the claim is the one that the restore has made");
     let jobs = host.kubectl(&["get", "events", "--field-selector", "involvedObject.kind=Job", "-o", "name"]).ok();
     assert!(!jobs.contains("initdb"), "{jobs}");
+    what_was_proved_is_kept(&host, &run, &bundle);
     // And it can be bundled and restored again.
     host.bundle(&[]);
+}
+
+/// Signed, beside the run and beside the bundle, and as the database and the API themselves say it.
+fn what_was_proved_is_kept(host: &Host, run: &str, bundle: &Path) {
+    let shown: serde_json::Value =
+        serde_json::from_str(&host.dr(["--output", "json", "run", "show", run]).ok()).unwrap();
+    let evidence = &shown["evidence"];
+    let seen = |what: &str| {
+        let proofs = evidence["proofs"].as_array().unwrap();
+        let fact = proofs.iter().find(|fact| fact["what"] == what).unwrap_or_else(|| panic!("{what}: {evidence}"));
+        fact["seen"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(seen("system identifier"), host.sql("SELECT system_identifier FROM pg_control_system()"));
+    assert_eq!(seen("version that the API says"), VERSION);
+    assert_eq!(evidence["not_proved"], serde_json::json!([]));
+    let (file, beside) =
+        (evidence["file"].as_str().unwrap(), bundle.parent().unwrap().join(format!("evidence.{run}.json")));
+    let bytes = std::fs::read(file).unwrap();
+    assert_eq!(std::fs::read(&beside).unwrap(), bytes);
+    let (signers, signature) = (host.setting("keys", "trusted_signers"), format!("{}.sig", beside.display()));
+    let verify = ["ssh-keygen", "-Y", "verify", "-n", "dr-bundle@v1", "-f", signers.to_str().unwrap()];
+    let signer = evidence["signed_by"].as_str().unwrap_or_else(|| panic!("{evidence}"));
+    let said = command("cat").args([file]).pipe_to(&[&verify[..], &["-I", signer, "-s", &signature]].concat());
+    assert!(String::from_utf8_lossy(&said).contains("Good \"dr-bundle@v1\" signature"), "{said:?}");
+    assert!(host.dr(["bundle", "list", "--proved", "restored"]).ok().contains(bundle.file_stem().unwrap().to_str().unwrap()));
 }
 
 /// Nothing puts the empty database into service, and a resume goes on beneath nothing that somebody has started.

@@ -285,16 +285,20 @@ impl Report for restore::RestoreReport {
             ),
             None,
         );
-        page.finding(
-            Mark::Ok,
-            &format!(
-                "the running database says that it is {}, at {}; {} were checked",
-                self.system_identifier,
-                self.lsn,
-                plural(self.files, "file")
+        match &self.evidence {
+            Some(evidence) => evidence.human(page),
+            // Of a run whose folder has none.
+            None => page.finding(
+                Mark::Ok,
+                &format!(
+                    "the running database says that it is {}, at {}; {} were checked",
+                    self.system_identifier,
+                    self.lsn,
+                    plural(self.files, "file")
+                ),
+                None,
             ),
-            None,
-        );
+        }
         if let Some(deployment) = &self.deployment {
             page.finding(Mark::Ok, &format!("recorded as deployment {deployment}"), None);
         }

@@ -12,6 +12,7 @@ mod chart;
 mod config;
 mod config_only;
 mod database;
+mod evidence;
 mod existing;
 mod existing_steps;
 mod facts;
@@ -57,6 +58,7 @@ use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
+use crate::ops;
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
@@ -289,6 +291,7 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         deployment,
         milliseconds: replay.last.duration_since(replay.begun.at).as_millis().try_into().unwrap_or(0),
         scope: plan.scope.clone(),
+        evidence: ops::evidence::of_run(ctx, &replay.begun.run),
     })
 }
 

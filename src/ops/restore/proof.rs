@@ -10,7 +10,7 @@ use crate::postgres::Lsn;
 use crate::text;
 
 /// What pg_controldata says of a database that was copied while it ran.
-const IN_PRODUCTION: &str = "in production";
+pub(super) const IN_PRODUCTION: &str = "in production";
 
 /// Who the running database is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

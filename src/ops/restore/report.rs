@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::bundle::OutOfScope;
 use crate::ops::deploy::UpgradeReport;
+use crate::ops::evidence::KeptEvidence;
 use crate::postgres::Lsn;
 
 /// A restored install.
@@ -39,6 +40,9 @@ pub struct RestoreReport {
     /// The upgrade that followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgraded: Option<UpgradeReport>,
+    /// All that was proved, each with what it was held against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<KeptEvidence>,
     /// What leads to the next bundle, in order.
     pub next: Vec<String>,
 }

@@ -4,19 +4,23 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::database::{self, DATABASE_LIMIT};
+use super::evidence::{self, ProvedStandby, RestoreSeen, ServingFacts, StepSeen, WantedDatabase};
 use super::plan::RestoreChart;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
 use super::{chart, existing_steps as existing, gate, images, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
+use crate::bundle::Depth;
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
-use crate::journal::{Done, Outputs, Step, StepName, step};
+use crate::journal::{self, Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{self, POD_LIMIT, pod_name};
-use crate::ops::neighbours;
+use crate::ops::{self, bundles, maintenance, neighbours};
 use crate::ops::release::secrets_from_bytes;
 use crate::text;
 
@@ -45,10 +49,11 @@ const WAIT_HEALTHY: StepName<()> = StepName::new("wait-healthy");
 pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prove-identity");
 /// Its output is the Helm revision that serves.
 pub(super) const START: StepName<u32> = StepName::new("start");
-const WAIT_SERVING: StepName<()> = StepName::new("wait-serving");
-const PROVE_INSTANCES: StepName<()> = StepName::new("prove-instances");
+const WAIT_SERVING: StepName<ServingFacts> = StepName::new("wait-serving");
+const PROVE_INSTANCES: StepName<Vec<ProvedStandby>> = StepName::new("prove-instances");
 const ANALYZE: StepName<()> = StepName::new("analyze");
 pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
+const KEEP_EVIDENCE: StepName<()> = StepName::new("keep-evidence");
 pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
 type RestoreStep = Step<RestoreWork, CommandError>;
@@ -70,6 +75,7 @@ pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
         step(PROVE_INSTANCES, |w, o| Box::pin(prove_instances(w, o))),
         step(ANALYZE, |w, _| Box::pin(analyze(w))),
         step(RECORD, |w, o| Box::pin(record(w, o))),
+        step(KEEP_EVIDENCE, |w, o| Box::pin(async { keep_evidence(w, o) })),
         step(CLEAN_UP, |w, _| Box::pin(clean_up(w))),
     ]);
     steps
@@ -355,17 +361,22 @@ async fn prove_identity(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Ru
 }
 
 /// The database was alone until the application was started; the operator copies the others from it.
-async fn prove_instances(work: &RestoreWork, outputs: &Outputs) -> Result<Done<()>> {
+async fn prove_instances(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Vec<ProvedStandby>>> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
     let database = cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     let standbys = database::standbys(work, &work.primary().await?).await?;
     let identity = outputs.get(PROVE_IDENTITY)?;
     proof::standbys(&identity.system_identifier, database.spec.instances, &standbys)?;
-    Ok(Done::said(match standbys.len() {
+    let summary = match standbys.len() {
         0 => "the database has no other".to_owned(),
         count => format!("{} follow", text::plural(count as u64, "standby")),
-    }))
+    };
+    let proved = standbys.into_iter().map(|standby| ProvedStandby {
+        pod: standby.pod,
+        system_identifier: standby.facts.system_identifier,
+    });
+    Ok(Done::with(proved.collect(), summary))
 }
 
 async fn start(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
@@ -382,13 +393,21 @@ async fn start(work: &RestoreWork, outputs: &Outputs) -> Result<Done<u32>> {
     Ok(deployed(&revision))
 }
 
-async fn wait_serving(work: &RestoreWork) -> Result<Done<()>> {
+async fn wait_serving(work: &RestoreWork) -> Result<Done<ServingFacts>> {
     work.hold_lease().await?;
     let cluster = work.ctx.cluster().await?;
     let all = cluster.workloads().await?;
     let names: Vec<(WorkloadKind, &str)> = all.iter().map(|workload| (workload.kind, workload.name.as_str())).collect();
     cluster.wait_settled(&names, SERVING_LIMIT, &work.ctx.events).await?;
-    Ok(Done::said(format!("{} workloads ready", names.len())))
+    let (api, unheard) = match maintenance::ask_info(cluster, &work.ctx.events).await {
+        Ok(answer) => (Some(answer), None),
+        // Its pods are ready, which they say only while it serves: that nobody may ask it is no failure.
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let said = api.as_ref().map_or("the API was not asked".to_owned(), |api| format!("API: {}", api.line()));
+    let summary = format!("{} workloads ready; {said}", names.len());
+    let workloads = names.into_iter().map(|(_, name)| name.to_owned()).collect();
+    Ok(Done::with(ServingFacts { workloads, api, unheard }, summary))
 }
 
 async fn analyze(work: &RestoreWork) -> Result<Done<()>> {
@@ -422,6 +441,32 @@ async fn record(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Option<Str
     };
     let summary = id.clone().unwrap_or_else(|| "this host has no config vault: `dr init` makes one".to_owned());
     Ok(Done::with(id, summary))
+}
+
+/// What the steps before have seen, as they left it: nothing is asked again.
+fn keep_evidence(work: &RestoreWork, outputs: &Outputs) -> Result<Done<()>> {
+    let (_, run) = journal::find(&*work.ctx.runs, &work.run)?;
+    let at = |step: &str| run.succeeded_at(step);
+    fn seen<T, R>(step: StepName<T>, at: impl Fn(&str) -> Option<Timestamp>, output: R) -> StepSeen<R> {
+        StepSeen { step: step.text(), at: at(step.text()), output }
+    }
+    let steps = RestoreSeen {
+        staged: seen(STAGE, at, outputs.get(STAGE)?),
+        swapped: seen(SWAP, at, outputs.get(SWAP)?),
+        identity: seen(PROVE_IDENTITY, at, outputs.get(PROVE_IDENTITY)?),
+        serving: seen(WAIT_SERVING, at, outputs.maybe(WAIT_SERVING)),
+        standbys: seen(PROVE_INSTANCES, at, outputs.maybe(PROVE_INSTANCES)),
+    };
+    let bundle = work.bundle()?;
+    let manifest = bundle.reader.manifest();
+    let wanted = WantedDatabase {
+        identity: &manifest.database,
+        files: manifest.counts.get("database_files").copied(),
+    };
+    let evidence = evidence::of_restore(&run.replay.begun, &work.plan, &wanted, &steps);
+    ops::evidence::keep(&work.ctx, &work.plan.source, &evidence)?;
+    bundles::keep_proof(&work.ctx, &work.plan.source, &bundle.reader, Depth::Restored);
+    Ok(Done::said(text::plural(evidence.proofs.len() as u64, "proof")))
 }
 
 async fn clean_up(work: &RestoreWork) -> Result<Done<()>> {

@@ -8,6 +8,7 @@ use super::table::resumable;
 use super::ways::WaysOn;
 use crate::error::Result;
 use crate::journal::{self, JournalError, Record, Run};
+use crate::ops::evidence::{self, KeptEvidence};
 use crate::ops::Ctx;
 
 /// A run in a line.
@@ -95,6 +96,9 @@ pub struct RunShown {
     pub plan: serde_json::Value,
     /// Its records, in order.
     pub records: Vec<RecordLine>,
+    /// What it has proved, where it is a run that proves anything and came so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<KeptEvidence>,
     /// Why an open one cannot be resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
@@ -127,6 +131,7 @@ pub fn show(ctx: &Ctx, id: &str) -> Result<RunShown> {
         dr_version: begun.dr_version.clone(),
         plan: begun.plan.clone(),
         records: run.records.iter().map(line).collect(),
+        evidence: evidence::of_run(ctx, &id),
         refusal: refusal.map(|refusal| refusal.to_string()),
         ways_on: ways_on(&id, &run),
         run: id,

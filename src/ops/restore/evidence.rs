@@ -1,0 +1,260 @@
+//! What the steps of a restore have seen, as evidence. Nothing here asks anybody.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::plan::RestorePlan;
+use super::proof::{IN_PRODUCTION, RunningIdentity};
+use crate::agent::protocol::{StageReport, SwapReport};
+use crate::bundle::BackupIdentity;
+use crate::journal::Begun;
+use crate::ops::evidence::{Evidence, FORMAT, ProvedFact};
+use crate::ops::maintenance::ApiAnswer;
+use crate::text::{bytes, plural};
+
+/// An instance beside the primary, which proved to follow it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ProvedStandby {
+    pub pod: String,
+    pub system_identifier: String,
+}
+
+/// The application once it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ServingFacts {
+    /// Workloads that are ready.
+    pub workloads: Vec<String>,
+    /// What the API said.
+    pub api: Option<ApiAnswer>,
+    /// Why it was not heard, where it was not.
+    pub unheard: Option<String>,
+}
+
+/// What a step has left, and when.
+pub(super) struct StepSeen<T> {
+    pub step: &'static str,
+    pub at: Option<Timestamp>,
+    pub output: T,
+}
+
+/// What the steps of a restore have left. Those of a run that another `dr` has begun may have left less.
+pub(super) struct RestoreSeen {
+    pub staged: StepSeen<StageReport>,
+    pub swapped: StepSeen<SwapReport>,
+    pub identity: StepSeen<RunningIdentity>,
+    pub serving: StepSeen<Option<ServingFacts>>,
+    pub standbys: StepSeen<Option<Vec<ProvedStandby>>>,
+}
+
+/// What the bundle says that the database is.
+pub(super) struct WantedDatabase<'a> {
+    pub identity: &'a BackupIdentity,
+    /// How many files PostgreSQL's manifest listed when it was made, where the bundle says that.
+    pub files: Option<u64>,
+}
+
+impl<T> StepSeen<T> {
+    fn fact(&self, what: &str, wanted: Option<String>, seen: String) -> ProvedFact {
+        ProvedFact { what: what.to_owned(), wanted, seen, step: self.step.to_owned(), at: self.at }
+    }
+}
+
+/// The evidence of a restore that came to its end.
+pub(super) fn of_restore(
+    begun: &Begun,
+    plan: &RestorePlan,
+    wanted: &WantedDatabase<'_>,
+    seen: &RestoreSeen,
+) -> Evidence {
+    let mut proofs = of_files(plan, wanted, seen);
+    proofs.extend(of_database(plan, wanted.identity, seen));
+    let mut not_proved = Vec::new();
+    match &seen.standbys.output {
+        Some(standbys) if standbys.is_empty() => {
+            proofs.push(seen.standbys.fact("other instances", None, "none, as the values say".to_owned()));
+        }
+        Some(standbys) => proofs.extend(standbys.iter().map(|standby| {
+            let (what, wanted) = (format!("instance {}", standby.pod), &plan.system_identifier);
+            let seen_of = format!("{}, streaming", standby.system_identifier);
+            seen.standbys.fact(&what, Some(format!("{wanted}, streaming")), seen_of)
+        })),
+        None => not_proved.push("what the other instances are: an earlier dr did not note it".to_owned()),
+    }
+    match &seen.serving.output {
+        Some(serving) => {
+            let ready = format!("{}: {}", serving.workloads.len(), serving.workloads.join(", "));
+            proofs.push(seen.serving.fact("workloads ready", None, ready));
+            match (&serving.api, &serving.unheard) {
+                (Some(api), _) => {
+                    proofs.push(seen.serving.fact("API", Some("200".to_owned()), api.line()));
+                    if let Some(version) = &api.version {
+                        let wanted = Some(plan.version.clone());
+                        proofs.push(seen.serving.fact("version that the API says", wanted, version.clone()));
+                    }
+                }
+                (None, why) => not_proved.push(format!(
+                    "that the API answers: {}",
+                    why.as_deref().unwrap_or("it was not asked")
+                )),
+            }
+        }
+        None => not_proved.push("which workloads serve: an earlier dr did not note it".to_owned()),
+    }
+    if plan.hold.is_some() {
+        not_proved.push("the workers: they are off until `dr server start`".to_owned());
+    }
+    Evidence {
+        format: FORMAT.to_owned(),
+        run: begun.run.clone(),
+        verb: begun.verb.clone(),
+        bundle: plan.bundle.clone(),
+        manifest_sha256: plan.manifest_sha256.clone(),
+        bundle_signer: plan.signer.clone(),
+        opschain_version: plan.version.clone(),
+        cluster_uid: begun.cluster_uid.clone(),
+        namespace: plan.namespace.to_string(),
+        release: plan.release.to_string(),
+        strategy: plan.strategy.word().to_owned(),
+        by: begun.who.clone(),
+        dr_version: begun.dr_version.clone(),
+        begun: begun.at,
+        proofs,
+        not_proved,
+        not_in_bundle: plan.scope.iter().map(|item| item.what.clone()).collect(),
+    }
+}
+
+/// Before the database ran.
+fn of_files(plan: &RestorePlan, wanted: &WantedDatabase<'_>, seen: &RestoreSeen) -> Vec<ProvedFact> {
+    let (staged, control) = (&seen.staged.output, &seen.swapped.output.control);
+    let listed = wanted.files.map(|files| plural(files, "file"));
+    vec![
+        seen.staged.fact(
+            "files against the manifest",
+            listed,
+            format!("{}, {}", plural(staged.files, "file"), bytes(staged.bytes)),
+        ),
+        seen.staged.fact("WAL on the volume", None, format!("from {} to the end of {}", staged.start, staged.last_segment)),
+        seen.swapped.fact(
+            "identifier of the files",
+            Some(plan.system_identifier.clone()),
+            control.system_identifier.to_string(),
+        ),
+        seen.swapped.fact("state of the files", Some(IN_PRODUCTION.to_owned()), control.state.clone()),
+    ]
+}
+
+/// Of the database that runs.
+fn of_database(plan: &RestorePlan, wanted: &BackupIdentity, seen: &RestoreSeen) -> Vec<ProvedFact> {
+    let running = &seen.identity.output;
+    let past = match wanted.quiesce_lsn {
+        Some(quiesced) => format!("{} or later, quiesced at {quiesced}", wanted.last_lsn()),
+        None => format!("{} or later", wanted.last_lsn()),
+    };
+    vec![
+        seen.identity.fact("system identifier", Some(plan.system_identifier.clone()), running.system_identifier.clone()),
+        seen.identity.fact("timeline", Some(format!("{} or later", wanted.timeline)), running.timeline.to_string()),
+        seen.identity.fact("position", Some(past), running.lsn.to_string()),
+        seen.identity.fact("data folders moved aside", Some("0".to_owned()), "0".to_owned()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::bundle::testing as bundles;
+    use crate::postgres::{ControlData, Lsn};
+
+    fn seen() -> RestoreSeen {
+        fn of<T>(step: &'static str, output: T) -> StepSeen<T> {
+            StepSeen { step, at: Some(Timestamp::UNIX_EPOCH), output }
+        }
+        let control = ControlData {
+            system_identifier: 7,
+            state: IN_PRODUCTION.into(),
+            timeline: 1,
+            checkpoint: Lsn(0),
+            redo: Lsn(0),
+            minimum_recovery_end: Lsn(0),
+            wal_segment_bytes: 16 << 20,
+            control_version: 1300,
+            catalog_version: 202_209_061,
+        };
+        let staged = StageReport {
+            files: 1200,
+            bytes: 2048,
+            kept_bytes: 0,
+            system_identifier: 7,
+            timeline: 1,
+            start: Lsn(1),
+            last_segment: "000000010000000000000003".into(),
+        };
+        let identity = RunningIdentity { system_identifier: "7".into(), timeline: 1, lsn: Lsn(0x300_0000) };
+        let api = ApiAnswer { pod: "opschain-api-1".into(), status: 200, version: Some("2026-08-20".into()) };
+        let serving = ServingFacts { workloads: vec!["opschain-api".into()], api: Some(api), unheard: None };
+        RestoreSeen {
+            staged: of("stage", staged),
+            swapped: of("swap", SwapReport { kept: None, resumed: false, control }),
+            identity: of("prove-identity", identity),
+            serving: of("wait-serving", Some(serving)),
+            standbys: of("prove-instances", Some(Vec::new())),
+        }
+    }
+
+    fn evidence(plan: &RestorePlan, seen: &RestoreSeen) -> Evidence {
+        let (_, manifest) = bundles::manifest();
+        let begun = crate::journal::testing::begun("restore-1");
+        let wanted = WantedDatabase { identity: &manifest.database, files: Some(1200) };
+        of_restore(&begun, plan, &wanted, seen)
+    }
+
+    #[test]
+    fn each_proof_says_what_was_wanted_what_was_seen_by_which_step_and_when() {
+        let plan = testing::plan();
+        let evidence = evidence(&plan, &seen());
+        let of = |what: &str| {
+            let found: Vec<&ProvedFact> = evidence.proofs.iter().filter(|fact| fact.what == what).collect();
+            assert_eq!(found.len(), 1, "{what}: {:?}", evidence.proofs);
+            (found[0].wanted.clone().unwrap_or_default(), found[0].seen.clone(), found[0].step.clone())
+        };
+        let identifier = plan.system_identifier.clone();
+        assert_eq!(of("system identifier"), (identifier, "7".into(), "prove-identity".into()));
+        let files = of("files against the manifest");
+        assert_eq!(files, ("1200 files".into(), "1200 files, 2.0 KiB".into(), "stage".into()));
+        assert!(of("position").0.contains(" or later"), "{:?}", of("position"));
+        let api = of("API");
+        assert_eq!(api, ("200".into(), "200 by pod opschain-api-1".into(), "wait-serving".into()));
+        assert_eq!(of("version that the API says").1, "2026-08-20");
+        assert!(evidence.proofs.iter().all(|fact| fact.at.is_some()) && evidence.not_proved.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_saw_is_said_and_is_no_proof() {
+        let held = RestorePlan {
+            hold: Some(super::super::held::RestoreHold {
+                because: "--held".into(),
+                original: crate::cluster::HeldOriginal {
+                    cluster: None,
+                    namespace: "opschain".into(),
+                    database: "opschain-db".into(),
+                    uid: "u".into(),
+                },
+                workers: 1,
+            }),
+            ..testing::plan()
+        };
+        let mut seen = seen();
+        seen.standbys.output = None;
+        if let Some(serving) = &mut seen.serving.output {
+            serving.api = None;
+            serving.unheard = Some("pods/portforward is forbidden".into());
+        }
+        let evidence = evidence(&held, &seen);
+        assert!(!evidence.proofs.iter().any(|fact| fact.what == "API" || fact.what.contains("instance")));
+        let said = evidence.not_proved.join("\n");
+        for words in ["instances", "the API answers: pods/portforward is forbidden", "the workers"] {
+            assert!(said.contains(words), "{said}");
+        }
+    }
+}
