@@ -5,7 +5,8 @@ use crate::ui::{Mark, Page, Report};
 
 impl Report for KeptEvidence {
     fn human(&self, page: &mut Page) {
-        let row = |fact: &ProvedFact| vec![fact.what.clone(), fact.wanted.clone().unwrap_or_default(), fact.seen.clone()];
+        let row =
+            |fact: &ProvedFact| vec![fact.what.clone(), fact.wanted.clone().unwrap_or_default(), fact.seen.clone()];
         let rows: Vec<Vec<String>> = self.document.proofs.iter().map(row).collect();
         page.table(&["proved", "had to be", "was seen"], &rows);
         for missing in &self.document.not_proved {

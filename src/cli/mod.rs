@@ -6,6 +6,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod evidence;
+mod forecast;
 mod image;
 mod init;
 mod man;

@@ -57,6 +57,10 @@ fn restore_plan() -> restore::RestorePlan {
         "helm": "4.1.4",
         "operator": "1.28.0",
         "storage": "20Gi of class longhorn (driver.longhorn.io, at once), for 18.9 GiB",
+        "forecast": { "runs": 3, "steps": [
+            { "step": "stage", "milliseconds": 480_000, "by_size": true },
+            { "step": "wake", "milliseconds": 20_000, "by_size": false },
+        ] },
         "scope": left_out(),
         "warnings": [
             "helm 4.1.0 has known holes: 4.1.4 has them closed",
@@ -108,6 +112,7 @@ fn the_plan_of_a_bundle_fits_a_small_terminal_with_its_question() {
         "store": "/srv/dr/bundles",
         "store_free": 812_000_000_000_u64,
         "recipients": ["age1a"],
+        "forecast": { "runs": 0, "steps": [{ "step": "copy-base", "milliseconds": null, "by_size": true }] },
         "scope": left_out(),
         "warnings": [
             "autoscaler opschain-api-worker keeps the replicas of opschain-api-worker, and may start it again while it is stopped",

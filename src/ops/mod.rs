@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod drift;
 mod essentials;
 pub mod evidence;
+pub mod forecast;
 mod given;
 pub mod guard;
 pub mod helper;

@@ -92,7 +92,11 @@ fn what_was_proved_is_kept(host: &Host, run: &str, bundle: &Path) {
     let signer = evidence["signed_by"].as_str().unwrap_or_else(|| panic!("{evidence}"));
     let said = command("cat").args([file]).pipe_to(&[&verify[..], &["-I", signer, "-s", &signature]].concat());
     assert!(String::from_utf8_lossy(&said).contains("Good \"dr-bundle@v1\" signature"), "{said:?}");
-    assert!(host.dr(["bundle", "list", "--proved", "restored"]).ok().contains(bundle.file_stem().unwrap().to_str().unwrap()));
+    assert!(
+        host.dr(["bundle", "list", "--proved", "restored"])
+            .ok()
+            .contains(bundle.file_stem().unwrap().to_str().unwrap())
+    );
 }
 
 /// Nothing puts the empty database into service, and a resume goes on beneath nothing that somebody has started.

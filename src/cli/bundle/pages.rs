@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::deploy::upgrade::way;
 use crate::bundle::report::{SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
+use crate::cli::forecast;
 use crate::ops::{create, restore};
 use crate::settings::Quiesce;
 use crate::text::{bytes, elapsed, plural};
@@ -137,7 +138,7 @@ impl Report for create::CreatePlan {
         let free = self.store_free.map_or(String::new(), |free| format!(" ({} free)", bytes(free)));
         let wal = live.wal_rate.map_or(String::new(), |rate| format!("; {}", rate.line()));
         page.heading("Plan: make a bundle");
-        page.fields(&[
+        let mut fields = vec![
             ("install", format!("OpsChain {}, revision {}", live.opschain_version, live.revision)),
             ("deployment", live.deployment.clone()),
             ("database", format!("{}, {} by PostgreSQL's count{wal}", live.primary, bytes(live.databases_bytes))),
@@ -146,7 +147,10 @@ impl Report for create::CreatePlan {
             ("replicas", live.replicas.line()),
             ("sealed to", plural(self.recipients.len() as u64, "recipient")),
             ("store", format!("{}{free}", self.store)),
-        ]);
+        ];
+        fields.extend(forecast::line(self.forecast.as_ref()).map(|line| ("takes", line)));
+        page.fields(&fields);
+        forecast::steps(page, self.forecast.as_ref());
         warnings(page, &self.warnings);
         scope(page, &self.scope, "dr bundle create --dry-run -v");
     }
@@ -194,6 +198,7 @@ impl Report for create::CreateReport {
             None,
         );
         page.line(&self.address);
+        forecast::outcome(page, self.forecast.as_ref());
         self.copies.iter().for_each(|place| page.line(format!("copy, read back: {place}")));
         self.stays_stopped.iter().for_each(|writer| page.finding(Mark::Warn, &before(writer), None));
         page.next(&format!("copy it off this host, then in the folder of the copy: {}", self.verify));
@@ -211,11 +216,15 @@ impl Report for restore::RestorePlan {
         };
         let because = self.strategy_because.as_ref().map(|because| format!(" ({because})"));
         let strategy = self.strategy.word().to_owned() + &because.unwrap_or_default();
+        let takes = forecast::line(self.forecast.as_ref()).map_or(String::new(), |line| format!("; {line}"));
         page.fields(&[
             ("bundle", format!("{} ({}, by OpsChain {}, {signer})", self.bundle, bytes(self.bytes), self.made_by)),
             ("origin", self.origin.clone()),
             ("will run", format!("OpsChain {}, chart {chart}", self.version)),
-            ("into", format!("context {}, namespace {}, release {}", self.context, self.namespace, self.release)),
+            (
+                "into",
+                format!("context {}, namespace {}, release {}{takes}", self.context, self.namespace, self.release),
+            ),
             (
                 "database",
                 format!(
@@ -228,6 +237,7 @@ impl Report for restore::RestorePlan {
             ("volume", self.storage.clone().unwrap_or_else(|| "not known".to_owned())),
             ("with", format!("helm {}, operator {}, strategy {strategy}", self.helm, self.operator)),
         ]);
+        forecast::steps(page, self.forecast.as_ref());
         if let Some(existing) = &self.existing {
             replaced(page, existing);
         }
@@ -299,6 +309,7 @@ impl Report for restore::RestoreReport {
                 None,
             ),
         }
+        forecast::outcome(page, self.forecast.as_ref());
         if let Some(deployment) = &self.deployment {
             page.finding(Mark::Ok, &format!("recorded as deployment {deployment}"), None);
         }

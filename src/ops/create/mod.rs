@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 pub use plan::CreatePlan;
 pub use request::CreateRequest;
@@ -34,6 +35,7 @@ use super::{Ctx, bundles, copy};
 use crate::bundle::{BundleId, OutOfScope};
 use crate::error::{CommandError, Result};
 use crate::journal::{self, ClosingRun, Journal, Outcome, Outputs, Remains};
+use crate::ops::forecast::{self, Forecast, ForecastOutcome};
 use crate::ops::hooks;
 use crate::opschain::maintenance::RecordedMode;
 use crate::postgres::Lsn;
@@ -84,6 +86,9 @@ pub struct CreateReport {
     pub stays_stopped: Vec<String>,
     /// How long all took.
     pub milliseconds: u64,
+    /// How wrong the forecast was, where anything was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<ForecastOutcome>,
     /// What it does not hold.
     pub scope: Vec<OutOfScope>,
 }
@@ -93,7 +98,21 @@ pub struct CreateReport {
 /// # Errors
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
-    plan::decide(request, facts::gather(ctx, RUN.name).await?)
+    let plan = plan::decide(request, facts::gather(ctx, RUN.name).await?)?;
+    let cluster = ctx.cluster().await?.identity().await?;
+    Ok(CreatePlan { forecast: Some(foretold(ctx, &plan, &cluster)), ..plan })
+}
+
+/// How long it will take, by what earlier bundles of the same way of quiescing and the same rate took.
+fn foretold(ctx: &Ctx, plan: &CreatePlan, cluster: &str) -> Forecast {
+    let size = |earlier: &Value| {
+        let earlier: CreatePlan = serde_json::from_value(earlier.clone()).ok()?;
+        let is_like = earlier.quiesce == plan.quiesce && earlier.max_rate == plan.max_rate;
+        is_like.then_some(earlier.live.databases_bytes)
+    };
+    let (steps, past) = (steps::steps(plan.quiesce, plan.drains()), forecast::past(ctx, RUN.name, cluster, size));
+    let names: Vec<&str> = steps.iter().map(journal::Step::name).collect();
+    forecast::forecast(&names, &steps::BY_SIZE, plan.live.databases_bytes, &past)
 }
 
 /// A name for a bundle of the install of `ctx` that is to be made now.
@@ -166,6 +185,7 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
         serving_milliseconds: since_stop(outputs.maybe(steps::WAIT_SERVING)),
         stays_stopped: work.plan.stays_stopped.clone(),
         milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
+        forecast: forecast::outcome_of(&work.ctx, &work.run, work.plan.forecast.as_ref()),
         scope: steps::scope(work, outputs)?,
     })
 }

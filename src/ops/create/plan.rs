@@ -9,6 +9,7 @@ use super::{facts, left_out, lost_wal, quiet, recognise, stopping};
 use crate::bundle::{BundleId, OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::forecast::Forecast;
 use crate::ops::helper;
 use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::maintenance::WorkSight;
@@ -50,6 +51,9 @@ pub struct CreatePlan {
     pub store_free: Option<u64>,
     /// Whom it is sealed to.
     pub recipients: Vec<String>,
+    /// How long it will take, by earlier bundles of this host.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// What it will not hold.
     pub scope: Vec<OutOfScope>,
     /// The writers that somebody has stopped before, and by whom: they are not started again.
@@ -189,6 +193,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         max_rate: request.max_rate.clone().or_else(|| facts.max_rate.clone()),
         named: request.named.clone(),
         replaced_by: request.replaced_by.clone(),
+        forecast: None,
         scope: left_out::scope(&facts, stored, quiesce),
         sight: facts.sight,
         live,

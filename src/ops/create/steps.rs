@@ -51,6 +51,9 @@ pub(super) const PUBLISH: StepName<u64> = StepName::new("publish");
 pub(super) const WAIT_SERVING: StepName<Timestamp> = StepName::new("wait-serving");
 const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
+/// The steps that read all of the database.
+pub(super) const BY_SIZE: [&str; 2] = [COPY_BASE.text(), VERIFY.text()];
+
 /// The steps, in the order that the way of quiescing asks for. Where work `drains`, OpsChain begins none while the
 /// application is about to be stopped.
 pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, CommandError>> {

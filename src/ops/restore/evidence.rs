@@ -92,10 +92,9 @@ pub(super) fn of_restore(
                         proofs.push(seen.serving.fact("version that the API says", wanted, version.clone()));
                     }
                 }
-                (None, why) => not_proved.push(format!(
-                    "that the API answers: {}",
-                    why.as_deref().unwrap_or("it was not asked")
-                )),
+                (None, why) => {
+                    not_proved.push(format!("that the API answers: {}", why.as_deref().unwrap_or("it was not asked")))
+                }
             }
         }
         None => not_proved.push("which workloads serve: an earlier dr did not note it".to_owned()),
@@ -134,7 +133,11 @@ fn of_files(plan: &RestorePlan, wanted: &WantedDatabase<'_>, seen: &RestoreSeen)
             listed,
             format!("{}, {}", plural(staged.files, "file"), bytes(staged.bytes)),
         ),
-        seen.staged.fact("WAL on the volume", None, format!("from {} to the end of {}", staged.start, staged.last_segment)),
+        seen.staged.fact(
+            "WAL on the volume",
+            None,
+            format!("from {} to the end of {}", staged.start, staged.last_segment),
+        ),
         seen.swapped.fact(
             "identifier of the files",
             Some(plan.system_identifier.clone()),
@@ -152,7 +155,11 @@ fn of_database(plan: &RestorePlan, wanted: &BackupIdentity, seen: &RestoreSeen) 
         None => format!("{} or later", wanted.last_lsn()),
     };
     vec![
-        seen.identity.fact("system identifier", Some(plan.system_identifier.clone()), running.system_identifier.clone()),
+        seen.identity.fact(
+            "system identifier",
+            Some(plan.system_identifier.clone()),
+            running.system_identifier.clone(),
+        ),
         seen.identity.fact("timeline", Some(format!("{} or later", wanted.timeline)), running.timeline.to_string()),
         seen.identity.fact("position", Some(past), running.lsn.to_string()),
         seen.identity.fact("data folders moved aside", Some("0".to_owned()), "0".to_owned()),

@@ -58,10 +58,11 @@ use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
-use crate::ops;
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
+use crate::ops;
+use crate::ops::forecast::{self, Forecast};
 use crate::ops::hooks;
 use crate::settings::NotifyVerb;
 
@@ -157,7 +158,19 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         plan.warnings.extend(site::pod_admitted(ctx, &plan, spec.as_ref().ok()).await?);
         site::volume_admitted(ctx, &plan).await?;
     }
-    Ok(plan)
+    let cluster = ctx.cluster().await?.identity().await?;
+    Ok(RestorePlan { forecast: Some(foretold(ctx, &plan, &cluster)), ..plan })
+}
+
+/// How long it will take, by what earlier restores of the same strategy took.
+fn foretold(ctx: &Ctx, plan: &RestorePlan, cluster: &str) -> Forecast {
+    let size = |earlier: &Value| {
+        let is_like = read(earlier).filter(|earlier| earlier.strategy == plan.strategy);
+        is_like.map(|earlier| earlier.database_bytes)
+    };
+    let (steps, past) = (steps::steps(plan.strategy), forecast::past(ctx, RUN.name, cluster, size));
+    let names: Vec<&str> = steps.iter().map(Step::name).collect();
+    forecast::forecast(&names, &[steps::STAGE.text()], plan.database_bytes, &past)
 }
 
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.
@@ -292,6 +305,7 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         milliseconds: replay.last.duration_since(replay.begun.at).as_millis().try_into().unwrap_or(0),
         scope: plan.scope.clone(),
         evidence: ops::evidence::of_run(ctx, &replay.begun.run),
+        forecast: forecast::outcome_of(ctx, &replay.begun.run, plan.forecast.as_ref()),
     })
 }
 

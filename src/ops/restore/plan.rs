@@ -20,6 +20,7 @@ use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ObjectName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
 use crate::ops::essentials;
+use crate::ops::forecast::Forecast;
 use crate::ops::neighbours::StandingNeighbour;
 use crate::opschain::Version;
 use crate::postgres::Lsn;
@@ -113,6 +114,9 @@ pub struct RestorePlan {
     /// The upgrade that follows.
     #[serde(default)]
     pub then_upgrade: Option<ThenUpgrade>,
+    /// How long it will take, by earlier restores of this host.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// What does not come back.
     pub scope: Vec<OutOfScope>,
     /// Things that may hurt later.
@@ -295,6 +299,7 @@ pub(super) fn decide(
         existing: None,
         images: ReleaseImages::default(),
         then_upgrade: None,
+        forecast: None,
         scope: source.scope,
         warnings,
     })

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::bundle::OutOfScope;
 use crate::ops::deploy::UpgradeReport;
 use crate::ops::evidence::KeptEvidence;
+use crate::ops::forecast::ForecastOutcome;
 use crate::postgres::Lsn;
 
 /// A restored install.
@@ -43,6 +44,9 @@ pub struct RestoreReport {
     /// All that was proved, each with what it was held against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<KeptEvidence>,
+    /// How wrong the forecast was, where anything was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<ForecastOutcome>,
     /// What leads to the next bundle, in order.
     pub next: Vec<String>,
 }

@@ -20,8 +20,8 @@ use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::{self, Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{self, POD_LIMIT, pod_name};
-use crate::ops::{self, bundles, maintenance, neighbours};
 use crate::ops::release::secrets_from_bytes;
+use crate::ops::{self, bundles, maintenance, neighbours};
 use crate::text;
 
 /// How long the application may take to serve: it decrypts and migrates when it starts.
@@ -372,10 +372,9 @@ async fn prove_instances(work: &RestoreWork, outputs: &Outputs) -> Result<Done<V
         0 => "the database has no other".to_owned(),
         count => format!("{} follow", text::plural(count as u64, "standby")),
     };
-    let proved = standbys.into_iter().map(|standby| ProvedStandby {
-        pod: standby.pod,
-        system_identifier: standby.facts.system_identifier,
-    });
+    let proved = standbys
+        .into_iter()
+        .map(|standby| ProvedStandby { pod: standby.pod, system_identifier: standby.facts.system_identifier });
     Ok(Done::with(proved.collect(), summary))
 }
 
@@ -459,10 +458,7 @@ fn keep_evidence(work: &RestoreWork, outputs: &Outputs) -> Result<Done<()>> {
     };
     let bundle = work.bundle()?;
     let manifest = bundle.reader.manifest();
-    let wanted = WantedDatabase {
-        identity: &manifest.database,
-        files: manifest.counts.get("database_files").copied(),
-    };
+    let wanted = WantedDatabase { identity: &manifest.database, files: manifest.counts.get("database_files").copied() };
     let evidence = evidence::of_restore(&run.replay.begun, &work.plan, &wanted, &steps);
     ops::evidence::keep(&work.ctx, &work.plan.source, &evidence)?;
     bundles::keep_proof(&work.ctx, &work.plan.source, &bundle.reader, Depth::Restored);

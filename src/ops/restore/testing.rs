@@ -67,6 +67,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         existing: None,
         images: ReleaseImages::default(),
         then_upgrade: None,
+        forecast: None,
         scope: Vec::new(),
         warnings: Vec::new(),
     }

@@ -8,8 +8,8 @@ use super::table::resumable;
 use super::ways::WaysOn;
 use crate::error::Result;
 use crate::journal::{self, JournalError, Record, Run};
-use crate::ops::evidence::{self, KeptEvidence};
 use crate::ops::Ctx;
+use crate::ops::evidence::{self, KeptEvidence};
 
 /// A run in a line.
 #[derive(Debug, Serialize)]
