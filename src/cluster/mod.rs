@@ -30,6 +30,7 @@ pub mod pods;
 pub mod podstate;
 pub mod psql;
 mod pull;
+mod reader;
 pub mod sessions;
 mod storage;
 pub mod transport;
@@ -58,6 +59,7 @@ pub use pods::PodRefusal;
 pub use podstate::PodState;
 pub use psql::{DatabaseFacts, WalWritten};
 pub use pull::{ImagesPod, PulledImages};
+pub use reader::{ReaderPod, VolumeFile};
 pub use sessions::{PodAddress, Session, SessionCounts, WatchedSwitch};
 #[cfg(test)]
 pub use storage::ClassFacts;

@@ -104,7 +104,7 @@ impl HelperSite {
 }
 
 impl HelperPod {
-    fn values(&self, claims: &PodClaims) -> BTreeMap<&'static str, Value> {
+    pub(super) fn values(&self, claims: &PodClaims) -> BTreeMap<&'static str, Value> {
         BTreeMap::from([
             ("name", json!(self.name)),
             ("namespace", json!(self.namespace)),
@@ -119,7 +119,7 @@ impl HelperPod {
 
 impl HelperPod {
     /// The claims of a pod that is to claim and may use as much.
-    fn claims(&self, cpu: f64, memory: f64, memory_limit: f64) -> PodClaims {
+    pub(super) fn claims(&self, cpu: f64, memory: f64, memory_limit: f64) -> PodClaims {
         let HelperSite { rules, cpu: most, memory: set, .. } = &self.site;
         let wanted = PodClaims {
             cpu: most.unwrap_or(CLAIMED_CPU).max(cpu),
@@ -231,10 +231,10 @@ pub fn render(template: &'static str, text: &str, values: &BTreeMap<&'static str
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
 
-    fn helper() -> HelperPod {
+    pub(in crate::cluster) fn helper() -> HelperPod {
         HelperPod {
             name: "dr-backup-k3".into(),
             namespace: "opschain".into(),
@@ -251,6 +251,12 @@ mod tests {
             idle: Duration::from_secs(900),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::helper;
+    use super::*;
 
     fn backup() -> BackupPod {
         BackupPod {

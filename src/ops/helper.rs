@@ -10,7 +10,7 @@ use super::quiesce::WRITERS;
 use crate::agent::protocol::WalRoom;
 use crate::cluster::pod::{BackupPod, HelperPod, HelperSite, RecoveryPod};
 use crate::cluster::transport::{Agent, install};
-use crate::cluster::{ClusterError, ImagesPod, PodPlacement, PodRefusal, WatchdogRights};
+use crate::cluster::{ClusterError, ImagesPod, PodPlacement, PodRefusal, ReaderPod, WatchdogRights};
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::workloads::BACKUP_PRIORITY;
 use crate::quantity;
@@ -88,6 +88,15 @@ pub async fn recovery_pod(
         cpu: volume.cpu.map(str::to_owned),
         memory_bytes: volume.memory_bytes,
     };
+    Ok(pod.manifest()?)
+}
+
+/// The pod that a volume of somebody else's is read in. It can write nothing.
+///
+/// # Errors
+/// The cluster cannot be asked what the namespace wants of it.
+pub async fn reader_pod(ctx: &Ctx, run: &str, image: &str, placement: &PodPlacement, claim: &str) -> Result<Pod> {
+    let pod = ReaderPod { pod: pod(ctx, run, image, placement).await?, claim: claim.to_owned() };
     Ok(pod.manifest()?)
 }
 

@@ -3,6 +3,7 @@
 //! Facts only, and pure: nothing here asks a cluster or reads a file. They are taken from OpsChain's public
 //! documentation and published `values.yaml` files up to the release of 2026-10-08.
 
+pub mod backups;
 pub mod keys;
 pub mod live;
 pub mod maintenance;

@@ -7,14 +7,14 @@ use clap::Args;
 use super::pages::scope;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
-use crate::ops::import::{self, ImportPlan, ImportReport, ImportRequest};
+use crate::ops::import::{self, BackupPlace, BuiltInReader, ImportPlan, ImportReport, ImportRequest};
 use crate::text::bytes;
 use crate::ui::{Mark, Page, Report, Ui};
 
 /// Make a bundle of a backup that was made without dr
 ///
 /// Takes the folder that the manual guide and OpsChain's own physical backups leave: base.tar.gz, pg_wal.tar.gz and
-/// backup_manifest. Every file is compared with PostgreSQL's manifest. The config is that of the deployment that was
+/// backup_manifest. With --built-in one of OpsChain's own is read out of its volume, by a pod that can write nothing. Every file is compared with PostgreSQL's manifest. The config is that of the deployment that was
 /// live when the backup began, by the config vault: `dr config record` takes an old values.yaml in. The bundle says what
 /// nobody has checked, and is restored like any other.
 #[derive(Debug, Args)]
@@ -22,10 +22,15 @@ use crate::ui::{Mark, Page, Report, Ui};
 Examples:
   dr bundle import /limepoint/backups/20260820_101500 --dry-run
   dr bundle import /mnt/20260820_101500 --secrets kept.yaml
+  dr bundle import --built-in periodic/20260820_020000
   dr bundle import /mnt/20260820_101500 --deployment 2026-08-20")]
 pub struct ImportArgs {
     /// The folder with the backup's three files
-    pub folder: PathBuf,
+    #[arg(required_unless_present = "built_in")]
+    pub folder: Option<PathBuf>,
+    /// One of OpsChain's own backups, as `dr bundle list --built-in` shows it
+    #[arg(long, value_name = "NAME", conflicts_with = "folder")]
+    pub built_in: Option<String>,
     /// The deployment whose config belonged to it, as `dr config log` shows it, if not what was live then
     #[arg(long, value_name = "ID")]
     pub deployment: Option<String>,
@@ -37,15 +42,31 @@ pub struct ImportArgs {
     pub dry_run: bool,
 }
 
-pub fn run(ctx: &Ctx, ui: &Ui, args: ImportArgs) -> Result<Exit> {
-    let request = ImportRequest { folder: args.folder, deployment: args.deployment, secrets: args.secrets };
+pub async fn run(ctx: &Ctx, ui: &Ui, args: ImportArgs) -> Result<Exit> {
+    let Some(name) = &args.built_in else {
+        let folder = args.folder.clone().unwrap_or_default();
+        return import_from(ctx, ui, &args, BackupPlace::Folder(folder)).map(|()| Exit::Success);
+    };
+    let reader = BuiltInReader::open(ctx).await?;
+    let imported = match reader.place(name).await {
+        Ok(place) => import_from(ctx, ui, &args, place),
+        Err(error) => Err(error),
+    };
+    // What was made stays made; the pod ends by itself.
+    if let Err(error) = reader.close().await {
+        ctx.events.warn(format!("the pod that read the volume is still there: {error}"), None);
+    }
+    imported.map(|()| Exit::Success)
+}
+
+fn import_from(ctx: &Ctx, ui: &Ui, args: &ImportArgs, place: BackupPlace) -> Result<()> {
+    let request = ImportRequest { place, deployment: args.deployment.clone(), secrets: args.secrets.clone() };
     let plan = import::plan(ctx, &request)?;
     if args.dry_run {
-        return ui.dry_run(&plan).map(|()| Exit::Success);
+        return ui.dry_run(&plan);
     }
     ui.plan(&plan);
-    ui.report(&import::import(ctx, &request, &plan)?)?;
-    Ok(Exit::Success)
+    ui.report(&import::import(ctx, &request, &plan)?)
 }
 
 impl Report for ImportPlan {

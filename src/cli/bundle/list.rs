@@ -7,6 +7,8 @@ use super::StoreArgs;
 use crate::bundle::Depth;
 use crate::bundle::report::{ListReport, ListRow};
 use crate::ops::bundles::{BundleList, ListRequest};
+use crate::ops::import::BuiltInList;
+use crate::opschain::backups::BuiltInBackup;
 use crate::text::bytes;
 use crate::ui::{Column, Mark, Page, Report, Role, Styled, short_time};
 
@@ -17,6 +19,7 @@ Examples:
   dr bundle list --output json
   dr bundle list --version 2026-08-20 --proved decrypted
   dr bundle list --install opschain --since 2026-08-01 --pinned
+  dr bundle list --built-in
 
 Times are UTC.")]
 pub struct ListArgs {
@@ -38,6 +41,9 @@ pub struct ListArgs {
     /// Those that are pinned
     #[arg(long)]
     pinned: bool,
+    /// OpsChain's own backups instead, in the volume that it keeps them in: read by a pod that can write nothing
+    #[arg(long, conflicts_with_all = ["install", "version", "since", "until", "proved", "pinned", "store"])]
+    pub built_in: bool,
     #[command(flatten)]
     place: StoreArgs,
 }
@@ -52,8 +58,32 @@ fn depths() -> impl TypedValueParser<Value = Depth> {
 
 impl From<ListArgs> for ListRequest {
     fn from(args: ListArgs) -> Self {
-        let ListArgs { install, version, since, until, proved, pinned, place: StoreArgs { store } } = args;
+        let ListArgs { install, version, since, until, proved, pinned, built_in: _, place: StoreArgs { store } } = args;
         Self { install, version, since, until, proved, pinned, store }
+    }
+}
+
+impl Report for BuiltInList {
+    fn human(&self, page: &mut Page) {
+        let made = match (&self.schedule, self.suspended) {
+            (None, _) => "no CronJob makes more".to_owned(),
+            (Some(schedule), true) => format!("suspended ({schedule})"),
+            (Some(schedule), false) => schedule.clone(),
+        };
+        let last = self.last_success.map_or_else(|| "not known".to_owned(), short_time);
+        page.fields(&[("volume", self.claim.clone()), ("made", made), ("last made", last)]);
+        if self.backups.is_empty() {
+            return page.line("The volume holds no backup.");
+        }
+        let row = |backup: &BuiltInBackup| {
+            let state = if backup.complete { "complete" } else { "not finished" };
+            let (kind, written) = (backup.kind.word().to_owned(), short_time(backup.written));
+            vec![backup.name.clone(), kind, state.to_owned(), bytes(backup.bytes), written]
+        };
+        let rows: Vec<Vec<String>> = self.backups.iter().map(row).collect();
+        page.gap();
+        page.table(&["backup", "kind", "state", "size", "written"], &rows);
+        self.next.iter().for_each(|next| page.next(next));
     }
 }
 

@@ -22,6 +22,7 @@ use super::deploy;
 use crate::bundle::SampleShare;
 use crate::error::{Exit, Result};
 use crate::ops::deploy::DeployOptions;
+use crate::ops::import as import_ops;
 use crate::ops::runs::InterruptedRuns;
 use crate::ops::{self, Ctx, bundles, create, restore};
 use crate::settings::{Allow, NotifyVerb, Quiesce};
@@ -232,6 +233,7 @@ impl BundleArgs {
 pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
     match args.verb {
         BundleVerb::Create(args) => create(ctx, ui, args).await?,
+        BundleVerb::List(args) if args.built_in => ui.report(&import_ops::list(ctx).await?)?,
         BundleVerb::List(args) => ui.report(&bundles::list(ctx, &args.into())?)?,
         BundleVerb::Show(args) => {
             let shown = bundles::show(ctx, &args.trust.request(args.bundle, None).in_store(args.place.store))?;
@@ -247,7 +249,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: BundleArgs) -> Result<Exit> {
                 None => ui.report(&bundles::verify(ctx, &request, args.decrypt)?)?,
             }
         }
-        BundleVerb::Import(args) => return import::run(ctx, ui, args),
+        BundleVerb::Import(args) => return import::run(ctx, ui, args).await,
         BundleVerb::Copy(args) => return copy::run(ctx, ui, *args),
         BundleVerb::Extract(args) => extract::run(ctx, ui, args)?,
         BundleVerb::Diff(args) => return diff::run(ctx, ui, args),

@@ -1,16 +1,14 @@
 //! The files of a backup that `pg_basebackup -Ft` has made, as the manual guide and OpsChain's own backups leave them.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::place::{BackupPlace, damaged, unreadable};
 use crate::error::{CommandError, Exit, Result};
 use crate::postgres::WalSegment;
 use crate::postgres::wal::WalOrigin;
-use crate::read;
 use crate::ustar::{TarEntry, TarError, TarReader, TarSink};
 
 /// The most bytes of a manifest: a million files and more.
@@ -20,38 +18,36 @@ const PIECE: usize = 256 << 10;
 /// How many folders an error names.
 const NAMED: usize = 5;
 
-/// Where the three files are, each of the tars packed by gzip or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackupFiles {
-    pub base: PathBuf,
-    pub wal: PathBuf,
-    pub manifest: PathBuf,
+/// Which the three files are, each of the tars packed by gzip or not.
+#[derive(Debug, Clone)]
+pub struct BackupFiles<'p> {
+    place: &'p BackupPlace,
+    pub base: String,
+    pub wal: String,
+    manifest: String,
 }
 
-impl BackupFiles {
-    /// Finds them in `folder`.
+impl<'p> BackupFiles<'p> {
+    /// Finds them in `place`.
     ///
     /// # Errors
     /// [`Exit::NotFound`] naming what is missing and where it may be instead; [`Exit::Usage`] for a backup of another kind.
-    pub fn find(folder: &Path) -> Result<Self> {
-        let names = names(folder)?;
+    pub fn find(place: &'p BackupPlace) -> Result<Self> {
+        let names = place.names()?;
         let tar = |stem: &str| {
             let packed = [format!("{stem}.tar.gz"), format!("{stem}.tar")];
             packed.into_iter().find(|name| names.contains(name))
         };
         let manifest = names.iter().find(|name| *name == "backup_manifest");
         match (tar("base"), tar("pg_wal"), manifest) {
-            (Some(base), Some(wal), Some(manifest)) => {
-                let path = |name: &str| folder.join(name);
-                Ok(Self { base: path(&base), wal: path(&wal), manifest: path(manifest) })
-            }
+            (Some(base), Some(wal), Some(manifest)) => Ok(Self { place, base, wal, manifest: manifest.clone() }),
             (base, wal, manifest) => {
                 let missing = [
                     (base.is_none(), "base.tar.gz"),
                     (wal.is_none(), "pg_wal.tar.gz"),
                     (manifest.is_none(), "backup_manifest"),
                 ];
-                Err(none_here(folder, &names, missing))
+                Err(none_here(&place.path(), &names, missing))
             }
         }
     }
@@ -61,7 +57,7 @@ impl BackupFiles {
     /// # Errors
     /// One cannot be looked at.
     pub fn bytes(&self) -> Result<u64> {
-        let length = |path: &PathBuf| path.metadata().map(|facts| facts.len()).map_err(unreadable(path));
+        let length = |name: &str| self.place.length(name);
         Ok(length(&self.base)? + length(&self.wal)? + length(&self.manifest)?)
     }
 
@@ -70,7 +66,27 @@ impl BackupFiles {
     /// # Errors
     /// It cannot be read.
     pub fn manifest_bytes(&self) -> Result<Vec<u8>> {
-        read::file(&self.manifest, MANIFEST_LIMIT).map_err(unreadable(&self.manifest))
+        self.place.bytes(&self.manifest, MANIFEST_LIMIT)
+    }
+
+    /// Where PostgreSQL's manifest is, for people.
+    pub fn manifest_path(&self) -> PathBuf {
+        self.path(&self.manifest)
+    }
+
+    /// Where one of them is, for people.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// Begins to read a tar, unpacked.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(&self, name: &str) -> Result<Box<dyn Read + Send>> {
+        let file = self.place.open(name)?;
+        let packed = name.ends_with(".gz");
+        Ok(if packed { Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, file))) } else { file })
     }
 
     /// Of which database the log is, told by its first segment.
@@ -78,27 +94,18 @@ impl BackupFiles {
     /// # Errors
     /// [`Exit::Damaged`] when it holds none.
     pub fn wal_origin(&self) -> Result<WalOrigin> {
-        let (mut tar, mut first) = (open(&self.wal)?, FirstPage::default());
+        let (path, mut first) = (self.path(&self.wal), FirstPage::default());
+        let mut tar = self.open(&self.wal)?;
         let (mut reader, mut piece) = (TarReader::new("the log"), vec![0; PIECE]);
         while first.page.len() < FirstPage::BYTES {
-            let count = tar.read(&mut piece).map_err(unreadable(&self.wal))?;
+            let count = tar.read(&mut piece).map_err(unreadable(&path))?;
             if count == 0 {
                 break;
             }
-            reader.push(&piece[..count], &mut first).map_err(|error| damaged(&self.wal, error))?;
+            reader.push(&piece[..count], &mut first).map_err(|error| damaged(&path, error))?;
         }
-        WalOrigin::of_page(&first.page).ok_or_else(|| damaged(&self.wal, "it holds no WAL segment"))
+        WalOrigin::of_page(&first.page).ok_or_else(|| damaged(&path, "it holds no WAL segment"))
     }
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = fs::read_dir(folder).map_err(unreadable(folder))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry.map_err(unreadable(folder))?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn none_here(folder: &Path, names: &[String], missing: [(bool, &str); 3]) -> CommandError {
@@ -117,45 +124,6 @@ fn none_here(folder: &Path, names: &[String], missing: [(bool, &str); 3]) -> Com
     error.hint(
         "A backup is the three files that `pg_basebackup -Ft` leaves: base.tar.gz, pg_wal.tar.gz and backup_manifest.",
     )
-}
-
-/// Begins to read a tar, unpacked.
-///
-/// # Errors
-/// It cannot be opened.
-pub fn open(path: &Path) -> Result<Box<dyn Read + Send>> {
-    // A pipe would be waited for, whatever is asked for meanwhile.
-    let file = OpenOptions::new().read(true).custom_flags(read::AT_ONCE).open(path).map_err(unreadable(path))?;
-    if !file.metadata().map_err(unreadable(path))?.is_file() {
-        let what = format!("{} is not a regular file", path.display());
-        return Err(CommandError::new(Exit::Damaged, what).hint("A backup is three files, and not read from a pipe."));
-    }
-    let file = BufReader::with_capacity(PIECE, file);
-    let packed = path.extension().is_some_and(|ending| ending == "gz");
-    Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
-}
-
-/// For `map_err`.
-pub fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
-    let shown = path.display().to_string();
-    move |error| {
-        // What a packed file is damaged by comes as these.
-        let damaged = matches!(
-            error.kind(),
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof
-        );
-        let exit = match error.kind() {
-            io::ErrorKind::NotFound => Exit::NotFound,
-            _ if damaged => Exit::Damaged,
-            _ => Exit::Failure,
-        };
-        CommandError::new(exit, format!("read {shown}")).because(error)
-    }
-}
-
-pub fn damaged(path: &Path, why: impl std::fmt::Display) -> CommandError {
-    CommandError::new(Exit::Damaged, format!("{} is not what a backup holds: {why}", path.display()))
-        .hint("Take another copy of it, from where it was first put.")
 }
 
 /// Keeps what the first segment of a tar begins with.

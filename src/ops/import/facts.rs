@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::backup::{self, BackupFiles};
+use super::backup::BackupFiles;
+use super::place;
 use super::request::ImportRequest;
 use crate::cluster::KeptObject;
 use crate::error::{CommandError, Exit, Result};
@@ -43,9 +44,9 @@ pub(super) struct ImportFacts {
 }
 
 pub(super) fn facts(ctx: &Ctx, request: &ImportRequest) -> Result<ImportFacts> {
-    let files = BackupFiles::find(&request.folder)?;
+    let files = BackupFiles::find(&request.place)?;
     let bytes = files.manifest_bytes()?;
-    let parsed = BackupManifest::parse(&bytes).map_err(|error| backup::damaged(&files.manifest, error))?;
+    let parsed = BackupManifest::parse(&bytes).map_err(|error| place::damaged(&files.manifest_path(), error))?;
     let begun = manifest::begun(&bytes);
     let deployment = deployment(ctx, request, begun)?;
     let (recipients, store) = (ctx.recipients()?, ctx.store()?);
@@ -54,7 +55,7 @@ pub(super) fn facts(ctx: &Ctx, request: &ImportRequest) -> Result<ImportFacts> {
     ctx.signer()?;
     let listed = store.list()?.into_iter().map(|object| object.name).collect();
     Ok(ImportFacts {
-        folder: request.folder.clone(),
+        folder: request.place.path(),
         bytes: files.bytes()?,
         manifest: parsed,
         manifest_sha256: {
@@ -100,7 +101,7 @@ pub(super) fn kept(ctx: &Ctx, request: &ImportRequest) -> Result<Vec<KeptObject>
     let Some(path) = &request.secrets else { return Ok(Vec::new()) };
     let shown = path.display();
     let bytes: Zeroizing<Vec<u8>> =
-        read::file_or_stdin(path, read::VALUES, &ctx.cancel).map_err(backup::unreadable(path))?;
+        read::file_or_stdin(path, read::VALUES, &ctx.cancel).map_err(place::unreadable(path))?;
     let wrong = |what: String| {
         CommandError::new(Exit::Usage, what)
             .hint("Give what kubectl shows: `kubectl get secret,configmap -n NAMESPACE -o yaml`.")

@@ -5,13 +5,17 @@
 
 mod backup;
 mod base;
+mod built_in;
 mod facts;
+mod place;
 mod plan;
 mod request;
 mod seal;
 mod steps;
 mod wal;
 
+pub use built_in::{BuiltInList, BuiltInReader, list};
+pub use place::BackupPlace;
 pub use plan::ImportPlan;
 pub use request::ImportRequest;
 pub use steps::ImportReport;
@@ -24,7 +28,8 @@ use crate::error::Result;
 /// # Errors
 /// The folder holds no such backup, the config vault no such deployment, or the keys do not fit.
 pub fn plan(ctx: &Ctx, request: &ImportRequest) -> Result<ImportPlan> {
-    plan::decide(facts::facts(ctx, request)?)
+    // What is read out of a volume comes by a session that the runtime drives.
+    plan::decide(tokio::task::block_in_place(|| facts::facts(ctx, request))?)
 }
 
 /// Makes the bundle that the plan says.

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::place::BackupPlace;
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct ImportRequest {
-    /// The folder with the three files of the backup.
-    pub folder: PathBuf,
+    /// Where the three files of the backup are.
+    pub place: BackupPlace,
     /// The deployment whose config belonged to it; what was live when the backup began, when absent.
     pub deployment: Option<String>,
     /// Secrets and ConfigMaps of the install, as kubectl shows them.

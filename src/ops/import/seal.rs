@@ -1,13 +1,13 @@
 //! The tars of a backup into the chunks of a bundle: checked, compressed and sealed as they are read.
 
 use std::io::Read;
-use std::path::Path;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::backup::{self, BackupFiles};
+use super::backup::BackupFiles;
 use super::base::BaseTar;
+use super::place;
 use super::wal::WalTrim;
 use crate::agent::protocol::{BackupPart, Failure, FailureKind};
 use crate::agent::{ChunkCutter, ChunkSealer, Cut, Outgoing, ZstdLevel};
@@ -28,7 +28,7 @@ const PIECE: usize = 256 << 10;
 
 /// What a backup is sealed with.
 pub struct Sealing<'a> {
-    pub files: &'a BackupFiles,
+    pub files: &'a BackupFiles<'a>,
     pub manifest: &'a BackupManifest,
     pub manifest_bytes: &'a [u8],
     pub origin: WalOrigin,
@@ -94,13 +94,14 @@ impl Sealing<'_> {
     }
 
     /// Reads a tar to its end.
-    fn pass(&self, name: &'static str, path: &Path, sink: &mut impl TarSink<Error = Failure>) -> Result<()> {
-        let (mut tar, mut reader, mut piece) = (backup::open(path)?, TarReader::new(name), vec![0; PIECE]);
+    fn pass(&self, name: &'static str, file: &str, sink: &mut impl TarSink<Error = Failure>) -> Result<()> {
+        let (mut tar, mut reader, mut piece) = (self.files.open(file)?, TarReader::new(name), vec![0; PIECE]);
+        let path = self.files.path(file);
         loop {
             if self.cancel.is_cancelled() {
                 return Err(interrupted());
             }
-            let count = tar.read(&mut piece).map_err(backup::unreadable(path))?;
+            let count = tar.read(&mut piece).map_err(place::unreadable(&path))?;
             if count == 0 {
                 return reader.finish().map_err(|error| of_backup(error.into()));
             }
