@@ -77,10 +77,16 @@ fn a_copy_beside_its_original_is_held_and_has_its_instances_and_values() {
     let text = text.replace(&format!("OPSCHAIN_KUBERNETES_NAMESPACE: {original}"), "OPSCHAIN_KUBERNETES_NAMESPACE: NS");
     let own = host.home.path().join("own.yaml");
     std::fs::write(&own, text.replace("NAMESPACE: NS", &format!("NAMESPACE: {}", host.namespace))).unwrap();
-    host.dr(with(&own).chain(["--not-held".to_owned()])).ok();
+    // And under another name: volumes, services and the vault's address follow.
+    let renamed = with(&own).chain(["--not-held", "--database", "copy-db"].map(str::to_owned));
+    host.dr(renamed).ok();
+    host.database = "copy-db".into();
     host.assert_ledger_holds(&before);
     assert!(host.replicas().iter().all(|count| count != "0"), "{:?}", host.replicas());
     assert_eq!(host.sql("SELECT count(*) FROM pg_stat_replication"), "0", "these values ask for one instance");
+    host.wait_rows(host.ledger().rows + 3);
+    let claims = host.kubectl(&["get", "pvc", "-l", "cnpg.io/cluster", "-o", "name"]).ok();
+    assert_eq!(claims.trim(), "persistentvolumeclaim/copy-db-1");
 
     host.delete_namespace();
     host.namespace = original;

@@ -20,6 +20,8 @@ pub struct Host {
     pub home: TempDir,
     /// The namespace, also the seed of its secrets.
     pub namespace: String,
+    /// How its database is called.
+    pub database: String,
     pub turn: Turn,
 }
 
@@ -66,7 +68,7 @@ impl Host {
     pub fn new(namespace: &str) -> Self {
         lab("KUBECONFIG");
         let (home, turn) = (tempfile::tempdir().unwrap(), Turn::begin());
-        let host = Self { home, namespace: format!("dr-{namespace}"), turn };
+        let host = Self { home, namespace: format!("dr-{namespace}"), database: "opschain-db".into(), turn };
         host.delete_namespace();
         let escrow = host.home.path().join("escrow.txt");
         command("age-keygen").arg("-o").arg(&escrow).run().ok();
@@ -160,9 +162,9 @@ impl Host {
 
     /// Asks the database.
     pub fn sql(&self, statement: &str) -> String {
-        let pod = "opschain-db-1";
+        let pod = format!("{}-1", self.database);
         let psql = ["psql", "-XAtq", "-U", "postgres", "-d", "opschain", "-c", statement];
-        let mut args = vec!["exec", pod, "-c", "postgres", "--"];
+        let mut args = vec!["exec", &pod, "-c", "postgres", "--"];
         args.extend(psql);
         self.kubectl(&args).ok().trim().to_owned()
     }
@@ -188,9 +190,10 @@ impl Host {
     /// Waits until the ledger has at least so many rows.
     pub fn wait_rows(&self, rows: u64) {
         wait(Duration::from_secs(180), &format!("{rows} rows in the ledger"), || {
+            let pod = format!("{}-1", self.database);
             let psql = [
                 "exec",
-                "opschain-db-1",
+                &pod,
                 "-c",
                 "postgres",
                 "--",

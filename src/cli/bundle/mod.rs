@@ -21,6 +21,7 @@ use super::config::recipients;
 use super::deploy;
 use crate::bundle::SampleShare;
 use crate::error::{Exit, Result};
+use crate::names::ObjectName;
 use crate::ops::deploy::DeployOptions;
 use crate::ops::import as import_ops;
 use crate::ops::runs::InterruptedRuns;
@@ -190,6 +191,9 @@ struct RestoreArgs {
     /// With --into-existing, for scripts: the namespace whose install is replaced
     #[arg(long, value_name = "NAMESPACE", requires = "into_existing")]
     confirm: Option<String>,
+    /// How the database is to be called, if not as the values say: its volumes, services and Secrets follow
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["into_existing", "config_only"])]
+    database: Option<ObjectName>,
     /// Take over what the deleted namespace of this name has left in the cluster: cluster roles, priority classes, ...
     #[arg(long, value_name = "NAMESPACE")]
     take_over: Option<String>,
@@ -296,6 +300,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         existing: args
             .into_existing
             .then_some(restore::ExistingRequest { data_only: args.data_only, no_safety_bundle: args.no_safety_bundle }),
+        database: args.database,
         take_over: args.take_over,
     };
     let which = |bundles: &[String]| ui.choose("Good bundles of several databases; the newest of each:", bundles);

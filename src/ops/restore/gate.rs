@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::SourceFacts;
+use super::facts::{SourceFacts, TargetFacts};
 use super::source::{RestoreRequest, parse_version};
 use crate::error::{CommandError, Exit, Result};
 use crate::opschain::version::{self, Version};
@@ -132,6 +132,26 @@ pub(super) fn refuse_older_operator(theirs: &str, here: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The operator's version: it must be there and ready.
+///
+/// # Errors
+/// [`Exit::Operator`].
+pub(super) fn operator(target: &TargetFacts) -> Result<String> {
+    let missing = |what: String| {
+        CommandError::new(Exit::Operator, what)
+            .hint("OpsChain's database needs the CloudNativePG operator: `kubectl apply --server-side -f` its manifest of the version that OpsChain ships, and try again.")
+    };
+    if !target.knows_databases {
+        return Err(missing("the cluster has no CloudNativePG operator".into()));
+    }
+    let operator =
+        target.operator.as_ref().ok_or_else(|| missing("the CloudNativePG operator is not running".into()))?;
+    if !operator.is_ready() {
+        return Err(missing(format!("operator {} in namespace {} is not ready", operator.name, operator.namespace)));
+    }
+    Ok(operator.version.clone().unwrap_or_else(|| operator.image.clone()))
 }
 
 #[cfg(test)]

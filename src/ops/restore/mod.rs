@@ -114,6 +114,12 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         version = to_run.version.clone();
     }
     let plan = plan::decide(request, keys, to_run, source, target)?.over(existing)?;
+    // Over an install that lives it keeps its name.
+    let database = match plan.existing {
+        Some(_) => plan.database.clone(),
+        None => overrides::database(request.database.clone(), &paired.values, &plan.database)?,
+    };
+    let plan = RestorePlan { database, ..plan };
     let from = HoldFacts {
         source: &bundle.reader.header().install,
         source_cluster: paired.release.cluster_uid.as_deref(),

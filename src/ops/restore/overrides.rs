@@ -4,12 +4,16 @@
 use serde_json::Value;
 
 use super::held::RestoreHold;
+use crate::error::{CommandError, Exit, Result};
+use crate::names::ObjectName;
 use crate::opschain::Version;
+use crate::opschain::workloads::DATABASE_CLUSTER;
 use crate::values::{self, Tree};
 
 /// The key of the version that is to run, as `--set` takes it.
 pub(super) const VERSION: &str = "env.OPSCHAIN_VERSION";
 const NAMESPACE: &str = "env.OPSCHAIN_KUBERNETES_NAMESPACE";
+const DATABASE: &str = "db.cnpg.clusterName";
 const PROMOTION_TOKEN: &str = "db.cnpg.replica.promotionToken";
 const WORKERS: &str = "apiWorker.replicas";
 
@@ -24,6 +28,9 @@ pub(super) struct Overrides {
 pub(super) struct OverridePlace<'a> {
     pub source_namespace: &'a str,
     pub namespace: &'a str,
+    /// How the database was called that the bundle was made of, and how the restored one will be.
+    pub source_database: &'a str,
+    pub database: &'a str,
     /// The version that is to run.
     pub version: &'a Version,
     pub hold: Option<&'a RestoreHold>,
@@ -38,6 +45,7 @@ impl Overrides {
         let json = values.to_json();
         overrides.version(&json, place);
         overrides.namespace(values, &json, place);
+        overrides.database(values, &json, place);
         overrides.promotion_token(&json);
         overrides.workers(&json, place);
         overrides
@@ -85,6 +93,51 @@ impl Overrides {
         }
     }
 
+    /// What the chart makes of the name follows by itself; what the values say of the old one is changed where it is the name,
+    /// and named where it is a part of something else.
+    fn database(&mut self, tree: &Tree, values: &Value, place: &OverridePlace<'_>) {
+        let (from, to) = (place.source_database, place.database);
+        if database_named(values) != to {
+            self.set(DATABASE, to);
+        }
+        if from == to {
+            return;
+        }
+        self.warnings.push(format!(
+            "the database will be called {to}, and the bundle's is called {from}: afterwards set `cluster = \"{to}\"` under [database] in dr.toml"
+        ));
+        let follow =
+            ["primary", "source"].map(|key| (format!("db.cnpg.replica.{key}"), &values["db"]["cnpg"]["replica"][key]));
+        for (key, value) in &follow {
+            if value.as_str() == Some(from) {
+                self.set(key, to);
+            }
+        }
+        let parts = ["rw", "ro", "r", "ca", "server", "replication"].map(|part| format!("{from}-{part}"));
+        let stale = |path: &str, text: &str| {
+            let changed = path == DATABASE || follow.iter().any(|(key, _)| key == path);
+            let is_part = |part: &String| {
+                text.strip_prefix(part.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
+            };
+            !changed && (text == from || parts.iter().any(is_part) || text.contains(&format!("@{from}-rw")))
+        };
+        let mut named = Vec::new();
+        for (path, node) in tree.leaves() {
+            let path = path.to_string();
+            if let Some(values::Value::String(text)) = node.scalar().map(|scalar| &scalar.value)
+                && stale(&path, text)
+            {
+                named.push(path);
+            }
+        }
+        if !named.is_empty() {
+            self.warnings.push(format!(
+                "{} still name database {from}, or what belongs to it: give values that fit with --config",
+                named.join(", ")
+            ));
+        }
+    }
+
     /// A token is for the database that it was made for once, and is not taken by one that was restored.
     fn promotion_token(&mut self, values: &Value) {
         let token = &values["db"]["cnpg"]["replica"]["promotionToken"];
@@ -108,9 +161,97 @@ impl Overrides {
     }
 }
 
+/// How the restored database is called: as was asked for, else as the values that will be deployed call it. `from` is the
+/// bundle's name of it.
+///
+/// # Errors
+/// [`Exit::Usage`]: it is no name, or other sites know it by its own.
+pub(super) fn database(asked: Option<ObjectName>, values: &Tree, from: &str) -> Result<ObjectName> {
+    let values = values.to_json();
+    let by_values = || {
+        database_named(&values).parse::<ObjectName>().map_err(|error| {
+            CommandError::new(Exit::Usage, "the values give the database a name that is none").because(error)
+        })
+    };
+    let database = asked.map_or_else(by_values, Ok)?;
+    refuse_known_elsewhere(&values, from, &database)?;
+    Ok(database)
+}
+
+/// How values call the database.
+fn database_named(values: &Value) -> &str {
+    values["db"]["cnpg"]["clusterName"].as_str().filter(|name| !name.is_empty()).unwrap_or(DATABASE_CLUSTER)
+}
+
+/// Refuses another name for a database that other sites know by its own.
+///
+/// # Errors
+/// [`Exit::Usage`].
+fn refuse_known_elsewhere(values: &Value, from: &str, to: &str) -> Result<()> {
+    if from == to || values["db"]["cnpg"]["replica"]["enabled"].as_bool() != Some(true) {
+        return Ok(());
+    }
+    let what = format!(
+        "the database cannot be called {to}: by these values it is one of several sites (db.cnpg.replica.enabled), and the others know it as {from}"
+    );
+    Err(CommandError::new(Exit::Usage, what).hint(
+        "Restore it under its own name. A copy that stands alone: give values without db.cnpg.replica with --config.",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a database that is called otherwise than the bundle's.
+    fn renamed(text: &str, database: &str) -> Overrides {
+        let version = "2026-08-20".parse().unwrap();
+        let place = OverridePlace {
+            source_namespace: "opschain",
+            namespace: "opschain",
+            source_database: "opschain-db",
+            database,
+            version: &version,
+            hold: None,
+            workers: None,
+        };
+        Overrides::of(&Tree::parse(text.as_bytes()).unwrap(), &place)
+    }
+
+    #[test]
+    fn another_name_of_the_database_follows_and_what_else_names_the_old_one_is_listed() {
+        let text = "\
+db:
+  forcePgHost: opschain-db-rw.opschain.svc
+  cnpg:
+    database: {secretName: opschain-db-credentials}
+    replica: {primary: opschain-db, source: other}
+    externalClusters: [{name: opschain-db, connectionParameters: {host: opschain-db-rw}}]
+env: {PGURL: \"postgres://u@opschain-db-rw/x\", NOTE: opschain-db-backup}
+";
+        let overrides = renamed(text, "copy-db");
+        assert_eq!(sets(&overrides), ["db.cnpg.clusterName=copy-db", "db.cnpg.replica.primary=copy-db"]);
+        assert!(overrides.warnings[0].contains("`cluster = \"copy-db\"` under [database]"), "{overrides:?}");
+        let named = &overrides.warnings[1];
+        for path in ["db.forcePgHost", "externalClusters", "connectionParameters.host", "env.PGURL"] {
+            assert!(named.contains(path), "{path}: {named}");
+        }
+        assert!(!named.contains("secretName") && !named.contains("NOTE") && !named.contains("replica."), "{named}");
+        // Values that name it themselves need no change; and its own name is nothing to speak of.
+        let own = renamed("db: {cnpg: {clusterName: copy-db}}\n", "copy-db");
+        assert_eq!((own.sets.len(), own.warnings.len()), (0, 1));
+        assert_eq!(renamed("{}", "opschain-db"), Overrides::default());
+    }
+
+    #[test]
+    fn a_database_that_other_sites_know_keeps_its_name() {
+        let site = serde_json::json!({"db": {"cnpg": {"replica": {"enabled": true}}}});
+        assert!(refuse_known_elsewhere(&site, "a", "a").is_ok());
+        assert!(refuse_known_elsewhere(&serde_json::json!({}), "a", "b").is_ok());
+        let error = refuse_known_elsewhere(&site, "a", "b").unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.message().contains("cannot be called b") && error.message().ends_with("know it as a"), "{error}");
+    }
 
     fn over(text: &str, namespace: &str, hold: bool, workers: Option<i32>) -> Overrides {
         let hold = hold.then(|| RestoreHold {
@@ -119,8 +260,15 @@ mod tests {
             workers: 1,
         });
         let version = "2026-08-20".parse().unwrap();
-        let place =
-            OverridePlace { source_namespace: "opschain", namespace, version: &version, hold: hold.as_ref(), workers };
+        let place = OverridePlace {
+            source_namespace: "opschain",
+            namespace,
+            source_database: "opschain-db",
+            database: "opschain-db",
+            version: &version,
+            hold: hold.as_ref(),
+            workers,
+        };
         Overrides::of(&Tree::parse(text.as_bytes()).unwrap(), &place)
     }
 

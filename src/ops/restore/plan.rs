@@ -191,6 +191,8 @@ impl RestorePlan {
         let place = OverridePlace {
             source_namespace: &from.source.namespace,
             namespace: &self.namespace,
+            source_database: &from.source.database_cluster,
+            database: &self.database,
             version,
             hold: hold.as_ref(),
             workers,
@@ -241,7 +243,7 @@ pub(super) fn decide(
     if let Some(safe) = &target.helm_should_be {
         warnings.push(format!("helm {} has known security holes: {safe} has them closed", target.helm));
     }
-    let operator = operator(&target)?;
+    let operator = gate::operator(&target)?;
     if let Some(theirs) = source.operator.as_ref().filter(|theirs| **theirs != operator) {
         gate::refuse_older_operator(theirs, &operator)?;
         warnings.push(format!("the source ran operator {theirs}, and the target runs {operator}"));
@@ -322,23 +324,6 @@ fn chart(
     })?;
     let reference = request.chart.clone().unwrap_or_else(|| target.chart.clone());
     Ok(RestoreChart::Pulled { reference, version: number })
-}
-
-/// The operator's version: it must be there and ready.
-fn operator(target: &TargetFacts) -> Result<String> {
-    let missing = |what: String| {
-        CommandError::new(Exit::Operator, what)
-            .hint("OpsChain's database needs the CloudNativePG operator: `kubectl apply --server-side -f` its manifest of the version that OpsChain ships, and try again.")
-    };
-    if !target.knows_databases {
-        return Err(missing("the cluster has no CloudNativePG operator".into()));
-    }
-    let operator =
-        target.operator.as_ref().ok_or_else(|| missing("the CloudNativePG operator is not running".into()))?;
-    if !operator.is_ready() {
-        return Err(missing(format!("operator {} in namespace {} is not ready", operator.name, operator.namespace)));
-    }
-    Ok(operator.version.clone().unwrap_or_else(|| operator.image.clone()))
 }
 
 /// The command that makes a host ready whose bundles open for the keys that opened this one, too.

@@ -8,6 +8,7 @@ use super::strategy::RestoreStrategy;
 use crate::bundle::catalog::{PassedFault, PassedOver};
 use crate::bundle::{Header, SourceInstall};
 use crate::error::{CommandError, Exit, Result};
+use crate::names::ObjectName;
 use crate::ops::bundles::BundleRequest;
 use crate::ops::published::MissingBundle;
 use crate::opschain::version::{BadVersion, Version};
@@ -37,6 +38,8 @@ pub struct RestoreRequest {
     pub strategy: Option<RestoreStrategy>,
     /// That it goes over the install that lives.
     pub existing: Option<ExistingRequest>,
+    /// How the database is to be called, if not as the values say.
+    pub database: Option<ObjectName>,
     /// The deleted namespace whose leftovers in the cluster may be taken over.
     pub take_over: Option<String>,
 }
