@@ -193,7 +193,7 @@ impl<'s> Search<'s> {
             Err(_) if entry.mode == OTHER_REPOSITORY => Ok(()),
             Err(fault @ ObjectFault::Unread(_)) => Err(fault.of(path)),
             Err(ObjectFault::Missing) => self.not_read(path, "git does not have it"),
-            Err(ObjectFault::Broken(why)) if why == TOO_LARGE => {
+            Err(ObjectFault::Broken(why)) if why.ends_with(TOO_LARGE) => {
                 self.not_read(path, &format!("it is larger than {}", text::bytes(read::RECORDS)))
             }
             Err(ObjectFault::Broken(why)) => self.not_read(path, &why),
