@@ -41,18 +41,45 @@ pub fn client(server: &http::Uri, ca_file: Option<&Path>) -> Result<reqwest::Cli
     Ok(builder)
 }
 
+/// The certificates that are trusted here, the system's and those of the file, in PEM: for a place that has none.
+///
+/// # Errors
+/// The file holds no certificate.
+pub fn trusted_pem(ca_file: Option<&Path>) -> Result<String, WebError> {
+    use base64::Engine as _;
+    let mut all = rustls_native_certs::load_native_certs().certs;
+    if let Some(path) = ca_file {
+        all.extend(certificates(path)?);
+    }
+    let mut pem = String::new();
+    for certificate in all {
+        let text = base64::engine::general_purpose::STANDARD.encode(&certificate);
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        for at in (0..text.len()).step_by(64) {
+            pem.push_str(&text[at..text.len().min(at + 64)]);
+            pem.push('\n');
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(pem)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebError> {
+    let shown = path.display();
+    let pem = read::file(path, read::SMALL)
+        .map_err(|error| WebError::Tls(format!("certificates {shown} cannot be read: {error}")))?;
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| WebError::Tls(format!("{shown} holds no certificate in PEM")))
+}
+
 fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, WebError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = ca_file {
-        let shown = path.display();
-        let pem = read::file(path, read::SMALL)
-            .map_err(|error| WebError::Tls(format!("certificates {shown} cannot be read: {error}")))?;
-        let bad = || WebError::Tls(format!("{shown} holds no certificate in PEM"));
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| bad())?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(bad());
-        }
+    if let Some(path) = ca_file
+        && roots.add_parsable_certificates(certificates(path)?).0 == 0
+    {
+        return Err(WebError::Tls(format!("{} holds no certificate in PEM", path.display())));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::agent;
-use crate::error::{Exit, Result};
+use crate::error::{CommandError, Exit, Result};
 use crate::ops::watchdog;
 use crate::ui::Ui;
 use crate::wire::Limits;
@@ -32,6 +32,13 @@ enum AgentVerb {
         /// Put the writers of this namespace back when the run is silent
         #[arg(long, value_name = "NAMESPACE")]
         watchdog: Option<String>,
+    },
+    /// Copy keys to where nobody else can read them
+    Keys {
+        #[arg(long)]
+        from: PathBuf,
+        #[arg(long)]
+        to: PathBuf,
     },
     /// Bridge stdin and stdout to the socket
     Attach {
@@ -62,6 +69,10 @@ pub async fn run(ui: &Ui, args: AgentArgs) -> Result<Exit> {
             }
             agent::serve(agent::ServeOptions { socket, run, idle, files, limits }, watchdog).await?;
         }
+        AgentVerb::Keys { from, to } => agent::take_keys(&from, &to).map_err(|error| {
+            let what = format!("copy the keys of {} to {}", from.display(), to.display());
+            CommandError::new(Exit::Failure, what).because(error)
+        })?,
         AgentVerb::Attach { socket } => agent::attach(&socket, tokio::io::stdin(), tokio::io::stdout()).await?,
     }
     Ok(Exit::Success)

@@ -1,11 +1,17 @@
 //! `dr schedule`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
-use crate::ops::schedule::{self, ScheduleChange, ScheduleRequest, Scheduled, SystemdManager};
-use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
+use crate::names::ObjectName;
+use crate::ops::schedule::{
+    self, CronJobPlan, CronJobReport, CronJobRequest, ScheduleChange, ScheduleManager, ScheduleRequest, Scheduled,
+    SystemdManager,
+};
+use crate::ops::{Ctx, quoted};
+use crate::ui::{Column, Mark, Output, Page, Report, Styled, Ui, short_time};
 
 /// What the service finds as this shell does: where programs, files and the way out are. No key is among them.
 const PASSED_ON: [&str; 10] = [
@@ -21,11 +27,12 @@ const PASSED_ON: [&str; 10] = [
     "DR_WHO",
 ];
 
-/// Bundles that nobody has to remember: a timer of this host's
+/// Bundles that nobody has to remember: by a timer of this host's or by a CronJob
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   dr schedule install --systemd --at 'Mon..Fri 02:00'
+  dr schedule install --cronjob --image registry.example.org/tools/dr:0.1.0
   dr schedule list")]
 pub struct ScheduleArgs {
     #[command(subcommand)]
@@ -35,46 +42,78 @@ pub struct ScheduleArgs {
 #[derive(Debug, Subcommand)]
 enum ScheduleVerb {
     Install(InstallScheduleArgs),
-    /// The schedules of this host: when each comes next, and how the last one ended
+    /// The schedules of this host and of the install's namespace: when each comes, and how the last one ended
     #[command(after_help = "Example:\n  dr schedule list")]
     List,
-    /// Make one bundle now, as the timer would
-    #[command(after_help = "Example:\n  dr schedule run")]
+    /// Make one bundle now, as the timer or the CronJob would
+    #[command(after_help = "Examples:\n  dr schedule run\n  dr schedule run --cronjob")]
     Run(ManagerArgs),
-    /// Have the timer wait no longer; a bundle that is being made goes on
-    #[command(after_help = "Example:\n  dr schedule pause")]
+    /// Have none made by itself any more; a bundle that is being made goes on
+    #[command(after_help = "Examples:\n  dr schedule pause\n  dr schedule pause --cronjob")]
     Pause(ManagerArgs),
-    /// Have the timer wait again
-    #[command(after_help = "Example:\n  dr schedule resume")]
+    /// Have them made again
+    #[command(after_help = "Examples:\n  dr schedule resume\n  dr schedule resume --cronjob")]
     Resume(ManagerArgs),
-    /// Take the timer and its service away
-    #[command(after_help = "Example:\n  dr schedule remove")]
+    /// Take away all that was made of the schedule; the bundles stay
+    ///
+    /// Of a CronJob that is its signing key, too: bundles that it has signed are believed for as long as the line of trusted
+    /// signers stands.
+    #[command(after_help = "Examples:\n  dr schedule remove\n  dr schedule remove --cronjob")]
     Remove(ManagerArgs),
 }
 
-/// Have systemd make a bundle of this install at its time
+/// Have systemd or Kubernetes make a bundle of this install at its time
 ///
-/// Writes dr-bundle.NAMESPACE.RELEASE.service and .timer, has systemd's verifier read them first, and starts the timer.
-/// The service runs `dr bundle create` with these settings and asks nothing. Keys stay where they are: a bucket's key has
-/// to be in a file (`credentials_file`), since the environment of this shell is not the service's.
+/// --systemd writes dr-bundle.NAMESPACE.RELEASE.service and .timer, has systemd's verifier read them first, and starts the
+/// timer. The service runs `dr bundle create` with these settings and asks nothing. Keys stay where they are: a bucket's key
+/// has to be in a file (`credentials_file`), since the environment of this shell is not the service's.
+///
+/// --cronjob makes a CronJob in the install's namespace, with an account that has the rights of a create and no others, a
+/// volume for its runs, a signing key of its own, and the deployment that is live, as the vault has sealed it: nothing in
+/// the cluster opens a bundle. The store has to be a bucket. `dr deploy` takes each new deployment there.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    group(clap::ArgGroup::new("by").required(true)),
+    after_help = "\
 Examples:
   dr schedule install --systemd --dry-run
-  dr schedule install --systemd --at 'Mon..Fri 02:00' --delay 30min")]
+  dr schedule install --systemd --at 'Mon..Fri 02:00' --delay 30min
+  dr schedule install --cronjob --image registry.example.org/tools/dr:0.1.0 \\
+    --at '0 2 * * 1-5' --time-zone Europe/Berlin --credentials bucket-key"
+)]
 struct InstallScheduleArgs {
     /// By a timer of systemd's
-    #[arg(long, required = true)]
+    #[arg(long, group = "by")]
     systemd: bool,
-    /// When, as systemd.time(7) has it
-    #[arg(long, value_name = "CALENDAR", default_value = "daily")]
-    at: String,
+    /// By a CronJob in the install's namespace
+    #[arg(long, group = "by", requires = "image")]
+    cronjob: bool,
+    /// When: as systemd.time(7) has it (default: daily), or as cron has it (default: 0 2 * * *)
+    #[arg(long, value_name = "CALENDAR")]
+    at: Option<String>,
     /// By how much each start may be later, at random, as systemd.time(7) has it
-    #[arg(long, value_name = "TIME", default_value = "15min")]
+    #[arg(long, value_name = "TIME", default_value = "15min", conflicts_with = "cronjob")]
     delay: String,
-    #[command(flatten)]
-    manager: ManagerArgs,
-    /// Show the units, and write nothing
+    /// A unit of this user's own, not of the system
+    #[arg(long, conflicts_with = "cronjob")]
+    user: bool,
+    /// dr's own image, as the nodes pull it: `dr image push` and `dr image save` say its name
+    #[arg(long, value_name = "NAME", conflicts_with = "systemd")]
+    image: Option<String>,
+    /// The time zone of --at; that of this host when absent
+    #[arg(long, value_name = "ZONE", conflicts_with = "systemd")]
+    time_zone: Option<String>,
+    /// The Secret with the bucket's key under `credentials`, as Amazon's tools write it
+    #[arg(long, value_name = "SECRET", conflicts_with = "systemd")]
+    credentials: Option<ObjectName>,
+    /// How many hours one bundle may take
+    #[arg(long, value_name = "HOURS", default_value_t = 6, conflicts_with = "systemd",
+        value_parser = clap::value_parser!(u64).range(1..=168))]
+    deadline: u64,
+    /// A Secret to pull the image with (can be repeated)
+    #[arg(long = "pull-secret", value_name = "SECRET", conflicts_with = "systemd")]
+    pull_secrets: Vec<ObjectName>,
+    /// Show what would be made, and make nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -84,16 +123,19 @@ struct ManagerArgs {
     /// A unit of this user's own, not of the system
     #[arg(long)]
     user: bool,
+    /// The CronJob in the install's namespace
+    #[arg(long, conflicts_with = "user")]
+    cronjob: bool,
 }
 
 impl ManagerArgs {
-    fn manager(&self) -> SystemdManager {
-        if self.user { SystemdManager::User } else { SystemdManager::System }
-    }
-
     fn scheduled(&self) -> Scheduled {
-        Scheduled { manager: self.manager(), environment: environment() }
+        Scheduled { manager: systemd_manager(self.user), environment: environment() }
     }
+}
+
+fn systemd_manager(user: bool) -> SystemdManager {
+    if user { SystemdManager::User } else { SystemdManager::System }
 }
 
 /// The variables of this environment that lead to a bucket, and that no unit gets: a key may be in them.
@@ -126,6 +168,13 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ScheduleArgs) -> Result<Exit> {
         ScheduleVerb::List => {
             return ui.report(&schedule::list(ctx, &environment()).await?).map(|()| Exit::Success);
         }
+        ScheduleVerb::Run(ManagerArgs { cronjob: true, .. }) => schedule::run_cron_job(ctx).await?,
+        ScheduleVerb::Pause(ManagerArgs { cronjob: true, .. }) => schedule::pause_cron_job(ctx).await?,
+        ScheduleVerb::Resume(ManagerArgs { cronjob: true, .. }) => schedule::resume_cron_job(ctx).await?,
+        ScheduleVerb::Remove(ManagerArgs { cronjob: true, .. }) => {
+            ui.confirm("Take the CronJob, its key and its runs away?")?;
+            schedule::remove_cron_job(ctx).await?
+        }
         ScheduleVerb::Run(args) => schedule::run(ctx, &args.scheduled()).await?,
         ScheduleVerb::Pause(args) => schedule::pause(ctx, &args.scheduled()).await?,
         ScheduleVerb::Resume(args) => schedule::resume(ctx, &args.scheduled()).await?,
@@ -136,6 +185,37 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ScheduleArgs) -> Result<Exit> {
 }
 
 async fn install(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> {
+    match args.cronjob {
+        true => install_cron_job(ctx, ui, args).await,
+        false => install_units(ctx, ui, args).await,
+    }
+}
+
+async fn install_cron_job(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> {
+    let own_zone = || jiff::tz::TimeZone::system().iana_name().unwrap_or("Etc/UTC").to_owned();
+    let request = CronJobRequest {
+        at: args.at.unwrap_or_else(|| "0 2 * * *".into()),
+        time_zone: args.time_zone.unwrap_or_else(own_zone),
+        image: args.image.unwrap_or_default(),
+        deadline: Duration::from_secs(args.deadline * 3600),
+        credentials: args.credentials.map(|name| name.to_string()),
+        pull_secrets: args.pull_secrets.iter().map(ToString::to_string).collect(),
+    };
+    let plan = schedule::plan_cron_job(ctx, &request).await?;
+    if args.dry_run && ui.options().output == Output::Json {
+        return ui.dry_run(&plan).map(|()| Exit::Success);
+    }
+    ui.plan(&plan);
+    if args.dry_run {
+        // All but the Secrets, which are nobody's to see.
+        return ui.data(plan.yaml()?.as_bytes()).map(|()| Exit::Success);
+    }
+    ui.confirm("Make the CronJob and what it needs?")?;
+    ui.report(&schedule::install_cron_job(ctx, &plan).await?)?;
+    Ok(Exit::Success)
+}
+
+async fn install_units(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> {
     let environment = environment();
     if let Some((name, _)) = environment.iter().find(|(name, value)| name.ends_with("_PROXY") && value.contains('@')) {
         return Err(CommandError::new(Exit::Usage, format!("{name} has a password, and a unit is no place for one"))
@@ -144,9 +224,9 @@ async fn install(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> 
     let program = std::env::current_exe()
         .map_err(|error| CommandError::new(Exit::Failure, "find the file of this program").because(error))?;
     let request = ScheduleRequest {
-        at: args.at,
+        at: args.at.unwrap_or_else(|| "daily".into()),
         delay: args.delay,
-        manager: args.manager.manager(),
+        manager: systemd_manager(args.user),
         program,
         environment,
         kept_back: kept_back(),
@@ -186,12 +266,48 @@ impl Report for schedule::SchedulePlan {
     }
 }
 
+impl Report for CronJobPlan {
+    fn human(&self, page: &mut Page) {
+        page.heading(&format!("Plan: schedule bundles of {} in the cluster", self.install));
+        page.fields(&[
+            ("when", format!("{} ({})", self.at, self.time_zone)),
+            ("image", self.image.clone()),
+            ("store", self.store.clone()),
+            ("deployment", format!("{}, sealed as the vault has it", self.deployment)),
+            ("change", if self.changes { "the schedule that is there becomes this" } else { "a new one" }.to_owned()),
+        ]);
+        for left in &self.not_passed_on {
+            page.finding(Mark::Warn, &format!("the pods go without {left}"), None);
+        }
+        page.gap();
+        page.heading("Made");
+        self.made().iter().for_each(|object| page.line(object.as_str()));
+        self.secrets.iter().for_each(|secret| page.line(format!("Secret {secret}")));
+    }
+}
+
+impl Report for CronJobReport {
+    fn human(&self, page: &mut Page) {
+        page.line(format!("Schedule of {} made: bundles come at {} ({}).", self.install, self.at, self.time_zone));
+        if !self.trusted_here {
+            page.finding(Mark::Warn, "its bundles are signed by a key of its own, which is not trusted here yet", None);
+        }
+        page.line("The line for the trusted signers of whoever is to believe its bundles:");
+        page.line(self.trust_line.as_str());
+        if let Some(file) = self.trusted_signers.as_ref().filter(|_| !self.trusted_here) {
+            page.next(&format!("echo {} >> {}", quoted(&self.trust_line), quoted(file)));
+        }
+        page.next("dr schedule run --cronjob");
+    }
+}
+
 impl Report for schedule::ScheduleReport {
     fn human(&self, page: &mut Page) {
-        let next = match (self.done, self.next) {
-            ("removed", _) => String::new(),
-            (_, Some(next)) => format!("; the next bundle comes {}", short_time(next)),
-            (_, None) => "; no bundle comes by itself".to_owned(),
+        let next = match (self.done, self.next, &self.comes) {
+            ("removed", ..) => String::new(),
+            (_, Some(next), _) => format!("; the next bundle comes {}", short_time(next)),
+            (_, None, Some(at)) => format!("; bundles come at {at}"),
+            (_, None, None) => "; no bundle comes by itself".to_owned(),
         };
         page.line(format!("Schedule of {} {}{next}.", self.install, self.done));
     }
@@ -200,12 +316,13 @@ impl Report for schedule::ScheduleReport {
 impl Report for schedule::ScheduleList {
     fn human(&self, page: &mut Page) {
         if self.schedules.is_empty() {
-            page.line("No schedule on this host.");
+            page.line("No schedule on this host, nor in the namespace as far as it is known.");
             return page.next("dr schedule install --systemd");
         }
         let row = |one: &schedule::ScheduleLine| -> Vec<Styled> {
             let state = match (one.waiting, one.next) {
                 (Some(true), Some(next)) => short_time(next),
+                (Some(true), None) if one.manager == ScheduleManager::CronJob => "as it says".to_owned(),
                 (Some(true), None) => "never".to_owned(),
                 (Some(false), _) => "paused".to_owned(),
                 (None, _) => "unknown".to_owned(),
@@ -217,7 +334,11 @@ impl Report for schedule::ScheduleList {
                 }
                 (None, _) => "none yet".to_owned(),
             };
-            let of = if one.manager == SystemdManager::User { "user" } else { "system" };
+            let of = match one.manager {
+                ScheduleManager::System => "system",
+                ScheduleManager::User => "user",
+                ScheduleManager::CronJob => "cronjob",
+            };
             vec![
                 one.install.as_str().into(),
                 of.into(),
@@ -229,7 +350,7 @@ impl Report for schedule::ScheduleList {
         };
         let heads = [
             "install".into(),
-            "units of".into(),
+            "by".into(),
             "when".into(),
             Column::whole("next"),
             Column::whole("last"),

@@ -13,7 +13,8 @@ use crate::{read, write};
 
 /// Say whether this install could be restored now: to when, from what, in how long
 ///
-/// Computed from the store, the vault, and this host's runs and schedules; no cluster is asked. Limits: [status] in dr.toml.
+/// Computed from the store, the vault, and this host's runs and timers; the cluster is asked for CronJobs alone. Limits:
+/// [status] in dr.toml.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Ends with exit code 4 when something must be fixed first.

@@ -37,6 +37,17 @@ pub(super) fn load(context: Option<&str>) -> Result<(String, Config)> {
     Ok((name.clone(), through_proxy(config, &file, &name)?))
 }
 
+/// Whether anything leads to a cluster: a kubeconfig, though it may be broken, or a pod's own account.
+pub fn leads_somewhere() -> bool {
+    match Kubeconfig::read() {
+        Err(KubeconfigError::FindPath) => Config::incluster().is_ok(),
+        Err(KubeconfigError::ReadConfig(cause, _)) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Config::incluster().is_ok()
+        }
+        _ => true,
+    }
+}
+
 /// The library quotes paths as Rust does; people read them plain.
 fn kubeconfig_words(error: &KubeconfigError) -> String {
     match error {

@@ -136,12 +136,20 @@ impl Signer {
     pub fn load(path: &Path) -> Result<Self, SignError> {
         let name = path.display().to_string();
         let failed = |source| SignError::ReadKey { path: name.clone(), source };
-        let bad = |reason: String| SignError::BadKey { path: name.clone(), reason };
         if let Some(others) = others_can(path, FileUse::Secret).map_err(failed)? {
             return Err(SignError::OpenKey { path: name, others });
         }
         let bytes = read::file(path, read::SMALL).map(Zeroizing::new).map_err(failed)?;
-        let key = PrivateKey::from_openssh(bytes.as_slice())
+        Self::parse(&bytes, &name)
+    }
+
+    /// Reads an OpenSSH private key; `name` says in an error where it is from.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(bytes: &[u8], name: &str) -> Result<Self, SignError> {
+        let bad = |reason: String| SignError::BadKey { path: name.to_owned(), reason };
+        let key = PrivateKey::from_openssh(bytes)
             .map_err(|_| bad("it is not an OpenSSH private key (-----BEGIN OPENSSH PRIVATE KEY-----)".into()))?;
         if key.is_encrypted() {
             return Err(bad("it is protected by a passphrase, and backups must sign without a person".into()));
@@ -152,13 +160,21 @@ impl Signer {
         Ok(Self(key))
     }
 
+    /// The private key in OpenSSH's form.
+    ///
+    /// # Errors
+    /// `Sign`.
+    pub fn private_text(&self) -> Result<Zeroizing<String>, SignError> {
+        self.0.to_openssh(LineEnding::LF).map_err(|e| SignError::Sign(e.to_string()))
+    }
+
     /// Writes the private key (mode 0600) and, beside it, `<path>.pub` (mode 0644), both durable on return. It never
     /// overwrites. A crash leaves the private key without its public half at worst, and `ssh-keygen -y` makes that.
     ///
     /// # Errors
     /// `WriteKey`, also when one of the two exists.
     pub fn save_new(&self, path: &Path) -> Result<(), SignError> {
-        let text = self.0.to_openssh(LineEnding::LF).map_err(|e| SignError::Sign(e.to_string()))?;
+        let text = self.private_text()?;
         let public = public_half(path);
         if has_bytes(&public) {
             let source = io::ErrorKind::AlreadyExists.into();

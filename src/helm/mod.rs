@@ -12,8 +12,10 @@ pub mod manifest;
 mod parse;
 mod process;
 mod render;
+mod stored;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,7 @@ pub use error::HelmError;
 pub use manifest::{Object, ObjectId};
 pub use parse::Revision;
 pub use render::{RenderMode, Rendered};
+pub use stored::ReleaseSecrets;
 
 use crate::event::Events;
 use crate::values::{Secrets, Tree};
@@ -32,6 +35,9 @@ use process::{Listener, Said, run};
 /// The versions from which two holes are closed: running code of a crafted chart (CVE-2025-53547) and overwriting files
 /// on unpacking one (CVE-2026-35206).
 const SAFE: [(u64, semver::Version); 2] = [(3, semver::Version::new(3, 20, 2)), (4, semver::Version::new(4, 1, 4))];
+
+/// What is said to be missing where something is to be changed without helm.
+const NO_BINARY: &str = "helm (`stored = true` under [helm] in dr.toml: there is none here)";
 
 /// A helm binary, and the install that it is to work on.
 #[derive(Debug, Clone)]
@@ -44,6 +50,8 @@ pub struct Helm {
     insecure: bool,
     over_others: bool,
     secrets: Secrets,
+    /// Who reads what helm has stored, where there is no helm.
+    stored: Option<Arc<dyn ReleaseSecrets>>,
 }
 
 /// What to install or upgrade.
@@ -84,6 +92,7 @@ impl Helm {
             insecure: false,
             over_others: false,
             secrets: Secrets::default(),
+            stored: None,
         };
         let said = helm.quiet("version", &["--template", "{{.Version}}"]).await?;
         helm.version = parse::version(&said.stdout).ok_or_else(|| HelmError::Unsupported {
@@ -91,6 +100,29 @@ impl Helm {
             said: said.stdout.lines().next().unwrap_or("").to_owned(),
         })?;
         Ok(helm)
+    }
+
+    /// One that is not there: what it has stored of releases is read by `stored`, and nothing can be changed.
+    pub fn of_stored(stored: Arc<dyn ReleaseSecrets>, secrets: &Secrets) -> Self {
+        Self {
+            binary: PathBuf::from(NO_BINARY),
+            version: semver::Version::new(0, 0, 0),
+            context: None,
+            namespace: "default".into(),
+            plain_http: false,
+            insecure: false,
+            over_others: false,
+            secrets: secrets.clone(),
+            stored: Some(stored),
+        }
+    }
+
+    /// Its version in words.
+    pub fn version_line(&self) -> String {
+        match self.stored {
+            Some(_) => "none: read from the release's Secrets".into(),
+            None => self.version.to_string(),
+        }
     }
 
     /// The same for an install.
@@ -218,6 +250,10 @@ impl Helm {
     /// # Errors
     /// `Failed` when the cluster cannot be asked.
     pub async fn history(&self, release: &str) -> Result<Vec<Revision>, HelmError> {
+        if let Some(secrets) = &self.stored {
+            let revisions = stored::revisions(secrets, release).await?;
+            return Ok(revisions.into_iter().map(|stored| stored.revision).collect());
+        }
         match self.quiet("history", &[release, "--max", "256", "--output", "json"]).await {
             Ok(said) => parse::history(&said.stdout),
             Err(HelmError::Failed { said, .. }) if parse::is_not_found(&said) => Ok(Vec::new()),
@@ -251,6 +287,15 @@ impl Helm {
         release: &str,
         revision: Option<u32>,
     ) -> Result<Option<serde_json::Value>, HelmError> {
+        if let Some(secrets) = &self.stored {
+            let all = stored::revisions(secrets, release).await?;
+            let wanted = all.into_iter().rfind(|one| revision.is_none_or(|number| number == one.revision.revision));
+            let values = wanted.map(|stored| stored.values);
+            if let Some(values) = &values {
+                self.secrets.register_document(Zeroizing::new(values.to_string()).as_bytes());
+            }
+            return Ok(values);
+        }
         let revision = revision.map(|number| number.to_string());
         let mut args = vec!["values", release, "--output", "json"];
         args.extend(revision.iter().flat_map(|number| ["--revision", number.as_str()]));

@@ -7,7 +7,7 @@ use super::error::HelmError;
 use super::manifest::{self, Object};
 use super::parse;
 use super::process::{Listener, run};
-use super::{Helm, UpgradeRequest};
+use super::{Helm, UpgradeRequest, stored};
 
 /// A release as helm would make it.
 #[derive(Debug)]
@@ -124,6 +124,15 @@ impl Helm {
     /// # Errors
     /// `Failed` when there is no such revision or the cluster cannot be asked, `Answer` when it cannot be read.
     pub async fn get_manifest(&self, release: &str, revision: u32) -> Result<Vec<Object>, HelmError> {
+        if let Some(secrets) = &self.stored {
+            let all = stored::revisions(secrets, release).await?;
+            let missing = || HelmError::Failed {
+                verb: "get manifest".into(),
+                said: format!("release {release} has no revision {revision}"),
+            };
+            let wanted = all.into_iter().find(|one| one.revision.revision == revision).ok_or_else(missing)?;
+            return manifest::parse(&wanted.manifest);
+        }
         let said = self.quiet("get", &["manifest", release, "--revision", &revision.to_string()]).await?;
         manifest::parse(&Zeroizing::new(said.stdout))
     }

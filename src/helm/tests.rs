@@ -210,6 +210,7 @@ fn versions_with_known_holes_are_named() {
         insecure: false,
         over_others: false,
         secrets: Default::default(),
+        stored: None,
     };
     assert_eq!(helm("v3.18.0").should_be().map(ToString::to_string).as_deref(), Some("3.20.2"));
     assert_eq!(helm("v4.1.4").should_be(), None);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::given::CommandLine;
 use super::keyring::Keyring;
 use crate::bundle::Trust;
-use crate::cluster::{self, Cluster};
+use crate::cluster::Cluster;
 use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
@@ -78,8 +78,8 @@ pub(super) struct OpenedOnce {
     signers: OnceLock<TrustedSigners>,
     vault: OnceLock<Vault>,
     store: OnceLock<Arc<dyn Store>>,
-    helm: OnceCell<Helm>,
-    cluster: OnceCell<Cluster>,
+    pub(super) helm: OnceCell<Helm>,
+    pub(super) cluster: OnceCell<Cluster>,
     values: Mutex<HashMap<DeploymentId, OpenedValues>>,
     stored: tokio::sync::Mutex<HashMap<u32, Arc<serde_json::Value>>>,
     registered: AtomicBool,
@@ -360,43 +360,6 @@ impl Ctx {
     pub fn vault_trust(&self, path: &Path) -> Result<VaultTrust> {
         let own = self.settings_or_defaults()?.keys.recipients.clone();
         Ok(VaultTrust::new(self.trusted_signers(None)?, own, path, &self.state))
-    }
-
-    /// Helm, for this install.
-    ///
-    /// # Errors
-    /// It is not there, or not helm 3 or 4.
-    pub async fn helm(&self) -> Result<&Helm> {
-        let settings = self.settings_or_defaults()?;
-        self.opened
-            .helm
-            .get_or_try_init(|| async {
-                self.register_newest_deployments();
-                cluster::register_credentials(self.secrets());
-                let Install { context, namespace, .. } = &settings.install;
-                Ok(Helm::find(&settings.helm.binary)
-                    .await?
-                    .for_install(context.as_deref(), namespace)
-                    .for_registry(settings.helm.plain_http, settings.helm.insecure_skip_tls_verify)
-                    .with_redaction(self.secrets()))
-            })
-            .await
-    }
-
-    /// The cluster of the install, seen from its namespace. The Secrets that are read of it are registered.
-    ///
-    /// # Errors
-    /// It cannot be reached.
-    pub async fn cluster(&self) -> Result<&Cluster> {
-        let Install { context, namespace, .. } = &self.settings_or_defaults()?.install;
-        self.opened
-            .cluster
-            .get_or_try_init(|| async {
-                self.register_newest_deployments();
-                cluster::register_credentials(self.secrets());
-                Ok(Cluster::connect(context.as_deref(), namespace).await?.with_redaction(self.secrets()))
-            })
-            .await
     }
 
     /// Registers the secrets of the newest deployments, which helm and the cluster may quote: in a refusal, a stored

@@ -27,9 +27,9 @@ impl History {
     /// # Errors
     /// Helm or the vault cannot be read.
     pub async fn read(ctx: &Ctx) -> Result<Self> {
-        let vault = ctx.vault()?;
+        let source = ctx.config_source()?;
         let revisions = ctx.helm().await?.history(&ctx.install().release).await?;
-        Ok(Self { revisions, deployments: vault.deployments(&ctx.vault_install())? })
+        Ok(Self { revisions, deployments: source.deployments(&ctx.vault_install())? })
     }
 
     /// The same, its words without the secrets that are known by now: an error that helm quotes may hold one.

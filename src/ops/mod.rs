@@ -4,6 +4,7 @@
 //! events, and returns a report value.
 
 pub mod bundles;
+mod carried;
 pub mod config;
 pub mod copy;
 pub mod create;
@@ -34,6 +35,7 @@ mod published;
 pub mod pump;
 pub mod quiesce;
 pub mod rbac;
+mod reached;
 mod recorded_install;
 mod recording;
 pub mod release;

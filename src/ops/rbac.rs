@@ -189,6 +189,23 @@ async fn live(ctx: &Ctx) -> Result<Vec<Object>> {
     }
 }
 
+/// The rights of the account that a schedule in the cluster has: those of a create, under names of its own.
+pub(super) fn of_schedule(namespace: &str, name: &str) -> Vec<Value> {
+    let subject = RightsSubject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() };
+    let request = RightsRequest { verbs: vec![RightsFor::Create], subject };
+    let mut made = documents(namespace, &[], &request);
+    let wide = format!("{name}-{namespace}");
+    for object in &mut made {
+        let own = if object["metadata"].get("namespace").is_some() { name } else { wide.as_str() };
+        object["metadata"]["name"] = own.into();
+        object["metadata"]["labels"]["app.kubernetes.io/component"] = "schedule".into();
+        if object.get("roleRef").is_some() {
+            object["roleRef"]["name"] = own.into();
+        }
+    }
+    made
+}
+
 fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<Value> {
     let (mut here, mut wide): (Vec<&Rule>, Vec<Value>) = (Vec::new(), Vec::new());
     let wants = |verb| request.verbs.is_empty() || request.verbs.contains(&verb);

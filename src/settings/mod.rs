@@ -62,8 +62,7 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// Who can open, who signs, whom to trust.
     pub keys: Keys,
-    /// The config vault.
-    pub vault: Folder,
+    pub vault: VaultSettings,
     /// Where bundles are kept.
     pub store: StoreSettings,
     /// How bundles are made.
@@ -156,11 +155,13 @@ pub struct Keys {
     pub revoked_signers: Option<PathBuf>,
 }
 
-/// A folder of ours.
+/// The config vault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub struct Folder {
+pub struct VaultSettings {
     pub path: Option<PathBuf>,
+    /// A folder with one deployment that was taken from a vault elsewhere, where there is none here.
+    pub carried: Option<PathBuf>,
 }
 
 /// How OpsChain is asked to begin no work, and whether any is under way.
@@ -277,6 +278,8 @@ pub struct HelmSettings {
     pub insecure_skip_tls_verify: bool,
     /// Passed to helm as `--plain-http`.
     pub plain_http: bool,
+    /// Whether there is no helm here, and what it has stored is read from the cluster.
+    pub stored: bool,
 }
 
 impl Default for HelmSettings {
@@ -286,6 +289,7 @@ impl Default for HelmSettings {
             timeout: TimeSpan(Duration::from_secs(1800)),
             insecure_skip_tls_verify: false,
             plain_http: false,
+            stored: false,
         }
     }
 }
@@ -409,6 +413,7 @@ impl Settings {
             &mut self.keys.trusted_signers,
             &mut self.keys.revoked_signers,
             &mut self.vault.path,
+            &mut self.vault.carried,
             &mut self.store.path,
             &mut self.store.ca_file,
             &mut self.store.credentials_file,

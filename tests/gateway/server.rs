@@ -15,6 +15,8 @@ pub const BUCKET: &str = "bundles";
 pub struct Gateway {
     pub folder: tempfile::TempDir,
     pub port: u16,
+    /// Where it listens.
+    host: String,
     /// Whether its bucket keeps versions.
     versions: bool,
     child: Option<Child>,
@@ -22,21 +24,26 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start() -> Self {
-        Self::begin(false)
+        Self::begin(false, "127.0.0.1")
+    }
+
+    /// One that listens at this address of the host's.
+    pub fn start_at(host: &str) -> Self {
+        Self::begin(false, host)
     }
 
     /// One whose bucket keeps every version of a file.
     pub fn with_versions() -> Self {
-        Self::begin(true)
+        Self::begin(true, "127.0.0.1")
     }
 
-    fn begin(versions: bool) -> Self {
+    fn begin(versions: bool, host: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("data").join(BUCKET)).unwrap();
         let key = format!("[default]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n");
         write_private(&folder.path().join("credentials"), &key);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut gateway = Self { folder, port, versions, child: None };
+        let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
+        let mut gateway = Self { folder, port, host: host.to_owned(), versions, child: None };
         if versions {
             std::fs::create_dir(gateway.folder.path().join("versions")).unwrap();
             // As the server itself keeps that a bucket has them.
@@ -51,7 +58,7 @@ impl Gateway {
     pub fn run(&mut self) {
         let program = std::env::var_os("DR_TEST_VERSITYGW").unwrap_or_else(|| "versitygw".into());
         let mut command = Command::new(program);
-        command.args(["--quiet", "--port", &format!("127.0.0.1:{}", self.port), "posix"]);
+        command.args(["--quiet", "--port", &format!("{}:{}", self.host, self.port), "posix"]);
         if self.versions {
             command.arg("--versioning-dir").arg(self.folder.path().join("versions"));
         }
@@ -64,7 +71,7 @@ impl Gateway {
             .spawn()
             .expect("there is no versitygw: DR_TEST_VERSITYGW, or `lab/lab build versitygw`");
         let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((self.host.as_str(), self.port)).is_err() {
             assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "versitygw does not start");
             std::thread::yield_now();
         }
@@ -86,7 +93,7 @@ impl Gateway {
 
     /// Its address.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.host, self.port)
     }
 
     /// The files below the bucket's folder that match, the server's own among them.

@@ -2,14 +2,14 @@
 
 #[allow(dead_code)]
 #[path = "../gateway/server.rs"]
-mod server;
+pub mod server;
 
 use server::{BUCKET, Gateway, SECRET};
 
 use crate::host::{Host, VERSION};
 
 /// Makes the bucket the host's store.
-fn use_bucket(host: &Host, gateway: &Gateway) {
+pub fn use_bucket(host: &Host, gateway: &Gateway) {
     let path = host.home.path().join(".config/dr/dr.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let old = text.lines().skip_while(|line| *line != "[store]").nth(1).unwrap().to_owned();

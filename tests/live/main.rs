@@ -10,6 +10,7 @@ mod bucket;
 mod chaos;
 mod cluster;
 mod create;
+mod cronjob;
 mod deploy;
 mod drift;
 mod edit;

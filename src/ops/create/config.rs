@@ -33,10 +33,10 @@ impl BundleConfig {
     /// # Errors
     /// Something else is live by now; the vault has no chart, or has sealed it to others; Secrets may not be read.
     pub(super) async fn gather(ctx: &Ctx, live: &LiveInstall, recipients: &Recipients) -> Result<Self> {
-        let (vault, cluster, install) = (ctx.vault()?, ctx.cluster().await?, ctx.install());
-        let deployment = vault.resolve(&ctx.vault_install(), &live.deployment)?;
+        let (source, cluster, install) = (ctx.config_source()?, ctx.cluster().await?, ctx.install());
+        let deployment = source.resolve(&ctx.vault_install(), &live.deployment)?;
         let stored = ctx.stored_values(live.revision).await?.unwrap_or_default();
-        let from_vault = VaultConfig::gather(vault, &deployment, &stored, recipients)?;
+        let from_vault = VaultConfig::gather(&source, &deployment, &stored, recipients)?;
         let objects = cluster.kept(&preserved(&stored)).await?;
         let archive = deployment.record.chart_archive.as_ref();
         let pairing_key = pairing::new_key()?;
@@ -53,7 +53,7 @@ impl BundleConfig {
             database_image: live.database_image.clone(),
             operator: live.operator.clone(),
             kubernetes: cluster.server_version().to_owned(),
-            helm: ctx.helm().await?.version().to_string(),
+            helm: ctx.helm().await?.version_line(),
             pod_security: cluster.pod_security().await?,
             // Who may not read it has a bundle all the same; a restore of it takes the source for alive.
             cluster_uid: cluster.identity().await.ok(),

@@ -172,7 +172,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
     };
     let (newest, deployment) = newest(ctx).await?;
     if let Some(deployment) = &deployment {
-        VaultConfig::refuse_other_recipients(ctx.vault()?, deployment, &recipients)?;
+        VaultConfig::refuse_other_recipients(&ctx.config_source()?, deployment, &recipients)?;
     }
     let stored = match &newest {
         // A release that went meanwhile has none.

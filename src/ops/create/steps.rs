@@ -384,8 +384,13 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
     let bundle = bundle.proved_by(ctx.signer().ok());
     let proof = tokio::task::block_in_place(|| bundle.publish(&**store))?;
     handles.bundle = BundleState::Published(agent);
-    // Nothing relies on the list, and the bundle is whole without it.
-    let kept = tokio::task::block_in_place(|| Ok::<_, CommandError>(ctx.vault()?.list_bundle(&listed)?));
+    // Nothing relies on the list, and the bundle is whole without it. Where there is no vault, there is none.
+    let has_vault = ctx.settings()?.vault.carried.is_none();
+    let list = || match has_vault {
+        true => Ok(ctx.vault()?.list_bundle(&listed)?),
+        false => Ok::<(), CommandError>(()),
+    };
+    let kept = tokio::task::block_in_place(list);
     if let Err(error) = kept {
         ctx.events.warn(format!("the config vault does not list bundle {id}: {error}"), error.hints().first().cloned());
     }

@@ -7,9 +7,10 @@ use super::recognise;
 use crate::bundle::{BundleError, Writer};
 use crate::crypt::{Hashed, Recipients};
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::carried::ConfigSource;
 use crate::ops::release::LayerMember;
 use crate::values::overlay;
-use crate::vault::{Deployment, SealedFile, Vault};
+use crate::vault::{Deployment, SealedFile};
 
 /// What the vault has of a deployment, sealed to the recipients of the bundle.
 pub(in crate::ops) struct VaultConfig {
@@ -35,14 +36,14 @@ impl VaultConfig {
     /// [`Exit::Drift`] when they are other values, [`Exit::Keys`] when they are sealed to others than `recipients`,
     /// [`Exit::Vault`] when the chart is missing or a file is damaged.
     pub(in crate::ops) fn gather(
-        vault: &Vault,
+        source: &ConfigSource<'_>,
         deployment: &Deployment,
         stored: &Value,
         recipients: &Recipients,
     ) -> Result<Self> {
         let helm_sha256 = recognise::digest(stored);
         recognise::refuse_other_values(deployment, &helm_sha256)?;
-        Self::taken(vault, deployment, helm_sha256, || overlay::document(stored), recipients)
+        Self::taken(source, deployment, helm_sha256, || overlay::document(stored), recipients)
     }
 
     /// As [`Self::gather`] where there is no Helm that could be asked what it has stored; `merged` is what that was, where the
@@ -51,7 +52,7 @@ impl VaultConfig {
     /// # Errors
     /// As [`Self::gather`]; [`Exit::Vault`] where the record has no digest of it.
     pub(in crate::ops) fn recorded(
-        vault: &Vault,
+        source: &ConfigSource<'_>,
         deployment: &Deployment,
         merged: Option<Zeroizing<Vec<u8>>>,
         recipients: &Recipients,
@@ -63,25 +64,25 @@ impl VaultConfig {
             )
             .hint("Record its values once more: `dr config record values.yaml --at TIME --chart REF`.")
         })?;
-        Self::taken(vault, deployment, helm_sha256.to_owned(), || merged.unwrap_or_default(), recipients)
+        Self::taken(source, deployment, helm_sha256.to_owned(), || merged.unwrap_or_default(), recipients)
     }
 
     fn taken(
-        vault: &Vault,
+        source: &ConfigSource<'_>,
         deployment: &Deployment,
         helm_sha256: String,
         merged: impl FnOnce() -> Zeroizing<Vec<u8>>,
         recipients: &Recipients,
     ) -> Result<Self> {
         let same = |file: SealedFile| same_recipients(deployment, file, recipients);
-        let chart = vault.sealed_chart(deployment)?.ok_or_else(|| {
+        let chart = source.chart(deployment)?.ok_or_else(|| {
             CommandError::new(Exit::Vault, format!("deployment {} was recorded without its chart", deployment.id()))
                 .hint("Deploy once more through dr, which keeps the chart: `dr deploy -f values.yaml --version V`.")
         })?;
         let chart = same(chart)?;
         let names = deployment.record.layers.iter().map(|layer| &layer.name);
         let mut layers = Vec::new();
-        for (place, ((kind, file), name)) in vault.sealed_layers(deployment)?.into_iter().zip(names).enumerate() {
+        for (place, ((kind, file), name)) in source.layers(deployment)?.into_iter().zip(names).enumerate() {
             layers.push((LayerMember::of(place, kind, name.clone()), same(file)?));
         }
         let values = match (&deployment.record.merged_sha256, deployment.values_sha256()) {
@@ -99,13 +100,13 @@ impl VaultConfig {
     /// # Errors
     /// [`Exit::Keys`] naming who is missing; a file is damaged.
     pub(in crate::ops) fn refuse_other_recipients(
-        vault: &Vault,
+        source: &ConfigSource<'_>,
         deployment: &Deployment,
         recipients: &Recipients,
     ) -> Result<()> {
-        let layers = vault.sealed_layers(deployment)?.into_iter().map(|(_, file)| file);
+        let layers = source.layers(deployment)?.into_iter().map(|(_, file)| file);
         layers
-            .chain(vault.sealed_chart(deployment)?)
+            .chain(source.chart(deployment)?)
             .try_for_each(|file| same_recipients(deployment, file, recipients).map(drop))
     }
 
@@ -183,7 +184,7 @@ mod tests {
     use crate::event::Events;
     use crate::store::{DirectoryStore, Store};
     use crate::values::overlay::{Layer, LayerKind};
-    use crate::vault::{How, Intent, RecordedChart, RecordedInstall, given_content};
+    use crate::vault::{How, Intent, RecordedChart, RecordedInstall, Vault, given_content};
 
     const VALUES: &[u8] = b"# ours\r\nenv: {KEY: kWaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, COUNT: 1.0}";
     const CHART: &[u8] = b"the packaged chart";
@@ -233,7 +234,7 @@ mod tests {
         }
 
         fn gather(&self, deployment: &Deployment, stored: &Value) -> Result<VaultConfig> {
-            VaultConfig::gather(&self.vault, deployment, stored, &self.recipients)
+            VaultConfig::gather(&ConfigSource::Vault(&self.vault), deployment, stored, &self.recipients)
         }
 
         fn refused(&self, deployment: &Deployment, stored: &Value) -> (Exit, String) {
@@ -311,8 +312,9 @@ mod tests {
         let bare = host.record(&[(LayerKind::Values, VALUES)], None);
         assert_eq!(host.refused(&bare, &stored(1)).0, Exit::Vault);
         let (own, other) = (host.recipients.to_strings(), Identities::generate().recipients());
-        let before =
-            |recipients: &Recipients| VaultConfig::refuse_other_recipients(&host.vault, &deployment, recipients);
+        let before = |recipients: &Recipients| {
+            VaultConfig::refuse_other_recipients(&ConfigSource::Vault(&host.vault), &deployment, recipients)
+        };
         before(&host.recipients).unwrap();
         let refused = before(&Recipients::parse(&other).unwrap()).unwrap_err();
         assert!(refused.hints()[0].starts_with(&format!("`dr config recipients add {}`", other[0])), "{refused:?}");

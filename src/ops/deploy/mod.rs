@@ -33,7 +33,7 @@ pub use values::LayerFinding;
 use super::Ctx;
 use super::history::History;
 use super::lease::LeaseHolder;
-use super::runs;
+use super::{runs, schedule};
 use crate::error::Result;
 use crate::helm::ChartSource;
 use crate::journal::new_run_id;
@@ -158,5 +158,7 @@ async fn executed(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
     let released = lease.release(ctx, &run).await;
     let report = ended?;
     released?;
+    // What makes bundles in the cluster has no vault to see it in.
+    schedule::renew(ctx).await;
     Ok(report)
 }

@@ -50,7 +50,7 @@ pub(super) fn facts(ctx: &Ctx, request: &ImportRequest) -> Result<ImportFacts> {
     let begun = manifest::begun(&bytes);
     let deployment = deployment(ctx, request, begun)?;
     let (recipients, store) = (ctx.recipients()?, ctx.store()?);
-    VaultConfig::refuse_other_recipients(ctx.vault()?, &deployment, &recipients)?;
+    VaultConfig::refuse_other_recipients(&ctx.config_source()?, &deployment, &recipients)?;
     // A key that does not sign is no reason to read the backup first.
     ctx.signer()?;
     let listed = store.list()?.into_iter().map(|object| object.name).collect();

@@ -12,6 +12,7 @@ use super::seal::Sealing;
 use crate::bundle::{self, BackupFacts, Header, OutOfScope, RawTotal, VerifiedBundle, Writer};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
+use crate::ops::carried::ConfigSource;
 use crate::ops::create::VaultConfig;
 use crate::ops::quiesce::RecordedReplicas;
 use crate::ops::release::{Release, secrets_to_bytes};
@@ -167,7 +168,7 @@ fn add_config(
         Some(_) => Some(vault.values(&deployment, &ctx.identities()?)?),
         None => None,
     };
-    let config = VaultConfig::recorded(vault, &deployment, merged, recipients)?;
+    let config = VaultConfig::recorded(&ConfigSource::Vault(vault), &deployment, merged, recipients)?;
     let release = Release {
         release: install.release.to_string(),
         namespace: install.namespace.to_string(),

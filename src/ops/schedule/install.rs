@@ -129,7 +129,7 @@ async fn begin(ctx: &Ctx, plan: &SchedulePlan) -> Result<ScheduleReport> {
         return Err(CommandError::new(Exit::Failure, format!("{timer} does not wait although systemd took it"))
             .hint(format!("`systemctl{} status {timer}` says why.", plan.manager.flag())));
     }
-    Ok(ScheduleReport { install: plan.install.clone(), timer, done: "made", next: state.next })
+    Ok(ScheduleReport { install: plan.install.clone(), timer, done: "made", next: state.next, comes: None })
 }
 
 /// The text of a unit, where there is one.

@@ -1,14 +1,14 @@
-//! The schedules of this host.
+//! The schedules of this host, and those of its cluster.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::request::SystemdManager;
+use super::request::{ScheduleManager, SystemdManager};
 use super::{install, systemd, units};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 
-/// All schedules of this host.
+/// All schedules that are known here.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScheduleList {
     pub schedules: Vec<ScheduleLine>,
@@ -18,7 +18,8 @@ pub struct ScheduleList {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScheduleLine {
     pub install: String,
-    pub manager: SystemdManager,
+    pub manager: ScheduleManager,
+    /// The timer, or the CronJob.
     pub timer: String,
     pub at: String,
     pub settings: String,
@@ -38,7 +39,7 @@ pub struct ScheduleLine {
 ///
 /// # Errors
 /// A folder cannot be read. A unit that cannot be read, or a systemd that does not answer, is a line with the reason.
-pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<ScheduleList> {
+pub(super) async fn of_systemd(ctx: &Ctx, environment: &[(String, String)]) -> Result<Vec<ScheduleLine>> {
     let mut schedules = Vec::new();
     for manager in [SystemdManager::System, SystemdManager::User] {
         // Without a home there are no units of the user.
@@ -63,7 +64,7 @@ pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<Schedul
             let state = state.unwrap_or_default();
             schedules.push(ScheduleLine {
                 install: facts.install,
-                manager,
+                manager: manager.into(),
                 timer: format!("{name}.timer"),
                 at: facts.at,
                 settings: facts.settings,
@@ -76,7 +77,7 @@ pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<Schedul
             });
         }
     }
-    Ok(ScheduleList { schedules })
+    Ok(schedules)
 }
 
 /// The line of a timer that cannot be read: its name still tells whose it is.
@@ -84,7 +85,7 @@ fn unreadable(manager: SystemdManager, name: &str, error: &CommandError) -> Opti
     let (namespace, release) = units::install_of(name)?;
     Some(ScheduleLine {
         install: format!("{namespace}/{release}"),
-        manager,
+        manager: manager.into(),
         timer: format!("{name}.timer"),
         at: String::new(),
         settings: String::new(),

@@ -1,7 +1,11 @@
-//! `dr schedule`: bundles that nobody has to remember, by a timer of systemd's.
+//! `dr schedule`: bundles that nobody has to remember, by a timer of systemd's or by a CronJob.
 //!
-//! The units are the only state: what is listed is what lies in systemd's folder and what systemd says about it.
+//! Units and objects are the only state: what is listed is what lies in systemd's folder and in the namespace, and what
+//! systemd and Kubernetes say about it.
 
+mod cronjob;
+mod cronjob_install;
+mod cronjob_parts;
 mod install;
 mod list;
 mod request;
@@ -10,12 +14,26 @@ mod units;
 
 use std::path::PathBuf;
 
+pub use cronjob::{pause_cron_job, remove_cron_job, resume_cron_job, run_cron_job};
+pub use cronjob_install::{
+    CronJobPlan, CronJobReport, CronJobRequest, install as install_cron_job, plan as plan_cron_job, renew,
+};
 pub use install::{ScheduleChange, SchedulePlan, install, plan};
-pub use list::{ScheduleLine, ScheduleList, list};
-pub use request::{ScheduleReport, ScheduleRequest, SystemdManager};
+pub use list::{ScheduleLine, ScheduleList};
+pub use request::{ScheduleManager, ScheduleReport, ScheduleRequest, SystemdManager};
 
 use super::Ctx;
 use crate::error::{CommandError, Exit, Result};
+
+/// Lists the timers of this host and the CronJobs of the install's namespace.
+///
+/// # Errors
+/// A folder of units cannot be read.
+pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<ScheduleList> {
+    let mut schedules = list::of_systemd(ctx, environment).await?;
+    schedules.extend(cronjob::lines(ctx).await);
+    Ok(ScheduleList { schedules })
+}
 
 /// Starts one bundle now, as the timer would, and waits for its end.
 ///
@@ -76,7 +94,13 @@ pub async fn remove(ctx: &Ctx, at: &Scheduled) -> Result<ScheduleReport> {
         install::remove_unit(&at.folder(ctx)?.join(format!("{name}.{kind}")))?;
     }
     systemd::systemctl(ctx, at.manager, &["daemon-reload"]).await?;
-    Ok(ScheduleReport { install: at.install(ctx), timer: format!("{name}.timer"), done: "removed", next: None })
+    Ok(ScheduleReport {
+        install: at.install(ctx),
+        timer: format!("{name}.timer"),
+        done: "removed",
+        next: None,
+        comes: None,
+    })
 }
 
 /// Where the schedule of this install is.
@@ -112,6 +136,6 @@ impl Scheduled {
     async fn report(&self, ctx: &Ctx, name: String, done: &'static str) -> Result<ScheduleReport> {
         let state = systemd::state(ctx, self.manager, &name).await?;
         let next = state.next.filter(|_| state.active);
-        Ok(ScheduleReport { install: self.install(ctx), timer: format!("{name}.timer"), done, next })
+        Ok(ScheduleReport { install: self.install(ctx), timer: format!("{name}.timer"), done, next, comes: None })
     }
 }

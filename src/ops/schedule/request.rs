@@ -17,6 +17,37 @@ pub enum SystemdManager {
     User,
 }
 
+/// What starts the bundles of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleManager {
+    System,
+    User,
+    /// Kubernetes, in the install's namespace.
+    CronJob,
+}
+
+impl ScheduleManager {
+    /// The command that does this to a schedule of its.
+    pub fn command(self, verb: &str) -> String {
+        let flag = match self {
+            Self::System => "",
+            Self::User => " --user",
+            Self::CronJob => " --cronjob",
+        };
+        format!("dr schedule {verb}{flag}")
+    }
+}
+
+impl From<SystemdManager> for ScheduleManager {
+    fn from(manager: SystemdManager) -> Self {
+        match manager {
+            SystemdManager::System => Self::System,
+            SystemdManager::User => Self::User,
+        }
+    }
+}
+
 /// What a schedule is to be.
 #[derive(Debug, Clone)]
 pub struct ScheduleRequest {
@@ -41,6 +72,9 @@ pub struct ScheduleReport {
     /// `made`, `paused`, `resumed`, `removed`, `ran`.
     pub done: &'static str,
     pub next: Option<Timestamp>,
+    /// When it comes, where that is a cron's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comes: Option<String>,
 }
 
 impl SystemdManager {

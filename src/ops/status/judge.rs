@@ -8,7 +8,7 @@ use super::facts::{KnownBundle, KnownBundles, MirrorFacts, StatusFacts, Targets}
 use super::report::{AllStatus, BundleMoment, BundleStatus, InstallStatus, StatusReport, StoreStatus};
 use crate::bundle::{Depth, Proof};
 use crate::ops::doctor::{Finding, Level};
-use crate::ops::schedule::ScheduleLine;
+use crate::ops::schedule::{ScheduleLine, ScheduleManager};
 use crate::text::{bytes, elapsed, plural};
 
 /// What makes mirrors hold what the first store holds.
@@ -112,17 +112,31 @@ fn predicted(restores: &[(SignedDuration, u64)], of: u64) -> Option<u64> {
 
 /// When the next bundle comes by itself, and what would look into it where none does.
 fn scheduled(line: &ScheduleLine) -> ((Level, String), String) {
-    let (timer, user) = (&line.timer, line.manager.flag());
-    let log = format!("journalctl{user} -u {} -n 50", timer.replace(".timer", ".service"));
+    let timer = &line.timer;
+    let (log, look) = match line.manager {
+        ScheduleManager::CronJob => {
+            let namespace = line.install.split('/').next().unwrap_or_default();
+            let log = format!("kubectl -n {namespace} get jobs,pods -l app.kubernetes.io/component=schedule");
+            (log, format!("kubectl -n {namespace} describe cronjob {timer}"))
+        }
+        manager => {
+            let user = if manager == ScheduleManager::User { " --user" } else { "" };
+            let log = format!("journalctl{user} -u {} -n 50", timer.replace(".timer", ".service"));
+            (log, format!("systemctl{user} status {timer}"))
+        }
+    };
     let code = line.code.filter(|code| *code != 0).map(|code| format!(" {code}")).unwrap_or_default();
     let warn = |text: String, fix: String| ((Level::Warn, text), fix);
     match (&line.error, line.waiting, &line.result, line.next) {
-        (Some(error), ..) => warn(format!("{timer} is there, and {error}"), format!("systemctl{user} status {timer}")),
+        (Some(error), ..) => warn(format!("{timer} is there, and {error}"), look),
         (None, Some(true), Some(result), _) if result != "success" => {
             warn(format!("the last scheduled bundle was not made: {result}{code}"), log)
         }
         (None, Some(true), _, Some(next)) => {
             ((Level::Ok, format!("a bundle at {} by {timer}", next.strftime("%Y-%m-%d %H:%MZ"))), log)
+        }
+        (None, Some(true), _, None) if line.manager == ScheduleManager::CronJob => {
+            ((Level::Ok, format!("a bundle at {} by CronJob {timer}", line.at)), log)
         }
         (None, Some(true), _, None) => {
             warn(format!("{timer} waits for a time that never comes"), line.manager.command("remove"))

@@ -102,6 +102,10 @@ pub const CASES: &[Case] = &[
     case("schedule resume", &["--user"], Some(14)),
     case("schedule remove", &["--user"], Some(14)),
     case("schedule install", &["--systemd", "--user", "--dry-run"], None),
+    case("schedule install", &["--cronjob", "--image", "r.example/dr:1", "--dry-run"], None),
+    case("schedule run", &["--cronjob"], None),
+    case("image save", &["/nonexistent/dr.tar"], Some(1)),
+    case("image push", &["127.0.0.1:1/tools/dr", "--plain-http"], Some(1)),
     case("bundle show", &["@BUNDLE@", "--any-signer"], Some(0)),
     case("bundle verify", &["@BUNDLE@", "--any-signer", "--decrypt", "--identity", "@KEY@"], Some(0)),
     case("bundle verify", &["@BUNDLE@", "--any-signer", "--sample", "5%"], Some(0)),
@@ -123,4 +127,5 @@ pub const CASES: &[Case] = &[
     case("man", &["man1"], Some(0)),
     case("agent serve", &["--help"], Some(0)),
     case("agent attach", &["--help"], Some(0)),
+    case("agent keys", &["--help"], Some(0)),
 ];

@@ -1,0 +1,27 @@
+//! What helm has stored in the namespace.
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use zeroize::Zeroizing;
+
+use super::error::ClusterError;
+use super::kube::Cluster;
+use crate::helm::{HelmError, ReleaseSecrets};
+
+#[async_trait]
+impl ReleaseSecrets for Cluster {
+    async fn of(&self, release: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, HelmError> {
+        let selector = format!("owner=helm,name={release}");
+        let secrets = self.here::<Secret>().list(Some(&selector)).await.map_err(in_helms_words)?;
+        let packed = secrets.into_iter().filter_map(|secret| secret.data?.remove("release"));
+        Ok(packed.map(|packed| Zeroizing::new(packed.0)).collect())
+    }
+}
+
+fn in_helms_words(error: ClusterError) -> HelmError {
+    let verb = "release".to_owned();
+    match error {
+        ClusterError::Forbidden { ask } => HelmError::Forbidden { verb, right: ask.to_string() },
+        error => HelmError::Failed { verb, said: error.to_string() },
+    }
+}
