@@ -169,7 +169,7 @@ pub async fn install(ctx: &Ctx, plan: &CronJobPlan) -> Result<CronJobReport> {
     carry(ctx, cluster, &plan.cron_job, live(ctx).await?).await?;
     cluster.apply_ours(&plan.objects).await?;
     let trust_line = signer.trust_line(&signer.name(), &[SIGNATURE_NAMESPACE]);
-    let test = b"dr schedule install";
+    let test = b"is it believed here";
     let signature = signer.sign(SIGNATURE_NAMESPACE, test)?;
     let trusted = ctx.trusted_signers(None);
     let trusted_here =
