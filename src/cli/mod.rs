@@ -12,8 +12,10 @@ mod init;
 mod man;
 mod notify;
 mod objects;
+mod own_file;
 mod passphrase;
 mod rbac;
+mod report;
 pub mod reveal;
 mod run;
 mod schedule;
@@ -113,6 +115,7 @@ enum Verb {
     /// Say what is missing, with the command that fixes it
     Doctor(doctor::DoctorArgs),
     Status(status::StatusArgs),
+    Report(report::ReportArgs),
     /// Turn the application off and back on
     Server(server::ServerArgs),
     Deploy(Box<deploy::DeployArgs>),
@@ -206,6 +209,7 @@ async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
         Verb::Init(args) => init::run(ctx, ui, args).await,
         Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
         Verb::Status(args) => status::run(ctx, ui, args).await,
+        Verb::Report(args) => report::run(ctx, ui, args).await,
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();

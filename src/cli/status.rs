@@ -1,15 +1,17 @@
 //! `dr status`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
+use super::own_file::OwnFile;
 use super::schedule::environment;
-use crate::error::{CommandError, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::ops::{Ctx, doctor::Level, schedule, status};
 use crate::text::{bytes, plural};
 use crate::ui::{Column, Mark, Page, Report, Styled, Ui, short_time};
-use crate::{read, write};
+
+const METRICS: OwnFile = OwnFile { what: "metrics", begins: status::METRICS_BEGIN };
 
 /// Say whether this install could be restored now: to when, from what, in how long
 ///
@@ -42,7 +44,7 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
     }
     let report = status::status(ctx, schedules(ctx).await?)?;
     if let Some(path) = &args.metrics {
-        replace(path, &status::metrics_text(&report))?;
+        METRICS.replace(path, &status::metrics_text(&report))?;
     }
     ui.report(&report)?;
     Ok(exit(report.safe))
@@ -60,27 +62,7 @@ pub(super) async fn schedules(ctx: &Ctx) -> Result<Vec<schedule::ScheduleLine>> 
     }
 }
 
-/// The exporter reads it as another user. Anything else that is there stays: a device, a link, another's file.
-fn replace(path: &Path, text: &str) -> Result<()> {
-    if !is_ours(path) {
-        return Err(CommandError::new(Exit::Usage, format!("{} is there and is no file of metrics", path.display()))
-            .hint("Name another file, or remove that one."));
-    }
-    write::replace_file(path, 0o644, text.as_bytes()).map_err(|error| {
-        CommandError::new(Exit::Failure, format!("write the metrics to {}", path.display()))
-            .because(error)
-            .hint("What was there before is still there.")
-    })
-}
-
-/// Whether nothing is there, or a file that begins as the metrics do.
-fn is_ours(path: &Path) -> bool {
-    let Ok(facts) = path.symlink_metadata() else { return true };
-    facts.is_file()
-        && read::file(path, read::SMALL).is_ok_and(|text| text.starts_with(status::METRICS_BEGIN.as_bytes()))
-}
-
-fn mark(level: Level) -> Mark {
+pub(super) fn mark(level: Level) -> Mark {
     match level {
         Level::Ok => Mark::Ok,
         Level::Warn => Mark::Warn,
@@ -106,21 +88,6 @@ impl Report for status::AllStatus {
         if self.installs.is_empty() {
             page.line(format!("Store {} has no bundle that can be read.", self.store));
         } else {
-            let when = |moment: &Option<status::BundleMoment>| -> Styled {
-                moment.as_ref().map_or("never".to_owned(), |moment| short_time(moment.at)).into()
-            };
-            let row = |one: &status::InstallStatus| -> Vec<Styled> {
-                let of = &one.bundles;
-                let size = format!("{} of {}", plural(of.count as u64, "bundle"), bytes(of.bytes));
-                vec![
-                    one.install.as_str().into(),
-                    Styled::from(mark(one.level)),
-                    when(&of.made),
-                    when(&of.verified),
-                    when(&of.restored),
-                    size.into(),
-                ]
-            };
             let heads = [
                 "install".into(),
                 Column::whole("state"),
@@ -129,7 +96,7 @@ impl Report for status::AllStatus {
                 "restored".into(),
                 Column::spare("bundles"),
             ];
-            page.table(&heads, &self.installs.iter().map(row).collect::<Vec<_>>());
+            page.table(&heads, &self.installs.iter().map(install_row).collect::<Vec<_>>());
         }
         for (count, what) in [
             (self.unreadable, "cannot be opened"),
@@ -141,4 +108,21 @@ impl Report for status::AllStatus {
             }
         }
     }
+}
+
+/// The cells of one install of many.
+pub(super) fn install_row(one: &status::InstallStatus) -> Vec<Styled> {
+    let when = |moment: &Option<status::BundleMoment>| -> Styled {
+        moment.as_ref().map_or("never".to_owned(), |moment| short_time(moment.at)).into()
+    };
+    let of = &one.bundles;
+    let size = format!("{} of {}", plural(of.count as u64, "bundle"), bytes(of.bytes));
+    vec![
+        one.install.as_str().into(),
+        Styled::from(mark(one.level)),
+        when(&of.made),
+        when(&of.verified),
+        when(&of.restored),
+        size.into(),
+    ]
 }

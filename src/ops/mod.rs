@@ -39,6 +39,7 @@ mod reached;
 mod recorded_install;
 mod recording;
 pub mod release;
+pub mod report;
 pub mod restore;
 pub mod runs;
 pub mod schedule;

@@ -6,7 +6,9 @@
 
 mod escape;
 mod hidden;
+mod html;
 mod live;
+mod masked;
 mod options;
 mod page;
 mod repeated;
@@ -23,6 +25,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 pub use hidden::Typed;
+pub use html::{HTML_BEGIN, HtmlPage};
 pub use options::{Color, Output, OutputOptions};
 pub use page::{Mark, Page, short_time};
 pub use repeated::{Repeated, RepeatedFlag};
@@ -175,6 +178,11 @@ impl Ui {
         }
         self.live.settle();
         Ok(DataStream { cancel: self.cancel.clone() })
+    }
+
+    /// A page for browsers, which nothing goes into unmasked.
+    pub fn html(&self, title: &str) -> HtmlPage {
+        HtmlPage::new(title, self.secrets.clone(), self.repeated.clone())
     }
 
     /// Says something to the person (stderr), unless quiet or JSON is asked for.

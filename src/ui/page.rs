@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
 
 use super::escape;
+use super::masked::masked;
 use super::repeated::Repeated;
 use super::styled::{Role, Styled};
 use crate::error::CommandError;
@@ -255,16 +256,9 @@ impl Page {
         self.lines.push(line);
     }
 
-    /// What may be shown of a text: secrets masked, and then made harmless. A secret that stands in several pieces is
-    /// masked at the price of their roles.
+    /// What may be shown of a text: see [`masked`].
     pub(super) fn safe(&self, text: Styled, harmless: impl FnMut(&str) -> String) -> Styled {
-        let whole = text.plain();
-        let masked = self.secrets.scrub(&whole);
-        if masked == whole {
-            return text.map(harmless);
-        }
-        let pieces = text.map(|piece| self.secrets.scrub(piece).into_owned());
-        if pieces.plain() == masked { pieces.map(harmless) } else { Styled::from(masked.into_owned()).map(harmless) }
+        masked(&self.secrets, text, harmless)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod bounds;
+mod browser;
 mod bundle_diff;
 mod bundles;
 mod canaries;
@@ -37,6 +38,7 @@ mod refusals;
 #[allow(dead_code)]
 #[path = "../bundle/repack.rs"]
 mod repack;
+mod report;
 mod runs;
 #[allow(dead_code)]
 #[path = "../bundle/sample.rs"]

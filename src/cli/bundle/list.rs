@@ -116,7 +116,8 @@ impl Report for ListReport {
     }
 }
 
-fn row(bundle: &ListRow) -> Vec<Styled> {
+/// The cells of one bundle.
+pub fn row(bundle: &ListRow) -> Vec<Styled> {
     let proof = match (&bundle.unreadable, &bundle.proof) {
         (Some(reason), _) => Styled::from(Mark::Bad).then(Role::Plain, format!(" {reason}")),
         (None, Some(proof)) => {

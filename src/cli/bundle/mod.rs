@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+pub(super) use self::list::row as list_row;
+pub(super) use self::pages::{is_to_verify, show_fields};
 pub(super) use self::trust::{StoreArgs, TrustArgs};
 
 use self::pages::Scope;

@@ -15,35 +15,7 @@ use crate::ui::{Mark, Page, Report, short_time};
 
 impl Report for ShowReport {
     fn human(&self, page: &mut Page) {
-        let database = &self.database;
-        let proved = self.proof.as_ref().map_or("never".to_owned(), |proof| {
-            let by = proof.proved_by.as_ref();
-            let by = by.map_or("signed by nobody trusted here".to_owned(), |by| format!("by {by}"));
-            format!("{}, {}, {by}", proof.depth, short_time(proof.verified_at))
-        });
-        page.fields(&[
-            ("bundle", self.name.clone()),
-            ("file", self.address.clone()),
-            ("created", format!("{} by dr {}", short_time(self.created), self.dr_version)),
-            ("OpsChain", format!("{} (chart {})", self.opschain_version, self.chart_version)),
-            ("from", format!("namespace {}, release {}", self.install.namespace, self.install.release)),
-            (
-                "size",
-                format!(
-                    "{}; uncompressed {}: {} of data files, {} of WAL",
-                    bytes(self.bytes),
-                    bytes(database.base_bytes + database.wal_bytes),
-                    bytes(database.base_bytes),
-                    bytes(database.wal_bytes)
-                ),
-            ),
-            ("database", format!("PostgreSQL {}, system identifier {}", database.version, database.system_identifier)),
-            ("WAL", format!("timeline {}, {} to {}", database.timeline, database.start_lsn, database.last_lsn)),
-            ("quiesced", self.quiesce.clone()),
-            ("signature", signature(&self.signature)),
-            ("opens for", self.recipients.join(", ")),
-            ("last proof", proved),
-        ]);
+        page.fields(&show_fields(self));
         if let Some(pin) = &self.pinned {
             page.finding(Mark::Ok, &format!("pinned: {pin}"), None);
         }
@@ -52,10 +24,48 @@ impl Report for ShowReport {
             page.finding(Mark::Warn, &format!("marked as gone: {gone}"), Some(&back));
         }
         scope(page, &self.scope, &format!("dr bundle show {} --scope", self.arguments));
-        if self.proof.as_ref().is_none_or(|proof| !proof.counts() || proof.depth < Depth::Plain) {
+        if is_to_verify(self) {
             page.next(&self.verify);
         }
     }
+}
+
+/// What a bundle is, field by field.
+pub fn show_fields(shown: &ShowReport) -> Vec<(&'static str, String)> {
+    let database = &shown.database;
+    let proved = shown.proof.as_ref().map_or("never".to_owned(), |proof| {
+        let by = proof.proved_by.as_ref();
+        let by = by.map_or("signed by nobody trusted here".to_owned(), |by| format!("by {by}"));
+        format!("{}, {}, {by}", proof.depth, short_time(proof.verified_at))
+    });
+    vec![
+        ("bundle", shown.name.clone()),
+        ("file", shown.address.clone()),
+        ("created", format!("{} by dr {}", short_time(shown.created), shown.dr_version)),
+        ("OpsChain", format!("{} (chart {})", shown.opschain_version, shown.chart_version)),
+        ("from", format!("namespace {}, release {}", shown.install.namespace, shown.install.release)),
+        (
+            "size",
+            format!(
+                "{}; uncompressed {}: {} of data files, {} of WAL",
+                bytes(shown.bytes),
+                bytes(database.base_bytes + database.wal_bytes),
+                bytes(database.base_bytes),
+                bytes(database.wal_bytes)
+            ),
+        ),
+        ("database", format!("PostgreSQL {}, system identifier {}", database.version, database.system_identifier)),
+        ("WAL", format!("timeline {}, {} to {}", database.timeline, database.start_lsn, database.last_lsn)),
+        ("quiesced", shown.quiesce.clone()),
+        ("signature", signature(&shown.signature)),
+        ("opens for", shown.recipients.join(", ")),
+        ("last proof", proved),
+    ]
+}
+
+/// Whether nobody trusted has said that all of it opens.
+pub fn is_to_verify(shown: &ShowReport) -> bool {
+    shown.proof.as_ref().is_none_or(|proof| !proof.counts() || proof.depth < Depth::Plain)
 }
 
 impl Report for VerifyReport {

@@ -29,8 +29,13 @@ pub struct TrustArgs {
 }
 
 impl TrustArgs {
+    /// Whether any of it is said.
+    pub fn is_given(&self) -> bool {
+        self.trusted_signers.is_some() || self.trust_key.is_some() || self.any_signer
+    }
+
     /// What names and opens the bundle.
-    pub(super) fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
+    pub fn request(self, bundle: Option<String>, identity: Option<PathBuf>) -> bundles::BundleRequest {
         let Self { trusted_signers, trust_key, any_signer } = self;
         bundles::BundleRequest { bundle, store: None, identity, trusted_signers, trust_key, any_signer }
     }

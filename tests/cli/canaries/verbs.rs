@@ -93,6 +93,8 @@ pub const CASES: &[Case] = &[
     case("bundle unprune", &["opschain"], None),
     case("status", &[], None),
     case("status", &["--all"], None),
+    case("report", &["--out", "-"], Some(0)),
+    case("report", &["@BUNDLE@", "--any-signer", "--out", "-"], Some(0)),
     case("bundle import", &["/nonexistent"], None),
     case("bundle copy", &["opschain", "--to", "/nonexistent"], None),
     case("notify test", &[], None),
