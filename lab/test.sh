@@ -45,7 +45,8 @@ versions_agree() {
         grep -q "distribution/v3 v$REGISTRY\b" "$LAB_DIR/registry/go.mod" &&
         grep -q "cloudnative-pg v$CNPG_DEFAULT\b" "$LAB_DIR/cnpg-$CNPG_DEFAULT/go.mod" &&
         grep -q "helm.sh/helm/v3 v$HELM3\b" "$LAB_DIR/helm3/go.mod" &&
-        grep -q "versity/versitygw v$VERSITYGW\b" "$LAB_DIR/versitygw/go.mod"
+        grep -q "versity/versitygw v$VERSITYGW\b" "$LAB_DIR/versitygw/go.mod" &&
+        grep -q "prometheus/prometheus v$PROMTOOL\b" "$LAB_DIR/promtool/go.mod"
 }
 
 pod_starts() {

@@ -29,6 +29,7 @@ mod parity;
 mod passphrase;
 mod pins;
 mod plain_git;
+mod prometheus;
 mod proxy;
 mod prune;
 mod recorded;
