@@ -49,7 +49,7 @@ pub fn trusted_pem(ca_file: Option<&Path>) -> Result<String, WebError> {
     use base64::Engine as _;
     let mut all = rustls_native_certs::load_native_certs().certs;
     if let Some(path) = ca_file {
-        all.extend(certificates(path)?);
+        all.extend(ca_certificates(path)?);
     }
     let mut pem = String::new();
     for certificate in all {
@@ -64,22 +64,28 @@ pub fn trusted_pem(ca_file: Option<&Path>) -> Result<String, WebError> {
     Ok(pem)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebError> {
-    let shown = path.display();
-    let pem = read::file(path, read::SMALL)
-        .map_err(|error| WebError::Tls(format!("certificates {shown} cannot be read: {error}")))?;
-    CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| WebError::Tls(format!("{shown} holds no certificate in PEM")))
+/// The certificates of a file in PEM.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, WebError> {
+    let unreadable = |error| WebError::Tls(format!("certificates {} cannot be read: {error}", path.display()));
+    let pem = read::file(path, read::SMALL).map_err(unreadable)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    certificates.ok().filter(|found| !found.is_empty()).ok_or_else(|| no_certificate(path))
+}
+
+fn no_certificate(path: &Path) -> WebError {
+    WebError::Tls(format!("{} holds no certificate in PEM", path.display()))
 }
 
 fn tls(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, WebError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file
-        && roots.add_parsable_certificates(certificates(path)?).0 == 0
+        && roots.add_parsable_certificates(ca_certificates(path)?).0 == 0
     {
-        return Err(WebError::Tls(format!("{} holds no certificate in PEM", path.display())));
+        return Err(no_certificate(path));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

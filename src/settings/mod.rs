@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use checked::{CompressionLevel, TimeSpan, bytes_of_rate, max_rate_of};
 pub use hooks::{HookSettings, HookTime};
-pub use notify::{NotifyKind, NotifyOn, NotifySettings, NotifyVerb};
+pub use notify::{MailTls, NotifyKind, NotifyOn, NotifySettings, NotifyVerb, PingMethod};
 pub use retention::{DaySpan, RetentionSettings};
 pub use status::StatusSettings;
 pub use store::{PartChecksum, StoreSettings, bucket_refusal};
@@ -376,7 +376,9 @@ impl Settings {
         }
         let mut settings = Self::parse(&text, path)?;
         settings.resolve(path.parent().unwrap_or(Path::new(".")), home);
-        match settings.store.twin().or_else(|| settings.hooks.iter().find_map(HookSettings::refusal)) {
+        let of_hooks = || settings.hooks.iter().find_map(HookSettings::refusal);
+        let of_notify = || settings.notify.iter().find_map(NotifySettings::refusal);
+        match settings.store.twin().or_else(of_hooks).or_else(of_notify) {
             Some(reason) => Err(SettingsError::Invalid { place: shown(), reason }),
             None => Ok(settings),
         }
@@ -424,8 +426,8 @@ impl Settings {
             of_mirrors.flat_map(|mirror| [&mut mirror.path, &mut mirror.ca_file, &mut mirror.credentials_file]);
         let of_notify = self.notify.iter_mut();
         let of_notify = of_notify.flat_map(|notify| {
-            let others = [&mut notify.secret_file, &mut notify.ca_file].into_iter().flatten();
-            others.chain([&mut notify.url_file])
+            let NotifySettings { url_file, secret_file, password_file, ca_file, .. } = notify;
+            [url_file, secret_file, password_file, ca_file].into_iter().flatten()
         });
         for path in paths
             .into_iter()

@@ -21,6 +21,7 @@ mod image;
 mod import;
 mod kept;
 mod lint;
+mod mail;
 mod man;
 mod many_hosts;
 mod notify;

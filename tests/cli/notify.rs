@@ -147,3 +147,25 @@ fn a_test_is_sent_to_all_and_says_that_it_is_one() {
         assert!(String::from_utf8_lossy(&body).contains("this is a test"));
     }
 }
+
+#[test]
+fn a_ping_may_be_a_get_and_one_who_would_never_be_told_is_refused() {
+    let (home, _store) = home();
+    let (port, told) = server("200 OK");
+    told_of_prunes(home.path(), port);
+    let settings = home.path().join(".config/dr/dr.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let with = |more: &str| {
+        fs::write(&settings, text.replace("name = \"nightly\"", &format!("name = \"nightly\"\n{more}"))).unwrap()
+    };
+    with("method = \"get\"");
+    let said = dr(home.path(), &["notify", "test", "nightly"]);
+    assert!(said.ends_with("--- exit 0"), "{said}");
+    let arrived = told.recv().unwrap();
+    assert_eq!((arrived.target, arrived.body.len()), (format!("GET /ping/{TOKEN} HTTP/1.1"), 0));
+    for (more, why) in [("on = []", "notify: nightly: `on` is empty"), ("server = \"m\"", "`server` is of no ping")] {
+        with(more);
+        let said = dr(home.path(), &["notify", "test"]);
+        assert!(said.contains(why) && said.ends_with("--- exit 10"), "{said}");
+    }
+}

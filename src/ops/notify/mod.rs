@@ -2,7 +2,9 @@
 //!
 //! A message that cannot be sent is a warning; it changes no exit code, and holds nothing up for longer than some seconds.
 
+mod mail;
 mod message;
+mod secret;
 mod send;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,17 +1,16 @@
 //! Sends one message to one who is told.
 
-use std::path::Path;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use reqwest::Url;
 use sha2::Sha256;
-use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
+use super::mail;
 use super::message::NotifyMessage;
-use crate::ops::{Ctx, keyring};
-use crate::settings::{NotifyKind, NotifyOn, NotifySettings};
+use super::secret::secret;
+use crate::ops::Ctx;
+use crate::settings::{NotifyKind, NotifyOn, NotifySettings, PingMethod};
 use crate::text;
 use crate::web;
 
@@ -28,7 +27,13 @@ const LEAST_SECRET: usize = 8;
 /// Why it was not sent, in words; the address is never among them.
 pub(super) async fn send(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {
     let late = |_| format!("no answer within {} s", WITHIN.as_secs());
-    tokio::time::timeout(WITHIN, posted(ctx, to, message)).await.map_err(late)?
+    let sent = async {
+        match to.kind {
+            NotifyKind::Mail => mail::mailed(ctx, to, message).await,
+            NotifyKind::Ping | NotifyKind::Webhook => posted(ctx, to, message).await,
+        }
+    };
+    tokio::time::timeout(WITHIN, sent).await.map_err(late)?
 }
 
 async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {
@@ -36,9 +41,10 @@ async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Resu
     let server: http::Uri = url.origin().ascii_serialization().parse().map_err(|_| no_address(to))?;
     let client = web::client(&server, to.ca_file.as_deref()).map_err(|error| error.to_string())?;
     let client = client.timeout(WITHIN).build().map_err(in_words)?;
-    let request = match to.kind {
-        NotifyKind::Ping => client.post(ping_url(url, message.event)).body(message.text()),
-        NotifyKind::Webhook => {
+    let request = match (to.kind, to.method.unwrap_or_default()) {
+        (NotifyKind::Ping, PingMethod::Get) => client.get(ping_url(url, message.event)),
+        (NotifyKind::Ping, PingMethod::Post) => client.post(ping_url(url, message.event)).body(message.text()),
+        (NotifyKind::Webhook | NotifyKind::Mail, _) => {
             let body = serde_json::to_vec(message).map_err(|error| error.to_string())?;
             let request = client.post(url).header("content-type", "application/json");
             let request = match &to.secret_file {
@@ -61,7 +67,8 @@ async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Resu
 
 /// The address, known to the redactor from then on: whoever has it may send there.
 async fn address(ctx: &Ctx, to: &NotifySettings) -> Result<Url, String> {
-    let line = secret(&to.url_file, "address file").await?;
+    let path = to.url_file.as_ref().ok_or_else(|| no_address(to))?;
+    let line = secret(path, "address file").await?;
     ctx.secrets().register(line.as_bytes());
     let url = Url::parse(line.trim()).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
     let url = url.ok_or_else(|| no_address(to))?;
@@ -73,16 +80,9 @@ async fn address(ctx: &Ctx, to: &NotifySettings) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Not stopped by a signal, whose end is to be told, too; and on a thread of its own, which nobody waits for too long.
-async fn secret(path: &Path, what: &'static str) -> Result<Zeroizing<String>, String> {
-    let path = path.to_owned();
-    let read = move || keyring::secret_line(&path, what, &CancellationToken::new());
-    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
-    read.map_err(|error| error.to_string())
-}
-
 fn no_address(to: &NotifySettings) -> String {
-    format!("the first line of {} is no https://HOST/...", to.url_file.display())
+    let file = to.url_file.as_ref().map_or_else(|| "`url_file`".to_owned(), |path| path.display().to_string());
+    format!("the first line of {file} is no https://HOST/...")
 }
 
 /// `URL`, `URL/start` or `URL/fail`.
