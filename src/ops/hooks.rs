@@ -4,6 +4,7 @@
 //! then fails like any step, so that what was stopped is put back; one that comes after is told the outcome. A run that is
 //! resumed begins its step again, and the hooks before it, too.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::process::{ExitStatus, Stdio};
 
@@ -12,7 +13,7 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::Ctx;
+use super::{Ctx, quoted};
 use crate::error::{CommandError, Exit, Result, make_own};
 use crate::event::{Event, Events};
 use crate::journal::Step;
@@ -53,6 +54,56 @@ pub async fn around<T>(ctx: &Ctx, verb: NotifyVerb, work: impl Future<Output = R
     let done = work.await;
     after(ctx, verb, None, done.as_ref().err().map(ToString::to_string)).await;
     done
+}
+
+/// Says what keeps a hook of the verb from being run, before anything is done; `steps` are all that a run of it can have.
+///
+/// # Errors
+/// One would stop what it comes before: then it stops all of it, while nothing is half done.
+pub fn require(ctx: &Ctx, verb: NotifyVerb, steps: &BTreeSet<&str>) -> Result<()> {
+    for hook in of(ctx, verb) {
+        match trouble(hook, steps) {
+            Some(error) if hook.stops() => return Err(error),
+            Some(error) => ctx.events.warn(error.to_string(), error.hints().first().cloned()),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// What keeps a hook from being run.
+pub fn trouble(hook: &HookSettings, steps: &BTreeSet<&str>) -> Option<CommandError> {
+    runnable(hook).err().or_else(|| {
+        let step = hook.step.as_deref().filter(|step| !steps.contains(step))?;
+        let known = steps.iter().copied().collect::<Vec<_>>().join(", ");
+        let what = format!("is never run: no {} has a step `{}`", hook.verb.words(), step.escape_debug());
+        Some(failed(hook, what).hint(format!("Its steps are: {known}.")))
+    })
+}
+
+/// Whether it is a file that this user may run and nobody else may write.
+fn runnable(hook: &HookSettings) -> Result<()> {
+    let cannot = |error| cannot(hook, error);
+    if let Some(others) = others_can(&hook.run, FileUse::Trust).map_err(cannot)? {
+        let path = hook.run.display().to_string();
+        return Err(failed(hook, others.to_string()).hint(make_own(&path, &others)));
+    }
+    if !hook.run.metadata().map_err(cannot)?.is_file() {
+        return Err(failed(hook, "is no file".into()).hint("`run` of the hook in dr.toml names an executable."));
+    }
+    rustix::fs::access(&hook.run, rustix::fs::Access::EXEC_OK).map_err(|_| {
+        failed(hook, "is not executable".into())
+            .hint(format!("Run `chmod u+x {}`.", quoted(&hook.run.display().to_string())))
+    })
+}
+
+fn failed(hook: &HookSettings, what: String) -> CommandError {
+    CommandError::new(Exit::Failure, format!("hook {} {what}", hook.run.display()))
+}
+
+fn cannot(hook: &HookSettings, error: std::io::Error) -> CommandError {
+    let hint = "Look at `run` of the hook in dr.toml, and at the file.";
+    failed(hook, "cannot be run".into()).because(error).hint(hint)
 }
 
 /// The same steps, each between its hooks.
@@ -138,14 +189,9 @@ fn input<'a>(ctx: &'a Ctx, hook: &HookSettings, step: Option<&'a str>) -> HookIn
 
 /// Runs one to its end, or for as long as it may take; what it says is shown.
 async fn run(ctx: &Ctx, hook: &HookSettings, input: HookInput<'_>) -> Result<()> {
+    runnable(hook)?;
     let path = hook.run.display().to_string();
-    let failed = |what: String| CommandError::new(Exit::Failure, format!("hook {path} {what}"));
-    let cannot = |error: std::io::Error| {
-        failed("cannot be run".into()).because(error).hint("Look at `run` of the hook in dr.toml, and at the file.")
-    };
-    if let Some(others) = others_can(&hook.run, FileUse::Trust).map_err(cannot)? {
-        return Err(failed(others.to_string()).hint(make_own(&path, &others)));
-    }
+    let (failed, cannot) = (|what: String| failed(hook, what), |error| cannot(hook, error));
     let told = serde_json::to_vec(&input).map_err(|error| failed(format!("cannot be told: {error}")))?;
     let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
     let mut command = Command::new(&hook.run);

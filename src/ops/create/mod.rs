@@ -17,6 +17,7 @@ mod vault_config;
 mod wal_rate;
 mod work;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -39,7 +40,7 @@ use crate::ops::forecast::{self, Forecast, ForecastOutcome};
 use crate::ops::hooks;
 use crate::opschain::maintenance::RecordedMode;
 use crate::postgres::Lsn;
-use crate::settings::NotifyVerb;
+use crate::settings::{NotifyVerb, Quiesce};
 use crate::store::DraftToken;
 
 /// `bundle create` as a run.
@@ -98,6 +99,7 @@ pub struct CreateReport {
 /// # Errors
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
+    hooks::require(ctx, NotifyVerb::Create, &all_step_names())?;
     let plan = plan::decide(request, facts::gather(ctx, RUN.name).await?)?;
     let cluster = ctx.cluster().await?.identity().await?;
     Ok(CreatePlan { forecast: Some(foretold(ctx, &plan, &cluster)), ..plan })
@@ -127,6 +129,13 @@ pub fn new_name(ctx: &Ctx) -> Result<BundleId> {
 #[cfg(feature = "fault-points")]
 pub fn step_names(quiesce: crate::settings::Quiesce, drains: bool) -> Vec<&'static str> {
     steps::steps(quiesce, drains).iter().map(journal::Step::name).collect()
+}
+
+/// The names of all steps that the making of a bundle can have.
+pub fn all_step_names() -> BTreeSet<&'static str> {
+    let ways = [Quiesce::Brief, Quiesce::Full, Quiesce::None].map(|quiesce| [(quiesce, false), (quiesce, true)]);
+    let steps = ways.into_iter().flatten().flat_map(|(quiesce, drains)| steps::steps(quiesce, drains));
+    steps.map(|step| step.name()).collect()
 }
 
 /// Makes the bundle.

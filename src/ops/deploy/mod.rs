@@ -21,6 +21,8 @@ mod upgrade;
 mod values;
 mod version;
 
+use std::collections::BTreeSet;
+
 pub use prepared::Prepared;
 pub use preview::preview;
 pub use report::{DeployPlan, DeployReport, LiveSource};
@@ -91,6 +93,7 @@ pub(super) async fn plan_given(ctx: &Ctx, given: GivenRelease, options: DeployOp
 }
 
 async fn prepare(ctx: &Ctx, history: History, subject: Subject, options: DeployOptions) -> Result<Prepared> {
+    hooks::require(ctx, NotifyVerb::Deploy, &BTreeSet::new())?;
     let (facts, LiveMaterial { scrubber, diff, stored }) =
         facts::gather(ctx, history, &subject, &options.allow).await?;
     let Decision { plan, warnings, over_others, refused } =

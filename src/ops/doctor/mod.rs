@@ -4,6 +4,7 @@
 //! machine: what cannot be looked at because something before it is missing is left out, not guessed.
 
 mod findings;
+mod hooks;
 mod host;
 mod notify;
 mod site;
@@ -34,6 +35,7 @@ pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine]) -> Findings {
             host::recorded(ctx, &mut findings).await;
         }
         host::store(ctx, settings, &mut findings);
+        hooks::hooks(settings, &mut findings);
         notify::silence(settings, ctx.install(), schedules, &mut findings);
     }
     findings.finish()

@@ -8,6 +8,8 @@ mod facts;
 mod plan;
 mod steps;
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 pub use plan::{PruneLine, PrunePlan};
@@ -31,8 +33,13 @@ pub struct PruneRequest {
 /// Says what would go and what stays, each with the reason. Changes nothing.
 ///
 /// # Errors
-/// There are no rules, a clock is odd, or the store cannot be listed.
+/// There are no rules, a clock is odd, the store cannot be listed, or a hook that would stop it cannot be run.
 pub async fn plan(ctx: &Ctx, request: &PruneRequest) -> Result<PrunePlan> {
+    hooks::require(ctx, NotifyVerb::Prune, &BTreeSet::new())?;
+    planned(ctx, request).await
+}
+
+async fn planned(ctx: &Ctx, request: &PruneRequest) -> Result<PrunePlan> {
     let retention = &ctx.settings()?.retention;
     let rules = request.rules.unwrap_or_else(|| rules_of(retention));
     plan::plan(facts::facts(ctx, request.all_installs).await?, rules, span(retention.grace))
@@ -44,7 +51,7 @@ pub async fn plan(ctx: &Ctx, request: &PruneRequest) -> Result<PrunePlan> {
 /// As [`plan()`]; a bundle that could not be marked or removed is in the report.
 pub async fn prune(ctx: &Ctx, request: &PruneRequest, confirmed: &PrunePlan) -> Result<PruneReport> {
     hooks::around(ctx, NotifyVerb::Prune, async {
-        let now = plan(ctx, request).await?;
+        let now = planned(ctx, request).await?;
         steps::carry_out(ctx, &confirmed.still_in(&now))
     })
     .await

@@ -40,6 +40,8 @@ mod undo;
 mod volume;
 mod work;
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -87,6 +89,7 @@ const LEASE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// # Errors
 /// The first thing that would make the restore fail half way or bring back something else, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Result<RestorePlan> {
+    hooks::require(ctx, NotifyVerb::Restore, &all_step_names())?;
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys, which)?;
     let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
@@ -183,6 +186,12 @@ fn foretold(ctx: &Ctx, plan: &RestorePlan, cluster: &str) -> Forecast {
 #[cfg(feature = "fault-points")]
 pub fn step_names(strategy: RestoreStrategy) -> Vec<&'static str> {
     steps::steps(strategy).iter().map(Step::name).collect()
+}
+
+/// The names of all steps that a restore can have.
+pub fn all_step_names() -> BTreeSet<&'static str> {
+    let ways = [RestoreStrategy::Adopt, RestoreStrategy::Hibernate, RestoreStrategy::IntoExisting];
+    ways.into_iter().flat_map(steps::steps).map(|step| step.name()).collect()
 }
 
 /// Restores.
