@@ -21,12 +21,10 @@ const PAGE: OwnFile = OwnFile { what: "report", begins: HTML_BEGIN };
 /// Write a page for browsers: this install and the bundles of its store, or one bundle
 ///
 /// One HTML file that needs no script and no network: to look at on any device, to print, to keep, to send. It says what
-/// `dr status`, `dr bundle list` and `dr bundle show` say at that moment, and no secret.
+/// `dr status`, `dr bundle list` and `dr bundle show` say at that moment, and no secret. It ends with exit code 0 whatever
+/// the page says: `dr status` has a code for monitoring.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It ends with exit code 0 whatever the page says; `dr status` has a code for
-monitoring.
-
 Examples:
   dr report --out /var/www/html/dr.html
   dr report opschain-20260820T101500Z-0a1b2c --out bundle.html
