@@ -93,14 +93,17 @@ impl Cluster {
         here.create_dry(&judged).await.map(drop)
     }
 
-    /// Deletes objects, the last first. Those that are not ours, or not there, are left alone.
+    /// Deletes objects, the last first, and the CronJob after all others: while it is there, what an interrupted call has
+    /// left is found again. Those that are not ours, or not there, are left alone.
     ///
     /// # Errors
     /// One may not be deleted.
     pub async fn delete_ours(&self, objects: &[Value]) -> Result<()> {
         let background =
             DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
-        for object in objects.iter().rev() {
+        let (cron_jobs, others): (Vec<&Value>, Vec<&Value>) =
+            objects.iter().rev().partition(|object| object["kind"] == "CronJob");
+        for object in others.into_iter().chain(cron_jobs) {
             let (name, here) = self.of(object);
             let there = here.get_opt(&name).await?;
             if there.is_some_and(|there| there.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER)) {

@@ -89,7 +89,7 @@ impl CarriedDeployment {
     pub fn read(folder: &Path) -> Result<Self> {
         let bad = |exit, name: &str, reason: String| {
             CommandError::new(exit, format!("the carried deployment cannot be used: {name}: {reason}"))
-                .hint("On the host with the config vault, `dr schedule install --cronjob` takes it there anew.")
+                .hint("On the host with the config vault, `dr schedule install --cronjob --image IMAGE`, with all that it was made with, takes it there anew.")
         };
         let bytes = |name: &str| {
             if !names::is_path_step(name) {

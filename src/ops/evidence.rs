@@ -152,6 +152,10 @@ pub(super) fn of_run(ctx: &Ctx, run: &str) -> Option<KeptEvidence> {
             unreadable(format!("it is of format {format}, and this dr reads {FORMAT}"));
             return None;
         }
+        Ok(document) if document.run != run => {
+            unreadable(format!("it is of run {}", document.run));
+            return None;
+        }
         Ok(document) => document,
         Err(error) => {
             unreadable(error.to_string());
@@ -275,6 +279,11 @@ mod tests {
         let kept = of_run(&ctx, &document().run).unwrap();
         assert_eq!((kept.signed_by, kept.unsigned.as_deref()), (None, Some("it is not signed")));
         assert_eq!(notes(folder.path()), [format!("evidence.{}.json", document().run)]);
+        // That of another run proves nothing of this one.
+        let other = ctx.runs.folder("restore-2").unwrap();
+        std::fs::create_dir_all(&other).unwrap();
+        std::fs::copy(kept.file.as_ref().unwrap(), other.join(FILE)).unwrap();
+        assert_eq!(of_run(&ctx, "restore-2"), None);
         // Another form is not guessed at.
         let text = std::fs::read_to_string(kept.file.as_ref().unwrap()).unwrap();
         std::fs::write(kept.file.unwrap(), text.replace(FORMAT, "dr-evidence@v2")).unwrap();

@@ -20,7 +20,7 @@ const NEWEST: usize = 10;
 pub(super) struct PastRun {
     /// Bytes of its database.
     bytes: u64,
-    /// Milliseconds by step. Of a step that was done again, the last time.
+    /// Milliseconds by step, of those that were done in one go.
     steps: BTreeMap<String, u64>,
 }
 
@@ -150,16 +150,15 @@ pub(super) fn outcome(forecast: &Forecast, run: &PastRun) -> Option<ForecastOutc
 
 /// How long the steps of a run took.
 pub(super) fn of_run(run: &Run, bytes: u64) -> PastRun {
-    let (mut begun, mut steps): (BTreeMap<&str, Timestamp>, _) = (BTreeMap::new(), BTreeMap::new());
+    let (mut begun, mut steps): (BTreeMap<&str, Vec<Timestamp>>, _) = (BTreeMap::new(), BTreeMap::new());
     for record in &run.records {
         match record {
-            Record::Started { step, at } => {
-                begun.insert(step, *at);
-            }
+            Record::Started { step, at } => begun.entry(step).or_default().push(*at),
             Record::Succeeded { step, at, .. } => {
-                let Some(since) = begun.get(step.as_str()) else { continue };
-                // A clock that was put back makes no step shorter than nothing.
-                steps.insert(step.clone(), at.duration_since(*since).as_millis().try_into().unwrap_or(0));
+                // What was taken up again has done only a part of its work, and a clock that was put back tells nothing.
+                let [since] = begun.get(step.as_str()).map(Vec::as_slice).unwrap_or_default() else { continue };
+                let Ok(took) = at.duration_since(*since).as_millis().try_into() else { continue };
+                steps.insert(step.clone(), took);
             }
             _ => {}
         }
@@ -251,12 +250,16 @@ mod tests {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let begun = Begun { verb: verb.into(), cluster_uid: cluster.into(), plan: json!({"bytes": 7}), ..begun(id) };
         let mut journal = Journal::begin(runs, begun).unwrap();
-        let step = || "a".to_owned();
-        journal.append(Record::Started { step: step(), at: at(0) }).unwrap();
-        journal.append(Record::Failed { step: step(), error: "x".into(), at: at(1) }).unwrap();
-        journal.append(Record::Started { step: step(), at: at(100) }).unwrap();
-        let (output, summary) = (Value::Null, String::new());
-        journal.append(Record::Succeeded { step: step(), output, summary, at: at(100 + seconds) }).unwrap();
+        for (step, first) in [("a", None), ("b", Some(90))] {
+            let step = || step.to_owned();
+            if let Some(first) = first {
+                journal.append(Record::Started { step: step(), at: at(first) }).unwrap();
+                journal.append(Record::Failed { step: step(), error: "x".into(), at: at(first + 1) }).unwrap();
+            }
+            journal.append(Record::Started { step: step(), at: at(100) }).unwrap();
+            let (output, summary) = (Value::Null, String::new());
+            journal.append(Record::Succeeded { step: step(), output, summary, at: at(100 + seconds) }).unwrap();
+        }
         journal.append(Record::Ended { outcome, at: at(200) }).unwrap();
     }
 
@@ -275,6 +278,8 @@ mod tests {
         ran(&runs, "c1", "create", "here", 60, Outcome::Done);
         assert_eq!(took("here"), [(7, 3_000)]);
         assert!(past(&ctx, "restore", "here", |_| None).is_empty(), "none is like it");
+        let done = past(&ctx, "restore", "here", |_| Some(1));
+        assert!(!done[0].steps.contains_key("b"), "what was taken up again is no measure");
         let seen = forecast(&["a"], &[], 0, &past(&ctx, "restore", "here", |_| Some(1)));
         let came = outcome_of(&ctx, "r1", Some(&seen)).unwrap();
         assert_eq!(came.percent(), Some(200));

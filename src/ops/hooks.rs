@@ -63,7 +63,10 @@ pub async fn around<T>(ctx: &Ctx, verb: NotifyVerb, work: impl Future<Output = R
 pub fn require(ctx: &Ctx, verb: NotifyVerb, steps: &BTreeSet<&str>) -> Result<()> {
     for hook in of(ctx, verb) {
         match trouble(hook, steps) {
-            Some(error) if hook.stops() => return Err(error),
+            Some(error) if hook.stops() => {
+                let way = "To go on without it, give that hook `on_failure = \"warn\"` in dr.toml, or take it out.";
+                return Err(error.hint(way));
+            }
             Some(error) => ctx.events.warn(error.to_string(), error.hints().first().cloned()),
             None => {}
         }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::fingerprint::MASK;
 use super::inside::name_before;
 use super::name::is_secret_name;
 use super::secret::why_secret;
@@ -29,6 +30,21 @@ pub fn secret_spans(line: &str) -> Vec<Range<usize>> {
         }
     }
     apart
+}
+
+/// What a person has said, without what it gives to names that hold secrets: it is kept where nothing can be taken out again.
+pub fn without_named(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut shown = 0;
+        for span in named(line.trim_end_matches(['\r', '\n'])) {
+            out.push_str(&line[shown..span.start]);
+            out.push_str(MASK);
+            shown = span.end;
+        }
+        out.push_str(&line[shown..]);
+    }
+    out
 }
 
 /// Where a line gives a value to a name that holds secrets.
@@ -70,6 +86,19 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_sentence_gives_to_a_name_that_holds_secrets_is_masked_and_all_else_stays() {
+        for (said, kept) in [
+            ("PGPASSWORD=zebra-other-99 was wrong", "PGPASSWORD=§ was wrong"),
+            ("one\npassword: hunter44xyz\r\ntwo", "one\npassword: §\r\ntwo"),
+            ("OPSCHAIN_PRIMARY_KEY=0123456789abcdef, and the API", "OPSCHAIN_PRIMARY_KEY=§, and the API"),
+            ("the new limits were too small: api.replicas=3", "the new limits were too small: api.replicas=3"),
+            ("", ""),
+        ] {
+            assert_eq!(without_named(said), kept.replace('§', MASK), "{said}");
+        }
+    }
 
     #[test]
     fn a_line_shows_all_but_its_secrets() {

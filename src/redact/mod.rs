@@ -23,7 +23,7 @@ mod tokens;
 mod urls;
 
 pub use fingerprint::{FingerprintKey, MASK};
-pub use line::secret_spans;
+pub use line::{secret_spans, without_named};
 pub use name::is_secret_name;
 pub use named::{NamedSecret, named_secrets};
 pub use redactor::Secrets;

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::evident::EvidentSecrets;
 use super::json::scrub_json;
+use super::line::without_named;
 use super::scrubber::Scrubber;
 use crate::read;
 use crate::yaml::Tree;
@@ -75,6 +76,11 @@ impl Secrets {
             Cow::Borrowed(_) => Cow::Borrowed(text),
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         }
+    }
+
+    /// The same of what a person has said, without what it gives to names that hold secrets (`PGPASSWORD=...`), too.
+    pub fn scrub_words(&self, text: &str) -> String {
+        self.scrub(&without_named(text)).into_owned()
     }
 
     /// The same for bytes.

@@ -255,8 +255,12 @@ fn text_with_identity(settings: &Path) -> String {
 
 impl Site {
     /// Puts the chart into the lab's registry, as each of these releases.
+    ///
+    /// The registry outlives a run of the tests: each has a place of its own there.
     fn publish(&self, versions: &[&str]) -> String {
-        let registry = format!("oci://{}/{}", crate::host::lab("LAB_REGISTRY"), self.host.namespace);
+        let home = self.host.home.path().file_name().unwrap().to_string_lossy().to_lowercase();
+        let place = format!("{}{}", self.host.namespace, home.replace('.', "-"));
+        let registry = format!("oci://{}/{place}", crate::host::lab("LAB_REGISTRY"));
         let folder = self.host.home.path().join("packed");
         for version in versions {
             self.chart(version);

@@ -334,14 +334,16 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
 
 /// The upgrade that was asked for after the restore. Where it ends before its end, the restore is reported all the same.
 async fn upgraded(ctx: &Ctx, ui: &Ui, mut report: restore::RestoreReport, then: restore::ThenUpgrade) -> Result<()> {
-    let (chart, options) = (then.chart.as_deref(), DeployOptions { wait: true, ..DeployOptions::default() });
+    let options = DeployOptions { wait: true, ..DeployOptions::default() };
+    let way =
+        deploy::upgrade::UpgradeWay { chart: then.chart.as_deref(), left_out: &[], confirm: None, options: &options };
     let upgraded = async {
-        let path = ops::deploy::upgrade_path(ctx, &then.to, chart, &[]).await?;
-        deploy::upgrade::through(ctx, ui, path, &then.to, chart, &[], &options).await
+        let path = ops::deploy::upgrade_path(ctx, &then.to, way.chart, &[], &[]).await?;
+        deploy::upgrade::through(ctx, ui, path, &way).await
     };
     match upgraded.await {
         Ok(upgraded) => {
-            report.next.retain(|command| *command != then.command());
+            report.next.retain(|command| *command != then.command(ctx.install()));
             report.upgraded = Some(upgraded);
             ui.report(&report)
         }

@@ -5,8 +5,8 @@ use clap::Args;
 use super::carry::{bundled, carry_out};
 use super::options::DeployOptionArgs;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
 use crate::ops::deploy::{self, DeployOptions, DeployReport, UpgradePath, UpgradeRelease, UpgradeReport};
+use crate::ops::{Ctx, quoted};
 use crate::text::{elapsed_seconds, plural};
 use crate::ui::{Mark, Page, Report, Ui};
 
@@ -39,7 +39,7 @@ pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: DeployUpgradeArgs, options: De
             .hint("Leave out --no-wait, or deploy one release by itself: `dr deploy -f FILE --version V --no-wait`."));
     }
     let chart = args.chart.as_deref();
-    let path = deploy::upgrade_path(ctx, &args.version, chart, &args.leave_out).await?;
+    let path = deploy::upgrade_path(ctx, &args.version, chart, &args.leave_out, &options.allow).await?;
     if args.options.dry_run {
         if let [only] = &path.releases[..] {
             let prepared = deploy::plan_upgrade(ctx, &only.version, chart, options).await?;
@@ -54,36 +54,49 @@ pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: DeployUpgradeArgs, options: De
         let what = plural(path.releases.len() as u64, "release");
         ui.confirm(&format!("Upgrade release {} in namespace {} through {what}?", path.release, path.namespace))?;
     }
-    let report = through(ctx, ui, path, &args.version, chart, &args.leave_out, &options).await?;
+    let way =
+        UpgradeWay { chart, left_out: &args.leave_out, confirm: args.options.confirm.as_deref(), options: &options };
+    let report = through(ctx, ui, path, &way).await?;
     ui.report(&report)?;
     Ok(Exit::Success)
+}
+
+/// How each release of a path is deployed.
+pub struct UpgradeWay<'a> {
+    pub chart: Option<&'a str>,
+    pub left_out: &'a [String],
+    /// The release's name, typed before: it is stuck in the middle of something, and that is put right first.
+    pub confirm: Option<&'a str>,
+    pub options: &'a DeployOptions,
+}
+
+impl UpgradeWay<'_> {
+    /// The command that goes on.
+    fn command(&self, to: &str) -> String {
+        let chart = self.chart.map(|chart| format!(" --chart {}", quoted(chart))).unwrap_or_default();
+        let named =
+            |flag: &str, names: &[String]| names.iter().map(|name| format!(" {flag} {name}")).collect::<String>();
+        let (left_out, allow) = (named("--leave-out", self.left_out), named("--allow", &self.options.allow));
+        format!("dr deploy upgrade --version {to}{chart}{left_out}{allow}")
+    }
 }
 
 /// Deploys each release of the path.
 ///
 /// # Errors
 /// What the first that does not serve fails with; it says how far it came, and the command that goes on.
-pub async fn through(
-    ctx: &Ctx,
-    ui: &Ui,
-    path: UpgradePath,
-    version: &str,
-    chart: Option<&str>,
-    left_out: &[String],
-    options: &DeployOptions,
-) -> Result<UpgradeReport> {
+pub async fn through(ctx: &Ctx, ui: &Ui, path: UpgradePath, way: &UpgradeWay<'_>) -> Result<UpgradeReport> {
     let UpgradePath { from, to, releases, .. } = path;
     let mut deployments: Vec<DeployReport> = Vec::new();
     let mut live = from.clone();
     for release in releases {
-        let deployed = one(ctx, ui, &release, chart, options.clone()).await;
+        // What is stuck is so before the first.
+        let confirm = way.confirm.filter(|_| deployments.is_empty());
+        let deployed = one(ctx, ui, &release, way, confirm).await;
         let deployed = deployed.map_err(|error| {
-            let chart = chart.map(|chart| format!(" --chart {chart}")).unwrap_or_default();
-            let left_out: String = left_out.iter().map(|version| format!(" --leave-out {version}")).collect();
-            let on = format!("dr deploy upgrade --version {version}{chart}{left_out}");
             error
                 .context(format!("the upgrade to {to} ended at {}; {live} was live before", release.version))
-                .hint(format!("When that is put right, `{on}` goes on from what is live."))
+                .hint(format!("When that is put right, `{}` goes on from what is live.", way.command(&to)))
         })?;
         live = release.version;
         deployments.push(deployed);
@@ -95,16 +108,16 @@ async fn one(
     ctx: &Ctx,
     ui: &Ui,
     release: &UpgradeRelease,
-    chart: Option<&str>,
-    options: DeployOptions,
+    way: &UpgradeWay<'_>,
+    confirm: Option<&str>,
 ) -> Result<DeployReport> {
-    let prepared = deploy::plan_upgrade(ctx, &release.version, chart, options).await?;
+    let mut prepared = deploy::plan_upgrade(ctx, &release.version, way.chart, way.options.clone()).await?;
     ui.plan(&prepared.plan);
     prepared.refuse()?;
     if let Some(stuck) = &prepared.plan.stuck {
-        let what = format!("revision {} of the release is {}", stuck.revision, stuck.status);
-        return Err(CommandError::new(Exit::Unconfirmed, what)
-            .hint("`dr deploy -f FILE` shows what it is in the middle of, and puts it right."));
+        let what = format!("the release whose revision {}, {}, is to be removed", stuck.revision, stuck.status);
+        ui.confirm_name(&what, &prepared.plan.release, confirm)?;
+        prepared.agree_to_repair();
     }
     deploy::execute(ctx, bundled(ctx, prepared).await?).await
 }

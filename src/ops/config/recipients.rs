@@ -105,7 +105,7 @@ pub fn remove(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRe
 
 /// The operator's words, without what this process knows to be secret: they stand in the clear.
 fn masked(ctx: &Ctx, why: Option<&str>) -> Option<String> {
-    why.map(|why| ctx.secrets().scrub(why).into_owned())
+    why.map(|why| ctx.secrets().scrub_words(why))
 }
 
 /// The recipients that this host has to be told of before anything is sealed to them.

@@ -123,7 +123,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
 
 /// The reason for the record: where it goes back to, and the operator's own words without a secret.
 fn why(ctx: &Ctx, prepared: &Prepared) -> Option<String> {
-    let message = prepared.options.message.as_deref().map(|why| ctx.secrets().scrub(why).into_owned());
+    let message = prepared.options.message.as_deref().map(|why| ctx.secrets().scrub_words(why));
     match (&prepared.subject.reason, message) {
         (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
         (reason, message) => message.or_else(|| reason.clone()),

@@ -15,7 +15,12 @@ use crate::ops::history::History;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
 use crate::opschain::version::{VersionGate, gate};
+use crate::opschain::workloads::Names;
+use crate::settings::Caution;
 use crate::values::overlay::{Layer, LayerKind};
+
+/// How many workers the values ask for, as `--set` takes it.
+const WORKERS: &str = "apiWorker.replicas";
 
 /// The releases that lead to the one that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,29 +59,58 @@ pub struct UpgradeReport {
 /// # Errors
 /// [`Exit::Usage`] for what is no version, [`Exit::NotFound`] where nothing is live, [`Exit::Version`] for one that is
 /// older or cannot be compared, has another PostgreSQL, or is no release that a chart names; a chart that cannot be had.
-pub async fn upgrade_path(ctx: &Ctx, to: &str, chart: Option<&str>, left_out: &[String]) -> Result<UpgradePath> {
+pub async fn upgrade_path(
+    ctx: &Ctx,
+    to: &str,
+    chart: Option<&str>,
+    left_out: &[String],
+    allow: &[String],
+) -> Result<UpgradePath> {
     let history = facts::history(ctx).await?;
     let from = live_version(&history)?;
     let (namespace, release) = (ctx.install().namespace.to_string(), ctx.install().release.to_string());
-    let releases = releases_between(&from, to, left_out)?;
-    require_charts(ctx, &releases, chart).await?;
+    let mut releases = releases_between(&from, to, left_out)?;
+    let refuses = ctx.settings()?.deploy.skipped_releases == Caution::Refuse;
+    if refuses && !left_out.is_empty() && !allow.iter().any(|name| name == "skipped-releases") {
+        let what = format!("{} would be left out, which the settings refuse", left_out.join(", "));
+        return Err(CommandError::new(Exit::Version, what)
+            .hint("If LimePoint has told you that it works, add --allow skipped-releases."));
+    }
+    // helm calls a release deployed before its pods serve: what came of it stands in the vault.
+    if history.own().is_some_and(|own| !own.is_deployed()) {
+        let note = "it is live, and was not seen to serve: it is deployed once more".to_owned();
+        releases.insert(0, UpgradeRelease { version: from.tag(), note: Some(note) });
+    }
+    let way_out = |version: &str| match parsed(to).is_ok_and(|to| to.tag() == version) {
+        true => None,
+        false => {
+            Some(format!("Where this release is to be left out, though OpsChain wants each: --leave-out {version}."))
+        }
+    };
+    require_charts(ctx, &releases, chart, way_out).await?;
     Ok(UpgradePath { namespace, release, from: from.tag(), to: parsed(to)?.tag(), releases })
 }
 
-/// Fetches the chart of each release once.
+/// Fetches the chart of each release once. `way_out` is the hint where that of a version is not to be had.
 ///
 /// # Errors
 /// One cannot be had, or is of another version.
-pub async fn require_charts(ctx: &Ctx, releases: &[UpgradeRelease], chart: Option<&str>) -> Result<()> {
+pub async fn require_charts(
+    ctx: &Ctx,
+    releases: &[UpgradeRelease],
+    chart: Option<&str>,
+    way_out: impl Fn(&str) -> Option<String>,
+) -> Result<()> {
     let source = ChartSource::parse(chart.unwrap_or(&ctx.install().chart));
     for step in releases {
         let wanted = step.version.parse::<Version>().ok();
         let number = wanted.as_ref().and_then(Version::chart);
         let fetched = chart::fetch(ctx, &source, number.as_deref()).await.map_err(|error| {
-            error.context(format!("the chart of {}", step.version)).hint(format!(
-                "Where this release is to be left out, though OpsChain wants each: --leave-out {}.",
-                step.version
-            ))
+            let error = error.context(format!("the chart of {}", step.version));
+            match way_out(&step.version) {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         })?;
         version::refuse_other_chart(&[], wanted.as_ref(), &fetched.facts)?;
     }
@@ -89,7 +123,8 @@ pub async fn require_charts(ctx: &Ctx, releases: &[UpgradeRelease], chart: Optio
 /// What is live was not deployed by `dr`, or no identity opens its values; else as [`plan`].
 pub async fn plan_upgrade(ctx: &Ctx, version: &str, chart: Option<&str>, options: DeployOptions) -> Result<Prepared> {
     let history = facts::history(ctx).await?;
-    let layers = live_layers(ctx, &history, version)?;
+    let workers = running_workers(ctx).await?;
+    let layers = live_layers(ctx, &history, version, workers)?;
     let (version, chart) = (Some(version.to_owned()), chart.map(str::to_owned));
     plan(ctx, DeployRequest { layers, version, chart, options }).await
 }
@@ -120,6 +155,11 @@ pub fn releases_between(from: &Version, to: &str, left_out: &[String]) -> Result
     }
     let named = |text: &String| parsed(text);
     let left_out = left_out.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let is_between = |version: &Version| between.iter().any(|release| release.date.to_string() == version.tag());
+    if let Some(other) = left_out.iter().find(|version| **version == wanted || !is_between(version)) {
+        return Err(CommandError::new(Exit::Usage, format!("{other} is not between {from} and {wanted}"))
+            .hint("`dr deploy upgrade --version V --dry-run` names the releases on the way."));
+    }
     let mut releases: Vec<UpgradeRelease> = Vec::new();
     for release in between {
         let version = parsed(&release.date.to_string())?;
@@ -152,7 +192,7 @@ fn live_version(history: &History) -> Result<Version> {
 }
 
 /// The layers of what is live, the version over them.
-fn live_layers(ctx: &Ctx, history: &History, version: &str) -> Result<Vec<Layer>> {
+fn live_layers(ctx: &Ctx, history: &History, version: &str, workers: i32) -> Result<Vec<Layer>> {
     let Some(live) = history.own() else {
         return Err(CommandError::new(Exit::NotFound, "the config vault does not know the values that are live")
             .hint("`dr config record --from-helm` records them; `dr deploy -f FILE --version V` deploys others."));
@@ -161,7 +201,7 @@ fn live_layers(ctx: &Ctx, history: &History, version: &str) -> Result<Vec<Layer>
         CommandError::new(Exit::Keys, "an upgrade deploys the values of the vault, and this host has no identity")
             .hint("Set `[keys] identity` in dr.toml, or deploy a file: `dr deploy -f FILE --version V`.")
     })?;
-    Ok(with_version(ctx.vault()?.layers(live, &identities)?, version))
+    Ok(with_workers(with_version(ctx.vault()?.layers(live, &identities)?, version), workers))
 }
 
 /// The version of an earlier upgrade makes room for this one.
@@ -172,9 +212,28 @@ fn with_version(mut layers: Vec<Layer>, version: &str) -> Vec<Layer> {
         sets && layer.bytes.starts_with(key.as_bytes()) && !layer.bytes.contains(&b',')
     };
     layers.retain(|layer| !is_version(layer));
-    // As text: helm applies it after all else that could name another version.
-    layers.push(Layer::new(LayerKind::SetString, format!("{key}{version}")));
+    // As text, which helm applies after `--set`; in the order in which records have the kinds.
+    let place = layers.partition_point(|layer| layer.kind <= LayerKind::SetString);
+    layers.insert(place, Layer::new(LayerKind::SetString, format!("{key}{version}")));
     layers
+}
+
+/// A restore that was held is recorded with no workers. Once somebody has started them, they are not stopped again.
+fn with_workers(mut layers: Vec<Layer>, running: i32) -> Vec<Layer> {
+    let held = format!("{WORKERS}=0");
+    for layer in layers.iter_mut().filter(|layer| layer.kind == LayerKind::Set && *layer.bytes == held.as_bytes()) {
+        if running > 0 {
+            *layer = Layer::new(LayerKind::Set, format!("{WORKERS}={running}"));
+        }
+    }
+    layers
+}
+
+/// How many workers there are to be now.
+async fn running_workers(ctx: &Ctx) -> Result<i32> {
+    let worker = Names::default().worker();
+    let all = ctx.cluster().await?.workloads().await?;
+    Ok(all.iter().find(|workload| workload.name == worker).map_or(0, |workload| workload.replicas))
 }
 
 #[cfg(test)]
@@ -193,7 +252,6 @@ mod tests {
     fn each_release_on_the_way_is_deployed_and_only_what_is_named_is_left_out() {
         assert_eq!(way("2026-08-20", "2026-10-08", &[]).unwrap(), ["2026-09-10", "2026-09-14", "2026-10-08"]);
         assert_eq!(way("2026-08-20", "2026.10.8", &["2026-09-10"]).unwrap(), ["2026-09-14", "2026-10-08"]);
-        assert_eq!(way("2026-08-20", "2026-09-14", &["2026-09-14"]).unwrap(), ["2026-09-10", "2026-09-14"]);
         assert!(way("2026-09-14", "2026-09-14", &[]).unwrap().is_empty(), "it is live");
         assert_eq!(way("2026-09-14", "2026-11-01", &[]).unwrap(), ["2026-10-08", "2026-11-01"]);
     }
@@ -218,6 +276,19 @@ mod tests {
             let error = way(from, to, &[]).unwrap_err();
             assert!(error.exit() == exit && !error.hints().is_empty(), "{from} {to}: {error}");
         }
+        // Neither the end of the way nor what is not on it is left out.
+        for left_out in ["2026-09-14", "2026-10-08"] {
+            assert_eq!(way("2026-08-20", "2026-09-14", &[left_out]).unwrap_err().exit(), Exit::Usage, "{left_out}");
+        }
+    }
+
+    #[test]
+    fn workers_that_somebody_has_started_since_a_held_restore_are_not_stopped_by_an_upgrade() {
+        let layers =
+            || vec![Layer::new(LayerKind::Values, "a: 1\n"), Layer::new(LayerKind::Set, "apiWorker.replicas=0")];
+        let texts = |layers: Vec<Layer>| layers.iter().map(|layer| layer.bytes.to_vec()).collect::<Vec<_>>();
+        assert_eq!(texts(with_workers(layers(), 3))[1], b"apiWorker.replicas=3");
+        assert_eq!(texts(with_workers(layers(), 0)), texts(layers()), "it is held still");
     }
 
     #[test]

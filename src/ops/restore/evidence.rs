@@ -10,6 +10,7 @@ use crate::bundle::BackupIdentity;
 use crate::journal::Begun;
 use crate::ops::evidence::{Evidence, FORMAT, ProvedFact};
 use crate::ops::maintenance::ApiAnswer;
+use crate::opschain::Version;
 use crate::text::{bytes, plural};
 
 /// An instance beside the primary, which proved to follow it.
@@ -85,13 +86,20 @@ pub(super) fn of_restore(
             let ready = format!("{}: {}", serving.workloads.len(), serving.workloads.join(", "));
             proofs.push(seen.serving.fact("workloads ready", None, ready));
             match (&serving.api, &serving.unheard) {
-                (Some(api), _) => {
+                (Some(api), _) if api.status == 200 => {
                     proofs.push(seen.serving.fact("API", Some("200".to_owned()), api.line()));
-                    if let Some(version) = &api.version {
-                        let wanted = Some(plan.version.clone());
-                        proofs.push(seen.serving.fact("version that the API says", wanted, version.clone()));
+                    match &api.version {
+                        Some(version) if is_version(version, &plan.version) => {
+                            let wanted = Some(plan.version.clone());
+                            proofs.push(seen.serving.fact("version that the API says", wanted, version.clone()));
+                        }
+                        Some(other) => {
+                            not_proved.push(format!("that OpsChain {} runs: the API says {other}", plan.version))
+                        }
+                        None => {}
                     }
                 }
+                (Some(api), _) => not_proved.push(format!("that the API serves: it answered {}", api.line())),
                 (None, why) => {
                     not_proved.push(format!("that the API answers: {}", why.as_deref().unwrap_or("it was not asked")))
                 }
@@ -121,6 +129,12 @@ pub(super) fn of_restore(
         not_proved,
         not_in_bundle: plan.scope.iter().map(|item| item.what.clone()).collect(),
     }
+}
+
+/// Whether both name one release, in whatever spelling.
+fn is_version(said: &str, wanted: &str) -> bool {
+    let parse = |text: &str| text.parse::<Version>().ok();
+    said == wanted || parse(said).is_some_and(|said| Some(said) == parse(wanted))
 }
 
 /// Before the database ran.

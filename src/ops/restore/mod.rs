@@ -93,7 +93,8 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys, which)?;
     let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
-    let (request, then_upgrade) = then_upgrade::asked(request, &source.version, has_vault)?;
+    let (request, then_upgrade) =
+        then_upgrade::asked(request, &source.version, has_vault, ctx.identities_if_set()?.is_some())?;
     let request = &*request;
     let paired = config::pair(ctx, &bundle, request.config.as_deref())?;
     let to_run = gate::version_gate(request, &source)?;
@@ -302,7 +303,7 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         &ctx.install().chart,
         &plan.opened_by,
     );
-    let upgrade = plan.then_upgrade.as_ref().map(ThenUpgrade::command);
+    let upgrade = plan.then_upgrade.as_ref().map(|then| then.command(ctx.install()));
     Ok(RestoreReport {
         way_back: safety_bundle.as_ref().map(|bundle| abort::back_to(bundle, &plan.namespace)),
         safety_bundle,

@@ -174,8 +174,25 @@ pub(super) fn database(asked: Option<ObjectName>, values: &Tree, from: &str) -> 
         })
     };
     let database = asked.map_or_else(by_values, Ok)?;
+    refuse_not_a_cluster_name(&database)?;
     refuse_known_elsewhere(&values, from, &database)?;
     Ok(database)
+}
+
+/// The operator's webhook takes a DNS label of at most 50 characters, which begins with a letter (CloudNativePG,
+/// `validateName` of its Cluster). It would say so only once all data is in place.
+///
+/// # Errors
+/// [`Exit::Usage`].
+fn refuse_not_a_cluster_name(name: &ObjectName) -> Result<()> {
+    const MOST: usize = 50;
+    if name.len() <= MOST && !name.contains('.') && name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Ok(());
+    }
+    let what = format!("the database operator takes no cluster that is called {name}");
+    Err(CommandError::new(Exit::Usage, what).hint(format!(
+        "Lower-case letters, digits and hyphens, a letter first, at most {MOST} characters, such as opschain-db."
+    )))
 }
 
 /// How values call the database.

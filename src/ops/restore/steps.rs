@@ -404,8 +404,10 @@ async fn wait_serving(work: &RestoreWork) -> Result<Done<ServingFacts>> {
         Err(error) => (None, Some(error.to_string())),
     };
     let said = api.as_ref().map_or("the API was not asked".to_owned(), |api| format!("API: {}", api.line()));
-    let summary = format!("{} workloads ready; {said}", names.len());
-    let workloads = names.into_iter().map(|(_, name)| name.to_owned()).collect();
+    // What is to have no pods has none, and serves nothing.
+    let workloads: Vec<String> =
+        all.iter().filter(|workload| workload.replicas > 0).map(|workload| workload.name.clone()).collect();
+    let summary = format!("{} workloads ready; {said}", workloads.len());
     Ok(Done::with(ServingFacts { workloads, api, unheard }, summary))
 }
 

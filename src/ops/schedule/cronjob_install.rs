@@ -202,7 +202,7 @@ pub async fn renew(ctx: &Ctx) {
         }
     };
     if let Err(error) = renewed.await {
-        let hint = "`dr schedule install --cronjob` takes it there anew; until then, it makes no bundle.";
+        let hint = "`dr schedule install --cronjob --image IMAGE`, with all that it was made with, takes it there anew; until then, it makes no bundle.";
         let what = format!("the schedule in the cluster does not know this deployment yet: {error}");
         ctx.events.warn(what, Some(hint.into()));
     }

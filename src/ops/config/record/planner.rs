@@ -137,7 +137,7 @@ impl<'a> RecordPlanner<'a> {
             install,
             at,
             by: self.secrets.scrub(&self.by).into_owned(),
-            why: candidate.why.map(|why| self.secrets.scrub(&why).into_owned()),
+            why: candidate.why.map(|why| self.secrets.scrub_words(&why)),
             how: How::Import,
             opschain_version: version,
             chart,
