@@ -109,7 +109,7 @@ impl Site {
 #[ignore = "needs the lab: make live"]
 fn creates_that_are_ended_at_any_moment_leave_the_application_running_and_whole_bundles() {
     let (mut site, mut chance) = (Site::new("chaos-create"), Chance::new());
-    for round in 0..rounds(6) {
+    for round in 0..rounds(4) {
         let (delay, signal) = (chance.moment(site.whole.mul_f64(1.1)), chance.signal());
         let ended = site.create().run_until(delay, signal);
         let told = format!("round {round} of seed {}: {signal:?} after {delay:?}\n{ended}", chance.seed);
@@ -134,7 +134,7 @@ fn restores_that_are_ended_at_any_moments_come_to_their_end() {
     host.delete_namespace();
     let begun = Instant::now();
     host.dr(by("hibernate")).ok();
-    let (whole, mut left) = (begun.elapsed(), rounds(4));
+    let (whole, mut left) = (begun.elapsed(), rounds(3));
     while left > 0 {
         host.delete_namespace();
         let restore = by(["adopt", "hibernate"][chance.below(2)]);
