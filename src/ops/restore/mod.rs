@@ -93,8 +93,9 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let keys = bundles::key_files(ctx, &request.bundle, true)?;
     let (bundle, source) = facts::open(ctx, request, &keys, which)?;
     let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
-    let (request, then_upgrade) =
-        then_upgrade::asked(request, &source.version, has_vault, ctx.identities_if_set()?.is_some())?;
+    // A restore alone needs no settings.
+    let has_identity = request.then_upgrade && has_vault && ctx.identities_if_set()?.is_some();
+    let (request, then_upgrade) = then_upgrade::asked(request, &source.version, has_vault, has_identity)?;
     let request = &*request;
     let paired = config::pair(ctx, &bundle, request.config.as_deref())?;
     let to_run = gate::version_gate(request, &source)?;
