@@ -101,9 +101,7 @@ impl Cluster {
     pub async fn delete_ours(&self, objects: &[Value]) -> Result<()> {
         let background =
             DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
-        let (cron_jobs, others): (Vec<&Value>, Vec<&Value>) =
-            objects.iter().rev().partition(|object| object["kind"] == "CronJob");
-        for object in others.into_iter().chain(cron_jobs) {
+        for object in to_delete(objects) {
             let (name, here) = self.of(object);
             let there = here.get_opt(&name).await?;
             if there.is_some_and(|there| there.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER)) {
@@ -274,9 +272,23 @@ fn ended(job: &Job) -> Option<(bool, Option<String>)> {
     complete.or_else(|| is("Failed").map(|failed| (false, failed.reason.clone())))
 }
 
+/// The last first, and the CronJob after all others.
+fn to_delete(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    let (cron_jobs, others): (Vec<&Value>, Vec<&Value>) =
+        objects.iter().rev().partition(|object| object["kind"] == "CronJob");
+    others.into_iter().chain(cron_jobs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_leads_to_the_rest_is_deleted_last() {
+        let objects = ["ServiceAccount", "CronJob", "Role", "Secret"].map(|kind| json!({"kind": kind}));
+        let order: Vec<&str> = to_delete(&objects).filter_map(|object| object["kind"].as_str()).collect();
+        assert_eq!(order, ["Secret", "Role", "ServiceAccount", "CronJob"]);
+    }
 
     fn job(name: &str, uid: &str, began: &str, condition: Option<(&str, &str)>) -> Job {
         let conditions = condition.map(|(kind, reason)| json!([{"type": kind, "status": "True", "reason": reason}]));

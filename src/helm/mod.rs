@@ -83,17 +83,7 @@ impl Helm {
     /// `Missing`, `Start` or `Unsupported`.
     pub async fn find(binary: &Path) -> Result<Self, HelmError> {
         let binary = process::absolute(binary)?;
-        let mut helm = Self {
-            binary,
-            version: semver::Version::new(0, 0, 0),
-            context: None,
-            namespace: "default".into(),
-            plain_http: false,
-            insecure: false,
-            over_others: false,
-            secrets: Secrets::default(),
-            stored: None,
-        };
+        let mut helm = Self::at(binary);
         let said = helm.quiet("version", &["--template", "{{.Version}}"]).await?;
         helm.version = parse::version(&said.stdout).ok_or_else(|| HelmError::Unsupported {
             binary: helm.binary.display().to_string(),
@@ -104,16 +94,21 @@ impl Helm {
 
     /// One that is not there: what it has stored of releases is read by `stored`, and nothing can be changed.
     pub fn of_stored(stored: Arc<dyn ReleaseSecrets>, secrets: &Secrets) -> Self {
+        Self { secrets: secrets.clone(), stored: Some(stored), ..Self::at(NO_BINARY.into()) }
+    }
+
+    /// One that nobody has asked for its version.
+    fn at(binary: PathBuf) -> Self {
         Self {
-            binary: PathBuf::from(NO_BINARY),
+            binary,
             version: semver::Version::new(0, 0, 0),
             context: None,
             namespace: "default".into(),
             plain_http: false,
             insecure: false,
             over_others: false,
-            secrets: secrets.clone(),
-            stored: Some(stored),
+            secrets: Secrets::default(),
+            stored: None,
         }
     }
 

@@ -55,16 +55,7 @@ fn entry(
     bytes: u64,
     content: impl Iterator<Item = io::Result<Vec<u8>>>,
 ) -> io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_path(path)?;
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(bytes);
-    header.set_cksum();
-    to.write_all(header.as_bytes())?;
+    to.write_all(&ustar::file_header(path, bytes, 0, 0)?)?;
     for piece in content {
         to.write_all(&piece?)?;
     }

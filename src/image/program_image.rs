@@ -132,14 +132,8 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 /// A file of root's that everybody may run.
 fn header(bytes: u64) -> io::Result<Vec<u8>> {
-    let mut header = tar::Header::new_ustar();
-    header.set_path(PROGRAM)?;
-    header.set_entry_type(tar::EntryType::Regular);
+    let mut header = tar::Header::from_byte_slice(&ustar::file_header(PROGRAM, bytes, 0, 0)?).clone();
     header.set_mode(0o755);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(bytes);
     header.set_cksum();
     Ok(header.as_bytes().to_vec())
 }

@@ -252,7 +252,7 @@ fn texts() -> Vec<String> {
         "Cookie: <sid=hunter22; theme=dark>".to_owned(),
         "h.redis.cache.windows.net:6380,password=<hunter22>,ssl=True".to_owned(),
         format!("Endpoint=https://a.azconfig.io;Id=b;Secret=<{w24}>"),
-        format!("//registry.npmjs.org/:_authToken=<{}>", uuid()),
+        format!("//npm.example.com/:_authToken=<{}>", uuid()),
         format!("https://a.tines.com/<webhook/{h32}/{h32}>"),
         format!("https://oapi.dingtalk.com/<robot/send?access_token={h32}{h32}>"),
         format!("https://a.1.environment.api.powerplatform.com/w/triggers/manual/paths/invoke?sp=x&sig=<{w43}>"),

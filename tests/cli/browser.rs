@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -100,6 +99,7 @@ impl Browser {
         for domain in ["Page", "Log", "Runtime", "Network"] {
             browser.ask(&format!("{domain}.enable"), json!({}));
         }
+        browser.ask("Page.setLifecycleEventsEnabled", json!({"enabled": true}));
         let off = json!({"offline": true, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0});
         browser.ask("Network.emulateNetworkConditions", off);
         Some(browser)
@@ -143,12 +143,17 @@ impl Browser {
         self.events.clear();
         let opened = self.ask("Page.navigate", json!({"url": format!("file://{}", page.display())}));
         assert!(opened["errorText"].is_null(), "{opened}");
-        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
+        // What is fetched late, such as an icon, is asked for by then.
+        let is_idle = |event: &Value| {
+            let params = &event["params"];
+            event["method"] == "Page.lifecycleEvent"
+                && params["name"] == "networkIdle"
+                && params["loaderId"] == opened["loaderId"]
+        };
+        while !self.events.iter().any(is_idle) {
             let event = self.next();
             self.events.push(event);
         }
-        // What is fetched late, such as an icon, is asked for by then.
-        std::thread::sleep(Duration::from_millis(200));
         let faint: Vec<String> = serde_json::from_value(self.evaluate(FAINT)).unwrap();
         let wide = self.evaluate("document.documentElement.scrollWidth").as_u64().unwrap();
         let paper = self.evaluate(PAPER).as_str().unwrap().to_owned();

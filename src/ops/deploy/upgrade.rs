@@ -76,11 +76,7 @@ pub async fn upgrade_path(
         return Err(CommandError::new(Exit::Version, what)
             .hint("If LimePoint has told you that it works, add --allow skipped-releases."));
     }
-    // helm calls a release deployed before its pods serve: what came of it stands in the vault.
-    if history.own().is_some_and(|own| !own.is_deployed()) {
-        let note = "it is live, and was not seen to serve: it is deployed once more".to_owned();
-        releases.insert(0, UpgradeRelease { version: from.tag(), note: Some(note) });
-    }
+    releases.splice(0..0, unserved(&history, &from));
     let way_out = |version: &str| match parsed(to).is_ok_and(|to| to.tag() == version) {
         true => None,
         false => {
@@ -191,6 +187,14 @@ fn live_version(history: &History) -> Result<Version> {
     })
 }
 
+/// What is live, where it was not seen to serve: helm calls a release deployed before its pods are up, and what came of it
+/// stands in the vault.
+fn unserved(history: &History, live: &Version) -> Option<UpgradeRelease> {
+    history.own().filter(|own| !own.is_deployed())?;
+    let note = "it is live, and was not seen to serve: it is deployed once more".to_owned();
+    Some(UpgradeRelease { version: live.tag(), note: Some(note) })
+}
+
 /// The layers of what is live, the version over them.
 fn live_layers(ctx: &Ctx, history: &History, version: &str, workers: i32) -> Result<Vec<Layer>> {
     let Some(live) = history.own() else {
@@ -280,6 +284,18 @@ mod tests {
         for left_out in ["2026-09-14", "2026-10-08"] {
             assert_eq!(way("2026-08-20", "2026-09-14", &[left_out]).unwrap_err().exit(), Exit::Usage, "{left_out}");
         }
+    }
+
+    #[test]
+    fn a_release_that_was_not_seen_to_serve_is_deployed_once_more() {
+        let facts = include_str!("../../../fixtures/facts/deploy-upgrade.json");
+        let mut history = serde_json::from_str::<facts::DeployFacts>(facts).unwrap().history;
+        let live: Version = "2026-08-20".parse().unwrap();
+        assert_eq!(unserved(&history, &live), None, "it served");
+        let own = history.own().unwrap().id().clone();
+        let own = history.deployments.iter_mut().find(|deployment| *deployment.id() == own).unwrap();
+        own.outcome.as_mut().unwrap().status = crate::vault::DeploymentStatus::Failed;
+        assert_eq!(unserved(&history, &live).unwrap().version, "2026-08-20");
     }
 
     #[test]

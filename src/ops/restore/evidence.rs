@@ -185,23 +185,13 @@ mod tests {
     use super::super::testing;
     use super::*;
     use crate::bundle::testing as bundles;
-    use crate::postgres::{ControlData, Lsn};
+    use crate::postgres::Lsn;
 
     fn seen() -> RestoreSeen {
         fn of<T>(step: &'static str, output: T) -> StepSeen<T> {
             StepSeen { step, at: Some(Timestamp::UNIX_EPOCH), output }
         }
-        let control = ControlData {
-            system_identifier: 7,
-            state: IN_PRODUCTION.into(),
-            timeline: 1,
-            checkpoint: Lsn(0),
-            redo: Lsn(0),
-            minimum_recovery_end: Lsn(0),
-            wal_segment_bytes: 16 << 20,
-            control_version: 1300,
-            catalog_version: 202_209_061,
-        };
+        let control = testing::control(7, IN_PRODUCTION);
         let staged = StageReport {
             files: 1200,
             bytes: 2048,
@@ -248,6 +238,24 @@ mod tests {
         assert_eq!(api, ("200".into(), "200 by pod opschain-api-1".into(), "wait-serving".into()));
         assert_eq!(of("version that the API says").1, "2026-08-20");
         assert!(evidence.proofs.iter().all(|fact| fact.at.is_some()) && evidence.not_proved.is_empty());
+    }
+
+    #[test]
+    fn an_api_that_answers_otherwise_than_it_has_to_proves_nothing() {
+        let answered = |status: u16, version: &str| {
+            let mut seen = seen();
+            if let Some(ServingFacts { api: Some(api), .. }) = &mut seen.serving.output {
+                (api.status, api.version) = (status, Some(version.to_owned()));
+            }
+            evidence(&testing::plan(), &seen)
+        };
+        let proves = |evidence: &Evidence, what: &str| evidence.proofs.iter().any(|fact| fact.what == what);
+        let unavailable = answered(503, "2026-08-20");
+        assert!(!proves(&unavailable, "API") && unavailable.not_proved[0].contains("503 by pod opschain-api-1"));
+        let other = answered(200, "2026-07-28");
+        assert!(proves(&other, "API") && !proves(&other, "version that the API says"));
+        assert_eq!(other.not_proved, ["that OpsChain 2026-08-20 runs: the API says 2026-07-28"]);
+        assert!(answered(200, "2026.8.20").not_proved.is_empty(), "another spelling of the same");
     }
 
     #[test]

@@ -261,6 +261,19 @@ env: {PGURL: \"postgres://u@opschain-db-rw/x\", NOTE: opschain-db-backup}
     }
 
     #[test]
+    fn a_name_that_the_operator_would_refuse_is_refused_before_anything_is_made() {
+        let values = Tree::parse(b"{}").unwrap();
+        let named = |name: &str| database(Some(name.parse().unwrap()), &values, "opschain-db");
+        for name in ["opschain-db", "copy-2", &"a".repeat(50)] {
+            assert_eq!(*named(name).unwrap(), *name);
+        }
+        for name in ["my.long.db", "0db", &"a".repeat(51)] {
+            let error = named(name).unwrap_err();
+            assert!(error.exit() == Exit::Usage && !error.hints().is_empty(), "{name}: {error}");
+        }
+    }
+
+    #[test]
     fn a_database_that_other_sites_know_keeps_its_name() {
         let site = serde_json::json!({"db": {"cnpg": {"replica": {"enabled": true}}}});
         assert!(refuse_known_elsewhere(&site, "a", "a").is_ok());

@@ -140,9 +140,9 @@ pub(super) fn standbys(wanted: &str, instances: i32, standbys: &[StandbyFacts]) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::control;
     use super::*;
     use crate::bundle::testing;
-    use crate::postgres::ControlData;
 
     fn refused<T: std::fmt::Debug>(result: Result<T>, exit: Exit) -> String {
         let error = result.unwrap_err();
@@ -150,18 +150,8 @@ mod tests {
         error.message().to_owned()
     }
 
-    fn volume(free_bytes: u64, control: Option<(u64, &str)>) -> VolumeFacts {
-        let control = control.map(|(system_identifier, state)| ControlData {
-            system_identifier,
-            state: state.into(),
-            timeline: 1,
-            checkpoint: Lsn(0),
-            redo: Lsn(0),
-            minimum_recovery_end: Lsn(0),
-            wal_segment_bytes: 16 << 20,
-            control_version: 1300,
-            catalog_version: 202_209_061,
-        });
+    fn volume(free_bytes: u64, found: Option<(u64, &str)>) -> VolumeFacts {
+        let control = found.map(|(system_identifier, state)| control(system_identifier, state));
         let (mount, beside) = ("/v".into(), Vec::new());
         VolumeFacts { mount, size_bytes: 1 << 30, free_bytes, pgdata: true, postmaster_pid: false, control, beside }
     }

@@ -8,6 +8,7 @@ use super::strategy::RestoreStrategy;
 use crate::bundle::{BundleReference, testing};
 use crate::cluster::NamespaceState;
 use crate::ops::bundles::KeyFiles;
+use crate::postgres::{ControlData, Lsn};
 
 /// The same over an install that lives.
 pub(super) fn over_existing() -> RestorePlan {
@@ -70,5 +71,20 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         forecast: None,
         scope: Vec::new(),
         warnings: Vec::new(),
+    }
+}
+
+/// The control file of a database that was initialised with PostgreSQL 15.
+pub(super) fn control(system_identifier: u64, state: &str) -> ControlData {
+    ControlData {
+        system_identifier,
+        state: state.into(),
+        timeline: 1,
+        checkpoint: Lsn(0),
+        redo: Lsn(0),
+        minimum_recovery_end: Lsn(0),
+        wal_segment_bytes: 16 << 20,
+        control_version: 1300,
+        catalog_version: 202_209_061,
     }
 }
