@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,6 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::dr;
+use crate::notify::head_of;
 
 const USER: &str = "pusher";
 const PASSWORD: &str = "obstreperous-narwhal";
@@ -41,14 +42,7 @@ impl Registry {
 
     fn answer(&self, mut client: TcpStream, port: u16) {
         let mut from = BufReader::new(client.try_clone().unwrap());
-        let mut head = Vec::new();
-        loop {
-            let mut line = String::new();
-            if from.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
-                break;
-            }
-            head.push(line.trim_end().to_owned());
-        }
+        let head = head_of(&mut from);
         let header = |name: &str| head.iter().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
         let mut body = vec![0; header("content-length:").map_or(0, |length| length.parse().unwrap())];
         let mut words = head[0].split(' ').map(str::to_owned);

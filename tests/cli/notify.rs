@@ -24,6 +24,18 @@ struct Arrived {
     body: Vec<u8>,
 }
 
+/// The lines of a request before its body.
+pub fn head_of(from: &mut impl BufRead) -> Vec<String> {
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        if from.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
+            return head;
+        }
+        head.push(line.trim_end().to_owned());
+    }
+}
+
 /// A server that answers so to all, and passes on what arrived.
 fn server(status: &'static str) -> (u16, mpsc::Receiver<Arrived>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -31,14 +43,7 @@ fn server(status: &'static str) -> (u16, mpsc::Receiver<Arrived>) {
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             let mut from = BufReader::new(client.try_clone().unwrap());
-            let mut head = Vec::new();
-            loop {
-                let mut line = String::new();
-                if from.read_line(&mut line).unwrap() == 0 || line == "\r\n" {
-                    break;
-                }
-                head.push(line.trim_end().to_owned());
-            }
+            let head = head_of(&mut from);
             let header = |name: &str| head.iter().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
             let length = header("content-length:").map_or(0, |length| length.parse().unwrap());
             let mut body = vec![0; length];
