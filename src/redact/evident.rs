@@ -27,6 +27,7 @@ const KINDS: &str = r#"(?x-u)
         | password | passwd | pwd | client_?secret | secret_?key | api_?key | access_?key | (?:access|refresh|id|auth)_?token )
       =) ( [^\s&;,"'<>$\xe2]{6,} )
   | (?i:" (?: password | passwd | client_?secret | secret_?key | api_?key | (?:access|refresh|id|auth)_?token ) ")\s*:\s*" ( [^"\xe2]{4,} ) "
+  | (?i:\b(?:password|identified\s+by)\s+(?:values\s+|password\s+)?[en]?)' ( (?:[^'\xe2]|'')+ ) '
   | -----BEGIN\ [A-Z0-9\ ]*PRIVATE\ KEY(?:\ BLOCK)?----- ( (?s:.{8,}?) ) (?: -----END | \z )
   | ( eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+ )"#;
 
@@ -146,6 +147,8 @@ mod tests {
             ),
             ("https://h/k?X-Amz-Expires=60&X-Amz-Signature=00112233", "https://h/k?X-Amz-Expires=60&X-Amz-Signature=M"),
             ("DefaultEndpointsProtocol=https;AccountKey=abcdef==;x", "DefaultEndpointsProtocol=https;AccountKey=M;x"),
+            ("ERROR: ALTER ROLE \"u\" PASSWORD 'hunter22' failed", "ERROR: ALTER ROLE \"u\" PASSWORD 'M' failed"),
+            ("near 'x' IDENTIFIED BY 'it''s'", "near 'x' IDENTIFIED BY 'M'"),
             ("connect host=db user=u password=hunter22 failed", "connect host=db user=u password=M failed"),
             ("{\"username\":\"u\",\"password\":\"hunter22\"}", "{\"username\":\"u\",\"password\":\"M\"}"),
         ] {

@@ -14,6 +14,7 @@ mod line;
 mod name;
 mod named;
 mod pattern;
+mod place;
 mod redactor;
 mod scrubber;
 mod secret;

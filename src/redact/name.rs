@@ -132,6 +132,11 @@ const ENDS: &[&str] = &[
     "backupcodes",
     "securityanswer",
     "keytab",
+    "authtok",
+    "authtoken",
+    "secretaccesskey",
+    "presharedkey",
+    "privkey",
 ];
 
 /// Words that end in `pass` and are no password.
@@ -182,84 +187,32 @@ const NAMED_BY_KEY: &[&str] = &[
     "toleration",
     "match",
     "existing",
+    "ca",
+    "index",
+    "unique",
 ];
 
 /// Words with which a number of keys or tokens is said: `num_tokens`, `maxTokens`.
 const QUANTITIES: &[&str] = &["num", "number", "max", "min", "count", "total", "limit", "per", "avg", "used", "budget"];
 
 /// Last words after which a key only names a secret, or says something about one.
+#[rustfmt::skip]
 const HARMLESS_ENDS: &[&str] = &[
-    "name",
-    "names",
-    "ref",
-    "enabled",
-    "size",
-    "path",
-    "file",
-    "method",
-    "strategy",
-    "type",
-    "mode",
-    "host",
-    "port",
-    "class",
-    "length",
-    "algorithm",
-    "annotation",
-    "interval",
-    "timeout",
-    "url",
-    "address",
-    "mount",
-    "count",
-    "days",
-    "user",
-    "username",
-    "email",
-    "ttl",
-    "expiry",
-    "lifetime",
-    "format",
-    "policy",
-    "provider",
-    "realm",
-    "scope",
-    "namespace",
-    "version",
-    "image",
-    "label",
-    "prefix",
-    "required",
-    "rotation",
-    "threshold",
-    "expiration",
-    "seconds",
-    "minutes",
-    "hours",
-    "encryption",
-    "command",
-    "domain",
-    "issuer",
-    "endpoint",
-    "endpoints",
-    "server",
-    "servers",
-    "registry",
-    "network",
-    "cluster",
-    "hosts",
-    "nodes",
-    "usage",
-    "volumes",
-    "through",
-    "link",
-    "validity",
-    "audience",
-    "bucket",
-    "retries",
-    "len",
-    "rounds",
-    "bits",
+    "name", "names", "ref", "enabled", "size", "path", "file", "method", "strategy", "type", "mode", "host", "port",
+    "class", "length", "algorithm", "annotation", "interval", "timeout", "url", "address", "mount", "count", "days",
+    "user", "username", "email", "ttl", "expiry", "lifetime", "format", "policy", "provider", "realm", "scope",
+    "namespace", "version", "image", "label", "prefix", "required", "rotation", "threshold", "expiration", "seconds",
+    "minutes", "hours", "encryption", "command", "domain", "issuer", "endpoint", "endpoints", "server", "servers",
+    "registry", "network", "cluster", "hosts", "nodes", "usage", "volumes", "through", "link", "validity", "audience",
+    "bucket", "retries", "len", "rounds", "bits", "authentication", "authenticator", "encoding", "encoder", "hashing",
+    "hasher", "kind", "status", "state", "reset", "requirements", "complexity", "history", "age", "manager", "storage",
+    "source", "sources", "selector", "selectors", "reference", "references", "refs", "usages", "location", "directory",
+    "dir", "folder", "description", "placeholder", "generator", "generation", "template", "backend", "driver", "plugin",
+    "controller", "operator", "service", "resources", "schedule", "period", "duration", "delay", "refresh", "renewal",
+    "sync", "validation", "verification", "exporter", "injector", "reloader", "csi", "audiences", "exchange",
+    "introspection", "claim", "claims", "header", "headers", "field", "fields", "column", "store", "ring", "minlength", "mechanism", "mechanisms", "arn", "ip", "ips", "subnet", "subnets", "cidr", "cidrs",
+    "dns", "zone",
+    "maxage",
 ];
 
 /// Words that make any key harmless: everybody may see a public key.
@@ -349,8 +302,9 @@ impl<'k> Name<'k> {
 
     /// Whether it only names a secret, or the object or the key of one that holds it, or says something about one.
     pub(super) fn names_only(&self) -> bool {
+        let is_id = || self.text == "keyid" && self.ends.len() == 2;
         let is_object = || self.last_word() == Some("secret") && self.words().any(|word| OBJECTS.contains(&word));
-        is_object() || self.ends_harmless() || self.names_a_key()
+        is_object() || is_id() || self.ends_harmless() || self.names_a_key()
     }
 
     fn is_quantity(&self) -> bool {

@@ -2,9 +2,13 @@
 //!
 //! Wrong in doubt means masked: a mask too many costs a glance, one too few costs every backup its secrecy.
 
+use std::collections::HashSet;
+
 use super::forms;
-use super::inside::{self, Embedded, push};
+pub(super) use super::inside::is_flag_for_secret;
+use super::inside::{self, Embedded, push, secret_words};
 use super::name::{Name, is_secret_name};
+use super::place::{PLAIN_DATA, holds_references, is_in_a_map_of_secrets, is_labelled, is_method};
 use super::shape::{is_key_or_token, looks_random};
 use crate::yaml::{Node, NodeKind, Path, Segment, Tree, Value};
 
@@ -22,33 +26,6 @@ pub enum Why {
     Entropy,
 }
 
-/// Keys of a Kubernetes Secret that hold no secret, as CloudNativePG and cert-manager fill them.
-const PLAIN_DATA: &[&str] =
-    &["username", "user", "dbname", "database", "host", "hostname", "port", "ca.crt", "tls.crt", "known_hosts"];
-
-/// Ends of keys that hold several secrets.
-const SECRETS_BY_OWNER: &[&str] = &[
-    "passwords",
-    "passwds",
-    "passphrases",
-    "passcodes",
-    "tokens",
-    "apikeys",
-    "accesskeys",
-    "secretkeys",
-    "privatekeys",
-    "signingkeys",
-    "encryptionkeys",
-    "unsealkeys",
-    "secretenv",
-    "secretenvs",
-    "secretvars",
-    "secretdata",
-    "secretvalues",
-    "credentials",
-    "creds",
-];
-
 /// Whether the value at `path` is secret. `hint` is the name that its map gives it (`- name: PGPASSWORD` beside
 /// `value: ...`).
 pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why> {
@@ -58,7 +35,7 @@ pub fn why_secret(path: &Path, hint: Option<&str>, value: &Value) -> Option<Why>
         Value::String(text) => Some(text.as_str()),
         Value::Int(_) | Value::Uint(_) | Value::Float(_) => None,
     };
-    if is_named(path, hint) {
+    if is_named(path, hint) && !text.is_some_and(|text| is_method(path, text)) {
         return Some(Why::Name);
     }
     let text = text?;
@@ -82,22 +59,13 @@ pub(super) fn is_named(path: &Path, hint: Option<&str>) -> bool {
     let above = path.keys().rev().nth(1);
     let beside = if is_value(last) { [hint, item, above] } else { [None; 3] };
     // `{name: opschain-ca, key: tls.crt}` points into a Secret, and holds none.
-    let reference = hint.is_some() && matches!(last, "key" | "secretKey");
+    let reference = matches!(last, "key" | "secretKey") && (hint.is_some() || above.is_some_and(holds_references));
     let name = Name::of(last);
-    let named = !reference && (name.is_secret() || beside.into_iter().flatten().any(is_secret_name)) && !labelled(path);
+    let named =
+        !reference && (name.is_secret() || beside.into_iter().flatten().any(is_secret_name)) && !is_labelled(path);
     // Below `stringData:` everything is secret but what plainly is not.
     let under = path.keys().rev().skip(1).take(2).any(|key| matches!(key, "stringData" | "secrets" | "credentials"));
     named || (under && !name.names_only() && !PLAIN_DATA.contains(&last))
-}
-
-/// Whether a text stands in a map of secrets by their owners: `passwords: {alice: ...}`.
-fn is_in_a_map_of_secrets(path: &Path) -> bool {
-    let last = path.keys().next_back().unwrap_or("");
-    let is_map = |key: &str| {
-        let small = key.to_ascii_lowercase().replace(['-', '_'], "");
-        SECRETS_BY_OWNER.iter().any(|end| small.ends_with(end)) && Name::of(key).is_secret()
-    };
-    path.keys().rev().skip(1).take(2).any(is_map) && !Name::of(last).names_only() && !PLAIN_DATA.contains(&last)
 }
 
 /// Whether a map or list stands where only a text can be meant: under a variable that holds a secret. YAML has made it of
@@ -126,14 +94,6 @@ pub fn is_secret(path: &Path, hint: Option<&str>, value: &Value) -> bool {
     why_secret(path, hint, value).is_some()
 }
 
-/// Annotations and labels are shown by every tool: what is in them is a name, unless it looks like a secret.
-fn labelled(path: &Path) -> bool {
-    path.keys()
-        .rev()
-        .nth(1)
-        .is_some_and(|parent| matches!(Name::of(parent).last_word(), Some("annotations" | "labels")))
-}
-
 /// Every secret scalar of the tree with its path. A node that several aliases name comes once a path.
 pub fn secrets(tree: &Tree) -> Vec<(Path, &Node, Why)> {
     let mut found = Vec::new();
@@ -148,6 +108,10 @@ struct Around<'a> {
     hint: Option<&'a str>,
     /// The list's item before: `--password` before the password.
     before: Option<&'a str>,
+    /// The command whose arguments stand beside it.
+    command: Option<&'a Node>,
+    /// Whether a program is given it as a secret: `-pSECRET`.
+    given: bool,
     /// Whether this is a Kubernetes Secret, or its data.
     object: Option<Object>,
     /// Whether all of it is one secret.
@@ -165,7 +129,7 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
         NodeKind::Scalar(scalar) => {
             let flag = around.before.is_some_and(is_flag_for_secret);
             let whole = around.whole && !matches!(&scalar.value, Value::Null);
-            let why = whole
+            let why = (whole || around.given)
                 .then_some(Why::Name)
                 .or_else(|| why_secret(path, around.hint, &scalar.value))
                 .or_else(|| (flag && is_word(&scalar.value)).then_some(Why::Name))
@@ -174,9 +138,11 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
         }
         NodeKind::List(items) => {
             let mut before = None;
+            let given = given_words(around.command, items);
             for (index, item) in items.iter().enumerate() {
                 path.0.push(Segment::Index(index));
-                walk(item, path, Around { before, object: None, ..around }, found);
+                let given = given.contains(&index);
+                walk(item, path, Around { before, object: None, command: None, given, ..around }, found);
                 path.0.pop();
                 before = text_of(item);
             }
@@ -185,6 +151,7 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
             let is_secret = node.child("kind").and_then(text_of) == Some("Secret");
             let hint = name_hint(node);
             for entry in entries {
+                let command = (entry.key == "args").then(|| node.child("command")).flatten();
                 let object = match (is_secret, around.object, entry.key.as_str()) {
                     (true, ..) if matches!(entry.key.as_str(), "data" | "stringData") => Some(Object::Secret),
                     (_, Some(Object::Secret), _) => Some(Object::Data),
@@ -196,11 +163,32 @@ fn walk<'a>(node: &'a Node, path: &mut Path, around: Around<'a>, found: &mut Vec
                 };
                 path.0.push(Segment::Key(entry.key.clone()));
                 let whole = around.whole || is_whole_secret(path, hint, &entry.value);
-                walk(&entry.value, path, Around { hint, before: None, object, whole }, found);
+                let around = Around { hint, before: None, command, given: false, object, whole };
+                walk(&entry.value, path, around, found);
                 path.0.pop();
             }
         }
     }
+}
+
+/// Which items of a list are, as the words of a command, secrets.
+fn given_words(command: Option<&Node>, items: &[std::sync::Arc<Node>]) -> Vec<usize> {
+    let words = |items: &'_ [std::sync::Arc<Node>]| -> Vec<String> {
+        items.iter().map(|item| item.scalar().map_or_else(String::new, |scalar| scalar.value.text())).collect()
+    };
+    if items.len() < 2 && command.is_none() {
+        return Vec::new();
+    }
+    let before = match command.map(|node| &node.kind) {
+        Some(NodeKind::List(items)) => words(items),
+        Some(NodeKind::Scalar(scalar)) => vec![scalar.value.text()],
+        _ => Vec::new(),
+    };
+    let own = words(items);
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    let before: Vec<&str> = before.iter().map(String::as_str).collect();
+    // A word of many is a script, and looked through as one.
+    secret_words(&before, &own).into_iter().map(|(at, _)| at).filter(|at| !own[*at].contains(' ')).collect()
 }
 
 fn text_of(node: &Node) -> Option<&str> {
@@ -208,11 +196,6 @@ fn text_of(node: &Node) -> Option<&str> {
         Value::String(text) => Some(text),
         _ => None,
     }
-}
-
-/// `--password`, before the password itself.
-pub(super) fn is_flag_for_secret(text: &str) -> bool {
-    text.strip_prefix("--").is_some_and(is_secret_name)
 }
 
 /// Something, and not the next flag.
@@ -240,13 +223,17 @@ fn is_data(path: &Path, value: &Value) -> bool {
 
 /// The name that a map gives to its own `value`.
 ///
-/// Beside an `operator`, an `effect` or a `topologyKey`, a `key` is the name of a label.
+/// Beside an `operator`, an `effect` or a `topologyKey`, a `key` is the name of a label; beside a `path` or a
+/// `property`, that of an entry.
 pub fn name_hint(node: &Node) -> Option<&str> {
     let named = ["name", "secretName", "Name", "NAME"].iter().find_map(|key| node.child(key));
     let has = |keys: &[&str]| keys.iter().any(|key| node.child(key).is_some());
-    let beside = || has(&["value", "val", "Value", "VALUE", "operator", "effect", "topologyKey"]);
+    let beside =
+        || has(&["value", "val", "Value", "VALUE", "operator", "effect", "topologyKey", "path", "property", "mode"]);
     let other = || ["key", "variable", "option", "Key"].iter().find_map(|key| node.child(key)).filter(|_| beside());
-    text_of(named.or_else(other)?)
+    // An ExternalSecret's: the key that it makes.
+    let made = || node.child("secretKey").filter(|_| has(&["remoteRef", "sourceRef"]));
+    text_of(named.or_else(made).or_else(other)?)
 }
 
 /// Whether a text is or holds a secret, whatever it is called.
@@ -266,6 +253,10 @@ fn has_secret_shape(text: &str) -> bool {
 pub(super) fn inner_secrets(text: &str) -> Vec<Embedded> {
     let mut found = inside::of_text(text);
     of_document(text, &mut found);
+    let mut seen = HashSet::new();
+    let is_first: Vec<bool> = found.iter().map(|(_, secret)| seen.insert(secret.as_slice())).collect();
+    let mut is_first = is_first.into_iter();
+    found.retain(|_| is_first.next().unwrap_or(true));
     found
 }
 

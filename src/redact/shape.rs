@@ -4,34 +4,59 @@ use std::collections::HashSet;
 
 use super::tokens::tokens;
 
-/// How hashes of passwords begin, in the forms of crypt(3), LDAP and SCRAM.
+/// How hashes of passwords begin, in the forms of crypt(3), LDAP, SCRAM and the frameworks.
+#[rustfmt::skip]
 const HASHES: &[&str] = &[
-    "$1$",
-    "$2a$",
-    "$2b$",
-    "$2y$",
-    "$5$",
-    "$6$",
-    "$y$",
-    "$apr1$",
-    "$argon2",
-    "{SSHA",
-    "{CRYPT}",
-    "SCRAM-SHA-1$",
-    "SCRAM-SHA-256$",
-    "SCRAM-SHA-512$",
+    "$1$", "$2$", "$2a$", "$2b$", "$2x$", "$2y$", "$3$", "$5$", "$6$", "$7$", "$8$", "$9$", "$14$", "$y$", "$gy$", "$md5$", "$md5,", "$sha1$", "$apr1$",
+    "$P$", "$H$", "$S$", "$s0$", "$scrypt$", "$argon2", "$pbkdf2", "$bcrypt-sha256$", "$A$005$", "$digest$", "$fshp$", "$PBKDF2",
+    "{SSHA", "{SHA", "{SMD5}", "{MD5}", "{CRYPT}", "{PBKDF2", "{PKCS5S2}", "{ARGON2", "{BLF-CRYPT}", "{PLAIN}", "{CLEARTEXT}", "{CLEAR}", "{LANMAN}", "{NT}",
+    "{x-", "{xor}", "{SCRAM-", "{noop}", "{bcrypt}", "{scrypt", "{pbkdf2", "{argon2", "{sha256}", "{crypt}", "{ssha", "{sha}", "{MD4}", "{DIGEST-MD5}", "{CRAM-MD5}",
+    "SCRAM-SHA-1$", "SCRAM-SHA-256$", "SCRAM-SHA-512$",
+    "pbkdf2_", "pbkdf2:", "pbkdf2$", "scrypt:", "scrypt$", "argon2$", "bcrypt$", "bcrypt_sha256$", "sha1$", "md5$", "grub.pbkdf2.sha512.",
 ];
 
 /// Whether a text is a key or a token, or plainly holds one.
 pub(super) fn is_key_or_token(text: &str) -> bool {
-    let begins = |all: &[&str]| all.iter().any(|begin| text.starts_with(begin));
     text.contains("PRIVATE KEY")
         || text.contains("AGE-SECRET-KEY-")
         || text.contains("\"auths\"")
         || text.contains("PuTTY-User-Key-File")
-        || (text.len() >= 13 && begins(HASHES))
-        || text.match_indices(':').any(|(at, _)| HASHES.iter().any(|hash| text[at + 1..].starts_with(hash)))
+        || ((text.contains(['$', '{', '*']) || text.contains("md5") || text.contains("grub."))
+            && text.split(['\n', '"', '\'', ' ']).any(is_hash))
         || !tokens(text).is_empty()
+}
+
+/// The hash of a password, or a line of a file of users that holds one: `user:$2y$...`.
+fn is_hash(word: &str) -> bool {
+    let word = word.trim();
+    if word.len() < 9 {
+        return false;
+    }
+    let is_begun = |text: &str| {
+        HASHES.iter().any(|hash| {
+            text.strip_prefix(hash).is_some_and(|rest| {
+                let is_plain = hash.ends_with('}');
+                rest.len() >= if is_plain { 4 } else { 8 }
+                    && (is_plain || !hash.ends_with(['_', ':', '.']) || rest.contains('$') || rest.contains('.'))
+            })
+        })
+    };
+    is_begun(word)
+        || is_of_mysql(word)
+        || is_of_postgres(word)
+        || word.match_indices([':', '=']).any(|(at, _)| is_begun(&word[at + 1..]))
+}
+
+/// `*` and the 40 digits of MySQL's hash.
+fn is_of_mysql(word: &str) -> bool {
+    word.strip_prefix('*').is_some_and(|hash| {
+        hash.len() == 40 && hash.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'A'..=b'F'))
+    })
+}
+
+/// `md5` and its 32 digits, as PostgreSQL and pgbouncer keep a password.
+fn is_of_postgres(word: &str) -> bool {
+    word.strip_prefix("md5").is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A single word of 20 characters or more, of letters and digits mixed as only chance (or base64) mixes them.
@@ -44,6 +69,10 @@ pub fn looks_random(text: &str) -> bool {
     if text.contains(['.', ':']) {
         let mut parts = text.split(['.', ':']);
         return parts.clone().count() <= 4 && parts.all(|part| !part.contains('/') && looks_random(part));
+    }
+    // Of a path, its longest parts.
+    if text.starts_with('/') && text.matches('/').count() >= 3 && !text.contains(['+', '=']) {
+        return text.split('/').any(looks_random);
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '_' | '-' | '\n');
     if !text.chars().all(allowed) {

@@ -47,6 +47,8 @@ const KINDS: &[Kind] = &[
     ("amzn.mws.", 30, Url), ("FwoGZXIvYXdz", 40, Any), ("IQoJb3JpZ2lu", 40, Any), ("ABSK", 100, Any), ("bedrock-api-key-", 28, Any), ("da2-", 26, Word),
     ("AIza", 30, Url), ("GOCSPX-", 20, Url), ("ya29.", 20, Any), ("1//0", 30, Url),
     ("dop_v1_", 32, Hex), ("doo_v1_", 32, Hex), ("dor_v1_", 32, Hex), ("LTAI", 16, Word), ("AKID", 24, Word),
+    ("A3T", 17, Capital), ("SCW", 17, Capital), ("EXO", 24, Hex), ("ucat_", 24, Word), ("K00", 28, Chance), ("mdb_sa_sk_", 30, Url), ("CCDB1_", 40, Url), ("AVNS_", 15, Url), ("aivenv1", 100, Any), ("essu_", 40, Any), ("cflt", 60, Any),
+    ("napi_", 50, Word), ("xau_", 32, Word), ("nbp_", 30, Word), ("sb_secret_", 24, Url), ("vcp_", 40, Chance), ("vci_", 40, Chance), ("vca_", 40, Chance), ("vcr_", 40, Chance), ("vck_", 40, Chance), ("nfc_", 30, Word), ("nfo_", 30, Word), ("nfb_", 30, Word), ("nfu_", 30, Word),
     ("AQVN", 30, Url), ("HRKU-", 30, Url), ("FlyV1 ", 20, Any), ("fo1_", 30, Url), ("rnd_", 24, Word), ("nfp_", 30, Word),
     ("sbp_", 30, Word), ("pscale_tkn_", 20, Any), ("pscale_pw_", 20, Any), ("pscale_oauth_", 20, Any),
     ("dapi", 32, Hex), ("tskey-", 16, Url), ("v1.0-", 100, Url), ("cfut_", 40, Word), ("cfat_", 40, Word), ("cfk_", 40, Word),
@@ -56,6 +58,7 @@ const KINDS: &[Kind] = &[
     ("ghp_", 20, Word), ("gho_", 20, Word), ("ghu_", 20, Word), ("ghs_", 20, Word), ("ghr_", 20, Word),
     ("github_pat_", 20, Url), ("glpat-", 16, Any), ("gldt-", 16, Any), ("glrt-", 16, Any), ("glptt-", 16, Any), ("glcbt-", 16, Any),
     ("glsoat-", 16, Any), ("glffct-", 16, Any), ("glimt-", 16, Any), ("glagent-", 16, Any), ("gloas-", 16, Any), ("glft-", 16, Any),
+    ("glrtr-", 16, Any), ("glwt-", 16, Any), ("packagist_", 40, Any), ("sktsec_", 40, Any), ("dsp_", 40, Hex), ("RGAPI-", 36, Uuid), ("bkct_", 30, Word), ("bkat_", 30, Word), ("dls_", 40, Any), ("dp.scim.", 30, Word), ("dp.audit.", 30, Word), ("cu_", 32, Hex), ("inc_live_", 24, Word),
     ("GR1348941", 16, Url), ("ATBB", 24, Word), ("ATATT", 24, Any), ("ATCTT3", 24, Any), ("BBDC-", 30, Any),
     ("npm_", 30, Word), ("pypi-", 30, Url), ("rubygems_", 32, Word), ("oy2", 40, Word), ("CLOJARS_", 30, Word), ("cio", 32, Word),
     ("dckr_pat_", 16, Url), ("dckr_oat_", 16, Url), ("AKCp", 10, Word), ("cmVmd", 59, Word), ("API-", 26, Capital), ("sqco_", 50, Word), ("slk_", 60, Hex),
@@ -82,6 +85,7 @@ const KINDS: &[Kind] = &[
     ("FLWSECK", 12, Url), ("FLWPUBK", 20, Url), ("EZAK", 54, Word), ("EZTK", 54, Word), ("duffel_live_", 30, Url), ("duffel_test_", 30, Url),
     ("shippo_live_", 30, Word), ("shippo_test_", 30, Word),
     // Mail and telephones.
+    ("re_", 30, Chance), ("mlsn.", 60, Hex), ("secret-live-", 30, Url), ("secret-test-", 30, Url), ("testsk_", 24, Word), ("private_", 27, Chance),
     ("SG.", 30, Any), ("key-", 32, Word), ("pubkey-", 32, Hex), ("xkeysib-", 60, Url), ("KEY", 54, Chance), ("pat-na1-", 36, Uuid), ("pat-eu1-", 36, Uuid), ("na1.", 80, Any),
     // Who watches.
     ("NRAK-", 20, Word), ("NRII-", 20, Url), ("NRJS-", 16, Hex), ("NRRA-", 30, Hex), ("NRIQ-", 20, Url), ("NRBR-", 16, Hex), ("AK1", 50, Word), ("BBFF-", 30, Word), ("pgar_", 24, Chance), ("phx_", 40, Chance), ("rootly_", 60, Hex),
@@ -89,6 +93,7 @@ const KINDS: &[Kind] = &[
     ("eyJrIjoi", 40, Any), ("ZXlK", 50, Any), ("3MVG9", 60, Any), ("5AEP861", 60, Any), ("sntrys_", 40, Any), ("sntryu_", 40, Hex), ("hcaik_", 40, Word), ("hcxik_", 40, Word),
     // What thinks.
     ("sk-proj-", 20, Url), ("sk-svcacct-", 20, Url), ("sk-admin-", 20, Url), ("sk-ant-", 20, Url), ("sk-or-v1-", 30, Hex), ("sk-", 32, Word), ("sk-lf-", 36, Uuid), ("pk-lf-", 36, Uuid), ("lsv2_", 40, Url), ("pcsk_", 60, Url),
+    ("AQ.", 40, Url), ("tvly-", 24, Url), ("fc-", 32, Hex), ("jina_", 40, Url), ("csk-", 40, Word), ("fw_", 20, Chance), ("tgp_v1_", 36, Url), ("e2b_", 36, Hex), ("wandb_v1_", 40, Url), ("pa-", 40, Chance),
     ("hf_", 30, Word), ("api_org_", 30, Word), ("gsk_", 40, Word), ("r8_", 30, Word), ("pplx-", 40, Word), ("xai-", 60, Word),
 ];
 
@@ -173,7 +178,10 @@ fn web_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
 /// Those that are known by something in their middle or at their end.
 fn others(text: &str) -> impl Iterator<Item = Range<usize>> {
     let is_one = |word: &str| is_in_two(word) || (word.len() >= 30 && is_other(word));
-    words(text).filter_map(move |(at, word)| is_one(word).then_some(at..at + word.len()))
+    words(text).filter(move |(_, word)| is_one(word)).map(|(at, word)| {
+        let end = at + word.len();
+        at..end + text[end..].len() - text[end..].trim_start_matches('=').len()
+    })
 }
 
 /// An id, a bar or an exclamation mark, and a secret: Facebook's and Laravel's tokens, Salesforce's sessions.
@@ -250,7 +258,25 @@ fn is_other(word: &str) -> bool {
         if id.len() >= 8 && middle.len() >= 16 && sign.len() >= 16 && all(middle, Url) && all(sign, Hex));
     let ended = word.ends_with("-NRMA") || (word.len() == 40 && word.ends_with("_mmk"));
     let signing = word.len() == 50 && word.split('-').map(str::len).eq([32, 8, 8]) && all(&word.replace('-', ""), Word);
-    let more = (exact && all(word, Word) && is_chance(word.as_bytes()))
+    // Asana's two, Bitwarden's of machines, Azure's registry, Coinbase's, Okta's.
+    let behind_slash = |begin: &str, parts: usize| {
+        word.strip_prefix(begin).and_then(|rest| rest.split_once(':')).is_some_and(|(id, secret)| {
+            id.split('/').count() == parts
+                && id.bytes().all(|b| b.is_ascii_digit() || b == b'/')
+                && secret.len() == 32
+                && all(secret, Hex)
+        })
+    };
+    let asana = behind_slash("1/", 1)
+        || behind_slash("2/", 2)
+        || word.strip_prefix("0/").is_some_and(|rest| rest.len() == 32 && all(rest, Hex));
+    let bitwarden = matches!(parts.as_slice(), ["0", id, rest] if id.len() == 36 && all(id, Uuid) && rest.len() >= 40 && rest.contains(':'));
+    let registry = word.len() == 52 && word.get(42..46) == Some("+ACR");
+    let coinbase = word.starts_with("organizations/") && word.contains("/apiKeys/");
+    let okta = word.len() == 42 && word.starts_with("00") && all(word, Url) && is_chance(word.as_bytes());
+    let found = asana || bitwarden || registry || coinbase || okta;
+    let more = found
+        || (exact && all(word, Word) && is_chance(word.as_bytes()))
         || harness
         || zoho
         || authress

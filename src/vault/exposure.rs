@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::error::VaultError;
 use super::exceptions::{self, Exception, ExceptionVerdict};
-use super::formats::{in_the_clear, utf16};
+use super::formats::{in_the_clear, is_read, utf16};
 use super::handle::Vault;
 use super::layout::EXCEPTIONS;
 use super::loose::TOO_LARGE;
@@ -67,6 +67,9 @@ pub struct Accepted {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Checked {
     pub files: usize,
+    /// How many of them were read as values or settings, by their names; in all of them, keys and the live values'
+    /// secrets are looked for.
+    pub read_as_values: usize,
     /// Whether they were searched for the secrets of the live values.
     pub live_secrets: bool,
     /// What was found.
@@ -266,6 +269,7 @@ impl<'s> Search<'s> {
         let id = Oid::hash_object(git2::ObjectType::Blob, bytes).map_err(VaultError::git("hash a file"))?;
         if self.seen.insert((path.to_owned(), id)) {
             self.checked.files += 1;
+            self.checked.read_as_values += usize::from(is_read(path));
             for exposure in inspect(path, bytes, own, self.scrubber) {
                 self.judge(exposure);
             }

@@ -1,6 +1,6 @@
 //! Files that hold values, by their names: how many of their values are secrets in the clear.
 
-use super::references::{is_not_plain, is_not_plain_at};
+use super::references::{is_not_plain, is_not_plain_at, is_tagged};
 use crate::redact::{self, Why};
 use crate::values::Tree;
 use crate::yaml::{Path, Value};
@@ -25,10 +25,24 @@ fn format_of(path: &str) -> Option<Format> {
     } else if ends(&[".json", ".dockerconfigjson", ".tfstate"]) {
         Some(Format::Json)
     } else {
-        let is_known = [".envrc", ".npmrc", ".netrc", ".git-credentials"].contains(&name);
-        let is_variables = ends(&[".env", ".tfvars", ".properties"]) || name.contains(".env.");
-        (is_known || is_variables).then_some(Format::Variables)
+        (SETTINGS.contains(&name) || ends(ENDS) || name.contains(".env.")).then_some(Format::Variables)
     }
+}
+
+/// Files of settings by name, and by the ends of their names.
+#[rustfmt::skip]
+const SETTINGS: &[&str] = &[
+    ".envrc", ".npmrc", ".netrc", "_netrc", ".git-credentials", ".pgpass", "pgpass.conf", ".my.cnf", ".pypirc", ".s3cfg", ".boto", ".htpasswd", "htpasswd", "userlist.txt",
+    "credentials", ".curlrc", ".wgetrc", ".yarnrc", ".gemrc", "chap-secrets", "ipsec.secrets",
+];
+#[rustfmt::skip]
+const ENDS: &[&str] = &[
+    ".env", ".tfvars", ".properties", ".ini", ".cfg", ".conf", ".cnf", ".toml", ".tf", ".hcl", ".sh", ".bash", ".zsh", ".ps1", ".service", ".sql", ".htpasswd", ".pgpass",
+];
+
+/// Whether a file of this name is read as values or settings.
+pub(super) fn is_read(path: &str) -> bool {
+    format_of(path).is_some()
 }
 
 /// Keys of what only looks as random as a secret.
@@ -119,7 +133,9 @@ impl SecretLines {
             let Some(scalar) = node.scalar() else { continue };
             let last = path.keys().next_back().unwrap_or_default().to_lowercase();
             let is_checksum = why == Why::Entropy && (format == Format::Json || CHECKSUMS.contains(&last.as_str()));
-            if is_checksum || is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
+            let start = node.span.bytes.start;
+            let line = &tree.source()[tree.source()[..start].rfind('\n').map_or(0, |end| end + 1)..start];
+            if is_tagged(line) || is_checksum || is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
                 continue;
             }
             self.note(begin + tree.source()[..node.span.bytes.start].matches('\n').count() + 1);
@@ -142,7 +158,10 @@ fn is_secret_line(line: &str) -> bool {
     let (key, value) = line.split_once(['=', ':']).unwrap_or_default();
     let value = value.trim().trim_matches(['"', '\'']);
     let value_of = |text: &str| Value::String(text.to_owned());
-    let by_name = || redact::is_secret(&Path::of(&[key.trim().trim_matches('"')]), None, &value_of(value));
+    let key = key.trim().trim_matches(['"', '\'']);
+    let is_key = !key.contains(|c: char| c.is_whitespace() || "$()[]{}".contains(c));
+    let is_marked = || value.split_once(' ').is_some_and(|(tag, _)| is_tagged(tag));
+    let by_name = || is_key && !is_marked() && redact::is_secret(&Path::of(&[key]), None, &value_of(value));
     let by_shape = || redact::why_secret(&Path::root(), None, &value_of(line)) == Some(Why::Shape);
     let is_block = value.starts_with(['|', '>', '{', '[', '&']);
     !line.starts_with('#') && !is_block && ((!is_not_plain(value) && by_name()) || (!is_not_plain(line) && by_shape()))
@@ -162,10 +181,20 @@ mod tests {
         for path in [".env", ".env.prod", "f.env.prod", ".envrc", "a.tfvars", "a.properties", ".npmrc"] {
             assert_eq!(found(path, "A=1\nexport DB_PASSWORD = \"zebra-one-7\"\n"), Some((1, 2)), "{path}");
         }
+        for path in ["a.ini", "b.conf", "c.toml", "d.sh", "my.cnf", "credentials"] {
+            assert_eq!(found(path, "[db]\npassword = \"zebra-one-7\"\n"), Some((1, 2)), "{path}");
+        }
+        assert_eq!(found("userlist.txt", "\"app\" \"zebra-one-7\"\n"), Some((1, 1)));
+        assert_eq!(found("a.sql", "-- roles\nALTER ROLE app PASSWORD 'zebra-one-7';\n"), Some((1, 2)));
         assert_eq!(found(".git-credentials", "https://u:zebra-one-7@h\n"), Some((1, 1)));
         assert_eq!(found(".dockerconfigjson", "{\"auths\": {\"r\": {\"password\": \"zebra-one-7\"}}}"), Some((1, 1)));
         for (path, text) in [
             ("a.txt", "password: zebra-one-7\n"),
+            ("a.sh", "TOKEN=$(cat f)\nif [ \"$TOKEN\" = \"none-of-them\" ]; then exit; fi\n"),
+            ("a.yaml", "password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6231\n"),
+            ("a.yaml", "{password: \"!vault |\"}\n"),
+            ("a.yaml", "password: !secret database_password\nx: {token: !env DATABASE_TOKEN}\n"),
+            ("a.yaml", "password: secretref+database\n"),
             (".sops.yaml", "creation_rules:\n- pgp: 85D77543B3D624B63CEA9E6DBC17301B491B3F21\n"),
             ("lock.yaml", "a: {sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}\n"),
             ("a.yaml", "x: {{ .Values.y }}-z\npassword: {{ .Values.p }}\n# password: zebra-one-7\n"),

@@ -14,6 +14,7 @@
 
 mod bundles;
 mod cache;
+mod damage;
 mod error;
 mod exceptions;
 pub mod exposure;

@@ -85,6 +85,36 @@ pub(super) fn is_not_plain(text: &str) -> bool {
     text.len() < SHORTEST || text.contains("...") || is_sealed(text) || is_reference(text) || is_filled_in(text)
 }
 
+/// Tags with which another program fills in a value, or opens it.
+const TAGS: &[&str] = &[
+    "!vault",
+    "!secret",
+    "!secrets",
+    "!env",
+    "!env_var",
+    "!ENV",
+    "!Ref",
+    "!Sub",
+    "!GetAtt",
+    "!ImportValue",
+    "!FindInMap",
+    "!Join",
+    "!reference",
+    "!file",
+    "!include",
+    "!sops",
+    "!encrypted",
+    "!keyring",
+    "!op",
+    "!ssm",
+    "!decrypt",
+];
+
+/// Whether a value is marked by such a tag: it ends the text before the value.
+pub(super) fn is_tagged(before: &str) -> bool {
+    before.split_whitespace().next_back().is_some_and(|word| TAGS.contains(&word))
+}
+
 /// Whether the place in a document holds ciphertext or names only.
 pub(super) fn is_not_plain_at(tree: &Tree, path: &Path) -> bool {
     let keys: Vec<&str> = path.keys().collect();
@@ -105,9 +135,15 @@ fn is_sealed(text: &str) -> bool {
         version.is_some_and(|(version, _)| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
     };
     (text.starts_with("ENC[") && text.ends_with(']'))
-        || ["$ANSIBLE_VAULT;", "-----BEGIN AGE ENCRYPTED FILE-----", "-----BEGIN PGP MESSAGE-----", "{cipher}"]
-            .iter()
-            .any(|mark| text.starts_with(mark))
+        || [
+            "$ANSIBLE_VAULT;",
+            "!vault",
+            "-----BEGIN AGE ENCRYPTED FILE-----",
+            "-----BEGIN PGP MESSAGE-----",
+            "{cipher}",
+        ]
+        .iter()
+        .any(|mark| text.starts_with(mark))
         || transit()
 }
 
@@ -115,10 +151,11 @@ fn is_reference(text: &str) -> bool {
     if text.contains(char::is_whitespace) && !text.starts_with('<') {
         return false;
     }
+    if ["ref+", "secretref+"].iter().any(|begin| text.strip_prefix(begin).is_some_and(|rest| !rest.is_empty())) {
+        return true;
+    }
     let scheme = |text: &str| text.split_once("://").map(|(scheme, rest)| (scheme.to_owned(), !rest.is_empty()));
-    let by_scheme = scheme(text).is_some_and(|(scheme, some)| {
-        some && (SCHEMES.contains(&scheme.as_str()) || scheme.starts_with("ref+") || scheme.starts_with("secretref+"))
-    });
+    let by_scheme = scheme(text).is_some_and(|(scheme, some)| some && SCHEMES.contains(&scheme.as_str()));
     let by_prefix = PREFIXES.iter().any(|prefix| {
         text.strip_prefix(prefix).is_some_and(|rest| rest.contains(['/', '#']) || prefix.starts_with("arn:"))
     });
@@ -190,6 +227,9 @@ mod tests {
             "ref+vault://secret/db#/password",
             "ref+awssecrets://path/x",
             "secretref+gcpsecrets://p/x",
+            "secretref+database",
+            "ref+echo",
+            "!vault |",
             "op://vault/database/password",
             "vault:secret/data/db#password",
             "arn:aws:secretsmanager:eu-west-1:1:secret:db",

@@ -5,12 +5,22 @@ use super::tree::{Tree, YamlError};
 /// The error, and beside it what is to be put in quotes.
 pub(super) fn explained(bytes: &[u8], error: YamlError) -> YamlError {
     let Ok(source) = std::str::from_utf8(bytes) else { return error };
-    let Some(fix) = quotes_that_fix(source, &error) else { return error };
+    let fix = other_fix(&error.message).map(str::to_owned).or_else(|| quotes_that_fix(source, &error));
     let is_template = line_start(source, error.line)
         .and_then(|start| source[start..].lines().next())
         .is_some_and(|line| line.contains("{{"));
     let template = if is_template { "; a values file is no template, and Helm fills in nothing" } else { "" };
-    YamlError { message: format!("{}; {fix}{template}", error.message), ..error }
+    let fix = fix.map(|fix| format!("; {fix}")).unwrap_or_default();
+    YamlError { message: format!("{}{fix}{template}", error.message), ..error }
+}
+
+/// What else helps where quotes would only hide the fault.
+fn other_fix(message: &str) -> Option<&'static str> {
+    let begins = |begin: &str| message.starts_with(begin);
+    if begins("text stands on the line of a document separator") {
+        return Some("put what follows the `---` on a line of its own, or remove the `---`");
+    }
+    begins("a merge key").then_some("single quotes around the `<<` would make it a key like any other")
 }
 
 /// How many lines above the one where reading stopped may be where it went wrong.
@@ -166,6 +176,21 @@ mod tests {
         for yaml in ["{~: x}\n", "~: x\n", "a: {b: 1, ~: 2}\n", "a:\n- ~: x\n", "{null: x, b: 1}\n"] {
             let fix = "single quotes around the key would fix this line";
             assert_eq!(said(yaml).as_deref(), Some(fix), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn where_quotes_would_hide_the_fault_something_else_is_said() {
+        for (yaml, words) in [
+            ("--- {a: 1}\n", "on a line of its own"),
+            ("a: 1\n--- b\n", "on a line of its own"),
+            ("a: {<<: 1}\n", "around the `<<`"),
+            ("{{- if .x }}\na: 1\n{{- end }}\n", "no template"),
+            ("a:\n  {{- toYaml .Values.x | nindent 2 }}\n", "no template"),
+            ("- {{ x }}\n", "no template"),
+        ] {
+            let error = explained(yaml.as_bytes(), Tree::parse(yaml.as_bytes()).unwrap_err());
+            assert!(error.message.contains(words), "{yaml}: {}", error.message);
         }
     }
 

@@ -62,6 +62,10 @@ impl Report for Checked {
             page.line(format!("{count} accepted by .drcheck; `-o json` lists them with their reasons."));
         }
         let files = plural(self.files as u64, "file");
+        let files = match self.read_as_values {
+            read if read == self.files => files,
+            read => format!("{files}, {read} of them read as values or settings"),
+        };
         let with = if self.live_secrets { "" } else { " (not searched for the live values' secrets: no identity)" };
         match self.exposures.len() {
             0 => page.finding(Mark::Ok, &format!("{files}: nothing in the clear that should not be{with}"), None),

@@ -103,7 +103,8 @@ impl Report for Upgraded {
             (KeyOutcome::Conflict, "Changed by you and by the release; yours stands:"),
             (KeyOutcome::Removed, "Gone from the release, but you had changed it, and it stands:"),
             (KeyOutcome::Dropped, "Gone from the release, and with it the default that you had:"),
-            (KeyOutcome::Renamed, "Has another name now; yours is there:"),
+            (KeyOutcome::Renamed, "Has another name now, and what you changed is there:"),
+            (KeyOutcome::RenamedDefault, "Has another name now, and a new default, which you get:"),
             (KeyOutcome::NewDefault, new_default),
             (KeyOutcome::New, new),
             (KeyOutcome::Added, "New in a list of yours, and added there (Helm takes your list for the whole):"),
@@ -144,7 +145,11 @@ impl Report for Upgraded {
         match &self.proposal {
             Some(file) => {
                 page.line(format!("Written to {file}."));
-                page.next(&format!("dr config diff {} {file}", self.values));
+                // Written over, it would be compared with itself.
+                page.next(&match self.over_values {
+                    true => format!("dr config diff {file}"),
+                    false => format!("dr config diff {} {file}", self.values),
+                });
             }
             None => page.line("With --out FILE, the proposal is written."),
         }
@@ -165,7 +170,7 @@ fn said(item: &KeyReport) -> String {
         KeyOutcome::Dropped => format!("{path}: {old}"),
         KeyOutcome::Removed => format!("{path}: {yours}; default was {old}"),
         KeyOutcome::Renamed => format!("{path}: {yours}"),
-        KeyOutcome::NewDefault => format!("{path}: {old} -> {new}"),
+        KeyOutcome::NewDefault | KeyOutcome::RenamedDefault => format!("{path}: {old} -> {new}"),
         KeyOutcome::New | KeyOutcome::Added => format!("{path}: {new}"),
         KeyOutcome::Kept => format!("{path}: {yours}; default {new}"),
         KeyOutcome::Own => format!("{path}: {yours}"),

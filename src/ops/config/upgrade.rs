@@ -68,6 +68,9 @@ pub struct Upgraded {
     /// The release that the proposal names, where it is still the operator's: neither shipped file names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_left: Option<VersionLeft>,
+    /// Whether the proposal was written over the operator's values.
+    #[serde(skip)]
+    pub over_values: bool,
     /// The proposal, for stdout.
     #[serde(skip)]
     pub text: Zeroizing<String>,
@@ -102,6 +105,8 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
     if let Some(path) = &target {
         write(path, proposal.text.as_bytes(), request.force)?;
     }
+    let is_same = |path: &PathBuf| path.canonicalize().ok() == Path::new(&values).canonicalize().ok();
+    let over_values = target.as_ref().is_some_and(is_same);
     let written = match request.target {
         Target::File(path) => Some(path.display().to_string()),
         Target::Nowhere | Target::Stdout => None,
@@ -113,6 +118,7 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
         values,
         style: proposal.style,
         proposal: written,
+        over_values,
         items: proposal.items,
         deprecated: proposal.deprecated,
         comments_left: proposal.comments,

@@ -1,7 +1,7 @@
 //! What is looked at in the vault, and how a host that joins one is led on: what it does itself, and what is to be done
 //! on a host that was there before it.
 
-use super::findings::FindingsBuilder;
+use super::findings::{FindingsBuilder, Level};
 use crate::crypt::{Identities, Signer};
 use crate::error::CommandError;
 use crate::ops::Ctx;
@@ -30,10 +30,10 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         Ok(recipients) => recipients.to_strings(),
         Err(error) => return findings.failed("vault", error),
     };
-    findings.ok(
-        "vault",
-        format!("config vault {}, sealed to {}", path.display(), plural(recipients.len() as u64, "recipient")),
-    );
+    match vault.damaged_files() {
+        Ok(damaged) => whole(path, &damaged, recipients.len(), findings),
+        Err(error) => return findings.failed("vault", error),
+    }
     if settings.keys.identity.is_none() && vault.readers().is_ok_and(|readers| !readers.is_empty()) {
         findings.warn(
             "vault",
@@ -59,6 +59,23 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
     }
 }
 
+/// Whether all of its files can be read.
+fn whole(path: &std::path::Path, damaged: &[VaultError], recipients: usize, findings: &mut FindingsBuilder) {
+    let place = format!("config vault {}", path.display());
+    let Some(first) = damaged.first() else {
+        return findings.ok("vault", format!("{place}, sealed to {}", plural(recipients as u64, "recipient")));
+    };
+    let others = match damaged.len() - 1 {
+        0 => String::new(),
+        count => format!("; and {} more", plural(count as u64, "file")),
+    };
+    findings.bad(
+        "vault",
+        format!("{place} has files that cannot be read: {first}{others}"),
+        "dr config verify, which names them all; a clone of the vault elsewhere may have the good files",
+    );
+}
+
 /// This host's own public keys, where they can be had without a passphrase.
 fn own_keys(settings: &Settings) -> Vec<String> {
     let identities = settings.keys.identity.as_deref().map(|path| Identities::load(path, || None));
@@ -78,12 +95,22 @@ fn joins(vault: &Vault, own: &[String], recipients: &[String], findings: &mut Fi
         return true;
     }
     let Ok(readers) = vault.readers() else { return false };
-    let closed = readers.values().filter(|keys| !own.iter().any(|key| keys.contains(key))).count();
+    let is_closed = |keys: &std::collections::BTreeSet<String>| !own.iter().any(|key| keys.contains(key));
+    let closed = readers.values().filter(|keys| is_closed(keys)).count();
     if closed > 0 {
+        let newest = readers.iter().max_by_key(|(id, _)| id.moment()).is_some_and(|(_, keys)| is_closed(keys));
         let all = plural(readers.len() as u64, "deployment");
-        findings.warn(
+        let (level, which) = match closed == readers.len() {
+            true => (Level::Bad, format!("none of {all} opens here: they were")),
+            false if newest => {
+                (Level::Bad, format!("{closed} of {all}, the newest among them, do not open here: they were"))
+            }
+            false => (Level::Warn, format!("{closed} of {all} do not open here: they were")),
+        };
+        findings.add(
             "vault",
-            format!("{closed} of {all} were sealed before this host's key was a recipient: they do not open here"),
+            level,
+            format!("{which} sealed before this host's key was a recipient"),
             "on a host that opens them: dr config rekey, dr config sync; then here: dr config sync",
         );
     }

@@ -77,7 +77,7 @@ fn weakness(text: &str) -> Option<&'static str> {
     let length = text.chars().count();
     let bare: String = text.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
     let word = bare.trim_end_matches(|c: char| c.is_ascii_digit());
-    if word.is_empty() && length < 12 {
+    if word.is_empty() && !bare.is_empty() && length < 12 {
         return Some("a short number");
     }
     if COMMON.contains(&word) || WORDS.contains(&word) || WORDS.contains(&bare.as_str()) {

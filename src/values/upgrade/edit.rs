@@ -23,8 +23,11 @@ pub(super) enum Edit<'t> {
     AddItem { list: &'t Node, behind: Option<&'t Node>, item: &'t Node },
     /// An item goes.
     RemoveItem { list: &'t Node, item: &'t Node },
-    /// A key of this file goes below these keys of a map, which are not there yet.
-    Relocate { map: &'t Node, keys: Vec<String>, entry: &'t Entry },
+    /// A key of this file goes below these keys of a map, which are not there yet; `path` is where it stands, and `inner`
+    /// are the changes to its own value.
+    Relocate { map: &'t Node, keys: Vec<String>, entry: &'t Entry, path: Path, inner: Vec<Edit<'t>> },
+    /// A key has another name, in its place.
+    Rename { entry: &'t Entry, key: String },
 }
 
 /// Whether a key's value stands beside it: not that of an alias or a merge, whose text stands elsewhere.

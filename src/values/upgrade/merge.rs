@@ -24,7 +24,7 @@ pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFact
     let moves = moves(three, facts);
     let mut merge = Merge {
         lists,
-        taken: moves.values().map(|moved| moved.from.clone()).collect(),
+        taken: moves.values().map(|moved| moved.met_at.clone()).collect(),
         moves,
         edits: Vec::new(),
         findings: KeyFindings::new(scrubber),

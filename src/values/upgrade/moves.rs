@@ -11,6 +11,8 @@ use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value as Scalar};
 /// The operator's value at a key that has another name now.
 pub(super) struct RenamedKey<'t> {
     pub(super) from: Path,
+    /// The same where what stands above it has its new name already.
+    pub(super) met_at: Path,
     pub(super) old: Option<&'t Node>,
     pub(super) entry: &'t Entry,
 }
@@ -31,7 +33,8 @@ pub(super) fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Ren
             return;
         }
         if let Some(entry) = entry_at(three.yours, &from_keys) {
-            let moved = RenamedKey { from: Path::of(&from_keys), old: three.old.get(&from_keys), entry };
+            let from = Path::of(&from_keys);
+            let moved = RenamedKey { met_at: from.clone(), from, old: three.old.get(&from_keys), entry };
             found.entry(Path::of(&to_keys)).or_insert(moved);
         }
     };
@@ -48,6 +51,19 @@ pub(super) fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Ren
     for (from, to) in siblings {
         note(from, to);
     }
+    nested(found)
+}
+
+/// Keys below one that is renamed itself: met at their new places, and no renaming where the names below stay.
+fn nested(mut found: HashMap<Path, RenamedKey<'_>>) -> HashMap<Path, RenamedKey<'_>> {
+    let outer: Vec<(Path, Path)> = found.iter().map(|(to, moved)| (moved.from.clone(), to.clone())).collect();
+    for moved in found.values_mut() {
+        let above = outer.iter().filter(|(from, _)| moved.from.starts_with(from) && moved.from != *from);
+        if let Some((from, to)) = above.max_by_key(|(from, _)| from.0.len()) {
+            moved.met_at = Path(to.0.iter().chain(&moved.from.0[from.0.len()..]).cloned().collect());
+        }
+    }
+    found.retain(|to, moved| moved.met_at != *to);
     found
 }
 

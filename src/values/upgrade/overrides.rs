@@ -1,13 +1,13 @@
 //! A file of overrides stays one: the operator's text is the one that is edited, and what the release has beside it is
 //! told, and not copied.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
 use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
 use super::merge::Merged;
-use super::moves::{child, moves};
+use super::moves::{RenamedKey, child, moves};
 use super::report::{KeyOutcome, ProposalStyle, Three};
 use super::telling::{KeyFindings, Sides};
 use crate::redact::Scrubber;
@@ -25,28 +25,35 @@ pub(super) fn style_of(three: Three<'_>) -> ProposalStyle {
 /// What becomes of the operator's file: the edits are those of its own text, in which the lists at `lists` are merged
 /// already.
 pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFacts, scrubber: &Scrubber) -> Merged<'t> {
-    let moves = moves(three, facts);
     let mut own = Overrides {
         lists,
-        taken: moves.values().map(|moved| moved.from.clone()).collect(),
-        given: moves.keys().cloned().collect(),
+        moves: moves(three, facts),
+        new: three.new,
         edits: Vec::new(),
         findings: KeyFindings::new(scrubber),
     };
     let root = Path::root();
     let mut value = own.map(&root, Some(three.old.root()), Some(three.new.root()), three.yours.root());
     own.not_copied(&root, Some(three.old.root()), three.new.root(), Some(three.yours.root()));
-    let mut moves: Vec<_> = moves.into_iter().collect();
+    own.not_copied_of_moves();
+    let mut moves: Vec<_> = own.moves.iter().filter(|(to, moved)| !in_place(to, moved)).collect();
     moves.sort_by_key(|(_, moved)| moved.entry.key_span.bytes.start);
-    for (path, moved) in moves {
-        let to: Vec<String> = path.keys().map(str::to_owned).collect();
-        let new = three.new.get(&to.iter().map(String::as_str).collect::<Vec<_>>());
-        own.findings.tell_renamed(moved.from, &path, Sides { old: moved.old, new, yours: Some(&moved.entry.value) });
-        put(&mut value, &to, moved.entry.value.to_json());
-        let (map, keys) = deepest(three.yours, &to);
-        own.edits.push(Edit::Relocate { map, keys: keys.to_vec(), entry: moved.entry });
+    let moves: Vec<(Path, Path)> = moves.into_iter().map(|(to, moved)| (to.clone(), moved.from.clone())).collect();
+    for (to, path) in moves {
+        let before = own.edits.len();
+        let Some((moved, carried)) = own.renamed(&to, false) else { continue };
+        let inner = own.edits.split_off(before);
+        let keys: Vec<String> = to.keys().map(str::to_owned).collect();
+        put(&mut value, &keys, carried);
+        let (map, keys) = deepest(three.yours, &own.as_it_was(&to));
+        own.edits.push(Edit::Relocate { map, keys, entry: moved, path, inner });
     }
     Merged { value: Value::Object(value), edits: own.edits, items: own.findings.items }
+}
+
+/// Whether a key stays in its map: only its name changes.
+fn in_place(to: &Path, moved: &RenamedKey<'_>) -> bool {
+    to.0.split_last().map(|(_, above)| above) == moved.met_at.0.split_last().map(|(_, above)| above)
 }
 
 fn put(map: &mut Map<String, Value>, keys: &[String], value: Value) {
@@ -59,22 +66,22 @@ fn put(map: &mut Map<String, Value>, keys: &[String], value: Value) {
 }
 
 /// The deepest map on the way to a place, and the keys that are missing below it.
-fn deepest<'t, 'k>(tree: &'t Tree, to: &'k [String]) -> (&'t Node, &'k [String]) {
-    let (mut map, mut keys) = (tree.root(), to);
-    while let [first, rest @ ..] = keys
+fn deepest<'t>(tree: &'t Tree, to: &Path) -> (&'t Node, Vec<String>) {
+    let keys: Vec<&str> = to.keys().collect();
+    let (mut map, mut left) = (tree.root(), keys.as_slice());
+    while let [first, rest @ ..] = left
         && let Some(below) = map.child(first).filter(|below| has_entries(below) && !rest.is_empty())
     {
-        (map, keys) = (below, rest);
+        (map, left) = (below, rest);
     }
-    (map, keys)
+    (map, left.iter().map(|key| (*key).to_owned()).collect())
 }
 
 struct Overrides<'t, 's> {
     lists: &'s HashSet<Path>,
-    /// Paths whose values have gone to other ones.
-    taken: HashSet<Path>,
-    /// Where they have gone.
-    given: HashSet<Path>,
+    /// Keys that have another name, by it.
+    moves: HashMap<Path, RenamedKey<'t>>,
+    new: &'t Tree,
     edits: Vec<Edit<'t>>,
     findings: KeyFindings<'s>,
 }
@@ -93,6 +100,10 @@ impl<'t> Overrides<'t, '_> {
         let in_brackets = is_in_brackets(entries, yours);
         for mine in entries {
             let here = path.join(Segment::Key(mine.key.clone()));
+            if let Some(to) = self.moved_to(&here) {
+                self.moved(&to, yours, mine, &mut out);
+                continue;
+            }
             let (old, new) = (old.and_then(|old| old.child(&mine.key)), new.and_then(|new| child(new, &mine.key)));
             let before = self.edits.len();
             let value = self.entry(&here, old, new, mine, in_brackets);
@@ -109,6 +120,61 @@ impl<'t> Overrides<'t, '_> {
         out
     }
 
+    /// Where a key has gone.
+    fn moved_to(&self, path: &Path) -> Option<Path> {
+        self.moves.iter().find(|(_, moved)| moved.met_at == *path).map(|(to, _)| to.clone())
+    }
+
+    /// A key that has another name: in its place where it stays in its map, and gone from here else.
+    fn moved(&mut self, to: &Path, map: &'t Node, mine: &'t Entry, out: &mut Map<String, Value>) {
+        let stays = self.moves.get(to).is_some_and(|moved| in_place(to, moved)) && !mine.merged;
+        let in_brackets = matches!(&map.kind, NodeKind::Map(entries) if is_in_brackets(entries, map));
+        let before = self.edits.len();
+        match (stays.then(|| self.renamed(to, in_brackets)).flatten(), to.keys().next_back()) {
+            (Some((entry, value)), Some(key)) => {
+                out.insert(key.to_owned(), value);
+                self.edits.push(Edit::Rename { entry, key: key.to_owned() });
+            }
+            _ if mine.merged => {}
+            _ => {
+                self.edits.truncate(before);
+                self.edits.push(Edit::Remove { map, entry: mine });
+            }
+        }
+    }
+
+    /// What a key that has another name says there; the edits are those below it. `None` where nothing is left of it.
+    fn renamed(&mut self, to: &Path, in_brackets: bool) -> Option<(&'t Entry, Value)> {
+        let (moved, keys) = (self.moves.get(to)?, to.keys().collect::<Vec<_>>());
+        let (entry, was, old) = (moved.entry, moved.from.clone(), moved.old);
+        let (last, above) = keys.split_last()?;
+        let new = child(self.new.get(above)?, last)?;
+        let (yours, now): (&'t Node, &'t Node) = (&entry.value, &new.value);
+        let sides = Sides { old, new: Some(now), yours: Some(yours) };
+        if has_entries(yours) && has_entries(now) && is_written_here(entry) {
+            let before = self.findings.items.len();
+            let left = self.below(to, old.filter(|old| has_entries(old)), Some(now), yours)?;
+            let below = self.findings.items.split_off(before);
+            self.findings.tell_renamed(was, to, sides);
+            self.findings.items.extend(below);
+            return Some((entry, left));
+        }
+        self.findings.tell_renamed(was, to, sides);
+        if old.is_some_and(|old| old.same_as(yours)) && !yours.same_as(now) {
+            self.edits.push(Edit::Replace { entry, with: new, in_brackets });
+            return Some((entry, now.to_json()));
+        }
+        Some((entry, yours.to_json()))
+    }
+
+    /// Where a place of the new names is in the operator's text.
+    fn as_it_was(&self, to: &Path) -> Path {
+        let above =
+            self.moves.iter().filter(|(other, moved)| to.starts_with(other) && *other != to && in_place(other, moved));
+        let Some((other, moved)) = above.max_by_key(|(other, _)| other.0.len()) else { return to.clone() };
+        Path(moved.from.0.iter().chain(&to.0[other.0.len()..]).cloned().collect())
+    }
+
     /// What stays of a key of the operator's; `None` where nothing does.
     fn entry(
         &mut self,
@@ -118,9 +184,6 @@ impl<'t> Overrides<'t, '_> {
         mine: &'t Entry,
         in_brackets: bool,
     ) -> Option<Value> {
-        if self.taken.contains(path) {
-            return None;
-        }
         let yours: &'t Node = &mine.value;
         let now = new.map(|new| &*new.value);
         if has_entries(yours) && now.or(old).is_some_and(has_entries) && is_written_here(mine) {
@@ -135,10 +198,10 @@ impl<'t> Overrides<'t, '_> {
                 Some(_) => KeyOutcome::Removed,
             };
             self.findings.tell(outcome, path, sides);
-            return (!is_old).then(|| yours.to_json());
+            return if is_old { None } else { self.left(path, mine) };
         };
         if yours.same_as(&new.value) || self.lists.contains(path) {
-            return Some(yours.to_json());
+            return self.left(path, mine);
         }
         if is_old {
             self.findings.tell(KeyOutcome::NewDefault, path, sides);
@@ -147,14 +210,37 @@ impl<'t> Overrides<'t, '_> {
         }
         let is_unchanged = old.is_some_and(|old| old.same_as(&new.value));
         self.findings.tell(if is_unchanged { KeyOutcome::Kept } else { KeyOutcome::Conflict }, path, sides);
-        Some(yours.to_json())
+        self.left(path, mine)
+    }
+
+    /// A value of the operator's that stands as a whole, without what has gone from below it; `None` where that was all.
+    fn left(&mut self, path: &Path, mine: &'t Entry) -> Option<Value> {
+        let map: &'t Node = &mine.value;
+        let has_moved = self.moves.values().any(|moved| moved.met_at.starts_with(path) && moved.met_at != *path);
+        let (NodeKind::Map(entries), true) = (&map.kind, has_moved && is_written_here(mine)) else {
+            return Some(map.to_json());
+        };
+        let (mut out, before) = (Map::new(), self.edits.len());
+        for entry in entries {
+            let here = path.join(Segment::Key(entry.key.clone()));
+            let left = if self.moved_to(&here).is_some() { None } else { self.left(&here, entry) };
+            match left {
+                Some(value) => drop(out.insert(entry.key.clone(), value)),
+                None => self.edits.push(Edit::Remove { map, entry }),
+            }
+        }
+        if out.is_empty() {
+            self.edits.truncate(before);
+            return None;
+        }
+        Some(Value::Object(out))
     }
 
     /// What stays of a map below a key; `None` where nothing does, and the key goes, too.
     fn below(&mut self, path: &Path, old: Option<&'t Node>, new: Option<&'t Node>, yours: &'t Node) -> Option<Value> {
         let before = self.edits.len();
         let left = self.map(path, old, new, yours);
-        let is_needed = self.given.iter().any(|to| to.starts_with(path));
+        let is_needed = self.moves.iter().any(|(to, moved)| to.starts_with(path) && to != path && !in_place(to, moved));
         if left.is_empty() && !is_needed {
             self.edits.truncate(before);
             return None;
@@ -162,18 +248,35 @@ impl<'t> Overrides<'t, '_> {
         Some(Value::Object(left))
     }
 
+    /// The same below keys that have another name.
+    fn not_copied_of_moves(&mut self) {
+        let mut moves: Vec<_> =
+            self.moves.iter().map(|(to, moved)| (to.clone(), moved.old, &*moved.entry.value)).collect();
+        moves.sort_by_key(|(_, _, yours)| yours.span.bytes.start);
+        for (to, old, yours) in moves {
+            let new = self.new.get(&to.keys().collect::<Vec<_>>());
+            if let Some(new) = new.filter(|_| has_entries(yours)) {
+                self.not_copied(&to, old, new, Some(yours));
+            }
+        }
+    }
+
     /// Tells of what the release has and the operator's file has not.
     fn not_copied(&mut self, path: &Path, old: Option<&'t Node>, new: &'t Node, yours: Option<&'t Node>) {
         let NodeKind::Map(entries) = &new.kind else { return };
         for entry in entries {
             let here = path.join(Segment::Key(entry.key.clone()));
+            if self.moves.contains_key(&here) {
+                continue;
+            }
             let new: &'t Node = &entry.value;
             let old = old.and_then(|old| old.child(&entry.key));
             let mine = yours.and_then(|yours| yours.child(&entry.key));
-            let is_looked_into = mine.is_some() || old.is_some_and(has_entries);
+            let has_moved = |(to, _): (&Path, &RenamedKey<'_>)| to.starts_with(&here) && *to != here;
+            let is_looked_into = mine.is_some() || old.is_some_and(has_entries) || self.moves.iter().any(has_moved);
             if has_entries(new) && mine.is_none_or(has_entries) && is_looked_into {
                 self.not_copied(&here, old, new, mine);
-            } else if mine.is_none() && !self.given.contains(&here) {
+            } else if mine.is_none() {
                 match old {
                     None => self.findings.tell(KeyOutcome::New, &here, Sides { new: Some(new), ..Sides::default() }),
                     Some(old) if !old.same_as(new) => {

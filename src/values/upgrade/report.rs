@@ -36,6 +36,8 @@ pub enum KeyOutcome {
     Dropped,
     /// It has another name now, and the operator's value stands there.
     Renamed,
+    /// It has another name now and another default, which the operator gets, having had the old one.
+    RenamedDefault,
     /// Its default changed, and the operator had the old one or none.
     NewDefault,
     New,

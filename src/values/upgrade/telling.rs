@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::edit::has_entries;
 use super::report::{KeyOutcome, KeyReport};
 use crate::redact::{Scrubber, is_secret, is_secret_name, name_hint};
 use crate::yaml::{Node, NodeKind, Path, Segment, Value as Scalar};
@@ -33,8 +34,13 @@ impl<'s> KeyFindings<'s> {
         self.items.push(KeyReport { outcome, path: path.clone(), was: None, old, new, yours });
     }
 
+    /// Of a value that is another one than the operator's: it was the old default.
     pub(super) fn tell_renamed(&mut self, was: Path, path: &Path, sides: Sides<'_>) {
-        self.tell(KeyOutcome::Renamed, path, sides);
+        let is = |a: Option<&Node>, b: Option<&Node>| a.zip(b).is_some_and(|(a, b)| a.same_as(b));
+        let takes_new = is(sides.old, sides.yours) && !is(sides.yours, sides.new);
+        let is_value = sides.new.is_none_or(|new| !has_entries(new));
+        let outcome = if takes_new && is_value { KeyOutcome::RenamedDefault } else { KeyOutcome::Renamed };
+        self.tell(outcome, path, sides);
         if let Some(item) = self.items.last_mut() {
             item.was = Some(was);
         }

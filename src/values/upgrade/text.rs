@@ -37,7 +37,20 @@ pub(super) fn apply(base: &Tree, other: &Tree, edits: &[Edit<'_>], shipped: &Shi
             Edit::Remove { map, entry } => (removed(base, map, entry), Text::default()),
             Edit::AddItem { list, behind, item } => item_added(base, other, list, *behind, item),
             Edit::RemoveItem { list, item } => (item_removed(base, list, item), Text::default()),
-            Edit::Relocate { map, keys, entry } => relocated(base, origin(base), map, keys, entry),
+            Edit::Relocate { map, keys, entry, path, inner } => {
+                let edited =
+                    (!inner.is_empty()).then(|| Tree::parse(apply(base, other, inner, shipped).as_bytes()).ok());
+                let moved = match &edited {
+                    None => Some((base, *entry)),
+                    Some(edited) => edited.as_ref().and_then(|tree| Some((tree, entry_at(tree, path)?))),
+                };
+                // Where it cannot be taken from there, the text stays, and the check will find that.
+                let end = base.source().len();
+                moved.map_or((end..end, Text::default()), |(tree, moved)| {
+                    relocated(base, Origin { tree, shipped }, (map, entry), keys, moved)
+                })
+            }
+            Edit::Rename { entry, key } => (entry.key_span.bytes.clone(), Zeroizing::new(as_key(key))),
         })
         .collect();
     // Of several at one place, what is put there comes first, and the innermost map's was made first.
@@ -202,17 +215,36 @@ fn added_in_brackets(source: &str, map: &Node, text: &str) -> (Range<usize>, Tex
     (close..close, Zeroizing::new(format!("{comma}{text}")))
 }
 
-/// An entry of this file below these keys of a map; its old place is removed beside that.
-fn relocated(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry: &Entry) -> (Range<usize>, Text) {
-    let (close, text) = appended(base, origin, map, keys, entry);
+/// An entry of this file below these keys of a map, as `moved` has it; its old place is removed beside that.
+fn relocated(
+    base: &Tree,
+    origin: Origin<'_>,
+    (map, entry): (&Node, &Entry),
+    keys: &[String],
+    moved: &Entry,
+) -> (Range<usize>, Text) {
+    let (close, text) = appended(base, origin, map, keys, moved);
     let NodeKind::Map(entries) = &map.kind else { return (close, text) };
-    let was_here = entries.iter().any(|other| std::ptr::eq(other, entry));
-    if !was_here || !is_in_brackets(entries, map) {
+    let start = entry.key_span.bytes.start;
+    // Beside what it stood in, or in its own place.
+    let holds = |other: &&Entry| !other.merged && other.key_span.bytes.start <= start && start < value_end(base, other);
+    let Some(holder) = entries.iter().find(holds) else { return (close, text) };
+    let was_here = std::ptr::eq(holder, entry);
+    if !is_in_brackets(entries, map) {
+        let at = match was_here {
+            true => removed(base, map, entry).start,
+            false => base.source()[value_end(base, holder)..]
+                .find('\n')
+                .map_or(base.source().len(), |line| value_end(base, holder) + line + 1),
+        };
+        return (at..at, if was_here { Zeroizing::new(text.trim_start_matches('\n').to_owned()) } else { text });
+    }
+    if !was_here {
         return (close, text);
     }
     // In its own place, since nothing else may be left in the brackets.
     let text = text.trim_start_matches([',', ' ']);
-    let (place, start) = (removed(base, map, entry), entry.key_span.bytes.start);
+    let place = removed(base, map, entry);
     let is_last = place.start == start && place.end == value_end(base, entry);
     let text = match place.start < start {
         true => format!(", {text}"),

@@ -1,5 +1,10 @@
 //! Lists whose items have names.
 
+use std::collections::HashSet;
+
+use serde_json::Value as Json;
+
+use super::fuzz::Dice;
 use super::*;
 
 const OLD: &str = "l:\n- name: a\n  v: 1\n- name: b\n  v: 1\n- name: c\n  v: 1\nz: 1\n";

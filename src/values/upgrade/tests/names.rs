@@ -160,3 +160,76 @@ fn what_a_merge_brings_and_a_release_drops_stays_where_nothing_can_take_it_away(
     let yours = "x: &x {gone: 1, k: 7}\na:\n  <<: *x\n";
     assert_eq!(*in_style(ProposalStyle::Overrides, old, new, yours).text, yours);
 }
+
+#[test]
+fn a_renamed_key_of_overrides_keeps_its_place_and_is_merged_below_its_new_name() {
+    for (old, new, yours, expected, said) in [
+        (
+            "vol:\n  size: 1\n  class: a\n  mode: x\nz: 1\n",
+            "storage:\n  size: 2\n  class: a\n  mode: y\nz: 1\n",
+            "# site\nvol:\n  # big\n  size: 5\n  mode: x # as it was\nz: 2\n",
+            "# site\nstorage:\n  # big\n  size: 5\n  mode: y # as it was\nz: 2\n",
+            &["conflict storage.size", "renamed storage", "new-default storage.mode", "kept z"][..],
+        ),
+        (
+            "vol: {size: 1, class: fast-ssd}\n",
+            "storage: {size: 2, class: fast-ssd}\n",
+            "vol: {size: 1, class: slow-hdd} # ours\nown: 1\n",
+            "storage: {size: 2, class: slow-hdd} # ours\nown: 1\n",
+            &["renamed storage", "new-default storage.size", "kept storage.class", "own own"],
+        ),
+        (
+            "a: 1\n",
+            "# Formerly `a`.\nbee: 2\n",
+            "own: 1\na: 1 # one\nlast: 1\n",
+            "own: 1\nbee: 2 # one\nlast: 1\n",
+            &["renamed-default bee", "own own", "own last"],
+        ),
+        (
+            "a: 1\n",
+            "# Formerly `a`.\nbee: 2\n",
+            "own: 1\na: 3 # one\nlast: 1\n",
+            "own: 1\nbee: 3 # one\nlast: 1\n",
+            &["renamed bee", "own own", "own last"],
+        ),
+        (
+            "x: {a: 1, k: 1}\nz: 1\n",
+            "w:\n  # renamed from x.a\n  bee: 2\n  more: 1\nx: {k: 1}\nz: 1\n",
+            "x:\n  # high\n  a: 3\n  k: 5\n\nz: 2\n",
+            "x:\n  k: 5\nw:\n  # high\n  bee: 3\n\nz: 2\n",
+            &["renamed w.bee", "new w.more", "kept x.k", "kept z"],
+        ),
+        (
+            "db: {image: p:1, x: 1}\nz: 1\n",
+            "db:\n  cnpg:\n    imageName: # none\nz: 1\n",
+            "db:\n  image: q\n  # of x\n  x: 2\nown: 1\n",
+            "db:\n  cnpg:\n    imageName: q\n  # of x\n  x: 2\nown: 1\n",
+            &["removed db.x", "renamed db.cnpg.imageName", "own own"],
+        ),
+        // Below the new name, one of them has another name, too.
+        (
+            "vol: {size: 1, class: a}\n",
+            "# formerly vol\nstorage:\n  # formerly vol.size\n  gigabytes: 1\n  class: b\n",
+            "vol:\n  size: 5\n  class: a\n",
+            "storage:\n  gigabytes: 5\n  class: b\n",
+            &["renamed storage", "renamed storage.gigabytes", "new-default storage.class"],
+        ),
+        // Nothing of it is left.
+        (
+            "vol: {size: 1, class: a}\nz: 1\n",
+            "# formerly vol\nstorage: {kind: 1}\nz: 1\n",
+            "vol: {size: 1}\nz: 2\n",
+            "z: 2\n",
+            &["dropped storage.size", "new storage.kind", "kept z"],
+        ),
+    ] {
+        let proposed = in_style(ProposalStyle::Overrides, old, new, yours);
+        assert_eq!(*proposed.text, expected, "{yours}");
+        assert_eq!(told(&proposed), said, "{yours}");
+    }
+    let full = |yours: &str| told(&proposal("a: 1\n", "# Formerly `a`.\nbee: 2\n", yours));
+    assert_eq!(
+        (full("a: 1\n"), full("a: 3\n")),
+        (vec!["renamed-default bee".to_owned()], vec!["renamed bee".to_owned()])
+    );
+}
