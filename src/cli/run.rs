@@ -127,10 +127,17 @@ impl Report for runs::RunList {
             .map(|run| {
                 // Of a run that is over the last record says the same as its state.
                 let detail = if run.detail == run.state { String::new() } else { run.detail.clone() };
-                vec![run.run.clone(), run.state.clone(), detail, run.begun.map(short_time).unwrap_or_default()]
+                let install = run.install.clone().unwrap_or_default();
+                vec![run.run.clone(), run.state.clone(), detail, install, run.begun.map(short_time).unwrap_or_default()]
             })
             .collect();
-        let heads = ["run".into(), Column::whole("state"), "where it stands".into(), Column::whole("begun")];
+        let heads = [
+            "run".into(),
+            Column::whole("state"),
+            "where it stands".into(),
+            Column::spare("install"),
+            Column::whole("begun"),
+        ];
         page.table(&heads, &rows);
         // In a pipe every line is a row.
         let open = self.runs.iter().find(|run| !run.ways_on.is_empty());
@@ -178,6 +185,10 @@ impl Report for runs::PutBackReport {
         let (mark, text) = match (self.closed, left.is_empty()) {
             (true, true) => (Mark::Ok, format!("what run {} had changed is put back", self.run)),
             (true, false) => (Mark::Ok, format!("run {} is closed: what it could put back is", self.run)),
+            (false, true) if self.knows_writers() => (
+                Mark::Warn,
+                format!("run {} stays open: all is put back, and its journal could not be told so", self.run),
+            ),
             (false, _) if self.knows_writers() => {
                 (Mark::Warn, format!("run {} stays open: not all is put back", self.run))
             }

@@ -133,6 +133,7 @@ fn runs() {
     let line = |run: &str, state: &str, detail: &str| runs::RunLine {
         run: run.into(),
         verb: None,
+        install: Some("opschain-production/opschain".into()),
         begun: Some(at),
         state: state.into(),
         detail: detail.into(),
@@ -165,6 +166,7 @@ fn bundles() {
         proved_by: Some("ops".into()),
     };
     let row = |name: &str, proof, unreadable: Option<&str>| ListRow {
+        replaced_by: None,
         name: name.into(),
         address: format!("/srv/dr/bundles/{name}.tar"),
         loose: false,

@@ -24,6 +24,9 @@ const HOST: &str = "dr.opschain/host";
 /// How often a holder may find the lease changed under its hands before it gives up.
 const TRIES: usize = 5;
 
+/// No longer name is told.
+const LONGEST_NAME: usize = 200;
+
 /// How long a lease outlives its holder.
 pub const TTL: Duration = Duration::from_secs(60);
 /// The longest that the lease of another is watched, whatever it says of itself.
@@ -198,6 +201,25 @@ impl Cluster {
         Ok(self.lease(name).await?.as_ref().and_then(held))
     }
 
+    /// Whether whoever holds the lease `name`, as `held` has it, is at work: watched for half as long as it lasts, it is renewed,
+    /// given up, or changes hands. One at work renews it three times in as long as it lasts.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub async fn lease_moves(&self, name: &str, held: &ClusterError, events: &Events) -> Result<bool> {
+        let ClusterError::Held { holder, renewed, lasts, .. } = held else { return Ok(false) };
+        let first = Some(Renewal { holder: holder.clone(), at: *renewed });
+        let (begun, long) = (Instant::now(), (*lasts).min(LONGEST) / 2);
+        let mut wait = Wait::new(format!("lease {name} to be renewed"), LONGEST, events);
+        while begun.elapsed() < long {
+            if self.lease(name).await?.as_ref().and_then(renewal) != first {
+                return Ok(true);
+            }
+            wait.not_yet(Some(held.to_string())).await?;
+        }
+        Ok(false)
+    }
+
     async fn lease(&self, name: &str) -> Result<Option<Lease>> {
         self.dynamic(ApiResource::erase::<Lease>(&())).get_opt(name).await?.map(parse).transpose()
     }
@@ -217,7 +239,7 @@ impl Cluster {
             return Err(error);
         }
         let since = lease.spec.as_ref().and_then(|spec| spec.acquire_time.clone()).filter(|_| ours);
-        let moves = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0) + i32::from(!ours);
+        let moves = moves_of(&lease, !ours);
         let new = fresh(name, run, host, ttl, now);
         lease.metadata.annotations.get_or_insert_default().extend(new.metadata.annotations.unwrap_or_default());
         lease.spec = new.spec.map(|spec| LeaseSpec {
@@ -337,15 +359,29 @@ fn fresh(name: &str, run: &str, host: &str, ttl: Duration, now: Timestamp) -> Le
 
 /// A lease, whatever stands in its times: the API server takes years that are none here, and who has written one holds
 /// the lease all the same.
-fn parse(mut object: DynamicObject) -> Result<Lease> {
+fn parse(object: DynamicObject) -> Result<Lease> {
+    let odd =
+        |error: serde_json::Error| ClusterError::Unexpected { act: "read a lease".into(), cause: error.to_string() };
+    let mut lease = serde_json::to_value(object).map_err(odd)?;
     for time in ["acquireTime", "renewTime"] {
         let is_time = |value: &Value| serde_json::from_value::<MicroTime>(value.clone()).is_ok();
-        if let Some(value) = object.data.pointer_mut(&format!("/spec/{time}")).filter(|value| !is_time(value)) {
+        if let Some(value) = lease.pointer_mut(&format!("/spec/{time}")).filter(|value| !is_time(value)) {
             *value = Value::Null;
         }
     }
-    let lease = serde_json::to_value(object).and_then(serde_json::from_value);
-    lease.map_err(|error| ClusterError::Unexpected { act: "read a lease".into(), cause: error.to_string() })
+    // Whoever may write a lease writes the names that messages then tell: they stay on their line.
+    for name in [format!("/metadata/annotations/{}", HOST.replace('/', "~1")), "/spec/holderIdentity".to_owned()] {
+        if let Some(Value::String(text)) = lease.pointer_mut(&name) {
+            *text = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(LONGEST_NAME).collect();
+        }
+    }
+    serde_json::from_value(lease).map_err(odd)
+}
+
+/// How often the lease has changed hands, with this time. Anybody may have written any number there.
+fn moves_of(lease: &Lease, changes_hands: bool) -> i32 {
+    let so_far = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
+    so_far.max(0).saturating_add(i32::from(changes_hands))
 }
 
 /// The last renewal of a lease; `None` when nobody holds it.
@@ -402,6 +438,18 @@ mod tests {
                 assert_eq!(watch.see(&alive, TTL, after(20)), Watched::Alive);
             }
         }
+    }
+
+    #[test]
+    fn what_others_write_into_a_lease_ends_nothing_and_breaks_no_line() {
+        let object = serde_json::json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "dr-opschain", "annotations": {HOST: "x\ny"}},
+            "spec": {"holderIdentity": "restore-1; rm\n\u{1b}[31m", "leaseTransitions": i32::MAX, "renewTime": "9999"}});
+        let lease = parse(serde_json::from_value(object).unwrap()).unwrap();
+        assert_eq!(moves_of(&lease, true), i32::MAX);
+        let Some(ClusterError::Held { holder, host, .. }) = held(&lease) else { panic!("{lease:?}") };
+        assert_eq!((holder.as_str(), &*host), ("restore-1; rm??[31m", "x?y"));
+        assert_eq!(renewal(&lease).unwrap().holder, holder, "or nobody could ever take it over");
     }
 
     #[test]

@@ -60,9 +60,11 @@ pub enum WayOut {
     Resume,
     /// It is aborted: resuming it would be refused.
     Abort,
+    /// None before it has ended: this `user@host` is at work, and renews the lease on the install.
+    AtWork(String),
     /// It is resumed or aborted where its journal is: the host of this `user@host`.
     Elsewhere(String),
-    /// None: this host has begun it, its journal is missing or damaged, and only its lease tells of it.
+    /// None: this user has begun it on this host, its journal is missing or damaged, and only its lease tells of it.
     Lost,
     /// None: its journal was closed and nothing put back, as its lease tells.
     OnlyClosed,
@@ -83,7 +85,7 @@ impl OpenRun {
         match self.way_out {
             WayOut::Resume | WayOut::Elsewhere(_) => vec![resume, abort],
             WayOut::Abort => vec![abort],
-            WayOut::Lost | WayOut::OnlyClosed | WayOut::Unproved(_) => Vec::new(),
+            WayOut::AtWork(_) | WayOut::Lost | WayOut::OnlyClosed | WayOut::Unproved(_) => Vec::new(),
         }
     }
 
@@ -95,13 +97,22 @@ impl OpenRun {
         let lease = format!("delete lease {}", lease_name(release));
         let (error, instead, unless) = match &self.way_out {
             WayOut::Resume | WayOut::Abort => return error.behind_it(self.clone()),
+            WayOut::AtWork(host) => {
+                let look = format!(
+                    "Wait for its end. `dr run show {}` tells how far it is: as {host}, whose it is.",
+                    self.run
+                );
+                return error.behind_it(self.clone()).hint(look);
+            }
             WayOut::Elsewhere(host) => {
                 let there =
                     format!("Its journal is on the host of {host}: resume or abort it there. If that host is gone: ");
                 (error.behind_it(self.clone()), there, lease)
             }
             WayOut::Lost => {
-                (error.behind_it(self.clone()), "Without its journal it is neither resumed nor aborted: ".into(), lease)
+                let other = "Another `DR_WHO`, home or state folder may have its journal: look there first with `dr run list`. \
+                             Without it, it is neither resumed nor aborted: ";
+                (error.behind_it(self.clone()), other.into(), lease)
             }
             WayOut::OnlyClosed => (error, String::new(), lease),
             WayOut::Unproved(database) => {
@@ -119,6 +130,7 @@ impl OpenRun {
         match &self.way_out {
             WayOut::Resume => format!("dr run resume {}", self.run),
             WayOut::Abort => format!("dr run abort {}", self.run),
+            WayOut::AtWork(host) => format!("as {host}, until it has ended: dr run show {}", self.run),
             WayOut::Elsewhere(host) => format!("on the host of {host}: dr run resume {}", self.run),
             WayOut::Lost | WayOut::OnlyClosed | WayOut::Unproved(_) => {
                 format!("unless it is known to be whole: kubectl delete namespace {namespace}")
@@ -132,9 +144,13 @@ impl fmt::Display for OpenRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let run = &self.run;
         match (&self.way_out, &self.step) {
-            (WayOut::Elsewhere(host), _) => write!(f, "run {run} of {host} is at work on it, or stands open"),
+            (WayOut::AtWork(host), _) => write!(f, "run {run} of {host} is at work on it"),
+            (WayOut::Elsewhere(host), _) => write!(f, "run {run} of {host} stands open: it is not at work"),
             (WayOut::Lost, _) => {
-                write!(f, "run {run} of this host has not ended, and its journal here is missing or damaged")
+                write!(
+                    f,
+                    "run {run} of this host has not ended, is not at work, and its journal here is missing or damaged"
+                )
             }
             (WayOut::OnlyClosed, _) => write!(f, "run {run} was closed in the middle, and nothing of it put back"),
             (WayOut::Unproved(database), _) => {

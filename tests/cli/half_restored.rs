@@ -1,5 +1,8 @@
 //! An install that a restore has half done: its journal tells of it or, where that is on another host or lost, its lease.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::writers::{AT, Site, begun};
@@ -55,6 +58,30 @@ fn a_restore_of_another_host_is_told_by_its_lease() {
 }
 
 #[test]
+fn a_restore_that_renews_its_lease_is_at_work_and_nobody_is_led_to_remove_what_it_makes() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for who in ["op@there".to_owned(), format!("operator@{}", host.trim())] {
+        let (over, renewed) = (AtomicBool::new(false), AtomicU32::new(0));
+        let said = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let second = renewed.fetch_add(1, Ordering::Relaxed) % 60;
+                    lease(&site, &who, RESTORE, &format!("2026-11-28T01:00:{second:02}.000000Z"));
+                    std::thread::park_timeout(Duration::from_millis(200));
+                }
+            });
+            let said = site.dr(&["server", "start", "--yes"], 24);
+            over.store(true, Ordering::Relaxed);
+            said
+        });
+        assert!(said.contains(&format!("run {RESTORE} of {who} is at work on it")), "{said}");
+        assert!(!said.contains("delete"), "{said}");
+    }
+    assert_eq!(site.replicas(), [0, 0]);
+}
+
+#[test]
 fn a_lease_that_cannot_be_read_is_not_free() {
     let refuses = |request: &crate::api::Request, _: &mut crate::api::Objects| {
         let of_lease = request.path.contains("/leases/");
@@ -73,7 +100,7 @@ fn a_restore_of_this_host_whose_journal_is_missing_is_not_looked_for_on_another(
     let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     lease(&site, &format!("operator@{}", host.trim()), RESTORE, AT);
-    let missing = "of this host has not ended, and its journal here is missing or damaged";
+    let missing = "of this host has not ended, is not at work, and its journal here is missing or damaged";
     let way = "kubectl delete namespace opschain";
     site.says(&["server", "start"], 24, &[missing, way, "delete lease dr-opschain"]);
     let status = site.dr(&["server", "status"], 0);
@@ -84,7 +111,7 @@ fn a_restore_of_this_host_whose_journal_is_missing_is_not_looked_for_on_another(
 
 /// The lease on the install, as it was written once.
 fn lease(site: &Site, host: &str, holder: &str, at: &str) {
-    let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 60, "acquireTime": at, "renewTime": at});
+    let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 4, "acquireTime": at, "renewTime": at});
     let metadata = json!({"name": "dr-opschain", "annotations": {"dr.opschain/host": host}});
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec});
     site.api.set("/apis/coordination.k8s.io/v1/namespaces/opschain/leases/dr-opschain", lease);

@@ -71,7 +71,8 @@ impl WriterFacts {
 impl From<&Workload> for WriterFacts {
     fn from(workload: &Workload) -> Self {
         let note = workload.annotations.get(REPLICAS);
-        let noted = note.and_then(|text| text.parse().ok()).filter(|count| (0..=MOST_REPLICAS).contains(count));
+        let digits = note.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let noted = digits.and_then(|text| text.parse().ok()).filter(|count| (0..=MOST_REPLICAS).contains(count));
         Self {
             unusable_note: note.filter(|_| noted.is_none()).cloned(),
             name: workload.name.clone(),

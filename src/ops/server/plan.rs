@@ -69,7 +69,7 @@ pub struct Part {
 /// [`Exit::Locked`] where the install is half done by a run of which only its lease tells.
 pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
     if let Some(open) = &facts.open_run
-        && matches!(open.way_out, WayOut::Elsewhere(_) | WayOut::Lost | WayOut::OnlyClosed)
+        && matches!(open.way_out, WayOut::AtWork(_) | WayOut::Elsewhere(_) | WayOut::Lost | WayOut::OnlyClosed)
     {
         return Err(open.half_done(&facts.install));
     }
@@ -113,6 +113,7 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
     }
     let mut warnings: Vec<String> = facts.missing.iter().map(|name| missing(name)).collect();
     let mut workloads: Vec<WriterFacts> = facts.writers.iter().rev().cloned().collect();
+    warnings.extend(workloads.iter().filter_map(|writer| doubted(facts, writer)));
     for writer in workloads.iter_mut().filter(|writer| writer.replicas == 0) {
         let name = &writer.name;
         let known = known(facts, writer).ok_or_else(|| {
@@ -140,6 +141,16 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
         held: held(facts),
         done: facts.writers.iter().all(|writer| writer.now > 0),
     })
+}
+
+/// What is wrong with the note of a writer that is off, where a run of this host has counted something else.
+fn doubted(facts: &ServerFacts, writer: &WriterFacts) -> Option<String> {
+    let (name, noted) = (&writer.name, Some(writer.replicas).filter(|noted| writer.now == 0 && *noted > 0)?);
+    let known =
+        facts.known.iter().find(|known| known.writer == *name && known.is_counted() && known.replicas != noted)?;
+    let KnownReplicas { source, replicas, .. } = known;
+    let by_hand = by_hand(facts, name).replace("=N", &format!("={replicas}"));
+    Some(format!("{name} has a note of {noted} replicas, and {source} has {replicas}: `{by_hand}` if that is right"))
 }
 
 /// Why somebody has to answer for the start of writers that are held; nothing where their original is gone.
@@ -453,6 +464,17 @@ mod tests {
         let plan = start(&facts).unwrap();
         assert_eq!(plan.workloads[1].replicas, 2);
         assert_eq!(plan.warnings, ["opschain-api has no annotation with its replicas: run create-1 has 2"]);
+    }
+
+    #[test]
+    fn a_note_that_a_run_of_this_host_contradicts_is_said_with_both() {
+        let mut facts = facts((0, 0, 10_000), (0, 0, 3), Some("stop-1"));
+        for (writer, replicas) in [("opschain-api", 1), ("opschain-api-worker", 3)] {
+            facts.known.push(KnownReplicas { writer: writer.into(), replicas, source: "run create-1".into() });
+        }
+        let by_hand = "`kubectl -n opschain scale deployment opschain-api --replicas=1` if that is right";
+        let warning = format!("opschain-api has a note of 10000 replicas, and run create-1 has 1: {by_hand}");
+        assert_eq!(start(&facts).unwrap().warnings, [warning]);
     }
 
     #[test]
