@@ -2,9 +2,12 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 /// Writes a file that is not there yet, with this mode whatever the umask is; durable on return.
@@ -29,11 +32,17 @@ pub fn replace_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     file.persist(path).map_err(|error| error.error).map(drop)
 }
 
-/// A file on its way. It has its name once it is finished; dropped before, it is gone. A killed process leaves it under a
-/// name that begins with `.dr-`.
+/// A file on its way. It has its name once it is finished; dropped before, or its process killed, it is gone. Only where a
+/// file system knows no files without a name, a killed process leaves one whose name begins with `.dr-`.
 pub struct NewFile {
-    file: NamedTempFile,
+    file: Unnamed,
     path: PathBuf,
+}
+
+enum Unnamed {
+    /// Open, and in no folder.
+    Nameless(File),
+    Temporary(NamedTempFile),
 }
 
 impl NewFile {
@@ -46,7 +55,15 @@ impl NewFile {
         if path.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let file = tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path))?;
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = match rustix::fs::open(folder(path), flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Unnamed::Nameless(file.into()),
+            // What a file system or a kernel says that does not know the flag.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                Unnamed::Temporary(tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path))?)
+            }
+            Err(error) => return Err(error.into()),
+        };
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
         Ok(Self { file, path: path.to_owned() })
     }
@@ -57,18 +74,33 @@ impl NewFile {
     /// It is there already, or it cannot be written; then nothing is.
     pub fn finish(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
-        self.file.persist_noclobber(&self.path).map_err(|error| error.error)?;
+        match self.file {
+            Unnamed::Nameless(file) => {
+                let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+                rustix::fs::linkat(CWD, nameless, CWD, &self.path, AtFlags::SYMLINK_FOLLOW)?;
+            }
+            Unnamed::Temporary(file) => drop(file.persist_noclobber(&self.path).map_err(|error| error.error)?),
+        }
         File::open(folder(&self.path))?.sync_all()
+    }
+}
+
+impl Unnamed {
+    fn as_file(&self) -> &File {
+        match self {
+            Self::Nameless(file) => file,
+            Self::Temporary(file) => file.as_file(),
+        }
     }
 }
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.file.as_file().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }
 
@@ -90,5 +122,28 @@ mod tests {
         assert_eq!(new_file(&path, 0o600, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half is left");
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_has_no_name_that_a_killed_process_could_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("values.yaml");
+        let mut file = NewFile::create(&path, 0o600).unwrap();
+        file.write_all(b"whole").unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        file.finish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_file_that_came_while_one_was_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("values.yaml");
+        let mut file = NewFile::create(&path, 0o600).unwrap();
+        file.write_all(b"late").unwrap();
+        std::fs::write(&path, b"first").unwrap();
+        assert_eq!(file.finish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

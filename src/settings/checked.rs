@@ -211,11 +211,11 @@ mod tests {
         for (text, said) in [
             (
                 "[bundle]\nchunk_mib = 0\n",
-                "2:13: bundle.chunk_mib: invalid value: integer `0`, expected a whole number between 1 and 256",
+                "2:13: bundle.chunk_mib: invalid value: integer `0`, expected a whole number between 1 and 40",
             ),
             (
                 "[bundle]\nchunk_mib = 1.5\n",
-                "2:13: bundle.chunk_mib: invalid type: floating point `1.5`, expected a whole number between 1 and 256",
+                "2:13: bundle.chunk_mib: invalid type: floating point `1.5`, expected a whole number between 1 and 40",
             ),
             (
                 "[bundle]\nzstd_level = \"1\"\n",
@@ -269,7 +269,7 @@ mod tests {
         for rate in ["", "M", "31k", "1025M", "10G", "1 M", "-1M", "99999999999999999999M"] {
             assert!(max_rate_of(rate).is_err(), "{rate}");
         }
-        let good = "[bundle]\nchunk_mib = 256\nzstd_level = 19\ndrain_timeout = \"168h\"\nmax_rate = \"100M\"\n";
+        let good = "[bundle]\nchunk_mib = 40\nzstd_level = 19\ndrain_timeout = \"168h\"\nmax_rate = \"100M\"\n";
         assert_eq!(Settings::parse(good, Path::new("x")).unwrap().bundle.max_rate.as_deref(), Some("100M"));
     }
 

@@ -221,8 +221,8 @@ pub struct BundleSettings {
     pub max_rate: Option<String>,
     /// How long work, and then the workers, may take to drain.
     pub drain_timeout: TimeSpan,
-    /// How many bytes of the database make a chunk, in MiB. A bundle's reader opens none of more than 256.
-    #[serde(deserialize_with = "checked::whole::<_, _, 1, 256>")]
+    /// How many bytes of the database make a chunk, in MiB: up to what the agent takes (`agent::protocol::CHUNK_BOUNDS`).
+    #[serde(deserialize_with = "checked::whole::<_, _, 1, 40>")]
     pub chunk_mib: u32,
     /// How hard chunks are compressed.
     pub zstd_level: CompressionLevel,

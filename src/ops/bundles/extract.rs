@@ -84,7 +84,7 @@ pub fn item<'c>(ctx: &'c Ctx, request: &BundleRequest, words: &str) -> Result<Fo
 
 impl FoundItem<'_> {
     /// Writes it to a new file that only its owner may read, or to one in the folder `out`. The file has its name once all
-    /// of it is there, checked and durable; what a killed process leaves is called `.dr-*`.
+    /// of it is there, checked and durable.
     ///
     /// # Errors
     /// The file is there already; it cannot be written; the item is not in the bundle, damaged, or not opened.
