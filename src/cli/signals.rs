@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -13,13 +14,23 @@ use crate::ops::Ctx;
 use crate::read;
 use crate::ui::Ui;
 
-/// What each of them ends the program with.
-const ASKING: [(SignalKind, Exit); 4] = [
+/// What each of them ends the program with. Those behind TERM would end it at once if nobody listened, with the application
+/// stopped: whoever sends one of them wants it to end.
+const ASKING: [(SignalKind, Exit); 11] = [
     (SignalKind::hangup(), Exit::HungUp),
     (SignalKind::interrupt(), Exit::Interrupted),
     (SignalKind::quit(), Exit::Interrupted),
     (SignalKind::terminate(), Exit::Terminated),
+    (SignalKind::alarm(), Exit::Terminated),
+    (SignalKind::user_defined1(), Exit::Terminated),
+    (SignalKind::user_defined2(), Exit::Terminated),
+    (SignalKind::from_raw(Signal::XCPU.as_raw()), Exit::Terminated),
+    (SignalKind::from_raw(Signal::VTALARM.as_raw()), Exit::Terminated),
+    (SignalKind::from_raw(Signal::PROF.as_raw()), Exit::Terminated),
+    (SignalKind::from_raw(Signal::POWER.as_raw()), Exit::Terminated),
 ];
+/// Where somebody listens, a file at its limit is an error of the write, which says which, and is put right as any other.
+const FILE_AT_ITS_LIMIT: SignalKind = SignalKind::from_raw(Signal::XFSZ.as_raw());
 
 /// Signals that come together are one request: `timeout` asks its command, and then the command's whole group.
 const ONE_REQUEST: Duration = Duration::from_millis(300);
@@ -42,6 +53,8 @@ impl Signals {
         let ignored = ignored_signals();
         let first = Arc::new(OnceLock::new());
         let mut listeners = JoinSet::new();
+        let mut at_limit = signal(FILE_AT_ITS_LIMIT).map_err(failed)?;
+        listeners.spawn(async move { while at_limit.recv().await.is_some() {} });
         for (kind, exit) in ASKING {
             if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
                 continue;
@@ -59,8 +72,7 @@ impl Signals {
                         && first.get().is_some_and(|(_, since)| since.elapsed() > ONE_REQUEST)
                     {
                         // A terminal that goes away may say so more than once, and nobody asked for haste.
-                        let me = rustix::process::getpid();
-                        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+                        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
                     }
                 }
             });

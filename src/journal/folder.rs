@@ -158,7 +158,9 @@ impl FolderLog {
 impl RunLog for FolderLog {
     fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
         let mut written = self.write(line);
-        let full = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        let is_full =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let full = written.as_ref().is_err_and(is_full);
         if full && fs::remove_file(self.folder.join(RESERVE)).is_ok() {
             written = self.write(line);
         }

@@ -1,12 +1,47 @@
 //! The streams of the process, as far as they are a terminal.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+/// What a pipe that has room at all takes without waiting (PIPE_BUF).
+const AT_ONCE: usize = 4096;
+/// How long whoever reads stderr may not read it. Work is more than how it looks, and the application may be stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Talk that cannot be heard is lost without harm.
 pub(super) fn say(text: &str) {
-    if !text.is_empty() {
-        let mut err = anstream::stderr().lock();
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    say_within(text, PATIENCE);
+}
+
+/// The same, waiting no longer than `patience` for a reader. Returns whether all of it was written, or can never be.
+pub(super) fn say_within(text: &str, patience: Duration) -> bool {
+    let begun = Instant::now();
+    let mut err = anstream::stderr().lock();
+    for piece in text.as_bytes().chunks(AT_ONCE) {
+        if !is_read(patience.saturating_sub(begun.elapsed())) {
+            return false;
+        }
+        if err.write_all(piece).and_then(|()| err.flush()).is_err() {
+            return true;
+        }
+    }
+    true
+}
+
+/// Whether stderr takes something within `patience`: a full pipe that nobody reads and a terminal that is held (Ctrl-S) do
+/// not.
+pub(super) fn is_read(patience: Duration) -> bool {
+    let (begun, err) = (Instant::now(), io::stderr());
+    loop {
+        let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
+        match poll(&mut [PollFd::new(&err, PollFlags::OUT)], left.as_ref()) {
+            Ok(0) => return false,
+            Err(Errno::INTR) => {}
+            Ok(_) | Err(_) => return true,
+        }
     }
 }
 

@@ -119,6 +119,28 @@ fn a_blocked_read_of_a_pipe_ends_with_the_exit_code_of_the_signal() {
 }
 
 #[test]
+fn signals_that_nobody_listens_to_elsewhere_end_the_work_in_order_and_a_file_at_its_limit_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let others =
+        [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::XCPU, Signal::VTALARM, Signal::PROF, Signal::POWER];
+    for signal in others {
+        let (ended, said) = stopped(home.path(), &["config", "lint", "-"], signal);
+        assert_eq!(ended, 143, "{signal:?}: {said}");
+        assert!(said.contains("Stopping:"), "{signal:?}: {said}");
+    }
+    let limited = Command::new("bash")
+        .args(["-c", "ulimit -f 1; exec \"$0\" man man", env!("CARGO_BIN_EXE_dr")])
+        .env_clear()
+        .env("HOME", home.path())
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: ") && said.contains("File too large"), "{said}");
+}
+
+#[test]
 fn two_signals_at_once_as_timeout_sends_them_are_one_request() {
     let home = tempfile::tempdir().unwrap();
     for _ in 0..10 {

@@ -1,11 +1,11 @@
 //! The application comes back, whatever else is broken: a bundle run died while it was stopped, and something is missing
 //! that an orderly way back would have.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -651,4 +651,21 @@ fn a_terminal_that_goes_away_at_a_question_is_no_answer() {
     let ended = || std::fs::read_to_string(&code).unwrap_or_default();
     wait("the end", || ended().ends_with('\n'));
     assert_eq!((ended().trim(), site.replicas()), ("129", [2, 2]));
+}
+
+#[test]
+fn a_reader_that_does_not_read_keeps_no_work_from_its_end() {
+    let site = Site::stopped(json!({"dr.opschain/replicas": "2", "dr.opschain/stopped-by": "stop-1"}));
+    let (unread, mut full) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&full, true).unwrap();
+    while full.write(&[b' '; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&full, false).unwrap();
+    let mut child =
+        site.command(&["-vv", "server", "stop", "--yes"]).stderr(full).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it waits for its reader");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    drop(unread);
 }

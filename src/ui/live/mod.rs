@@ -17,12 +17,14 @@ use crate::ui::escape;
 use crate::ui::options::{Output, OutputOptions};
 use crate::ui::page::Page;
 use crate::ui::repeated::Repeated;
-use crate::ui::terminal::{columns, say};
+use crate::ui::terminal::{columns, is_read, say_within};
 
 /// How often the moving line is drawn.
 const FRAME: Duration = Duration::from_millis(120);
 /// How often it is looked whether a line is due, where nothing is drawn.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a reader of stderr that stops reading is waited for, once: then lines are left out until it reads again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The drawing of the work at hand.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct LiveView {
 struct State {
     board: Board,
     bar: Option<ProgressBar>,
+    /// How many texts were left out since stderr was read last.
+    unheard: usize,
     /// Somebody is being asked: nothing moves meanwhile.
     paused: usize,
     /// For JSON: the wait or count at hand, and when it was last told.
@@ -74,7 +78,7 @@ impl LiveView {
         let now = self.begun.elapsed();
         let mut state = self.state();
         if self.options.output == Output::Json {
-            write_json(stamped);
+            write_json(&mut state, stamped);
             state.told = match stamped.event {
                 Event::Waiting { .. } | Event::Progress { .. } => Some((stamped.clone(), now)),
                 Event::Log { .. } | Event::Note { .. } | Event::Warning { .. } => state.told.take(),
@@ -96,12 +100,13 @@ impl LiveView {
     fn tick(&self) {
         let now = self.begun.elapsed();
         let mut state = self.state();
-        if let Some((stamped, told)) = &mut state.told
-            && now >= *told + EVERY
-        {
-            *told = now;
-            stamped.at = jiff::Timestamp::now();
-            write_json(stamped);
+        if let Some((mut stamped, told)) = state.told.take() {
+            let is_due = now >= told + EVERY;
+            if is_due {
+                stamped.at = jiff::Timestamp::now();
+                write_json(&mut state, &stamped);
+            }
+            state.told = Some((stamped, if is_due { now } else { told }));
         }
         let mut page = self.page();
         state.board.remind(now, &mut page);
@@ -112,15 +117,21 @@ impl LiveView {
     fn show(&self, state: &mut State, now: Duration, page: &Page) {
         let stay = page.ansi();
         let moving = page.width().filter(|_| state.paused == 0).and_then(|width| state.board.moving(now, width));
+        if state.bar.is_some() && !is_read(Duration::ZERO) {
+            state.unheard += usize::from(!stay.is_empty());
+            return;
+        }
         let Some(moving) = moving else {
             clear(state);
-            return say(&stay);
+            return hear(state, &stay);
         };
         let bar = state.bar.get_or_insert_with(one_line);
         if !stay.is_empty() {
-            bar.suspend(|| say(&stay));
+            bar.clone().suspend(|| hear(state, &stay));
         }
-        bar.set_message(if wants_colour() { moving.ansi() } else { moving.plain() });
+        if let Some(bar) = state.bar.as_ref().filter(|_| is_read(Duration::ZERO)) {
+            bar.set_message(if wants_colour() { moving.ansi() } else { moving.plain() });
+        }
     }
 
     /// A page as wide as the terminal is now; it may have been resized.
@@ -161,10 +172,27 @@ impl Drop for Paused<'_> {
     }
 }
 
+/// Takes the moving line away; where nobody reads, it is only not drawn any more.
 fn clear(state: &mut State) {
     if let Some(bar) = state.bar.take() {
+        if !is_read(Duration::ZERO) {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
         bar.finish_and_clear();
     }
+}
+
+/// Writes a text, or leaves it out where nobody reads; how many were left out is said before the next one.
+fn hear(state: &mut State, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    let left_out = match state.unheard {
+        0 => String::new(),
+        count => format!("({count} messages were left out while nobody read them)\n"),
+    };
+    let patience = if state.unheard == 0 { PATIENCE } else { Duration::ZERO };
+    state.unheard = if say_within(&(left_out + text), patience) { 0 } else { state.unheard + 1 };
 }
 
 fn one_line() -> ProgressBar {
@@ -179,8 +207,10 @@ fn wants_colour() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
-fn write_json(stamped: &Stamped) {
-    if let Ok(line) = serde_json::to_string(stamped) {
-        say(&(escape::json(&line).into_owned() + "\n"));
-    }
+/// In JSON nothing says what was left out: whoever reads lines has their moments.
+fn write_json(state: &mut State, stamped: &Stamped) {
+    let Ok(line) = serde_json::to_string(stamped) else { return };
+    let patience = if state.unheard == 0 { PATIENCE } else { Duration::ZERO };
+    let heard = say_within(&(escape::json(&line).into_owned() + "\n"), patience);
+    state.unheard = if heard { 0 } else { state.unheard + 1 };
 }
