@@ -51,6 +51,8 @@ pub struct ListRow {
     pub quiesce: Option<String>,
     /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
+    /// The run that has replaced what it holds since: it was made for safety before that.
+    pub replaced_by: Option<String>,
     /// That it stays, where somebody has said so.
     pub pinned: Option<BundleMark>,
     /// That a later `prune` removes it.
@@ -83,6 +85,7 @@ impl ListRow {
             postgresql_major: header.map(|h| h.postgresql.major),
             quiesce: header.map(|h| h.quiesce.to_string()),
             proof: entry.proof.clone(),
+            replaced_by: header.and_then(|h| h.replaced_by.clone()),
             pinned: entry.pin.clone(),
             gone: entry.gone.clone(),
             unreadable: entry.header.as_ref().err().cloned(),
@@ -111,6 +114,8 @@ pub struct ShowReport {
     pub opschain_version: String,
     pub chart_version: String,
     pub install: SourceInstall,
+    /// The run that has replaced what it holds since: it was made for safety before that.
+    pub replaced_by: Option<String>,
     /// How writers were kept off.
     pub quiesce: String,
     pub database: DatabaseReport,
@@ -196,6 +201,7 @@ impl ShowReport {
             opschain_version: opschain.version.clone(),
             chart_version: opschain.chart_version.clone(),
             install: header.install.clone(),
+            replaced_by: header.replaced_by.clone(),
             quiesce: header.quiesce.to_string(),
             database: DatabaseReport {
                 version: postgresql.version.clone(),

@@ -76,9 +76,8 @@ impl Report for status::StatusReport {
         for finding in &self.findings {
             page.finding_of(finding.area, mark(finding.level), &finding.text, finding.fix.as_deref());
         }
-        let worst = self.findings.iter().filter(|finding| finding.level == Level::Bad);
-        if let Some(fix) = worst.filter_map(|finding| finding.fix.as_deref()).next() {
-            page.next(fix);
+        if let Some(next) = &self.next {
+            page.next(next);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::database::Database;
 use super::error::{ClusterError, Result};
 use super::kube::Cluster;
 
@@ -59,7 +60,8 @@ impl std::fmt::Display for HeldOriginal {
 }
 
 impl Cluster {
-    /// Whether the original still answers, as far as this cluster can tell.
+    /// Whether the original still answers, as far as this cluster can tell. A database of its name that was made anew in
+    /// its namespace since (a restore there) is one too, unless it is the copy's own.
     ///
     /// # Errors
     /// The cluster does not answer.
@@ -73,17 +75,37 @@ impl Cluster {
             return Ok(OriginalState::Unseen);
         }
         match self.in_namespace(&original.namespace).database(&original.database).await {
-            Ok(Some(found)) if found.uid == original.uid && !found.is_hibernated() => Ok(OriginalState::Answers),
-            Ok(_) | Err(ClusterError::NotFound { .. }) => Ok(OriginalState::Gone),
+            Ok(Some(found)) => Ok(state_by(&found, original, self.namespace())),
+            Ok(None) | Err(ClusterError::NotFound { .. }) => Ok(OriginalState::Gone),
             Err(ClusterError::Forbidden { .. }) => Ok(OriginalState::Unseen),
             Err(error) => Err(error),
         }
     }
 }
 
+/// By the database that has the name and namespace of the original's; the copy is in namespace `copy`.
+fn state_by(found: &Database, original: &HeldOriginal, copy: &str) -> OriginalState {
+    let is_it = found.uid == original.uid || original.namespace != copy;
+    if is_it && !found.is_hibernated() { OriginalState::Answers } else { OriginalState::Gone }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::database::{Condition, HIBERNATION};
     use super::*;
+
+    #[test]
+    fn a_database_made_anew_where_the_original_was_answers_and_the_copy_itself_does_not() {
+        let original = HeldOriginal { namespace: "a".into(), uid: "1".into(), ..HeldOriginal::default() };
+        let found = |uid: &str| Database { uid: uid.into(), ..Database::default() };
+        assert_eq!(state_by(&found("1"), &original, "b"), OriginalState::Answers);
+        assert_eq!(state_by(&found("2"), &original, "b"), OriginalState::Answers, "restored there since");
+        assert_eq!(state_by(&found("2"), &original, "a"), OriginalState::Gone, "that is the copy");
+        let mut asleep = found("1");
+        let (kind, status, reason) = (HIBERNATION.into(), "True".into(), "Hibernated".into());
+        asleep.status.conditions = vec![Condition { kind, status, reason, ..Condition::default() }];
+        assert_eq!(state_by(&asleep, &original, "b"), OriginalState::Gone);
+    }
 
     #[test]
     fn an_original_is_read_back_from_its_note_and_what_is_none_is_not() {

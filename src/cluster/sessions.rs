@@ -170,6 +170,33 @@ impl Cluster {
         Ok(rows.into_iter().flatten().collect())
     }
 
+    /// The tablespaces beside the server's own two.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn tablespaces(&self, pod: &str) -> Result<Vec<String>> {
+        let statement = "SELECT spcname FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY 1";
+        let rows = self.psql(pod, "postgres", "list its tablespaces", statement).await?;
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    /// The tables and sequences that no log is kept of, each with its database: no base backup has their rows.
+    ///
+    /// # Errors
+    /// As [`Cluster::psql`].
+    pub async fn unlogged_tables(&self, pod: &str) -> Result<Vec<String>> {
+        let act = "list its databases";
+        let databases = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1";
+        let mut found = Vec::new();
+        for database in self.psql(pod, "postgres", act, databases).await?.into_iter().flatten() {
+            let statement = "SELECT nspname || '.' || relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+                WHERE relpersistence = 'u' AND relkind = 'r' ORDER BY 1";
+            let tables = self.psql(pod, &database, "list its unlogged tables", statement).await?;
+            found.extend(tables.into_iter().flatten().map(|table| format!("{table} in database {database}")));
+        }
+        Ok(found)
+    }
+
     /// The counts of this moment, against which later ones are held.
     ///
     /// # Errors

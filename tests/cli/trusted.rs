@@ -103,7 +103,7 @@ fn a_proof_counts_when_somebody_trusted_has_signed_it_and_says_who() {
         assert!(finding(&report, area).starts_with("warn: nobody trusted here has signed that"), "{said}");
     }
     let listed = dr(home.path(), &["bundle", "list"]);
-    assert!(listed.contains("restored (unsigned)"), "{listed}");
+    assert!(listed.contains("restored (by nobody trusted here)"), "{listed}");
     assert!(!dr(home.path(), &["bundle", "list", "--proved"]).contains(&name));
     let plan = dr(home.path(), &["bundle", "prune", "--keep-proved", "1", "--dry-run"]);
     assert!(!plan.contains("proved (") && plan.contains("always: the newest of"), "{plan}");

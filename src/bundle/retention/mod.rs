@@ -108,7 +108,7 @@ impl fmt::Display for KeepReason {
             Self::NewestOfVersion(version) => write!(f, "always: the newest of {version}"),
             Self::NewestProved(depth) => write!(f, "always: the newest proved ({depth})"),
             Self::Pinned(reason) => write!(f, "always: pinned ({reason})"),
-            Self::Leased(until) => write!(f, "always: being read, at most until {}", minute(*until)),
+            Self::Leased(until) => write!(f, "always: being read, or was lately: kept until {}", minute(*until)),
             Self::Locked(until) => write!(f, "always: locked by the store until {}", minute(*until)),
         }
     }

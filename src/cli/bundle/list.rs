@@ -106,7 +106,7 @@ impl Report for ListReport {
         // The name holds the time; namespaces differ only where several installs share a store.
         let mut heads = vec!["bundle".into(), "OpsChain".into(), "size".into(), "last proof".into()];
         heads.extend([Column::spare("created"), Column::spare("namespace")]);
-        let is_marked = self.bundles.iter().any(|bundle| bundle.pinned.is_some() || bundle.gone.is_some());
+        let is_marked = self.bundles.iter().any(|bundle| !mark(bundle).is_empty());
         if is_marked {
             heads.push("mark".into());
         }
@@ -121,17 +121,11 @@ pub fn row(bundle: &ListRow) -> Vec<Styled> {
     let proof = match (&bundle.unreadable, &bundle.proof) {
         (Some(reason), _) => Styled::from(Mark::Bad).then(Role::Plain, format!(" {reason}")),
         (None, Some(proof)) => {
-            let whose = if proof.counts() { "" } else { " (unsigned)" };
+            let whose = if proof.counts() { "" } else { " (by nobody trusted here)" };
             format!("{}{whose}, {}", proof.depth, proof.verified_at.strftime("%Y-%m-%d")).into()
         }
         (None, None) if bundle.loose => "never: a file without a record".into(),
         (None, None) => "never".into(),
-    };
-    let mark = match (&bundle.gone, &bundle.pinned) {
-        (Some(_), Some(_)) => "gone, pinned".to_owned(),
-        (Some(_), None) => "gone".to_owned(),
-        (None, Some(pin)) => format!("pinned: {}", pin.reason),
-        (None, None) => String::new(),
     };
     vec![
         bundle.name.as_str().into(),
@@ -140,6 +134,16 @@ pub fn row(bundle: &ListRow) -> Vec<Styled> {
         proof,
         bundle.created.map(short_time).unwrap_or_default().into(),
         bundle.namespace.clone().unwrap_or_default().into(),
-        mark.into(),
+        mark(bundle).into(),
     ]
+}
+
+fn mark(bundle: &ListRow) -> String {
+    let stays = bundle.pinned.as_ref().map(|pin| match bundle.gone {
+        Some(_) => "pinned".to_owned(),
+        None => format!("pinned: {}", pin.reason),
+    });
+    let safety = bundle.replaced_by.as_ref().map(|run| format!("made before {run}"));
+    let gone = bundle.gone.as_ref().map(|_| "gone".to_owned());
+    gone.into_iter().chain(stays).chain(safety).collect::<Vec<_>>().join(", ")
 }

@@ -38,10 +38,12 @@ pub fn show_fields(shown: &ShowReport) -> Vec<(&'static str, String)> {
         let by = by.map_or("signed by nobody trusted here".to_owned(), |by| format!("by {by}"));
         format!("{}, {}, {by}", proof.depth, short_time(proof.verified_at))
     });
+    let created = format!("{} by dr {}", short_time(shown.created), shown.dr_version);
+    let safety = shown.replaced_by.as_ref().map(|run| format!(", before {run} replaced what it holds"));
     vec![
         ("bundle", shown.name.clone()),
         ("file", shown.address.clone()),
-        ("created", format!("{} by dr {}", short_time(shown.created), shown.dr_version)),
+        ("created", created + &safety.unwrap_or_default()),
         ("OpsChain", format!("{} (chart {})", shown.opschain_version, shown.chart_version)),
         ("from", format!("namespace {}, release {}", shown.install.namespace, shown.install.release)),
         (

@@ -50,9 +50,27 @@ impl DeploymentSelector {
     fn find(&self, ctx: &Ctx) -> Result<Deployment> {
         let (vault, install) = (ctx.vault()?, ctx.vault_install());
         Ok(match self {
-            Self::Named(selector) => vault.resolve(&install, selector)?,
+            Self::Named(selector) => {
+                let found = vault.resolve(&install, selector)?;
+                tried_since(ctx, selector, &found);
+                found
+            }
             Self::LiveAt(time) => vault.live_at(&install, time)?,
         })
+    }
+}
+
+/// Says what was tried since: `live` is what went live last, and helm may run what failed after it.
+fn tried_since(ctx: &Ctx, selector: &str, live: &Deployment) {
+    let newest = || ctx.vault().ok()?.resolve(&ctx.vault_install(), "latest").ok();
+    let Some(newest) = Some(selector).filter(|word| *word == "live").and_then(|_| newest()) else { return };
+    if newest.id() != live.id() && newest.revision().is_some() {
+        let (id, state) = (newest.id().short(), newest.state());
+        ctx.events.note(format!(
+            "live is {}, which went live last; {id} was tried since and is {state}: helm may run its values, and `latest` \
+             names it",
+            live.id().short()
+        ));
     }
 }
 

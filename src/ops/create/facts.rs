@@ -129,6 +129,12 @@ pub(super) struct PrimaryFacts {
     /// Subscriptions of logical replication.
     #[serde(default)]
     pub subscriptions: Vec<String>,
+    /// Tablespaces beside the server's own.
+    #[serde(default)]
+    pub tablespaces: Vec<String>,
+    /// Unlogged tables.
+    #[serde(default)]
+    pub unlogged: Vec<String>,
 }
 
 /// What helm has stored of the values, as far as it is no secret.
@@ -248,9 +254,10 @@ async fn primary(cluster: &Cluster, database: &str) -> Result<Option<PrimaryFact
     };
     let (placement, pod) = (PodPlacement::of_pod(&live), live.metadata.name.unwrap_or_default());
     let (facts, databases_bytes) = (cluster.database_facts(&pod).await?, cluster.databases_size(&pod).await?);
-    let subscriptions = cluster.subscriptions(&pod).await?;
+    let (subscriptions, tablespaces, unlogged) =
+        futures::try_join!(cluster.subscriptions(&pod), cluster.tablespaces(&pod), cluster.unlogged_tables(&pod))?;
     let wal = Some(cluster.wal_written(&pod).await?);
-    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, subscriptions, placement, wal }))
+    Ok(Some(PrimaryFacts { pod, facts, databases_bytes, subscriptions, tablespaces, unlogged, placement, wal }))
 }
 
 /// Why the helper pod would not be made.

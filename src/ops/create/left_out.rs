@@ -30,7 +30,18 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
         .chain(of_site(facts))
         .map(item)
         .chain(subscriptions.map(|name| subscription(name)))
+        .chain(unlogged(facts))
         .collect()
+}
+
+/// They are in the bundle as empty tables: PostgreSQL makes them so after every crash, and a restore is one.
+fn unlogged(facts: &CreateFacts) -> Option<OutOfScope> {
+    let tables = &facts.primary.as_ref()?.unlogged;
+    (!tables.is_empty()).then(|| OutOfScope {
+        what: "the rows of unlogged tables".into(),
+        why: format!("PostgreSQL backs up none of them, and a restore makes these empty: {}", few(tables)),
+        whereabouts: "If they are needed: ALTER TABLE ... SET LOGGED, and make another bundle.".into(),
+    })
 }
 
 /// It is in the bundle, and its other end is not.
@@ -72,6 +83,27 @@ pub(super) fn refuse_odd_volumes(database: &Database) -> Result<()> {
     })
 }
 
+/// The same for what SQL has made.
+///
+/// # Errors
+/// [`Exit::Cluster`] naming the tablespaces.
+pub(super) fn refuse_tablespaces(database: &Database, found: &[String]) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let what = format!("database {} has tablespaces of its own: {}", database.name, few(found));
+    Err(CommandError::new(Exit::Cluster, what)
+        .hint("Move what is in them to pg_default (ALTER TABLE ... SET TABLESPACE), and drop them."))
+}
+
+/// The first of several names, and how many more there are.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,9 +143,22 @@ mod tests {
             facts.primary.as_mut().unwrap().subscriptions = vec!["s in database d".into()];
         };
         assert_eq!(more(subscribed), ["the publisher of subscription s in database d"]);
+        let unlogged =
+            |facts: &mut CreateFacts| facts.primary.as_mut().unwrap().unlogged = vec!["public.t in database d".into()];
+        assert_eq!(more(unlogged), ["the rows of unlogged tables"]);
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
         assert_eq!(without_ldap.len(), stock.len(), "its users are elsewhere then");
         assert!(without_ldap.contains(&"users of the external LDAP server".to_owned()));
+    }
+
+    #[test]
+    fn a_database_with_tablespaces_of_its_own_is_refused_by_their_names() {
+        let database = Database { name: "opschain-db".into(), ..Database::default() };
+        assert!(refuse_tablespaces(&database, &[]).is_ok());
+        let found: Vec<String> = (1..=10).map(|n| format!("ts{n}")).collect();
+        let error = refuse_tablespaces(&database, &found).unwrap_err();
+        let text = "database opschain-db has tablespaces of its own: ts1, ts2, ts3, ts4, ts5, ts6, ts7, ts8 and 2 more";
+        assert_eq!((error.exit(), error.message()), (Exit::Cluster, text));
     }
 
     #[test]

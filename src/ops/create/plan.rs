@@ -213,6 +213,7 @@ fn serving_database(facts: &CreateFacts) -> Result<(&Database, &PrimaryFacts)> {
     let database = facts.database.as_ref().ok_or_else(|| {
         CommandError::new(Exit::NotFound, format!("there is no database {name} in namespace {namespace}"))
             .hint("Is this the namespace of the install? Name another with -n, or set `database.cluster`.")
+            .hint("`dr doctor` looks at what is there. `dr deploy` installs it, `dr bundle restore` brings it back.")
     })?;
     let replica = || {
         let what = format!("database {name} is a replica of another cluster: its backup could not be restored");
@@ -227,6 +228,7 @@ fn serving_database(facts: &CreateFacts) -> Result<(&Database, &PrimaryFacts)> {
         return Err(CommandError::new(Exit::Cluster, format!("database {name} is not healthy: {}", database.line()))
             .hint(format!("Fix it first: `kubectl describe cluster {name} -n {namespace}`.")));
     };
+    left_out::refuse_tablespaces(database, &primary.tablespaces)?;
     if primary.facts.in_recovery { Err(replica()) } else { Ok((database, primary)) }
 }
 

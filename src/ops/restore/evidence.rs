@@ -145,7 +145,7 @@ fn of_files(plan: &RestorePlan, wanted: &WantedDatabase<'_>, seen: &RestoreSeen)
         seen.staged.fact(
             "files against the manifest",
             listed,
-            format!("{}, {}", plural(staged.files, "file"), bytes(staged.bytes)),
+            format!("{}; {} with the WAL", plural(staged.files, "file"), bytes(staged.bytes)),
         ),
         seen.staged.fact(
             "WAL on the volume",
@@ -232,7 +232,7 @@ mod tests {
         let identifier = plan.system_identifier.clone();
         assert_eq!(of("system identifier"), (identifier, "7".into(), "prove-identity".into()));
         let files = of("files against the manifest");
-        assert_eq!(files, ("1200 files".into(), "1200 files, 2.0 KiB".into(), "stage".into()));
+        assert_eq!(files, ("1200 files".into(), "1200 files; 2.0 KiB with the WAL".into(), "stage".into()));
         assert!(of("position").0.contains(" or later"), "{:?}", of("position"));
         let api = of("API");
         assert_eq!(api, ("200".into(), "200 by pod opschain-api-1".into(), "wait-serving".into()));

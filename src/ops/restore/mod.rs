@@ -28,6 +28,7 @@ mod proof;
 mod release;
 mod report;
 mod send;
+mod since;
 mod site;
 mod source;
 mod steps;
@@ -97,6 +98,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let has_identity = request.then_upgrade && has_vault && ctx.identities_if_set()?.is_some();
     let (request, then_upgrade) = then_upgrade::asked(request, &source.version, has_vault, has_identity)?;
     let request = &*request;
+    let helm_values = bundle.reader.manifest().helm_values_sha256.as_deref();
     let paired = config::pair(ctx, &bundle, request.config.as_deref())?;
     let to_run = gate::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
@@ -165,6 +167,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     };
     let choice = strategy::choose(asked, &plan.operator, volume)?;
     let mut plan = RestorePlan { origin, ..plan.by(choice) };
+    plan.warnings.extend(since::deployed_since(ctx, request, bundle.reader.header(), helm_values));
     if plan.found != NamespaceState::Absent {
         plan.warnings.extend(site::pod_admitted(ctx, &plan, spec.as_ref().ok()).await?);
         site::volume_admitted(ctx, &plan).await?;

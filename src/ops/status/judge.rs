@@ -27,7 +27,8 @@ pub(super) fn judge(facts: StatusFacts) -> StatusReport {
         facts.recipients.iter().filter(|key| newest.recipients.contains(key)).cloned().collect()
     });
     let since = |at: &Timestamp| bundles.made.as_ref().is_none_or(|made| *at > made.at);
-    let deployments_since = facts.deployments.as_ref().and_then(|known| known.as_ref().ok());
+    let deployments = facts.deployments.as_ref().and_then(|known| known.as_ref().ok());
+    let deployments_since = deployments.filter(|_| facts.bundles.is_ok());
     let mut report = StatusReport {
         at: facts.now,
         install: facts.install.clone(),
@@ -44,9 +45,11 @@ pub(super) fn judge(facts: StatusFacts) -> StatusReport {
         recipients,
         bundles,
         findings: Vec::new(),
+        next: None,
         safe: true,
     };
     report.findings = findings(&facts, &report, newest.copied());
+    report.next = next(&report.findings);
     report.safe = report.findings.iter().all(|finding| finding.level != Level::Bad);
     report
 }
@@ -184,8 +187,8 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
     if let Some(newest) = newest {
         add("opens", opens(newest, &report.recipients), Some("dr doctor"));
     }
-    if let Some(found) = changed(facts, report) {
-        add("changed", found, Some("dr bundle create"));
+    if let Some((found, fix)) = changed(facts, report) {
+        add("changed", found, Some(fix));
     }
     if report.bundles.made.is_some() {
         add("rto", rto(report), None);
@@ -277,15 +280,24 @@ fn opens(newest: &KnownBundle, recipients: &[String]) -> (Level, String) {
     }
 }
 
-fn changed(facts: &StatusFacts, report: &StatusReport) -> Option<(Level, String)> {
+/// What was deployed since the newest bundle, with what mends it; nothing where there is none that is known.
+fn changed(facts: &StatusFacts, report: &StatusReport) -> Option<((Level, String), &'static str)> {
+    let warn = |text, fix| Some(((Level::Warn, text), fix));
     match (facts.deployments.as_ref()?, report.deployments_since) {
-        (Err(error), _) => Some((Level::Warn, format!("what was deployed since is not known: {error}"))),
-        (Ok(_), Some(0)) => Some((Level::Ok, "nothing was deployed since the newest bundle".into())),
-        (Ok(_), count) => {
-            let count = plural(count.unwrap_or_default() as u64, "deployment");
-            Some((Level::Warn, format!("{count} since the newest bundle")))
+        (Err(error), _) => warn(format!("what was deployed is not known: {error}"), "dr doctor"),
+        (Ok(_), _) if report.bundles.made.is_none() => None,
+        (Ok(_), None) => None,
+        (Ok(_), Some(0)) => Some(((Level::Ok, "nothing was deployed since the newest bundle".into()), "")),
+        (Ok(_), Some(count)) => {
+            warn(format!("{} since the newest bundle", plural(count as u64, "deployment")), "dr bundle create")
         }
     }
+}
+
+/// The command that is next: nothing else is done while a run stands open.
+fn next(findings: &[Finding]) -> Option<String> {
+    let bad = || findings.iter().filter(|finding| finding.level == Level::Bad);
+    bad().filter(|finding| finding.area == "runs").chain(bad()).find_map(|finding| finding.fix.clone())
 }
 
 fn rto(report: &StatusReport) -> (Level, String) {
@@ -382,7 +394,7 @@ mod tests {
     fn each_thing_that_is_not_well_is_said_with_what_fixes_it() {
         assert_eq!(unwell(facts(vec![bundle("b", 26)])), "");
         assert_eq!(unwell(facts(vec![bundle("b", 27)])), "!made");
-        assert_eq!(unwell(facts(Vec::new())), "!made changed");
+        assert_eq!(unwell(facts(Vec::new())), "!made");
         let unproved = KnownBundle { proof: None, ..bundle("b", 1) };
         assert_eq!(unwell(facts(vec![unproved])), "verified restored");
         let checked = KnownBundle { proof: Some(proof(193, Depth::Plain)), ..bundle("b", 1) };
@@ -396,7 +408,7 @@ mod tests {
             change(&mut facts);
             unwell(facts)
         };
-        assert_eq!(with(|facts| facts.bundles = Err("gone".into())), "!store changed");
+        assert_eq!(with(|facts| facts.bundles = Err("gone".into())), "!store");
         assert_eq!(with(|facts| facts.recipients = vec!["age1other".into()]), "!opens");
         assert_eq!(with(|facts| drop(facts.recipients.pop())), "opens");
         assert_eq!(with(|facts| facts.deployments = Some(Ok(vec![facts.now]))), "changed");
@@ -406,6 +418,11 @@ mod tests {
             facts.open_runs = vec![OpenRunStatus { run: "restore-1".into(), verb: "restore".into() }];
         };
         assert_eq!(with(open), "!runs");
+        assert_eq!(with(|facts| facts.deployments = Some(Err("no vault".into()))), "changed");
+        let mut stale = facts(vec![bundle("b", 27)]);
+        assert_eq!(judge(stale.clone()).next.as_deref(), Some("dr bundle create"));
+        open(&mut stale);
+        assert_eq!(judge(stale).next.as_deref(), Some("dr run resume restore-1"), "a bundle would be refused");
         let all = judge(facts(vec![bundle("b", 27)]));
         assert!(all.findings.iter().all(|f| f.level == Level::Ok || f.fix.is_some() || f.area == "rto"), "{all:?}");
     }

@@ -86,6 +86,7 @@ mod tests {
             schedules: Vec::new(),
             recipients: Vec::new(),
             findings: Vec::new(),
+            next: None,
             safe: true,
         }
     }

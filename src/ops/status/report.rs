@@ -19,7 +19,7 @@ pub struct StatusReport {
     pub rpo_seconds: Option<i64>,
     /// How long a restore of the newest bundle would take, by the restores that this host has run.
     pub rto_predicted_seconds: Option<u64>,
-    /// How many deployments the vault has since the newest bundle was made; nothing where there is no vault.
+    /// How many deployments of the vault no bundle has; nothing where there is no vault, or the store cannot be read.
     pub deployments_since: Option<usize>,
     pub open_runs: Vec<OpenRunStatus>,
     /// What of this host makes bundles of it by itself.
@@ -27,6 +27,8 @@ pub struct StatusReport {
     /// The public keys that open the newest bundle and are still among the recipients of the settings.
     pub recipients: Vec<String>,
     pub findings: Vec<Finding>,
+    /// The command that is next, where something must be fixed first.
+    pub next: Option<String>,
     /// Whether nothing must be fixed first.
     pub safe: bool,
 }

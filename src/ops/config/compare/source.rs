@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::super::chance::warn_of_chance;
+use super::super::tried_since;
 use super::operand::{FORMS, Operand, Selector};
 use crate::bundle::{BundleId, Reader};
 use crate::crypt::Identities;
@@ -123,7 +124,11 @@ impl Operands<'_> {
     }
 
     fn resolve(&self, selector: &Selector) -> Result<Deployment> {
-        Ok(self.ctx.vault()?.resolve(&self.install(selector), &selector.which)?)
+        let found = self.ctx.vault()?.resolve(&self.install(selector), &selector.which)?;
+        if selector.install.is_none() {
+            tried_since(self.ctx, &selector.which, &found);
+        }
+        Ok(found)
     }
 
     fn deployment(&self, text: &str, selector: &Selector) -> Result<(String, Zeroizing<Vec<u8>>)> {
