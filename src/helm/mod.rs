@@ -26,7 +26,7 @@ pub use error::HelmError;
 pub use manifest::{Object, ObjectId};
 pub use parse::Revision;
 pub use render::{RenderMode, Rendered};
-pub use stored::ReleaseSecrets;
+pub use stored::{PackedRelease, ReleaseSecrets};
 
 use crate::event::Events;
 use crate::values::{Secrets, Tree};
@@ -285,7 +285,7 @@ impl Helm {
         if let Some(secrets) = &self.stored {
             let all = stored::revisions(secrets, release).await?;
             let wanted = all.into_iter().rfind(|one| revision.is_none_or(|number| number == one.revision.revision));
-            let values = wanted.map(|stored| stored.values);
+            let values = wanted.map(|stored| stored.content).transpose()?.map(|content| content.values);
             if let Some(values) = &values {
                 self.secrets.register_document(Zeroizing::new(values.to_string()).as_bytes());
             }

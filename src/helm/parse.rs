@@ -10,6 +10,11 @@ use super::error::HelmError;
 pub struct RevisionStatus(String);
 
 impl RevisionStatus {
+    /// The state that helm calls so.
+    pub(super) fn of_word(word: &str) -> Self {
+        Self(word.to_owned())
+    }
+
     /// helm's word: `deployed`, `failed`, `superseded`, `pending-upgrade`, `uninstalled`, ...
     pub fn word(&self) -> &str {
         &self.0

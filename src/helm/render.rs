@@ -131,7 +131,7 @@ impl Helm {
                 said: format!("release {release} has no revision {revision}"),
             };
             let wanted = all.into_iter().find(|one| one.revision.revision == revision).ok_or_else(missing)?;
-            return manifest::parse(&wanted.manifest);
+            return manifest::parse(&wanted.content?.manifest);
         }
         let said = self.quiet("get", &["manifest", release, "--revision", &revision.to_string()]).await?;
         manifest::parse(&Zeroizing::new(said.stdout))

@@ -17,11 +17,23 @@ use crate::read;
 /// Who reads the Secrets of a release.
 #[async_trait]
 pub trait ReleaseSecrets: Debug + Send + Sync {
-    /// What lies under `release` in each Secret of the release of this name, in no order.
+    /// The Secrets of the release of this name, in no order.
     ///
     /// # Errors
     /// Why they cannot be read, in words.
-    async fn of(&self, release: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, HelmError>;
+    async fn of(&self, release: &str) -> Result<Vec<PackedRelease>, HelmError>;
+}
+
+/// A revision as its Secret has it.
+#[derive(Debug, Clone)]
+pub struct PackedRelease {
+    /// The Secret's name.
+    pub secret: String,
+    /// What its label says which revision it is, and in which state.
+    pub version: Option<u32>,
+    pub status: Option<String>,
+    /// What lies under `release`.
+    pub packed: Zeroizing<Vec<u8>>,
 }
 
 /// The most bytes of an unpacked release: its Secret may have one MiB.
@@ -30,6 +42,12 @@ const LONGEST: u64 = 64 << 20;
 /// One revision. It holds secrets.
 pub(super) struct StoredRevision {
     pub revision: Revision,
+    /// Why nothing more is known of it, where its Secret cannot be read.
+    pub content: Result<StoredContent, HelmError>,
+}
+
+/// What a revision was made of, and made.
+pub(super) struct StoredContent {
     pub values: serde_json::Value,
     pub manifest: Zeroizing<String>,
 }
@@ -69,23 +87,45 @@ struct Metadata {
     app_version: String,
 }
 
-/// All revisions of a release, oldest first.
+/// All revisions of a release, oldest first. One whose Secret holds no release is among them by what its labels say, and takes
+/// no other along.
 ///
 /// # Errors
-/// The Secrets cannot be read, or one holds no release.
+/// The Secrets cannot be read, or one holds no release and does not say which revision it is.
 pub(super) async fn revisions(
     secrets: &Arc<dyn ReleaseSecrets>,
     release: &str,
 ) -> Result<Vec<StoredRevision>, HelmError> {
     let mut revisions: Vec<StoredRevision> =
-        secrets.of(release).await?.iter().map(|packed| unpack(packed)).collect::<Result<_, _>>()?;
+        secrets.of(release).await?.iter().map(read_revision).collect::<Result<_, _>>()?;
     revisions.sort_by_key(|stored| stored.revision.revision);
     Ok(revisions)
 }
 
+fn read_revision(found: &PackedRelease) -> Result<StoredRevision, HelmError> {
+    let error = match unpack(&found.packed) {
+        Ok(read) => return Ok(read),
+        Err(reason) => {
+            let reason = format!("Secret {}: {reason}", found.secret);
+            HelmError::Answer { verb: "Secret of a release".into(), reason }
+        }
+    };
+    let Some(version) = found.version else { return Err(error) };
+    let revision = Revision {
+        revision: version,
+        updated: String::new(),
+        status: RevisionStatus::of_word(found.status.as_deref().unwrap_or("unknown")),
+        chart: String::new(),
+        app_version: String::new(),
+        description: error.to_string(),
+        rollback_revision: None,
+    };
+    Ok(StoredRevision { revision, content: Err(error) })
+}
+
 /// base64 of gzip of JSON (helm's `pkg/storage/driver/util.go`).
-fn unpack(packed: &[u8]) -> Result<StoredRevision, HelmError> {
-    let bad = |reason: &str| HelmError::Answer { verb: "Secret of a release".into(), reason: reason.to_owned() };
+fn unpack(packed: &[u8]) -> Result<StoredRevision, String> {
+    let bad = str::to_owned;
     let zipped = STANDARD.decode(packed.trim_ascii()).map_err(|_| bad("no base64"))?;
     let json = read::stream(GzDecoder::new(zipped.as_slice()), LONGEST).map_err(|_| bad("no gzip, or too large"))?;
     let json = Zeroizing::new(json);
@@ -103,8 +143,7 @@ fn unpack(packed: &[u8]) -> Result<StoredRevision, HelmError> {
             description: release.info.description,
             rollback_revision: release.info.rollback_revision.filter(|revision| *revision > 0),
         },
-        values: release.config,
-        manifest: Zeroizing::new(release.manifest),
+        content: Ok(StoredContent { values: release.config, manifest: Zeroizing::new(release.manifest) }),
     })
 }
 
@@ -134,8 +173,9 @@ mod tests {
         assert_eq!((revision, status.word(), chart.as_str()), (3, "deployed", "opschain-2026.8.20"));
         assert_eq!((updated.as_str(), app_version.as_str()), ("2026-08-21T10:00:00.5+02:00", "2026-08-20"));
         assert_eq!(description, "dr 20260820T100000Z-000001");
-        assert_eq!(stored.values["n"].to_string(), "1000000.0");
-        assert!(stored.manifest.contains("kind: Service"));
+        let content = stored.content.unwrap();
+        assert_eq!(content.values["n"].to_string(), "1000000.0");
+        assert!(content.manifest.contains("kind: Service"));
     }
 
     #[test]
@@ -145,8 +185,38 @@ mod tests {
             (STANDARD.encode("hidden").into_bytes(), "no gzip"),
             (pack(r#"{"config":"hidden"}"#), "no release at line 1"),
         ] {
-            let error = unpack(&packed).err().unwrap().to_string();
+            let error = unpack(&packed).err().unwrap();
             assert!(error.contains(reason) && !error.contains("hidden"), "{error}");
         }
+    }
+
+    #[derive(Debug)]
+    struct Two;
+
+    #[async_trait]
+    impl ReleaseSecrets for Two {
+        async fn of(&self, _: &str) -> Result<Vec<PackedRelease>, HelmError> {
+            let good = r#"{"info":{"last_deployed":"2026-08-21T10:00:00Z","status":"deployed"},
+                "chart":{"metadata":{"name":"opschain","version":"1.0.0"}},"config":{"a":1},"version":2}"#;
+            let one = |version: u32, status: &str, packed: Vec<u8>| PackedRelease {
+                secret: format!("sh.helm.release.v1.opschain.v{version}"),
+                version: Some(version),
+                status: Some(status.to_owned()),
+                packed: Zeroizing::new(packed),
+            };
+            Ok(vec![one(2, "deployed", pack(good)), one(1, "superseded", b"!".to_vec())])
+        }
+    }
+
+    #[tokio::test]
+    async fn one_revision_that_cannot_be_read_hides_no_other() {
+        let helm = crate::helm::Helm::of_stored(Arc::new(Two), &crate::values::Secrets::default());
+        let history = helm.history("opschain").await.unwrap();
+        let seen: Vec<(u32, &str)> = history.iter().map(|one| (one.revision, one.status.word())).collect();
+        assert_eq!(seen, [(1, "superseded"), (2, "deployed")]);
+        assert!(history[0].description.contains("Secret sh.helm.release.v1.opschain.v1: no base64"), "{history:?}");
+        assert_eq!(helm.get_values("opschain", None).await.unwrap().unwrap()["a"], 1);
+        let error = helm.get_values("opschain", Some(1)).await.unwrap_err().to_string();
+        assert!(error.contains("opschain.v1: no base64"), "{error}");
     }
 }
