@@ -15,6 +15,8 @@ MODE, PASSWORD, CERTIFICATE, KEY = sys.argv[1:5]
 
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("slow"):
+            await asyncio.sleep(60)
         if address.startswith("nobody"):
             return "550 5.1.1 no such user here"
         envelope.rcpt_tos.append(address)

@@ -179,12 +179,16 @@ fn nothing_is_said_to_a_server_that_is_not_trusted_or_does_not_encrypt() {
 fn a_wrong_password_and_an_address_that_is_refused_are_said_and_keep_it_from_nobody_else() {
     let (home, _store) = home();
     let mut server = MailServer::start(home.path(), "starttls");
-    let people = "to = [\"nobody@example.org\", \"ops@example.org\"]\n";
+    let people = "to = [\"nobody@example.org\", \"slow@example.org\", \"ops@example.org\"]\n";
     told_by_mail(home.path(), server.port, &format!("{people}{LOGIN}{CA}"));
     let said = test(home.path());
+    assert!(said.contains("slow@example.org: no answer within 10 s"), "{said}");
     assert!(said.contains("nobody@example.org: ") && said.contains("no such user here"), "{said}");
     assert!(!said.contains("ops@example.org: ") && said.ends_with("--- exit 1"), "{said}");
-    assert_eq!(server.mail()["to"], serde_json::json!(["ops@example.org"]));
+    let mail = server.mail();
+    assert_eq!(mail["to"], serde_json::json!(["ops@example.org"]));
+    // By the host's name, whoever `DR_WHO` says is at work.
+    assert_eq!(mail["hello"], rustix::system::uname().nodename().to_str().unwrap());
     fs::write(home.path().join("password"), "another-wombat\n").unwrap();
     let said = dr(home.path(), &["-vv", "notify", "test"]);
     assert!(said.contains("535") && !said.contains("another-wombat") && said.ends_with("--- exit 1"), "{said}");

@@ -1,6 +1,6 @@
 //! Sends one message as mail, to each who gets it by itself: an address that is refused keeps it from no other.
 
-use futures::future::join_all;
+use futures::StreamExt as _;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MessageBuilder};
@@ -9,6 +9,7 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
+use super::limit::in_time;
 use super::message::NotifyMessage;
 use super::secret::secret;
 use crate::ops::Ctx;
@@ -17,6 +18,9 @@ use crate::{text, web};
 
 /// Says to programs that answer mail that nobody waits for their answer (RFC 3834).
 const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+
+/// How many are sent at once: each has a connection of its own, so none waits for another's.
+const AT_ONCE: usize = 8;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
@@ -32,10 +36,11 @@ pub(super) async fn mailed(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessa
     let send = async |receiver: &Mailbox| {
         let envelope = Envelope::new(Some(from.email.clone()), vec![receiver.email.clone()]);
         let envelope = envelope.map_err(|error| error.to_string())?;
-        let sent = transport.send_raw(&envelope, &mail).await;
-        sent.map(drop).map_err(|error| format!("{}: {}", receiver.email, text::chain(&error)))
+        let sent = async { transport.send_raw(&envelope, &mail).await.map(drop).map_err(|error| text::chain(&error)) };
+        in_time(sent).await.map_err(|why| format!("{}: {why}", receiver.email))
     };
-    let failed: Vec<String> = join_all(receivers.iter().map(send)).await.into_iter().filter_map(Result::err).collect();
+    let sent: Vec<_> = futures::stream::iter(receivers.iter().map(send)).buffered(AT_ONCE).collect().await;
+    let failed: Vec<String> = sent.into_iter().filter_map(Result::err).collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
@@ -59,6 +64,13 @@ fn written(from: &Mailbox, receivers: &[Mailbox], message: &NotifyMessage) -> Re
         .map_err(|error| error.to_string())
 }
 
+/// How this host names itself to a mail server: by its own name, whoever works on it.
+fn hello() -> ClientId {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    ClientId::Domain(if is_name { name } else { "localhost".to_owned() })
+}
+
 async fn transport(ctx: &Ctx, to: &NotifySettings) -> Result<Transport, String> {
     let server = to.mail_server().ok_or_else(|| "`server` names no mail server".to_owned())?;
     let tls = || -> Result<TlsParameters, String> {
@@ -76,11 +88,7 @@ async fn transport(ctx: &Ctx, to: &NotifySettings) -> Result<Transport, String> 
         MailTls::Implicit => Tls::Wrapper(tls()?),
         MailTls::None => Tls::None,
     };
-    let host = ctx.who.rsplit_once('@').map_or("localhost", |(_, host)| host);
-    let mut transport = Transport::builder_dangerous(&server.host)
-        .port(server.port)
-        .tls(tls)
-        .hello_name(ClientId::Domain(host.to_owned()));
+    let mut transport = Transport::builder_dangerous(&server.host).port(server.port).tls(tls).hello_name(hello());
     if let (Some(user), Some(path)) = (&to.user, &to.password_file) {
         let password = secret(path, "password file").await?;
         ctx.secrets().register(password.as_bytes());

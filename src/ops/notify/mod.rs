@@ -2,6 +2,7 @@
 //!
 //! A message that cannot be sent is a warning; it changes no exit code, and holds nothing up for longer than some seconds.
 
+mod limit;
 mod mail;
 mod message;
 mod secret;

@@ -1,11 +1,10 @@
 //! Sends one message to one who is told.
 
-use std::time::Duration;
-
 use hmac::{Hmac, Mac};
 use reqwest::Url;
 use sha2::Sha256;
 
+use super::limit::{WITHIN, in_time};
 use super::mail;
 use super::message::NotifyMessage;
 use super::secret::secret;
@@ -14,8 +13,6 @@ use crate::settings::{NotifyKind, NotifyOn, NotifySettings, PingMethod};
 use crate::text;
 use crate::web;
 
-/// How long one message may take, all in all.
-const WITHIN: Duration = Duration::from_secs(10);
 /// The header with the signature of a webhook's body.
 const SIGNATURE: &str = "x-dr-signature";
 /// The shortest path of an address that is masked by itself.
@@ -26,14 +23,11 @@ const LEAST_SECRET: usize = 8;
 /// # Errors
 /// Why it was not sent, in words; the address is never among them.
 pub(super) async fn send(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {
-    let late = |_| format!("no answer within {} s", WITHIN.as_secs());
-    let sent = async {
-        match to.kind {
-            NotifyKind::Mail => mail::mailed(ctx, to, message).await,
-            NotifyKind::Ping | NotifyKind::Webhook => posted(ctx, to, message).await,
-        }
-    };
-    tokio::time::timeout(WITHIN, sent).await.map_err(late)?
+    match to.kind {
+        // Each who gets it has so long.
+        NotifyKind::Mail => mail::mailed(ctx, to, message).await,
+        NotifyKind::Ping | NotifyKind::Webhook => in_time(posted(ctx, to, message)).await,
+    }
 }
 
 async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {

@@ -1,0 +1,15 @@
+//! How long a message may take.
+
+use std::time::Duration;
+
+/// How long one message may take to one who gets it, all in all.
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
+
+/// What is done, or that it took too long.
+///
+/// # Errors
+/// Its own, or the limit.
+pub(super) async fn in_time(sent: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let late = |_| format!("no answer within {} s", WITHIN.as_secs());
+    tokio::time::timeout(WITHIN, sent).await.map_err(late)?
+}
