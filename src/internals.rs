@@ -14,9 +14,9 @@ pub mod agent {
 pub mod bundle {
     pub use crate::bundle::{
         BackupFacts, BackupIdentity, BundleError, BundleFault, BundleId, BundleReference, Catalog, Depth, Estimated,
-        Extraction, FORMAT, Header, HeldAgainst, OpsChain, OutOfScope, PostgreSql, Proof, PublishedRecord, QuiesceMode,
-        RawTotal, Reader, SIGNATURE_NAMESPACE, SampleShare, SignatureState, SourceInstall, StoredProof, Stream, Trust,
-        UnpublishedBundle, Writer,
+        Extraction, FORMAT, HOST_NAMESPACES, Header, HeldAgainst, OpsChain, OutOfScope, PostgreSql, Proof,
+        PublishedRecord, QuiesceMode, RawTotal, Reader, SIGNATURE_NAMESPACE, SampleShare, SignatureState,
+        SourceInstall, StoredProof, Stream, Trust, UnpublishedBundle, Writer,
     };
     pub mod report {
         pub use crate::bundle::report::{ListReport, ShowReport, VerifyReport};

@@ -20,11 +20,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypt::COMMIT_NAMESPACE;
+
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 6 };
 
 /// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
 pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";
+/// What the signature of what was seen of a bundle is made for: of its plaintext, or of its restore. Who makes bundles claims
+/// nothing of the kind, so a key that is trusted for bundles alone proves none.
+pub const PROOF_NAMESPACE: &str = "dr-proof@v1";
+/// What a host that makes, proves and records signs for.
+pub const HOST_NAMESPACES: &[&str] = &[SIGNATURE_NAMESPACE, PROOF_NAMESPACE, COMMIT_NAMESPACE];
 
 /// A version of the bundle format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -50,14 +50,14 @@ pub use error::{BundleError, BundleFault};
 pub use extract::{Extracted, Extraction, HeldAgainst};
 #[cfg(test)]
 pub use format::FormatVersion;
-pub use format::{FORMAT, SIGNATURE_NAMESPACE};
+pub use format::{FORMAT, HOST_NAMESPACES, PROOF_NAMESPACE, SIGNATURE_NAMESPACE};
 pub use header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
 pub use id::BundleId;
 pub use item::{BundleItem, ListedItem};
 pub use layout::Stream;
 pub use manifest::{BackupIdentity, RawTotal};
 pub use marks::{BundleMark, MarkKind};
-pub use proof::{Depth, Proof};
+pub use proof::{Depth, Proof, proved_by};
 pub use published::PublishedRecord;
 pub use reader::{Reader, SignatureState, StoredChunk, Trust};
 pub use reference::BundleReference;

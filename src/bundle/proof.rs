@@ -8,15 +8,16 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::crypt::{Signer, TrustedSigners};
+use crate::crypt::sign::SignError;
+use crate::crypt::{COMMIT_NAMESPACE, SignedBy, Signer, TrustedSigners};
 use crate::store::{PublishedObject, Store, StoreError};
 
 use super::error::{BundleError, BundleFault};
-use super::format::SIGNATURE_NAMESPACE;
+use super::format::{PROOF_NAMESPACE, SIGNATURE_NAMESPACE};
 
 const PREFIX: &str = "proof.";
-/// Begins what is signed of a proof. It is a JSON list, so no manifest is ever taken for one, though both are signed for
-/// the same namespace: who is trusted for bundles is trusted for what was seen of them.
+/// Begins what is signed of a proof. It is a JSON list, so no manifest is ever taken for one, though who makes a bundle signs
+/// for the same namespace that its stored bytes are what the manifest says.
 const PURPOSE: &str = "dr-proof@v1";
 
 /// How deep a verification went.
@@ -80,8 +81,36 @@ impl ProofNote {
 
     /// Who has signed it, where that is somebody trusted now.
     fn signed_by(&self, signers: &TrustedSigners) -> Option<String> {
-        let (bytes, signature) = (self.signed_bytes().ok()?, self.signature.as_ref()?);
-        Some(signers.verify(SIGNATURE_NAMESPACE, &bytes, signature.as_bytes()).ok()?.principal)
+        let (bytes, signature) = (self.signed_bytes().ok()?, self.signature.as_ref()?.as_bytes());
+        let signed = match namespace_of(self.depth) {
+            PROOF_NAMESPACE => proved_by(signers, &bytes, signature),
+            other => signers.verify(other, &bytes, signature),
+        };
+        signed.ok().map(|by| by.principal)
+    }
+}
+
+/// What a proof of that depth is signed for: whoever makes a bundle sees its stored bytes, and nothing deeper.
+fn namespace_of(depth: Depth) -> &'static str {
+    match depth {
+        Depth::Stored => SIGNATURE_NAMESPACE,
+        Depth::Plain | Depth::Restored => PROOF_NAMESPACE,
+    }
+}
+
+/// Who has signed what was seen of a bundle. What is of before that had a namespace of its own was signed as bundles are: it
+/// counts where the key is trusted for the vault's commits, too, which no key is that only makes bundles.
+///
+/// # Errors
+/// The signature is nobody's who is trusted for that.
+pub fn proved_by(signers: &TrustedSigners, bytes: &[u8], armored: &[u8]) -> Result<SignedBy, SignError> {
+    let refused = match signers.verify(PROOF_NAMESPACE, bytes, armored) {
+        Ok(by) => return Ok(by),
+        Err(refused) => refused,
+    };
+    match signers.verify(SIGNATURE_NAMESPACE, bytes, armored) {
+        Ok(by) if !signers.is_over(COMMIT_NAMESPACE, &by) => Ok(by),
+        _ => Err(refused),
     }
 }
 
@@ -101,6 +130,11 @@ impl Proof {
     /// Whether somebody who is trusted here says so.
     pub fn counts(&self) -> bool {
         self.proved_by.is_some()
+    }
+
+    /// Whether a note of that name is a proof.
+    pub fn is_note(name: &str) -> bool {
+        name.starts_with(PREFIX)
     }
 
     /// Its name, by which proofs sort by time, and which tells how deep it is.
@@ -125,7 +159,7 @@ impl Proof {
             signature: None,
         };
         let bytes = written.signed_bytes().map_err(json)?;
-        let sign = |signer: &Signer| signer.sign(SIGNATURE_NAMESPACE, &bytes);
+        let sign = |signer: &Signer| signer.sign(namespace_of(self.depth), &bytes);
         written.signature = signer.map(sign).transpose().map_err(|error| BundleFault::Sign(error).of(bundle))?;
         match store.add_note(bundle, &note, &serde_json::to_vec_pretty(&written).map_err(json)?) {
             Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
@@ -168,4 +202,42 @@ impl Proof {
 fn depth_in(note: &str) -> Option<Depth> {
     let word = note.strip_suffix(".json")?.rsplit('.').next()?;
     Depth::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{DirectoryStore, Store};
+
+    #[test]
+    fn a_key_that_only_makes_bundles_proves_no_restore_and_what_a_host_signed_before_still_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::create(folder.path()).unwrap();
+        let (creator, host) = (Signer::generate("pod").unwrap(), Signer::generate("host").unwrap());
+        let text = |lines: &[(&Signer, &[&str])]| {
+            lines.iter().map(|(key, uses)| key.trust_line(&key.name(), uses) + "\n").collect::<String>()
+        };
+        let today = text(&[(&creator, &[SIGNATURE_NAMESPACE]), (&host, &[SIGNATURE_NAMESPACE, PROOF_NAMESPACE])]);
+        let counted = |name: &str, signer: &Signer, depth, signers: &str| {
+            store.begin(name, 0).unwrap().complete().unwrap().publish(b"{}").unwrap();
+            Proof::new(depth, None, "0").keep(&store, name, Some(signer)).unwrap();
+            let object = store.list().unwrap().into_iter().find(|object| object.name == name).unwrap();
+            let proof = Proof::deepest(&store, &object, "0", &TrustedSigners::parse(signers, "test")).unwrap();
+            assert_eq!(proof.depth, depth);
+            proof.proved_by
+        };
+        assert_eq!(counted("a", &creator, Depth::Stored, &today).as_deref(), Some("pod"));
+        assert_eq!(counted("b", &creator, Depth::Plain, &today), None);
+        assert_eq!(counted("c", &creator, Depth::Restored, &today), None);
+        assert_eq!(counted("d", &host, Depth::Restored, &today).as_deref(), Some("host"));
+
+        // As it was signed before.
+        let uses = &[SIGNATURE_NAMESPACE, COMMIT_NAMESPACE][..];
+        let signers = TrustedSigners::parse(&text(&[(&creator, &[SIGNATURE_NAMESPACE]), (&host, uses)]), "test");
+        let old = |signer: &Signer| {
+            let signature = signer.sign(SIGNATURE_NAMESPACE, b"seen").unwrap();
+            proved_by(&signers, b"seen", signature.as_bytes()).map(|by| by.principal).ok()
+        };
+        assert_eq!((old(&host).as_deref(), old(&creator)), (Some("host"), None));
+    }
 }

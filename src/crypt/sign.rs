@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 use crate::ownership::{FileUse, OthersCan, others_can};
 use crate::{read, write};
 
+/// What the signature of a commit of the config vault is made for, as git itself has it.
+pub const COMMIT_NAMESPACE: &str = "git";
+
 /// Why signing or checking failed. No variant holds key material.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {

@@ -13,7 +13,7 @@ use super::given::CommandLine;
 use super::keyring::Keyring;
 use crate::bundle::Trust;
 use crate::cluster::Cluster;
-use crate::crypt::{Identities, Recipients, Signer, TrustedSigners};
+use crate::crypt::{COMMIT_NAMESPACE, Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
 use crate::helm::Helm;
@@ -30,9 +30,6 @@ pub(super) type OpenedValues = Arc<Zeroizing<Vec<u8>>>;
 /// How many deployments, counted from the newest, other programs may still quote: what is live, what was tried last,
 /// and what was live before.
 const QUOTED: usize = 3;
-
-/// What the signature of a commit is made for.
-const COMMITS: &str = "git";
 
 /// What every verb works with: one install, its settings, and what they name. Made once, in `main`; a second install is
 /// a second context, made of the first by [`Ctx::for_install`]. Clones are cheap and share what was opened.
@@ -320,9 +317,9 @@ impl Ctx {
             let path = required(&self.settings()?.vault.path, "vault.path")?;
             let (signer, trusted) = (self.signer()?, self.trusted_signers(None)?);
             let sign: CommitSigner = Arc::new(move |bytes| {
-                let signature = signer.sign(COMMITS, bytes).map_err(|e| e.to_string())?;
+                let signature = signer.sign(COMMIT_NAMESPACE, bytes).map_err(|e| e.to_string())?;
                 // What this host itself would not believe is not written at all.
-                trusted.verify(COMMITS, bytes, signature.as_bytes()).map_err(|e| e.to_string())?;
+                trusted.verify(COMMIT_NAMESPACE, bytes, signature.as_bytes()).map_err(|e| e.to_string())?;
                 Ok(signature)
             });
             Ok(Vault::open(path, sign)?

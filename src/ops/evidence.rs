@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Ctx;
-use crate::bundle::{BundleReference, SIGNATURE_NAMESPACE};
+use crate::bundle::{BundleReference, PROOF_NAMESPACE, proved_by};
 use crate::crypt::sign::SignError;
 use crate::error::{CommandError, Exit, Result};
 use crate::store::StoreError;
@@ -85,6 +85,14 @@ pub struct KeptEvidence {
     pub document: Evidence,
 }
 
+/// How its notes beside a bundle begin.
+const PREFIX: &str = "evidence.";
+
+/// Whether a note of that name beside a bundle is evidence, or its signature.
+pub(super) fn is_note(name: &str) -> bool {
+    name.starts_with(PREFIX)
+}
+
 /// Keeps the document beside the run's journal and beside the bundle. May be repeated.
 ///
 /// # Errors
@@ -94,7 +102,7 @@ pub(super) fn keep(ctx: &Ctx, bundle: &BundleReference, document: &Evidence) -> 
     let mut bytes = serde_json::to_vec_pretty(document).map_err(|error| failed("write the evidence", error.into()))?;
     bytes.push(b'\n');
     let signature = match ctx.signer() {
-        Ok(signer) => Some(signer.sign(SIGNATURE_NAMESPACE, &bytes)?),
+        Ok(signer) => Some(signer.sign(PROOF_NAMESPACE, &bytes)?),
         Err(error) => {
             ctx.events.note(format!("the evidence of this run is not signed: {error}"));
             None
@@ -114,7 +122,7 @@ pub(super) fn keep(ctx: &Ctx, bundle: &BundleReference, document: &Evidence) -> 
     }
     if let BundleReference::Stored { store, id } = bundle {
         let beside = |suffix: &str, bytes: &[u8]| -> Result<()> {
-            match ctx.store_at(store)?.add_note(id, &format!("evidence.{}.{suffix}", document.run), bytes) {
+            match ctx.store_at(store)?.add_note(id, &format!("{PREFIX}{}.{suffix}", document.run), bytes) {
                 // By an earlier process of this run.
                 Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -180,7 +188,7 @@ fn signer_of(ctx: &Ctx, bytes: &[u8], signature: std::io::Result<Vec<u8>>) -> st
         _ => format!("read its signature: {error}"),
     })?;
     let signers = ctx.trusted_signers(None).map_err(|error| format!("nobody is trusted here: {error}"))?;
-    let signed = signers.verify(SIGNATURE_NAMESPACE, bytes, &signature);
+    let signed = proved_by(&signers, bytes, &signature);
     signed.map(|by| by.principal).map_err(|error: SignError| error.to_string())
 }
 
@@ -226,12 +234,8 @@ mod tests {
         let keys = if with_key {
             let signer = Signer::generate("ops@host").unwrap();
             signer.save_new(&config.join("key")).unwrap();
-            write::new_file(
-                &config.join("signers"),
-                0o644,
-                signer.trust_line("ops", &[SIGNATURE_NAMESPACE]).as_bytes(),
-            )
-            .unwrap();
+            write::new_file(&config.join("signers"), 0o644, signer.trust_line("ops", &[PROOF_NAMESPACE]).as_bytes())
+                .unwrap();
             "[keys]\nsigning_key = \"key\"\ntrusted_signers = \"signers\"\n"
         } else {
             ""

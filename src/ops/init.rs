@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Ctx;
-use crate::crypt::{Identities, Recipients};
-use crate::crypt::{Signer, TrustedSigners};
+use crate::bundle::HOST_NAMESPACES;
+use crate::crypt::{COMMIT_NAMESPACE, Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::keyring::Keyring;
 use crate::settings::{Install, Settings, bucket_refusal};
@@ -22,10 +22,6 @@ use crate::vault::{CommitSigner, Vault, VaultError};
 use crate::write;
 
 const TEMPLATE: &str = include_str!("../../templates/dr.toml");
-/// What a key made by `init` is trusted to sign: bundles, and the vault's commits.
-const SIGNS: &[&str] = &["dr-bundle@v1", "git"];
-/// What git calls the purpose of a commit's signature.
-const COMMITS: &str = "git";
 
 /// What `init` was asked for.
 #[derive(Debug, Clone, Default)]
@@ -141,7 +137,7 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
 /// Signs commits of the vault with the given key.
 pub fn commit_signer(signer: Signer) -> CommitSigner {
     let signer = Arc::new(signer);
-    Arc::new(move |bytes| signer.sign(COMMITS, bytes).map_err(|error| error.to_string()))
+    Arc::new(move |bytes| signer.sign(COMMIT_NAMESPACE, bytes).map_err(|error| error.to_string()))
 }
 
 struct Work {
@@ -231,7 +227,7 @@ fn trusted_signers(work: &mut Work, path: &Path, signer: Option<&Signer>, who: &
         TrustedSigners::load(path).map_err(|error| keys("read the trusted signers").because(error))?;
     }
     work.make("trusted signers", path, path.exists(), || {
-        let line = signer.map(|signer| signer.trust_line(who, SIGNS)).unwrap_or_default();
+        let line = signer.map(|signer| signer.trust_line(who, HOST_NAMESPACES)).unwrap_or_default();
         let text = format!("# Whose signatures dr believes: ssh-keygen(1), ALLOWED SIGNERS.\n{line}\n");
         write_new(path, 0o644, text.as_bytes())
     })

@@ -59,7 +59,7 @@ impl Bench {
 }
 
 pub fn trust(signer: &Signer) -> Trust {
-    let line = signer.trust_line("backup@test", &[dr::internals::bundle::SIGNATURE_NAMESPACE]);
+    let line = signer.trust_line("backup@test", dr::internals::bundle::HOST_NAMESPACES);
     Trust::Signers(TrustedSigners::parse(&line, "test"))
 }
 

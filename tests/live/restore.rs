@@ -88,10 +88,10 @@ fn what_was_proved_is_kept(host: &Host, run: &str, bundle: &Path) {
     let bytes = std::fs::read(file).unwrap();
     assert_eq!(std::fs::read(&beside).unwrap(), bytes);
     let (signers, signature) = (host.setting("keys", "trusted_signers"), format!("{}.sig", beside.display()));
-    let verify = ["ssh-keygen", "-Y", "verify", "-n", "dr-bundle@v1", "-f", signers.to_str().unwrap()];
+    let verify = ["ssh-keygen", "-Y", "verify", "-n", "dr-proof@v1", "-f", signers.to_str().unwrap()];
     let signer = evidence["signed_by"].as_str().unwrap_or_else(|| panic!("{evidence}"));
     let said = command("cat").args([file]).pipe_to(&[&verify[..], &["-I", signer, "-s", &signature]].concat());
-    assert!(String::from_utf8_lossy(&said).contains("Good \"dr-bundle@v1\" signature"), "{said:?}");
+    assert!(String::from_utf8_lossy(&said).contains("Good \"dr-proof@v1\" signature"), "{said:?}");
     assert!(
         host.dr(["bundle", "list", "--proved", "restored"])
             .ok()

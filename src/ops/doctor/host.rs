@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::findings::FindingsBuilder;
-use crate::bundle::{BundleStanding, Catalog, CatalogEntry, Depth, Proof};
+use crate::bundle::{
+    BundleStanding, Catalog, CatalogEntry, Depth, HOST_NAMESPACES, PROOF_NAMESPACE, Proof, SIGNATURE_NAMESPACE,
+};
 use crate::crypt::seal::SealError;
 use crate::crypt::sign::SignError;
 use crate::crypt::{Identities, Recipients};
@@ -17,9 +19,6 @@ use crate::ops::{Ctx, bundles, published, runs};
 use crate::settings::Settings;
 use crate::store::{BucketProtection, Store, StoreConditions, is_bucket};
 use crate::text::{bytes, plural};
-
-/// What a bundle's signature is made for.
-const BUNDLES: &str = "dr-bundle@v1";
 
 pub(super) fn settings(ctx: &Ctx, findings: &mut FindingsBuilder) {
     match ctx.settings() {
@@ -179,16 +178,27 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
     }
     // Tried, not compared: the file may trust the key for other uses, or for another time.
     const PROBE: &[u8] = b"dr doctor";
-    let tried = signer.sign(BUNDLES, PROBE).and_then(|mark| trusted.verify(BUNDLES, PROBE, mark.as_bytes()));
-    match tried {
+    let tried = |namespace: &str| {
+        signer.sign(namespace, PROBE).and_then(|mark| trusted.verify(namespace, PROBE, mark.as_bytes()))
+    };
+    let line = || format!("echo '{}' >> {}", signer.trust_line("this-host", HOST_NAMESPACES), path.display());
+    match tried(SIGNATURE_NAMESPACE) {
         Ok(by) => {
-            findings.ok("keys", format!("trusted signers {}: this host signs as {}", path.display(), by.principal))
+            findings.ok("keys", format!("trusted signers {}: this host signs as {}", path.display(), by.principal));
+            // Of before proofs had a namespace of their own.
+            if tried(PROOF_NAMESPACE).is_err() {
+                let text = format!(
+                    "{} does not trust this host's signing key for {PROOF_NAMESPACE}: what it proves of bundles from now on counts nowhere",
+                    path.display()
+                );
+                findings.warn("keys", text, line());
+            }
         }
         Err(error @ SignError::Revoked { .. }) => findings.failed("keys", error),
         Err(_) => findings.warn(
             "keys",
             format!("{} does not trust this host's signing key for bundles", path.display()),
-            format!("echo '{}' >> {}", signer.trust_line("this-host", &[BUNDLES, "git"]), path.display()),
+            line(),
         ),
     }
 }
@@ -436,12 +446,21 @@ mod tests {
         };
         settings.keys.revoked_signers = Some(revoked.clone());
         assert_eq!(worst(&settings).level, Level::Bad, "a list that is missing keeps nobody out");
-        let line = signer.trust_line("here", &[BUNDLES]);
+        let line = signer.trust_line("here", HOST_NAMESPACES);
         std::fs::write(&revoked, &line[line.find("ssh-").unwrap()..]).unwrap();
         let found = worst(&settings);
         assert!(found.level == Level::Bad && found.text.contains("revoked"), "{}", found.text);
         std::fs::write(&revoked, "").unwrap();
         assert_eq!(worst(&settings).level, Level::Ok);
+        // A line of before proofs had a namespace of their own.
+        let old = signer.trust_line("here", &[SIGNATURE_NAMESPACE, "git"]);
+        std::fs::write(settings.keys.trusted_signers.as_ref().unwrap(), old).unwrap();
+        let found = worst(&settings);
+        assert!(
+            found.level == Level::Warn && found.fix.unwrap().contains("dr-bundle@v1,dr-proof@v1,git"),
+            "{}",
+            found.text
+        );
     }
 
     #[tokio::test]

@@ -2,15 +2,13 @@
 //! on a host that was there before it.
 
 use super::findings::{FindingsBuilder, Level};
+use crate::bundle::HOST_NAMESPACES;
 use crate::crypt::{Identities, Signer};
 use crate::error::CommandError;
 use crate::ops::Ctx;
 use crate::settings::Settings;
 use crate::text::plural;
 use crate::vault::{Vault, VaultError};
-
-/// What a host's key is trusted for.
-const USES: &[&str] = &["dr-bundle@v1", "git"];
 
 pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
     let Some(path) = &settings.vault.path else {
@@ -125,7 +123,7 @@ fn not_believed(settings: &Settings, error: VaultError, findings: &mut FindingsB
     let signer = settings.keys.signing_key.as_deref().and_then(|path| Signer::load(path).ok());
     let (Some(trusted), Some(signer)) = (trusted, signer) else { return findings.failed("vault", error) };
     let text = CommandError::from(error).to_string();
-    let line = signer.trust_line(&signer.name(), USES);
+    let line = signer.trust_line(&signer.name(), HOST_NAMESPACES);
     let file = trusted.file_name().unwrap_or_default().to_string_lossy();
     findings.bad(
         "vault",
@@ -134,7 +132,7 @@ fn not_believed(settings: &Settings, error: VaultError, findings: &mut FindingsB
             "if that key is of one of your hosts (`dr doctor` there names it), trust it here: \
              echo 'NAME namespaces=\"{}\" KEY' >> {}, with the KEY of its signing_key.pub; and there, trust this host: \
              echo '{line}' >> its {file}",
-            USES.join(","),
+            HOST_NAMESPACES.join(","),
             trusted.display()
         ),
     );
@@ -182,7 +180,7 @@ mod tests {
         assert!(found.findings[0].text.contains(&key(&of(&first)).fingerprint()), "{:?}", found.findings);
         assert!(fix.contains("trust it here") && fix.contains(&key(&settings).public_key()), "{fix}");
 
-        let line = key(&of(&first)).trust_line("one", USES);
+        let line = key(&of(&first)).trust_line("one", HOST_NAMESPACES);
         let trusted = settings.keys.trusted_signers.clone().unwrap();
         let text = std::fs::read_to_string(&trusted).unwrap();
         std::fs::write(&trusted, format!("{text}{line}\n")).unwrap();

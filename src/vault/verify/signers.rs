@@ -12,13 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::commits::{Commit, take_apart};
 use super::flaws::{Flaw, VaultFinding};
 use crate::crypt::sign::SignError;
-use crate::crypt::{SignedBy, TrustedSigners};
+use crate::crypt::{COMMIT_NAMESPACE, SignedBy, TrustedSigners};
 use crate::vault::error::VaultError;
 use crate::vault::git::Git;
 use crate::vault::threads::on_threads;
-
-/// The namespace that git's signatures of commits are made for.
-const COMMITS: &str = "git";
 
 /// How far the clocks of two hosts may be apart.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_hours(1);
@@ -46,7 +43,7 @@ pub(super) fn signers(
     let mut upheld = seen.clone();
     for (commit, signer) in commits.iter().zip(&mut signers).rev() {
         let Ok(by) = signer else { continue };
-        if upheld.contains(&commit.id) || !trusted.is_over(COMMITS, by) {
+        if upheld.contains(&commit.id) || !trusted.is_over(COMMIT_NAMESPACE, by) {
             upheld.extend(&commit.parents);
             continue;
         }
@@ -88,7 +85,7 @@ fn signer(commit: &Commit, trusted: &TrustedSigners, earliest: Option<Timestamp>
     let (payload, signature) =
         commit.signed.as_ref().ok_or_else(|| finding(commit, Flaw::Unsigned, "has no signature".into()))?;
     let verify = |at| {
-        trusted.verify_at(COMMITS, payload, signature, at).map_err(|error| match error {
+        trusted.verify_at(COMMIT_NAMESPACE, payload, signature, at).map_err(|error| match error {
             SignError::Unknown { .. }
             | SignError::NotForThis { .. }
             | SignError::Ended { .. }
