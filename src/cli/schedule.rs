@@ -70,7 +70,8 @@ enum ScheduleVerb {
 ///
 /// --cronjob makes a CronJob in the install's namespace, with an account that has the rights of a create and no others, a
 /// volume for its runs, a signing key of its own, and the deployment that is live, as the vault has sealed it: nothing in
-/// the cluster opens a bundle. The store has to be a bucket. `dr deploy` takes each new deployment there.
+/// the cluster opens a bundle. The store has to be a bucket. Verbs that change the live deployment or the vault's recipients
+/// take that there. Where there is a CronJob, what is not given stays as it is: without flags, it is brought up to date.
 #[derive(Debug, Args)]
 #[command(
     group(clap::ArgGroup::new("by").required(true)),
@@ -79,14 +80,15 @@ Examples:
   dr schedule install --systemd --dry-run
   dr schedule install --systemd --at 'Mon..Fri 02:00' --delay 30min
   dr schedule install --cronjob --image registry.example.org/tools/dr:0.1.0 \\
-    --at '0 2 * * 1-5' --time-zone Europe/Berlin --credentials bucket-key"
+    --at '0 2 * * 1-5' --time-zone Europe/Berlin --credentials bucket-key
+  dr schedule install --cronjob"
 )]
 struct InstallScheduleArgs {
     /// By a timer of systemd's
     #[arg(long, group = "by")]
     systemd: bool,
     /// By a CronJob in the install's namespace
-    #[arg(long, group = "by", requires = "image")]
+    #[arg(long, group = "by")]
     cronjob: bool,
     /// When: as systemd.time(7) has it (default: daily), or as cron has it (default: 0 2 * * *)
     #[arg(long, value_name = "CALENDAR")]
@@ -106,10 +108,10 @@ struct InstallScheduleArgs {
     /// The Secret with the bucket's key under `credentials`, as Amazon's tools write it
     #[arg(long, value_name = "SECRET", conflicts_with = "systemd")]
     credentials: Option<ObjectName>,
-    /// How many hours one bundle may take
-    #[arg(long, value_name = "HOURS", default_value_t = 6, conflicts_with = "systemd",
+    /// How many hours one bundle may take (default: 6)
+    #[arg(long, value_name = "HOURS", conflicts_with = "systemd",
         value_parser = clap::value_parser!(u64).range(1..=168))]
-    deadline: u64,
+    deadline: Option<u64>,
     /// A Secret to pull the image with (can be repeated)
     #[arg(long = "pull-secret", value_name = "SECRET", conflicts_with = "systemd")]
     pull_secrets: Vec<ObjectName>,
@@ -192,12 +194,12 @@ async fn install(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> 
 }
 
 async fn install_cron_job(ctx: &Ctx, ui: &Ui, args: InstallScheduleArgs) -> Result<Exit> {
-    let own_zone = || jiff::tz::TimeZone::system().iana_name().unwrap_or("Etc/UTC").to_owned();
     let request = CronJobRequest {
-        at: args.at.unwrap_or_else(|| "0 2 * * *".into()),
-        time_zone: args.time_zone.unwrap_or_else(own_zone),
-        image: args.image.unwrap_or_default(),
-        deadline: Duration::from_secs(args.deadline * 3600),
+        at: args.at,
+        time_zone: args.time_zone,
+        own_time_zone: jiff::tz::TimeZone::system().iana_name().unwrap_or("Etc/UTC").to_owned(),
+        image: args.image,
+        deadline: args.deadline.map(|hours| Duration::from_secs(hours * 3600)),
         credentials: args.credentials.map(|name| name.to_string()),
         pull_secrets: args.pull_secrets.iter().map(ToString::to_string).collect(),
     };
@@ -274,8 +276,20 @@ impl Report for CronJobPlan {
             ("image", self.image.clone()),
             ("store", self.store.clone()),
             ("deployment", format!("{}, sealed as the vault has it", self.deployment)),
-            ("change", if self.changes { "the schedule that is there becomes this" } else { "a new one" }.to_owned()),
+            ("sealed to", self.recipients.join(", ")),
+            (
+                "change",
+                match (self.changes, self.paused) {
+                    (true, true) => "the schedule that is there becomes this, and stays paused",
+                    (true, false) => "the schedule that is there becomes this",
+                    (false, _) => "a new one",
+                }
+                .to_owned(),
+            ),
         ]);
+        for warning in &self.warnings {
+            page.finding(Mark::Warn, warning, None);
+        }
         for left in &self.not_passed_on {
             page.finding(Mark::Warn, &format!("the pods go without {left}"), None);
         }
@@ -359,6 +373,9 @@ impl Report for schedule::ScheduleList {
         page.table(&heads, &self.schedules.iter().map(row).collect::<Vec<_>>());
         for one in self.schedules.iter().filter(|one| one.error.is_some()) {
             page.warning(one.error.as_deref().unwrap_or_default(), None);
+        }
+        for (one, why) in self.schedules.iter().filter_map(|one| Some((one, one.held_up.as_ref()?))) {
+            page.warning(&format!("{}: the bundle that is due does not begin: {why}", one.timer), None);
         }
     }
 }

@@ -11,12 +11,16 @@ use serde_json::{Value, json};
 
 use super::error::{ClusterError, Result};
 use super::kube::{Cluster, FIELD_MANAGER, Objects};
+use super::obstacle::{Standing, of_stuck_pod};
+use super::podstate::PodState;
 use super::wait::Wait;
 use super::{MANAGED_BY, MANAGER};
 use crate::event::Events;
 
 /// The label that tells schedules from what else is ours.
 pub const SCHEDULE_LABEL: &str = "app.kubernetes.io/component=schedule";
+/// After so long a Job without a pod gets none.
+const NO_POD_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 /// How many of a failed pod's last lines are shown.
 const LAST_LINES: i64 = 12;
 
@@ -35,6 +39,10 @@ pub struct CronJobFacts {
     pub active: Vec<String>,
     /// The newest that has ended: when it began, and whether it did what it was to.
     pub last: Option<(jiff::Timestamp, bool)>,
+    /// How long Kubernetes lets one take.
+    pub deadline: Option<Duration>,
+    /// What keeps the one that is at work from beginning, in the words of its pod.
+    pub held_up: Option<String>,
 }
 
 /// How a Job ended.
@@ -159,7 +167,15 @@ impl Cluster {
         let selector = format!("{MANAGED_BY}={MANAGER},{SCHEDULE_LABEL}");
         let jobs = self.here::<Job>().list(Some(&selector)).await?;
         let cron_jobs = self.here::<CronJob>().list(Some(&selector)).await?;
-        Ok(cron_jobs.iter().map(|one| facts(one, &jobs)).collect())
+        let mut found: Vec<CronJobFacts> = cron_jobs.iter().map(|one| facts(one, &jobs)).collect();
+        if found.iter().any(|facts| !facts.active.is_empty()) {
+            let pods = self.here::<Pod>().list(Some(&selector)).await?;
+            let now = jiff::Timestamp::now();
+            for facts in &mut found {
+                facts.held_up = facts.active.iter().find_map(|job| held_up(job, &jobs, &pods, now));
+            }
+        }
+        Ok(found)
     }
 
     /// Has a CronJob start no more Jobs, or start them again.
@@ -201,9 +217,10 @@ impl Cluster {
     /// Waits until a Job has ended, and tells how.
     ///
     /// # Errors
-    /// It does not end in time, is gone, or may not be read.
+    /// It does not end in time, its pod will never begin, it is gone, or it may not be read.
     pub async fn wait_job(&self, job: &str, limit: Duration, events: &Events) -> Result<JobEnd> {
         let mut wait = Wait::new(format!("Job {job} to end"), limit, events);
+        let mut standing = Standing::default();
         loop {
             let mut seen = None;
             if let Some(found) = wait.patient(self.here::<Job>().get(job).await)? {
@@ -211,7 +228,13 @@ impl Cluster {
                     let (code, log) = self.end_of_pod(job, succeeded).await;
                     return Ok(JobEnd { succeeded, reason, code, log });
                 }
-                seen = self.newest_pod(job).await.and_then(|pod| pod.status?.phase);
+                let pod = self.newest_pod(job).await;
+                let obstacle = pod.as_ref().and_then(of_stuck_pod);
+                if standing.is_permanent(obstacle.as_ref()) {
+                    return Err(wait.permanent(obstacle.map(|obstacle| obstacle.text).unwrap_or_default()));
+                }
+                let state = pod.as_ref().map(PodState::of);
+                seen = state.map(|state| state.reason.unwrap_or(state.phase));
             }
             wait.not_yet(seen).await?;
         }
@@ -246,6 +269,7 @@ impl Cluster {
 
 fn facts(cron_job: &CronJob, jobs: &[Job]) -> CronJobFacts {
     let spec = cron_job.spec.clone().unwrap_or_default();
+    let deadline = spec.job_template.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
     let status = cron_job.status.clone().unwrap_or_default();
     let uid = cron_job.uid();
     let own = jobs.iter().filter(|job| job.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()));
@@ -261,6 +285,29 @@ fn facts(cron_job: &CronJob, jobs: &[Job]) -> CronJobFacts {
         last_scheduled: status.last_schedule_time.map(|at| at.0),
         active,
         last,
+        deadline: deadline.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
+        held_up: None,
+    }
+}
+
+/// Why the pod of a Job that is at work does not begin, where that does not pass by itself.
+fn held_up(job: &str, jobs: &[Job], pods: &[Pod], now: jiff::Timestamp) -> Option<String> {
+    let of_job = |pod: &&Pod| pod.owner_references().iter().any(|owner| owner.kind == "Job" && owner.name == job);
+    let newest =
+        pods.iter().filter(of_job).max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|made| made.0));
+    match newest {
+        Some(pod) => {
+            let state = PodState::of(pod);
+            let waits =
+                state.phase == "Pending" && !matches!(state.reason.as_deref(), None | Some("ContainerCreating"));
+            waits.then(|| format!("pod {}: {}", state.name, state.reason.unwrap_or_default()))
+        }
+        None => {
+            let found = jobs.iter().find(|one| one.name_any() == job)?;
+            let made = found.metadata.creation_timestamp.as_ref()?.0;
+            let is_late = now.duration_since(made) > NO_POD_AFTER;
+            is_late.then(|| format!("Job {job} has no pod: the API server admits none, or nobody makes one"))
+        }
     }
 }
 
@@ -298,6 +345,31 @@ mod tests {
             "status": {"startTime": began, "conditions": conditions},
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_job_whose_pod_does_not_begin_is_held_up_in_the_pods_own_words() {
+        let pod = |phase: &str, waiting: Option<Value>| -> Pod {
+            let state = json!([{"name": "dr", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": waiting}}]);
+            serde_json::from_value(json!({
+                "metadata": {"name": "p", "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u"}]},
+                "status": {"phase": phase, "containerStatuses": state},
+            }))
+            .unwrap()
+        };
+        let mut job = job("j", "u", "2026-11-29T02:00:00Z", None);
+        let made = "2026-11-29T02:00:00Z".parse::<jiff::Timestamp>().unwrap();
+        job.metadata.creation_timestamp = serde_json::from_value(json!("2026-11-29T02:00:00Z")).unwrap();
+        let seen = |pods: &[Pod], after: i64| {
+            held_up("j", std::slice::from_ref(&job), pods, made + jiff::SignedDuration::from_secs(after))
+        };
+        let pulling = pod("Pending", Some(json!({"reason": "ImagePullBackOff", "message": "no such image"})));
+        assert_eq!(seen(&[pulling], 1).as_deref(), Some("pod p: ImagePullBackOff: no such image"));
+        assert_eq!(seen(&[pod("Pending", Some(json!({"reason": "ContainerCreating"})))], 500), None);
+        assert_eq!(seen(&[pod("Running", None)], 500), None);
+        assert_eq!(seen(&[], 5), None);
+        assert!(seen(&[], 61).unwrap().starts_with("Job j has no pod"));
     }
 
     #[test]

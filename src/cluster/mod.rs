@@ -33,6 +33,7 @@ pub mod psql;
 mod pull;
 mod reader;
 mod releases;
+mod scheduled;
 pub mod sessions;
 mod storage;
 pub mod transport;
@@ -64,6 +65,7 @@ pub use podstate::PodState;
 pub use psql::{DatabaseFacts, WalWritten};
 pub use pull::{ImagesPod, PulledImages};
 pub use reader::{ReaderPod, VolumeFile};
+pub use scheduled::InstalledSchedule;
 pub use sessions::{PodAddress, Session, SessionCounts, WatchedSwitch};
 #[cfg(test)]
 pub use storage::ClassFacts;

@@ -110,6 +110,14 @@ fn of_pod(pod: &Pod) -> Option<Obstacle> {
     Some(Obstacle { text: format!("{object}: {reason}"), object, outlook: Outlook::Stays })
 }
 
+/// The same of a pod that waits for nothing but itself: whatever does not pass without somebody's help.
+pub(super) fn of_stuck_pod(pod: &Pod) -> Option<Obstacle> {
+    let state = PodState::of(pod);
+    let reason = state.reason.filter(|_| state.stuck)?;
+    let object = format!("pod {}", state.name);
+    Some(Obstacle { text: format!("{object}: {reason}"), object, outlook: Outlook::Stays })
+}
+
 /// How the kubelet says that it has no image.
 const NO_IMAGE: [&str; 4] = ["ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"];
 

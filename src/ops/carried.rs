@@ -3,7 +3,7 @@
 //! Nothing in it opens without a key, and no key goes with it. Whether it is what is live is told by what helm has stored, as
 //! with a vault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,17 @@ impl CarriedDeployment {
         Ok(Self { chart: vault.sealed_chart(&deployment)?, layers: vault.sealed_layers(&deployment)?, deployment })
     }
 
+    /// The name of the file that tells this from any other, sealed otherwise ones included.
+    pub const INDEX: &str = INDEX;
+
+    /// Whom all of its files are sealed to; `None` where they differ.
+    pub fn sealed_to(&self) -> Option<Vec<String>> {
+        let sorted = |sealed: &SealedFile| sealed.recipients.iter().cloned().collect::<BTreeSet<String>>();
+        let mut all = self.layers.iter().map(|(_, sealed)| sealed).chain(&self.chart).map(sorted);
+        let first = all.next()?;
+        all.all(|other| other == first).then(|| first.into_iter().collect())
+    }
+
     /// As files, by their names.
     ///
     /// # Errors
@@ -89,7 +100,7 @@ impl CarriedDeployment {
     pub fn read(folder: &Path) -> Result<Self> {
         let bad = |exit, name: &str, reason: String| {
             CommandError::new(exit, format!("the carried deployment cannot be used: {name}: {reason}"))
-                .hint("On the host with the config vault, `dr schedule install --cronjob --image IMAGE`, with all that it was made with, takes it there anew.")
+                .hint("On the host with the config vault, `dr schedule install --cronjob` takes it there anew.")
         };
         let bytes = |name: &str| {
             if !names::is_path_step(name) {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::Ctx;
 use super::quiesce::WRITERS;
@@ -51,14 +52,17 @@ impl std::str::FromStr for RightsSubject {
 }
 
 impl RightsSubject {
-    /// As a part of the name of a binding, which may hold neither of two characters.
+    /// As a part of the name of a binding, which may hold neither of two characters. No two subjects share it.
     fn in_a_name(&self) -> String {
         let text = match self {
             Self::User(name) => format!("user:{name}"),
             Self::Group(name) => format!("group:{name}"),
             Self::ServiceAccount { namespace, name } => format!("serviceaccount:{namespace}:{name}"),
         };
-        text.replace(['/', '%'], "-")
+        match text.replace(['/', '%'], "-") {
+            plain if plain == text => text,
+            plain => format!("{plain}:{}", &hex::encode(Sha256::digest(text.as_bytes()))[..8]),
+        }
     }
 
     fn value(&self) -> Value {
@@ -194,7 +198,7 @@ pub(super) fn of_schedule(namespace: &str, name: &str) -> Vec<Value> {
     let subject = RightsSubject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() };
     let request = RightsRequest { verbs: vec![RightsFor::Create], subject };
     let mut made = documents(namespace, &[], &request);
-    let wide = format!("{name}-{namespace}");
+    let wide = format!("{name}:{namespace}");
     for object in &mut made {
         let own = if object["metadata"].get("namespace").is_some() { name } else { wide.as_str() };
         object["metadata"]["name"] = own.into();
@@ -230,8 +234,9 @@ fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<V
         }
         json!({"apiVersion": format!("{RBAC}/v1"), "kind": kind, "metadata": meta})
     };
-    // What is applied for one subject or purpose takes nothing from another.
-    let (here, wide_name) = (format!("dr-{}", request.purpose()), format!("dr-{}-{namespace}", request.purpose()));
+    // What is applied for one subject or purpose takes nothing from another. No name of Kubernetes' has a colon, so that
+    // what was joined by one is told apart again.
+    let (here, wide_name) = (format!("dr-{}", request.purpose()), format!("dr-{}:{namespace}", request.purpose()));
     let mut made = Vec::new();
     for (role, binding, name, namespace, rules) in [
         ("Role", "RoleBinding", here, Some(namespace), rules),
@@ -239,7 +244,7 @@ fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<V
     ] {
         let mut granted = object(role, &name, namespace);
         granted["rules"] = rules.into();
-        let mut bound = object(binding, &format!("{name}-{}", request.subject.in_a_name()), namespace);
+        let mut bound = object(binding, &format!("{name}:{}", request.subject.in_a_name()), namespace);
         bound["roleRef"] = json!({"apiGroup": RBAC, "kind": role, "name": name});
         bound["subjects"] = json!([request.subject.value()]);
         made.extend([granted, bound]);
@@ -349,7 +354,7 @@ mod tests {
         let kinds: Vec<&str> = made.iter().map(|one| one["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]);
         assert_eq!(made[1]["subjects"][0], json!({"kind": "ServiceAccount", "name": "backup", "namespace": "ops"}));
-        assert_eq!(made[3]["roleRef"]["name"], "dr-all-opschain");
+        assert_eq!(made[3]["roleRef"]["name"], "dr-all:opschain");
     }
 
     #[test]
@@ -361,10 +366,23 @@ mod tests {
         };
         let create = names(&[RightsFor::Create], "user:a/b");
         let (other, restore) = (names(&[RightsFor::Create], "group:a"), names(&[RightsFor::Restore], "user:a/b"));
-        assert_eq!(create[1], r#""RoleBinding" "dr-create-user:a-b""#);
+        assert_eq!(create[1], r#""RoleBinding" "dr-create:user:a-b:0e3a6f07""#);
         assert!(create.iter().all(|name| !restore.contains(name)), "{restore:?}");
         let same: Vec<&String> = create.iter().filter(|name| other.contains(name)).collect();
         assert_eq!(same, [&create[0], &create[2]], "the roles, which are the same");
+        assert!(!names(&[RightsFor::Create], "user:a-b").contains(&create[1]), "another user's");
+    }
+
+    #[test]
+    fn what_is_joined_to_one_name_is_told_apart_in_it() {
+        let wide = |made: Vec<Value>| made[2]["metadata"]["name"].clone();
+        assert_ne!(wide(of_schedule("b-c", "dr-bundle-a")), wide(of_schedule("c", "dr-bundle-a-b")));
+        let of = |namespace: &str, verbs: &[RightsFor]| {
+            let request = RightsRequest { verbs: verbs.to_vec(), subject: "user:me".parse().unwrap() };
+            documents(namespace, &[], &request)
+        };
+        let (look, both) = (&[RightsFor::Look][..], &[RightsFor::Look, RightsFor::Create][..]);
+        assert_ne!(wide(of("create-x", look)), wide(of("x", both)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod promise;
 mod stored;
 mod traced;
 
-pub use bucket::{BucketOptions, BucketStore, Checksum, Refusal, RefusalKind, USUAL_WAIT, is_bucket};
+pub use bucket::{BucketOptions, BucketStore, Checksum, Refusal, RefusalKind, USUAL_WAIT, is_bucket, of_environment};
 pub use conditions::{BucketProtection, StoreConditions};
 pub use directory::DirectoryStore;
 pub use draft::{Draft, DraftToken, Pending, ResumedDraft};

@@ -37,6 +37,7 @@ mod recorded;
 mod records;
 mod reference;
 mod refusals;
+mod renewal;
 #[allow(dead_code)]
 #[path = "../bundle/repack.rs"]
 mod repack;
@@ -57,6 +58,12 @@ mod writers;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+/// Says past the harness, which keeps the words of what passes to itself, that a test has looked at nothing.
+fn not_looked_at(what: &str, why: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(format!("NOT LOOKED AT: {what}: {why}\n").as_bytes()).unwrap();
+}
 
 /// Runs `dr` in an empty home and returns the exit code and what it said, stdout first.
 fn dr(home: &Path, args: &[&str]) -> String {

@@ -178,7 +178,7 @@ fn the_page_of_a_bundle_says_what_show_says_and_needs_no_settings_for_a_file() {
 #[ignore = "needs a browser, which `make soak` looks for"]
 fn browser_shows_each_page_on_a_phone_on_a_desk_at_night_and_on_paper() {
     let Some(mut browser) = Browser::start() else {
-        return eprintln!("not looked at: there is no chromium here (apt-get install chromium)");
+        return crate::not_looked_at("pages in a browser", "there is no chromium here (apt-get install chromium)");
     };
     let (home, _) = store_of_many();
     for (name, of) in [("store", None), ("bundle", Some(NAME))] {

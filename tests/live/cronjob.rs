@@ -19,6 +19,9 @@ fn pushed(host: &Host) -> String {
     name
 }
 
+/// A public key whose private half nobody has.
+const OTHER: &str = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+
 /// Gives the next pods of the CronJob this fault, or none.
 fn set_fault(host: &Host, fault: &str) {
     host.kubectl(&["set", "env", "cronjob/dr-bundle-opschain", "-c", "dr", &format!("DR_FAULT={fault}")]).ok();
@@ -82,7 +85,22 @@ fn a_cron_job_makes_a_bundle_without_a_key_that_opens_it_and_what_a_killed_one_h
     let status = host.dr(["status"]);
     assert!(status.stdout.contains("by CronJob dr-bundle-opschain"), "{status}");
 
-    // The next deployment goes along by itself.
+    // A key that is added and taken away again goes along by itself, as does the next deployment.
+    let pods = || host.kubectl(&["get", "configmap", "dr-bundle-opschain", "-o", "jsonpath={.data.dr\\.toml}"]).ok();
+    let added = host.dr(["config", "recipients", "add", OTHER, "-m", "escrow"]);
+    assert!(added.stderr.contains("until `dr config rekey`") && !pods().contains(OTHER), "{added}");
+    host.dr(["config", "rekey", "--yes"]).ok();
+    assert!(pods().contains(OTHER), "{}", pods());
+    host.dr(["schedule", "run", "--cronjob"]).ok();
+    let newest = host.listed().pop_last().unwrap();
+    let shown = host.dr(["--output", "json", "bundle", "show", &newest]).ok();
+    assert!(shown.contains(OTHER), "{shown}");
+    host.dr(["config", "recipients", "rm", OTHER, "-m", "gone", "--allow-single", "--yes"]).ok();
+    assert!(!pods().contains(OTHER), "{}", pods());
+    host.dr(["schedule", "run", "--cronjob"]).fails(1, &["other recipients"]);
+    host.dr(["config", "rekey", "--yes"]).ok();
+    let again = host.dr(["schedule", "install", "--cronjob", "--yes"]);
+    assert!(again.code == 0 && again.to_string().contains("the schedule that is there becomes this"), "{again}");
     let values = host.home.path().join(format!("values-{VERSION}.yaml"));
     let text = std::fs::read_to_string(&values).unwrap();
     std::fs::write(&values, format!("{text}# once more\n")).unwrap();
@@ -90,7 +108,7 @@ fn a_cron_job_makes_a_bundle_without_a_key_that_opens_it_and_what_a_killed_one_h
     host.dr(["deploy", "-f", values.to_str().unwrap(), "--version", VERSION, "--chart", &chart, "--yes"]).ok();
     host.dr(["schedule", "pause", "--cronjob"]).ok();
     host.dr(["schedule", "run", "--cronjob"]).ok();
-    assert_eq!(host.listed().len(), 2);
+    assert_eq!(host.listed().len(), 3);
 
     host.delete_namespace();
     host.dr(["bundle", "restore", "--version", VERSION, "--yes"]).ok();
@@ -130,9 +148,16 @@ fn a_schedule_in_the_cluster_is_taken_away_without_a_trace() {
         !host.kubectl(&["get", "pods", "-l", "job-name=by-hand", "-o", "name"]).ok().trim().is_empty()
     });
     host.dr(["--yes", "schedule", "remove", "--cronjob"]).fails(24, &["Job by-hand"]);
+    // Nobody has the image: that is said, and not that a bundle is on its way.
+    wait(Duration::from_secs(60), "the pod's own words", || {
+        host.dr(["schedule", "list"]).to_string().contains("the bundle that is due does not begin: pod by-hand-")
+    });
     host.kubectl(&["delete", "job", "by-hand"]).ok();
+    let run = host.dr(["schedule", "run", "--cronjob"]);
+    assert!(run.code != 0 && run.stderr.contains("ImagePull") && run.stderr.contains("delete job"), "{run}");
+    host.kubectl(&["delete", "jobs", "-l", "app.kubernetes.io/component=schedule"]).ok();
     host.dr(["--yes", "schedule", "remove", "--cronjob"]).ok();
     wait(Duration::from_secs(60), "all of it to be gone", || host.kubectl(&ours).ok().trim().is_empty());
-    let wide = format!("dr-bundle-opschain-{}", host.namespace);
+    let wide = format!("dr-bundle-opschain:{}", host.namespace);
     host.kubectl(&["get", "clusterrole,clusterrolebinding", &wide]).fails(1, &["not found"]);
 }

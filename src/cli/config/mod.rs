@@ -122,8 +122,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: ConfigArgs) -> Result<Exit> {
         }
         ConfigVerb::Parity(args) => return parity::run(ctx, ui, args),
         ConfigVerb::Verify(args) => return verify::run(ctx, ui, args),
-        ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args),
-        ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args),
+        ConfigVerb::Recipients(args) => return recipients::run(ctx, ui, &args).await,
+        ConfigVerb::Rekey(args) => return rekey::run(ctx, ui, &args).await,
         ConfigVerb::Sync(args) => return sync::run(ctx, ui, args).await,
         ConfigVerb::Check(args) => return check::run(ctx, ui, args),
     }

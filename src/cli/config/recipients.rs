@@ -7,6 +7,7 @@ use crate::ops::Ctx;
 use crate::ops::config::recipients::{
     RecipientsReport, RecipientsRequest, accept, add, list, refuse_unknown, removal, remove, unknown,
 };
+use crate::ops::schedule;
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui, short_time};
 
@@ -60,7 +61,7 @@ struct ChangeArgs {
     dry_run: bool,
 }
 
-pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
+pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
     let (report, dry_run) = match &args.verb {
         RecipientsVerb::List => (list(ctx)?, false),
         RecipientsVerb::Add(change) => (add(ctx, &request(change, false))?, change.dry_run),
@@ -76,7 +77,10 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exit> {
     if dry_run {
         ui.dry_run(&report)?
     } else {
-        ui.report(&report)?
+        ui.report(&report)?;
+        if !matches!(args.verb, RecipientsVerb::List) {
+            schedule::renew_all(ctx).await;
+        }
     }
     Ok(Exit::Success)
 }

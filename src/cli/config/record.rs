@@ -11,6 +11,7 @@ use crate::ops::Ctx;
 use crate::ops::config::{
     Origin, RecordAction, RecordItem, RecordPlan, RecordReport, RecordRequest, execute_records, plan_records,
 };
+use crate::ops::schedule;
 use crate::text::plural;
 use crate::ui::{Column, Mark, Page, Report, Ui, short_time};
 use crate::values::lint::{LintFinding, Severity};
@@ -143,6 +144,9 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: RecordArgs) -> Result<Exit> {
     }
     let report = execute_records(ctx, prepared)?;
     ui.report(&report)?;
+    if !report.recorded.is_empty() {
+        schedule::renew(ctx).await;
+    }
     Ok(report.exit())
 }
 

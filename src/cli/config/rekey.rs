@@ -7,6 +7,7 @@ use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::recipients::refuse_unknown;
 use crate::ops::config::rekey::{RekeyReport, plan, rekey};
+use crate::ops::schedule;
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
 
@@ -23,7 +24,7 @@ pub struct RekeyArgs {
     dry_run: bool,
 }
 
-pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
+pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
     if !args.dry_run {
         let planned = plan(ctx)?;
         if planned.files > 0 {
@@ -34,6 +35,9 @@ pub(super) fn run(ctx: &Ctx, ui: &Ui, args: &RekeyArgs) -> Result<Exit> {
     }
     let report = rekey(ctx, args.dry_run)?;
     ui.report(&report)?;
+    if !args.dry_run {
+        schedule::renew_all(ctx).await;
+    }
     // What the same without --dry-run would be refused for, or ask.
     match refuse_unknown(ctx) {
         Err(error) if args.dry_run && report.files > 0 && !ui.can_ask() => Err(error),

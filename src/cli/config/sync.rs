@@ -7,6 +7,7 @@ use clap::Args;
 use crate::error::{Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::config::sync::{SyncRequest, Synced, sync};
+use crate::ops::schedule;
 use crate::text::plural;
 use crate::ui::{Mark, Page, Report, Ui};
 use crate::vault::Joined;
@@ -41,7 +42,11 @@ pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: SyncArgs) -> Result<Exit> {
         dry_run: args.dry_run,
         ask: ui.can_ask(),
     };
-    ui.report(&sync(ctx, &request).await?)?;
+    let synced = sync(ctx, &request).await?;
+    ui.report(&synced)?;
+    if !synced.dry_run && synced.fetched > 0 {
+        schedule::renew(ctx).await;
+    }
     Ok(Exit::Success)
 }
 

@@ -92,6 +92,9 @@ pub(super) struct CreateFacts {
     pub store_free: Option<u64>,
     /// Whom it is to be sealed to.
     pub recipients: Vec<String>,
+    /// Whether there is no vault here, and what was taken from one stands in for it.
+    #[serde(default)]
+    pub carried: bool,
     /// What the site has put into the namespace.
     #[serde(default)]
     pub of_site: Vec<String>,
@@ -240,6 +243,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         store: store.place(),
         store_free: store.free_bytes()?,
         recipients: recipients.to_strings(),
+        carried: settings.vault.carried.is_some(),
         of_site: cluster.of_site().await?,
     };
     recording::record("create", &facts)?;

@@ -28,6 +28,7 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
     left_out(seen)
         .into_iter()
         .chain(of_site(facts))
+        .chain(facts.carried.then(of_carried))
         .map(item)
         .chain(subscriptions.map(|name| subscription(name)))
         .chain(unlogged(facts))
@@ -52,6 +53,15 @@ fn subscription(name: &str) -> OutOfScope {
         whereabouts:
             "Where the original lives on: ALTER SUBSCRIPTION ... DISABLE, then SET (slot_name = NONE), in the copy."
                 .into(),
+    }
+}
+
+/// Where a schedule in the cluster makes it, no vault is at hand.
+fn of_carried() -> LeftOut {
+    LeftOut {
+        what: "a look at the config vault".into(),
+        why: "a schedule in the cluster made it, with the deployment that it was given: whether the vault is whole, and has changed since, was not looked at".into(),
+        after: "Run `dr config verify` on a host with the vault.".into(),
     }
 }
 
@@ -128,6 +138,7 @@ mod tests {
             more(|facts| facts.of_site = vec!["NetworkPolicy deny-all".into()]),
             ["what the site has put into the namespace"]
         );
+        assert_eq!(more(|facts| facts.carried = true), ["a look at the config vault"]);
         assert_eq!(
             more(|facts| facts.stored.as_mut().unwrap().own_backups = true),
             ["backups that OpsChain made itself"]

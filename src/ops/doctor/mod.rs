@@ -36,6 +36,7 @@ pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine]) -> Findings {
         }
         host::store(ctx, settings, &mut findings);
         hooks::hooks(settings, &mut findings);
+        notify::schedules(schedules, &mut findings);
         notify::silence(settings, ctx.install(), schedules, &mut findings);
     }
     findings.finish()

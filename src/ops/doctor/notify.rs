@@ -4,6 +4,20 @@ use super::findings::FindingsBuilder;
 use crate::ops::schedule::ScheduleLine;
 use crate::settings::{Install, NotifyKind, NotifyOn, NotifySettings, NotifyVerb, Settings};
 
+/// What keeps scheduled bundles from being made.
+pub(super) fn schedules(schedules: &[ScheduleLine], findings: &mut FindingsBuilder) {
+    for line in schedules {
+        if let Some(why) = &line.held_up {
+            let namespace = line.install.split('/').next().unwrap_or_default();
+            findings.bad(
+                "schedule",
+                format!("{}: the bundle that is due does not begin: {why}", line.timer),
+                format!("kubectl -n {namespace} describe pods -l app.kubernetes.io/component=schedule"),
+            );
+        }
+    }
+}
+
 /// A host that is gone tells nobody: only who waits for a sign of life notices.
 pub(super) fn silence(
     settings: &Settings,

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::cronjob_parts::{self, ScheduleParts};
+use super::cronjob_parts;
 use super::list::ScheduleLine;
 use super::request::{ScheduleManager, ScheduleReport};
 use crate::cluster::{CronJobFacts, leads_somewhere};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
+use crate::settings::Install;
 
-/// How long a bundle that was started by hand is waited for.
+/// How long a bundle that was started by hand is waited for, where Kubernetes sets no limit.
 const RUN_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// How long after its limit Kubernetes may take to end one: its pod puts back what it has stopped.
+const GRACE: Duration = Duration::from_secs(20 * 60);
 
 /// The CronJobs of the namespace. Where no cluster is known, there are none; one that cannot be asked is warned of.
 pub(super) async fn lines(ctx: &Ctx) -> Vec<ScheduleLine> {
@@ -23,10 +26,35 @@ pub(super) async fn lines(ctx: &Ctx) -> Vec<ScheduleLine> {
     match asked.await {
         Ok(known) => known.iter().map(|facts| line(ctx, facts)).collect(),
         Err(error) => {
-            let what = format!("whether CronJobs make bundles is not known: {error}");
-            ctx.events.warn(what, error.hints().first().cloned());
-            Vec::new()
+            let what = format!("whether a CronJob makes bundles is not known: {error}");
+            match ctx.settings().is_ok_and(|settings| settings.store.url.is_some()) {
+                true => vec![unknown(ctx, what)],
+                // Into a folder of this host none does.
+                false => {
+                    ctx.events.warn(what, error.hints().first().cloned());
+                    Vec::new()
+                }
+            }
         }
+    }
+}
+
+/// The line of a schedule that there may be.
+fn unknown(ctx: &Ctx, why: String) -> ScheduleLine {
+    let Install { namespace, release, .. } = ctx.install();
+    ScheduleLine {
+        install: format!("{namespace}/{release}"),
+        manager: ScheduleManager::CronJob,
+        timer: cronjob_parts::name(ctx.install()),
+        at: String::new(),
+        settings: String::new(),
+        waiting: None,
+        next: None,
+        last: None,
+        result: None,
+        code: None,
+        error: Some(why),
+        held_up: None,
     }
 }
 
@@ -44,6 +72,7 @@ fn line(ctx: &Ctx, facts: &CronJobFacts) -> ScheduleLine {
         result: facts.last.map(|(_, succeeded)| if succeeded { "success" } else { "failed" }.to_owned()),
         code: None,
         error: None,
+        held_up: facts.held_up.clone(),
     }
 }
 
@@ -57,8 +86,13 @@ pub async fn run_cron_job(ctx: &Ctx) -> Result<ScheduleReport> {
     let job = format!("{}-{}", facts.name, Timestamp::now().as_second() % 1_000_000_000);
     cluster.start_job(&facts.name, &job).await?;
     ctx.events.note(format!("Job {job} is started."));
+    let limit = facts.deadline.map_or(RUN_LIMIT, |deadline| deadline + GRACE);
     let end = tokio::select! {
-        end = cluster.wait_job(&job, RUN_LIMIT, &ctx.events) => end?,
+        end = cluster.wait_job(&job, limit, &ctx.events) => end.map_err(|error| {
+            let error = CommandError::from(error);
+            let delete = format!("kubectl -n {} delete job {job}", cluster.namespace());
+            error.hint(format!("While that Job is there, the CronJob starts no other: `{delete}` takes it away."))
+        })?,
         () = ctx.cancel.cancelled() => {
             let namespace = cluster.namespace();
             return Err(crate::ops::interrupted().hint(format!(
@@ -112,18 +146,7 @@ pub async fn remove_cron_job(ctx: &Ctx) -> Result<ScheduleReport> {
             CommandError::new(Exit::Locked, what).hint("Wait for its end (`dr schedule list`), and remove it then.")
         );
     }
-    let parts = ScheduleParts {
-        install: ctx.install(),
-        image: "",
-        at: "",
-        time_zone: "",
-        deadline_seconds: 0,
-        pull_secrets: &[],
-        credentials: None,
-        settings: "",
-        certificates: None,
-    };
-    cluster.delete_ours(&parts.all()?).await?;
+    cluster.delete_ours(&cronjob_parts::all(ctx.install())?).await?;
     Ok(report(ctx, &facts, "removed"))
 }
 

@@ -1,38 +1,49 @@
 //! Making a schedule in the cluster: what would be applied, and then that.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cronjob_parts::{self, CREDENTIALS, SIGNING_KEY, ScheduleParts, secrets_of};
+use super::cronjob_parts::{self, CREDENTIALS, PodSettingsParts, SIGNING_KEY, ScheduleParts, secrets_of};
 use crate::bundle::SIGNATURE_NAMESPACE;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, InstalledSchedule, PodPlacement};
 use crate::crypt::Signer;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::ops::carried::CarriedDeployment;
 use crate::ops::history::History;
+use crate::proxy::ProxyVariables;
 use crate::settings::Settings;
+use crate::store::of_environment;
 use crate::text::bytes;
 use crate::vault::Deployment;
 use crate::web;
 
+/// When, where nobody says.
+const DEFAULT_TIME: &str = "0 2 * * *";
+/// How long one may take, where nobody says.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(6 * 3600);
+/// The API server as its pods reach it: no proxy leads there. Kubernetes fills in the address.
+const OWN_API: &str = "$(KUBERNETES_SERVICE_HOST),.svc";
 /// The most that a Secret may hold, and a little less.
 const SECRET_LIMIT: usize = 1_000_000;
 
-/// What a schedule in the cluster is to be.
-#[derive(Debug, Clone)]
+/// What a schedule in the cluster is to be. What is not said stays as it is installed, else has its default.
+#[derive(Debug, Clone, Default)]
 pub struct CronJobRequest {
     /// When, as cron has it.
-    pub at: String,
+    pub at: Option<String>,
     /// Of which time zone, as the IANA has it.
-    pub time_zone: String,
+    pub time_zone: Option<String>,
+    /// That of this host.
+    pub own_time_zone: String,
     /// `dr`'s own image, as the nodes pull it.
-    pub image: String,
+    pub image: Option<String>,
     /// How long one may take.
-    pub deadline: Duration,
+    pub deadline: Option<Duration>,
     /// The Secret with the bucket's key.
     pub credentials: Option<String>,
     /// Secrets to pull the image with, beside those that pods have by default.
@@ -50,6 +61,12 @@ pub struct CronJobPlan {
     pub store: String,
     /// The deployment that goes along, sealed.
     pub deployment: String,
+    /// Whom the bundles are sealed to: the vault's recipients.
+    pub recipients: Vec<String>,
+    /// Whether it starts nothing until it is resumed, as the one that is there.
+    pub paused: bool,
+    /// What its bundles will lack, or wait for.
+    pub warnings: Vec<String>,
     /// What of this host's settings the pods do not have.
     pub not_passed_on: Vec<String>,
     /// Whether there is such a schedule already, which is changed to this.
@@ -101,15 +118,41 @@ pub struct CronJobReport {
 pub async fn plan(ctx: &Ctx, request: &CronJobRequest) -> Result<CronJobPlan> {
     let settings = ctx.settings()?;
     require_bucket(settings)?;
-    ctx.recipients()?;
     let deployment = live(ctx).await?;
-    let pods = pod_settings(settings, request)?;
-    let cluster = ctx.cluster().await?;
-    let mut pull_secrets = cluster.default_pull_secrets().await?;
-    pull_secrets
-        .extend(request.pull_secrets.iter().filter(|name| !pull_secrets.contains(name)).cloned().collect::<Vec<_>>());
-    let objects = parts(ctx, request, &pods, &pull_secrets).objects()?;
-    if let Some(secret) = &request.credentials
+    let (cluster, install, name) = (ctx.cluster().await?, ctx.install(), cronjob_parts::name(ctx.install()));
+    let there = cluster.installed_schedule(&name, cronjob_parts::SETTINGS).await?;
+    let changes = there.is_some();
+    let there = there.unwrap_or_default();
+    let image = request.image.clone().or(there.image.clone()).ok_or_else(|| {
+        CommandError::new(Exit::Usage, "the CronJob needs dr's own image, as the nodes pull it").hint(
+            "Name it: `dr schedule install --cronjob --image NAME`; `dr image push` and `dr image save` say its name.",
+        )
+    })?;
+    let at = request.at.clone().or_else(|| changes.then(|| there.at.clone())).unwrap_or_else(|| DEFAULT_TIME.into());
+    let time_zone = request.time_zone.clone().or(there.time_zone.clone());
+    let time_zone = time_zone.unwrap_or_else(|| request.own_time_zone.clone());
+    let deadline_seconds = request.deadline.map(|deadline| deadline.as_secs()).or(there.deadline_seconds);
+    let credentials = request.credentials.as_ref().or(there.credentials.as_ref());
+    let sealed = CarriedDeployment::take(ctx.vault()?, deployment.clone())?.sealed_to();
+    let recipients = cronjob_parts::recipients(ctx.vault()?.recipients()?.to_strings(), sealed);
+    let pods = pod_settings(settings, recipients.keys.clone(), credentials.is_some(), &there)?;
+    let pull_secrets = pull_secrets(cluster, request, &there).await?;
+    let objects = ScheduleParts {
+        install,
+        image: &image,
+        at: &at,
+        time_zone: &time_zone,
+        deadline_seconds: deadline_seconds.unwrap_or(DEFAULT_DEADLINE.as_secs()),
+        paused: there.suspended,
+        pull_secrets: &pull_secrets,
+        environment: &proxies(&ProxyVariables::of_this_process(), &there.environment)?,
+        placement: &placement(ctx, cluster).await,
+        credentials: credentials.map(String::as_str),
+        settings: &pods.settings,
+        certificates: pods.certificates.as_deref(),
+    }
+    .objects()?;
+    if let Some(secret) = credentials
         && cluster.secret_key(secret, CREDENTIALS).await?.is_none()
     {
         let what =
@@ -119,26 +162,26 @@ pub async fn plan(ctx: &Ctx, request: &CronJobRequest) -> Result<CronJobPlan> {
             cluster.namespace()
         )));
     }
-    let name = cronjob_parts::name(ctx.install());
-    if let Some(other) = cluster.first_of_others(&parts(ctx, request, &pods, &pull_secrets).all()?).await? {
+    if let Some(other) = cluster.first_of_others(&cronjob_parts::all(install)?).await? {
         return Err(CommandError::new(Exit::Usage, format!("{other} is there, and `dr` did not make it"))
             .hint("Take it away, or rename it: the schedule needs the name."));
     }
-    let changes = cluster.bundle_cron_jobs().await?.iter().any(|there| there.name == name);
     if let Some(cron_job) = objects.last() {
         cluster.judge(cron_job).await?;
     }
     let (key, carried) = secrets_of(&name);
-    let install = ctx.install();
     Ok(CronJobPlan {
         install: format!("{}/{}", install.namespace, install.release),
         cron_job: name,
-        image: request.image.clone(),
-        at: request.at.clone(),
-        time_zone: request.time_zone.clone(),
+        image,
+        at,
+        time_zone,
         store: settings.store.place().unwrap_or_default(),
         deployment: deployment.id().to_string(),
-        not_passed_on: cronjob_parts::not_passed_on(settings),
+        recipients: recipients.keys,
+        paused: there.suspended,
+        warnings: recipients.warning.into_iter().collect(),
+        not_passed_on: cronjob_parts::not_passed_on(settings, credentials.map(String::as_str)),
         changes,
         objects,
         secrets: vec![
@@ -146,6 +189,55 @@ pub async fn plan(ctx: &Ctx, request: &CronJobRequest) -> Result<CronJobPlan> {
             format!("{carried}: deployment {}, as the vault has sealed it", deployment.id()),
         ],
     })
+}
+
+/// Those that pods have by default, with those that were named or, when none was, that it has by now.
+async fn pull_secrets(cluster: &Cluster, request: &CronJobRequest, there: &InstalledSchedule) -> Result<Vec<String>> {
+    let mut all = cluster.default_pull_secrets().await?;
+    let named = if request.pull_secrets.is_empty() { &there.pull_secrets } else { &request.pull_secrets };
+    let more: Vec<String> = named.iter().filter(|name| !all.contains(name)).cloned().collect();
+    all.extend(more);
+    Ok(all)
+}
+
+/// The proxies of this host, else those that the pods have by now. The API server is never behind one.
+fn proxies(of_host: &ProxyVariables, of_pods: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for (name, value) in [("HTTPS_PROXY", &of_host.https), ("HTTP_PROXY", &of_host.http)] {
+        if let Some(value) = value.as_ref().or_else(|| of_pods.get(name)) {
+            if value.contains('@') {
+                return Err(CommandError::new(
+                    Exit::Usage,
+                    format!("{name} has a password, and a CronJob is no place for one"),
+                )
+                .hint(format!("Set {name} without it for this command.")));
+            }
+            variables.insert(name.to_owned(), value.clone());
+        }
+    }
+    if variables.is_empty() {
+        return Ok(variables);
+    }
+    let exempt = match (&of_host.exempt, of_pods.get("NO_PROXY")) {
+        (Some(list), _) => format!("{list},{OWN_API}"),
+        (None, Some(list)) => list.clone(),
+        (None, None) => OWN_API.to_owned(),
+    };
+    variables.insert("NO_PROXY".to_owned(), exempt);
+    Ok(variables)
+}
+
+/// Where the database's pods may run; anywhere, where that is not known.
+async fn placement(ctx: &Ctx, cluster: &Cluster) -> PodPlacement {
+    let Ok(settings) = ctx.settings() else { return PodPlacement::default() };
+    match cluster.database(&settings.database.cluster).await {
+        Ok(found) => found.map(|database| PodPlacement::of_database(&database.spec)).unwrap_or_default(),
+        Err(error) => {
+            let what = format!("whether the database's pods run on nodes of their own is not known: {error}");
+            ctx.events.warn(what, None);
+            PodPlacement::default()
+        }
+    }
 }
 
 /// Makes the Secrets and applies the rest, the CronJob last.
@@ -166,7 +258,8 @@ pub async fn install(ctx: &Ctx, plan: &CronJobPlan) -> Result<CronJobReport> {
         let files = BTreeMap::from([(SIGNING_KEY.to_owned(), text.as_bytes().to_vec())]);
         cluster.apply_ours(&[cronjob_parts::secret(install, &key, files)]).await?;
     }
-    carry(ctx, cluster, &plan.cron_job, live(ctx).await?).await?;
+    let carried = CarriedDeployment::take(ctx.vault()?, live(ctx).await?)?;
+    carry(ctx, cluster, &plan.cron_job, &carried).await?;
     cluster.apply_ours(&plan.objects).await?;
     let trust_line = signer.trust_line(&signer.name(), &[SIGNATURE_NAMESPACE]);
     let test = b"is it believed here";
@@ -185,31 +278,12 @@ pub async fn install(ctx: &Ctx, plan: &CronJobPlan) -> Result<CronJobReport> {
     })
 }
 
-/// Has the schedule of the install, where there is one in the cluster, make its bundles with the deployment that is live by
-/// now. What speaks against it is a warning: the deployment is done, and the schedule itself refuses what it does not know.
-pub async fn renew(ctx: &Ctx) {
-    let renewed = async {
-        let cluster = ctx.cluster().await?;
-        let name = cronjob_parts::name(ctx.install());
-        let there = match cluster.bundle_cron_jobs().await {
-            // Who may not see a schedule has made none.
-            Err(error) if error.is_forbidden() => return Ok(()),
-            there => there?,
-        };
-        match there.iter().any(|there| there.name == name) {
-            true => carry(ctx, cluster, &name, live(ctx).await?).await,
-            false => Ok(()),
-        }
-    };
-    if let Err(error) = renewed.await {
-        let hint = "`dr schedule install --cronjob --image IMAGE`, with all that it was made with, takes it there anew; until then, it makes no bundle.";
-        let what = format!("the schedule in the cluster does not know this deployment yet: {error}");
-        ctx.events.warn(what, Some(hint.into()));
-    }
-}
-
-async fn carry(ctx: &Ctx, cluster: &Cluster, name: &str, deployment: Deployment) -> Result<()> {
-    let carried = CarriedDeployment::take(ctx.vault()?, deployment)?.files()?;
+/// Puts a deployment into the Secret that the pods read it of.
+///
+/// # Errors
+/// It is too large, or the API server refuses it.
+pub(super) async fn carry(ctx: &Ctx, cluster: &Cluster, name: &str, carried: &CarriedDeployment) -> Result<()> {
+    let carried = carried.files()?;
     let size: usize = carried.values().map(Vec::len).sum();
     if size > SECRET_LIMIT {
         let what =
@@ -223,7 +297,10 @@ async fn carry(ctx: &Ctx, cluster: &Cluster, name: &str, deployment: Deployment)
 }
 
 /// The deployment that is live, as the vault knows it.
-async fn live(ctx: &Ctx) -> Result<Deployment> {
+///
+/// # Errors
+/// The vault does not know it, or helm cannot be asked.
+pub(super) async fn live(ctx: &Ctx) -> Result<Deployment> {
     let history = History::read(ctx).await?;
     history.own().cloned().ok_or_else(|| {
         CommandError::new(
@@ -248,33 +325,53 @@ struct PodTexts {
     certificates: Option<String>,
 }
 
-fn pod_settings(settings: &Settings, request: &CronJobRequest) -> Result<PodTexts> {
-    let plain = settings.store.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+fn pod_settings(
+    settings: &Settings,
+    recipients: Vec<String>,
+    has_credentials: bool,
+    there: &InstalledSchedule,
+) -> Result<PodTexts> {
+    let (endpoint, region) = surroundings(settings, there);
+    let server = settings.store.endpoint.as_ref().or(endpoint.as_ref());
+    let plain = server.is_some_and(|server| server.starts_with("http://"));
     let certificates = match plain {
         true => None,
         false => Some(web::trusted_pem(settings.store.ca_file.as_deref()).map_err(|error| {
             CommandError::new(Exit::Settings, "read the certificates that the pods are to trust").because(error)
         })?),
     };
-    let settings = cronjob_parts::settings(settings, request.credentials.is_some(), certificates.is_some())?;
-    Ok(PodTexts { settings, certificates })
+    let parts =
+        PodSettingsParts { recipients, has_credentials, has_certificates: certificates.is_some(), endpoint, region };
+    Ok(PodTexts { settings: cronjob_parts::settings(settings, parts)?, certificates })
 }
 
-fn parts<'a>(
-    ctx: &'a Ctx,
-    request: &'a CronJobRequest,
-    pods: &'a PodTexts,
-    pull_secrets: &'a [String],
-) -> ScheduleParts<'a> {
-    ScheduleParts {
-        install: ctx.install(),
-        image: &request.image,
-        at: &request.at,
-        time_zone: &request.time_zone,
-        deadline_seconds: request.deadline.as_secs(),
-        pull_secrets,
-        credentials: request.credentials.as_deref(),
-        settings: &pods.settings,
-        certificates: pods.certificates.as_deref(),
+/// The bucket's server and region as this process finds them; where it finds none, as the pods of the same bucket have them.
+fn surroundings(settings: &Settings, there: &InstalledSchedule) -> (Option<String>, Option<String>) {
+    let (endpoint, region) = of_environment();
+    let of_pods =
+        there.settings.as_deref().and_then(|text| Settings::parse(text, Path::new(cronjob_parts::SETTINGS)).ok());
+    let of_pods = of_pods.map(|pods| pods.store).filter(|store| store.url == settings.store.url).unwrap_or_default();
+    (endpoint.or(of_pods.endpoint), region.or(of_pods.region))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_go_by_the_proxies_of_this_host_and_never_to_the_api_server_through_one() {
+        let of_host = |https: Option<&str>, exempt: Option<&str>| ProxyVariables {
+            https: https.map(str::to_owned),
+            http: None,
+            exempt: exempt.map(str::to_owned),
+        };
+        let none = BTreeMap::new();
+        assert!(proxies(&of_host(None, Some("x")), &none).unwrap().is_empty());
+        let made = proxies(&of_host(Some("http://p:1"), Some(".example.org")), &none).unwrap();
+        assert_eq!(made["NO_PROXY"], format!(".example.org,{OWN_API}"));
+        // A shell that knows of none takes none away.
+        assert_eq!(proxies(&of_host(None, None), &made).unwrap(), made);
+        let refused = proxies(&of_host(Some("http://u:p@p:1"), None), &none).unwrap_err();
+        assert!(refused.to_string().starts_with("HTTPS_PROXY has a password"), "{refused}");
     }
 }

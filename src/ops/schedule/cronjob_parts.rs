@@ -1,10 +1,12 @@
 //! A schedule in the cluster, as objects: what its pods are told, and what they are not. Nothing here asks anybody.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::cluster::PodPlacement;
 use crate::cluster::pod::render;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::rbac;
@@ -16,6 +18,8 @@ const TEMPLATE: &str = include_str!("../../../templates/schedule.yaml");
 const LONGEST_NAME: usize = 52;
 /// The key of the Secret with the signing key.
 pub(super) const SIGNING_KEY: &str = "signing_key";
+/// The key of the ConfigMap with the settings of the pods.
+pub(super) const SETTINGS: &str = "dr.toml";
 /// The key of a Secret with the bucket's access key, as Amazon's tools write it.
 pub(super) const CREDENTIALS: &str = "credentials";
 
@@ -42,7 +46,13 @@ pub(super) struct ScheduleParts<'a> {
     pub at: &'a str,
     pub time_zone: &'a str,
     pub deadline_seconds: u64,
+    /// Whether it starts nothing for now.
+    pub paused: bool,
     pub pull_secrets: &'a [String],
+    /// What leads out of the cluster: proxies. Nothing secret.
+    pub environment: &'a BTreeMap<String, String>,
+    /// Where the database's pods may run.
+    pub placement: &'a PodPlacement,
     /// The Secret with the bucket's key, where one is named.
     pub credentials: Option<&'a str>,
     /// `dr.toml` of the pods.
@@ -59,7 +69,7 @@ impl ScheduleParts<'_> {
     pub fn objects(&self) -> Result<Vec<Value>> {
         let (name, namespace): (String, &str) = (name(self.install), &self.install.namespace);
         let (key, carried) = secrets_of(&name);
-        let mut settings = json!({"dr.toml": self.settings});
+        let mut settings = json!({SETTINGS: self.settings});
         if let Some(certificates) = self.certificates {
             settings["ca.crt"] = certificates.into();
         }
@@ -70,11 +80,18 @@ impl ScheduleParts<'_> {
             .chain(self.credentials.map(|secret| source(secret, CREDENTIALS)))
             .collect();
         let pull_secrets: Vec<Value> = self.pull_secrets.iter().map(|name| json!({"name": name})).collect();
+        let variable = |name: &str, value: &str| json!({"name": name, "value": value});
+        let own = [variable("HOME", "/state"), variable("DR_WHO", &format!("{name}@{namespace}"))];
+        let environment: Vec<Value> =
+            own.into_iter().chain(self.environment.iter().map(|(name, value)| variable(name, value))).collect();
         let values = BTreeMap::from([
             ("name", json!(name)),
             ("namespace", json!(namespace)),
             ("release", json!(self.install.release)),
-            ("who", json!(format!("{name}@{namespace}"))),
+            ("paused", json!(self.paused)),
+            ("environment", json!(environment)),
+            ("node_selector", json!(self.placement.node_selector)),
+            ("tolerations", json!(self.placement.tolerations)),
             ("pull_secrets", json!(pull_secrets)),
             ("settings", settings),
             ("schedule", json!(self.at)),
@@ -92,15 +109,31 @@ impl ScheduleParts<'_> {
         let cron_job = objects.pop().into_iter();
         Ok(objects.into_iter().chain(rbac::of_schedule(namespace, &name)).chain(cron_job).collect())
     }
+}
 
-    /// The name of everything that is made, Secrets included, by kind: what is taken away again.
-    pub fn all(&self) -> Result<Vec<Value>> {
-        let (key, carried) = secrets_of(&name(self.install));
-        let mut all: Vec<Value> =
-            [key, carried].iter().map(|name| secret(self.install, name, BTreeMap::new())).collect();
-        all.extend(self.objects()?);
-        Ok(all)
-    }
+/// Everything that is made for an install, Secrets included, by kind and name: what is taken away again.
+///
+/// # Errors
+/// The template is broken.
+pub(super) fn all(install: &Install) -> Result<Vec<Value>> {
+    let (key, carried) = secrets_of(&name(install));
+    let mut all: Vec<Value> = [key, carried].iter().map(|name| secret(install, name, BTreeMap::new())).collect();
+    let parts = ScheduleParts {
+        install,
+        image: "",
+        at: "",
+        time_zone: "",
+        deadline_seconds: 0,
+        paused: false,
+        pull_secrets: &[],
+        environment: &BTreeMap::new(),
+        placement: &PodPlacement::default(),
+        credentials: None,
+        settings: "",
+        certificates: None,
+    };
+    all.extend(parts.objects()?);
+    Ok(all)
 }
 
 /// A Secret of the schedule.
@@ -124,12 +157,26 @@ pub(super) fn secret(install: &Install, name: &str, files: BTreeMap<String, Vec<
     })
 }
 
+/// What the pods' settings have that is not this host's.
+pub(super) struct PodSettingsParts {
+    /// Whom the bundles are sealed to.
+    pub recipients: Vec<String>,
+    pub has_credentials: bool,
+    pub has_certificates: bool,
+    /// The bucket's server and region, where the settings leave them to the environment.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+}
+
 /// The settings of the pods: those of this host, with the places that the pods know, and without what opens anything.
 ///
 /// # Errors
 /// They cannot be written.
-pub(super) fn settings(of_host: &Settings, has_credentials: bool, has_certificates: bool) -> Result<String> {
+pub(super) fn settings(of_host: &Settings, parts: PodSettingsParts) -> Result<String> {
+    let PodSettingsParts { recipients, has_credentials, has_certificates, endpoint, region } = parts;
     let store = StoreSettings {
+        endpoint: of_host.store.endpoint.clone().or(endpoint),
+        region: of_host.store.region.clone().or(region),
         path: None,
         ca_file: has_certificates.then(|| "/keys/ca.crt".into()),
         credentials_file: has_credentials.then(|| "/keys/credentials".into()),
@@ -140,11 +187,7 @@ pub(super) fn settings(of_host: &Settings, has_credentials: bool, has_certificat
     let settings = Settings {
         install: Install { context: None, ..of_host.install.clone() },
         database: of_host.database.clone(),
-        keys: Keys {
-            recipients: of_host.keys.recipients.clone(),
-            signing_key: Some("/keys/signing_key".into()),
-            ..Keys::default()
-        },
+        keys: Keys { recipients, signing_key: Some("/keys/signing_key".into()), ..Keys::default() },
         vault: VaultSettings { path: None, carried: Some("/carried".into()) },
         store,
         bundle: of_host.bundle.clone(),
@@ -152,13 +195,61 @@ pub(super) fn settings(of_host: &Settings, has_credentials: bool, has_certificat
         helm: HelmSettings { stored: true, ..HelmSettings::default() },
         ..Settings::default()
     };
-    toml::to_string(&settings)
+    written(&settings)
+}
+
+fn written(settings: &Settings) -> Result<String> {
+    toml::to_string(settings)
         .map_err(|error| CommandError::new(Exit::Failure, "write the settings of the schedule").because(error))
 }
 
+/// The pods' settings with other recipients; `None` where they have just these.
+///
+/// # Errors
+/// They are of another version of `dr`.
+pub(super) fn with_recipients(settings: &str, recipients: &[String]) -> Result<Option<String>> {
+    let mut read = Settings::parse(settings, Path::new(SETTINGS)).map_err(|error| {
+        CommandError::new(Exit::Settings, "the settings of the schedule are of another version of dr").because(error)
+    })?;
+    if read.keys.recipients == recipients {
+        return Ok(None);
+    }
+    recipients.clone_into(&mut read.keys.recipients);
+    written(&read).map(Some)
+}
+
+/// Whom a schedule seals its bundles to, and what is to be known of that.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ScheduleRecipients {
+    pub keys: Vec<String>,
+    pub warning: Option<String>,
+}
+
+/// A bundle takes on what the vault has sealed, so both are sealed to the same keys. Who was put on the list waits for a
+/// rekey, and bundles go on being made; who was taken from it opens no new one from now on.
+pub(super) fn recipients(listed: Vec<String>, sealed_to: Option<Vec<String>>) -> ScheduleRecipients {
+    let Some(sealed_to) = sealed_to.filter(|keys| keys.iter().all(|key| listed.contains(key))) else {
+        let warning = "the live deployment is still sealed to others than the vault's recipients: the schedule makes no bundle until `dr config rekey`";
+        return ScheduleRecipients { keys: listed, warning: Some(warning.to_owned()) };
+    };
+    let waiting: Vec<&str> = listed.iter().filter(|key| !sealed_to.contains(key)).map(String::as_str).collect();
+    let warning = (!waiting.is_empty())
+        .then(|| format!("bundles of the schedule do not open to {} until `dr config rekey`", waiting.join(", ")));
+    // In the order of the list, so that the same keys are the same text.
+    ScheduleRecipients { keys: listed.into_iter().filter(|key| sealed_to.contains(key)).collect(), warning }
+}
+
 /// What of this host's settings the pods do not have, in words.
-pub(super) fn not_passed_on(of_host: &Settings) -> Vec<String> {
+pub(super) fn not_passed_on(of_host: &Settings, credentials: Option<&str>) -> Vec<String> {
     let mut left = Vec::new();
+    if credentials.is_none() {
+        let file = of_host.store.credentials_file.as_ref().map(|path| path.display().to_string());
+        left.push(format!(
+            "a key of the bucket: a role of their workload has to open it, or a Secret (`kubectl -n {} create secret generic bucket-key --from-file={CREDENTIALS}={}`, then --credentials bucket-key)",
+            of_host.install.namespace,
+            file.as_deref().unwrap_or("FILE")
+        ));
+    }
     if of_host.maintenance.token_file.is_some() {
         left.push("[maintenance]: work without a pod is not looked at before the application is stopped".to_owned());
     }
@@ -176,8 +267,6 @@ pub(super) fn not_passed_on(of_host: &Settings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn of_host() -> Settings {
@@ -190,13 +279,20 @@ mod tests {
 
     fn parts(settings: &str) -> Vec<Value> {
         let install = of_host().install;
+        let placement: PodPlacement = serde_json::from_value(json!({
+            "node_selector": {"disk": "ssd"}, "tolerations": [{"key": "db", "operator": "Exists"}],
+        }))
+        .unwrap();
         let parts = ScheduleParts {
             install: &install,
             image: "r.example/dr:1",
             at: "0 2 * * *",
             time_zone: "Europe/Berlin",
             deadline_seconds: 3600,
+            paused: false,
             pull_secrets: &["pull".to_owned()],
+            environment: &BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://p:1".to_owned())]),
+            placement: &placement,
             credentials: Some("bucket"),
             settings,
             certificates: Some("PEM"),
@@ -206,7 +302,14 @@ mod tests {
 
     #[test]
     fn the_pods_settings_are_read_again_and_name_no_key_that_opens_anything() {
-        let text = settings(&of_host(), true, true).unwrap();
+        let parts = PodSettingsParts {
+            recipients: vec!["age1x".to_owned()],
+            has_credentials: true,
+            has_certificates: true,
+            endpoint: Some("https://of-the-environment".into()),
+            region: Some("eu-west-1".into()),
+        };
+        let text = settings(&of_host(), parts).unwrap();
         let read = Settings::parse(&text, Path::new("dr.toml")).unwrap();
         assert_eq!((read.keys.identity, read.vault.path, read.install.context), (None, None, None));
         assert_eq!(read.keys.recipients, ["age1x"]);
@@ -214,7 +317,34 @@ mod tests {
         assert_eq!(read.store.place().as_deref(), Some("s3://b/x"));
         assert_eq!(read.store.credentials_file.as_deref(), Some(Path::new("/keys/credentials")));
         assert!(read.helm.stored && read.hooks.is_empty() && read.store.mirrors.is_empty());
-        assert_eq!(not_passed_on(&of_host()).len(), 3);
+        // What the settings say goes before what the environment does.
+        assert_eq!(
+            (read.store.endpoint.as_deref(), read.store.region.as_deref()),
+            (Some("https://h"), Some("eu-west-1"))
+        );
+        assert_eq!(not_passed_on(&of_host(), Some("bucket")).len(), 3);
+        let key = not_passed_on(&of_host(), None).remove(0);
+        assert!(key.contains("--from-file=credentials=/c`") && key.contains("-n ops"), "{key}");
+        assert_eq!(with_recipients(&text, &["age1x".to_owned()]).unwrap(), None);
+        let renewed = with_recipients(&text, &["age1y".to_owned()]).unwrap().unwrap();
+        assert_eq!(renewed, text.replace("age1x", "age1y"));
+        assert_eq!(with_recipients("unknown = 1", &[]).unwrap_err().exit(), Exit::Settings);
+    }
+
+    #[test]
+    fn a_removed_key_opens_no_new_bundle_and_an_added_one_stops_none() {
+        let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        let decided = |listed: &[&str], sealed: Option<&[&str]>| {
+            let decided = recipients(owned(listed), sealed.map(owned));
+            (decided.keys.join(" "), decided.warning.unwrap_or_default())
+        };
+        assert_eq!(decided(&["b", "a"], Some(&["a", "b"])), ("b a".into(), String::new()));
+        let (keys, warning) = decided(&["a", "b", "c"], Some(&["a", "b"]));
+        assert!(keys == "a b" && warning.contains("do not open to c until `dr config rekey`"), "{keys} {warning}");
+        for sealed in [Some(&["a", "b"][..]), None] {
+            let (keys, warning) = decided(&["a"], sealed);
+            assert!(keys == "a" && warning.contains("makes no bundle until `dr config rekey`"), "{keys} {warning}");
+        }
     }
 
     #[test]
@@ -228,6 +358,9 @@ mod tests {
         let job = &spec["jobTemplate"]["spec"];
         assert_eq!((&job["backoffLimit"], &job["activeDeadlineSeconds"]), (&0.into(), &3600.into()));
         let pod = &job["template"]["spec"];
+        assert_eq!((&pod["nodeSelector"]["disk"], &pod["tolerations"][0]["key"]), (&"ssd".into(), &"db".into()));
+        let environment = pod["containers"][0]["env"].as_array().unwrap();
+        assert_eq!(environment[2], json!({"name": "HTTPS_PROXY", "value": "http://p:1"}));
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
         for container in [&pod["initContainers"][0], &pod["containers"][0]] {
@@ -236,7 +369,7 @@ mod tests {
             assert_eq!(container["image"], "r.example/dr:1");
         }
         assert_eq!(objects[6]["subjects"][0]["name"], "dr-bundle-opschain");
-        assert_eq!(objects[5]["metadata"]["name"], "dr-bundle-opschain-ops");
+        assert_eq!(objects[5]["metadata"]["name"], "dr-bundle-opschain:ops");
         assert!(objects.iter().all(|one| one["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "dr"));
     }
 

@@ -33,6 +33,9 @@ pub struct ScheduleLine {
     pub code: Option<i32>,
     /// Why nothing more is known: the timer cannot be read, or systemd does not answer.
     pub error: Option<String>,
+    /// What keeps the bundle that is due now from being begun, in Kubernetes' words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_up: Option<String>,
 }
 
 /// Lists what lies in the folders of both managers.
@@ -74,6 +77,7 @@ pub(super) async fn of_systemd(ctx: &Ctx, environment: &[(String, String)]) -> R
                 result: state.result,
                 code: state.code,
                 error,
+                held_up: None,
             });
         }
     }
@@ -95,6 +99,7 @@ fn unreadable(manager: SystemdManager, name: &str, error: &CommandError) -> Opti
         result: None,
         code: None,
         error: Some(error.to_string()),
+        held_up: None,
     })
 }
 

@@ -8,6 +8,7 @@ mod cronjob_install;
 mod cronjob_parts;
 mod install;
 mod list;
+mod renewal;
 mod request;
 mod systemd;
 mod units;
@@ -16,10 +17,11 @@ use std::path::PathBuf;
 
 pub use cronjob::{pause_cron_job, remove_cron_job, resume_cron_job, run_cron_job};
 pub use cronjob_install::{
-    CronJobPlan, CronJobReport, CronJobRequest, install as install_cron_job, plan as plan_cron_job, renew,
+    CronJobPlan, CronJobReport, CronJobRequest, install as install_cron_job, plan as plan_cron_job,
 };
 pub use install::{ScheduleChange, SchedulePlan, install, plan};
 pub use list::{ScheduleLine, ScheduleList};
+pub use renewal::{renew, renew_all};
 pub use request::{ScheduleManager, ScheduleReport, ScheduleRequest, SystemdManager};
 
 use super::Ctx;

@@ -131,7 +131,12 @@ fn scheduled(line: &ScheduleLine) -> ((Level, String), String) {
     let code = line.code.filter(|code| *code != 0).map(|code| format!(" {code}")).unwrap_or_default();
     let warn = |text: String, fix: String| ((Level::Warn, text), fix);
     match (&line.error, line.waiting, &line.result, line.next) {
+        (Some(error), ..) if line.manager == ScheduleManager::CronJob => warn(error.clone(), "dr schedule list".into()),
         (Some(error), ..) => warn(format!("{timer} is there, and {error}"), look),
+        (None, ..) if line.held_up.is_some() => {
+            let why = line.held_up.as_deref().unwrap_or_default();
+            warn(format!("the bundle that is due does not begin: {why}"), log)
+        }
         (None, Some(true), Some(result), _) if result != "success" => {
             warn(format!("the last scheduled bundle was not made: {result}{code}"), log)
         }

@@ -42,6 +42,8 @@ pub fn text(report: &StatusReport) -> String {
     text.one("dr_schedule_next_timestamp_seconds", "When the next scheduled bundle comes.", &of, next.map(second));
     let ended = report.schedules.iter().filter_map(|line| line.result.as_deref());
     let failed = ended.map(|result| f64::from(u8::from(result != "success"))).reduce(f64::max);
+    let unknown = report.schedules.iter().map(|line| f64::from(u8::from(line.error.is_some()))).reduce(f64::max);
+    text.one("dr_schedule_unknown", "Whether a schedule could not be asked for how it stands.", &of, unknown);
     text.one("dr_schedule_failed", "Whether the last scheduled bundle was not made.", &of, failed);
     text.one("dr_safe", "Whether nothing must be fixed first.", &of, Some(report.safe.into()));
     text.0

@@ -71,6 +71,14 @@ pub(super) struct BucketConnection {
     pub url: String,
 }
 
+/// The endpoint and the region that this process finds in its environment.
+pub fn of_environment() -> (Option<String>, Option<String>) {
+    use object_store::aws::AmazonS3ConfigKey as Key;
+    let variables = AmazonS3Builder::from_env();
+    let configured = |key| variables.get_config_value(&key).filter(|value| !value.is_empty());
+    (configured(Key::Endpoint), configured(Key::Region))
+}
+
 /// Prepares to ask the server; nothing is sent yet.
 ///
 /// # Errors
@@ -82,11 +90,11 @@ pub(super) fn connect(
     notice: &Notice,
 ) -> Result<BucketConnection, Refusal> {
     let other = |text: String| Refusal::new(RefusalKind::Other, text);
-    let variables = AmazonS3Builder::from_env();
-    let configured = |key| variables.get_config_value(&key).filter(|value| !value.is_empty());
     use object_store::aws::AmazonS3ConfigKey as Key;
-    let region = options.region.clone().or_else(|| configured(Key::Region)).unwrap_or_else(|| "us-east-1".into());
-    let endpoint = options.endpoint.clone().or_else(|| configured(Key::Endpoint));
+    let variables = AmazonS3Builder::from_env();
+    let (set_endpoint, set_region) = of_environment();
+    let region = options.region.clone().or(set_region).unwrap_or_else(|| "us-east-1".into());
+    let endpoint = options.endpoint.clone().or(set_endpoint);
     let server = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
     let url = bucket_url(&server, &address.bucket, options.virtual_host).map_err(other)?;
     let key =

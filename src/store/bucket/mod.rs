@@ -27,6 +27,6 @@ mod store;
 mod uploads;
 
 pub use address::is_bucket;
-pub use connect::{BucketOptions, Checksum, USUAL_WAIT};
+pub use connect::{BucketOptions, Checksum, USUAL_WAIT, of_environment};
 pub use refusal::{Refusal, RefusalKind};
 pub use store::BucketStore;
