@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{ClusterError, Result};
+use super::exec::last_words;
 use super::kube::Cluster;
 use super::placement::PodPlacement;
 use super::pod::{self, HelperPod, PodError};
@@ -31,6 +32,8 @@ const PIECE_LIMIT: Duration = Duration::from_secs(120);
 const TRIES: usize = 3;
 /// What a list of files ends with.
 const END: &[u8] = b"end\0";
+/// The same of one that find has not finished.
+const SOME: &[u8] = b"some\0";
 
 /// A pod that a volume can be read in.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,14 @@ pub struct VolumeFile {
     pub path: String,
     pub bytes: u64,
     pub written: Timestamp,
+}
+
+/// What is in a volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeFiles {
+    pub files: Vec<VolumeFile>,
+    /// What could not be listed: files with odd names, folders that may not be looked into.
+    pub unlisted: Vec<String>,
 }
 
 /// A CronJob, as far as its pods are told of.
@@ -93,16 +104,16 @@ impl Cluster {
         }))
     }
 
-    /// All files of the volume that `pod` reads.
+    /// All files of the volume that `pod` reads; what could not be listed takes nothing else along.
     ///
     /// # Errors
-    /// The pod cannot be asked, or does not tell all of them.
-    pub async fn volume_files(&self, pod: &str) -> Result<Vec<VolumeFile>> {
+    /// The pod cannot be asked, or does not tell all of what was found.
+    pub async fn volume_files(&self, pod: &str) -> Result<VolumeFiles> {
         let script = format!(
-            "kill -USR1 1; find {ROOT} -mindepth 1 -name lost+found -prune -o -type f -printf '%s %T@ %P\\0' && printf 'end\\0'"
+            "kill -USR1 1; find {ROOT} -mindepth 1 -name lost+found -prune -o -type f -printf '%s %T@ %P\\0' && printf 'end\\0' || printf 'some\\0'"
         );
-        let said = self.exec_ok(pod, None, &["/bin/sh", "-c", &script], None, PIECE_LIMIT).await?;
-        listed(&said).ok_or_else(|| ClusterError::Session {
+        let said = self.exec(pod, None, &["/bin/sh", "-c", &script], None, PIECE_LIMIT).await?;
+        listed(&said.stdout, &said.stderr).ok_or_else(|| ClusterError::Session {
             pod: pod.to_owned(),
             command: "find".into(),
             cause: "the list of files has no end".into(),
@@ -119,9 +130,17 @@ impl Cluster {
     }
 }
 
-/// What a list of files says; nothing where its end was lost, or a line is none.
-fn listed(said: &[u8]) -> Option<Vec<VolumeFile>> {
-    let lines = said.strip_suffix(END)?;
+/// What a list of files says, with find's own `complaints`; nothing where its end was lost, or a line is none.
+fn listed(said: &[u8], complaints: &str) -> Option<VolumeFiles> {
+    let (lines, is_whole) = match said.strip_suffix(END) {
+        Some(lines) => (lines, true),
+        None => (said.strip_suffix(SOME)?, false),
+    };
+    let mut found = VolumeFiles::default();
+    if !is_whole {
+        let words = last_words(complaints);
+        found.unlisted.push(if words.is_empty() { "a part of it, find does not say which".to_owned() } else { words });
+    }
     let file = |line: &[u8]| {
         let line = std::str::from_utf8(line).ok()?;
         let mut fields = line.splitn(3, ' ');
@@ -133,7 +152,18 @@ fn listed(said: &[u8]) -> Option<Vec<VolumeFile>> {
             written: Timestamp::from_second(seconds).ok()?,
         })
     };
-    lines.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(file).collect()
+    for line in lines.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
+        match std::str::from_utf8(line) {
+            Ok(_) => found.files.push(file(line)?),
+            // No argument of a program in the pod could name it.
+            Err(_) => {
+                let text = String::from_utf8_lossy(line);
+                let path = text.splitn(3, ' ').last().unwrap_or_default();
+                found.unlisted.push(format!("{path:?}: its name is no UTF-8"));
+            }
+        }
+    }
+    Some(found)
 }
 
 /// A file of a volume, read to its end: as long as it was when it was listed, or an error.
@@ -218,13 +248,22 @@ mod tests {
     #[test]
     fn a_list_of_files_without_its_end_is_none() {
         let whole = b"12 1766000000.5000000000 periodic/a b/base.tar.gz\x003 1766000001.0 x\n\0end\0";
-        let files = listed(whole).unwrap();
+        let files = listed(whole, "").unwrap().files;
         assert_eq!((files[0].path.as_str(), files[0].bytes), ("periodic/a b/base.tar.gz", 12));
         assert_eq!((files[1].path.as_str(), files[1].written.as_second()), ("x\n", 1_766_000_001));
-        assert_eq!(listed(b"end\0"), Some(Vec::new()));
+        assert_eq!(listed(b"end\0", ""), Some(VolumeFiles::default()));
         for bad in [&whole[..whole.len() - 4], &whole[..20], b"", b"x y z\0end\0", b"1 2.0\0end\0"] {
-            assert_eq!(listed(bad), None, "{bad:?}");
+            assert_eq!(listed(bad, ""), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_named_and_hides_nothing_else() {
+        let some = b"12 1.0 periodic/a/base.tar.gz\x003 1.0 periodic/\xff\0some\0";
+        let found = listed(some, "find: '/backups/private': Permission denied\n").unwrap();
+        assert_eq!(found.files.len(), 1);
+        assert_eq!(found.unlisted[0], "find: '/backups/private': Permission denied");
+        assert!(found.unlisted[1].contains("periodic/") && found.unlisted[1].contains("no UTF-8"), "{found:?}");
     }
 
     #[test]

@@ -28,8 +28,12 @@ fn a_bundle_is_copied_once_and_a_dry_run_copies_nothing() {
     assert_eq!(plan["copies"][0]["bundle"], NAME);
     assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
 
+    let evidence = ["evidence.restore-1.json", "evidence.restore-1.json.sig"];
+    fs::write(store.join(NAME).join(evidence[0]), "{}").unwrap();
+    fs::write(store.join(NAME).join("kept-back"), "no note of a proof").unwrap();
     let (report, rest) = copy(home.path(), &["opschain-2026", "--any-signer"]);
     assert!(rest.ends_with("--- exit 0"), "{rest}");
+    assert!(other.join(NAME).join(evidence[0]).exists() && !other.join(NAME).join("kept-back").exists());
     assert_eq!((&report["copied"][0]["bundle"], &report["copied"][0]["resumed_bytes"]), (&NAME.into(), &0.into()));
     let bytes = |folder: &std::path::Path| fs::read(folder.join(NAME).join(format!("{NAME}.tar"))).unwrap();
     assert!(bytes(&store) == bytes(&other));
@@ -39,8 +43,11 @@ fn a_bundle_is_copied_once_and_a_dry_run_copies_nothing() {
             .any(|file| { file.unwrap().file_name().to_string_lossy().starts_with("proof.") })
     );
     assert_eq!(fs::read_dir(home.path().join(".local/state/dr/copies")).unwrap().count(), 0, "its state is forgotten");
+    // What was proved since goes after the copy.
+    fs::write(store.join(NAME).join(evidence[1]), "signature").unwrap();
     let (report, rest) = copy(home.path(), &["--all", "--any-signer"]);
     assert!(rest.ends_with("--- exit 0") && report["there"][0] == NAME, "{report} {rest}");
+    assert_eq!((report["notes"].as_u64(), other.join(NAME).join(evidence[1]).exists()), (Some(1), true));
 
     let file = store.join(NAME).join(format!("{NAME}.tar"));
     fs::remove_dir_all(other.join(NAME)).unwrap();

@@ -323,6 +323,14 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         Some(_) => ui.confirm_name("the namespace", &plan.namespace, args.confirm.as_deref())?,
         None => ui.confirm(&format!("Restore into namespace {} of context {}?", plan.namespace, plan.context))?,
     }
+    // What is restored is recorded at its end, and sealed then: nobody waits for that question.
+    if ui.can_ask() && ctx.settings_or_defaults()?.vault.path.is_some() {
+        match recipients::ask(ctx, ui) {
+            // A vault that is not believed is no reason to restore nothing.
+            Err(error) if error.exit() == Exit::Untrusted => {}
+            asked => asked?,
+        }
+    }
     let then = plan.then_upgrade.clone();
     let restored = restore::restored_install(ctx, &plan);
     let report = restore::restore(ctx, plan).await?;

@@ -297,15 +297,14 @@ fn replaced(page: &mut Page, existing: &restore::ExistingInstall) {
 impl Report for restore::RestoreReport {
     fn human(&self, page: &mut Page) {
         page.finding(
-            Mark::Ok,
+            if self.serves { Mark::Ok } else { Mark::Warn },
             &format!(
-                "{} serves OpsChain {} again, restored from {} in {}",
-                self.install,
-                self.version,
+                "{}, restored from {} in {}",
+                self.seen,
                 self.bundle,
                 elapsed(Duration::from_millis(self.milliseconds))
             ),
-            None,
+            (!self.serves).then_some("dr server status"),
         );
         match &self.evidence {
             Some(evidence) => evidence.human(page),

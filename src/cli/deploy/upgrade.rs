@@ -15,10 +15,14 @@ use crate::ui::{Mark, Page, Report, Ui};
 /// OpsChain leaves no release out. Each on the way is a deployment, recorded like any other, and waited for until it serves;
 /// where one fails, the way ends there. The same command goes on from what is live.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    // It is refused, and not shown.
+    mut_arg("no_wait", |arg| arg.hide(true)),
+    after_help = "\
 Examples:
   dr deploy upgrade --version 2026-10-08 --dry-run
-  dr deploy upgrade --version 2026-10-08 --message 'the autumn release'")]
+  dr deploy upgrade --version 2026-10-08 --message 'the autumn release'"
+)]
 pub struct DeployUpgradeArgs {
     /// The OpsChain version to arrive at, such as 2026-10-08
     #[arg(long, value_name = "V")]

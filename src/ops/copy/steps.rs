@@ -1,5 +1,6 @@
 //! Carries bundles over.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
@@ -9,11 +10,12 @@ use tokio::runtime::Handle;
 use super::plan::{CopyLine, CopyPlan};
 use super::progress::{CopyProgress, CopyState};
 use super::request::{CopyRequest, stopped};
-use crate::bundle::{BundleFault, PublishedRecord, Reader, Trust, UnpublishedBundle};
+use crate::bundle::{BundleFault, Proof, PublishedRecord, Reader, Trust, UnpublishedBundle};
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::Ctx;
 use crate::ops::bundles::{hold, open};
+use crate::ops::{Ctx, evidence};
 use crate::store::{Draft, DraftToken, Pending, ResumedDraft, Store, StoreError};
+use crate::text;
 
 /// How long a copy may read a bundle that somebody marks as gone meanwhile.
 const LEASE: SignedDuration = SignedDuration::from_hours(24);
@@ -34,6 +36,8 @@ pub struct CopyReport {
     pub there: Vec<String>,
     /// Those that were there as well, and are marked as gone there.
     pub marked: Vec<String>,
+    /// How many notes went along: what was proved of these bundles, and the evidence of it.
+    pub notes: usize,
     /// What could not be carried over, with the reason.
     pub failed: Vec<(String, String)>,
     /// What the first of it is, as an exit code says it.
@@ -81,7 +85,44 @@ pub(super) fn carry_out(ctx: &Ctx, request: &CopyRequest, plan: &CopyPlan) -> Re
             }
         }
     }
+    report.notes = carry_notes(ctx, &*store, &report);
     Ok(report)
+}
+
+/// Has what was proved of these bundles, and the evidence of it, beside their copies: each is signed, and says which bundle
+/// it is of. What fails is warned of: the copies are whole without.
+fn carry_notes(ctx: &Ctx, to: &dyn Store, report: &CopyReport) -> usize {
+    let copied = report.copied.iter().map(|copied| &copied.bundle);
+    let bundles: BTreeSet<&String> = copied.chain(&report.there).collect();
+    // A file has no notes.
+    let Ok(from) = ctx.store_at(&report.from) else { return 0 };
+    let (mut carried, mut failed) = (0, None);
+    let notes_of = |store: &dyn Store| -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+        let found = store.list()?.into_iter().filter(|object| bundles.contains(&object.name));
+        Ok(found.map(|object| (object.name, object.notes)).collect())
+    };
+    match (notes_of(&*from), notes_of(to)) {
+        (Ok(notes), Ok(there)) => {
+            for (bundle, note) in notes.iter().flat_map(|(bundle, notes)| notes.iter().map(move |note| (bundle, note)))
+            {
+                let has = there.get(bundle).is_some_and(|there| there.contains(note));
+                if has || !(Proof::is_note(note) || evidence::is_note(note)) {
+                    continue;
+                }
+                match from.read_note(bundle, note).and_then(|bytes| to.add_note(bundle, note, &bytes)) {
+                    Ok(()) => carried += 1,
+                    Err(StoreError::Exists { .. }) => {}
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => failed = Some(error),
+    }
+    if let Some(error) = failed {
+        let what = format!("not all that was proved of the bundles is beside their copies: {}", text::chain(&error));
+        ctx.events.warn(what, Some("The same command carries over what is missing.".to_owned()));
+    }
+    carried
 }
 
 /// Carries one over; `None` when somebody else has done it meanwhile.

@@ -13,7 +13,7 @@ use super::report::LiveSource;
 use super::request::{GivenRelease, RollbackRequest};
 use super::stuck::PendingFacts;
 use super::values::{LayerFinding, ReadValues};
-use super::{order, previous, stuck};
+use super::{order, previous, stuck, workers};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{ChartFacts, ChartFile, ChartSource, Object, UpgradeRequest};
@@ -27,7 +27,7 @@ use crate::opschain::{Version, keys};
 use crate::settings::{Caution, Install, OnDrift};
 use crate::values::diff::{Diff, diff};
 use crate::values::lint::Context;
-use crate::values::overlay::Layer;
+use crate::values::overlay::{self, Layer};
 use crate::values::{Scrubber, Tree};
 use crate::vault::How;
 
@@ -194,9 +194,19 @@ pub(super) async fn of_vault(ctx: &Ctx, history: &History, request: &RollbackReq
         None => previous::live_before(history)?.clone(),
     };
     let id = target.id();
-    let values = ctx.values_of(&target, &identities)?;
+    let recorded = vault.layers(&target, &identities)?;
+    let layers = match target.record.how {
+        How::Restore => workers::with_workers(recorded.clone(), workers::running_workers(ctx).await?),
+        _ => recorded.clone(),
+    };
+    let is_as_recorded = layers.iter().zip(&recorded).all(|(layer, recorded)| layer.bytes == recorded.bytes);
+    let values = match is_as_recorded {
+        true => Zeroizing::new(ctx.values_of(&target, &identities)?.to_vec()),
+        false => overlay::merge(&layers).map_err(|error| {
+            CommandError::new(Exit::Damaged, format!("Helm would not read the values of {id}")).because(error)
+        })?,
+    };
     let tree = Tree::parse_or_keep(&values);
-    let layers = vault.layers(&target, &identities)?;
     let helm = ctx.helm().await?;
     let file = match vault.chart(&target, &identities)? {
         Some(bytes) => ChartFile::from_bytes(&bytes)?,
@@ -217,7 +227,7 @@ pub(super) async fn of_vault(ctx: &Ctx, history: &History, request: &RollbackReq
         name: format!("the values of {id}"),
         layers,
         findings: Vec::new(),
-        values: Zeroizing::clone(&values),
+        values,
         tree,
         version,
         chart,

@@ -20,6 +20,7 @@ mod stuck;
 mod upgrade;
 mod values;
 mod version;
+mod workers;
 
 use std::collections::BTreeSet;
 

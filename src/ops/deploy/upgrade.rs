@@ -7,6 +7,7 @@ use super::order;
 use super::prepared::Prepared;
 use super::report::DeployReport;
 use super::request::{DeployOptions, DeployRequest};
+use super::workers::{running_workers, with_workers};
 use super::{chart, plan, version};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartSource;
@@ -15,12 +16,8 @@ use crate::ops::history::History;
 use crate::opschain::Version;
 use crate::opschain::values::VERSION;
 use crate::opschain::version::{VersionGate, gate};
-use crate::opschain::workloads::Names;
 use crate::settings::Caution;
 use crate::values::overlay::{Layer, LayerKind};
-
-/// How many workers the values ask for, as `--set` takes it.
-const WORKERS: &str = "apiWorker.replicas";
 
 /// The releases that lead to the one that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -222,24 +219,6 @@ fn with_version(mut layers: Vec<Layer>, version: &str) -> Vec<Layer> {
     layers
 }
 
-/// A restore that was held is recorded with no workers. Once somebody has started them, they are not stopped again.
-fn with_workers(mut layers: Vec<Layer>, running: i32) -> Vec<Layer> {
-    let held = format!("{WORKERS}=0");
-    for layer in layers.iter_mut().filter(|layer| layer.kind == LayerKind::Set && *layer.bytes == held.as_bytes()) {
-        if running > 0 {
-            *layer = Layer::new(LayerKind::Set, format!("{WORKERS}={running}"));
-        }
-    }
-    layers
-}
-
-/// How many workers there are to be now.
-async fn running_workers(ctx: &Ctx) -> Result<i32> {
-    let worker = Names::default().worker();
-    let all = ctx.cluster().await?.workloads().await?;
-    Ok(all.iter().find(|workload| workload.name == worker).map_or(0, |workload| workload.replicas))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,15 +275,6 @@ mod tests {
         let own = history.deployments.iter_mut().find(|deployment| *deployment.id() == own).unwrap();
         own.outcome.as_mut().unwrap().status = crate::vault::DeploymentStatus::Failed;
         assert_eq!(unserved(&history, &live).unwrap().version, "2026-08-20");
-    }
-
-    #[test]
-    fn workers_that_somebody_has_started_since_a_held_restore_are_not_stopped_by_an_upgrade() {
-        let layers =
-            || vec![Layer::new(LayerKind::Values, "a: 1\n"), Layer::new(LayerKind::Set, "apiWorker.replicas=0")];
-        let texts = |layers: Vec<Layer>| layers.iter().map(|layer| layer.bytes.to_vec()).collect::<Vec<_>>();
-        assert_eq!(texts(with_workers(layers(), 3))[1], b"apiWorker.replicas=3");
-        assert_eq!(texts(with_workers(layers(), 0)), texts(layers()), "it is held still");
     }
 
     #[test]

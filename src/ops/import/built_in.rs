@@ -25,6 +25,9 @@ pub struct BuiltInList {
     pub suspended: bool,
     pub last_success: Option<Timestamp>,
     pub backups: Vec<BuiltInBackup>,
+    /// What of the volume could not be looked at: more may be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unlisted: Vec<String>,
     /// The command that makes a bundle of the newest that is whole and physical.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -79,6 +82,7 @@ impl BuiltInReader {
                 suspended: job.as_ref().is_some_and(|job| job.suspended),
                 last_success: job.and_then(|job| job.last_success),
                 backups: Vec::new(),
+                unlisted: Vec::new(),
                 next: None,
             },
         };
@@ -93,7 +97,14 @@ impl BuiltInReader {
             () = ctx.cancel.cancelled() => Err(interrupted()),
         };
         match found {
-            Ok(files) => reader.files = files,
+            Ok(found) => {
+                for what in &found.unlisted {
+                    let claim = &reader.list.claim;
+                    ctx.events.warn(format!("volume {claim} is not looked at as a whole: {what}"), None);
+                }
+                reader.list.unlisted = found.unlisted;
+                reader.files = found.files;
+            }
             Err(error) => {
                 // The error is the one to be told; the pod ends by itself.
                 drop(reader.close().await);

@@ -31,6 +31,33 @@ pub(super) struct ServingFacts {
     pub unheard: Option<String>,
 }
 
+impl ServingFacts {
+    /// What can be said of `install`, which is to be OpsChain `version`, and whether that is all that was wanted. Without
+    /// facts an earlier `dr` has not noted them.
+    pub fn said(facts: Option<&Self>, install: &str, version: &str) -> (bool, String) {
+        let ready = format!("{install} is back, with OpsChain {version} in its values, and its workloads are ready");
+        let Some(facts) = facts else {
+            return (false, format!("{install} is back; whether it serves, an earlier dr did not note"));
+        };
+        match (&facts.api, &facts.unheard) {
+            (Some(api), _) if api.status == 200 => match &api.version {
+                Some(said) if is_version(said, version) => (true, format!("{install} serves OpsChain {version} again")),
+                Some(other) => {
+                    (false, format!("{install} serves, and says that it is OpsChain {other}, not {version}"))
+                }
+                None => {
+                    (true, format!("{install} serves again; it does not say which OpsChain it is, to be {version}"))
+                }
+            },
+            (Some(api), _) => (false, format!("{ready}; the API answers {}", api.line())),
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("it was not asked");
+                (false, format!("{ready}; what the API answers is not known: {why}"))
+            }
+        }
+    }
+}
+
 /// What a step has left, and when.
 pub(super) struct StepSeen<T> {
     pub step: &'static str,
@@ -238,6 +265,27 @@ mod tests {
         assert_eq!(api, ("200".into(), "200 by pod opschain-api-1".into(), "wait-serving".into()));
         assert_eq!(of("version that the API says").1, "2026-08-20");
         assert!(evidence.proofs.iter().all(|fact| fact.at.is_some()) && evidence.not_proved.is_empty());
+    }
+
+    #[test]
+    fn a_restore_says_of_the_application_what_was_seen_and_no_more() {
+        type Change = fn(&mut ServingFacts);
+        let said = |change: Change| {
+            let mut facts = seen().serving.output.unwrap();
+            change(&mut facts);
+            ServingFacts::said(Some(&facts), "ops/o", "2026-08-20")
+        };
+        assert_eq!(said(|_| {}), (true, "ops/o serves OpsChain 2026-08-20 again".to_owned()));
+        let cases: [(Change, &str); 3] = [
+            (|facts| facts.api.as_mut().unwrap().status = 503, "answers 503"),
+            (|facts| facts.api.as_mut().unwrap().version = Some("2026-07-28".into()), "2026-07-28, not 2026-08-20"),
+            (|facts| (facts.api, facts.unheard) = (None, Some("forbidden".into())), "is not known: forbidden"),
+        ];
+        for (change, words) in cases {
+            let (serves, text) = said(change);
+            assert!(!serves && text.contains(words) && !text.contains("serves OpsChain"), "{text}");
+        }
+        assert!(!ServingFacts::said(None, "ops/o", "2026-08-20").0);
     }
 
     #[test]

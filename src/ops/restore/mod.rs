@@ -55,6 +55,7 @@ pub use source::{ExistingRequest, RestoreRequest, Which};
 pub use strategy::RestoreStrategy;
 pub use then_upgrade::ThenUpgrade;
 
+use self::evidence::ServingFacts;
 use self::existing::ExistingWants;
 use self::held::HoldFacts;
 use self::work::RestoreWork;
@@ -67,14 +68,14 @@ use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
 use crate::ops;
 use crate::ops::forecast::{self, Forecast};
 use crate::ops::hooks;
-use crate::settings::NotifyVerb;
+use crate::settings::{DatabaseSettings, NotifyVerb};
 
 /// `bundle restore` as a run.
 pub(super) const RUN: RunVerb = RunVerb {
     name: "restore",
     label: "bundle restore",
     aftermath: Aftermath::Resume(ResumeVerb {
-        steps: |plan| read(plan).map(|plan| journal::digest(&steps::steps(plan.strategy))),
+        steps: |plan| read(plan).map(|plan| known_steps(plan.strategy)),
         refused: |ctx, replay| Box::pin(other_namespace(ctx, replay)),
         resume,
         outlook,
@@ -187,6 +188,17 @@ fn foretold(ctx: &Ctx, plan: &RestorePlan, cluster: &str) -> Forecast {
     forecast::forecast(&names, &[steps::STAGE.text()], plan.database_bytes, &past)
 }
 
+/// The digests of the lists of steps that this program continues: its own, and those without a step that came to the end of
+/// the list later. Nothing before such a step asks for it, and it does without what an earlier list has not noted.
+fn known_steps(strategy: RestoreStrategy) -> Vec<String> {
+    let without = |name: &str| {
+        let mut earlier = steps::steps(strategy);
+        earlier.retain(|step| step.name() != name);
+        journal::digest(&earlier)
+    };
+    vec![journal::digest(&steps::steps(strategy)), without(steps::KEEP_EVIDENCE.text())]
+}
+
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.
 #[cfg(feature = "fault-points")]
 pub fn step_names(strategy: RestoreStrategy) -> Vec<&'static str> {
@@ -208,9 +220,15 @@ pub async fn restore(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
     hooks::around(ctx, NotifyVerb::Restore, restored(ctx, plan)).await
 }
 
-/// The install that the plan restores.
+/// The install that the plan restores, its database as it is called from then on.
 pub fn restored_install(ctx: &Ctx, plan: &RestorePlan) -> Ctx {
-    ctx.for_install(plan.target(ctx.install()))
+    ctx.with_settings(|settings| {
+        settings.install = plan.target(&settings.install);
+        if settings.database.cluster != plan.database {
+            // What else is said of it is said of one of another name.
+            settings.database = DatabaseSettings { cluster: plan.database.clone(), ..DatabaseSettings::default() };
+        }
+    })
 }
 
 async fn restored(ctx: &Ctx, plan: RestorePlan) -> Result<RestoreReport> {
@@ -298,6 +316,8 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
     let outputs = Outputs::of(replay);
     let (identity, staged) = (outputs.get(steps::PROVE_IDENTITY)?, outputs.get(steps::STAGE)?);
     let deployment = outputs.get(steps::RECORD)?;
+    let install = format!("{}/{}", plan.namespace, plan.release);
+    let (serves, seen) = ServingFacts::said(outputs.maybe(steps::WAIT_SERVING).as_ref(), &install, &plan.version);
     let has_vault = ctx.settings_or_defaults()?.vault.path.is_some();
     let safety_bundle = abort::safety_bundle(replay);
     let next = next(
@@ -316,7 +336,9 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         held: plan.hold.as_ref().map(|hold| hold.because.clone()),
         upgraded: None,
         next: upgrade.into_iter().chain(next).collect(),
-        install: format!("{}/{}", plan.namespace, plan.release),
+        install,
+        serves,
+        seen,
         version: plan.version.clone(),
         system_identifier: identity.system_identifier,
         lsn: identity.lsn,
@@ -401,6 +423,16 @@ mod tests {
         for (found, reason) in [(Some("u1"), None), (Some("u2"), refused.clone()), (None, refused)] {
             assert_eq!(deleted_since("here", "u1", found), reason, "{found:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_a_restore_looks_at_the_database_by_its_new_name() {
+        let ctx = crate::ops::testing::ctx(&MemoryRuns::default());
+        let plan = RestorePlan { database: "renamed-db".parse().unwrap(), ..testing::plan() };
+        let restored = restored_install(&ctx, &plan);
+        let database = &restored.settings_or_defaults().unwrap().database;
+        assert_eq!((database.cluster.to_string(), database.service()), ("renamed-db".into(), "renamed-db-rw".into()));
+        assert_eq!(restored.install().namespace, plan.namespace);
     }
 
     #[test]

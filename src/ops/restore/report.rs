@@ -16,7 +16,11 @@ pub struct RestoreReport {
     pub arguments: String,
     /// To where: `namespace/release`.
     pub install: String,
-    /// The OpsChain version that runs.
+    /// Whether the API answered, and said nothing of another version.
+    pub serves: bool,
+    /// What was seen of it, in words.
+    pub seen: String,
+    /// The OpsChain version of its values.
     pub version: String,
     /// The database's identity, as the running database gave it.
     pub system_identifier: String,

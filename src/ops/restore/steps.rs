@@ -21,7 +21,7 @@ use crate::helm::Revision;
 use crate::journal::{self, Done, Outputs, Step, StepName, step};
 use crate::ops::helper::{self, POD_LIMIT, pod_name};
 use crate::ops::release::secrets_from_bytes;
-use crate::ops::{self, bundles, maintenance, neighbours};
+use crate::ops::{self, bundles, maintenance, neighbours, schedule};
 use crate::text;
 
 /// How long the application may take to serve: it decrypts and migrates when it starts.
@@ -49,11 +49,11 @@ const WAIT_HEALTHY: StepName<()> = StepName::new("wait-healthy");
 pub(super) const PROVE_IDENTITY: StepName<RunningIdentity> = StepName::new("prove-identity");
 /// Its output is the Helm revision that serves.
 pub(super) const START: StepName<u32> = StepName::new("start");
-const WAIT_SERVING: StepName<ServingFacts> = StepName::new("wait-serving");
+pub(super) const WAIT_SERVING: StepName<ServingFacts> = StepName::new("wait-serving");
 const PROVE_INSTANCES: StepName<Vec<ProvedStandby>> = StepName::new("prove-instances");
 const ANALYZE: StepName<()> = StepName::new("analyze");
 pub(super) const RECORD: StepName<Option<String>> = StepName::new("record");
-const KEEP_EVIDENCE: StepName<()> = StepName::new("keep-evidence");
+pub(super) const KEEP_EVIDENCE: StepName<()> = StepName::new("keep-evidence");
 pub(super) const CLEAN_UP: StepName<()> = StepName::new("clean-up");
 
 type RestoreStep = Step<RestoreWork, CommandError>;
@@ -440,6 +440,8 @@ async fn record(work: &RestoreWork, outputs: &Outputs) -> Result<Done<Option<Str
         }
         recorded => recorded?,
     };
+    // Over an install that lived, its schedule goes by what was live before.
+    schedule::renew(&work.ctx).await;
     let summary = id.clone().unwrap_or_else(|| "this host has no config vault: `dr init` makes one".to_owned());
     Ok(Done::with(id, summary))
 }

@@ -67,8 +67,9 @@ impl PutBackVerb {
 
 /// A verb whose runs can be resumed.
 pub struct ResumeVerb {
-    /// The digest of the steps that this program has for a plan; nothing where it does not understand the plan.
-    pub steps: fn(&Value) -> Option<String>,
+    /// The digests of the lists of steps that this program continues for a plan, its own first; nothing where it does not
+    /// understand the plan.
+    pub steps: fn(&Value) -> Option<Vec<String>>,
     /// Why the cluster lets an open run not be resumed, where it does not.
     pub refused: for<'a> fn(&'a Ctx, &'a Replay) -> BoxFuture<'a, Result<Option<String>>>,
     /// Continues an open run to its end.
