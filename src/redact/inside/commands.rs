@@ -8,6 +8,25 @@ use zeroize::Zeroizing;
 use super::super::name::is_secret_name;
 use super::embedded::is_reference;
 
+/// One of these stands in every command line that holds a secret: most texts are none, and need not be taken apart.
+pub(super) const SIGNS: &[&str] = &[
+    " -",
+    "\t-",
+    "|",
+    "/",
+    "set ",
+    "SET ",
+    "put ",
+    "setex ",
+    "login ",
+    "unseal ",
+    "add",
+    "change_password ",
+    "authenticate_user ",
+    "AUTH ",
+    "auth ",
+];
+
 /// How a program is given a secret.
 #[derive(Clone, Copy)]
 enum Way {

@@ -37,7 +37,7 @@ pub(super) fn of_text(text: &str) -> Vec<Embedded> {
 
 /// The words of command lines, and Oracle's `user/password@host`.
 fn of_commands(text: &str, found: &mut Vec<Embedded>) {
-    if text.contains([' ', '\t']) {
+    if text.contains([' ', '\t']) && commands::SIGNS.iter().any(|sign| text.contains(sign)) {
         for words in commands::commands(text) {
             let words: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
             for (_, secret) in secret_words(&[], &words) {
@@ -77,7 +77,11 @@ fn of_assignments(text: &str, found: &mut Vec<Embedded>) {
             "=" => is_secret_name(name),
             _ => is_strong(name) && is_given_by_colon(text, at, rest),
         };
-        if !is_given {
+        // `[ "$TOKEN" = "x" ]` compares.
+        let bare = before.trim_end_matches([' ', '\t', '"']);
+        let is_compared =
+            bare.len() < before.len() && bare.strip_suffix(name).is_some_and(|sign| sign.ends_with("\"$"));
+        if !is_given || is_compared {
             continue;
         }
         if let Some((inside, _)) = quoted(rest) {

@@ -29,11 +29,19 @@ pub(super) fn moves<'t>(three: Three<'t>, facts: &KeyFacts) -> HashMap<Path, Ren
             .new
             .get(&to_keys)
             .is_some_and(|new| three.yours.get(&from_keys).is_some_and(|yours| fits(new, yours)));
-        if !is_there || three.new.get(&from_keys).is_some() || !has_room(three.yours.root(), &to_keys) {
+        // What the release has no map for stands there as a whole.
+        let is_whole = (1..from_keys.len()).any(|length| {
+            three.new.get(&from_keys[..length]).is_some_and(|above| !matches!(above.kind, NodeKind::Map(_)))
+        });
+        if !is_there || is_whole || three.new.get(&from_keys).is_some() || !has_room(three.yours.root(), &to_keys) {
             return;
         }
         if let Some(entry) = entry_at(three.yours, &from_keys) {
             let from = Path::of(&from_keys);
+            // One place goes to one other: what says so most plainly comes first.
+            if found.values().any(|other: &RenamedKey<'_>| other.from == from) {
+                return;
+            }
             let moved = RenamedKey { met_at: from.clone(), from, old: three.old.get(&from_keys), entry };
             found.entry(Path::of(&to_keys)).or_insert(moved);
         }
