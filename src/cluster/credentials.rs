@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use age::secrecy::ExposeSecret;
-use kube::config::{AuthInfo, Kubeconfig};
+use kube::config::AuthInfo;
 
+use super::kubeconfig;
 use crate::read;
 use crate::redact::is_secret_name;
 use crate::values::Secrets;
@@ -15,7 +16,7 @@ const IN_CLUSTER: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Registers every credential of the kubeconfig, of whatever context: helm may be told another one. What cannot be read is
 /// the failure of whoever needs it.
 pub fn register_credentials(secrets: &Secrets) {
-    match Kubeconfig::read() {
+    match kubeconfig::read() {
         Ok(file) => file.auth_infos.iter().filter_map(|named| named.auth_info.as_ref()).for_each(|user| {
             register_user(user, secrets);
         }),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kube::Resource;
+use kube::client::AuthError;
 
 use crate::names::is_path_step;
 
@@ -365,9 +366,25 @@ fn from_upgrade(
 pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
+        if let Some(auth) = source.downcast_ref::<AuthError>() {
+            return login_words(auth, "the kubeconfig's login plugin");
+        }
         inner = source;
     }
     plain(inner)
+}
+
+/// Why a login failed. What a plugin has written is not shown: it may be a token.
+pub(super) fn login_words(error: &AuthError, plugin: &str) -> String {
+    match error {
+        AuthError::AuthExecStart(cause) => format!("{plugin} cannot be run: {}", plain(cause)),
+        AuthError::AuthExecRun { out, .. } => format!("{plugin} failed ({})", out.status),
+        AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
+            format!("{plugin} has written no credentials (an ExecCredential with a status)")
+        }
+        AuthError::ReadTokenFile(cause, path) => format!("token file {}: {}", path.display(), plain(cause)),
+        other => innermost(other),
+    }
 }
 
 /// An error's text without what helps nobody at three in the morning: the operating system's number for it, or the way to a

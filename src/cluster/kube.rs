@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::trace::{self, CallKind};
 use crate::values::Secrets;
 
-use super::error::{ApiRequest, ClusterError, Result, innermost};
-use super::kubeconfig;
+use super::error::{ApiRequest, ClusterError, Result};
+use super::{kubeconfig, login};
 
 /// How long the API server may take to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -50,16 +50,17 @@ impl Cluster {
     /// `KUBECONFIG` is honoured as kubectl does.
     ///
     /// # Errors
-    /// No kubeconfig, no such context, no answer in 10 s, or credentials that are not accepted.
+    /// No kubeconfig, no such context, a login plugin that fails or does not end, no answer in 10 s, or credentials that
+    /// are not accepted.
     pub async fn connect(context: Option<&str>, namespace: &str) -> Result<Self> {
-        let (name, mut config) = kubeconfig::load(context)?;
+        let asked = context.map(str::to_owned);
+        let (name, mut config) = login::load(asked).await?;
         config.connect_timeout = Some(CONNECT_LIMIT);
         let mut server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         if let Some(proxy) = config.proxy_url.as_ref().and_then(kubeconfig::proxy_words) {
             server = format!("{server} through proxy {proxy}");
         }
-        let client = Client::try_from(config)
-            .map_err(|error| ClusterError::Kubeconfig { cause: format!("context `{name}`: {}", innermost(&error)) })?;
+        let client = login::client(&name, config, login::LIMIT).await?;
         let mut cluster = Self {
             client,
             context: name,

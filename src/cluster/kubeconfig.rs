@@ -1,5 +1,8 @@
 //! The kubeconfig: which cluster, who asks, and through which proxy.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use http::Uri;
 use kube::config::{AuthInfo, Config, Context, ExecAuthCluster, Kubeconfig, KubeconfigError};
 use rustls::pki_types::CertificateDer;
@@ -7,6 +10,10 @@ use rustls::pki_types::pem::PemObject;
 
 use super::error::{ClusterError, Result, plain};
 use crate::proxy::{ProxyVariables, proxy_to};
+use crate::read;
+
+/// The most bytes of one kubeconfig: those of many hundreds of clusters.
+const LARGEST: u64 = 16 << 20;
 
 /// Reads the kubeconfig as kubectl does, and returns the context's name with what leads to its cluster.
 ///
@@ -14,7 +21,7 @@ use crate::proxy::{ProxyVariables, proxy_to};
 /// There is none, it is not understood, or it has no such context.
 pub(super) fn load(context: Option<&str>) -> Result<(String, Config)> {
     let broken = |error: &KubeconfigError| ClusterError::Kubeconfig { cause: kubeconfig_words(error) };
-    let file = match Kubeconfig::read() {
+    let file = match read() {
         Ok(file) => file,
         Err(error) => {
             // In a pod there is no kubeconfig but a service account; that is tried only when nothing was asked for.
@@ -37,9 +44,45 @@ pub(super) fn load(context: Option<&str>) -> Result<(String, Config)> {
     Ok((name.clone(), through_proxy(config, &file, &name)?))
 }
 
+/// Reads the files that KUBECONFIG names, or the one in the home folder.
+///
+/// # Errors
+/// There is none, one is no regular file or does not end, or they are not understood.
+pub(super) fn read() -> std::result::Result<Kubeconfig, KubeconfigError> {
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
+    if !named.is_empty() {
+        return read_files(&named);
+    }
+    let home = std::env::home_dir().ok_or(KubeconfigError::FindPath)?;
+    read_files(&[home.join(".kube/config")])
+}
+
+/// Merges the files. Those that are not there are passed over, as by kubectl and helm, unless none is.
+fn read_files(paths: &[PathBuf]) -> std::result::Result<Kubeconfig, KubeconfigError> {
+    let (mut merged, mut missing) = (None::<Kubeconfig>, None);
+    for path in paths {
+        match read_file(path) {
+            Ok(file) => merged = Some(merged.unwrap_or_default().merge(file)?),
+            Err(KubeconfigError::ReadConfig(cause, path)) if cause.kind() == io::ErrorKind::NotFound => {
+                missing.get_or_insert(KubeconfigError::ReadConfig(cause, path));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    merged.map_or_else(|| Err(missing.unwrap_or(KubeconfigError::FindPath)), Ok)
+}
+
+/// The library would wait for a pipe and read what has no end, so the file is looked at before; what its paths are
+/// relative to is the library's to know.
+fn read_file(path: &Path) -> std::result::Result<Kubeconfig, KubeconfigError> {
+    read::file(path, LARGEST).map_err(|cause| KubeconfigError::ReadConfig(cause, path.to_owned()))?;
+    Kubeconfig::read_from(path)
+}
+
 /// Whether anything leads to a cluster: a kubeconfig, though it may be broken, or a pod's own account.
 pub fn leads_somewhere() -> bool {
-    match Kubeconfig::read() {
+    match read() {
         Err(KubeconfigError::FindPath) => Config::incluster().is_ok(),
         Err(KubeconfigError::ReadConfig(cause, _)) if cause.kind() == std::io::ErrorKind::NotFound => {
             Config::incluster().is_ok()
@@ -126,6 +169,21 @@ pub(super) fn proxy_words(proxy: &Uri) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_are_not_there_are_passed_over_and_what_is_no_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, pipe, gone) = (folder.path().join("c"), folder.path().join("p"), folder.path().join("gone"));
+        std::fs::write(&there, "current-context: c\n").unwrap();
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+        let merged = read_files(&[gone.clone(), there.clone()]).unwrap();
+        assert_eq!(merged.current_context.as_deref(), Some("c"));
+        let words = |paths: &[PathBuf]| kubeconfig_words(&read_files(paths).unwrap_err());
+        assert!(words(&[gone.clone()]).starts_with(&format!("{}: No such file", gone.display())));
+        assert_eq!(words(&[there, pipe.clone()]), format!("{}: it is not a regular file", pipe.display()));
+        assert_eq!(words(&["/dev/zero".into()]), "/dev/zero: it is not a regular file");
+    }
 
     #[test]
     fn a_context_leads_to_its_cluster_with_its_authority_and_as_its_user() {

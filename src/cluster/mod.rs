@@ -20,6 +20,7 @@ pub mod keep;
 pub mod kube;
 mod kubeconfig;
 pub mod lease;
+mod login;
 pub mod namespace;
 pub mod objects;
 mod obstacle;

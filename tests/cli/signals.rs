@@ -118,6 +118,27 @@ fn a_blocked_read_of_a_pipe_ends_with_the_exit_code_of_the_signal() {
     }
 }
 
+/// The plugin keeps stderr open, so what was said has an end only where the plugin has ended.
+#[test]
+fn one_signal_ends_a_login_plugin_that_hangs() {
+    let home = tempfile::tempdir().unwrap();
+    let (kubeconfig, begun) = (home.path().join("kubeconfig"), home.path().join("begun"));
+    let text = format!(
+        "current-context: c\n\
+         clusters: [{{name: k, cluster: {{server: 'http://127.0.0.1:1'}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+         users: [{{name: u, user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: /bin/sh, args: ['-c', 'echo > {}; exec /bin/sleep 1000']}}}}}}]\n",
+        begun.display()
+    );
+    std::fs::write(&kubeconfig, text).unwrap();
+    let mut command = dr(home.path(), &["server", "status"]);
+    command.env("KUBECONFIG", kubeconfig);
+    let (ended, said) = stopped_at(command, Signal::TERM, |_| {
+        awaited("the login plugin", || begun.exists().then_some(()));
+    });
+    assert_eq!(ended, 143, "{said}");
+}
+
 #[test]
 fn signals_that_nobody_listens_to_elsewhere_end_the_work_in_order_and_a_file_at_its_limit_is_an_error() {
     let home = tempfile::tempdir().unwrap();
