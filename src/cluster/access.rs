@@ -1,5 +1,6 @@
 //! What the access rules of the cluster let this user do.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -23,25 +24,34 @@ pub struct Permission {
     pub resource: &'static str,
     /// The subresource, such as `exec`; empty for none.
     pub subresource: &'static str,
+    /// The object that it is asked for; empty for all of them.
+    pub name: Cow<'static, str>,
     /// Whether it is asked for the whole cluster and not for one namespace.
     pub cluster_wide: bool,
 }
 
 impl Permission {
-    /// A permission in the namespace. `resource` may be `pods/exec`.
+    /// A permission in the namespace.
     pub const fn here(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
-        Self { verb, group, resource, subresource: "", cluster_wide: false }
+        Self { verb, group, resource, subresource: "", name: Cow::Borrowed(""), cluster_wide: false }
     }
 
     /// A permission in the whole cluster.
     pub const fn wide(verb: &'static str, group: &'static str, resource: &'static str) -> Self {
-        Self { verb, group, resource, subresource: "", cluster_wide: true }
+        Self { verb, group, resource, subresource: "", name: Cow::Borrowed(""), cluster_wide: true }
     }
 
     /// The same for a subresource.
     #[must_use]
     pub const fn of_part(mut self, subresource: &'static str) -> Self {
         self.subresource = subresource;
+        self
+    }
+
+    /// The same for one object: it may be granted by its name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
         self
     }
 }
@@ -54,6 +64,9 @@ impl fmt::Display for Permission {
         }
         if !self.subresource.is_empty() {
             write!(f, "/{}", self.subresource)?;
+        }
+        if !self.name.is_empty() {
+            write!(f, " {}", self.name)?;
         }
         Ok(())
     }
@@ -134,6 +147,7 @@ impl Cluster {
             group: some(permission.group),
             resource: some(permission.resource),
             subresource: some(permission.subresource),
+            name: some(&permission.name),
             namespace: (!permission.cluster_wide).then(|| self.namespace().to_owned()),
             ..ResourceAttributes::default()
         })
@@ -216,5 +230,6 @@ mod tests {
             Permission::here("patch", "apps", "deployments").of_part("scale").to_string(),
             "patch deployments.apps/scale"
         );
+        assert_eq!(Permission::wide("get", "", "namespaces").named("ops").to_string(), "get namespaces ops");
     }
 }

@@ -24,6 +24,18 @@ pub(super) struct Obstacle {
     outlook: Outlook,
 }
 
+impl Obstacle {
+    /// That the API server makes no pods of a workload, in its words.
+    pub fn no_pods(workload: &str, words: &str) -> Self {
+        let once = match words.contains("exceeded quota") {
+            true => "once there is room",
+            false => "once such pods are allowed",
+        };
+        let text = format!("no pod of {workload} is made: {words}; it starts by itself {once}");
+        Self { object: workload.to_owned(), text, outlook: Outlook::Stays }
+    }
+}
+
 /// Whether an obstacle passes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outlook {
@@ -250,6 +262,13 @@ mod tests {
         standing.0 = Some(("b".into(), Instant::now() - PATIENCE));
         assert!(standing.is_permanent(Some(&other)));
         assert!(!standing.is_permanent(None) && standing.0.is_none(), "it went");
+        let full = Obstacle::no_pods("opschain-api", "exceeded quota: q, used: pods=9");
+        let words =
+            "no pod of opschain-api is made: exceeded quota: q, used: pods=9; it starts by itself once there is room";
+        assert_eq!(full.text, words);
+        assert!(!standing.is_permanent(Some(&full)));
+        standing.0 = Some(("opschain-api".into(), Instant::now() - PATIENCE));
+        assert!(standing.is_permanent(Some(&full)));
         let given_up: Job = read(json!({"metadata": {"name": "j"}, "status": {
             "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}],
         }}));

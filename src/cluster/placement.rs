@@ -14,7 +14,7 @@ use super::error::Result;
 use super::kube::Cluster;
 
 /// The scheduler of pods that name none.
-const DEFAULT_SCHEDULER: &str = "default-scheduler";
+pub(super) const DEFAULT_SCHEDULER: &str = "default-scheduler";
 /// Kubernetes gives every pod a toleration of these taints by itself, for five minutes.
 const TOLERATED_ANYWAY: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 

@@ -14,6 +14,7 @@ use super::kube::Cluster;
 use super::obstacle::Standing;
 use super::podstate::PodState;
 use super::wait::Wait;
+use super::workloads::workload_of;
 use super::{MANAGED_BY, MANAGER, RUN_LABEL};
 use crate::event::Events;
 
@@ -99,17 +100,17 @@ impl Cluster {
         self.here::<Pod>().create(pod).await
     }
 
-    /// Why the API server would not make another pod of a Deployment today, where it would not: admission and quota are
+    /// Another pod of a Deployment as the API server would make it today, or why it would not: admission and quota are
     /// asked, and nothing is made.
     ///
     /// # Errors
     /// The Deployment may not be read, or pods may not be made at all.
-    pub async fn pod_refusal(&self, deployment: &str) -> Result<Option<PodRefusal>> {
+    pub(super) async fn pod_as_made(&self, deployment: &str) -> Result<std::result::Result<Pod, PodRefusal>> {
         let object = self.here::<Deployment>().get(deployment).await?;
-        let Some(template) = object.spec.map(|spec| spec.template) else { return Ok(None) };
+        let template = object.spec.map(|spec| spec.template).unwrap_or_default();
         let mut pod = Pod { metadata: template.metadata.unwrap_or_default(), spec: template.spec, status: None };
         pod.metadata.name = Some(format!("{deployment}-admission-check"));
-        Ok(self.admission(&pod).await?.map(PodRefusal::once_that_is_gone))
+        Ok(self.made_dry(&pod).await?.map_err(PodRefusal::once_that_is_gone))
     }
 
     /// Why the API server would not make the pod now, where it would not: quota, policies and webhooks are asked, and
@@ -118,11 +119,26 @@ impl Cluster {
     /// # Errors
     /// Pods may not be made at all, or the namespace is not there.
     pub async fn admission(&self, pod: &Pod) -> Result<Option<PodRefusal>> {
+        Ok(self.made_dry(pod).await?.err())
+    }
+
+    async fn made_dry(&self, pod: &Pod) -> Result<std::result::Result<Pod, PodRefusal>> {
         match self.here::<Pod>().create_dry(pod).await {
-            Ok(_) => Ok(None),
-            Err(ClusterError::Refused { code, message, .. }) => Ok(Some(PodRefusal::of(code, message))),
+            Ok(made) => Ok(Ok(made)),
+            Err(ClusterError::Refused { code, message, .. }) => Ok(Err(PodRefusal::of(code, message))),
             Err(error) => Err(error),
         }
+    }
+
+    /// Names the pods that wear the label `app` of a Deployment's pods, have not ended, and are not its.
+    ///
+    /// # Errors
+    /// The pods may not be listed.
+    pub async fn strangers_of(&self, deployment: &str) -> Result<Vec<String>> {
+        let mut pods = self.pods(Some(&format!("app={deployment}"))).await?;
+        pods.retain(|pod| !is_of(pod, deployment));
+        let states = pods.iter().map(PodState::of).filter(|pod| !pod.ended());
+        Ok(states.map(|pod| pod.name).collect())
     }
 
     /// Waits until the pod is ready (`Running` with all readiness checks passed).
@@ -194,11 +210,33 @@ impl Cluster {
     /// The limit is over; the pods that are left are named.
     pub async fn wait_pods_gone(&self, labels: &str, limit: Duration, events: &Events) -> Result<()> {
         let whose = labels.strip_prefix("app=").map_or_else(|| format!("with {labels}"), |name| format!("of {name}"));
+        self.wait_gone(labels, &whose, |_| true, limit, events).await
+    }
+
+    /// Waits as [`Cluster::wait_pods_gone`] for the pods of a Deployment, and for no others that wear their label: nobody
+    /// ends those.
+    ///
+    /// # Errors
+    /// The limit is over; the pods that are left are named.
+    pub async fn wait_deployment_gone(&self, name: &str, limit: Duration, events: &Events) -> Result<()> {
+        self.wait_gone(&format!("app={name}"), &format!("of {name}"), |pod| is_of(pod, name), limit, events).await
+    }
+
+    async fn wait_gone(
+        &self,
+        labels: &str,
+        whose: &str,
+        is_one: impl Fn(&Pod) -> bool,
+        limit: Duration,
+        events: &Events,
+    ) -> Result<()> {
         let mut wait = Wait::new(format!("the pods {whose} to be gone"), limit, events);
         loop {
             let mut seen = None;
-            if let Some(pods) = wait.patient(self.pod_states(Some(labels)).await)? {
-                let left: Vec<String> = pods.iter().filter(|pod| !pod.ended()).map(PodState::line).collect();
+            if let Some(mut pods) = wait.patient(self.pods(Some(labels)).await)? {
+                pods.retain(&is_one);
+                let pods = pods.iter().map(PodState::of);
+                let left: Vec<String> = pods.filter(|pod| !pod.ended()).map(|pod| pod.line()).collect();
                 if left.is_empty() {
                     return Ok(());
                 }
@@ -262,6 +300,11 @@ impl Cluster {
     }
 }
 
+/// Whether a replica set of the Deployment owns the pod.
+fn is_of(pod: &Pod, deployment: &str) -> bool {
+    workload_of(&pod.metadata) == format!("Deployment {deployment}")
+}
+
 /// The lines that say what went wrong; the last ones where none says so. The operator wraps what PostgreSQL says into JSON,
 /// and says more itself after the line that counts.
 fn telling(lines: Vec<String>) -> Vec<String> {
@@ -297,6 +340,22 @@ mod tests {
         assert_eq!(telling(lines), ["FATAL: maximum number reached; Increase it"]);
         assert_eq!(telling(chatter(20).collect()), chatter(20).skip(12).collect::<Vec<_>>());
         assert_eq!(telling(vec!["plain text".into()]), ["plain text"]);
+    }
+
+    #[test]
+    fn a_pod_that_only_wears_the_label_of_a_deployment_is_not_its() {
+        let pod = |owner: Value| -> Pod {
+            let labels = serde_json::json!({"app": "opschain-api", "pod-template-hash": "7d9"});
+            let meta = serde_json::json!({"name": "opschain-api-7d9-x", "labels": labels, "ownerReferences": owner});
+            serde_json::from_value(serde_json::json!({"metadata": meta})).unwrap()
+        };
+        let owned = |kind: &str, name: &str| {
+            pod(serde_json::json!([{"apiVersion": "v1", "kind": kind, "name": name, "uid": "u", "controller": true}]))
+        };
+        assert!(is_of(&owned("ReplicaSet", "opschain-api-7d9"), "opschain-api"));
+        assert!(!is_of(&owned("ReplicaSet", "opschain-api-worker-7d9"), "opschain-api"));
+        assert!(!is_of(&owned("Job", "opschain-api-7d9"), "opschain-api"));
+        assert!(!is_of(&pod(Value::Null), "opschain-api"), "made by hand");
     }
 
     #[test]

@@ -88,6 +88,12 @@ impl<'a> Wait<'a> {
         Ok(())
     }
 
+    /// The failure of this wait when it is given up before its limit, though it may end well by itself one day.
+    pub fn given_up(&self, seen: impl Into<String>) -> ClusterError {
+        let (what, after) = (self.what.clone(), self.begun.elapsed());
+        ClusterError::Timeout { what, seen: Some(seen.into()), after, log: Vec::new() }
+    }
+
     /// The failure of this wait when it can never end well.
     pub fn permanent(&self, reason: impl Into<String>) -> ClusterError {
         let what = self.what.replacen(" to ", " will never ", 1);

@@ -11,7 +11,8 @@ use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
-use super::kube::Cluster;
+use super::kube::{Cluster, FIELD_MANAGER};
+use super::obstacle::{Obstacle, Standing};
 use super::podstate::PodState;
 use super::wait::Wait;
 use crate::event::Events;
@@ -60,6 +61,10 @@ pub struct Workload {
     pub images: Vec<String>,
     /// Why the controller says that it gives up, if it does.
     pub failure: Option<String>,
+    /// Why the API server makes no pods of it, where it does not.
+    pub refused: Option<String>,
+    /// Who keeps its replicas by applying them on the server.
+    pub applied_by: Option<String>,
 }
 
 impl Workload {
@@ -70,7 +75,8 @@ impl Workload {
 
     /// A tool that keeps objects as a repository says, and would undo a scaling: `Argo CD (opschain)`.
     ///
-    /// Read from the labels and annotations that Argo CD, Flux and Rancher Fleet put on what they manage.
+    /// Read from the labels and annotations that Argo CD, Flux and Rancher Fleet put on what they manage, and from whose
+    /// the replicas are, where somebody applies them on the server.
     pub fn gitops(&self) -> Option<String> {
         const MARKS: &[(&str, &str)] = &[
             ("argocd.argoproj.io/tracking-id", "Argo CD"),
@@ -79,10 +85,11 @@ impl Workload {
             ("kustomize.toolkit.fluxcd.io/name", "Flux"),
             ("objectset.rio.cattle.io/id", "Fleet"),
         ];
-        MARKS.iter().find_map(|(mark, tool)| {
+        let marked = MARKS.iter().find_map(|(mark, tool)| {
             let value = self.labels.get(*mark).or_else(|| self.annotations.get(*mark))?;
             Some(format!("{tool} ({})", value.split(':').next().unwrap_or(value)))
-        })
+        });
+        marked.or_else(|| Some(format!("{} (server-side apply)", self.applied_by.as_ref()?)))
     }
 
     fn line(&self) -> String {
@@ -171,8 +178,9 @@ impl Cluster {
     /// Waits until each of the workloads has all its pods ready and no other. Zero replicas are at once.
     ///
     /// # Errors
-    /// One is missing, or the limit is over: with the pod that holds it up and the last lines of its log. A crashing
-    /// pod does not end the wait before the limit, for it may be waiting for another that comes up later.
+    /// One is missing; its pods are not made, and no pod ends that may make room for them; or the limit is over: with the
+    /// pod that holds it up and the last lines of its log. A crashing pod does not end the wait before the limit, for it
+    /// may be waiting for another that comes up later.
     pub async fn wait_settled(
         &self,
         workloads: &[(WorkloadKind, &str)],
@@ -181,6 +189,7 @@ impl Cluster {
     ) -> Result<Vec<Workload>> {
         let names: Vec<&str> = workloads.iter().map(|(_, name)| *name).collect();
         let mut wait = Wait::new(format!("{} to be ready", names.join(", ")), limit, events);
+        let mut standing = Standing::default();
         loop {
             let mut seen = None;
             let mut slow = None;
@@ -190,6 +199,10 @@ impl Cluster {
                 let Some(first) = unsettled.first() else {
                     return Ok(all);
                 };
+                let obstacle = self.unmade(&unsettled).await;
+                if standing.is_permanent(obstacle.as_ref()) {
+                    return Err(wait.given_up(obstacle.map(|obstacle| obstacle.text).unwrap_or_default()));
+                }
                 slow = wait.patient(self.slowest_pod(first).await)?.flatten();
                 let mut parts: Vec<String> = unsettled.iter().map(|workload| workload.line()).collect();
                 parts.extend(first.failure.clone());
@@ -235,6 +248,15 @@ impl Cluster {
         })
     }
 
+    /// Why pods of one of the workloads are not made. What may not be looked at is no obstacle, and while a pod of the
+    /// namespace is ending there may be room in a moment.
+    async fn unmade(&self, workloads: &[&Workload]) -> Option<Obstacle> {
+        let (name, words) = workloads.iter().find_map(|one| Some((&one.name, one.refused.as_ref()?)))?;
+        let pods = self.pods(None).await.ok()?;
+        let ending = pods.iter().any(|pod| pod.metadata.deletion_timestamp.is_some());
+        (!ending).then(|| Obstacle::no_pods(name, words))
+    }
+
     /// The pod of a workload that says most of why it is not ready: one with a reason before one without.
     async fn slowest_pod(&self, workload: &Workload) -> Result<Option<PodState>> {
         let mut pods = self.pod_states(Some(&workload.selector)).await?;
@@ -265,7 +287,7 @@ fn images_of(pod: &Pod) -> Vec<RunningImage> {
 
 /// The workload that a pod belongs to. A Deployment's pods are owned by a replica set that is named after it and the
 /// hash of the template, which the pods wear as a label.
-fn workload_of(pod: &ObjectMeta) -> String {
+pub(super) fn workload_of(pod: &ObjectMeta) -> String {
     let name = pod.name.as_deref().unwrap_or_default();
     let Some(owner) = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)) else {
         return format!("Pod {name}");
@@ -279,6 +301,20 @@ fn workload_of(pod: &ObjectMeta) -> String {
     }
 }
 
+/// Who applies the replicas on the server and so sets them back. Helm does once, at a deployment, under the name of its
+/// program; `dr` gives them up again.
+fn applied_by(meta: &ObjectMeta) -> Option<String> {
+    let ours =
+        |manager: &str| manager == FIELD_MANAGER || (manager.starts_with("helm") && manager != "helm-controller");
+    let applies = meta.managed_fields.iter().flatten().find(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        entry.operation.as_deref() == Some("Apply")
+            && fields.is_some_and(|fields| fields.pointer("/f:spec/f:replicas").is_some())
+            && entry.manager.as_deref().is_some_and(|manager| !ours(manager))
+    });
+    applies.and_then(|entry| entry.manager.clone())
+}
+
 fn selector(labels: Option<&BTreeMap<String, String>>) -> String {
     labels.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
@@ -289,9 +325,8 @@ impl From<&Deployment> for Workload {
         let replicas = spec.and_then(|s| s.replicas).unwrap_or(1);
         let containers = spec.and_then(|s| s.template.spec.as_ref()).map(|s| s.containers.as_slice());
         let conditions = status.and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-        let failure = conditions.iter().find(|c| {
-            (c.type_ == "ReplicaFailure" && c.status == "True") || (c.type_ == "Progressing" && c.status == "False")
-        });
+        let refused = conditions.iter().find(|c| c.type_ == "ReplicaFailure" && c.status == "True");
+        let failure = refused.or_else(|| conditions.iter().find(|c| c.type_ == "Progressing" && c.status == "False"));
         Self {
             kind: WorkloadKind::Deployment,
             name: meta.name.clone().unwrap_or_default(),
@@ -306,6 +341,8 @@ impl From<&Deployment> for Workload {
             annotations: meta.annotations.clone().unwrap_or_default(),
             images: containers.unwrap_or_default().iter().filter_map(|c| c.image.clone()).collect(),
             failure: failure.and_then(|c| c.message.clone().or_else(|| c.reason.clone())),
+            refused: refused.and_then(|c| c.message.clone()),
+            applied_by: applied_by(meta),
         }
     }
 }
@@ -333,6 +370,8 @@ impl From<&StatefulSet> for Workload {
             annotations: meta.annotations.clone().unwrap_or_default(),
             images: containers.unwrap_or_default().iter().filter_map(|c| c.image.clone()).collect(),
             failure: None,
+            refused: None,
+            applied_by: applied_by(meta),
         }
     }
 }
@@ -385,6 +424,30 @@ mod tests {
         });
         let workload = api(serde_json::json!({"conditions": [condition]}));
         assert_eq!(workload.failure.unwrap(), "ReplicaSet \"opschain-api-7\" has timed out progressing.");
+        assert_eq!(workload.refused, None, "a slow one may come up yet");
+        let message = "pods \"opschain-api-7-x\" is forbidden: exceeded quota: q";
+        let condition = serde_json::json!({"type": "ReplicaFailure", "status": "True", "message": message});
+        assert_eq!(api(serde_json::json!({"conditions": [condition]})).refused.unwrap(), message);
+    }
+
+    #[test]
+    fn who_applies_the_replicas_on_the_server_is_named_and_whoever_set_them_once_is_not() {
+        let by = |manager: &str, operation: &str, field: &str| {
+            let entry = serde_json::json!({
+                "manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {field: {}}},
+            });
+            applied_by(&serde_json::from_value(serde_json::json!({"managedFields": [entry]})).unwrap())
+        };
+        assert_eq!(by("argocd-controller", "Apply", "f:replicas").unwrap(), "argocd-controller");
+        assert_eq!(by("helm-controller", "Apply", "f:replicas").unwrap(), "helm-controller");
+        assert_eq!(by("argocd-controller", "Apply", "f:template"), None);
+        for (manager, operation) in [("helm", "Apply"), ("helm4", "Apply"), ("dr", "Apply"), ("kubectl", "Update")] {
+            assert_eq!(by(manager, operation, "f:replicas"), None, "{manager}");
+        }
+        let mut workload = api(serde_json::json!({}));
+        workload.annotations.clear();
+        workload.applied_by = Some("argocd-controller".into());
+        assert_eq!(workload.gitops().unwrap(), "argocd-controller (server-side apply)");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Ctx;
 use super::quiesce::WRITERS;
-use crate::cluster::{MANAGED_BY, MANAGER};
+use crate::cluster::{MANAGED_BY, MANAGER, Permission};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Object;
 use crate::opschain::Names;
@@ -108,6 +108,16 @@ enum Only {
     Vault,
 }
 
+impl Only {
+    fn names(self) -> Option<Vec<String>> {
+        match self {
+            Self::All => None,
+            Self::Writers => Some(WRITERS.map(str::to_owned).into()),
+            Self::Vault => Some(vec![Names::default().vault()]),
+        }
+    }
+}
+
 /// A rule in the namespace: group, resources, names, verbs.
 type Rule = (&'static str, &'static [&'static str], Only, &'static [&'static str]);
 
@@ -124,12 +134,20 @@ const LOOK: &[Rule] = &[
     ("coordination.k8s.io", &["leases"], Only::All, &["get"]),
 ];
 
-/// A helper pod with a stream into it, the lease, and the application off and on.
-const HELPER: &[Rule] = &[
-    ("", &["pods"], Only::All, MAKE),
-    ("", &["pods/exec", "pods/portforward"], Only::All, &["get", "create"]),
-    ("apps", &["deployments", "deployments/scale"], Only::Writers, &["get", "patch"]),
-    ("coordination.k8s.io", &["leases"], Only::All, &["create", "update", "delete"]),
+/// A helper pod with a stream into it. A session into a pod begins with a GET, which the rules see as `get`; Kubernetes
+/// 1.35 asks for `create` as well.
+const HELPER: &[Rule] = &[("", &["pods"], Only::All, MAKE), ("", &["pods/exec"], Only::All, &["get", "create"])];
+
+/// The application off and on, under the lease on the install.
+const SWITCH: &[Rule] = &[
+    ("apps", &["deployments"], Only::Writers, &["get", "patch"]),
+    ("coordination.k8s.io", &["leases"], Only::All, &["get", "create", "update", "delete"]),
+];
+
+/// What asks OpsChain itself, and what a person scales by hand with.
+const BESIDE: &[Rule] = &[
+    ("", &["pods/portforward"], Only::All, &["get", "create"]),
+    ("apps", &["deployments/scale"], Only::Writers, &["get", "patch"]),
 ];
 
 /// The watchdog's account, with rights that whoever gives them has to have: the writers' get and patch.
@@ -210,13 +228,53 @@ pub(super) fn of_schedule(namespace: &str, name: &str) -> Vec<Value> {
     made
 }
 
+/// What making a bundle would fail without.
+pub(super) fn to_create() -> Vec<Permission> {
+    permissions(HELPER)
+}
+
+/// What stopping and starting the application would fail without.
+pub(super) fn to_switch() -> Vec<Permission> {
+    permissions(SWITCH)
+}
+
+/// The same as the rules, one by one.
+fn permissions(rules: &[Rule]) -> Vec<Permission> {
+    let mut all = Vec::new();
+    for &(group, resources, only, verbs) in rules {
+        for (resource, verb) in resources.iter().flat_map(|resource| verbs.iter().map(move |verb| (*resource, *verb))) {
+            let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+            let one = Permission::here(verb, group, resource).of_part(part);
+            match only.names() {
+                Some(names) => all.extend(names.into_iter().map(|name| one.clone().named(name))),
+                None => all.push(one),
+            }
+        }
+    }
+    all
+}
+
+/// Refuses `what` where rights are missing that it would fail without, half done.
+///
+/// # Errors
+/// [`Exit::Cluster`] naming them.
+pub(super) fn require_rights(what: &str, denied: &[String], namespace: &str) -> Result<()> {
+    if denied.is_empty() {
+        return Ok(());
+    }
+    let words =
+        format!("{what} in namespace {namespace} needs what the access rules do not allow: {}", denied.join(", "));
+    Err(CommandError::new(Exit::Cluster, words)
+        .hint("Have an administrator grant it: `dr rbac --for create --subject user:NAME` prints the roles."))
+}
+
 fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<Value> {
     let (mut here, mut wide): (Vec<&Rule>, Vec<Value>) = (Vec::new(), Vec::new());
     let wants = |verb| request.verbs.is_empty() || request.verbs.contains(&verb);
     here.extend(LOOK);
     wide.extend(look_wide(namespace));
     if wants(RightsFor::Create) || wants(RightsFor::Restore) {
-        here.extend(HELPER);
+        here.extend(HELPER.iter().chain(SWITCH).chain(BESIDE));
     }
     if wants(RightsFor::Create) {
         here.extend(WATCHDOG);
@@ -254,10 +312,8 @@ fn documents(namespace: &str, live: &[Object], request: &RightsRequest) -> Vec<V
 
 fn rule_here((group, resources, only, verbs): Rule) -> Value {
     let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
-    match only {
-        Only::All => {}
-        Only::Writers => rule["resourceNames"] = json!(WRITERS),
-        Only::Vault => rule["resourceNames"] = json!([Names::default().vault()]),
+    if let Some(names) = only.names() {
+        rule["resourceNames"] = json!(names);
     }
     rule
 }
@@ -282,7 +338,7 @@ fn look_wide(namespace: &str) -> Vec<Value> {
         ),
         named("scheduling.k8s.io", "priorityclasses", &one(BACKUP_PRIORITY), &["get"]),
         list("storage.k8s.io", &["storageclasses", "csidrivers"]),
-        list("", &["persistentvolumes"]),
+        list("", &["persistentvolumes", "nodes"]),
     ]
 }
 
@@ -340,6 +396,27 @@ mod tests {
         for role in [look, create, restore] {
             assert!(!role.to_string().contains("\"*\""), "nothing is for all");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_before_a_bundle_is_what_the_roles_grant_by_name() {
+        let role = made(&[RightsFor::Create]).swap_remove(0);
+        let said: Vec<String> = to_create().iter().chain(&to_switch()).map(ToString::to_string).collect();
+        for right in [
+            "delete pods",
+            "create pods/exec",
+            "patch deployments.apps opschain-api",
+            "delete leases.coordination.k8s.io",
+        ] {
+            assert!(said.iter().any(|one| one == right), "{right}: {said:?}");
+        }
+        for Permission { verb, resource, subresource, .. } in to_create().into_iter().chain(to_switch()) {
+            let part = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+            assert!(allows(&role, &part, verb), "{verb} {part}");
+        }
+        let error = require_rights("a bundle", &["delete pods".into()], "ops").unwrap_err();
+        assert_eq!(error.exit(), Exit::Cluster);
+        assert_eq!(error.message(), "a bundle in namespace ops needs what the access rules do not allow: delete pods");
     }
 
     #[test]

@@ -92,11 +92,15 @@ fn answer(stream: TcpStream, objects: &Mutex<Objects>, log: &Mutex<Vec<String>>,
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let path = target.split('?').next()?.to_owned();
+    let is_dry = method == "POST" && target.contains("dryRun=All");
     log.lock().unwrap().push(format!("{method} {target}"));
     let request = Request { method, path, body: serde_json::from_slice(&body).unwrap_or_default() };
     let (code, reply) = {
         let mut objects = objects.lock().unwrap();
-        instead(&request, &mut objects).unwrap_or_else(|| act(request, &mut objects))
+        instead(&request, &mut objects).unwrap_or_else(|| match is_dry {
+            true => (201, request.body),
+            false => act(request, &mut objects),
+        })
     };
     let text = reply.to_string();
     let head = format!(
@@ -127,6 +131,9 @@ fn act(Request { method, path, body }: Request, objects: &mut Objects) -> (u16, 
         _ => false,
     };
     match method.as_str() {
+        "GET" if path == "/api/v1/nodes" && !objects.contains_key("/api/v1/nodes/n1") => {
+            (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": [{"metadata": {"name": "n1"}}]}))
+        }
         "GET" if !named => {
             let prefix = format!("{path}/");
             let items: Vec<&Value> =

@@ -317,11 +317,63 @@ fn a_journal_that_is_damaged_or_of_another_version_is_warned_of_and_put_back_all
     assert_eq!(site.replicas(), [2, 2]);
 }
 
+/// A pod that runs, made for the Deployment.
+fn pod_of(writer: &str, name: &str) -> Value {
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{writer}-7d9"), "uid": "u", "controller": true});
+    let labels = json!({"app": writer, "pod-template-hash": "7d9"});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "opschain", "labels": labels, "ownerReferences": [set]},
+        "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"},
+    })
+}
+
+#[test]
+fn what_keeps_the_application_off_is_said_before_it_is_stopped_and_a_stranger_is_not_waited_for() {
+    let site = Site::stopped(json!({}));
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    let quiet = site.dr(&["server", "stop", "--dry-run"], 0);
+    assert!(!quiet.contains("no node") && !quiet.contains("labelled"), "{quiet}");
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"unschedulable": true}});
+    site.api.set("/api/v1/nodes/n1", node);
+    let mut stranger = pod_of(API, "opschain-api-debug");
+    stranger["metadata"]["ownerReferences"] = Value::Null;
+    site.api.set("/api/v1/namespaces/opschain/pods/opschain-api-debug", stranger);
+    let words = [
+        "no node would take the pods of opschain-api again: n1: cordoned",
+        "not of its Deployments: opschain-api-debug",
+    ];
+    site.says(&["server", "stop", "--dry-run"], 0, &words);
+    site.says(&["server", "stop", "--yes"], 0, &words);
+    assert_eq!(site.replicas(), [0, 0]);
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_before_anything_is_touched() {
+    let denied = |request: &crate::api::Request, _: &mut crate::api::Objects| {
+        let asked = &request.body["spec"]["resourceAttributes"];
+        let is_denied = asked["verb"] == "patch" && asked["resource"] == "deployments" && asked["name"] == WORKER;
+        is_denied.then(|| {
+            let mut review = request.body.clone();
+            review["status"] = json!({"allowed": false});
+            (201, review)
+        })
+    };
+    let words = ["do not allow: patch deployments.apps opschain-api-worker", "dr rbac --for create"];
+    let site = Site::stopped_with(Box::new(denied), json!({"dr.opschain/replicas": "2"}));
+    site.says(&["server", "start", "--dry-run"], 12, &words);
+    site.says(&["server", "start"], 12, &words);
+    [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
+    site.says(&["server", "stop", "--yes"], 12, &words);
+    assert_eq!(site.replicas(), [2, 2]);
+    site.dr(&["server", "status"], 0);
+}
+
 #[test]
 fn a_writer_that_somebody_starts_again_is_not_waited_for() {
     // The API is stopped when the workers have ended.
     for (again, left) in [(API, [1, 0]), (WORKER, [2, 1])] {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": again, "namespace": "opschain", "labels": {"app": again}}});
+        let pod = pod_of(again, again);
         // A hand on it as soon as its pods are looked at, of which one drains.
         let hand = move |request: &crate::api::Request, objects: &mut crate::api::Objects| {
             let stopped = request.path.ends_with("/pods") && objects[&path(again)]["spec"]["replicas"] == 0;
@@ -603,9 +655,7 @@ fn a_terminal_that_goes_away_lets_the_verb_end_in_order() {
     let site = Site::stopped(json!({}));
     [API, WORKER].iter().for_each(|writer| site.set(writer, 2, &json!({})));
     // A worker that drains for as long as the test lives.
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w", "namespace": "opschain", "labels": {"app": WORKER}},
-        "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
-    site.api.set("/api/v1/namespaces/opschain/pods/w", pod);
+    site.api.set("/api/v1/namespaces/opschain/pods/w", pod_of(WORKER, "w"));
     // Whoever runs the tests under nohup ignores the signal, and dr would go on ignoring it.
     let verb = format!("exec env --default-signal=HUP {} server stop --yes", env!("CARGO_BIN_EXE_dr"));
     let mut terminal = Command::new("script")

@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::{
-    Cluster, ClusterError, Database, DatabaseFacts, PodPlacement, PodRefusal, WATCHDOG_NEEDS, WalWritten,
+    Cluster, ClusterError, Database, DatabaseFacts, Permission, PodPlacement, PodRefusal, PodsReturn, WATCHDOG_NEEDS,
+    WalWritten,
 };
 use crate::error::{OpenRun, Result};
 use crate::helm::Revision;
 use crate::ops::essentials::Essentials;
 use crate::ops::history::{History, is_of};
 use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
-use crate::ops::{Ctx, helper, maintenance, published, recording, runs};
+use crate::ops::{Ctx, helper, maintenance, published, rbac, recording, runs};
 use crate::opschain::maintenance::WorkSight;
 use crate::opschain::scope::ScopeFacts;
 use crate::opschain::workloads::WORKING_PODS;
@@ -55,13 +56,22 @@ pub(super) struct CreateFacts {
     /// What the data and the pods need that was found missing, changed or full.
     #[serde(default)]
     pub essentials: Essentials,
-    /// Writers of which the API server would not make another pod today.
+    /// What would keep pods of the writers out.
     #[serde(default)]
-    pub unadmitted: Vec<(String, PodRefusal)>,
+    pub returning: PodsReturn,
+    /// Pods that wear the label of a writer's pods and are not its.
+    #[serde(default)]
+    pub strangers: Vec<String>,
     /// Why the API server would not make the helper pod.
     #[serde(default)]
     pub helper_refusal: Option<PodRefusal>,
-    /// What the access rules do not allow of what a watchdog needs.
+    /// What the access rules do not allow of what making a bundle needs.
+    #[serde(default)]
+    pub denied: Vec<String>,
+    /// What they do not allow of what stopping and starting the application needs.
+    #[serde(default)]
+    pub denied_switch: Vec<String>,
+    /// What they do not allow of what a watchdog needs.
     #[serde(default)]
     pub no_watchdog: Vec<String>,
     /// Runs of this host that stand open, and are put back before another begins.
@@ -197,10 +207,8 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         .collect();
     let deployed = newest.as_ref().filter(|newest| newest.status.is_deployed()).map(|newest| newest.revision);
     let essentials = Essentials::look(ctx, deployed).await?;
-    let mut unadmitted = Vec::new();
-    for writer in writers.iter().filter(|writer| writer.now > 0) {
-        unadmitted.extend(cluster.pod_refusal(&writer.name).await?.map(|refusal| (writer.name.clone(), refusal)));
-    }
+    let running: Vec<&str> = writers.iter().filter(|writer| writer.now > 0).map(|one| one.name.as_str()).collect();
+    let returning = cluster.pods_return(&running).await?;
     let helper_refusal = match (&database, &primary) {
         (Some(database), Some(primary)) => helper_refusal(ctx, database, primary).await?,
         _ => None,
@@ -213,6 +221,9 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         }
         None => Vec::new(),
     };
+    let (create, switch) = (rbac::to_create(), rbac::to_switch());
+    let denied = tokio::try_join!(cluster.denied(&create), cluster.denied(&switch), cluster.denied(WATCHDOG_NEEDS))?;
+    let words = |denied: Vec<Permission>| denied.iter().map(ToString::to_string).collect();
     let facts = CreateFacts {
         namespace: settings.install.namespace.to_string(),
         release: settings.install.release.to_string(),
@@ -229,9 +240,12 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         writers,
         rollouts,
         essentials,
-        unadmitted,
+        returning,
+        strangers: quiesce::strangers(cluster).await?,
         helper_refusal,
-        no_watchdog: cluster.denied(WATCHDOG_NEEDS).await?.iter().map(ToString::to_string).collect(),
+        denied: words(denied.0),
+        denied_switch: words(denied.1),
+        no_watchdog: words(denied.2),
         open_runs: runs::to_put_back(ctx).await?,
         half_done: runs::half_done(ctx).await?,
         lost_wal: lost_wal::last_time(ctx, verb)?,

@@ -191,7 +191,7 @@ fn report(work: &CreateWork, outputs: &Outputs, took: Duration) -> Result<Create
         system_identifier: done.base.system_identifier.to_string(),
         lsn: done.wal_until,
         stopped_milliseconds: since_stop(outputs.maybe(steps::RESUME_WRITERS)),
-        serving_milliseconds: since_stop(outputs.maybe(steps::WAIT_SERVING)),
+        serving_milliseconds: since_stop(outputs.maybe(steps::WAIT_SERVING)).filter(|_| work.plan.unready.is_empty()),
         stays_stopped: work.plan.stays_stopped.clone(),
         milliseconds: took.as_millis().try_into().unwrap_or(u64::MAX),
         forecast: forecast::outcome_of(&work.ctx, &work.run, work.plan.forecast.as_ref()),

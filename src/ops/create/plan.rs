@@ -59,6 +59,9 @@ pub struct CreatePlan {
     /// The writers that somebody has stopped before, and by whom: they are not started again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays_stopped: Vec<String>,
+    /// The writers that have not all their pods ready before they are stopped: they are not waited for afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unready: Vec<String>,
     /// Things that may hurt later.
     pub warnings: Vec<String>,
 }
@@ -135,6 +138,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         return Err(open.half_done(&format!("{}/{}", facts.namespace, facts.release)));
     }
     let quiesce = request.quiesce.unwrap_or(facts.quiesce);
+    stopping::require_rights(&facts, quiesce)?;
     let (database, primary) = serving_database(&facts)?;
     let (deployment, revision, stored) = live_deployment(&facts)?;
     quiesce::require_all(&facts.writers, &facts.namespace)?;
@@ -177,6 +181,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         }
     }
     let allow = [request.allow.clone(), facts.allow.clone()].concat();
+    warnings.extend(stopping::strangers(&facts, quiesce, &allow)?);
     let drains = facts::drains(quiesce, facts.sight);
     let working: Vec<String> = match drains {
         true => facts.working.iter().filter(|pod| !may_wait(pod)).cloned().collect(),
@@ -187,6 +192,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
     }
     enough_room(&facts, primary.databases_bytes)?;
+    let unready = stopping::unready(&facts);
     Ok(CreatePlan {
         quiesce,
         allow,
@@ -202,6 +208,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         store: facts.store,
         store_free: facts.store_free,
         recipients: facts.recipients,
+        unready,
         stays_stopped,
         warnings,
     })

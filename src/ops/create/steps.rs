@@ -400,8 +400,15 @@ async fn publish(work: &CreateWork, outputs: &Outputs) -> Result<Done<u64>> {
 /// Waits until the application serves, and says when it was seen to.
 async fn wait_serving(work: &CreateWork, outputs: &Outputs) -> Result<Done<Timestamp>> {
     let recorded = outputs.get(RECORD_REPLICAS)?;
-    quiesce::wait_serving(&work.ctx, work.ctx.cluster().await?, &recorded, SERVING_LIMIT).await?;
+    let cluster = work.ctx.cluster().await?;
+    let waited_for = recorded.without(&work.plan.unready);
+    quiesce::wait_serving(&work.ctx, cluster, &waited_for, SERVING_LIMIT).await?;
     let now = Timestamp::now();
+    if !work.plan.unready.is_empty() {
+        quiesce::require_scaled(cluster, &recorded).await?;
+        let what = format!("not ready before it was stopped, and so not waited for: {}", work.plan.unready.join(", "));
+        work.ctx.events.warn(what, Some("`dr server status` shows it.".into()));
+    }
     let seen = match work.handles.lock().await.serving.take() {
         Some(watch) if watch.is_finished() => watch.await.ok().flatten(),
         _ => None,

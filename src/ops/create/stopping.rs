@@ -3,8 +3,9 @@
 use super::facts::{CreateFacts, Rollout};
 use crate::cluster::PodRefusal;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::lease;
-use crate::ops::quiesce::{RunPutBackFirst, WriterFacts};
+use crate::ops::quiesce::{NODES_UNSEEN, RunPutBackFirst, WriterFacts, no_node, not_admitted, strangers_line};
+use crate::ops::{lease, rbac};
+use crate::settings::{Allow, Quiesce};
 
 /// An application that is off already is what somebody wanted, or what another bundle run has left: that is no state to
 /// be bundled, and whoever made it may be at work.
@@ -39,24 +40,58 @@ fn refuse_half_stopped(run: Option<&str>) -> Result<()> {
     Ok(())
 }
 
+/// What would be missing half way is asked for before.
+pub(super) fn require_rights(facts: &CreateFacts, quiesce: Quiesce) -> Result<()> {
+    let switch = facts.denied_switch.iter().filter(|_| quiesce != Quiesce::None);
+    let denied: Vec<String> = facts.denied.iter().chain(switch).cloned().collect();
+    rbac::require_rights("a bundle", &denied, &facts.namespace)
+}
+
 /// Writers that are stopped have to come back: what would keep their pods out is asked before.
 pub(super) fn would_come_back(facts: &CreateFacts) -> Result<Vec<String>> {
-    let what = |(writer, refusal): &(String, PodRefusal)| {
-        format!("the pods of {writer} would not be admitted again: {}", refusal.why)
-    };
-    if let Some(refused) = facts.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
+    let what = |(writer, refusal): &(String, PodRefusal)| not_admitted(writer, refusal);
+    if let Some((writer, why)) = facts.returning.unplaceable.first() {
+        return Err(CommandError::new(Exit::Cluster, no_node(writer, why))
+            .hint("Fix that first: what is stopped could not be started again. `kubectl get nodes --show-labels` and `kubectl describe nodes` show what they allow.")
+            .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
+    }
+    if let Some(refused) = facts.returning.unadmitted.iter().find(|(_, refusal)| refusal.certain) {
         let namespace = &facts.namespace;
         return Err(CommandError::new(Exit::Cluster, what(refused))
             .hint(format!("Fix that first: what is stopped could not be started again. `kubectl get namespace {namespace} --show-labels` shows its policy."))
             .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
     }
     let running: Vec<&str> = facts.rollouts.iter().map(|rollout| rollout.name.as_str()).collect();
-    let mut warnings = facts.essentials.require_return(&running, &facts.unadmitted)?;
+    let mut warnings = facts.essentials.require_return(&running, &facts.returning.unadmitted)?;
     for rollout in &facts.rollouts {
         warnings.extend(of_the_newest(rollout)?);
     }
-    warnings.extend(facts.unadmitted.iter().map(what));
+    warnings.extend(facts.returning.unadmitted.iter().map(what));
+    warnings.extend(facts.returning.nodes_unseen.then(|| NODES_UNSEEN.to_owned()));
     Ok(warnings)
+}
+
+/// Pods that are taken for the application's and are not stopped with it may write on.
+///
+/// # Errors
+/// [`Exit::Busy`] naming them, unless others may write.
+pub(super) fn strangers(facts: &CreateFacts, quiesce: Quiesce, allow: &[Allow]) -> Result<Option<String>> {
+    if facts.strangers.is_empty() || quiesce == Quiesce::None {
+        return Ok(None);
+    }
+    let (names, what) = (facts.strangers.join(" "), strangers_line(&facts.strangers));
+    if allow.contains(&Allow::ForeignWriters) {
+        return Ok(Some(format!("{what}; they are not stopped")));
+    }
+    Err(CommandError::new(Exit::Busy, what)
+        .hint(format!("They are not stopped, and may write: `kubectl -n {} delete pod {names}`.", facts.namespace))
+        .hint("Or take what they write as it is: --allow foreign-writers."))
+}
+
+/// The writers that have not all their pods ready now: when they would be is not to be waited for.
+pub(super) fn unready(facts: &CreateFacts) -> Vec<String> {
+    let unready = facts.rollouts.iter().filter(|rollout| rollout.ready < rollout.wanted);
+    unready.map(|rollout| rollout.name.clone()).collect()
 }
 
 /// Only pods of the newest template come back, whatever runs now.
@@ -94,12 +129,60 @@ mod tests {
         let why = "violates PodSecurity \"restricted:latest\"".to_owned();
         let mut facts: CreateFacts =
             serde_json::from_str(include_str!("../../../fixtures/facts/create-good.json")).unwrap();
-        facts.unadmitted = vec![("opschain-api".to_owned(), PodRefusal { why, certain: true })];
+        facts.returning.unadmitted = vec![("opschain-api".to_owned(), PodRefusal { why, certain: true })];
         let error = would_come_back(&facts).unwrap_err();
         let what = "the pods of opschain-api would not be admitted again: violates PodSecurity \"restricted:latest\"";
         assert_eq!((error.exit(), error.message()), (Exit::Cluster, what));
-        facts.unadmitted[0].1.certain = false;
+        facts.returning.unadmitted[0].1.certain = false;
         assert_eq!(would_come_back(&facts).unwrap(), [what]);
+    }
+
+    fn good() -> CreateFacts {
+        serde_json::from_str(include_str!("../../../fixtures/facts/create-good.json")).unwrap()
+    }
+
+    #[test]
+    fn pods_that_no_node_would_take_again_are_not_stopped_and_unseen_nodes_are_said() {
+        let mut facts = good();
+        facts.returning.nodes_unseen = true;
+        assert_eq!(would_come_back(&facts).unwrap(), [NODES_UNSEEN]);
+        facts.returning.unplaceable = vec![("opschain-api".into(), "n1: cordoned".into())];
+        let error = would_come_back(&facts).unwrap_err();
+        assert_eq!(error.exit(), Exit::Cluster);
+        assert_eq!(error.message(), "no node would take the pods of opschain-api again: n1: cordoned");
+    }
+
+    #[test]
+    fn a_pod_that_only_looks_like_the_applications_is_named_before_anything_is_stopped() {
+        let mut facts = good();
+        assert_eq!(strangers(&facts, Quiesce::Brief, &[]).unwrap(), None);
+        facts.strangers = vec!["opschain-api-debug".into()];
+        let error = strangers(&facts, Quiesce::Brief, &[]).unwrap_err();
+        assert_eq!(error.exit(), Exit::Busy);
+        assert!(error.message().ends_with("not of its Deployments: opschain-api-debug"), "{error}");
+        assert!(error.hints()[0].contains("delete pod opschain-api-debug`"), "{:?}", error.hints());
+        let said = strangers(&facts, Quiesce::Brief, &[Allow::ForeignWriters]).unwrap().unwrap();
+        assert!(said.ends_with("opschain-api-debug; they are not stopped"), "{said}");
+    }
+
+    #[test]
+    fn a_right_that_would_be_missing_half_way_is_named_before() {
+        let mut facts = good();
+        facts.denied_switch = vec!["patch deployments.apps opschain-api".into()];
+        assert!(require_rights(&facts, Quiesce::None).is_ok(), "nothing is stopped");
+        let error = require_rights(&facts, Quiesce::Brief).unwrap_err();
+        assert_eq!(error.exit(), Exit::Cluster);
+        assert!(error.message().ends_with("do not allow: patch deployments.apps opschain-api"), "{error}");
+        facts.denied = vec!["delete pods".into()];
+        assert!(require_rights(&facts, Quiesce::None).unwrap_err().message().ends_with("do not allow: delete pods"));
+    }
+
+    #[test]
+    fn a_writer_that_was_not_ready_is_not_waited_for() {
+        let mut facts = good();
+        assert!(unready(&facts).is_empty());
+        facts.rollouts = vec![Rollout { name: "opschain-api".into(), wanted: 2, ready: 1, newest: 1 }];
+        assert_eq!(unready(&facts), ["opschain-api"]);
     }
 
     #[test]

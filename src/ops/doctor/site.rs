@@ -2,54 +2,40 @@
 
 use super::findings::{FindingsBuilder, Level};
 use crate::cluster::{
-    Cluster, ClusterError, Database, OverfullQuota, Permission, PodPlacement, RUN_LABEL, WATCHDOG_NEEDS, lease_name,
-    register_credentials,
+    Cluster, ClusterError, Database, OverfullQuota, Permission, PodPlacement, PodsReturn, RUN_LABEL, WATCHDOG_NEEDS,
+    lease_name, register_credentials,
 };
 use crate::error::{CommandError, Result};
 use crate::ops::Ctx;
 use crate::ops::essentials::Essentials;
 use crate::ops::helper::{self, RecoveryVolume};
 use crate::ops::quiesce::{RunPutBackFirst, WriterFacts};
-use crate::ops::{lease, maintenance, quiesce, runs, server};
+use crate::ops::{lease, maintenance, quiesce, rbac, runs, server};
 use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
 
-/// What `dr` does in the namespace, in the words of RBAC.
-///
-/// A session into a pod begins with a GET, which the rules see as `get`; Kubernetes 1.35 asks for `create` as well.
-const NEEDED: &[Permission] = &[
+/// What is looked at for a bundle, in the words of RBAC.
+const LOOKED_AT: &[Permission] = &[
     Permission::here("list", "", "pods"),
-    Permission::here("create", "", "pods"),
-    Permission::here("delete", "", "pods"),
-    Permission::here("get", "", "pods").of_part("exec"),
-    Permission::here("create", "", "pods").of_part("exec"),
     Permission::here("get", "", "pods").of_part("log"),
-    Permission::here("patch", "apps", "deployments"),
-    Permission::here("patch", "apps", "deployments").of_part("scale"),
-    Permission::here("patch", "apps", "statefulsets").of_part("scale"),
     Permission::here("list", "autoscaling", "horizontalpodautoscalers"),
     Permission::here("list", "postgresql.cnpg.io", "clusters"),
-    Permission::here("patch", "postgresql.cnpg.io", "clusters"),
     Permission::here("list", "", "secrets"),
-    Permission::here("create", "", "secrets"),
-    Permission::here("patch", "", "secrets"),
     Permission::here("list", "", "configmaps"),
-    Permission::here("create", "", "configmaps"),
-    Permission::here("patch", "", "configmaps"),
     Permission::here("list", "", "persistentvolumeclaims"),
-    Permission::here("create", "", "persistentvolumeclaims"),
-    Permission::here("create", "coordination.k8s.io", "leases"),
-    Permission::here("update", "coordination.k8s.io", "leases"),
-    Permission::here("delete", "coordination.k8s.io", "leases"),
-    Permission::wide("get", "", "namespaces"),
 ];
 
-/// What only a restore into a new namespace, and this check, would like to have.
+/// What deployments and restores need beside, the last one where the namespace is new.
 const WISHED: &[Permission] = &[
-    Permission::wide("create", "", "namespaces"),
-    Permission::wide("list", "apps", "deployments"),
+    Permission::here("create", "", "secrets"),
+    Permission::here("patch", "", "secrets"),
+    Permission::here("create", "", "configmaps"),
+    Permission::here("patch", "", "configmaps"),
+    Permission::here("create", "", "persistentvolumeclaims"),
     Permission::here("create", "postgresql.cnpg.io", "clusters"),
+    Permission::here("patch", "postgresql.cnpg.io", "clusters"),
+    Permission::wide("create", "", "namespaces"),
 ];
 
 /// Clocks that are further apart than these seconds are warned of.
@@ -107,9 +93,14 @@ async fn permissions(cluster: &Cluster, findings: &mut FindingsBuilder) -> Resul
     let grant = format!(
         "have an administrator grant it in namespace {namespace}: `dr rbac --subject user:NAME` prints the roles"
     );
-    let denied = cluster.denied(NEEDED).await?;
+    let mut needed = [LOOKED_AT.to_vec(), rbac::to_create(), rbac::to_switch()].concat();
+    needed.extend(
+        ["kube-system", namespace].map(|name| Permission::wide("get", "", "namespaces").named(name.to_owned())),
+    );
+    let denied = cluster.denied(&needed).await?;
     if denied.is_empty() {
-        findings.ok("cluster", format!("all {} permissions that are needed in namespace {namespace}", NEEDED.len()));
+        let text = format!("all {} permissions that a bundle needs in namespace {namespace}", needed.len());
+        findings.ok("cluster", text);
     } else {
         findings.bad("cluster", format!("the access rules do not allow: {}", list(&denied)), grant.clone());
     }
@@ -118,9 +109,10 @@ async fn permissions(cluster: &Cluster, findings: &mut FindingsBuilder) -> Resul
         let text = format!("a bundle run cannot make its watchdog, which would need: {}", list(&unwatched));
         findings.warn("cluster", text, grant.clone());
     }
-    let wished = cluster.denied(WISHED).await?;
+    let vault = Permission::here("patch", "apps", "statefulsets").of_part("scale").named(Names::default().vault());
+    let wished = cluster.denied(&[WISHED, &[vault]].concat()).await?;
     if !wished.is_empty() {
-        findings.warn("cluster", format!("a restore into a new namespace would also need: {}", list(&wished)), grant);
+        findings.warn("cluster", format!("a deployment or restore would also need: {}", list(&wished)), grant);
     }
     Ok(())
 }
@@ -198,6 +190,7 @@ async fn opschain(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) 
     }
     application(ctx, cluster, findings).await?;
     essentials(ctx, findings).await?;
+    returning(cluster, findings).await;
     work(ctx, cluster, findings).await;
     match database {
         Some(database) => db(ctx, cluster, &database, findings).await?,
@@ -303,6 +296,34 @@ async fn essentials(ctx: &Ctx, findings: &mut FindingsBuilder) -> Result<()> {
         findings.ok(AREA, "what its pods need to start again is there");
     }
     Ok(())
+}
+
+/// Whether the writers' pods would be made again, and a node be found for them.
+async fn returning(cluster: &Cluster, findings: &mut FindingsBuilder) {
+    const AREA: &str = "install";
+    let found = async {
+        let writers = quiesce::present(cluster).await?;
+        let running: Vec<&str> = writers.iter().filter(|one| one.now > 0).map(|one| one.name.as_str()).collect();
+        Ok::<_, CommandError>((cluster.pods_return(&running).await?, quiesce::strangers(cluster).await?))
+    };
+    let (PodsReturn { unadmitted, unplaceable, nodes_unseen }, strangers) = match found.await {
+        Ok(found) => found,
+        Err(error) => return findings.doubtful(AREA, error),
+    };
+    for (writer, refusal) in unadmitted.into_iter().filter(|(_, refusal)| refusal.certain) {
+        findings.bad(AREA, quiesce::not_admitted(&writer, &refusal), "have whoever set the rule make room");
+    }
+    for (writer, why) in unplaceable {
+        findings.bad(AREA, quiesce::no_node(&writer, &why), "kubectl get nodes --show-labels; kubectl describe nodes");
+    }
+    if nodes_unseen {
+        findings.warn(AREA, quiesce::NODES_UNSEEN, "dr rbac --subject user:NAME prints the roles");
+    }
+    if !strangers.is_empty() {
+        let text = format!("{}; no bundle is made while they may write", quiesce::strangers_line(&strangers));
+        let way = format!("kubectl -n {} delete pod {}", cluster.namespace(), strangers.join(" "));
+        findings.warn(AREA, text, way);
+    }
 }
 
 /// What is off, in a line, and how bad that is: what bears no note, and no open run has stopped, may have been deployed so.

@@ -4,8 +4,10 @@
 //! an annotation, in the request that scales it. So any later `dr`, or a person with kubectl, can put them back; and
 //! where one of the two is lost, the other does.
 
+mod comeback;
 mod returning;
 
+pub use comeback::{NODES_UNSEEN, before_a_stop, no_node, not_admitted, strangers_line};
 pub use returning::{
     RunPutBackFirst, WriterFate, WriterReturn, bring_back, brought_back, plan_return, replicas_line, returned,
 };
@@ -144,6 +146,12 @@ impl RecordedReplicas {
         Self { writers: writers.map(counts).collect() }
     }
 
+    /// Those of the writers that are not named.
+    pub fn without(&self, names: &[String]) -> Self {
+        let writers = self.writers.iter().filter(|writer| !names.contains(&writer.name));
+        Self { writers: writers.cloned().collect() }
+    }
+
     /// Whether these are counts of writers, whatever was read.
     pub fn is_possible(&self) -> bool {
         let is_one = |writer: &WriterReplicas| {
@@ -182,6 +190,15 @@ pub async fn present(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
     Ok(found.iter().flatten().map(WriterFacts::from).collect())
 }
 
+/// Names the pods that wear the label of a writer's pods and are not its. They are not stopped with it, and may write.
+///
+/// # Errors
+/// The pods may not be listed.
+pub async fn strangers(cluster: &Cluster) -> Result<Vec<String>> {
+    let found = futures::future::try_join_all(WRITERS.map(|name| cluster.strangers_of(name))).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
 /// Reads the writers.
 ///
 /// # Errors
@@ -214,9 +231,8 @@ pub async fn stop(
             let stopped = cluster.adjust(WorkloadKind::Deployment, name, Some(0), &notes).await?;
             generations.insert(stopped.name, stopped.generation);
         }
-        let labels = format!("app={name}");
         tokio::select! {
-            gone = cluster.wait_pods_gone(&labels, limit, &ctx.events) => gone?,
+            gone = cluster.wait_deployment_gone(name, limit, &ctx.events) => gone?,
             started = started_again(cluster, &WRITERS[place..], by) => return Err(started),
         }
     }
@@ -289,6 +305,16 @@ impl StoppedWriters {
 pub async fn wait_serving(ctx: &Ctx, cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Result<()> {
     let settled = cluster.wait_settled(&deployments(recorded), limit, &ctx.events).await?;
     require_running(&settled, recorded)
+}
+
+/// Refuses writers that have been scaled to 0 again, whether they are ready or not.
+///
+/// # Errors
+/// [`Exit::Cluster`] naming one; they may not be read.
+pub async fn require_scaled(cluster: &Cluster, recorded: &RecordedReplicas) -> Result<()> {
+    let names = recorded.writers.iter().map(|writer| cluster.deployment(&writer.name));
+    let found = futures::future::try_join_all(names).await?;
+    require_running(&found.into_iter().flatten().collect::<Vec<_>>(), recorded)
 }
 
 /// When the writers are seen to have all their pods ready again. `None` where that is not seen within `limit`.

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::cluster::{Cluster, ClusterError, OriginalState, PodState, lease_name};
+use crate::cluster::{Cluster, ClusterError, OriginalState, PodState, PodsReturn, lease_name};
 use crate::error::{OpenRun, Result};
 use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
-use crate::ops::{Ctx, lease, runs};
+use crate::ops::{Ctx, lease, rbac, runs};
 use crate::opschain::Names;
 use crate::opschain::workloads::WORKING_PODS;
 use crate::values::Tree;
@@ -53,6 +53,15 @@ pub(super) struct ServerFacts {
     /// What is known of the original, where this is a copy that is held.
     #[serde(default)]
     pub original: Option<OriginalState>,
+    /// What the access rules do not allow of what stopping and starting needs, where one is to be done.
+    #[serde(default)]
+    pub denied: Vec<String>,
+    /// Pods that wear the label of a writer's pods and are not its, where it is to be stopped.
+    #[serde(default)]
+    pub strangers: Vec<String>,
+    /// What would keep the writers' pods out, where they are to be stopped.
+    #[serde(default)]
+    pub returning: PodsReturn,
 }
 
 impl ServerFacts {
@@ -104,6 +113,37 @@ impl KnownReplicas {
     }
 }
 
+/// Asks the cluster what starting is decided by.
+///
+/// # Errors
+/// As [`gather`].
+pub(super) async fn before_start(ctx: &Ctx) -> Result<ServerFacts> {
+    let mut facts = gather(ctx, runs::half_done(ctx).await?).await?;
+    let denied = ctx.cluster().await?.denied(&rbac::to_switch()).await?;
+    facts.denied = denied.iter().map(ToString::to_string).collect();
+    Ok(facts)
+}
+
+/// Asks the cluster what stopping is decided by.
+///
+/// # Errors
+/// As [`gather`].
+pub(super) async fn before_stop(ctx: &Ctx) -> Result<ServerFacts> {
+    let mut facts = before_start(ctx).await?;
+    let cluster = ctx.cluster().await?;
+    facts.strangers = quiesce::strangers(cluster).await?;
+    let running = facts.writers.iter().filter(|writer| writer.now > 0).map(|writer| writer.name.as_str());
+    facts.returning = match cluster.pods_return(&running.collect::<Vec<_>>()).await {
+        // It needs not make any itself.
+        Err(error) if error.is_forbidden() => {
+            ctx.events.warn(format!("whether its pods would come back is not known: {error}"), None);
+            PodsReturn::default()
+        }
+        returning => returning?,
+    };
+    Ok(facts)
+}
+
 /// Asks the cluster.
 ///
 /// # Errors
@@ -148,6 +188,9 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
         open_run,
         in_use: in_use(ctx, cluster).await,
         original,
+        denied: Vec::new(),
+        strangers: Vec::new(),
+        returning: PodsReturn::default(),
     })
 }
 

@@ -17,18 +17,18 @@ use crate::journal::new_run_id;
 /// What stopping the application would do.
 ///
 /// # Errors
-/// When the cluster cannot be reached, there is no install, or a run of another host has it half done.
+/// When the cluster cannot be reached or does not allow it, there is no install, or a run of another host has it half done.
 pub async fn plan_stop(ctx: &Ctx) -> Result<ServerPlan> {
-    plan::stop(&facts::gather(ctx, runs::half_done(ctx).await?).await?)
+    plan::stop(&facts::before_stop(ctx).await?)
 }
 
 /// What starting the application would do.
 ///
 /// # Errors
-/// When the cluster cannot be reached, there is no install, a run has it half done, its database hibernates, or it is not
-/// known how many replicas there were.
+/// When the cluster cannot be reached or does not allow it, there is no install, a run has it half done, its database
+/// hibernates, or it is not known how many replicas there were.
 pub async fn plan_start(ctx: &Ctx) -> Result<ServerPlan> {
-    plan::start(&facts::gather(ctx, runs::half_done(ctx).await?).await?)
+    plan::start(&facts::before_start(ctx).await?)
 }
 
 /// Stops the application: writes the replica counts onto the Deployments, scales them to 0, and waits until their pods

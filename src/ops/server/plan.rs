@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::facts::{InUse, KnownReplicas, ServerFacts, WorkloadFacts};
 use crate::cluster::OriginalState;
 use crate::error::{CommandError, Exit, OpenRun, Result, WayOut};
-use crate::ops::lease;
 use crate::ops::quiesce::{self, MAKE_AGAIN, RunPutBackFirst, WriterFacts};
 use crate::ops::runs::{self, WaysOn};
+use crate::ops::{lease, rbac};
 
 /// What wakes a database that the values have put to sleep.
 pub const WAKE: &str = "dr deploy -f values.yaml, with stopDatabase: false";
@@ -66,13 +66,15 @@ pub struct Part {
 /// What stopping would do. What an interrupted run has left is put back before, and stopped again.
 ///
 /// # Errors
-/// [`Exit::Locked`] where the install is half done by a run of which only its lease tells.
+/// [`Exit::Locked`] where the install is half done by a run of which only its lease tells; [`Exit::Cluster`] where the
+/// access rules do not allow it.
 pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
     if let Some(open) = &facts.open_run
         && matches!(open.way_out, WayOut::AtWork(_) | WayOut::Elsewhere(_) | WayOut::Lost | WayOut::OnlyClosed)
     {
         return Err(open.half_done(&facts.install));
     }
+    rbac::require_rights("stopping", &facts.denied, facts.namespace())?;
     let mut workloads = facts.writers.clone();
     for writer in &mut workloads {
         if let Some((_, replicas)) = RunPutBackFirst::starting(&facts.put_back_first, &writer.name) {
@@ -88,6 +90,8 @@ pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
             warnings.push(format!("{tool} manages {} and may scale it up again: suspend it first", writer.name));
         }
     }
+    // No refusal: whoever empties the nodes stops it on purpose.
+    warnings.extend(quiesce::before_a_stop(&facts.returning, &facts.strangers));
     Ok(ServerPlan {
         install: facts.install.clone(),
         held: None,
@@ -101,12 +105,14 @@ pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
 /// What starting would do: the workers first, so that the API finds them.
 ///
 /// # Errors
-/// [`Exit::Locked`] where the install is half done; [`Exit::Cluster`] where its database hibernates; [`Exit::Failure`]
+/// [`Exit::Locked`] where the install is half done; [`Exit::Cluster`] where its database hibernates, or the access rules
+/// do not allow it; [`Exit::Failure`]
 /// where a writer is off and nothing says how many replicas it had.
 pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
     if let Some(open) = &facts.open_run {
         return Err(open.half_done(&facts.install));
     }
+    rbac::require_rights("starting", &facts.denied, facts.namespace())?;
     if let Some(database) = facts.asleep.first() {
         let what = format!("database {database} hibernates: the application would wait for it for ever");
         return Err(CommandError::new(Exit::Cluster, what).hint(WAKE));
@@ -274,7 +280,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::HeldOriginal;
+    use crate::cluster::{HeldOriginal, PodsReturn};
 
     #[test]
     fn the_start_of_a_copy_is_answered_for_while_its_original_lives_or_is_unseen() {
@@ -322,6 +328,9 @@ mod tests {
             open_run: None,
             in_use: None,
             original: None,
+            denied: Vec::new(),
+            strangers: Vec::new(),
+            returning: PodsReturn::default(),
         }
     }
 
