@@ -54,8 +54,10 @@ fn advice(bundle: &str, fault: &BundleFault) -> (Exit, Vec<String>) {
         ),
         BundleFault::Untrusted(error) => {
             let (exit, mut hints) = crypt::sign_advice(error);
-            if matches!(error, SignError::BadSignature(_) | SignError::Mismatch { .. }) {
-                hints.push(other_copy.into());
+            match error {
+                SignError::BadSignature(_) | SignError::Mismatch { .. } => hints.push(other_copy.into()),
+                SignError::Unknown { fingerprint } => hints = crypt::unknown_signer(fingerprint),
+                _ => {}
             }
             (exit, hints)
         }
@@ -140,6 +142,10 @@ mod tests {
         }
         let unknown = command(BundleFault::Untrusted(SignError::Unknown { fingerprint: "SHA256:x".into() }));
         assert!(!unknown.hints().iter().any(|hint| hint.contains("another copy")), "{:?}", unknown.hints());
+        for flag in ["`keys.trusted_signers`", "namespaces=\"dr-bundle@v1", "--trusted-signers", "--trust-key SHA256:x"]
+        {
+            assert!(unknown.hints().iter().any(|hint| hint.contains(flag)), "{flag}: {:?}", unknown.hints());
+        }
         let sealed = BundleFault::Sealed { member: "config/values.yaml.age".into(), source: SealError::NoMatch };
         assert!(command(sealed).hints()[0].contains("`dr bundle show b-1`"));
     }

@@ -81,6 +81,16 @@ pub fn make_own(path: &str, others: &OthersCan) -> String {
     }
 }
 
+/// The ways out of a bundle that a key has signed which is not trusted here.
+pub(super) fn unknown_signer(fingerprint: &str) -> Vec<String> {
+    vec![
+        format!(
+            "If {fingerprint} is the key of one of your hosts: --trusted-signers FILE names that host's `allowed_signers`; or add the line `NAME namespaces=\"dr-bundle@v1,git\" KEY`, with the KEY of its `signing_key.pub`, to this host's file, `keys.trusted_signers` in dr.toml."
+        ),
+        format!("For this time only: --trust-key {fingerprint} takes this one key's signature, too."),
+    ]
+}
+
 /// The exit code and the ways out of a failure to sign or to trust.
 pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
     match error {
@@ -120,7 +130,7 @@ pub(super) fn sign_advice(error: &SignError) -> (Exit, Vec<String>) {
         SignError::Unknown { fingerprint } => (
             Exit::Untrusted,
             vec![format!(
-                "If you know that {fingerprint} is the key of one of your hosts, add its line to the trusted signers; the `.pub` file is beside its signing key."
+                "If you know that {fingerprint} is the key of one of your hosts, add the line `NAME namespaces=\"dr-bundle@v1,git\" KEY`, with the KEY of its `signing_key.pub`, to the file of `keys.trusted_signers` in dr.toml."
             )],
         ),
         SignError::NotForThis { .. } => {

@@ -1,5 +1,7 @@
 //! What the errors of a store mean to the operator.
 
+use std::io;
+
 use crate::store::{Refusal, RefusalKind, StoreError, is_bucket};
 
 use super::crypt::make_own;
@@ -54,6 +56,13 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
         error if error.is_transient() => {
             (Exit::Store, vec!["The store may be back in a moment: try again; `dr doctor` checks it.".into()])
         }
+        StoreError::Unusable { place, source, .. } if is_missing(&**source) => (
+            Exit::Store,
+            vec![
+                format!("A disk that should be there may not be mounted; else make the folder: `mkdir -p {place}`."),
+                "Or name another store: under [store] in dr.toml, or with the flag.".into(),
+            ],
+        ),
         StoreError::Unusable { place, .. } => (
             Exit::Store,
             vec![format!("Look at `ls -ld {place}`, or set another store in dr.toml; `dr doctor` checks it.")],
@@ -66,6 +75,10 @@ pub(super) fn advice(error: &StoreError) -> (Exit, Vec<String>) {
             ],
         ),
     }
+}
+
+fn is_missing(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The way out where a bucket's server refused, or could not be reached.
@@ -119,6 +132,16 @@ mod tests {
             assert_eq!((command.exit(), command.message()), (exit, text.as_str()));
             assert!(!command.hints().is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_can_be_made() {
+        let access = crate::store::StoreAccess::default();
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("store2").display().to_string();
+        let opened = crate::store::open_at(&missing, &access).err().unwrap();
+        let hints = CommandError::from(opened).hints().join(" ");
+        assert!(hints.contains(&format!("`mkdir -p {missing}`")), "{hints}");
     }
 
     #[test]

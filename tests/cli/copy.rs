@@ -20,7 +20,7 @@ fn a_bundle_is_copied_once_and_a_dry_run_copies_nothing() {
     let (home, store) = home();
     publish(&store);
     let (_, rest) = copy(home.path(), &[NAME, "--any-signer"]);
-    assert!(rest.contains("ls -ld") && rest.ends_with("--- exit 29"), "a folder that is not there: {rest}");
+    assert!(rest.contains("mkdir -p") && rest.ends_with("--- exit 29"), "a folder that is not there: {rest}");
     let other = home.path().join("other");
     fs::create_dir(&other).unwrap();
     let (plan, rest) = copy(home.path(), &[NAME, "--any-signer", "--dry-run"]);

@@ -235,3 +235,18 @@ fn edited_values_go_the_way_of_a_deployment() {
     assert!(!argv.lines().any(|line| deploys(&line)), "{argv}");
     refuse_plaintext(&host);
 }
+
+#[test]
+fn an_editor_of_the_screen_is_not_opened_where_there_is_none() {
+    let host = recorded();
+    // Would be found where neither VISUAL nor EDITOR names one, and writes what it shows to stdout, as vim does.
+    host.program("bin/vim", "#!/bin/sh\nfor last; do :; done; cat \"$last\"\n");
+    for (editor, args) in [("vim", &[][..]), ("vim", &["--no-input"]), ("", &["--no-input"])] {
+        let output = edit(&host, editor, args).output().unwrap();
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(27), "{text}");
+        assert!(text.contains("needs a terminal") && text.contains("hint: ") && !text.contains("hunter22"), "{text}");
+    }
+    let output = edit(&host, "sed -i s/UTC/CET/", &["--no-input", "--save", "draft.age"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}

@@ -1,5 +1,6 @@
 //! `dr config edit`.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use super::deployment::{DeploymentArgs, HOW_TO_NAME};
 use super::{change_lines, recipients};
 use crate::cli::deploy::{DeployOptionArgs, agreed, bundled, listening};
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::config::edit::{self, EditSource, Edited, Editing, Review, Round};
+use crate::ops::config::edit::{self, EditSource, Edited, Editing, EditorRequest, Review, Round};
 use crate::ops::deploy::{self, DeployRequest, Prepared};
 use crate::ops::{Ctx, runs};
 use crate::ui::{Mark, Page, Report, Ui};
@@ -18,7 +19,8 @@ use crate::values::overlay::Layer;
 
 /// Edit the values of a deployment, and deploy what comes out
 ///
-/// The editor is $VISUAL or $EDITOR. It works in memory: nothing is written to a disk in the clear. When it is closed,
+/// The editor is $VISUAL or $EDITOR; one that draws on a screen needs a terminal. It works in memory: nothing is written to
+/// a disk in the clear. When it is closed,
 /// the edited values are deployed as `dr deploy` does it: looked through, compared, guarded, and asked for. What is not
 /// deployed is kept as a sealed draft.
 #[derive(Debug, Args)]
@@ -61,7 +63,13 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: EditArgs) -> Result<Exit> {
     recipients::ask(ctx, ui)?;
     // What was typed is kept as a draft first.
     let _unfinished = ctx.events.unfinished();
-    let editing = edit::begin(ctx, &subject, words.as_deref(), &places)?;
+    let request = EditorRequest {
+        words: words.as_deref(),
+        places: &places,
+        at_terminal: io::stdin().is_terminal() && io::stdout().is_terminal(),
+        no_input: ui.options().no_input,
+    };
+    let editing = edit::begin(ctx, &subject, &request)?;
     loop {
         let refused = match editing.round(ctx).await {
             Ok(Round::Unchanged) => {

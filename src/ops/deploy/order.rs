@@ -9,7 +9,7 @@ use crate::opschain::values::VERSION;
 use crate::opschain::version::{VersionGate, gate};
 use crate::settings::Caution;
 use crate::values::Tree;
-use crate::vault::Deployment;
+use crate::vault::{Deployment, Image};
 use crate::yaml::Node;
 
 /// What LimePoint says of the order of releases.
@@ -64,11 +64,15 @@ pub(super) fn tried_since<'d>(
     let since = deployments.iter().take_while(|deployment| deployment.id() != live.id());
     let ran = since.filter_map(|deployment| {
         let version: Version = deployment.record.opschain_version.as_deref()?.parse().ok()?;
-        let tag = format!(":{}", version.tag());
-        let images = &deployment.outcome.as_ref()?.images;
-        images.iter().any(|image| image.reference.ends_with(&tag)).then_some((version, deployment))
+        has_run(&version, &deployment.outcome.as_ref()?.images).then_some((version, deployment))
     });
     ran.reduce(|best, next| if later(best.0.clone(), next.0.clone()) == best.0 { best } else { next })
+}
+
+/// Whether an image of this version is among those that ran.
+pub(super) fn has_run(version: &Version, images: &[Image]) -> bool {
+    let tag = format!(":{}", version.tag());
+    images.iter().any(|image| image.reference.ends_with(&tag))
 }
 
 /// Refuses to go back, and to leave releases out where the settings say so; tells what is on the way.
@@ -122,7 +126,7 @@ pub(super) fn check(
 fn back(text: String, wanted: &Version) -> CommandError {
     let text = format!("{text}: the newer one has changed the database, and OpsChain does not run older over newer");
     CommandError::new(Exit::Version, text)
-        .hint(format!("`dr bundle restore --version {wanted}` brings back the newest bundle that {wanted} made."))
+        .hint(format!("`dr bundle restore --version {wanted} --into-existing` puts the newest bundle that {wanted} made in the place of what is there."))
         .hint("If the database is as old as that version, add --allow version.")
 }
 
@@ -196,7 +200,7 @@ mod tests {
     fn going_back_is_refused_and_leads_to_a_restore() {
         let error = order("2026-09-14", "2026-08-20", Caution::Warn, &[]).unwrap_err();
         assert_eq!(error.exit(), Exit::Version);
-        assert!(error.hints()[0].contains("dr bundle restore --version 2026-08-20"), "{error:?}");
+        assert!(error.hints()[0].contains("`dr bundle restore --version 2026-08-20 --into-existing`"), "{error:?}");
         assert_eq!(order("2026-09-14", "2026-08-20", Caution::Warn, &["version"]).unwrap().skipped, ["2026-09-10"]);
         assert!(order("edge", "2026-08-20", Caution::Refuse, &[]).is_ok(), "nothing is known of builds that move");
     }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::prepared::Prepared;
-use super::report::DeployReport;
-use super::{plan, stuck};
+use super::report::{DeployPlan, DeployReport};
+use super::{order, plan, stuck};
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
 use crate::journal::fault;
 use crate::ops::{Ctx, history, interrupted, neighbours, settle};
+use crate::opschain::Version;
 use crate::vault::{self, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, Image, Intent, RecordedInstall};
 
 /// How long a helm of this host that outlived its `dr` is waited for.
@@ -34,8 +35,10 @@ pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluste
     let ended = deploy(ctx, prepared, cluster, &id).await;
     let seconds = began.elapsed().as_secs_f64();
     let outcome = outcome_of(ctx, prepared, cluster, &id, &ended, seconds).await?;
+    let ways = ways_on(&prepared.plan, &outcome, prepared.bundle.as_deref());
     let recorded = ctx.vault()?.record_outcome(outcome, &ctx.who);
-    let revision = ended.map_err(|error| error.context(format!("deployment {id}")))?;
+    let revision =
+        ended.map_err(|error| ways.into_iter().fold(error.context(format!("deployment {id}")), CommandError::hint))?;
     recorded.map_err(|error| CommandError::from(error).context("it is deployed, but its outcome was not recorded"))?;
     Ok(DeployReport {
         deployment: id,
@@ -47,6 +50,31 @@ pub(super) async fn under_lease(ctx: &Ctx, prepared: &Prepared, cluster: &Cluste
         waited: prepared.options.wait,
         bundle_before: prepared.bundle.clone(),
     })
+}
+
+/// What can be done about a deployment that helm has begun and that failed. Back, too: by a bundle, where what ran may have
+/// changed the database.
+fn ways_on(plan: &DeployPlan, outcome: &DeploymentOutcome, bundle: Option<&str>) -> Vec<String> {
+    let Some(revision) = outcome.helm_revision.filter(|_| outcome.status == DeploymentStatus::Failed) else {
+        return Vec::new();
+    };
+    let mut ways = vec![format!(
+        "Revision {revision} has the new values. Fix what it stopped at; the same command then deploys them again."
+    )];
+    let wanted = plan.version.as_deref().and_then(|version| version.parse::<Version>().ok());
+    let has_run = wanted.is_some_and(|version| order::has_run(&version, &outcome.images));
+    match (&plan.upgrade.from, &plan.live) {
+        (Some(from), _) if has_run && plan.version.as_ref() != Some(from) => {
+            let named = bundle.map_or_else(|| format!("--version {from}"), str::to_owned);
+            ways.push(format!(
+                "Back to {from}: containers of the new version ran and may have changed the database, so not by a rollback; \
+                 `dr bundle restore {named} --into-existing` puts database and config back together."
+            ));
+        }
+        (_, Some(live)) => ways.push(format!("Back to what was live before: `dr deploy rollback {live}`.")),
+        _ => {}
+    }
+    ways
 }
 
 /// Puts a pending release right, where the operator has agreed, and notes what came of what was interrupted.

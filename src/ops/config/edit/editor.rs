@@ -15,6 +15,14 @@ const GRACE: Duration = Duration::from_secs(3);
 /// What is looked for when the environment names none.
 const USUAL: &[&str] = &["editor", "vim", "nano", "vi"];
 
+/// Those that draw on a screen.
+const SCREEN: &[&str] = &[
+    "vi", "vim", "nvim", "rvim", "view", "vimdiff", "nvi", "elvis", "vile", "nano", "rnano", "pico", "emacs", "mg",
+    "jed", "joe", "jmacs", "micro", "ne", "helix", "hx", "kak", "mcedit", "tilde", "dte",
+];
+/// What has some of them do without.
+const WITHOUT_SCREEN: &[&str] = &["-es", "-Es", "-e", "-E", "--headless", "--batch", "-batch"];
+
 /// An editor and its own arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Editor {
@@ -48,6 +56,32 @@ impl Editor {
         Ok(Self { program, args: args.into_iter().map(str::to_owned).collect(), flags })
     }
 
+    /// Refuses an editor that draws on a screen where none is, or nobody is to be asked: it would wait for ever, and
+    /// write the values, in the clear, to wherever stdout leads. A program that edits by itself needs no terminal.
+    ///
+    /// # Errors
+    /// [`Exit::Unconfirmed`].
+    pub(super) fn require_terminal(&self, at_terminal: bool, no_input: bool) -> Result<()> {
+        if !self.is_of_screen() || (at_terminal && !no_input) {
+            return Ok(());
+        }
+        let why = if no_input { "--no-input is given" } else { "there is none" };
+        Err(CommandError::new(Exit::Unconfirmed, format!("the editor {} needs a terminal, and {why}", self.name()))
+            .hint("Run it at a terminal, with stdin and stdout on it, and without --no-input.")
+            .hint("In a script, name a program that edits by itself, such as EDITOR='sed -i s/OLD/NEW/'; or edit a file (`dr config cat live`), and `dr deploy -f FILE`."))
+    }
+
+    /// Whether it draws on a screen, as far as its name and its arguments tell.
+    fn is_of_screen(&self) -> bool {
+        let real = self.program.canonicalize().unwrap_or_else(|_| self.program.clone());
+        let is_known = |path: &Path| {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            SCREEN.contains(&name.split(['.', '-']).next().unwrap_or(name))
+        };
+        let by_itself = self.args.iter().any(|arg| WITHOUT_SCREEN.contains(&arg.as_str()));
+        (is_known(&self.program) || is_known(&real)) && !by_itself
+    }
+
     /// Whether `dr` knows how to keep it from writing copies elsewhere.
     pub(super) fn is_known(&self) -> bool {
         self.flags.is_some()
@@ -78,7 +112,8 @@ impl Editor {
             return Ok(());
         }
         let text = format!("the editor {} ended with an error ({ended}): nothing was changed", self.name());
-        Err(CommandError::new(Exit::Failure, text))
+        Err(CommandError::new(Exit::Failure, text)
+            .hint("VISUAL or EDITOR names another one. What is edited lies in memory, in a folder of this run alone."))
     }
 }
 
@@ -146,6 +181,26 @@ mod tests {
         assert_eq!(flags_of("nano").unwrap(), ["--ignorercfiles"]);
         assert!(flags_of("emacs-nox").unwrap()[1].contains("make-backup-files nil"));
         assert_eq!((flags_of("ed"), flags_of("code")), (Some(Vec::new()), None));
+    }
+
+    #[test]
+    fn an_editor_of_the_screen_needs_one_and_a_program_that_edits_by_itself_does_not() {
+        let editor = |name: &str, args: &[&str]| Editor {
+            program: format!("/nowhere/{name}").into(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            flags: None,
+        };
+        for (name, args) in [("vim.basic", &[][..]), ("nano", &[]), ("emacs-nox", &[]), ("vi", &[])] {
+            let editor = editor(name, args);
+            assert!(editor.require_terminal(true, false).is_ok(), "{name}");
+            for (at_terminal, no_input) in [(true, true), (false, false), (false, true)] {
+                let refused = editor.require_terminal(at_terminal, no_input).unwrap_err();
+                assert_eq!((refused.exit(), refused.hints().len()), (Exit::Unconfirmed, 2), "{name}");
+            }
+        }
+        for (name, args) in [("sed", &["-i"][..]), ("edit.sh", &[]), ("vim", &["-es"]), ("code", &["--wait"])] {
+            assert!(editor(name, args).require_terminal(false, true).is_ok(), "{name}");
+        }
     }
 
     #[test]

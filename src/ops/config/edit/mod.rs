@@ -81,14 +81,28 @@ pub struct Review {
     pub saved: Option<PathBuf>,
 }
 
-/// Opens the values and makes a place for the editor. `words` are those of `$VISUAL` or `$EDITOR`; `places` are folders
-/// that may live in memory.
+/// What there is to edit with.
+#[derive(Debug, Clone, Copy)]
+pub struct EditorRequest<'e> {
+    /// The words of `$VISUAL` or `$EDITOR`.
+    pub words: Option<&'e str>,
+    /// Folders that may live in memory.
+    pub places: &'e [PathBuf],
+    /// Whether stdin and stdout are a terminal.
+    pub at_terminal: bool,
+    /// Whether nobody is to be asked.
+    pub no_input: bool,
+}
+
+/// Opens the values and makes a place for the editor.
 ///
 /// # Errors
-/// The values cannot be opened, there is no editor, or no place in memory.
-pub fn begin(ctx: &Ctx, subject: &EditSource, words: Option<&str>, places: &[PathBuf]) -> Result<Editing> {
+/// The values cannot be opened, there is no editor, none that could be used here, or no place in memory.
+pub fn begin(ctx: &Ctx, subject: &EditSource, request: &EditorRequest<'_>) -> Result<Editing> {
+    let EditorRequest { words, places, at_terminal, no_input } = *request;
     let vault = ctx.vault()?;
     let editor = Editor::find(words)?;
+    editor.require_terminal(at_terminal, no_input)?;
     let identities = ctx.identities()?;
     let (name, before) = match subject {
         EditSource::Deployment(which) => {
