@@ -34,6 +34,7 @@ mod image;
 #[cfg(feature = "fault-points")]
 pub mod internals;
 mod journal;
+mod ldif;
 mod names;
 mod ops;
 mod opschain;

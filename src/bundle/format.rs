@@ -10,6 +10,7 @@
 //! - **1.5** `key_fingerprints` of the manifest, made under `pairing_key` of `release.json`; `cluster_uid` of
 //!   `release.json`.
 //! - **1.6** `replaced_by` of the header: a bundle of what a restore then replaced.
+//! - **1.7** `config/ldap-data.ldif` and `config/ldap-config.ldif`, and `directory_entries` among the counts.
 //!
 //! # When to raise what
 //! A reader takes every minor version of a major that it knows: it ignores unknown fields of the two JSON members and
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypt::COMMIT_NAMESPACE;
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 6 };
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 7 };
 
 /// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
 pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";

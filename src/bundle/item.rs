@@ -7,10 +7,12 @@ use crate::ustar::is_inside;
 use super::layout::{Member, Stream};
 
 /// The words for what people want most, and the members that they stand for.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 5] = [
     ("values", "config/values.yaml.age"),
     ("release", "config/release.json.age"),
     ("secrets", "config/secrets.yaml.age"),
+    ("ldap-data.ldif", "config/ldap-data.ldif.age"),
+    ("ldap-config.ldif", "config/ldap-config.ldif.age"),
 ];
 const CHART: &str = "chart";
 
@@ -28,7 +30,7 @@ pub enum BundleItem {
 }
 
 impl BundleItem {
-    /// Reads the words for an item: `values`, `release`, `secrets`, `chart`; `base.tar`, `pg_wal.tar`; a member's name,
+    /// Reads the words for an item: `values`, `release`, `secrets`, `chart`, `ldap-data.ldif`; `base.tar`, `pg_wal.tar`; a member's name,
     /// which is opened where `.age` is left out; else a path in the data directory. `chart` is the name of the chart's
     /// member. `None` when the bundle has no chart, or the path leads out.
     pub fn parse(text: &str, chart: Option<&str>) -> Option<Self> {
@@ -89,6 +91,8 @@ impl ListedItem {
                 "config/values.yaml.age" => "the values, byte for byte",
                 "config/release.json.age" => "Helm revision, chart, images, operator, replicas",
                 "config/secrets.yaml.age" => "Secrets and ConfigMaps, for kubectl apply",
+                "config/ldap-data.ldif.age" => "users and groups of the bundled LDAP server",
+                "config/ldap-config.ldif.age" => "the LDAP server's configuration",
                 name if name.starts_with("config/layer-") => "a layer of the values",
                 _ => "",
             },
@@ -149,6 +153,7 @@ mod tests {
             ("values", BundleItem::Opened(member("config/values.yaml.age")), "values.yaml"),
             ("secrets", BundleItem::Opened(member("config/secrets.yaml.age")), "secrets.yaml"),
             ("chart", BundleItem::Opened(member(CHART_MEMBER)), "opschain-2026.8.20.tgz"),
+            ("ldap-data.ldif", BundleItem::Opened(member("config/ldap-data.ldif.age")), "ldap-data.ldif"),
             ("base.tar", BundleItem::Tar(Stream::Base), "base.tar"),
             ("pg_wal.tar", BundleItem::Tar(Stream::Wal), "pg_wal.tar"),
             ("config/values.yaml.age", BundleItem::Stored(member("config/values.yaml.age")), "values.yaml.age"),
@@ -183,6 +188,7 @@ mod tests {
             "config/values.yaml.age",
             "config/release.json.age",
             "config/layer-0.yaml.age",
+            "config/ldap-data.ldif.age",
             CHART_MEMBER,
             "db/backup_manifest.age",
             "manifest.json.sig",

@@ -11,6 +11,7 @@ pub mod comeback;
 mod credentials;
 pub mod cronjob;
 pub mod database;
+mod directory;
 pub mod error;
 pub mod exec;
 mod forward;
@@ -50,6 +51,7 @@ pub use comeback::{Lack, OverfullQuota, PodNeeds};
 pub use credentials::register_credentials;
 pub use cronjob::CronJobFacts;
 pub use database::{Database, UNPROVED_BY};
+pub use directory::{DirectoryComplaint, DirectoryDatabase, DirectoryLogin, DirectoryServer};
 #[cfg(test)]
 pub use error::ApiRequest;
 pub use error::{ClusterError, since_when};

@@ -4,6 +4,7 @@
 //! documentation and published `values.yaml` files up to the release of 2026-10-08.
 
 pub mod backups;
+pub mod directory;
 pub mod keys;
 pub mod live;
 pub mod maintenance;

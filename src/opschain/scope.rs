@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::directory;
 use super::workloads::DATABASE_CLUSTER;
 
 /// One thing that a bundle leaves out.
@@ -21,7 +22,7 @@ const OWN_VAULT: &str = "opschain-secret-vault";
 /// What decides which things a bundle leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScopeFacts {
-    /// The install runs its own LDAP server.
+    /// The install runs its own LDAP server, and nobody has read it.
     pub own_ldap: bool,
     /// Its users are in an LDAP server outside of it.
     pub external_ldap: bool,
@@ -46,7 +47,7 @@ pub struct ScopeFacts {
 impl ScopeFacts {
     /// What the values of an install tell: whose LDAP server, whose secret vault, and whether sites follow its database.
     pub fn of_values(values: &Value) -> Self {
-        let own_ldap = values.pointer("/ldap/enabled").and_then(Value::as_bool).unwrap_or(true);
+        let own_ldap = directory::runs_own(values);
         Self {
             own_ldap,
             external_ldap: !own_ldap,
@@ -90,6 +91,16 @@ fn has_replica_sites(values: &Value) -> bool {
     known.into_iter().flatten().any(|cluster| cluster.get("name").and_then(Value::as_str) != Some(own))
 }
 
+/// That the users of the install's own LDAP server are not in a bundle, and why.
+pub fn own_directory(why: &str) -> LeftOut {
+    LeftOut {
+        what: "users of the bundled LDAP server".into(),
+        why: why.to_owned(),
+        after: "Create the users again before the API syncs with LDAP: repeated empty syncs drop groups and their policies."
+            .into(),
+    }
+}
+
 /// Lists what a bundle of this install leaves out, what hurts most first.
 pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
     let mut list = Vec::new();
@@ -110,12 +121,8 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
         install.unseen_work.unwrap_or_default(),
         "Changes that a remote runner or the executor pool had in hand may be half done: look at them in OpsChain.",
     );
-    add(
-        install.own_ldap,
-        "users of the bundled LDAP server",
-        "they are kept in the volume opschain-ldap-claim, not in the database",
-        "Create the users again before the API syncs with LDAP: repeated empty syncs drop groups and their policies.",
-    );
+    let directory = own_directory("they are kept in the volume opschain-ldap-claim, not in the database");
+    add(install.own_ldap, &directory.what, &directory.why, &directory.after);
     add(
         install.external_vault,
         "secrets in the external vault",

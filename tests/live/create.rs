@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::directory;
 use crate::host::{Host, VERSION, command, lab, wait};
 
 fn steps() -> Vec<&'static str> {
@@ -124,7 +125,12 @@ fn bundles_of_every_way_of_holding_still_verify() {
     }
     // What somebody has stopped before stays stopped.
     host.dr(["server", "stop", "--yes"]).ok();
+    // An LDAP server that cannot be read costs no bundle.
+    directory::scale(&host, "0");
     let newest = host.bundle(&[]);
+    let (entries, why) = directory::said_of(&host, &newest);
+    assert_eq!((entries, why.as_deref()), (None, Some("no pod of Deployment opschain-ldap is ready")));
+    directory::scale(&host, "1");
     assert_eq!(host.replicas(), ["0", "0"]);
     host.dr(["server", "start"]).ok();
     // The vault knows of it; whoever takes it out of the store is noticed.

@@ -118,7 +118,14 @@ impl Host {
 
     /// Deploys a release and waits until the application has written.
     pub fn deploy(&self, version: &str) -> PathBuf {
+        self.deploy_with(version, str::to_owned)
+    }
+
+    /// The same of values that are changed first.
+    pub fn deploy_with(&self, version: &str, change: impl FnOnce(&str) -> String) -> PathBuf {
         let values = self.values(version);
+        let text = std::fs::read_to_string(&values).unwrap();
+        std::fs::write(&values, change(&text)).unwrap();
         let chart = format!("oci://{}/limepoint/opschain", lab("LAB_REGISTRY"));
         let values_text = values.to_str().unwrap().to_owned();
         self.dr(["deploy", "-f", &values_text, "--version", version, "--chart", &chart, "--yes"]).ok();

@@ -12,6 +12,7 @@ mod cluster;
 mod create;
 mod cronjob;
 mod deploy;
+mod directory;
 mod drift;
 mod edit;
 mod existing;

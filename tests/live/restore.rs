@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dr::internals::ops::restore::{RestoreStrategy, step_names};
 
+use crate::directory;
 use crate::host::{Host, VERSION, command, lab, wait};
 
 const HIBERNATE: [&str; 7] = ["bundle", "restore", "--version", VERSION, "--strategy", "hibernate", "--yes"];
@@ -14,7 +15,8 @@ const HIBERNATE: [&str; 7] = ["bundle", "restore", "--version", VERSION, "--stra
 fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() {
     let host = Host::new("restore-kill");
     let values = host.deploy(VERSION);
-    let before = host.ledger();
+    directory::fill(&host);
+    let (before, people) = (host.ledger(), directory::entries(&host));
     host.bundle(&[]);
     host.delete_namespace();
     let mut points: Vec<String> = step_names(RestoreStrategy::Hibernate)
@@ -22,6 +24,8 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
         .flat_map(|step| [format!("{step}:before"), format!("{step}:after")])
         .collect();
     points.insert(15, "staged-chunk".to_owned());
+    let changed = points.iter().position(|point| point == "restore-directory:after").unwrap();
+    points.insert(changed, "directory-changed".to_owned());
     for (index, point) in points.iter().enumerate() {
         let fault = format!("{point}=kill");
         let killed = match index {
@@ -36,6 +40,7 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
     host.dr(["run", "resume"]).ok();
     assert_eq!(host.runs()[0].1, "done");
     host.assert_ledger_holds(&before);
+    directory::assert_back(&host, &people);
     let rows = host.ledger().rows;
     host.wait_rows(rows + 3);
     let left = host.kubectl(&["exec", "opschain-db-1", "-c", "postgres", "--", "ls", "/var/lib/postgresql/data"]).ok();
@@ -47,9 +52,14 @@ fn a_restore_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() 
 #[ignore = "needs the lab: make live"]
 fn an_adopted_volume_is_the_database_and_was_never_initialised() {
     let host = Host::new("adopt");
-    host.deploy(VERSION);
+    // Its users are elsewhere: what answers there is the database's own Service.
+    host.deploy_with(VERSION, |text| {
+        let env = "\nenv:\n  OPSCHAIN_LDAP_HOST: opschain-db-rw\n  OPSCHAIN_LDAP_PORT: \"5432\"";
+        text.replace("\nenv:", env).replace("\nldap:\n  enabled: true\n", "\nldap:\n  enabled: false\n")
+    });
     let before = host.ledger();
     let bundle = host.bundle(&[]);
+    assert_eq!(directory::said_of(&host, &bundle), (None, None));
     host.delete_namespace();
     let restore = ["bundle", "restore", "--version", VERSION, "--strategy", "adopt"];
     let plan = host.dr([&restore[..], &["--dry-run"]].concat()).ok();
@@ -83,6 +93,7 @@ fn what_was_proved_is_kept(host: &Host, run: &str, bundle: &Path) {
     assert_eq!(seen("system identifier"), host.sql("SELECT system_identifier FROM pg_control_system()"));
     assert_eq!(seen("version that the API says"), VERSION);
     assert_eq!(evidence["not_proved"], serde_json::json!([]));
+    assert_eq!(seen("LDAP server outside"), "opschain-db-rw:5432 accepts connections");
     let (file, beside) =
         (evidence["file"].as_str().unwrap(), bundle.parent().unwrap().join(format!("evidence.{run}.json")));
     let bytes = std::fs::read(file).unwrap();

@@ -1,5 +1,6 @@
 //! From nothing to a bundle to nothing to the same install again.
 
+use crate::directory;
 use crate::host::{Host, VERSION};
 
 /// The demo's path: everything is burnt but the bundle, the identity and the list of trusted signers.
@@ -9,8 +10,10 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     let host = Host::new("roundtrip");
     let values = host.deploy(VERSION);
     let original = std::fs::read(&values).unwrap();
-    let (before, replicas) = (host.ledger(), host.replicas());
+    directory::fill(&host);
+    let (before, replicas, people) = (host.ledger(), host.replicas(), directory::entries(&host));
     let bundle = host.bundle(&[]);
+    assert_eq!(directory::said_of(&host, &bundle), (Some(6), None));
     // The writer wrote while the bundle was made.
     host.wait_rows(before.rows + 5);
     host.dr(["bundle", "verify", "--decrypt"]).ok();
@@ -48,6 +51,7 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     let after = host.ledger();
     host.wait_rows(after.rows + 5);
     assert_eq!(host.replicas(), replicas, "as the values say");
+    directory::assert_back(&host, &people);
     let plan = host.dr(["--output", "json", "bundle", "show", &file, "--trusted-signers", &signers]).ok();
     let shown: serde_json::Value = serde_json::from_str(&plan).unwrap();
     use sha2::Digest;

@@ -28,6 +28,7 @@ Examples:
 What can be taken out:
   values, chart       the values.yaml, byte for byte; the packaged chart
   release, secrets    what ran; the Secrets and ConfigMaps
+  ldap-data.ldif      users and groups of the bundled LDAP server
   config/NAME         another member, opened
   NAME.age            a sealed member as it is stored
   base.tar            the data directory; pg_wal.tar is the write-ahead log

@@ -9,6 +9,7 @@ use crate::bundle::report::{SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{Depth, OutOfScope, SignatureState};
 use crate::cli::forecast;
 use crate::ops::{create, restore};
+use crate::opschain::directory::entries;
 use crate::settings::Quiesce;
 use crate::text::{bytes, elapsed, plural};
 use crate::ui::{Mark, Page, Report, short_time};
@@ -59,10 +60,19 @@ pub fn show_fields(shown: &ShowReport) -> Vec<(&'static str, String)> {
         ("database", format!("PostgreSQL {}, system identifier {}", database.version, database.system_identifier)),
         ("WAL", format!("timeline {}, {} to {}", database.timeline, database.start_lsn, database.last_lsn)),
         ("quiesced", shown.quiesce.clone()),
+        ("LDAP", directory(shown)),
         ("signature", signature(&shown.signature)),
         ("opens for", shown.recipients.join(", ")),
         ("last proof", proved),
     ]
+}
+
+/// What it holds of the LDAP server.
+fn directory(shown: &ShowReport) -> String {
+    match shown.counts.get("directory_entries") {
+        Some(count) => format!("{}, in ldap-data.ldif", entries(*count)),
+        None => "no users or groups".to_owned(),
+    }
 }
 
 /// Whether nobody trusted has said that all of it opens.
@@ -255,6 +265,10 @@ impl Report for restore::RestorePlan {
         }
         if let Some(given) = &self.config {
             let line = format!("values of {}: their keys fit the data", given.path.display());
+            page.finding(Mark::Ok, &line, None);
+        }
+        if let Some(count) = self.directory_entries {
+            let line = format!("{} are put back before the API starts", entries(count));
             page.finding(Mark::Ok, &line, None);
         }
         if let Some(hold) = &self.hold {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::directory::BundledDirectory;
 use super::plan::LiveInstall;
 use super::vault_config::VaultConfig;
 use crate::bundle::Writer;
@@ -65,16 +66,19 @@ impl BundleConfig {
         Ok(Self { secrets, preserved, vault: from_vault, release, fingerprints })
     }
 
-    /// Adds all of it, in the order of the format.
+    /// Adds all of it, the directory with it, in the order of the format.
     ///
     /// # Errors
     /// The writer's, or `release.json` cannot be written.
-    pub(super) fn add_to(&self, writer: &mut Writer) -> Result<()> {
+    pub(super) fn add_to(&self, writer: &mut Writer, directory: Option<&BundledDirectory>) -> Result<()> {
         let release = self.release.to_bytes()?;
         writer.pair_keys(self.fingerprints.clone());
         self.vault.add_values(writer)?;
         writer.seal_config("release.json", &release)?;
         writer.seal_config("secrets.yaml", &self.secrets)?;
+        if let Some(directory) = directory {
+            directory.add_to(writer)?;
+        }
         Ok(self.vault.add_layers_and_chart(writer, &self.release.chart)?)
     }
 

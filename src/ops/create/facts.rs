@@ -20,7 +20,7 @@ use crate::settings::{Allow, Quiesce};
 use crate::vault::Deployment;
 
 use super::vault_config::VaultConfig;
-use super::{lost_wal, quiet, recognise};
+use super::{directory, lost_wal, quiet, recognise};
 
 /// A live install, and where its bundle is to go, as they were seen. Holds no secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,6 +83,9 @@ pub(super) struct CreateFacts {
     /// Whether the last bundle failed because the server had removed WAL.
     #[serde(default)]
     pub lost_wal: bool,
+    /// Why the bundled LDAP server cannot be read, where it cannot.
+    #[serde(default)]
+    pub unread_directory: Option<String>,
     /// Autoscalers with the writers that they scale.
     pub autoscalers: Vec<(String, String)>,
     /// Pods of changes, steps and agents.
@@ -249,6 +252,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         open_runs: runs::to_put_back(ctx).await?,
         half_done: runs::half_done(ctx).await?,
         lost_wal: lost_wal::last_time(ctx, verb)?,
+        unread_directory: directory::unreadable(&workloads),
         autoscalers: cluster.autoscalers(&WRITERS).await?,
         working: cluster.working_pods(WORKING_PODS).await?.into_iter().map(|pod| pod.name).collect(),
         sight: maintenance::look(ctx).await?,

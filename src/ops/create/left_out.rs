@@ -1,5 +1,6 @@
 //! What a bundle of this install does not hold, by what was seen of it.
 
+use super::directory;
 use super::facts::{CreateFacts, StoredFacts, drains};
 use crate::bundle::OutOfScope;
 use crate::cluster::Database;
@@ -12,7 +13,8 @@ use crate::settings::Quiesce;
 pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<OutOfScope> {
     let agents = facts.working.iter().filter(|name| name.starts_with(AGENT_PODS)).count();
     let seen = ScopeFacts {
-        own_ldap: stored.own_ldap,
+        // Read when the bundle is made, or named below.
+        own_ldap: false,
         external_ldap: !stored.own_ldap,
         external_vault: stored.external_vault,
         own_backups: stored.own_backups,
@@ -25,14 +27,10 @@ pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce)
     };
     let item = |left: LeftOut| OutOfScope { what: left.what, why: left.why, whereabouts: left.after };
     let subscriptions = facts.primary.iter().flat_map(|primary| &primary.subscriptions);
-    left_out(seen)
-        .into_iter()
-        .chain(of_site(facts))
-        .chain(facts.carried.then(of_carried))
-        .map(item)
-        .chain(subscriptions.map(|name| subscription(name)))
-        .chain(unlogged(facts))
-        .collect()
+    let unread = facts.unread_directory.as_deref().filter(|_| stored.own_ldap).map(directory::left_out);
+    let left = left_out(seen).into_iter().chain(of_site(facts)).chain(facts.carried.then(of_carried)).map(item);
+    let left = unread.into_iter().chain(left).chain(subscriptions.map(|name| subscription(name)));
+    left.chain(unlogged(facts)).collect()
 }
 
 /// They are in the bundle as empty tables: PostgreSQL makes them so after every crash, and a restore is one.
@@ -157,8 +155,10 @@ mod tests {
         let unlogged =
             |facts: &mut CreateFacts| facts.primary.as_mut().unwrap().unlogged = vec!["public.t in database d".into()];
         assert_eq!(more(unlogged), ["the rows of unlogged tables"]);
+        let unread = |facts: &mut CreateFacts| facts.unread_directory = Some("no pod is ready".into());
+        assert_eq!(more(unread), ["users of the bundled LDAP server"]);
         let without_ldap = left(|facts| facts.stored.as_mut().unwrap().own_ldap = false);
-        assert_eq!(without_ldap.len(), stock.len(), "its users are elsewhere then");
+        assert_eq!(without_ldap.len(), stock.len() + 1, "its users are elsewhere then");
         assert!(without_ldap.contains(&"users of the external LDAP server".to_owned()));
     }
 

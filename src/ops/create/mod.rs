@@ -3,6 +3,7 @@
 //! Whatever fails or dies, the writers get their replicas back: at once, or by the next `dr` that meets the open run.
 
 mod config;
+mod directory;
 mod facts;
 mod left_out;
 mod lost_wal;

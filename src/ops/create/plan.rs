@@ -42,6 +42,9 @@ pub struct CreatePlan {
     /// Whether the helper pod is to put the application back when this host dies.
     #[serde(default)]
     pub watchdog: bool,
+    /// Whether users and groups of the bundled LDAP server are to be read.
+    #[serde(default)]
+    pub directory: bool,
     /// Whether the server is to keep WAL for the run.
     #[serde(default)]
     pub keep_wal: bool,
@@ -69,7 +72,6 @@ pub struct CreatePlan {
 /// A live install as it was found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LiveInstall {
-    /// The database's primary pod.
     pub primary: String,
     /// The image that the database runs, which the helper pod runs too.
     pub database_image: String,
@@ -98,7 +100,6 @@ pub struct LiveInstall {
     pub revision: u32,
     /// The deployment's id in the config vault.
     pub deployment: String,
-    /// The operator's version.
     pub operator: Option<String>,
     /// The writers and their replicas.
     pub replicas: RecordedReplicas,
@@ -204,6 +205,7 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         sight: facts.sight,
         live,
         watchdog,
+        directory: stored.own_ldap && facts.unread_directory.is_none(),
         keep_wal: facts.lost_wal,
         store: facts.store,
         store_free: facts.store_free,
@@ -290,7 +292,6 @@ mod tests {
         CreateRequest { quiesce, ..CreateRequest::default() }
     }
 
-    /// The message of what the good install is refused with once it is changed.
     fn refused(exit: Exit, change: impl FnOnce(&mut CreateFacts)) -> String {
         let mut facts = recorded(GOOD);
         change(&mut facts);

@@ -158,6 +158,7 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
     let (plan, settings, id) = (&work.plan, work.ctx.settings()?, outputs.get(NAME_BUNDLE)?);
     let recipients = Recipients::parse(&plan.recipients)?;
     let config = BundleConfig::gather(&work.ctx, &plan.live, &recipients).await?;
+    let directory = work.read_directory().await?;
     let header = Header {
         format: bundle::FORMAT,
         created: id.created().ok_or_else(|| CommandError::new(Exit::Failure, "the bundle's name has no date"))?,
@@ -177,16 +178,17 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
         },
         estimated: bundle::Estimated { database_bytes: plan.live.databases_bytes },
         recipients: Vec::new(),
-        scope: plan.scope.clone(),
+        scope: work.planned_scope(),
         replaced_by: plan.replaced_by.clone(),
         id,
     };
     let mut draft = Writer::create(&*work.store, header, recipients)?;
-    config.add_to(&mut draft)?;
+    config.add_to(&mut draft, directory.as_ref())?;
     draft.durable()?;
     let token = draft.token();
     work.handles.lock().await.bundle = BundleState::Sealed { agent, draft };
-    Ok(Done::with(token, config.line()))
+    let entries = directory.map_or(String::new(), |directory| format!(", {}", directory.line()));
+    Ok(Done::with(token, config.line() + &entries))
 }
 
 /// The value is in the journal before it is changed.
@@ -333,7 +335,7 @@ pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfSco
             maintenance::by_hand(mode)
         ),
     });
-    Ok(mode.into_iter().chain(work.plan.scope.clone()).chain(outputs.get(MARK_WAL)?.seen).collect())
+    Ok(mode.into_iter().chain(work.planned_scope()).chain(outputs.get(MARK_WAL)?.seen).collect())
 }
 
 async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
@@ -353,7 +355,7 @@ async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
         },
         base: bundle::RawTotal { bytes: done.base_totals.raw_bytes },
         wal: bundle::RawTotal { bytes: done.wal_totals.raw_bytes },
-        counts: [("database_files".to_owned(), done.base.files)].into(),
+        counts: work.counts(done.base.files),
         scope: scope(work, outputs)?,
     };
     let signer = work.ctx.signer()?;
@@ -431,6 +433,8 @@ async fn clean_up(work: &CreateWork) -> Result<Done<()>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use tokio::sync::Mutex;
 
     use super::super::plan::decide;
@@ -450,7 +454,8 @@ mod tests {
         replay.outputs.insert(MARK_WAL.text().into(), serde_json::json!({"lsn": "0/1", "seen": []}));
         let ctx = testing::ctx(&MemoryRuns::default());
         let store = ctx.store_at(folder.to_str().unwrap()).unwrap();
-        let work = CreateWork { ctx, plan, run: "create-1".into(), store, handles: Mutex::default() };
+        let (handles, directory) = (Mutex::default(), OnceLock::new());
+        let work = CreateWork { ctx, plan, run: "create-1".into(), store, handles, directory };
         (work, Outputs::of(&replay))
     }
 

@@ -1,14 +1,16 @@
 //! What the steps of a bundle work with.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::directory::{self, BundledDirectory};
 use super::plan::CreatePlan;
 use crate::agent::protocol::BackupDone;
-use crate::bundle::{VerifiedBundle, Writer};
+use crate::bundle::{OutOfScope, VerifiedBundle, Writer};
 use crate::cluster::transport::Agent;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -26,6 +28,8 @@ pub(super) struct CreateWork {
     /// Where the draft is, whatever the settings say by now.
     pub store: Arc<dyn Store>,
     pub handles: Mutex<LiveHandles>,
+    /// What became of the bundled LDAP server's entries: how many are in the bundle, or why none is.
+    pub directory: OnceLock<std::result::Result<u64, OutOfScope>>,
 }
 
 /// What the process holds from step to step. It is lost with the process: an interrupted bundle run is not resumed but put back.
@@ -71,7 +75,33 @@ impl CreateWork {
     /// The store cannot be opened.
     pub fn new(ctx: &Ctx, plan: CreatePlan, run: String) -> Result<Self> {
         let store = ctx.store_at(&plan.store)?;
-        Ok(Self { ctx: ctx.clone(), plan, run, store, handles: Mutex::default() })
+        Ok(Self { ctx: ctx.clone(), plan, run, store, handles: Mutex::default(), directory: OnceLock::new() })
+    }
+
+    /// Reads users and groups of the bundled LDAP server, where the plan asks for it.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked at all.
+    pub async fn read_directory(&self) -> Result<Option<BundledDirectory>> {
+        if !self.plan.directory {
+            return Ok(None);
+        }
+        let read = BundledDirectory::read(&self.ctx).await?;
+        let _ = self.directory.set(read.as_ref().map(|directory| directory.entries).map_err(Clone::clone));
+        Ok(read.ok())
+    }
+
+    /// What the bundle does not hold, as it was planned, and the directory where it could not be read.
+    pub fn planned_scope(&self) -> Vec<OutOfScope> {
+        let unread = self.directory.get().and_then(|read| read.as_ref().err());
+        unread.into_iter().chain(&self.plan.scope).cloned().collect()
+    }
+
+    /// How many of what is in the bundle.
+    pub fn counts(&self, database_files: u64) -> BTreeMap<String, u64> {
+        let entries = self.directory.get().and_then(|read| read.as_ref().ok());
+        let entries = entries.map(|entries| (directory::COUNT.to_owned(), *entries));
+        entries.into_iter().chain([("database_files".to_owned(), database_files)]).collect()
     }
 
     /// Takes the lease, or makes sure that it was not lost: asked again before every act that another run must not see

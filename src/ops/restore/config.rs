@@ -153,7 +153,11 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     })
 }
 
-fn read_values(name: &str, bytes: &[u8]) -> Result<Tree> {
+/// Values as Helm reads them.
+///
+/// # Errors
+/// It would not read them.
+pub(super) fn read_values(name: &str, bytes: &[u8]) -> Result<Tree> {
     Tree::parse_or_explain(bytes).map_err(|error| {
         CommandError::new(Exit::Failure, format!("Helm would not read {name}"))
             .because(error)

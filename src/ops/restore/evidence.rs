@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::directory::DirectoryOutcome;
 use super::plan::RestorePlan;
 use super::proof::{IN_PRODUCTION, RunningIdentity};
 use crate::agent::protocol::{StageReport, SwapReport};
@@ -11,6 +12,7 @@ use crate::journal::Begun;
 use crate::ops::evidence::{Evidence, FORMAT, ProvedFact};
 use crate::ops::maintenance::ApiAnswer;
 use crate::opschain::Version;
+use crate::opschain::directory::entries;
 use crate::text::{bytes, plural};
 
 /// An instance beside the primary, which proved to follow it.
@@ -70,6 +72,7 @@ pub(super) struct RestoreSeen {
     pub staged: StepSeen<StageReport>,
     pub swapped: StepSeen<SwapReport>,
     pub identity: StepSeen<RunningIdentity>,
+    pub directory: StepSeen<Option<DirectoryOutcome>>,
     pub serving: StepSeen<Option<ServingFacts>>,
     pub standbys: StepSeen<Option<Vec<ProvedStandby>>>,
 }
@@ -97,6 +100,7 @@ pub(super) fn of_restore(
     let mut proofs = of_files(plan, wanted, seen);
     proofs.extend(of_database(plan, wanted.identity, seen));
     let mut not_proved = Vec::new();
+    of_directory(&seen.directory, &mut proofs, &mut not_proved);
     match &seen.standbys.output {
         Some(standbys) if standbys.is_empty() => {
             proofs.push(seen.standbys.fact("other instances", None, "none, as the values say".to_owned()));
@@ -155,6 +159,30 @@ pub(super) fn of_restore(
         proofs,
         not_proved,
         not_in_bundle: plan.scope.iter().map(|item| item.what.clone()).collect(),
+    }
+}
+
+/// Of the LDAP server. What is not in the bundle stands there.
+fn of_directory(seen: &StepSeen<Option<DirectoryOutcome>>, proofs: &mut Vec<ProvedFact>, not_proved: &mut Vec<String>) {
+    match &seen.output {
+        Some(DirectoryOutcome::Restored { entries: count, differing }) => {
+            let count = entries(*count);
+            if differing.is_empty() {
+                proofs.push(seen.fact("entries of the LDAP server", Some(count.clone()), count));
+            } else {
+                not_proved.push(format!("that LDAP entries are as in the bundle: {}", differing.join("; ")));
+            }
+        }
+        Some(DirectoryOutcome::NoServer { entries: count }) => {
+            not_proved.push(format!("the bundle's {}: there was no LDAP server", entries(*count)));
+        }
+        Some(DirectoryOutcome::Outside { server, fails: None }) => {
+            proofs.push(seen.fact("LDAP server outside", None, format!("{server} accepts connections")));
+        }
+        Some(DirectoryOutcome::Outside { server, fails: Some(why) }) => {
+            not_proved.push(format!("that the LDAP server {server} is reached: {why}"));
+        }
+        Some(DirectoryOutcome::NotInBundle) | None => {}
     }
 }
 
@@ -235,6 +263,7 @@ mod tests {
             staged: of("stage", staged),
             swapped: of("swap", SwapReport { kept: None, resumed: false, control }),
             identity: of("prove-identity", identity),
+            directory: of("restore-directory", Some(DirectoryOutcome::Restored { entries: 6, differing: Vec::new() })),
             serving: of("wait-serving", Some(serving)),
             standbys: of("prove-instances", Some(Vec::new())),
         }
@@ -264,6 +293,8 @@ mod tests {
         let api = of("API");
         assert_eq!(api, ("200".into(), "200 by pod opschain-api-1".into(), "wait-serving".into()));
         assert_eq!(of("version that the API says").1, "2026-08-20");
+        let entries = "6 LDAP entries".to_owned();
+        assert_eq!(of("entries of the LDAP server"), (entries.clone(), entries, "restore-directory".into()));
         assert!(evidence.proofs.iter().all(|fact| fact.at.is_some()) && evidence.not_proved.is_empty());
     }
 
@@ -323,6 +354,7 @@ mod tests {
         };
         let mut seen = seen();
         seen.standbys.output = None;
+        seen.directory.output = Some(DirectoryOutcome::NoServer { entries: 12 });
         if let Some(serving) = &mut seen.serving.output {
             serving.api = None;
             serving.unheard = Some("pods/portforward is forbidden".into());
@@ -330,7 +362,12 @@ mod tests {
         let evidence = evidence(&held, &seen);
         assert!(!evidence.proofs.iter().any(|fact| fact.what == "API" || fact.what.contains("instance")));
         let said = evidence.not_proved.join("\n");
-        for words in ["instances", "the API answers: pods/portforward is forbidden", "the workers"] {
+        for words in [
+            "instances",
+            "12 LDAP entries: there was no LDAP server",
+            "the API answers: pods/portforward is forbidden",
+            "the workers",
+        ] {
             assert!(said.contains(words), "{said}");
         }
     }

@@ -12,6 +12,7 @@ mod chart;
 mod config;
 mod config_only;
 mod database;
+mod directory;
 mod evidence;
 mod existing;
 mod existing_steps;
@@ -136,7 +137,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         workers: paired.workers(),
     };
     let plan = plan.with_values(&paired, &version, &from, request.held);
-    let plan = RestorePlan { then_upgrade, ..plan };
+    let plan = directory::planned(ctx, &bundle, &paired.values, RestorePlan { then_upgrade, ..plan })?;
     then_upgrade::require_charts(ctx, plan.then_upgrade.as_ref()).await?;
     if let RestoreChart::Pulled { .. } = &plan.chart {
         let chart = ctx.helm().await?.chart_facts(&chart::chart(ctx, &bundle, &plan).await?.path()).await?;
@@ -345,7 +346,12 @@ fn report(ctx: &Ctx, plan: &RestorePlan, replay: &Replay) -> Result<RestoreRepor
         files: staged.files,
         deployment,
         milliseconds: replay.last.duration_since(replay.begun.at).as_millis().try_into().unwrap_or(0),
-        scope: plan.scope.clone(),
+        scope: outputs
+            .maybe(directory::RESTORE_DIRECTORY)
+            .and_then(|outcome| outcome.left_out())
+            .into_iter()
+            .chain(plan.scope.clone())
+            .collect(),
         evidence: ops::evidence::of_run(ctx, &replay.begun.run),
         forecast: forecast::outcome_of(ctx, &replay.begun.run, plan.forecast.as_ref()),
     })

@@ -111,6 +111,9 @@ pub struct RestorePlan {
     /// What the application's pods are made of, to be pulled while the data is staged.
     #[serde(default)]
     pub(super) images: ReleaseImages,
+    /// How many entries of the bundled LDAP server are put back.
+    #[serde(default)]
+    pub directory_entries: Option<u64>,
     /// The upgrade that follows.
     #[serde(default)]
     pub then_upgrade: Option<ThenUpgrade>,
@@ -300,6 +303,7 @@ pub(super) fn decide(
         hold: None,
         existing: None,
         images: ReleaseImages::default(),
+        directory_entries: None,
         then_upgrade: None,
         forecast: None,
         scope: source.scope,

@@ -12,7 +12,7 @@ use super::plan::RestoreChart;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{chart, existing_steps as existing, gate, images, release, send, site, undo, volume};
+use super::{chart, directory, existing_steps as existing, gate, images, release, send, site, undo, volume};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::bundle::Depth;
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
@@ -68,6 +68,12 @@ pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
     steps.extend([
         step(WAIT_HEALTHY, |w, _| Box::pin(wait_healthy(w))),
         step(PROVE_IDENTITY, |w, o| Box::pin(prove_identity(w, o))),
+    ]);
+    // What lives keeps its own.
+    if strategy != RestoreStrategy::IntoExisting {
+        steps.push(step(directory::RESTORE_DIRECTORY, |w, _| Box::pin(directory::restore_directory(w))));
+    }
+    steps.extend([
         step(START, |w, o| Box::pin(start(w, o)))
             .handles_cancel()
             .undo("stop API and workers", |w, _| Box::pin(undo::stop_application(w))),
@@ -344,6 +350,7 @@ async fn wake(work: &RestoreWork) -> Result<Done<u32>> {
 
 async fn wait_healthy(work: &RestoreWork) -> Result<Done<()>> {
     work.hold_lease().await?;
+    directory::begin(work).await;
     let cluster = work.ctx.cluster().await?;
     let database = cluster.wait_database_healthy(&work.plan.database, DATABASE_LIMIT, &work.ctx.events).await?;
     Ok(Done::said(database.line()))
@@ -457,6 +464,7 @@ fn keep_evidence(work: &RestoreWork, outputs: &Outputs) -> Result<Done<()>> {
         staged: seen(STAGE, at, outputs.get(STAGE)?),
         swapped: seen(SWAP, at, outputs.get(SWAP)?),
         identity: seen(PROVE_IDENTITY, at, outputs.get(PROVE_IDENTITY)?),
+        directory: seen(directory::RESTORE_DIRECTORY, at, outputs.maybe(directory::RESTORE_DIRECTORY)),
         serving: seen(WAIT_SERVING, at, outputs.maybe(WAIT_SERVING)),
         standbys: seen(PROVE_INSTANCES, at, outputs.maybe(PROVE_INSTANCES)),
     };

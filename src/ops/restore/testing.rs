@@ -67,6 +67,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         hold: None,
         existing: None,
         images: ReleaseImages::default(),
+        directory_entries: None,
         then_upgrade: None,
         forecast: None,
         scope: Vec::new(),
