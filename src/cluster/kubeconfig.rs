@@ -180,7 +180,7 @@ mod tests {
         let merged = read_files(&[gone.clone(), there.clone()]).unwrap();
         assert_eq!(merged.current_context.as_deref(), Some("c"));
         let words = |paths: &[PathBuf]| kubeconfig_words(&read_files(paths).unwrap_err());
-        assert!(words(&[gone.clone()]).starts_with(&format!("{}: No such file", gone.display())));
+        assert!(words(std::slice::from_ref(&gone)).starts_with(&format!("{}: No such file", gone.display())));
         assert_eq!(words(&[there, pipe.clone()]), format!("{}: it is not a regular file", pipe.display()));
         assert_eq!(words(&["/dev/zero".into()]), "/dev/zero: it is not a regular file");
     }
