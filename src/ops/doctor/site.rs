@@ -317,7 +317,7 @@ async fn returning(cluster: &Cluster, findings: &mut FindingsBuilder) {
         findings.bad(AREA, quiesce::no_node(&writer, &why), "kubectl get nodes --show-labels; kubectl describe nodes");
     }
     if nodes_unseen {
-        findings.warn(AREA, quiesce::NODES_UNSEEN, "dr rbac --subject user:NAME prints the roles");
+        findings.warn(AREA, quiesce::NODES_UNSEEN, "dr rbac --subject user:NAME");
     }
     if !strangers.is_empty() {
         let text = format!("{}; no bundle is made while they may write", quiesce::strangers_line(&strangers));
