@@ -277,7 +277,7 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
         max_rate: args.max_rate,
         ..create::CreateRequest::default()
     };
-    let plan = create::plan(ctx, &request).await?;
+    let plan = Box::pin(create::plan(ctx, &request)).await?;
     if args.dry_run {
         return ui.dry_run(&plan);
     }
@@ -314,7 +314,7 @@ async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
         let prepared = restore::plan_config(ctx, &request, options, &which).await?;
         return deploy::carry_out(ctx, ui, prepared, args.dry_run, None).await;
     }
-    let plan = restore::plan(ctx, &request, &which).await?;
+    let plan = Box::pin(restore::plan(ctx, &request, &which)).await?;
     if args.dry_run {
         return ui.dry_run(&plan);
     }

@@ -37,8 +37,8 @@ pub async fn bundled(ctx: &Ctx, mut prepared: Prepared) -> Result<Prepared> {
 }
 
 async fn bundle_first(ctx: &Ctx) -> Result<String> {
-    let plan = create::plan(ctx, &create::CreateRequest::default()).await?;
-    let made = create::create(ctx, plan).await?;
+    let plan = Box::pin(create::plan(ctx, &create::CreateRequest::default())).await?;
+    let made = Box::pin(create::create(ctx, plan)).await?;
     ctx.events.note(format!("bundle {} holds what was live until now", made.bundle));
     Ok(made.bundle)
 }

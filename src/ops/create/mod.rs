@@ -101,7 +101,8 @@ pub struct CreateReport {
 /// The first thing that would make the bundle worthless or stop half way, with its own exit code.
 pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
     hooks::require(ctx, NotifyVerb::Create, &all_step_names())?;
-    let plan = plan::decide(request, facts::gather(ctx, RUN.name).await?)?;
+    // On the heap: the plan of a restore holds this one, and a stack has an end.
+    let plan = plan::decide(request, Box::pin(facts::gather(ctx, RUN.name)).await?)?;
     let cluster = ctx.cluster().await?.identity().await?;
     Ok(CreatePlan { forecast: Some(foretold(ctx, &plan, &cluster)), ..plan })
 }

@@ -278,7 +278,8 @@ pub(super) fn under_what_runs(request: &RestoreRequest, existing: &ExistingInsta
 /// # Errors
 /// Why none can be made.
 async fn safety_store(ctx: &Ctx) -> Result<String> {
-    let plan = create::plan(ctx, &CreateRequest { quiesce: Some(Quiesce::Full), ..CreateRequest::default() }).await;
+    let request = CreateRequest { quiesce: Some(Quiesce::Full), ..CreateRequest::default() };
+    let plan = Box::pin(create::plan(ctx, &request)).await;
     plan.map(|plan| plan.store).map_err(no_safety_bundle)
 }
 

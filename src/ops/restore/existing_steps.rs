@@ -181,7 +181,8 @@ async fn bundle_what_is_there(work: &RestoreWork, id: BundleId) -> Result<()> {
         replaced_by: Some(work.run.clone()),
         ..CreateRequest::default()
     };
-    create::create(&work.ctx, create::plan(&work.ctx, &request).await?).await.map(drop)
+    let plan = Box::pin(create::plan(&work.ctx, &request)).await?;
+    Box::pin(create::create(&work.ctx, plan)).await.map(drop)
 }
 
 fn is_published(work: &RestoreWork, id: &BundleId) -> Result<bool> {

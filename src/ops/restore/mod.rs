@@ -107,11 +107,11 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
-    let target = facts::gather(ctx).await?;
+    let target = Box::pin(facts::gather(ctx)).await?;
     let version = to_run.version.clone();
     let wants = ExistingWants::of(&source, bundle.reader.manifest().wal.raw.bytes);
     let existing = match &request.existing {
-        Some(asked) => Some(existing::inspect(ctx, asked, &target, &wants).await?),
+        Some(asked) => Some(Box::pin(existing::inspect(ctx, asked, &target, &wants)).await?),
         None => None,
     };
     let (mut to_run, mut version) = (to_run, version);
@@ -150,7 +150,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     };
     let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
     let look = match &rendered {
-        Ok(objects) => site::look(ctx, &plan, objects, request.take_over.as_deref(), needed).await?,
+        Ok(objects) => Box::pin(site::look(ctx, &plan, objects, request.take_over.as_deref(), needed)).await?,
         Err(_) => site::SiteLook::default(),
     };
     let plan = plan.at_site(look);
