@@ -46,7 +46,7 @@ pub(super) struct ScheduleParts<'a> {
     pub at: &'a str,
     pub time_zone: &'a str,
     pub deadline_seconds: u64,
-    /// Whether it starts nothing for now.
+    /// Whether it starts nothing.
     pub paused: bool,
     pub pull_secrets: &'a [String],
     /// What leads out of the cluster: proxies. Nothing secret.

@@ -285,7 +285,7 @@ fn opens(newest: &KnownBundle, recipients: &[String]) -> (Level, String) {
     }
 }
 
-/// What was deployed since the newest bundle, with what mends it; nothing where there is none that is known.
+/// What was deployed since the newest bundle, with what puts it right; nothing where there is none that is known.
 fn changed(facts: &StatusFacts, report: &StatusReport) -> Option<((Level, String), &'static str)> {
     let warn = |text, fix| Some(((Level::Warn, text), fix));
     match (facts.deployments.as_ref()?, report.deployments_since) {
