@@ -227,8 +227,8 @@ fn a_bundle_is_made_and_restored_with_the_rights_that_dr_rbac_prints_and_no_othe
     host.assert_ledger_holds(&before);
     command("kubectl").args(["delete", "namespace", "dr-rights-who", "--wait=false"]).run().ok();
     for purpose in ["create", "restore"] {
-        let wide = format!("dr-{purpose}-{}", host.namespace);
-        let binding = format!("{wide}-serviceaccount:dr-rights-who:operator");
+        let wide = format!("dr-{purpose}:{}", host.namespace);
+        let binding = format!("{wide}:serviceaccount:dr-rights-who:operator");
         command("kubectl").args(["delete", "clusterrole", &wide]).run().ok();
         command("kubectl").args(["delete", "clusterrolebinding", &binding]).run().ok();
     }
