@@ -112,7 +112,7 @@ impl Cluster {
                 }
                 if let Ok(pods) = self.pod_states(Some(&format!("{CLUSTER_LABEL}={name}"))).await
                     && !pods.is_empty()
-                    && full.is_sure(&database, pods.iter().map(|pod| pod.restarts).sum())
+                    && full.is_sure(&database, &pods)
                 {
                     return Err(ClusterError::DiskFull { database: name.to_owned(), seen: database.line() });
                 }

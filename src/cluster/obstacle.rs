@@ -71,17 +71,18 @@ impl Standing {
     }
 }
 
-/// Whether the operator's word that a database has no room was said after the wait began: somebody may have made room
-/// since, and it looks again only when a pod is started again.
+/// Whether the operator's word that a database has no room is about a start after the wait began: somebody may have made
+/// room since, and its word stays until a pod that was started again is up.
 #[derive(Debug, Default)]
 pub(super) struct DiskFull(Option<i32>);
 
 impl DiskFull {
-    /// Looks at a database whose pods have been started again so many times.
-    pub fn is_sure(&mut self, database: &Database, restarts: i32) -> bool {
+    /// Looks at a database and its pods. One that runs again has not found the volume full yet.
+    pub fn is_sure(&mut self, database: &Database, pods: &[PodState]) -> bool {
+        let restarts = pods.iter().map(|pod| pod.restarts).sum();
         let before = *self.0.get_or_insert(restarts);
         let phase = database.status.phase.as_deref().unwrap_or_default();
-        phase.starts_with("Not enough disk space") && restarts > before
+        phase.starts_with("Not enough disk space") && restarts > before && pods.iter().any(|pod| pod.reason.is_some())
     }
 }
 
@@ -224,11 +225,18 @@ mod tests {
     #[test]
     fn a_full_volume_is_one_once_a_pod_has_found_it_full_again() {
         let mut database = Database::default();
+        let pod = |restarts, reason: Option<&str>| {
+            let reason = reason.map(str::to_owned);
+            [PodState { restarts, reason, ..PodState::of(&Pod::default()) }]
+        };
+        let ended = Some("Error: exit code 4");
         let mut full = DiskFull::default();
-        assert!(!full.is_sure(&database, 0));
+        assert!(!full.is_sure(&database, &pod(0, None)));
         database.status.phase = Some("Not enough disk space".into());
-        assert!(!full.is_sure(&database, 0) && full.is_sure(&database, 1));
-        assert!(!DiskFull::default().is_sure(&database, 7), "that was before the waiting began");
+        assert!(!full.is_sure(&database, &pod(0, ended)), "that was before the waiting began");
+        assert!(!full.is_sure(&database, &pod(1, None)), "it runs again: there may be room by now");
+        assert!(full.is_sure(&database, &pod(1, ended)));
+        assert!(!DiskFull::default().is_sure(&database, &pod(7, ended)));
     }
 
     #[test]

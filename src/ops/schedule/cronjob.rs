@@ -42,20 +42,8 @@ pub(super) async fn lines(ctx: &Ctx) -> Vec<ScheduleLine> {
 /// The line of a schedule that there may be.
 fn unknown(ctx: &Ctx, why: String) -> ScheduleLine {
     let Install { namespace, release, .. } = ctx.install();
-    ScheduleLine {
-        install: format!("{namespace}/{release}"),
-        manager: ScheduleManager::CronJob,
-        timer: cronjob_parts::name(ctx.install()),
-        at: String::new(),
-        settings: String::new(),
-        waiting: None,
-        next: None,
-        last: None,
-        result: None,
-        code: None,
-        error: Some(why),
-        held_up: None,
-    }
+    let (install, timer) = (format!("{namespace}/{release}"), cronjob_parts::name(ctx.install()));
+    ScheduleLine::unread(install, ScheduleManager::CronJob, timer, why)
 }
 
 fn line(ctx: &Ctx, facts: &CronJobFacts) -> ScheduleLine {

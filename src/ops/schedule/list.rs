@@ -38,6 +38,26 @@ pub struct ScheduleLine {
     pub held_up: Option<String>,
 }
 
+impl ScheduleLine {
+    /// One of which no more is known than its name, and why.
+    pub(super) fn unread(install: String, manager: ScheduleManager, timer: String, why: String) -> Self {
+        Self {
+            install,
+            manager,
+            timer,
+            at: String::new(),
+            settings: String::new(),
+            waiting: None,
+            next: None,
+            last: None,
+            result: None,
+            code: None,
+            error: Some(why),
+            held_up: None,
+        }
+    }
+}
+
 /// Lists what lies in the folders of both managers.
 ///
 /// # Errors
@@ -87,20 +107,8 @@ pub(super) async fn of_systemd(ctx: &Ctx, environment: &[(String, String)]) -> R
 /// The line of a timer that cannot be read: its name still tells whose it is.
 fn unreadable(manager: SystemdManager, name: &str, error: &CommandError) -> Option<ScheduleLine> {
     let (namespace, release) = units::install_of(name)?;
-    Some(ScheduleLine {
-        install: format!("{namespace}/{release}"),
-        manager: manager.into(),
-        timer: format!("{name}.timer"),
-        at: String::new(),
-        settings: String::new(),
-        waiting: None,
-        next: None,
-        last: None,
-        result: None,
-        code: None,
-        error: Some(error.to_string()),
-        held_up: None,
-    })
+    let (install, timer) = (format!("{namespace}/{release}"), format!("{name}.timer"));
+    Some(ScheduleLine::unread(install, manager.into(), timer, error.to_string()))
 }
 
 /// What the timers of a folder are called, in order.
