@@ -25,7 +25,7 @@ pub fn new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// It cannot be written; then what was there stays.
 pub fn replace_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path))?;
+    let mut file = temporary(path)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -59,9 +59,7 @@ impl NewFile {
         let file = match rustix::fs::open(folder(path), flags, Mode::RUSR | Mode::WUSR) {
             Ok(file) => Unnamed::Nameless(file.into()),
             // What a file system or a kernel says that does not know the flag.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-                Unnamed::Temporary(tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path))?)
-            }
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Unnamed::Temporary(temporary(path)?),
             Err(error) => return Err(error.into()),
         };
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -102,6 +100,12 @@ impl Write for NewFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A file of a passing name beside `path`. Why there can be none is said without that name, which nobody has given.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let made = tempfile::Builder::new().prefix(".dr-").tempfile_in(folder(path));
+    made.map_err(|error| error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error))
 }
 
 /// Where a file is, for its path.

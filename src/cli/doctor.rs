@@ -1,5 +1,7 @@
 //! `dr doctor`.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use clap::Args;
 
 use super::status::schedules;
@@ -12,10 +14,23 @@ use crate::ui::{Mark, Page, Report, Ui};
 #[command(after_help = "Ends with exit code 3 when something must be fixed first.\n\nExample:\n  dr doctor")]
 pub struct DoctorArgs {}
 
-pub async fn run(ctx: &Ctx, ui: &Ui, _args: DoctorArgs) -> Result<Exit> {
+/// `named` says that the namespace was given.
+pub async fn run(ctx: &Ctx, ui: &Ui, _args: DoctorArgs, named: bool) -> Result<Exit> {
     let ctx = &ctx.without_waits();
-    let schedules = schedules(ctx).await?;
-    let findings = doctor::doctor(ctx, &schedules).await;
+    // Where settings or cluster are broken, that is a finding, and is not said here, too.
+    let unsaid = Arc::new(Mutex::new(Vec::new()));
+    let mut aside = ctx.clone();
+    let kept = Arc::clone(&unsaid);
+    aside.events =
+        ctx.events.heard_by(move |stamped| kept.lock().unwrap_or_else(PoisonError::into_inner).push(stamped.event));
+    let schedules = schedules(&aside).await?;
+    let findings = doctor::doctor(ctx, &schedules, named).await;
+    let explains = |finding: &doctor::Finding| {
+        finding.level == doctor::Level::Bad && ["settings", "cluster"].contains(&finding.area)
+    };
+    if !findings.findings.iter().any(explains) {
+        unsaid.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|event| ctx.events.emit(event));
+    }
     // What was not answered because of the signal is no finding.
     ctx.check_cancelled()?;
     ui.report(&findings)?;

@@ -10,6 +10,7 @@ mod forecast;
 mod image;
 mod init;
 mod man;
+mod nearby;
 mod notify;
 mod objects;
 mod own_file;
@@ -149,7 +150,8 @@ impl Global {
             ("settings", &["--settings"], settings),
         ];
         let given = flags.into_iter().filter(|(id, ..)| matches.value_source(id) == Some(ValueSource::CommandLine));
-        given.filter_map(|(_, names, value)| Some(RepeatedFlag { names, value: ops::quoted(&value?) })).collect()
+        let global = given.filter_map(|(_, names, value)| Some(RepeatedFlag::global(names, ops::quoted(&value?))));
+        global.chain(nearby::of_bundle(matches)).collect()
     }
 }
 
@@ -193,21 +195,21 @@ async fn dispatch(ctx: &Ctx, ui: &Ui, verb: Verb, named: bool) -> Result<Exit> {
             ctx.settings_or_defaults()?;
             runs::put_back_interrupted(ctx, how).await?;
         }
-        run_verb(ctx, ui, verb).await
+        run_verb(ctx, ui, verb, named).await
     };
     done.await.map_err(|error| {
         let error = match interrupted_runs {
             Some(_) => runs::open_behind(ctx, error),
             None => error,
         };
-        runs::with_ways(ctx, error)
+        runs::with_ways(ctx, error).or_look()
     })
 }
 
-async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb) -> Result<Exit> {
+async fn run_verb(ctx: &Ctx, ui: &Ui, verb: Verb, named: bool) -> Result<Exit> {
     match verb {
         Verb::Init(args) => init::run(ctx, ui, args).await,
-        Verb::Doctor(args) => doctor::run(ctx, ui, args).await,
+        Verb::Doctor(args) => doctor::run(ctx, ui, args, named).await,
         Verb::Status(args) => status::run(ctx, ui, args).await,
         Verb::Report(args) => report::run(ctx, ui, args).await,
         Verb::Bundle(args) => bundle::run(ctx, ui, args).await,
@@ -252,6 +254,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
             *name = "kubectl dr".into();
         }
     }
+    let argv = nearby::help_asked(&command, argv);
     let parsed = command.try_get_matches_from_mut(argv).and_then(|matches| {
         let cli = Cli::from_arg_matches(&matches)?;
         let repeated = cli.global.repeated(&matches);
@@ -259,7 +262,8 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> Exit {
     });
     let (cli, repeated) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
+        Err(mut error) => {
+            nearby::name_elsewhere(&command, program, &mut error);
             // Help and version are data; anything else is a wrong use.
             return match error.use_stderr() {
                 true => ui::usage(&error, examples(&command, &error), asked_output(&given)),

@@ -39,7 +39,10 @@ impl Report for NotifyReport {
         for line in &self.sent {
             match &line.error {
                 None => page.finding(Mark::Ok, &format!("{} was told", line.name), None),
-                Some(error) => page.finding(Mark::Bad, &format!("{} was not told: {error}", line.name), None),
+                Some(error) => {
+                    let text = format!("{} was not told: {error}", line.name);
+                    page.finding(Mark::Bad, &text, line.way.as_deref())
+                }
             }
         }
     }

@@ -329,6 +329,10 @@ impl Report for schedule::ScheduleReport {
 
 impl Report for schedule::ScheduleList {
     fn human(&self, page: &mut Page) {
+        if self.schedules.is_empty() && !self.has_settings {
+            page.line("No schedule on this host; without settings, no cluster is asked.");
+            return page.next("dr init");
+        }
         if self.schedules.is_empty() {
             page.line("No schedule on this host, nor in the namespace as far as it is known.");
             return page.next("dr schedule install --systemd");

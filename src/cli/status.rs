@@ -42,6 +42,8 @@ pub async fn run(ctx: &Ctx, ui: &Ui, args: StatusArgs) -> Result<Exit> {
         ui.report(&report)?;
         return Ok(exit(report.safe));
     }
+    // Said once, and not by the schedules first.
+    ctx.settings()?;
     let report = status::status(ctx, schedules(ctx).await?)?;
     if let Some(path) = &args.metrics {
         METRICS.replace(path, &status::metrics_text(&report))?;

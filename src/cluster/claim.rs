@@ -160,7 +160,7 @@ impl Cluster {
             Ok(_) | Err(ClusterError::Conflict { .. }) => {}
             Err(error) => return Err(error),
         }
-        let mut wait = Wait::new(format!("volume {} to be gone", claim.name), limit, events);
+        let mut wait = Wait::new(format!("volume {} to be gone", claim.name), limit, events).within(self.namespace());
         while let Some(found) = wait.patient(self.claim(&claim.name).await)?.flatten().filter(|f| f.uid == claim.uid) {
             let users = self.mounters(&found.name).await?;
             wait.not_yet((!users.is_empty()).then(|| format!("used by {}", users.join(", ")))).await?;

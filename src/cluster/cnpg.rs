@@ -76,7 +76,7 @@ impl Cluster {
     /// # Errors
     /// Nobody asked it to hibernate, it is gone, or the limit is over.
     pub async fn wait_hibernated(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
-        let mut wait = Wait::new(format!("database {name} to hibernate"), limit, events);
+        let mut wait = Wait::new(format!("database {name} to hibernate"), limit, events).within(self.namespace());
         let mut standing = Standing::default();
         loop {
             let mut seen = None;
@@ -99,7 +99,7 @@ impl Cluster {
     /// It is gone, asked to hibernate, without room, or beyond what the operator can fix; or the limit is over. With the
     /// last lines of the log of the pod that holds it up.
     pub async fn wait_database_healthy(&self, name: &str, limit: Duration, events: &Events) -> Result<Database> {
-        let mut wait = Wait::new(format!("database {name} to be healthy"), limit, events);
+        let mut wait = Wait::new(format!("database {name} to be healthy"), limit, events).within(self.namespace());
         let (mut standing, mut full) = (Standing::default(), DiskFull::default());
         loop {
             let mut seen = None;

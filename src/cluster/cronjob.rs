@@ -219,7 +219,7 @@ impl Cluster {
     /// # Errors
     /// It does not end in time, its pod will never begin, it is gone, or it may not be read.
     pub async fn wait_job(&self, job: &str, limit: Duration, events: &Events) -> Result<JobEnd> {
-        let mut wait = Wait::new(format!("Job {job} to end"), limit, events);
+        let mut wait = Wait::new(format!("Job {job} to end"), limit, events).within(self.namespace());
         let mut standing = Standing::default();
         loop {
             let mut seen = None;

@@ -172,6 +172,8 @@ pub enum ClusterError {
         seen: Option<String>,
         /// How long was waited.
         after: Duration,
+        /// The namespace that it is in.
+        namespace: Option<String>,
         /// The last lines of the log of the pod that holds it up.
         log: Vec<String>,
     },
@@ -182,6 +184,8 @@ pub enum ClusterError {
         what: String,
         /// Why it cannot happen.
         reason: String,
+        /// The namespace that it is in.
+        namespace: Option<String>,
         /// The last lines of the log of the pod that holds it up.
         log: Vec<String>,
     },

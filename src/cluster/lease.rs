@@ -175,7 +175,8 @@ impl Cluster {
         ttl: Duration,
         events: &Events,
     ) -> Result<LeaseGuard> {
-        let mut wait = Wait::new(format!("lease {name} to run out or be renewed"), LONGEST * 2, events);
+        let mut wait =
+            Wait::new(format!("lease {name} to run out or be renewed"), LONGEST * 2, events).within(self.namespace());
         let (mut watch, mut dead) = (LeaseWatch::default(), None);
         loop {
             let held = match self.acquire(name, run, host, ttl, dead.as_ref()).await {

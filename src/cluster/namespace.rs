@@ -207,7 +207,8 @@ impl Cluster {
     /// # Errors
     /// It is not there in time.
     pub async fn wait_default_account(&self, limit: Duration, events: &Events) -> Result<()> {
-        let mut wait = Wait::new("the account of the namespace's pods to be there", limit, events);
+        let mut wait =
+            Wait::new("the account of the namespace's pods to be there", limit, events).within(self.namespace());
         loop {
             match self.here::<ServiceAccount>().get_opt("default").await {
                 Err(error) if error.is_forbidden() => return Ok(()),
@@ -234,7 +235,8 @@ impl Cluster {
     /// It may not be deleted, or is not gone in time.
     pub async fn delete_namespace(&self, limit: Duration, events: &Events) -> Result<()> {
         self.wide::<Namespace>().delete(self.namespace(), &DeleteParams::background()).await?;
-        let mut wait = Wait::new(format!("namespace {} to be gone", self.namespace()), limit, events);
+        let mut wait =
+            Wait::new(format!("namespace {} to be gone", self.namespace()), limit, events).within(self.namespace());
         while wait.patient(self.namespace_uid().await)?.flatten().is_some() {
             wait.not_yet(None).await?;
         }

@@ -147,7 +147,7 @@ impl Cluster {
     /// It ended, it hangs on something that does not pass by itself (a missing image, a wrong configuration), or the
     /// limit is over: each with its reason and the last lines of its log.
     pub async fn wait_pod_ready(&self, name: &str, limit: Duration, events: &Events) -> Result<Pod> {
-        let mut wait = Wait::new(format!("pod {name} to be ready"), limit, events);
+        let mut wait = Wait::new(format!("pod {name} to be ready"), limit, events).within(self.namespace());
         let mut standing = Standing::default();
         loop {
             let mut seen = None;
@@ -183,7 +183,7 @@ impl Cluster {
     /// It may not be deleted, or is not gone in time.
     pub async fn delete_pod(&self, name: &str, grace: Duration, limit: Duration, events: &Events) -> Result<()> {
         let params = DeleteParams::default().grace_period(u32::try_from(grace.as_secs()).unwrap_or(u32::MAX));
-        let mut wait = Wait::new(format!("pod {name} to be gone"), limit, events);
+        let mut wait = Wait::new(format!("pod {name} to be gone"), limit, events).within(self.namespace());
         let mut asked = false;
         loop {
             if !asked {
@@ -230,7 +230,7 @@ impl Cluster {
         limit: Duration,
         events: &Events,
     ) -> Result<()> {
-        let mut wait = Wait::new(format!("the pods {whose} to be gone"), limit, events);
+        let mut wait = Wait::new(format!("the pods {whose} to be gone"), limit, events).within(self.namespace());
         loop {
             let mut seen = None;
             if let Some(mut pods) = wait.patient(self.pods(Some(labels)).await)? {

@@ -236,7 +236,7 @@ impl Cluster {
     /// # Errors
     /// The pods may not be listed.
     pub async fn pods_of(&self, sessions: &[Session], limit: Duration, events: &Events) -> Result<Vec<PodAddress>> {
-        let mut wait = Wait::new("the addresses of new pods", limit, events);
+        let mut wait = Wait::new("the addresses of new pods", limit, events).within(self.namespace());
         loop {
             let pods = self.pods(None).await?;
             let addresses: Vec<PodAddress> = pods.iter().filter_map(PodAddress::of).collect();

@@ -53,7 +53,8 @@ impl Cluster {
     ) -> Result<Vec<String>> {
         let claims = self.here::<PersistentVolumeClaim>();
         let label = format!("{CLUSTER_LABEL}={database}");
-        let mut wait = Wait::new("the volumes of the other instances to be gone", limit, events);
+        let mut wait =
+            Wait::new("the volumes of the other instances to be gone", limit, events).within(self.namespace());
         let mut deleted = Vec::new();
         loop {
             let mut left = claims.list(Some(&label)).await?.into_iter().map(|claim| claim.metadata).collect::<Vec<_>>();

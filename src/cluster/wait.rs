@@ -21,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Wait<'a> {
     what: String,
+    namespace: Option<String>,
     limit: Duration,
     begun: Instant,
     pause: Duration,
@@ -42,7 +43,15 @@ impl<'a> Wait<'a> {
     /// Begins to wait for `what`, a thing `to` be or do something such as `pod opschain-db-1 to be ready`, for at most
     /// `limit`.
     pub fn new(what: impl Into<String>, limit: Duration, events: &'a Events) -> Self {
-        Self { what: what.into(), limit, begun: Instant::now(), pause: SHORTEST_PAUSE, seen: None, told: None, events }
+        let (begun, pause) = (Instant::now(), SHORTEST_PAUSE);
+        Self { what: what.into(), namespace: None, limit, begun, pause, seen: None, told: None, events }
+    }
+
+    /// Names the namespace of the thing, for who has to look there when it does not come.
+    #[must_use]
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
     }
 
     /// Takes an answer. Trouble that may pass becomes `None` and what is seen; anything else is the error that it is.
@@ -80,6 +89,7 @@ impl<'a> Wait<'a> {
                 what: self.what.clone(),
                 seen: self.seen.clone(),
                 after: self.limit,
+                namespace: self.namespace.clone(),
                 log: Vec::new(),
             });
         }
@@ -90,14 +100,19 @@ impl<'a> Wait<'a> {
 
     /// The failure of this wait when it is given up before its limit, though it may end well by itself one day.
     pub fn given_up(&self, seen: impl Into<String>) -> ClusterError {
-        let (what, after) = (self.what.clone(), self.begun.elapsed());
-        ClusterError::Timeout { what, seen: Some(seen.into()), after, log: Vec::new() }
+        ClusterError::Timeout {
+            what: self.what.clone(),
+            seen: Some(seen.into()),
+            after: self.begun.elapsed(),
+            namespace: self.namespace.clone(),
+            log: Vec::new(),
+        }
     }
 
     /// The failure of this wait when it can never end well.
     pub fn permanent(&self, reason: impl Into<String>) -> ClusterError {
         let what = self.what.replacen(" to ", " will never ", 1);
-        ClusterError::Permanent { what, reason: reason.into(), log: Vec::new() }
+        ClusterError::Permanent { what, reason: reason.into(), namespace: self.namespace.clone(), log: Vec::new() }
     }
 }
 

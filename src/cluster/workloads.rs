@@ -188,7 +188,7 @@ impl Cluster {
         events: &Events,
     ) -> Result<Vec<Workload>> {
         let names: Vec<&str> = workloads.iter().map(|(_, name)| *name).collect();
-        let mut wait = Wait::new(format!("{} to be ready", names.join(", ")), limit, events);
+        let mut wait = Wait::new(format!("{} to be ready", names.join(", ")), limit, events).within(self.namespace());
         let mut standing = Standing::default();
         loop {
             let mut seen = None;

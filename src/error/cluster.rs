@@ -64,8 +64,11 @@ fn hints(error: &ClusterError) -> Vec<String> {
         ClusterError::Conflict { .. } => {
             vec!["Somebody else changed it at the same time: run the command again.".into()]
         }
-        ClusterError::Timeout { .. } | ClusterError::Permanent { .. } => {
-            vec!["Look with `kubectl get pods` and `kubectl get events --sort-by=.lastTimestamp`.".into()]
+        ClusterError::Timeout { namespace, .. } | ClusterError::Permanent { namespace, .. } => {
+            let within = namespace.as_deref().map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
+            vec![format!(
+                "Look with `kubectl get pods{within}` and `kubectl get events{within} --sort-by=.lastTimestamp`."
+            )]
         }
         ClusterError::DiskFull { database, .. } => vec![
             format!(
@@ -134,12 +137,15 @@ mod tests {
             what: "opschain-api to be ready".into(),
             seen: Some("CrashLoopBackOff".into()),
             after: std::time::Duration::from_secs(300),
+            namespace: Some("ops".into()),
             log: vec!["cannot decrypt".into()],
         };
         let error = CommandError::from(error);
         assert_eq!(error.exit(), Exit::Timeout);
         assert_eq!(error.message(), "waited 5 min for opschain-api to be ready; last seen: CrashLoopBackOff");
         assert_eq!(error.hints()[0], "its log says: cannot decrypt");
+        let look = "Look with `kubectl get pods -n ops` and `kubectl get events -n ops --sort-by=.lastTimestamp`.";
+        assert_eq!(error.hints()[1], look);
     }
 
     #[test]

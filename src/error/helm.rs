@@ -1,5 +1,7 @@
 //! What helm refuses, for people.
 
+use std::path::Path;
+
 use super::{CommandError, Exit};
 use crate::helm::HelmError;
 
@@ -30,6 +32,9 @@ impl From<HelmError> for CommandError {
             HelmError::Pending { release, status, revision, .. } => pending(text, &release, &status, revision),
             HelmError::Answer { .. } => CommandError::new(Exit::Helm, text)
                 .hint("Run the same helm by hand with `-o json`, and see what stands around the JSON."),
+            HelmError::ChartFile { path, source } => {
+                CommandError::new(Exit::NotFound, text).unread(Path::new(&path), source).hint(ELSEWHERE)
+            }
             HelmError::Io { source, .. } => CommandError::new(Exit::Helm, text).because(source),
         }
     }

@@ -8,6 +8,7 @@ mod bundle;
 mod cluster;
 mod crypt;
 pub mod exit;
+mod file;
 mod helm;
 mod image;
 mod journal;

@@ -12,7 +12,7 @@ impl From<TransportError> for CommandError {
             TransportError::Binary { .. } => CommandError::new(Exit::Failure, text)
                 .hint("Use the released dr program: one static file, for the architecture of the cluster's nodes."),
             TransportError::Install { pod, .. } => CommandError::new(Exit::Stream, text).hint(format!(
-                "`kubectl describe pod {pod}` tells whether it runs; `dr doctor` checks the rights for exec."
+                "`kubectl describe pod {pod} -n NAMESPACE` tells whether it runs; `dr doctor` checks the rights for exec."
             )),
             TransportError::Link { source, .. } => {
                 let hint = match &source {

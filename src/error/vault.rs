@@ -21,6 +21,10 @@ impl From<VaultError> for CommandError {
                 .hint("Look at the owner, permissions and free space of the vault's folder."),
             VaultError::Unread { .. } => with_cause(new(Exit::NotFound), error)
                 .hint("Name files, folders or repositories that are there and that you may read."),
+            VaultError::NoRepository { path, .. } => {
+                let hint = format!("Name a folder of a git repository that is there; `git init {path}` makes one.");
+                with_cause(new(Exit::NotFound), error).hint(hint)
+            }
             VaultError::Locked { path, holder } => new(Exit::Locked)
                 .hint("Wait until the other dr on this host is done. A lock of a dead process does not last.")
                 .hint(match holder {
@@ -99,7 +103,7 @@ impl From<VaultError> for CommandError {
 
 fn with_cause(new: CommandError, error: VaultError) -> CommandError {
     match error {
-        VaultError::Git { source, .. } => new.because(source),
+        VaultError::Git { source, .. } | VaultError::NoRepository { source, .. } => new.because(source),
         VaultError::Io { source, .. } | VaultError::Unread { source, .. } => new.because(source),
         VaultError::Seal { source, .. } => new.because(source),
         _ => new,

@@ -120,7 +120,7 @@ impl Helm {
             ChartSource::Path(path) if path.is_dir() => self.pack(path).await,
             ChartSource::Path(path) => {
                 let bytes = read::file(path, read::PROGRAM)
-                    .map_err(|source| HelmError::Io { act: format!("read the chart {}", path.display()), source })?;
+                    .map_err(|source| HelmError::ChartFile { path: path.display().to_string(), source })?;
                 ChartFile::from_bytes(&bytes)
             }
         }

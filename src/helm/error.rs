@@ -66,6 +66,13 @@ pub enum HelmError {
         verb: String,
         reason: String,
     },
+    /// A chart's file cannot be read.
+    #[error("read the chart {path}")]
+    ChartFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// The operating system refused.
     #[error("{act}")]
     Io {

@@ -419,7 +419,7 @@ impl Ctx {
     /// They cannot be read, or the work was stopped before they were there.
     pub fn named_values(&self, path: &Path) -> Result<(String, Zeroizing<Vec<u8>>)> {
         let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { path.display().to_string() };
-        let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).because(e);
+        let failed = |e| CommandError::new(Exit::NotFound, format!("read the values from {name}")).unread(path, e);
         let bytes = read::file_or_stdin(path, read::VALUES, &self.cancel).map_err(failed)?;
         Ok((name, bytes))
     }

@@ -1,6 +1,6 @@
 //! `dr image`: the image of this very program, to a file or to a registry.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
@@ -52,9 +52,7 @@ pub fn own() -> Result<ProgramImage> {
 /// This program would not run in an image, or the file cannot be written; then nothing is.
 pub fn save(name: &ImageReference, file: &Path) -> Result<SaveImageReport> {
     let failed = |error: std::io::Error| {
-        let is_there = error.kind() == ErrorKind::AlreadyExists;
-        let error = CommandError::new(Exit::Failure, format!("write the image to {}", file.display())).because(error);
-        if is_there { error.hint("Name a file that is not there yet.") } else { error }
+        CommandError::new(Exit::Failure, format!("write the image to {}", file.display())).unwritten(file, error)
     };
     let image = own()?;
     let mut new = NewFile::create(file, MODE).map_err(failed)?;

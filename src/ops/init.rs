@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Ctx;
+use super::{Ctx, own_key};
 use crate::bundle::HOST_NAMESPACES;
 use crate::crypt::{COMMIT_NAMESPACE, Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
@@ -99,7 +99,7 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
     let places = places(ctx, there.as_ref(), request);
     // Refused before anything is made.
     if !request.recipients.is_empty() {
-        Recipients::parse(&request.recipients).map_err(|error| keys("use --recipient").because(error))?;
+        Recipients::parse(&request.recipients).map_err(own_key::refused)?;
     }
     if let Some(why) = request.store.as_deref().filter(|store| is_bucket(store)).and_then(bucket_refusal) {
         return Err(CommandError::new(Exit::Usage, format!("--store: {why}"))
@@ -113,20 +113,16 @@ pub fn init(ctx: &Ctx, request: &InitRequest) -> Result<Initialised> {
     trusted_signers(&mut work, &places.trusted_signers, signer.as_ref(), &ctx.who)?;
     vault(&mut work, &places.vault, &recipients, signer, &ctx.who)?;
     store(&mut work, &places.store)?;
-    let known: Vec<String> = recipients.clone();
     work.make("settings", &ctx.settings_path, ctx.settings_path.exists(), || {
-        let text = render(ctx.install(), &places, &known)?;
+        let text = render(ctx.install(), &places, &recipients)?;
         write_new(&ctx.settings_path, 0o600, text.as_bytes())
     })?;
     // What would be made, or is protected and not opened for this, counts with those that are known.
     let own = usize::from(there.is_none() && public_key.is_none());
     let mut warnings = warnings(there.as_ref(), &recipients, own, request, &places);
-    if kept && request.passphrase {
-        warnings.push(format!(
-            "the identity {0} is kept as it is: `age -p {0} > NEW` protects it, and NEW then takes its place",
-            places.identity.display()
-        ));
-    }
+    let has_recipients = there.as_ref().is_some_and(|settings| !settings.keys.recipients.is_empty());
+    let own = own_key::OwnKey { path: &places.identity, key: public_key.as_deref(), kept };
+    warnings.extend(own.unfit(has_recipients.then_some(&recipients), request.passphrase, request.dry_run));
     let next = match work.items.iter().any(|item| item.outcome == InitOutcome::WouldMake) {
         true => ctx.given.clone().without("--dry-run").to_string(),
         false => "dr doctor".to_owned(),

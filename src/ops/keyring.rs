@@ -29,7 +29,7 @@ const LONGEST_LINE: u64 = 4096;
 /// It cannot be read, others may read it, or it has no first line.
 pub fn secret_line(path: &Path, what: &str, stop: &CancellationToken) -> Result<Zeroizing<String>> {
     let name = path.display();
-    let failed = |e| CommandError::new(Exit::Keys, format!("read {what} {name}")).because(e);
+    let failed = |e| CommandError::new(Exit::Keys, format!("read {what} {name}")).unread(path, e);
     let wrong = |why: &str| CommandError::new(Exit::Keys, format!("{what} {name} {why}"));
     let opened = path.to_owned();
     let file = read::until_stopped(stop, move || File::open(opened)).map_err(failed)?;
@@ -40,7 +40,7 @@ pub fn secret_line(path: &Path, what: &str, stop: &CancellationToken) -> Result<
             .hint(format!("`chmod 600 {name}`, if nobody else has read it.")));
     }
     if meta.is_dir() || meta.file_type().is_block_device() {
-        return Err(wrong("is no file"));
+        return Err(wrong("is no file").hint("Name a file whose first line it is."));
     }
     let bytes =
         read::until_stopped(stop, move || read::stream(file, LONGEST_LINE).map(Zeroizing::new)).map_err(failed)?;

@@ -100,7 +100,7 @@ impl From<ApiFailure> for CommandError {
             }
             ApiFailure::Refused { asked, status, words } => {
                 Self::new(Exit::Cluster, format!("OpsChain answered {status} to {asked}: {words}"))
-                    .hint("`kubectl logs deployment/opschain-api` tells why.")
+                    .hint("`kubectl logs -n NAMESPACE deployment/opschain-api` tells why.")
             }
             ApiFailure::Unfit(path, unfit) => {
                 Self::new(Exit::Cluster, format!("the answer of OpsChain to {path} is not understood: {unfit}"))
@@ -219,7 +219,14 @@ fn token_in(path: &Path) -> Result<Zeroizing<String>> {
 /// # Errors
 /// A token is set and does not do.
 pub async fn look(ctx: &Ctx) -> Result<WorkSight> {
-    let Some(token) = token(ctx)? else { return Ok(WorkSight::NoToken) };
+    let Some(token) = token(ctx)? else {
+        // Whether there is such a mode is told to anybody; who may not ask does not learn it.
+        let known = match Api::find(ctx.cluster().await?, None).await {
+            Ok(Some(api)) => api.is_on().await.ok(),
+            _ => None,
+        };
+        return Ok(if known == Some(None) { WorkSight::NoMode } else { WorkSight::NoToken });
+    };
     let Some(api) = Api::find(ctx.cluster().await?, Some(&token)).await? else { return Ok(WorkSight::Stopped) };
     if api.is_on().await?.is_none() {
         return Ok(WorkSight::NoMode);
@@ -245,7 +252,7 @@ pub async fn is_on(cluster: &Cluster) -> Result<Option<bool>> {
 /// # Errors
 /// No pod of it is ready, or it cannot be asked. Any status is an answer.
 pub async fn ask_info(cluster: &Cluster, events: &Events) -> Result<ApiAnswer> {
-    let mut wait = Wait::new("the API to answer", INFO_LIMIT, events);
+    let mut wait = Wait::new("the API to answer", INFO_LIMIT, events).within(cluster.namespace());
     loop {
         let (pod, failure) = match Api::find(cluster, None).await? {
             Some(api) => match api.ask("GET", INFO, String::new()).await {
@@ -280,7 +287,7 @@ async fn until<T, F: Future<Output = Result<Result<T, String>, ApiFailure>>>(
             .hint("Set it again, or set the mode in OpsChain yourself.")
     })?;
     let cluster = ctx.cluster().await?;
-    let mut wait = Wait::new(what, limit, &ctx.events);
+    let mut wait = Wait::new(what, limit, &ctx.events).within(cluster.namespace());
     loop {
         let seen = match Api::find(cluster, Some(&token)).await {
             Ok(Some(api)) => match ask(api).await {

@@ -29,6 +29,7 @@ pub mod maintenance;
 mod neighbours;
 pub mod notify;
 pub mod objects;
+mod own_key;
 mod pairing;
 pub mod prune;
 mod published;

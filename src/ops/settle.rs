@@ -67,7 +67,7 @@ async fn traces(cluster: &Cluster, record: &str) -> Result<Traces> {
 
 /// Whether nothing changes for a minute.
 async fn stays(ctx: &Ctx, cluster: &Cluster, record: &str, before: &Traces) -> Result<bool> {
-    let mut wait = Wait::new("a helm elsewhere to show itself", ORPHAN_LIMIT, &ctx.events);
+    let mut wait = Wait::new("a helm elsewhere to show itself", ORPHAN_LIMIT, &ctx.events).within(cluster.namespace());
     loop {
         let seen = Some("nothing changes".to_owned());
         let waited = tokio::select! {

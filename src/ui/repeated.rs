@@ -14,8 +14,17 @@ pub struct Repeated {
 pub struct RepeatedFlag {
     /// The ways to write it: a command that has one of them keeps its own.
     pub names: &'static [&'static str],
-    /// The value, as a shell reads it.
+    /// The value, as a shell reads it; nothing of a flag without one.
     pub value: String,
+    /// The commands that take it, as they begin; all, and before the verb, where none is said.
+    pub verbs: &'static [&'static str],
+}
+
+impl RepeatedFlag {
+    /// One that every command takes.
+    pub fn global(names: &'static [&'static str], value: String) -> Self {
+        Self { names, value, verbs: &[] }
+    }
 }
 
 impl Default for Repeated {
@@ -37,7 +46,7 @@ impl Repeated {
             return text.to_owned();
         }
         let completed = parts.iter().enumerate().map(|(place, part)| match part.strip_prefix("dr ") {
-            Some(rest) if place % 2 == 1 => self.command(rest),
+            Some(rest) if place % 2 == 1 => self.command(rest) + &self.of_verb(rest),
             _ => (*part).to_owned(),
         });
         completed.collect::<Vec<_>>().join("`")
@@ -66,13 +75,23 @@ impl Repeated {
 
     /// A command of ours; `rest` is what stands behind the program's name.
     fn command(&self, rest: &str) -> String {
-        let has = |flag: &&RepeatedFlag| {
-            let mut words = rest.split(' ').map(|word| word.split_once('=').map_or(word, |(name, _)| name));
-            !words.any(|word| flag.names.contains(&word))
-        };
-        let flags = self.flags.iter().filter(has).map(|flag| format!("{} {} ", flag.names[0], flag.value));
+        let global = self.flags.iter().filter(|flag| flag.verbs.is_empty() && lacks(rest, flag));
+        let flags = global.map(|flag| format!("{} {} ", flag.names[0], flag.value));
         format!("{} {}{rest}", self.program, flags.collect::<String>())
     }
+
+    /// The flags that the verb of a whole command takes, and that were given for another one.
+    fn of_verb(&self, rest: &str) -> String {
+        let takes = |flag: &&RepeatedFlag| flag.verbs.iter().any(|verb| rest.starts_with(verb)) && lacks(rest, flag);
+        let word = |flag: &RepeatedFlag| format!(" {} {}", flag.names[0], flag.value).trim_end().to_owned();
+        self.flags.iter().filter(takes).map(word).collect()
+    }
+}
+
+/// Whether a command has a flag in none of its ways.
+fn lacks(rest: &str, flag: &RepeatedFlag) -> bool {
+    let mut words = rest.split(' ').map(|word| word.split_once('=').map_or(word, |(name, _)| name));
+    !words.any(|word| flag.names.contains(&word))
 }
 
 #[cfg(test)]
@@ -81,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_command_repeats_what_was_given_and_keeps_what_it_has() {
-        let flag = |names: &'static [&'static str], value: &str| RepeatedFlag { names, value: value.into() };
+        let flag = |names: &'static [&'static str], value: &str| RepeatedFlag::global(names, value.into());
         let flags = vec![flag(&["-n", "--namespace"], "ops"), flag(&["--settings"], "'/a b.toml'")];
         let given = Repeated::new("kubectl dr", flags);
         let whole = "kubectl dr -n ops --settings '/a b.toml' ";
@@ -96,5 +115,12 @@ mod tests {
         let elsewhere = "on the other host: dr config parity f live";
         assert_eq!(given.in_line(elsewhere), elsewhere);
         assert_eq!(Repeated::default().in_line("set `x`, or run dr init"), "set `x`, or run dr init");
+        let of_bundle = |names, value: &str| RepeatedFlag { names, value: value.into(), verbs: &["bundle show "] };
+        let given = Repeated::new("dr", vec![of_bundle(&["--any-signer"], ""), of_bundle(&["--store"], "s")]);
+        assert_eq!(
+            given.in_text("`dr bundle show b` and `dr init`"),
+            "`dr bundle show b --any-signer --store s` and `dr init`"
+        );
+        assert_eq!(given.in_text("`dr bundle show b --any-signer`"), "`dr bundle show b --any-signer --store s`");
     }
 }

@@ -52,6 +52,13 @@ pub enum VaultError {
         #[source]
         source: io::Error,
     },
+    /// A folder that was named is of no repository.
+    #[error("{path} is no git repository")]
+    NoRepository {
+        path: String,
+        #[source]
+        source: git2::Error,
+    },
     /// Another process writes, for longer than one waits.
     #[error("{} holds the lock of the config vault, {path}", holder.as_ref().map_or("another process".to_owned(), |pid| format!("process {pid}")))]
     Locked {

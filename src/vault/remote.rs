@@ -275,7 +275,7 @@ fn without_passwords(text: &str) -> String {
 /// Where a repository keeps what it runs before a commit.
 pub(super) fn hooks(path: &Path) -> Result<PathBuf, VaultError> {
     let repo = git2::Repository::discover(path)
-        .map_err(VaultError::git(format!("find the git repository of {}", path.display())))?;
+        .map_err(|source| VaultError::NoRepository { path: path.display().to_string(), source })?;
     let configured = repo.config().ok().and_then(|config| config.get_path("core.hooksPath").ok());
     Ok(match configured {
         Some(hooks) if hooks.is_absolute() => hooks,

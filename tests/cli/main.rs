@@ -24,6 +24,7 @@ mod lint;
 mod mail;
 mod man;
 mod many_hosts;
+mod missing;
 mod notify;
 mod panics;
 mod parity;

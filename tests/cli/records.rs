@@ -221,7 +221,7 @@ fn an_import_is_one_commit_with_its_outcome_so_that_a_kill_leaves_all_of_it_or_n
 }
 
 /// A stand-in for helm with two revisions of a release; the second was made by `dr`'s deployment `made`.
-fn fake_helm(host: &Host, made: &str) {
+pub fn fake_helm(host: &Host, made: &str) {
     let script = format!(
         r#"#!/bin/sh
 case "$*" in

@@ -143,3 +143,12 @@ fn the_operators_comments_stay_with_their_keys() {
         assert!(text.contains(line), "{text}");
     }
 }
+
+#[test]
+fn a_release_that_is_not_told_is_left_to_the_operator_with_the_command_that_names_it() {
+    let home = home();
+    std::fs::write(home.path().join("new.yaml"), "api:\n  replicas: 1\n").unwrap();
+    let said = upgraded(&home, &["--out", "next.yaml"]);
+    assert!(said.contains("still names 2026-08-20: set it to the release that you go to"), "{said}");
+    assert!(said.contains("dr deploy -f next.yaml --version V --dry-run") && said.ends_with("exit 0"), "{said}");
+}

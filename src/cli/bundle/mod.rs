@@ -135,6 +135,7 @@ struct VerifyArgs {
 Examples:
   dr bundle restore --version 2026-08-20
   dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS
+  dr bundle restore --version 2026-08-20 --store ./bundles --identity KEYFILE
   dr bundle restore BUNDLE --version 2026-10-08 --then-upgrade
   dr bundle restore BUNDLE --into-existing --data-only
   dr bundle restore BUNDLE --config-only --dry-run")]
@@ -153,6 +154,8 @@ struct RestoreArgs {
     /// The age identity file, if not the settings'
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    #[command(flatten)]
+    place: StoreArgs,
     #[command(flatten)]
     trust: TrustArgs,
     /// The chart of a newer version, if not the settings'
@@ -173,7 +176,10 @@ struct RestoreArgs {
     /// Restore under an older version, or one that cannot be compared, all the same
     #[arg(long)]
     allow_version: bool,
-    /// How the data comes to its place, if not as is best here
+    /// How the data comes to its place in an empty namespace, if not as is best here
+    ///
+    /// Without it `adopt`, where that is possible, else `hibernate`; the plan says which, and why. Over an install that lives
+    /// there is one way, which plans call `into-existing`: the flag of that name asks for it.
     #[arg(long)]
     strategy: Option<restore::RestoreStrategy>,
     /// Put the bundle in the place of the install that lives in the namespace: values, chart and data
@@ -290,7 +296,7 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
 
 async fn restore(ctx: &Ctx, ui: &Ui, args: RestoreArgs) -> Result<()> {
     let request = restore::RestoreRequest {
-        bundle: args.trust.request(args.bundle, args.identity),
+        bundle: args.trust.request(args.bundle, args.identity).in_store(args.place.store),
         version: args.version,
         chart: args.chart,
         then_upgrade: args.then_upgrade,

@@ -68,7 +68,7 @@ pub(super) async fn run(ctx: &Ctx, ui: &Ui, args: &RecipientsArgs) -> Result<Exi
         RecipientsVerb::Accept { key } => (accept(ctx, key)?, false),
         RecipientsVerb::Rm { change, allow_single } => {
             if !change.dry_run {
-                ui.talk(&removal(ctx, &change.key)?);
+                ui.talk(&removal(ctx, &request(change, *allow_single))?);
                 ui.confirm(&format!("Take {} from the list?", change.key))?;
             }
             (remove(ctx, &request(change, *allow_single))?, change.dry_run)

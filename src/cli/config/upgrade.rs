@@ -17,7 +17,8 @@ use crate::values::upgrade::{KeyOutcome, KeyReport, ProposalStyle};
 /// yours. What you changed stays, with your quotes; what you left alone becomes new; the text and its order are the new
 /// file's, and your comments are at their keys. A file of overrides stays one: your text, with what is renamed, gone or
 /// of a new default changed in it, and new keys told, not copied. The report says what is new, gone, renamed or in
-/// conflict, and which comments lost their keys. Nothing is deployed.
+/// conflict, and which comments lost their keys. The proposal names the new release where yours names the old one
+/// (`env.OPSCHAIN_VERSION`). Nothing is deployed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -141,15 +142,22 @@ impl Report for Upgraded {
             let text = format!("{} still names {}: set it to {release}.", VERSION.join("."), left.names);
             page.wrapped("", "  ", &text);
         }
+        if let Some(set) = &self.version_set {
+            page.gap();
+            let release = set.release.as_deref().unwrap_or_default();
+            page.line(format!("{}: {} -> {release}, the release that you go to.", VERSION.join("."), set.names));
+        }
         page.gap();
         match &self.proposal {
             Some(file) => {
                 page.line(format!("Written to {file}."));
+                let version = self.version_left.as_ref().map_or("", |_| " --version V");
                 // Written over, it would be compared with itself.
-                page.next(&match self.over_values {
-                    true => format!("dr config diff {file}"),
-                    false => format!("dr config diff {} {file}", self.values),
-                });
+                let compared = match self.over_values {
+                    true => file.clone(),
+                    false => format!("{} {file}", self.values),
+                };
+                page.next(&format!("dr config diff {compared}, then dr deploy -f {file}{version} --dry-run"));
             }
             None => page.line("With --out FILE, the proposal is written."),
         }

@@ -156,11 +156,8 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
         sealed_key: STANDARD.encode(recipients.seal(&key)?),
         recipients: recipients.to_strings(),
     };
-    let failed = |e: std::io::Error| {
-        let there = e.kind() == std::io::ErrorKind::AlreadyExists;
-        let error = CommandError::new(Exit::Failure, format!("write {}", path.display())).because(e);
-        if there { error.hint("Give another name, or remove the file first.") } else { error }
-    };
+    let failed =
+        |e: std::io::Error| CommandError::new(Exit::Failure, format!("write {}", path.display())).unwritten(path, e);
     let mut bytes = serde_json::to_vec_pretty(&file)
         .map_err(|e| CommandError::new(Exit::Failure, "write the parity file").because(e))?;
     bytes.push(b'\n');

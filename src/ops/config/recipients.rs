@@ -68,8 +68,15 @@ pub fn add(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsRepor
 /// What taking a key from the list means: said before it is asked for.
 ///
 /// # Errors
-/// The vault cannot be read.
-pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
+/// It could not be taken from the list; the vault cannot be read.
+pub fn removal(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<String> {
+    let vault = ctx.vault()?;
+    require_removable(vault, request)?;
+    vault.preview_recipients(&[], &[request.key], &ctx.who)?;
+    lost_with(ctx, request.key)
+}
+
+fn lost_with(ctx: &Ctx, key: &str) -> Result<String> {
     let vault = ctx.vault_to_read()?;
     let readers = vault.readers()?;
     let readable = readers.values().filter(|keys| keys.contains(key)).count();
@@ -85,22 +92,27 @@ pub fn removal(ctx: &Ctx, key: &str) -> Result<String> {
 /// It is not on the list, it is the last one, or it leaves a single one and that was not allowed.
 pub fn remove(ctx: &Ctx, request: &RecipientsRequest<'_>) -> Result<RecipientsReport> {
     let vault = ctx.vault()?;
-    let before = vault.holders()?;
-    if before.has(request.key) && before.now.len() == 2 && !request.allow_single {
-        return Err(CommandError::new(Exit::Keys, format!("without {} a single recipient is left", request.key))
-            .hint("Add another one first: `dr config recipients add age1...` (the escrow key of somebody else).")
-            .hint("Or add --allow-single; then the loss of that one key is the loss of every values.yaml."));
-    }
+    require_removable(vault, request)?;
     let holders = if request.dry_run {
         vault.preview_recipients(&[], &[request.key], &ctx.who)?
     } else {
         vault.remove_recipient(request.key, &ctx.who, masked(ctx, request.why).as_deref())?
     };
     let news = vec![
-        removal(ctx, request.key)?,
+        lost_with(ctx, request.key)?,
         "`dr config rekey` seals all versions to the others, and lists the live secrets that have to be changed".into(),
     ];
     report(ctx, vault, holders, news)
+}
+
+fn require_removable(vault: &Vault, request: &RecipientsRequest<'_>) -> Result<()> {
+    let before = vault.holders()?;
+    if before.has(request.key) && before.now.len() == 2 && !request.allow_single {
+        return Err(CommandError::new(Exit::Keys, format!("without {} a single recipient is left", request.key))
+            .hint("Add another one first: `dr config recipients add age1...` (the escrow key of somebody else).")
+            .hint("Or add --allow-single; then the loss of that one key is the loss of every values.yaml."));
+    }
+    Ok(())
 }
 
 /// The operator's words, without what this process knows to be secret: they stand in the clear.

@@ -15,6 +15,7 @@ use crate::opschain::{Version, keys};
 use crate::values::upgrade::{DeprecatedKey, KeyReport, ProposalStyle, Three, UpgradeError, propose};
 use crate::values::{Scrubber, Tree};
 use crate::write;
+use crate::yaml::Style;
 
 /// What is asked.
 #[derive(Debug)]
@@ -65,7 +66,10 @@ pub struct Upgraded {
     /// The operator's own comments that found no place in the proposal, without secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub comments_left: Vec<String>,
-    /// The release that the proposal names, where it is still the operator's: neither shipped file names one.
+    /// The release that the proposal names now, and the operator's file did not: neither shipped file names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_set: Option<VersionLeft>,
+    /// The release that the proposal names, where it is still the operator's and could not be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_left: Option<VersionLeft>,
     /// Whether the proposal was written over the operator's values.
@@ -76,8 +80,8 @@ pub struct Upgraded {
     pub text: Zeroizing<String>,
 }
 
-/// A release that is named in the proposal, and is not the one that the upgrade goes to.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// A release that is named in the operator's file, and is not the one that the upgrade goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionLeft {
     /// The one that is named.
     pub names: String,
@@ -98,8 +102,12 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
     };
     let old = shipped::read(ctx, &request.from, None).await?;
     let new = shipped::read(ctx, &request.to, None).await?;
-    let (values, yours) = operators(ctx, &request.values)?;
+    let (values, given) = operators(ctx, &request.values)?;
     let scrubber = scrubber(ctx);
+    let version_left = version_left(&given, &new);
+    let named = version_left.as_ref().and_then(|left| with_release(&given, left.release.as_deref()?));
+    let version_set = version_left.clone().filter(|_| named.is_some());
+    let yours = named.unwrap_or(given);
     let three = Three { old: &old.tree, new: &new.tree, yours: &yours };
     let proposal = propose(three, request.style, &keys::FACTS, &scrubber).map_err(refused)?;
     if let Some(path) = &target {
@@ -111,15 +119,21 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
         Target::File(path) => Some(path.display().to_string()),
         Target::Nowhere | Target::Stdout => None,
     };
+    let mut items = proposal.items;
+    if version_set.is_some() {
+        // It is told by itself.
+        items.retain(|item| item.path.to_string() != VERSION.join("."));
+    }
     Ok(Upgraded {
-        version_left: version_left(&yours, &new),
+        version_left: version_left.filter(|_| version_set.is_none()),
+        version_set,
         from: old.name,
         to: new.name,
         values,
         style: proposal.style,
         proposal: written,
         over_values,
-        items: proposal.items,
+        items,
         deprecated: proposal.deprecated,
         comments_left: proposal.comments,
         text: proposal.text,
@@ -133,6 +147,24 @@ fn version_left(yours: &Tree, new: &Shipped) -> Option<VersionLeft> {
     let is_there = names.parse::<Version>().is_ok_and(|version| new.version.as_ref() == Some(&version));
     let release = new.version.as_ref().map(Version::tag);
     (!is_there).then(|| VersionLeft { names: names.to_owned(), release })
+}
+
+/// The operator's file with this release under the version's key; nothing where its text cannot take that without saying
+/// something else in another place, too.
+fn with_release(yours: &Tree, release: &str) -> Option<Tree> {
+    let node = yours.get(VERSION)?;
+    let quote = match (node.scalar()?.style, yours.raw(node).chars().next()?) {
+        (Style::Block, _) => return None,
+        (Style::Quoted, quote @ ('"' | '\'')) => quote.to_string(),
+        _ => String::new(),
+    };
+    let mut text = Zeroizing::new(yours.source().to_owned());
+    text.get(node.span.bytes.clone())?;
+    text.replace_range(node.span.bytes.clone(), &format!("{quote}{release}{quote}"));
+    let tree = Tree::parse(text.as_bytes()).ok()?;
+    let mut wanted = yours.to_json();
+    *wanted.pointer_mut(&format!("/{}", VERSION.join("/")))? = release.into();
+    (tree.to_json() == wanted).then_some(tree)
 }
 
 /// The operator's values: a file, or a deployment of the vault.
@@ -221,4 +253,22 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
             .because(error)
             .hint("Name another file with --out; `--out -` writes to stdout."),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_is_named_in_the_operators_own_text_and_nothing_else_changes() {
+        let named = |text: &str| with_release(&Tree::parse(text.as_bytes()).unwrap(), "2026-09-14");
+        for written in ["\"2026-08-20\"", "'2026-08-20'", "2026-08-20"] {
+            let of = |version: &str| format!("env:\n  OPSCHAIN_VERSION: {version} # live\n  TZ: UTC\n");
+            let wanted = of(&written.replace("08-20", "09-14"));
+            assert_eq!(named(&of(written)).unwrap().source(), wanted);
+        }
+        // Another key has it from the same place.
+        assert!(named("tag: &v \"2026-08-20\"\nenv: {OPSCHAIN_VERSION: *v}\n").is_none());
+        assert!(named("env: {TZ: UTC}\n").is_none());
+    }
 }

@@ -185,6 +185,9 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
     published::warn_if_emptied(ctx, &*store)?;
     ctx.signer()?;
     let cluster = ctx.cluster().await?;
+    // Ten seconds and more pass until the plan stands.
+    let look = |what: &str| ctx.events.waiting(what, None);
+    look("the database's answers");
     let database = cluster.database(&settings.database.cluster).await?;
     let primary = match &database {
         Some(database) if !database.is_replica_cluster() && !database.is_hibernation_asked() => {
@@ -192,6 +195,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         }
         _ => None,
     };
+    look("helm's and the vault's answers");
     let (newest, deployment) = newest(ctx).await?;
     if let Some(deployment) = &deployment {
         VaultConfig::refuse_other_recipients(&ctx.config_source()?, deployment, &recipients)?;
@@ -201,6 +205,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         Some(newest) => Some(StoredFacts::of(&ctx.stored_values(newest.revision).await?.unwrap_or_default())),
         None => None,
     };
+    look("the cluster's answers: what is at work, and what may be");
     let others = cluster.databases().await?;
     let workloads = cluster.workloads().await?;
     let writers = quiesce::writers_of(&workloads);
@@ -218,6 +223,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
     };
     let foreign = match &primary {
         Some(primary) => {
+            look("the database's sessions");
             let own: Vec<&str> = WRITERS.iter().chain(WORKING_PODS).copied().collect();
             let sessions = cluster.writing_sessions(&primary.pod).await?;
             quiet::foreign(&sessions, &cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &ctx.events).await?, &own)

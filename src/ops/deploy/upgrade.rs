@@ -134,7 +134,7 @@ pub fn releases_between(from: &Version, to: &str, left_out: &[String]) -> Result
         VersionGate::Newer { between, .. } => between,
         VersionGate::Older { .. } => {
             return Err(refused("it is older, and OpsChain does not run older over newer".into())
-                .hint(format!("`dr bundle restore --version {wanted}` brings back the newest bundle that it made.")));
+                .hint(format!("`dr bundle restore --version {wanted} --into-existing` puts the newest bundle that it made in the place of what is there.")));
         }
         VersionGate::Unknown { why } => {
             return Err(refused(why).hint("Deploy it by itself: `dr deploy -f FILE --version V`."));

@@ -8,6 +8,7 @@ mod hooks;
 mod host;
 mod notify;
 mod site;
+mod store;
 mod vault;
 
 pub use findings::{Finding, Findings, Level};
@@ -16,16 +17,18 @@ use super::Ctx;
 use super::schedule::ScheduleLine;
 use findings::FindingsBuilder;
 
-/// Looks at everything; `schedules` are those of this host.
-pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine]) -> Findings {
+/// Looks at everything; `schedules` are those of this host, and `named` says that the namespace was given.
+pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine], named: bool) -> Findings {
     let mut findings = FindingsBuilder::default();
     host::settings(ctx, &mut findings);
     ctx.register_newest_deployments();
     host::helm(ctx, &mut findings).await;
     ctx.events.waiting("the cluster's answers", None);
-    let cluster = site::cluster(ctx, &mut findings).await;
+    // Of settings that cannot be read it is not known which namespace they name: that of the defaults is nobody's.
+    let is_known = named || ctx.broken_settings().is_none();
+    let cluster = site::cluster(ctx, is_known, &mut findings).await;
     host::open_runs(ctx, &mut findings).await;
-    if let Some(cluster) = &cluster {
+    if let Some(cluster) = cluster.as_ref().filter(|_| is_known) {
         site::install(ctx, cluster, &mut findings).await;
     }
     if let Ok(settings) = ctx.settings() {
@@ -34,9 +37,10 @@ pub async fn doctor(ctx: &Ctx, schedules: &[ScheduleLine]) -> Findings {
         if findings.known.installed {
             host::recorded(ctx, &mut findings).await;
         }
-        host::store(ctx, settings, &mut findings);
+        store::store(ctx, settings, &mut findings);
         hooks::hooks(settings, &mut findings);
         notify::schedules(schedules, &mut findings);
+        notify::told(ctx, settings, &mut findings).await;
         notify::silence(settings, ctx.install(), schedules, &mut findings);
     }
     findings.finish()

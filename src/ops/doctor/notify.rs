@@ -2,6 +2,7 @@
 
 use super::findings::FindingsBuilder;
 use crate::ops::schedule::ScheduleLine;
+use crate::ops::{Ctx, notify};
 use crate::settings::{Install, NotifyKind, NotifyOn, NotifySettings, NotifyVerb, Settings};
 
 /// What keeps scheduled bundles from being made.
@@ -14,6 +15,19 @@ pub(super) fn schedules(schedules: &[ScheduleLine], findings: &mut FindingsBuild
                 format!("{}: the bundle that is due does not begin: {why}", line.timer),
                 format!("kubectl -n {namespace} describe pods -l app.kubernetes.io/component=schedule"),
             );
+        }
+    }
+}
+
+/// Whether the files are there that lead to those who are told; nobody is told anything.
+pub(super) async fn told(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuilder) {
+    for to in &settings.notify {
+        match notify::readable(ctx, to).await {
+            Ok(()) => findings.ok("notify", format!("notify: what {} needs can be read", to.name)),
+            Err(failure) => {
+                let way = failure.way.unwrap_or_else(|| format!("dr notify test {}", to.name));
+                findings.warn("notify", format!("notify: {} would not be told: {}", to.name, failure.what), way);
+            }
         }
     }
 }

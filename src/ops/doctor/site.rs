@@ -44,8 +44,8 @@ const CLOCK_LIMIT: i64 = 30;
 /// The operator that OpsChain ships; its published values ask for this or later.
 const OPERATOR: semver::Version = semver::Version::new(1, 27, 0);
 
-/// Looks at the cluster itself, and returns it where it answers.
-pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) -> Option<Cluster> {
+/// Looks at the cluster itself, and returns it where it answers. `is_known` says that the namespace of its install is.
+pub(super) async fn cluster(ctx: &Ctx, is_known: bool, findings: &mut FindingsBuilder) -> Option<Cluster> {
     let install = ctx.install();
     register_credentials(ctx.secrets());
     let cluster = match Cluster::connect(install.context.as_deref(), &install.namespace).await {
@@ -60,7 +60,10 @@ pub(super) async fn cluster(ctx: &Ctx, findings: &mut FindingsBuilder) -> Option
     findings
         .ok("cluster", format!("context `{context}`: {} is Kubernetes {}", cluster.server(), cluster.server_version()));
     clock(&cluster, findings).await;
-    if let Err(error) = permissions(&cluster, findings).await {
+    if !is_known {
+        let text = "which namespace is meant is not known, so no install was looked at";
+        findings.warn("install", text, "fix the settings, or name it with --namespace");
+    } else if let Err(error) = permissions(&cluster, findings).await {
         findings.failed("cluster", error);
     }
     if let Err(error) = operator(&cluster, findings).await {

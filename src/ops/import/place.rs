@@ -128,8 +128,8 @@ fn gone(path: &Path) -> CommandError {
 
 /// For `map_err`.
 pub fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
-    let shown = path.display().to_string();
-    move |error| {
+    let path = path.to_owned();
+    move |error: io::Error| {
         // What a packed file is damaged by comes as these.
         let damaged = matches!(
             error.kind(),
@@ -140,7 +140,7 @@ pub fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> CommandError {
             _ if damaged => Exit::Damaged,
             _ => Exit::Failure,
         };
-        CommandError::new(exit, format!("read {shown}")).because(error)
+        CommandError::new(exit, format!("read {}", path.display())).unread(&path, error)
     }
 }
 

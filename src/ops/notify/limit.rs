@@ -9,7 +9,7 @@ pub(super) const WITHIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Its own, or the limit.
-pub(super) async fn in_time(sent: impl Future<Output = Result<(), String>>) -> Result<(), String> {
-    let late = |_| format!("no answer within {} s", WITHIN.as_secs());
+pub(super) async fn in_time<E: From<String>>(sent: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+    let late = |_| E::from(format!("no answer within {} s", WITHIN.as_secs()));
     tokio::time::timeout(WITHIN, sent).await.map_err(late)?
 }

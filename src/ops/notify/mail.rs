@@ -11,7 +11,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use super::limit::in_time;
 use super::message::NotifyMessage;
-use super::secret::secret;
+use super::secret::{NotifyFailure, secret};
 use crate::ops::Ctx;
 use crate::settings::{MailTls, NotifySettings};
 use crate::{text, web};
@@ -28,7 +28,7 @@ type Transport = AsyncSmtpTransport<Tokio1Executor>;
 ///
 /// # Errors
 /// Who has not got it, and why not, in words.
-pub(super) async fn mailed(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {
+pub(super) async fn mailed(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), NotifyFailure> {
     let from: Mailbox = address(to.from.as_deref().unwrap_or_default())?;
     let receivers = to.to.iter().flatten().map(|to| address(to)).collect::<Result<Vec<Mailbox>, String>>()?;
     let mail = written(&from, &receivers, message)?.formatted();
@@ -41,7 +41,7 @@ pub(super) async fn mailed(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessa
     };
     let sent: Vec<_> = futures::stream::iter(receivers.iter().map(send)).buffered(AT_ONCE).collect().await;
     let failed: Vec<String> = sent.into_iter().filter_map(Result::err).collect();
-    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ").into()) }
 }
 
 fn address(text: &str) -> Result<Mailbox, String> {
@@ -71,7 +71,7 @@ fn hello() -> ClientId {
     ClientId::Domain(if is_name { name } else { "localhost".to_owned() })
 }
 
-async fn transport(ctx: &Ctx, to: &NotifySettings) -> Result<Transport, String> {
+async fn transport(ctx: &Ctx, to: &NotifySettings) -> Result<Transport, NotifyFailure> {
     let server = to.mail_server().ok_or_else(|| "`server` names no mail server".to_owned())?;
     let tls = || -> Result<TlsParameters, String> {
         let mut tls = TlsParameters::builder(server.host.clone());

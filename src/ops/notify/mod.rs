@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use self::message::NotifyMessage;
+pub use self::secret::NotifyFailure;
 use super::Ctx;
 use crate::error::{CommandError, Exit, Result};
 use crate::event::{Event, Stamped};
@@ -109,8 +110,8 @@ async fn tell(ctx: &Ctx, verb: NotifyVerb, message: &NotifyMessage) {
     let Ok(settings) = ctx.settings() else { return };
     let told = settings.notify.iter().filter(|notify| notify.is_told(message.event, verb));
     let sent = join_all(told.map(|notify| async move { (notify, send::send(ctx, notify, message).await) })).await;
-    for (notify, error) in sent.into_iter().filter_map(|(notify, sent)| Some((notify, sent.err()?))) {
-        let what = format!("{} was not told of it: {error}", notify.name);
+    for (notify, failure) in sent.into_iter().filter_map(|(notify, sent)| Some((notify, sent.err()?))) {
+        let what = format!("{} was not told of it: {}", notify.name, failure.what);
         ctx.events.warn(what, Some("`dr notify test` tries all of [[notify]] in dr.toml.".into()));
     }
 }
@@ -129,6 +130,25 @@ pub struct NotifyLine {
     /// Why it was not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What to do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
+}
+
+/// Reads the files that lead to one who is told, and sends nothing.
+///
+/// # Errors
+/// One cannot be read, others may read it, or it holds no address.
+pub async fn readable(ctx: &Ctx, to: &NotifySettings) -> std::result::Result<(), NotifyFailure> {
+    if to.url_file.is_some() {
+        send::address(ctx, to).await?;
+    }
+    for (path, what) in [(&to.secret_file, "signing secret"), (&to.password_file, "password file")] {
+        if let Some(path) = path {
+            ctx.secrets().register(secret::secret(path, what).await?.as_bytes());
+        }
+    }
+    Ok(())
 }
 
 /// Sends one message, which says that it is a test, to all of the settings or to the one of this name.
@@ -153,10 +173,9 @@ pub async fn test(ctx: &Ctx, name: Option<&str>) -> Result<NotifyReport> {
     let text = "this is a test of `dr notify test`: nothing has happened";
     let message = message(ctx, "notify test", NotifyOn::Success, text.into());
     let sent = join_all(chosen.iter().map(|notify| send::send(ctx, notify, &message))).await;
-    let line = |(notify, sent): (&&NotifySettings, std::result::Result<(), String>)| NotifyLine {
-        name: notify.name.clone(),
-        kind: notify.kind,
-        error: sent.err(),
+    let line = |(notify, sent): (&&NotifySettings, std::result::Result<(), NotifyFailure>)| {
+        let (error, way) = sent.err().map(|failure| (failure.what, failure.way)).unzip();
+        NotifyLine { name: notify.name.clone(), kind: notify.kind, error, way: way.flatten() }
     };
     Ok(NotifyReport { sent: chosen.iter().zip(sent).map(line).collect() })
 }

@@ -7,7 +7,7 @@ use sha2::Sha256;
 use super::limit::{WITHIN, in_time};
 use super::mail;
 use super::message::NotifyMessage;
-use super::secret::secret;
+use super::secret::{NotifyFailure, secret};
 use crate::ops::Ctx;
 use crate::settings::{NotifyKind, NotifyOn, NotifySettings, PingMethod};
 use crate::text;
@@ -22,7 +22,7 @@ const LEAST_SECRET: usize = 8;
 ///
 /// # Errors
 /// Why it was not sent, in words; the address is never among them.
-pub(super) async fn send(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {
+pub(super) async fn send(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), NotifyFailure> {
     match to.kind {
         // Each who gets it has so long.
         NotifyKind::Mail => mail::mailed(ctx, to, message).await,
@@ -30,7 +30,7 @@ pub(super) async fn send(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage
     }
 }
 
-async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), String> {
+async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Result<(), NotifyFailure> {
     let url = address(ctx, to).await?;
     let server: http::Uri = url.origin().ascii_serialization().parse().map_err(|_| no_address(to))?;
     let client = web::client(&server, to.ca_file.as_deref()).map_err(|error| error.to_string())?;
@@ -55,12 +55,12 @@ async fn posted(ctx: &Ctx, to: &NotifySettings, message: &NotifyMessage) -> Resu
     let status = request.send().await.map_err(in_words)?.status();
     match status.is_success() {
         true => Ok(()),
-        false => Err(format!("the server answers with status {}", status.as_u16())),
+        false => Err(format!("the server answers with status {}", status.as_u16()).into()),
     }
 }
 
 /// The address, known to the redactor from then on: whoever has it may send there.
-async fn address(ctx: &Ctx, to: &NotifySettings) -> Result<Url, String> {
+pub(super) async fn address(ctx: &Ctx, to: &NotifySettings) -> Result<Url, NotifyFailure> {
     let path = to.url_file.as_ref().ok_or_else(|| no_address(to))?;
     let line = secret(path, "address file").await?;
     ctx.secrets().register(line.as_bytes());

@@ -38,7 +38,8 @@ pub(super) async fn stop_vault(work: &RestoreWork) -> Result<Option<String>> {
 pub(super) async fn standbys(work: &RestoreWork, primary: &str) -> Result<Vec<StandbyFacts>> {
     let (cluster, database) = (work.ctx.cluster().await?, work.database().await?);
     let labels = format!("{CLUSTER_LABEL}={},cnpg.io/podRole=instance", work.plan.database);
-    let mut wait = Wait::new("the other instances to follow the primary", FOLLOW_LIMIT, &work.ctx.events);
+    let mut wait = Wait::new("the other instances to follow the primary", FOLLOW_LIMIT, &work.ctx.events)
+        .within(cluster.namespace());
     loop {
         let streaming = cluster.streaming_standbys(primary).await?;
         let pods = cluster.pod_states(Some(&labels)).await?;

@@ -155,6 +155,7 @@ pub(super) fn refuse_occupied(target: &TargetFacts) -> Result<()> {
 
 async fn gather(ctx: &Ctx, system_identifier: &str) -> Result<ExistingFacts> {
     let (helm, cluster) = (ctx.helm().await?, ctx.cluster().await?);
+    ctx.events.waiting("helm's and the database's answers", None);
     let mut newest = helm.newest(&ctx.install().release).await?;
     // It may quote a secret, and nothing is decided by it.
     newest.iter_mut().for_each(|newest| newest.description.clear());

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::source::{self, RestoreRequest, Which};
-use crate::bundle::{BundleReference, Header, OutOfScope, Reader, SourceInstall, Trust};
+use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
-use crate::error::{Exit, OpenRun, Result};
+use crate::error::{CommandError, Exit, OpenRun, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::bundles::{self, KeyFiles};
 use crate::ops::published::missing;
@@ -176,8 +176,12 @@ fn source_facts(reader: &Reader, reference: BundleReference, operator: Option<St
 
 /// Looks a name up in the store, or the newest good one of a version.
 fn find(ctx: &Ctx, request: &RestoreRequest, trust: &Trust, which: Which<'_>) -> Result<FoundBundle> {
-    let first = ctx.store().and_then(|store| find_in(ctx, store, request, trust, which));
+    let named = request.bundle.store.as_deref();
+    let first = ctx.store_or(named).and_then(|store| find_in(ctx, store, request, trust, which));
     let Err(error) = first else { return first };
+    if named.is_some() {
+        return Err(error);
+    }
     // The mirrors, in the order of the settings, for what the first store has not, or not whole.
     for place in ctx.settings()?.store.mirror_places() {
         let is_elsewhere = matches!(error.exit(), Exit::NotFound | Exit::Store | Exit::Damaged | Exit::Untrusted);
@@ -210,16 +214,27 @@ fn find_in(
     let tag = source::version_to_look_for(request)?;
     let (good, passed) = catalog.newest_good(&*store, trust, &tag, Timestamp::now());
     if good.is_empty() {
-        return Err(source::none_good(&catalog.store, &tag, &passed, &catalog.versions()));
+        let untrusted = untrusted(&catalog, &*store, trust);
+        return Err(source::none_good(&catalog.store, &tag, &passed, &catalog.versions(), untrusted.as_ref()));
     }
     let headers: Vec<&Header> = good.iter().map(|(_, reader)| reader.header()).collect();
     let place = source::choose(&headers, ctx.install(), which)?;
-    let none = || source::none_good(&catalog.store, &tag, &passed, &[]);
+    let none = || source::none_good(&catalog.store, &tag, &passed, &[], None);
     let (reference, reader) = good.into_iter().nth(place).ok_or_else(none)?;
     let SourceInstall { namespace, release, .. } = reader.header().install.clone();
     let missing = missing(ctx, &RecordedInstall { namespace, release, context: None, cluster: None }, &catalog);
     let instead_of = source::instead_of(reader.header(), &passed, missing.last());
     Ok((reference, reader, instead_of))
+}
+
+/// The refusal of the newest bundle, where nobody trusted here has signed any.
+fn untrusted(catalog: &Catalog, store: &dyn Store, trust: &Trust) -> Option<CommandError> {
+    let readable = catalog.entries.iter().filter(|entry| entry.header.is_ok());
+    let mut refusals = readable.map(|entry| entry.open(store, trust).err().map(CommandError::from));
+    let newest = refusals.next()??;
+    let is_untrusted = |error: &CommandError| error.exit() == Exit::Untrusted;
+    let all = is_untrusted(&newest) && refusals.all(|other| other.is_some_and(|error| is_untrusted(&error)));
+    all.then_some(newest)
 }
 
 /// Looks at the target, which is the install of `ctx`.

@@ -107,6 +107,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
+    ctx.events.waiting("the cluster's answers", None);
     let target = Box::pin(facts::gather(ctx)).await?;
     let version = to_run.version.clone();
     let wants = ExistingWants::of(&source, bundle.reader.manifest().wal.raw.bytes);
@@ -150,7 +151,10 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     };
     let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
     let look = match &rendered {
-        Ok(objects) => Box::pin(site::look(ctx, &plan, objects, request.take_over.as_deref(), needed)).await?,
+        Ok(objects) => {
+            ctx.events.waiting("the cluster's word on what would be made", None);
+            Box::pin(site::look(ctx, &plan, objects, request.take_over.as_deref(), needed)).await?
+        }
         Err(_) => site::SiteLook::default(),
     };
     let plan = plan.at_site(look);

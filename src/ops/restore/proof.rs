@@ -120,8 +120,9 @@ pub(super) struct StandbyFacts {
 pub(super) fn standbys(wanted: &str, instances: i32, standbys: &[StandbyFacts]) -> Result<()> {
     let wrong = |what: String, hint: String| Err(CommandError::new(Exit::Identity, what).hint(hint));
     for StandbyFacts { pod, facts, streaming } in standbys {
-        let anew =
-            format!("Have the operator copy it anew: `kubectl delete pvc/{pod} pod/{pod}`, then `dr run resume`.");
+        let anew = format!(
+            "Have the operator copy it anew: `kubectl delete -n NAMESPACE pvc/{pod} pod/{pod}`, then `dr run resume`."
+        );
         if facts.system_identifier != wanted {
             let found = &facts.system_identifier;
             return wrong(format!("instance {pod} is database {found}, and the bundle's is {wanted}"), anew);
@@ -134,7 +135,7 @@ pub(super) fn standbys(wanted: &str, instances: i32, standbys: &[StandbyFacts]) 
     if i32::try_from(found).ok() == Some(instances) {
         return Ok(());
     }
-    let hint = "The operator is still making them, or cannot: `kubectl get pods`, then `dr run resume`.";
+    let hint = "The operator is still making them, or cannot: `kubectl get pods -n NAMESPACE`, then `dr run resume`.";
     wrong(format!("{found} of the database's {instances} instances are there"), hint.into())
 }
 

@@ -73,8 +73,15 @@ pub(super) fn version_to_look_for(request: &RestoreRequest) -> Result<String> {
     Ok(parse_version(version)?.tag())
 }
 
-/// The error of a store without a good bundle of the version `tag`.
-pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions: &[&str]) -> CommandError {
+/// The error of a store without a good bundle of the version `tag`; `untrusted` is the refusal of its newest one, where
+/// nobody trusted here has signed any.
+pub(super) fn none_good(
+    store: &str,
+    tag: &str,
+    passed: &[PassedOver],
+    versions: &[&str],
+    untrusted: Option<&CommandError>,
+) -> CommandError {
     // What may be of that version, and is no good, is another thing than nothing.
     let exit = match passed.iter().filter_map(|other| other.fault).collect::<Vec<_>>().as_slice() {
         [] => Exit::NotFound,
@@ -84,6 +91,14 @@ pub(super) fn none_good(store: &str, tag: &str, passed: &[PassedOver], versions:
     let mut error = CommandError::new(exit, format!("store {store} has no good bundle made by OpsChain {tag}"));
     for other in passed {
         error = error.hint(format!("{} was passed over: {}.", other.name, other.reason));
+    }
+    if let Some(refused) = untrusted {
+        error = error.hint(format!(
+            "It has bundles of {}, and nobody trusted here has signed any: {}.",
+            versions.join(", "),
+            refused.message()
+        ));
+        return refused.hints().iter().fold(error, |error, hint| error.hint(hint.clone()));
     }
     match versions {
         [] if !passed.is_empty() => error,
@@ -286,17 +301,21 @@ mod tests {
             reason: "it is cut short".into(),
             fault: Some(PassedFault::Broken),
         }];
-        let error = none_good("/bundles", "2026-08-20", &passed, &["2026-07-28"]);
+        let error = none_good("/bundles", "2026-08-20", &passed, &["2026-07-28"], None);
         assert_eq!(error.exit(), Exit::Damaged);
         let said =
             ["opschain-1 was passed over: it is cut short.", "It has bundles of 2026-07-28: name one to restore it."];
         assert_eq!(error.hints(), said);
-        let error = none_good("/bundles", "2026-08-20", &passed, &[]);
+        let error = none_good("/bundles", "2026-08-20", &passed, &[], None);
         assert_eq!(error.hints(), &said[..1], "a store of bad bundles is not one without any");
         let stranger = PassedOver { fault: Some(PassedFault::Untrusted), ..passed[0].clone() };
-        refusal(Exit::Untrusted, none_good("/bundles", "2026-08-20", std::slice::from_ref(&stranger), &[]));
-        refusal(Exit::Damaged, none_good("/bundles", "2026-08-20", &[stranger, passed[0].clone()], &[]));
-        let text = refusal(Exit::NotFound, none_good("/bundles", "2026-08-20", &[], &[]));
+        refusal(Exit::Untrusted, none_good("/bundles", "2026-08-20", std::slice::from_ref(&stranger), &[], None));
+        refusal(Exit::Damaged, none_good("/bundles", "2026-08-20", &[stranger, passed[0].clone()], &[], None));
+        let text = refusal(Exit::NotFound, none_good("/bundles", "2026-08-20", &[], &[], None));
         assert_eq!(text, "store /bundles has no good bundle made by OpsChain 2026-08-20");
+        let refused = CommandError::new(Exit::Untrusted, "bundle b: a stranger's").hint("Trust it.");
+        let error = none_good("/bundles", "2026-09-14", &[], &["2026-08-20"], Some(&refused));
+        let said = "It has bundles of 2026-08-20, and nobody trusted here has signed any: bundle b: a stranger's.";
+        assert_eq!(error.hints(), [said, "Trust it."]);
     }
 }

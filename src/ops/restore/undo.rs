@@ -55,7 +55,8 @@ pub(super) async fn swap_back(work: &RestoreWork) -> Result<()> {
 /// to let it sleep makes one all the same, and removes it again.
 async fn wait_alone(work: &RestoreWork, claim: &str) -> Result<()> {
     let (cluster, own) = (work.ctx.cluster().await?, pod_name(&work.run));
-    let mut wait = Wait::new(format!("volume {claim} to be free"), DATABASE_LIMIT, &work.ctx.events);
+    let mut wait =
+        Wait::new(format!("volume {claim} to be free"), DATABASE_LIMIT, &work.ctx.events).within(cluster.namespace());
     let of_database = format!("{}-", work.plan.database);
     loop {
         let mounters = cluster.mounters(claim).await?;
@@ -74,7 +75,8 @@ pub(super) async fn uninstall(work: &RestoreWork) -> Result<()> {
     settle::wait_idle(&work.ctx, HELM_LIMIT).await?;
     work.ctx.helm().await?.uninstall(&work.plan.release, HELM_LIMIT).await?;
     let cluster = work.ctx.cluster().await?;
-    let mut wait = Wait::new("what the release has made to be gone", REMOVE_LIMIT, &work.ctx.events);
+    let mut wait =
+        Wait::new("what the release has made to be gone", REMOVE_LIMIT, &work.ctx.events).within(cluster.namespace());
     cluster.delete_database(&work.plan.database).await?;
     while cluster.database(&work.plan.database).await?.is_some() {
         wait.not_yet(Some(format!("database {}", work.plan.database))).await?;

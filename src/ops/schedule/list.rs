@@ -12,6 +12,9 @@ use crate::ops::Ctx;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScheduleList {
     pub schedules: Vec<ScheduleLine>,
+    /// Whether there are settings that say which install is meant.
+    #[serde(skip)]
+    pub has_settings: bool,
 }
 
 /// One of them.

@@ -34,7 +34,7 @@ use crate::error::{CommandError, Exit, Result};
 pub async fn list(ctx: &Ctx, environment: &[(String, String)]) -> Result<ScheduleList> {
     let mut schedules = list::of_systemd(ctx, environment).await?;
     schedules.extend(cronjob::lines(ctx).await);
-    Ok(ScheduleList { schedules })
+    Ok(ScheduleList { schedules, has_settings: ctx.settings().is_ok() })
 }
 
 /// Starts one bundle now, as the timer would, and waits for its end.
@@ -131,7 +131,7 @@ impl Scheduled {
                 Exit::NotFound,
                 format!("there is no schedule of {}: no timer {}", self.install(ctx), path.display()),
             )
-            .hint("`dr schedule list` shows all of this host, with --user those of this user; `dr schedule install --systemd` makes one.")),
+            .hint("`dr schedule list` shows what there is: one `by` user takes --user here, one by cronjob --cronjob; `dr schedule install --systemd` makes one.")),
         }
     }
 

@@ -168,7 +168,7 @@ fn findings(facts: &StatusFacts, report: &StatusReport, newest: Option<&KnownBun
         add("made", made(&report.bundles, &facts.targets, facts.now), Some("dr bundle create"));
         if report.bundles.made.is_some() {
             add("verified", verified(&report.bundles, &facts.targets, facts.now), Some("dr bundle verify --decrypt"));
-            let drill = "dr bundle restore BUNDLE -n drill";
+            let drill = "dr bundle restore BUNDLE --context SPARE";
             add("restored", restored(&report.bundles, &facts.targets, facts.now), Some(drill));
         }
     }

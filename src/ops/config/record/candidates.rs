@@ -72,7 +72,7 @@ fn time_of(name: &str, changed: Option<Timestamp>, request: &RecordRequest) -> s
 }
 
 fn folder(path: &Path, request: &RecordRequest) -> Result<Vec<RecordCandidate>> {
-    let failed = |e| CommandError::new(Exit::NotFound, format!("read the folder {}", path.display())).because(e);
+    let failed = |e| CommandError::new(Exit::NotFound, format!("read the folder {}", path.display())).unread(path, e);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
