@@ -6,16 +6,16 @@ pub mod agent {
     pub mod protocol {
         pub use crate::agent::protocol::{
             BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind, KeptChunks, StageReport, StageRequest,
-            SwapRequest, WalRoom,
+            SwapRequest, VolumeDone, VolumeRequest, WalRoom,
         };
     }
 }
 
 pub mod bundle {
     pub use crate::bundle::{
-        BackupFacts, BackupIdentity, BundleError, BundleFault, BundleId, BundleReference, Catalog, Depth, Estimated,
-        Extraction, FORMAT, HOST_NAMESPACES, Header, HeldAgainst, OpsChain, OutOfScope, PostgreSql, Proof,
-        PublishedRecord, QuiesceMode, RawTotal, Reader, SIGNATURE_NAMESPACE, SampleShare, SignatureState,
+        BackupFacts, BackupIdentity, BundleError, BundleFault, BundleId, BundleReference, BundledVolume, Catalog,
+        Depth, Estimated, Extraction, FORMAT, HOST_NAMESPACES, Header, HeldAgainst, OpsChain, OutOfScope, PostgreSql,
+        Proof, PublishedRecord, QuiesceMode, RawTotal, Reader, SIGNATURE_NAMESPACE, SampleShare, SignatureState,
         SourceInstall, StoredProof, Stream, Trust, UnpublishedBundle, Writer,
     };
     pub mod report {
@@ -38,8 +38,8 @@ pub mod cluster {
     }
     pub mod transport {
         pub use crate::cluster::transport::{
-            Agent, AgentSession, BackupItem, Dial, DialError, Patience, ReceivedChunk, StageChunk, TransportError, Way,
-            Words,
+            Agent, AgentSession, BackupItem, Dial, DialError, Patience, ReceivedChunk, StageChunk, TransportError,
+            VolumeItem, Way, Words,
         };
     }
 }
@@ -54,6 +54,10 @@ pub mod error {
 
 pub mod event {
     pub use crate::event::{Event, Events};
+}
+
+pub mod filetree {
+    pub use crate::filetree::{TreeTotals, fill, hold_against, list, pack};
 }
 
 pub mod journal {

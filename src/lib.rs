@@ -29,6 +29,7 @@ mod cores;
 mod crypt;
 mod error;
 mod event;
+mod filetree;
 mod helm;
 mod image;
 #[cfg(feature = "fault-points")]

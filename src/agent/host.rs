@@ -21,6 +21,8 @@ pub struct PodFiles {
     pub volume: PathBuf,
     /// The name of the data directory below it.
     pub pgdata: String,
+    /// Where the volume of another claim is mounted, in a volume pod.
+    pub claimed: PathBuf,
     /// Why the pod's watchdog cannot act, where it is one and cannot.
     pub watchdog_fails: Option<String>,
 }
@@ -33,6 +35,7 @@ impl Default for PodFiles {
             backlog: "/backlog".into(),
             volume,
             pgdata: "pgdata".into(),
+            claimed: "/volume".into(),
             watchdog_fails: None,
         }
     }

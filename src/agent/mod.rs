@@ -10,6 +10,7 @@ mod backup;
 mod callers;
 mod door;
 mod facts;
+mod failure;
 mod folders;
 mod host;
 mod keys;
@@ -18,6 +19,7 @@ mod serve;
 mod stage;
 mod swap;
 mod sync;
+mod volume;
 mod watchdog;
 mod worker;
 

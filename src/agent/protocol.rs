@@ -8,10 +8,12 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::failure::{Failure, FailureKind};
+
+use crate::filetree::{TreeDifferences, TreeTotals};
 use crate::postgres::argv::Connection;
-use crate::postgres::basebackup::{BaseBackupError, WalEnd};
+use crate::postgres::basebackup::WalEnd;
 use crate::postgres::{ControlData, Lsn};
-use crate::ustar::TarError;
 
 /// A request or reply with the number of the request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,6 +54,10 @@ pub enum Request {
     StageChunk(StageChunkHead),
     /// The stage has been sent whole; a trailer follows.
     StageEnd,
+    /// All that is in the volume of a claim. Answers: `Chunk`, `VolumeDone`, a trailer.
+    ReadVolume(VolumeRequest),
+    /// What is in the volume of a claim is replaced: chunks follow, as for a stage. Answer, after the trailer: `VolumeFilled`.
+    FillVolume,
     /// Puts the stage in the place of the data directory. Answer: `Swapped`.
     Swap(SwapRequest),
     /// Undoes a swap. Answer: `Undone`.
@@ -87,6 +93,10 @@ pub enum Reply {
     },
     /// To `StageFill`: everything is on disk and checked.
     StageDone(StageReport),
+    /// To `ReadVolume`: everything is sent.
+    VolumeDone(VolumeDone),
+    /// To `FillVolume`: everything is on disk and was read back.
+    VolumeFilled(VolumeFilled),
     /// To `Swap`.
     Swapped(SwapReport),
     /// To `PutBack`.
@@ -110,6 +120,13 @@ pub enum BackupPart {
     Wal,
     /// PostgreSQL's `backup_manifest` by itself: one chunk, not compressed.
     Manifest,
+    /// The tar of a volume that is not the database's.
+    Volume,
+}
+
+impl BackupPart {
+    /// How many there are.
+    pub const COUNT: usize = 4;
 }
 
 impl fmt::Display for BackupPart {
@@ -118,6 +135,7 @@ impl fmt::Display for BackupPart {
             Self::Base => "base",
             Self::Wal => "wal",
             Self::Manifest => "manifest",
+            Self::Volume => "volume",
         })
     }
 }
@@ -214,6 +232,35 @@ pub struct BackupRequest {
     /// Where sealed WAL may wait.
     #[serde(default)]
     pub wal_room: WalRoom,
+}
+
+/// A volume to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeRequest {
+    /// Whom to seal to: `age1...` texts.
+    pub recipients: Vec<String>,
+    /// The most raw bytes in a chunk; within [`CHUNK_BOUNDS`].
+    pub chunk_bytes: u64,
+    /// As of a [`BackupRequest`].
+    pub held_back_bytes: u64,
+    /// zstd's level, 1 to 19; `None` for as much as there is time for.
+    pub zstd_level: Option<i32>,
+}
+
+/// All of a volume is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeDone {
+    pub totals: TreeTotals,
+    /// The tar.
+    pub sent: PartTotals,
+}
+
+/// What is on a volume now, each file read back and held against the tar's own listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeFilled {
+    pub totals: TreeTotals,
+    pub differences: TreeDifferences,
 }
 
 /// How much sealed WAL may wait to be sent, in bytes.
@@ -383,95 +430,6 @@ pub struct VolumeFacts {
     pub control: Option<ControlData>,
     /// Folders and files beside it that runs of `dr` have left, or the operator has set aside.
     pub beside: Vec<String>,
-}
-
-/// Why the agent could not do what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct Failure {
-    /// What sort of obstacle it is.
-    pub kind: FailureKind,
-    /// Lower-case, names the object.
-    pub message: String,
-}
-
-/// What sort of obstacle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FailureKind {
-    /// The request makes no sense.
-    Request,
-    /// A PostgreSQL program failed or is missing.
-    Postgres,
-    /// The server has tablespaces of its own.
-    Tablespaces,
-    /// The server is a standby, or was promoted meanwhile.
-    Standby,
-    /// Bytes are not what they should be.
-    Damaged,
-    /// WAL is missing.
-    Wal,
-    /// A volume is full.
-    Space,
-    /// The data directory is in use.
-    Running,
-    /// What was found on the volume is not what any step of this run leaves.
-    Unexpected,
-    /// The data is of another database.
-    Identity,
-    /// The operating system refused.
-    System,
-}
-
-impl Failure {
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-
-    /// Bytes are not what they should be.
-    pub fn damaged(message: impl Into<String>) -> Self {
-        Self::new(FailureKind::Damaged, message)
-    }
-
-    /// Whoever waited for `what` has gone.
-    pub fn given_up(what: &str) -> Self {
-        Self::new(FailureKind::System, format!("{what} was given up"))
-    }
-
-    /// For `map_err` on I/O: what was tried on which file, and why it failed. A full volume has a kind of its own.
-    pub fn io(act: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
-        move |error| {
-            let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-            let kind = if full { FailureKind::Space } else { FailureKind::System };
-            Self::new(kind, format!("{act}: {error}"))
-        }
-    }
-}
-
-impl From<TarError> for Failure {
-    fn from(error: TarError) -> Self {
-        Self::new(FailureKind::Damaged, error.to_string())
-    }
-}
-
-impl From<BaseBackupError> for Failure {
-    fn from(error: BaseBackupError) -> Self {
-        use BaseBackupError as Error;
-        let kind = match &error {
-            Error::Tablespace(_) => FailureKind::Tablespaces,
-            Error::Standby => FailureKind::Standby,
-            Error::OtherDatabase { .. } => FailureKind::Identity,
-            Error::MissingWal(_) | Error::ShortWal { .. } | Error::WalPast { .. } => FailureKind::Wal,
-            Error::Tar(_)
-            | Error::Manifest(_)
-            | Error::Label(_)
-            | Error::File { .. }
-            | Error::Contradiction(_)
-            | Error::Segment(_)
-            | Error::WalFile { .. } => FailureKind::Damaged,
-        };
-        Self::new(kind, error.to_string())
-    }
 }
 
 #[cfg(test)]

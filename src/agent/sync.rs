@@ -56,14 +56,22 @@ impl FolderSync {
         self.flush()?;
         let tree = self.walk()?;
         if !self.vouches() {
-            let sync = |paths: &[PathBuf]| {
-                let each = |path: &PathBuf| File::open(path).and_then(|file| file.sync_all()).map_err(act(path));
-                paths.iter().try_for_each(each).map(|()| Vec::<()>::new())
-            };
-            parallel::in_parts(&tree.files, parallel::threads(), sync)?;
-            sync(&tree.folders)?;
+            sync_each(&tree.files)?;
+            sync_each(&tree.folders)?;
         }
         Ok(FolderSize { files: tree.files.len() as u64, bytes: tree.bytes })
+    }
+
+    /// Makes these files, which are somewhere below the root, durable with all that is around them.
+    ///
+    /// # Errors
+    /// As [`Self::flush`].
+    pub fn settle(&self, files: &[PathBuf]) -> Result<(), Failure> {
+        self.flush()?;
+        if !self.vouches() {
+            sync_each(files)?;
+        }
+        Ok(())
     }
 
     fn vouches(&self) -> bool {
@@ -89,6 +97,14 @@ impl FolderSync {
         }
         Ok(tree)
     }
+}
+
+fn sync_each(paths: &[PathBuf]) -> Result<(), Failure> {
+    let sync = |paths: &[PathBuf]| {
+        let each = |path: &PathBuf| File::open(path).and_then(|file| file.sync_all()).map_err(act(path));
+        paths.iter().try_for_each(each).map(|()| Vec::<()>::new())
+    };
+    parallel::in_parts(paths, parallel::threads(), sync).map(drop)
 }
 
 /// Everything below a folder, and the folder itself.

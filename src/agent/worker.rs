@@ -16,7 +16,7 @@ use super::protocol::{
 use super::replies::ReplySender;
 use super::stage::Stage;
 use super::swap::RunFolders;
-use super::{backup, facts};
+use super::{backup, facts, volume};
 use crate::wire::{Conduit, FrameKind, Message};
 
 /// How long the last answer may be on its way.
@@ -110,6 +110,15 @@ impl Worker {
             }
             // These belong to a backup or stage that has failed; its failure has been told.
             Request::HoldWal | Request::StopWal { .. } | Request::StageChunk(_) | Request::StageEnd => Ok(()),
+            Request::ReadVolume(request) => {
+                let held_back = request.held_back_bytes.min(HELD_BACK_LIMIT) as usize;
+                self.conduit.widen(request.chunk_bytes.min(CHUNK_BOUNDS.1) as usize, held_back);
+                volume::read(replies, request, &self.files, self.guard.clone()).await
+            }
+            Request::FillVolume => {
+                let filled = volume::fill(replies, &self.conduit, &self.files, self.guard.clone()).await?;
+                replies.reply(Reply::VolumeFilled(filled)).await
+            }
             Request::Swap(request) => {
                 let (resumed, folders) =
                     self.on_volume(move || folders.swap(&request).map(|resumed| (resumed, folders))).await?;

@@ -17,7 +17,8 @@ use super::item::{BundleItem, ListedItem};
 use super::layout::{Member, Stream};
 use super::places;
 use super::plain::check_span;
-use super::reader::{Reader, StoredChunk};
+use super::reader::{Reader, StoredChunk, is_chunk};
+use super::volume;
 
 /// Where the log lies in the data directory.
 const WAL_FOLDER: &str = "pg_wal/";
@@ -67,7 +68,10 @@ impl Reader {
             let extracted = match item {
                 BundleItem::Stored(member) => self.write_stored(member, &mut to),
                 BundleItem::Opened(member) => self.write_opened(member, &mut to),
-                BundleItem::Tar(stream) => self.write_tar(*stream, &mut to),
+                BundleItem::Tar(stream) => {
+                    self.write_tar(stream.tar(), &self.chunks(*stream).collect::<Vec<_>>(), &mut to)
+                }
+                BundleItem::Volume(volume) => self.write_volume(volume, &mut to),
                 BundleItem::DatabaseFile(path) => self.write_database_file(path, &mut to),
             }?;
             to.output.flush().map_err(BundleFault::Output)?;
@@ -78,13 +82,13 @@ impl Reader {
 
     /// What can be taken out, but for single chunks and files of the database.
     pub fn items(&self) -> Vec<ListedItem> {
-        let is_chunk = |member: &Member| matches!(member, Member::Chunk(..));
         let mut places: Vec<_> = self.places.iter().filter(|place| !is_chunk(&place.member)).collect();
         places.push(&self.tail.manifest);
         places.extend(&self.tail.signature);
         let tars = [(Stream::Base, &self.manifest.base), (Stream::Wal, &self.manifest.wal)];
         let members = places.into_iter().map(|place| ListedItem::member(&place.member, place.bytes));
-        members.chain(tars.map(|(stream, total)| ListedItem::tar(stream, total.raw.bytes))).collect()
+        let volumes = self.volumes().iter().map(|volume| ListedItem::volume(&volume.volume, volume.raw_bytes));
+        members.chain(tars.map(|(stream, total)| ListedItem::tar(stream, total.raw.bytes))).chain(volumes).collect()
     }
 
     /// The files of the database whose path begins with `below`, as PostgreSQL's manifest lists them.
@@ -139,12 +143,19 @@ impl Reader {
         }
     }
 
-    fn write_tar(&self, stream: Stream, to: &mut Extraction<'_>) -> Result<Extracted, BundleFault> {
-        let chunks: Vec<StoredChunk> = self.chunks(stream).collect();
+    fn write_volume(&self, volume: &str, to: &mut Extraction<'_>) -> Result<Extracted, BundleFault> {
+        let (name, chunks) = (volume::tar_name(volume), self.volume_chunks(volume));
+        if chunks.is_empty() {
+            return Err(BundleFault::NoItem(name));
+        }
+        self.write_tar(&name, &chunks, to)
+    }
+
+    fn write_tar(&self, tar: &str, chunks: &[StoredChunk], to: &mut Extraction<'_>) -> Result<Extracted, BundleFault> {
         let total = chunks.iter().map(|chunk| chunk.raw_bytes).sum();
-        let identities = to.identities(stream.tar())?;
+        let identities = to.identities(tar)?;
         let mut bytes = 0;
-        self.unpack_each(&chunks, identities, to.cancel, |chunk, raw| {
+        self.unpack_each(chunks, identities, to.cancel, |chunk, raw| {
             to.output.write_all(raw).map_err(BundleFault::Output)?;
             bytes += chunk.raw_bytes;
             to.events.bytes("extracted", bytes, Some(total));

@@ -11,6 +11,8 @@
 //!   `release.json`.
 //! - **1.6** `replaced_by` of the header: a bundle of what a restore then replaced.
 //! - **1.7** `config/ldap-data.ldif` and `config/ldap-config.ldif`, and `directory_entries` among the counts.
+//! - **1.8** `volumes` of the manifest, and `config/volume-<name>-<index>.tar.zst`: the files of other volumes. A bundle that
+//!   holds none is of 1.7.
 //!
 //! # When to raise what
 //! A reader takes every minor version of a major that it knows: it ignores unknown fields of the two JSON members and
@@ -23,8 +25,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypt::COMMIT_NAMESPACE;
 
-/// The format that this program writes, and the newest that it reads.
-pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 7 };
+/// The newest format that this program writes and reads.
+pub const FORMAT: FormatVersion = FormatVersion { major: 1, minor: 8 };
+/// The format of a bundle that holds no other volumes than the database's.
+pub const FORMAT_WITHOUT_VOLUMES: FormatVersion = FormatVersion { major: 1, minor: 7 };
 
 /// What a bundle's signature is made for: `-n` of `ssh-keygen -Y verify`.
 pub const SIGNATURE_NAMESPACE: &str = "dr-bundle@v1";
@@ -63,7 +67,7 @@ mod tests {
     #[test]
     fn a_newer_minor_is_read_and_a_newer_major_and_none_are_not() {
         let version = |major, minor| FormatVersion { major, minor };
-        assert!(version(1, 7).is_readable_by(FORMAT) && FORMAT.is_readable_by(version(2, 0)));
+        assert!(version(1, 9).is_readable_by(FORMAT) && FORMAT.is_readable_by(version(2, 0)));
         assert!(!version(2, 0).is_readable_by(FORMAT) && !version(0, 9).is_readable_by(FORMAT));
     }
 }

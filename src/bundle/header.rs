@@ -214,7 +214,7 @@ mod tests {
     fn a_header_is_read_back_and_holds_its_format_first() {
         let header = testing::header();
         let bytes = header.to_bytes().unwrap();
-        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 7\n  },\n  \"id\""));
+        assert!(bytes.starts_with(b"{\n  \"format\": {\n    \"major\": 1,\n    \"minor\": 8\n  },\n  \"id\""));
         assert_eq!(Header::parse(&bytes).unwrap(), header);
     }
 
@@ -231,7 +231,7 @@ mod tests {
     fn a_newer_major_is_named_newer_even_when_nothing_else_can_be_read() {
         let text = br#"{"format": {"major": 2, "minor": 1}, "dr_version": "3.1.4"}"#;
         let error = Header::parse(text).unwrap_err().to_string();
-        assert_eq!(error, "its format 2.1 is newer than the 1.7 that this dr reads; dr 3.1.4 wrote it");
+        assert_eq!(error, "its format 2.1 is newer than the 1.8 that this dr reads; dr 3.1.4 wrote it");
         assert!(matches!(Header::parse(br#"{"format": {"major": 0, "minor": 1}}"#), Err(BundleFault::NotABundle(_))));
     }
 

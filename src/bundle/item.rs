@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::ustar::is_inside;
 
 use super::layout::{Member, Stream};
+use super::volume;
 
 /// The words for what people want most, and the members that they stand for.
 const WORDS: [(&str, &str); 5] = [
@@ -25,13 +26,15 @@ pub enum BundleItem {
     Opened(Member),
     /// A stream as it was before it was cut, compressed and sealed.
     Tar(Stream),
+    /// The tar of another volume.
+    Volume(String),
     /// A file of the data directory, by its path there.
     DatabaseFile(String),
 }
 
 impl BundleItem {
-    /// Reads the words for an item: `values`, `release`, `secrets`, `chart`, `ldap-data.ldif`; `base.tar`, `pg_wal.tar`; a member's name,
-    /// which is opened where `.age` is left out; else a path in the data directory. `chart` is the name of the chart's
+    /// Reads the words for an item: `values`, `release`, `secrets`, `chart`, `ldap-data.ldif`; `base.tar`, `pg_wal.tar`,
+    /// `volume-git.tar`; a member's name, which is opened where `.age` is left out; else a path in the data directory. `chart` is the name of the chart's
     /// member. `None` when the bundle has no chart, or the path leads out.
     pub fn parse(text: &str, chart: Option<&str>) -> Option<Self> {
         if let Some((_, name)) = WORDS.iter().find(|(word, _)| *word == text) {
@@ -42,6 +45,9 @@ impl BundleItem {
         }
         if let Some(stream) = [Stream::Base, Stream::Wal].into_iter().find(|stream| stream.tar() == text) {
             return Some(Self::Tar(stream));
+        }
+        if let Some(volume) = volume::of_tar_name(text) {
+            return Some(Self::Volume(volume.to_owned()));
         }
         if let Ok(member) = Member::parse(text) {
             return Some(Self::Stored(member));
@@ -63,6 +69,7 @@ impl BundleItem {
             Self::Stored(member) => member.to_string(),
             Self::Opened(member) => opened_name(member),
             Self::Tar(stream) => stream.tar().to_owned(),
+            Self::Volume(volume) => volume::tar_name(volume),
             Self::DatabaseFile(path) => path.clone(),
         };
         name.rsplit('/').next().unwrap_or_default().to_owned()
@@ -113,6 +120,10 @@ impl ListedItem {
         Self { name: stream.tar().to_owned(), content, bytes, sealed: true }
     }
 
+    pub(super) fn volume(volume: &str, bytes: u64) -> Self {
+        Self { name: volume::tar_name(volume), content: "a volume's files", bytes, sealed: true }
+    }
+
     pub(super) fn database_file(path: &str, bytes: u64) -> Self {
         Self { name: path.to_owned(), content: "a file of the database", bytes, sealed: true }
     }
@@ -156,6 +167,7 @@ mod tests {
             ("ldap-data.ldif", BundleItem::Opened(member("config/ldap-data.ldif.age")), "ldap-data.ldif"),
             ("base.tar", BundleItem::Tar(Stream::Base), "base.tar"),
             ("pg_wal.tar", BundleItem::Tar(Stream::Wal), "pg_wal.tar"),
+            ("volume-git.tar", BundleItem::Volume("git".into()), "volume-git.tar"),
             ("config/values.yaml.age", BundleItem::Stored(member("config/values.yaml.age")), "values.yaml.age"),
             ("config/layer-1.txt", BundleItem::Opened(member("config/layer-1.txt.age")), "layer-1.txt"),
             ("db/backup_manifest", BundleItem::Opened(Member::BackupManifest), "backup_manifest"),

@@ -173,6 +173,19 @@ fn is_plain(name: &str, suffix: &str) -> bool {
     })
 }
 
+/// Whether `text`, which is said to be the digest of `of`, can be one.
+///
+/// # Errors
+/// It is no SHA-256 in lower-case hex.
+pub(super) fn digest(of: &str, text: &str) -> Result<(), String> {
+    let good = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if good {
+        Ok(())
+    } else {
+        Err(format!("{of}: `{}` is not a SHA-256 digest", text.chars().take(80).collect::<String>()))
+    }
+}
+
 /// Follows the members of a bundle as they come, and refuses what is out of order, doubled or missing.
 #[derive(Debug, Default)]
 pub struct Order {

@@ -12,7 +12,8 @@ use super::format::FormatVersion;
 use super::header::{Header, OutOfScope};
 use super::id::BundleId;
 use super::json;
-use super::layout::{Member, RAW_CHUNK_BYTES_LIMIT, Stream};
+use super::layout::{Member, RAW_CHUNK_BYTES_LIMIT, Stream, digest};
+use super::volume::{self, BundledVolume};
 
 const NAME: &str = "manifest.json";
 
@@ -42,6 +43,9 @@ pub struct Manifest {
     pub counts: BTreeMap<String, u64>,
     /// What is not in it, as known at the end.
     pub scope: Vec<OutOfScope>,
+    /// The other volumes whose files are in it. Since 1.8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<BundledVolume>,
     /// Every member before this one, in order.
     pub members: Vec<MemberEntry>,
 }
@@ -155,6 +159,7 @@ impl Manifest {
         for entry in &self.members {
             entry.check()?;
         }
+        volume::check(&self.volumes, self.members.iter().map(|entry| entry.name.as_str()))?;
         self.check_total(Stream::Base, &self.base)?;
         self.check_total(Stream::Wal, &self.wal)
     }
@@ -187,15 +192,6 @@ impl MemberEntry {
             (_, None, None) => Ok(()),
             _ => Err(format!("{} has a raw size and is no chunk", self.name)),
         }
-    }
-}
-
-fn digest(of: &str, text: &str) -> Result<(), String> {
-    let good = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if good {
-        Ok(())
-    } else {
-        Err(format!("{of}: `{}` is not a SHA-256 digest", text.chars().take(80).collect::<String>()))
     }
 }
 

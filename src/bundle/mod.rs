@@ -43,6 +43,8 @@ mod tarball;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unpack;
+pub mod volume;
+mod volume_check;
 pub mod writer;
 
 pub use catalog::{Catalog, CatalogEntry};
@@ -50,7 +52,7 @@ pub use error::{BundleError, BundleFault};
 pub use extract::{Extracted, Extraction, HeldAgainst};
 #[cfg(test)]
 pub use format::FormatVersion;
-pub use format::{FORMAT, HOST_NAMESPACES, PROOF_NAMESPACE, SIGNATURE_NAMESPACE};
+pub use format::{FORMAT, FORMAT_WITHOUT_VOLUMES, HOST_NAMESPACES, PROOF_NAMESPACE, SIGNATURE_NAMESPACE};
 pub use header::{Estimated, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode, SourceInstall};
 pub use id::BundleId;
 pub use item::{BundleItem, ListedItem};
@@ -64,4 +66,5 @@ pub use reference::BundleReference;
 pub use sample::SampleShare;
 pub use standing::{BundleStanding, ListedManifests};
 pub use stored::StoredProof;
+pub use volume::BundledVolume;
 pub use writer::{BackupFacts, UnpublishedBundle, VerifiedBundle, Writer};

@@ -12,7 +12,8 @@ use crate::ustar::{TarReader, TarSink};
 use super::error::{BundleError, BundleFault};
 use super::layout::{Member, Stream};
 use super::manifest::BackupIdentity;
-use super::reader::{Reader, SignatureState, StoredChunk};
+use super::reader::{Reader, SignatureState, StoredChunk, is_chunk};
+use super::volume::VolumeProof;
 
 /// What was seen of the base backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,6 +50,9 @@ pub struct PlainProof {
     pub base: BaseProof,
     /// The write-ahead log.
     pub wal: WalProof,
+    /// Other volumes, each file of theirs held against the listing that is sealed with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeProof>,
 }
 
 impl Reader {
@@ -78,12 +82,19 @@ impl Reader {
         for name in self.sealed_members() {
             progress.add(self.open_plain(name, identities)?.len() as u64);
         }
-        let is_chunk = |member: &Member| matches!(member, Member::Chunk(..));
         self.hash_members(&mut |_, _| {}, cancel, &|place| !is_chunk(&place.member))?;
         self.check_tail_padding()?;
+        let volumes = self.check_volumes(identities, cancel, |bytes| progress.add(bytes))?;
         let (base, wal) = DatabaseReading { reader: self, identities, progress: &mut progress, cancel }.check()?;
         events.bytes("verified", self.bytes(), Some(self.bytes()));
-        Ok(PlainProof { members: self.members(), bytes: self.bytes(), signature: self.signature.clone(), base, wal })
+        Ok(PlainProof {
+            members: self.members(),
+            bytes: self.bytes(),
+            signature: self.signature.clone(),
+            base,
+            wal,
+            volumes,
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use super::manifest::{Manifest, MemberEntry};
 use super::places::{self, Place, Tail};
 use super::published::PublishedRecord;
 use super::tarball::BLOCK;
+use super::volume;
 
 const VALUES: &str = "config/values.yaml.age";
 pub(super) const OTHER_BYTES: &str = "its stored bytes are not those that the manifest lists";
@@ -58,10 +59,10 @@ impl SignatureState {
     }
 }
 
-/// One chunk of a stream, with where it lies and what it must be.
+/// One chunk of a stream or of a volume, with where it lies and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredChunk {
-    pub stream: Stream,
+    pub member: Member,
     /// Its number, from 0.
     pub index: u32,
     /// Where its stored bytes begin in the bundle.
@@ -206,10 +207,10 @@ impl Reader {
         }
     }
 
-    /// The names of the sealed members outside the streams: config, chart, PostgreSQL's manifest.
+    /// The names of the sealed members that are no chunks: config, chart, PostgreSQL's manifest.
     pub fn sealed_members(&self) -> impl Iterator<Item = &str> {
         self.listed()
-            .filter(|(place, _)| place.member.is_sealed() && !matches!(place.member, Member::Chunk(..)))
+            .filter(|(place, _)| place.member.is_sealed() && !is_chunk(&place.member))
             .map(|(_, entry)| entry.name.as_str())
     }
 
@@ -222,7 +223,7 @@ impl Reader {
     pub fn chunks(&self, stream: Stream) -> impl Iterator<Item = StoredChunk> {
         self.listed().filter_map(move |(place, entry)| match place.member {
             Member::Chunk(of, index) if of == stream => Some(StoredChunk {
-                stream,
+                member: place.member.clone(),
                 index,
                 offset: place.offset,
                 stored_bytes: place.bytes,
@@ -267,8 +268,7 @@ impl Reader {
         stored: &mut Vec<u8>,
         frame: &mut Zeroizing<Vec<u8>>,
     ) -> Result<(), BundleFault> {
-        let member = Member::Chunk(chunk.stream, chunk.index);
-        let place = Place { member, offset: chunk.offset, bytes: chunk.stored_bytes };
+        let place = Place { member: chunk.member.clone(), offset: chunk.offset, bytes: chunk.stored_bytes };
         let sealed = self.read_framed(&place, &chunk.sha256, stored)?;
         let failed = |source| BundleFault::Sealed { member: place.member.to_string(), source };
         identities.open_into(sealed, frame).map_err(failed)
@@ -309,6 +309,11 @@ impl Reader {
         places::check_padding(place, padding)?;
         Ok(content)
     }
+}
+
+/// Whether it is a chunk, of the database or of another volume.
+pub(super) fn is_chunk(member: &Member) -> bool {
+    matches!(member, Member::Chunk(..)) || volume::chunk_of(member).is_some()
 }
 
 fn open(stored: Arc<dyn Stored>, record: Option<&PublishedRecord>, trust: &Trust) -> Result<Reader, BundleFault> {

@@ -9,14 +9,16 @@ use crate::postgres::Lsn;
 
 use super::catalog::{Catalog, CatalogEntry};
 use super::header::{Header, OutOfScope, SourceInstall};
+use super::layout::Member;
 use super::manifest::MemberEntry;
 use super::marks::BundleMark;
 use super::plain::PlainProof;
 use super::proof::{Depth, Proof};
-use super::reader::{Reader, SignatureState};
+use super::reader::{Reader, SignatureState, is_chunk};
 use super::reference::BundleReference;
 use super::sample::{SampleProof, SampleShare, SampledChunks};
 use super::stored::StoredProof;
+use super::volume::{BundledVolume, VolumeProof};
 
 /// `dr bundle list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -128,6 +130,9 @@ pub struct ShowReport {
     pub counts: BTreeMap<String, u64>,
     /// The members outside the streams, with their stored sizes.
     pub members: Vec<MemberReport>,
+    /// Other volumes, without their chunks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<BundledVolume>,
     pub scope: Vec<OutOfScope>,
     /// The deepest good verification, of those the newest.
     pub proof: Option<Proof>,
@@ -219,13 +224,18 @@ impl ShowReport {
             recipients: header.recipients.clone(),
             values_sha256: manifest.values_sha256.clone(),
             counts: manifest.counts.clone(),
-            members: manifest.members.iter().filter(|entry| entry.raw_bytes.is_none()).map(member).collect(),
+            members: manifest.members.iter().filter(|entry| !is_chunk_entry(entry)).map(member).collect(),
+            volumes: manifest.volumes.iter().map(BundledVolume::without_chunks).collect(),
             scope: manifest.scope.clone(),
             proof: kept.proof,
             pinned: kept.pin,
             gone: kept.gone,
         }
     }
+}
+
+fn is_chunk_entry(entry: &MemberEntry) -> bool {
+    Member::parse(&entry.name).is_ok_and(|member| is_chunk(&member))
 }
 
 /// `dr bundle verify`: what was seen, and nothing else.
@@ -245,6 +255,9 @@ pub struct VerifyReport {
     pub signature: SignatureState,
     /// The database as seen, when the bundle was opened with a key.
     pub database: Option<VerifiedDatabase>,
+    /// Other volumes as seen, likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeProof>,
     /// How long it took.
     pub milliseconds: u64,
 }
@@ -269,12 +282,13 @@ impl VerifyReport {
     pub fn stored(header: &Header, verify: String, proof: StoredProof, milliseconds: u64) -> Self {
         let StoredProof { members, bytes, signature } = proof;
         let (name, install) = (header.id.to_string(), header.install.name());
-        Self { name, install, verify, depth: Depth::Stored, members, bytes, signature, database: None, milliseconds }
+        let (depth, database, volumes) = (Depth::Stored, None, Vec::new());
+        Self { name, install, verify, depth, members, bytes, signature, database, volumes, milliseconds }
     }
 
     /// The report of a verification with a key.
     pub fn plain(header: &Header, verify: String, proof: PlainProof, milliseconds: u64) -> Self {
-        let PlainProof { members, bytes, signature, base, wal } = proof;
+        let PlainProof { members, bytes, signature, base, wal, volumes } = proof;
         let database = VerifiedDatabase {
             files: base.files,
             bytes: base.bytes,
@@ -293,6 +307,7 @@ impl VerifyReport {
             bytes,
             signature,
             database: Some(database),
+            volumes,
             milliseconds,
         }
     }

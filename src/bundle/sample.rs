@@ -222,8 +222,7 @@ impl Sampling<'_> {
 
     fn unpack_picked(&self, identities: &Identities, seen: &mut dyn FnMut(u64)) -> Result<(), BundleFault> {
         let chunks = [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| self.reader.chunks(stream));
-        let chunks: Vec<StoredChunk> =
-            chunks.filter(|chunk| self.picked.contains(&(chunk.stream, chunk.index))).collect();
+        let chunks: Vec<StoredChunk> = chunks.filter(|chunk| self.is_read(&chunk.member)).collect();
         self.reader.unpack_each(&chunks, identities, self.cancel, |chunk, _| {
             seen(chunk.stored_bytes);
             Ok(())

@@ -75,6 +75,7 @@ pub(crate) fn manifest() -> (Header, Manifest) {
         key_fingerprints: BTreeMap::new(),
         counts: BTreeMap::new(),
         scope: header().scope,
+        volumes: Vec::new(),
         members,
     };
     (header(), manifest)

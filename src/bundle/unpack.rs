@@ -11,7 +11,6 @@ use crate::parallel::{self, Pool};
 use crate::trace::{self, CallKind};
 
 use super::error::BundleFault;
-use super::layout::Member;
 use super::reader::{Reader, StoredChunk};
 
 /// What unpacking needs in memory beside its result. It is kept from chunk to chunk: to get and to wipe fresh memory for
@@ -69,14 +68,14 @@ impl Reader {
         scratch: &mut Scratch,
         raw: &mut Plaintext,
     ) -> Result<(), BundleFault> {
-        let what = format!("check {} chunk {}", chunk.stream.folder(), chunk.index);
+        let what = format!("check {}", chunk.member);
         trace::call_blocking(CallKind::Chunk, what, || {
             self.chunk_frame_into(chunk, identities, &mut scratch.stored, &mut scratch.frame)?;
             let unpacked = unpack_frame(&scratch.frame, chunk.raw_bytes, raw).and_then(|()| {
                 let same = hex::encode(Sha256::digest(raw.as_slice())) == chunk.raw_sha256;
                 if same { Ok(()) } else { Err("its plaintext is not what the manifest lists".to_owned()) }
             });
-            unpacked.map_err(|reason| BundleFault::damaged(Member::Chunk(chunk.stream, chunk.index), reason))
+            unpacked.map_err(|reason| BundleFault::damaged(&chunk.member, reason))
         })
     }
 }

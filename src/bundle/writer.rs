@@ -26,6 +26,7 @@ use super::reader::{Reader, Trust};
 use super::readme;
 use super::stored::StoredProof;
 use super::tarball;
+use super::volume::{self, BundledVolume, VolumeChunk};
 
 /// How every age file begins: what does not is not let in, so that plaintext cannot slip into a bundle.
 const AGE_MAGIC: &[u8] = b"age-encryption.org/v1\n";
@@ -57,6 +58,9 @@ pub struct Writer {
     values_sha256: String,
     helm_values_sha256: Option<String>,
     key_fingerprints: BTreeMap<String, String>,
+    volumes: Vec<BundledVolume>,
+    /// Of the volume that is being added.
+    volume_chunks: Vec<VolumeChunk>,
 }
 
 impl Writer {
@@ -87,6 +91,8 @@ impl Writer {
             values_sha256: String::new(),
             helm_values_sha256: None,
             key_fingerprints: BTreeMap::new(),
+            volumes: Vec::new(),
+            volume_chunks: Vec::new(),
         };
         writer.add(&Member::Header, &Hashed::of(first), None)?;
         writer.add(&Member::Readme, &Hashed::of(readme), None)?;
@@ -140,6 +146,35 @@ impl Writer {
             Ok(member) => self.add(&member, sealed, None),
         };
         result.map_err(|fault| self.name(fault))
+    }
+
+    /// Adds the next chunk of the tar of another volume: after the config, and before the chart. The rest as of
+    /// [`Self::add_chunk`].
+    ///
+    /// # Errors
+    /// `Refused` when it is too large, or the volume may not be called so; `Store`.
+    pub fn add_volume_chunk(
+        &mut self,
+        volume: &str,
+        stored: &Hashed,
+        raw_bytes: u64,
+        raw_sha256: &[u8; 32],
+    ) -> Result<(), BundleError> {
+        let name = volume::member(volume, u32::try_from(self.volume_chunks.len()).unwrap_or(u32::MAX));
+        let result = match Member::parse(&name) {
+            Ok(member) if volume::chunk_of(&member).is_some() && raw_bytes <= RAW_CHUNK_BYTES_LIMIT => {
+                self.add(&member, stored, None)
+            }
+            _ => Err(refused(&name, "it is no chunk of a volume, or too large before compression")),
+        };
+        self.volume_chunks.push(VolumeChunk { raw_bytes, raw_sha256: hex::encode(raw_sha256) });
+        result.map_err(|fault| self.name(fault))
+    }
+
+    /// Says what the volume was whose chunks were added since the last one: its own `chunks` are set to them.
+    pub fn end_volume(&mut self, volume: BundledVolume) {
+        let chunks = std::mem::take(&mut self.volume_chunks);
+        self.volumes.push(BundledVolume { chunks, ..volume });
     }
 
     /// Adds the next chunk of `stream`: `stored` is one whole age file of one whole zstd frame; `raw_bytes` and
@@ -213,6 +248,7 @@ impl Writer {
             key_fingerprints: self.key_fingerprints.clone(),
             counts: facts.counts,
             scope: facts.scope,
+            volumes: self.volumes.clone(),
             members: self.members.clone(),
         };
         let bytes = manifest.to_bytes()?;

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod claim;
+mod claimpod;
 pub mod cnpg;
 pub mod comeback;
 mod credentials;
@@ -47,6 +48,7 @@ pub mod workloads;
 
 pub use access::{ObjectRight, Permission};
 pub use claim::{StandingClaim, WantedClaim, first_instance};
+pub use claimpod::{ClaimPod, ClaimUse};
 pub use comeback::{Lack, OverfullQuota, PodNeeds};
 pub use credentials::register_credentials;
 pub use cronjob::CronJobFacts;

@@ -66,6 +66,33 @@ impl PodPlacement {
         }
     }
 
+    /// The same on its node and on no other: what the node has is nowhere else.
+    #[must_use]
+    pub fn on_its_node(mut self) -> Self {
+        let Some(node) = self.node.clone() else { return self };
+        let affinity = self.node_affinity.get_or_insert_default();
+        let required = affinity.required_during_scheduling_ignored_during_execution.get_or_insert_default();
+        if required.node_selector_terms.is_empty() {
+            required.node_selector_terms.push(NodeSelectorTerm::default());
+        }
+        // One of the terms has to hold, and all of it.
+        for term in &mut required.node_selector_terms {
+            term.match_fields.get_or_insert_default().push(by_name(&node));
+        }
+        self
+    }
+
+    /// The same, with the Secrets that the image of a pod of `other` is pulled with.
+    #[must_use]
+    pub fn pulling_as(mut self, other: &Self) -> Self {
+        for secret in &other.pull_secrets {
+            if !self.pull_secrets.contains(secret) {
+                self.pull_secrets.push(secret.clone());
+            }
+        }
+        self
+    }
+
     /// Gives it to a pod.
     pub(super) fn place(&self, spec: &mut PodSpec) {
         spec.node_selector = Some(self.node_selector.clone()).filter(|selector| !selector.is_empty());
@@ -80,12 +107,7 @@ impl PodPlacement {
 
     fn affinity(&self) -> Option<NodeAffinity> {
         let Some(node) = &self.node else { return self.node_affinity.clone() };
-        let by_name = NodeSelectorRequirement {
-            key: "metadata.name".into(),
-            operator: "In".into(),
-            values: Some(vec![node.clone()]),
-        };
-        let preference = NodeSelectorTerm { match_fields: Some(vec![by_name]), ..NodeSelectorTerm::default() };
+        let preference = NodeSelectorTerm { match_fields: Some(vec![by_name(node)]), ..NodeSelectorTerm::default() };
         let mut affinity = self.node_affinity.clone().unwrap_or_default();
         affinity
             .preferred_during_scheduling_ignored_during_execution
@@ -93,6 +115,10 @@ impl PodPlacement {
             .push(PreferredSchedulingTerm { weight: 100, preference });
         Some(affinity)
     }
+}
+
+fn by_name(node: &str) -> NodeSelectorRequirement {
+    NodeSelectorRequirement { key: "metadata.name".into(), operator: "In".into(), values: Some(vec![node.to_owned()]) }
 }
 
 impl Cluster {

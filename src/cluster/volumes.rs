@@ -79,7 +79,7 @@ fn is_of_instance(claim: &ObjectMeta, instance: &str) -> bool {
     owner.is_some_and(|owner| owner == instance)
 }
 
-fn mounts(pod: &Pod, claim: &str) -> bool {
+pub(super) fn mounts(pod: &Pod, claim: &str) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
     !matches!(phase, Some("Succeeded" | "Failed"))

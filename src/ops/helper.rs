@@ -8,11 +8,12 @@ use kube::Api;
 use super::Ctx;
 use super::quiesce::WRITERS;
 use crate::agent::protocol::WalRoom;
-use crate::cluster::pod::{BackupPod, HelperPod, HelperSite, RecoveryPod};
+use crate::cluster::pod::{self as pods, BackupPod, HelperPod, HelperSite, RecoveryPod};
 use crate::cluster::transport::{Agent, install};
-use crate::cluster::{ClusterError, ImagesPod, PodPlacement, PodRefusal, ReaderPod, WatchdogRights};
+use crate::cluster::{ClaimPod, ClusterError, ImagesPod, PodPlacement, PodRefusal, ReaderPod, WatchdogRights};
 use crate::error::{CommandError, Exit, Result};
-use crate::opschain::workloads::BACKUP_PRIORITY;
+use crate::opschain::workloads::{BACKUP_PRIORITY, REPLICATION_ROLE};
+use crate::postgres::argv::Connection;
 use crate::quantity;
 use crate::wire::Limits;
 
@@ -63,6 +64,20 @@ pub async fn backup_pod(
     Ok(pod.manifest()?)
 }
 
+/// The replication role, by its certificate, over TLS with the server's name checked.
+pub fn replication(service: &str) -> Connection {
+    Connection {
+        host: service.to_owned(),
+        port: 5432,
+        user: REPLICATION_ROLE.into(),
+        dbname: "postgres".into(),
+        sslmode: "verify-full".into(),
+        sslcert: Some(pods::CLIENT_CERTIFICATE.into()),
+        sslkey: Some(pods::CLIENT_KEY.into()),
+        sslrootcert: Some(pods::SERVER_CA.into()),
+    }
+}
+
 /// What a restore's pod is on, and what the database will claim of the same node.
 #[derive(Debug, Clone, Copy)]
 pub struct RecoveryVolume<'a> {
@@ -98,6 +113,28 @@ pub async fn recovery_pod(
 pub async fn reader_pod(ctx: &Ctx, run: &str, image: &str, placement: &PodPlacement, claim: &str) -> Result<Pod> {
     let pod = ReaderPod { pod: pod(ctx, run, image, placement).await?, claim: claim.to_owned() };
     Ok(pod.manifest()?)
+}
+
+/// The name of the pod that reads or fills a volume for a run.
+pub fn volume_pod_name(run: &str, volume: &str) -> String {
+    format!("{}-{volume}", pod_name(run))
+}
+
+/// The pod that the volume of `claim` is read in, or filled.
+///
+/// # Errors
+/// The cluster cannot be asked what the namespace wants of it.
+pub async fn volume_pod(
+    ctx: &Ctx,
+    run: &str,
+    volume: &str,
+    image: &str,
+    placement: &PodPlacement,
+    claim: &str,
+    fills: bool,
+) -> Result<Pod> {
+    let pod = HelperPod { name: volume_pod_name(run, volume), ..pod(ctx, run, image, placement).await? };
+    Ok(ClaimPod { pod, claim: claim.to_owned(), fills }.manifest()?)
 }
 
 /// The name of the pod that pulls images for a run.
@@ -172,27 +209,35 @@ pub const ADMISSION: &str = "What such a pod claims and bears is set by cpu, mem
 /// # Errors
 /// The pod does not start, or this program cannot be copied into it.
 pub async fn start(ctx: &Ctx, manifest: &Pod, run: &str) -> Result<Agent> {
-    let (cluster, name) = (ctx.cluster().await?, pod_name(run));
+    start_named(ctx, manifest, &pod_name(run), run).await
+}
+
+/// The same of a pod with another name than the run's first.
+///
+/// # Errors
+/// The same.
+pub async fn start_named(ctx: &Ctx, manifest: &Pod, name: &str, run: &str) -> Result<Agent> {
+    let cluster = ctx.cluster().await?;
     match cluster.create_pod(manifest).await {
         Ok(_) => {}
         Err(ClusterError::Conflict { .. }) => {
             let pods = cluster.pod_states(None).await?;
             if pods.iter().any(|pod| pod.name == name && (pod.ended() || pod.deleting)) {
-                cluster.delete_pod(&name, Duration::ZERO, POD_LIMIT, &ctx.events).await?;
+                cluster.delete_pod(name, Duration::ZERO, POD_LIMIT, &ctx.events).await?;
                 cluster.create_pod(manifest).await?;
             }
         }
         Err(error) => return Err(error.into()),
     }
-    cluster.wait_pod_ready(&name, POD_LIMIT, &ctx.events).await?;
+    cluster.wait_pod_ready(name, POD_LIMIT, &ctx.events).await?;
     let pods = Api::namespaced(cluster.client().clone(), cluster.namespace());
     let binary = install::own_binary()?;
-    let mut agent = Agent::install(pods.clone(), &name, &binary, run, Limits::default(), ctx.events.clone()).await?;
+    let mut agent = Agent::install(pods.clone(), name, &binary, run, Limits::default(), ctx.events.clone()).await?;
     if ctx.settings_or_defaults()?.pods.straight {
-        if let Some(address) = cluster.pod_address(&name).await? {
+        if let Some(address) = cluster.pod_address(name).await? {
             agent.go_straight(address).await?;
         }
-        agent.go_forwarded(pods, &name).await?;
+        agent.go_forwarded(pods, name).await?;
     }
     Ok(agent)
 }

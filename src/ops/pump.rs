@@ -174,7 +174,7 @@ async fn run(
 
 /// How many bytes are written before they are made durable together: each time costs the disk about as much as a
 /// megabyte does, and a window holds more than this and a chunk.
-const SYNC_EVERY: u64 = 8 << 20;
+pub(super) const SYNC_EVERY: u64 = 8 << 20;
 
 /// Writes a chunk, and lets the agent forget those that have become durable. A store may be some chunks behind; what it
 /// has not made durable when the stream ends, the agent keeps until the bundle is whole.
@@ -203,6 +203,9 @@ fn add(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
     let stream = match chunk.part {
         BackupPart::Base => Stream::Base,
         BackupPart::Wal => Stream::Wal,
+        BackupPart::Volume => {
+            return Err(CommandError::new(Exit::Stream, "a volume came in the place of the database"));
+        }
         BackupPart::Manifest => return Ok(writer.add_sealed("db/backup_manifest.age", &chunk.stored)?),
     };
     Ok(writer.add_chunk(stream, chunk.index, &chunk.stored, chunk.raw_bytes, &chunk.raw_sha256)?)
@@ -211,7 +214,7 @@ fn add(writer: &mut Writer, chunk: &ReceivedChunk) -> Result<()> {
 /// How much the agent must be able to send beyond what is durable: nothing is made durable before there is enough of it
 /// ([`SYNC_EVERY`]), nor by the store before it has more than its backlog. With too small a window both would wait for
 /// ever.
-fn held_back(backlog: u64) -> Result<u64> {
+pub(super) fn held_back(backlog: u64) -> Result<u64> {
     let wanted = if backlog == 0 { 0 } else { backlog + SYNC_EVERY };
     if wanted <= HELD_BACK_LIMIT {
         return Ok(wanted);
@@ -222,10 +225,10 @@ fn held_back(backlog: u64) -> Result<u64> {
 }
 
 /// What was written and may not be durable, in order: where it ends, and what stands for it.
-struct Unsettled<T> {
+pub(super) struct Unsettled<T> {
     written: VecDeque<(u64, T)>,
     /// How many bytes are.
-    durable: u64,
+    pub(super) durable: u64,
 }
 
 impl<T> Default for Unsettled<T> {
@@ -235,12 +238,12 @@ impl<T> Default for Unsettled<T> {
 }
 
 impl<T: Copy> Unsettled<T> {
-    fn add(&mut self, end: u64, ticket: T) {
+    pub(super) fn add(&mut self, end: u64, ticket: T) {
         self.written.push_back((end, ticket));
     }
 
     /// Forgets what ends within the first `durable` bytes. Returns what stands for the last of it.
-    fn settle(&mut self, durable: u64) -> Option<T> {
+    pub(super) fn settle(&mut self, durable: u64) -> Option<T> {
         self.durable = durable;
         let settled = self.written.partition_point(|(end, _)| *end <= durable);
         self.written.drain(..settled).last().map(|(_, ticket)| ticket)

@@ -14,6 +14,7 @@ pub mod scope;
 pub mod secrets;
 pub mod values;
 pub mod version;
+pub mod volumes;
 pub mod workloads;
 
 pub use version::Version;

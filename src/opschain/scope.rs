@@ -22,6 +22,12 @@ const OWN_VAULT: &str = "opschain-secret-vault";
 /// What decides which things a bundle leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScopeFacts {
+    /// It takes along the volume of the Git mirrors.
+    pub git: bool,
+    /// That of the step data.
+    pub steps: bool,
+    /// That of the image registry.
+    pub registry: bool,
     /// The install runs its own LDAP server, and nobody has read it.
     pub own_ldap: bool,
     /// Its users are in an LDAP server outside of it.
@@ -167,18 +173,19 @@ pub fn left_out(install: ScopeFacts) -> Vec<LeftOut> {
         "Where a remote runner is refused, delete its target in OpsChain and make a new one.",
     );
     add(
-        true,
+        !install.registry,
         "agent images in the image registry",
         "the registry's volume holds images that can be made again",
         "Runner images are copied again by a job; releases before 2026-09-10 need agent images rebuilt by hand.",
     );
     add(
-        true,
+        !install.git,
         "mirrors of project Git repositories",
         "they are copies of the remotes",
         "OpsChain fetches them again at first use.",
     );
-    add(true, "step data and build caches", "they are short-lived", "Nothing: the next runs fill them.");
+    let short_lived = if install.steps { "build caches" } else { "step data and build caches" };
+    add(true, short_lived, "they are short-lived", "Nothing: the next runs fill them.");
     add(
         true,
         "log lines not yet written",

@@ -216,6 +216,8 @@ pub struct BundleSettings {
     pub quiesce: Quiesce,
     /// What may be there all the same while it is.
     pub allow: Vec<Allow>,
+    /// Which volumes beside the database's are taken along, by name.
+    pub with: Vec<String>,
     /// The most that the base backup may read a second, in PostgreSQL's words (`100M`); no limit when absent.
     #[serde(deserialize_with = "checked::max_rate")]
     pub max_rate: Option<String>,
@@ -233,6 +235,7 @@ impl Default for BundleSettings {
         Self {
             quiesce: Quiesce::Brief,
             allow: Vec::new(),
+            with: Vec::new(),
             max_rate: None,
             drain_timeout: TimeSpan(Duration::from_secs(3600)),
             chunk_mib: 4,

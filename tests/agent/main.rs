@@ -17,3 +17,4 @@ mod speed;
 mod stages;
 mod straight;
 mod taken_up;
+mod volumes;

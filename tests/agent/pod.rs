@@ -110,7 +110,7 @@ impl Drop for Pod {
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["volume", "spool", "backlog"] {
+    for name in ["volume", "spool", "backlog", "claimed"] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
     }
     folder
@@ -126,6 +126,7 @@ fn options(folder: &Path, run: &str, idle: Duration) -> ServeOptions {
             backlog: folder.join("backlog"),
             volume: folder.join("volume"),
             pgdata: "pgdata".into(),
+            claimed: folder.join("claimed"),
             watchdog_fails: None,
         },
         limits: LIMITS,

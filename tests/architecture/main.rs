@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module, the lowest layer first; a module may import only modules of lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["wire", "cores", "event", "text", "parallel", "proxy", "ustar", "yaml", "ownership", "ldif"],
+    &["wire", "cores", "event", "text", "parallel", "proxy", "ustar", "filetree", "yaml", "ownership", "ldif"],
     &["names", "quantity", "read", "write"],
     &["crypt", "postgres", "program", "web"],
     &["redact", "trace"],

@@ -56,7 +56,7 @@ const BROKEN: [(&str, Exit, &str); 21] = [
     ("absolute", Exit::Damaged, "/etc/cron.d/evil must not be in it: the name is absolute"),
     ("link", Exit::Damaged, "config/values.yaml.age must not be in it: it is a symbolic link, not a plain file"),
     ("extended-header", Exit::Damaged, "pax must not be in it: it is an extended tar header, not a plain file"),
-    ("future", Exit::Format, "its format 2.0 is newer than the 1.7 that this dr reads; dr 7.0.0 wrote it"),
+    ("future", Exit::Format, "its format 2.0 is newer than the 1.8 that this dr reads; dr 7.0.0 wrote it"),
     ("unsigned", Exit::Untrusted, "it is not signed"),
     ("foreign-signed", Exit::Untrusted, "its signature is not to be trusted: the key that signed it, SHA256:"),
     ("trailing-data", Exit::Damaged, "data after the last member must not be in it: nothing may follow it"),

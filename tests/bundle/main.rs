@@ -17,3 +17,4 @@ mod round_trip;
 mod sample;
 mod sampled;
 mod speed;
+mod volumes;

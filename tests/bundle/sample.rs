@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dr::internals::bundle::{
-    BackupFacts, BackupIdentity, BundleId, Estimated, FORMAT, Header, OpsChain, OutOfScope, PostgreSql, QuiesceMode,
-    RawTotal, SourceInstall, Stream, Trust, UnpublishedBundle, Writer,
+    BackupFacts, BackupIdentity, BundleId, BundledVolume, Estimated, FORMAT, Header, OpsChain, OutOfScope, PostgreSql,
+    QuiesceMode, RawTotal, SourceInstall, Stream, Trust, UnpublishedBundle, Writer,
 };
 use dr::internals::bundle::{BundleError, Reader};
 use dr::internals::crypt::{Hashed, Identities, Recipients, Signer, TrustedSigners};
@@ -181,6 +181,8 @@ pub struct Content {
     /// Values that were sealed elsewhere, and what is said of them: their digest, and that of what Helm had.
     pub values: Option<(Hashed, String, String)>,
     pub release: &'static [u8],
+    /// Other volumes, with their tars.
+    pub volumes: Vec<(BundledVolume, Vec<u8>)>,
     /// How long a chunk of the base is before it is compressed.
     pub base_chunk: usize,
 }
@@ -194,6 +196,7 @@ impl Content {
             database: database_facts(),
             values: None,
             release: b"{\"revision\": 3}",
+            volumes: Vec::new(),
             base_chunk: 8_000,
         }
     }
@@ -226,6 +229,14 @@ pub fn fill(
     }
     writer.seal_config("release.json", content.release)?;
     writer.seal_config("secrets.yaml", b"kind: List\n")?;
+    for (volume, tar) in &content.volumes {
+        for raw in cut(tar, 1_500) {
+            let stored = Hashed::of(recipients.seal(&zstd::bulk::compress(&raw, 1).unwrap()).unwrap());
+            let digest = Sha256::digest(&raw).into();
+            writer.add_volume_chunk(&volume.volume, &stored, raw.len() as u64, &digest)?;
+        }
+        writer.end_volume(volume.clone());
+    }
     let chart = recipients.seal(b"not really a chart").unwrap();
     writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &Hashed::of(chart))?;
     let base = cut(&content.base, content.base_chunk);

@@ -3,6 +3,7 @@
 use dr::internals::ops::restore::{RestoreStrategy, step_names};
 
 use crate::host::{Host, VERSION, command};
+use crate::volumes::{self, REGISTRY};
 
 const RESTORE: [&str; 7] = ["bundle", "restore", "--version", VERSION, "--strategy", "adopt", "--yes"];
 
@@ -32,13 +33,16 @@ fn place(step: &str) -> usize {
 fn a_restore_by_adopt_that_is_killed_before_and_after_every_step_is_resumed_to_the_end() {
     let host = Host::new("adopt-kill");
     let values = host.deploy(VERSION);
-    let before = host.ledger();
-    host.bundle(&[]);
+    volumes::fill(&host, REGISTRY);
+    let (before, files) = (host.ledger(), volumes::seen(&host, REGISTRY));
+    host.bundle(&["--with", "registry"]);
     host.delete_namespace();
     for (number, step) in step_names(RestoreStrategy::Adopt).into_iter().enumerate() {
         let mut points = vec![format!("{step}:before"), format!("{step}:after")];
-        if step == "stage" {
-            points.insert(1, "staged-chunk".to_owned());
+        if let Some((_, chunk)) =
+            [("stage", "staged-chunk"), ("restore-volumes", "filled-chunk")].iter().find(|(of, _)| *of == step)
+        {
+            points.insert(1, (*chunk).to_owned());
         }
         for point in points {
             let fault = format!("{point}=kill");
@@ -61,6 +65,7 @@ fn a_restore_by_adopt_that_is_killed_before_and_after_every_step_is_resumed_to_t
     host.dr(["run", "resume"]).ok();
     assert_eq!(host.runs()[0].1, "done");
     host.assert_ledger_holds(&before);
+    assert_eq!(volumes::seen(&host, REGISTRY), files, "every file, owner, mode and time");
     host.wait_rows(host.ledger().rows + 3);
     let left = host.kubectl(&["exec", "opschain-db-1", "-c", "postgres", "--", "ls", "/var/lib/postgresql/data"]).ok();
     assert_eq!(left.split_whitespace().collect::<Vec<_>>(), ["pgdata"], "nothing is left beside the data folder");

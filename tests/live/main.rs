@@ -30,4 +30,5 @@ mod server;
 mod site;
 mod stream;
 mod turn;
+mod volumes;
 mod wrong_input;

@@ -2,6 +2,7 @@
 
 use crate::directory;
 use crate::host::{Host, VERSION};
+use crate::volumes::{self, GIT, REGISTRY};
 
 /// The demo's path: everything is burnt but the bundle, the identity and the list of trusted signers.
 #[test]
@@ -12,11 +13,26 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     let original = std::fs::read(&values).unwrap();
     directory::fill(&host);
     let (before, replicas, people) = (host.ledger(), host.replicas(), directory::entries(&host));
-    let bundle = host.bundle(&[]);
+    for claim in [GIT, REGISTRY] {
+        volumes::fill(&host, claim);
+    }
+    let files = [GIT, REGISTRY].map(|claim| volumes::seen(&host, claim));
+    host.dr(["bundle", "create", "--with", "git,gti", "--dry-run"]).fails(14, &["\"gti\"", "git, steps, registry"]);
+    let failed = host.dr_with_fault("volume-chunk=fail", ["bundle", "create", "--with", "git", "--yes"]);
+    assert_ne!(failed.code, 0, "{failed}");
+    let left = host.kubectl(&["get", "pods", "-l", "app.kubernetes.io/managed-by=dr", "-o", "name"]).ok();
+    assert_eq!((left.as_str(), host.listed().len()), ("", 0), "what a failed reading has left");
+    let bundle = host.bundle(&["--with", "git,registry"]);
+    let (names, scope) = volumes::said_of(&host, &bundle);
+    assert_eq!(names, ["git", "registry"]);
+    let has = |what: &str| scope.iter().any(|item| item == what);
+    assert!(has("a still copy of volume git") && has("step data and build caches"), "{scope:?}");
+    assert!(!has("mirrors of project Git repositories") && !has("agent images in the image registry"), "{scope:?}");
     assert_eq!(directory::said_of(&host, &bundle), (Some(6), None));
     // The writer wrote while the bundle was made.
     host.wait_rows(before.rows + 5);
-    host.dr(["bundle", "verify", "--decrypt"]).ok();
+    let verified = host.dr(["bundle", "verify", "--decrypt"]).ok();
+    assert!(verified.contains("volume registry: "), "{verified}");
     let listed = host.dr(["bundle", "list"]).ok();
     assert!(listed.contains(bundle.file_stem().unwrap().to_str().unwrap()), "{listed}");
 
@@ -52,6 +68,11 @@ fn a_bundle_and_a_key_bring_back_every_row_and_every_byte_of_config() {
     host.wait_rows(after.rows + 5);
     assert_eq!(host.replicas(), replicas, "as the values say");
     directory::assert_back(&host, &people);
+    assert_eq!([GIT, REGISTRY].map(|claim| volumes::seen(&host, claim)), files, "every file, owner, mode and time");
+    assert_eq!(
+        host.kubectl(&["get", "pod", "opschain-image-registry-0", "-o", "jsonpath={.status.phase}"]).ok(),
+        "Running"
+    );
     let plan = host.dr(["--output", "json", "bundle", "show", &file, "--trusted-signers", &signers]).ok();
     let shown: serde_json::Value = serde_json::from_str(&plan).unwrap();
     use sha2::Digest;

@@ -97,7 +97,7 @@ impl ChunkSealer {
         let mut frame = self.memory.frames.take();
         let content = match part {
             BackupPart::Manifest => &raw,
-            BackupPart::Base | BackupPart::Wal => {
+            BackupPart::Base | BackupPart::Wal | BackupPart::Volume => {
                 self.compress(&raw, &mut frame)?;
                 &frame
             }

@@ -34,6 +34,11 @@ use crate::postgres::basebackup::WalEnd;
 /// The most that are compressed and sealed side by side: each holds a chunk twice in memory.
 const MOST_SEALERS: usize = 4;
 
+/// How many threads seal.
+pub(super) fn sealers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS)
+}
+
 /// Makes the backup that `request` asks for and sends it all. `bound` changes when the client says where WAL ends.
 ///
 /// # Errors
@@ -44,8 +49,8 @@ pub async fn run(
     files: &PodFiles,
     bound: watch::Receiver<WalBound>,
 ) -> Result<(), Failure> {
-    let sealers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_SEALERS);
-    let sealer = check_request(&request, sealers)?;
+    let sealers = sealers();
+    let sealer = sealer(request.chunk_bytes, request.zstd_level, &request.recipients, sealers)?;
     let server = ask_server(&request).await?;
     let system_identifier = server.system_identifier.parse().map_err(|error| {
         let message = format!("psql answered oddly: system identifier `{}`: {error}", server.system_identifier);
@@ -96,18 +101,27 @@ async fn wal_slot(replies: &ReplySender, request: &BackupRequest) -> Option<WalS
     taken.map_err(|failure| replies.log("psql", &format!("no replication slot keeps the WAL: {failure}"))).ok()
 }
 
-fn check_request(request: &BackupRequest, sealers: usize) -> Result<ChunkSealer, Failure> {
+/// What seals the chunks of a request, on so many threads.
+///
+/// # Errors
+/// The request makes no sense.
+pub(super) fn sealer(
+    chunk_bytes: u64,
+    zstd_level: Option<i32>,
+    recipients: &[String],
+    sealers: usize,
+) -> Result<ChunkSealer, Failure> {
     let bad = |message: String| Failure::new(FailureKind::Request, message);
     let (least, most) = CHUNK_BOUNDS;
-    if !(least..=most).contains(&request.chunk_bytes) {
-        return Err(bad(format!("chunks of {} bytes, where {least} to {most} are allowed", request.chunk_bytes)));
+    if !(least..=most).contains(&chunk_bytes) {
+        return Err(bad(format!("chunks of {chunk_bytes} bytes, where {least} to {most} are allowed")));
     }
-    let level = match request.zstd_level {
+    let level = match zstd_level {
         None => ZstdLevel::auto(sealers),
         Some(level @ 1..=19) => ZstdLevel::fixed(level),
         Some(level) => return Err(bad(format!("zstd level {level}, where 1 to 19 are allowed"))),
     };
-    let recipients = Recipients::parse(&request.recipients).map_err(|error| bad(error.to_string()))?;
+    let recipients = Recipients::parse(recipients).map_err(|error| bad(error.to_string()))?;
     Ok(ChunkSealer::new(recipients, level))
 }
 
@@ -135,7 +149,10 @@ async fn ask_server(request: &BackupRequest) -> Result<PostgresFacts, Failure> {
 }
 
 /// A queue of what is to be sealed, and what comes out of it, on `threads` threads.
-fn sealing(sealer: &Arc<ChunkSealer>, threads: usize) -> (mpsc::Sender<Cut>, Ordered<Result<Outgoing, Failure>>) {
+pub(super) fn sealing(
+    sealer: &Arc<ChunkSealer>,
+    threads: usize,
+) -> (mpsc::Sender<Cut>, Ordered<Result<Outgoing, Failure>>) {
     let (cut, mut queue) = mpsc::channel(1);
     let (jobs, sealer) = (std::iter::from_fn(move || queue.blocking_recv()), Arc::clone(sealer));
     (cut, parallel::spawn_in_order(jobs, threads, move |job| sealer.seal(job)))

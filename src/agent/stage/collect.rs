@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::agent::protocol::{CHUNK_BOUNDS, Envelope, Failure, FailureKind, Request, StageChunkHead};
+use crate::agent::protocol::{BackupPart, CHUNK_BOUNDS, Envelope, Failure, FailureKind, Request, StageChunkHead};
 use crate::agent::replies::ReplySender;
 use crate::parallel::Pool;
 use crate::wire::{Conduit, FrameKind};
@@ -23,7 +23,7 @@ pub async fn collect(
     replies: &ReplySender,
     conduit: &Conduit,
     frames: &Pool<Vec<u8>>,
-    mut next: [u32; 3],
+    mut next: [u32; BackupPart::COUNT],
     out: mpsc::Sender<Arrived>,
 ) -> Result<(), Failure> {
     let mut current: Option<(StageChunkHead, Vec<u8>)> = None;
@@ -73,7 +73,7 @@ pub async fn collect(
 }
 
 /// Chunks of each tar come in order, each once, and are of a size that can be held.
-fn expect(head: &StageChunkHead, next: &mut [u32; 3]) -> Result<(), Failure> {
+fn expect(head: &StageChunkHead, next: &mut [u32; BackupPart::COUNT]) -> Result<(), Failure> {
     let place = &mut next[head.part as usize];
     if head.index != *place {
         return Err(Failure::damaged(format!("{} chunk {} came where {} was due", head.part, head.index, place)));

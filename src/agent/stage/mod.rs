@@ -7,7 +7,7 @@
 //! A chunk is acknowledged when it is written. What an attempt that was cut off has written is read back by the next one
 //! of the run, and only the rest is sent.
 
-mod collect;
+pub(super) mod collect;
 mod files;
 mod outline;
 mod tars;
@@ -63,16 +63,16 @@ struct KeptPart {
 }
 
 /// One chunk, decompressed.
-struct Opened {
+pub(super) struct OpenedFrame {
     head: StageChunkHead,
-    raw: Vec<u8>,
-    sequence: u64,
+    pub(super) raw: Vec<u8>,
+    pub(super) sequence: u64,
 }
 
 /// Memory that is used again: fresh memory for each chunk costs as much as to write it.
 #[derive(Default)]
-struct Memory {
-    frames: Pool<Vec<u8>>,
+pub(super) struct Memory {
+    pub(super) frames: Pool<Vec<u8>>,
     plaintexts: Pool<Vec<u8>>,
     decompressors: Pool<Option<Decompressor<'static>>>,
 }
@@ -142,7 +142,7 @@ impl Stage {
         let Self { folders, request, run, guard, work, kept } = self;
         let (arrived, queue) = mpsc::channel::<Arrived>(1);
         let memory = Arc::new(Memory::default());
-        let next = [kept[0].chunks, kept[1].chunks, 0];
+        let next = [kept[0].chunks, kept[1].chunks, 0, 0];
         let (own, acknowledge) = (Arc::clone(&memory), replies.clone());
         let mut write = std::pin::pin!(host::blocking(move || {
             let work = work.write(queue, &own, |sequence| acknowledge.durable(sequence))?;
@@ -231,7 +231,7 @@ impl StageWork {
                 |chunk| open(chunk, memory),
                 |mut results| {
                     results.try_for_each(|opened| {
-                        let Opened { head, raw, sequence } = opened?;
+                        let OpenedFrame { head, raw, sequence } = opened?;
                         unflushed += raw.len() as u64;
                         let placed = tars.push(head.part, &raw, false)?;
                         memory.plaintexts.put(raw);
@@ -283,7 +283,7 @@ fn openers() -> usize {
 }
 
 /// Decompresses a chunk and checks what it holds.
-fn open(Arrived { head, frame, sequence }: Arrived, memory: &Memory) -> Result<Opened, Failure> {
+pub(super) fn open(Arrived { head, frame, sequence }: Arrived, memory: &Memory) -> Result<OpenedFrame, Failure> {
     let StageChunkHead { part, index, .. } = head;
     let unpacked = |error| Failure::damaged(format!("{part} chunk {index} does not decompress: {error}"));
     let mut decompressor = match memory.decompressors.take() {
@@ -300,5 +300,5 @@ fn open(Arrived { head, frame, sequence }: Arrived, memory: &Memory) -> Result<O
     if raw.len() as u64 != head.raw_bytes || Digest(Sha256::digest(&raw).into()) != head.raw_sha256 {
         return Err(Failure::damaged(format!("{part} chunk {index} does not hold what was said")));
     }
-    Ok(Opened { head, raw, sequence })
+    Ok(OpenedFrame { head, raw, sequence })
 }

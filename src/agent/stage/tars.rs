@@ -59,6 +59,7 @@ impl Tars {
             BackupPart::Manifest => {
                 Err(Failure::new(FailureKind::Request, "a manifest by itself: the one in base.tar is used"))
             }
+            BackupPart::Volume => Err(Failure::new(FailureKind::Request, "a volume's tar is no part of a database")),
         }
     }
 

@@ -32,6 +32,7 @@ What can be taken out:
   config/NAME         another member, opened
   NAME.age            a sealed member as it is stored
   base.tar            the data directory; pg_wal.tar is the write-ahead log
+  volume-git.tar      another volume, of a bundle that holds it
   base/16384/2619     a file of the database, by its path there: pg_wal/NAME is
                       one of the log")]
 pub(super) struct BundleExtractArgs {

@@ -65,7 +65,9 @@ enum BundleVerb {
 /// The database is copied while the application runs; API and workers stop for the last moment only. The file is read
 /// back and verified before it is published. Whatever fails, API and workers get their replicas back.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  dr bundle create --dry-run\n  dr bundle create --quiesce full --max-rate 100M")]
+#[command(
+    after_help = "Examples:\n  dr bundle create --dry-run\n  dr bundle create --with git,steps,registry\n  dr bundle create --quiesce full --max-rate 100M"
+)]
 struct CreateArgs {
     /// How the application is quiesced
     #[arg(long, value_enum)]
@@ -73,6 +75,13 @@ struct CreateArgs {
     /// Make it although these are there, and say so in it (can be repeated)
     #[arg(long, value_enum, value_name = "WHAT")]
     allow: Vec<Allow>,
+    /// Take these volumes along: git, steps, registry; in the place of the settings' `bundle.with`
+    ///
+    /// The files of each go into the bundle, sealed as the database is: with owner, mode, times and links. They are read before
+    /// the database. With --quiesce full API and workers are stopped meanwhile; else the application runs, and the bundle
+    /// says which pods used the volume. `--with ""` takes none.
+    #[arg(long, value_name = "VOLUMES", value_delimiter = ',')]
+    with: Option<Vec<String>>,
     /// The most that PostgreSQL may read a second, such as 100M
     #[arg(long, value_name = "RATE", value_parser = crate::settings::max_rate_of)]
     max_rate: Option<String>,
@@ -281,6 +290,7 @@ async fn create(ctx: &Ctx, ui: &Ui, args: CreateArgs) -> Result<()> {
         quiesce: args.quiesce,
         allow: args.allow,
         max_rate: args.max_rate,
+        with: args.with.map(|names| names.into_iter().filter(|name| !name.is_empty()).collect()),
         ..create::CreateRequest::default()
     };
     let plan = Box::pin(create::plan(ctx, &request)).await?;

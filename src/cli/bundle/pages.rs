@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::super::deploy::upgrade::way;
 use crate::bundle::report::{SampleReport, ShowReport, VerifyReport};
-use crate::bundle::{Depth, OutOfScope, SignatureState};
+use crate::bundle::{BundledVolume, Depth, OutOfScope, SignatureState};
 use crate::cli::forecast;
+use crate::filetree::TreeTotals;
 use crate::ops::{create, restore};
 use crate::opschain::directory::entries;
 use crate::settings::Quiesce;
@@ -41,7 +42,7 @@ pub fn show_fields(shown: &ShowReport) -> Vec<(&'static str, String)> {
     });
     let created = format!("{} by dr {}", short_time(shown.created), shown.dr_version);
     let safety = shown.replaced_by.as_ref().map(|run| format!(", before {run} replaced what it holds"));
-    vec![
+    let mut fields = vec![
         ("bundle", shown.name.clone()),
         ("file", shown.address.clone()),
         ("created", created + &safety.unwrap_or_default()),
@@ -61,10 +62,21 @@ pub fn show_fields(shown: &ShowReport) -> Vec<(&'static str, String)> {
         ("WAL", format!("timeline {}, {} to {}", database.timeline, database.start_lsn, database.last_lsn)),
         ("quiesced", shown.quiesce.clone()),
         ("LDAP", directory(shown)),
+    ];
+    fields.extend(shown.volumes.iter().map(|volume| ("volume", volume_line(volume))));
+    fields.extend([
         ("signature", signature(&shown.signature)),
         ("opens for", shown.recipients.join(", ")),
         ("last proof", proved),
-    ]
+    ]);
+    fields
+}
+
+/// What it holds of another volume.
+fn volume_line(volume: &BundledVolume) -> String {
+    let TreeTotals { files, bytes: size, .. } = volume.totals;
+    let BundledVolume { volume: name, claim, .. } = volume;
+    format!("{name}: {}, {}, of claim {claim} ({} asked for)", plural(files, "file"), bytes(size), volume.size)
 }
 
 /// What it holds of the LDAP server.
@@ -108,6 +120,14 @@ impl Report for VerifyReport {
                 None,
             ),
             None => page.next(&format!("to check every database file: {}", self.verify)),
+        }
+        for seen in &self.volumes {
+            let (files, size) = (plural(seen.files, "file"), bytes(seen.bytes));
+            page.finding(
+                Mark::Ok,
+                &format!("volume {}: {files} as listed when it was read, {size}", seen.volume),
+                None,
+            );
         }
     }
 }
@@ -171,6 +191,7 @@ impl Report for create::CreatePlan {
             ("store", format!("{}{free}", self.store)),
         ];
         fields.extend(forecast::line(self.forecast.as_ref()).map(|line| ("takes", line)));
+        fields.extend(self.volumes.iter().map(|volume| ("volume", volume.line())));
         page.fields(&fields);
         forecast::steps(page, self.forecast.as_ref());
         warnings(page, &self.warnings);
@@ -270,6 +291,9 @@ impl Report for restore::RestorePlan {
         if let Some(count) = self.directory_entries {
             let line = format!("{} are put back before the API starts", entries(count));
             page.finding(Mark::Ok, &line, None);
+        }
+        for volume in &self.volumes {
+            page.finding(Mark::Ok, &format!("volume {} are put back before the API starts", volume.line()), None);
         }
         if let Some(hold) = &self.hold {
             let line = format!("held, with no workers until `dr server start`: {}", hold.because);

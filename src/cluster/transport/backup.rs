@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::agent::Agent;
 use super::error::{Result, TransportError};
 use crate::agent::protocol::{
-    BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Envelope, PartTotals, Reply, Request,
+    BackupDone, BackupPart, BackupRequest, BaseDone, ChunkHead, Envelope, PartTotals, Reply, Request, VolumeDone,
 };
 use crate::crypt::Hashed;
 use crate::parallel::{self, Pool};
@@ -43,6 +43,19 @@ pub enum BackupItem {
     Done(Box<BackupDone>),
 }
 
+/// What comes off the link.
+pub(super) enum StreamItem {
+    Chunk(ReceivedChunk),
+    BaseDone(BaseDone),
+    End(StreamEnd),
+}
+
+/// What the agent says at the end.
+pub(super) enum StreamEnd {
+    Backup(Box<BackupDone>),
+    Volume(VolumeDone),
+}
+
 /// A backup on its way out of the pod. Must be read to [`BackupItem::Done`], or the agent be attached to anew.
 pub struct BackupStream<'a> {
     agent: &'a mut Agent,
@@ -51,8 +64,8 @@ pub struct BackupStream<'a> {
     current: Option<(ChunkHead, Vec<u8>)>,
     /// Where chunks are collected: memory that is used again.
     memory: Arc<Pool<Vec<u8>>>,
-    seen: [PartTotals; 3],
-    done: Option<Box<BackupDone>>,
+    seen: [PartTotals; BackupPart::COUNT],
+    done: Option<StreamEnd>,
 }
 
 /// Acknowledges chunks and ends the WAL, from wherever the caller writes.
@@ -130,8 +143,13 @@ impl Agent {
     /// # Errors
     /// The link's; what the agent has against it comes with the first item.
     pub async fn backup(&mut self, request: BackupRequest) -> Result<BackupStream<'_>> {
-        let id = self.say(Request::Backup(Box::new(request))).await?;
-        self.unfinished = Some("backup");
+        self.receive(Request::Backup(Box::new(request)), "backup").await
+    }
+
+    /// Asks for something that comes in chunks.
+    pub(super) async fn receive(&mut self, request: Request, what: &'static str) -> Result<BackupStream<'_>> {
+        let id = self.say(request).await?;
+        self.unfinished = Some(what);
         let handle = BackupHandle {
             conduit: self.conduit.clone(),
             peer: self.peer.clone(),
@@ -156,6 +174,10 @@ impl BackupStream<'_> {
         self.handle.clone()
     }
 
+    pub(super) fn odd(&self) -> TransportError {
+        self.agent.odd()
+    }
+
     /// See [`BackupHandle::durable`].
     pub fn durable(&self, ticket: Ticket) {
         self.handle.durable(ticket);
@@ -167,20 +189,30 @@ impl BackupStream<'_> {
     /// # Errors
     /// The agent's, the link's, or that what came is not what was announced. The backup is over then.
     pub async fn next(&mut self) -> Result<Option<BackupItem>> {
+        match self.next_item().await? {
+            None => Ok(None),
+            Some(StreamItem::Chunk(chunk)) => Ok(Some(BackupItem::Chunk(chunk))),
+            Some(StreamItem::BaseDone(base)) => Ok(Some(BackupItem::BaseDone(base))),
+            Some(StreamItem::End(StreamEnd::Backup(done))) => Ok(Some(BackupItem::Done(done))),
+            Some(StreamItem::End(StreamEnd::Volume(_))) => Err(self.agent.odd()),
+        }
+    }
+
+    pub(super) async fn next_item(&mut self) -> Result<Option<StreamItem>> {
         if self.agent.unfinished.is_none() {
             return Ok(None);
         }
         let item = trace::call(CallKind::Stream, "receive", self.wait()).await;
-        if matches!(item, Ok(BackupItem::Done(_)) | Err(TransportError::Agent { .. })) {
+        if matches!(item, Ok(StreamItem::End(_)) | Err(TransportError::Agent { .. })) {
             self.agent.unfinished = None;
         }
         item.map(Some)
     }
 
-    async fn wait(&mut self) -> Result<BackupItem> {
+    async fn wait(&mut self) -> Result<StreamItem> {
         loop {
             if let Some((head, bytes)) = self.current.take_if(|(head, bytes)| bytes.len() as u64 == head.stored_bytes) {
-                return self.hand_out(head, bytes).map(BackupItem::Chunk);
+                return self.hand_out(head, bytes).map(StreamItem::Chunk);
             }
             let message = self.agent.conduit.receive().await.map_err(|source| self.agent.broken(source))?;
             let mut item = None;
@@ -188,14 +220,15 @@ impl BackupStream<'_> {
                 FrameKind::Control => match self.agent.reply(self.id, &message)? {
                     None => {}
                     Some(Reply::Chunk(head)) => self.begin(head)?,
-                    Some(Reply::BaseDone(base)) => item = Some(BackupItem::BaseDone(base)),
-                    Some(Reply::BackupDone(done)) => self.done = Some(done),
+                    Some(Reply::BaseDone(base)) => item = Some(StreamItem::BaseDone(base)),
+                    Some(Reply::BackupDone(done)) => self.done = Some(StreamEnd::Backup(done)),
+                    Some(Reply::VolumeDone(done)) => self.done = Some(StreamEnd::Volume(done)),
                     Some(_) => return Err(self.agent.odd()),
                 },
                 FrameKind::Trailer => {
                     if let Some(done) = self.done.take() {
                         self.check(&done)?;
-                        item = Some(BackupItem::Done(done));
+                        item = Some(StreamItem::End(done));
                     }
                 }
                 _ => self.append(&message.payload)?,
@@ -254,12 +287,15 @@ impl BackupStream<'_> {
         })
     }
 
-    fn check(&self, done: &BackupDone) -> Result<()> {
-        let parts = [
-            (BackupPart::Base, &done.base_totals),
-            (BackupPart::Wal, &done.wal_totals),
-            (BackupPart::Manifest, &done.manifest_totals),
-        ];
+    fn check(&self, done: &StreamEnd) -> Result<()> {
+        let parts = match done {
+            StreamEnd::Backup(done) => vec![
+                (BackupPart::Base, &done.base_totals),
+                (BackupPart::Wal, &done.wal_totals),
+                (BackupPart::Manifest, &done.manifest_totals),
+            ],
+            StreamEnd::Volume(done) => vec![(BackupPart::Volume, &done.sent)],
+        };
         for (part, sent) in parts {
             let seen = &self.seen[part as usize];
             if seen != sent {

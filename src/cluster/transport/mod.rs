@@ -14,9 +14,11 @@ mod pod;
 mod socket;
 mod stage;
 mod straight;
+mod volume;
 
 pub use agent::{Agent, Patience};
 pub use backup::{BackupHandle, BackupItem, BackupStream, ReceivedChunk, Ticket};
 pub use dial::{AgentSession, Dial, DialError, Way, Words};
 pub use error::TransportError;
 pub use stage::StageChunk;
+pub use volume::VolumeItem;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::agent::Agent;
 use super::error::{Result, TransportError};
 use crate::agent::protocol::{
-    BackupPart, Digest, KeptChunks, Reply, Request, StageChunkHead, StageReport, StageRequest,
+    BackupPart, Digest, KeptChunks, Reply, Request, StageChunkHead, StageReport, StageRequest, VolumeFilled,
 };
 use crate::trace::{self, CallKind};
 
@@ -24,7 +24,7 @@ pub struct StageChunk {
     pub raw_sha256: [u8; 32],
 }
 
-/// A stage that is being filled. Must be finished, or the agent be attached to anew.
+/// A stage, or a volume, that is being filled. Must be finished, or the agent be attached to anew.
 pub struct StageSink<'a> {
     agent: &'a mut Agent,
     id: u64,
@@ -49,6 +49,16 @@ impl Agent {
         let id = self.say(Request::StageFill).await?;
         self.unfinished = Some("stage");
         Ok(StageSink { agent: self, id, kept })
+    }
+
+    /// Begins to replace what is in the volume of a claim.
+    ///
+    /// # Errors
+    /// The link's.
+    pub async fn fill_volume(&mut self) -> Result<StageSink<'_>> {
+        let id = self.say(Request::FillVolume).await?;
+        self.unfinished = Some("filling of a volume");
+        Ok(StageSink { agent: self, id, kept: Vec::new() })
     }
 
     async fn begin_stage(&mut self, request: StageRequest) -> Result<Vec<KeptChunks>> {
@@ -100,17 +110,34 @@ impl StageSink<'_> {
     /// # Errors
     /// The agent's (a file that is missing, extra or damaged, missing WAL), or the link's.
     pub async fn finish(mut self) -> Result<StageReport> {
+        match self.end().await? {
+            Reply::StageDone(report) => Ok(report),
+            _ => Err(self.agent.odd()),
+        }
+    }
+
+    /// [`Self::finish`] where the volume of a claim is filled.
+    ///
+    /// # Errors
+    /// The agent's (a file that is not as the tar's listing says), or the link's.
+    pub async fn finish_volume(mut self) -> Result<VolumeFilled> {
+        match self.end().await? {
+            Reply::VolumeFilled(filled) => Ok(filled),
+            _ => Err(self.agent.odd()),
+        }
+    }
+
+    async fn end(&mut self) -> Result<Reply> {
         let sent = async {
             self.agent.say_in(self.id, Request::StageEnd).await?;
             self.agent.conduit.send_trailer().map_err(|source| self.agent.broken(source))?;
             self.agent.answer(self.id).await
         };
         match trace::call(CallKind::Agent, format!("check and sync what was sent, {}", self.agent.peer), sent).await {
-            Ok(Reply::StageDone(report)) => {
+            Ok(reply) => {
                 self.agent.unfinished = None;
-                Ok(report)
+                Ok(reply)
             }
-            Ok(_) => Err(self.agent.odd()),
             Err(error) => Err(self.over(error)),
         }
     }

@@ -66,11 +66,11 @@ impl BundleConfig {
         Ok(Self { secrets, preserved, vault: from_vault, release, fingerprints })
     }
 
-    /// Adds all of it, the directory with it, in the order of the format.
+    /// Adds all of it but the chart, the directory with it, in the order of the format.
     ///
     /// # Errors
     /// The writer's, or `release.json` cannot be written.
-    pub(super) fn add_to(&self, writer: &mut Writer, directory: Option<&BundledDirectory>) -> Result<()> {
+    pub(super) fn add_config(&self, writer: &mut Writer, directory: Option<&BundledDirectory>) -> Result<()> {
         let release = self.release.to_bytes()?;
         writer.pair_keys(self.fingerprints.clone());
         self.vault.add_values(writer)?;
@@ -79,7 +79,15 @@ impl BundleConfig {
         if let Some(directory) = directory {
             directory.add_to(writer)?;
         }
-        Ok(self.vault.add_layers_and_chart(writer, &self.release.chart)?)
+        Ok(self.vault.add_layers(writer)?)
+    }
+
+    /// Adds the chart, which stands behind all config and all volumes.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub(super) fn add_chart(&self, writer: &mut Writer) -> Result<()> {
+        Ok(self.vault.add_chart(writer, &self.release.chart)?)
     }
 
     /// What was gathered, in a line.

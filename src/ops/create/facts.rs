@@ -19,6 +19,8 @@ use crate::opschain::workloads::WORKING_PODS;
 use crate::settings::{Allow, Quiesce};
 use crate::vault::Deployment;
 
+use super::asked_volumes::{self, AskedVolumes};
+use super::request::CreateRequest;
 use super::vault_config::VaultConfig;
 use super::{directory, lost_wal, quiet, recognise};
 
@@ -111,6 +113,9 @@ pub(super) struct CreateFacts {
     /// What the site has put into the namespace.
     #[serde(default)]
     pub of_site: Vec<String>,
+    /// The volumes that are to be taken along.
+    #[serde(default)]
+    pub volumes: AskedVolumes,
 }
 
 /// How many pods a writer that runs has.
@@ -180,7 +185,7 @@ impl StoredFacts {
 ///
 /// # Errors
 /// The settings do not do; cluster, helm, vault or store cannot be asked; there is no key to sign with.
-pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
+pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Result<CreateFacts> {
     let (settings, recipients, store) = (ctx.settings()?, ctx.recipients()?, ctx.store()?);
     published::warn_if_emptied(ctx, &*store)?;
     ctx.signer()?;
@@ -230,6 +235,9 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         }
         None => Vec::new(),
     };
+    let of_database = database.as_ref().zip(primary.as_ref());
+    let of_database = of_database.map(|(database, primary)| (database.image().unwrap_or_default(), &primary.placement));
+    let volumes = asked_volumes::look(ctx, asked_volumes::wanted(request, &settings.bundle.with), of_database).await?;
     let (create, switch) = (rbac::to_create(), rbac::to_switch());
     let denied = tokio::try_join!(cluster.denied(&create), cluster.denied(&switch), cluster.denied(WATCHDOG_NEEDS))?;
     let words = |denied: Vec<Permission>| denied.iter().map(ToString::to_string).collect();
@@ -269,6 +277,7 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str) -> Result<CreateFacts> {
         recipients: recipients.to_strings(),
         carried: settings.vault.carried.is_some(),
         of_site: cluster.of_site().await?,
+        volumes,
     };
     recording::record("create", &facts)?;
     Ok(facts)

@@ -12,7 +12,11 @@ use crate::settings::Quiesce;
 /// What a bundle made in this way does not hold.
 pub(super) fn scope(facts: &CreateFacts, stored: &StoredFacts, quiesce: Quiesce) -> Vec<OutOfScope> {
     let agents = facts.working.iter().filter(|name| name.starts_with(AGENT_PODS)).count();
+    let takes = |name: &str| facts.volumes.wanted.iter().any(|wanted| wanted == name);
     let seen = ScopeFacts {
+        git: takes("git"),
+        steps: takes("steps"),
+        registry: takes("registry"),
         // Read when the bundle is made, or named below.
         own_ldap: false,
         external_ldap: !stored.own_ldap,

@@ -2,7 +2,9 @@
 //!
 //! Whatever fails or dies, the writers get their replicas back: at once, or by the next `dr` that meets the open run.
 
+mod asked_volumes;
 mod config;
+mod copy_volumes;
 mod directory;
 mod facts;
 mod left_out;
@@ -12,9 +14,11 @@ mod plan;
 mod quiet;
 mod recognise;
 mod request;
+mod room;
 mod steps;
 mod stopping;
 mod vault_config;
+mod volumes;
 mod wal_rate;
 mod work;
 
@@ -102,7 +106,7 @@ pub struct CreateReport {
 pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
     hooks::require(ctx, NotifyVerb::Create, &all_step_names())?;
     // On the heap: the plan of a restore holds this one, and a stack has an end.
-    let plan = plan::decide(request, Box::pin(facts::gather(ctx, RUN.name)).await?)?;
+    let plan = plan::decide(request, Box::pin(facts::gather(ctx, RUN.name, request)).await?)?;
     let cluster = ctx.cluster().await?.identity().await?;
     Ok(CreatePlan { forecast: Some(foretold(ctx, &plan, &cluster)), ..plan })
 }
@@ -111,10 +115,15 @@ pub async fn plan(ctx: &Ctx, request: &CreateRequest) -> Result<CreatePlan> {
 fn foretold(ctx: &Ctx, plan: &CreatePlan, cluster: &str) -> Forecast {
     let size = |earlier: &Value| {
         let earlier: CreatePlan = serde_json::from_value(earlier.clone()).ok()?;
-        let is_like = earlier.quiesce == plan.quiesce && earlier.max_rate == plan.max_rate;
+        let names = |plan: &CreatePlan| plan.volumes.iter().map(|volume| volume.name.clone()).collect::<Vec<_>>();
+        let is_like =
+            earlier.quiesce == plan.quiesce && earlier.max_rate == plan.max_rate && names(&earlier) == names(plan);
         is_like.then_some(earlier.live.databases_bytes)
     };
-    let (steps, past) = (steps::steps(plan.quiesce, plan.drains()), forecast::past(ctx, RUN.name, cluster, size));
+    let (steps, past) = (
+        steps::steps(plan.quiesce, plan.drains(), !plan.volumes.is_empty()),
+        forecast::past(ctx, RUN.name, cluster, size),
+    );
     let names: Vec<&str> = steps.iter().map(journal::Step::name).collect();
     forecast::forecast(&names, &steps::BY_SIZE, plan.live.databases_bytes, &past)
 }
@@ -130,13 +139,13 @@ pub fn new_name(ctx: &Ctx) -> Result<BundleId> {
 /// The names of a bundle's steps, in order: what the tests interrupt.
 #[cfg(feature = "fault-points")]
 pub fn step_names(quiesce: crate::settings::Quiesce, drains: bool) -> Vec<&'static str> {
-    steps::steps(quiesce, drains).iter().map(journal::Step::name).collect()
+    steps::steps(quiesce, drains, false).iter().map(journal::Step::name).collect()
 }
 
 /// The names of all steps that the making of a bundle can have.
 pub fn all_step_names() -> BTreeSet<&'static str> {
     let ways = [Quiesce::Brief, Quiesce::Full, Quiesce::None].map(|quiesce| [(quiesce, false), (quiesce, true)]);
-    let steps = ways.into_iter().flatten().flat_map(|(quiesce, drains)| steps::steps(quiesce, drains));
+    let steps = ways.into_iter().flatten().flat_map(|(quiesce, drains)| steps::steps(quiesce, drains, true));
     steps.map(|step| step.name()).collect()
 }
 
@@ -150,7 +159,11 @@ pub async fn create(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
 
 async fn create_journalled(ctx: &Ctx, plan: CreatePlan) -> Result<CreateReport> {
     let began = Instant::now();
-    let steps = hooks::around_steps(ctx, NotifyVerb::Create, steps::steps(plan.quiesce, plan.drains()));
+    let steps = hooks::around_steps(
+        ctx,
+        NotifyVerb::Create,
+        steps::steps(plan.quiesce, plan.drains(), !plan.volumes.is_empty()),
+    );
     let begun = RUN.begun(ctx, &plan, &steps).await?;
     let work = CreateWork::new(ctx, plan, begun.run.clone())?;
     let mut journal = Journal::begin(&*ctx.runs, begun)?;

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{CreateFacts, PrimaryFacts, StoredFacts};
 use super::request::CreateRequest;
+use super::volumes::PlannedVolume;
 use super::wal_rate::WalRate;
-use super::{facts, left_out, lost_wal, quiet, recognise, stopping};
+use super::{facts, left_out, lost_wal, quiet, recognise, room, stopping, volumes};
 use crate::bundle::{BundleId, OpsChain, OutOfScope, PostgreSql};
 use crate::cluster::{Database, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
@@ -15,7 +16,6 @@ use crate::ops::quiesce::{self, RecordedReplicas};
 use crate::opschain::maintenance::WorkSight;
 use crate::opschain::workloads::may_wait;
 use crate::settings::{Allow, Quiesce};
-use crate::text::bytes;
 use crate::vault::Deployment;
 
 /// What will be done, and what was seen of the install. Holds no secret: it stands in the journal.
@@ -45,6 +45,9 @@ pub struct CreatePlan {
     /// Whether users and groups of the bundled LDAP server are to be read.
     #[serde(default)]
     pub directory: bool,
+    /// The volumes that are taken along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<PlannedVolume>,
     /// Whether the server is to keep WAL for the run.
     #[serde(default)]
     pub keep_wal: bool,
@@ -192,7 +195,9 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
     if facts.recipients.len() < 2 {
         warnings.push("sealed to one recipient only: if that key is lost, nobody can open the bundle".into());
     }
-    enough_room(&facts, primary.databases_bytes)?;
+    let (volumes, noted) = volumes::planned(&facts, quiesce, &live.placement)?;
+    warnings.extend(noted);
+    room::enough(&facts, primary.databases_bytes)?;
     let unready = stopping::unready(&facts);
     Ok(CreatePlan {
         quiesce,
@@ -201,7 +206,8 @@ pub(super) fn decide(request: &CreateRequest, facts: CreateFacts) -> Result<Crea
         named: request.named.clone(),
         replaced_by: request.replaced_by.clone(),
         forecast: None,
-        scope: left_out::scope(&facts, stored, quiesce),
+        scope: volumes::scope(&volumes).chain(left_out::scope(&facts, stored, quiesce)).collect(),
+        volumes,
         sight: facts.sight,
         live,
         watchdog,
@@ -259,18 +265,6 @@ fn live_deployment(facts: &CreateFacts) -> Result<(&Deployment, u32, &StoredFact
     let deployment = facts.deployment.as_ref().ok_or_else(|| recognise::not_recorded(newest, release))?;
     recognise::refuse_other_values(deployment, &stored.sha256)?;
     Ok((deployment, newest.revision, stored))
-}
-
-/// Noise does not compress: a database may take as much room sealed as it takes now, and a little more.
-fn enough_room(facts: &CreateFacts, database: u64) -> Result<()> {
-    match facts.store_free {
-        Some(free) if free < database + database / 10 => Err(CommandError::new(
-            Exit::Space,
-            format!("store {} has {} free, and the database alone has {}", facts.store, bytes(free), bytes(database)),
-        )
-        .hint("Free room there, or set another store in dr.toml.")),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct CreateRequest {
     pub allow: Vec<Allow>,
     /// The most that PostgreSQL may read a second, if not as the settings say.
     pub max_rate: Option<String>,
+    /// The volumes to take along beside the database's, if not as the settings say.
+    pub with: Option<Vec<String>>,
     /// The bundle's name, where whoever wants it has written one down before.
     pub named: Option<BundleId>,
     /// The restore that replaces what is bundled.

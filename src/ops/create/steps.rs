@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::config::BundleConfig;
+use super::copy_volumes::{COPY_VOLUMES, copy_volumes};
 use super::mark;
 use super::quiet::WalMark;
+use super::volumes;
 use super::work::{BundleState, CreateWork, handles_lost};
 use crate::agent::protocol::{BackupDone, BackupRequest};
 use crate::bundle::{self, BackupFacts, BundleId, Header, OutOfScope, Writer};
-use crate::cluster::pod;
 use crate::cluster::{SessionCounts, lease_name};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
@@ -20,9 +21,7 @@ use crate::ops::pump::{Pump, Pumped};
 use crate::ops::quiesce::{self, RecordedReplicas, StoppedWriters};
 use crate::ops::{helper, maintenance, published};
 use crate::opschain::maintenance::{DrainProof, RecordedMode};
-use crate::opschain::workloads::REPLICATION_ROLE;
 use crate::postgres::Lsn;
-use crate::postgres::argv::Connection;
 use crate::settings::Quiesce;
 use crate::store::DraftToken;
 use crate::text;
@@ -56,7 +55,7 @@ pub(super) const BY_SIZE: [&str; 2] = [COPY_BASE.text(), VERIFY.text()];
 
 /// The steps, in the order that the way of quiescing asks for. Where work `drains`, OpsChain begins none while the
 /// application is about to be stopped.
-pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, CommandError>> {
+pub(super) fn steps(quiesce: Quiesce, drains: bool, takes_volumes: bool) -> Vec<Step<CreateWork, CommandError>> {
     let name_bundle = step(NAME_BUNDLE, |w, _| Box::pin(name_bundle(w)));
     let take_lease = step(TAKE_LEASE, |w, _| Box::pin(take_lease(w)));
     let start_helper = step(START_HELPER, |w, _| Box::pin(start_helper(w)));
@@ -76,6 +75,9 @@ pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, Comm
     let wait_serving = step(WAIT_SERVING, |w, o| Box::pin(wait_serving(w, o)));
     let clean_up = step(CLEAN_UP, |w, _| Box::pin(clean_up(w)));
 
+    let volumes = step(COPY_VOLUMES, |w, _| Box::pin(CreateWork::while_held_if_stopped(w, copy_volumes(w))));
+    let volumes = takes_volumes.then_some(volumes);
+
     let mut steps = vec![name_bundle, take_lease, start_helper, seal_config];
     let (mut drain, mut leave) = (Vec::new(), Vec::new());
     if drains {
@@ -84,6 +86,7 @@ pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, Comm
     }
     match quiesce {
         Quiesce::Brief => {
+            steps.extend(volumes);
             steps.push(copy_base);
             steps.extend(drain);
             steps.extend([record_replicas, stop_writers, mark_wal, resume_writers, copy_wal]);
@@ -92,11 +95,16 @@ pub(super) fn steps(quiesce: Quiesce, drains: bool) -> Vec<Step<CreateWork, Comm
         }
         Quiesce::Full => {
             steps.extend(drain);
-            steps.extend([record_replicas, stop_writers, copy_base, mark_wal, copy_wal, resume_writers]);
+            steps.extend([record_replicas, stop_writers]);
+            steps.extend(volumes);
+            steps.extend([copy_base, mark_wal, copy_wal, resume_writers]);
             steps.extend(leave);
             steps.extend([verify, publish, wait_serving]);
         }
-        Quiesce::None => steps.extend([copy_base, mark_wal, copy_wal, verify, publish]),
+        Quiesce::None => {
+            steps.extend(volumes);
+            steps.extend([copy_base, mark_wal, copy_wal, verify, publish]);
+        }
     }
     steps.push(clean_up);
     steps
@@ -160,7 +168,7 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
     let config = BundleConfig::gather(&work.ctx, &plan.live, &recipients).await?;
     let directory = work.read_directory().await?;
     let header = Header {
-        format: bundle::FORMAT,
+        format: if plan.volumes.is_empty() { bundle::FORMAT_WITHOUT_VOLUMES } else { bundle::FORMAT },
         created: id.created().ok_or_else(|| CommandError::new(Exit::Failure, "the bundle's name has no date"))?,
         dr_version: env!("CARGO_PKG_VERSION").into(),
         opschain: plan.live.opschain(),
@@ -183,12 +191,18 @@ async fn seal_config(work: &CreateWork, outputs: &Outputs) -> Result<Done<DraftT
         id,
     };
     let mut draft = Writer::create(&*work.store, header, recipients)?;
-    config.add_to(&mut draft, directory.as_ref())?;
+    config.add_config(&mut draft, directory.as_ref())?;
+    if plan.volumes.is_empty() {
+        config.add_chart(&mut draft)?;
+    }
     draft.durable()?;
     let token = draft.token();
-    work.handles.lock().await.bundle = BundleState::Sealed { agent, draft };
     let entries = directory.map_or(String::new(), |directory| format!(", {}", directory.line()));
-    Ok(Done::with(token, config.line() + &entries))
+    let summary = config.line() + &entries;
+    let mut handles = work.handles.lock().await;
+    handles.bundle = BundleState::Sealed { agent, draft };
+    handles.config = (!plan.volumes.is_empty()).then_some(config);
+    Ok(Done::with(token, summary))
 }
 
 /// The value is in the journal before it is changed.
@@ -249,7 +263,7 @@ async fn stop_writers(
 async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
     let (settings, id) = (work.ctx.settings()?, outputs.get(NAME_BUNDLE)?);
     let request = BackupRequest {
-        connection: connection(&settings.database.service()),
+        connection: helper::replication(&settings.database.service()),
         recipients: work.plan.recipients.clone(),
         chunk_bytes: u64::from(settings.bundle.chunk_mib) << 20,
         held_back_bytes: 0,
@@ -270,20 +284,6 @@ async fn copy_base(work: &CreateWork, outputs: &Outputs) -> Result<Done<Lsn>> {
     let base = pump.base().await?;
     let pages = if work.plan.live.page_checksums { "every page's checksum is right" } else { "no page checksums" };
     Ok(Done::with(base.end, format!("{} files, consistent at {}, {pages}", base.files, base.end)))
-}
-
-/// The replication role, by its certificate, over TLS with the server's name checked.
-fn connection(service: &str) -> Connection {
-    Connection {
-        host: service.to_owned(),
-        port: 5432,
-        user: REPLICATION_ROLE.into(),
-        dbname: "postgres".into(),
-        sslmode: "verify-full".into(),
-        sslcert: Some(pod::CLIENT_CERTIFICATE.into()),
-        sslkey: Some(pod::CLIENT_KEY.into()),
-        sslrootcert: Some(pod::SERVER_CA.into()),
-    }
 }
 
 async fn mark_wal(work: &CreateWork, outputs: &Outputs) -> Result<Done<WalMark>> {
@@ -335,7 +335,8 @@ pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfSco
             maintenance::by_hand(mode)
         ),
     });
-    Ok(mode.into_iter().chain(work.planned_scope()).chain(outputs.get(MARK_WAL)?.seen).collect())
+    let planned = volumes::scope_as_seen(work.planned_scope(), &outputs.maybe(COPY_VOLUMES).unwrap_or_default());
+    Ok(mode.into_iter().chain(planned).chain(outputs.get(MARK_WAL)?.seen).collect())
 }
 
 async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
@@ -482,7 +483,7 @@ mod tests {
     #[test]
     fn names_leave_most_of_a_narrow_line_for_what_is_seen() {
         for quiesce in [Quiesce::Brief, Quiesce::Full, Quiesce::None] {
-            assert!(steps(quiesce, true).iter().all(|step| step.name().len() <= 26));
+            assert!(steps(quiesce, true, true).iter().all(|step| step.name().len() <= 26));
         }
     }
 }

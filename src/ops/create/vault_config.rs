@@ -126,14 +126,22 @@ impl VaultConfig {
         }
     }
 
-    /// Adds the layers, and the chart as `<chart>.tgz`.
+    /// Adds the layers.
     ///
     /// # Errors
     /// The writer's.
-    pub(in crate::ops) fn add_layers_and_chart(&self, writer: &mut Writer, chart: &str) -> Result<(), BundleError> {
+    pub(in crate::ops) fn add_layers(&self, writer: &mut Writer) -> Result<(), BundleError> {
         for (layer, sealed) in &self.layers {
             writer.add_sealed(&format!("config/{}.age", layer.file), sealed)?;
         }
+        Ok(())
+    }
+
+    /// Adds the chart as `<chart>.tgz`.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub(in crate::ops) fn add_chart(&self, writer: &mut Writer, chart: &str) -> Result<(), BundleError> {
         writer.add_sealed(&format!("chart/{chart}.tgz.age"), &self.chart)
     }
 }
@@ -251,7 +259,8 @@ mod tests {
             for name in ["release.json", "secrets.yaml"] {
                 writer.seal_config(name, b"{}").unwrap();
             }
-            config.add_layers_and_chart(&mut writer, "opschain-1.0.0").unwrap();
+            config.add_layers(&mut writer).unwrap();
+            config.add_chart(&mut writer, "opschain-1.0.0").unwrap();
             let sealed = Hashed::of(self.recipients.seal(b"x").unwrap());
             for stream in [Stream::Base, Stream::Wal] {
                 writer.add_chunk(stream, 0, &sealed, 1, &[0; 32]).unwrap();

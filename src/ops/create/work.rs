@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::config::BundleConfig;
 use super::directory::{self, BundledDirectory};
 use super::plan::CreatePlan;
 use crate::agent::protocol::BackupDone;
@@ -37,6 +38,8 @@ pub(super) struct CreateWork {
 pub(super) struct LiveHandles {
     pub lease: LeaseHolder,
     pub bundle: BundleState,
+    /// What holds the chart, until that is in the draft.
+    pub config: Option<BundleConfig>,
     /// Sees when the application serves again.
     pub serving: Option<AbortOnDropHandle<Option<Timestamp>>>,
 }

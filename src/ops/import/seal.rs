@@ -116,6 +116,7 @@ fn add(draft: &mut Writer, sealed: Outgoing) -> Result<()> {
     let stream = match head.part {
         BackupPart::Base => Stream::Base,
         BackupPart::Wal => Stream::Wal,
+        BackupPart::Volume => return Err(CommandError::new(Exit::Failure, "a backup has no part of that kind")),
         BackupPart::Manifest => return Ok(draft.add_sealed("db/backup_manifest.age", &stored)?),
     };
     Ok(draft.add_chunk(stream, head.index, &stored, head.raw_bytes, &head.raw_sha256.0)?)

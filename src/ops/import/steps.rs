@@ -126,7 +126,7 @@ fn made(
 fn header(ctx: &Ctx, plan: &ImportPlan) -> Result<Header> {
     let settings = ctx.settings()?;
     Ok(Header {
-        format: bundle::FORMAT,
+        format: bundle::FORMAT_WITHOUT_VOLUMES,
         id: plan.bundle.clone(),
         created: plan.created,
         dr_version: env!("CARGO_PKG_VERSION").into(),
@@ -191,5 +191,6 @@ fn add_config(
     config.add_values(draft)?;
     draft.seal_config("release.json", &release.to_bytes()?)?;
     draft.seal_config("secrets.yaml", &secrets_to_bytes(&facts::kept(ctx, request)?)?)?;
-    Ok(config.add_layers_and_chart(draft, &plan.chart)?)
+    config.add_layers(draft)?;
+    Ok(config.add_chart(draft, &plan.chart)?)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::directory::DirectoryOutcome;
 use super::plan::RestorePlan;
 use super::proof::{IN_PRODUCTION, RunningIdentity};
+use super::restored_volume::VolumeOutcome;
 use crate::agent::protocol::{StageReport, SwapReport};
 use crate::bundle::BackupIdentity;
 use crate::journal::Begun;
@@ -73,6 +74,7 @@ pub(super) struct RestoreSeen {
     pub swapped: StepSeen<SwapReport>,
     pub identity: StepSeen<RunningIdentity>,
     pub directory: StepSeen<Option<DirectoryOutcome>>,
+    pub volumes: StepSeen<Option<Vec<VolumeOutcome>>>,
     pub serving: StepSeen<Option<ServingFacts>>,
     pub standbys: StepSeen<Option<Vec<ProvedStandby>>>,
 }
@@ -101,6 +103,7 @@ pub(super) fn of_restore(
     proofs.extend(of_database(plan, wanted.identity, seen));
     let mut not_proved = Vec::new();
     of_directory(&seen.directory, &mut proofs, &mut not_proved);
+    of_volumes(plan, &seen.volumes, &mut proofs, &mut not_proved);
     match &seen.standbys.output {
         Some(standbys) if standbys.is_empty() => {
             proofs.push(seen.standbys.fact("other instances", None, "none, as the values say".to_owned()));
@@ -186,6 +189,25 @@ fn of_directory(seen: &StepSeen<Option<DirectoryOutcome>>, proofs: &mut Vec<Prov
     }
 }
 
+/// Of other volumes.
+fn of_volumes(
+    plan: &RestorePlan,
+    seen: &StepSeen<Option<Vec<VolumeOutcome>>>,
+    proofs: &mut Vec<ProvedFact>,
+    not_proved: &mut Vec<String>,
+) {
+    for found in seen.output.iter().flatten() {
+        let count = |files: u64, size: u64| format!("{}, {}", plural(files, "file"), bytes(size));
+        let wanted = plan.volumes.iter().find(|volume| volume.volume == found.volume);
+        let wanted = wanted.map(|volume| count(volume.totals.files, volume.totals.bytes));
+        proofs.push(seen.fact(&format!("files of volume {}", found.volume), wanted, count(found.files, found.bytes)));
+        if found.other_owners > 0 {
+            let others = found.other_owners;
+            not_proved.push(format!("owner and mode of {others} files and folders of volume {}", found.volume));
+        }
+    }
+}
+
 /// Whether both name one release, in whatever spelling.
 fn is_version(said: &str, wanted: &str) -> bool {
     let parse = |text: &str| text.parse::<Version>().ok();
@@ -263,6 +285,10 @@ mod tests {
             staged: of("stage", staged),
             swapped: of("swap", SwapReport { kept: None, resumed: false, control }),
             identity: of("prove-identity", identity),
+            volumes: of(
+                "restore-volumes",
+                Some(vec![VolumeOutcome { volume: "git".into(), files: 2, bytes: 2048, other_owners: 0 }]),
+            ),
             directory: of("restore-directory", Some(DirectoryOutcome::Restored { entries: 6, differing: Vec::new() })),
             serving: of("wait-serving", Some(serving)),
             standbys: of("prove-instances", Some(Vec::new())),
@@ -293,6 +319,8 @@ mod tests {
         let api = of("API");
         assert_eq!(api, ("200".into(), "200 by pod opschain-api-1".into(), "wait-serving".into()));
         assert_eq!(of("version that the API says").1, "2026-08-20");
+        let files = of("files of volume git");
+        assert_eq!((files.1.as_str(), files.2.as_str()), ("2 files, 2.0 KiB", "restore-volumes"));
         let entries = "6 LDAP entries".to_owned();
         assert_eq!(of("entries of the LDAP server"), (entries.clone(), entries, "restore-directory".into()));
         assert!(evidence.proofs.iter().all(|fact| fact.at.is_some()) && evidence.not_proved.is_empty());
@@ -355,6 +383,7 @@ mod tests {
         let mut seen = seen();
         seen.standbys.output = None;
         seen.directory.output = Some(DirectoryOutcome::NoServer { entries: 12 });
+        seen.volumes.output.as_mut().unwrap()[0].other_owners = 4;
         if let Some(serving) = &mut seen.serving.output {
             serving.api = None;
             serving.unheard = Some("pods/portforward is forbidden".into());
@@ -365,6 +394,7 @@ mod tests {
         for words in [
             "instances",
             "12 LDAP entries: there was no LDAP server",
+            "owner and mode of 4 files and folders of volume git",
             "the API answers: pods/portforward is forbidden",
             "the workers",
         ] {

@@ -28,6 +28,7 @@ mod previous_release;
 mod proof;
 mod release;
 mod report;
+mod restored_volume;
 mod send;
 mod since;
 mod site;
@@ -40,6 +41,7 @@ pub(super) mod testing;
 mod then_upgrade;
 mod undo;
 mod volume;
+mod volumes;
 mod work;
 
 use std::collections::BTreeSet;
@@ -149,6 +151,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         RestoreChart::Kept => Err("the install's chart stays".to_owned()),
         _ => chart::rendered(ctx, &bundle, &plan).await.map_err(|error| format!("the chart is not known: {error}")),
     };
+    let plan = volumes::planned(&bundle, rendered.as_deref().ok(), plan);
     let needed = plan.database_bytes + bundle.reader.manifest().wal.raw.bytes;
     let look = match &rendered {
         Ok(objects) => {
@@ -201,7 +204,11 @@ fn known_steps(strategy: RestoreStrategy) -> Vec<String> {
         earlier.retain(|step| step.name() != name);
         journal::digest(&earlier)
     };
-    vec![journal::digest(&steps::steps(strategy)), without(steps::KEEP_EVIDENCE.text())]
+    vec![
+        journal::digest(&steps::steps(strategy)),
+        without(steps::KEEP_EVIDENCE.text()),
+        without(volumes::RESTORE_VOLUMES.text()),
+    ]
 }
 
 /// The names of a restore's steps, in order: what the runbook explains and the tests interrupt.

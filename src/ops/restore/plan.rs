@@ -11,6 +11,7 @@ use super::gate::{self, TargetVersion, VersionFit};
 use super::held::{self, HoldFacts, RestoreHold};
 use super::images::ReleaseImages;
 use super::overrides::{OverridePlace, Overrides, VERSION};
+use super::restored_volume::RestoredVolume;
 use super::source::RestoreRequest;
 use super::strategy::{RestoreStrategy, StrategyChoice, VolumePlan};
 use super::then_upgrade::ThenUpgrade;
@@ -114,6 +115,9 @@ pub struct RestorePlan {
     /// How many entries of the bundled LDAP server are put back.
     #[serde(default)]
     pub directory_entries: Option<u64>,
+    /// The other volumes that are put back.
+    #[serde(default)]
+    pub volumes: Vec<RestoredVolume>,
     /// The upgrade that follows.
     #[serde(default)]
     pub then_upgrade: Option<ThenUpgrade>,
@@ -304,6 +308,7 @@ pub(super) fn decide(
         existing: None,
         images: ReleaseImages::default(),
         directory_entries: None,
+        volumes: Vec::new(),
         then_upgrade: None,
         forecast: None,
         scope: source.scope,

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::work::RestoreWork;
 use crate::agent::protocol::{BackupPart, KeptChunks, StageReport, StageRequest};
+use crate::bundle::layout::Member;
 use crate::bundle::{StoredChunk, Stream};
 use crate::cluster::transport::{Agent, StageChunk};
 use crate::crypt::seal::make_room;
@@ -40,11 +41,10 @@ pub(super) async fn send(work: &RestoreWork, agent: &mut Agent) -> Result<StageR
         [Stream::Base, Stream::Wal].into_iter().flat_map(|stream| bundle.reader.chunks(stream)).collect();
     let total: u64 = chunks.iter().map(|chunk| chunk.raw_bytes).sum();
     let mut sink = agent.stage(request, |kept| kept.iter().all(|kept| is_of(kept, &chunks))).await?;
-    let (kept, wanted): (Vec<_>, Vec<_>) =
-        chunks.into_iter().partition(|chunk| chunk.index < sink.kept(part(chunk.stream)));
+    let (kept, wanted): (Vec<_>, Vec<_>) = chunks.into_iter().partition(|chunk| chunk.index < sink.kept(part(chunk)));
     let mut there: u64 = kept.iter().map(|chunk| chunk.raw_bytes).sum();
     let mut opened = open_ahead(wanted, move |chunk, stored, frame| {
-        let what = format!("open {} chunk {}", chunk.stream.folder(), chunk.index);
+        let what = format!("open {}", chunk.member);
         trace::call_blocking(CallKind::Chunk, what, || {
             Ok(bundle.reader.open_chunk(chunk, &bundle.identities, stored, frame)?)
         })
@@ -62,16 +62,17 @@ pub(super) async fn send(work: &RestoreWork, agent: &mut Agent) -> Result<StageR
     Ok(sink.finish().await?)
 }
 
-fn part(stream: Stream) -> BackupPart {
-    match stream {
-        Stream::Base => BackupPart::Base,
-        Stream::Wal => BackupPart::Wal,
+fn part(chunk: &StoredChunk) -> BackupPart {
+    match chunk.member {
+        Member::Chunk(Stream::Base, _) => BackupPart::Base,
+        Member::Chunk(Stream::Wal, _) => BackupPart::Wal,
+        _ => BackupPart::Volume,
     }
 }
 
 /// Whether what is on the volume is what these chunks begin with.
 fn is_of(kept: &KeptChunks, chunks: &[StoredChunk]) -> bool {
-    let of_part: Vec<&StoredChunk> = chunks.iter().filter(|chunk| part(chunk.stream) == kept.part).collect();
+    let of_part: Vec<&StoredChunk> = chunks.iter().filter(|chunk| part(chunk) == kept.part).collect();
     let Some(same) = of_part.get(..kept.chunks as usize) else { return false };
     let digests = same.iter().map(|chunk| digest(&chunk.raw_sha256).ok()).collect::<Option<Vec<_>>>();
     digests.is_some_and(|digests| <[u8; 32]>::from(Sha256::digest(digests.concat())) == kept.sha256.0)
@@ -79,7 +80,7 @@ fn is_of(kept: &KeptChunks, chunks: &[StoredChunk]) -> bool {
 
 /// Opens `chunks` a little ahead of whoever takes them, in memory that is used again. A chunk is opened when there is
 /// memory for it: one that was sent is in it until the pod has written it.
-fn open_ahead(
+pub(super) fn open_ahead(
     chunks: Vec<StoredChunk>,
     open: impl Fn(&StoredChunk, &mut Vec<u8>, &mut Zeroizing<Vec<u8>>) -> Result<()> + Send + Sync + 'static,
 ) -> Ordered<Result<(StoredChunk, Bytes)>> {
@@ -99,10 +100,10 @@ fn open_ahead(
     })
 }
 
-fn piece(chunk: &StoredChunk, frame: Bytes) -> Result<StageChunk> {
+pub(super) fn piece(chunk: &StoredChunk, frame: Bytes) -> Result<StageChunk> {
     let raw_sha256 = digest(&chunk.raw_sha256)
         .map_err(|e| CommandError::new(Exit::Damaged, "a chunk's digest in manifest.json").because(e))?;
-    Ok(StageChunk { part: part(chunk.stream), index: chunk.index, frame, raw_bytes: chunk.raw_bytes, raw_sha256 })
+    Ok(StageChunk { part: part(chunk), index: chunk.index, frame, raw_bytes: chunk.raw_bytes, raw_sha256 })
 }
 
 fn digest(text: &str) -> Result<[u8; 32], hex::FromHexError> {
@@ -122,7 +123,15 @@ mod tests {
     fn chunk(stream: Stream, index: u32, content: &[u8]) -> StoredChunk {
         let raw_sha256 = hex::encode(Sha256::digest(content));
         let raw_bytes = content.len() as u64;
-        StoredChunk { stream, index, offset: 0, stored_bytes: 1, sha256: String::new(), raw_bytes, raw_sha256 }
+        StoredChunk {
+            member: Member::Chunk(stream, index),
+            index,
+            offset: 0,
+            stored_bytes: 1,
+            sha256: String::new(),
+            raw_bytes,
+            raw_sha256,
+        }
     }
 
     /// Chunks of `bytes` each, which open to their own number, and how many were begun.

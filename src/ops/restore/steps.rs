@@ -12,7 +12,7 @@ use super::plan::RestoreChart;
 use super::proof::{self, RunningIdentity};
 use super::strategy::{RestoreStrategy, VolumePlan};
 use super::work::RestoreWork;
-use super::{chart, directory, existing_steps as existing, gate, images, release, send, site, undo, volume};
+use super::{chart, directory, existing_steps as existing, gate, images, release, send, site, undo, volume, volumes};
 use crate::agent::protocol::{StageReport, SwapReport, SwapRequest};
 use crate::bundle::Depth;
 use crate::cluster::{ObjectRef, RUN_LABEL, WorkloadKind, lease_name};
@@ -72,6 +72,7 @@ pub(super) fn steps(strategy: RestoreStrategy) -> Vec<RestoreStep> {
     // What lives keeps its own.
     if strategy != RestoreStrategy::IntoExisting {
         steps.push(step(directory::RESTORE_DIRECTORY, |w, _| Box::pin(directory::restore_directory(w))));
+        steps.push(step(volumes::RESTORE_VOLUMES, |w, _| Box::pin(volumes::restore_volumes(w))));
     }
     steps.extend([
         step(START, |w, o| Box::pin(start(w, o)))
@@ -465,6 +466,7 @@ fn keep_evidence(work: &RestoreWork, outputs: &Outputs) -> Result<Done<()>> {
         swapped: seen(SWAP, at, outputs.get(SWAP)?),
         identity: seen(PROVE_IDENTITY, at, outputs.get(PROVE_IDENTITY)?),
         directory: seen(directory::RESTORE_DIRECTORY, at, outputs.maybe(directory::RESTORE_DIRECTORY)),
+        volumes: seen(volumes::RESTORE_VOLUMES, at, outputs.maybe(volumes::RESTORE_VOLUMES)),
         serving: seen(WAIT_SERVING, at, outputs.maybe(WAIT_SERVING)),
         standbys: seen(PROVE_INSTANCES, at, outputs.maybe(PROVE_INSTANCES)),
     };

@@ -68,6 +68,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         existing: None,
         images: ReleaseImages::default(),
         directory_entries: None,
+        volumes: Vec::new(),
         then_upgrade: None,
         forecast: None,
         scope: Vec::new(),

@@ -72,6 +72,8 @@ async fn wait_alone(work: &RestoreWork, claim: &str) -> Result<()> {
 /// object goes first, so that the operator makes nothing anew.
 pub(super) async fn uninstall(work: &RestoreWork) -> Result<()> {
     work.hold_lease().await?;
+    // A volume goes only when no pod of the run has it any more.
+    helper::remove(&work.ctx, &work.run).await?;
     settle::wait_idle(&work.ctx, HELM_LIMIT).await?;
     work.ctx.helm().await?.uninstall(&work.plan.release, HELM_LIMIT).await?;
     let cluster = work.ctx.cluster().await?;
