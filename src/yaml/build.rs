@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::aliases::Decoded;
 use super::cursor::TextMark;
-use super::documents::{Document, at_end_of, documents, error_at, place_of, up_to_line};
+use super::documents::{Document, Lines, at_end_of, documents, error_at, up_to_line};
 use super::map::MapBuilder;
+use super::overlay::overlaid;
 use super::parser::{EventKind, Parser, Properties};
 use super::path::{Path, Segment};
 use super::quotes;
@@ -59,28 +61,20 @@ impl Tree {
             return Err(at_end_of("", "two byte order marks in a row"));
         }
         let chunks = documents(&source)?;
-        let mut traps: Vec<Trap> = source
-            .find(LINE_SEPARATORS)
-            .map(|at| Trap::LineSeparator { at: place_of(&source, at) })
-            .into_iter()
-            .collect();
-        let mut root: Option<Arc<Node>> = None;
+        let lines = Lines::new(&source);
+        let mut traps: Vec<Trap> =
+            source.find(LINE_SEPARATORS).map(|at| Trap::LineSeparator { at: lines.place_of(at) }).into_iter().collect();
+        let mut layers = Vec::new();
         for (place, chunk) in chunks.iter().enumerate() {
             if place > 0 {
-                traps.push(Trap::SecondDocument { at: place_of(&source, chunk.separator) });
+                traps.push(Trap::SecondDocument { at: lines.place_of(chunk.separator) });
             }
-            let mut builder = Builder::new(&source, chunk);
-            let document = builder.document()?;
+            let mut builder = Builder::new(&lines, chunk);
+            layers.extend(builder.document()?);
             traps.append(&mut builder.traps);
-            if let Some(document) = document {
-                root = Some(match root {
-                    Some(below) => overlay(&below, &document),
-                    None => document,
-                });
-            }
         }
         let empty = Node { kind: NodeKind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
-        let root = root.unwrap_or_else(|| Arc::new(empty));
+        let root = overlaid(layers).unwrap_or_else(|| Arc::new(empty));
         if root.size > MAX_NODES {
             return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
         }
@@ -97,25 +91,27 @@ impl Tree {
     }
 }
 
-/// A later document over an earlier one: maps merge, all else is replaced.
-fn overlay(below: &Arc<Node>, above: &Arc<Node>) -> Arc<Node> {
-    let (NodeKind::Map(lower), NodeKind::Map(upper)) = (&below.kind, &above.kind) else { return above.clone() };
-    let mut map = MapBuilder::default();
-    for entry in lower {
-        map.set(entry.clone());
-    }
-    for entry in upper {
-        let value = map.get(&entry.key).map_or_else(|| entry.value.clone(), |old| overlay(&old.value, &entry.value));
-        map.set(Entry { value, ..entry.clone() });
-    }
-    Arc::new(map.finish(below.span.clone()))
-}
-
 /// A list or a map that is being read.
 struct Frame {
     content: Content,
     span: Span,
-    anchor: Option<(String, usize)>,
+    anchor: Option<OpenAnchor>,
+}
+
+/// An anchor whose node is being read.
+struct OpenAnchor {
+    name: String,
+    number: usize,
+    /// How many nodes were decoded before its own.
+    before: u64,
+}
+
+struct Anchor {
+    number: usize,
+    /// `None` while it is being read.
+    node: Option<Arc<Node>>,
+    /// How many nodes Helm decodes for it.
+    decoded: u64,
 }
 
 enum Content {
@@ -132,29 +128,33 @@ enum Awaited {
 }
 
 struct Builder<'s> {
+    lines: &'s Lines<'s>,
     source: &'s str,
     chunk: &'s Document,
     first_line: usize,
     /// Whether something else than a line feed ends a line somewhere, which only Helm's parser counts.
     has_odd_ends: bool,
     parser: Parser<'s>,
-    /// What anchors name, each with its number; `None` while that is being read.
-    anchors: HashMap<String, (usize, Option<Arc<Node>>)>,
+    /// What anchors name.
+    anchors: HashMap<String, Anchor>,
     anchored: usize,
     frames: Vec<Frame>,
     steps: Vec<Segment>,
     merged: u64,
+    decoded: Decoded,
     traps: Vec<Trap>,
 }
 
 impl<'s> Builder<'s> {
-    fn new(source: &'s str, chunk: &'s Document) -> Self {
+    fn new(lines: &'s Lines<'s>, chunk: &'s Document) -> Self {
+        let source = lines.text;
         let text = &source[chunk.bytes.clone()];
         let carriage_returns = text.matches('\r').count();
         Self {
+            lines,
             source,
             chunk,
-            first_line: source[..chunk.bytes.start].matches('\n').count(),
+            first_line: lines.line_of(chunk.bytes.start) - 1,
             has_odd_ends: text.contains(LINE_SEPARATORS) || carriage_returns != text.matches("\r\n").count(),
             parser: Parser::new(text),
             anchors: HashMap::new(),
@@ -162,6 +162,7 @@ impl<'s> Builder<'s> {
             frames: Vec::new(),
             steps: Vec::new(),
             merged: 0,
+            decoded: Decoded::new(),
             traps: Vec::new(),
         }
     }
@@ -170,7 +171,7 @@ impl<'s> Builder<'s> {
         let (from, to) = (self.chunk.bytes.start + start.at, self.chunk.bytes.start + end.at);
         let bytes = from..to.max(from);
         if self.has_odd_ends {
-            return Span { bytes, ..place_of(self.source, from) };
+            return Span { bytes, ..self.lines.place_of(from) };
         }
         Span { line: self.first_line + start.line + 1, column: start.column + 1, bytes }
     }
@@ -187,10 +188,15 @@ impl<'s> Builder<'s> {
                     break;
                 }
                 EventKind::ListStart(properties) => {
+                    // A merge key takes in its items, one by one.
+                    if !self.awaits_merge() {
+                        self.count(&span)?;
+                    }
                     self.begin(Content::List(Vec::new()), properties, span)?;
                     continue;
                 }
                 EventKind::MapStart(properties) => {
+                    self.count(&span)?;
                     self.begin(Content::Map(MapBuilder::default(), Awaited::Key), properties, span)?;
                     continue;
                 }
@@ -198,11 +204,17 @@ impl<'s> Builder<'s> {
                     let Some(node) = self.end() else { continue };
                     node
                 }
-                EventKind::Alias(name) => (self.alias(&name, &span)?, span),
+                EventKind::Alias(name) => {
+                    self.count(&span)?;
+                    let node = self.alias(&name, &span)?;
+                    self.aliases_fit(&span)?;
+                    (node, span)
+                }
                 EventKind::Scalar(text, style, properties) => {
                     if self.takes_merge(&text, style, &properties) {
                         continue;
                     }
+                    self.count(&span)?;
                     let span = if style == ScalarStyle::Block { up_to_line(self.source, span) } else { span };
                     (self.scalar_node(&text, style, properties, &span)?, span)
                 }
@@ -224,7 +236,7 @@ impl<'s> Builder<'s> {
         for line in self.source[end..self.chunk.bytes.end].split_inclusive('\n') {
             let text = line.trim();
             if !text.is_empty() && !text.starts_with('#') && text != "..." {
-                self.traps.push(Trap::IgnoredRest { at: place_of(self.source, at) });
+                self.traps.push(Trap::IgnoredRest { at: self.lines.place_of(at) });
                 return;
             }
             at += line.len();
@@ -252,19 +264,22 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn open_anchor(&mut self, name: String) -> (String, usize) {
+    /// Its node has been counted.
+    fn open_anchor(&mut self, name: String) -> OpenAnchor {
         self.anchored += 1;
-        self.anchors.insert(name.clone(), (self.anchored, None));
-        (name, self.anchored)
+        let number = self.anchored;
+        self.anchors.insert(name.clone(), Anchor { number, node: None, decoded: 0 });
+        OpenAnchor { name, number, before: self.decoded.nodes() - 1 }
     }
 
     /// An anchor names its node from now on, unless another of this name stood inside of it.
-    fn close_anchor(&mut self, anchor: Option<(String, usize)>, node: &Arc<Node>) {
-        let Some((name, number)) = anchor else { return };
-        if let Some((last, named)) = self.anchors.get_mut(&name)
-            && *last == number
+    fn close_anchor(&mut self, open: Option<OpenAnchor>, node: &Arc<Node>) {
+        let Some(OpenAnchor { name, number, before }) = open else { return };
+        if let Some(anchor) = self.anchors.get_mut(&name)
+            && anchor.number == number
         {
-            *named = Some(Arc::clone(node));
+            anchor.node = Some(Arc::clone(node));
+            anchor.decoded = self.decoded.nodes() - before;
         }
     }
 
@@ -290,14 +305,40 @@ impl<'s> Builder<'s> {
         }
     }
 
-    fn alias(&self, name: &str, span: &Span) -> Built {
-        match self.anchors.get(name) {
-            Some((_, Some(node))) if node.size > MAX_NODES => {
-                Err(error_at(span, format!("more than {MAX_NODES} nodes once aliases are followed")))
-            }
-            Some((_, Some(node))) => Ok(Arc::clone(node)),
-            Some((_, None)) => Err(error_at(span, "the alias stands inside what it names")),
-            None => Err(error_at(span, "an alias without its anchor: a text that begins with `*` needs quotes")),
+    fn alias(&mut self, name: &str, span: &Span) -> Built {
+        let Some(anchor) = self.anchors.get(name) else {
+            return Err(error_at(span, "an alias without its anchor: a text that begins with `*` needs quotes"));
+        };
+        let Some(node) = &anchor.node else {
+            return Err(error_at(span, "the alias stands inside what it names"));
+        };
+        if node.size > MAX_NODES {
+            return Err(error_at(span, format!("more than {MAX_NODES} nodes once aliases are followed")));
+        }
+        if self.awaits_merge() && matches!(node.kind, NodeKind::List(_)) {
+            return Err(error_at(
+                span,
+                "a merge key (`<<`) takes a list of maps only where it is written, by no alias",
+            ));
+        }
+        self.decoded.alias_of(anchor.decoded);
+        Ok(Arc::clone(node))
+    }
+
+    fn awaits_merge(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame { content: Content::Map(_, Awaited::Merge), .. }))
+    }
+
+    /// Counts a node as Helm's parser does.
+    fn count(&mut self, span: &Span) -> Result<(), YamlError> {
+        self.decoded.node();
+        self.aliases_fit(span)
+    }
+
+    fn aliases_fit(&self, span: &Span) -> Result<(), YamlError> {
+        match self.decoded.is_excessive() {
+            true => Err(error_at(span, "nearly all of the document stands below aliases, which Helm refuses")),
+            false => Ok(()),
         }
     }
 
@@ -330,10 +371,14 @@ impl<'s> Builder<'s> {
     fn put(&mut self, (node, span): (Arc<Node>, Span)) -> Result<Option<Arc<Node>>, YamlError> {
         let Some(mut frame) = self.frames.pop() else { return Ok(Some(node)) };
         match &mut frame.content {
-            Content::List(items) => items.push(node),
+            Content::List(items) => {
+                finite(&node, &span)?;
+                items.push(node);
+            }
             Content::Map(map, awaited) => match std::mem::replace(awaited, Awaited::Key) {
                 Awaited::Key => *awaited = self.key(&node, span, map)?,
                 Awaited::Value(key, key_span) => {
+                    finite(&node, &span)?;
                     self.steps.pop();
                     map.set(Entry { key, key_span, value: node, merged: false });
                 }
@@ -391,17 +436,22 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&str>, span: &Span) -> Res
         None if style != ScalarStyle::Plain => Value::String(text.to_owned()),
         other => resolve(other.unwrap_or(""), text).map_err(|message| error_at(span, message))?,
     };
-    if let Value::Float(number) = value
-        && !number.is_finite()
-    {
-        return Err(error_at(span, "infinity and not-a-number cannot be given to a chart"));
-    }
     let style = match style {
         ScalarStyle::Plain => Style::Plain,
         ScalarStyle::Quoted => Style::Quoted,
         ScalarStyle::Block => Style::Block,
     };
     Ok(Scalar { value, style, tagged: tag.is_some() })
+}
+
+/// JSON has no other numbers. As a key it is a text.
+fn finite(node: &Node, span: &Span) -> Result<(), YamlError> {
+    match node.scalar() {
+        Some(Scalar { value: Value::Float(number), .. }) if !number.is_finite() => {
+            Err(error_at(span, "infinity and not-a-number cannot be given to a chart"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn refused_key(what: &str, span: &Span) -> YamlError {

@@ -56,9 +56,32 @@ pub(super) fn at_end_of(before: &str, message: &str) -> YamlError {
     YamlError { line, column, message: message.into() }
 }
 
-pub(super) fn place_of(source: &str, at: usize) -> Span {
+fn place_of(source: &str, at: usize) -> Span {
     let error = at_end_of(&source[..at], "");
     Span { line: error.line, column: error.column, bytes: at..at }
+}
+
+/// A text and where its lines begin, for many places in it.
+pub(super) struct Lines<'s> {
+    pub(super) text: &'s str,
+    starts: Vec<usize>,
+}
+
+impl<'s> Lines<'s> {
+    pub(super) fn new(text: &'s str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// From 1.
+    pub(super) fn line_of(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    pub(super) fn place_of(&self, at: usize) -> Span {
+        let line = self.line_of(at);
+        Span { line, column: self.text[self.starts[line - 1]..at].chars().count() + 1, bytes: at..at }
+    }
 }
 
 /// The span of a block scalar reaches to the next key: it ends where that line begins.

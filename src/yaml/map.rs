@@ -28,11 +28,6 @@ impl MapBuilder {
         self.places.get(key).copied()
     }
 
-    /// The entry of a key.
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
-        self.place(key).map(|place| &self.entries[place])
-    }
-
     /// The line where the key was said. A merge says none: what it brought in may be said again and is no duplicate.
     pub(super) fn said(&self, key: &str) -> Option<usize> {
         self.place(key).and_then(|place| self.said[place])

@@ -3,11 +3,13 @@
 //! The bytes are the record: nothing here writes YAML. Kubernetes' own objects need none of this exactness; they are read
 //! and written by `serde_yaml`.
 
+mod aliases;
 mod build;
 mod cursor;
 mod documents;
 mod lexemes;
 mod map;
+mod overlay;
 mod parser;
 mod path;
 mod quotes;

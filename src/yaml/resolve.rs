@@ -252,9 +252,17 @@ fn is_timestamp(text: &str) -> bool {
     let zone_fits = match zone {
         None => !zoned,
         Some("Z") => zoned,
-        Some(offset) => zoned && offset.len() == 6 && offset.as_bytes()[3] == b':',
+        // Go's `Parse` takes 24 hours and 60 minutes, which some people write.
+        Some(offset) => {
+            zoned
+                && offset[1..].split_once(':').is_some_and(|(hours, minutes)| {
+                    let two =
+                        |digits: &str, most: i16| digits.len() == 2 && number(digits, 2).is_some_and(|n| n <= most);
+                    two(hours, 24) && two(minutes, 60)
+                })
+        }
     };
-    let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(c, f)| (c, Some(f)));
+    let (clock, fraction) = clock.split_once(['.', ',']).map_or((clock, None), |(c, f)| (c, Some(f)));
     let parts: Vec<Option<i16>> = clock.split(':').map(|part| number(part, 2)).collect();
     let in_range = |part: &Option<i16>, below: i16| part.is_some_and(|n| n < below);
     zone_fits

@@ -544,6 +544,22 @@ const FILES: &[&str] = &[
     "a: 0x1p-2\nb: 1_000_000\nc: 1e3\nd: .5\ne: 08\nf: 0o17\n",
     "a: 9007199254740993\nb: 18446744073709551616\nc: -9223372036854775808\n",
     "a: .inf\n",
+    ".inf: a\n-.Inf: b\n.nan: {.nan: c}\n",
+    "a: &a .inf\n",
+    "? &a .inf\n: 1\nb: *a\n",
+    "[.inf]\n",
+    "a: !!timestamp 2001-12-14t01:02:03+25:00\n",
+    "a: !!timestamp 2001-12-14t01:02:03+24:60\n",
+    "a: !!timestamp 2001-12-14T01:02:03-00:61\n",
+    "a: !!timestamp 2001-12-14T01:02:03+1:00\n",
+    "a: !!timestamp 2001-12-14T01:02:03+ab:cd\n",
+    "a: !!timestamp 2001-12-14t01:02:03,5Z\n",
+    "a: !!timestamp 2001-12-14 01:02:03.\n",
+    "l: &l [{x: 1}]\nb:\n  <<: *l\n  y: 2\n",
+    "l: &l [{x: 1}]\nb:\n  <<: [*l]\n  y: 2\n",
+    "m: &m {x: 1}\nn: &n {x: 2, z: 3}\nb:\n  <<: [*m, *n, {q: 4}]\n  y: 2\n",
+    "m: &m {x: 1}\nb:\n  <<: &l [*m]\nc: *l\n",
+    "a: {x: 1}\n---\na: 2\n---\na: {y: 3}\n---\na: {z: 4}\nb: 5\n",
     "a: 2026-08-20\nb: 2026.8.20\nc: 12:30:45\nd: 2001-12-14t21:59:43.10-05:00\n",
     "? a\n: b\n? c\n",
     "null: 1\n",
@@ -552,6 +568,36 @@ const FILES: &[&str] = &[
     "a: \u{7f}\n",
     "a: x\0y\n",
 ];
+
+/// Files that say again by aliases, about as often as Helm's parser takes.
+fn aliased() -> Vec<String> {
+    let list = |width: usize, uses: usize| format!("a: &a [{}x]\nb:\n{}", "x, ".repeat(width), "- *a\n".repeat(uses));
+    let map = |width: usize, uses: usize| {
+        let keys: String = (0..width).map(|key| format!("  k{key}: v\n")).collect();
+        format!("a: &a\n{keys}b:\n{}", "- <<: *a\n".repeat(uses))
+    };
+    let doubled = |width: usize, uses: usize| {
+        let uses = "*b, ".repeat(uses);
+        format!("a: &a [{}x]\nb: &b [*a, *a]\nc: [{uses}*b]\n", "x, ".repeat(width))
+    };
+    let kinds: [(&dyn Fn(usize, usize) -> String, usize); 6] =
+        [(&list, 100), (&list, 130), (&list, 400), (&list, 50), (&map, 70), (&doubled, 60)];
+    kinds.iter().flat_map(|(file, width)| last_read_and_first_refused(|uses| file(*width, uses))).collect()
+}
+
+/// The two files between which `dr` begins to refuse.
+fn last_read_and_first_refused(file: impl Fn(usize) -> String) -> [String; 2] {
+    let (mut read, mut refused) = (1, 20_000);
+    assert!(Tree::parse(file(read).as_bytes()).is_ok() && Tree::parse(file(refused).as_bytes()).is_err());
+    while refused - read > 1 {
+        let middle = (read + refused) / 2;
+        match Tree::parse(file(middle).as_bytes()) {
+            Ok(_) => read = middle,
+            Err(_) => refused = middle,
+        }
+    }
+    [file(read), file(refused)]
+}
 
 #[test]
 #[ignore = "needs helm; set DR_TEST_HELM and DR_TEST_HELM3"]
@@ -562,6 +608,7 @@ fn whole_files_on_stdin_read_as_helm_reads_them() {
         files.push(format!("a: 1\nb: {}\n", "x".repeat(length - "b: ".len())));
         files.push(format!("a: 1\nb: |\n  {}\n", "x".repeat(length - 3)));
     }
+    files.extend(aliased());
     let mut dice = Dice(4096);
     files.extend(std::iter::repeat_with(|| dice.document() + "\n").filter(|file| file.contains("\n---")).take(60));
     let chart = values_chart();
@@ -577,7 +624,11 @@ fn whole_files_on_stdin_read_as_helm_reads_them() {
             (Ok(_), Err(error)) => !is_meant(error),
             (Err(_), ours) => ours.is_ok(),
         });
-        wrong.map(|theirs| format!("{file:?}\n  ours {:?}\n  helm {theirs:?}", ours.map(|tree| tree.to_json())))
+        let short = |text: String| text.chars().take(2_000).collect::<String>();
+        wrong.map(|theirs| {
+            let ours = short(format!("{:?}", ours.map(|tree| tree.to_json())));
+            format!("{}\n  ours {ours}\n  helm {}", short(format!("{file:?}")), short(format!("{theirs:?}")))
+        })
     })
     .into_iter()
     .flatten()
