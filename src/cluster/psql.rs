@@ -62,6 +62,12 @@ impl DatabaseFacts {
     }
 }
 
+/// How psql is led to a database, whatever its name: a bare name that holds `=` or begins as an address would be read as
+/// a connection string.
+fn connection_to(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 impl Cluster {
     /// Runs one statement (or several of which one answers) in `database`, in pod `pod`, and returns its rows.
     ///
@@ -74,8 +80,9 @@ impl Cluster {
     pub async fn psql(&self, pod: &str, database: &str, act: &str, statement: &str) -> Result<Rows> {
         let column = COLUMN.to_string();
         let row = ROW.to_string();
+        let database = connection_to(database);
         let command =
-            ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", &column, "-R", &row, "-U", "postgres", "-d", database];
+            ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", &column, "-R", &row, "-U", "postgres", "-d", &database];
         // Told to quit in its input, psql ends by itself, and stdin need not be closed (see `Stdin`).
         let input = format!(
             "SET application_name = '{APPLICATION}';\n{}\n;\n\\echo\n\\echo '{END}'\n\\q\n",

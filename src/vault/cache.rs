@@ -1,12 +1,13 @@
 //! Records at hand: what was read once of a folder is not read again.
 //!
-//! A deployment's folder is known by the id of its tree, which stands for every byte in it: what is kept under that id
-//! is right for ever, or of no use. So the file (`dr/records` in the git folder) needs no care: it may be deleted, cut
-//! or old, and is made again from the objects. It holds the clear records and outcomes, nothing that is sealed.
-//! `verify` does not use it: it reads the objects themselves.
+//! A deployment's folder is known by the id of its tree, which stands for every byte in it. What is kept is held against
+//! that id each time: the tree is hashed, and so are the files that it names. So the file (`dr/records` in the git
+//! folder) needs no care, whoever can write it: it may be deleted, cut, old or forged, and is made again from the objects.
+//! It holds the clear records and outcomes, nothing that is sealed. `verify` does not use it: it reads the objects
+//! themselves.
 //!
 //! ```text
-//! entry:  crc32c of the rest (4)  tree (20)  length of record.json (4)  of outcome.json, or ffffffff (4)  both
+//! entry:  tree (20)  length of its object (4)  of record.json (4)  of outcome.json, or ffffffff (4)  all three
 //! ```
 
 use std::collections::HashMap;
@@ -16,9 +17,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use git2::Oid;
+use git2::{ObjectType, Oid};
 
 use super::files::digest;
+use super::objects::entry;
 use super::record::{Deployment, DeploymentOutcome, DeploymentRecord, FORMAT};
 
 use crate::read;
@@ -34,6 +36,8 @@ const SPARE: usize = 256;
 
 /// The bytes of a deployment's two clear files, as they were committed.
 pub(super) struct ClearFiles {
+    /// The object of their folder.
+    pub(super) tree: Vec<u8>,
     pub(super) record: Vec<u8>,
     pub(super) outcome: Option<Vec<u8>>,
 }
@@ -72,7 +76,7 @@ impl DeploymentCache {
         let mut bytes = Vec::new();
         for (id, clear, deployment) in read {
             if state.known.insert(id, deployment).is_none() {
-                entry(&mut bytes, id, &clear);
+                append(&mut bytes, id, &clear);
                 state.entries += 1;
             }
         }
@@ -112,33 +116,39 @@ impl State {
 }
 
 /// Appends an entry.
-fn entry(to: &mut Vec<u8>, id: Oid, clear: &ClearFiles) {
+fn append(to: &mut Vec<u8>, id: Oid, clear: &ClearFiles) {
     let outcome = clear.outcome.as_deref();
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(NONE);
-    let start = to.len();
-    to.extend_from_slice(&[0; 4]);
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(NONE).to_le_bytes();
     to.extend_from_slice(id.as_bytes());
-    to.extend_from_slice(&length(&clear.record).to_le_bytes());
-    to.extend_from_slice(&outcome.map_or(NONE, length).to_le_bytes());
+    to.extend_from_slice(&length(&clear.tree));
+    to.extend_from_slice(&length(&clear.record));
+    to.extend_from_slice(&outcome.map_or(NONE.to_le_bytes(), length));
+    to.extend_from_slice(&clear.tree);
     to.extend_from_slice(&clear.record);
     to.extend_from_slice(outcome.unwrap_or_default());
-    let sum = crc32c::crc32c(&to[start + 4..]);
-    to[start..start + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// The first entry and what follows it; nothing where it is not whole. What this program cannot read as a record is left
-/// to the reader of the objects, who says what is wrong with it.
+/// The first entry and what follows it; nothing where it is not whole, or not what its tree names. What this program
+/// cannot read as a record is left to the reader of the objects, who says what is wrong with it.
 fn take(bytes: &[u8]) -> Option<(Oid, Option<Deployment>, &[u8])> {
     let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let (sum, record, outcome) = (number(0)?, number(24)? as usize, number(28)?);
-    let there = outcome != NONE;
-    let end = HEAD.checked_add(record)?.checked_add(if there { outcome as usize } else { 0 })?;
-    if crc32c::crc32c(bytes.get(4..end)?) != sum {
-        return None;
-    }
-    let id = Oid::from_bytes(&bytes[4..24]).ok()?;
-    let outcome = there.then(|| &bytes[HEAD + record..end]);
-    Some((id, read(&bytes[HEAD..HEAD + record], outcome), &bytes[end..]))
+    let id = Oid::from_bytes(bytes.get(..20)?).ok()?;
+    let (tree, record, outcome) = (number(20)? as usize, number(24)? as usize, number(28)?);
+    let (tree, rest) = bytes.get(HEAD..)?.split_at_checked(tree)?;
+    let (record, rest) = rest.split_at_checked(record)?;
+    let (outcome, rest) = match outcome {
+        NONE => (None, rest),
+        length => rest.split_at_checked(length as usize).map(|(outcome, rest)| (Some(outcome), rest))?,
+    };
+    let named = |name: &str| entry(tree, name).map(|entry| entry.id);
+    let is = |kind, bytes: &[u8], id| Oid::hash_object(kind, bytes).ok() == Some(id);
+    let is_named = is(ObjectType::Tree, tree, id)
+        && is(ObjectType::Blob, record, named("record.json")?)
+        && match (outcome, named("outcome.json")) {
+            (Some(outcome), Some(id)) => is(ObjectType::Blob, outcome, id),
+            (outcome, named) => outcome.is_none() && named.is_none(),
+        };
+    is_named.then(|| (id, read(record, outcome), rest))
 }
 
 fn read(record: &[u8], outcome: Option<&[u8]>) -> Option<Deployment> {
@@ -204,6 +214,25 @@ mod tests {
             std::fs::write(&file, &broken).unwrap();
             assert_eq!(anew(&f), true_ones, "flipped at {place}");
         }
+    }
+
+    #[test]
+    fn what_somebody_has_put_into_the_file_is_not_what_was_recorded() {
+        let f = two();
+        let file = f.vault.path().join(".git").join(FILE);
+        let true_ones = anew(&f);
+        let forged = |from: &str, to: &str| {
+            let text = std::fs::read(&file).unwrap();
+            let places: Vec<usize> = (0..text.len()).filter(|at| text[*at..].starts_with(from.as_bytes())).collect();
+            assert!(!places.is_empty() && from.len() == to.len());
+            let mut text = text;
+            places.iter().for_each(|at| text[*at..at + to.len()].copy_from_slice(to.as_bytes()));
+            std::fs::write(&file, text).unwrap();
+        };
+        forged("\"2026-08-20\"", "\"2027-09-14\"");
+        assert_eq!(anew(&f), true_ones);
+        forged("deployed", "rejected");
+        assert_eq!(anew(&f), true_ones);
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn clear(objects: &GitObjects<'_>, folder: &str, id: Oid, outcome: bool) -> Resu
         reason: "the file is missing".into(),
     })?;
     let outcome = if outcome { file("outcome.json")? } else { None };
-    Ok(ClearFiles { record, outcome })
+    Ok(ClearFiles { tree: tree.to_vec(), record, outcome })
 }
 
 /// What the clear files of a folder say.

@@ -24,10 +24,11 @@ pub(super) struct WorkTree {
 }
 
 impl WorkTree {
-    /// Reads the index of the work tree below `top`.
+    /// Reads the index of the work tree below `top`. One that is gone or damaged is made again from the newest commit: git
+    /// would take every file that it lacks for deleted.
     pub(super) fn open(top: &Path) -> Result<Self, VaultError> {
         // A handle of its own, without our settings: those have the index flushed.
-        let opened = Repository::open(top).and_then(|repo| repo.index().map(|index| Self { repo, index }));
+        let opened = Repository::open(top).and_then(|repo| index(&repo).map(|index| Self { repo, index }));
         opened.map_err(VaultError::git(format!("read the index of {}", top.display())))
     }
 
@@ -38,7 +39,7 @@ impl WorkTree {
         let objects = GitObjects::of(&self.repo).map_err(failed())?;
         for (path, id) in files {
             let content = objects.blob(*id).map_err(|fault| fault.of(path))?;
-            let written = write_new(&top.join(path), &content);
+            let written = write_new(top, path, &content);
             let written = written.map_err(VaultError::io(format!("check out {path} in {}", top.display())))?;
             note(&mut self.index, path, *id, written.as_ref()).map_err(failed())?;
         }
@@ -51,6 +52,21 @@ impl WorkTree {
             _ => failed()(error),
         })
     }
+}
+
+fn index(repo: &Repository) -> Result<Index, git2::Error> {
+    let file = repo.path().join("index");
+    if file.exists() {
+        match repo.index() {
+            Err(error) if error.class() == git2::ErrorClass::Index => _ = std::fs::remove_file(file),
+            read => return read,
+        }
+    }
+    let mut index = repo.index()?;
+    if let Ok(head) = repo.head() {
+        index.read_tree(&head.peel_to_tree()?)?;
+    }
+    Ok(index)
 }
 
 /// The note that the work tree has to follow, made before the branch moves and taken away when it has followed. One that
@@ -85,8 +101,16 @@ impl Behind {
     }
 }
 
-/// Writes a file where there is none; nothing is returned where there is one. What cannot be written whole is removed.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<Option<Metadata>> {
+/// Writes a file where there is none; nothing is returned where there is one. What cannot be written whole is removed. A
+/// link among its folders, which would lead elsewhere, is not followed.
+fn write_new(top: &Path, path: &str, bytes: &[u8]) -> io::Result<Option<Metadata>> {
+    let path = &top.join(path);
+    let folders: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| *folder != top).collect();
+    for folder in folders.iter().rev() {
+        if folder.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+            return Err(io::Error::other(format!("{} is a link, which is not followed", folder.display())));
+        }
+    }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -170,6 +194,35 @@ mod tests {
         record("2026-08-21T10:00:00Z", b"a: 2\n");
         assert!(told.lock().unwrap().is_empty() && !vault.path().join(".git/dr/behind").exists());
         assert_eq!(git(&f, &["status", "--porcelain"]), "");
+    }
+
+    #[test]
+    fn an_index_that_is_gone_or_damaged_is_made_again_from_the_newest_commit() {
+        for damage in [None, Some(&b"xx"[..]), Some(b"")] {
+            let f = fixture();
+            f.vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
+            let index = f.vault.path().join(".git/index");
+            std::fs::remove_file(&index).unwrap();
+            damage.iter().for_each(|bytes| std::fs::write(&index, bytes).unwrap());
+            f.vault.record_intent(intent("2026-08-21T10:00:00Z", "2026-08-20"), b"a: 2\n", None).unwrap();
+            assert_eq!(git(&f, &["status", "--porcelain"]), "", "{damage:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_among_the_folders_leads_nowhere() {
+        let f = fixture();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let deployments = f.vault.path().join("deployments");
+        let _ = std::fs::remove_dir_all(&deployments);
+        std::os::unix::fs::symlink(elsewhere.path(), &deployments).unwrap();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let listener = Arc::clone(&told);
+        let vault = f.vault.clone().telling(Arc::new(move |text| listener.lock().unwrap().push(text)));
+        vault.record_intent(intent("2026-08-20T10:00:00Z", "2026-08-20"), b"a: 1\n", None).unwrap();
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+        let told = told.lock().unwrap();
+        assert!(told.len() == 1 && told[0].contains("is a link"), "{told:?}");
     }
 
     #[test]

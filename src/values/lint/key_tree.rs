@@ -108,8 +108,34 @@ pub(super) struct KeyTree {
     pub(super) free: bool,
     /// All that is below is known in part only.
     pub(super) partial: bool,
-    /// What the chart has: a map or a single value. `None` where it says nothing.
-    pub(super) is_map: Option<bool>,
+    /// What the chart or the releases have there. `None` where they say nothing.
+    pub(super) shape: Option<Holds>,
+}
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Map,
+    List,
+    Single,
+}
+
+impl Holds {
+    pub(super) fn of(node: &Node) -> Self {
+        match node.kind {
+            NodeKind::Map(_) => Self::Map,
+            NodeKind::List(_) => Self::List,
+            NodeKind::Scalar(_) => Self::Single,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Map => "a map",
+            Self::List => "a list",
+            Self::Single => "a single value",
+        }
+    }
 }
 
 impl KeyTree {
@@ -137,6 +163,7 @@ impl KeyTree {
 
     fn add(&mut self, path: &[String]) {
         let Some((first, rest)) = path.split_first() else { return };
+        self.shape = Some(Holds::Map);
         match first.as_str() {
             "*" => self.free = true,
             "**" => self.partial = true,
@@ -154,18 +181,14 @@ impl KeyTree {
     fn take_node(&mut self, node: &Node) {
         match &node.kind {
             NodeKind::Map(entries) if !entries.is_empty() => {
-                self.is_map = Some(true);
+                self.shape = Some(Holds::Map);
                 for entry in entries {
                     self.children.entry(entry.key.clone()).or_default().take_node(&entry.value);
                 }
             }
-            NodeKind::Map(_) => (self.is_map, self.free) = (Some(true), true),
-            NodeKind::List(_) => self.free = true,
-            NodeKind::Scalar(scalar) => {
-                self.free = true;
-                let is_null = matches!(scalar.value, crate::yaml::Value::Null);
-                self.is_map = if is_null { None } else { Some(false) };
-            }
+            // A chart that has nothing there leaves it to the file.
+            NodeKind::Scalar(scalar) if matches!(scalar.value, crate::yaml::Value::Null) => self.free = true,
+            _ => (self.shape, self.free) = (Some(Holds::of(node)), true),
         }
     }
 

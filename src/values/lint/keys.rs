@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use super::finding::{LintFinding, finding};
-use super::key_tree::{Context, KeyFact, KeyFacts, KeyTree};
+use super::key_tree::{Context, Holds, KeyFact, KeyFacts, KeyTree};
 use super::near::KnownNames;
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
@@ -115,12 +115,11 @@ impl Walk<'_> {
         findings: &mut Vec<LintFinding>,
     ) {
         let is_null = entry.value.scalar().is_some_and(|scalar| scalar.value == Value::Null);
-        let is_map = matches!(entry.value.kind, NodeKind::Map(_));
-        if child.is_map.is_some_and(|wanted| wanted != is_map) && !is_null {
-            let (has, wants) = if is_map { ("a map", "a single value") } else { ("no map", "a map") };
+        let has = Holds::of(&entry.value);
+        if let Some(wants) = child.shape.filter(|wants| *wants != has && !is_null) {
             findings.push(LintFinding {
-                reason: format!("this is {has}, and the chart has {wants} here"),
-                fix: "write what the chart's own values show at this key".into(),
+                reason: format!("this is {}, and {} is meant here", has.name(), wants.name()),
+                fix: "write it as the chart's own values show it".into(),
                 ..finding("wrong-type", &entry.key_span, Some(&path(steps)))
             });
             return;
@@ -193,7 +192,8 @@ fn dotted(key: &str, spot: Spot<'_>) -> Option<String> {
         map = map.children.get(*name)?;
         (is_free, is_partial) = (map.free, is_partial || map.partial);
     }
-    let takes = map.children.contains_key(*last) || (map.is_map != Some(false) && (is_free || is_partial));
+    let takes =
+        map.children.contains_key(*last) || (matches!(map.shape, None | Some(Holds::Map)) && (is_free || is_partial));
     (!maps.is_empty() && takes).then(|| names.join(": {") + ": ..." + &"}".repeat(maps.len()))
 }
 
@@ -265,6 +265,26 @@ mod tests {
         assert_eq!(said("api: {host_name: x}\n", None, None), ["1:7 unknown-key did you mean `hostName`?"]);
         let proxies = "env: {HTTP_PROXY: x, http_proxy: x, no_proxy: x}\n";
         assert_eq!(said(proxies, Some("env: {HTTP_PROXY: '', NO_PROXY: ''}\n"), None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn another_kind_of_value_than_is_meant_is_found_with_the_chart_and_without() {
+        let kinds = |yaml: &str, own: Option<&str>| {
+            said(yaml, own, None).iter().filter(|said| said.contains("wrong-type")).count()
+        };
+        for yaml in
+            ["env: [{name: A, value: x}]\n", "env: x\n", "api: 1\n", "api: []\n", "db: {cnpg: []}\n", "kong: x\n"]
+        {
+            assert_eq!(kinds(yaml, None), 1, "{yaml}");
+        }
+        let own = "api: {env: [], replicas: 1}\nstopped: false\n";
+        for yaml in
+            ["api: {env: {A: b}}\n", "api: {env: x}\n", "api: {replicas: [1]}\n", "stopped: [false]\n", "stopped: {}\n"]
+        {
+            assert_eq!(kinds(yaml, Some(own)), 1, "{yaml}");
+        }
+        let fine = "api: {env: [{name: A}], replicas: 2}\nstopped:\nenv:\n";
+        assert_eq!(kinds(fine, Some(own)) + kinds(fine, None), 0);
     }
 
     #[test]

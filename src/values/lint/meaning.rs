@@ -84,14 +84,16 @@ impl Spot<'_> {
     fn text_as_boolean(&self) -> Option<Fault> {
         let Value::String(text) = &self.scalar.value else { return None };
         let word = text.trim().to_lowercase();
-        let truth = TRUE.contains(&word.as_str());
-        if !truth && !FALSE.contains(&word.as_str()) {
+        if text.is_empty() || !self.is_switch() {
             return None;
         }
-        self.is_switch().then(|| {
-            let reason = "a text where a boolean is meant: in a template every text is true, this one too";
-            ("text-as-boolean", reason.to_owned(), format!("write {truth}, without quotes"))
-        })
+        let fix = match (TRUE.contains(&word.as_str()), FALSE.contains(&word.as_str())) {
+            (true, _) => "write true, without quotes",
+            (_, true) => "write false, without quotes",
+            _ => "write true or false, without quotes",
+        };
+        let reason = "a text where a boolean is meant: in a template every text is true, this one too";
+        Some(("text-as-boolean", reason.to_owned(), fix.to_owned()))
     }
 
     fn boolean_as_text(&self, raw: &str) -> Option<Fault> {
@@ -274,6 +276,9 @@ list: [true]
             ("stopped: disabled", "1:10"),
             ("stopped: Falsch", "1:10"),
             ("ldap: {enabled: ja}", "1:17"),
+            ("stopped: flase", "1:10"),
+            ("stopped: 'null'", "1:10"),
+            ("ldap: {enabled: nope}", "1:17"),
         ] {
             assert_eq!(said(yaml), [format!("{place} text-as-boolean")], "{yaml}");
         }
@@ -345,7 +350,7 @@ list: [true]
             "stopped: false\nldap: {enabled: no}\ntls: {\"on\": yes}",
             "ldap: {enabled: NO}\nstopped: OFF\na: True",
             "annotations: {a/enabled: \"true\"}\nenv: {X_ENABLED: \"false\"}",
-            "auto: {enabled: \"false\"}\nstopped: maybe",
+            "auto: {enabled: \"false\"}\nstopped: ''",
             "limit: 8000000\nport: 3443\nsize: 999999\nratio: 0.5\nid: \"20260820\"\nr: 0.0001\nz: 0.0\ne: 1e-9",
             "env: {OPSCHAIN_INGRESS_TLS_PORT: 3443}\nitems: [{name: a, value: 8}]",
             "securityContext: {runAsUser: 1000620000, supplementalGroups: [1000620000]}",
