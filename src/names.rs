@@ -136,6 +136,24 @@ pub fn is_tag(text: &str) -> bool {
         && text.as_bytes().iter().all(|byte| word(byte) || b".+-".contains(byte))
 }
 
+/// A text as such a line: what would steer a terminal is written out, and what is too long ends with an ellipsis.
+pub fn as_text(from: &str) -> String {
+    let mut line = String::with_capacity(from.len());
+    for c in from.chars() {
+        let end = line.len();
+        match text::is_safe(c) {
+            true => line.push(c),
+            false => line.extend(c.escape_unicode()),
+        }
+        if line.len() > TEXT_LIMIT - '…'.len_utf8() {
+            line.truncate(end);
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
 /// Whether it is a line of text that people may be shown: nothing in it steers a terminal.
 pub fn is_text(text: &str) -> bool {
     text.len() <= TEXT_LIMIT && text.chars().all(text::is_safe)
@@ -144,6 +162,17 @@ pub fn is_text(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_others_have_named_becomes_a_line_of_text(named in "\\PC*|.*", times in 1usize..300) {
+            let line = as_text(&named.repeat(times));
+            proptest::prop_assert!(is_text(&line), "{line:?}");
+            if is_text(&named) && named.len() < TEXT_LIMIT - 3 {
+                proptest::prop_assert_eq!(as_text(&named), named);
+            }
+        }
+    }
 
     #[test]
     fn a_name_is_no_path_no_option_and_no_line_of_its_own() {

@@ -124,6 +124,15 @@ pub struct OutOfScope {
     pub whereabouts: String,
 }
 
+impl OutOfScope {
+    /// The same, as a bundle may hold it: names of others are in it, and nothing of them steers a terminal.
+    #[must_use]
+    pub fn as_text(self) -> Self {
+        let text = |text: String| names::as_text(&text);
+        Self { what: text(self.what), why: text(self.why), whereabouts: text(self.whereabouts) }
+    }
+}
+
 impl Header {
     /// The bytes of `bundle.json`.
     ///

@@ -11,14 +11,16 @@ use super::kube::Cluster;
 use super::podstate::PodState;
 use super::psql::odd_answer;
 use super::wait::Wait;
+use super::workloads::workload_of;
 use crate::event::Events;
 use crate::postgres::Lsn;
 
 /// The sessions that may write, as one JSON object: clients, workers that write by themselves (of logical replication, of
 /// extensions), and transactions that were prepared and may be committed at any time. Left out are this session and those
 /// that stream WAL: a walsender that is connected to a database takes SQL until it streams. Left out, too, are the
-/// operator's, its probes' and `dr`'s on the socket inside the database's own pod, as long as what they do only reads: a
-/// client says itself what it is called (`cnpg-instance-manager`: CloudNativePG 1.27, `pkg/management/postgres`). One is
+/// operator's, its probes' and `dr`'s on the socket inside the database's own pod, as long as what they do only reads, on
+/// the server's own database; only the operator's metrics are asked of others as well: a client says itself what it is
+/// called (`cnpg-instance-manager`: CloudNativePG 1.27, `pkg/management/postgres`). One is
 /// busy when it does something, or has since the time that stands for `SINCE`.
 const WRITING: &str = "SELECT coalesce(jsonb_object_agg(key, session), '{}') FROM (
     SELECT pid || coalesce(state, '') AS key, jsonb_build_object(
@@ -32,7 +34,8 @@ const WRITING: &str = "SELECT coalesce(jsonb_object_agg(key, session), '{}') FRO
             WHERE streams.pid = seen.pid AND streams.state IN ('catchup', 'streaming', 'backup')))
         AND usename IS DISTINCT FROM 'streaming_replica'
         AND NOT (client_addr IS NULL AND usename IS NOT DISTINCT FROM 'postgres' AND backend_type = 'client backend'
-            AND application_name IN ('dr', 'pg_isready', 'cnpg-instance-manager', 'cnpg_metrics_exporter')
+            AND (application_name = 'cnpg_metrics_exporter'
+                OR (datname = 'postgres' AND application_name IN ('dr', 'pg_isready', 'cnpg-instance-manager')))
             AND backend_xid IS NULL AND query !~* '^[[:space:];(]*(insert|update|delete|merge|copy|call|do|execute|truncate|create|alter|drop|grant|revoke|reassign|import|refresh|vacuum|lock|nextval)\\M'
             AND query !~* '^[[:space:];(]*with\\M.*\\m(insert|update|delete|merge)\\M')
     UNION ALL
@@ -144,6 +147,8 @@ fn watched(rows: &[Vec<String>]) -> Option<WatchedSwitch> {
 pub struct PodAddress {
     pub name: String,
     pub address: String,
+    /// The name of the Deployment, or of what else made it; `None` of a pod that was made by hand.
+    pub workload: Option<String>,
     /// It keeps sessions for clients that come and go.
     pub pooler: bool,
 }
@@ -258,7 +263,9 @@ impl PodAddress {
     fn of(pod: &Pod) -> Option<Self> {
         let pooler = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("cnpg.io/poolerName"));
         let address = pod.status.as_ref()?.pod_ip.clone()?;
-        (!PodState::of(pod).ended()).then_some(Self { name: pod.metadata.name.clone()?, address, pooler })
+        let workload = workload_of(&pod.metadata);
+        let workload = workload.split_once(' ').filter(|(kind, _)| *kind != "Pod").map(|(_, name)| name.to_owned());
+        (!PodState::of(pod).ended()).then_some(Self { name: pod.metadata.name.clone()?, address, workload, pooler })
     }
 }
 

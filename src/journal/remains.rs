@@ -95,10 +95,11 @@ impl From<&Replay> for Remains {
     }
 }
 
-/// How a run ended, in a word, whatever else of its journal is understood. `None` where it is not over.
+/// How a run ended, in a word, whatever else of its journal is understood. `None` where it is not over: what more was done
+/// after an end is no end.
 pub fn ended(stored: &StoredRun) -> Option<String> {
-    let mut lines = stored.lines.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let line = lines.find(|line| line["record"] == "ended")?;
+    let lines = stored.lines.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let line = lines.last().filter(|line| line["record"] == "ended")?;
     let outcome = serde_json::from_value::<Outcome>(line["outcome"].clone());
     Some(outcome.map_or("over", Outcome::word).to_owned())
 }
@@ -186,6 +187,21 @@ mod tests {
             }
             ClosingRun::open(&runs, "create-1").unwrap().0.end(Outcome::PutBack).unwrap();
             assert_eq!(ended().as_deref(), Some("put back"));
+        }
+    }
+
+    #[test]
+    fn an_end_with_more_after_it_ends_nothing_and_is_damage() {
+        let good = run().text("create-1");
+        let end = serde_json::to_string(&Record::Ended { outcome: Outcome::Done, at: Timestamp::UNIX_EPOCH }).unwrap();
+        let mut lines: Vec<&str> = good.lines().collect();
+        for place in 1..lines.len() {
+            lines.insert(place, &end);
+            let runs = run();
+            runs.set("create-1", &(lines.join("\n") + "\n"));
+            let left = remains(&runs).unwrap();
+            assert!(left.damaged && left.ended.is_none(), "at {place}");
+            lines.remove(place);
         }
     }
 

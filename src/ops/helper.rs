@@ -253,6 +253,22 @@ pub async fn grant_watchdog(ctx: &Ctx, run: &str) -> Result<String> {
     Ok(name)
 }
 
+/// Takes the rights away that the watchdogs of other runs had, where their pods are gone: `run`, which holds the lease, is
+/// the only one at work on the install.
+///
+/// # Errors
+/// The cluster cannot be asked, or does not let them be removed.
+pub async fn revoke_dead_watchdogs(ctx: &Ctx, run: &str) -> Result<()> {
+    let cluster = ctx.cluster().await?;
+    for (dead, left) in cluster.left_by_runs().await? {
+        let has_pod = left.iter().any(|object| object.starts_with("Pod "));
+        if dead != run && !has_pod {
+            cluster.revoke_watchdog(&pod_name(&dead)).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes the run's helper pods, and the rights of its watchdog.
 ///
 /// # Errors

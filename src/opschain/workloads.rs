@@ -18,8 +18,8 @@ pub const AGENT_PODS: &str = "opschain-agent-";
 /// How the pods of the executor pool begin.
 pub const POOL_PODS: &str = "executor-";
 
-/// How the pods begin that use the database and are not stopped for a bundle, as in the manual guide.
-pub const STAY_CONNECTED: &[&str] = &["opschain-secret-vault-", "opschain-log-aggregator-"];
+/// What uses the database and is not stopped for a bundle, as in the manual guide.
+pub const STAY_CONNECTED: &[&str] = &["opschain-secret-vault", "opschain-log-aggregator"];
 
 /// The priority class of pods that back up and recover, of releases that have one.
 pub const BACKUP_PRIORITY: &str = "opschain-backup";

@@ -229,9 +229,8 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Re
     let foreign = match &primary {
         Some(primary) => {
             look("the database's sessions");
-            let own: Vec<&str> = WRITERS.iter().chain(WORKING_PODS).copied().collect();
             let sessions = cluster.writing_sessions(&primary.pod).await?;
-            quiet::foreign(&sessions, &cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &ctx.events).await?, &own)
+            quiet::foreign(&sessions, &cluster.pods_of(&sessions, quiet::ADDRESS_LIMIT, &ctx.events).await?, true)
         }
         None => Vec::new(),
     };

@@ -46,7 +46,7 @@ async fn note_watched(work: &CreateWork, stopped: &StoppedWriters, at_stop: &Ses
     // The operator's own sessions come and go, too, so that a count says little by itself: it is a reason to look longer.
     if !watched.counts.since(at_stop).is_empty() {
         for _ in 0..LONGER_LOOKS {
-            if !quiet::foreign(&watched.sessions, &pods, &[]).is_empty() {
+            if !quiet::foreign(&watched.sessions, &pods, false).is_empty() {
                 break;
             }
             (watched, pods) = look(work, LONGER_LOOK, at_stop).await?;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::OutOfScope;
 use crate::cluster::{PodAddress, Session};
 use crate::error::{CommandError, Exit, Result};
-use crate::opschain::workloads::{AGENT_PODS, POOL_PODS, STAY_CONNECTED};
+use crate::ops::quiesce::WRITERS;
+use crate::opschain::workloads::{AGENT_PODS, POOL_PODS, STAY_CONNECTED, WORKING_PODS};
 use crate::postgres::Lsn;
 use crate::settings::{Allow, Quiesce};
 
@@ -40,7 +41,7 @@ pub(super) struct QuietFacts {
 /// [`Exit::Busy`] naming who may have written.
 pub(super) fn judge(facts: &QuietFacts, allow: &[Allow]) -> Result<Vec<OutOfScope>> {
     refuse_work(&facts.working, allow)?;
-    let mut foreign = foreign(&facts.sessions, &facts.pods, &[]);
+    let mut foreign = foreign(&facts.sessions, &facts.pods, false);
     if foreign.is_empty() {
         foreign.extend(facts.unseen.iter().map(|database| format!("a session on {database} that came and went")));
     }
@@ -122,14 +123,17 @@ fn refuse_prepared(foreign: &[String]) -> Result<()> {
         .hint(format!("It is of {of}: have its owner end it, or `ROLLBACK PREPARED '{name}'` there.")))
 }
 
-/// The sessions that belong neither to what stays connected, as in the manual guide, nor to pods whose names begin with
-/// one of `own`. Of a pooler only those that do something: it keeps the others for clients that have gone.
-pub(super) fn foreign(sessions: &[Session], pods: &[PodAddress], own: &[&str]) -> Vec<String> {
+/// The sessions that belong neither to what stays connected, as in the manual guide, nor, while the application `runs`, to
+/// its own. Of a pooler only those that do something: it keeps the others for clients that have gone.
+pub(super) fn foreign(sessions: &[Session], pods: &[PodAddress], runs: bool) -> Vec<String> {
+    let is_own = |pod: &PodAddress| {
+        let is_of = |names: &[&str]| pod.workload.as_deref().is_some_and(|workload| names.contains(&workload));
+        let works = || WORKING_PODS.iter().any(|prefix| pod.name.starts_with(prefix));
+        is_of(STAY_CONNECTED) || (runs && (is_of(&WRITERS) || works()))
+    };
     let whose = |session: &Session| {
         let pod = session.address.as_ref().and_then(|address| pods.iter().find(|pod| pod.address == *address));
-        let expected = pod.is_some_and(|pod| {
-            STAY_CONNECTED.iter().chain(own).any(|prefix| pod.name.starts_with(prefix)) || (pod.pooler && !session.busy)
-        });
+        let expected = pod.is_some_and(|pod| is_own(pod) || (pod.pooler && !session.busy));
         let place = match (pod, &session.address) {
             (Some(pod), _) => format!("pod {}", pod.name),
             (None, Some(address)) => address.clone(),
@@ -151,7 +155,7 @@ mod tests {
     #[test]
     fn a_prepared_transaction_is_refused_whatever_is_allowed() {
         let prepared = Session { application: "prepared transaction b-1 (x)".into(), ..session(None, true) };
-        let found = foreign(&[session(Some("10.0.0.9"), true), prepared], &pods(), &[]);
+        let found = foreign(&[session(Some("10.0.0.9"), true), prepared], &pods(), false);
         let error = running_work(&[], &found, Quiesce::None, &[Allow::ForeignWriters], false).unwrap_err();
         assert_eq!(error.exit(), Exit::Busy);
         assert!(error.message().starts_with("prepared transaction `b-1 (x)` is open"), "{error}");
@@ -165,7 +169,8 @@ mod tests {
     }
 
     fn pod(name: &str, address: &str) -> PodAddress {
-        PodAddress { name: name.into(), address: address.into(), pooler: name.contains("pooler") }
+        let workload = name.rsplit_once('-').map(|(workload, _)| workload.to_owned());
+        PodAddress { name: name.into(), address: address.into(), workload, pooler: name.contains("pooler") }
     }
 
     fn pods() -> Vec<PodAddress> {
@@ -217,7 +222,12 @@ mod tests {
         assert!(seen[0].why.ends_with("able to write: opschain on opschain from 10.9.9.9 (psql)"), "{seen:?}");
         let text = refused(|facts| facts.unseen = vec!["opschain".into()]);
         assert_eq!(text, "others may write to the database: a session on opschain that came and went");
-        assert!(foreign(&[session(Some("10.0.0.4"), true)], &pods(), &["opschain-api-"]).is_empty());
+        assert!(foreign(&[session(Some("10.0.0.4"), true)], &pods(), true).is_empty());
+        // A name alone is worn by any pod.
+        let by_hand: Vec<PodAddress> = pods().into_iter().map(|pod| PodAddress { workload: None, ..pod }).collect();
+        for address in ["10.0.0.1", "10.0.0.2", "10.0.0.4"] {
+            assert_eq!(foreign(&[session(Some(address), true)], &by_hand, true).len(), 1, "{address}");
+        }
     }
 
     #[test]

@@ -135,6 +135,9 @@ async fn take_lease(work: &CreateWork) -> Result<Done<()>> {
 async fn start_helper(work: &CreateWork) -> Result<Done<()>> {
     let live = &work.plan.live;
     let mut watchdog = None;
+    if let Err(error) = helper::revoke_dead_watchdogs(&work.ctx, &work.run).await {
+        work.ctx.events.warn(format!("rights of the watchdogs of runs that have died stay: {error}"), None);
+    }
     if work.plan.watchdog {
         match helper::grant_watchdog(&work.ctx, &work.run).await {
             Ok(account) => watchdog = Some(account),
@@ -336,7 +339,8 @@ pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfSco
         ),
     });
     let planned = volumes::scope_as_seen(work.planned_scope(), &outputs.maybe(COPY_VOLUMES).unwrap_or_default());
-    Ok(mode.into_iter().chain(planned).chain(outputs.get(MARK_WAL)?.seen).collect())
+    let seen = outputs.get(MARK_WAL)?.seen;
+    Ok(mode.into_iter().chain(planned).chain(seen).map(OutOfScope::as_text).collect())
 }
 
 async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {

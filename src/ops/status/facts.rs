@@ -1,6 +1,7 @@
 //! What status goes by.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,6 +14,7 @@ use crate::ops::prune::span;
 use crate::ops::published;
 use crate::ops::schedule::ScheduleLine;
 use crate::store::Store;
+use crate::vault::{Deployment, How};
 
 /// What should be so.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub(super) struct StatusFacts {
     pub(super) bundles: std::result::Result<KnownBundles, String>,
     /// When the vault's deployments were; nothing without a vault, and the reason where it cannot be read.
     pub(super) deployments: Option<std::result::Result<Vec<Timestamp>, String>>,
+    /// When the install was made anew last, as far as the vault knows: its database is another one since.
+    pub(super) made_anew: Option<Timestamp>,
     pub(super) open_runs: Vec<OpenRunStatus>,
     /// Those of this host.
     pub(super) schedules: Vec<ScheduleLine>,
@@ -92,6 +96,9 @@ pub(super) fn facts(ctx: &Ctx, schedules: Vec<ScheduleLine>) -> Result<StatusFac
     let store = ctx.store();
     let place = settings.store.place().unwrap_or_default();
     let vault = settings.vault.path.as_ref().map(|_| deployments(ctx).map_err(|error| error.to_string()));
+    let deployed = vault.as_ref().and_then(|deployed| deployed.as_ref().ok());
+    let made_anew =
+        deployed.and_then(|deployed| deployed.iter().filter(|one| makes_anew(one)).map(|one| one.record.at).max());
     let runs = journal::list(&*ctx.runs)?;
     let readable = || runs.iter().rev().filter_map(|(id, run)| Some((id, run.as_ref().ok()?)));
     let ours = |run: &Run| {
@@ -106,7 +113,8 @@ pub(super) fn facts(ctx: &Ctx, schedules: Vec<ScheduleLine>) -> Result<StatusFac
         store: store.as_ref().map_or(place, |store| store.place()),
         free_bytes: store.as_ref().ok().and_then(|store| store.free_bytes().ok().flatten()),
         bundles: store.and_then(|store| known(ctx, &*store)).map_err(|error| error.to_string()),
-        deployments: vault,
+        deployments: vault.map(|known| known.map(|known| known.iter().map(|one| one.record.at).collect())),
+        made_anew,
         open_runs: open
             .map(|(id, run)| OpenRunStatus { run: id.clone(), verb: run.replay.begun.verb.clone() })
             .collect(),
@@ -127,9 +135,15 @@ pub(super) fn targets(ctx: &Ctx) -> Result<Targets> {
     })
 }
 
-fn deployments(ctx: &Ctx) -> Result<Vec<Timestamp>> {
-    let known = ctx.vault_to_read()?.known(&ctx.vault_install())?;
-    Ok(known.iter().map(|deployment| deployment.record.at).collect())
+fn deployments(ctx: &Ctx) -> Result<Vec<Arc<Deployment>>> {
+    Ok(ctx.vault_to_read()?.known(&ctx.vault_install())?)
+}
+
+/// Whether it was a first installation: of a database that was new.
+fn makes_anew(deployment: &Deployment) -> bool {
+    let outcome = deployment.outcome.as_ref();
+    let is_first = outcome.is_some_and(|outcome| outcome.helm_revision == Some(1));
+    is_first && deployment.record.how == How::Deploy && deployment.state() == "deployed"
 }
 
 /// The bundles of a store, by what they are worth; those that are marked as gone left out.

@@ -288,6 +288,12 @@ fn opens(newest: &KnownBundle, recipients: &[String]) -> (Level, String) {
 /// What was deployed since the newest bundle, with what puts it right; nothing where there is none that is known.
 fn changed(facts: &StatusFacts, report: &StatusReport) -> Option<((Level, String), &'static str)> {
     let warn = |text, fix| Some(((Level::Warn, text), fix));
+    if let (Some(anew), Some(made)) = (facts.made_anew, &report.bundles.made)
+        && anew > made.at
+    {
+        let text = format!("the install was made anew at {anew:.0}: no bundle is of the database that it has since");
+        return Some(((Level::Bad, text), "dr bundle create"));
+    }
     match (facts.deployments.as_ref()?, report.deployments_since) {
         (Err(error), _) => warn(format!("what was deployed is not known: {error}"), "dr doctor"),
         (Ok(_), _) if report.bundles.made.is_none() => None,
@@ -360,6 +366,7 @@ mod tests {
             free_bytes: None,
             bundles: Ok(KnownBundles { ours: bundles, ..KnownBundles::default() }),
             deployments: Some(Ok(vec![now() - HOUR * 100])),
+            made_anew: None,
             open_runs: Vec::new(),
             schedules: Vec::new(),
             restores: vec![(HOUR, 1000)],
