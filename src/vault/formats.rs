@@ -3,7 +3,7 @@
 use super::references::{is_not_plain, is_not_plain_at, is_tagged};
 use crate::redact::{self, Why};
 use crate::values::Tree;
-use crate::yaml::{Path, Value};
+use crate::yaml::{NodeKind, Path, Segment, Value};
 
 /// How a file holds values.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,16 +18,20 @@ enum Format {
 /// By its name; `None` where a file is not known to hold values.
 fn format_of(path: &str) -> Option<Format> {
     let name = path.rsplit('/').next().unwrap_or(path).to_lowercase();
-    let name = [".bak", ".orig", ".old"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    let name = COPIES.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     let ends = |all: &[&str]| all.iter().any(|end| name.ends_with(end));
     if ends(&[".yaml", ".yml"]) || name == "kubeconfig" || path.ends_with(".kube/config") {
         Some(Format::Yaml)
     } else if ends(&[".json", ".dockerconfigjson", ".tfstate"]) {
         Some(Format::Json)
     } else {
-        (SETTINGS.contains(&name) || ends(ENDS) || name.contains(".env.")).then_some(Format::Variables)
+        let is_build = name == "dockerfile" || name.starts_with("dockerfile.");
+        (SETTINGS.contains(&name) || ends(ENDS) || is_build || name.contains(".env.")).then_some(Format::Variables)
     }
 }
+
+/// What is added to the name of a file for a copy of it, or for what is made into it.
+const COPIES: &[&str] = &[".bak", ".orig", ".old", "~", ".gotmpl", ".tmpl", ".tpl", ".j2"];
 
 /// Files of settings by name, and by the ends of their names.
 #[rustfmt::skip]
@@ -121,24 +125,24 @@ impl SecretLines {
 
     /// One document, before which there are `begin` lines. What cannot be read (a template, say) is judged by its lines.
     fn document(&mut self, text: &str, format: Format, begin: usize) {
-        let Ok(tree) = Tree::parse(text.as_bytes()) else {
-            // A list at the root is no file of values; most of such files are lists of names.
-            let is_list = text.trim_start().starts_with(['-', '[']);
-            if !is_list {
-                self.lines(text, begin);
-            }
-            return;
+        let parsed = Tree::parse(text.as_bytes()).ok().map(|tree| (tree, 0));
+        // A list at the root is no file of values, and may hold them all the same.
+        let Some((tree, lower)) = parsed.or_else(|| as_list(text)) else {
+            return self.lines(text, begin);
         };
         for (path, node, why) in redact::secrets(&tree) {
             let Some(scalar) = node.scalar() else { continue };
+            let text = scalar.value.text();
             let last = path.keys().next_back().unwrap_or_default().to_lowercase();
-            let is_checksum = why == Why::Entropy && (format == Format::Json || CHECKSUMS.contains(&last.as_str()));
+            let is_one_of_many = path.keys().count() == 1 && matches!(path.0.last(), Some(Segment::Index(_)));
+            let is_checksum =
+                why == Why::Entropy && (format == Format::Json || CHECKSUMS.contains(&last.as_str()) || is_one_of_many);
             let start = node.span.bytes.start;
             let line = &tree.source()[tree.source()[..start].rfind('\n').map_or(0, |end| end + 1)..start];
-            if is_tagged(line) || is_checksum || is_not_plain(&scalar.value.text()) || is_not_plain_at(&tree, &path) {
+            if is_tagged(line) || is_checksum || is_not_plain(&text) || is_not_plain_at(&tree, &path, &text) {
                 continue;
             }
-            self.note(begin + tree.source()[..node.span.bytes.start].matches('\n').count() + 1);
+            self.note(begin + tree.source()[..node.span.bytes.start].matches('\n').count() + 1 - lower);
         }
     }
 
@@ -152,9 +156,16 @@ impl SecretLines {
     }
 }
 
+/// A document that is a list, below a key, and by how many lines it stands lower there.
+fn as_list(text: &str) -> Option<(Tree, usize)> {
+    let below = |key: &str| Tree::parse(format!("{key}{text}").as_bytes()).ok();
+    let is_list = |tree: &Tree| tree.root().child("items").is_some_and(|items| matches!(items.kind, NodeKind::List(_)));
+    [("items:\n", 1), ("items: ", 0)].iter().find_map(|(key, more)| Some((below(key).filter(is_list)?, *more)))
+}
+
 fn is_secret_line(line: &str) -> bool {
     let line = line.trim();
-    let line = line.strip_prefix("export ").or_else(|| line.strip_prefix("- ")).unwrap_or(line);
+    let line = ["export ", "- ", "ENV ", "ARG "].iter().find_map(|begin| line.strip_prefix(begin)).unwrap_or(line);
     let (key, value) = line.split_once(['=', ':']).unwrap_or_default();
     let value = value.trim().trim_matches(['"', '\'']);
     let value_of = |text: &str| Value::String(text.to_owned());
@@ -163,8 +174,14 @@ fn is_secret_line(line: &str) -> bool {
     let is_marked = || value.split_once(' ').is_some_and(|(tag, _)| is_tagged(tag));
     let by_name = || is_key && !is_marked() && redact::is_secret(&Path::of(&[key]), None, &value_of(value));
     let by_shape = || redact::why_secret(&Path::root(), None, &value_of(line)) == Some(Why::Shape);
-    let is_block = value.starts_with(['|', '>', '{', '[', '&']);
-    !line.starts_with('#') && !is_block && ((!is_not_plain(value) && by_name()) || (!is_not_plain(line) && by_shape()))
+    let is_block = value.starts_with(['|', '>', '{', '[', '&']) && !value.starts_with("[[");
+    // systemd's takes the place of a file; psql's names a variable.
+    let is_place = key.starts_with("LoadCredential") || line.contains(":'");
+    let is_plain = !value.is_empty() && !is_not_plain(value);
+    !line.starts_with('#')
+        && !is_block
+        && !is_place
+        && ((is_plain && by_name()) || ((is_plain || value.is_empty()) && !is_not_plain(line) && by_shape()))
 }
 
 #[cfg(test)]
@@ -184,6 +201,20 @@ mod tests {
         for path in ["a.ini", "b.conf", "c.toml", "d.sh", "my.cnf", "credentials"] {
             assert_eq!(found(path, "[db]\npassword = \"zebra-one-7\"\n"), Some((1, 2)), "{path}");
         }
+        for path in ["values.yaml.gotmpl", "values.yaml.tpl", "values.yaml~", "a.yml.j2"] {
+            assert_eq!(found(path, "a: 1\npassword: zebra-one-7\n"), Some((1, 2)), "{path}");
+        }
+        assert_eq!(found("Dockerfile", "FROM x\nENV PGPASSWORD=zebra-one-7\n"), Some((1, 2)));
+        for (text, line) in [
+            ("- password: zebra-one-7\n", 1),
+            ("# x\n- name: PGPASSWORD\n  value: zebra-one-7\n", 3),
+            ("- hosts: all\n  vars:\n    db_password: zebra-one-7\n", 3),
+            ("[{\"password\": \"zebra-one-7\"}]\n", 1),
+            ("- apiVersion: v1\n  kind: Secret\n  stringData: {password: zebra-one-7}\n", 3),
+            ("a: 1\n---\n- password: zebra-one-7\n", 3),
+        ] {
+            assert_eq!(found("a.yaml", text), Some((1, line)), "{text}");
+        }
         assert_eq!(found("userlist.txt", "\"app\" \"zebra-one-7\"\n"), Some((1, 1)));
         assert_eq!(found("a.sql", "-- roles\nALTER ROLE app PASSWORD 'zebra-one-7';\n"), Some((1, 2)));
         assert_eq!(found(".git-credentials", "https://u:zebra-one-7@h\n"), Some((1, 1)));
@@ -199,6 +230,14 @@ mod tests {
             ("lock.yaml", "a: {sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}\n"),
             ("a.yaml", "x: {{ .Values.y }}-z\npassword: {{ .Values.p }}\n# password: zebra-one-7\n"),
             ("a.yaml", "- password\n- name\n"),
+            ("a.yaml", "- 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n"),
+            ("v.env", "PGPASSWORD=ENC[AES256_GCM,data:Kx6JwQvMZ0m1zv3xS0pXcA==,iv:3M7=,tag:5nq==,type:str]\n"),
+            ("v.ini", "[db]\npassword = ENC[AES256_GCM,data:Kx6JwQvMZ0m1zv3xS0pXcA==,iv:3M7=,tag:5nq==,type:str]\n"),
+            ("a.properties", "db.password=ENC(Kx6JwQvMZ0m1zv3xS0pXcA==)\n"),
+            ("a.tf", "password = var.db_password\ntoken = data.vault_generic_secret.db.data[\"password\"]\n"),
+            ("a.tf", "password = random_password.db.result\nsecret = local.database_secret\n"),
+            ("a.sql", "ALTER ROLE x PASSWORD :'database_password';\n"),
+            ("a.service", "LoadCredential=password:/etc/opschain/database\n"),
         ] {
             assert_eq!(found(path, text), None, "{path} {text}");
         }

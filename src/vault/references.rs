@@ -38,6 +38,8 @@ const SCHEMES: &[&str] = &[
     "sops",
     "file",
     "env",
+    "chamber",
+    "passbolt",
 ];
 /// What stands before a name and its path, or its field: `vault:secret/data/db#password`.
 const PREFIXES: &[&str] = &[
@@ -51,7 +53,7 @@ const PREFIXES: &[&str] = &[
     "arn:aws:ssm:",
 ];
 /// Where a program that fills in a text begins and ends.
-const FILLED: &[(&str, &str)] = &[("{{", "}}"), ("${", "}"), ("$(", ")"), ("%{", "}"), ("{%", "%}")];
+const FILLED: &[(&str, &str)] = &[("{{", "}}"), ("${", "}"), ("$(", ")"), ("%{", "}"), ("{%", "%}"), ("$[", "]")];
 /// The same for a whole text.
 const PLACES: &[(&str, &str)] =
     &[("<", ">"), ("__", "__"), ("%%", "%%"), ("@@", "@@"), ("#{", "}#"), ("((", "))"), ("%(", ")s")];
@@ -115,26 +117,46 @@ pub(super) fn is_tagged(before: &str) -> bool {
     before.split_whitespace().next_back().is_some_and(|word| TAGS.contains(&word))
 }
 
-/// Whether the place in a document holds ciphertext or names only.
-pub(super) fn is_not_plain_at(tree: &Tree, path: &Path) -> bool {
+/// Whether the place in a document, at which `text` stands, holds ciphertext or names only.
+pub(super) fn is_not_plain_at(tree: &Tree, path: &Path, text: &str) -> bool {
     let keys: Vec<&str> = path.keys().collect();
     let is_sops = || tree.text(&["sops", "mac"]).is_some_and(is_sealed);
     match (tree.text(&["kind"]), keys.as_slice()) {
         (_, ["sops", ..]) => is_sops(),
         (Some("SealedSecret"), ["spec", "encryptedData", ..]) => true,
         // What a template writes out, and the provider for tests, is in the clear.
-        (Some(kind), keys) => POINTERS.contains(&kind) && !keys.iter().any(|key| matches!(*key, "template" | "fake")),
+        (Some(kind), keys) => {
+            let is_written = keys.iter().any(|key| matches!(*key, "template" | "fake"));
+            POINTERS.contains(&kind) && !is_written && (is_pointer(keys) || is_name(text))
+        }
         _ => false,
     }
 }
 
-/// sops, eyaml, Ansible, age, PGP, Spring's config server, Vault's transit engine.
+/// Whether what stands at these keys of an object that names secrets is a name.
+fn is_pointer(keys: &[&str]) -> bool {
+    const NAMES: &[&str] = &["key", "name", "property", "path", "objects", "version", "id"];
+    let ends = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        NAMES.iter().chain(&["ref", "reference", "selector", "from"]).any(|end| key.ends_with(end))
+    };
+    keys.iter().rev().take(2).any(|key| ends(key))
+}
+
+/// Whether a text is what objects, fields and folders are called, and no secret is.
+fn is_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_./:".contains(&byte);
+    text.bytes().all(is_part) && (text.contains(['-', '_', '.', '/']) || !text.contains(|c: char| c.is_ascii_digit()))
+}
+
+/// sops, eyaml, jasypt, Ansible, age, PGP, Spring's config server, Vault's transit engine.
 fn is_sealed(text: &str) -> bool {
     let transit = || {
         let version = text.strip_prefix("vault:v").and_then(|rest| rest.split_once(':'));
         version.is_some_and(|(version, _)| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
     };
     (text.starts_with("ENC[") && text.ends_with(']'))
+        || (text.starts_with("ENC(") && text.ends_with(')'))
         || [
             "$ANSIBLE_VAULT;",
             "!vault",
@@ -151,11 +173,12 @@ fn is_reference(text: &str) -> bool {
     if text.contains(char::is_whitespace) && !text.starts_with('<') {
         return false;
     }
-    if ["ref+", "secretref+"].iter().any(|begin| text.strip_prefix(begin).is_some_and(|rest| !rest.is_empty())) {
-        return true;
+    if let Some(rest) = ["ref+", "secretref+"].iter().find_map(|begin| text.strip_prefix(begin)) {
+        return rest.split_once("://").map_or_else(|| is_words(rest), |(_, place)| !place.is_empty());
     }
-    let scheme = |text: &str| text.split_once("://").map(|(scheme, rest)| (scheme.to_owned(), !rest.is_empty()));
-    let by_scheme = scheme(text).is_some_and(|(scheme, some)| some && SCHEMES.contains(&scheme.as_str()));
+    let by_scheme = text.split_once("://").is_some_and(|(scheme, place)| {
+        scheme.split('+').any(|part| SCHEMES.contains(&part)) && (place.contains('/') || is_words(place))
+    });
     let by_prefix = PREFIXES.iter().any(|prefix| {
         text.strip_prefix(prefix).is_some_and(|rest| rest.contains(['/', '#']) || prefix.starts_with("arn:"))
     });
@@ -175,7 +198,21 @@ fn is_reference(text: &str) -> bool {
         || in_cloud
         || in_azure
         || placed
+        || is_expression(text)
         || is_variable(text)
+}
+
+/// A name that people read: of letters, parted by signs.
+fn is_words(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-_.".contains(&byte))
+}
+
+/// `var.password`, `data.vault_generic_secret.db.data["password"]`: an expression of Terraform.
+fn is_expression(text: &str) -> bool {
+    let Some((first, rest)) = text.split_once('.') else { return false };
+    let names = ["var", "local", "data", "module", "each", "self", "random_password", "random_string", "random_id"];
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-[]\"*".contains(&byte);
+    names.contains(&first) && !rest.is_empty() && rest.bytes().all(is_part)
 }
 
 /// `$PGPASSWORD`; a secret may begin with a dollar sign, too, but hardly goes on in capitals only.
@@ -192,6 +229,10 @@ fn is_filled_in(text: &str) -> bool {
     let (mut left, mut rest, mut any) = (String::new(), text, false);
     while let Some((at, open, close)) = next_filled(rest) {
         let Some(end) = rest[at + open.len()..].find(close) else { break };
+        let inside = &rest[at + open.len()..][..end];
+        if otherwise(open, inside).is_some_and(|text| !is_not_plain(text)) {
+            return false;
+        }
         left.push_str(&rest[..at]);
         rest = &rest[at + open.len() + end + close.len()..];
         any = true;
@@ -205,6 +246,24 @@ fn is_filled_in(text: &str) -> bool {
     };
     let user = address.rsplit_once('@').map_or("", |(user, _)| user);
     user.split_once(':').is_none_or(|(_, password)| password.is_empty())
+}
+
+/// The text that is filled in where nothing else is: `${NAME:-text}`, `{{ default "text" .Values.x }}`, `{{ "text" }}`.
+fn otherwise<'t>(open: &str, inside: &'t str) -> Option<&'t str> {
+    if open == "${" {
+        let name = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
+        let rest = inside[name..].strip_prefix(':').unwrap_or(&inside[name..]);
+        return rest.strip_prefix(['-', '=']).map(|text| text.trim_matches(['"', '\'']));
+    }
+    let inside = inside.trim_matches(|c: char| c.is_whitespace() || c == '-');
+    let literal = match inside.rfind("default") {
+        Some(at) => inside[at + "default".len()..].trim_start_matches(|c: char| c.is_whitespace() || c == '('),
+        None => inside,
+    };
+    let quote = literal.chars().next().filter(|c| "\"'`".contains(*c))?;
+    let (text, rest) = literal[1..].split_once(quote)?;
+    // Alone, a text is no name of anything.
+    (inside.contains("default") || rest.trim().is_empty()).then_some(text)
 }
 
 fn next_filled(text: &str) -> Option<(usize, &'static str, &'static str)> {
@@ -254,6 +313,18 @@ mod tests {
             "{{ .Values.prefix }}-{{ .Values.rest | b64enc }}",
             "postgres://app:${PGPASSWORD}@db-of-the-site:5432/opschain",
             "short",
+            "ENC(Kx6JwQvMZ0m1zv3xS0pXcA==)",
+            "$[variables.password]",
+            "chamber://opschain/password",
+            "passbolt://database/password",
+            "secret+age://path/of/it",
+            "var.database_password",
+            "random_password.db.result",
+            "${PGPASSWORD:-}",
+            "${PGPASSWORD:?is not set}",
+            "{{ .Values.db.password | default .Values.password }}",
+            "{{ lookup('env', 'DATABASE_PASSWORD') }}",
+            "{{ include \"opschain.password\" . }}",
         ] {
             assert!(is_not_plain(text), "{text}");
         }
@@ -271,6 +342,14 @@ mod tests {
             "$ecret-of-ours-77",
             "ENC[correct-horse-7",
             "https://user:correct-horse-7@host/",
+            "${PGPASSWORD:-correct-horse-7}",
+            "${PGPASSWORD-correct-horse-7}",
+            "{{ default \"correct-horse-7\" .Values.x }}",
+            "{{ .Values.x | default('correct-horse-7') }}",
+            "{{ \"correct-horse-7\" }}",
+            "ref+q8Lw2zKdVx91PbTn4Rs7",
+            "op://q8Lw2zKdVx91PbTn4Rs7",
+            "variable.correct-horse-7",
         ] {
             assert!(!is_not_plain(text), "{text}");
         }
