@@ -11,6 +11,9 @@ impl From<VaultError> for CommandError {
             VaultError::Missing { .. } => {
                 new(Exit::Vault).hint("Run `dr init` to make one, or set `[vault] path` in dr.toml to where it is.")
             }
+            VaultError::NotOpened { path } => new(Exit::Damaged).hint(format!(
+                "Bring it back from its remote or another host: `mv {path} {path}.damaged && git clone -b main REMOTE {path}`."
+            )),
             VaultError::Occupied { .. } => {
                 new(Exit::Vault).hint("Give an empty folder as `[vault] path` in dr.toml, or move away what is there.")
             }
@@ -38,7 +41,8 @@ impl From<VaultError> for CommandError {
             )),
             VaultError::Sign(_) => new(Exit::Keys).hint("`dr doctor` checks `[keys] signing_key` of dr.toml."),
             VaultError::Seal { source: SealError::NoMatch, .. } => with_cause(new(Exit::Keys), error)
-                .hint("Set `[keys] identity` in dr.toml to the identity file of a recipient that record.json names."),
+                .hint("Set `[keys] identity` in dr.toml to the identity file of a recipient that record.json names.")
+                .hint("If this host was let in later, or not yet: `dr doctor` names its key, and what is to be done on which host."),
             VaultError::Seal { source: SealError::Damaged(_), .. } => {
                 with_cause(new(Exit::Damaged), error).hint("A clone of the vault elsewhere may have the good file.")
             }
@@ -87,8 +91,12 @@ impl From<VaultError> for CommandError {
             }
             VaultError::Remote { said, .. } if said.contains(".lock': File exists") => new(Exit::Locked)
                 .hint("`fuser -v` with that file and `pgrep -a git` show who may hold it. If nobody does, remove it."),
-            VaultError::Remote { .. } => new(Exit::Vault)
-                .hint("`dr` uses your own git and its credentials: try the same with `git fetch` in the vault's folder."),
+            VaultError::Remote { act, .. } => {
+                let verb = if act.starts_with("push") { "push" } else { "fetch" };
+                new(Exit::Vault).hint(format!(
+                    "`dr` uses your own git and its credentials: try the same with `git {verb}` in the vault's folder."
+                ))
+            }
             VaultError::Exceptions { .. } => new(Exit::Settings)
                 .hint("An exception is [[accept]] with path and reason, and expires = 2026-12-31 if it is not for ever."),
             VaultError::HookThere { command, .. } => {

@@ -454,5 +454,5 @@ fn required<'a>(value: &'a Option<PathBuf>, key: &str) -> Result<&'a Path> {
 
 fn unset(key: &str) -> CommandError {
     CommandError::new(Exit::Settings, format!("setting `{key}` is not set"))
-        .hint("`dr init` fills it in; `dr doctor` shows what else is missing.")
+        .hint("Write it into dr.toml; where there is none, `dr init` makes one with all of them. `dr doctor` shows what else is missing.")
 }

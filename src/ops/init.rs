@@ -230,7 +230,7 @@ fn trusted_signers(work: &mut Work, path: &Path, signer: Option<&Signer>, who: &
 }
 
 fn vault(work: &mut Work, path: &Path, recipients: &[String], signer: Option<Signer>, who: &str) -> Result<()> {
-    let refused = |error: VaultError| CommandError::new(Exit::Vault, "use the config vault").because(error);
+    let refused = |error: VaultError| CommandError::from(error).context("use the config vault");
     let Some(signer) = signer else {
         return work.make("config vault", path, path.join("vault.json").exists(), || Ok(()));
     };

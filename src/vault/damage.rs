@@ -1,14 +1,24 @@
 //! Files of the vault that cannot be read as they were written: told before somebody needs them.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 use super::error::VaultError;
+use super::git::Git;
 use super::handle::Vault;
 use super::verify::sealed::stanzas;
 
 impl Vault {
-    /// Why each file of the newest commit that cannot be read cannot; no key is asked for. What only a key tells, or the
-    /// commits before, [`Vault::verify`] finds.
+    /// What somebody's git has locked and not let go for a while.
+    ///
+    /// # Errors
+    /// The repository cannot be opened.
+    pub fn git_locks(&self) -> Result<Vec<PathBuf>, VaultError> {
+        Ok(super::lock::left(Git::open(self.path())?.repo().path()))
+    }
+
+    /// Why each file of the newest commit that cannot be read cannot; and each commit behind it; no key is asked
+    /// for. What only a key tells, or the files of earlier commits, [`Vault::verify`] finds.
     ///
     /// # Errors
     /// The repository cannot be read at all.
@@ -17,7 +27,12 @@ impl Vault {
         let mut found: Vec<VaultError> = Vec::new();
         // Many deployments point at the same bytes.
         let mut good = HashSet::new();
-        for (path, id) in git.readable_files()? {
+        let (files, lost) = git.readable_files()?;
+        found.extend(lost);
+        if let Some(tip) = git.head_id()? {
+            found.extend(git.objects()?.ancestors(tip, |_| false).err());
+        }
+        for (path, id) in files {
             if good.contains(&id) {
                 continue;
             }
@@ -39,7 +54,7 @@ impl Vault {
 
 #[cfg(test)]
 mod tests {
-    use crate::vault::git::Git;
+    use super::*;
     use crate::vault::tests::{fixture, intent};
 
     #[test]

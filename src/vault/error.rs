@@ -14,6 +14,9 @@ pub enum VaultError {
         /// Where it was looked for.
         path: String,
     },
+    /// There was one, and git does not take it for a repository any more.
+    #[error("{path} holds a config vault that git cannot open: its .git folder, or HEAD or objects in it, is missing")]
+    NotOpened { path: String },
     /// There is something at the place of a new one.
     #[error("{path} is not empty")]
     Occupied { path: String },

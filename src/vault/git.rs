@@ -46,6 +46,9 @@ impl Content {
     }
 }
 
+/// Files with their blobs, and why each folder that cannot be read cannot.
+pub(super) type ReadableFiles = (Vec<(String, Oid)>, Vec<VaultError>);
+
 pub(super) struct Git {
     repo: Repository,
     path: PathBuf,
@@ -102,8 +105,14 @@ impl Git {
     pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
         let name = path.display().to_string();
         match Repository::open(path) {
-            Ok(repo) => Self::settled(repo, path),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => Err(VaultError::Missing { path: name }),
+            Ok(repo) => match super::torn::head(&repo, BRANCH) {
+                Some(torn) => Err(torn),
+                None => Self::settled(repo, path),
+            },
+            Err(error) if error.code() == git2::ErrorCode::NotFound => {
+                let is_left = [".git", "vault.json", "deployments"].iter().any(|name| path.join(name).exists());
+                Err(if is_left { VaultError::NotOpened { path: name } } else { VaultError::Missing { path: name } })
+            }
             Err(source) => Err(VaultError::Git { act: format!("open the config vault {name}"), source }),
         }
     }
@@ -182,23 +191,26 @@ impl Git {
 
     /// Every file of the newest commit, with its path.
     pub(super) fn files(&self) -> Result<Vec<(String, Oid)>, VaultError> {
-        self.files_but(|_| false)
+        self.files_but(|_| false).map(|(files, _)| files)
     }
 
     /// The same without those of deployments whose folder cannot be read.
-    pub(super) fn readable_files(&self) -> Result<Vec<(String, Oid)>, VaultError> {
+    pub(super) fn readable_files(&self) -> Result<ReadableFiles, VaultError> {
         self.files_but(|folder| folder.starts_with("deployments/"))
     }
 
     /// `may_lack` says which folders are passed over if they cannot be read.
-    fn files_but(&self, may_lack: impl Fn(&str) -> bool) -> Result<Vec<(String, Oid)>, VaultError> {
+    fn files_but(&self, may_lack: impl Fn(&str) -> bool) -> Result<ReadableFiles, VaultError> {
         let objects = self.objects()?;
-        let mut found = Vec::new();
+        let (mut found, mut lost) = (Vec::new(), Vec::new());
         let mut folders: Vec<(String, Oid)> = self.tree_id()?.map(|id| (String::new(), id)).into_iter().collect();
         while let Some((folder, id)) = folders.pop() {
             let tree = match objects.tree(id) {
                 Ok(tree) => tree,
-                Err(_) if may_lack(&folder) => continue,
+                Err(fault) if may_lack(&folder) => {
+                    lost.push(fault.of(&folder));
+                    continue;
+                }
                 Err(fault) => return Err(fault.of(if folder.is_empty() { "the newest tree" } else { &folder })),
             };
             for entry in entries(&tree) {
@@ -210,7 +222,7 @@ impl Git {
                 }
             }
         }
-        Ok(found)
+        Ok((found, lost))
     }
 
     /// The blob of a file in the newest commit.

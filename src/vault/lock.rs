@@ -35,6 +35,15 @@ impl Drop for Lock {
 /// What libgit2 locks while we write, under the repository's folder.
 const LOCKED: &[&str] = &["refs/heads/main.lock", "refs/dr/newest.lock", "packed-refs.lock", "HEAD.lock", "index.lock"];
 
+/// What a git that was killed has locked, so that nothing more is written: git itself takes no lock away.
+pub(super) fn left(folder: &Path) -> Vec<PathBuf> {
+    let stays = |path: &PathBuf| {
+        let modified = path.metadata().and_then(|found| found.modified()).ok();
+        modified.and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age > PATIENCE)
+    };
+    LOCKED.iter().map(|name| folder.join(name)).filter(stays).collect()
+}
+
 /// Waits for other writers of this host on the repository in this folder, up to half a minute. `tell` hears whom it waits
 /// for, and a signal that comes meanwhile ends the wait. One that came before does not: what is written then tells what was
 /// done.

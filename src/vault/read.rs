@@ -29,7 +29,7 @@ impl Vault {
     /// The repository cannot be read.
     pub fn snapshot(&self) -> Result<Self, VaultError> {
         let git = self.git()?;
-        let files = effective_files(git.readable_files()?);
+        let files = effective_files(git.readable_files()?.0);
         Ok(Self { snapshot: Some(Arc::new(Snapshot { git: Mutex::new(git), files })), ..self.clone() })
     }
 

@@ -119,13 +119,13 @@ impl Vault {
     /// Remembers on this host that a key of the list may open what is recorded.
     ///
     /// # Errors
-    /// `Recipient` when it is not on the list.
+    /// `Recipient` when it is not on the list; `Io` when it cannot be remembered.
     pub fn accept_recipient(&self, key: &str) -> Result<(), VaultError> {
         if !self.holders()?.has(key) {
             return Err(refused(key, "is not a recipient of this vault"));
         }
         if let Some(trust) = self.trust.as_ref().filter(|trust| !trust.knows_recipient(key)) {
-            trust.accept_recipient(&self.git()?, key);
+            trust.accept_recipient(&self.git()?, key)?;
         }
         Ok(())
     }

@@ -28,14 +28,14 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 /// What became of a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Pushed {
     /// The remote has everything now.
     Done,
     /// It had everything already.
     Nothing,
-    /// Rejected, because somebody else has pushed: fetch and merge again.
-    Raced,
+    /// Rejected, as when somebody else has pushed: fetch and merge again. Where nothing new is there then, the error is why.
+    Raced(VaultError),
 }
 
 /// A remote of the vault.
@@ -159,11 +159,12 @@ impl Remote<'_> {
             }
             return Ok(Pushed::Done);
         }
-        if said.stdout.lines().chain(said.stderr.lines()).any(is_race) {
-            return Ok(Pushed::Raced);
-        }
         let why = said.stdout.lines().filter(|line| line.starts_with('!')).collect::<Vec<_>>().join("\n");
-        Err(self.failed("push to", &format!("{why}\n{}", said.stderr)))
+        let refused = self.failed("push to", &format!("{why}\n{}", said.stderr));
+        match said.stdout.lines().chain(said.stderr.lines()).any(is_race) {
+            true => Ok(Pushed::Raced(refused)),
+            false => Err(refused),
+        }
     }
 
     fn failed(&self, act: &str, said: &str) -> VaultError {

@@ -9,10 +9,6 @@ use crate::read;
 /// the `others` may be whole.
 pub(super) fn reference(repo: &Repository, name: &str, others: [&str; 2]) -> Option<VaultError> {
     let text = |name: &str| read::file(&repo.commondir().join(name), read::SMALL).ok();
-    let is_whole = |text: &[u8]| {
-        let text = text.trim_ascii();
-        text.starts_with(b"ref: ") || (text.len() == 40 && text.iter().all(u8::is_ascii_hexdigit))
-    };
     if text(name).is_none_or(|text| is_whole(&text)) {
         return None;
     }
@@ -20,14 +16,33 @@ pub(super) fn reference(repo: &Repository, name: &str, others: [&str; 2]) -> Opt
         let text = text(other).filter(|text| other != name && is_whole(text))?;
         Some((other, String::from_utf8_lossy(text.trim_ascii()).into_owned()))
     });
+    let what = repo.commondir().join(name).display().to_string();
     let way = match other {
-        Some((other, commit)) => format!(
-            "; {other} names commit {commit}, which `git update-ref {name}` can be given once the file is removed"
-        ),
+        Some((other, commit)) => {
+            let git = repo.commondir().display();
+            format!("; {other} names a commit: `rm {what} && git --git-dir {git} update-ref {name} {commit}`")
+        }
         None => String::new(),
     };
-    let what = repo.commondir().join(name).display().to_string();
     Some(VaultError::Damaged { what, reason: format!("it is empty or torn, and names no commit{way}") })
+}
+
+/// The same of HEAD, which names `branch`, and which git has to read before it takes a folder for a repository.
+pub(super) fn head(repo: &Repository, branch: &str) -> Option<VaultError> {
+    let file = repo.path().join("HEAD");
+    let text = read::file(&file, read::SMALL).ok()?;
+    if is_whole(&text) {
+        return None;
+    }
+    let what = file.display().to_string();
+    let reason = format!("it is empty or torn, and names no branch: `echo 'ref: {branch}' > {what}`");
+    Some(VaultError::Damaged { what, reason })
+}
+
+/// Whether the text of a reference is one.
+fn is_whole(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    text.starts_with(b"ref: ") || (text.len() == 40 && text.iter().all(u8::is_ascii_hexdigit))
 }
 
 #[cfg(test)]
@@ -35,6 +50,22 @@ mod tests {
     use super::*;
     use crate::vault::git::{BRANCH, Git, NEWEST};
     use crate::vault::tests::{fixture, intent};
+
+    #[test]
+    fn a_torn_head_is_damaged_and_the_command_that_mends_it_does() {
+        let f = fixture();
+        let head = f.vault.path().join(".git/HEAD");
+        for text in ["", "\0\0", "re"] {
+            std::fs::write(&head, text).unwrap();
+            let Err(VaultError::Damaged { what, reason }) = Git::open(f.vault.path()) else { panic!("{text}") };
+            assert_eq!(what, head.display().to_string());
+            let command = reason.split('`').nth(1).unwrap();
+            assert!(std::process::Command::new("sh").args(["-c", command]).status().unwrap().success());
+            Git::open(f.vault.path()).unwrap();
+        }
+        std::fs::remove_file(&head).unwrap();
+        assert!(matches!(Git::open(f.vault.path()), Err(VaultError::NotOpened { .. })));
+    }
 
     #[test]
     fn a_torn_reference_is_damaged_and_the_other_one_names_the_commit() {

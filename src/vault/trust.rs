@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::fs::Permissions;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -162,10 +163,11 @@ impl VaultTrust {
     }
 
     /// Remembers that a person has said so.
-    pub(super) fn accept_recipient(&self, git: &Git, key: &str) {
+    pub(super) fn accept_recipient(&self, git: &Git, key: &str) -> Result<(), VaultError> {
         let mut memory = self.remembered();
         memory.recipients.push(key.to_owned());
-        self.remember(git, memory);
+        let act = format!("remember in {} that {key} may open the vault", self.memory.display());
+        self.write(git, memory).map_err(VaultError::io(act))
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Option<Oid>> {
@@ -182,15 +184,20 @@ impl VaultTrust {
     }
 
     /// What cannot be written is verified again the next time.
-    fn remember(&self, git: &Git, mut memory: VaultMemory) {
+    fn remember(&self, git: &Git, memory: VaultMemory) {
+        let _ = self.write(git, memory);
+    }
+
+    fn write(&self, git: &Git, mut memory: VaultMemory) -> io::Result<()> {
         memory.repository = git.path().display().to_string();
-        let (Ok(text), Some(folder)) = (serde_json::to_vec_pretty(&memory), self.memory.parent()) else { return };
+        let text = serde_json::to_vec_pretty(&memory)?;
+        let folder = crate::write::folder(&self.memory);
         // Whatever the umask is, nobody else may put another memory in its place.
-        let _ = std::fs::create_dir_all(folder)
+        std::fs::create_dir_all(folder)
             .and_then(|()| std::fs::set_permissions(folder, Permissions::from_mode(0o700)))
             .and_then(|()| tempfile::NamedTempFile::new_in(folder))
             .and_then(|file| std::fs::write(file.path(), text).map(|()| file))
-            .and_then(|file| file.persist(&self.memory).map_err(|error| error.error));
+            .and_then(|file| file.persist(&self.memory).map(drop).map_err(|error| error.error))
     }
 }
 

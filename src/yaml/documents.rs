@@ -16,6 +16,8 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
     let mut chunks = Vec::new();
     let (mut start, mut at, mut separator) = (0, 0, 0);
     let mut begun = false;
+    // Helm cuts after a line's end, and takes the end of the cut line along: what follows at once is text.
+    let mut may_cut = false;
     for line in source.split_inclusive('\n') {
         if !begun && line.trim_start_matches('\u{feff}').trim_end() == "..." {
             return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
@@ -23,7 +25,8 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
         let was_begun = begun;
         begun = !line.starts_with("---") && (begun || !matches!(line.trim_start().chars().next(), None | Some('#')));
         if let Some(rest) = line.strip_prefix("---") {
-            if !rest.trim().is_empty() && !rest.trim_start().starts_with('#') {
+            let is_text = !rest.starts_with(|c: char| c.is_whitespace()) && !may_cut;
+            if !rest.trim().is_empty() && (is_text || !rest.trim_start().starts_with('#')) {
                 let message = "text stands on the line of a document separator (`---`), which helm 4 refuses";
                 return Err(error_at(&place_of(source, at), message));
             }
@@ -33,6 +36,9 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
                 chunks.push(Document { bytes: start..at, separator });
             }
             (start, separator) = (at + line.len(), at);
+            may_cut = !may_cut;
+        } else {
+            may_cut = true;
         }
         at += line.len();
     }

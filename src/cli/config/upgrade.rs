@@ -159,6 +159,7 @@ impl Report for Upgraded {
                 };
                 page.next(&format!("dr config diff {compared}, then dr deploy -f {file}{version} --dry-run"));
             }
+            None if self.to_stdout => {}
             None => page.line("With --out FILE, the proposal is written."),
         }
     }

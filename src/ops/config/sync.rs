@@ -11,6 +11,8 @@ use crate::vault::{Joined, Pushed, Remote, TakeInRequest, TakenIn};
 
 /// How often a push may be rejected before that is an error: each time, somebody's records did get in.
 const ROUNDS: usize = 16;
+/// A remote that has nothing new so often, one time after the other, and rejects all the same, is changed by nobody.
+const IN_VAIN: usize = 3;
 
 /// How to sync.
 #[derive(Debug, Clone, Default)]
@@ -69,8 +71,11 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
         races: 0,
         untrusted: 0,
     };
+    let mut in_vain = 0;
     loop {
+        let before = done.fetched;
         take_in(ctx, &remote, &taking, &mut done).await?;
+        in_vain = if done.fetched > before { 0 } else { in_vain + 1 };
         fault::point("sync.merged")?;
         let ahead = remote.ahead()?;
         if request.dry_run {
@@ -83,14 +88,15 @@ pub async fn sync(ctx: &Ctx, request: &SyncRequest) -> Result<Synced> {
                 done.pushed += ahead;
                 return Ok(done);
             }
-            Pushed::Raced if done.races + 1 == ROUNDS => {
+            Pushed::Raced(refused) if in_vain > IN_VAIN => return Err(refused.into()),
+            Pushed::Raced(_) if done.races + 1 == ROUNDS => {
                 return Err(CommandError::new(
                     Exit::Locked,
                     format!("push to {} rejected {ROUNDS} times: the remote keeps changing", done.remote),
                 )
                 .hint("Nothing is lost: everything is recorded here, and what others had is merged. Run it again."));
             }
-            Pushed::Raced => {
+            Pushed::Raced(_) => {
                 done.races += 1;
                 ctx.events.note("push rejected: another host has pushed; fetching and merging again");
             }

@@ -72,6 +72,9 @@ pub struct Upgraded {
     /// The release that the proposal names, where it is still the operator's and could not be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_left: Option<VersionLeft>,
+    /// Whether the proposal itself goes to stdout.
+    #[serde(skip)]
+    pub to_stdout: bool,
     /// Whether the proposal was written over the operator's values.
     #[serde(skip)]
     pub over_values: bool,
@@ -115,6 +118,7 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
     }
     let is_same = |path: &PathBuf| path.canonicalize().ok() == Path::new(&values).canonicalize().ok();
     let over_values = target.as_ref().is_some_and(is_same);
+    let to_stdout = matches!(request.target, Target::Stdout);
     let written = match request.target {
         Target::File(path) => Some(path.display().to_string()),
         Target::Nowhere | Target::Stdout => None,
@@ -133,6 +137,7 @@ pub async fn upgrade(ctx: &Ctx, request: ProposalRequest) -> Result<Upgraded> {
         style: proposal.style,
         proposal: written,
         over_values,
+        to_stdout,
         items,
         deprecated: proposal.deprecated,
         comments_left: proposal.comments,
@@ -212,6 +217,11 @@ fn is_there(path: &Path) -> CommandError {
 fn target_file(path: &Path, force: bool) -> Result<PathBuf> {
     const MOST_LINKS: usize = 40;
     let failed = |reason: &str| CommandError::new(Exit::Usage, format!("{} {reason}", path.display()));
+    let no_file = || failed("is no regular file").hint("Name a file with --out; `--out -` writes to stdout.");
+    // A link of the system's to a pipe has a name that leads nowhere.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(no_file());
+    }
     let mut file = path.to_owned();
     for _ in 0..MOST_LINKS {
         match file.symlink_metadata() {
@@ -219,15 +229,13 @@ fn target_file(path: &Path, force: bool) -> Result<PathBuf> {
                 let to = file.read_link().map_err(|error| failed("cannot be followed").because(error))?;
                 file = write::folder(&file).join(to);
             }
-            Ok(found) if !found.is_file() => {
-                return Err(failed("is no regular file").hint("Name a file with --out; `--out -` writes to stdout."));
-            }
+            Ok(found) if !found.is_file() => return Err(no_file()),
             Ok(_) if !force => return Err(is_there(path)),
             Ok(_) => return Ok(file),
             Err(_) => return with_folder(file),
         }
     }
-    Err(failed("is a link that leads to itself"))
+    Err(failed("is a link that leads to itself").hint("Name a file with --out, or remove the link."))
 }
 
 /// A file that is not there, whose folder must be.

@@ -324,7 +324,7 @@ async fn returning(cluster: &Cluster, findings: &mut FindingsBuilder) {
     }
     if !strangers.is_empty() {
         let text = format!("{}; no bundle is made while they may write", quiesce::strangers_line(&strangers));
-        let way = format!("kubectl -n {} delete pod {}", cluster.namespace(), strangers.join(" "));
+        let way = quiesce::strangers_way(cluster.namespace(), &strangers);
         findings.warn(AREA, text, way);
     }
 }

@@ -28,6 +28,15 @@ pub(super) fn vault(ctx: &Ctx, settings: &Settings, findings: &mut FindingsBuild
         Ok(recipients) => recipients.to_strings(),
         Err(error) => return findings.failed("vault", error),
     };
+    for lock in vault.git_locks().unwrap_or_default() {
+        let lock = lock.display();
+        let text = format!("{lock} is there: while it is, git lets nothing be recorded");
+        findings.warn(
+            "vault",
+            text,
+            format!("`fuser -v {lock}` and `pgrep -a git` show who may hold it; if nobody does: rm {lock}"),
+        );
+    }
     match vault.damaged_files() {
         Ok(damaged) => whole(path, &damaged, recipients.len(), findings),
         Err(error) => return findings.failed("vault", error),

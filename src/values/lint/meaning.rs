@@ -84,7 +84,8 @@ impl Spot<'_> {
     fn text_as_boolean(&self) -> Option<Fault> {
         let Value::String(text) = &self.scalar.value else { return None };
         let word = text.trim().to_lowercase();
-        if text.is_empty() || !self.is_switch() {
+        // `-` is how some charts say that another switch decides.
+        if !word.contains(char::is_alphanumeric) || !self.is_switch() {
             return None;
         }
         let fix = match (TRUE.contains(&word.as_str()), FALSE.contains(&word.as_str())) {

@@ -1,6 +1,6 @@
 //! The operator's own order of blocks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -102,18 +102,29 @@ fn names(map: &Node) -> Vec<&str> {
 /// The order that a map's keys are to have; `None` where they have it, or where the operator has moved none of them, or
 /// has too few of them to have an order of the whole.
 fn wanted<'k>(keys: &[&'k str], old: &[&str], yours: &[&str]) -> Option<Vec<&'k str>> {
-    let known = |key: &&str| keys.contains(key);
-    let shipped: Vec<&str> = old.iter().copied().filter(known).collect();
-    let shared: Vec<&str> = shipped.iter().copied().filter(|key| yours.contains(key)).collect();
-    let own: Vec<&str> = yours.iter().copied().filter(|key| shared.contains(key)).collect();
+    let known: HashSet<&str> = keys.iter().copied().collect();
+    let in_yours: HashSet<&str> = yours.iter().copied().collect();
+    let shipped: Vec<&str> = old.iter().copied().filter(|key| known.contains(key)).collect();
+    let shared: Vec<&str> = shipped.iter().copied().filter(|key| in_yours.contains(key)).collect();
+    let is_shared: HashSet<&str> = shared.iter().copied().collect();
+    let own: Vec<&str> = yours.iter().copied().filter(|key| is_shared.contains(key)).collect();
     if own == shared || shared.len() * 2 < shipped.len() {
         return None;
     }
-    let mut order: Vec<&'k str> =
-        yours.iter().filter_map(|key| keys.iter().find(|other| *other == key).copied()).collect();
-    for (place, key) in keys.iter().enumerate().filter(|(_, key)| !yours.contains(key)) {
-        let before = keys[..place].iter().rev().find_map(|key| order.iter().position(|other| other == key));
-        order.insert(before.map_or(0, |at| at + 1), key);
+    // A key that is not the operator's stays behind the one that it stood behind.
+    let mut followers: HashMap<Option<&str>, Vec<&'k str>> = HashMap::new();
+    let mut before = None;
+    for key in keys.iter().copied() {
+        match in_yours.contains(key) {
+            true => before = Some(key),
+            false => followers.entry(before).or_default().push(key),
+        }
+    }
+    let mut order: Vec<&'k str> = followers.remove(&None).unwrap_or_default();
+    let places: HashMap<&str, &'k str> = keys.iter().map(|key| (*key, *key)).collect();
+    for key in yours.iter().filter_map(|key| places.get(key).copied()) {
+        order.push(key);
+        order.extend(followers.remove(&Some(key)).unwrap_or_default());
     }
     (order != keys).then_some(order)
 }
