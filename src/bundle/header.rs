@@ -127,7 +127,7 @@ pub struct OutOfScope {
 impl OutOfScope {
     /// The same, as a bundle may hold it: names of others are in it, and nothing of them steers a terminal.
     #[must_use]
-    pub fn as_text(self) -> Self {
+    pub fn into_text(self) -> Self {
         let text = |text: String| names::as_text(&text);
         Self { what: text(self.what), why: text(self.why), whereabouts: text(self.whereabouts) }
     }

@@ -130,15 +130,19 @@ impl Cluster {
         }
     }
 
-    /// Names the pods that wear the label `app` of a Deployment's pods, have not ended, and are not its.
+    /// What the pods are of that wear the label `app` of a Deployment's pods, have not ended, and are not its: as kubectl
+    /// names it, `deployment/x` or, of one that was made by hand, `pod/x`.
     ///
     /// # Errors
     /// The pods may not be listed.
     pub async fn strangers_of(&self, deployment: &str) -> Result<Vec<String>> {
         let mut pods = self.pods(Some(&format!("app={deployment}"))).await?;
-        pods.retain(|pod| !is_of(pod, deployment));
-        let states = pods.iter().map(PodState::of).filter(|pod| !pod.ended());
-        Ok(states.map(|pod| pod.name).collect())
+        pods.retain(|pod| !is_of(pod, deployment) && !PodState::of(pod).ended());
+        let mut found: Vec<String> = pods.iter().map(|pod| workload_of(&pod.metadata)).collect();
+        found.iter_mut().for_each(|one| *one = one.replacen(' ', "/", 1).to_lowercase());
+        found.sort();
+        found.dedup();
+        Ok(found)
     }
 
     /// Waits until the pod is ready (`Running` with all readiness checks passed).

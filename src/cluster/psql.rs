@@ -62,6 +62,11 @@ impl DatabaseFacts {
     }
 }
 
+/// What a role or a database may have been given otherwise, and would change what is seen: whose tables a name means, how
+/// long a statement may take, whether anything may be written.
+const OWN_SETTINGS: &str = "SET search_path = pg_catalog, public; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET default_transaction_read_only = off;";
+
 /// How psql is led to a database, whatever its name: a bare name that holds `=` or begins as an address would be read as
 /// a connection string.
 fn connection_to(database: &str) -> String {
@@ -85,7 +90,7 @@ impl Cluster {
             ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", &column, "-R", &row, "-U", "postgres", "-d", &database];
         // Told to quit in its input, psql ends by itself, and stdin need not be closed (see `Stdin`).
         let input = format!(
-            "SET application_name = '{APPLICATION}';\n{}\n;\n\\echo\n\\echo '{END}'\n\\q\n",
+            "SET application_name = '{APPLICATION}';\n{OWN_SETTINGS}\n{}\n;\n\\echo\n\\echo '{END}'\n\\q\n",
             statement.trim().trim_end_matches(';')
         );
         let container = Some(POSTGRES_CONTAINER);

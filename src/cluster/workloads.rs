@@ -65,6 +65,8 @@ pub struct Workload {
     pub refused: Option<String>,
     /// Who keeps its replicas by applying them on the server.
     pub applied_by: Option<String>,
+    /// Whether somebody has deleted it, and something keeps it: its controller does nothing more with it.
+    pub deleted: bool,
 }
 
 impl Workload {
@@ -225,7 +227,8 @@ impl Cluster {
     pub async fn autoscalers(&self, names: &[&str]) -> Result<Vec<(String, String)>> {
         let all = self.here::<HorizontalPodAutoscaler>().list(None).await?;
         let target = |scaler: HorizontalPodAutoscaler| {
-            let target = scaler.spec?.scale_target_ref.name;
+            let target = scaler.spec?.scale_target_ref;
+            let target = (target.kind == "Deployment").then_some(target.name)?;
             names.contains(&target.as_str()).then(|| (scaler.metadata.name.unwrap_or_default(), target))
         };
         Ok(all.into_iter().filter_map(target).collect())
@@ -343,6 +346,7 @@ impl From<&Deployment> for Workload {
             failure: failure.and_then(|c| c.message.clone().or_else(|| c.reason.clone())),
             refused: refused.and_then(|c| c.message.clone()),
             applied_by: applied_by(meta),
+            deleted: meta.deletion_timestamp.is_some(),
         }
     }
 }
@@ -372,6 +376,7 @@ impl From<&StatefulSet> for Workload {
             failure: None,
             refused: None,
             applied_by: applied_by(meta),
+            deleted: meta.deletion_timestamp.is_some(),
         }
     }
 }

@@ -25,7 +25,7 @@ impl From<HelmError> for CommandError {
                 "Have an administrator grant it: `dr rbac --subject user:NAME` prints the roles; `dr doctor` lists what else is missing.",
             ),
             HelmError::Stopped { .. } => CommandError::new(Exit::Interrupted, text).hint(
-                "The release is marked as failed; deploy again to fix it. `dr config log` shows what was deployed.",
+                "`dr config log` shows whether helm had begun, and what the release is. The same command again is right either way.",
             ),
             HelmError::TimedOut { .. } => CommandError::new(Exit::Timeout, text)
                 .hint("`kubectl get pods,jobs -n NAMESPACE` shows what it waited for; give more with --timeout."),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -98,11 +99,30 @@ impl ChartFile {
     }
 }
 
+/// How the folders begin in which charts lie while helm reads them.
+const PREFIX: &str = "dr-chart-";
+/// No helm reads a chart for so long: whoever made a folder that is older was killed.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
+
+/// Takes away what processes that were killed have left.
+fn sweep(temporary: &Path) {
+    let is_left = |entry: &std::fs::DirEntry| {
+        let made = entry.metadata().and_then(|found| found.modified()).ok();
+        entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes())
+            && made.and_then(|made| made.elapsed().ok()).is_some_and(|age| age > LEFT)
+    };
+    for entry in std::fs::read_dir(temporary).into_iter().flatten().flatten().filter(is_left) {
+        // Another user's stays.
+        let _ = std::fs::remove_dir_all(entry.path());
+    }
+}
+
 fn private_folder() -> Result<TempDir, HelmError> {
     use std::os::unix::fs::PermissionsExt;
 
+    sweep(&std::env::temp_dir());
     tempfile::Builder::new()
-        .prefix("dr-chart-")
+        .prefix(PREFIX)
         .permissions(std::fs::Permissions::from_mode(0o700))
         .tempdir()
         .map_err(|source| HelmError::Io { act: "make a private folder for the chart".into(), source })
@@ -197,6 +217,22 @@ fn facts(text: &str) -> Result<ChartFacts, HelmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_killed_processes_have_left_is_taken_away_once_it_is_old() {
+        let temporary = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - LEFT * 2;
+        for (name, is_old) in [("dr-chart-a", true), ("dr-chart-b", false), ("other", true)] {
+            let folder = temporary.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            if is_old {
+                std::fs::File::open(&folder).unwrap().set_modified(old).unwrap();
+            }
+        }
+        sweep(temporary.path());
+        let stays = |name: &str| temporary.path().join(name).exists();
+        assert_eq!([stays("dr-chart-a"), stays("dr-chart-b"), stays("other")], [false, true, true]);
+    }
 
     #[test]
     fn a_chart_says_its_name_and_version() {

@@ -98,8 +98,8 @@ impl From<&Replay> for Remains {
 /// How a run ended, in a word, whatever else of its journal is understood. `None` where it is not over: what more was done
 /// after an end is no end.
 pub fn ended(stored: &StoredRun) -> Option<String> {
-    let lines = stored.lines.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let line = lines.last().filter(|line| line["record"] == "ended")?;
+    let mut lines = stored.lines.rsplit(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let line = lines.next().filter(|line| line["record"] == "ended")?;
     let outcome = serde_json::from_value::<Outcome>(line["outcome"].clone());
     Some(outcome.map_or("over", Outcome::word).to_owned())
 }

@@ -341,7 +341,7 @@ fn what_keeps_the_application_off_is_said_before_it_is_stopped_and_a_stranger_is
     site.api.set("/api/v1/namespaces/opschain/pods/opschain-api-debug", stranger);
     let words = [
         "no node would take the pods of opschain-api again: n1: cordoned",
-        "not of its Deployments: opschain-api-debug",
+        "not of its Deployments: pod/opschain-api-debug",
     ];
     site.says(&["server", "stop", "--dry-run"], 0, &words);
     site.says(&["server", "stop", "--yes"], 0, &words);

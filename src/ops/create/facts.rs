@@ -128,6 +128,9 @@ pub(super) struct Rollout {
     pub ready: i32,
     /// How many of these are of its newest template.
     pub newest: i32,
+    /// Whether somebody has deleted it, and something keeps it.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 /// Whether what is at work is waited for in maintenance mode before the application is stopped.
@@ -216,7 +219,13 @@ pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Re
     let writers = quiesce::writers_of(&workloads);
     let rollouts = workloads.iter().filter(|one| WRITERS.contains(&one.name.as_str()) && one.replicas > 0);
     let rollouts = rollouts
-        .map(|one| Rollout { name: one.name.clone(), wanted: one.replicas, ready: one.ready, newest: one.updated })
+        .map(|one| Rollout {
+            name: one.name.clone(),
+            wanted: one.replicas,
+            ready: one.ready,
+            newest: one.updated,
+            deleted: one.deleted,
+        })
         .collect();
     let deployed = newest.as_ref().filter(|newest| newest.status.is_deployed()).map(|newest| newest.revision);
     let essentials = Essentials::look(ctx, deployed).await?;

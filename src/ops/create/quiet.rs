@@ -119,8 +119,12 @@ fn refuse_prepared(foreign: &[String]) -> Result<()> {
     };
     let Some((of, name)) = foreign.iter().find_map(prepared) else { return Ok(()) };
     let what = format!("prepared transaction `{name}` is open: a database that is restored from here would not start");
-    Err(CommandError::new(Exit::Busy, what)
-        .hint(format!("It is of {of}: have its owner end it, or `ROLLBACK PREPARED '{name}'` there.")))
+    let way = match name.chars().all(crate::text::is_safe) {
+        true => format!(", or `ROLLBACK PREPARED '{}'` there", name.replace('\'', "''")),
+        // Its name cannot be typed as it is shown.
+        false => String::new(),
+    };
+    Err(CommandError::new(Exit::Busy, what).hint(format!("It is of {of}: have its owner end it{way}.")))
 }
 
 /// The sessions that belong neither to what stays connected, as in the manual guide, nor, while the application `runs`, to
@@ -161,6 +165,18 @@ mod tests {
         assert!(error.message().starts_with("prepared transaction `b-1 (x)` is open"), "{error}");
         assert!(error.hints()[0].contains("opschain on opschain"), "{:?}", error.hints());
         assert!(running_work(&[], &found[..1], Quiesce::None, &[], false).is_ok());
+    }
+
+    #[test]
+    fn the_name_of_a_prepared_transaction_ends_no_statement_of_a_hint() {
+        let hint = |name: &str| {
+            let application = format!("prepared transaction {name}");
+            let found = foreign(&[Session { application, ..session(None, true) }], &[], false);
+            running_work(&[], &found, Quiesce::None, &[], false).unwrap_err().hints()[0].clone()
+        };
+        let hinted = hint("x'; DROP TABLE ledger; --");
+        assert!(hinted.contains("`ROLLBACK PREPARED 'x''; DROP TABLE ledger; --'`"), "{hinted}");
+        assert!(!hint("x\u{1b}]0;").contains("ROLLBACK"));
     }
 
     fn session(address: Option<&str>, busy: bool) -> Session {

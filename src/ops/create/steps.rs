@@ -340,7 +340,7 @@ pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfSco
     });
     let planned = volumes::scope_as_seen(work.planned_scope(), &outputs.maybe(COPY_VOLUMES).unwrap_or_default());
     let seen = outputs.get(MARK_WAL)?.seen;
-    Ok(mode.into_iter().chain(planned).chain(seen).map(OutOfScope::as_text).collect())
+    Ok(mode.into_iter().chain(planned).chain(seen).map(OutOfScope::into_text).collect())
 }
 
 async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {

@@ -3,7 +3,9 @@
 use super::facts::{CreateFacts, Rollout};
 use crate::cluster::PodRefusal;
 use crate::error::{CommandError, Exit, Result};
-use crate::ops::quiesce::{NODES_UNSEEN, RunPutBackFirst, WriterFacts, no_node, not_admitted, strangers_line};
+use crate::ops::quiesce::{
+    MAKE_AGAIN, NODES_UNSEEN, RunPutBackFirst, WriterFacts, no_node, not_admitted, strangers_line, strangers_way,
+};
 use crate::ops::{lease, rbac};
 use crate::settings::{Allow, Quiesce};
 
@@ -79,12 +81,12 @@ pub(super) fn strangers(facts: &CreateFacts, quiesce: Quiesce, allow: &[Allow]) 
     if facts.strangers.is_empty() || quiesce == Quiesce::None {
         return Ok(None);
     }
-    let (names, what) = (facts.strangers.join(" "), strangers_line(&facts.strangers));
+    let what = strangers_line(&facts.strangers);
     if allow.contains(&Allow::ForeignWriters) {
         return Ok(Some(format!("{what}; they are not stopped")));
     }
     Err(CommandError::new(Exit::Busy, what)
-        .hint(format!("They are not stopped, and may write: `kubectl -n {} delete pod {names}`.", facts.namespace))
+        .hint(format!("They are not stopped, and may write: `{}`.", strangers_way(&facts.namespace, &facts.strangers)))
         .hint("Or take what they write as it is: --allow foreign-writers."))
 }
 
@@ -96,7 +98,15 @@ pub(super) fn unready(facts: &CreateFacts) -> Vec<String> {
 
 /// Only pods of the newest template come back, whatever runs now.
 fn of_the_newest(rollout: &Rollout) -> Result<Option<String>> {
-    let Rollout { name, wanted, ready, newest } = rollout;
+    let Rollout { name, wanted, ready, newest, deleted } = rollout;
+    if *deleted {
+        let what = format!(
+            "Deployment {name} is deleted, and a finalizer keeps it: nothing stops or starts its pods any more"
+        );
+        return Err(CommandError::new(Exit::Cluster, what)
+            .hint(format!("`kubectl get deployment {name} -o yaml` shows the finalizer; once it is gone, `{MAKE_AGAIN}` makes the Deployment again."))
+            .hint("Or take the state as it is, without stopping anything, with --quiesce none."));
+    }
     if newest < ready {
         let what = format!(
             "{name} is being rolled out: {ready} of its pods are ready, and {newest} of these are of its newest template; those that are stopped would not come back as they are"
@@ -156,11 +166,14 @@ mod tests {
     fn a_pod_that_only_looks_like_the_applications_is_named_before_anything_is_stopped() {
         let mut facts = good();
         assert_eq!(strangers(&facts, Quiesce::Brief, &[]).unwrap(), None);
-        facts.strangers = vec!["opschain-api-debug".into()];
+        facts.strangers = vec!["pod/opschain-api-debug".into()];
         let error = strangers(&facts, Quiesce::Brief, &[]).unwrap_err();
         assert_eq!(error.exit(), Exit::Busy);
-        assert!(error.message().ends_with("not of its Deployments: opschain-api-debug"), "{error}");
-        assert!(error.hints()[0].contains("delete pod opschain-api-debug`"), "{:?}", error.hints());
+        assert!(error.message().ends_with("not of its Deployments: pod/opschain-api-debug"), "{error}");
+        assert!(error.hints()[0].contains("delete pod/opschain-api-debug`"), "{:?}", error.hints());
+        facts.strangers.insert(0, "deployment/opschain-api-blue".into());
+        let error = strangers(&facts, Quiesce::Brief, &[]).unwrap_err();
+        assert!(error.hints()[0].contains("scale deployment/opschain-api-blue --replicas=0; kubectl"), "made anew");
         let said = strangers(&facts, Quiesce::Brief, &[Allow::ForeignWriters]).unwrap().unwrap();
         assert!(said.ends_with("opschain-api-debug; they are not stopped"), "{said}");
     }
@@ -181,13 +194,14 @@ mod tests {
     fn a_writer_that_was_not_ready_is_not_waited_for() {
         let mut facts = good();
         assert!(unready(&facts).is_empty());
-        facts.rollouts = vec![Rollout { name: "opschain-api".into(), wanted: 2, ready: 1, newest: 1 }];
+        facts.rollouts = vec![Rollout { name: "opschain-api".into(), wanted: 2, ready: 1, newest: 1, deleted: false }];
         assert_eq!(unready(&facts), ["opschain-api"]);
     }
 
     #[test]
     fn pods_that_serve_and_are_not_of_the_newest_template_are_not_stopped() {
-        let rollout = |ready, newest| Rollout { name: "opschain-api-worker".into(), wanted: 2, ready, newest };
+        let rollout =
+            |ready, newest| Rollout { name: "opschain-api-worker".into(), wanted: 2, ready, newest, deleted: false };
         let error = of_the_newest(&rollout(2, 0)).unwrap_err();
         assert_eq!(error.exit(), Exit::Cluster);
         assert!(
@@ -197,5 +211,7 @@ mod tests {
         let down = of_the_newest(&rollout(0, 0)).unwrap().unwrap();
         assert_eq!(down, "opschain-api-worker is not ready before it is stopped: 0 of 2 pods");
         assert!(of_the_newest(&rollout(2, 2)).unwrap().is_none());
+        let deleted = of_the_newest(&Rollout { deleted: true, ..rollout(2, 2) }).unwrap_err();
+        assert!(deleted.message().contains("a finalizer keeps it"), "{deleted}");
     }
 }

@@ -97,7 +97,7 @@ impl CreateWork {
     /// What the bundle does not hold, as it was planned, and the directory where it could not be read.
     pub fn planned_scope(&self) -> Vec<OutOfScope> {
         let unread = self.directory.get().and_then(|read| read.as_ref().err());
-        unread.into_iter().chain(&self.plan.scope).cloned().map(OutOfScope::as_text).collect()
+        unread.into_iter().chain(&self.plan.scope).cloned().map(OutOfScope::into_text).collect()
     }
 
     /// How many of what is in the bundle.

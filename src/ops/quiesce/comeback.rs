@@ -21,6 +21,17 @@ pub fn strangers_line(names: &[String]) -> String {
     format!("labelled as the application's pods, and not of its Deployments: {}", names.join(", "))
 }
 
+/// What stops them: whatever makes pods would make those anew that are deleted.
+pub fn strangers_way(namespace: &str, names: &[String]) -> String {
+    let stopped = |name: &String| match name.split_once('/') {
+        Some(("deployment" | "statefulset" | "replicaset", _)) => {
+            format!("kubectl -n {namespace} scale {name} --replicas=0")
+        }
+        _ => format!("kubectl -n {namespace} delete {name}"),
+    };
+    names.iter().map(stopped).collect::<Vec<_>>().join("; ")
+}
+
 /// All of it, for whoever stops the application on purpose.
 pub fn before_a_stop(returning: &PodsReturn, strangers: &[String]) -> Vec<String> {
     let PodsReturn { unadmitted, unplaceable, nodes_unseen } = returning;

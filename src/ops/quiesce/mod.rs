@@ -7,12 +7,12 @@
 mod comeback;
 mod returning;
 
-pub use comeback::{NODES_UNSEEN, before_a_stop, no_node, not_admitted, strangers_line};
+pub use comeback::{NODES_UNSEEN, before_a_stop, no_node, not_admitted, strangers_line, strangers_way};
 pub use returning::{
     RunPutBackFirst, WriterFate, WriterReturn, bring_back, brought_back, plan_return, replicas_line, returned,
 };
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -190,13 +190,14 @@ pub async fn present(cluster: &Cluster) -> Result<Vec<WriterFacts>> {
     Ok(found.iter().flatten().map(WriterFacts::from).collect())
 }
 
-/// Names the pods that wear the label of a writer's pods and are not its. They are not stopped with it, and may write.
+/// Names what has pods that wear the label of a writer's pods and are not its, as kubectl does. They are not stopped with
+/// it, and may write.
 ///
 /// # Errors
 /// The pods may not be listed.
 pub async fn strangers(cluster: &Cluster) -> Result<Vec<String>> {
     let found = futures::future::try_join_all(WRITERS.map(|name| cluster.strangers_of(name))).await?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(found.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// Reads the writers.
@@ -303,8 +304,21 @@ impl StoppedWriters {
 /// # Errors
 /// One has no replicas though it is to have some; or they are not ready within `limit`: with the slowest pod's log.
 pub async fn wait_serving(ctx: &Ctx, cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Result<()> {
-    let settled = cluster.wait_settled(&deployments(recorded), limit, &ctx.events).await?;
+    let settled = match cluster.wait_settled(&deployments(recorded), limit, &ctx.events).await {
+        Ok(settled) => settled,
+        Err(error) => {
+            let there = present(cluster).await?;
+            let gone = recorded.writers.iter().find(|writer| there.iter().all(|one| one.name != writer.name));
+            return Err(gone.map_or_else(|| error.into(), |gone| deleted(&gone.name)));
+        }
+    };
     require_running(&settled, recorded)
+}
+
+/// The error of a writer that somebody has deleted meanwhile.
+fn deleted(writer: &str) -> CommandError {
+    CommandError::new(Exit::NotFound, format!("there is no Deployment {writer} any more: somebody has deleted it"))
+        .hint(format!("`{MAKE_AGAIN}`, with the values that are deployed, makes it again."))
 }
 
 /// Refuses writers that have been scaled to 0 again, whether they are ready or not.

@@ -71,7 +71,8 @@ impl fmt::Display for WriterReturn {
 ///
 /// The annotations may be gone: somebody has replaced the Deployment, or a GitOps tool has put back what its repository
 /// says. Then the run's own record is what is left to go by, unless there is a trace that the writer was brought back:
-/// every stop takes that away, so it is somebody else's that came after.
+/// every stop takes that away, so it is somebody else's that came after. The trace of a run before this one is none: it was
+/// put there again, with the rest of an older manifest.
 fn returns(writers: &[WriterFacts], recorded: Option<&RecordedReplicas>, by: &str) -> Vec<WriterReturn> {
     let one = |name: &&str| {
         let count = recorded.and_then(|recorded| recorded.of_writer(name));
@@ -84,7 +85,9 @@ fn returns(writers: &[WriterFacts], recorded: Option<&RecordedReplicas>, by: &st
             None => WriterFate::Missing,
             Some(writer) if writer.now > 0 => WriterFate::Runs(writer.now),
             Some(WriterFacts { stopped_by: Some(other), .. }) if !marked => WriterFate::StoppedBy(other.clone()),
-            Some(WriterFacts { brought_back_by: Some(who), .. }) if !marked => WriterFate::StoppedSince(who.clone()),
+            Some(WriterFacts { brought_back_by: Some(who), .. }) if !marked && !is_before(who, by) => {
+                WriterFate::StoppedSince(who.clone())
+            }
             Some(writer) => match count.unwrap_or(writer.replicas) {
                 0 => WriterFate::CountUnknown,
                 replicas => WriterFate::Started(replicas),
@@ -93,6 +96,12 @@ fn returns(writers: &[WriterFacts], recorded: Option<&RecordedReplicas>, by: &st
         Some(WriterReturn { name: (*name).to_owned(), fate, marked })
     };
     WRITERS.iter().filter_map(one).collect()
+}
+
+/// Whether a run was begun before another, as their ids tell.
+fn is_before(early: &str, late: &str) -> bool {
+    let moment = |run: &str| run.split('-').find(|part| part.len() == 16 && part.ends_with('Z')).map(str::to_owned);
+    moment(early).zip(moment(late)).is_some_and(|(early, late)| early < late)
 }
 
 /// What becomes of the writers that the run `by` has stopped. Where its record of them is lost, those that are off and
@@ -216,6 +225,14 @@ mod tests {
         let started = fate(None, "start-1").to_string();
         assert!(started.ends_with("since dr server start (start-1) brought it back"), "{started}");
         assert_eq!(fate(Some("create-1"), "create-0").fate, WriterFate::Started(2), "a mark comes after any trace");
+        // Of a run before this one, an older manifest has put it there again.
+        let traced = WriterFacts {
+            brought_back_by: Some("create-20261130T100000Z-aaaaaa".into()),
+            ..writer(WRITERS[0], 0, 0, None)
+        };
+        let fate_of = |by: &str| returns(std::slice::from_ref(&traced), Some(&recorded), by).remove(0).fate;
+        assert_eq!(fate_of("create-20261130T120000Z-bbbbbb"), WriterFate::Started(2));
+        assert!(matches!(fate_of("create-20261130T080000Z-cccccc"), WriterFate::StoppedSince(_)));
         let mut traced = writer(WRITERS[0], 0, 0, None);
         assert!(traced.may_be_of_any_run());
         traced.brought_back_by = Some("create-1".into());
