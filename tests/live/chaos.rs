@@ -109,7 +109,7 @@ impl Site {
 #[ignore = "needs the lab: make live"]
 fn creates_that_are_ended_at_any_moment_leave_the_application_running_and_whole_bundles() {
     let (mut site, mut chance) = (Site::new("chaos-create"), Chance::new());
-    for round in 0..rounds(4) {
+    for round in 0..rounds(3) {
         let (delay, signal) = (chance.moment(site.whole.mul_f64(1.1)), chance.signal());
         let ended = site.create().run_until(delay, signal);
         let told = format!("round {round} of seed {}: {signal:?} after {delay:?}\n{ended}", chance.seed);
@@ -359,7 +359,7 @@ fn a_volume_that_fills_at_any_byte_of_a_restore_is_said_and_once_there_is_room_t
 #[ignore = "needs the lab: make live"]
 fn hands_on_the_writers_while_a_bundle_is_made_leave_nothing_that_is_not_said() {
     let (mut site, mut chance) = (Site::new("chaos-hands"), Chance::new());
-    for round in 0..rounds(4) {
+    for round in 0..rounds(3) {
         let edits: Vec<(Duration, Vec<String>)> =
             (0..=chance.below(3)).map(|_| edit(&mut chance, site.whole)).collect();
         let ended = std::thread::scope(|scope| {
