@@ -589,8 +589,8 @@ fn aliased() -> Vec<String> {
         let uses = "*b, ".repeat(uses);
         format!("a: &a [{}x]\nb: &b [*a, *a]\nc: [{uses}*b]\n", "x, ".repeat(width))
     };
-    let kinds: [(&dyn Fn(usize, usize) -> String, usize); 6] =
-        [(&list, 100), (&list, 130), (&list, 400), (&list, 50), (&map, 70), (&doubled, 60)];
+    type Kind<'f> = (&'f dyn Fn(usize, usize) -> String, usize);
+    let kinds: [Kind<'_>; 6] = [(&list, 100), (&list, 130), (&list, 400), (&list, 50), (&map, 70), (&doubled, 60)];
     kinds.iter().flat_map(|(file, width)| last_read_and_first_refused(|uses| file(*width, uses))).collect()
 }
 
