@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::secret::{is_flag_for_secret, is_named, is_whole_secret, name_hint};
+use super::shape::looks_random;
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Span, Tree, Value};
 
 /// A value that is secret by its name.
@@ -107,7 +108,8 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// A scalar, something empty, or brackets that were hardly meant as such: `{word}`, `[[ word ]]`.
+/// A scalar, something empty, or brackets that were hardly meant as such: `{word}`, `[[ word ]]`; or a text on the next
+/// line, of which a colon has made a key.
 fn is_single(tree: &Tree, node: &Node) -> bool {
     match &node.kind {
         NodeKind::Scalar(_) => true,
@@ -120,7 +122,8 @@ fn is_single(tree: &Tree, node: &Node) -> bool {
         NodeKind::Map(entries) => entries.iter().all(|entry| {
             matches!(entry.value.scalar(), Some(scalar) if scalar.value == Value::Null)
                 && tree.raw(&entry.value).trim().is_empty()
-                && tree.source()[..entry.key_span.bytes.start].trim_end().ends_with(['{', ','])
+                && (tree.source()[..entry.key_span.bytes.start].trim_end().ends_with(['{', ','])
+                    || (entries.len() == 1 && looks_random(&entry.key)))
         }),
     }
 }
@@ -241,5 +244,8 @@ mod tests {
         }
         assert_eq!(found("t: &t x1\npassword: *t\n"), ["password elsewhere"]);
         assert_eq!(found("password: {name: a, key: }\n"), Vec::<String>::new());
+        // On a line of its own, a colon at its end has made a key of it.
+        assert_eq!(found("unsealKey:\n    q8Lw2zKdVx91PbTn4Rs7:\n").len(), 1);
+        assert_eq!(found("unsealKey:\n    secretName:\n"), Vec::<String>::new());
     }
 }
