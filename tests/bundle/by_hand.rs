@@ -14,9 +14,13 @@ use dr::internals::postgres;
 use tokio_util::sync::CancellationToken;
 
 use crate::sample::*;
+use crate::volumes::{folder, volume};
 
 /// The unprivileged user of Debian's PostgreSQL package: the server does not run as root.
 const USER: &str = "postgres";
+
+/// What the other volume of the bundle holds.
+const HEAD: &str = "ref: refs/heads/main\n";
 
 /// Where to work, and as whom.
 struct Ground {
@@ -111,6 +115,9 @@ fn bundle_it(ground: &Ground, bench: &Bench) -> String {
     writer.seal_config("values.yaml", VALUES).unwrap();
     writer.seal_config("release.json", b"{}").unwrap();
     writer.seal_config("secrets.yaml", b"kind: List\n").unwrap();
+    let git = folder(HEAD);
+    let (said, tar) = volume("git", git.path());
+    add_volume(&mut writer, &recipients, &said, &tar).unwrap();
     let chart = dr::internals::crypt::Hashed::of(recipients.seal(b"chart").unwrap());
     writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &chart).unwrap();
     for (stream, raw) in [(Stream::Base, &base), (Stream::Wal, &wal)] {
@@ -152,6 +159,13 @@ fn local_blocks(readme: &str) -> Vec<String> {
     blocks
 }
 
+/// Puts `block` behind the one of the README that says `part`.
+fn insert_after(blocks: &mut Vec<String>, part: &str, block: String) {
+    let places: Vec<usize> = (0..blocks.len()).filter(|&place| blocks[place].contains(part)).collect();
+    assert_eq!(places.len(), 1, "`{part}` stands in {places:?} of the README's blocks");
+    blocks.insert(places[0] + 1, block);
+}
+
 /// Everything in place for the README: the bundle, the identity, the trusted signers. Returns its blocks.
 fn prepare(ground: &Ground, bench: &Bench, name: &str) -> Vec<String> {
     let place = |file: &str, bytes: &[u8]| {
@@ -167,9 +181,7 @@ fn prepare(ground: &Ground, bench: &Bench, name: &str) -> Vec<String> {
     );
     place("expected.yaml", VALUES);
     let readme = ground.run(&format!("tar -xOf {name}.tar README.md"));
-    let blocks = local_blocks(&readme);
-    assert_eq!(blocks.len(), 8, "the README has other blocks than this test knows");
-    blocks
+    local_blocks(&readme)
 }
 
 #[test]
@@ -180,11 +192,15 @@ fn a_real_database_comes_back_by_the_readme_alone() {
     let name = bundle_it(&ground, &bench);
     let mut blocks = prepare(&ground, &bench, &name);
     // What this test looks at, while what it looks at is there.
-    blocks.insert(
-        4,
-        format!("cmp plain/values.yaml {} && echo 'values are the same bytes'", ground.at("expected.yaml").display()),
+    let same =
+        format!("cmp plain/values.yaml {} && echo 'values are the same bytes'", ground.at("expected.yaml").display());
+    insert_after(&mut blocks, "plain/values.yaml\" | sha256sum", same);
+    insert_after(
+        &mut blocks,
+        "plain/${name#config/}.tar",
+        "echo \"HEAD is $(tar -xOf plain/volume-git.tar repo/HEAD)\"".into(),
     );
-    blocks.insert(7, "psql -h \"$SOCKET\" -U postgres -d opschain -Atc \"select 'rows ' || count(*) || '|' || md5(string_agg(hash, '' order by n)) from chain\"".into());
+    insert_after(&mut blocks, "pg_ctl -w -t 3600", "psql -h \"$SOCKET\" -U postgres -d opschain -Atc \"select 'rows ' || count(*) || '|' || md5(string_agg(hash, '' order by n)) from chain\"".into());
     let said = ground.run(&blocks.join("\n"));
     let control = postgres::ControlData::parse(&ground.run("pg_controldata source")).unwrap();
     for expected in [
@@ -192,6 +208,7 @@ fn a_real_database_comes_back_by_the_readme_alone() {
         "every member is what was signed",
         "plain/values.yaml: OK",
         "values are the same bytes",
+        &format!("HEAD is {HEAD}"),
         "backup successfully verified",
         "in production",
         &format!("\n{}\n", control.system_identifier),

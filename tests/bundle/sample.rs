@@ -216,6 +216,21 @@ pub fn write_content(
     fill(Writer::create(store, header, recipients.clone())?, recipients, signer, content)
 }
 
+/// Adds another volume, in small chunks.
+pub fn add_volume(
+    writer: &mut Writer,
+    recipients: &Recipients,
+    volume: &BundledVolume,
+    tar: &[u8],
+) -> Result<(), BundleError> {
+    for raw in cut(tar, 1_500) {
+        let stored = Hashed::of(recipients.seal(&zstd::bulk::compress(&raw, 1).unwrap()).unwrap());
+        writer.add_volume_chunk(&volume.volume, &stored, raw.len() as u64, &Sha256::digest(&raw).into())?;
+    }
+    writer.end_volume(volume.clone());
+    Ok(())
+}
+
 /// Puts all of it into a bundle that was begun.
 pub fn fill(
     mut writer: Writer,
@@ -230,12 +245,7 @@ pub fn fill(
     writer.seal_config("release.json", content.release)?;
     writer.seal_config("secrets.yaml", b"kind: List\n")?;
     for (volume, tar) in &content.volumes {
-        for raw in cut(tar, 1_500) {
-            let stored = Hashed::of(recipients.seal(&zstd::bulk::compress(&raw, 1).unwrap()).unwrap());
-            let digest = Sha256::digest(&raw).into();
-            writer.add_volume_chunk(&volume.volume, &stored, raw.len() as u64, &digest)?;
-        }
-        writer.end_volume(volume.clone());
+        add_volume(&mut writer, &recipients, volume, tar)?;
     }
     let chart = recipients.seal(b"not really a chart").unwrap();
     writer.add_sealed("chart/opschain-2026.8.20.tgz.age", &Hashed::of(chart))?;

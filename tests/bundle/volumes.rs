@@ -11,7 +11,7 @@ use crate::repack::*;
 use crate::sample::*;
 
 /// A folder as volume `name`.
-fn volume(name: &str, root: &std::path::Path) -> (BundledVolume, Vec<u8>) {
+pub fn volume(name: &str, root: &std::path::Path) -> (BundledVolume, Vec<u8>) {
     let mut tar = Vec::new();
     let totals = pack(root, &mut tar, |_| {}).unwrap();
     let said = BundledVolume {
@@ -28,7 +28,7 @@ fn volume(name: &str, root: &std::path::Path) -> (BundledVolume, Vec<u8>) {
     (said, tar)
 }
 
-fn folder(content: &str) -> tempfile::TempDir {
+pub fn folder(content: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("repo")).unwrap();
     std::fs::write(folder.path().join("repo/HEAD"), content).unwrap();
