@@ -118,8 +118,8 @@ pub mod values {
 
 pub mod vault {
     pub use crate::vault::{
-        CommitSigner, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, RecordedChart,
-        RecordedInstall, Vault,
+        CommitSigner, DeploymentId, DeploymentOutcome, DeploymentStatus, FORMAT, How, Intent, ListedBundle,
+        RecordedChart, RecordedInstall, Vault,
     };
 }
 

@@ -1,14 +1,18 @@
 //! What stands in a store is believed when it opens under the trusted signers, whatever lies beside it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use dr::internals::crypt::Signer;
+use dr::internals::ops::init::commit_signer;
+use dr::internals::vault::{FORMAT, ListedBundle, RecordedInstall, Vault};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::bundles::{fixture, home, with_signing_key};
 use crate::dr;
 use crate::prune::{change_record, made, signed_by};
+use crate::records::Host;
 
 fn status(home: &Path) -> (Value, String) {
     let said = dr(home, &["--output", "json", "status"]);
@@ -116,4 +120,87 @@ fn a_proof_counts_when_somebody_trusted_has_signed_it_and_says_who() {
     assert_eq!(finding(&report, "restored"), "warn: no bundle was ever restored", "{said}");
     let shown = dr(home.path(), &["bundle", "show"]);
     assert!(shown.contains("checksums, ") && shown.contains(", by test-only"), "{shown}");
+}
+
+/// Lets this host's trust in the fixtures' key end so many days ago. Returns its store and the key's fingerprint.
+fn trusting_until(host: &Host, days: i64) -> (PathBuf, String) {
+    let until = Timestamp::now() - SignedDuration::from_hours(24 * days);
+    let options = format!("namespaces=\"dr-bundle@v1\",valid-before=\"{}\"", until.strftime("%Y%m%d%H%M%SZ"));
+    let key = fs::read_to_string(fixture("keys/signing.pub")).unwrap();
+    let trust = host.home().join(".config/dr/allowed_signers");
+    let own = fs::read_to_string(&trust).unwrap();
+    fs::write(&trust, format!("{own}old@host {options} {key}")).unwrap();
+    let fingerprint = ssh_key::PublicKey::from_openssh(&key).unwrap().fingerprint(ssh_key::HashAlg::Sha256);
+    (host.home().join(".local/share/dr/bundles"), fingerprint.to_string())
+}
+
+/// Writes into the vault that this bundle of the store was published then.
+fn list(host: &Host, store: &Path, name: &str, at: Timestamp) {
+    let record: Value = serde_json::from_slice(&fs::read(store.join(name).join("published.json")).unwrap()).unwrap();
+    let said = |pointer: &str| record.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+    let signer = Signer::load(&host.home().join(".config/dr/signing_key")).unwrap();
+    let vault = Vault::open(&host.vault(), commit_signer(signer)).unwrap();
+    let install = RecordedInstall {
+        namespace: "opschain".parse().unwrap(),
+        release: "opschain".parse().unwrap(),
+        context: None,
+        cluster: None,
+    };
+    let listed = ListedBundle {
+        format: FORMAT,
+        bundle: name.to_owned(),
+        install,
+        at,
+        by: "operator@host".to_owned(),
+        opschain_version: said("/bundle/opschain/version"),
+        system_identifier: said("/bundle/postgresql/system_identifier"),
+        manifest_sha256: said("/manifest_sha256"),
+        store: store.display().to_string(),
+        dr: "1".to_owned(),
+    };
+    vault.list_bundle(&listed).unwrap();
+}
+
+#[test]
+fn a_key_that_has_ended_is_believed_for_a_bundle_that_the_vault_lists_of_before_or_that_a_person_vouches_for() {
+    let host = Host::new();
+    let (store, fingerprint) = trusting_until(&host, 5);
+    let (listed, unlisted, late) = (made(&store, 10), made(&store, 9), made(&store, 2));
+    let day = |days: i64| Timestamp::now() - SignedDuration::from_hours(24 * days);
+    list(&host, &store, &listed, day(10));
+    // Listed after the end: whoever has the key since may have made it, whatever date it gives itself.
+    list(&host, &store, &late, day(2));
+    let vouch = ["--trust-key", &fingerprint];
+    for verb in ["show", "verify"] {
+        for name in [&unlisted, &late] {
+            let said = host.fails(16, &["bundle", verb, name]);
+            assert!(said.contains("trusted until") && said.contains(&format!("--trust-key {fingerprint}")), "{said}");
+            host.ok(&[&["bundle", verb, name][..], &vouch].concat());
+        }
+        let said = host.ok(&["bundle", verb, &listed]);
+        assert!(said.contains("old@host"), "{said}");
+    }
+    let other = fingerprint.replacen(|c: char| c.is_ascii_lowercase(), "A", 2);
+    host.fails(16, &["bundle", "verify", &late, "--trust-key", &other]);
+
+    // A list that is not believed gives no dates.
+    let trust = host.home().join(".config/dr/allowed_signers");
+    let lines = fs::read_to_string(&trust).unwrap();
+    let ended = lines.lines().find(|line| line.starts_with("old@host")).unwrap();
+    fs::write(&trust, format!("{ended}\n")).unwrap();
+    host.fails(16, &["bundle", "verify", &listed]);
+    fs::write(&trust, lines).unwrap();
+    host.ok(&["bundle", "verify", &listed]);
+
+    // Nobody vouches for a revoked key, and no date makes it good.
+    let (revoked, settings) = (host.home().join("revoked"), host.home().join(".config/dr/dr.toml"));
+    fs::copy(fixture("keys/signing.pub"), &revoked).unwrap();
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replacen("[keys]\n", &format!("[keys]\nrevoked_signers = {revoked:?}\n"), 1)).unwrap();
+    for name in [&listed, &unlisted] {
+        for believed in [&[][..], &vouch, &["--any-signer"]] {
+            let said = host.fails(16, &[&["bundle", "verify", name][..], believed].concat());
+            assert!(said.contains("revoked"), "{said}");
+        }
+    }
 }
