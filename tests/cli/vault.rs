@@ -341,6 +341,19 @@ fn smuggle_recipient(host: &Host, key: &str) {
     assert_eq!(host.git(&["commit", "-qm", "Add recipient"]).code, 0);
 }
 
+/// A cluster in memory, and a helm that knows of no release: as far as a verb comes before it needs more of them.
+fn with_cluster(host: &Host) {
+    let api = crate::api::Api::serve(Box::new(|_, _| None));
+    std::fs::create_dir(host.path(".kube")).unwrap();
+    std::fs::write(host.path(".kube/config"), api.kubeconfig()).unwrap();
+    let helm = host.path("helm");
+    std::fs::write(&helm, "#!/bin/sh\ncase \"$1\" in version) echo v4.1.4;; *) echo '[]';; esac\n").unwrap();
+    std::fs::set_permissions(&helm, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let settings = host.path(".config/dr/dr.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.replacen("[helm]", &format!("[helm]\nbinary = {helm:?}"), 1)).unwrap();
+}
+
 #[test]
 fn an_unsigned_commit_is_used_by_no_verb_until_it_is_left_out_or_a_person_lets_it_in() {
     let host = Host::new();
@@ -350,6 +363,7 @@ fn an_unsigned_commit_is_used_by_no_verb_until_it_is_left_out_or_a_person_lets_i
     let stranger = generate_key();
     smuggle_recipient(&host, &stranger);
     std::fs::write(host.path("values.yaml"), "a: 1\n").unwrap();
+    with_cluster(&host);
     let verbs: &[&[&str]] = &[
         &["config", "record", "values.yaml", "--at", "2026-08-21", "--version", "2026-08-20"],
         &["config", "rekey", "--yes"],
@@ -364,6 +378,9 @@ fn an_unsigned_commit_is_used_by_no_verb_until_it_is_left_out_or_a_person_lets_i
         &["config", "sync", "/nonexistent"],
         &["deploy", "-f", "values.yaml", "--yes"],
         &["deploy", "rollback", "--yes"],
+        &["config", "drift"],
+        &["bundle", "create", "--yes"],
+        &["bundle", "restore", "--config-only", "--yes"],
     ];
     for verb in verbs {
         let said = host.run(verb);
