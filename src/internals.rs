@@ -97,6 +97,10 @@ pub mod settings {
     pub use crate::settings::{Quiesce, Settings};
 }
 
+pub mod text {
+    pub use crate::text::is_safe;
+}
+
 pub mod ustar {
     pub use crate::ustar::{TarEntry, TarError, TarReader, TarSink};
 }

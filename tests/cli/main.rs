@@ -17,6 +17,7 @@ mod extract;
 mod half_restored;
 mod hints;
 mod hooks;
+mod hostile;
 mod image;
 mod import;
 mod kept;

@@ -17,6 +17,11 @@ impl Host {
         host
     }
 
+    /// With a home that is there already.
+    pub fn at(folder: tempfile::TempDir) -> Self {
+        Self { folder }
+    }
+
     /// The home.
     pub fn home(&self) -> &Path {
         self.folder.path()
