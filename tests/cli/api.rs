@@ -24,6 +24,7 @@ pub struct Api {
     pub port: u16,
     objects: Arc<Mutex<Objects>>,
     log: Arc<Mutex<Vec<String>>>,
+    date: Arc<Mutex<Option<String>>>,
 }
 
 impl Api {
@@ -31,14 +32,23 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (objects, log) = (Arc::<Mutex<Objects>>::default(), Arc::<Mutex<Vec<String>>>::default());
-        let served = (Arc::clone(&objects), Arc::clone(&log), Arc::new(instead));
+        let date = Arc::<Mutex<Option<String>>>::default();
+        let served = (Arc::clone(&objects), Arc::clone(&log), Arc::clone(&date), Arc::new(instead));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (objects, log, instead) = served.clone();
-                std::thread::spawn(move || answer(stream, &objects, &log, &instead));
+                let (objects, log, date, instead) = served.clone();
+                std::thread::spawn(move || {
+                    let date = date.lock().unwrap().clone();
+                    answer(stream, &objects, &log, date, &instead)
+                });
             }
         });
-        Self { port, objects, log }
+        Self { port, objects, log, date }
+    }
+
+    /// What the answers from now on say of the time, if anything.
+    pub fn set_date(&self, date: Option<String>) {
+        *self.date.lock().unwrap() = date;
     }
 
     /// A kubeconfig for it.
@@ -72,7 +82,13 @@ impl Api {
 }
 
 /// One request of a connection; each is closed after its answer. A peer that hangs up is no matter.
-fn answer(stream: TcpStream, objects: &Mutex<Objects>, log: &Mutex<Vec<String>>, instead: &Instead) -> Option<()> {
+fn answer(
+    stream: TcpStream,
+    objects: &Mutex<Objects>,
+    log: &Mutex<Vec<String>>,
+    date: Option<String>,
+    instead: &Instead,
+) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -103,8 +119,9 @@ fn answer(stream: TcpStream, objects: &Mutex<Objects>, log: &Mutex<Vec<String>>,
         })
     };
     let text = reply.to_string();
+    let date = date.map(|date| format!("Date: {date}\r\n")).unwrap_or_default();
     let head = format!(
-        "HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {code} X\r\n{date}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         text.len()
     );
     let mut stream = stream;

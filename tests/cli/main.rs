@@ -11,6 +11,7 @@ mod canaries;
 mod copy;
 mod deploy;
 mod diff;
+mod doctor;
 mod drift;
 mod edits;
 mod extract;

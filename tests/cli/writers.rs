@@ -547,13 +547,15 @@ fn a_journal_that_cannot_be_written_keeps_no_writer_off() {
 
 #[test]
 fn verbs_that_only_look_change_nothing_and_say_what_would_be_put_back() {
-    let looks: [(&[&str], i32); 4] = [
+    let looks: [(&[&str], i32); 5] = [
         (&["server", "status"], 0),
         (&["server", "stop", "--dry-run"], 0),
         (&["server", "start", "--dry-run"], 0),
         (&["bundle", "create", "--dry-run"], 10),
+        (&["deploy", "-f", "values.yaml", "--version", "2026-08-20", "--dry-run"], 11),
     ];
     let site = Site::died();
+    std::fs::write(site.home.path().join("values.yaml"), "a: 1\n").unwrap();
     for (look, code) in looks {
         site.says(look, code, &["It would be put back first", BACK[0], BACK[1]]);
     }
