@@ -1,5 +1,6 @@
 //! Sites with rules of their own: quotas, limit ranges, pod security, nodes that are not for everybody.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dr::internals::cluster::{Cluster, ClusterError};
@@ -56,6 +57,11 @@ fn a_site_with_quota_limit_range_node_selector_and_pod_security_is_backed_up_and
     wait_counted(&host);
     let seen = host.dr(["doctor"]).stdout;
     assert!(seen.contains("admit the pods of a backup and of a restore"), "{seen}");
+    // The application's own pods would not come back: it is not stopped.
+    let (runs, replicas) = (host.runs(), host.replicas());
+    let words = ["would not be admitted", "opschain-api", "PodSecurity"];
+    host.dr(["bundle", "create", "--yes"]).fails(12, &words);
+    assert_eq!((host.runs(), host.replicas()), (runs, replicas), "nothing was begun");
 
     let killed = host.dr_with_fault("start-helper:after=kill", ["bundle", "create", "--yes", "--quiesce", "none"]);
     assert_eq!(killed.code, 137, "{killed}");
@@ -77,7 +83,8 @@ fn a_site_with_quota_limit_range_node_selector_and_pod_security_is_backed_up_and
         let hard = host.kubectl(&["get", "resourcequota", "compute", "-o", "jsonpath={.status.hard.limits\\.memory}"]);
         hard.stdout == "40Gi"
     });
-    host.bundle(&["--quiesce", "none"]);
+    let bundle = host.bundle(&["--quiesce", "none"]);
+    the_pod_of_the_way_by_hand_is_admitted(&host, &bundle);
 
     host.delete_namespace();
     command("kubectl").args(["create", "namespace", &host.namespace]).run().ok();
@@ -90,6 +97,22 @@ fn a_site_with_quota_limit_range_node_selector_and_pod_security_is_backed_up_and
     wait_counted(&host);
     host.dr(restore).ok();
     host.assert_ledger_holds(&before);
+}
+
+/// The one that the bundle's README makes, judged by the API server: by quota and pod security, as the namespace has them.
+fn the_pod_of_the_way_by_hand_is_admitted(host: &Host, bundle: &Path) {
+    let readme = command("tar").args(["-xOf", bundle.to_str().unwrap(), "README.md"]).run().ok();
+    let manifest = readme.split("-f - <<END\n").nth(1).unwrap().split("\nEND\n").next().unwrap();
+    let image = host.kubectl(&["get", "cluster", "opschain-db", "-o", "jsonpath={.status.image}"]).ok();
+    let judged = |manifest: &str| {
+        let file = host.home.path().join("by-hand.yaml");
+        std::fs::write(&file, manifest).unwrap();
+        host.kubectl(&["create", "--dry-run=server", "-f", file.to_str().unwrap()])
+    };
+    let pod = manifest.replace("$IMAGE", &image);
+    let made = judged(&pod).ok();
+    assert!(made.contains("pod/restore-by-hand created (server dry run)"), "{made}");
+    judged(&pod.replace("runAsNonRoot: true, ", "")).fails(1, &["violates PodSecurity"]);
 }
 
 /// The database `name` in the namespace, on this storage class and image, with this statement at its making.
