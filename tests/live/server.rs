@@ -69,6 +69,12 @@ async fn faults(cluster: &Cluster) -> usize {
     cluster.psql(&primary, "opschain", "check the chain", "SELECT * FROM ledger_faults").await.unwrap().len()
 }
 
+/// What the server itself says of its pages.
+async fn page_checksums(cluster: &Cluster) -> bool {
+    let primary = cluster.primary_pod("opschain-db").await.unwrap().metadata.name.unwrap();
+    cluster.psql(&primary, "opschain", "ask for page checksums", "SHOW data_checksums").await.unwrap()[0][0] == "on"
+}
+
 #[tokio::test]
 #[ignore = "needs the lab: run by make test"]
 async fn doctor_leads_from_a_bare_machine_to_the_first_bundle_and_the_server_stops_and_starts() {
@@ -83,6 +89,8 @@ async fn doctor_leads_from_a_bare_machine_to_the_first_bundle_and_the_server_sto
     let (ready, exit) = home.json(&["doctor"]);
     let next = ready["next"].as_str().unwrap();
     assert!(exit == 0 && next.starts_with("dr config record --from-helm --chart "), "{ready:#}");
+    let checksums = if page_checksums(cluster).await { "with page checksums" } else { "without page checksums" };
+    assert!(ready.to_string().contains(checksums), "not said {checksums}: {ready:#}");
     let chart = format!("oci://{}/limepoint/opschain", crate::host::lab("LAB_REGISTRY"));
     assert_eq!(home.json(&["config", "record", "--from-helm", "--chart", &chart]).1, 0);
     let (recorded, exit) = home.json(&["doctor"]);
