@@ -321,7 +321,7 @@ fn an_upgrade_deploys_each_release_on_the_way_and_goes_on_after_one_that_failed(
     assert!(again["deployments"].as_array().unwrap().is_empty(), "it is live: {again}");
 }
 
-/// A broken ssh: the HUP reaches dr, which tells helm to stop and writes down what came of it.
+/// A broken ssh: the HUP reaches dr, which tells helm to stop and writes down what came of it, though nobody can be told.
 #[test]
 #[ignore = "needs the lab: make live"]
 fn a_deployment_whose_terminal_goes_away_is_stopped_and_noted() {
@@ -332,8 +332,22 @@ fn a_deployment_whose_terminal_goes_away_is_stopped_and_noted() {
     command("kill").args(["-HUP", &dr.id().to_string()]).run().ok();
     wait(Duration::from_secs(60), "dr to end", || dr.try_wait().unwrap().is_some());
     assert_eq!(dr.wait().unwrap().code(), Some(129));
-    assert_eq!(site.helm_process(), None, "helm has ended before its dr");
-    assert_eq!(site.history().last().unwrap().1, "failed");
-    assert_eq!(site.log()[0], ("interrupted".to_owned(), "deploy".to_owned()));
+    let is_noted = |site: &Site| {
+        assert_eq!(site.helm_process(), None, "helm has ended before its dr");
+        assert_eq!(site.history().last().unwrap().1, "failed");
+        assert_eq!(site.log()[0], ("interrupted".to_owned(), "deploy".to_owned()));
+    };
+    is_noted(&site);
+    let words = format!("deploy -f {held} --chart {} --yes", site.chart.display());
+    let mut terminal = site.host.in_a_terminal(&words);
+    wait(Duration::from_secs(60), "pending-upgrade", || site.history().last().unwrap().1 == "pending-upgrade");
+    let entries = site.log().len();
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    wait(Duration::from_secs(60), "the deployment to be noted", || {
+        site.log()[0].0 == "interrupted" && site.helm_process().is_none()
+    });
+    assert_eq!(site.log().len(), entries);
+    is_noted(&site);
     site.deploy(&first, &["--yes"]).ok();
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -100,6 +100,24 @@ impl Host {
     /// Runs `dr` with a fault: `<point>=fail` or `<point>=kill`.
     pub fn dr_with_fault<S: AsRef<OsStr>>(&self, fault: &str, args: impl IntoIterator<Item = S>) -> Ran {
         self.dr_command(args).env("DR_FAULT", fault).run()
+    }
+
+    /// Begins `dr` in a terminal, which is gone when the child is killed.
+    pub fn in_a_terminal(&self, words: &str) -> Child {
+        // Who starts the tests with nohup has them, and dr, ignore a terminal that goes away.
+        let dr = format!("exec env --default-signal=HUP {} --no-input -n {}", env!("CARGO_BIN_EXE_dr"), self.namespace);
+        command("script")
+            .args(["-qec", &format!("{dr} {words}"), "/dev/null"])
+            .env("HOME", self.home.path())
+            .env("DR_WHO", "operator")
+            .0
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("XDG_DATA_HOME")
+            .current_dir(self.home.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     /// Writes this host's values file of a release; the secrets come of the namespace's name.
