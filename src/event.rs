@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::clock;
+
 /// An event with its time and its run: a line of NDJSON, and what a recording is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {
@@ -221,7 +223,7 @@ impl Events {
 
     /// Emits one event.
     pub fn emit(&self, event: Event) {
-        (self.listener)(Stamped { at: Timestamp::now(), run: self.run.get(), event });
+        (self.listener)(Stamped { at: clock::now(), run: self.run.get(), event });
     }
 
     /// Says what the current step waits for.

@@ -24,6 +24,7 @@
 mod agent;
 mod bundle;
 mod cli;
+mod clock;
 mod cluster;
 mod cores;
 mod crypt;
@@ -60,7 +61,7 @@ mod wire;
 mod write;
 mod yaml;
 
-pub use cli::main;
+pub use cli::{login_plugin, main};
 pub use error::Exit;
 /// The promise of a store, whole, whoever needs how much of it: `tests/bundle/contract.rs` holds every store to it.
 pub use store::{

@@ -32,6 +32,8 @@ pub enum FailureKind {
     Standby,
     /// Bytes are not what they should be.
     Damaged,
+    /// The server found pages whose checksum is wrong.
+    Pages,
     /// WAL is missing.
     Wal,
     /// A volume is full.

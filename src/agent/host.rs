@@ -91,16 +91,27 @@ pub async fn output(name: &str, arguments: &[String], connection: Option<&Connec
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The failure of a program, with its last words.
+/// How the server's warning of a damaged page begins.
+const PAGE: &str = "checksum verification failed in file ";
+/// How many of a program's lines are quoted.
+const QUOTED: usize = 4;
+
+/// The failure of a program, with its last words; what the server has found of damaged pages comes before them.
 pub fn died<'a>(name: &str, status: std::process::ExitStatus, words: impl Iterator<Item = &'a str>) -> Failure {
     let all: Vec<&str> = words.map(str::trim).filter(|line| !line.is_empty()).collect();
+    let pages: Vec<&str> = all.iter().filter_map(|line| line.find(PAGE).map(|begin| &line[begin..])).collect();
+    if !pages.is_empty() {
+        let more = if pages.len() > QUOTED { "; and more" } else { "" };
+        let quoted = pages[..pages.len().min(QUOTED)].join("; ");
+        return Failure::new(FailureKind::Pages, format!("{name} found damaged pages: {quoted}{more}"));
+    }
     // `pg_basebackup: error: could not send ...`, `FATAL:  terminating connection ...`
     let complaint = |line: &&str| ["error", "ERROR", "FATAL", "PANIC"].iter().any(|word| line.contains(word));
     let mut last: Vec<&str> = all.iter().copied().filter(complaint).collect();
     if last.is_empty() {
         last = all;
     }
-    last.drain(..last.len().saturating_sub(4));
+    last.drain(..last.len().saturating_sub(QUOTED));
     let prefix = format!("{name}: ");
     let last: Vec<&str> = last.iter().map(|line| line.strip_prefix(&prefix).unwrap_or(line)).collect();
     let how = if last.is_empty() { status.to_string() } else { last.join("; ") };

@@ -5,6 +5,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock;
 use crate::store::{Store, StoreError};
 
 use super::error::{BundleError, BundleFault};
@@ -18,7 +19,7 @@ const STAMP: &str = "%Y%m%dT%H%M%SZ";
 /// # Errors
 /// `Store`.
 pub fn hold(store: &dyn Store, bundle: &str, holder: &str, time: SignedDuration) -> Result<(), BundleError> {
-    let until = (Timestamp::now() + time).to_zoned(TimeZone::UTC);
+    let until = (clock::now() + time).to_zoned(TimeZone::UTC);
     match store.add_note(bundle, &format!("{PREFIX}{}.{holder}", until.strftime(STAMP)), b"") {
         Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
         Err(error) => Err(BundleFault::from(error).of(bundle)),
@@ -60,7 +61,7 @@ mod tests {
             hold(&store, "b", "restore-1", SignedDuration::from_hours(hours)).unwrap();
         }
         let notes = store.list().unwrap().remove(0).notes;
-        let left = held_until(&notes, Timestamp::now()).unwrap().duration_since(Timestamp::now());
+        let left = held_until(&notes, clock::now()).unwrap().duration_since(clock::now());
         assert!(left > SignedDuration::from_mins(119), "{left:?}");
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::names;
 use crate::store::{Store, StoreError};
 
@@ -79,7 +80,7 @@ struct MarkNote {
 impl BundleMark {
     /// A mark that is made now.
     pub fn new(by: &str, reason: &str) -> Self {
-        Self { at: Some(Timestamp::now()), by: by.to_owned(), reason: reason.to_owned() }
+        Self { at: Some(clock::now()), by: by.to_owned(), reason: reason.to_owned() }
     }
 
     /// The mark of this kind that holds for `bundle`, which has these notes. A note that cannot be read counts as a mark,
@@ -117,7 +118,7 @@ impl BundleMark {
         let note = kind.note(kind.newest(notes).map_or(1, |(number, _)| number.saturating_add(1)));
         let written = MarkNote {
             set,
-            at: self.at.unwrap_or_else(Timestamp::now),
+            at: self.at.unwrap_or_else(clock::now),
             by: self.by.clone(),
             reason: self.reason.clone(),
             dr_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -8,6 +8,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::crypt::sign::SignError;
 use crate::crypt::{COMMIT_NAMESPACE, SignedBy, Signer, TrustedSigners};
 use crate::store::{PublishedObject, Store, StoreError};
@@ -118,7 +119,7 @@ impl Proof {
     /// A verification that ended just now.
     pub fn new(depth: Depth, signer: Option<&str>, manifest_sha256: &str) -> Self {
         Self {
-            verified_at: Timestamp::now(),
+            verified_at: clock::now(),
             depth,
             dr_version: env!("CARGO_PKG_VERSION").to_owned(),
             signer: signer.map(str::to_owned),

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::crypt::{Hashed, Recipients, Signer, TrustedSigners};
 use crate::event::Events;
 use crate::store::{Draft, DraftToken, Pending, Store};
@@ -264,7 +264,7 @@ impl Writer {
             bytes: self.written,
             manifest_at,
             manifest_sha256: hex::encode(bytes.sha256()),
-            published_at: Timestamp::now(),
+            published_at: clock::now(),
         })
     }
 
@@ -345,7 +345,7 @@ pub struct UnpublishedBundle {
 impl UnpublishedBundle {
     /// A copy of `source`, of which `pending` has all bytes. It is believed as the source was.
     pub fn of_copy(pending: Box<dyn Pending>, source: &Reader, trust: &Trust) -> Self {
-        let record = PublishedRecord { published_at: Timestamp::now(), ..source.record() };
+        let record = PublishedRecord { published_at: clock::now(), ..source.record() };
         Self { pending, record, trust: trust.clone() }
     }
 

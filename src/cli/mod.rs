@@ -9,6 +9,7 @@ mod evidence;
 mod forecast;
 mod image;
 mod init;
+mod login_plugin;
 mod man;
 mod nearby;
 mod notify;
@@ -31,6 +32,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::login_plugin::login_plugin;
 use self::signals::Signals;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

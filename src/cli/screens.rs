@@ -41,7 +41,7 @@ fn restore_plan() -> restore::RestorePlan {
         "bytes": 4_411_000_000_u64,
         "signer": "operator@site-a.example.org",
         "made_by": "2026-08-20",
-        "origin": "opschain-production/opschain, cluster 5f0c3d7e, made 37 days ago",
+        "origin": "opschain-production/opschain, database 5f0c3d7e, made 37 days ago",
         "version": "2026-10-08",
         "gate": "newer",
         "chart": { "from": "pulled", "reference": "oci://docker.io/limepoint/opschain", "version": "2026.10.8" },

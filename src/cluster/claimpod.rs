@@ -11,6 +11,7 @@ use super::placement::PodPlacement;
 use super::pod::{self, HelperPod, PodError};
 use super::podrules::MIB;
 use super::volumes::mounts;
+use super::workloads::workload_of;
 
 const TEMPLATE: &str = include_str!("../../templates/volume-pod.yaml");
 /// What the agent may use: chunks in the making, the stream's window, the listing.
@@ -44,6 +45,14 @@ impl ClaimPod {
     }
 }
 
+/// A pod that mounts a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimUser {
+    pub pod: String,
+    /// What made it: `Deployment opschain-api`.
+    pub workload: String,
+}
+
 /// A claim, and who uses its volume.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClaimUse {
@@ -55,7 +64,7 @@ pub struct ClaimUse {
     /// Whether it has a volume.
     pub is_bound: bool,
     /// The pods that mount it and have not ended.
-    pub users: Vec<String>,
+    pub users: Vec<ClaimUser>,
     /// Where a pod that is to mount it goes, where it is in use.
     pub placement: Option<PodPlacement>,
 }
@@ -128,9 +137,13 @@ fn in_use(claim: PersistentVolumeClaim, name: &str, pods: &[Pod]) -> ClaimUse {
         storage_class: spec.storage_class_name,
         access_modes,
         is_bound: claim.status.and_then(|status| status.phase).is_some_and(|phase| phase == "Bound"),
-        users: users.iter().filter_map(|pod| pod.metadata.name.clone()).collect(),
+        users: users.iter().filter_map(|pod| user(pod)).collect(),
         placement,
     }
+}
+
+fn user(pod: &Pod) -> Option<ClaimUser> {
+    Some(ClaimUser { pod: pod.metadata.name.clone()?, workload: workload_of(&pod.metadata) })
 }
 
 #[cfg(test)]
@@ -207,8 +220,8 @@ mod tests {
         let own = in_use(claim("ReadWriteOnce"), "c", std::slice::from_ref(&used));
         assert_eq!((own.size.as_str(), own.storage_class.as_deref(), own.is_bound), ("5Gi", Some("fast"), true));
         assert_eq!(
-            (own.users.as_slice(), own.placement.as_ref().unwrap().node_selector.len()),
-            (&["api".to_owned()][..], 1)
+            (own.users[0].workload.as_str(), own.placement.as_ref().unwrap().node_selector.len()),
+            ("Pod api", 1)
         );
         let terms = serde_json::to_value(required(&own)).unwrap();
         assert_eq!(terms["nodeSelectorTerms"][0]["matchFields"][0]["values"], json!(["n7"]));

@@ -15,6 +15,7 @@ use super::obstacle::{Standing, of_stuck_pod};
 use super::podstate::PodState;
 use super::wait::Wait;
 use super::{MANAGED_BY, MANAGER};
+use crate::clock;
 use crate::event::Events;
 
 /// The label that tells schedules from what else is ours.
@@ -170,7 +171,7 @@ impl Cluster {
         let mut found: Vec<CronJobFacts> = cron_jobs.iter().map(|one| facts(one, &jobs)).collect();
         if found.iter().any(|facts| !facts.active.is_empty()) {
             let pods = self.here::<Pod>().list(Some(&selector)).await?;
-            let now = jiff::Timestamp::now();
+            let now = clock::now();
             for facts in &mut found {
                 facts.held_up = facts.active.iter().find_map(|job| held_up(job, &jobs, &pods, now));
             }

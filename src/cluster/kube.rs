@@ -10,6 +10,7 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock;
 use crate::trace::{self, CallKind};
 use crate::values::Secrets;
 
@@ -122,7 +123,7 @@ impl Cluster {
     pub async fn clock_ahead(&self) -> Option<jiff::SignedDuration> {
         let request = http::Request::get("/version").body(kube::client::Body::empty()).ok()?;
         let answer = tokio::time::timeout(ANSWER_LIMIT, self.client.send(request)).await.ok()?.ok()?;
-        let now = jiff::Timestamp::now();
+        let now = clock::now();
         let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
         let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
         Some(now.duration_since(theirs))

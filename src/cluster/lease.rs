@@ -17,6 +17,7 @@ use super::error::{ClusterError, Result};
 use super::kube::Cluster;
 use super::wait::Wait;
 use super::{MANAGED_BY, MANAGER};
+use crate::clock;
 use crate::event::Events;
 
 /// The annotation that names the host of the holder.
@@ -226,7 +227,7 @@ impl Cluster {
     }
 
     async fn take(&self, name: &str, run: &str, host: &str, ttl: Duration, dead: Option<&Renewal>) -> Result<()> {
-        let now = Timestamp::now();
+        let now = clock::now();
         let leases = self.here::<Lease>();
         let Some(mut lease) = self.lease(name).await? else {
             return leases.create(&fresh(name, run, host, ttl, now)).await.map(drop);
@@ -289,7 +290,7 @@ impl Cluster {
                 held(&lease).unwrap_or_else(|| ClusterError::NotFound { ask: Box::new(leases.ask("get", Some(name))) })
             );
         }
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(MicroTime(clock::now()));
         leases.replace(&lease).await.map(drop)
     }
 }

@@ -1,11 +1,11 @@
 //! Logging in as the kubeconfig says. Its plugins and the files that it names may keep one waiting, so that is done on a
 //! thread of its own, with a bound; what ends the wait ends the plugin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kube::config::ExecConfig;
+use kube::config::{ExecConfig, ExecInteractiveMode};
 use kube::{Client, Config};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Handle;
@@ -20,6 +20,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// How long the files of a kubeconfig may take: they may lie on a network's disk.
 const FILES_LIMIT: Duration = Duration::from_secs(30);
 
+/// The first argument by which this program, run by itself, runs a login plugin.
+pub const LOGIN_PLUGIN: &str = "login-plugin";
+
 /// Reads the kubeconfig and the files of the context.
 ///
 /// # Errors
@@ -33,9 +36,12 @@ pub(super) async fn load(context: Option<String>) -> Result<(String, Config)> {
 ///
 /// # Errors
 /// Its plugin cannot be run, fails or does not end within `limit`; or its certificates and tokens cannot be used.
-pub(super) async fn client(context: &str, config: Config, limit: Duration) -> Result<Client> {
+pub(super) async fn client(context: &str, mut config: Config, limit: Duration) -> Result<Client> {
     let command = config.auth_info.exec.as_ref().and_then(|ExecConfig { command, .. }| command.as_deref());
     let plugin = command.map_or_else(|| "the login".to_owned(), |command| format!("login plugin `{command}`"));
+    if let Some(exec) = config.auth_info.exec.as_mut() {
+        as_text_of_others(exec);
+    }
     let in_context = |words: String| broken(format!("context `{context}`: {words}"));
     let runtime = Handle::current();
     let made = on_a_thread(limit, move || {
@@ -47,6 +53,18 @@ pub(super) async fn client(context: &str, config: Config, limit: Duration) -> Re
         Some(Err(kube::Error::Auth(error))) => Err(in_context(login_words(&error, &plugin))),
         Some(Err(error)) => Err(in_context(innermost(&error))),
         None => Err(in_context(format!("{plugin} did not end within {} s", limit.as_secs()))),
+    }
+}
+
+/// A plugin that may ask a person has `dr`'s own stderr, as the library runs it. So it is this program that is run there,
+/// which passes the plugin's words on, and nothing in them that would steer the terminal.
+fn as_text_of_others(exec: &mut ExecConfig) {
+    if exec.interactive_mode == Some(ExecInteractiveMode::Never) {
+        return;
+    }
+    if let Some(plugin) = exec.command.replace("/proc/self/exe".to_owned()) {
+        let args = exec.args.take().unwrap_or_default();
+        exec.args = Some([LOGIN_PLUGIN.to_owned(), plugin].into_iter().chain(args).collect());
     }
 }
 
@@ -85,12 +103,22 @@ impl Drop for ChildrenOfThread {
         if self.have_ended {
             return;
         }
-        let listed = self.place.get().and_then(|place| read::text_file(place, read::SMALL).ok()).unwrap_or_default();
-        for pid in listed.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
-            // It may have ended by itself.
-            let _ = kill_process(pid, Signal::KILL);
+        for child in self.place.get().map(|place| listed(place)).unwrap_or_default() {
+            // What it runs itself goes first: when it is gone, nobody knows of that any more.
+            let threads = std::fs::read_dir(format!("/proc/{}/task", child.as_raw_nonzero())).into_iter().flatten();
+            let below = threads.flatten().flat_map(|thread| listed(&thread.path().join("children")));
+            for pid in below.chain([child]) {
+                // It may have ended by itself.
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
     }
+}
+
+/// The processes that the kernel lists in this file.
+fn listed(children: &Path) -> Vec<Pid> {
+    let text = read::text_file(children, read::SMALL).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
 #[cfg(test)]

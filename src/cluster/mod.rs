@@ -48,7 +48,7 @@ pub mod workloads;
 
 pub use access::{ObjectRight, Permission};
 pub use claim::{StandingClaim, WantedClaim, first_instance};
-pub use claimpod::{ClaimPod, ClaimUse};
+pub use claimpod::{ClaimPod, ClaimUse, ClaimUser};
 pub use comeback::{Lack, OverfullQuota, PodNeeds};
 pub use credentials::register_credentials;
 pub use cronjob::CronJobFacts;
@@ -62,6 +62,7 @@ pub use keep::{KeptObject, PutBackResult, SecretVersion};
 pub use kube::Cluster;
 pub use kubeconfig::leads_somewhere;
 pub use lease::{LeaseGuard, lease_name};
+pub use login::LOGIN_PLUGIN;
 pub use namespace::{NamespaceState, ObjectRef, StandingObject};
 pub use nodes::PodsReturn;
 pub use objects::{LiveObject, Manager, WantedObject};
@@ -91,5 +92,7 @@ pub const RUN_LABEL: &str = "dr.opschain/run";
 pub const REPLICAS: &str = "dr.opschain/replicas";
 /// The annotation with the id of the run that scaled a workload to 0.
 pub const STOPPED_BY: &str = "dr.opschain/stopped-by";
+/// The annotation with what maintenance mode was before a run turned it on, and that run's id.
+pub const MAINTENANCE_WAS: &str = "dr.opschain/maintenance-was";
 /// The annotation with the id of the run or command that brought a workload back, until the next stop takes it off.
 pub const BROUGHT_BACK_BY: &str = "dr.opschain/brought-back-by";

@@ -12,6 +12,7 @@ use ssh_key::{HashAlg, LineEnding, PublicKey, SshSig};
 use super::allowed::{self, AllowedEntry};
 use super::sign::SignError;
 
+use crate::clock;
 use crate::ownership::{FileUse, others_can};
 use crate::read;
 
@@ -85,13 +86,13 @@ impl TrustedSigners {
 
     /// Whether the key of some line has ended by now.
     pub fn has_ended(&self) -> bool {
-        let now = Timestamp::now();
+        let now = clock::now();
         self.entries.iter().any(|entry| entry.ended(now).is_some())
     }
 
     /// Whether no line lets whoever signed do so in `namespace` any more, and nobody vouches for the key.
     pub fn is_over(&self, namespace: &str, by: &SignedBy) -> bool {
-        let now = Timestamp::now();
+        let now = clock::now();
         let of_it = |entry: &&AllowedEntry| fingerprint_of(&entry.key) == by.fingerprint;
         let good = self.entries.iter().filter(of_it).any(|entry| entry.allows(namespace, now).is_ok());
         !good && self.vouched.as_ref() != Some(&by.fingerprint)
@@ -113,7 +114,7 @@ impl TrustedSigners {
     /// # Errors
     /// `BadSignature`, `Unknown`, `NotForThis` or `Mismatch`.
     pub fn verify(&self, namespace: &str, bytes: &[u8], armored: &[u8]) -> Result<SignedBy, SignError> {
-        match self.verify_at(namespace, bytes, armored, Timestamp::now()) {
+        match self.verify_at(namespace, bytes, armored, clock::now()) {
             Err(ended @ SignError::Ended { .. }) => match self.dates.get(&hex::encode(Sha256::digest(bytes))) {
                 Some(signed) => self.verify_at(namespace, bytes, armored, *signed),
                 None => Err(ended),

@@ -20,6 +20,10 @@ impl From<Failure> for CommandError {
                 (Exit::Replica, "Run this on the primary of the primary cluster, and not during a failover.")
             }
             FailureKind::Damaged => (Exit::Damaged, "Nothing of it is used: verify the bundle, or try again."),
+            FailureKind::Pages => (
+                Exit::Damaged,
+                "The database's own storage is damaged, and a bundle of it would be, too. In the database whose oid is the first number, `SELECT pg_filenode_relation(0, SECOND NUMBER)` names the relation: an index can be made again (REINDEX), a table comes from an earlier bundle.",
+            ),
             FailureKind::Wal => (
                 Exit::Failure,
                 "WAL that is needed has gone or never came: raise wal_keep_size (or give the server a replication slot while the bundle is made), or try when less is written.",

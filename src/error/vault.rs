@@ -54,14 +54,14 @@ impl From<VaultError> for CommandError {
                 "Run `git fsck` and `git log --show-signature` in the vault; a clone elsewhere may have the good file.",
             ),
             VaultError::Incoming { untrusted: true, .. } => new(Exit::Untrusted).hint(
-                "If it is one of your hosts, add its key (its `signing_key.pub`) to the trusted signers; nothing was taken in.",
+                "If it is one of your hosts, and its key not revoked, add that (its `signing_key.pub`) to the trusted signers; nothing was taken in.",
             ),
             VaultError::Incoming { .. } => new(Exit::Damaged).hint(
                 "Nothing was taken in. Run `dr config verify` on the host that pushed it, and in a fresh clone of the remote.",
             ),
             VaultError::Unbelieved { path, untrusted: true, verified, .. } => {
                 let refused = new(Exit::Untrusted)
-                    .hint("`dr config verify` shows all of it. If it is one of your hosts, add its key (its `signing_key.pub`) to the trusted signers.")
+                    .hint("`dr config verify` shows all of it. If it is one of your hosts, and its key not revoked, add that (its `signing_key.pub`) to the trusted signers.")
                     .hint("If you know that it is right, whoever signed it: `dr config verify --allow-untrusted`.");
                 match verified {
                     Some(commit) => refused.hint(format!(

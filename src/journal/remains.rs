@@ -10,6 +10,7 @@ use super::error::JournalError;
 use super::record::{Outcome, Record, Replay};
 use super::run::{Journal, Run};
 use super::store::{RunLog, RunStore, StoredRun};
+use crate::clock;
 use crate::names::{NamespaceName, ReleaseName};
 
 /// What a run has left behind, as far as its journal tells. A line that is damaged, or that another version of this
@@ -133,7 +134,7 @@ impl ClosingRun {
     /// # Errors
     /// It cannot be written.
     pub fn end(mut self, outcome: Outcome) -> Result<(), JournalError> {
-        self.log.append(&super::run::line(&Record::Ended { outcome, at: Timestamp::now() }, &self.place)?)
+        self.log.append(&super::run::line(&Record::Ended { outcome, at: clock::now() }, &self.place)?)
     }
 }
 

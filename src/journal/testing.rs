@@ -36,6 +36,11 @@ impl MemoryRuns {
         self.0.lock().unwrap().values_mut().for_each(|run| run.full = true);
     }
 
+    /// Makes room again.
+    pub fn empty(&self) {
+        self.0.lock().unwrap().values_mut().for_each(|run| run.full = false);
+    }
+
     fn hold(&self, id: &str) -> Box<dyn RunLog> {
         Box::new(MemoryLog { runs: self.clone(), id: id.to_owned() })
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::given::CommandLine;
 use super::keyring::Keyring;
-use crate::bundle::Trust;
+use crate::bundle::{SIGNATURE_NAMESPACE, Trust};
 use crate::cluster::Cluster;
 use crate::crypt::{COMMIT_NAMESPACE, Identities, Recipients, Signer, TrustedSigners};
 use crate::error::{CommandError, Exit, Result};
@@ -249,6 +249,27 @@ impl Ctx {
     /// No file is set, or it cannot be read.
     pub fn signer(&self) -> Result<Signer> {
         Ok(Signer::load(required(&self.settings()?.keys.signing_key, "keys.signing_key")?)?)
+    }
+
+    /// The key that signs bundles, which this host itself believes: what it signs, everybody else would refuse, too.
+    ///
+    /// # Errors
+    /// As [`Ctx::signer`] and [`Ctx::trusted_signers`]; [`Exit::Untrusted`] where the key has ended, is revoked or is not
+    /// among those that are trusted with bundles.
+    pub fn bundle_signer(&self) -> Result<Signer> {
+        const PROBE: &[u8] = b"whether this host believes itself";
+        let signer = self.signer()?;
+        let believed = signer.sign(SIGNATURE_NAMESPACE, PROBE);
+        let trusted = self.trusted_signers(None)?;
+        match believed.and_then(|mark| trusted.verify(SIGNATURE_NAMESPACE, PROBE, mark.as_bytes())) {
+            Ok(_) => Ok(signer),
+            Err(error) => {
+                let what = format!("nobody would believe a bundle that this host signs: {error}");
+                Err(CommandError::new(Exit::Untrusted, what)
+                    .hint("`dr doctor` shows the line by which its key is trusted, which the other hosts need, too.")
+                    .hint("One that has ended or is revoked gets a successor: name the new file as `signing_key` under [keys]."))
+            }
+        }
     }
 
     /// Whose signatures are believed: those of the file that was given, else of the settings; never those of revoked

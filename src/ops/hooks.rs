@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, Command};
 
 use super::{Ctx, quoted};
+use crate::clock;
 use crate::error::{CommandError, Exit, Result, make_own};
 use crate::event::{Event, Events};
 use crate::journal::Step;
@@ -183,7 +184,7 @@ fn input<'a>(ctx: &'a Ctx, hook: &HookSettings, step: Option<&'a str>) -> HookIn
         release: &install.release,
         context: install.context.as_deref(),
         by: &ctx.who,
-        at: Timestamp::now(),
+        at: clock::now(),
         succeeded: None,
         error: None,
         dr: env!("CARGO_PKG_VERSION"),

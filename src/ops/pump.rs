@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
 use crate::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, HELD_BACK_LIMIT};
@@ -77,7 +77,10 @@ impl Pump {
     /// # Errors
     /// What went wrong on either side.
     pub async fn hold_wal(&mut self) -> Result<()> {
-        let held = self.handle.hold_wal().await;
+        let held = tokio::select! {
+            held = self.handle.hold_wal() => held,
+            ended = &mut self.task => return Err(early(ended)),
+        };
         self.or_why(held).await
     }
 
@@ -86,7 +89,10 @@ impl Pump {
     /// # Errors
     /// What went wrong on either side.
     pub async fn stop_wal(&mut self, until: Lsn) -> Result<()> {
-        let stopped = self.handle.stop_wal(until).await;
+        let stopped = tokio::select! {
+            stopped = self.handle.stop_wal(until) => stopped,
+            ended = &mut self.task => return Err(early(ended)),
+        };
         self.or_why(stopped).await
     }
 
@@ -102,7 +108,7 @@ impl Pump {
     /// # Errors
     /// What went wrong on either side.
     pub async fn finish(mut self) -> Result<Pumped> {
-        joined(&mut self.task).await
+        joined((&mut self.task).await)
     }
 
     /// Gives the backup up, and waits until nothing writes any more.
@@ -116,14 +122,21 @@ impl Pump {
     }
 }
 
-async fn joined(task: &mut JoinHandle<Result<Pumped>>) -> Result<Pumped> {
-    task.await.map_err(|e| CommandError::new(Exit::Failure, "move the backup").because(e))?
+type Ended = std::result::Result<Result<Pumped>, JoinError>;
+
+fn joined(ended: Ended) -> Result<Pumped> {
+    ended.map_err(|e| CommandError::new(Exit::Failure, "move the backup").because(e))?
 }
 
 async fn why(task: &mut JoinHandle<Result<Pumped>>) -> CommandError {
-    match joined(task).await {
+    early(task.await)
+}
+
+/// Why the backup has ended before it was to.
+fn early(ended: Ended) -> CommandError {
+    match joined(ended) {
         Err(error) => error,
-        Ok(_) => CommandError::new(Exit::Stream, "the backup ended without its base"),
+        Ok(_) => CommandError::new(Exit::Stream, "the backup ended before it was told to"),
     }
 }
 

@@ -8,6 +8,7 @@ use super::Ctx;
 use super::bundles::{self, BundleList, ListRequest};
 use super::schedule::ScheduleLine;
 use super::status::{self, AllStatus, StatusReport};
+use crate::clock;
 use crate::error::Result;
 
 /// A store, as it is seen now.
@@ -30,7 +31,7 @@ pub fn store_overview(ctx: &Ctx, place: Option<String>, schedules: Vec<ScheduleL
     let request = ListRequest { store: place, ..ListRequest::default() };
     if request.store.is_some() {
         let bundles = Ok(bundles::list(ctx, &request)?);
-        return Ok(StoreOverview { at: Timestamp::now(), status: None, installs: None, bundles });
+        return Ok(StoreOverview { at: clock::now(), status: None, installs: None, bundles });
     }
     let status = status::status(ctx, schedules)?;
     let bundles = bundles::list(ctx, &request).map_err(|error| error.to_string());

@@ -65,6 +65,34 @@ impl RecordedMode {
     }
 }
 
+/// What a run that has turned the mode on notes beside the application: its journal may be lost with its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftMode {
+    /// The run's id.
+    pub run: String,
+    pub recorded: RecordedMode,
+}
+
+impl LeftMode {
+    /// How a setting that is not there is noted.
+    const UNSET: &str = "unset";
+
+    /// The note: `disabled create-...`.
+    pub fn to_note(&self) -> String {
+        format!("{} {}", self.recorded.was.map_or(Self::UNSET, MaintenanceMode::word), self.run)
+    }
+
+    /// Reads a note; `None` where it is none.
+    pub fn from_note(note: &str) -> Option<Self> {
+        use MaintenanceMode::{Disabled, Enabled, SuperuserOverride};
+        let (word, run) = note.split_once(' ')?;
+        let known = [Disabled, Enabled, SuperuserOverride].into_iter().find(|mode| mode.word() == word);
+        let is_run = !run.is_empty() && run.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (is_run && (known.is_some() || word == Self::UNSET))
+            .then(|| Self { run: run.to_owned(), recorded: RecordedMode { was: known } })
+    }
+}
+
 /// An answer of OpsChain that is not what is documented.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -253,6 +281,17 @@ impl DrainProof {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_mode_was_is_read_as_it_was_noted_and_nothing_else_is() {
+        for was in [None, Some(MaintenanceMode::Disabled), Some(MaintenanceMode::SuperuserOverride)] {
+            let left = LeftMode { run: "create-20261130T101500Z-0a1b2c".into(), recorded: RecordedMode { was } };
+            assert_eq!(LeftMode::from_note(&left.to_note()), Some(left));
+        }
+        for note in ["", "disabled", "disabled ", "off create-1", "disabled create-1\u{1b}[2J", "enabled a b"] {
+            assert_eq!(LeftMode::from_note(note), None, "{note:?}");
+        }
+    }
 
     const SETTINGS: &str = r#"{ "data": {"id": "s", "attributes": {"created_at": "x", "data": {
         "tz" : "Z", "ratio":1.50, "big":12345678901234567890123, "maintenance_mode":"superuser_override",

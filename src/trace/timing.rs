@@ -7,6 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::read;
 
 /// The name of the file in a run's folder: one [`StepTiming`] a line, in the order in which steps ended.
@@ -97,7 +98,7 @@ pub(super) struct StepClock {
 
 impl StepClock {
     pub(super) fn begin(step: &str) -> Self {
-        Self { step: step.to_owned(), at: Timestamp::now(), calls: Vec::new() }
+        Self { step: step.to_owned(), at: clock::now(), calls: Vec::new() }
     }
 
     pub(super) fn add(&mut self, kind: &str, what: &str, milliseconds: f64, failed: bool) {

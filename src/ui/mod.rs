@@ -29,7 +29,7 @@ pub use html::{HTML_BEGIN, HtmlPage};
 pub use options::{Color, Output, OutputOptions};
 pub use page::{Mark, Page, short_time};
 pub use repeated::{Repeated, RepeatedFlag};
-pub use sink::{catch_panics, help, plain_bytes, usage};
+pub use sink::{catch_panics, help, pass_on, plain_bytes, usage};
 pub use stream::DataStream;
 pub use styled::{Role, Styled};
 pub use table::Column;
@@ -160,11 +160,11 @@ impl Ui {
     pub fn data(&self, bytes: &[u8]) -> Result<()> {
         self.live.settle();
         let mut out = io::stdout().lock();
-        let shown = match std::str::from_utf8(bytes) {
-            Ok(text) if out.is_terminal() => escape::lines(text),
-            _ => return written(out.write_all(bytes).and_then(|()| out.flush())),
-        };
-        written(out.write_all(shown.as_bytes()).and_then(|()| out.flush()))
+        if !out.is_terminal() {
+            return written(out.write_all(bytes).and_then(|()| out.flush()));
+        }
+        let shown = String::from_utf8_lossy(bytes);
+        written(out.write_all(escape::lines(&shown).as_bytes()).and_then(|()| out.flush()))
     }
 
     /// stdout for a long stream of bytes as they are, secrets too.

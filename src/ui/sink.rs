@@ -1,6 +1,6 @@
 //! The way out that does not go through a [`Ui`](super::Ui): the last words of a panic, masked.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 
 use super::escape;
 use super::options::Output;
@@ -65,6 +65,37 @@ pub fn help(error: &clap::Error) -> Exit {
     }
 }
 
+/// What another program says to the person, at once and as it is but for what would steer the terminal: a question may
+/// end without a line end.
+///
+/// # Errors
+/// It cannot be read.
+pub fn pass_on(mut from: impl Read) -> io::Result<()> {
+    let (mut buffer, mut kept) = ([0; 4096], 0);
+    loop {
+        let read = match from.read(&mut buffer[kept..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let end = kept + read;
+        let whole = if read == 0 { end } else { end - unfinished(&buffer[..end]) };
+        say(&escape::lines(&String::from_utf8_lossy(&buffer[..whole])));
+        if read == 0 {
+            return Ok(());
+        }
+        buffer.copy_within(whole..end, 0);
+        kept = end - whole;
+    }
+}
+
+/// How many bytes at the end begin a character that does not end there.
+fn unfinished(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
+        _ => 0,
+    }
+}
+
 /// Lines of a file that a person will look at in a terminal, JSON or not: nothing in them steers it.
 pub fn plain_bytes(bytes: &[u8]) -> Vec<u8> {
     escape::json(&String::from_utf8_lossy(bytes)).into_owned().into_bytes()
@@ -92,6 +123,13 @@ mod tests {
         assert_eq!((&error["code"], &error["message"]), (&64.into(), &"unexpected argument '--x' found".into()));
         let hints = ["tip: a similar one", "Usage: dr [OPTIONS]", "Examples: dr status"];
         assert_eq!(error["hints"], serde_json::json!(hints));
+    }
+
+    #[test]
+    fn a_character_that_comes_in_two_pieces_is_waited_for() {
+        let text = "a→".as_bytes();
+        assert_eq!([1, 2, 3, 4].map(|end| unfinished(&text[..end])), [0, 1, 2, 0]);
+        assert_eq!(unfinished(b"\xff\xe2"), 0, "what is no text anyway is not");
     }
 
     #[test]

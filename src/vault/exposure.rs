@@ -20,6 +20,7 @@ use super::object_fault::ObjectFault;
 use super::objects::GitObjects;
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
+use crate::clock;
 use crate::read;
 use crate::text;
 use crate::values::Scrubber;
@@ -279,7 +280,7 @@ impl<'s> Search<'s> {
 
     /// Counts a finding, unless an exception that has not expired accepts it.
     fn judge(&mut self, mut exposure: Exposure) {
-        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let today = clock::now().to_zoned(jiff::tz::TimeZone::UTC).date();
         match exceptions::judge(&self.exceptions, &exposure.file, today) {
             ExceptionVerdict::Accepted(by) => {
                 let reason = by.reason.clone();

@@ -17,6 +17,7 @@ use super::lock::{self, Lock};
 use super::objects::{EntryKind, GitObjects, entries, entry, new_files};
 use super::staging::StagedObjects;
 use super::worktree::{Behind, WorkTree};
+use crate::clock;
 
 /// The one branch.
 pub(super) const BRANCH: &str = "refs/heads/main";
@@ -444,7 +445,7 @@ fn commit_in(
     let tree = repo.find_tree(tree).map_err(failed())?;
     let parents: Vec<git2::Commit<'_>> =
         parents.iter().map(|id| repo.find_commit(*id)).collect::<Result<_, _>>().map_err(failed())?;
-    let writer = signature(by, Timestamp::now()).map_err(failed())?;
+    let writer = signature(by, clock::now()).map_err(failed())?;
     let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
     let unsigned = repo.commit_create_buffer(&writer, &writer, message, &tree, &parents).map_err(failed())?;
     let text = std::str::from_utf8(&unsigned).map_err(|_| VaultError::Sign("the commit is not text".into()))?;

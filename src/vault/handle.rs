@@ -4,7 +4,6 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -17,6 +16,7 @@ use super::lock::Lock;
 use super::record::{FORMAT, RecipientsChange, VaultHeader};
 use super::snapshot::Snapshot;
 use super::trust::VaultTrust;
+use crate::clock;
 use crate::crypt::Recipients;
 
 /// A config vault. It holds no open file: each call opens the repository anew and sees what others have written. Only
@@ -100,7 +100,7 @@ impl Vault {
     fn make(path: &Path, recipients: &Recipients, by: &str, signer: CommitSigner) -> Result<(), VaultError> {
         let git = Git::init(path)?;
         let vault = Self::at(path, signer);
-        let at = Timestamp::now();
+        let at = clock::now();
         let mut key = Zeroizing::new([0u8; 32]);
         random(key.as_mut())?;
         let sealed = recipients.seal(key.as_slice()).map_err(VaultError::seal("seal the fingerprint key"))?;

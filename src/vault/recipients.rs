@@ -10,6 +10,7 @@ use super::files::{json, new_id, parse};
 use super::git::{Content, Git};
 use super::handle::Vault;
 use super::record::{DeploymentId, FORMAT, RecipientsChange};
+use crate::clock;
 use crate::crypt::{Recipients, SignedBy};
 
 /// Somebody who can open what is recorded from now on.
@@ -213,7 +214,7 @@ impl Vault {
         let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
         holders.apply(RecipientsChange {
             format: FORMAT,
-            at: Timestamp::now(),
+            at: clock::now(),
             by: by.to_owned(),
             add: owned(add),
             remove: owned(remove),
@@ -230,7 +231,7 @@ impl Vault {
     ) -> Result<Holders, VaultError> {
         let (git, lock) = self.locked()?;
         let before = self.holders()?;
-        let at = Timestamp::now();
+        let at = clock::now();
         let mut made = RecipientsChange {
             format: FORMAT,
             at,

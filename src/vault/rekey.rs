@@ -20,6 +20,7 @@ use super::record::{Deployment, DeploymentId, FORMAT, RekeyList, RekeyedFile};
 use super::snapshot::effective_files;
 use super::survey::Survey;
 use super::verify::sealed::stanzas;
+use crate::clock;
 use crate::crypt::seal::SealError;
 use crate::crypt::{Identities, Recipients};
 
@@ -199,7 +200,7 @@ impl Vault {
                 reason: "was changed meanwhile: run it again",
             });
         }
-        let at = Timestamp::now();
+        let at = clock::now();
         let id = next_id(&git, at)?;
         let folder = format!("{REKEYED}/{id}");
         let mut files = Vec::new();

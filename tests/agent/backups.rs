@@ -1,5 +1,6 @@
 //! Base backups out of the agent.
 
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use dr::internals::agent::protocol::{BackupDone, BackupPart, BackupRequest, BaseDone, FailureKind};
@@ -242,6 +243,38 @@ async fn what_cannot_be_backed_up_whole_is_refused_by_name() {
     }
     // After all these refusals the same agent still makes a good backup.
     take(&mut agent, asked, keys, |_| None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_backup_whose_agent_was_let_go_is_told_at_once() {
+    let server = Server::fresh("");
+    let keys = Identities::generate();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let mut stream = agent.backup(request(&server, &keys)).await.unwrap();
+    while !matches!(stream.next().await.unwrap(), Some(BackupItem::BaseDone(_))) {}
+    let handle = stream.handle();
+    drop(stream);
+    drop(agent);
+    let held = tokio::time::timeout(Duration::from_secs(20), handle.hold_wal()).await;
+    assert!(held.expect("an answer").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_page_is_named_with_its_file_and_block_and_no_backup_is_made() {
+    let server = Server::fresh("");
+    server.sql("create table ledger as select n, md5(n::text) from generate_series(1, 5000) n");
+    server.sql("checkpoint");
+    let file = server.sql("select pg_relation_filepath('ledger')");
+    let table = std::fs::OpenOptions::new().write(true).open(server.data.join(&file)).unwrap();
+    table.write_all_at(b"flip", 3 * 8192 + 4000).unwrap();
+    let pod = Pod::start("run-1");
+    let mut agent = pod.attach("run-1");
+    let keys = Identities::generate();
+    let error = take(&mut agent, request(&server, &keys), keys, |_| None).await.err();
+    let Some(TransportError::Agent { failure, .. }) = error else { panic!("{error:?}") };
+    assert_eq!(failure.kind, FailureKind::Pages, "{failure}");
+    assert!(failure.message.contains(&format!("{file}\", block 3")), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

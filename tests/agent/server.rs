@@ -59,7 +59,7 @@ impl Server {
     pub fn fresh(extra: &str) -> Self {
         let folder = folder();
         let data = folder.path().join("data");
-        run_ok("initdb", &["-D", &data.to_string_lossy(), "-A", "trust", "-U", "postgres", "--no-sync"]);
+        run_ok("initdb", &["-D", &data.to_string_lossy(), "-A", "trust", "-U", "postgres", "-k", "--no-sync"]);
         let settings = format!(
             "listen_addresses = ''\nwal_level = replica\nmax_wal_senders = 10\nfsync = off\nshared_buffers = 32MB\n{extra}\n"
         );

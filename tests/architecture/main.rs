@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module, the lowest layer first; a module may import only modules of lower layers.
 const LAYERS: &[&[&str]] = &[
+    &["clock"],
     &["wire", "cores", "event", "text", "parallel", "proxy", "ustar", "filetree", "yaml", "ownership", "ldif"],
     &["names", "quantity", "read", "write"],
     &["crypt", "postgres", "program", "web"],

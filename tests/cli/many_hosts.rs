@@ -40,6 +40,19 @@ fn keys() -> Option<String> {
     Some("keys".into())
 }
 
+/// What the tests of hosts whose clocks are off stand on.
+#[test]
+fn a_clock_that_is_off_is_the_one_that_records_go_by() {
+    let now = jiff::Timestamp::now().as_second();
+    for (off, hours) in [("48h", 48), ("-3h", -3)] {
+        let host = Host::bare();
+        let mut init = host.command(&["init"]);
+        assert!(init.env("DR_CLOCK", off).output().unwrap().status.success());
+        let at: i64 = host.git(&["log", "-1", "--format=%ct"]).out.trim().parse().unwrap();
+        assert!((at - now - hours * 3600).abs() < 600, "{off}: {at} and {now}");
+    }
+}
+
 #[test]
 fn the_log_of_a_second_host_lists_what_it_cannot_open_and_leads_to_the_rekey() {
     let (one, two, _remote) = two_hosts();

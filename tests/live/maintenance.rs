@@ -77,6 +77,20 @@ fn work_that_no_pod_shows_is_waited_for_and_the_mode_goes_back_to_what_it_was() 
     host.dr(["run", "resume"]).ok();
     assert_eq!(mode(&host), "");
 
+    // The host is lost with its journal, and its lease has run out: any other host leads back.
+    let killed = host.dr_with_fault("wait-drained:after=kill", ["bundle", "create", "--yes"]);
+    assert_eq!((killed.code, mode(&host).as_str()), (137, "enabled"), "{killed}");
+    std::fs::remove_dir_all(host.home.path().join(".local/state/dr/runs")).unwrap();
+    host.kubectl(&["delete", "lease", "--all"]).ok();
+    let status = host.dr(["server", "status"]).ok();
+    assert!(
+        status.contains("no work begins; before, it was disabled") && status.contains("dr server start"),
+        "{status}"
+    );
+    host.dr(["server", "start", "--yes"]).ok();
+    assert_eq!((mode(&host), host.replicas()), (String::new(), replicas.clone()));
+    assert!(!host.dr(["server", "status"]).ok().contains("maintenance mode"));
+
     // A token that does not do is named before anything is changed.
     for (token, said) in [("hunter22-reader", "is not allowed to"), ("hunter22-other", "does not accept the token")] {
         give(&host, token);

@@ -1,8 +1,7 @@
 //! The page of one bundle.
 
-use jiff::Timestamp;
-
 use crate::bundle::report::{MemberReport, ShowReport};
+use crate::clock;
 use crate::ops::Ctx;
 use crate::text::bytes;
 use crate::ui::{Mark, Styled, Ui, short_time};
@@ -32,7 +31,7 @@ pub(super) fn page(ctx: &Ctx, ui: &Ui, shown: &ShowReport) -> String {
     page.section("What is not in it");
     let left_out = shown.scope.iter().map(|item| cells([&item.what, &item.why, &item.whereabouts]));
     page.table(&["what", "why", "where it is"], left_out);
-    let (at, version) = (short_time(Timestamp::now()), env!("CARGO_PKG_VERSION"));
+    let (at, version) = (short_time(clock::now()), env!("CARGO_PKG_VERSION"));
     page.finish(&format!(
         "As it was at {at}, seen by {} with `dr report` of dr {version}: what header and signed manifest say. Times are UTC.",
         ctx.who

@@ -59,6 +59,8 @@ pub struct Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.keeper.abort();
+        // Nobody carries the link any more: who waits for something of it must not wait for ever.
+        self.conduit.close(LinkError::Ended("it was let go".into()));
     }
 }
 

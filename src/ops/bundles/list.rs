@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::mirrors;
 use crate::bundle::report::ListReport;
 use crate::bundle::{CatalogEntry, Depth};
+use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::names::{NamespaceName, ReleaseName};
 use crate::ops::config::when;
@@ -46,7 +47,7 @@ pub struct BundleList {
 /// # Errors
 /// The store cannot be listed, or what is asked for makes no sense. A bundle that cannot be read is a row with the reason.
 pub fn list(ctx: &Ctx, request: &ListRequest) -> Result<BundleList> {
-    let wanted = Wanted::read(request, Timestamp::now())?;
+    let wanted = Wanted::read(request, clock::now())?;
     let place = request.store.as_deref();
     let store = ctx.store_or(place).map_err(|error| match (ctx.settings(), ctx.settings_or_defaults()) {
         (Err(_), Ok(_)) => error.hint("Without settings, from a bundle's file: `dr bundle restore BUNDLE.tar --identity KEYFILE --trusted-signers SIGNERS`."),
@@ -136,7 +137,7 @@ mod tests {
     use crate::bundle::{BundleMark, Proof};
 
     fn takes(request: ListRequest, entry: &CatalogEntry) -> bool {
-        Wanted::read(&request, Timestamp::now()).unwrap().takes(entry)
+        Wanted::read(&request, clock::now()).unwrap().takes(entry)
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod pin;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 pub use diff::{BundleDiffReport, BundleSide, diff};
@@ -24,6 +24,7 @@ use super::given::quoted;
 use super::{CommandLine, Ctx, essentials};
 use crate::bundle::report::{Beside, SampleReport, ShowReport, VerifyReport};
 use crate::bundle::{BundleReference, Catalog, CatalogEntry, Depth, Proof, Reader, SampleShare, Trust, lease};
+use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::store;
 
@@ -304,7 +305,7 @@ pub fn reader(ctx: &Ctx, request: &BundleRequest) -> Result<Reader> {
 /// Finds the bundle and opens it. One that says that it was made later than now is called that.
 fn find(ctx: &Ctx, request: &BundleRequest, opens: bool) -> Result<FoundBundle> {
     let found = find_any(ctx, request, opens)?;
-    let (header, now) = (found.reader.header(), Timestamp::now());
+    let (header, now) = (found.reader.header(), clock::now());
     if header.is_from_the_future(now) {
         let what = format!("bundle {} says that it was made at {}, and it is {now:.0} now", header.id, header.created);
         let hint = "Look at the clock of this host, and of the host that made it (`date -u`).";

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::clock;
 use crate::crypt::{Identities, Recipients};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -150,7 +151,7 @@ pub fn export(ctx: &Ctx, what: &str, to: &[String], path: &FilePath) -> Result<E
     let file = ParityFile {
         kind: KIND.into(),
         format: FORMAT,
-        made: Timestamp::now(),
+        made: clock::now(),
         of: of.clone(),
         keys: marks(&key, &tree),
         sealed_key: STANDARD.encode(recipients.seal(&key)?),

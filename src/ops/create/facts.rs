@@ -191,7 +191,7 @@ impl StoredFacts {
 pub(super) async fn gather(ctx: &Ctx, verb: &str, request: &CreateRequest) -> Result<CreateFacts> {
     let (settings, recipients, store) = (ctx.settings()?, ctx.recipients()?, ctx.store()?);
     published::warn_if_emptied(ctx, &*store)?;
-    ctx.signer()?;
+    ctx.bundle_signer()?;
     let cluster = ctx.cluster().await?;
     // Ten seconds and more pass until the plan stands.
     let look = |what: &str| ctx.events.waiting(what, None);

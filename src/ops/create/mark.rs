@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::left_out;
 use super::quiet::{self, QuietFacts, WalMark};
 use super::work::{BundleState, CreateWork, handles_lost};
 use crate::cluster::{PodAddress, SessionCounts, WatchedSwitch};
@@ -32,6 +33,9 @@ pub(super) async fn mark_wal(work: &CreateWork, stopped: Option<(StoppedWriters,
         }
         Some((stopped, counts)) => note_watched(work, &stopped, &counts).await?,
     };
+    // One that was made since the plan would be in the WAL, and whatever replays that would look for its folder.
+    let tablespaces = work.ctx.cluster().await?.tablespaces(&work.plan.live.primary).await?;
+    left_out::refuse_tablespaces(&work.ctx.settings()?.database.cluster, &tablespaces)?;
     pump.stop_wal(mark.lsn).await?;
     Ok(mark)
 }

@@ -29,6 +29,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use left_out::{refuse_odd_volumes, refuse_tablespaces};
 pub use plan::CreatePlan;
 pub use request::CreateRequest;
 pub(super) use vault_config::VaultConfig;

@@ -243,7 +243,7 @@ fn serving_database(facts: &CreateFacts) -> Result<(&Database, &PrimaryFacts)> {
         return Err(CommandError::new(Exit::Cluster, format!("database {name} is not healthy: {}", database.line()))
             .hint(format!("Fix it first: `kubectl describe cluster {name} -n {namespace}`.")));
     };
-    left_out::refuse_tablespaces(database, &primary.tablespaces)?;
+    left_out::refuse_tablespaces(&database.name, &primary.tablespaces)?;
     if primary.facts.in_recovery { Err(replica()) } else { Ok((database, primary)) }
 }
 

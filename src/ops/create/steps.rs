@@ -13,6 +13,7 @@ use super::volumes;
 use super::work::{BundleState, CreateWork, handles_lost};
 use crate::agent::protocol::{BackupDone, BackupRequest};
 use crate::bundle::{self, BackupFacts, BundleId, Header, OutOfScope, Writer};
+use crate::clock;
 use crate::cluster::{SessionCounts, lease_name};
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
@@ -61,7 +62,7 @@ pub(super) fn steps(quiesce: Quiesce, drains: bool, takes_volumes: bool) -> Vec<
     let start_helper = step(START_HELPER, |w, _| Box::pin(start_helper(w)));
     let seal_config = step(SEAL_CONFIG, |w, o| Box::pin(seal_config(w, o)));
     let record_mode = step(RECORD_MODE, |w, _| Box::pin(record_mode(w)));
-    let enter_maintenance = step(ENTER_MAINTENANCE, |w, _| Box::pin(enter_maintenance(w)));
+    let enter_maintenance = step(ENTER_MAINTENANCE, |w, o| Box::pin(enter_maintenance(w, o)));
     let wait_drained = step(WAIT_DRAINED, |w, _| Box::pin(wait_drained(w)));
     let leave_maintenance = step(LEAVE_MAINTENANCE, |w, o| Box::pin(leave_maintenance(w, o)));
     let record_replicas = step(RECORD_REPLICAS, |w, _| Box::pin(record_replicas(w)));
@@ -122,7 +123,7 @@ async fn name_bundle(work: &CreateWork) -> Result<Done<BundleId>> {
 /// # Errors
 /// The clock is out of all bounds, or the release's name does not do for a bundle's.
 pub(super) fn new_name(release: &str) -> Result<BundleId> {
-    let now = Timestamp::from_second(Timestamp::now().as_second())
+    let now = Timestamp::from_second(clock::now().as_second())
         .map_err(|e| CommandError::new(Exit::Failure, "read the clock").because(e))?;
     BundleId::generate(release, now).map_err(|e| CommandError::new(Exit::Failure, "name the bundle").because(e))
 }
@@ -214,9 +215,9 @@ async fn record_mode(work: &CreateWork) -> Result<Done<RecordedMode>> {
     Ok(Done::with(recorded, format!("it is {}", recorded.word())))
 }
 
-async fn enter_maintenance(work: &CreateWork) -> Result<Done<()>> {
+async fn enter_maintenance(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
     work.hold_lease().await?;
-    maintenance::enter(&work.ctx).await?;
+    maintenance::enter(&work.ctx, &work.run, outputs.get(RECORD_MODE)?).await?;
     Ok(Done::said("OpsChain begins no work"))
 }
 
@@ -230,7 +231,7 @@ async fn wait_drained(work: &CreateWork) -> Result<Done<DrainProof>> {
 async fn leave_maintenance(work: &CreateWork, outputs: &Outputs) -> Result<Done<bool>> {
     match put_mode_back(work, outputs).await {
         Ok(said) => Ok(Done::with(true, said)),
-        Err(error) if error.exit() == Exit::Interrupted => Err(error),
+        Err(error) if matches!(error.exit(), Exit::Interrupted | Exit::Busy) => Err(error),
         Err(error) => {
             work.ctx.events.warn(format!("{error}: tried again later"), None);
             Ok(Done::with(false, "not yet"))
@@ -239,7 +240,7 @@ async fn leave_maintenance(work: &CreateWork, outputs: &Outputs) -> Result<Done<
 }
 
 async fn put_mode_back(work: &CreateWork, outputs: &Outputs) -> Result<String> {
-    maintenance::put_back(&work.ctx, outputs.get(RECORD_MODE)?, maintenance::RETURN_LIMIT).await
+    maintenance::leave(&work.ctx, &work.run, outputs.get(RECORD_MODE)?).await
 }
 
 /// The counts are in the journal before anything is stopped.
@@ -254,8 +255,11 @@ async fn stop_writers(
     outputs: &Outputs,
 ) -> Result<Done<(Timestamp, StoppedWriters, SessionCounts)>> {
     work.hold_lease().await?;
+    if outputs.maybe(WAIT_DRAINED).is_some() {
+        maintenance::require_drained(&work.ctx).await?;
+    }
     let recorded = outputs.get(RECORD_REPLICAS)?;
-    let at = Timestamp::now();
+    let at = clock::now();
     let limit = work.ctx.settings()?.bundle.drain_timeout.0;
     let cluster = work.ctx.cluster().await?;
     let stopped = quiesce::stop(&work.ctx, cluster, &recorded, &work.run, limit).await?;
@@ -307,7 +311,7 @@ async fn resume_writers(work: &CreateWork, outputs: &Outputs) -> Result<Done<Tim
     for writer in writers.iter().filter(|writer| !writer.is_back()) {
         work.ctx.events.warn(writer.to_string(), Some("`dr server start` starts the application.".into()));
     }
-    let back = Timestamp::now();
+    let back = clock::now();
     // The bundle is finished meanwhile: when the application serves again is not to be seen only after that.
     let (ctx, to_serve) = (work.ctx.clone(), recorded.clone());
     let watch = async move { quiesce::serving_since(ctx.cluster().await.ok()?, &to_serve, SERVING_LIMIT).await };
@@ -338,7 +342,8 @@ pub(super) fn scope(work: &CreateWork, outputs: &Outputs) -> Result<Vec<OutOfSco
             maintenance::by_hand(mode)
         ),
     });
-    let planned = volumes::scope_as_seen(work.planned_scope(), &outputs.maybe(COPY_VOLUMES).unwrap_or_default());
+    let seen = outputs.maybe(COPY_VOLUMES).unwrap_or_default();
+    let planned = volumes::scope_as_seen(work.planned_scope(), &work.plan.volumes, &seen);
     let seen = outputs.get(MARK_WAL)?.seen;
     Ok(mode.into_iter().chain(planned).chain(seen).map(OutOfScope::into_text).collect())
 }
@@ -363,7 +368,7 @@ async fn verify(work: &CreateWork, outputs: &Outputs) -> Result<Done<()>> {
         counts: work.counts(done.base.files),
         scope: scope(work, outputs)?,
     };
-    let signer = work.ctx.signer()?;
+    let signer = work.ctx.bundle_signer()?;
     let (events, cancel) = (&work.ctx.events, &work.ctx.cancel);
     let bundle = tokio::task::block_in_place(|| draft.finish(facts, &signer)?.verify(events, cancel))?;
     let (members, bytes) = (bundle.proof().members, bundle.proof().bytes);
@@ -410,7 +415,7 @@ async fn wait_serving(work: &CreateWork, outputs: &Outputs) -> Result<Done<Times
     let cluster = work.ctx.cluster().await?;
     let waited_for = recorded.without(&work.plan.unready);
     quiesce::wait_serving(&work.ctx, cluster, &waited_for, SERVING_LIMIT).await?;
-    let now = Timestamp::now();
+    let now = clock::now();
     if !work.plan.unready.is_empty() {
         quiesce::require_scaled(cluster, &recorded).await?;
         let what = format!("not ready before it was stopped, and so not waited for: {}", work.plan.unready.join(", "));

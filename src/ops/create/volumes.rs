@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::asked_volumes::placed;
 use super::facts::CreateFacts;
 use crate::bundle::OutOfScope;
-use crate::cluster::{ClaimUse, PodPlacement};
+use crate::cluster::{ClaimUse, ClaimUser, PodPlacement};
 use crate::error::{CommandError, Exit, Result};
 use crate::filetree::TreeTotals;
 use crate::ops::helper;
@@ -16,9 +16,6 @@ use crate::ops::quiesce::WRITERS;
 use crate::opschain::volumes::{self, VOLUMES};
 use crate::settings::Quiesce;
 use crate::text::plural;
-
-/// How the scope begins to speak of a volume that was in use.
-const STILL_COPY: &str = "a still copy of volume ";
 
 /// A volume that is taken along.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,21 +66,21 @@ pub(super) fn planned(
         readable(name, claim)?;
         let refusal = facts.volumes.refusals.iter().find(|(of, _)| of == name).map(|(_, refusal)| refusal);
         warnings.extend(helper::admitted(&format!("the pod that volume {name} is read in"), refusal)?);
-        let stopped = |pod: &String| quiesce == Quiesce::Full && is_of_writer(pod);
+        let stopped = |user: &&ClaimUser| quiesce == Quiesce::Full && is_of_writer(user);
+        let running = claim.users.iter().filter(|user| !stopped(user));
         planned.push(PlannedVolume {
             name: name.clone(),
             placement: placed(claim, database),
-            used_by: claim.users.iter().filter(|pod| !stopped(pod)).cloned().collect(),
+            used_by: running.map(|user| user.pod.clone()).collect(),
             claim: claim.clone(),
         });
     }
     Ok((planned, warnings))
 }
 
-/// Whether the pod is of a Deployment that is stopped: `<name>-<hash of the template>-<five letters>`.
-fn is_of_writer(pod: &str) -> bool {
-    let owner = pod.rsplit_once('-').and_then(|(rest, _)| rest.rsplit_once('-')).map(|(owner, _)| owner);
-    owner.is_some_and(|owner| WRITERS.contains(&owner))
+/// Whether the pod is of a Deployment that is stopped.
+fn is_of_writer(user: &ClaimUser) -> bool {
+    user.workload.strip_prefix("Deployment ").is_some_and(|name| WRITERS.contains(&name))
 }
 
 fn no_volume(name: &str, claim: Option<&str>, facts: &CreateFacts) -> CommandError {
@@ -111,7 +108,7 @@ fn readable(name: &str, claim: &ClaimUse) -> Result<()> {
     let for_one_pod = claim.access_modes.iter().any(|mode| mode == "ReadWriteOncePod");
     match claim.users.first().filter(|_| for_one_pod) {
         None => Ok(()),
-        Some(pod) => {
+        Some(ClaimUser { pod, .. }) => {
             let what = format!("volume {name} is for one pod at a time (ReadWriteOncePod), and pod {pod} has it");
             Err(CommandError::new(Exit::Cluster, what)
                 .hint("Leave it out, or make the bundle while that pod is stopped."))
@@ -128,7 +125,12 @@ pub(super) fn scope(volumes: &[PlannedVolume]) -> impl Iterator<Item = OutOfScop
 }
 
 /// The scope with what was seen of the volumes in the place of what was known before.
-pub(super) fn scope_as_seen(planned: Vec<OutOfScope>, seen: &[VolumeSeen]) -> Vec<OutOfScope> {
+pub(super) fn scope_as_seen(
+    planned: Vec<OutOfScope>,
+    volumes: &[PlannedVolume],
+    seen: &[VolumeSeen],
+) -> Vec<OutOfScope> {
+    let expected: Vec<OutOfScope> = scope(volumes).map(OutOfScope::into_text).collect();
     let used = seen.iter().filter(|volume| !volume.used_by.is_empty() || volume.totals.moving > 0);
     let used = used.map(|volume| still_copy(&volume.name, &volume.used_by, volume.totals.moving));
     let special = seen.iter().filter(|volume| volume.totals.left_out > 0).map(|volume| OutOfScope {
@@ -136,7 +138,7 @@ pub(super) fn scope_as_seen(planned: Vec<OutOfScope>, seen: &[VolumeSeen]) -> Ve
         why: format!("{} of them are on it, and only files, folders and links are taken along", volume.totals.left_out),
         whereabouts: "Whatever has made them makes them again.".into(),
     });
-    let rest = planned.into_iter().filter(|item| !item.what.starts_with(STILL_COPY));
+    let rest = planned.into_iter().filter(|item| !expected.contains(item));
     used.chain(special).chain(rest).collect()
 }
 
@@ -147,7 +149,7 @@ fn still_copy(name: &str, used_by: &[String], moving: u64) -> OutOfScope {
         _ => format!("; {} changed or went while being read", plural(moving, "file")),
     };
     OutOfScope {
-        what: format!("{STILL_COPY}{name}"),
+        what: format!("a still copy of volume {name}"),
         why: format!("{who} used it while it was read, so it is a copy of files that may have moved{changed}"),
         whereabouts: "What OpsChain finds broken there it fetches or makes again. With --quiesce full API and workers write nothing meanwhile."
             .into(),
@@ -162,13 +164,13 @@ mod tests {
 
     const GOOD: &str = include_str!("../../../fixtures/facts/create-good.json");
 
-    fn claim(claim: &str, users: &[&str]) -> ClaimUse {
+    fn claim(claim: &str, users: &[(&str, &str)]) -> ClaimUse {
         ClaimUse {
             claim: claim.into(),
             size: "5Gi".into(),
             is_bound: true,
             access_modes: vec!["ReadWriteMany".into()],
-            users: users.iter().map(|&pod| pod.to_owned()).collect(),
+            users: users.iter().map(|&(pod, by)| ClaimUser { pod: pod.into(), workload: by.into() }).collect(),
             ..ClaimUse::default()
         }
     }
@@ -178,8 +180,20 @@ mod tests {
         facts.volumes = AskedVolumes {
             wanted: wanted.iter().map(|&name| name.to_owned()).collect(),
             claims: vec![
-                claim("opschain-project-git-repos-claim", &["opschain-api-6d4-abcde", "opschain-api-worker-7f-vwxyz"]),
-                claim("data-vol-opschain-image-registry-0", &["opschain-image-registry-0"]),
+                claim(
+                    "opschain-project-git-repos-claim",
+                    &[
+                        ("opschain-api-6d4-abcde", "Deployment opschain-api"),
+                        ("opschain-api-worker-7f-vwxyz", "Deployment opschain-api-worker"),
+                    ],
+                ),
+                claim(
+                    "data-vol-opschain-image-registry-0",
+                    &[
+                        ("opschain-image-registry-0", "StatefulSet opschain-image-registry"),
+                        ("opschain-api-6d4-own", "Pod opschain-api-6d4-own"),
+                    ],
+                ),
             ],
             refusals: Vec::new(),
         };
@@ -194,10 +208,14 @@ mod tests {
     fn who_writes_meanwhile_is_said_by_how_it_is_quiesced() {
         let facts = facts(&["git", "registry"]);
         let (brief, _) = plan(&facts, Quiesce::Brief).unwrap();
-        assert_eq!((brief[0].used_by.len(), brief[1].used_by.len()), (2, 1));
+        assert_eq!((brief[0].used_by.len(), brief[1].used_by.len()), (2, 2));
         assert!(brief[0].line().contains("read while opschain-api-6d4-abcde, opschain-api-worker-7f-vwxyz may write"));
         let (full, _) = plan(&facts, Quiesce::Full).unwrap();
-        assert_eq!((full[0].used_by.len(), full[1].used_by.len()), (0, 1), "the registry runs on");
+        assert_eq!(
+            (full[0].used_by.len(), full[1].used_by.len()),
+            (0, 2),
+            "the registry, and a pod of somebody's own, run on"
+        );
         assert_eq!(
             full[0].line(),
             "git (opschain-project-git-repos-claim, 5Gi asked for): nothing writes to it meanwhile"
@@ -243,8 +261,10 @@ mod tests {
 
     #[test]
     fn the_scope_says_what_was_seen_in_the_place_of_what_was_expected() {
-        let item = |what: &str| OutOfScope { what: what.into(), why: String::new(), whereabouts: String::new() };
-        let planned = vec![item("a still copy of volume git"), item("running agents")];
+        let (volumes, _) = plan(&facts(&["git"]), Quiesce::Brief).unwrap();
+        let other = OutOfScope { what: "running agents".into(), why: String::new(), whereabouts: String::new() };
+        let planned: Vec<OutOfScope> = scope(&volumes).chain([other]).map(OutOfScope::into_text).collect();
+        assert_eq!(planned.len(), 2);
         let seen = |name: &str, used_by: &[&str], totals| VolumeSeen {
             name: name.into(),
             used_by: used_by.iter().map(|&pod| pod.to_owned()).collect(),
@@ -252,7 +272,7 @@ mod tests {
         };
         let quiet = [seen("git", &[], TreeTotals::default())];
         let what = |seen: &[VolumeSeen]| {
-            scope_as_seen(planned.clone(), seen).into_iter().map(|item| item.what).collect::<Vec<_>>()
+            scope_as_seen(planned.clone(), &volumes, seen).into_iter().map(|item| item.what).collect::<Vec<_>>()
         };
         assert_eq!(what(&quiet), ["running agents"]);
         let moving = TreeTotals { moving: 2, left_out: 1, ..TreeTotals::default() };
@@ -261,6 +281,8 @@ mod tests {
             what(&busy),
             ["a still copy of volume git", "pipes, sockets and devices on volume git", "running agents"]
         );
-        assert!(scope_as_seen(Vec::new(), &busy)[0].why.ends_with("; 2 files changed or went while being read"));
+        assert!(
+            scope_as_seen(Vec::new(), &volumes, &busy)[0].why.ends_with("; 2 files changed or went while being read")
+        );
     }
 }

@@ -37,6 +37,7 @@ use super::Ctx;
 use super::history::History;
 use super::lease::LeaseHolder;
 use super::{runs, schedule};
+use crate::clock;
 use crate::error::Result;
 use crate::helm::ChartSource;
 use crate::journal::new_run_id;
@@ -155,7 +156,7 @@ async fn executed(ctx: &Ctx, prepared: Prepared) -> Result<DeployReport> {
         _ => {}
     }
     // No bundle is made and nothing restored while this is at work, and the other way round.
-    let run = new_run_id(RUN, jiff::Timestamp::now());
+    let run = new_run_id(RUN, clock::now());
     let mut lease = LeaseHolder::default();
     lease.take(ctx, &run).await?;
     let ended = steps::under_lease(ctx, &prepared, cluster).await;

@@ -4,11 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::prepared::Prepared;
 use super::report::{DeployPlan, DeployReport};
 use super::{order, plan, stuck};
+use crate::clock;
 use crate::cluster::{Cluster, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::Revision;
@@ -128,7 +127,7 @@ async fn record_intent(ctx: &Ctx, prepared: &Prepared, cluster: &Cluster) -> Res
     let operator = cluster.operator().await.ok().flatten().and_then(|operator| operator.version);
     let intent = Intent {
         install: ctx.vault_install_in(cluster).await,
-        at: Timestamp::now(),
+        at: clock::now(),
         by: ctx.secrets().scrub(&ctx.who).into_owned(),
         why: why(ctx, prepared),
         how: plan.how,
@@ -229,7 +228,7 @@ async fn outcome_of(
     Ok(DeploymentOutcome {
         format: FORMAT,
         id: id.clone(),
-        at: Timestamp::now(),
+        at: clock::now(),
         status,
         helm_revision,
         images,

@@ -88,15 +88,19 @@ pub(super) fn explain(seen: &PendingFacts, history: &History, me: &str) -> Optio
 /// How long after its record the revision of a deployment begins, at most: the chart is read, and the cluster asked.
 const BEGINS_WITHIN: f64 = 600.0;
 
-/// The deployment whose outcome is open, and that was the last to begin before the revision did, with its chart. helm
-/// gives a revision that is pending or failed a description of its own, so nothing else tells.
+/// The deployment that was the last to begin before the revision did, with its chart, and whose outcome is open, or names
+/// the revision: `dr` has seen its helm end. helm gives a revision that is pending or failed a description of its own, so
+/// nothing else tells.
 fn begun_by<'d>(revision: &Revision, deployments: &'d [Deployment]) -> Option<&'d Deployment> {
     let at: Timestamp = revision.updated.parse().ok()?;
     let own = deployments.iter().filter(|deployment| is_own(deployment));
     let last = own.filter(|deployment| deployment.record.at <= at).max_by_key(|deployment| deployment.record.at)?;
     let chart = format!("{}-{}", last.record.chart.name, last.record.chart.version);
     let soon = at.duration_since(last.record.at).as_secs_f64() <= BEGINS_WITHIN;
-    (last.outcome.is_none() && soon && revision.chart == chart).then_some(last)
+    let ended_as = |outcome: &DeploymentOutcome| {
+        outcome.status != DeploymentStatus::Deployed && outcome.helm_revision == Some(revision.revision)
+    };
+    (last.outcome.as_ref().is_none_or(ended_as) && soon && revision.chart == chart).then_some(last)
 }
 
 /// Whether it is this verb that makes such records, and settles them.
@@ -291,6 +295,16 @@ mod tests {
         assert_eq!(of("2026-08-21T10:00:03.5Z").as_deref(), Some("000002"));
         assert_eq!(of("2026-08-22T10:00:03Z").as_deref(), Some("000003"));
         assert_eq!(of("2026-08-20T12:00:00Z"), None, "what began last before it has ended: a stranger began this");
+        // Its helm was killed, and its outcome names the revision that was left.
+        let killed = |revision: u32| {
+            let mut killed = deployment("20260823T100000Z-000004", "2026-08-23T10:00:00Z", "op@a", false);
+            let outcome = serde_json::json!({"format": 1, "id": "20260823T100000Z-000004", "at": "2026-08-23T10:00:09Z",
+                "status": "failed", "helm_revision": revision, "seconds": 9.0});
+            killed.outcome = Some(serde_json::from_value(outcome).unwrap());
+            killed
+        };
+        let at = pending("2026-08-23T10:00:03Z");
+        assert!(begun_by(&at, &[killed(3)]).is_some() && begun_by(&at, &[killed(2)]).is_none());
     }
 
     #[test]

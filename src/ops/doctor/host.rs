@@ -191,7 +191,7 @@ fn trusted_signers(settings: &Settings, signer: &Signer, findings: &mut Findings
             }
         }
         Err(error @ SignError::Revoked { .. }) => findings.failed("keys", error),
-        Err(_) => findings.warn(
+        Err(_) => findings.bad(
             "keys",
             format!("{} does not trust this host's signing key for bundles", path.display()),
             line(),

@@ -10,7 +10,7 @@ use crate::ops::Ctx;
 use crate::ops::essentials::Essentials;
 use crate::ops::helper::{self, RecoveryVolume};
 use crate::ops::quiesce::{RunPutBackFirst, WriterFacts};
-use crate::ops::{lease, maintenance, quiesce, rbac, runs, server};
+use crate::ops::{create, lease, maintenance, quiesce, rbac, runs, server};
 use crate::opschain::maintenance::{TOKEN_RIGHTS, WorkSight};
 use crate::opschain::{Names, Version};
 use crate::text::bytes;
@@ -80,7 +80,10 @@ pub(super) async fn install(ctx: &Ctx, cluster: &Cluster, findings: &mut Finding
 
 /// Certificates, the age of bundles and what a person reads in a record go by this host's clock.
 async fn clock(cluster: &Cluster, findings: &mut FindingsBuilder) {
-    let Some(apart) = cluster.clock_ahead().await else { return };
+    let Some(apart) = cluster.clock_ahead().await else {
+        let text = "the API server's answers do not tell the time: this host's clock was not held against it";
+        return findings.warn("cluster", text, "look at this host's clock yourself (chronyc tracking, timedatectl)");
+    };
     let seconds = apart.as_secs();
     if seconds.abs() < CLOCK_LIMIT {
         return findings.ok("cluster", "this host's clock and the API server's agree");
@@ -352,6 +355,14 @@ fn stopped(writers: &[WriterFacts], put_back_first: &[RunPutBackFirst]) -> Optio
 /// Whether OpsChain can be asked what is at work where no pod shows it.
 async fn work(ctx: &Ctx, cluster: &Cluster, findings: &mut FindingsBuilder) {
     const AREA: &str = "install";
+    match maintenance::left_on(cluster).await {
+        Ok(Some(left)) => {
+            let text = format!("maintenance mode was turned on by run {}, and not off again: no work begins", left.run);
+            findings.warn(AREA, text, "dr server start");
+        }
+        Ok(None) => {}
+        Err(error) => findings.failed(AREA, error),
+    }
     match maintenance::look(ctx).await {
         Ok(WorkSight::Mode(mode)) => {
             findings
@@ -405,6 +416,10 @@ async fn db(ctx: &Ctx, cluster: &Cluster, database: &Database, findings: &mut Fi
     helpers(ctx, cluster, database, &placement, findings).await?;
     let facts = cluster.database_facts(&primary).await?;
     let size = cluster.databases_size(&primary).await?;
+    let tablespaces = cluster.tablespaces(&primary).await?;
+    for refused in [create::refuse_odd_volumes(database), create::refuse_tablespaces(name, &tablespaces)] {
+        refused.unwrap_or_else(|refusal| findings.failed("database", refusal));
+    }
     findings.known.database_size = Some(size);
     findings.ok(
         "database",

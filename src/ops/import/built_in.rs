@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::place::{BackupPlace, VolumeFolder};
+use crate::clock;
 use crate::cluster::{PodPlacement, VolumeFile};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal;
@@ -70,7 +71,7 @@ impl BuiltInReader {
             Some(of_job) => of_job,
             None => Self::of_database(ctx).await?,
         };
-        let run = journal::new_run_id("read", Timestamp::now());
+        let run = journal::new_run_id("read", clock::now());
         let pod = helper::reader_pod(ctx, &run, &image, &placement, BACKUP_CLAIM).await?;
         let mut reader = Self {
             ctx: ctx.clone(),

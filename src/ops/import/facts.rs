@@ -52,7 +52,7 @@ pub(super) fn facts(ctx: &Ctx, request: &ImportRequest) -> Result<ImportFacts> {
     let (recipients, store) = (ctx.recipients()?, ctx.store()?);
     VaultConfig::refuse_other_recipients(&ctx.config_source()?, &deployment, &recipients)?;
     // A key that does not sign is no reason to read the backup first.
-    ctx.signer()?;
+    ctx.bundle_signer()?;
     let listed = store.list()?.into_iter().map(|object| object.name).collect();
     Ok(ImportFacts {
         folder: request.place.path(),

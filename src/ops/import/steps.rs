@@ -82,7 +82,7 @@ fn made(
     store: &dyn Store,
     token: &mut DraftToken,
 ) -> Result<(VerifiedBundle, u64)> {
-    let (files, settings, signer) = (BackupFiles::find(&request.place)?, ctx.settings()?, ctx.signer()?);
+    let (files, settings, signer) = (BackupFiles::find(&request.place)?, ctx.settings()?, ctx.bundle_signer()?);
     let manifest_bytes = files.manifest_bytes()?;
     let manifest = BackupManifest::parse(&manifest_bytes)
         .map_err(|error| CommandError::new(Exit::Damaged, "read backup_manifest").because(error))?;

@@ -11,7 +11,6 @@ mod send;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -19,6 +18,7 @@ use tokio::task::JoinHandle;
 use self::message::NotifyMessage;
 pub use self::secret::NotifyFailure;
 use super::Ctx;
+use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::event::{Event, Stamped};
 use crate::settings::{NotifyKind, NotifyOn, NotifySettings, NotifyVerb};
@@ -91,7 +91,7 @@ impl Watch {
 fn message(ctx: &Ctx, command: &str, event: NotifyOn, text: String) -> NotifyMessage {
     let install = ctx.install();
     NotifyMessage {
-        at: Timestamp::now(),
+        at: clock::now(),
         install: format!("{}/{}", install.namespace, install.release),
         by: ctx.who.clone(),
         command: command.to_owned(),

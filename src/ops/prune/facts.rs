@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::bundle::retention::{Candidate, DatabaseGroup};
 use crate::bundle::{BundleStanding, Catalog, CatalogEntry, Header, ListedManifests, Trust, lease};
+use crate::clock;
 use crate::error::Result;
 use crate::ops::{Ctx, published};
 use crate::settings::Install;
@@ -74,7 +75,7 @@ fn of_catalog(
     of: Option<&Install>,
     known: &KnownSigned,
 ) -> Result<PruneFacts> {
-    let now = Timestamp::now();
+    let now = clock::now();
     let is_of_other = |header: &Header| {
         of.is_some_and(|of| (&of.namespace, &of.release) != (&header.install.namespace, &header.install.release))
     };

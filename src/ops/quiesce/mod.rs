@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Ctx, lease};
+use crate::clock;
 use crate::cluster::{BROUGHT_BACK_BY, Cluster, HELD, HeldOriginal, REPLICAS, STOPPED_BY, Workload, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
@@ -305,7 +306,10 @@ impl StoppedWriters {
 /// One has no replicas though it is to have some; or they are not ready within `limit`: with the slowest pod's log.
 pub async fn wait_serving(ctx: &Ctx, cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Result<()> {
     let settled = match cluster.wait_settled(&deployments(recorded), limit, &ctx.events).await {
-        Ok(settled) => settled,
+        Ok(settled) => {
+            other_counts(&settled, recorded).for_each(|line| ctx.events.warn(line, None));
+            settled
+        }
         Err(error) => {
             let there = present(cluster).await?;
             let gone = recorded.writers.iter().find(|writer| there.iter().all(|one| one.name != writer.name));
@@ -334,15 +338,23 @@ pub async fn require_scaled(cluster: &Cluster, recorded: &RecordedReplicas) -> R
 /// When the writers are seen to have all their pods ready again. `None` where that is not seen within `limit`.
 pub async fn serving_since(cluster: &Cluster, recorded: &RecordedReplicas, limit: Duration) -> Option<Timestamp> {
     let settled = cluster.wait_settled(&deployments(recorded), limit, &Events::none()).await.ok()?;
-    require_running(&settled, recorded).is_ok().then(Timestamp::now)
+    require_running(&settled, recorded).is_ok().then(clock::now)
 }
 
 fn deployments(recorded: &RecordedReplicas) -> Vec<(WorkloadKind, &str)> {
     recorded.writers.iter().map(|writer| (WorkloadKind::Deployment, writer.name.as_str())).collect()
 }
 
-/// A Deployment without replicas is settled, and serves nobody. More or fewer than were recorded is an autoscaler's or a
-/// person's choice.
+/// The writers that have more or fewer replicas than were recorded: an autoscaler's or a person's choice, which is said.
+fn other_counts(settled: &[Workload], recorded: &RecordedReplicas) -> impl Iterator<Item = String> {
+    settled.iter().filter_map(|workload| {
+        let (name, now, had) = (&workload.name, workload.replicas, recorded.of_writer(&workload.name)?);
+        (now > 0 && had > 0 && now != had)
+            .then(|| format!("{name} has {now} replicas, and had {had}: somebody has scaled it"))
+    })
+}
+
+/// A Deployment without replicas is settled, and serves nobody.
 fn require_running(settled: &[Workload], recorded: &RecordedReplicas) -> Result<()> {
     let off = settled.iter().find(|workload| workload.replicas == 0 && recorded.of_writer(&workload.name).is_some());
     let Some(workload) = off else { return Ok(()) };
@@ -395,6 +407,20 @@ mod tests {
             object["spec"]["replicas"] = 2.into();
             assert_eq!(facts(&object).replicas, 2, "{note}");
         }
+    }
+
+    #[test]
+    fn a_writer_that_comes_back_with_another_count_than_it_had_is_said() {
+        let parsed = serde_json::from_value::<k8s_openapi::api::apps::v1::Deployment>(serde_json::json!({
+            "metadata": {"name": WRITERS[1]}, "spec": {"replicas": 1, "selector": {}, "template": {}},
+        }));
+        let found = [Workload::from(&parsed.unwrap())];
+        let said = |had| {
+            let recorded = RecordedReplicas::of(&[writer(WRITERS[1], had, had, None)]);
+            other_counts(&found, &recorded).collect::<Vec<_>>()
+        };
+        assert!(said(1).is_empty());
+        assert_eq!(said(3), ["opschain-api-worker has 1 replicas, and had 3: somebody has scaled it"]);
     }
 
     #[test]

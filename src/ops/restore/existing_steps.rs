@@ -10,7 +10,7 @@ use super::chart::ALONE;
 use super::database::{self, DATABASE_LIMIT};
 use super::existing::{ExistingInstall, no_safety_bundle};
 use super::work::RestoreWork;
-use super::{previous_release, release};
+use super::{previous_release, release, undo};
 use crate::bundle::BundleId;
 use crate::cluster::{REPLICAS, STOPPED_BY, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
@@ -212,7 +212,7 @@ pub(super) async fn hibernate(work: &RestoreWork) -> Result<Done<()>> {
 
 /// The previous release over the previous data, awake. The database comes first: a hook of helm's may need it.
 pub(super) async fn wake_previous(work: &RestoreWork, outputs: &Outputs) -> Result<()> {
-    work.hold_lease().await?;
+    undo::alone(work).await?;
     let existing = existing(work)?;
     work.ctx.cluster().await?.hibernate(&work.plan.database, existing.sleeps).await?;
     wait_as_before(work, existing).await?;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::source::{self, RestoreRequest, Which};
 use crate::bundle::{BundleReference, Catalog, Header, OutOfScope, Reader, SourceInstall, Trust};
+use crate::clock;
 use crate::cluster::{Cluster, NamespaceState, ObjectRef, Operator};
 use crate::crypt::Identities;
 use crate::error::{CommandError, Exit, OpenRun, Result};
@@ -129,7 +129,7 @@ pub(super) fn open(
         }
         None => find(ctx, request, &trust, which)?,
     };
-    source::refuse_future(reader.header(), Timestamp::now(), request.allow_future)?;
+    source::refuse_future(reader.header(), clock::now(), request.allow_future)?;
     let identities = ctx.identities_of(keys.identity.as_deref())?;
     let release = Release::parse(&reader.open_member("config/release.json.age", &identities)?)?;
     let mut facts = source_facts(&reader, reference, release.operator);
@@ -212,7 +212,7 @@ fn find_in(
         return Ok((entry.reference.clone(), reader, newer.into_iter().collect()));
     }
     let tag = source::version_to_look_for(request)?;
-    let (good, passed) = catalog.newest_good(&*store, trust, &tag, Timestamp::now());
+    let (good, passed) = catalog.newest_good(&*store, trust, &tag, clock::now());
     if good.is_empty() {
         let untrusted = untrusted(&catalog, &*store, trust);
         return Err(source::none_good(&catalog.store, &tag, &passed, &catalog.versions(), untrusted.as_ref()));
@@ -223,7 +223,12 @@ fn find_in(
     let (reference, reader) = good.into_iter().nth(place).ok_or_else(none)?;
     let SourceInstall { namespace, release, .. } = reader.header().install.clone();
     let missing = missing(ctx, &RecordedInstall { namespace, release, context: None, cluster: None }, &catalog);
-    let instead_of = source::instead_of(reader.header(), &passed, missing.last());
+    let mut instead_of = source::instead_of(reader.header(), &passed, missing.last());
+    // Of the same version, what is newer was passed over, or would have been taken.
+    let version = &reader.header().opschain.version;
+    let others =
+        catalog.entries.iter().filter(|other| other.gone.is_none()).filter_map(|other| other.header.as_ref().ok());
+    instead_of.extend(source::newer_of(reader.header(), others.filter(|other| other.opschain.version != *version)));
     Ok((reference, reader, instead_of))
 }
 

@@ -47,7 +47,7 @@ mod work;
 use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 
 pub use config_only::plan_config;
@@ -65,6 +65,7 @@ use self::work::RestoreWork;
 use super::quiesce::{self, WriterFacts};
 use super::runs::verb::{AbortOutlook, Aftermath, ResumeVerb, RunVerb, plan_unreadable, taken_up};
 use super::{Ctx, bundles};
+use crate::clock;
 use crate::cluster::{Database, NamespaceState};
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Journal, Outcome, Outputs, Replay, Step, StepState};
@@ -106,7 +107,7 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
     let paired = config::pair(ctx, &bundle, request.config.as_deref())?;
     let to_run = gate::version_gate(request, &source)?;
     let (created, from) = (bundle.reader.header().created, source::origin(&source.install));
-    let origin = format!("{from}, made {}", source::age(created, Timestamp::now()));
+    let origin = format!("{from}, made {}", source::age(created, clock::now()));
     let target = plan::target(ctx.install(), ctx.settings_path.exists(), &source.install);
     let ctx = &ctx.for_install(target);
     ctx.events.waiting("the cluster's answers", None);
@@ -117,6 +118,9 @@ pub async fn plan(ctx: &Ctx, request: &RestoreRequest, which: Which<'_>) -> Resu
         Some(asked) => Some(Box::pin(existing::inspect(ctx, asked, &target, &wants)).await?),
         None => None,
     };
+    if let Some((existing, _)) = existing.as_ref().filter(|_| request.bundle.bundle.is_none()) {
+        source::refuse_another_line(bundle.reader.header(), existing.system_identifier.as_deref())?;
+    }
     let (mut to_run, mut version) = (to_run, version);
     if let Some((existing, _)) = existing.as_ref().filter(|(existing, _)| existing.data_only) {
         let values = ctx.stored_values(existing.revision).await?.unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::ops::{history, settle};
 /// # Errors
 /// Helm does not know the revision any more, its chart cannot be had, or helm's own error.
 pub(super) async fn put_back(work: &RestoreWork, existing: &ExistingInstall) -> Result<()> {
-    settle::settle_release(&work.ctx, true, HELM_LIMIT).await?;
+    settle::settle_release(&work.ctx, false, HELM_LIMIT).await?;
     let (release, number) = (&work.plan.release, existing.revision);
     let revisions = work.ctx.helm().await?.history(release).await?;
     let Some(newest) = revisions.last().filter(|newest| newest.revision != number) else { return Ok(()) };

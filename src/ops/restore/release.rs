@@ -1,12 +1,11 @@
 //! The Helm half of a restore: the release, from the bundle's chart and values, and its record in the config vault.
 
-use jiff::Timestamp;
-
 use super::chart::{self, HELM_LIMIT, values};
 use super::held::RestoreHold;
 use super::plan::RestoreChart;
 use super::work::RestoreWork;
 use super::{layers, volume};
+use crate::clock;
 use crate::cluster::{HELD, REPLICAS, STOPPED_BY, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::{Helm, HelmError, Revision};
@@ -23,9 +22,10 @@ pub(super) async fn deploy(
     given: Option<&str>,
 ) -> Result<Revision> {
     work.hold_lease().await?;
-    // Only an earlier process of this run has begun anything in this namespace, and runs resume on their own host. Its
-    // helm may have outlived it, and works for as long as it was allowed to.
-    settle::settle_release(&work.ctx, true, HELM_LIMIT).await?;
+    // In a namespace that was empty only an earlier process of this run has begun anything, and runs resume on their own
+    // host. Its helm may have outlived it, and works for as long as it was allowed to. Over an install, it may be
+    // anybody's helm.
+    settle::settle_release(&work.ctx, work.plan.existing.is_none(), HELM_LIMIT).await?;
     let (bundle, plan) = (work.bundle()?, &work.plan);
     let (values, chart) = (values(bundle, plan)?, work.chart().await?);
     if let Some(proof) = given {
@@ -89,7 +89,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
     };
     let intent = Intent {
         install: ctx.vault_install_in(ctx.cluster().await?).await,
-        at: Timestamp::now(),
+        at: clock::now(),
         by: ctx.who.clone(),
         why: Some(why),
         how: How::Restore,
@@ -111,7 +111,7 @@ pub(super) async fn record(work: &RestoreWork, revision: u32) -> Result<Option<S
     let outcome = DeploymentOutcome {
         format: crate::vault::FORMAT,
         id: id.clone(),
-        at: Timestamp::now(),
+        at: clock::now(),
         status: DeploymentStatus::Deployed,
         helm_revision: Some(revision),
         images: images.into_iter().map(|image| Image { reference: image.image, digest: image.digest }).collect(),

@@ -125,14 +125,16 @@ pub(super) fn newer_of<'h>(named: &Header, others: impl Iterator<Item = &'h Head
         other.created > named.created && other.replaced_by.is_none() && other.is_of_same_database(named)
     });
     let newest = newer.max_by_key(|other| other.created)?;
-    Some(format!("the store has a newer one of the same database: {}, made at {:.0}", newest.id, newest.created))
+    let version = &newest.opschain.version;
+    let of = if *version == named.opschain.version { String::new() } else { format!(", of {version}") };
+    Some(format!("the store has a newer one of the same database: {}{of}, made at {:.0}", newest.id, newest.created))
 }
 
 /// Asks a person which of several bundles, one line each, is meant; `None` where nobody can be asked.
 pub type Which<'a> = &'a dyn Fn(&[String]) -> Result<Option<usize>>;
 
-/// Which of the newest bundles, one of each database, is meant: the place of the only one, or of the only one of this
-/// install; else of the one that a person chooses.
+/// Which of the newest bundles, one of each database, is meant: the place of the only one of this install; else of the one
+/// that a person chooses.
 ///
 /// # Errors
 /// [`Exit::Unconfirmed`] where that cannot be told and nobody says it; the candidates are named.
@@ -142,25 +144,32 @@ pub(super) fn choose(newest: &[&Header], install: &Install, which: Which<'_>) ->
     };
     let known = newest.iter().any(is_ours);
     let left: Vec<usize> = (0..newest.len()).filter(|place| !known || is_ours(&newest[*place])).collect();
-    if let [only] = left[..] {
+    if let [only] = left[..]
+        && known
+    {
         return Ok(only);
     }
-    let from =
-        |header: &Header| format!("{}, database {}", origin(&header.install), header.postgresql.system_identifier);
+    let from = |header: &Header| {
+        format!("{}, system identifier {}", origin(&header.install), header.postgresql.system_identifier)
+    };
     let lines: Vec<String> = left.iter().map(|at| format!("{}: {}", newest[*at].id, from(newest[*at]))).collect();
     if let Some(chosen) = which(&lines)?.and_then(|answer| left.get(answer)) {
         return Ok(*chosen);
     }
-    let what = "the store has good bundles of several databases, and nothing here says which is meant";
+    let what = match left.len() {
+        1 => format!("the store has a good bundle, and not of {}/{}", install.namespace, install.release),
+        _ => "the store has good bundles of several databases, and nothing here says which is meant".to_owned(),
+    };
     Err(left.iter().fold(CommandError::new(Exit::Unconfirmed, what), |error, at| {
         error.hint(format!("`dr bundle restore {}` takes the newest of {}.", newest[*at].id, from(newest[*at])))
     }))
 }
 
-/// Where a bundle is from, in words; of the cluster's uid as much as tells two apart.
+/// Where a bundle is from, in words; of the uid of its database's Cluster, where the bundle has one, as much as tells two apart.
 pub(super) fn origin(install: &SourceInstall) -> String {
-    let uid = install.database_cluster_uid.split('-').next().unwrap_or_default();
-    format!("{}/{}, cluster {uid}", install.namespace, install.release)
+    let uid = install.database_cluster_uid.split('-').next().filter(|uid| !uid.is_empty());
+    let cluster = uid.map(|uid| format!(", database {uid}")).unwrap_or_default();
+    format!("{}/{}{cluster}", install.namespace, install.release)
 }
 
 /// How old a bundle is, in words. A few seconds are the difference of two clocks.
@@ -173,6 +182,19 @@ pub(super) fn age(created: Timestamp, now: Timestamp) -> String {
         days @ 2.. => format!("{days} days ago"),
         _ => format!("{} ago", text::elapsed(now.duration_since(created).unsigned_abs())),
     }
+}
+
+/// Refuses a bundle that nobody has named, and that is not of the database that lives where it would go.
+///
+/// # Errors
+/// [`Exit::Unconfirmed`].
+pub(super) fn refuse_another_line(header: &Header, living: Option<&str>) -> Result<()> {
+    let (id, made) = (&header.id, &header.postgresql.system_identifier);
+    let Some(living) = living.filter(|living| *living != made) else { return Ok(()) };
+    let what = format!("bundle {id} is of database {made}, and another one lives there: {living}");
+    Err(CommandError::new(Exit::Unconfirmed, what)
+        .hint(format!("`dr bundle restore {id} --into-existing` puts it in that one's place all the same."))
+        .hint("`dr bundle list` shows what else there is."))
 }
 
 /// Refuses a bundle that says that it was made later than now, unless that is allowed.
@@ -227,21 +249,32 @@ mod tests {
         let install = Install::default();
         let nobody = |_: &[String]| Ok(None);
         let choose = |newest: &[&Header], install: &Install| choose(newest, install, &nobody);
-        assert_eq!(choose(&[&other], &install).unwrap(), 0, "the only one");
+        let error = choose(&[&other], &install).unwrap_err();
+        assert!(error.hints().len() == 1 && error.hints()[0].contains("staging"), "{:?}", error.hints());
+        refusal(Exit::Unconfirmed, error);
+        assert_eq!(choose(&[&ours], &install).unwrap(), 0);
         assert_eq!(choose(&[&other, &ours], &install).unwrap(), 1);
         let error = choose(&[&ours, &other, &third], &install).unwrap_err();
         assert_eq!(error.hints().len(), 2, "those of this install: {:?}", error.hints());
-        assert!(error.hints()[1].contains("database 3"), "{:?}", error.hints());
+        assert!(error.hints()[1].contains("system identifier 3"), "{:?}", error.hints());
         refusal(Exit::Unconfirmed, error);
         let elsewhere = Install { namespace: "new".into(), ..install };
         refusal(Exit::Unconfirmed, choose(&[&ours, &other], &elsewhere).unwrap_err());
     }
 
     #[test]
+    fn over_another_database_than_its_own_a_bundle_has_to_be_named() {
+        let bundle = header("opschain", "1");
+        assert!([None, Some("1")].into_iter().all(|living| refuse_another_line(&bundle, living).is_ok()));
+        let text = refusal(Exit::Unconfirmed, refuse_another_line(&bundle, Some("2")).unwrap_err());
+        assert!(text.ends_with("is of database 1, and another one lives there: 2"), "{text}");
+    }
+
+    #[test]
     fn a_person_says_which_of_several_databases_is_meant() {
         let (ours, other, third) = (header("opschain", "1"), header("staging", "2"), header("opschain", "3"));
         let second = |lines: &[String]| {
-            assert!(lines.len() == 2 && lines[1].ends_with("database 3"), "{lines:?}");
+            assert!(lines.len() == 2 && lines[1].ends_with("system identifier 3"), "{lines:?}");
             Ok(Some(1))
         };
         assert_eq!(choose(&[&other, &ours, &third], &Install::default(), &second).unwrap(), 2);

@@ -55,7 +55,7 @@ pub(in crate::ops) fn plan() -> RestorePlan {
         keys: KeyFiles { identity: Some("key.txt".into()), trusted_signers: None, trust_key: None },
         helm: "4.0.0".into(),
         operator: "1.27.0".into(),
-        origin: "opschain/opschain, cluster 1, made 3 days ago".into(),
+        origin: "opschain/opschain, database 1, made 3 days ago".into(),
         strategy: RestoreStrategy::Hibernate,
         strategy_because: None,
         volume: None,

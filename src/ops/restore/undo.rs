@@ -17,9 +17,15 @@ use crate::ops::settle;
 /// How long Kubernetes may take to remove what was deleted.
 const REMOVE_LIMIT: Duration = Duration::from_secs(600);
 
+/// Takes the lease, and waits for a helm of this host that has outlived its `dr`: it would set anew what is put back.
+pub(super) async fn alone(work: &RestoreWork) -> Result<()> {
+    work.hold_lease().await?;
+    settle::wait_idle(&work.ctx, HELM_LIMIT).await
+}
+
 /// Nobody works with what is taken away next.
 pub(super) async fn stop_application(work: &RestoreWork) -> Result<()> {
-    work.hold_lease().await?;
+    alone(work).await?;
     let cluster = work.ctx.cluster().await?;
     let writers = RecordedReplicas::of_running(&quiesce::writers_of(&cluster.workloads().await?));
     let limit = work.ctx.settings_or_defaults()?.bundle.drain_timeout.0;
@@ -28,7 +34,7 @@ pub(super) async fn stop_application(work: &RestoreWork) -> Result<()> {
 
 /// The database sleeps again, whatever helm's values say.
 pub(super) async fn hibernate(work: &RestoreWork) -> Result<()> {
-    work.hold_lease().await?;
+    alone(work).await?;
     stop_vault(work).await?;
     let cluster = work.ctx.cluster().await?;
     cluster.hibernate(&work.plan.database, true).await?;
@@ -71,10 +77,9 @@ async fn wait_alone(work: &RestoreWork, claim: &str) -> Result<()> {
 /// The release goes, and then whatever of it helm and the operator leave: volumes, hooks, certificates. The database
 /// object goes first, so that the operator makes nothing anew.
 pub(super) async fn uninstall(work: &RestoreWork) -> Result<()> {
-    work.hold_lease().await?;
+    alone(work).await?;
     // A volume goes only when no pod of the run has it any more.
     helper::remove(&work.ctx, &work.run).await?;
-    settle::wait_idle(&work.ctx, HELM_LIMIT).await?;
     work.ctx.helm().await?.uninstall(&work.plan.release, HELM_LIMIT).await?;
     let cluster = work.ctx.cluster().await?;
     let mut wait =
@@ -96,7 +101,7 @@ pub(super) async fn uninstall(work: &RestoreWork) -> Result<()> {
 
 /// Secrets and ConfigMaps become what they were; those that were not there go.
 pub(super) async fn put_back_secrets(work: &RestoreWork) -> Result<()> {
-    work.hold_lease().await?;
+    alone(work).await?;
     Ok(work.ctx.cluster().await?.put_back_found(&work.run).await?)
 }
 

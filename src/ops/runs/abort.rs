@@ -199,7 +199,10 @@ pub async fn abort(ctx: &Ctx, abort: Abort) -> Result<AbortReport> {
             if let Err(refusal) = undoable(&ctx, journal.replay()).await.map_err(open)? {
                 return Err(refusal.of(&plan.run));
             }
-            taken_up(&ctx, &mut journal)?;
+            if let Err(error) = taken_up(&ctx, &mut journal) {
+                // Who takes the run up is good to know; what it has begun is put back all the same.
+                ctx.events.warn(error.to_string(), None);
+            }
             (verb.abort)(&ctx, &mut journal).await.map_err(open)?
         }
         Way::PutBack(verb, remains) => {

@@ -198,7 +198,7 @@ async fn undo_all(ctx: &Ctx, verb: &PutBackVerb, remains: &Remains) -> Result<Pu
         // Nobody waits for an API that stays off.
         let serves = writers.iter().all(WriterReturn::is_back);
         let limit = if serves { maintenance::RETURN_LIMIT } else { Duration::ZERO };
-        let undone = one(ctx, next(), "maintenance-mode", MODE, maintenance::put_back(ctx, mode, limit)).await;
+        let undone = one(ctx, next(), "maintenance-mode", MODE, maintenance::put_back(ctx, run, mode, limit)).await;
         note(&format!("{MODE}, {}", mode.word()), undone);
     }
     note(pods, one(ctx, next(), "helper-pod", pods, said(helper::remove(ctx, run))).await);

@@ -1,10 +1,10 @@
 //! What a verb whose executions are runs tells of itself: an entry of the table of verbs.
 
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::journal::{self, Begun, Journal, Record, Remains, Replay, RunContext, Step};
 use crate::ops::Ctx;
@@ -99,7 +99,7 @@ impl RunVerb {
     /// # Errors
     /// The cluster cannot be asked who it is, or the plan cannot be written.
     pub async fn begun<W>(&self, ctx: &Ctx, plan: &impl Serialize, steps: &[Step<W, CommandError>]) -> Result<Begun> {
-        let (at, install) = (Timestamp::now(), ctx.install());
+        let (at, install) = (clock::now(), ctx.install());
         Ok(Begun {
             format: journal::FORMAT,
             run: journal::new_run_id(self.name, at),
@@ -133,7 +133,7 @@ impl RunVerb {
 /// # Errors
 /// The journal cannot be written.
 pub fn taken_up(ctx: &Ctx, journal: &mut Journal) -> Result<()> {
-    Ok(journal.append(Record::Resumed { at: Timestamp::now(), who: ctx.who.clone() })?)
+    Ok(journal.append(Record::Resumed { at: clock::now(), who: ctx.who.clone() })?)
 }
 
 /// The error of a plan that this program does not understand, which the table refuses before a verb meets it.

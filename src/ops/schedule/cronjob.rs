@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::cronjob_parts;
 use super::list::ScheduleLine;
 use super::request::{ScheduleManager, ScheduleReport};
+use crate::clock;
 use crate::cluster::{CronJobFacts, leads_somewhere};
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -71,7 +70,7 @@ fn line(ctx: &Ctx, facts: &CronJobFacts) -> ScheduleLine {
 pub async fn run_cron_job(ctx: &Ctx) -> Result<ScheduleReport> {
     let facts = existing(ctx).await?;
     let cluster = ctx.cluster().await?;
-    let job = format!("{}-{}", facts.name, Timestamp::now().as_second() % 1_000_000_000);
+    let job = format!("{}-{}", facts.name, clock::now().as_second() % 1_000_000_000);
     cluster.start_job(&facts.name, &job).await?;
     ctx.events.note(format!("Job {job} is started."));
     let limit = facts.deadline.map_or(RUN_LIMIT, |deadline| deadline + GRACE);

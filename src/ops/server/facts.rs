@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::cluster::{Cluster, ClusterError, OriginalState, PodState, PodsReturn, lease_name};
 use crate::error::{OpenRun, Result};
 use crate::ops::quiesce::{self, RunPutBackFirst, WRITERS, WriterFacts};
-use crate::ops::{Ctx, lease, rbac, runs};
+use crate::ops::{Ctx, lease, maintenance, rbac, runs};
 use crate::opschain::Names;
+use crate::opschain::maintenance::LeftMode;
 use crate::opschain::workloads::WORKING_PODS;
 use crate::values::Tree;
 
@@ -22,7 +23,7 @@ pub(super) struct WorkloadFacts {
 }
 
 /// What was seen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct ServerFacts {
     /// `namespace/release`.
     pub install: String,
@@ -47,6 +48,9 @@ pub(super) struct ServerFacts {
     pub put_back_first: Vec<RunPutBackFirst>,
     /// The run that has the install half done.
     pub open_run: Option<OpenRun>,
+    /// What a run that has turned maintenance mode on has noted, and not taken away again.
+    #[serde(default)]
+    pub left_mode: Option<LeftMode>,
     /// Who holds the lease on the install.
     #[serde(default)]
     pub in_use: Option<InUse>,
@@ -186,6 +190,7 @@ pub(super) async fn gather(ctx: &Ctx, open_run: Option<OpenRun>) -> Result<Serve
         working: cluster.working_pods(WORKING_PODS).await?.iter().map(PodState::line).collect(),
         put_back_first: runs::to_put_back(ctx).await?,
         open_run,
+        left_mode: maintenance::left_on(cluster).await?,
         in_use: in_use(ctx, cluster).await,
         original,
         denied: Vec::new(),

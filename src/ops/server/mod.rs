@@ -4,6 +4,7 @@
 //! the annotation, can put them back.
 
 mod facts;
+mod mode;
 mod plan;
 mod steps;
 
@@ -11,6 +12,7 @@ pub use plan::{Part, ServerPlan, ServerStatus, WAKE};
 
 use super::lease::LeaseHolder;
 use super::{Ctx, runs};
+use crate::clock;
 use crate::error::{Exit, Result};
 use crate::journal::new_run_id;
 
@@ -37,7 +39,7 @@ pub async fn plan_start(ctx: &Ctx) -> Result<ServerPlan> {
 /// # Errors
 /// When another run holds the install, the pods do not end in the time that the settings allow, or the cluster fails.
 pub async fn stop(ctx: &Ctx) -> Result<ServerStatus> {
-    let run = new_run_id("stop", jiff::Timestamp::now());
+    let run = new_run_id("stop", clock::now());
     let stopped = under_lease(ctx, &run, steps::stop(ctx, &run)).await;
     stopped.map_err(|error| error.hint("`dr server start` puts the application back as it was."))?;
     status(ctx).await
@@ -49,7 +51,7 @@ pub async fn stop(ctx: &Ctx) -> Result<ServerStatus> {
 /// When another run holds the install, the pods do not come up in the time that the settings allow, or the cluster
 /// fails.
 pub async fn start(ctx: &Ctx) -> Result<ServerStatus> {
-    let run = new_run_id("start", jiff::Timestamp::now());
+    let run = new_run_id("start", clock::now());
     // Looked at under the lease: another run may have changed it until then.
     let started = under_lease(ctx, &run, async { steps::start(ctx, &plan_start(ctx).await?, &run).await }).await;
     started.map_err(|error| match error.exit() {

@@ -106,8 +106,7 @@ pub(super) fn stop(facts: &ServerFacts) -> Result<ServerPlan> {
 ///
 /// # Errors
 /// [`Exit::Locked`] where the install is half done; [`Exit::Cluster`] where its database hibernates, or the access rules
-/// do not allow it; [`Exit::Failure`]
-/// where a writer is off and nothing says how many replicas it had.
+/// do not allow it; [`Exit::Failure`] where a writer is off and nothing says how many replicas it had.
 pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
     if let Some(open) = &facts.open_run {
         return Err(open.half_done(&facts.install));
@@ -145,7 +144,7 @@ pub(super) fn start(facts: &ServerFacts) -> Result<ServerPlan> {
         working: facts.working.clone(),
         warnings,
         held: held(facts),
-        done: facts.writers.iter().all(|writer| writer.now > 0),
+        done: facts.writers.iter().all(|writer| writer.now > 0) && facts.left_mode.is_none(),
     })
 }
 
@@ -196,6 +195,7 @@ pub(super) fn status(facts: &ServerFacts) -> ServerStatus {
     parts.extend(facts.missing.iter().map(gone));
     let database = |(name, state): &(String, String)| Part { name: name.clone(), pods: None, state: state.clone() };
     parts.extend(facts.databases.iter().map(database));
+    parts.extend(facts.left_mode.as_ref().map(Part::left_mode));
     let (state, next) = (state(facts), next(facts));
     let (install, open_run, in_use) = (facts.install.clone(), facts.open_run.clone(), facts.in_use.clone());
     let ways_on = ways_on(facts, next.as_deref());
@@ -222,7 +222,7 @@ pub(super) fn next(facts: &ServerFacts) -> Option<String> {
     let is_off = facts.writers.iter().any(|writer| writer.now == 0);
     match state(facts) {
         _ if !is_off && !facts.missing.is_empty() => return Some(MAKE_AGAIN.to_owned()),
-        "running" => return None,
+        "running" if facts.left_mode.is_none() => return None,
         "not ready" => return Some("dr doctor".to_owned()),
         _ if !facts.asleep.is_empty() => return Some(WAKE.to_owned()),
         _ => {}
@@ -280,7 +280,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cluster::{HeldOriginal, PodsReturn};
+    use crate::cluster::HeldOriginal;
+    use crate::opschain::maintenance::LeftMode;
 
     #[test]
     fn the_start_of_a_copy_is_answered_for_while_its_original_lives_or_is_unseen() {
@@ -317,21 +318,21 @@ mod tests {
         ServerFacts {
             install: "opschain/opschain".into(),
             writers: both.map(writer).into(),
-            missing: Vec::new(),
             workloads: both.map(workload).into(),
             databases: vec![("opschain-db".into(), "healthy".into())],
-            autoscalers: Vec::new(),
-            working: Vec::new(),
-            known: Vec::new(),
-            asleep: Vec::new(),
-            put_back_first: Vec::new(),
-            open_run: None,
-            in_use: None,
-            original: None,
-            denied: Vec::new(),
-            strangers: Vec::new(),
-            returning: PodsReturn::default(),
+            ..ServerFacts::default()
         }
+    }
+
+    #[test]
+    fn maintenance_mode_that_a_dead_run_has_left_on_is_shown_and_put_back_by_a_start() {
+        let mut facts = facts((1, 1, 1), (3, 3, 3), None);
+        facts.left_mode = LeftMode::from_note("disabled create-1");
+        let shown = status(&facts);
+        let state = &shown.parts.iter().find(|part| part.name == "maintenance mode").unwrap().state;
+        assert!(state.contains("create-1") && state.ends_with("it was disabled"), "{state}");
+        assert_eq!((shown.state, shown.next.as_deref()), ("running", Some("dr server start")));
+        assert!(!start(&facts).unwrap().done);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::plan::ServerPlan;
 use crate::cluster::WorkloadKind;
 use crate::error::Result;
-use crate::ops::Ctx;
 use crate::ops::quiesce::{self, RecordedReplicas};
+use crate::ops::{Ctx, maintenance};
 
 /// Stops the writers that run. One that is off already keeps the notes of the run that stopped it.
 pub(super) async fn stop(ctx: &Ctx, run: &str) -> Result<()> {
@@ -22,5 +22,6 @@ pub(super) async fn start(ctx: &Ctx, plan: &ServerPlan, run: &str) -> Result<()>
         cluster.adjust(WorkloadKind::Deployment, &writer.name, Some(writer.replicas), &notes).await?;
     }
     let started = RecordedReplicas::of(&plan.workloads);
-    quiesce::wait_serving(ctx, cluster, &started, ctx.settings_or_defaults()?.helm.timeout.0).await
+    quiesce::wait_serving(ctx, cluster, &started, ctx.settings_or_defaults()?.helm.timeout.0).await?;
+    maintenance::put_back_left(ctx).await
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::report::OpenRunStatus;
 use crate::bundle::{BundleMark, BundleStanding, CatalogEntry, Header, MarkKind, Proof, PublishedRecord};
+use crate::clock;
 use crate::error::Result;
 use crate::journal::{self, Outcome, Run};
 use crate::ops::Ctx;
@@ -107,7 +108,7 @@ pub(super) fn facts(ctx: &Ctx, schedules: Vec<ScheduleLine>) -> Result<StatusFac
     let open = readable().filter(|(_, run)| run.is_open() && ours(run));
     let name = format!("{}/{}", install.namespace, install.release);
     Ok(StatusFacts {
-        now: Timestamp::now(),
+        now: clock::now(),
         schedules: schedules.into_iter().filter(|line| line.install == name).collect(),
         install: name,
         store: store.as_ref().map_or(place, |store| store.place()),

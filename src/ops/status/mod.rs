@@ -8,13 +8,12 @@ mod judge;
 mod metrics;
 mod report;
 
-use jiff::Timestamp;
-
 pub use metrics::{METRICS_BEGIN, text as metrics_text};
 pub use report::{AllStatus, BundleMoment, InstallStatus, StatusReport};
 
 use super::Ctx;
 use super::schedule::ScheduleLine;
+use crate::clock;
 use crate::error::Result;
 
 /// Judges this install, with what is scheduled on this host.
@@ -34,5 +33,5 @@ pub fn status(ctx: &Ctx, schedules: Vec<ScheduleLine>) -> Result<StatusReport> {
 /// The store cannot be read.
 pub fn all(ctx: &Ctx) -> Result<AllStatus> {
     let store = ctx.store()?;
-    Ok(judge::all(facts::known(ctx, &*store)?, store.place(), &facts::targets(ctx)?, Timestamp::now()))
+    Ok(judge::all(facts::known(ctx, &*store)?, store.place(), &facts::targets(ctx)?, clock::now()))
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::board::{Board, EVERY};
+use crate::clock;
 use crate::event::{Event, Stamped};
 use crate::ui::escape;
 use crate::ui::options::{Output, OutputOptions};
@@ -103,7 +104,7 @@ impl LiveView {
         if let Some((mut stamped, told)) = state.told.take() {
             let is_due = now >= told + EVERY;
             if is_due {
-                stamped.at = jiff::Timestamp::now();
+                stamped.at = clock::now();
                 write_json(&mut state, &stamped);
             }
             state.told = Some((stamped, if is_due { now } else { told }));

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::commits::{Commit, take_apart};
 use super::flaws::{Flaw, VaultFinding};
+use crate::clock;
 use crate::crypt::sign::SignError;
 use crate::crypt::{COMMIT_NAMESPACE, SignedBy, TrustedSigners};
 use crate::vault::error::VaultError;
@@ -64,7 +65,7 @@ pub(super) fn claimed(commit: &Commit, trusted: &TrustedSigners) -> Option<Signe
 /// Before which each commit cannot have been made: its parents were there.
 fn earliest(git: &Git, commits: &[Commit]) -> Result<HashMap<Oid, Timestamp>, VaultError> {
     // A clock of the future would end the keys of everybody who builds upon what it dated.
-    let now = Timestamp::now();
+    let now = clock::now();
     let objects = git.objects()?;
     let mut made: HashMap<Oid, Timestamp> = HashMap::new();
     let mut earliest = HashMap::new();
@@ -114,7 +115,7 @@ mod tests {
     use crate::vault::tests::{Fixture, new_key, signer as commit_signer};
 
     fn days_ago(days: i64) -> Timestamp {
-        Timestamp::now() - SignedDuration::from_hours(24 * days)
+        clock::now() - SignedDuration::from_hours(24 * days)
     }
 
     /// A commit that bears any date, on the branch.

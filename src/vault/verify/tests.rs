@@ -1,10 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
 use super::verification::OpenedBy;
 use super::*;
+use crate::clock;
 use crate::vault::CommitSigner;
 use crate::vault::git::Content;
 use crate::vault::record::{DeploymentRecord, DeploymentStatus};
@@ -211,7 +210,7 @@ fn every_alteration_that_a_commit_can_make_is_found() {
                 let other = commit(f, &[base], s, |index| put(f, index, ".other", 0o100_644, b"mine"));
                 commit(f, &[other, side], s, |index| {
                     put(f, index, ".note", 0o100_644, b"mine");
-                    let at = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+                    let at = clock::now().strftime("%Y%m%dT%H%M%SZ");
                     let change = br#"{"format":1,"at":"2026-08-20T10:00:00Z","by":"x","add":[],"remove":[]}"#;
                     put(f, index, &format!("recipients/{at}-000000.json"), 0o100_644, change);
                 });

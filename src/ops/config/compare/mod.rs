@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 pub use source::Access;
 
+use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
 use crate::read;
@@ -144,7 +145,7 @@ fn rules(ctx: &Ctx, settings: &Settings, given: Option<&Path>, none: bool) -> Re
             );
         }
     };
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = clock::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let rules = Rules::parse(&text, today).map_err(|error| {
         let place = format!("{}:{}:{}", path.display(), error.line, error.column);
         CommandError::new(Exit::Settings, format!("{place}: {}", error.message))

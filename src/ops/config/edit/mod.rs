@@ -9,11 +9,11 @@ mod scratch;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{DeploymentSelector, sha256};
+use crate::clock;
 use crate::crypt::Recipients;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -205,7 +205,7 @@ impl Editing {
             .mode(0o700)
             .create(&folder)
             .map_err(|e| CommandError::new(Exit::Failure, format!("make {}", folder.display())).because(e))?;
-        let path = folder.join(format!("{}.yaml.age", Timestamp::now().strftime("%Y%m%dT%H%M%S.%3fZ")));
+        let path = folder.join(format!("{}.yaml.age", clock::now().strftime("%Y%m%dT%H%M%S.%3fZ")));
         // A vault that is not believed any more is no reason to lose the work: the draft stays on this host.
         let recipients = self.vault.recipients().map_err(CommandError::from).or_else(|_| ctx.recipients())?;
         self.save_to(&path, &recipients)?;

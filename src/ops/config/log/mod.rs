@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::when;
+use crate::clock;
 use crate::crypt::SignedBy;
 use crate::error::{CommandError, Exit, Result};
 use crate::ops::Ctx;
@@ -288,7 +289,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(request: &LogRequest) -> Result<Self> {
-        let (since, until) = when::range(request.since.as_deref(), request.until.as_deref(), Timestamp::now())?;
+        let (since, until) = when::range(request.since.as_deref(), request.until.as_deref(), clock::now())?;
         Ok(Self {
             since,
             until,

@@ -9,6 +9,7 @@ use super::candidates::RecordCandidate;
 use super::place::RecordPlace;
 use super::plan::{RecordAction, RecordDraft, RecordItem};
 use super::request::RecordRequest;
+use crate::clock;
 use crate::error::{CommandError, Exit, Result};
 use crate::helm::ChartFacts;
 use crate::ops::Ctx;
@@ -113,7 +114,7 @@ impl<'a> RecordPlanner<'a> {
         }
         item.findings = lint(&tree, &bytes);
         let at = candidate.at?;
-        if at > Timestamp::now() {
+        if at > clock::now() {
             return Err(format!("{at} is still to come").into());
         }
         candidate.status?;

@@ -1,194 +1,29 @@
 //! Maintenance mode, asked of OpsChain's own API: on before the application is stopped, and as it was afterwards.
 
+mod api;
+
+pub use api::ApiAnswer;
+
 use std::path::Path;
 use std::time::Duration;
 
-use http::Request;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use self::api::{Api, ApiFailure};
+use super::quiesce::WRITERS;
 use super::{Ctx, keyring};
-use crate::cluster::{Cluster, ClusterError, PodState, Wait};
+use crate::clock;
+use crate::cluster::{Cluster, MAINTENANCE_WAS, PodState, Wait, WorkloadKind};
 use crate::error::{CommandError, Exit, Result};
 use crate::event::Events;
-use crate::opschain::maintenance::{
-    self, DRAIN_STATUS, DrainProof, DrainStatus, GlobalSettings, INFO, MaintenanceMode, RecordedMode,
-    SYSTEM_CONFIGURATION, TOKEN_RIGHTS, UnfitAnswer, WorkSight,
-};
+use crate::opschain::maintenance::{self, DrainProof, INFO, LeftMode, MaintenanceMode, RecordedMode, WorkSight};
 use crate::opschain::workloads::{WORKING_PODS, may_wait};
 
-/// Where the API listens when its pod does not say.
-const PORT: u16 = 3000;
 /// How long an API whose pods are ready may take to answer.
 const INFO_LIMIT: Duration = Duration::from_secs(30);
-/// How often settings that somebody else changes at the same time are read again.
-const TRIES: usize = 5;
 /// How long an API that was started again may take before the run stays open with its maintenance mode still on.
 pub(super) const RETURN_LIMIT: Duration = Duration::from_secs(180);
-const JSON_API: HeaderValue = HeaderValue::from_static("application/vnd.api+json");
-
-/// OpsChain's API, through one of its pods that is ready.
-struct Api {
-    cluster: Cluster,
-    pod: String,
-    port: u16,
-    token: Option<HeaderValue>,
-}
-
-/// What the API has answered to who asked what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiAnswer {
-    pub pod: String,
-    /// Of HTTP.
-    pub status: u16,
-    /// Which release it says that it is.
-    pub version: Option<String>,
-}
-
-impl ApiAnswer {
-    /// `200 by pod opschain-api-1`
-    pub fn line(&self) -> String {
-        format!("{} by pod {}", self.status, self.pod)
-    }
-}
-
-/// Why the API has not done what it was asked.
-enum ApiFailure {
-    /// It could not be asked.
-    Cluster(ClusterError),
-    /// It has refused.
-    Refused { asked: String, status: u16, words: String },
-    /// It has answered something else than is documented.
-    Unfit(&'static str, UnfitAnswer),
-}
-
-impl ApiFailure {
-    /// Whether asking again may help: the pod has just gone, or is not quite there yet.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Cluster(ClusterError::Session { .. } | ClusterError::NotFound { .. }) => true,
-            Self::Cluster(error) => error.is_transient(),
-            Self::Refused { status, .. } => *status >= 500,
-            Self::Unfit(..) => false,
-        }
-    }
-}
-
-impl From<ClusterError> for ApiFailure {
-    fn from(error: ClusterError) -> Self {
-        Self::Cluster(error)
-    }
-}
-
-impl From<ApiFailure> for CommandError {
-    fn from(failure: ApiFailure) -> Self {
-        let without = "Or take `token_file` out of [maintenance]: then work without a pod is not seen.";
-        match failure {
-            ApiFailure::Cluster(error) => error.into(),
-            ApiFailure::Refused { status: 401, .. } => {
-                Self::new(Exit::Cluster, "OpsChain does not accept the token of `maintenance.token_file`")
-                    .hint(format!("Make an API key in OpsChain with {TOKEN_RIGHTS}, and put it into that file."))
-                    .hint(without)
-            }
-            ApiFailure::Refused { asked, status: 403, .. } => {
-                let what = format!("the token of `maintenance.token_file` is not allowed to {asked}");
-                Self::new(Exit::Cluster, what).hint(format!("It needs {TOKEN_RIGHTS}.")).hint(without)
-            }
-            ApiFailure::Refused { asked, status, words } => {
-                Self::new(Exit::Cluster, format!("OpsChain answered {status} to {asked}: {words}"))
-                    .hint("`kubectl logs -n NAMESPACE deployment/opschain-api` tells why.")
-            }
-            ApiFailure::Unfit(path, unfit) => {
-                Self::new(Exit::Cluster, format!("the answer of OpsChain to {path} is not understood: {unfit}"))
-                    .hint(without)
-            }
-        }
-    }
-}
-
-impl Api {
-    /// Through a pod that is ready; `None` where there is none.
-    async fn find(cluster: &Cluster, token: Option<&Zeroizing<String>>) -> Result<Option<Self>, ClusterError> {
-        let pod = cluster.serving_pod("app=opschain-api").await?;
-        let token = token.and_then(|token| {
-            let mut header = HeaderValue::from_str(&Zeroizing::new(format!("Bearer {}", token.as_str()))).ok()?;
-            header.set_sensitive(true);
-            Some(header)
-        });
-        Ok(pod.map(|pod| Self { cluster: cluster.clone(), pod: pod.name, port: pod.port.unwrap_or(PORT), token }))
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: String) -> Result<Vec<u8>, ApiFailure> {
-        let asked = format!("{method} {path}");
-        let mut request =
-            Request::builder().method(method).uri(path).header(HOST, "opschain-api").header(ACCEPT, JSON_API);
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, JSON_API);
-        }
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, token);
-        }
-        let unsent = |error: http::Error| ClusterError::Unexpected { act: asked.clone(), cause: error.to_string() };
-        let answer = self.cluster.ask_pod(&self.pod, self.port, request.body(body).map_err(unsent)?).await?;
-        match answer.status {
-            200..300 => Ok(answer.body),
-            status => Err(ApiFailure::Refused { asked, status, words: words(&answer.body) }),
-        }
-    }
-
-    async fn is_on(&self) -> Result<Option<bool>, ApiFailure> {
-        maintenance::is_on(&self.ask("GET", INFO, String::new()).await?).map_err(|unfit| ApiFailure::Unfit(INFO, unfit))
-    }
-
-    async fn drain_status(&self) -> Result<DrainStatus, ApiFailure> {
-        let answer = self.ask("GET", DRAIN_STATUS, String::new()).await?;
-        DrainStatus::parse(&answer).map_err(|unfit| ApiFailure::Unfit(DRAIN_STATUS, unfit))
-    }
-
-    /// The global settings, and their path.
-    async fn settings(&self) -> Result<(String, GlobalSettings), ApiFailure> {
-        let place = self.ask("GET", SYSTEM_CONFIGURATION, String::new()).await?;
-        let path =
-            maintenance::settings_path(&place).map_err(|unfit| ApiFailure::Unfit(SYSTEM_CONFIGURATION, unfit))?;
-        let Some(path) = path else {
-            let asked = "change the global settings".to_owned();
-            return Err(ApiFailure::Refused { asked, status: 403, words: String::new() });
-        };
-        let answer = self.ask("GET", &path, String::new()).await?;
-        let settings =
-            GlobalSettings::parse(&answer).map_err(|unfit| ApiFailure::Unfit("the global settings", unfit))?;
-        Ok((path, settings))
-    }
-
-    /// Sets the mode to what `to` says of its value, where it says anything. Returns the value that was found.
-    async fn set(
-        &self,
-        to: impl Fn(Option<MaintenanceMode>) -> Option<Option<MaintenanceMode>> + Send + Sync,
-    ) -> Result<Option<MaintenanceMode>, ApiFailure> {
-        let mut tries = 1;
-        loop {
-            let (path, settings) = self.settings().await?;
-            let Some(mode) = to(settings.mode) else { return Ok(settings.mode) };
-            match self.ask("PATCH", &path, settings.with_mode(mode)).await {
-                // Somebody has changed them since they were read.
-                Err(ApiFailure::Refused { status: 422, .. }) if tries < TRIES => tries += 1,
-                answer => return answer.map(|_| settings.mode),
-            }
-        }
-    }
-}
-
-/// What a refusal says of itself, as much as fits a line.
-fn words(body: &[u8]) -> String {
-    let error = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    let said = |key: &str| error.pointer("/errors/0").and_then(|error| error[key].as_str()).map(str::to_owned);
-    let text = said("detail").or_else(|| said("title")).unwrap_or_else(|| "no word of why".to_owned());
-    text.chars().take(200).collect()
-}
 
 /// The token of the settings, where they name one. Nobody shows it from then on.
 ///
@@ -304,20 +139,46 @@ async fn until<T, F: Future<Output = Result<Result<T, String>, ApiFailure>>>(
     }
 }
 
-/// The value of the setting.
+/// What a run of whatever host has noted, which has turned the mode on and not off again.
+///
+/// # Errors
+/// The Deployments may not be read.
+pub(super) async fn left_on(cluster: &Cluster) -> Result<Option<LeftMode>> {
+    let noted = cluster.deployment(WRITERS[0]).await?;
+    Ok(noted.and_then(|api| LeftMode::from_note(api.annotations.get(MAINTENANCE_WAS)?)))
+}
+
+async fn note(ctx: &Ctx, left: Option<&LeftMode>) -> Result<()> {
+    let notes = [(MAINTENANCE_WAS, left.map(LeftMode::to_note))];
+    ctx.cluster().await?.adjust(WorkloadKind::Deployment, WRITERS[0], None, &notes).await?;
+    Ok(())
+}
+
+/// The value of the setting; where it is on since another run has died, what it was before that. Whoever calls holds the
+/// lease, so that no other run is at work.
 ///
 /// # Errors
 /// It cannot be asked.
 pub(super) async fn read(ctx: &Ctx) -> Result<RecordedMode> {
     let read = |api: Api| async move { Ok(Ok(RecordedMode { was: api.settings().await?.1.mode })) };
-    until(ctx, "OpsChain's settings to be read", RETURN_LIMIT, read).await
+    let now = until(ctx, "OpsChain's settings to be read", RETURN_LIMIT, read).await?;
+    let left = left_on(ctx.cluster().await?).await?;
+    match left.filter(|_| now.was == Some(MaintenanceMode::Enabled)) {
+        None => Ok(now),
+        Some(LeftMode { run, recorded }) => {
+            let text = format!("maintenance mode is on since run {run} died; before, it was {}", recorded.word());
+            ctx.events.warn(text, None);
+            Ok(recorded)
+        }
+    }
 }
 
-/// Turns the mode on, for superusers too. Safe to repeat.
+/// Turns the mode on for `run`, for superusers too, and notes what it was. Safe to repeat.
 ///
 /// # Errors
 /// OpsChain refuses, or cannot be asked.
-pub(super) async fn enter(ctx: &Ctx) -> Result<()> {
+pub(super) async fn enter(ctx: &Ctx, run: &str, recorded: RecordedMode) -> Result<()> {
+    note(ctx, Some(&LeftMode { run: run.to_owned(), recorded })).await?;
     let on = Some(MaintenanceMode::Enabled);
     let set = move |api: Api| async move { Ok(Ok(api.set(|now| (now != on).then_some(on)).await?)) };
     until(ctx, "maintenance mode to be on", RETURN_LIMIT, set).await.map(drop)
@@ -334,7 +195,7 @@ pub(super) async fn wait_drained(ctx: &Ctx, limit: Duration) -> Result<DrainProo
         let (waiting, working): (Vec<&PodState>, Vec<&PodState>) = pods.iter().partition(|pod| may_wait(&pod.name));
         Ok(match working.first() {
             None if status.drained => {
-                Ok(DrainProof { at: Timestamp::now(), waiting_pods: waiting.len().try_into().unwrap_or(u64::MAX) })
+                Ok(DrainProof { at: clock::now(), waiting_pods: waiting.len().try_into().unwrap_or(u64::MAX) })
             }
             Some(pod) if status.drained => Err(format!("pod {}", pod.name)),
             _ => Err(status.line()),
@@ -346,24 +207,88 @@ pub(super) async fn wait_drained(ctx: &Ctx, limit: Duration) -> Result<DrainProo
     })
 }
 
+/// Looks once more, right before the application is stopped: the mode is on, and nothing is at work.
+///
+/// # Errors
+/// [`Exit::Busy`]: somebody has turned it off, or work has begun all the same. It cannot be asked.
+pub(super) async fn require_drained(ctx: &Ctx) -> Result<()> {
+    let look = |api: Api| async move { Ok(Ok((api.settings().await?.1.mode, api.drain_status().await?))) };
+    let (mode, status) = until(ctx, "OpsChain to say that it is drained", INFO_LIMIT, look).await?;
+    let what = match mode {
+        Some(MaintenanceMode::Enabled) if status.drained => return Ok(()),
+        Some(MaintenanceMode::Enabled) => format!("work has begun in spite of maintenance mode: {}", status.line()),
+        _ => "maintenance mode was turned off by somebody before the application was stopped".to_owned(),
+    };
+    Err(CommandError::new(Exit::Busy, what).hint("Make the bundle again; nobody may change the mode meanwhile."))
+}
+
+/// Sets the mode to what it was, which must have been on until now: else work may have begun and been cut off.
+///
+/// # Errors
+/// As [`put_back`]; [`Exit::Busy`] where somebody has turned it off.
+pub(super) async fn leave(ctx: &Ctx, run: &str, recorded: RecordedMode) -> Result<String> {
+    match set_back(ctx, run, recorded, RETURN_LIMIT).await? {
+        (said, None | Some(Some(MaintenanceMode::Enabled))) => Ok(said),
+        (said, _) => {
+            let what = format!("{said}, while the application was stopped: work may have been cut off in its midst");
+            Err(CommandError::new(Exit::Busy, what)
+                .hint("Make the bundle again; nobody may change the mode meanwhile."))
+        }
+    }
+}
+
 /// Sets the mode to what it was, once the API serves, and says what was done. One that somebody has changed since is left
 /// alone. Safe to repeat.
 ///
 /// # Errors
 /// The API does not serve within `limit`, or refuses: with the value to set.
-pub(super) async fn put_back(ctx: &Ctx, recorded: RecordedMode, limit: Duration) -> Result<String> {
+pub(super) async fn put_back(ctx: &Ctx, run: &str, recorded: RecordedMode, limit: Duration) -> Result<String> {
+    set_back(ctx, run, recorded, limit).await.map(|(said, _)| said)
+}
+
+/// The same, with the value that was found; `None` where another run has the mode.
+async fn set_back(
+    ctx: &Ctx,
+    run: &str,
+    recorded: RecordedMode,
+    limit: Duration,
+) -> Result<(String, Option<Option<MaintenanceMode>>)> {
+    let left = left_on(ctx.cluster().await?).await?;
+    if let Some(other) = left.as_ref().filter(|left| left.run != run) {
+        return Ok((format!("maintenance mode is run {}'s now", other.run), None));
+    }
     let set =
         move |api: Api| async move { Ok(Ok(api.set(|now| recorded.to_put_back(now).map(|mode| mode.was)).await?)) };
     let found = until(ctx, "maintenance mode to be as it was", limit, set).await.map_err(|error| {
         let set = format!("Or set it yourself: {}.", by_hand(recorded));
         error.context("maintenance mode may still be on").hint(set)
     })?;
+    if left.is_some() {
+        note(ctx, None).await?;
+    }
     let now = RecordedMode { was: found }.word();
-    Ok(match recorded.to_put_back(found) {
+    let said = match recorded.to_put_back(found) {
         Some(mode) => format!("maintenance mode {now} -> {}", mode.word()),
         None if now == recorded.word() => format!("maintenance mode is {now}, as before"),
         None => format!("maintenance mode is {now}: somebody has changed it since"),
-    })
+    };
+    Ok((said, Some(found)))
+}
+
+/// Sets the mode to what it was before a run that has died, of whatever host, where there is a token.
+///
+/// # Errors
+/// As [`put_back`].
+pub(super) async fn put_back_left(ctx: &Ctx) -> Result<()> {
+    let Some(LeftMode { run, recorded }) = left_on(ctx.cluster().await?).await? else { return Ok(()) };
+    if ctx.settings_or_defaults()?.maintenance.token_file.is_none() {
+        let text = format!("maintenance mode was turned on by run {run}, and nobody has turned it off since");
+        ctx.events.warn(text, Some(format!("Set {}, or `maintenance.token_file` and try again.", by_hand(recorded))));
+        return Ok(());
+    }
+    let said = put_back(ctx, &run, recorded, RETURN_LIMIT).await?;
+    ctx.events.note(said);
+    Ok(())
 }
 
 /// How a person sets it to what it was.
@@ -376,23 +301,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    #[test]
-    fn a_refusal_names_the_token_the_right_that_is_missing_or_what_opschain_said() {
-        let refused = |status, body: &str| {
-            let failure = ApiFailure::Refused { asked: "GET /x".into(), status, words: words(body.as_bytes()) };
-            (failure.may_pass(), CommandError::from(failure))
-        };
-        let (passes, error) = refused(401, "");
-        assert!(!passes && error.message().contains("does not accept the token"), "{error}");
-        let (_, error) = refused(403, "");
-        assert!(error.message().ends_with("is not allowed to GET /x") && error.hints()[0].contains("read on /admin"));
-        let (passes, error) = refused(503, r#"{"errors":[{"detail":"starting"}]}"#);
-        assert!(passes && error.message() == "OpsChain answered 503 to GET /x: starting", "{error}");
-        let (_, error) = refused(404, "<html>");
-        assert!(error.message().ends_with("no word of why"), "{error}");
-        assert_eq!(error.exit(), Exit::Cluster);
-    }
 
     #[test]
     fn a_token_is_one_line_of_a_file_that_only_its_owner_reads() {
