@@ -80,13 +80,53 @@ fn a_create_whose_step_fails_puts_everything_back_at_once() {
     let host = Host::new("create-fail");
     host.deploy(VERSION);
     let before = host.replicas();
-    let points = steps().into_iter().map(|step| format!("{step}:before")).chain(["chunk".to_owned()]);
-    for point in points {
+    let publish = steps().iter().position(|step| *step == "publish").unwrap();
+    let points = steps().into_iter().enumerate().map(|(at, step)| (format!("{step}:before"), at > publish));
+    for (point, is_complete) in points.chain([("chunk".to_owned(), false)]) {
         let failed = host.dr_with_fault(&format!("{point}=fail"), ["bundle", "create", "--yes"]);
-        failed.fails(1, &["fault asked for", &point]);
+        let bundle = host.listed().last().cloned().filter(|_| is_complete).unwrap_or_default();
+        assert_eq!(failed.stderr.contains("is complete, but"), is_complete, "failed at {point}: {failed}");
+        let complete = format!("bundle {bundle} is complete, but");
+        failed.fails(1, &["fault asked for", &point, if is_complete { &complete } else { &point }]);
         assert_eq!(host.replicas(), before, "failed at {point}");
         assert_eq!(host.runs()[0].1, "put back", "failed at {point}");
     }
+    a_terminal_that_goes_away_brings_the_application_back(&host, &before);
+    what_is_deployed_while_a_bundle_is_made_makes_it_none(&host, &before);
+}
+
+/// A broken ssh: nobody is left to see what is said, and the terminal cannot be written to.
+fn a_terminal_that_goes_away_brings_the_application_back(host: &Host, before: &[String]) {
+    let listed = host.listed();
+    let mut terminal = host.in_a_terminal("bundle create --yes --quiesce full --max-rate 1M");
+    wait(Duration::from_secs(120), "the application to be stopped", || host.replicas() == ["0", "0"]);
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    wait(Duration::from_secs(120), "the application to be back", || host.replicas() == before);
+    wait(Duration::from_secs(60), "the run to be over", || host.runs()[0].1 == "put back");
+    assert_eq!(host.listed(), listed, "what was not whole is not listed");
+}
+
+/// The config in it is not the one that is live any more.
+fn what_is_deployed_while_a_bundle_is_made_makes_it_none(host: &Host, before: &[String]) {
+    let (listed, hook) = (host.listed(), host.home.path().join("deploys"));
+    let chart = VERSION.parse::<dr::internals::opschain::Version>().unwrap().chart().unwrap();
+    let script = format!(
+        "#!/bin/sh\nSSL_CERT_FILE={} exec helm upgrade opschain oci://{}/limepoint/opschain --version {chart} -n {} --reuse-values\n",
+        lab("SSL_CERT_FILE"),
+        lab("LAB_REGISTRY"),
+        host.namespace
+    );
+    std::fs::write(&hook, script).unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let settings = host.home.path().join(".config/dr/dr.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let table = format!("[[hooks]]\nrun = {hook:?}\nwhen = \"before\"\nverb = \"create\"\nstep = \"verify\"\n");
+    std::fs::write(&settings, format!("{text}\n{table}")).unwrap();
+    let words = ["release opschain went from revision 1 to 2 while the bundle was made", "dr bundle create"];
+    host.dr(["bundle", "create", "--yes", "--quiesce", "none"]).fails(33, &words);
+    assert_eq!((host.listed(), host.stored()), (listed.clone(), listed), "there is no bundle, and nothing half");
+    assert_eq!(host.replicas(), before);
 }
 
 /// What a schedule in the cluster would hold: public keys and a signing key.
