@@ -52,6 +52,7 @@ mod sample;
 mod schedule;
 mod signals;
 mod status;
+mod terminal;
 mod trace;
 mod trusted;
 mod unread;
