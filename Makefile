@@ -11,8 +11,9 @@ LIVE_AT_ONCE ?= 3
 
 FUZZ_SECONDS ?= 3600
 
-# Each of two kinds: what people write, and what is left of it after a few edits.
-ORACLE_DOCUMENTS ?= 60000
+# Of each of two kinds: what people write, and what is left of it after a few edits. ORACLE_SEED makes others.
+ORACLE_DOCUMENTS ?= 50000
+ORACLE_SEED ?= 20260820
 # How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
 CHAOS_ROUNDS ?= 200
 
@@ -75,9 +76,9 @@ live: lab-up stores ## Tests on the lab
 	lab/lab run -- cargo test --offline $(TESTED) --test live -- --ignored --test-threads=$(LIVE_AT_ONCE) && ended=0 || ended=$$?; \
 	  echo 'seconds and test, the slowest first:'; sort -rn target/*/tmp/live-times.tsv | head -n 12; exit $$ended
 
-oracle: lab-up ## 100,000 documents and more, read by dr and by both majors of helm
+oracle: lab-up ## 100,000 made-up documents, read by dr and by both majors of helm
 	lab/lab build helm3
-	lab/lab run -- sh -c 'DR_ORACLE_DOCUMENTS=$(ORACLE_DOCUMENTS) DR_TEST_HELM=$$(command -v helm) DR_TEST_HELM3=$$(command -v helm3) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
+	lab/lab run -- sh -c 'DR_ORACLE_DOCUMENTS=$(ORACLE_DOCUMENTS) DR_ORACLE_SEED=$(ORACLE_SEED) DR_TEST_HELM=$$(command -v helm) DR_TEST_HELM3=$$(command -v helm3) cargo test --offline $(TESTED) --test helm_oracle -- --ignored'
 
 # What a reader fails at lies in fuzz/artifacts; as fuzz/corpus/TARGET/found-NAME it becomes a test.
 fuzz: deps ## Each reader of bytes from outside, FUZZ_SECONDS each, with libFuzzer (first: cargo install cargo-fuzz)

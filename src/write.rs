@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -26,6 +26,26 @@ pub fn new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 /// It cannot be written; then what was there stays.
 pub fn replace_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error).map(drop)
+}
+
+/// The same; a file that is there keeps its owner, its group and what these may do with it. Others may do nothing.
+///
+/// # Errors
+/// It cannot be written, or not given to that owner; then what was there stays.
+pub fn replace_owned(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary(path)?;
+    let mode = match path.metadata() {
+        Ok(old) => {
+            fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+            (old.mode() & 0o770) | 0o600
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0o600,
+        Err(error) => return Err(error),
+    };
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -125,6 +145,20 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(new_file(&path, 0o600, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half is left");
+    }
+
+    #[test]
+    fn a_file_in_place_of_another_is_as_open_as_that_one_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("values.yaml");
+        for (before, after) in [(None, 0o600), (Some(0o644), 0o640), (Some(0o660), 0o660), (Some(0o400), 0o600)] {
+            if let Some(mode) = before {
+                std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            }
+            replace_owned(&path, b"whole").unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, after);
+        }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half is left");
     }
 

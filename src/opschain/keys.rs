@@ -292,6 +292,9 @@ env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY:
         assert_eq!(findings("stopped: \"false\"\n", None), ["text-as-boolean stopped"]);
         assert_eq!(findings("api: {debugSidecar: 'no'}\n", None), ["text-as-boolean api.debugSidecar"]);
         assert_eq!(findings("api: {debugSidecar: NO}\n", None), Vec::<String>::new());
+        assert_eq!(findings("stopped: [false]\n", None), ["wrong-type stopped"]);
+        assert_eq!(findings("api: {replicas: [1]}\n", None), ["wrong-type api.replicas"]);
+        assert_eq!(findings("api: {replicas: {count: 1}}\n", None), ["wrong-type api.replicas"]);
     }
 
     #[test]

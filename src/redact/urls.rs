@@ -124,7 +124,7 @@ fn of_user(user: &str) -> Option<&str> {
 }
 
 fn token(user: &str) -> Option<&str> {
-    (looks_random(user) || is_key_or_token(user)).then_some(user)
+    (user.len() >= 20 || looks_random(user) || is_key_or_token(user)).then_some(user)
 }
 
 fn of_hook<'t>(host: &str, path: &'t str) -> Option<&'t str> {

@@ -373,25 +373,37 @@ fn belongs(path: &str) -> bool {
     }
 }
 
-/// Writes a hook that runs `command` before each commit of the repository at `place`. It never overwrites.
+/// What stands in the second line of each hook of ours.
+const OWN_HOOK: &str = "# Written by `dr config check --install-hook`: nothing secret is committed in the clear.";
+
+/// Writes a hook that runs `command` before each commit of the repository at `place`. It never writes over another's.
 ///
 /// # Errors
-/// `Occupied` when there is a hook already; `Io` when it cannot be written.
+/// `HookThere` when there is a hook of somebody else's already; `Io` when it cannot be written.
 pub fn install_hook(place: &Path, command: &str) -> Result<PathBuf, VaultError> {
     let folder = hooks(place)?;
     let path = folder.join("pre-commit");
     let io = || VaultError::io(format!("write {}", path.display()));
     std::fs::create_dir_all(&folder).map_err(io())?;
-    let text = format!(
-        "#!/bin/sh\n# Written by `dr config check --install-hook`: nothing secret is committed in the clear.\nexec {command}\n"
-    );
+    let text = format!("#!/bin/sh\n{OWN_HOOK}\nexec {command}\n");
     match write::new_file(&path, 0o755, text.as_bytes()) {
         Ok(()) => Ok(path),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if is_own_hook(&path) {
+                return write::replace_file(&path, 0o755, text.as_bytes()).map_err(io()).map(|()| path);
+            }
             Err(VaultError::HookThere { path: path.display().to_string(), command: command.to_owned() })
         }
         Err(error) => Err(io()(error)),
     }
+}
+
+/// Whether a hook holds nothing but what an earlier `--install-hook` wrote.
+fn is_own_hook(path: &Path) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    let Some(text) = read::text_file(path, read::SMALL).ok().filter(|_| is_file) else { return false };
+    let lines: Vec<&str> = text.lines().collect();
+    matches!(lines.as_slice(), ["#!/bin/sh", own, run] if *own == OWN_HOOK && run.starts_with("exec "))
 }
 
 #[cfg(test)]

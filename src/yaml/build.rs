@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::aliases::Decoded;
 use super::cursor::TextMark;
-use super::documents::{Document, Lines, at_end_of, documents, error_at, up_to_line};
+use super::documents::{Document, LINE_SEPARATORS, Lines, at_end_of, documents, error_at, up_to_line};
 use super::map::MapBuilder;
 use super::overlay::overlaid;
 use super::parser::{EventKind, Parser, Properties};
@@ -17,8 +17,6 @@ use super::tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlEr
 
 /// The most nodes that a values file may have once its aliases are followed; OpsChain's own file has about 800.
 pub const MAX_NODES: u64 = 1_000_000;
-/// What ends a line for Helm's parser, and for nobody else.
-const LINE_SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// The most entries that merge keys may copy.
 const MAX_MERGED: u64 = 4_000_000;
 
@@ -73,7 +71,7 @@ impl Tree {
             layers.extend(builder.document()?);
             traps.append(&mut builder.traps);
         }
-        let empty = Node { kind: NodeKind::Map(Vec::new()), span: Span { line: 1, column: 1, bytes: 0..0 }, size: 1 };
+        let empty = Node::new(NodeKind::Map(Vec::new()), Span { line: 1, column: 1, bytes: 0..0 }, 1);
         let root = overlaid(layers).unwrap_or_else(|| Arc::new(empty));
         if root.size > MAX_NODES {
             return Err(error_at(&root.span, format!("more than {MAX_NODES} nodes once aliases are followed")));
@@ -176,11 +174,38 @@ impl<'s> Builder<'s> {
         Span { line: self.first_line + start.line + 1, column: start.column + 1, bytes }
     }
 
+    /// An error of the parser's, whose lines are those of the chunk, and end where Helm's do.
+    fn placed(&self, error: YamlError) -> YamlError {
+        if !self.has_odd_ends {
+            return YamlError { line: error.line + self.first_line, ..error };
+        }
+        let text = &self.source[self.chunk.bytes.clone()];
+        let (mut line, mut column, mut before) = (1, 1, ' ');
+        let at = text.char_indices().find_map(|(at, c)| {
+            if (line, column) >= (error.line, error.column) {
+                return Some(at);
+            }
+            let is_end = matches!(c, '\n' | '\r') || LINE_SEPARATORS.contains(&c);
+            match is_end && !(c == '\n' && before == '\r') {
+                true => (line, column) = (line + 1, 1),
+                false if c == '\n' => {}
+                false => column += 1,
+            }
+            before = c;
+            None
+        });
+        let place = self.lines.place_of(self.chunk.bytes.start + at.unwrap_or(text.len()));
+        YamlError { line: place.line, column: place.column, ..error }
+    }
+
     /// The first document of the chunk; `None` for one without content.
     fn document(&mut self) -> Result<Option<Arc<Node>>, YamlError> {
         let mut root = None;
         loop {
-            let event = self.parser.next().map_err(|e| YamlError { line: e.line + self.first_line, ..e })?;
+            let event = match self.parser.next() {
+                Ok(event) => event,
+                Err(error) => return Err(self.placed(error)),
+            };
             let span = self.span(event.start, event.end);
             let node = match event.kind {
                 EventKind::DocumentEnd => {
@@ -288,7 +313,7 @@ impl<'s> Builder<'s> {
         let node = match frame.content {
             Content::List(items) => {
                 let size = items.iter().fold(1u64, |sum, item| sum.saturating_add(item.size));
-                Node { kind: NodeKind::List(items), span: frame.span.clone(), size }
+                Node::new(NodeKind::List(items), frame.span.clone(), size)
             }
             Content::Map(map, _) => map.finish(frame.span.clone()),
         };
@@ -344,7 +369,7 @@ impl<'s> Builder<'s> {
 
     fn scalar_node(&mut self, text: &str, style: ScalarStyle, properties: Properties, span: &Span) -> Built {
         let kind = NodeKind::Scalar(scalar(text, style, properties.tag.as_deref(), span)?);
-        let node = Arc::new(Node { kind, span: span.clone(), size: 1 });
+        let node = Arc::new(Node::new(kind, span.clone(), 1));
         let anchor = properties.anchor.map(|name| self.open_anchor(name));
         self.close_anchor(anchor, &node);
         Ok(node)

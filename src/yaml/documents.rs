@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::tree::{Span, YamlError};
 
+/// What ends a line for Helm's parser, and for nobody else.
+pub(super) const LINE_SEPARATORS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
 /// A document of a file.
 pub(super) struct Document {
     pub(super) bytes: Range<usize>,

@@ -75,7 +75,7 @@ impl MapBuilder {
     /// The map as a node.
     pub(super) fn finish(self, span: Span) -> Node {
         let size = self.entries.iter().fold(1u64, |sum, entry| sum.saturating_add(entry.value.size));
-        Node { kind: NodeKind::Map(self.entries), span, size }
+        Node::new(NodeKind::Map(self.entries), span, size)
     }
 }
 

@@ -4,9 +4,11 @@
 //! and written by `serde_yaml`.
 
 mod aliases;
+mod anchors;
 mod build;
 mod cursor;
 mod documents;
+mod faults;
 mod lexemes;
 mod map;
 mod overlay;
@@ -18,6 +20,7 @@ mod scanner;
 mod token;
 mod tree;
 
+pub use anchors::alias_places;
 pub use path::{Path, Segment};
 pub use resolve::{Value, go_text};
 pub use tree::{Entry, Node, NodeKind, Scalar, Span, Style, Trap, Tree, YamlError};

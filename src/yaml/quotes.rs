@@ -1,11 +1,16 @@
 //! Whether quotes would fix a file that cannot be read: tried, and not guessed.
 
+use super::faults::{conflict, fault_above};
 use super::tree::{Tree, YamlError};
 
 /// The error, and beside it what is to be put in quotes.
 pub(super) fn explained(bytes: &[u8], error: YamlError) -> YamlError {
     let Ok(source) = std::str::from_utf8(bytes) else { return error };
-    let fix = other_fix(&error.message).map(str::to_owned).or_else(|| quotes_that_fix(source, &error));
+    if let Some(conflict) = conflict(source, &error) {
+        return conflict;
+    }
+    let fix = other_fix(&error.message).map(str::to_owned);
+    let fix = fix.or_else(|| fault_above(source, &error)).or_else(|| quotes_that_fix(source, &error));
     let is_template = line_start(source, error.line)
         .and_then(|start| source[start..].lines().next())
         .is_some_and(|line| line.contains("{{"));
@@ -19,6 +24,9 @@ fn other_fix(message: &str) -> Option<&'static str> {
     let begins = |begin: &str| message.starts_with(begin);
     if begins("text stands on the line of a document separator") {
         return Some("put what follows the `---` on a line of its own, or remove the `---`");
+    }
+    if begins("nearly all of the document") || message.ends_with("once aliases are followed") {
+        return Some("write values out where aliases repeat them");
     }
     begins("a merge key").then_some("single quotes around the `<<` would make it a key like any other")
 }

@@ -3,8 +3,9 @@
 //! The bytes are the record; nothing here writes YAML. The tree serves comparing, linting and masking. A document that
 //! helm 4 refuses is refused here too, with line and column; `tests/helm_oracle` compares the two.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::path::{Path, Segment};
 use super::resolve::Value;
@@ -82,7 +83,12 @@ pub struct Node {
     pub span: Span,
     /// How many nodes it has, itself and shared ones counted each time.
     pub size: u64,
+    /// Where the keys of a large map stand, from when one is first asked for.
+    keys: OnceLock<HashMap<String, usize>>,
 }
+
+/// A map of fewer keys is looked through from its first one on.
+const FEW_KEYS: usize = 16;
 
 /// Something that Helm reads in silence and that its author hardly meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +149,7 @@ impl Tree {
     /// [`Tree::source`] is all that there is. For what was deployed, or may be: Helm has the last word there.
     pub fn parse_or_keep(bytes: &[u8]) -> Self {
         Self::parse_or_explain(bytes).unwrap_or_else(|error| {
-            let root = Node { kind: NodeKind::Map(Vec::new()), span: Span::default(), size: 1 };
+            let root = Node::new(NodeKind::Map(Vec::new()), Span::default(), 1);
             let source = String::from_utf8_lossy(bytes).into_owned();
             Self { source, root: Arc::new(root), traps: Vec::new(), unread: Some(error) }
         })
@@ -214,12 +220,23 @@ impl Tree {
 }
 
 impl Node {
+    pub(super) fn new(kind: NodeKind, span: Span, size: u64) -> Self {
+        Self { kind, span, size, keys: OnceLock::new() }
+    }
+
     /// The value of a key, where this is a map that has it.
     pub fn child(&self, key: &str) -> Option<&Node> {
-        match &self.kind {
-            NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value),
-            _ => None,
+        self.entry(key).map(|entry| &*entry.value)
+    }
+
+    /// The same with its key.
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        let NodeKind::Map(entries) = &self.kind else { return None };
+        if entries.len() <= FEW_KEYS {
+            return entries.iter().find(|entry| entry.key == key);
         }
+        let places = || entries.iter().enumerate().map(|(place, entry)| (entry.key.clone(), place)).collect();
+        entries.get(*self.keys.get_or_init(places).get(key)?)
     }
 
     pub fn scalar(&self) -> Option<&Scalar> {

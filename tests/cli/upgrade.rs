@@ -1,6 +1,6 @@
 //! `dr config upgrade`: the proposal, its file, and a report without secrets.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::dr;
 
@@ -129,6 +129,24 @@ fn a_link_is_written_through_and_what_is_no_file_is_refused() {
         let said = upgraded(&home, &["--out", odd, "--force"]);
         assert!(said.ends_with("exit 64"), "{odd}: {said}");
     }
+}
+
+#[test]
+fn a_file_with_several_names_is_not_replaced_under_one_of_them_and_another_users_stays_theirs() {
+    let home = home();
+    let at = |name: &str| home.path().join(name);
+    std::fs::write(at("next.yaml"), "old: 1\n").unwrap();
+    std::fs::hard_link(at("next.yaml"), at("other.yaml")).unwrap();
+    let said = upgraded(&home, &["--out", "next.yaml", "--force"]);
+    assert!(said.contains("has 2 names") && said.contains("hint:") && said.ends_with("exit 20"), "{said}");
+    assert_eq!(std::fs::read_to_string(at("next.yaml")).unwrap(), "old: 1\n");
+    std::fs::remove_file(at("other.yaml")).unwrap();
+    // Whose it is can be given away by root alone.
+    let is_given = std::os::unix::fs::chown(at("next.yaml"), Some(4711), Some(4711)).is_ok();
+    assert!(upgraded(&home, &["--out", "next.yaml", "--force"]).ends_with("exit 0"));
+    let now = std::fs::metadata(at("next.yaml")).unwrap();
+    assert!(now.len() > 10 && now.permissions().mode() & 0o007 == 0);
+    assert!(!is_given || (now.uid(), now.gid()) == (4711, 4711));
 }
 
 #[test]

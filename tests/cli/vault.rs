@@ -306,8 +306,13 @@ fn check_finds_plaintext_in_the_vault_and_a_hook_keeps_it_out_of_a_repository() 
     assert_eq!(git(&repo, &["init", "-q"]).code, 0);
     let place = repo.to_str().unwrap().to_owned();
     assert_eq!(host.run(&["config", "check", "--install-hook", &place]).code, 0);
+    assert_eq!(host.run(&["config", "check", "--install-hook", &place]).code, 0, "its own is written anew");
+    let hook = repo.join(".git/hooks/pre-commit");
+    let own = std::fs::read_to_string(&hook).unwrap();
+    std::fs::write(&hook, format!("{own}make lint\n")).unwrap();
     let said = host.run(&["config", "check", "--install-hook", &place]);
     assert!(said.code == 28 && said.err.contains("there is a hook already"), "{}", said.err);
+    std::fs::write(&hook, own).unwrap();
     std::fs::write(repo.join("notes.md"), "the password is correct-horse-7\n").unwrap();
     git(&repo, &["add", "."]);
     let said = git(&repo, &["commit", "-qm", "notes"]);

@@ -1,6 +1,8 @@
 //! Documents: what `fromYaml` and `toJson` make of thousands of small files in one run, and what `-f -` makes of whole
 //! ones, by both majors of helm.
 
+use std::io::Write as _;
+
 use dr::internals::values::{Tree, YamlError};
 use serde_json::Value;
 
@@ -437,52 +439,85 @@ fn is_meant(error: &YamlError) -> bool {
     error.message.contains("Helm refuses") || error.message.starts_with("infinity")
 }
 
-/// How many documents of each kind: `DR_ORACLE_DOCUMENTS`.
-fn count() -> usize {
-    std::env::var("DR_ORACLE_DOCUMENTS").ok().and_then(|count| count.parse().ok()).unwrap_or(24_000)
+/// A number of the environment's, where it is set.
+fn asked(name: &str, else_it_is: u64) -> u64 {
+    std::env::var(name)
+        .map_or(else_it_is, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-#[test]
-#[ignore = "needs helm; set DR_TEST_HELM and DR_TEST_HELM3"]
-fn thousands_of_documents_read_as_helm_reads_them() {
-    let mut dice = Dice(20260820);
-    let mut documents: Vec<String> = (0..count()).map(|_| dice.document()).collect();
-    documents.extend((0..count()).map(|_| dice.edited()));
-    let documents: Vec<String> = documents
-        .into_iter()
-        // fromYaml reads the first document only, and cuts nothing beforehand; the whole-file test covers the rest.
-        .filter(|document| !document.lines().any(|line| line.starts_with("---")))
-        // A last line without an end is ended before helm gets it.
-        .map(|document| if document.ends_with('\n') { document } else { document + "\n" })
-        .collect();
-    assert!(documents.len() > count());
-    let answers = in_two_threads(&[Helm::four(), Helm::three()], |helm| {
-        documents.chunks(20_000).flat_map(|some| read_each(helm, some)).collect::<Vec<Value>>()
-    });
-    let (mut read, mut refused, mut wrong) = (0, 0, Vec::new());
-    for (document, (four, three)) in documents.iter().zip(answers[0].iter().zip(&answers[1])) {
+/// What of the made-up documents reads differently, counted; the first ones are shown.
+#[derive(Default)]
+struct Compared {
+    documents: usize,
+    read: usize,
+    refused: usize,
+    wrong: usize,
+    shown: Vec<String>,
+}
+
+impl Compared {
+    fn compare(&mut self, document: &str, answers: [&Value; 2]) {
         let ours = Tree::parse(document.as_bytes());
+        self.documents += 1;
         match &ours {
-            Ok(_) => read += 1,
-            Err(_) => refused += 1,
+            Ok(_) => self.read += 1,
+            Err(_) => self.refused += 1,
         }
-        for answer in [four, three] {
-            match (&ours, answer.get("Error").and_then(Value::as_str)) {
-                (Ok(tree), None) if same(&tree.to_json(), answer) || is_a_toss(tree) => {}
-                (Ok(tree), _) => wrong.push(format!("{document:?}\n  ours {}\n  helm {answer}", tree.to_json())),
-                (Err(error), None) if !is_meant(error) => {
-                    wrong.push(format!("{document:?}\n  ours {error}\n  helm {answer}"));
-                }
-                (Err(_), _) => {}
+        for answer in answers {
+            let said = match (&ours, answer.get("Error").and_then(Value::as_str)) {
+                (Ok(tree), None) if same(&tree.to_json(), answer) || is_a_toss(tree) => continue,
+                (Ok(tree), _) => tree.to_json().to_string(),
+                (Err(error), None) if !is_meant(error) => error.to_string(),
+                (Err(_), _) => continue,
+            };
+            self.wrong += 1;
+            if self.shown.len() < 40 {
+                self.shown.push(format!("{document:?}\n  ours {said}\n  helm {answer}"));
             }
         }
     }
+}
+
+/// How many documents helm gets at once: so many are held in memory, and no more.
+const AT_ONCE: usize = 10_000;
+
+/// `DR_ORACLE_DOCUMENTS` says how many of each of the two kinds, `DR_ORACLE_SEED` which.
+#[test]
+#[ignore = "needs helm; set DR_TEST_HELM and DR_TEST_HELM3"]
+fn thousands_of_documents_read_as_helm_reads_them() {
+    let count = asked("DR_ORACLE_DOCUMENTS", 20_000) as usize;
+    let seed = asked("DR_ORACLE_SEED", 20_260_820);
+    // Past what the harness keeps to itself.
+    let tell = |text: String| drop(writeln!(std::io::stderr(), "oracle: {text}"));
+    tell(format!("seed {seed}, {} documents", 2 * count));
+    let (mut dice, mut all) = (Dice(seed), Compared::default());
+    let kinds: [fn(&mut Dice) -> String; 2] = [Dice::document, Dice::edited];
+    for kind in kinds {
+        let mut left = count;
+        while left > 0 {
+            let documents: Vec<String> = std::iter::repeat_with(|| kind(&mut dice))
+                // fromYaml reads the first document only, and cuts nothing beforehand; the whole-file test covers the rest.
+                .filter(|document| !document.lines().any(|line| line.starts_with("---")))
+                // A last line without an end is ended before helm gets it.
+                .map(|document| if document.ends_with('\n') { document } else { document + "\n" })
+                .take(left.min(AT_ONCE))
+                .collect();
+            let answers = in_two_threads(&[Helm::four(), Helm::three()], |helm| read_each(helm, &documents));
+            for (document, (four, three)) in documents.iter().zip(answers[0].iter().zip(&answers[1])) {
+                all.compare(document, [four, three]);
+            }
+            left -= documents.len();
+        }
+    }
+    let Compared { documents, read, refused, wrong, shown } = all;
+    tell(format!(
+        "{documents} documents compared with both helms: {read} read, {refused} refused, {wrong} answers differ"
+    ));
     assert!(
-        read > count() / 4 && refused > count() / 8,
+        read > count / 4 && refused > count / 8,
         "the documents are no good sample: {read} read, {refused} refused"
     );
-    let shown: Vec<&String> = wrong.iter().take(40).collect();
-    assert!(wrong.is_empty(), "{} of {} differ:\n{shown:#?}", wrong.len(), documents.len());
+    assert!(wrong == 0, "{wrong} answers for {documents} documents of seed {seed} differ:\n{shown:#?}");
 }
 
 /// What helm deploys and `dr` does not read: all of it is recorded as bytes (`tests/cli/unread.rs`).

@@ -29,7 +29,7 @@ pub struct CheckArgs {
     /// Only what is staged and differs from the newest commit
     #[arg(long)]
     staged: bool,
-    /// Write a pre-commit hook that does it, into the repository of PATH or the vault; never over one that is there
+    /// Write a pre-commit hook that does it, into the repository of PATH or the vault; never over another one
     #[arg(long, conflicts_with = "staged")]
     install_hook: bool,
 }

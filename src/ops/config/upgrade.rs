@@ -1,5 +1,7 @@
 //! `dr config upgrade`: a new release's values file with the operator's edits, as a proposal.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -231,11 +233,27 @@ fn target_file(path: &Path, force: bool) -> Result<PathBuf> {
             }
             Ok(found) if !found.is_file() => return Err(no_file()),
             Ok(_) if !force => return Err(is_there(path)),
-            Ok(_) => return Ok(file),
+            Ok(found) => return may_be_replaced(path, &found).map(|()| file),
             Err(_) => return with_folder(file),
         }
     }
     Err(failed("is a link that leads to itself").hint("Name a file with --out, or remove the link."))
+}
+
+/// Refuses what a new file in its place would not be: another name of it would keep the old text, another user lose it.
+fn may_be_replaced(path: &Path, found: &Metadata) -> Result<()> {
+    let refused = |reason: String| {
+        Err(CommandError::new(Exit::NotEmpty, format!("{} {reason}", path.display()))
+            .hint("Name another file with --out; `--out -` writes to stdout."))
+    };
+    let me = rustix::process::geteuid().as_raw();
+    if found.nlink() > 1 {
+        return refused(format!("has {} names (hard links): the others would keep the old text", found.nlink()));
+    }
+    if me != 0 && found.uid() != me {
+        return refused(format!("belongs to another user (uid {}), and stays so", found.uid()));
+    }
+    Ok(())
 }
 
 /// A file that is not there, whose folder must be.
@@ -252,9 +270,9 @@ fn with_folder(file: PathBuf) -> Result<PathBuf> {
         .hint(hint))
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a file that only its owner may read, whole or not at all; one that is there keeps its owner and group.
 fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
-    let written = if force { write::replace_file(path, 0o600, bytes) } else { write::new_file(path, 0o600, bytes) };
+    let written = if force { write::replace_owned(path, bytes) } else { write::new_file(path, 0o600, bytes) };
     written.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => is_there(path),
         _ => CommandError::new(Exit::Failure, format!("write {}", path.display()))

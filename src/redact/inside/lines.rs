@@ -32,7 +32,7 @@ pub(super) fn of_lines(text: &str, found: &mut Vec<Embedded>) {
     let has_lines = text.trim_end().contains('\n');
     for line in text.lines().map(str::trim) {
         of_password_file(line, found);
-        of_user_list(line, found);
+        of_user_list(line, has_lines, found);
         let words: Vec<&str> = line.split_whitespace().collect();
         let [first, .., last] = words.as_slice() else { continue };
         if let [name, value] = words.as_slice() {
@@ -90,13 +90,14 @@ fn of_password_file(line: &str, found: &mut Vec<Embedded>) {
     }
 }
 
-/// A line of pgbouncer's user list: `"user" "password"`.
-fn of_user_list(line: &str, found: &mut Vec<Embedded>) {
+/// A line of pgbouncer's user list: `"user" "password"`. Two plain words in quotes are one among other lines only.
+fn of_user_list(line: &str, has_lines: bool, found: &mut Vec<Embedded>) {
     let Some((_, end)) = quoted(line).filter(|_| line.starts_with('"')) else { return };
     let rest = line[end..].trim_start();
     if rest.len() < line[end..].len()
         && rest.starts_with('"')
         && let Some((inside, end)) = quoted(rest)
+        && (has_lines || !inside.chars().all(|c| c.is_alphabetic() || c == ' '))
         && !rest[end..].trim_start().starts_with([',', ':', ']', ';'])
     {
         push_quoted(found, "password", inside);

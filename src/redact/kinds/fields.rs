@@ -124,6 +124,8 @@ fn texts_that_only_speak_of_secrets_are_shown() {
         "ALTER SYSTEM SET password_encryption = 'scram-sha-256';",
         "auth_basic off;\nssl on;\n",
         "token: required",
+        "\"hello\" \"world\"",
+        "\"not found\" \"try again\"",
         "api-key: see the docs",
         "secret 'opschain-db' not found",
         "curl -A 'agent: x' https://h",

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::finding::{LintFinding, finding};
 use super::key_tree::Context;
+use super::names::{SETTINGS, VOLUME};
 use super::near::KnownNames;
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree};
 
@@ -14,14 +15,20 @@ struct Block {
     keys: &'static [&'static str],
     /// Whether nothing else may stand in it. Charts put keys of their own into some.
     is_closed: bool,
+    /// Whether only a list of this name holds it: a map of it has names of its own.
+    is_listed: bool,
 }
 
 const fn block(names: &'static [&'static str], keys: &'static [&'static str]) -> Block {
-    Block { names, keys, is_closed: false }
+    Block { names, keys, is_closed: false, is_listed: false }
 }
 
 const fn closed(names: &'static [&'static str], keys: &'static [&'static str]) -> Block {
-    Block { names, keys, is_closed: true }
+    Block { names, keys, is_closed: true, is_listed: false }
+}
+
+const fn listed(names: &'static [&'static str], keys: &'static [&'static str]) -> Block {
+    Block { names, keys, is_closed: true, is_listed: true }
 }
 
 const BLOCKS: &[Block] = &[
@@ -112,183 +119,19 @@ const BLOCKS: &[Block] = &[
     closed(&["valueFrom"], &["secretKeyRef", "configMapKeyRef", "fieldRef", "resourceFieldRef", "fileKeyRef"]),
     closed(&["secretKeyRef", "configMapKeyRef"], &["name", "key", "optional"]),
     closed(&["imagePullSecrets"], &["name"]),
+    listed(&["env", "envVars", "extraEnv", "extraEnvVars"], &["name", "value", "valueFrom"]),
+    listed(&["envFrom"], &["prefix", "configMapRef", "secretRef"]),
+    listed(&["volumes", "extraVolumes"], VOLUME),
+    listed(
+        &["extraVolumeMounts"],
+        &["name", "mountPath", "subPath", "subPathExpr", "readOnly", "mountPropagation", "recursiveReadOnly"],
+    ),
     closed(&["hostAliases"], &["ip", "hostnames"]),
     closed(
         &["volumeMounts"],
         &["name", "mountPath", "subPath", "subPathExpr", "readOnly", "mountPropagation", "recursiveReadOnly"],
     ),
     block(&["parameters"], SETTINGS),
-];
-
-/// Settings of PostgreSQL and of PgBouncer that people set.
-const SETTINGS: &[&str] = &[
-    "max_connections",
-    "superuser_reserved_connections",
-    "shared_buffers",
-    "work_mem",
-    "hash_mem_multiplier",
-    "maintenance_work_mem",
-    "autovacuum_work_mem",
-    "temp_buffers",
-    "effective_cache_size",
-    "effective_io_concurrency",
-    "maintenance_io_concurrency",
-    "random_page_cost",
-    "seq_page_cost",
-    "cpu_tuple_cost",
-    "default_statistics_target",
-    "max_worker_processes",
-    "max_parallel_workers",
-    "max_parallel_workers_per_gather",
-    "max_parallel_maintenance_workers",
-    "max_wal_size",
-    "min_wal_size",
-    "wal_buffers",
-    "wal_compression",
-    "wal_keep_size",
-    "wal_level",
-    "wal_log_hints",
-    "wal_sender_timeout",
-    "wal_receiver_timeout",
-    "wal_writer_delay",
-    "max_wal_senders",
-    "max_replication_slots",
-    "max_slot_wal_keep_size",
-    "max_logical_replication_workers",
-    "checkpoint_timeout",
-    "checkpoint_completion_target",
-    "checkpoint_warning",
-    "archive_mode",
-    "archive_timeout",
-    "archive_command",
-    "restore_command",
-    "synchronous_commit",
-    "synchronous_standby_names",
-    "commit_delay",
-    "commit_siblings",
-    "full_page_writes",
-    "fsync",
-    "hot_standby",
-    "hot_standby_feedback",
-    "max_standby_streaming_delay",
-    "max_standby_archive_delay",
-    "autovacuum",
-    "autovacuum_max_workers",
-    "autovacuum_naptime",
-    "autovacuum_vacuum_scale_factor",
-    "autovacuum_vacuum_threshold",
-    "autovacuum_analyze_scale_factor",
-    "autovacuum_analyze_threshold",
-    "autovacuum_vacuum_cost_delay",
-    "autovacuum_vacuum_cost_limit",
-    "autovacuum_freeze_max_age",
-    "vacuum_cost_delay",
-    "vacuum_cost_limit",
-    "bgwriter_delay",
-    "bgwriter_lru_maxpages",
-    "bgwriter_lru_multiplier",
-    "log_min_duration_statement",
-    "log_min_messages",
-    "log_min_error_statement",
-    "log_statement",
-    "log_duration",
-    "log_connections",
-    "log_disconnections",
-    "log_lock_waits",
-    "log_temp_files",
-    "log_checkpoints",
-    "log_autovacuum_min_duration",
-    "log_line_prefix",
-    "log_timezone",
-    "log_destination",
-    "log_directory",
-    "log_filename",
-    "log_rotation_age",
-    "log_rotation_size",
-    "logging_collector",
-    "log_hostname",
-    "log_error_verbosity",
-    "track_activity_query_size",
-    "track_io_timing",
-    "track_functions",
-    "track_counts",
-    "statement_timeout",
-    "lock_timeout",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "transaction_timeout",
-    "deadlock_timeout",
-    "tcp_keepalives_idle",
-    "tcp_keepalives_interval",
-    "tcp_keepalives_count",
-    "tcp_user_timeout",
-    "huge_pages",
-    "dynamic_shared_memory_type",
-    "shared_memory_type",
-    "shared_preload_libraries",
-    "max_locks_per_transaction",
-    "max_pred_locks_per_transaction",
-    "max_prepared_transactions",
-    "max_files_per_process",
-    "max_stack_depth",
-    "password_encryption",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "ssl_ciphers",
-    "jit",
-    "timezone",
-    "datestyle",
-    "intervalstyle",
-    "lc_messages",
-    "default_text_search_config",
-    "default_transaction_isolation",
-    "search_path",
-    "row_security",
-    "event_source",
-    "temp_file_limit",
-    "default_toast_compression",
-    // PgBouncer
-    "default_pool_size",
-    "min_pool_size",
-    "reserve_pool_size",
-    "reserve_pool_timeout",
-    "max_client_conn",
-    "max_db_connections",
-    "max_user_connections",
-    "pool_mode",
-    "server_reset_query",
-    "server_check_delay",
-    "server_check_query",
-    "server_lifetime",
-    "server_idle_timeout",
-    "server_connect_timeout",
-    "server_login_retry",
-    "server_round_robin",
-    "client_login_timeout",
-    "client_idle_timeout",
-    "query_timeout",
-    "query_wait_timeout",
-    "cancel_wait_timeout",
-    "idle_transaction_timeout",
-    "suspend_timeout",
-    "autodb_idle_timeout",
-    "ignore_startup_parameters",
-    "max_prepared_statements",
-    "max_packet_size",
-    "pkt_buf",
-    "listen_backlog",
-    "application_name_add_host",
-    "disable_pqexec",
-    "dns_max_ttl",
-    "dns_nxdomain_ttl",
-    "stats_period",
-    "verbose",
-    "tcp_keepalive",
-    "tcp_keepcnt",
-    "tcp_keepidle",
-    "tcp_keepintvl",
-    "log_pooler_errors",
-    "log_stats",
 ];
 
 /// What stands at a place where something was found already is not told again.
@@ -328,7 +171,10 @@ impl Walk<'_> {
                     if let Some(block) = block {
                         self.key(entry, entries, block, path);
                     }
-                    let below = BLOCKS.iter().position(|block| block.names.contains(&entry.key.as_str()));
+                    let is_list = matches!(entry.value.kind, NodeKind::List(_));
+                    let below = BLOCKS
+                        .iter()
+                        .position(|block| block.names.contains(&entry.key.as_str()) && (is_list || !block.is_listed));
                     self.map(&entry.value, below, path);
                     path.pop();
                 }
@@ -361,8 +207,13 @@ impl Walk<'_> {
             let fix = format!("it belongs at `requests.{0}` or `limits.{0}`", key.to_ascii_lowercase());
             return tell("misplaced-key", "nothing reads this key here", fix);
         }
-        let is_free = |name: &str| BLOCKS[block].is_closed || !beside.iter().any(|other| other.key == name);
-        if let Some(near) = names.in_other_case(key).or_else(|| names.nearest(key, is_free)) {
+        let is_free = |name: &str| {
+            // Of a short name, the one that it must be is missing.
+            let is_closed = BLOCKS[block].is_closed && key.len() > 3;
+            is_closed || !beside.iter().any(|other| other.key == name)
+        };
+        let least = usize::from(BLOCKS[block].is_closed);
+        if let Some(near) = names.in_other_case(key).or_else(|| names.nearest_within(key, least, is_free)) {
             let reason = "nothing reads this key, and one that is written almost like it is known here";
             tell("unknown-key", reason, format!("did you mean `{near}`?"));
         }
@@ -430,6 +281,16 @@ mod tests {
                 "requiredDuringSchedulingIgnoredDuringExecution",
             ),
             ("x: {topologySpreadConstraints: [{maxskew: 1}]}", "x.topologySpreadConstraints[0].maxskew", "maxSkew"),
+            ("env: [{name: A, vale: x}]", "env[0].vale", "value"),
+            ("env: [{nmae: A, value: x}]", "env[0].nmae", "name"),
+            ("env: [{Name: A, value: x}]", "env[0].Name", "name"),
+            ("x: {volumes: [{nme: a, emptyDir: {}}]}", "x.volumes[0].nme", "name"),
+            ("x: {volumes: [{name: a, configmap: {}}]}", "x.volumes[0].configmap", "configMap"),
+            (
+                "x: {extraEnv: [{valueFrom: {secretKeyRef: {nam: s}}}]}",
+                "x.extraEnv[0].valueFrom.secretKeyRef.nam",
+                "name",
+            ),
             (
                 "e: [{valueFrom: {secretRefKey: {}}}, {valueFrom: {secretKeyref: {}}}]",
                 "e[1].valueFrom.secretKeyref",
@@ -458,6 +319,8 @@ mod tests {
             "kong: {proxy: {parameters: [a, b]}, env: {limits: x, resources: y}}",
             "x: {tolerations: [{key: a, operator: Exists}], affinity: {}}",
             "limits: {maxUploads: 3, minWait: 1}\n",
+            "env: {vale: x, nam: y}\nvolumes: {nme: 1Gi}\n",
+            "env: [{name: A, value: x}]\nvolumes: [{name: a, pvc: b}]\n",
         ] {
             assert_eq!(said(yaml, None), Vec::<String>::new(), "{yaml}");
         }

@@ -158,7 +158,19 @@ impl KeyTree {
                 }
             }
         }
+        known.mark_singles(facts.switches);
         known
+    }
+
+    /// Switches and counts are single values, whatever the chart.
+    fn mark_singles(&mut self, switches: &[&str]) {
+        for (key, child) in &mut self.children {
+            child.mark_singles(switches);
+            let is_single = ["enabled", "replicas", "instances"].contains(&key.as_str()) || switches.contains(&&**key);
+            if child.shape.is_none() && !child.free && !child.partial && is_single {
+                child.shape = Some(Holds::Single);
+            }
+        }
     }
 
     fn add(&mut self, path: &[String]) {

@@ -9,6 +9,7 @@ mod finding;
 mod key_tree;
 mod keys;
 mod meaning;
+mod names;
 mod near;
 mod placeholder;
 mod relations;
@@ -54,6 +55,7 @@ fn alone(contents: &Contents<'_>, bytes: &[u8]) -> Vec<LintFinding> {
     findings.extend(spelling::check_all(tree, &contents.named));
     for value in contents.values.iter().filter(|value| !value.is_secret) {
         written::of_number(tree, value, &mut findings);
+        written::of_quotes(tree, value, &mut findings);
     }
     secrets::weak(&contents.secrets, &mut findings);
     written::of_bytes(bytes, &mut findings);
@@ -101,14 +103,19 @@ mod tests {
         assert_eq!(found(b"a: 1\n...\nb: 2\n"), ["3:1 ignored-rest "]);
         assert_eq!(found(b"a:\n  on: x\n"), ["2:3 odd-key a.true"]);
         assert_eq!(
-            found(b"mode: 0755\nid: 123456789012345678901\nok: 10\nzero: 0\nhalf: 0.5\n"),
-            ["1:7 octal mode", "2:5 number-rounded id"]
+            found(b"mode: 0755\nid: 123456789012345678901\nok: 10\nzero: 0\nhalf: 0.5\nx: 0.12345678901234567890123\n"),
+            ["1:7 octal mode", "2:5 number-rounded id", "6:4 number-rounded x"]
         );
         assert_eq!(
             found(b"\xef\xbb\xbfa: 1\r\nb: 2"),
             ["1:1 byte-order-mark ", "1:1 carriage-return ", "2:1 no-final-newline "]
         );
-        assert_eq!(found(b"a: 1\nversion: 2026.8.20\n"), Vec::<String>::new());
+        for yaml in [&b"a: 1\nversion: 2026.8.20\n"[..], b"a: 0.30000000000000004\nb: 1.10\nc: -0.0\nd: 1.5e+3\n"] {
+            assert_eq!(found(yaml), Vec::<String>::new());
+        }
+        assert_eq!(found("a: \u{201c}b c\u{201d}\n".as_bytes()), ["1:4 typographic-quotes a"]);
+        assert_eq!(found("a: say \u{201c}b\u{201d}\nb: '\u{201c}b\u{201d}'\n".as_bytes()), Vec::<String>::new());
+        assert_eq!(found(b"{\"a\": 1}\n{\"b\": 2}\n"), ["2:1 ignored-rest "]);
     }
 
     #[test]

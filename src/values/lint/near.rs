@@ -45,10 +45,15 @@ impl<'n> KnownNames<'n> {
 
     /// The one name that is one or two letters off (in longer names).
     pub(super) fn nearest(&self, key: &str, is_free: impl Fn(&str) -> bool) -> Option<&'n str> {
+        self.nearest_within(key, 0, is_free)
+    }
+
+    /// The same; `least` letters may be off in names of three letters, too.
+    pub(super) fn nearest_within(&self, key: &str, least: usize, is_free: impl Fn(&str) -> bool) -> Option<&'n str> {
         let key = Name::of(key);
-        let allowed = allowed(&key);
+        let allowed = if key.letters.len() < 3 { 0 } else { allowed(&key).max(least) };
         let mut best: Vec<(usize, &str)> = self
-            .candidates(&key)
+            .candidates(&key, allowed)
             .filter(|name| is_free(name.written))
             .filter_map(|name| Some((distance(&key.letters, &name.letters, allowed)?, name.written)))
             // `a1` and `a2` are two names, not one written wrong.
@@ -64,8 +69,8 @@ impl<'n> KnownNames<'n> {
     }
 
     /// The names that are worth a comparison: each letter that is off changes the length by one at most, and two bits.
-    fn candidates(&self, key: &Name<'_>) -> impl Iterator<Item = &Name<'n>> {
-        let (allowed, signature, length) = (allowed(key), key.signature, key.letters.len());
+    fn candidates(&self, key: &Name<'_>, allowed: usize) -> impl Iterator<Item = &Name<'n>> {
+        let (signature, length) = (key.signature, key.letters.len());
         let lengths = length.saturating_sub(allowed)..=length + allowed;
         lengths
             .filter_map(|length| self.by_length.get(&length))
@@ -182,7 +187,8 @@ mod tests {
         let known = KnownNames::new(names.iter().map(String::as_str).chain(KNOWN.iter().copied()));
         for pattern in ["OPSCHAIN_EXTRA_SETTING_", "someKey", "zq"] {
             let keys: Vec<String> = (0..20_000).map(|number| format!("{pattern}{number}")).collect();
-            let compared: usize = keys.iter().map(|key| known.candidates(&Name::of(key)).count()).sum();
+            let compared: usize =
+                keys.iter().map(|key| known.candidates(&Name::of(key), allowed(&Name::of(key))).count()).sum();
             assert!(compared < 10 * keys.len(), "{pattern}: {compared} comparisons for {} keys", keys.len());
         }
     }

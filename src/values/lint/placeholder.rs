@@ -11,7 +11,7 @@ pub(super) fn placeholder(text: &str) -> Option<&'static str> {
         Some("a variable")
     } else if is_within(text, "$(", ")") && text.contains(' ') {
         Some("a command")
-    } else if is_within(text, "ENC[", "]") || is_reference(text) {
+    } else if is_within(text, "ENC[", "]") || is_within(text, "ENC(", ")") || is_reference(text) {
         Some("a reference")
     } else if is_mask(text) {
         Some("a mask")
@@ -54,6 +54,7 @@ const STORES: &[&str] = &[
     "/var/run/secrets/",
     "$ANSIBLE_VAULT;",
     "@Microsoft.KeyVault(",
+    "{cipher}",
 ];
 
 /// Signs around a name that people and tools put there to be replaced.
@@ -128,6 +129,8 @@ mod tests {
             ("TODO", "a placeholder"),
             ("$(cat /run/secrets/x)", "a command"),
             ("ENC[AES256_GCM,data:abc]", "a reference"),
+            ("ENC(G6N718UuyPE5bHyWKyuLQS==)", "a reference"),
+            ("{cipher}682bc583f4641835fa2db009355293", "a reference"),
             ("ref+vault://a/b#c", "a reference"),
             ("op://vault/item/field", "a reference"),
             ("vault:secret/data/db#password", "a reference"),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::finding::{LintFinding, finding};
 use super::placeholder::placeholder;
+use super::written::is_in_typographic_quotes;
 use crate::redact::NamedSecret;
 use crate::yaml::{Node, NodeKind, Style, Tree, Value};
 
@@ -137,6 +138,11 @@ fn written(tree: &Tree, named: &NamedSecret<'_>, aliases: &HashSet<&str>) -> Opt
     {
         return not_text("this secret begins with `!`: Helm takes its first word for a tag, and drops it");
     }
+    if let Some(tag) = &written.tag
+        && matches!(&tree.source()[tag.clone()], "!!binary" | "!<tag:yaml.org,2002:binary>")
+    {
+        return not_text("this secret is tagged `!!binary`: Helm decodes it, and deploys other characters");
+    }
     if let Some(anchor) = &written.anchor
         && (is_nothing || !aliases.contains(name_at(&tree.source()[anchor.start + 1..anchor.end])))
     {
@@ -189,6 +195,10 @@ fn text(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
     if let Some(what) = placeholder(text) {
         let reason = format!("this secret is {what} that nothing has filled in");
         return Some(("secret-placeholder", reason, "write the secret itself".into()));
+    }
+    if is_in_typographic_quotes(text) {
+        let reason = "the quotes around this secret are those of a word processor: Helm takes them for part of it";
+        return Some(("secret-not-text", reason.into(), "write plain single quotes around it".into()));
     }
     if is_folded(tree, named.node, text) {
         let reason = "this secret is written in several lines, which Helm joins with blanks";
@@ -363,6 +373,7 @@ mod tests {
             "[w0rd]",
             "! w0rd",
             "!!int \"0123\"",
+            "!!binary dzByZDAxMjM=",
             "{w0rd, x0123}",
         ] {
             assert_eq!(found(&format!("env:\n  PGPASSWORD: {value}\n")), ["2:15 secret-not-text"], "{value}");
@@ -388,6 +399,9 @@ mod tests {
             ("vault:w0rd/data#key", "secret-placeholder"),
             ("'[[ w0rd ]]'", "secret-placeholder"),
             ("[[ w0rd ]]", "secret-not-text"),
+            ("\u{201c}w0rd\u{201d}", "secret-not-text"),
+            ("\u{2018}w0rd\u{2019}", "secret-not-text"),
+            ("ENC(w0rd)", "secret-placeholder"),
             ("\"w0rd\n    0123\"", "secret-blank"),
             ("'your-w0rd-here'", "secret-placeholder"),
             ("\"{{ w0rd }}\"", "secret-placeholder"),

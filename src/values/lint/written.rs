@@ -35,8 +35,8 @@ pub(super) fn of_trap(trap: &Trap) -> LintFinding {
             ..finding("line-separator", at, None)
         },
         Trap::IgnoredRest { at } => LintFinding {
-            reason: "text after the end of the document (`...`): Helm ignores it".into(),
-            fix: "remove the line `...`, or what follows it".into(),
+            reason: "text after the end of the document: Helm ignores it".into(),
+            fix: "remove the text, or the line `...` where one is above it".into(),
             ..finding("ignored-rest", at, None)
         },
     }
@@ -73,7 +73,7 @@ pub(super) fn of_number(tree: &Tree, value: &SingleValue<'_>, findings: &mut Vec
         // Beyond 2^53 a float no longer holds every whole number.
         Value::Int(number) => number.unsigned_abs() > 1 << 53,
         Value::Uint(_) => true,
-        Value::Float(_) => !raw.contains('.') && digits.len() > 6,
+        Value::Float(number) => (!raw.contains('.') && digits.len() > 6) || loses_digits(raw, number),
         _ => false,
     };
     if rounded {
@@ -93,6 +93,37 @@ pub(super) fn of_number(tree: &Tree, value: &SingleValue<'_>, findings: &mut Vec
             ..finding("octal", &node.span, Some(path))
         });
     }
+}
+
+/// A text between quotes of a word processor, which YAML takes for letters.
+pub(super) fn of_quotes(tree: &Tree, value: &SingleValue<'_>, findings: &mut Vec<LintFinding>) {
+    let SingleValue { path, node, scalar, .. } = value;
+    if scalar.style == Style::Plain && is_in_typographic_quotes(tree.raw(node)) {
+        findings.push(LintFinding {
+            reason: "the quotes around this text are those of a word processor: Helm takes them for part of it".into(),
+            fix: "write plain quotes (' or \")".into(),
+            ..finding("typographic-quotes", &node.span, Some(path))
+        });
+    }
+}
+
+pub(super) fn is_in_typographic_quotes(text: &str) -> bool {
+    const SIGNS: &[char] = &[
+        '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{ab}',
+        '\u{bb}', '\u{2039}', '\u{203a}', '\u{ff02}', '\u{ff07}',
+    ];
+    text.chars().count() > 1 && text.starts_with(SIGNS) && text.ends_with(SIGNS)
+}
+
+/// Whether a number with a point has more digits than Helm's have room for.
+fn loses_digits(raw: &str, number: f64) -> bool {
+    let digits = |text: &str| {
+        let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+        digits.trim_matches('0').to_owned()
+    };
+    let is_decimal = raw.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '_' | '+' | '-' | 'e' | 'E'));
+    is_decimal && digits(raw) != digits(&format!("{number:e}"))
 }
 
 /// `POSTGRESQL_VERSION`, `chartVersion`, `tag`, `imageTag`.

@@ -1,6 +1,7 @@
 //! What is changed in a file's text, and how the text of its maps lies.
 
-use crate::yaml::{Entry, Node, NodeKind, Path};
+use crate::values::excerpt::{block_end, flow_end};
+use crate::yaml::{Entry, Node, NodeKind, Path, Tree};
 
 /// A change to a text. What it brings is written as another file has it: in the new file the operator's values, in a
 /// file of overrides those of the new release.
@@ -39,7 +40,13 @@ pub(super) fn has_entries(node: &Node) -> bool {
     matches!(&node.kind, NodeKind::Map(entries) if !entries.is_empty())
 }
 
-/// In brackets, the map begins before its first key.
-pub(super) fn is_in_brackets(entries: &[Entry], map: &Node) -> bool {
-    entries.first().is_some_and(|first| map.span.bytes.start < first.key_span.bytes.start)
+pub(super) fn is_in_brackets(tree: &Tree, map: &Node) -> bool {
+    tree.source().get(map.span.bytes.start..).is_some_and(|text| text.starts_with('{'))
+}
+
+/// Whether a merge key (`<<`) stands in a map, or below it.
+pub(super) fn has_merge(tree: &Tree, map: &Node) -> bool {
+    let (source, start) = (tree.source(), map.span.bytes.start);
+    let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
+    end.and_then(|end| source.get(start..end)).is_some_and(|text| text.contains("<<"))
 }

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::comments::ShippedComments;
 use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
-use super::moves::child;
 use super::report::{KeyOutcome, KeyReport, Three};
 use super::telling::{KeyFindings, Sides};
 use super::text;
@@ -28,7 +27,8 @@ pub(super) struct MergedLists {
 /// Merges the lists that both the operator and the release changed. `None` where there are none, or where the operator's
 /// text cannot take the changes: such a list is a conflict as a whole.
 pub(super) fn merge(three: Three<'_>, scrubber: &Scrubber, shipped: &ShippedComments<'_>) -> Option<MergedLists> {
-    let mut lists = Lists { edits: Vec::new(), paths: HashSet::new(), findings: KeyFindings::new(scrubber) };
+    let mut lists =
+        Lists { yours: three.yours, edits: Vec::new(), paths: HashSet::new(), findings: KeyFindings::new(scrubber) };
     let value = lists.node(&Path::root(), Some(three.old.root()), Some(three.new.root()), three.yours.root());
     if lists.paths.is_empty() {
         return None;
@@ -39,6 +39,7 @@ pub(super) fn merge(three: Three<'_>, scrubber: &Scrubber, shipped: &ShippedComm
 }
 
 struct Lists<'t, 's> {
+    yours: &'t Tree,
     edits: Vec<Edit<'t>>,
     paths: HashSet<Path>,
     findings: KeyFindings<'s>,
@@ -131,10 +132,10 @@ impl<'t> Lists<'t, '_> {
     fn fields(&mut self, path: &Path, old: &'t Node, new: &'t Node, yours: &'t Node) -> Map<String, Value> {
         let mut out = Map::new();
         let (NodeKind::Map(mine), NodeKind::Map(theirs)) = (&yours.kind, &new.kind) else { return out };
-        let in_brackets = is_in_brackets(mine, yours);
+        let in_brackets = is_in_brackets(self.yours, yours);
         for entry in mine {
             let here = path.join(Segment::Key(entry.key.clone()));
-            match self.field(&here, old.child(&entry.key), child(new, &entry.key), entry, in_brackets) {
+            match self.field(&here, old.child(&entry.key), new.entry(&entry.key), entry, in_brackets) {
                 Some(value) => drop(out.insert(entry.key.clone(), value)),
                 None => self.edits.push(Edit::Remove { map: yours, entry }),
             }

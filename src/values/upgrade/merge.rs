@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::edit::{Edit, has_entries, is_in_brackets};
-use super::moves::{RenamedKey, child, moves};
+use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
+use super::moves::{RenamedKey, moves};
 use super::report::{KeyOutcome, KeyReport, Three};
 use super::telling::{KeyFindings, Sides};
 use crate::redact::Scrubber;
 use crate::values::lint::KeyFacts;
-use crate::yaml::{Entry, Node, NodeKind, Path, Segment};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree};
 
 /// What came of the merge.
 pub(super) struct Merged<'t> {
@@ -24,6 +24,7 @@ pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFact
     let moves = moves(three, facts);
     let mut merge = Merge {
         lists,
+        new: three.new,
         taken: moves.values().map(|moved| moved.met_at.clone()).collect(),
         moves,
         edits: Vec::new(),
@@ -35,6 +36,7 @@ pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFact
 
 struct Merge<'t, 's> {
     lists: &'s HashSet<Path>,
+    new: &'t Tree,
     moves: HashMap<Path, RenamedKey<'t>>,
     /// Old paths whose values have gone to new ones.
     taken: HashSet<Path>,
@@ -47,12 +49,20 @@ impl<'t> Merge<'t, '_> {
     fn map(&mut self, path: &Path, old: Option<&'t Node>, new: &'t Node, yours: Option<&'t Node>) -> Value {
         let mut out = Map::new();
         let NodeKind::Map(entries) = &new.kind else { return new.to_json() };
-        let in_brackets = new.size > 1 && is_in_brackets(entries, new);
+        let in_brackets = is_in_brackets(self.new, new);
         for entry in entries {
             let here = path.join(Segment::Key(entry.key.clone()));
             let old = old.and_then(|old| old.child(&entry.key));
-            let mine = yours.and_then(|yours| child(yours, &entry.key));
+            let mine = yours.and_then(|yours| yours.entry(&entry.key));
+            let before = self.edits.len();
             out.insert(entry.key.clone(), self.entry(&here, old, entry, mine, in_brackets));
+            if !is_written_here(entry) {
+                // The text below it is the anchor's, and stays: where the two differ they are parted later.
+                let is_whole =
+                    |edit: &Edit<'_>| matches!(edit, Edit::Replace { entry: whole, .. } if std::ptr::eq(*whole, entry));
+                let edits = self.edits.split_off(before);
+                self.edits.extend(edits.into_iter().filter(|edit| !entry.merged && is_whole(edit)));
+            }
         }
         let Some(NodeKind::Map(mine)) = yours.map(|yours| &yours.kind) else { return Value::Object(out) };
         for entry in mine.iter().filter(|entry| new.child(&entry.key).is_none()) {

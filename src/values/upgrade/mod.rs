@@ -92,12 +92,31 @@ pub fn propose(
     let mut items = merged.items;
     items.extend(lists.iter().flat_map(|lists| lists.items.clone()).map(|item| in_a_list(item, style)));
     items.sort_by_key(|item| item.outcome);
-    let (edited, wanted) = shared::parted(with_line_ends(edited, "\n"), merged.value);
-    let proposed = Tree::parse(edited.as_bytes()).map_err(|error| UpgradeError::Broken(error.line))?;
+    let base = if style == ProposalStyle::Full { three.new } else { three.yours };
+    // Once more, from a file that has these aliases written out.
+    let without = |names: &HashSet<String>, refused: UpgradeError| {
+        let written = shared::written_out(base, names).ok_or(refused)?;
+        let three = match style {
+            ProposalStyle::Full => Three { new: &written, ..three },
+            ProposalStyle::Overrides => Three { yours: &written, ..three },
+        };
+        propose(three, Some(style), facts, &scrubber)
+    };
+    // What a release has dropped may stay in a file of overrides.
+    let keeps = style == ProposalStyle::Overrides;
+    let (edited, wanted) = match shared::parted(with_line_ends(edited, "\n"), merged.value, keeps) {
+        Ok(parted) => parted,
+        Err(entangled) => return without(&entangled.names, UpgradeError::Shared(entangled.path)),
+    };
+    let proposed = match Tree::parse(edited.as_bytes()) {
+        Ok(proposed) => proposed,
+        // The anchor of an alias may have gone with its key.
+        Err(error) => return without(&shared::lost(&edited, error.line), UpgradeError::Broken(error.line)),
+    };
     let read = proposed.to_json();
     if read != wanted {
         let path = first_difference(&read, &wanted, Path::root());
-        let is_shared = stands_elsewhere(three.yours, &path);
+        let is_shared = stands_elsewhere(base, &path);
         return Err(if is_shared { UpgradeError::Shared(path) } else { UpgradeError::Unfaithful(path) });
     }
     let says_the_same = |text: &str| {
@@ -155,7 +174,7 @@ fn in_a_list(item: KeyReport, style: ProposalStyle) -> KeyReport {
 fn stands_elsewhere(tree: &Tree, path: &Path) -> bool {
     let mut node = tree.root();
     for key in path.keys() {
-        let Some(entry) = moves::child(node, key) else { return false };
+        let Some(entry) = node.entry(key) else { return false };
         if entry.merged || entry.value.span.bytes.start < entry.key_span.bytes.end {
             return true;
         }

@@ -231,12 +231,5 @@ fn telling_leaves(tree: &Tree, other: &Tree) -> Vec<(Keys, String)> {
 
 fn entry_at<'t>(tree: &'t Tree, keys: &[&str]) -> Option<&'t Entry> {
     let (last, above) = keys.split_last()?;
-    child(tree.get(above)?, last)
-}
-
-pub(super) fn child<'t>(map: &'t Node, key: &str) -> Option<&'t Entry> {
-    match &map.kind {
-        NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == key),
-        _ => None,
-    }
+    tree.get(above)?.entry(last)
 }

@@ -34,7 +34,7 @@ impl Order<'_> {
             let line = source[..entry.key_span.bytes.start].rfind('\n').map_or(0, |end| end + 1);
             !entry.merged && source[line..entry.key_span.bytes.start].trim().is_empty()
         };
-        if !has_entries(map) || is_in_brackets(entries, map) || !entries.iter().all(is_whole) {
+        if !has_entries(map) || is_in_brackets(self.tree, map) || !entries.iter().all(is_whole) {
             return plain();
         }
         let mut entries: Vec<&Entry> = entries.iter().collect();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::edit::{Edit, has_entries, is_in_brackets, is_written_here};
 use super::merge::Merged;
-use super::moves::{RenamedKey, child, moves};
+use super::moves::{RenamedKey, moves};
 use super::report::{KeyOutcome, ProposalStyle, Three};
 use super::telling::{KeyFindings, Sides};
 use crate::redact::Scrubber;
@@ -29,6 +29,7 @@ pub(super) fn merge<'t>(three: Three<'t>, lists: &HashSet<Path>, facts: &KeyFact
         lists,
         moves: moves(three, facts),
         new: three.new,
+        yours: three.yours,
         edits: Vec::new(),
         findings: KeyFindings::new(scrubber),
     };
@@ -82,6 +83,7 @@ struct Overrides<'t, 's> {
     /// Keys that have another name, by it.
     moves: HashMap<Path, RenamedKey<'t>>,
     new: &'t Tree,
+    yours: &'t Tree,
     edits: Vec<Edit<'t>>,
     findings: KeyFindings<'s>,
 }
@@ -97,14 +99,14 @@ impl<'t> Overrides<'t, '_> {
     ) -> Map<String, Value> {
         let mut out = Map::new();
         let NodeKind::Map(entries) = &yours.kind else { return out };
-        let in_brackets = is_in_brackets(entries, yours);
+        let in_brackets = is_in_brackets(self.yours, yours);
         for mine in entries {
             let here = path.join(Segment::Key(mine.key.clone()));
             if let Some(to) = self.moved_to(&here) {
                 self.moved(&to, yours, mine, &mut out);
                 continue;
             }
-            let (old, new) = (old.and_then(|old| old.child(&mine.key)), new.and_then(|new| child(new, &mine.key)));
+            let (old, new) = (old.and_then(|old| old.child(&mine.key)), new.and_then(|new| new.entry(&mine.key)));
             let before = self.edits.len();
             let value = self.entry(&here, old, new, mine, in_brackets);
             if mine.merged {
@@ -128,7 +130,7 @@ impl<'t> Overrides<'t, '_> {
     /// A key that has another name: in its place where it stays in its map, and gone from here else.
     fn moved(&mut self, to: &Path, map: &'t Node, mine: &'t Entry, out: &mut Map<String, Value>) {
         let stays = self.moves.get(to).is_some_and(|moved| in_place(to, moved)) && !mine.merged;
-        let in_brackets = matches!(&map.kind, NodeKind::Map(entries) if is_in_brackets(entries, map));
+        let in_brackets = is_in_brackets(self.yours, map);
         let before = self.edits.len();
         match (stays.then(|| self.renamed(to, in_brackets)).flatten(), to.keys().next_back()) {
             (Some((entry, value)), Some(key)) => {
@@ -148,7 +150,7 @@ impl<'t> Overrides<'t, '_> {
         let (moved, keys) = (self.moves.get(to)?, to.keys().collect::<Vec<_>>());
         let (entry, was, old) = (moved.entry, moved.from.clone(), moved.old);
         let (last, above) = keys.split_last()?;
-        let new = child(self.new.get(above)?, last)?;
+        let new = self.new.get(above)?.entry(last)?;
         let (yours, now): (&'t Node, &'t Node) = (&entry.value, &new.value);
         let sides = Sides { old, new: Some(now), yours: Some(yours) };
         if has_entries(yours) && has_entries(now) && is_written_here(entry) {

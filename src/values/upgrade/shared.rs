@@ -3,44 +3,89 @@
 //! A key that is written behind a merge overrides what the merge brings, for this map alone. So each difference that
 //! comes through an anchor is parted from it there; what else differs is for the caller to find.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::moves::child;
+use super::edit::has_merge;
 use super::text::{as_key, value_end};
 use crate::values::excerpt::{block_end, flow_end};
 use crate::values::overlay::as_json;
-use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree};
+use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, alias_places};
 
 type Text = Zeroizing<String>;
 
 /// The most places that are parted: each costs a reading of the file.
 const MOST: usize = 500;
 
+/// A map gets a key from an anchor that it must not have.
+pub(super) struct Entangled {
+    pub(super) path: Path,
+    /// The names of the anchors that it takes from.
+    pub(super) names: HashSet<String>,
+}
+
 /// The text, brought to say what is wanted as far as only anchors stand between the two. What a merge brings cannot be
-/// taken away again, so such a key of no use stays, and is wanted then.
-pub(super) fn parted(text: Text, mut wanted: Value) -> (Text, Value) {
+/// taken away again: where `keeps` says so, such a key of no use stays, and is wanted then.
+pub(super) fn parted(text: Text, mut wanted: Value, keeps: bool) -> Result<(Text, Value), Entangled> {
     let mut parted = text.clone();
     for _ in 0..MOST {
         let Ok(tree) = Tree::parse(parted.as_bytes()) else { break };
         let read = tree.to_json();
         if read == wanted {
-            return (parted, wanted);
+            return Ok((parted, wanted));
         }
         let path = first_difference(&read, &wanted, Path::root());
         match part(&tree, &path, &mut wanted) {
             Some(Parting::Text(text)) => parted = text,
-            Some(Parting::Kept) => {}
+            Some(Parting::Kept(_)) if keeps => {}
+            Some(Parting::Kept(names)) => return Err(Entangled { path, names }),
             None => break,
         }
     }
-    (text, wanted)
+    Ok((text, wanted))
+}
+
+/// The names that an edited text cannot follow any more: their anchors are gone, or name something else at the `line` where
+/// reading stops.
+pub(super) fn lost(edited: &str, line: usize) -> HashSet<String> {
+    let line_of = |at: usize| edited[..at].matches('\n').count() + 1;
+    let places = alias_places(edited).into_iter();
+    places.filter(|place| place.anchor.is_none() || line_of(place.at.start) == line).map(|place| place.name).collect()
+}
+
+/// The file with the aliases of these names written out. `None` where it has none of them.
+pub(super) fn written_out(base: &Tree, names: &HashSet<String>) -> Option<Tree> {
+    let mut text = Zeroizing::new(base.source().to_owned());
+    let mut is_changed = false;
+    for place in alias_places(base.source()).into_iter().rev().filter(|place| names.contains(&place.name)) {
+        let node = node_at(base.root(), place.anchor?)?;
+        text = spliced(&text, place.at.start, place.at.end, &as_json(&node.to_json()));
+        is_changed = true;
+    }
+    let written = Tree::parse(text.as_bytes()).ok()?;
+    (is_changed && written.root().same_as(base.root())).then_some(written)
+}
+
+/// The node that begins at a byte.
+fn node_at(node: &Node, at: usize) -> Option<&Node> {
+    if node.span.bytes.start == at {
+        return Some(node);
+    }
+    match &node.kind {
+        NodeKind::Scalar(_) => None,
+        NodeKind::List(items) => items.iter().find_map(|item| node_at(item, at)),
+        NodeKind::Map(entries) => {
+            entries.iter().filter(|entry| !entry.merged).find_map(|entry| node_at(&entry.value, at))
+        }
+    }
 }
 
 enum Parting {
     Text(Text),
-    /// It stays as it is.
-    Kept,
+    /// It stays as it is, with a key too many that comes from one of these anchors.
+    Kept(HashSet<String>),
 }
 
 /// Parts the first place on the way to a difference that comes from elsewhere.
@@ -48,7 +93,7 @@ fn part(tree: &Tree, path: &Path, wanted: &mut Value) -> Option<Parting> {
     let (mut map, mut there) = (tree.root(), wanted);
     for key in path.keys() {
         let Value::Object(keys) = there else { return None };
-        let Some(entry) = child(map, key) else {
+        let Some(entry) = map.entry(key) else {
             // A key that is no longer merged in.
             let text = has_merge(tree, map).then(|| beside(tree, map, key, keys.get(key)?)).flatten()?;
             return Some(Parting::Text(text));
@@ -69,9 +114,17 @@ fn merged(tree: &Tree, map: &Node, entry: &Entry, wanted: &mut Map<String, Value
         Some(value) => beside(tree, map, &entry.key, value).map(Parting::Text),
         None => {
             wanted.insert(entry.key.clone(), entry.value.to_json());
-            Some(Parting::Kept)
+            Some(Parting::Kept(names_in(tree, map)))
         }
     }
+}
+
+/// What the aliases in a map's own text name.
+fn names_in(tree: &Tree, map: &Node) -> HashSet<String> {
+    let (source, start) = (tree.source(), map.span.bytes.start);
+    let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
+    let text = start..end.unwrap_or(source.len());
+    alias_places(source).into_iter().filter(|place| text.contains(&place.at.start)).map(|place| place.name).collect()
 }
 
 /// A key at the end of a map, behind its merge.
@@ -108,12 +161,6 @@ fn aliased(tree: &Tree, map: &Node, entry: &Entry, wanted: &Value) -> Option<Tex
     // No blank is left at the end of a line.
     let from = if text.starts_with('\n') { source[..at].trim_end_matches(' ').len() } else { at };
     Some(spliced(source, from, end, &text))
-}
-
-fn has_merge(tree: &Tree, map: &Node) -> bool {
-    let (source, start) = (tree.source(), map.span.bytes.start);
-    let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
-    end.and_then(|end| source.get(start..end)).is_some_and(|text| text.contains("<<"))
 }
 
 fn spliced(source: &str, from: usize, to: usize, text: &str) -> Text {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::comments::ShippedComments;
-use super::edit::{Edit, is_in_brackets};
+use super::edit::{Edit, has_merge, is_in_brackets};
 use crate::values::excerpt::{as_written, block_end, flow_end};
 use crate::values::overlay::as_json;
 use crate::yaml::{Entry, Node, NodeKind, Path, Scalar, Style, Tree};
@@ -166,19 +166,23 @@ fn appended(base: &Tree, origin: Origin<'_>, map: &Node, keys: &[String], entry:
     let mut keys: Vec<String> = keys.iter().map(|key| as_key(key)).collect();
     let key = keys.pop().unwrap_or_else(|| own_key.to_owned());
     let NodeKind::Map(entries) = &map.kind else { return (source.len()..source.len(), Text::default()) };
-    let own = || entries.iter().filter(|entry| !entry.merged);
-    let Some(first) = own().next() else {
-        return (source.len()..source.len(), written(origin, entry, (&keys, &key), 0));
-    };
-    if is_in_brackets(entries, map) {
+    if is_in_brackets(base, map) {
         let value = in_brackets(origin.tree, &entry.value);
         let opened: String = keys.iter().map(|key| format!("{key}: {{")).collect();
         let text = format!("{opened}{key}: {}{}", *value, "}".repeat(keys.len()));
         return added_in_brackets(source, map, &text);
     }
-    let end = own().map(|entry| value_end(base, entry)).max().unwrap_or(source.len());
+    let own = || entries.iter().filter(|entry| !entry.merged);
+    let (end, column) = match own().next() {
+        _ if entries.is_empty() => (source.len(), 1),
+        Some(first) => (own().map(|entry| value_end(base, entry)).max().unwrap_or_default(), first.key_span.column),
+        // It has nothing but a merge.
+        None => (source[..block_end(base, map)].trim_end().len(), map.span.column),
+    };
+    // A merge may stand behind the last key.
+    let end = end.max(if has_merge(base, map) { source[..block_end(base, map)].trim_end().len() } else { 0 });
     let at = source[end..].find('\n').map_or(source.len(), |line| end + line + 1);
-    (at..at, written(origin, entry, (&keys, &key), first.key_span.column.saturating_sub(1)))
+    (at..at, written(origin, entry, (&keys, &key), column.saturating_sub(1)))
 }
 
 /// What is left of an entry at the end of a map. Where nothing can be cut out, the text stays, and the check will find that.
@@ -202,16 +206,17 @@ fn rest_appended(
 fn entry_at<'t>(tree: &'t Tree, path: &Path) -> Option<&'t Entry> {
     let keys: Vec<&str> = path.keys().collect();
     let (last, above) = keys.split_last()?;
-    match &tree.get(above)?.kind {
-        NodeKind::Map(entries) => entries.iter().find(|entry| entry.key == *last),
-        _ => None,
-    }
+    tree.get(above)?.entry(last)
 }
 
 /// Before the closing bracket.
 fn added_in_brackets(source: &str, map: &Node, text: &str) -> (Range<usize>, Text) {
     let close = flow_end(source, map.span.bytes.start).unwrap_or(source.len()).saturating_sub(1);
-    let comma = if source[..close].trim_end().ends_with(',') { " " } else { ", " };
+    let comma = match source[..close].trim_end() {
+        before if before.ends_with('{') => "",
+        before if before.ends_with(',') => " ",
+        _ => ", ",
+    };
     (close..close, Zeroizing::new(format!("{comma}{text}")))
 }
 
@@ -230,7 +235,7 @@ fn relocated(
     let holds = |other: &&Entry| !other.merged && other.key_span.bytes.start <= start && start < value_end(base, other);
     let Some(holder) = entries.iter().find(holds) else { return (close, text) };
     let was_here = std::ptr::eq(holder, entry);
-    if !is_in_brackets(entries, map) {
+    if !is_in_brackets(base, map) {
         let at = match was_here {
             true => removed(base, map, entry).start,
             false => base.source()[value_end(base, holder)..]
@@ -268,13 +273,8 @@ fn removed(base: &Tree, map: &Node, entry: &Entry) -> Range<usize> {
     let NodeKind::Map(entries) = &map.kind else { return start..start };
     let others = || entries.iter().filter(|other| !other.merged && other.key != entry.key);
     let next = others().map(|other| other.key_span.bytes.start).filter(|other| *other > start).min();
-    if is_in_brackets(entries, map) {
-        let before = others().map(|other| value_end(base, other)).filter(|other| *other <= start).max();
-        return match (next, before) {
-            (Some(next), _) => start..next,
-            (None, Some(before)) => before..end,
-            (None, None) => start..end,
-        };
+    if is_in_brackets(base, map) {
+        return removed_from_brackets(source, start..end);
     }
     let line = line_start(source, start);
     if !source[line..start].trim().is_empty() {
@@ -283,6 +283,18 @@ fn removed(base: &Tree, map: &Node, entry: &Entry) -> Range<usize> {
     }
     let line_end = source[end..].find('\n').map_or(source.len(), |at| end + at + 1);
     line - comments_before(source, line, entry.key_span.column.saturating_sub(1))..line_end
+}
+
+/// A key or an item, and one of the commas around it.
+fn removed_from_brackets(source: &str, range: Range<usize>) -> Range<usize> {
+    let (before, behind) = (source[..range.start].trim_end(), source[range.end..].trim_start());
+    if let Some(rest) = behind.strip_prefix(',') {
+        let next = rest.trim_start_matches(' ');
+        let rest = if next.starts_with('#') { rest } else { next };
+        return range.start..source.len() - rest.len();
+    }
+    let start = if before.ends_with(',') { before.len() - 1 } else { range.start };
+    start..range.end
 }
 
 /// Where the dash of an item is: the beginning of its line, and its column from 0.
@@ -323,14 +335,8 @@ fn item_added(base: &Tree, other: &Tree, list: &Node, behind: Option<&Node>, ite
 
 fn item_removed(base: &Tree, list: &Node, item: &Node) -> Range<usize> {
     let (source, start, end) = (base.source(), item.span.bytes.start, node_end(base, item));
-    let NodeKind::List(items) = &list.kind else { return start..start };
     if source[list.span.bytes.start..].starts_with('[') {
-        let next = items.iter().map(|other| other.span.bytes.start).filter(|other| *other > start).min();
-        let before = items.iter().map(|other| node_end(base, other)).filter(|other| *other <= start).max();
-        return match (next, before) {
-            (Some(next), _) => start..next,
-            (None, before) => before.unwrap_or(start)..end,
-        };
+        return removed_from_brackets(source, start..end);
     }
     let Some((line, column)) = dash(source, item) else { return start..start };
     let line_end = source[end..].find('\n').map_or(source.len(), |at| end + at + 1);

@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::helm::{ChartFacts, ChartFile, ChartSource};
 use crate::ops::Ctx;
 use crate::settings::Install;
+use crate::values::Tree;
 use crate::values::lint::LintFinding;
 use crate::vault::{DeploymentId, Ended};
 
@@ -75,13 +76,16 @@ pub async fn plan_records(ctx: &Ctx, request: RecordRequest) -> Result<PreparedR
     let mut planner = planner::RecordPlanner::new(ctx, &request, facts, (vault, place))?;
     let (mut items, mut drafts) = (Vec::new(), Vec::new());
     for candidate in candidates {
+        let mut hint = "`dr config record --help` shows how the date and the version are given.";
         if let Ok(bytes) = &candidate.bytes {
             ctx.secrets().register_document(bytes);
+            if !request.keep_unread && Tree::parse_or_keep(bytes).unread().is_some() {
+                hint = "Fix the file at that place, or record the one that was deployed.";
+            }
         }
         let (item, draft) = planner.plan(candidate);
         if let (true, RecordAction::Refused { reason, exit }) = (single, &item.action) {
-            return Err(CommandError::new(*exit, format!("{}: {reason}", item.from))
-                .hint("`dr config record --help` shows how the date and the version are given."));
+            return Err(CommandError::new(*exit, format!("{}: {reason}", item.from)).hint(hint));
         }
         items.push(item);
         drafts.push(draft);

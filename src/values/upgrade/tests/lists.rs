@@ -116,7 +116,7 @@ fn strict(old: Option<&Json>, new: Option<&Json>, yours: Option<&Json>) -> Optio
 
 #[test]
 fn hundreds_of_made_up_lists_say_what_a_merge_by_name_says() {
-    let mut dice = Dice { state: 14, about: "about", kin: None };
+    let mut dice = Dice { state: 14, about: "about", kin: None, anchors: None };
     for round in 0..1500 {
         dice.about = "about";
         let (old, new) = (dice.named_list(), dice.named_list());

@@ -1,8 +1,10 @@
 //! What the proposal says, and what the report says of it.
 
+mod anchors;
 mod fuzz;
 mod lists;
 mod names;
+mod shipped;
 
 use super::*;
 use crate::values::FingerprintKey;
