@@ -22,11 +22,12 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
     // Helm cuts after a line's end, and takes the end of the cut line along: what follows at once is text.
     let mut may_cut = false;
     for line in source.split_inclusive('\n') {
-        if !begun && line.trim_start_matches('\u{feff}').trim_end() == "..." {
+        if !begun && line.trim_start_matches('\u{feff}').trim_end_matches(is_blank) == "..." {
             return Err(error_at(&place_of(source, at), "a document ends (`...`) before it has begun"));
         }
         let was_begun = begun;
-        begun = !line.starts_with("---") && (begun || !matches!(line.trim_start().chars().next(), None | Some('#')));
+        let text = line.trim_start_matches(is_blank);
+        begun = !line.starts_with("---") && (begun || !(text.is_empty() || text.starts_with('#')));
         if let Some(rest) = line.strip_prefix("---") {
             let is_text = !rest.starts_with(|c: char| c.is_whitespace()) && !may_cut;
             if !rest.trim().is_empty() && (is_text || !rest.trim_start().starts_with('#')) {
@@ -53,6 +54,11 @@ pub(super) fn documents(source: &str) -> Result<Vec<Document>, YamlError> {
         chunks.pop();
     }
     Ok(chunks)
+}
+
+/// What is nothing to the parser: other blanks of Unicode are text.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n') || LINE_SEPARATORS.contains(&c)
 }
 
 pub(super) fn error_at(span: &Span, message: impl Into<String>) -> YamlError {

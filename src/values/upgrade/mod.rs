@@ -103,8 +103,8 @@ pub fn propose(
         propose(three, Some(style), facts, &scrubber)
     };
     // What a release has dropped may stay in a file of overrides.
-    let keeps = style == ProposalStyle::Overrides;
-    let (edited, wanted) = match shared::parted(with_line_ends(edited, "\n"), merged.value, keeps) {
+    let said = (style == ProposalStyle::Overrides).then(|| three.yours.to_json());
+    let (edited, wanted) = match shared::parted(with_line_ends(edited, "\n"), merged.value, said.as_ref()) {
         Ok(parted) => parted,
         Err(entangled) => return without(&entangled.names, UpgradeError::Shared(entangled.path)),
     };

@@ -27,8 +27,8 @@ pub(super) struct Entangled {
 }
 
 /// The text, brought to say what is wanted as far as only anchors stand between the two. What a merge brings cannot be
-/// taken away again: where `keeps` says so, such a key of no use stays, and is wanted then.
-pub(super) fn parted(text: Text, mut wanted: Value, keeps: bool) -> Result<(Text, Value), Entangled> {
+/// taken away again: where it is what the operator's file `said` there, such a key of no use stays, and is wanted then.
+pub(super) fn parted(text: Text, mut wanted: Value, said: Option<&Value>) -> Result<(Text, Value), Entangled> {
     let mut parted = text.clone();
     for _ in 0..MOST {
         let Ok(tree) = Tree::parse(parted.as_bytes()) else { break };
@@ -39,7 +39,7 @@ pub(super) fn parted(text: Text, mut wanted: Value, keeps: bool) -> Result<(Text
         let path = first_difference(&read, &wanted, Path::root());
         match part(&tree, &path, &mut wanted) {
             Some(Parting::Text(text)) => parted = text,
-            Some(Parting::Kept(_)) if keeps => {}
+            Some(Parting::Kept(_)) if said.is_some_and(|said| is_same_at(&path, said, &read)) => {}
             Some(Parting::Kept(names)) => return Err(Entangled { path, names }),
             None => break,
         }
@@ -60,12 +60,50 @@ pub(super) fn written_out(base: &Tree, names: &HashSet<String>) -> Option<Tree> 
     let mut text = Zeroizing::new(base.source().to_owned());
     let mut is_changed = false;
     for place in alias_places(base.source()).into_iter().rev().filter(|place| names.contains(&place.name)) {
-        let node = node_at(base.root(), place.anchor?)?;
-        text = spliced(&text, place.at.start, place.at.end, &as_json(&node.to_json()));
+        let value = node_at(base.root(), place.anchor?)?.to_json();
+        let (start, keys) = merged_keys(base, place.at.start, &value).unwrap_or((place.at.start, as_json(&value)));
+        text = spliced(&text, start, place.at.end, &keys);
         is_changed = true;
     }
     let written = Tree::parse(text.as_bytes()).ok()?;
     (is_changed && written.root().same_as(base.root())).then_some(written)
+}
+
+/// What stands in the place of a merge of `value`, whose alias is at `at`: the keys that its map has not itself, and where
+/// the merge begins. `None` where it is no merge, or brings nothing.
+fn merged_keys(tree: &Tree, at: usize, value: &Value) -> Option<(usize, Text)> {
+    let source = tree.source();
+    let start = source[..at].trim_end_matches(' ').strip_suffix("<<:")?.len();
+    let (map, Value::Object(keys)) = (map_around(tree, tree.root(), start)?, value) else { return None };
+    let NodeKind::Map(own) = &map.kind else { return None };
+    let is_own = |key: &String| own.iter().any(|entry| !entry.merged && entry.key == *key);
+    let between = match source[map.span.bytes.start..].starts_with('{') {
+        true => ", ".to_owned(),
+        false => format!("\n{}", " ".repeat(start - source[..start].rfind('\n').map_or(0, |end| end + 1))),
+    };
+    let lines = keys.iter().filter(|(key, _)| !is_own(key));
+    let lines: Vec<String> = lines.map(|(key, value)| format!("{}: {}", as_key(key), *as_json(value))).collect();
+    (!lines.is_empty()).then(|| (start, Zeroizing::new(lines.join(&between))))
+}
+
+/// The innermost map whose text a byte is in.
+fn map_around<'t>(tree: &'t Tree, node: &'t Node, at: usize) -> Option<&'t Node> {
+    match &node.kind {
+        NodeKind::Scalar(_) => None,
+        NodeKind::List(items) => items.iter().find_map(|item| map_around(tree, item, at)),
+        NodeKind::Map(entries) => {
+            let own = entries.iter().filter(|entry| !entry.merged);
+            let below = own.filter_map(|entry| map_around(tree, &entry.value, at)).next();
+            below.or_else(|| text_of(tree, node).contains(&at).then_some(node))
+        }
+    }
+}
+
+/// Where a map's own text stands.
+fn text_of(tree: &Tree, map: &Node) -> std::ops::Range<usize> {
+    let (source, start) = (tree.source(), map.span.bytes.start);
+    let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
+    start..end.unwrap_or(source.len())
 }
 
 /// The node that begins at a byte.
@@ -121,10 +159,12 @@ fn merged(tree: &Tree, map: &Node, entry: &Entry, wanted: &mut Map<String, Value
 
 /// What the aliases in a map's own text name.
 fn names_in(tree: &Tree, map: &Node) -> HashSet<String> {
-    let (source, start) = (tree.source(), map.span.bytes.start);
-    let end = if source[start..].starts_with('{') { flow_end(source, start) } else { Some(block_end(tree, map)) };
-    let text = start..end.unwrap_or(source.len());
-    alias_places(source).into_iter().filter(|place| text.contains(&place.at.start)).map(|place| place.name).collect()
+    let text = text_of(tree, map);
+    alias_places(tree.source())
+        .into_iter()
+        .filter(|place| text.contains(&place.at.start))
+        .map(|place| place.name)
+        .collect()
 }
 
 /// A key at the end of a map, behind its merge.
@@ -165,6 +205,16 @@ fn aliased(tree: &Tree, map: &Node, entry: &Entry, wanted: &Value) -> Option<Tex
 
 fn spliced(source: &str, from: usize, to: usize, text: &str) -> Text {
     Zeroizing::new([&source[..from], text, &source[to..]].concat())
+}
+
+/// Whether two values say the same at a path, which both have.
+fn is_same_at(path: &Path, a: &Value, b: &Value) -> bool {
+    let mut both = (a, b);
+    for key in path.keys() {
+        let (Some(a), Some(b)) = (both.0.get(key), both.1.get(key)) else { return false };
+        both = (a, b);
+    }
+    both.0 == both.1
 }
 
 /// Where two values first differ.

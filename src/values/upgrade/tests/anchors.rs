@@ -27,6 +27,18 @@ fn a_release_with_anchors_takes_a_change_at_one_of_the_places() {
     }
 }
 
+#[test]
+fn a_key_that_goes_lets_nothing_of_a_merge_come_in_its_place() {
+    let old = "p: &o {c: '', a: 1, s: 2}\nq:\n  <<: *o\n  s: 6\n";
+    let yours = "p: &o\n  c: ''\n  a: 1\n  s: [1, 2]\nq:\n  <<: *o\n  s: 6\n";
+    let new = "p: {a: 1}\nq: {a: 1}\n";
+    let style = ProposalStyle::Overrides;
+    let (old, new, yours) = (tree(old), tree(new), tree(yours));
+    let three = Three { old: &old, new: &new, yours: &yours };
+    let proposed = propose(three, Some(style), &FACTS, &Scrubber::new(None)).map(|p| p.text.to_string());
+    assert_eq!(proposed.map_err(|e| e.to_string()).as_deref(), Ok("p: &o\n  a: 1\n  s: [1, 2]\nq:\n  a: 1\n"));
+}
+
 /// Old, new and the operator's file; and what becomes of it.
 #[test]
 fn an_alias_whose_anchor_goes_is_written_out() {
@@ -38,7 +50,7 @@ fn an_alias_whose_anchor_goes_is_written_out() {
             "x: &x {z: 1}\nw:\n  <<: *x\n",
             "x: &x {z: 1}\nw:\n  <<: *x\n",
             "x: [1]\n",
-            "x: &x [1]\nw:\n  <<: {\"z\":1}\n",
+            "x: &x [1]\nw:\n  z: 1\n",
         ),
         // What the operator adds to one of the places does not come to the other.
         (
@@ -46,7 +58,7 @@ fn an_alias_whose_anchor_goes_is_written_out() {
             "x: &x {z: 1}\nw:\n  <<: *x\n",
             "x: &x {z: 1}\nw:\n  <<: *x\n",
             "x: {z: 1, own: 2}\nw: {z: 1}\n",
-            "x: &x {z: 1, own: 2}\nw:\n  <<: {\"z\":1}\n",
+            "x: &x {z: 1, own: 2}\nw:\n  z: 1\n",
         ),
         (both[1], "v: one\nw: 1\nk: 2\n", "w: 1\nk: 3\n", "v: &v one\nw: *v\nk: 2\n", "w: \"one\"\nk: 3\n"),
         (both[1], "v: {x: 1}\nk: 2\n", "k: 2\n", "v: &v {x: 1}\nk:\n- *v\n", "k:\n- {\"x\":1}\n"),
@@ -55,7 +67,7 @@ fn an_alias_whose_anchor_goes_is_written_out() {
             "v: {x: 1}\nk: {y: 1}\n",
             "k: {y: 1}\n",
             "v: &v {x: 1}\nk:\n  <<: *v\n  y: 2\n",
-            "k:\n  <<: {\"x\":1}\n  y: 2\n",
+            "k:\n  x: 1\n  y: 2\n",
         ),
     ] {
         assert_eq!(*in_style(style, old, new, yours).text, expected, "{yours}");
