@@ -16,6 +16,7 @@ ORACLE_DOCUMENTS ?= 50000
 ORACLE_SEED ?= 20260820
 # How often the live tests of chance (tests/live/chaos.rs) try in the soak; in `make test` a few times.
 CHAOS_ROUNDS ?= 200
+CHAOS_LANES ?= 3
 
 .PHONY: metrics browser oracle fuzz help deps build release demo test checks lint unit stores live soak lab-up bench profile speed deny man
 
@@ -95,7 +96,7 @@ soak: fuzz ## What takes long: fuzzing, many random inputs, a stream that breaks
 	+$(MAKE) --no-print-directory metrics browser
 	lab/test.sh life
 	+$(MAKE) --no-print-directory oracle
-	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 DR_CHAOS_ROUNDS=$(CHAOS_ROUNDS); trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
+	+export DR_LAB_SITE=d DR_LAB_CNPG=1.28.0 DR_CHAOS_ROUNDS=$(CHAOS_ROUNDS) DR_CHAOS_LANES=$(CHAOS_LANES); trap 'lab/lab wipe' EXIT; $(MAKE) --no-print-directory live
 
 bench: ## The manual guide's way and dr's, side by side, on the same database
 	+$(MAKE) --no-print-directory -j2 lab-up release

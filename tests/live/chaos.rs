@@ -1,13 +1,15 @@
 //! What no list of steps foresees: ended at any moment by any signal, disks that fill, two hosts whose clocks are off,
 //! hands on the install.
 //!
-//! `make test` holds a cut of a few rounds; `DR_CHAOS_ROUNDS` says how many else, and `make soak` sets it. The seed that a
-//! failed test names makes the same moments again, with `DR_CHAOS_SEED`.
+//! `make test` holds a cut of a few rounds; `DR_CHAOS_ROUNDS` says how many else, and `make soak` sets it. What mostly
+//! waits is done on so many installs at once as `DR_CHAOS_LANES` says. The seed that a failed test names makes the same
+//! moments again, with `DR_CHAOS_SEED`.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -58,6 +60,36 @@ impl Chance {
 /// How many rounds there are, or of what is killed, how many times.
 fn rounds(few: usize) -> usize {
     std::env::var("DR_CHAOS_ROUNDS").ok().map_or(few, |rounds| rounds.parse().unwrap())
+}
+
+/// How many kills are left, over all the installs that are killed at once.
+struct Kills(AtomicUsize);
+
+impl Kills {
+    fn left(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, killed: bool, seed: u64) {
+        if killed {
+            let less = |left: usize| Some(left.saturating_sub(1));
+            _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+        eprintln!("{} kills left, seed {seed}", self.left());
+    }
+}
+
+/// Does `work` on installs of its own, at once, until together they were killed often enough.
+fn in_lanes(name: &str, few: usize, work: impl Fn(Site, &Kills) + Sync) {
+    let lanes = std::env::var("DR_CHAOS_LANES").ok().map_or(1, |lanes| lanes.parse().unwrap());
+    let (left, work) = (Kills(AtomicUsize::new(rounds(few))), &work);
+    let left = &left;
+    std::thread::scope(|scope| {
+        for lane in 1..=lanes {
+            let name = if lane == 1 { name.to_owned() } else { format!("{name}-{lane}") };
+            scope.spawn(move || work(Site::new(&name), left));
+        }
+    });
 }
 
 /// An install that makes bundles while something goes wrong, and what is known to be good of it.
@@ -117,13 +149,16 @@ impl Site {
 #[test]
 #[ignore = "needs the lab: make live"]
 fn creates_that_are_ended_at_any_moment_leave_the_application_running_and_whole_bundles() {
-    let (mut site, mut chance) = (Site::new("chaos-create"), Chance::new());
-    let mut left = rounds(2);
-    while left > 0 {
+    in_lanes("chaos-create", 2, kill_creates);
+}
+
+fn kill_creates(mut site: Site, kills: &Kills) {
+    let mut chance = Chance::new();
+    while kills.left() > 0 {
         let (delay, signal) = (chance.moment(site.whole.mul_f64(1.1)), chance.signal());
         let ended = site.create().run_until(delay, signal);
-        let told = format!("{left} kills left, seed {}: {signal:?} after {delay:?}\n{ended}", chance.seed);
-        left -= usize::from(ended.code == KILLED);
+        let told = format!("seed {}: {signal:?} after {delay:?}\n{ended}", chance.seed);
+        kills.count(ended.code == KILLED, chance.seed);
         // Whichever of the ways back a person takes first.
         match chance.below(3) {
             0 if site.open_run() => _ = site.host.dr(["run", "abort", "--yes"]).ok(),
@@ -137,7 +172,11 @@ fn creates_that_are_ended_at_any_moment_leave_the_application_running_and_whole_
 #[test]
 #[ignore = "needs the lab: make live"]
 fn restores_that_are_ended_at_any_moments_come_to_their_end() {
-    let (site, mut chance) = (Site::new("chaos-restore"), Chance::new());
+    in_lanes("chaos-restore", 2, kill_restores);
+}
+
+fn kill_restores(site: Site, kills: &Kills) {
+    let mut chance = Chance::new();
     let host = &site.host;
     let before = host.ledger();
     let bundle = host.bundle(&[]);
@@ -145,25 +184,24 @@ fn restores_that_are_ended_at_any_moments_come_to_their_end() {
     host.delete_namespace();
     let begun = Instant::now();
     host.dr(by("hibernate")).ok();
-    let (whole, mut left) = (begun.elapsed(), rounds(2));
-    while left > 0 {
+    let whole = begun.elapsed();
+    while kills.left() > 0 {
         host.delete_namespace();
         let restore = by(["adopt", "hibernate"][chance.below(2)]);
         let mut told = format!("seed {}", chance.seed);
         loop {
             let (mut delay, signal) = (chance.moment(whole), chance.signal());
-            if left == 0 {
+            if kills.left() == 0 {
                 delay = whole * 20;
             }
             let args: &[&str] = if site.open_run() { &["run", "resume"] } else { &restore };
             let ended = host.dr_command(args).run_until(delay, signal);
-            told = format!("{told}\n{left} left: {signal:?} after {delay:?}\n{ended}");
+            told = format!("{told}\n{signal:?} after {delay:?}\n{ended}");
             if ended.code == 0 {
                 break;
             }
             assert!([129, 130, KILLED, 143].contains(&ended.code), "{told}");
-            left -= usize::from(ended.code == KILLED && left > 0);
-            eprintln!("{left} kills left, seed {}", chance.seed);
+            kills.count(ended.code == KILLED, chance.seed);
             if chance.below(5) == 0 && site.open_run() {
                 abort(host, &told);
                 host.delete_namespace();
