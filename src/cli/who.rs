@@ -72,8 +72,9 @@ fn named(around: &Surroundings<'_>) -> String {
         Some((address, _)) if address.contains('@') => address.to_owned(),
         _ => user,
     };
-    // It becomes the first word of a line of trusted signers.
-    let plain = |c: char| if c.is_ascii_graphic() && !"\",<>".contains(c) { c } else { '-' };
+    // It becomes the first word of a line of trusted signers. Letters of any script part people.
+    let is_plain = |c: char| (c.is_ascii_graphic() && !"\",<>".contains(c)) || c.is_alphanumeric();
+    let plain = |c: char| if is_plain(c) { c } else { '-' };
     let who = match user.contains('@') {
         true => user,
         false => format!("{user}@{}", if around.host.is_empty() { "localhost" } else { around.host }),
@@ -180,6 +181,8 @@ mod tests {
             (1000, &[("DR_WHO", "tina@example.org")], "tina@example.org"),
             (1000, &[("DR_WHO", "Tina <tina@example.org>")], "tina@example.org"),
             (1000, &[("DR_WHO", "Tina, T <t>")], "Tina--T--t-@site-a"),
+            (1000, &[("DR_WHO", "José Ñ\u{202e}")], "José-Ñ-@site-a"),
+            (1000, &[("DR_WHO", "名前")], "名前@site-a"),
         ] {
             assert_eq!(named_by(uid, variables), expected, "{uid} {variables:?}");
         }

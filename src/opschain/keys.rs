@@ -3,11 +3,20 @@
 //! Taken from the published values files and the changelog up to 2026-10-08; the chart's own defaults, where they are at
 //! hand, come on top.
 
-use crate::values::lint::{KeyFact, KeyFacts, Number, Place, Relation, Shape, Wanted};
+use super::relations::RELATIONS;
+use super::values::SECRET;
+use crate::values::lint::{KeyFact, KeyFacts, Place, SecretForm, Shape};
 
 /// All of it, as [`crate::values::lint::lint_with`] takes it.
-pub const FACTS: KeyFacts =
-    KeyFacts { keys: KEYS, shapes: SHAPES, twins: TWINS, switches: SWITCHES, relations: RELATIONS };
+pub const FACTS: KeyFacts = KeyFacts {
+    keys: KEYS,
+    secrets: SECRET,
+    shapes: SHAPES,
+    twins: TWINS,
+    switches: SWITCHES,
+    texts: TEXTS,
+    relations: RELATIONS,
+};
 
 const fn always(keys: &'static str) -> KeyFact {
     KeyFact { keys, from: None, until: None, instead: None }
@@ -23,7 +32,7 @@ const fn until(until: &'static str, keys: &'static str, instead: Option<&'static
 
 const KEYS: &[KeyFact] = &[
     always("{stopped,sshKnownHostsConfigMapRef,nameOverride,createExamplesNamespace,useCertManager}"),
-    always("{nodeSelector,kubectl}.*"),
+    always("{nodeSelector.*,kubectl.image}"),
     always("api.{replicas,hostName,certificateSecretName,image,debugSidecar}"),
     always("apiWorker.{replicas,terminationGracePeriodSeconds,image,debugSidecar}"),
     always("mintModelStepsApi.{enabled,replicas,image,debugSidecar}"),
@@ -32,16 +41,20 @@ const KEYS: &[KeyFact] = &[
     always("sharedVolumes.{projectGitRepos,stepProperties}.{storageClass,accessMode,size}"),
     always("buildService.{rootless,volume.{storageClass,accessMode,size},certificateSecretName,image,debugSidecar}"),
     always("imageRegistry.{certificateSecretName,copyCommandOverride}"),
-    always("ldap.{enabled,replicas,volume.*,image,debugSidecar}"),
+    always("ldap.{enabled,replicas,volume.{storageClass,accessMode,size},image,debugSidecar}"),
     always("logAggregator.{additionalOutputConfig,image,debugSidecar}"),
     always("db.{forcePgHost,forcePgPort,recoveryMode}"),
     always("secretVault.{externalCertificateSecretName,internalCertificateSecretName}"),
     always("secretVault.externalService.{enabled,nodePort}"),
-    always(
-        "kong.{priorityClassName,image.*,ingressController.*,nameOverride,proxy.*,admin.*,containerSecurityContext.*,**}",
-    ),
-    always("trow.{priorityClassName,image.*,trow.*,imagePullSecrets,nameOverride,fullnameOverride,service.*,**}"),
-    always("trow.{volumeClaim.*,ingress.*,env.*,resources.*}"),
+    // What the shipped files have of other charts; there is more to each.
+    always("{kong,trow}.{priorityClassName,nameOverride,**}"),
+    always("kong.{image,ingressController.image}.{repository,tag,pullSecrets,**}"),
+    always("kong.{ingressController.**,containerSecurityContext.{allowPrivilegeEscalation,**}}"),
+    always("kong.proxy.{http,tls}.{enabled,containerPort,servicePort,**}"),
+    always("kong.{proxy.**,admin.{tls.{parameters,**},**}}"),
+    always("trow.{image.{repository,tag,pullPolicy,**},imagePullSecrets,fullnameOverride,service.{type,**},env}"),
+    always("trow.trow.{user,password,domain,proxyRegistries.{config.{registries,max_size,**},**},**}"),
+    always("trow.{volumeClaim.{accessModes,**},ingress.{enabled,hosts,tls,annotations.*,**},resources.*}"),
     always("env.{OPSCHAIN_VERSION,POSTGRESQL_VERSION,OPSCHAIN_KUBERNETES_NAMESPACE,OPSCHAIN_GUI_BASE_URL}"),
     always(
         "env.{OPSCHAIN_IMAGE_REGISTRY_HOST,OPSCHAIN_INGRESS_TLS_PORT,OPSCHAIN_API_HOST_NAME,OPSCHAIN_AUTH_STRATEGY}",
@@ -52,7 +65,15 @@ const KEYS: &[KeyFact] = &[
     always("env.{OPSCHAIN_VAULT_PASSWORD,OPSCHAIN_VAULT_MOUNT_PATH,OPSCHAIN_VAULT_CLIENT_OPTIONS}"),
     always("env.{OPSCHAIN_LDAP_HOST,OPSCHAIN_LDAP_PORT}"),
     always("env.{OPSCHAIN_LDAP_BASE_DN,OPSCHAIN_LDAP_DOMAIN,OPSCHAIN_LDAP_ORGANISATION,OPSCHAIN_LDAP_LOG_LEVEL,*}"),
-    since("2025-01-15", "openbao.{fullnameOverride,global.*,injector.*,server.*,**}"),
+    since("2025-01-15", "openbao.{fullnameOverride,injector.{enabled,**},**}"),
+    since("2025-01-15", "openbao.global.{enabled,tlsDisable,imagePullSecrets,**}"),
+    since("2025-01-15", "openbao.server.{enabled,priorityClassName,volumes,volumeMounts,affinity,resources.*,**}"),
+    since("2025-01-15", "openbao.server.{image.{registry,repository,tag,**},extraSecretEnvironmentVars}"),
+    since("2025-01-15", "openbao.server.{ingress.{enabled,**},dataStorage.{enabled,**},standalone.{enabled,**}}"),
+    since("2025-01-15", "openbao.server.service.{active.{enabled,**},standby.{enabled,**},annotations.*,**}"),
+    since("2025-01-15", "openbao.server.serviceAccount.{serviceDiscovery.{enabled,**},**}"),
+    since("2025-01-15", "openbao.server.{statefulSet.{annotations.*,**},livenessProbe.{enabled,execCommand,**}}"),
+    since("2025-01-15", "openbao.server.ha.{enabled,replicas,config,disruptionBudget.{enabled,**},**}"),
     since("2025-01-15", "{vaultAddress,vaultAuthMethod,vaultToken,vaultUsername,vaultPassword,vaultMountPath}"),
     since("2025-01-15", "{vaultUseMintEncryption,vaultClientOptions}"),
     since("2025-01-15", "{mintPressLicence,mintPressTransportableKey,mintPressChefClientKey}"),
@@ -71,7 +92,7 @@ const KEYS: &[KeyFact] = &[
     since("2026-03-27", "secretVault.unsealKey"),
     since("2026-03-27", "env.OPSCHAIN_ENCRYPTION_SEED_KEY"),
     since("2026-04-21", "env.OPSCHAIN_TOKEN_SECRET_KEY"),
-    since("2026-05-26", "registryReconcile.{enabled,schedule,successfulJobsHistoryLimit,failedJobsHistoryLimit,env.*}"),
+    since("2026-05-26", "registryReconcile.{enabled,schedule,successfulJobsHistoryLimit,failedJobsHistoryLimit,env}"),
     since("2026-05-26", "registryReconcile.{image,resources.*}"),
     since(
         "2026-06-04",
@@ -82,9 +103,14 @@ const KEYS: &[KeyFact] = &[
     since("2026-07-09", "db.backup.periodic.{failedJobsHistoryLimit,timeoutSeconds,startingDeadlineSeconds}"),
     since("2026-07-09", "db.backup.preDeploy.{enabled,method,timeoutSeconds}"),
     since("2026-07-09", "db.backup.recovery.{enabled,mountDataVolume,dataVolumeClaim,resources.*}"),
-    since("2026-07-28", "db.cnpg.pooler.{enabled,instances,resources.*,image,imagePullPolicy,pgbouncer.*}"),
+    since(
+        "2026-07-28",
+        "db.cnpg.pooler.{enabled,instances,resources.*,image,imagePullPolicy,pgbouncer.{parameters.*,*}}",
+    ),
     since("2026-07-28", "db.cnpg.pooler.terminationGracePeriodSeconds"),
-    since("2026-08-10", "reloader.{global.*,image.*,reloader.*,**}"),
+    since("2026-08-10", "reloader.{global.{imagePullSecrets,**},image.{name,repository,tag,**},**}"),
+    since("2026-08-10", "reloader.reloader.{custom_annotations.*,watchGlobally,reloadStrategy,**}"),
+    since("2026-08-10", "reloader.reloader.deployment.{priorityClassName,labels.*,**}"),
     since(
         "2026-08-10",
         "rollStaleSecretVaultPods.{enabled,schedule,successfulJobsHistoryLimit,failedJobsHistoryLimit}",
@@ -110,14 +136,29 @@ const KEYS: &[KeyFact] = &[
     ),
 ];
 
-const SHAPES: &[(&[&str], Shape)] = &[
-    (&["env", "OPSCHAIN_DETERMINISTIC_KEY"], Shape::Characters(32)),
-    (&["env", "OPSCHAIN_ENCRYPTION_SEED_KEY"], Shape::Characters(32)),
-    (&["env", "OPSCHAIN_KEY_DERIVATION_SALT"], Shape::Characters(32)),
-    (&["env", "OPSCHAIN_PRIMARY_KEY"], Shape::Characters(32)),
-    (&["env", "OPSCHAIN_TOKEN_SECRET_KEY"], Shape::Characters(64)),
-    (&["secretVault", "unsealKey"], Shape::Base64(32)),
+const SHAPES: &[SecretForm] = &[
+    form(&["env", "OPSCHAIN_DETERMINISTIC_KEY"], Shape::Characters(32)),
+    form(&["env", "OPSCHAIN_ENCRYPTION_SEED_KEY"], Shape::Characters(32)),
+    form(&["env", "OPSCHAIN_KEY_DERIVATION_SALT"], Shape::Characters(32)),
+    form(&["env", "OPSCHAIN_PRIMARY_KEY"], Shape::Characters(32)),
+    form(&["env", "OPSCHAIN_TOKEN_SECRET_KEY"], Shape::Characters(64)),
+    SecretForm {
+        part: Some(&["openbao", "global", "enabled"]),
+        ..form(&["secretVault", "unsealKey"], Shape::Base64(Some(32)))
+    },
+    encoded(&["mintPressLicence"]),
+    encoded(&["mintPressTransportableKey"]),
+    encoded(&["mintPressChefClientKey"]),
 ];
+
+const fn form(keys: Place, shape: Shape) -> SecretForm {
+    SecretForm { keys, shape, from: None, part: None }
+}
+
+/// Before that release, the shipped comments asked for "the contents".
+const fn encoded(keys: Place) -> SecretForm {
+    SecretForm { from: Some("2026-10-08"), ..form(keys, Shape::Base64(None)) }
+}
 
 /// Of an external vault, some values are said twice; and the seed key took over the transportable key's value.
 const TWINS: &[(&str, &str)] = &[
@@ -141,63 +182,15 @@ const SWITCHES: &[&str] = &[
     "allowPrivilegeEscalation",
 ];
 
-/// What the shipped comments and the documentation ask for.
-const RELATIONS: &[Relation] = &[
-    Relation::Equal(&["env", "OPSCHAIN_INGRESS_TLS_PORT"], &["kong", "proxy", "tls", "servicePort"]),
-    Relation::Equal(&["env", "OPSCHAIN_IMAGE_REGISTRY_HOST"], &["trow", "trow", "domain"]),
-    Relation::Equal(&["env", "OPSCHAIN_VAULT_ADDRESS"], &["vaultAddress"]),
-    Relation::Equal(&["env", "OPSCHAIN_VAULT_AUTH_METHOD"], &["vaultAuthMethod"]),
-    Relation::Equal(&["env", "OPSCHAIN_VAULT_TOKEN"], &["vaultToken"]),
-    Relation::Equal(&["env", "OPSCHAIN_VAULT_USERNAME"], &["vaultUsername"]),
-    Relation::Equal(&["env", "OPSCHAIN_VAULT_PASSWORD"], &["vaultPassword"]),
-    Relation::Equal(&["env", "OPSCHAIN_VAULT_MOUNT_PATH"], &["vaultMountPath"]),
-    with_database_off(&["stopped"], Wanted::Is(true), "the application cannot run while its database is hibernated"),
-    with_database_off(&["db", "backup", "preDeploy", "enabled"], Wanted::Is(false), "its Job needs the database"),
-    with_data_volume(&["db", "backup", "recovery", "enabled"], "only the recovery pod mounts the volume"),
-    with_data_volume(&["stopDatabase"], "the volume must have one writer"),
-    Relation::Needs {
-        when: (&["db", "cnpg", "replica", "enabled"], true),
-        wants: (&["db", "cnpg", "replica", "source"], Wanted::Given),
-        why: "a replica must know what it follows",
-    },
-    without_cert_manager(&["api", "certificateSecretName"]),
-    without_cert_manager(&["buildService", "certificateSecretName"]),
-    without_cert_manager(&["imageRegistry", "certificateSecretName"]),
-    without_cert_manager(&["secretVault", "externalCertificateSecretName"]),
-    without_cert_manager(&["secretVault", "internalCertificateSecretName"]),
-    without_classes(&["kong", "priorityClassName"]),
-    without_classes(&["trow", "priorityClassName"]),
-    without_classes(&["openbao", "server", "priorityClassName"]),
-    without_classes(&["reloader", "reloader", "deployment", "priorityClassName"]),
-    Relation::Room {
-        when: &["db", "cnpg", "pooler", "enabled"],
-        factors: [
-            Number { place: &["db", "cnpg", "pooler", "instances"], otherwise: 2 },
-            Number { place: &["db", "cnpg", "pooler", "pgbouncer", "parameters", "default_pool_size"], otherwise: 150 },
-        ],
-        spare: 50,
-        limit: Number { place: &["db", "cnpg", "postgresql", "parameters", "max_connections"], otherwise: 350 },
-    },
+/// Texts of the published values files, where a word might be read as a boolean.
+#[rustfmt::skip]
+const TEXTS: &[&str] = &[
+    "hostName", "clusterName", "owner", "method", "schedule", "storageClass", "accessMode", "size", "maxRate",
+    "imagePullPolicy", "pullPolicy", "primaryUpdateStrategy", "primaryUpdateMethod", "primary", "source",
+    "secretVaultExternalHostName", "reloadStrategy", "nameOverride", "fullnameOverride", "vaultAuthMethod",
+    "certificateSecretName", "externalCertificateSecretName", "internalCertificateSecretName", "priorityClassName",
+    "user", "domain", "repository", "registry", "forcePgHost", "vaultMountPath", "vaultUsername",
 ];
-
-const fn with_database_off(place: Place, wanted: Wanted, why: &'static str) -> Relation {
-    Relation::Needs { when: (&["stopDatabase"], true), wants: (place, wanted), why }
-}
-
-const fn with_data_volume(place: Place, why: &'static str) -> Relation {
-    let when: (Place, bool) = (&["db", "backup", "recovery", "mountDataVolume"], true);
-    Relation::Needs { when, wants: (place, Wanted::Is(true)), why }
-}
-
-const fn without_cert_manager(place: Place) -> Relation {
-    let why = "without cert-manager every certificate must be given";
-    Relation::Needs { when: (&["useCertManager"], false), wants: (place, Wanted::Given), why }
-}
-
-const fn without_classes(place: Place) -> Relation {
-    let why = "a pod cannot name a priority class that is not made";
-    Relation::Needs { when: (&["priorityClasses", "enabled"], false), wants: (place, Wanted::Empty), why }
-}
 
 #[cfg(test)]
 mod tests {
@@ -259,35 +252,6 @@ env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY:
     }
 
     #[test]
-    fn keys_that_belong_together_are_found_apart() {
-        for (yaml, place) in [
-            (
-                "env: {OPSCHAIN_INGRESS_TLS_PORT: 443}\nkong: {proxy: {tls: {servicePort: 3443}}}\n",
-                "env.OPSCHAIN_INGRESS_TLS_PORT",
-            ),
-            ("vaultAddress: http://a\nenv: {OPSCHAIN_VAULT_ADDRESS: http://b}\n", "env.OPSCHAIN_VAULT_ADDRESS"),
-            ("stopDatabase: true\n", "stopDatabase"),
-            ("db: {cnpg: {replica: {enabled: true}}}\n", "db.cnpg.replica.enabled"),
-            ("db: {cnpg: {pooler: {enabled: true, instances: 3}}}\n", "db.cnpg.pooler.instances"),
-            (
-                "db: {cnpg: {pooler: {enabled: true}, postgresql: {parameters: {max_connections: \"300\"}}}}\n",
-                "db.cnpg.postgresql.parameters.max_connections",
-            ),
-        ] {
-            assert_eq!(findings(yaml, None), [format!("keys-disagree {place}")], "{yaml}");
-        }
-        let count = |yaml: &str| findings(yaml, None).iter().filter(|said| said.starts_with("keys-disagree")).count();
-        assert_eq!(count("useCertManager: false\n"), 5, "each certificate");
-        assert_eq!(count("priorityClasses: {enabled: false}\n"), 4, "each chart that names the class");
-        assert_eq!(count("db: {backup: {recovery: {mountDataVolume: true}}}\n"), 2, "the pod, and the database off");
-        let recovery =
-            "stopped: true\nstopDatabase: true\ndb: {backup: {recovery: {enabled: true, mountDataVolume: true}}}\n";
-        assert_eq!(count(recovery), 0, "as the guide has it");
-        let registry = "env: {OPSCHAIN_IMAGE_REGISTRY_HOST: a.b}\ntrow: {trow: {domain: \"a.b:3443\"}}\n";
-        assert_eq!(count(registry), 0, "the domain has the port");
-    }
-
-    #[test]
     fn switches_are_known_without_the_chart() {
         assert_eq!(findings("stopped: \"false\"\n", None), ["text-as-boolean stopped"]);
         assert_eq!(findings("api: {debugSidecar: 'no'}\n", None), ["text-as-boolean api.debugSidecar"]);
@@ -295,6 +259,61 @@ env: {OPSCHAIN_OVERRIDE_AUTH_STRATEGY: local, OPSCHAIN_LDAP_HOST: h, HTTP_PROXY:
         assert_eq!(findings("stopped: [false]\n", None), ["wrong-type stopped"]);
         assert_eq!(findings("api: {replicas: [1]}\n", None), ["wrong-type api.replicas"]);
         assert_eq!(findings("api: {replicas: {count: 1}}\n", None), ["wrong-type api.replicas"]);
+    }
+
+    #[test]
+    fn a_slip_in_a_part_of_another_chart_is_found() {
+        for (yaml, place) in [
+            ("trow: {trow: {pasword: q8Lw2zKdVx91}}\n", "unknown-key trow.trow.pasword"),
+            ("trow: {password: q8Lw2zKdVx91}\n", "misplaced-key trow.password"),
+            ("openbao: {server: {ha: {replica: 3}}}\n", "unknown-key openbao.server.ha.replica"),
+            ("openbao: {server: {replicas: 3}}\n", "misplaced-key openbao.server.replicas"),
+            ("openbao: {server: {ingres: {enabled: true}}}\n", "unknown-key openbao.server.ingres"),
+            ("kong: {image: {respository: x}}\n", "unknown-key kong.image.respository"),
+            ("kong: {proxy: {Tls: {enabled: true}}}\n", "unknown-key kong.proxy.Tls"),
+            ("kong: {proxy: {tls: {serviceport: 8443}}}\n", "unknown-key kong.proxy.tls.serviceport"),
+            ("kong: {proxy.tls.servicePort: 8443}\n", "misplaced-key kong.\"proxy.tls.servicePort\""),
+            ("ldap: {volume: {sise: 1Gi}}\n", "unknown-key ldap.volume.sise"),
+            ("reloader: {watchGlobally: true}\n", "misplaced-key reloader.watchGlobally"),
+            ("ldap: {password: q8Lw2zKdVx91}\n", "unknown-key ldap.password"),
+            ("db: {user: x}\n", "unknown-key db.user"),
+            ("api: {certificates: {a: b}}\n", "unknown-key api.certificates"),
+            (
+                "db: {cnpg: {pooler: {parameters: {default_pool_size: '100'}}}}\n",
+                "misplaced-key db.cnpg.pooler.parameters",
+            ),
+        ] {
+            assert_eq!(findings(yaml, None), [place], "{yaml}");
+        }
+        // What these charts have beside what is shipped.
+        let own = "\
+kong: {replicaCount: 2, env: {database: x}, proxy: {type: NodePort, http: {nodePort: 30080}}, admin: {enabled: true}}
+trow: {replicaCount: 1, env: [{name: A, value: b}], volumeClaim: {resources: {requests: {storage: 9Gi}}}}
+openbao:
+  injector: {enabled: true, replicas: 2}
+  ui: {enabled: true}
+  server: {standalone: {config: x}, ha: {raft: {enabled: true}}, readinessProbe: {enabled: true}, service: {port: 8200}}
+reloader: {enabled: true, reloader: {logLevel: info, deployment: {replicas: 2}}}
+";
+        assert_eq!(findings(own, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn secrets_that_are_read_otherwise_are_found_in_their_places() {
+        for (yaml, place) in [
+            ("trow: {trow: {password: {}}}\n", "secret-not-text trow.trow.password"),
+            ("trow: {trow: {password: {a: b}}}\n", "wrong-type trow.trow.password"),
+            ("db: {cnpg: {replica: {promotionToken: []}}}\n", "secret-not-text db.cnpg.replica.promotionToken"),
+            ("mintPressLicence: no\n", "secret-not-text mintPressLicence"),
+            ("env: {OPSCHAIN_DOCKER_USER: yes}\n", "secret-not-text env.OPSCHAIN_DOCKER_USER"),
+            ("mintPressLicence: 'hello world!!'\n", "secret-shape mintPressLicence"),
+            ("api: {hostName: no}\n", "boolean-as-text api.hostName"),
+            ("db: {cnpg: {clusterName: on}}\n", "boolean-as-text db.cnpg.clusterName"),
+        ] {
+            assert_eq!(findings(yaml, None), [place], "{yaml}");
+        }
+        assert_eq!(findings("mintPressLicence: 'hello world!!'\n", Some("2026-09-14")), Vec::<String>::new());
+        assert_eq!(findings("secretVault: {unsealKey: ''}\nenv: {PGPASSWORD: }\n", None), Vec::<String>::new());
     }
 
     #[test]

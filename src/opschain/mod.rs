@@ -9,6 +9,7 @@ pub mod keys;
 pub mod live;
 pub mod maintenance;
 pub mod parity;
+mod relations;
 pub mod releases;
 pub mod scope;
 pub mod secrets;

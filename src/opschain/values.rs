@@ -41,8 +41,7 @@ pub fn data_keys() -> impl Iterator<Item = &'static Immutable> {
 }
 
 /// The keys that hold secrets. What decides is [`crate::redact::is_secret`], by names and shapes.
-#[cfg(test)]
-const SECRET: &[Path] = &[
+pub const SECRET: &[Path] = &[
     &["env", "OPSCHAIN_DETERMINISTIC_KEY"],
     &["env", "OPSCHAIN_ENCRYPTION_SEED_KEY"],
     &["env", "OPSCHAIN_KEY_DERIVATION_SALT"],

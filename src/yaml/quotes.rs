@@ -38,51 +38,107 @@ const ABOVE: usize = 3;
 fn quotes_that_fix(source: &str, error: &YamlError) -> Option<String> {
     let lines = (error.line.saturating_sub(ABOVE).max(1)..=error.line).rev();
     lines.into_iter().find_map(|line| {
-        let what = part_to_quote(source, line, error)?;
-        Some(match line == error.line {
-            true => format!("single quotes around the {what} would fix this line"),
-            false => format!("single quotes around the {what} of line {line} would fix it"),
+        let (what, how) = part_to_quote(source, line, error)?;
+        let place = if line == error.line { String::new() } else { format!(" of line {line}") };
+        let fixed = if line == error.line { "this line" } else { "it" };
+        Some(match how {
+            Quoting::Single => format!("single quotes around the {what}{place} would fix {fixed}"),
+            Quoting::Double => format!("double quotes around the {what}{place} would fix {fixed}"),
+            Quoting::Twice => {
+                format!("single quotes around the {what}{place}, and each ' in it written twice, would fix {fixed}")
+            }
+            Quoting::Within => {
+                format!("each ' within the quotes of the {what}{place}, written twice, would fix {fixed}")
+            }
+            Quoting::Closed => format!("a ' at the end of the {what}{place} would fix {fixed}"),
         })
     })
 }
 
-/// What of a line needs quotes, so that reading comes further than the error.
-fn part_to_quote(source: &str, number: usize, error: &YamlError) -> Option<&'static str> {
+/// How a text is put in quotes.
+#[derive(Clone, Copy)]
+enum Quoting {
+    Single,
+    /// It has a `'`, and neither a `"` nor a backslash.
+    Double,
+    /// It has both.
+    Twice,
+    /// It stands in single quotes, and has one within.
+    Within,
+    /// It begins with the only `'` that it has.
+    Closed,
+}
+
+impl Quoting {
+    fn of(text: &str) -> Self {
+        let (begins, ends) = (text.starts_with('\''), text.ends_with('\'') && text.len() > 1);
+        match text.matches('\'').count() {
+            0 => Self::Single,
+            _ if begins && ends => Self::Within,
+            1 if begins => Self::Closed,
+            _ if text.contains(['"', '\\']) => Self::Twice,
+            _ => Self::Double,
+        }
+    }
+
+    fn around(self, text: &str) -> String {
+        let twice = |text: &str| format!("'{}'", text.replace("''", "'").replace('\'', "''"));
+        match self {
+            Self::Single => format!("'{text}'"),
+            Self::Double => format!("\"{text}\""),
+            Self::Twice => format!("'{}'", text.replace('\'', "''")),
+            Self::Within => twice(&text[1..text.len() - 1]),
+            Self::Closed => format!("{text}'"),
+        }
+    }
+}
+
+/// What of a line needs quotes, and which, so that reading comes further than the error.
+fn part_to_quote(source: &str, number: usize, error: &YamlError) -> Option<(&'static str, Quoting)> {
     let start = line_start(source, number)?;
     let end = source[start..].find('\n').map_or(source.len(), |at| start + at);
     let line = source[start..end].trim_end();
     let tried = |from: usize, to: usize| {
         let text = line.get(from..to).map(str::trim_end).filter(|text| !text.is_empty() && !is_whole(text))?;
-        let quoted = format!("'{}'", text.replace('\'', "''"));
+        let how = Quoting::of(text);
+        let quoted = how.around(text);
         let whole = [&source[..start + from], &quoted, &source[start + from + text.len()..]].concat();
-        Some(Tree::parse(whole.as_bytes()))
+        Some((Tree::parse(whole.as_bytes()), how))
     };
     // A key that is refused where it begins, in braces perhaps.
     if number == error.line
         && let Some((from, _)) = line.char_indices().nth(error.column.saturating_sub(1))
         && !line[from..].starts_with([' ', '\t'])
         && let Some(colon) = colon_in(&line[from..])
-        && matches!(tried(from, from + colon), Some(Ok(_)))
+        && let Some((Ok(_), how)) = tried(from, from + colon)
     {
-        return Some("key");
+        return Some(("key", how));
     }
-    let is_fixed = |from, to| {
-        tried(from, to).is_some_and(|read| match read {
+    let fixed_by = |from, to| {
+        let (read, how) = tried(from, to)?;
+        let is_fixed = match read {
             Ok(_) => true,
             Err(next) => next.line > error.line,
-        })
+        };
+        is_fixed.then_some(how)
     };
     let value = value_start(line);
     let item = item_start(line);
-    if value.is_some_and(|from| is_fixed(from, line.len())) {
-        return Some("value");
+    if let Some(how) = value.and_then(|from| fixed_by(from, line.len())) {
+        return Some(("value", how));
     }
-    if item > 0 && is_fixed(item, line.len()) {
-        return Some("item");
+    if let Some(how) = Some(item).filter(|from| *from > 0).and_then(|from| fixed_by(from, line.len())) {
+        return Some(("item", how));
     }
-    let key_end = value.map(|from| line[..from].trim_end().len() - 1)?;
     let indent = item.max(line.len() - line.trim_start().len());
-    is_fixed(indent, key_end).then_some("key")
+    let Some(value) = value else {
+        // A value on a line of its own, below its key.
+        let above = source[..start].trim_end();
+        let is_value = above.ends_with(':') && line[indent..].starts_with(['@', '`', '%', '*', '&', '!', '|', '>']);
+        return fixed_by(indent, line.len()).filter(|_| is_value).map(|how| ("value", how));
+    };
+    let key_end = line[..value].trim_end().len() - 1;
+    fixed_by(indent, key_end).map(|how| ("key", how))
 }
 
 /// Where the line of this number begins, as an error counts them.
@@ -184,6 +240,25 @@ mod tests {
         for yaml in ["{~: x}\n", "~: x\n", "a: {b: 1, ~: 2}\n", "a:\n- ~: x\n", "{null: x, b: 1}\n"] {
             let fix = "single quotes around the key would fix this line";
             assert_eq!(said(yaml).as_deref(), Some(fix), "{yaml}");
+        }
+    }
+
+    /// What is said is done to the letter, and is the end of it.
+    #[test]
+    fn a_text_with_an_apostrophe_is_told_which_quotes() {
+        for (yaml, words, done) in [
+            ("m: It's: here\n", "double quotes around the value would fix this line", "m: \"It's: here\"\n"),
+            ("m: 'It's: here'\n", "each ' within the quotes of the value, written twice,", "m: 'It''s: here'\n"),
+            ("m: 'it's'\n", "each ' within the quotes of the value, written twice,", "m: 'it''s'\n"),
+            ("m: It's \"x\": y\n", "and each ' in it written twice, would fix", "m: 'It''s \"x\": y'\n"),
+            ("l:\n- @It's\n", "double quotes around the item", "l:\n- \"@It's\"\n"),
+            ("m: 'abc\nn: 1\n", "a ' at the end of the value would fix this line", "m: 'abc'\nn: 1\n"),
+            ("m: a: b\n", "single quotes around the value would fix this line", "m: 'a: b'\n"),
+            ("m:\n  @x\n", "single quotes around the value would fix this line", "m:\n  '@x'\n"),
+        ] {
+            let said = said(yaml);
+            assert!(said.as_ref().is_some_and(|said| said.contains(words)), "{yaml}: {said:?}");
+            assert!(Tree::parse(done.as_bytes()).is_ok(), "{done}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What stands in a file, gathered once for all lints: finding the secrets is the dearest part.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::redact::{self, NamedSecret, Why};
 use crate::yaml::{Node, Path, Scalar, Tree};
@@ -33,5 +33,18 @@ impl<'t> Contents<'t> {
         };
         let values = tree.leaves().into_iter().filter_map(single).collect();
         Self { tree, secrets, named, values }
+    }
+
+    /// The secrets that are some by their name, each with the name that says so: of a `value`, the one beside it.
+    pub(super) fn called(&self) -> Vec<(&Path, &'t Node, &str)> {
+        let names: HashMap<*const Node, &str> =
+            self.named.iter().map(|named| (std::ptr::from_ref(named.node), named.name.as_str())).collect();
+        let by_name = self.secrets.iter().filter(|(_, _, why)| *why == Why::Name);
+        by_name
+            .map(|(path, node, _)| {
+                let key = path.keys().next_back().unwrap_or_default();
+                (path, *node, names.get(&std::ptr::from_ref(*node)).copied().unwrap_or(key))
+            })
+            .collect()
     }
 }

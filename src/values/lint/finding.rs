@@ -84,3 +84,8 @@ pub(super) fn finding(id: &'static str, at: &Span, path: Option<&Path>) -> LintF
         fix: String::new(),
     }
 }
+
+/// Where a secret is none to Helm: what is wrong there need not be said again.
+pub(super) fn at_secrets(findings: &[LintFinding]) -> impl Iterator<Item = &Path> {
+    findings.iter().filter(|finding| finding.id == "secret-not-text").filter_map(|finding| finding.path.as_ref())
+}

@@ -29,8 +29,19 @@ impl KeyFact {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Characters(usize),
-    /// Standard base64 of so many bytes.
-    Base64(usize),
+    /// Standard base64, of so many bytes where that is asked for.
+    Base64(Option<usize>),
+}
+
+/// A secret that must be written in a form.
+#[derive(Debug, Clone, Copy)]
+pub struct SecretForm {
+    pub keys: Place,
+    pub shape: Shape,
+    /// The release that first asked for it, as its date.
+    pub from: Option<&'static str>,
+    /// The switch of the part that needs it: with that off, it may be empty.
+    pub part: Option<Place>,
 }
 
 /// Where a key stands, by its names.
@@ -41,15 +52,30 @@ pub type Place = &'static [&'static str];
 pub enum Relation {
     /// Where both are set, they are the same, but for the base64 of one, or a port at the end of one.
     Equal(Place, Place),
-    /// Where the file sets a switch to this, another key must be as it is wanted.
+    /// The same, where the file itself has both.
+    EqualIfGiven(Place, Place),
+    /// Where the file gives the first, an item of the list that `*` stands for in the second must be the same. What the
+    /// release has there, where neither file nor chart say it.
+    Follows { given: Place, place: Place, otherwise: &'static str },
+    /// Names of variables that may not stand in a map; a final `*` for any that begin so.
+    Reserved { map: Place, names: &'static [&'static str] },
+    /// Where the file sets a key to this, another key must be as it is wanted.
     Needs {
-        when: (Place, bool),
+        when: (Place, Trigger),
         wants: (Place, Wanted),
         /// In words that a colon follows.
         why: &'static str,
     },
     /// Where a switch is on, the product of two numbers, and some more, fit into a limit.
     Room { when: Place, factors: [Number; 2], spare: u64, limit: Number },
+}
+
+/// What a key is set to.
+#[derive(Debug, Clone, Copy)]
+pub enum Trigger {
+    Is(bool),
+    /// One of these texts.
+    Says(&'static [&'static str]),
 }
 
 /// What a key must be for the sake of another.
@@ -59,6 +85,8 @@ pub enum Wanted {
     Is(bool),
     /// Any value but an empty one.
     Given,
+    /// It, or this other key.
+    EitherGiven(Place),
     /// Empty, and said to be: without the chart nobody knows that it is.
     Empty,
 }
@@ -74,19 +102,23 @@ pub struct Number {
 #[derive(Debug, Clone, Copy)]
 pub struct KeyFacts {
     pub keys: &'static [KeyFact],
-    /// Of secrets.
-    pub shapes: &'static [(&'static [&'static str], Shape)],
+    /// Those that hold secrets: single values.
+    pub secrets: &'static [Place],
+    pub shapes: &'static [SecretForm],
     /// Secrets that may be equal: by their last key.
     pub twins: &'static [(&'static str, &'static str)],
     /// Keys of booleans, by their last name, for when the chart is not at hand.
     pub switches: &'static [&'static str],
+    /// Keys of texts, likewise.
+    pub texts: &'static [&'static str],
     pub relations: &'static [Relation],
 }
 
 #[cfg(test)]
 impl KeyFacts {
     /// Nothing.
-    pub const NONE: Self = Self { keys: &[], shapes: &[], twins: &[], switches: &[], relations: &[] };
+    pub const NONE: Self =
+        Self { keys: &[], secrets: &[], shapes: &[], twins: &[], switches: &[], texts: &[], relations: &[] };
 }
 
 /// What is known beside the file itself.
@@ -110,6 +142,13 @@ pub(super) struct KeyTree {
     pub(super) partial: bool,
     /// What the chart or the releases have there. `None` where they say nothing.
     pub(super) shape: Option<Holds>,
+}
+
+/// A place where a key is known.
+pub(super) struct KnownPlace<'k> {
+    /// Dotted.
+    pub(super) name: String,
+    pub(super) tree: &'k KeyTree,
 }
 
 /// What a key holds.
@@ -159,6 +198,12 @@ impl KeyTree {
             }
         }
         known.mark_singles(facts.switches);
+        for keys in facts.secrets {
+            let place = keys.iter().try_fold(&mut known, |map, key| map.children.get_mut(*key));
+            if let Some(secret) = place.filter(|secret| secret.shape.is_none()) {
+                secret.shape = Some(Holds::Single);
+            }
+        }
         known
     }
 
@@ -204,18 +249,18 @@ impl KeyTree {
         }
     }
 
-    /// Every place, as dotted names, where a key is known, by its name.
-    pub(super) fn places(&self) -> HashMap<&str, Vec<String>> {
+    /// Every place where a key is known, by its name.
+    pub(super) fn places(&self) -> HashMap<&str, Vec<KnownPlace<'_>>> {
         let mut found = HashMap::new();
         self.collect("", &mut found);
         found
     }
 
-    fn collect<'a>(&'a self, above: &str, found: &mut HashMap<&'a str, Vec<String>>) {
+    fn collect<'a>(&'a self, above: &str, found: &mut HashMap<&'a str, Vec<KnownPlace<'a>>>) {
         for (key, child) in &self.children {
             let place = if above.is_empty() { key.clone() } else { format!("{above}.{key}") };
             child.collect(&place, found);
-            found.entry(key).or_default().push(place);
+            found.entry(key).or_default().push(KnownPlace { name: place, tree: child });
         }
     }
 }
@@ -274,6 +319,6 @@ mod tests {
         known.take_in(&Tree::parse(b"a: {b: 1}\nc: {}\nd:\n").unwrap());
         let takes = |key: &str| known.children[key].free || known.children[key].children.is_empty();
         assert_eq!((takes("a"), takes("c"), takes("d")), (false, true, true));
-        assert_eq!(known.places()["b"], ["a.b"]);
+        assert_eq!(known.places()["b"][0].name, "a.b");
     }
 }

@@ -4,8 +4,9 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use super::finding::{LintFinding, finding};
-use super::key_tree::{Context, Holds, KeyFact, KeyFacts, KeyTree};
+use super::key_tree::{Context, Holds, KeyFact, KeyFacts, KeyTree, KnownPlace};
 use super::near::KnownNames;
+use super::secret_name::words;
 use crate::yaml::{Entry, Node, NodeKind, Path, Segment, Tree, Value};
 
 /// Maps of these names hold keys that users make up, in any chart.
@@ -56,7 +57,7 @@ impl Facts {
 struct Walk<'a> {
     facts: Facts,
     /// Where each name is known.
-    places: HashMap<&'a str, Vec<String>>,
+    places: HashMap<&'a str, Vec<KnownPlace<'a>>>,
 }
 
 /// What is known of one map.
@@ -157,21 +158,79 @@ impl Walk<'_> {
             let reason = "nothing reads this key, and one that is written almost like it is known here".to_owned();
             return of("unknown-key", reason, format!("did you mean `{near}`?"));
         }
-        if level.spot.free || level.spot.partial {
+        if level.spot.free {
             return None;
         }
-        match self.places.get(entry.key.as_str()).map_or(&[][..], Vec::as_slice) {
+        if let Some(place) = self.right_place(entry, level, steps) {
+            return of("misplaced-key", "nothing reads this key here".to_owned(), format!("it belongs at `{place}`"));
+        }
+        if level.spot.partial {
+            return None;
+        }
+        of("unknown-key", "nothing is known to read this key".into(), "look it up, or remove it".into())
+    }
+
+    /// Where else a key is known, as far as that is no guess: below this very map; or in one place of all, for a name
+    /// that hardly means two things, or a map of which keys are known there.
+    fn right_place(&self, entry: &Entry, level: &Level<'_>, steps: &[String]) -> Option<String> {
+        let key = entry.key.as_str();
+        let places = self.places.get(key).map_or(&[][..], Vec::as_slice);
+        let above = steps[..steps.len() - 1].join(".");
+        let is_telling = !COMMON.contains(&key);
+        let below = || places.iter().filter(|place| is_below(&place.name, &above)).collect::<Vec<_>>();
+        if !above.is_empty()
+            && (is_telling || !level.spot.partial)
+            && let [place] = below().as_slice()
+        {
+            return Some(place.name.clone());
+        }
+        if level.spot.partial {
+            return None;
+        }
+        match places {
             [place] => {
-                let reason = "nothing reads this key here".to_owned();
-                of("misplaced-key", reason, format!("it belongs at `{place}`"))
+                let is_of_same = above.split('.').next().is_some_and(|first| is_below(&place.name, first));
+                let is_known_map = || has_known_keys(&entry.value, place.tree);
+                let is_sure = is_of_same || (is_telling && words(key).len() > 1) || is_known_map();
+                is_sure.then(|| place.name.clone())
             }
-            [] if steps.len() == 1 && entry.key.starts_with("OPSCHAIN_") => {
-                let reason = "nothing reads this key here".to_owned();
-                of("misplaced-key", reason, format!("it belongs at `env.{}`", entry.key))
-            }
-            _ => of("unknown-key", "nothing is known to read this key".into(), "look it up, or remove it".into()),
+            [] => (steps.len() == 1 && key.starts_with("OPSCHAIN_")).then(|| format!("env.{key}")),
+            _ => None,
         }
     }
+}
+
+/// Names that many maps have, each for itself: no sign of where one was meant to be.
+const COMMON: &[&str] = &[
+    "enabled",
+    "name",
+    "image",
+    "annotations",
+    "labels",
+    "resources",
+    "env",
+    "tag",
+    "repository",
+    "registry",
+    "size",
+    "type",
+    "config",
+    "volumes",
+    "parameters",
+    "value",
+    "http",
+    "tls",
+    "host",
+    "port",
+];
+
+fn is_below(place: &str, above: &str) -> bool {
+    place.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Whether a map has a key that is known at a place.
+fn has_known_keys(node: &Node, known: &KeyTree) -> bool {
+    matches!(&node.kind, NodeKind::Map(entries) if entries.iter().any(|entry| known.children.contains_key(&entry.key)))
 }
 
 fn path(steps: &[String]) -> Path {
@@ -235,8 +294,29 @@ mod tests {
 
     #[test]
     fn a_key_in_the_wrong_place_is_told_the_right_one() {
-        assert_eq!(said("replicas: 2\n", None, None), ["1:1 misplaced-key it belongs at `api.replicas`"]);
+        assert_eq!(said("hostName: x\n", None, None), ["1:1 misplaced-key it belongs at `api.hostName`"]);
+        assert_eq!(said("proxy: {tls: {}}\n", None, None), ["1:1 misplaced-key it belongs at `kong.proxy`"]);
+        let below = said("kong: {servicePort: 1}\n", Some("kong: {proxy: {tls: {servicePort: 2}}}\n"), None);
+        assert_eq!(below, ["1:8 misplaced-key it belongs at `kong.proxy.tls.servicePort`"], "a part known in part");
+        let own = Some("db: {pooler: {bouncer: {parameters: {a: 1}}}, postgres: {parameters: {b: 2}}}\n");
+        let pooler = said("db: {pooler: {parameters: {c: 3}}}\n", own, None);
+        assert_eq!(pooler, ["1:15 misplaced-key it belongs at `db.pooler.bouncer.parameters`"], "the near one");
         assert_eq!(said("OPSCHAIN_FOO: 2\n", None, None), ["1:1 misplaced-key it belongs at `env.OPSCHAIN_FOO`"]);
+    }
+
+    /// A word that happens to stand in one place only says nothing of what was meant.
+    #[test]
+    fn a_common_word_is_sent_nowhere() {
+        let own = Some("trow: {trow: {password: x, user: y}}\ntrust: {certificates: {a: x}}\nldap: {a: 1}\n");
+        for yaml in ["ldap: {password: x}\n", "ldap: {user: x}\n", "password: x\n", "api: {certificates: {b: x}}\n"] {
+            let found = said(yaml, own, None);
+            assert!(found.len() == 1 && found[0].contains("unknown-key look it up"), "{yaml}: {found:?}");
+        }
+        assert_eq!(said("replicas: 2\n", None, None), ["1:1 unknown-key look it up, or remove it"]);
+        // What another chart has beside the part that is known is its own.
+        let partial = "kong: {enabled: true, image: {tag: x}, name: y, proxy: {tls: {servicePort: 1}}}\n";
+        let own = Some("kong: {a: {enabled: true}, proxy: {tls: {servicePort: 2, image: x, name: z}}}\n");
+        assert_eq!(said(partial, own, None), Vec::<String>::new());
     }
 
     #[test]

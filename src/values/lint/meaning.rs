@@ -1,10 +1,11 @@
 //! Types that are not what the reader of a value wants: texts for booleans, booleans and numbers for texts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::contents::{Contents, SingleValue};
-use super::finding::{LintFinding, finding};
+use super::finding::{LintFinding, at_secrets, finding};
 use super::key_tree::Context;
+use super::written::names_version;
 use crate::yaml::{Node, NodeKind, Path, Scalar, Segment, Style, Tree, Value};
 
 /// Last words of maps whose values Kubernetes or PostgreSQL's operator want as texts.
@@ -13,6 +14,10 @@ const TEXT_MAPS: &[&str] = &["annotations", "labels", "nodeSelector", "matchLabe
 const TEXT_LISTS: &[&str] = &["args", "command"];
 /// Numbers that Kubernetes takes as numbers only, however large: quotes would do harm.
 const NUMBERS: &[&str] = &["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "nodePort"];
+/// Last words of keys of ids, which may look like a number with an exponent: `12345e7`.
+const IDS: &[&str] = &["id", "ids", "commit", "revision", "sha", "hash", "ref", "build", "digest"];
+/// Last words of keys of quantities.
+const QUANTITIES: &[&str] = &["size", "memory", "cpu", "storage", "capacity"];
 /// Last words of keys that are switches in any chart.
 const SWITCHES: &[&str] = &["enabled", "disabled"];
 /// What people write for true and false, in this language and in others.
@@ -46,20 +51,63 @@ const CODES: &[&str] = &["country", "region", "locale", "lang", "language", "pro
 /// Looks at every value; no secret is quoted.
 pub(super) fn check(contents: &Contents<'_>, context: &Context<'_>, findings: &mut Vec<LintFinding>) {
     let tree = contents.tree;
+    let told: HashSet<Path> = at_secrets(findings).cloned().collect();
     let defaults = context.defaults.map(defaults_of).unwrap_or_default();
     for SingleValue { path, node, scalar, is_secret } in &contents.values {
-        let spot = Spot { path, default: defaults.get(path).copied(), switches: context.facts.switches, scalar };
+        let facts = context.facts;
+        let default = defaults.get(path).copied();
+        let spot = Spot { path, default, switches: facts.switches, texts: facts.texts, scalar };
         let raw = tree.raw(node).trim();
-        let plain = || {
-            spot.boolean_as_text(raw)
-                .or_else(|| spot.number_as_exponent(raw))
-                .or_else(|| spot.not_a_text(tree))
-                .filter(|_| !*is_secret)
+        let boolean = || spot.boolean_as_text(raw).filter(|_| !told.contains(path));
+        // A word for a boolean is no secret that must not be quoted.
+        let plain = || match *is_secret {
+            true => boolean(),
+            false => boolean().or_else(|| spot.number_as_exponent(raw)).or_else(|| spot.not_a_text(tree)),
         };
         if let Some((id, reason, fix)) = spot.text_as_boolean().or_else(plain) {
             findings.push(LintFinding { reason, fix, ..finding(id, &node.span, Some(path)) });
         }
     }
+    let mut nested = Vec::new();
+    nested_values(tree.root(), &mut Path::root(), &mut nested);
+    findings.extend(nested.into_iter().filter(|finding| !finding.path.as_ref().is_some_and(|at| told.contains(at))));
+}
+
+/// Maps and lists as the value of a variable in a list.
+fn nested_values(node: &Node, path: &mut Path, findings: &mut Vec<LintFinding>) {
+    match &node.kind {
+        NodeKind::Scalar(_) => {}
+        NodeKind::Map(entries) => {
+            for entry in entries {
+                path.0.push(Segment::Key(entry.key.clone()));
+                nested_values(&entry.value, path, findings);
+                path.0.pop();
+            }
+        }
+        NodeKind::List(items) => {
+            let is_environment = matches!(path.0.last(), Some(Segment::Key(list)) if is_environment(list));
+            for (place, item) in items.iter().enumerate() {
+                path.0.push(Segment::Index(place));
+                let value = item.child("value").filter(|_| is_environment && item.child("name").is_some());
+                match value.filter(|value| value.scalar().is_none()) {
+                    Some(value) => {
+                        let kind = if matches!(value.kind, NodeKind::Map(_)) { "map" } else { "list" };
+                        findings.push(LintFinding {
+                            reason: refused(kind),
+                            fix: "put it in quotes, or name where the value is with `valueFrom`".into(),
+                            ..finding("not-a-text", &value.span, Some(&path.join(Segment::Key("value".into()))))
+                        });
+                    }
+                    None => nested_values(item, path, findings),
+                }
+                path.0.pop();
+            }
+        }
+    }
+}
+
+fn refused(kind: &str) -> String {
+    format!("a {kind} where Kubernetes takes nothing but texts: the deployment would be refused")
 }
 
 /// The chart's own values by their paths. Places in lists mean nothing in another file.
@@ -77,6 +125,7 @@ struct Spot<'a> {
     /// What the chart has there.
     default: Option<&'a Value>,
     switches: &'a [&'a str],
+    texts: &'a [&'a str],
     scalar: &'a Scalar,
 }
 
@@ -106,7 +155,12 @@ impl Spot<'_> {
             return None;
         }
         let is_code = raw.len() == 1 || !raw.contains(char::is_lowercase) || self.is_item();
-        let is_meant = matches!(self.default, Some(Value::String(_))) || CODES.iter().any(|word| self.ends_in(word));
+        let is_named = || CODES.iter().any(|word| self.ends_in(word)) || self.texts.contains(&self.key());
+        let is_meant = match self.default {
+            Some(Value::String(_)) => true,
+            Some(Value::Null) | None => is_named(),
+            Some(_) => CODES.iter().any(|word| self.ends_in(word)),
+        };
         (is_code || is_meant || self.is_variable()).then(|| {
             let reason = format!("Helm reads `{raw}` as the boolean {}", self.scalar.value.text());
             ("boolean-as-text", reason, format!("put it in quotes if it is a text: \"{raw}\""))
@@ -117,7 +171,8 @@ impl Spot<'_> {
         let (number, is_odd) = match self.scalar.value {
             // What is larger is rounded, and said to be.
             Value::Int(number) => (number as f64, number.unsigned_abs() > 1 << 53),
-            Value::Float(number) => (number, raw.contains(['e', 'E'])),
+            Value::Float(number) if raw.contains(['e', 'E']) => return self.rewritten(raw, number),
+            Value::Float(number) => (number, false),
             _ => return None,
         };
         let is_far = |number: f64| number.abs() >= 1e6 || (number != 0.0 && number.abs() < 1e-4);
@@ -133,6 +188,34 @@ impl Spot<'_> {
         })
     }
 
+    /// A number with an exponent that is printed as another text: a commit's `12345e7` as `1.2345e+11`. Whoever means a
+    /// number writes one digit before the point.
+    fn rewritten(&self, raw: &str, number: f64) -> Option<Fault> {
+        let (mantissa, exponent) = raw.split_once(['e', 'E'])?;
+        let digits = mantissa.trim_start_matches(['+', '-']);
+        let is_decimal =
+            [digits, exponent].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit() || b"+-.".contains(&b)));
+        let is_plain = self.scalar.style == Style::Plain && !self.scalar.tagged && is_decimal && number.is_finite();
+        let whole = digits.split('.').next().unwrap_or_default();
+        let is_usual = whole.len() == 1 && (whole != "0" || digits.contains('.'));
+        let is_id = self.is_variable() || IDS.iter().any(|word| self.ends_in(word));
+        // Of many digits another lint tells, and of versions.
+        let is_told =
+            (!raw.contains('.') && raw.bytes().filter(u8::is_ascii_digit).count() > 6) || names_version(self.key());
+        let is_number = self.default.and_then(Value::as_float).is_some() || self.is_quantity();
+        let printed = in_template(number);
+        (is_plain && !is_told && !is_number && printed != raw && (is_id || !is_usual)).then(|| {
+            let reason = format!("a template that prints this number writes {printed}");
+            ("number-as-exponent", reason, format!("put it in quotes, unless a number is meant: \"{raw}\""))
+        })
+    }
+
+    /// Whether Kubernetes reads it as a quantity, in which an exponent is as good as a zero.
+    fn is_quantity(&self) -> bool {
+        let above = self.path.keys().rev().nth(1).unwrap_or_default();
+        ["requests", "limits"].contains(&above) || QUANTITIES.iter().any(|word| self.ends_in(word))
+    }
+
     fn not_a_text(&self, tree: &Tree) -> Option<Fault> {
         let is_text = |value: &Value| matches!(value, Value::String(_) | Value::Null);
         // Where the chart itself has another type, its templates make a text of it.
@@ -141,8 +224,7 @@ impl Spot<'_> {
         }
         (self.is_in_text_map() || self.is_in_text_list() || self.is_value_of_item(tree)).then(|| {
             let kind = self.scalar.value.type_name();
-            let reason = format!("a {kind} where Kubernetes takes nothing but texts: the deployment would be refused");
-            ("not-a-text", reason, "put it in quotes".to_owned())
+            ("not-a-text", refused(kind), "put it in quotes".to_owned())
         })
     }
 
@@ -223,6 +305,12 @@ fn node_at<'t>(tree: &'t Tree, steps: &[Segment]) -> Option<&'t Node> {
     })
 }
 
+/// As Go prints a number in a template.
+fn in_template(number: f64) -> String {
+    let is_far = number.abs() >= 1e6 || (number != 0.0 && number.abs() < 1e-4);
+    if is_far { in_go(number) } else { number.to_string() }
+}
+
 /// As Go prints a float of this size: `2.026082e+07`, `5e-05`.
 fn in_go(number: f64) -> String {
     let scientific = format!("{number:e}");
@@ -236,7 +324,7 @@ mod tests {
     use super::*;
     use crate::values::lint::KeyFacts;
 
-    const FACTS: KeyFacts = KeyFacts { switches: &["stopped"], ..KeyFacts::NONE };
+    const FACTS: KeyFacts = KeyFacts { switches: &["stopped"], texts: &["method"], ..KeyFacts::NONE };
     const DEFAULTS: &str = "\
 tls: {'on': false, mode: off-line, automountServiceAccountToken: true}
 limit: 5000000
@@ -299,6 +387,9 @@ list: [true]
             ("tls: {mode: off}", "1:13"),
             ("ok: N", "1:5"),
             ("axis: y", "1:7"),
+            ("backup: {method: no}", "1:18"),
+            ("env: {LICENSE: NO}", "1:16"),
+            ("env: {ALLOW_EMPTY_PASSWORD: yes}", "1:29"),
         ] {
             assert_eq!(said(yaml), [format!("{place} boolean-as-text")], "{yaml}");
         }
@@ -318,6 +409,13 @@ list: [true]
             ("seq_page_cost: 0.00001", "1:16"),
             ("cost: -0.00005", "1:7"),
             ("api: {env: [{name: A, value: 20260820}]}", "1:30"),
+            ("env: {GIT_COMMIT: 12345e7}", "1:19"),
+            ("env: {GIT_COMMIT: 123e5}", "1:19"),
+            ("env: {GIT_COMMIT: 1e5}", "1:19"),
+            ("env: {GIT_COMMIT: 1e10}", "1:19"),
+            ("commit: 7e9", "1:9"),
+            ("build: {gitSha: 00e12}", "1:17"),
+            ("note: 1234e5", "1:7"),
         ] {
             assert_eq!(said(yaml), [format!("{place} number-as-exponent")], "{yaml}");
         }
@@ -340,6 +438,8 @@ list: [true]
             ("args: [--port, 8080]", "1:16"),
             ("tolerations: [{key: a, operator: Equal, value: true}]", "1:48"),
             ("a: {matchExpressions: [{key: a, operator: In, values: [1]}]}", "1:56"),
+            ("api: {env: [{name: A, value: [1]}]}", "1:30"),
+            ("api: {env: [{name: A, value: {}}]}", "1:30"),
         ] {
             assert_eq!(said(yaml), [format!("{place} not-a-text")], "{yaml}");
         }
@@ -358,6 +458,8 @@ list: [true]
             "sticky: yes\nok: \"no\"\nlabels: {replica: 2}\ngolang: yes",
             "parameters: [{name: a, value: 8}]\ninventory: [{name: a, value: 8}]",
             "env: [{name: A, value:}, {name: B, value: \"8\"}]\nannotations: {a: null}",
+            "env: [{name: A, valueFrom: {fieldRef: {fieldPath: x}}}]\nitems: [{name: a, value: [1]}]",
+            "storage: {size: 12e9}\nlimits: {x: 10e9}\nratio: 0.5e3\nlimit: 12e5\ncommit: '7e9'\nid: 1e+10",
         ] {
             assert_eq!(said(yaml), Vec::<String>::new(), "{yaml}");
         }
@@ -366,7 +468,7 @@ list: [true]
 
     #[test]
     fn no_secret_is_quoted() {
-        let yaml = "env: [{name: PGPASSWORD, value: 73915028}]\nstore: {password: 73915028, apiToken: NO}\n";
+        let yaml = "env: [{name: PGPASSWORD, value: 73915028}]\nstore: {password: 73915028}\n";
         assert_eq!(said(yaml), Vec::<String>::new());
     }
 }

@@ -13,16 +13,20 @@ mod names;
 mod near;
 mod placeholder;
 mod relations;
+mod secret_name;
 mod secrets;
 mod spelling;
 mod written;
 
+use std::collections::HashSet;
+
 pub use finding::{ALL, LintFinding, Severity};
-pub use key_tree::{Context, KeyFact, KeyFacts, Number, Place, Relation, Shape, Wanted};
+pub use key_tree::{Context, KeyFact, KeyFacts, Number, Place, Relation, SecretForm, Shape, Trigger, Wanted};
 
 use contents::Contents;
+use finding::at_secrets;
 
-use crate::yaml::Tree;
+use crate::yaml::{Path, Tree};
 
 /// Looks through a values file. `bytes` are those that `tree` was read from. Findings come in the order of the file.
 pub fn lint(tree: &Tree, bytes: &[u8]) -> Vec<LintFinding> {
@@ -39,12 +43,14 @@ pub fn lint_with(tree: &Tree, bytes: &[u8], context: &Context<'_>) -> Vec<LintFi
     }
     let contents = Contents::of(tree);
     let mut findings = alone(&contents, bytes);
-    secrets::shapes(tree, context.facts, &mut findings);
-    secrets::same(&contents.secrets, context.facts, &mut findings);
+    secrets::shapes(&contents, context, &mut findings);
+    secrets::same(&contents, context.facts, &mut findings);
     keys::check(tree, context, &mut findings);
     blocks::check(tree, context, &mut findings);
     meaning::check(&contents, context, &mut findings);
     relations::check(tree, context, &mut findings);
+    let told: HashSet<Path> = at_secrets(&findings).cloned().collect();
+    findings.retain(|finding| finding.id != "wrong-type" || !finding.path.as_ref().is_some_and(|at| told.contains(at)));
     in_order(findings)
 }
 
@@ -57,7 +63,7 @@ fn alone(contents: &Contents<'_>, bytes: &[u8]) -> Vec<LintFinding> {
         written::of_number(tree, value, &mut findings);
         written::of_quotes(tree, value, &mut findings);
     }
-    secrets::weak(&contents.secrets, &mut findings);
+    secrets::weak(contents, &mut findings);
     written::of_bytes(bytes, &mut findings);
     findings
 }

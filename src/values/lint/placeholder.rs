@@ -69,6 +69,9 @@ const MARKS: &[(&str, &str)] = &[
     ("~{", "}"),
     ("[[", "]]"),
     ("((", "))"),
+    ("%{", "}"),
+    ("%(", ")s"),
+    ("$[", "]"),
 ];
 
 fn is_within(text: &str, open: &str, close: &str) -> bool {
@@ -86,7 +89,9 @@ fn is_in_signs(text: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let is_upper = |name: &str| name.to_ascii_uppercase() == name && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_named = |name: &str| is_name(name) && is_upper(name);
     text.find("${").is_some_and(|at| text[at..].contains('}'))
+        || ["$env:", "env:"].iter().any(|begin| text.strip_prefix(begin).is_some_and(is_named))
         || text.strip_prefix('$').is_some_and(|name| is_name(name) && is_upper(name))
 }
 
@@ -107,7 +112,13 @@ fn is_request(text: &str) -> bool {
     let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     match words.as_slice() {
         [word] => ALONE.contains(word),
-        [first, .., last] => words.len() < 6 && FIRST.contains(first) && LAST.contains(last),
+        [first, .., last] if words.len() < 6 => {
+            (FIRST.contains(first) && LAST.contains(last))
+                || (*last == "here" && words.iter().any(|word| ["goes", "belongs"].contains(word)))
+                || (words[1] == "me" && ["set", "fill", "replace"].contains(first))
+                || (*first == "not" && words.contains(&"real"))
+        }
+        [_, ..] => false,
         [] => false,
     }
 }
@@ -146,6 +157,14 @@ mod tests {
             ("[REDACTED]", "a mask"),
             ("••••••••", "a mask"),
             ("•••••••• 1a2b3c4d", "a mask"),
+            ("$env:OPSCHAIN_DB_PASSWORD", "a variable"),
+            ("env:OPSCHAIN_DB_PASSWORD", "a variable"),
+            ("%{opschain_db_password}", "a placeholder"),
+            ("$[opschain_db_password]", "a placeholder"),
+            ("%(opschain_db_password)s", "a placeholder"),
+            ("PASSWORD_GOES_HERE", "a placeholder"),
+            ("set-me-before-deploy", "a placeholder"),
+            ("not-a-real-password", "a placeholder"),
         ] {
             assert_eq!(placeholder(text), Some(what), "{text}");
         }
@@ -166,6 +185,10 @@ mod tests {
             "op://x9",
             "vault:x9#q",
             "[[x9",
+            "env:w0rd",
+            "not so real a river as it goes",
+            "set sail",
+            "%(x9",
         ] {
             assert_eq!(placeholder(text), None, "{text}");
         }

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::finding::{LintFinding, finding};
-use super::key_tree::{Context, Number, Place, Relation, Wanted};
-use crate::yaml::{Node, Path, Tree, Value};
+use super::key_tree::{Context, Number, Place, Relation, Trigger, Wanted};
+use crate::yaml::{Node, NodeKind, Path, Segment, Tree, Value};
 
 /// Looks at each relation of which the file has a key of its own.
 pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<LintFinding>) {
@@ -13,6 +13,14 @@ pub(super) fn check(tree: &Tree, context: &Context<'_>, findings: &mut Vec<LintF
     for relation in context.facts.relations {
         let fault = match *relation {
             Relation::Equal(one, two) => sides.unequal(one, two),
+            Relation::EqualIfGiven(one, two) => {
+                sides.own(one).and(sides.own(two)).and_then(|_| sides.unequal(one, two))
+            }
+            Relation::Follows { given, place, otherwise } => sides.left_behind(given, place, otherwise),
+            Relation::Reserved { map, names } => {
+                reserved(tree, map, names, findings);
+                None
+            }
             Relation::Needs { when, wants, why } => sides.unmet(when, wants, why),
             Relation::Room { when, factors, spare, limit } => sides.too_much(when, factors, spare, limit),
         };
@@ -43,15 +51,34 @@ impl<'t> Sides<'t> {
         })
     }
 
-    fn unmet(&self, (when, truth): (Place, bool), (wanted, how): (Place, Wanted), why: &str) -> Option<Fault> {
-        let truth = Value::Bool(truth);
+    fn left_behind(&self, given: Place, place: Place, otherwise: &str) -> Option<Fault> {
+        let wanted = scalar(self.values, given).filter(|value| **value != Value::Null)?.text();
+        let in_tree = |tree: &'t Tree| {
+            let mut texts = Vec::new();
+            texts_at(tree.root(), place, &mut texts).then_some(texts)
+        };
+        let texts = in_tree(self.values).or_else(|| self.defaults.and_then(in_tree));
+        let follows = texts.map_or(otherwise == wanted, |texts| texts.contains(&wanted));
+        let name = dotted(place);
+        (!wanted.is_empty() && !follows)
+            .then(|| (given, format!("{name} must be the same as this"), format!("set {name} to what stands here")))
+    }
+
+    fn unmet(&self, (when, trigger): (Place, Trigger), (wanted, how): (Place, Wanted), why: &str) -> Option<Fault> {
+        let is_set = |value: &Value| match trigger {
+            Trigger::Is(truth) => *value == Value::Bool(truth),
+            Trigger::Says(texts) => texts.contains(&value.text().as_str()),
+        };
         // What the chart has as its own is no choice of the file's.
-        let is_chosen = scalar(self.values, when) == Some(&truth)
-            && self.defaults.and_then(|defaults| scalar(defaults, when)) != Some(&truth);
+        let is_chosen = scalar(self.values, when).is_some_and(is_set)
+            && !self.defaults.and_then(|defaults| scalar(defaults, when)).is_some_and(is_set);
         let name = wanted.join(".");
         let (is_met, fix) = match how {
             Wanted::Is(value) => (self.is(wanted, value), format!("set {name}: {value}")),
-            Wanted::Given => (self.text(wanted).is_some(), format!("give {name}")),
+            Wanted::Given => (self.is_given(wanted), format!("give {name}")),
+            Wanted::EitherGiven(other) => {
+                (self.is_given(wanted) || self.is_given(other), format!("give {name}, or {}", other.join(".")))
+            }
             Wanted::Empty => (self.is_empty(wanted), format!("set {name}: \"\"")),
         };
         (is_chosen && !is_met).then(|| (when, format!("{why}, and {name} does not fit"), fix))
@@ -83,6 +110,12 @@ impl<'t> Sides<'t> {
         self.value(place).filter(|value| **value != Value::Null).map(Value::text).filter(|text| !text.is_empty())
     }
 
+    fn is_given(&self, place: Place) -> bool {
+        let node = self.own(place).or_else(|| self.defaults?.get(place));
+        let is_list = node.is_some_and(|node| matches!(&node.kind, NodeKind::List(items) if !items.is_empty()));
+        is_list || self.text(place).is_some()
+    }
+
     fn is(&self, place: Place, truth: bool) -> bool {
         match self.value(place) {
             Some(Value::Null) | None => !truth,
@@ -98,6 +131,44 @@ impl<'t> Sides<'t> {
     /// None where it is no number at all.
     fn number(&self, number: Number) -> Option<u64> {
         self.text(number.place).map_or(Some(number.otherwise), |text| text.trim().parse().ok())
+    }
+}
+
+/// The texts of each item at a place in which `*` stands for a list; whether the list is there at all.
+fn texts_at(node: &Node, place: &[&str], texts: &mut Vec<String>) -> bool {
+    match (place, &node.kind) {
+        ([], NodeKind::Scalar(scalar)) => texts.push(scalar.value.text()),
+        (["*", rest @ ..], NodeKind::List(items)) => {
+            for item in items {
+                texts_at(item, rest, texts);
+            }
+            return true;
+        }
+        ([key, rest @ ..], NodeKind::Map(_)) => {
+            return node.child(key).is_some_and(|child| texts_at(child, rest, texts));
+        }
+        _ => {}
+    }
+    false
+}
+
+/// A place as people write it, the first of a list for `*`.
+fn dotted(place: Place) -> String {
+    place.join(".").replace(".*", "[0]")
+}
+
+fn reserved(tree: &Tree, map: Place, names: &[&str], findings: &mut Vec<LintFinding>) {
+    let Some(NodeKind::Map(entries)) = tree.get(map).map(|node| &node.kind) else { return };
+    let is_taken = |key: &str| {
+        names.iter().any(|name| name.strip_suffix('*').map_or(*name == key, |begin| key.starts_with(begin)))
+    };
+    for entry in entries.iter().filter(|entry| is_taken(&entry.key)) {
+        let path = Path::of(map).join(Segment::Key(entry.key.clone()));
+        findings.push(LintFinding {
+            reason: format!("{} cannot have a variable of this name: it is set elsewhere", map.join(".")),
+            fix: "remove it".into(),
+            ..finding("keys-disagree", &entry.key_span, Some(&path))
+        });
     }
 }
 
@@ -123,10 +194,18 @@ mod tests {
     const FACTS: KeyFacts = KeyFacts {
         relations: &[
             Relation::Equal(&["env", "PORT"], &["proxy", "port"]),
-            Relation::Needs { when: (&["rest"], true), wants: (&["stopped"], Wanted::Is(true)), why: "it is off" },
-            Relation::Needs { when: (&["rest"], true), wants: (&["job", "up"], Wanted::Is(false)), why: "it is off" },
-            Relation::Needs { when: (&["certs"], false), wants: (&["secret"], Wanted::Given), why: "it is needed" },
-            Relation::Needs { when: (&["classes"], false), wants: (&["class"], Wanted::Empty), why: "there is none" },
+            needs(&["rest"], Trigger::Is(true), &["stopped"], Wanted::Is(true), "it is off"),
+            needs(&["rest"], Trigger::Is(true), &["job", "up"], Wanted::Is(false), "it is off"),
+            needs(&["certs"], Trigger::Is(false), &["secret"], Wanted::Given, "it is needed"),
+            needs(&["classes"], Trigger::Is(false), &["class"], Wanted::Empty, "there is none"),
+            needs(&["method"], Trigger::Says(&["ldap"]), &["user"], Wanted::EitherGiven(&["env", "U"]), "it asks"),
+            Relation::EqualIfGiven(&["api", "host"], &["web", "host"]),
+            Relation::Follows {
+                given: &["cert"],
+                place: &["server", "volumes", "*", "secret", "name"],
+                otherwise: "shipped",
+            },
+            Relation::Reserved { map: &["db", "env"], names: &["PG*", "POD_NAME"] },
             Relation::Room {
                 when: &["pool", "up"],
                 factors: [
@@ -139,6 +218,10 @@ mod tests {
         ],
         ..KeyFacts::NONE
     };
+
+    const fn needs(when: Place, trigger: Trigger, wanted: Place, how: Wanted, why: &'static str) -> Relation {
+        Relation::Needs { when: (when, trigger), wants: (wanted, how), why }
+    }
 
     fn said(yaml: &str, defaults: Option<&str>) -> Vec<String> {
         let parse = |text: &str| Tree::parse(text.as_bytes()).unwrap();
@@ -200,6 +283,52 @@ mod tests {
         assert_eq!(said("classes: false", Some("other: x")), Vec::<String>::new());
         assert_eq!(said("classes: false\nclass: ''", Some("class: x")), Vec::<String>::new());
         assert_eq!(said("classes: false\nclass:", None), Vec::<String>::new(), "null takes the chart's away");
+    }
+
+    #[test]
+    fn a_text_may_need_another_key_or_its_twin() {
+        for yaml in ["method: ldap", "method: \"ldap\"\nuser: ''"] {
+            assert_eq!(said(yaml, None), ["1:9 it asks, and user does not fit; give user, or env.U"], "{yaml}");
+        }
+        for yaml in ["method: ldap\nuser: a", "method: ldap\nenv: {U: a}", "method: token", "method:"] {
+            assert_eq!(said(yaml, None), Vec::<String>::new(), "{yaml}");
+        }
+        assert_eq!(said("method: ldap", Some("method: ldap")), Vec::<String>::new(), "the chart's own choice");
+    }
+
+    #[test]
+    fn what_two_keys_of_the_file_say_is_compared_and_not_the_charts_own() {
+        assert_eq!(said("api: {host: a}\nweb: {host: b}", None).len(), 1);
+        assert_eq!(said("api: {host: a}\nweb: {host: a}", None).len(), 0);
+        assert_eq!(said("api: {host: a}", Some("web: {host: b}")).len(), 0);
+    }
+
+    #[test]
+    fn an_item_of_a_list_must_follow_a_key() {
+        let behind = "1:7 server.volumes[0].secret.name must be the same as this; \
+                      set server.volumes[0].secret.name to what stands here";
+        let shipped = "server: {volumes: [{secret: {name: shipped}}]}";
+        assert_eq!(said("cert: own", None), [behind], "the release has its own");
+        assert_eq!(said("cert: own", Some(shipped)), [behind]);
+        assert_eq!(said("cert: own\nserver: {volumes: []}", None), [behind]);
+        assert_eq!(said("cert: own\nserver: {volumes: [{secret: {name: other}}]}", None), [behind]);
+        for yaml in [
+            "cert: shipped",
+            "cert: ''",
+            "cert:",
+            "cert: own\nserver: {volumes: [{secret: {name: own}}]}",
+            "cert: own\nserver: {volumes: [{name: x}, {secret: {name: own}}]}",
+            shipped,
+        ] {
+            assert_eq!(said(yaml, Some(shipped)), Vec::<String>::new(), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_taken_are_found() {
+        let found = said("db: {env: {PGHOST: a, POD_NAME: b, POD_NAMES: c, XPG: d}}", None);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("1:12 db.env cannot have"), "{found:?}");
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::contents::Contents;
 use super::finding::{LintFinding, finding};
-use super::key_tree::{KeyFacts, Shape};
+use super::key_tree::{Context, KeyFacts, SecretForm, Shape};
 use super::placeholder::placeholder;
-use crate::redact::{COMMON, Why};
+use super::secret_name::{is_about, words};
+use crate::redact::COMMON;
 use crate::yaml::{Node, NodeKind, Path, Tree, Value};
-
-type Secret<'a> = (Path, &'a Node, Why);
 
 /// Below this a secret is guessed, however random.
 const SHORTEST: usize = 8;
@@ -55,12 +55,12 @@ const WORDS: &[&str] = &[
 ];
 
 /// Weak ones, among those that are secret by their name: a text that looks random is none.
-pub(super) fn weak(secrets: &[Secret<'_>], findings: &mut Vec<LintFinding>) {
-    for (path, node, why) in secrets {
+pub(super) fn weak(contents: &Contents<'_>, findings: &mut Vec<LintFinding>) {
+    for (path, node, name) in contents.called() {
         let Some(text) = text(node) else { continue };
-        let key = path.keys().next_back().unwrap_or_default().to_ascii_lowercase();
         // A user's name is masked as a secret, and is none to be guessed.
-        if *why != Why::Name || text.is_empty() || key.ends_with("user") || placeholder(text).is_some() {
+        let is_user = name.to_ascii_lowercase().ends_with("user");
+        if text.is_empty() || is_user || is_about(name, text) || placeholder(text).is_some() {
             continue;
         }
         if let Some(reason) = weakness(text) {
@@ -80,7 +80,8 @@ fn weakness(text: &str) -> Option<&'static str> {
     if word.is_empty() && !bare.is_empty() && length < 12 {
         return Some("a short number");
     }
-    if COMMON.contains(&word) || WORDS.contains(&word) || WORDS.contains(&bare.as_str()) {
+    if bare.starts_with("changeme") || COMMON.contains(&word) || WORDS.contains(&word) || WORDS.contains(&bare.as_str())
+    {
         return Some("a well-known word");
     }
     if length < SHORTEST {
@@ -108,19 +109,17 @@ fn is_sequence(text: &str) -> bool {
 }
 
 /// The same value in two places.
-pub(super) fn same(secrets: &[Secret<'_>], facts: &KeyFacts, findings: &mut Vec<LintFinding>) {
-    let mut seen: HashMap<&str, &Path> = HashMap::new();
-    for (path, node, why) in secrets {
-        let Some(text) = text(node).filter(|text| text.len() >= SHORTEST && *why == Why::Name) else { continue };
-        let Some(first) = seen.get(text) else {
-            seen.insert(text, path);
+pub(super) fn same(contents: &Contents<'_>, facts: &KeyFacts, findings: &mut Vec<LintFinding>) {
+    let mut seen: HashMap<&str, (&Path, &str)> = HashMap::new();
+    let secrets = contents.called();
+    for (path, node, two) in secrets.iter().copied() {
+        let Some(text) = text(node).filter(|text| text.len() >= SHORTEST) else { continue };
+        let Some((first, one)) = seen.get(text).copied() else {
+            seen.insert(text, (path, two));
             continue;
         };
-        let key = |path: &Path| path.keys().next_back().unwrap_or_default().to_owned();
-        let (one, two) = (key(first), key(path));
-        // The same key in two places (a proxy's password for http and https, say) is meant.
-        let is_meant =
-            one == two || facts.twins.iter().any(|(a, b)| (*a == one && *b == two) || (*a == two && *b == one));
+        let is_same = one == two && (words(two).len() > 1 || are_beside(first, path));
+        let is_meant = is_same || facts.twins.iter().any(|(a, b)| (*a == one && *b == two) || (*a == two && *b == one));
         if !is_meant {
             findings.push(LintFinding {
                 reason: format!("this secret has the same value as {first}: whoever learns one has both"),
@@ -131,16 +130,33 @@ pub(super) fn same(secrets: &[Secret<'_>], facts: &KeyFacts, findings: &mut Vec<
     }
 }
 
+/// Whether two places of one key are of two alike things, such as a proxy's password for http and for https: one step
+/// differs, and not the first, which tells whose it is.
+fn are_beside(one: &Path, two: &Path) -> bool {
+    let apart: Vec<usize> = (0..one.0.len()).filter(|place| one.0.get(*place) != two.0.get(*place)).collect();
+    one.0.len() == two.0.len() && matches!(apart.as_slice(), [place] if *place > 0)
+}
+
 /// Lengths and encodings.
-pub(super) fn shapes(tree: &Tree, facts: &KeyFacts, findings: &mut Vec<LintFinding>) {
-    for (keys, shape) in facts.shapes {
+pub(super) fn shapes(contents: &Contents<'_>, context: &Context<'_>, findings: &mut Vec<LintFinding>) {
+    let is_filled = || contents.called().iter().any(|(_, node, _)| text(node).is_some_and(|text| !text.is_empty()));
+    for SecretForm { keys, shape, from, part } in context.facts.shapes {
+        let tree = contents.tree;
         let Some((node, text)) = tree.get(keys).and_then(|node| Some((node, text(node)?))) else { continue };
+        let is_before = matches!((context.version, from), (Some(version), Some(from)) if version < *from);
+        // A file in which no secret stands yet, such as the chart's own, has forgotten none.
+        if is_before || (text.is_empty() && (part.is_some_and(|part| is_off(tree, part)) || !is_filled())) {
+            continue;
+        }
+        // Programs that encode break the lines, and Go's decoder takes them so.
+        let decoded = || STANDARD.decode(text.replace(['\r', '\n'], ""));
         let (fits, wants) = match shape {
             Shape::Characters(count) => (text.chars().count() == *count, format!("{count} characters")),
-            Shape::Base64(count) => {
-                let fits = STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == *count);
-                (fits, format!("base64 of {count} bytes"))
+            Shape::Base64(Some(count)) => {
+                (decoded().is_ok_and(|bytes| bytes.len() == *count), format!("base64 of {count} bytes"))
             }
+            // What may be left out may be empty.
+            Shape::Base64(None) => (decoded().is_ok(), "base64".to_owned()),
         };
         if !fits && placeholder(text).is_none() {
             let is = if text.is_empty() { "is empty, and" } else { "is" };
@@ -151,6 +167,10 @@ pub(super) fn shapes(tree: &Tree, facts: &KeyFacts, findings: &mut Vec<LintFindi
             });
         }
     }
+}
+
+fn is_off(tree: &Tree, part: &[&str]) -> bool {
+    tree.get(part).and_then(Node::scalar).is_some_and(|scalar| scalar.value == Value::Bool(false))
 }
 
 fn text(node: &Node) -> Option<&str> {
@@ -166,7 +186,19 @@ fn text(node: &Node) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redact::secrets;
+
+    const FORM: SecretForm =
+        SecretForm { keys: &["env", "PGPASSWORD"], shape: Shape::Characters(32), from: None, part: None };
+
+    fn reasons(yaml: &str, facts: &KeyFacts, version: Option<&str>) -> Vec<String> {
+        let tree = Tree::parse(yaml.as_bytes()).unwrap();
+        let (contents, mut findings) = (Contents::of(&tree), Vec::new());
+        same(&contents, facts, &mut findings);
+        shapes(&contents, &Context { defaults: None, version, facts }, &mut findings);
+        let text = format!("{findings:?}");
+        assert!(!text.contains("hunter"), "{text}");
+        findings.iter().map(|finding| format!("{} {}", finding.id, finding.path.as_ref().unwrap())).collect()
+    }
 
     #[test]
     fn weak_secrets_are_known_and_strong_ones_left_alone() {
@@ -181,6 +213,7 @@ mod tests {
             "x7!q",
             "abcabcabcabc",
             "CHANGE_ME",
+            "ChangeMeNow2026!",
         ] {
             assert!(weakness(text).is_some(), "{text}");
         }
@@ -194,24 +227,70 @@ mod tests {
         let yaml = "env: {PGPASSWORD: hunter2hunter9, A_TOKEN: hunter2hunter9}\nb: {password: kk}\n";
         let tree = Tree::parse(yaml.as_bytes()).unwrap();
         let (mut weak_ones, mut same_ones) = (Vec::new(), Vec::new());
-        let facts = KeyFacts { shapes: &[(&["env", "PGPASSWORD"], Shape::Characters(32))], ..KeyFacts::NONE };
-        weak(&secrets(&tree), &mut weak_ones);
-        same(&secrets(&tree), &facts, &mut same_ones);
-        shapes(&tree, &facts, &mut same_ones);
+        let facts = KeyFacts { shapes: &[FORM], ..KeyFacts::NONE };
+        let contents = Contents::of(&tree);
+        weak(&contents, &mut weak_ones);
+        same(&contents, &facts, &mut same_ones);
+        shapes(&contents, &Context { defaults: None, version: None, facts: &facts }, &mut same_ones);
         let text = format!("{weak_ones:?} {same_ones:?}");
         assert!(!text.contains("hunter"), "{text}");
         assert_eq!(weak_ones.len(), 1, "{text}");
         assert!(same_ones[0].reason.contains("env.PGPASSWORD") && same_ones[0].line == 1, "{text}");
         assert_eq!(same_ones[1].id, "secret-shape");
-        for (value, count) in [("\"\"", 1), ("''", 1), ("", 0), ("~", 0)] {
-            let tree = Tree::parse(format!("env: {{PGPASSWORD: {value}}}\n").as_bytes()).unwrap();
-            let mut empty = Vec::new();
-            shapes(&tree, &facts, &mut empty);
-            assert_eq!(empty.len(), count, "{value}: null is the chart's own value");
+        let twins = KeyFacts { twins: &[("A_TOKEN", "PGPASSWORD")], ..KeyFacts::NONE };
+        assert!(reasons(yaml, &twins, None).is_empty());
+    }
+
+    #[test]
+    fn the_same_secret_is_found_wherever_it_stands() {
+        let found = |yaml: &str| reasons(yaml, &KeyFacts::NONE, None).len();
+        for yaml in [
+            "api: {env: [{name: DB_PASSWORD, value: hunter2hunter}, {name: A_TOKEN, value: hunter2hunter}]}",
+            "api: {env: [{name: DB_PASSWORD, value: hunter2hunter}]}\nb: {env: [{name: A_TOKEN, value: hunter2hunter}]}",
+            "trow: {trow: {password: hunter2hunter}}\nkong: {smtp: {password: hunter2hunter}}",
+            "db: {password: hunter2hunter}\nsmtp: {password: hunter2hunter}",
+        ] {
+            assert_eq!(found(yaml), 1, "{yaml}");
         }
-        let twins = KeyFacts { twins: &[("A_TOKEN", "PGPASSWORD")], ..facts };
-        let mut none = Vec::new();
-        same(&secrets(&tree), &twins, &mut none);
-        assert!(none.is_empty());
+        for yaml in [
+            "proxy: {http: {password: hunter2hunter}, https: {password: hunter2hunter}}",
+            "users: [{password: hunter2hunter}, {password: hunter2hunter}]",
+            "api: {env: [{name: DB_PASSWORD, value: hunter2hunter}]}\nb: {env: [{name: DB_PASSWORD, value: hunter2hunter}]}",
+            "global: {dbPassword: hunter2hunter}\nweb: {dbPassword: hunter2hunter}",
+        ] {
+            assert_eq!(found(yaml), 0, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_is_one_beside_others_that_were_filled_in() {
+        const FORMS: &[SecretForm] = &[SecretForm { part: Some(&["vault", "enabled"]), ..FORM }];
+        let facts = KeyFacts { shapes: FORMS, ..KeyFacts::NONE };
+        for (value, count) in [("\"\"", 1), ("''", 1), ("", 0), ("~", 0)] {
+            let alone = format!("env: {{PGPASSWORD: {value}, B_TOKEN: , A_TOKEN: \"\"}}\n");
+            assert!(reasons(&alone, &facts, None).is_empty(), "{value}: a file that was not filled in");
+            let beside = format!("env: {{PGPASSWORD: {value}, A_TOKEN: hunter2hunter}}\n");
+            assert_eq!(reasons(&beside, &facts, None).len(), count, "{value}: null is the chart's own value");
+            let off = format!("{beside}vault: {{enabled: false}}\n");
+            assert!(reasons(&off, &facts, None).is_empty(), "{value}: what is off needs none");
+        }
+    }
+
+    #[test]
+    fn base64_of_any_length_is_asked_for_from_a_release_on() {
+        const FORMS: &[SecretForm] = &[SecretForm { shape: Shape::Base64(None), from: Some("2026-10-08"), ..FORM }];
+        let facts = KeyFacts { shapes: FORMS, ..KeyFacts::NONE };
+        for (value, fits) in [
+            ("aHVudGVyMg==", true),
+            ("\"aHVu\\ndGVyMg==\\n\"", true),
+            ("''", true),
+            ("hunter two!", false),
+            ("'-----BEGIN X-----'", false),
+            ("aHVudGVyMg", false),
+        ] {
+            let yaml = format!("env: {{PGPASSWORD: {value}, A_TOKEN: hunter2hunter}}\n");
+            assert_eq!(reasons(&yaml, &facts, None).is_empty(), fits, "{value}");
+            assert!(reasons(&yaml, &facts, Some("2026-09-14")).is_empty(), "{value}");
+        }
     }
 }

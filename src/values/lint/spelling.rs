@@ -5,103 +5,10 @@ use std::collections::HashSet;
 
 use super::finding::{LintFinding, finding};
 use super::placeholder::placeholder;
+use super::secret_name::{Measure, is_own, is_plural, is_singular, is_switch, is_variable, measure};
 use super::written::is_in_typographic_quotes;
 use crate::redact::NamedSecret;
 use crate::yaml::{Node, NodeKind, Style, Tree, Value};
-
-/// Words of a name after which a boolean is a switch and no secret: `createSecret`, `automountServiceAccountToken`.
-const SWITCHES: &[&str] = &[
-    "use",
-    "uses",
-    "using",
-    "enable",
-    "enabled",
-    "disable",
-    "disabled",
-    "allow",
-    "auto",
-    "automount",
-    "create",
-    "generate",
-    "require",
-    "required",
-    "mount",
-    "skip",
-    "verify",
-    "has",
-    "is",
-    "with",
-    "without",
-    "no",
-    "show",
-    "hide",
-    "insecure",
-    "ignore",
-    "force",
-    "store",
-    "persist",
-    "expose",
-    "optional",
-    "random",
-    "check",
-    "reset",
-    "update",
-    "existing",
-    "manage",
-    "send",
-    "read",
-    "write",
-    "keep",
-    "inject",
-    "sync",
-    "copy",
-    "log",
-    "encrypt",
-    "rotate",
-    "add",
-    "set",
-];
-
-/// Ends of names that are a secret's own, where `yes` is hardly a switch.
-const SECRETS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "pwd",
-    "token",
-    "salt",
-    "seed",
-    "key",
-    "secret",
-    "pass",
-    "unsealkey",
-    "passwort",
-    "kennwort",
-    "senha",
-    "contrasena",
-];
-
-/// Last words of names under which a number says how many secrets there are, or how old one may be.
-const COUNTED: &[&str] = &["shares", "history", "age"];
-
-/// What stands before a last `key` that is told by a small number: `nodeKey: 1`.
-const NUMBERED: &[&str] = &[
-    "node",
-    "shard",
-    "lock",
-    "index",
-    "hash",
-    "idempotency",
-    "routing",
-    "slot",
-    "order",
-    "ordering",
-    "sequence",
-    "tenant",
-    "row",
-    "bucket",
-];
 
 /// What is wrong with how each secret was written: the first thing that explains it.
 pub(super) fn check_all(tree: &Tree, secrets: &[NamedSecret<'_>]) -> Vec<LintFinding> {
@@ -167,15 +74,21 @@ fn empty(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
 
 /// What Helm reads instead of a text.
 fn read(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
+    let raw = tree.raw(named.node).trim();
     let kind = match &named.node.kind {
         NodeKind::Scalar(scalar) => match &scalar.value {
-            Value::Int(number) if is_count(&named.name, *number, tree.raw(named.node).trim()) => return None,
             // `{name: x, secret: true}` says of something else that it is one.
-            Value::Bool(_) if named.name == "secret" && matches!(tree.raw(named.node).trim(), "true" | "false") => {
-                return None;
-            }
-            Value::Int(_) | Value::Uint(_) | Value::Float(_) => "a number",
-            Value::Bool(_) if !is_switch(&named.name) => "a boolean",
+            Value::Bool(_) if named.name == "secret" && matches!(raw, "true" | "false") => return None,
+            Value::Int(_) | Value::Uint(_) | Value::Float(_) => match measure(&named.name, raw) {
+                Measure::Secret => "a number",
+                Measure::Count => return None,
+                Measure::Vast => {
+                    let reason = "a template prints this number with an exponent";
+                    let fix = "put it in quotes, unless the chart counts with it";
+                    return Some(("number-as-exponent", reason.into(), fix.into()));
+                }
+            },
+            Value::Bool(_) if !is_switch(&named.name, raw) => "a boolean",
             _ => return None,
         },
         NodeKind::Map(entries) if !entries.is_empty() => "a map",
@@ -204,6 +117,10 @@ fn text(tree: &Tree, named: &NamedSecret<'_>) -> Option<Fault> {
         let reason = "this secret is written in several lines, which Helm joins with blanks";
         return Some(("secret-blank", reason.into(), "write it in one line, in quotes".into()));
     }
+    if has_escapes(tree, named.node, text) {
+        let reason = "a backslash in this secret begins an escape: Helm reads a character there that nobody sees";
+        return Some(("secret-blank", reason.into(), "put it in single quotes, in which a backslash is one".into()));
+    }
     if is_parted(named, text) {
         return Some((
             "secret-blank",
@@ -230,7 +147,15 @@ fn is_folded(tree: &Tree, node: &Node, text: &str) -> bool {
 /// Whether an escape parts a short secret in two: `"abc\nDEF"`. Longer lines and such with blanks or colons are documents.
 fn is_parted(named: &NamedSecret<'_>, text: &str) -> bool {
     let is_quoted = named.node.scalar().is_some_and(|scalar| scalar.style != Style::Block);
-    let is_word = |line: &str| !line.is_empty() && line.len() < 60 && !line.contains([' ', ':', '{', '[']);
+    // `"C:\temp\new"` is a path, of which escapes have made two lines and a tab.
+    let without_drive = |line: &str| match line.as_bytes() {
+        [drive, b':', ..] if drive.is_ascii_alphabetic() && text.contains('\t') => line[2..].to_owned(),
+        _ => line.to_owned(),
+    };
+    let is_word = |line: &str| {
+        let line = without_drive(line);
+        !line.is_empty() && line.len() < 60 && !line.contains([' ', ':', '{', '['])
+    };
     let is_document = text.starts_with("-----BEGIN");
     is_quoted
         && text.trim().contains('\n')
@@ -239,14 +164,26 @@ fn is_parted(named: &NamedSecret<'_>, text: &str) -> bool {
         && text.trim().lines().all(is_word)
 }
 
+/// Whether an escape stands for a character that nobody sees. In a text of several lines, a tab is one that was meant.
+fn has_escapes(tree: &Tree, node: &Node, text: &str) -> bool {
+    let (raw, inner) = (tree.raw(node).trim(), text.trim());
+    let is_document = inner.starts_with(['{', '[']) || inner.starts_with("-----BEGIN");
+    let is_meant = |c: char| inner.contains('\n') && matches!(c, '\n' | '\r' | '\t');
+    let is_hidden = |c: char| (is_invisible(c) || c.is_control()) && !is_meant(c) && !raw.contains(c);
+    raw.starts_with('"') && raw.contains('\\') && !is_document && inner.chars().any(is_hidden)
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}')
+}
+
 /// What of a text nobody sees. Documents and keys of several lines may end in a line end.
 fn unseen(text: &str, literal: impl Fn(char) -> bool) -> Option<&'static str> {
     let inner = text.trim();
     if inner.is_empty() {
         return (!text.is_empty()).then_some("is made of blanks only");
     }
-    let invisible = |c: char| matches!(c, '\u{a0}' | '\u{ad}' | '\u{180e}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}');
-    if inner.chars().any(|c| (invisible(c) || (c.is_control() && !matches!(c, '\n' | '\r'))) && literal(c)) {
+    if inner.chars().any(|c| (is_invisible(c) || (c.is_control() && !matches!(c, '\n' | '\r'))) && literal(c)) {
         return Some("holds a character that nobody sees");
     }
     if inner.contains('\n') || inner.starts_with(['{', '[']) || inner.starts_with("-----BEGIN") {
@@ -282,56 +219,6 @@ fn aliases(source: &str) -> HashSet<&str> {
 fn name_at(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
     &text[..end.unwrap_or(text.len())]
-}
-
-fn is_switch(name: &str) -> bool {
-    let words = words(name);
-    words.iter().any(|word| SWITCHES.contains(&word.as_str())) || !is_singular(name)
-}
-
-/// Whether a name ends as those of one secret do.
-fn is_singular(name: &str) -> bool {
-    words(name).last().is_some_and(|last| SECRETS.iter().any(|end| last.ends_with(end)))
-}
-
-/// Whether a number says how many there are, or which one: `tokens: 100`, `secretShares: 5`, `nodeKey: 1`.
-fn is_count(name: &str, number: i64, raw: &str) -> bool {
-    let is_small = (0..10_000).contains(&number) && number.to_string() == raw;
-    match words(name).as_slice() {
-        [.., before, last] if last == "key" => is_small && number < 1000 && NUMBERED.contains(&before.as_str()),
-        [.., last] => is_small && (COUNTED.contains(&last.as_str()) || is_plural(name)),
-        [] => false,
-    }
-}
-
-fn is_plural(name: &str) -> bool {
-    words(name).last().is_some_and(|last| last.ends_with('s') && !last.ends_with("pass"))
-}
-
-/// Whether nothing but a text can be meant: a variable of the environment, or one of the product's own keys.
-fn is_own(name: &str) -> bool {
-    is_variable(name) || name == "unsealKey" || name.starts_with("mintPress") || name.starts_with("vault")
-}
-
-fn is_variable(name: &str) -> bool {
-    name.len() > 2 && !name.contains(|c: char| c.is_lowercase()) && !is_plural(name)
-}
-
-/// A name's words in lower case.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut before = ' ';
-    for c in name.chars() {
-        if !c.is_alphanumeric() || (c.is_uppercase() && before.is_lowercase()) {
-            words.push(String::new());
-        }
-        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
-            word.extend(c.to_lowercase());
-        }
-        before = c;
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 #[cfg(test)]
@@ -395,6 +282,14 @@ mod tests {
             (">-\n    w0rd\n    0123", "secret-blank"),
             (">-\n    w0rd0123\n    again", "secret-blank"),
             ("\"w0rd\\n0123\"", "secret-blank"),
+            ("\"w0\\trd0123\"", "secret-blank"),
+            ("\"w0\\brd0123\"", "secret-blank"),
+            ("\"w0\\0rd0123\"", "secret-blank"),
+            ("\"w0\\x00rd0123\"", "secret-blank"),
+            ("\"w0\\_rd0123\"", "secret-blank"),
+            ("\"w0\\Nrd0123\"", "secret-blank"),
+            ("\"C:\\temp\\new0123\"", "secret-blank"),
+            ("'%{db_w0rd}'", "secret-placeholder"),
             ("op://w0rd/item/field", "secret-placeholder"),
             ("vault:w0rd/data#key", "secret-placeholder"),
             ("'[[ w0rd ]]'", "secret-placeholder"),
@@ -430,10 +325,22 @@ mod tests {
             "token: true",
             "secret: yes",
             "passwort: no",
+            "mintPressLicence: no",
+            "OPSCHAIN_DOCKER_USER: yes",
+            "OPSCHAIN_DOCKER_USER: 1234",
+            "password: {}",
+            "dockerPassword: []",
+            "promotionToken: {}",
+            "password_2: 7391",
         ] {
             let place = yaml.find(' ').unwrap() + 2;
             assert_eq!(found(yaml), [format!("1:{place} secret-not-text")], "{yaml}");
         }
+    }
+
+    #[test]
+    fn a_vast_count_is_a_warning_that_quotes_nothing() {
+        assert_eq!(found("refreshTokenLifespan: 2592000\n"), ["1:23 number-as-exponent"]);
     }
 
     #[test]
@@ -452,7 +359,7 @@ mod tests {
             "password: \"\"\n",
             "A_TOKEN:\nB_TOKEN: ~\n",
             "createSecret: true\nautomountServiceAccountToken: no\nALLOW_EMPTY_PASSWORD: yes\nuse_token: on\n",
-            "auth: true\nsecrets: {}\ntokens: []\npassword: {}\nAPI_KEYS: [w0rd, x0123]\n",
+            "auth: true\nsecrets: {}\ntokens: []\ncredentials: {}\nAPI_KEYS: [w0rd, x0123]\n",
             "password:\n  name: w0rd\n  key: x0123\n",
             "password: >-\n  correct horse\n  battery staple\n",
             "dsn: >-\n  host=w0rd\n  password=x0123\n",
@@ -463,6 +370,10 @@ mod tests {
             "tokenBucket: 10\ntokens: 100\nwebhooks: 5\npasswordHistory: 5\npasswordMaxAge: 90\npasswordRetries: 3\n",
             "pwLen: 12\nsaltRounds: 10\nsshKeyBits: 4096\nsecret: true\n",
             "nodeKey: 1\nshardKey: 2\nlockKey: 3\nindexKey: 4\nhashKey: 1\nidempotencyKey: 1\n",
+            "accessTokenLifespan: 86400\npassAccessToken: false\ntokenLimit: -1\ntokens_per_second: 2.5\nkeyIndex: 0\n",
+            "secretRevision: 2\ntokenId: 5\ntotpStep: 30\nemptyPassword: false\napiKeyQuota: 50000\n",
+            "password: \"w0rd\\x41\\\\0123\"\n",
+            "token: \"a: w0rd\\n\\tb: x0123\"\n",
             "password: $2b$w0rd\n",
             "password: pa$W0RD\n",
         ] {

@@ -127,7 +127,7 @@ fn loses_digits(raw: &str, number: f64) -> bool {
 }
 
 /// `POSTGRESQL_VERSION`, `chartVersion`, `tag`, `imageTag`.
-fn names_version(key: &str) -> bool {
+pub(super) fn names_version(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     key.ends_with("version") || key == "tag" || key.ends_with("_tag") || key.ends_with("imagetag")
 }
