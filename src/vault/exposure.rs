@@ -17,7 +17,7 @@ use super::handle::Vault;
 use super::layout::EXCEPTIONS;
 use super::loose::TOO_LARGE;
 use super::object_fault::ObjectFault;
-use super::objects::GitObjects;
+use super::objects::{GitObjects, newest_index};
 use super::remote::hooks;
 use super::verify::sealed::stanzas;
 use crate::clock;
@@ -78,6 +78,9 @@ pub struct Checked {
     /// What was found and is meant, with the reason that `.drcheck` gives.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accepted: Vec<Accepted>,
+    /// Folders of a repository in which git tracks nothing: nothing there was looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nothing_tracked: Vec<PathBuf>,
     /// Where a hook was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook: Option<PathBuf>,
@@ -124,14 +127,20 @@ impl<'s> Search<'s> {
             move |source| VaultError::Unread { what, source }
         };
         let absolute = path.canonicalize().map_err(io(path))?;
-        if let Ok(repo) = Repository::discover(&absolute)
+        let repo = Repository::discover(&absolute);
+        if let Ok(repo) = &repo
+            && repo.is_bare()
+            && repo.path().canonicalize().is_ok_and(|place| place == absolute)
+        {
+            // What a server has: the files of its newest commit, and not git's own.
+            return self.all_of(repo, Path::new(""), path).map(drop);
+        }
+        if let Ok(repo) = repo
             && let Some(root) = repo.workdir().and_then(|root| root.canonicalize().ok())
             && let Ok(below) = absolute.strip_prefix(&root)
         {
-            let before = self.checked.files;
-            self.repository(&repo, below, is_vault(&repo))?;
             // A file that was named is looked at, tracked or not.
-            if absolute.is_dir() || self.checked.files > before {
+            if self.all_of(&repo, below, path)? || absolute.is_dir() {
                 return Ok(());
             }
         }
@@ -226,13 +235,25 @@ impl<'s> Search<'s> {
         }
     }
 
+    /// The same for what was named `path`: whether anything is tracked there.
+    fn all_of(&mut self, repo: &Repository, below: &Path, path: &Path) -> Result<bool, VaultError> {
+        let before = self.checked.files;
+        self.repository(repo, below, is_vault(repo))?;
+        let is_tracked = self.checked.files > before;
+        if !is_tracked && path.is_dir() {
+            self.checked.nothing_tracked.push(path.to_owned());
+        }
+        Ok(is_tracked)
+    }
+
     /// The tracked files of a repository below a folder, and in a vault also those that are not tracked.
     fn repository(&mut self, repo: &Repository, below: &Path, own: bool) -> Result<(), VaultError> {
         let failed = || VaultError::git("read the index of the repository");
         let root = repo.workdir().map(Path::to_owned);
         let objects = GitObjects::of(repo).map_err(failed())?;
         let mut paths: Vec<String> = Vec::new();
-        let index = repo.index().map_err(failed())?;
+        let index =
+            if repo.is_bare() { newest_index(repo, super::git::BRANCH)? } else { repo.index().map_err(failed())? };
         self.exceptions = exceptions::of(repo, &index)?;
         for entry in index.iter() {
             let path = String::from_utf8_lossy(&entry.path).into_owned();

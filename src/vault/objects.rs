@@ -7,7 +7,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
+use git2::{ErrorCode, Index, ObjectType, Odb, Oid, Repository};
 
 use super::error::VaultError;
 use super::loose;
@@ -223,6 +223,23 @@ pub(super) fn new_files(
         }
     }
     Ok(found)
+}
+
+/// The files of the newest commit: of HEAD or, where that names a branch that is not there, of this one.
+pub(super) fn newest_index(repo: &Repository, branch: &str) -> Result<Index, VaultError> {
+    let failed = || VaultError::git("read the newest commit of the repository");
+    let mut index = Index::new().map_err(failed())?;
+    let head = repo.head().ok().and_then(|head| head.target());
+    let Some(id) = head.or_else(|| repo.refname_to_id(branch).ok()) else { return Ok(index) };
+    let objects = GitObjects::of(repo).map_err(failed())?;
+    let (tree, _) = objects.commit(id).map_err(|fault| fault.of("the newest commit"))?;
+    // libgit2 would not come back from a folder that is cut short.
+    if !objects.has_all_trees(tree) {
+        let reason = "a folder of it is missing or cut short".to_owned();
+        return Err(VaultError::Damaged { what: "the newest commit".into(), reason });
+    }
+    repo.find_tree(tree).and_then(|tree| index.read_tree(&tree)).map_err(failed())?;
+    Ok(index)
 }
 
 #[cfg(test)]

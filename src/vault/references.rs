@@ -40,6 +40,8 @@ const SCHEMES: &[&str] = &[
     "env",
     "chamber",
     "passbolt",
+    "sm",
+    "berglas",
 ];
 /// What stands before a name and its path, or its field: `vault:secret/data/db#password`.
 const PREFIXES: &[&str] = &[
@@ -53,10 +55,22 @@ const PREFIXES: &[&str] = &[
     "arn:aws:ssm:",
 ];
 /// Where a program that fills in a text begins and ends.
-const FILLED: &[(&str, &str)] = &[("{{", "}}"), ("${", "}"), ("$(", ")"), ("%{", "}"), ("{%", "%}"), ("$[", "]")];
+const FILLED: &[(&str, &str)] = &[
+    ("{{", "}}"),
+    ("${", "}"),
+    ("$(", ")"),
+    ("%{", "}"),
+    ("{%", "%}"),
+    ("$[", "]"),
+    ("$__file{", "}"),
+    ("$__env{", "}"),
+    ("$__vault{", "}"),
+];
 /// The same for a whole text.
 const PLACES: &[(&str, &str)] =
     &[("<", ">"), ("__", "__"), ("%%", "%%"), ("@@", "@@"), ("#{", "}#"), ("((", "))"), ("%(", ")s")];
+/// The same around a name alone: a secret may well begin and end with such signs.
+const AROUND_NAMES: &[(&str, &str)] = &[("@", "@"), ("%", "%"), ("#{", "}"), ("[[", "]]"), ("%env(", ")%")];
 /// Folders that a secret's file is mounted into.
 const MOUNTED: &[&str] =
     &["/run/secrets/", "/var/run/secrets/", "/vault/secrets/", "/mnt/secrets-store/", "/etc/secrets/"];
@@ -84,7 +98,12 @@ const POINTERS: &[&str] = &[
 /// Whether a text that stands where a secret should is no secret in the clear.
 pub(super) fn is_not_plain(text: &str) -> bool {
     let text = text.trim();
-    text.len() < SHORTEST || text.contains("...") || is_sealed(text) || is_reference(text) || is_filled_in(text)
+    text.len() < SHORTEST
+        || text.contains("...")
+        || is_sealed(text)
+        || is_reference(text)
+        || is_place(text)
+        || is_filled_in(text)
 }
 
 /// Tags with which another program fills in a value, or opens it.
@@ -157,6 +176,7 @@ fn is_sealed(text: &str) -> bool {
     };
     (text.starts_with("ENC[") && text.ends_with(']'))
         || (text.starts_with("ENC(") && text.ends_with(')'))
+        || (text.starts_with("EJ[1:") && text.ends_with(']'))
         || [
             "$ANSIBLE_VAULT;",
             "!vault",
@@ -200,6 +220,14 @@ fn is_reference(text: &str) -> bool {
         || placed
         || is_expression(text)
         || is_variable(text)
+}
+
+/// `@DB_PASS@`, `[[ db_pass ]]`: a name that something else is put in the place of.
+fn is_place(text: &str) -> bool {
+    AROUND_NAMES.iter().any(|(open, close)| {
+        let inside = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+        inside.is_some_and(|inside| is_words(inside.trim()))
+    })
 }
 
 /// A name that people read: of letters, parted by signs.
@@ -325,6 +353,16 @@ mod tests {
             "{{ .Values.db.password | default .Values.password }}",
             "{{ lookup('env', 'DATABASE_PASSWORD') }}",
             "{{ include \"opschain.password\" . }}",
+            "@DB_PASSWORD@",
+            "%DB_PASSWORD%",
+            "#{DbPassword}",
+            "[[ db_password ]]",
+            "%env(DB_PASSWORD)%",
+            "$__file{/etc/secrets/db}",
+            "$__env{DB_PASSWORD}",
+            "sm://project/db",
+            "berglas://bucket/db",
+            "EJ[1:Kx6JwQvMZ0m1zv3x:S0pXcA==]",
         ] {
             assert!(is_not_plain(text), "{text}");
         }
@@ -350,6 +388,10 @@ mod tests {
             "ref+q8Lw2zKdVx91PbTn4Rs7",
             "op://q8Lw2zKdVx91PbTn4Rs7",
             "variable.correct-horse-7",
+            "@correct-horse-7@",
+            "[[correct-horse-7]]",
+            "$__file{x}correct-horse-7",
+            "EJ[1:correct-horse-7",
         ] {
             assert!(!is_not_plain(text), "{text}");
         }

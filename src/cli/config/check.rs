@@ -67,9 +67,17 @@ impl Report for Checked {
             read => format!("{files}, {read} of them read as values or settings"),
         };
         let with = if self.live_secrets { "" } else { " (not searched for the live values' secrets: no identity)" };
+        for path in &self.nothing_tracked {
+            let text = format!("{}: git tracks nothing there, so nothing was looked at", path.display());
+            page.finding(Mark::Warn, &text, Some("git add, then the same again; or name the files themselves"));
+        }
         match self.exposures.len() {
+            0 if self.files == 0 && !self.nothing_tracked.is_empty() => {}
             0 => page.finding(Mark::Ok, &format!("{files}: nothing in the clear that should not be{with}"), None),
-            count => page.line(format!("{files}: {}{with}.", plural(count as u64, "finding"))),
+            count => {
+                page.line(format!("{files}: {}{with}.", plural(count as u64, "finding")));
+                page.next("git rm --cached FILE takes one out of git; dr config record FILE keeps values sealed; .drcheck lists what is meant");
+            }
         }
     }
 }
